@@ -1,0 +1,189 @@
+"""Settings of a build: typed, documented, from YAML and flags; the resolved ones are saved with the output.
+
+Settings come in two sorts. Those that decide what is in the shards are part of the output's identity: a rerun that
+changes one of them on the same output is refused. Those marked `operational` (how many engines, which cluster) may
+change from run to run without changing a byte of the shards.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.records import content_id
+from mmpr_pipeline.sampling.engine import Decoding
+
+OPERATIONAL = {"operational": True}
+NANO = "nano"
+
+
+class Settings(BaseModel):
+    """A group of settings; unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EngineSettings(Settings):
+    """Which engine samples, and what it may use."""
+
+    name: Literal["vllm", "replay", "scripted"] = Field(default="vllm", description="The engine.")
+    model: str = Field(default=NANO, description="Hub id or directory of the model; `nano` is the embedded one.")
+    revision: str | None = Field(default=None, description="Revision of a Hub model; the newest if not given.")
+    dtype: str = Field(default="auto", description="Weights' type: auto, float32, bfloat16 or float16.")
+    max_model_len: int | None = Field(default=None, description="Context in tokens; the model's own if not given.")
+    trust_remote_code: bool = Field(default=False, description="Allow code shipped with the model to run.")
+    rollouts: str | None = Field(default=None, description="For replay: JSONL file of recorded rollouts.")
+    script: dict[str, Any] = Field(default_factory=dict, description="For scripted: what the fake engine does.")
+    actors: int | None = Field(
+        default=None,
+        ge=0,
+        description="Engine actors; 0 runs the engine in the workers.",
+        json_schema_extra=OPERATIONAL,
+    )
+    tensor_parallel: int = Field(default=1, ge=1, description="GPUs for each engine.", json_schema_extra=OPERATIONAL)
+    gpu_memory: float = Field(
+        default=0.9, gt=0, le=1, description="Share of GPU memory an engine may use.", json_schema_extra=OPERATIONAL
+    )
+    kv_cache_gib: float = Field(
+        default=1.0, gt=0, description="KV cache of a CPU engine, GiB.", json_schema_extra=OPERATIONAL
+    )
+    max_num_seqs: int = Field(
+        default=256, ge=1, description="Sequences an engine decodes at once.", json_schema_extra=OPERATIONAL
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Further vLLM engine arguments, as vLLM names them.",
+        json_schema_extra=OPERATIONAL,
+    )
+
+
+class SamplingSettings(Settings):
+    """How many rollouts, and how."""
+
+    samples: int = Field(default=32, ge=1, le=1024, description="Most rollouts for each question (the paper: 32).")
+    style: Literal["cot-final", "cot-boxed", "direct"] = Field(default="cot-final", description="Prompt style.")
+    decoding: Decoding = Field(default=Decoding(), description="Temperature, nucleus mass, longest response.")
+
+
+class PairingSettings(Settings):
+    """How rollouts become pairs."""
+
+    max_pairs: int = Field(default=15, ge=1, description="Most correctness pairs a question (the paper: 15).")
+    dropout_ntp: bool = Field(default=True, description="Make DropNTP pairs where there is no rejected response.")
+    dropout_ratio: float = Field(default=0.5, gt=0, lt=1, description="Share of a response's tokens kept (paper: 0.5).")
+    dropout_pairs: int = Field(default=2, ge=1, description="Most DropNTP pairs for each question.")
+
+
+class BuildConfig(Settings):
+    """Everything a build does."""
+
+    sources: tuple[str, ...] = Field(min_length=1, description="Catalog names or paths of source declarations.")
+    data_root: str | None = Field(
+        default=None, description="Where relative paths in declarations start.", json_schema_extra=OPERATIONAL
+    )
+    out: str = Field(description="Output directory or s3:// prefix.", json_schema_extra=OPERATIONAL)
+    shards: int = Field(default=8, ge=1, le=100_000, description="Shards; each takes 1/N of every source.")
+    limit: int | None = Field(default=None, ge=1, description="Most rows of each source.")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of sampling and pairing.")
+    engine: EngineSettings = EngineSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    pairing: PairingSettings = PairingSettings()
+    address: str = Field(
+        default="local", description="Ray: local, auto, or ray://host:port.", json_schema_extra=OPERATIONAL
+    )
+    in_flight: int = Field(
+        default=64, ge=1, description="Questions in flight for each shard worker.", json_schema_extra=OPERATIONAL
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        description="Shards worked on at once; by the cluster's CPUs if not given.",
+        json_schema_extra=OPERATIONAL,
+    )
+
+    @field_validator("sources")
+    @classmethod
+    def _distinct(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        repeated = sorted({s for s in sources if sources.count(s) > 1})
+        if repeated:
+            raise ValueError(f"named twice: {', '.join(repeated)}")
+        return sources
+
+    @model_validator(mode="after")
+    def _engine_has_what_it_needs(self) -> BuildConfig:
+        if self.engine.name == "replay" and not self.engine.rollouts:
+            raise ValueError("the replay engine needs a file of recorded rollouts: give --rollouts FILE")
+        if self.engine.name != "replay" and self.engine.rollouts:
+            raise ValueError(f"--rollouts goes with --engine replay, not {self.engine.name}")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide what is in the shards, as plain JSON data."""
+        return _identity(self)
+
+    def digest(self) -> str:
+        """Content id of the identity."""
+        return content_id(json.dumps(self.identity(), sort_keys=True))
+
+
+def _identity(settings: BaseModel) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, field in type(settings).model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra.get("operational"):
+            continue
+        value = getattr(settings, name)
+        kept[name] = _identity(value) if isinstance(value, BaseModel) else value
+    return json.loads(json.dumps(kept))  # tuples to lists: what is read back compares equal
+
+
+def differences(before: dict[str, Any], after: dict[str, Any], path: str = "") -> list[str]:
+    """Lines `setting: before -> after` for each setting that differs between two identities."""
+    lines = []
+    for name in sorted({*before, *after}):
+        old, new, where = before.get(name), after.get(name), f"{path}{name}"
+        if isinstance(old, dict) and isinstance(new, dict):
+            lines += differences(old, new, f"{where}.")
+        elif old != new:
+            lines.append(f"{where}: {old!r} -> {new!r}")
+    return lines
+
+
+def load_config(path: str | Path | None, overrides: dict[str, Any]) -> BuildConfig:
+    """Settings of a YAML file (if any) with flags on top; `overrides` uses dotted names, None means not given.
+
+    Raises ConfigError naming each setting that is wrong.
+    """
+    data = _read_yaml(Path(path)) if path else {}
+    for name, value in overrides.items():
+        if value is not None:
+            _set(data, name.split("."), value)
+    try:
+        return BuildConfig.model_validate(data)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()]
+        raise ConfigError(
+            "These settings cannot work:\n    " + "\n    ".join(lines),
+            remedy="Correct them in the config file or by flags; `mmpr build --help` lists them.",
+        ) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"Cannot read the config {path}: {error}", remedy="Give a readable YAML file.") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"The config {path} is not a mapping of settings.", remedy="See examples/build.yaml.")
+    return data
+
+
+def _set(data: dict[str, Any], path: list[str], value: Any) -> None:
+    for name in path[:-1]:
+        data = data.setdefault(name, {})
+    data[path[-1]] = value

@@ -1,0 +1,72 @@
+"""What the pipeline asks of an engine, and what every engine promises.
+
+An engine turns one question into n rollouts in one request (the image is encoded once), and continues a cut response
+without the image. Requests are independent and may be in flight together, as many as the caller likes: the engine
+queues them. A question that cannot be served (prompt longer than the context, say) raises `errors.ItemRejected` with
+its reason; an engine that cannot serve at all raises `errors.EngineError`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pydantic import Field
+
+from mmpr_pipeline.records import Question, Record, Rollout
+
+
+class Decoding(Record):
+    """How to sample; the paper: temperature 1.0, no truncation of the distribution."""
+
+    temperature: float = Field(default=1.0, ge=0, description="Softmax temperature; 0 takes the likeliest token.")
+    top_p: float = Field(default=1.0, gt=0, le=1, description="Nucleus mass; 1 keeps the whole distribution.")
+    max_tokens: int = Field(default=2048, ge=1, description="Longest response, in tokens.")
+
+
+class SampleRequest(Record):
+    """n rollouts of one question. Rollout i has index `first_index + i` and seed `seed + i`."""
+
+    question: Question = Field(description="The question with its images.")
+    prompt: str = Field(description="The user turn; exactly one `<image>` for each image.")
+    prompt_version: str = Field(description="Label of the prompt template.")
+    n: int = Field(ge=1, description="Rollouts to sample.")
+    seed: int = Field(ge=0, description="Seed of the first rollout; below 2**62.")
+    round: int = Field(default=0, ge=0, description="Sampling round.")
+    first_index: int = Field(default=0, ge=0, description="Index of the first rollout.")
+    decoding: Decoding = Field(default=Decoding(), description="How to sample.")
+
+
+class ContinueRequest(Record):
+    """Cut `parent.text` after `ratio` of its tokens and continue it without the image (DropNTP)."""
+
+    question: Question = Field(description="The question; its images are not used.")
+    prompt: str = Field(description="The user turn without image marks.")
+    prompt_version: str = Field(description="Label of the prompt template.")
+    parent: Rollout = Field(description="The rollout to cut.")
+    ratio: float = Field(gt=0, lt=1, description="Share of the parent's tokens that is kept.")
+    seed: int = Field(ge=0, description="Sampling seed; below 2**62.")
+    index: int = Field(ge=0, description="Index of the resulting rollout.")
+    decoding: Decoding = Field(default=Decoding(), description="How to sample.")
+
+
+class Engine(Protocol):
+    """A sampler of rollouts."""
+
+    can_continue: bool
+    """Whether `continue_blind` works (recorded rollouts cannot be continued)."""
+
+    async def sample(self, request: SampleRequest) -> list[Rollout]:
+        """Rollouts in index order: exactly `request.n`, or fewer only where an engine has no more (replay)."""
+        ...
+
+    async def continue_blind(self, request: ContinueRequest) -> Rollout:
+        """The continued response: `text` is the kept prefix plus what was continued, `prefix_chars` its length.
+
+        The cut is at a token boundary that is also a character boundary. Raises ItemRejected where the parent has too
+        few tokens to cut.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release what the engine holds."""
+        ...

@@ -8,6 +8,7 @@ its reason; an engine that cannot serve at all raises `errors.EngineError`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from pydantic import Field
@@ -49,11 +50,45 @@ class ContinueRequest(Record):
     decoding: Decoding = Field(default=Decoding(), description="How to sample.")
 
 
+class EngineInfo(Record):
+    """What an engine is, for provenance and for the plan of a build."""
+
+    engine: str = Field(description="vllm, replay or scripted.")
+    model: str = Field(description="Label of the model, as written into each rollout.")
+    context: int | None = Field(description="Context length in tokens; null where there is none.")
+    can_continue: bool = Field(description="Whether responses can be continued without the image (DropNTP).")
+
+
+@dataclass
+class EngineStats:
+    """What engines have done since they started; two readings a few seconds apart give rates."""
+
+    actors: int = 0
+    in_flight: int = 0
+    """Requests accepted and not yet answered."""
+    requests: int = 0
+    """Requests answered."""
+    rollouts: int = 0
+    tokens: int = 0
+    """Generated tokens."""
+    restarts: int = 0
+    """Engine actors that died and were started again."""
+    rejected_lines: int = 0
+    """Replay: lines of the recorded file that could not be used."""
+
+
 class Engine(Protocol):
     """A sampler of rollouts."""
 
-    can_continue: bool
-    """Whether `continue_blind` works (recorded rollouts cannot be continued)."""
+    @property
+    def can_continue(self) -> bool:
+        """Whether `continue_blind` works (recorded rollouts cannot be continued)."""
+        ...
+
+    @property
+    def info(self) -> EngineInfo:
+        """What this engine is; a pool of actors answers for all of them."""
+        ...
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
         """Rollouts in index order: exactly `request.n`, or fewer only where an engine has no more (replay)."""
@@ -65,6 +100,10 @@ class Engine(Protocol):
         The cut is at a token boundary that is also a character boundary. Raises ItemRejected where the parent has too
         few tokens to cut.
         """
+        ...
+
+    async def stats(self) -> EngineStats:
+        """Counts for the live bar."""
         ...
 
     async def close(self) -> None:

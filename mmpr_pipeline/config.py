@@ -13,12 +13,13 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.config import JsonDict
 
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.records import content_id
 from mmpr_pipeline.sampling.engine import Decoding
 
-OPERATIONAL = {"operational": True}
+OPERATIONAL: JsonDict = {"operational": True}
 NANO = "nano"
 
 

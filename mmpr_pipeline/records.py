@@ -44,11 +44,9 @@ class Question(Record):
 
     question_id: str = Field(description="First 32 hex digits of sha256 over source, image bytes, question, choices.")
     source: str = Field(description="Name of the source that the question came from.")
-    source_id: str = Field(description="The question's id as its source gives it (its row number where none is given).")
+    source_id: str = Field(description="The question's id as its source gives it, else its row number.")
     text: str = Field(description="The question as asked, without instruction; `<image>` marks where an image goes.")
-    choices: tuple[str, ...] = Field(
-        default=(), description="Texts of the choices A, B, C, ... in order; empty if none."
-    )
+    choices: tuple[str, ...] = Field(default=(), description="Texts of the choices A, B, C, ... in order.")
     images: tuple[Image, ...] = Field(default=(), description="Images in the order in which the question names them.")
     kind: AnswerKind = Field(description="What kind of answer is expected; `none` for open-ended questions.")
     answer: str | None = Field(default=None, description="The gold answer; null for open-ended questions.")

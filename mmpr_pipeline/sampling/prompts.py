@@ -75,3 +75,17 @@ def place_images(text: str, count: int) -> str:
 def without_images(turn: str) -> str:
     """The user turn with every image mark removed: what DropNTP continues from."""
     return turn.replace(IMAGE_MARK + "\n", "").replace(IMAGE_MARK, "")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The user turn of one question and the label of the template that made it."""
+
+    text: str
+    version: str
+
+
+def turn_for(question: Question, style: str) -> Turn:
+    """The question's user turn in a style, with its template's label."""
+    template = template_for(question, style)
+    return Turn(user_turn(question, template), template.label)

@@ -1,0 +1,70 @@
+"""The steps between rollouts and pairs that need no engine: verdicts, correctness pairs, why there are none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from mmpr_pipeline.checking import CHECKER, answers_equal, check_question
+from mmpr_pipeline.config import PairingSettings, SamplingSettings
+from mmpr_pipeline.pairing.correctness import correctness_pairs
+from mmpr_pipeline.records import CheckedRollout, PreferencePair, Question, Rollout, Verdict
+
+CUT_OFF = Verdict(outcome="unparseable", rule="cut_off", checker=CHECKER)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides how a question is worked on; the same for every question of a build."""
+
+    sampling: SamplingSettings
+    pairing: PairingSettings
+    seed: int
+
+
+def check_rollouts(question: Question, rollouts: Sequence[Rollout]) -> list[CheckedRollout]:
+    """Each rollout with its verdict; without one where the question has no answer to check against."""
+    checked = []
+    for rollout in rollouts:
+        verdict = None
+        if question.kind != "none":
+            cut_off = rollout.finish_reason == "length"
+            verdict = CUT_OFF if cut_off else check_question(question, rollout.text)
+        checked.append(_with_verdict(question, rollout, verdict))
+    return checked
+
+
+def _with_verdict(question: Question, rollout: Rollout, verdict: Verdict | None) -> CheckedRollout:
+    return CheckedRollout(
+        **dict(rollout),
+        source=question.source,
+        source_id=question.source_id,
+        outcome=verdict.outcome if verdict else None,
+        extracted=verdict.extracted if verdict else None,
+        rule=verdict.rule if verdict else None,
+        checker=verdict.checker if verdict else None,
+    )
+
+
+def pair_by_correctness(
+    question: Question, prompt: str, checked: Sequence[CheckedRollout], recipe: Recipe
+) -> list[PreferencePair]:
+    """The question's correctness pairs, by the rules of the recipe."""
+    equal = partial(answers_equal, kind=question.kind, choices=question.choices, question=question.text)
+    return correctness_pairs(
+        question, prompt, checked, max_pairs=recipe.pairing.max_pairs, seed=recipe.seed, answers_equal=equal
+    )
+
+
+def why_unpaired(question: Question, checked: Sequence[CheckedRollout]) -> str:
+    """Name of the reason why rollouts gave no correctness pair."""
+    seen = Counter(r.outcome for r in checked)
+    if not checked:
+        return "no_rollouts"
+    if question.kind == "none":
+        return "open_ended"
+    if not seen["correct"]:
+        return "no_correct" if seen["incorrect"] else "all_unparseable"
+    return "answers_equal" if seen["incorrect"] else "all_correct"

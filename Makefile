@@ -1,0 +1,52 @@
+# make demo: set up and run the main job.   make test: set up and pass the tests.
+PYTHON ?= python3
+VENV   ?= .venv
+PY     := $(VENV)/bin/python
+STAMP  := $(VENV)/.mmpr-ready
+OUT    ?= demo-out
+# Where pip finds the CPU build of torch, if not in its default index.
+TORCH_INDEX ?=
+
+export RAY_USAGE_STATS_ENABLED ?= 0
+
+.PHONY: help setup demo test test-fast lint format bench schemas clean
+
+help:
+	@echo "make setup    make $(VENV) with everything in it (quick the second time)"
+	@echo "make demo     build preference pairs with the embedded model, verify them, show a few"
+	@echo "make test     lint, types and all tests;   make test-fast  without the slow ones"
+	@echo "make lint     ruff and mypy;               make format     let ruff rewrite"
+	@echo "make bench    the benchmarks;              make schemas    write schemas/ anew"
+
+setup: $(STAMP)
+
+$(STAMP): requirements/cpu.lock pyproject.toml requirements/setup.sh
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" TORCH_INDEX="$(TORCH_INDEX)" sh requirements/setup.sh
+	@touch $@
+
+demo: setup
+	@$(VENV)/bin/mmpr demo --out $(OUT)
+
+test: lint
+	$(PY) -m pytest -q
+
+test-fast: setup
+	$(PY) -m pytest -q -m "not slow"
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: setup
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: setup
+	$(PY) bench/checker.py
+
+schemas: setup
+	$(PY) -m mmpr_pipeline.dataset.schemas
+
+clean:
+	rm -rf $(VENV) $(OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis

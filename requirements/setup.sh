@@ -1,0 +1,26 @@
+#!/bin/sh
+# Make $VENV: the locked packages, this project (editable), and the import hook for torchvision. May be run again.
+set -eu
+PYTHON=${PYTHON:-python3} VENV=${VENV:-.venv} TORCH_INDEX=${TORCH_INDEX:-}
+
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
+    fail "Python 3.11 or newer is needed. Say which: make setup PYTHON=/path/to/python3.11"
+[ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV" ||
+    fail "cannot make $VENV. On Debian and Ubuntu: apt-get install python3-venv"
+
+pip() { "$VENV/bin/python" -m pip --disable-pip-version-check "$@"; }
+echo "setup: installing $(grep -c == requirements/cpu.lock) locked packages into $VENV (a few minutes the first time)"
+if [ -n "$TORCH_INDEX" ]; then
+    pip install -q --no-deps --index-url "$TORCH_INDEX" "$(grep '^torch==' requirements/cpu.lock)"
+fi
+pip install -q --no-deps -r requirements/cpu.lock
+pip install -q --no-deps --no-build-isolation -e .
+
+site=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+echo 'import mmpr_pipeline.torchvision_cpu as t; t.hook()' > "$site/zz_mmpr_torchvision.pth"
+
+"$VENV/bin/python" -c 'import torch, torchvision.transforms' ||
+    fail "torch does not import. It must be a CPU build: make clean setup TORCH_INDEX=<index of PyTorch's CPU wheels>"
+echo "setup: done"

@@ -2,13 +2,19 @@
 
 The torchvision wheels on PyPI link CUDA; beside a CPU-only torch their compiled operators do not load, and `import
 torchvision` fails because it describes operators that nobody declared. What this project needs of it
-(`torchvision.transforms`) is pure Python, so declaring the missing two is enough. Where the operators load, nothing is done.
+(`torchvision.transforms`) is pure Python, so declaring the missing two is enough. Where the operators load, nothing is
+done. It must happen in every process that imports torchvision (vLLM inspects models in a subprocess, Ray starts
+workers), so set-up puts one line, `import mmpr_pipeline.torchvision_cpu as t; t.hook()`, into a .pth file of the
+virtual environment; nothing heavy is imported until torchvision is.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 _SCHEMAS = {
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -31,6 +37,24 @@ def install() -> None:
     for schema in missing:
         library.define(schema)
     _keep.append(library)
+
+
+class _Watch:
+    """A finder of modules that finds nothing, but calls `install` when torchvision is first asked for."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name == "torchvision" and self in sys.meta_path:
+            sys.meta_path.remove(self)
+            install()
+        return None
+
+
+def hook() -> None:
+    """Call `install` as soon as torchvision is imported, and not before. May be called again."""
+    if "torchvision" not in sys.modules and not any(isinstance(finder, _Watch) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Watch())
 
 
 def _load_compiled() -> None:

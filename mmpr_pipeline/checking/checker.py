@@ -1,0 +1,221 @@
+"""The checker: a response or a prediction and its gold give a Verdict.
+
+Pure, thread-safe, without Ray. Precision before recall: what is in doubt is `unparseable`, and is used in no pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mmpr_pipeline.checking import reading
+from mmpr_pipeline.checking.abstain import is_bare_abstention
+from mmpr_pipeline.checking.chart import match_chart, read_quantity
+from mmpr_pipeline.checking.choice import choices_in, gold_letters, match_choice
+from mmpr_pipeline.checking.document import match_document
+from mmpr_pipeline.checking.extract import Extraction, extract
+from mmpr_pipeline.checking.kinds import kind_of
+from mmpr_pipeline.checking.match import Match, incorrect, unparseable
+from mmpr_pipeline.checking.numeric import match_formula
+from mmpr_pipeline.checking.reading import Asked, Reading
+from mmpr_pipeline.checking.text import match_text
+from mmpr_pipeline.checking.yes_no import gold_yes_no, match_yes_no
+from mmpr_pipeline.records import Question, Verdict
+
+CHECKER = "mmpr-checker@1"
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """What is right, and what was asked: everything but the answer to be judged."""
+
+    golds: tuple[str, ...]
+    asked: Asked
+    unit: str | None = None
+    precision: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        gold: str,
+        golds: Sequence[str] = (),
+        *,
+        kind: str | None = None,
+        choices: Sequence[str] = (),
+        question: str = "",
+        unit: str | None = None,
+        precision: float | None = None,
+    ) -> Gold:
+        """The gold of a case; the kind is inferred where it is not one of `records.AnswerKind` (or a synonym)."""
+        texts = tuple(str(choice) for choice in choices or ())
+        settled = kind_of(kind, gold, texts, question)
+        if settled == "choice":
+            texts = texts or choices_in(question)
+            if gold_letters(gold, texts) is None:
+                settled = kind_of(None, gold, (), "")
+                texts = ()
+        every = tuple(dict.fromkeys([gold, *(golds or ())]))
+        numeric = settled in ("chart", "text", "document") and read_quantity(gold) is not None
+        return cls(every, Asked(settled, texts, question, numeric), unit, precision)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """How a verdict came about: the kind, the places looked at, what was extracted, and what the matchers said."""
+
+    kind: str
+    extraction: Extraction
+    matches: tuple[Match, ...]
+    verdict: Verdict
+
+
+def check_response(
+    response: str,
+    *,
+    gold: str,
+    golds: Sequence[str] = (),
+    kind: str | None = None,
+    choices: Sequence[str] = (),
+    question: str = "",
+    unit: str | None = None,
+    precision: float | None = None,
+    language: str = "en",
+) -> Verdict:
+    """The verdict on a whole response: its answer is found first, then compared with the golds.
+
+    `language` says nothing that the text does not: triggers of every language are always looked for.
+    """
+    known = Gold.of(gold, golds, kind=kind, choices=choices, question=question, unit=unit, precision=precision)
+    return trace_response(response, known).verdict
+
+
+def check_prediction(
+    prediction: str,
+    *,
+    gold: str,
+    golds: Sequence[str] = (),
+    kind: str | None = None,
+    choices: Sequence[str] = (),
+    question: str = "",
+    unit: str | None = None,
+    precision: float | None = None,
+    language: str = "en",
+) -> Verdict:
+    """The verdict on an answer that was already extracted; where it is a sentence after all, it is read as a response."""
+    known = Gold.of(gold, golds, kind=kind, choices=choices, question=question, unit=unit, precision=precision)
+    return trace_prediction(prediction, known).verdict
+
+
+def check_question(question: Question, response: str) -> Verdict:
+    """The verdict on a response to a question with an answer."""
+    if question.answer is None or question.kind == "none":
+        return Verdict(outcome="unparseable", extracted=None, rule="no_gold", checker=CHECKER)
+    return check_response(
+        response,
+        gold=question.answer,
+        golds=question.answers,
+        kind=question.kind,
+        choices=question.choices,
+        question=question.text,
+        unit=question.unit,
+        precision=question.precision,
+        language=question.language,
+    )
+
+
+def answers_equal(
+    a: str,
+    b: str,
+    *,
+    kind: str | None = None,
+    choices: Sequence[str] = (),
+    question: str = "",
+    unit: str | None = None,
+    precision: float | None = None,
+) -> bool:
+    """True unless two extracted answers are surely different; in doubt counts as equal, so that no pair is made."""
+    if a.strip() == b.strip():
+        return True
+    known = Gold.of(b, kind=kind, choices=choices, question=question, unit=unit, precision=precision)
+    other = Gold.of(a, kind=kind, choices=choices, question=question, unit=unit, precision=precision)
+    there, back = trace_prediction(a, known).verdict, trace_prediction(b, other).verdict
+    return not (there.outcome == back.outcome == "incorrect")
+
+
+# ---- one trace
+
+
+def trace_response(response: str, known: Gold) -> Trace:
+    """`check_response` with everything that led to its verdict."""
+    found = extract(response, known.asked)
+    if found.status == "abstained":
+        return _trace(known, found, (incorrect("abstained"),))
+    if found.status != "found" or found.reading is None:
+        return _trace(known, found, (unparseable(found.rule),))
+    return _trace(known, found, _match(found.reading, known))
+
+
+def trace_prediction(prediction: str, known: Gold) -> Trace:
+    """`check_prediction` with everything that led to its verdict."""
+    text = prediction.strip()
+    if not text:
+        return _trace(known, Extraction("none", "empty"), (unparseable("empty"),))
+    found = extract(prediction, known.asked)
+    direct = _direct(text, known)
+    if direct is not None and (found.status not in ("found", "ambiguous") or direct[-1].outcome == "correct"):
+        return _trace(known, Extraction("found", "prediction", Reading(text)), direct)
+    if found.status in ("none", "abstained") and is_bare_abstention(text):
+        return _trace(known, found, (incorrect("abstained"),))
+    if found.status == "found" and found.reading is not None:
+        return _trace(known, found, _match(found.reading, known))
+    return trace_response(prediction, known)
+
+
+def _direct(text: str, known: Gold) -> tuple[Match, ...] | None:
+    """A short prediction compared as it stands; None where it is a sentence, or must be read first."""
+    if known.asked.kind in ("choice", "yes_no") or len(text) > 300 or "\\boxed" in text or "<think" in text:
+        return None
+    return _match(Reading(text), known)
+
+
+def _match(found: Reading, known: Gold) -> tuple[Match, ...]:
+    """Verdicts of the matchers in the order tried; the last one decides."""
+    if found.hedged:
+        return (unparseable("hedged"),)
+    kind, question = known.asked.kind, known.asked.question
+    if kind == "choice":
+        return tuple(_until_correct(match_choice(found.choice, gold, known.asked.choices) for gold in known.golds))
+    if kind == "yes_no" and gold_yes_no(known.golds[0]) is not None:
+        return (match_yes_no(found.truth, known.golds[0]),)
+    if kind in ("number", "math", "list"):
+        return tuple(_until_correct(match_formula(found.text, gold, known) for gold in known.golds))
+    matches = [_match_words(text, known, question) for text in (found.text, *found.also)]
+    best = min(matches, key=lambda match: {"correct": 0, "unparseable": 1, "incorrect": 2}[match.outcome])
+    if found.prose and best.outcome == "incorrect":
+        best = unparseable("sentence_not_understood", best.rule)
+    return (*[m for m in matches if m is not best], best)
+
+
+def _match_words(text: str, known: Gold, question: str) -> Match:
+    if known.asked.kind == "document":
+        return match_document(text, known.golds)
+    if known.asked.kind == "chart":
+        return match_chart(text, known.golds, question)
+    return match_text(text, known.golds, question)
+
+
+def _until_correct(matches: object) -> list[Match]:
+    tried: list[Match] = []
+    for match in matches:  # type: ignore[attr-defined]
+        tried.append(match)
+        if match.outcome == "correct":
+            return tried
+    tried.sort(key=lambda match: match.outcome == "unparseable")
+    return tried
+
+
+def _trace(known: Gold, found: Extraction, matches: tuple[Match, ...]) -> Trace:
+    final = matches[-1]
+    extracted = reading.bounded(found.text) if found.text is not None else None
+    verdict = Verdict(outcome=final.outcome, extracted=extracted, rule=final.rule, checker=CHECKER)
+    return Trace(known.asked.kind, replace(found, tried=found.tried), matches, verdict)

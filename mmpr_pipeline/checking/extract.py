@@ -1,0 +1,146 @@
+"""The answer of a whole response: read from the most explicit place that states one.
+
+Places, in order: a formal final answer (box, tag, "Final answer:"), a stated one ("the answer is"), the response itself
+where it is short, and a concluding sentence. Several different answers in the same place are ambiguous; none is none.
+The gold is never looked at: what a response answers does not depend on what is right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from mmpr_pipeline.checking import reading
+from mmpr_pipeline.checking.abstain import abstains, is_bare_abstention
+from mmpr_pipeline.checking.normalise import blanks, fold, without_emphasis
+from mmpr_pipeline.checking.reading import Asked, Reading
+from mmpr_pipeline.checking.reply import prepare
+from mmpr_pipeline.checking.spans import FINAL, STATED, Span, announced, boxes, sentences, tagged
+
+Status = Literal["found", "none", "ambiguous", "abstained"]
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What was found: a reading and the rule that found it; `tried` lists the places looked at, for `--explain`."""
+
+    status: Status
+    rule: str
+    reading: Reading | None = None
+    tried: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str | None:
+        """The answer as written, or None."""
+        return self.reading.text if self.reading else None
+
+
+def extract(response: str, asked: Asked) -> Extraction:
+    """Find the answer to what was asked; pure, and linear in the length of the response."""
+    text = prepare(response)
+    if not text:
+        return Extraction("none", "empty")
+    plain = without_emphasis(fold(text))
+    tried: list[str] = []
+    for place in (_formal_and_stated, _whole, _elsewhere):
+        found = place(plain, text, asked, tried)
+        if found is not None:
+            return Extraction(found.status, found.rule, found.reading, tuple(tried))
+    status: Status = "abstained" if abstains(plain) else "none"
+    return Extraction(status, "abstained" if status == "abstained" else "no_answer_found", None, tuple(tried))
+
+
+# ---- announced answers
+
+
+def _formal_and_stated(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction | None:
+    boxed = _joined_boxes(boxes(plain), plain)
+    spans = sorted([*boxed, *tagged(plain), *announced(plain)], key=lambda span: span.start)
+    inside = [(box.start, box.end) for box in boxed]
+    spans = [s for s in spans if s in boxed or not any(a < s.start < b for a, b in inside)]
+    readings = [(span, reading.of_span(span, asked)) for span in spans]
+    tried.extend(f"{span.rule}: {blanks(span.text)[:80]} -> {r.text if r else None}" for span, r in readings)
+    formal = [(s, r) for s, r in readings if s.tier == FINAL and r is not None]
+    stated = [(s, r) for s, r in readings if s.tier == STATED and r is not None]
+    if formal:
+        later = [(s, r) for s, r in stated if s.start > formal[-1][0].end]
+        return _agreed(formal + later, asked)
+    if stated:
+        return _agreed(stated, asked)
+    if any(_is_abstention(span) for span in spans):
+        return Extraction("abstained", "abstained")
+    return None
+
+
+def _is_abstention(span: Span) -> bool:
+    sentence = span.text.split("\n", 1)[0]
+    return is_bare_abstention(sentence) or abstains(sentence)
+
+
+def _agreed(found: Sequence[tuple[Span, Reading]], asked: Asked) -> Extraction:
+    """The answer if all places give the same one; `ambiguous` otherwise."""
+    last_span, last = found[-1]
+    if last.hedged:
+        return Extraction("ambiguous", f"{last_span.rule}_hedged")
+    if any(not reading.same(other, last, asked) for _, other in found):
+        return Extraction("ambiguous", "several_answers")
+    best = max((r for _, r in found), key=lambda r: r.weight)
+    return Extraction("found", last_span.rule, best)
+
+
+_BETWEEN_BOXES = re.compile(
+    r"[\s,;$.\\()\[\]]{0,12}(?:and|or|,|;|和|或|\\quad|\\text\s?\{\s?(?:and|or)\s?\}|[\s$\\()\[\]a-z_0-9=]){0,24}"
+)
+
+
+def _joined_boxes(found: list[Span], text: str) -> list[Span]:
+    r"""Boxes that stand side by side in one sentence are one answer: `\boxed{1}, \boxed{2}` is `1, 2`."""
+    joined: list[Span] = []
+    for box in found:
+        before = joined[-1] if joined else None
+        between = text[before.end : box.start] if before else ""
+        if before and len(between) <= 40 and "\n\n" not in between and _BETWEEN_BOXES.fullmatch(between):
+            content = before.text if before.text == box.text else f"{before.text}, {box.text}"
+            joined[-1] = Span(content, "boxed", FINAL, before.start, box.end, closed=True)
+        else:
+            joined.append(box)
+    return joined
+
+
+# ---- the response itself, and sentences
+
+
+def _whole(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction | None:
+    """A response short enough to be the answer itself."""
+    line = plain.strip()
+    if len(line) > 120 or "\n" in line or len(line.split()) > 12:
+        return None
+    found = reading.of_short(line, asked)
+    tried.append(f"whole: {line[:80]} -> {found.text if found else None}")
+    if found is None:
+        return None
+    if found.hedged:
+        return Extraction("ambiguous", "whole_hedged")
+    return Extraction("found", "whole", found)
+
+
+def _elsewhere(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction | None:
+    said = sentences(plain)
+    places: list[tuple[str, Callable[[list[str], str, Asked], list[Reading]]]] = reading.places(asked)
+    for rule, place in places:
+        found = place(said, text, asked)
+        tried.append(f"{rule}: {[r.text for r in found][:4]}")
+        if found:
+            if any(not reading.same(r, found[-1], asked) for r in found):
+                return Extraction("ambiguous", f"{rule}_several")
+            if found[-1].hedged:
+                return Extraction("ambiguous", f"{rule}_hedged")
+            return Extraction("found", rule, found[-1])
+    return None
+
+
+def key_of(found: Extraction, asked: Asked) -> Hashable:
+    """What two extractions are compared by."""
+    return reading.key(found.reading, asked) if found.reading else None

@@ -1,0 +1,109 @@
+"""Harmless differences of writing, taken away: full-width forms, typographic marks, Markdown and LaTeX dressing.
+
+Nothing here deletes meaning: signs, digits, units, comparisons and words stay. Every pattern is linear in its input.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+_MARKS = {
+    0x3000: " ", 0xA0: " ", 0x2009: " ", 0x202F: " ", 0x2002: " ", 0x2003: " ",
+    "‘": "'", "’": "'", "“": '"', "”": '"', "′": "'", "‐": "-", "‑": "-", "‒": "-", "–": "-",
+    "—": "-", "−": "-", "﹣": "-", "。": ".", "、": ",", "【": "[", "】": "]", "「": '"', "」": '"', "『": '"', "』": '"',
+    "﹪": "%", "﹕": ":", "∶": ":", "\r": "\n",
+    0x200B: None, 0x200C: None, 0x200D: None, 0x2060: None, 0xFEFF: None,
+}  # fmt: skip
+_FOLD = str.maketrans({**_FULL_WIDTH, **{k: v for k, v in _MARKS.items()}})
+_FOLD_KEEPING_SHAPE = str.maketrans({**_FULL_WIDTH, 0x3000: " ", 0xA0: " ", "−": "-", 0x200B: None, 0xFEFF: None})
+
+_TEXT_COMMAND = re.compile(
+    r"\\(?:text|textbf|textit|textrm|textsf|texttt|mathrm|mathbf|mathit|mathsf|mathtt|operatorname|mbox|hbox|emph|bf|rm)"
+    r"\s{0,3}\{([^{}]{0,400})\}"
+)
+_SPACING = re.compile(r"\\(?:[,;:!> ]|quad|qquad|displaystyle|left|right|bf|rm)(?![a-zA-Z])")
+_EMPHASIS = re.compile(r"\*{1,3}|_{2,3}|`{1,3}|~~")
+_QUOTES = "\"'“”‘’「」『』《》"
+
+
+def fold(text: str) -> str:
+    """Full-width ASCII, blanks, quotes, dashes and the Chinese stop written in ASCII; zero-width characters gone.
+
+    Circled numbers, superscripts and fractions stay as they are: they are not the digits that they resemble.
+    """
+    return text if text.isascii() and "\r" not in text else text.translate(_FOLD)
+
+
+def blanks(text: str) -> str:
+    """Runs of white space as one blank, none at the ends."""
+    return " ".join(text.split())
+
+
+def without_emphasis(text: str) -> str:
+    """Markdown emphasis and code marks taken away; a `*` or `_` between word characters or digits stays."""
+    if not any(mark in text for mark in "*_`~"):
+        return text
+    return _EMPHASIS.sub(lambda m: m.group() if _is_operator(text, m) else "", text)
+
+
+def _is_operator(text: str, match: re.Match[str]) -> bool:
+    before, after = text[max(match.start() - 2, 0) : match.start()].strip(), text[match.end() : match.end() + 2].strip()
+    return match.group() in ("*", "**") and before[-1:].isalnum() and after[:1].isalnum()
+
+
+def without_text_commands(text: str) -> str:
+    r"""`\text{A}` and its kin as `A`, nested up to three deep."""
+    for _ in range(3):
+        if "\\" not in text:
+            return text
+        shorter = _TEXT_COMMAND.sub(r"\1", text)
+        if shorter == text:
+            break
+        text = shorter
+    return text
+
+
+def undressed(text: str) -> str:
+    r"""The bare answer: no emphasis, `$...$`, `\(...\)`, `\text{...}`, outer quotes or brackets, final stop."""
+    text = without_text_commands(without_emphasis(fold(text).strip()))
+    previous = None
+    while previous != text:
+        previous = text
+        text = _peel(text.strip())
+    return blanks(text)
+
+
+def _peel(text: str) -> str:
+    for opening, closing in (
+        ("$$", "$$"),
+        ("$", "$"),
+        (r"\(", r"\)"),
+        (r"\[", r"\]"),
+        ('"', '"'),
+        ("'", "'"),
+        ("《", "》"),
+    ):
+        inner = text[len(opening) : len(text) - len(closing)]
+        if len(text) > len(opening) + len(closing) and text.startswith(opening) and text.endswith(closing):
+            if opening not in inner and closing not in inner:
+                return inner
+    if text.endswith((".", ",", ";", ":", "!")) and not text.endswith(".."):
+        return text[:-1]
+    if text.startswith((":", ",", ";")):
+        return text[1:]
+    return text
+
+
+def fold_diacritics(text: str) -> str:
+    """Letters without their accents: `café` is `cafe`, `Müller` is `Muller`; other scripts stay."""
+    if text.isascii():
+        return text
+    decomposed = unicodedata.normalize("NFD", text)
+    return unicodedata.normalize("NFC", "".join(c for c in decomposed if not 0x300 <= ord(c) <= 0x36F))
+
+
+def without_spacing_commands(text: str) -> str:
+    r"""LaTeX spacing such as `\,` and `\quad`, and `\left` `\right`, taken away."""
+    return _SPACING.sub(" ", text) if "\\" in text else text

@@ -1,0 +1,193 @@
+r"""Numbers and formulas within prose: which number a sentence gives as its answer.
+
+What is returned is the text of a number with its sign, currency, percent, degree and unit, or of a formula; deciding
+its value is the matchers' work. Alternatives ("5 or 6"), ranges and bounds ("more than 5") give nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from mmpr_pipeline.checking.normalise import undressed, without_text_commands
+
+_WORDS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred"
+).split()
+_WORD = rf"(?:{'|'.join(_WORDS[20:-1])})-(?:{'|'.join(_WORDS[1:10])})|(?:{'|'.join(_WORDS)})"
+_DIGITS = r"(?:\d{1,3}(?:,\d{3}){1,6}|\d{1,40})(?:\.\d{1,40})?|\.\d{1,40}"
+_POWER = r"(?:[eE][+-]?\d{1,4}|\s?(?:×|x|\*|\\times|\\cdot)\s?10\s?\^\s?\{?\s?[+-]?\d{1,4}\s?\}?)"
+NUMBER = re.compile(
+    rf"(?<![\w.^\\])(?P<sign>[-+±]\s?)?(?P<money>(?:US|HK|C|A)?[$€£¥₹]|\\\$)?(?P<sign2>-)?"
+    rf"(?:(?P<mixed>\d{{1,6}}\s?\+?\s?\d{{1,6}}/\d{{1,6}})|(?P<fraction>\d{{1,15}}\s?/\s?\d{{1,15}})|(?P<digits>{_DIGITS})(?P<power>{_POWER})?)"
+    rf"(?!\d)(?P<suffix>\s?(?:\\?%|°[CF]?|\^?\\?\^?\{{?\\circ\}}?))?(?P<degree>\s(?:percent|degrees)\b)?"
+    rf"|\b(?P<word>{_WORD})\b",
+    re.IGNORECASE,
+)
+_UNIT = re.compile(
+    r"(?:\s|-)?(?:(?:square|cubic|sq\.?|cu\.?)\s)?(?:[kmcdµμn]?m|[kmµμ]?g|[mcd]?[lL]|[kmµ]?s|ms|min(?:utes?)?|h(?:ours?|rs?)?|sec(?:onds?)?|days?|weeks?|months?|"
+    r"years?|inch(?:es)?|in|ft|feet|foot|yards?|yd|miles?|mi|mph|km/h|m/s|pounds?|lbs?|ounces?|oz|tons?|gallons?|quarts?|pints?|cups?|"
+    r"cent(?:s|imet(?:er|re)s?)|dollars?|euros?|met(?:er|re)s?|kilomet(?:er|re)s?|millimet(?:er|re)s?|(?:kilo|milli)?grams?|(?:milli)?lit(?:er|re)s?|"
+    r"[kMmG]?(?:Hz|W|V|A|J|N|Pa|Ω)|[kM]?Wh|mol|K|°C|°F|million|billion|trillion|thousand|units?)"
+    r"(?:\^\{?[23]\}?|[²³23])?(?:/[a-zA-Z]{1,4}(?:\^\{?[23]\}?|[²³])?)?(?![\w])"
+)
+_MATH = re.compile(
+    r"\$\$(?P<a>.{1,800}?)\$\$|\$(?P<b>[^$\n]{1,400})\$|\\\((?P<c>.{1,800}?)\\\)|\\\[(?P<d>.{1,800}?)\\\]", re.DOTALL
+)
+_BOUND = re.compile(r"(?:more|less|fewer|greater|larger|smaller|higher|lower|other|rather) than(?: or equal to)? $|(?:at least|at most|over|under|below|above|up to|between|from|not|n't|only if|exceeds?|<|>|≤|≥) $", re.IGNORECASE)  # fmt: skip
+_RANGE_AFTER = re.compile(r"^\s?(?:(?:or|to|or perhaps|or maybe|~)\s|-\s?)(?=[$€£-]?\d)", re.IGNORECASE)
+_SAME_AFTER = re.compile(r"^[\s,(]{0,3}or\s", re.IGNORECASE)
+_COPULA = re.compile(
+    r"(?:\b(?:is|are|was|were|be|been|equals?|equal to|total(?:s|ed)?|gives?|gets?|get|becomes?|has|have|had|needs?|spends?|costs?|makes?|made|takes?|contains?|remain(?:s|ing)?|left|by|approximately|about|about|around|roughly|exactly)|[=≈:]|是|为|等于|有|共)\s{0,2}"
+    r"(?:(?:approximately|about|around|roughly|exactly|only|just|therefore|thus|equal to|a total of|now|also|still|indeed|simply|likely|the number|to|by|at)\s){0,3}(?:\$|\\\(|\\\[|\*\*)?\s{0,2}$",
+    re.IGNORECASE,
+)
+
+
+def quantities(text: str) -> list[re.Match[str]]:
+    """Numbers of a text in order, number words among them ("one" only where it counts something)."""
+    return [m for m in NUMBER.finditer(text) if not _pronoun(m, text)]
+
+
+def _pronoun(match: re.Match[str], text: str) -> bool:
+    if (match["word"] or "").lower() != "one":
+        return False
+    after = text[match.end() : match.end() + 12].lstrip()
+    return after.startswith(
+        ("of ", "that", "who", "can", "is", "could", "would", "might", "with", "person", "on the", "another")
+    )
+
+
+def with_unit(match: re.Match[str], text: str) -> str:
+    """The text of a number with the unit that follows it, if one does."""
+    unit = _UNIT.match(text, match.end())
+    return text[match.start() : unit.end() if unit else match.end()].strip()
+
+
+def first_number(clause: str) -> str | None:
+    """The number that an announced clause gives: after its last `=`, else its first; None for ranges and bounds."""
+    text = clause.rsplit("=", 1)[-1] if re.search(r"=\s?\\?[-$\d.]", clause) else clause
+    text = text.rsplit("≈", 1)[-1]
+    found = quantities(text)
+    if not found or is_vague(found[0], text):
+        return None
+    return with_unit(found[0], text)
+
+
+def is_vague(match: re.Match[str], text: str) -> bool:
+    """True for a number that is one of alternatives, an end of a range, or a bound."""
+    before, after = text[max(match.start() - 40, 0) : match.start()], text[match.end() : match.end() + 40]
+    if _BOUND.search(before.rstrip() + " "):
+        return True
+    unit = _UNIT.match(text, match.end())
+    after = text[unit.end() : unit.end() + 40] if unit else after
+    if not _RANGE_AFTER.match(after):
+        return False
+    following = quantities(after)
+    return not (following and _restates(match.group(), following[0].group()))
+
+
+def _restates(a: str, b: str) -> bool:
+    """`0.2 or 20%`, `0.247, or 1/4`: the same number said twice, to two digits."""
+    left, right = _rough(a), _rough(b)
+    return left is not None and right is not None and abs(left - right) <= 0.02 * max(abs(left), abs(right))
+
+
+def _rough(text: str) -> float | None:
+    match = re.fullmatch(
+        r"[$€£]?(-?\d{1,15}(?:\.\d{1,15})?)(?:\s?/\s?(\d{1,15}))?\s?(\\?%)?", text.replace(",", "").strip()
+    )
+    if match is None or (match[2] and int(match[2]) == 0):
+        return None
+    return float(match[1]) / float(match[2] or 1) / (100 if match[3] else 1)
+
+
+def number_of_sentence(sentence: str, question: str = "") -> str | None:
+    """The number that a whole sentence gives as its answer; None if it names several and none stands out."""
+    if re.search(r"=\s?\\?[-$\d.]", sentence):
+        return first_number(sentence)
+    found = quantities(sentence)
+    if not found:
+        return None
+    asked = {_plain(m.group()) for m in quantities(question)} if question else set()
+    fresh = [m for m in found if _plain(m.group()) not in asked]
+    if len({_plain(m.group()) for m in fresh}) == 1:
+        return None if is_vague(fresh[0], sentence) else with_unit(fresh[0], sentence)
+    told = [m for m in (fresh or found) if _COPULA.search(sentence[max(m.start() - 60, 0) : m.start()])]
+    for candidates in (told, found):
+        if len({_plain(m.group()) for m in candidates}) == 1:
+            return None if is_vague(candidates[0], sentence) else with_unit(candidates[0], sentence)
+    return None
+
+
+def _plain(text: str) -> str:
+    text = re.sub(r"[\s,$€£%\\]", "", text.lower())
+    return str(_WORDS.index(text)) if text in _WORDS else text
+
+
+# ---- formulas
+
+
+_PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}(?![A-Za-z]*\()|[\u4e00-\u9fff]{2,}")
+_NOT_PROSE = frozenset(
+    "and sin cos tan cot sec csc log exp min max lim arcsin arccos arctan degrees units gcd lcm mod det".split()
+)
+
+
+def is_formula(text: str) -> bool:
+    """True for text without words of prose: digits, letters, commands and signs only."""
+    bare = re.sub(r"\\[A-Za-z]+", " ", without_text_commands(text))
+    return not any(m.group().lower() not in _NOT_PROSE for m in _PROSE.finditer(bare)) and any(
+        c.isalnum() for c in bare
+    )
+
+
+def math_segments(text: str) -> list[re.Match[str]]:
+    r"""Every `$...$`, `\(...\)`, `\[...\]` of a text."""
+    return list(_MATH.finditer(text)) if "$" in text or "\\" in text else []
+
+
+def first_formula(clause: str) -> str | None:
+    """The formula that an announced clause gives: all of it, its leading math, or what follows its last copula."""
+    text = clause.strip().rstrip(".。")
+    if is_formula(text):
+        return text
+    segments = math_segments(text)
+    if segments and is_formula_like_prefix(text[: segments[0].start()]):
+        return _joined_from(segments, text)
+    part = re.split(r"\s(?:is|are|be|equals|becomes|will be|as|by)\s|:\s|是|为|等于", text)[-1].strip()
+    if part != text and part:
+        return first_formula(part) if len(part) < len(text) else None
+    lead = re.match(r"^[^A-Za-z\u4e00-\u9fff]*(?:[-+]?\d[^A-Za-z\u4e00-\u9fff]*)(?=\s?[A-Za-z\u4e00-\u9fff])", text)
+    if lead and not segments:
+        return first_number(text)
+    return None
+
+
+def is_formula_like_prefix(text: str) -> bool:
+    """True if nothing but marks or one short word stands before a formula."""
+    return len(re.findall(r"\w+", text)) <= 1
+
+
+def _joined_from(segments: Sequence[re.Match[str]], text: str) -> str:
+    """The first segment and those joined to it by a comma or `and`, as one text."""
+    end = segments[0].end()
+    for segment in segments[1:]:
+        if not re.fullmatch(r"[\s,;]{0,3}(?:and|or)?[\s,;]{0,3}", text[end : segment.start()]):
+            break
+        end = segment.end()
+    return text[segments[0].start() : end]
+
+
+def formula_of_sentence(sentence: str, question: str = "") -> str | None:
+    """The formula or number that a concluding sentence gives."""
+    text = sentence.strip().rstrip(".。")
+    segments = math_segments(text)
+    if segments and segments[-1].end() >= len(text) - 25:
+        inner = undressed(segments[-1].group())
+        return inner
+    parts = re.split(r"\s(?:is|are|be|equals|becomes)\s|是|为|等于", text)
+    if len(parts) > 1 and is_formula(parts[-1]):
+        return parts[-1].strip()
+    return number_of_sentence(text, question)

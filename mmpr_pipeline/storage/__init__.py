@@ -1,0 +1,7 @@
+"""Where outputs live: a local directory or an S3 prefix behind one small interface."""
+
+from mmpr_pipeline.storage.journal import Journal, JournalWriter
+from mmpr_pipeline.storage.lock import lease
+from mmpr_pipeline.storage.store import MissingKeyError, Store, open_store
+
+__all__ = ["Journal", "JournalWriter", "MissingKeyError", "Store", "lease", "open_store"]

@@ -1,0 +1,200 @@
+"""An append-only log of JSON records that outlives any kill: the memory of an unfinished shard.
+
+Each writer opens a segment of its own (`PREFIX/000003-000000.jsonl` is attempt 3), so no writer ever continues behind a
+line that another one tore. The reader takes all segments in order and skips what is torn.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+from pydantic_core import PydanticSerializationError, from_json, to_json
+
+from mmpr_pipeline.errors import StoreError
+from mmpr_pipeline.storage.local import LocalStore
+from mmpr_pipeline.storage.store import Store
+
+SEGMENT_BYTES = 8 << 20
+SEGMENT_SECONDS = 30.0
+
+
+class JournalWriter(ABC):
+    """One attempt's writer; not for several threads at once."""
+
+    @abstractmethod
+    def append(self, record: Any) -> None:
+        """Log one record: a dict of JSON data, or one that holds pydantic models (they are written as their fields)."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Return only when every appended record would outlive this machine (local: fsync; S3: put)."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Flush and end the attempt."""
+
+    def __enter__(self) -> JournalWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Journal:
+    """The log under one prefix of a store."""
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self.store = store
+        self.prefix = prefix.rstrip("/")
+        self.torn = 0
+        """Lines skipped by the last `read`: torn by a kill, or damaged."""
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """Every whole record, oldest attempt first, in the order of appending; one line at a time in memory."""
+        self.torn = 0
+        for key in self.store.list(f"{self.prefix}/"):
+            for line in _lines(self.store, key):
+                record = _record(line)
+                if record is None:
+                    self.torn += 1
+                else:
+                    yield record
+
+    def open(self) -> JournalWriter:
+        """A writer for a new attempt. On a local store what `append` returned for outlives a kill -9 of the process;
+        on S3 what is younger than `SEGMENT_SECONDS` and within `SEGMENT_BYTES` may be lost with it."""
+        if isinstance(self.store, LocalStore):
+            return _LocalWriter(self.store, self.prefix, self._next_attempt())
+        return _ObjectWriter(self.store, self.prefix, self._next_attempt())
+
+    def delete(self) -> None:
+        """Forget everything: the shard is finished."""
+        self.store.delete_prefix(f"{self.prefix}/")
+
+    def _next_attempt(self) -> int:
+        keys = self.store.list(f"{self.prefix}/")
+        return 1 + max((int(key.rpartition("/")[2].partition("-")[0]) for key in keys), default=-1)
+
+
+def _segment(prefix: str, attempt: int, part: int) -> str:
+    return f"{prefix}/{attempt:06d}-{part:06d}.jsonl"
+
+
+def _encode(record: Any) -> bytes:
+    try:
+        return to_json(record) + b"\n"
+    except PydanticSerializationError:  # a lone surrogate in a model's text has no UTF-8: keep it as an escape
+        return json.dumps(record, separators=(",", ":"), default=lambda model: model.model_dump()).encode() + b"\n"
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """The record of a line; None where it is torn or damaged."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        record = from_json(line)
+    except ValueError:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            return None
+    return record if isinstance(record, dict) else None
+
+
+def _lines(store: Store, key: str) -> Iterator[bytes]:
+    if isinstance(store, LocalStore):
+        try:
+            with open(store.path(key), "rb") as file:
+                yield from file
+        except OSError as error:
+            raise StoreError(f"Cannot read the journal {store.path(key)}: {error}") from error
+    else:
+        yield from store.read(key).splitlines(keepends=True)
+
+
+class _LocalWriter(JournalWriter):
+    """One file, one write call a record: the kernel has it when `append` returns."""
+
+    def __init__(self, store: LocalStore, prefix: str, attempt: int) -> None:
+        try:
+            store.path(prefix).mkdir(parents=True, exist_ok=True)
+            self._file = self._open_new(store, prefix, attempt)
+        except OSError as error:
+            raise _cannot(store, prefix, error) from error
+        self._store, self._prefix, self._size = store, prefix, 0
+
+    @staticmethod
+    def _open_new(store: LocalStore, prefix: str, attempt: int) -> int:
+        while True:
+            try:
+                path = store.path(_segment(prefix, attempt, 0))
+                return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            except FileExistsError:
+                attempt += 1
+
+    def append(self, record: Any) -> None:
+        line = _encode(record)
+        try:
+            written = os.write(self._file, line)
+            while written < len(line):
+                written += os.write(self._file, line[written:])
+        except OSError as error:
+            os.ftruncate(self._file, self._size)  # a full disk tore the line: the next one must not be glued to it
+            raise _cannot(self._store, self._prefix, error) from error
+        self._size += len(line)
+
+    def flush(self) -> None:
+        os.fsync(self._file)
+
+    def close(self) -> None:
+        if self._file >= 0:
+            self.flush()
+            os.close(self._file)
+            self._file = -1
+
+
+class _ObjectWriter(JournalWriter):
+    """Buffered lines, put as small objects that are never rewritten."""
+
+    def __init__(self, store: Store, prefix: str, attempt: int) -> None:
+        self._store, self._prefix, self._attempt, self._part = store, prefix, attempt, 0
+        self._lines: list[bytes] = []
+        self._size, self._since = 0, 0.0
+
+    def append(self, record: Any) -> None:
+        line = _encode(record)
+        if not self._lines:
+            self._since = time.monotonic()
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size >= SEGMENT_BYTES or time.monotonic() - self._since >= SEGMENT_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self._lines:
+            return
+        data = b"".join(self._lines)
+        while not self._store.create(_segment(self._prefix, self._attempt, self._part), data):
+            if self._part:
+                raise StoreError(f"Two writers share the journal {self._prefix} of {self._store.url}.")
+            self._attempt += 1  # another attempt began at the same moment
+        self._part += 1
+        self._lines, self._size = [], 0
+
+    def close(self) -> None:
+        self.flush()
+
+
+def _cannot(store: Store, prefix: str, error: OSError) -> StoreError:
+    return StoreError(
+        f"Cannot write the journal {store.url}/{prefix}: {error.strerror or error}.",
+        remedy="Free some space or correct the permissions, then run the same command again: it goes on.",
+    )

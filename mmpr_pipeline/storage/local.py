@@ -1,0 +1,209 @@
+"""A store in a local (or mounted) directory: atomic by rename and link, durable by fsync."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mmpr_pipeline.errors import StoreError
+from mmpr_pipeline.storage.store import LOCK_KEY, MissingKeyError, Store, check_key
+
+UNFINISHED = ".unfinished-"
+LEAST_FREE_BYTES = 64 << 20
+
+_REMEDIES = {
+    errno.EACCES: "Give an output that you may write to, or correct its permissions.",
+    errno.EPERM: "Give an output that you may write to, or correct its permissions.",
+    errno.EROFS: "The file system is mounted read-only: give another output.",
+    errno.ENOSPC: "Free some space or give another output, then run the same command again: it goes on.",
+    errno.EDQUOT: "Your quota is used up: free some space, then run the same command again: it goes on.",
+    errno.ENOTDIR: "A part of the path is a file: give a directory.",
+    errno.EEXIST: "A part of the path is a file: give a directory.",
+    errno.EISDIR: "A directory lies where a file should be: give another output.",
+    errno.EMFILE: "Too many open files: raise `ulimit -n`.",
+}
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+class LocalStore(Store):
+    """A directory. Missing folders are made on the way of the first write."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.root = Path(path).expanduser().absolute()
+        self.url = str(self.root)
+
+    def path(self, key: str) -> Path:
+        """The file of a key."""
+        return self.root / check_key(key)
+
+    def read(self, key: str) -> bytes:
+        with _explained(self.path(key)):
+            return self.path(key).read_bytes()
+
+    def exists(self, key: str) -> bool:
+        with _explained(self.path(key)):
+            return self.path(key).is_file()
+
+    def list(self, prefix: str = "") -> list[str]:
+        start = self.root / prefix.rpartition("/")[0]
+        keys = []
+        with _explained(start):
+            for folder, folders, files in os.walk(start, onerror=_raise_unless_missing):
+                folders[:] = [name for name in folders if not name.startswith(".")]
+                base = Path(folder).relative_to(self.root).as_posix()
+                names = [name for name in files if not name.startswith(".")]
+                keys += [name if base == "." else f"{base}/{name}" for name in names]
+        return sorted(key for key in keys if key.startswith(prefix))
+
+    def size(self, key: str) -> int:
+        with _explained(self.path(key)):
+            return self.path(key).stat().st_size
+
+    def write(self, key: str, data: bytes) -> None:
+        target = self.path(key)
+        with _explained(target), _unfinished(target, data) as temporary:
+            os.replace(temporary, target)
+            _sync(target.parent)
+
+    def create(self, key: str, data: bytes) -> bool:
+        target = self.path(key)
+        with _explained(target):
+            if target.exists():
+                return False
+            with _unfinished(target, data) as temporary:
+                created = _link(temporary, target)
+            _sync(target.parent)
+        return created
+
+    def put_file(self, key: str, local: Path) -> None:
+        target = self.path(key)
+        with _explained(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _sync(local)
+            try:
+                os.replace(local, target)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                with _unfinished(target, b"") as temporary:  # from another file system: copy beside, then rename
+                    shutil.copyfile(local, temporary)
+                    _sync(temporary)
+                    os.replace(temporary, target)
+            _sync(target.parent)
+
+    def local_copy(self, key: str) -> Path:
+        if not self.exists(key):
+            raise _missing(self.path(key))
+        return self.path(key)
+
+    def delete(self, key: str) -> None:
+        with _explained(self.path(key)):
+            self.path(key).unlink(missing_ok=True)
+
+    def delete_prefix(self, prefix: str) -> None:
+        super().delete_prefix(prefix)
+        if prefix.endswith("/"):  # a whole folder: leave no empty ones behind
+            for folder, _, _ in sorted(os.walk(self.root / prefix.rstrip("/")), reverse=True):
+                with suppress(OSError):
+                    os.rmdir(folder)
+
+    @contextmanager
+    def workspace(self) -> Iterator[Path]:
+        with _explained(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=self.root))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def check_writable(self) -> None:
+        with _explained(self.root), _unfinished(self.root / "probe", b"probe"):
+            free = shutil.disk_usage(self.root).free
+        if free < LEAST_FREE_BYTES:
+            raise StoreError(
+                f"The disk of {self.root} is full: {free >> 20} MB are free.", remedy=_REMEDIES[errno.ENOSPC]
+            )
+
+    def sweep(self) -> None:
+        for folder, folders, files in os.walk(self.root):
+            for name in [n for n in folders if n.startswith(UNFINISHED)]:
+                shutil.rmtree(Path(folder) / name, ignore_errors=True)
+                folders.remove(name)
+            for name in files:
+                if name.startswith(UNFINISHED):
+                    (Path(folder) / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _unfinished(target: Path, data: bytes) -> Iterator[Path]:
+    """A complete, synced, hidden file beside `target`, gone at the end if it was not renamed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.parent / f"{UNFINISHED}{uuid.uuid4().hex}"
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _link(temporary: Path, target: Path) -> bool:
+    """Give the complete file its name unless the name is taken."""
+    try:
+        os.link(temporary, target)
+        return True
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+    # A file system without hard links (exFAT, some mounts): creators of this folder take turns instead.
+    with open(target.parent / f"{LOCK_KEY}-create", "ab") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if target.exists():
+            return False
+        os.replace(temporary, target)
+        return True
+
+
+def _sync(path: Path) -> None:
+    """Force a file's or a folder's content to disk; some mounts cannot sync folders."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:
+        if not path.is_dir():
+            raise
+    finally:
+        os.close(handle)
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _missing(path: Path) -> MissingKeyError:
+    return MissingKeyError(f"{path} does not exist.")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn the system's errors into StoreErrors that say what to do."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StoreError(f"{path}: {reason}.", remedy=_REMEDIES.get(error.errno or 0)) from error

@@ -1,0 +1,126 @@
+"""The interface of a store: a flat space of keys (`pairs/pairs-00000-of-00008.arrow`) with whole contents.
+
+A key's content is always complete: readers see the old content, the new one, or none, never a part, whatever dies when.
+Keys whose last part starts with a dot belong to the store itself (locks, unfinished files) and are never listed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mmpr_pipeline.errors import StoreError
+
+LOCK_KEY = ".lock"
+
+
+class MissingKeyError(StoreError):
+    """The key that was asked for does not exist."""
+
+
+class Store(ABC):
+    """One output's files. Safe to use from several threads and processes, and picklable (it travels as its URL).
+
+    Every method raises StoreError, with a remedy, where the store cannot be read or written.
+    """
+
+    url: str
+    """The directory's absolute path, or `s3://bucket/prefix`, without a trailing slash."""
+
+    @abstractmethod
+    def read(self, key: str) -> bytes:
+        """The whole content. Raises MissingKeyError where the key does not exist."""
+
+    @abstractmethod
+    def exists(self, key: str) -> bool:
+        """Whether the key exists."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> list[str]:
+        """Keys that start with `prefix` (a plain string prefix, as in S3), sorted."""
+
+    @abstractmethod
+    def size(self, key: str) -> int:
+        """Bytes of the content. Raises MissingKeyError where the key does not exist."""
+
+    @abstractmethod
+    def write(self, key: str, data: bytes) -> None:
+        """Put `data` in place of whatever the key held, atomically and durably."""
+
+    @abstractmethod
+    def create(self, key: str, data: bytes) -> bool:
+        """Put `data` where nothing is yet; False, and nothing changed, where the key exists already.
+
+        Of several creators at once exactly one gets True.
+        """
+
+    @abstractmethod
+    def put_file(self, key: str, local: Path) -> None:
+        """Like `write`, for a big local file; the file may be moved away."""
+
+    @abstractmethod
+    def local_copy(self, key: str) -> Path:
+        """A local file with the key's content, only to be read: the file itself, or a cached download."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove the key; no error where it does not exist."""
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Remove every key that starts with `prefix`."""
+        for key in self.list(prefix):
+            self.delete(key)
+
+    @abstractmethod
+    def workspace(self) -> AbstractContextManager[Path]:
+        """A new local folder from where `put_file` is cheap; removed at the end."""
+
+    @abstractmethod
+    def check_writable(self) -> None:
+        """Raise StoreError at once where later writes would fail: no permission, a full disk, no bucket, ...."""
+
+    @abstractmethod
+    def sweep(self) -> None:
+        """Remove what killed writers left unfinished. Only for the holder of the store's lease."""
+
+    def __reduce__(self) -> tuple[Callable[[str], Store], tuple[str]]:
+        return (open_store, (self.url,))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
+
+
+def open_store(url: str | Path) -> Store:
+    """The store at a local directory (created when first written to) or at `s3://bucket/prefix`.
+
+    S3 takes endpoint, region and credentials from the environment as boto3 does (AWS_ENDPOINT_URL, AWS_PROFILE, ...).
+    Nothing is read or written yet.
+    """
+    text = str(url)
+    scheme = urlsplit(text).scheme if "://" in text else ""
+    if scheme == "s3":
+        from mmpr_pipeline.storage.s3 import S3Store
+
+        return S3Store(text)
+    if scheme == "file":
+        text = urlsplit(text).path
+    elif scheme or not text:
+        raise StoreError(f"Cannot use {text!r} as an output.", remedy="Give a directory or s3://bucket/prefix.")
+    from mmpr_pipeline.storage.local import LocalStore
+
+    return LocalStore(text)
+
+
+def check_key(key: str) -> str:
+    """The key, if it is one: relative, with no empty, `.` or `..` part. Raises StoreError else."""
+    if not key or any(part in ("", ".", "..") for part in key.split("/")) or "\\" in key or "\0" in key:
+        raise StoreError(f"{key!r} is not a key of a store.")
+    return key
+
+
+def hidden(key: str) -> bool:
+    """Whether the key belongs to the store itself."""
+    return any(part.startswith(".") for part in key.split("/"))

@@ -67,6 +67,9 @@ class SamplingSettings(Settings):
     """How many rollouts, and how."""
 
     samples: int = Field(default=32, ge=1, le=1024, description="Most rollouts for each question (the paper: 32).")
+    adaptive: bool = Field(default=True, description="Sample in rounds, as long as another round is worth it.")
+    round_size: int = Field(default=4, ge=1, description="Rollouts of each round after the first.")
+    price: float = Field(default=0.25, gt=0, description="Expected pairs a rollout must bring for another round.")
     style: Literal["cot-final", "cot-boxed", "direct"] = Field(default="cot-final", description="Prompt style.")
     decoding: Decoding = Field(default=Decoding(), description="Temperature, nucleus mass, longest response.")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from mmpr_pipeline.checking import CHECKER, answers_equal, check_question
-from mmpr_pipeline.config import PairingSettings, SamplingSettings
+from mmpr_pipeline.config import BuildConfig, PairingSettings, SamplingSettings
 from mmpr_pipeline.pairing.correctness import correctness_pairs
 from mmpr_pipeline.records import CheckedRollout, PreferencePair, Question, Rollout, Verdict
 
@@ -22,6 +22,12 @@ class Recipe:
     sampling: SamplingSettings
     pairing: PairingSettings
     seed: int
+
+
+def recipe_of(config: BuildConfig) -> Recipe:
+    """The recipe of a build. Recorded rollouts cost nothing, so of them all are taken."""
+    adaptive = config.sampling.adaptive and config.engine.name != "replay"
+    return Recipe(config.sampling.model_copy(update={"adaptive": adaptive}), config.pairing, config.seed)
 
 
 def check_rollouts(question: Question, rollouts: Sequence[Rollout]) -> list[CheckedRollout]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from mmpr_pipeline.build.dropout import pair_by_dropout
 from mmpr_pipeline.build.judge import Recipe, check_rollouts, pair_by_correctness, why_unpaired
 from mmpr_pipeline.build.outcome import outcome, rejected
 from mmpr_pipeline.errors import ItemRejected
-from mmpr_pipeline.records import Question, QuestionOutcome
+from mmpr_pipeline.records import CheckedRollout, Question, QuestionOutcome
 from mmpr_pipeline.sampling.engine import Engine, SampleRequest
 from mmpr_pipeline.sampling.prompts import Turn, turn_for
+from mmpr_pipeline.sampling.rounds import next_round
 from mmpr_pipeline.sampling.seeds import sampling_seed
 
 
@@ -18,12 +20,11 @@ async def work_question(question: Question, engine: Engine, recipe: Recipe) -> Q
     """Sample, check and pair one question. A question that cannot be served comes back as rejected by name."""
     turn = turn_for(question, recipe.sampling.style)
     try:
-        rollouts = await engine.sample(_sample_request(question, turn, recipe))
-        checked = await asyncio.to_thread(check_rollouts, question, rollouts)
+        checked = await _sample(question, turn, engine, recipe)
         pairs = pair_by_correctness(question, turn.text, checked, recipe)
         if pairs:
             return outcome(question, turn.text, checked, pairs)
-        reason = why_unpaired(question, checked)
+        reason: str | None = why_unpaired(question, checked)
         if reason in ("all_correct", "open_ended") and recipe.pairing.dropout_ntp and engine.can_continue:
             continued, pairs, reason = await pair_by_dropout(question, turn, checked, engine, recipe)
             checked = [*checked, *continued]
@@ -32,14 +33,45 @@ async def work_question(question: Question, engine: Engine, recipe: Recipe) -> Q
         return rejected(question, turn.text, reject)
 
 
-def _sample_request(question: Question, turn: Turn, recipe: Recipe) -> SampleRequest:
-    # An open-ended question needs no more responses than will be cut; any other needs all that verdicts can split.
-    n = recipe.sampling.samples
-    return SampleRequest(
-        question=question,
-        prompt=turn.text,
-        prompt_version=turn.version,
-        n=min(n, recipe.pairing.dropout_pairs) if question.kind == "none" else n,
-        seed=sampling_seed(recipe.seed, question.question_id, 0),
-        decoding=recipe.sampling.decoding,
+async def _sample(question: Question, turn: Turn, engine: Engine, recipe: Recipe) -> list[CheckedRollout]:
+    """Rollouts with verdicts, round after round until enough or no longer worth it."""
+    checked: list[CheckedRollout] = []
+    number = 0
+    while size := _round_size(question, checked, recipe):
+        request = SampleRequest(
+            question=question,
+            prompt=turn.text,
+            prompt_version=turn.version,
+            n=size,
+            seed=sampling_seed(recipe.seed, question.question_id, number),
+            round=number,
+            first_index=len(checked),
+            decoding=recipe.sampling.decoding,
+        )
+        rollouts = await engine.sample(request)
+        checked += await asyncio.to_thread(check_rollouts, question, rollouts)
+        number += 1
+        if len(rollouts) < size:  # recorded rollouts come to an end
+            break
+    return checked
+
+
+def _round_size(question: Question, checked: Sequence[CheckedRollout], recipe: Recipe) -> int:
+    """Rollouts to sample next. An open-ended question needs no more responses than will be cut."""
+    rules = recipe.sampling
+    if question.kind == "none" or not rules.adaptive:
+        most = min(rules.samples, recipe.pairing.dropout_pairs) if question.kind == "none" else rules.samples
+        return most - len(checked)
+    return next_round(
+        len(_distinct(checked, "correct")),
+        len(_distinct(checked, "incorrect")),
+        len(checked),
+        most=rules.samples,
+        round_size=rules.round_size,
+        max_pairs=recipe.pairing.max_pairs,
+        price=rules.price,
     )
+
+
+def _distinct(checked: Sequence[CheckedRollout], verdict: str) -> set[str]:
+    return {r.text.strip() for r in checked if r.outcome == verdict}

@@ -1,0 +1,131 @@
+"""The build on Ray: shards are tasks, progress is an actor; Ray restarts what dies, the journal keeps what was made."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError, WorkerCrashedError
+
+from mmpr_pipeline.build.plan import BuildPlan
+from mmpr_pipeline.build.shard import work_shard
+from mmpr_pipeline.build.tally import Board, Tally
+from mmpr_pipeline.errors import ConfigError, EngineError, MmprError
+from mmpr_pipeline.sampling.engine import Engine
+
+REPORT_EVERY = 0.5
+"""Seconds between a worker's reports and between looks at the board."""
+
+SHARD_RETRIES = 5
+"""Times that Ray starts a shard again whose worker or node died."""
+
+Progress = Callable[[int, dict[str, int]], None]
+"""Called with the number of finished shards and the tally over all shards."""
+
+
+@contextmanager
+def ray_session(address: str) -> Iterator[int]:
+    """Connect to Ray (`local` starts one here) and disconnect at the end; gives the cluster's CPUs."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    here = address == "local"
+    if ray.is_initialized():  # a caller's own session, e.g. inside a Ray job's driver or a test
+        yield max(2, int(ray.cluster_resources().get("CPU", 1)))
+        return
+    try:
+        ray.init(
+            address=address,
+            num_cpus=max(2, os.cpu_count() or 1) if here else None,
+            include_dashboard=False if here else None,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+    except (ConnectionError, RayError, ValueError) as error:
+        raise ConfigError(
+            f"Cannot reach a Ray cluster at {address!r}: {error}",
+            remedy="Use --address local to run here, auto on a node of a cluster, or ray://HOST:10001 from outside.",
+        ) from None
+    try:
+        yield max(2, int(ray.cluster_resources().get("CPU", 1)))
+    finally:
+        ray.shutdown()
+
+
+def work_shards(plan: BuildPlan, shards: Sequence[int], engine: Engine, workers: int, progress: Progress) -> None:
+    """Make the shards, `workers` at once, in the given order. Raises the first error that a shard cannot survive."""
+    board = ray.remote(num_cpus=0, max_restarts=-1)(Board).remote()
+    shared = ray.put(plan)
+    waiting, running, finished = deque(shards), {}, 0
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                shard = waiting.popleft()
+                running[_shard_task.remote(shared, shard, engine, board)] = shard
+            done, _ = ray.wait(list(running), timeout=REPORT_EVERY)
+            for ref in done:
+                _finish(ref, running.pop(ref))
+                finished += 1
+            progress(finished, _total(board))
+    finally:
+        _cancel(running)
+
+
+@ray.remote(num_cpus=1, max_retries=SHARD_RETRIES)
+def _shard_task(plan: BuildPlan, shard: int, engine: Engine, board: Any) -> int:
+    """One shard in a Ray worker; its manifest is in the store, so only its number of questions comes back."""
+    last = 0.0
+
+    def report(tally: Tally) -> None:
+        nonlocal last
+        if time.monotonic() - last >= REPORT_EVERY:
+            last = time.monotonic()
+            board.put.remote(shard, dict(tally))
+
+    async def work() -> tuple[dict[str, Any], Tally]:
+        final: Tally = Counter()
+
+        def keep(tally: Tally) -> None:
+            nonlocal final
+            final = tally
+            report(tally)
+
+        return await work_shard(plan, shard, engine, keep), final
+
+    _, tally = asyncio.run(work())
+    board.put.remote(shard, dict(tally))
+    return tally["questions"]
+
+
+def _finish(ref: Any, shard: int) -> None:
+    try:
+        ray.get(ref)
+    except RayTaskError as error:
+        if isinstance(error.cause, MmprError):
+            raise error.cause from None
+        raise
+    except (WorkerCrashedError, RayError) as error:
+        raise EngineError(
+            f"The worker of shard {shard} died {SHARD_RETRIES + 1} times: {type(error).__name__}.",
+            remedy="Most often memory: lower --in-flight or --workers. The same command goes on from here.",
+        ) from error
+
+
+def _total(board: Any) -> dict[str, int]:
+    """The board's sum; empty where the board is just being restarted: progress is not worth an error."""
+    try:
+        return ray.get(board.total.remote(), timeout=5)
+    except (GetTimeoutError, RayError):
+        return {}
+
+
+def _cancel(running: dict[Any, int]) -> None:
+    """Stop what still runs, and give workers time to close their journals."""
+    for ref in running:
+        ray.cancel(ref)
+    if running:
+        ray.wait(list(running), num_returns=len(running), timeout=10)

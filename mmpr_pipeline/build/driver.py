@@ -1,0 +1,134 @@
+"""The driver of a build: plan, claim the output, make the missing shards, sum up. Holds no question and no rollout."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+from mmpr_pipeline import __version__
+from mmpr_pipeline.build.plan import BuildPlan, make_plan
+from mmpr_pipeline.config import BuildConfig, differences
+from mmpr_pipeline.dataset import layout
+from mmpr_pipeline.dataset.summary import summarise
+from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.storage import Store, open_store
+from mmpr_pipeline.storage.lock import lease
+
+
+class View(Protocol):
+    """What shows a build to its user."""
+
+    def stage(self, text: str) -> None:
+        """A new stage of the build begins."""
+
+    def planned(self, plan: BuildPlan, missing: int) -> None:
+        """The plan is made; `missing` shards are to be worked on."""
+
+    def progress(self, finished: int, tally: dict[str, int]) -> None:
+        """So many of the missing shards are finished; counts over all of them."""
+
+
+def run_build(config: BuildConfig, view: View) -> dict[str, Any]:
+    """Make the dataset that the settings describe, or finish it, and return its summary.
+
+    Raises ConfigError, SourceError, EngineError or StoreError, each before any work where that is possible. May be
+    killed at any time; the same call goes on from there.
+    """
+    config = absolute(config)
+    view.stage("reading sources")
+    plan = make_plan(config)
+    store = open_store(config.out)
+    store.check_writable()
+    started = time.monotonic()
+    with lease(store):
+        claim(store, plan)
+        missing = missing_shards(store, plan)
+        view.planned(plan, len(missing))
+        tally = _make(plan, missing, view) if missing else {}
+        seconds = time.monotonic() - started
+        return finish(store, plan, {"seconds": round(seconds, 1), "shards": len(missing), **tally})
+
+
+def _make(plan: BuildPlan, missing: list[int], view: View) -> dict[str, int]:
+    """Make the missing shards on Ray; the counts of what this run did."""
+    from mmpr_pipeline.build.cluster import ray_session, work_shards
+    from mmpr_pipeline.sampling.make import start_engines
+
+    tally: dict[str, int] = {}
+
+    def progress(finished: int, now: dict[str, int]) -> None:
+        tally.update(now)
+        view.progress(finished, now)
+
+    view.stage("starting Ray")
+    with ray_session(plan.config.address) as cpus:
+        view.stage(f"starting the {plan.config.engine.name} engine")
+        engine = asyncio.run(start_engines(plan.config.engine))
+        try:
+            view.stage("sampling")
+            workers = plan.config.workers or min(len(missing), cpus)
+            work_shards(plan, missing, engine, workers, progress)
+        finally:
+            asyncio.run(engine.close())
+    return tally
+
+
+def claim(store: Store, plan: BuildPlan) -> None:
+    """Write config.json, or refuse an output that was begun with other settings, with the difference shown."""
+    described = {
+        "mmpr_version": __version__,
+        "digest": plan.digest,
+        "identity": plan.identity,
+        "config": plan.config.model_dump(mode="json"),
+    }
+    if store.create(layout.CONFIG, _json(described)):
+        if store.list("manifests/"):
+            raise ConfigError(f"{store.url} holds shards but no {layout.CONFIG}.", remedy="Use another output.")
+        return
+    before = json.loads(store.read(layout.CONFIG))["identity"]
+    if lines := differences(before, plan.identity):
+        raise ConfigError(
+            f"{store.url} was begun with other settings:\n    " + "\n    ".join(lines),
+            remedy="Use the same settings to go on, or another --out for a new dataset.",
+        )
+
+
+def missing_shards(store: Store, plan: BuildPlan) -> list[int]:
+    """Numbers of the shards that have no manifest yet."""
+    there = set(store.list("manifests/"))
+    return [i for i in range(plan.config.shards) if layout.manifest(i, plan.config.shards) not in there]
+
+
+def finish(store: Store, plan: BuildPlan, run: dict[str, Any]) -> dict[str, Any]:
+    """Write summary.json, last of all: the totals of all manifests, and what the finishing run took."""
+    if store.exists(layout.SUMMARY) and not run["shards"]:
+        return json.loads(store.read(layout.SUMMARY))
+    summary = {"mmpr_version": __version__, "digest": plan.digest, "run": run, **summarise(store, plan.config.shards)}
+    store.write(layout.SUMMARY, _json(summary))
+    return summary
+
+
+def _json(data: dict[str, Any]) -> bytes:
+    return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def absolute(config: BuildConfig) -> BuildConfig:
+    """The settings with local paths made absolute: Ray workers have other working directories."""
+
+    def resolved(path: str | None) -> str | None:
+        return path if path is None or "://" in path else str(Path(path).expanduser().resolve())
+
+    sources = tuple(resolved(s) if s.endswith((".yaml", ".yml")) else s for s in config.sources)
+    engine = config.engine
+    model = resolved(engine.model) if Path(engine.model).is_dir() else engine.model
+    return config.model_copy(
+        update={
+            "sources": sources,
+            "data_root": resolved(config.data_root),
+            "out": resolved(config.out),
+            "engine": engine.model_copy(update={"rollouts": resolved(engine.rollouts), "model": model}),
+        }
+    )

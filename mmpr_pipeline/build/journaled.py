@@ -1,0 +1,80 @@
+"""An engine that remembers: every answer is journalled before it is used, and taken from there after a crash.
+
+This is what makes a build resumable. The shard's work is a pure function of its questions and the engine's answers, so
+replaying the journalled answers brings it back to where it was, and only what is missing is generated.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmpr_pipeline.errors import ItemRejected
+from mmpr_pipeline.records import Rollout
+from mmpr_pipeline.sampling.engine import ContinueRequest, Engine, SampleRequest
+from mmpr_pipeline.storage.journal import Journal
+
+
+class JournaledEngine:
+    """Wraps an engine and the journal of one shard. Close it to close the journal; the engine stays open."""
+
+    def __init__(self, engine: Engine, journal: Journal) -> None:
+        self._engine = engine
+        self._past = {_key(entry): entry for entry in journal.read()}
+        self._writer = journal.open()
+        self.can_continue = engine.can_continue
+        self.resumed_rollouts = 0
+        """Rollouts that came from the journal, not from the engine."""
+
+    async def sample(self, request: SampleRequest) -> list[Rollout]:
+        """The rollouts of this question and round, from the journal if they are there."""
+        step = f"sample/{request.round}"
+        known = self._recall(request.question.question_id, step)
+        if known is not None:
+            return known
+        try:
+            rollouts = await self._engine.sample(request)
+        except ItemRejected as reject:
+            self._keep(request.question.question_id, step, reject)
+            raise
+        self._keep(request.question.question_id, step, rollouts)
+        return rollouts
+
+    async def continue_blind(self, request: ContinueRequest) -> Rollout:
+        """The continuation of this parent, from the journal if it is there."""
+        step = f"continue/{request.parent.index}"
+        known = self._recall(request.question.question_id, step)
+        if known is not None:
+            return known[0]
+        try:
+            rollout = await self._engine.continue_blind(request)
+        except ItemRejected as reject:
+            self._keep(request.question.question_id, step, reject)
+            raise
+        self._keep(request.question.question_id, step, [rollout])
+        return rollout
+
+    async def close(self) -> None:
+        """Close the journal's segment; what was appended stays."""
+        self._writer.close()
+
+    def _recall(self, question: str, step: str) -> list[Rollout] | None:
+        entry = self._past.pop((question, step), None)
+        if entry is None:
+            return None
+        if entry.get("reject"):
+            raise ItemRejected(*entry["reject"])
+        rollouts = [Rollout.model_validate(fields) for fields in entry["rollouts"]]
+        self.resumed_rollouts += len(rollouts)
+        return rollouts
+
+    def _keep(self, question: str, step: str, result: list[Rollout] | ItemRejected) -> None:
+        entry: dict[str, Any] = {"question": question, "step": step}
+        if isinstance(result, ItemRejected):
+            entry["reject"] = [result.reason, result.detail]
+        else:
+            entry["rollouts"] = [rollout.model_dump() for rollout in result]
+        self._writer.append(entry)
+
+
+def _key(entry: dict[str, Any]) -> tuple[str, str]:
+    return entry["question"], entry["step"]

@@ -1,0 +1,84 @@
+"""The plan of a build: which rows go to which shard, and what the output's identity is. Pure, but for reading indexes.
+
+Shard i of N takes rows [n*i//N, n*(i+1)//N) of every source of n rows, so every shard holds the same mixture and a
+worker reads only its slices.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mmpr_pipeline.checking import CHECKER
+from mmpr_pipeline.config import BuildConfig
+from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.records import SCHEMA_VERSION, Question, Reject, content_id
+from mmpr_pipeline.sampling.make import engine_identity
+from mmpr_pipeline.sources import Source, SourceIndex, open_source
+
+
+@dataclass(frozen=True)
+class PlannedSource:
+    """One source of the build: how to open it, and its index."""
+
+    name: str
+    path: str
+    index: SourceIndex
+
+    def open(self, data_root: str | None) -> Source:
+        """The source, in whichever process this is."""
+        return open_source(self.path, data_root)
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """Everything a shard worker needs to know; small, whatever the sources' sizes."""
+
+    config: BuildConfig
+    sources: tuple[PlannedSource, ...]
+    identity: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """Content id of the identity; written into every manifest."""
+        return content_id(json.dumps(self.identity, sort_keys=True))
+
+    @property
+    def rows(self) -> int:
+        """Rows of all sources."""
+        return sum(source.index.rows for source in self.sources)
+
+    def read(self, shard: int) -> Iterator[Question | Reject]:
+        """The rows of one shard, in source order; one item for every row."""
+        for planned in self.sources:
+            source = planned.open(self.config.data_root)
+            yield from source.read(planned.index, *shard_slice(planned.index.rows, shard, self.config.shards))
+
+
+def shard_slice(rows: int, shard: int, of: int) -> tuple[int, int]:
+    """The rows [start, stop) of a source of `rows` rows that shard number `shard` of `of` takes."""
+    return rows * shard // of, rows * (shard + 1) // of
+
+
+def make_plan(config: BuildConfig) -> BuildPlan:
+    """Open and index every source. Raises SourceError or ConfigError before any work is done."""
+    sources = []
+    for path in config.sources:
+        source = open_source(path, config.data_root)
+        sources.append(PlannedSource(source.name, path, source.index(config.limit)))
+    names = [source.name for source in sources]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(
+            f"Two sources have the name {', '.join(repeated)}.", remedy="Give each declaration a name of its own."
+        )
+    return BuildPlan(config, tuple(sources), _identity(config, sources))
+
+
+def _identity(config: BuildConfig, sources: list[PlannedSource]) -> dict[str, Any]:
+    """What decides every byte of the shards. Paths are replaced by what is behind them."""
+    identity = config.identity()
+    identity["engine"] = engine_identity(config.engine)
+    identity["sources"] = {s.name: {"rows": s.index.rows, "content": s.index.fingerprint} for s in sources}
+    return {**identity, "checker": CHECKER, "schema_version": SCHEMA_VERSION}

@@ -1,0 +1,180 @@
+"""What a source is: one small YAML file that says where its rows are and how they become questions.
+
+Adding a source is adding such a file; no code knows any source by name.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.records import AnswerKind, Language
+
+Format = Literal["jsonl", "json", "parquet", "arrow", "tar"]
+AnswerForm = Literal["letter", "index", "index1", "text"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HubLocation(_Part):
+    """A data set on the Hub."""
+
+    id: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="Repository, as ORG/NAME.")
+    config: str | None = Field(default=None, description="Configuration (subset); the only one if not given.")
+    split: str = Field(default="train", description="Split.")
+    revision: str | None = Field(default=None, description="Branch, tag or commit; the newest commit if not given.")
+
+
+class GeneratedRows(_Part):
+    """Rows that a generator of the nano room makes, each a pure function of seed and row number."""
+
+    name: str = Field(description="Generator, e.g. nano_grid.")
+    split: str = Field(default="train", description="Which of the generator's disjoint splits.")
+    rows: int = Field(ge=1, description="How many rows the source has.")
+    seed: int = Field(default=0, ge=0, description="Seed of the generator.")
+
+
+class KindByColumn(_Part):
+    """The kind of each row's answer, looked up from a column."""
+
+    column: str = Field(description="Column that tells the kind.")
+    values: dict[str, AnswerKind] = Field(default_factory=dict, description="Its values as kinds; none: as they are.")
+    otherwise: AnswerKind | None = Field(default=None, description="Kind of every other value; none: the next rule.")
+
+
+class LanguageByColumn(_Part):
+    """The language of each row, looked up from a column."""
+
+    column: str = Field(description="Column that tells the language.")
+    values: dict[str, Language] = Field(description="Its values as languages.")
+    otherwise: Language = Field(default="en", description="Language of every other value.")
+
+
+class Columns(_Part):
+    """Which column holds what. `a.b` reaches into structs, `jpg;png` takes the first of several that a row has."""
+
+    question: str = Field(description="Text of the question; `<image>`, `<image1>` ... mark where images go.")
+    id: str | None = Field(default=None, description="Id of the row, unique in the source.")
+    image: str | tuple[str, ...] | None = Field(default=None, description="Column of one image; or several columns.")
+    images: str | None = Field(default=None, description="Column of a list of images.")
+    choices: str | None = Field(default=None, description="List of texts, mapping of letters, or either as JSON text.")
+    answer: str | None = Field(default=None, description="The gold answer.")
+    answers: str | None = Field(default=None, description="List of golds, each as good as the other.")
+    unit: str | None = Field(default=None, description="Unit of a numeric gold.")
+    precision: str | None = Field(default=None, description="Decimals asked for in a numeric answer.")
+
+    def image_columns(self) -> tuple[str, ...]:
+        """The columns of single images, in order."""
+        return (self.image,) if isinstance(self.image, str) else self.image or ()
+
+    def names(self) -> list[str]:
+        """Every column named, alternatives apart."""
+        whole = [self.question, self.id, *self.image_columns(), self.images, self.choices, self.answer, self.answers]
+        whole += [self.unit, self.precision]
+        return [name for column in whole if column for name in column.split(";")]
+
+
+class SourceDeclaration(_Part):
+    """A source of questions: exactly one of `files`, `hub` and `generated` says where its rows are."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$", description="Name, as it is written into every row.")
+    description: str = Field(description="What the questions are about, in a sentence.")
+    files: tuple[str, ...] = Field(default=(), description="Paths or globs, relative to the declaration or data root.")
+    hub: HubLocation | None = Field(default=None, description="Data set on the Hub.")
+    generated: GeneratedRows | None = Field(default=None, description="Rows that are generated.")
+    format: Format | None = Field(default=None, description="Format of the files; by their extension if not given.")
+    image_root: str | None = Field(
+        default=None, description="Where image paths start; the rows' own folder if not set."
+    )
+    columns: Columns = Field(description="Which column holds what.")
+    kind: AnswerKind | KindByColumn | tuple[KindByColumn, ...] = Field(
+        description="Kind of answer: fixed, or by a column; of several rules, the first that knows the row decides."
+    )
+    answer_form: AnswerForm = Field(
+        default="text", description="How the gold of a choice is given: letter, index (from 0), index1, or its text."
+    )
+    where: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="Only rows whose column has one of these values; others are rejected by name."
+    )
+    text_only: bool = Field(default=False, description="Allow questions without an image.")
+    tiles: int = Field(default=6, ge=1, le=40, description="Most image tiles (the paper: 6 general, 12 OCR, chart).")
+    language: Language | LanguageByColumn = Field(default="en", description="Language: fixed, or by a column.")
+    role: Literal["train", "evaluation"] = Field(default="train", description="What the source is meant for.")
+    licence: str = Field(default="unknown", description="Licence, as the source states it.")
+    homepage: str | None = Field(default=None, description="Where to read more.")
+    example: dict[str, Any] | None = Field(default=None, description="A row as the source has it, images left out.")
+    unconfirmed: tuple[str, ...] = Field(default=(), description="What is stated here without having been confirmed.")
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, files: object) -> object:
+        return (files,) if isinstance(files, str) else files
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _one_value_is_a_list(cls, where: object) -> object:
+        if not isinstance(where, dict):
+            return where
+        return {column: (value,) if isinstance(value, str) else value for column, value in where.items()}
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> SourceDeclaration:
+        if sum(map(bool, (self.files, self.hub, self.generated))) != 1:
+            raise ValueError("give exactly one of files, hub and generated")
+        if self.columns.image and self.columns.images:
+            raise ValueError("columns: give image or images, not both")
+        if not self.columns.image and not self.columns.images and not self.text_only:
+            raise ValueError("columns: name the image column, or say text_only: true")
+        if self.columns.choices and self.columns.answer and "answer_form" not in self.model_fields_set:
+            raise ValueError("answer_form: with choices, say how the gold is given: letter, index, index1 or text")
+        if self.kind != "none" and not self.columns.answer and not self.columns.answers:
+            raise ValueError("columns: name the answer column, or say kind: none")
+        return self
+
+    def kind_rules(self) -> tuple[KindByColumn, ...]:
+        """The rules that look a row's kind up; none where the kind is fixed."""
+        if isinstance(self.kind, str):
+            return ()
+        return (self.kind,) if isinstance(self.kind, KindByColumn) else self.kind
+
+    def column_names(self) -> list[str]:
+        """Every column that turning a row into a question looks at."""
+        names = [*self.columns.names(), *(rule.column for rule in self.kind_rules()), *self.where]
+        if isinstance(self.language, LanguageByColumn):
+            names.append(self.language.column)
+        return list(dict.fromkeys(names))
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the questions made of the rows, as plain JSON data: all but what is only told about them."""
+        told = {"description", "role", "licence", "homepage", "example", "unconfirmed"}
+        return self.model_dump(mode="json", exclude=told)
+
+
+def load_declaration(path: str | Path) -> SourceDeclaration:
+    """The declaration in a YAML file. Raises ConfigError that names the file and each field that is wrong."""
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot read the source declaration {path}: {error.strerror or error}.",
+            remedy="Give the path of a YAML file, or a name that `mmpr sources list` shows.",
+        ) from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}", remedy="Correct the file.") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} is not a mapping of fields.", remedy="See examples/sources for declarations.")
+    try:
+        return SourceDeclaration.model_validate(data)
+    except ValidationError as error:
+        lines = sorted({f"{'.'.join(map(str, e['loc'])) or 'declaration'}: {e['msg']}" for e in error.errors()})
+        raise ConfigError(
+            f"The source declaration {path} cannot work:\n    " + "\n    ".join(lines),
+            remedy="Correct these fields; examples/sources has declarations to compare with.",
+        ) from None

@@ -1,0 +1,68 @@
+"""Parquet: marks are row groups; only the columns and row groups that are asked for are read, a few rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmpr_pipeline.errors import SourceError
+from mmpr_pipeline.sources.formats import Mark, Row, Scan, SourceFile, mark_before
+
+ROWS_AT_ONCE = 32
+_BUFFER = 1 << 20
+
+
+def scan(file: SourceFile, scan: Scan) -> None:
+    """See RowFormat."""
+    with _opened(file) as parquet:
+        for group in range(parquet.num_row_groups):
+            if scan.full:
+                return
+            scan.marks.append((scan.rows, group))
+            rows = parquet.metadata.row_group(group).num_rows
+            wanted = rows if scan.limit is None else min(rows, scan.limit - scan.rows)
+            if scan.id_of is None:
+                scan.rows += wanted
+            else:
+                _scan_ids(parquet, group, wanted, scan)
+
+
+def _scan_ids(parquet: pq.ParquetFile, group: int, wanted: int, scan: Scan) -> None:
+    columns = _present(parquet, list(scan.id_columns))
+    for batch in parquet.iter_batches(8192, row_groups=[group], columns=columns):
+        rows = batch.slice(0, wanted).to_pylist() if columns else [{}] * min(batch.num_rows, wanted)
+        wanted -= len(rows)
+        for row in rows:
+            scan.saw(row)
+
+
+def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str]) -> Iterator[Row]:
+    """See RowFormat."""
+    first, begin = mark_before(marks, start)
+    with _opened(file) as parquet:
+        groups = [begin, *(group for row, group in marks if start < row < stop)]
+        names = _present(parquet, columns)
+        for batch in parquet.iter_batches(ROWS_AT_ONCE, row_groups=groups, columns=names):
+            low, high = max(start - first, 0), min(stop - first, batch.num_rows)
+            first += batch.num_rows
+            if low < high:
+                yield from batch.slice(low, high - low).to_pylist()
+            if first >= stop:
+                return
+
+
+def _opened(file: SourceFile) -> pq.ParquetFile:
+    stream = file.open()
+    try:
+        return pq.ParquetFile(stream, pre_buffer=False, buffer_size=_BUFFER)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        stream.close()
+        raise SourceError(
+            f"{file.name} cannot be read as Parquet: {error}", remedy="Fetch the file again, or take it out."
+        ) from None
+
+
+def _present(parquet: pq.ParquetFile, columns: list[str]) -> list[str]:
+    return [name for name in columns if name in parquet.schema_arrow.names]

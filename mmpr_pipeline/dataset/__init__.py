@@ -1,0 +1,1 @@
+"""The dataset on disk: shards of pairs, images, rollouts and questions, their manifests, and what reads them."""

@@ -1,0 +1,122 @@
+"""Tables and bars for the terminal, shared by summary and stats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+BAR_WIDTH = 32
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def bar(share: float, width: int = BAR_WIDTH) -> str:
+    """A horizontal bar of `share` (0 to 1) of `width` cells, in eighths of a cell; never empty for more than zero."""
+    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
+    eighths = max(eighths, 1) if share > 0 else 0
+    return _EIGHTHS[8] * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")
+
+
+def percent(part: float, whole: float) -> str:
+    """`part` of `whole` as a percentage; a dash where there is no whole."""
+    return f"{100 * part / whole:.1f}%" if whole else "-"
+
+
+def heading(text: str) -> RenderableType:
+    """A section's title."""
+    return Padding(Text(text, style="bold"), (1, 0, 0, 0))
+
+
+def bars(rows: Iterable[tuple[str, int, str]], whole: int) -> Table:
+    """One line for each (name, count, style): name, count, share of `whole`, bar against the greatest count."""
+    rows = list(rows)
+    most = max((count for _, count, _ in rows), default=0)
+    table = Table.grid(padding=(0, 2))
+    for justify in ("left", "right", "right", "left"):
+        table.add_column(justify=justify)  # type: ignore[arg-type]
+    for name, count, style in rows:
+        shown = Text(bar(count / most if most else 0), style=style)
+        table.add_row(escape(name), f"{count:,}", percent(count, whole), shown)
+    return table
+
+
+def grid(columns: Iterable[str], rows: Iterable[Iterable[str]], total: Iterable[str] | None = None) -> Table:
+    """A table whose first column is names and whose others are figures, with an optional last row of totals."""
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
+    for position, name in enumerate(columns):
+        table.add_column(
+            name, justify="left" if position == 0 else "right", overflow="fold" if position == 0 else "ellipsis"
+        )
+    for row in rows:
+        table.add_row(*map(escape, row))
+    if total is not None:
+        table.add_section()
+        table.add_row(*map(escape, total), style="bold")
+    return table
+
+
+def summary_page(summary: Mapping[str, Any]) -> RenderableType:
+    """The totals of a dataset: a headline, a table by source, and what became of the questions."""
+    counts = summary["counts"]
+    parts: list[RenderableType] = [_headline(summary), heading("By source"), _sources(summary)]
+    parts += [heading("What became of the questions"), fates(counts)]
+    return Group(*parts)
+
+
+def _headline(summary: Mapping[str, Any]) -> Text:
+    counts = summary["counts"]
+    text = Text()
+    text.append(f"{sum(counts['pairs'].values()):,} pairs", style="bold green")
+    text.append(f" of {counts['paired']:,} questions out of {counts['questions']:,}, from ")
+    text.append(f"{sum(counts['rollouts'].values()):,} rollouts", style="bold")
+    text.append(f" ({counts['generated_tokens']:,} tokens)")
+    text.append(f", with {counts['images']:,} images, in {summary['shards']:,} shards ({size(summary['bytes'])})")
+    return text
+
+
+def _sources(summary: Mapping[str, Any]) -> Table:
+    strategies = sorted(summary["counts"]["pairs"])
+    header = ["source", "questions", "paired", "unpaired", "rejected", *(s.replace("_", " ") for s in strategies)]
+    header += ["rollouts", "correct", "tokens/pair"]
+    rows = [_source_row(name, counts, strategies) for name, counts in summary["sources"].items()]
+    total = _source_row("all", summary["counts"], strategies) if len(rows) > 1 else None
+    return grid(header, rows, total)
+
+
+def _source_row(name: str, counts: Mapping[str, Any], strategies: list[str]) -> list[str]:
+    pairs, rollouts = sum(counts["pairs"].values()), counts["rollouts"]
+    checked = sum(rollouts.get(outcome, 0) for outcome in ("correct", "incorrect", "unparseable"))
+    return [
+        name,
+        f"{counts['questions']:,}",
+        f"{counts['paired']:,}",
+        f"{sum(counts['unpaired'].values()):,}",
+        f"{sum(counts['rejected'].values()):,}",
+        *(f"{counts['pairs'].get(strategy, 0):,}" for strategy in strategies),
+        f"{sum(rollouts.values()):,}",
+        percent(rollouts.get("correct", 0), checked),
+        f"{counts['generated_tokens'] / pairs:,.0f}" if pairs and counts["generated_tokens"] else "-",
+    ]
+
+
+def fates(counts: Mapping[str, Any]) -> Table:
+    """A bar for paired, for each reason of unpaired and for each reason of rejected questions, greatest first."""
+    rows = [("paired", counts["paired"], "green")]
+    for status, style in (("unpaired", "yellow"), ("rejected", "red")):
+        reasons = sorted(counts[status].items(), key=lambda item: (-item[1], item[0]))
+        rows += [(f"{status}: {reason.replace('_', ' ')}", count, style) for reason, count in reasons]
+    return bars(rows, counts["questions"])
+
+
+def size(count: float) -> str:
+    """Bytes as a person says them."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

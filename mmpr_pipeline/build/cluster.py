@@ -60,7 +60,8 @@ def work_shards(plan: BuildPlan, shards: Sequence[int], engine: Engine, workers:
     """Make the shards, `workers` at once, in the given order. Raises the first error that a shard cannot survive."""
     board = ray.remote(num_cpus=0, max_restarts=-1)(Board).remote()
     shared = ray.put(plan)
-    waiting, running, finished = deque(shards), {}, 0
+    waiting, finished = deque(shards), 0
+    running: dict[Any, int] = {}
     try:
         while waiting or running:
             while waiting and len(running) < workers:

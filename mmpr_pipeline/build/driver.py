@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from mmpr_pipeline import __version__
 from mmpr_pipeline.build.plan import BuildPlan, make_plan
 from mmpr_pipeline.config import BuildConfig, differences
 from mmpr_pipeline.dataset import layout
+from mmpr_pipeline.dataset.manifest import json_bytes
 from mmpr_pipeline.dataset.summary import summarise
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.storage import Store, open_store
@@ -43,16 +45,16 @@ def run_build(config: BuildConfig, view: View) -> dict[str, Any]:
     store = open_store(config.out)
     store.check_writable()
     started = time.monotonic()
-    with lease(store):
+    with lease(store) as still_held:
         claim(store, plan)
         missing = missing_shards(store, plan)
         view.planned(plan, len(missing))
-        tally = _make(plan, missing, view) if missing else {}
+        tally = _make(plan, missing, view, still_held) if missing else {}
         seconds = time.monotonic() - started
         return finish(store, plan, {"seconds": round(seconds, 1), "shards": len(missing), **tally})
 
 
-def _make(plan: BuildPlan, missing: list[int], view: View) -> dict[str, int]:
+def _make(plan: BuildPlan, missing: list[int], view: View, still_held: Callable[[], None]) -> dict[str, int]:
     """Make the missing shards on Ray; the counts of what this run did."""
     from mmpr_pipeline.build.cluster import ray_session, work_shards
     from mmpr_pipeline.sampling.make import start_engines
@@ -60,6 +62,7 @@ def _make(plan: BuildPlan, missing: list[int], view: View) -> dict[str, int]:
     tally: dict[str, int] = {}
 
     def progress(finished: int, now: dict[str, int]) -> None:
+        still_held()
         tally.update(now)
         view.progress(finished, now)
 
@@ -84,7 +87,7 @@ def claim(store: Store, plan: BuildPlan) -> None:
         "identity": plan.identity,
         "config": plan.config.model_dump(mode="json"),
     }
-    if store.create(layout.CONFIG, _json(described)):
+    if store.create(layout.CONFIG, json_bytes(described)):
         if store.list("manifests/"):
             raise ConfigError(f"{store.url} holds shards but no {layout.CONFIG}.", remedy="Use another output.")
         return
@@ -107,12 +110,8 @@ def finish(store: Store, plan: BuildPlan, run: dict[str, Any]) -> dict[str, Any]
     if store.exists(layout.SUMMARY) and not run["shards"]:
         return json.loads(store.read(layout.SUMMARY))
     summary = {"mmpr_version": __version__, "digest": plan.digest, "run": run, **summarise(store, plan.config.shards)}
-    store.write(layout.SUMMARY, _json(summary))
+    store.write(layout.SUMMARY, json_bytes(summary))
     return summary
-
-
-def _json(data: dict[str, Any]) -> bytes:
-    return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def absolute(config: BuildConfig) -> BuildConfig:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmpr_pipeline.errors import ItemRejected
 from mmpr_pipeline.records import Rollout
-from mmpr_pipeline.sampling.engine import ContinueRequest, Engine, SampleRequest
+from mmpr_pipeline.sampling.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.storage.journal import Journal
 
 
@@ -21,9 +21,22 @@ class JournaledEngine:
         self._engine = engine
         self._past = {_key(entry): entry for entry in journal.read()}
         self._writer = journal.open()
-        self.can_continue = engine.can_continue
         self.resumed_rollouts = 0
         """Rollouts that came from the journal, not from the engine."""
+
+    @property
+    def can_continue(self) -> bool:
+        """Whether the engine can."""
+        return self._engine.can_continue
+
+    @property
+    def info(self) -> EngineInfo:
+        """What the engine is."""
+        return self._engine.info
+
+    async def stats(self) -> EngineStats:
+        """The engine's counts."""
+        return await self._engine.stats()
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
         """The rollouts of this question and round, from the journal if they are there."""

@@ -15,7 +15,7 @@ from mmpr_pipeline.checking import CHECKER
 from mmpr_pipeline.config import BuildConfig
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.records import SCHEMA_VERSION, Question, Reject, content_id
-from mmpr_pipeline.sampling.make import engine_identity
+from mmpr_pipeline.sampling.identity import engine_identity
 from mmpr_pipeline.sources import Source, SourceIndex, open_source
 
 

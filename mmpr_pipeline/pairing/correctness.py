@@ -26,7 +26,7 @@ def correctness_pairs(
     """
     chosen = seeded_order((r for r in rollouts if _usable(r, "correct")), seed, "chosen")
     rejected = seeded_order((r for r in rollouts if _usable(r, "incorrect")), seed, "rejected")
-    pairs = []
+    pairs: list[PreferencePair] = []
     for good, bad in _diagonals(chosen, rejected):
         if len(pairs) == max_pairs:
             break

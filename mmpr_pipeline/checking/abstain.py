@@ -17,7 +17,7 @@ _ABSTAINS = re.compile(
     r"|无法(?:确定|判断|回答|得知|得出|看|识别|提供|知道|计算)|不能确定|不确定|不知道|无从|没有(?:足够|提供)|抱歉|不清楚",
     re.IGNORECASE,
 )  # fmt: skip
-_BARE = frozenset("n/a na none unknown undetermined unclear unanswerable indeterminate null - ? 无 未知".split())
+_BARE = frozenset(["n/a", "na", "none", "unknown", "undetermined", "unclear", "unanswerable", "indeterminate", "null", "-", "?", "无", "未知"])
 
 
 def abstains(text: str) -> bool:

@@ -51,7 +51,7 @@ class Gold:
         settled = kind_of(kind, gold, texts, question)
         if settled == "choice":
             texts = texts or choices_in(question)
-            if gold_letters(gold, texts) is None:
+            if not gold_letters(gold, texts):
                 settled = kind_of(None, gold, (), "")
                 texts = ()
         every = tuple(dict.fromkeys([gold, *(golds or ())]))

@@ -133,8 +133,17 @@ _ARTICLES = re.compile(r"^(?:an?|the)\s+", re.IGNORECASE)
 @lru_cache(maxsize=8192)
 def canonical(text: str) -> str:
     """A choice's text as compared: undressed, case-folded, one blank between words, degrees as one sign."""
-    text = undressed(without_spacing_commands(text)).casefold()
-    text = _DEGREES.sub("°", text).replace("\\%", "%").replace("{", "").replace("}", "").replace("\\dfrac", "\\frac")
+    text = undressed(without_spacing_commands(text).replace("~", " ")).casefold()
+    text = (
+        _DEGREES.sub("°", text)
+        .replace("\\%", "%")
+        .replace("^{2}", "²")
+        .replace("^2", "²")
+        .replace("^{3}", "³")
+        .replace("{", "")
+        .replace("}", "")
+        .replace("\\dfrac", "\\frac")
+    )
     text = fold_diacritics(_KEEP.sub(" ", text).replace("$", ""))
     return _ARTICLES.sub("", blanks(text).rstrip(".,;: "))
 
@@ -222,24 +231,28 @@ def choices_in(question: str) -> tuple[str, ...]:
 # ---- against the gold
 
 
-def gold_letters(gold: str, choices: Sequence[str]) -> str | None:
-    """Letters of a gold given as a letter, as several, or as the text of a choice; None if it is neither."""
-    count = len(choices)
+def gold_letters(gold: str, choices: Sequence[str]) -> tuple[str, ...]:
+    """What would be right, for a gold given as a letter, as several, or as the text of a choice; empty if neither.
+
+    More than one where choices repeat: `18` among 9, 12, 18, 18 is C and is D.
+    """
     text = undressed(gold)
-    by_text = read_by_text(text, choices)
-    if by_text is not None:
-        return by_text.letters
-    named = read_letters(text, count)
-    if named is not None and not named.hedged and not any(c.isalnum() for c in named.rest):
-        return named.letters
-    if named is not None and not named.hedged and named.rest and read_by_text(named.rest, choices) is not None:
-        return named.letters
-    loose = (
-        re.findall(r"[A-Z]", text)
-        if re.fullmatch(r"[A-Z](?:[\s,;/&]|and){0,5}(?:[A-Z](?:[\s,;/&]|and){0,5}){0,9}", text)
-        else []
-    )
-    return "".join(sorted(set(loose))) or None
+    same = tuple(chr(65 + i) for i, choice in enumerate(choices) if canonical(choice) == canonical(text))
+    if same:
+        return same
+    by_value = read_by_text(text, choices)
+    if by_value is not None:
+        return (by_value.letters,)
+    named = read_letters(text, len(choices))
+    if named is not None and not named.hedged:
+        if not any(c.isalnum() for c in named.rest) or read_by_text(named.rest, choices) is not None:
+            return (named.letters,)
+    if _SPACED_LETTERS.fullmatch(text):
+        return ("".join(sorted(set(re.findall(r"[A-Z]", text)))),)
+    return ()
+
+
+_SPACED_LETTERS = re.compile(r"[A-Z](?:(?:[\s,;/&]|and){1,5}[A-Z]){1,9}")
 
 
 def read_choice(text: str, choices: Sequence[str]) -> Choice | None:
@@ -269,7 +282,7 @@ def contradicts(choice: Choice, choices: Sequence[str]) -> bool:
 def match_choice(named: Choice | None, gold: str, choices: Sequence[str]) -> Match:
     """Compare letters named with the gold's; a hedge is never a match."""
     wanted = gold_letters(gold, choices)
-    if wanted is None:
+    if not wanted:
         return unparseable("choice_gold_unknown", gold[:80])
     if named is None:
         return unparseable("choice_none_named")
@@ -278,4 +291,4 @@ def match_choice(named: Choice | None, gold: str, choices: Sequence[str]) -> Mat
     if contradicts(named, choices):
         return unparseable("choice_letter_against_text", named.letters)
     rule = f"choice_{named.by}"
-    return correct(rule) if named.letters == wanted else incorrect(rule, f"{named.letters} != {wanted}")
+    return correct(rule) if named.letters in wanted else incorrect(rule, f"{named.letters} != {'/'.join(wanted)}")

@@ -8,13 +8,14 @@ The gold is never looked at: what a response answers does not depend on what is 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from mmpr_pipeline.checking import reading
 from mmpr_pipeline.checking.abstain import abstains, is_bare_abstention
 from mmpr_pipeline.checking.normalise import blanks, fold, without_emphasis
+from mmpr_pipeline.checking.places import places
 from mmpr_pipeline.checking.reading import Asked, Reading
 from mmpr_pipeline.checking.reply import prepare
 from mmpr_pipeline.checking.spans import FINAL, STATED, Span, announced, boxes, sentences, tagged
@@ -39,7 +40,26 @@ class Extraction:
 
 def extract(response: str, asked: Asked) -> Extraction:
     """Find the answer to what was asked; pure, and linear in the length of the response."""
-    text = prepare(response)
+    reply = prepare(response)
+    found = _extract(reply.text, asked)
+    if found.reading is not None and reply.further:
+        later = _extract(reply.further, asked)
+        if later.status == "ambiguous" or (later.reading and not reading.same(later.reading, found.reading, asked)):
+            return Extraction("ambiguous", "ran_on", None, (*found.tried, *later.tried))
+    return found
+
+
+_ANSWERED = re.compile(r"\b(?:answer|solution|therefore|thus|so)\b|答案|所以|因此", re.IGNORECASE)
+
+
+def _agrees(later: Extraction, answer: Reading, further: str, asked: Asked) -> bool:
+    """True if what a model wrote to questions of its own making gives no other answer than `answer`."""
+    if later.reading is not None:
+        return reading.same(later.reading, answer, asked)
+    return later.status == "none" and not _ANSWERED.search(further)
+
+
+def _extract(text: str, asked: Asked) -> Extraction:
     if not text:
         return Extraction("none", "empty")
     plain = without_emphasis(fold(text))
@@ -128,8 +148,7 @@ def _whole(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction 
 
 def _elsewhere(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction | None:
     said = sentences(plain)
-    places: list[tuple[str, Callable[[list[str], str, Asked], list[Reading]]]] = reading.places(asked)
-    for rule, place in places:
+    for rule, place in places(asked):
         found = place(said, text, asked)
         tried.append(f"{rule}: {[r.text for r in found][:4]}")
         if found:

@@ -25,6 +25,8 @@ _TEXT_COMMAND = re.compile(
 )
 _SPACING = re.compile(r"\\(?:[,;:!> ]|quad|qquad|displaystyle|left|right|bf|rm)(?![a-zA-Z])")
 _EMPHASIS = re.compile(r"\*{1,3}|_{2,3}|`{1,3}|~~")
+_BOX = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{(.{0,2000})\}", re.DOTALL)
+_DOUBLED = re.compile(r"\\\\(?=(?:d?frac|left|right|sqrt|boxed|text|mathrm|pi|times|cdot|circ|infty|theta)(?![a-z]))")
 _QUOTES = "\"'“”‘’「」『』《》"
 
 
@@ -67,7 +69,7 @@ def without_text_commands(text: str) -> str:
 
 def undressed(text: str) -> str:
     r"""The bare answer: no emphasis, `$...$`, `\(...\)`, `\text{...}`, outer quotes or brackets, final stop."""
-    text = without_text_commands(without_emphasis(fold(text).strip()))
+    text = without_text_commands(without_emphasis(once_escaped(fold(text)).strip()))
     previous = None
     while previous != text:
         previous = text
@@ -75,7 +77,15 @@ def undressed(text: str) -> str:
     return blanks(text)
 
 
+def once_escaped(text: str) -> str:
+    r"""`\\\\frac` as `\\frac`: LaTeX that was escaped once too often on its way."""
+    return _DOUBLED.sub(lambda _: "\\", text) if "\\\\" in text else text
+
+
 def _peel(text: str) -> str:
+    box = _BOX.fullmatch(text)
+    if box and box[1].count("{") == box[1].count("}") and "boxed" not in box[1]:
+        return box[1]
     for opening, closing in (
         ("$$", "$$"),
         ("$", "$"),

@@ -11,10 +11,7 @@ from collections.abc import Sequence
 
 from mmpr_pipeline.checking.normalise import undressed, without_text_commands
 
-_WORDS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred"
-).split()
+_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", "hundred"]
 _WORD = rf"(?:{'|'.join(_WORDS[20:-1])})-(?:{'|'.join(_WORDS[1:10])})|(?:{'|'.join(_WORDS)})"
 _DIGITS = r"(?:\d{1,3}(?:,\d{3}){1,6}|\d{1,40})(?:\.\d{1,40})?|\.\d{1,40}"
 _POWER = r"(?:[eE][+-]?\d{1,4}|\s?(?:×|x|\*|\\times|\\cdot)\s?10\s?\^\s?\{?\s?[+-]?\d{1,4}\s?\}?)"
@@ -69,6 +66,9 @@ def first_number(clause: str) -> str | None:
     """The number that an announced clause gives: after its last `=`, else its first; None for ranges and bounds."""
     text = clause.rsplit("=", 1)[-1] if re.search(r"=\s?\\?[-$\d.]", clause) else clause
     text = text.rsplit("≈", 1)[-1]
+    bracketed = re.search(r"\[\s?([-+]?[\d./]{1,20})\s?\]", text)
+    if bracketed:
+        return bracketed[1]
     found = quantities(text)
     if not found or is_vague(found[0], text):
         return None
@@ -103,22 +103,62 @@ def _rough(text: str) -> float | None:
     return float(match[1]) / float(match[2] or 1) / (100 if match[3] else 1)
 
 
+_CLAUSE_END = re.compile(r",? (?:which|because|since|while|whereas|but|where|when|although|compared)\b|, (?:with|so|and|as|from|making|indicating|consisting|including)\b|:\s|;\s| \(", re.IGNORECASE)  # fmt: skip
+_NONE_OF = re.compile(
+    r"\b(?:there (?:is|are|were|was)|has|have|with|shows?) (?:no|not any|zero)\b(?! \d)", re.IGNORECASE
+)
+
+
 def number_of_sentence(sentence: str, question: str = "") -> str | None:
     """The number that a whole sentence gives as its answer; None if it names several and none stands out."""
     if re.search(r"=\s?\\?[-$\d.]", sentence):
         return first_number(sentence)
-    found = quantities(sentence)
-    if not found:
-        return None
+    end = _CLAUSE_END.search(sentence, 8)
+    for clause in (sentence[: end.start()], sentence) if end else (sentence,):
+        found = _number_of_clause(clause, question)
+        if found is not None:
+            return found
+    return None
+
+
+def _number_of_clause(clause: str, question: str) -> str | None:
+    if _NONE_OF.search(clause) and re.search(r"\bhow many\b", question, re.IGNORECASE):
+        return "0"
+    found = quantities(clause)
     asked = {_plain(m.group()) for m in quantities(question)} if question else set()
     fresh = [m for m in found if _plain(m.group()) not in asked]
-    if len({_plain(m.group()) for m in fresh}) == 1:
-        return None if is_vague(fresh[0], sentence) else with_unit(fresh[0], sentence)
-    told = [m for m in (fresh or found) if _COPULA.search(sentence[max(m.start() - 60, 0) : m.start()])]
-    for candidates in (told, found):
+    told = [m for m in (fresh or found) if _COPULA.search(clause[max(m.start() - 60, 0) : m.start()])]
+    for candidates in (fresh, told, found):
         if len({_plain(m.group()) for m in candidates}) == 1:
-            return None if is_vague(candidates[0], sentence) else with_unit(candidates[0], sentence)
+            chosen = candidates[0]
+            return None if is_vague(chosen, clause) or _is_listed(chosen, found, clause) else with_unit(chosen, clause)
     return None
+
+
+def _is_listed(chosen: re.Match[str], found: Sequence[re.Match[str]], text: str) -> bool:
+    """True for a number that stands in a list of numbers: `2 and 1`, `2, 3 and 4`."""
+    joined = r"\s?(?:,|,?\s?and\s|&|or\s)\s?(?:and\s)?[$€£]?"
+    return any(
+        re.fullmatch(joined, text[min(chosen.end(), m.end()) : max(chosen.start(), m.start())])
+        for m in found
+        if m is not chosen
+    )
+
+
+_BLANK = re.compile(r"\(_{1,3}\)|_{2,}|\(\s{1,4}\)")
+
+
+def filled_blank(text: str, question: str) -> str | None:
+    """The number that a text puts where the question has a blank: `There are (_) dots in each group.`"""
+    blank = _BLANK.search(question)
+    if blank is None:
+        return None
+    after = re.findall(r"\w+", question[blank.end() : blank.end() + 60])[:3]
+    if len(after) < 2:
+        return None
+    found = [m for m in quantities(text) if re.findall(r"\w+", text[m.end() : m.end() + 60])[: len(after)] == after]
+    values = {_plain(m.group()) for m in found}
+    return with_unit(found[-1], text) if len(values) == 1 else None
 
 
 def _plain(text: str) -> str:
@@ -131,7 +171,7 @@ def _plain(text: str) -> str:
 
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}(?![A-Za-z]*\()|[\u4e00-\u9fff]{2,}")
 _NOT_PROSE = frozenset(
-    "and sin cos tan cot sec csc log exp min max lim arcsin arccos arctan degrees units gcd lcm mod det".split()
+    ["and", "sin", "cos", "tan", "cot", "sec", "csc", "log", "exp", "min", "max", "lim", "arcsin", "arccos", "arctan", "degrees", "units", "gcd", "lcm", "mod", "det"]
 )
 
 
@@ -152,7 +192,7 @@ def first_formula(clause: str) -> str | None:
     """The formula that an announced clause gives: all of it, its leading math, or what follows its last copula."""
     text = clause.strip().rstrip(".。")
     if is_formula(text):
-        return text
+        return re.sub(r"^\[\s?([^\[\],]+)\s?\]$", r"\1", text)
     segments = math_segments(text)
     if segments and is_formula_like_prefix(text[: segments[0].start()]):
         return _joined_from(segments, text)
@@ -183,11 +223,13 @@ def _joined_from(segments: Sequence[re.Match[str]], text: str) -> str:
 def formula_of_sentence(sentence: str, question: str = "") -> str | None:
     """The formula or number that a concluding sentence gives."""
     text = sentence.strip().rstrip(".。")
+    if is_formula(text):
+        return first_formula(text)
     segments = math_segments(text)
     if segments and segments[-1].end() >= len(text) - 25:
         inner = undressed(segments[-1].group())
         return inner
     parts = re.split(r"\s(?:is|are|be|equals|becomes)\s|是|为|等于", text)
     if len(parts) > 1 and is_formula(parts[-1]):
-        return parts[-1].strip()
+        return first_formula(parts[-1])
     return number_of_sentence(text, question)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 MAX_CHARS = 24_000
 """The most characters of a response that are looked at: its head and, mostly, its tail, where answers are."""
@@ -14,19 +15,38 @@ _NEW_TURN = re.compile(
     r"<\|im_start\|>\s{0,3}(?:user|system|human)?|<\|start_header_id\|>|<\|user\|>|"
     r"\n\s{0,3}#{0,4}\s{0,3}(?:Human|User|USER|HUMAN)\s{0,2}:|\[INST\]"
 )
+_FENCED = re.compile(r"```[^`]{0,8000}```")
+_NEW_QUESTION = re.compile(r"\n\s{0,3}#{0,4}\s{0,3}(?:Question|Q|Problem)\s{0,2}\d{0,2}\s{0,2}:")
 _CONTROL = re.compile(r"<\|[a-z_0-9]{1,30}\|>|</?s>|<eo[aem]>|<(?:unk|pad|eos|bos)>|\[/INST\]", re.IGNORECASE)
 
 
-def prepare(response: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A response in which to look for an answer, and what a model that ran on into further questions wrote there."""
+
+    text: str
+    further: str = ""
+
+
+def prepare(response: str) -> Reply:
     """The part of a response in which its answer is to be looked for.
 
     Thinking (`<think>...</think>`) never counts, and thinking that was never closed leaves nothing. Text longer than
     `MAX_CHARS` keeps its head and its tail.
     """
-    text = _without_thinking(response.strip())
-    text = _without_further_turns(text)
+    text, further = _split_at_new_turn(_without_thinking(response.strip()))
+    question = _NEW_QUESTION.search(text) if ":" in text else None
+    if question is not None and any(c.isalnum() for c in text[: question.start()]):
+        text, further = text[: question.start()], text[question.end() :]
+    return Reply(_bounded(_cleaned(text)), _bounded(_cleaned(further)) if question else "")
+
+
+def _cleaned(text: str) -> str:
     text = _CONTROL.sub(" \n", text) if "<" in text or "[/" in text else text
-    text = text.strip()
+    return _without_code(text).strip()
+
+
+def _bounded(text: str) -> str:
     if len(text) <= MAX_CHARS:
         return text
     return text[:_HEAD_CHARS].rstrip() + "\n" + text[_HEAD_CHARS - MAX_CHARS :].lstrip()
@@ -40,9 +60,18 @@ def _without_thinking(text: str) -> str:
     return text[: opened.start()] if opened else text
 
 
-def _without_further_turns(text: str) -> str:
+def _without_code(text: str) -> str:
+    """Fenced blocks cut away: numbers in a program are no answer. Kept where nothing else is left, or a box is inside."""
+    if "```" not in text:
+        return text
+    outside = _FENCED.sub("\n", text)
+    boxed = "boxed" in text and "boxed" not in outside
+    return text if boxed or not any(c.isalnum() for c in outside) else outside
+
+
+def _split_at_new_turn(text: str) -> tuple[str, str]:
     """Cut at the first further turn that the model invented, unless nothing stands before it."""
     turn = _NEW_TURN.search(text) if "<|" in text or "\n" in text or "[INST]" in text else None
     if turn is None or not _CONTROL.sub("", text[: turn.start()]).strip():
-        return text
-    return text[: turn.start()]
+        return text, ""
+    return text[: turn.start()], text[turn.end() :]

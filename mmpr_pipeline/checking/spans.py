@@ -47,7 +47,7 @@ _FINAL_PATTERNS = (
     ("zh_answer", r"(?:^|\n)[ #>]{0,6}(?:正确)?答案[ ]{0,3}:"),
 )  # fmt: skip
 _STATED_PATTERNS = (
-    ("answer_is", rf"\b{_NOT_WRONG}(?:answer|solution)s?\b(?: choice| letter| option)?(?: (?:to|for|of|in|from|that|among|here|based|according|therefore|then|thus|also)\b[^\n.?!:]{{0,100}}?)?(?: {_IS}\b(?: therefore| thus| then| indeed| simply| clearly| most likely| likely| probably)?(?: ?:)?|,? ?:)"),
+    ("answer_is", rf"\b{_NOT_WRONG}(?:answers?|solutions?(?=[^\n:.?!]{{0,100}} {_IS}\b))(?: choice| letter| option)?(?: (?:to|for|of|in|from|that|among|here|based|according|therefore|then|thus|also)\b[^\n.?!:]{{0,100}}?)?(?: {_IS}\b(?: therefore| thus| then| indeed| simply| clearly| most likely| likely| probably)?(?: ?:)?|,? ?:)"),
     ("correct_is", rf"\b(?:correct|right|best|proper|appropriate|only valid) (?:answer )?(?:option|choice|response|value|statement|letter|one|number)s?\b(?: letter)?[^\n.?!:]{{0,100}}?(?: {_IS}\b(?: ?:)?|,? ?:)"),
     ("chosen", r"\bI(?:'d| would| will|'ll)? (?:choose|select|pick|go with|opt for|answer)(?: with)?(?: ?:)?"),
     ("zh_stated", r"答案(?:应该|应当|应|可能|就|只能|只|便)?(?:是|为|选|:)[ ]{0,3}:?"),
@@ -78,7 +78,17 @@ def boxes(text: str) -> list[Span]:
         closing = matching_brace(text, opening)
         if closing is not None:
             found.append(Span(text[opening + 1 : closing], "boxed", FINAL, match.start(), closing + 1, closed=True))
-    return found
+    return [box for box in found if not _is_blank(box.text)]
+
+
+def _is_blank(content: str) -> bool:
+    r"""True for a box to be filled in, not an answer: empty, `\phantom{2}`, `\square`, `?`."""
+    bare = re.sub(
+        r"\\(?:h?phantom|vphantom)\s?\{[^{}]*\}|\\(?:quad|qquad|square|Box|hspace\{[^{}]*\}|text\s?\{\s*\}|[ ,;:!])",
+        "",
+        content,
+    )
+    return not any(c.isalnum() or c in "√∞≥≤+-∅" or c == "\\" for c in bare)
 
 
 def matching_brace(text: str, opening: int, limit: int = 4_000) -> int | None:

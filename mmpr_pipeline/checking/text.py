@@ -17,17 +17,16 @@ from mmpr_pipeline.checking.normalise import fold_diacritics, undressed
 MOST_CHARS = 1_000
 _WORDS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"  # fmt: skip
 _NUMBER_WORDS = {word: str(value) for value, word in enumerate(_WORDS.split())}
-_NUMBER_WORDS |= {w: str(v) for w, v in zip("thirty forty fifty sixty seventy eighty ninety hundred thousand".split(), (30, 40, 50, 60, 70, 80, 90, 100, 1000), strict=True)}  # fmt: skip
+_NUMBER_WORDS |= {w: str(v) for w, v in zip(["thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", "hundred", "thousand"], (30, 40, 50, 60, 70, 80, 90, 100, 1000), strict=True)}  # fmt: skip
 _ARTICLES = frozenset({"a", "an", "the"})
 _NEGATIONS = frozenset(
-    "not no never none neither nor without isn't aren't wasn't don't doesn't didn't can't cannot won't nothing nobody".split()
+    ["not", "no", "never", "none", "neither", "nor", "without", "isn't", "aren't", "wasn't", "don't", "doesn't", "didn't", "can't", "cannot", "won't", "nothing", "nobody"]
 )
 _COPULAS = frozenset(
-    "is are was were be being been called named shows show displays says reads indicates has have".split()
+    ["is", "are", "was", "were", "be", "being", "been", "called", "named", "shows", "show", "displays", "says", "reads", "indicates", "has", "have"]
 )
 _FILLER = frozenset(
-    "in on at of to for by from with and it this that these those there here image picture photo figure diagram graph chart table "
-    "map shown depicted seen visible displayed question answer".split()
+    ["in", "on", "at", "of", "to", "for", "by", "from", "with", "and", "it", "this", "that", "these", "those", "there", "here", "image", "picture", "photo", "figure", "diagram", "graph", "chart", "table", "map", "shown", "depicted", "seen", "visible", "displayed", "question", "answer"]
 )
 _TOKEN = re.compile(r"[+\-]?\$?\d[\d,]*(?:\.\d+)?%?|[^\W_]+(?:'[^\W_]+)*\+{0,2}|[<>=≤≥≠+\-*/^%$°#&@|~√π]")
 _LEAD_IN = re.compile(

@@ -25,7 +25,7 @@ def read_yes_no(text: str) -> bool | None:
     rest = text[match.end() :].lstrip(" )],")
     if re.match(r"(?:or|and|或|/)\s?(?:no|yes|true|false|是|否)\b", rest, re.IGNORECASE):
         return None
-    if match["no"] and match["no"].lower() == "no" and re.match(r"(?:\d|one\b|more\b|less\b|idea\b|way to\b|such\b|problem\b|information\b|answer\b)", rest) and not text[match.end() : match.end() + 1] in ",.":  # fmt: skip
+    if match["no"] and match["no"].lower() == "no" and re.match(r"(?:\d|one\b|more\b|less\b|idea\b|way to\b|such\b|problem\b|information\b|answer\b)", rest) and text[match.end() : match.end() + 1] not in ",.":  # fmt: skip
         return None
     return match["no"] is None
 

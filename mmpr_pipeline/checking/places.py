@@ -1,0 +1,155 @@
+"""Where an answer may stand when nothing announces it: leading and last words, concluding and restating sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from mmpr_pipeline.checking import quantity
+from mmpr_pipeline.checking.abstain import abstains
+from mmpr_pipeline.checking.choice import Choice, mentions, read_letters
+from mmpr_pipeline.checking.normalise import fold, undressed
+from mmpr_pipeline.checking.reading import Asked, Reading, choice_by_truth, hedges, negated, of_choice
+from mmpr_pipeline.checking.spans import sentences
+from mmpr_pipeline.checking.text import singular, tokens
+from mmpr_pipeline.checking.yes_no import read_yes_no
+
+Place = Callable[[list[str], str, Asked], list[Reading]]
+_CUE = re.compile(r"^(?:\W{0,3})(?:therefore|thus|hence|so|consequently|in (?:conclusion|summary|total)|finally|overall|as a result|accordingly|因此|所以|综上|故|于是|总之)\b", re.IGNORECASE)  # fmt: skip
+
+
+def places(asked: Asked) -> list[tuple[str, Place]]:
+    """Where else to look, by kind, in order, with the name of the rule."""
+    if asked.kind == "choice":
+        return [
+            ("leading_letter", _leading_choice),
+            ("last_letter", _last_choice),
+            ("leading_yes_no", _leading_truth_choice),
+            ("mentioned", _mentioned_choice),
+        ]
+    if asked.kind == "yes_no":
+        return [("leading", _leading_truth), ("concluded", _concluded_truth)]
+    if asked.kind in ("number", "math", "list") or asked.numeric:
+        return [
+            ("blank_filled", _blank_filled),
+            ("concluded", _concluded_number),
+            ("restated", _restated_number),
+            ("last_sentence", _last_number),
+            ("bold", _bold_number),
+        ]
+    return [("concluded", _phrase_sentences)]
+
+
+def _leading_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    found = read_letters(fold(said[0]), len(asked.choices)) if said else None
+    if found is None or re.match(r"\s?[a-z]", found.rest):
+        return []
+    return [of_choice(found, asked)]
+
+
+def _last_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    if not said:
+        return []
+    last = re.sub(r"^(?:therefore|so|thus|hence|option|答案|选项)[,:]? ?", "", said[-1], flags=re.IGNORECASE)
+    found = read_letters(fold(last), len(asked.choices))
+    if found is not None and len(found.rest.split()) <= 8:
+        return [of_choice(found, asked)]
+    marked = re.findall(r"[(\[]([A-Z])[)\]]", said[-1])
+    if len(set(marked)) == 1 and not negated(said[-1]):
+        inside = read_letters(f"({marked[0]})", len(asked.choices))
+        return [of_choice(inside, asked)] if inside else []
+    return []
+
+
+def _leading_truth_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    found = choice_by_truth(said[0], asked) if said else None
+    return [found] if found else []
+
+
+def _mentioned_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    """The one choice whose words a concluding sentence holds, or the whole response does."""
+    if not asked.choices:
+        return []
+    restating = _restating(said, asked.question)
+    for part in [*said[-1:], *restating[-1:], " ".join(said)]:
+        named = mentions(part, asked.choices)
+        if len(named) == 1 and not negated(part) and not hedges(part) and not abstains(part):
+            return [of_choice(Choice(chr(65 + named[0]), "mention"), asked)]
+    return []
+
+
+def _leading_truth(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    truth = read_yes_no(said[0]) if said else None
+    return [] if truth is None else [Reading("Yes" if truth else "No", truth=truth)]
+
+
+def _concluded_truth(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    for sentence in reversed(said[-3:]):
+        truth = read_yes_no(_CUE.sub("", sentence).lstrip(" ,"))
+        if truth is not None:
+            return [Reading("Yes" if truth else "No", truth=truth)]
+    return []
+
+
+def _concluded_number(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    for sentence in reversed(said[-6:]):
+        if _CUE.match(sentence):
+            found = _sentence(sentence, asked)
+            return [found] if found else []
+    return []
+
+
+def _restated_number(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    """The sentences that most say the words of what was asked again, and a number."""
+    found = [_sentence(s, asked) for s in _restating(said, asked.question)]
+    return [r for r in found if r is not None]
+
+
+def _restating(said: Sequence[str], question: str) -> list[str]:
+    """Sentences that hold most of the content words of the question's last sentence, the closest ones."""
+    parts = [s for s in sentences(question) if len(tokens(s)) > 2]
+    words = {singular(w) for w in tokens(parts[-1]) if len(w) > 3 and w not in _ASKING} if parts else set()
+    if len(words) < 2:
+        return []
+    scored = [(len(words & {singular(w) for w in tokens(s)}) / len(words), s) for s in said]
+    best = max((score for score, _ in scored), default=0.0)
+    return [s for score, s in scored if score == best] if best >= 0.6 else []
+
+
+_ASKING = frozenset(
+    ["what", "which", "when", "where", "many", "much", "does", "have", "this", "that", "these", "those", "there", "from", "with", "into", "answer", "image", "following", "figure", "shown"]
+)
+
+
+def _blank_filled(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    found = quantity.filled_blank(fold(" ".join(said)), asked.question)
+    return [Reading(found)] if found else []
+
+
+def _last_number(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    found = _sentence(said[-1], asked) if said else None
+    return [found] if found else []
+
+
+def _bold_number(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    bold = re.findall(r"\*\*([^*\n]{1,60})\*\*", text)
+    found = [quantity.first_number(fold(b)) for b in bold if quantity.quantities(fold(b))]
+    return [Reading(b) for b in found[-1:] if b is not None]
+
+
+def _sentence(sentence: str, asked: Asked) -> Reading | None:
+    if hedges(sentence) or abstains(sentence) or sentence.endswith("?"):
+        return None
+    read = quantity.formula_of_sentence if asked.kind in ("math", "list") else quantity.number_of_sentence
+    found = read(sentence, asked.question)
+    return Reading(found) if found else None
+
+
+def _phrase_sentences(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    if not said:
+        return []
+    concluded = [s for s in said[-3:] if _CUE.match(s)]
+    sentence = concluded[-1] if concluded else (said[0] if len(said) == 1 or len(said[0].split()) <= 12 else said[-1])
+    if hedges(sentence) or abstains(sentence):
+        return []
+    return [Reading(undressed(_CUE.sub("", sentence).lstrip(" ,")), prose=True)]

@@ -107,6 +107,7 @@ class SourceDeclaration(_Part):
     language: Language | LanguageByColumn = Field(default="en", description="Language: fixed, or by a column.")
     role: Literal["train", "evaluation"] = Field(default="train", description="What the source is meant for.")
     licence: str = Field(default="unknown", description="Licence, as the source states it.")
+    rows: int | None = Field(default=None, ge=1, description="About how many rows, where known.")
     homepage: str | None = Field(default=None, description="Where to read more.")
     example: dict[str, Any] | None = Field(default=None, description="A row as the source has it, images left out.")
     unconfirmed: tuple[str, ...] = Field(default=(), description="What is stated here without having been confirmed.")
@@ -152,7 +153,7 @@ class SourceDeclaration(_Part):
 
     def identity(self) -> dict[str, Any]:
         """What decides the questions made of the rows, as plain JSON data: all but what is only told about them."""
-        told = {"description", "role", "licence", "homepage", "example", "unconfirmed"}
+        told = {"description", "role", "licence", "rows", "homepage", "example", "unconfirmed"}
         return self.model_dump(mode="json", exclude=told)
 
 

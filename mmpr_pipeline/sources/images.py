@@ -86,12 +86,10 @@ def _checked(picture: PIL.Image.Image, raw: bytes) -> Image:
         picture.load()
         return _image(raw, kept, size)
     picture.load()
-    upright = PIL.ImageOps.exif_transpose(to_rgb(picture)) if _orientation(picture) == 1 else _upright(picture)
+    if _orientation(picture) != 1:
+        picture = PIL.ImageOps.exif_transpose(picture)
+    upright = to_rgb(picture)
     return _image(encode_png(upright), "png", upright.size)
-
-
-def _upright(picture: PIL.Image.Image) -> PIL.Image.Image:
-    return to_rgb(PIL.ImageOps.exif_transpose(picture))
 
 
 def to_rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
@@ -111,14 +109,15 @@ def _eight_bits(picture: PIL.Image.Image) -> PIL.Image.Image:
     values = np.asarray(picture)
     highest = int(values.max())
     shift = 0 if highest < 256 and picture.mode == "I" else max(highest.bit_length() - 16, 0) + 8
-    return PIL.Image.fromarray((values.clip(0) >> shift).astype(np.uint8), "L")
+    return PIL.Image.fromarray((values.clip(0) >> shift).astype(np.uint8))
 
 
 def _orientation(picture: PIL.Image.Image) -> int:
     try:
-        return int(picture.getexif().get(_ORIENTATION, 1))
+        orientation = int(picture.getexif().get(_ORIENTATION, 1))
     except Exception:  # unreadable EXIF says nothing of the pixels
         return 1
+    return orientation if 2 <= orientation <= 8 else 1
 
 
 def _image(data: bytes, format: str, size: tuple[int, int]) -> Image:

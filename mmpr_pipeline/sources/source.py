@@ -146,25 +146,29 @@ class Source:
             raise SourceError(f"{path} is not any more what it was when the build began.", remedy=_AGAIN)
         return LocalFile(path, part.name, part.size)
 
-    def _scan(
-        self, files: Sequence[LocalFile | HubFile], limit: int | None
-    ) -> tuple[list[IndexedFile], "array[int]"]:
-        parts, ids = [], array("Q")
+    def _scan(self, files: Sequence[LocalFile | HubFile], limit: int | None) -> tuple[list[IndexedFile], array[int]]:
+        parts: list[IndexedFile] = []
+        ids = array("Q")
         id_of, columns = self._ids()
         for file in files:
-            format = self.declaration.format or formats.format_of(file.name)
             left = None if limit is None else limit - sum(part.rows for part in parts)
             scan = Scan(limit=left, id_of=id_of, id_columns=columns)
-            if not scan.full:
-                formats.row_format(format).scan(file, scan)
+            parts.append(self._scan_file(file, scan))
             ids.extend(scan.ids)
-            digest = file.digest() if isinstance(file, LocalFile) else ""
-            parts.append(
-                IndexedFile(
-                    name=file.name, format=format, size=file.size, digest=digest, rows=scan.rows, marks=tuple(scan.marks)
-                )
-            )
         return parts, ids
+
+    def _scan_file(self, file: LocalFile | HubFile, scan: Scan) -> IndexedFile:
+        format = self.declaration.format or formats.format_of(file.name)
+        if not scan.full:
+            formats.row_format(format).scan(file, scan)
+        return IndexedFile(
+            name=file.name,
+            format=format,
+            size=file.size,
+            digest=file.digest() if isinstance(file, LocalFile) else "",
+            rows=scan.rows,
+            marks=tuple(scan.marks),
+        )
 
     def _ids(self) -> tuple[Callable[[Values], int] | None, tuple[str, ...]]:
         """How to tell a row's id, as 64 bits of its hash; nothing where the source has no id column."""
@@ -210,7 +214,7 @@ def with_struct_columns(names: list[str]) -> list[str]:
     return list(dict.fromkeys([*names, *(name.partition(".")[0] for name in names if "." in name)]))
 
 
-def repeated(ids: "array[int]") -> list[int]:
+def repeated(ids: array[int]) -> list[int]:
     """Positions whose value stands at an earlier position too, ascending; 0 counts for nothing."""
     if not ids:
         return []

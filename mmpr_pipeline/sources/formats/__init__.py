@@ -50,8 +50,15 @@ Row = Values | Unreadable
 class SourceFile(Protocol):
     """A file of rows, on this machine or on the Hub."""
 
-    name: str
-    size: int
+    @property
+    def name(self) -> str:
+        """The file's path below the source's root."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        ...
 
     def open(self) -> BinaryIO:
         """The file, seekable, for reading."""

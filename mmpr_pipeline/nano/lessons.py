@@ -47,7 +47,13 @@ def lesson(seed: int, index: int) -> Lesson:
 def prompt_of(item: Item, style: str) -> str:
     """The user turn of an item, exactly as the pipeline asks it."""
     question = Question(
-        question_id="", source="", source_id="", text=item.question, choices=item.choices, images=(_PICTURE,), kind=item.kind
+        question_id="",
+        source="",
+        source_id="",
+        text=item.question,
+        choices=item.choices,
+        images=(_PICTURE,),
+        kind=item.kind,
     )
     return user_turn(question, template_for(question, style))
 

@@ -109,7 +109,7 @@ def check_prediction(
 def check_question(question: Question, response: str) -> Verdict:
     """The verdict on a response to a question with an answer."""
     if question.answer is None or question.kind == "none":
-        return Verdict(outcome="unparseable", extracted=None, rule="no_gold", checker=CHECKER)
+        return unusable("no_gold")
     return check_response(
         response,
         gold=question.answer,
@@ -140,6 +140,11 @@ def answers_equal(
     other = Gold.of(a, kind=kind, choices=choices, question=question, unit=unit, precision=precision)
     there, back = trace_prediction(a, known).verdict, trace_prediction(b, other).verdict
     return not (there.outcome == back.outcome == "incorrect")
+
+
+def unusable(rule: str) -> Verdict:
+    """The verdict on something that cannot be judged at all."""
+    return Verdict(outcome="unparseable", extracted=None, rule=rule, checker=CHECKER)
 
 
 # ---- one trace

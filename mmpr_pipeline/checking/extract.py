@@ -44,7 +44,7 @@ def extract(response: str, asked: Asked) -> Extraction:
     found = _extract(reply.text, asked)
     if found.reading is not None and reply.further:
         later = _extract(reply.further, asked)
-        if later.status == "ambiguous" or (later.reading and not reading.same(later.reading, found.reading, asked)):
+        if not _agrees(later, found.reading, reply.further, asked):
             return Extraction("ambiguous", "ran_on", None, (*found.tried, *later.tried))
     return found
 

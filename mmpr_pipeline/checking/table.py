@@ -1,0 +1,41 @@
+"""The table of `mmpr check`, for people."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from mmpr_pipeline.checking.cases import Score, Summary
+
+
+def table_of(summary: Summary) -> Table:
+    """One row a kind of answer, one a source, and one over all."""
+    table = Table(title="Answer checker", title_justify="left")
+    table.add_column("cases of")
+    for name in ("n", "accuracy", "false +", "false -", "unparseable", "cases/s", "slowest"):
+        table.add_column(name, justify="right")
+    for scores in (summary.by_kind, summary.by_source):
+        for name in sorted(scores):
+            table.add_row(*_cells(scores[name]))
+        table.add_section()
+    table.add_row(*_cells(summary.total), style="bold")
+    return table
+
+
+def print_summary(summary: Summary, console: Console | None = None) -> None:
+    """Print the table."""
+    (console or Console()).print(table_of(summary))
+
+
+def _cells(score: Score) -> list[str]:
+    accuracy = score.accuracy
+    return [
+        score.name,
+        str(score.cases),
+        "-" if accuracy is None else f"{accuracy:.2%}",
+        str(score.false_positives),
+        str(score.false_negatives),
+        str(score.unparseable),
+        f"{score.per_second:,.0f}",
+        f"{score.slowest * 1e3:.1f} ms {score.slowest_id}",
+    ]

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from mmpr_pipeline.pairing.dropout_ntp import degenerate, is_repetitive, parents_to_cut
+from mmpr_pipeline.records import CheckedRollout
+from tests.records import a_checked, a_question
+
+OPEN = a_question(kind="none", answer=None)
+CLOSED = a_question()
+GOOD = "A red circle stands left of a blue square."
+
+
+def continued(text: str, kept: int, **fields: object) -> CheckedRollout:
+    return a_checked(OPEN, 9, text, fields.pop("outcome", None), parent=0, prefix_chars=kept, **fields)  # type: ignore[arg-type]
+
+
+def test_open_questions_cut_any_finished_response_and_others_only_correct_ones() -> None:
+    texts = [GOOD, GOOD + " And more.", "short", "A green circle that never ends"]
+    finish = ["stop", "stop", "stop", "length"]
+    outcomes = ["correct", "unparseable", "correct", "correct"]
+    for question, usable in ((OPEN, {0, 1}), (CLOSED, {0})):
+        given = [
+            a_checked(question, i, t, None if question is OPEN else o, finish_reason=f)
+            for i, (t, f, o) in enumerate(zip(texts, finish, outcomes, strict=True))
+        ]
+        assert {r.index for r in parents_to_cut(question, given, most=5, seed=0)} == usable
+        assert len(parents_to_cut(question, given, most=1, seed=0)) == 1
+
+
+@pytest.mark.parametrize(
+    ("continuation", "reason"),
+    [
+        (continued(GOOD[:20] + " a green star and a cat.", 20), None),
+        (continued(GOOD[:20] + "  ", 20), "empty_continuation"),
+        (continued(GOOD, 20), "same_as_chosen"),
+        (continued(GOOD[:20] + " it goes", 20, finish_reason="length"), "unfinished_continuation"),
+        (continued(GOOD[:20] + " so 3", 20, outcome="correct"), "still_correct"),
+        (continued(GOOD[:20] + " a cat and" * 30, 20), "repetitive_continuation"),
+    ],
+)
+def test_degenerate_continuations_have_names(continuation: CheckedRollout, reason: str | None) -> None:
+    assert degenerate(a_checked(OPEN, 0, GOOD, None), continuation) == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("one two three " * 20, True),
+        (" ".join(f"step {i} gives {i * i}," for i in range(40)), False),
+        ("图中有一个圆" * 40, True),
+        ("图中左边有一个红色的圆，右边是一个蓝色的正方形，下面写着数字三和五，它们的和等于八。", False),
+        ("", False),
+    ],
+)
+def test_loops_are_seen_in_words_and_in_chinese(text: str, expected: bool) -> None:
+    assert is_repetitive(text) is expected

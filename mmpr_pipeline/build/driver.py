@@ -87,10 +87,12 @@ def claim(store: Store, plan: BuildPlan) -> None:
         "identity": plan.identity,
         "config": plan.config.model_dump(mode="json"),
     }
-    if store.create(layout.CONFIG, json_bytes(described)):
-        if store.list("manifests/"):
-            raise ConfigError(f"{store.url} holds shards but no {layout.CONFIG}.", remedy="Use another output.")
+    begun = bool(store.list("manifests/") or store.list("journal/"))
+    if not begun:  # nothing was made yet, whatever a stopped run meant to make
+        store.write(layout.CONFIG, json_bytes(described))
         return
+    if not store.exists(layout.CONFIG):
+        raise ConfigError(f"{store.url} holds shards but no {layout.CONFIG}.", remedy="Use another output.")
     before = json.loads(store.read(layout.CONFIG))["identity"]
     if lines := differences(before, plan.identity):
         raise ConfigError(
@@ -107,7 +109,7 @@ def missing_shards(store: Store, plan: BuildPlan) -> list[int]:
 
 def finish(store: Store, plan: BuildPlan, run: dict[str, Any]) -> dict[str, Any]:
     """Write summary.json, last of all: the totals of all manifests, and what the finishing run took."""
-    if store.exists(layout.SUMMARY) and not run["shards"]:
+    if not run["shards"] and store.exists(layout.SUMMARY):
         return json.loads(store.read(layout.SUMMARY))
     summary = {"mmpr_version": __version__, "digest": plan.digest, "run": run, **summarise(store, plan.config.shards)}
     store.write(layout.SUMMARY, json_bytes(summary))

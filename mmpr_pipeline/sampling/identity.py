@@ -10,7 +10,7 @@ from mmpr_pipeline.config import EngineSettings
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.sampling.model_label import resolve_model
 
-_FAULTS = ("latency", "kill_after", "kill_marker")
+_FAULTS = ("latency", "kill_after", "kill_marker", "log")
 _SAMPLED_BYTES = 2**20
 
 

@@ -43,6 +43,7 @@ class Script(BaseModel):
     crash_on: tuple[str, ...] = Field(default=(), description="source_ids that kill the engine's process each time.")
     kill_after: int | None = Field(default=None, ge=0, description="Requests served before the process kills itself.")
     kill_marker: str | None = Field(default=None, description="File left by `kill_after`: it happens only once.")
+    log: str | None = Field(default=None, description="File to which every served request is added, a line each.")
 
 
 def parse_script(script: dict[str, Any]) -> Script:
@@ -93,6 +94,7 @@ class ScriptedEngine:
                 )
             )
         self._count(request.n, sum(rollout.tokens for rollout in rollouts))
+        self._log(f"{question.question_id} sample/{request.round}")
         return rollouts
 
     async def continue_blind(self, request: ContinueRequest) -> Rollout:
@@ -108,6 +110,7 @@ class ScriptedEngine:
         rest = prose(bits, self._script.tokens // 2 + 1, request.question.language)
         text, tokens, finish = _clip(prefix + rest, kept + request.decoding.max_tokens)
         self._count(1, tokens - kept)
+        self._log(f"{request.question.question_id} continue/{parent.index}")
         return Rollout(
             question_id=request.question.question_id,
             round=parent.round,
@@ -134,6 +137,11 @@ class ScriptedEngine:
         self._stats.requests += 1
         self._stats.rollouts += rollouts
         self._stats.tokens += tokens
+
+    def _log(self, line: str) -> None:
+        if self._script.log:
+            with Path(self._script.log).open("a") as log:  # one short write: lines of several processes do not mix
+                log.write(line + "\n")
 
     def _response(self, request: SampleRequest, bits: int, rate: float) -> tuple[str, int, FinishReason]:
         script, question = self._script, request.question

@@ -95,7 +95,7 @@ class Tally:
 
     def counts(self) -> Counts:
         """What was counted so far."""
-        return Counts(**self._ints, **{name: dict(sorted(group.items())) for name, group in self._groups.items()})
+        return _counts(self._ints, self._groups)
 
 
 _GROUPS = ("unpaired", "rejected", "pairs", "rollouts")
@@ -111,4 +111,8 @@ def merge(parts: Iterable[Counts]) -> Counts:
         )
         for name in _GROUPS:
             groups[name].update(getattr(part, name))
-    return Counts(**ints, **{name: dict(sorted(group.items())) for name, group in groups.items()})
+    return _counts(ints, groups)
+
+
+def _counts(ints: Counter[str], groups: dict[str, Counter[str]]) -> Counts:
+    return Counts.model_validate({**ints, **{name: dict(sorted(group.items())) for name, group in groups.items()}})

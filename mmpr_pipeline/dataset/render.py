@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -11,7 +12,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+if TYPE_CHECKING:
+    from mmpr_pipeline.dataset.verify import Report
+
 BAR_WIDTH = 32
+MOST_PROBLEMS = 40
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -38,7 +43,7 @@ def bars(rows: Iterable[tuple[str, int, str]], whole: int) -> Table:
     most = max((count for _, count, _ in rows), default=0)
     table = Table.grid(padding=(0, 2))
     for justify in ("left", "right", "right", "left"):
-        table.add_column(justify=justify)  # type: ignore[arg-type]
+        table.add_column(justify=justify)
     for name, count, style in rows:
         shown = Text(bar(count / most if most else 0), style=style)
         table.add_row(escape(name), f"{count:,}", percent(count, whole), shown)
@@ -120,3 +125,78 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
+
+
+def verify_page(report: Report) -> RenderableType:
+    """What was checked, and each problem by name, the first few of them in full."""
+    checked = f"{report.shards:,} shards, {report.files:,} files, {size(report.bytes)}, {report.pairs:,} pairs"
+    if report.ok:
+        return Text.assemble(("All is as promised", "bold green"), f": {checked}.")
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
+    for name in ("problem", "where", "what"):
+        table.add_column(name, overflow="fold")
+    for problem in report.problems[:MOST_PROBLEMS]:
+        table.add_row(Text(problem.name, "red"), escape(problem.where), escape(problem.detail))
+    more = len(report.problems) - MOST_PROBLEMS
+    names = Counter(problem.name for problem in report.problems)
+    found = ", ".join(f"{count} {name}" for name, count in names.most_common())
+    headline = Text.assemble((f"{len(report.problems):,} problems", "bold red"), f" ({found}) in {checked}.")
+    return Group(headline, Text(), table, *([Text(f"... and {more:,} more", "dim")] if more > 0 else []))
+
+
+def stats_page(figures: Mapping[str, Any]) -> RenderableType:
+    """The summary's page, then lengths by source and strategy, solve rates and pairs per question."""
+    parts: list[RenderableType] = [summary_page(figures)]
+    if figures["groups"]:
+        parts += [heading("Tokens by source and strategy"), _lengths(figures["groups"])]
+    parts += [heading("Rollouts"), _rollouts(figures["counts"]["rollouts"])]
+    if any(_solved_total(found) for found in figures["solve_rates"].values()):
+        parts += [heading("Questions by share of correct rollouts"), _solve_rates(figures["solve_rates"])]
+    if figures["pairs_per_question"]:
+        per_question = sorted((int(pairs), count) for pairs, count in figures["pairs_per_question"].items())
+        whole = sum(count for _, count in per_question)
+        parts += [heading("Questions by number of pairs")]
+        parts += [bars([(str(pairs), count, "cyan") for pairs, count in per_question], whole)]
+    return Group(*parts)
+
+
+def _lengths(groups: Iterable[Mapping[str, Any]]) -> Table:
+    header = ["source", "strategy", "pairs", "questions", "prompt", "chosen", "p95", "rejected", "p95", "chosen longer"]
+    return grid(
+        header,
+        (
+            [
+                group["source"],
+                group["strategy"].replace("_", " "),
+                f"{group['pairs']:,}",
+                f"{group['questions']:,}",
+                f"{group['prompt_tokens']['mean']:,.0f}",
+                f"{group['chosen_tokens']['mean']:,.0f}",
+                f"{group['chosen_tokens']['p95']:,}",
+                f"{group['rejected_tokens']['mean']:,.0f}",
+                f"{group['rejected_tokens']['p95']:,}",
+                f"{100 * group['chosen_longer']:.0f}%",
+            ]
+            for group in groups
+        ),
+    )
+
+
+def _rollouts(rollouts: Mapping[str, int]) -> Table:
+    styles = {"correct": "green", "incorrect": "red", "unparseable": "yellow"}
+    return bars([(name, count, styles.get(name, "cyan")) for name, count in rollouts.items()], sum(rollouts.values()))
+
+
+def _solved_total(found: Mapping[str, Any]) -> int:
+    return found["none"] + sum(found["bins"]) + found["all"]
+
+
+def _solve_rates(solve_rates: Mapping[str, Mapping[str, Any]]) -> Table:
+    none = sum(found["none"] for found in solve_rates.values())
+    every = sum(found["all"] for found in solve_rates.values())
+    bins = [sum(column) for column in zip(*(found["bins"] for found in solve_rates.values()), strict=True)]
+    step = 100 // len(bins)
+    rows = [("none", none, "red")]
+    rows += [(f"{step * i}-{step * (i + 1)}%", count, "cyan") for i, count in enumerate(bins)]
+    rows += [("all", every, "green")]
+    return bars(rows, none + every + sum(bins))

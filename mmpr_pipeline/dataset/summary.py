@@ -34,6 +34,14 @@ def summarise(store: Store, shards: int) -> dict[str, Any]:
     }
 
 
+def shards_of(store: Store) -> int:
+    """Number of shards of the dataset. Raises DatasetError where no shard is there."""
+    found = [key.removesuffix(".json").rpartition("-of-")[2] for key in store.list("manifests/")]
+    if not found or not found[0].isdecimal():
+        raise DatasetError(f"{store.url} holds no finished shard.", remedy="Give the output of `mmpr build`.")
+    return int(found[0])
+
+
 def manifests_of(store: Store, shards: int) -> Iterator[Manifest]:
     """Manifests of all shards in order. Raises DatasetError where one is missing or belongs to another build."""
     first: Manifest | None = None

@@ -11,7 +11,7 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from mmpr_pipeline.errors import EngineError
+from mmpr_pipeline.errors import EngineError, ItemRejected
 from mmpr_pipeline.sampling.vllm_prompts import Prepared
 
 if TYPE_CHECKING:
@@ -70,9 +70,12 @@ class Stepper:
                 return False
             prepared, future = arrival
             wait = False
-            request_id = prepared.core.request_id
-            self._waiting[request_id] = future
-            self._engine.add_request(request_id, prepared.core, prepared.params)
+            try:
+                self._engine.add_request(prepared.request_id, prepared.prompt, prepared.params)
+            except ValueError as error:  # vLLM's validation of one request; the engine is as it was
+                future.set_exception(ItemRejected("prompt_refused", str(error)[:200]))
+            else:
+                self._waiting[prepared.request_id] = future
 
     def _fail(self, error: EngineError) -> None:
         self._failure = error

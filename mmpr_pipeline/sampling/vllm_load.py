@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_NO_USAGE_STATS": "1",
     # Several engines may share the machine; each binding its threads to the same cores would be worse than none.
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -49,16 +49,17 @@ def load_engine(settings: EngineSettings, model: ModelRef) -> LLMEngine:
         raise EngineError(
             f"vLLM does not know an engine option: {error}", remedy="Correct engine.options; names are vLLM's own."
         ) from None
-    # On the CPU vLLM replaces torch.set_num_threads by a warning, and calls it itself for every image.
-    logging.getLogger("vllm.v1.worker.cpu_worker").setLevel(logging.ERROR)
     try:
-        return LLMEngine.from_engine_args(arguments)
+        engine = LLMEngine.from_engine_args(arguments)
     except Exception as error:  # vLLM raises whatever the model's code or the device raised
         raise EngineError(
             f"vLLM cannot start {model.label}: {type(error).__name__}: {_shortened(error)}",
             remedy="Check the model's directory or id, its memory need (engine.gpu_memory, engine.kv_cache_gib, "
             "engine.max_model_len, engine.tensor_parallel), and engine.trust_remote_code if it ships its own code.",
         ) from error
+    # On the CPU vLLM replaces torch.set_num_threads by a warning, and calls it itself for every image.
+    logging.getLogger("vllm.v1.worker.cpu_worker").setLevel(logging.ERROR)
+    return engine
 
 
 def engine_arguments(settings: EngineSettings, model: ModelRef, *, cpu: bool) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from mmpr_pipeline.sampling.tiles import MAX_TILES, tile_settings
 if TYPE_CHECKING:
     import PIL.Image
     from vllm import SamplingParams
-    from vllm.v1.engine import EngineCoreRequest
     from vllm.v1.engine.llm_engine import LLMEngine
 
 MIN_RESPONSE = 16
@@ -31,7 +30,9 @@ MIN_RESPONSE = 16
 class Prepared:
     """A request ready for the engine."""
 
-    core: EngineCoreRequest
+    request_id: str
+    prompt: Any
+    """Token ids and image tensors as vLLM's renderer gives them."""
     params: SamplingParams
     prompt_tokens: int
 
@@ -53,7 +54,6 @@ class PromptBuilder:
         self._engine = engine
         self._config = engine.model_config
         self._tokenizer: Any = engine.get_tokenizer()
-        self._tasks = engine.get_supported_tasks()
         self._chat_params = ChatParams(chat_template_kwargs={"add_generation_prompt": True})
         # vLLM's image processor and its cache are written for one thread at a time.
         self._lock = threading.Lock()
@@ -127,7 +127,6 @@ class PromptBuilder:
 
     def _prepare(self, rendered: Any, decoding: Decoding, n: int, seed: int, request_id: str) -> Prepared:
         from vllm import SamplingParams
-        from vllm.exceptions import VLLMValidationError
         from vllm.sampling_params import RequestOutputKind
 
         length = len(rendered["prompt_token_ids"])
@@ -143,11 +142,7 @@ class PromptBuilder:
             output_kind=RequestOutputKind.FINAL_ONLY,
             detokenize=False,
         )
-        try:
-            core = self._engine.input_processor.process_inputs(request_id, rendered, params, self._tasks)
-        except VLLMValidationError as error:
-            raise ItemRejected("prompt_refused", str(error)[:200]) from None
-        return Prepared(core, params, length)
+        return Prepared(request_id, rendered, params, length)
 
     def _mark_of(self, index: int) -> str:
         """The model's own mark for its image number `index` (from 0), in templates that take one string."""

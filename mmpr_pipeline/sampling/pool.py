@@ -1,0 +1,215 @@
+"""Engine actors as one engine: where a request goes, and what happens when an actor dies.
+
+A request goes to the actor with the least outstanding work, a question's later requests to the one that has its image
+and prefix cached. When an actor dies, what it had in flight is sent again. One of those requests may be what killed
+it, so a request that was lost twice is tried once more alone: if the actor dies even then, the question is rejected as
+`poison`, and no innocent one ever is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, cast
+
+from mmpr_pipeline.errors import EngineError, ItemRejected
+from mmpr_pipeline.records import Rollout
+from mmpr_pipeline.sampling.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
+
+if TYPE_CHECKING:
+    from mmpr_pipeline.sampling.actors import Answer, Request
+
+DEATHS_BEFORE_ALONE = 2
+REVIVALS = 12
+"""Times in a row that a dead actor may fail to come back, over about a minute, before it is given up."""
+
+REMEMBERED_QUESTIONS = 100_000
+SLACK = 64
+"""Rollouts by which a question's own actor may be busier than the idlest one and still be preferred."""
+
+
+class EnginePool:
+    """Engine actors as one engine; can be pickled into any worker of the cluster."""
+
+    def __init__(self, actors: list[Any], info: EngineInfo | None = None) -> None:
+        self._actors = actors
+        self._info = info
+        self._loads = [0] * len(actors)
+        self._homes: OrderedDict[str, int] = OrderedDict()
+        self._reviving: dict[int, asyncio.Task[None]] = {}
+        self._one_alone = asyncio.Lock()
+        self._lives: list[dict[str, EngineStats]] = [{} for _ in actors]
+        # Workers that all began with the first actor would load it more than the others.
+        self._turn = os.getpid()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (EnginePool, (self._actors, self._info))
+
+    async def open(self) -> None:
+        """Wait until every actor can serve; raises EngineError as soon as one cannot."""
+        infos = await asyncio.gather(*(self._call(actor.ready.remote()) for actor in self._actors))
+        self._info = infos[0]
+
+    @property
+    def info(self) -> EngineInfo:
+        """What the engines are; all are alike."""
+        if self._info is None:
+            raise EngineError("The engines were not started.", remedy="Await `open` first.")
+        return self._info
+
+    @property
+    def can_continue(self) -> bool:
+        """Whether `continue_blind` works."""
+        return self.info.can_continue
+
+    async def sample(self, request: SampleRequest) -> list[Rollout]:
+        """See `Engine.sample`; raises ItemRejected('poison') for a question that kills engines."""
+        return cast(list[Rollout], await self._serve(request, request.n))
+
+    async def continue_blind(self, request: ContinueRequest) -> Rollout:
+        """See `Engine.continue_blind`."""
+        return cast(Rollout, await self._serve(request, 1))
+
+    async def stats(self) -> EngineStats:
+        """Sums over all actors and all their lives, as far as this object has seen them."""
+        from ray.exceptions import RayError
+
+        answers = await asyncio.gather(
+            *(asyncio.wait_for(actor.stats.remote(), timeout=5) for actor in self._actors), return_exceptions=True
+        )
+        alive, in_flight = 0, 0
+        for lives, answer in zip(self._lives, answers, strict=True):
+            if isinstance(answer, RayError | TimeoutError):
+                continue
+            if isinstance(answer, BaseException):
+                raise answer
+            born, stats = answer
+            lives[born] = stats
+            alive += 1
+            in_flight += stats.in_flight
+        seen = [stats for lives in self._lives for stats in lives.values()]
+        return EngineStats(
+            actors=alive,
+            in_flight=in_flight,
+            requests=sum(stats.requests for stats in seen),
+            rollouts=sum(stats.rollouts for stats in seen),
+            tokens=sum(stats.tokens for stats in seen),
+            restarts=sum(_restarts(lives) for lives in self._lives),
+            rejected_lines=max((stats.rejected_lines for stats in seen), default=0),
+        )
+
+    async def close(self) -> None:
+        """End all actors; requests in flight fail."""
+        import ray
+
+        for actor in self._actors:
+            with contextlib.suppress(Exception):  # it may be dead already
+                ray.kill(actor, no_restart=True)
+
+    async def _serve(self, request: Request, weight: int) -> Answer:
+        for _ in range(DEATHS_BEFORE_ALONE):
+            answer = await self._try_together(request, weight)
+            if answer is not None:
+                return answer
+        return await self._try_alone(request, weight)
+
+    async def _try_together(self, request: Request, weight: int) -> Answer | None:
+        """The answer, or None where the actor died."""
+        from ray.exceptions import RayActorError
+
+        which = await self._pick(request.question.question_id)
+        self._loads[which] += weight
+        try:
+            return cast("Answer", await self._call(self._actors[which].serve.remote(request)))
+        except RayActorError:
+            self._lost(which)
+            return None
+        finally:
+            self._loads[which] -= weight
+
+    async def _try_alone(self, request: Request, weight: int) -> Answer:
+        """The answer of an engine that has nothing else in flight; raises ItemRejected('poison') if it dies of it."""
+        from ray.exceptions import RayActorError
+
+        async with self._one_alone:
+            while True:
+                which = await self._pick(request.question.question_id)
+                self._loads[which] += weight
+                began = False
+                try:
+                    async for reference in self._actors[which].serve_alone.remote(request):
+                        answer = await self._call(reference)
+                        if answer is not None:
+                            return cast("Answer", answer)
+                        began = True
+                except RayActorError:
+                    self._lost(which)
+                    if began:
+                        raise ItemRejected("poison", "the engine died of this question alone") from None
+                finally:
+                    self._loads[which] -= weight
+
+    async def _pick(self, question_id: str) -> int:
+        """The question's own actor unless it is dead or much busier than the idlest one, which becomes its own then."""
+        while not (alive := [which for which in range(len(self._actors)) if which not in self._reviving]):
+            await self._some_revival()
+        self._turn += 1
+        idlest = min(alive, key=lambda which: (self._loads[which], (which + self._turn) % len(self._actors)))
+        home = self._homes.pop(question_id, idlest)
+        if home not in alive or self._loads[home] > self._loads[idlest] + SLACK:
+            home = idlest
+        self._homes[question_id] = home
+        if len(self._homes) > REMEMBERED_QUESTIONS:
+            self._homes.popitem(last=False)
+        return home
+
+    def _lost(self, which: int) -> None:
+        if which not in self._reviving:
+            self._reviving[which] = asyncio.create_task(self._revive(which))
+
+    async def _some_revival(self) -> None:
+        """Wait until a dead actor is back; raises EngineError where none will be."""
+        pending = [task for task in self._reviving.values() if not task.done()]
+        if not pending:
+            for task in self._reviving.values():
+                task.result()
+        await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _revive(self, which: int) -> None:
+        """Wait until Ray has restarted an actor and its engine is loaded; an actor that fails stays out of use."""
+        from ray.exceptions import ActorUnavailableError, RayActorError
+
+        refused = 0
+        while refused < REVIVALS:
+            try:
+                await self._call(self._actors[which].ready.remote())
+                del self._reviving[which]
+                return
+            except ActorUnavailableError:  # Ray is at it
+                await asyncio.sleep(0.5)
+            except RayActorError:
+                refused += 1
+                await asyncio.sleep(min(0.1 * 2**refused, 5))
+        raise EngineError(
+            "An engine actor died and does not come back.",
+            remedy="Look at the cluster's nodes and logs, then run the same command again: what is finished is kept.",
+        )
+
+    async def _call(self, reference: Any) -> Any:
+        """The result of a call; an error that the actor raised comes out as it was raised there."""
+        from ray.exceptions import RayTaskError
+
+        try:
+            return await reference
+        except RayTaskError as error:
+            if isinstance(error.cause, Exception):
+                raise error.cause from None
+            raise
+
+
+def _restarts(lives: dict[str, EngineStats]) -> int:
+    """Restarts of an actor: one for each life after the first, and one if the first that was seen was not its first."""
+    first = next(iter(lives.values()), None)
+    return len(lives) - 1 + first.restarts if first else 0

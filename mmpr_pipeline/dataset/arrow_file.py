@@ -105,3 +105,10 @@ def sha256_of(path: Path) -> str:
     """sha256 of a file, hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_table(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a whole file; where they are not compressed, in place in the memory-mapped file."""
+    schema = schema_of(path)
+    kept = pa.schema([field for field in schema if field.name in columns], metadata=schema.metadata)
+    return pa.Table.from_batches(batches(path, columns), schema=kept)

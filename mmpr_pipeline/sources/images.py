@@ -78,6 +78,8 @@ def _opened(raw: bytes) -> PIL.Image.Image:
 
 def _checked(picture: PIL.Image.Image, raw: bytes) -> Image:
     kept = _KEPT.get(picture.format or "")
+    if picture.format == "PNG":
+        _verify_checksums(raw)
     plain = picture.mode in _KEPT_MODES and "transparency" not in picture.info
     still = getattr(picture, "n_frames", 1) == 1 or picture.format == "MPO"
     if kept and plain and still and _orientation(picture) == 1:
@@ -90,6 +92,12 @@ def _checked(picture: PIL.Image.Image, raw: bytes) -> Image:
         picture = PIL.ImageOps.exif_transpose(picture)
     upright = to_rgb(picture)
     return _image(encode_png(upright), "png", upright.size)
+
+
+def _verify_checksums(raw: bytes) -> None:
+    """Pillow decodes a PNG without looking at its checksums; a flipped byte would pass for pixels."""
+    with PIL.Image.open(io.BytesIO(raw), formats=("PNG",)) as picture:
+        picture.verify()
 
 
 def to_rgb(picture: PIL.Image.Image) -> PIL.Image.Image:

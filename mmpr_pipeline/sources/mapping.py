@@ -27,7 +27,7 @@ IMAGE_MARK = "<image>"
 LETTERS = string.ascii_uppercase
 _KINDS: tuple[str, ...] = get_args(AnswerKind)
 _MARK = re.compile(r"<\|?image[ _-]?(\d{0,3})\|?>", re.IGNORECASE)
-_LETTER = re.compile(r"\s*[(\[]?\s*([A-Za-z])\s*[)\].:、．]?\s*")
+_LETTER = re.compile(r"\s*[(\[（]?\s*([A-Za-z])\s*[)\]）.:：、．]?\s*")
 _ABSENT = object()
 
 Row = Mapping[str, Any]

@@ -275,6 +275,9 @@ def contradicts(choice: Choice, choices: Sequence[str]) -> bool:
     if len(choice.letters) != 1 or not choices or not choice.rest:
         return False
     rest = re.split(r"[\n.;]\s|\n", choice.rest.lstrip(" .):,-(*"), maxsplit=1)[0].strip(" ).,*")
+    own = choices[ord(choice.letters) - 65]
+    if value_of(rest) is not None and value_of(own) is not None:
+        return value_of(rest) != value_of(own)
     other = read_by_text(rest, choices)
     return other is not None and other.by == "text" and other.letters != choice.letters
 

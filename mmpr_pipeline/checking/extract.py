@@ -89,6 +89,9 @@ def _formal_and_stated(plain: str, text: str, asked: Asked, tried: list[str]) ->
         return _agreed(formal + later, asked)
     if stated:
         return _agreed(stated, asked)
+    unread = [s for s, r in readings if s.closed and r is None]
+    if unread and not _is_abstention(unread[-1]):
+        return Extraction("none", f"{unread[-1].rule}_not_understood")
     if any(_is_abstention(span) for span in spans):
         return Extraction("abstained", "abstained")
     return None

@@ -99,7 +99,9 @@ def _peel(text: str) -> str:
         if len(text) > len(opening) + len(closing) and text.startswith(opening) and text.endswith(closing):
             if opening not in inner and closing not in inner:
                 return inner
-    if text.endswith((".", ",", ";", ":", "!")) and not text.endswith(".."):
+    if text.endswith((".", ",", ";", ":")) and not text.endswith(".."):
+        return text[:-1]
+    if text.endswith("!") and text[-3:-1].isalpha():  # never the sign of a factorial
         return text[:-1]
     if text.startswith((":", ",", ";")):
         return text[1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -142,7 +143,10 @@ def _build(settings: Any) -> None:
     from mmpr_pipeline.build.view import ConsoleView
     from mmpr_pipeline.dataset.summary import render
 
-    console = Console(stderr=False)
+    # A scheduler stops a job by SIGTERM, and a background job is born with SIGINT ignored: both stop it cleanly.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    console = Console()
     try:
         with ConsoleView(console) as view:
             summary = run_build(settings, view)

@@ -1,0 +1,323 @@
+"""Are two trees one answer? Structures here (lists, tuples, sets, matrices, equations); scalars in `scalars`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from mmpr_pipeline.checking.expression import SCALAR_OPS, Expr, free_symbols, operations
+from mmpr_pipeline.checking.relations import (
+    compare_relations,
+    defined_name,
+    definition_value,
+    is_definition,
+    is_equation,
+)
+from mmpr_pipeline.checking.real_sets import is_membership, same_set
+from mmpr_pipeline.checking.scalars import Context, Decision, compare_scalars
+
+_ONE = Fraction(1)
+MAX_ITEMS = 60  # Longest list that is matched without order.
+_SETS = frozenset({"union", "intersect", "setminus", "builder", "rel", "set", "paren", "list", "add", "const"})
+
+
+def compare(left: Expr, right: Expr, context: Context) -> Decision:
+    """Decide whether the prediction `left` is the gold `right`; None is in doubt."""
+    if left == right:
+        return True, "same_tree"
+    left, right = _simplified(left), _simplified(right)
+    if left == right:
+        return True, "same_tree"
+    if left.op == "text" or right.op == "text":
+        return _compare_texts(left, right)
+    if left.op == "rel" or right.op == "rel":
+        return _compare_with_relation(left, right, context)
+    if left.op in ("list", "set") or right.op in ("list", "set"):
+        return _compare_collections(left, right, context)
+    if left.op in _SETS and right.op in _SETS and {left.op, right.op} & {"union", "intersect", "setminus", "builder"}:
+        return _as_sets(left, right, context)
+    if left.op == "matrix" or right.op == "matrix" or "matrix" in operations(left) | operations(right):
+        return _compare_matrices(left, right, context)
+    if left.op == "paren" or right.op == "paren":
+        return _compare_tuples(left, right, context)
+    if left.op == "ratio" or right.op == "ratio":
+        return _compare_ratios(left, right, context)
+    if left.op in SCALAR_OPS and right.op in SCALAR_OPS:
+        return compare_scalars(left, right, context)
+    return None, "different_shapes"
+
+
+def _simplified(expr: Expr) -> Expr:
+    """Plus-minus as the two values it stands for; statements about parameters taken away."""
+    if expr.op == "list":
+        kept = [item for item in expr.args if not is_membership(item)]
+        if kept and len(kept) < len(expr.args):
+            return kept[0] if len(kept) == 1 else expr._replace(args=tuple(kept))
+    if expr.op != "list" and expr.op != "set" and "pm" in operations(expr):
+        return Expr("list", (_choose(expr, 1), _choose(expr, -1)), "or")
+    return expr
+
+
+def _choose(expr: Expr, sign: int) -> Expr:
+    if expr.op == "pm":
+        inner = _choose(expr.args[0], sign)
+        return inner if (sign > 0) == (expr.value == "pm") else Expr("neg", (inner,))
+    return expr if expr.op == "num" else expr._replace(args=tuple(_choose(arg, sign) for arg in expr.args))
+
+
+def _compare_texts(left: Expr, right: Expr) -> Decision:
+    if left.op == right.op == "text":
+        same = str(left.value).lower().split() == str(right.value).lower().split()
+        return same, "same_text" if same else "other_text"
+    return None, "text_and_mathematics"
+
+
+# --- relations ------------------------------------------------------------------------------------------------------
+def _compare_with_relation(left: Expr, right: Expr, context: Context) -> Decision:
+    if left.op == "rel" and right.op == "rel":
+        decision = compare_relations(left, right, compare, context)
+        return _as_sets(left, right, context) if decision[0] is None and not is_equation(left) else decision
+    relation, other = (left, right) if left.op == "rel" else (right, left)
+    if is_definition(relation):
+        value = definition_value(relation)
+        names = relation.args[0]
+        if names.op == "paren" and value.op == "paren" and other.op == "list":
+            return compare(value if left is relation else other, other if left is relation else value, context)
+        return compare(value, other, context) if left is relation else compare(other, value, context)
+    if other.op in _SETS and other.op != "rel" and not is_equation(relation):
+        return _as_sets(left, right, context)
+    if tuple(relation.value or ()) == ("in",):  # type: ignore[arg-type]
+        inner = relation.args[1]
+        return compare(inner, other, context) if left is relation else compare(other, inner, context)
+    if other.op in ("list", "set"):
+        return _compare_collections(left, right, context)
+    if other.op in SCALAR_OPS and not is_equation(relation):
+        return (False, "number_and_inequality") if not free_symbols(other) else (None, "expression_and_inequality")
+    return (False, "expression_and_equation") if other.op in SCALAR_OPS else (None, "different_shapes")
+
+
+def _as_sets(left: Expr, right: Expr, context: Context) -> Decision:
+    same = same_set(left, right, context)
+    if same is None:
+        return None, "different_shapes"
+    return same, "same_set" if same else "other_set"
+
+
+# --- lists and sets -------------------------------------------------------------------------------------------------
+def items_of(expr: Expr) -> list[Expr]:
+    """The members of a collection: lists within are opened, plus-minus expanded, tuple assignments read."""
+    expr = _simplified(expr)
+    if expr.op in ("list", "set"):
+        return [member for item in expr.args if not is_membership(item) for member in items_of(item)]
+    if expr.op == "rel" and is_definition(expr) and expr.args[0].op == "paren":
+        value = definition_value(expr)
+        if value.op == "paren" and len(value.args) == len(expr.args[0].args) and expr.args[0].args[0].op == "apply":
+            pairs = zip(expr.args[0].args, value.args, strict=True)
+            return [Expr("rel", (name, item), ("=",)) for name, item in pairs]
+        return items_of(value) if value.op in ("list", "set") else [value]
+    if expr.op == "rel" and is_definition(expr) and definition_value(expr).op in ("list", "set"):
+        return items_of(definition_value(expr))
+    if expr.op == "rel" and tuple(expr.value or ()) == ("in",) and expr.args[1].op == "set":  # type: ignore[arg-type]
+        return items_of(expr.args[1])
+    return [expr]
+
+
+def _compare_collections(left: Expr, right: Expr, context: Context) -> Decision:
+    sets = _as_sets(left, right, context) if _inequalities(left) or _inequalities(right) else (None, "")
+    if sets[0] is not None:
+        return sets
+    ones, others = items_of(left), items_of(right)
+    if left.op == "set" and right.op == "paren" or left.op == "paren" and right.op == "set":
+        return None, "set_or_interval"
+    if len(ones) == 1 and ones[0].op == "paren" and len(others) > 1 and others[0].op != "paren":
+        return _in_order_only(list(ones[0].args), others, context)
+    if len(others) == 1 and others[0].op == "paren" and len(ones) > 1 and ones[0].op != "paren":
+        return _in_order_only(ones, list(others[0].args), context)
+    named = _by_name(ones, others, context)
+    if named is not None:
+        return named
+    if _labels(ones) or _labels(others):
+        return _in_order_only(_bare(ones), _bare(others), context)
+    return match_unordered(_bare(ones), _bare(others), context)
+
+
+def _inequalities(expr: Expr) -> bool:
+    if expr.op in ("union", "setminus", "intersect", "builder"):
+        return True
+    if expr.op == "rel":
+        return not is_equation(expr)
+    return expr.op in ("list", "set") and any(_inequalities(arg) for arg in expr.args)
+
+
+def _labels(items: Sequence[Expr]) -> bool:
+    """Whether items are labelled with two or more different names, so that their order or names matter."""
+    names = {defined_name(item) for item in items if is_definition(item)}
+    return len(names) > 1 and len(names) == len(items)
+
+
+def _bare(items: Sequence[Expr]) -> list[Expr]:
+    return [definition_value(item) if is_definition(item) else item for item in items]
+
+
+def _by_name(ones: Sequence[Expr], others: Sequence[Expr], context: Context) -> Decision | None:
+    """`a=1, b=2` against `b=2, a=1`: by name, where both name the same ones, each once."""
+    left = {defined_name(item): definition_value(item) for item in ones if is_definition(item)}
+    right = {defined_name(item): definition_value(item) for item in others if is_definition(item)}
+    if not (len(left) == len(ones) == len(right) == len(others) and left.keys() == right.keys()):
+        return None
+    return _all([compare(left[name], right[name], context) for name in left], "same_by_name")
+
+
+def _all(decisions: Sequence[Decision], rule: str) -> Decision:
+    for decision in decisions:
+        if decision[0] is False:
+            return decision
+    for decision in decisions:
+        if decision[0] is None:
+            return decision
+    return True, rule
+
+
+def _in_order(ones: Sequence[Expr], others: Sequence[Expr], context: Context, rule: str) -> Decision:
+    if len(ones) != len(others):
+        return False, "other_length"
+    results: list[Decision] = []
+    for one, other in zip(ones, others, strict=True):
+        results.append(compare(one, other, context))
+        if results[-1][0] is False:
+            break
+    return _all(results, rule)
+
+
+def _in_order_only(ones: Sequence[Expr], others: Sequence[Expr], context: Context) -> Decision:
+    """One side has an order or names, the other has not: the same order is a match, another order is in doubt."""
+    decision = _in_order(ones, others, context, "same_in_order")
+    if decision[0] is False and len(ones) == len(others):
+        return (None, "other_order") if match_unordered(ones, others, context)[0] else decision
+    return decision
+
+
+def match_unordered(ones: Sequence[Expr], others: Sequence[Expr], context: Context) -> Decision:
+    """Collections without order: each gold has its own match. Repeats count only where the gold repeats itself."""
+    if max(len(ones), len(others)) > MAX_ITEMS:
+        return _in_order(ones, others, context, "same_in_order")
+    table = [[compare(one, other, context)[0] for other in others] for one in ones]
+    if len(ones) != len(others):
+        return _as_plain_set(table, ones, others, context)
+    used: set[int] = set()
+    doubt = False
+    for row in table:
+        free = [j for j, verdict in enumerate(row) if j not in used and verdict]
+        if free:
+            used.add(free[0])
+        elif any(verdict is None for verdict in row):
+            doubt = True
+        else:
+            return False, "other_members"
+    return (None, "member_in_doubt") if doubt else (True, "same_members")
+
+
+def _as_plain_set(
+    table: list[list[bool | None]], ones: Sequence[Expr], others: Sequence[Expr], context: Context
+) -> Decision:
+    """Different lengths: the same set only where one side merely repeats a member."""
+    if not ones or not others:
+        return False, "other_length"
+    covered = all(any(row) for row in table) and all(any(row[j] for row in table) for j in range(len(others)))
+    if covered and len(ones) > len(others):
+        return True, "same_members"
+    return (None, "repeated_member") if covered else (False, "other_length")
+
+
+# --- tuples, matrices, ratios ---------------------------------------------------------------------------------------
+def _compare_tuples(left: Expr, right: Expr, context: Context) -> Decision:
+    if left.op != "paren" or right.op != "paren":
+        bare, other = (left, right) if left.op == "paren" else (right, left)
+        if len(bare.args) == 1 and str(bare.value) == "[]":
+            return compare(bare.args[0], other, context) if bare is left else compare(other, bare.args[0], context)
+        return (False, "tuple_and_number") if other.op in SCALAR_OPS else (None, "different_shapes")
+    if left.value != right.value and len(left.args) == 2:
+        return _other_brackets(left, right, context)
+    return _in_order(left.args, right.args, context, "same_tuple")
+
+
+def _other_brackets(left: Expr, right: Expr, context: Context) -> Decision:
+    same = _in_order(left.args, right.args, context, "")[0]
+    return (False, "other_brackets") if same is not None else (None, "other_brackets")
+
+
+def _rows(expr: Expr) -> list[tuple[Expr, ...]] | None:
+    if expr.op == "matrix":
+        return [row.args for row in expr.args]
+    if expr.op == "paren" and expr.args and all(arg.op == "paren" for arg in expr.args):
+        return [arg.args for arg in expr.args]
+    if expr.op == "add":
+        return _sum_of_rows(expr.args)
+    if expr.op in ("neg", "mul"):
+        return _scaled_rows(expr)
+    return None
+
+
+def _sum_of_rows(terms: Sequence[Expr]) -> list[tuple[Expr, ...]] | None:
+    parts = [_rows(term) for term in terms]
+    first = parts[0]
+    if first is None or any(part is None or [len(r) for r in part] != [len(r) for r in first] for part in parts):
+        return None
+    grids = [part for part in parts if part is not None]
+    return [tuple(Expr("add", cells) for cells in zip(*rows, strict=True)) for rows in zip(*grids, strict=True)]
+
+
+def _scaled_rows(expr: Expr) -> list[tuple[Expr, ...]] | None:
+    """A matrix times a scalar, or negated."""
+    matrices = [arg for arg in expr.args if arg.op == "matrix"]
+    if len(matrices) != 1 or any("matrix" in operations(arg) for arg in expr.args if arg.op != "matrix"):
+        return None
+    rest = tuple(arg for arg in expr.args if arg.op != "matrix")
+    scale = Expr("neg", (Expr("num", (), _ONE),)) if expr.op == "neg" else Expr("mul", rest)
+    return [tuple(Expr("mul", (scale, cell)) for cell in row.args) for row in matrices[0].args]
+
+
+def _compare_matrices(left: Expr, right: Expr, context: Context) -> Decision:
+    ones, others = _rows(left), _rows(right)
+    if ones is None or others is None:
+        return _vector_and_tuple(left, right, context)
+    if [len(row) for row in ones] != [len(row) for row in others]:
+        return False, "other_matrix_shape"
+    flat_left = [cell for row in ones for cell in row]
+    return _in_order(flat_left, [cell for row in others for cell in row], context, "same_matrix")
+
+
+def _vector_and_tuple(left: Expr, right: Expr, context: Context) -> Decision:
+    """A row or column vector is the tuple of its entries."""
+    matrix, other = (left, right) if left.op == "matrix" else (right, left)
+    if matrix.op != "matrix" or other.op != "paren":
+        return None, "different_shapes"
+    if len(matrix.args) == 1 or all(len(row.args) == 1 for row in matrix.args):
+        flat = [cell for row in matrix.args for cell in row.args]
+        ones, others = (flat, list(other.args)) if matrix is left else (list(other.args), flat)
+        return _in_order(ones, others, context, "same_vector")
+    return False, "matrix_and_tuple"
+
+
+def _compare_ratios(left: Expr, right: Expr, context: Context) -> Decision:
+    ones = left.args if left.op == "ratio" else (left,)
+    others = right.args if right.op == "ratio" else (right,)
+    if any(part.op not in SCALAR_OPS for part in (*ones, *others)):
+        return None, "different_shapes"
+    if len(ones) == len(others) and any(_is_zero(part) for part in (*ones, *others)):
+        return _in_order(ones, others, context, "same_ratio")  # A clock time such as 12:00; not a ratio to zero.
+    if len(ones) != len(others):
+        if max(len(ones), len(others)) > 2:
+            return False, "other_length"
+        ones = (*ones, Expr("num", (), _ONE))[:2]
+        others = (*others, Expr("num", (), _ONE))[:2]
+        quotients = Expr("div", ones), Expr("div", others)
+        return compare_scalars(*quotients, context)
+    checks = []
+    for one, other in zip(ones[1:], others[1:], strict=True):
+        checks.append(compare_scalars(Expr("mul", (ones[0], other)), Expr("mul", (others[0], one)), context))
+    return _all(checks, "same_ratio")
+
+
+def _is_zero(expr: Expr) -> bool:
+    return expr.op == "num" and expr.value == 0

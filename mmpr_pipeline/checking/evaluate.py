@@ -1,0 +1,274 @@
+"""Numbers from trees: exact fractions where the tree is rational, else complex floats at given points.
+
+Both are bounded: exponents, factorials and sizes over a limit raise `Undecided` before any work is done.
+"""
+
+from __future__ import annotations
+
+import cmath
+import math
+import zlib
+from collections.abc import Mapping
+from fractions import Fraction
+
+from mmpr_pipeline.checking.expression import Expr
+
+MAX_BITS = 60_000  # Size of an exact result; 2006! has 19,000 bits.
+MAX_FACTORIAL = 3_000
+
+
+class Undecided(Exception):
+    """The tree has no number that we can work out within bounds (too large, undefined, or not elementary)."""
+
+
+class NotRational(Exception):
+    """The tree is not made of rational operations alone."""
+
+
+# --- exact ----------------------------------------------------------------------------------------------------------
+def exact(expr: Expr) -> Fraction:
+    """The rational value of a constant tree. Raises NotRational or Undecided."""
+    op = expr.op
+    if op == "num":
+        return expr.value  # type: ignore[return-value]
+    if op == "add":
+        return _exact_sum(expr.args)
+    if op == "neg":
+        return -exact(expr.args[0])
+    if op == "mul":
+        product = Fraction(1)
+        for arg in expr.args:
+            product = _bounded(product * exact(arg))
+        return product
+    if op == "div":
+        bottom = exact(expr.args[1])
+        if bottom == 0:
+            raise Undecided("division by zero")
+        return _bounded(exact(expr.args[0]) / bottom)
+    if op == "pow":
+        return _exact_power(exact(expr.args[0]), exact(expr.args[1]))
+    if op == "percent":
+        return exact(expr.args[0]) / 100
+    if op == "fact":
+        return Fraction(math.factorial(_small_natural(exact(expr.args[0]))))
+    if op == "binom":
+        top, bottom = (_small_natural(exact(arg)) for arg in expr.args)
+        return Fraction(math.comb(top, bottom))
+    if op == "base":
+        return _exact_base(expr)
+    if op == "func":
+        return _exact_function(str(expr.value), [exact(arg) for arg in expr.args])
+    raise NotRational
+
+
+def _exact_sum(args: tuple[Expr, ...]) -> Fraction:
+    total = Fraction(0)
+    for arg in args:
+        total = _bounded(total + exact(arg))
+    return total
+
+
+def _bounded(value: Fraction) -> Fraction:
+    if value.numerator.bit_length() > MAX_BITS or value.denominator.bit_length() > MAX_BITS:
+        raise Undecided("too large")
+    return value
+
+
+def _exact_power(base: Fraction, exponent: Fraction) -> Fraction:
+    if exponent.denominator != 1:
+        return _exact_root(base, exponent)
+    power = exponent.numerator
+    if base in (0, 1, -1):
+        if base == 0 and power <= 0:
+            raise Undecided("zero to a power")
+        return base ** (power % 2 if base == -1 else min(abs(power), 1))
+    bits = max(base.numerator.bit_length(), base.denominator.bit_length())
+    if abs(power) * bits > MAX_BITS:
+        raise Undecided("too large")
+    return base**power
+
+
+def _exact_root(base: Fraction, exponent: Fraction) -> Fraction:
+    """A root that comes out even; others are not rational."""
+    degree = exponent.denominator
+    if base < 0 or degree > 64 or abs(exponent.numerator) > 64:
+        raise NotRational
+    top, bottom = _integer_root(base.numerator, degree), _integer_root(base.denominator, degree)
+    if top is None or bottom is None:
+        raise NotRational
+    return _exact_power(Fraction(top, bottom), Fraction(exponent.numerator))
+
+
+def _integer_root(value: int, degree: int) -> int | None:
+    if value < 2:
+        return value
+    if value.bit_length() > 2_000:
+        return None
+    low, high = 1, 1 << (value.bit_length() // degree + 1)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if middle**degree <= value else (low, middle - 1)
+    return low if low**degree == value else None
+
+
+def _small_natural(value: Fraction) -> int:
+    if value.denominator != 1 or not 0 <= value <= MAX_FACTORIAL:
+        raise Undecided("factorial")
+    return value.numerator
+
+
+def _exact_base(expr: Expr) -> Fraction:
+    digits, base = str(expr.args[0].value), str(expr.value)
+    if expr.args[0].op != "num" or not base.isdigit() or not 2 <= int(base) <= 36:
+        raise NotRational
+    try:
+        return Fraction(int(digits, int(base)))
+    except ValueError as error:
+        raise NotRational from error
+
+
+def _exact_function(name: str, args: list[Fraction]) -> Fraction:
+    if name == "abs" and len(args) == 1:
+        return abs(args[0])
+    if name in ("floor", "ceil") and len(args) == 1:
+        return Fraction(math.floor(args[0]) if name == "floor" else math.ceil(args[0]))
+    if name in ("max", "min") and args:
+        return max(args) if name == "max" else min(args)
+    if name in ("gcd", "lcm") and all(a.denominator == 1 for a in args) and args:
+        return Fraction((math.gcd if name == "gcd" else math.lcm)(*(a.numerator for a in args)))
+    raise NotRational
+
+
+# --- floats ---------------------------------------------------------------------------------------------------------
+_LIMIT = 1e280
+
+
+def approximate(expr: Expr, point: Mapping[str, complex]) -> complex:
+    """The value of a tree at `point` (symbol -> number), principal branches. Raises Undecided."""
+    try:
+        value = _value(expr, point)
+    except (OverflowError, ZeroDivisionError, ValueError, ArithmeticError) as error:
+        raise Undecided(type(error).__name__) from error
+    if not cmath.isfinite(value) or abs(value) > _LIMIT:
+        raise Undecided("not finite")
+    return value
+
+
+def _value(expr: Expr, point: Mapping[str, complex]) -> complex:
+    op, args = expr.op, expr.args
+    if op == "num":
+        return complex(expr.value)  # type: ignore[arg-type]
+    if op == "sym":
+        try:
+            return point[str(expr.value)]
+        except KeyError:
+            raise Undecided("free symbol") from None
+    if op == "const":
+        return _constant(str(expr.value))
+    if op == "add":
+        return sum((_value(arg, point) for arg in args), 0j)
+    if op == "neg":
+        return -_value(args[0], point)
+    if op == "mul":
+        product = 1 + 0j
+        for arg in args:
+            product *= _value(arg, point)
+        return product
+    if op == "div":
+        return _value(args[0], point) / _value(args[1], point)
+    if op == "pow":
+        return _power(args[0], args[1], point)
+    if op == "func":
+        return _function(str(expr.value), [_value(arg, point) for arg in args])
+    if op == "degree":
+        return _value(args[0], point) * (math.pi / 180)
+    if op == "percent":
+        return _value(args[0], point) / 100
+    if op == "fact":
+        return _gamma(_value(args[0], point) + 1)
+    if op == "binom":
+        top, bottom = (_value(arg, point) for arg in args)
+        return _gamma(top + 1) / (_gamma(bottom + 1) * _gamma(top - bottom + 1))
+    if op == "apply":
+        return _unknown(str(expr.value), [_value(arg, point) for arg in args])
+    if op == "base":
+        return complex(exact(expr))
+    raise Undecided(op)
+
+
+def _constant(name: str) -> complex:
+    if name == "pi":
+        return complex(math.pi)
+    if name == "e":
+        return complex(math.e)
+    if name == "i":
+        return 1j
+    raise Undecided(name)
+
+
+def _power(base: Expr, exponent: Expr, point: Mapping[str, complex]) -> complex:
+    value, power = _value(base, point), _value(exponent, point)
+    if power.imag == 0 and power.real == int(power.real) and abs(power.real) < 1e6:
+        return value ** int(power.real)
+    if value.imag == 0 and value.real < 0 and _is_odd_root(exponent):
+        return -((-value) ** power) if _odd_top(exponent) else (-value) ** power
+    return value**power
+
+
+def _is_odd_root(exponent: Expr) -> bool:
+    """A written rational exponent with an odd denominator: schoolbooks take the real root of a negative."""
+    try:
+        value = exact(exponent)
+    except (NotRational, Undecided):
+        return False
+    return value.denominator % 2 == 1
+
+
+def _odd_top(exponent: Expr) -> bool:
+    return exact(exponent).numerator % 2 == 1
+
+
+def _gamma(value: complex) -> complex:
+    if abs(value.imag) > 1e-12:
+        raise Undecided("gamma")
+    return complex(math.gamma(value.real))
+
+
+def _unknown(name: str, args: list[complex]) -> complex:
+    """A stand-in for an unknown function: smooth, fixed by its name, so f(x) equals f(y) only where x equals y."""
+    seed = zlib.crc32(name.encode()) % 9973 / 9973 + 0.3
+    total = sum((seed + 0.37 * (index + 1)) * arg for index, arg in enumerate(args))
+    return cmath.sin(total + seed) + 0.17 * total + 2.0 + seed
+
+
+def _real(value: complex) -> float:
+    if abs(value.imag) > 1e-9:
+        raise Undecided("not real")
+    return value.real
+
+
+def _function(name: str, args: list[complex]) -> complex:
+    if len(args) == 1 and name in _COMPLEX:
+        return _COMPLEX[name](args[0])
+    reals = [_real(arg) for arg in args]
+    if name in ("max", "min") and reals:
+        return complex(max(reals) if name == "max" else min(reals))
+    if len(reals) == 1 and name in ("floor", "ceil", "sgn"):
+        value = reals[0]
+        rounded = round(value)
+        if name == "sgn":
+            return complex((value > 0) - (value < 0))
+        if abs(value - rounded) < 1e-9:
+            return complex(rounded)
+        return complex(math.floor(value) if name == "floor" else math.ceil(value))
+    raise Undecided(name)
+
+
+_COMPLEX = {
+    "sin": cmath.sin, "cos": cmath.cos, "tan": cmath.tan, "ln": cmath.log, "log": cmath.log10, "log10": cmath.log10,
+    "exp": cmath.exp, "asin": cmath.asin, "acos": cmath.acos, "atan": cmath.atan, "sinh": cmath.sinh,
+    "cosh": cmath.cosh, "tanh": cmath.tanh, "abs": lambda z: complex(abs(z)), "sqrt": cmath.sqrt,
+    "cot": lambda z: 1 / cmath.tan(z), "sec": lambda z: 1 / cmath.cos(z), "csc": lambda z: 1 / cmath.sin(z),
+    "acot": lambda z: cmath.atan(1 / z), "asec": lambda z: cmath.acos(1 / z), "acsc": lambda z: cmath.asin(1 / z),
+    "arg": lambda z: complex(cmath.phase(z)),
+}  # fmt: skip

@@ -1,0 +1,113 @@
+"""The mathematics within an already extracted answer: out of a box, out of dollars, off the end of a short sentence."""
+
+from __future__ import annotations
+
+import re
+
+from mmpr_pipeline.checking.expression import MAX_CHARS, ParseError
+
+_PAIRS = ((r"\(", r"\)"), (r"\[", r"\]"))
+_CONNECTIVE = re.compile(r"(?:\s|[.,;:、，；。+*_]|\\\\|\b(?:and|or)\b|和|或|与)*", re.IGNORECASE)
+_SEGMENT = re.compile(r"\$\$([^$]+)\$\$|\$([^$]+)\$")
+_FINAL = re.compile(r"(?:\b(?:is|are|equals|be)|[=:]|为|是)\s*$", re.IGNORECASE)
+_TAIL = re.compile(
+    r"(?:\b(?:is|are|equals|it's)|为|是|等于)\s{0,3}(?=[-+$€£\\(\[{|\d.])([^,;!?]{1,200}?)\s*[.。!]?\s*$"
+)
+_LONG_TAIL = re.compile(r"\b(?:answer|result)\s(?:is|=|:)\s*\$?([-+]?\d[\d.,/]{0,40}?)\$?\.?$", re.IGNORECASE)
+_EMPHASIS = re.compile(r"^(\*\*|__|\*|`)(.+)\1$", re.DOTALL)
+_PLAIN = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|left|right|boxed)(?![a-zA-Z])|[\\{}$\s.,;:!*\"'`]+")
+
+
+def boxes(text: str) -> list[str]:
+    r"""Contents of every \boxed{...} in order, nested braces kept; a box left open ends with the text."""
+    found: list[str] = []
+    at = 0
+    while len(found) < 50 and (at := text.find(r"\boxed", at)) >= 0:
+        start = text.find("{", at)
+        if start < 0 or text[at + 6 : start].strip():
+            at += 6
+            continue
+        depth, end = 0, start
+        for end in range(start, len(text)):
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            if depth == 0:
+                break
+        found.append(text[start + 1 : end if depth == 0 else end + 1].strip())
+        at = end + 1
+    return [box for box in found if box]
+
+
+def core(text: str) -> str:
+    """The mathematics of an answer, delimiters taken away. Raises ParseError when it cannot be told."""
+    text = text.strip()
+    if "</think>" in text:
+        text = text.rpartition("</think>")[2].strip()
+    if len(text) > MAX_CHARS:
+        return _end_of(text)
+    boxed = boxes(text) if r"\boxed" in text else []
+    if boxed:
+        return ", ".join(dict.fromkeys(boxes_within(boxed)))
+    text = _undressed(text)
+    if "$" in text:
+        text = _without_dollars(text)
+    return _tail(text).strip()
+
+
+def _end_of(text: str) -> str:
+    """Of a text that is too long to read, the number that it ends on, where it says that this is the answer."""
+    match = _LONG_TAIL.search(text[-200:])
+    if match is None:
+        raise ParseError("too long")
+    return match[1]
+
+
+def boxes_within(boxed: list[str]) -> list[str]:
+    """Boxes, each without delimiters of its own."""
+    return [core(box) for box in boxed]
+
+
+def _undressed(text: str) -> str:
+    for opening, closing in _PAIRS:
+        if opening in text and closing in text and r"\begin" not in text:
+            text = text.replace(opening, "$").replace(closing, "$")
+    match = _EMPHASIS.match(text)
+    return match[2].strip() if match else text
+
+
+def _without_dollars(text: str) -> str:
+    """Dollars that delimit mathematics go; a dollar that is money stays."""
+    stripped = text.strip().rstrip(".。")
+    for mark in ("$$", "$"):
+        inner = stripped[len(mark) : -len(mark)]
+        if stripped.startswith(mark) and stripped.endswith(mark) and len(stripped) > 2 * len(mark) and "$" not in inner:
+            return inner
+    if text.count("$") % 2 or text.count("$") < 2:
+        return text
+    segments = [m for m in _SEGMENT.finditer(text)]
+    outside = _SEGMENT.sub("", text)
+    if not segments or "$" in outside:
+        return text
+    if _CONNECTIVE.fullmatch(outside):
+        return _SEGMENT.sub(lambda m: m[1] or m[2], text)
+    return _segment(text, segments)
+
+
+def _segment(text: str, segments: list[re.Match[str]]) -> str:
+    """The one piece of mathematics in a sentence, or the one that the sentence ends on."""
+    last = segments[-1]
+    if len(segments) == 1 or _FINAL.search(text[: last.start()]):
+        return last[1] or last[2]
+    raise ParseError("several formulas in a sentence")
+
+
+def _tail(text: str) -> str:
+    """`the number is 5` gives 5; a text without a verb stays as it is."""
+    if len(text) > 2_000 or not any(c.isalpha() for c in text[:40]):
+        return text
+    match = _TAIL.search(text)
+    return match[1] if match and "\\" not in text[: match.start()] else text
+
+
+def plain_text(text: str) -> str:
+    """Words alone, in lower case, for the comparison of answers that are not mathematics."""
+    return " ".join(_PLAIN.sub(" ", text[:2000].lower()).split())

@@ -1,0 +1,127 @@
+"""Matching of mathematics: text first, then the trees; what neither decides goes to the symbolic worker.
+
+The public functions never raise on any text. `unparseable` is the answer whenever it is not plain what the
+prediction says, or whether it is the gold.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from mmpr_pipeline.checking.clock import compare_times
+from mmpr_pipeline.checking.compare import compare
+from mmpr_pipeline.checking.evaluate import NotRational, Undecided
+from mmpr_pipeline.checking.expression import SCALAR_OPS, Expr, ParseError, operations
+from mmpr_pipeline.checking.focus import core, plain_text
+from mmpr_pipeline.checking.latex_parser import parse
+from mmpr_pipeline.checking.match import Match, correct, incorrect, unparseable
+from mmpr_pipeline.checking.number import compare_plain
+from mmpr_pipeline.checking.scalars import Context, Decision
+from mmpr_pipeline.checking.symbolic import equal, prepare
+
+_FOR_SYMPY = frozenset({"calculus", "no_value", "same_for_positives_only"})
+_BLANKS = re.compile(r"\s+")
+
+
+def match_math(
+    prediction: str, gold: str, *, question: str = "", unit: str | None = None, precision: float | None = None
+) -> Match:
+    """Decide whether an extracted mathematical answer is the gold.
+
+    `unit` is the gold's unit where the source keeps it apart; `precision` the decimals asked for, or an absolute
+    tolerance where it is not a small whole number.
+    """
+    return _match(prediction, gold, question[:4000], unit, _frozen(precision))
+
+
+def match_list(
+    prediction: str, gold: str, *, question: str = "", unit: str | None = None, precision: float | None = None
+) -> Match:
+    """Decide whether an extracted list is the gold list; in order where both are bracketed, else as sets."""
+    return match_math(prediction, gold, question=question, unit=unit, precision=precision)
+
+
+def _frozen(precision: object) -> tuple[float, ...]:
+    if precision is None:
+        return ()
+    values = precision if isinstance(precision, list | tuple) else [precision]
+    return tuple(float(value) for value in values)
+
+
+@lru_cache(maxsize=4096)
+def _match(prediction: str, gold: str, question: str, unit: str | None, precision: tuple[float, ...]) -> Match:
+    if not gold.strip():
+        return unparseable("no_gold")
+    if not prediction.strip():
+        return unparseable("no_prediction")
+    if len(prediction) < 2000 and _BLANKS.sub("", prediction) == _BLANKS.sub("", gold):
+        return correct("same_text")
+    context = Context(question, precision[0] if precision else None, unit)
+    try:
+        return _decide(prediction, gold, context, precision)
+    except (RecursionError, MemoryError, OverflowError, ArithmeticError, Undecided, NotRational) as error:
+        return unparseable("over_a_bound", type(error).__name__)
+
+
+def _decide(prediction: str, gold: str, context: Context, precision: tuple[float, ...]) -> Match:
+    try:
+        left, right = core(prediction), core(gold)
+    except ParseError as error:
+        return unparseable("not_understood", str(error))
+    for early in (compare_plain(left, right, context), compare_times(left, right)):
+        if early is not None:
+            return _as_match(early)
+    if left == right:
+        return correct("same_text")
+    try:
+        prepare()
+        gold_tree = parse(right)
+        tree = parse(left)
+    except ParseError as error:
+        return _as_text(left, right, str(error))
+    if len(precision) > 1:
+        return _each_within(tree, gold_tree, precision)
+    decision = compare(tree, gold_tree, context)
+    if decision[0] is None and decision[1] in _FOR_SYMPY and _scalars(tree, gold_tree):
+        decision = equal(tree, gold_tree)
+    if decision[0] is None and plain_text(left) == plain_text(right):
+        return correct("same_text")
+    return _as_match(decision)
+
+
+def _scalars(*trees: Expr) -> bool:
+    """Whether all operations of all trees are scalar ones: the worker builds nothing else."""
+    return all(operations(tree) <= SCALAR_OPS for tree in trees)
+
+
+def _as_match(decision: Decision) -> Match:
+    verdict, rule = decision
+    if verdict is None:
+        return unparseable(rule)
+    return correct(rule) if verdict else incorrect(rule)
+
+
+def _each_within(left: Expr, right: Expr, precision: tuple[float, ...]) -> Match:
+    """Each gold of a list with its own tolerance, as OlympiadBench grades; the prediction may be in any order."""
+    ones = left.args if left.op == "list" else (left,)
+    others = right.args if right.op == "list" else (right,)
+    if not len(ones) == len(others) == len(precision):
+        return incorrect("other_length")
+    free = list(ones)
+    for other, tolerance in zip(others, precision, strict=True):
+        found = next((one for one in free if compare(one, other, Context("", tolerance))[0]), None)
+        if found is None:
+            return incorrect("other_value")
+        free.remove(found)
+    return correct("stated_precision")
+
+
+def _as_text(left: str, right: str, reason: str) -> Match:
+    """One of them is not mathematics that we read: the same words are a match, short other words are not one."""
+    one, other = plain_text(left), plain_text(right)
+    if one and one == other:
+        return correct("same_text")
+    if one.replace(" ", "").isalpha() and other.replace(" ", "").isalpha() and max(len(one), len(other)) <= 30:
+        return incorrect("other_text")
+    return unparseable("not_mathematics", reason)

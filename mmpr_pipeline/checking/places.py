@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from mmpr_pipeline.checking import quantity
 from mmpr_pipeline.checking.abstain import abstains
-from mmpr_pipeline.checking.choice import Choice, mentions, read_letters
+from mmpr_pipeline.checking.choice import by_index, mentions, read_choice
 from mmpr_pipeline.checking.normalise import fold, undressed
 from mmpr_pipeline.checking.reading import Asked, Reading, choice_by_truth, hedges, negated, of_choice
 from mmpr_pipeline.checking.spans import sentences
@@ -23,6 +23,7 @@ def places(asked: Asked) -> list[tuple[str, Place]]:
     if asked.kind == "choice":
         return [
             ("leading_letter", _leading_choice),
+            ("said_correct", _said_correct),
             ("last_letter", _last_choice),
             ("leading_yes_no", _leading_truth_choice),
             ("mentioned", _mentioned_choice),
@@ -41,22 +42,35 @@ def places(asked: Asked) -> list[tuple[str, Place]]:
 
 
 def _leading_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
-    found = read_letters(fold(said[0]), len(asked.choices)) if said else None
-    if found is None or re.match(r"\s?[a-z]", found.rest):
+    found = read_choice(said[0], asked.choices) if said else None
+    if found is None or found.by != "letter" or re.match(r"\s?[a-z]", found.rest):
         return []
     return [of_choice(found, asked)]
+
+
+_SAID_CORRECT = re.compile(
+    r"(?:\b(?:option|choice) |选项)?[(\[]?(?<![A-Za-z])([A-J])(?![A-Za-z0-9])[)\]]?(?:选?项)?"
+    r"(?: (?:is|would be|must be)(?: (?:the|indeed|therefore|thus|most|only|a)){0,2} (?:(?:correct|right|best|appropriate|accurate) "
+    r"(?:answer|option|choice|one|response)|correct\b|the answer\b)|(?:是|才是)?(?:唯一)?(?:正确|最符合|符合题意|最佳|最合适|对)的?)"
+)
+
+
+def _said_correct(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    """`B is the correct answer`, `选项B正确`, said of one letter only and denied nowhere in its sentence."""
+    found = [m.group(1) for s in said for m in _SAID_CORRECT.finditer(s) if not negated(s)]
+    return [of_choice(c, asked) for letter in found if (c := read_choice(letter, asked.choices)) is not None]
 
 
 def _last_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
     if not said:
         return []
     last = re.sub(r"^(?:therefore|so|thus|hence|option|答案|选项)[,:]? ?", "", said[-1], flags=re.IGNORECASE)
-    found = read_letters(fold(last), len(asked.choices))
-    if found is not None and len(found.rest.split()) <= 8:
+    found = read_choice(last, asked.choices)
+    if found is not None and found.by == "letter" and len(found.rest.split()) <= 8:
         return [of_choice(found, asked)]
     marked = re.findall(r"[(\[]([A-Z])[)\]]", said[-1])
     if len(set(marked)) == 1 and not negated(said[-1]):
-        inside = read_letters(f"({marked[0]})", len(asked.choices))
+        inside = read_choice(f"({marked[0]})", asked.choices)
         return [of_choice(inside, asked)] if inside else []
     return []
 
@@ -74,7 +88,7 @@ def _mentioned_choice(said: list[str], text: str, asked: Asked) -> list[Reading]
     for part in [*said[-1:], *restating[-1:], " ".join(said)]:
         named = mentions(part, asked.choices)
         if len(named) == 1 and not negated(part) and not hedges(part) and not abstains(part):
-            return [of_choice(Choice(chr(65 + named[0]), "mention"), asked)]
+            return [of_choice(by_index(named[0], "mention"), asked)]
     return []
 
 

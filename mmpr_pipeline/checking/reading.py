@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mmpr_pipeline.checking import quantity
 from mmpr_pipeline.checking.abstain import abstains, is_bare_abstention
-from mmpr_pipeline.checking.choice import Choice, contradicts, mentions, read_by_text, read_choice
+from mmpr_pipeline.checking.choice import Choice, by_index, contradicts, mentions, read_by_text, read_choice
 from mmpr_pipeline.checking.normalise import blanks, undressed
 from mmpr_pipeline.checking.spans import Span, first_sentence
 from mmpr_pipeline.checking.text import tokens
@@ -81,7 +81,9 @@ def of_span(span: Span, asked: Asked) -> Reading | None:
     if not text or is_bare_abstention(text):
         return None
     found = _of_text(text, asked, closed=span.closed)
-    if found is None and span.closed and asked.kind != "choice" and not abstains(text):
+    if span.closed and asked.kind != "choice" and abstains(undressed(text)):
+        return None
+    if found is None and span.closed and asked.kind != "choice":
         return Reading(undressed(text), weight=1)
     return found
 
@@ -103,7 +105,7 @@ def _choice(text: str, asked: Asked, *, closed: bool) -> Reading | None:
     if found is None and asked.choices:
         named = mentions(clause, asked.choices)
         if len(named) == 1 and not negated(clause):
-            found = Choice(chr(65 + named[0]), "mention")
+            found = by_index(named[0], "mention")
     if found is None:
         return None
     hedged = found.hedged or contradicts(found, asked.choices)
@@ -118,7 +120,7 @@ def _choice_text(found: Choice, asked: Asked) -> str:
 def negated(text: str) -> bool:
     """True if a text denies something: what it mentions is then no answer."""
     return (
-        re.search(r"\b(?:not|n't|cannot|never|neither|nor|except|incorrect|wrong|false)\b|n't\b|不|错|非|除", text)
+        re.search(r"\b(?:not|cannot|never|neither|nor|except|incorrect|wrong|false)\b|n't\b|不|错|非|除", text, re.IGNORECASE)
         is not None
     )
 
@@ -185,6 +187,8 @@ def _phrase(text: str, asked: Asked, *, closed: bool) -> Reading | None:
 def of_short(line: str, asked: Asked) -> Reading | None:
     """A short response read as the answer itself."""
     if is_bare_abstention(line) or abstains(line):
+        return None
+    if line.rstrip().endswith("?"):
         return None
     if hedges(line):
         return Reading(line, hedged=True)

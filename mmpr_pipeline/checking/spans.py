@@ -39,7 +39,7 @@ _WHAT = r"(?:answer|option|choice|solution|result|response|value|number|letter)"
 _FINAL_PATTERNS = (
     ("final_answer", rf"\bfinal[ _-]{{1,2}}(?:\w{{1,12}} ){{0,2}}{_WHAT}s?\b(?: letter)?[^\n:.]{{0,60}}?(?:(?: {_IS}\b)? ?:| {_IS}(?= |$))"),
     ("final_answer", rf"(?:^|\n)[ #>]{{0,6}}(?:the )?final[ _-]{{1,2}}{_WHAT}s?[ ]{{0,3}}(?=\n|\$|\\)"),
-    ("answer_line", r"(?:^|\n)[ #>\-]{0,6}(?:the )?(?:correct |best |short )?(?:answers?|ans)\.?[ ]{0,2}(?::|->|=>|=)"),
+    ("answer_line", r"(?:^|\n)[ #>\-]{0,6}(?:the )?(?:correct |best |short )?(?:answers?|ans)\.?[ ]{0,2}(?::|->|=>|=|- )"),
     ("answer_line", r"(?:^|\n)[ #>]{0,6}(?:correct )?answer[ ]{0,3}(?=\n)"),
     ("hash_answer", r"(?:^|\n)[ ]{0,3}#{4}[ ](?=[^\n#]{1,80}(?:\n|$))"),
     ("zh_answer", r"\[(?:最终|参考|正确)?答案\][ ]{0,3}(?:[:,]|是|为)?"),

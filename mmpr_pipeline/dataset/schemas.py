@@ -38,7 +38,7 @@ FOLDER = Path("schemas")
 
 
 def json_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """JSON Schema (2020-12) of a record as it is written (of settings: as they may be given), with the version of the records."""
+    """JSON Schema (2020-12) of a record as it is written, of settings as they may be given; with its version."""
     schema = model.model_json_schema(mode="validation" if model is BuildConfig else "serialization")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

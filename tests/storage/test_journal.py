@@ -1,0 +1,134 @@
+"""What a journal returned for is there after any kill; what is torn is skipped and counted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmpr_pipeline.errors import StoreError
+from mmpr_pipeline.records import Rollout
+from mmpr_pipeline.storage import Journal, Store, open_store
+from mmpr_pipeline.storage import journal as journal_module
+
+
+def test_attempts_are_read_in_order(store: Store) -> None:
+    journal = Journal(store, "journal/00000-of-00002")
+    assert list(journal.read()) == []
+    for attempt in range(3):
+        with journal.open() as writer:
+            for i in range(4):
+                writer.append({"attempt": attempt, "i": i, "text": "Zeile\n二 \u2028 \x85 end"})
+    found = list(journal.read())
+    assert [(r["attempt"], r["i"]) for r in found] == [(a, i) for a in range(3) for i in range(4)]
+    assert {r["text"] for r in found} == {"Zeile\n二 \u2028 \x85 end"}
+    assert journal.torn == 0
+
+
+def test_delete_forgets_only_this_journal(store: Store) -> None:
+    one, other = Journal(store, "journal/1"), Journal(store, "journal/10")
+    for journal in (one, other):
+        with journal.open() as writer:
+            writer.append({"a": 1})
+    one.delete()
+    assert list(one.read()) == []
+    assert list(other.read()) == [{"a": 1}]
+
+
+def test_writers_at_once_have_their_own_segments(store: Store) -> None:
+    journal = Journal(store, "j")
+    first, second = journal.open(), journal.open()
+    first.append({"writer": 1})
+    second.append({"writer": 2})
+    second.close()
+    first.close()
+    assert sorted(r["writer"] for r in journal.read()) == [1, 2]
+
+
+def test_models_and_lone_surrogates_are_kept(store: Store) -> None:
+    rollout = Rollout(
+        question_id="q", round=0, index=0, seed=1, text="bad \ud800 end", tokens=1, finish_reason="stop", model="m",
+        prompt_version="p@1",
+    )  # fmt: skip
+    journal = Journal(store, "j")
+    with journal.open() as writer:
+        writer.append({"rollouts": [rollout.model_copy(update={"text": "plain"}), rollout]})
+    (record,) = journal.read()
+    assert [Rollout.model_validate(r).text for r in record["rollouts"]] == ["plain", "bad \ud800 end"]
+
+
+@pytest.mark.parametrize("tail", [b'{"i": 2, "te', b'{"i": 2}', b"\0" * 64, b"\xff\xfe\n", b"[1]\n"])
+def test_a_torn_last_line_is_skipped_and_counted(tmp_path: Path, tail: bytes) -> None:
+    store = open_store(tmp_path)
+    journal = Journal(store, "j")
+    with journal.open() as writer:
+        writer.append({"i": 0})
+        writer.append({"i": 1})
+    (segment,) = (tmp_path / "j").iterdir()
+    segment.write_bytes(segment.read_bytes() + tail)
+    with journal.open() as writer:  # the next attempt goes on in a segment of its own
+        writer.append({"i": 3})
+    assert [r["i"] for r in journal.read()] == [0, 1, 3]
+    assert journal.torn == 1
+
+
+def test_a_killed_process_loses_nothing_that_was_appended(tmp_path: Path) -> None:
+    code = (
+        "import sys; from mmpr_pipeline.storage import Journal, open_store\n"
+        "writer = Journal(open_store(sys.argv[1]), 'j').open()\n"
+        "for i in range(10**9):\n"
+        "    writer.append({'i': i, 'text': 'x' * 5000}); print(i, flush=True)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for _ in range(200):
+        process.stdout.readline()
+    os.kill(process.pid, signal.SIGKILL)
+    said = 199 + sum(line.endswith("\n") for line in process.stdout.readlines())
+    process.wait()
+    found = [r["i"] for r in Journal(open_store(tmp_path), "j").read()]
+    assert found == list(range(len(found)))
+    assert len(found) >= said + 1
+
+
+def test_a_full_disk_tears_no_later_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(open_store(tmp_path), "j")
+    writer = journal.open()
+    writer.append({"i": 0})
+    real = os.write
+
+    def full(handle: int, data: bytes) -> int:
+        if len(data) > 10:
+            return real(handle, data[:5])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_module.os, "write", full)
+        with pytest.raises(StoreError, match="No space left"):
+            writer.append({"i": 1, "x": "0123456"})
+    writer.append({"i": 2})
+    writer.close()
+    assert [r["i"] for r in journal.read()] == [0, 2]
+    assert journal.torn == 0
+
+
+def test_objects_are_put_by_size_and_time(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(f"s3://{s3_bucket}/out")
+    journal = Journal(store, "j")
+    writer = journal.open()
+    writer.append({"i": 0})
+    assert list(journal.read()) == []
+    monkeypatch.setattr(journal_module, "SEGMENT_SECONDS", 0.0)
+    writer.append({"i": 1})
+    assert [r["i"] for r in journal.read()] == [0, 1]
+    monkeypatch.setattr(journal_module, "SEGMENT_SECONDS", 1e9)
+    monkeypatch.setattr(journal_module, "SEGMENT_BYTES", 50)
+    writer.append({"i": 2})
+    writer.append({"text": "x" * 60})
+    assert len(list(journal.read())) == 4
+    writer.close()
+    assert len(store.list("j/")) == 2

@@ -34,6 +34,7 @@ class Quantity:
     money: bool
     unit: str
     digits: str
+    scale: float
 
 
 def read_quantity(text: str) -> Quantity | None:
@@ -43,7 +44,8 @@ def read_quantity(text: str) -> Quantity | None:
     if match is None or (match["sign"] and match["sign2"]):
         return None
     value = float(match["digits"].replace(",", "")) * 10.0 ** int(match["exp"] or 0)
-    value *= _SCALES.get((match["scale"] or "").lower(), 1.0)
+    scale = _SCALES.get((match["scale"] or "").lower(), 1.0)
+    value *= scale
     negative = "-" in match["sign"] + match["sign2"]
     return Quantity(
         -value if negative else value,
@@ -51,6 +53,7 @@ def read_quantity(text: str) -> Quantity | None:
         bool(match["money"]),
         match["unit"].strip().lower(),
         match["digits"],
+        scale,
     )
 
 
@@ -87,6 +90,8 @@ def _match_year(said: Quantity, wanted: Quantity, question: str) -> Match:
 
 def _match_value(said: Quantity, wanted: Quantity, question: str) -> Match:
     a, b = said.value, wanted.value
+    if said.scale != wanted.scale and not _near(a, b) and _near(a / said.scale, b / wanted.scale):
+        return unparseable("chart_scale_differs", f"{a:g} / {b:g}")
     if said.percent == wanted.percent:
         return correct("chart_relaxed") if _near(a, b) else incorrect("chart_relaxed", f"{a:g} / {b:g}")
     fraction, whole = (a if said.percent else a * 100, b if wanted.percent else b * 100)

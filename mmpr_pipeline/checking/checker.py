@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mmpr_pipeline.checking import reading
-from mmpr_pipeline.checking.abstain import is_bare_abstention
+from mmpr_pipeline.checking.abstain import abstains
 from mmpr_pipeline.checking.chart import match_chart, read_quantity
 from mmpr_pipeline.checking.choice import choices_in, gold_letters, match_choice
 from mmpr_pipeline.checking.document import match_document
 from mmpr_pipeline.checking.extract import Extraction, extract
 from mmpr_pipeline.checking.kinds import kind_of
-from mmpr_pipeline.checking.match import Match, incorrect, unparseable
+from mmpr_pipeline.checking.match import Match, correct, incorrect, unparseable
 from mmpr_pipeline.checking.numeric import match_formula
 from mmpr_pipeline.checking.reading import Asked, Reading
 from mmpr_pipeline.checking.text import match_text
@@ -154,7 +154,7 @@ def trace_response(response: str, known: Gold) -> Trace:
     """`check_response` with everything that led to its verdict."""
     found = extract(response, known.asked)
     if found.status == "abstained":
-        return _trace(known, found, (incorrect("abstained"),))
+        return _trace(known, found, (_abstained(known),))
     if found.status != "found" or found.reading is None:
         return _trace(known, found, (unparseable(found.rule),))
     return _trace(known, found, _match(found.reading, known))
@@ -165,15 +165,18 @@ def trace_prediction(prediction: str, known: Gold) -> Trace:
     text = prediction.strip()
     if not text:
         return _trace(known, Extraction("none", "empty"), (unparseable("empty"),))
-    found = extract(prediction, known.asked)
     direct = _direct(text, known)
-    if direct is not None and (found.status not in ("found", "ambiguous") or direct[-1].outcome == "correct"):
+    if direct is not None and direct[-1].outcome == "correct":
         return _trace(known, Extraction("found", "prediction", Reading(text)), direct)
-    if found.status in ("none", "abstained") and is_bare_abstention(text):
-        return _trace(known, found, (incorrect("abstained"),))
-    if found.status == "found" and found.reading is not None:
-        return _trace(known, found, _match(found.reading, known))
-    return trace_response(prediction, known)
+    read = trace_response(prediction, known)
+    if direct is not None and read.extraction.status == "none":
+        return _trace(known, Extraction("found", "prediction", Reading(text), read.extraction.tried), direct)
+    return read
+
+
+def _abstained(known: Gold) -> Match:
+    """An honest "I can't tell" is no match, unless that is the gold."""
+    return correct("abstained_as_gold") if any(abstains(gold) for gold in known.golds) else incorrect("abstained")
 
 
 def _direct(text: str, known: Gold) -> tuple[Match, ...] | None:

@@ -82,6 +82,11 @@ def _formal_and_stated(plain: str, text: str, asked: Asked, tried: list[str]) ->
     spans = [s for s in spans if s in boxed or not any(a < s.start < b for a, b in inside)]
     readings = [(span, reading.of_span(span, asked)) for span in spans]
     tried.extend(f"{span.rule}: {blanks(span.text)[:80]} -> {r.text if r else None}" for span, r in readings)
+    if asked.kind == "yes_no" and any(r for _, r in readings):
+        leading = reading.leading_truth(plain)
+        readings = [*([(Span(plain[:40], "leading", STATED, 0, 0), leading)] if leading else []), *readings]
+        found = [(s, r) for s, r in readings if r is not None]
+        return _agreed(found, asked)
     formal = [(s, r) for s, r in readings if s.tier == FINAL and r is not None]
     stated = [(s, r) for s, r in readings if s.tier == STATED and r is not None]
     if formal:

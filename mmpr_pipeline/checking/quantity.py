@@ -26,7 +26,7 @@ _UNIT = re.compile(
     r"(?:\s|-)?(?:(?:square|cubic|sq\.?|cu\.?)\s)?(?:[kmcdµμn]?m|[kmµμ]?g|[mcd]?[lL]|[kmµ]?s|ms|min(?:utes?)?|h(?:ours?|rs?)?|sec(?:onds?)?|days?|weeks?|months?|"
     r"years?|inch(?:es)?|in|ft|feet|foot|yards?|yd|miles?|mi|mph|km/h|m/s|pounds?|lbs?|ounces?|oz|tons?|gallons?|quarts?|pints?|cups?|"
     r"cent(?:s|imet(?:er|re)s?)|dollars?|euros?|met(?:er|re)s?|kilomet(?:er|re)s?|millimet(?:er|re)s?|(?:kilo|milli)?grams?|(?:milli)?lit(?:er|re)s?|"
-    r"[kMmG]?(?:Hz|W|V|A|J|N|Pa|Ω)|[kM]?Wh|mol|K|°C|°F|million|billion|trillion|thousand|units?)"
+    r"[kMmG]?(?:Hz|W|V|A|J|N|Pa|Ω)|[kM]?Wh|mol|[kK]|°C|°F|million|billion|trillion|thousand|units?)"
     r"(?:\^\{?[23]\}?|[²³23])?(?:/[a-zA-Z]{1,4}(?:\^\{?[23]\}?|[²³])?)?(?![\w])"
 )
 _MATH = re.compile(

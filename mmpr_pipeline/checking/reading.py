@@ -212,6 +212,12 @@ def of_short(line: str, asked: Asked) -> Reading | None:
     return Reading(undressed(line), prose=len(line.split()) > 6)
 
 
+def leading_truth(text: str) -> Reading | None:
+    """Yes or no as the first word of a response."""
+    truth = read_yes_no(first_sentence(text[:300]))
+    return None if truth is None else Reading("Yes" if truth else "No", truth=truth)
+
+
 _HEDGES = re.compile(
     r"\b(?:maybe|perhaps|guess(?:ing)?|possibly|might|could be|not sure|unsure|or so|either)\b|可能是|也许|大概|或许",
     re.IGNORECASE,

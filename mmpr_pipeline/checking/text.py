@@ -13,39 +13,16 @@ from functools import lru_cache
 from mmpr_pipeline.checking.dates import read_date
 from mmpr_pipeline.checking.match import Match, correct, incorrect, unparseable
 from mmpr_pipeline.checking.normalise import fold_diacritics, undressed
+from mmpr_pipeline.checking.words import ARTICLES, COPULAS, FILLER, NEGATIONS, NUMBERS, OPPOSITES, singular
 
 MOST_CHARS = 1_000
-_WORDS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"  # fmt: skip
-_NUMBER_WORDS = {word: str(value) for value, word in enumerate(_WORDS.split())}
-_NUMBER_WORDS |= {w: str(v) for w, v in zip(["thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", "hundred", "thousand"], (30, 40, 50, 60, 70, 80, 90, 100, 1000), strict=True)}  # fmt: skip
-_ARTICLES = frozenset({"a", "an", "the"})
-_NEGATIONS = frozenset(
-    ["not", "no", "never", "none", "neither", "nor", "without", "isn't", "aren't", "wasn't", "don't", "doesn't", "didn't", "can't", "cannot", "won't", "nothing", "nobody"]
-)
-_COPULAS = frozenset(
-    ["is", "are", "was", "were", "be", "being", "been", "called", "named", "shows", "show", "displays", "says", "reads", "indicates", "has", "have"]
-)
-_FILLER = frozenset(
-    ["in", "on", "at", "of", "to", "for", "by", "from", "with", "and", "it", "this", "that", "these", "those", "there", "here", "image", "picture", "photo", "figure", "diagram", "graph", "chart", "table", "map", "shown", "depicted", "seen", "visible", "displayed", "question", "answer"]
-)
-_TOKEN = re.compile(r"[+\-]?\$?\d[\d,]*(?:\.\d+)?%?|[^\W_]+(?:'[^\W_]+)*\+{0,2}|[<>=≤≥≠+\-*/^%$°#&@|~√π]")
+_TOKEN = re.compile(r"[+\-]?\$?\d[\d,]*(?:\.\d+)?%?|[^\W_]+(?:'[^\W_]+)*\+{0,2}|(?<=\d)[:,](?=\s?[-+]?\d)|[<>=≤≥≠+\-*/^%$°#&@|~√π]")
+_BRACKET = re.compile(r"[()\[\]]")
 _LEAD_IN = re.compile(
-    r"^(?:(?:it|this|that|they|these|those|he|she|there|answer|the answer|i think it|i believe it)(?:'s|'re| is| are| was| were| appears? to be| seems? to be)"
+    r"^(?:(?:it|this|that|they|these|those|he|she|there|answer|the answer|i think it|i believe it)(?:'s|'re| is| are| was| were| will| would| appears? to be| seems? to be)"
     r"|(?:it|this|the (?:image|picture|photo|figure)) (?:shows|depicts|displays|says|reads))[ ]+",
     re.IGNORECASE,
 )
-_OPPOSITES = [
-    "increase decrease", "increasing decreasing", "increased decreased", "male female", "man woman", "men women", "yes no", "true false",
-    "left right", "up down", "top bottom", "north south", "east west", "hot cold", "higher lower", "high low", "more less", "greater smaller",
-    "larger smaller", "above below", "before after", "open closed", "on off", "inside outside", "positive negative", "maximum minimum",
-    "max min", "longer shorter", "older younger", "buy sell", "import export", "imports exports", "inner outer", "am pm", "first last",
-    "northern southern", "eastern western", "northeast northwest", "southeast southwest", "acute obtuse", "convex concave", "rise fall",
-    "import export", "internal external", "upper lower", "day night", "warm cool", "clockwise counterclockwise", "even odd", "same different",
-    "possible impossible", "legal illegal", "correct incorrect", "equal unequal", "regular irregular", "visible invisible", "approve disapprove",
-    "agree disagree", "satisfied dissatisfied", "favorable unfavorable", "employed unemployed", "likely unlikely", "healthy unhealthy",
-]  # fmt: skip
-_OPPOSITE = {frozenset(pair.split()) for pair in _OPPOSITES}
-_IRREGULAR = {"men": "man", "women": "woman", "children": "child", "people": "person", "feet": "foot", "teeth": "tooth", "mice": "mouse", "geese": "goose", "leaves": "leaf", "knives": "knife", "wolves": "wolf", "shelves": "shelf"}  # fmt: skip
 
 
 @lru_cache(maxsize=8192)
@@ -55,33 +32,20 @@ def tokens(text: str) -> tuple[str, ...]:
     text = re.sub(r"\b([ap])\.\s?m\b\.?", r"\1m", text)
     text = re.sub(r"\b(?:[a-z]\.){2,}", lambda m: m.group().replace(".", ""), text)
     text = re.sub(r"(?<=[^\W\d_])-(?=[^\W\d_])", " ", text)
-    found = [
-        _NUMBER_WORDS.get(token, token.replace(",", "") if token[-1].isdigit() else token)
-        for token in _TOKEN.findall(text)
-    ]
-    return tuple(t for t in found if t not in _ARTICLES) or tuple(found)
-
-
-def singular(word: str) -> str:
-    """A rough singular, the same for both forms of regular English nouns; short words and `-ss` stay."""
-    if word in _IRREGULAR:
-        return _IRREGULAR[word]
-    if len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
-        return word
-    if word.endswith("ies") and len(word) > 4:
-        return word[:-3] + "y"
-    if word.endswith(("xes", "ches", "shes", "oes")):
-        return word[:-2]
-    return word if word.endswith("sses") else word[:-1]
+    text = re.sub(r"(?<=\d)\s+%", "%", text)
+    found = [NUMBERS.get(word, word.replace(",", "") if word[-1].isdigit() else word.rstrip(",")) for word in _TOKEN.findall(text)]
+    if "," in found or ":" in found:  # a tuple or an interval: its brackets matter
+        found = [*_BRACKET.findall(text), *found]
+    return tuple(t for t in found if t not in ARTICLES) or tuple(found)
 
 
 def opposite(a: str, b: str) -> bool:
     """True if the texts differ by words of opposite meaning, or by a negation."""
     left, right = set(tokens(a)), set(tokens(b))
     only_left, only_right = left - right, right - left
-    if (only_left & _NEGATIONS) != (only_right & _NEGATIONS) and (only_left | only_right) & _NEGATIONS:
+    if (only_left & NEGATIONS) != (only_right & NEGATIONS) and (only_left | only_right) & NEGATIONS:
         return True
-    return any(frozenset((x, y)) in _OPPOSITE for x in only_left for y in only_right)
+    return any(frozenset((x, y)) in OPPOSITES for x in only_left for y in only_right)
 
 
 def same_text(a: str, b: str) -> str | None:
@@ -101,8 +65,10 @@ def same_text(a: str, b: str) -> str | None:
     return "text_date" if date is not None and date == read_date(b) else None
 
 
-def _plain_number(token: str) -> float | None:
-    return float(token) if re.fullmatch(r"[+-]?\d{1,15}(?:\.\d{1,15})?", token) else None
+def _plain_number(token: str) -> tuple[float, str] | None:
+    """Value and marks (`$`, `%`) of a token that is a number."""
+    match = re.fullmatch(r"([+-]?)(\$?)(\d{1,15}(?:\.\d{1,15})?)(%?)", token)
+    return (float(match[1] + match[3]), match[2] + match[4]) if match else None
 
 
 def restates(prediction: str, gold: str, question: str) -> bool:
@@ -116,7 +82,7 @@ def restates(prediction: str, gold: str, question: str) -> bool:
         return False
     if words[-n:] == wanted:
         before = words[:-n]
-        if before[-1] in _COPULAS or before[-1] in ("in", "at", "on", "by"):
+        if before[-1] in COPULAS or before[-1] in ("in", "at", "on", "by", "to"):
             return _only_asked(before, asked)
     if words[:n] == wanted:
         after = words[n:]
@@ -125,9 +91,9 @@ def restates(prediction: str, gold: str, question: str) -> bool:
 
 
 def _only_asked(words: Sequence[str], asked: set[str]) -> bool:
-    if not set(words).isdisjoint(_NEGATIONS):
+    if not set(words).isdisjoint(NEGATIONS):
         return False
-    return all(w in _COPULAS or w in _FILLER or w in _ARTICLES or singular(w) in asked for w in words)
+    return all(w in COPULAS or w in FILLER or w in ARTICLES or singular(w) in asked for w in words)
 
 
 def match_text(prediction: str, golds: Sequence[str], question: str = "") -> Match:

@@ -140,7 +140,7 @@ def _sdpa(query: Tensor, key: Tensor, value: Tensor, layout: SharedLayout, scale
     for (start, end), path in zip(layout.queries, layout.keys, strict=True):
         keys, values = (torch.cat([t[:, :, a:b] for a, b in path], 2) for t in (key, value))
         above = keys.shape[2] - (end - start)
-        mask = _bottom_right(end - start, above, query.device, layout.masks) if above else None
+        mask = _bottom_right(end - start, above, query, layout.masks) if above else None
         outputs.append(
             F.scaled_dot_product_attention(
                 query[:, :, start:end], keys, values, mask, is_causal=not above, scale=scale, enable_gqa=grouped
@@ -149,11 +149,16 @@ def _sdpa(query: Tensor, key: Tensor, value: Tensor, layout: SharedLayout, scale
     return torch.cat(outputs, 2).transpose(1, 2)
 
 
-def _bottom_right(length: int, above: int, device: torch.device, cache: dict[Any, Any]) -> Tensor:
-    """(length, above + length) mask: everything above, and causally oneself; kept for the other layers."""
+def _bottom_right(length: int, above: int, like: Tensor, cache: dict[Any, Any]) -> Tensor:
+    """(length, above + length) additive mask: everything above, and causally oneself.
+
+    Kept for the other layers, and in the query's type: SDPA would make, and autograd keep, a copy of a boolean one in
+    every layer.
+    """
     key = (length, above)
     if key not in cache:
-        cache[key] = torch.ones(length, above + length, dtype=torch.bool, device=device).tril(above)
+        future = torch.ones(length, above + length, dtype=torch.bool, device=like.device).triu(above + 1)
+        cache[key] = torch.zeros(future.shape, dtype=like.dtype, device=like.device).masked_fill_(future, -torch.inf)
     return cache[key]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+from mmpr_pipeline.checking.evaluate import NotRational, Undecided, exact
 from mmpr_pipeline.checking.expression import SCALAR_OPS, Expr, free_symbols, operations
 from mmpr_pipeline.checking.relations import (
     compare_relations,
@@ -13,7 +14,8 @@ from mmpr_pipeline.checking.relations import (
     is_definition,
     is_equation,
 )
-from mmpr_pipeline.checking.real_sets import is_membership, same_set
+from mmpr_pipeline.checking.math_words import is_membership
+from mmpr_pipeline.checking.real_sets import same_set
 from mmpr_pipeline.checking.scalars import Context, Decision, compare_scalars
 
 _ONE = Fraction(1)
@@ -34,7 +36,13 @@ def compare(left: Expr, right: Expr, context: Context) -> Decision:
         return _compare_with_relation(left, right, context)
     if left.op in ("list", "set") or right.op in ("list", "set"):
         return _compare_collections(left, right, context)
-    if left.op in _SETS and right.op in _SETS and {left.op, right.op} & {"union", "intersect", "setminus", "builder"}:
+    if left.op == "residue" or right.op == "residue":
+        return _compare_residues(left, right, context)
+    if (
+        left.op in _SETS
+        and right.op in _SETS
+        and {left.op, right.op} & {"union", "intersect", "setminus", "builder", "const"}
+    ):
         return _as_sets(left, right, context)
     if left.op == "matrix" or right.op == "matrix" or "matrix" in operations(left) | operations(right):
         return _compare_matrices(left, right, context)
@@ -56,6 +64,21 @@ def _simplified(expr: Expr) -> Expr:
     if expr.op != "list" and expr.op != "set" and "pm" in operations(expr):
         return Expr("list", (_choose(expr, 1), _choose(expr, -1)), "or")
     return expr
+
+
+def _compare_residues(left: Expr, right: Expr, context: Context) -> Decision:
+    """Residues of one modulus are equal where they differ by a multiple of it; a bare number must be the residue."""
+    if left.op != "residue" or right.op != "residue":
+        value = left.args[0] if left.op == "residue" else left
+        gold = right.args[0] if right.op == "residue" else right
+        decision, rule = compare(value, gold, context)
+        return (True, rule) if decision else (None, "residue_and_number")
+    try:
+        one, modulus, other, gold_modulus = (exact(arg) for arg in (*left.args, *right.args))
+    except (NotRational, Undecided):
+        return None, "residue"
+    same = modulus == gold_modulus != 0 and (one - other) % modulus == 0
+    return same, "same_residue" if same else "other_residue"
 
 
 def _choose(expr: Expr, sign: int) -> Expr:

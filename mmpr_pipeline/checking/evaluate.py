@@ -168,7 +168,7 @@ def _value(expr: Expr, point: Mapping[str, complex]) -> complex:
     if op == "add":
         return sum((_value(arg, point) for arg in args), 0j)
     if op == "neg":
-        return -_value(args[0], point)
+        return 0j - _value(args[0], point)
     if op == "mul":
         product = 1 + 0j
         for arg in args:
@@ -179,7 +179,7 @@ def _value(expr: Expr, point: Mapping[str, complex]) -> complex:
     if op == "pow":
         return _power(args[0], args[1], point)
     if op == "func":
-        return _function(str(expr.value), [_value(arg, point) for arg in args])
+        return _function(str(expr.value), [_above(_value(arg, point)) for arg in args])
     if op == "degree":
         return _value(args[0], point) * (math.pi / 180)
     if op == "percent":
@@ -207,12 +207,17 @@ def _constant(name: str) -> complex:
 
 
 def _power(base: Expr, exponent: Expr, point: Mapping[str, complex]) -> complex:
-    value, power = _value(base, point), _value(exponent, point)
+    value, power = _above(_value(base, point)), _value(exponent, point)
     if power.imag == 0 and power.real == int(power.real) and abs(power.real) < 1e6:
         return value ** int(power.real)
     if value.imag == 0 and value.real < 0 and _is_odd_root(exponent):
         return -((-value) ** power) if _odd_top(exponent) else (-value) ** power
     return value**power
+
+
+def _above(value: complex) -> complex:
+    """A real with a negative zero for its imaginary part would fall on the wrong side of a branch cut."""
+    return value if value.imag else complex(value.real, 0.0)
 
 
 def _is_odd_root(exponent: Expr) -> bool:

@@ -15,7 +15,7 @@ _TAIL = re.compile(
 )
 _LONG_TAIL = re.compile(r"\b(?:answer|result)\s(?:is|=|:)\s*\$?([-+]?\d[\d.,/]{0,40}?)\$?\.?$", re.IGNORECASE)
 _EMPHASIS = re.compile(r"^(\*\*|__|\*|`)(.+)\1$", re.DOTALL)
-_PLAIN = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|left|right|boxed)(?![a-zA-Z])|[\\{}$\s.,;:!*\"'`]+")
+_PLAIN = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|left|right|boxed)(?![a-zA-Z])|[\\{}$\s.,;:!*\"`]+")
 
 
 def boxes(text: str) -> list[str]:

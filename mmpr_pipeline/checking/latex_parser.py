@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from mmpr_pipeline.checking.expression import MAX_DEPTH, MAX_DIGITS, Expr, ParseError, number, symbol
 from mmpr_pipeline.checking.latex_tokens import Token, fold, tokenise
+from mmpr_pipeline.checking.unit import UNIT_LETTERS, parse_unit
 from mmpr_pipeline.checking.math_words import (
     CONNECTIVES,
     DISJUNCTIONS,
@@ -20,6 +21,7 @@ from mmpr_pipeline.checking.math_words import (
     NEUTRAL_WORDS,
     RELATIONS,
     is_condition,
+    is_membership,
     is_unit_word,
 )
 
@@ -151,7 +153,20 @@ class Parser:
                 continue
             sides.append(side)
             operators.append(operator)
+        if self.now.text in (r"\pmod", r"\bmod", r"\mod", "mod") or (
+            self.now.text == "(" and self.peek().text == "mod"
+        ):
+            return self.residue(sides[-1])
         return sides[0] if len(sides) == 1 else Expr("rel", tuple(sides), tuple(operators))
+
+    def residue(self, value: Expr) -> Expr:
+        """`3 \\pmod 5`: a residue and its modulus; what it is congruent to does not matter."""
+        bracketed = self.accept("(")
+        command = self.take().text
+        modulus = self.argument() if command == r"\pmod" else self.factor()
+        if bracketed:
+            self.expect(")")
+        return Expr("residue", (value, modulus))
 
     def relation_operator(self) -> str | None:
         token = self.now
@@ -193,9 +208,9 @@ class Parser:
         return terms[0] if len(terms) == 1 else Expr("add", tuple(terms))
 
     def signed(self) -> Expr:
-        negative = False
-        while self.now.text in ("+", "-") and self.now.kind == "other":
-            negative ^= self.take().text == "-"
+        negative = self.now.text == "-" and self.now.kind == "other"
+        if negative or (self.now.text == "+" and self.now.kind == "other"):
+            self.at += 1
         if self.now.text in (r"\pm", r"\mp"):
             sign = self.take().text[1:]
             return Expr("pm", (self.term(),), sign)
@@ -213,13 +228,17 @@ class Parser:
                 self.at += 1
                 left = factors[0] if len(factors) == 1 else Expr("mul", tuple(factors))
                 factors, divided = [Expr("div", (left, self.signed_factor()))], True
-            elif self.unit_ahead():
+            elif self.unit_ahead() or (len(factors) == 1 and factors[0].op == "num" and self.letter_unit_ahead()):
                 value = factors[0] if len(factors) == 1 else Expr("mul", tuple(factors))
                 return Expr("quantity", (value,), self.unit())
             elif self.starts_operand(factors[-1], divided):
                 factors.append(self.factor())
+                if factors[-1].op == "rel" and is_membership(factors[-1]):
+                    factors.pop()
             else:
                 break
+        if len(factors) > 1 and any(factor.op in _STATEMENTS for factor in factors):
+            raise ParseError("a statement in a product")
         return factors[0] if len(factors) == 1 else Expr("mul", tuple(factors))
 
     def signed_factor(self) -> Expr:
@@ -258,6 +277,16 @@ class Parser:
             return token.text.lower() not in CONNECTIVES and (is_unit_word(token.text) or not _is_symbols(token.text))
         return token.text in (r"\$", r"\euro", r"\pounds")
 
+    def letter_unit_ahead(self) -> bool:
+        """A spaced single letter that ends the statement is a unit: `5 m`, `10 m/s`; `5 m + n` is a product."""
+        if self.now.kind != "word" or not self.now.spaced or self.now.text not in UNIT_LETTERS:
+            return False
+        start = self.at
+        text = self.unit()
+        ended = self.now.kind == "end" or self.now.text in (",", ";") or self.at_break()
+        self.at = start
+        return ended and parse_unit(text) is not None
+
     def unit(self) -> str:
         """The unit as written: words with their powers, products and quotients."""
         parts: list[str] = []
@@ -269,6 +298,8 @@ class Parser:
                     break
                 self.at += 1
                 parts.append((" " if token.spaced else "") + text)
+                if self.now.text == "." and (self.peek().kind == "word" or self.peek().kind == "end"):
+                    self.at += 1
             elif token.text in (r"\$", "$") and not parts:
                 self.at += 1
                 parts.append("$")
@@ -737,7 +768,8 @@ class Parser:
     def integral(self) -> Expr:
         bounds: dict[str, Expr] = {}
         while self.now.text in ("_", "^"):
-            bounds[self.take().text] = self.exponent()
+            mark = self.take().text
+            bounds[mark] = self.argument()
         body = self.sum()
         factors = body.args if body.op == "mul" else (body,)
         if len(factors) < 2 or factors[-2] != symbol("d") or factors[-1].op != "sym" or len(bounds) == 1:
@@ -748,6 +780,7 @@ class Parser:
 
 
 _INVERSES = {"sin": "asin", "cos": "acos", "tan": "atan", "cot": "acot", "sec": "asec", "csc": "acsc"}
+_STATEMENTS = frozenset({"rel", "list", "text", "residue", "ratio", "builder"})
 _OPERAND_COMMANDS = frozenset(
     "\\" + name
     for name in [

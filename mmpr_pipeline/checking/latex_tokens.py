@@ -46,7 +46,9 @@ _GROUPED = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\,)\s?(?=\d{3}(?!\d))")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d])(?!,\d)")
 _SPACE_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?!\d)")
 _MIXED = re.compile(r"(?<![\d.^_{])(\d+)(?:\s+|\s*-\s*(?=\d+/\d+\s*$))(\d+)\s?/\s?(\d+)(?![\d.])")
-_ASTERISKS = re.compile(r"\*\*(?=\S)")
+_TIMES_TEN = re.compile(r"(?<=\d)\s?[xX]\s?(?=10\s?(?:\^|\*\*))")
+_CIRCLED = {chr(0x2460 + i): f" {i + 1}, " for i in range(20)} | {chr(0x2776 + i): f" {i + 1}, " for i in range(10)}
+_CIRCLED_TABLE = str.maketrans(_CIRCLED)
 
 
 def _vulgar(text: str) -> str:
@@ -57,7 +59,7 @@ def _vulgar(text: str) -> str:
 
 
 def _fold_unicode(text: str) -> str:
-    text = _vulgar(text)
+    text = _vulgar(text).translate(_CIRCLED_TABLE)
     text = _SUPERSCRIPT_RUN.sub(lambda m: "^{" + "".join(_SUPERSCRIPTS[c] for c in m[0]) + "}", text)
     text = _SUBSCRIPT_RUN.sub(lambda m: "_{" + "".join(_SUBSCRIPTS[c] for c in m[0]) + "}", text)
     text = unicodedata.normalize("NFKC", text.translate(_SYMBOL_TABLE)).translate(_SYMBOL_TABLE)
@@ -110,6 +112,8 @@ def fold(text: str) -> str:
         text = _SIZES.sub(" ", text)
     elif "{,}" in text:
         text = _GROUPED.sub("", text)
+    if "x" in text or "X" in text:
+        text = _TIMES_TEN.sub(r"\\times ", text)
     text = _MIXED.sub(r"\1\\frac{\2}{\3}", text)
     return _ungroup(text)
 

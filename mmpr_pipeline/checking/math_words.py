@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mmpr_pipeline.checking.expression import Expr
 from mmpr_pipeline.checking.unit import is_unit_word
 
 __all__ = ["is_unit_word"]
@@ -72,6 +73,17 @@ NEUTRAL_WORDS = frozenset(
     {"only", "the", "answer", "is", "are", "about", "approximately", "approx", "value", "thus", "so", "therefore"}
     | {"答案", "是", "为", "约", "约为", "等于", "equals"}
 )
+
+_NUMBER_SETS = frozenset("ZNRQC")
+
+
+def is_membership(expr: Expr) -> bool:
+    """`k in Z`: a statement about a parameter, not an answer."""
+    if expr.op != "rel" or expr.value != ("in",):
+        return False
+    known = expr.args[1]
+    return known.op == "const" or (known.op == "sym" and str(known.value)[0] in _NUMBER_SETS)
+
 
 _CONDITIONS = ("for ", "where", "with ", "when", "such that", "if ", "given", "provided", "其中", "for all", "as ")
 

@@ -16,7 +16,7 @@ from mmpr_pipeline.checking.number_words import number_from_words
 from mmpr_pipeline.checking.scalars import Context, Decision, compare_scalars
 
 _PLAIN = re.compile(
-    r"(?P<sign>[-+]?)\s?(?P<money>(?:\\?\$|€|£|¥)?)\s?(?P<sign2>-?)"
+    r"(?P<sign>[-+]?)\s?(?:(?P<money>\\?\$|€|£|¥)\s?(?P<sign2>-?))?"
     r"(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,300}(?:\.\d{1,300})?|\.\d{1,300})"
     r"(?:\s?/\s?(?P<bottom>\d{1,300}))?\s?(?P<percent>\\?%)?\.?"
 )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from mmpr_pipeline.checking.evaluate import Undecided, approximate
 from mmpr_pipeline.checking.expression import Expr, free_symbols, number
+from mmpr_pipeline.checking.math_words import is_membership
 from mmpr_pipeline.checking.scalars import Context, compare_scalars, float_of
 
 _INF = Expr("const", (), "inf")
@@ -61,11 +62,6 @@ def _builder(expr: Expr) -> list[Piece]:
     if not conditions or len(expr.args[0].args) != 1:
         raise NotASet
     return _several(Expr("list", tuple(conditions), expr.args[1].value))
-
-
-def is_membership(expr: Expr) -> bool:
-    """`k in Z`: a statement about a parameter, not an answer."""
-    return expr.op == "rel" and expr.value == ("in",) and expr.args[1].op == "const"
 
 
 def _several(expr: Expr) -> list[Piece]:

@@ -77,6 +77,8 @@ def compare_relations(left: Expr, right: Expr, compare: Compare, context: Contex
         return rearranged if rearranged[0] else decision
     if len(left.args) == 2 and len(right.args) == 2:
         return _rearranged(left, right)
+    if _operators(left)[0][0] != _operators(right)[0][0]:
+        left = _turned(left)
     if _operators(left) == _operators(right) and len(left.args) == len(right.args):
         return _sides(left, right, compare, context)
     return None, "different_relations"
@@ -93,6 +95,13 @@ def _compare_definitions(left: Expr, right: Expr, compare: Compare, context: Con
     if decision and not same_names and _both_plain(left, right):
         return (None, "other_name")
     return decision, rule
+
+
+def _turned(relation: Expr) -> Expr:
+    """`a > b > c` as `c < b < a`."""
+    flipped = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+    operators = tuple(flipped.get(operator, operator) for operator in reversed(_operators(relation)))
+    return Expr("rel", tuple(reversed(relation.args)), operators)
 
 
 def _both_plain(left: Expr, right: Expr) -> bool:

@@ -72,6 +72,7 @@ def compare_scalars(left: Expr, right: Expr, context: Context) -> Decision:
     """Decide whether the prediction's scalar `left` is the gold's scalar `right`."""
     if left == right:
         return True, "same_tree"
+    left, right = _percent_in_words(left), _percent_in_words(right)
     if {left.op, right.op} & {"quantity", "degree", "percent"}:
         return _compare_dressed(left, right, context)
     if CALCULUS_OPS & (operations(left) | operations(right)):
@@ -82,14 +83,21 @@ def compare_scalars(left: Expr, right: Expr, context: Context) -> Decision:
 
 
 # --- units, degrees, percent ----------------------------------------------------------------------------------------
+def _percent_in_words(expr: Expr) -> Expr:
+    """`12 percent` as 12%, `30 degrees` as 30°."""
+    if expr.op == "quantity":
+        unit = str(expr.value).strip().lower()
+        if unit in ("percent", "per cent", "%"):
+            return Expr("percent", expr.args)
+        if unit in ("degrees", "degree", "deg", "度"):
+            return Expr("degree", expr.args)
+    return expr
+
+
 def _dressing(expr: Expr) -> tuple[Expr, str]:
     """The bare value and its unit text; `%` and `degree` are units here."""
     if expr.op == "quantity":
         unit = str(expr.value).strip().lower()
-        if unit in ("percent", "per cent", "%"):
-            return expr.args[0], "%"
-        if unit in ("degrees", "degree", "deg", "度"):
-            return expr.args[0], "degree"
         if expr.args[0].op == "degree":
             return expr.args[0].args[0], "degree"
         return (expr.args[0], "") if is_counter(unit) else (expr.args[0], str(expr.value))
@@ -208,6 +216,11 @@ def stated(expr: Expr) -> tuple[Fraction, int] | None:
 
 def compare_constants(left: Expr, right: Expr, context: Context) -> Decision:
     """Two constants: exactly, within the stated precision, or as one rounds to the other's digits."""
+    if (left.op == "base") != (right.op == "base"):
+        return None, "other_base"
+    if _infinite(left) or _infinite(right):
+        same = _infinite(left) == _infinite(right)
+        return same, "infinity" if same else "other_value"
     try:
         one, other = exact(left), exact(right)
     except NotRational:
@@ -420,6 +433,13 @@ def _renamed(left: Expr, right: Expr) -> Decision:
 
 def _mentions_degree(expr: Expr) -> bool:
     return expr.op == "degree" or any(_mentions_degree(arg) for arg in children(expr))
+
+
+def _infinite(expr: Expr) -> int:
+    """1 for infinity, -1 for minus infinity, 0 for anything else."""
+    if expr.op == "neg":
+        return -_infinite(expr.args[0])
+    return int(expr.op == "const" and expr.value == "inf")
 
 
 def float_of(expr: Expr) -> float:

@@ -52,6 +52,8 @@ _define("GBP", **{"£__gbp": 1})
 _define("%", **{"%__percent__百分": 1})
 _define("bit", bit=1, byte=8)
 
+_define("LT-1", mph="0.44704", kph__kmh="0.2777777777777777777777777778")
+UNIT_LETTERS = frozenset("msghLNJWVAKClt")
 _PLURAL_OK = frozenset(name for name in _BASE if name.isascii() and name.isalpha() and len(name) > 2)
 _SHAPES = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "平方": 2, "立方": 3}
 _ATOM = re.compile(r"([^\d^*/]+?)(?:\s*\^\s*\(?(-?\d)\)?|(-?\d))?$")
@@ -95,6 +97,8 @@ def _spellings(name: str) -> list[str]:
 
 def is_unit_word(word: str) -> bool:
     """Whether a bare word after a number is a unit: any known name of two letters or more."""
+    if word.lower() in _SHAPES:
+        return True
     return (len(word) > 1 and _lookup(word) is not None) or (word in _BASE and not word.isascii())
 
 

@@ -105,7 +105,8 @@ def test_choices_of_a_question_that_is_no_choice_are_not_shown() -> None:
 @pytest.mark.parametrize(
     ("value", "kind", "gold"),
     [(5, "number", "5"), (2.5, "number", "2.5"), (True, "yes_no", "yes"), (False, "yes_no", "no"),
-     (True, "text", "true"), ([1, 2], "list", "[1, 2]"), (["甲"], "list", '["甲"]'), (" x ", "text", "x"), (0, "number", "0")],
+     (True, "text", "true"), ([1, 2], "list", "[1, 2]"),
+     (["甲"], "list", '["甲"]'), (" x ", "text", "x"), (0, "number", "0")],
 )  # fmt: skip
 def test_golds_that_are_not_text(value: object, kind: str, gold: str) -> None:
     assert asked({"a": value}, kind=kind).answer == gold

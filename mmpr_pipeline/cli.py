@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
@@ -216,29 +216,44 @@ def check(
     explain: Annotated[str | None, typer.Option(help="Show how the case with this id was decided.")] = None,
 ) -> None:
     """Check answers against their golds, with a table of accuracy where cases carry labels."""
-    from mmpr_pipeline.checking.command import run_check
+    from rich.console import Console
 
-    run_check(cases, out, source, explain)
+    from mmpr_pipeline.checking import cases as checking
+    from mmpr_pipeline.checking.table import table_of
+    from mmpr_pipeline.errors import ConfigError
+
+    if source not in (None, "response", "prediction"):
+        raise ConfigError(f"--from {source} is not known.", remedy="Use --from response or --from prediction.")
+    level = cast("Literal['response', 'prediction'] | None", source)
+    if explain is None:
+        Console().print(table_of(checking.run_cases(cases, out, level)))
+        return
+    case = checking.find_case(cases, explain, level)
+    if case is None:
+        raise ConfigError(f"{cases} has no case {explain!r}.", remedy="Give the id of one of its lines.")
+    print(checking.explain(case))
 
 
 @sources_app.command("list")
 def sources_list() -> None:
     """The catalog."""
     from rich.console import Console
+    from rich.table import Table
 
-    from mmpr_pipeline.sources.listing import list_sources
+    from mmpr_pipeline.sources.preview import LIST_COLUMNS, list_sources
 
-    Console().print(list_sources())
+    table = Table(*LIST_COLUMNS)
+    for row in list_sources():
+        table.add_row(*row)
+    Console().print(table)
 
 
 @sources_app.command("show")
 def sources_show(name: Annotated[str, typer.Argument(help="Catalog name or declaration file.")]) -> None:
     """One declaration, with what could not be confirmed about it."""
-    from rich.console import Console
+    from mmpr_pipeline.sources.preview import show_source
 
-    from mmpr_pipeline.sources.listing import show_source
-
-    Console().print(show_source(name))
+    print(show_source(name))
 
 
 @sources_app.command("preview")
@@ -248,11 +263,10 @@ def sources_preview(
     data_root: Annotated[str | None, typer.Option(help="Where the declaration's relative paths start.")] = None,
 ) -> None:
     """The first rows as questions, or why they are not."""
-    from rich.console import Console
+    from mmpr_pipeline.sources.preview import preview_source
 
-    from mmpr_pipeline.sources.listing import preview_source
-
-    Console().print(preview_source(name, number, data_root))
+    for text in preview_source(name, number, data_root):
+        print(text, end="\n\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,88 @@
+"""The command `mmpr`, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mmpr_pipeline.cli import app
+from tests.build.made import make_source
+
+
+def mmpr(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mmpr_pipeline.cli", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_help_names_every_command() -> None:
+    text = CliRunner().invoke(app, ["--help"]).output
+    for command in ("build", "check", "sources", "verify", "stats", "show"):
+        assert command in text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["build", "--sources", "nano_grid"], "out: Field required"),
+        (["build", "--out", "x", "--sources", "no_such_source"], "no_such_source"),
+        (["build", "--out", "x", "--sources", "nano_grid", "--shards", "0"], "shards: Input should be greater"),
+        (["build", "--out", "x", "--sources", "nano_grid,nano_grid"], "named twice: nano_grid"),
+        (["build", "--out", "x", "--sources", "nano_grid", "--engine", "replay"], "give --rollouts FILE"),
+        (["build", "--out", "x", "--sources", "nano_grid", "--engine", "magic"], "engine.name"),
+        (["build", "missing.yaml"], "Cannot read the config"),
+        (["verify", "nowhere"], "nowhere"),
+        (["sources", "show", "no_such_source"], "no_such_source"),
+    ],
+)
+def test_mistakes_are_answered_with_the_remedy_and_without_a_traceback(words: list[str], said: str) -> None:
+    done = mmpr(*words)
+    text = done.stdout + done.stderr
+    assert done.returncode == 1, text
+    assert said in text
+    assert "Traceback" not in text
+    assert "What to do" in text
+
+
+def test_a_flag_that_does_not_exist_is_named() -> None:
+    done = mmpr("build", "--shardz", "3")
+    assert done.returncode == 2
+    assert "--shardz" in done.stderr
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path) -> None:
+    source = make_source(tmp_path / "source", questions=10)
+    words = ["build", "--sources", str(source), "--out", str(tmp_path / "out"), "--shards", "4", "--engine", "scripted"]
+    done = mmpr(*words, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "320 rollouts" in done.stdout.replace("\n", " ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_sources_are_listed_shown_and_previewed(tmp_path: Path) -> None:
+    listed = mmpr("sources", "list")
+    assert listed.returncode == 0, listed.stderr
+    assert "mathvista" in listed.stdout
+    assert "geoqa" in listed.stdout
+    assert mmpr("sources", "show", "mathvista").returncode == 0
+    source = make_source(tmp_path / "source", questions=3)
+    shown = mmpr("sources", "preview", str(source), "-n", "2")
+    assert "How many in picture 1?" in shown.stdout, shown.stderr
+
+
+def test_check_prints_a_table_and_writes_verdicts(tmp_path: Path) -> None:
+    cases = tmp_path / "cases.jsonl"
+    rows = [
+        {"id": "1", "kind": "number", "gold": "5", "response": "So it is.\nFinal answer: 5", "label": True},
+        {"id": "2", "kind": "choice", "gold": "B", "choices": ["x", "y"], "prediction": "A", "label": False},
+    ]
+    cases.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"id": "3", "ki')
+    done = mmpr("check", str(cases), "--out", str(tmp_path / "verdicts.jsonl"))
+    assert done.returncode == 0, done.stderr
+    verdicts = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").read_text().splitlines()]
+    assert [v["verdict"] for v in verdicts] == ["correct", "incorrect", "unparseable"]
+    assert {"id", "verdict", "extracted", "rule"} <= set(verdicts[0])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from mmpr_pipeline.checking.match import Match, correct, incorrect, unparseable
 from mmpr_pipeline.checking.normalise import undressed
@@ -43,7 +44,9 @@ def read_quantity(text: str) -> Quantity | None:
     match = _NUMBER.fullmatch(text)
     if match is None or (match["sign"] and match["sign2"]):
         return None
-    value = float(match["digits"].replace(",", "")) * 10.0 ** int(match["exp"] or 0)
+    value = float(f"{match['digits'].replace(',', '')}e{match['exp'] or 0}")
+    if not isfinite(value):
+        return None
     scale = _SCALES.get((match["scale"] or "").lower(), 1.0)
     value *= scale
     negative = "-" in match["sign"] + match["sign2"]

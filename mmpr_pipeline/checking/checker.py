@@ -17,12 +17,15 @@ from mmpr_pipeline.checking.extract import Extraction, extract
 from mmpr_pipeline.checking.kinds import kind_of
 from mmpr_pipeline.checking.match import Match, correct, incorrect, unparseable
 from mmpr_pipeline.checking.numeric import match_formula
+from mmpr_pipeline.checking.quantity import is_formula
 from mmpr_pipeline.checking.reading import Asked, Reading
 from mmpr_pipeline.checking.text import match_text
 from mmpr_pipeline.checking.yes_no import gold_yes_no, match_yes_no
 from mmpr_pipeline.records import Question, Verdict
 
 CHECKER = "mmpr-checker@1"
+LONGEST_FORMULA = 50_000
+"""Characters of a prediction that may still be one formula."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +184,10 @@ def _abstained(known: Gold) -> Match:
 
 def _direct(text: str, known: Gold) -> tuple[Match, ...] | None:
     """A short prediction compared as it stands; None where it is a sentence, or must be read first."""
-    if known.asked.kind in ("choice", "yes_no") or len(text) > 300 or "\\boxed" in text or "<think" in text:
+    kind, formula = known.asked.kind, known.asked.kind in ("number", "math", "list")
+    if kind in ("choice", "yes_no") or "\\boxed" in text or "<think" in text:
+        return None
+    if len(text) > 300 and not (formula and len(text) <= LONGEST_FORMULA and is_formula(text)):
         return None
     return _match(Reading(text), known)
 

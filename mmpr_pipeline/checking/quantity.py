@@ -11,7 +11,11 @@ from collections.abc import Sequence
 
 from mmpr_pipeline.checking.normalise import undressed, without_text_commands
 
-_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", "hundred"]
+MOST_CHARS = 2_000
+"""A longer sentence gives no number."""
+
+_WORDS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+    seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred""".split()
 _WORD = rf"(?:{'|'.join(_WORDS[20:-1])})-(?:{'|'.join(_WORDS[1:10])})|(?:{'|'.join(_WORDS)})"
 _DIGITS = r"(?:\d{1,3}(?:,\d{3}){1,6}|\d{1,40})(?:\.\d{1,40})?|\.\d{1,40}"
 _POWER = r"(?:[eE][+-]?\d{1,4}|\s?(?:×|x|\*|\\times|\\cdot)\s?10\s?\^\s?\{?\s?[+-]?\d{1,4}\s?\}?)"
@@ -111,6 +115,8 @@ _NONE_OF = re.compile(
 
 def number_of_sentence(sentence: str, question: str = "") -> str | None:
     """The number that a whole sentence gives as its answer; None if it names several and none stands out."""
+    if len(sentence) > MOST_CHARS:
+        return None
     if re.search(r"=\s?\\?[-$\d.]", sentence):
         return first_number(sentence)
     end = _CLAUSE_END.search(sentence, 8)

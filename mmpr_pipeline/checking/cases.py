@@ -114,7 +114,7 @@ class Summary:
 def run_cases(path_in: str | Path, path_out: str | Path | None, source: Level | None = None) -> Summary:
     """Judge every line of a JSONL file, write a verdict for each, and count.
 
-    `source` picks what is judged; by default a case's response where it has one, else its prediction. Raises
+    `source` picks what is judged; by default a case's response where it has one that is not blank, else its prediction. Raises
     StoreError where the file cannot be read or the verdicts cannot be written.
     """
     summary = Summary()
@@ -229,10 +229,12 @@ def _parsed(line: str) -> object:
 
 def _answer(row: Mapping[str, Any], source: Level | None) -> tuple[Level, str]:
     levels: tuple[Level, ...] = (source,) if source else ("response", "prediction")
-    for level in levels:
-        text = _text(row.get(level))
-        if text is not None:
+    texts = [(level, text) for level in levels if (text := _text(row.get(level))) is not None]
+    for level, text in texts:
+        if text.strip():
             return level, text
+    if texts:
+        return texts[0]
     raise BadCase(f"missing_{source}" if source else "missing_answer")
 
 

@@ -49,7 +49,7 @@ def extract(response: str, asked: Asked) -> Extraction:
     return found
 
 
-_ANSWERED = re.compile(r"\b(?:answer|solution|therefore|thus|so)\b|答案|所以|因此", re.IGNORECASE)
+_ANSWERED = re.compile(r"\b(?:answer|solution)(?: is|\s?:)|\b(?:therefore|thus|hence)\b|答案|所以|因此", re.IGNORECASE)
 
 
 def _agrees(later: Extraction, answer: Reading, further: str, asked: Asked) -> bool:

@@ -40,7 +40,7 @@ _BOUND = re.compile(r"(?:more|less|fewer|greater|larger|smaller|higher|lower|oth
 _RANGE_AFTER = re.compile(r"^\s?(?:(?:or|to|or perhaps|or maybe|~)\s|-\s?)(?=[$€£-]?\d)", re.IGNORECASE)
 _SAME_AFTER = re.compile(r"^[\s,(]{0,3}or\s", re.IGNORECASE)
 _COPULA = re.compile(
-    r"(?:\b(?:is|are|was|were|be|been|equals?|equal to|total(?:s|ed)?|gives?|gets?|get|becomes?|has|have|had|needs?|spends?|costs?|makes?|made|takes?|contains?|remain(?:s|ing)?|left|by|approximately|about|about|around|roughly|exactly)|[=≈:]|是|为|等于|有|共)\s{0,2}"
+    r"(?:'s\b|\b(?:is|are|was|were|be|been|equals?|equal to|total(?:s|ed)?|gives?|gets?|get|becomes?|has|have|had|needs?|spends?|costs?|makes?|made|takes?|contains?|remain(?:s|ing)?|left|by|approximately|about|about|around|roughly|exactly)|[=≈:]|是|为|等于|有|共)\s{0,2}"
     r"(?:(?:approximately|about|around|roughly|exactly|only|just|therefore|thus|equal to|a total of|now|also|still|indeed|simply|likely|the number|to|by|at)\s){0,3}(?:\$|\\\(|\\\[|\*\*)?\s{0,2}$",
     re.IGNORECASE,
 )
@@ -62,8 +62,24 @@ def _pronoun(match: re.Match[str], text: str) -> bool:
 
 def with_unit(match: re.Match[str], text: str) -> str:
     """The text of a number with the unit that follows it, if one does."""
+    number = match.group().strip()
     unit = _UNIT.match(text, match.end())
-    return text[match.start() : unit.end() if unit else match.end()].strip()
+    if unit and not match["money"]:
+        return f"{number} {unit.group().strip(' -')}"
+    behind = _MONEY_BEHIND.match(text, match.end())
+    return f"{behind.group().strip()}{number}" if behind and not match["money"] else number
+
+
+_MONEY_BEHIND = re.compile(r"\s?[€£¥₹]")
+
+
+def number_alone(text: str) -> str | None:
+    """A text that is one number and its unit or currency, with a blank between them; None for anything else."""
+    match = NUMBER.match(text)
+    if match is None or match["word"]:
+        return None
+    unit = _UNIT.match(text, match.end()) or _MONEY_BEHIND.match(text, match.end())
+    return with_unit(match, text) if unit and unit.end() == len(text) else None
 
 
 def first_number(clause: str) -> str | None:
@@ -130,7 +146,7 @@ def number_of_sentence(sentence: str, question: str = "") -> str | None:
 def _number_of_clause(clause: str, question: str) -> str | None:
     if _NONE_OF.search(clause) and re.search(r"\bhow many\b", question, re.IGNORECASE):
         return "0"
-    found = quantities(clause)
+    found = [m for m in quantities(clause) if not _DENIED.search(clause[max(m.start() - 12, 0) : m.start()])]
     asked = {_plain(m.group()) for m in quantities(question)} if question else set()
     fresh = [m for m in found if _plain(m.group()) not in asked]
     told = [m for m in (fresh or found) if _COPULA.search(clause[max(m.start() - 60, 0) : m.start()])]
@@ -139,6 +155,9 @@ def _number_of_clause(clause: str, question: str) -> str | None:
             chosen = candidates[0]
             return None if is_vague(chosen, clause) or _is_listed(chosen, found, clause) else with_unit(chosen, clause)
     return None
+
+
+_DENIED = re.compile(r"\b(?:not|isn't|aren't|never|than)\s(?:the\s)?$", re.IGNORECASE)
 
 
 def _is_listed(chosen: re.Match[str], found: Sequence[re.Match[str]], text: str) -> bool:
@@ -198,7 +217,7 @@ def first_formula(clause: str) -> str | None:
     """The formula that an announced clause gives: all of it, its leading math, or what follows its last copula."""
     text = clause.strip().rstrip(".。")
     if is_formula(text):
-        return re.sub(r"^\[\s?([^\[\],]+)\s?\]$", r"\1", text)
+        return number_alone(text) or re.sub(r"^\[\s?([^\[\],]+)\s?\]$", r"\1", text)
     segments = math_segments(text)
     if segments and is_formula_like_prefix(text[: segments[0].start()]):
         return _joined_from(segments, text)

@@ -44,7 +44,7 @@ async def start_engines(settings: EngineSettings) -> Engine:
     actors = actor_count(settings)
     if actors == 0:
         local = LocalEngine(settings)
-        local.open()
+        local.check()
         return local
     from mmpr_pipeline.sampling.actors import start_pool
 
@@ -66,6 +66,17 @@ class LocalEngine:
         if key not in _OPENED:
             _OPENED[key] = make_engine(self._settings)
         return _OPENED[key]
+
+    def check(self) -> None:
+        """Raise what would keep the engine from starting; a model is not loaded for it, only looked for."""
+        if self._settings.name != "vllm":
+            self.open()
+            return
+        from mmpr_pipeline.sampling.model_label import resolve_model
+        from mmpr_pipeline.sampling.vllm_load import require_vllm
+
+        require_vllm()
+        resolve_model(self._settings)
 
     @property
     def info(self) -> EngineInfo:

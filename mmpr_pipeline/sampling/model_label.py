@@ -38,6 +38,11 @@ class ModelRef:
         return names[0] if names else None
 
     @property
+    def dtype(self) -> str | None:
+        """The type in which the weights are stored, where the config states it."""
+        return self.config.get("dtype") or self.config.get("torch_dtype")
+
+    @property
     def context(self) -> int | None:
         """Context length in tokens, where the config states it."""
         for part in (self.config.get("text_config"), self.config.get("llm_config"), self.config):

@@ -33,7 +33,7 @@ _CPU_BATCH_TOKENS = 8192
 
 def load_engine(settings: EngineSettings, model: ModelRef) -> LLMEngine:
     """A started vLLM engine; raises EngineError where vLLM is missing or refuses the model."""
-    _require_vllm()
+    require_vllm()
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from mmpr_pipeline import torchvision_cpu
@@ -88,8 +88,10 @@ def engine_arguments(settings: EngineSettings, model: ModelRef, *, cpu: bool) ->
 def _cpu_arguments(settings: EngineSettings, model: ModelRef) -> dict[str, Any]:
     # A prompt split over steps ("chunked prefill") cannot be sampled with a seed of its own on the CPU: torch's CPU
     # generators cannot be rewound. Without it, a step must have room for the longest prompt.
+    # vLLM would also turn weights of float32 into bfloat16, which CPUs mostly emulate.
     longest = settings.max_model_len or model.context or _CPU_BATCH_TOKENS
     return {
+        "dtype": model.dtype if settings.dtype == "auto" and model.dtype == "float32" else settings.dtype,
         "kv_cache_memory_bytes": int(settings.kv_cache_gib * 2**30),
         "enable_chunked_prefill": False,
         "max_num_batched_tokens": max(longest, _CPU_BATCH_TOKENS),
@@ -97,7 +99,8 @@ def _cpu_arguments(settings: EngineSettings, model: ModelRef) -> dict[str, Any]:
     }
 
 
-def _require_vllm() -> None:
+def require_vllm() -> None:
+    """Raise EngineError where vLLM is not installed."""
     if importlib.util.find_spec("vllm") is None:
         raise EngineError(
             "The vllm package is not installed.",

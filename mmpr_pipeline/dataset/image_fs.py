@@ -2,7 +2,7 @@
 
 `mmpr-image://file/ABS/OUT/images/images-00000-of-00008.arrow/SHA256` is one image; `mmpr-image://s3/BUCKET/...` one in
 S3. A table of pairs then holds names only: images are never copied for each pair, and `map`, `filter`, `select`, worker
-processes, `save_to_disk` and `push_to_hub` (which embed them) all work, because to them these are ordinary paths.
+processes and `push_to_hub` (which embeds the bytes) all work, because to them these are remote files like any other.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from mmpr_pipeline.storage.s3 import S3Store
 from mmpr_pipeline.storage.store import LOCK_KEY, MissingKeyError, Store
 
 LEASE_SECONDS = 120.0
+RENEWAL_SECONDS = 40.0
 
 
 @contextmanager
@@ -67,7 +68,7 @@ def _file_lock(store: LocalStore) -> Iterator[None]:
 
 
 class _ObjectLease:
-    """The lease object's life: put once, renewed every third of its time by a thread, deleted."""
+    """The lease object's life: put once, renewed by a thread, deleted."""
 
     def __init__(self, store: S3Store) -> None:
         self._store, self._owner, self._etag = store, uuid.uuid4().hex, ""
@@ -119,7 +120,7 @@ class _ObjectLease:
 
     def _renew(self) -> None:
         renewed = time.monotonic()
-        while not self._stop.wait(LEASE_SECONDS / 3):
+        while not self._stop.wait(RENEWAL_SECONDS):
             try:
                 etag = self._put({"IfMatch": self._etag})
                 if etag is None:

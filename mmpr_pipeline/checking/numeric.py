@@ -17,4 +17,5 @@ _MATCHERS = {"number": match_number, "math": match_math, "list": match_list}
 def match_formula(text: str, gold: str, known: Gold) -> Match:
     """Compare by the kind that was asked."""
     matcher = _MATCHERS.get(known.asked.kind, match_math)
-    return matcher(text, gold, question=known.asked.question, unit=known.unit, precision=known.precision)
+    # `~` is a blank of LaTeX, seen before units: \mathrm{~cm}
+    return matcher(text.replace("{~", "{ "), gold, question=known.asked.question, unit=known.unit, precision=known.precision)

@@ -20,8 +20,9 @@ _WORD = rf"(?:{'|'.join(_WORDS[20:-1])})-(?:{'|'.join(_WORDS[1:10])})|(?:{'|'.jo
 _DIGITS = r"(?:\d{1,3}(?:,\d{3}){1,6}|\d{1,40})(?:\.\d{1,40})?|\.\d{1,40}"
 _POWER = r"(?:[eE][+-]?\d{1,4}|\s?(?:×|x|\*|\\times|\\cdot)\s?10\s?\^\s?\{?\s?[+-]?\d{1,4}\s?\}?)"
 NUMBER = re.compile(
-    rf"(?<![\w.^\\])(?P<sign>[-+±]\s?)?(?P<money>(?:US|HK|C|A)?[$€£¥₹]|\\\$)?(?P<sign2>-)?"
-    rf"(?:(?P<mixed>\d{{1,6}}\s?\+?\s?\d{{1,6}}/\d{{1,6}})|(?P<fraction>\d{{1,15}}\s?/\s?\d{{1,15}})|(?P<digits>{_DIGITS})(?P<power>{_POWER})?)"
+    rf"(?<![A-Za-z0-9_.^\\])(?P<sign>[-+±]\s?|(?:negative|minus)\s)?(?P<money>(?:US|HK|C|A)?[$€£¥₹]|\\\$)?(?P<sign2>-)?"
+    rf"(?:(?P<surd>(?:\d{{1,15}}(?:\.\d{{1,15}})?\s?\*?\s?)?(?:π|\\pi(?![a-z])|√\s?\(?\{{?\d{{1,15}}\}}?\)?|\\sqrt\s?\{{[^{{}}]{{1,40}}\}})"
+    rf"(?:\s?/\s?\d{{1,15}})?)|(?P<latex>\\[dt]?frac\s?\{{[^{{}}]{{1,40}}\}}\s?\{{[^{{}}]{{1,40}}\}})|(?P<mixed>\d{{1,6}}\s?\+?\s?\d{{1,6}}/\d{{1,6}})|(?P<fraction>\d{{1,15}}\s?/\s?\d{{1,15}})|(?P<digits>{_DIGITS})(?P<power>{_POWER})?)"
     rf"(?!\d)(?P<suffix>\s?(?:\\?%|°[CF]?|\^?\\?\^?\{{?\\circ\}}?))?(?P<degree>\s(?:percent|degrees)\b)?"
     rf"|\b(?P<word>{_WORD})\b",
     re.IGNORECASE,
@@ -31,7 +32,7 @@ _UNIT = re.compile(
     r"years?|inch(?:es)?|in|ft|feet|foot|yards?|yd|miles?|mi|mph|km/h|m/s|pounds?|lbs?|ounces?|oz|tons?|gallons?|quarts?|pints?|cups?|"
     r"cent(?:s|imet(?:er|re)s?)|dollars?|euros?|met(?:er|re)s?|kilomet(?:er|re)s?|millimet(?:er|re)s?|(?:kilo|milli)?grams?|(?:milli)?lit(?:er|re)s?|"
     r"[kMmG]?(?:Hz|W|V|A|J|N|Pa|Ω)|[kM]?Wh|mol|[kK]|°C|°F|million|billion|trillion|thousand|units?)"
-    r"(?:\^\{?[23]\}?|[²³23])?(?:/[a-zA-Z]{1,4}(?:\^\{?[23]\}?|[²³])?)?(?![\w])"
+    r"(?:\^\{?[23]\}?|[²³23])?(?:/[a-zA-Z]{1,4}(?:\^\{?[23]\}?|[²³])?)?(?![A-Za-z0-9_])"
 )
 _MATH = re.compile(
     r"\$\$(?P<a>.{1,800}?)\$\$|\$(?P<b>[^$\n]{1,400})\$|\\\((?P<c>.{1,800}?)\\\)|\\\[(?P<d>.{1,800}?)\\\]", re.DOTALL
@@ -48,7 +49,11 @@ _COPULA = re.compile(
 
 def quantities(text: str) -> list[re.Match[str]]:
     """Numbers of a text in order, number words among them ("one" only where it counts something)."""
-    return [m for m in NUMBER.finditer(text) if not _pronoun(m, text)]
+    return [m for m in NUMBER.finditer(text) if not _pronoun(m, text) and not _PART.match(text, m.end())]
+
+
+_PART = re.compile(r"[.:]\d|\s?(?:x|[*^×÷+=<>≤≥])(?![a-z])|[A-Za-z](?=[²³^]|\b)(?<![a-zA-Z]{2})(?<![mgsLlKkVWANJ])", re.IGNORECASE)
+"""What makes a number a part of something else: `5.0.1`, `5:00`, `5x`, `5 + 2`."""
 
 
 def _pronoun(match: re.Match[str], text: str) -> bool:
@@ -62,7 +67,7 @@ def _pronoun(match: re.Match[str], text: str) -> bool:
 
 def with_unit(match: re.Match[str], text: str) -> str:
     """The text of a number with the unit that follows it, if one does."""
-    number = match.group().strip()
+    number = re.sub(r"^(?:negative|minus)\s", "-", match.group().strip(), flags=re.IGNORECASE)
     unit = _UNIT.match(text, match.end())
     if unit and not match["money"]:
         return f"{number} {unit.group().strip(' -')}"
@@ -98,7 +103,7 @@ def first_number(clause: str) -> str | None:
 def is_vague(match: re.Match[str], text: str) -> bool:
     """True for a number that is one of alternatives, an end of a range, or a bound."""
     before, after = text[max(match.start() - 40, 0) : match.start()], text[match.end() : match.end() + 40]
-    if _BOUND.search(before.rstrip() + " "):
+    if _BOUND.search(before.rstrip() + " ") or _FRACTION_WORD.match(after) and match["word"]:
         return True
     unit = _UNIT.match(text, match.end())
     after = text[unit.end() : unit.end() + 40] if unit else after
@@ -157,11 +162,22 @@ def _number_of_clause(clause: str, question: str) -> str | None:
     return None
 
 
-_DENIED = re.compile(r"\b(?:not|isn't|aren't|never|than)\s(?:the\s)?$", re.IGNORECASE)
+_DENIED = re.compile(
+    r"\b(?:(?:not|isn't|aren't|never|than)\s(?:the\s)?|(?:step|figure|fig\.?|table|image|picture|problem|question|example|equation|eq\.?|version|"
+    r"chapter|page|part|case|section|row|column|grade|day|week|level|no\.|#)\s?)$",
+    re.IGNORECASE,
+)
+_NEXT_ITEM = re.compile(r"^\s?(?:[A-Za-z-]{1,20}\s?){1,3}(?:,|\sand|\s?&)\s?(?:and\s)?[$€£]?\d")
+_FRACTION_WORD = re.compile(
+    r"^[\s-](?:and (?:a|one) half|half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?|hundred|thousand|million|billion|dozen|score)\b",
+    re.IGNORECASE,
+)
 
 
 def _is_listed(chosen: re.Match[str], found: Sequence[re.Match[str]], text: str) -> bool:
     """True for a number that stands in a list of numbers: `2 and 1`, `2, 3 and 4`."""
+    if _NEXT_ITEM.match(text[chosen.end() : chosen.end() + 80]):
+        return True
     joined = r"\s?(?:,|,?\s?and\s|&|or\s)\s?(?:and\s)?[$€£]?"
     return any(
         re.fullmatch(joined, text[min(chosen.end(), m.end()) : max(chosen.start(), m.start())])
@@ -194,7 +210,7 @@ def _plain(text: str) -> str:
 # ---- formulas
 
 
-_PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}(?![A-Za-z]*\()|[\u4e00-\u9fff]{2,}")
+_PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}(?![A-Za-z]*\()|[\u4e00-\u9fff]")
 _NOT_PROSE = frozenset(
     ["and", "sin", "cos", "tan", "cot", "sec", "csc", "log", "exp", "min", "max", "lim", "arcsin", "arccos", "arctan", "degrees", "units", "gcd", "lcm", "mod", "det"]
 )
@@ -228,6 +244,12 @@ def first_formula(clause: str) -> str | None:
     if lead and not segments:
         return first_number(text)
     return None
+
+
+def bracketed(text: str) -> str | None:
+    """The one bracketed list of a sentence: `[1, 2]` in "The list is [1, 2]."; None if there are more, or none."""
+    found = re.findall(r"\[[^\[\]]{1,500}\]", text)
+    return found[0] if len(found) == 1 and "," in found[0] else None
 
 
 def is_formula_like_prefix(text: str) -> bool:

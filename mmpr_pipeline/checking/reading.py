@@ -198,8 +198,11 @@ def of_short(line: str, asked: Asked) -> Reading | None:
         truth = read_yes_no(line)
         return None if truth is None else Reading("Yes" if truth else "No", truth=truth)
     if asked.kind in ("number", "math", "list"):
-        if quantity.is_formula(line) or asked.kind == "list":
-            return Reading(line)
+        worded = asked.kind == "number" and re.match(r"[A-Za-z]{2,} ", line)
+        if quantity.is_formula(line) and not worded:
+            return Reading(quantity.first_formula(line) or line)
+        if asked.kind == "list":
+            return Reading(quantity.bracketed(line) or line)
         found = (
             quantity.formula_of_sentence(line, asked.question)
             if asked.kind == "math"

@@ -44,13 +44,13 @@ _FINAL_PATTERNS = (
     ("hash_answer", r"(?:^|\n)[ ]{0,3}#{4}[ ](?=[^\n#]{1,80}(?:\n|$))"),
     ("zh_answer", r"\[(?:最终|参考|正确)?答案\][ ]{0,3}(?:[:,]|[是为](?=[ ]?[^\s.]))?"),
     ("zh_answer", r"(?:最终|最后)(?:的)?(?:答案|结果|选择)(?:应该|应)?(?:是|为|:|选)[ ]{0,3}:?"),
-    ("zh_answer", r"(?:^|\n)[ #>]{0,6}(?:正确)?答案[ ]{0,3}:"),
+    ("zh_answer", r"(?:^|\n)[ #>]{0,6}(?:(?:正确)?答案|答)[ ]{0,3}:"),
 )  # fmt: skip
 _STATED_PATTERNS = (
     ("answer_is", rf"\b{_NOT_WRONG}(?:answers?|solutions?(?=[^\n:.?!]{{0,100}} {_IS}\b))(?: choice| letter| option)?(?: (?:to|for|of|in|from|that|among|here|based|according|therefore|then|thus|also)\b[^\n.?!:]{{0,100}}?)?(?: {_IS}\b(?: therefore| thus| then| indeed| simply| clearly| most likely| likely| probably)?(?: ?:)?|,? ?:)"),
     ("correct_is", rf"\b(?:correct|right|best|proper|appropriate|only valid) (?:answer )?(?:option|choice|response|value|statement|letter|one|number)s?\b(?: letter)?[^\n.?!:]{{0,100}}?(?: {_IS}\b(?: ?:)?|,? ?:)"),
     ("chosen", r"\bI(?:'d| would| will|'ll)? (?:choose|select|pick|go with|opt for|answer)(?: with)?(?: ?:)?"),
-    ("zh_stated", r"答案(?:应该|应当|应|可能|就|只能|只|便)?(?:是|为|选|:)[ ]{0,3}:?"),
+    ("zh_stated", r"(?:答案|(?:结果|结论)(?=[是为:]))(?:应该|应当|应|可能|就|只能|只|便)?(?:是|为|选|:)[ ]{0,3}:?"),
     ("zh_chosen", r"(?:故|所以|因此|因而|综上|应|应该|本题|答案|可|则|只能|于是)[^\n.;选]{0,12}?选(?:择)?(?:项)?(?:的是|为|是)?[ ]{0,3}:?(?=[ ]{0,2}[(\[]?[A-H])"),
     ("zh_chosen", r"(?:^|[\n,.;])[ ]{0,3}选(?:择)?[ ]{0,3}:?(?=[ ]{0,2}[(\[]?[A-H])"),
 )  # fmt: skip
@@ -62,7 +62,7 @@ def _compiled(patterns: tuple[tuple[str, str], ...]) -> tuple[tuple[str, re.Patt
 
 _FINAL = _compiled(_FINAL_PATTERNS)
 _STATED = _compiled(_STATED_PATTERNS)
-_ANNOUNCING = re.compile(r"answer|final|solution|correct|right|best|choos|select|pick|opt |go with|####|ans|答案|选|最[终后]|proper|valid|appropriate", re.IGNORECASE)  # fmt: skip
+_ANNOUNCING = re.compile(r"answer|final|solution|correct|right|best|choos|select|pick|opt |go with|####|ans|答|选|最[终后]|结[果论]|proper|valid|appropriate", re.IGNORECASE)  # fmt: skip
 
 
 def boxes(text: str) -> list[Span]:

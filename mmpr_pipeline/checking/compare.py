@@ -7,6 +7,8 @@ from fractions import Fraction
 
 from mmpr_pipeline.checking.evaluate import NotRational, Undecided, exact
 from mmpr_pipeline.checking.expression import SCALAR_OPS, Expr, free_symbols, operations
+from mmpr_pipeline.checking.math_words import is_membership
+from mmpr_pipeline.checking.real_sets import same_set
 from mmpr_pipeline.checking.relations import (
     compare_relations,
     defined_name,
@@ -14,8 +16,6 @@ from mmpr_pipeline.checking.relations import (
     is_definition,
     is_equation,
 )
-from mmpr_pipeline.checking.math_words import is_membership
-from mmpr_pipeline.checking.real_sets import same_set
 from mmpr_pipeline.checking.scalars import Context, Decision, compare_scalars
 
 _ONE = Fraction(1)
@@ -88,10 +88,18 @@ def _choose(expr: Expr, sign: int) -> Expr:
     return expr if expr.op == "num" else expr._replace(args=tuple(_choose(arg, sign) for arg in expr.args))
 
 
+def compare_words(left: str, right: str) -> Decision:
+    """Two texts that differ: other words in a short answer are another answer; shared words leave it in doubt."""
+    ones, others = set(left.lower().split()), set(right.lower().split())
+    if ones & others or max(len(ones), len(others)) > 4:
+        return None, "shared_words"
+    return False, "other_text"
+
+
 def _compare_texts(left: Expr, right: Expr) -> Decision:
     if left.op == right.op == "text":
         same = str(left.value).lower().split() == str(right.value).lower().split()
-        return same, "same_text" if same else "other_text"
+        return compare_words(str(left.value), str(right.value)) if not same else (True, "same_text")
     return None, "text_and_mathematics"
 
 
@@ -150,7 +158,7 @@ def _compare_collections(left: Expr, right: Expr, context: Context) -> Decision:
     if sets[0] is not None:
         return sets
     ones, others = items_of(left), items_of(right)
-    if left.op == "set" and right.op == "paren" or left.op == "paren" and right.op == "set":
+    if (left.op == "set" and right.op == "paren") or (left.op == "paren" and right.op == "set"):
         return None, "set_or_interval"
     if len(ones) == 1 and ones[0].op == "paren" and len(others) > 1 and others[0].op != "paren":
         return _in_order_only(list(ones[0].args), others, context)

@@ -11,7 +11,7 @@ _CONNECTIVE = re.compile(r"(?:\s|[.,;:、，；。+*_]|\\\\|\b(?:and|or)\b|和|�
 _SEGMENT = re.compile(r"\$\$([^$]+)\$\$|\$([^$]+)\$")
 _FINAL = re.compile(r"(?:\b(?:is|are|equals|be)|[=:]|为|是)\s*$", re.IGNORECASE)
 _TAIL = re.compile(
-    r"(?:\b(?:is|are|equals|it's)|为|是|等于)\s{0,3}(?=[-+$€£\\(\[{|\d.])([^,;!?]{1,200}?)\s*[.。!]?\s*$"
+    r"(?s:.*)(?:\b(?:is|are|equals|it's)|为|是|等于)\s{0,3}(?=[-+$€£\\(\[{|\d.])((?:[^,;!?]|,(?=\d)){1,200}?)\s*[.。!]?\s*$"
 )
 _LONG_TAIL = re.compile(r"\b(?:answer|result)\s(?:is|=|:)\s*\$?([-+]?\d[\d.,/]{0,40}?)\$?\.?$", re.IGNORECASE)
 _EMPHASIS = re.compile(r"^(\*\*|__|\*|`)(.+)\1$", re.DOTALL)

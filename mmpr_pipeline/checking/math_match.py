@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 
 from mmpr_pipeline.checking.clock import compare_times
-from mmpr_pipeline.checking.compare import compare
+from mmpr_pipeline.checking.compare import compare, compare_words
 from mmpr_pipeline.checking.evaluate import NotRational, Undecided
 from mmpr_pipeline.checking.expression import SCALAR_OPS, Expr, ParseError, operations
 from mmpr_pipeline.checking.focus import core, plain_text
@@ -122,6 +122,6 @@ def _as_text(left: str, right: str, reason: str) -> Match:
     one, other = plain_text(left), plain_text(right)
     if one and one == other:
         return correct("same_text")
-    if one.replace(" ", "").isalpha() and other.replace(" ", "").isalpha() and max(len(one), len(other)) <= 30:
-        return incorrect("other_text")
+    if one.replace(" ", "").isalpha() and other.replace(" ", "").isalpha():
+        return _as_match(compare_words(one, other))
     return unparseable("not_mathematics", reason)

@@ -26,7 +26,7 @@ from mmpr_pipeline.checking.expression import (
     rename,
 )
 from mmpr_pipeline.checking.precise import same_to_fifty_digits
-from mmpr_pipeline.checking.unit import compare_units, is_counter
+from mmpr_pipeline.checking.unit import UNIT_LETTERS, compare_units, is_counter
 
 RELATIVE = 1e-9
 _INTEGER_NAMES = frozenset("nmkljNMK")
@@ -77,9 +77,31 @@ def compare_scalars(left: Expr, right: Expr, context: Context) -> Decision:
         return _compare_dressed(left, right, context)
     if CALCULUS_OPS & (operations(left) | operations(right)):
         return None, "calculus"
-    if not free_symbols(left) and not free_symbols(right):
+    names, gold_names = free_symbols(left), free_symbols(right)
+    if not names and not gold_names:
         return compare_constants(left, right, context)
-    return compare_expressions(left, right)
+    decision, rule = compare_expressions(left, right)
+    if decision is False and bool(names) != bool(gold_names):
+        return _hidden_unit(left, right, context)
+    return decision, rule
+
+
+def _hidden_unit(left: Expr, right: Expr, context: Context) -> Decision:
+    """`5m` beside a bare 5 may be five metres; `1,000.99m^2` surely is a quantity."""
+    plain, other = (right, left) if free_symbols(left) else (left, right)
+    factors = other.args if other.op in ("mul", "div") else ()
+    letters = [
+        f.value if f.op == "sym" else f.args[0].value if f.op == "pow" and f.args[0].op == "sym" else ""
+        for f in factors
+    ]
+    if len(factors) != 2 or factors[0].op != "num" or letters[1] not in UNIT_LETTERS:
+        return False, "other_value"
+    value = (factors[0], plain) if other is left else (plain, factors[0])
+    same = compare_constants(*value, context)
+    if same[0] is False:
+        return same
+    surely = factors[1].op == "pow" and stated(factors[0]) is not None
+    return (same[0], "unit_added") if surely else (None, "unit_or_symbol")
 
 
 # --- units, degrees, percent ----------------------------------------------------------------------------------------
@@ -190,7 +212,7 @@ def _compare_degree(left: Expr, right: Expr, bare_left: Expr, bare_right: Expr, 
 
 
 def _mentions_pi(expr: Expr) -> bool:
-    return expr.op == "const" and expr.value == "pi" or any(_mentions_pi(arg) for arg in children(expr))
+    return (expr.op == "const" and expr.value == "pi") or any(_mentions_pi(arg) for arg in children(expr))
 
 
 # --- constants ------------------------------------------------------------------------------------------------------

@@ -62,6 +62,7 @@ class SymbolicWorker:
                 reply = json.loads(self._receive(time.monotonic() + self.limit_s))
             except (_Gone, OSError, ValueError):
                 self._kill()
+                self._respawn()
                 return None, "timeout"
         verdict, rule = reply
         return (verdict if isinstance(verdict, bool) else None), str(rule)[:60]
@@ -95,6 +96,13 @@ class SymbolicWorker:
             env=environment,
         )
         self._ready = False
+
+    def _respawn(self) -> None:
+        """The next worker starts now, so that the next comparison need not wait for it."""
+        try:
+            self._spawn()
+        except OSError:
+            self._process = None
 
     def _wait_ready(self) -> None:
         if not self._ready:

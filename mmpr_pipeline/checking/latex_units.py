@@ -1,0 +1,72 @@
+"""Units after a value, as the parser meets them."""
+
+from __future__ import annotations
+
+import re
+
+from mmpr_pipeline.checking.latex_commands import Commands
+from mmpr_pipeline.checking.latex_operands import is_math_text, is_symbols
+from mmpr_pipeline.checking.latex_tokens import Token
+from mmpr_pipeline.checking.math_words import CONNECTIVES, is_condition, is_unit_word
+from mmpr_pipeline.checking.unit import UNIT_LETTERS, parse_unit
+
+_TRAILING_CONNECTIVE = re.compile(r"\s(and|or)$")
+
+
+class UnitReader(Commands):
+    """Tells a unit from a factor, and reads it."""
+
+    def unit_ahead(self) -> bool:
+        token = self.now
+        if token.kind == "text":
+            text = token.text.strip()
+            return bool(text) and text.lower() not in CONNECTIVES and not is_condition(text) and not is_math_text(text)
+        if token.kind == "word":
+            return token.text.lower() not in CONNECTIVES and (is_unit_word(token.text) or not is_symbols(token.text))
+        return token.text == r"\$" or token.kind == "money"
+
+    def letter_unit_ahead(self) -> bool:
+        """A spaced single letter that ends the statement is a unit: `5 m`, `10 m/s`; `5 m + n` is a product."""
+        if self.now.kind != "word" or not self.now.spaced or self.now.text not in UNIT_LETTERS:
+            return False
+        start = self.at
+        text = self.unit()
+        ended = self.now.kind == "end" or self.now.text in (",", ";") or self.at_break()
+        self.at = start
+        return ended and parse_unit(text) is not None
+
+    def unit(self) -> str:
+        """The unit as written: words with their powers, products and quotients."""
+        parts: list[str] = []
+        while True:
+            token = self.now
+            if token.kind in ("text", "word"):
+                text = token.text.strip()
+                if text.lower() in CONNECTIVES or (is_condition(text) and parts):
+                    break
+                ending = _TRAILING_CONNECTIVE.search(text)
+                if ending:  # \\text{ goats and } ends the unit and the item.
+                    self.replace(Token("text", ending[1], True))
+                    parts.append(text[: ending.start()])
+                    break
+                self.at += 1
+                parts.append((" " if token.spaced else "") + text)
+                if self.now.text == "." and (self.peek().kind == "word" or self.peek().kind == "end"):
+                    self.at += 1
+            elif (token.text in (r"\$", "$") or token.kind == "money") and not parts:
+                self.at += 1
+                parts.append(token.text[-1])
+            elif token.text == "^" and parts:
+                self.at += 1
+                parts.append("^" + self.raw_group())
+            elif token.text in ("/", r"\cdot", "*", r"\times") and self.peek().kind in ("text", "word"):
+                self.at += 1
+                parts.append("/" if token.text == "/" else "*")
+            else:
+                break
+        return "".join(parts).strip()
+
+    def at_break(self) -> bool:
+        """Whether the current word ends a statement: a connective, or the start of a condition."""
+        text = self.now.text.strip().lower()
+        return text in CONNECTIVES or is_condition(text)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+from mmpr_pipeline.checking.context import Context, Decision
 from mmpr_pipeline.checking.evaluate import NotRational, Undecided, exact
-from mmpr_pipeline.checking.expression import SCALAR_OPS, Expr, free_symbols, operations
+from mmpr_pipeline.checking.expression import SCALAR_OPS, Expr, free_symbols, operations, operators_of
 from mmpr_pipeline.checking.math_words import is_membership
 from mmpr_pipeline.checking.real_sets import same_set
 from mmpr_pipeline.checking.relations import (
@@ -16,7 +17,7 @@ from mmpr_pipeline.checking.relations import (
     is_definition,
     is_equation,
 )
-from mmpr_pipeline.checking.scalars import Context, Decision, compare_scalars
+from mmpr_pipeline.checking.scalars import compare_scalars
 
 _ONE = Fraction(1)
 MAX_ITEMS = 60  # Longest list that is matched without order.
@@ -117,7 +118,7 @@ def _compare_with_relation(left: Expr, right: Expr, context: Context) -> Decisio
         return compare(value, other, context) if left is relation else compare(other, value, context)
     if other.op in _SETS and other.op != "rel" and not is_equation(relation):
         return _as_sets(left, right, context)
-    if tuple(relation.value or ()) == ("in",):  # type: ignore[arg-type]
+    if operators_of(relation) == ("in",):
         inner = relation.args[1]
         return compare(inner, other, context) if left is relation else compare(other, inner, context)
     if other.op in ("list", "set"):
@@ -148,7 +149,7 @@ def items_of(expr: Expr) -> list[Expr]:
         return items_of(value) if value.op in ("list", "set") else [value]
     if expr.op == "rel" and is_definition(expr) and definition_value(expr).op in ("list", "set"):
         return items_of(definition_value(expr))
-    if expr.op == "rel" and tuple(expr.value or ()) == ("in",) and expr.args[1].op == "set":  # type: ignore[arg-type]
+    if expr.op == "rel" and operators_of(expr) == ("in",) and expr.args[1].op == "set":
         return items_of(expr.args[1])
     return [expr]
 

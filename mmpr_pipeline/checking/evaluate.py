@@ -8,7 +8,7 @@ from __future__ import annotations
 import cmath
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from mmpr_pipeline.checking.expression import Expr
@@ -25,12 +25,19 @@ class NotRational(Exception):
     """The tree is not made of rational operations alone."""
 
 
+def rational(expr: Expr) -> Fraction:
+    """The value of a `num` leaf."""
+    if not isinstance(expr.value, Fraction):
+        raise NotRational
+    return expr.value
+
+
 # --- exact ----------------------------------------------------------------------------------------------------------
 def exact(expr: Expr) -> Fraction:
     """The rational value of a constant tree. Raises NotRational or Undecided."""
     op = expr.op
     if op == "num":
-        return expr.value  # type: ignore[return-value]
+        return rational(expr)
     if op == "add":
         return _exact_sum(expr.args)
     if op == "neg":
@@ -52,8 +59,7 @@ def exact(expr: Expr) -> Fraction:
     if op == "fact":
         return Fraction(math.factorial(_small_natural(exact(expr.args[0]))))
     if op == "binom":
-        top, bottom = (_small_natural(exact(arg)) for arg in expr.args)
-        return Fraction(math.comb(top, bottom))
+        return Fraction(math.comb(*(_small_natural(exact(arg)) for arg in expr.args)))
     if op == "base":
         return _exact_base(expr)
     if op == "func":
@@ -157,7 +163,7 @@ def approximate(expr: Expr, point: Mapping[str, complex]) -> complex:
 def _value(expr: Expr, point: Mapping[str, complex]) -> complex:
     op, args = expr.op, expr.args
     if op == "num":
-        return complex(expr.value)  # type: ignore[arg-type]
+        return complex(rational(expr))
     if op == "sym":
         try:
             return point[str(expr.value)]
@@ -269,7 +275,7 @@ def _function(name: str, args: list[complex]) -> complex:
     raise Undecided(name)
 
 
-_COMPLEX = {
+_COMPLEX: dict[str, Callable[[complex], complex]] = {
     "sin": cmath.sin, "cos": cmath.cos, "tan": cmath.tan, "ln": cmath.log, "log": cmath.log10, "log10": cmath.log10,
     "exp": cmath.exp, "asin": cmath.asin, "acos": cmath.acos, "atan": cmath.atan, "sinh": cmath.sinh,
     "cosh": cmath.cosh, "tanh": cmath.tanh, "abs": lambda z: complex(abs(z)), "sqrt": cmath.sqrt,

@@ -54,6 +54,11 @@ def children(expr: Expr) -> tuple[Expr, ...]:
     return () if expr.op == "num" else expr.args
 
 
+def operators_of(expr: Expr) -> tuple[str, ...]:
+    """The comparison signs of a relation, in order."""
+    return tuple(str(operator) for operator in expr.value) if isinstance(expr.value, tuple) else ()
+
+
 def operations(expr: Expr) -> frozenset[str]:
     """All operations in a tree."""
     found: set[str] = set()

@@ -83,7 +83,7 @@ def _without_dollars(text: str) -> str:
             return inner
     if text.count("$") % 2 or text.count("$") < 2:
         return text
-    segments = [m for m in _SEGMENT.finditer(text)]
+    segments = list(_SEGMENT.finditer(text))
     outside = _SEGMENT.sub("", text)
     if not segments or "$" in outside:
         return text

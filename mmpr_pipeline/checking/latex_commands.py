@@ -110,10 +110,7 @@ class Commands(Operands):
             self.at += 1
             index = self.sum()
             self.expect("]")
-        if self.now.kind == "num":
-            inner = self.literal()
-        else:
-            inner = self.argument()
+        inner = self.literal() if self.now.kind == "num" else self.argument()
         return Expr("pow", (inner, Expr("div", (number(1), index))))
 
     def environment(self) -> Expr:

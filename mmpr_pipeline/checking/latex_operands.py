@@ -91,7 +91,7 @@ class Operands(TokenStream):
         return self.named(text[0])
 
     def phrase(self) -> Expr:
-        words = []
+        words: list[str] = []
         while self.now.kind in ("word", "text") or (
             words and self.now.text in ("-", "'") and self.peek().kind == "word"
         ):

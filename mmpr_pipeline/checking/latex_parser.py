@@ -332,9 +332,8 @@ def _repeating(match: re.Match[str]) -> str:
 def parse(text: str) -> Expr:
     """The tree of an answer's text. Raises ParseError when it is not mathematics that we read, or over a bound."""
     folded = fold(text)
-    if r"\overline" in folded or r"\dot" in folded or r"\bar" in folded:
-        if len(folded) < 500:
-            folded = _REPEATING.sub(_repeating, folded)
+    if len(folded) < 500 and any(mark in folded for mark in (r"\overline", r"\dot", r"\bar")):
+        folded = _REPEATING.sub(_repeating, folded)
     try:
         return Parser(tokenise(folded)).answer()
     except (ValueError, IndexError, TypeError, ZeroDivisionError) as error:

@@ -18,8 +18,8 @@ _COMMANDS = (
 )
 _DOUBLED = re.compile(r"(?<!\\)\\\\(?=(?:" + _COMMANDS + r")(?![a-zA-Z]))")
 _DOUBLED_BRACE = re.compile(r"(?<!\\)\\\\(?=[{}()\[\]])")
-_SUPERSCRIPTS = {c: s for c, s in zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=True)}
-_SUBSCRIPTS = {c: s for c, s in zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True)}
+_SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=True))
+_SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
 _SUPERSCRIPT_RUN = re.compile("[" + "".join(_SUPERSCRIPTS) + "]+")
 _SUBSCRIPT_RUN = re.compile("[" + "".join(_SUBSCRIPTS) + "]+")
 _VULGAR = {"½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4), "⅕": (1, 5), "⅖": (2, 5), "⅗": (3, 5)}
@@ -35,7 +35,7 @@ _SYMBOLS = {
     "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "λ": r"\lambda ",
     "μ": r"\mu ", "φ": r"\varphi ", "ω": r"\omega ", "σ": r"\sigma ", "ρ": r"\rho ", "Δ": r"\Delta ", "Ω": r"\Omega ",
     "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "→": r"\to ", "∠": r"\angle ",
-    "…": r"\dots ", "\u2009": " ", "\u00a0": " ", "\u200b": "", "\ufeff": "", "∶": ":", "％": "%", "∖": r"\setminus ",
+    "…": r"\dots ", "\u2009": " ", "\u00a0": " ", "\u200b": "", "\ufeff": "", "∶": ":", "∖": r"\setminus ",
 }  # fmt: skip
 _SYMBOL_TABLE = str.maketrans(_SYMBOLS)
 _SPACING = re.compile(

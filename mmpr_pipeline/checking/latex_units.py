@@ -7,8 +7,8 @@ import re
 from mmpr_pipeline.checking.latex_commands import Commands
 from mmpr_pipeline.checking.latex_operands import is_math_text, is_symbols
 from mmpr_pipeline.checking.latex_tokens import Token
-from mmpr_pipeline.checking.math_words import CONNECTIVES, is_condition, is_unit_word
-from mmpr_pipeline.checking.unit import UNIT_LETTERS, parse_unit
+from mmpr_pipeline.checking.math_words import CONNECTIVES, is_condition
+from mmpr_pipeline.checking.unit import UNIT_LETTERS, is_unit_word, parse_unit
 
 _TRAILING_CONNECTIVE = re.compile(r"\s(and|or)$")
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Any
 
 from mmpr_pipeline.checking.clock import compare_times
 from mmpr_pipeline.checking.compare import compare, compare_words
+from mmpr_pipeline.checking.context import Context, Decision
 from mmpr_pipeline.checking.evaluate import NotRational, Undecided
 from mmpr_pipeline.checking.expression import SCALAR_OPS, Expr, ParseError, operations
 from mmpr_pipeline.checking.focus import core, plain_text
 from mmpr_pipeline.checking.latex_parser import parse
 from mmpr_pipeline.checking.match import Match, correct, incorrect, unparseable
 from mmpr_pipeline.checking.number import compare_plain
-from mmpr_pipeline.checking.scalars import Context, Decision
 from mmpr_pipeline.checking.symbolic import equal, prepare
 
 _FOR_SYMPY = frozenset({"calculus", "no_value", "same_for_positives_only"})
@@ -45,7 +46,7 @@ def match_list(
 def _frozen(precision: object) -> tuple[float, ...]:
     if precision is None:
         return ()
-    values = precision if isinstance(precision, list | tuple) else [precision]
+    values: list[Any] = list(precision) if isinstance(precision, list | tuple) else [precision]
     return tuple(float(value) for value in values)
 
 

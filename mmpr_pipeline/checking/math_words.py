@@ -3,59 +3,26 @@
 from __future__ import annotations
 
 from mmpr_pipeline.checking.expression import Expr
-from mmpr_pipeline.checking.unit import is_unit_word
 
-__all__ = ["is_unit_word"]
-
-FUNCTIONS: dict[str, str] = {
-    name: name
-    for name in ["sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "asin", "acos", "atan", "ln", "exp", "sqrt", "abs", "max", "min", "gcd", "lcm", "det", "floor", "ceil", "log", "sgn", "arg"]
-} | {
+_OWN_NAMES = (
+    "sin cos tan cot sec csc sinh cosh tanh asin acos atan ln exp sqrt abs max min gcd lcm det floor ceil log sgn arg"
+)
+FUNCTIONS: dict[str, str] = {name: name for name in _OWN_NAMES.split(" ")} | {
     "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arccot": "acot", "arcsec": "asec", "arccsc": "acsc",
     "lg": "log10", "tg": "tan", "ctg": "cot", "arctg": "atan", "cosec": "csc", "sign": "sgn",
 }  # fmt: skip
 
-GREEK: dict[str, str] = {
-    name: name
-    for name in [
-        "alpha",
-        "beta",
-        "gamma",
-        "delta",
-        "epsilon",
-        "zeta",
-        "eta",
-        "theta",
-        "iota",
-        "kappa",
-        "lambda",
-        "mu",
-        "nu",
-        "xi",
-        "pi",
-        "rho",
-        "sigma",
-        "tau",
-        "upsilon",
-        "phi",
-        "chi",
-        "psi",
-        "omega",
-        "Gamma",
-        "Delta",
-        "Theta",
-        "Lambda",
-        "Xi",
-        "Pi",
-        "Sigma",
-        "Upsilon",
-        "Phi",
-        "Psi",
-        "Omega",
-        "hbar",
-        "ell",
-    ]
-} | {"varphi": "phi", "varepsilon": "epsilon", "vartheta": "theta", "varrho": "rho", "varsigma": "sigma"}
+_GREEK_NAMES = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi "
+    "omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega hbar ell"
+)
+GREEK: dict[str, str] = {name: name for name in _GREEK_NAMES.split(" ")} | {
+    "varphi": "phi",
+    "varepsilon": "epsilon",
+    "vartheta": "theta",
+    "varrho": "rho",
+    "varsigma": "sigma",
+}
 
 RELATIONS: dict[str, str] = {
     "=": "=", "==": "=", "<": "<", ">": ">", "<=": "<=", "=<": "<=", ">=": ">=", "=>": ">=", "!=": "!=", "<>": "!=",

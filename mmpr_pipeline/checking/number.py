@@ -10,10 +10,11 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
+from mmpr_pipeline.checking.context import Context, Decision
 from mmpr_pipeline.checking.expression import Expr, number
 from mmpr_pipeline.checking.match import Match
 from mmpr_pipeline.checking.number_words import number_from_words
-from mmpr_pipeline.checking.scalars import Context, Decision, compare_scalars
+from mmpr_pipeline.checking.scalars import compare_scalars
 
 _PLAIN = re.compile(
     r"(?P<sign>[-+]?)\s?(?:(?P<money>\\?\$|€|£|¥)\s?(?P<sign2>-?))?"

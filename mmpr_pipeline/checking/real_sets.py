@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import NamedTuple
 
+from mmpr_pipeline.checking.constants import float_of
+from mmpr_pipeline.checking.context import Context
 from mmpr_pipeline.checking.evaluate import Undecided, approximate
-from mmpr_pipeline.checking.expression import Expr, free_symbols, number
+from mmpr_pipeline.checking.expression import Expr, free_symbols, number, operators_of
 from mmpr_pipeline.checking.math_words import is_membership
-from mmpr_pipeline.checking.scalars import Context, compare_scalars, float_of
+from mmpr_pipeline.checking.scalars import compare_scalars
 
 _INF = Expr("const", (), "inf")
 _MINUS_INF = Expr("neg", (_INF,))
@@ -79,7 +82,7 @@ def _several(expr: Expr) -> list[Piece]:
 
 
 def _relation(expr: Expr) -> list[Piece]:
-    operators = tuple(expr.value)  # type: ignore[arg-type]
+    operators = operators_of(expr)
     if operators == ("in",) and expr.args[0].op == "sym":
         return _pieces(expr.args[1])
     result: list[Piece] | None = None
@@ -119,8 +122,6 @@ def _solved(left: Expr, operator: str, right: Expr) -> tuple[Expr, str, Expr]:
     slope = at_one - at_zero
     if slope == 0 or not math.isclose(at_five, at_zero + 5 * slope, rel_tol=1e-9, abs_tol=1e-9):
         raise NotASet
-    from fractions import Fraction
-
     root = number(Fraction(-at_zero / slope).limit_denominator(10**7))
     return Expr("sym", (), name), operator if slope > 0 else _FLIPPED[operator], root
 

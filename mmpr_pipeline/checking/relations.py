@@ -5,21 +5,19 @@ from __future__ import annotations
 import cmath
 from collections.abc import Callable
 
+from mmpr_pipeline.checking.at_points import points
+from mmpr_pipeline.checking.context import Context, Decision
 from mmpr_pipeline.checking.evaluate import Undecided, approximate
-from mmpr_pipeline.checking.expression import Expr, free_symbols, operations
-from mmpr_pipeline.checking.scalars import Context, Decision, compare_scalars, points
+from mmpr_pipeline.checking.expression import Expr, free_symbols, operations, operators_of
+from mmpr_pipeline.checking.scalars import compare_scalars
 
 _NAMES = frozenset({"sym", "apply", "text", "paren", "ratio", "func", "const"})
 Compare = Callable[[Expr, Expr, Context], Decision]
 
 
-def _operators(expr: Expr) -> tuple[str, ...]:
-    return tuple(expr.value or ())  # type: ignore[arg-type]
-
-
 def is_equation(expr: Expr) -> bool:
     """Whether a relation is made of equality signs alone."""
-    return expr.op == "rel" and all(operator == "=" for operator in _operators(expr))
+    return expr.op == "rel" and all(operator == "=" for operator in operators_of(expr))
 
 
 def _names_something(expr: Expr) -> bool:
@@ -77,9 +75,9 @@ def compare_relations(left: Expr, right: Expr, compare: Compare, context: Contex
         return rearranged if rearranged[0] else decision
     if len(left.args) == 2 and len(right.args) == 2:
         return _rearranged(left, right)
-    if _operators(left)[0][0] != _operators(right)[0][0]:
+    if operators_of(left)[0][0] != operators_of(right)[0][0]:
         left = _turned(left)
-    if _operators(left) == _operators(right) and len(left.args) == len(right.args):
+    if operators_of(left) == operators_of(right) and len(left.args) == len(right.args):
         return _sides(left, right, compare, context)
     return None, "different_relations"
 
@@ -100,7 +98,7 @@ def _compare_definitions(left: Expr, right: Expr, compare: Compare, context: Con
 def _turned(relation: Expr) -> Expr:
     """`a > b > c` as `c < b < a`."""
     flipped = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
-    operators = tuple(flipped.get(operator, operator) for operator in reversed(_operators(relation)))
+    operators = tuple(flipped.get(operator, operator) for operator in reversed(operators_of(relation)))
     return Expr("rel", tuple(reversed(relation.args)), operators)
 
 
@@ -137,7 +135,7 @@ _DIRECTION = {"<": 1, "<=": 1, ">": -1, ">=": -1, "=": 0, "!=": 0}
 
 def _rearranged(left: Expr, right: Expr) -> Decision:
     """Whether left-minus-right of one is a constant times that of the other (positive unless the sign turns)."""
-    one, other = _operators(left)[0], _operators(right)[0]
+    one, other = operators_of(left)[0], operators_of(right)[0]
     if one not in _DIRECTION or other not in _DIRECTION:
         return None, "different_relations"
     if one.strip("<>") != other.strip("<>") or (one == "=") != (other == "="):

@@ -17,8 +17,8 @@ import threading
 import time
 from pathlib import Path
 
+from mmpr_pipeline.checking.context import Decision
 from mmpr_pipeline.checking.expression import Expr, to_wire
-from mmpr_pipeline.checking.scalars import Decision
 
 LIMIT_S = 0.6  # Wall-clock seconds that one comparison may take, the start of the process not counted.
 START_LIMIT_S = 30.0  # Importing sympy takes about half a second, more on a busy machine.
@@ -58,6 +58,10 @@ class SymbolicWorker:
             try:
                 self._spawn()
                 self._wait_ready()
+            except (_Gone, OSError):
+                self._kill()
+                return None, "symbolic_worker_did_not_start"
+            try:
                 self._send(request)
                 reply = json.loads(self._receive(time.monotonic() + self.limit_s))
             except (_Gone, OSError, ValueError):
@@ -110,10 +114,12 @@ class SymbolicWorker:
             self._ready = True
 
     def _send(self, payload: bytes) -> None:
-        assert self._process is not None and self._process.stdin is not None
+        process = self._process
+        if process is None or process.stdin is None:
+            raise _Gone
         data = memoryview(struct.pack(">I", len(payload)) + payload)
         while data:
-            data = data[self._process.stdin.write(data) :]
+            data = data[process.stdin.write(data) :]
 
     def _receive(self, deadline: float) -> bytes:
         (size,) = struct.unpack(">I", self._read(4, deadline))
@@ -122,14 +128,16 @@ class SymbolicWorker:
         return self._read(size, deadline)
 
     def _read(self, count: int, deadline: float) -> bytes:
-        assert self._process is not None and self._process.stdout is not None
+        process = self._process
+        if process is None or process.stdout is None:
+            raise _Gone
         data = b""
         while len(data) < count:
             poller = select.poll()  # Not select(): a Ray worker may have more than 1,024 open files.
-            poller.register(self._process.stdout, select.POLLIN | select.POLLHUP)
+            poller.register(process.stdout, select.POLLIN | select.POLLHUP)
             if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 raise _Gone
-            piece = self._process.stdout.read(count - len(data))
+            piece = process.stdout.read(count - len(data))
             if not piece:
                 raise _Gone
             data += piece

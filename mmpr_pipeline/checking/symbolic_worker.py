@@ -15,6 +15,10 @@ from typing import Any, BinaryIO
 MAX_REQUEST_BYTES = 4_000_000
 MAX_TERMS = 10_000  # Longest finite series that is added up term by term.
 DIGITS = 40
+_SAME_NAME = (
+    *("sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "acot", "asec", "acsc"),
+    *("sinh", "cosh", "tanh", "exp", "sqrt", "arg"),
+)
 PATIENCE_S = 0.45  # Below the parent's own limit.
 
 
@@ -54,6 +58,7 @@ def build(node: list[Any]) -> Any:
 
 
 def build_arithmetic(op: str, args: list[Any]) -> Any:
+    """Sums, products, quotients, powers, factorials and what else has only scalar arguments."""
     import sympy
 
     if op == "add":
@@ -80,6 +85,7 @@ def build_arithmetic(op: str, args: list[Any]) -> Any:
 
 
 def build_function(name: str, args: list[Any]) -> Any:
+    """A named function of sympy's, from a fixed table."""
     import sympy
 
     if name == "log10" or name == "log":
@@ -88,33 +94,15 @@ def build_function(name: str, args: list[Any]) -> Any:
         "ln": sympy.log, "abs": sympy.Abs, "max": sympy.Max, "min": sympy.Min, "ceil": sympy.ceiling,
         "floor": sympy.floor, "sgn": sympy.sign, "gcd": sympy.gcd, "lcm": sympy.lcm,
     }  # fmt: skip
-    known = [
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "asin",
-        "acos",
-        "atan",
-        "acot",
-        "asec",
-        "acsc",
-        "sinh",
-        "cosh",
-        "tanh",
-        "exp",
-        "sqrt",
-        "arg",
-    ]
-    table.update({key: getattr(sympy, key) for key in known})
+    for known in _SAME_NAME:
+        table[known] = getattr(sympy, known)
     if name not in table:
         raise Unsupported(name)
     return table[name](*args)
 
 
 def build_calculus(op: str, raw: list[Any]) -> Any:
+    """A series, integral or limit, not yet worked out."""
     import sympy
 
     args = [build(arg) for arg in raw]
@@ -234,10 +222,12 @@ def alarm(on: bool) -> None:
 
 
 def give_up(*_: object) -> None:
+    """The alarm's handler."""
     raise TimeoutError
 
 
 def send(stream: BinaryIO, reply: object) -> None:
+    """Write one length-prefixed JSON message."""
     payload = json.dumps(reply).encode()
     stream.write(struct.pack(">I", len(payload)) + payload)
     stream.flush()

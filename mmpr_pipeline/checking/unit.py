@@ -104,11 +104,12 @@ def is_unit_word(word: str) -> bool:
 
 @lru_cache(maxsize=2048)
 def parse_unit(text: str) -> Unit | None:
-    """The unit that a text names (`cm^2`, `km/h`, `square feet`, `miles per hour`, `平方厘米`); None if it is not known."""
+    """The unit that a text names (`cm^2`, `km/h`, `square feet`, `miles per hour`, `平方厘米`); None if not known."""
     text = text.strip().strip(".").replace("\\", "").replace("{", "").replace("}", "").strip()
     if not text or len(text) > 60:
         return None
-    worth, dimensions = _F(1), {}
+    worth = _F(1)
+    dimensions: dict[str, int] = {}
     sign = 1
     for part in re.split(r"(\*|/|\bper\b|·|每)", text):
         part = part.strip()

@@ -14,9 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from mmpr_pipeline.errors import ItemRejected
-from mmpr_pipeline.records import PreferencePair
+
+if TYPE_CHECKING:  # the scorer runs where only torch and transformers are installed
+    from mmpr_pipeline.records import PreferencePair
 
 Tokens = tuple[int, ...]
 ENOUGH_TO_SHARE = 16  # a shorter common beginning costs more as a segment of its own than it saves

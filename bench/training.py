@@ -1,0 +1,279 @@
+"""An MPO step against TRL's DPOTrainer: same model, data, order and optimiser; losses side by side, time, memory.
+
+    python bench/training.py [--threads 2] [--steps 20] [--only one,four] [--tiny]
+
+Each system runs in a process of its own, the same processes in the same order each time. TRL goes first and leaves
+the batches that its own collator made; ours trains on those tokens and tiles, one group where TRL has separate pairs
+of one question. Shapes as in the paper: an image of 7 tiles (1,792 tokens) and a prompt of about 100, responses of
+about 300 tokens; widths are small, in the proportions of InternVL2-8B (vision 13% of the forward's cost, output layer
+5% of the parameters). Scenarios:
+
+    one     one pair of each question
+    four    4 chosen and 4 rejected responses of each question, 4 pairs; in TRL 4 micro-batches of one pair
+            (the setting in which its loss is the paper's), and, for memory, also all 4 pairs in one batch
+
+Times are of forward, backward and optimizer, without data loading. TRL scores its reference in every step; ours is
+shown with the reference stored (scored once before; that pass's time is given) and scored in every step, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+RATE, BETA = 2e-4, 0.1
+WARM_UP = 1  # steps left out of the times
+SHAPES: dict[str, dict[str, Any]] = {
+    "full": {"side": 448, "patch": 14, "image": (1344, 896), "tiles": 7, "words": 60, "answer": 110,
+             "hidden": 512, "mlp": 1792, "layers": 3, "heads": 8, "kv": 2, "vision": 96, "vision_layers": 2},
+    "tiny": {"side": 56, "patch": 14, "image": (112, 56), "tiles": 3, "words": 10, "answer": 12,
+             "hidden": 64, "mlp": 128, "layers": 2, "heads": 2, "kv": 1, "vision": 64, "vision_layers": 1},
+}  # fmt: skip
+SENTENCE = "the red circle is left of a blue square so there are three shapes in row two and answer five"
+WORDS = SENTENCE.split()
+
+
+def make_processor(shape: dict[str, Any]) -> Any:
+    """The nano model's tokenizer with tiles of the shape's size."""
+    from mmpr_pipeline.nano.model import make_processor, make_tokenizer
+
+    processor = make_processor(make_tokenizer([SENTENCE] * 20))
+    side = {"height": shape["side"], "width": shape["side"]}
+    processor.image_processor.size = side
+    processor.image_processor.max_patches = 6
+    processor.image_seq_length = (shape["side"] // shape["patch"]) ** 2 // 4
+    return processor
+
+
+def make_model(shape: dict[str, Any], processor: Any) -> Any:
+    """The same random model each time it is asked for."""
+    import torch
+    from transformers import InternVLConfig, InternVLForConditionalGeneration, Qwen2Config
+
+    text = Qwen2Config(
+        hidden_size=shape["hidden"], intermediate_size=shape["mlp"], num_hidden_layers=shape["layers"],
+        num_attention_heads=shape["heads"], num_key_value_heads=shape["kv"], vocab_size=1024,
+        max_position_embeddings=8192, tie_word_embeddings=False,
+    )  # fmt: skip
+    vision = {
+        "hidden_size": shape["vision"], "intermediate_size": 4 * shape["vision"],
+        "num_hidden_layers": shape["vision_layers"], "num_attention_heads": shape["vision"] // 32,
+        "image_size": [shape["side"]] * 2, "patch_size": [shape["patch"]] * 2, "layer_scale_init_value": 1.0,
+    }  # fmt: skip
+    image_token = processor.tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
+    config = InternVLConfig(
+        vision_config=vision, text_config=text.to_dict(), image_token_id=image_token, tie_word_embeddings=False
+    )
+    torch.manual_seed(0)
+    return InternVLForConditionalGeneration(config)
+
+
+def rows(shape: dict[str, Any], questions: int, pairs: int) -> list[dict[str, Any]]:
+    """Pairs of each question side by side; every response once, of about the same length."""
+    import random
+
+    from PIL import Image
+
+    made = []
+    for question in range(questions):
+        rng = random.Random(question)
+        image = Image.frombytes("RGB", (32, 32), rng.randbytes(32 * 32 * 3)).resize(shape["image"])
+        text = " ".join(rng.choices(WORDS, k=shape["words"]))
+        for _ in range(pairs):
+            chosen, rejected = (" ".join(rng.choices(WORDS, k=shape["answer"] + rng.randrange(9))) for _ in range(2))
+            user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}
+            made.append(
+                {
+                    "images": [image],
+                    "prompt": [user],
+                    "chosen": [{"role": "assistant", "content": chosen}],
+                    "rejected": [{"role": "assistant", "content": rejected}],
+                }
+            )
+    return made
+
+
+def peak_mb() -> float:
+    """Most resident memory of this process so far, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def run_trl(shape: dict[str, Any], pairs: int, batch: int, steps: int, folder: Path) -> dict[str, Any]:
+    """DPOTrainer for `steps` optimizer steps of `pairs` pairs, `batch` in a micro-batch; saves its micro-batches."""
+    import copy
+
+    import torch
+    from datasets import Dataset
+    from torch.utils.data import SequentialSampler
+    from transformers import TrainerCallback
+    from trl import DPOConfig, DPOTrainer
+
+    processor = make_processor(shape)
+    batches: list[Any] = []
+    times: list[float] = []
+
+    class InOrder(DPOTrainer):
+        def _get_train_sampler(self, *args: Any) -> Any:
+            return SequentialSampler(self.train_dataset)
+
+        def training_step(self, model: Any, inputs: Any, *args: Any) -> Any:
+            torch.save(dict(inputs), folder / f"{len(batches):05d}.pt")
+            batches.append(None)
+            return super().training_step(model, inputs, *args)
+
+    class Clock(TrainerCallback):
+        def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+            self.start = time.perf_counter()
+
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            times.append(time.perf_counter() - self.start)
+
+    config = DPOConfig(
+        output_dir=str(folder / "out"), loss_type=["sigmoid", "bco_pair", "sft"], loss_weights=[0.8, 0.2, 1.0],
+        beta=BETA, per_device_train_batch_size=batch, gradient_accumulation_steps=pairs // batch, max_steps=steps,
+        learning_rate=RATE, lr_scheduler_type="constant", max_grad_norm=0.0, weight_decay=0.0, optim="adamw_torch",
+        logging_steps=1, report_to=[], save_strategy="no", use_cpu=True, max_length=None, bf16=False,
+        gradient_checkpointing=False, disable_tqdm=True,
+    )  # fmt: skip
+    data = Dataset.from_list(rows(shape, steps, pairs))
+    base = peak_mb()
+    model = make_model(shape, processor)
+    trainer = InOrder(
+        model=model, ref_model=copy.deepcopy(model), args=config, train_dataset=data, processing_class=processor,
+        callbacks=[Clock()],
+    )  # fmt: skip
+    trainer.train()
+    losses = [line["loss"] for line in trainer.state.log_history if "loss" in line]
+    return {"losses": losses, "times": times, "peak": peak_mb(), "base": base}
+
+
+def our_batches(folder: Path, pairs: int, steps: int) -> Iterator[Any]:
+    """TRL's micro-batches of one pair, `pairs` of them together as one group."""
+    import torch
+
+    from mmpr_pipeline.training.batch import collate
+    from mmpr_pipeline.training.groups import Group, IndexedPair
+
+    for step in range(steps):
+        responses, indexed = [], []
+        for number in range(pairs):
+            raw = torch.load(folder / f"{step * pairs + number:05d}.pt")
+            keep, completion = raw["attention_mask"].bool(), raw["completion_mask"].bool()
+            prompt = tuple(raw["input_ids"][0][keep[0] & ~completion[0]].tolist())
+            responses += [tuple(raw["input_ids"][i][keep[i] & completion[i]].tolist()) for i in range(2)]
+            indexed.append(IndexedPair(f"{step}-{number}", 2 * number, 2 * number + 1))
+        tiles = raw["pixel_values"][: len(raw["pixel_values"]) // 2].clone()
+        yield collate([Group(str(step), prompt, (), tuple(responses), tuple(indexed))], [{"pixel_values": tiles}])
+
+
+def run_ours(shape: dict[str, Any], pairs: int, reference: str, steps: int, folder: Path) -> dict[str, Any]:
+    """The prefix-shared MPO step on TRL's batches; `reference` is `stored` or `online`."""
+    import copy
+
+    import torch
+
+    from mmpr_pipeline.training.loss import mpo
+    from mmpr_pipeline.training.prefix_shared import PrefixSharedPolicy, pair_log_probs
+    from mmpr_pipeline.training.reference import OnlineReference, Reference, StoredReference, reference_rows
+
+    processor = make_processor(shape)
+    base = peak_mb()
+    policy = PrefixSharedPolicy(make_model(shape, processor))
+    start, source = time.perf_counter(), None
+    if reference == "stored":
+        scored = {row.pair_id: row for row in reference_rows(policy, our_batches(folder, pairs, steps))}
+        source: Reference = StoredReference(scored)
+    else:
+        source = OnlineReference(PrefixSharedPolicy(copy.deepcopy(policy.bare)))
+    scoring = time.perf_counter() - start
+    optimizer = torch.optim.AdamW(policy.parameters(), RATE, weight_decay=0.0)
+    losses, times = [], []
+    for batch in our_batches(folder, pairs, steps):
+        start = time.perf_counter()
+        loss = mpo(pair_log_probs(batch, policy(batch).responses, *source(batch))).total.mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        times.append(time.perf_counter() - start)
+        losses.append(loss.item())
+    return {"losses": losses, "times": times, "peak": peak_mb(), "base": base, "scoring": scoring / steps}
+
+
+def child(name: str, args: argparse.Namespace, folder: Path, **run: Any) -> dict[str, Any]:
+    """Run one system in a process of its own."""
+    command = [sys.executable, __file__, "--child", json.dumps({"system": name, "folder": str(folder), **run})]
+    command += ["--tiny"] if args.tiny else []
+    environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads), "TOKENIZERS_PARALLELISM": "false"}
+    folder.mkdir(exist_ok=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{name} failed:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def child_main(task: dict[str, Any], tiny: bool) -> None:
+    import torch
+
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    system, folder = task.pop("system"), Path(task.pop("folder"))
+    run: Callable[..., dict[str, Any]] = run_trl if system == "trl" else run_ours
+    print(json.dumps(run(SHAPES["tiny" if tiny else "full"], folder=folder, **task)))
+
+
+def seconds(result: dict[str, Any]) -> float:
+    return statistics.median(result["times"][WARM_UP:])
+
+
+def show(name: str, trl: dict[str, Any], ours: dict[str, dict[str, Any]], batched: dict[str, Any] | None) -> None:
+    """One scenario's tables."""
+    print(f"\n## {name}\nstep     TRL      ours     difference")
+    stored = ours["stored"]
+    for step, (a, b) in enumerate(zip(trl["losses"], stored["losses"], strict=True)):
+        print(f"{step:4}  {a:8.5f}  {b:8.5f}  {b - a:+.1e}")
+    worst = max(abs(a - b) for a, b in zip(trl["losses"], stored["losses"], strict=True))
+    print(f"largest difference {worst:.1e}  ({'equal' if worst < 5e-5 else 'NOT equal'} to 4 decimals)")
+    print("\nsystem                         s/step   faster   peak MB   above imports   share")
+    lines = [("TRL", trl), *([("TRL, 4 pairs a batch", batched)] if batched else [])]
+    lines += [(f"ours, reference {kind}", result) for kind, result in ours.items()]
+    for label, result in lines:
+        grown = result["peak"] - result["base"]
+        share, faster = grown / (trl["peak"] - trl["base"]), seconds(trl) / seconds(result)
+        print(f"{label:28} {seconds(result):8.2f} {faster:7.2f}x {result['peak']:9.0f} {grown:15.0f} {share:7.2f}")
+    print(f"scoring the stored reference once: {stored['scoring']:.2f} s a step's pairs")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--steps", type=int, default=20, help="optimizer steps of scenario one; four takes a quarter")
+    parser.add_argument("--only", default="one,four")
+    parser.add_argument("--tiny", action="store_true", help="tiny shapes: does it run at all")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        return child_main(json.loads(args.child), args.tiny)
+    for name in args.only.split(","):
+        pairs = {"one": 1, "four": 4}[name]
+        steps = max(2, args.steps // pairs)
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            trl = child("trl", args, folder / "trl", pairs=pairs, batch=1, steps=steps)
+            kinds = ("stored", "online")
+            ours = {k: child("ours", args, folder / "trl", pairs=pairs, reference=k, steps=steps) for k in kinds}
+            batched = child("trl", args, folder / "b", pairs=4, batch=4, steps=2) if pairs == 4 else None
+            show(f"{name}: {pairs} pairs of each question, {steps} steps", trl, ours, batched)
+    return None
+
+
+if __name__ == "__main__":
+    main()

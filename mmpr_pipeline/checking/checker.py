@@ -12,6 +12,7 @@ from mmpr_pipeline.checking import reading
 from mmpr_pipeline.checking.abstain import abstains
 from mmpr_pipeline.checking.chart import match_chart, read_quantity
 from mmpr_pipeline.checking.choice import choices_in, gold_letters, match_choice
+from mmpr_pipeline.checking.choice_value import match_value
 from mmpr_pipeline.checking.document import match_document
 from mmpr_pipeline.checking.extract import Extraction, extract
 from mmpr_pipeline.checking.kinds import kind_of
@@ -198,7 +199,7 @@ def _match(found: Reading, known: Gold) -> tuple[Match, ...]:
         return (unparseable("hedged"),)
     kind, question = known.asked.kind, known.asked.question
     if kind == "choice":
-        return tuple(_until_correct(match_choice(found.choice, gold, known.asked.choices) for gold in known.golds))
+        return tuple(_until_correct(_match_choice(found, gold, known.asked) for gold in known.golds))
     if kind == "yes_no" and gold_yes_no(known.golds[0]) is not None:
         return (match_yes_no(found.truth, known.golds[0]),)
     if kind in ("number", "math", "list"):
@@ -208,6 +209,12 @@ def _match(found: Reading, known: Gold) -> tuple[Match, ...]:
     if found.prose and best.outcome == "incorrect":
         best = unparseable("sentence_not_understood", best.rule)
     return (*[m for m in matches if m is not best], best)
+
+
+def _match_choice(found: Reading, gold: str, asked: Asked) -> Match:
+    if found.choice is None:
+        return match_value(found.text, gold, asked.choices, asked.question)
+    return match_choice(found.choice, gold, asked.choices)
 
 
 def _match_words(text: str, known: Gold, question: str) -> Match:

@@ -94,8 +94,11 @@ def _formal_and_stated(plain: str, text: str, asked: Asked, tried: list[str]) ->
         return _agreed(formal + later, asked)
     if stated:
         return _agreed(stated, asked)
-    unread = [s for s, r in readings if s.closed and r is None]
-    if unread and not _is_abstention(unread[-1]):
+    unread = [s for s, r in readings if s.closed and r is None and not _is_abstention(s)]
+    values = [(s, r) for s, _ in readings if (r := reading.value_of_span(s, asked)) is not None]
+    if values and (not unread or unread[-1] in [s for s, _ in values]):
+        return _agreed(values, asked)
+    if unread:
         return Extraction("none", f"{unread[-1].rule}_not_understood")
     if any(_is_abstention(span) for span in spans):
         return Extraction("abstained", "abstained")

@@ -48,7 +48,7 @@ def key(found: Reading, asked: Asked) -> Hashable:
         return found.choice.letters
     if found.truth is not None:
         return found.truth
-    if asked.kind in ("number", "math", "list"):
+    if asked.kind in ("number", "math", "list", "choice"):
         text = undressed(found.text).replace(" ", "").replace("{", "").replace("}", "").replace("\\", "")
         return re.sub(r"(?<=\d),(?=\d{3})|^[a-zA-Z]=|[$]|\.0+$", "", text)
     return tokens(found.text)
@@ -59,7 +59,7 @@ def same(a: Reading, b: Reading, asked: Asked) -> bool:
     left, right = key(a, asked), key(b, asked)
     if left == right:
         return True
-    if isinstance(left, str) and isinstance(right, str) and asked.kind in ("number", "math", "list"):
+    if isinstance(left, str) and isinstance(right, str) and asked.kind in ("number", "math", "list", "choice"):
         return _leading_number(left) is not None and _leading_number(left) == _leading_number(right)
     if isinstance(left, tuple) and isinstance(right, tuple) and left and right:
         short, long = sorted((left, right), key=len)
@@ -111,6 +111,18 @@ def _choice(text: str, asked: Asked, *, closed: bool) -> Reading | None:
     hedged = found.hedged or contradicts(found, asked.choices)
     weight = {"letter": 3, "text": 2, "value": 2}.get(found.by, 1)
     return Reading(_choice_text(found, asked), choice=found, hedged=hedged, weight=weight)
+
+
+def value_of_span(span: Span, asked: Asked) -> Reading | None:
+    """For choices: a formula where a letter was expected, to be compared with the choices' values."""
+    if asked.kind != "choice":
+        return None
+    return _value(span.text if span.closed else _clause(span.text), asked)
+
+
+def _value(text: str, asked: Asked) -> Reading | None:
+    bare = undressed(text)
+    return Reading(bare) if asked.choices and quantity.is_formula(bare) and any(c.isdigit() for c in bare) else None
 
 
 def _choice_text(found: Choice, asked: Asked) -> str:
@@ -193,7 +205,7 @@ def of_short(line: str, asked: Asked) -> Reading | None:
     if hedges(line):
         return Reading(line, hedged=True)
     if asked.kind == "choice":
-        return _choice(line, asked, closed=False) or choice_by_truth(line, asked)
+        return _choice(line, asked, closed=False) or choice_by_truth(line, asked) or _value(line, asked)
     if asked.kind == "yes_no":
         truth = read_yes_no(line)
         return None if truth is None else Reading("Yes" if truth else "No", truth=truth)

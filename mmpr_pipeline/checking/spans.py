@@ -140,6 +140,7 @@ def _spans(text: str, patterns: tuple[tuple[str, re.Pattern[str]], ...], tier: i
 
 _SENTENCE_END = re.compile(
     r"(?<!\b[A-Z])(?<!\b(?:Mr|Dr|St|vs|No))(?<!\b(?:Mrs|etc|Fig))[.!?](?:[\"')\]]{0,2})(?=\s|$|[\u4e00-\u9fff])"
+    r"|(?:\$\$|\\\])(?=\s+[A-Z])"
 )
 _COURTESY = re.compile(
     r"^(?:I hope|Hope (?:this|that)|Let me know|Please (?:let|note|provide)|Is there anything|If you (?:have|need|would)|Feel free|"

@@ -1,0 +1,38 @@
+r"""A choice named by its value only: `\boxed{\frac{1}{4}}` where the choices are 1:2, 1:3, 1:4, ..."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from mmpr_pipeline.checking.choice import gold_letters
+from mmpr_pipeline.checking.match import Match, correct, incorrect, unparseable
+from mmpr_pipeline.checking.math_match import match_math
+from mmpr_pipeline.checking.normalise import undressed
+from mmpr_pipeline.checking.quantity import is_formula
+
+MOST_CHARS = 200
+
+
+def is_value(text: str, choices: Sequence[str]) -> bool:
+    """True if a text is a formula with a value, and so is every choice (not so where the choices are pictures A to E)."""
+    return all(_is_value(part) for part in (text, *choices)) and bool(choices)
+
+
+def _is_value(text: str) -> bool:
+    bare = undressed(text)
+    return len(bare) <= MOST_CHARS and is_formula(bare) and re.search(r"\d|π|\\pi", bare) is not None
+
+
+def match_value(text: str, gold: str, choices: Sequence[str], question: str = "") -> Match:
+    """The gold's choice if the value equals that one only; wrong if it surely equals another one, or none."""
+    wanted = gold_letters(gold, choices)
+    if not wanted or not is_value(text, choices):
+        return unparseable("choice_none_named")
+    found = [match_math(text, choice, question=question).outcome for choice in choices]
+    equal = [chr(65 + i) for i, outcome in enumerate(found) if outcome == "correct"]
+    if not equal:
+        return incorrect("choice_value_of_none") if set(found) == {"incorrect"} else unparseable("choice_value_unclear")
+    if not set(equal).isdisjoint(wanted):
+        return correct("choice_value") if set(equal) <= set(wanted) else unparseable("choice_value_of_several")
+    return incorrect("choice_value", f"{'/'.join(equal)} != {'/'.join(wanted)}")

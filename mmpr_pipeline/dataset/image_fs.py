@@ -57,6 +57,9 @@ def _image(path: str) -> pa.Buffer:
     """The bytes of an image, in place in the memory-mapped images file."""
     where, _, name = path.rpartition("/")
     data, rows = _images_file(where)
+    if name not in rows:  # the dataset may have been built anew since its files were opened
+        _images_file.cache_clear()
+        data, rows = _images_file(where)
     if name not in rows:
         raise FileNotFoundError(f"No image {name} in {unquote(where)}")
     return data[rows[name]].as_buffer()

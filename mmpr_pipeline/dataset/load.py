@@ -30,8 +30,8 @@ def load(out: str | Path) -> datasets.Dataset:
 
     Columns are those of PreferencePair (`schemas/`), with `images` as a list of PIL images, decoded on access from the
     dataset's image files: no image is copied for each pair. The first call unpacks the pairs' text into the cache
-    (`MMPR_CACHE`, else ~/.cache/mmpr). `OUT` must stay where it is, also for what `save_to_disk` and `to_parquet` write:
-    they keep addresses of images, while `push_to_hub` embeds the bytes.
+    (`MMPR_CACHE`, else ~/.cache/mmpr). `OUT` must stay where it is, also for what `save_to_disk` and `to_parquet`
+    write: they keep addresses of images, while `push_to_hub` embeds the bytes.
 
     Raises DatasetError where the dataset is not finished, StoreError where it cannot be read.
     """

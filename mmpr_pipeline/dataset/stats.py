@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow as pa
 from mmpr_pipeline.dataset import layout
 from mmpr_pipeline.dataset.arrow_file import batches
 from mmpr_pipeline.dataset.summary import manifests_of, shards_of, summarise
-from mmpr_pipeline.storage import Store, open_store
+from mmpr_pipeline.storage import open_store
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -65,8 +66,10 @@ def stats(out: str | Path, progress: Callable[[int, int], None] | None = None) -
     solved: dict[str, _Solved] = defaultdict(_Solved)
     per_question = Lengths()
     for number, manifest in enumerate(manifests_of(store, shards)):
-        _add_pairs(store, manifest.shard, shards, groups)
-        _add_questions(store, manifest.shard, shards, solved, per_question)
+        with TemporaryDirectory(prefix="mmpr-") as folder:
+            pairs, questions = (layout.data(kind, manifest.shard, shards) for kind in ("pairs", "questions"))
+            _add_pairs(store.fetch(pairs, Path(folder)), groups)
+            _add_questions(store.fetch(questions, Path(folder)), solved, per_question)
         if progress:
             progress(number + 1, shards)
     return {
@@ -119,10 +122,10 @@ class _Solved:
         return {"none": self._none, "bins": self._bins.tolist(), "all": self._all}
 
 
-def _add_pairs(store: Store, shard: int, of: int, groups: dict[tuple[str, str], _Group]) -> None:
+def _add_pairs(path: Path, groups: dict[tuple[str, str], _Group]) -> None:
     columns = ["source", "strategy", "question_id", "prompt_tokens", "chosen_tokens", "rejected_tokens"]
     last: dict[tuple[str, str], str] = {}
-    for batch in batches(store.local_copy(layout.data("pairs", shard, of)), columns):
+    for batch in batches(path, columns):
         names = list(zip(batch.column("source").to_pylist(), batch.column("strategy").to_pylist(), strict=True))
         ids = batch.column("question_id").to_pylist()
         for group in sorted(set(names)):
@@ -135,9 +138,9 @@ def _add_pairs(store: Store, shard: int, of: int, groups: dict[tuple[str, str], 
             groups[group].add(tokens, new)
 
 
-def _add_questions(store: Store, shard: int, of: int, solved: dict[str, _Solved], per_question: Lengths) -> None:
+def _add_questions(path: Path, solved: dict[str, _Solved], per_question: Lengths) -> None:
     columns = ["source", "correct", "incorrect", "unparseable", "pairs"]
-    for batch in batches(store.local_copy(layout.data("questions", shard, of)), columns):
+    for batch in batches(path, columns):
         sources = np.array(batch.column("source").to_pylist(), object)
         correct = _ints(batch, "correct")
         checked = correct + _ints(batch, "incorrect") + _ints(batch, "unparseable")

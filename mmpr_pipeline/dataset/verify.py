@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -132,26 +133,24 @@ def _manifest(store: Store, key: str, shard: int, of: int, report: Report) -> Ma
 
 
 def _check_shard(store: Store, manifest: Manifest, report: Report, ids: _PairIds) -> None:
-    paths = {}
-    for entry in manifest.files:
-        kind = entry.path.partition("/")[0]
-        path = _check_file(store, entry, kind, report)
-        if path is not None:
-            paths[kind] = path
-    if len(paths) < len(layout.SCHEMAS):
-        return  # what refers to a missing or unreadable file cannot be checked, and is reported as that file
     where = f"shard {manifest.shard}"
-    try:
-        ids.add(manifest.shard, check_rows(paths, manifest, lambda name, detail: report.add(name, where, detail)))
-    except DatasetError as error:
-        report.add("unreadable", where, error.message)
+    with TemporaryDirectory(prefix="mmpr-") as folder:
+        found = {e.path.partition("/")[0]: _check_file(store, e, Path(folder), report) for e in manifest.files}
+        paths = {kind: path for kind, path in found.items() if path is not None}
+        if len(paths) < len(layout.SCHEMAS):
+            return  # what refers to a missing or unreadable file cannot be checked, and is reported as that file
+        try:
+            ids.add(check_rows(paths, manifest, lambda name, detail: report.add(name, where, detail)))
+        except DatasetError as error:
+            report.add("unreadable", where, error.message)
     report.pairs += manifest.counts.pairs.get("correctness", 0) + manifest.counts.pairs.get("dropout_ntp", 0)
 
 
-def _check_file(store: Store, entry: FileEntry, kind: str, report: Report) -> Path | None:
+def _check_file(store: Store, entry: FileEntry, folder: Path, report: Report) -> Path | None:
     """The local file if its rows can be looked at."""
+    kind = entry.path.partition("/")[0]
     try:
-        path = store.local_copy(entry.path)
+        path = store.fetch(entry.path, folder)
     except MissingKeyError:
         return None  # reported by name already
     report.files += 1
@@ -207,7 +206,7 @@ class _PairIds:
     def __init__(self) -> None:
         self._parts: list[np.ndarray] = []
 
-    def add(self, shard: int, pair_ids: set[str]) -> None:
+    def add(self, pair_ids: set[str]) -> None:
         """Note the ids of a shard, distinct within it."""
         numbers = (int(pair_id[:16], 16) for pair_id in pair_ids if _is_hex(pair_id))
         self._parts.append(np.fromiter(numbers, np.uint64))
@@ -238,8 +237,9 @@ def _check_shared_ids(store: Store, of: int, ids: _PairIds, report: Report) -> N
 
 def _pair_ids(store: Store, key: str) -> Iterator[str]:
     try:
-        for batch in batches(store.local_copy(key), ["pair_id"]):
-            yield from batch.column(0).to_pylist()
+        with TemporaryDirectory(prefix="mmpr-") as folder:
+            for batch in batches(store.fetch(key, Path(folder)), ["pair_id"]):
+                yield from batch.column(0).to_pylist()
     except (MissingKeyError, DatasetError):
         return  # reported already
 

@@ -103,6 +103,9 @@ class LocalStore(Store):
             raise _missing(self.path(key))
         return self.path(key)
 
+    def fetch(self, key: str, folder: Path) -> Path:
+        return self.local_copy(key)
+
     def delete(self, key: str) -> None:
         with _explained(self.path(key)):
             self.path(key).unlink(missing_ok=True)

@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 
 from mmpr_pipeline.errors import StoreError
@@ -102,8 +102,9 @@ class _ObjectLease:
     def release(self) -> None:
         self._stop.set()
         self._thread.join()
-        if not self._lost and self._present()[1] == self._etag:
-            self._store.delete(LOCK_KEY)
+        with suppress(StoreError):  # what cannot be released lapses
+            if not self._lost and self._present()[1] == self._etag:
+                self._store.delete(LOCK_KEY)
 
     def _content(self) -> bytes:
         return json.dumps({"owner": self._owner, "renewal": uuid.uuid4().hex}).encode()

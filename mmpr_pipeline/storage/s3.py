@@ -133,12 +133,14 @@ class S3Store(Store):
             target = cache_folder() / "objects" / version / key
             if not target.is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
-                partial = target.with_name(f".{uuid.uuid4().hex}")
-                try:
-                    self.client.download_file(self.bucket, self.name(key), str(partial))
-                    os.replace(partial, target)
-                finally:
-                    partial.unlink(missing_ok=True)
+                with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+                    os.replace(self.fetch(key, Path(folder)), target)
+        return target
+
+    def fetch(self, key: str, folder: Path) -> Path:
+        target = folder / key.replace("/", "-")
+        with self.explained(key):
+            self.client.download_file(self.bucket, self.name(key), str(target))
         return target
 
     def delete(self, key: str) -> None:

@@ -66,6 +66,10 @@ class Store(ABC):
         """A local file with the key's content, only to be read: the file itself, or a cached download."""
 
     @abstractmethod
+    def fetch(self, key: str, folder: Path) -> Path:
+        """Like `local_copy`, for one look only: the file itself, or a download into `folder`, which is the caller's."""
+
+    @abstractmethod
     def delete(self, key: str) -> None:
         """Remove the key; no error where it does not exist."""
 

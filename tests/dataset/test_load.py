@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -128,6 +129,16 @@ def test_an_image_that_is_gone_is_named(out: Path) -> None:
 
     with pytest.raises(FileNotFoundError, match="No image"):
         fsspec.open(path[:-4] + "0000").open()
+
+
+def test_a_dataset_built_anew_in_the_same_place(out: Path) -> None:
+    first = mmpr_pipeline.load(out)[0]["images"][0].size
+    shutil.rmtree(out)
+    write_dataset(out, questions=400, shards=3)
+    again = mmpr_pipeline.load(out)
+    assert len(again) == 400
+    assert again[0]["images"][0].size == first
+    assert again[len(again) - 1]["images"][0].mode == "RGB"
 
 
 def test_odd_folder_names(tmp_path: Path) -> None:

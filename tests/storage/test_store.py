@@ -6,6 +6,7 @@ import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from mmpr_pipeline.storage import MissingKeyError, Store, open_store
 from mmpr_pipeline.storage import local as local_module
 from mmpr_pipeline.storage import s3 as s3_module
 from mmpr_pipeline.storage.local import UNFINISHED, LocalStore
+from mmpr_pipeline.storage.s3 import S3Store
 
 
 def test_write_read_replace(store: Store) -> None:
@@ -26,8 +28,8 @@ def test_write_read_replace(store: Store) -> None:
     assert not store.exists("a")
 
 
-def test_missing_keys_have_their_own_error(store: Store) -> None:
-    for ask in (store.read, store.size, store.local_copy):
+def test_missing_keys_have_their_own_error(store: Store, tmp_path: Path) -> None:
+    for ask in (store.read, store.size, store.local_copy, lambda key: store.fetch(key, tmp_path)):
         with pytest.raises(MissingKeyError):
             ask("not/there")
     store.delete("not/there")
@@ -74,6 +76,8 @@ def test_put_file_and_local_copy(store: Store) -> None:
     assert store.local_copy("files/big.bin").read_bytes() == content
     store.write("files/big.bin", b"new")
     assert store.local_copy("files/big.bin").read_bytes() == b"new"
+    with store.workspace() as folder:
+        assert store.fetch("files/big.bin", folder).read_bytes() == b"new"
 
 
 def test_a_store_travels_between_processes(store: Store) -> None:
@@ -201,3 +205,49 @@ def test_two_prefixes_of_one_bucket_are_apart(s3_bucket: str) -> None:
     two.write("k", b"2")
     assert one.list() == []
     assert open_store(f"s3://{s3_bucket}").list() == ["out2/k"]
+
+
+class _FaultyClient:
+    """Lets every put through to the server, but answers the next ones with the given status and retry count."""
+
+    def __init__(self, client: Any, faults: list[tuple[int, int]], put_first: bool) -> None:
+        self._client, self._faults, self._put_first = client, faults, put_first
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def put_object(self, **put: Any) -> Any:
+        from botocore.exceptions import ClientError
+
+        if not self._faults:
+            return self._client.put_object(**put)
+        status, retries = self._faults.pop()
+        if self._put_first:
+            self._client.put_object(**{k: v for k, v in put.items() if not k.startswith("If")})
+        meta = {"HTTPStatusCode": status, "RetryAttempts": retries}
+        raise ClientError({"Error": {"Code": str(status)}, "ResponseMetadata": meta}, "PutObject")  # type: ignore[arg-type]
+
+
+def test_a_create_whose_answer_was_lost_is_still_ours(s3_bucket: str) -> None:
+    store = S3Store(f"s3://{s3_bucket}/out")
+    real = store.client
+    store.client = _FaultyClient(real, [(412, 1)], put_first=True)
+    assert store.create("k", b"mine"), "the retry met the object that the first try had put"
+    store.client = _FaultyClient(real, [(412, 1)], put_first=False)
+    assert not store.create("k", b"another's")
+    store.client = _FaultyClient(real, [(412, 0)], put_first=False)
+    assert not store.create("k", b"mine")
+
+
+def test_creators_at_the_same_moment_try_again(s3_bucket: str) -> None:
+    store = S3Store(f"s3://{s3_bucket}/out")
+    store.client = _FaultyClient(store.client, [(409, 0), (409, 0)], put_first=False)
+    assert store.create("k", b"mine")
+    assert store.read("k") == b"mine"
+
+
+def test_another_status_is_an_error(s3_bucket: str) -> None:
+    store = S3Store(f"s3://{s3_bucket}/out")
+    store.client = _FaultyClient(store.client, [(403, 0)], put_first=False)
+    with pytest.raises(StoreError, match="credentials"):
+        store.create("k", b"mine")

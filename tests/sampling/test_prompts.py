@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.sampling.prompts import IMAGE_MARK, TEMPLATES, template_for, user_turn, without_images
+from tests.records import a_question
+from tests.sampling.contract import an_image
+
+
+def turn(style: str = "cot-final", **fields: Any) -> str:
+    question = a_question(**fields)
+    return user_turn(question, template_for(question, style))
+
+
+def test_image_question_and_instruction_in_order() -> None:
+    assert turn(images=(an_image(),)) == (
+        "<image>\nHow many circles are there?\n"
+        "Think step by step, then end with a line of the form: Final answer: ANSWER"
+    )
+
+
+def test_choices_are_lettered() -> None:
+    text = turn(kind="choice", choices=("red", "blue"), answer="A")
+    assert "\n(A) red\n(B) blue\nThink" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "images", "expected"),
+    [
+        ("Compare.", 2, "<image>\n<image>\nCompare."),
+        ("Is <image> like <image>?", 2, "Is <image> like <image>?"),
+        ("Is <image> like the other?", 2, "<image>\nIs <image> like the other?"),
+        ("No picture.", 0, "No picture."),
+    ],
+)
+def test_each_image_has_one_mark(text: str, images: int, expected: str) -> None:
+    placed = turn("direct", text=text, images=tuple(an_image(i) for i in range(images)))
+    assert placed == f"{expected}\nReply with the answer only."
+    assert placed.count(IMAGE_MARK) == images
+
+
+@pytest.mark.parametrize(
+    ("style", "language", "kind", "label"),
+    [
+        ("cot-final", "en", "number", "cot-final-en@1"),
+        ("cot-boxed", "zh", "number", "cot-boxed-zh@1"),
+        ("direct", "zh", "choice", "direct-zh@1"),
+        ("cot-final", "en", "none", "open-en@1"),
+    ],
+)
+def test_template_follows_style_language_and_kind(style: str, language: str, kind: str, label: str) -> None:
+    answer = None if kind == "none" else "3"
+    assert template_for(a_question(language=language, kind=kind, answer=answer), style).label == label
+
+
+def test_open_ended_questions_are_asked_as_they_are() -> None:
+    assert turn(kind="none", answer=None, choices=("a", "b")) == "How many circles are there?"
+
+
+def test_an_unknown_style_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="cot-boxed"):
+        template_for(a_question(), "haiku")
+
+
+def test_every_template_has_both_languages() -> None:
+    names = {name.rsplit("-", 1)[0] for name in TEMPLATES}
+    assert {f"{name}-{language}" for name in names for language in ("en", "zh")} == set(TEMPLATES)
+
+
+@pytest.mark.parametrize(
+    ("text", "blind"), [("<image>\nWhat?", "What?"), ("Is <image> like <image>?", "Is  like ?"), ("What?", "What?")]
+)
+def test_without_images_nothing_of_them_is_left(text: str, blind: str) -> None:
+    assert without_images(text) == blind

@@ -5,6 +5,7 @@ Adding a source is adding such a file; no code knows any source by name.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.records import AnswerKind, Language
 
+PATH_COLUMN = re.compile(r"\{([^{}:]+)(?::0(\d{1,2})d)?\}")
+"""A column in an image path: `{name}`, or `{name:012d}` for a number of 12 digits."""
+
 Format = Literal["jsonl", "json", "parquet", "arrow", "tar"]
 AnswerForm = Literal["letter", "index", "index1", "text"]
+
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Part(BaseModel):
@@ -45,6 +52,9 @@ class KindByColumn(_Part):
 
     column: str = Field(description="Column that tells the kind.")
     values: dict[str, AnswerKind] = Field(default_factory=dict, description="Its values as kinds; none: as they are.")
+    contains: dict[str, AnswerKind] = Field(
+        default_factory=dict, description="Texts it may contain, as kinds; asked after `values`, the first one decides."
+    )
     otherwise: AnswerKind | None = Field(default=None, description="Kind of every other value; none: the next rule.")
 
 
@@ -57,14 +67,30 @@ class LanguageByColumn(_Part):
 
 
 class Columns(_Part):
-    """Which column holds what. `a.b` reaches into structs, `jpg;png` takes the first of several that a row has."""
+    """Which column holds what.
+
+    `a.b` reaches into structs, `turns.0.text` into lists (from 0), `jpg;png` takes the first of several that a row has.
+    """
 
     question: str = Field(description="Text of the question; `<image>`, `<image1>` ... mark where images go.")
+    question_after: str | None = Field(
+        default=None, description="Only what follows this text in the question, where it stands there."
+    )
+    question_until: str | None = Field(
+        default=None, description="Only what comes before this text in (the rest of) the question, where it stands."
+    )
+    context: str | None = Field(default=None, description="A passage or hint, put before the question, where given.")
     id: str | None = Field(default=None, description="Id of the row, unique in the source.")
     image: str | tuple[str, ...] | None = Field(default=None, description="Column of one image; or several columns.")
     images: str | None = Field(default=None, description="Column of a list of images.")
+    image_path: str | None = Field(
+        default=None, description="Path of the image, made of columns in braces: `{split}/{id}.png`, `{image_id:012d}`."
+    )
     choices: str | None = Field(default=None, description="List of texts, mapping of letters, or either as JSON text.")
     answer: str | None = Field(default=None, description="The gold answer.")
+    answer_after: str | None = Field(
+        default=None, description="Only what follows the last of this text in the answer, where it stands there."
+    )
     answers: str | None = Field(default=None, description="List of golds, each as good as the other.")
     unit: str | None = Field(default=None, description="Unit of a numeric gold.")
     precision: str | None = Field(default=None, description="Decimals asked for in a numeric answer.")
@@ -76,8 +102,13 @@ class Columns(_Part):
     def names(self) -> list[str]:
         """Every column named, alternatives apart."""
         whole = [self.question, self.id, *self.image_columns(), self.images, self.choices, self.answer, self.answers]
-        whole += [self.unit, self.precision]
+        whole += [self.context, self.unit, self.precision, *(name for name, _ in path_columns(self.image_path or ""))]
         return [name for column in whole if column for name in column.split(";")]
+
+
+def path_columns(template: str) -> list[tuple[str, int]]:
+    """The columns in an image path, and how many digits each is padded to with zeros (0: as it is)."""
+    return [(name, int(digits or 0)) for name, digits in PATH_COLUMN.findall(template)]
 
 
 class SourceDeclaration(_Part):
@@ -109,7 +140,11 @@ class SourceDeclaration(_Part):
     licence: str = Field(default="unknown", description="Licence, as the source states it.")
     rows: int | None = Field(default=None, ge=1, description="About how many rows, where known.")
     homepage: str | None = Field(default=None, description="Where to read more.")
+    groups: tuple[str, ...] = Field(default=(), description="Groups it belongs to: `--sources math` means all of them.")
     example: dict[str, Any] | None = Field(default=None, description="A row as the source has it, images left out.")
+    other_example: dict[str, Any] | None = Field(
+        default=None, description="Another such row; its gold must not pass for the first one's."
+    )
     unconfirmed: tuple[str, ...] = Field(default=(), description="What is stated here without having been confirmed.")
 
     @field_validator("files", mode="before")
@@ -124,14 +159,25 @@ class SourceDeclaration(_Part):
             return where
         return {column: (value,) if isinstance(value, str) else value for column, value in where.items()}
 
+    @field_validator("groups")
+    @classmethod
+    def _groups_are_names(cls, groups: tuple[str, ...]) -> tuple[str, ...]:
+        for group in groups:
+            if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,63}", group):
+                raise ValueError(f"{group!r} is not a name of a group: small letters, digits, _, . and - only")
+        return groups
+
     @model_validator(mode="after")
     def _makes_sense(self) -> SourceDeclaration:
         if sum(map(bool, (self.files, self.hub, self.generated))) != 1:
             raise ValueError("give exactly one of files, hub and generated")
-        if self.columns.image and self.columns.images:
-            raise ValueError("columns: give image or images, not both")
-        if not self.columns.image and not self.columns.images and not self.text_only:
+        ways = sum(map(bool, (self.columns.image, self.columns.images, self.columns.image_path)))
+        if ways > 1:
+            raise ValueError("columns: give image or images, not both; nor image_path beside them")
+        if not ways and not self.text_only:
             raise ValueError("columns: name the image column, or say text_only: true")
+        if self.columns.image_path and not path_columns(self.columns.image_path):
+            raise ValueError("columns: image_path names no column; say for example images/{image_id}.jpg")
         if self.columns.choices and self.columns.answer and "answer_form" not in self.model_fields_set:
             raise ValueError("answer_form: with choices, say how the gold is given: letter, index, index1 or text")
         if self.kind != "none" and not self.columns.answer and not self.columns.answers:
@@ -153,7 +199,17 @@ class SourceDeclaration(_Part):
 
     def identity(self) -> dict[str, Any]:
         """What decides the questions made of the rows, as plain JSON data: all but what is only told about them."""
-        told = {"description", "role", "licence", "rows", "homepage", "example", "unconfirmed"}
+        told = {
+            "description",
+            "role",
+            "licence",
+            "rows",
+            "homepage",
+            "groups",
+            "example",
+            "other_example",
+            "unconfirmed",
+        }
         return self.model_dump(mode="json", exclude=told)
 
 
@@ -161,7 +217,7 @@ def load_declaration(path: str | Path) -> SourceDeclaration:
     """The declaration in a YAML file. Raises ConfigError that names the file and each field that is wrong."""
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text("utf-8"))
+        data = yaml.load(path.read_text("utf-8"), Loader=_LOADER)
     except OSError as error:
         raise ConfigError(
             f"Cannot read the source declaration {path}: {error.strerror or error}.",

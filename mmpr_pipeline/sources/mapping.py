@@ -5,6 +5,7 @@ Pure: what an image reference means is asked of `load`, which the caller brings.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import math
@@ -15,8 +16,15 @@ from typing import Any, cast, get_args
 
 from mmpr_pipeline.errors import ItemRejected
 from mmpr_pipeline.records import AnswerKind, Language, Question, question_id
-from mmpr_pipeline.sources.declaration import SourceDeclaration
+from mmpr_pipeline.sources.columns import cut, cut_answer, image_path
+from mmpr_pipeline.sources.declaration import Columns, KindByColumn, SourceDeclaration
 from mmpr_pipeline.sources.images import load_image
+
+MAX_QUESTION = 100_000
+"""Most characters of a question: far beyond any model's context."""
+
+MAX_CHOICES_TEXT = 20_000
+"""Most characters of choices that are a Python list in a text."""
 
 MAX_IMAGES = 32
 """Most images of one question."""
@@ -38,13 +46,13 @@ def question_from_row(declaration: SourceDeclaration, row: Row, source_id: str, 
     """The question in a row. `load` gives the encoded image behind a reference.
 
     Raises ItemRejected with one of the reasons: missing_column, wrong_type, not_selected, unknown_kind,
-    empty_question, bad_choices, no_answer, answer_not_a_choice, missing_image, too_many_images, and those of `load`
-    and `load_image`.
+    empty_question, question_too_long, bad_choices, no_answer, answer_not_a_choice, missing_image, too_many_images, and
+    those of `load` and `load_image`.
     """
     _selected(declaration, row)
     kind = _kind(declaration, row)
     columns = declaration.columns
-    text = _question(row, columns.question)
+    text = _question(row, columns)
     choices = parse_choices(_value(row, columns.choices)) if kind == "choice" else ()
     golds = _golds(declaration, row, kind, choices)
     raw = [load(reference) for reference in _references(declaration, row)]
@@ -76,7 +84,8 @@ def row_id(declaration: SourceDeclaration, row: Row, number: int) -> str:
 
 
 def lookup(row: Row, column: str) -> Any:
-    """The value of `a`, of `a.b` (a column of that name, or a field of a struct), or of the first of `a;b` present.
+    """The value of `a`, of `a.b` (a column of that name, or a field of a struct), of `a.0` (the first of a list), or
+    of the first of `a;b` present.
 
     Gives None where it is null everywhere; raises KeyError where no alternative is a column of the row.
     """
@@ -92,11 +101,14 @@ def lookup(row: Row, column: str) -> Any:
 
 
 def _reach(row: Any, name: str) -> Any:
+    head, dot, rest = name.partition(".")
+    if isinstance(row, list | tuple) and head.isdecimal():
+        value = row[int(head)] if len(head) < 7 and int(head) < len(row) else None
+        return _reach(value, rest) if dot and value is not None else value
     if not isinstance(row, Mapping):
         return _ABSENT
     if name in row:
         return row[name]
-    head, dot, rest = name.partition(".")
     return _reach(row[head], rest) if dot and head in row else _ABSENT
 
 
@@ -128,11 +140,17 @@ def _kind(declaration: SourceDeclaration, row: Row) -> AnswerKind:
     seen = []
     for rule in declaration.kind_rules():
         value = _as_text(_value(row, rule.column)) or ""
-        kind = rule.values.get(value) or (value if not rule.values and value in _KINDS else rule.otherwise)
+        kind = rule.values.get(value) or _kind_in(rule, value) or rule.otherwise
         if kind:
             return cast(AnswerKind, kind)
         seen.append(f"{rule.column}: {value}")
     raise ItemRejected("unknown_kind", ", ".join(seen)[:200])
+
+
+def _kind_in(rule: KindByColumn, value: str) -> str | None:
+    if not rule.values and not rule.contains and value in _KINDS:
+        return value
+    return next((kind for text, kind in rule.contains.items() if text in value), None)
 
 
 def _language(declaration: SourceDeclaration, row: Row) -> Language:
@@ -142,18 +160,23 @@ def _language(declaration: SourceDeclaration, row: Row) -> Language:
     return declaration.language.values.get(value, declaration.language.otherwise)
 
 
-def _question(row: Row, column: str) -> str:
+def _question(row: Row, columns: Columns) -> str:
+    column = columns.question
     text = _required(row, column)
     if text is not None and not isinstance(text, str):
         raise ItemRejected("wrong_type", f"{column}: {type(text).__name__}")
-    text = clean(text or "").strip()
+    text = cut(clean(text or ""), columns.question_after, columns.question_until)
+    context = _text_or_none(_value(row, columns.context))
+    text = f"{context}\n{text}" if context and text else text
     if not _MARK.sub("", text).strip():
         raise ItemRejected("empty_question", column)
+    if len(text) > MAX_QUESTION:
+        raise ItemRejected("question_too_long", f"{len(text)} characters, at most {MAX_QUESTION}")
     return text
 
 
 def parse_choices(value: Any) -> tuple[str, ...]:
-    """Choices in order, from a list of texts, a mapping of letters to texts, a list of such, or JSON of either."""
+    """Choices in order: a list of texts, a mapping of letters to texts, a list of such; or either as JSON or Python."""
     if isinstance(value, str):
         value = _choices_in_text(value)
     if isinstance(value, Mapping):
@@ -174,7 +197,13 @@ def _choices_in_text(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise ItemRejected("bad_choices", "text that is not JSON") from None
+        pass
+    try:  # MMMU writes Python lists; literal_eval builds literals only and runs nothing
+        if len(text) > MAX_CHOICES_TEXT:
+            raise ValueError
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        raise ItemRejected("bad_choices", "text that is neither JSON nor a list") from None
 
 
 def _choice(item: Any) -> str:
@@ -195,7 +224,7 @@ def _golds(declaration: SourceDeclaration, row: Row, kind: str, choices: tuple[s
     listed = _value(row, columns.answers)
     values += listed if isinstance(listed, list | tuple) else [listed]
     texts = [_gold_text(value, kind) for value in values]
-    golds = [text for text in texts if text]
+    golds = [text for text in (cut_answer(text, columns.answer_after) for text in texts if text) if text]
     if not golds:
         raise ItemRejected("no_answer", columns.answer or columns.answers or "")
     if kind == "choice":
@@ -247,7 +276,10 @@ def _whole(text: str) -> int | None:
 
 def _references(declaration: SourceDeclaration, row: Row) -> list[Any]:
     columns = declaration.columns
-    if columns.images:
+    found: list[Any]
+    if columns.image_path:
+        found = [image_path(columns.image_path, lambda name: _required(row, name))]
+    elif columns.images:
         value = _required(row, columns.images)
         found = list(value) if isinstance(value, list | tuple) else [value]
     else:

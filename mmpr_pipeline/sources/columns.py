@@ -1,0 +1,47 @@
+"""What a declaration says about texts and paths inside columns: parts cut out, image paths put together. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mmpr_pipeline.errors import ItemRejected
+from mmpr_pipeline.sources.declaration import PATH_COLUMN
+
+
+def cut(text: str, after: str | None, until: str | None) -> str:
+    """What stands after the first `after` and before the next `until`; a mark that does not stand there cuts nothing.
+
+    So conversations lose the instructions around their question, and rows without them stay as they are.
+    """
+    if after and after in text:
+        text = text.partition(after)[2]
+    text = text.lstrip()
+    if until and until in text:
+        text = text.partition(until)[0]
+    return text.strip()
+
+
+def cut_answer(text: str, after: str | None) -> str:
+    """What stands after the last `after`, without the full stop of the sentence; the whole text where it is not."""
+    if not after or after not in text:
+        return text.strip()
+    return text.rpartition(after)[2].strip().removesuffix(".").strip()
+
+
+def image_path(template: str, value_of: Callable[[str], Any]) -> str:
+    """The path with the columns' values put in. Raises ItemRejected: wrong_type, or missing_image where one is null.
+
+    Where the path may lead is not decided here: `ImageFolder` keeps it below the source's folder.
+    """
+
+    def filled(name: str, digits: str | None) -> str:
+        value = value_of(name)
+        if value is None or value == "":
+            raise ItemRejected("missing_image", f"{name} is empty")
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ItemRejected("wrong_type", f"{name}: {type(value).__name__}")
+        text = str(value)
+        return text.rjust(int(digits), "0") if digits else text
+
+    return PATH_COLUMN.sub(lambda match: filled(match[1], match[2]), template)

@@ -122,7 +122,8 @@ def _agreed(found: Sequence[tuple[Span, Reading]], asked: Asked) -> Extraction:
 
 
 _BETWEEN_BOXES = re.compile(
-    r"[\s,;$.\\()\[\]]{0,12}(?:and|or|,|;|和|或|\\quad|\\text\s?\{\s?(?:and|or)\s?\}|[\s$\\()\[\]a-z_0-9=]){0,24}"
+    r"[\s,;$.\\()\[\]]{0,12}(?:and|or|和|或|\\quad|\\text\s?\{\s?(?:and|or)\s?\})?[\s,;$\\()\[\]]{0,12}"
+    r"(?:and|or)?[\s$\\()]{0,6}(?:[A-Za-z](?:_\{?\w\}?)?\s{0,2}=)?\s{0,3}"
 )
 
 
@@ -133,7 +134,8 @@ def _joined_boxes(found: list[Span], text: str) -> list[Span]:
         before = joined[-1] if joined else None
         between = text[before.end : box.start] if before else ""
         if before and len(between) <= 40 and "\n\n" not in between and _BETWEEN_BOXES.fullmatch(between):
-            content = before.text if before.text == box.text else f"{before.text}, {box.text}"
+            joiner = " or " if re.search(r"\bor\b|或", between) else ", "
+            content = before.text if before.text == box.text else f"{before.text}{joiner}{box.text}"
             joined[-1] = Span(content, "boxed", FINAL, before.start, box.end, closed=True)
         else:
             joined.append(box)

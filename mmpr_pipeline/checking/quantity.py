@@ -113,6 +113,15 @@ def is_vague(match: re.Match[str], text: str) -> bool:
     return not (following and _restates(match.group(), following[0].group()))
 
 
+def offers_two(text: str) -> bool:
+    """True for two different numbers with `or` between them."""
+    for joined in re.finditer(r"\s(?:or|and/or)\s|或者?", text[:MOST_CHARS]):
+        before, after = quantities(text[: joined.start()]), quantities(text[joined.end() : joined.end() + 60])
+        if before and after and not _restates(before[-1].group(), after[0].group()):
+            return True
+    return False
+
+
 def _restates(a: str, b: str) -> bool:
     """`0.2 or 20%`, `0.247, or 1/4`: the same number said twice, to two digits."""
     left, right = _rough(a), _rough(b)

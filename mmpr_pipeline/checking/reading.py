@@ -139,7 +139,7 @@ def negated(text: str) -> bool:
 
 def _formula(text: str, asked: Asked, *, closed: bool) -> Reading | None:
     if closed:
-        return Reading(text.strip(), weight=2)
+        return Reading(text.strip(), weight=2, hedged=asked.kind == "number" and quantity.offers_two(text))
     clause = _clause(text)
     if abstains(clause) or _echoes(clause, asked.question):
         return None
@@ -211,6 +211,8 @@ def of_short(line: str, asked: Asked) -> Reading | None:
         return None if truth is None else Reading("Yes" if truth else "No", truth=truth)
     if asked.kind in ("number", "math", "list"):
         worded = asked.kind == "number" and re.match(r"[A-Za-z]{2,} ", line)
+        if asked.kind == "number" and quantity.offers_two(line):
+            return Reading(line, hedged=True)
         if quantity.is_formula(line) and not worded:
             return Reading(quantity.first_formula(line) or line)
         if asked.kind == "list":

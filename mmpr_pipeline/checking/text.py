@@ -16,7 +16,7 @@ from mmpr_pipeline.checking.normalise import fold_diacritics, undressed
 from mmpr_pipeline.checking.words import ARTICLES, COPULAS, FILLER, NEGATIONS, NUMBERS, OPPOSITES, singular
 
 MOST_CHARS = 1_000
-_TOKEN = re.compile(r"[+\-]?\$?\d[\d,]*(?:\.\d+)?%?|[^\W_]+(?:'[^\W_]+)*\+{0,2}|(?<=\d)[:,](?=\s?[-+]?\d)|[<>=≤≥≠+\-*/^%$°#&@|~√π]")
+_TOKEN = re.compile(r"[+\-]?\$?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?%?|[^\W_]+(?:'[^\W_]+)*\+{0,2}|(?<=\d)[:,](?=\s?[-+]?\d)|[<>=≤≥≠+\-*/^%$°#&@|~√π]")
 _BRACKET = re.compile(r"[()\[\]]")
 _LEAD_IN = re.compile(
     r"^(?:(?:it|this|that|they|these|those|he|she|there|answer|the answer|i think it|i believe it)(?:'s|'re| is| are| was| were| will| would| appears? to be| seems? to be)"
@@ -33,7 +33,7 @@ def tokens(text: str) -> tuple[str, ...]:
     text = re.sub(r"\b(?:[a-z]\.){2,}", lambda m: m.group().replace(".", ""), text)
     text = re.sub(r"(?<=[^\W\d_])-(?=[^\W\d_])", " ", text)
     text = re.sub(r"(?<=\d)\s+%", "%", text)
-    found = [NUMBERS.get(word, word.replace(",", "") if word[-1].isdigit() else word.rstrip(",")) for word in _TOKEN.findall(text)]
+    found = [NUMBERS.get(word, word.replace(",", "") if word[-1].isdigit() else word) for word in _TOKEN.findall(text)]
     if "," in found or ":" in found:  # a tuple or an interval: its brackets matter
         found = [*_BRACKET.findall(text), *found]
     return tuple(t for t in found if t not in ARTICLES) or tuple(found)

@@ -18,6 +18,7 @@ from mmpr_pipeline.checking.relations import (
     is_equation,
 )
 from mmpr_pipeline.checking.scalars import compare_scalars
+from mmpr_pipeline.checking.unit import added
 
 _ONE = Fraction(1)
 MAX_ITEMS = 60  # Longest list that is matched without order.
@@ -62,6 +63,10 @@ def _simplified(expr: Expr) -> Expr:
         kept = [item for item in expr.args if not is_membership(item)]
         if kept and len(kept) < len(expr.args):
             return kept[0] if len(kept) == 1 else expr._replace(args=tuple(kept))
+    if expr.op == "list" and expr.value == "and":
+        total = added(expr.args)
+        if total is not None:
+            return total
     if expr.op != "list" and expr.op != "set" and "pm" in operations(expr):
         return Expr("list", (_choose(expr, 1), _choose(expr, -1)), "or")
     return expr
@@ -117,7 +122,9 @@ def _compare_with_relation(left: Expr, right: Expr, context: Context) -> Decisio
             return compare(value if left is relation else other, other if left is relation else value, context)
         return compare(value, other, context) if left is relation else compare(other, value, context)
     if other.op in _SETS and other.op != "rel" and not is_equation(relation):
-        return _as_sets(left, right, context)
+        decision = _as_sets(left, right, context)
+        if decision[0] is not None:
+            return decision
     if operators_of(relation) == ("in",):
         inner = relation.args[1]
         return compare(inner, other, context) if left is relation else compare(other, inner, context)
@@ -256,7 +263,7 @@ def _as_plain_set(
     if not ones or not others:
         return False, "other_length"
     covered = all(any(row) for row in table) and all(any(row[j] for row in table) for j in range(len(others)))
-    if covered and len(ones) > len(others):
+    if covered and len(ones) > len(others) and all(item.op == "paren" for item in others):
         return True, "same_members"
     return (None, "repeated_member") if covered else (False, "other_length")
 

@@ -11,9 +11,13 @@ _CONNECTIVE = re.compile(r"(?:\s|[.,;:、，；。+*_]|\\\\|\b(?:and|or)\b|和|�
 _SEGMENT = re.compile(r"\$\$([^$]+)\$\$|\$([^$]+)\$")
 _FINAL = re.compile(r"(?:\b(?:is|are|equals|be)|[=:]|为|是)\s*$", re.IGNORECASE)
 _TAIL = re.compile(
-    r"(?s:.*)(?:\b(?:is|are|equals|it's)|为|是|等于)\s{0,3}(?=[-+$€£\\(\[{|\d.])((?:[^,;!?]|,(?=\d)){1,200}?)\s*[.。!]?\s*$"
+    r"(?s:.*)(?:\b(?:is|are|equals|it's)|(?<![不非])(?:为|是|等于))\s{0,3}(?=[-+$€£\\(\[{|\d.])((?:[^,;!?]|,(?=\d)){1,200}?)\s*[.。!]?\s*$"
 )
 _LONG_TAIL = re.compile(r"\b(?:answer|result)\s(?:is|=|:)\s*\$?([-+]?\d[\d.,/]{0,40}?)\$?\.?$", re.IGNORECASE)
+_ALL_REALS = frozenset(
+    {"all real numbers", "all reals", "all real", "all real x", "real numbers", "the set of real numbers"}
+    | {"全体实数", "一切实数", "任意实数", "实数集", "所有实数"}
+)
 _EMPHASIS = re.compile(r"^(\*\*|__|\*|`)(.+)\1$", re.DOTALL)
 _PLAIN = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|left|right|boxed)(?![a-zA-Z])|[\\{}$\s.,;:!*\"`]+")
 
@@ -50,6 +54,8 @@ def core(text: str) -> str:
     text = _undressed(text)
     if "$" in text:
         text = _without_dollars(text)
+    if plain_text(text) in _ALL_REALS:
+        return r"\mathbb{R}"
     return _tail(text).strip()
 
 

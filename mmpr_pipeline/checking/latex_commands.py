@@ -156,7 +156,7 @@ class Commands(Operands):
         if name in ("max", "min", "gcd", "lcm") or self.now.text in _ARGUMENT_STOPS or self.now.kind == "end":
             raise ParseError("function without argument")
         factors = [self.factor()]
-        while self.starts_operand(factors[-1], False) and self.now.text != "(" and not self.at_function():
+        while self.starts_operand(factors[-1]) and self.now.text != "(" and not self.at_function():
             factors.append(self.factor())
         return (factors[0] if len(factors) == 1 else Expr("mul", tuple(factors)),)
 

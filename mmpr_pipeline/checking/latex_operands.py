@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from mmpr_pipeline.checking.expression import MAX_DIGITS, Expr, ParseError, number, symbol
 from mmpr_pipeline.checking.latex_tokens import Token, tokenise
-from mmpr_pipeline.checking.math_words import CONNECTIVES, FUNCTIONS, GREEK
+from mmpr_pipeline.checking.math_words import CONNECTIVES, FUNCTIONS, GREEK, MULTIPLIERS
 from mmpr_pipeline.checking.token_stream import TokenStream
 
 _FUNCTION_LETTERS = frozenset("fF")
@@ -50,11 +50,20 @@ class Operands(TokenStream):
             if exponent and abs(int(exponent)) > MAX_DIGITS:
                 raise ParseError("exponent too large")
             value = Fraction(mantissa) * (Fraction(10) ** int(exponent or 0))
-            return number(value, token.text)
+            return self.scaled(value, token.text)
         value = Fraction(int(token.text))
         if self.now.text in (r"\frac", r"\dfrac", r"\tfrac", r"\cfrac"):
             return self.mixed(value)
-        return number(value)
+        return self.scaled(value, "")
+
+    def scaled(self, value: Fraction, literal: str) -> Expr:
+        """A literal with the `million` or 万 that may follow it; its precision is scaled with it."""
+        zeros = MULTIPLIERS.get(self.now.text.lower()) if self.now.kind == "word" else None
+        if zeros is None:
+            return number(value, literal)
+        self.at += 1
+        mantissa, _, exponent = literal.lower().partition("e")
+        return number(value * 10**zeros, f"{mantissa}e{int(exponent or 0) + zeros}" if literal else "")
 
     def mixed(self, whole: Fraction) -> Expr:
         """`1\\frac{1}{2}` is one and a half; where the fraction is not proper it is a product."""

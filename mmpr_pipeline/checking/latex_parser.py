@@ -207,7 +207,7 @@ class Parser(UnitReader):
         return Expr("neg", (term,)) if negative else term
 
     def term(self) -> Expr:
-        factors, divided = [self.factor()], False
+        factors = [self.factor()]
         while True:
             token = self.now
             if token.text in ("*", r"\cdot", r"\times", r"\ast") and token.kind in ("other", "cmd"):
@@ -216,11 +216,11 @@ class Parser(UnitReader):
             elif token.text in ("/", r"\div") and token.kind in ("other", "cmd"):
                 self.at += 1
                 left = factors[0] if len(factors) == 1 else Expr("mul", tuple(factors))
-                factors, divided = [Expr("div", (left, self.signed_factor()))], True
+                factors = [Expr("div", (left, self.signed_factor()))]
             elif self.unit_ahead() or (len(factors) == 1 and factors[0].op == "num" and self.letter_unit_ahead()):
                 value = factors[0] if len(factors) == 1 else Expr("mul", tuple(factors))
-                return Expr("quantity", (value,), self.unit())
-            elif self.starts_operand(factors[-1], divided):
+                return self.further_parts(Expr("quantity", (value,), self.unit()))
+            elif self.starts_operand(factors[-1]):
                 factors.append(self.factor())
                 if factors[-1].op == "rel" and is_membership(factors[-1]):
                     factors.pop()
@@ -237,7 +237,7 @@ class Parser(UnitReader):
             return Expr("neg", (factor,)) if negative else factor
         return self.factor()
 
-    def starts_operand(self, last: Expr, divided: bool) -> bool:
+    def starts_operand(self, last: Expr) -> bool:
         """Whether an implicit product goes on with the current token."""
         token = self.now
         if token.kind == "num":

@@ -48,6 +48,8 @@ _SPACE_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?!\d)")
 _MIXED = re.compile(r"(?<![\d.^_{])(\d+)(?:\s+|\s*-\s*(?=\d+/\d+\s*$))(\d+)\s?/\s?(\d+)(?![\d.])")
 _HYPHEN_UNIT = re.compile(r"(?<=\d)-(?=[a-z]{3})")
 _GLUED_CONNECTIVE = re.compile(r"(?<=[\d)}])(or|and)(?=[A-Z\\(\d])")
+_MONEY = re.compile(r"\b(?:US|HK|AU|CA|NZ|U\.S\.)\s?(?=\\?\$)")
+_RUPEES = re.compile(r"\bRs\.?\s?(?=\d)")
 _TIMES_TEN = re.compile(r"(?<=\d)\s?[xX]\s?(?=10\s?(?:\^|\*\*))")
 _CIRCLED = {chr(0x2460 + i): f" {i + 1}, " for i in range(20)} | {chr(0x2776 + i): f" {i + 1}, " for i in range(10)}
 _CIRCLED_TABLE = str.maketrans(_CIRCLED)
@@ -117,6 +119,8 @@ def fold(text: str) -> str:
     if "x" in text or "X" in text:
         text = _TIMES_TEN.sub(r"\\times ", text)
     text = _GLUED_CONNECTIVE.sub(r" \1 ", _HYPHEN_UNIT.sub(" ", text))
+    if "$" in text or "Rs" in text:
+        text = _RUPEES.sub("₹", _MONEY.sub("", text))
     text = _MIXED.sub(r"\1\\frac{\2}{\3}", text)
     return _ungroup(text)
 
@@ -139,7 +143,7 @@ _TOKEN = re.compile(
     |(?P<num>\d+(?:\.\d+)?(?:[eE][+-]?\d{1,5}(?![a-zA-Z\d]))?|\.\d+)
     |(?P<rel><=|>=|=<|=>|!=|==|<>|[=<>])
     |(?P<word>[A-Za-z]+(?:-[a-z]{3,})*|[\u4e00-\u9fff]+|[^\W\d_])
-    |(?P<money>[€£¥])
+    |(?P<money>[€£¥₹])
     |(?P<pow>\*\*)
     |(?P<other>[-+*/^_!'|:;,&%$(){}\[\].?])
     """,

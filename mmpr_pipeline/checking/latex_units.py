@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
+from mmpr_pipeline.checking.expression import Expr, ParseError
 from mmpr_pipeline.checking.latex_commands import Commands
 from mmpr_pipeline.checking.latex_operands import is_math_text, is_symbols
 from mmpr_pipeline.checking.latex_tokens import Token
 from mmpr_pipeline.checking.math_words import CONNECTIVES, is_condition
-from mmpr_pipeline.checking.unit import UNIT_LETTERS, is_unit_word, parse_unit
+from mmpr_pipeline.checking.unit import NOT_IN_A_UNIT, UNIT_LETTERS, added, is_unit_word, parse_unit
 
 _TRAILING_CONNECTIVE = re.compile(r"\s(and|or)$")
 
@@ -25,13 +26,25 @@ class UnitReader(Commands):
             return token.text.lower() not in CONNECTIVES and (is_unit_word(token.text) or not is_symbols(token.text))
         return token.text == r"\$" or token.kind == "money"
 
+    def further_parts(self, first: Expr) -> Expr:
+        """`5 ft 6 in`, `1 hour 30 minutes`: smaller parts of the same measure, added up in the first unit."""
+        parts = [first]
+        while self.now.kind == "num":
+            parts.append(self.term())
+        if len(parts) == 1:
+            return first
+        total = added(parts)
+        if total is None:
+            raise ParseError("a number after a unit")
+        return total
+
     def letter_unit_ahead(self) -> bool:
         """A spaced single letter that ends the statement is a unit: `5 m`, `10 m/s`; `5 m + n` is a product."""
         if self.now.kind != "word" or not self.now.spaced or self.now.text not in UNIT_LETTERS:
             return False
         start = self.at
         text = self.unit()
-        ended = self.now.kind == "end" or self.now.text in (",", ";") or self.at_break()
+        ended = self.now.kind in ("end", "num") or self.now.text in (",", ";") or self.at_break()
         self.at = start
         return ended and parse_unit(text) is not None
 
@@ -64,7 +77,10 @@ class UnitReader(Commands):
                 parts.append("/" if token.text == "/" else "*")
             else:
                 break
-        return "".join(parts).strip()
+        text = "".join(parts).strip()
+        if NOT_IN_A_UNIT.search(text) or len(text) > 60:
+            raise ParseError("words after a number that are no unit")
+        return text
 
     def at_break(self) -> bool:
         """Whether the current word ends a statement: a connective, or the start of a condition."""

@@ -23,6 +23,8 @@ def is_equation(expr: Expr) -> bool:
 def _names_something(expr: Expr) -> bool:
     if expr.op == "paren":
         return bool(expr.args) and all(arg.op in ("sym", "apply") for arg in expr.args)
+    if expr.op == "mul":  # AB = 5: the length of a segment.
+        return all(arg.op == "sym" and str(arg.value).isupper() for arg in expr.args)
     if expr.op == "ratio":
         return not operations(expr) & {"num"}
     if expr.op == "func":
@@ -73,6 +75,9 @@ def compare_relations(left: Expr, right: Expr, compare: Compare, context: Contex
             return decision
         rearranged = _rearranged(left, right)
         return rearranged if rearranged[0] else decision
+    solved = _solves(left, right)
+    if solved is not None:
+        return solved
     if len(left.args) == 2 and len(right.args) == 2:
         return _rearranged(left, right)
     if operators_of(left)[0][0] != operators_of(right)[0][0]:
@@ -93,6 +98,29 @@ def _compare_definitions(left: Expr, right: Expr, compare: Compare, context: Con
     if decision and not same_names and _both_plain(left, right):
         return (None, "other_name")
     return decision, rule
+
+
+def _solves(left: Expr, right: Expr) -> Decision | None:
+    """`y = 1/x` is `xy = 1`: the one, put into the other, makes it hold, and the other has y to the first power."""
+    definition, equation = (left, right) if is_definition(left) else (right, left)
+    if not (is_definition(definition) and is_equation(equation)) or len(equation.args) != 2 != len(definition.args):
+        return None
+    name, value = definition.args[0], definition_value(definition)
+    if name.op != "sym" or str(name.value) in free_symbols(value) or str(name.value) not in free_symbols(equation):
+        return None
+    holds = 0
+    for point in points((free_symbols(value) | free_symbols(equation)) - {str(name.value)}, 5, signed=True):
+        try:
+            root = approximate(value, point)
+            at = [_difference(equation, {**point, str(name.value): root + step}) for step in (0, 1, 2, 3)]
+        except Undecided:
+            continue
+        scale = max(abs(x) for x in at)
+        linear = abs(at[2] - 2 * at[1] + at[0]) + abs(at[3] - 2 * at[2] + at[1])
+        if abs(at[0]) > 1e-9 * scale or linear > 1e-9 * scale or scale == 0:
+            return None
+        holds += 1
+    return (True, "solved_form") if holds >= 3 else None
 
 
 def _turned(relation: Expr) -> Expr:

@@ -91,7 +91,7 @@ class TokenStream:
     def signed_factor(self) -> Expr:
         raise NotImplementedError
 
-    def starts_operand(self, last: Expr, divided: bool) -> bool:
+    def starts_operand(self, last: Expr) -> bool:
         raise NotImplementedError
 
     def command(self) -> Expr:

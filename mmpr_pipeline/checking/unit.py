@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
+
+from mmpr_pipeline.checking.expression import Expr
 
 _F = Fraction
 _PI = _F("3.14159265358979323846")
@@ -48,6 +52,8 @@ _define("N", mol__mole__摩尔=1)
 _define("USD", **{"$": 1, "dollar__usd__buck__美元": 1, "cent": "0.01"})
 _define("CNY", **{"元__yuan__rmb__¥__cny__块": 1, "角": "0.1", "分钱": "0.01"})
 _define("EUR", **{"€__euro__eur": 1})
+_define("INR", **{"₹__rupee__rs__inr__卢比": 1})
+_define("JPY", **{"日元__yen__jpy": 1})
 _define("GBP", **{"£__gbp": 1})
 _define("%", **{"%__percent__百分": 1})
 _define("bit", bit=1, byte=8)
@@ -59,6 +65,15 @@ _SHAPES = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "平方": 2, "立方": 3}
 _ATOM = re.compile(r"([^\d^*/]+?)(?:\s*\^\s*\(?(-?\d)\)?|(-?\d))?$")
 _IGNORED = ("units", "unit", "个", "units.", "单位")
 _COUNTERS = frozenset("个只条张本人名支枝块次种件倍棵辆头组页位")
+
+
+# Words that make a phrase after a number something else than its unit: `5 is not the answer`, `5 more than Tom`.
+NOT_IN_A_UNIT = re.compile(
+    r"\b(?:not|no|never|than|is|are|was|were|isn't|more|less|fewer|least|most|maybe|perhaps|but|wrong|incorrect|cannot|or"
+    r"|unless|from|between|if|plus|minus|divided|over|under|above|below|greater|larger|smaller|twice|half|double|nor"
+    r"|instead|except|unknown)\b|[不非未超多少]|以上|以下|左右",
+    re.IGNORECASE,
+)
 
 
 class Unit(NamedTuple):
@@ -157,6 +172,23 @@ def noun_key(text: str) -> str:
 def is_counter(text: str) -> bool:
     """Whether the text is a bare measure word or the word `units`, which says nothing of a unit."""
     return text.strip().lower() in _IGNORED or (len(text.strip()) == 1 and text.strip() in _COUNTERS)
+
+
+def added(parts: Sequence[Expr]) -> Expr | None:
+    """Quantities of one measure in falling units as one quantity in the first unit; None where they are not that."""
+    units = [parse_unit(str(part.value)) if part.op == "quantity" else None for part in parts]
+    known = [unit for unit in units if unit is not None]
+    if len(known) != len(parts) or any(unit.dimensions != known[0].dimensions for unit in known):
+        return None
+    if any(later.worth >= earlier.worth for earlier, later in pairwise(known)):
+        return None
+    total = Fraction(0)
+    for part, unit in zip(parts, known, strict=True):
+        value = part.args[0].value
+        if not isinstance(value, Fraction):
+            return None
+        total += value * unit.worth / known[0].worth
+    return Expr("quantity", (Expr("num", (), total),), parts[0].value)
 
 
 def compare_units(left: str, right: str) -> tuple[bool | None, Fraction]:

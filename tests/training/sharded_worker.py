@@ -1,0 +1,52 @@
+"""One of two ranks: a fully sharded policy (FSDP2, gloo) must give the gradients of the unsharded one, exactly.
+
+The second rank has no image: its vision tower must still take part. Run by test_sharded.py under torchrun.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+
+from mmpr_pipeline.training.batch import collate
+from mmpr_pipeline.training.prefix_shared import PrefixSharedPolicy
+from mmpr_pipeline.training.reward_shift import RewardShift
+from tests.training import tiny
+
+
+def main(checkpointing: bool) -> None:
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
+    groups, images = tiny.several_groups()
+    batches = [collate(groups[:3], images[:3]), collate(groups[3:], images[3:])]
+    whole = PrefixSharedPolicy(tiny.internvl().train())
+    (sum(whole(batch).responses.sum() for batch in batches) / 2).backward()
+
+    model = tiny.internvl().train()
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    policy = PrefixSharedPolicy(model)
+    mesh = init_device_mesh("cpu", (2,))
+    for layer in [*model.model.language_model.layers, *model.model.vision_tower.encoder.layer]:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(policy, mesh=mesh)
+    policy(batches[rank]).responses.sum().backward()
+    expected = {name: p.grad for name, p in whole.named_parameters() if p.grad is not None}
+    for name, parameter in policy.named_parameters():
+        ours = parameter.grad.full_tensor()  # type: ignore[union-attr]
+        torch.testing.assert_close(ours, expected.pop(name), rtol=1e-5, atol=1e-5)
+    assert not expected
+
+    shift = RewardShift()
+    shift.observe(torch.tensor([1.0, 2.0]) if rank == 0 else torch.tensor([6.0]))
+    assert shift.end_step() == 3.0  # the mean over both ranks' rewards
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(sys.argv[1:] == ["checkpointing"])

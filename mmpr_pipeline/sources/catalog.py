@@ -1,8 +1,10 @@
-"""The catalog: one declaration for each known source, found by name; and a source opened by name or path."""
+"""The catalog: one declaration for each known source, found by name or by group; and a source opened by name or path."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from mmpr_pipeline.errors import ConfigError
@@ -17,10 +19,31 @@ def catalog_names() -> list[str]:
     return sorted(path.stem for path in CATALOG.glob("*.yaml"))
 
 
+@cache
+def groups() -> dict[str, tuple[str, ...]]:
+    """The groups of the catalog and the sources in each, both by name."""
+    found: dict[str, list[str]] = {}
+    for name in catalog_names():
+        for group in load_declaration(CATALOG / f"{name}.yaml").groups:
+            found.setdefault(group, []).append(name)
+    return {group: tuple(found[group]) for group in sorted(found)}
+
+
+def expand(names: Iterable[str]) -> list[str]:
+    """The names with each group replaced by its sources, each source once, where it first stands.
+
+    Paths, names of sources, and what is neither, stay as they are: `open_source` says what is wrong with a name.
+    """
+    known, expanded = set(catalog_names()), []
+    for name in names:
+        expanded += [name] if name in known or _is_path(name) else groups().get(name, (name,))
+    return list(dict.fromkeys(expanded))
+
+
 def find_declaration(name_or_path: str) -> tuple[SourceDeclaration, Path]:
     """The declaration of a name in the catalog or of a YAML file, and the file. Raises ConfigError."""
     path = Path(name_or_path)
-    if path.suffix.lower() not in (".yaml", ".yml") and path.name == name_or_path:
+    if not _is_path(name_or_path):
         path = CATALOG / f"{name_or_path}.yaml"
         if not path.is_file():
             raise _unknown(name_or_path)
@@ -37,11 +60,20 @@ def open_source(name_or_path: str, data_root: str | Path | None = None) -> Sourc
     return Source(declaration, Path(data_root or path.parent).resolve())
 
 
+def _is_path(name: str) -> bool:
+    return Path(name).suffix.lower() in (".yaml", ".yml") or Path(name).name != name
+
+
 def _unknown(name: str) -> ConfigError:
-    names = catalog_names()
+    if name in groups():
+        return ConfigError(
+            f"{name!r} is a group of sources, not one of them.", remedy=f"Name one of {', '.join(groups()[name])}."
+        )
+    names = [*catalog_names(), *groups()]
     close = difflib.get_close_matches(name, names, n=3)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     return ConfigError(
         f"There is no source {name!r} in the catalog.",
-        remedy=f"{hint}The catalog has {', '.join(names)}; or give the path of a declaration (NAME.yaml).",
+        remedy=f"{hint}The catalog has {', '.join(catalog_names())}; the groups {', '.join(groups())}; "
+        "or give the path of a declaration (NAME.yaml).",
     )

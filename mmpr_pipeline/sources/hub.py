@@ -46,7 +46,7 @@ class HubFile:
             return self.local().open("rb")
         with _as_source_error(self.repository):
             path = f"datasets/{self.repository}@{self.commit}/{self.name}"
-            return cast(BinaryIO, HfFileSystem().open(path, "rb", block_size=1 << 20))
+            return cast(BinaryIO, HfFileSystem().open(path, "rb", cache_type="none"))  # exact ranges; Parquet buffers
 
     def local(self) -> Path:
         """See SourceFile."""

@@ -81,8 +81,7 @@ def _checked(picture: PIL.Image.Image, raw: bytes) -> Image:
     if picture.format == "PNG":
         _verify_checksums(raw)
     plain = picture.mode in _KEPT_MODES and "transparency" not in picture.info
-    still = getattr(picture, "n_frames", 1) == 1 or picture.format == "MPO"
-    if kept and plain and still and _orientation(picture) == 1:
+    if kept and plain and _still(picture) and _orientation(picture) == 1:
         size = picture.size
         picture.draft("L", (1, 1))  # JPEG: reads every coefficient all the same, but computes an eighth of the pixels
         picture.load()
@@ -92,6 +91,11 @@ def _checked(picture: PIL.Image.Image, raw: bytes) -> Image:
         picture = PIL.ImageOps.exif_transpose(picture)
     upright = to_rgb(picture)
     return _image(encode_png(upright), "png", upright.size)
+
+
+def _still(picture: PIL.Image.Image) -> bool:
+    """Whether there is one frame; an MPO is a JPEG photograph that carries previews, which readers pass over."""
+    return picture.format == "MPO" or getattr(picture, "n_frames", 1) == 1
 
 
 def _verify_checksums(raw: bytes) -> None:

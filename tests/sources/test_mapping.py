@@ -161,6 +161,7 @@ def test_language_unit_and_precision_from_columns() -> None:
         ({"q": ""}, "empty_question"),
         ({"q": None}, "empty_question"),
         ({"q": " <image>\n"}, "empty_question"),
+        ({"q": "why " * 30_000}, "question_too_long"),
         ({"q": 5}, "wrong_type"),
         ({"q": ["a"]}, "wrong_type"),
     ],

@@ -139,6 +139,7 @@ def test_the_fingerprint_is_of_content_not_of_place_or_time(declare: Declare, tm
     assert str(tmp_path) not in first.model_dump_json()
     assert declare(tmp_path / "two", files="rows.jsonl", tiles=3).index().fingerprint != first.fingerprint
     assert declare(tmp_path / "two", files="rows.jsonl", licence="MIT").index().fingerprint == first.fingerprint
+    assert declare(tmp_path / "two", files="rows.jsonl").index(limit=2).fingerprint == first.fingerprint
     path.write_text(path.read_text().replace("number 4?", "number 5?"))  # as many bytes as before
     assert declare(tmp_path / "one", files="rows.jsonl").index().fingerprint != first.fingerprint
 

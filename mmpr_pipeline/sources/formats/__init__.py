@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import bisect
 import importlib
 from array import array
 from collections.abc import Callable, Iterator, Mapping
@@ -125,9 +126,4 @@ def format_of(path: str) -> Format:
 
 def mark_before(marks: tuple[Mark, ...], row: int) -> Mark:
     """The last mark that is not after `row`."""
-    found = (0, 0)
-    for mark in marks:
-        if mark[0] > row:
-            break
-        found = mark
-    return found
+    return marks[bisect.bisect_right(marks, row, key=lambda mark: mark[0]) - 1] if marks else (0, 0)

@@ -11,7 +11,7 @@ from mmpr_pipeline.errors import SourceError
 from mmpr_pipeline.sources.formats import Mark, Row, Scan, SourceFile, mark_before
 
 ROWS_AT_ONCE = 32
-_BUFFER = 1 << 20
+_BUFFER = 4 << 20
 
 
 def scan(file: SourceFile, scan: Scan) -> None:

@@ -1,0 +1,158 @@
+"""Sources on the Hub, over its real protocol on the loopback; the client runs in a process of its own, as it reads
+HF_ENDPOINT and its kin when it is imported."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.sources.hub_server import COMMIT, HubServer
+from tests.sources.made import BASE, made_rows
+
+pytestmark = pytest.mark.slow  # each client process imports `datasets`: seconds
+
+CARD = b"""---
+configs:
+- config_name: default
+  data_files:
+  - split: testmini
+    path: data/testmini-*
+- config_name: lines
+  data_files:
+  - split: train
+    path: lines/train.jsonl
+---
+# Made
+"""
+
+CLIENT = """
+import json, sys
+from pathlib import Path
+from mmpr_pipeline.errors import SourceError
+from mmpr_pipeline.sources.declaration import SourceDeclaration
+from mmpr_pipeline.sources.source import Source
+declaration, low, high, whole = json.loads(sys.argv[1])
+source = Source(SourceDeclaration.model_validate(declaration), Path("."), whole)
+try:
+    index = source.index()
+    items = [getattr(item, "reason", item.source_id) for item in source.read(index, low, high)]
+    print(json.dumps({"rows": index.rows, "revision": index.revision, "items": items, "print": index.fingerprint}))
+except SourceError as error:
+    print(json.dumps({"error": error.message, "remedy": error.remedy}))
+"""
+
+
+def parquet_bytes(rows: int, group: int) -> bytes:
+    noise = np.random.default_rng(0).integers(0, 256, (rows, 48, 48, 3), dtype=np.uint8)
+    made = made_rows(rows)
+    for row, values in zip(made, noise, strict=True):
+        buffer = io.BytesIO()
+        PIL.Image.fromarray(values).save(buffer, "PNG")
+        row["image"] = {"bytes": buffer.getvalue(), "path": None}
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(made), sink, row_group_size=group)
+    return sink.getvalue()
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[HubServer]:
+    lines = [{**row, "image": "images/0.png"} for row in made_rows(4)]
+    files = {
+        "README.md": CARD,
+        "data/testmini-00000-of-00002.parquet": parquet_bytes(600, 50),
+        "data/testmini-00001-of-00002.parquet": parquet_bytes(20, 50),
+        "lines/train.jsonl": "\n".join(map(json.dumps, lines)).encode(),
+    }
+    server = HubServer(files)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def client(home: Path, endpoint: str, low: int = 0, high: int = 3, whole: bool = True, **hub: Any) -> dict[str, Any]:
+    kept = {"HF_HUB_OFFLINE": hub.pop("offline", "0"), "HF_ENDPOINT": endpoint, "HF_HOME": str(home)}
+    declaration = {**BASE, "hub": {"id": "made/rows", "split": "testmini", "config": "default", **hub}}
+    ran = subprocess.run(
+        [sys.executable, "-c", CLIENT, json.dumps([declaration, low, high, whole])],
+        env={**os.environ, **kept, "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    told: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return told
+
+
+def test_a_split_is_read_at_its_commit_and_fetched_once(hub: HubServer, tmp_path: Path) -> None:
+    hub.sent.clear()
+    first = client(tmp_path, hub.endpoint, 598, 603)
+    assert first["items"] == ["q598", "q599", "duplicate_id", "duplicate_id", "duplicate_id"]
+    assert (first["rows"], first["revision"]) == (620, COMMIT)
+    sizes = {path: len(data) for path, data in hub.files.items() if path.startswith("data/")}
+    assert {path: hub.sent[path] for path in sizes} == sizes
+    assert client(tmp_path, hub.endpoint, 0, 2) == {**first, "items": ["q0", "q1"]}
+    assert {path: hub.sent[path] for path in sizes} == sizes  # from the cache
+
+
+def test_a_slice_of_a_large_file_is_read_by_ranges(hub: HubServer, tmp_path: Path) -> None:
+    hub.sent.clear()
+    assert client(tmp_path, hub.endpoint, 300, 303, whole=False)["items"] == ["q300", "q301", "q302"]
+    path = "data/testmini-00000-of-00002.parquet"
+    assert 0 < hub.sent[path] < len(hub.files[path]) * 0.3
+
+
+def test_without_network_a_cached_data_set_works_and_any_other_fails_at_once(hub: HubServer, tmp_path: Path) -> None:
+    fetch = "from huggingface_hub import snapshot_download as get; get('made/rows', repo_type='dataset')"
+    environment = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_XET": "1"}
+    subprocess.run([sys.executable, "-c", fetch], env=environment, check=True, capture_output=True)
+    online = client(tmp_path, hub.endpoint, 600, 601)
+    assert client(tmp_path, "http://127.0.0.1:9", 600, 601, offline="1") == online
+    told = client(tmp_path, "http://127.0.0.1:9", offline="1", id="made/other")
+    assert "not in the Hub's cache" in told["error"]
+    assert "hf download --repo-type dataset made/other" in told["remedy"]
+
+
+def test_out_of_reach_is_told_within_seconds(tmp_path: Path) -> None:
+    client(tmp_path, "http://127.0.0.1:9")  # warms the imports
+    started = time.monotonic()
+    told = client(tmp_path, "http://127.0.0.1:9")
+    assert time.monotonic() - started < 10
+    assert "made/rows" in told["error"]
+    for word in ("network", "HF_ENDPOINT", "HF_HUB_OFFLINE", "files:"):
+        assert word in told["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("hub_fields", "said"),
+    [
+        ({"split": "train"}, "no split 'train'; it has testmini"),
+        ({"config": "other"}, "no configuration 'other'"),
+        ({"id": "made/none"}, "no data set made/none"),
+    ],
+)
+def test_what_the_hub_does_not_have_is_named(
+    hub: HubServer, tmp_path: Path, hub_fields: dict[str, str], said: str
+) -> None:
+    told = client(tmp_path, hub.endpoint, **hub_fields)
+    assert said in told["error"]
+    assert told["remedy"]
+
+
+def test_other_formats_are_fetched_and_their_image_paths_lead_nowhere(hub: HubServer, tmp_path: Path) -> None:
+    told = client(tmp_path, hub.endpoint, config="lines", split="train")
+    assert told["rows"] == 4
+    assert told["items"] == ["missing_image"] * 3

@@ -11,7 +11,7 @@ from random import Random
 from PIL import Image, ImageDraw
 
 from mmpr_pipeline.nano.item import Item, Patch
-from mmpr_pipeline.nano.shapes import CELL, INK, Colour, blank, draw_text
+from mmpr_pipeline.nano.shapes import CELL, Colour, blank, draw_text
 
 CORNERS = ("left", "right", "top")
 _LABELS = {"left": (33, 88), "right": (79, 88), "top": (56, 44)}  # px: centres before jitter
@@ -35,7 +35,7 @@ class Triangle:
     def sample(cls, rng: Random) -> Triangle:
         while True:
             one, two = 5 * rng.randint(4, 18), 5 * rng.randint(4, 18)
-            if 20 <= 180 - one - two <= 90 or rng.random() < 0.5 and 20 <= 180 - one - two <= 120:
+            if 20 <= 180 - one - two <= 90 or (rng.random() < 0.5 and 20 <= 180 - one - two <= 120):
                 break
         hidden = rng.choice(CORNERS)
         known = iter((one, two))

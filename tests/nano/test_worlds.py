@@ -14,6 +14,7 @@ from mmpr_pipeline.nano.chart import Chart
 from mmpr_pipeline.nano.geometry import CORNERS, Triangle
 from mmpr_pipeline.nano.grid import Grid
 from mmpr_pipeline.nano.item import Item
+from mmpr_pipeline.nano.shapes import COLOURS
 from mmpr_pipeline.nano.worlds import NANO_SOURCES, row, rows, split_of, world_and_item, world_of
 
 
@@ -145,3 +146,18 @@ def _solve_triangle(world: object, question: str) -> str:
         largest = max(third, *written.values())
         return "right" if largest == 90 else ("obtuse" if largest > 90 else "acute")
     return str(third)
+
+
+def test_every_cell_of_a_grid_is_drawn_in_the_colour_that_it_is_named_by() -> None:
+    for index in range(30):
+        world, _ = world_and_item("nano_grid", "heldout", 0, index)
+        assert isinstance(world, Grid)
+        picture = world.draw()
+        for cell in world.cells:
+            if cell:
+                seen = picture.getpixel((cell.x, cell.y + 1))
+                assert min(COLOURS, key=lambda name: _distance(COLOURS[name], seen)) == cell.colour
+
+
+def _distance(one: tuple[int, int, int], two: tuple[int, int, int]) -> int:
+    return sum((a - b) ** 2 for a, b in zip(one, two, strict=True))

@@ -35,12 +35,12 @@ def picture(curve: list[dict[str, Any]]) -> str:
         lines.append(_rule(place(0, 10**power), place(last, 10**power), f"{10.0**power:g}"))
     border = place(offset, 10**low).split(",")[0]
     lines.append(f'<path d="M{border} {MARGIN}V{HEIGHT - MARGIN}" stroke="#999" stroke-dasharray="3 3"/>')
-    lines.append(
-        _text(WIDTH // 2, HEIGHT - 14, f"step (dashed: from seeing to speaking; {last} in all)", "#333", "middle")
-    )
+    title = f"step (dashed: from seeing to speaking; {last} in all)"
+    lines.append(_text(WIDTH // 2, HEIGHT - 14, title, "#333", "middle"))
     body = "\n".join(lines)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        'font-family="sans-serif" font-size="12">\n'
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>\n{body}\n</svg>\n'
     )
 

@@ -90,7 +90,7 @@ class Triangle:
         return Item(f"What number is written at the {corner}?", "number", str(angle), chain)
 
     def _type(self, rng: Random) -> Item:
-        chain, third = self._third()
+        chain, _ = self._third()
         largest = max(self.angles)
         name = "acute" if largest < 90 else "right" if largest == 90 else "obtuse"
         options = ("acute", "right", "obtuse")

@@ -1,8 +1,8 @@
 """Train the nano checkpoint: `python -m mmpr_pipeline.nano.train --out DIR`.
 
 Two stages, a pure function of the seed as far as the machine's arithmetic allows:
-1. *see*: the vision tower and the projector alone learn, through three linear probes on each visual token, which colour,
-   shape and number its square of the picture shows. Grounding takes a minute or two here, and most of an hour where
+1. *see*: the vision tower and the projector alone learn, through three linear probes on each visual token, which
+   colour, shape and number its square of the picture shows. Grounding takes a minute or two here, and most of an hour where
    only the words of the answer teach it.
 2. *speak*: the whole model learns the responses of the lessons; the probes stay on at a small weight.
 

@@ -4,8 +4,8 @@ A row of the real `nano_chart`:
     {"id": "nano_chart-heldout-0-000003", "question": "Which bar is the tallest?", "answer": "C", "kind": "choice",
      "choices": ["blue", "red", "green", "black"], "image": b"\\x89PNG..."}
 
-The two splits are disjoint by construction: the hash of what a picture shows (without jitter) says which split it is in, and
-worlds of the other split are drawn again. So no held-out scene was ever trained on, whatever the seeds.
+The two splits are disjoint by construction: the hash of what a picture shows (without jitter) says which split it is
+in, and worlds of the other split are drawn again. So no held-out scene was ever trained on, whatever the seeds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The shipped checkpoint: small, complete, loads in transformers, sees, and answers in the form that it was asked for."""
+"""The shipped checkpoint: small, complete, loads in transformers, sees, and answers in the form asked for."""
 
 from __future__ import annotations
 
@@ -80,6 +80,6 @@ def test_a_given_start_is_continued_with_and_without_the_picture() -> None:
     turn, start = prompt_of(item, "open"), "The picture shows a red circle at the top left, a"
     seen = by_transformers(CHECKPOINT, [Request(turn, png(world), start)], 1, 0.0)[0][0]
     blind = by_transformers(CHECKPOINT, [Request(without_images(turn), None, start)], 1, 0.0)[0][0]
-    assert seen.finished and blind.finished
-    assert seen.text.endswith(".") and blind.text.endswith(".")
+    assert (seen.finished, blind.finished) == (True, True)
+    assert [text[-1] for text in (seen.text, blind.text)] == [".", "."]
     assert seen.text != blind.text

@@ -46,7 +46,8 @@ def test_captions_name_exactly_what_is_there() -> None:
         assert isinstance(world, Scene)
         assert item.answer is None
         assert set(named_objects(item.reasoning)) == world.names()
-        assert not hallucinated(item.reasoning, world) and not missed(item.reasoning, world)
+        assert not hallucinated(item.reasoning, world)
+        assert not missed(item.reasoning, world)
 
 
 def test_a_caption_of_another_scene_is_hallucinated() -> None:

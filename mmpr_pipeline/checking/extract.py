@@ -18,7 +18,7 @@ from mmpr_pipeline.checking.normalise import blanks, fold, without_emphasis
 from mmpr_pipeline.checking.places import places
 from mmpr_pipeline.checking.reading import Asked, Reading
 from mmpr_pipeline.checking.reply import prepare
-from mmpr_pipeline.checking.spans import FINAL, STATED, Span, announced, boxes, sentences, tagged
+from mmpr_pipeline.checking.spans import FINAL, STATED, Span, announced, boxes, in_json, sentences, tagged
 
 Status = Literal["found", "none", "ambiguous", "abstained"]
 
@@ -77,7 +77,7 @@ def _extract(text: str, asked: Asked) -> Extraction:
 
 def _formal_and_stated(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction | None:
     boxed = _joined_boxes(boxes(plain), plain)
-    spans = sorted([*boxed, *tagged(plain), *announced(plain)], key=lambda span: span.start)
+    spans = sorted([*boxed, *tagged(plain), *in_json(plain), *announced(plain)], key=lambda span: span.start)
     inside = [(box.start, box.end) for box in boxed]
     spans = [s for s in spans if s in boxed or not any(a < s.start < b for a, b in inside)]
     readings = [(span, reading.of_span(span, asked)) for span in spans]
@@ -122,8 +122,8 @@ def _agreed(found: Sequence[tuple[Span, Reading]], asked: Asked) -> Extraction:
 
 
 _BETWEEN_BOXES = re.compile(
-    r"[\s,;$.\\()\[\]]{0,12}(?:and|or|和|或|\\quad|\\text\s?\{\s?(?:and|or)\s?\})?[\s,;$\\()\[\]]{0,12}"
-    r"(?:and|or)?[\s$\\()]{0,6}(?:[A-Za-z](?:_\{?\w\}?)?\s{0,2}=)?\s{0,3}"
+    r"(?:\\q?quad|\\text\s?\{\s?(?:and|or)\s?\}|and|or|和|或|[\s,;$.()\[\]]|\\[()\[\],; ]){0,40}"
+    r"(?:[A-Za-z](?:_\{?\w\}?)?\s{0,2}=)?\s{0,3}"
 )
 
 

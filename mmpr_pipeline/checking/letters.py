@@ -34,6 +34,7 @@ _NUMBERED = re.compile(
     r"|(?P<ordinal>first|second|third|fourth|fifth|sixth) (?:option|choice|one|answer)\b)",
     re.IGNORECASE,
 )
+_QUOTED = re.compile(r"^[_'\"`]{1,3}(\(?[A-Z]\)?)[_'\"`]{1,3}(?![A-Za-z0-9])")
 _MANY = re.compile(r"(?:(?:options?|choices?|选项|选)[ ]?)?(?P<many>[A-J]{2,8})(?![A-Za-z0-9])")
 _SPACED = re.compile(r"[A-J](?:[ ]{1,3}[A-J]){1,7}[ .]{0,3}$")
 _AND = re.compile(r"[ ]?(?:,[ ]?(?:and\b|&)?|;|&|and\b|和|及|与|/|\+)[ ]?(?=\S)", re.IGNORECASE)
@@ -86,7 +87,9 @@ def read_letters(text: str, count: int) -> Letters | None:
 
 def _bare(text: str) -> str:
     text = without_text_commands(without_spacing_commands(text[:400]))
-    return text.replace("$", "").replace("{}", "").lstrip(" \n\t:*\"'`-=,")
+    for mark in ("$", "{}", "\\(", "\\)", "\\[", "\\]"):
+        text = text.replace(mark, "")
+    return _QUOTED.sub(r"\1", text.lstrip(" \n\t:-=,>#*")).lstrip("\"'`")
 
 
 def _labels(text: str, limit: int) -> tuple[list[str], int, bool, bool]:

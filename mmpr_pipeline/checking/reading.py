@@ -99,12 +99,21 @@ def _of_text(text: str, asked: Asked, *, closed: bool) -> Reading | None:
     return _phrase(text, asked, closed=closed)
 
 
+_LEAD_IN = re.compile(
+    r"^(?:it(?:'s| is| should be| must be| would be| has to be)|(?:that|this)(?:'s| is| would be| must be)|choose|select|pick|"
+    r"(?:solution|final|selected(?: option)?|chosen|choice|pick|result) ?:|so|thus|hence|therefore|i'd say)[ ,]{1,2}",
+    re.IGNORECASE,
+)
+_INSTEAD = re.compile(r",? (?:not|rather than|instead of|and not|but not|unlike|as opposed to)\b", re.IGNORECASE)
+
+
 def _choice(text: str, asked: Asked, *, closed: bool) -> Reading | None:
     clause = text if closed else first_sentence(text)
     found = read_choice(text if closed else clause, asked.choices)
     if found is None and asked.choices:
-        named = mentions(clause, asked.choices)
-        if len(named) == 1 and not negated(clause):
+        said = _INSTEAD.split(clause, maxsplit=1)[0]
+        named = mentions(said, asked.choices)
+        if len(named) == 1 and not negated(said):
             found = by_index(named[0], "mention")
     if found is None:
         return None
@@ -205,7 +214,8 @@ def of_short(line: str, asked: Asked) -> Reading | None:
     if hedges(line):
         return Reading(line, hedged=True)
     if asked.kind == "choice":
-        return _choice(line, asked, closed=False) or choice_by_truth(line, asked) or _value(line, asked)
+        bare = _LEAD_IN.sub("", line)
+        return _choice(bare, asked, closed=False) or choice_by_truth(line, asked) or _value(line, asked)
     if asked.kind == "yes_no":
         truth = read_yes_no(line)
         return None if truth is None else Reading("Yes" if truth else "No", truth=truth)

@@ -108,6 +108,15 @@ def matching_brace(text: str, opening: int, limit: int = 4_000) -> int | None:
     return None
 
 
+_JSON = re.compile(r"\"(?:final[_ ]?)?answer\"\s{0,3}:\s{0,3}(?:\"([^\"\n]{1,300})\"|([^\s\",}\]][^,}\n]{0,100}))", re.IGNORECASE)
+
+
+def in_json(text: str) -> list[Span]:
+    """Every value of an `"answer"` key."""
+    found = list(_JSON.finditer(text))[-_MOST_SPANS:] if '"' in text else []
+    return [Span(m[1] or m[2], "json_answer", FINAL, m.start(), m.end(), closed=True) for m in found]
+
+
 def tagged(text: str) -> list[Span]:
     """Every `<answer>...</answer>`; an unclosed one runs to the end of its text."""
     found = []

@@ -52,11 +52,12 @@ def bars(rows: Iterable[tuple[str, int, str]], whole: int) -> Table:
 
 def grid(columns: Iterable[str], rows: Iterable[Iterable[str]], total: Iterable[str] | None = None) -> Table:
     """A table whose first column is names and whose others are figures, with an optional last row of totals."""
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
+    table = Table(box=None, header_style="dim", padding=(0, 1, 0, 0), pad_edge=False)
     for position, name in enumerate(columns):
-        table.add_column(
-            name, justify="left" if position == 0 else "right", overflow="fold" if position == 0 else "ellipsis"
-        )
+        if position == 0:
+            table.add_column(name, overflow="fold", min_width=8)
+        else:
+            table.add_column(name, justify="right", no_wrap=True, vertical="bottom")
     for row in rows:
         table.add_row(*map(escape, row))
     if total is not None:
@@ -75,26 +76,28 @@ def summary_page(summary: Mapping[str, Any]) -> RenderableType:
 
 def _headline(summary: Mapping[str, Any]) -> Text:
     counts = summary["counts"]
+    pairs = sum(counts["pairs"].values())
     text = Text()
-    text.append(f"{sum(counts['pairs'].values()):,} pairs", style="bold green")
+    text.append(f"{pairs:,} pairs", style="bold green")
     text.append(f" of {counts['paired']:,} questions out of {counts['questions']:,}, from ")
     text.append(f"{sum(counts['rollouts'].values()):,} rollouts", style="bold")
-    text.append(f" ({counts['generated_tokens']:,} tokens)")
+    if pairs and counts["generated_tokens"]:
+        text.append(f" ({counts['generated_tokens']:,} tokens, {counts['generated_tokens'] / pairs:,.0f} a pair)")
     text.append(f", with {counts['images']:,} images, in {summary['shards']:,} shards ({size(summary['bytes'])})")
     return text
 
 
 def _sources(summary: Mapping[str, Any]) -> Table:
     strategies = sorted(summary["counts"]["pairs"])
-    header = ["source", "questions", "paired", "unpaired", "rejected", *(s.replace("_", " ") for s in strategies)]
-    header += ["rollouts", "correct", "tokens/pair"]
+    header = ["source", "rows", "paired", "unpaired", "rejected", *(_strategy(s) for s in strategies)]
+    header += ["rollouts", "right"]
     rows = [_source_row(name, counts, strategies) for name, counts in summary["sources"].items()]
     total = _source_row("all", summary["counts"], strategies) if len(rows) > 1 else None
     return grid(header, rows, total)
 
 
 def _source_row(name: str, counts: Mapping[str, Any], strategies: list[str]) -> list[str]:
-    pairs, rollouts = sum(counts["pairs"].values()), counts["rollouts"]
+    rollouts = counts["rollouts"]
     checked = sum(rollouts.get(outcome, 0) for outcome in ("correct", "incorrect", "unparseable"))
     return [
         name,
@@ -105,8 +108,11 @@ def _source_row(name: str, counts: Mapping[str, Any], strategies: list[str]) -> 
         *(f"{counts['pairs'].get(strategy, 0):,}" for strategy in strategies),
         f"{sum(rollouts.values()):,}",
         percent(rollouts.get("correct", 0), checked),
-        f"{counts['generated_tokens'] / pairs:,.0f}" if pairs and counts["generated_tokens"] else "-",
     ]
+
+
+def _strategy(name: str) -> str:
+    return {"dropout_ntp": "DropNTP"}.get(name, name)
 
 
 def fates(counts: Mapping[str, Any]) -> Table:
@@ -161,25 +167,27 @@ def stats_page(figures: Mapping[str, Any]) -> RenderableType:
 
 
 def _lengths(groups: Iterable[Mapping[str, Any]]) -> Table:
-    header = ["source", "strategy", "pairs", "questions", "prompt", "chosen", "p95", "rejected", "p95", "chosen longer"]
+    header = ["source", "strategy", "pairs", "prompt", "chosen", "p95", "rejected", "p95", "chosen longer"]
     return grid(
         header,
         (
             [
                 group["source"],
-                group["strategy"].replace("_", " "),
+                _strategy(group["strategy"]),
                 f"{group['pairs']:,}",
-                f"{group['questions']:,}",
-                f"{group['prompt_tokens']['mean']:,.0f}",
-                f"{group['chosen_tokens']['mean']:,.0f}",
-                f"{group['chosen_tokens']['p95']:,}",
-                f"{group['rejected_tokens']['mean']:,.0f}",
-                f"{group['rejected_tokens']['p95']:,}",
-                f"{100 * group['chosen_longer']:.0f}%",
+                *_figures(group["prompt_tokens"], "mean"),
+                *_figures(group["chosen_tokens"], "mean", "p95"),
+                *_figures(group["rejected_tokens"], "mean", "p95"),
+                "-" if group["chosen_longer"] is None else f"{100 * group['chosen_longer']:.0f}%",
             ]
             for group in groups
         ),
     )
+
+
+def _figures(lengths: Mapping[str, float], *names: str) -> list[str]:
+    """Figures of token counts; dashes where none is known (recorded rollouts)."""
+    return [f"{lengths[name]:,.0f}" if lengths["count"] else "-" for name in names]
 
 
 def _rollouts(rollouts: Mapping[str, int]) -> Table:

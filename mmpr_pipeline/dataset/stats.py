@@ -54,7 +54,8 @@ def stats(out: str | Path, progress: Callable[[int, int], None] | None = None) -
     """Figures of a finished dataset as plain data: the summary's, and
 
     `groups`: for each source and strategy: pairs, questions, prompt/chosen/rejected token counts (count, mean, p50,
-    p95, max), `chosen_longer` (share of pairs whose chosen response has more tokens than the rejected one);
+    p95, max; of those known), `chosen_longer` (share of pairs whose chosen response has more tokens than the rejected
+    one; null where not known);
     `solve_rates`: for each source the questions with checked rollouts by share judged correct: `none`, `all`, and
     `bins` in between; `pairs_per_question`: how many questions have 1, 2, ... pairs.
 
@@ -85,22 +86,23 @@ class _Group:
 
     def __init__(self) -> None:
         self._tokens = {name: Lengths() for name in ("prompt", "chosen", "rejected")}
-        self._questions, self._longer = 0, 0
+        self._pairs, self._questions, self._known, self._longer = 0, 0, 0, 0
 
     def add(self, tokens: dict[str, np.ndarray], questions: int) -> None:
         for name, lengths in self._tokens.items():
-            lengths.add(tokens[name])
+            lengths.add(tokens[name][tokens[name] > 0])  # 0: not known
+        self._pairs += len(tokens["chosen"])
         self._questions += questions
-        self._longer += int((tokens["chosen"] > tokens["rejected"]).sum())
+        known = (tokens["chosen"] > 0) & (tokens["rejected"] > 0)
+        self._known += int(known.sum())
+        self._longer += int((tokens["chosen"] > tokens["rejected"])[known].sum())
 
     def summary(self) -> dict[str, Any]:
-        tokens = {f"{name}_tokens": lengths.summary() for name, lengths in self._tokens.items()}
-        pairs = int(tokens["chosen_tokens"]["count"])
         return {
-            "pairs": pairs,
+            "pairs": self._pairs,
             "questions": self._questions,
-            **tokens,
-            "chosen_longer": round(self._longer / pairs, 4) if pairs else 0.0,
+            **{f"{name}_tokens": lengths.summary() for name, lengths in self._tokens.items()},
+            "chosen_longer": round(self._longer / self._known, 4) if self._known else None,
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from mmpr_pipeline.dataset.summary import render as render_summary
 from mmpr_pipeline.dataset.summary import summarise
 from mmpr_pipeline.errors import DatasetError
 from mmpr_pipeline.storage import open_store
-from tests.dataset.conftest import make_outcome
+from tests.dataset.conftest import make_outcome, write_shard
 
 
 def page(renderable: Any) -> str:
@@ -66,6 +67,18 @@ def test_stats_are_those_of_the_pairs(out: Path) -> None:
         longer = sum(p.chosen_tokens > p.rejected_tokens for p in mine)
         assert group["chosen_longer"] == pytest.approx(longer / len(mine), abs=1e-4)
     assert figures["pairs_per_question"] == {"1": 8, "2": 16}
+
+
+def test_unknown_token_counts_are_no_figures(tmp_path: Path) -> None:
+    outcome = make_outcome(0)
+    unknown = {"chosen_tokens": 0, "rejected_tokens": 0, "prompt_tokens": 0}
+    pairs = tuple(pair.model_copy(update=unknown) for pair in outcome.pairs)
+    write_shard(open_store(tmp_path), 0, 1, [dataclasses.replace(outcome, pairs=pairs)])
+    (group,) = stats(tmp_path)["groups"]
+    assert group["pairs"] == 2
+    assert group["chosen_tokens"]["count"] == 0
+    assert group["chosen_longer"] is None
+    assert "-" in page(render(stats(tmp_path)))
 
 
 def test_solve_rates(out: Path) -> None:

@@ -46,6 +46,7 @@ def run_build(config: BuildConfig, view: View) -> dict[str, Any]:
     store.check_writable()
     started = time.monotonic()
     with lease(store) as still_held:
+        store.sweep()
         claim(store, plan)
         missing = missing_shards(store, plan)
         view.planned(plan, len(missing))
@@ -109,6 +110,7 @@ def missing_shards(store: Store, plan: BuildPlan) -> list[int]:
 
 def finish(store: Store, plan: BuildPlan, run: dict[str, Any]) -> dict[str, Any]:
     """Write summary.json, last of all: the totals of all manifests, and what the finishing run took."""
+    store.delete_prefix(layout.JOURNALS)  # a kill right after a shard's manifest leaves its journal
     if not run["shards"] and store.exists(layout.SUMMARY):
         return json.loads(store.read(layout.SUMMARY))
     summary = {"mmpr_version": __version__, "digest": plan.digest, "run": run, **summarise(store, plan.config.shards)}

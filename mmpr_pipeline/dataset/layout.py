@@ -18,6 +18,7 @@ from mmpr_pipeline.records import IMAGE_SCHEMA, PAIR_SCHEMA, QUESTION_SCHEMA, RO
 
 CONFIG = "config.json"
 SUMMARY = "summary.json"
+JOURNALS = "journal/"
 SCHEMAS: dict[str, pa.Schema] = {
     "pairs": PAIR_SCHEMA,
     "images": IMAGE_SCHEMA,
@@ -39,7 +40,7 @@ def manifest(shard: int, of: int) -> str:
 
 def journal(shard: int, of: int) -> str:
     """Prefix of a shard's journal."""
-    return f"journal/{_part(shard, of)}"
+    return f"{JOURNALS}{_part(shard, of)}"
 
 
 def expected(of: int) -> set[str]:

@@ -108,7 +108,7 @@ def _check_names(keys: set[str], of: int, report: Report) -> None:
         else:
             report.add("missing_file", key)
     for key in sorted(keys - expected):
-        if key.startswith("journal/"):
+        if key.startswith(layout.JOURNALS):
             report.add("unfinished", key, "a journal is left: run the same `mmpr build` again, it goes on")
         else:
             report.add("extra_file", key, "no build wrote it here")

@@ -42,7 +42,9 @@ class VllmEngine:
         """See `Engine.sample`; raises ItemRejected for prompts that the model cannot take."""
         prepared = await self._in_thread(self._prepare_sample, request)
         output = await self._generate(prepared)
-        return [self._rollout(request, prepared, completion) for completion in output.outputs]
+        if request.decoding.temperature > 0:
+            return [self._rollout(request, prepared, completion.index, completion) for completion in output.outputs]
+        return [self._rollout(request, prepared, i, output.outputs[0]) for i in range(request.n)]
 
     async def continue_blind(self, request: ContinueRequest) -> Rollout:
         """See `Engine.continue_blind`."""
@@ -82,13 +84,13 @@ class VllmEngine:
         cut = self._prompts.cut(request)
         return cut, self._prompts.continuation(request, cut, f"c{next(self._ids)}")
 
-    def _rollout(self, request: SampleRequest, prepared: Prepared, completion: Any) -> Rollout:
+    def _rollout(self, request: SampleRequest, prepared: Prepared, i: int, completion: Any) -> Rollout:
         ids, finish = _response(completion)
         return Rollout(
             question_id=request.question.question_id,
             round=request.round,
-            index=request.first_index + completion.index,
-            seed=request.seed + completion.index,  # how vLLM seeds the children of one request
+            index=request.first_index + i,
+            seed=request.seed + i,  # how vLLM seeds the children of one request
             text=self._tokenizer.decode(ids, skip_special_tokens=True),
             tokens=len(ids),
             prompt_tokens=prepared.prompt_tokens,

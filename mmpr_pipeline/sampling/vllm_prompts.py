@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,7 @@ class PromptBuilder:
             {"type": "image_pil", "image_pil": image, "uuid": kept.sha256}
             for image, kept in zip(images, stored, strict=True)
         ]
-        return _interleaved(pieces, parts) if self._parts else [*parts, _marked(pieces, self._mark_of)]
+        return interleaved(pieces, parts) if self._parts else [*parts, marked(pieces, self._mark_of)]
 
     def _render(self, content: Any, extras: dict[str, Any]) -> Any:
         from vllm.exceptions import VLLMValidationError
@@ -134,7 +135,7 @@ class PromptBuilder:
         if room < min(MIN_RESPONSE, decoding.max_tokens):
             raise ItemRejected("prompt_too_long", f"{length} of {self.context} tokens")
         params = SamplingParams(
-            n=n,
+            n=n if decoding.temperature > 0 else 1,  # n greedy rollouts are one
             temperature=decoding.temperature,
             top_p=decoding.top_p,
             max_tokens=min(decoding.max_tokens, room),
@@ -179,7 +180,7 @@ def decode_image(image: Image) -> PIL.Image.Image:
         raise ItemRejected("broken_image", str(error)[:200]) from None
 
 
-def _interleaved(pieces: list[str], images: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def interleaved(pieces: list[str], images: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Content parts in order. A line break after a mark belongs to the mark: templates set their own around images."""
     parts: list[dict[str, Any]] = []
     for i, piece in enumerate(pieces):
@@ -191,7 +192,7 @@ def _interleaved(pieces: list[str], images: list[dict[str, Any]]) -> list[dict[s
     return parts
 
 
-def _marked(pieces: list[str], mark_of: Any) -> dict[str, Any]:
+def marked(pieces: list[str], mark_of: Callable[[int], str]) -> dict[str, Any]:
     """One text with the model's own mark for each image."""
     text = pieces[0] + "".join(mark_of(i) + piece for i, piece in enumerate(pieces[1:]))
     return {"type": "text", "text": text}

@@ -55,6 +55,12 @@ def original(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     )
 
 
+@pytest.fixture(params=["native", "original"])
+def either(request: pytest.FixtureRequest) -> EnginePool:
+    """Both formats of InternVL, one after the other."""
+    return cast(EnginePool, request.getfixturevalue(request.param))
+
+
 @pytest.mark.parametrize("check", [*SAMPLING, *CONTINUING], ids=lambda check: check.__name__)
 async def test_contract(check: Check, native: EnginePool) -> None:
     await check(native)
@@ -65,27 +71,23 @@ async def prompt_tokens(engine: EnginePool, **question: object) -> int:
     return rollouts[0].prompt_tokens
 
 
-@pytest.mark.parametrize("pool", ["native", "original"])
 @pytest.mark.parametrize(
     ("tiles", "width", "height", "expected"),
     [(6, 112, 112, 1), (1, 672, 112, 1), (6, 672, 112, 7), (3, 672, 112, 4), (12, 1344, 112, 13)],
 )
 async def test_an_image_takes_as_many_tiles_as_its_question_allows(
-    pool: str, tiles: int, width: int, height: int, expected: int, request: pytest.FixtureRequest
+    tiles: int, width: int, height: int, expected: int, either: EnginePool
 ) -> None:
-    engine = request.getfixturevalue(pool)
-    one = await prompt_tokens(engine, images=(an_image(),))
-    many = await prompt_tokens(engine, images=(an_image(1, width, height),), tiles=tiles)
+    one = await prompt_tokens(either, images=(an_image(),))
+    many = await prompt_tokens(either, images=(an_image(1, width, height),), tiles=tiles)
     assert many - one == (expected - 1) * TILE_TOKENS
 
 
-@pytest.mark.parametrize("pool", ["native", "original"])
-async def test_images_stand_where_the_text_places_them(pool: str, request: pytest.FixtureRequest) -> None:
+async def test_images_stand_where_the_text_places_them(native: EnginePool) -> None:
     """Two places of the marks are two prompts: with the same seed and images, they give other rollouts."""
-    engine = request.getfixturevalue(pool)
     images = (an_image(1), an_image(2))
     texts = ["Is <image> like <image> here?", "Is like here? <image> <image>", "Is <image> like <image> here?"]
-    sampled = [await engine.sample(ask(seen_question(text=text, images=images))) for text in texts]
+    sampled = [await native.sample(ask(seen_question(text=text, images=images))) for text in texts]
     first, second, third = ([rollout.text for rollout in rollouts] for rollouts in sampled)
     assert first == third
     assert first != second

@@ -18,7 +18,9 @@ from mmpr_pipeline.checking.normalise import blanks, fold, without_emphasis
 from mmpr_pipeline.checking.places import places
 from mmpr_pipeline.checking.reading import Asked, Reading
 from mmpr_pipeline.checking.reply import prepare
-from mmpr_pipeline.checking.spans import FINAL, STATED, Span, announced, boxes, in_json, sentences, tagged
+from mmpr_pipeline.checking.sentences import sentences
+from mmpr_pipeline.checking.spans import FINAL, STATED, Span, boxes, in_json, tagged
+from mmpr_pipeline.checking.triggers import announced
 
 Status = Literal["found", "none", "ambiguous", "abstained"]
 

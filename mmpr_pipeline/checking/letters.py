@@ -34,6 +34,7 @@ _NUMBERED = re.compile(
     r"|(?P<ordinal>first|second|third|fourth|fifth|sixth) (?:option|choice|one|answer)\b)",
     re.IGNORECASE,
 )
+_QUOTES = ("_", "'", '"', "`")
 _QUOTED = re.compile(r"^[_'\"`]{1,3}(\(?[A-Z]\)?)[_'\"`]{1,3}(?![A-Za-z0-9])")
 _MANY = re.compile(r"(?:(?:options?|choices?|选项|选)[ ]?)?(?P<many>[A-J]{2,8})(?![A-Za-z0-9])")
 _SPACED = re.compile(r"[A-J](?:[ ]{1,3}[A-J]){1,7}[ .]{0,3}$")
@@ -89,14 +90,15 @@ def _bare(text: str) -> str:
     text = without_text_commands(without_spacing_commands(text[:400]))
     for mark in ("$", "{}", "\\(", "\\)", "\\[", "\\]"):
         text = text.replace(mark, "")
-    return _QUOTED.sub(r"\1", text.lstrip(" \n\t:-=,>#*")).lstrip("\"'`")
+    text = text.lstrip(" \n\t:-=,>#*")
+    return _QUOTED.sub(r"\1", text).lstrip("\"'`") if text[:1] in _QUOTES else text
 
 
 def _labels(text: str, limit: int) -> tuple[list[str], int, bool, bool]:
     """Labels joined by commas, `and` or `or`; where they end; if alternatives; if the last is a letter without marks."""
     found: list[str] = []
     position = end = 0
-    hedged = plain = False
+    hedged = plain = joined_by_or = False
     while len(found) < MOST_CHOICES:
         match = _LABEL.match(text, position)
         letter = _letter(match, text, limit) if match else None

@@ -10,7 +10,7 @@ from mmpr_pipeline.checking.abstain import abstains
 from mmpr_pipeline.checking.choice import by_index, mentions, read_choice
 from mmpr_pipeline.checking.normalise import fold, undressed
 from mmpr_pipeline.checking.reading import Asked, Reading, choice_by_truth, hedges, negated, of_choice
-from mmpr_pipeline.checking.spans import sentences
+from mmpr_pipeline.checking.sentences import sentences
 from mmpr_pipeline.checking.text import tokens
 from mmpr_pipeline.checking.words import singular
 from mmpr_pipeline.checking.yes_no import read_yes_no

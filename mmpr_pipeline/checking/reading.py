@@ -10,7 +10,8 @@ from mmpr_pipeline.checking import quantity
 from mmpr_pipeline.checking.abstain import abstains, is_bare_abstention
 from mmpr_pipeline.checking.choice import Choice, by_index, contradicts, mentions, read_by_text, read_choice
 from mmpr_pipeline.checking.normalise import blanks, undressed
-from mmpr_pipeline.checking.spans import Span, first_sentence
+from mmpr_pipeline.checking.sentences import first_sentence
+from mmpr_pipeline.checking.spans import Span
 from mmpr_pipeline.checking.text import tokens
 from mmpr_pipeline.checking.yes_no import read_yes_no
 from mmpr_pipeline.records import AnswerKind

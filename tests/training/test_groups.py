@@ -134,6 +134,12 @@ def test_packing_keeps_order_and_budget_and_loses_nothing() -> None:
     assert [[prefix_tree(g).tokens for g in batch] for batch in batches] == [[13, 21, 7], [7], [43], [5]]
 
 
+def test_a_batch_may_be_filled_to_the_last_token() -> None:
+    groups = [group_of((n,) * n, (n + 1,) * n) for n in (5, 9, 2)]  # 13, 21 and 7 tokens
+    assert [len(batch) for batch in pack(groups, 41)] == [3]
+    assert [len(batch) for batch in pack(groups, 40)] == [2, 1]
+
+
 def test_packing_refuses_a_group_over_the_budget() -> None:
     with pytest.raises(ConfigError, match="budget"):
         list(pack([group_of((1,) * 9, (2,) * 9)], 20))

@@ -8,6 +8,7 @@ OUT/questions/questions-00017-of-00512.arrow every source row and what became of
 OUT/manifests/00017-of-00512.json            counts and hashes of the shard, written last: it is finished
 OUT/summary.json                             totals, written last of all: the dataset is finished
 OUT/journal/00017-of-00512/                  only while the shard is being made
+OUT/reference/KEY/reference-00017-of-00512.arrow  log-probs under a reference model, left by training (not verified)
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pyarrow as pa
 
 from mmpr_pipeline.records import IMAGE_SCHEMA, PAIR_SCHEMA, QUESTION_SCHEMA, ROLLOUT_SCHEMA
 
+REFERENCE = "reference/"
 CONFIG = "config.json"
 SUMMARY = "summary.json"
 JOURNALS = "journal/"

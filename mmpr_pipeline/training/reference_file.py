@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from mmpr_pipeline.dataset.layout import REFERENCE
 from mmpr_pipeline.errors import ConfigError, DatasetError
 from mmpr_pipeline.records import content_id
 from mmpr_pipeline.storage import Store
 
-FOLDER = "reference"
 WEIGHT_FILES = ("*.safetensors", "*.bin", "config.json")
 
 SCHEMA = pa.schema(
@@ -63,7 +63,7 @@ class ReferenceKey:
     def file(self, shard: int, of: int) -> str:
         """Store key of a shard's column file."""
         parts = [self.weights, self.encoding, self.dtype]
-        return f"{FOLDER}/{content_id(parts)[:16]}/reference-{shard:05d}-of-{of:05d}.arrow"
+        return f"{REFERENCE}{content_id(parts)[:16]}/reference-{shard:05d}-of-{of:05d}.arrow"
 
 
 def weights_digest(folder: Path) -> str:

@@ -121,6 +121,12 @@ def test_files_that_are_missing_or_too_many(out: Path) -> None:
     }
 
 
+def test_what_training_keeps_beside_the_shards_is_no_problem(out: Path) -> None:
+    (out / "reference" / "0123456789abcdef").mkdir(parents=True)
+    (out / "reference" / "0123456789abcdef" / "reference-00000-of-00003.arrow").write_bytes(b"")
+    assert verify(out).ok
+
+
 def test_an_unfinished_dataset(out: Path) -> None:
     (out / layout.manifest(2, 3)).unlink()
     (out / layout.SUMMARY).unlink()

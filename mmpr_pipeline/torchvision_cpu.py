@@ -13,7 +13,8 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 
 _SCHEMAS = {
@@ -25,7 +26,7 @@ _keep: list[object] = []  # a torch.library.Library withdraws its declarations w
 
 def install() -> None:
     """Declare torchvision's missing operators; to be called before torchvision is imported. May be called again."""
-    if _keep or "torchvision" in sys.modules or importlib.util.find_spec("torchvision") is None:
+    if _keep or _is_loaded() or importlib.util.find_spec("torchvision") is None:
         return
     import torch
 
@@ -39,16 +40,32 @@ def install() -> None:
     _keep.append(library)
 
 
-class _Watch:
-    """A finder of modules that finds nothing, but calls `install` when torchvision is first asked for."""
+def _is_loaded() -> bool:
+    """Whether torchvision's code has run; while it is being imported its module is there, but empty."""
+    return hasattr(sys.modules.get("torchvision"), "_meta_registrations")
+
+
+class _Watch(MetaPathFinder):
+    """A finder that lets torchvision be found as always, but has `install` run before its code does.
+
+    Asking whether torchvision is there (`datasets` and `transformers` do) must stay free: only loading it costs.
+    """
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name == "torchvision" and self in sys.meta_path:
-            sys.meta_path.remove(self)
-            install()
-        return None
+        if name != "torchvision":
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = _InstallFirst(spec.loader.name, spec.loader.path)
+        return spec
+
+
+class _InstallFirst(SourceFileLoader):
+    def exec_module(self, module: ModuleType) -> None:
+        install()
+        super().exec_module(module)
 
 
 def hook() -> None:

@@ -22,11 +22,15 @@ def cut(text: str, after: str | None, until: str | None) -> str:
     return text.strip()
 
 
-def cut_answer(text: str, after: str | None) -> str:
-    """What stands after the last `after`, without the full stop of the sentence; the whole text where it is not."""
-    if not after or after not in text:
-        return text.strip()
-    return text.rpartition(after)[2].strip().removesuffix(".").strip()
+def cut_answer(text: str, after: str | None, strip: str | None) -> str:
+    """What stands after the last `after`, without the full stop of that sentence; the whole text where it is not.
+
+    `strip` are signs taken off the end in any case; a text of nothing else keeps them.
+    """
+    if after and after in text:
+        text = text.rpartition(after)[2].strip().removesuffix(".")
+    text = text.strip()
+    return (text.rstrip(strip).strip() or text) if strip else text
 
 
 def image_path(template: str, value_of: Callable[[str], Any]) -> str:

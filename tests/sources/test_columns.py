@@ -54,7 +54,12 @@ def test_marks_that_do_not_stand_there_cut_nothing() -> None:
     assert (question.text, question.answer) == ("How many?", "7")
     assert cut("a Question: b Question: c", "Question:", None) == "b Question: c"
     assert cut("\nfirst\nsecond", None, "\n") == "first"
-    assert cut_answer("7.", None) == "7."
+    assert cut_answer("7.", None, None) == "7."
+
+
+def test_signs_at_the_end_of_a_gold_are_taken_off() -> None:
+    assert made("How many?", "$1.96. ", answer_strip=".").answer == "$1.96"
+    assert made("How many?", "...", answer_strip=".").answer == "..."
 
 
 def test_a_passage_stands_before_the_question() -> None:

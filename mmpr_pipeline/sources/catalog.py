@@ -1,4 +1,4 @@
-"""The catalog: one declaration for each known source, found by name or by group; and a source opened by name or path."""
+"""The catalog: a declaration for each known source, found by name or by group; a source opened by name or path."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Columns(_Part):
     answer_after: str | None = Field(
         default=None, description="Only what follows the last of this text in the answer, where it stands there."
     )
-    answer_strip: str | None = Field(default=None, description="Signs taken off the end of every gold, e.g. a full stop.")
+    answer_strip: str | None = Field(default=None, description="Signs taken off the end of a gold, e.g. a full stop.")
     answers: str | None = Field(default=None, description="List of golds, each as good as the other.")
     unit: str | None = Field(default=None, description="Unit of a numeric gold.")
     precision: str | None = Field(default=None, description="Decimals asked for in a numeric answer.")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -50,13 +51,13 @@ def run_build(config: BuildConfig, view: View) -> dict[str, Any]:
         claim(store, plan)
         missing = missing_shards(store, plan)
         view.planned(plan, len(missing))
-        tally = _make(plan, missing, view, still_held) if missing else {}
+        run = _make(plan, missing, view, still_held) if missing else {}
         seconds = time.monotonic() - started
-        return finish(store, plan, {"seconds": round(seconds, 1), "shards": len(missing), **tally})
+        return finish(store, plan, {"seconds": round(seconds, 1), "shards": len(missing), **run})
 
 
-def _make(plan: BuildPlan, missing: list[int], view: View, still_held: Callable[[], None]) -> dict[str, int]:
-    """Make the missing shards on Ray; the counts of what this run did."""
+def _make(plan: BuildPlan, missing: list[int], view: View, still_held: Callable[[], None]) -> dict[str, Any]:
+    """Make the missing shards on Ray; the counts of what this run did, and what its engines say of themselves."""
     from mmpr_pipeline.build.cluster import ray_session, work_shards
     from mmpr_pipeline.sampling.make import start_engines
 
@@ -75,9 +76,10 @@ def _make(plan: BuildPlan, missing: list[int], view: View, still_held: Callable[
             view.stage("sampling")
             workers = plan.config.workers or min(len(missing), cpus)
             work_shards(plan, missing, engine, workers, progress)
+            stats = asyncio.run(engine.stats())
         finally:
             asyncio.run(engine.close())
-    return tally
+    return {**tally, "engine": asdict(stats)}
 
 
 def claim(store: Store, plan: BuildPlan) -> None:
@@ -87,6 +89,7 @@ def claim(store: Store, plan: BuildPlan) -> None:
         "digest": plan.digest,
         "identity": plan.identity,
         "config": plan.config.model_dump(mode="json"),
+        "sources": [source.described() for source in plan.sources],
     }
     begun = bool(store.list("manifests/") or store.list("journal/"))
     if not begun:  # nothing was made yet, whatever a stopped run meant to make
@@ -113,7 +116,17 @@ def finish(store: Store, plan: BuildPlan, run: dict[str, Any]) -> dict[str, Any]
     store.delete_prefix(layout.JOURNALS)  # a kill right after a shard's manifest leaves its journal
     if not run["shards"] and store.exists(layout.SUMMARY):
         return json.loads(store.read(layout.SUMMARY))
-    summary = {"mmpr_version": __version__, "digest": plan.digest, "run": run, **summarise(store, plan.config.shards)}
+    totals = summarise(store, plan.config.shards)
+    summary = {"mmpr_version": __version__, "digest": plan.digest, "run": run, **totals}
+    if recorded := run.get("engine", {}).get("recorded"):
+        used = sum(totals["counts"]["rollouts"].values())
+        unusable = run["engine"]["rejected_lines"]
+        summary["recorded"] = {
+            "rollouts": recorded,
+            "used": used,
+            "unused": recorded - used,
+            "unusable_lines": unusable,
+        }
     store.write(layout.SUMMARY, json_bytes(summary))
     return summary
 

@@ -26,6 +26,22 @@ class PlannedSource:
     name: str
     path: str
     index: SourceIndex
+    role: str
+    licence: str
+    homepage: str | None
+    description: str
+
+    def described(self) -> dict[str, Any]:
+        """What users of the dataset must know of its source."""
+        return {
+            "name": self.name,
+            "rows": self.index.rows,
+            "revision": self.index.revision,
+            "role": self.role,
+            "licence": self.licence,
+            "homepage": self.homepage,
+            "description": self.description,
+        }
 
     def open(self, data_root: str | None) -> Source:
         """The source, in whichever process this is."""
@@ -67,7 +83,11 @@ def make_plan(config: BuildConfig) -> BuildPlan:
     sources = []
     for path in config.sources:
         source = open_source(path, config.data_root)
-        sources.append(PlannedSource(source.name, path, source.index(config.limit)))
+        told = source.declaration
+        index = source.index(config.limit)
+        sources.append(
+            PlannedSource(source.name, path, index, told.role, told.licence, told.homepage, told.description)
+        )
     names = [source.name for source in sources]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(

@@ -71,7 +71,28 @@ def summary_page(summary: Mapping[str, Any]) -> RenderableType:
     counts = summary["counts"]
     parts: list[RenderableType] = [_headline(summary), heading("By source"), _sources(summary)]
     parts += [heading("What became of the questions"), fates(counts)]
-    return Group(*parts)
+    notes = [note for note in (_recorded(summary), _pace(summary.get("run", {}))) if note]
+    return Group(*parts, *([heading("This run"), *map(Text, notes)] if notes else []))
+
+
+def _recorded(summary: Mapping[str, Any]) -> str | None:
+    """Where the rollouts of a recorded file went."""
+    recorded = summary.get("recorded")
+    if not recorded:
+        return None
+    unused = f"{recorded['unused']:,} belong to no question that was sampled" if recorded["unused"] else "none unused"
+    broken = f", {recorded['unusable_lines']:,} unusable lines" if recorded["unusable_lines"] else ""
+    return f"{recorded['rollouts']:,} recorded rollouts: {recorded['used']:,} used, {unused}{broken}."
+
+
+def _pace(run: Mapping[str, Any]) -> str | None:
+    """How long the last run took, and what it found done before."""
+    if not run.get("shards"):
+        return None
+    seconds, made = run["seconds"], run.get("rollouts", 0) - run.get("resumed", 0)
+    resumed = f", {run['resumed']:,} taken from the journal" if run.get("resumed") else ""
+    died = f", {run['engine']['restarts']} engine restarts" if run.get("engine", {}).get("restarts") else ""
+    return f"{run['shards']:,} shards in {seconds:,.0f} s: {made:,} rollouts made{resumed}{died}."
 
 
 def _headline(summary: Mapping[str, Any]) -> Text:

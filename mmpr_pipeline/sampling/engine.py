@@ -73,6 +73,8 @@ class EngineStats:
     """Generated tokens."""
     restarts: int = 0
     """Engine actors that died and were started again."""
+    recorded: int = 0
+    """Replay: usable rollouts in the recorded file."""
     rejected_lines: int = 0
     """Replay: lines of the recorded file that could not be used."""
 

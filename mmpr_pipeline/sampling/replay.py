@@ -54,7 +54,7 @@ class ReplayEngine:
 
     async def stats(self) -> EngineStats:
         """Counts since the start."""
-        return replace(self._stats, rejected_lines=self.rejected_lines)
+        return replace(self._stats, recorded=self.recorded, rejected_lines=self.rejected_lines)
 
     async def close(self) -> None:
         """Let go of the file."""

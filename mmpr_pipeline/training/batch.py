@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmpr_pipeline.training.groups import ENOUGH_TO_SHARE, Group, PrefixTree, prefix_tree
-from mmpr_pipeline.training.shared_attention import Backend, SharedLayout, layout_of
+from mmpr_pipeline.training.layout import Backend, SharedLayout, layout_of
 
 ImageInputs = Mapping[str, Tensor]  # what a model's processor makes of the images, concatenated along dimension 0
 

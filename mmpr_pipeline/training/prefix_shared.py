@@ -18,8 +18,9 @@ from mmpr_pipeline.training import shared_attention
 from mmpr_pipeline.training.batch import PackedBatch
 from mmpr_pipeline.training.families import Family, family_of
 from mmpr_pipeline.training.head import token_log_probs
+from mmpr_pipeline.training.kernels import choose_backend
+from mmpr_pipeline.training.layout import Backend
 from mmpr_pipeline.training.loss import PairLogProbs
-from mmpr_pipeline.training.shared_attention import Backend
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class PrefixSharedPolicy(nn.Module):
         dtype = bare.get_input_embeddings().weight.dtype
         if torch.is_autocast_enabled(device.type):
             dtype = torch.get_autocast_dtype(device.type)
-        self.backend = self.backend or shared_attention.choose_backend(device, dtype, self._wanted)
+        self.backend = self.backend or choose_backend(device, dtype, self._wanted)
         batch = batch.to(device, self.backend)
         hidden = self.family.language_model(bare)(
             inputs_embeds=self._embed(bare, batch),

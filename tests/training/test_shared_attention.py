@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmpr_pipeline.errors import ConfigError
-from mmpr_pipeline.training import shared_attention as sa
+from mmpr_pipeline.training import kernels
 from mmpr_pipeline.training.groups import PrefixTree, Segment
-from mmpr_pipeline.training.shared_attention import SharedLayout, layout_of
+from mmpr_pipeline.training.layout import Backend, SharedLayout, layout_of
+from mmpr_pipeline.training.shared_attention import shared_attention
 
 
 def random_tree(rng: random.Random, segments: int) -> PrefixTree:
@@ -68,11 +69,11 @@ def reference_varlen(query: Tensor, keys: Tensor, values: Tensor, layout: Shared
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("backend", ["sdpa", "varlen"])
 def test_a_backend_computes_the_trees_attention_and_gradients(
-    backend: sa.Backend, seed: int, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sa, "varlen_kernel", lambda: reference_varlen)
+    monkeypatch.setattr(kernels, "varlen_kernel", lambda: reference_varlen)
     _, layout, inputs, expected = setting(seed)
-    ours, _ = sa.shared_attention(torch.nn.Module(), *inputs, None, scaling=0.3, shared=layout.to("cpu", backend))
+    ours, _ = shared_attention(torch.nn.Module(), *inputs, None, scaling=0.3, shared=layout.to("cpu", backend))
     assert torch.allclose(ours, expected, atol=1e-5)
     weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
     for a, b in zip(*(torch.autograd.grad((o * weights).sum(), inputs) for o in (ours, expected)), strict=True):
@@ -83,7 +84,7 @@ def test_a_backend_computes_the_trees_attention_and_gradients(
 def test_flex_computes_the_trees_attention(seed: int) -> None:
     _, layout, inputs, expected = setting(seed)
     frozen = [t.detach() for t in inputs]  # no backward on the CPU
-    ours, _ = sa.shared_attention(torch.nn.Module(), *frozen, None, scaling=0.3, shared=layout.to("cpu", "flex"))
+    ours, _ = shared_attention(torch.nn.Module(), *frozen, None, scaling=0.3, shared=layout.to("cpu", "flex"))
     assert torch.allclose(ours, expected, atol=1e-5)
 
 
@@ -97,7 +98,7 @@ def test_the_reading_by_token_is_the_definition(seed: int) -> None:
 
 def call(**changes: Any) -> None:
     _, layout, inputs, _ = setting(0)
-    sa.shared_attention(torch.nn.Module(), *inputs, None, shared=layout, **changes)
+    shared_attention(torch.nn.Module(), *inputs, None, shared=layout, **changes)
 
 
 @pytest.mark.parametrize("name", ["sliding_window", "softcap", "s_aux"])
@@ -110,15 +111,15 @@ def test_attention_that_is_not_computed_is_refused(name: str) -> None:
 def test_a_cache_is_refused() -> None:
     _, layout, (query, key, value), _ = setting(0)
     with pytest.raises(ConfigError, match="cache"):
-        sa.shared_attention(torch.nn.Module(), query[:, :, -1:], key, value, None, shared=layout)
+        shared_attention(torch.nn.Module(), query[:, :, -1:], key, value, None, shared=layout)
 
 
 def test_the_cpu_takes_sdpa_and_a_wish_that_fails_is_refused() -> None:
     cpu = torch.device("cpu")
-    assert sa.choose_backend(cpu, torch.float32) == "sdpa"
-    assert sa.choose_backend(cpu, torch.float32, "sdpa") == "sdpa"
+    assert kernels.choose_backend(cpu, torch.float32) == "sdpa"
+    assert kernels.choose_backend(cpu, torch.float32, "sdpa") == "sdpa"
     with pytest.raises(ConfigError, match="flex"):
-        sa.choose_backend(cpu, torch.float32, "flex")
+        kernels.choose_backend(cpu, torch.float32, "flex")
 
 
 def test_a_kernel_with_its_diagonal_at_the_top_left_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,8 +132,8 @@ def test_a_kernel_with_its_diagonal_at_the_top_left_is_found_out(monkeypatch: py
         return torch.cat(out)
 
     cpu = torch.device("cpu")
-    monkeypatch.setattr(sa, "varlen_kernel", lambda: reference_varlen)
-    assert sa.choose_backend(cpu, torch.float32, "varlen") == "varlen"
-    monkeypatch.setattr(sa, "varlen_kernel", lambda: top_left)
+    monkeypatch.setattr(kernels, "varlen_kernel", lambda: reference_varlen)
+    assert kernels.choose_backend(cpu, torch.float32, "varlen") == "varlen"
+    monkeypatch.setattr(kernels, "varlen_kernel", lambda: top_left)
     with pytest.raises(ConfigError, match="differs from SDPA"):
-        sa.choose_backend(cpu, torch.float32, "varlen")
+        kernels.choose_backend(cpu, torch.float32, "varlen")

@@ -25,7 +25,9 @@ $(STAMP): requirements/cpu.lock pyproject.toml requirements/setup.sh
 	@touch $@
 
 demo: setup
-	@$(VENV)/bin/mmpr demo --out $(OUT)
+	@$(VENV)/bin/mmpr build examples/nano.yaml --out $(OUT)
+	@$(VENV)/bin/mmpr verify $(OUT)
+	@$(VENV)/bin/mmpr show $(OUT) -n 3
 
 test: lint
 	$(PY) -m pytest -q

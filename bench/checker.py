@@ -135,7 +135,12 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="most cases of each file")
     settings = parser.parse_args()
     todo = list(cases(settings.folder, settings.limit))
-    checkers: dict[str, Checker] = {CHECKER: ours, "Math-Verify, boxed": math_verify(True), "Math-Verify, plain": math_verify(False), "the seed's rules": seed}  # fmt: skip
+    checkers: dict[str, Checker] = {
+        CHECKER: ours,
+        "Math-Verify, boxed": math_verify(True),
+        "Math-Verify, plain": math_verify(False),
+        "the seed's rules": seed,
+    }
     table = Table(
         "checker", "right", "false +", "false -", "cases/s", "p50 ms", "p99 ms", "worst ms",
         title=f"{len(todo):,} labelled answers, one core", title_justify="left", box=None,

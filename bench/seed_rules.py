@@ -7,7 +7,6 @@ not recorded, the simplest reading that shows the recorded one was taken.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 
 def extracted(response: str) -> str:

@@ -58,7 +58,7 @@ class Judged:
 
 @dataclass(slots=True)
 class Score:
-    """Counts over some cases. A verdict is right if it is `correct` for a right answer, and anything else for a wrong one."""
+    """Counts over some cases. Right is `correct` for a right answer, and anything else for a wrong one."""
 
     name: str
     cases: int = 0
@@ -114,7 +114,8 @@ class Summary:
 def run_cases(path_in: str | Path, path_out: str | Path | None, source: Level | None = None) -> Summary:
     """Judge every line of a JSONL file, write a verdict for each, and count.
 
-    `source` picks what is judged; by default a case's response where it has one that is not blank, else its prediction. Raises
+    `source` picks what is judged; by default a case's response where it has one that is not blank, else its
+    prediction. Raises
     StoreError where the file cannot be read or the verdicts cannot be written.
     """
     summary = Summary()
@@ -126,7 +127,9 @@ def run_cases(path_in: str | Path, path_out: str | Path | None, source: Level | 
         try:
             Path(path_out).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         except OSError as error:
-            raise StoreError(f"Cannot write {path_out}: {error.strerror}.", remedy="Name a folder that exists.") from error
+            raise StoreError(
+                f"Cannot write {path_out}: {error.strerror}.", remedy="Name a folder that exists."
+            ) from error
     return summary
 
 
@@ -209,7 +212,9 @@ def case_of(row: object, number: int = 0, source: Level | None = None) -> Case:
         precision=_number(row.get("precision")),
     )
     label = row.get("label")
-    return Case(name, answer, level, gold, gold.asked.kind, _source_of(row, name), label if isinstance(label, bool) else None)
+    return Case(
+        name, answer, level, gold, gold.asked.kind, _source_of(row, name), label if isinstance(label, bool) else None
+    )
 
 
 def _lines(path: str | Path) -> Iterator[str]:

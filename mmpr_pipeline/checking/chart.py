@@ -15,10 +15,13 @@ from mmpr_pipeline.checking.normalise import undressed
 from mmpr_pipeline.checking.text import match_text
 
 TOLERANCE = 0.05
-_SCALES = {"k": 1e3, "thousand": 1e3, "m": 1e6, "mn": 1e6, "million": 1e6, "b": 1e9, "bn": 1e9, "billion": 1e9, "t": 1e12, "tn": 1e12, "trillion": 1e12}  # fmt: skip
+_WORDS = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
+_SCALES = _WORDS | {"k": 1e3, "m": 1e6, "mn": 1e6, "b": 1e9, "bn": 1e9, "t": 1e12, "tn": 1e12}
 _NUMBER = re.compile(
-    r"(?P<sign>[+-]?) ?(?P<money>[$€£¥]|US\$|USD|EUR)? ?(?P<sign2>[+-]?)(?P<digits>\d{1,15}(?:,\d{3}){0,4}(?:\.\d{0,12})?|\.\d{1,12})"
-    r"(?:[eE](?P<exp>[+-]?\d{1,3}))? ?(?P<scale>k|m|mn|b|bn|t|tn|thousand|million|billion|trillion)?(?![A-Za-z]) ?(?P<percent>%|percent|per cent)?"
+    r"(?P<sign>[+-]?) ?(?P<money>[$€£¥]|US\$|USD"
+    r"|EUR)? ?(?P<sign2>[+-]?)(?P<digits>\d{1,15}(?:,\d{3}){0,4}(?:\.\d{0,12})?|\.\d{1,12})"
+    r"(?:[eE](?P<exp>[+-]?\d{1,3}))? ?(?P<scale>k|m|mn|b|bn|t|tn|thousand|million|billion"
+    r"|trillion)?(?![A-Za-z]) ?(?P<percent>%|percent|per cent)?"
     r"(?P<unit>(?: [A-Za-z°/²³]{1,20}){0,3})",
     re.IGNORECASE,
 )
@@ -62,7 +65,8 @@ def read_quantity(text: str) -> Quantity | None:
 
 def is_year(quantity: Quantity) -> bool:
     """True for a bare four-digit whole number from 1500 to 2100."""
-    return re.fullmatch(r"\d{4}", quantity.digits) is not None and 1500 <= quantity.value <= 2100 and not quantity.percent and not quantity.money  # fmt: skip
+    bare = not (quantity.percent or quantity.money) and len(quantity.digits) == 4 and quantity.digits.isdigit()
+    return bare and 1500 <= quantity.value <= 2100
 
 
 def match_chart(prediction: str, golds: Sequence[str], question: str = "") -> Match:

@@ -105,7 +105,7 @@ def check_prediction(
     precision: float | None = None,
     language: str = "en",
 ) -> Verdict:
-    """The verdict on an answer that was already extracted; where it is a sentence after all, it is read as a response."""
+    """The verdict on an answer that was already extracted; where it is a sentence, it is read as a response."""
     known = Gold.of(gold, golds, kind=kind, choices=choices, question=question, unit=unit, precision=precision)
     return trace_prediction(prediction, known).verdict
 

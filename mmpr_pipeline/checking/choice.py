@@ -48,7 +48,16 @@ def by_index(index: int, by: str) -> Choice:
 _DEGREES = re.compile(r"\^?\{?\\circ\}?|°| ?degrees?\b|度")
 _IGNORED = re.compile(r"[^\w\s.+\-*/^=<>%$#&@(),{}\[\]√πθ∠°:|'\\²³]+")
 _ARTICLES = re.compile(r"^(?:an?|the)\s+", re.IGNORECASE)
-_SAME_SIGN = (("\\%", "%"), ("^{2}", "²"), ("^2", "²"), ("^{3}", "³"), ("^3", "³"), ("{", ""), ("}", ""), ("\\dfrac", "\\frac"))
+_SAME_SIGN = (
+    ("\\%", "%"),
+    ("^{2}", "²"),
+    ("^2", "²"),
+    ("^{3}", "³"),
+    ("^3", "³"),
+    ("{", ""),
+    ("}", ""),
+    ("\\dfrac", "\\frac"),
+)
 
 
 @lru_cache(maxsize=8192)
@@ -113,7 +122,8 @@ def _words(text: str) -> str:
 
 
 _INLINE = re.compile(
-    r"(?:^|[\s()）;；,，.。?？])[(\[（]?([A-H])[)\]）]?[ ]?[.．、)）:：][ ]{0,4}(?=\S)|(?:^|\s)[(（]([A-H])[)）][ ]{0,4}(?=\S)"
+    r"(?:^|[\s()）;；,，.。?？])[(\[（]?([A-H])[)\]）]?[ ]?[.．、)）:：][ ]{0,4}(?=\S)"
+    r"|(?:^|\s)[(（]([A-H])[)）][ ]{0,4}(?=\S)"
 )
 
 
@@ -154,7 +164,7 @@ def _begins_with_own_text(rest: str, letters: str, choices: Sequence[str]) -> bo
 
 
 def contradicts(choice: Choice, choices: Sequence[str]) -> bool:
-    """True if a letter is followed by another choice's text, or by a number that is not its own: `(B) yes`, `(E) 0.33%`."""
+    """True if a letter is followed by another choice's text, or by another number than its own."""
     if len(choice.letters) != 1 or not choices or not choice.rest or choice.by != "letter":
         return False
     rest = re.split(r"[\n.;]\s|\n", choice.rest.lstrip(" .):,-(*"), maxsplit=1)[0].strip(" ).,*")

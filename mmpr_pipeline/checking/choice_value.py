@@ -15,7 +15,7 @@ MOST_CHARS = 200
 
 
 def is_value(text: str, choices: Sequence[str]) -> bool:
-    """True if a text is a formula with a value, and so is every choice (not so where the choices are pictures A to E)."""
+    """True if a text is a formula with a value, and so is every choice (not so where they are pictures A to E)."""
     return all(_is_value(part) for part in (text, *choices)) and bool(choices)
 
 

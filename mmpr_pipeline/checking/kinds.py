@@ -11,14 +11,17 @@ from mmpr_pipeline.checking.normalise import undressed
 from mmpr_pipeline.records import AnswerKind
 
 KINDS = frozenset(get_args(AnswerKind)) - {"none"}
-SYNONYMS = {
-    "multiple_choice": "choice", "multi_choice": "choice", "mcq": "choice", "multichoice": "choice", "option": "choice",
-    "choices": "choice", "multi_select": "choice", "integer": "number", "float": "number", "numeric": "number", "int": "number",
-    "true_false": "yes_no", "boolean": "yes_no", "bool": "yes_no", "judge": "yes_no", "yesno": "yes_no", "tf": "yes_no",
-    "open": "text", "free_form": "text", "vqa": "text", "string": "text", "short_answer": "text", "word": "text",
-    "latex": "math", "expression": "math", "formula": "math", "set": "list", "docvqa": "document", "anls": "document",
-    "ocr": "document", "chartqa": "chart", "relaxed": "chart", "date": "text",
-}  # fmt: skip
+_OTHER_NAMES = {
+    "choice": "multiple_choice multi_choice mcq multichoice option choices multi_select",
+    "number": "integer float numeric int",
+    "yes_no": "true_false boolean bool judge yesno tf",
+    "text": "open free_form vqa string short_answer word date",
+    "math": "latex expression formula",
+    "list": "set",
+    "document": "docvqa anls ocr",
+    "chart": "chartqa relaxed",
+}
+SYNONYMS = {name: kind for kind, names in _OTHER_NAMES.items() for name in names.split()}
 _NUMBER = re.compile(r"[-+]?[$€£¥]?\s?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:\s?/\s?\d+)?(?:[eE][-+]?\d+)?\s?(?:%|°)?")
 _LIST = re.compile(r"\[.{1,2000}\]", re.DOTALL)
 
@@ -33,7 +36,7 @@ def kind_of(kind: str | None, gold: str, choices: Sequence[str] = (), question: 
 
 
 def inferred(gold: str, choices: Sequence[str] = (), question: str = "") -> AnswerKind:
-    """choice if there are choices, or the gold is letters; yes_no, list, number or math by the gold's form; else text."""
+    """`choice` if there are choices or the gold is letters; else by the gold's form; `text` if nothing else."""
     text = undressed(gold)
     if choices:
         return "choice"

@@ -41,13 +41,15 @@ _SPACED = re.compile(r"[A-J](?:[ ]{1,3}[A-J]){1,7}[ .]{0,3}$")
 _AND = re.compile(r"[ ]?(?:,[ ]?(?:and\b|&)?|;|&|and\b|和|及|与|/|\+)[ ]?(?=\S)", re.IGNORECASE)
 _OR = re.compile(r"[ ,]{0,3}(?:or\b|或者?|还是)[ ]{0,2}", re.IGNORECASE)
 _WRONG_AFTER = re.compile(
-    r"^[^\n.;!?]{0,60}?(?:\b(?:is|are|seems?|would be) (?:not|wrong|incorrect|false|excluded|eliminated|ruled|out|invalid)\b"
+    r"^[^\n.;!?]{0,60}?(?:\b(?:is|are|seems?|would be) (?:not|wrong|incorrect|false|excluded|eliminated|ruled|out"
+    r"|invalid)\b"
     r"|\bisn't\b|\bcan(?:not| ?not|'t) be\b|错误|不正确|不符合|不对|不合|排除|有误)",
     re.IGNORECASE,
 )
 _MAY_FOLLOW = re.compile(
     r"\s*(?:$|[,;:()\[\].\"'*!}\n\u4e00-\u9fff-]"
-    r"|(?:is|are|was|because|since|as|which|with|and|or|who|where|that|for|corresponds?|corresponding|means|meaning|representing"
+    r"|(?:is|are|was|because|since|as|which|with|and|or|who|where|that|for|corresponds?|corresponding|means|meaning"
+    r"|representing"
     r"|in|on|from|based|here|at|to|would|if|due)\b)",
     re.IGNORECASE,
 )
@@ -95,7 +97,8 @@ def _bare(text: str) -> str:
 
 
 def _labels(text: str, limit: int) -> tuple[list[str], int, bool, bool]:
-    """Labels joined by commas, `and` or `or`; where they end; if alternatives; if the last is a letter without marks."""
+    """Labels joined by commas, `and` or `or`; where they end; if alternatives; if the last is a letter without "
+    "marks."""
     found: list[str] = []
     position = end = 0
     hedged = plain = joined_by_or = False

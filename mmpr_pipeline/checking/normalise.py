@@ -8,16 +8,15 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
-_MARKS = {
+_FULL_WIDTH: dict[int, int] = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+_MARKS: dict[int | str, int | str | None] = {
     0x3000: " ", 0xA0: " ", 0x2009: " ", 0x202F: " ", 0x2002: " ", 0x2003: " ",
     "‘": "'", "’": "'", "“": '"', "”": '"', "′": "'", "‐": "-", "‑": "-", "‒": "-", "–": "-",
-    "—": "-", "−": "-", "﹣": "-", "。": ".", "、": ",", "【": "[", "】": "]", "「": '"', "」": '"', "『": '"', "』": '"',
-    "﹪": "%", "﹕": ":", "∶": ":", "\r": "\n",
+    "—": "-", "−": "-", "﹣": "-", "。": ".", "、": ",", "【": "[", "】": "]",
+    "「": '"', "」": '"', "『": '"', "』": '"', "﹪": "%", "﹕": ":", "∶": ":", "\r": "\n",
     0x200B: None, 0x200C: None, 0x200D: None, 0x2060: None, 0xFEFF: None,
 }  # fmt: skip
-_FOLD = str.maketrans({**_FULL_WIDTH, **{k: v for k, v in _MARKS.items()}})
-_FOLD_KEEPING_SHAPE = str.maketrans({**_FULL_WIDTH, 0x3000: " ", 0xA0: " ", "−": "-", 0x200B: None, 0xFEFF: None})
+_FOLD = str.maketrans(_FULL_WIDTH | _MARKS)
 
 _TEXT_COMMAND = re.compile(
     r"\\(?:text|textbf|textit|textrm|textsf|texttt|mathrm|mathbf|mathit|mathsf|mathtt|operatorname|mbox|hbox|emph|bf|rm)"
@@ -27,7 +26,6 @@ _SPACING = re.compile(r"\\(?:[,;:!> ]|quad|qquad|displaystyle|left|right|bf|rm)(
 _EMPHASIS = re.compile(r"\*{1,3}|_{2,3}|`{1,3}|~~")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{(.{0,2000})\}", re.DOTALL)
 _DOUBLED = re.compile(r"\\\\(?=(?:d?frac|left|right|sqrt|boxed|text|mathrm|pi|times|cdot|circ|infty|theta)(?![a-z]))")
-_QUOTES = "\"'“”‘’「」『』《》"
 
 
 def fold(text: str) -> str:
@@ -96,9 +94,9 @@ def _peel(text: str) -> str:
         ("《", "》"),
     ):
         inner = text[len(opening) : len(text) - len(closing)]
-        if len(text) > len(opening) + len(closing) and text.startswith(opening) and text.endswith(closing):
-            if opening not in inner and closing not in inner:
-                return inner
+        framed = text.startswith(opening) and text.endswith(closing) and len(text) > len(opening) + len(closing)
+        if framed and opening not in inner and closing not in inner:
+            return inner
     if text.endswith((".", ",", ";", ":")) and not text.endswith(".."):
         return text[:-1]
     if text.endswith("!") and text[-3:-1].isalpha():  # never the sign of a factorial

@@ -18,4 +18,6 @@ def match_formula(text: str, gold: str, known: Gold) -> Match:
     """Compare by the kind that was asked."""
     matcher = _MATCHERS.get(known.asked.kind, match_math)
     # `~` is a blank of LaTeX, seen before units: \mathrm{~cm}
-    return matcher(text.replace("{~", "{ "), gold, question=known.asked.question, unit=known.unit, precision=known.precision)
+    return matcher(
+        text.replace("{~", "{ "), gold, question=known.asked.question, unit=known.unit, precision=known.precision
+    )

@@ -16,7 +16,11 @@ from mmpr_pipeline.checking.words import singular
 from mmpr_pipeline.checking.yes_no import read_yes_no
 
 Place = Callable[[list[str], str, Asked], list[Reading]]
-_CUE = re.compile(r"^(?:\W{0,3})(?:therefore|thus|hence|so|consequently|in (?:conclusion|summary|total)|finally|overall|as a result|accordingly|因此|所以|综上|故|于是|总之)\b", re.IGNORECASE)  # fmt: skip
+_CUE = re.compile(
+    r"^\W{0,3}(?:therefore|thus|hence|so|consequently|in (?:conclusion|summary|total)|finally|overall|as a result"
+    r"|accordingly|因此|所以|综上|故|于是|总之)(?![A-Za-z])",
+    re.IGNORECASE,
+)
 
 
 def places(asked: Asked) -> list[tuple[str, Place]]:
@@ -44,15 +48,23 @@ def places(asked: Asked) -> list[tuple[str, Place]]:
 
 def _leading_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
     found = read_choice(said[0], asked.choices) if said else None
-    if found is None or found.by != "letter" or re.match(r"\s?[a-z]", found.rest):
+    if found is None or found.by != "letter" or re.match(r"\s?[a-z]", found.rest) or _lists_choices(said):
         return []
     return [of_choice(found, asked)]
 
 
+def _lists_choices(said: list[str]) -> bool:
+    """True where several lines begin with different labels: the choices over again, none of them chosen."""
+    labels = {m.group(1) for s in said if (m := re.match(r"(?:[-*] )?(?:Option )?[(\[]?([A-J])[)\].:]", s))}
+    return len(labels) > 1
+
+
 _SAID_CORRECT = re.compile(
     r"(?:\b(?:option|choice) |选项)?[(\[]?(?<![A-Za-z])([A-J])(?![A-Za-z0-9])[)\]]?(?:选?项)?"
-    r"(?: (?:is|would be|must be)(?: (?:the|indeed|therefore|thus|most|only|a)){0,2} (?:(?:correct|right|best|appropriate|accurate) "
-    r"(?:answer|option|choice|one|response)|correct\b|the answer\b)|(?:是|才是)?(?:唯一)?(?:正确|最符合|符合题意|最佳|最合适|对)的?)"
+    r"(?: (?:is|would be|must be)(?: (?:the|indeed|therefore|thus|most|only|a)){0,2} (?:(?:correct|right|best"
+    r"|appropriate|accurate) "
+    r"(?:answer|option|choice|one|response)|correct\b|the answer\b)|(?:是|才是)?(?:唯一)?(?:正确|最符合|符合题意"
+    r"|最佳|最合适|对)的?)"
 )
 
 
@@ -67,7 +79,7 @@ def _last_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
         return []
     last = re.sub(r"^(?:therefore|so|thus|hence|option|答案|选项)[,:]? ?", "", said[-1], flags=re.IGNORECASE)
     found = read_choice(last, asked.choices)
-    if found is not None and found.by == "letter" and len(found.rest.split()) <= 8:
+    if found is not None and found.by == "letter" and len(found.rest.split()) <= 8 and not _lists_choices(said):
         return [of_choice(found, asked)]
     marked = re.findall(r"[(\[]([A-Z])[)\]]", said[-1])
     if len(set(marked)) == 1 and not negated(said[-1]):
@@ -132,7 +144,29 @@ def _restating(said: Sequence[str], question: str) -> list[str]:
 
 
 _ASKING = frozenset(
-    ["what", "which", "when", "where", "many", "much", "does", "have", "this", "that", "these", "those", "there", "from", "with", "into", "answer", "image", "following", "figure", "shown"]
+    [
+        "what",
+        "which",
+        "when",
+        "where",
+        "many",
+        "much",
+        "does",
+        "have",
+        "this",
+        "that",
+        "these",
+        "those",
+        "there",
+        "from",
+        "with",
+        "into",
+        "answer",
+        "image",
+        "following",
+        "figure",
+        "shown",
+    ]
 )
 
 

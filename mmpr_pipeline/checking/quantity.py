@@ -15,34 +15,48 @@ MOST_CHARS = 2_000
 """A longer sentence gives no number."""
 
 _WORDS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
-    seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred""".split()
+    seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred""".split()  # noqa: SIM905
 _WORD = rf"(?:{'|'.join(_WORDS[20:-1])})-(?:{'|'.join(_WORDS[1:10])})|(?:{'|'.join(_WORDS)})"
 _DIGITS = r"(?:\d{1,3}(?:,\d{3}){1,6}|\d{1,40})(?:\.\d{1,40})?|\.\d{1,40}"
 _POWER = r"(?:[eE][+-]?\d{1,4}|\s?(?:×|x|\*|\\times|\\cdot)\s?10\s?\^\s?\{?\s?[+-]?\d{1,4}\s?\}?)"
 NUMBER = re.compile(
     rf"(?<![A-Za-z0-9_.^\\])(?P<sign>[-+±]\s?|(?:negative|minus)\s)?(?P<money>(?:US|HK|C|A)?[$€£¥₹]|\\\$)?(?P<sign2>-)?"
-    rf"(?:(?P<surd>(?:\d{{1,15}}(?:\.\d{{1,15}})?\s?\*?\s?)?(?:π|\\pi(?![a-z])|√\s?\(?\{{?\d{{1,15}}\}}?\)?|\\sqrt\s?\{{[^{{}}]{{1,40}}\}})"
-    rf"(?:\s?/\s?\d{{1,15}})?)|(?P<latex>\\[dt]?frac\s?\{{[^{{}}]{{1,40}}\}}\s?\{{[^{{}}]{{1,40}}\}})|(?P<mixed>\d{{1,6}}\s?\+?\s?\d{{1,6}}/\d{{1,6}})|(?P<fraction>\d{{1,15}}\s?/\s?\d{{1,15}})|(?P<digits>{_DIGITS})(?P<power>{_POWER})?)"
+    rf"(?:(?P<surd>(?:\d{{1,15}}(?:\.\d{{1,15}})?\s?\*?\s?)?(?:π|\\pi(?![a-z])|√\s?\(?\{{?\d{{1,15}}\}}?\)?"
+    rf"|\\sqrt\s?\{{[^{{}}]{{1,40}}\}})"
+    rf"(?:\s?/\s?\d{{1,15}})?)|(?P<latex>\\[dt]?frac\s?\{{[^{{}}]{{1,40}}\}}\s?\{{[^{{}}]{{1,40}}\}})"
+    rf"|(?P<mixed>\d{{1,6}}\s?\+?\s?\d{{1,6}}/\d{{1,6}})|(?P<fraction>\d{{1,15}}\s?/\s?\d{{1,15}})"
+    rf"|(?P<digits>{_DIGITS})(?P<power>{_POWER})?)"
     rf"(?!\d)(?P<suffix>\s?(?:\\?%|°[CF]?|\^?\\?\^?\{{?\\circ\}}?))?(?P<degree>\s(?:percent|degrees)\b)?"
     rf"|\b(?P<word>{_WORD})\b",
     re.IGNORECASE,
 )
 _UNIT = re.compile(
-    r"(?:\s|-)?(?:(?:square|cubic|sq\.?|cu\.?)\s)?(?:[kmcdµμn]?m|[kmµμ]?g|[mcd]?[lL]|[kmµ]?s|ms|min(?:utes?)?|h(?:ours?|rs?)?|sec(?:onds?)?|days?|weeks?|months?|"
-    r"years?|inch(?:es)?|in|ft|feet|foot|yards?|yd|miles?|mi|mph|km/h|m/s|pounds?|lbs?|ounces?|oz|tons?|gallons?|quarts?|pints?|cups?|"
-    r"cent(?:s|imet(?:er|re)s?)|dollars?|euros?|met(?:er|re)s?|kilomet(?:er|re)s?|millimet(?:er|re)s?|(?:kilo|milli)?grams?|(?:milli)?lit(?:er|re)s?|"
+    r"(?:\s|-)?(?:(?:square|cubic|sq\.?|cu\.?)\s)?(?:[kmcdµμn]?m|[kmµμ]?g|[mcd]?[lL]|[kmµ]?s|ms|min(?:utes?)?"
+    r"|h(?:ours?|rs?)?|sec(?:onds?)?|days?|weeks?|months?|"
+    r"years?|inch(?:es)?|in|ft|feet|foot|yards?|yd|miles?|mi|mph|km/h|m/s|pounds?|lbs?|ounces?|oz|tons?|gallons?"
+    r"|quarts?|pints?|cups?|"
+    r"cent(?:s|imet(?:er|re)s?)|dollars?|euros?|met(?:er|re)s?|kilomet(?:er|re)s?|millimet(?:er|re)s?|(?:kilo"
+    r"|milli)?grams?|(?:milli)?lit(?:er|re)s?|"
     r"[kMmG]?(?:Hz|W|V|A|J|N|Pa|Ω)|[kM]?Wh|mol|[kK]|°C|°F|million|billion|trillion|thousand|units?)"
     r"(?:\^\{?[23]\}?|[²³23])?(?:/[a-zA-Z]{1,4}(?:\^\{?[23]\}?|[²³])?)?(?![A-Za-z0-9_])"
 )
 _MATH = re.compile(
     r"\$\$(?P<a>.{1,800}?)\$\$|\$(?P<b>[^$\n]{1,400})\$|\\\((?P<c>.{1,800}?)\\\)|\\\[(?P<d>.{1,800}?)\\\]", re.DOTALL
 )
-_BOUND = re.compile(r"(?:more|less|fewer|greater|larger|smaller|higher|lower|other|rather) than(?: or equal to)? $|(?:at least|at most|over|under|below|above|up to|between|from|not|n't|only if|exceeds?|<|>|≤|≥) $", re.IGNORECASE)  # fmt: skip
+_BOUND = re.compile(
+    r"(?:(?:more|less|fewer|greater|larger|smaller|higher|lower|other|rather) than(?: or equal to)?|at least"
+    r"|at most|over"
+    r"|under|below|above|up to|between|from|not|n't|only if|exceeds?|<|>|≤|≥) $",
+    re.IGNORECASE,
+)
 _RANGE_AFTER = re.compile(r"^\s?(?:(?:or|to|or perhaps|or maybe|~)\s|-\s?)(?=[$€£-]?\d)", re.IGNORECASE)
 _SAME_AFTER = re.compile(r"^[\s,(]{0,3}or\s", re.IGNORECASE)
 _COPULA = re.compile(
-    r"(?:'s\b|\b(?:is|are|was|were|be|been|equals?|equal to|total(?:s|ed)?|gives?|gets?|get|becomes?|has|have|had|needs?|spends?|costs?|makes?|made|takes?|contains?|remain(?:s|ing)?|left|by|approximately|about|about|around|roughly|exactly)|[=≈:]|是|为|等于|有|共)\s{0,2}"
-    r"(?:(?:approximately|about|around|roughly|exactly|only|just|therefore|thus|equal to|a total of|now|also|still|indeed|simply|likely|the number|to|by|at)\s){0,3}(?:\$|\\\(|\\\[|\*\*)?\s{0,2}$",
+    r"(?:'s\b|\b(?:is|are|was|were|be|been|equals?|equal to|total(?:s|ed)?|gives?|gets?|get|becomes?|has|have|had"
+    r"|needs?|spends?|costs?|makes?|made|takes?|contains?|remain(?:s|ing)?|left|by|approximately|about|about|around"
+    r"|roughly|exactly)|[=≈:]|是|为|等于|有|共)\s{0,2}"
+    r"(?:(?:approximately|about|around|roughly|exactly|only|just|therefore|thus|equal to|a total of|now|also|still"
+    r"|indeed|simply|likely|the number|to|by|at)\s){0,3}(?:\$|\\\(|\\\[|\*\*)?\s{0,2}$",
     re.IGNORECASE,
 )
 
@@ -52,7 +66,9 @@ def quantities(text: str) -> list[re.Match[str]]:
     return [m for m in NUMBER.finditer(text) if not _pronoun(m, text) and not _PART.match(text, m.end())]
 
 
-_PART = re.compile(r"[.:]\d|\s?(?:x|[*^×÷+=<>≤≥])(?![a-z])|[A-Za-z](?=[²³^]|\b)(?<![a-zA-Z]{2})(?<![mgsLlKkVWANJ])", re.IGNORECASE)
+_PART = re.compile(
+    r"[.:]\d|\s?(?:x|[*^×÷+=<>≤≥])(?![a-z])|[A-Za-z](?=[²³^]|\b)(?<![a-zA-Z]{2})(?<![mgsLlKkVWANJ])", re.IGNORECASE
+)
 """What makes a number a part of something else: `5.0.1`, `5:00`, `5x`, `5 + 2`."""
 
 
@@ -103,7 +119,7 @@ def first_number(clause: str) -> str | None:
 def is_vague(match: re.Match[str], text: str) -> bool:
     """True for a number that is one of alternatives, an end of a range, or a bound."""
     before, after = text[max(match.start() - 40, 0) : match.start()], text[match.end() : match.end() + 40]
-    if _BOUND.search(before.rstrip() + " ") or _FRACTION_WORD.match(after) and match["word"]:
+    if _BOUND.search(before.rstrip() + " ") or (match["word"] and _FRACTION_WORD.match(after)):
         return True
     unit = _UNIT.match(text, match.end())
     after = text[unit.end() : unit.end() + 40] if unit else after
@@ -137,7 +153,11 @@ def _rough(text: str) -> float | None:
     return float(match[1]) / float(match[2] or 1) / (100 if match[3] else 1)
 
 
-_CLAUSE_END = re.compile(r",? (?:which|because|since|while|whereas|but|where|when|although|compared)\b|, (?:with|so|and|as|from|making|indicating|consisting|including)\b|:\s|;\s| \(", re.IGNORECASE)  # fmt: skip
+_CLAUSE_END = re.compile(
+    r",? (?:which|because|since|while|whereas|but|where|when|although|compared)\b"
+    r"|, (?:with|so|and|as|from|making|indicating|consisting|including)\b|:\s|;\s| \(",
+    re.IGNORECASE,
+)
 _NONE_OF = re.compile(
     r"\b(?:there (?:is|are|were|was)|has|have|with|shows?) (?:no|not any|zero)\b(?! \d)", re.IGNORECASE
 )
@@ -172,13 +192,15 @@ def _number_of_clause(clause: str, question: str) -> str | None:
 
 
 _DENIED = re.compile(
-    r"\b(?:(?:not|isn't|aren't|never|than)\s(?:the\s)?|(?:step|figure|fig\.?|table|image|picture|problem|question|example|equation|eq\.?|version|"
+    r"\b(?:(?:not|isn't|aren't|never|than)\s(?:the\s)?|(?:step|figure|fig\.?|table|image|picture|problem|question"
+    r"|example|equation|eq\.?|version|"
     r"chapter|page|part|case|section|row|column|grade|day|week|level|no\.|#)\s?)$",
     re.IGNORECASE,
 )
 _NEXT_ITEM = re.compile(r"^\s?(?:[A-Za-z-]{1,20}\s?){1,3}(?:,|\sand|\s?&)\s?(?:and\s)?[$€£]?\d")
 _FRACTION_WORD = re.compile(
-    r"^[\s-](?:and (?:a|one) half|half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?|hundred|thousand|million|billion|dozen|score)\b",
+    r"^[\s-](?:and (?:a|one) half|half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?|hundred"
+    r"|thousand|million|billion|dozen|score)\b",
     re.IGNORECASE,
 )
 
@@ -221,7 +243,29 @@ def _plain(text: str) -> str:
 
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}(?![A-Za-z]*\()|[\u4e00-\u9fff]")
 _NOT_PROSE = frozenset(
-    ["and", "sin", "cos", "tan", "cot", "sec", "csc", "log", "exp", "min", "max", "lim", "arcsin", "arccos", "arctan", "degrees", "units", "gcd", "lcm", "mod", "det"]
+    [
+        "and",
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "log",
+        "exp",
+        "min",
+        "max",
+        "lim",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "degrees",
+        "units",
+        "gcd",
+        "lcm",
+        "mod",
+        "det",
+    ]
 )
 
 

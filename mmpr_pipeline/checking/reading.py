@@ -101,7 +101,8 @@ def _of_text(text: str, asked: Asked, *, closed: bool) -> Reading | None:
 
 
 _LEAD_IN = re.compile(
-    r"^(?:it(?:'s| is| should be| must be| would be| has to be)|(?:that|this)(?:'s| is| would be| must be)|choose|select|pick|"
+    r"^(?:it(?:'s| is| should be| must be| would be| has to be)|(?:that|this)(?:'s| is| would be| must be)|choose"
+    r"|select|pick|"
     r"(?:solution|final|selected(?: option)?|chosen|choice|pick|result) ?:|so|thus|hence|therefore|i'd say)[ ,]{1,2}",
     re.IGNORECASE,
 )
@@ -142,7 +143,9 @@ def _choice_text(found: Choice, asked: Asked) -> str:
 def negated(text: str) -> bool:
     """True if a text denies something: what it mentions is then no answer."""
     return (
-        re.search(r"\b(?:not|cannot|never|neither|nor|except|incorrect|wrong|false)\b|n't\b|不|错|非|除", text, re.IGNORECASE)
+        re.search(
+            r"\b(?:not|cannot|never|neither|nor|except|incorrect|wrong|false)\b|n't\b|不|错|非|除", text, re.IGNORECASE
+        )
         is not None
     )
 

@@ -61,7 +61,7 @@ def _without_thinking(text: str) -> str:
 
 
 def _without_code(text: str) -> str:
-    """Fenced blocks cut away: numbers in a program are no answer. Kept where nothing else is left, or a box is inside."""
+    """Fenced blocks cut away: numbers in a program are no answer. Kept where nothing else is left or boxed."""
     if "```" not in text:
         return text
     outside = _FENCED.sub("\n", text)

@@ -9,7 +9,8 @@ _SENTENCE_END = re.compile(
     r"|(?:\$\$|\\\])(?=\s+[A-Z])"
 )
 _COURTESY = re.compile(
-    r"^(?:I hope|Hope (?:this|that)|Let me know|Please (?:let|note|provide)|Is there anything|If you (?:have|need|would)|Feel free|"
+    r"^(?:I hope|Hope (?:this|that)|Let me know|Please (?:let|note|provide)|Is there anything|If you (?:have|need"
+    r"|would)|Feel free|"
     r"Do you|Would you|Thank|Note:|Note that|The code snippet|希望|如果您|如有)",
     re.IGNORECASE,
 )

@@ -78,7 +78,9 @@ def matching_brace(text: str, opening: int, limit: int = 4_000) -> int | None:
 
 
 _TAG_END = re.compile(r"</(?:answer|final_answer|finalanswer|ans)\b", re.IGNORECASE)
-_JSON = re.compile(r"\"(?:final[_ ]?)?answer\"\s{0,3}:\s{0,3}(?:\"([^\"\n]{1,300})\"|([^\s\",}\]][^,}\n]{0,100}))", re.IGNORECASE)
+_JSON = re.compile(
+    r"\"(?:final[_ ]?)?answer\"\s{0,3}:\s{0,3}(?:\"([^\"\n]{1,300})\"|([^\s\",}\]][^,}\n]{0,100}))", re.IGNORECASE
+)
 
 
 def in_json(text: str) -> list[Span]:

@@ -16,10 +16,14 @@ from mmpr_pipeline.checking.normalise import fold_diacritics, undressed
 from mmpr_pipeline.checking.words import ARTICLES, COPULAS, FILLER, NEGATIONS, NUMBERS, OPPOSITES, singular
 
 MOST_CHARS = 1_000
-_TOKEN = re.compile(r"[+\-]?\$?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?%?|[^\W_]+(?:'[^\W_]+)*\+{0,2}|(?<=\d)[:,](?=\s?[-+]?\d)|[<>=≤≥≠+\-*/^%$°#&@|~√π]")
+_TOKEN = re.compile(
+    r"[+\-]?\$?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?%?|[^\W_]+(?:'[^\W_]+)*\+{0,2}|(?<=\d)[:,](?=\s?[-+]?\d)"
+    r"|[<>=≤≥≠+\-*/^%$°#&@|~√π]"
+)
 _BRACKET = re.compile(r"[()\[\]]")
 _LEAD_IN = re.compile(
-    r"^(?:(?:it|this|that|they|these|those|he|she|there|answer|the answer|i think it|i believe it)(?:'s|'re| is| are| was| were| will| would| appears? to be| seems? to be)"
+    r"^(?:(?:it|this|that|they|these|those|he|she|there|answer|the answer|i think it|i believe it)(?:'s|'re| is"
+    r"| are| was| were| will| would| appears? to be| seems? to be)"
     r"|(?:it|this|the (?:image|picture|photo|figure)) (?:shows|depicts|displays|says|reads))[ ]+",
     re.IGNORECASE,
 )

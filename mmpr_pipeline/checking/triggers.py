@@ -10,9 +10,7 @@ import re
 from mmpr_pipeline.checking.spans import FINAL, MOST_SPANS, SPAN_CHARS, STATED, Span
 
 _NOT_WRONG = r"(?<!wrong )(?<!incorrect )(?<!first )(?<!possible )(?<!initial )(?<!your )"
-_IS = (
-    r"(?:is|are|was|were|be|becomes|equals|would be|must be|should be|will be|could only be|has to be|comes out to|=)"
-)
+_IS = r"(?:is|are|was|were|be|becomes|equals|would be|must be|should be|will be|could only be|has to be|comes out to|=)"
 _SURELY = r"(?: therefore| thus| then| indeed| simply| clearly| most likely| likely| probably)?"
 _WHAT = r"(?:answer|option|choice|solution|result|response|value|number|letter)"
 _LINE = r"(?:^|\n)[ #>]{0,6}"
@@ -64,7 +62,8 @@ _STATED_WORDS = (
     (
         ("选",),
         "zh_chosen",
-        r"(?:故|所以|因此|因而|综上|应|应该|本题|答案|可|则|只能|于是)[^\n.;选]{0,12}?选(?:择)?(?:项)?(?:的是|为|是)?[ ]{0,3}:?"
+        r"(?:故|所以|因此|因而|综上|应|应该|本题|答案|可|则|只能|于是)[^\n.;选]{0,12}?选(?:择)?(?:项)?(?:的是|为"
+        r"|是)?[ ]{0,3}:?"
         r"(?=[ ]{0,2}[(\[]?[A-H])",
     ),
     (("选",), "zh_chosen", r"(?:^|[\n,.;])[ ]{0,3}选(?:择)?[ ]{0,3}:?(?=[ ]{0,2}[(\[]?[A-H])"),

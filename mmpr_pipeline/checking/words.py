@@ -1,12 +1,13 @@
 """Words that answers are compared by: numbers, negations, opposites, plurals, and words that add nothing."""
 
+# ruff: noqa: SIM905  (words read better as words)
 from __future__ import annotations
 
 _UNITS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
     seventeen eighteen nineteen twenty""".split()
-_TENS = "thirty forty fifty sixty seventy eighty ninety hundred thousand".split()  # noqa: SIM905
+_TENS = "thirty forty fifty sixty seventy eighty ninety hundred thousand".split()
 NUMBERS = {word: str(value) for value, word in enumerate(_UNITS)} | dict(
-    zip(_TENS, "30 40 50 60 70 80 90 100 1000".split(), strict=True)  # noqa: SIM905
+    zip(_TENS, "30 40 50 60 70 80 90 100 1000".split(), strict=True)
 )
 ARTICLES = frozenset({"a", "an", "the"})
 NEGATIONS = frozenset(
@@ -21,8 +22,9 @@ FILLER = frozenset(
     chart table map shown depicted seen visible displayed question answer""".split()
 )
 _OPPOSITES = """
-    increase decrease, increasing decreasing, increased decreased, increases decreases, male female, man woman, men women,
-    boy girl, yes no, true false, left right, up down, top bottom, north south, east west, hot cold, higher lower,
+    increase decrease, increasing decreasing, increased decreased, increases decreases, male female, man woman,
+    men women, boy girl, yes no, true false, left right, up down, top bottom, north south, east west, hot cold,
+    higher lower,
     high low, highest lowest, more less, more fewer, most least, greater smaller, greater less, larger smaller,
     largest smallest, above below, before after, open closed, on off, inside outside, positive negative,
     maximum minimum, max min, longer shorter, longest shortest, older younger, oldest youngest, taller shorter,
@@ -38,7 +40,8 @@ _OPPOSITES = """
 OPPOSITES = frozenset(frozenset(pair.split()) for pair in _OPPOSITES.split(","))
 _IRREGULAR = dict(
     pair.split()
-    for pair in """men man, women woman, children child, people person, feet foot, teeth tooth, mice mouse, geese goose,
+    for pair in """men man, women woman, children child, people person, feet foot, teeth tooth, mice mouse,
+    geese goose,
     leaves leaf, knives knife, wolves wolf, shelves shelf, vertices vertex, axes axis""".split(",")
 )
 

@@ -48,7 +48,11 @@ def test_a_letter_is_found(response: str) -> None:
 def test_a_number_is_found(response: str) -> None:
     found = extract(response, COUNT)
     assert found.status == "found", found
-    assert (found.text or "").strip("$ ").removeprefix("x=").split(" ")[0].rstrip("个") in ("5", "five", "\\boxed{5}"), found
+    assert (found.text or "").strip("$ ").removeprefix("x=").split(" ")[0].rstrip("个") in (
+        "5",
+        "five",
+        "\\boxed{5}",
+    ), found
 
 
 @pytest.mark.parametrize(

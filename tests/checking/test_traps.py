@@ -58,7 +58,9 @@ def test_wrong_answers_are_never_accepted(kind: str, prediction: str, gold: str)
         assert check(prediction, gold=gold, kind=kind).outcome != "correct"
 
 
-@pytest.mark.parametrize("response", ["guess something like 5 maybe", "maybe 5", "5 or 6", "between 5 and 6", "about 5 or 7"])
+@pytest.mark.parametrize(
+    "response", ["guess something like 5 maybe", "maybe 5", "5 or 6", "between 5 and 6", "about 5 or 7"]
+)
 def test_a_guess_is_no_answer(response: str) -> None:
     assert check_response(response, gold="5", kind="number").outcome == "unparseable"
 
@@ -88,7 +90,9 @@ def test_an_announced_number(response: str, gold: str) -> None:
     assert check_response(response, gold=gold, kind="number").outcome == "correct"
 
 
-@pytest.mark.parametrize("response", ["<think>\\boxed{5}</think> The answer is 7", "<think>The answer is 5", "</think> 7"])
+@pytest.mark.parametrize(
+    "response", ["<think>\\boxed{5}</think> The answer is 7", "<think>The answer is 5", "</think> 7"]
+)
 def test_thinking_does_not_count(response: str) -> None:
     assert check_response(response, gold="5", kind="number").outcome != "correct"
 
@@ -116,7 +120,10 @@ def test_an_honest_i_cannot_tell_is_incorrect(kind: str, response: str) -> None:
 
 def test_cannot_tell_is_right_where_it_is_the_gold() -> None:
     choices = ("1", "2", "cannot be determined")
-    assert check_response("Final answer: cannot be determined", gold="C", kind="choice", choices=choices).outcome == "correct"
+    assert (
+        check_response("Final answer: cannot be determined", gold="C", kind="choice", choices=choices).outcome
+        == "correct"
+    )
     assert check_response("I can't tell.", gold="unanswerable", kind="text").outcome == "correct"
 
 

@@ -55,8 +55,10 @@ def _leading_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
 
 def _lists_choices(said: list[str]) -> bool:
     """True where several lines begin with different labels: the choices over again, none of them chosen."""
-    labels = {m.group(1) for s in said if (m := re.match(r"(?:[-*] )?(?:Option )?[(\[]?([A-J])[)\].:]", s))}
-    return len(labels) > 1
+    return len({m.group(1) for s in said if (m := _LABELLED.match(s))}) > 1
+
+
+_LABELLED = re.compile(r"(?:[-*] )?(?:Option )?[(\[]?([A-J])[)\].:]")
 
 
 _SAID_CORRECT = re.compile(
@@ -98,6 +100,8 @@ def _mentioned_choice(said: list[str], text: str, asked: Asked) -> list[Reading]
     if not asked.choices:
         return []
     restating = _restating(said, asked.question)
+    if _lists_choices(said) and _LABELLED.match(said[-1]):
+        return []
     for part in [*said[-1:], *restating[-1:], " ".join(said)]:
         named = mentions(part, asked.choices)
         if len(named) == 1 and not negated(part) and not hedges(part) and not abstains(part):

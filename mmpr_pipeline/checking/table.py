@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -10,10 +11,11 @@ from mmpr_pipeline.checking.cases import Score, Summary
 
 def table_of(summary: Summary) -> Table:
     """One row a kind of answer, one a source, and one over all."""
-    table = Table(title="Answer checker", title_justify="left")
-    table.add_column("cases of")
-    for name in ("n", "accuracy", "false +", "false -", "unparseable", "cases/s", "slowest"):
-        table.add_column(name, justify="right")
+    table = Table(title="Answer checker", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("cases of", no_wrap=True)
+    for name in ("n", "accuracy", "false +", "false -", "unclear", "cases/s", "slowest"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("slowest case", no_wrap=True)
     for scores in (summary.by_kind, summary.by_source):
         for name in sorted(scores):
             table.add_row(*_cells(scores[name]))
@@ -24,7 +26,8 @@ def table_of(summary: Summary) -> Table:
 
 def print_summary(summary: Summary, console: Console | None = None) -> None:
     """Print the table."""
-    (console or Console()).print(table_of(summary))
+    console = console or Console()
+    console.print(table_of(summary), width=max(console.width, 112))
 
 
 def _cells(score: Score) -> list[str]:
@@ -37,5 +40,6 @@ def _cells(score: Score) -> list[str]:
         str(score.false_negatives),
         str(score.unparseable),
         f"{score.per_second:,.0f}",
-        f"{score.slowest * 1e3:.1f} ms {score.slowest_id}",
+        f"{score.slowest * 1e3:.0f} ms",
+        score.slowest_id,
     ]

@@ -119,7 +119,7 @@ def _compare_with_relation(left: Expr, right: Expr, context: Context) -> Decisio
         value = definition_value(relation)
         names = relation.args[0]
         if names.op == "paren" and value.op == "paren" and other.op == "list":
-            return compare(value if left is relation else other, other if left is relation else value, context)
+            return _compare_collections(left, right, context)
         return compare(value, other, context) if left is relation else compare(other, value, context)
     if other.op in _SETS and other.op != "rel" and not is_equation(relation):
         decision = _as_sets(left, right, context)
@@ -169,15 +169,27 @@ def _compare_collections(left: Expr, right: Expr, context: Context) -> Decision:
     if (left.op == "set" and right.op == "paren") or (left.op == "paren" and right.op == "set"):
         return None, "set_or_interval"
     if len(ones) == 1 and ones[0].op == "paren" and len(others) > 1 and others[0].op != "paren":
-        return _in_order_only(list(ones[0].args), others, context)
+        decision = _in_order_only(list(ones[0].args), others, context)
+        return _unless_interval(decision, ones[0], left, context)
     if len(others) == 1 and others[0].op == "paren" and len(ones) > 1 and ones[0].op != "paren":
-        return _in_order_only(ones, list(others[0].args), context)
+        decision = _in_order_only(ones, list(others[0].args), context)
+        return _unless_interval(decision, others[0], right, context)
     named = _by_name(ones, others, context)
     if named is not None:
         return named
     if _labels(ones) or _labels(others):
         return _in_order_only(_bare(ones), _bare(others), context)
     return match_unordered(_bare(ones), _bare(others), context)
+
+
+def _unless_interval(decision: Decision, bracketed: Expr, whole: Expr, context: Context) -> Decision:
+    """`2, 3` is the point (2, 3), not the interval: two numbers in round brackets are in doubt unless it is said."""
+    if not decision[0]:
+        return decision
+    if bracketed.value not in ("()", "[]"):
+        return False, "interval_and_list"
+    said = len(bracketed.args) > 2 or whole is not bracketed or context.asks_point()
+    return decision if said or bracketed.value == "[]" else (None, "point_or_interval")
 
 
 def _inequalities(expr: Expr) -> bool:

@@ -81,7 +81,9 @@ def _compare_rounded(one: Fraction, other: Fraction, left: Expr, right: Expr, co
     if other.denominator == 1 and not gold:
         return False, "other_value"
     if gold and not (prediction and prediction[0] >= gold[0]):
-        return _finer_prediction(one, other, gold[0], prediction is None)
+        decision, rule = _finer_prediction(one, other, gold, prediction is None)
+        certain = gold[1] >= 3 or context.asks_rounding()
+        return (None, "rounds_to_few_digits") if decision and not certain else (decision, rule)
     if prediction is None:
         return _integer_for_decimal(one, difference) if gold or one.denominator == 1 else (False, "other_value")
     return _coarser_prediction(one, other, prediction, context, bool(gold))
@@ -94,12 +96,13 @@ def tolerance_of(precision: float) -> Fraction:
     return Fraction(precision) * Fraction(101, 100)
 
 
-def _finer_prediction(one: Fraction, other: Fraction, last: Fraction, exact_prediction: bool) -> Decision:
+def _finer_prediction(one: Fraction, other: Fraction, gold: tuple[Fraction, int], exact_prediction: bool) -> Decision:
     """The gold is a decimal, the prediction more exact: it must round to the gold (an exact one may be truncated)."""
+    last, significant = gold
     difference = one - other
     if abs(difference) <= last / 2:
         return True, "rounds_to_gold"
-    if exact_prediction and 0 <= (difference if other > 0 else -difference) < last and last <= Fraction(1, 100):
+    if exact_prediction and 0 <= (difference if other > 0 else -difference) < last and significant >= 4:
         return True, "truncates_to_gold"
     return False, "other_value"
 

@@ -17,6 +17,7 @@ _ROUNDING_WORDS = (
     "精确",
     "近似",
 )
+_POINT_WORDS = ("point", "coordinate", "ordered pair", "vertex", "intersect", "vector", "坐标", "点", "向量")
 _PERCENT_WORDS = ("percent", "%", "百分")
 
 Decision = tuple[bool | None, str]  # True, False, or None for in doubt; and the rule that decided.
@@ -34,6 +35,11 @@ class Context:
         """Whether the question asks for a rounded value."""
         lower = self.question.lower()
         return any(word in lower for word in _ROUNDING_WORDS)
+
+    def asks_point(self) -> bool:
+        """Whether the question asks for a point or an ordered pair."""
+        lower = self.question.lower()
+        return any(word in lower for word in _POINT_WORDS)
 
     def asks_percent(self) -> bool:
         """Whether the question asks for, or speaks of, a percentage."""

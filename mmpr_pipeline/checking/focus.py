@@ -9,6 +9,7 @@ from mmpr_pipeline.checking.expression import MAX_CHARS, ParseError
 _PAIRS = ((r"\(", r"\)"), (r"\[", r"\]"))
 _CONNECTIVE = re.compile(r"(?:\s|[.,;:、，；。+*_]|\\\\|\b(?:and|or)\b|和|或|与)*", re.IGNORECASE)
 _SEGMENT = re.compile(r"\$\$([^$]+)\$\$|\$([^$]+)\$")
+_MONEY = re.compile(r"[\d,.]+ [a-z ,]*")  # `$5 and $7` is money, not a formula.
 _FINAL = re.compile(r"(?:\b(?:is|are|equals|be)|[=:]|为|是)\s*$", re.IGNORECASE)
 _TAIL = re.compile(
     r"(?s:.*)(?:\b(?:is|are|equals|it's)|(?<![不非])(?:为|是|等于))\s{0,3}(?=[-+$€£\\(\[{|\d.])((?:[^,;!?]|,(?=\d)){1,200}?)\s*[.。!]?\s*$"
@@ -91,7 +92,7 @@ def _without_dollars(text: str) -> str:
         return text
     segments = list(_SEGMENT.finditer(text))
     outside = _SEGMENT.sub("", text)
-    if not segments or "$" in outside:
+    if not segments or "$" in outside or any(_MONEY.fullmatch(m[2] or "") for m in segments):
         return text
     if _CONNECTIVE.fullmatch(outside):
         return _SEGMENT.sub(lambda m: m[1] or m[2], text)

@@ -303,6 +303,13 @@ class Parser(UnitReader):
         return False
 
     def exponent(self) -> Expr:
+        """What stands after `^`; towers group to the right."""
+        self.enter()
+        result = self.raised()
+        self.depth -= 1
+        return result
+
+    def raised(self) -> Expr:
         if self.now.text in ("-", "+") and self.now.kind == "other":
             negative = self.take().text == "-"
             inner = self.exponent()

@@ -34,8 +34,9 @@ class _Gone(Exception):
 class SymbolicWorker:
     """One child process, started on first need; `equal` is safe to call from many threads."""
 
-    def __init__(self, limit_s: float = LIMIT_S) -> None:
+    def __init__(self, limit_s: float = LIMIT_S, patience_s: float | None = None) -> None:
         self.limit_s = limit_s
+        self.patience_s = 0.75 * limit_s if patience_s is None else patience_s  # The child's own, gentler limit.
         self.restarts = 0
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -92,7 +93,7 @@ class SymbolicWorker:
         self.restarts += 1
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-P", str(_WORKER), str(MEMORY_MB)],
+            [sys.executable, "-P", str(_WORKER), str(MEMORY_MB), str(self.patience_s)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -19,7 +19,6 @@ _SAME_NAME = (
     *("sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "acot", "asec", "acsc"),
     *("sinh", "cosh", "tanh", "exp", "sqrt", "arg"),
 )
-PATIENCE_S = 0.45  # Below the parent's own limit.
 
 
 class Unsupported(Exception):
@@ -141,7 +140,7 @@ def series_value(expr: Any) -> Any:
     if isinstance(expr, sympy.Sum) and start.is_Integer and stop.is_Integer:
         value, error = expr.euler_maclaurin(m=20, n=8, eval_integral=True)
         return value if sympy.N(error, 15) < 1e-20 else sympy.nan
-    return expr if isinstance(expr, sympy.Sum) else expr.doit()
+    return expr.doit()
 
 
 def limit_value(expr: Any) -> Any:
@@ -197,11 +196,11 @@ def differs(difference: Any) -> tuple[bool | None, str]:
     return None, "sympy_undecided"
 
 
-def answer(payload: bytes) -> tuple[bool | None, str]:
+def answer(payload: bytes, patience_s: float) -> tuple[bool | None, str]:
     """The reply to one request; never raises."""
     try:
         left, right = json.loads(payload)
-        alarm(True)
+        alarm(patience_s)
         return same(build(left), build(right))
     except TimeoutError:
         return None, "timeout"
@@ -212,13 +211,13 @@ def answer(payload: bytes) -> tuple[bool | None, str]:
     except Exception as error:  # Whatever sympy raises on hostile input costs one verdict, not the worker.
         return None, f"sympy_{type(error).__name__}"
     finally:
-        alarm(False)
+        alarm(0)
 
 
-def alarm(on: bool) -> None:
+def alarm(patience_s: float) -> None:
     """Most long computations end by this alarm, which costs no restart; the parent kills those that do not heed it."""
     if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, PATIENCE_S if on else 0)
+        signal.setitimer(signal.ITIMER_REAL, patience_s)
 
 
 def give_up(*_: object) -> None:
@@ -248,7 +247,7 @@ def serve() -> None:
         (size,) = struct.unpack(">I", header)
         if size > MAX_REQUEST_BYTES:
             return
-        send(stdout, answer(stdin.read(size)))
+        send(stdout, answer(stdin.read(size), float(sys.argv[2])))
 
 
 if __name__ == "__main__":

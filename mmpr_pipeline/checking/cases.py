@@ -209,7 +209,7 @@ def case_of(row: object, number: int = 0, source: Level | None = None) -> Case:
         choices=_choices(row.get("choices")),
         question=_text(row.get("question")) or "",
         unit=_text(row.get("unit")),
-        precision=_number(row.get("precision")),
+        precision=_precision(row.get("precision")),
     )
     label = row.get("label")
     return Case(
@@ -265,6 +265,14 @@ def _text(value: object) -> str | None:
     if isinstance(value, int | float):
         return str(value)
     return value if isinstance(value, str) else None
+
+
+def _precision(value: object) -> float | list[float] | None:
+    """One number, or one for each part of the gold."""
+    if isinstance(value, list):
+        parts = [_number(part) for part in value[:50]]
+        return [part for part in parts if part is not None] if None not in parts else None
+    return _number(value)
 
 
 def _number(value: object) -> float | None:

@@ -36,7 +36,7 @@ class Gold:
     golds: tuple[str, ...]
     asked: Asked
     unit: str | None = None
-    precision: float | None = None
+    precision: float | Sequence[float] | None = None
 
     @classmethod
     def of(
@@ -48,7 +48,7 @@ class Gold:
         choices: Sequence[str] = (),
         question: str = "",
         unit: str | None = None,
-        precision: float | None = None,
+        precision: float | Sequence[float] | None = None,
     ) -> Gold:
         """The gold of a case; the kind is inferred where it is not one of `records.AnswerKind` (or a synonym)."""
         texts = tuple(str(choice) for choice in choices or ())
@@ -82,7 +82,7 @@ def check_response(
     choices: Sequence[str] = (),
     question: str = "",
     unit: str | None = None,
-    precision: float | None = None,
+    precision: float | Sequence[float] | None = None,
     language: str = "en",
 ) -> Verdict:
     """The verdict on a whole response: its answer is found first, then compared with the golds.
@@ -102,7 +102,7 @@ def check_prediction(
     choices: Sequence[str] = (),
     question: str = "",
     unit: str | None = None,
-    precision: float | None = None,
+    precision: float | Sequence[float] | None = None,
     language: str = "en",
 ) -> Verdict:
     """The verdict on an answer that was already extracted; where it is a sentence, it is read as a response."""
@@ -135,7 +135,7 @@ def answers_equal(
     choices: Sequence[str] = (),
     question: str = "",
     unit: str | None = None,
-    precision: float | None = None,
+    precision: float | Sequence[float] | None = None,
 ) -> bool:
     """True unless two extracted answers are surely different; in doubt counts as equal, so that no pair is made."""
     if a.strip() == b.strip():

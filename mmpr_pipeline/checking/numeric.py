@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from mmpr_pipeline.checking.match import Match
 from mmpr_pipeline.checking.math_match import match_list, match_math
@@ -17,7 +17,6 @@ _MATCHERS = {"number": match_number, "math": match_math, "list": match_list}
 def match_formula(text: str, gold: str, known: Gold) -> Match:
     """Compare by the kind that was asked."""
     matcher = _MATCHERS.get(known.asked.kind, match_math)
-    # `~` is a blank of LaTeX, seen before units: \mathrm{~cm}
-    return matcher(
-        text.replace("{~", "{ "), gold, question=known.asked.question, unit=known.unit, precision=known.precision
-    )
+    # One precision for each part of the gold is understood too; `~` is a blank of LaTeX, seen in \mathrm{~cm}.
+    precision = cast("float | None", known.precision)
+    return matcher(text.replace("{~", "{ "), gold, question=known.asked.question, unit=known.unit, precision=precision)

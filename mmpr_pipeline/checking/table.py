@@ -12,10 +12,10 @@ from mmpr_pipeline.checking.cases import Score, Summary
 def table_of(summary: Summary) -> Table:
     """One row a kind of answer, one a source, and one over all."""
     table = Table(title="Answer checker", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("cases of", no_wrap=True)
+    table.add_column("cases of", no_wrap=True, min_width=14)
     for name in ("n", "accuracy", "false +", "false -", "unclear", "cases/s", "slowest"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("slowest case", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True, min_width=max(len(name), 6))
+    table.add_column("slowest case", no_wrap=True, max_width=24)
     for scores in (summary.by_kind, summary.by_source):
         for name in sorted(scores):
             table.add_row(*_cells(scores[name]))
@@ -26,8 +26,7 @@ def table_of(summary: Summary) -> Table:
 
 def print_summary(summary: Summary, console: Console | None = None) -> None:
     """Print the table."""
-    console = console or Console()
-    console.print(table_of(summary), width=max(console.width, 112))
+    (console or Console(width=max(Console().width, 112))).print(table_of(summary))
 
 
 def _cells(score: Score) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mmpr_pipeline.errors import ItemRejected
@@ -22,13 +22,14 @@ def cut(text: str, after: str | None, until: str | None) -> str:
     return text.strip()
 
 
-def cut_answer(text: str, after: str | None, strip: str | None) -> str:
-    """What stands after the last `after`, without the full stop of that sentence; the whole text where it is not.
+def cut_answer(text: str, marks: Sequence[str], strip: str | None) -> str:
+    """What stands after the last of the first mark that is there, without that sentence's full stop; else all of it.
 
     `strip` are signs taken off the end in any case; a text of nothing else keeps them.
     """
-    if after and after in text:
-        text = text.rpartition(after)[2].strip().removesuffix(".")
+    mark = next((mark for mark in marks if mark in text), None)
+    if mark:
+        text = text.rpartition(mark)[2].strip().removesuffix(".")
     text = text.strip()
     return (text.rstrip(strip).strip() or text) if strip else text
 

@@ -88,8 +88,8 @@ class Columns(_Part):
     )
     choices: str | None = Field(default=None, description="List of texts, mapping of letters, or either as JSON text.")
     answer: str | None = Field(default=None, description="The gold answer.")
-    answer_after: str | None = Field(
-        default=None, description="Only what follows the last of this text in the answer, where it stands there."
+    answer_after: str | tuple[str, ...] | None = Field(
+        default=None, description="Only what follows the last of this text in the answer; of several, the first found."
     )
     answer_strip: str | None = Field(default=None, description="Signs taken off the end of a gold, e.g. a full stop.")
     answers: str | None = Field(default=None, description="List of golds, each as good as the other.")
@@ -99,6 +99,10 @@ class Columns(_Part):
     def image_columns(self) -> tuple[str, ...]:
         """The columns of single images, in order."""
         return (self.image,) if isinstance(self.image, str) else self.image or ()
+
+    def answer_marks(self) -> tuple[str, ...]:
+        """The texts that stand before the answer proper, in the order in which they are looked for."""
+        return (self.answer_after,) if isinstance(self.answer_after, str) else self.answer_after or ()
 
     def names(self) -> list[str]:
         """Every column named, alternatives apart."""

@@ -224,7 +224,7 @@ def _golds(declaration: SourceDeclaration, row: Row, kind: str, choices: tuple[s
     listed = _value(row, columns.answers)
     values += listed if isinstance(listed, list | tuple) else [listed]
     texts = [_gold_text(value, kind) for value in values]
-    golds = [cut_answer(text, columns.answer_after, columns.answer_strip) for text in texts if text]
+    golds = [cut_answer(text, columns.answer_marks(), columns.answer_strip) for text in texts if text]
     golds = [text for text in golds if text]
     if not golds:
         raise ItemRejected("no_answer", columns.answer or columns.answers or "")

@@ -54,7 +54,13 @@ def test_marks_that_do_not_stand_there_cut_nothing() -> None:
     assert (question.text, question.answer) == ("How many?", "7")
     assert cut("a Question: b Question: c", "Question:", None) == "b Question: c"
     assert cut("\nfirst\nsecond", None, "\n") == "first"
-    assert cut_answer("7.", None, None) == "7."
+    assert cut_answer("7.", (), None) == "7."
+
+
+def test_of_several_marks_the_first_one_found_decides() -> None:
+    marks = ["Answer:", "answer is"]
+    assert made("How many?", "So the answer is 3\nAnswer: 4", answer_after=marks).answer == "4"
+    assert made("How many?", "5 + 3 = 8. The answer is 8", answer_after=marks).answer == "8"
 
 
 def test_signs_at_the_end_of_a_gold_are_taken_off() -> None:

@@ -25,7 +25,9 @@ def test_labels(text: str, letters: str) -> None:
     assert named.letters == letters
 
 
-@pytest.mark.parametrize("text", ["Bob", "Be", "b12", "3.14", "a.m.", "E", "a cat", "A cat", "I think", "B is wrong", "B2", "B'", "BA", "of"])
+@pytest.mark.parametrize(
+    "text", ["Bob", "Be", "b12", "3.14", "a.m.", "E", "a cat", "A cat", "I think", "B is wrong", "B2", "B'", "BA", "of"]
+)
 def test_no_labels(text: str) -> None:
     assert read_letters(text, 4) is None
 
@@ -104,7 +106,9 @@ def test_what_is_denied_is_not_chosen(response: str, outcome: str) -> None:
 def test_a_formula_for_an_answer_is_compared_with_the_choices() -> None:
     choices = ("$1:2$", "$1:3$", "$\\frac{1}{4}$")
     assert check_response("\\boxed{0.25}", gold="C", kind="choice", choices=choices).outcome == "correct"
-    assert check_response("\\boxed{\\frac{1}{7}}", gold="C", kind="choice", choices=choices).rule == "choice_value_of_none"
+    assert (
+        check_response("\\boxed{\\frac{1}{7}}", gold="C", kind="choice", choices=choices).rule == "choice_value_of_none"
+    )
     assert check_response("\\boxed{7}", gold="C", kind="choice", choices=("A", "B", "C")).outcome == "unparseable"
 
 

@@ -77,7 +77,10 @@ def test_tokens_keep_signs_and_drop_articles() -> None:
     assert tokens("a") == ("a",)
 
 
-@pytest.mark.parametrize(("a", "b"), [("boxes", "box"), ("cities", "city"), ("glass", "glass"), ("buses", "buse"), ("women", "woman"), ("gas", "gas")])
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [("boxes", "box"), ("cities", "city"), ("glass", "glass"), ("buses", "buse"), ("women", "woman"), ("gas", "gas")],
+)
 def test_singular(a: str, b: str) -> None:
     assert singular(a) == b
 
@@ -93,17 +96,35 @@ def test_dates(text: str, date: tuple[int, int, int] | None) -> None:
     assert read_date(text) == date
 
 
-@pytest.mark.parametrize("text", ["Yes", "yes, it is", "True.", "是的", "正确", "The statement is true.", "(A) Yes", "Based on the image, yes.", "Y", "√"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Yes",
+        "yes, it is",
+        "True.",
+        "是的",
+        "正确",
+        "The statement is true.",
+        "(A) Yes",
+        "Based on the image, yes.",
+        "Y",
+        "√",
+    ],
+)
 def test_yes(text: str) -> None:
     assert read_yes_no(text) is True
 
 
-@pytest.mark.parametrize("text", ["No", "no, not at all", "False", "不是", "否", "错误", "没有", "It is false", "F", "×"])
+@pytest.mark.parametrize(
+    "text", ["No", "no, not at all", "False", "不是", "否", "错误", "没有", "It is false", "F", "×"]
+)
 def test_no(text: str) -> None:
     assert read_yes_no(text) is False
 
 
-@pytest.mark.parametrize("text", ["Yes or no", "yes and no", "Yesterday", "notable", "No one knows", "No 5", "There is a dog", "know", ""])
+@pytest.mark.parametrize(
+    "text", ["Yes or no", "yes and no", "Yesterday", "notable", "No one knows", "No 5", "There is a dog", "know", ""]
+)
 def test_neither_yes_nor_no(text: str) -> None:
     assert read_yes_no(text) is None
 

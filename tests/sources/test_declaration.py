@@ -53,6 +53,10 @@ def test_a_good_declaration(tmp_path: Path) -> None:
         ({"columns": {"question": "q", "answer": "a"}}, "image column"),
         ({"columns": {"question": "q", "image": "i", "images": "j", "answer": "a"}}, "image or images"),
         ({"files": None, "hub": {"id": "no-slash"}}, "hub.id"),
+        ({"groups": ["Two Words"]}, "groups"),
+        ({"columns": {**GOOD["columns"], "image_path": "{id}.png"}}, "image_path"),
+        ({"columns": {"question": "q", "answer": "a", "image_path": "1.png"}}, "names no column"),
+        ({"kind": {"column": "k", "contains": {"Choices": "poem"}}}, "kind"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, change: dict[str, Any], field: str) -> None:
@@ -86,7 +90,14 @@ def test_a_name_that_is_not_in_the_catalog_is_told_with_its_neighbours() -> None
 def test_identity_leaves_out_what_is_only_told() -> None:
     plain = SourceDeclaration.model_validate(GOOD)
     told = SourceDeclaration.model_validate(
-        {**GOOD, "description": "Other words.", "licence": "MIT", "example": {"a": 1}}
+        {
+            **GOOD,
+            "description": "Other words.",
+            "licence": "MIT",
+            "groups": ["math"],
+            "example": {"a": 1},
+            "other_example": {"a": 2},
+        }
     )
     other = SourceDeclaration.model_validate({**GOOD, "tiles": 12})
     assert plain.identity() == told.identity()

@@ -34,7 +34,8 @@ def expand(names: Iterable[str]) -> list[str]:
 
     Paths, names of sources, and what is neither, stay as they are: `open_source` says what is wrong with a name.
     """
-    known, expanded = set(catalog_names()), []
+    known = set(catalog_names())
+    expanded: list[str] = []
     for name in names:
         expanded += [name] if name in known or _is_path(name) else groups().get(name, (name,))
     return list(dict.fromkeys(expanded))

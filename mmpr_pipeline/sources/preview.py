@@ -13,11 +13,11 @@ from mmpr_pipeline.sources.catalog import catalog_names, find_declaration, open_
 from mmpr_pipeline.sources.declaration import SourceDeclaration
 from mmpr_pipeline.sources.mapping import LETTERS
 
-LIST_COLUMNS = ("name", "role", "kind", "tiles", "licence", "rows from", "description")
+LIST_COLUMNS = ("name", "groups", "kind", "rows", "description")
 
 
 def list_sources() -> list[tuple[str, ...]]:
-    """One row a source of the catalog, of the columns `LIST_COLUMNS`."""
+    """One row a source of the catalog, of the columns `LIST_COLUMNS`: what fits a terminal; `show` says the rest."""
     return [_listed(find_declaration(name)[0]) for name in catalog_names()]
 
 
@@ -41,19 +41,12 @@ def preview_source(name_or_path: str, n: int = 3, data_root: str | Path | None =
 def _listed(declaration: SourceDeclaration) -> tuple[str, ...]:
     kinds = [declaration.kind] if isinstance(declaration.kind, str) else []
     for rule in declaration.kind_rules():
-        kinds += [*rule.values.values(), *([rule.otherwise] if rule.otherwise else [])]
-    where = ", ".join(declaration.files)
-    if declaration.hub:
-        where = f"{declaration.hub.id} ({declaration.hub.split})"
-    elif declaration.generated:
-        where = f"generated, {declaration.generated.rows:,} rows"
+        kinds += [*rule.values.values(), *rule.contains.values(), *([rule.otherwise] if rule.otherwise else [])]
     return (
         declaration.name,
-        declaration.role,
+        ", ".join(declaration.groups) or declaration.role,
         ", ".join(dict.fromkeys(kinds)) or "by column",
-        str(declaration.tiles),
-        declaration.licence,
-        where,
+        f"{declaration.rows:,}" if declaration.rows else "",
         declaration.description,
     )
 

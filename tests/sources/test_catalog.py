@@ -92,7 +92,8 @@ def test_a_catalog_entry_is_complete(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if DECLARATIONS[name].hub])
 def test_a_revision_is_a_whole_commit(name: str) -> None:
     hub = DECLARATIONS[name].hub
-    assert hub and (hub.revision is None or re.fullmatch(r"[0-9a-f]{40}", hub.revision))
+    assert hub
+    assert hub.revision is None or re.fullmatch(r"[0-9a-f]{40}", hub.revision)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -131,7 +132,8 @@ def test_an_entry_accepts_its_own_gold(name: str) -> None:
 @pytest.mark.parametrize("name", JUDGED)
 def test_an_entry_refuses_a_foreign_gold(name: str) -> None:
     question, other = asked(name), asked(name, "other_example")
-    assert other.answer and other.answer != question.answer
+    assert other.answer
+    assert other.answer != question.answer
     assert outcome(question, other.answer) != "correct"
     if other.kind == question.kind:
         assert outcome(question, other.answer) == "incorrect"

@@ -93,7 +93,8 @@ def test_gqa_rows_are_known_by_their_keys_and_find_their_images(tmp_path: Path) 
     assert [question.source_id for question in questions(source)] == [row["_key"] for row in rows]
     (tmp_path / "gqa" / "images" / f"{rows[0]['imageId']}.jpg").unlink()
     first = next(source.read(source.index(), 0, 1))
-    assert isinstance(first, Reject) and first.reason == "missing_image"
+    assert isinstance(first, Reject)
+    assert first.reason == "missing_image"
 
 
 def test_two_photographs_of_a_released_prompt(tmp_path: Path) -> None:
@@ -109,11 +110,13 @@ def test_an_image_id_of_a_hostile_row_stays_in_the_folder(tmp_path: Path) -> Non
     path = tmp_path / "gqa" / "train_balanced_questions.json"
     path.write_text(json.dumps({"1": {"question": "Why?", "imageId": "../../secret", "answer": "no"}}), "utf-8")
     item = next(source.read(source.index(), 0, 1))
-    assert isinstance(item, Reject) and item.reason == "image_outside_root"
+    assert isinstance(item, Reject)
+    assert item.reason == "image_outside_root"
 
 
 def test_a_conversation_without_an_answer_is_a_named_reject(tmp_path: Path) -> None:
     row = {"texts": [{"user": "What is it?\nBe brief.", "assistant": "", "source": "vqav2"}]}
     source = as_parquet("vqav2", tmp_path, [row])
     item = next(source.read(source.index(), 0, 1))
-    assert isinstance(item, Reject) and item.reason == "no_answer"
+    assert isinstance(item, Reject)
+    assert item.reason == "no_answer"

@@ -62,9 +62,7 @@ def _options(
 @app.command()
 def build(
     config: Annotated[Path | None, typer.Argument(help="YAML file of settings; flags win over it.")] = None,
-    sources: Annotated[
-        str | None, typer.Option(help="Catalog names or declaration files, separated by commas.")
-    ] = None,
+    sources: Annotated[str | None, typer.Option(help="Catalog names, groups, declaration files; by commas.")] = None,
     out: Annotated[str | None, typer.Option(help="Output directory or s3://bucket/prefix.")] = None,
     shards: Annotated[int | None, typer.Option(help="Shards; each takes 1/N of every source. [default: 8]")] = None,
     engine: Annotated[str | None, typer.Option(help="vllm, replay or scripted. [default: vllm]")] = None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -27,6 +27,9 @@ class Settings(BaseModel):
     """A group of settings; unknown names are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+S = TypeVar("S", bound=Settings)
 
 
 class EngineSettings(Settings):
@@ -86,7 +89,7 @@ class PairingSettings(Settings):
 class BuildConfig(Settings):
     """Everything a build does."""
 
-    sources: tuple[str, ...] = Field(min_length=1, description="Catalog names or paths of source declarations.")
+    sources: tuple[str, ...] = Field(min_length=1, description="Catalog names, groups of it, or paths of declarations.")
     data_root: str | None = Field(
         default=None, description="Where relative paths in declarations start.", json_schema_extra=OPERATIONAL
     )
@@ -128,21 +131,22 @@ class BuildConfig(Settings):
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide what is in the shards, as plain JSON data."""
-        return _identity(self)
+        return identity_of(self)
 
     def digest(self) -> str:
         """Content id of the identity."""
         return content_id(json.dumps(self.identity(), sort_keys=True))
 
 
-def _identity(settings: BaseModel) -> dict[str, Any]:
+def identity_of(settings: BaseModel) -> dict[str, Any]:
+    """The settings that are not operational, as plain JSON data."""
     kept: dict[str, Any] = {}
     for name, field in type(settings).model_fields.items():
         extra = field.json_schema_extra
         if isinstance(extra, dict) and extra.get("operational"):
             continue
         value = getattr(settings, name)
-        kept[name] = _identity(value) if isinstance(value, BaseModel) else value
+        kept[name] = identity_of(value) if isinstance(value, BaseModel) else value
     return json.loads(json.dumps(kept))  # tuples to lists: what is read back compares equal
 
 
@@ -163,17 +167,22 @@ def load_config(path: str | Path | None, overrides: dict[str, Any]) -> BuildConf
 
     Raises ConfigError naming each setting that is wrong.
     """
+    return load_settings(BuildConfig, path, overrides, "mmpr build")
+
+
+def load_settings(kind: type[S], path: str | Path | None, overrides: dict[str, Any], command: str) -> S:
+    """Settings of any kind, as `load_config`; `command` is the one whose help lists them."""
     data = _read_yaml(Path(path)) if path else {}
     for name, value in overrides.items():
         if value is not None:
             _set(data, name.split("."), value)
     try:
-        return BuildConfig.model_validate(data)
+        return kind.model_validate(data)
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()]
         raise ConfigError(
             "These settings cannot work:\n    " + "\n    ".join(lines),
-            remedy="Correct them in the config file or by flags; `mmpr build --help` lists them.",
+            remedy=f"Correct them in the config file or by flags; `{command} --help` lists them.",
         ) from None
 
 

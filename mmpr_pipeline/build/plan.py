@@ -17,6 +17,7 @@ from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.records import SCHEMA_VERSION, Question, Reject, content_id
 from mmpr_pipeline.sampling.identity import engine_identity
 from mmpr_pipeline.sources import Source, SourceIndex, open_source
+from mmpr_pipeline.sources.catalog import expand
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def shard_slice(rows: int, shard: int, of: int) -> tuple[int, int]:
 def make_plan(config: BuildConfig) -> BuildPlan:
     """Open and index every source. Raises SourceError or ConfigError before any work is done."""
     sources = []
-    for path in config.sources:
+    for path in expand(config.sources):
         source = open_source(path, config.data_root)
         told = source.declaration
         index = source.index(config.limit)

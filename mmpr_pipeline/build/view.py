@@ -60,8 +60,8 @@ class ConsoleView:
         self._console.print(f"[bold]{plan.rows:,}[/] questions of {names} into {of} shards{kept}", highlight=False)
         if held_out := [source.name for source in plan.sources if source.role == "evaluation"]:
             self._console.print(
-                f"[bold yellow]Warning:[/] {', '.join(held_out)} is meant for evaluation. A model trained on these pairs "
-                "must not be measured on it; config.json and the dataset's card say so.",
+                f"[bold yellow]Warning:[/] {', '.join(held_out)} is meant for evaluation. A model trained on these "
+                "pairs must not be measured on it; config.json and the dataset's card say so.",
                 highlight=False,
             )
 

@@ -36,11 +36,13 @@ class ConsoleView:
         self._printed = time.monotonic()
 
     def __enter__(self) -> ConsoleView:
-        self._bar.start()
+        if self._console.is_terminal:
+            self._bar.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._bar.stop()
+        if self._console.is_terminal:
+            self._bar.stop()
 
     def stage(self, text: str) -> None:
         """Name what is being done."""

@@ -42,7 +42,7 @@ def load(out: str | Path) -> datasets.Dataset:
     shards = shards_of(store)
     manifests = list(manifests_of(store, shards))
     folder = cache_folder() / "datasets" / _digest(store, manifests)
-    features = _features()
+    features = pair_features()
     parts = []
     for manifest in manifests:
         unpacked = folder / Path(layout.data("pairs", manifest.shard, shards)).name
@@ -53,7 +53,8 @@ def load(out: str | Path) -> datasets.Dataset:
     return datasets.concatenate_datasets(parts)
 
 
-def _features() -> datasets.Features:
+def pair_features() -> datasets.Features:
+    """Columns of a dataset of pairs as `datasets` declares them; `images` is a list of images."""
     import datasets
 
     def feature(name: str, kind: pa.DataType) -> Any:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.sources.hub_server import COMMIT, HubServer
+from tests.hub.server import COMMIT, HubServer
 from tests.sources.made import BASE, made_rows
 
 pytestmark = pytest.mark.slow  # each client process imports `datasets`: seconds
@@ -79,8 +79,7 @@ def hub() -> Iterator[HubServer]:
     }
     server = HubServer(files)
     yield server
-    server.shutdown()
-    server.server_close()
+    server.close()
 
 
 def job(low: int = 0, high: int = 3, whole: bool = True, **hub: str) -> tuple[Any, ...]:

@@ -6,13 +6,12 @@ of bounded size do not do that. Points are fixed, so that a verdict never change
 
 from __future__ import annotations
 
-import cmath
 import zlib
 from collections.abc import Iterator
 
 from mmpr_pipeline.checking.constants import decimal_digits, mentions_pi
 from mmpr_pipeline.checking.context import Decision
-from mmpr_pipeline.checking.evaluate import Undecided, approximate
+from mmpr_pipeline.checking.evaluate import Undecided, same_value
 from mmpr_pipeline.checking.expression import Expr, children, free_symbols, function_names, rename
 
 RELATIVE = 1e-9
@@ -45,10 +44,10 @@ def agreement(left: Expr, right: Expr, at: Iterator[dict[str, complex]], toleran
     same = other = 0
     for point in at:
         try:
-            one, two = approximate(left, point), approximate(right, point)
+            agrees = same_value(left, right, point, tolerance)
         except Undecided:
             continue
-        if cmath.isclose(one, two, rel_tol=tolerance, abs_tol=1e-13):
+        if agrees:
             same += 1
         else:
             other += 1

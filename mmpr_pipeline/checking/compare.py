@@ -95,11 +95,11 @@ def _choose(expr: Expr, sign: int) -> Expr:
 
 
 def compare_words(left: str, right: str) -> Decision:
-    """Two texts that differ: other words in a short answer are another answer; shared words leave it in doubt."""
-    ones, others = set(left.lower().split()), set(right.lower().split())
-    if ones & others or max(len(ones), len(others)) > 4:
-        return None, "shared_words"
-    return False, "other_text"
+    """Two texts that differ: another single word is another answer; phrases may mean the same."""
+    ones, others = left.lower().split(), right.lower().split()
+    if len(ones) == len(others) == 1 and ones[0][:4] != others[0][:4]:
+        return False, "other_text"
+    return None, "other_words"
 
 
 def _compare_texts(left: Expr, right: Expr) -> Decision:
@@ -166,14 +166,15 @@ def _compare_collections(left: Expr, right: Expr, context: Context) -> Decision:
     if sets[0] is not None:
         return sets
     ones, others = items_of(left), items_of(right)
+    ones, others = _opened(ones, left, others), _opened(others, right, ones)
     if (left.op == "set" and right.op == "paren") or (left.op == "paren" and right.op == "set"):
         return None, "set_or_interval"
     if len(ones) == 1 and ones[0].op == "paren" and len(others) > 1 and others[0].op != "paren":
-        decision = _in_order_only(list(ones[0].args), others, context)
-        return _unless_interval(decision, ones[0], left, context)
+        decision = _in_order_only(list(ones[0].args), _bare(others), context)
+        return _unless_interval(decision, ones[0], left, _labels(others), context)
     if len(others) == 1 and others[0].op == "paren" and len(ones) > 1 and ones[0].op != "paren":
-        decision = _in_order_only(ones, list(others[0].args), context)
-        return _unless_interval(decision, others[0], right, context)
+        decision = _in_order_only(_bare(ones), list(others[0].args), context)
+        return _unless_interval(decision, others[0], right, _labels(ones), context)
     named = _by_name(ones, others, context)
     if named is not None:
         return named
@@ -182,14 +183,24 @@ def _compare_collections(left: Expr, right: Expr, context: Context) -> Decision:
     return match_unordered(_bare(ones), _bare(others), context)
 
 
-def _unless_interval(decision: Decision, bracketed: Expr, whole: Expr, context: Context) -> Decision:
+def _unless_interval(decision: Decision, bracketed: Expr, whole: Expr, labelled: bool, context: Context) -> Decision:
     """`2, 3` is the point (2, 3), not the interval: two numbers in round brackets are in doubt unless it is said."""
     if not decision[0]:
         return decision
     if bracketed.value not in ("()", "[]"):
         return False, "interval_and_list"
-    said = len(bracketed.args) > 2 or whole is not bracketed or context.asks_point()
+    said = len(bracketed.args) > 2 or whole is not bracketed or labelled or context.asks_point()
     return decision if said or bracketed.value == "[]" else (None, "point_or_interval")
+
+
+def _opened(items: list[Expr], whole: Expr, others: Sequence[Expr]) -> list[Expr]:
+    """`(x, y) = (5, 6)` as `x = 5, y = 6`, where the other side names its values one by one."""
+    if whole.op != "rel" or not _labels(others) or len(items) != 1 or items[0].op != "paren":
+        return items
+    names = whole.args[0]
+    if names.op != "paren" or len(names.args) != len(items[0].args):
+        return items
+    return [Expr("rel", (name, item), ("=",)) for name, item in zip(names.args, items[0].args, strict=True)]
 
 
 def _inequalities(expr: Expr) -> bool:
@@ -294,7 +305,9 @@ def _compare_tuples(left: Expr, right: Expr, context: Context) -> Decision:
 
 def _other_brackets(left: Expr, right: Expr, context: Context) -> Decision:
     same = _in_order(left.args, right.args, context, "")[0]
-    return (False, "other_brackets") if same is not None else (None, "other_brackets")
+    round_or_square = {left.value, right.value} == {"()", "[]"}
+    doubt = same is None or (same and round_or_square)  # A point or list in other brackets, or another interval.
+    return (None, "other_brackets") if doubt else (False, "other_brackets")
 
 
 def _rows(expr: Expr) -> list[tuple[Expr, ...]] | None:

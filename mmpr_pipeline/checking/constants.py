@@ -10,7 +10,7 @@ import math
 from fractions import Fraction
 
 from mmpr_pipeline.checking.context import Context, Decision
-from mmpr_pipeline.checking.evaluate import NotRational, Undecided, approximate, exact
+from mmpr_pipeline.checking.evaluate import NotRational, Undecided, approximate, exact, same_value
 from mmpr_pipeline.checking.expression import Expr, children, literal_of
 from mmpr_pipeline.checking.precise import same_to_fifty_digits
 
@@ -58,7 +58,7 @@ def _compare_floats(left: Expr, right: Expr, context: Context) -> Decision:
         one, other = approximate(left, {}), approximate(right, {})
     except Undecided as error:
         return None, f"too_large_or_undefined:{error}"
-    if _close(one, other, 1e-12) or (_close(one, other, 1e-7) and not (stated(left) or stated(right))):
+    if same_value(left, right, {}, 1e-12) or (_close(one, other, 1e-7) and not (stated(left) or stated(right))):
         same = same_to_fifty_digits(left, right)
         if same is not None:
             return same, "same_value" if same else "other_value"

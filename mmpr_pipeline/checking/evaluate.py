@@ -160,6 +160,34 @@ def approximate(expr: Expr, point: Mapping[str, complex]) -> complex:
     return value
 
 
+def magnitude(expr: Expr, point: Mapping[str, complex]) -> float:
+    """How large the parts of a tree are, cancellation left out: what rounding errors are to be measured against."""
+    try:
+        return _magnitude(expr, point)
+    except (OverflowError, ZeroDivisionError, ValueError, ArithmeticError) as error:
+        raise Undecided(type(error).__name__) from error
+
+
+def _magnitude(expr: Expr, point: Mapping[str, complex]) -> float:
+    if expr.op == "add":
+        return sum(_magnitude(arg, point) for arg in expr.args)
+    if expr.op == "neg":
+        return _magnitude(expr.args[0], point)
+    if expr.op == "mul":
+        return math.prod(_magnitude(arg, point) for arg in expr.args)
+    if expr.op == "div":
+        return _magnitude(expr.args[0], point) / abs(_value(expr.args[1], point))
+    return abs(_value(expr, point))
+
+
+def same_value(left: Expr, right: Expr, point: Mapping[str, complex], tolerance: float) -> bool:
+    """Whether two trees agree at a point, to a relative tolerance or within their rounding errors. Raises Undecided."""
+    one, two = approximate(left, point), approximate(right, point)
+    if cmath.isclose(one, two, rel_tol=tolerance):
+        return True
+    return abs(one - two) <= 1e-13 * max(magnitude(left, point), magnitude(right, point))
+
+
 def _value(expr: Expr, point: Mapping[str, complex]) -> complex:
     op, args = expr.op, expr.args
     if op == "num":

@@ -184,7 +184,9 @@ class Operands(TokenStream):
         return Expr("paren", tuple(items), opening + closing)
 
     def braced(self) -> Expr:
-        """A LaTeX group; with commas in it, the set that a careless author meant."""
+        """A LaTeX group; with commas or a condition in it, the set that a careless author meant."""
+        if self.peek().kind == "word" and self.peek(2).text in ("|", r"\mid") and self.peek(2).kind in ("other", "cmd"):
+            return self.set_of()
         self.enter()
         bars, self.bars, braces, self.braces = self.bars, 0, self.braces, 0
         self.expect("{")
@@ -199,14 +201,14 @@ class Operands(TokenStream):
     def set_of(self) -> Expr:
         self.enter()
         bars, self.bars = self.bars, 0
-        self.expect(r"\{")
+        self.expect(r"\{", "{")
         self.braces += 1
         items = self.items()
         self.braces -= 1
         if self.now.text in ("|", r"\mid", ":", r"\vert"):
             self.at += 1
             conditions = self.items()
-            self.expect(r"\}")
+            self.expect(r"\}", "}")
             self.bars = bars
             self.depth -= 1
             return Expr("builder", (Expr("list", tuple(items)), Expr("list", tuple(conditions))))

@@ -210,6 +210,9 @@ class Parser(UnitReader):
         factors = [self.factor()]
         while True:
             token = self.now
+            priced = self.priced(factors[0]) if len(factors) == 1 else None
+            if priced is not None:
+                return priced
             if token.text in ("*", r"\cdot", r"\times", r"\ast") and token.kind in ("other", "cmd"):
                 self.at += 1
                 factors.append(self.signed_factor())
@@ -217,7 +220,7 @@ class Parser(UnitReader):
                 self.at += 1
                 left = factors[0] if len(factors) == 1 else Expr("mul", tuple(factors))
                 factors = [Expr("div", (left, self.signed_factor()))]
-            elif self.unit_ahead() or (len(factors) == 1 and factors[0].op == "num" and self.letter_unit_ahead()):
+            elif self.unit_ahead() or self.unit_letter_ahead(factors):
                 value = factors[0] if len(factors) == 1 else Expr("mul", tuple(factors))
                 return self.further_parts(Expr("quantity", (value,), self.unit()))
             elif self.starts_operand(factors[-1]):

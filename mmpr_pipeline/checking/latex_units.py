@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mmpr_pipeline.checking.expression import Expr, ParseError
+from mmpr_pipeline.checking.expression import Expr, ParseError, free_symbols
 from mmpr_pipeline.checking.latex_commands import Commands
 from mmpr_pipeline.checking.latex_operands import is_math_text, is_symbols
 from mmpr_pipeline.checking.latex_tokens import Token
@@ -25,6 +25,25 @@ class UnitReader(Commands):
         if token.kind == "word":
             return token.text.lower() not in CONNECTIVES and (is_unit_word(token.text) or not is_symbols(token.text))
         return token.text == r"\$" or token.kind == "money"
+
+    def unit_letter_ahead(self, factors: list[Expr]) -> bool:
+        r"""A single letter after a number: `5 m` where it ends the statement, `5\mathrm{m}` anywhere."""
+        if any(free_symbols(factor) or factor.op == "quantity" for factor in factors):
+            return False
+        if self.now.kind == "text" and self.now.text.strip("~ ") in UNIT_LETTERS:
+            return True
+        return self.letter_unit_ahead()
+
+    def priced(self, price: Expr) -> Expr | None:
+        """`$15 per hour`, `$15/hour`: a price and what it is for."""
+        if price.op != "quantity" or self.now.kind == "end":
+            return None
+        slash = self.now.text == "/" and self.peek().kind in ("word", "text") and not is_symbols(self.peek().text)
+        if slash:
+            self.at += 1
+        elif not self.unit_ahead():
+            return None
+        return price._replace(value=f"{price.value}{'/' if slash else ' '}{self.unit()}")
 
     def further_parts(self, first: Expr) -> Expr:
         """`5 ft 6 in`, `1 hour 30 minutes`: smaller parts of the same measure, added up in the first unit."""
@@ -54,7 +73,7 @@ class UnitReader(Commands):
         while True:
             token = self.now
             if token.kind in ("text", "word"):
-                text = token.text.strip()
+                text = token.text.replace("~", " ").strip()
                 if text.lower() in CONNECTIVES or (is_condition(text) and parts):
                     break
                 ending = _TRAILING_CONNECTIVE.search(text)

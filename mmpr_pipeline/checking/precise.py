@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmpr_pipeline.checking.evaluate import NotRational, Undecided, exact
+from mmpr_pipeline.checking.evaluate import NotRational, Undecided, exact, magnitude
 from mmpr_pipeline.checking.expression import Expr
 
 DIGITS = 50
@@ -19,7 +19,7 @@ def same_to_fifty_digits(left: Expr, right: Expr) -> bool | None:
     context.dps = DIGITS + 15
     try:
         one, other = _value(left, context), _value(right, context)
-        scale = max(abs(one), abs(other), context.mpf(10) ** -DIGITS)
+        scale = max(magnitude(left, {}), magnitude(right, {}))
         return bool(abs(one - other) <= scale * context.mpf(10) ** -DIGITS)
     except (ArithmeticError, ValueError, TypeError, NotRational, Undecided, NotImplementedError):
         return None

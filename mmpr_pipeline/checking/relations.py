@@ -8,7 +8,7 @@ from collections.abc import Callable
 from mmpr_pipeline.checking.at_points import points
 from mmpr_pipeline.checking.context import Context, Decision
 from mmpr_pipeline.checking.evaluate import Undecided, approximate
-from mmpr_pipeline.checking.expression import Expr, free_symbols, operations, operators_of
+from mmpr_pipeline.checking.expression import Expr, free_symbols, operations, operators_of, rename
 from mmpr_pipeline.checking.scalars import compare_scalars
 
 _NAMES = frozenset({"sym", "apply", "text", "paren", "ratio", "func", "const"})
@@ -75,6 +75,11 @@ def compare_relations(left: Expr, right: Expr, compare: Compare, context: Contex
             return decision
         rearranged = _rearranged(left, right)
         return rearranged if rearranged[0] else decision
+    if not (is_equation(left) and is_equation(right)):
+        renamed = _one_symbol_renamed(left, right)
+        if renamed is not None:
+            decision, rule = compare_relations(renamed, right, compare, context)
+            return (None, "other_symbol") if decision else (decision, rule)
     solved = _solves(left, right)
     if solved is not None:
         return solved
@@ -123,6 +128,14 @@ def _solves(left: Expr, right: Expr) -> Decision | None:
     return (True, "solved_form") if holds >= 3 else None
 
 
+def _one_symbol_renamed(left: Expr, right: Expr) -> Expr | None:
+    """An inequality in one symbol with the gold's symbol instead of its own; None where they share it."""
+    names, gold_names = free_symbols(left), free_symbols(right)
+    if len(names) != 1 or len(gold_names) != 1 or names == gold_names:
+        return None
+    return rename(left, next(iter(names)), next(iter(gold_names)))
+
+
 def _turned(relation: Expr) -> Expr:
     """`a > b > c` as `c < b < a`."""
     flipped = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
@@ -136,8 +149,6 @@ def _both_plain(left: Expr, right: Expr) -> bool:
 
 def _bound_variables(left: Expr, right: Expr, value: Expr, gold: Expr, compare: Compare, context: Context) -> Decision:
     """f(n) = n^2 is f(x) = x^2: the variable of a definition is bound."""
-    from mmpr_pipeline.checking.expression import rename
-
     ones, others = left.args[0].args, right.args[0].args
     if len(ones) != len(others) or any(arg.op != "sym" for arg in (*ones, *others)):
         return None, "other_argument"

@@ -7,9 +7,9 @@ from fractions import Fraction
 from mmpr_pipeline.checking.at_points import compare_expressions
 from mmpr_pipeline.checking.constants import compare_constants, mentions_pi, stated
 from mmpr_pipeline.checking.context import Context, Decision
-from mmpr_pipeline.checking.evaluate import NotRational, Undecided, exact
+from mmpr_pipeline.checking.evaluate import NotRational, Undecided, approximate, exact
 from mmpr_pipeline.checking.expression import CALCULUS_OPS, Expr, free_symbols, operations
-from mmpr_pipeline.checking.unit import UNIT_LETTERS, compare_units, is_counter
+from mmpr_pipeline.checking.unit import UNIT_LETTERS, asked_unit, compare_units, is_counter, parse_unit
 
 
 def compare_scalars(left: Expr, right: Expr, context: Context) -> Decision:
@@ -55,7 +55,10 @@ def _hidden_unit(left: Expr, right: Expr, context: Context) -> Decision:
 
 
 def _percent_in_words(expr: Expr) -> Expr:
-    """`12 percent` as 12%, `30 degrees` as 30°."""
+    """`12 percent` as 12%, `30 degrees` as 30°, and a sign within the quantity."""
+    if expr.op == "neg" and expr.args[0].op in ("quantity", "percent", "degree"):
+        inner = expr.args[0]
+        return _percent_in_words(inner._replace(args=(Expr("neg", inner.args),)))
     if expr.op == "quantity":
         unit = str(expr.value).strip().lower()
         if unit in ("percent", "per cent", "%"):
@@ -74,9 +77,6 @@ def _dressing(expr: Expr) -> tuple[Expr, str]:
         return (expr.args[0], "") if is_counter(unit) else (expr.args[0], str(expr.value))
     if expr.op in ("percent", "degree"):
         return expr.args[0], "%" if expr.op == "percent" else "degree"
-    if expr.op == "neg" and expr.args[0].op in ("quantity", "percent", "degree"):
-        inner, unit = _dressing(expr.args[0])
-        return Expr("neg", (inner,)), unit
     return expr, ""
 
 
@@ -96,7 +96,20 @@ def _compare_dressed(left: Expr, right: Expr, context: Context) -> Decision:
         return _letter_unit(bare_left, unit_left, bare_right, unit_right, context)
     if not unit_right and context.unit and unit_left:
         return _compare_with_units(bare_left, unit_left, bare_right, context.unit, context)
-    return compare_scalars(bare_left, bare_right, context)
+    decision = compare_scalars(bare_left, bare_right, context)
+    return decision if unit_right else _as_asked(decision, bare_left, unit_left, bare_right, context)
+
+
+def _as_asked(decision: Decision, left: Expr, unit: str, right: Expr, context: Context) -> Decision:
+    """The gold is bare, the prediction in a unit: the unit that the question asks for, where it does, must agree."""
+    asked = asked_unit(context.question)
+    given = parse_unit(unit)
+    if asked is None or given is None or asked.dimensions != given.dimensions or asked.worth == given.worth:
+        return decision
+    converted, _ = _compare_with_units(left, unit, right, asked.name, context)
+    if converted:
+        return True, "converted_to_asked_unit"
+    return (None, "other_unit_than_asked") if decision[0] else (converted, "other_value")
 
 
 def _letter_unit(left: Expr, unit_left: str, right: Expr, unit_right: str, context: Context) -> Decision:
@@ -121,8 +134,20 @@ def _compare_with_units(left: Expr, unit_left: str, right: Expr, unit_right: str
     if worth == 1:
         return compare_scalars(left, right, context)
     scaled = Expr("mul", (Expr("num", (), worth), left))
-    decision, rule = compare_scalars(_folded(scaled, left, worth), right, context)
-    return decision, rule if rule == "other_value" else "converted_unit"
+    folded = _folded(scaled, left, worth)
+    decision, rule = compare_scalars(folded, right, context)
+    if decision is False and _within(folded, right, 0.01):
+        return None, "converted_and_rounded"
+    return decision, rule if decision is False else "converted_unit"
+
+
+def _within(left: Expr, right: Expr, share: float) -> bool:
+    """Whether two constants differ by a small share of the gold, which careless rounding may have brought about."""
+    try:
+        one, other = approximate(left, {}), approximate(right, {})
+    except Undecided:
+        return False
+    return abs(one - other) <= share * max(abs(other), 0.1)
 
 
 def _folded(scaled: Expr, left: Expr, worth: Fraction) -> Expr:
@@ -140,10 +165,11 @@ def _compare_percent(left: Expr, right: Expr, bare_left: Expr, bare_right: Expr,
     if context.asks_percent() or context.unit == "%":
         if as_number:
             return True, "percent_asked"
-        return (None, "percent_or_share") if as_share else (False, "other_value")
+        return (False, "other_value") if as_share is False is as_number else (None, "percent_or_share")
     if as_share:
         return True, "percent_value"
-    return (None, "percent_or_number") if as_number else (False, rule)
+    doubt = as_number or as_share is None or (left.op == "percent" and _within(left, right, 0.005))
+    return (None, "percent_or_number") if doubt else (False, rule)
 
 
 def _constant_values(left: Expr, right: Expr, context: Context) -> Decision:
@@ -157,4 +183,6 @@ def _compare_degree(left: Expr, right: Expr, bare_left: Expr, bare_right: Expr, 
     plain = bare_right if left.op == "degree" else bare_left
     if mentions_pi(plain):
         return _constant_values(left, right, context)
-    return compare_scalars(bare_left, bare_right, context)
+    decision, rule = compare_scalars(bare_left, bare_right, context)
+    radians = decision is False and _constant_values(left, right, context)[0] is not False
+    return (None, "degrees_or_radians") if radians else (decision, rule)

@@ -62,6 +62,11 @@ _define("LT-1", mph="0.44704", kph__kmh="0.2777777777777777777777777778")
 UNIT_LETTERS = frozenset("msghLNJWVAKClt")
 _PLURAL_OK = frozenset(name for name in _BASE if name.isascii() and name.isalpha() and len(name) > 2)
 _SHAPES = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "平方": 2, "立方": 3}
+_ASKED = re.compile(
+    r"\b(?:in|how many|number of|to the nearest)\s((?:square\s|cubic\s)?[A-Za-z]{1,12}(?:\sper\s[a-z]{1,10})?)\b",
+    re.IGNORECASE,
+)
+_TRAILING = re.compile(r"\s(?:old|ago|long|high|tall|wide|deep|apart|away|in total|in all|altogether|total|each|only)$")
 _ATOM = re.compile(r"([^\d^*/]+?)(?:\s*\^\s*\(?(-?\d)\)?|(-?\d))?$")
 _IGNORED = ("units", "unit", "个", "units.", "单位")
 _COUNTERS = frozenset("个只条张本人名支枝块次种件倍棵辆头组页位")
@@ -163,6 +168,14 @@ def _parse_atom(text: str) -> tuple[Fraction, dict[str, int]] | None:
     return worth, {k: v * power for k, v in found[1].items()}
 
 
+@lru_cache(maxsize=512)
+def asked_unit(question: str) -> Unit | None:
+    """The unit that a question asks its answer in (`in square meters`, `how many minutes`); None if it names none."""
+    found = [parse_unit(match[1]) for match in _ASKED.finditer(question[-600:])]
+    known = [unit for unit in found if unit is not None]
+    return known[-1] if known and all(unit.dimensions == known[-1].dimensions for unit in known) else None
+
+
 def noun_key(text: str) -> str:
     """A counted noun without its number: `apples` and `apple` are one."""
     words = re.sub(r"[^\w\s]", " ", text.lower()).split()
@@ -196,6 +209,7 @@ def compare_units(left: str, right: str) -> tuple[bool | None, Fraction]:
 
     None means in doubt: at least one is a word that we do not know and they are not the same word.
     """
+    left, right = _TRAILING.sub("", left), _TRAILING.sub("", right)
     if noun_key(left) == noun_key(right) and left.strip().lower() == right.strip().lower():
         return True, _F(1)
     one, other = parse_unit(left), parse_unit(right)

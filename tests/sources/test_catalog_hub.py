@@ -10,6 +10,7 @@ import yaml
 
 from mmpr_pipeline.sources.catalog import catalog_names, find_declaration
 from mmpr_pipeline.sources.declaration import HubLocation
+from mmpr_pipeline.sources.mapping import row_id
 from tests.hub.repository import Repository
 from tests.hub.server import HubServer
 from tests.sources.test_catalog_rows import as_parquet, rows_of
@@ -57,6 +58,7 @@ def test_every_entry_is_found_and_read(tmp_path: Path) -> None:
     told = dict(zip(ENTRIES, answers, strict=True))
     assert not {name: answer for name, answer in told.items() if "error" in answer}
     for name, answer in told.items():
-        assert answer["rows"] == len(rows_of(name))
-        assert len(set(answer["items"])) == len(rows_of(name))
+        rows = rows_of(name)
+        assert answer["rows"] == len(rows)
+        assert answer["items"] == [row_id(ENTRIES[name], row, number) for number, row in enumerate(rows)]
         assert answer["revision"] == (location(name).revision or answer["revision"])

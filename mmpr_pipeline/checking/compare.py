@@ -113,7 +113,8 @@ def _compare_texts(left: Expr, right: Expr) -> Decision:
 def _compare_with_relation(left: Expr, right: Expr, context: Context) -> Decision:
     if left.op == "rel" and right.op == "rel":
         decision = compare_relations(left, right, compare, context)
-        return _as_sets(left, right, context) if decision[0] is None and not is_equation(left) else decision
+        as_sets = decision[0] is None and decision[1] != "other_symbol" and not is_equation(left)
+        return _as_sets(left, right, context) if as_sets else decision
     relation, other = (left, right) if left.op == "rel" else (right, left)
     if is_definition(relation):
         value = definition_value(relation)

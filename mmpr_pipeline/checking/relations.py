@@ -78,8 +78,8 @@ def compare_relations(left: Expr, right: Expr, compare: Compare, context: Contex
     if not (is_equation(left) and is_equation(right)):
         renamed = _one_symbol_renamed(left, right)
         if renamed is not None:
-            decision, rule = compare_relations(renamed, right, compare, context)
-            return (None, "other_symbol") if decision else (decision, rule)
+            same = compare_relations(renamed, right, compare, context)
+            return (None, "other_symbol") if same[0] is not False else same
     solved = _solves(left, right)
     if solved is not None:
         return solved

@@ -6,7 +6,8 @@ Pure, thread-safe, without Ray. Precision before recall: what is in doubt is `un
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 
 from mmpr_pipeline.checking import reading
 from mmpr_pipeline.checking.abstain import abstains
@@ -51,16 +52,29 @@ class Gold:
         precision: float | Sequence[float] | None = None,
     ) -> Gold:
         """The gold of a case; the kind is inferred where it is not one of `records.AnswerKind` (or a synonym)."""
-        texts = tuple(str(choice) for choice in choices or ())
-        settled = kind_of(kind, gold, texts, question)
-        if settled == "choice":
-            texts = texts or choices_in(question)
-            if not gold_letters(gold, texts):
-                settled = kind_of(None, gold, (), "")
-                texts = ()
-        every = tuple(dict.fromkeys([gold, *(golds or ())]))
-        numeric = settled in ("chart", "text", "document") and read_quantity(gold) is not None
-        return cls(every, Asked(settled, texts, question, numeric), unit, precision)
+        parts = tuple(precision) if isinstance(precision, list | tuple) else precision
+        return _gold(gold, tuple(golds or ()), kind, tuple(choices or ()), question, unit, parts)
+
+
+@lru_cache(maxsize=2_048)
+def _gold(
+    gold: str,
+    golds: tuple[str, ...],
+    kind: str | None,
+    choices: tuple[str, ...],
+    question: str,
+    unit: str | None,
+    precision: float | tuple[float, ...] | None,
+) -> Gold:
+    """One question is asked of many rollouts: its gold is read once."""
+    settled = kind_of(kind, gold, choices, question)
+    if settled == "choice":
+        choices = choices or choices_in(question)
+        if not gold_letters(gold, choices):
+            settled, choices = kind_of(None, gold, (), ""), ()
+    numeric = settled in ("chart", "text", "document") and read_quantity(gold) is not None
+    every = tuple(dict.fromkeys([gold, *golds]))
+    return Gold(every, Asked(settled, choices, question, numeric), unit, precision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,4 +253,4 @@ def _trace(known: Gold, found: Extraction, matches: tuple[Match, ...]) -> Trace:
     final = matches[-1]
     extracted = reading.bounded(found.text) if found.text is not None else None
     verdict = Verdict(outcome=final.outcome, extracted=extracted, rule=final.rule, checker=CHECKER)
-    return Trace(known.asked.kind, replace(found, tried=found.tried), matches, verdict)
+    return Trace(known.asked.kind, found, matches, verdict)

@@ -14,7 +14,7 @@ from typing import Literal
 
 from mmpr_pipeline.checking import reading
 from mmpr_pipeline.checking.abstain import abstains, is_bare_abstention
-from mmpr_pipeline.checking.normalise import blanks, fold, without_emphasis
+from mmpr_pipeline.checking.normalise import fold, without_emphasis
 from mmpr_pipeline.checking.places import places
 from mmpr_pipeline.checking.reading import Asked, Reading
 from mmpr_pipeline.checking.reply import prepare
@@ -83,7 +83,7 @@ def _formal_and_stated(plain: str, text: str, asked: Asked, tried: list[str]) ->
     inside = [(box.start, box.end) for box in boxed]
     spans = [s for s in spans if s in boxed or not any(a < s.start < b for a, b in inside)]
     readings = [(span, reading.of_span(span, asked)) for span in spans]
-    tried.extend(f"{span.rule}: {blanks(span.text)[:80]} -> {r.text if r else None}" for span, r in readings)
+    tried.extend(f"{span.rule}: {span.text[:80]!r} -> {r.text if r else None}" for span, r in readings)
     if asked.kind == "yes_no" and any(r for _, r in readings):
         leading = reading.leading_truth(plain)
         readings = [*([(Span(plain[:40], "leading", STATED, 0, 0), leading)] if leading else []), *readings]

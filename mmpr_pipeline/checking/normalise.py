@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 _FULL_WIDTH: dict[int, int] = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _MARKS: dict[int | str, int | str | None] = {
@@ -67,12 +68,25 @@ def without_text_commands(text: str) -> str:
 
 def undressed(text: str) -> str:
     r"""The bare answer: no emphasis, `$...$`, `\(...\)`, `\text{...}`, outer quotes or brackets, final stop."""
+    return _undressed_short(text) if len(text) <= 200 else _undressed(text)
+
+
+@lru_cache(maxsize=16_384)
+def _undressed_short(text: str) -> str:
+    return _undressed(text)
+
+
+def _undressed(text: str) -> str:
     text = without_text_commands(without_emphasis(once_escaped(fold(text)).strip()))
     previous = None
-    while previous != text:
+    while previous != text and text and (text[0] in _FIRST or text[-1] in _LAST):
         previous = text
         text = _peel(text.strip())
     return blanks(text)
+
+
+_FIRST, _LAST = frozenset(" \n\t$\\\"'《:,;"), frozenset(" \n\t$\\)]}\"'》.,;:!")
+"""Characters without which there is nothing to peel off."""
 
 
 def once_escaped(text: str) -> str:

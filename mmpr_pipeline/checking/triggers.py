@@ -69,30 +69,36 @@ _STATED_WORDS = (
     (("选",), "zh_chosen", r"(?:^|[\n,.;])[ ]{0,3}选(?:择)?[ ]{0,3}:?(?=[ ]{0,2}[(\[]?[A-H])"),
 )
 
-Trigger = tuple[tuple[str, ...], str, re.Pattern[str]]
+Trigger = tuple[frozenset[str], str, re.Pattern[str]]
 
 
 def _compiled(words: tuple[tuple[tuple[str, ...], str, str], ...]) -> tuple[Trigger, ...]:
-    return tuple((keys, rule, re.compile(pattern, re.IGNORECASE)) for keys, rule, pattern in words)
+    return tuple((frozenset(keys), rule, re.compile(pattern, re.IGNORECASE)) for keys, rule, pattern in words)
 
 
 _FINAL = _compiled(_FINAL_WORDS)
 _STATED = _compiled(_STATED_WORDS)
 
 
+_KEYS = sorted({key for keys, _, _ in (*_FINAL_WORDS, *_STATED_WORDS) for key in keys}, key=len)
+
+
 def announced(text: str) -> list[Span]:
     """Final and stated answers announced in words, in order of place, at most a dozen of each tier, the last ones."""
     low = text.lower()
-    final = _spans(text, low, _FINAL, FINAL)
+    present = {key for key in _KEYS if key in low}
+    if not present:
+        return []
+    final = _spans(text, present, _FINAL, FINAL)
     ends = {span.end for span in final}
-    stated = [span for span in _spans(text, low, _STATED, STATED) if span.end not in ends]
+    stated = [span for span in _spans(text, present, _STATED, STATED) if span.end not in ends]
     return sorted(final[-MOST_SPANS:] + stated[-MOST_SPANS:], key=lambda span: span.start)
 
 
-def _spans(text: str, low: str, triggers: tuple[Trigger, ...], tier: int) -> list[Span]:
+def _spans(text: str, present: set[str], triggers: tuple[Trigger, ...], tier: int) -> list[Span]:
     found: dict[int, Span] = {}
     for keys, rule, pattern in triggers:
-        if not any(key in low for key in keys):
+        if keys.isdisjoint(present):
             continue
         for match in pattern.finditer(text):
             after = text[match.end() : match.end() + SPAN_CHARS].lstrip(" \n\t:")

@@ -15,11 +15,11 @@ ANIMAL = Asked("text", question="What animal is in the image?")
 
 WAYS_TO_SAY_B = [
     "Final answer: B", "**Final answer**: B", "Final Answer: **B**", "### Final Answer\n\nB", "Final answer：B",
-    "\\boxed{B}", "\\boxed{\\text{(B)}}", "$\\boxed{\\textbf{(B) }blue}$", "the answer is (B)", "Answer: b)", "
-    ""Answer - B",
+    "\\boxed{B}", "\\boxed{\\text{(B)}}", "$\\boxed{\\textbf{(B) }blue}$", "the answer is (B)", "Answer: b)",
+    "Answer - B",
     "B", "(B)", "B)", "B.", "**B**", "[B]", "Option B", "\\text{B}", "The correct option is B", "B. blue", "(B) blue",
-    "blue", "The answer is blue", "答案：B", "【答案】：B", "故选：B", "故选 B。", "所以选B", "因此选择B", "
-    ""正确答案是B选项",
+    "blue", "The answer is blue", "答案：B", "【答案】：B", "故选：B", "故选 B。", "所以选B", "因此选择B",
+    "正确答案是B选项",
     "选项B正确", "答案是（B）", "综上，选B。", "最终答案：\\boxed{B}", "Thus B is the correct answer.", "I choose B.",
     "<answer>B</answer>", "<think>maybe A</think>B", "Final answer: ②", "Final answer: (ii)", "Final answer: II",
     "Final answer: option 2", "B\n\nThe sky is blue", "So the correct answer is\n\n**B**", "Ｂ", "blue (B)", "#### B",
@@ -29,8 +29,8 @@ WAYS_TO_SAY_B = [
     "Let me think. The sky is blue. So the answer is B. I hope this helps!",
 ]  # fmt: skip
 WAYS_TO_SAY_5 = [
-    "Final answer: 5", "答案：5", "【答案】5", "最终答案是5。", "所以答案是5个。", "共有5个苹果。", "
-    ""答：共有5个苹果。", "5", "five",
+    "Final answer: 5", "答案：5", "【答案】5", "最终答案是5。", "所以答案是5个。", "共有5个苹果。",
+    "答：共有5个苹果。", "5", "five",
     "The answer is **5**.", "\\[\\boxed{5}\\]", "#### 5", "There are 5 apples.", "$x=5$", "The total is 2 + 3 = 5 "
     "apples.",
     "Answer:\n\n$$5$$", "The final answer is 5. I hope it is correct.", "Final answer: The number of apples is 5.",

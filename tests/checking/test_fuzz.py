@@ -14,8 +14,8 @@ from mmpr_pipeline.checking import check_prediction, check_response
 
 KINDS = ["choice", "number", "math", "text", "yes_no", "list", "chart", "document", None]
 PIECES = [
-    "\\boxed{", "}", "{", "$", "$$", "\\(", "\\)", "\\frac", "\\text{", "Final answer: ", "the answer is ", "
-    ""答案：", "故选", "A", "B)", "(C)", "<think>",
+    "\\boxed{", "}", "{", "$", "$$", "\\(", "\\)", "\\frac", "\\text{", "Final answer: ", "the answer is ",
+    "答案：", "故选", "A", "B)", "(C)", "<think>",
     "</think>", "<answer>", "**", "\n", " ", "5", "-", "1e9", "%", "or", "and", "Question: ", "```", "<|im_start|>user", "\\\\", "^", "_", ".", ",", "yes",
     "no", "not ", "°", "π", "√", "①", "\u200b", "\x00", "é", "北", "=", "[", "]", "cannot be determined", "\"answer\": \"", "#### ", "is ", "1,234", "/",
 ]  # fmt: skip

@@ -70,8 +70,8 @@ def test_a_guess_is_no_answer(response: str) -> None:
     [
         "A)", "**A**", "Option A", "\\text{A}", "答案：A", "**Final Answer**: A", "Final answer: A. It is red, as "
         "seen.",
-        "(A) red", "The answer is (A).", "故选：A", "【答案】A", "\\boxed{\\textbf{(A) }red}", "A", "a)", "Ａ", "
-        ""所以选A。",
+        "(A) red", "The answer is (A).", "故选：A", "【答案】A", "\\boxed{\\textbf{(A) }red}", "A", "a)", "Ａ",
+    "所以选A。",
     ],
 )  # fmt: skip
 def test_a_letter_in_any_dress(response: str) -> None:

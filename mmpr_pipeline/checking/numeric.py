@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, cast
 
-from mmpr_pipeline.checking.match import Match
+from mmpr_pipeline.checking.match import Match, correct, incorrect
 from mmpr_pipeline.checking.math_match import match_list, match_math
 from mmpr_pipeline.checking.number import match_number
 
@@ -14,8 +15,13 @@ if TYPE_CHECKING:
 _MATCHERS = {"number": match_number, "math": match_math, "list": match_list}
 
 
+_WHOLE = re.compile(r"-?\d{1,15}", re.ASCII)
+
+
 def match_formula(text: str, gold: str, known: Gold) -> Match:
-    """Compare by the kind that was asked."""
+    """Compare by the kind that was asked; two plain whole numbers, most answers there are, without further ado."""
+    if _WHOLE.fullmatch(text) and _WHOLE.fullmatch(gold) and known.precision is None:
+        return correct("same_number") if int(text) == int(gold) else incorrect("other_value")
     matcher = _MATCHERS.get(known.asked.kind, match_math)
     # One precision for each part of the gold is understood too; `~` is a blank of LaTeX, seen in \mathrm{~cm}.
     precision = cast("float | None", known.precision)

@@ -85,7 +85,8 @@ class Student(nn.Module):
 
 def optimizers(student: Student, plan: Plan) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the layers, AdamW for the rest."""
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, weight in student.named_parameters():
         is_matrix = weight.ndim == 2 and not any(part in name for part in ("embed", "lm_head", "probes"))
         (matrices if is_matrix else others).append(weight)

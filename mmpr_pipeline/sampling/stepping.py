@@ -32,6 +32,7 @@ class Stepper:
     def submit(self, prepared: Prepared) -> Future[Any]:
         """The future `RequestOutput`; fails with EngineError when the engine does."""
         future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()  # whoever gives up waiting must not take it from under the thread
         if self._failure is not None:
             future.set_exception(self._failure)
         else:

@@ -93,6 +93,8 @@ def _cpu_arguments(settings: EngineSettings, model: ModelRef) -> dict[str, Any]:
     return {
         "dtype": model.dtype if settings.dtype == "auto" and model.dtype == "float32" else settings.dtype,
         "kv_cache_memory_bytes": int(settings.kv_cache_gib * 2**30),
+        # Prefixes are shared in whole blocks: with vLLM's 128 the n rollouts of a short prompt would share nothing.
+        "block_size": 32,
         "enable_chunked_prefill": False,
         "max_num_batched_tokens": max(longest, _CPU_BATCH_TOKENS),
         "enforce_eager": True,  # compiling needs a C++ compiler and half a minute at every first start

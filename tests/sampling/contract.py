@@ -107,6 +107,17 @@ async def counts_what_it_did(engine: Engine) -> None:
     assert after.in_flight == 0
 
 
+async def who_gives_up_harms_nobody(engine: Engine) -> None:
+    wanted = await engine.sample(ask(seen_question("q2")))
+    given_up = [asyncio.ensure_future(engine.sample(ask(seen_question(f"q{i}")))) for i in range(1, 5)]
+    kept = asyncio.ensure_future(engine.sample(ask(seen_question("q2"))))
+    await asyncio.sleep(0.02)
+    for task in given_up:
+        task.cancel()
+    assert await kept == wanted
+    assert await engine.sample(ask(seen_question("q2"))) == wanted
+
+
 async def a_continuation_keeps_its_prefix(engine: Engine) -> None:
     request = ask(seen_question())
     parent = (await engine.sample(request))[1]
@@ -133,5 +144,6 @@ SAMPLING: list[Check] = [
     a_round_is_a_slice,
     company_changes_nothing,
     counts_what_it_did,
+    who_gives_up_harms_nobody,
 ]
 CONTINUING: list[Check] = [a_continuation_keeps_its_prefix, the_ratio_moves_the_cut]

@@ -179,6 +179,9 @@ def _compare_collections(left: Expr, right: Expr, context: Context) -> Decision:
     named = _by_name(ones, others, context)
     if named is not None:
         return named
+    if _labels(ones) and _labels(others):
+        decision = _in_order(_bare(ones), _bare(others), context, "")
+        return (None, "other_names") if decision[0] is not False else decision
     if _labels(ones) or _labels(others):
         return _in_order_only(_bare(ones), _bare(others), context)
     return match_unordered(_bare(ones), _bare(others), context)

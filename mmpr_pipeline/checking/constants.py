@@ -121,7 +121,7 @@ def _coarser_prediction(
     difference = other - one
     rounded = abs(difference) <= last / 2
     truncated = 0 <= (difference if other > 0 else -difference) < last
-    if not rounded and not (truncated and significant >= 4):
+    if not rounded and not (truncated and significant >= 4 and not gold_decimal):
         return False, "other_value"
     if significant >= (3 if gold_decimal else 4) or (context.asks_rounding() and significant >= 2):
         return True, "rounds_gold"

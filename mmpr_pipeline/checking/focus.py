@@ -111,8 +111,8 @@ def _tail(text: str) -> str:
     """`the number is 5` gives 5; a text without a verb stays as it is."""
     if len(text) > 2_000 or not any(c.isalpha() for c in text[:40]):
         return text
-    match = _TAIL.search(text)
-    return match[1] if match and "\\" not in text[: match.start()] else text
+    match = _TAIL.search(text[-250:])
+    return match[1] if match else text
 
 
 def plain_text(text: str) -> str:

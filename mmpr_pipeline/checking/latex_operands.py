@@ -141,17 +141,21 @@ class Operands(TokenStream):
         result = symbol(name)
         if self.now.text == "^" and self.peek().text == "{" and self.peek(2).text == r"\prime":
             return result
-        if self.now.text == "^":  # v^2_0 is the square of v_0
-            mark = self.at
+        if self.now.text == "^" and self.after_script().text == "_":  # v^2_0 is the square of v_0
             self.at += 1
-            powered = self.power(result)
-            late = self.subscript()
-            if late and powered.op == "pow":
-                return Expr("pow", (symbol(name + late), powered.args[1]))
-            if powered.op != "pow" and not late:
-                return powered
-            self.at = mark
+            exponent = self.exponent()
+            return Expr("pow", (symbol(name + self.subscript()), exponent))
         return result
+
+    def after_script(self) -> Token:
+        """The token after the exponent that begins here; looked up, not parsed, so that nothing is read twice."""
+        index, depth = self.at + 1, 0
+        while index < len(self.tokens) - 1:
+            depth += {"{": 1, "}": -1}.get(self.tokens[index].text, 0)
+            index += 1
+            if depth <= 0:
+                break
+        return self.tokens[min(index, len(self.tokens) - 1)]
 
     def is_application(self, name: str) -> bool:
         letter = name[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from fractions import Fraction
 
 import pytest
@@ -164,3 +166,11 @@ def test_no_text_becomes_anything_but_plain_data() -> None:
     tree = parse(r"\frac{x+1}{\sqrt{y}} + f(z)")
     assert isinstance(tree, Expr)
     assert operations(tree) == {"add", "div", "sym", "num", "pow", "apply"}
+
+
+@pytest.mark.parametrize("text", ["x^+ " * 40 + "1", "v^" * 50 + "2_0", "x^{" * 40 + "1" + "}" * 40, r"\frac12" * 3000])
+def test_no_text_is_read_over_and_over(text: str) -> None:
+    start = time.process_time()
+    with contextlib.suppress(ParseError):
+        parse(text)
+    assert time.process_time() - start < 1

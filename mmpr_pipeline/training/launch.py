@@ -1,0 +1,107 @@
+"""Where the training processes come from: this one, torchrun's, or Ray Train's workers. The train function is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmpr_pipeline.errors import ConfigError, MmprError, TrainingError
+from mmpr_pipeline.training.settings import TrainConfig
+from mmpr_pipeline.training.view import View
+
+
+def run_training(config: TrainConfig, view: View | None = None, *, resume: bool = False) -> Any:
+    """Train as `config.launch` says; gives a `loop.Result`. Under torchrun, call it in every process (see `train`)."""
+    if config.launch.on == "ray":
+        return _on_ray(config, resume)
+    from mmpr_pipeline.training.loop import train
+
+    return train(config, view, resume=resume)
+
+
+def absolute(config: TrainConfig) -> TrainConfig:
+    """The settings with local paths made absolute: workers have other working directories."""
+
+    def resolved(path: str | None) -> str | None:
+        return path if path is None or "://" in path else str(Path(path).expanduser().resolve())
+
+    model = resolved(config.model) if Path(config.model).expanduser().is_dir() else config.model
+    places = {"data": resolved(config.data), "run_dir": resolved(config.run_dir), "export": resolved(config.export)}
+    return config.model_copy(update={**places, "model": model})
+
+
+def _on_ray(config: TrainConfig, resume: bool) -> Any:
+    """The same train function in workers of Ray Train, which sets up their process group.
+
+    A run that lost a worker goes on from its newest checkpoint, up to three times.
+    """
+    import ray
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    from mmpr_pipeline.build.cluster import ray_session
+
+    config = absolute(config)
+    with ray_session(config.launch.address):
+        has_gpus = ray.cluster_resources().get("GPU", 0) >= config.launch.workers
+        if config.launch.device == "cuda" and not has_gpus:
+            raise ConfigError(
+                f"The cluster has fewer than {config.launch.workers} GPUs.", remedy="Lower launch.workers."
+            )
+        trainer = TorchTrainer(
+            _work,
+            train_loop_config={"config": config.model_dump(mode="json"), "resume": resume},
+            scaling_config=ScalingConfig(
+                num_workers=config.launch.workers, use_gpu=has_gpus and config.launch.device != "cpu"
+            ),
+            run_config=RunConfig(
+                name="ray-train", storage_path=config.run_dir, failure_config=FailureConfig(max_failures=3)
+            ),
+        )
+        try:
+            trainer.fit()
+        except Exception as error:
+            raise _cause(error) from error
+    return _result(config)
+
+
+def _work(settings: dict[str, Any]) -> None:
+    """What each worker runs."""
+    from ray.train import get_context
+    from rich.console import Console
+
+    from mmpr_pipeline.training.checkpoint import checkpoints
+    from mmpr_pipeline.training.loop import train
+    from mmpr_pipeline.training.view import ConsoleView
+
+    config = TrainConfig.model_validate(settings["config"])
+    device = "cuda" if get_context().get_world_size() and config.launch.device != "cpu" else "cpu"
+    launch = config.launch.model_copy(update={"device": "auto" if device == "cuda" else "cpu"})
+    # A worker that Ray starts again finds the checkpoints of the attempt before it.
+    restarted = bool(checkpoints(Path(config.run_dir))) and (Path(config.run_dir) / "ray-train").exists()
+    with ConsoleView(Console()) as view:
+        train(config.model_copy(update={"launch": launch}), view, resume=settings["resume"] or restarted)
+
+
+def _result(config: TrainConfig) -> Any:
+    import json
+
+    from mmpr_pipeline.training.loop import Result
+    from mmpr_pipeline.training.run_folder import SUMMARY
+
+    return Result(**json.loads((Path(config.run_dir) / SUMMARY).read_text("utf-8")))
+
+
+def _cause(error: BaseException) -> MmprError:
+    """The error that mmpr raised in a worker, inside those that Ray wraps around it."""
+    one: BaseException | None = error
+    while one is not None:
+        if isinstance(one, MmprError):
+            return one
+        failures = getattr(one, "worker_failures", None) or {}
+        for inner in failures.values():
+            found = _cause(inner)
+            if type(found) is not TrainingError or found.remedy:
+                return found
+        one = getattr(one, "cause", None) or one.__cause__
+    return TrainingError(f"Training on Ray failed: {type(error).__name__}: {str(error)[:500]}")

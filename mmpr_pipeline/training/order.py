@@ -1,0 +1,97 @@
+"""The order of the data, as a pure function of seed and step: which pairs of which questions an optimizer step takes.
+
+Shards are shuffled; `window` of them at a time are opened and their questions shuffled among each other. A step takes
+exactly `batch` pairs (the last of an epoch what is left), so a question may be cut between two steps. Since every shard
+holds the same mixture, a window's order is as good as one over everything, at bounded memory. Nothing is kept of the
+way to a step: resuming at a step is asking for it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Pairs `first` to `stop` (exclusive) of one question: number `group` of a shard."""
+
+    shard: int
+    group: int
+    first: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Order:
+    """`pairs` of each shard; `batch` pairs a step."""
+
+    pairs: tuple[int, ...]
+    batch: int
+    seed: int = 0
+    window: int = 8
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of one pass over the data."""
+        return -(-sum(self.pairs) // self.batch)
+
+    def steps(self, start: int, stop: int, sizes: Callable[[int], Sequence[int]]) -> Iterator[tuple[int, list[Slice]]]:
+        """Steps `start` to `stop` (exclusive), counted over all epochs; `sizes(shard)`: pairs of each of its groups.
+
+        `sizes` is asked only for shards that are needed, in the order of their use.
+        """
+        step = start
+        while step < stop:
+            epoch, within = divmod(step, self.steps_per_epoch)
+            for slices in self._cut(self._groups(epoch, within * self.batch, sizes)):
+                if step >= stop:
+                    return
+                yield step, slices
+                step += 1
+
+    def _groups(self, epoch: int, skip: int, sizes: Callable[[int], Sequence[int]]) -> Iterator[Slice]:
+        """The epoch's questions in order, without the first `skip` pairs."""
+        shards = list(range(len(self.pairs)))
+        random.Random(f"shards/{self.seed}/{epoch}").shuffle(shards)
+        for number in range(0, len(shards), self.window):
+            block = shards[number : number + self.window]
+            total = sum(self.pairs[shard] for shard in block)
+            if skip >= total:  # windows already done are not even opened
+                skip -= total
+                continue
+            groups = [Slice(shard, group, 0, size) for shard in block for group, size in enumerate(sizes(shard))]
+            random.Random(f"groups/{self.seed}/{epoch}/{number}").shuffle(groups)
+            for group in groups:
+                dropped = min(skip, group.stop)
+                skip -= dropped
+                if dropped < group.stop:
+                    yield Slice(group.shard, group.group, dropped, group.stop)
+
+    def _cut(self, groups: Iterator[Slice]) -> Iterator[list[Slice]]:
+        taken: list[Slice] = []
+        room = self.batch
+        for group in groups:
+            first = group.first
+            while first < group.stop:
+                stop = min(group.stop, first + room)
+                taken.append(Slice(group.shard, group.group, first, stop))
+                room -= stop - first
+                first = stop
+                if not room:
+                    yield taken
+                    taken, room = [], self.batch
+        if taken:
+            yield taken
+
+
+def share(costs: Sequence[int], ranks: int) -> list[list[int]]:
+    """Items of each rank so that costs are even: the dearest first, each to the rank with the least; order is kept."""
+    shares: list[list[int]] = [[] for _ in range(ranks)]
+    loads = [0] * ranks
+    for item in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
+        rank = min(range(ranks), key=lambda r: (loads[r], r))
+        shares[rank].append(item)
+        loads[rank] += costs[item]
+    return [sorted(items) for items in shares]

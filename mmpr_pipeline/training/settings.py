@@ -1,0 +1,151 @@
+"""Settings of a training run: typed, documented, from YAML and flags; the resolved ones are saved with the run.
+
+As in `mmpr_pipeline.config`, those marked `operational` may change when a run is resumed; the others are its identity.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from mmpr_pipeline.config import NANO, OPERATIONAL, Settings, load_settings
+from mmpr_pipeline.sampling.tiles import MAX_TILES
+
+Part = Literal["vision", "projector", "language"]
+ReferenceKind = Literal["auto", "stored", "online", "adapter_off", "none"]
+
+
+class LoraSettings(Settings):
+    """Low-rank adapters by peft; the rest of the model is frozen."""
+
+    rank: int = Field(ge=1, description="Rank of the adapters.")
+    alpha: float = Field(default=32.0, gt=0, description="Scale: adapters count alpha / rank.")
+    targets: tuple[str, ...] = Field(
+        default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        min_length=1,
+        description="Names of the linear layers of the language model that get adapters.",
+    )
+
+
+class LaunchSettings(Settings):
+    """Where the training processes run. Under torchrun (or any launcher that sets WORLD_SIZE) `here` is right."""
+
+    on: Literal["here", "ray"] = Field(default="here", description="here: this process; ray: workers by Ray Train.")
+    workers: int = Field(default=1, ge=1, description="For ray: training processes, one to a GPU where there are any.")
+    address: str = Field(default="local", description="For ray: local, auto, or ray://host:port.")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where there is one.")
+
+
+class TrainConfig(Settings):
+    """Everything a training run does. Defaults are the paper's (arXiv 2411.10442, section 4.1)."""
+
+    data: str = Field(description="Output of `mmpr build`: a directory or s3:// prefix.", json_schema_extra=OPERATIONAL)
+    run_dir: str = Field(description="Directory of checkpoints and metrics.", json_schema_extra=OPERATIONAL)
+    model: str = Field(
+        default=NANO,
+        description="Hub id or directory of a transformers-native model; `nano` is the embedded one.",
+        json_schema_extra=OPERATIONAL,  # places; what lies there is part of the run's identity
+    )
+    revision: str | None = Field(
+        default=None, description="Revision of a Hub model; the newest if not given.", json_schema_extra=OPERATIONAL
+    )
+    export: str | None = Field(
+        default=None, description="Where to write the trained model at the end.", json_schema_extra=OPERATIONAL
+    )
+
+    epochs: int = Field(default=1, ge=1, description="Passes over the data.")
+    batch: int = Field(default=256, ge=1, description="Pairs of an optimizer step, over all ranks.")
+    max_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="Stop after this many optimizer steps; the schedule stays that of the whole run.",
+        json_schema_extra=OPERATIONAL,
+    )
+    lr: float = Field(default=5e-6, gt=0, description="Highest learning rate.")
+    schedule: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="Fall after the warm-up.")
+    warm_up: float = Field(default=0.05, ge=0, lt=1, description="Share of the steps with a rising rate.")
+    weight_decay: float = Field(default=0.05, ge=0, description="Decoupled weight decay, of matrices only.")
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="AdamW's moment decays.")
+    max_grad_norm: float = Field(default=1.0, ge=0, description="Gradients are clipped to this norm; 0: never.")
+
+    loss: str = Field(default="mpo", description="Named loss: mpo, dpo, bco+sft, ipo, orpo, ...")
+    loss_weights: dict[str, float] | None = Field(default=None, description="Weights by term instead of a named loss.")
+    beta: float = Field(default=0.1, gt=0, description="Scale of rewards.")
+    label_noise: float = Field(default=0.0, ge=0, lt=0.5, description="Share of pairs labelled the wrong way (cDPO).")
+    reference: ReferenceKind = Field(
+        default="auto",
+        description="stored: scored once, kept beside the shards; online: a second model in memory; adapter_off: the"
+        " model without its adapters; none. auto: adapter_off with LoRA, else stored; none for losses without one.",
+    )
+    follow_every: int = Field(default=64, ge=1, description="TR-DPO: steps between updates of the reference.")
+    follow_share: float = Field(default=0.6, gt=0, le=1, description="TR-DPO: share of the policy in an update.")
+
+    freeze: tuple[Part, ...] = Field(default=(), description="Parts that are not trained.")
+    lora: LoraSettings | None = Field(default=None, description="Train adapters only.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="Type of the computation; weights and optimizer stay float32. auto: bfloat16 on GPUs.",
+    )
+    max_tiles: int = Field(default=MAX_TILES, ge=1, description="Most tiles of an image, whatever its source asks for.")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of the order of the data and of new weights.")
+    window: int = Field(default=8, ge=1, description="Shards shuffled together; all of them where they are fewer.")
+
+    token_budget: int = Field(
+        default=16384, ge=16, description="Most tokens of a micro-batch on one device.", json_schema_extra=OPERATIONAL
+    )
+    gradient_checkpointing: bool = Field(
+        default=True, description="Compute activations twice to keep fewer.", json_schema_extra=OPERATIONAL
+    )
+    checkpoint_every: int = Field(
+        default=100, ge=1, description="Steps between checkpoints.", json_schema_extra=OPERATIONAL
+    )
+    keep: int = Field(default=2, ge=1, description="Checkpoints kept, the newest ones.", json_schema_extra=OPERATIONAL)
+    check_start: bool = Field(
+        default=True,
+        description="Stop if the first loss is not that of policy = reference.",
+        json_schema_extra=OPERATIONAL,
+    )
+    watch: tuple[Literal["tensorboard", "wandb"], ...] = Field(
+        default=(), description="Where metrics go besides metrics.jsonl.", json_schema_extra=OPERATIONAL
+    )
+    launch: LaunchSettings = Field(default=LaunchSettings(), json_schema_extra=OPERATIONAL)
+
+    @model_validator(mode="after")
+    def _possible(self) -> TrainConfig:
+        if self.lora and self.freeze:
+            raise ValueError("with lora everything but the adapters is frozen: leave `freeze` out")
+        if set(self.freeze) == {"vision", "projector", "language"}:
+            raise ValueError("every part of the model is frozen: nothing is left to train")
+        if self.reference == "adapter_off" and not self.lora:
+            raise ValueError("reference adapter_off needs lora; use `stored`, which costs no memory either")
+        if self.follows and (self.reference not in ("auto", "online") or self.lora):
+            raise ValueError("tr_dpo moves its reference: it needs `reference: online`, and no lora")
+        return self
+
+    @property
+    def follows(self) -> bool:
+        """Whether the reference follows the policy (TR-DPO)."""
+        return self.loss.startswith("tr_dpo") and self.loss_weights is None
+
+    def weights(self) -> dict[str, float]:
+        """Loss weights by term. Raises ConfigError for an unknown name."""
+        from mmpr_pipeline.training.loss import recipe
+
+        return dict(self.loss_weights) if self.loss_weights else recipe(self.loss)
+
+    def reference_kind(self) -> ReferenceKind:
+        """The reference that `auto` means."""
+        from mmpr_pipeline.training.loss import needs_reference
+
+        if not needs_reference(self.weights()):
+            return "none"
+        if self.reference != "auto":
+            return self.reference
+        return "online" if self.follows else "adapter_off" if self.lora else "stored"
+
+
+def load_train_config(path: str | Path | None, overrides: dict[str, Any]) -> TrainConfig:
+    """Settings of a YAML file (if any) with flags on top. Raises ConfigError naming each setting that is wrong."""
+    return load_settings(TrainConfig, path, overrides, "mmpr train")

@@ -16,10 +16,10 @@ from mmpr_pipeline.checking.choice import choices_in, gold_letters, match_choice
 from mmpr_pipeline.checking.choice_value import match_value
 from mmpr_pipeline.checking.document import match_document
 from mmpr_pipeline.checking.extract import Extraction, extract
+from mmpr_pipeline.checking.formula import is_formula
 from mmpr_pipeline.checking.kinds import kind_of
 from mmpr_pipeline.checking.match import Match, correct, incorrect, unparseable
 from mmpr_pipeline.checking.numeric import match_formula
-from mmpr_pipeline.checking.quantity import is_formula
 from mmpr_pipeline.checking.reading import Asked, Reading
 from mmpr_pipeline.checking.text import match_text
 from mmpr_pipeline.checking.yes_no import gold_yes_no, match_yes_no

@@ -150,9 +150,16 @@ def choices_in(question: str) -> tuple[str, ...]:
 def read_choice(text: str, choices: Sequence[str]) -> Choice | None:
     """The choice that a text names at its beginning: a letter, or the words or value of one choice."""
     whole = read_by_text(text, choices)
-    if whole is not None and whole.by == "text" and len(canonical(text)) > 2:
+    if whole is not None and whole.by == "text" and len(canonical(text).strip("()")) > 2:
         return whole
     named = read_letters(fold(without_emphasis(text)), len(choices))
+    if (
+        named is not None
+        and whole is not None
+        and len(canonical(text).strip("()")) == 1
+        and whole.letters != named.letters
+    ):
+        return Choice(named.letters, "letter", hedged=True)  # the choices are letters in another order
     if named is None or (named.loose and not _begins_with_own_text(named.rest, named.letters, choices)):
         return whole
     return Choice(named.letters, "letter", named.hedged, named.rest)
@@ -184,7 +191,11 @@ def gold_letters(gold: str, choices: Sequence[str]) -> tuple[str, ...]:
     More than one where choices repeat: `18` among 9, 12, 18, 18 is C and is D.
     """
     text = undressed(gold)
-    same = tuple(chr(65 + i) for i, choice in enumerate(choices) if canonical(choice) == canonical(text))
+    same = tuple(
+        chr(65 + i)
+        for i, choice in enumerate(choices)
+        if canonical(choice) == canonical(text) and (len(text) > 1 or choice.strip() == text)
+    )
     if same:
         return same
     by_value = read_by_text(text, choices)

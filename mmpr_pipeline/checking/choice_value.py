@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 
 from mmpr_pipeline.checking.choice import gold_letters
+from mmpr_pipeline.checking.formula import is_formula
 from mmpr_pipeline.checking.match import Match, correct, incorrect, unparseable
 from mmpr_pipeline.checking.math_match import match_math
 from mmpr_pipeline.checking.normalise import undressed
-from mmpr_pipeline.checking.quantity import is_formula
 
 MOST_CHARS = 200
 

@@ -16,7 +16,7 @@ from mmpr_pipeline.checking import reading
 from mmpr_pipeline.checking.abstain import abstains, is_bare_abstention
 from mmpr_pipeline.checking.normalise import fold, without_emphasis
 from mmpr_pipeline.checking.places import places
-from mmpr_pipeline.checking.reading import Asked, Reading
+from mmpr_pipeline.checking.reading import Asked, Reading, announced_clause
 from mmpr_pipeline.checking.reply import prepare
 from mmpr_pipeline.checking.sentences import sentences
 from mmpr_pipeline.checking.spans import FINAL, STATED, Span, boxes, in_json, tagged
@@ -82,6 +82,7 @@ def _formal_and_stated(plain: str, text: str, asked: Asked, tried: list[str]) ->
     spans = sorted([*boxed, *tagged(plain), *in_json(plain), *announced(plain)], key=lambda span: span.start)
     inside = [(box.start, box.end) for box in boxed]
     spans = [s for s in spans if s in boxed or not any(a < s.start < b for a, b in inside)]
+    spans = [s for s in spans if s in boxed or not any(s.end <= a < s.end + _reach(s) for a, _ in inside)]
     readings = [(span, reading.of_span(span, asked)) for span in spans]
     tried.extend(f"{span.rule}: {span.text[:80]!r} -> {r.text if r else None}" for span, r in readings)
     if asked.kind == "yes_no" and any(r for _, r in readings):
@@ -105,6 +106,11 @@ def _formal_and_stated(plain: str, text: str, asked: Asked, tried: list[str]) ->
     if any(_is_abstention(span) for span in spans):
         return Extraction("abstained", "abstained")
     return None
+
+
+def _reach(span: Span) -> int:
+    """Characters of the sentence that a span announces: a box within it is what it announces."""
+    return len(announced_clause(span.text)) + 8
 
 
 def _is_abstention(span: Span) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from mmpr_pipeline.checking import quantity
+from mmpr_pipeline.checking import formula, quantity, sentence_number
 from mmpr_pipeline.checking.abstain import abstains
 from mmpr_pipeline.checking.choice import by_index, mentions, read_choice
 from mmpr_pipeline.checking.normalise import fold, undressed
@@ -17,7 +17,8 @@ from mmpr_pipeline.checking.yes_no import read_yes_no
 
 Place = Callable[[list[str], str, Asked], list[Reading]]
 _CUE = re.compile(
-    r"^\W{0,3}(?:therefore|thus|hence|so|consequently|in (?:conclusion|summary|total)|finally|overall|as a result"
+    r"^\W{0,3}(?:therefore|round(?:ed|ing)|thus|hence|so|consequently|in (?:conclusion|summary|total)|finally"
+    r"|overall|as a result"
     r"|accordingly|因此|所以|综上|故|于是|总之)(?![A-Za-z])",
     re.IGNORECASE,
 )
@@ -40,6 +41,7 @@ def places(asked: Asked) -> list[tuple[str, Place]]:
             ("blank_filled", _blank_filled),
             ("concluded", _concluded_number),
             ("restated", _restated_number),
+            ("concluded_earlier", _concluded_earlier),
             ("last_sentence", _last_number),
             ("bold", _bold_number),
         ]
@@ -123,11 +125,16 @@ def _concluded_truth(said: list[str], text: str, asked: Asked) -> list[Reading]:
 
 
 def _concluded_number(said: list[str], text: str, asked: Asked) -> list[Reading]:
-    for sentence in reversed(said[-6:]):
-        if _CUE.match(sentence):
-            found = _sentence(sentence, asked)
-            return [found] if found else []
-    return []
+    """The last sentence, where it begins with "so", "therefore" and the like."""
+    found = _sentence(said[-1], asked) if said and _CUE.match(said[-1]) else None
+    return [found] if found else []
+
+
+def _concluded_earlier(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    """A concluding sentence before the last ones, together with the last one, if that gives a number too."""
+    cues = [s for s in said[-6:-1] if _CUE.match(s)]
+    found = [_sentence(s, asked) for s in (*cues[-1:], *said[-1:])] if cues else []
+    return [r for r in found if r is not None]
 
 
 def _restated_number(said: list[str], text: str, asked: Asked) -> list[Reading]:
@@ -175,7 +182,7 @@ _ASKING = frozenset(
 
 
 def _blank_filled(said: list[str], text: str, asked: Asked) -> list[Reading]:
-    found = quantity.filled_blank(fold(" ".join(said)), asked.question)
+    found = sentence_number.filled_blank(fold(" ".join(said)), asked.question)
     return [Reading(found)] if found else []
 
 
@@ -191,11 +198,19 @@ def _bold_number(said: list[str], text: str, asked: Asked) -> list[Reading]:
 
 
 def _sentence(sentence: str, asked: Asked) -> Reading | None:
-    if hedges(sentence) or abstains(sentence) or sentence.endswith("?"):
+    if hedges(sentence) or abstains(sentence) or sentence.endswith("?") or _ITEM.match(sentence):
         return None
-    read = quantity.formula_of_sentence if asked.kind in ("math", "list") else quantity.number_of_sentence
-    found = read(sentence, asked.question)
+    if asked.kind == "list":
+        found = formula.bracketed(sentence) or sentence_number.numbers_listed(sentence, asked.question)
+    elif asked.kind == "math":
+        found = formula.formula_of_sentence(sentence, asked.question)
+    else:
+        found = sentence_number.number_of_sentence(sentence, asked.question)
     return Reading(found) if found else None
+
+
+_ITEM = re.compile(r"\([a-z]{1,2}\) ")
+"""An item of a list of choices that the model made up."""
 
 
 def _phrase_sentences(said: list[str], text: str, asked: Asked) -> list[Reading]:

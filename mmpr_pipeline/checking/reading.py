@@ -6,7 +6,7 @@ import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from mmpr_pipeline.checking import quantity
+from mmpr_pipeline.checking import formula, quantity, sentence_number
 from mmpr_pipeline.checking.abstain import abstains, is_bare_abstention
 from mmpr_pipeline.checking.choice import Choice, by_index, contradicts, mentions, read_by_text, read_choice
 from mmpr_pipeline.checking.normalise import blanks, undressed
@@ -128,12 +128,12 @@ def value_of_span(span: Span, asked: Asked) -> Reading | None:
     """For choices: a formula where a letter was expected, to be compared with the choices' values."""
     if asked.kind != "choice":
         return None
-    return _value(span.text if span.closed else _clause(span.text), asked)
+    return _value(span.text if span.closed else announced_clause(span.text), asked)
 
 
 def _value(text: str, asked: Asked) -> Reading | None:
     bare = undressed(text)
-    return Reading(bare) if asked.choices and quantity.is_formula(bare) and any(c.isdigit() for c in bare) else None
+    return Reading(bare) if asked.choices and formula.is_formula(bare) and any(c.isdigit() for c in bare) else None
 
 
 def _choice_text(found: Choice, asked: Asked) -> str:
@@ -153,14 +153,14 @@ def negated(text: str) -> bool:
 def _formula(text: str, asked: Asked, *, closed: bool) -> Reading | None:
     if closed:
         return Reading(text.strip(), weight=2, hedged=asked.kind == "number" and quantity.offers_two(text))
-    clause = _clause(text)
+    clause = announced_clause(text)
     if abstains(clause) or _echoes(clause, asked.question):
         return None
-    found = quantity.first_formula(clause) if asked.kind != "number" else None
+    found = formula.first_formula(clause) if asked.kind != "number" else None
     if found is None or not any(c.isalnum() for c in found):
         found = _number(clause, asked.question)
     if found is None and asked.kind != "number":
-        found = quantity.formula_of_sentence(clause, asked.question)
+        found = formula.formula_of_sentence(clause, asked.question)
     return Reading(found, weight=1) if found else None
 
 
@@ -172,17 +172,17 @@ def _echoes(clause: str, question: str) -> bool:
 
 
 def _number(clause: str, question: str) -> str | None:
-    segments = quantity.math_segments(clause)
-    if segments and quantity.is_formula_like_prefix(clause[: segments[0].start()]):
+    segments = formula.math_segments(clause)
+    if segments and formula.is_formula_like_prefix(clause[: segments[0].start()]):
         inner = undressed(segments[0].group())
         tail = clause[segments[0].end() : segments[0].end() + 30]
         return inner + tail if re.match(r"\s?(?:\\?%|°)", tail) else inner
     if re.match(r"\W{0,4}(?:\w{1,15}\W{1,3}){0,2}[-+]?[$€£]?\.?\d", clause):
         return quantity.first_number(clause)
-    return quantity.number_of_sentence(clause, question)
+    return sentence_number.number_of_sentence(clause, question)
 
 
-def _clause(text: str) -> str:
+def announced_clause(text: str) -> str:
     r"""The first sentence; a display `\[ ... \]` or `$$ ... $$` at the beginning counts as one."""
     for opening, closing in ((r"\[", r"\]"), ("$$", "$$"), (r"\(", r"\)"), (r"\begin", "\n\n")):
         if text.startswith(opening):
@@ -227,18 +227,19 @@ def of_short(line: str, asked: Asked) -> Reading | None:
         worded = asked.kind == "number" and re.match(r"[A-Za-z]{2,} ", line)
         if asked.kind == "number" and quantity.offers_two(line):
             return Reading(line, hedged=True)
-        if quantity.is_formula(line) and not worded:
-            return Reading(quantity.first_formula(line) or line)
+        if formula.is_formula(line) and not worded:
+            return Reading(formula.first_formula(line) or line)
         if asked.kind == "list":
-            return Reading(quantity.bracketed(line) or line)
+            listed = formula.bracketed(line) or sentence_number.numbers_listed(line, asked.question)
+            return Reading(listed or line)
         found = (
-            quantity.formula_of_sentence(line, asked.question)
+            formula.formula_of_sentence(line, asked.question)
             if asked.kind == "math"
-            else quantity.number_of_sentence(line, asked.question)
+            else sentence_number.number_of_sentence(line, asked.question)
         )
         return Reading(found) if found else None
     if asked.numeric:
-        number = quantity.number_of_sentence(line, asked.question)
+        number = sentence_number.number_of_sentence(line, asked.question)
         return Reading(number or line)
     return Reading(undressed(line), prose=len(line.split()) > 6)
 
@@ -250,7 +251,8 @@ def leading_truth(text: str) -> Reading | None:
 
 
 _HEDGES = re.compile(
-    r"\b(?:maybe|perhaps|guess(?:ing)?|possibly|might|could be|not sure|unsure|or so|either)\b|可能是|也许|大概|或许",
+    r"\b(?:maybe|perhaps|guessing|(?:I(?:'d| would| will)?|my|best|a|educated|just) guess|guess (?:is|it|that"
+    r"|something|about)|possibly|might|could be|not sure|unsure|or so|either)\b|可能是|也许|大概|或许",
     re.IGNORECASE,
 )
 

@@ -16,6 +16,7 @@ _NEW_TURN = re.compile(
     r"\n\s{0,3}#{0,4}\s{0,3}(?:Human|User|USER|HUMAN)\s{0,2}:|\[INST\]"
 )
 _FENCED = re.compile(r"```[^`]{0,8000}```")
+_CALCULATION = re.compile(r"<<[^<>\n]{1,80}>>")
 _NEW_QUESTION = re.compile(r"\n\s{0,3}#{0,4}\s{0,3}(?:Question|Q|Problem)\s{0,2}\d{0,2}\s{0,2}:")
 _CONTROL = re.compile(r"<\|[a-z_0-9]{1,30}\|>|</?s>|<eo[aem]>|<(?:unk|pad|eos|bos)>|\[/INST\]", re.IGNORECASE)
 
@@ -43,6 +44,7 @@ def prepare(response: str) -> Reply:
 
 def _cleaned(text: str) -> str:
     text = _CONTROL.sub(" \n", text) if "<" in text or "[/" in text else text
+    text = _CALCULATION.sub("", text) if "<<" in text else text
     return _without_code(text).strip()
 
 

@@ -25,7 +25,26 @@ def sentences(text: str) -> list[str]:
             found.append(line[start : match.end()].strip())
             start = match.end()
         found.append(line[start:].strip())
-    return [s for s in found if s and any(c.isalnum() for c in s) and not _COURTESY.match(s)]
+    said = [s for s in found if s and any(c.isalnum() for c in s) and not _COURTESY.match(s)]
+    return _completed(said)
+
+
+def _completed(said: list[str]) -> list[str]:
+    """A sentence that ends in a colon with the short line after it: `So the total is:` and `$13`."""
+    joined: list[str] = []
+    for sentence in said:
+        if joined and joined[-1].endswith(":") and len(sentence) <= 60 and not _ENUMERATED.match(sentence):
+            joined[-1] = (
+                f"{joined[-1][:-1]} {sentence}"
+                if joined[-1][:-1].endswith((" is", " are"))
+                else f"{joined[-1]} {sentence}"
+            )
+        else:
+            joined.append(sentence)
+    return joined
+
+
+_ENUMERATED = re.compile(r"(?:\(?[a-z0-9]{1,2}[.)]|[-*•]|step\b)", re.IGNORECASE)
 
 
 def first_sentence(text: str) -> str:

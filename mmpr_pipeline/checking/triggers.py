@@ -80,6 +80,8 @@ _FINAL = _compiled(_FINAL_WORDS)
 _STATED = _compiled(_STATED_WORDS)
 
 
+_STEP = re.compile(r"(?:1[.)]|[-*•]|step\b|first\b)\s", re.IGNORECASE)
+"""Begins a list of steps: "Here is how I got to the answer:" announces a way, not an answer."""
 _KEYS = sorted({key for keys, _, _ in (*_FINAL_WORDS, *_STATED_WORDS) for key in keys}, key=len)
 
 
@@ -101,7 +103,8 @@ def _spans(text: str, present: set[str], triggers: tuple[Trigger, ...], tier: in
         if keys.isdisjoint(present):
             continue
         for match in pattern.finditer(text):
-            after = text[match.end() : match.end() + SPAN_CHARS].lstrip(" \n\t:")
-            if after:
-                found.setdefault(match.end(), Span(after, rule, tier, match.start(), match.end()))
+            after = text[match.end() : match.end() + SPAN_CHARS]
+            bare = after.lstrip(" \n\t:")
+            if bare and not ("\n" in after[: len(after) - len(bare)] and _STEP.match(bare)):
+                found.setdefault(match.end(), Span(bare, rule, tier, match.start(), match.end()))
     return sorted(found.values(), key=lambda span: span.start)

@@ -1,6 +1,6 @@
 """An MPO step against TRL's DPOTrainer: same model, data, order and optimiser; losses side by side, time, memory.
 
-    python bench/training.py [--threads 2] [--steps 20] [--only one,four] [--tiny]
+    python bench/training.py [--threads 2] [--steps 20] [--only one,four] [--checkpointing none|full] [--tiny]
 
 Each system runs in a process of its own, the same processes in the same order each time. TRL goes first and leaves
 the batches that its own collator made; ours trains on those tokens and tiles, one group where TRL has separate pairs
@@ -12,8 +12,10 @@ about 300 tokens; widths are small, in the proportions of InternVL2-8B (vision 1
     four    4 chosen and 4 rejected responses of each question, 4 pairs; in TRL 4 micro-batches of one pair
             (the setting in which its loss is the paper's), and, for memory, also all 4 pairs in one batch
 
-Times are of forward, backward and optimizer, without data loading. TRL scores its reference in every step; ours is
-shown with the reference stored (scored once before; that pass's time is given) and scored in every step, too.
+Times are of forward, backward and optimizer, without data loading; CPU seconds are of all threads, and say more where
+the machine is shared. TRL scores its reference in every step; ours is shown with the reference stored (scored once
+before; that pass's time is given) and scored in every step, too. Memory is of three steps in a run of its own, with
+malloc told to give freed blocks back at once: else resident memory is what was ever used, not what is needed.
 """
 
 from __future__ import annotations
@@ -31,8 +33,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-RATE, BETA = 2e-4, 0.1
+RATE, BETA = 2e-5, 0.1
 WARM_UP = 1  # steps left out of the times
+FEW = 4  # steps of the runs whose losses are not compared
+FRUGAL = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
 SHAPES: dict[str, dict[str, Any]] = {
     "full": {"side": 448, "patch": 14, "image": (1344, 896), "tiles": 7, "words": 60, "answer": 110,
              "hidden": 512, "mlp": 1792, "layers": 3, "heads": 8, "kv": 2, "vision": 96, "vision_layers": 2},
@@ -108,7 +112,20 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def run_trl(shape: dict[str, Any], pairs: int, batch: int, steps: int, folder: Path) -> dict[str, Any]:
+def now() -> tuple[float, float]:
+    """Wall clock and CPU seconds of this process."""
+    return time.perf_counter(), time.process_time()
+
+
+def since(start: tuple[float, float]) -> tuple[float, float]:
+    """What passed of both."""
+    wall, cpu = now()
+    return wall - start[0], cpu - start[1]
+
+
+def run_trl(
+    shape: dict[str, Any], pairs: int, steps: int, folder: Path, batch: int = 1, checkpointing: str = "none"
+) -> dict[str, Any]:
     """DPOTrainer for `steps` optimizer steps of `pairs` pairs, `batch` in a micro-batch; saves its micro-batches."""
     import copy
 
@@ -120,7 +137,7 @@ def run_trl(shape: dict[str, Any], pairs: int, batch: int, steps: int, folder: P
 
     processor = make_processor(shape)
     batches: list[Any] = []
-    times: list[float] = []
+    times: list[tuple[float, float]] = []
 
     class InOrder(DPOTrainer):
         def _get_train_sampler(self, *args: Any) -> Any:
@@ -133,17 +150,18 @@ def run_trl(shape: dict[str, Any], pairs: int, batch: int, steps: int, folder: P
 
     class Clock(TrainerCallback):
         def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-            self.start = time.perf_counter()
+            self.start = now()
 
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-            times.append(time.perf_counter() - self.start)
+            times.append(since(self.start))
 
     config = DPOConfig(
         output_dir=str(folder / "out"), loss_type=["sigmoid", "bco_pair", "sft"], loss_weights=[0.8, 0.2, 1.0],
         beta=BETA, per_device_train_batch_size=batch, gradient_accumulation_steps=pairs // batch, max_steps=steps,
-        learning_rate=RATE, lr_scheduler_type="constant", max_grad_norm=0.0, weight_decay=0.0, optim="adamw_torch",
+        learning_rate=RATE, lr_scheduler_type="constant", max_grad_norm=0.0, weight_decay=0.0,
+        optim="adamw_torch_fused",
         logging_steps=1, report_to=[], save_strategy="no", use_cpu=True, max_length=None, bf16=False,
-        gradient_checkpointing=False, disable_tqdm=True,
+        gradient_checkpointing=checkpointing == "full", disable_tqdm=True,
     )  # fmt: skip
     data = Dataset.from_list(rows(shape, steps, pairs))
     base = peak_mb()
@@ -176,48 +194,52 @@ def our_batches(folder: Path, pairs: int, steps: int) -> Iterator[Any]:
         yield collate([Group(str(step), prompt, (), tuple(responses), tuple(indexed))], [{"pixel_values": tiles}])
 
 
-def run_ours(shape: dict[str, Any], pairs: int, reference: str, steps: int, folder: Path) -> dict[str, Any]:
+def run_ours(
+    shape: dict[str, Any], pairs: int, steps: int, folder: Path, reference: str = "stored", checkpointing: str = "none"
+) -> dict[str, Any]:
     """The prefix-shared MPO step on TRL's batches; `reference` is `stored` or `online`."""
     import copy
 
     import torch
 
+    from mmpr_pipeline.training.checkpointing import set_checkpointing
     from mmpr_pipeline.training.loss import mpo
     from mmpr_pipeline.training.prefix_shared import PrefixSharedPolicy, pair_log_probs
     from mmpr_pipeline.training.reference import OnlineReference, Reference, StoredReference, reference_rows
 
     processor = make_processor(shape)
     base = peak_mb()
-    policy = PrefixSharedPolicy(make_model(shape, processor))
-    start, source = time.perf_counter(), None
+    policy = PrefixSharedPolicy(make_model(shape, processor).train())
+    set_checkpointing(policy.bare, checkpointing)
+    start = now()
     if reference == "stored":
         scored = {row.pair_id: row for row in reference_rows(policy, our_batches(folder, pairs, steps))}
         source: Reference = StoredReference(scored)
     else:
         source = OnlineReference(PrefixSharedPolicy(copy.deepcopy(policy.bare)))
-    scoring = time.perf_counter() - start
-    optimizer = torch.optim.AdamW(policy.parameters(), RATE, weight_decay=0.0)
+    scoring = since(start)[0]
+    optimizer = torch.optim.AdamW(policy.parameters(), RATE, weight_decay=0.0, fused=True)
     losses, times = [], []
     for batch in our_batches(folder, pairs, steps):
-        start = time.perf_counter()
+        start = now()
         loss = mpo(pair_log_probs(batch, policy(batch).responses, *source(batch))).total.mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        times.append(time.perf_counter() - start)
+        times.append(since(start))
         losses.append(loss.item())
     return {"losses": losses, "times": times, "peak": peak_mb(), "base": base, "scoring": scoring / steps}
 
 
-def child(name: str, args: argparse.Namespace, folder: Path, **run: Any) -> dict[str, Any]:
+def child(args: argparse.Namespace, frugal: bool = False, **run: Any) -> dict[str, Any]:
     """Run one system in a process of its own."""
-    command = [sys.executable, __file__, "--child", json.dumps({"system": name, "folder": str(folder), **run})]
-    command += ["--tiny"] if args.tiny else []
+    command = [sys.executable, __file__, "--child", json.dumps(run)] + (["--tiny"] if args.tiny else [])
     environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads), "TOKENIZERS_PARALLELISM": "false"}
-    folder.mkdir(exist_ok=True)
+    Path(run["folder"]).mkdir(exist_ok=True)
+    environment |= FRUGAL if frugal else {}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{name} failed:\n{done.stderr[-3000:]}")
+        raise SystemExit(f"{run} failed:\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -225,31 +247,52 @@ def child_main(task: dict[str, Any], tiny: bool) -> None:
     import torch
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    system, folder = task.pop("system"), Path(task.pop("folder"))
-    run: Callable[..., dict[str, Any]] = run_trl if system == "trl" else run_ours
-    print(json.dumps(run(SHAPES["tiny" if tiny else "full"], folder=folder, **task)))
+    run: Callable[..., dict[str, Any]] = run_trl if task.pop("system") == "trl" else run_ours
+    print(json.dumps(run(SHAPES["tiny" if tiny else "full"], folder=Path(task.pop("folder")), **task)))
 
 
-def seconds(result: dict[str, Any]) -> float:
-    return statistics.median(result["times"][WARM_UP:])
+def both(args: argparse.Namespace, steps: int, **run: Any) -> dict[str, Any]:
+    """Times and losses of one run, memory of another."""
+    result = child(args, steps=steps, **run)
+    frugal = child(args, frugal=True, steps=min(3, steps), **run)
+    return {**result, "memory": frugal["peak"] - frugal["base"], "resident": frugal["peak"]}
 
 
-def show(name: str, trl: dict[str, Any], ours: dict[str, dict[str, Any]], batched: dict[str, Any] | None) -> None:
+def median(result: dict[str, Any], which: int) -> float:
+    """Seconds a step: 0 by the wall clock, 1 of CPU."""
+    return statistics.median(step[which] for step in result["times"][WARM_UP:])
+
+
+def show(title: str, trl: dict[str, Any], results: dict[str, dict[str, Any]], stored: dict[str, Any]) -> None:
     """One scenario's tables."""
-    print(f"\n## {name}\nstep     TRL      ours     difference")
-    stored = ours["stored"]
+    print(f"\n## {title}\nstep     TRL      ours     difference")
     for step, (a, b) in enumerate(zip(trl["losses"], stored["losses"], strict=True)):
         print(f"{step:4}  {a:8.5f}  {b:8.5f}  {b - a:+.1e}")
     worst = max(abs(a - b) for a, b in zip(trl["losses"], stored["losses"], strict=True))
-    print(f"largest difference {worst:.1e}  ({'equal' if worst < 5e-5 else 'NOT equal'} to 4 decimals)")
-    print("\nsystem                         s/step   faster   peak MB   above imports   share")
-    lines = [("TRL", trl), *([("TRL, 4 pairs a batch", batched)] if batched else [])]
-    lines += [(f"ours, reference {kind}", result) for kind, result in ours.items()]
-    for label, result in lines:
-        grown = result["peak"] - result["base"]
-        share, faster = grown / (trl["peak"] - trl["base"]), seconds(trl) / seconds(result)
-        print(f"{label:28} {seconds(result):8.2f} {faster:7.2f}x {result['peak']:9.0f} {grown:15.0f} {share:7.2f}")
-    print(f"scoring the stored reference once: {stored['scoring']:.2f} s a step's pairs")
+    print(f"largest difference {worst:.1e}  ({'equal' if worst < 5e-5 else 'NOT equal'} to 4 decimals)\n")
+    print(f"{'system':36} s/step  faster  CPU s/step  faster  memory MB  of TRL's  resident MB")
+    for label, result in results.items():
+        wall, cpu = median(result, 0), median(result, 1)
+        faster = f"{wall:6.2f} {median(trl, 0) / wall:6.2f}x {cpu:11.2f} {median(trl, 1) / cpu:6.2f}x"
+        share = f"{result['memory']:10.0f} {result['memory'] / trl['memory']:9.2f}"
+        print(f"{label:36} {faster} {share} {result['resident']:12.0f}")
+    print(f"scoring the stored reference once: {stored['scoring']:.2f} s for the pairs of a step")
+
+
+def scenario(name: str, args: argparse.Namespace, scratch: Path) -> None:
+    """Run and show one scenario."""
+    pairs = {"one": 1, "four": 4}[name]
+    steps, kind = max(FEW, args.steps // pairs), args.checkpointing
+    run = {"pairs": pairs, "folder": str(scratch / "trl")}
+    results = {"TRL": both(args, steps, system="trl", checkpointing=kind, **run)}
+    stored = results["ours, reference stored"] = both(args, steps, system="ours", checkpointing=kind, **run)
+    results["ours, reference online"] = both(args, FEW, system="ours", reference="online", checkpointing=kind, **run)
+    if kind == "none":
+        results["ours, stored, keeping matmuls only"] = both(args, FEW, system="ours", checkpointing="matmuls", **run)
+    if pairs > 1:
+        apart = {"pairs": pairs, "batch": pairs, "folder": str(scratch / "batched"), "checkpointing": kind}
+        results[f"TRL, {pairs} pairs a batch"] = both(args, FEW, system="trl", **apart)
+    show(f"{name}: {pairs} pairs of each question, checkpointing {kind}", results["TRL"], results, stored)
 
 
 def main() -> None:
@@ -257,21 +300,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--steps", type=int, default=20, help="optimizer steps of scenario one; four takes a quarter")
     parser.add_argument("--only", default="one,four")
+    parser.add_argument("--checkpointing", choices=["none", "full"], default="none")
     parser.add_argument("--tiny", action="store_true", help="tiny shapes: does it run at all")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
         return child_main(json.loads(args.child), args.tiny)
     for name in args.only.split(","):
-        pairs = {"one": 1, "four": 4}[name]
-        steps = max(2, args.steps // pairs)
         with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch)
-            trl = child("trl", args, folder / "trl", pairs=pairs, batch=1, steps=steps)
-            kinds = ("stored", "online")
-            ours = {k: child("ours", args, folder / "trl", pairs=pairs, reference=k, steps=steps) for k in kinds}
-            batched = child("trl", args, folder / "b", pairs=4, batch=4, steps=2) if pairs == 4 else None
-            show(f"{name}: {pairs} pairs of each question, {steps} steps", trl, ours, batched)
+            scenario(name, args, Path(scratch))
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -87,39 +88,43 @@ def build(
     workers: Annotated[int | None, typer.Option(help="Shards worked on at once. [default: the CPUs]")] = None,
     in_flight: Annotated[int | None, typer.Option(help="Questions in flight for each worker. [default: 64]")] = None,
     trust_remote_code: Annotated[bool, typer.Option(help="Allow code shipped with the model to run.")] = False,
+    from_rollouts: Annotated[
+        str | None, typer.Option(help="Check and pair a finished dataset again, without an engine.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option(help="Print the plan with estimates, and stop.")] = False,
     tokens_per_second: Annotated[float | None, typer.Option(help="One engine's rate, for the estimate.")] = None,
 ) -> None:
     """Questions -> rollouts -> verdicts -> pairs -> shards. Rerun the same command to go on after any stop."""
     from mmpr_pipeline.config import load_config
 
-    settings = load_config(
-        config,
-        {
-            "sources": [s.strip() for s in sources.split(",") if s.strip()] if sources else None,
-            "out": out,
-            "shards": shards,
-            "limit": limit,
-            "seed": seed,
-            "data_root": data_root,
-            "address": address,
-            "workers": workers,
-            "in_flight": in_flight,
-            "engine.name": engine,
-            "engine.model": model,
-            "engine.revision": revision,
-            "engine.rollouts": rollouts,
-            "engine.actors": actors,
-            "engine.tensor_parallel": tensor_parallel,
-            "engine.trust_remote_code": True if trust_remote_code else None,
-            "sampling.samples": samples,
-            "sampling.adaptive": adaptive,
-            "sampling.style": style,
-            "sampling.decoding.max_tokens": max_tokens,
-            "sampling.decoding.temperature": temperature,
-            "pairing.max_pairs": max_pairs,
-        },
-    )
+    given = {
+        "sources": [s.strip() for s in sources.split(",") if s.strip()] if sources else None,
+        "out": out,
+        "shards": shards,
+        "limit": limit,
+        "seed": seed,
+        "data_root": data_root,
+        "address": address,
+        "workers": workers,
+        "in_flight": in_flight,
+        "engine.name": engine,
+        "engine.model": model,
+        "engine.revision": revision,
+        "engine.rollouts": rollouts,
+        "engine.actors": actors,
+        "engine.tensor_parallel": tensor_parallel,
+        "engine.trust_remote_code": True if trust_remote_code else None,
+        "sampling.samples": samples,
+        "sampling.adaptive": adaptive,
+        "sampling.style": style,
+        "sampling.decoding.max_tokens": max_tokens,
+        "sampling.decoding.temperature": temperature,
+        "pairing.max_pairs": max_pairs,
+    }
+    if from_rollouts:
+        _rework(from_rollouts, config, given)
+        return
+    settings = load_config(config, given)
     _dry_run(settings, tokens_per_second) if dry_run else _build(settings)
 
 
@@ -134,10 +139,27 @@ def _dry_run(settings: Any, tokens_per_second: float | None) -> None:
     Console().print(render(plan, estimate(plan, tokens_per_second)))
 
 
+def _rework(before: str, config: Path | None, given: dict[str, Any]) -> None:
+    from mmpr_pipeline.build.driver import run_plan
+    from mmpr_pipeline.build.rework import make_rework
+    from mmpr_pipeline.errors import ConfigError
+
+    if config is not None or given["out"] is None:
+        raise ConfigError("--from-rollouts takes its settings from the dataset.", remedy="Give flags, and --out.")
+    plan = make_rework(before, given)
+    _show(lambda view: run_plan(plan, view), given["out"])
+
+
 def _build(settings: Any) -> None:
+    from mmpr_pipeline.build.driver import run_build
+
+    _show(lambda view: run_build(settings, view), settings.out)
+
+
+def _show(work: Callable[[Any], dict[str, Any]], out: str) -> None:
+    """Do a build before the user's eyes, and print its summary."""
     from rich.console import Console
 
-    from mmpr_pipeline.build.driver import run_build
     from mmpr_pipeline.build.view import ConsoleView
     from mmpr_pipeline.dataset.summary import render
 
@@ -147,15 +169,15 @@ def _build(settings: Any) -> None:
     console = Console()
     try:
         with ConsoleView(console) as view:
-            summary = run_build(settings, view)
+            summary = work(view)
     except KeyboardInterrupt:
         console.print("Stopped. Every finished rollout is kept: the same command goes on from here.")
         raise
     console.print(render(summary))
     console.print(
-        f"[bold]Next[/]  mmpr show {settings.out}    a few pairs, side by side\n"
-        f"      mmpr verify {settings.out}  hashes, schemas, counts\n"
-        f"      mmpr stats {settings.out}   where the pairs come from",
+        f"[bold]Next[/]  mmpr show {out}    a few pairs, side by side\n"
+        f"      mmpr verify {out}  hashes, schemas, counts\n"
+        f"      mmpr stats {out}   where the pairs come from",
         highlight=False,
     )
 

@@ -14,6 +14,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError, WorkerCrashedError
 
 from mmpr_pipeline.build.plan import BuildPlan
+from mmpr_pipeline.build.rework import ReworkPlan
 from mmpr_pipeline.build.shard import work_shard
 from mmpr_pipeline.build.tally import Board, Tally
 from mmpr_pipeline.errors import ConfigError, EngineError, MmprError
@@ -25,6 +26,7 @@ REPORT_EVERY = 0.5
 SHARD_RETRIES = 5
 """Times that Ray starts a shard again whose worker or node died."""
 
+Plan = BuildPlan | ReworkPlan
 Progress = Callable[[int, dict[str, int]], None]
 """Called with the number of finished shards and the tally over all shards."""
 
@@ -56,7 +58,7 @@ def ray_session(address: str) -> Iterator[int]:
         ray.shutdown()
 
 
-def work_shards(plan: BuildPlan, shards: Sequence[int], engine: Engine, workers: int, progress: Progress) -> None:
+def work_shards(plan: Plan, shards: Sequence[int], engine: Engine | None, workers: int, progress: Progress) -> None:
     """Make the shards, `workers` at once, in the given order. Raises the first error that a shard cannot survive."""
     board = ray.remote(num_cpus=0, max_restarts=-1)(Board).remote()
     shared = ray.put(plan)
@@ -77,7 +79,7 @@ def work_shards(plan: BuildPlan, shards: Sequence[int], engine: Engine, workers:
 
 
 @ray.remote(num_cpus=1, max_retries=SHARD_RETRIES)
-def _shard_task(plan: BuildPlan, shard: int, engine: Engine, board: Any) -> int:
+def _shard_task(plan: Plan, shard: int, engine: Engine | None, board: Any) -> int:
     """One shard in a Ray worker; its manifest is in the store, so only its number of questions comes back."""
     last = 0.0
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from mmpr_pipeline import __version__
 from mmpr_pipeline.build.plan import BuildPlan, make_plan
+from mmpr_pipeline.build.rework import ReworkPlan
 from mmpr_pipeline.config import BuildConfig, differences
 from mmpr_pipeline.dataset import layout
 from mmpr_pipeline.dataset.manifest import json_bytes
@@ -20,6 +21,8 @@ from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.storage import Store, open_store
 from mmpr_pipeline.storage.lock import lease
 
+Plan = BuildPlan | ReworkPlan
+
 
 class View(Protocol):
     """What shows a build to its user."""
@@ -27,7 +30,7 @@ class View(Protocol):
     def stage(self, text: str) -> None:
         """A new stage of the build begins."""
 
-    def planned(self, plan: BuildPlan, missing: int) -> None:
+    def planned(self, plan: Plan, missing: int) -> None:
         """The plan is made; `missing` shards are to be worked on."""
 
     def progress(self, finished: int, tally: dict[str, int]) -> None:
@@ -40,10 +43,13 @@ def run_build(config: BuildConfig, view: View) -> dict[str, Any]:
     Raises ConfigError, SourceError, EngineError or StoreError, each before any work where that is possible. May be
     killed at any time; the same call goes on from there.
     """
-    config = absolute(config)
     view.stage("reading sources")
-    plan = make_plan(config)
-    store = open_store(config.out)
+    return run_plan(make_plan(absolute(config)), view)
+
+
+def run_plan(plan: Plan, view: View) -> dict[str, Any]:
+    """Carry out a plan: claim its output, make what is missing, sum up."""
+    store = open_store(plan.config.out)
     store.check_writable()
     started = time.monotonic()
     with lease(store) as still_held:
@@ -56,10 +62,9 @@ def run_build(config: BuildConfig, view: View) -> dict[str, Any]:
         return finish(store, plan, {"seconds": round(seconds, 1), "shards": len(missing), **run})
 
 
-def _make(plan: BuildPlan, missing: list[int], view: View, still_held: Callable[[], None]) -> dict[str, Any]:
+def _make(plan: Plan, missing: list[int], view: View, still_held: Callable[[], None]) -> dict[str, Any]:
     """Make the missing shards on Ray; the counts of what this run did, and what its engines say of themselves."""
     from mmpr_pipeline.build.cluster import ray_session, work_shards
-    from mmpr_pipeline.sampling.make import start_engines
 
     tally: dict[str, int] = {}
 
@@ -70,26 +75,27 @@ def _make(plan: BuildPlan, missing: list[int], view: View, still_held: Callable[
 
     view.stage("starting Ray")
     with ray_session(plan.config.address) as cpus:
-        view.stage(f"starting the {plan.config.engine.name} engine")
-        engine = asyncio.run(start_engines(plan.config.engine))
+        if isinstance(plan, BuildPlan):
+            view.stage(f"starting the {plan.config.engine.name} engine")
+        engine = asyncio.run(plan.start())
+        workers = plan.config.workers or min(len(missing), cpus)
         try:
-            view.stage("sampling")
-            workers = plan.config.workers or min(len(missing), cpus)
+            view.stage("sampling" if engine else "checking and pairing")
             work_shards(plan, missing, engine, workers, progress)
-            stats = asyncio.run(engine.stats())
+            return {**tally, "engine": asdict(asyncio.run(engine.stats()))} if engine else tally
         finally:
-            asyncio.run(engine.close())
-    return {**tally, "engine": asdict(stats)}
+            if engine:
+                asyncio.run(engine.close())
 
 
-def claim(store: Store, plan: BuildPlan) -> None:
+def claim(store: Store, plan: Plan) -> None:
     """Write config.json, or refuse an output that was begun with other settings, with the difference shown."""
     described = {
         "mmpr_version": __version__,
         "digest": plan.digest,
         "identity": plan.identity,
         "config": plan.config.model_dump(mode="json"),
-        "sources": [source.described() for source in plan.sources],
+        "sources": plan.described_sources,
     }
     begun = bool(store.list("manifests/") or store.list("journal/"))
     if not begun:  # nothing was made yet, whatever a stopped run meant to make
@@ -105,13 +111,13 @@ def claim(store: Store, plan: BuildPlan) -> None:
         )
 
 
-def missing_shards(store: Store, plan: BuildPlan) -> list[int]:
+def missing_shards(store: Store, plan: Plan) -> list[int]:
     """Numbers of the shards that have no manifest yet."""
     there = set(store.list("manifests/"))
     return [i for i in range(plan.config.shards) if layout.manifest(i, plan.config.shards) not in there]
 
 
-def finish(store: Store, plan: BuildPlan, run: dict[str, Any]) -> dict[str, Any]:
+def finish(store: Store, plan: Plan, run: dict[str, Any]) -> dict[str, Any]:
     """Write summary.json, last of all: the totals of all manifests, and what the finishing run took."""
     store.delete_prefix(layout.JOURNALS)  # a kill right after a shard's manifest leaves its journal
     if not run["shards"] and store.exists(layout.SUMMARY):

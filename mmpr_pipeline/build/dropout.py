@@ -25,18 +25,22 @@ async def pair_by_dropout(
     first = max(r.index for r in checked) + 1
     requests = [_request(question, turn, parent, first + i, recipe) for i, parent in enumerate(parents)]
     results = await asyncio.gather(*(_continue(engine, request) for request in requests))
-    return _pair(question, turn, parents, results)
+    return _pair(question, turn, parents, results, recipe)
 
 
 def _pair(
-    question: Question, turn: Turn, parents: Sequence[CheckedRollout], results: Sequence[Rollout | ItemRejected]
+    question: Question,
+    turn: Turn,
+    parents: Sequence[CheckedRollout],
+    results: Sequence[Rollout | ItemRejected],
+    recipe: Recipe,
 ) -> Continued:
     continued, pairs, dropped = [], [], []
     for parent, result in zip(parents, results, strict=True):
         if isinstance(result, ItemRejected):
             dropped.append(result.reason)
             continue
-        continuation = check_rollouts(question, [result])[0]
+        continuation = check_rollouts(question, [result], recipe)[0]
         continued.append(continuation)
         if fault := degenerate(parent, continuation):
             dropped.append(fault)

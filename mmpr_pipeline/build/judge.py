@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from mmpr_pipeline.checking import CHECKER, answers_equal, check_question
-from mmpr_pipeline.config import BuildConfig, PairingSettings, SamplingSettings
+from mmpr_pipeline.config import PairingSettings, SamplingSettings
 from mmpr_pipeline.pairing.correctness import correctness_pairs
-from mmpr_pipeline.records import CheckedRollout, PreferencePair, Question, Rollout, Verdict
+from mmpr_pipeline.records import CheckedRollout, Outcome, PreferencePair, Question, Rollout, Verdict
 
 CUT_OFF = Verdict(outcome="unparseable", rule="cut_off", checker=CHECKER)
 
@@ -22,24 +22,21 @@ class Recipe:
     sampling: SamplingSettings
     pairing: PairingSettings
     seed: int
+    marks: Mapping[tuple[str, int], Outcome] = field(default_factory=dict)
+    """Outcomes set by hand, by question id and rollout index; they stand above the checker's."""
 
 
-def recipe_of(config: BuildConfig) -> Recipe:
-    """The recipe of a build. Recorded rollouts cost nothing, so of them all are taken."""
-    adaptive = config.sampling.adaptive and config.engine.name != "replay"
-    return Recipe(config.sampling.model_copy(update={"adaptive": adaptive}), config.pairing, config.seed)
-
-
-def check_rollouts(question: Question, rollouts: Sequence[Rollout]) -> list[CheckedRollout]:
+def check_rollouts(question: Question, rollouts: Sequence[Rollout], recipe: Recipe) -> list[CheckedRollout]:
     """Each rollout with its verdict; without one where the question has no answer to check against."""
-    checked = []
-    for rollout in rollouts:
-        verdict = None
-        if question.kind != "none":
-            cut_off = rollout.finish_reason == "length"
-            verdict = CUT_OFF if cut_off else check_question(question, rollout.text)
-        checked.append(_with_verdict(question, rollout, verdict))
-    return checked
+    return [_with_verdict(question, rollout, _verdict(question, rollout, recipe)) for rollout in rollouts]
+
+
+def _verdict(question: Question, rollout: Rollout, recipe: Recipe) -> Verdict | None:
+    if question.kind == "none":
+        return None
+    verdict = CUT_OFF if rollout.finish_reason == "length" else check_question(question, rollout.text)
+    marked = recipe.marks.get((rollout.question_id, rollout.index))
+    return verdict.model_copy(update={"outcome": marked, "rule": "marked"}) if marked else verdict
 
 
 def _with_verdict(question: Question, rollout: Rollout, verdict: Verdict | None) -> CheckedRollout:

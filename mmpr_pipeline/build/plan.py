@@ -11,13 +11,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from mmpr_pipeline.build.journaled import JournaledEngine
+from mmpr_pipeline.build.judge import Recipe
 from mmpr_pipeline.checking import CHECKER
 from mmpr_pipeline.config import BuildConfig
+from mmpr_pipeline.dataset import layout
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.records import SCHEMA_VERSION, Question, Reject, content_id
+from mmpr_pipeline.sampling.engine import Engine
 from mmpr_pipeline.sampling.identity import engine_identity
+from mmpr_pipeline.sampling.make import start_engines
 from mmpr_pipeline.sources import Source, SourceIndex, open_source
 from mmpr_pipeline.sources.catalog import expand
+from mmpr_pipeline.storage import Journal, open_store
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,26 @@ class BuildPlan:
     def rows(self) -> int:
         """Rows of all sources."""
         return sum(source.index.rows for source in self.sources)
+
+    @property
+    def described_sources(self) -> list[dict[str, Any]]:
+        """What users of the dataset must know of its sources."""
+        return [source.described() for source in self.sources]
+
+    def recipe(self) -> Recipe:
+        """How each question is worked on. Recorded rollouts cost nothing, so of them all are taken."""
+        adaptive = self.config.sampling.adaptive and self.config.engine.name != "replay"
+        sampling = self.config.sampling.model_copy(update={"adaptive": adaptive})
+        return Recipe(sampling, self.config.pairing, self.config.seed)
+
+    async def start(self) -> Engine:
+        """Start the engines; raises EngineError where they cannot serve."""
+        return await start_engines(self.config.engine)
+
+    def answering(self, engine: Engine, shard: int) -> JournaledEngine:
+        """The engine with the journal of one shard."""
+        store = open_store(self.config.out)
+        return JournaledEngine(engine, Journal(store, layout.journal(shard, self.config.shards)))
 
     def read(self, shard: int) -> Iterator[Question | Reject]:
         """The rows of one shard, in source order; one item for every row."""

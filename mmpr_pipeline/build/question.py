@@ -49,7 +49,7 @@ async def _sample(question: Question, turn: Turn, engine: Engine, recipe: Recipe
             decoding=recipe.sampling.decoding,
         )
         rollouts = await engine.sample(request)
-        checked += await asyncio.to_thread(check_rollouts, question, rollouts)
+        checked += await asyncio.to_thread(check_rollouts, question, rollouts, recipe)
         number += 1
         if len(rollouts) < size:  # recorded rollouts come to an end
             break
@@ -61,7 +61,7 @@ def _round_size(question: Question, checked: Sequence[CheckedRollout], recipe: R
     rules = recipe.sampling
     if question.kind == "none" or not rules.adaptive:
         most = min(rules.samples, recipe.pairing.dropout_pairs) if question.kind == "none" else rules.samples
-        return most - len(checked)
+        return max(0, most - len(checked))
     return next_round(
         len(_distinct(checked, "correct")),
         len(_distinct(checked, "incorrect")),

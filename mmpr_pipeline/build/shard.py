@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from mmpr_pipeline.build.journaled import JournaledEngine
-from mmpr_pipeline.build.judge import Recipe, recipe_of
+from mmpr_pipeline.build.judge import Recipe
 from mmpr_pipeline.build.outcome import unread
 from mmpr_pipeline.build.plan import BuildPlan
 from mmpr_pipeline.build.question import work_question
+from mmpr_pipeline.build.rework import ReworkPlan
 from mmpr_pipeline.build.tally import Tally, count
 from mmpr_pipeline.dataset import layout
 from mmpr_pipeline.dataset.writer import ShardWriter
@@ -31,28 +31,26 @@ does not stop the others, and memory stays bounded."""
 Report = Callable[[Tally], None]
 
 
-async def work_shard(plan: BuildPlan, shard: int, engine: Engine, report: Report) -> dict[str, Any]:
+async def work_shard(plan: BuildPlan | ReworkPlan, shard: int, engine: Any, report: Report) -> dict[str, Any]:
     """Make one shard and return its manifest. A shard whose manifest is there already is left as it is.
 
     Whatever a killed attempt left behind is either a finished file that comes out the same again, or its journal.
     """
     config = plan.config
     store = open_store(config.out)
-    journal = Journal(store, layout.journal(shard, config.shards))
-    journaled = JournaledEngine(engine, journal)
-    recipe = recipe_of(config)
+    answering = plan.answering(engine, shard)
     tally: Tally = Counter()
     try:
         with ShardWriter(store, shard, config.shards, plan.digest) as writer:
-            async for outcome in outcomes(plan.read(shard), journaled, recipe, config.in_flight):
+            async for outcome in outcomes(plan.read(shard), answering, plan.recipe(), config.in_flight):
                 writer.add(outcome)
                 count(tally, outcome)
-                tally["resumed"] = journaled.resumed_rollouts
+                tally["resumed"] = answering.resumed_rollouts
                 report(tally)
             manifest = writer.finish()
     finally:
-        await journaled.close()
-    journal.delete()
+        await answering.close()
+    Journal(store, layout.journal(shard, config.shards)).delete()
     return manifest
 
 

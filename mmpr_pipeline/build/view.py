@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from mmpr_pipeline.build.plan import BuildPlan
+from mmpr_pipeline.build.driver import Plan
 
 PLAIN_EVERY = 10.0
 """Seconds between progress lines where there is no terminal."""
@@ -50,17 +50,17 @@ class ConsoleView:
         if not self._console.is_terminal:
             self._console.print(f"mmpr: {text}")
 
-    def planned(self, plan: BuildPlan, missing: int) -> None:
+    def planned(self, plan: Plan, missing: int) -> None:
         """Say what will be done, and what is already there."""
         of = plan.config.shards
         self._shards = missing
         self._rows = sum(
-            source.index.rows * missing // of for source in plan.sources
+            source["rows"] * missing // of for source in plan.described_sources
         )  # a finished shard's rows are not worked on again
         kept = f", {of - missing} finished before" if missing < of else ""
-        names = ", ".join(source.name for source in plan.sources)
+        names = ", ".join(source["name"] for source in plan.described_sources)
         self._console.print(f"[bold]{plan.rows:,}[/] questions of {names} into {of} shards{kept}", highlight=False)
-        if held_out := [source.name for source in plan.sources if source.role == "evaluation"]:
+        if held_out := [s["name"] for s in plan.described_sources if s["role"] == "evaluation"]:
             self._console.print(
                 f"[bold yellow]Warning:[/] {', '.join(held_out)} is meant for evaluation. A model trained on these "
                 "pairs must not be measured on it; config.json and the dataset's card say so.",

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from mmpr_pipeline.build.judge import recipe_of
+from mmpr_pipeline.build.judge import Recipe
 from mmpr_pipeline.build.plan import BuildPlan, make_plan
 from mmpr_pipeline.build.shard import outcomes, work_shard
-from mmpr_pipeline.config import load_config
+from mmpr_pipeline.config import PairingSettings, SamplingSettings, load_config
 from mmpr_pipeline.records import Question, Reject
 from tests.build.engines import TextEngine
 from tests.build.made import files_of, make_source
@@ -46,7 +46,7 @@ async def test_outcomes_keep_the_rows_order_and_the_limit_on_questions_in_flight
 
     rows = [a_question(source_id=str(i), text=f"question {i}") for i in range(40)]
     engine = Slow(lambda *_: "Final answer: 3")
-    recipe = recipe_of(load_config(None, {"sources": ["x"], "out": "y", "sampling.adaptive": False}))
+    recipe = Recipe(SamplingSettings(adaptive=False), PairingSettings(), 0)
     found = [o.row.source_id async for o in outcomes(iter(rows), engine, recipe, 5)]
     assert found == [row.source_id for row in rows]
     assert max(seen) == 5
@@ -55,7 +55,7 @@ async def test_outcomes_keep_the_rows_order_and_the_limit_on_questions_in_flight
 async def test_the_same_question_twice_is_counted_as_a_duplicate() -> None:
     row = a_question()
     rows: list[Question | Reject] = [row, row, Reject(source="test", source_id="row 2", reason="torn_line")]
-    recipe = recipe_of(load_config(None, {"sources": ["x"], "out": "y"}))
+    recipe = Recipe(SamplingSettings(), PairingSettings(), 0)
     engine = TextEngine(lambda _, i: f"{i} Final answer: {3 + i % 2}")
     found = [o.row async for o in outcomes(iter(rows), engine, recipe, 4)]
     assert [r.reason for r in found] == [None, "duplicate_question", "torn_line"]

@@ -160,5 +160,5 @@ def make_rework(before: str, given: dict[str, Any]) -> ReworkPlan:
     if open_store(str(given.get("out") or described["config"]["out"])).url == store.url:
         raise ConfigError("--from-rollouts needs an output of its own.", remedy="Give --out a new directory.")
     settings = {**described["config"], "address": "local", "workers": None}
-    config = load_config(None, {**settings, **given})
+    config = load_config(None, {**settings, **{name: value for name, value in given.items() if value is not None}})
     return ReworkPlan(config, store.url, described, read_marks(store))

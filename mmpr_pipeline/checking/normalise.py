@@ -50,8 +50,13 @@ def without_emphasis(text: str) -> str:
 
 
 def _is_operator(text: str, match: re.Match[str]) -> bool:
-    before, after = text[max(match.start() - 2, 0) : match.start()].strip(), text[match.end() : match.end() + 2].strip()
-    return match.group() in ("*", "**") and before[-1:].isalnum() and after[:1].isalnum()
+    """True for `2*3`, `2 * 3` and `2**3`: the same on both sides, which marks of emphasis are not."""
+    around = text[max(match.start() - 2, 0) : match.start()], text[match.end() : match.end() + 2]
+    if match.group() not in ("*", "**") or not (around[0].isascii() and around[1].isascii()):
+        return False
+    close = around[0][-1:].isalnum() and around[1][:1].isalnum()
+    apart = around[0][-1:] == " " == around[1][:1] and around[0][:1].isalnum() and around[1][1:].isalnum()
+    return close or apart
 
 
 def without_text_commands(text: str) -> str:

@@ -9,7 +9,7 @@ from mmpr_pipeline.checking import formula, quantity, sentence_number
 from mmpr_pipeline.checking.abstain import abstains
 from mmpr_pipeline.checking.choice import by_index, mentions, read_choice
 from mmpr_pipeline.checking.normalise import fold, undressed
-from mmpr_pipeline.checking.reading import Asked, Reading, choice_by_truth, hedges, negated, of_choice
+from mmpr_pipeline.checking.reading import Asked, Reading, choice_by_truth, hedges, negated, of_choice, same
 from mmpr_pipeline.checking.sentences import sentences
 from mmpr_pipeline.checking.text import tokens
 from mmpr_pipeline.checking.words import singular
@@ -138,15 +138,22 @@ def _concluded_earlier(said: list[str], text: str, asked: Asked) -> list[Reading
 
 
 def _restated_number(said: list[str], text: str, asked: Asked) -> list[Reading]:
-    """The sentences that most say the words of what was asked again, and a number."""
-    found = [_sentence(s, asked) for s in _restating(said, asked.question)]
-    return [r for r in found if r is not None]
+    """The sentences that most say the words of what was asked again, and a number.
+
+    Where they differ, those that conclude count: the last sentence, and those that begin with "so" and the like.
+    """
+    close = _restating(said, asked.question)
+    found = [(s, r) for s in close if (r := _sentence(s, asked)) is not None]
+    if any(not same(r, found[-1][1], asked) for _, r in found):
+        found = [(s, r) for s, r in found if _CUE.match(s) or s == said[-1]] or found
+    return [r for _, r in found]
 
 
 def _restating(said: Sequence[str], question: str) -> list[str]:
     """Sentences that hold most of the content words of the question's last sentence, the closest ones."""
     parts = [s for s in sentences(question) if len(tokens(s)) > 2]
-    words = {singular(w) for w in tokens(parts[-1]) if len(w) > 3 and w not in _ASKING} if parts else set()
+    asked = tokens(parts[-1]) if parts else ()
+    words = {singular(w) for w in asked if len(w) > 2 and w not in _ASKING}
     if len(words) < 2:
         return []
     scored = [(len(words & {singular(w) for w in tokens(s)}) / len(words), s) for s in said]
@@ -155,29 +162,8 @@ def _restating(said: Sequence[str], question: str) -> list[str]:
 
 
 _ASKING = frozenset(
-    [
-        "what",
-        "which",
-        "when",
-        "where",
-        "many",
-        "much",
-        "does",
-        "have",
-        "this",
-        "that",
-        "these",
-        "those",
-        "there",
-        "from",
-        "with",
-        "into",
-        "answer",
-        "image",
-        "following",
-        "figure",
-        "shown",
-    ]
+    """what which when where who how many much does did has have had was were are the and for all its can will would this
+    that these those there from with into answer image following figure shown""".split()  # noqa: SIM905
 )
 
 
@@ -198,7 +184,7 @@ def _bold_number(said: list[str], text: str, asked: Asked) -> list[Reading]:
 
 
 def _sentence(sentence: str, asked: Asked) -> Reading | None:
-    if hedges(sentence) or abstains(sentence) or sentence.endswith("?") or _ITEM.match(sentence):
+    if hedges(sentence) or abstains(sentence) or sentence.endswith(("?", ":")) or _ITEM.match(sentence):
         return None
     if asked.kind == "list":
         found = formula.bracketed(sentence) or sentence_number.numbers_listed(sentence, asked.question)

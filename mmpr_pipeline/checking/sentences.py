@@ -30,21 +30,18 @@ def sentences(text: str) -> list[str]:
 
 
 def _completed(said: list[str]) -> list[str]:
-    """A sentence that ends in a colon with the short line after it: `So the total is:` and `$13`."""
+    """A sentence that ends in a colon with the few words after it: `So the total is:` and `$13`."""
     joined: list[str] = []
     for sentence in said:
-        if joined and joined[-1].endswith(":") and len(sentence) <= 60 and not _ENUMERATED.match(sentence):
-            joined[-1] = (
-                f"{joined[-1][:-1]} {sentence}"
-                if joined[-1][:-1].endswith((" is", " are"))
-                else f"{joined[-1]} {sentence}"
-            )
+        before = joined[-1] if joined else ""
+        if before.endswith(":") and len(sentence.split()) <= 6 and not _ENUMERATED.match(sentence):
+            joined[-1] = f"{before[:-1] if before.endswith((' is:', ' are:')) else before} {sentence}"
         else:
             joined.append(sentence)
     return joined
 
 
-_ENUMERATED = re.compile(r"(?:\(?[a-z0-9]{1,2}[.)]|[-*•]|step\b)", re.IGNORECASE)
+_ENUMERATED = re.compile(r"(?:\(?[a-z0-9]{1,2}[.)]|[-*•]|(?:step|therefore|thus|so|hence)\b)", re.IGNORECASE)
 
 
 def first_sentence(text: str) -> str:

@@ -1,47 +1,95 @@
-"""Verdicts set by hand: OUT/marks.jsonl, one JSON object a line, the last one of a rollout counts.
+"""Marks: what a person says of a rollout against the checker, kept in `OUT/marks.jsonl` and honoured on re-pairing.
 
-    {"question_id": "…", "index": 3, "outcome": "incorrect", "note": "misreads the axis"}
-
-`mmpr view` writes them, `mmpr build --from-rollouts` honours them: the outcome takes the place of the checker's, and
-`ignore` takes the rollout out of every pair.
+One JSON object a line, appended, the last one for a rollout counts:
+`{"question_id": "9e48...", "index": 3, "outcome": "incorrect", "note": "reads the wrong bar"}`. The outcome is
+`correct`, `incorrect`, `ignore` (use the rollout in no pair) or `clear` (take an earlier mark back).
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any, get_args
+import os
+from threading import Lock
+from typing import Literal, get_args
 
+from pydantic import Field, ValidationError
+
+from mmpr_pipeline.dataset import layout
 from mmpr_pipeline.errors import DatasetError
-from mmpr_pipeline.records import Outcome
+from mmpr_pipeline.records import Record
 from mmpr_pipeline.storage import MissingKeyError, Store
+from mmpr_pipeline.storage.local import LocalStore
 
-KEY = "marks.jsonl"
+MarkedOutcome = Literal["correct", "incorrect", "ignore"]
+MARKED_OUTCOMES: tuple[str, ...] = get_args(MarkedOutcome)
+MOST_NOTE_CHARS = 1000
+
+_appending = Lock()
 
 
-def read_marks(store: Store) -> dict[tuple[str, int], Outcome]:
-    """Outcomes by question id and rollout index. Raises DatasetError at a line that is no mark.
+class Mark(Record):
+    """One line of the file."""
 
-    A torn last line (a viewer killed while writing) is left out.
+    question_id: str = Field(min_length=1, max_length=64, description="The question answered.")
+    index: int = Field(ge=0, description="Number of the rollout within its question.")
+    outcome: MarkedOutcome | Literal["clear"] = Field(description="What the rollout is; `clear` takes a mark back.")
+    note: str = Field(default="", max_length=MOST_NOTE_CHARS, description="Why, in the person's words.")
+
+
+def marks_of(store: Store) -> dict[tuple[str, int], Mark]:
+    """The marks that count, by question id and rollout index; empty where there is no file.
+
+    A last line torn by a crash is passed over. Raises DatasetError where any other line is no mark: a verdict that a
+    person gave must not be lost silently.
     """
     try:
-        raw = store.read(KEY)
+        raw = store.read(layout.MARKS)
     except MissingKeyError:
         return {}
-    whole, _, _ = raw.rpartition(b"\n")
-    marks: dict[tuple[str, int], Outcome] = {}
-    for number, line in enumerate(whole.splitlines(), 1):
-        if line.strip():
-            question, index, outcome = _mark(line, number)
-            marks[question, index] = outcome
-    return marks
+    found: dict[tuple[str, int], Mark] = {}
+    lines = raw.decode("utf-8", "replace").split("\n")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            mark = Mark.model_validate_json(line)
+        except ValidationError as error:
+            if number == len(lines):
+                continue
+            raise DatasetError(
+                f"{layout.MARKS}, line {number}, is no mark: {error.errors()[0]['msg']}",
+                remedy="Correct or remove that line.",
+            ) from None
+        if mark.outcome == "clear":
+            found.pop((mark.question_id, mark.index), None)
+        else:
+            found[mark.question_id, mark.index] = mark
+    return found
 
 
-def _mark(line: bytes, number: int) -> tuple[str, int, Outcome]:
-    try:
-        mark: dict[str, Any] = json.loads(line)
-        outcome: Any = "unparseable" if mark["outcome"] == "ignore" else mark["outcome"]
-        if outcome not in get_args(Outcome):
-            raise ValueError(outcome)
-        return str(mark["question_id"]), int(mark["index"]), outcome
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{KEY} line {number} is no mark: {error}.", remedy="Mend or remove that line.") from None
+def read_marks(store: Store) -> dict[tuple[str, int], MarkedOutcome]:
+    """(question id, rollout index) -> `correct`, `incorrect` or `ignore`. Raises as `marks_of`."""
+    return {key: mark.outcome for key, mark in marks_of(store).items() if mark.outcome != "clear"}
+
+
+def append_mark(store: Store, mark: Mark) -> None:
+    """Add one line: durable when this returns. On S3 the file is written anew, so one writer at a time.
+
+    Raises StoreError where the store cannot be written.
+    """
+    line = json.dumps(mark.model_dump(), ensure_ascii=True, sort_keys=True).encode() + b"\n"
+    with _appending:
+        try:
+            before = store.read(layout.MARKS)
+        except MissingKeyError:
+            before = b""
+        whole = before[: before.rfind(b"\n") + 1]  # without a line that a crash has torn
+        if not isinstance(store, LocalStore) or not before or whole != before:
+            store.write(layout.MARKS, whole + line)
+            return
+        descriptor = os.open(store.path(layout.MARKS), os.O_WRONLY | os.O_APPEND)
+        try:
+            os.write(descriptor, line)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

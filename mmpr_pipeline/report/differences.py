@@ -1,0 +1,93 @@
+"""What two responses share, word by word, and where each states its answer. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+MOST_WORDS = 1200
+"""Beyond so many differing words only the common beginning and end are found: matching costs their product."""
+LEAST_RUN = 3
+"""Common words in the middle count from so many in a row: lone shared words are noise to the eye."""
+
+_WORD = re.compile(r"(?:[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+|[^\w\s])\s*|\s+")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of a response: whether the other response has it too, and whether it is the answer found."""
+
+    text: str
+    shared: bool
+    answer: bool = False
+
+
+def compare(
+    one: str, other: str, answers: tuple[str | None, str | None] = (None, None), shared_chars: int = 0
+) -> tuple[list[Piece], list[Piece]]:
+    """Both responses as pieces, which joined give the response again.
+
+    `answers` are the answers that the checker found; each is marked where the response states it last. The first
+    `shared_chars` characters count as shared even where a word is cut (DropNTP).
+    """
+    cut = shared_chars if one[:shared_chars] == other[:shared_chars] else 0
+    spans = _shared(_WORD.findall(one[cut:]), _WORD.findall(other[cut:]))
+    left, right = ([(0, cut), *((a + cut, b + cut) for a, b in side)] for side in spans)
+    return _pieces(one, left, answer_span(one, answers[0])), _pieces(other, right, answer_span(other, answers[1]))
+
+
+def answer_span(text: str, answer: str | None) -> tuple[int, int]:
+    """Where `text` states `answer` last, as a whole word; (0, 0) where it does not."""
+    answer = (answer or "").strip()
+    end = len(text)
+    while answer and (start := text.rfind(answer, 0, end)) >= 0:
+        stop = start + len(answer)
+        before, after = text[start - 1 : start], text[stop : stop + 1]
+        if not (_wordy(before) and _wordy(answer[0])) and not (_wordy(after) and _wordy(answer[-1])):
+            return start, stop
+        end = stop - 1
+    return 0, 0
+
+
+def _wordy(char: str) -> bool:
+    return char.isascii() and char.isalnum()
+
+
+def _shared(one: list[str], other: list[str]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Spans of characters that both word lists have in common, in each."""
+    head = _common(one, other)
+    tail = _common(one[head:][::-1], other[head:][::-1])
+    tail = tail if tail >= LEAST_RUN else 0
+    middles = one[head : len(one) - tail], other[head : len(other) - tail]
+    blocks = [(0, 0, head)]
+    if max(map(len, middles)) <= MOST_WORDS:
+        found = SequenceMatcher(None, *middles).get_matching_blocks()
+        blocks += [(a + head, b + head, size) for a, b, size in found if size >= LEAST_RUN]
+    blocks.append((len(one) - tail, len(other) - tail, tail))
+    return _spans(one, [(a, size) for a, _, size in blocks]), _spans(other, [(b, size) for _, b, size in blocks])
+
+
+def _common(one: list[str], other: list[str]) -> int:
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _spans(words: list[str], blocks: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    starts = [0]
+    for word in words:
+        starts.append(starts[-1] + len(word))
+    return [(starts[first], starts[first + size]) for first, size in blocks if size]
+
+
+def _pieces(text: str, shared: list[tuple[int, int]], answer: tuple[int, int]) -> list[Piece]:
+    """The text cut at every border of a span."""
+    borders = sorted({0, len(text), *answer, *(border for span in shared for border in span)})
+    pieces: list[Piece] = []
+    for start, stop in zip(borders, borders[1:], strict=False):
+        common = any(a <= start and stop <= b for a, b in shared)
+        is_answer = answer[0] <= start and stop <= answer[1]
+        if pieces and (pieces[-1].shared, pieces[-1].answer) == (common, is_answer):
+            pieces[-1] = Piece(pieces[-1].text + text[start:stop], common, is_answer)
+        else:
+            pieces.append(Piece(text[start:stop], common, is_answer))
+    return pieces

@@ -143,9 +143,17 @@ def _embedded(names: pa.ListArray, images: Images, kind: pa.DataType) -> pa.List
     return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(arrays, fields=list(item)), type=kind)
 
 
-def write_parquet(path: Path, groups: Iterable[pa.Table], schema: pa.Schema) -> int:
-    """Write one row group for each table and return the number of rows. The same tables give the same bytes."""
-    rows = 0
+@dataclass(frozen=True)
+class Written:
+    """Rows of a Parquet file, and the bytes that they take in memory."""
+
+    rows: int
+    decoded_bytes: int
+
+
+def write_parquet(path: Path, groups: Iterable[pa.Table], schema: pa.Schema) -> Written:
+    """Write one row group for each table. The same tables give the same bytes, where pyarrow is the same."""
+    rows = decoded = 0
     leaves = _leaves(schema)
     text = [leaf for leaf in leaves if not leaf.endswith(".bytes")]
     with pq.ParquetWriter(
@@ -162,8 +170,9 @@ def write_parquet(path: Path, groups: Iterable[pa.Table], schema: pa.Schema) -> 
         for table in groups:
             writer.write_table(table, row_group_size=max(table.num_rows, 1))
             rows += table.num_rows
+            decoded += table.nbytes
         writer.add_key_value_metadata({"content_defined_chunking": json.dumps(CHUNKING)})
-    return rows
+    return Written(rows, decoded)
 
 
 def _leaves(schema: pa.Schema) -> list[str]:

@@ -19,6 +19,8 @@ class Fault:
     where: str
     status: int | None = None
     times: int = 1
+    skip: int = 0
+    """So many matching requests are left alone first."""
     served: bool = False
     body: str = "a fault"
     headers: dict[str, str] = field(default_factory=dict)
@@ -53,6 +55,9 @@ class Faults:
         with self._lock:
             for fault in self._faults:
                 if fault.times > 0 and re.search(fault.where, request):
+                    if fault.skip:
+                        fault.skip -= 1
+                        return None
                     fault.times -= 1
                     return fault
         return None

@@ -150,12 +150,13 @@ class _Handler(BaseHTTPRequestHandler):
         name = f"{asked.get('organization') or 'made'}/{asked['name']}"
         if asked.get("type") != "dataset":
             raise Refused(400, "only data sets live here")
+        url = f"{self.server.endpoint}/datasets/{name}"
         if name in self.server.repositories:
-            raise Refused(409, "You already created this dataset repo")
+            return self._json({"error": "You already created this dataset repo", "url": url}, 409)
         private = asked.get("private", asked.get("visibility") == "private")
         made = self.server.repositories[name] = Repository(name, private=bool(private))
         made.put({".gitattributes": b"*.parquet filter=lfs diff=lfs merge=lfs -text\n"}, "initial commit")
-        self._json({"url": f"{self.server.endpoint}/datasets/{name}", "name": name, "id": name})
+        self._json({"url": url, "name": name, "id": name})
 
     def _branch(self, name: str, revision: str) -> None:
         self._may_write()

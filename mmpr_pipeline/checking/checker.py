@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from mmpr_pipeline.checking import reading
 from mmpr_pipeline.checking.abstain import abstains
-from mmpr_pipeline.checking.chart import match_chart, read_quantity
+from mmpr_pipeline.checking.chart import match_chart
 from mmpr_pipeline.checking.choice import choices_in, gold_letters, match_choice
 from mmpr_pipeline.checking.choice_value import match_value
 from mmpr_pipeline.checking.document import match_document
@@ -20,6 +20,7 @@ from mmpr_pipeline.checking.formula import is_formula
 from mmpr_pipeline.checking.kinds import kind_of
 from mmpr_pipeline.checking.match import Match, correct, incorrect, unparseable
 from mmpr_pipeline.checking.numeric import match_formula
+from mmpr_pipeline.checking.plain_quantity import read_quantity
 from mmpr_pipeline.checking.reading import Asked, Reading
 from mmpr_pipeline.checking.text import match_text
 from mmpr_pipeline.checking.yes_no import gold_yes_no, match_yes_no

@@ -150,7 +150,7 @@ def choices_in(question: str) -> tuple[str, ...]:
 def read_choice(text: str, choices: Sequence[str]) -> Choice | None:
     """The choice that a text names at its beginning: a letter, or the words or value of one choice."""
     whole = read_by_text(text, choices)
-    if whole is not None and whole.by == "text" and len(canonical(text).strip("()")) > 2:
+    if whole is not None and whole.by == "text" and len(canonical(text).strip("()")) > 1:
         return whole
     named = read_letters(fold(without_emphasis(text)), len(choices))
     if (
@@ -160,9 +160,14 @@ def read_choice(text: str, choices: Sequence[str]) -> Choice | None:
         and whole.letters != named.letters
     ):
         return Choice(named.letters, "letter", hedged=True)  # the choices are letters in another order
+    if named is not None and _CIRCLED.match(text.strip()) and any(_CIRCLED.search(choice) for choice in choices):
+        return whole  # the circled numbers are statements that the choices are about
     if named is None or (named.loose and not _begins_with_own_text(named.rest, named.letters, choices)):
         return whole
     return Choice(named.letters, "letter", named.hedged, named.rest)
+
+
+_CIRCLED = re.compile("[①-⑩]")
 
 
 def _begins_with_own_text(rest: str, letters: str, choices: Sequence[str]) -> bool:
@@ -185,12 +190,18 @@ def contradicts(choice: Choice, choices: Sequence[str]) -> bool:
 # ---- against the gold
 
 
+_LISTED_LETTERS = re.compile(r"\[\s?(?:[\"']?[A-Z][\"']?\s?,?\s?){1,26}\]")
+
+
 def gold_letters(gold: str, choices: Sequence[str]) -> tuple[str, ...]:
     """What would be right, for a gold given as a letter, as several, or as the text of a choice; empty if neither.
 
     More than one where choices repeat: `18` among 9, 12, 18, 18 is C and is D.
     """
     text = undressed(gold)
+    listed = _LISTED_LETTERS.fullmatch(text)
+    if listed:
+        return ("".join(sorted(set(re.findall("[A-Z]", text)))),)
     same = tuple(
         chr(65 + i)
         for i, choice in enumerate(choices)

@@ -26,7 +26,7 @@ _LABEL = re.compile(
     _NOUN + r"(?:[(\[{<][ ]?(?P<inside>[A-Z]|[IVX]{1,4})[ ]?[)\]}>]"
     r"|(?P<roman>[IVX]{2,4})(?![A-Z0-9])"
     r"|(?P<bare>[A-Z])(?![A-Z0-9'^_])(?P<close>[ ]?[).:](?![0-9A-Z])|[ ]?[)](?=[0-9A-Z]))?"
-    r"|(?P<circled>[①-⑩Ⓐ-Ⓩ]))",
+    r"|(?P<circled>[①-⑩Ⓐ-Ⓩ])(?![①-⑩]))",
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, cast
 
-from mmpr_pipeline.checking.match import Match, correct, incorrect
+from mmpr_pipeline.checking.match import Match, correct, incorrect, unparseable
 from mmpr_pipeline.checking.math_match import match_list, match_math
 from mmpr_pipeline.checking.number import match_number
+from mmpr_pipeline.checking.word_list import is_word_list, match_word_list
 
 if TYPE_CHECKING:
     from mmpr_pipeline.checking.checker import Gold
@@ -24,5 +25,9 @@ def match_formula(text: str, gold: str, known: Gold) -> Match:
         return correct("same_number") if int(text) == int(gold) else incorrect("other_value")
     matcher = _MATCHERS.get(known.asked.kind, match_math)
     # One precision for each part of the gold is understood too; `~` is a blank of LaTeX, seen in \mathrm{~cm}.
+    if known.asked.kind == "list" and is_word_list(gold):
+        return match_word_list(text, gold)
+    if ":" in gold and ":" not in text and re.fullmatch(r"[\d\s]+", text):
+        return unparseable("ratio_or_time")
     precision = cast("float | None", known.precision)
     return matcher(text.replace("{~", "{ "), gold, question=known.asked.question, unit=known.unit, precision=precision)

@@ -162,8 +162,8 @@ def _restating(said: Sequence[str], question: str) -> list[str]:
 
 
 _ASKING = frozenset(
-    """what which when where who how many much does did has have had was were are the and for all its can will would this
-    that these those there from with into answer image following figure shown""".split()  # noqa: SIM905
+    """what which when where who how many much does did has have had was were are the and for all its can will would
+    this that these those there from with into answer image following figure shown""".split()  # noqa: SIM905
 )
 
 

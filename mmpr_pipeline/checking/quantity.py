@@ -18,7 +18,7 @@ _DIGITS = r"(?:\d{1,3}(?:,\d{3}){1,6}|\d{1,40})(?:\.\d{1,40})?|\.\d{1,40}"
 _POWER = r"(?:[eE][+-]?\d{1,4}|\s?(?:×|x|\*|\\times|\\cdot)\s?10\s?\^\s?\{?\s?[+-]?\d{1,4}\s?\}?)"
 NUMBER = re.compile(
     rf"(?<![A-Za-z0-9_.^\\])(?P<sign>[-+±]\s?|(?:negative|minus)\s)?(?P<money>(?:US|HK|C|A)?[$€£¥₹]|\\\$)?(?P<sign2>-)?"
-    rf"(?:(?P<surd>(?:\d{{1,15}}(?:\.\d{{1,15}})?\s?\*?\s?)?(?:π|\\pi(?![a-z])|√\s?\(?\{{?\d{{1,15}}\}}?\)?"
+    rf"(?:(?P<ratio>\d{{1,9}}(?:\.\d{{1,9}})?(?:\s?:\s?\d{{1,9}}(?:\.\d{{1,9}})?){{1,3}})|(?P<surd>(?:\d{{1,15}}(?:\.\d{{1,15}})?\s?\*?\s?)?(?:π|\\pi(?![a-z])|√\s?\(?\{{?\d{{1,15}}\}}?\)?"
     rf"|\\sqrt\s?\{{[^{{}}]{{1,40}}\}})"
     rf"(?:\s?/\s?\d{{1,15}})?)|(?P<latex>\\[dt]?frac\s?\{{[^{{}}]{{1,40}}\}}\s?\{{[^{{}}]{{1,40}}\}})"
     rf"|(?P<mixed>\d{{1,6}}\s?\+?\s?\d{{1,6}}/\d{{1,6}})|(?P<fraction>\d{{1,15}}\s?/\s?\d{{1,15}})"
@@ -79,7 +79,9 @@ def with_unit(match: re.Match[str], text: str) -> str:
     """The text of a number with the unit that follows it, if one does."""
     number = re.sub(r"^(?:negative|minus)\s", "-", match.group().strip(), flags=re.IGNORECASE)
     unit = _UNIT.match(text, match.end())
-    if unit and not match["money"]:
+    if unit and (
+        not match["money"] or unit.group().strip() in ("million", "billion", "trillion", "thousand", "k", "K")
+    ):
         return f"{number} {unit.group().strip(' -')}"
     behind = _MONEY_BEHIND.match(text, match.end())
     return f"{behind.group().strip()}{number}" if behind and not match["money"] else number

@@ -10,6 +10,7 @@ from mmpr_pipeline.checking import formula, quantity, sentence_number
 from mmpr_pipeline.checking.abstain import abstains, is_bare_abstention
 from mmpr_pipeline.checking.choice import Choice, by_index, contradicts, mentions, read_by_text, read_choice
 from mmpr_pipeline.checking.normalise import blanks, undressed
+from mmpr_pipeline.checking.plain_quantity import read_quantity
 from mmpr_pipeline.checking.sentences import first_sentence
 from mmpr_pipeline.checking.spans import Span
 from mmpr_pipeline.checking.text import tokens
@@ -238,7 +239,7 @@ def of_short(line: str, asked: Asked) -> Reading | None:
             else sentence_number.number_of_sentence(line, asked.question)
         )
         return Reading(found) if found else None
-    if asked.numeric:
+    if asked.numeric and read_quantity(line) is None:
         number = sentence_number.number_of_sentence(line, asked.question)
         return Reading(number or line)
     return Reading(undressed(line), prose=len(line.split()) > 6)

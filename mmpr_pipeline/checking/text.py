@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import lru_cache
 
 from mmpr_pipeline.checking.dates import read_date
 from mmpr_pipeline.checking.match import Match, correct, incorrect, unparseable
 from mmpr_pipeline.checking.normalise import fold_diacritics, undressed
+from mmpr_pipeline.checking.number_words import number_from_words
+from mmpr_pipeline.checking.plain_quantity import read_quantity
 from mmpr_pipeline.checking.words import ARTICLES, COPULAS, FILLER, NEGATIONS, NUMBERS, OPPOSITES, singular
 
 MOST_CHARS = 1_000
 _TOKEN = re.compile(
-    r"[+\-]?\$?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?%?|[^\W_]+(?:'[^\W_]+)*\+{0,2}|(?<=\d)[:,](?=\s?[-+]?\d)"
+    r"\d+(?:st|nd|rd|th)\b|[+\-]?\$?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?%?|[^\W_]+(?:'[^\W_]+)*\+{0,2}"
+    r"|(?<=\d)[:,](?=\s?[-+]?\d)"
     r"|[<>=≤≥≠+\-*/^%$°#&@|~√π]"
 )
 _BRACKET = re.compile(r"[()\[\]]")
@@ -37,6 +41,7 @@ def tokens(text: str) -> tuple[str, ...]:
     text = re.sub(r"\b(?:[a-z]\.){2,}", lambda m: m.group().replace(".", ""), text)
     text = re.sub(r"(?<=[^\W\d_])-(?=[^\W\d_])", " ", text)
     text = re.sub(r"(?<=\d)\s+%", "%", text)
+    text = re.sub(r"(?<=[\u4e00-\u9fff]{2})的$", "", text)
     found = [NUMBERS.get(word, word.replace(",", "") if word[-1].isdigit() else word) for word in _TOKEN.findall(text)]
     if "," in found or ":" in found:  # a tuple or an interval: its brackets matter
         found = [*_BRACKET.findall(text), *found]
@@ -65,8 +70,30 @@ def same_text(a: str, b: str) -> str | None:
         return "text_plural"
     if all(_plain_number(t) is not None for t in (left[0], right[0])) and len(left) == len(right) == 1:
         return "text_number" if _plain_number(left[0]) == _plain_number(right[0]) else None
+    if _same_amount(a, b):
+        return "text_amount"
+    if _in_words(a, b) is not None:
+        return "text_number" if _in_words(a, b) == _in_words(b, a) else None
     date = read_date(a)
     return "text_date" if date is not None and date == read_date(b) else None
+
+
+def _same_amount(a: str, b: str) -> bool:
+    """`$1.2 million` and `1.2 million dollars`: the same value in the same money or unit."""
+    left, right = read_quantity(a), read_quantity(b)
+    if left is None or right is None or left.value != right.value or left.percent != right.percent:
+        return False
+    kinds = ["dollars" if q.money and not q.unit else q.unit.rstrip("s") + "s" for q in (left, right)]
+    return kinds[0] == kinds[1]
+
+
+def _in_words(text: str, other: str) -> Fraction | None:
+    """The value of a number in words, or in digits where the other text is in words."""
+    value = number_from_words(undressed(text))
+    if value is None and number_from_words(undressed(other)) is not None:
+        plain = _plain_number(undressed(text))
+        return Fraction(plain[0]) if plain is not None and not plain[1] else None
+    return value
 
 
 def _plain_number(token: str) -> tuple[float, str] | None:

@@ -14,6 +14,8 @@ NEGATIONS = frozenset(
     """not no never none neither nor without isn't aren't wasn't don't doesn't didn't can't cannot won't nothing
     nobody""".split()
 )
+_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()
+NUMBERS |= dict(zip(_ORDINALS, "1st 2nd 3rd 4th 5th 6th 7th 8th 9th 10th".split(), strict=True))
 COPULAS = frozenset(
     """is are was were be being been called named shows show displays says reads indicates has have""".split()
 )

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmpr_pipeline.checking.chart import match_chart, read_quantity
+from mmpr_pipeline.checking.chart import match_chart
 from mmpr_pipeline.checking.document import levenshtein, match_document, similarity
 from mmpr_pipeline.checking.kinds import kind_of
+from mmpr_pipeline.checking.plain_quantity import read_quantity
 
 
 @pytest.mark.parametrize(

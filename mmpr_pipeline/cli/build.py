@@ -1,63 +1,15 @@
-"""The command `mmpr`: a thin face. Every command imports what it needs when it runs, so that `--help` is quick."""
+"""`mmpr build`."""
 
 from __future__ import annotations
 
-import json
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(
-    name="mmpr",
-    help="Build multimodal preference data from your own questions, and train on it.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-sources_app = typer.Typer(no_args_is_help=True, help="The catalog of question sources, and your own declarations.")
-app.add_typer(sources_app, name="sources")
-
-
-def main() -> None:
-    """Run `mmpr`; an error made on purpose is printed without a traceback and ends with status 1."""
-    from mmpr_pipeline.errors import MmprError
-
-    try:
-        app(standalone_mode=False)
-    except MmprError as error:
-        print(f"mmpr: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("mmpr: stopped.", file=sys.stderr)
-        sys.exit(130)
-    except typer.Exit as leave:
-        sys.exit(leave.exit_code)
-    except Exception as error:  # click's usage errors carry their own message and exit code
-        if hasattr(error, "show") and hasattr(error, "exit_code"):
-            error.show()
-            sys.exit(error.exit_code)
-        raise
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from mmpr_pipeline import __version__
-
-        print(f"mmpr {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    pass
+from mmpr_pipeline.cli.app import app
 
 
 @app.command()
@@ -180,114 +132,3 @@ def _show(work: Callable[[Any], dict[str, Any]], out: str) -> None:
         f"      mmpr stats {out}   where the pairs come from",
         highlight=False,
     )
-
-
-@app.command()
-def verify(out: Annotated[str, typer.Argument(help="Output of a build.")]) -> None:
-    """Check hashes, schemas, counts, and that every image and question named is there."""
-    from rich.console import Console
-
-    from mmpr_pipeline.dataset.verify import render
-    from mmpr_pipeline.dataset.verify import verify as run
-
-    report = run(out)
-    Console().print(render(report))
-    if not report.ok:
-        raise typer.Exit(1)
-
-
-@app.command()
-def stats(
-    out: Annotated[str, typer.Argument(help="Output of a build.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Pairs by source and strategy, solve rates, lengths, and why questions have no pair."""
-    from rich.console import Console
-
-    from mmpr_pipeline.dataset.stats import render
-    from mmpr_pipeline.dataset.stats import stats as compute
-
-    found = compute(out)
-    if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
-    else:
-        Console().print(render(found))
-
-
-@app.command()
-def show(
-    out: Annotated[str, typer.Argument(help="Output of a build.")],
-    number: Annotated[int, typer.Option("--number", "-n", help="Pairs to show.")] = 3,
-    seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
-) -> None:
-    """A few pairs: question, chosen and rejected side by side, what they share dimmed."""
-    from rich.console import Console
-
-    from mmpr_pipeline.dataset.inspect import show_pairs
-
-    show_pairs(out, number, seed, Console())
-
-
-@app.command()
-def check(
-    cases: Annotated[Path, typer.Argument(help="JSONL: id, kind, gold, and response and/or prediction.")],
-    out: Annotated[Path | None, typer.Option(help="JSONL of verdicts.")] = None,
-    source: Annotated[str | None, typer.Option("--from", help="Check `response` or `prediction`.")] = None,
-    explain: Annotated[str | None, typer.Option(help="Show how the case with this id was decided.")] = None,
-) -> None:
-    """Check answers against their golds, with a table of accuracy where cases carry labels."""
-    from rich.console import Console
-
-    from mmpr_pipeline.checking import cases as checking
-    from mmpr_pipeline.checking.table import table_of
-    from mmpr_pipeline.errors import ConfigError
-
-    if source not in (None, "response", "prediction"):
-        raise ConfigError(f"--from {source} is not known.", remedy="Use --from response or --from prediction.")
-    level = cast("Literal['response', 'prediction'] | None", source)
-    if explain is None:
-        Console().print(table_of(checking.run_cases(cases, out, level)))
-        return
-    case = checking.find_case(cases, explain, level)
-    if case is None:
-        raise ConfigError(f"{cases} has no case {explain!r}.", remedy="Give the id of one of its lines.")
-    print(checking.explain(case))
-
-
-@sources_app.command("list")
-def sources_list() -> None:
-    """The catalog."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from mmpr_pipeline.sources.preview import LIST_COLUMNS, list_sources
-
-    table = Table(*LIST_COLUMNS)
-    for row in list_sources():
-        table.add_row(*row)
-    Console().print(table)
-
-
-@sources_app.command("show")
-def sources_show(name: Annotated[str, typer.Argument(help="Catalog name or declaration file.")]) -> None:
-    """One declaration, with what could not be confirmed about it."""
-    from mmpr_pipeline.sources.preview import show_source
-
-    print(show_source(name))
-
-
-@sources_app.command("preview")
-def sources_preview(
-    name: Annotated[str, typer.Argument(help="Catalog name or declaration file.")],
-    number: Annotated[int, typer.Option("--number", "-n", help="Rows to show.")] = 3,
-    data_root: Annotated[str | None, typer.Option(help="Where the declaration's relative paths start.")] = None,
-) -> None:
-    """The first rows as questions, or why they are not."""
-    from mmpr_pipeline.sources.preview import preview_source
-
-    for text in preview_source(name, number, data_root):
-        print(text, end="\n\n")
-
-
-if __name__ == "__main__":
-    main()

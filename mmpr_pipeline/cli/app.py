@@ -1,0 +1,56 @@
+"""The command's root, and how its errors are shown. Commands import what they need when they run."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="mmpr",
+    help="Build multimodal preference data from your own questions, and train on it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+sources_app = typer.Typer(no_args_is_help=True, help="The catalog of question sources, and your own declarations.")
+app.add_typer(sources_app, name="sources")
+
+
+def main() -> None:
+    """Run `mmpr`; an error made on purpose is printed without a traceback and ends with status 1."""
+    from mmpr_pipeline.errors import MmprError
+
+    try:
+        app(standalone_mode=False)
+    except MmprError as error:
+        print(f"mmpr: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("mmpr: stopped.", file=sys.stderr)
+        sys.exit(130)
+    except typer.Exit as leave:
+        sys.exit(leave.exit_code)
+    except Exception as error:  # click's usage errors carry their own message and exit code
+        if hasattr(error, "show") and hasattr(error, "exit_code"):
+            error.show()
+            sys.exit(error.exit_code)
+        raise
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from mmpr_pipeline import __version__
+
+        print(f"mmpr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,36 @@
+"""`mmpr check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import typer
+
+from mmpr_pipeline.cli.app import app
+
+
+@app.command()
+def check(
+    cases: Annotated[Path, typer.Argument(help="JSONL: id, kind, gold, and response and/or prediction.")],
+    out: Annotated[Path | None, typer.Option(help="JSONL of verdicts.")] = None,
+    source: Annotated[str | None, typer.Option("--from", help="Check `response` or `prediction`.")] = None,
+    explain: Annotated[str | None, typer.Option(help="Show how the case with this id was decided.")] = None,
+) -> None:
+    """Check answers against their golds, with a table of accuracy where cases carry labels."""
+    from rich.console import Console
+
+    from mmpr_pipeline.checking import cases as checking
+    from mmpr_pipeline.checking.table import table_of
+    from mmpr_pipeline.errors import ConfigError
+
+    if source not in (None, "response", "prediction"):
+        raise ConfigError(f"--from {source} is not known.", remedy="Use --from response or --from prediction.")
+    level = cast("Literal['response', 'prediction'] | None", source)
+    if explain is None:
+        Console().print(table_of(checking.run_cases(cases, out, level)))
+        return
+    case = checking.find_case(cases, explain, level)
+    if case is None:
+        raise ConfigError(f"{cases} has no case {explain!r}.", remedy="Give the id of one of its lines.")
+    print(checking.explain(case))

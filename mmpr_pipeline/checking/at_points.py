@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from mmpr_pipeline.checking.constants import decimal_digits, mentions_pi
 from mmpr_pipeline.checking.context import Decision
 from mmpr_pipeline.checking.evaluate import Undecided, same_value
-from mmpr_pipeline.checking.expression import Expr, children, free_symbols, function_names, rename
+from mmpr_pipeline.checking.expression import MAX_SIZE, Expr, children, free_symbols, function_names, rename, size
 
 RELATIVE = 1e-9
 _INTEGER_NAMES = frozenset("nmkljNMK")
@@ -61,6 +61,8 @@ def compare_expressions(left: Expr, right: Expr) -> Decision:
     names = free_symbols(left) | free_symbols(right)
     if "dots" in names:
         return None, "ellipsis"
+    if size(left) + size(right) > MAX_SIZE:
+        return None, "too_large"
     same, other = agreement(left, right, points(names, 5), RELATIVE)
     if other == 0 and same >= 3:
         _, differs = agreement(left, right, points(names, 4, signed=True), RELATIVE)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 
 from mmpr_pipeline.checking.context import Context, Decision
 from mmpr_pipeline.checking.evaluate import NotRational, Undecided, exact
-from mmpr_pipeline.checking.expression import SCALAR_OPS, Expr, free_symbols, operations, operators_of
+from mmpr_pipeline.checking.expression import SCALAR_OPS, Expr, free_symbols, operations, operators_of, size
 from mmpr_pipeline.checking.math_words import is_membership
 from mmpr_pipeline.checking.real_sets import same_set
 from mmpr_pipeline.checking.relations import (
@@ -21,7 +22,8 @@ from mmpr_pipeline.checking.scalars import compare_scalars
 from mmpr_pipeline.checking.unit import added
 
 _ONE = Fraction(1)
-MAX_ITEMS = 60  # Longest list that is matched without order.
+MAX_WORK = 30_000  # Nodes that matching without order may have to look at.
+MAX_ITEMS = 30  # Longest list that is matched without order.
 _SETS = frozenset({"union", "intersect", "setminus", "builder", "rel", "set", "paren", "list", "add", "const"})
 
 
@@ -184,7 +186,10 @@ def _compare_collections(left: Expr, right: Expr, context: Context) -> Decision:
         return (None, "other_names") if decision[0] is not False else decision
     if _labels(ones) or _labels(others):
         return _in_order_only(_bare(ones), _bare(others), context)
-    return match_unordered(_bare(ones), _bare(others), context)
+    decision = match_unordered(_bare(ones), _bare(others), context)
+    if decision == (None, "repeated_member") and left.value == "or" and len(others) == 1:
+        return True, "same_answer_in_two_forms"  # `0.25, or 1/4`
+    return decision
 
 
 def _unless_interval(decision: Decision, bracketed: Expr, whole: Expr, labelled: bool, context: Context) -> Decision:
@@ -266,7 +271,12 @@ def _in_order_only(ones: Sequence[Expr], others: Sequence[Expr], context: Contex
 def match_unordered(ones: Sequence[Expr], others: Sequence[Expr], context: Context) -> Decision:
     """Collections without order: each gold has its own match. Repeats count only where the gold repeats itself."""
     if max(len(ones), len(others)) > MAX_ITEMS:
+        ones, others = _without_equals(ones, others)
+    if max(len(ones), len(others)) > MAX_ITEMS:
         return _in_order(ones, others, context, "same_in_order")
+    if sum(map(size, ones)) * len(others) + sum(map(size, others)) * len(ones) > MAX_WORK:
+        return None, "too_large"
+    ones, others = _without_equals(ones, others) if len(ones) == len(others) else (ones, others)
     table = [[compare(one, other, context)[0] for other in others] for one in ones]
     if len(ones) != len(others):
         return _as_plain_set(table, ones, others, context)
@@ -281,6 +291,12 @@ def match_unordered(ones: Sequence[Expr], others: Sequence[Expr], context: Conte
         else:
             return False, "other_members"
     return (None, "member_in_doubt") if doubt else (True, "same_members")
+
+
+def _without_equals(ones: Sequence[Expr], others: Sequence[Expr]) -> tuple[list[Expr], list[Expr]]:
+    """What is left of two collections when members with the same tree are taken out pair by pair."""
+    left, right = Counter(ones), Counter(others)
+    return list((left - right).elements()), list((right - left).elements())
 
 
 def _as_plain_set(

@@ -12,6 +12,8 @@ from typing import NamedTuple
 MAX_CHARS = 40_000  # Longest text that is parsed at all.
 MAX_TOKENS = 30_000
 MAX_DEPTH = 60  # Nesting of brackets, exponents and functions; Python's own stack stays far away.
+MAX_CHAIN = 60  # Divisions, unions or factorials in one row, which nest the tree as brackets do.
+MAX_SIZE = 1_500  # Nodes of an expression that is evaluated at points; constants may be as large as a text can be.
 MAX_DIGITS = 1_000  # Digits of one number literal; Python itself refuses more than 4,300 in int().
 
 # Operations whose value is a number, as opposed to a structure, a statement or a text.
@@ -68,6 +70,16 @@ def operations(expr: Expr) -> frozenset[str]:
         found.add(node.op)
         stack.extend(children(node))
     return frozenset(found)
+
+
+def size(expr: Expr) -> int:
+    """Number of nodes of a tree."""
+    count, stack = 0, [expr]
+    while stack:
+        node = stack.pop()
+        count += 1
+        stack.extend(children(node))
+    return count
 
 
 def free_symbols(expr: Expr) -> frozenset[str]:

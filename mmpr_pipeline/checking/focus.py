@@ -6,6 +6,7 @@ import re
 
 from mmpr_pipeline.checking.expression import MAX_CHARS, ParseError
 
+MAX_BOXES_DEEP = 3
 _PAIRS = ((r"\(", r"\)"), (r"\[", r"\]"))
 _CONNECTIVE = re.compile(r"(?:\s|[.,;:、，；。+*_]|\\\\|\b(?:and|or)\b|和|或|与)*", re.IGNORECASE)
 _SEGMENT = re.compile(r"\$\$([^$]+)\$\$|\$([^$]+)\$")
@@ -42,7 +43,7 @@ def boxes(text: str) -> list[str]:
     return [box for box in found if box]
 
 
-def core(text: str) -> str:
+def core(text: str, depth: int = 0) -> str:
     """The mathematics of an answer, delimiters taken away. Raises ParseError when it cannot be told."""
     text = text.strip()
     if "</think>" in text:
@@ -51,7 +52,9 @@ def core(text: str) -> str:
         return _end_of(text)
     boxed = boxes(text) if r"\boxed" in text else []
     if boxed:
-        return ", ".join(dict.fromkeys(boxes_within(boxed)))
+        if depth == MAX_BOXES_DEEP:
+            raise ParseError("boxes within boxes")
+        return ", ".join(dict.fromkeys(core(box, depth + 1) for box in boxed))
     text = _undressed(text)
     if "$" in text:
         text = _without_dollars(text)
@@ -66,11 +69,6 @@ def _end_of(text: str) -> str:
     if match is None:
         raise ParseError("too long")
     return match[1]
-
-
-def boxes_within(boxed: list[str]) -> list[str]:
-    """Boxes, each without delimiters of its own."""
-    return [core(box) for box in boxed]
 
 
 def _undressed(text: str) -> str:

@@ -178,8 +178,10 @@ class Parser(UnitReader):
 
     def union(self) -> Expr:
         left = self.sum()
+        chain = 0
         while self.now.text in (r"\cup", r"\cap", r"\setminus", r"\backslash"):
             operator = self.take().text
+            chain = self.bounded(chain)
             op = {r"\cup": "union", r"\cap": "intersect"}.get(operator, "setminus")
             left = Expr(op, (left, self.sum()))
         return left
@@ -208,6 +210,7 @@ class Parser(UnitReader):
 
     def term(self) -> Expr:
         factors = [self.factor()]
+        chain = 0
         while True:
             token = self.now
             priced = self.priced(factors[0]) if len(factors) == 1 else None
@@ -218,6 +221,7 @@ class Parser(UnitReader):
                 factors.append(self.signed_factor())
             elif token.text in ("/", r"\div") and token.kind in ("other", "cmd"):
                 self.at += 1
+                chain = self.bounded(chain)
                 left = factors[0] if len(factors) == 1 else Expr("mul", tuple(factors))
                 factors = [Expr("div", (left, self.signed_factor()))]
             elif self.unit_ahead() or self.unit_letter_ahead(factors):
@@ -263,7 +267,9 @@ class Parser(UnitReader):
         return base
 
     def postfix(self, base: Expr) -> Expr:
+        chain = 0
         while True:
+            chain = self.bounded(chain)
             token = self.now
             if token.kind == "pow" or token.text == "^":
                 self.at += 1

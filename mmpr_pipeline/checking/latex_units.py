@@ -28,6 +28,8 @@ class UnitReader(Commands):
 
     def unit_letter_ahead(self, factors: list[Expr]) -> bool:
         r"""A single letter after a number: `5 m` where it ends the statement, `5\mathrm{m}` anywhere."""
+        if self.now.kind not in ("word", "text") or len(factors) > 4:
+            return False
         if any(free_symbols(factor) or factor.op == "quantity" for factor in factors):
             return False
         if self.now.kind == "text" and self.now.text.strip("~ ") in UNIT_LETTERS:

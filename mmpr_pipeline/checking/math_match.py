@@ -14,7 +14,7 @@ from mmpr_pipeline.checking.clock import compare_times
 from mmpr_pipeline.checking.compare import compare, compare_words
 from mmpr_pipeline.checking.context import Context, Decision
 from mmpr_pipeline.checking.evaluate import NotRational, Undecided
-from mmpr_pipeline.checking.expression import SCALAR_OPS, Expr, ParseError, operations
+from mmpr_pipeline.checking.expression import SCALAR_OPS, Expr, ParseError, operations, size
 from mmpr_pipeline.checking.focus import core, plain_text
 from mmpr_pipeline.checking.latex_parser import parse
 from mmpr_pipeline.checking.match import Match, correct, incorrect, unparseable
@@ -22,6 +22,7 @@ from mmpr_pipeline.checking.number import compare_plain
 from mmpr_pipeline.checking.symbolic import equal, prepare
 
 _FOR_SYMPY = frozenset({"calculus", "no_value", "same_for_positives_only"})
+MAX_SYMBOLIC_SIZE = 200  # Nodes of a tree that is worth a question to the symbolic worker.
 _BLANKS = re.compile(r"\s+")
 
 
@@ -92,8 +93,8 @@ def _decide(prediction: str, gold: str, context: Context, precision: tuple[float
 
 
 def _scalars(*trees: Expr) -> bool:
-    """Whether all operations of all trees are scalar ones: the worker builds nothing else."""
-    return all(operations(tree) <= SCALAR_OPS for tree in trees)
+    """Whether all operations of all trees are scalar ones, and few: the worker builds nothing else."""
+    return all(operations(tree) <= SCALAR_OPS and size(tree) <= MAX_SYMBOLIC_SIZE for tree in trees)
 
 
 def _as_match(decision: Decision) -> Match:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmpr_pipeline.checking.expression import MAX_DEPTH, Expr, ParseError
+from mmpr_pipeline.checking.expression import MAX_CHAIN, MAX_DEPTH, Expr, ParseError
 from mmpr_pipeline.checking.latex_tokens import Token
 
 _END = Token("end", "", False)
@@ -51,6 +51,12 @@ class TokenStream:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise ParseError("nested too deep")
+
+    def bounded(self, chain: int) -> int:
+        """One more link of a chain of operators. Raises ParseError when it has grown too long."""
+        if chain >= MAX_CHAIN:
+            raise ParseError("too long a chain")
+        return chain + 1
 
     def raw_group(self) -> str:
         """The text of a braced group or one token, blanks and braces dropped."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def pick_pairs(out: str | Path, number: int, seed: int) -> list[dict[str, Any]]:
     """`number` pairs of a finished dataset, chosen evenly by `seed`, of different questions where there are enough.
 
-    Each is a row of the pairs file with `image_sizes` (format, width, height) added. Raises DatasetError where the
+    Each is a row of the pairs file with `image_sizes` (format, width, height) and `shard` added. Raises DatasetError where the
     dataset is not finished.
     """
     store = open_store(out)
@@ -37,9 +37,8 @@ def pick_pairs(out: str | Path, number: int, seed: int) -> list[dict[str, Any]]:
             pair = _row(store.local_copy(layout.data("pairs", shard, shards)), row)
             if pair["pair_id"] not in seen and not (strict and pair["question_id"] in seen):
                 seen |= {pair["pair_id"], pair["question_id"]}
-                picked.append(
-                    pair | {"image_sizes": _sizes(store.local_copy(layout.data("images", shard, shards)), pair)}
-                )
+                sizes = _sizes(store.local_copy(layout.data("images", shard, shards)), pair)
+                picked.append(pair | {"image_sizes": sizes, "shard": shard})
     return picked
 
 

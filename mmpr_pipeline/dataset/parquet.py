@@ -8,6 +8,7 @@ it is decoded, where every pair has its own copy of the image.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,8 @@ CHUNKING = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_l
 """Content-defined chunking of pages (as `datasets` does it), so that an edited dataset uploads only what changed."""
 
 ZSTD_LEVEL = 3
+FORMATS = ("png", "jpeg", "webp", "gif")
+_NAME = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,16 @@ class Images:
     def open(cls, path: Path) -> Images:
         """The images of an images file. Raises DatasetError where it is not readable."""
         table = open_table(path, ["sha256", "data", "format"])
-        names = table["sha256"].to_pylist()
+        names, formats = (table[column].to_pylist() for column in ("sha256", "format"))
+        if wrong := next((name for name in names if not _NAME.fullmatch(name)), None):
+            raise DatasetError(f"{path.name}: {wrong[:80]!r} is no sha256.")
+        if wrong := next((kind for kind in formats if kind not in FORMATS), None):
+            raise DatasetError(f"{path.name}: {wrong[:80]!r} is no format of images.")
         sizes = (len(buffer) for chunk in table["data"].chunks for buffer in _buffers(chunk))
         return cls(
             data=table["data"],
             rows={name: row for row, name in enumerate(names)},
-            formats=dict(zip(names, table["format"].to_pylist(), strict=True)),
+            formats=dict(zip(names, formats, strict=True)),
             sizes=dict(zip(names, sizes, strict=True)),
         )
 

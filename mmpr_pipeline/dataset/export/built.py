@@ -1,0 +1,93 @@
+"""The dataset as the formats read it: shard by shard, pairs with the images that they name."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mmpr_pipeline.dataset import layout
+from mmpr_pipeline.dataset.arrow_file import batches
+from mmpr_pipeline.dataset.parquet import Images
+from mmpr_pipeline.storage import Store
+
+MARK = "<image>"
+PAIR_COLUMNS = ("prompt", "chosen", "rejected", "images", "pair_id", "source", "source_id", "strategy", "answer")
+
+
+@dataclass(frozen=True)
+class Built:
+    """A finished dataset of so many shards, to be exported into a folder called `name`."""
+
+    store: Store
+    shards: int
+    name: str
+
+    @contextmanager
+    def opened(self, shard: int) -> Iterator[tuple[Path, Images]]:
+        """The file of a shard's pairs, and its images."""
+        with TemporaryDirectory(prefix="mmpr-") as folder:
+            pairs, images = (
+                self.store.fetch(layout.data(kind, shard, self.shards), Path(folder)) for kind in ("pairs", "images")
+            )
+            yield pairs, Images.open(images)
+
+    def rows(self, told: Callable[[int], None]) -> Iterator[tuple[dict[str, Any], Images]]:
+        """Every pair, as a dict of PAIR_COLUMNS, with the images of its shard. Memory holds one batch."""
+        for shard in range(self.shards):
+            with self.opened(shard) as (pairs, images):
+                for batch in batches(pairs, list(PAIR_COLUMNS)):
+                    for row in batch.to_pylist():
+                        yield row, images
+            told(shard + 1)
+
+    def tiles(self) -> dict[str, int]:
+        """Most tiles of an image that the questions of each source may use."""
+        found: Counter[str] = Counter()
+        for shard in range(self.shards):
+            with TemporaryDirectory(prefix="mmpr-") as folder:
+                path = self.store.fetch(layout.data("questions", shard, self.shards), Path(folder))
+                for batch in batches(path, ["source", "tiles"]):
+                    for source, tiles in zip(*(batch[name].to_pylist() for name in ("source", "tiles")), strict=True):
+                        found[source] = max(found[source], tiles)
+        return dict(found)
+
+
+class ImageFolder:
+    """Image files, each written once under its sha256: `images/ab/abcd....png`, as no folder likes a million files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def paths(self, images: Images, names: list[str]) -> list[str]:
+        """Paths of some images below the folder; those not yet there are written."""
+        return [self._path(images, name) for name in names]
+
+    def _path(self, images: Images, name: str) -> str:
+        path = f"{name[:2]}/{images.file_name(name)}"
+        target = self._folder / path
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(images.bytes_of(name))
+        return path
+
+
+def misplaced(row: dict[str, Any]) -> str | None:
+    """Why a format that finds its images by marks in the text cannot hold a pair; None where it can.
+
+    Such trainers count the marks over all of a conversation: one that a model wrote itself would take an image's place.
+    """
+    if MARK in row["chosen"] or MARK in row["rejected"]:
+        return "image_mark_in_response"
+    return None if row["prompt"].count(MARK) == len(row["images"]) else "image_marks_differ_from_images"
+
+
+def line(value: dict[str, Any]) -> str:
+    """A line of JSON Lines. Line separators of Unicode are escaped: some readers split at them."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029").replace("\x85", "\\u0085") + "\n"

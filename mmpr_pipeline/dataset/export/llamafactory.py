@@ -1,0 +1,44 @@
+"""LLaMA-Factory: preference data in its sharegpt form, with `dataset_info.json` beside it.
+
+As its `data/README.md` says it: `conversations` that end with the human's turn, `chosen` and `rejected` messages, and
+`images`, of which each has its `<image>` in the text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from mmpr_pipeline.dataset.export.built import Built, ImageFolder, line, misplaced
+
+FILE = "train.jsonl"
+COLUMNS = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected", "images": "images"}
+
+
+def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[str]:
+    """Write `train.jsonl`, `dataset_info.json` and `images/`."""
+    counts: Counter[str] = Counter()
+    pictures = ImageFolder(folder / "images")
+    with open(folder / FILE, "w", encoding="utf-8") as file:
+        for row, images in built.rows(told):
+            if reason := misplaced(row):
+                counts[reason] += 1
+                continue
+            paths = [f"images/{path}" for path in pictures.paths(images, row["images"])]
+            answers = {side: {"from": "gpt", "value": row[side]} for side in ("chosen", "rejected")}
+            turns = [{"from": "human", "value": row["prompt"]}]
+            file.write(line({"conversations": turns, **answers, "images": paths}))
+            counts["pairs"] += 1
+    entry = {"file_name": FILE, "formatting": "sharegpt", "ranking": True, "columns": COLUMNS}
+    (folder / "dataset_info.json").write_text(json.dumps({built.name: entry}, indent=2) + "\n", "utf-8")
+    return counts
+
+
+def how(dest: Path) -> str:
+    """How LLaMA-Factory is told of it."""
+    return (
+        "# For LLaMA-Factory\n\n"
+        f"    llamafactory-cli train ... stage=dpo dataset={dest.name} dataset_dir={dest} media_dir={dest}\n"
+    )

@@ -1,0 +1,98 @@
+"""`mmpr export`: writes a dataset into a new folder in one of several formats; each format is a module beside this."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+from mmpr_pipeline.dataset.export.built import Built
+from mmpr_pipeline.dataset.summary import manifests_of, shards_of
+from mmpr_pipeline.errors import ConfigError, StoreError
+from mmpr_pipeline.storage import open_store
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+FORMATS = ("trl", "internvl", "swift", "llamafactory", "webdataset", "parquet")
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many shards are done, and of how many."""
+
+
+class Format(Protocol):
+    """What the module of a format has."""
+
+    def write(self, built: Built, folder: Path, told: Callable[[int], None]) -> Counter[str]:
+        """Write the dataset into an empty folder, telling the number of each finished shard; the counts are `pairs`
+        written, and others left out, by reason."""
+
+    def how(self, dest: Path) -> str:
+        """How the written folder is used, in Markdown."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    to: str
+    dest: Path
+    pairs: int
+    left_out: dict[str, int]
+    """Pairs that this format cannot hold, by reason."""
+    files: int
+    bytes: int
+    how: str
+
+
+def export(out: str | Path, to: str, dest: str | Path, *, progress: Progress | None = None) -> Exported:
+    """Write the finished dataset `out` into the new folder `dest` in the format `to`, one of FORMATS.
+
+    The folder appears when all of it is written; a killed run leaves nothing but a hidden folder beside it, which the
+    next one removes. The same dataset gives the same files. Raises ConfigError for an unknown format or a folder that
+    holds something, DatasetError where the dataset is not finished.
+    """
+    if to not in FORMATS:
+        raise ConfigError(f"There is no format {to!r}.", remedy=f"Use one of: {', '.join(FORMATS)}.")
+    target = Path(dest).expanduser().resolve()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ConfigError(f"{target} is there already.", remedy="Give --dest a new folder.")
+    store = open_store(out)
+    manifests = list(manifests_of(store, shards_of(store)))
+    built = Built(store, len(manifests), target.name)
+    chosen = cast(Format, import_module(f"mmpr_pipeline.dataset.export.{to}"))
+    told = progress or (lambda what, done, of: None)
+    told("exporting", 0, built.shards)
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        counts = chosen.write(built, partial, lambda done: told("exporting", done, built.shards))
+        how = chosen.how(target)
+        if not (partial / "README.md").exists():
+            (partial / "README.md").write_text(how, "utf-8")
+        written = [path for path in partial.rglob("*") if path.is_file()]
+        size = sum(path.stat().st_size for path in written)
+        if target.exists():
+            target.rmdir()
+        os.rename(partial, target)
+    except OSError as error:
+        told_of = error.strerror or error
+        raise StoreError(f"Cannot write {target}: {told_of}.", remedy="Free space, or choose another.") from None
+    pairs = counts.pop("pairs", 0)
+    return Exported(to, target, pairs, dict(sorted(counts.items())), len(written), size, how)
+
+
+def render(found: Exported) -> RenderableType:
+    """What was written, for a terminal."""
+    from rich.console import Group
+    from rich.markdown import Markdown
+
+    text = f"{found.pairs:,} pairs, {found.files:,} files, {found.bytes / 1e6:,.1f} MB in {found.dest}"
+    left = [f"{count:,} pairs left out: {reason.replace('_', ' ')}" for reason, count in found.left_out.items()]
+    return Group(text, *left, Markdown(found.how))

@@ -1,0 +1,39 @@
+"""ms-swift: one JSON line a pair, `messages` that end in the chosen response, `rejected_response`, and `images`.
+
+As its guide to custom data sets says it (Custom-dataset, "RLHF, DPO" and "multimodal"): `<image>` in the text marks
+where each of `images` goes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from mmpr_pipeline.dataset.export.built import Built, ImageFolder, line, misplaced
+
+FILE = "train.jsonl"
+
+
+def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[str]:
+    """Write `train.jsonl` and `images/`."""
+    counts: Counter[str] = Counter()
+    pictures = ImageFolder(folder / "images")
+    with open(folder / FILE, "w", encoding="utf-8") as file:
+        for row, images in built.rows(told):
+            if reason := misplaced(row):
+                counts[reason] += 1
+                continue
+            turns = [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["chosen"]}]
+            paths = [f"images/{path}" for path in pictures.paths(images, row["images"])]
+            file.write(line({"messages": turns, "rejected_response": row["rejected"], "images": paths}))
+            counts["pairs"] += 1
+    return counts
+
+
+def how(dest: Path) -> str:
+    """How ms-swift is told of it."""
+    return (
+        "# For ms-swift\n\nPaths of images are relative to this folder:\n\n"
+        f"    ROOT_IMAGE_DIR={dest} swift rlhf --rlhf_type dpo --dataset {dest / FILE} --model ...\n"
+    )

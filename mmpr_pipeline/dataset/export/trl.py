@@ -1,0 +1,82 @@
+"""TRL: a data set that `load_dataset` opens and `DPOTrainer` takes as it is: `images`, and `prompt`, `chosen` and
+`rejected` as conversations, the user's turn in parts, so that each image stands where the question has it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from mmpr_pipeline.dataset.export.built import MARK, Built
+from mmpr_pipeline.dataset.load import pair_features
+from mmpr_pipeline.dataset.parquet import shard_groups, write_parquet
+
+KEPT = ("pair_id", "source", "strategy")
+FRONT = """---
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: data/train-*
+---
+"""
+
+
+def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[str]:
+    """Write `data/train-*.parquet` and `README.md`."""
+    counts: Counter[str] = Counter()
+    pairs, schema = pair_features(), _features().arrow_schema
+    (folder / "data").mkdir()
+    for shard in range(built.shards):
+        path = folder / "data" / f"train-{shard:05d}-of-{built.shards:05d}.parquet"
+        groups = shard_groups(built.store, shard, built.shards, pairs)
+        counts["pairs"] += write_parquet(path, (_conversations(group, schema) for group in groups), schema).rows
+        told(shard + 1)
+    (folder / "README.md").write_text(FRONT + how(Path(built.name)), "utf-8")
+    return counts
+
+
+def _features() -> Any:
+    import datasets
+
+    text = datasets.Value("string")
+    parts = datasets.List({"role": text, "content": datasets.List({"type": text, "text": text})})
+    answer = datasets.List({"role": text, "content": text})
+    columns = {"images": datasets.List(datasets.Image()), "prompt": parts, "chosen": answer, "rejected": answer}
+    return datasets.Features(columns | dict.fromkeys(KEPT, text))
+
+
+def _conversations(pairs: pa.Table, schema: pa.Schema) -> pa.Table:
+    def column(field: pa.Field) -> pa.Array:
+        values = pairs[field.name].combine_chunks()
+        if field.name == "prompt":
+            return pa.array([[{"role": "user", "content": parts(text)}] for text in values.to_pylist()], field.type)
+        if field.name in ("chosen", "rejected"):
+            return pa.array([[{"role": "assistant", "content": text}] for text in values.to_pylist()], field.type)
+        return values
+
+    return pa.Table.from_arrays([column(field) for field in schema], schema=schema)
+
+
+def parts(prompt: str) -> list[dict[str, str | None]]:
+    """A user's turn as TRL's parts: text, and images where the marks are. Line ends at a mark go with it."""
+    found: list[dict[str, str | None]] = []
+    for number, text in enumerate(prompt.split(MARK)):
+        if number:
+            found.append({"type": "image", "text": None})
+        if text.strip("\n"):
+            found.append({"type": "text", "text": text.strip("\n")})
+    return found
+
+
+def how(dest: Path) -> str:
+    """How TRL is told of it."""
+    return (
+        "# For TRL\n\n"
+        f'    dataset = datasets.load_dataset("{dest}", split="train")\n'
+        '    config = DPOConfig(loss_type=["sigmoid", "bco_pair", "sft"], loss_weights=[0.8, 0.2, 1.0], ...)  # MPO\n'
+        "    DPOTrainer(model, args=config, train_dataset=dataset, processing_class=processor)\n"
+    )

@@ -1,0 +1,267 @@
+"""Charts of the report: figures -> Vega-Lite specifications -> SVG, drawn here by `vl_convert`, without a network.
+
+Colours are CSS variables of the page (`var(--good)`), so that one drawing serves dark and light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+WIDTH = 340
+"""Pixels that a chart is drawn for: a phone's; wider pages scale it up a little or set charts side by side."""
+MOST_ROWS = 24
+"""Rows of a chart by source or reason; the rest is told as one row."""
+
+_INK, _FAINT, _LINE = "var(--ink)", "var(--faint)", "var(--line)"
+GOOD, BAD, NEUTRAL, ACCENT, SECOND = "var(--good)", "var(--bad)", "var(--neutral)", "var(--accent)", "var(--second)"
+_CONFIG = {
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": _FAINT, "titleColor": _FAINT, "gridColor": _LINE, "domainColor": _LINE, "ticks": False,
+        "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal", "labelPadding": 6, "titlePadding": 8,
+        "labelLimit": 170,
+    },
+    "legend": {
+        "labelColor": _INK, "orient": "top", "title": None, "labelFontSize": 11, "symbolType": "square", "offset": 8,
+        "symbolStrokeWidth": 0,
+    },
+    "text": {"color": _FAINT, "fontSize": 11},
+}  # fmt: skip
+
+
+_PAGE = {
+    "config": _CONFIG,
+    "background": None,
+    "width": WIDTH,
+    "autosize": {"type": "fit-x", "contains": "padding"},
+    "padding": 2,
+}
+
+
+def draw(spec: dict[str, Any]) -> str:
+    """The SVG of a specification; text in it is escaped. Raises ConfigError where `vl-convert-python` is missing."""
+    try:
+        import vl_convert
+    except ImportError:
+        from mmpr_pipeline.errors import ConfigError
+
+        raise ConfigError(
+            "The report's charts need vl-convert-python.", remedy="pip install vl-convert-python"
+        ) from None
+    svg: str = vl_convert.vegalite_to_svg({**_PAGE, **spec})
+    return svg
+
+
+def charts_of(figures: dict[str, Any]) -> dict[str, str]:
+    """The report's charts by name; those without anything to show are left out."""
+    lengths = figures["lengths"]
+    specs = {
+        "funnel": bars(figures["funnel"], "step", "questions", ACCENT),
+        "lost": bars([_named(row) for row in figures["lost"]], "reason", "questions", BAD) if figures["lost"] else None,
+        "pairs": pairs_by_source(figures["sources"]),
+        "verdicts": verdicts_by_source(figures["sources"]),
+        "solve_rates": solve_rates(figures["solve_rates"]),
+        "lengths": length_curves(lengths) if lengths["bins"] else None,
+        "balance": length_balance(lengths["balance"]) if lengths["bins"] else None,
+        "rollouts": columns(figures["rollouts_per_question"], "rollouts of a question", ACCENT),
+        "per_question": columns(figures["pairs_per_question"], "pairs of a question", SECOND),
+        "tokens": bars(_tokens(figures["sources"]), "source", "tokens", SECOND),
+    }
+    return {name: draw(spec) for name, spec in specs.items() if spec}
+
+
+def bars(rows: list[dict[str, Any]], name: str, value: str, colour: str) -> dict[str, Any] | None:
+    """Horizontal bars in the given order, each with its number."""
+    if not rows:
+        return None
+    kept = rows[:MOST_ROWS]
+    if rest := rows[MOST_ROWS:]:
+        kept = [*kept, {name: f"{len(rest)} others", value: sum(row[value] for row in rest)}]
+    top = max(row[value] for row in kept)
+    y = {"field": name, "type": "nominal", "sort": None, "title": None, "axis": {"domain": False, "labelColor": _INK}}
+    x = {"field": value, "type": "quantitative", "axis": None, "scale": {"domain": [0, max(top, 1) * 1.18]}}
+    return {
+        "data": {"values": kept},
+        "height": {"step": 28},
+        "encoding": {"y": y, "x": x},
+        "layer": [
+            {"mark": {"type": "bar", "color": colour, "cornerRadiusEnd": 3, "height": {"band": 0.66}}},
+            {
+                "mark": {"type": "text", "align": "left", "dx": 5, "color": _INK},
+                "encoding": {"text": {"field": value, "format": ","}},
+            },
+        ],
+    }
+
+
+def stacked(
+    rows: list[dict[str, Any]], name: str, kinds: dict[str, str], unit: str, *, share: bool
+) -> dict[str, Any] | None:
+    """Horizontal bars of parts; `kinds` gives each part's colour in order; `share` draws all bars equally long."""
+    rows = [{**row, "name": row[name]} for row in rows if row["n"]]
+    if not rows:
+        return None
+    present = {kind: colour for kind, colour in kinds.items() if any(row["kind"] == kind for row in rows)}
+    x = {"field": "n", "type": "quantitative", "stack": "normalize" if share else "zero", "title": unit}
+    x["axis"] = {"format": "%" if share else "~s", "tickCount": 4, "domain": False}
+    return {
+        "data": {"values": rows},
+        "transform": [{"calculate": f"indexof({list(present)!r}, datum.kind)", "as": "order"}, _LABEL],
+        "height": {"step": 28},
+        "mark": {"type": "bar", "height": {"band": 0.66}},
+        "encoding": {
+            "y": {
+                "field": name,
+                "type": "nominal",
+                "sort": None,
+                "title": None,
+                "axis": {"domain": False, "labelColor": _INK},
+            },
+            "x": x,
+            "color": _colours(present),
+            "order": {"field": "order", "type": "quantitative"},
+            "description": {"field": "label", "type": "nominal"},
+        },
+    }
+
+
+def columns(counts: dict[int, int], title: str, colour: str) -> dict[str, Any] | None:
+    """Upright bars: how many questions have each number of something; small numbers each, else binned."""
+    if not counts:
+        return None
+    rows = [{"x": int(value), "n": number} for value, number in counts.items()]
+    low, high = min(row["x"] for row in rows), max(row["x"] for row in rows)
+    width = max(1, -(-(high - low + 1) // 32))
+    binned = [{"x": low + (row["x"] - low) // width * width, "n": row["n"]} for row in rows]
+    x = {
+        "field": "x",
+        "type": "ordinal",
+        "title": title if width == 1 else f"{title} (from, {width} wide)",
+        "axis": {"labelAngle": 0, "labelOverlap": "greedy"},
+        "scale": {"domain": list(range(low, high + 1, width))},
+    }
+    y = {"aggregate": "sum", "field": "n", "type": "quantitative", "title": "questions", "axis": _COUNTS}
+    mark = {"type": "bar", "color": colour, "cornerRadiusEnd": 2}
+    return {"data": {"values": binned}, "height": 150, "mark": mark, "encoding": {"x": x, "y": y}}
+
+
+def pairs_by_source(sources: dict[str, Any]) -> dict[str, Any] | None:
+    """Pairs of each source by strategy."""
+    rows = [
+        {"source": source, "kind": strategy.replace("_", " "), "n": number}
+        for source, counts in _largest(sources, lambda counts: sum(counts["pairs"].values()))
+        for strategy, number in counts["pairs"].items()
+    ]
+    return stacked(rows, "source", {"correctness": ACCENT, "dropout ntp": SECOND}, "pairs", share=False)
+
+
+def verdicts_by_source(sources: dict[str, Any]) -> dict[str, Any] | None:
+    """Share of each verdict in the checked rollouts of each source."""
+    colours = {"correct": GOOD, "incorrect": BAD, "unparseable": NEUTRAL}
+    rows = [
+        {"source": source, "kind": outcome, "n": counts["rollouts"].get(outcome, 0)}
+        for source, counts in _largest(sources, lambda counts: sum(counts["rollouts"].values()))
+        for outcome in colours
+    ]
+    return stacked(rows, "source", colours, "share of checked rollouts", share=True)
+
+
+def solve_rates(rates: dict[str, Any]) -> dict[str, Any] | None:
+    """Questions by the share of their rollouts judged correct, all sources together."""
+    names = ["none", *(f"{10 * i}–{10 * i + 10}%" for i in range(10)), "all"]
+    totals = [0] * len(names)
+    for found in rates.values():
+        for i, number in enumerate([found["none"], *found["bins"], found["all"]]):
+            totals[i] += number
+    if not sum(totals):
+        return None
+    kinds = ["none correct", *["some correct"] * 10, "all correct"]
+    rows = [{"x": name, "n": n, "kind": kind} for name, n, kind in zip(names, totals, kinds, strict=True)]
+    return {
+        "data": {"values": rows},
+        "height": 150,
+        "mark": {"type": "bar", "cornerRadiusEnd": 2},
+        "encoding": {
+            "x": {
+                "field": "x",
+                "type": "ordinal",
+                "sort": None,
+                "title": "rollouts judged correct",
+                "axis": {"labelAngle": -45},
+            },
+            "y": {"field": "n", "type": "quantitative", "title": "questions", "axis": _COUNTS},
+            "color": _colours({"none correct": BAD, "some correct": ACCENT, "all correct": GOOD}),
+        },
+    }
+
+
+def length_curves(lengths: dict[str, Any]) -> dict[str, Any]:
+    """Both length histograms over each other, with their means as upright rules."""
+    bins, unit = lengths["bins"], lengths["unit"]
+    sides = {"chosen": GOOD, "rejected": BAD}
+    steps = [{"x": b["from"], "n": b[side], "kind": side} for side in sides for b in bins]
+    steps += [{"x": bins[-1]["to"], "n": bins[-1][side], "kind": side} for side in sides]  # the last step's own width
+    means = [{"x": min(lengths[side]["mean"], bins[-1]["to"]), "kind": side} for side in sides]
+    scale = {"domain": [bins[0]["from"], bins[-1]["to"]], "nice": False, "type": lengths["scale"]}
+    x = {"field": "x", "type": "quantitative", "title": f"{unit} (dashed: mean)", "scale": scale}
+    x["axis"] = {"grid": False, "tickCount": 6}
+    color = _colours(sides)
+    area = {"type": "area", "interpolate": "step-after", "fillOpacity": 0.28, "line": {"strokeWidth": 1.5}}
+    y = {"field": "n", "type": "quantitative", "stack": None, "title": "pairs", "axis": _COUNTS}
+    return {
+        "height": 170,
+        "layer": [
+            {"data": {"values": steps}, "mark": area, "encoding": {"x": x, "y": y, "color": color}},
+            {
+                "data": {"values": means},
+                "mark": {"type": "rule", "strokeDash": [4, 3], "strokeWidth": 1.5},
+                "encoding": {"x": x, "color": color},
+            },
+        ],
+    }
+
+
+def length_balance(groups: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Share of pairs whose chosen response is longer, as long, shorter, by source and strategy."""
+    names = {"longer": "chosen longer", "equal": "equal", "shorter": "rejected longer"}
+    many = {group["source"] for group in groups if group["strategy"] == "dropout_ntp"}
+    rows = [
+        {"group": _group_name(group, many), "kind": names[key], "n": group.get(key, 0)}
+        for group in groups[:MOST_ROWS]
+        for key in names
+    ]
+    kinds = {"chosen longer": GOOD, "equal": NEUTRAL, "rejected longer": BAD}
+    return stacked(rows, "group", kinds, "share of pairs", share=True)
+
+
+_LABEL = {"calculate": "datum.name + ': ' + format(datum.n, ',') + ' ' + datum.kind", "as": "label"}
+_COUNTS = {"format": "~s", "tickCount": 4, "domain": False}
+
+
+def _group_name(group: dict[str, Any], many: set[str]) -> str:
+    strategy = {"correctness": "correctness", "dropout_ntp": "DropNTP"}.get(group["strategy"], group["strategy"])
+    return f"{group['source']} · {strategy}" if group["source"] in many else group["source"]
+
+
+def _colours(kinds: dict[str, str]) -> dict[str, Any]:
+    return {
+        "field": "kind",
+        "type": "nominal",
+        "scale": {"domain": list(kinds), "range": list(kinds.values())},
+        "legend": {},
+    }
+
+
+def _largest(sources: dict[str, Any], size: Any) -> Iterable[tuple[str, Any]]:
+    return sorted(sources.items(), key=lambda item: (-size(item[1]), item[0]))[:MOST_ROWS]
+
+
+def _tokens(sources: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = [{"source": source, "tokens": counts["generated_tokens"]} for source, counts in sources.items()]
+    return sorted((row for row in rows if row["tokens"]), key=lambda row: -row["tokens"])
+
+
+def _named(row: dict[str, Any]) -> dict[str, Any]:
+    return {"reason": row["reason"].replace("_", " "), "questions": row["questions"]}

@@ -1,0 +1,88 @@
+"""Random pairs of a dataset made ready to be shown: images as small data URIs, responses cut into what differs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmpr_pipeline.dataset.inspect import pick_pairs
+from mmpr_pipeline.dataset.summary import shards_of
+from mmpr_pipeline.report.differences import Piece, compare
+from mmpr_pipeline.report.shard_files import ShardFiles
+from mmpr_pipeline.storage import open_store
+
+IMAGE_SIDE = 640
+"""Longer images are made smaller for the report, in pixels: the page stays light."""
+IMAGE_BYTES = 60_000
+"""Images above this are encoded anew, as WebP."""
+MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
+"""Formats that a dataset may hold (never SVG, which can carry scripts), and how they are announced."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One response of a pair."""
+
+    pieces: list[Piece]
+    answer: str | None
+    rule: str
+    tokens: int
+    model: str
+    index: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A pair as the gallery shows it; `images` are data URIs with width and height in pixels."""
+
+    pair: dict[str, Any]
+    images: list[tuple[str, int, int]]
+    chosen: Side
+    rejected: Side
+
+
+def gallery(out: str | Path, number: int, seed: int) -> list[Shown]:
+    """`number` pairs chosen evenly by `seed`. Raises DatasetError where the dataset is not finished."""
+    store = open_store(out)
+    shards = shards_of(store)
+    pairs = pick_pairs(out, number, seed)
+    files = {pair["shard"]: ShardFiles(store, pair["shard"], shards) for pair in pairs}
+    return [Shown(pair, list(_images(pair["images"], files[pair["shard"]])), *sides(pair)) for pair in pairs]
+
+
+def sides(pair: dict[str, Any]) -> tuple[Side, Side]:
+    """Chosen and rejected of a row of the pairs file."""
+    answers = pair["chosen_answer"], pair["rejected_answer"]
+    one, other = compare(pair["chosen"], pair["rejected"], answers, pair["shared_chars"])
+    return (
+        Side(one, answers[0], pair["chosen_rule"], pair["chosen_tokens"], pair["model"], pair["chosen_index"],
+             pair["seed"]),
+        Side(other, answers[1], pair["rejected_rule"], pair["rejected_tokens"], pair["rejected_model"],
+             pair["rejected_index"], pair["rejected_seed"]),
+    )  # fmt: skip
+
+
+def _images(names: list[str], files: ShardFiles) -> Iterator[tuple[str, int, int]]:
+    for name in names:
+        found, size = files.image(name), files.size(name)
+        if found and size and found[0] in MEDIA_TYPES:
+            kind, data = _light(*found)
+            yield f"data:{MEDIA_TYPES[kind]};base64,{base64.b64encode(data).decode()}", *size
+
+
+def _light(kind: str, data: bytes) -> tuple[str, bytes]:
+    """The image, smaller where it is heavy."""
+    if len(data) <= IMAGE_BYTES:
+        return kind, data
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
+        image.thumbnail((IMAGE_SIDE, IMAGE_SIDE))
+        buffer = io.BytesIO()
+        image.convert("RGBA" if "A" in image.getbands() else "RGB").save(buffer, "WEBP", quality=80)
+    return "webp", buffer.getvalue()

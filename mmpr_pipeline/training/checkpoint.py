@@ -50,6 +50,8 @@ def save(
     folder = run / "checkpoints"
     target = folder / f"step-{progress.step:08d}"
     partial = folder / f"{UNFINISHED}{target.name}"
+    from torch.distributed.checkpoint.api import CheckpointException  # not an Exception
+
     problem = None
     try:
         if world.first:
@@ -57,7 +59,7 @@ def save(
             partial.mkdir(parents=True)
         world.barrier()
         _write(partial, model, optimizer, reference, world)
-    except Exception as error:  # torch wraps what a rank's disk said
+    except (Exception, CheckpointException) as error:  # torch wraps what a rank's disk said
         problem = _reason(error)
     problems = [p for p in world.gather(problem) if p]
     if problems:
@@ -103,6 +105,7 @@ def load(
 ) -> Progress:
     """Bring model, optimizer (and a moving reference) to a checkpoint's state, in place. Raises StoreError."""
     import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.api import CheckpointException
     from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
 
     _fill_optimizer(optimizer)
@@ -112,7 +115,7 @@ def load(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dcp.load(state, checkpoint_id=folder)
-    except Exception as error:
+    except (Exception, CheckpointException) as error:
         raise StoreError(
             f"The checkpoint {folder} cannot be read: {_reason(error)}.",
             remedy="Remove it to go on from the one before, or start a new run.",

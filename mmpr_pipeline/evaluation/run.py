@@ -1,0 +1,161 @@
+"""An evaluation: questions, one model or two, accuracies, intervals, the comparison; as data, files and a table."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from mmpr_pipeline.config import EngineSettings
+from mmpr_pipeline.dataset.manifest import json_bytes
+from mmpr_pipeline.errors import EngineError
+from mmpr_pipeline.evaluation.ask import Answered, ask_all, questions_of
+from mmpr_pipeline.evaluation.settings import EvalConfig
+from mmpr_pipeline.evaluation.statistics import compare, estimate
+from mmpr_pipeline.records import Question
+from mmpr_pipeline.sampling.make import actor_count, start_engines
+from mmpr_pipeline.storage import open_store
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Progress = Callable[[str, int, int], None]
+"""Called with the model, questions answered, and questions in all."""
+
+
+def run_eval(config: EvalConfig, progress: Progress | None = None) -> dict[str, Any]:
+    """Ask, judge, and sum up; gives the results as plain data, and writes them to `config.out` if that is given.
+
+    `models` has for each model its label and an Estimate for each source and for `all`; with `against`, `comparison`
+    has the same for the difference (second minus first). Raises ConfigError, SourceError, EngineError.
+    """
+    questions, rejects = questions_of(config)
+    store = open_store(config.out) if config.out else None
+    if store:
+        store.check_writable()
+    names = [config.engine.model, *([config.against] if config.against else [])]
+    answered = [_answers(config, name, questions, progress or (lambda *_: None)) for name in names]
+    labels = [label for label, _ in answered]
+    results: dict[str, Any] = {
+        "mode": config.mode,
+        "config": config.model_dump(mode="json", exclude={"out"}),
+        "unreadable": dict(Counter(f"{r.source}: {r.reason}" for r in rejects)),
+        "models": [_summary(label, each, config) for label, each in answered],
+    }
+    if config.against:
+        results["comparison"] = _comparison(answered[0][1], answered[1][1], config)
+    if store:
+        for number, (_, each) in enumerate(answered):
+            store.write(f"responses-{number}.jsonl", _lines(each))
+        store.write("results.json", json_bytes({**results, "labels": labels}))
+    return results
+
+
+def _answers(
+    config: EvalConfig, model: str, questions: list[Question], progress: Progress
+) -> tuple[str, list[Answered]]:
+    """The label of a model, and its answers."""
+    settings = config.engine.model_copy(update={"model": model})
+
+    async def work() -> tuple[str, list[Answered]]:
+        engine = await start_engines(settings)
+        try:
+            label = engine.info.model
+            return label, await ask_all(questions, engine, config, lambda done: progress(label, done, len(questions)))
+        finally:
+            await engine.close()
+
+    with _ray(config, settings):
+        label, answered = asyncio.run(work())
+    if all(each.reason for each in answered):
+        reasons = dict(Counter(each.reason for each in answered))
+        raise EngineError(f"{label} could answer none of {len(answered)} questions: {reasons}.")
+    return label, answered
+
+
+def _ray(config: EvalConfig, settings: EngineSettings) -> Any:
+    if not actor_count(settings):
+        return nullcontext()
+    from mmpr_pipeline.build.cluster import ray_session
+
+    return ray_session(config.address)
+
+
+def _by_source(answered: list[Answered]) -> dict[str, list[Answered]]:
+    groups: dict[str, list[Answered]] = {"all": answered}
+    for each in answered:
+        groups.setdefault(each.question.source, []).append(each)
+    return groups
+
+
+def _summary(label: str, answered: list[Answered], config: EvalConfig) -> dict[str, Any]:
+    verdicts = [v for each in answered for v in each.verdicts]
+    return {
+        "model": label,
+        "accuracy": {
+            name: asdict(estimate([e.score for e in group], config.resamples, config.seed))
+            for name, group in _by_source(answered).items()
+        },
+        "outcomes": dict(sorted(Counter(v.outcome for v in verdicts).items())),
+        "not_asked": dict(sorted(Counter(e.reason for e in answered if e.reason).items())),
+        "tokens": sum(r.tokens for e in answered for r in e.responses) / max(1, len(verdicts)),
+    }
+
+
+def _comparison(first: list[Answered], second: list[Answered], config: EvalConfig) -> dict[str, Any]:
+    ours, theirs = _by_source(first), _by_source(second)
+    return {
+        name: asdict(
+            compare([e.score for e in ours[name]], [e.score for e in theirs[name]], config.resamples, config.seed)
+        )
+        for name in ours
+    }
+
+
+def _lines(answered: list[Answered]) -> bytes:
+    lines = [
+        {
+            "question_id": each.question.question_id,
+            "source": each.question.source,
+            "source_id": each.question.source_id,
+            "question": each.question.text,
+            "answer": each.question.answer,
+            "score": each.score,
+            "reason": each.reason,
+            "responses": [
+                {"text": r.text, "tokens": r.tokens, **v.model_dump(include={"outcome", "extracted", "rule"})}
+                for r, v in zip(each.responses, each.verdicts, strict=True)
+            ],
+        }
+        for each in answered
+    ]
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8", "replace")
+
+
+def render(results: dict[str, Any]) -> RenderableType:
+    """The results as tables for a terminal."""
+    from rich.console import Group
+    from rich.table import Table
+
+    def interval(of: dict[str, Any], sign: str = "") -> str:
+        return f"{100 * of['mean']:{sign}.1f}  [{100 * of['low']:{sign}.1f}, {100 * of['high']:{sign}.1f}]"
+
+    models = results["models"]
+    table = Table(title=f"accuracy, % ({results['mode']}), with 95% intervals over questions")
+    for heading in ["source", "questions", *(m["model"] for m in models)]:
+        table.add_column(heading)
+    for name, first in models[0]["accuracy"].items():
+        table.add_row(name, str(first["questions"]), *(interval(m["accuracy"][name]) for m in models))
+    if "comparison" not in results:
+        return table
+    versus = Table(title=f"{models[1]['model']} against {models[0]['model']}, same questions")
+    for heading in ("source", "difference", "better on", "worse on", "p (sign test)"):
+        versus.add_column(heading)
+    for name, found in results["comparison"].items():
+        counts = (str(found["better"]), str(found["worse"]), f"{found['p']:.2g}")
+        versus.add_row(name, interval(found["difference"], "+"), *counts)
+    return Group(table, versus)

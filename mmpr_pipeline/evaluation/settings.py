@@ -1,0 +1,39 @@
+"""Settings of an evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from mmpr_pipeline.config import EngineSettings, Settings, load_settings
+
+STYLES = {"cot": "cot-final", "direct": "direct"}
+
+
+class EvalConfig(Settings):
+    """What is asked of which model. The engine runs in this process (`engine.actors` 0) unless said otherwise."""
+
+    sources: tuple[str, ...] = Field(min_length=1, description="Catalog names or paths of source declarations.")
+    mode: Literal["cot", "direct"] = Field(default="cot", description="Chain of thought, or the answer only.")
+    engine: EngineSettings = Field(default=EngineSettings(actors=0), description="The engine and its model.")
+    against: str | None = Field(default=None, description="A second model, asked the same and compared pairwise.")
+    data_root: str | None = Field(default=None, description="Where relative paths in declarations start.")
+    limit: int | None = Field(default=None, ge=1, description="Most rows of each source.")
+    skip: int = Field(default=0, ge=0, description="Rows of each source left out before: those trained on, say.")
+    samples: int = Field(default=1, ge=1, description="Responses to each question; accuracy is their mean.")
+    temperature: float = Field(default=0.0, ge=0, description="Softmax temperature; 0 takes the likeliest token.")
+    max_tokens: int = Field(default=1024, ge=1, description="Longest response, in tokens.")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of sampling and of the bootstrap.")
+    in_flight: int = Field(default=128, ge=1, description="Questions asked at once.")
+    resamples: int = Field(default=10_000, ge=100, description="Bootstrap resamples of the questions.")
+    address: str = Field(default="local", description="Ray, for engines in actors: local, auto, or ray://host:port.")
+    out: str | None = Field(default=None, description="Directory for results.json and the responses.")
+
+
+def load_eval_config(path: str | Path | None, overrides: dict[str, Any]) -> EvalConfig:
+    """Settings of a YAML file (if any) with flags on top. Raises ConfigError naming each setting that is wrong."""
+    if overrides.get("engine.actors") is None:
+        overrides = {**overrides, "engine.actors": 0}
+    return load_settings(EvalConfig, path, overrides, "mmpr eval")

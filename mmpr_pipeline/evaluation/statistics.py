@@ -1,0 +1,77 @@
+"""Accuracies with bootstrap intervals over questions, and the paired comparison of two models on the same questions.
+
+Questions are what was sampled from the world, so questions are what is resampled; several responses to one question
+are one observation, their mean. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+
+import numpy as np
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over questions with its 95% bootstrap percentile interval."""
+
+    questions: int
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same questions: difference of accuracies (second minus first) with its interval.
+
+    `better` and `worse` count questions on which the second model's score is higher or lower; `p` is the two-sided
+    exact sign test over these (McNemar's, for single responses).
+    """
+
+    difference: Estimate
+    better: int
+    worse: int
+    p: float
+
+
+def estimate(scores: Sequence[float], resamples: int = 10_000, seed: int = 0) -> Estimate:
+    """Mean of one score a question, resampled `resamples` times; the same seed gives the same interval."""
+    values = np.asarray(scores, dtype=np.float64)
+    if not len(values):
+        return Estimate(0, float("nan"), float("nan"), float("nan"))
+    means = bootstrap_means(values, resamples, seed)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(len(values), float(values.mean()), float(low), float(high))
+
+
+def bootstrap_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Means of resampled values, (resamples,); in slices, so that memory stays bounded for many questions."""
+    rng = np.random.default_rng(seed)
+    rows = max(1, 4_000_000 // len(values))
+    parts = []
+    for start in range(0, resamples, rows):
+        picked = rng.integers(0, len(values), (min(rows, resamples - start), len(values)))
+        parts.append(values[picked].mean(1))
+    return np.concatenate(parts)
+
+
+def compare(first: Sequence[float], second: Sequence[float], resamples: int = 10_000, seed: int = 0) -> Comparison:
+    """The second model against the first; scores stand in the same order of questions."""
+    differences = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
+    better, worse = int((differences > 0).sum()), int((differences < 0).sum())
+    return Comparison(estimate(differences.tolist(), resamples, seed), better, worse, sign_test(better, worse))
+
+
+def sign_test(better: int, worse: int) -> float:
+    """Two-sided exact probability of a split at least as uneven if both were equally likely."""
+    total, most = better + worse, max(better, worse)
+    term, tail = comb(total, most), 0
+    for k in range(most, total + 1):
+        tail += term
+        term = term * (total - k) // (k + 1)
+    return min(1.0, 2 * tail / 2**total)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.evaluation.run import render, run_eval
+from mmpr_pipeline.evaluation.settings import EvalConfig, load_eval_config
+from mmpr_pipeline.sampling import make
+from tests.build.engines import TextEngine
+
+DECLARATION = """
+name: sums
+description: Sums.
+licence: test
+role: evaluation
+files: [sums.jsonl]
+kind: number
+text_only: true
+columns: {id: id, question: question, answer: answer}
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    rows = [{"id": f"s{i}", "question": f"What is {i} + 1?", "answer": str(i + 1)} for i in range(40)]
+    rows.append({"id": "empty", "question": "", "answer": "1"})
+    (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "sums.yaml").write_text(DECLARATION)
+    return tmp_path / "sums.yaml"
+
+
+@pytest.fixture
+def engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Model `good` errs on every 10th question, model `bad` on every second one; both by saying 999."""
+
+    def texts(every: int) -> TextEngine:
+        def text(source_id: str, index: int) -> str:
+            number = int(source_id[1:])
+            return f"So it is.\nFinal answer: {999 if number % every == 0 else number + 1}"
+
+        return TextEngine(text)
+
+    made = {"good": texts(10), "bad": texts(2)}
+    monkeypatch.setattr(make, "make_engine", lambda settings: made[settings.model])
+    monkeypatch.setattr(make.LocalEngine, "check", lambda self: None)
+
+
+def config(source: Path, **more: object) -> EvalConfig:
+    fields = {"sources": [str(source)], "engine": {"model": "bad", "actors": 0}, "resamples": 500, **more}
+    return EvalConfig.model_validate(fields)
+
+
+@pytest.mark.usefixtures("engines")
+def test_accuracy_and_comparison_are_those_of_the_answers(source: Path, tmp_path: Path) -> None:
+    results = run_eval(config(source, against="good", out=str(tmp_path / "out")))
+    first, second = (model["accuracy"]["sums"] for model in results["models"])
+    assert (first["questions"], first["mean"], second["mean"]) == (40, 0.5, 0.9)
+    assert first["low"] < 0.5 < first["high"]
+    found = results["comparison"]["all"]
+    assert (found["better"], found["worse"]) == (16, 0)
+    assert found["difference"]["mean"] == pytest.approx(0.4)
+    assert found["difference"]["low"] > 0.2
+    assert results["unreadable"] == {"sums: empty_question": 1}
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["comparison"] == results["comparison"]
+    responses = [json.loads(line) for line in (tmp_path / "out" / "responses-1.jsonl").read_text().splitlines()]
+    assert [r["score"] for r in responses[:11]] == [0.0] + [1.0] * 9 + [0.0]
+    screen = io.StringIO()
+    Console(file=screen, width=140).print(render(results))
+    assert "90.0" in screen.getvalue()
+    assert "+40.0" in screen.getvalue()
+
+
+@pytest.mark.usefixtures("engines")
+def test_limit_and_skip_take_other_questions(source: Path) -> None:
+    one = run_eval(config(source, limit=4))["models"][0]["accuracy"]["all"]
+    other = run_eval(config(source, limit=3, skip=1))["models"][0]["accuracy"]["all"]
+    assert (one["questions"], one["mean"]) == (4, 0.5)
+    assert (other["questions"], other["mean"]) == (3, pytest.approx(2 / 3))
+
+
+def test_sources_without_answers_are_refused() -> None:
+    with pytest.raises(ConfigError, match="has an answer"):
+        run_eval(config(Path("nano_describe"), sources=["nano_describe"], limit=2))
+
+
+def test_settings_come_from_flags() -> None:
+    loaded = load_eval_config(None, {"sources": ["a"], "mode": "direct", "engine.model": "m", "limit": None})
+    assert (loaded.mode, loaded.engine.model, loaded.engine.actors) == ("direct", "m", 0)
+    with pytest.raises(ConfigError, match="mode"):
+        load_eval_config(None, {"sources": ["a"], "mode": "guess"})

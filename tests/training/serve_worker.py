@@ -1,0 +1,45 @@
+"""Serves a checkpoint in vLLM and prints the log-probs of a prompt with an image, as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+
+from PIL import Image
+
+from mmpr_pipeline.config import EngineSettings
+from mmpr_pipeline.sampling.engine import SampleRequest
+from mmpr_pipeline.sampling.model_label import resolve_model
+from mmpr_pipeline.sampling.vllm_load import load_engine
+from mmpr_pipeline.sampling.vllm_prompts import PromptBuilder
+from tests.dataset.conftest import make_image
+from tests.records import a_question
+
+
+def main(folder: str) -> None:
+    settings = EngineSettings(
+        model=folder, kv_cache_gib=0.05, max_num_seqs=2, max_model_len=1024, trust_remote_code=True, dtype="float32"
+    )
+    engine = load_engine(settings, resolve_model(settings))
+    question = a_question(images=(make_image(3),))
+    request = SampleRequest(
+        question=question, prompt="<image>\nThink step by step: 3 + 4 = 7. (A) left", prompt_version="t@1", n=1, seed=1
+    )
+    picture = Image.linear_gradient("L").resize((112, 112)).convert("RGB")
+    prepared = PromptBuilder(engine).sample(request, [picture], "r")
+    params = prepared.params
+    params.prompt_logprobs, params.max_tokens, params.seed = 0, 1, None
+    prepared = replace(prepared, params=params)
+    engine.add_request(prepared.request_id, prepared.prompt, prepared.params)
+    outputs = []
+    while engine.has_unfinished_requests():
+        outputs += engine.step()
+    (output,) = [o for o in outputs if o.finished]
+    ids = list(output.prompt_token_ids)
+    log_probs = [entry[token].logprob for token, entry in zip(ids[1:], output.prompt_logprobs[1:], strict=True)]
+    print(json.dumps({"tokens": ids, "log_probs": log_probs}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

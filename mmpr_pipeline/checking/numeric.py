@@ -27,7 +27,7 @@ def match_formula(text: str, gold: str, known: Gold) -> Match:
     # One precision for each part of the gold is understood too; `~` is a blank of LaTeX, seen in \mathrm{~cm}.
     if known.asked.kind == "list" and is_word_list(gold):
         return match_word_list(text, gold)
-    if ":" in gold and ":" not in text and re.fullmatch(r"[\d\s]+", text):
+    if ":" in gold and ":" not in text and re.fullmatch(r"\d{1,9}(?:\s+\d{1,9})+", text):
         return unparseable("ratio_or_time")
     precision = cast("float | None", known.precision)
     return matcher(text.replace("{~", "{ "), gold, question=known.asked.question, unit=known.unit, precision=precision)

@@ -18,44 +18,45 @@ def same_to_fifty_digits(left: Expr, right: Expr) -> bool | None:
     context = mpmath.mp.clone()  # A context of our own: threads must not share the precision.
     context.dps = DIGITS + 15
     try:
-        one, other = _value(left, context), _value(right, context)
+        one, other = precise_value(left, context), precise_value(right, context)
         scale = max(magnitude(left, {}), magnitude(right, {}))
         return bool(abs(one - other) <= scale * context.mpf(10) ** -DIGITS)
     except (ArithmeticError, ValueError, TypeError, NotRational, Undecided, NotImplementedError):
         return None
 
 
-def _value(expr: Expr, mp: Any) -> Any:
+def precise_value(expr: Expr, mp: Any) -> Any:
+    """The value of a constant tree in an mpmath context. Raises Undecided, NotRational and what mpmath raises."""
     op, args = expr.op, expr.args
     if op == "num":
         return mp.mpf(expr.value.numerator) / expr.value.denominator  # type: ignore[attr-defined]
     if op == "const":
         return {"pi": mp.pi, "e": mp.e, "i": mp.j}[str(expr.value)] * 1
     if op == "add":
-        return sum((_value(arg, mp) for arg in args), mp.mpf(0))
+        return sum((precise_value(arg, mp) for arg in args), mp.mpf(0))
     if op == "neg":
-        return -_value(args[0], mp)
+        return -precise_value(args[0], mp)
     if op == "mul":
         product = mp.mpf(1)
         for arg in args:
-            product *= _value(arg, mp)
+            product *= precise_value(arg, mp)
         return product
     if op == "div":
-        return _value(args[0], mp) / _value(args[1], mp)
+        return precise_value(args[0], mp) / precise_value(args[1], mp)
     if op == "pow":
         return _power(args[0], args[1], mp)
     if op == "degree":
-        return _value(args[0], mp) * mp.pi / 180
+        return precise_value(args[0], mp) * mp.pi / 180
     if op == "percent":
-        return _value(args[0], mp) / 100
+        return precise_value(args[0], mp) / 100
     if op == "func" and len(args) == 1:
-        return _function(str(expr.value), _value(args[0], mp), mp)
+        return _function(str(expr.value), precise_value(args[0], mp), mp)
     exact_value = exact(expr)
     return mp.mpf(exact_value.numerator) / exact_value.denominator
 
 
 def _power(base: Expr, exponent: Expr, mp: Any) -> Any:
-    value, power = _value(base, mp), _value(exponent, mp)
+    value, power = precise_value(base, mp), precise_value(exponent, mp)
     if abs(power) > _MAX_EXPONENT:
         raise Undecided("too large")
     try:

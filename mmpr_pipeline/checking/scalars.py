@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from mmpr_pipeline.checking.at_points import compare_expressions
+from mmpr_pipeline.checking.calculus import TooLong, compare_limit, written_out
 from mmpr_pipeline.checking.constants import compare_constants, mentions_pi, stated
 from mmpr_pipeline.checking.context import Context, Decision
 from mmpr_pipeline.checking.evaluate import NotRational, Undecided, approximate, exact
@@ -20,7 +21,7 @@ def compare_scalars(left: Expr, right: Expr, context: Context) -> Decision:
     if {left.op, right.op} & {"quantity", "degree", "percent"}:
         return _compare_dressed(left, right, context)
     if CALCULUS_OPS & (operations(left) | operations(right)):
-        return None, "calculus"
+        return _compare_calculus(left, right, context)
     names, gold_names = free_symbols(left), free_symbols(right)
     if not names and not gold_names:
         return compare_constants(left, right, context)
@@ -28,6 +29,17 @@ def compare_scalars(left: Expr, right: Expr, context: Context) -> Decision:
     if decision is False and bool(names) != bool(gold_names):
         return _hidden_unit(left, right, context)
     return decision, rule
+
+
+def _compare_calculus(left: Expr, right: Expr, context: Context) -> Decision:
+    """Short series written out, limits by values; what is left is for the symbolic worker (rule `calculus`)."""
+    try:
+        left, right = written_out(left), written_out(right)
+    except TooLong:
+        return None, "series_too_long"
+    if CALCULUS_OPS & (operations(left) | operations(right)):
+        return compare_limit(left, right)
+    return compare_scalars(left, right, context)
 
 
 def _letter(expr: Expr) -> object:

@@ -115,6 +115,15 @@ def rename(expr: Expr, old: str, new: str) -> Expr:
     return expr._replace(args=tuple(rename(arg, old, new) for arg in expr.args))
 
 
+def constant_as_symbol(expr: Expr, name: str) -> Expr:
+    """The tree with the constant i or e read as a symbol, where a series runs over it."""
+    if expr.op == "const":
+        return symbol(name) if expr.value == name else expr
+    if expr.op == "num":
+        return expr
+    return expr._replace(args=tuple(constant_as_symbol(arg, name) for arg in expr.args))
+
+
 def to_wire(expr: Expr) -> list[object]:
     """The tree as JSON-ready lists, for the symbolic worker."""
     value: object = expr.value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmpr_pipeline.checking.expression import Expr, ParseError, number, symbol
+from mmpr_pipeline.checking.expression import Expr, ParseError, constant_as_symbol, number, symbol
 from mmpr_pipeline.checking.latex_operands import Operands
 from mmpr_pipeline.checking.latex_tokens import Token
 from mmpr_pipeline.checking.math_words import FUNCTIONS, GREEK
@@ -170,7 +170,11 @@ class Commands(Operands):
             raise ParseError("series without a start")
         self.expect("^")
         stop = self.exponent()
-        return Expr(name, (start.args[0], start.args[1], stop, self.term()))
+        variable, body = start.args[0], self.term()
+        if variable.op == "const":  # The index i is no imaginary unit.
+            letter = str(variable.value)
+            variable, body = symbol(letter), constant_as_symbol(body, letter)
+        return Expr(name, (variable, start.args[1], stop, body))
 
     def limit(self) -> Expr:
         self.expect("_")

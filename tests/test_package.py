@@ -34,6 +34,7 @@ ROOMS = [
 ALLOWED = {
     ("sampling", "config"),  # an engine is made from its settings,
     ("config", "sampling"),  # and the settings hold how to decode
+    ("training", "build"),  # both open a Ray session in the same way
     ("nano", "sampling"),  # the tiny model is trained on the very prompts that it will be asked
 }
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}

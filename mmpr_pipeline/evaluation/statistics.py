@@ -45,8 +45,8 @@ def estimate(scores: Sequence[float], resamples: int = 10_000, seed: int = 0) ->
     if not len(values):
         return Estimate(0, float("nan"), float("nan"), float("nan"))
     means = bootstrap_means(values, resamples, seed)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(len(values), float(values.mean()), float(low), float(high))
+    low, high = (float(np.quantile(means, share)) for share in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return Estimate(len(values), float(values.mean()), low, high)
 
 
 def bootstrap_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:

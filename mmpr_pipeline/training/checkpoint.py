@@ -194,7 +194,7 @@ def _reason(error: BaseException) -> str:
         while isinstance(one, BaseException):
             if isinstance(one, OSError) and one.errno in _FULL:
                 return "the disk is full"
-            one = one.__cause__ or one.__context__  # type: ignore[assignment]
+            one = one.__cause__ or one.__context__
     text = str(error)
     if "No space left" in text or "enforce fail" in text or "file write failed" in text:
         return "the disk is full"

@@ -170,7 +170,7 @@ def _index(partial: Path, files: list[list[str]], size: int) -> None:
     if len(files) == 1:
         (partial / "model-00001.safetensors").rename(partial / "model.safetensors")
         return
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, names in enumerate(files, start=1):
         name = f"model-{number:05d}-of-{len(files):05d}.safetensors"
         (partial / f"model-{number:05d}.safetensors").rename(partial / name)

@@ -12,6 +12,7 @@ WIDTH = 340
 """Pixels that a chart is drawn for: a phone's; wider pages scale it up a little or set charts side by side."""
 MOST_ROWS = 24
 """Rows of a chart by source or reason; the rest is told as one row."""
+STRATEGIES = {"correctness": "correctness", "dropout_ntp": "DropNTP"}
 
 _INK, _FAINT, _LINE = "var(--ink)", "var(--faint)", "var(--line)"
 GOOD, BAD, NEUTRAL, ACCENT, SECOND = "var(--good)", "var(--bad)", "var(--neutral)", "var(--accent)", "var(--second)"
@@ -25,7 +26,7 @@ _CONFIG = {
     },
     "legend": {
         "labelColor": _INK, "orient": "top", "title": None, "labelFontSize": 11, "symbolType": "square", "offset": 8,
-        "symbolStrokeWidth": 0,
+        "symbolStrokeWidth": 0, "columnPadding": 16,
     },
     "text": {"color": _FAINT, "fontSize": 11},
 }  # fmt: skip
@@ -150,11 +151,11 @@ def columns(counts: dict[int, int], title: str, colour: str) -> dict[str, Any] |
 def pairs_by_source(sources: dict[str, Any]) -> dict[str, Any] | None:
     """Pairs of each source by strategy."""
     rows = [
-        {"source": source, "kind": strategy.replace("_", " "), "n": number}
+        {"source": source, "kind": STRATEGIES.get(strategy, strategy), "n": number}
         for source, counts in _largest(sources, lambda counts: sum(counts["pairs"].values()))
         for strategy, number in counts["pairs"].items()
     ]
-    return stacked(rows, "source", {"correctness": ACCENT, "dropout ntp": SECOND}, "pairs", share=False)
+    return stacked(rows, "source", {"correctness": ACCENT, "DropNTP": SECOND}, "pairs", share=False)
 
 
 def verdicts_by_source(sources: dict[str, Any]) -> dict[str, Any] | None:
@@ -225,15 +226,15 @@ def length_curves(lengths: dict[str, Any]) -> dict[str, Any]:
 
 def length_balance(groups: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Share of pairs whose chosen response is longer, as long, shorter, by source and strategy."""
-    names = {"longer": "chosen longer", "equal": "equal", "shorter": "rejected longer"}
+    names = {"longer": "chosen", "equal": "equal", "shorter": "rejected"}
     many = {group["source"] for group in groups if group["strategy"] == "dropout_ntp"}
     rows = [
         {"group": _group_name(group, many), "kind": names[key], "n": group.get(key, 0)}
         for group in groups[:MOST_ROWS]
         for key in names
     ]
-    kinds = {"chosen longer": GOOD, "equal": NEUTRAL, "rejected longer": BAD}
-    return stacked(rows, "group", kinds, "share of pairs", share=True)
+    kinds = {"chosen": GOOD, "equal": NEUTRAL, "rejected": BAD}
+    return stacked(rows, "group", kinds, "share of pairs by the longer response", share=True)
 
 
 _LABEL = {"calculate": "datum.name + ': ' + format(datum.n, ',') + ' ' + datum.kind", "as": "label"}
@@ -241,7 +242,7 @@ _COUNTS = {"format": "~s", "tickCount": 4, "domain": False}
 
 
 def _group_name(group: dict[str, Any], many: set[str]) -> str:
-    strategy = {"correctness": "correctness", "dropout_ntp": "DropNTP"}.get(group["strategy"], group["strategy"])
+    strategy = STRATEGIES.get(group["strategy"], group["strategy"])
     return f"{group['source']} · {strategy}" if group["source"] in many else group["source"]
 
 

@@ -131,6 +131,9 @@ def _compare_with_relation(left: Expr, right: Expr, context: Context) -> Decisio
     if operators_of(relation) == ("in",):
         inner = relation.args[1]
         return compare(inner, other, context) if left is relation else compare(other, inner, context)
+    if other.op == "list" and len(relation.args) == len(other.args) > 2 and not is_equation(relation):
+        same = _in_order(relation.args, other.args, context, "order_of_a_chain")
+        return same if same[0] else (None, "chain_and_list")
     if other.op in ("list", "set"):
         return _compare_collections(left, right, context)
     if other.op in SCALAR_OPS and not is_equation(relation):

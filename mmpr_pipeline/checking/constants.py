@@ -38,7 +38,7 @@ def stated(expr: Expr) -> tuple[Fraction, int] | None:
 def compare_constants(left: Expr, right: Expr, context: Context) -> Decision:
     """Two constants: exactly, within the stated precision, or as one rounds to the other's digits."""
     if (left.op == "base") != (right.op == "base"):
-        return None, "other_base"
+        return _same_digits(left, right, context)
     if _infinite(left) or _infinite(right):
         same = _infinite(left) == _infinite(right)
         return same, "infinity" if same else "other_value"
@@ -51,6 +51,13 @@ def compare_constants(left: Expr, right: Expr, context: Context) -> Decision:
     if one == other:
         return True, "same_number"
     return _compare_rounded(one, other, left, right, context)
+
+
+def _same_digits(left: Expr, right: Expr, context: Context) -> Decision:
+    """`2220` beside `2220_3`: the base is left out where the question names it; else it is in doubt."""
+    bare, based = (right, left) if left.op == "base" else (left, right)
+    same = bare.op == "num" and bare.value == based.args[0].value
+    return (True, "base_of_the_question") if same and context.asks_base() else (None, "other_base")
 
 
 def _compare_floats(left: Expr, right: Expr, context: Context) -> Decision:
@@ -82,10 +89,12 @@ def _compare_rounded(one: Fraction, other: Fraction, left: Expr, right: Expr, co
         return False, "other_value"
     if gold and not (prediction and prediction[0] >= gold[0]):
         decision, rule = _finer_prediction(one, other, gold, prediction is None)
+        if decision is False and prediction is None and one.denominator == 1:
+            return _integer_for_decimal(one, difference)
         certain = gold[1] >= 3 or context.asks_rounding()
         return (None, "rounds_to_few_digits") if decision and not certain else (decision, rule)
     if prediction is None:
-        return _integer_for_decimal(one, difference) if gold or one.denominator == 1 else (False, "other_value")
+        return False, "other_value"
     return _coarser_prediction(one, other, prediction, context, bool(gold))
 
 

@@ -36,6 +36,10 @@ class Context:
         lower = self.question.lower()
         return any(word in lower for word in _ROUNDING_WORDS)
 
+    def asks_base(self) -> bool:
+        """Whether the question names a number base."""
+        return "base" in self.question.lower() or "进制" in self.question
+
     def asks_point(self) -> bool:
         """Whether the question asks for a point or an ordered pair."""
         lower = self.question.lower()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from mmpr_pipeline.checking.expression import Expr
+from mmpr_pipeline.checking.number_words import number_from_words
 
 MAX_BITS = 60_000  # Size of an exact result; 2006! has 19,000 bits.
 MAX_FACTORIAL = 3_000
@@ -124,7 +125,8 @@ def _small_natural(value: Fraction) -> int:
 
 
 def _exact_base(expr: Expr) -> Fraction:
-    digits, base = str(expr.args[0].value), str(expr.value)
+    digits, base = str(expr.args[0].value), str(expr.value).lower().removeprefix("base").strip()
+    base = str(number_from_words(base) or base)
     if expr.args[0].op != "num" or not base.isdigit() or not 2 <= int(base) <= 36:
         raise NotRational
     try:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 
 from mmpr_pipeline.checking.expression import MAX_CHARS, ParseError
+from mmpr_pipeline.checking.unit import parse_unit
 
 MAX_BOXES_DEEP = 3
 _PAIRS = ((r"\(", r"\)"), (r"\[", r"\]"))
 _CONNECTIVE = re.compile(r"(?:\s|[.,;:、，；。+*_]|\\\\|\b(?:and|or)\b|和|或|与)*", re.IGNORECASE)
 _SEGMENT = re.compile(r"\$\$([^$]+)\$\$|\$([^$]+)\$")
 _MONEY = re.compile(r"[\d,.]+ [a-z ,]*")  # `$5 and $7` is money, not a formula.
+_ARROWS = (r"\Rightarrow", r"\implies", "⇒", r"\therefore", "∴")
+_BRACKETED_UNIT = re.compile(r"(?:(?<=\d)|\s)\(([^()\d]{2,20}\d?)\)$")
 _FINAL = re.compile(r"(?:\b(?:is|are|equals|be)|[=:]|为|是)\s*$", re.IGNORECASE)
 _TAIL = re.compile(
     r"(?s:.*)(?:\b(?:is|are|equals|it's)|(?<![不非])(?:为|是|等于))\s{0,3}(?=[-+$€£\\(\[{|\d.])((?:[^,;!?]|,(?=\d)){1,200}?)\s*[.。!]?\s*$"
@@ -55,12 +58,22 @@ def core(text: str, depth: int = 0) -> str:
         if depth == MAX_BOXES_DEEP:
             raise ParseError("boxes within boxes")
         return ", ".join(dict.fromkeys(core(box, depth + 1) for box in boxed))
+    for arrow in _ARROWS:
+        text = text.rpartition(arrow)[2] if arrow in text else text
     text = _undressed(text)
     if "$" in text:
         text = _without_dollars(text)
     if plain_text(text) in _ALL_REALS:
         return r"\mathbb{R}"
-    return _tail(text).strip()
+    return _unit_out_of_brackets(_tail(text).strip())
+
+
+def _unit_out_of_brackets(text: str) -> str:
+    """`5 (cm)` as `5 cm`."""
+    match = _BRACKETED_UNIT.search(text[-30:])
+    if match is None or parse_unit(match[1]) is None:
+        return text
+    return f"{text[: len(text) - len(match[0])]} {match[1]}"
 
 
 def _end_of(text: str) -> str:

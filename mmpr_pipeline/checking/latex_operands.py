@@ -12,6 +12,7 @@ from mmpr_pipeline.checking.token_stream import TokenStream
 
 _FUNCTION_LETTERS = frozenset("fF")
 _MAYBE_FUNCTION = frozenset("gGhHPQWpq")
+_CONNECTED = re.compile(r"\s(and|or)\s")
 _MATH_TEXT = re.compile(r"[-+*/^=<>().,\d\s\\%]*")
 
 
@@ -119,6 +120,10 @@ class Operands(TokenStream):
         if body.lower() in FUNCTIONS:
             self.at += 1
             return self.function(FUNCTIONS[body.lower()])
+        parts = _CONNECTED.split(body)
+        if len(parts) > 1 and all(parts):  # \text{line segment and circle} is a list.
+            self.replace(*(Token("text", part, True) for part in parts))
+            return self.phrase()
         if len(body) == 1 and body.isalpha():
             self.at += 1
             return self.named(body)

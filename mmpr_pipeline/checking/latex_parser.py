@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from mmpr_pipeline.checking.expression import Expr, ParseError, symbol
+from mmpr_pipeline.checking.expression import Expr, ParseError, free_symbols, symbol
 from mmpr_pipeline.checking.latex_operands import is_symbols
 from mmpr_pipeline.checking.latex_tokens import fold, tokenise
 from mmpr_pipeline.checking.latex_units import UnitReader
@@ -92,8 +92,11 @@ class Parser(UnitReader):
                 "&",
             ):
                 return items
+            if items and self.condition_ahead():
+                self.at = len(self.tokens) - 1
+                return items
             items.append(self.statement())
-            if self.now.kind == "text" and is_condition(self.now.text):
+            if self.condition_ahead():
                 self.at = len(self.tokens) - 1
             if not self.separator():
                 return items
@@ -110,9 +113,14 @@ class Parser(UnitReader):
             return True
         return False
 
+    def condition_ahead(self) -> bool:
+        """`where n is an integer`, `for all x`: what an answer holds under, and no part of it."""
+        return self.now.kind in ("text", "word") and is_condition(self.now.text)
+
     def statement(self) -> Expr:
         self.enter()
         self.skip_label()
+        self.accept("=", r"\approx")
         result = self.relation()
         self.depth -= 1
         return result
@@ -137,10 +145,10 @@ class Parser(UnitReader):
             if operator is None:
                 break
             side = self.ratio()
-            if operator == "approx":
-                continue
+            if operator == "approx" and (len(sides) > 1 or not free_symbols(sides[0])):
+                continue  # A value and its approximation; `x \\approx 3` gives the value itself.
             sides.append(side)
-            operators.append(operator)
+            operators.append("=" if operator == "approx" else operator)
         if self.now.text in (r"\pmod", r"\bmod", r"\mod", "mod") or (
             self.now.text == "(" and self.peek().text == "mod"
         ):

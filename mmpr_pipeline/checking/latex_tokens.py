@@ -48,6 +48,7 @@ _SPACE_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?!\d)")
 _MIXED = re.compile(r"(?<![\d.^_{])(\d+)(?:\s+|\s*-\s*(?=\d+/\d+\s*$))(\d+)\s?/\s?(\d+)(?![\d.])")
 _HYPHEN_UNIT = re.compile(r"(?<=\d)-(?=[a-z]{3})")
 _GLUED_CONNECTIVE = re.compile(r"(?<=[\d)}])(or|and)(?=[A-Z\\(\d])")
+_ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)\b")
 _MONEY = re.compile(r"\b(?:US|HK|AU|CA|NZ|U\.S\.)\s?(?=\\?\$)")
 _RUPEES = re.compile(r"\bRs\.?\s?(?=\d)")
 _TIMES_TEN = re.compile(r"(?<=\d)\s?[xX]\s?(?=10\s?(?:\^|\*\*))")
@@ -119,6 +120,7 @@ def fold(text: str) -> str:
     if "x" in text or "X" in text:
         text = _TIMES_TEN.sub(r"\\times ", text)
     text = _GLUED_CONNECTIVE.sub(r" \1 ", _HYPHEN_UNIT.sub(" ", text))
+    text = _ORDINAL.sub("", text)
     if "$" in text or "Rs" in text:
         text = _RUPEES.sub("₹", _MONEY.sub("", text))
     text = _MIXED.sub(r"\1\\frac{\2}{\3}", text)

@@ -10,6 +10,9 @@ from mmpr_pipeline.checking.number import match_number
 # fmt: off
 # One answer in two dresses.
 SAME = [
+    ("2 (cm)", "2"), ("1st", "1"), ("b, a, d, c", "b < a < d < c"), ("≈3.14", "3.14"), (r"x \approx 3.14", "3.14"), ("=5", "5"),
+    (r"\text{line segment and circle}", "line segment, circle"), (r"2220_{\text{three}}", "2220_3"), ("0.25, or 1/4", "1/4"),
+    (r"\frac{\pi}{4}+k\pi, \text{ where } k \text{ is an integer}", r"\frac{\pi}{4}+n\pi"), (r"x^2=4 \Rightarrow x=2", "2"),
     ("6-5i", "-5i+6"), (r"x \in (-\infty,-5)\cup(-5,5)\cup(5,\infty)", r"(-\infty,-5)\cup(-5,5)\cup(5,\infty)"),
     (r"(3,\frac{\pi}{2})", r"\left(3,\frac{\pi}{2}\right)"), ("p-q", "p - q"), ("Evelyn", r"\text{Evelyn}"),
     (r"\begin{pmatrix} -1/3 \\ 2/3 \end{pmatrix}", r"\begin{pmatrix} -\frac13 \\ \frac23 \end{pmatrix}"),
@@ -187,6 +190,8 @@ OTHER = [
 ]
 # Never correct; whether incorrect or in doubt is left open.
 NOT_A_MATCH = [
+    ("a, b, c, d", "b < a < d < c"), (r"118\%", r"117.95\%"), ("x=5, y=5", "5"), ("a_1=2, a_3=19", "a_1=2, a_4=19"),
+    (r"1.6 \times 10^{-18} C", r"$1.6 \times 10^{-19} \mathrm{~C}$"), ("10^{-20}", "0"), ("10^{-20}x", "10^{-19}x"),
     ("(1,2)", "[1,2]"), ("33%", "1/3"), ("x>3", "y>3"), ("0<a<1", "0<x<1"), ("1.047", "60°"), ("3.28 ft", "1 m"),
     ("-3, 2", "A=2, B=-3"), ("134", "①③④"), ("x=6,y=5", "(5,6)"), ("y=6,x=5", "(5,6)"),
     ("0.577", r"\frac{\sqrt{3}}{3}"), ("3.33", "10/3"), ("3.3", r"\frac{10}{3}"), ("33.3", "100/3"),
@@ -194,7 +199,7 @@ NOT_A_MATCH = [
     (r"\sqrt{ab}", r"\sqrt{a}\sqrt{b}"), ("(x^2)^{1/2}", "x"), (r"\frac{d}{dx}x^2", "2x"),
     (r"\int x dx", r"\frac{x^2}{2}+C"), ("x^2+C", "x^2+c"), ("0 °C", "32 °F"), ("15 girls", "15 boys"),
     ("Three apples", "3"), ("none", "0"), ("0.67", "2/3"), ("66.7%", "2/3"), ("x > 3 or x < -3", "|x|>3"),
-    ("-3<x<3", "|x|<3"), ("Q1", "I"), ("1st", "1"),
+    ("-3<x<3", "|x|<3"), ("Q1", "I"),
     ("1,2", "[1, 2)"), ("-2, 4", "(-2, 4)"), (r"\frac{\pi}{6}", "0.5"), ("0.458", "0.5"), ("0.6400 N", "0.6"),
     ("5 is not the answer", "5"), ("5 more than x", "5"), ("5 or more", "5"), ("5 apples or less", "5"),
     (r"6\frac{1}{64}", "6.01"),
@@ -205,7 +210,7 @@ NOT_A_MATCH = [
     ("①②", "12"), ("VIII", "8"), ("first", "1st"), ("1.234,50", "1234.5"), ("--7", "7"), ("nan", "100"),
     (r"30^\circ 15^\prime", "30.25°"), ("5'", "5"), (r"\overrightarrow{AB}", "AB"), ("more than 5", "5"),
     ("at least 5", "5"), ("less than 5", "5"), ("not 5", "5"), ("between 5 and 6", "5"), ("5-6", "5"),
-    ("5 to 6", "5"), ("20°C", "68°F"), ("0", r"\emptyset"), ("1.5m", "1.5"), ("12 (twelve)", "12"), ("2 (cm)", "2"),
+    ("5 to 6", "5"), ("20°C", "68°F"), ("0", r"\emptyset"), ("1.5m", "1.5"), ("12 (twelve)", "12"),
     ("March 5, 2020", "2020-03-05"), ("2020年3月5日", "2020-03-05"), ("half past five", "5:30"),
     ("2.5 million", "2.5"), ("$1.5M", "1500000"), ("33.3%", r"33\frac{1}{3}\%"), ("(-oo,3]", r"(-\infty,3]"),
     ("0<a<1", "0<x<1"), ("C_5^2", "10"), ("P(5,2)", "20"),
@@ -218,6 +223,8 @@ NOT_A_MATCH = [
 ]
 # With what the source says of the question: (prediction, gold, outcome, knowledge).
 KNOWING = [
+    ("2220", "2220_3", "correct", {"question": "Write it in base 3."}),
+    ("2220", "2220_3", "not_correct", {"question": ""}),
     ("5 km", "5000", "correct", {"question": "How far is it, in meters?"}),
     ("5 km", "5", "not_correct", {"question": "How far is it, in meters?"}),
     ("10 years old", "10", "correct", {"unit": "years"}),

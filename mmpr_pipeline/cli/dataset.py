@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mmpr_pipeline.cli.app import app
+from mmpr_pipeline.cli.progress import told
 
 
 @app.command()
@@ -54,3 +55,26 @@ def show(
     from mmpr_pipeline.dataset.inspect import show_pairs
 
     show_pairs(out, number, seed, Console())
+
+
+@app.command()
+def publish(
+    out: Annotated[str, typer.Argument(help="Output of a build.")],
+    repo: Annotated[str, typer.Option(help="ORG/NAME on the Hub.")],
+    public: Annotated[bool, typer.Option("--public", help="Let everybody see a new data set.")] = False,
+    revision: Annotated[str | None, typer.Option(help="Branch to publish to. [default: main]")] = None,
+    files: Annotated[int | None, typer.Option(help="Parquet files. [default: one for each shard]")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, with the card.")] = False,
+) -> None:
+    """To the Hub: Parquet with images, and a card. Rerun to go on. The token is HF_TOKEN or the Hub's own login."""
+    from rich.console import Console
+
+    from mmpr_pipeline.dataset.publish import publish as send
+    from mmpr_pipeline.dataset.publish import render
+
+    console = Console()
+    with told(console) as progress:
+        found = send(out, repo, private=not public, revision=revision, dry_run=dry_run, files=files, progress=progress)
+    if dry_run:
+        print(found.card)
+    console.print(render(found))

@@ -10,9 +10,12 @@ from mmpr_pipeline.checking.number import match_number
 # fmt: off
 # One answer in two dresses.
 SAME = [
-    ("2 (cm)", "2"), ("1st", "1"), ("b, a, d, c", "b < a < d < c"), ("≈3.14", "3.14"), (r"x \approx 3.14", "3.14"), ("=5", "5"),
-    (r"\text{line segment and circle}", "line segment, circle"), (r"2220_{\text{three}}", "2220_3"), ("0.25, or 1/4", "1/4"),
-    (r"\frac{\pi}{4}+k\pi, \text{ where } k \text{ is an integer}", r"\frac{\pi}{4}+n\pi"), (r"x^2=4 \Rightarrow x=2", "2"),
+    ("2 (cm)", "2"), ("1st", "1"), ("b, a, d, c", "b < a < d < c"), ("≈3.14", "3.14"),
+    (r"x \approx 3.14", "3.14"), ("=5", "5"),
+    (r"\text{line segment and circle}", "line segment, circle"), (r"2220_{\text{three}}", "2220_3"),
+    ("0.25, or 1/4", "1/4"),
+    (r"\frac{\pi}{4}+k\pi, \text{ where } k \text{ is an integer}", r"\frac{\pi}{4}+n\pi"),
+    (r"x^2=4 \Rightarrow x=2", "2"),
     ("6-5i", "-5i+6"), (r"x \in (-\infty,-5)\cup(-5,5)\cup(5,\infty)", r"(-\infty,-5)\cup(-5,5)\cup(5,\infty)"),
     (r"(3,\frac{\pi}{2})", r"\left(3,\frac{\pi}{2}\right)"), ("p-q", "p - q"), ("Evelyn", r"\text{Evelyn}"),
     (r"\begin{pmatrix} -1/3 \\ 2/3 \end{pmatrix}", r"\begin{pmatrix} -\frac13 \\ \frac23 \end{pmatrix}"),

@@ -73,12 +73,14 @@ def _encodable(value: Any) -> Any:
 def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """Record batches of a file, of all or some columns (others are not even decompressed).
 
-    Raises DatasetError where the file is not readable Arrow.
+    What is not compressed is not copied either, but seen in place in the memory-mapped file. Raises DatasetError where
+    the file is not readable Arrow.
     """
     try:
         reader = pa.ipc.open_file(pa.memory_map(str(path)), options=_only(path, columns))
         for index in range(reader.num_record_batches):
-            yield reader.get_batch(index)
+            batch = reader.get_batch(index)
+            yield batch if columns is None else batch.select([n for n in batch.schema.names if n in columns])
     except (pa.ArrowException, OSError) as error:
         raise DatasetError(f"{path.name} is not a readable Arrow file: {error}") from None
 
@@ -90,6 +92,8 @@ def _only(path: Path, columns: Sequence[str] | None) -> pa.ipc.IpcReadOptions:
     missing = sorted(set(columns) - set(names))
     if missing:
         raise DatasetError(f"{path.name} lacks the column {missing[0]}.")
+    if "data" in names:  # not compressed, and Arrow would copy what it is asked for by column
+        return pa.ipc.IpcReadOptions(use_threads=False)
     return pa.ipc.IpcReadOptions(included_fields=sorted(names.index(c) for c in columns), use_threads=False)
 
 

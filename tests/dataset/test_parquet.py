@@ -127,3 +127,10 @@ def test_an_image_that_is_not_in_its_shard_is_told(tmp_path: Path) -> None:
     images = Images.open(made / layout.data("images", 0, 1))
     with pytest.raises(DatasetError, match="not in its shard"):
         images.bytes_of("0" * 64)
+
+
+def test_images_are_not_copied_into_memory(out: Path) -> None:
+    before = pa.total_allocated_bytes()
+    images = Images.open(out / layout.data("images", 0, 1))
+    assert sum(images.sizes.values()) > 2_000_000
+    assert pa.total_allocated_bytes() - before < 100_000

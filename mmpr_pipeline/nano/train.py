@@ -40,7 +40,8 @@ class Plan:
 
     seed: int = 0
     see_steps: int = 400
-    speak_steps: int = 2400
+    speak_steps: int = 2400  # what the rates are laid out for
+    stop: int = 1600  # where speaking ends: later, geometry was all but solved and left nothing to prefer
     batch: int = 48
     matrix_rate: float = 4e-3  # Muon, on the matrices of the layers
     other_rate: float = 2e-3  # AdamW, on embeddings, head, norms and biases
@@ -116,7 +117,7 @@ def learn(student: Student, lessons: Iterator[Batch], plan: Plan, stage: str) ->
     """Run one stage, `see` or `speak`; yields the losses of every 50th step, averaged over the 50 before it."""
     steps = plan.see_steps if stage == "see" else plan.speak_steps
     tools, sums, started = optimizers(student, plan), [0.0, 0.0], time.perf_counter()
-    for step in range(steps):
+    for step in range(steps if stage == "see" else min(steps, plan.stop)):
         batch = next(lessons)
         visual = student.see(batch.pixels)
         probe = student.probe_loss(visual, batch.patches)
@@ -145,7 +146,7 @@ def train(plan: Plan, out: Path) -> None:
         for point in learn(student, lessons, plan, stage):
             curve.append(point)
             print(json.dumps(point), flush=True)
-            last = point["step"] == plan.speak_steps
+            last = point["step"] == min(plan.stop, plan.speak_steps)
             if stage == "speak" and (point["step"] % 400 == 0 or last):
                 student.model.save_pretrained(out)
                 processor.save_pretrained(out)

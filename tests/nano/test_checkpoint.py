@@ -31,7 +31,7 @@ def test_it_is_small_and_says_how_it_was_made() -> None:
     size = sum(path.stat().st_size for path in CHECKPOINT.iterdir())
     assert size < 8e6
     made = json.loads((CHECKPOINT / "learning_curve.json").read_text())
-    assert made["curve"][-1]["step"] == made["plan"]["speak_steps"]
+    assert made["curve"][-1]["step"] == made["plan"]["stop"]
     assert made["curve"][-1]["response_nats"] < 0.5
 
 

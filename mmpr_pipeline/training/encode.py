@@ -61,6 +61,7 @@ class Encoder:
         self._tokenizer: Any = getattr(processor, "tokenizer", processor)
         self._architecture = type(model).__name__
         self._image_inputs = set(processor.image_processor.model_input_names)
+        self._mark = str(getattr(processor, "image_token", "") or "")
         self._end = end_of_turn(processor)
 
     def encode(self, shard: Shard, group: int, first: int, stop: int) -> Encoded:
@@ -99,6 +100,8 @@ class Encoder:
         pieces = pair.prompt.split(IMAGE_MARK)
         if len(pieces) != len(pair.images) + 1:
             raise ItemRejected("image_marks", f"{len(pieces) - 1} marks for {len(pair.images)} images")
+        if self._mark and any(self._mark in piece for piece in pieces):
+            raise ItemRejected("reserved_token", f"the text holds {self._mark}")
         pictures = [decode_image(shard.image(name)) for name in pair.images]
         content = interleaved(pieces, [{"type": "image"} for _ in pictures])
         text = self._processor.apply_chat_template(
@@ -112,7 +115,7 @@ class Encoder:
 
 
 _OF_THE_QUESTION = frozenset(
-    {"missing_image", "broken_image", "image_marks", "image_tokens_mismatch", "empty_prompt", "prompt_refused"}
+    {"missing_image", "broken_image", "image_marks", "image_tokens_mismatch", "empty_prompt", "reserved_token"}
 )
 
 

@@ -40,8 +40,11 @@ def _on_ray(config: TrainConfig, resume: bool) -> Any:
     from ray.train.torch import TorchTrainer
 
     from mmpr_pipeline.build.cluster import ray_session
+    from mmpr_pipeline.training.checkpoint import checkpoints
 
     config = absolute(config)
+    if checkpoints(Path(config.run_dir)) and not resume:
+        raise ConfigError(f"{config.run_dir} holds a run.", remedy="Go on with --resume, or give another --run-dir.")
     with ray_session(config.launch.address):
         has_gpus = ray.cluster_resources().get("GPU", 0) >= config.launch.workers
         if config.launch.device == "cuda" and not has_gpus:
@@ -67,7 +70,6 @@ def _on_ray(config: TrainConfig, resume: bool) -> Any:
 
 def _work(settings: dict[str, Any]) -> None:
     """What each worker runs."""
-    from ray.train import get_context
     from rich.console import Console
 
     from mmpr_pipeline.training.checkpoint import checkpoints
@@ -75,12 +77,10 @@ def _work(settings: dict[str, Any]) -> None:
     from mmpr_pipeline.training.view import ConsoleView
 
     config = TrainConfig.model_validate(settings["config"])
-    device = "cuda" if get_context().get_world_size() and config.launch.device != "cpu" else "cpu"
-    launch = config.launch.model_copy(update={"device": "auto" if device == "cuda" else "cpu"})
     # A worker that Ray starts again finds the checkpoints of the attempt before it.
-    restarted = bool(checkpoints(Path(config.run_dir))) and (Path(config.run_dir) / "ray-train").exists()
+    resume = settings["resume"] or bool(checkpoints(Path(config.run_dir)))
     with ConsoleView(Console()) as view:
-        train(config.model_copy(update={"launch": launch}), view, resume=settings["resume"] or restarted)
+        train(config, view, resume=resume)
 
 
 def _result(config: TrainConfig) -> Any:

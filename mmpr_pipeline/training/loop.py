@@ -68,14 +68,14 @@ def train(config: TrainConfig, view: View | None = None, *, resume: bool = False
     """
     with connect(config.launch.device) as world, stop_requested() as stopping:
         shown: View = (view or NoView()) if world.first else NoView()
-        return Trainer(config, world, shown, resume).run(stopping)
+        return Trainer(config, world, shown, resume, stopping).run()
 
 
 class Trainer:
     """One run in one process. The constructor does all that can fail early; `run` trains."""
 
-    def __init__(self, config: TrainConfig, world: World, view: View, resume: bool) -> None:
-        self.config, self.world, self.view = config, world, view
+    def __init__(self, config: TrainConfig, world: World, view: View, resume: bool, stopping: threading.Event) -> None:
+        self.config, self.world, self.view, self.stopping = config, world, view, stopping
         self.run_dir = Path(config.run_dir).expanduser().absolute()
         self.dtype = computation_type(config, world.device)
         self.loss_weights, kind = config.weights(), config.reference_kind()
@@ -117,7 +117,7 @@ class Trainer:
             reference=reference,
         )
 
-    def run(self, stopping: threading.Event) -> Result:
+    def run(self) -> Result:
         """Train until the end, or until a signal; then the summary, and the export."""
         config, world = self.config, self.world
         start = self._resume()
@@ -133,7 +133,7 @@ class Trainer:
             saved = start
             for step in range(start, stop):
                 self._step(step, events, metrics, peak)
-                interrupted = world.any(stopping.is_set())
+                interrupted = world.any(self.stopping.is_set())
                 if interrupted or (step + 1) % config.checkpoint_every == 0 or step + 1 == stop:
                     self._save(step + 1)
                     saved = step + 1
@@ -223,7 +223,14 @@ class Trainer:
             reference_key(self.folder, self.config.max_tiles, str(self.dtype)) if self.world.first else None
         )
         store = column_store(self.shards.store, self.run_dir)
-        return score_shards(self.policy, self.stream, self.world, store, key, self.view.scoring)
+
+        def progress(done: int, shards: int) -> None:
+            self.view.scoring(done, shards)
+            if self.world.any(self.stopping.is_set()):
+                self.view.say("Stopped while scoring; shards that are scored stay so.")
+                raise KeyboardInterrupt
+
+        return score_shards(self.policy, self.stream, self.world, store, key, progress)
 
     def _resume(self) -> int:
         if self.resumed_from is None:

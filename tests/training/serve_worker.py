@@ -6,14 +6,12 @@ import json
 import sys
 from dataclasses import replace
 
-from PIL import Image
-
 from mmpr_pipeline.config import EngineSettings
 from mmpr_pipeline.sampling.engine import SampleRequest
 from mmpr_pipeline.sampling.model_label import resolve_model
 from mmpr_pipeline.sampling.vllm_load import load_engine
-from mmpr_pipeline.sampling.vllm_prompts import PromptBuilder
-from tests.dataset.conftest import make_image
+from mmpr_pipeline.sampling.vllm_prompts import PromptBuilder, decode_image
+from tests.dataset.conftest import make_outcome
 from tests.records import a_question
 
 
@@ -22,12 +20,9 @@ def main(folder: str) -> None:
         model=folder, kv_cache_gib=0.05, max_num_seqs=2, max_model_len=1024, trust_remote_code=True, dtype="float32"
     )
     engine = load_engine(settings, resolve_model(settings))
-    question = a_question(images=(make_image(3),))
-    request = SampleRequest(
-        question=question, prompt="<image>\nThink step by step: 3 + 4 = 7. (A) left", prompt_version="t@1", n=1, seed=1
-    )
-    picture = Image.linear_gradient("L").resize((112, 112)).convert("RGB")
-    prepared = PromptBuilder(engine).sample(request, [picture], "r")
+    question = a_question(images=make_outcome(6).images)
+    request = SampleRequest(question=question, prompt=make_outcome(6).row.prompt, prompt_version="t@1", n=1, seed=1)
+    prepared = PromptBuilder(engine).sample(request, [decode_image(image) for image in question.images], "r")
     params = prepared.params
     params.prompt_logprobs, params.max_tokens, params.seed = 0, 1, None
     prepared = replace(prepared, params=params)

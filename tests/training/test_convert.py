@@ -10,12 +10,16 @@ import pytest
 import torch
 
 from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.convert.processor import _from_sentencepiece
 from mmpr_pipeline.training.convert.run import convert
 from mmpr_pipeline.training.convert.weights import Heads, split_wqkv
-from mmpr_pipeline.training.encode import end_of_turn
+from mmpr_pipeline.training.encode import Encoder, end_of_turn
+from mmpr_pipeline.training.families import family_of
 from mmpr_pipeline.training.model import load_model, load_processor
-from tests.training import originals
+from mmpr_pipeline.training.shards import Shards
+from tests.dataset.conftest import make_outcome
+from tests.training import made, originals
 
 
 @pytest.mark.parametrize("kind", ["qwen2", "internlm2"])
@@ -118,6 +122,16 @@ def test_vllm_serves_both_formats_to_the_same_log_probs(tmp_path: Path, kind: st
     assert len(before["log_probs"]) > 20
     assert after["log_probs"] == pytest.approx(before["log_probs"], abs=2e-4)
     assert len({round(value, 2) for value in before["log_probs"]}) > 10
+    assert encoded_for_training(tmp_path / "native", tmp_path / "data") == tuple(after["tokens"])
+
+
+def encoded_for_training(model: Path, data: Path) -> tuple[int, ...]:
+    """The same question's prompt as training sees it."""
+    loaded = load_model(model)
+    shards = Shards(open_store(made.dataset(data, [make_outcome(6)], shards=1)))
+    group = Encoder(load_processor(model), loaded, family_of(loaded), 12).encode(shards[0], 0, 0, 1).group
+    assert group is not None
+    return group.prompt
 
 
 def served(folder: Path) -> dict[str, list]:

@@ -48,7 +48,8 @@ def test_the_seeds_traps(kind: str, prediction: str, gold: str, judged: bool) ->
 def test_ours_is_right_on_the_embedded_cases() -> None:
     bench = load("checker")
     todo = list(bench.cases(None, None))
-    verdicts, seconds = bench.measured(bench.ours, todo)
+    verdicts, seconds, cpu = bench.measured(bench.ours, todo)
     assert verdicts == [row["label"] for _, _, _, row in todo]
     assert all(s > 0 for s in seconds)
+    assert cpu >= 0
     assert bench.measured(bench.seed, todo)[0] != verdicts

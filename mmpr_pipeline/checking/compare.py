@@ -154,7 +154,7 @@ def items_of(expr: Expr) -> list[Expr]:
     expr = _simplified(expr)
     if expr.op in ("list", "set"):
         return [member for item in expr.args if not is_membership(item) for member in items_of(item)]
-    if expr.op == "rel" and is_definition(expr) and expr.args[0].op == "paren":
+    if expr.op == "rel" and is_definition(expr) and expr.args[0].op == "paren" and expr.args[0].args:
         value = definition_value(expr)
         if value.op == "paren" and len(value.args) == len(expr.args[0].args) and expr.args[0].args[0].op == "apply":
             pairs = zip(expr.args[0].args, value.args, strict=True)

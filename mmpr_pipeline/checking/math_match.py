@@ -64,6 +64,8 @@ def _match(prediction: str, gold: str, question: str, unit: str | None, precisio
         return _decide(prediction, gold, context, precision)
     except (RecursionError, MemoryError, OverflowError, ArithmeticError, Undecided, NotRational) as error:
         return unparseable("over_a_bound", type(error).__name__)
+    except Exception as error:  # A fault of ours costs one verdict, under a name that the counts show; never the run.
+        return unparseable("internal_error", f"{type(error).__name__}: {error}"[:200])
 
 
 def _decide(prediction: str, gold: str, context: Context, precision: tuple[float, ...]) -> Match:

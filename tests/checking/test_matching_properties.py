@@ -183,13 +183,13 @@ _PIECES = [
     st.lists(st.sampled_from(_PIECES), max_size=25).map("".join), st.sampled_from(["5", r"\frac{1}{2}", "x<3", "(1,2)"])
 )
 def test_fuzz_of_mathematical_pieces(text: str, gold: str) -> None:
-    assert match_math(text, gold).outcome in ("correct", "incorrect", "unparseable")
-    assert match_math(gold, text).outcome in ("correct", "incorrect", "unparseable")
+    assert match_math(text, gold).rule != "internal_error"
+    assert match_math(gold, text).rule != "internal_error"
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=200), st.text(max_size=40))
 def test_fuzz_of_any_text(text: str, gold: str) -> None:
     start = time.process_time()
-    assert match_math(text, gold).outcome in ("correct", "incorrect", "unparseable")
+    assert match_math(text, gold).rule != "internal_error"
     assert time.process_time() - start < 1

@@ -105,6 +105,8 @@ def _without_dollars(text: str) -> str:
     outside = _SEGMENT.sub("", text)
     if not segments or "$" in outside or any(_MONEY.fullmatch(m[2] or "") for m in segments):
         return text
+    if all(_CONNECTIVE.fullmatch(m[1] or m[2]) for m in segments):  # `69$,$84`: the outer dollars are gone.
+        return text.replace("$", " ")
     if _CONNECTIVE.fullmatch(outside):
         return _SEGMENT.sub(lambda m: m[1] or m[2], text)
     return _segment(text, segments)

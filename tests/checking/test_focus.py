@@ -18,6 +18,7 @@ from mmpr_pipeline.checking.focus import boxes, core
         (r"\(5\)", "5"),
         ("$21,16$ or $11$", "21,16 or 11"),
         ("The sum is $7$", "7"),
+        ("69$,$84", "69 , 84"),
         ("the total is 1,000.99", "1,000.99"),
         ("**5**", "5"),
         ("$5", "$5"),

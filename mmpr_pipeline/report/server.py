@@ -42,7 +42,7 @@ HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
@@ -95,12 +95,14 @@ def _is_loopback(host: str) -> bool:
 def make_app(library: Library, port: int) -> Starlette:
     """The application, for a server that listens on `port` of this machine."""
     from starlette.applications import Starlette
+    from starlette.responses import Response
     from starlette.routing import Route
 
     desk = _Desk(library, secrets.token_urlsafe(32))
     routes = [
         Route("/", desk.page),
         Route("/static/{name}", desk.static),
+        Route("/favicon.ico", lambda request: Response(status_code=204)),
         Route("/api/overview", desk.overview),
         Route("/api/questions", desk.questions),
         Route("/api/question", desk.question),

@@ -161,9 +161,8 @@ def main() -> None:
     console.print(table)
     console.print(by_file(todo, results))
     fastest = max(rate for name, rate in rates.items() if name.startswith("Math-Verify"))
-    console.print(
-        f"{CHECKER} judges {rates[CHECKER] / fastest:.1f}x the cases of the faster Math-Verify for a second of processor."
-    )
+    ratio = rates[CHECKER] / fastest
+    console.print(f"{CHECKER} judges {ratio:.1f}x the cases of the faster Math-Verify for a second of processor.")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ Pure, thread-safe, without Ray. Precision before recall: what is in doubt is `un
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -171,6 +171,24 @@ def unusable(rule: str) -> Verdict:
 
 def trace_response(response: str, known: Gold) -> Trace:
     """`check_response` with everything that led to its verdict."""
+    return _guarded(_trace_response, response, known)
+
+
+def trace_prediction(prediction: str, known: Gold) -> Trace:
+    """`check_prediction` with everything that led to its verdict."""
+    return _guarded(_trace_prediction, prediction, known)
+
+
+def _guarded(trace: Callable[[str, Gold], Trace], text: str, known: Gold) -> Trace:
+    """One answer that trips a fault of ours costs one verdict, named after the fault, and not a shard."""
+    try:
+        return trace(text, known)
+    except Exception as fault:
+        failed = unparseable("checker_failed", type(fault).__name__)
+        return _trace(known, Extraction("none", "checker_failed"), (failed,))
+
+
+def _trace_response(response: str, known: Gold) -> Trace:
     found = extract(response, known.asked)
     if found.status == "abstained":
         return _trace(known, found, (_abstained(known),))
@@ -179,15 +197,14 @@ def trace_response(response: str, known: Gold) -> Trace:
     return _trace(known, found, _match(found.reading, known))
 
 
-def trace_prediction(prediction: str, known: Gold) -> Trace:
-    """`check_prediction` with everything that led to its verdict."""
+def _trace_prediction(prediction: str, known: Gold) -> Trace:
     text = prediction.strip()
     if not text:
         return _trace(known, Extraction("none", "empty"), (unparseable("empty"),))
     direct = _direct(text, known)
     if direct is not None and direct[-1].outcome == "correct":
         return _trace(known, Extraction("found", "prediction", Reading(text)), direct)
-    read = trace_response(prediction, known)
+    read = _trace_response(prediction, known)
     if direct is not None and read.extraction.status == "none":
         return _trace(known, Extraction("found", "prediction", Reading(text), read.extraction.tried), direct)
     return read

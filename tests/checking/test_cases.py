@@ -17,7 +17,8 @@ LINES = [
     {"id": "m-2", "kind": "number", "gold": "5", "response": "Final answer: 6", "label": False},
     {"id": "m-3", "kind": "number", "gold": "5", "response": "Final answer: 6", "label": True},
     {"id": "m-4", "kind": "number", "gold": "5", "response": "Final answer: 5", "label": False},
-    {"id": "t-1", "kind": "choice", "choices": {"A": "red", "B": "blue"}, "gold": "blue", "response": " ", "prediction": "B", "label": True},
+    {"id": "t-1", "kind": "choice", "choices": {"A": "red", "B": "blue"}, "gold": "blue", "response": " ",
+    "prediction": "B", "label": True},
     {"id": "t-2", "kind": "unheard_of", "gold": 5, "prediction": 5},
     {"id": "t-3", "kind": "list", "gold": [1, 2], "prediction": "[1, 2]", "label": True},
     {"id": "t-4", "gold": "5"},
@@ -94,3 +95,12 @@ def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "one.jsonl").write_text("")
     with pytest.raises(StoreError, match="Cannot write"):
         cases.run_cases(tmp_path / "one.jsonl", tmp_path / "no" / "such" / "folder.jsonl")
+
+
+def test_a_fault_of_ours_costs_one_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("mmpr_pipeline.checking.checker.extract", broken)
+    judged = cases.judge_line(json.dumps(LINES[0]))
+    assert (judged.outcome, judged.rule) == ("unparseable", "checker_failed")

@@ -15,11 +15,16 @@ from mmpr_pipeline.checking.plain_quantity import read_quantity
 @pytest.mark.parametrize(
     ("gold", "said", "outcome"),
     [
-        ("100", "104", "correct"), ("100", "105", "correct"), ("100", "105.1", "incorrect"), ("-100", "-104", "correct"), ("-100", "100", "incorrect"),
-        ("0", "0.0", "correct"), ("0", "0.01", "incorrect"), ("100", "0", "incorrect"), ("2008", "2008", "correct"), ("2008", "2050", "unparseable"),
-        ("94%", "96%", "correct"), ("94%", "100%", "incorrect"), ("94%", "0.94", "correct"), ("94%", "94", "unparseable"), ("3,200", "3.2k", "correct"),
-        ("3.2 million", "3.3 million", "correct"), ("3.2", "3.2 million", "unparseable"), ("$5.00", "5", "correct"), ("yes", " Yes ", "correct"),
-        ("Won't", "Don't", "incorrect"), ("United States", "the United States", "correct"), ("1e400", "5", "incorrect"), ("5 cm", "5 kg", "unparseable"),
+        ("100", "104", "correct"), ("100", "105", "correct"), ("100", "105.1", "incorrect"),
+        ("-100", "-104", "correct"), ("-100", "100", "incorrect"),
+        ("0", "0.0", "correct"), ("0", "0.01", "incorrect"), ("100", "0", "incorrect"),
+        ("2008", "2008", "correct"), ("2008", "2050", "unparseable"),
+        ("94%", "96%", "correct"), ("94%", "100%", "incorrect"), ("94%", "0.94", "correct"),
+        ("94%", "94", "unparseable"), ("3,200", "3.2k", "correct"),
+        ("3.2 million", "3.3 million", "correct"), ("3.2", "3.2 million", "unparseable"),
+        ("$5.00", "5", "correct"), ("yes", " Yes ", "correct"),
+        ("Won't", "Don't", "incorrect"), ("United States", "the United States", "correct"),
+        ("1e400", "5", "incorrect"), ("5 cm", "5 kg", "unparseable"),
     ],
 )  # fmt: skip
 def test_relaxed_accuracy(gold: str, said: str, outcome: str) -> None:
@@ -81,10 +86,14 @@ def test_similarity_is_symmetric_and_one_only_for_equals(a: str, b: str) -> None
 @pytest.mark.parametrize(
     ("kind", "gold", "choices", "question", "settled"),
     [
-        ("multiple_choice", "A", (), "", "choice"), ("true/false", "True", (), "", "yes_no"), ("DocVQA", "x", (), "", "document"), (None, "yes", (), "", "yes_no"),
-        (None, "B", (), "", "choice"), (None, "red", ("red", "blue"), "", "choice"), (None, "[1, 2]", (), "", "list"), (None, "3,200.5", (), "", "number"),
-        (None, "-3/4", (), "", "number"), (None, "25%", (), "", "number"), (None, "\\frac{1}{2}", (), "", "math"), (None, "x=5", (), "", "math"),
-        (None, "a red car", (), "", "text"), ("weird", "5", (), "", "number"), ("weird", "BD", (), "A. x B. y C. z D. w", "choice"),
+        ("multiple_choice", "A", (), "", "choice"), ("true/false", "True", (), "", "yes_no"),
+        ("DocVQA", "x", (), "", "document"), (None, "yes", (), "", "yes_no"),
+        (None, "B", (), "", "choice"), (None, "red", ("red", "blue"), "", "choice"),
+        (None, "[1, 2]", (), "", "list"), (None, "3,200.5", (), "", "number"),
+        (None, "-3/4", (), "", "number"), (None, "25%", (), "", "number"), (None, "\\frac{1}{2}", (), "", "math"),
+        (None, "x=5", (), "", "math"),
+        (None, "a red car", (), "", "text"), ("weird", "5", (), "", "number"),
+        ("weird", "BD", (), "A. x B. y C. z D. w", "choice"),
     ],
 )  # fmt: skip
 def test_kinds(kind: str | None, gold: str, choices: tuple[str, ...], question: str, settled: str) -> None:

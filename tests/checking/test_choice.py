@@ -14,9 +14,12 @@ CITIES = ("Paris", "London", "Rome", "Madrid")
 @pytest.mark.parametrize(
     ("text", "letters"),
     [
-        ("B", "B"), ("(B)", "B"), ("b)", "B"), ("B.", "B"), ("Option B", "B"), ("选项B", "B"), ("②", "B"), ("Ⓑ", "B"), ("(ii)", "B"),
-        ("III", "C"), ("A and C", "AC"), ("A, C", "AC"), ("A、C".replace("、", ","), "AC"), ("BD", "BD"), ("A C", "AC"), ("\\(B\\)", "B"),
-        ("\\text{(B)}", "B"), ("'B'", "B"), ("C and A", "AC"), ("option 2", "B"), ("the second option", "B"), ("B, because", "B"),
+        ("B", "B"), ("(B)", "B"), ("b)", "B"), ("B.", "B"), ("Option B", "B"), ("选项B", "B"), ("②", "B"), ("Ⓑ",
+        "B"), ("(ii)", "B"),
+        ("III", "C"), ("A and C", "AC"), ("A, C", "AC"), ("A、C".replace("、", ","), "AC"), ("BD", "BD"),
+        ("A C", "AC"), ("\\(B\\)", "B"),
+        ("\\text{(B)}", "B"), ("'B'", "B"), ("C and A", "AC"), ("option 2", "B"), ("the second option", "B"),
+        ("B, because", "B"),
     ],
 )  # fmt: skip
 def test_labels(text: str, letters: str) -> None:

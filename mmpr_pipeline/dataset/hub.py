@@ -96,7 +96,10 @@ class Changes:
 class HubDataset:
     """A data set on the Hub, at one branch. The token is the Hub's own: HF_TOKEN, or what `hf auth login` has kept."""
 
-    def __init__(self, name: str, revision: str | None = None) -> None:
+    def __init__(
+        self, name: str, revision: str | None = None, waiting: Callable[[float], None] = lambda seconds: None
+    ) -> None:
+        """`waiting` is told of each pause before another attempt. Raises ConfigError or HubError without a token."""
         from huggingface_hub import HfApi, get_token
 
         if not REPOSITORY.fullmatch(name):
@@ -107,6 +110,7 @@ class HubDataset:
         self.name, self.branch = name, revision or "main"
         self._api = HfApi(os.environ.get("HF_ENDPOINT"), token=self._token)
         self._where: dict[str, Any] = {"repo_id": name, "repo_type": "dataset"}
+        self._waiting = waiting
         self.commits = 0
         """Commits made by this object."""
 
@@ -154,14 +158,18 @@ class HubDataset:
         from huggingface_hub import CommitOperationAdd
 
         operation = CommitOperationAdd(path, str(local))
+        operation.upload_info.sha256 = bytes.fromhex(sha256)  # known: the file is not read once more for it
 
         def sent() -> None:
             self._api.preupload_lfs_files(self.name, [operation], repo_type="dataset", revision=self.branch)
 
         with _no_bars():
             self._tried("upload", sent)
-        if operation.path_or_fileobj != b"":  # not a large file in this repository: sent with the commit
-            operation.path_or_fileobj = local.read_bytes()
+        if operation.path_or_fileobj != b"":  # sent files are let go of; this one would go into git itself
+            raise HubError(
+                f"{self.name} does not keep {path} as a large file.",
+                remedy="Put the line `*.parquet filter=lfs diff=lfs merge=lfs -text` into its .gitattributes.",
+            )
         changes.added[path] = Content(sha256)
         changes.operations.append(operation)
 
@@ -186,7 +194,7 @@ class HubDataset:
                 if not again or attempt == ATTEMPTS - 1:
                     raise self._explained("commit", error) from None
                 if status != 412:
-                    time.sleep(_wait(error, attempt))
+                    self._pause(error, attempt)
             else:
                 self.commits += 1
                 return self.look()
@@ -215,8 +223,13 @@ class HubDataset:
             except Exception as error:
                 if not _transient(error) or attempt == ATTEMPTS - 1:
                     raise self._explained(what, error) from None
-                time.sleep(_wait(error, attempt))
+                self._pause(error, attempt)
         raise AssertionError
+
+    def _pause(self, error: Exception, attempt: int) -> None:
+        seconds = _wait(error, attempt)
+        self._waiting(seconds)
+        time.sleep(seconds)
 
     def _explained(self, what: str, error: Exception) -> HubError:
         status = _status(error)

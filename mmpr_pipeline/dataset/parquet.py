@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmpr_pipeline.dataset import layout
-from mmpr_pipeline.dataset.arrow_file import batches, open_table
+from mmpr_pipeline.dataset.arrow_file import batches, open_table, sha256_of
 from mmpr_pipeline.errors import DatasetError
 from mmpr_pipeline.storage import Store
 
@@ -91,10 +91,19 @@ def _buffers(chunk: pa.Array) -> Iterator[Any]:
     return (value.as_buffer() for value in chunk)
 
 
-def shard_groups(store: Store, shard: int, of: int, features: Any) -> Iterator[pa.Table]:
-    """The pairs of one shard as tables of `features.arrow_schema`, one for each row group. Memory holds one of them."""
+def shard_groups(
+    store: Store, shard: int, of: int, features: Any, hashes: Mapping[str, str] | None = None
+) -> Iterator[pa.Table]:
+    """The pairs of one shard as tables of `features.arrow_schema`, one for each row group. Memory holds one of them.
+
+    With `hashes` (sha256 by key) a file that is not what it should be raises DatasetError, before anything is given.
+    """
     with TemporaryDirectory(prefix="mmpr-") as folder:
-        pairs, images = (store.fetch(layout.data(kind, shard, of), Path(folder)) for kind in ("pairs", "images"))
+        keys = [layout.data(kind, shard, of) for kind in ("pairs", "images")]
+        pairs, images = (store.fetch(key, Path(folder)) for key in keys)
+        for key, path in zip(keys, (pairs, images), strict=True):
+            if hashes and sha256_of(path) != hashes[key]:
+                raise DatasetError(f"{key} is not what its manifest says.", remedy="`mmpr verify` tells what is wrong.")
         stored = Images.open(images)
         for group in row_groups(batches(pairs), stored.sizes):
             yield embedded(group, stored, features.arrow_schema)

@@ -21,11 +21,13 @@ CARD = "README.md"
 
 @dataclass(frozen=True)
 class Part:
-    """One Parquet file to be: its path, the shards it holds in order, and the identity of what it is made from."""
+    """One Parquet file to be: its path, the shards it holds in order, the identity of what it is made from, and the
+    sha256 of each file that it is made from."""
 
     path: str
     shards: tuple[int, ...]
     made_from: str
+    hashes: dict[str, str]
     about_bytes: int
     rows: int
 
@@ -80,6 +82,7 @@ def parts_of(manifests: Sequence[Manifest], files: int | None = None) -> list[Pa
                 path=f"data/train-{number:05d}-of-{of:05d}.parquet",
                 shards=tuple(held),
                 made_from=content_id(WRITER, [entry.sha256 for pair in entries for entry in pair]),
+                hashes={entry.path: entry.sha256 for pair in entries for entry in pair},
                 about_bytes=sum(entry.bytes for pair in entries for entry in pair),
                 rows=sum(pairs.rows for pairs, _ in entries),
             )

@@ -102,7 +102,7 @@ def publish(
     )
     if dry_run:
         return plan
-    hub = HubDataset(name, revision)
+    hub = HubDataset(name, revision, lambda seconds: told(f"waiting {seconds:.0f} s for the Hub", 0, len(parts)))
     hub.create(private)
     return _Publishing(store, parts, facts, hub, told).run(plan)
 
@@ -197,7 +197,7 @@ class _Publishing:
     def _groups(self, part: Part) -> Iterator[pa.Table]:
         of = len({shard for other in self._parts for shard in other.shards})
         for shard in part.shards:
-            yield from shard_groups(self._store, shard, of, self._features)
+            yield from shard_groups(self._store, shard, of, self._features, part.hashes)
 
     def _note(self) -> Note:
         known = {path: self._files[path] for path in sorted(self._files)}

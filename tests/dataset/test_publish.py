@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,13 +17,14 @@ from typing import Any
 
 import pytest
 
+from mmpr_pipeline.dataset import layout
 from mmpr_pipeline.dataset import publish as publishing
 from mmpr_pipeline.dataset.publication import CARD, NOTE
 from mmpr_pipeline.dataset.publish import Publication, publish, render
 from mmpr_pipeline.errors import ConfigError, DatasetError, HubError
 from tests.dataset.built import build_made
 from tests.hub.faults import Fault
-from tests.hub.repository import Blob
+from tests.hub.repository import Blob, Repository
 from tests.hub.server import HubServer
 
 TOKEN = "hf_VerySecretTokenOfTheTests"
@@ -155,8 +157,10 @@ def test_too_many_requests_are_waited_out_as_long_as_the_hub_says(
     hub: HubServer, waits: list[float], out: Path
 ) -> None:
     hub.faults.add(Fault("POST .*/commit/", 429, times=2, headers={"Retry-After": "1800"}))
-    assert publish(out, NAME).commits == 1
+    steps: list[str] = []
+    assert publish(out, NAME, progress=lambda what, done, of: steps.append(what)).commits == 1
     assert [round(seconds) for seconds in waits] == [1801, 1801]
+    assert steps.count("waiting 1801 s for the Hub") == 2
 
 
 def test_a_change_in_between_is_built_upon(hub: HubServer, waits: list[float], out: Path) -> None:
@@ -277,6 +281,26 @@ def test_many_files_take_several_commits(
     assert titles(hub)[0] == "Pairs, 2 of 4 files"
     assert found.commits == len(titles(hub)) == 2
     assert [done for what, done, of in steps if what == "uploading"] == [0, 1, 2, 3, 4]
+
+
+def test_a_damaged_shard_is_not_published(hub: HubServer, waits: list[float], out: Path, tmp_path: Path) -> None:
+    shutil.copytree(out, tmp_path / "out")
+    path = tmp_path / "out" / layout.data("images", 2, SHARDS)
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(DatasetError, match=r"images-00002-of-00004\.arrow is not what its manifest says"):
+        publish(tmp_path / "out", NAME)
+    assert titles(hub) == []
+
+
+def test_a_repository_without_large_files_is_refused(
+    hub: HubServer, waits: list[float], out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Repository, "large", lambda self, path: False)
+    with pytest.raises(HubError, match=r"\.gitattributes"):
+        publish(out, NAME)
+    assert titles(hub) == []
 
 
 CLIENT = """

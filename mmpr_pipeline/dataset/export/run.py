@@ -73,9 +73,8 @@ def export(out: str | Path, to: str, dest: str | Path, *, progress: Progress | N
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         counts = chosen.write(built, partial, lambda done: told("exporting", done, built.shards))
-        how = chosen.how(target)
         if not (partial / "README.md").exists():
-            (partial / "README.md").write_text(how, "utf-8")
+            (partial / "README.md").write_text(chosen.how(Path(target.name)), "utf-8")
         written = [path for path in partial.rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in written)
         if target.exists():
@@ -85,7 +84,7 @@ def export(out: str | Path, to: str, dest: str | Path, *, progress: Progress | N
         told_of = error.strerror or error
         raise StoreError(f"Cannot write {target}: {told_of}.", remedy="Free space, or choose another.") from None
     pairs = counts.pop("pairs", 0)
-    return Exported(to, target, pairs, dict(sorted(counts.items())), len(written), size, how)
+    return Exported(to, target, pairs, dict(sorted(counts.items())), len(written), size, chosen.how(target))
 
 
 def render(found: Exported) -> RenderableType:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from mmpr_pipeline.checking.constants import decimal_digits, mentions_pi
 from mmpr_pipeline.checking.context import Decision
-from mmpr_pipeline.checking.evaluate import Undecided, same_value
+from mmpr_pipeline.checking.evaluate import same_value
+from mmpr_pipeline.checking.exact import Undecided
 from mmpr_pipeline.checking.expression import MAX_SIZE, Expr, children, free_symbols, function_names, rename, size
 
 RELATIVE = 1e-9

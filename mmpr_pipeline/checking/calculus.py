@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmpr_pipeline.checking.context import Decision
-from mmpr_pipeline.checking.evaluate import NotRational, Undecided, exact
+from mmpr_pipeline.checking.exact import NotRational, Undecided, exact
 from mmpr_pipeline.checking.expression import CALCULUS_OPS, Expr, free_symbols, number, operations, size
 from mmpr_pipeline.checking.precise import precise_value
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from mmpr_pipeline.checking.context import Context, Decision
-from mmpr_pipeline.checking.evaluate import NotRational, Undecided, exact
+from mmpr_pipeline.checking.exact import NotRational, Undecided, exact
 from mmpr_pipeline.checking.expression import SCALAR_OPS, Expr, free_symbols, operations, operators_of, size
 from mmpr_pipeline.checking.math_words import is_membership
 from mmpr_pipeline.checking.real_sets import same_set

@@ -10,7 +10,8 @@ import math
 from fractions import Fraction
 
 from mmpr_pipeline.checking.context import Context, Decision
-from mmpr_pipeline.checking.evaluate import NotRational, Undecided, approximate, exact, same_value
+from mmpr_pipeline.checking.evaluate import approximate, same_value
+from mmpr_pipeline.checking.exact import NotRational, Undecided, exact
 from mmpr_pipeline.checking.expression import Expr, children, literal_of
 from mmpr_pipeline.checking.precise import same_to_fifty_digits
 

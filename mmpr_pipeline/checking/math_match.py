@@ -13,7 +13,7 @@ from typing import Any
 from mmpr_pipeline.checking.clock import compare_times
 from mmpr_pipeline.checking.compare import compare, compare_words
 from mmpr_pipeline.checking.context import Context, Decision
-from mmpr_pipeline.checking.evaluate import NotRational, Undecided
+from mmpr_pipeline.checking.exact import NotRational, Undecided
 from mmpr_pipeline.checking.expression import SCALAR_OPS, Expr, ParseError, operations, size
 from mmpr_pipeline.checking.focus import core, plain_text
 from mmpr_pipeline.checking.latex_parser import parse

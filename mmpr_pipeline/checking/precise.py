@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmpr_pipeline.checking.evaluate import NotRational, Undecided, exact, magnitude
+from mmpr_pipeline.checking.evaluate import magnitude
+from mmpr_pipeline.checking.exact import NotRational, Undecided, exact
 from mmpr_pipeline.checking.expression import Expr
 
 DIGITS = 50

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from mmpr_pipeline.checking.constants import float_of
 from mmpr_pipeline.checking.context import Context
-from mmpr_pipeline.checking.evaluate import Undecided, approximate
+from mmpr_pipeline.checking.evaluate import approximate
+from mmpr_pipeline.checking.exact import Undecided
 from mmpr_pipeline.checking.expression import Expr, free_symbols, number, operators_of
 from mmpr_pipeline.checking.math_words import is_membership
 from mmpr_pipeline.checking.scalars import compare_scalars

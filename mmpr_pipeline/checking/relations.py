@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from mmpr_pipeline.checking.at_points import points
 from mmpr_pipeline.checking.context import Context, Decision
-from mmpr_pipeline.checking.evaluate import Undecided, approximate
+from mmpr_pipeline.checking.evaluate import approximate
+from mmpr_pipeline.checking.exact import Undecided
 from mmpr_pipeline.checking.expression import Expr, free_symbols, operations, operators_of, rename
 from mmpr_pipeline.checking.scalars import compare_scalars
 

@@ -8,7 +8,8 @@ from mmpr_pipeline.checking.at_points import compare_expressions
 from mmpr_pipeline.checking.calculus import TooLong, compare_limit, written_out
 from mmpr_pipeline.checking.constants import compare_constants, mentions_pi, stated
 from mmpr_pipeline.checking.context import Context, Decision
-from mmpr_pipeline.checking.evaluate import NotRational, Undecided, approximate, exact
+from mmpr_pipeline.checking.evaluate import approximate
+from mmpr_pipeline.checking.exact import NotRational, Undecided, exact
 from mmpr_pipeline.checking.expression import CALCULUS_OPS, Expr, free_symbols, operations
 from mmpr_pipeline.checking.unit import UNIT_LETTERS, asked_unit, compare_units, is_counter, parse_unit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mmpr_pipeline.checking.calculus import TooLong, compare_limit, written_out
-from mmpr_pipeline.checking.evaluate import exact
+from mmpr_pipeline.checking.exact import exact
 from mmpr_pipeline.checking.latex_parser import parse
 
 

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from mmpr_pipeline.checking.evaluate import NotRational, Undecided, approximate, exact
+from mmpr_pipeline.checking.evaluate import approximate
+from mmpr_pipeline.checking.exact import NotRational, Undecided, exact
 from mmpr_pipeline.checking.latex_parser import parse
 
 

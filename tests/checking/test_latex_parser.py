@@ -8,7 +8,8 @@ from fractions import Fraction
 
 import pytest
 
-from mmpr_pipeline.checking.evaluate import approximate, exact
+from mmpr_pipeline.checking.evaluate import approximate
+from mmpr_pipeline.checking.exact import exact
 from mmpr_pipeline.checking.expression import MAX_CHARS, Expr, ParseError, free_symbols, operations
 from mmpr_pipeline.checking.latex_parser import parse
 

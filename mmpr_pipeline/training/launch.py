@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+from mmpr_pipeline import errors
 from mmpr_pipeline.errors import ConfigError, MmprError, TrainingError
+from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.settings import TrainConfig
 from mmpr_pipeline.training.view import View
+
+ERROR = "error.json"  # in the run's directory: what stopped a worker
 
 
 def run_training(config: TrainConfig, view: View | None = None, *, resume: bool = False) -> Any:
@@ -61,15 +66,21 @@ def _on_ray(config: TrainConfig, resume: bool) -> Any:
                 name="ray-train", storage_path=config.run_dir, failure_config=FailureConfig(max_failures=3)
             ),
         )
+        error_file = Path(config.run_dir) / ERROR
+        error_file.unlink(missing_ok=True)
         try:
             trainer.fit()
         except Exception as error:
-            raise _cause(error) from error
+            raise _recorded(error_file) or TrainingError(
+                f"Training on Ray failed: {type(error).__name__}: {str(error)[:500]}",
+                remedy="Look at the workers' logs (ray logs); --resume goes on from the newest checkpoint.",
+            ) from error
     return _result(config)
 
 
 def _work(settings: dict[str, Any]) -> None:
-    """What each worker runs."""
+    """What each worker runs. An error that mmpr made is written down: it would not survive Ray's wrapping, and a
+    worker started again must not try once more what cannot work."""
     from rich.console import Console
 
     from mmpr_pipeline.training.checkpoint import checkpoints
@@ -77,31 +88,31 @@ def _work(settings: dict[str, Any]) -> None:
     from mmpr_pipeline.training.view import ConsoleView
 
     config = TrainConfig.model_validate(settings["config"])
+    error_file = Path(config.run_dir) / ERROR
+    if before := _recorded(error_file):
+        raise RuntimeError(before.message)
     # A worker that Ray starts again finds the checkpoints of the attempt before it.
     resume = settings["resume"] or bool(checkpoints(Path(config.run_dir)))
-    with ConsoleView(Console()) as view:
-        train(config, view, resume=resume)
+    try:
+        with ConsoleView(Console()) as view:
+            train(config, view, resume=resume)
+    except MmprError as error:
+        made = {"type": type(error).__name__, "message": error.message, "remedy": error.remedy}
+        open_store(config.run_dir).create(ERROR, json.dumps(made).encode())
+        raise RuntimeError(error.message) from None
 
 
 def _result(config: TrainConfig) -> Any:
-    import json
-
     from mmpr_pipeline.training.loop import Result
     from mmpr_pipeline.training.run_folder import SUMMARY
 
     return Result(**json.loads((Path(config.run_dir) / SUMMARY).read_text("utf-8")))
 
 
-def _cause(error: BaseException) -> MmprError:
-    """The error that mmpr raised in a worker, inside those that Ray wraps around it."""
-    one: BaseException | None = error
-    while one is not None:
-        if isinstance(one, MmprError):
-            return one
-        failures = getattr(one, "worker_failures", None) or {}
-        for inner in failures.values():
-            found = _cause(inner)
-            if type(found) is not TrainingError or found.remedy:
-                return found
-        one = getattr(one, "cause", None) or one.__cause__
-    return TrainingError(f"Training on Ray failed: {type(error).__name__}: {str(error)[:500]}")
+def _recorded(path: Path) -> MmprError | None:
+    """The error that a worker wrote down."""
+    if not path.is_file():
+        return None
+    made = json.loads(path.read_text("utf-8"))
+    kind = getattr(errors, made["type"], TrainingError)
+    return kind(made["message"], remedy=made["remedy"])

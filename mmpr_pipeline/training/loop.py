@@ -23,6 +23,7 @@ from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training import checkpoint
 from mmpr_pipeline.training.data import Stream, ahead
 from mmpr_pipeline.training.encode import Encoder
+from mmpr_pipeline.training.export import check_target, export
 from mmpr_pipeline.training.flops import matmul_peak
 from mmpr_pipeline.training.loss import LossSettings
 from mmpr_pipeline.training.memory import ModelShape, StepShape, check_memory, estimate, shape_of
@@ -40,7 +41,7 @@ from mmpr_pipeline.training.reference import AdapterOffReference, NoReference, O
 from mmpr_pipeline.training.reference_pass import column_store, reference_key, score_shards
 from mmpr_pipeline.training.run_folder import SUMMARY, claim
 from mmpr_pipeline.training.schedule import rate_at
-from mmpr_pipeline.training.settings import TrainConfig
+from mmpr_pipeline.training.settings import ReferenceKind, TrainConfig
 from mmpr_pipeline.training.sharding import shard
 from mmpr_pipeline.training.shards import Shards
 from mmpr_pipeline.training.step import Learner, make_optimizer
@@ -78,15 +79,12 @@ class Trainer:
         self.config, self.world, self.view, self.stopping = config, world, view, stopping
         self.run_dir = Path(config.run_dir).expanduser().absolute()
         self.dtype = computation_type(config, world.device)
-        self.loss_weights, kind = config.weights(), config.reference_kind()
-        store = open_store(config.data)
-        self.shards = Shards(store, cached=2 * config.window)
+        weights, kind = config.weights(), config.reference_kind()
+        self.shards = Shards(open_store(config.data), cached=2 * config.window)
         self.order = Order(self.shards.pairs, config.batch, config.seed, config.window)
         self.steps = self.order.steps_per_epoch * config.epochs
         self.folder = find_model(config.model, config.revision)
         if config.export:
-            from mmpr_pipeline.training.export import check_target
-
             check_target(Path(config.export))
         self.resumed_from = self._claim(resume)
         self.policy, shape = self._load()
@@ -96,25 +94,13 @@ class Trainer:
         self._check_memory(shape, kind == "online")
         encoder = Encoder(self.processor, self.policy.bare, self.policy.family, config.max_tiles)
         self.stream = Stream(self.shards, encoder, config.token_budget, world.rank, world.size, self.dtype)
-        self.moving: PrefixSharedPolicy | None = None
-        reference: Any = None
-        if kind == "online":
-            reference = OnlineReference(shard(PrefixSharedPolicy(load_model(self.folder.path)), world, self.dtype))
-            self.moving = reference.policy if config.follows else None
-        elif kind != "stored":
-            reference = AdapterOffReference(self.policy) if kind == "adapter_off" else NoReference()
+        reference, self.moving = self._reference(kind)
         shard(self.policy, world, self.dtype)
         self.rows = self._score() if kind == "stored" else None
+        optimizer = make_optimizer(self.policy, config.weight_decay, config.betas)
+        losses = LossSettings(config.beta, config.label_noise)
         self.learner = Learner(
-            policy=self.policy,
-            optimizer=make_optimizer(self.policy, config.weight_decay, config.betas),
-            world=world,
-            weights=self.loss_weights,
-            settings=LossSettings(config.beta, config.label_noise),
-            batch=config.batch,
-            max_grad_norm=config.max_grad_norm,
-            shape=shape,
-            reference=reference,
+            self.policy, optimizer, world, weights, losses, config.batch, config.max_grad_norm, shape, reference
         )
 
     def run(self) -> Result:
@@ -199,17 +185,18 @@ class Trainer:
         config, world = self.config, self.world
         names = {"language": ("text", "head"), "vision": ("vision",), "projector": ("projector",)}
         trained = tuple(n for part, own in names.items() if part not in config.freeze for n in own)
-        per_tile = self.policy.family.image_tokens(self.policy.bare, self.policy.family.blank_image(self.policy.bare))
+        blank = self.policy.family.blank_image(self.policy.bare)
+        per_tile = self.policy.family.image_tokens(self.policy.bare, blank) / len(blank["pixel_values"])
         needed = estimate(
             shape,
             StepShape(
                 tokens=config.token_budget,
                 scored=config.token_budget // 2,
                 keys=2 * config.token_budget,
-                tiles=max(1, config.token_budget // 2 // max(1, per_tile)),
+                tiles=max(1, int(config.token_budget / 2 / per_tile)),
                 bytes_per_value=torch.finfo(self.dtype).bits // 8,
                 ranks=world.size,
-                checkpointing=config.gradient_checkpointing,
+                checkpointing=config.recompute == "full",
                 trained=() if config.lora else trained,
                 second_model=second_model,
             ),
@@ -217,6 +204,15 @@ class Trainer:
         where = "each GPU" if world.device.type == "cuda" else "each process"
         self.view.say([f"A step of {config.token_budget:,} tokens needs, on {where}, about:", *needed.lines()])
         check_memory(needed, _available(world))
+
+    def _reference(self, kind: ReferenceKind) -> tuple[Any, PrefixSharedPolicy | None]:
+        """The reference, None where its rows come with the data; and its policy, where that moves (TR-DPO)."""
+        if kind == "online":
+            online = OnlineReference(shard(PrefixSharedPolicy(load_model(self.folder.path)), self.world, self.dtype))
+            return online, online.policy if self.config.follows else None
+        if kind == "stored":
+            return None, None
+        return (AdapterOffReference(self.policy) if kind == "adapter_off" else NoReference()), None
 
     def _score(self) -> Any:
         key = self.world.from_first(
@@ -256,8 +252,6 @@ class Trainer:
         rejected = dict(Counter(line["reason"] for line in read_lines(self.run_dir / REJECTS)))
         exported = None
         if done and self.config.export:
-            from mmpr_pipeline.training.export import export
-
             self.view.say("exporting")
             exported = str(export(self.policy, self.folder, Path(self.config.export), self.config.lora, self.world))
         result = Result(step, self.steps, interrupted, rejected, exported)

@@ -11,6 +11,7 @@ import torch
 from mmpr_pipeline.config import EngineSettings
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.sampling.model_label import resolve_model
+from mmpr_pipeline.training.checkpointing import set_checkpointing
 from mmpr_pipeline.training.families import family_of
 from mmpr_pipeline.training.settings import LoraSettings, TrainConfig
 
@@ -108,8 +109,7 @@ def choose_parts(model: Any, config: TrainConfig) -> Any:
     if "projector" not in config.freeze:  # inside the vision tower in some families
         family.projector(model).requires_grad_(True)
     wrapped = add_adapters(model, config.lora, config.seed) if config.lora else model
-    if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+    set_checkpointing(model, config.recompute)
     return wrapped
 
 

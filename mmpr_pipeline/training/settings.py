@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from mmpr_pipeline.config import NANO, OPERATIONAL, Settings, load_settings
+from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.sampling.tiles import MAX_TILES
 
 Part = Literal["vision", "projector", "language"]
@@ -95,8 +96,11 @@ class TrainConfig(Settings):
     token_budget: int = Field(
         default=16384, ge=16, description="Most tokens of a micro-batch on one device.", json_schema_extra=OPERATIONAL
     )
-    gradient_checkpointing: bool = Field(
-        default=True, description="Compute activations twice to keep fewer.", json_schema_extra=OPERATIONAL
+    recompute: Literal["none", "matmuls", "full"] = Field(
+        default="full",
+        description="Gradient checkpointing. full: keep each layer's input only; matmuls: keep what matrix products"
+        " gave (half of the memory of none, little slower); none: keep everything.",
+        json_schema_extra=OPERATIONAL,
     )
     checkpoint_every: int = Field(
         default=100, ge=1, description="Steps between checkpoints.", json_schema_extra=OPERATIONAL
@@ -149,3 +153,11 @@ class TrainConfig(Settings):
 def load_train_config(path: str | Path | None, overrides: dict[str, Any]) -> TrainConfig:
     """Settings of a YAML file (if any) with flags on top. Raises ConfigError naming each setting that is wrong."""
     return load_settings(TrainConfig, path, overrides, "mmpr train")
+
+
+def parse_weights(text: str) -> dict[str, float]:
+    """Loss weights of a flag: `dpo=0.8,bco=0.2,sft=1`. Raises ConfigError."""
+    try:
+        return {name.strip(): float(value) for name, value in (part.split("=") for part in text.split(","))}
+    except ValueError:
+        raise ConfigError(f"{text!r} are no loss weights.", remedy="Write them as dpo=0.8,bco=0.2,sft=1.0.") from None

@@ -223,7 +223,7 @@ def test_a_full_disk_leaves_earlier_checkpoints_and_nothing_else(
         {"reference": "online"},
         {"loss": "orpo"},
         {"loss": "tr_dpo+sft", "follow_every": 2},
-        {"loss": "ipo+sft", "gradient_checkpointing": False},
+        {"loss": "ipo+sft", "recompute": "matmuls"},
     ],
 )
 def test_other_ways_to_train_resume_too(model: Path, data: Path, tmp_path: Path, options: dict[str, Any]) -> None:
@@ -237,7 +237,7 @@ def test_other_ways_to_train_resume_too(model: Path, data: Path, tmp_path: Path,
 
 
 def test_impossible_settings_are_refused_with_a_remedy(model: Path, data: Path, tmp_path: Path) -> None:
-    from mmpr_pipeline.training.settings import load_train_config
+    from mmpr_pipeline.training.settings import load_train_config, parse_weights
 
     given = {"data": str(data), "run_dir": str(tmp_path), "model": str(model)}
     for wrong, said in (
@@ -249,6 +249,9 @@ def test_impossible_settings_are_refused_with_a_remedy(model: Path, data: Path, 
     ):
         with pytest.raises(ConfigError, match=said):
             load_train_config(None, {**given, **wrong})
+    assert parse_weights("dpo=0.8, bco=0.2,sft=1") == {"dpo": 0.8, "bco": 0.2, "sft": 1.0}
+    with pytest.raises(ConfigError, match="no loss weights"):
+        parse_weights("dpo:0.8")
     with pytest.raises(ConfigError, match="Unknown loss"):
         train(TrainConfig(**given, loss="mpoo"))
     with pytest.raises(ConfigError, match="float32"):

@@ -233,14 +233,15 @@ def _parsed(line: str) -> object:
 
 
 def _answer(row: Mapping[str, Any], source: Level | None) -> tuple[Level, str]:
-    levels: tuple[Level, ...] = (source,) if source else ("response", "prediction")
+    """What is judged: the wanted level, or the other one where a case has nothing there."""
+    levels: tuple[Level, ...] = ("prediction", "response") if source == "prediction" else ("response", "prediction")
     texts = [(level, text) for level in levels if (text := _text(row.get(level))) is not None]
     for level, text in texts:
         if text.strip():
             return level, text
     if texts:
         return texts[0]
-    raise BadCase(f"missing_{source}" if source else "missing_answer")
+    raise BadCase("missing_answer")
 
 
 def _golds(row: Mapping[str, Any]) -> list[str]:

@@ -65,7 +65,7 @@ def test_counts(file: Path) -> None:
 
 def test_the_level_asked_for_is_judged(file: Path) -> None:
     verdicts = {judged.id: judged for judged in cases.judge_file(file, "prediction")}
-    assert verdicts["m-1"].rule == "missing_prediction"
+    assert verdicts["m-1"].rule == "same_number", "it has no prediction: its response is judged"
     assert verdicts["t-1"].outcome == "correct"
     verdicts = {judged.id: judged for judged in cases.judge_file(file, "response")}
     assert verdicts["t-1"].outcome == "unparseable"

@@ -19,7 +19,9 @@ from mmpr_pipeline.errors import EngineError
 from mmpr_pipeline.records import Rollout
 from mmpr_pipeline.sampling.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.sampling.gate import Gate
+from mmpr_pipeline.sampling.heartbeat import Busy, beat
 from mmpr_pipeline.sampling.make import make_engine
+from mmpr_pipeline.sampling.metrics import EngineMeter
 from mmpr_pipeline.sampling.pool import EnginePool
 
 MAX_CONCURRENCY = 10_000
@@ -38,6 +40,8 @@ class EngineActor:
         self._loading = asyncio.Lock()
         self._gate = Gate()
         self._born = f"{os.getpid()}-{time.time_ns()}"
+        self._busy = Busy()
+        self._heart: asyncio.Task[None] | None = None
 
     async def ready(self) -> EngineInfo:
         """Load the engine, if it is not yet; raises EngineError where it cannot start."""
@@ -47,20 +51,24 @@ class EngineActor:
         """Answer one request, together with all others in flight."""
         engine = await self._loaded()
         async with self._gate.together():
-            return await self._answer(engine, request)
+            with self._busy:
+                return await self._answer(engine, request)
 
     async def serve_alone(self, request: Request) -> AsyncIterator[Answer | None]:
         """Answer one request with nothing else in the engine: None when it begins, then the answer."""
         engine = await self._loaded()
         async with self._gate.alone():
             yield None
-            yield await self._answer(engine, request)
+            with self._busy:
+                answer = await self._answer(engine, request)
+            yield answer
 
     async def stats(self) -> tuple[str, EngineStats]:
         """A name of this life of the actor, and the engine's counts in it."""
         import ray
 
         stats = await self._engine.stats() if self._engine else EngineStats()
+        stats.busy_seconds, stats.alive_seconds = self._busy.seconds, self._busy.alive
         stats.restarts = int(ray.get_runtime_context().was_current_actor_reconstructed)
         return self._born, stats
 
@@ -82,13 +90,17 @@ class EngineActor:
         async with self._loading:
             if self._engine is None:
                 self._engine = await asyncio.to_thread(make_engine, self._settings)
+                self._busy = Busy()
+                meter = EngineMeter(str(self._settings.name))
+                self._heart = asyncio.create_task(beat(self._settings.stall_seconds, self._busy, self._engine, meter))
             return self._engine
 
 
 async def start_pool(settings: EngineSettings, actors: int) -> EnginePool:
-    """Start engine actors on the Ray cluster and wait until all can serve; raises EngineError where one cannot.
+    """Start engine actors on the Ray cluster and wait until those that it has room for can serve.
 
-    Ray must be initialised. The actors end with the driver, or by the pool's `close`.
+    The others join when there is room for them. Raises EngineError where an engine cannot start. Ray must be
+    initialised. The actors end with the driver, or by the pool's `close`.
     """
     import ray
 
@@ -105,7 +117,7 @@ async def start_pool(settings: EngineSettings, actors: int) -> EnginePool:
 
 
 def actor_options(settings: EngineSettings, actors: int, cluster: dict[str, float]) -> dict[str, Any]:
-    """Ray's options for each actor; raises EngineError where the cluster cannot hold them."""
+    """Ray's options for each actor; raises EngineError where the cluster has no room for even one."""
     options: dict[str, Any] = {
         "num_cpus": 0,
         "max_restarts": -1,
@@ -116,11 +128,11 @@ def actor_options(settings: EngineSettings, actors: int, cluster: dict[str, floa
         return options
     if uses_gpu(cluster):
         gpus = settings.tensor_parallel
-        if cluster.get("GPU", 0) < gpus * actors:
+        if cluster.get("GPU", 0) < gpus:
             raise EngineError(
-                f"{actors} engines of {gpus} GPUs need {gpus * actors}; the cluster has {cluster.get('GPU', 0):g}.",
-                remedy="Lower --actors or engine.tensor_parallel, add nodes with GPUs to the cluster first, or "
-                "install mmpr-pipeline[cpu] to run vLLM on the CPU.",
+                f"An engine needs {gpus} GPU(s); the cluster has {cluster.get('GPU', 0):g}.",
+                remedy="Lower engine.tensor_parallel, add nodes with GPUs to the cluster first, or install "
+                "mmpr-pipeline[cpu] to run vLLM on the CPU.",
             )
         return {**options, "num_gpus": gpus, "num_cpus": min(1, cluster.get("CPU", 0) / (2 * actors))}
     # Ray would allow one thread to an actor that reserves no CPU; the engines share the machine's cores instead.

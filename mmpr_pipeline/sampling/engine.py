@@ -53,7 +53,7 @@ class ContinueRequest(Record):
 class EngineInfo(Record):
     """What an engine is, for provenance and for the plan of a build."""
 
-    engine: str = Field(description="vllm, replay or scripted.")
+    engine: str = Field(description="vllm, openai, replay or scripted.")
     model: str = Field(description="Label of the model, as written into each rollout.")
     context: int | None = Field(description="Context length in tokens; null where there is none.")
     can_continue: bool = Field(description="Whether responses can be continued without the image (DropNTP).")
@@ -71,6 +71,12 @@ class EngineStats:
     rollouts: int = 0
     tokens: int = 0
     """Generated tokens."""
+    steps: int = 0
+    """Steps of the model, where the engine has them: a sign of life between two answers."""
+    busy_seconds: float = 0.0
+    """Actors: seconds, summed over all, with a request in flight."""
+    alive_seconds: float = 0.0
+    """Actors: seconds, summed over all, since their engines were loaded."""
     restarts: int = 0
     """Engine actors that died and were started again."""
     recorded: int = 0

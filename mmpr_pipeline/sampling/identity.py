@@ -10,7 +10,7 @@ from mmpr_pipeline.config import EngineSettings
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.sampling.model_label import resolve_model
 
-_FAULTS = ("latency", "kill_after", "kill_marker", "log")
+_FAULTS = ("latency", "kill_after", "kill_marker", "hang_once", "log")
 _SAMPLED_BYTES = 2**20
 
 
@@ -23,6 +23,8 @@ def engine_identity(settings: EngineSettings) -> dict[str, Any]:
         return {"name": "scripted", "script": {k: v for k, v in settings.script.items() if k not in _FAULTS}}
     if settings.name == "replay":
         return {"name": "replay", "rollouts": _file_digest(settings.rollouts or "")}
+    if settings.name == "openai":  # which server answers changes nothing: any that serves the model will do
+        return {"name": "openai", "model": settings.model, "revision": settings.revision}
     return {
         "name": settings.name,
         "model": resolve_model(settings).label,

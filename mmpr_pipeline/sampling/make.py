@@ -24,6 +24,10 @@ def make_engine(settings: EngineSettings) -> Engine:
         if not settings.rollouts:
             raise ConfigError("The replay engine has no recorded rollouts.", remedy="Give --rollouts FILE.")
         return ReplayEngine(settings.rollouts)
+    if settings.name == "openai":
+        from mmpr_pipeline.sampling.openai_engine import OpenAiEngine
+
+        return OpenAiEngine(settings)
     from mmpr_pipeline.sampling.vllm_engine import VllmEngine
 
     return VllmEngine(settings)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,6 +26,12 @@ DEATHS_BEFORE_ALONE = 2
 REVIVALS = 12
 """Times in a row that a dead actor may fail to come back, over about a minute, before it is given up."""
 
+ALL_LOST_SECONDS = 1800.0
+"""How long a build waits for an engine when all are lost: as long as a spot market may take to give a node again."""
+
+GRACE = 5.0
+"""Least seconds that engines have to be ready after the first one."""
+
 REMEMBERED_QUESTIONS = 100_000
 SLACK = 64
 """Rollouts by which a question's own actor may be busier than the idlest one and still be preferred."""
@@ -33,24 +40,60 @@ SLACK = 64
 class EnginePool:
     """Engine actors as one engine; can be pickled into any worker of the cluster."""
 
-    def __init__(self, actors: list[Any], info: EngineInfo | None = None) -> None:
+    def __init__(self, actors: list[Any], info: EngineInfo | None = None, joined: frozenset[int] | None = None) -> None:
         self._actors = actors
         self._info = info
+        self._joined = frozenset(range(len(actors))) if joined is None else joined
+        """Actors that could serve when the pool was opened."""
         self._loads = [0] * len(actors)
         self._homes: OrderedDict[str, int] = OrderedDict()
         self._reviving: dict[int, asyncio.Task[None]] = {}
+        self._awaits_joining = True
         self._one_alone = asyncio.Lock()
         self._lives: list[dict[str, EngineStats]] = [{} for _ in actors]
         # Workers that all began with the first actor would load it more than the others.
         self._turn = os.getpid()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (EnginePool, (self._actors, self._info))
+        return (EnginePool, (self._actors, self._info, self._joined))
 
     async def open(self) -> None:
-        """Wait until every actor can serve; raises EngineError as soon as one cannot."""
-        infos = await asyncio.gather(*(self._call(actor.ready.remote()) for actor in self._actors))
-        self._info = infos[0]
+        """Wait until engines can serve: the first one, and as long again for the others.
+
+        An actor that the cluster has no room for now joins when it has. Raises EngineError as soon as an engine says
+        that it cannot start, or where all died of starting.
+        """
+        began = time.monotonic()
+        calls = [asyncio.ensure_future(self._call(actor.ready.remote())) for actor in self._actors]
+        try:
+            await self._wait_for_ready(calls, asyncio.FIRST_COMPLETED, None)
+            await self._wait_for_ready(calls, asyncio.ALL_COMPLETED, max(GRACE, time.monotonic() - began))
+        finally:
+            for call in calls:
+                call.cancel()
+
+    async def _wait_for_ready(self, calls: list[asyncio.Future[Any]], until: str, timeout: float | None) -> None:
+        """Wait for the calls of `ready`, and take in those that came back well."""
+        from ray.exceptions import RayActorError
+
+        pending = {call for call in calls if not call.done()}
+        while pending:
+            done, pending = await asyncio.wait(pending, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            for call in done:
+                error = call.exception()
+                if error is not None and not isinstance(error, RayActorError):
+                    raise error
+            well = {which for which, call in enumerate(calls) if call.done() and not call.exception()}
+            self._joined = frozenset(well)
+            if well:
+                self._info = calls[min(well)].result()
+            if not done or (well and until == asyncio.FIRST_COMPLETED):
+                return
+        if not self._joined:
+            raise EngineError(
+                "Every engine actor died while it was starting.",
+                remedy="Look at the cluster's logs; most often it is memory: lower --actors or engine.kv_cache_gib.",
+            )
 
     @property
     def info(self) -> EngineInfo:
@@ -96,6 +139,9 @@ class EnginePool:
             requests=sum(stats.requests for stats in seen),
             rollouts=sum(stats.rollouts for stats in seen),
             tokens=sum(stats.tokens for stats in seen),
+            steps=sum(stats.steps for stats in seen),
+            busy_seconds=round(sum(stats.busy_seconds for stats in seen), 1),
+            alive_seconds=round(sum(stats.alive_seconds for stats in seen), 1),
             restarts=sum(_restarts(lives) for lives in self._lives),
             rejected_lines=max((stats.rejected_lines for stats in seen), default=0),
         )
@@ -153,6 +199,10 @@ class EnginePool:
 
     async def _pick(self, question_id: str) -> int:
         """The question's own actor unless it is dead or much busier than the idlest one, which becomes its own then."""
+        if self._awaits_joining:
+            self._awaits_joining = False
+            for which in set(range(len(self._actors))) - self._joined:
+                self._lost(which)
         while not (alive := [which for which in range(len(self._actors)) if which not in self._reviving]):
             await self._some_revival()
         self._turn += 1
@@ -175,7 +225,12 @@ class EnginePool:
         if not pending:
             for task in self._reviving.values():
                 task.result()
-        await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED, timeout=ALL_LOST_SECONDS)
+        if not done:
+            raise EngineError(
+                f"All engine actors are lost, and none came back in {ALL_LOST_SECONDS:.0f} s.",
+                remedy="Give the cluster nodes again, then run the same command: what is finished is kept.",
+            )
 
     async def _revive(self, which: int) -> None:
         """Wait until Ray has restarted an actor and its engine is loaded; an actor that fails stays out of use."""

@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ class Script(BaseModel):
     crash_on: tuple[str, ...] = Field(default=(), description="source_ids that kill the engine's process each time.")
     kill_after: int | None = Field(default=None, ge=0, description="Requests served before the process kills itself.")
     kill_marker: str | None = Field(default=None, description="File left by `kill_after`: it happens only once.")
+    hang_on: tuple[str, ...] = Field(default=(), description="source_ids at which the engine stops, each time.")
+    hang_once: str | None = Field(default=None, description="File left when an engine stops at its third request.")
     log: str | None = Field(default=None, description="File to which every served request is added, a line each.")
 
 
@@ -165,6 +168,8 @@ class ScriptedEngine:
             raise ItemRejected(script.fail_reason, "refused by the script")
         if source_id in script.crash_on:
             os.kill(os.getpid(), signal.SIGKILL)
+        if source_id in script.hang_on or (script.hang_once and self._stats.requests >= 2 and _first(script.hang_once)):
+            time.sleep(1e6)  # blocks the whole loop, as an engine that hangs in native code does
         if script.kill_after is not None and self._stats.requests >= script.kill_after:
             _die_once(Path(script.kill_marker or ""))
 
@@ -178,11 +183,17 @@ def _rate(script: Script, of_question: int) -> float:
 
 
 def _die_once(marker: Path) -> None:
+    if _first(str(marker)):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _first(marker: str) -> bool:
+    """Whether this is the first of all engines to get here: one fault, however many engines there are."""
     try:
-        marker.touch(exist_ok=False)  # atomic: of several engines exactly one dies
+        Path(marker).touch(exist_ok=False)  # atomic
     except FileExistsError:
-        return
-    os.kill(os.getpid(), signal.SIGKILL)
+        return False
+    return True
 
 
 def _clip(text: str, max_tokens: int) -> tuple[str, int, FinishReason]:

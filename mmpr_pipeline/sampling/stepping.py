@@ -26,6 +26,8 @@ class Stepper:
         self._arrivals: queue.SimpleQueue[tuple[Prepared, Future[Any]] | None] = queue.SimpleQueue()
         self._waiting: dict[str, Future[Any]] = {}
         self._failure: EngineError | None = None
+        self.steps = 0
+        """Steps made so far."""
         self._thread = threading.Thread(target=self._run, name="vllm-steps", daemon=True)
         self._thread.start()
 
@@ -51,6 +53,7 @@ class Stepper:
                     for output in self._engine.step():
                         if output.finished:
                             self._waiting.pop(output.request_id).set_result(output)
+                    self.steps += 1
             self._fail(EngineError("The engine was stopped."))
         except BaseException as error:
             self._fail(

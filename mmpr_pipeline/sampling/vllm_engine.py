@@ -54,7 +54,7 @@ class VllmEngine:
 
     async def stats(self) -> EngineStats:
         """Counts since the start."""
-        return replace(self._stats)
+        return replace(self._stats, steps=self._stepper.steps)
 
     async def close(self) -> None:
         """Stop stepping and release the engine's memory."""

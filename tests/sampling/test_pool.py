@@ -38,8 +38,8 @@ def one_actor(cluster: None) -> Iterator[EnginePool]:
 
 
 @asynccontextmanager
-async def pool_of(actors: int, **script: Any) -> AsyncIterator[EnginePool]:
-    pool = await start_engines(EngineSettings(name="scripted", actors=actors, script=script))
+async def pool_of(actors: int, stall: float = 600, **script: Any) -> AsyncIterator[EnginePool]:
+    pool = await start_engines(EngineSettings(name="scripted", actors=actors, script=script, stall_seconds=stall))
     try:
         yield cast(EnginePool, pool)
     finally:
@@ -48,6 +48,11 @@ async def pool_of(actors: int, **script: Any) -> AsyncIterator[EnginePool]:
 
 def requests(count: int) -> list[SampleRequest]:
     return [ask(seen_question(f"q{i}", images=()), seed=i * 5000) for i in range(count)]
+
+
+async def back(pool: EnginePool) -> None:
+    """Wait until every actor that died serves again."""
+    await asyncio.wait_for(asyncio.gather(*pool._reviving.values()), 60)
 
 
 async def answers(engine: Any, asked: list[SampleRequest]) -> list[list[Rollout] | BaseException]:
@@ -88,6 +93,7 @@ async def test_nothing_is_lost_when_an_actor_dies(actors: int, tmp_path: Path) -
         asked = requests(60)
         assert await answers(pool, asked) == await expected(asked)
         assert marker.exists()
+        await back(pool)
         assert (await pool.stats()).restarts == 1
 
 
@@ -156,9 +162,83 @@ async def test_engines_in_the_workers_are_made_once_in_each() -> None:
     await first.close()
 
 
-def test_more_gpus_than_the_cluster_has_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("cluster")
+async def test_an_engine_that_hangs_is_started_anew_and_nothing_is_lost(tmp_path: Path) -> None:
+    marker = tmp_path / "hung"
+    async with pool_of(2, stall=2, latency=0.02, hang_once=str(marker)) as pool:
+        asked = requests(40)
+        assert await asyncio.wait_for(answers(pool, asked), 120) == await expected(asked)
+        assert marker.exists()
+        await back(pool)
+        assert (await pool.stats()).restarts >= 1
+
+
+@pytest.mark.usefixtures("cluster")
+async def test_only_the_question_that_hangs_its_engine_is_rejected() -> None:
+    async with pool_of(2, stall=2, latency=0.02, hang_on=["q3"]) as pool:
+        got = await asyncio.wait_for(answers(pool, requests(8)), 200)
+        wanted = await expected(requests(8))
+        assert isinstance(got[3], ItemRejected)
+        assert got[3].reason == "poison"
+        assert got[:3] + got[4:] == wanted[:3] + wanted[4:]
+
+
+@pytest.mark.usefixtures("cluster")
+async def test_an_engine_that_is_slow_but_works_is_left_alone() -> None:
+    """Each answer takes less than the limit, all together take more."""
+    async with pool_of(1, stall=3, latency=0.8) as pool:
+        for request in requests(8):
+            await pool.sample(request)
+        assert (await pool.stats()).restarts == 0
+        await asyncio.sleep(4)  # idle is not hung
+        await pool.sample(requests(1)[0])
+        stats = await pool.stats()
+        assert stats.restarts == 0
+        assert 6 < stats.busy_seconds < stats.alive_seconds
+
+
+@pytest.mark.usefixtures("cluster")
+async def test_actors_without_room_are_not_waited_for_and_join_when_there_is_some() -> None:
+    """Of three actors that each take all of a resource, two wait until the one before them has gone."""
+    import ray
+
+    from mmpr_pipeline.sampling.actors import EngineActor
+
+    settings = EngineSettings(name="scripted", script={"latency": 0.05})
+    actor = ray.remote(EngineActor).options(num_cpus=2, max_restarts=0, max_concurrency=100)
+    handles = [actor.remote(settings) for _ in range(2)]
+    pool = EnginePool(handles)
+    try:
+        await asyncio.wait_for(pool.open(), 60)
+        [placed] = pool._joined
+        copy = pickle.loads(pickle.dumps(pool))
+        assert await answers(copy, requests(5)) == await expected(requests(5))
+        assert set(copy._reviving) == {1 - placed}
+        ray.kill(handles[placed], no_restart=True)
+        asked = requests(20)
+        assert await asyncio.wait_for(answers(copy, asked), 120) == await expected(asked)
+        assert set(copy._reviving) == {placed}, "the other one has joined, the first is out of use"
+    finally:
+        await pool.close()
+
+
+@pytest.mark.usefixtures("cluster")
+async def test_when_all_stay_away_the_run_ends_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    from mmpr_pipeline.sampling.actors import EngineActor
+
+    monkeypatch.setattr("mmpr_pipeline.sampling.pool.ALL_LOST_SECONDS", 0.5)
+    handle = ray.remote(EngineActor).options(num_cpus=64).remote(EngineSettings(name="scripted"))
+    pool = EnginePool([handle], None, frozenset())
+    with pytest.raises(EngineError, match=r"(?s)none came back.*What to do"):
+        await pool.sample(requests(1)[0])
+    await pool.close()
+
+
+def test_a_cluster_without_room_for_one_engine_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmpr_pipeline.sampling.actors.uses_gpu", lambda cluster: True)
     settings = EngineSettings(name="vllm", tensor_parallel=4)
-    with pytest.raises(EngineError, match="need 8; the cluster has 4"):
-        actor_options(settings, 2, {"GPU": 4.0, "CPU": 32.0})
-    assert actor_options(settings, 1, {"GPU": 4.0, "CPU": 32.0})["num_gpus"] == 4
+    with pytest.raises(EngineError, match="needs 4"):
+        actor_options(settings, 2, {"GPU": 2.0, "CPU": 32.0})
+    assert actor_options(settings, 2, {"GPU": 4.0, "CPU": 32.0})["num_gpus"] == 4, "one now, the other one later"

@@ -1,0 +1,68 @@
+"""Proof that an engine lives, or its end.
+
+A hung engine (a lost GPU, a deadlock in native code) answers nothing and dies of nothing. While requests are in flight
+and progress is made, the heartbeat winds up a timer in C; where it is not wound up again in time, the process ends,
+with a traceback of all its threads in its log, and Ray starts a fresh one. The timer needs neither this loop nor the
+interpreter's lock, so an engine that blocks both is caught as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mmpr_pipeline.sampling.engine import Engine
+
+if TYPE_CHECKING:
+    from mmpr_pipeline.sampling.metrics import EngineMeter
+
+_STDERR = 2
+MOST_BETWEEN = 2.0
+"""Most seconds between two looks."""
+
+
+class Busy:
+    """How long at least one request was in flight."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._born = clock()
+        self._since = 0.0
+        self._before = 0.0
+        self.in_flight = 0
+
+    def __enter__(self) -> None:
+        if not self.in_flight:
+            self._since = self._clock()
+        self.in_flight += 1
+
+    def __exit__(self, *error: Any) -> None:
+        self.in_flight -= 1
+        if not self.in_flight:
+            self._before += self._clock() - self._since
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far with a request in flight."""
+        return self._before + (self._clock() - self._since if self.in_flight else 0.0)
+
+    @property
+    def alive(self) -> float:
+        """Seconds since the beginning."""
+        return self._clock() - self._born
+
+
+async def beat(stall: float, busy: Busy, engine: Engine, meter: EngineMeter) -> None:
+    """Watch for ever: the process ends after `stall` seconds in which requests were in flight and nothing came."""
+    seen = -1
+    while True:
+        stats = await engine.stats()
+        progress = stats.requests + stats.steps
+        if not busy.in_flight or progress != seen:
+            seen = progress
+            faulthandler.dump_traceback_later(stall, exit=True, file=_STDERR)
+        meter.show(stats, busy)
+        await asyncio.sleep(min(MOST_BETWEEN, stall / 4))

@@ -209,6 +209,8 @@ def gold_letters(gold: str, choices: Sequence[str]) -> tuple[str, ...]:
     )
     if same:
         return same
+    if len(text) == 1 and "A" <= text < chr(65 + len(choices)):  # a label, though another choice may be a small `b`
+        return (text,)
     by_value = read_by_text(text, choices)
     if by_value is not None:
         return (by_value.letters,)

@@ -119,3 +119,9 @@ def test_yes_no_choices() -> None:
     yes_no = ("yes", "no")
     assert check_response("No, the car is larger.", gold="no", kind="choice", choices=yes_no).outcome == "correct"
     assert check_prediction("Yes", gold="B", kind="choice", choices=yes_no).outcome == "incorrect"
+
+
+@pytest.mark.parametrize(("answer", "never"), [("B", "incorrect"), ("(B)", "incorrect"), ("C", "correct")])
+def test_a_gold_letter_is_a_label_even_where_choices_are_small_letters(answer: str, never: str) -> None:
+    verdict = check_prediction(answer, gold="B", kind="choice", choices=("c", "D", "b", "a"))
+    assert verdict.outcome != never

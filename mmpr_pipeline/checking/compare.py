@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 
 from mmpr_pipeline.checking.context import Context, Decision
 from mmpr_pipeline.checking.exact import NotRational, Undecided, exact
-from mmpr_pipeline.checking.expression import SCALAR_OPS, Expr, free_symbols, operations, operators_of, size
+from mmpr_pipeline.checking.expression import SCALAR_OPS, Expr, free_symbols, operations, operators_of
 from mmpr_pipeline.checking.math_words import is_membership
+from mmpr_pipeline.checking.matrices import rows_of
+from mmpr_pipeline.checking.members import Decide, all_of, in_order, in_order_only, match_unordered
 from mmpr_pipeline.checking.real_sets import same_set
 from mmpr_pipeline.checking.relations import (
     compare_relations,
@@ -22,8 +23,6 @@ from mmpr_pipeline.checking.scalars import compare_scalars
 from mmpr_pipeline.checking.unit import added
 
 _ONE = Fraction(1)
-MAX_WORK = 30_000  # Nodes that matching without order may have to look at.
-MAX_ITEMS = 30  # Longest list that is matched without order.
 _SETS = frozenset({"union", "intersect", "setminus", "builder", "rel", "set", "paren", "list", "add", "const"})
 
 
@@ -57,6 +56,11 @@ def compare(left: Expr, right: Expr, context: Context) -> Decision:
     if left.op in SCALAR_OPS and right.op in SCALAR_OPS:
         return compare_scalars(left, right, context)
     return None, "different_shapes"
+
+
+def decider(context: Context) -> Decide:
+    """`compare` with its context given."""
+    return lambda left, right: compare(left, right, context)
 
 
 def _simplified(expr: Expr) -> Expr:
@@ -132,7 +136,7 @@ def _compare_with_relation(left: Expr, right: Expr, context: Context) -> Decisio
         inner = relation.args[1]
         return compare(inner, other, context) if left is relation else compare(other, inner, context)
     if other.op == "list" and len(relation.args) == len(other.args) > 2 and not is_equation(relation):
-        same = _in_order(relation.args, other.args, context, "order_of_a_chain")
+        same = in_order(relation.args, other.args, decider(context), "order_of_a_chain")
         return same if same[0] else (None, "chain_and_list")
     if other.op in ("list", "set"):
         return _compare_collections(left, right, context)
@@ -176,20 +180,20 @@ def _compare_collections(left: Expr, right: Expr, context: Context) -> Decision:
     if (left.op == "set" and right.op == "paren") or (left.op == "paren" and right.op == "set"):
         return None, "set_or_interval"
     if len(ones) == 1 and ones[0].op == "paren" and len(others) > 1 and others[0].op != "paren":
-        decision = _in_order_only(list(ones[0].args), _bare(others), context)
+        decision = in_order_only(list(ones[0].args), _bare(others), decider(context))
         return _unless_interval(decision, ones[0], left, _labels(others), context)
     if len(others) == 1 and others[0].op == "paren" and len(ones) > 1 and ones[0].op != "paren":
-        decision = _in_order_only(_bare(ones), list(others[0].args), context)
+        decision = in_order_only(_bare(ones), list(others[0].args), decider(context))
         return _unless_interval(decision, others[0], right, _labels(ones), context)
     named = _by_name(ones, others, context)
     if named is not None:
         return named
     if _labels(ones) and _labels(others):
-        decision = _in_order(_bare(ones), _bare(others), context, "")
+        decision = in_order(_bare(ones), _bare(others), decider(context), "")
         return (None, "other_names") if decision[0] is not False else decision
     if _labels(ones) or _labels(others):
-        return _in_order_only(_bare(ones), _bare(others), context)
-    decision = match_unordered(_bare(ones), _bare(others), context)
+        return in_order_only(_bare(ones), _bare(others), decider(context))
+    decision = match_unordered(_bare(ones), _bare(others), decider(context))
     if decision == (None, "repeated_member") and left.value == "or" and len(others) == 1:
         return True, "same_answer_in_two_forms"  # `0.25, or 1/4`
     return decision
@@ -239,79 +243,7 @@ def _by_name(ones: Sequence[Expr], others: Sequence[Expr], context: Context) -> 
     right = {defined_name(item): definition_value(item) for item in others if is_definition(item)}
     if not (len(left) == len(ones) == len(right) == len(others) and left.keys() == right.keys()):
         return None
-    return _all([compare(left[name], right[name], context) for name in left], "same_by_name")
-
-
-def _all(decisions: Sequence[Decision], rule: str) -> Decision:
-    for decision in decisions:
-        if decision[0] is False:
-            return decision
-    for decision in decisions:
-        if decision[0] is None:
-            return decision
-    return True, rule
-
-
-def _in_order(ones: Sequence[Expr], others: Sequence[Expr], context: Context, rule: str) -> Decision:
-    if len(ones) != len(others):
-        return False, "other_length"
-    results: list[Decision] = []
-    for one, other in zip(ones, others, strict=True):
-        results.append(compare(one, other, context))
-        if results[-1][0] is False:
-            break
-    return _all(results, rule)
-
-
-def _in_order_only(ones: Sequence[Expr], others: Sequence[Expr], context: Context) -> Decision:
-    """One side has an order or names, the other has not: the same order is a match, another order is in doubt."""
-    decision = _in_order(ones, others, context, "same_in_order")
-    if decision[0] is False and len(ones) == len(others):
-        return (None, "other_order") if match_unordered(ones, others, context)[0] else decision
-    return decision
-
-
-def match_unordered(ones: Sequence[Expr], others: Sequence[Expr], context: Context) -> Decision:
-    """Collections without order: each gold has its own match. Repeats count only where the gold repeats itself."""
-    if max(len(ones), len(others)) > MAX_ITEMS:
-        ones, others = _without_equals(ones, others)
-    if max(len(ones), len(others)) > MAX_ITEMS:
-        return _in_order(ones, others, context, "same_in_order")
-    if sum(map(size, ones)) * len(others) + sum(map(size, others)) * len(ones) > MAX_WORK:
-        return None, "too_large"
-    ones, others = _without_equals(ones, others) if len(ones) == len(others) else (ones, others)
-    table = [[compare(one, other, context)[0] for other in others] for one in ones]
-    if len(ones) != len(others):
-        return _as_plain_set(table, ones, others, context)
-    used: set[int] = set()
-    doubt = False
-    for row in table:
-        free = [j for j, verdict in enumerate(row) if j not in used and verdict]
-        if free:
-            used.add(free[0])
-        elif any(verdict is None for verdict in row):
-            doubt = True
-        else:
-            return False, "other_members"
-    return (None, "member_in_doubt") if doubt else (True, "same_members")
-
-
-def _without_equals(ones: Sequence[Expr], others: Sequence[Expr]) -> tuple[list[Expr], list[Expr]]:
-    """What is left of two collections when members with the same tree are taken out pair by pair."""
-    left, right = Counter(ones), Counter(others)
-    return list((left - right).elements()), list((right - left).elements())
-
-
-def _as_plain_set(
-    table: list[list[bool | None]], ones: Sequence[Expr], others: Sequence[Expr], context: Context
-) -> Decision:
-    """Different lengths: the same set only where one side merely repeats a member."""
-    if not ones or not others:
-        return False, "other_length"
-    covered = all(any(row) for row in table) and all(any(row[j] for row in table) for j in range(len(others)))
-    if covered and len(ones) > len(others) and all(item.op == "paren" for item in others):
-        return True, "same_members"
-    return (None, "repeated_member") if covered else (False, "other_length")
+    return all_of([compare(left[name], right[name], context) for name in left], "same_by_name")
 
 
 # --- tuples, matrices, ratios ---------------------------------------------------------------------------------------
@@ -323,55 +255,24 @@ def _compare_tuples(left: Expr, right: Expr, context: Context) -> Decision:
         return (False, "tuple_and_number") if other.op in SCALAR_OPS else (None, "different_shapes")
     if left.value != right.value and len(left.args) == 2:
         return _other_brackets(left, right, context)
-    return _in_order(left.args, right.args, context, "same_tuple")
+    return in_order(left.args, right.args, decider(context), "same_tuple")
 
 
 def _other_brackets(left: Expr, right: Expr, context: Context) -> Decision:
-    same = _in_order(left.args, right.args, context, "")[0]
+    same = in_order(left.args, right.args, decider(context), "")[0]
     round_or_square = {left.value, right.value} == {"()", "[]"}
     doubt = same is None or (same and round_or_square)  # A point or list in other brackets, or another interval.
     return (None, "other_brackets") if doubt else (False, "other_brackets")
 
 
-def _rows(expr: Expr) -> list[tuple[Expr, ...]] | None:
-    if expr.op == "matrix":
-        return [row.args for row in expr.args]
-    if expr.op == "paren" and expr.args and all(arg.op == "paren" for arg in expr.args):
-        return [arg.args for arg in expr.args]
-    if expr.op == "add":
-        return _sum_of_rows(expr.args)
-    if expr.op in ("neg", "mul"):
-        return _scaled_rows(expr)
-    return None
-
-
-def _sum_of_rows(terms: Sequence[Expr]) -> list[tuple[Expr, ...]] | None:
-    parts = [_rows(term) for term in terms]
-    first = parts[0]
-    if first is None or any(part is None or [len(r) for r in part] != [len(r) for r in first] for part in parts):
-        return None
-    grids = [part for part in parts if part is not None]
-    return [tuple(Expr("add", cells) for cells in zip(*rows, strict=True)) for rows in zip(*grids, strict=True)]
-
-
-def _scaled_rows(expr: Expr) -> list[tuple[Expr, ...]] | None:
-    """A matrix times a scalar, or negated."""
-    matrices = [arg for arg in expr.args if arg.op == "matrix"]
-    if len(matrices) != 1 or any("matrix" in operations(arg) for arg in expr.args if arg.op != "matrix"):
-        return None
-    rest = tuple(arg for arg in expr.args if arg.op != "matrix")
-    scale = Expr("neg", (Expr("num", (), _ONE),)) if expr.op == "neg" else Expr("mul", rest)
-    return [tuple(Expr("mul", (scale, cell)) for cell in row.args) for row in matrices[0].args]
-
-
 def _compare_matrices(left: Expr, right: Expr, context: Context) -> Decision:
-    ones, others = _rows(left), _rows(right)
+    ones, others = rows_of(left), rows_of(right)
     if ones is None or others is None:
         return _vector_and_tuple(left, right, context)
     if [len(row) for row in ones] != [len(row) for row in others]:
         return False, "other_matrix_shape"
     flat_left = [cell for row in ones for cell in row]
-    return _in_order(flat_left, [cell for row in others for cell in row], context, "same_matrix")
+    return in_order(flat_left, [cell for row in others for cell in row], decider(context), "same_matrix")
 
 
 def _vector_and_tuple(left: Expr, right: Expr, context: Context) -> Decision:
@@ -382,7 +283,7 @@ def _vector_and_tuple(left: Expr, right: Expr, context: Context) -> Decision:
     if len(matrix.args) == 1 or all(len(row.args) == 1 for row in matrix.args):
         flat = [cell for row in matrix.args for cell in row.args]
         ones, others = (flat, list(other.args)) if matrix is left else (list(other.args), flat)
-        return _in_order(ones, others, context, "same_vector")
+        return in_order(ones, others, decider(context), "same_vector")
     return False, "matrix_and_tuple"
 
 
@@ -392,7 +293,9 @@ def _compare_ratios(left: Expr, right: Expr, context: Context) -> Decision:
     if any(part.op not in SCALAR_OPS for part in (*ones, *others)):
         return None, "different_shapes"
     if len(ones) == len(others) and any(_is_zero(part) for part in (*ones, *others)):
-        return _in_order(ones, others, context, "same_ratio")  # A clock time such as 12:00; not a ratio to zero.
+        return in_order(
+            ones, others, decider(context), "same_ratio"
+        )  # A clock time such as 12:00; not a ratio to zero.
     if len(ones) != len(others):
         if max(len(ones), len(others)) > 2:
             return False, "other_length"
@@ -403,7 +306,7 @@ def _compare_ratios(left: Expr, right: Expr, context: Context) -> Decision:
     checks = []
     for one, other in zip(ones[1:], others[1:], strict=True):
         checks.append(compare_scalars(Expr("mul", (ones[0], other)), Expr("mul", (others[0], one)), context))
-    return _all(checks, "same_ratio")
+    return all_of(checks, "same_ratio")
 
 
 def _is_zero(expr: Expr) -> bool:

@@ -26,6 +26,9 @@ PATHS = 100
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _TOKEN = re.compile(r"hf_\w{4,}")
+_SIGNED = re.compile(r"(https?://[^\s?]+)\?\S+")
+"""Addresses to upload to carry a signature in their query: whoever has one may use it for a while."""
+_ADVICE = re.compile(r" *For more information check: \S+")
 _REMEDIES = {
     400: "The Hub does not take what was sent; its message says why.",
     401: "Log in with `hf auth login`, or set HF_TOKEN to a token that may write.",
@@ -233,11 +236,12 @@ class HubDataset:
 
     def _explained(self, what: str, error: Exception) -> HubError:
         status = _status(error)
-        text = f"{self.name}: {_DOING[what]} failed: {_told(error)}"
+        said = without_token(_told(error), self._token)[:MESSAGE_CHARS]
+        text = f"{self.name}: {_DOING[what]} failed: {said}"
         remedy = _REMEDIES.get(status or 0, "Run the same command again: it goes on where it stopped.")
         if status is None:
             remedy = f"Check the network and HF_ENDPOINT. {remedy}"
-        return HubError(without_token(text, self._token), remedy=remedy)
+        return HubError(text, remedy=remedy)
 
 
 _DOING = {
@@ -266,15 +270,14 @@ def _no_bars() -> Iterator[None]:
 
 
 def without_token(text: str, token: str | None) -> str:
-    """The text with the token, and whatever else looks like one, blotted out."""
-    return _TOKEN.sub("hf_***", text.replace(token, "hf_***") if token else text)
+    """The text with the token, whatever else looks like one, and signatures in addresses blotted out."""
+    return _SIGNED.sub(r"\1?***", _TOKEN.sub("hf_***", text.replace(token, "hf_***") if token else text))
 
 
 def _told(error: BaseException) -> str:
     """What is known of an error, on one line; a wrapped one says less than its cause."""
     cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
-    line = " ".join(str(cause).split()) or type(cause).__name__
-    return line[:MESSAGE_CHARS]
+    return _ADVICE.sub("", " ".join(str(cause).split())) or type(cause).__name__
 
 
 def _response(error: BaseException) -> Any:

@@ -19,6 +19,7 @@ import pytest
 
 from mmpr_pipeline.dataset import layout
 from mmpr_pipeline.dataset import publish as publishing
+from mmpr_pipeline.dataset.hub import without_token
 from mmpr_pipeline.dataset.publication import CARD, NOTE
 from mmpr_pipeline.dataset.publish import Publication, publish, render
 from mmpr_pipeline.errors import ConfigError, DatasetError, HubError
@@ -224,6 +225,11 @@ def test_a_refusal_is_explained_without_the_token(
     assert TOKEN not in said
     assert "hf_SomeOtherToken" not in str(caught.value)
     assert not waits, "a refusal is not tried again"
+
+
+def test_signatures_of_addresses_are_not_told() -> None:
+    text = "403 for url https://store.example/a/b?X-Amz-Signature=abc&Expires=9 with hf_abcdefgh"
+    assert without_token(text, None) == "403 for url https://store.example/a/b?*** with hf_***"
 
 
 def test_a_token_that_may_only_read_and_none_at_all(

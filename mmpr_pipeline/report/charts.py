@@ -5,6 +5,7 @@ Colours are CSS variables of the page (`var(--good)`), so that one drawing serve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -70,7 +71,16 @@ def charts_of(figures: dict[str, Any]) -> dict[str, str]:
         "per_question": columns(figures["pairs_per_question"], "pairs of a question", SECOND),
         "tokens": bars(_tokens(figures["sources"]), "source", "tokens", SECOND),
     }
-    return {name: draw(spec) for name, spec in specs.items() if spec}
+    return {name: _own_ids(draw(spec), name) for name, spec in specs.items() if spec}
+
+
+def _own_ids(svg: str, name: str) -> str:
+    """The drawing with its clips named after the chart: several on one page must not share ids, and the renderer's
+    count goes on from drawing to drawing."""
+    ids = {found: f"{name}-{number}" for number, found in enumerate(dict.fromkeys(re.findall(r'id="(clip\d+)"', svg)))}
+    return re.sub(
+        r'(id="|url\(#)(clip\d+)(?=["\)])', lambda match: match[1] + ids.get(match[2], match[2]), svg
+    )
 
 
 def bars(rows: list[dict[str, Any]], name: str, value: str, colour: str) -> dict[str, Any] | None:

@@ -14,21 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mmpr_pipeline.dataset.hub_errors import MESSAGE_CHARS, status_of, told, transient, wait_for, without_token
 from mmpr_pipeline.errors import ConfigError, HubError
 
 ATTEMPTS = 6
-LONGEST_WAIT = 3700.0
-"""Seconds: the Hub counts commits by the hour, and says in Retry-After when it will take the next one."""
-
-MESSAGE_CHARS = 300
 PATHS = 100
 """Paths asked for in one request."""
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
-_TOKEN = re.compile(r"hf_\w{4,}")
-_SIGNED = re.compile(r"(https?://[^\s?]+)\?\S+")
-"""Addresses to upload to carry a signature in their query: whoever has one may use it for a while."""
-_ADVICE = re.compile(r" *For more information check: \S+")
 _REMEDIES = {
     400: "The Hub does not take what was sent; its message says why.",
     401: "Log in with `hf auth login`, or set HF_TOKEN to a token that may write.",
@@ -192,8 +185,8 @@ class HubDataset:
                     parent_commit=remote.commit,
                 )
             except Exception as error:
-                status = _status(error)
-                again = _transient(error) or status in (409, 412)
+                status = status_of(error)
+                again = transient(error) or status in (409, 412)
                 if not again or attempt == ATTEMPTS - 1:
                     raise self._explained("commit", error) from None
                 if status != 412:
@@ -224,19 +217,19 @@ class HubDataset:
             try:
                 return call()
             except Exception as error:
-                if not _transient(error) or attempt == ATTEMPTS - 1:
+                if not transient(error) or attempt == ATTEMPTS - 1:
                     raise self._explained(what, error) from None
                 self._pause(error, attempt)
         raise AssertionError
 
     def _pause(self, error: Exception, attempt: int) -> None:
-        seconds = _wait(error, attempt)
+        seconds = wait_for(error, attempt)
         self._waiting(seconds)
         time.sleep(seconds)
 
     def _explained(self, what: str, error: Exception) -> HubError:
-        status = _status(error)
-        said = without_token(_told(error), self._token)[:MESSAGE_CHARS]
+        status = status_of(error)
+        said = without_token(told(error), self._token)[:MESSAGE_CHARS]
         text = f"{self.name}: {_DOING[what]} failed: {said}"
         remedy = _REMEDIES.get(status or 0, "Run the same command again: it goes on where it stopped.")
         if status is None:
@@ -267,50 +260,6 @@ def _no_bars() -> Iterator[None]:
     finally:
         if shown:
             enable_progress_bars()
-
-
-def without_token(text: str, token: str | None) -> str:
-    """The text with the token, whatever else looks like one, and signatures in addresses blotted out."""
-    return _SIGNED.sub(r"\1?***", _TOKEN.sub("hf_***", text.replace(token, "hf_***") if token else text))
-
-
-def _told(error: BaseException) -> str:
-    """What is known of an error, on one line; a wrapped one says less than its cause."""
-    cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
-    return _ADVICE.sub("", " ".join(str(cause).split())) or type(cause).__name__
-
-
-def _response(error: BaseException) -> Any:
-    found: BaseException | None = error
-    while found is not None:
-        if (response := getattr(found, "response", None)) is not None:
-            return response
-        found = found.__cause__
-    return None
-
-
-def _status(error: BaseException) -> int | None:
-    """HTTP status of the answer, if there was one."""
-    return getattr(_response(error), "status_code", None)
-
-
-def _transient(error: BaseException) -> bool:
-    """Whether trying again may help: no answer, too many requests, or the server's own trouble."""
-    status = _status(error)
-    if status is not None:
-        return status == 429 or status >= 500
-    found: BaseException | None = error
-    while found is not None:  # by name: the Hub's client has changed its HTTP library before
-        if any(kind.__name__ in ("TransportError", "ConnectionError") for kind in type(found).__mro__):
-            return True
-        found = found.__cause__
-    return False
-
-
-def _wait(error: BaseException, attempt: int) -> float:
-    """Seconds to wait: what the server asks for, else twice as long each time."""
-    told = getattr(_response(error), "headers", {}).get("Retry-After", "")
-    return min(float(told) + 1 if told.isdecimal() else 2.0**attempt, LONGEST_WAIT)
 
 
 def _hash(entry: Any) -> str:

@@ -19,7 +19,7 @@ import pytest
 
 from mmpr_pipeline.dataset import layout
 from mmpr_pipeline.dataset import publish as publishing
-from mmpr_pipeline.dataset.hub import without_token
+from mmpr_pipeline.dataset.hub_errors import without_token
 from mmpr_pipeline.dataset.publication import CARD, NOTE
 from mmpr_pipeline.dataset.publish import Publication, publish, render
 from mmpr_pipeline.errors import ConfigError, DatasetError, HubError
@@ -157,11 +157,12 @@ def test_a_fault_is_tried_again_and_no_commit_is_made_twice(
 def test_too_many_requests_are_waited_out_as_long_as_the_hub_says(
     hub: HubServer, waits: list[float], out: Path
 ) -> None:
-    hub.faults.add(Fault("POST .*/commit/", 429, times=2, headers={"Retry-After": "1800"}))
+    for headers in ({"Retry-After": "1800"}, {"RateLimit": '"commits";r=0;t=900'}, {}):
+        hub.faults.add(Fault("POST .*/commit/", 429, headers=headers))
     steps: list[str] = []
     assert publish(out, NAME, progress=lambda what, done, of: steps.append(what)).commits == 1
-    assert [round(seconds) for seconds in waits] == [1801, 1801]
-    assert steps.count("waiting 1801 s for the Hub") == 2
+    assert [round(seconds) for seconds in waits] == [1801, 901, 240]
+    assert steps.count("waiting 1801 s for the Hub") == 1
 
 
 def test_a_change_in_between_is_built_upon(hub: HubServer, waits: list[float], out: Path) -> None:

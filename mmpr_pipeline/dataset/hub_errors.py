@@ -1,0 +1,66 @@
+"""What an error of the Hub's client means: whether to try again, how long to wait, and what may be told of it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+LONGEST_WAIT = 3700.0
+"""Seconds: the Hub counts commits by the hour, and says in Retry-After when it will take the next one."""
+
+MESSAGE_CHARS = 300
+_TOKEN = re.compile(r"hf_\w{4,}")
+_SIGNED = re.compile(r"(https?://[^\s?]+)\?\S+")
+"""Addresses to upload to carry a signature in their query: whoever has one may use it for a while."""
+_RESET = re.compile(r"\bt=(\d{1,6})")
+_ADVICE = re.compile(r" *For more information check: \S+")
+
+
+def without_token(text: str, token: str | None) -> str:
+    """The text with the token, whatever else looks like one, and signatures in addresses blotted out."""
+    return _SIGNED.sub(r"\1?***", _TOKEN.sub("hf_***", text.replace(token, "hf_***") if token else text))
+
+
+def told(error: BaseException) -> str:
+    """What is known of an error, on one line; a wrapped one says less than its cause."""
+    cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
+    return _ADVICE.sub("", " ".join(str(cause).split())) or type(cause).__name__
+
+
+def _response(error: BaseException) -> Any:
+    found: BaseException | None = error
+    while found is not None:
+        if (response := getattr(found, "response", None)) is not None:
+            return response
+        found = found.__cause__
+    return None
+
+
+def status_of(error: BaseException) -> int | None:
+    """HTTP status of the answer, if there was one."""
+    return getattr(_response(error), "status_code", None)
+
+
+def transient(error: BaseException) -> bool:
+    """Whether trying again may help: no answer, too many requests, or the server's own trouble."""
+    status = status_of(error)
+    if status is not None:
+        return status == 429 or status >= 500
+    found: BaseException | None = error
+    while found is not None:  # by name: the Hub's client has changed its HTTP library before
+        if any(kind.__name__ in ("TransportError", "ConnectionError") for kind in type(found).__mro__):
+            return True
+        found = found.__cause__
+    return False
+
+
+def wait_for(error: BaseException, attempt: int) -> float:
+    """Seconds to wait: what the server asks for (Retry-After, or `t` of RateLimit: seconds until its count ends),
+    else twice as long each time, in minutes where there were too many requests."""
+    headers = getattr(_response(error), "headers", {})
+    asked = headers.get("Retry-After", "")
+    if not asked.isdecimal():
+        reset = _RESET.search(headers.get("RateLimit", ""))
+        asked = reset[1] if reset else ""
+    unit = 60.0 if status_of(error) == 429 else 1.0
+    return min(float(asked) + 1 if asked else unit * 2.0**attempt, LONGEST_WAIT)

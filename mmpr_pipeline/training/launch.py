@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +13,16 @@ from mmpr_pipeline import errors
 from mmpr_pipeline.errors import ConfigError, MmprError, TrainingError
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.settings import TrainConfig
-from mmpr_pipeline.training.view import View
+from mmpr_pipeline.training.view import NoView, View
 
+FOLLOW_EVERY = 2.0  # seconds
 ERROR = "error.json"  # in the run's directory: what stopped a worker
 
 
 def run_training(config: TrainConfig, view: View | None = None, *, resume: bool = False) -> Any:
     """Train as `config.launch` says; gives a `loop.Result`. Under torchrun, call it in every process (see `train`)."""
     if config.launch.on == "ray":
-        return _on_ray(config, resume)
+        return _on_ray(config, view or NoView(), resume)
     from mmpr_pipeline.training.loop import train
 
     return train(config, view, resume=resume)
@@ -35,7 +39,7 @@ def absolute(config: TrainConfig) -> TrainConfig:
     return config.model_copy(update={**places, "model": model})
 
 
-def _on_ray(config: TrainConfig, resume: bool) -> Any:
+def _on_ray(config: TrainConfig, view: View, resume: bool) -> Any:
     """The same train function in workers of Ray Train, which sets up their process group.
 
     A run that lost a worker goes on from its newest checkpoint, up to three times.
@@ -69,7 +73,8 @@ def _on_ray(config: TrainConfig, resume: bool) -> Any:
         error_file = Path(config.run_dir) / ERROR
         error_file.unlink(missing_ok=True)
         try:
-            trainer.fit()
+            with _followed(Path(config.run_dir), view):
+                trainer.fit()
         except Exception as error:
             raise _recorded(error_file) or TrainingError(
                 f"Training on Ray failed: {type(error).__name__}: {str(error)[:500]}",
@@ -81,11 +86,8 @@ def _on_ray(config: TrainConfig, resume: bool) -> Any:
 def _work(settings: dict[str, Any]) -> None:
     """What each worker runs. An error that mmpr made is written down: it would not survive Ray's wrapping, and a
     worker started again must not try once more what cannot work."""
-    from rich.console import Console
-
     from mmpr_pipeline.training.checkpoint import checkpoints
     from mmpr_pipeline.training.loop import train
-    from mmpr_pipeline.training.view import ConsoleView
 
     config = TrainConfig.model_validate(settings["config"])
     error_file = Path(config.run_dir) / ERROR
@@ -94,12 +96,35 @@ def _work(settings: dict[str, Any]) -> None:
     # A worker that Ray starts again finds the checkpoints of the attempt before it.
     resume = settings["resume"] or bool(checkpoints(Path(config.run_dir)))
     try:
-        with ConsoleView(Console()) as view:
-            train(config, view, resume=resume)
+        train(config, resume=resume)
     except MmprError as error:
         made = {"type": type(error).__name__, "message": error.message, "remedy": error.remedy}
         open_store(config.run_dir).create(ERROR, json.dumps(made).encode())
         raise RuntimeError(error.message) from None
+
+
+@contextmanager
+def _followed(run: Path, view: View) -> Iterator[None]:
+    """Show the workers' steps here, as their metrics come into the run's directory."""
+    from mmpr_pipeline.training.metrics import METRICS, read_lines
+
+    ended = threading.Event()
+
+    def follow() -> None:
+        shown = -1
+        while not ended.wait(FOLLOW_EVERY):
+            lines = read_lines(run / METRICS)
+            if lines and lines[-1]["step"] != shown:
+                shown = lines[-1]["step"]
+                view.step(shown + 1, lines[-1]["steps"], lines[-1])
+
+    thread = threading.Thread(target=follow, name="follow", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _result(config: TrainConfig) -> Any:

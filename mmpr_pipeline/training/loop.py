@@ -147,6 +147,7 @@ class Trainer:
             )
         line = {
             "step": step,
+            "steps": self.steps,
             **{name: found[name] for name in found if name != "flops"},
             "lr": rate,
             "seconds": seconds,

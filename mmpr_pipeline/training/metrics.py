@@ -84,7 +84,7 @@ class Metrics:
     def write(self, line: dict[str, Any]) -> None:
         """A step's metrics; must hold `step`."""
         self._append(METRICS, line)
-        numbers = {name: value for name, value in line.items() if isinstance(value, int | float) and name != "step"}
+        numbers = {name: value for name, value in line.items() if name not in ("step", "steps")}
         if self._tensorboard:
             for name, value in numbers.items():
                 self._tensorboard.add_scalar(name, value, line["step"])

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def pick_pairs(out: str | Path, number: int, seed: int) -> list[dict[str, Any]]:
     """`number` pairs of a finished dataset, chosen evenly by `seed`, of different questions where there are enough.
 
-    Each is a row of the pairs file with `image_sizes` (format, width, height) and `shard` added. Raises DatasetError where the
-    dataset is not finished.
+    Each is a row of the pairs file with `image_sizes` (format, width, height) and `shard` added. Raises
+    DatasetError where the dataset is not finished.
     """
     store = open_store(out)
     shards = shards_of(store)

@@ -78,9 +78,7 @@ def _own_ids(svg: str, name: str) -> str:
     """The drawing with its clips named after the chart: several on one page must not share ids, and the renderer's
     count goes on from drawing to drawing."""
     ids = {found: f"{name}-{number}" for number, found in enumerate(dict.fromkeys(re.findall(r'id="(clip\d+)"', svg)))}
-    return re.sub(
-        r'(id="|url\(#)(clip\d+)(?=["\)])', lambda match: match[1] + ids.get(match[2], match[2]), svg
-    )
+    return re.sub(r'(id="|url\(#)(clip\d+)(?=["\)])', lambda match: match[1] + ids.get(match[2], match[2]), svg)
 
 
 def bars(rows: list[dict[str, Any]], name: str, value: str, colour: str) -> dict[str, Any] | None:
@@ -115,8 +113,9 @@ def stacked(
     if not rows:
         return None
     present = {kind: colour for kind, colour in kinds.items() if any(row["kind"] == kind for row in rows)}
-    x = {"field": "n", "type": "quantitative", "stack": "normalize" if share else "zero", "title": unit}
-    x["axis"] = {"format": "%" if share else "~s", "tickCount": 4, "domain": False}
+    axis = {"format": "%" if share else "~s", "tickCount": 4, "domain": False}
+    stack = "normalize" if share else "zero"
+    x = {"field": "n", "type": "quantitative", "stack": stack, "title": unit, "axis": axis}
     return {
         "data": {"values": rows},
         "transform": [{"calculate": f"indexof({list(present)!r}, datum.kind)", "as": "order"}, _LABEL],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import pairwise
 
 MOST_WORDS = 1200
 """Beyond so many differing words only the common beginning and end are found: matching costs their product."""
@@ -83,7 +84,7 @@ def _pieces(text: str, shared: list[tuple[int, int]], answer: tuple[int, int]) -
     """The text cut at every border of a span."""
     borders = sorted({0, len(text), *answer, *(border for span in shared for border in span)})
     pieces: list[Piece] = []
-    for start, stop in zip(borders, borders[1:], strict=False):
+    for start, stop in pairwise(borders):
         common = any(a <= start and stop <= b for a, b in shared)
         is_answer = answer[0] <= start and stop <= answer[1]
         if pieces and (pieces[-1].shared, pieces[-1].answer) == (common, is_answer):

@@ -1,4 +1,4 @@
-"""What the report tells, as plain data: the figures of `mmpr stats`, the way of the questions, lengths, and sampling."""
+"""What the report tells, as plain data: the figures of `mmpr stats`, lengths, sampling, and what was lost."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from bisect import bisect
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,11 +32,11 @@ def report_figures(out: str | Path, progress: Callable[[int, int], None] | None 
     """Everything that the report shows but its pairs: `stats`' figures, and
 
     `funnel`: questions after each step (rows read, usable, with pairs); `lost`: questions without a pair by step and
-    reason; `lengths`: `unit` (tokens, or characters where tokens are not known), `scale` (linear or log), `bins` with from, to, chosen and
-    rejected, the summaries of both sides, and `balance`: for each source and strategy the pairs whose chosen response
-    is longer, equal, shorter; `rollouts_per_question` and `rounds_per_question`: how many questions had how many;
-    `run`: what the last run of the build took, where known; `made_by`, `settings`, `source_facts`, `warnings`: as
-    `facts_of` gives them.
+    reason; `lengths`: `unit` (tokens, or characters where tokens are not known), `scale` (linear or log), `bins` with
+    from, to, chosen and rejected, the summaries of both sides, and `balance`: for each source and strategy the pairs
+    whose chosen response is longer, equal, shorter; `rollouts_per_question` and `rounds_per_question`: how many
+    questions had how many; `run`: what the last run of the build took, where known; `made_by`, `settings`,
+    `source_facts`, `warnings`: as `facts_of` gives them.
 
     Raises DatasetError where the dataset is not finished.
     """
@@ -163,7 +164,7 @@ def _bins(one: Lengths, other: Lengths) -> tuple[str, list[dict[str, int]]]:
     if not (every := Counter(counts[0]) + Counter(counts[1])):
         return "linear", []
     scale, edges = _edges(every)
-    bins = [{"from": a, "to": b, "chosen": 0, "rejected": 0} for a, b in zip(edges, edges[1:], strict=False)]
+    bins = [{"from": a, "to": b, "chosen": 0, "rejected": 0} for a, b in pairwise(edges)]
     for name, found in zip(("chosen", "rejected"), counts, strict=True):
         for value, number in found.items():
             bins[min(max(bisect(edges, value) - 1, 0), len(bins) - 1)][name] += number

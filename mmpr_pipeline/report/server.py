@@ -68,7 +68,7 @@ def view(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket on this machine only. Raises ConfigError where the address is another or taken."""
+    """A listening socket on this machine only. Raises ConfigError where the address is another or taken."""
     if host != "localhost" and not _is_loopback(host):
         raise ConfigError(
             f"The viewer serves this machine only, not {host}: whoever reached it could read the data and mark it.",
@@ -79,6 +79,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen()  # a browser may come before the server runs: it waits
     except (OSError, OverflowError) as error:
         listener.close()
         raise ConfigError(f"Cannot listen on {host}:{port}: {error}", remedy="Give another --port, or 0.") from None

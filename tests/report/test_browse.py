@@ -106,7 +106,11 @@ def test_a_question_is_shown_with_all_that_came_of_it(out: Path) -> None:
     assert [r["index"] for r in detail["rollouts"]] == [r.index for r in outcome.rollouts]
     assert ["".join(p["text"] for p in r["pieces"]) for r in detail["rollouts"]] == [r.text for r in outcome.rollouts]
     assert detail["rollouts"][1]["mark"]["note"] == "why"
-    assert detail["rollouts"][-1]["pieces"][0] == {"text": outcome.rollouts[-1].text[:25], "shared": True, "answer": False}
+    assert detail["rollouts"][-1]["pieces"][0] == {
+        "text": outcome.rollouts[-1].text[:25],
+        "shared": True,
+        "answer": False,
+    }
     assert detail["images"] == [{"sha256": i.sha256, "width": i.width, "height": i.height} for i in outcome.images]
     assert files.image(outcome.images[0].sha256) == ("png", outcome.images[0].data)
     pair = pair_detail(files, str(outcome.row.question_id), outcome.pairs[0].pair_id)

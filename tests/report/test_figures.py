@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 from mmpr_pipeline.dataset import layout
@@ -31,7 +32,9 @@ def test_figures_agree_with_the_questions_they_were_made_of(out: Path) -> None:
     pairs = [p for o in rows for p in o.pairs]
     balance = figures["lengths"]["balance"]
     for key, wins in (("longer", 1), ("shorter", -1), ("equal", 0)):
-        found = sum((p.chosen_tokens > p.rejected_tokens) - (p.chosen_tokens < p.rejected_tokens) == wins for p in pairs)
+        found = sum(
+            (p.chosen_tokens > p.rejected_tokens) - (p.chosen_tokens < p.rejected_tokens) == wins for p in pairs
+        )
         assert sum(group[key] for group in balance) == found, key
     assert sum(b["chosen"] for b in figures["lengths"]["bins"]) == len(pairs)
     assert stats(out).items() <= figures.items(), "everything that `mmpr stats` says is in the report"
@@ -47,13 +50,13 @@ def test_the_run_is_told_where_the_build_noted_it(out: Path) -> None:
 
 
 def test_bins_hold_every_response_on_either_scale() -> None:
-    near = {value: 3 for value in range(20, 90)}
+    near = dict.fromkeys(range(20, 90), 3)
     far = {1: 50, 2: 40, 30: 5, 900: 5, 20_000: 1}
     assert [_bins(lengths_of(c), lengths_of(c))[0] for c in (near, far)] == ["linear", "log"]
     for counts in (near, far, {0: 4}, {7: 1}):
         _, bins = _bins(lengths_of(counts), lengths_of({5: 2}))
         assert sum(b["chosen"] for b in bins) == sum(counts.values())
         assert sum(b["rejected"] for b in bins) == 2
-        assert all(a["to"] == b["from"] for a, b in zip(bins, bins[1:], strict=False))
+        assert all(a["to"] == b["from"] for a, b in pairwise(bins))
         assert len(bins) <= 30
     assert _bins(Lengths(), Lengths()) == ("linear", [])

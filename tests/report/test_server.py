@@ -114,8 +114,8 @@ def test_questions_are_filtered_and_paged(out: Path) -> None:
 @pytest.mark.parametrize(
     "path",
     ["/api/question?shard=9&row=0", "/api/question?shard=0&row=999", "/api/question?shard=0&row=-1",
-     "/api/question?shard=0&id=x", "/image/0/abc", "/static/../server.py", "/static/server.py", "/static/%2e%2e%2fpage.py",
-     "/api/question?shard=x", "/api/pair?shard=0"],
+     "/api/question?shard=0&id=x", "/image/0/abc", "/static/../server.py", "/static/server.py",
+     "/static/%2e%2e%2fpage.py", "/api/question?shard=x", "/api/pair?shard=0"],
 )  # fmt: skip
 def test_what_is_not_there_is_404(out: Path, path: str) -> None:
     assert client(out).get(path).status_code == 404
@@ -124,7 +124,9 @@ def test_what_is_not_there_is_404(out: Path, path: str) -> None:
 def test_images_are_served_as_what_they_are_and_svg_never(tmp_path: Path) -> None:
     store = open_store(tmp_path / "out")
     outcome = make_outcome(0)
-    drawing = outcome.images[0].model_copy(update={"format": "svg", "data": b"<svg onload='attack()'/>", "sha256": "f" * 64})
+    drawing = outcome.images[0].model_copy(
+        update={"format": "svg", "data": b"<svg onload='attack()'/>", "sha256": "f" * 64}
+    )
     row = outcome.row.model_copy(update={"images": (*outcome.row.images, "f" * 64)})
     changed: Any = outcome.__class__(row, (*outcome.images, drawing), outcome.rollouts, outcome.pairs)
     write_shard(store, 0, 1, [changed])
@@ -151,7 +153,6 @@ def test_only_this_machine_is_served(host: str) -> None:
 
 def test_a_taken_port_is_named() -> None:
     listener = listen("127.0.0.1", 0)
-    listener.listen()
     with pytest.raises(ConfigError, match="Cannot listen"):
         listen("127.0.0.1", listener.getsockname()[1])
     listener.close()

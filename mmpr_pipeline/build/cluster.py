@@ -19,6 +19,7 @@ from mmpr_pipeline.build.shard import work_shard
 from mmpr_pipeline.build.tally import Board, Tally
 from mmpr_pipeline.errors import ConfigError, EngineError, MmprError
 from mmpr_pipeline.sampling.engine import Engine
+from mmpr_pipeline.sampling.metrics import BuildMeter
 
 REPORT_EVERY = 0.5
 """Seconds between a worker's reports and between looks at the board."""
@@ -60,7 +61,7 @@ def ray_session(address: str) -> Iterator[int]:
 
 def work_shards(plan: Plan, shards: Sequence[int], engine: Engine | None, workers: int, progress: Progress) -> None:
     """Make the shards, `workers` at once, in the given order. Raises the first error that a shard cannot survive."""
-    board = ray.remote(num_cpus=0, max_restarts=-1)(Board).remote()
+    board = ray.remote(num_cpus=0, max_restarts=-1)(_MeteredBoard).remote()
     shared = ray.put(plan)
     waiting, finished = deque(shards), 0
     running: dict[Any, int] = {}
@@ -76,6 +77,20 @@ def work_shards(plan: Plan, shards: Sequence[int], engine: Engine | None, worker
             progress(finished, _total(board))
     finally:
         _cancel(running)
+
+
+class _MeteredBoard(Board):
+    """The board, which tells Ray's metrics what it tells the driver."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._meter = BuildMeter()
+
+    def total(self) -> dict[str, Any]:
+        """See `Board.total`."""
+        total = super().total()
+        self._meter.show(total)
+        return total
 
 
 @ray.remote(num_cpus=1, max_retries=SHARD_RETRIES)

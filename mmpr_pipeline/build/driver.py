@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mmpr_pipeline import __version__
+from mmpr_pipeline.build.beacon import Beacon
 from mmpr_pipeline.build.plan import BuildPlan, make_plan
 from mmpr_pipeline.build.rework import ReworkPlan
 from mmpr_pipeline.config import BuildConfig, differences
@@ -18,6 +19,7 @@ from mmpr_pipeline.dataset import layout
 from mmpr_pipeline.dataset.manifest import json_bytes
 from mmpr_pipeline.dataset.summary import summarise
 from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.sampling.engine import Engine
 from mmpr_pipeline.storage import Store, open_store
 from mmpr_pipeline.storage.lock import lease
 
@@ -67,11 +69,14 @@ def _make(plan: Plan, missing: list[int], view: View, still_held: Callable[[], N
     from mmpr_pipeline.build.cluster import ray_session, work_shards
 
     tally: dict[str, int] = {}
+    engine: Engine | None = None
+    beacon = Beacon(open_store(plan.config.out), plan, missing)
 
     def progress(finished: int, now: dict[str, int]) -> None:
         still_held()
         tally.update(now)
         view.progress(finished, now)
+        beacon.show(finished, tally, engine)
 
     view.stage("starting Ray")
     with ray_session(plan.config.address) as cpus:
@@ -82,6 +87,7 @@ def _make(plan: Plan, missing: list[int], view: View, still_held: Callable[[], N
         try:
             view.stage("sampling" if engine else "checking and pairing")
             work_shards(plan, missing, engine, workers, progress)
+            beacon.end()
             return {**tally, "engine": asdict(asyncio.run(engine.stats()))} if engine else tally
         finally:
             if engine:

@@ -82,6 +82,38 @@ def build(
     _dry_run(settings, tokens_per_second) if dry_run else _build(settings)
 
 
+@app.command()
+def top(
+    out: Annotated[str, typer.Argument(help="Output of a build, running or not.")],
+    watch: Annotated[float | None, typer.Option(help="Look again every so many seconds, until it ends.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, once.")] = False,
+) -> None:
+    """Whether the engines of a build are busy, what is rejected, and when it ends."""
+    import json
+    import time
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from mmpr_pipeline.build.top import look, render
+    from mmpr_pipeline.storage import open_store
+
+    store = open_store(out)
+    seen = look(store)
+    if as_json:
+        print(json.dumps(asdict(seen)))
+        return
+    if watch is None:
+        Console().print(render(seen), highlight=False)
+        return
+    with Live(render(seen), console=Console(), auto_refresh=False) as live:
+        while seen.state != "finished":
+            time.sleep(max(watch, 0.5))
+            seen = look(store)
+            live.update(render(seen), refresh=True)
+
+
 def _dry_run(settings: Any, tokens_per_second: float | None) -> None:
     from rich.console import Console
 

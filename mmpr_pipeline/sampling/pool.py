@@ -13,6 +13,7 @@ import contextlib
 import os
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from mmpr_pipeline.errors import EngineError, ItemRejected
@@ -72,7 +73,7 @@ class EnginePool:
             for call in calls:
                 call.cancel()
 
-    async def _wait_for_ready(self, calls: list[asyncio.Future[Any]], until: str, timeout: float | None) -> None:
+    async def _wait_for_ready(self, calls: Sequence[asyncio.Future[Any]], until: str, timeout: float | None) -> None:
         """Wait for the calls of `ready`, and take in those that came back well."""
         from ray.exceptions import RayActorError
 

@@ -161,4 +161,8 @@ def make_rework(before: str, given: dict[str, Any]) -> ReworkPlan:
         raise ConfigError("--from-rollouts needs an output of its own.", remedy="Give --out a new directory.")
     settings = {**described["config"], "address": "local", "workers": None}
     config = load_config(None, {**settings, **{name: value for name, value in given.items() if value is not None}})
-    return ReworkPlan(config, store.url, described, read_marks(store))
+    # An ignored rollout is one that no verdict can be given on: it is in no pair.
+    marks: dict[tuple[str, int], Outcome] = {
+        key: "unparseable" if mark == "ignore" else mark for key, mark in read_marks(store).items()
+    }
+    return ReworkPlan(config, store.url, described, marks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -77,4 +78,22 @@ def publish(
         found = send(out, repo, private=not public, revision=revision, dry_run=dry_run, files=files, progress=progress)
     if dry_run:
         print(found.card)
+    console.print(render(found))
+
+
+@app.command()
+def export(
+    out: Annotated[str, typer.Argument(help="Output of a build.")],
+    to: Annotated[str, typer.Option(help="trl, internvl, swift, llamafactory, webdataset or parquet.")],
+    dest: Annotated[Path, typer.Option(help="New directory to write to.")],
+) -> None:
+    """In the format of another trainer, images written once."""
+    from rich.console import Console
+
+    from mmpr_pipeline.dataset.export import export as write
+    from mmpr_pipeline.dataset.export import render
+
+    console = Console()
+    with told(console) as progress:
+        found = write(out, to, dest, progress=progress)
     console.print(render(found))

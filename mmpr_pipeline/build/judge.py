@@ -32,10 +32,10 @@ def check_rollouts(question: Question, rollouts: Sequence[Rollout], recipe: Reci
 
 
 def _verdict(question: Question, rollout: Rollout, recipe: Recipe) -> Verdict | None:
-    if question.kind == "none":
-        return None
-    verdict = CUT_OFF if rollout.finish_reason == "length" else check_question(question, rollout.text)
     marked = recipe.marks.get((rollout.question_id, rollout.index))
+    if question.kind == "none":
+        return Verdict(outcome=marked, rule="marked", checker=CHECKER) if marked else None
+    verdict = CUT_OFF if rollout.finish_reason == "length" else check_question(question, rollout.text)
     return verdict.model_copy(update={"outcome": marked, "rule": "marked"}) if marked else verdict
 
 

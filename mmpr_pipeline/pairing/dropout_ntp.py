@@ -29,7 +29,7 @@ def parents_to_cut(
         if r.parent is None
         and r.finish_reason != "length"
         and len(r.text.strip()) >= SHORTEST_PARENT_CHARS
-        and (question.kind == "none" or r.outcome == "correct")
+        and (r.outcome == "correct" or (question.kind == "none" and r.outcome is None))
         and not is_repetitive(r.text)
     ]
     return seeded_order(usable, seed, "parent")[:most]

@@ -28,6 +28,11 @@ def test_open_questions_cut_any_finished_response_and_others_only_correct_ones()
         assert len(parents_to_cut(question, given, most=1, seed=0)) == 1
 
 
+def test_an_open_response_that_a_person_marked_is_cut_only_if_it_was_called_correct() -> None:
+    given = [a_checked(OPEN, i, f"{GOOD} {i}", o) for i, o in enumerate([None, "correct", "incorrect", "unparseable"])]
+    assert {r.index for r in parents_to_cut(OPEN, given, most=5, seed=0)} == {0, 1}
+
+
 @pytest.mark.parametrize(
     ("continuation", "reason"),
     [

@@ -110,12 +110,25 @@ class Encoder:
         if not pictures:
             return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"]), {}
         tiles = tile_settings(self._architecture, shard.tiles(pair.question_id), self._max_tiles)
-        made = self._processor(text=[text], images=[pictures], return_tensors="pt", add_special_tokens=False, **tiles)
+        try:
+            made = self._processor(
+                text=[text], images=[pictures], return_tensors="pt", add_special_tokens=False, **tiles
+            )
+        except ValueError as error:  # sides that the model's image processor cannot cut
+            raise ItemRejected("prompt_refused", str(error)[:200]) from None
         return tuple(made["input_ids"][0].tolist()), {n: v for n, v in made.items() if n in self._image_inputs}
 
 
 _OF_THE_QUESTION = frozenset(
-    {"missing_image", "broken_image", "image_marks", "image_tokens_mismatch", "empty_prompt", "reserved_token"}
+    {
+        "missing_image",
+        "broken_image",
+        "image_marks",
+        "image_tokens_mismatch",
+        "empty_prompt",
+        "reserved_token",
+        "prompt_refused",
+    }
 )
 
 

@@ -97,7 +97,7 @@ def _panel(panel: Panel, lines: Sequence[dict[str, Any]]) -> str:
         drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in points))
         parts.append(f'<polyline points="{drawn}" fill="none" stroke="{colour}" stroke-width="1.4"/>')
         if len(curves) > 1:
-            parts.append(_text(WIDTH - 18, ABOVE + 12 + 13 * number, label, colour, "end", 11))
+            parts.append(_text(WIDTH - 18 - 56 * (len(curves) - 1 - number), 20, label, colour, "end", 11))
     return "".join(parts)
 
 

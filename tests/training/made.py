@@ -47,7 +47,7 @@ def model_folder(directory: Path, seed: int = 0) -> Path:
     return directory
 
 
-def dataset(directory: Path, outcomes: list[QuestionOutcome] | None = None, shards: int = 3) -> Path:
+def dataset(directory: Path | str, outcomes: list[QuestionOutcome] | None = None, shards: int = 3) -> Any:
     """A finished dataset; by default of 20 questions, 12 of them paired (20 pairs of both strategies)."""
     made = outcomes if outcomes is not None else [make_outcome(n, "bars" if n % 3 else "grids") for n in range(20)]
     store = open_store(directory)
@@ -58,7 +58,7 @@ def dataset(directory: Path, outcomes: list[QuestionOutcome] | None = None, shar
     return directory
 
 
-def settings(model: Path, data: Path, run: Path, **more: Any) -> TrainConfig:
+def settings(model: Path, data: Path | str, run: Path, **more: Any) -> TrainConfig:
     """Settings of a short run with a rate that moves the weights."""
     base: dict[str, Any] = {
         "data": str(data), "model": str(model), "run_dir": str(run), "batch": 5, "lr": 1e-2, "warm_up": 0.25,

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from mmpr_pipeline.errors import ConfigError, StoreError, TrainingError
+from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training import loop, step
 from mmpr_pipeline.training.checkpoint import checkpoints
 from mmpr_pipeline.training.loop import train
@@ -118,6 +119,13 @@ def test_two_processes_equal_one(model: Path, data: Path, tmp_path: Path, batch:
     # ... and what two ranks wrote, one goes on with.
     longer = made.settings(model, data, tmp_path / "two", batch=batch, token_budget=128)
     assert train(longer, resume=True).step == len(two)
+
+
+def test_shards_in_an_object_store_train_alike(model: Path, whole: Path, tmp_path: Path, s3_bucket: str) -> None:
+    data = made.dataset(f"s3://{s3_bucket}/data")
+    train(made.settings(model, data, tmp_path / "run", epochs=2, max_steps=2))
+    assert metrics(tmp_path / "run") == metrics(whole)[:2]
+    assert open_store(data).list("reference/")  # scored once, kept beside the shards
 
 
 def test_a_finished_run_is_not_overwritten(model: Path, data: Path, whole: Path) -> None:

@@ -8,6 +8,7 @@ their Host header (no DNS rebinding); what changes anything must carry the page'
 from __future__ import annotations
 
 import ipaddress
+import re
 import secrets
 import socket
 from collections.abc import Callable
@@ -35,6 +36,8 @@ STATIC = {
 PAGE_ROWS = 40
 MOST_BODY = 16_384
 """Bytes of a request that changes something."""
+_OWN_NAME = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?")
+"""Host headers of requests meant for this machine; any port, since a tunnel may end at another one."""
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -60,7 +63,7 @@ def view(
     library = Library(out)
     listener = listen(host, port)
     bound = listener.getsockname()[1]
-    app = make_app(library, bound)
+    app = make_app(library)
     if ready:
         ready(f"http://{f'[{host}]' if ':' in host else host}:{bound}/")
     settings = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="off")
@@ -93,8 +96,8 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def make_app(library: Library, port: int) -> Starlette:
-    """The application, for a server that listens on `port` of this machine."""
+def make_app(library: Library) -> Starlette:
+    """The application, for a server that listens on this machine only."""
     from starlette.applications import Starlette
     from starlette.responses import Response
     from starlette.routing import Route
@@ -113,18 +116,15 @@ def make_app(library: Library, port: int) -> Starlette:
         Route("/image/{shard:int}/{sha256}", desk.image),
     ]
     app = Starlette(routes=routes, exception_handlers={MmprError: _told, KeyError: _missing, IndexError: _missing})
-    app.add_middleware(_Guard, port=port)
+    app.add_middleware(_Guard)
     return app
 
 
 class _Guard:
     """Refuses requests that another site made, and gives every response its protective headers."""
 
-    def __init__(self, app: Any, port: int) -> None:
+    def __init__(self, app: Any) -> None:
         self._app = app
-        self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
-        if port == 80:
-            self._hosts |= {"127.0.0.1", "localhost", "[::1]"}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         from starlette.datastructures import Headers, MutableHeaders
@@ -139,11 +139,11 @@ class _Guard:
             await send(message)
 
         headers = Headers(scope=scope)
-        origin = headers.get("origin")
-        if headers.get("host", "") not in self._hosts:
+        host = headers.get("host", "")
+        if not _OWN_NAME.fullmatch(host):
             answer = PlainTextResponse("This server answers to its own name only.", 421)
             await answer(scope, receive, protected)
-        elif scope["method"] not in ("GET", "HEAD") and origin not in {f"http://{host}" for host in self._hosts}:
+        elif scope["method"] not in ("GET", "HEAD") and headers.get("origin") != f"http://{host}":
             await PlainTextResponse("Only the viewer's own page may do that.", 403)(scope, receive, protected)
         else:
             await self._app(scope, receive, protected)

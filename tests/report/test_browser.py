@@ -115,7 +115,7 @@ def serving(out: Path) -> Iterator[str]:
 
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(make_app(Library(out), port), log_level="warning", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(make_app(Library(out)), log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

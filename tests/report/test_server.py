@@ -24,7 +24,7 @@ MARK = {"question_id": "a" * 32, "index": 0, "outcome": "incorrect", "note": "wr
 
 
 def client(out: Path) -> TestClient:
-    return TestClient(make_app(Library(out), 8123), base_url=HERE)
+    return TestClient(make_app(Library(out)), base_url=HERE)
 
 
 def token_of(browser: TestClient) -> str:
@@ -45,7 +45,10 @@ def test_the_page_loads_nothing_from_elsewhere_and_runs_only_its_own_scripts(out
     assert not re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|srcdoc", script)
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8123", "127.0.0.1:9999", "127.0.0.1", ""])
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8123", "127.0.0.1.evil.example", "localhost:8123@evil.example", "127.0.0.1:x", ""],
+)
 def test_another_name_for_this_server_is_refused(out: Path, host: str) -> None:
     answer = client(out).get("/api/overview", headers={"host": host})
     assert answer.status_code == 421
@@ -53,7 +56,7 @@ def test_another_name_for_this_server_is_refused(out: Path, host: str) -> None:
 
 
 def test_its_own_names_are_served(out: Path) -> None:
-    for host in ("127.0.0.1:8123", "localhost:8123", "[::1]:8123"):
+    for host in ("127.0.0.1:8123", "localhost:9000", "[::1]:8123", "localhost"):
         assert client(out).get("/api/overview", headers={"host": host}).json()["questions"] == 40
 
 
@@ -63,6 +66,9 @@ def test_its_own_names_are_served(out: Path) -> None:
         ({}, 200),
         ({"origin": "http://evil.example"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://127.0.0.1:3000"}, 403),
+        ({"origin": "http://localhost:8123"}, 403),
+        ({"origin": "http://localhost:9000", "host": "localhost:9000"}, 200),
         ({"origin": None}, 403),
         ({"x-mmpr-token": "guessed"}, 403),
         ({"x-mmpr-token": None}, 403),

@@ -97,3 +97,61 @@ def export(
     with told(console) as progress:
         found = write(out, to, dest, progress=progress)
     console.print(render(found))
+
+
+@app.command()
+def report(
+    out: Annotated[str, typer.Argument(help="Output of a build.")],
+    path: Annotated[Path | None, typer.Option(help="The page. [default: NAME-report.html here]")] = None,
+    pairs: Annotated[int, typer.Option(help="Pairs in the gallery.")] = 24,
+    seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON instead.")] = False,
+) -> None:
+    """One self-contained HTML page: the way from questions to pairs, lengths, solve rates, and a gallery of pairs."""
+    from rich.console import Console
+
+    if as_json:
+        from mmpr_pipeline.report.figures import report_figures
+
+        print(json.dumps(report_figures(out), indent=2, ensure_ascii=False))
+        return
+    from mmpr_pipeline.report.page import report as write
+
+    with told(Console()) as progress:
+        page = write(out, path, pairs=pairs, seed=seed, progress=lambda done, of: progress("reading shards", done, of))
+    print(page)
+
+
+@app.command()
+def view(
+    out: Annotated[str, typer.Argument(help="Output of a build; unfinished ones too.")],
+    port: Annotated[int, typer.Option(help="Port on this machine. [default: a free one]")] = 0,
+) -> None:
+    """A local web page over the shards: search, all rollouts of a question, and marks for verdicts that are wrong."""
+    from mmpr_pipeline.report.server import view as serve
+
+    serve(out, port=port, ready=lambda address: print(f"mmpr: {address}   (Ctrl-C stops)", flush=True))
+
+
+@app.command()
+def top(
+    out: Annotated[str, typer.Argument(help="Output of a build, running or not.")],
+    every: Annotated[float, typer.Option(help="Seconds between looks; 0 looks once.")] = 0.0,
+) -> None:
+    """Whether a build's engines are busy, what is rejected, and when it ends."""
+    import time
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from mmpr_pipeline.build.top import look, render
+    from mmpr_pipeline.storage import open_store
+
+    store = open_store(out)
+    if not every:
+        Console().print(render(look(store)))
+        return
+    with Live(render(look(store)), auto_refresh=False) as shown:
+        while True:
+            time.sleep(every)
+            shown.update(render(look(store)), refresh=True)

@@ -144,6 +144,8 @@ def columns(counts: dict[int, int], title: str, colour: str) -> dict[str, Any] |
     rows = [{"x": int(value), "n": number} for value, number in counts.items()]
     low, high = min(row["x"] for row in rows), max(row["x"] for row in rows)
     width = max(1, -(-(high - low + 1) // 32))
+    if low == high:  # one bar alone would fill the chart
+        low, high = max(low - 2, 0), high + 2
     binned = [{"x": low + (row["x"] - low) // width * width, "n": row["n"]} for row in rows]
     x = {
         "field": "x",

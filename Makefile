@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help setup demo test test-fast lint format bench schemas clean
+.PHONY: help setup demo test test-fast lint format bench docs schemas clean
 
 help:
 	@echo "make setup    make $(VENV) with everything in it (quick the second time)"
@@ -46,6 +46,9 @@ format: setup
 
 bench: setup
 	$(PY) bench/checker.py
+
+docs: setup
+	$(PY) -m mmpr_pipeline.cli.reference
 
 schemas: setup
 	$(PY) -m mmpr_pipeline.dataset.schemas

@@ -40,11 +40,13 @@ def build(
     tensor_parallel: Annotated[int | None, typer.Option(help="GPUs for each engine. [default: 1]")] = None,
     workers: Annotated[int | None, typer.Option(help="Shards worked on at once. [default: the CPUs]")] = None,
     in_flight: Annotated[int | None, typer.Option(help="Questions in flight for each worker. [default: 64]")] = None,
-    trust_remote_code: Annotated[bool, typer.Option(help="Allow code shipped with the model to run.")] = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Allow code shipped with the model to run.")
+    ] = False,
     from_rollouts: Annotated[
         str | None, typer.Option(help="Check and pair a finished dataset again, without an engine.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option(help="Print the plan with estimates, and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan with estimates, and stop.")] = False,
     tokens_per_second: Annotated[float | None, typer.Option(help="One engine's rate, for the estimate.")] = None,
 ) -> None:
     """Questions -> rollouts -> verdicts -> pairs -> shards. Rerun the same command to go on after any stop."""

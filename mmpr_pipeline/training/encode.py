@@ -69,24 +69,27 @@ class Encoder:
         pairs = shard.pairs(group, first, stop)
         try:
             prompt, images = self._prompt(pairs[0], shard)
-            made = make_group(pairs, prompt, self.response)
-            require_images_match(
-                made, self._model.config.image_token_id, self._family.image_tokens(self._model, images)
-            )
-            return Encoded(made, images)
-        except ItemRejected as reject:
-            if len(pairs) == 1 or reject.reason in _OF_THE_QUESTION:
-                return Encoded(None, {}, tuple(_rejected(pair, reject) for pair in pairs))
-        good, rejects = self._sift(pairs, prompt)
-        return Encoded(make_group(good, prompt, self.response) if good else None, images, tuple(rejects))
+            made, rejects = self._group(pairs, prompt)
+            if made:
+                tokens = self._family.image_tokens(self._model, images)
+                require_images_match(made, self._model.config.image_token_id, tokens)
+        except ItemRejected as reject:  # of the question: none of its pairs can be used
+            return Encoded(None, {}, tuple(_rejected(pair, reject) for pair in pairs))
+        return Encoded(made, images, rejects)
 
     def response(self, text: str) -> tuple[int, ...]:
         """Tokens of a response and the end of the turn."""
         ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return (*ids, self._end)
 
-    def _sift(self, pairs: Sequence[PreferencePair], prompt: tuple[int, ...]) -> tuple[list, list[PairReject]]:
-        """Pairs that can be used each alone, and the others with their reasons."""
+    def _group(
+        self, pairs: Sequence[PreferencePair], prompt: tuple[int, ...]
+    ) -> tuple[Group | None, tuple[PairReject, ...]]:
+        """The group of the pairs that can be used, and the others with their reasons."""
+        try:
+            return make_group(pairs, prompt, self.response), ()
+        except ItemRejected:
+            pass  # one of the pairs: look for it
         good, rejects = [], []
         for pair in pairs:
             try:
@@ -94,7 +97,7 @@ class Encoder:
                 good.append(pair)
             except ItemRejected as reject:
                 rejects.append(_rejected(pair, reject))
-        return good, rejects
+        return make_group(good, prompt, self.response) if good else None, tuple(rejects)
 
     def _prompt(self, pair: PreferencePair, shard: Shard) -> tuple[tuple[int, ...], dict[str, Tensor]]:
         pieces = pair.prompt.split(IMAGE_MARK)
@@ -117,19 +120,6 @@ class Encoder:
         except ValueError as error:  # sides that the model's image processor cannot cut
             raise ItemRejected("prompt_refused", str(error)[:200]) from None
         return tuple(made["input_ids"][0].tolist()), {n: v for n, v in made.items() if n in self._image_inputs}
-
-
-_OF_THE_QUESTION = frozenset(
-    {
-        "missing_image",
-        "broken_image",
-        "image_marks",
-        "image_tokens_mismatch",
-        "empty_prompt",
-        "reserved_token",
-        "prompt_refused",
-    }
-)
 
 
 def _rejected(pair: PreferencePair, reject: ItemRejected) -> PairReject:

@@ -14,7 +14,7 @@ about 300 tokens; widths are small, in the proportions of InternVL2-8B (vision 1
 
 Times are of forward, backward and optimizer, without data loading; CPU seconds are of all threads, and say more where
 the machine is shared. TRL scores its reference in every step; ours is shown with the reference stored (scored once
-before; that pass's time is given) and scored in every step, too. Memory is of three steps in a run of its own, with
+before; that pass's time is given) and scored in every step, too. Memory is of two steps in a run of its own, with
 malloc told to give freed blocks back at once: else resident memory is what was ever used, not what is needed.
 """
 
@@ -35,7 +35,7 @@ from typing import Any
 
 RATE, BETA = 2e-5, 0.1
 WARM_UP = 1  # steps left out of the times
-FEW = 4  # steps of the runs whose losses are not compared
+FEW = 3  # steps of the runs whose losses are not compared
 FRUGAL = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
 SHAPES: dict[str, dict[str, Any]] = {
     "full": {"side": 448, "patch": 14, "image": (1344, 896), "tiles": 7, "words": 60, "answer": 110,
@@ -254,7 +254,7 @@ def child_main(task: dict[str, Any], tiny: bool) -> None:
 def both(args: argparse.Namespace, steps: int, **run: Any) -> dict[str, Any]:
     """Times and losses of one run, memory of another."""
     result = child(args, steps=steps, **run)
-    frugal = child(args, frugal=True, steps=min(3, steps), **run)
+    frugal = child(args, frugal=True, steps=2, **run)
     return {**result, "memory": frugal["peak"] - frugal["base"], "resident": frugal["peak"]}
 
 

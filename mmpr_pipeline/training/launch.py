@@ -21,11 +21,29 @@ ERROR = "error.json"  # in the run's directory: what stopped a worker
 
 def run_training(config: TrainConfig, view: View | None = None, *, resume: bool = False) -> Any:
     """Train as `config.launch` says; gives a `loop.Result`. Under torchrun, call it in every process (see `train`)."""
+    shown = view or NoView()
     if config.launch.on == "ray":
-        return _on_ray(config, view or NoView(), resume)
-    from mmpr_pipeline.training.loop import train
+        result = _on_ray(config, shown, resume)
+    else:
+        from mmpr_pipeline.training.loop import train
 
-    return train(config, view, resume=resume)
+        result = train(config, shown, resume=resume)
+    shown.say(said_at_the_end(result, config))
+    return result
+
+
+def said_at_the_end(result: Any, config: TrainConfig) -> list[str]:
+    """What became of the run, and what can be done next."""
+    lines = [f"{result.step} of {result.steps} steps; checkpoints and metrics in {config.run_dir}."]
+    if result.rejected:
+        counted = ", ".join(f"{count} {reason}" for reason, count in sorted(result.rejected.items()))
+        lines.append(f"Pairs left out: {counted} (see {config.run_dir}/rejects.jsonl).")
+    if result.interrupted:
+        return [*lines, "Stopped by a signal: the same command with --resume goes on from here."]
+    lines.append(f"Next  mmpr plot {config.run_dir}    the curves as a picture")
+    if result.export:
+        lines.append(f"      mmpr eval {config.model} --against {result.export} --sources NAMES    before and after")
+    return lines
 
 
 def absolute(config: TrainConfig) -> TrainConfig:

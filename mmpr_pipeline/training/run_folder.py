@@ -40,7 +40,7 @@ def claim(run: Path, config: TrainConfig, model: str, data: str, resume: bool) -
     there = checkpoints(run)
     if there and not resume:
         raise ConfigError(
-            f"{run} holds a run, with {len(there)} checkpoints.",
+            f"{run} holds a run, kept at {there[-1].name}.",
             remedy="Go on with --resume, or give another --run-dir.",
         )
     if there and store.exists(RUN_FILE):

@@ -112,6 +112,7 @@ def test_a_sentencepiece_tokenizer_splits_as_before_or_is_refused(tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["internlm2", "qwen2"])
 def test_vllm_serves_both_formats_to_the_same_log_probs(tmp_path: Path, kind: str) -> None:
     pytest.importorskip("vllm")
@@ -139,6 +140,6 @@ def served(folder: Path) -> dict[str, list]:
     command = [sys.executable, "-m", "tests.training.serve_worker", str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])

@@ -8,6 +8,7 @@ change from run to run without changing a byte of the shards.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -215,9 +216,21 @@ def load_settings(kind: type[S], path: str | Path | None, overrides: dict[str, A
         ) from None
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML with the booleans of version 1.2: to version 1.1 `on` is one, here it is the name of a setting."""
+
+
+_BOOL = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in resolvers if tag != _BOOL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text("utf-8"))
+        data = yaml.load(path.read_text("utf-8"), _Loader)  # a safe loader
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"Cannot read the config {path}: {error}", remedy="Give a readable YAML file.") from None
     if not isinstance(data, dict):

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+#SBATCH --job-name=mmpr-build
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=8
+#SBATCH --cpus-per-task=64
+#SBATCH --mem=0
+#SBATCH --time=24:00:00
+#SBATCH --requeue
+#SBATCH --signal=B:TERM@120
+#SBATCH --output=mmpr-build-%j.log
+# A build on the nodes of one Slurm job:
+#   sbatch jobs/slurm-build.sh jobs/build.yaml
+# The settings need `address: auto`. Two minutes before its time is over the build is told to stop, closes its journals,
+# and the job is queued again: it goes on from there.
+set -euo pipefail
+
+config=${1:?a settings file}
+port=${RAY_PORT:-6379}
+nodes=${SLURM_JOB_NUM_NODES:-${SLURM_NNODES:?this runs under Slurm}}
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+# An address, not a name: nodes with several networks else find each other on the wrong one.
+address=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | awk '{print $1}')
+
+started=()
+stop() {
+    for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
+    wait || true
+}
+trap stop EXIT
+
+# --overlap: these steps share the job's resources with each other.
+srun --overlap --nodes=1 --ntasks=1 --nodelist="$head" \
+    ray start --head --node-ip-address="$address" --port="$port" --disable-usage-stats --block &
+started+=($!)
+if ((nodes > 1)); then
+    sleep "${RAY_HEAD_SECONDS:-15}"
+    srun --overlap --nodes=$((nodes - 1)) --ntasks=$((nodes - 1)) --exclude="$head" \
+        ray start --address="$address:$port" --disable-usage-stats --block &
+    started+=($!)
+fi
+
+export RAY_ADDRESS="$address:$port"
+for _ in $(seq 60); do
+    alive=$(ray status 2>/dev/null | grep -c ' node_' || true)
+    ((alive >= nodes)) && break
+    sleep 2
+done
+((alive >= 1)) || { echo "the Ray cluster did not start" >&2; exit 1; }
+
+mmpr build "$config" &
+driver=$!
+again=0
+trap 'again=1; kill -TERM "$driver" 2>/dev/null || true' TERM
+status=0
+wait "$driver" || status=$?
+if ((again)); then
+    wait "$driver" || true    # the first wait ended by the signal; this one is for the driver's own end
+    scontrol requeue "$SLURM_JOB_ID"
+    exit 0
+fi
+exit "$status"

@@ -19,7 +19,7 @@ import torch
 
 from mmpr_pipeline.dataset.manifest import json_bytes
 from mmpr_pipeline.errors import TrainingError
-from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.storage import lease, open_store
 from mmpr_pipeline.training import checkpoint
 from mmpr_pipeline.training.data import Stream, ahead
 from mmpr_pipeline.training.encode import Encoder
@@ -67,7 +67,9 @@ def train(config: TrainConfig, view: View | None = None, *, resume: bool = False
     where training must not go on. May be killed at any time: the same call with `resume` goes on from the newest
     checkpoint, and its losses are those of a run that was never stopped.
     """
-    with connect(config.launch.device) as world, stop_requested() as stopping:
+    with connect(config.launch.device) as world, stop_requested() as stopping, ExitStack() as held:
+        if world.first:  # two runs in one directory would mix their metrics and checkpoints
+            held.enter_context(lease(open_store(config.run_dir)))
         shown: View = (view or NoView()) if world.first else NoView()
         return Trainer(config, world, shown, resume, stopping).run()
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from mmpr_pipeline.errors import ConfigError, StoreError, TrainingError
-from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.storage import lease, open_store
 from mmpr_pipeline.training import loop, step
 from mmpr_pipeline.training.checkpoint import checkpoints
 from mmpr_pipeline.training.loop import train
@@ -133,6 +133,12 @@ def test_a_finished_run_is_not_overwritten(model: Path, data: Path, whole: Path)
         train(made.settings(model, data, whole, epochs=2))
     with pytest.raises(ConfigError, match=r"lr: 0\.01 -> 0\.02"):
         train(made.settings(model, data, whole, epochs=2, lr=0.02), resume=True)
+
+
+def test_two_runs_cannot_share_a_directory(model: Path, data: Path, tmp_path: Path) -> None:
+    with lease(open_store(tmp_path)), pytest.raises(StoreError, match="process"):
+        train(made.settings(model, data, tmp_path))
+    assert not (tmp_path / "run.json").exists()
 
 
 def test_bad_pairs_are_left_out_by_name_and_counted(model: Path, tmp_path: Path) -> None:

@@ -22,6 +22,10 @@ head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 # An address, not a name: nodes with several networks else find each other on the wrong one.
 address=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | awk '{print $1}')
 
+# Whoever reaches the ports of a Ray cluster can run code in it: this one answers only to who has the job's own token.
+RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
+
 started=()
 stop() {
     for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
@@ -42,6 +46,9 @@ fi
 
 export RAY_ADDRESS="$address:$port"
 for _ in $(seq 60); do
+    for pid in "${started[@]}"; do
+        kill -0 "$pid" 2>/dev/null || { echo "a node of the Ray cluster did not start" >&2; exit 1; }
+    done
     alive=$(ray status 2>/dev/null | grep -c ' node_' || true)
     ((alive >= nodes)) && break
     sleep 2

@@ -205,7 +205,8 @@ def test_a_job_that_is_submitted_builds(tmp_path: Path) -> None:
     head = subprocess.Popen(
         [ray, "start", "--head", "--block", f"--port={port}", f"--dashboard-port={dashboard}", "--num-cpus=3",
          "--include-dashboard=true", "--disable-usage-stats", f"--temp-dir={folder}"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "RAY_AUTH_MODE": "disabled"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, "RAY_AUTH_MODE": "disabled", "PATH": f"{BIN}:{os.environ['PATH']}"},
     )  # fmt: skip
     try:
         wait_for_port(dashboard, head)

@@ -131,27 +131,3 @@ def view(
     from mmpr_pipeline.report.server import view as serve
 
     serve(out, port=port, ready=lambda address: print(f"mmpr: {address}   (Ctrl-C stops)", flush=True))
-
-
-@app.command()
-def top(
-    out: Annotated[str, typer.Argument(help="Output of a build, running or not.")],
-    every: Annotated[float, typer.Option(help="Seconds between looks; 0 looks once.")] = 0.0,
-) -> None:
-    """Whether a build's engines are busy, what is rejected, and when it ends."""
-    import time
-
-    from rich.console import Console
-    from rich.live import Live
-
-    from mmpr_pipeline.build.top import look, render
-    from mmpr_pipeline.storage import open_store
-
-    store = open_store(out)
-    if not every:
-        Console().print(render(look(store)))
-        return
-    with Live(render(look(store)), auto_refresh=False) as shown:
-        while True:
-            time.sleep(every)
-            shown.update(render(look(store)), refresh=True)

@@ -15,7 +15,7 @@ from mmpr_pipeline.cli.progress import told
 
 @app.command()
 def train(
-    data: Annotated[str | None, typer.Argument(help="Output of `mmpr build`.")] = None,
+    data: Annotated[str | None, typer.Argument(help="Output of `mmpr build`; or a YAML file of settings.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings; flags win over it.")] = None,
     run_dir: Annotated[str | None, typer.Option(help="Directory of checkpoints and metrics.")] = None,
     model: Annotated[str | None, typer.Option(help="Hub id or directory. [default: nano]")] = None,
@@ -41,6 +41,8 @@ def train(
 
     from mmpr_pipeline.training.settings import load_train_config, parse_weights
 
+    if data and config is None and data.endswith((".yaml", ".yml")):
+        data, config = None, Path(data)
     settings = load_train_config(
         config,
         {

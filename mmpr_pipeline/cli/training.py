@@ -42,7 +42,7 @@ def train(
     from mmpr_pipeline.training.settings import load_train_config, parse_weights
 
     if data and config is None and data.endswith((".yaml", ".yml")):
-        data, config = None, Path(data)
+        config, data = Path(data), None
     settings = load_train_config(
         config,
         {

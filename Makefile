@@ -46,6 +46,7 @@ format: setup
 
 bench: setup
 	$(PY) bench/checker.py
+	$(PY) bench/training.py --threads 2 --steps 5
 
 docs: setup
 	$(PY) -m mmpr_pipeline.cli.reference

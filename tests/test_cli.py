@@ -86,3 +86,13 @@ def test_check_prints_a_table_and_writes_verdicts(tmp_path: Path) -> None:
     verdicts = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").read_text().splitlines()]
     assert [v["verdict"] for v in verdicts] == ["correct", "incorrect", "unparseable"]
     assert {"id", "verdict", "extracted", "rule"} <= set(verdicts[0])
+
+
+def test_verify_ends_with_a_status_that_scripts_can_use(tmp_path: Path) -> None:
+    source = make_source(tmp_path / "source", questions=4)
+    out = tmp_path / "out"
+    built = mmpr("build", "--sources", str(source), "--out", str(out), "--shards", "1", "--engine", "scripted")
+    assert built.returncode == 0, built.stderr
+    assert mmpr("verify", str(out)).returncode == 0
+    next((out / "images").iterdir()).unlink()
+    assert mmpr("verify", str(out)).returncode == 1

@@ -18,7 +18,7 @@ from mmpr_pipeline.sampling.engine import Engine
 from mmpr_pipeline.storage import Store
 
 if TYPE_CHECKING:
-    from mmpr_pipeline.build.driver import Plan
+    from mmpr_pipeline.build.rework import Plan
 
 KEY = ".progress.json"
 EVERY = 5.0

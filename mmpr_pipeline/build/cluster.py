@@ -13,8 +13,7 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError, WorkerCrashedError
 
-from mmpr_pipeline.build.plan import BuildPlan
-from mmpr_pipeline.build.rework import ReworkPlan
+from mmpr_pipeline.build.rework import Plan
 from mmpr_pipeline.build.shard import work_shard
 from mmpr_pipeline.build.tally import Board, Tally
 from mmpr_pipeline.errors import ConfigError, EngineError, MmprError
@@ -27,7 +26,6 @@ REPORT_EVERY = 0.5
 SHARD_RETRIES = 5
 """Times that Ray starts a shard again whose worker or node died."""
 
-Plan = BuildPlan | ReworkPlan
 Progress = Callable[[int, dict[str, int]], None]
 """Called with the number of finished shards and the tally over all shards."""
 
@@ -96,27 +94,19 @@ class _MeteredBoard(Board):
 @ray.remote(num_cpus=1, max_retries=SHARD_RETRIES)
 def _shard_task(plan: Plan, shard: int, engine: Engine | None, board: Any) -> int:
     """One shard in a Ray worker; its manifest is in the store, so only its number of questions comes back."""
-    last = 0.0
+    latest: Tally = Counter()
+    told = 0.0
 
     def report(tally: Tally) -> None:
-        nonlocal last
-        if time.monotonic() - last >= REPORT_EVERY:
-            last = time.monotonic()
+        nonlocal latest, told
+        latest = tally
+        if time.monotonic() - told >= REPORT_EVERY:
+            told = time.monotonic()
             board.put.remote(shard, dict(tally))
 
-    async def work() -> tuple[dict[str, Any], Tally]:
-        final: Tally = Counter()
-
-        def keep(tally: Tally) -> None:
-            nonlocal final
-            final = tally
-            report(tally)
-
-        return await work_shard(plan, shard, engine, keep), final
-
-    _, tally = asyncio.run(work())
-    board.put.remote(shard, dict(tally))
-    return tally["questions"]
+    asyncio.run(work_shard(plan, shard, engine, report))
+    board.put.remote(shard, dict(latest))
+    return latest["questions"]
 
 
 def _finish(ref: Any, shard: int) -> None:

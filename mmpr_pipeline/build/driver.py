@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from mmpr_pipeline import __version__
 from mmpr_pipeline.build.beacon import Beacon
 from mmpr_pipeline.build.plan import BuildPlan, make_plan
-from mmpr_pipeline.build.rework import ReworkPlan
+from mmpr_pipeline.build.rework import Plan
 from mmpr_pipeline.config import BuildConfig, differences
 from mmpr_pipeline.dataset import layout
 from mmpr_pipeline.dataset.manifest import json_bytes
@@ -22,8 +22,6 @@ from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.sampling.engine import Engine
 from mmpr_pipeline.storage import Store, open_store
 from mmpr_pipeline.storage.lock import lease
-
-Plan = BuildPlan | ReworkPlan
 
 
 class View(Protocol):

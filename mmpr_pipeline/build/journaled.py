@@ -6,6 +6,7 @@ replaying the journalled answers brings it back to where it was, and only what i
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from mmpr_pipeline.errors import ItemRejected
@@ -40,35 +41,34 @@ class JournaledEngine:
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
         """The rollouts of this question and round, from the journal if they are there."""
-        step = f"sample/{request.round}"
-        known = self._recall(request.question.question_id, step)
-        if known is not None:
-            return known
-        try:
-            rollouts = await self._engine.sample(request)
-        except ItemRejected as reject:
-            self._keep(request.question.question_id, step, reject)
-            raise
-        self._keep(request.question.question_id, step, rollouts)
-        return rollouts
+        return await self._once(
+            request.question.question_id, f"sample/{request.round}", lambda: self._engine.sample(request)
+        )
 
     async def continue_blind(self, request: ContinueRequest) -> Rollout:
         """The continuation of this parent, from the journal if it is there."""
-        step = f"continue/{request.parent.index}"
-        known = self._recall(request.question.question_id, step)
-        if known is not None:
-            return known[0]
-        try:
-            rollout = await self._engine.continue_blind(request)
-        except ItemRejected as reject:
-            self._keep(request.question.question_id, step, reject)
-            raise
-        self._keep(request.question.question_id, step, [rollout])
-        return rollout
+
+        async def alone() -> list[Rollout]:
+            return [await self._engine.continue_blind(request)]
+
+        return (await self._once(request.question.question_id, f"continue/{request.parent.index}", alone))[0]
 
     async def close(self) -> None:
         """Close the journal's segment; what was appended stays."""
         self._writer.close()
+
+    async def _once(self, question: str, step: str, ask: Callable[[], Awaitable[list[Rollout]]]) -> list[Rollout]:
+        """The journalled answer of a step; else the engine's, journalled before it is used. Raises ItemRejected."""
+        known = self._recall(question, step)
+        if known is not None:
+            return known
+        try:
+            rollouts = await ask()
+        except ItemRejected as reject:
+            self._keep(question, step, reject)
+            raise
+        self._keep(question, step, rollouts)
+        return rollouts
 
     def _recall(self, question: str, step: str) -> list[Rollout] | None:
         entry = self._past.pop((question, step), None)

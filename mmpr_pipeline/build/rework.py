@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmpr_pipeline.build.judge import Recipe
+from mmpr_pipeline.build.plan import BuildPlan
 from mmpr_pipeline.checking import CHECKER
 from mmpr_pipeline.config import BuildConfig, load_config
 from mmpr_pipeline.dataset import layout
@@ -90,6 +91,10 @@ class ReworkPlan:
 
     def _stored(self, shard: int) -> Iterator[StoredQuestion]:
         return stored_questions(open_store(self.before), shard, self.config.shards)
+
+
+Plan = BuildPlan | ReworkPlan
+"""What a build carries out: questions of sources, or those of a finished dataset."""
 
 
 class StoredEngine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
@@ -10,9 +11,8 @@ from typing import Any
 
 from mmpr_pipeline.build.judge import Recipe
 from mmpr_pipeline.build.outcome import unread
-from mmpr_pipeline.build.plan import BuildPlan
 from mmpr_pipeline.build.question import work_question
-from mmpr_pipeline.build.rework import ReworkPlan
+from mmpr_pipeline.build.rework import Plan
 from mmpr_pipeline.build.tally import Tally, count
 from mmpr_pipeline.dataset import layout
 from mmpr_pipeline.dataset.writer import ShardWriter
@@ -31,13 +31,16 @@ does not stop the others, and memory stays bounded."""
 Report = Callable[[Tally], None]
 
 
-async def work_shard(plan: BuildPlan | ReworkPlan, shard: int, engine: Any, report: Report) -> dict[str, Any]:
+async def work_shard(plan: Plan, shard: int, engine: Any, report: Report) -> dict[str, Any]:
     """Make one shard and return its manifest. A shard whose manifest is there already is left as it is.
 
     Whatever a killed attempt left behind is either a finished file that comes out the same again, or its journal.
     """
     config = plan.config
     store = open_store(config.out)
+    # Ray may run a task again whose worker died after the shard was finished, when its journal is gone.
+    if store.exists(done := layout.manifest(shard, config.shards)):
+        return json.loads(store.read(done))
     answering = plan.answering(engine, shard)
     tally: Tally = Counter()
     try:

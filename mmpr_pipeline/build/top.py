@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmpr_pipeline.build.beacon import EVERY, KEY
+from mmpr_pipeline.build.view import duration
 from mmpr_pipeline.dataset import layout
 from mmpr_pipeline.errors import DatasetError
 from mmpr_pipeline.storage import MissingKeyError, Store
@@ -109,7 +110,7 @@ def render(seen: Look) -> RenderableType:
     """The look as a person reads it."""
     lines = [f"[bold]{seen.state}[/]  {seen.finished}/{seen.shards} shards, {seen.pairs:,} pairs"]
     if seen.state in ("running", "silent"):
-        ends = f"{_duration(seen.left)} left" if seen.left is not None else "no question is finished yet"
+        ends = f"{duration(seen.left)} left" if seen.left is not None else "no question is finished yet"
         lines.append(f"this run  {seen.questions:,}/{seen.rows:,} questions, {ends}")
         busy = f"{seen.busy:.0%} busy, " if seen.busy is not None else ""
         rate = f"{seen.tokens_per_second:,.0f} tokens/s" if seen.tokens_per_second is not None else "no rate yet"
@@ -117,7 +118,7 @@ def render(seen: Look) -> RenderableType:
         again = f", {seen.restarts} restarts" if seen.restarts else ""
         lines.append(f"{where}  {busy}{seen.in_flight} requests in flight, {rate}{again}")
     if seen.state == "silent":
-        lines.append(f"No word for {_duration(seen.silent_for)}: if it was killed, the same command goes on from here.")
+        lines.append(f"No word for {duration(seen.silent_for)}: if it was killed, the same command goes on from here.")
     if seen.state == "stopped":
         lines.append("No build runs here: the same `mmpr build` goes on from here.")
     table = Table(title="questions without a pair", title_justify="left", show_header=False, box=None)
@@ -125,9 +126,3 @@ def render(seen: Look) -> RenderableType:
         table.add_row(reason, f"{count:,}")
     text = Text.from_markup("\n".join(lines))
     return Group(text, table) if seen.rejects else text
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from mmpr_pipeline.build.driver import Plan
+from mmpr_pipeline.build.rework import Plan
 
 PLAIN_EVERY = 10.0
 """Seconds between progress lines where there is no terminal."""
@@ -95,11 +95,12 @@ class Pace:
         ]
         questions = tally.get("questions", 0)
         if questions and rows > questions:
-            parts.append(f"{_duration(seconds * (rows - questions) / questions)} left")
+            parts.append(f"{duration(seconds * (rows - questions) / questions)} left")
         return "  ".join(parts)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 1h05m, 3m20s or 12s."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{seconds:02d}s" if minutes else f"{seconds}s"

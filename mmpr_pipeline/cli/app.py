@@ -23,20 +23,19 @@ def main() -> None:
     from mmpr_pipeline.errors import MmprError
 
     try:
-        app(standalone_mode=False)
+        status = app(standalone_mode=False)  # gives the status of typer.Exit, and of Ctrl-C, as a value
     except MmprError as error:
         print(f"mmpr: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("mmpr: stopped.", file=sys.stderr)
         sys.exit(130)
-    except typer.Exit as leave:
-        sys.exit(leave.exit_code)
     except Exception as error:  # click's usage errors carry their own message and exit code
         if hasattr(error, "show") and hasattr(error, "exit_code"):
             error.show()
             sys.exit(error.exit_code)
         raise
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 def _version(wanted: bool) -> None:

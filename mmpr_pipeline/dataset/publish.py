@@ -29,6 +29,7 @@ from mmpr_pipeline.dataset.publication import (
     read_note,
     sizes,
 )
+from mmpr_pipeline.dataset.render import size as size_of
 from mmpr_pipeline.dataset.summary import manifests_of, shards_of
 from mmpr_pipeline.errors import ConfigError, DatasetError, HubError
 from mmpr_pipeline.storage import Store, open_store
@@ -249,10 +250,10 @@ def render(found: Publication) -> RenderableType:
     table.columns[1].justify = "right"
     shown = list(found.files.items())
     for path, size in shown[:SHOWN]:
-        table.add_row(path, f"{about}{_size(size)}")
+        table.add_row(path, f"{about}{size_of(size)}")
     if len(shown) > SHOWN:
         table.add_row(f"... {len(shown) - SHOWN} more", "")
-    table.add_row(f"{found.rows:,} pairs, {len(shown)} files", f"{about}{_size(found.bytes)}", style="bold")
+    table.add_row(f"{found.rows:,} pairs, {len(shown)} files", f"{about}{size_of(found.bytes)}", style="bold")
     lines: list[Any] = [Text.assemble(("Warning  ", "bold yellow"), text) for text in found.warnings]
     lines += [table, Text(_ending(found))]
     return Group(*lines)
@@ -267,11 +268,3 @@ def _ending(found: Publication) -> str:
     if not found.commits:
         return f"All of it is there already: {found.url} at {found.commit}"
     return f"{found.uploaded} files uploaded, {found.commits} commits, checked by hash: {found.url} at {found.commit}"
-
-
-def _size(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
-        size /= 1000
-    return f"{size:,.1f} TB"

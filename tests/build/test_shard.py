@@ -109,3 +109,12 @@ async def test_a_finished_shard_leaves_no_journal(tmp_path: Path) -> None:
     plan = plan_for(tmp_path, "out")
     await work_shard(plan, 0, TextEngine(texts), quiet)
     assert not [p for p in (tmp_path / "out" / "journal").rglob("*") if p.is_file()]
+
+
+async def test_a_finished_shard_is_left_as_it_is(tmp_path: Path) -> None:
+    """As when a worker dies between its manifest and its answer, and Ray runs the task again."""
+    plan = plan_for(tmp_path, "out")
+    manifest = await work_shard(plan, 0, TextEngine(texts), quiet)
+    again = TextEngine(texts)
+    assert await work_shard(plan, 0, again, quiet) == manifest
+    assert again.asked == []

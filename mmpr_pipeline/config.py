@@ -20,6 +20,7 @@ from pydantic.config import JsonDict
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.records import content_id
 from mmpr_pipeline.sampling.engine import Decoding
+from mmpr_pipeline.sampling.prompts import PromptLanguage, Style
 
 OPERATIONAL: JsonDict = {"operational": True}
 NANO = "nano"
@@ -99,7 +100,12 @@ class SamplingSettings(Settings):
     adaptive: bool = Field(default=True, description="Sample in rounds, as long as another round is worth it.")
     round_size: int = Field(default=4, ge=1, description="Rollouts of each round after the first.")
     price: float = Field(default=0.25, gt=0, description="Expected pairs a rollout must bring for another round.")
-    style: Literal["cot-final", "cot-boxed", "direct"] = Field(default="cot-final", description="Prompt style.")
+    style: Style = Field(
+        default="cot-final", description="Prompt style: cot-final, cot-boxed, cot-think or direct; see docs/prompts.md."
+    )
+    prompt_language: PromptLanguage = Field(
+        default="auto", description="Language of the instruction: en, zh, or auto, that of each question."
+    )
     decoding: Decoding = Field(default=Decoding(), description="Temperature, nucleus mass, longest response.")
 
 

@@ -39,6 +39,18 @@ class Image(Record):
     height: int = Field(description="Height in pixels.")
 
 
+class Prompting(Record):
+    """How a question is to be asked, where that is other than its build would ask it."""
+
+    style: str | None = Field(default=None, description="Prompt style, where the build asks for reasoning.")
+    language: Language | None = Field(default=None, description="Language of the instruction.")
+    cot: str | None = Field(default=None, description="The source's own instruction, where reasoning is asked for.")
+    direct: str | None = Field(default=None, description="The source's own instruction, where only the answer is.")
+    open: str | None = Field(default=None, description="The source's own instruction for open-ended questions.")
+    turn: str | None = Field(default=None, description="The whole user turn, where it was asked before.")
+    label: str = Field(default="", description="Name and version of the prompt that made `turn`.")
+
+
 class Question(Record):
     """One visual question with its images and, where there is one, its answer."""
 
@@ -46,6 +58,7 @@ class Question(Record):
     source: str = Field(description="Name of the source that the question came from.")
     source_id: str = Field(description="The question's id as its source gives it, else its row number.")
     text: str = Field(description="The question as asked, without instruction; `<image>` marks where an image goes.")
+    instruction: str = Field(default="", description="How to answer, as the source told it; taken off the text.")
     choices: tuple[str, ...] = Field(default=(), description="Texts of the choices A, B, C, ... in order.")
     images: tuple[Image, ...] = Field(default=(), description="Images in the order in which the question names them.")
     kind: AnswerKind = Field(description="What kind of answer is expected; `none` for open-ended questions.")
@@ -55,6 +68,7 @@ class Question(Record):
     precision: float | None = Field(default=None, description="Decimals asked for in a numeric answer, if stated.")
     language: Language = Field(default="en", description="Language of the question.")
     tiles: int = Field(default=6, description="Most image tiles the model may use (the paper: 6 general, 12 OCR).")
+    prompting: Prompting | None = Field(default=None, description="How to ask it, if not as the build does.")
 
 
 class Rollout(Record):
@@ -167,6 +181,7 @@ class QuestionRow(Record):
     precision: float | None = Field(default=None, description="Decimals asked for in a numeric answer.")
     language: Language = Field(default="en", description="Language of the question.")
     tiles: int = Field(default=6, description="Most image tiles the model may use.")
+    instruction: str = Field(default="", description="How to answer, as the source told it; taken off the text.")
 
 
 @dataclass(frozen=True)
@@ -192,7 +207,10 @@ def content_id(*parts: str | bytes | Iterable[str]) -> str:
 
 
 def question_id(source: str, image_digests: Iterable[str], text: str, choices: Iterable[str] = ()) -> str:
-    """Identity of a question: its source, the sha256 of each image file as the source holds it, text and choices."""
+    """Identity of a question: its source, the sha256 of each image file as the source holds it, text and choices.
+
+    The text is the source's, with the instruction that `Question.text` is without: ids outlive rules of taking it off.
+    """
     return content_id(source, image_digests, text, choices)
 
 

@@ -11,8 +11,11 @@ from mmpr_pipeline.checking import CHECKER, answers_equal, check_question
 from mmpr_pipeline.config import PairingSettings, SamplingSettings
 from mmpr_pipeline.pairing.correctness import correctness_pairs
 from mmpr_pipeline.records import CheckedRollout, Outcome, PreferencePair, Question, Rollout, Verdict
+from mmpr_pipeline.sampling.prompts import THINK_END, asks_for_thinking
 
 CUT_OFF = Verdict(outcome="unparseable", rule="cut_off", checker=CHECKER)
+NO_THINKING = Verdict(outcome="unparseable", rule="no_thinking", checker=CHECKER)
+"""Thinking was asked for and never ended: whatever the answer, such a response would be learned from wrongly."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,14 @@ def _verdict(question: Question, rollout: Rollout, recipe: Recipe) -> Verdict | 
     marked = recipe.marks.get((rollout.question_id, rollout.index))
     if question.kind == "none":
         return Verdict(outcome=marked, rule="marked", checker=CHECKER) if marked else None
-    verdict = CUT_OFF if rollout.finish_reason == "length" else check_question(question, rollout.text)
+    verdict = _unfit(rollout) or check_question(question, rollout.text)
     return verdict.model_copy(update={"outcome": marked, "rule": "marked"}) if marked else verdict
+
+
+def _unfit(rollout: Rollout) -> Verdict | None:
+    if rollout.finish_reason == "length":
+        return CUT_OFF
+    return NO_THINKING if asks_for_thinking(rollout.prompt_version) and THINK_END not in rollout.text else None
 
 
 def _with_verdict(question: Question, rollout: Rollout, verdict: Verdict | None) -> CheckedRollout:

@@ -57,7 +57,7 @@ def outcome(
 
 _ASKED = (
     "source", "source_id", "question_id", "text", "choices", "kind", "answer", "answers", "unit", "precision",
-    "language", "tiles",
+    "language", "tiles", "instruction",
 )  # fmt: skip
 
 

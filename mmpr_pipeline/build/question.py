@@ -18,7 +18,7 @@ from mmpr_pipeline.sampling.seeds import sampling_seed
 
 async def work_question(question: Question, engine: Engine, recipe: Recipe) -> QuestionOutcome:
     """Sample, check and pair one question. A question that cannot be served comes back as rejected by name."""
-    turn = turn_for(question, recipe.sampling.style)
+    turn = turn_for(question, recipe.sampling.style, recipe.sampling.prompt_language)
     try:
         checked = await _sample(question, turn, engine, recipe)
         pairs = pair_by_correctness(question, turn.text, checked, recipe)

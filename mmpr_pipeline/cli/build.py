@@ -32,7 +32,12 @@ def build(
     max_pairs: Annotated[int | None, typer.Option(help="Most correctness pairs a question. [default: 15]")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest response, in tokens. [default: 2048]")] = None,
     temperature: Annotated[float | None, typer.Option(help="Softmax temperature. [default: 1.0]")] = None,
-    style: Annotated[str | None, typer.Option(help="cot-final, cot-boxed or direct. [default: cot-final]")] = None,
+    style: Annotated[
+        str | None, typer.Option(help="cot-final, cot-boxed, cot-think or direct. [default: cot-final]")
+    ] = None,
+    prompt_language: Annotated[
+        str | None, typer.Option(help="Instructions in en, zh or auto, the question's language. [default: auto]")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Most rows of each source.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of sampling and pairing. [default: 0]")] = None,
     address: Annotated[str | None, typer.Option(help="Ray: local, auto or ray://HOST:PORT. [default: local]")] = None,
@@ -73,6 +78,7 @@ def build(
         "sampling.samples": samples,
         "sampling.adaptive": adaptive,
         "sampling.style": style,
+        "sampling.prompt_language": prompt_language,
         "sampling.decoding.max_tokens": max_tokens,
         "sampling.decoding.temperature": temperature,
         "pairing.max_pairs": max_pairs,

@@ -12,7 +12,7 @@ import pyarrow as pa
 from mmpr_pipeline.dataset import layout
 from mmpr_pipeline.dataset.arrow_file import batches, open_table
 from mmpr_pipeline.errors import DatasetError
-from mmpr_pipeline.records import Image, Question, QuestionRow, Rollout
+from mmpr_pipeline.records import Image, Prompting, Question, QuestionRow, Rollout
 from mmpr_pipeline.storage import Store
 
 
@@ -26,9 +26,12 @@ class StoredQuestion:
     """Sampled ones and continuations, without their verdicts."""
 
     def question(self) -> Question:
-        """The question as it was asked. Only for rows that became a question."""
-        fields = {name: getattr(self.row, name) for name in Question.model_fields if name != "images"}
-        return Question(**fields, images=self.images)
+        """The question as it was asked, in the very words. Only for rows that became a question."""
+        fields = {
+            name: getattr(self.row, name) for name in Question.model_fields if name not in ("images", "prompting")
+        }
+        label = self.rollouts[0].prompt_version if self.rollouts else ""
+        return Question(**fields, images=self.images, prompting=Prompting(turn=self.row.prompt, label=label))
 
 
 def stored_questions(store: Store, shard: int, of: int) -> Iterator[StoredQuestion]:

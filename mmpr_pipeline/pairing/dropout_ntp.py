@@ -15,6 +15,7 @@ from mmpr_pipeline.records import CheckedRollout, Question
 SHORTEST_PARENT_CHARS = 16
 """A response shorter than this has no half worth keeping."""
 
+_THINK_END = "</think>"
 _LOOP_WORDS = 24
 _LOOP_SHARE = 0.5
 
@@ -46,6 +47,8 @@ def degenerate(parent: CheckedRollout, continuation: CheckedRollout) -> str | No
         return "unfinished_continuation"
     if continuation.outcome == "correct":
         return "still_correct"
+    if _THINK_END in parent.text and _THINK_END not in continuation.text:
+        return "unfinished_thinking"
     if is_repetitive(made):
         return "repetitive_continuation"
     return None

@@ -78,6 +78,7 @@ class ScriptedEngine:
         of_question = _digest(question.question_id)
         rate = _rate(script, of_question)
         greedy = request.decoding.temperature == 0
+        prompt_tokens = 256 * len(question.images) + len(request.prompt.split())
         rollouts = []
         for i in range(request.n):
             bits = _mix(of_question ^ _mix(0 if greedy else request.seed + i))
@@ -90,7 +91,7 @@ class ScriptedEngine:
                     seed=request.seed + i,
                     text=text,
                     tokens=tokens,
-                    prompt_tokens=256 * len(question.images) + len(request.prompt.split()),
+                    prompt_tokens=prompt_tokens,
                     finish_reason=finish,
                     model=self.info.model,
                     prompt_version=request.prompt_version,
@@ -111,6 +112,7 @@ class ScriptedEngine:
         prefix = "".join(pieces[:kept])
         bits = _mix(_digest(parent.text) ^ _mix(request.seed))
         rest = prose(bits, self._script.tokens // 2 + 1, request.question.language)
+        rest += "</think>" if "<think>" in prefix and "</think>" not in prefix else ""
         text, tokens, finish = _clip(prefix + rest, kept + request.decoding.max_tokens)
         self._count(1, tokens - kept)
         self._log(f"{request.question.question_id} continue/{parent.index}")

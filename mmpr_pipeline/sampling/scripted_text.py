@@ -61,6 +61,8 @@ def closing(text: str, answer: str, prompt_version: str) -> str:
     """The chain of thought with its answer, stated as the prompt's style asks."""
     if prompt_version.startswith("direct"):
         return answer
+    if prompt_version.startswith("cot-think"):
+        text = f"<think>{text}</think>"
     if "boxed" in prompt_version:
         return f"{text}\n\\boxed{{{answer}}}"
     return f"{text}\n{'最终答案：' if '-zh' in prompt_version else 'Final answer: '}{answer}"

@@ -85,7 +85,7 @@ class JournaledEngine:
         if isinstance(result, ItemRejected):
             entry["reject"] = [result.reason, result.detail]
         else:
-            entry["rollouts"] = [rollout.model_dump() for rollout in result]
+            entry["rollouts"] = result
         self._writer.append(entry)
 
 

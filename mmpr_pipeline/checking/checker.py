@@ -22,6 +22,7 @@ from mmpr_pipeline.checking.match import Match, correct, incorrect, unparseable
 from mmpr_pipeline.checking.numeric import match_formula
 from mmpr_pipeline.checking.plain_quantity import read_quantity
 from mmpr_pipeline.checking.reading import Asked, Reading
+from mmpr_pipeline.checking.spans import SPAN_CHARS
 from mmpr_pipeline.checking.text import match_text
 from mmpr_pipeline.checking.yes_no import gold_yes_no, match_yes_no
 from mmpr_pipeline.records import Question, Verdict
@@ -157,8 +158,7 @@ def answers_equal(
         return True
     known = Gold.of(b, kind=kind, choices=choices, question=question, unit=unit, precision=precision)
     other = Gold.of(a, kind=kind, choices=choices, question=question, unit=unit, precision=precision)
-    there, back = trace_prediction(a, known).verdict, trace_prediction(b, other).verdict
-    return not (there.outcome == back.outcome == "incorrect")
+    return any(trace_prediction(x, y).verdict.outcome != "incorrect" for x, y in ((a, known), (b, other)))
 
 
 def unusable(rule: str) -> Verdict:
@@ -227,6 +227,10 @@ def _direct(text: str, known: Gold) -> tuple[Match, ...] | None:
 
 def _match(found: Reading, known: Gold) -> tuple[Match, ...]:
     """Verdicts of the matchers in the order tried; the last one decides."""
+    return _remembered(found, known) if len(found.text) <= SPAN_CHARS else _compared(found, known)
+
+
+def _compared(found: Reading, known: Gold) -> tuple[Match, ...]:
     if found.hedged:
         return (unparseable("hedged"),)
     kind, question = known.asked.kind, known.asked.question
@@ -241,6 +245,10 @@ def _match(found: Reading, known: Gold) -> tuple[Match, ...]:
     if found.prose and best.outcome == "incorrect":
         best = unparseable("sentence_not_understood", best.rule)
     return (*[m for m in matches if m is not best], best)
+
+
+_remembered = lru_cache(maxsize=1_024)(_compared)
+"""The rollouts of one question, which are checked one after the other, give few different answers."""
 
 
 def _match_choice(found: Reading, gold: str, asked: Asked) -> Match:

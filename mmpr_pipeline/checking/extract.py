@@ -80,9 +80,10 @@ def _extract(text: str, asked: Asked) -> Extraction:
 def _formal_and_stated(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction | None:
     boxed = _joined_boxes(boxes(plain), plain)
     spans = sorted([*boxed, *tagged(plain), *in_json(plain), *announced(plain)], key=lambda span: span.start)
-    inside = [(box.start, box.end) for box in boxed]
-    spans = [s for s in spans if s in boxed or not any(a < s.start < b for a, b in inside)]
-    spans = [s for s in spans if s in boxed or not any(s.end <= a < s.end + _reach(s) for a, _ in inside)]
+    if boxed:
+        inside = [(box.start, box.end) for box in boxed]
+        spans = [s for s in spans if s in boxed or not any(a < s.start < b for a, b in inside)]
+        spans = [s for s in spans if s in boxed or not any(s.end <= a < s.end + _reach(s) for a, _ in inside)]
     readings = [(span, reading.of_span(span, asked)) for span in spans]
     tried.extend(f"{span.rule}: {span.text[:80]!r} -> {r.text if r else None}" for span, r in readings)
     if asked.kind == "yes_no" and any(r for _, r in readings):

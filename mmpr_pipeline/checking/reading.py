@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mmpr_pipeline.checking import formula, quantity, sentence_number
 from mmpr_pipeline.checking.abstain import abstains, is_bare_abstention
@@ -79,13 +80,18 @@ def _leading_number(text: str) -> float | None:
 
 def of_span(span: Span, asked: Asked) -> Reading | None:
     """The answer at the beginning of an announced span; None if no answer of this kind stands there."""
-    text = span.text.strip()
+    return _of_span(span.text.strip(), span.closed, asked)
+
+
+@lru_cache(maxsize=1_024)
+def _of_span(text: str, closed: bool, asked: Asked) -> Reading | None:
+    """Remembered: the rollouts of one question, which are read one after the other, announce few different answers."""
     if not text or is_bare_abstention(text):
         return None
-    found = _of_text(text, asked, closed=span.closed)
-    if span.closed and asked.kind != "choice" and abstains(undressed(text)):
+    found = _of_text(text, asked, closed=closed)
+    if closed and asked.kind != "choice" and abstains(undressed(text)):
         return None
-    if found is None and span.closed and asked.kind != "choice":
+    if found is None and closed and asked.kind != "choice":
         return Reading(undressed(text), weight=1)
     return found
 

@@ -1,12 +1,17 @@
-"""What a declaration says about texts and paths inside columns: parts cut out, image paths put together. Pure."""
+"""Texts and paths inside columns: values as text, parts cut out, image paths put together. Pure."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from mmpr_pipeline.errors import ItemRejected
 from mmpr_pipeline.sources.declaration import PATH_COLUMN
+
+MARK = re.compile(r"<\|?image[ _-]?(\d{0,3})\|?>", re.IGNORECASE)
+"""Where an image goes in a text, as data sets write it, with the image's number (from 1) where there is one."""
 
 
 def cut(text: str, after: str | None, until: str | None) -> str:
@@ -50,3 +55,25 @@ def image_path(template: str, value_of: Callable[[str], Any]) -> str:
         return text.rjust(int(digits), "0") if digits else text
 
     return PATH_COLUMN.sub(lambda match: filled(match[1], match[2]), template)
+
+
+def text_or_none(value: Any) -> str | None:
+    """A value as text without blanks around it; None where nothing is left."""
+    text = as_text(value)
+    return text.strip() or None if text else None
+
+
+def as_text(value: Any) -> str | None:
+    """Text, numbers and truth values as text; None for null, NaN and anything else."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, int | float) else None
+
+
+def clean(text: str) -> str:
+    """Text that can be written as UTF-8: half surrogate pairs, which JSON can spell, become the replacement sign."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mmpr_pipeline.errors import ConfigError
-from mmpr_pipeline.records import AnswerKind, Language
+from mmpr_pipeline.records import AnswerKind, Language, Prompting
+from mmpr_pipeline.sources.instructions import STRIPPING
 
 PATH_COLUMN = re.compile(r"\{([^{}:]+)(?::0(\d{1,2})d)?\}")
 """A column in an image path: `{name}`, or `{name:012d}` for a number of 12 digits."""
 
-Format = Literal["jsonl", "json", "parquet", "arrow", "tar"]
+HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:\d{1,5})?|\[[0-9a-fA-F:]{2,39}\](:\d{1,5})?")
+"""A host that images may be fetched from, with its port where that is not the usual one."""
+
+Format = Literal["jsonl", "json", "csv", "tsv", "parquet", "arrow", "tar"]
 AnswerForm = Literal["letter", "index", "index1", "text"]
 
 
@@ -29,6 +33,10 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
 class HubLocation(_Part):
     """A data set on the Hub."""
 
@@ -36,6 +44,14 @@ class HubLocation(_Part):
     config: str | None = Field(default=None, description="Configuration (subset); the only one if not given.")
     split: str = Field(default="train", description="Split.")
     revision: str | None = Field(default=None, description="Branch, tag or commit; the newest commit if not given.")
+    files: tuple[str, ...] = Field(
+        default=(), description="Paths or globs of the files of rows, where neither card nor folders say which."
+    )
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, files: object) -> object:
+        return _as_tuple(files)
 
 
 class GeneratedRows(_Part):
@@ -66,11 +82,44 @@ class LanguageByColumn(_Part):
     otherwise: Language = Field(default="en", description="Language of every other value.")
 
 
+OwnInstruction = Annotated[str, Field(max_length=4000)]
+
+
+class SourcePrompt(_Part):
+    """How the questions of a source are asked, where that is other than a build would; see docs/prompts.md."""
+
+    style: Literal["cot-final", "cot-boxed", "cot-think"] | None = Field(
+        default=None, description="Style in place of the build's, unless that is direct."
+    )
+    language: Language | None = Field(default=None, description="Language of the instruction.")
+    cot: OwnInstruction | None = Field(default=None, description="Own instruction, where reasoning is asked for.")
+    direct: OwnInstruction | None = Field(default=None, description="Own instruction, where only the answer is.")
+    open: OwnInstruction | None = Field(default=None, description="Own instruction for open-ended questions.")
+    strip: bool = Field(default=True, description="Take off the instructions that questions carry already.")
+
+    @field_validator("cot", "direct", "open")
+    @classmethod
+    def _names_no_image(cls, text: str | None) -> str | None:
+        if text is not None and "<image>" in text:
+            raise ValueError("an instruction cannot hold <image>: the question says where its images go")
+        return text
+
+
 class Columns(_Part):
     """Which column holds what.
 
     `a.b` reaches into structs, `turns.0.text` into lists (from 0), `jpg;png` takes the first of several that a row has.
+    With `each` or `turns` a row holds several questions, and `COLUMN.field` is a field of one of them.
     """
+
+    each: str | tuple[str, ...] | None = Field(
+        default=None, description="Column of a list, each entry of which is a question of its own; or parallel lists."
+    )
+    turns: str | None = Field(
+        default=None,
+        description="Column of a conversation; each question and its reply are a question of their own, "
+        "`COLUMN.question` and `COLUMN.answer`.",
+    )
 
     question: str = Field(description="Text of the question; `<image>`, `<image1>` ... mark where images go.")
     question_after: str | None = Field(
@@ -86,7 +135,9 @@ class Columns(_Part):
     image_path: str | None = Field(
         default=None, description="Path of the image, made of columns in braces: `{split}/{id}.png`, `{image_id:012d}`."
     )
-    choices: str | None = Field(default=None, description="List of texts, mapping of letters, or either as JSON text.")
+    choices: str | tuple[str, ...] | None = Field(
+        default=None, description="List of texts, mapping of letters, or either as JSON text; or a column a choice."
+    )
     answer: str | None = Field(default=None, description="The gold answer.")
     answer_after: str | tuple[str, ...] | None = Field(
         default=None, description="Only what follows the last of this text in the answer; of several, the first found."
@@ -100,14 +151,31 @@ class Columns(_Part):
         """The columns of single images, in order."""
         return (self.image,) if isinstance(self.image, str) else self.image or ()
 
+    def choice_columns(self) -> tuple[str, ...]:
+        """The columns that hold the choices: one that holds all of them, or one for each."""
+        return (self.choices,) if isinstance(self.choices, str) else self.choices or ()
+
+    def entry_columns(self) -> tuple[str, ...]:
+        """The columns whose entries are questions of their own; none where a row is one question."""
+        if self.turns:
+            return (self.turns,)
+        return (self.each,) if isinstance(self.each, str) else self.each or ()
+
     def answer_marks(self) -> tuple[str, ...]:
         """The texts that stand before the answer proper, in the order in which they are looked for."""
         return (self.answer_after,) if isinstance(self.answer_after, str) else self.answer_after or ()
 
     def names(self) -> list[str]:
         """Every column named, alternatives apart."""
-        whole = [self.question, self.id, *self.image_columns(), self.images, self.choices, self.answer, self.answers]
-        whole += [self.context, self.unit, self.precision, *(name for name, _ in path_columns(self.image_path or ""))]
+        whole = [self.question, self.id, *self.image_columns(), self.images, *self.choice_columns(), self.answer]
+        whole += [
+            self.answers,
+            *self.entry_columns(),
+            self.context,
+            self.unit,
+            self.precision,
+            *(name for name, _ in path_columns(self.image_path or "")),
+        ]
         return [name for column in whole if column for name in column.split(";")]
 
 
@@ -128,6 +196,15 @@ class SourceDeclaration(_Part):
     image_root: str | None = Field(
         default=None, description="Where image paths start; the rows' own folder if not set."
     )
+    archives: tuple[str, ...] = Field(
+        default=(), description="Zip files that image paths lead into: paths or globs, of the data root or the Hub's."
+    )
+    image_hosts: tuple[str, ...] = Field(
+        default=(), description="Hosts that image URLs may name: HOST, HOST:PORT or *.DOMAIN; of no other is fetched."
+    )
+    private_hosts: bool = Field(
+        default=False, description="Let image hosts be on this machine or in a private network."
+    )
     columns: Columns = Field(description="Which column holds what.")
     kind: AnswerKind | KindByColumn | tuple[KindByColumn, ...] = Field(
         description="Kind of answer: fixed, or by a column; of several rules, the first that knows the row decides."
@@ -138,6 +215,7 @@ class SourceDeclaration(_Part):
     where: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="Only rows whose column has one of these values; others are rejected by name."
     )
+    prompt: SourcePrompt | None = Field(default=None, description="How to ask, where not as the build does.")
     text_only: bool = Field(default=False, description="Allow questions without an image.")
     tiles: int = Field(default=6, ge=1, le=40, description="Most image tiles (the paper: 6 general, 12 OCR, chart).")
     language: Language | LanguageByColumn = Field(default="en", description="Language: fixed, or by a column.")
@@ -152,10 +230,18 @@ class SourceDeclaration(_Part):
     )
     unconfirmed: tuple[str, ...] = Field(default=(), description="What is stated here without having been confirmed.")
 
-    @field_validator("files", mode="before")
+    @field_validator("files", "archives", "image_hosts", mode="before")
     @classmethod
     def _one_is_a_list(cls, files: object) -> object:
-        return (files,) if isinstance(files, str) else files
+        return _as_tuple(files)
+
+    @field_validator("image_hosts")
+    @classmethod
+    def _hosts_are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not HOST.fullmatch(host):
+                raise ValueError(f"{host!r} is not a host: give HOST, HOST:PORT or *.DOMAIN, without http://")
+        return hosts
 
     @field_validator("where", mode="before")
     @classmethod
@@ -176,6 +262,10 @@ class SourceDeclaration(_Part):
     def _makes_sense(self) -> SourceDeclaration:
         if sum(map(bool, (self.files, self.hub, self.generated))) != 1:
             raise ValueError("give exactly one of files, hub and generated")
+        if self.columns.each and self.columns.turns:
+            raise ValueError("columns: give each or turns, not both")
+        if self.archives and self.generated:
+            raise ValueError("archives: generated rows have no image files")
         ways = sum(map(bool, (self.columns.image, self.columns.images, self.columns.image_path)))
         if ways > 1:
             raise ValueError("columns: give image or images, not both; nor image_path beside them")
@@ -215,7 +305,16 @@ class SourceDeclaration(_Part):
             "other_example",
             "unconfirmed",
         }
-        return self.model_dump(mode="json", exclude=told)
+        return {**self.model_dump(mode="json", exclude=told), "stripping": STRIPPING}
+
+    @property
+    def strips(self) -> bool:
+        """Whether instructions are taken off the questions."""
+        return self.prompt is None or self.prompt.strip
+
+    def prompting(self) -> Prompting | None:
+        """How its questions are to be asked; nothing where the build decides."""
+        return Prompting(**self.prompt.model_dump(exclude={"strip"})) if self.prompt else None
 
 
 def load_declaration(path: str | Path) -> SourceDeclaration:

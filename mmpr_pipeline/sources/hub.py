@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -62,9 +63,42 @@ def resolve(location: HubLocation, whole: bool = True) -> tuple[str, list[HubFil
 
     with _as_source_error(location.id):
         commit, where = _cached(location) if constants.HF_HUB_OFFLINE else _online(location)
+        if location.files:
+            return commit, repository_files(location, commit, location.files, whole)
         paths = _paths(location, commit, where)
         sizes = _sizes(location, commit, where, paths)
     return commit, [HubFile(location.id, commit, path, sizes[path], whole) for path in sorted(paths)]
+
+
+def repository_files(location: HubLocation, commit: str, wanted: tuple[str, ...], whole: bool) -> list[HubFile]:
+    """The files of a repository that paths or globs name. Raises SourceError where one names none."""
+    from huggingface_hub import constants
+
+    with _as_source_error(location.id):
+        sizes = _cached_tree(location) if constants.HF_HUB_OFFLINE else _tree(location, commit)
+    found: dict[str, int] = {}
+    for pattern in wanted:
+        matches = {path: size for path, size in sizes.items() if fnmatchcase(path, pattern)}
+        if not matches:
+            raise SourceError(
+                f"{location.id} has no file {pattern}; it has {', '.join(sorted(sizes)[:8])}.",
+                remedy="Correct the paths in the declaration.",
+            )
+        found |= matches
+    return [HubFile(location.id, commit, path, found[path], whole) for path in sorted(found)]
+
+
+def _tree(location: HubLocation, commit: str) -> dict[str, int]:
+    from huggingface_hub import HfApi
+
+    entries = HfApi().list_repo_tree(location.id, repo_type="dataset", revision=commit, recursive=True)
+    return {entry.path: entry.size for entry in entries if hasattr(entry, "size")}
+
+
+def _cached_tree(location: HubLocation) -> dict[str, int]:
+    folder = Path(_cached(location)[1])
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
 def _online(location: HubLocation) -> tuple[str, str]:

@@ -10,8 +10,8 @@ import yaml
 
 from mmpr_pipeline.records import Question, Reject
 from mmpr_pipeline.sources.catalog import catalog_names, find_declaration, open_source
+from mmpr_pipeline.sources.choices import LETTERS
 from mmpr_pipeline.sources.declaration import SourceDeclaration
-from mmpr_pipeline.sources.mapping import LETTERS
 
 LIST_COLUMNS = ("name", "groups", "kind", "rows", "description")
 

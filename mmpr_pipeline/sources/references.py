@@ -1,6 +1,7 @@
-"""How rows refer to images: bytes, a struct of bytes and path, base64, a data URL, or a path below a folder.
+"""How rows refer to images: bytes, a struct of bytes and path, base64, a data URL, a URL, or a path.
 
-A path never leaves the folder that the source was given: not by `..`, not by being absolute, not by a symbolic link.
+A path leads below a folder or into an archive, and never out of it: not by `..`, not by being absolute, not by a
+symbolic link. What a URL may lead to is said in `web`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from mmpr_pipeline.errors import ItemRejected
+from mmpr_pipeline.sources.archives import ImageArchives
 from mmpr_pipeline.sources.images import MAX_BYTES, encode_png
+from mmpr_pipeline.sources.web import WebImages
 
 _URL = ("http://", "https://", "ftp://", "s3://", "gs://", "hf://", "file://")
 _BASE64_OF_IMAGES = ("/9j/", "iVBORw0KGgo", "UklGR", "R0lGOD", "Qk", "SUkq", "TU0AK", "PHN2Zy", "PD94bWw")
@@ -54,17 +57,43 @@ def _read_bounded(path: str) -> bytes:
         return file.read(MAX_BYTES + 1)
 
 
-def image_bytes(reference: Any, folder: ImageFolder) -> bytes:
+@dataclass(frozen=True)
+class ImagePlaces:
+    """Where the images of a source are that its rows do not hold themselves."""
+
+    folder: ImageFolder = ImageFolder()
+    archives: ImageArchives | None = None
+    web: WebImages | None = None
+
+    def read(self, path: str) -> bytes:
+        """The image behind a path: in an archive, else in the folder."""
+        if self.archives:
+            found = self.archives.read(path)
+            if found is not None:
+                return found
+            if self.folder.base is None:
+                raise ItemRejected("missing_image", f"no archive has {path[:200]}")
+        return self.folder.read(path)
+
+    def fetch(self, url: str) -> bytes:
+        """The image behind a URL."""
+        if self.web is None or not url[:8].lower().startswith(("http://", "https://")):
+            raise ItemRejected("image_url", url[:200])
+        return self.web.read(url)
+
+
+def image_bytes(reference: Any, places: ImagePlaces) -> bytes:
     """The encoded image that a row refers to.
 
-    Raises ItemRejected: missing_image, image_outside_root, image_url, image_too_large, broken_image or wrong_type.
+    Raises ItemRejected: missing_image, image_outside_root, image_url, image_too_large, broken_image or wrong_type, and
+    what archives and the web raise.
     """
     if isinstance(reference, bytes | bytearray | memoryview):
         return bytes(reference)
     if isinstance(reference, str):
-        return _from_text(reference, folder)
+        return _from_text(reference, places)
     if isinstance(reference, Mapping):
-        return _from_struct(reference, folder)
+        return _from_struct(reference, places)
     if reference is None:
         raise ItemRejected("missing_image", "no image in the row")
     if callable(getattr(reference, "save", None)) and hasattr(reference, "mode"):
@@ -72,16 +101,16 @@ def image_bytes(reference: Any, folder: ImageFolder) -> bytes:
     raise ItemRejected("wrong_type", f"image: {type(reference).__name__}")
 
 
-def _from_struct(reference: Mapping[str, Any], folder: ImageFolder) -> bytes:
+def _from_struct(reference: Mapping[str, Any], places: ImagePlaces) -> bytes:
     if isinstance(reference.get("bytes"), bytes | bytearray | memoryview | str):
-        return image_bytes(reference["bytes"], folder)
-    path = reference.get("path") or reference.get("url")
+        return image_bytes(reference["bytes"], places)
+    path = reference.get("path") or reference.get("url") or reference.get("src")
     if isinstance(path, str):
-        return _from_text(path, folder)
+        return _from_text(path, places)
     raise ItemRejected("missing_image", "neither bytes nor path")
 
 
-def _from_text(text: str, folder: ImageFolder) -> bytes:
+def _from_text(text: str, places: ImagePlaces) -> bytes:
     start = text[:64].strip().lower()
     if not start:
         raise ItemRejected("missing_image", "empty path")
@@ -91,10 +120,10 @@ def _from_text(text: str, folder: ImageFolder) -> bytes:
             raise ItemRejected("broken_image", "a data URL that is not base64")
         return _from_base64(payload)
     if start.startswith(_URL):
-        raise ItemRejected("image_url", text[:200])
+        return places.fetch(text.strip())
     if len(text) > 100 and text.lstrip().startswith(_BASE64_OF_IMAGES):
         return _from_base64(text)
-    return folder.read(text)
+    return places.read(text)
 
 
 def _from_base64(text: str) -> bytes:

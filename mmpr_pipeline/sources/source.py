@@ -8,47 +8,39 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-from pydantic import Field
 
 from mmpr_pipeline.errors import ItemRejected, SourceError
-from mmpr_pipeline.records import Question, Record, Reject, content_id
+from mmpr_pipeline.records import Question, Reject, content_id
 from mmpr_pipeline.sources import formats, mapping
-from mmpr_pipeline.sources.declaration import Format, SourceDeclaration
+from mmpr_pipeline.sources.ahead import ahead
+from mmpr_pipeline.sources.archives import ImageArchives, opened
+from mmpr_pipeline.sources.columns import clean
+from mmpr_pipeline.sources.declaration import SourceDeclaration
+from mmpr_pipeline.sources.entries import rows_of
 from mmpr_pipeline.sources.files import LocalFile, local_files
-from mmpr_pipeline.sources.formats import Row, Scan, SourceFile, Unreadable, Values
-from mmpr_pipeline.sources.hub import HubFile, resolve
-from mmpr_pipeline.sources.references import ImageFolder, image_bytes
+from mmpr_pipeline.sources.formats import Row, Scan, SourceFile, Unreadable
+from mmpr_pipeline.sources.hub import HubFile, repository_files, resolve
+from mmpr_pipeline.sources.indexed import (
+    IndexedArchive,
+    IndexedFile,
+    Place,
+    SourceIndex,
+    repeated,
+    with_struct_columns,
+)
+from mmpr_pipeline.sources.references import ImageFolder, ImagePlaces, image_bytes
+from mmpr_pipeline.sources.web import WebImages
 
 MAX_DETAIL = 300
 """Most characters of a reject's detail."""
-
-
-class IndexedFile(Record):
-    """One file of a source, as the index knows it."""
-
-    name: str = Field(description="Path below the source's root, or in the Hub repository.")
-    format: Format | None = Field(description="Format; null for generated rows.")
-    size: int = Field(description="Size in bytes.")
-    digest: str = Field(description="Identity of the contents: of a local file's two ends; empty on the Hub.")
-    rows: int = Field(description="Rows.")
-    marks: tuple[tuple[int, int], ...] = Field(description="Some rows' numbers and where the format finds them.")
-
-
-class SourceIndex(Record):
-    """What a shard needs to know of a source to read its slice; small, and plain JSON data."""
-
-    rows: int = Field(description="Rows, those that cannot be read included.")
-    fingerprint: str = Field(description="Content id of the declaration and the files; no path or time goes into it.")
-    revision: str | None = Field(default=None, description="Commit of a Hub data set.")
-    files: tuple[IndexedFile, ...] = Field(description="The files, in reading order.")
-    duplicates: tuple[int, ...] = Field(default=(), description="Numbers of rows whose id an earlier row has.")
 
 
 @dataclass(frozen=True)
@@ -66,25 +58,32 @@ class Source:
 
     def index(self, limit: int | None = None) -> SourceIndex:
         """Look once over the rows, or over the first `limit`. Raises SourceError: no files, no rows, out of reach."""
-        revision, parts, ids = None, [], array("Q")
+        revision: str | None = None
+        parts: list[IndexedFile] = []
+        archives: list[IndexedArchive] = []
+        ids: array[int] = array("Q")
         if self.declaration.generated:
             parts = [self._generated_part(limit)]
         else:
-            revision, files = self._files()
-            parts, ids = self._scan(files, limit)
+            revision, listed = self._files()
+            archives = self._archives(revision)
+            known = {archive.name for archive in archives}
+            parts, ids = self._scan([file for file in listed if file.name not in known], limit)
         rows = sum(part.rows for part in parts)
         if not rows:
             raise SourceError(
                 f"The source {self.name} has no rows.", remedy="Check its files, or leave it out of --sources."
             )
         identity = json.dumps(self.declaration.identity(), sort_keys=True, ensure_ascii=False)
-        seen = [f"{part.name}:{part.size}:{part.digest}" for part in parts]
+        files: list[IndexedFile | IndexedArchive] = [*parts, *archives]
+        seen = [f"{part.name}:{part.size}:{part.digest}" for part in files]
         return SourceIndex(
             rows=rows,
             fingerprint=content_id(identity, revision or "", seen),
             revision=revision,
             files=tuple(parts),
             duplicates=tuple(repeated(ids)),
+            archives=tuple(archives),
         )
 
     def read(self, index: SourceIndex, start: int, stop: int) -> Iterator[Question | Reject]:
@@ -92,40 +91,75 @@ class Source:
 
         Raises SourceError where a file is not any more what it was when the index was made.
         """
+        work = self._work(index, start, stop)
+        if not self.declaration.image_hosts:
+            return (item() for item in work)
+        return ahead(work)
+
+    def _work(self, index: SourceIndex, start: int, stop: int) -> Iterator[Callable[[], Question | Reject]]:
+        """What is still to be done for each row: to fetch its images, look at them, and make the question."""
         repeats = set(index.duplicates)
-        first = 0
+        first = lines = 0
         for part in index.files:
             low, high = max(start - first, 0), min(stop - first, part.rows)
             if low < high:
-                load = self._loader(part)
-                for number, row in enumerate(self._rows(index, part, low, high), start=first + low):
-                    yield self._item(row, number, number in repeats, load)
+                load = self._loader(index, part)
+                for number, (row, place) in enumerate(self._rows(index, part, low, high), start=first + low):
+                    place = Place(place.row + lines, place.entry)
+                    yield partial(self._item, row, place, number in repeats, load)
             first += part.rows
+            lines += part.lines or part.rows
 
-    def _item(self, row: Row, number: int, repeated: bool, load: mapping.Load) -> Question | Reject:
-        source_id = f"row {number}"
+    def _item(self, row: Row, place: Place, repeated: bool, load: mapping.Load) -> Question | Reject:
+        source_id = place.name
         try:
             if isinstance(row, Unreadable):
                 raise ItemRejected(row.reason, row.detail)
-            source_id = mapping.row_id(self.declaration, row, number)
+            source_id = self._source_id(row, place)
             if repeated:
-                raise ItemRejected("duplicate_id", f"row {number}")
+                raise ItemRejected("duplicate_id", place.name)
             return mapping.question_from_row(self.declaration, row, source_id, load)
         except ItemRejected as reason:
-            detail = mapping.clean(reason.detail)[:MAX_DETAIL]
+            detail = clean(reason.detail)[:MAX_DETAIL]
             return Reject(source=self.name, source_id=source_id, reason=reason.reason, detail=detail)
 
-    def _rows(self, index: SourceIndex, part: IndexedFile, low: int, high: int) -> Iterator[Row]:
-        """The rows of a slice of one file, and an error where they are fewer than the index says."""
+    def _source_id(self, row: Row, place: Place) -> str:
+        """The id that the row gives, with the number of the question where one id stands for several."""
+        assert not isinstance(row, Unreadable)
+        found = mapping.row_id(self.declaration, row) or f"row {place.row}"
+        return f"{found}#{place.entry}" if place.entry and not self._own_ids else found
+
+    @property
+    def _own_ids(self) -> bool:
+        """Whether each question of a row brings an id of its own."""
+        names, column = self.declaration.columns.entry_columns(), self.declaration.columns.id or ""
+        return any(column == name or column.startswith(f"{name}.") for name in names)
+
+    def _rows(self, index: SourceIndex, part: IndexedFile, low: int, high: int) -> Iterator[tuple[Row, Place]]:
+        """The rows of a slice of one file and their places, and an error where they are fewer than the index says."""
         seen = 0
         try:
-            for row in self._open_rows(index, part, low, high):
+            for placed in self._placed(index, part, low, high):
                 seen += 1
-                yield row
+                yield placed
         except (pa.ArrowException, OSError) as error:
             raise SourceError(f"{part.name} of {self.name} cannot be read: {error}", remedy=_AGAIN) from None
         if seen != high - low:
             raise SourceError(f"{part.name} of {self.name} has other rows than when the build began.", remedy=_AGAIN)
+
+    def _placed(self, index: SourceIndex, part: IndexedFile, low: int, high: int) -> Iterator[tuple[Row, Place]]:
+        if not self.declaration.columns.entry_columns():
+            for number, row in enumerate(self._open_rows(index, part, low, high), start=low):
+                yield row, Place(number)
+            return
+        question, first = formats.mark_before(part.places, low)
+        for number, row in enumerate(self._open_rows(index, part, first, sys.maxsize), start=first):
+            for entry, one in enumerate(rows_of(row, self.declaration.columns), start=1):
+                if low <= question < high:
+                    yield one, Place(number, entry)
+                question += 1
+            if question >= high:
+                return
 
     def _open_rows(self, index: SourceIndex, part: IndexedFile, low: int, high: int) -> Iterator[Row]:
         if part.format is None:
@@ -133,12 +167,28 @@ class Source:
         columns = with_struct_columns(self.declaration.column_names())
         return formats.row_format(part.format).read(self._file(index, part), part.marks, low, high, columns)
 
+    def _archives(self, revision: str | None) -> list[IndexedArchive]:
+        wanted = self.declaration.archives
+        if not wanted:
+            return []
+        found: Sequence[LocalFile | HubFile]
+        if self.declaration.hub:
+            found = repository_files(self.declaration.hub, revision or "", wanted, self.whole_files)
+        else:
+            found = local_files(wanted, self.root, self.name)
+        for file in found:  # a broken one is told now, not in the middle of a build
+            opened(file if isinstance(file, LocalFile) else replace(file, whole=False))
+        return [
+            IndexedArchive(name=file.name, size=file.size, digest=file.digest() if isinstance(file, LocalFile) else "")
+            for file in found
+        ]
+
     def _files(self) -> tuple[str | None, Sequence[LocalFile | HubFile]]:
         if self.declaration.hub:
             return resolve(self.declaration.hub, self.whole_files)
         return None, local_files(self.declaration.files, self.root, self.name)
 
-    def _file(self, index: SourceIndex, part: IndexedFile) -> SourceFile:
+    def _file(self, index: SourceIndex, part: IndexedFile | IndexedArchive) -> SourceFile:
         if self.declaration.hub:
             return HubFile(self.declaration.hub.id, index.revision or "", part.name, part.size, self.whole_files)
         path = self.root / part.name
@@ -149,16 +199,17 @@ class Source:
     def _scan(self, files: Sequence[LocalFile | HubFile], limit: int | None) -> tuple[list[IndexedFile], array[int]]:
         parts: list[IndexedFile] = []
         ids = array("Q")
-        id_of, columns = self._ids()
+        look, columns = self._look()
         for file in files:
             left = None if limit is None else limit - sum(part.rows for part in parts)
-            scan = Scan(limit=left, id_of=id_of, id_columns=columns)
+            scan = Scan(limit=left, look=look, columns=columns)
             parts.append(self._scan_file(file, scan))
             ids.extend(scan.ids)
         return parts, ids
 
     def _scan_file(self, file: LocalFile | HubFile, scan: Scan) -> IndexedFile:
         format = self.declaration.format or formats.format_of(file.name)
+        several = bool(self.declaration.columns.entry_columns())
         if not scan.full:
             formats.row_format(format).scan(file, scan)
         return IndexedFile(
@@ -166,31 +217,50 @@ class Source:
             format=format,
             size=file.size,
             digest=file.digest() if isinstance(file, LocalFile) else "",
-            rows=scan.rows,
+            rows=scan.questions,
             marks=tuple(scan.marks),
+            places=tuple(scan.places) if several else (),
+            lines=scan.rows if several else 0,
         )
 
-    def _ids(self) -> tuple[Callable[[Values], int] | None, tuple[str, ...]]:
-        """How to tell a row's id, as 64 bits of its hash; nothing where the source has no id column."""
-        column = self.declaration.columns.id
-        if column is None:
+    def _look(self) -> tuple[Callable[[Row], list[int]] | None, tuple[str, ...]]:
+        """How to tell the ids of a row's questions, as 64 bits of their hash, 0 for none; and the columns for it.
+
+        None where rows need not be looked at to be counted: they have no ids, and are one question each.
+        """
+        columns = self.declaration.columns
+        names = [*columns.entry_columns(), *(columns.id.split(";") if columns.id else ())]
+        if not names:
             return None, ()
+        own = self._own_ids or not columns.entry_columns()
 
-        def id_of(row: Values) -> int:
-            found = mapping.row_id(self.declaration, row, -1)
-            digest = hashlib.blake2b(found.encode(), digest_size=8).digest()
-            return 0 if found == "row -1" else int.from_bytes(digest, "little") or 1
+        def id_of(row: Row, number: int) -> int:
+            found = None if isinstance(row, Unreadable) else mapping.row_id(self.declaration, row)
+            if not found:
+                return 0
+            text = found if own else f"{found}#{number}"
+            return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") or 1
 
-        return id_of, tuple(with_struct_columns(column.split(";")))
+        def look(row: Row) -> list[int]:
+            return [id_of(one, number) for number, one in enumerate(rows_of(row, columns), start=1)]
 
-    def _loader(self, part: IndexedFile) -> mapping.Load:
+        return look, tuple(with_struct_columns(names))
+
+    def _loader(self, index: SourceIndex, part: IndexedFile) -> mapping.Load:
+        told = self.declaration
         folder = ImageFolder()
-        if self.declaration.image_root:
-            folder = ImageFolder(self.root / self.declaration.image_root, self.root / self.declaration.image_root)
-        elif self.declaration.files:
+        if told.image_root and not told.hub:
+            folder = ImageFolder(self.root / told.image_root, self.root / told.image_root)
+        elif told.files:
             base = (self.root / part.name).parent
             folder = ImageFolder(base, base if part.name.startswith("../") else self.root)
-        return lambda reference: image_bytes(reference, folder)
+        files = tuple(self._file(index, archive) for archive in index.archives)
+        places = ImagePlaces(
+            folder=folder,
+            archives=ImageArchives(files, told.image_root or "") if files else None,
+            web=WebImages(told.image_hosts, told.private_hosts) if told.image_hosts else None,
+        )
+        return lambda reference: image_bytes(reference, places)
 
     def _generated_part(self, limit: int | None) -> IndexedFile:
         made = self.declaration.generated
@@ -207,18 +277,3 @@ class Source:
 
 
 _AGAIN = "Put the file back as it was, or begin a new build with another --out."
-
-
-def with_struct_columns(names: list[str]) -> list[str]:
-    """The names, and for each `a.b` also `a`, the struct that it may be a field of."""
-    return list(dict.fromkeys([*names, *(name.partition(".")[0] for name in names if "." in name)]))
-
-
-def repeated(ids: array[int]) -> list[int]:
-    """Positions whose value stands at an earlier position too, ascending; 0 counts for nothing."""
-    if not ids:
-        return []
-    values = np.frombuffer(ids, dtype=np.uint64)
-    order = np.argsort(values, kind="stable")
-    same = (values[order][1:] == values[order][:-1]) & (values[order][1:] != 0)
-    return sorted(int(position) for position in order[1:][same])

@@ -15,8 +15,9 @@ from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.records import Question
 from mmpr_pipeline.sources import open_source
 from mmpr_pipeline.sources.catalog import catalog_names, expand, find_declaration, groups
+from mmpr_pipeline.sources.choices import LETTERS
 from mmpr_pipeline.sources.declaration import SourceDeclaration
-from mmpr_pipeline.sources.mapping import LETTERS, question_from_row
+from mmpr_pipeline.sources.mapping import question_from_row
 from mmpr_pipeline.sources.preview import LIST_COLUMNS, list_sources, preview_source, show_source
 from tests.sources.made import png_bytes
 

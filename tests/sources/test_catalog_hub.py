@@ -60,5 +60,5 @@ def test_every_entry_is_found_and_read(tmp_path: Path) -> None:
     for name, answer in told.items():
         rows = rows_of(name)
         assert answer["rows"] == len(rows)
-        assert answer["items"] == [row_id(ENTRIES[name], row, number) for number, row in enumerate(rows)]
+        assert answer["items"] == [row_id(ENTRIES[name], row) or f"row {number}" for number, row in enumerate(rows)]
         assert answer["revision"] == (location(name).revision or answer["revision"])

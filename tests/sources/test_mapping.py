@@ -6,8 +6,9 @@ import pytest
 
 from mmpr_pipeline.errors import ItemRejected
 from mmpr_pipeline.records import Question, question_id
+from mmpr_pipeline.sources.choices import choice_letters, parse_choices
 from mmpr_pipeline.sources.declaration import SourceDeclaration
-from mmpr_pipeline.sources.mapping import choice_letters, lookup, parse_choices, place_marks, question_from_row
+from mmpr_pipeline.sources.mapping import lookup, place_marks, question_from_row
 from tests.sources.made import png_bytes
 
 RAW = png_bytes(1)

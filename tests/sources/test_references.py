@@ -10,7 +10,7 @@ import pytest
 
 from mmpr_pipeline.errors import ItemRejected
 from mmpr_pipeline.sources.images import load_image
-from mmpr_pipeline.sources.references import ImageFolder, image_bytes
+from mmpr_pipeline.sources.references import ImageFolder, ImagePlaces, image_bytes
 from tests.sources.made import png_bytes
 
 RAW = png_bytes(7)
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> ImageFolder:
 
 def reason_of(reference: Any, folder: ImageFolder) -> str:
     with pytest.raises(ItemRejected) as caught:
-        image_bytes(reference, folder)
+        image_bytes(reference, ImagePlaces(folder))
     assert len(caught.value.detail) < 400
     return caught.value.reason
 
@@ -51,12 +51,12 @@ def reason_of(reference: Any, folder: ImageFolder) -> str:
     ],
 )
 def test_every_way_to_refer_to_an_image(reference: Any, folder: ImageFolder) -> None:
-    assert image_bytes(reference, folder) == RAW
+    assert image_bytes(reference, ImagePlaces(folder)) == RAW
 
 
 def test_a_pillow_image_in_a_row(folder: ImageFolder) -> None:
     picture = PIL.Image.new("CMYK", (3, 2))
-    assert load_image(image_bytes(picture, folder)).width == 3
+    assert load_image(image_bytes(picture, ImagePlaces(folder))).width == 3
 
 
 @pytest.mark.parametrize("path", ["../../secret.png", "images/../../../secret.png", "../../../../../../etc/passwd"])
@@ -73,7 +73,7 @@ def test_a_symbolic_link_out_of_the_root_is_refused(folder: ImageFolder, tmp_pat
     os.symlink(tmp_path / "secret.png", tmp_path / "root" / "rows" / "link.png")
     os.symlink(tmp_path / "root" / "b.png", tmp_path / "root" / "rows" / "inside.png")
     assert reason_of("link.png", folder) == "image_outside_root"
-    assert image_bytes("inside.png", folder) == RAW
+    assert image_bytes("inside.png", ImagePlaces(folder)) == RAW
 
 
 def test_a_folder_whose_name_begins_like_the_root_is_outside(tmp_path: Path) -> None:

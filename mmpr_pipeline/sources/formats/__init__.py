@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import bisect
 import importlib
+import sys
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -25,6 +26,8 @@ EXTENSIONS: dict[str, Format] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "json",
+    ".csv": "csv",
+    ".tsv": "tsv",
     ".parquet": "parquet",
     ".pq": "parquet",
     ".arrow": "arrow",
@@ -70,34 +73,58 @@ class SourceFile(Protocol):
         ...
 
 
+QUESTIONS_PER_PLACE = 256
+
+
 @dataclass
 class Scan:
-    """What one look over a file found. `id_of` gives each row's id as 64 bits, 0 for none, where ids are wanted."""
+    """What one look over a file found.
+
+    `look` gives an id of 64 bits, 0 for none, for each question in a row: where ids are wanted, or where rows hold
+    several questions. Without it rows are only counted, and each is a question.
+    """
 
     limit: int | None = None
-    id_of: Callable[[Values], int] | None = None
-    id_columns: tuple[str, ...] = ()
+    look: Callable[[Row], Sequence[int]] | None = None
+    columns: tuple[str, ...] = ()
     rows: int = 0
+    questions: int = 0
     marks: list[Mark] = field(default_factory=list)
+    places: list[Mark] = field(default_factory=list)
     ids: array[int] = field(default_factory=lambda: array("Q"))
 
     @property
     def full(self) -> bool:
-        """Whether as many rows as wanted were seen."""
-        return self.limit is not None and self.rows >= self.limit
+        """Whether as many questions as wanted were seen."""
+        return self.limit is not None and self.questions >= self.limit
+
+    @property
+    def left(self) -> int:
+        """Most rows that are still to be looked at."""
+        return sys.maxsize if self.limit is None else self.limit - self.questions
+
+    def count(self, rows: int) -> None:
+        """Count rows that are not looked at."""
+        self.rows += rows
+        self.questions += rows
 
     def saw(self, row: Row | None) -> None:
         """Count one row; None where only counting was asked for."""
+        if self.look is None:
+            return self.count(1)
+        ids = self.look(row if row is not None else Unreadable("torn_line"))[: self.left]
+        if not self.places or self.questions - self.places[-1][0] >= QUESTIONS_PER_PLACE:
+            self.places.append((self.questions, self.rows))
         self.rows += 1
-        if self.id_of is not None:
-            self.ids.append(self.id_of(row) if isinstance(row, Mapping) else 0)
+        self.questions += len(ids)
+        self.ids.extend(ids)
 
 
 class RowFormat(Protocol):
     """What a module of this folder offers."""
 
     def scan(self, file: SourceFile, scan: Scan) -> None:
-        """Fill in `rows`, `marks` and `ids` of `scan`. Raises SourceError where the file is not of the format."""
+        """Fill in what `scan` holds. Raises SourceError where the file is not of the format."""
         ...
 
     def read(
@@ -118,9 +145,11 @@ def format_of(path: str) -> Format:
     suffix = Path(path).suffix.lower()
     if suffix in EXTENSIONS:
         return EXTENSIONS[suffix]
-    remedy = "Say `format: jsonl|json|parquet|arrow|tar` in the declaration."
+    remedy = "Say `format: jsonl|json|csv|tsv|parquet|arrow|tar` in the declaration."
     if suffix in (".gz", ".tgz", ".zst", ".bz2", ".xz", ".zip"):
         remedy = "Unpack it: compressed files have no rows that can be read on their own."
+    if suffix == ".zip":
+        remedy = "A zip of images is named under `archives:`; rows are files beside it, or unpacked ones."
     raise SourceError(f"No format is known by the extension of {path}.", remedy=remedy)
 
 

@@ -20,15 +20,17 @@ def scan(file: SourceFile, scan: Scan) -> None:
         if scan.full:
             return
         scan.marks.append((scan.rows, number))
-        wanted = batch.num_rows if scan.limit is None else min(batch.num_rows, scan.limit - scan.rows)
-        if scan.id_of is None:
-            scan.rows += wanted
+        wanted = min(batch.num_rows, scan.left)
+        if scan.look is None:
+            scan.count(wanted)
             continue
-        columns = [name for name in scan.id_columns if name in batch.schema.names]
+        columns = [name for name in scan.columns if name in batch.schema.names]
         ids = batch.slice(0, wanted).select(columns)
         for low in range(0, wanted, 8192):
             piece = ids.slice(low, min(8192, wanted - low))
             for row in piece.to_pylist() if columns else [{}] * piece.num_rows:
+                if scan.full:
+                    return
                 scan.saw(row)
 
 

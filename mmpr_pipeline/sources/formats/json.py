@@ -29,7 +29,7 @@ def scan(file: SourceFile, scan: Scan) -> None:
                 return
             if scan.rows % ROWS_PER_MARK == 0:
                 scan.marks.append((scan.rows, offset))
-            scan.saw(_parse(text, mapping) if scan.id_of else None)
+            scan.saw(_parse(text, mapping) if scan.look else None)
 
 
 def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str]) -> Iterator[Row]:

@@ -22,7 +22,7 @@ def scan(file: SourceFile, scan: Scan) -> None:
             if scan.rows % ROWS_PER_MARK == 0 or offset - marked >= BYTES_PER_MARK:
                 scan.marks.append((scan.rows, offset))
                 marked = offset
-            scan.saw(parse(line) if scan.id_of else None)
+            scan.saw(parse(line) if scan.look else None)
 
 
 def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str]) -> Iterator[Row]:

@@ -22,19 +22,18 @@ def scan(file: SourceFile, scan: Scan) -> None:
                 return
             scan.marks.append((scan.rows, group))
             rows = parquet.metadata.row_group(group).num_rows
-            wanted = rows if scan.limit is None else min(rows, scan.limit - scan.rows)
-            if scan.id_of is None:
-                scan.rows += wanted
+            if scan.look is None:
+                scan.count(min(rows, scan.left))
             else:
-                _scan_ids(parquet, group, wanted, scan)
+                _look(parquet, group, scan)
 
 
-def _scan_ids(parquet: pq.ParquetFile, group: int, wanted: int, scan: Scan) -> None:
-    columns = _present(parquet, list(scan.id_columns))
-    for batch in parquet.iter_batches(8192, row_groups=[group], columns=columns):
-        rows = batch.slice(0, wanted).to_pylist() if columns else [{}] * min(batch.num_rows, wanted)
-        wanted -= len(rows)
-        for row in rows:
+def _look(parquet: pq.ParquetFile, group: int, scan: Scan) -> None:
+    columns = _present(parquet, list(scan.columns))
+    for batch in parquet.iter_batches(min(8192, scan.left), row_groups=[group], columns=columns):
+        for row in batch.to_pylist() if columns else [{}] * batch.num_rows:
+            if scan.full:
+                return
             scan.saw(row)
 
 

@@ -23,14 +23,14 @@ Content = bytes | Unreadable | None
 
 def scan(file: SourceFile, scan: Scan) -> None:
     """See RowFormat."""
-    wanted = set(scan.id_columns) if scan.id_of else set()
+    wanted = set(scan.columns) if scan.look else set()
     with file.open() as stream:
         for offset, sample in _samples(file, stream, 0, wanted):
             if scan.full:
                 return
             if scan.rows % SAMPLES_PER_MARK == 0:
                 scan.marks.append((scan.rows, offset))
-            scan.saw(_row(sample) if scan.id_of else None)
+            scan.saw(_row(sample) if scan.look else None)
 
 
 def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str]) -> Iterator[Row]:

@@ -169,6 +169,8 @@ def _unfailing(url: SplitResult, end: float) -> Iterator[None]:
     """What a network raises, as a reject or as another attempt."""
     try:
         yield
+        if time.monotonic() >= end:  # what was cut looks like an end
+            raise _late(url)
     except (OSError, http.client.HTTPException, ValueError, _Again) as error:
         if time.monotonic() >= end or isinstance(error, TimeoutError):
             raise _late(url) from None

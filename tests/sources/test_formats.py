@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import csv
 import io
 import itertools
 import json
@@ -19,7 +21,8 @@ from hypothesis import strategies as st
 from mmpr_pipeline.errors import SourceError
 from mmpr_pipeline.records import Question, Reject
 from mmpr_pipeline.sources.files import LocalFile
-from mmpr_pipeline.sources.formats import Scan, Unreadable, jsonl, row_format
+from mmpr_pipeline.sources.formats import Scan, Unreadable, jsonl, parquet, row_format
+from mmpr_pipeline.sources.formats import csv as csv_format
 from mmpr_pipeline.sources.formats import json as json_format
 from mmpr_pipeline.sources.source import Source
 from tests.sources.conftest import Declare
@@ -68,6 +71,25 @@ def as_arrow_stream(folder: Path) -> dict[str, Any]:
     return as_arrow(folder, stream=True)
 
 
+def as_csv(folder: Path, delimiter: str = ",", name: str = "rows.csv") -> dict[str, Any]:
+    """Quoted cells, line ends within cells, choices and structs as JSON text."""
+    with (folder / name).open("w", encoding="utf-8-sig", newline="") as out:
+        writer = csv.writer(out, delimiter=delimiter)
+        writer.writerow(["id", "question", "image", "choices", "answer", "kind", "note"])
+        for row in made_rows(ROWS):
+            choices = json.dumps(row["choices"]) if row["choices"] else ""
+            image = base64.b64encode(row["image"]["bytes"]).decode()
+            kind, note = row["meta"]["kind"], 'several\nlines, "quoted",\tand tabs\r\n'
+            writer.writerow([row["id"], row["question"], image, choices, row["answer"], kind, note])
+            if row["id"] == "q70":
+                out.write("\r\n\n")
+    return {"files": name, "kind": {"column": "kind"}}
+
+
+def as_tsv(folder: Path) -> dict[str, Any]:
+    return as_csv(folder, "\t", "rows.tsv")
+
+
 def as_tar(folder: Path) -> dict[str, Any]:
     for name, rows in (("rows-0.tar", made_rows(ROWS)[:100]), ("rows-1.tar", made_rows(ROWS)[100:])):
         with webdataset.TarWriter(str(folder / name)) as writer:
@@ -80,12 +102,10 @@ def as_tar(folder: Path) -> dict[str, Any]:
 
 
 def _base64(raw: bytes) -> str:
-    import base64
-
     return "data:image/png;base64," + base64.b64encode(raw).decode()
 
 
-EVERY: list[Make] = [as_jsonl, as_json, as_mapping, as_parquet, as_arrow, as_arrow_stream, as_tar]
+EVERY: list[Make] = [as_jsonl, as_json, as_mapping, as_parquet, as_arrow, as_arrow_stream, as_tar, as_csv, as_tsv]
 
 
 def opened(make: Make, declare: Declare, folder: Path) -> Source:
@@ -134,6 +154,7 @@ def test_a_limit_is_the_beginning_of_the_whole(make: Make, declare: Declare, tmp
 def test_repeated_ids_are_found_in_every_format(make: Make, declare: Declare, tmp_path: Path) -> None:
     fields = make(tmp_path)
     column = {"_key": "question", "__key__": "json.meta.kind"}.get(fields.get("columns", {}).get("id"), "meta.kind")
+    column = "kind" if fields.get("kind") == {"column": "kind"} else column
     if column == "question":
         return  # keys of a mapping cannot repeat
     columns = {**(fields.get("columns") or declare(**fields).declaration.columns.model_dump(exclude_none=True))}
@@ -371,3 +392,71 @@ def test_only_the_declared_columns_of_parquet_are_read(tmp_path: Path, monkeypat
     file = LocalFile(path, path.name, path.stat().st_size)
     read = list(row_format("parquet").read(file, ((0, 0),), 2, 4, ["id", "meta", "none"]))
     assert read == [{"id": f"q{i}", "meta": rows[i]["meta"]} for i in (2, 3)]
+
+
+def csv_rows(text: bytes, tmp_path: Path) -> list[Any]:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(text)
+    file, scan = LocalFile(path, "rows.csv", len(text)), Scan()
+    csv_format.scan(file, scan)
+    rows = list(csv_format.read(file, tuple(scan.marks), 0, 99, []))
+    assert len(rows) == scan.rows
+    return [row.reason if isinstance(row, Unreadable) else row for row in rows]
+
+
+def test_hostile_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert csv_rows(b"a,b\n1,2\n3\n4,5,6\n\xff,1\n,\n", tmp_path) == [
+        {"a": "1", "b": "2"}, {"a": "3"}, "torn_line", "torn_line", {"a": None, "b": None},
+    ]  # fmt: skip
+    assert csv_rows(b'a,b\n1,"never closed\n2,3\n', tmp_path) == [{"a": "1", "b": "never closed\n2,3\n"}]
+    assert csv_rows(b"a,b\n1,\0\n2,3\n", tmp_path)[-1] == {"a": "2", "b": "3"}
+    monkeypatch.setattr(csv_format, "MAX_ROW_BYTES", 1000)
+    assert csv_rows(b"a,b\n1," + b"x" * 5000 + b"\n2,3\n", tmp_path) == ["row_too_large", {"a": "2", "b": "3"}]
+    limit = csv.field_size_limit(1000)
+    try:
+        assert "row_too_large" in csv_rows(b'a,b\n1,"' + b"x\n" * 900 + b'"\n2,3\n', tmp_path)
+    finally:
+        csv.field_size_limit(limit)
+    for text in (b"", b"a,a\n1,2\n"):
+        with pytest.raises(SourceError, match="header"):
+            csv_rows(text, tmp_path)
+
+
+def test_vlmevalkit_tables_with_a_column_for_each_choice(declare: Declare, tmp_path: Path) -> None:
+    image = base64.b64encode(png_bytes(0, (40, 40))).decode()
+    lines = ["index\tquestion\tA\tB\tC\tD\tanswer\timage", f"0\tWhich?\tred\tblue\t\t\tB\t{image}"]
+    (tmp_path / "bench.tsv").write_text("\n".join(lines))
+    columns = {"id": "index", "question": "question", "choices": ["A", "B", "C", "D"], "answer": "answer"}
+    source = declare(files="bench.tsv", columns={**columns, "image": "image"}, kind="choice", answer_form="letter")
+    (item,) = source.read(source.index(), 0, 1)
+    assert isinstance(item, Question)
+    assert (item.choices, item.answer, item.images[0].width) == (("red", "blue"), "B", 40)
+
+
+def test_a_huge_cell_costs_one_row_at_a_time(declare: Declare, tmp_path: Path) -> None:
+    """12 cells of 21 MB that lie in the file as a few kilobytes."""
+    rows = [{**row, "choices": None, "meta": {"kind": "number"}} for row in made_rows(14)]
+    for row in rows[1:-1]:
+        row["image"] = {"bytes": bytes(21_000_000), "path": None}
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table, tmp_path / "rows.parquet", compression="zstd", use_dictionary=False, write_batch_size=1)
+    del table
+    assert (tmp_path / "rows.parquet").stat().st_size < 300_000
+    source = declare(files="rows.parquet")
+    before = pa.total_allocated_bytes()
+    reasons, most = [], 0
+    for item in source.read(source.index(), 0, 14):
+        reasons.append(getattr(item, "reason", ""))
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert reasons == ["", *["image_too_large"] * 12, ""]
+    assert most < 100_000_000
+
+
+def test_a_column_that_claims_to_be_vast_is_an_error(
+    declare: Declare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pq.write_table(pa.Table.from_pylist(made_rows(50)), tmp_path / "rows.parquet")
+    monkeypatch.setattr(parquet, "MAX_COLUMN", 1000)
+    source = declare(files="rows.parquet")
+    with pytest.raises(SourceError, match="unfolds to"):
+        list(source.read(source.index(), 0, 1))

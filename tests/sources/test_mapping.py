@@ -252,3 +252,41 @@ def test_text_that_cannot_be_written_is_mended() -> None:
     question = asked({"q": "half \ud83d of a pair", "a": "A"})
     question.text.encode("utf-8")
     assert asked({"q": "中文 😀", "a": "A"}).text == "中文 😀"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["red", "blue"],
+        {"A": "red", "B": "blue"},
+        {"label": ["A", "B"], "text": ["red", "blue"]},
+        [{"label": "A", "text": "red"}, {"label": "B", "text": "blue"}],
+        [{"A": "red"}, {"B": "blue"}],
+        [["A", "red"], ["B", "blue"]],
+        ["A. red", "B. blue"],
+        ["(A) red", "（B） blue"],
+        ["A: red", "B：blue"],
+        "['A. red', 'B. blue']",
+        '{"B": "blue", "A": "red"}',
+    ],
+)
+def test_choices_however_nested(value: Any) -> None:
+    assert parse_choices(value) == ("red", "blue")
+
+
+def test_letters_that_are_not_those_of_the_places_stay() -> None:
+    assert parse_choices(["B. red", "A. blue"]) == ("B. red", "A. blue")
+    assert parse_choices(["A. Lincoln", "T. Roosevelt"]) == ("A. Lincoln", "T. Roosevelt")
+
+
+@pytest.mark.parametrize("form", ["letter", "text"])
+@pytest.mark.parametrize("gold", ["B. blue", "(B) Blue", "B: blue"])
+def test_a_gold_with_its_letter_and_its_text(gold: str, form: str) -> None:
+    assert choice_letters(gold, form, ("red", "blue")) == ["B"]
+    with pytest.raises(ItemRejected):
+        choice_letters(gold, form, ("red", "green"))
+
+
+def test_a_list_of_one_answer_is_that_answer() -> None:
+    told = {"choices": ["red", "blue"], "a": [1]}
+    assert asked(told, answer_form="index").answer == "B"

@@ -54,9 +54,15 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        line = self.stream.readline(MAX_ROW_BYTES)
+        line = self.stream.readline(MAX_ROW_BYTES + 1)
         if not line:
             raise StopIteration
+        if len(line) > MAX_ROW_BYTES:
+            self.offset += len(line)
+            while line and not line.endswith(b"\n"):
+                line = self.stream.readline(MAX_ROW_BYTES)
+                self.offset += len(line)
+            raise csv.Error(f"a line beyond the limit of {MAX_ROW_BYTES} bytes")
         text = line.decode("utf-8-sig" if self.offset == 0 else "utf-8", "surrogateescape")
         self.offset += len(line)
         return text

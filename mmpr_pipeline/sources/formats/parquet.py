@@ -11,6 +11,12 @@ from mmpr_pipeline.errors import SourceError
 from mmpr_pipeline.sources.formats import Mark, Row, Scan, SourceFile, mark_before
 
 ROWS_AT_ONCE = 32
+BYTES_AT_ONCE = 32 << 20
+"""Rows are taken by fewer than ROWS_AT_ONCE where so many would be more than this."""
+
+MAX_COLUMN = 8 << 30
+"""Most bytes that one column of a row group may unfold to."""
+
 _BUFFER = 4 << 20
 
 
@@ -30,7 +36,8 @@ def scan(file: SourceFile, scan: Scan) -> None:
 
 def _look(parquet: pq.ParquetFile, group: int, scan: Scan) -> None:
     columns = _present(parquet, list(scan.columns))
-    for batch in parquet.iter_batches(min(8192, scan.left), row_groups=[group], columns=columns):
+    size = _batch(parquet, [group], columns, min(8192, scan.left))
+    for batch in parquet.iter_batches(size, row_groups=[group], columns=columns):
         for row in batch.to_pylist() if columns else [{}] * batch.num_rows:
             if scan.full:
                 return
@@ -43,7 +50,8 @@ def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, colum
     with _opened(file) as parquet:
         groups = [begin, *(group for row, group in marks if start < row < stop)]
         names = _present(parquet, columns)
-        for batch in parquet.iter_batches(ROWS_AT_ONCE, row_groups=groups, columns=names):
+        size = _batch(parquet, groups, names, ROWS_AT_ONCE)
+        for batch in parquet.iter_batches(size, row_groups=groups, columns=names):
             low, high = max(start - first, 0), min(stop - first, batch.num_rows)
             first += batch.num_rows
             if low < high:
@@ -65,3 +73,22 @@ def _opened(file: SourceFile) -> pq.ParquetFile:
 
 def _present(parquet: pq.ParquetFile, columns: list[str]) -> list[str]:
     return [name for name in columns if name in parquet.schema_arrow.names]
+
+
+def _batch(parquet: pq.ParquetFile, groups: list[int], columns: list[str], most: int) -> int:
+    """How many rows to take at once, by their average size. Raises SourceError where a column claims to be vast."""
+    largest = 0.0
+    for group in (parquet.metadata.row_group(number) for number in groups):
+        size = 0
+        for chunk in map(group.column, range(group.num_columns)):
+            if chunk.path_in_schema.partition(".")[0] not in columns:
+                continue
+            if chunk.total_uncompressed_size > MAX_COLUMN:
+                raise SourceError(
+                    f"The column {chunk.path_in_schema} unfolds to {chunk.total_uncompressed_size:,} bytes in one row "
+                    "group.",
+                    remedy="Write the file anew with smaller row groups, or leave it out.",
+                )
+            size += chunk.total_uncompressed_size
+        largest = max(largest, size / max(group.num_rows, 1))
+    return max(1, min(most, int(BYTES_AT_ONCE / max(largest, 1.0))))

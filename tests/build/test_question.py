@@ -104,3 +104,37 @@ async def test_a_cut_off_response_is_in_no_pair(monkeypatch: pytest.MonkeyPatch)
     outcome = await outcome_of(engine)
     assert (outcome.row.unparseable, outcome.row.reason) == (8, "all_unparseable")
     assert {r.rule for r in outcome.rollouts} == {"cut_off"}
+
+
+def thought(chain: str, answer: object) -> str:
+    return f"<think>{chain} The answer is 99.</think>\nFinal answer: {answer}"
+
+
+async def test_thinking_is_read_past_and_what_never_ends_its_thinking_is_in_no_pair() -> None:
+    texts = [
+        thought("A", 3),
+        thought("B", 7),
+        "Final answer: 3",
+        "<think>Let me see. Final answer: 7",
+        "<think>3</think>",
+    ]
+    engine = TextEngine(lambda _, i: texts[i % 5] if i < 5 else texts[0])
+    outcome = await outcome_of(
+        engine, Recipe(SamplingSettings(samples=5, adaptive=False, style="cot-think"), PairingSettings(), seed=0)
+    )
+    assert [(r.outcome, r.extracted) for r in outcome.rollouts[:2]] == [("correct", "3"), ("incorrect", "7")]
+    assert [r.outcome for r in outcome.rollouts[2:5]] == ["unparseable"] * 3
+    assert [r.rule for r in outcome.rollouts[2:4]] == ["no_thinking"] * 2
+    assert [(pair.chosen, pair.rejected) for pair in outcome.pairs] == [(texts[0], texts[1])]
+    assert "<think>" in outcome.pairs[0].prompt
+
+
+async def test_a_blind_continuation_that_never_ends_its_thinking_is_not_rejected_against_one_that_does() -> None:
+    recipe = Recipe(SamplingSettings(samples=4, adaptive=False, style="cot-think"), PairingSettings(), seed=0)
+    closed = TextEngine(
+        lambda _, i: thought(f"Way {i} is long enough.", 3), lambda kept: f"{kept} so</think>\nFinal answer: 8"
+    )
+    pairs = (await outcome_of(closed, recipe)).pairs
+    assert [(pair.strategy, pair.rejected_answer) for pair in pairs] == [("dropout_ntp", "8")] * 2
+    endless = TextEngine(lambda _, i: thought(f"Way {i} is long enough.", 3), lambda kept: f"{kept} and so on")
+    assert (await outcome_of(endless, recipe)).row.reason == "unfinished_thinking"

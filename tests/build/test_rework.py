@@ -15,6 +15,7 @@ from mmpr_pipeline.build.rework import ReworkPlan, make_rework
 from mmpr_pipeline.build.shard import work_shard
 from mmpr_pipeline.config import load_config
 from mmpr_pipeline.dataset import layout
+from mmpr_pipeline.dataset.arrow_file import batches
 from mmpr_pipeline.dataset.manifest import json_bytes
 from mmpr_pipeline.dataset.verify import verify
 from mmpr_pipeline.errors import ConfigError, DatasetError
@@ -101,3 +102,16 @@ async def test_what_was_sampled_cannot_be_changed(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="not a finished dataset"):
         make_rework(str(before), {"out": str(tmp_path / "x")})
     (before / "marks.jsonl").write_text('{"index": 1}\n')
+
+
+async def test_a_source_s_own_prompt_is_kept_word_for_word(tmp_path: Path) -> None:
+    """Pairs are made again under the prompt that was sampled, whatever the build or the source would ask today."""
+    source = make_source(tmp_path / "own", questions=30, open_ended=5)
+    source.write_text(source.read_text() + "prompt: {cot: 'Work it out. Final answer: X'}\n")
+    before = await made(tmp_path, sources=[str(source)])
+    plan = make_rework(str(before), {"out": str(tmp_path / "again")})
+    again = await reworked(plan)
+    assert data_of(again) == data_of(before)
+    pairs = [row for n in (0, 1) for batch in batches(again / layout.data("pairs", n, 2)) for row in batch.to_pylist()]
+    prompts = {pair["prompt"].splitlines()[-1] for pair in pairs if pair["kind"] != "none"}
+    assert prompts == {"Work it out. Final answer: X"}

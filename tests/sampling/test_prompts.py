@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from mmpr_pipeline.errors import ConfigError
-from mmpr_pipeline.sampling.prompts import IMAGE_MARK, TEMPLATES, template_for, user_turn, without_images
+from mmpr_pipeline.records import Prompting
+from mmpr_pipeline.sampling.prompts import (
+    IMAGE_MARK,
+    TEMPLATES,
+    asks_for_thinking,
+    template_for,
+    turn_for,
+    user_turn,
+    without_images,
+)
 from tests.records import a_question
 from tests.sampling.contract import an_image
 
@@ -49,6 +59,8 @@ def test_each_image_has_one_mark(text: str, images: int, expected: str) -> None:
         ("cot-boxed", "zh", "number", "cot-boxed-zh@1"),
         ("direct", "zh", "choice", "direct-zh@1"),
         ("cot-final", "en", "none", "open-en@1"),
+        ("cot-think", "en", "math", "cot-think-en@1"),
+        ("cot-think", "zh", "choice", "cot-think-zh@1"),
     ],
 )
 def test_template_follows_style_language_and_kind(style: str, language: str, kind: str, label: str) -> None:
@@ -61,8 +73,45 @@ def test_open_ended_questions_are_asked_as_they_are() -> None:
 
 
 def test_an_unknown_style_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="cot-boxed"):
+    with pytest.raises(ConfigError) as caught:
         template_for(a_question(), "haiku")
+    assert "cot-boxed, cot-final, cot-think, direct" in (caught.value.remedy or "")
+
+
+@pytest.mark.parametrize(("language", "label"), [("auto", "direct-zh@1"), ("en", "direct-en@1"), ("zh", "direct-zh@1")])
+def test_the_instruction_is_in_the_language_asked_for(language: str, label: str) -> None:
+    assert turn_for(a_question(language="zh"), "direct", language).version == label
+
+
+def test_only_the_think_style_asks_for_thinking() -> None:
+    asking = {template.name for template in TEMPLATES.values() if "<think>" in template.suffix}
+    assert asking == {"cot-think-en", "cot-think-zh"}
+    assert {name for name in TEMPLATES if asks_for_thinking(f"{name}@1")} == asking
+
+
+def test_a_source_s_own_instruction_takes_the_place_of_the_template_s() -> None:
+    prompting = Prompting(cot="Work it out, then say Answer: X.", direct="One number.", open="In three sentences.")
+    question = a_question(prompting=prompting)
+    cot, direct = turn_for(question, "cot-boxed"), turn_for(question, "direct")
+    assert cot.text == "How many circles are there?\nWork it out, then say Answer: X."
+    assert direct.text == "How many circles are there?\nOne number."
+    assert re.fullmatch(r"cot-boxed-en-test@[0-9a-f]{8}", cot.version)
+    assert re.fullmatch(r"direct-en-test@[0-9a-f]{8}", direct.version)
+    assert turn_for(a_question(kind="none", answer=None, prompting=prompting), "direct").text.endswith("sentences.")
+    other = a_question(prompting=Prompting(cot="Work it out, then say Answer: Y."))
+    assert turn_for(other, "cot-boxed").version != cot.version
+
+
+def test_a_source_s_own_style_and_language_hold_but_for_direct_answers() -> None:
+    question = a_question(prompting=Prompting(style="cot-think", language="zh"))
+    assert turn_for(question, "cot-final").version == "cot-think-zh@1"
+    assert turn_for(question, "direct", "en").version == "direct-zh@1"
+
+
+def test_what_was_asked_before_is_asked_in_the_same_words() -> None:
+    question = a_question(prompting=Prompting(turn="<image>\nOld words.", label="cot-final-en@0"))
+    turn = turn_for(question, "cot-boxed", "zh")
+    assert (turn.text, turn.version) == ("<image>\nOld words.", "cot-final-en@0")
 
 
 def test_every_template_has_both_languages() -> None:

@@ -20,14 +20,15 @@ TAILS = [
     "Please answer Yes or No.",
     "Please answer the question and provide the correct option letter at the end.",
     "Please answer the question and provide the correct option letter, e.g., A, B, C, D, at the end.",
-    "Hint: Please answer the question requiring an integer answer and provide the final value, e.g., 1, 2, 3, at the end.",
+    "Hint: Please answer the question requiring an integer answer and provide the final value, e.g., 1, 2, 3, at the "
+    "end.",
     "Please directly answer the question and provide the final value, e.g., 1, 2.5, 300.",
-    "Please first conduct reasoning, and then answer the question and provide the correct option letter, e.g., A, B, C, "
-    "D, at the end.",
+    "Please first conduct reasoning, and then answer the question and provide the correct option letter, e.g., A, B, "
+    "C, D, at the end.",
     "Please answer the question and put the final answer within \\boxed{}.",
     "Please reason step by step, and put your final answer within \\boxed{}.",
-    'Please solve the problem step by step and put your answer in one "\\boxed{}". If it is a multiple choice question, '
-    'only one letter is allowed in the "\\boxed{}".',
+    'Please solve the problem step by step and put your answer in one "\\boxed{}". If it is a multiple choice '
+    'question, only one letter is allowed in the "\\boxed{}".',
     "You FIRST think about the reasoning process as an internal monologue and then provide the final answer. The "
     "reasoning process MUST BE enclosed within <think> </think> tags. The final answer MUST BE put in \\boxed{}.",
     "Output the thinking process in <think> </think> and final answer (number) in <answer> </answer> tags.",
@@ -55,9 +56,10 @@ HEADS = [
     "Hint: Please answer the question and provide the correct option letter, e.g., A, B, C, D, at the end.\nQuestion: ",
     "First perform reasoning, then finally select the question from the choices in the following format: Answer: xxx.\n"
     "Question: ",
-    "Your task is to answer the question below. Give step by step reasoning before you answer, and when you're ready to "
-    'answer, please use the format "Final answer: .."\n\nQuestion:\n\n',
-    "你的任务是回答以下问题。在回答之前，请逐步推理说明您的思路。当你准备好给出答案时，请使用以下格式：\"答案: ...\"\n\n问题:\n\n",
+    "Your task is to answer the question below. Give step by step reasoning before you answer, and when you're ready "
+    'to answer, please use the format "Final answer: .."\n\nQuestion:\n\n',
+    "你的任务是回答以下问题。在回答之前，请逐步推理说明您的思路。"
+    '当你准备好给出答案时，请使用以下格式："答案: ..."\n\n问题:\n\n',
     "Think step by step. ",
 ]
 
@@ -99,7 +101,7 @@ def test_choices_stay_and_so_does_an_image_at_the_end() -> None:
         "Which animal thinks step by step?",
         "What does the sign say people should answer directly?",
         "Please answer the question that the teacher asked",
-        "According to the question shown in the image, please directly answer the question and provide the final value.",
+        "According to the question shown in the image, please directly answer the question and give the value.",
         "Round your answer to two decimal places. What is x?",
         "If the text is not in the picture, answer Unanswerable. What brand is it?",
         "请问图中直接回答问题的人是谁？",
@@ -139,8 +141,17 @@ def test_nothing_is_lost_and_once_is_enough(before: str, instruction: str, after
 
 @pytest.mark.parametrize(
     "text",
-    ["a. " * 33_000, "请" * 100_000, "answer " * 14_000, "please answer the question and provide the " * 2_300, " " * 99_000]
-    + ["<image>" * 14_000, "\n" * 99_000, "(" * 99_000, "\\boxed{}" * 12_000],
+    [
+        "a. " * 33_000,
+        "请" * 100_000,
+        "answer " * 14_000,
+        "please answer the question and provide the " * 2_300,
+        " " * 99_000,
+        "<image>" * 14_000,
+        "\n" * 99_000,
+        "(" * 99_000,
+        "\\boxed{}" * 12_000,
+    ],
 )
 def test_hostile_texts_take_no_time(text: str) -> None:
     started = time.perf_counter()

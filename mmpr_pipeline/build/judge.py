@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 
 from mmpr_pipeline.checking import CHECKER, answers_equal, check_question
 from mmpr_pipeline.config import PairingSettings, SamplingSettings
@@ -50,7 +50,7 @@ def _unfit(rollout: Rollout) -> Verdict | None:
 
 def _with_verdict(question: Question, rollout: Rollout, verdict: Verdict | None) -> CheckedRollout:
     return CheckedRollout(
-        **dict(rollout),
+        **rollout.__dict__,
         source=question.source,
         source_id=question.source_id,
         outcome=verdict.outcome if verdict else None,
@@ -64,7 +64,8 @@ def pair_by_correctness(
     question: Question, prompt: str, checked: Sequence[CheckedRollout], recipe: Recipe
 ) -> list[PreferencePair]:
     """The question's correctness pairs, by the rules of the recipe."""
-    equal = partial(answers_equal, kind=question.kind, choices=question.choices, question=question.text)
+    # Many rollouts give the same few answers: each two of them are compared once.
+    equal = cache(partial(answers_equal, kind=question.kind, choices=question.choices, question=question.text))
     return correctness_pairs(
         question, prompt, checked, max_pairs=recipe.pairing.max_pairs, seed=recipe.seed, answers_equal=equal
     )

@@ -33,12 +33,18 @@ def s3_server() -> Iterator[str]:
 @pytest.fixture
 def s3_bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """An empty bucket; the environment points boto3 at it."""
+    return new_bucket(s3_server, monkeypatch, tmp_path)
+
+
+def new_bucket(address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """Make an empty bucket on this server, and point boto3's environment at it."""
     import boto3
 
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("MMPR_STORE_PATIENCE", "60")
     monkeypatch.setenv("MMPR_CACHE", str(tmp_path / "cache"))
     bucket = f"b-{uuid.uuid4().hex[:12]}"
     boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=bucket)

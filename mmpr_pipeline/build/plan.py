@@ -90,7 +90,7 @@ class BuildPlan:
 
     def answering(self, engine: Engine, shard: int) -> JournaledEngine:
         """The engine with the journal of one shard."""
-        store = open_store(self.config.out)
+        store = open_store(self.config.out, known=True)
         return JournaledEngine(engine, Journal(store, layout.journal(shard, self.config.shards)))
 
     def read(self, shard: int) -> Iterator[Question | Reject]:

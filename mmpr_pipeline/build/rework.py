@@ -90,7 +90,7 @@ class ReworkPlan:
         return StoredEngine(self._stored(shard))
 
     def _stored(self, shard: int) -> Iterator[StoredQuestion]:
-        return stored_questions(open_store(self.before), shard, self.config.shards)
+        return stored_questions(open_store(self.before, known=True), shard, self.config.shards)
 
 
 Plan = BuildPlan | ReworkPlan

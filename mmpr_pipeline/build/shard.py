@@ -37,7 +37,7 @@ async def work_shard(plan: Plan, shard: int, engine: Any, report: Report) -> dic
     Whatever a killed attempt left behind is either a finished file that comes out the same again, or its journal.
     """
     config = plan.config
-    store = open_store(config.out)
+    store = open_store(config.out, known=True)
     # Ray may run a task again whose worker died after the shard was finished, when its journal is gone.
     if store.exists(done := layout.manifest(shard, config.shards)):
         return json.loads(store.read(done))

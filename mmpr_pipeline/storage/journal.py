@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import time
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -21,7 +22,11 @@ from mmpr_pipeline.storage.local import LocalStore
 from mmpr_pipeline.storage.store import Store
 
 SEGMENT_BYTES = 8 << 20
-SEGMENT_SECONDS = 30.0
+SEGMENT_SECONDS = 10.0
+"""On an object store: what was appended is put at the latest after so many bytes and seconds."""
+
+MOST_BUFFERED_BYTES = 64 << 20
+"""Where the store is away for long, appending waits for it from here on."""
 
 
 class JournalWriter(ABC):
@@ -147,50 +152,89 @@ class _LocalWriter(JournalWriter):
             while written < len(line):
                 written += os.write(self._file, line[written:])
         except OSError as error:
-            os.ftruncate(self._file, self._size)  # a full disk tore the line: the next one must not be glued to it
+            with suppress(OSError):
+                os.ftruncate(self._file, self._size)  # a full disk tore the line: the next must not be glued to it
             raise _cannot(self._store, self._prefix, error) from error
         self._size += len(line)
 
     def flush(self) -> None:
-        os.fsync(self._file)
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise _cannot(self._store, self._prefix, error) from error
 
     def close(self) -> None:
         if self._file >= 0:
-            self.flush()
-            os.close(self._file)
-            self._file = -1
+            try:
+                self.flush()
+            finally:
+                os.close(self._file)
+                self._file = -1
 
 
 class _ObjectWriter(JournalWriter):
-    """Buffered lines, put as small objects that are never rewritten."""
+    """Buffered lines, put as small objects that are never rewritten, by a thread: the shard does not wait for them."""
 
     def __init__(self, store: Store, prefix: str, attempt: int) -> None:
         self._store, self._prefix, self._attempt, self._part = store, prefix, attempt, 0
         self._lines: list[bytes] = []
-        self._size, self._since = 0, 0.0
+        self._size = 0
+        self._failed: Exception | None = None
+        self._buffer, self._one_put = threading.Lock(), threading.Lock()
+        self._full, self._ended = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._put_now_and_then, name="mmpr-journal", daemon=True)
 
     def append(self, record: Any) -> None:
+        self._raise_failure()
         line = _encode(record)
-        if not self._lines:
-            self._since = time.monotonic()
-        self._lines.append(line)
-        self._size += len(line)
-        if self._size >= SEGMENT_BYTES or time.monotonic() - self._since >= SEGMENT_SECONDS:
+        with self._buffer:
+            self._lines.append(line)
+            self._size += len(line)
+        if not self._thread.ident:
+            self._thread.start()
+        if self._size >= MOST_BUFFERED_BYTES:  # the store is slower than the engines: memory must not pay for it
             self.flush()
+        elif self._size >= SEGMENT_BYTES:
+            self._full.set()
 
     def flush(self) -> None:
-        if not self._lines:
-            return
-        data = b"".join(self._lines)
+        self._raise_failure()
+        with self._one_put:
+            with self._buffer:
+                lines, self._lines, self._size = self._lines, [], 0
+            try:
+                if lines:
+                    self._put(b"".join(lines))
+            except Exception as error:
+                self._failed = error  # these lines are lost: nothing may be used that is appended after them
+                raise
+
+    def close(self) -> None:
+        self._ended.set()
+        self._full.set()
+        if self._thread.ident:
+            self._thread.join()
+        self.flush()
+
+    def _put(self, data: bytes) -> None:
         while not self._store.create(_segment(self._prefix, self._attempt, self._part), data):
             if self._part:
                 raise StoreError(f"Two writers share the journal {self._prefix} of {self._store.url}.")
             self._attempt += 1  # another attempt began at the same moment
         self._part += 1
-        self._lines, self._size = [], 0
 
-    def close(self) -> None:
-        self.flush()
+    def _put_now_and_then(self) -> None:
+        while not self._ended.is_set():
+            self._full.wait(SEGMENT_SECONDS)
+            self._full.clear()
+            try:
+                self.flush()
+            except Exception:
+                return  # told at the next call
+
+    def _raise_failure(self) -> None:
+        if self._failed is not None:
+            raise self._failed
 
 
 def _cannot(store: Store, prefix: str, error: OSError) -> StoreError:

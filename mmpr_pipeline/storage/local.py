@@ -24,11 +24,13 @@ _REMEDIES = {
     errno.EROFS: "The file system is mounted read-only: give another output.",
     errno.ENOSPC: "Free some space or give another output, then run the same command again: it goes on.",
     errno.EDQUOT: "Your quota is used up: free some space, then run the same command again: it goes on.",
+    errno.EFBIG: "A file may not grow that large here: raise `ulimit -f`, or build with more shards.",
     errno.ENOTDIR: "A part of the path is a file: give a directory.",
     errno.EEXIST: "A part of the path is a file: give a directory.",
     errno.EISDIR: "A directory lies where a file should be: give another output.",
     errno.EMFILE: "Too many open files: raise `ulimit -n`.",
 }
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -123,7 +125,8 @@ class LocalStore(Store):
             self.root.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=self.root))
         try:
-            yield folder
+            with room_explained(folder):
+                yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -198,6 +201,17 @@ def _raise_unless_missing(error: OSError) -> None:
 
 def _missing(path: Path) -> MissingKeyError:
     return MissingKeyError(f"{path} does not exist.")
+
+
+@contextmanager
+def room_explained(folder: Path, remedy: str | None = None) -> Iterator[None]:
+    """Turn the errors of a disk that is full, met by whoever writes files of his own there, into StoreErrors."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise StoreError(f"{folder}: {os.strerror(error.errno)}.", remedy=remedy or _REMEDIES[error.errno]) from error
 
 
 @contextmanager

@@ -1,35 +1,49 @@
 """An exclusive lease on an output: two builds on one output are stopped by it, not by luck.
 
 Local: a file lock, which the kernel releases however its holder dies. S3: an object put under conditions and renewed;
-a holder that dies leaves it for at most `LEASE_SECONDS`. Time is the server's: no two machines' clocks are compared.
+the lease of a holder that dies lapses after `LEASE_SECONDS`, and at once for a build on the same machine. Time is the
+server's: no two machines' clocks are compared.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from mmpr_pipeline.errors import StoreError
+from mmpr_pipeline.storage.holder import seen_alive, seen_dead, this_process
 from mmpr_pipeline.storage.local import LocalStore
 from mmpr_pipeline.storage.s3 import S3Store
+from mmpr_pipeline.storage.s3_retry import patience
 from mmpr_pipeline.storage.store import LOCK_KEY, MissingKeyError, Store
 
-LEASE_SECONDS = 120.0
-RENEWAL_SECONDS = 40.0
+LEASE_SECONDS = 60.0
+RENEWAL_SECONDS = 15.0
+RETRY_SECONDS = 5.0
+"""Seconds between tries to renew at a store that does not answer."""
+
+LOOK_SECONDS = 1.0
+"""Seconds between looks at a lease of which it is not known whether its holder lives."""
+
+_log = logging.getLogger("mmpr.storage")
 
 
 @contextmanager
 def lease(store: Store) -> Iterator[Callable[[], None]]:
     """Hold the output alone; raises StoreError where another process holds it.
 
-    Yields a check to call now and then: it raises StoreError where the lease was lost (S3 unreachable for too long).
+    Yields a check to call now and then: it raises StoreError where the lease was lost (S3 was away for too long, or
+    another build took it meanwhile).
     """
     if isinstance(store, LocalStore):
         with _file_lock(store):
@@ -71,27 +85,42 @@ class _ObjectLease:
     """The lease object's life: put once, renewed by a thread, deleted."""
 
     def __init__(self, store: S3Store) -> None:
-        self._store, self._owner, self._etag = store, uuid.uuid4().hex, ""
+        self._store = store
+        self._owner, self._etag = uuid.uuid4().hex, ""
         self._stop = threading.Event()
         self._lost = ""
         self._thread = threading.Thread(target=self._renew, name="mmpr-lease", daemon=True)
 
     def acquire(self) -> None:
-        """Take the lease. Raises StoreError where another process holds it."""
-        etag = self._put({"IfNoneMatch": "*"})
-        if etag is None:
-            age, old = self._present()
-            if age < LEASE_SECONDS:
-                raise _held(self._store, f"its lease was renewed {age:.0f} s ago; it lapses after {LEASE_SECONDS:.0f}")
-            etag = self._put({"IfMatch": old})
-        if etag is None:
-            raise _held(self._store, "it took the lease just now")
-        self._etag = etag
-        self._thread.start()
+        """Take the lease. Raises StoreError where another process holds it.
 
-    def _put(self, condition: dict[str, str]) -> str | None:
-        with self._store.explained(LOCK_KEY):
-            return self._store.put_if(LOCK_KEY, self._content(), condition)
+        A lease that was left by a process seen dead is taken at once. Of one whose holder cannot be seen from here it
+        is waited whether it is renewed, which a living holder does, or lapses.
+        """
+        watched = ""
+        while not (etag := self._put({"IfNoneMatch": "*"})):
+            present = self._present()
+            if present is None:
+                continue  # released at this very moment
+            if watched not in ("", present.etag) or seen_alive(present.holder):
+                raise _held(self._store, f"its lease was renewed {present.age:.0f} s ago")
+            if present.age >= LEASE_SECONDS or seen_dead(present.holder):
+                etag = self._put({"IfMatch": present.etag})
+                if etag is None:
+                    raise _held(self._store, "it took the lease just now")
+                break
+            if not watched:
+                _log.warning(
+                    "%s: a build left its lease, or is at work. Waiting at most %.0f s to see which.",
+                    self._store.url,
+                    LEASE_SECONDS - present.age,
+                )
+            watched = present.etag
+            time.sleep(LOOK_SECONDS)
+        self._etag = etag
+        # No more patience: the thread has its own way to wait, and a build that ends must not wait for its lease.
+        self._store = S3Store(self._store.url, patience=0.0)
+        self._thread.start()
 
     def check(self) -> None:
         if self._lost:
@@ -103,35 +132,62 @@ class _ObjectLease:
         self._stop.set()
         self._thread.join()
         with suppress(StoreError):  # what cannot be released lapses
-            if not self._lost and self._present()[1] == self._etag:
+            if not self._lost and (present := self._present()) and present.etag == self._etag:
                 self._store.delete(LOCK_KEY)
 
-    def _content(self) -> bytes:
-        return json.dumps({"owner": self._owner, "renewal": uuid.uuid4().hex}).encode()
-
-    def _present(self) -> tuple[float, str]:
-        """Age of the lease in seconds, by the server's own clock, and its ETag."""
+    def _put(self, condition: dict[str, str]) -> str | None:
+        """The new ETag, or None where the condition failed: the lease is there, or another's, or gone."""
+        renewal = {"owner": self._owner, "renewal": uuid.uuid4().hex, "holder": this_process()}
         try:
-            with self._store.explained(LOCK_KEY):
-                head = self._store.client.head_object(Bucket=self._store.bucket, Key=self._store.name(LOCK_KEY))
+            return self._store.put_if(LOCK_KEY, json.dumps(renewal).encode(), condition)
         except MissingKeyError:
-            return 0.0, ""  # released at this very moment
+            return None
+
+    def _present(self) -> _Present | None:
+        """The lease that lies there; its age in seconds is by the server's own clock."""
+        store = self._store
+        try:
+            head, body = store.ask(LOCK_KEY, lambda: _answer_and_body(store))
+        except MissingKeyError:
+            return None
         now = parsedate_to_datetime(head["ResponseMetadata"]["HTTPHeaders"]["date"])
-        return (now - head["LastModified"]).total_seconds(), head["ETag"]
+        try:
+            holder = json.loads(body).get("holder")
+        except (ValueError, AttributeError):
+            holder = None
+        return _Present((now - head["LastModified"]).total_seconds(), head["ETag"], holder)
 
     def _renew(self) -> None:
-        renewed = time.monotonic()
-        while not self._stop.wait(RENEWAL_SECONDS):
+        """Renew until stopped. A store that is away cannot give the lease to anybody else, so it is waited for; the
+        condition on the renewal tells, when it is back, whether somebody was quicker."""
+        renewed, wait = time.monotonic(), RENEWAL_SECONDS
+        while not self._stop.wait(wait):
             try:
                 etag = self._put({"IfMatch": self._etag})
-                if etag is None:
-                    self._lost = "another process took it"
-                    return
-                self._etag, renewed = etag, time.monotonic()
             except Exception as error:
-                if time.monotonic() - renewed > LEASE_SECONDS * 0.8:
+                wait = min(RENEWAL_SECONDS, RETRY_SECONDS)
+                if time.monotonic() - renewed > max(patience(), LEASE_SECONDS):
                     self._lost = f"it could not be renewed: {error}"
                     return
+                continue
+            if etag is None:
+                self._lost = "another process took it"
+                return
+            self._etag, renewed, wait = etag, time.monotonic(), RENEWAL_SECONDS
+
+
+@dataclass(frozen=True)
+class _Present:
+    """A lease that lies in a store: seconds since it was put or renewed, its ETag, who put it."""
+
+    age: float
+    etag: str
+    holder: object
+
+
+def _answer_and_body(store: S3Store) -> tuple[dict[str, Any], bytes]:
+    answer = store.client.get_object(Bucket=store.bucket, Key=store.name(LOCK_KEY))
+    return answer, answer["Body"].read()
 
 
 def _held(store: Store, by: str) -> StoreError:

@@ -1,5 +1,8 @@
 """A store under an S3 prefix: whole objects, write-once by conditional put, checksums on every upload.
 
+What fails but passes is asked again (see `s3_retry`). A put whose answer was lost may have been done: its repetition
+then meets its own object, which is told from another's by its content.
+
 Works with any server that knows `If-None-Match` on PUT (AWS, MinIO, Ceph, SeaweedFS, GCS and R2 in their S3 form).
 """
 
@@ -11,19 +14,24 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mmpr_pipeline.errors import StoreError
-from mmpr_pipeline.storage.store import MissingKeyError, Store, check_key, hidden
+from mmpr_pipeline.storage.local import room_explained
+from mmpr_pipeline.storage.s3_retry import code_of, patience, patiently, status_of
+from mmpr_pipeline.storage.store import MissingKeyError, Store, check_key, hidden, open_store
 
 PART_BYTES = 16 << 20
 CREATE_ATTEMPTS = 8
-REQUEST_ATTEMPTS = 10
+REQUEST_ATTEMPTS = 4
+"""Times that boto3 itself sends a request, within a few seconds."""
+
 _MISSING = {"NoSuchKey", "404", "NotFound"}
+_NO_ROOM = "Free space for temporary files, or set TMPDIR, then run the same command again: it goes on."
 _REMEDIES = {
     "NoSuchBucket": "Create the bucket, or correct the s3:// address.",
     "InvalidBucketName": "Correct the s3:// address: s3://bucket/prefix.",
@@ -36,10 +44,18 @@ _REMEDIES = {
 }
 
 
-class S3Store(Store):
-    """Objects of `s3://bucket/prefix`."""
+_ANSWERED: set[str] = set()
+"""Stores that have answered this process: they are waited for."""
 
-    def __init__(self, url: str) -> None:
+T = TypeVar("T")
+
+
+class S3Store(Store):
+    """Objects of `s3://bucket/prefix`. `patience`: seconds to wait for a server that is away; if not given, see
+    `s3_retry`."""
+
+    def __init__(self, url: str, patience: float | None = None) -> None:
+        self._patience = patience
         self.bucket, _, self.prefix = url.removeprefix("s3://").strip("/").partition("/")
         self.url = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
         if not self.bucket:
@@ -63,9 +79,26 @@ class S3Store(Store):
         """The object's name in the bucket."""
         return f"{self.prefix}/{check_key(key)}" if self.prefix else check_key(key)
 
-    def read(self, key: str) -> bytes:
+    def ask(self, key: str, call: Callable[[], T]) -> T:
+        """The call's result, waited for with patience. Raises StoreError that says what to do."""
         with self.explained(key):
-            return self.client.get_object(Bucket=self.bucket, Key=self.name(key))["Body"].read()
+            result = patiently(self.url, call, self._patience_with)
+            _ANSWERED.add(self.url)
+            return result
+
+    def _patience_with(self, error: Exception) -> float:
+        from botocore.exceptions import ClientError
+
+        if self._patience is not None:
+            return self._patience
+        # An error that a server sent is an answer too; no connection at first contact is a wrong address.
+        return patience() if self.url in _ANSWERED or isinstance(error, ClientError) else 0.0
+
+    def __reduce__(self) -> tuple[Callable[..., Store], tuple[str, bool]]:
+        return (open_store, (self.url, True))  # the process that it comes from knew it
+
+    def read(self, key: str) -> bytes:
+        return self.ask(key, lambda: self.client.get_object(Bucket=self.bucket, Key=self.name(key))["Body"].read())
 
     def exists(self, key: str) -> bool:
         try:
@@ -76,59 +109,91 @@ class S3Store(Store):
 
     def list(self, prefix: str = "") -> list[str]:
         root = f"{self.prefix}/" if self.prefix else ""
-        with self.explained(prefix):
+
+        def every_page() -> list[str]:
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=root + prefix)
-            names = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+            return [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+
+        names = self.ask(prefix, every_page)
         return sorted(key for key in (name.removeprefix(root) for name in names) if not hidden(key))
 
     def size(self, key: str) -> int:
-        with self.explained(key):
-            return self.client.head_object(Bucket=self.bucket, Key=self.name(key))["ContentLength"]
+        return self._head(key)["ContentLength"]
 
     def write(self, key: str, data: bytes) -> None:
-        with self.explained(key):
-            self.client.put_object(Bucket=self.bucket, Key=self.name(key), Body=data, ChecksumAlgorithm="SHA256")
+        self.ask(key, lambda: self._put(key, data))
 
     def create(self, key: str, data: bytes) -> bool:
-        with self.explained(key):
-            return self.put_if(key, data, {"IfNoneMatch": "*"}) is not None
+        return self.put_if(key, data, {"IfNoneMatch": "*"}) is not None
 
     def put_if(self, key: str, data: bytes, condition: dict[str, str]) -> str | None:
         """Put under a condition (`IfNoneMatch` or `IfMatch`): the new ETag, or None where the condition failed."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        unsure = False
+        """Whether an earlier try may have been done although it seemed to fail."""
+
+        def put() -> str | None:
+            nonlocal unsure
+            try:
+                return self._put_at_once(key, data, condition)
+            except ClientError as error:
+                if status_of(error) == 412 or code_of(error) == "PreconditionFailed":
+                    return self._own_etag(key, data) if unsure or _retried(error) else None
+                unsure = True
+                raise
+            except BotoCoreError:
+                unsure = True
+                raise
+
+        return self.ask(key, put)
+
+    def _put_at_once(self, key: str, data: bytes, condition: dict[str, str]) -> str:
+        """Put, and again where another conditional put was going on at the same moment (409)."""
         from botocore.exceptions import ClientError
 
         for attempt in range(CREATE_ATTEMPTS):
             try:
-                answer = self.client.put_object(
-                    Bucket=self.bucket, Key=self.name(key), Body=data, ChecksumAlgorithm="SHA256", **condition
-                )
-                return answer["ETag"]
+                return self._put(key, data, **condition)
             except ClientError as error:
-                status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-                if status == 412 or error.response["Error"]["Code"] == "PreconditionFailed":
-                    # A retry of a put whose answer was lost meets its own object: the content tells.
-                    return self._own_etag(key, data) if _retried(error) else None
-                if status != 409:  # 409: another conditional put was going on at the same moment
+                if status_of(error) != 409 or attempt + 1 == CREATE_ATTEMPTS:
                     raise
                 time.sleep(0.05 * 2**attempt)
-        return None
+        raise AssertionError("unreachable")
+
+    def _put(self, key: str, data: bytes, **condition: str) -> str:
+        return self.client.put_object(
+            Bucket=self.bucket, Key=self.name(key), Body=data, ChecksumAlgorithm="SHA256", **condition
+        )["ETag"]
 
     def _own_etag(self, key: str, data: bytes) -> str | None:
-        answer = self.client.get_object(Bucket=self.bucket, Key=self.name(key))
+        """The ETag of the object where it holds just this data: it was put by a try whose answer was lost."""
+        from botocore.exceptions import ClientError
+
+        try:
+            answer = self.client.get_object(Bucket=self.bucket, Key=self.name(key))
+        except ClientError as error:
+            if code_of(error) in _MISSING:  # gone again: it was another's
+                return None
+            raise
         return answer["ETag"] if answer["Body"].read() == data else None
+
+    def _head(self, key: str) -> dict[str, Any]:
+        return self.ask(key, lambda: self.client.head_object(Bucket=self.bucket, Key=self.name(key)))
 
     def put_file(self, key: str, local: Path) -> None:
         from boto3.s3.transfer import TransferConfig
 
         transfer = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=4)
-        with self.explained(key):
-            self.client.upload_file(
-                str(local), self.bucket, self.name(key), ExtraArgs={"ChecksumAlgorithm": "SHA256"}, Config=transfer
-            )
+        extra = {"ChecksumAlgorithm": "SHA256"}
+        self.ask(
+            key,
+            lambda: self.client.upload_file(str(local), self.bucket, self.name(key), ExtraArgs=extra, Config=transfer),
+        )
 
     def local_copy(self, key: str) -> Path:
+        etag = self._head(key)["ETag"]
         with self.explained(key):
-            etag = self.client.head_object(Bucket=self.bucket, Key=self.name(key))["ETag"]
             version = hashlib.sha256(f"{self.client.meta.endpoint_url} {self.url} {etag}".encode()).hexdigest()[:32]
             target = cache_folder() / "objects" / version / key
             if not target.is_file():
@@ -139,48 +204,49 @@ class S3Store(Store):
 
     def fetch(self, key: str, folder: Path) -> Path:
         target = folder / key.replace("/", "-")
-        with self.explained(key):
-            self.client.download_file(self.bucket, self.name(key), str(target))
+        self.ask(key, lambda: self.client.download_file(self.bucket, self.name(key), str(target)))
         return target
 
     def delete(self, key: str) -> None:
-        with self.explained(key):
-            self.client.delete_object(Bucket=self.bucket, Key=self.name(key))
+        self.ask(key, lambda: self.client.delete_object(Bucket=self.bucket, Key=self.name(key)))
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(prefix="mmpr-"))
         try:
-            yield folder
+            with room_explained(folder, _NO_ROOM):
+                yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
     def check_writable(self) -> None:
         probe = f".probe-{uuid.uuid4().hex}"
-        with self.explained(""):
-            if not self.create(probe, b"probe"):
-                raise StoreError(f"{self.url}: a new object was said to exist already.")
-            if self.create(probe, b"again"):
-                self.delete(probe)
-                raise StoreError(
-                    f"{self.url}: this S3 server ignores conditional puts (If-None-Match).",
-                    remedy="Use a server that honours them, or a local output.",
-                )
+        if not self.create(probe, b"probe"):
+            raise StoreError(f"{self.url}: a new object was said to exist already.")
+        if self.create(probe, b"again"):
             self.delete(probe)
+            raise StoreError(
+                f"{self.url}: this S3 server ignores conditional puts (If-None-Match).",
+                remedy="Use a server that honours them, or a local output.",
+            )
+        self.delete(probe)
 
     def sweep(self) -> None:
         """Abort multipart uploads that a killed writer left; their parts cost money and are seen by nobody."""
-        with self.explained(""):
+
+        def abort_all() -> None:
             pages = self.client.get_paginator("list_multipart_uploads").paginate(
                 Bucket=self.bucket, Prefix=f"{self.prefix}/" if self.prefix else ""
             )
             for upload in [u for page in pages for u in page.get("Uploads", ())]:
                 self.client.abort_multipart_upload(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
 
+        self.ask("", abort_all)
+
     @contextmanager
     def explained(self, key: str) -> Iterator[None]:
         """Turn boto's errors into StoreErrors that say what to do."""
-        from boto3.exceptions import S3UploadFailedError
+        from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
 
         where = f"{self.url}/{key}" if key else self.url
@@ -192,10 +258,10 @@ class S3Store(Store):
                 raise MissingKeyError(f"{where} does not exist.") from None
             message = error.response["Error"].get("Message") or code
             raise StoreError(f"{where}: {message} ({code}).", remedy=_REMEDIES.get(code)) from error
-        except (BotoCoreError, S3UploadFailedError) as error:
+        except (BotoCoreError, Boto3Error) as error:
             raise StoreError(f"{where}: {error}", remedy=_transport_remedy(error)) from error
         except OSError as error:
-            raise StoreError(f"{where}: {error}", remedy="Free space for temporary files, or set TMPDIR.") from error
+            raise StoreError(f"{where}: {error}", remedy=_NO_ROOM) from error
 
 
 def _session() -> Any:

@@ -90,25 +90,27 @@ class Store(ABC):
     def sweep(self) -> None:
         """Remove what killed writers left unfinished. Only for the holder of the store's lease."""
 
-    def __reduce__(self) -> tuple[Callable[[str], Store], tuple[str]]:
-        return (open_store, (self.url,))
+    def __reduce__(self) -> tuple[Callable[..., Store], tuple[str, bool]]:
+        return (open_store, (self.url, True))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
 
 
-def open_store(url: str | Path) -> Store:
+def open_store(url: str | Path, known: bool = False) -> Store:
     """The store at a local directory (created when first written to) or at `s3://bucket/prefix`.
 
     S3 takes endpoint, region and credentials from the environment as boto3 does (AWS_ENDPOINT_URL, AWS_PROFILE, ...).
+    `known`: another process has reached it already, so a server that does not answer is waited for (see `s3_retry`).
     Nothing is read or written yet.
     """
     text = str(url)
     scheme = urlsplit(text).scheme if "://" in text else ""
     if scheme == "s3":
         from mmpr_pipeline.storage.s3 import S3Store
+        from mmpr_pipeline.storage.s3_retry import patience
 
-        return S3Store(text)
+        return S3Store(text, patience() if known else None)
     if scheme == "file":
         text = urlsplit(text).path
     elif scheme or not text:

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,14 @@ from mmpr_pipeline.errors import StoreError
 from mmpr_pipeline.records import Rollout
 from mmpr_pipeline.storage import Journal, Store, open_store
 from mmpr_pipeline.storage import journal as journal_module
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for it, for 20 seconds."""
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline, "waited for 20 seconds"
+        time.sleep(0.02)
 
 
 def test_attempts_are_read_in_order(store: Store) -> None:
@@ -116,19 +126,60 @@ def test_a_full_disk_tears_no_later_line(tmp_path: Path, monkeypatch: pytest.Mon
     assert journal.torn == 0
 
 
-def test_objects_are_put_by_size_and_time(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objects_are_put_by_size(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "SEGMENT_SECONDS", 1e6)
+    monkeypatch.setattr(journal_module, "SEGMENT_BYTES", 50)
     store = open_store(f"s3://{s3_bucket}/out")
     journal = Journal(store, "j")
+    with journal.open() as writer:
+        writer.append({"i": 0})
+        assert list(journal.read()) == []
+        writer.append({"text": "x" * 60})
+        until(lambda: len(list(journal.read())) == 2)
+        writer.append({"i": 2})
+    assert len(list(journal.read())) == 3
+    assert len(store.list("j/")) == 2
+
+
+def test_objects_are_put_by_time_though_nothing_follows(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "SEGMENT_SECONDS", 0.1)
+    journal = Journal(open_store(f"s3://{s3_bucket}/out"), "j")
     writer = journal.open()
     writer.append({"i": 0})
-    assert list(journal.read()) == []
-    monkeypatch.setattr(journal_module, "SEGMENT_SECONDS", 0.0)
-    writer.append({"i": 1})
-    assert [r["i"] for r in journal.read()] == [0, 1]
-    monkeypatch.setattr(journal_module, "SEGMENT_SECONDS", 1e9)
-    monkeypatch.setattr(journal_module, "SEGMENT_BYTES", 50)
-    writer.append({"i": 2})
-    writer.append({"text": "x" * 60})
-    assert len(list(journal.read())) == 4
+    until(lambda: [r["i"] for r in journal.read()] == [0])
     writer.close()
-    assert len(store.list("j/")) == 2
+
+
+def test_a_store_that_is_too_slow_is_waited_for_when_much_is_buffered(
+    s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "SEGMENT_SECONDS", 1e6)
+    monkeypatch.setattr(journal_module, "MOST_BUFFERED_BYTES", 100)
+    journal = Journal(open_store(f"s3://{s3_bucket}/out"), "j")
+    writer = journal.open()
+    writer.append({"text": "x" * 100})
+    assert len(list(journal.read())) == 1, "it was put before append returned"
+    writer.close()
+
+
+def test_a_writer_that_lost_lines_takes_no_more(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(f"s3://{s3_bucket}/out")
+    monkeypatch.setattr(journal_module, "SEGMENT_SECONDS", 0.01)
+    writer = Journal(store, "j").open()
+
+    def fails(key: str, data: bytes) -> bool:
+        raise StoreError("away")
+
+    monkeypatch.setattr(store, "create", fails)
+    writer.append({"i": 0})
+
+    def refused() -> bool:
+        try:
+            writer.append({"i": 1})
+        except StoreError:
+            return True
+        return False
+
+    until(refused)
+    with pytest.raises(StoreError, match="away"):
+        writer.close()

@@ -6,15 +6,30 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mmpr_pipeline.errors import StoreError
 from mmpr_pipeline.storage import Store, lease, open_store
 from mmpr_pipeline.storage import lock as lock_module
+from mmpr_pipeline.storage.s3 import S3Store
+
+
+def hold(url: str) -> subprocess.Popen[str]:
+    """A process that holds the output's lease for a minute."""
+    code = (
+        "import sys, time; from mmpr_pipeline.storage import lease, open_store\n"
+        "with lease(open_store(sys.argv[1])): print('held', flush=True); time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
 
 
 def test_a_second_holder_is_refused_until_the_first_is_done(store: Store) -> None:
@@ -31,13 +46,7 @@ def test_a_second_holder_is_refused_until_the_first_is_done(store: Store) -> Non
 
 
 def test_a_killed_holder_of_a_directory_releases_it(tmp_path: Path) -> None:
-    code = (
-        "import sys, time; from mmpr_pipeline.storage import lease, open_store\n"
-        "with lease(open_store(sys.argv[1])): print('held', flush=True); time.sleep(60)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
+    process = hold(str(tmp_path))
     with pytest.raises(StoreError, match=f"process {process.pid}"), lease(open_store(tmp_path)):
         pass
     os.kill(process.pid, signal.SIGKILL)
@@ -46,16 +55,70 @@ def test_a_killed_holder_of_a_directory_releases_it(tmp_path: Path) -> None:
         pass
 
 
-def test_a_lapsed_lease_of_a_bucket_is_taken_over(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = open_store(f"s3://{s3_bucket}/out")
-    store.write(lock_module.LOCK_KEY, b'{"owner": "dead"}')
+def test_a_holder_on_this_machine_is_seen_alive_and_seen_dead(store: Store) -> None:
+    process = hold(store.url)
     with pytest.raises(StoreError, match="Another build"), lease(store):
         pass
-    time.sleep(1.1)  # the server tells time in whole seconds
-    monkeypatch.setattr(lock_module, "LEASE_SECONDS", 1.0)
+    process.kill()  # -9, and not waited for: a zombie is dead
+    began = time.monotonic()
+    while True:
+        try:
+            with lease(store):
+                break
+        except StoreError:
+            assert time.monotonic() < began + 10, "a killed process does not die"
+    assert time.monotonic() < began + lock_module.LEASE_SECONDS / 2, "nobody waited for the lease to lapse"
+    process.wait()
+
+
+def test_the_lease_of_a_dead_build_elsewhere_lapses(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock_module, "LEASE_SECONDS", 2.0)
+    store = open_store(f"s3://{s3_bucket}/out")
+    store.write(lock_module.LOCK_KEY, b'{"owner": "dead"}')
+    began = time.monotonic()
     with lease(store):
         assert b"dead" not in store.read(lock_module.LOCK_KEY)
+    assert time.monotonic() > began + 0.9, "the server tells time in whole seconds"
     assert not store.exists(lock_module.LOCK_KEY)
+
+
+def test_a_build_elsewhere_that_renews_its_lease_is_not_disturbed(
+    s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock_module, "RENEWAL_SECONDS", 0.3)
+    monkeypatch.setattr(lock_module, "this_process", dict)  # as on a machine that tells nothing about its processes
+    store = open_store(f"s3://{s3_bucket}/out")
+    with lease(store) as check:
+        with pytest.raises(StoreError, match="was renewed"), lease(open_store(store.url)):
+            pass
+        check()
+
+
+def test_a_lease_outlives_an_outage_longer_than_itself(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock_module, "LEASE_SECONDS", 0.5)
+    monkeypatch.setattr(lock_module, "RENEWAL_SECONDS", 0.1)
+    real, away, tried = S3Store.put_if, threading.Event(), []
+
+    def put_if(self: S3Store, *args: Any) -> str | None:
+        if away.is_set():
+            tried.append(time.monotonic())
+            raise StoreError("away")
+        return real(self, *args)
+
+    monkeypatch.setattr(S3Store, "put_if", put_if)
+    store = open_store(f"s3://{s3_bucket}/out")
+    with lease(store) as check:
+        away.set()
+        _until(lambda: len(tried) > 1 and tried[-1] - tried[0] > 1.0)
+        check()
+        before = store.read(lock_module.LOCK_KEY)
+        away.clear()
+        _until(lambda: store.read(lock_module.LOCK_KEY) != before)
+        check()
+        monkeypatch.setenv("MMPR_STORE_PATIENCE", "0.2")
+        away.set()
+        with pytest.raises(StoreError, match="could not be renewed"):
+            _until(lambda: bool(check()))
 
 
 def test_a_held_lease_of_a_bucket_is_renewed(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

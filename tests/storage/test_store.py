@@ -13,7 +13,6 @@ import pytest
 from mmpr_pipeline.errors import StoreError
 from mmpr_pipeline.storage import MissingKeyError, Store, open_store
 from mmpr_pipeline.storage import local as local_module
-from mmpr_pipeline.storage import s3 as s3_module
 from mmpr_pipeline.storage.local import UNFINISHED, LocalStore
 from mmpr_pipeline.storage.s3 import S3Store
 
@@ -194,7 +193,6 @@ def test_no_credentials(s3_bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_no_server(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr(s3_module, "REQUEST_ATTEMPTS", 1)
     store = open_store(f"s3://{s3_bucket}/x")
     with pytest.raises(StoreError, match="AWS_ENDPOINT_URL"):
         store.check_writable()

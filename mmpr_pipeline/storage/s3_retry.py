@@ -1,0 +1,115 @@
+"""Which failures of an object store pass by themselves, and how long they are waited for.
+
+boto3 repeats a request a few times within seconds. That is enough for a hiccup, not for a server that is restarted,
+a bucket that is throttled or a network that is being repaired, at the price of a whole build's GPUs. So behind boto3's
+own retries stands the patience of this file: what passes is asked again for a quarter of an hour, what does not is told
+at once. A server that has never answered this process is not waited for: its address is more likely wrong.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from mmpr_pipeline.errors import StoreError
+
+PATIENCE_SECONDS = 900.0
+PATIENCE_VARIABLE = "MMPR_STORE_PATIENCE"
+"""Environment variable that sets other seconds; on a cluster, set it for every node."""
+
+LONGEST_WAIT = 10.0
+"""Seconds between two looks at a store that has been away for long."""
+
+_PASSING_CODES = {
+    *("SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded"),
+    *("InternalError", "ServiceUnavailable", "OperationAborted", "ConditionalRequestConflict"),
+    # The bytes were damaged on their way: sent again, they arrive whole.
+    *("BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "XAmzContentChecksumMismatch", "InvalidDigest"),
+}
+_LASTING_STATUS = {501, 505}
+
+T = TypeVar("T")
+_log = logging.getLogger("mmpr.storage")
+
+
+def patience() -> float:
+    """Seconds that a store which answered before is waited for. Raises StoreError where the environment's are none."""
+    given = os.environ.get(PATIENCE_VARIABLE)
+    if given is None:
+        return PATIENCE_SECONDS
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise StoreError(f"{PATIENCE_VARIABLE}={given!r} are no seconds.", remedy="Give a number, for example 900.")
+    return seconds
+
+
+def patiently(where: str, call: Callable[[], T], seconds: Callable[[Exception], float]) -> T:
+    """The call's result; while it fails by something that passes, it is called again, for as long as `seconds` says."""
+    began = time.monotonic()
+    for count, wait in enumerate(waits()):
+        try:
+            return call()
+        except Exception as error:
+            if not passes(error) or time.monotonic() + wait > began + seconds(error):
+                raise
+            if count == 2:  # not a hiccup
+                _log.warning("%s: %s. Waiting for it, for at most %.0f s.", where, error, seconds(error))
+        time.sleep(wait)
+    raise AssertionError("the waits never end")
+
+
+def waits() -> Iterator[float]:
+    """Seconds to wait before each next try: growing, and apart between clients that failed at the same moment."""
+    longest = 0.5
+    while True:
+        yield longest * random.uniform(0.5, 1.0)
+        longest = min(2 * longest, LONGEST_WAIT)
+
+
+def passes(error: BaseException | None) -> bool:
+    """Whether the same request may succeed later: the server is away, overloaded or broken, or bytes were damaged."""
+    from botocore.exceptions import (
+        ClientError,
+        FlexibleChecksumError,
+        HTTPClientError,
+        IncompleteReadError,
+        SSLError,
+    )
+    from botocore.exceptions import ConnectionError as BotoConnectionError
+
+    if error is None:
+        return False
+    if isinstance(error, ClientError):
+        status = status_of(error)
+        return code_of(error) in _PASSING_CODES or status == 429 or (status >= 500 and status not in _LASTING_STATUS)
+    if isinstance(error, SSLError):  # a wrong certificate stays wrong
+        return False
+    if isinstance(error, BotoConnectionError | HTTPClientError | IncompleteReadError | FlexibleChecksumError):
+        return True
+    return passes(_wrapped(error))
+
+
+def status_of(error: Any) -> int:
+    """The HTTP status of a ClientError; 0 where it has none."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def code_of(error: Any) -> str:
+    """The S3 error code of a ClientError."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _wrapped(error: BaseException) -> BaseException | None:
+    """What a failed transfer of boto3 carries inside."""
+    from boto3.exceptions import Boto3Error
+
+    if not isinstance(error, Boto3Error):
+        return None
+    return getattr(error, "last_exception", None) or error.__cause__ or error.__context__

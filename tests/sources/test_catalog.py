@@ -17,6 +17,7 @@ from mmpr_pipeline.sources import open_source
 from mmpr_pipeline.sources.catalog import catalog_names, expand, find_declaration, groups
 from mmpr_pipeline.sources.choices import LETTERS
 from mmpr_pipeline.sources.declaration import SourceDeclaration
+from mmpr_pipeline.sources.entries import rows_of
 from mmpr_pipeline.sources.mapping import question_from_row
 from mmpr_pipeline.sources.preview import LIST_COLUMNS, list_sources, preview_source, show_source
 from tests.sources.made import png_bytes
@@ -49,7 +50,8 @@ def with_images(declaration: SourceDeclaration, row: dict[str, Any]) -> dict[str
 
 def asked(name: str, field: str = "example") -> Question:
     declaration = DECLARATIONS[name]
-    row = with_images(declaration, getattr(declaration, field))
+    row = rows_of(with_images(declaration, getattr(declaration, field)), declaration.columns)[0]
+    assert isinstance(row, dict)
     return question_from_row(declaration, row, "1", lambda raw: raw if isinstance(raw, bytes) else png_bytes())
 
 

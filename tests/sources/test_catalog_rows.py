@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmpr_pipeline.records import Question, Reject
-from mmpr_pipeline.sources import Source, open_source
+from mmpr_pipeline.sources import Source, entries, open_source
 from mmpr_pipeline.sources.catalog import catalog_names, find_declaration
 from tests.sources.made import png_bytes
 
@@ -33,7 +33,7 @@ def as_parquet(name: str, folder: Path, rows: list[dict[str, Any]]) -> Source:
         at = table.schema.get_field_index(column)
         table = table.set_column(at, column, pa.array([row[column] for row in made], IMAGE))
     pq.write_table(table, folder / "rows.parquet", row_group_size=1)
-    return Source(declaration.model_copy(update={"hub": None, "files": ("rows.parquet",)}), folder)
+    return Source(declaration.model_copy(update={"hub": None, "archives": (), "files": ("rows.parquet",)}), folder)
 
 
 def as_folder(name: str, folder: Path, rows: list[dict[str, Any]]) -> Source:
@@ -74,8 +74,9 @@ def rows_of(name: str) -> list[dict[str, Any]]:
 def test_rows_as_parquet(name: str, tmp_path: Path) -> None:
     rows = rows_of(name)
     found = questions(as_parquet(name, tmp_path, rows))
-    assert len(found) == len(rows)
-    assert len({question.question_id for question in found}) == len(rows)
+    columns = find_declaration(name)[0].columns
+    assert len(found) == sum(len(entries.rows_of(row, columns)) for row in rows)
+    assert len({question.question_id for question in found}) == len(found)
     assert all(question.images for question in found)
 
 

@@ -6,6 +6,10 @@ A row of the real `nano_chart`:
 
 The two splits are disjoint by construction: the hash of what a picture shows (without jitter) says which split it is
 in, and worlds of the other split are drawn again. So no held-out scene was ever trained on, whatever the seeds.
+
+A study of training on a model's own responses needs a third part to find settings on. `practice` and `validation` are
+disjoint parts of `train` (six and one of its seven): learn on the first, choose settings by the second, and `heldout`
+is touched only for the result.
 """
 
 from __future__ import annotations
@@ -31,16 +35,25 @@ WORLDS: dict[str, type[Grid] | type[Chart] | type[Triangle] | type[Scene]] = {
     "nano_describe": Scene,
 }
 NANO_SOURCES = tuple(WORLDS)
-SPLITS = ("train", "heldout")
+SPLITS = ("train", "heldout", "practice", "validation")
 DEFAULT_ROWS = 10_000
 HELDOUT_PART = 8  # one scene in eight is held out
-_ROW_ID = re.compile(r"(nano_[a-z]+)-(train|heldout)-(\d{1,12})-(\d{6,12})")
+_ROW_ID = re.compile(rf"(nano_[a-z]+)-({'|'.join(SPLITS)})-(\d{{1,12}})-(\d{{6,12}})")
 
 
 def split_of(world: World) -> str:
-    """The split that a scene belongs to: a function of what it shows."""
-    digest = hashlib.sha256(world.key().encode()).digest()
-    return "heldout" if digest[0] % HELDOUT_PART == 0 else "train"
+    """`heldout` or `train`: a function of what the scene shows."""
+    return "heldout" if _part(world) == 0 else "train"
+
+
+def is_in(world: World, split: str) -> bool:
+    """Whether a scene belongs to a split, or to a part of one."""
+    part = _part(world)
+    return {"heldout": part == 0, "train": part > 0, "validation": part == 1, "practice": part > 1}[split]
+
+
+def _part(world: World) -> int:
+    return hashlib.sha256(world.key().encode()).digest()[0] % HELDOUT_PART
 
 
 def world_and_item(source: str, split: str, seed: int, index: int) -> tuple[World, Item]:
@@ -53,7 +66,7 @@ def world_and_item(source: str, split: str, seed: int, index: int) -> tuple[Worl
     rng = Random(f"{source}/{split}/{seed}/{index}")  # a string seeds by its sha512: the same on every machine
     while True:
         world = WORLDS[source].sample(rng)
-        if split_of(world) == split:
+        if is_in(world, split):
             return world, world.ask(rng)
 
 

@@ -1,0 +1,94 @@
+"""The curves of a study as SVG: what more pairs bring, and how the losses' rewards and likelihoods go in training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from mmpr_pipeline.report.charts import draw
+from mmpr_pipeline.training.metrics import METRICS, read_lines
+
+POINTS = 60
+"""Points of a training curve; each is the mean of the steps around it."""
+_PLAIN = {
+    "background": "white",
+    "width": 460,
+    "height": 260,
+    "config": {
+        "font": "sans-serif",
+        "axis": {"labelColor": "#444", "titleColor": "#444", "gridColor": "#e6e6e6", "domainColor": "#bbb"},
+        "legend": {"labelColor": "#222", "orient": "top", "title": None},
+        "view": {"stroke": None},
+    },
+}
+_TRAINING = {"reward/margin": "reward margin", "nll": "nats a token of the chosen", "reward/accuracy": "chosen ahead"}
+
+
+def draw_curves(results: dict[str, Any], root: Path) -> dict[str, str]:
+    """SVG texts by file name; what was not studied has no curve."""
+    drawn = {}
+    if points := pair_points(results):
+        drawn["curve-pairs.svg"] = draw({**_PLAIN, **_pairs_chart(points)})
+    runs = {path.parents[1].name: path for path in sorted((root / "steps").rglob(f"run/{METRICS}"))}
+    for metric, title in _TRAINING.items():
+        values = [v for name, path in runs.items() for v in training_points(name, read_lines(path), metric)]
+        if values:
+            drawn[f"curve-{metric.replace('/', '-')}.svg"] = draw({**_PLAIN, **_training_chart(values, title)})
+    return drawn
+
+
+def pair_points(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Accuracy with its interval against pairs of a seed, for the ways of asking; the base stands at 0 pairs."""
+    rows = results["tables"].get("pairs", [])
+    if not rows:
+        return []
+    base = results["tables"]["losses"][0]
+    points = []
+    for row in [base, *rows]:
+        for way, name in (("cot", "CoT"), ("cot_sampled", "CoT, T=1"), ("direct", "direct")):
+            if way in row:
+                mean = row[way]["all"]["mean"]
+                pairs = row["pairs"] // row["seeds"] if "pairs" in row else 0
+                values = {key: 100 * mean[key] for key in ("mean", "low", "high")}
+                points.append({"pairs": pairs, "way": name, **values})
+    return points
+
+
+def training_points(name: str, lines: list[dict[str, Any]], metric: str) -> Iterable[dict[str, Any]]:
+    """A metric of a run over the share of its steps that is done."""
+    found = [(line["step"] / max(1, line["steps"]), line[metric]) for line in lines if metric in line]
+    size = -(-len(found) // POINTS) if found else 1
+    for start in range(0, len(found), size):
+        group = found[start : start + size]
+        yield {
+            "run": name,
+            "done": sum(x for x, _ in group) / len(group),
+            "value": sum(y for _, y in group) / len(group),
+        }
+
+
+def _pairs_chart(points: list[dict[str, Any]]) -> dict[str, Any]:
+    x = {"field": "pairs", "type": "quantitative", "title": "pairs"}
+    colour = {"field": "way", "type": "nominal"}
+    y = {"field": "mean", "type": "quantitative", "title": "accuracy, %", "scale": {"zero": False}}
+    low, high = {**y, "field": "low"}, {"field": "high"}
+    return {
+        "data": {"values": points},
+        "layer": [
+            {"mark": {"type": "line", "point": True}, "encoding": {"x": x, "y": y, "color": colour}},
+            {"mark": "rule", "encoding": {"x": x, "y": low, "y2": high, "color": colour}},
+        ],
+    }
+
+
+def _training_chart(values: list[dict[str, Any]], title: str) -> dict[str, Any]:
+    return {
+        "data": {"values": values},
+        "mark": {"type": "line", "strokeWidth": 1.3},
+        "encoding": {
+            "x": {"field": "done", "type": "quantitative", "title": "share of the training", "axis": {"format": "%"}},
+            "y": {"field": "value", "type": "quantitative", "title": title, "scale": {"zero": False}},
+            "color": {"field": "run", "type": "nominal"},
+        },
+    }

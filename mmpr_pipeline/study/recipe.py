@@ -1,0 +1,187 @@
+"""From a study's settings to its steps and to the rows of its tables. Pure.
+
+Steps of one seed do not depend on those of another, and a dataset or model that several rows use is made once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmpr_pipeline.study.settings import QuestionSettings, StudyConfig
+from mmpr_pipeline.study.step import Step
+
+BASE = "base"
+ROUND_SEEDS = 50
+"""Between the generator seeds of one round's questions and the next's: no round sees another's questions."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: a way of making a model, and the step that measured it for each seed."""
+
+    table: str
+    label: str
+    measured: tuple[str, ...]
+    built: tuple[str, ...] = ()
+    """The steps that built what it was trained on."""
+
+
+@dataclass
+class Plan:
+    """The steps in an order in which each finds what it needs, and the tables' rows."""
+
+    steps: dict[str, Step] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    sources: dict[str, QuestionSettings] = field(default_factory=dict)
+    """Question sets by the name of their folder of declarations."""
+
+    def add(self, step: Step) -> str:
+        """Take in a step, once; gives its name."""
+        assert self.steps.get(step.name, step) == step, step.name
+        self.steps[step.name] = step
+        return step.name
+
+
+def make_plan(config: StudyConfig) -> Plan:
+    """Everything that a study does, in order."""
+    plan = Plan(sources={"measure": config.measure.questions})
+    base = plan.add(_measure(config, plan, BASE, config.model, ()))
+    plan.rows.append(Row("losses", "base", (base,)))
+    ways: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for seed in config.seeds:
+        for table, label, measured, built in _Seed(config, plan, seed).rows():
+            ways.setdefault((table, label), []).append((measured, built))
+    for (table, label), found in ways.items():
+        plan.rows.append(Row(table, label, tuple(m for m, _ in found), tuple(b for _, b in found)))
+    return plan
+
+
+@dataclass(frozen=True)
+class _Seed:
+    """The steps of one seed."""
+
+    config: StudyConfig
+    plan: Plan
+    seed: int
+
+    def rows(self) -> Iterator[tuple[str, str, str, str]]:
+        """(table, label, measuring step, building step) of each row."""
+        config = self.config
+        main = self.build(config.size)
+        for loss in config.losses:
+            yield "losses", loss, self.model(loss, main), main
+        for size in config.sizes:
+            built = self.build(size)
+            yield "pairs", f"{size}x", self.model("mpo", built), built
+        yield from self._dropout()
+        if config.flat:
+            for label, adaptive in (("adaptive", True), ("flat", False)):
+                built = self.build(1, adaptive=adaptive)
+                yield "sampling", label, self.model("mpo", built), built
+        yield from self._rounds(main)
+
+    def _dropout(self) -> Iterator[tuple[str, str, str, str]]:
+        config = self.config
+        if config.dropout_off:
+            first = self.build(1)
+            off = self.repair(first)
+            yield "DropNTP", "off", self.model("mpo", off), off
+        for ratio in config.dropout_ratios:
+            built = self.build(1, ratio=ratio)
+            yield "DropNTP", f"{ratio:g}", self.model("mpo", built), built
+
+    def _rounds(self, built: str) -> Iterator[tuple[str, str, str, str]]:
+        config, model = self.config, config_model(self.config)
+        if config.rounds == 1:
+            return
+        for number in range(1, config.rounds + 1):
+            if number > 1:
+                built = self.build(config.size, round=number, model=model)
+            measured = self.model("mpo", built, start=model)
+            model = model_of(self.train_name("mpo", built))
+            yield "rounds", f"{number}", measured, built
+
+    def build(
+        self, size: int, *, ratio: float | None = None, adaptive: bool | None = None, round: int = 1, model: str = ""
+    ) -> str:
+        """Questions at a size, sampled and paired; the name of the step."""
+        config, practice = self.config, self.config.practice
+        ratio = config.pairing.dropout_ratio if ratio is None else ratio
+        adaptive = config.sampling.adaptive if adaptive is None else adaptive
+        name = f"s{self.seed}/build-{size}x" + (f"-round{round}" if round > 1 else "")
+        name += f"-ratio{ratio:g}" if ratio != config.pairing.dropout_ratio else ""
+        name += ("-adaptive" if adaptive else "-flat") if adaptive != config.sampling.adaptive else ""
+        seed = practice.seed + self.seed + ROUND_SEEDS * (round - 1)
+        folder = f"practice-{seed}"
+        largest = max(size, *config.sizes, config.size)
+        self.plan.sources[folder] = practice.model_copy(update={"each": practice.each * largest, "seed": seed})
+        settings = {
+            "sources": [f"./sources/{folder}/{source}.yaml" for source in config.sources],
+            "out": f"./steps/{name}/data",
+            "shards": config.shards,
+            "limit": practice.each * size,
+            "seed": self.seed,
+            "engine": {"model": model or config.model},
+            "sampling": config.sampling.model_copy(update={"adaptive": adaptive}).model_dump(mode="json"),
+            "pairing": config.pairing.model_copy(update={"dropout_ratio": ratio}).model_dump(mode="json"),
+        }
+        return self.plan.add(Step(name, "build", settings, _needs(model)))
+
+    def repair(self, built: str) -> str:
+        """The same rollouts without DropNTP pairs."""
+        name = f"{built}-nodrop"
+        given = {"before": data_of(built), "out": data_of(name), "pairing.dropout_ntp": False}
+        return self.plan.add(Step(name, "repair", given, (built,)))
+
+    def train_name(self, loss: str, built: str) -> str:
+        """Name of the training step."""
+        return built.replace("/build-", f"/train-{loss}-", 1)
+
+    def model(self, loss: str, built: str, start: str = "") -> str:
+        """A model trained on a dataset, and measured; the name of the measuring step."""
+        config, start = self.config, start or self.config.model
+        name = self.train_name(loss, built)
+        settings = {
+            **config.training.model_dump(mode="json"),
+            "data": data_of(built),
+            "run_dir": f"./steps/{name}/run",
+            "export": model_of(name),
+            "model": start,
+            "loss": loss,
+            "seed": self.seed,
+        }
+        self.plan.add(Step(name, "train", settings, (built, *_needs(start))))
+        measuring = name.replace("/train-", "/measure-", 1)
+        return self.plan.add(_measure(config, self.plan, measuring, model_of(name), (name,)))
+
+
+def _measure(config: StudyConfig, plan: Plan, name: str, model: str, needs: tuple[str, ...]) -> Step:
+    settings: dict[str, Any] = {
+        **config.measure.model_dump(mode="json"),
+        "model": model,
+        "sources": [f"./sources/measure/{source}.yaml" for source in config.sources],
+        "out": f"./steps/{name}",
+    }
+    return Step(name, "measure", settings, needs)
+
+
+def config_model(config: StudyConfig) -> str:
+    """The model that the first round starts from."""
+    return config.model
+
+
+def data_of(built: str) -> str:
+    """The dataset of a building step."""
+    return f"./steps/{built}/data"
+
+
+def model_of(trained: str) -> str:
+    """The model of a training step."""
+    return f"./steps/{trained}/model"
+
+
+def _needs(model: str) -> tuple[str, ...]:
+    """The training step that a model comes from; none for one from outside."""
+    return (model.removeprefix("./steps/").removesuffix("/model"),) if model.startswith("./steps/") else ()

@@ -1,0 +1,86 @@
+"""Settings of a study: how much data, which ways of training and building are compared, how it is measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from mmpr_pipeline.config import NANO, OPERATIONAL, PairingSettings, SamplingSettings, Settings, load_settings
+from mmpr_pipeline.nano.worlds import NANO_SOURCES
+from mmpr_pipeline.sampling.engine import Decoding
+from mmpr_pipeline.training.loss import RECIPES
+
+PAPER_LOSSES = ("sft", "dpo", "bco", "dpo+sft", "bco+sft", "mpo")
+"""The rows of the paper's ablation (its table of M3CoT), in its order."""
+
+
+class QuestionSettings(Settings):
+    """Which generated questions. What a picture shows decides its split, so the splits share no scene."""
+
+    split: str = Field(description="Split of the nano worlds: practice, validation or heldout.")
+    each: int = Field(ge=1, description="Questions of each source.")
+    seed: int = Field(ge=0, description="Seed of the generator.")
+
+
+class TrainSettings(Settings):
+    """How every model of the study is trained; the loss is what is compared."""
+
+    lr: float = Field(default=1e-4, gt=0, description="Highest learning rate.")
+    epochs: int = Field(default=1, ge=1, description="Passes over the pairs.")
+    batch: int = Field(default=64, ge=1, description="Pairs of an optimizer step.")
+    beta: float = Field(default=0.1, gt=0, description="Scale of rewards.")
+    weight_decay: float = Field(default=0.05, ge=0, description="Decoupled weight decay, of matrices only.")
+
+
+class MeasureSettings(Settings):
+    """What every model is asked. Greedy accuracy is one response; sampled ones tell how a response is in the mean."""
+
+    questions: QuestionSettings = QuestionSettings(split="heldout", each=1000, seed=9000)
+    samples: int = Field(default=4, ge=1, description="Responses to a question at T=1, chain of thought.")
+    describe_samples: int = Field(default=4, ge=1, description="Descriptions of a picture, at T=1.")
+    max_tokens: int = Field(default=256, ge=1, description="Longest response, in tokens.")
+    resamples: int = Field(default=10_000, ge=100, description="Bootstrap resamples of the questions.")
+
+
+class StudyConfig(Settings):
+    """Everything a study does. Each part that is empty or off is left out of the table."""
+
+    out: str = Field(description="Directory of the study.", json_schema_extra=OPERATIONAL)
+    model: str = Field(default=NANO, description="The base model; `nano` is the embedded one.")
+    sources: tuple[str, ...] = Field(default=NANO_SOURCES, min_length=1, description="Nano sources.")
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1, description="Each is a study of its own.")
+    practice: QuestionSettings = Field(
+        default=QuestionSettings(split="practice", each=1000, seed=100),
+        description="Questions to build from, at size 1; seed s of the study takes generator seed `seed` + s.",
+    )
+    sampling: SamplingSettings = SamplingSettings(samples=16, decoding=Decoding(max_tokens=256))
+    pairing: PairingSettings = PairingSettings()
+    training: TrainSettings = TrainSettings()
+    losses: tuple[str, ...] = Field(default=PAPER_LOSSES, description="Losses compared on the same pairs.")
+    size: int = Field(default=3, ge=1, description="Size at which losses are compared, in multiples of `practice`.")
+    sizes: tuple[int, ...] = Field(default=(1, 3, 10), description="Sizes at which MPO is trained.")
+    dropout_ratios: tuple[float, ...] = Field(default=(0.25, 0.5, 0.75), description="DropNTP ratios, at size 1.")
+    dropout_off: bool = Field(default=True, description="MPO without DropNTP pairs, at the size of the losses.")
+    flat: bool = Field(default=True, description="Flat against adaptive sampling, at size 1.")
+    rounds: int = Field(default=2, ge=1, description="Rounds of build and MPO, each on new questions.")
+    measure: MeasureSettings = MeasureSettings()
+    shards: int = Field(default=4, ge=1, description="Shards of each build.")
+    base_only_seeds: bool = Field(default=False, description="Ablations besides the losses with the first seed only.")
+
+    @model_validator(mode="after")
+    def _possible(self) -> StudyConfig:
+        unknown = [name for name in self.sources if name not in NANO_SOURCES]
+        if unknown:
+            raise ValueError(f"no nano source: {', '.join(unknown)}; the study needs worlds that it can generate")
+        if missing := [name for name in self.losses if name not in RECIPES]:
+            raise ValueError(f"unknown loss: {', '.join(missing)}")
+        if self.measure.questions.split == self.practice.split:
+            raise ValueError("measured on the split that is learned from")
+        return self
+
+
+def load_study_config(path: str | Path | None, overrides: dict[str, Any]) -> StudyConfig:
+    """Settings of a YAML file (if any) with flags on top. Raises ConfigError naming each setting that is wrong."""
+    return load_settings(StudyConfig, path, overrides, "mmpr study")

@@ -1,0 +1,98 @@
+"""The tables of a study as Markdown, beside the paper's numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PAPER_M3COT = {
+    "base": (59.3, 57.0),
+    "sft": (65.7, 68.5),
+    "dpo": (75.8, 72.7),
+    "bco": (78.1, 78.4),
+    "dpo+sft": (76.4, 78.9),
+    "mpo": (77.7, 79.1),
+}
+"""M3CoT accuracy of InternVL2-8B, direct and by chain of thought (arXiv 2411.10442, the ablation of the losses)."""
+PAPER_OBJECT_HALBENCH = {"0.25": 9.3, "0.5": 7.6, "0.75": 11.6}
+"""Hallucinated responses, %, by the share that DropNTP keeps (the same paper; lower is better)."""
+
+TITLES = {
+    "losses": "Losses, on the same pairs at equal compute",
+    "pairs": "Number of pairs (MPO)",
+    "DropNTP": "DropNTP, on and off and by the share that is kept (MPO)",
+    "sampling": "Adaptive against flat sampling (MPO)",
+    "rounds": "Rounds: build with the trained model, train again (MPO)",
+}
+WAYS = {
+    "cot": "CoT, greedy",
+    "cot_sampled": "CoT, T=1",
+    "direct": "direct, greedy",
+    "hallucination": "hallucination",
+}
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """All tables, one after the other."""
+    parts = [_headline(results["headline"])]
+    base = results["tables"]["losses"][0]
+    for name, rows in results["tables"].items():
+        shown = rows if rows[0] is base else [base, *rows]
+        parts.append(f"### {TITLES.get(name, name)}\n\n{_table(shown, name)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _headline(claims: list[dict[str, Any]]) -> str:
+    lines = ["| what | difference, points | 95% interval | better / worse questions | shown |", "|---|---|---|---|---|"]
+    for claim in claims:
+        found = claim["difference"]
+        lines.append(
+            f"| {claim['what']} | {100 * found['mean']:+.1f} | {_span(found, '+')} "
+            f"| {claim['better']} / {claim['worse']} | {'yes' if claim['held'] else 'no'} |"
+        )
+    return "### What was to be shown\n\n" + "\n".join(lines)
+
+
+def _table(rows: list[dict[str, Any]], name: str) -> str:
+    ways = [way for way in WAYS if any(way in row for row in rows)]
+    sources = _sources(rows[0])
+    headings = ["", "pairs", *(WAYS[way] for way in ways), *(f"CoT {s.removeprefix('nano_')}" for s in sources)]
+    paper = _paper(name)
+    headings += [paper[0]] if paper else []
+    lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
+    for row in rows:
+        cells = [row["label"], f"{row['pairs'] // row['seeds']:,}" if "pairs" in row else ""]
+        cells += [_cell(row.get(way), "all") for way in ways]
+        cells += [_cell(row.get("cot"), source, short=True) for source in sources]
+        cells += [paper[1].get(row["label"], "")] if paper else []
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _sources(row: dict[str, Any]) -> list[str]:
+    return [name for name in row.get("cot", {}) if name.startswith("nano_")]
+
+
+def _cell(measured: dict[str, Any] | None, source: str, *, short: bool = False) -> str:
+    """A mean in %, and the difference from the base with its interval where there is one."""
+    if measured is None or source not in measured:
+        return ""
+    text = f"{100 * measured[source]['mean']['mean']:.1f}"
+    if "gain" not in measured[source]:
+        return text if short else f"{text} {_span(measured[source]['mean'])}"
+    gain = measured[source]["gain"]["difference"]
+    text += f" ({100 * gain['mean']:+.1f})" if short else f" ({100 * gain['mean']:+.1f} {_span(gain, '+')})"
+    spread = measured["of_seeds"]
+    return text if short or len(spread) == 1 else f"{text}; seeds {', '.join(f'{100 * s:.1f}' for s in spread)}"
+
+
+def _span(found: dict[str, Any], sign: str = "") -> str:
+    return f"[{100 * found['low']:{sign}.1f}, {100 * found['high']:{sign}.1f}]"
+
+
+def _paper(table: str) -> tuple[str, dict[str, str]] | None:
+    if table == "losses":
+        of = {name: f"{direct} / {cot}" for name, (direct, cot) in PAPER_M3COT.items()}
+        return "paper, M3CoT: direct / CoT", of
+    if table == "DropNTP":
+        return "paper, Object HalBench (lower is better)", {n: f"{v}" for n, v in PAPER_OBJECT_HALBENCH.items()}
+    return None

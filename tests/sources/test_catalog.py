@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+import yaml
 
 from mmpr_pipeline.checking import check_prediction
 from mmpr_pipeline.checking.choice import choices_in
@@ -206,6 +207,21 @@ def test_list_and_show() -> None:
     shown = show_source("geoqa")
     assert "hz2475/geoQA" in shown
     assert "# not confirmed:" in shown
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_show_tells_every_fact(name: str) -> None:
+    """Where from, how it is judged, tiles, language, role, licence, size, an example, and what is not confirmed."""
+    declaration, shown = DECLARATIONS[name], show_source(name)
+    said = yaml.safe_load(shown)
+    assert said["tiles"] == declaration.tiles
+    assert said["role"] == declaration.role
+    assert said["licence"] == declaration.licence
+    assert {"language", "columns", "kind", "example", "homepage"} <= set(said)
+    assert "hub" in said or "files" in said
+    assert "# judged by" in shown
+    assert all(note.splitlines()[0][:40] in shown for note in declaration.unconfirmed)
+    assert "rows" in said or any("not counted" in note for note in declaration.unconfirmed)
 
 
 def test_preview_shows_questions_with_their_gold() -> None:

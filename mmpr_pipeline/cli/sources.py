@@ -42,3 +42,78 @@ def sources_preview(
 
     for text in preview_source(name, number, data_root):
         print(text, end="\n\n")
+
+
+@sources_app.command("add")
+def sources_add(
+    target: Annotated[str, typer.Argument(help="File or folder of rows, or ORG/NAME on the Hub.")],
+    name: Annotated[str | None, typer.Option(help="Name of the source; by the file if not given.")] = None,
+    out: Annotated[str | None, typer.Option(help="Declaration to write.", show_default="NAME.yaml")] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A better guess, FIELD=COLUMN: answer=label; also kind=, answer_form=, language=."
+        ),
+    ] = None,
+    allow_host: Annotated[list[str] | None, typer.Option(help="A host that image URLs may name.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
+) -> None:
+    """Look at files or a Hub data set, guess which column is what, show rows, and write a declaration."""
+    from itertools import islice
+
+    from rich.console import Console
+
+    from mmpr_pipeline.errors import ConfigError
+    from mmpr_pipeline.sources.adding import draft_source
+    from mmpr_pipeline.sources.checks import check_source
+    from mmpr_pipeline.sources.terminal import can_show_pictures, guessed, items
+
+    given = dict(pair.partition("=")[::2] for pair in column or ())
+    if "" in given or not all(given.values()):
+        raise ConfigError("--column takes FIELD=COLUMN.", remedy="For example --column answer=label.")
+    draft = draft_source(target, name, out, given, tuple(allow_host or ()))
+    console = Console()
+    console.print(guessed(draft.why), "")
+    checked = check_source(draft.source, 50)
+    first = islice((item for _, item in checked.items), 3)
+    console.print(items(list(first), can_show_pictures(console)), "")
+    console.print(
+        f"Of {len(checked.items)} rows tried, {len(checked.questions)} are questions; "
+        f"the checker accepts {checked.accepted} of {checked.answered} golds."
+    )
+    for doubt in draft.doubts:
+        console.print(f"[yellow]Doubtful:[/yellow] {doubt}", highlight=False)
+    for finding in checked.findings:
+        console.print(f"[yellow]{finding.name}[/yellow] {len(finding.rows)} rows: {finding.text}", highlight=False)
+    if not yes and not typer.confirm(f"Write {draft.path}?", default=True):
+        print("Nothing was written. Correct the guess with --column FIELD=COLUMN.")
+        raise typer.Exit(1)
+    draft.write()
+    print(f"Wrote {draft.path}. Next:\n  mmpr sources check {draft.path} --page {draft.path.stem}.html")
+
+
+@sources_app.command("check")
+def sources_check(
+    name: Annotated[str, typer.Argument(help="Catalog name or declaration file.")],
+    rows: Annotated[int, typer.Option(help="Rows to look at, spread over the source; 0: all.")] = 200,
+    page: Annotated[str | None, typer.Option(help="Also write a page that shows the questions.")] = None,
+    data_root: Annotated[str | None, typer.Option(help="Where the declaration's relative paths start.")] = None,
+) -> None:
+    """Read rows, put each gold and a foreign one before the checker, and say what is wrong, with row numbers.
+
+    Ends with status 1 where a build would be wasted.
+    """
+    from dataclasses import replace
+
+    from mmpr_pipeline.sources import open_source
+    from mmpr_pipeline.sources.checks import check_source, told
+
+    checked = check_source(replace(open_source(name, data_root), whole_files=False), rows)
+    for line in told(checked):
+        print(line)
+    if page:
+        from mmpr_pipeline.report.source_page import source_page
+
+        print(f"  see {source_page(checked, page)}")
+    if checked.serious:
+        raise typer.Exit(1)

@@ -71,12 +71,12 @@ def _images(names: list[str], files: ShardFiles) -> Iterator[tuple[str, int, int
     for name in names:
         found, size = files.image(name), files.size(name)
         if found and size and found[0] in MEDIA_TYPES:
-            kind, data = _light(*found)
+            kind, data = light(*found)
             yield f"data:{MEDIA_TYPES[kind]};base64,{base64.b64encode(data).decode()}", *size
 
 
-def _light(kind: str, data: bytes) -> tuple[str, bytes]:
-    """The image, smaller where it is heavy."""
+def light(kind: str, data: bytes) -> tuple[str, bytes]:
+    """An encoded image of a format of MEDIA_TYPES, made smaller where it is heavy."""
     if len(data) <= IMAGE_BYTES:
         return kind, data
     from PIL import Image

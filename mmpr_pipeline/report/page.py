@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mmpr_pipeline.errors import ConfigError
@@ -15,6 +15,9 @@ from mmpr_pipeline.report.figures import report_figures
 from mmpr_pipeline.report.gallery import gallery
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.storage.local import LocalStore
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 PAIRS = 12
 """Pairs in the gallery."""
@@ -48,8 +51,30 @@ def report(
 
 def render(name: str, figures: dict[str, Any], shown: list[Any], seed: int) -> str:
     """The page. All text of the dataset is escaped, and a content policy lets only the page's own script run."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
+
+    script = (ROOM / "static" / "theme.js").read_text(encoding="utf-8")
+    script += (ROOM / "static" / "report.js").read_text(encoding="utf-8")
+    styles = [(ROOM / "static" / name).read_text(encoding="utf-8") for name in ("theme.css", "report.css")]
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            name=name,
+            f=figures,
+            charts={key: Markup(svg) for key, svg in charts_of(figures).items()},
+            shown=shown,
+            seed=seed,
+            style=Markup("\n".join(styles)),
+            script=Markup(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
+    )
+
+
+def environment() -> Environment:
+    """Where the templates are: everything that is put into them is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
     jinja = Environment(
         loader=PackageLoader("mmpr_pipeline.report"),
@@ -59,19 +84,7 @@ def render(name: str, figures: dict[str, Any], shown: list[Any], seed: int) -> s
         lstrip_blocks=True,
     )
     jinja.filters |= {"count": "{:,}".format, "duration": duration, "short": short, "words": words, "href": href}
-    script = (ROOM / "static" / "theme.js").read_text(encoding="utf-8")
-    script += (ROOM / "static" / "report.js").read_text(encoding="utf-8")
-    styles = [(ROOM / "static" / name).read_text(encoding="utf-8") for name in ("theme.css", "report.css")]
-    return jinja.get_template("report.html").render(
-        name=name,
-        f=figures,
-        charts={key: Markup(svg) for key, svg in charts_of(figures).items()},
-        shown=shown,
-        seed=seed,
-        style=Markup("\n".join(styles)),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-    )
+    return jinja
 
 
 def duration(seconds: float) -> str:

@@ -70,6 +70,37 @@ def resolve(location: HubLocation, whole: bool = True) -> tuple[str, list[HubFil
     return commit, [HubFile(location.id, commit, path, sizes[path], whole) for path in sorted(paths)]
 
 
+@dataclass(frozen=True)
+class Told:
+    """What the Hub tells of a data set: its files, configurations, the splits of the first one, and its licence."""
+
+    files: tuple[str, ...]
+    configs: tuple[str, ...]
+    config: str | None
+    splits: tuple[str, ...]
+    licence: str | None
+
+
+def told_of(id: str) -> Told:
+    """What is known of a data set before any of it is read. Raises SourceError."""
+    import datasets
+    from huggingface_hub import HfApi
+
+    with _as_source_error(id):
+        found = HfApi().dataset_info(id, timeout=_TIMEOUT)
+        files = tuple(sibling.rfilename for sibling in found.siblings or ())
+        configs = tuple(map(str, datasets.get_dataset_config_names(id, revision=found.sha)))
+        config = "default" if "default" in configs else next(iter(configs), None)
+        builder = datasets.load_dataset_builder(id, name=config, revision=found.sha)
+        splits = tuple(map(str, dict(builder.config.data_files or {})))
+    return Told(files, configs, config if len(configs) > 1 else None, splits, _licence(found.card_data))
+
+
+def _licence(card: Any) -> str | None:
+    value = card.get("license") if card else None
+    return ", ".join(map(str, value)) if isinstance(value, list) else value and str(value)
+
+
 def repository_files(location: HubLocation, commit: str, wanted: tuple[str, ...], whole: bool) -> list[HubFile]:
     """The files of a repository that paths or globs name. Raises SourceError where one names none."""
     from huggingface_hub import constants

@@ -22,7 +22,7 @@ from mmpr_pipeline.sources.images import MAX_BYTES, encode_png
 from mmpr_pipeline.sources.web import WebImages
 
 _URL = ("http://", "https://", "ftp://", "s3://", "gs://", "hf://", "file://")
-_BASE64_OF_IMAGES = ("/9j/", "iVBORw0KGgo", "UklGR", "R0lGOD", "Qk", "SUkq", "TU0AK", "PHN2Zy", "PD94bWw")
+BASE64_OF_IMAGES = ("/9j/", "iVBORw0KGgo", "UklGR", "R0lGOD", "Qk", "SUkq", "TU0AK", "PHN2Zy", "PD94bWw")
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _from_text(text: str, places: ImagePlaces) -> bytes:
         return _from_base64(payload)
     if start.startswith(_URL):
         return places.fetch(text.strip())
-    if len(text) > 100 and text.lstrip().startswith(_BASE64_OF_IMAGES):
+    if len(text) > 100 and text.lstrip().startswith(BASE64_OF_IMAGES):
         return _from_base64(text)
     return places.read(text)
 

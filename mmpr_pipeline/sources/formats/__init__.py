@@ -128,9 +128,9 @@ class RowFormat(Protocol):
         ...
 
     def read(
-        self, file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str]
+        self, file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str] | None
     ) -> Iterator[Row]:
-        """Rows start..stop of the file, one item for each, with at least the top-level `columns` that it has."""
+        """Rows start..stop of the file, one item for each, with the top-level `columns` that it has (None: all)."""
         ...
 
 

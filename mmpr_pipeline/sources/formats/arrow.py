@@ -34,13 +34,13 @@ def scan(file: SourceFile, scan: Scan) -> None:
                 scan.saw(row)
 
 
-def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str]) -> Iterator[Row]:
+def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str] | None) -> Iterator[Row]:
     """See RowFormat."""
     first, begin = mark_before(marks, start)
     for _, batch in _batches(file, begin):
         if first >= stop:
             return
-        names = [name for name in columns if name in batch.schema.names]
+        names = [name for name in batch.schema.names if columns is None or name in columns]
         low, high = max(start - first, 0), min(stop - first, batch.num_rows)
         for at in range(low, high, ROWS_AT_ONCE):
             piece = batch.slice(at, min(ROWS_AT_ONCE, high - at))

@@ -30,7 +30,12 @@ def scan(file: SourceFile, scan: Scan, delimiter: str = DELIMITER) -> None:
 
 
 def read(
-    file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str], delimiter: str = DELIMITER
+    file: SourceFile,
+    marks: tuple[Mark, ...],
+    start: int,
+    stop: int,
+    columns: list[str] | None,
+    delimiter: str = DELIMITER,
 ) -> Iterator[Row]:
     """See RowFormat."""
     with file.open() as stream:

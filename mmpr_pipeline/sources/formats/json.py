@@ -32,7 +32,7 @@ def scan(file: SourceFile, scan: Scan) -> None:
             scan.saw(_parse(text, mapping) if scan.look else None)
 
 
-def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str]) -> Iterator[Row]:
+def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str] | None) -> Iterator[Row]:
     """See RowFormat."""
     with file.open() as stream:
         mapping, begin = _opening(stream, file.name)

@@ -25,7 +25,7 @@ def scan(file: SourceFile, scan: Scan) -> None:
             scan.saw(parse(line) if scan.look else None)
 
 
-def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str]) -> Iterator[Row]:
+def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str] | None) -> Iterator[Row]:
     """See RowFormat."""
     first, offset = mark_before(marks, start)
     with file.open() as stream:

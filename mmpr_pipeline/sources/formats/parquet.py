@@ -44,12 +44,12 @@ def _look(parquet: pq.ParquetFile, group: int, scan: Scan) -> None:
             scan.saw(row)
 
 
-def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str]) -> Iterator[Row]:
+def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str] | None) -> Iterator[Row]:
     """See RowFormat."""
     first, begin = mark_before(marks, start)
     with _opened(file) as parquet:
         groups = [begin, *(group for row, group in marks if start < row < stop)]
-        names = _present(parquet, columns)
+        names = _present(parquet, parquet.schema_arrow.names if columns is None else columns)
         size = _batch(parquet, groups, names, ROWS_AT_ONCE)
         for batch in parquet.iter_batches(size, row_groups=groups, columns=names):
             low, high = max(start - first, 0), min(stop - first, batch.num_rows)

@@ -33,18 +33,22 @@ def scan(file: SourceFile, scan: Scan) -> None:
             scan.saw(_row(sample) if scan.look else None)
 
 
-def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str]) -> Iterator[Row]:
+def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str] | None) -> Iterator[Row]:
     """See RowFormat."""
     first, offset = mark_before(marks, start)
     with file.open() as stream:
-        for number, (_, sample) in enumerate(_samples(file, stream, offset, set(columns)), start=first):
+        for number, (_, sample) in enumerate(
+            _samples(file, stream, offset, None if columns is None else set(columns)), start=first
+        ):
             if number >= stop:
                 return
             if number >= start:
                 yield _row(sample)
 
 
-def _samples(file: SourceFile, stream: BinaryIO, offset: int, wanted: set[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _samples(
+    file: SourceFile, stream: BinaryIO, offset: int, wanted: set[str] | None
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each sample and the offset of its first member; only members with a `wanted` extension are read."""
     from webdataset.tariterators import group_by_keys
 
@@ -55,7 +59,7 @@ def _samples(file: SourceFile, stream: BinaryIO, offset: int, wanted: set[str]) 
         yield min(at for at, _ in found.values()), {"__key__": sample["__key__"], **contents}
 
 
-def _members(file: SourceFile, stream: BinaryIO, offset: int, wanted: set[str]) -> Iterator[dict[str, Any]]:
+def _members(file: SourceFile, stream: BinaryIO, offset: int, wanted: set[str] | None) -> Iterator[dict[str, Any]]:
     """Files of the tar from a member's offset on, as `webdataset` takes them. A torn end is one more sample."""
     stream.seek(offset)
     try:
@@ -80,13 +84,13 @@ def _members(file: SourceFile, stream: BinaryIO, offset: int, wanted: set[str]) 
         yield {"fname": f"{_TORN}.{_TORN}", "data": (tar.offset, row), "__url__": file.name}
 
 
-def _content(file: SourceFile, tar: tarfile.TarFile, member: tarfile.TarInfo, wanted: set[str]) -> Content:
+def _content(file: SourceFile, tar: tarfile.TarFile, member: tarfile.TarInfo, wanted: set[str] | None) -> Content:
     if member.issparse() or member.size > MAX_ROW_BYTES:
         return Unreadable("row_too_large", f"{member.name}: {member.size} bytes")
     if member.offset_data + member.size > file.size:
         raise tarfile.ReadError(f"{member.name} is cut short")
     extension = member.name.rpartition("/")[2].partition(".")[2].lower()
-    if extension not in wanted:
+    if wanted is not None and extension not in wanted:
         return None
     stream = tar.extractfile(member)
     return stream.read() if stream else None

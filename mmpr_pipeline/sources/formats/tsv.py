@@ -14,6 +14,6 @@ def scan(file: SourceFile, scan: Scan) -> None:
     csv.scan(file, scan, DELIMITER)
 
 
-def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str]) -> Iterator[Row]:
+def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str] | None) -> Iterator[Row]:
     """See RowFormat."""
     return csv.read(file, marks, start, stop, columns, DELIMITER)

@@ -1,0 +1,167 @@
+"""A declaration guessed from what is there, with the reason beside each line; nothing is written until asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import ValidationError
+
+from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.sources.adding.answers import guess_answers
+from mmpr_pipeline.sources.adding.columns import Guess, guess_columns
+from mmpr_pipeline.sources.adding.look import Found, look
+from mmpr_pipeline.sources.adding.paths import guess_places
+from mmpr_pipeline.sources.adding.table import Table, image_form, last
+from mmpr_pipeline.sources.declaration import SourceDeclaration
+from mmpr_pipeline.sources.source import Source
+
+_ORDER = ("name", "description", "homepage", "licence", "role", "language", "tiles", "files", "hub", "format",
+          "archives", "image_root", "image_hosts", "text_only", "kind", "answer_form", "columns")  # fmt: skip
+_COLUMNS = ("id", "each", "turns", "question", "context", "image", "images", "image_path", "choices", "answer",
+            "answers", "answer_after", "answer_strip")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A declaration that is not written yet: its text, why each field is as it is, what is doubtful."""
+
+    path: Path
+    text: str
+    declaration: SourceDeclaration
+    why: tuple[tuple[str, str, str], ...]
+    doubts: tuple[str, ...]
+
+    @property
+    def source(self) -> Source:
+        """The source as it would be."""
+        return Source(self.declaration, self.path.parent.resolve(), whole_files=False)
+
+    def write(self) -> None:
+        """Write the file. Raises ConfigError where it cannot be written, or is there already."""
+        try:
+            with self.path.open("x", encoding="utf-8") as file:
+                file.write(self.text)
+        except OSError as error:
+            raise ConfigError(
+                f"Cannot write {self.path}: {error.strerror or error}.", remedy="Give another file with --out."
+            ) from None
+
+
+def draft_source(
+    target: str,
+    name: str | None = None,
+    out: str | Path | None = None,
+    given: Mapping[str, str] | None = None,
+    hosts: tuple[str, ...] = (),
+) -> Draft:
+    """A declaration of what is at a path or on the Hub.
+
+    `given` are columns that are known, by their name in `Columns`, and may hold `kind`, `answer_form` and `language`;
+    `hosts` are hosts that image URLs may name. Raises ConfigError where `target` is nothing or its columns cannot be
+    guessed, SourceError where it has no rows.
+    """
+    called = name or _name(target)
+    path = Path(out) if out else Path(f"{called}.yaml")
+    if path.exists():
+        raise ConfigError(f"{path} is there already.", remedy="Give another file with --out, or delete that one.")
+    found = look(target, path.parent)
+    known = dict(given or {})
+    fixed = {key: known.pop(key) for key in ("kind", "answer_form", "language") if key in known}
+    guess, table = guess_columns(found.rows, known)
+    guess_places(guess, table, found)
+    if "question" not in guess.columns:
+        raise ConfigError(
+            f"No column of {target} looks like questions; it has {', '.join(table.columns)}.",
+            remedy="Name it: --column question=NAME (and answer=, image=, choices= where needed).",
+        )
+    if table.size:
+        guess_answers(guess, table, found.place)
+    _hosts(guess, table, hosts)
+    _licence(guess, table, found)
+    for key, value in fixed.items():
+        guess.fields[key], guess.why[key] = value, "as you said"
+    return _drafted(path, called, found, guess)
+
+
+def _name(target: str) -> str:
+    stem = target.rstrip("/").rpartition("/")[2]
+    while Path(stem).suffix.lower().lstrip(".") in {"jsonl", "json", "parquet", "csv", "tsv", "tar", "arrow", "ndjson"}:
+        stem = Path(stem).stem
+    name = re.sub(r"[^a-z0-9_.-]+", "_", stem.lower()).strip("_.-")
+    return name[:64] or "my_questions"
+
+
+def _hosts(guess: Guess, table: Table, hosts: tuple[str, ...]) -> None:
+    """The hosts of image URLs: nothing is fetched from them until the declaration allows it."""
+    columns = [guess.columns.get(name) for name in ("image", "images")]
+    values = [value for name in columns if isinstance(name, str) for value in table.present(name)]
+    flat = [one for value in values for one in (value if isinstance(value, list | tuple) else [value])]
+    seen = sorted({urlsplit(value).netloc for value in flat if isinstance(value, str) and image_form(value) == "url"})
+    if hosts:
+        guess.fields["image_hosts"], guess.why["image_hosts"] = list(hosts), "as you said"
+    elif seen:
+        guess.doubts.append(
+            f"Images are URLs of {', '.join(seen[:5])}. Nothing is fetched from a host that image_hosts does not name: "
+            f"add --allow-host {seen[0]}, if you trust it."
+        )
+
+
+def _licence(guess: Guess, table: Table, found: Found) -> None:
+    """A licence that every row of the sample states."""
+    for name in table.columns:
+        values = set(table.texts(name))
+        if last(name) in ("licence", "license") and len(values) == 1 and "licence" not in found.fields:
+            guess.fields["licence"], guess.why["licence"] = values.pop(), f"every row says so in {name}"
+
+
+def _drafted(path: Path, called: str, found: Found, guess: Guess) -> Draft:
+    columns = {key: guess.columns[key] for key in _COLUMNS if key in guess.columns}
+    columns |= {key: value for key, value in guess.columns.items() if key not in columns}
+    fields = {"name": called, "description": f"Questions of {found.place}.", **found.fields, **guess.fields}
+    if not {"image", "images", "image_path"} & set(columns):
+        fields["text_only"] = True
+        guess.why["text_only"] = "no column refers to images"
+        guess.doubts.append("No images were found: these would be questions of text only.")
+    fields = {key: fields[key] for key in _ORDER if key in fields} | {"columns": columns}
+    try:
+        declaration = SourceDeclaration.model_validate(fields)
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise ConfigError(
+            f"What was guessed of {found.place} cannot work: {told}", remedy="Say more with --column FIELD=COLUMN."
+        ) from None
+    why = {**found.why, **guess.why}
+    doubts = (*found.doubts, *guess.doubts)
+    shown = [(key, _plain(value), why.get(key, "")) for key, value in fields.items() if key in why]
+    shown += [(f"columns.{key}", _plain(value), why.get(f"columns.{key}", "")) for key, value in columns.items()]
+    return Draft(path, yaml_text(fields, why, doubts), declaration, tuple(shown), doubts)
+
+
+def yaml_text(fields: Mapping[str, Any], why: Mapping[str, str], doubts: tuple[str, ...]) -> str:
+    """The declaration as YAML, each line with its reason."""
+    lines = ["# Written by `mmpr sources add`. What was guessed says why; correct what is wrong."]
+    lines += [f"# doubtful: {' '.join(doubt.split())}" for doubt in doubts]
+    for key, value in fields.items():
+        if key == "columns":
+            lines.append("columns:")
+            lines += [f"  {_line(name, column, why.get(f'columns.{name}'))}" for name, column in value.items()]
+        else:
+            lines.append(_line(key, value, why.get(key)))
+    return "\n".join(lines) + "\n"
+
+
+def _line(key: str, value: Any, why: str | None) -> str:
+    text = f"{key}: {_plain(value)}"
+    return f"{text}  # {' '.join(why.split())}" if why else text
+
+
+def _plain(value: Any) -> str:
+    """A value on one line of YAML."""
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**9, sort_keys=False)
+    return text.removesuffix("\n...\n").strip()

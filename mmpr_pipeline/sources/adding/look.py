@@ -1,0 +1,208 @@
+"""What lies at a path or on the Hub: files of rows, archives and folders of images, a sample of rows."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mmpr_pipeline.errors import ConfigError, SourceError
+from mmpr_pipeline.sources.adding.table import IMAGE_NAME
+from mmpr_pipeline.sources.archives import opened
+from mmpr_pipeline.sources.declaration import HubLocation
+from mmpr_pipeline.sources.files import LocalFile
+from mmpr_pipeline.sources.formats import EXTENSIONS, Scan, SourceFile, row_format
+from mmpr_pipeline.sources.hub import HubFile, repository_files, resolve, told_of
+
+SAMPLE = 200
+"""Rows that are looked at."""
+
+MAX_LISTED = 20_000
+"""Files of a folder that are looked at."""
+
+_SHARD = re.compile(r"\d{1,6}(?=\D*$)")
+_OF = re.compile(r"-\d+-of-\d+")
+_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass
+class Found:
+    """What was found: fields for the declaration, sample rows, and names of image files that rows may refer to."""
+
+    place: str
+    fields: dict[str, Any]
+    rows: list[Mapping[str, Any]] = field(default_factory=list)
+    why: dict[str, str] = field(default_factory=dict)
+    doubts: list[str] = field(default_factory=list)
+    archives: list[SourceFile] = field(default_factory=list)
+    folder: Path | None = None
+    names: list[str] = field(default_factory=list)
+
+
+def look(target: str, base: Path) -> Found:
+    """What is at a path (paths of the declaration start at `base`), or in the Hub's data set of that id.
+
+    Raises ConfigError where it is neither, SourceError where it has no rows that can be read.
+    """
+    path = Path(target)
+    if path.exists():
+        return _local(path, base)
+    if _ID.fullmatch(target.removeprefix("hf://datasets/")):
+        return _hub(target.removeprefix("hf://datasets/"))
+    raise ConfigError(
+        f"There is no file or folder {target}, and it is no id of a data set on the Hub.",
+        remedy="Give a file of rows, a folder with one, or ORG/NAME.",
+    )
+
+
+def _local(path: Path, base: Path) -> Found:
+    if path.is_file():
+        files, folder, others = [path], path.parent, list(path.parent.glob("*.zip"))
+    else:
+        folder = path
+        every = sorted(islice((one for one in path.rglob("*") if one.is_file()), MAX_LISTED))
+        files, others = _rows_among(every, path), [one for one in every if one.suffix.lower() == ".zip"]
+    relative = [Path(os.path.relpath(file, base)).as_posix() for file in files]
+    found = Found(folder.resolve().name if path.is_dir() else path.stem, {"files": _pattern(relative)}, folder=folder)
+    if len(files) > 1 and not isinstance(found.fields["files"], str):
+        found.why["files"] = f"the {len(files)} files of rows in {path}"
+    local = [LocalFile(file, name, file.stat().st_size) for file, name in zip(files, relative, strict=True)]
+    _sample(found, list(local))
+    found.archives = [LocalFile(one, Path(os.path.relpath(one, base)).as_posix(), one.stat().st_size) for one in others]
+    found.names = _image_names(folder)
+    return found
+
+
+def _rows_among(every: list[Path], folder: Path) -> list[Path]:
+    """The files of rows in a folder: those of the likeliest format, and of them one set of shards."""
+    known = [one for one in every if one.suffix.lower() in EXTENSIONS and not one.name.startswith(".")]
+    if not known:
+        raise SourceError(
+            f"{folder} has no file of rows ({', '.join(EXTENSIONS)}).",
+            remedy="Questions and answers must stand in a file; images alone are not enough.",
+        )
+    sets: dict[str, list[Path]] = {}
+    for one in known:
+        sets.setdefault(_SHARD.sub("*", _OF.sub("-*", str(one))), []).append(one)
+
+    def likely(key: str) -> tuple[bool, int]:
+        name = Path(key).name.lower()
+        return not re.search(r"info|config|license|package|stats|schema", name), sum(
+            p.stat().st_size for p in sets[key]
+        )
+
+    return sets[max(sets, key=likely)]
+
+
+def _pattern(names: list[str]) -> str | list[str]:
+    """One glob for shards that differ in their number only, else the names."""
+    if len(names) == 1:
+        return names[0]
+    globs = {re.sub(r"\d+(?=\D*$)", "*", _OF.sub("-*", name)) for name in names}
+    return globs.pop() if len(globs) == 1 else names
+
+
+def _sample(found: Found, files: list[LocalFile] | list[HubFile]) -> None:
+    """Fill in sample rows, and the format where extensions do not say it. Raises SourceError: no rows."""
+    wanted = SAMPLE
+    for file in files:
+        format = EXTENSIONS.get(Path(file.name).suffix.lower())
+        if format is None:
+            raise SourceError(
+                f"No format is known by the extension of {file.name}.",
+                remedy=f"Rows are read from {', '.join(EXTENSIONS)}; images in a .zip need a file of rows beside it.",
+            )
+        rows = _rows(file, format, wanted)
+        if format == "json" and not rows and (rows := _rows(file, "jsonl", wanted)):
+            found.fields["format"], found.why["format"] = "jsonl", "it has one object on each line"
+        found.rows += rows
+        wanted = SAMPLE - len(found.rows)
+        if wanted <= 0:
+            return
+    if not found.rows:
+        raise SourceError(f"{found.place} has no rows that can be read.", remedy="Check the files.")
+
+
+def _rows(file: SourceFile, format: Any, wanted: int) -> list[Mapping[str, Any]]:
+    reader, scan = row_format(format), Scan(limit=wanted)
+    try:
+        reader.scan(file, scan)
+        rows = list(reader.read(file, tuple(scan.marks), 0, scan.rows, None))
+    except SourceError:
+        if format != "json":
+            raise
+        return []
+    return [row for row in rows if isinstance(row, Mapping) and row]
+
+
+def _image_names(folder: Path) -> list[str]:
+    """Names of image files below a folder, as paths from there."""
+    names = []
+    for path in islice(folder.rglob("*"), MAX_LISTED):
+        if IMAGE_NAME.search(path.name):
+            names.append(path.relative_to(folder).as_posix())
+    return names
+
+
+def archive_names(archives: list[SourceFile]) -> list[str]:
+    """Names of the images in archives; nothing where they cannot be read."""
+    names: list[str] = []
+    for file in archives:
+        try:
+            names += islice(opened(file).members, MAX_LISTED)
+        except SourceError:
+            continue
+    return [name for name in names if IMAGE_NAME.search(name)]
+
+
+def _hub(id: str) -> Found:
+    told = told_of(id)
+    found = Found(id, {"hub": {"id": id}})
+    if told.config:
+        found.fields["hub"]["config"] = told.config
+        if len(told.configs) > 1:
+            found.doubts.append(f"It has the configurations {', '.join(told.configs)}; `config` is the first.")
+    usual = [name for name in ("train", "testmini", "validation", "val", "test") if name in told.splits]
+    split = [*usual, *told.splits, "train"][0]
+    found.fields["hub"]["split"] = split
+    if len(told.splits) > 1:
+        found.doubts.append(f"It has the splits {', '.join(told.splits)}; `split` is one of them.")
+    if not split.startswith("train"):
+        found.fields["role"], found.why["role"] = "evaluation", f"the split is {split}"
+    if told.licence:
+        found.fields["licence"], found.why["licence"] = told.licence, "its card says so"
+    found.fields["homepage"] = f"https://huggingface.co/datasets/{id}"
+    location = HubLocation(**found.fields["hub"])
+    commit, files = resolve(location, whole=False)
+    zips = [path for path in told.files if path.lower().endswith(".zip")]
+    known = [file for file in files if Path(file.name).suffix.lower() in EXTENSIONS]
+    if len(known) < len(files) or not files:
+        rows = [path for path in told.files if Path(path).suffix.lower() in EXTENSIONS]
+        best = _likeliest(rows)
+        if not best:
+            raise SourceError(
+                f"{id} has no files of rows that can be read.",
+                remedy=f"It has {', '.join(told.files[:8])}. Download it and declare `files:`.",
+            )
+        found.fields["hub"]["files"] = _pattern(best)
+        found.why["hub"] = "the files of rows named, as the split holds others too"
+        known = repository_files(location, commit, tuple(best), whole=False)
+    _sample(found, known)
+    if zips:
+        found.archives = list(repository_files(location, commit, tuple(zips), whole=False))
+    return found
+
+
+def _likeliest(paths: list[str]) -> list[str]:
+    """Files of one extension and folder: where most are, those of training first."""
+    if not paths:
+        return []
+    train = [path for path in paths if "train" in path.lower()] or paths
+    groups = Counter((str(Path(path).parent), Path(path).suffix) for path in train)
+    best = groups.most_common(1)[0][0]
+    return [path for path in train if (str(Path(path).parent), Path(path).suffix) == best]

@@ -1,0 +1,106 @@
+"""Sample rows as columns: what each column is called, and what its values look like. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmpr_pipeline.sources.references import BASE64_OF_IMAGES
+
+Rows = Sequence[Mapping[str, Any]]
+
+IMAGE_NAME = re.compile(r"\.(png|jpe?g|webp|gif|bmp|tiff?)$", re.IGNORECASE)
+_SIGNS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"<svg", b"<?xml")
+_IMAGE_STRUCT = ("bytes", "path", "url", "src")
+_DEPTH = 3
+
+
+class Table:
+    """The values of each column of the sample; `a.b` is field `b` of the structs in column `a`."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.size = len(rows)
+        self.columns: dict[str, list[Any]] = {}
+        for number, row in enumerate(rows):
+            self._add("", row, number, 0)
+
+    def _add(self, prefix: str, row: Mapping[str, Any], number: int, depth: int) -> None:
+        for name, value in row.items():
+            whole = f"{prefix}{name}"
+            if isinstance(value, Mapping) and depth < _DEPTH and not is_leaf(value):
+                self._add(f"{whole}.", value, number, depth + 1)
+            else:
+                self.columns.setdefault(whole, [None] * self.size)[number] = value
+
+    def present(self, name: str) -> list[Any]:
+        """The values that are there: not null, not an empty text or list."""
+        return [value for value in self.columns.get(name, ()) if not empty(value)]
+
+    def share(self, name: str) -> float:
+        """The share of rows that have a value."""
+        return len(self.present(name)) / self.size if self.size else 0.0
+
+    def texts(self, name: str) -> list[str]:
+        """The values as texts, numbers among them; nothing where most are something else."""
+        found = self.present(name)
+        kept = [str(value).strip() for value in found if isinstance(value, str | int | float | bool)]
+        return kept if len(kept) > 0.8 * len(found) else []
+
+
+def empty(value: Any) -> bool:
+    """Whether a cell holds nothing."""
+    return value is None or (isinstance(value, str | list | tuple | Mapping) and not value) or value != value
+
+
+def is_leaf(value: Mapping[str, Any]) -> bool:
+    """Whether a struct is one value (an image, a mapping of letters) instead of a group of columns."""
+    keys = list(map(str, value))
+    image = "bytes" in keys or (len(keys) < 4 and any(key in _IMAGE_STRUCT for key in keys))
+    letters = bool(keys) and all(re.fullmatch(r"[A-Z]|\d{1,2}", key) for key in keys)
+    return image or letters or not keys or {"text", "label"} <= set(keys)
+
+
+def image_form(value: Any) -> str | None:
+    """How a value refers to an image: bytes, struct, base64, url, path or list; None where it does not."""
+    if isinstance(value, bytes | bytearray):
+        return "bytes" if bytes(value[:16]).lstrip().startswith(_SIGNS) else None
+    if isinstance(value, Mapping):
+        if isinstance(value.get("bytes"), bytes | bytearray):
+            return "struct"
+        path = next((value[key] for key in ("path", "url", "src") if isinstance(value.get(key), str)), None)
+        return image_form(path) and "struct"
+    if isinstance(value, str):
+        return _text_form(value)
+    if isinstance(value, list | tuple):
+        return "list" if value and all(image_form(item) for item in value) else None
+    return None
+
+
+def _text_form(text: str) -> str | None:
+    start = text[:40].lstrip()
+    if start.lower().startswith("data:image"):
+        return "base64"
+    if start.lower().startswith(("http://", "https://")):
+        return "url"
+    if len(text) > 100 and start.startswith(BASE64_OF_IMAGES):
+        return "base64"
+    if start.startswith("["):
+        return "list" if image_form(as_json(text)) else None
+    return "path" if len(text) < 1000 and "\n" not in text and IMAGE_NAME.search(text.strip()) else None
+
+
+def as_json(value: Any) -> Any:
+    """A list or mapping that a text spells as JSON; the value itself where it spells none."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def last(name: str) -> str:
+    """A column's own name in small letters, without the structs around it."""
+    return name.rpartition(".")[2].lower()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +40,7 @@ def ray_session(address: str) -> Iterator[int]:
     if ray.is_initialized():  # a caller's own session, e.g. inside a Ray job's driver or a test
         yield max(2, int(ray.cluster_resources().get("CPU", 1)))
         return
+    stop = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=address,
@@ -51,6 +54,8 @@ def ray_session(address: str) -> Iterator[int]:
             f"Cannot reach a Ray cluster at {address!r}: {error}",
             remedy="Use --address local to run here, auto on a node of a cluster, or ray://HOST:10001 from outside.",
         ) from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)  # Ray took it to end at once; a build that is stopped closes its journals
     try:
         yield max(2, int(ray.cluster_resources().get("CPU", 1)))
     finally:
@@ -61,7 +66,7 @@ def work_shards(plan: Plan, shards: Sequence[int], engine: Engine | None, worker
     """Make the shards, `workers` at once, in the given order. Raises the first error that a shard cannot survive."""
     board = ray.remote(num_cpus=0, max_restarts=-1)(_MeteredBoard).remote()
     shared = ray.put(plan)
-    waiting, finished = deque(shards), 0
+    waiting, finished, told = deque(shards), 0, 0.0
     running: dict[Any, int] = {}
     try:
         while waiting or running:
@@ -72,7 +77,9 @@ def work_shards(plan: Plan, shards: Sequence[int], engine: Engine | None, worker
             for ref in done:
                 _finish(ref, running.pop(ref))
                 finished += 1
-            progress(finished, _total(board))
+            if time.monotonic() - told >= REPORT_EVERY or not (waiting or running):
+                told = time.monotonic()
+                progress(finished, _total(board))
     finally:
         _cancel(running)
 

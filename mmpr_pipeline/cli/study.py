@@ -29,7 +29,7 @@ def study(
     from mmpr_pipeline.study.settings import load_study_config
     from mmpr_pipeline.study.table import markdown
 
-    settings = load_study_config(config, {"out": out, "model": model})
+    settings = load_study_config(config, {"out": out, "engine.model": model})
     if steps:
         print("\n".join(list_steps(settings)))
         return

@@ -47,7 +47,7 @@ class Plan:
 def make_plan(config: StudyConfig) -> Plan:
     """Everything that a study does, in order."""
     plan = Plan(sources={"measure": config.measure.questions})
-    base = plan.add(_measure(config, plan, BASE, config.model, ()))
+    base = plan.add(_measure(config, BASE, config.engine.model, ()))
     plan.rows.append(Row("losses", "base", (base,)))
     ways: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for seed in config.seeds:
@@ -93,7 +93,7 @@ class _Seed:
             yield "DropNTP", f"{ratio:g}", self.model("mpo", built), built
 
     def _rounds(self, built: str) -> Iterator[tuple[str, str, str, str]]:
-        config, model = self.config, config_model(self.config)
+        config, model = self.config, self.config.engine.model
         if config.rounds == 1:
             return
         for number in range(1, config.rounds + 1):
@@ -123,7 +123,7 @@ class _Seed:
             "shards": config.shards,
             "limit": practice.each * size,
             "seed": self.seed,
-            "engine": {"model": model or config.model},
+            "engine": _engine(config, model or config.engine.model),
             "sampling": config.sampling.model_copy(update={"adaptive": adaptive}).model_dump(mode="json"),
             "pairing": config.pairing.model_copy(update={"dropout_ratio": ratio}).model_dump(mode="json"),
         }
@@ -141,7 +141,7 @@ class _Seed:
 
     def model(self, loss: str, built: str, start: str = "") -> str:
         """A model trained on a dataset, and measured; the name of the measuring step."""
-        config, start = self.config, start or self.config.model
+        config, start = self.config, start or self.config.engine.model
         name = self.train_name(loss, built)
         settings = {
             **config.training.model_dump(mode="json"),
@@ -154,22 +154,21 @@ class _Seed:
         }
         self.plan.add(Step(name, "train", settings, (built, *_needs(start))))
         measuring = name.replace("/train-", "/measure-", 1)
-        return self.plan.add(_measure(config, self.plan, measuring, model_of(name), (name,)))
+        return self.plan.add(_measure(config, measuring, model_of(name), (name,)))
 
 
-def _measure(config: StudyConfig, plan: Plan, name: str, model: str, needs: tuple[str, ...]) -> Step:
+def _measure(config: StudyConfig, name: str, model: str, needs: tuple[str, ...]) -> Step:
     settings: dict[str, Any] = {
         **config.measure.model_dump(mode="json"),
-        "model": model,
+        "engine": {**_engine(config, model), "actors": 0},
         "sources": [f"./sources/measure/{source}.yaml" for source in config.sources],
         "out": f"./steps/{name}",
     }
     return Step(name, "measure", settings, needs)
 
 
-def config_model(config: StudyConfig) -> str:
-    """The model that the first round starts from."""
-    return config.model
+def _engine(config: StudyConfig, model: str) -> dict[str, Any]:
+    return config.engine.model_copy(update={"model": model}).model_dump(mode="json")
 
 
 def data_of(built: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from mmpr_pipeline.config import NANO, OPERATIONAL, PairingSettings, SamplingSettings, Settings, load_settings
+from mmpr_pipeline.config import OPERATIONAL, EngineSettings, PairingSettings, SamplingSettings, Settings, load_settings
 from mmpr_pipeline.nano.worlds import NANO_SOURCES
 from mmpr_pipeline.sampling.engine import Decoding
 from mmpr_pipeline.training.loss import RECIPES
@@ -48,7 +48,7 @@ class StudyConfig(Settings):
     """Everything a study does. Each part that is empty or off is left out of the table."""
 
     out: str = Field(description="Directory of the study.", json_schema_extra=OPERATIONAL)
-    model: str = Field(default=NANO, description="The base model; `nano` is the embedded one.")
+    engine: EngineSettings = Field(default=EngineSettings(), description="The engine; its model is the base model.")
     sources: tuple[str, ...] = Field(default=NANO_SOURCES, min_length=1, description="Nano sources.")
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1, description="Each is a study of its own.")
     practice: QuestionSettings = Field(
@@ -67,7 +67,6 @@ class StudyConfig(Settings):
     rounds: int = Field(default=2, ge=1, description="Rounds of build and MPO, each on new questions.")
     measure: MeasureSettings = MeasureSettings()
     shards: int = Field(default=4, ge=1, description="Shards of each build.")
-    base_only_seeds: bool = Field(default=False, description="Ablations besides the losses with the first seed only.")
 
     @model_validator(mode="after")
     def _possible(self) -> StudyConfig:

@@ -73,7 +73,7 @@ def _measure(settings: dict[str, Any]) -> dict[str, Any]:
     from mmpr_pipeline.evaluation.run import run_eval
     from mmpr_pipeline.evaluation.settings import EvalConfig
 
-    out, model = Path(settings["out"]), settings["model"]
+    out = Path(settings["out"])
     judged = [source for source in settings["sources"] if Path(source).stem != "nano_describe"]
     ways: dict[str, dict[str, Any]] = {
         COT: {"mode": "cot"},
@@ -84,7 +84,7 @@ def _measure(settings: dict[str, Any]) -> dict[str, Any]:
         if judged and not (out / name / "results.json").is_file():
             shared = {
                 "sources": judged,
-                "engine": {"model": model, "actors": 0},
+                "engine": settings["engine"],
                 "limit": settings["questions"]["each"],
                 "max_tokens": settings["max_tokens"],
                 "resamples": settings["resamples"],
@@ -92,7 +92,7 @@ def _measure(settings: dict[str, Any]) -> dict[str, Any]:
             }
             run_eval(EvalConfig.model_validate({**shared, **way}))
     if len(judged) < len(settings["sources"]):
-        _describe(settings, EngineSettings(model=model, actors=0), out)
+        _describe(settings, EngineSettings.model_validate(settings["engine"]), out)
     return {}
 
 

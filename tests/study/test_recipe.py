@@ -1,0 +1,73 @@
+"""The steps of a study follow from its settings: what several rows use is made once, in an order that works."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.study.recipe import make_plan
+from mmpr_pipeline.study.settings import StudyConfig, load_study_config
+
+
+def config(**more: object) -> StudyConfig:
+    return StudyConfig.model_validate({"out": "out", **more})
+
+
+def test_every_step_comes_after_what_it_needs() -> None:
+    plan = make_plan(config())
+    seen: set[str] = set()
+    for step in plan.steps.values():
+        assert seen.issuperset(step.needs), step.name
+        seen.add(step.name)
+    named = {name for row in plan.rows for name in (*row.measured, *row.built)}
+    assert named <= seen
+
+
+def test_all_losses_train_on_the_same_pairs_for_the_same_time() -> None:
+    plan = make_plan(config(sizes=(), dropout_ratios=(), dropout_off=False, flat=False, rounds=1, seeds=(4,)))
+    trained = [step for step in plan.steps.values() if step.kind == "train"]
+    assert [step.settings["loss"] for step in trained] == ["sft", "dpo", "bco", "dpo+sft", "bco+sft", "mpo"]
+    own = {"loss", "run_dir", "export"}
+    assert len({str({k: v for k, v in step.settings.items() if k not in own}) for step in trained}) == 1
+    assert sum(step.kind == "build" for step in plan.steps.values()) == 1
+
+
+def test_what_two_tables_use_is_made_once() -> None:
+    plan = make_plan(config(seeds=(0,)))
+    of = {(row.table, row.label): row.measured for row in plan.rows}
+    assert of["losses", "mpo"] == of["pairs", "3x"] == of["rounds", "1"]
+    assert of["pairs", "1x"] == of["DropNTP", "0.5"] == of["sampling", "adaptive"]
+    builds = [step for step in plan.steps.values() if step.kind == "build"]
+    assert len({str(step.settings) for step in builds}) == len(builds)
+
+
+def test_a_second_round_asks_its_model_new_questions() -> None:
+    plan = make_plan(config(seeds=(0,)))
+    first, second = plan.steps["s0/build-3x"], plan.steps["s0/build-3x-round2"]
+    assert second.settings["engine"]["model"] == "./steps/s0/train-mpo-3x/model"
+    assert second.needs == ("s0/train-mpo-3x",)
+    assert not {*first.settings["sources"]} & {*second.settings["sources"]}
+    seeds = [questions.seed for questions in plan.sources.values()]
+    assert len(set(seeds)) == len(seeds)
+    assert plan.steps["s0/train-mpo-3x-round2"].settings["model"] == second.settings["engine"]["model"]
+
+
+def test_seeds_differ_in_questions_sampling_and_order() -> None:
+    plan = make_plan(config(seeds=(0, 1)))
+    for kind in ("build-3x", "train-mpo-3x"):
+        one, two = (plan.steps[f"s{seed}/{kind}"].settings for seed in (0, 1))
+        assert (one["seed"], two["seed"]) == (0, 1)
+    assert plan.steps["s0/build-3x"].settings["sources"] != plan.steps["s1/build-3x"].settings["sources"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"sources": ("mathvista",)}, "no nano source"),
+        ({"losses": ("mpo", "ppo")}, "unknown loss: ppo"),
+        ({"practice": {"split": "heldout", "each": 10, "seed": 1}}, "learned from"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(more: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_study_config(None, {"out": "out", **more})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from mmpr_pipeline.records import Prompting
 from mmpr_pipeline.sampling.prompts import (
     IMAGE_MARK,
     TEMPLATES,
+    PromptTemplate,
     asks_for_thinking,
     template_for,
     turn_for,
@@ -112,6 +114,13 @@ def test_what_was_asked_before_is_asked_in_the_same_words() -> None:
     question = a_question(prompting=Prompting(turn="<image>\nOld words.", label="cot-final-en@0"))
     turn = turn_for(question, "cot-boxed", "zh")
     assert (turn.text, turn.version) == ("<image>\nOld words.", "cot-final-en@0")
+
+
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
+def test_the_documentation_has_every_instruction_word_for_word(template: PromptTemplate) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "prompts.md").read_text("utf-8")
+    assert f"`{template.label}`" in text
+    assert template.suffix in text
 
 
 def test_every_template_has_both_languages() -> None:

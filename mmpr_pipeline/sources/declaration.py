@@ -312,6 +312,11 @@ class SourceDeclaration(_Part):
         """Whether instructions are taken off the questions."""
         return self.prompt is None or self.prompt.strip
 
+    def instructions(self) -> tuple[str, ...]:
+        """The instructions of its own that it is asked with."""
+        own = (self.prompt.cot, self.prompt.direct, self.prompt.open) if self.prompt else ()
+        return tuple(text for text in own if text)
+
     def prompting(self) -> Prompting | None:
         """How its questions are to be asked; nothing where the build decides."""
         return Prompting(**self.prompt.model_dump(exclude={"strip"})) if self.prompt else None

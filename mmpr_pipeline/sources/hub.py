@@ -6,6 +6,7 @@ read by ranges; smaller ones are fetched once into the Hub's cache on each machi
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from mmpr_pipeline.sources.declaration import HubLocation
 
 WHOLE_FILE_BYTES = 512 * 1024 * 1024
 _TIMEOUT = 10.0
+_EXACT = (".parquet", ".pq", ".zip")
+_READ_AHEAD = 1 << 20
 _NETWORK = (
     "Check the network, or set HF_ENDPOINT to a mirror that can be reached. Without network: fetch the data set once "
     "where there is one (`hf download --repo-type dataset {id}`) and set HF_HUB_OFFLINE=1, or declare downloaded "
@@ -47,7 +50,10 @@ class HubFile:
             return self.local().open("rb")
         with _as_source_error(self.repository):
             path = f"datasets/{self.repository}@{self.commit}/{self.name}"
-            return cast(BinaryIO, HfFileSystem().open(path, "rb", cache_type="none"))  # exact ranges; Parquet buffers
+            stream = HfFileSystem().open(path, "rb", cache_type="none")  # exact ranges
+        if self.name.lower().endswith(_EXACT):  # these ask for what they need; others read line by line
+            return cast(BinaryIO, stream)
+        return io.BufferedReader(cast(io.RawIOBase, stream), _READ_AHEAD)
 
     def local(self) -> Path:
         """See SourceFile."""

@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import yaml
+
 from tests.hub.faults import Faults
 from tests.hub.repository import Blob, Refused, Repository, entry, tree
 
@@ -168,6 +170,8 @@ class _Handler(BaseHTTPRequestHandler):
         head = found.head(revision or "main")
         siblings = [{"rfilename": file} for file in head.files]
         told = {"id": name, "sha": head.sha, "siblings": siblings, "private": found.private, "tags": []}
+        if "README.md" in head.files:
+            told["cardData"] = card_of(head.files["README.md"].data.decode())
         self._json(told, headers={"X-Repo-Commit": head.sha})
 
     def _refs(self, name: str) -> None:
@@ -222,12 +226,8 @@ class _Handler(BaseHTTPRequestHandler):
     # writing
 
     def _validate_yaml(self) -> None:
-        import yaml
-
-        content = json.loads(self.body)["content"]
-        match = re.match(r"---\n(.*?)\n---\n", content, re.DOTALL)
-        data = yaml.safe_load(match[1]) if match else None
-        if not isinstance(data, dict):
+        data = card_of(json.loads(self.body)["content"])
+        if data is None:
             return self._json({"errors": [{"message": "no metadata"}], "warnings": []}, 400)
         self._json({"errors": [], "warnings": []})
 
@@ -313,6 +313,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+
+def card_of(text: str) -> dict[str, Any] | None:
+    """The metadata at the head of a card; None where there is none."""
+    match = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
+    data = yaml.safe_load(match[1]) if match else None
+    return data if isinstance(data, dict) else None
 
 
 _H = _Handler

@@ -34,12 +34,14 @@ def guess_answers(guess: Guess, table: Table, place: str) -> None:
     golds, choices = _golds(guess, table), _choices(guess, table)
     kind, why = kind_of_golds(golds, choices, place)
     guess.fields["kind"], guess.why["kind"] = kind, why
+    by_type = _by_type(table, golds, choices, place)
+    if by_type:
+        guess.fields["kind"], guess.why["kind"] = by_type, f"{by_type['column']} tells the kinds apart"
+    elif any(choices) and not all(choices):
+        guess.doubts.append(
+            f"Some rows have choices and some have none, and no column tells which: kind {kind} for all."
+        )
     if any(choices):
-        by_type = _by_type(table, golds, choices, place)
-        if by_type and kind == "choice":
-            guess.fields["kind"], guess.why["kind"] = by_type, f"{by_type['column']} tells which rows have choices"
-        elif not all(choices) and kind == "choice":
-            guess.doubts.append("Some rows have no choices, and no column tells which; their kind is guessed wrong.")
         _form(guess, golds, choices)
     if _DOCUMENT.search(place) or _CHART.search(place):
         guess.fields["tiles"], guess.why["tiles"] = 12, f"{place} sounds like charts or documents"
@@ -112,9 +114,11 @@ def _form(guess: Guess, golds: Sequence[str], choices: Sequence[tuple[str, ...]]
 def _by_type(
     table: Table, golds: Sequence[str], choices: Sequence[tuple[str, ...]], place: str
 ) -> dict[str, Any] | None:
-    """A column of types that tells rows with choices from rows without, and the kind of each type."""
+    """A column of types that tells kinds apart, first of all rows with choices from rows without."""
     if all(choices):
         return None
+    plain = [(gold, options) for gold, options in zip(golds, choices, strict=True) if not options]
+    otherwise = kind_of_golds([gold for gold, _ in plain], [options for _, options in plain], place)[0]
     for name in table.columns:
         values = [str(value) if isinstance(value, str) else "" for value in table.columns[name]]
         if not _TYPE.search(last(name)) or not 2 <= len(set(values)) <= 12 or "" in values:
@@ -127,7 +131,8 @@ def _by_type(
                 break
             kinds[value] = kind_of_golds([golds[i] for i in rows], [choices[i] for i in rows], place)[0]
         else:
-            return {"column": name, "values": kinds}
+            if len(set(kinds.values())) > 1:
+                return {"column": name, "values": kinds, "otherwise": otherwise}
     return None
 
 

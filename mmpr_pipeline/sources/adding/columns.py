@@ -187,7 +187,8 @@ def _answer(guess: Guess, table: Table) -> None:
         return
     taken = _taken(guess)
     for name in _by_name(table, ANSWERS, taken, lists=True):
-        return guess.say("answers", name, "by its name, golds of equal right")
+        several = any(isinstance(value, list | tuple) for value in table.present(name))
+        return guess.say("answers" if several else "answer", name, f"by its name{', golds of equal right' * several}")
     for name in _by_name(table, ANSWER, taken, lists=True):
         return guess.say("answer", name, "by its name")
 
@@ -220,7 +221,7 @@ def _by_name(
     """Columns with one of the names, in the order of the names; texts and numbers, and lists of them if allowed."""
     for word in wanted:
         for name in table.columns:
-            if last(name) != word or name in taken or table.share(name) < least:
+            if last(name) not in (word, f"{word}s") or name in taken or table.share(name) < least:
                 continue
             values = table.present(name)
             plain = all(isinstance(value, str | int | float | bool) for value in values)
@@ -239,4 +240,4 @@ def _names(value: Any) -> list[str]:
 
 
 def _taken(guess: Guess) -> set[str]:
-    return {name for value in guess.columns.values() for name in _names(value)}
+    return {name for key, value in guess.columns.items() if key not in ("each", "turns") for name in _names(value)}

@@ -32,7 +32,10 @@ _ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 @dataclass
 class Found:
-    """What was found: fields for the declaration, sample rows, and names of image files that rows may refer to."""
+    """What was found: fields for the declaration, sample rows, and names of image files that rows may refer to.
+
+    `folder` is where was looked, `root` the same as the declaration sees it, `beside` where the first file of rows is.
+    """
 
     place: str
     fields: dict[str, Any]
@@ -41,6 +44,8 @@ class Found:
     doubts: list[str] = field(default_factory=list)
     archives: list[SourceFile] = field(default_factory=list)
     folder: Path | None = None
+    beside: Path | None = None
+    root: str = "."
     names: list[str] = field(default_factory=list)
 
 
@@ -68,7 +73,9 @@ def _local(path: Path, base: Path) -> Found:
         every = sorted(islice((one for one in path.rglob("*") if one.is_file()), MAX_LISTED))
         files, others = _rows_among(every, path), [one for one in every if one.suffix.lower() == ".zip"]
     relative = [Path(os.path.relpath(file, base)).as_posix() for file in files]
-    found = Found(folder.resolve().name if path.is_dir() else path.stem, {"files": _pattern(relative)}, folder=folder)
+    found = Found(folder.resolve().name if path.is_dir() else path.stem, {"files": _pattern(relative)})
+    found.folder, found.beside = folder, files[0].parent
+    found.root = Path(os.path.relpath(folder, base)).as_posix()
     if len(files) > 1 and not isinstance(found.fields["files"], str):
         found.why["files"] = f"the {len(files)} files of rows in {path}"
     local = [LocalFile(file, name, file.stat().st_size) for file, name in zip(files, relative, strict=True)]

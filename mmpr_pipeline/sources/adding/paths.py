@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posixpath
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,13 +22,12 @@ def guess_places(guess: Guess, table: Table, found: Found) -> None:
         paths = _paths(guess, table)
     if not paths:
         return
-    folder = found.folder
-    if folder and all((folder / path).is_file() for path in paths[:5]):
+    if found.beside and all((found.beside / path).is_file() for path in paths[:5]):
         return
     if found.archives and _in_archives(guess, found, paths):
         return
-    if folder and (root := _root(folder, found.names, paths)):
-        guess.fields["image_root"] = root if root == "." else str(_below(found, root))
+    if found.folder and (root := _root(found.folder, found.names, paths)):
+        guess.fields["image_root"] = posixpath.normpath(posixpath.join(found.root, root))
         guess.why["image_root"] = "there the paths of the rows lead to files"
         return
     guess.doubts.append(f"The images were not found, such as {paths[0]}: say image_root or archives.")
@@ -80,14 +79,6 @@ def _root(folder: Path, names: list[str], paths: list[str]) -> str | None:
             if all((folder / root / path).is_file() for path in paths[:5]):
                 return root
     return None
-
-
-def _below(found: Found, root: str) -> Path:
-    """The folder as seen from where the declaration's paths start."""
-    files = found.fields["files"]
-    first = files if isinstance(files, str) else files[0]
-    base = Path(first).parent if found.folder and not (found.folder / Path(first).name).is_dir() else Path(".")
-    return Path(os.path.normpath(base / root))
 
 
 def _path_of_names(guess: Guess, table: Table, found: Found) -> None:

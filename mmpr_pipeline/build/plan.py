@@ -37,6 +37,8 @@ class PlannedSource:
     licence: str
     homepage: str | None
     description: str
+    instructions: tuple[str, ...] = ()
+    """The source's own, in place of the templates'."""
 
     def described(self) -> dict[str, Any]:
         """What users of the dataset must know of its source."""
@@ -48,6 +50,7 @@ class PlannedSource:
             "licence": self.licence,
             "homepage": self.homepage,
             "description": self.description,
+            **({"instructions": list(self.instructions)} if self.instructions else {}),
         }
 
     def open(self, data_root: str | None) -> Source:
@@ -113,7 +116,9 @@ def make_plan(config: BuildConfig) -> BuildPlan:
         told = source.declaration
         index = source.index(config.limit)
         sources.append(
-            PlannedSource(source.name, path, index, told.role, told.licence, told.homepage, told.description)
+            PlannedSource(
+                source.name, path, index, told.role, told.licence, told.homepage, told.description, told.instructions()
+            )
         )
     names = [source.name for source in sources]
     if repeated := sorted({name for name in names if names.count(name) > 1}):

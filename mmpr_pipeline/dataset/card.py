@@ -99,8 +99,10 @@ def _sources(facts: Facts) -> str:
 
 
 def _provenance(facts: Facts) -> str:
-    from mmpr_pipeline.sampling.prompts import TEMPLATES
+    from mmpr_pipeline.sampling.prompts import TEMPLATES, version_of
 
+    known = {template.label: template.suffix for template in TEMPLATES.values()}
+    own = {version_of(text): text for source in facts.sources for text in source.get("instructions", ())}
     made, engine = facts.made_by, facts.identity.get("engine", {})
     decoding = facts.identity.get("sampling", {}).get("decoding", {})
     models = {**made["model"], **made["rejected_model"]}
@@ -117,9 +119,8 @@ def _provenance(facts: Facts) -> str:
         )
     rows = []
     for label, count in made["prompt_version"].items():
-        template = TEMPLATES.get(label.partition("@")[0])
-        same = template is not None and template.label == label
-        rows.append([f"`{_code(label)}`", f"{count:,}", template.suffix if template and same else "(not known here)"])
+        text = known.get(label, own.get(label.partition("@")[2], "(not known here)"))
+        rows.append([f"`{_code(label)}`", f"{count:,}", text])
     table = _table(["prompt", "pairs", "instruction after the question"], rows)
     return "## What made it\n\n" + "\n".join(lines) + "\n\n" + table
 

@@ -86,8 +86,12 @@ def template_for(question: Question, style: str, language: str = "auto") -> Prom
 
 def _own(template: PromptTemplate, source: str, text: str) -> PromptTemplate:
     """A source's own instruction in place of a template's; its version is its content, so none can be forgotten."""
-    version = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return PromptTemplate(f"{template.name}-{source}", version, text, template.reasoning)
+    return PromptTemplate(f"{template.name}-{source}", version_of(text), text, template.reasoning)
+
+
+def version_of(instruction: str) -> str:
+    """The version of an instruction that is a source's own: the first 8 hex digits of its sha256."""
+    return hashlib.sha256(instruction.encode()).hexdigest()[:8]
 
 
 def user_turn(question: Question, template: PromptTemplate) -> str:

@@ -12,6 +12,7 @@ from mmpr_pipeline.dataset.card_front import size_category
 from mmpr_pipeline.dataset.facts import Facts, facts_of
 from mmpr_pipeline.dataset.licences import concerns, hub_licence, warnings_of
 from mmpr_pipeline.records import PreferencePair
+from mmpr_pipeline.sampling.prompts import version_of
 from tests.dataset.built import build_made
 
 
@@ -143,3 +144,13 @@ def test_an_output_whose_build_noted_no_sources_is_called_unknown(tmp_path: Path
     facts = facts_of(out)
     assert [(s["name"], s["licence"]) for s in facts.sources] == [("made", "unknown")]
     assert "not known" in facts.warnings[0]
+
+
+def test_a_source_s_own_instruction_is_shown_behind_its_label(facts: Facts) -> None:
+    text = "Work in centimetres, then write: Final answer: X"
+    label = f"cot-final-en-made@{version_of(text)}"
+    source = {**facts.sources[0], "instructions": [text]}
+    made_by = {**facts.made_by, "prompt_version": {label: 7, "cot-final-en-made@00000000": 1}}
+    card = card_of(replace(facts, sources=[source], made_by=made_by))
+    assert f"| `{label}` | 7 | {text} |" in card
+    assert "| `cot-final-en-made@00000000` | 1 | (not known here) |" in card

@@ -9,12 +9,13 @@ TORCH_INDEX ?=
 
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help setup demo test test-fast lint format bench docs schemas clean
+.PHONY: help setup demo test test-fast chaos lint format bench docs schemas clean
 
 help:
 	@echo "make setup    make $(VENV) with everything in it (quick the second time)"
 	@echo "make demo     build preference pairs with the embedded model, verify them, show a few"
 	@echo "make test     lint, types and all tests;   make test-fast  without the slow ones"
+	@echo "make chaos    kill builds for ten minutes (CHAOS_SECONDS) and compare every byte"
 	@echo "make lint     ruff and mypy;               make format     let ruff rewrite"
 	@echo "make bench    the benchmarks;              make schemas    write schemas/ anew"
 
@@ -43,6 +44,9 @@ lint: setup
 format: setup
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+chaos: setup
+	$(PY) -m tests.chaos
 
 bench: setup
 	$(PY) bench/checker.py

@@ -22,7 +22,7 @@ from mmpr_pipeline.storage.local import LocalStore
 from mmpr_pipeline.storage.store import Store
 
 SEGMENT_BYTES = 8 << 20
-SEGMENT_SECONDS = 10.0
+SEGMENT_SECONDS = 5.0
 """On an object store: what was appended is put at the latest after so many bytes and seconds."""
 
 MOST_BUFFERED_BYTES = 64 << 20

@@ -27,6 +27,7 @@ LONGEST_WAIT = 10.0
 _PASSING_CODES = {
     *("SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded"),
     *("InternalError", "ServiceUnavailable", "OperationAborted", "ConditionalRequestConflict"),
+    "NoSuchUpload",  # the end of a multipart upload whose answer was lost: all of it is sent again
     # The bytes were damaged on their way: sent again, they arrive whole.
     *("BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "XAmzContentChecksumMismatch", "InvalidDigest"),
 }

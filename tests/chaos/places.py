@@ -1,0 +1,141 @@
+"""Where a campaign's builds write and run: a folder, a bucket behind a faulty proxy, a cluster of three nodes."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.processes import MARK
+from tests.chaos.witness import BucketOutput, FolderOutput, Output
+from tests.storage.faulty_proxy import KINDS, FaultyProxy
+from tests.storage.seaweed import ACCESS_KEY, SECRET_KEY, SeaweedServer, client_for
+
+PROCESSES = ("driver", "driver", "engine", "engine", "worker", "worker", "interrupt", "terminate", "board", "raylet")
+"""Kinds of blows at the build's own processes, as often as they shall be drawn."""
+
+FAULT_SHARE = 0.07
+"""Share of the requests to the store that meet a fault, in a campaign on S3."""
+
+
+class FolderPlace:
+    """A local output, and a Ray that each run starts for itself."""
+
+    kinds = PROCESSES
+
+    def __init__(self, folder: Path) -> None:
+        self.output: Output = FolderOutput(folder / "out")
+
+    def settings(self) -> dict[str, Any]:
+        """See `Place`."""
+        return {"out": self.output.url}
+
+    def environment(self) -> dict[str, str]:
+        """See `Place`."""
+        return {}
+
+    def strike(self, kind: str, draw: random.Random) -> bool:
+        """See `Place`."""
+        raise ValueError(kind)
+
+
+class BucketPlace:
+    """An output on a real S3 server that can be killed, behind a proxy that makes some of its answers wrong."""
+
+    kinds = (*PROCESSES, "store", "store", "store")
+
+    def __init__(self, server: SeaweedServer, proxy: FaultyProxy, bucket: str) -> None:
+        self._server, self.proxy = server, proxy
+        self.output: Output = BucketOutput(server.address, bucket)
+
+    def settings(self) -> dict[str, Any]:
+        """See `Place`."""
+        return {"out": self.output.url}
+
+    def environment(self) -> dict[str, str]:
+        """See `Place`."""
+        return {
+            "AWS_ENDPOINT_URL": self.proxy.address,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def strike(self, kind: str, draw: random.Random) -> bool:
+        """Kill the server; it comes back some seconds later with what it had on disk."""
+        self._server.kill()
+        time.sleep(draw.uniform(0.5, 8))
+        self._server.start()
+        return True
+
+
+class ClusterPlace:
+    """A local output, and a Ray cluster of a head and two nodes that outlives the drivers."""
+
+    kinds = ("driver", "driver", "engine", "worker", "worker", "interrupt", "board", "node", "node", "node")
+
+    def __init__(self, folder: Path, cluster: Any) -> None:
+        self._cluster = cluster
+        self.nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+        self.output: Output = FolderOutput(folder / "out")
+
+    def settings(self) -> dict[str, Any]:
+        """See `Place`."""
+        return {"out": self.output.url, "address": self._cluster.address, "workers": 2}
+
+    def environment(self) -> dict[str, str]:
+        """See `Place`."""
+        return {}
+
+    def strike(self, kind: str, draw: random.Random) -> bool:
+        """Kill a node with all that runs on it; another one joins some seconds later."""
+        node = self.nodes.pop(draw.randrange(len(self.nodes)))
+        self._cluster.remove_node(node, allow_graceful=False)
+        time.sleep(draw.uniform(0, 5))
+        self.nodes.append(self._cluster.add_node(num_cpus=1))
+        return True
+
+
+@contextmanager
+def folder_place(folder: Path, seed: int, mark: str) -> Iterator[FolderPlace]:
+    """A local output."""
+    yield FolderPlace(folder)
+
+
+@contextmanager
+def bucket_place(folder: Path, seed: int, mark: str) -> Iterator[BucketPlace]:
+    """An S3 server of its own, a proxy before it, an empty bucket."""
+    server = SeaweedServer(folder / "server")
+    try:
+        server.start()
+        client_for(server.address).create_bucket(Bucket="chaos")
+        with FaultyProxy(server.address, seed, dict.fromkeys(KINDS, FAULT_SHARE / len(KINDS))) as proxy:
+            yield BucketPlace(server, proxy, "chaos")
+    finally:
+        server.kill()
+
+
+@contextmanager
+def cluster_place(folder: Path, seed: int, mark: str) -> Iterator[ClusterPlace]:
+    """A Ray cluster of three nodes on this machine, whose processes carry the mark."""
+    from ray.cluster_utils import Cluster
+
+    before = os.environ.get(MARK)
+    os.environ[MARK] = mark
+    cluster = None
+    try:
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        yield ClusterPlace(folder, cluster)
+    finally:
+        if cluster is not None:
+            cluster.shutdown()
+        os.environ.pop(MARK)
+        if before is not None:
+            os.environ[MARK] = before
+
+
+PLACES = {"folder": folder_place, "bucket": bucket_place, "cluster": cluster_place}

@@ -1,0 +1,32 @@
+"""The chaos campaigns in short (`make chaos` is the long form): kill what can be killed, and compare every byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.campaign import Campaign, Reference, draw_blows, make_reference
+from tests.chaos.places import PLACES
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    return make_reference(tmp_path_factory.mktemp("reference"))
+
+
+@pytest.mark.parametrize(
+    ("place", "seed", "kinds"),
+    [("folder", 10, ("engine", "worker", "driver")), ("bucket", 12, ("store", "worker", "driver", "store"))],
+)
+def test_a_build_that_is_killed_again_and_again_is_the_same_build(
+    place: str, seed: int, kinds: tuple[str, ...], reference: Reference, tmp_path: Path
+) -> None:
+    mark = f"{tmp_path.parent.name}-{tmp_path.name}"
+    with PLACES[place](tmp_path, seed, mark) as there:
+        result = Campaign(tmp_path, reference, there, seed, mark, draw_blows(seed, kinds)).run()
+    assert result.digest == reference.digest
+    assert result.blows.total() >= 2, "most blows must land"
+    assert result.journalled > 0

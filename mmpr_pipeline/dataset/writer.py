@@ -38,7 +38,8 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._resources.close()
+        # The workspace must see the error: it tells what a full disk means.
+        self._resources.__exit__(kind, error, trace)
 
     def add(self, outcome: QuestionOutcome) -> None:
         """Write one question with its images, rollouts and pairs; the caller's order is the shard's order.

@@ -80,7 +80,9 @@ def question_from_row(declaration: SourceDeclaration, row: Row, source_id: str, 
 def row_id(declaration: SourceDeclaration, row: Row) -> str | None:
     """The row's id as its source gives it, or None where it gives none."""
     value = _value(row, declaration.columns.id)
-    usable = isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip()
+    usable = (
+        isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip() and "\0" not in str(value)
+    )
     return clean(str(value))[:500] if usable else None
 
 

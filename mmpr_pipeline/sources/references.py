@@ -38,7 +38,10 @@ class ImageFolder:
             raise ItemRejected("missing_image", f"the source has no folder of images: {path[:200]}")
         if "\x00" in path or len(path) > 4096:
             raise ItemRejected("missing_image", "not a path")
-        target, root = os.path.realpath(self.base / path), os.path.realpath(self.root)
+        try:
+            target, root = os.path.realpath(self.base / path), os.path.realpath(self.root)
+        except ValueError:  # half a surrogate pair
+            raise ItemRejected("missing_image", "not a path") from None
         if os.path.isabs(path) or os.path.commonpath([target, root]) != root:
             raise ItemRejected("image_outside_root", path[:200])
         try:

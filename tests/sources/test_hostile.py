@@ -1,0 +1,206 @@
+"""Sources that mean harm, or are merely odd, end to end: a clear error, or rejects that are counted; memory stays flat.
+
+Zip bombs, links and paths out of archives are in test_archives, addresses in test_web, tars and tables in test_formats.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mmpr_pipeline.errors import SourceError
+from mmpr_pipeline.records import Question
+from mmpr_pipeline.sources import Source
+from tests.sources.conftest import Declare
+from tests.sources.made import png_bytes
+from tests.sources.test_images import huge_png
+
+COLUMNS = {"id": "id", "question": "question", "image": "image", "answer": "answer"}
+SVG = b"<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/passwd'/></svg>"
+IMAGES = {"good": png_bytes(), "drawing": SVG, "bomb": huge_png(), "text": b"hello", "none": b""}
+REASONS = {
+    "good": "",
+    "drawing": "image_format",
+    "bomb": "image_too_large",
+    "text": "broken_image",
+    "none": "broken_image",
+}
+
+
+def reasons(source: Source) -> list[str]:
+    index = source.index()
+    return [getattr(item, "reason", "") for item in source.read(index, 0, index.rows)]
+
+
+def rows(name: str = "{}") -> list[dict[str, Any]]:
+    return [{"id": key, "question": f"What is {key}?", "image": name.format(key), "answer": "1"} for key in IMAGES]
+
+
+def as_files(folder: Path) -> dict[str, Any]:
+    for key, data in IMAGES.items():
+        (folder / f"{key}.png").write_bytes(data)
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows("{}.png"))))
+    return {"files": "rows.jsonl"}
+
+
+def as_zip(folder: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(folder / "images.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for key, data in IMAGES.items():
+            archive.writestr(f"{key}.png", data)
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows("{}.png"))))
+    return {"files": "rows.jsonl", "archives": "images.zip"}
+
+
+def as_tar(folder: Path) -> dict[str, Any]:
+    with tarfile.open(folder / "rows.tar", "w") as tar:
+        for row in rows():
+            for name, data in (
+                (f"{row['id']}.png", IMAGES[row["id"]]),
+                (f"{row['id']}.json", json.dumps(row).encode()),
+            ):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    columns = {"id": "__key__", "question": "json.question", "image": "png", "answer": "json.answer"}
+    return {"files": "rows.tar", "columns": columns}
+
+
+def as_parquet(folder: Path) -> dict[str, Any]:
+    made = [{**row, "image": {"bytes": IMAGES[row["id"]], "path": None}} for row in rows()]
+    pq.write_table(pa.Table.from_pylist(made), folder / "rows.parquet")
+    return {"files": "rows.parquet"}
+
+
+@pytest.mark.parametrize("make", [as_files, as_zip, as_tar, as_parquet])
+def test_hostile_images_in_every_kind_of_container(make: Any, declare: Declare, tmp_path: Path) -> None:
+    told = {"columns": COLUMNS, "kind": "number", "answer_form": None, **make(tmp_path)}
+    assert reasons(declare(**told)) == list(REASONS.values())
+
+
+def test_nul_bytes_in_any_text_are_a_reject(declare: Declare, tmp_path: Path) -> None:
+    (tmp_path / "good.png").write_bytes(png_bytes())
+    good: dict[str, Any] = {"question": "Which?", "image": "good.png", "choices": ["red", "blue"], "answer": "red"}
+    changes: list[dict[str, Any]] = [
+        {},
+        {"question": "Wh\0ich?"},
+        {"choices": ["red", "bl\0ue"]},
+        {"choices": ["r\0ed", "blue"], "answer": "r\0ed"},
+        {"image": "go\0od.png"},
+        {"id": "a\0b"},
+    ]
+    made = [{"id": str(i), **good, **change} for i, change in enumerate(changes)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, made)))
+    source = declare(files="rows.jsonl", columns={**COLUMNS, "choices": "choices"}, kind="choice", answer_form="text")
+    assert reasons(source) == ["", "nul_byte", "nul_byte", "nul_byte", "missing_image", ""]
+    assert [item.source_id for item in source.read(source.index(), 5, 6)] == ["row 5"]
+
+
+def test_one_row_and_none(declare: Declare, tmp_path: Path) -> None:
+    (tmp_path / "good.png").write_bytes(png_bytes())
+    one = {"id": "1", "question": "How many?", "image": "good.png", "answer": "1"}
+    told = {"columns": COLUMNS, "kind": "number", "answer_form": None}
+    (tmp_path / "one.jsonl").write_text(json.dumps(one))
+    (tmp_path / "one.json").write_text(json.dumps([one]))
+    (tmp_path / "one.csv").write_text(",".join(one) + "\n" + ",".join(one.values()))
+    for name in ("one.jsonl", "one.json", "one.csv"):
+        source = declare(files=name, **told)
+        index = source.index()
+        assert index.rows == 1
+        assert [len(list(source.read(index, i * 1 // 8, (i + 1) * 1 // 8))) for i in range(8)].count(1) == 1
+    (tmp_path / "zero.jsonl").write_bytes(b"")
+    (tmp_path / "zero.json").write_text("[]")
+    (tmp_path / "zero.csv").write_text(",".join(one))
+    pq.write_table(pa.table({"id": pa.array([], pa.string())}), tmp_path / "zero.parquet")
+    with tarfile.open(tmp_path / "zero.tar", "w"):
+        pass
+    for name in ("zero.jsonl", "zero.json", "zero.csv", "zero.parquet", "zero.tar"):
+        with pytest.raises(SourceError, match="no rows") as caught:
+            declare(files=name, **told).index()
+        assert caught.value.remedy
+
+
+def test_mixed_types_in_every_column_cost_only_their_rows(declare: Declare, tmp_path: Path) -> None:
+    (tmp_path / "good.png").write_bytes(png_bytes())
+    odd: list[Any] = [None, True, 5, 1.5, "", [], {}, ["x"], {"a": 1}, "\ud800", 10**400, "x" * 200_000]
+    good = {"question": "Which?", "image": "good.png", "choices": ["red", "blue"], "answer": "red"}
+    made = [{**good, column: value} for column in (*good, "id") for value in odd]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, [*made, good])))
+    source = declare(files="rows.jsonl", columns={**COLUMNS, "choices": "choices"}, kind="choice", answer_form="text")
+    found = reasons(source)
+    assert len(found) == len(made) + 1
+    assert found[-1] == ""
+    types = ["wrong_type"] * 3
+    assert found[:12] == [
+        "empty_question",
+        *types,
+        "empty_question",
+        *["wrong_type"] * 4,
+        "",
+        "wrong_type",
+        "question_too_long",
+    ]
+    lost = "missing_image"
+    assert found[12:24] == [lost, *types, lost, lost, lost, lost, lost, lost, "wrong_type", lost]
+    allowed = {"", "bad_choices", "no_answer", "answer_not_a_choice"}
+    assert set(found[24:]) <= allowed
+
+
+MANY = """
+import resource, sys
+from pathlib import Path
+from mmpr_pipeline.sources import open_source
+source = open_source(sys.argv[1])
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+next(iter(source.read(source.index(10), 0, 10)))
+before = peak()
+index = source.index()
+rows = index.rows
+count = sum(1 for start in (0, rows // 2, rows - 2000) for _ in source.read(index, start, start + 2000))
+print(rows, count, round(peak() - before, 1), len(index.model_dump_json()))
+"""
+
+
+@pytest.mark.parametrize("ids", [False, True])
+def test_a_million_rows_of_json_lines_in_flat_memory(ids: bool, declare: Declare, tmp_path: Path) -> None:
+    """A process of its own, so that the peak is that of the reader: ids cost 8 bytes a row while it is indexed."""
+    (tmp_path / "good.png").write_bytes(png_bytes())
+    count = 100_000 if ids else 1_000_000  # ids are parsed out of every row, which takes its time
+    with (tmp_path / "rows.jsonl").open("w") as out:
+        for start in range(0, count, 10_000):
+            out.writelines(
+                f'{{"id": "q{i}", "question": "How many are in {i}?", "image": "good.png", "answer": "{i % 7}"}}\n'
+                for i in range(start, start + 10_000)
+            )
+    columns = COLUMNS if ids else {key: value for key, value in COLUMNS.items() if key != "id"}
+    declare(files="rows.jsonl", columns=columns, kind="number", answer_form=None)
+    ran = subprocess.run(
+        [sys.executable, "-c", MANY, str(tmp_path / "made.yaml")], capture_output=True, text=True, check=True
+    )
+    rows, read, grown, size = map(float, ran.stdout.split())
+    assert (rows, read) == (count, 6000)
+    assert grown < 40, f"{grown} MB"
+    assert size < 40_000
+
+
+def test_a_huge_cell_of_json_is_one_reject(declare: Declare, tmp_path: Path) -> None:
+    (tmp_path / "good.png").write_bytes(png_bytes())
+    good = {"id": "1", "question": "How many?", "image": "good.png", "answer": "1"}
+    with (tmp_path / "rows.jsonl").open("w") as out:
+        out.write(json.dumps(good) + "\n")
+        out.write('{"id": "2", "question": "' + "x" * 70_000_000 + '"}\n')
+        out.write(json.dumps({**good, "id": "3", "image": "A" * 31_000_000}) + "\n")
+        out.write(json.dumps({**good, "id": "4"}) + "\n")
+    source = declare(files="rows.jsonl", columns=COLUMNS, kind="number", answer_form=None)
+    assert reasons(source) == ["", "row_too_large", "missing_image", ""]
+    assert isinstance(next(iter(source.read(source.index(), 3, 4))), Question)

@@ -98,8 +98,8 @@ class SamplingSettings(Settings):
 
     samples: int = Field(default=32, ge=1, le=1024, description="Most rollouts for each question (the paper: 32).")
     adaptive: bool = Field(default=True, description="Sample in rounds, as long as another round is worth it.")
-    round_size: int = Field(default=4, ge=1, description="Rollouts of each round after the first.")
-    price: float = Field(default=0.25, gt=0, description="Expected pairs a rollout must bring for another round.")
+    round_size: int = Field(default=2, ge=1, description="Rollouts of each round after the first.")
+    price: float = Field(default=0.27, gt=0, description="What a rollout costs, in pairs: rounds go on while pairs pay it.")
     style: Style = Field(
         default="cot-final", description="Prompt style: cot-final, cot-boxed, cot-think or direct; see docs/prompts.md."
     )

@@ -1,23 +1,38 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmpr_pipeline.config import SamplingSettings
+from mmpr_pipeline.sampling import rounds
 from mmpr_pipeline.sampling.rounds import first_round, next_round
 
-RULES = {"most": 32, "round_size": 4, "max_pairs": 15, "price": 0.25}
+SETTINGS = SamplingSettings()
+RULES = {"most": 32, "round_size": SETTINGS.round_size, "max_pairs": 15, "price": SETTINGS.price}
 
 
-def sample(rate: float, draw: random.Random) -> tuple[int, int]:
-    """Rollouts and pairs of one question of that solve rate under the rule."""
-    correct = incorrect = 0
-    while size := next_round(correct, incorrect, correct + incorrect, **RULES):
-        hits = sum(draw.random() < rate for _ in range(size))
-        correct, incorrect = correct + hits, incorrect + size - hits
-    return correct + incorrect, min(15, correct * incorrect)
+def expected(ends: tuple[float, float]) -> tuple[float, float, float]:
+    """Rollouts and pairs of a question under the rule, and pairs of a flat 32, exactly, for Beta solve rates."""
+    sampled = pairs = 0.0
+    states = {(0, 0): 1.0}
+    while states:
+        following: dict[tuple[int, int], float] = {}
+        for (correct, incorrect), chance in states.items():
+            size = next_round(correct, incorrect, correct + incorrect, **RULES)
+            if not size:
+                sampled += chance * (correct + incorrect)
+                pairs += chance * min(15, correct * incorrect)
+            for k in range(size + 1 if size else 0):
+                state = (correct + k, incorrect + size - k)
+                likely = rounds._beta_binomial(k, size, ends[0] + correct, ends[1] + incorrect)
+                following[state] = following.get(state, 0.0) + chance * likely
+        states = following
+    flat = sum(rounds._beta_binomial(k, 32, *ends) * min(15, k * (32 - k)) for k in range(33))
+    return sampled, pairs, flat
 
 
 @pytest.mark.parametrize(("most", "expected"), [(1, 2), (4, 4), (15, 8), (16, 8), (17, 9)])
@@ -36,19 +51,73 @@ def test_never_more_than_is_left_and_never_when_there_is_enough(correct: int, in
         assert size == 0
 
 
-@pytest.mark.parametrize("ends", [(0.5, 0.5), (1.0, 1.0), (2.0, 2.0), (2.0, 0.7)])
-def test_close_to_half_of_the_rollouts_for_nearly_all_pairs(ends: tuple[float, float]) -> None:
-    draw = random.Random(0)
-    rates = [draw.betavariate(*ends) for _ in range(3000)]
-    adaptive = [sample(rate, draw) for rate in rates]
-    correct = [sum(draw.random() < rate for _ in range(32)) for rate in rates]
-    flat_pairs = sum(min(15, c * (32 - c)) for c in correct)
-    pairs = sum(p for _, p in adaptive)
-    assert pairs >= 0.96 * flat_pairs
-    assert sum(n for n, _ in adaptive) / pairs <= 0.56 * (32 * len(rates)) / flat_pairs
+@pytest.mark.parametrize("ends", [(0.5, 0.5), (1.0, 1.0), (2.0, 2.0), (2.0, 0.7), (0.7, 2.0)])
+def test_half_of_the_rollouts_a_pair_for_97_in_100_of_the_pairs(ends: tuple[float, float]) -> None:
+    sampled, pairs, flat = expected(ends)
+    assert pairs >= 0.97 * flat
+    assert sampled / pairs <= 0.5 * 32 / flat
+
+
+@pytest.mark.parametrize("ends", [(0.2, 0.2), (0.3, 1.0), (1.0, 0.3)])
+def test_where_most_questions_are_all_right_or_all_wrong_pairs_come_first(ends: tuple[float, float]) -> None:
+    sampled, pairs, flat = expected(ends)
+    assert pairs >= 0.97 * flat
+    assert sampled / pairs <= 0.66 * 32 / flat
+
+
+def test_no_other_rule_makes_more_of_small_cases() -> None:
+    """Every stopping rule of 4 to 8 rollouts, one at a time, tried by brute force: none beats ours."""
+    small = {"most": 8, "round_size": 1, "max_pairs": 4, "price": 0.4}
+    first = first_round(4)
+    states = [(c, n - c) for n in range(first, 8) for c in range(n + 1) if c * (n - c) < 4]
+
+    def worth(going_on: set[tuple[int, int]]) -> float:
+        total, now = 0.0, {(c, first - c): rounds._beta_binomial(c, first, 0.5, 0.5) for c in range(first + 1)}
+        while now:
+            following: dict[tuple[int, int], float] = {}
+            for (c, w), chance in now.items():
+                if (c, w) not in going_on:
+                    total += chance * (min(4, c * w) - 0.4 * (c + w))
+                    continue
+                solve = (c + 0.5) / (c + w + 1)
+                for state, share in (((c + 1, w), solve), ((c, w + 1), 1 - solve)):
+                    following[state] = following.get(state, 0.0) + chance * share
+            now = following
+        return total
+
+    ours = {(c, w) for c, w in states if next_round(c, w, c + w, **small)}
+    every = [{s for i, s in enumerate(states) if number >> i & 1} for number in range(2 ** len(states))]
+    assert worth(ours) == pytest.approx(max(worth(rule) for rule in every))
+    assert 0 < len(ours) < len(states)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.5])
+def test_a_dearer_rollout_is_never_sampled_more(rate: float) -> None:
+    draw = random.Random(1)
+    drawn = [draw.random() < rate for _ in range(32)]
+
+    def length(price: float) -> int:
+        n = 0
+        while size := next_round(sum(drawn[:n]), n - sum(drawn[:n]), n, **{**RULES, "price": price}):
+            n += size
+        return n
+
+    lengths = [length(price) for price in (0.05, 0.27, 0.6, 3.0)]
+    assert lengths == sorted(lengths, reverse=True)
+    assert lengths[-1] == 8
 
 
 def test_a_hopeless_question_is_given_up_before_the_end_and_a_promising_one_is_not() -> None:
-    assert next_round(0, 28, 28, **RULES) == 0
-    assert next_round(2, 6, 8, **RULES) == 4
+    assert next_round(0, 30, 30, **RULES) == 0
+    assert next_round(2, 6, 8, **RULES) == 2
     assert next_round(0, 0, 8, **RULES) == 0, "eight unparseable rollouts: the model does not know the form"
+
+
+def test_it_is_quick_enough_for_millions_of_questions_and_bounded_for_the_largest_settings() -> None:
+    began = time.process_time()
+    for number in range(20_000):
+        next_round(number % 7, number % 11, 8 + number % 17, **RULES)
+    assert time.process_time() - began < 2
+    began = time.process_time()
+    next_round(0, 40, 200, most=1024, round_size=1, max_pairs=100, price=0.01)
+    assert time.process_time() - began < 5

@@ -147,3 +147,24 @@ def test_a_source_without_rows_and_an_unknown_one_stop_at_once(source: Path, tmp
         build(source, tmp_path / "out")
     with pytest.raises(MmprError, match="What to do"):
         build(tmp_path / "nothing.yaml", tmp_path / "out")
+
+
+@pytest.mark.parametrize("fails", [1, 99])
+def test_a_ray_that_does_not_come_up_is_started_again_then_told(fails: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mmpr_pipeline.build import cluster as module
+
+    starts: list[str] = []
+
+    def init(**options: Any) -> None:
+        starts.append(options["address"])
+        if len(starts) <= fails:
+            raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(module.ray, "init", init)
+    monkeypatch.setattr(module.ray, "shutdown", lambda: None)
+    if fails == 1:
+        module._connect("local")
+    else:
+        with pytest.raises(MmprError, match=r"timed out(.|\n)*What to do"):
+            module._connect("local")
+    assert starts == ["local"] * min(fails + 1, module.RAY_STARTS)

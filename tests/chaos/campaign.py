@@ -187,10 +187,10 @@ class Campaign:
         assert self._driver is not None
         if kind in ("driver", "interrupt", "terminate"):
             number = {"driver": signal.SIGKILL, "interrupt": signal.SIGINT, "terminate": signal.SIGTERM}[kind]
-            # While Python itself starts or ends, the signals do what they do to any process.
+            # While Python or Ray start or end, the signals do what these make of them.
             at_work = self._made() > self._made_at_start and self._place.output.finished() < SHARDS
             self._driver.send_signal(number)
-            self._gone({0, -number} if number == signal.SIGKILL else {0, 130} if at_work else {0, 130, -number})
+            self._gone({0, -number} if number == signal.SIGKILL else {0, 130} if at_work else {0, 130, 1, 15, -number})
             return True
         if kind in ("engine", "worker", "board", "raylet"):
             driver, there = self._driver, list[int]()

@@ -11,6 +11,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 
@@ -23,12 +24,21 @@ from mmpr_pipeline.sampling.heartbeat import Busy, beat
 from mmpr_pipeline.sampling.make import make_engine
 from mmpr_pipeline.sampling.metrics import EngineMeter
 from mmpr_pipeline.sampling.pool import EnginePool
+from mmpr_pipeline.sampling.routing import Lengths, Load
 
 MAX_CONCURRENCY = 10_000
 """Requests that an actor accepts at once; the engine queues them."""
 
 Request = SampleRequest | ContinueRequest
 Answer = list[Rollout] | Rollout
+
+
+@dataclass(frozen=True)
+class Served:
+    """An answer, and what its engine has left to do for all workers that share it."""
+
+    answer: Answer
+    outstanding: Load
 
 
 class EngineActor:
@@ -42,17 +52,25 @@ class EngineActor:
         self._born = f"{os.getpid()}-{time.time_ns()}"
         self._busy = Busy()
         self._heart: asyncio.Task[None] | None = None
+        self._lengths = Lengths()
+        self._outstanding = Load()
 
     async def ready(self) -> EngineInfo:
         """Load the engine, if it is not yet; raises EngineError where it cannot start."""
         return (await self._loaded()).info
 
-    async def serve(self, request: Request) -> Answer:
+    async def serve(self, request: Request) -> Served:
         """Answer one request, together with all others in flight."""
-        engine = await self._loaded()
-        async with self._gate.together():
-            with self._busy:
-                return await self._answer(engine, request)
+        engine, work = await self._loaded(), self._lengths.expect(request)
+        self._outstanding += work
+        try:
+            async with self._gate.together():
+                with self._busy:
+                    answer = await self._answer(engine, request)
+        finally:
+            self._outstanding -= work
+        self._lengths.learn(request.question.source, answer if isinstance(answer, list) else [])
+        return Served(answer, self._outstanding)
 
     async def serve_alone(self, request: Request) -> AsyncIterator[Answer | None]:
         """Answer one request with nothing else in the engine: None when it begins, then the answer."""

@@ -57,6 +57,8 @@ class EngineInfo(Record):
     model: str = Field(description="Label of the model, as written into each rollout.")
     context: int | None = Field(description="Context length in tokens; null where there is none.")
     can_continue: bool = Field(description="Whether responses can be continued without the image (DropNTP).")
+    sequences: int | None = Field(default=None, description="Rollouts it decodes at once; null where not known.")
+    kv_tokens: int | None = Field(default=None, description="Tokens its KV cache holds; null where not known.")
 
 
 @dataclass

@@ -1,9 +1,9 @@
 """Engine actors as one engine: where a request goes, and what happens when an actor dies.
 
-A request goes to the actor with the least outstanding work, a question's later requests to the one that has its image
-and prefix cached. When an actor dies, what it had in flight is sent again. One of those requests may be what killed
-it, so a request that was lost twice is tried once more alone: if the actor dies even then, the question is rejected as
-`poison`, and no innocent one ever is.
+A request goes to the actor with the least outstanding tokens, a question's later requests to the one that has its image
+and prefix cached (`routing`). When an actor dies, what it had in flight is sent again. One of those requests may be
+what killed it, so a request that was lost twice is tried once more alone: if the actor dies even then, the question is
+rejected as `poison`, and no innocent one ever is.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import asyncio
 import contextlib
 import os
 import time
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from mmpr_pipeline.errors import EngineError, ItemRejected
 from mmpr_pipeline.records import Rollout
 from mmpr_pipeline.sampling.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.sampling.routing import Load, Router
 
 if TYPE_CHECKING:
     from mmpr_pipeline.sampling.actors import Answer, Request
@@ -33,10 +34,6 @@ ALL_LOST_SECONDS = 1800.0
 GRACE = 5.0
 """Least seconds that engines have to be ready after the first one."""
 
-REMEMBERED_QUESTIONS = 100_000
-SLACK = 64
-"""Rollouts by which a question's own actor may be busier than the idlest one and still be preferred."""
-
 
 class EnginePool:
     """Engine actors as one engine; can be pickled into any worker of the cluster."""
@@ -46,14 +43,13 @@ class EnginePool:
         self._info = info
         self._joined = frozenset(range(len(actors))) if joined is None else joined
         """Actors that could serve when the pool was opened."""
-        self._loads = [0] * len(actors)
-        self._homes: OrderedDict[str, int] = OrderedDict()
+        self._router = Router(len(actors), info, turn=os.getpid())
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        """First requests of questions for which all engines are full, in order."""
         self._reviving: dict[int, asyncio.Task[None]] = {}
         self._awaits_joining = True
         self._one_alone = asyncio.Lock()
         self._lives: list[dict[str, EngineStats]] = [{} for _ in actors]
-        # Workers that all began with the first actor would load it more than the others.
-        self._turn = os.getpid()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (EnginePool, (self._actors, self._info, self._joined))
@@ -88,6 +84,7 @@ class EnginePool:
             self._joined = frozenset(well)
             if well:
                 self._info = calls[min(well)].result()
+                self._router.holds(self._info)
             if not done or (well and until == asyncio.FIRST_COMPLETED):
                 return
         if not self._joined:
@@ -110,11 +107,14 @@ class EnginePool:
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
         """See `Engine.sample`; raises ItemRejected('poison') for a question that kills engines."""
-        return cast(list[Rollout], await self._serve(request, request.n))
+        rollouts = cast(list[Rollout], await self._serve(request))
+        self._router.lengths.learn(request.question.source, rollouts)
+        return rollouts
 
     async def continue_blind(self, request: ContinueRequest) -> Rollout:
-        """See `Engine.continue_blind`."""
-        return cast(Rollout, await self._serve(request, 1))
+        """See `Engine.continue_blind`. The images stay here: they are not used."""
+        blind = request.question.model_copy(update={"images": ()})
+        return cast(Rollout, await self._serve(request.model_copy(update={"question": blind})))
 
     async def stats(self) -> EngineStats:
         """Sums over all actors and all their lives, as far as this object has seen them."""
@@ -155,35 +155,38 @@ class EnginePool:
             with contextlib.suppress(Exception):  # it may be dead already
                 ray.kill(actor, no_restart=True)
 
-    async def _serve(self, request: Request, weight: int) -> Answer:
+    async def _serve(self, request: Request) -> Answer:
         for _ in range(DEATHS_BEFORE_ALONE):
-            answer = await self._try_together(request, weight)
+            answer = await self._try_together(request)
             if answer is not None:
                 return answer
-        return await self._try_alone(request, weight)
+        return await self._try_alone(request)
 
-    async def _try_together(self, request: Request, weight: int) -> Answer | None:
+    async def _try_together(self, request: Request) -> Answer | None:
         """The answer, or None where the actor died."""
         from ray.exceptions import RayActorError
 
-        which = await self._pick(request.question.question_id)
-        self._loads[which] += weight
+        from mmpr_pipeline.sampling.actors import Served
+
+        which, work = await self._place(request)
+        outstanding: Load | None = None
         try:
-            return cast("Answer", await self._call(self._actors[which].serve.remote(request)))
+            served = await self._call(self._actors[which].serve.remote(request))
+            outstanding = served.outstanding if isinstance(served, Served) else None
+            return cast("Answer", served.answer if isinstance(served, Served) else served)
         except RayActorError:
             self._lost(which)
             return None
         finally:
-            self._loads[which] -= weight
+            self._free(which, work, outstanding)
 
-    async def _try_alone(self, request: Request, weight: int) -> Answer:
+    async def _try_alone(self, request: Request) -> Answer:
         """The answer of an engine that has nothing else in flight; raises ItemRejected('poison') if it dies of it."""
         from ray.exceptions import RayActorError
 
         async with self._one_alone:
             while True:
-                which = await self._pick(request.question.question_id)
-                self._loads[which] += weight
+                which, work = await self._place(request)
                 began = False
                 try:
                     async for reference in self._actors[which].serve_alone.remote(request):
@@ -196,28 +199,66 @@ class EnginePool:
                     if began:
                         raise ItemRejected("poison", "the engine died of this question alone") from None
                 finally:
-                    self._loads[which] -= weight
+                    self._free(which, work, None)
 
-    async def _pick(self, question_id: str) -> int:
-        """The question's own actor unless it is dead or much busier than the idlest one, which becomes its own then."""
+    async def _place(self, request: Request) -> tuple[int, Load]:
+        """An actor for the request, and the work put on its account; waits where all actors are full or dead."""
+        question, begun = request.question.question_id, _begun(request)
+        work = self._router.lengths.expect(request)
+        waited = False
+        while True:
+            alive = await self._alive()
+            # Whoever comes later does not pass those who wait.
+            which = None if self._waiting and not (begun or waited) else self._choose(question, alive, begun)
+            if which is not None:
+                self._router.take(which, question, work)
+                self._wake()
+                return which, work
+            await self._wait(first=waited)
+            waited = True
+
+    def _choose(self, question: str, alive: list[int], begun: bool) -> int | None:
+        return self._router.choose(question, alive, begun=begun)
+
+    async def _alive(self) -> list[int]:
+        """The actors in use; waits where there are none, and raises EngineError where there will be none."""
         if self._awaits_joining:
             self._awaits_joining = False
             for which in set(range(len(self._actors))) - self._joined:
                 self._lost(which)
         while not (alive := [which for which in range(len(self._actors)) if which not in self._reviving]):
             await self._some_revival()
-        self._turn += 1
-        idlest = min(alive, key=lambda which: (self._loads[which], (which + self._turn) % len(self._actors)))
-        home = self._homes.pop(question_id, idlest)
-        if home not in alive or self._loads[home] > self._loads[idlest] + SLACK:
-            home = idlest
-        self._homes[question_id] = home
-        if len(self._homes) > REMEMBERED_QUESTIONS:
-            self._homes.popitem(last=False)
-        return home
+        return alive
+
+    async def _wait(self, first: bool) -> None:
+        """Until something has changed; in line, or at its head for who has been there."""
+        change = asyncio.get_running_loop().create_future()
+        self._waiting.appendleft(change) if first else self._waiting.append(change)
+        try:
+            await change
+        except asyncio.CancelledError:
+            if not change.cancelled():
+                self._wake()  # the call was for this one, who is gone: the next one is called
+            raise
+
+    def _wake(self) -> None:
+        """Call the first in line; it calls the next one when it has found a place."""
+        while self._waiting:
+            change = self._waiting.popleft()
+            if not change.done():  # else it was cancelled
+                change.set_result(None)
+                return
+
+    def _free(self, which: int, work: Load, outstanding: Load | None) -> None:
+        """A request is no longer with an actor, which told what it has left to do."""
+        self._router.give(which, work)
+        if outstanding is not None:
+            self._router.heard(which, outstanding)
+        self._wake()
 
     def _lost(self, which: int) -> None:
         if which not in self._reviving:
+            self._router.lost(which)
             self._reviving[which] = asyncio.create_task(self._revive(which))
 
     async def _some_revival(self) -> None:
@@ -242,6 +283,7 @@ class EnginePool:
             try:
                 await self._call(self._actors[which].ready.remote())
                 del self._reviving[which]
+                self._wake()
                 return
             except ActorUnavailableError:  # Ray is at it
                 await asyncio.sleep(0.5)
@@ -263,6 +305,11 @@ class EnginePool:
             if isinstance(error.cause, Exception):
                 raise error.cause from None
             raise
+
+
+def _begun(request: Request) -> bool:
+    """Whether the question has been sampled before: a later round, or a continuation."""
+    return isinstance(request, ContinueRequest) or request.round > 0
 
 
 def _restarts(lives: dict[str, EngineStats]) -> int:

@@ -36,7 +36,14 @@ class VllmEngine:
         self._preparing = ThreadPoolExecutor(max_workers=2, thread_name_prefix="vllm-prepare")
         self._ids = itertools.count()
         self._stats = EngineStats()
-        self.info = EngineInfo(engine="vllm", model=model.label, context=self._prompts.context, can_continue=True)
+        self.info = EngineInfo(
+            engine="vllm",
+            model=model.label,
+            context=self._prompts.context,
+            can_continue=True,
+            sequences=engine.vllm_config.scheduler_config.max_num_seqs,
+            kv_tokens=engine.vllm_config.cache_config.kv_cache_size_tokens,
+        )
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
         """See `Engine.sample`; raises ItemRejected for prompts that the model cannot take."""

@@ -73,10 +73,10 @@ async def test_work_is_spread_and_a_question_stays_where_it_was() -> None:
     async with pool_of(3, latency=0.05) as pool:
         asked = requests(30)
         assert await answers(pool, asked) == await expected(asked)
-        homes = dict(pool._homes)
+        homes = dict(pool._router._homes)
         assert [list(homes.values()).count(which) for which in range(3)] == [10, 10, 10]
         await answers(pool, asked[:5])
-        assert {name: pool._homes[name] for name in homes} == homes
+        assert {name: pool._router.home(name) for name in homes} == homes
 
 
 async def test_a_pickled_pool_serves_on(one_actor: EnginePool) -> None:

@@ -19,7 +19,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from mmpr_pipeline.errors import StoreError
 from mmpr_pipeline.storage.local import LocalStore
-from mmpr_pipeline.storage.store import Store
+from mmpr_pipeline.storage.store import MissingKeyError, Store
 
 SEGMENT_BYTES = 8 << 20
 SEGMENT_SECONDS = 5.0
@@ -63,7 +63,10 @@ class Journal:
         """Lines skipped by the last `read`: torn by a kill, or damaged."""
 
     def read(self) -> Iterator[dict[str, Any]]:
-        """Every whole record, oldest attempt first, in the order of appending; one line at a time in memory."""
+        """Every whole record, oldest attempt first, in the order of appending; one line at a time in memory.
+
+        A segment that vanishes meanwhile is no error: a worker that outlived its build has just finished the shard.
+        """
         self.torn = 0
         for key in self.store.list(f"{self.prefix}/"):
             for line in _lines(self.store, key):
@@ -119,10 +122,16 @@ def _lines(store: Store, key: str) -> Iterator[bytes]:
         try:
             with open(store.path(key), "rb") as file:
                 yield from file
+        except FileNotFoundError:
+            return
         except OSError as error:
             raise StoreError(f"Cannot read the journal {store.path(key)}: {error}") from error
-    else:
-        yield from store.read(key).splitlines(keepends=True)
+        return
+    try:
+        data = store.read(key)
+    except MissingKeyError:
+        return
+    yield from data.splitlines(keepends=True)
 
 
 class _LocalWriter(JournalWriter):
@@ -130,7 +139,6 @@ class _LocalWriter(JournalWriter):
 
     def __init__(self, store: LocalStore, prefix: str, attempt: int) -> None:
         try:
-            store.path(prefix).mkdir(parents=True, exist_ok=True)
             self._file = self._open_new(store, prefix, attempt)
         except OSError as error:
             raise _cannot(store, prefix, error) from error
@@ -139,11 +147,14 @@ class _LocalWriter(JournalWriter):
     @staticmethod
     def _open_new(store: LocalStore, prefix: str, attempt: int) -> int:
         while True:
+            path = store.path(_segment(prefix, attempt, 0))
+            path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                path = store.path(_segment(prefix, attempt, 0))
                 return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             except FileExistsError:
                 attempt += 1
+            except FileNotFoundError:  # the folder went at this very moment, with a shard that was finished
+                continue
 
     def append(self, record: Any) -> None:
         line = _encode(record)

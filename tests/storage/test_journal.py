@@ -49,6 +49,17 @@ def test_delete_forgets_only_this_journal(store: Store) -> None:
     assert list(other.read()) == [{"a": 1}]
 
 
+def test_a_journal_that_is_deleted_while_it_is_read_ends(store: Store) -> None:
+    journal = Journal(store, "j")
+    for attempt in range(3):
+        with journal.open() as writer:
+            writer.append({"attempt": attempt})
+    reading = journal.read()
+    assert next(reading) == {"attempt": 0}
+    journal.delete()
+    assert list(reading) == []
+
+
 def test_writers_at_once_have_their_own_segments(store: Store) -> None:
     journal = Journal(store, "j")
     first, second = journal.open(), journal.open()
@@ -124,6 +135,20 @@ def test_a_full_disk_tears_no_later_line(tmp_path: Path, monkeypatch: pytest.Mon
     writer.close()
     assert [r["i"] for r in journal.read()] == [0, 2]
     assert journal.torn == 0
+
+
+def test_a_disk_that_cannot_keep_what_it_took_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = Journal(open_store(tmp_path), "j").open()
+    writer.append({"i": 0})
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_module.os, "fsync", full)
+        with pytest.raises(StoreError, match="Free some space"):
+            writer.close()
+    writer.close()  # it is closed already
 
 
 def test_objects_are_put_by_size(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,6 +171,14 @@ def test_a_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         open_store(tmp_path / "out").check_writable()
 
 
+def test_a_disk_that_fills_up_under_somebodys_own_files_is_explained(store: Store) -> None:
+    with pytest.raises(StoreError, match=r"No space left on device(.|\n)*goes on"), store.workspace() as folder:
+        raise OSError(28, "Error writing bytes to file")
+    assert not folder.exists()
+    with pytest.raises(PermissionError), store.workspace():
+        raise PermissionError(13, "Permission denied")
+
+
 @pytest.mark.parametrize("url", ["", "http://host/x", "gs://bucket/x", "s3://"])
 def test_what_is_no_output_is_refused(url: str) -> None:
     with pytest.raises(StoreError, match="s3://bucket/prefix"):

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import yaml
 
@@ -28,7 +28,8 @@ from mmpr_pipeline.build.shard import work_shard
 from mmpr_pipeline.config import load_config
 from tests.build.made import make_source
 from tests.chaos import processes
-from tests.chaos.witness import Output, Witness, wait_until
+from tests.chaos.places import Place
+from tests.chaos.witness import Witness, wait_until
 
 SHARDS = 3
 DATA = ("pairs/", "images/", "rollouts/", "questions/", "manifests/")
@@ -54,21 +55,6 @@ def draw_blows(seed: int, kinds: Sequence[str]) -> list[Blow]:
         amount = {"served": float(draw.randint(1, 30)), "seconds": draw.uniform(0.1, 15), "shard": draw.uniform(0, 0.2)}
         blows.append(Blow(kind, when, round(amount[when], 2)))
     return blows
-
-
-class Place(Protocol):
-    """Where a campaign's builds write and run, and what can be struck there beside their own processes."""
-
-    output: Output
-
-    def settings(self) -> dict[str, Any]:
-        """Settings of the build: out and address."""
-
-    def environment(self) -> dict[str, str]:
-        """What the driver's environment needs."""
-
-    def strike(self, kind: str, draw: random.Random) -> bool:
-        """Strike what is no process of the build; False where there was nothing to strike."""
 
 
 @dataclass
@@ -204,6 +190,11 @@ class Campaign:
             if struck and kind == "raylet":
                 self._gone(set())
             return struck
+        if kind == "outage":
+            with self._place.away():
+                self._gone({0, 1})
+            assert "goes on" in self._told() or self._place.output.finished() == SHARDS, self._told()
+            return True
         return self._place.strike(kind, self._draw)
 
     def _start(self) -> None:

@@ -22,39 +22,47 @@ FAULT_SHARE = 0.07
 """Share of the requests to the store that meet a fault, in a campaign on S3."""
 
 
-class FolderPlace:
-    """A local output, and a Ray that each run starts for itself."""
+PATIENCE = 45
+"""Seconds for which a build on S3 waits for its store: longer than the store is away after a blow, shorter than an
+outage, which lasts until the build has given up."""
 
-    kinds = PROCESSES
 
-    def __init__(self, folder: Path) -> None:
-        self.output: Output = FolderOutput(folder / "out")
+class Place:
+    """Where a campaign's builds write and run, and what can be struck there beside their own processes."""
+
+    kinds: tuple[str, ...] = PROCESSES
+    """Kinds of blows that can be drawn here."""
+
+    def __init__(self, output: Output) -> None:
+        self.output = output
 
     def settings(self) -> dict[str, Any]:
-        """See `Place`."""
+        """Settings of the build that name this place."""
         return {"out": self.output.url}
 
     def environment(self) -> dict[str, str]:
-        """See `Place`."""
+        """What the driver's environment needs."""
         return {}
 
     def strike(self, kind: str, draw: random.Random) -> bool:
-        """See `Place`."""
-        raise ValueError(kind)
+        """Strike what is no process of the build, here the only thing there is; False where there was nothing."""
+        raise ValueError(f"{type(self).__name__} has no {kind}")
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """While the store is away."""
+        raise ValueError(f"{type(self).__name__} has no store")
+        yield
 
 
-class BucketPlace:
+class BucketPlace(Place):
     """An output on a real S3 server that can be killed, behind a proxy that makes some of its answers wrong."""
 
-    kinds = (*PROCESSES, "store", "store", "store")
+    kinds = (*PROCESSES, "store", "store", "store", "outage")
 
     def __init__(self, server: SeaweedServer, proxy: FaultyProxy, bucket: str) -> None:
+        super().__init__(BucketOutput(server.address, bucket))
         self._server, self.proxy = server, proxy
-        self.output: Output = BucketOutput(server.address, bucket)
-
-    def settings(self) -> dict[str, Any]:
-        """See `Place`."""
-        return {"out": self.output.url}
 
     def environment(self) -> dict[str, str]:
         """See `Place`."""
@@ -63,33 +71,38 @@ class BucketPlace:
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_EC2_METADATA_DISABLED": "true",
+            "MMPR_STORE_PATIENCE": str(PATIENCE),
         }
 
     def strike(self, kind: str, draw: random.Random) -> bool:
         """Kill the server; it comes back some seconds later with what it had on disk."""
-        self._server.kill()
-        time.sleep(draw.uniform(0.5, 8))
-        self._server.start()
+        with self.away():
+            time.sleep(draw.uniform(0.5, 8))
         return True
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """While the server is dead."""
+        self._server.kill()
+        try:
+            yield
+        finally:
+            self._server.start()
 
-class ClusterPlace:
+
+class ClusterPlace(Place):
     """A local output, and a Ray cluster of a head and two nodes that outlives the drivers."""
 
     kinds = ("driver", "driver", "engine", "worker", "worker", "interrupt", "board", "node", "node", "node")
 
     def __init__(self, folder: Path, cluster: Any) -> None:
+        super().__init__(FolderOutput(folder / "out"))
         self._cluster = cluster
         self.nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-        self.output: Output = FolderOutput(folder / "out")
 
     def settings(self) -> dict[str, Any]:
         """See `Place`."""
         return {"out": self.output.url, "address": self._cluster.address, "workers": 2}
-
-    def environment(self) -> dict[str, str]:
-        """See `Place`."""
-        return {}
 
     def strike(self, kind: str, draw: random.Random) -> bool:
         """Kill a node with all that runs on it; another one joins some seconds later."""
@@ -101,9 +114,9 @@ class ClusterPlace:
 
 
 @contextmanager
-def folder_place(folder: Path, seed: int, mark: str) -> Iterator[FolderPlace]:
-    """A local output."""
-    yield FolderPlace(folder)
+def folder_place(folder: Path, seed: int, mark: str) -> Iterator[Place]:
+    """A local output, and a Ray that each run starts for itself."""
+    yield Place(FolderOutput(folder / "out"))
 
 
 @contextmanager

@@ -15,6 +15,9 @@ from tests.storage.seaweed import client_for
 class Output(Protocol):
     """Where a build writes, seen without the build's own code."""
 
+    url: str
+    """As `out` in the settings."""
+
     def segments(self) -> dict[str, bytes]:
         """Every journal segment."""
 

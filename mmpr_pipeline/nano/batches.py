@@ -85,11 +85,11 @@ class Encoder:
         return Batch(ids, learn, pixels, torch.tensor([patch_labels(world) for world in worlds]))
 
 
-def batches(encoder: Encoder, seed: int, size: int, hasty: float = 0.0) -> Iterator[Batch]:
-    """Batches of the endless series of lessons of a seed; `hasty` as in `lessons.lesson`."""
+def batches(encoder: Encoder, seed: int, size: int) -> Iterator[Batch]:
+    """Batches of the endless series of lessons of a seed."""
     start, order = 0, torch.Generator().manual_seed(seed)
     while True:
-        pool = [lesson(seed, index, hasty) for index in range(start, start + POOL * size)]
+        pool = [lesson(seed, index) for index in range(start, start + POOL * size)]
         start += POOL * size
         pool.sort(key=lambda each: len(each.prompt) + len(each.response))
         for n in torch.randperm(POOL, generator=order).tolist():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 from mmpr_pipeline.nano.item import Item, World
@@ -27,19 +27,14 @@ class Lesson:
     world: World | None
 
 
-def lesson(seed: int, index: int, hasty: float = 0.0) -> Lesson:
-    """Lesson `index` of the endless series of a seed; all of them are of the train split.
-
-    A share `hasty` of the chains of thought says the answer without the steps that lead to it.
-    """
+def lesson(seed: int, index: int) -> Lesson:
+    """Lesson `index` of the endless series of a seed; all of them are of the train split."""
     rng = Random(f"lesson/{seed}/{index}")
     source = _pick(rng, SHARES)
     world, item = world_and_item(source, "train", seed, index)
     style = "open" if item.kind == "none" else _pick(rng, STYLES)
     prompt = prompt_of(item, style)
     blind = rng.random() < BLIND_SHARE
-    if item.answer is not None and Random(f"hasty/{seed}/{index}").random() < hasty:
-        item = replace(item, reasoning=hasty_reasoning(item.answer))
     return Lesson(
         source,
         style,
@@ -47,11 +42,6 @@ def lesson(seed: int, index: int, hasty: float = 0.0) -> Lesson:
         response_of(item, style),
         None if blind else world,
     )
-
-
-def hasty_reasoning(answer: str) -> str:
-    """What is left of a chain of thought where the answer is given without a step towards it."""
-    return f"The answer is {answer}."
 
 
 def prompt_of(item: Item, style: str) -> str:

@@ -189,10 +189,10 @@ class ShardWorker:
 
 
 async def work_all(pool: Any, asked: Sequence[Any], max_tokens: int, n: int) -> list[list[Response]]:
-    """All questions, as many in flight as a build has by default."""
-    from mmpr_pipeline.config import BuildConfig
+    """All questions, as many in flight as a build with one worker has."""
+    from mmpr_pipeline.sampling.routing import questions_each
 
-    slots = asyncio.Semaphore(BuildConfig.model_fields["in_flight"].default)
+    slots = asyncio.Semaphore(questions_each(pool.info, pool.size, 1, n))
 
     async def one(question: Any) -> list[Response]:
         async with slots:

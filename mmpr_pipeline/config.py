@@ -99,7 +99,9 @@ class SamplingSettings(Settings):
     samples: int = Field(default=32, ge=1, le=1024, description="Most rollouts for each question (the paper: 32).")
     adaptive: bool = Field(default=True, description="Sample in rounds, as long as another round is worth it.")
     round_size: int = Field(default=2, ge=1, description="Rollouts of each round after the first.")
-    price: float = Field(default=0.27, gt=0, description="What a rollout costs, in pairs: rounds go on while pairs pay it.")
+    price: float = Field(
+        default=0.27, gt=0, description="What a rollout costs, in pairs: rounds go on while pairs pay it."
+    )
     style: Style = Field(
         default="cot-final", description="Prompt style: cot-final, cot-boxed, cot-think or direct; see docs/prompts.md."
     )
@@ -135,8 +137,11 @@ class BuildConfig(Settings):
     address: str = Field(
         default="local", description="Ray: local, auto, or ray://host:port.", json_schema_extra=OPERATIONAL
     )
-    in_flight: int = Field(
-        default=64, ge=1, description="Questions in flight for each shard worker.", json_schema_extra=OPERATIONAL
+    in_flight: int | None = Field(
+        default=None,
+        ge=1,
+        description="Questions in flight for each shard worker; as many as fill the engines if not given.",
+        json_schema_extra=OPERATIONAL,
     )
     workers: int | None = Field(
         default=None,

@@ -10,6 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -18,9 +19,13 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError, WorkerCrashe
 from mmpr_pipeline.build.rework import Plan
 from mmpr_pipeline.build.shard import work_shard
 from mmpr_pipeline.build.tally import Board, Tally
+from mmpr_pipeline.config import BuildConfig
 from mmpr_pipeline.errors import ConfigError, EngineError, MmprError
 from mmpr_pipeline.sampling.engine import Engine
 from mmpr_pipeline.sampling.metrics import BuildMeter
+from mmpr_pipeline.sampling.pool import EnginePool
+from mmpr_pipeline.sampling.rounds import first_round
+from mmpr_pipeline.sampling.routing import questions_each
 
 REPORT_EVERY = 0.5
 """Seconds between a worker's reports and between looks at the board."""
@@ -78,7 +83,8 @@ def _connect(address: str) -> None:
 def work_shards(plan: Plan, shards: Sequence[int], engine: Engine | None, workers: int, progress: Progress) -> None:
     """Make the shards, `workers` at once, in the given order. Raises the first error that a shard cannot survive."""
     board = ray.remote(num_cpus=0, max_restarts=-1)(_MeteredBoard).remote()
-    shared = ray.put(plan)
+    config = plan.config.model_copy(update={"in_flight": in_flight(plan.config, engine, workers)})
+    shared = ray.put(replace(plan, config=config))
     waiting, finished, told = deque(shards), 0, 0.0
     running: dict[Any, int] = {}
     try:
@@ -95,6 +101,15 @@ def work_shards(plan: Plan, shards: Sequence[int], engine: Engine | None, worker
                 progress(finished, _total(board))
     finally:
         _cancel(running)
+
+
+def in_flight(config: BuildConfig, engine: Engine | None, workers: int) -> int | None:
+    """Questions that each worker keeps in flight: as set, else as many as fill the engines that say what they hold."""
+    if config.in_flight or not isinstance(engine, EnginePool):
+        return config.in_flight
+    sampling = config.sampling
+    first = min(sampling.samples, first_round(config.pairing.max_pairs)) if sampling.adaptive else sampling.samples
+    return questions_each(engine.info, engine.size, workers, first)
 
 
 class _MeteredBoard(Board):

@@ -24,6 +24,9 @@ from mmpr_pipeline.storage.journal import Journal
 READ_ROWS = 8
 """Rows read in one go, in a thread beside the event loop."""
 
+IN_FLIGHT = 64
+"""Questions worked on at once, where neither the settings nor the engines tell how many."""
+
 WINDOW = 4
 """Questions started ahead of the one to be written next, as a multiple of those in flight: a slow question at the head
 does not stop the others, and memory stays bounded."""
@@ -45,7 +48,7 @@ async def work_shard(plan: Plan, shard: int, engine: Any, report: Report) -> dic
     tally: Tally = Counter()
     try:
         with ShardWriter(store, shard, config.shards, plan.digest) as writer:
-            async for outcome in outcomes(plan.read(shard), answering, plan.recipe(), config.in_flight):
+            async for outcome in outcomes(plan.read(shard), answering, plan.recipe(), config.in_flight or IN_FLIGHT):
                 writer.add(outcome)
                 count(tally, outcome)
                 tally["resumed"] = answering.resumed_rollouts

@@ -44,7 +44,9 @@ def build(
     actors: Annotated[int | None, typer.Option(help="Engine actors. [default: 1 for vllm]")] = None,
     tensor_parallel: Annotated[int | None, typer.Option(help="GPUs for each engine. [default: 1]")] = None,
     workers: Annotated[int | None, typer.Option(help="Shards worked on at once. [default: the CPUs]")] = None,
-    in_flight: Annotated[int | None, typer.Option(help="Questions in flight for each worker. [default: 64]")] = None,
+    in_flight: Annotated[
+        int | None, typer.Option(help="Questions in flight for each worker. [default: as fill the engines]")
+    ] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Allow code shipped with the model to run.")
     ] = False,

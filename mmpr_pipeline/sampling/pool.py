@@ -101,6 +101,11 @@ class EnginePool:
         return self._info
 
     @property
+    def size(self) -> int:
+        """Engine actors."""
+        return len(self._actors)
+
+    @property
     def can_continue(self) -> bool:
         """Whether `continue_blind` works."""
         return self.info.can_continue

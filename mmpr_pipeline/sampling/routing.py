@@ -40,8 +40,8 @@ FIRST_GUESS = 512
 MEMORY = 64
 """About so many of the latest answers decide what lengths are expected."""
 
-MOST_QUESTIONS = 1024
-"""Most questions that a worker has in flight: each holds its images."""
+MOST_QUESTIONS = 512
+"""Most questions that a worker has in flight: each holds its images, and so do some that are read ahead."""
 
 LEAST_QUESTIONS = 16
 

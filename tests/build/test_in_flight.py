@@ -1,0 +1,44 @@
+"""How many questions a worker of a build keeps in flight."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mmpr_pipeline.build.cluster import in_flight
+from mmpr_pipeline.config import load_config
+from mmpr_pipeline.sampling.engine import EngineInfo
+from mmpr_pipeline.sampling.make import LocalEngine
+from mmpr_pipeline.sampling.pool import EnginePool
+
+
+def pool(actors: int, sequences: int | None = 256) -> EnginePool:
+    return EnginePool(
+        [object()] * actors,
+        EngineInfo(engine="vllm", model="m", context=None, can_continue=True, sequences=sequences),
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "actors", "workers", "expected"),
+    [
+        ({}, 1, 2, 64),
+        ({}, 8, 4, 256),
+        ({}, 8, 8, 128),
+        ({"sampling.adaptive": False}, 8, 8, 32),
+        ({"in_flight": 5}, 8, 8, 5),
+    ],
+)
+def test_workers_take_as_many_questions_as_fill_the_engines(
+    settings: dict[str, Any], actors: int, workers: int, expected: int
+) -> None:
+    config = load_config(None, {"sources": ["nano_grid"], "out": "x", **settings})
+    assert in_flight(config, pool(actors), workers) == expected
+
+
+def test_engines_that_do_not_say_what_they_hold_leave_it_to_the_default() -> None:
+    config = load_config(None, {"sources": ["nano_grid"], "out": "x"})
+    assert in_flight(config, pool(8, sequences=None), 2) is None
+    assert in_flight(config, LocalEngine(config.engine), 2) is None
+    assert in_flight(config, None, 2) is None

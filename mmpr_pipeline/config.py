@@ -120,10 +120,86 @@ class PairingSettings(Settings):
     dropout_pairs: int = Field(default=2, ge=1, description="Most DropNTP pairs for each question.")
 
 
+class ScreeningSettings(Settings):
+    """What is left out before sampling: repeated questions, and those that an evaluation set has too."""
+
+    dedup: bool = Field(
+        default=True,
+        description="Drop questions that an earlier row of any source has, images included; off: only within a shard.",
+    )
+    decontaminate: bool = Field(
+        default=True, description="Drop questions of training sources that an evaluation source has too, or nearly so."
+    )
+    against: tuple[str, ...] | None = Field(
+        default=None,
+        description="Evaluation sources to compare with: names, groups, declarations; not given: all of the catalog "
+        "that are in the Hub's cache or can be fetched.",
+    )
+    image_bits: int = Field(
+        default=16, ge=0, le=256, description="Most bits of 256 in which two images differ that are one image."
+    )
+    similar_image_bits: int = Field(
+        default=40, ge=0, le=256, description="The same, where the questions are alike too (40 of 256 is 10 of 64)."
+    )
+    similar_question: float = Field(
+        default=0.5, ge=0.5, le=1, description="Least likeness of questions for that: Jaccard index of word triples."
+    )
+    same_question: float = Field(
+        default=0.8, ge=0.5, le=1, description="Least likeness at which the question alone decides, if it is long."
+    )
+    long_question: int = Field(
+        default=13, ge=1, description="Least words of a question that can decide alone (GPT-3: 13-grams)."
+    )
+    template: int = Field(
+        default=10,
+        ge=1,
+        description="Questions that may be like one evaluation question, without an image like its own; of more, its "
+        "wording is a template and says nothing.",
+    )
+
+
+class Share(Settings):
+    """How much of a source goes into the mixture."""
+
+    weight: float = Field(default=1.0, gt=0, le=1, description="Part of its questions that is taken.")
+    cap: int | None = Field(default=None, ge=1, description="Most questions taken; no limit if not given.")
+    repeat: int = Field(default=1, ge=1, le=100, description="Times that each is asked, with other sampling seeds.")
+
+
+_WITH_SHARE = re.compile(r"(?P<source>.+?)(?P<share>(?::[0-9.]+|@[0-9_]+|\*[0-9]+)+)")
+_SHARE_PART = re.compile(r"(?P<sign>[:@*])(?P<value>[0-9._]+)")
+_SHARE_FIELDS = {":": "weight", "@": "cap", "*": "repeat"}
+
+
+def split_share(text: str) -> tuple[str, dict[str, str]]:
+    """`geoqa:0.5@10000*2` as the source and its share: weight 0.5, cap 10,000, repeat 2; the signs in any order.
+
+    Raises ValueError where a sign stands twice.
+    """
+    match = _WITH_SHARE.fullmatch(text.strip())
+    if match is None:
+        return text.strip(), {}
+    share: dict[str, str] = {}
+    for part in _SHARE_PART.finditer(match["share"]):
+        name = _SHARE_FIELDS[part["sign"]]
+        if name in share:
+            raise ValueError(f"{text!r} gives the {name} twice")
+        share[name] = part["value"]
+    return match["source"], share
+
+
 class BuildConfig(Settings):
     """Everything a build does."""
 
-    sources: tuple[str, ...] = Field(min_length=1, description="Catalog names, groups of it, or paths of declarations.")
+    sources: tuple[str, ...] = Field(
+        min_length=1,
+        description="Catalog names, groups of it, or paths of declarations; each may end in a share of it, as in "
+        "`geoqa:0.5@10000*2` (see mixture).",
+    )
+    mixture: dict[str, Share] = Field(
+        default_factory=dict, description="Share of each source, by its name or as it stands in `sources`."
+    )
+    screening: ScreeningSettings = ScreeningSettings()
     data_root: str | None = Field(
         default=None, description="Where relative paths in declarations start.", json_schema_extra=OPERATIONAL
     )
@@ -150,6 +226,21 @@ class BuildConfig(Settings):
         json_schema_extra=OPERATIONAL,
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _shares_beside_sources(cls, data: Any) -> Any:
+        """Shares written behind sources go into the mixture."""
+        given = data.get("sources") if isinstance(data, dict) else None
+        if not isinstance(given, list | tuple) or not all(isinstance(source, str) for source in given):
+            return data
+        plain = [split_share(source) for source in given]
+        mixture = dict(data.get("mixture") or {})
+        for source, share in plain:
+            if share and source in mixture:
+                raise ValueError(f"the share of {source} is given twice, in sources and in mixture")
+            mixture |= {source: share} if share else {}
+        return {**data, "sources": [source for source, _ in plain], "mixture": mixture}
+
     @field_validator("sources")
     @classmethod
     def _distinct(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
@@ -168,6 +259,8 @@ class BuildConfig(Settings):
             raise ValueError("the openai engine needs the address of a server: give --base-url URL")
         if self.engine.name != "openai" and self.engine.base_url:
             raise ValueError(f"--base-url goes with --engine openai, not {self.engine.name}")
+        if self.engine.name == "replay" and (asked := [n for n, share in self.mixture.items() if share.repeat > 1]):
+            raise ValueError(f"recorded rollouts cannot be sampled anew: no repeat for {', '.join(asked)}")
         return self
 
     def identity(self) -> dict[str, Any]:
@@ -187,8 +280,14 @@ def identity_of(settings: BaseModel) -> dict[str, Any]:
         if isinstance(extra, dict) and extra.get("operational"):
             continue
         value = getattr(settings, name)
-        kept[name] = identity_of(value) if isinstance(value, BaseModel) else value
+        kept[name] = _plain(value)
     return json.loads(json.dumps(kept))  # tuples to lists: what is read back compares equal
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    return identity_of(value) if isinstance(value, BaseModel) else value
 
 
 def differences(before: dict[str, Any], after: dict[str, Any], path: str = "") -> list[str]:

@@ -35,7 +35,7 @@ class Beacon:
             "started": time.time(),
             "shards": of,
             "missing": len(missing),
-            "rows": sum(source["rows"] * len(missing) // of for source in plan.described_sources),
+            "rows": plan.rows * len(missing) // of,
         }
         self._last: dict[str, Any] = {}
         self._next = time.monotonic()

@@ -20,7 +20,7 @@ from mmpr_pipeline.dataset.manifest import json_bytes
 from mmpr_pipeline.dataset.summary import summarise
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.sampling.engine import Engine
-from mmpr_pipeline.storage import Store, open_store
+from mmpr_pipeline.storage import MissingKeyError, Store, open_store
 from mmpr_pipeline.storage.lock import lease
 
 
@@ -44,7 +44,9 @@ def run_build(config: BuildConfig, view: View) -> dict[str, Any]:
     killed at any time; the same call goes on from there.
     """
     view.stage("reading sources")
-    return run_plan(make_plan(absolute(config)), view)
+    config = absolute(config)
+    store = open_store(config.out)
+    return run_plan(make_plan(config, begun_with(store) if has_begun(store) else None), view)
 
 
 def run_plan(plan: Plan, view: View) -> dict[str, Any]:
@@ -56,7 +58,8 @@ def run_plan(plan: Plan, view: View) -> dict[str, Any]:
         store.sweep()
         claim(store, plan)
         missing = missing_shards(store, plan)
-        view.planned(plan, len(missing))
+        if not missing:
+            view.planned(plan, 0)
         run = _make(plan, missing, view, still_held) if missing else {}
         seconds = time.monotonic() - started
         return finish(store, plan, {"seconds": round(seconds, 1), "shards": len(missing), **run})
@@ -65,10 +68,10 @@ def run_plan(plan: Plan, view: View) -> dict[str, Any]:
 def _make(plan: Plan, missing: list[int], view: View, still_held: Callable[[], None]) -> dict[str, Any]:
     """Make the missing shards on Ray; the counts of what this run did, and what its engines say of themselves."""
     from mmpr_pipeline.build.cluster import ray_session, work_shards
+    from mmpr_pipeline.build.screen import screen
 
     tally: dict[str, int] = {}
     engine: Engine | None = None
-    beacon = Beacon(open_store(plan.config.out), plan, missing)
 
     def progress(finished: int, now: dict[str, int]) -> None:
         still_held()
@@ -78,6 +81,10 @@ def _make(plan: Plan, missing: list[int], view: View, still_held: Callable[[], N
 
     view.stage("starting Ray")
     with ray_session(plan.config.address) as cpus:
+        if isinstance(plan, BuildPlan):
+            plan = screen(plan, plan.config.workers or cpus, view.stage, still_held)
+        view.planned(plan, len(missing))
+        beacon = Beacon(open_store(plan.config.out), plan, missing)
         if isinstance(plan, BuildPlan):
             view.stage(f"starting the {plan.config.engine.name} engine")
         engine = asyncio.run(plan.start())
@@ -100,9 +107,11 @@ def claim(store: Store, plan: Plan) -> None:
         "identity": plan.identity,
         "config": plan.config.model_dump(mode="json"),
         "sources": plan.described_sources,
+        **plan.described_screening,
     }
-    begun = bool(store.list("manifests/") or store.list("journal/"))
-    if not begun:  # nothing was made yet, whatever a stopped run meant to make
+    if not has_begun(store):  # nothing was made yet, whatever a stopped run meant to make
+        if (before := begun_with(store)) is not None and before["digest"] != plan.digest:
+            store.delete_prefix(layout.SCREENING)
         store.write(layout.CONFIG, json_bytes(described))
         return
     if not store.exists(layout.CONFIG):
@@ -113,6 +122,20 @@ def claim(store: Store, plan: Plan) -> None:
             f"{store.url} was begun with other settings:\n    " + "\n    ".join(lines),
             remedy="Use the same settings to go on, or another --out for a new dataset.",
         )
+
+
+def has_begun(store: Store) -> bool:
+    """Whether anything was sampled: from then on the settings are fixed."""
+    return bool(store.list("manifests/") or store.list(layout.JOURNALS))
+
+
+def begun_with(store: Store) -> dict[str, Any] | None:
+    """The config.json of an output; None where there is none, or none that can be read."""
+    try:
+        found = json.loads(store.read(layout.CONFIG))
+    except (MissingKeyError, ValueError):
+        return None
+    return found if isinstance(found, dict) and {"digest", "identity"} <= found.keys() else None
 
 
 def missing_shards(store: Store, plan: Plan) -> list[int]:
@@ -127,7 +150,7 @@ def finish(store: Store, plan: Plan, run: dict[str, Any]) -> dict[str, Any]:
     if not run["shards"] and store.exists(layout.SUMMARY):
         return json.loads(store.read(layout.SUMMARY))
     totals = summarise(store, plan.config.shards)
-    summary = {"mmpr_version": __version__, "digest": plan.digest, "run": run, **totals}
+    summary = {"mmpr_version": __version__, "digest": plan.digest, "run": run, **totals, **plan.told(store)}
     if recorded := run.get("engine", {}).get("recorded"):
         used = sum(totals["counts"]["rollouts"].values())
         unusable = run["engine"]["rejected_lines"]
@@ -147,12 +170,18 @@ def absolute(config: BuildConfig) -> BuildConfig:
     def resolved(path: str | None) -> str | None:
         return path if path is None or "://" in path else str(Path(path).expanduser().resolve())
 
-    sources = tuple(resolved(s) if s.endswith((".yaml", ".yml")) else s for s in config.sources)
+    def declared(source: str) -> str:
+        return (resolved(source) or source) if source.endswith((".yaml", ".yml")) else source
+
+    against = config.screening.against
+    screening = {"against": against and tuple(map(declared, against))}
     engine = config.engine
     model = resolved(engine.model) if Path(engine.model).is_dir() else engine.model
     return config.model_copy(
         update={
-            "sources": sources,
+            "sources": tuple(map(declared, config.sources)),
+            "mixture": {declared(source): share for source, share in config.mixture.items()},
+            "screening": config.screening.model_copy(update=screening),
             "data_root": resolved(config.data_root),
             "out": resolved(config.out),
             "engine": engine.model_copy(update={"rollouts": resolved(engine.rollouts), "model": model}),

@@ -9,8 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from mmpr_pipeline.build.plan import BuildPlan
-from mmpr_pipeline.config import NANO
+from mmpr_pipeline.config import NANO, Share
 from mmpr_pipeline.sampling.make import actor_count
+from mmpr_pipeline.screening.mixture import taken
+from mmpr_pipeline.screening.report import unchecked
 
 RESPONSE_TOKENS = 325
 """Mean of the paper's chosen (300) and rejected (350.5) responses."""
@@ -54,14 +56,17 @@ def render(plan: BuildPlan, bounds: Estimate) -> RenderableType:
     """The plan as a person reads it."""
     of = plan.config.shards
     table = Table(title=f"Plan for {plan.config.out}", title_justify="left")
-    for title in ("source", "questions", "a shard", "rollouts, at most"):
-        table.add_column(title, justify="left" if title == "source" else "right")
+    for title in ("source", "rows", "share", "questions", "a shard", "rollouts, at most"):
+        table.add_column(title, justify="left" if title in ("source", "share") else "right")
     for source in plan.sources:
-        rows = source.index.rows
-        each = f"{rows // of:,}" if rows % of == 0 else f"{rows // of:,} or {rows // of + 1:,}"
-        table.add_row(source.name, f"{rows:,}", each, f"{rows * plan.config.sampling.samples:,}")
+        share, asked = source.share, taken(source.index.rows, source.share)
+        each = [f"{count * share.repeat:,}" for count in sorted({asked // of, -(-asked // of)})]
+        rollouts = f"{source.questions * plan.config.sampling.samples:,}"
+        told = f"{source.questions:,}"
+        table.add_row(source.name, f"{source.index.rows:,}", _share(share), told, " or ".join(each), rollouts)
     engine = plan.config.engine
-    lines = [
+    lines = [*_screening(plan)]
+    lines += [
         f"{bounds.questions:,} questions, {of} shards, up to {bounds.rollouts:,} rollouts "
         f"and {bounds.generated_tokens:,} generated tokens.",
     ]
@@ -73,3 +78,21 @@ def render(plan: BuildPlan, bounds: Estimate) -> RenderableType:
         )
     lines.append("Nothing was generated or written.")
     return Group(table, Text("\n".join(lines)))
+
+
+def _share(share: Share) -> str:
+    parts = [f"{share.weight:g} of it"] if share.weight != 1 else []
+    parts += [f"at most {share.cap:,}"] if share.cap is not None else []
+    parts += [f"{share.repeat} times each"] if share.repeat != 1 else []
+    return ", ".join(parts) or "all"
+
+
+def _screening(plan: BuildPlan) -> list[str]:
+    """What screening will do; what it will find is known only when the rows are read."""
+    report = {"against": plan.against.content, "unchecked": plan.against.unchecked}
+    lines = [f"Questions are compared with {', '.join(plan.against.content)} before sampling."] if plan.against else []
+    if warning := unchecked(report):
+        lines.append(f"Warning: {warning}")
+    if plan.screens:
+        lines.append("Repeated and contaminated questions will be dropped first: the counts are upper bounds.")
+    return lines

@@ -1,61 +1,31 @@
 """The plan of a build: which rows go to which shard, and what the output's identity is. Pure, but for reading indexes.
 
-Shard i of N takes rows [n*i//N, n*(i+1)//N) of every source of n rows, so every shard holds the same mixture and a
-worker reads only its slices.
+Shard i of N takes the i-th 1/N of the questions of every source, in rows that follow each other, so every shard holds
+the same mixture and a worker reads only its slices.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mmpr_pipeline.build.journaled import JournaledEngine
 from mmpr_pipeline.build.judge import Recipe
+from mmpr_pipeline.build.planned import NO_COMPARISON, Against, PlannedSource, planned_against, planned_sources
 from mmpr_pipeline.checking import CHECKER
 from mmpr_pipeline.config import BuildConfig
 from mmpr_pipeline.dataset import layout
-from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.dataset.licences import evaluation_warnings
 from mmpr_pipeline.records import SCHEMA_VERSION, Question, Reject, content_id
 from mmpr_pipeline.sampling.engine import Engine
 from mmpr_pipeline.sampling.identity import engine_identity
 from mmpr_pipeline.sampling.make import start_engines
-from mmpr_pipeline.sources import Source, SourceIndex, open_source
-from mmpr_pipeline.sources.catalog import expand
-from mmpr_pipeline.storage import Journal, open_store
-
-
-@dataclass(frozen=True)
-class PlannedSource:
-    """One source of the build: how to open it, and its index."""
-
-    name: str
-    path: str
-    index: SourceIndex
-    role: str
-    licence: str
-    homepage: str | None
-    description: str
-    instructions: tuple[str, ...] = ()
-    """The source's own, in place of the templates'."""
-
-    def described(self) -> dict[str, Any]:
-        """What users of the dataset must know of its source."""
-        return {
-            "name": self.name,
-            "rows": self.index.rows,
-            "revision": self.index.revision,
-            "role": self.role,
-            "licence": self.licence,
-            "homepage": self.homepage,
-            "description": self.description,
-            **({"instructions": list(self.instructions)} if self.instructions else {}),
-        }
-
-    def open(self, data_root: str | None) -> Source:
-        """The source, in whichever process this is."""
-        return open_source(self.path, data_root)
+from mmpr_pipeline.screening import SCREENING
+from mmpr_pipeline.screening.mixture import ALL, described
+from mmpr_pipeline.screening.selection import REPORT, Selection, load_selections
+from mmpr_pipeline.storage import Journal, Store, open_store
 
 
 @dataclass(frozen=True)
@@ -65,6 +35,9 @@ class BuildPlan:
     config: BuildConfig
     sources: tuple[PlannedSource, ...]
     identity: dict[str, Any]
+    against: Against = NO_COMPARISON
+    screened: Mapping[str, Any] | None = None
+    """The report of the screening, once it has decided on the rows; until then a worker takes them all."""
 
     @property
     def digest(self) -> str:
@@ -73,13 +46,34 @@ class BuildPlan:
 
     @property
     def rows(self) -> int:
-        """Rows of all sources."""
-        return sum(source.index.rows for source in self.sources)
+        """Questions of all sources, those that turn out to be unusable included; before screening at most so many."""
+        if self.screened is not None:
+            return sum(counts["questions"] for counts in self.screened["sources"].values())
+        return sum(source.questions for source in self.sources)
+
+    @property
+    def screens(self) -> bool:
+        """Whether the rows must be looked at once before sampling. Within one shard repeated questions are found
+        anyhow."""
+        several = len(self.sources) > 1 or self.config.shards > 1
+        shared = any(source.share != ALL for source in self.sources)
+        return (self.config.screening.dedup and several) or bool(self.against) or shared
 
     @property
     def described_sources(self) -> list[dict[str, Any]]:
         """What users of the dataset must know of its sources."""
         return [source.described() for source in self.sources]
+
+    @property
+    def described_screening(self) -> dict[str, Any]:
+        """What stands in config.json of the evaluation sources: how each was opened, and which were not to be had."""
+        opened = {source.name: source.path for source in self.against.sources}
+        return {"screening": {"against": opened, "unchecked": dict(self.against.unchecked)}}
+
+    def told(self, store: Store) -> dict[str, Any]:
+        """What stands in summary.json of the screening, and the warnings about the sources."""
+        report = {"screening": json.loads(store.read(REPORT))} if store.exists(REPORT) else {}
+        return {**report, "warnings": evaluation_warnings(self.described_sources)}
 
     def recipe(self) -> Recipe:
         """How each question is worked on. Recorded rollouts cost nothing, so of them all are taken."""
@@ -98,9 +92,17 @@ class BuildPlan:
 
     def read(self, shard: int) -> Iterator[Question | Reject]:
         """The rows of one shard, in source order; one item for every row."""
+        of = self.config.shards
+        chosen: dict[str, Selection] = {}
+        if self.screened is not None:
+            repeats = {planned.name: planned.share.repeat for planned in self.sources}
+            chosen = load_selections(open_store(self.config.out), shard, of, repeats)
         for planned in self.sources:
             source = planned.open(self.config.data_root)
-            yield from source.read(planned.index, *shard_slice(planned.index.rows, shard, self.config.shards))
+            if planned.name in chosen:
+                yield from chosen[planned.name].read(source, planned.index)
+            else:
+                yield from source.read(planned.index, *shard_slice(planned.index.rows, shard, of))
 
 
 def shard_slice(rows: int, shard: int, of: int) -> tuple[int, int]:
@@ -108,29 +110,21 @@ def shard_slice(rows: int, shard: int, of: int) -> tuple[int, int]:
     return rows * shard // of, rows * (shard + 1) // of
 
 
-def make_plan(config: BuildConfig) -> BuildPlan:
-    """Open and index every source. Raises SourceError or ConfigError before any work is done."""
-    sources = []
-    for path in expand(config.sources):
-        source = open_source(path, config.data_root)
-        told = source.declaration
-        index = source.index(config.limit)
-        sources.append(
-            PlannedSource(
-                source.name, path, index, told.role, told.licence, told.homepage, told.description, told.instructions()
-            )
-        )
-    names = [source.name for source in sources]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise ConfigError(
-            f"Two sources have the name {', '.join(repeated)}.", remedy="Give each declaration a name of its own."
-        )
-    return BuildPlan(config, tuple(sources), _identity(config, sources))
+def make_plan(config: BuildConfig, begun: Mapping[str, Any] | None = None) -> BuildPlan:
+    """Open and index every source. Raises SourceError or ConfigError before any work is done.
+
+    `begun`: the config.json of the output, where it was begun before.
+    """
+    sources = planned_sources(config)
+    against = planned_against(config, sources, begun)
+    return BuildPlan(config, sources, _identity(config, sources, against), against)
 
 
-def _identity(config: BuildConfig, sources: list[PlannedSource]) -> dict[str, Any]:
+def _identity(config: BuildConfig, sources: Sequence[PlannedSource], against: Against) -> dict[str, Any]:
     """What decides every byte of the shards. Paths are replaced by what is behind them."""
     identity = config.identity()
     identity["engine"] = engine_identity(config.engine)
-    identity["sources"] = {s.name: {"rows": s.index.rows, "content": s.index.fingerprint} for s in sources}
+    identity["sources"] = {source.name: source.content for source in sources}
+    identity["mixture"] = {source.name: described(source.share) for source in sources if source.share != ALL}
+    identity["screening"] |= {"version": SCREENING, "against": dict(against.content)}
     return {**identity, "checker": CHECKER, "schema_version": SCHEMA_VERSION}

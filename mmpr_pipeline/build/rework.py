@@ -21,7 +21,7 @@ from mmpr_pipeline.dataset.stored import StoredQuestion, stored_questions
 from mmpr_pipeline.errors import ConfigError, DatasetError, ItemRejected
 from mmpr_pipeline.records import SCHEMA_VERSION, Outcome, Question, Reject, Rollout, content_id
 from mmpr_pipeline.sampling.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
-from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.storage import Store, open_store
 
 CHANGEABLE = ("out", "seed", "pairing", "address", "workers", "in_flight")
 Marks = Mapping[tuple[str, int], Outcome]
@@ -38,6 +38,8 @@ class ReworkPlan:
     described: dict[str, Any]
     """Its config.json."""
     marks: Marks
+    summary: dict[str, Any]
+    """Its summary.json."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -64,8 +66,17 @@ class ReworkPlan:
 
     @property
     def rows(self) -> int:
-        """Rows of all sources."""
-        return sum(source["rows"] for source in self.described_sources)
+        """Rows of all shards."""
+        return int(self.summary["counts"]["questions"])
+
+    @property
+    def described_screening(self) -> dict[str, Any]:
+        """As the finished dataset has it."""
+        return {"screening": self.described["screening"]} if "screening" in self.described else {}
+
+    def told(self, store: Store) -> dict[str, Any]:
+        """As the finished dataset tells it: its rows were screened before they were sampled."""
+        return {name: self.summary[name] for name in ("screening", "warnings") if name in self.summary}
 
     def recipe(self) -> Recipe:
         """Every stored rollout is taken, whatever rule it was sampled by."""
@@ -170,4 +181,4 @@ def make_rework(before: str, given: dict[str, Any]) -> ReworkPlan:
     marks: dict[tuple[str, int], Outcome] = {
         key: "unparseable" if mark == "ignore" else mark for key, mark in read_marks(store).items()
     }
-    return ReworkPlan(config, store.url, described, marks)
+    return ReworkPlan(config, store.url, described, marks, json.loads(store.read(layout.SUMMARY)))

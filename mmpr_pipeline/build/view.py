@@ -6,9 +6,14 @@ import time
 from types import TracebackType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from mmpr_pipeline.build.plan import BuildPlan
 from mmpr_pipeline.build.rework import Plan
+from mmpr_pipeline.screening.report import sentences, unchecked
+
+_REMEDY = escape("Name those that matter (--decontaminate-against), or say --no-decontaminate.")
 
 PLAIN_EVERY = 10.0
 """Seconds between progress lines where there is no terminal."""
@@ -54,9 +59,7 @@ class ConsoleView:
         """Say what will be done, and what is already there."""
         of = plan.config.shards
         self._shards = missing
-        self._rows = sum(
-            source["rows"] * missing // of for source in plan.described_sources
-        )  # a finished shard's rows are not worked on again
+        self._rows = plan.rows * missing // of  # a finished shard's rows are not worked on again
         kept = f", {of - missing} finished before" if missing < of else ""
         names = ", ".join(source["name"] for source in plan.described_sources)
         self._console.print(f"[bold]{plan.rows:,}[/] questions of {names} into {of} shards{kept}", highlight=False)
@@ -66,6 +69,16 @@ class ConsoleView:
                 "pairs must not be measured on it; config.json and the dataset's card say so.",
                 highlight=False,
             )
+        self._screening(plan)
+
+    def _screening(self, plan: Plan) -> None:
+        report = plan.screened if isinstance(plan, BuildPlan) else None
+        if report is None:
+            return
+        for sentence in sentences(report):
+            self._console.print(escape(sentence), highlight=False)
+        if warning := unchecked(report):
+            self._console.print(f"[bold yellow]Warning:[/] {escape(warning)} {_REMEDY}", highlight=False)
 
     def progress(self, finished: int, tally: dict[str, int]) -> None:
         """Show counts and rates."""

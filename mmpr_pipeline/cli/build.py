@@ -15,7 +15,13 @@ from mmpr_pipeline.cli.app import app
 @app.command()
 def build(
     config: Annotated[Path | None, typer.Argument(help="YAML file of settings; flags win over it.")] = None,
-    sources: Annotated[str | None, typer.Option(help="Catalog names, groups, declaration files; by commas.")] = None,
+    sources: Annotated[
+        str | None,
+        typer.Option(
+            help="Catalog names, groups, declaration files; by commas. Each may end in its share: geoqa:0.5 (half of "
+            "it), @10000 (at most so many), *2 (each asked twice)."
+        ),
+    ] = None,
     out: Annotated[str | None, typer.Option(help="Output directory or s3://bucket/prefix.")] = None,
     shards: Annotated[int | None, typer.Option(help="Shards; each takes 1/N of every source. [default: 8]")] = None,
     engine: Annotated[str | None, typer.Option(help="vllm, openai, replay or scripted. [default: vllm]")] = None,
@@ -39,6 +45,20 @@ def build(
         str | None, typer.Option(help="Instructions in en, zh or auto, the question's language. [default: auto]")
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Most rows of each source.")] = None,
+    dedup: Annotated[
+        bool | None, typer.Option("--dedup/--no-dedup", help="Ask what several rows ask only once. [default: on]")
+    ] = None,
+    decontaminate: Annotated[
+        bool | None,
+        typer.Option(
+            "--decontaminate/--no-decontaminate",
+            help="Drop questions of training sources that an evaluation set has too, or nearly so. [default: on]",
+        ),
+    ] = None,
+    decontaminate_against: Annotated[
+        str | None,
+        typer.Option(help="These evaluation sets only, by commas. [default: all of the catalog that can be had]"),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of sampling and pairing. [default: 0]")] = None,
     address: Annotated[str | None, typer.Option(help="Ray: local, auto or ray://HOST:PORT. [default: local]")] = None,
     actors: Annotated[int | None, typer.Option(help="Engine actors. [default: 1 for vllm]")] = None,
@@ -60,11 +80,14 @@ def build(
     from mmpr_pipeline.config import load_config
 
     given = {
-        "sources": [s.strip() for s in sources.split(",") if s.strip()] if sources else None,
+        "sources": _listed(sources),
         "out": out,
         "shards": shards,
         "limit": limit,
         "seed": seed,
+        "screening.dedup": dedup,
+        "screening.decontaminate": decontaminate,
+        "screening.against": _listed(decontaminate_against),
         "data_root": data_root,
         "address": address,
         "workers": workers,
@@ -90,6 +113,11 @@ def build(
         return
     settings = load_config(config, given)
     _dry_run(settings, tokens_per_second) if dry_run else _build(settings)
+
+
+def _listed(text: str | None) -> list[str] | None:
+    """The parts between commas; None where nothing is given."""
+    return [part.strip() for part in text.split(",") if part.strip()] if text else None
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typing import Any
 from mmpr_pipeline.dataset.card_front import front_matter
 from mmpr_pipeline.dataset.facts import Facts
 from mmpr_pipeline.records import PreferencePair
+from mmpr_pipeline.screening.report import sentences
 
 PAPER = """@article{wang2024mpo,
   title={Enhancing the Reasoning Ability of Multimodal Large Language Models via Mixed Preference Optimization},
@@ -40,6 +41,7 @@ def dataset_card(facts: Facts, name: str, url: str, parquet_bytes: int, arrow_by
         _difficulty(facts),
         _lengths(facts),
         _funnel(facts),
+        _screening(facts),
         _columns(),
         _limits(facts),
         _citation(facts, name, url),
@@ -156,6 +158,14 @@ def _funnel(facts: Facts) -> str:
         rows += [[fate, reason.replace("_", " "), f"{n:,}"] for reason, n in sorted(counts[fate].items())]
     text = "Every question of the sources ended in one of these rows; `rejected` ones could not be read or used."
     return f"## What became of the questions\n\n{text}\n\n" + _table(["", "reason", "questions"], rows)
+
+
+def _screening(facts: Facts) -> str:
+    if facts.screening is None:
+        return ""
+    told = sentences(facts.screening) or ["No question was found twice."]
+    how = "Images were compared by perceptual hash, questions by their word triples, before anything was sampled."
+    return "## Duplicates and contamination\n\n" + "\n".join(f"- {_plain(line)}" for line in [*told, how])
 
 
 def _columns() -> str:

@@ -20,6 +20,7 @@ from mmpr_pipeline.dataset.licences import warnings_of
 from mmpr_pipeline.dataset.stats import stats
 from mmpr_pipeline.dataset.summary import shards_of
 from mmpr_pipeline.errors import DatasetError
+from mmpr_pipeline.screening.report import unchecked
 from mmpr_pipeline.storage import MissingKeyError, Store, open_store
 
 TOLD = ("model", "rejected_model", "prompt_version", "checker", "language", "kind")
@@ -48,6 +49,8 @@ class Facts:
     mmpr_version: str
     made_by: dict[str, dict[str, int]]
     characters: dict[tuple[str, str], Characters]
+    screening: dict[str, Any] | None = None
+    """What was dropped before sampling, as summary.json tells it; None where nothing was compared."""
 
     @property
     def pairs(self) -> int:
@@ -57,7 +60,8 @@ class Facts:
     @property
     def warnings(self) -> list[str]:
         """Why the dataset may not be passed on or trained on just so."""
-        return warnings_of(self.sources)
+        missed = unchecked(self.screening) if self.screening else None
+        return [*warnings_of(self.sources), *([missed] if missed else [])]
 
 
 def facts_of(out: str | Path, progress: Callable[[int, int], None] | None = None) -> Facts:
@@ -74,6 +78,7 @@ def facts_of(out: str | Path, progress: Callable[[int, int], None] | None = None
         mmpr_version=str(config.get("mmpr_version", "unknown")),
         made_by=made_by,
         characters=characters,
+        screening=_summary(store).get("screening"),
     )
 
 
@@ -85,6 +90,13 @@ def _config(store: Store) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise DatasetError(f"{layout.CONFIG} holds no settings.")
     return config
+
+
+def _summary(store: Store) -> dict[str, Any]:
+    try:
+        return json.loads(store.read(layout.SUMMARY))
+    except (MissingKeyError, ValueError):
+        return {}
 
 
 def _sources(config: dict[str, Any], names: list[str]) -> list[dict[str, Any]]:

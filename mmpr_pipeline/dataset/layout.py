@@ -9,6 +9,7 @@ OUT/manifests/00017-of-00512.json            counts and hashes of the shard, wri
 OUT/summary.json                             totals, written last of all: the dataset is finished
 OUT/journal/00017-of-00512/                  only while the shard is being made
 OUT/reference/KEY/reference-00017-of-00512.arrow  log-probs under a reference model, left by training (not verified)
+OUT/screening/                               what was decided of every source row before sampling (not verified)
 OUT/marks.jsonl                              verdicts corrected by a person in `mmpr view` (not verified)
 """
 
@@ -22,6 +23,7 @@ REFERENCE = "reference/"
 CONFIG = "config.json"
 SUMMARY = "summary.json"
 MARKS = "marks.jsonl"
+SCREENING = "screening/"
 JOURNALS = "journal/"
 SCHEMAS: dict[str, pa.Schema] = {
     "pairs": PAIR_SCHEMA,

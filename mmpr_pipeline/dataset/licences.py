@@ -48,14 +48,20 @@ def warnings_of(sources: Iterable[Mapping[str, Any]]) -> list[str]:
     found = []
     for source in sources:
         name, licence = source["name"], str(source.get("licence") or "unknown")
-        if source.get("role") == "evaluation":
-            found.append(
-                f"{name} is an evaluation set: training on pairs made of it makes every later result on it worthless, "
-                "and publishing them spreads its questions and answers."
-            )
+        found += evaluation_warnings([source])
         if told := concerns(licence):
             found.append(f"The licence of {name} ({licence}) {'; it '.join(told)}.")
     return found
+
+
+def evaluation_warnings(sources: Iterable[Mapping[str, Any]]) -> list[str]:
+    """One sentence for each source that is an evaluation set."""
+    return [
+        f"{source['name']} is an evaluation set: training on pairs made of it makes every later result on it "
+        "worthless, and publishing them spreads its questions and answers."
+        for source in sources
+        if source.get("role") == "evaluation"
+    ]
 
 
 def hub_licence(licences: Sequence[str]) -> str:

@@ -12,6 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from mmpr_pipeline.screening.report import sentences, unchecked
+
 if TYPE_CHECKING:
     from mmpr_pipeline.dataset.verify import Report
 
@@ -71,8 +73,16 @@ def summary_page(summary: Mapping[str, Any]) -> RenderableType:
     counts = summary["counts"]
     parts: list[RenderableType] = [_headline(summary), heading("By source"), _sources(summary)]
     parts += [heading("What became of the questions"), fates(counts)]
+    if told := [*summary.get("warnings", ()), *_screened(summary)]:
+        parts += [heading("Screening"), *map(Text, told)]
     notes = [note for note in (_recorded(summary), _pace(summary.get("run", {}))) if note]
     return Group(*parts, *([heading("This run"), *map(Text, notes)] if notes else []))
+
+
+def _screened(summary: Mapping[str, Any]) -> list[str]:
+    """What was dropped before sampling, and with what questions were compared."""
+    report = summary.get("screening")
+    return [told for told in (*sentences(report), unchecked(report)) if told] if report else []
 
 
 def _recorded(summary: Mapping[str, Any]) -> str | None:

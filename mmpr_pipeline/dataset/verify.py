@@ -110,7 +110,7 @@ def _check_names(keys: set[str], of: int, report: Report) -> None:
     for key in sorted(keys - expected):
         if key.startswith(layout.JOURNALS):
             report.add("unfinished", key, "a journal is left: run the same `mmpr build` again, it goes on")
-        elif key != layout.MARKS and not key.startswith(layout.REFERENCE):
+        elif key != layout.MARKS and not key.startswith((layout.REFERENCE, layout.SCREENING)):
             report.add("extra_file", key, "no build wrote it here")
 
 

@@ -49,6 +49,11 @@ def load_image(raw: bytes) -> Image:
             raise ItemRejected("broken_image", _seen(error)) from None
 
 
+def unseen_image(raw: bytes) -> Image:
+    """The image in `raw`, not looked into: its format is empty and its size zero. To know which image it is."""
+    return Image(sha256=hashlib.sha256(raw).hexdigest(), data=raw, format="", width=0, height=0)
+
+
 def decode(image: Image) -> PIL.Image.Image:
     """The pixels of a checked image, RGB."""
     with PIL.Image.open(io.BytesIO(image.data)) as picture:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast, get_args
 
 from mmpr_pipeline.errors import ItemRejected
-from mmpr_pipeline.records import AnswerKind, Language, Question, question_id
+from mmpr_pipeline.records import AnswerKind, Image, Language, Question, question_id
 from mmpr_pipeline.sources.choices import choice_letters, literal, parse_choices
 from mmpr_pipeline.sources.columns import MARK, as_text, clean, cut, cut_answer, image_path, text_or_none
 from mmpr_pipeline.sources.declaration import Columns, KindByColumn, SourceDeclaration
@@ -34,14 +34,17 @@ _ABSENT = object()
 
 Row = Mapping[str, Any]
 Load = Callable[[Any], bytes]
+Look = Callable[[bytes], Image]
 
 
-def question_from_row(declaration: SourceDeclaration, row: Row, source_id: str, load: Load) -> Question:
-    """The question in a row. `load` gives the encoded image behind a reference.
+def question_from_row(
+    declaration: SourceDeclaration, row: Row, source_id: str, load: Load, look: Look = load_image
+) -> Question:
+    """The question in a row. `load` gives the encoded image behind a reference, `look` what is in it.
 
     Raises ItemRejected with one of the reasons: missing_column, wrong_type, not_selected, unknown_kind, nul_byte,
     empty_question, question_too_long, bad_choices, no_answer, answer_not_a_choice, missing_image, too_many_images, and
-    those of `load` and `load_image`.
+    those of `load` and `look`.
     """
     _selected(declaration, row)
     kind = _kind(declaration, row)
@@ -65,7 +68,7 @@ def question_from_row(declaration: SourceDeclaration, row: Row, source_id: str, 
         text=asked.text,
         instruction=instruction,
         choices=choices,
-        images=tuple(load_image(data) for data in raw),
+        images=tuple(look(data) for data in raw),
         kind=kind,
         answer=golds[0] if golds else None,
         answers=golds[1:],

@@ -28,6 +28,7 @@ from mmpr_pipeline.sources.entries import rows_of
 from mmpr_pipeline.sources.files import LocalFile, local_files
 from mmpr_pipeline.sources.formats import Row, Scan, SourceFile, Unreadable
 from mmpr_pipeline.sources.hub import HubFile, repository_files, resolve
+from mmpr_pipeline.sources.images import load_image, unseen_image
 from mmpr_pipeline.sources.indexed import (
     IndexedArchive,
     IndexedFile,
@@ -45,11 +46,16 @@ MAX_DETAIL = 300
 
 @dataclass(frozen=True)
 class Source:
-    """A source of questions. `whole_files`: fetch small Hub files whole, as a build does; a preview does not."""
+    """A source of questions.
+
+    `whole_files`: fetch small Hub files whole, as a build does; a preview does not. `looks`: decode each image to be
+    sure of it; else only its bytes are known, and rows with broken ones are not told apart.
+    """
 
     declaration: SourceDeclaration
     root: Path
     whole_files: bool = True
+    looks: bool = True
 
     @property
     def name(self) -> str:
@@ -112,13 +118,14 @@ class Source:
 
     def _item(self, row: Row, place: Place, repeated: bool, load: mapping.Load) -> Question | Reject:
         source_id = place.name
+        look = load_image if self.looks else unseen_image
         try:
             if isinstance(row, Unreadable):
                 raise ItemRejected(row.reason, row.detail)
             source_id = self._source_id(row, place)
             if repeated:
                 raise ItemRejected("duplicate_id", place.name)
-            return mapping.question_from_row(self.declaration, row, source_id, load)
+            return mapping.question_from_row(self.declaration, row, source_id, load, look)
         except ItemRejected as reason:
             detail = clean(reason.detail)[:MAX_DETAIL]
             return Reject(source=self.name, source_id=source_id, reason=reason.reason, detail=detail)

@@ -1,0 +1,175 @@
+"""From all pieces to the decision on every row: duplicates, contaminated rows, the mixture. Needs no images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmpr_pipeline.config import ScreeningSettings, Share
+from mmpr_pipeline.dataset.manifest import json_bytes
+from mmpr_pipeline.screening.contamination import templates
+from mmpr_pipeline.screening.mixture import choose, described
+from mmpr_pipeline.screening.pieces import KEY_BYTES, PIECES, Piece, read_table, write_table
+from mmpr_pipeline.screening.selection import (
+    ASKED,
+    CONTAMINATED,
+    DROPPED,
+    DROPPED_SCHEMA,
+    DUPLICATE,
+    LEFT_OUT,
+    REASONS,
+    REPORT,
+    STATUS,
+    STATUS_SCHEMA,
+    UNREADABLE,
+    first_of_each,
+)
+from mmpr_pipeline.storage import Store
+
+Known = list[tuple[str, int, str]]
+"""Source, row and id of each evaluation row, by number."""
+
+
+@dataclass(frozen=True)
+class Screened:
+    """One source of the build, as the pass left it."""
+
+    name: str
+    pieces: Sequence[Piece]
+    share: Share
+
+
+@dataclass
+class _Rows:
+    """All rows of all sources, one after the other."""
+
+    keys: np.ndarray
+    """uint64 (n, 2); zeros where a row is no question."""
+    readable: np.ndarray
+    hits: pa.Table
+    """measure, against, bits and similarity of the rows that are like an evaluation row, and `at`, their number."""
+    offsets: list[int]
+    """Where each source begins, and the end."""
+
+
+def merge(
+    store: Store, sources: Sequence[Screened], known: Known, rules: ScreeningSettings, told: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Decide on every row, write it beside the output, and return the report, in which `told` stands too."""
+    rows = _gather(store, sources)
+    hits, voided = _without_templates(rows, rules)
+    status = np.where(rows.readable, ASKED, UNREADABLE).astype(np.uint8)
+    status[hits["at"].to_numpy()] = CONTAMINATED
+    earlier = first_of_each(rows.keys, status == ASKED) if rules.dedup else np.full(len(status), -1, np.int64)
+    status[earlier >= 0] = DUPLICATE
+    parts = {s.name: slice(rows.offsets[i], rows.offsets[i + 1]) for i, s in enumerate(sources)}
+    for source in sources:
+        part = status[parts[source.name]]
+        asked = np.flatnonzero(part == ASKED)
+        part[asked[~choose(rows.keys[parts[source.name]][asked], source.share)]] = LEFT_OUT
+    dropped = pa.concat_tables(
+        [DROPPED_SCHEMA.empty_table(), *_dropped(store, sources, rows, status, earlier, hits, known)]
+    )
+    write_table(store, DROPPED, dropped)
+    bodies = [status[parts[source.name]].tobytes() for source in sources]
+    write_table(store, STATUS, pa.table([[source.name for source in sources], bodies], STATUS_SCHEMA))
+    by_set = Counter(zip(*(dropped.filter(pc.equal(dropped["reason"], REASONS[CONTAMINATED]))[name].to_pylist()
+                           for name in ("of_source", "measure")), strict=True))  # fmt: skip
+    report = {
+        **told,
+        "sources": {s.name: _counts(status[parts[s.name]], s.share) for s in sources},
+        "contaminated": {f"{name} by {measure}": count for (name, measure), count in sorted(by_set.items())},
+        "templates": voided,
+    }
+    store.write(REPORT, json_bytes(report))
+    store.delete_prefix(PIECES)
+    return report
+
+
+def _gather(store: Store, sources: Sequence[Screened]) -> _Rows:
+    total = sum(piece.stop - piece.start for source in sources for piece in source.pieces)
+    keys: np.ndarray = np.zeros((total, 2), np.uint64)
+    readable: np.ndarray = np.zeros(total, bool)
+    hits, offsets, at = [], [0], 0
+    for source in sources:
+        for piece in source.pieces:
+            table = read_table(store, piece.key)
+            rows = slice(at, at + table.num_rows)
+            readable[rows] = table["key"].is_valid().to_numpy()
+            raw = table["key"].fill_null(bytes(KEY_BYTES)).to_pylist()
+            keys[rows] = np.frombuffer(b"".join(raw), ">u8").reshape(-1, 2)
+            hits.append(_hits(table, at))
+            at += table.num_rows
+        offsets.append(at)
+    return _Rows(keys, readable, pa.concat_tables(hits), offsets)
+
+
+def _hits(table: pa.Table, first: int) -> pa.Table:
+    numbered = table.append_column("at", pa.array(range(first, first + table.num_rows), pa.int64()))
+    found = numbered.filter(pc.is_valid(table["measure"]))
+    return found.select(["at", "measure", "against", "bits", "similarity"])
+
+
+def _without_templates(rows: _Rows, rules: ScreeningSettings) -> tuple[pa.Table, int]:
+    """The hits that count, and how many evaluation questions were found to be templates."""
+    alone = rows.hits.filter(pc.equal(rows.hits["measure"], "question"))
+    void = templates(alone["against"].to_numpy(), rows.keys[alone["at"].to_numpy()], rules.template)
+    by_template = np.isin(rows.hits["against"].to_numpy(), void)
+    by_question = pc.equal(rows.hits["measure"], "question").to_numpy()
+    return rows.hits.filter(pa.array(~(by_template & by_question))), len(void)
+
+
+def _dropped(
+    store: Store,
+    sources: Sequence[Screened],
+    rows: _Rows,
+    status: np.ndarray,
+    earlier: np.ndarray,
+    hits: pa.Table,
+    known: Known,
+) -> Iterator[pa.Table]:
+    """The dropped rows, a table for each piece that has any; the pieces are looked at once more for the ids."""
+    names = [source.name for source in sources]
+    hit_rows = hits["at"].to_numpy()
+    at = 0
+    for source in sources:
+        first = at
+        for piece in source.pieces:
+            stop = at + piece.stop - piece.start
+            gone = at + np.flatnonzero(np.isin(status[at:stop], (DUPLICATE, CONTAMINATED)))
+            if len(gone):
+                ids = read_table(store, piece.key)["source_id"].to_pylist()
+                lines = []
+                for row in gone.tolist():
+                    line = {"source": source.name, "row": row - first, "source_id": ids[row - at]}
+                    if status[row] == DUPLICATE:
+                        of = int(np.searchsorted(rows.offsets, earlier[row], side="right")) - 1
+                        found = {"measure": "same", "of_source": names[of], "of_row": earlier[row] - rows.offsets[of]}
+                    else:
+                        hit = hits.slice(int(np.searchsorted(hit_rows, row)), 1).to_pylist()[0]
+                        of_source, of_row, of_id = known[hit["against"]]
+                        found = {name: hit[name] for name in ("measure", "bits", "similarity")}
+                        found |= {"of_source": of_source, "of_row": of_row, "of_id": of_id}
+                    lines.append({**line, "reason": REASONS[int(status[row])], **found})
+                yield pa.Table.from_pylist(lines, DROPPED_SCHEMA)
+            at = stop
+
+
+def _counts(status: np.ndarray, share: Share) -> dict[str, Any]:
+    counted = np.bincount(status, minlength=5).tolist()
+    return {
+        "rows": len(status),
+        "asked": counted[ASKED],
+        "left_out": counted[LEFT_OUT],
+        "unreadable": counted[UNREADABLE],
+        "duplicate_question": counted[DUPLICATE],
+        "contaminated": counted[CONTAMINATED],
+        "share": described(share),
+        "questions": counted[ASKED] * share.repeat + counted[UNREADABLE] + counted[DUPLICATE] + counted[CONTAMINATED],
+    }

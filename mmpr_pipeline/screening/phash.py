@@ -1,0 +1,106 @@
+"""Perceptual hashes: what stays of an image when it is scaled, encoded anew or given a margin.
+
+A view is 256 bits: the signs, against their median, of the 16 x 16 lowest frequencies of the cosine transform of the
+image in 64 x 64 grey levels. This is the pHash of C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash
+Functions" (2010), four times as long: among diagrams, which are mostly white, 64 bits confuse different figures at the
+distance that one and the same figure has after JPEG (docs/screening.md has the figures). An image has two views, the
+whole and what is inside its plain margin, and two images are as far apart as the nearer of the two views.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+from mmpr_pipeline.errors import ItemRejected
+
+BITS = 256
+"""Bits of a view."""
+
+VIEWS = 2
+WORDS = BITS // 64
+FLAT = 3.0
+"""Standard deviation, in grey levels of 256, below which an image shows nothing that a hash could be made of."""
+
+_SIDE, _FREQUENCIES = 64, 16
+_READ_AT = 512
+"""Longer side, in pixels, at which an image is looked at: hashing a photograph costs no more than an icon."""
+
+_MARGIN_LEVELS = 24
+"""Most that a margin's grey levels differ from the border's median; JPEG's ringing stays below."""
+
+_MOST_MARGIN = 0.5
+"""Share of a side beyond which what surrounds a figure is not its margin: there, where it stands says something."""
+
+Hash = np.ndarray[Any, np.dtype[np.uint64]]
+"""The views of one image: uint64 of shape (VIEWS, WORDS)."""
+
+
+def perceptual_hash(data: bytes) -> Hash | None:
+    """The hash of an encoded image; None where it is blank or nearly so: it could be any other blank one.
+
+    Raises ItemRejected, `broken_image`, where it cannot be decoded.
+    """
+    grey = _grey(data)
+    if grey.std() < FLAT:
+        return None
+    whole = _view(grey)
+    inside = _inside(grey)
+    return np.stack([whole, whole if inside is None else _view(inside)])
+
+
+def distances(one: Hash, many: np.ndarray) -> np.ndarray:
+    """Bits in which an image differs from each of n others: uint16 (n,); `many` has shape (n, VIEWS, WORDS)."""
+    if not len(many):
+        return np.zeros(0, np.uint16)
+    return np.bitwise_count(many ^ one).sum(axis=2, dtype=np.uint16).min(axis=1)
+
+
+def _grey(data: bytes) -> np.ndarray:
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as encoded:
+            encoded.draft("L", (_READ_AT, _READ_AT))
+            picture = _opaque(encoded).convert("L")
+            picture.thumbnail((_READ_AT, _READ_AT), PIL.Image.Resampling.BOX)
+            return np.asarray(picture)
+    except Exception as error:  # decoders raise whatever they like on hostile bytes
+        raise ItemRejected("broken_image", f"{type(error).__name__}: {error}"[:200]) from None
+
+
+def _opaque(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """What is transparent is white, as models are shown it."""
+    if "A" not in picture.mode and "transparency" not in picture.info:
+        return picture
+    layer = picture.convert("RGBA")
+    return PIL.Image.alpha_composite(PIL.Image.new("RGBA", layer.size, "white"), layer)
+
+
+def _inside(grey: np.ndarray) -> np.ndarray | None:
+    """The part inside the plain margin; None where there is no margin, or so much that it is none."""
+    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    drawn = np.abs(grey.astype(np.int16) - np.int16(np.median(border))) > _MARGIN_LEVELS
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    if not len(rows):
+        return None
+    part = grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    small = any(side < _MOST_MARGIN * whole for side, whole in zip(part.shape, grey.shape, strict=True))
+    return None if small or part.shape == grey.shape else part
+
+
+def _view(grey: np.ndarray) -> np.ndarray:
+    """uint64 of shape (WORDS,)."""
+    picture = PIL.Image.fromarray(grey).resize((_SIDE, _SIDE), PIL.Image.Resampling.LANCZOS)
+    low = _COSINES @ np.asarray(picture, np.float64) @ _COSINES.T
+    return np.packbits(low > np.median(low)).view(np.uint64)
+
+
+def _cosines() -> np.ndarray:
+    """The first rows of the matrix of the type-II discrete cosine transform; (_FREQUENCIES, _SIDE)."""
+    k, x = np.arange(_FREQUENCIES)[:, None], np.arange(_SIDE)[None]
+    return np.cos(np.pi * k * (2 * x + 1) / (2 * _SIDE))
+
+
+_COSINES = _cosines()

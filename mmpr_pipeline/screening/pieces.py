@@ -1,0 +1,148 @@
+"""The pass over the sources, piece by piece: what is kept of each row is a few dozen bytes, in a file of the output.
+
+A piece is a fixed run of rows of one source, whatever the number of workers, so a pass that was killed goes on with the
+pieces that are missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from mmpr_pipeline.dataset import layout
+from mmpr_pipeline.errors import ItemRejected
+from mmpr_pipeline.records import Question, content_id
+from mmpr_pipeline.screening.contamination import EvaluationRows, Hasher, Sketch
+from mmpr_pipeline.screening.phash import VIEWS, WORDS
+from mmpr_pipeline.sources import Source, SourceIndex
+from mmpr_pipeline.storage import Store
+
+FOLDER = layout.SCREENING
+PIECES = f"{FOLDER}pieces/"
+ROWS = 2048
+"""Rows of a piece: seconds of work."""
+
+KEY_BYTES = 16
+
+KEYS = pa.schema(
+    [
+        pa.field("key", pa.binary(KEY_BYTES)),
+        pa.field("source_id", pa.string()),
+        pa.field("measure", pa.string()),
+        pa.field("against", pa.int32()),
+        pa.field("bits", pa.int16()),
+        pa.field("similarity", pa.float32()),
+    ]
+)
+"""A piece of a training source: one row a row; `key` is null where the row is no question."""
+
+SKETCHES = pa.schema(
+    [
+        pa.field("row", pa.int64()),
+        pa.field("source_id", pa.string()),
+        pa.field("images", pa.list_(pa.string())),
+        pa.field("hashes", pa.list_(pa.binary(VIEWS * WORDS * 8))),
+        pa.field("shingles", pa.binary()),
+        pa.field("words", pa.int32()),
+    ]
+)
+"""A piece of an evaluation source: one row a question that can be read."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows `start` to `stop` of the source that is number `source` of its kind."""
+
+    kind: str
+    """`keys` of a source of the build, `sketches` of an evaluation source."""
+    source: int
+    name: str
+    start: int
+    stop: int
+
+    @property
+    def key(self) -> str:
+        """Where in the store it is kept."""
+        return f"{PIECES}{self.kind}/{self.name}-{self.start:09d}.arrow"
+
+
+def pieces_of(kind: str, number: int, name: str, rows: int) -> list[Piece]:
+    """The pieces of a source, in order."""
+    return [Piece(kind, number, name, start, min(start + ROWS, rows)) for start in range(0, rows, ROWS)]
+
+
+def content_key(question: Question) -> bytes:
+    """What makes two questions of any sources the same one: images, text and choices; 16 bytes."""
+    return bytes.fromhex(content_id([image.sha256 for image in question.images], question.text, question.choices))
+
+
+def look_at_keys(
+    source: Source, index: SourceIndex, start: int, stop: int, evaluation: EvaluationRows | None
+) -> pa.Table:
+    """The table of KEYS of some rows. Without evaluation rows no image is decoded. Raises SourceError."""
+    columns: dict[str, list[object]] = {name: [] for name in KEYS.names}
+    hasher = Hasher()
+    source = replace(source, looks=evaluation is not None)
+    for number, item in enumerate(source.read(index, start, stop), start):
+        key, hit = None, None
+        if isinstance(item, Question):
+            key = content_key(item)
+            try:
+                hit = evaluation.match(hasher.sketch(item, number)) if evaluation else None
+            except ItemRejected:  # readable, but not at the size at which it is hashed: nothing can be said of it
+                hit = None
+        values = (key, item.source_id, *((hit.measure, hit.against, hit.bits, hit.similarity) if hit else [None] * 4))
+        for name, value in zip(KEYS.names, values, strict=True):
+            columns[name].append(value)
+    return pa.table(columns, KEYS)
+
+
+def look_at_sketches(source: Source, index: SourceIndex, start: int, stop: int) -> pa.Table:
+    """The table of SKETCHES of some rows of an evaluation source. Raises SourceError."""
+    columns: dict[str, list[object]] = {name: [] for name in SKETCHES.names}
+    hasher = Hasher()
+    for number, item in enumerate(source.read(index, start, stop), start):
+        if not isinstance(item, Question):
+            continue
+        try:
+            sketch = hasher.sketch(item, number)
+        except ItemRejected:
+            continue
+        values = (
+            number,
+            sketch.source_id,
+            [sha256 for sha256, _ in sketch.images],
+            [found.tobytes() for _, found in sketch.images],
+            sketch.shingles.tobytes(),
+            sketch.words,
+        )
+        for name, value in zip(SKETCHES.names, values, strict=True):
+            columns[name].append(value)
+    return pa.table(columns, SKETCHES)
+
+
+def read_sketches(store: Store, pieces: list[Piece]) -> Iterator[Sketch]:
+    """The sketches of evaluation sources, in the order of the pieces."""
+    for piece in pieces:
+        for row in read_table(store, piece.key).to_pylist():
+            hashes = (np.frombuffer(raw, np.uint64).reshape(VIEWS, WORDS) for raw in row["hashes"])
+            images = tuple(zip(row["images"], hashes, strict=True))
+            grams = np.frombuffer(row["shingles"], np.uint64)
+            yield Sketch(piece.name, row["row"], row["source_id"], images, grams, row["words"])
+
+
+def write_table(store: Store, key: str, table: pa.Table) -> None:
+    """Put a table where `read_table` finds it, atomically; the same bytes for the same table."""
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1), use_threads=False)
+    with pa.ipc.new_file(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+    store.write(key, sink.getvalue().to_pybytes())
+
+
+def read_table(store: Store, key: str) -> pa.Table:
+    """A table that `write_table` wrote. Raises MissingKeyError."""
+    return pa.ipc.open_file(pa.BufferReader(store.read(key))).read_all()

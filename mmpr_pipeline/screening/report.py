@@ -1,0 +1,49 @@
+"""What the screening found, in sentences: for the terminal, the summary and the dataset's card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+DROPS = {"duplicate_question": "that an earlier row has too", "contaminated": "that an evaluation set has too"}
+
+
+def sentences(report: Mapping[str, Any]) -> list[str]:
+    """What was dropped and left out, with what it was compared, and with what not."""
+    told = [_dropped(report), _compared(report)]
+    if left := sum(counts["left_out"] for counts in report["sources"].values()):
+        told.append(f"{left:,} questions are not in the mixture.")
+    if report["templates"]:
+        told.append(
+            f"{report['templates']:,} evaluation questions are worded as many training questions are; those were kept "
+            "unless their images are alike too."
+        )
+    return [sentence for sentence in told if sentence]
+
+
+def unchecked(report: Mapping[str, Any]) -> str | None:
+    """The warning about evaluation sets that could not be compared with; None where there are none."""
+    missed = report["unchecked"]
+    if not missed:
+        return None
+    name, why = next(iter(missed.items()))
+    return (
+        f"Not compared with the evaluation sets {', '.join(missed)}: they cannot be had here ({name}: {why}). What "
+        "they share with the training sources is still in."
+    )
+
+
+def _dropped(report: Mapping[str, Any]) -> str:
+    counts = {reason: sum(source[reason] for source in report["sources"].values()) for reason in DROPS}
+    told = [f"{count:,} questions dropped {DROPS[reason]}" for reason, count in counts.items() if count]
+    if not told:
+        return ""
+    by = ", ".join(f"{name}: {count:,}" for name, count in report["contaminated"].items())
+    return "; ".join(told) + (f" ({by})." if by else ".")
+
+
+def _compared(report: Mapping[str, Any]) -> str:
+    if not report["against"]:
+        return ""
+    sets = ", ".join(f"{name} ({content['rows']:,} rows)" for name, content in report["against"].items())
+    return f"Compared with the evaluation sets {sets}."

@@ -1,0 +1,158 @@
+"""What was decided of every row of the sources: one byte a row, and for each dropped one, why.
+
+The decision needs all rows at once, but of each only the 16 bytes of its content's hash, in numpy arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmpr_pipeline.records import Question, Reject
+from mmpr_pipeline.screening.mixture import repeated
+from mmpr_pipeline.screening.pieces import FOLDER, read_table
+from mmpr_pipeline.sources import Source, SourceIndex
+from mmpr_pipeline.storage import Store
+
+LEFT_OUT, ASKED, UNREADABLE, DUPLICATE, CONTAMINATED = range(5)
+"""Of a row: not in the mixture; asked; not a question that can be read; dropped."""
+
+STATUS = f"{FOLDER}status.arrow"
+DROPPED = f"{FOLDER}dropped.arrow"
+REPORT = f"{FOLDER}report.json"
+REASONS = {DUPLICATE: "duplicate_question", CONTAMINATED: "contaminated"}
+
+STATUS_SCHEMA = pa.schema([pa.field("source", pa.string()), pa.field("status", pa.large_binary())])
+DROPPED_SCHEMA = pa.schema(
+    [
+        pa.field(name, kind, metadata={"description": told})
+        for name, kind, told in [
+            ("source", pa.string(), "Source of the dropped row."),
+            ("row", pa.int64(), "Its number in the source, from 0."),
+            ("source_id", pa.string(), "Its id as the source gives it."),
+            ("reason", pa.string(), "duplicate_question or contaminated."),
+            ("measure", pa.string(), "same, image, image_and_question or question."),
+            ("of_source", pa.string(), "Source of the row that it is like."),
+            ("of_row", pa.int64(), "Number of that row."),
+            ("of_id", pa.string(), "Id of that row, of an evaluation source."),
+            ("bits", pa.int16(), "Bits of 256 in which the images differ."),
+            ("similarity", pa.float32(), "Jaccard index of the questions' word triples."),
+        ]
+    ]
+)
+
+_GAP = 256
+"""Rows not wanted that are rather read than jumped over: a jump opens the file anew."""
+
+
+def first_of_each(keys: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """For each row the earlier valid row of the same key, -1 where it is the first; int64 of shape (n,).
+
+    `keys`: uint64 of shape (n, 2). Rows that are not valid are nobody's first and have none. About 60 bytes a row.
+    """
+    earlier: np.ndarray = np.full(len(keys), -1, np.int64)
+    rows = np.flatnonzero(valid)
+    order = rows[np.lexsort((keys[rows, 1], keys[rows, 0]))]  # stable: rows of one key stay in their order
+    if not len(order):
+        return earlier
+    starts = np.concatenate([[True], (keys[order][1:] != keys[order][:-1]).any(axis=1)])
+    firsts = order[np.flatnonzero(starts)[np.cumsum(starts) - 1]]
+    earlier[order[~starts]] = firsts[~starts]
+    return earlier
+
+
+def shard_bounds(status: np.ndarray, shard: int, of: int) -> tuple[int, int]:
+    """Rows [start, stop) of a source that a shard takes: every shard has as many asked rows, or one more or fewer."""
+    asked = np.flatnonzero(status == ASKED)
+    if not len(asked):
+        return len(status) * shard // of, len(status) * (shard + 1) // of
+
+    def start(number: int) -> int:
+        position = len(asked) * number // of
+        return 0 if number == 0 else int(asked[position]) if position < len(asked) else len(status)
+
+    return start(shard), start(shard + 1)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was decided of the rows of one source that a shard takes."""
+
+    start: int
+    status: np.ndarray
+    dropped: dict[int, Reject]
+    repeat: int
+
+    def read(self, source: Source, index: SourceIndex) -> Iterator[Question | Reject]:
+        """The rows in order, each asked one as often as it is asked; dropped ones are not even read again."""
+        at = self.start
+        for low, high in runs(np.isin(self.status, (ASKED, UNREADABLE))):
+            yield from self._rejects(at, self.start + low)
+            for row, item in enumerate(source.read(index, self.start + low, self.start + high), self.start + low):
+                yield from self._item(row, item)
+            at = self.start + high
+        yield from self._rejects(at, self.start + len(self.status))
+
+    def _item(self, row: int, item: Question | Reject) -> Iterator[Question | Reject]:
+        status = self.status[row - self.start]
+        if status in REASONS:
+            yield self.dropped[row]
+        elif status != LEFT_OUT:
+            yield from repeated(item, self.repeat) if isinstance(item, Question) else [item]
+
+    def _rejects(self, start: int, stop: int) -> Iterator[Reject]:
+        for row in range(start, stop):
+            if self.status[row - self.start] in REASONS:
+                yield self.dropped[row]
+
+
+def runs(wanted: np.ndarray) -> list[tuple[int, int]]:
+    """Runs [low, high) that cover every wanted position, with gaps shorter than `_GAP` closed."""
+    rows = np.flatnonzero(wanted)
+    if not len(rows):
+        return []
+    cuts = np.flatnonzero(np.diff(rows) > _GAP)
+    lows, highs = rows[np.concatenate([[0], cuts + 1])], rows[np.concatenate([cuts, [len(rows) - 1]])] + 1
+    return [(int(low), int(high)) for low, high in zip(lows, highs, strict=True)]
+
+
+def load_selections(store: Store, shard: int, of: int, repeats: dict[str, int]) -> dict[str, Selection]:
+    """What was decided of the rows that a shard takes, by source. Raises MissingKeyError where there was no pass."""
+    dropped = read_table(store, DROPPED)
+    found = {}
+    for row in read_table(store, STATUS).to_pylist():
+        status = np.frombuffer(row["status"], np.uint8)
+        start, stop = shard_bounds(status, shard, of)
+        name = row["source"]
+        found[name] = Selection(start, status[start:stop], _drops(dropped, name, start, stop), repeats.get(name, 1))
+    return found
+
+
+def _drops(table: pa.Table, source: str, start: int, stop: int) -> dict[int, Reject]:
+    here = pc.and_(pc.equal(table["source"], source), _between(table["row"], start, stop))
+    return {row["row"]: _reject(row) for row in table.filter(here).to_pylist()}
+
+
+def _between(column: Any, start: int, stop: int) -> Any:
+    return pc.and_(pc.greater_equal(column, start), pc.less(column, stop))
+
+
+def _reject(row: dict[str, Any]) -> Reject:
+    named = row["of_id"] or f"row {row['of_row']}"
+    other = f"{row['of_source']} {named}"
+    bits = f"{row['bits']} of 256 bits" if row["bits"] is not None else ""
+    words = f"{row['similarity']:.2f} of its word triples" if row["similarity"] is not None else ""
+    told = {
+        "same": f"the same question and images as {other}",
+        "image": f"an image of {other}" + (f", but for {bits}" if row["bits"] else ""),
+        "image_and_question": f"an image like one of {other}, {bits} apart, and a question like its, {words}",
+        "question": f"the question of {other}, {words}",
+    }
+    return Reject(
+        source=row["source"], source_id=row["source_id"], reason=row["reason"], detail=told[row["measure"]][:500]
+    )

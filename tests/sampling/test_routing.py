@@ -103,10 +103,29 @@ def test_a_question_larger_than_an_engine_is_let_in_where_nothing_else_is() -> N
 
 def test_the_work_of_other_workers_counts_but_never_shuts_one_out() -> None:
     router = Router(2, holding(sequences=64))
-    router.heard(0, Load(9000, 250))
-    assert router.choose("q", (0, 1), begun=False) == 1
-    router.heard(1, Load(9500, 256))
-    assert router.choose("q", (0, 1), begun=False) == 0
+    router.heard(0, Load(9000, 256))
+    assert [router.has_room(which) for which in (0, 1)] == [True, True], "its own share"
+    router.take(0, "q", Load(100, int(SHARE * 64)))
+    assert [router.has_room(which) for which in (0, 1)] == [False, True]
+    assert router.choose("r", (0, 1), begun=False) == 1
+
+
+def test_workers_do_not_all_run_to_the_engine_that_they_heard_is_idle() -> None:
+    first = []
+    for worker in range(64):
+        router = Router(16, None, turn=worker)
+        for which in range(16):
+            router.heard(which, Load(100.0 * which, which))
+        which = router.choose("q", range(16), begun=False)
+        assert which is not None
+        first.append(which)
+    assert 1 <= first.count(0) < 20, "an eighth of them look at it"
+    assert sum(first) / len(first) < 6.5, "and still the busy ones are passed by: 7.5 by chance"
+
+
+def test_what_others_had_in_an_engine_is_lost_with_it() -> None:
+    router = Router(1, holding(sequences=64))
+    router.heard(0, Load(9000, 256))
     router.take(0, "q", Load(100, int(SHARE * 64)))
     assert not router.has_room(0)
     router.lost(0)

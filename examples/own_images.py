@@ -20,8 +20,8 @@ import sys
 from pathlib import Path
 
 MODEL = "nano"
-FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else "own-images")
-WORK = Path("own-images-work")
+FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else "out/own-images")
+WORK = Path("out/own-images-work")
 HELD_OUT = 10  # of the questions, for the comparison at the end; nothing is learned from them
 
 
@@ -43,7 +43,7 @@ if not (FOLDER / "questions.jsonl").is_file():
     (FOLDER / "questions.jsonl").write_text("".join(lines[::2] + lines[1::2]))
 
 # %% Some questions to learn from, some to be asked at the end.
-WORK.mkdir(exist_ok=True)
+WORK.mkdir(parents=True, exist_ok=True)
 questions = (FOLDER / "questions.jsonl").read_text().splitlines(keepends=True)
 (FOLDER / "learn.jsonl").write_text("".join(questions[:-HELD_OUT]))
 (FOLDER / "ask.jsonl").write_text("".join(questions[-HELD_OUT:]))

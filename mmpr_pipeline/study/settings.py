@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -32,6 +32,8 @@ class TrainSettings(Settings):
     batch: int = Field(default=64, ge=1, description="Pairs of an optimizer step.")
     beta: float = Field(default=0.1, gt=0, description="Scale of rewards.")
     weight_decay: float = Field(default=0.05, ge=0, description="Decoupled weight decay, of matrices only.")
+    token_budget: int = Field(default=8192, ge=16, description="Most tokens of a micro-batch.")
+    recompute: Literal["none", "matmuls", "full"] = Field(default="none", description="Gradient checkpointing.")
 
 
 class MeasureSettings(Settings):

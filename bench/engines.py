@@ -1,0 +1,389 @@
+"""Are hundreds of engines kept busy? Our scheduling on simulated engines, on a clock that jumps from event to event.
+
+    python bench/engines.py [--engines 1 8 64 512] [--questions-per-engine 488] [--flat] [--json FILE]
+
+Real: the way of a shard (`build.shard.outcomes`: questions in flight, its window), where requests go
+(`sampling.pool.EnginePool`, one in each shard worker), the actors of engines (`sampling.actors.EngineActor`: gate, busy
+clock, what they tell of their load), and when a question has enough (`sampling.rounds`). Simulated: the engines, with
+continuous batching and the speed of an 8B model; how long responses are; and which are right. 488 questions an engine
+is the paper's 250,000 on 512. There is one shard worker for each engine, as on a cluster with a CPU for each GPU.
+
+Rates of an engine, one H100 80 GB with Llama-3.1-8B in 16 bits (InternVL2-8B's language model is of that size):
+- 6.48 ms a step with one sequence: median time per output token, vLLM 0.21, concurrency 1
+  (https://yobitelcomm.github.io/bench/recipes/concurrency-sweep/);
+- 12,500 tokens a second at best, vLLM (https://www.morphllm.com/vllm-benchmarks), taken as 256 sequences at once, which
+  is our and vLLM's default: 20.5 ms a step; between the two, a step grows evenly with each sequence;
+- 27,600 prompt tokens a second: half, for 16 bits, of the prompts of NVIDIA's 3,450 output tokens a second at 2,048 in
+  and 128 out in FP8 (TensorRT-LLM, docs/source/performance/perf-overview.md).
+A prompt has 1,900 tokens (7 tiles of 256, and text), a response 325 on average (the paper: 300 and 350.5), spread as a
+lognormal with sigma 0.7, at most 2,048. Solve rates are Beta(0.5, 0.5). A message takes 1 ms each way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import heapq
+import json
+import math
+import random
+import selectors
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Executor
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, cast
+from unittest.mock import patch
+
+from mmpr_pipeline.build import cluster
+from mmpr_pipeline.build.cluster import REPORT_EVERY
+from mmpr_pipeline.build.judge import Recipe
+from mmpr_pipeline.build.shard import IN_FLIGHT, outcomes
+from mmpr_pipeline.config import BuildConfig, EngineSettings, PairingSettings, SamplingSettings
+from mmpr_pipeline.records import Question
+from mmpr_pipeline.sampling.actors import EngineActor
+from mmpr_pipeline.sampling.engine import ContinueRequest, Engine, EngineInfo, SampleRequest
+from mmpr_pipeline.sampling.heartbeat import Busy
+from mmpr_pipeline.sampling.pool import EnginePool
+from mmpr_pipeline.sampling.rounds import next_round
+
+SEQUENCES = 256
+STEP_ALONE = 0.00648
+STEP_FULL = SEQUENCES / 12_500
+PROMPT_TOKENS, PROMPT_RATE = 1_900, 27_600.0
+TOKENS, SIGMA, MOST_TOKENS = 325, 0.7, 2_048
+MESSAGE = 0.001
+KV_TOKENS = 420_000
+"""0.9 of 80 GB less 16 GB of weights, at 131 kB a token (32 layers, 8 heads of 128 for keys and for values)."""
+
+CACHED_PROMPTS = (KV_TOKENS - SEQUENCES * TOKENS) // PROMPT_TOKENS
+BLIND_TOKENS = 250
+"""Prompt of a continuation: no image, half of a response."""
+
+Answer = TypeVar("Answer")
+
+
+class JumpingSelector(selectors.SelectSelector):
+    """Instead of waiting for a while, lets the clock jump."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Nothing ever happens outside; only time passes."""
+        if timeout is None:
+            raise RuntimeError("everything waits, and for nothing")
+        self.now += timeout
+        return []
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """An event loop in simulated seconds; what goes to threads is done at once."""
+
+    def __init__(self) -> None:
+        self._jumping = JumpingSelector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        """Simulated seconds since the beginning."""
+        return self._jumping.now
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Executor | None, func: Callable[..., Answer], *args: Any
+    ) -> asyncio.Future[Answer]:
+        """The result, without a thread: threads would run on another clock."""
+        done: asyncio.Future[Answer] = self.create_future()
+        done.set_result(func(*args))
+        return done
+
+
+def step_seconds(sequences: int) -> float:
+    """Seconds of one step of the model with so many sequences in the batch."""
+    return STEP_ALONE + (STEP_FULL - STEP_ALONE) * (sequences - 1) / (SEQUENCES - 1)
+
+
+class SimulatedEngine:
+    """Continuous batching: up to 256 sequences advance one token a step, others wait in line.
+
+    Between two ends of sequences nothing changes, so only these are events. Prompts that are not in the cache hold all
+    sequences up for as long as they take.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[tuple[int, _Request]] = deque()
+        self._running: list[tuple[int, int, _Request]] = []
+        self._cached: dict[str, None] = {}
+        self._steps, self._since, self._prefill, self._order = 0.0, 0.0, 0.0, 0
+        self._timer: asyncio.TimerHandle | None = None
+        self.tokens = self.prompts = 0
+        self.sequence_seconds = 0.0
+
+    def submit(self, question: str, lengths: list[int], prompt_tokens: int) -> asyncio.Future[None]:
+        """Generate sequences of these lengths; done when all are."""
+        self._advance()
+        if question not in self._cached:
+            self.prompts += 1
+            self._prefill += prompt_tokens / PROMPT_RATE
+        self._cached.pop(question, None)
+        self._cached[question] = None
+        if len(self._cached) > CACHED_PROMPTS:
+            del self._cached[next(iter(self._cached))]
+        request = _Request(len(lengths), self._loop.create_future())
+        self._waiting.extend((length, request) for length in lengths)
+        self._go_on()
+        return request.done
+
+    def _advance(self) -> None:
+        """Bring the count of steps to now."""
+        now = self._loop.time()
+        passed, self._since = now - self._since, now
+        self.sequence_seconds += passed * len(self._running)
+        held_up = min(passed, self._prefill)
+        self._prefill -= held_up
+        if self._running:
+            self._steps += (passed - held_up) / step_seconds(len(self._running))
+
+    def _go_on(self) -> None:
+        """Fill the batch, and wait for the next end of a sequence."""
+        while self._waiting and len(self._running) < SEQUENCES:
+            length, request = self._waiting.popleft()
+            self._order += 1
+            heapq.heappush(self._running, (math.ceil(self._steps - 1e-6) + length, self._order, request))
+            self.tokens += length
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._running:
+            left = max(self._running[0][0] - self._steps, 0) * step_seconds(len(self._running))
+            self._timer = self._loop.call_later(self._prefill + left, self._some_end)
+
+    def _some_end(self) -> None:
+        self._timer = None
+        self._advance()
+        while self._running and self._running[0][0] <= self._steps + 1e-6:
+            heapq.heappop(self._running)[2].one_ended()
+        self._go_on()
+
+
+class _Request:
+    def __init__(self, sequences: int, done: asyncio.Future[None]) -> None:
+        self._left, self.done = sequences, done
+
+    def one_ended(self) -> None:
+        self._left -= 1
+        if not self._left:
+            self.done.set_result(None)
+
+
+class Response(NamedTuple):
+    """What scheduling looks at of a rollout, and whether it is right."""
+
+    tokens: int
+    prompt_tokens: int
+    right: bool
+
+
+class SimulatedEngineOfModel:
+    """A simulated engine with the face of an engine: what an `EngineActor` hosts."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, model: SimulatedModel) -> None:
+        self.model, self.batch, self.requests = model, SimulatedEngine(loop), 0
+
+    async def sample(self, request: SampleRequest) -> list[Response]:
+        """n responses, of which each has its length."""
+        self.requests += 1
+        lengths, question = self.model.lengths(request.n), request.question.question_id
+        await self.batch.submit(question, lengths, PROMPT_TOKENS)
+        right = self.model.answers(question, request.n)
+        return [Response(length, PROMPT_TOKENS, well) for length, well in zip(lengths, right, strict=True)]
+
+    async def continue_blind(self, request: ContinueRequest) -> Response:
+        """One continuation of half of a response."""
+        self.requests += 1
+        lengths = [1 + self.model.lengths(1)[0] // 2]
+        await self.batch.submit(f"{request.question.question_id} blind", lengths, BLIND_TOKENS)
+        return Response(lengths[0], BLIND_TOKENS, False)
+
+
+class Handle:
+    """A handle of an actor, as Ray gives it: `handle.serve.remote(request)`. The actor is the real one."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, model: SimulatedModel) -> None:
+        self._loop, self.engine, self.busy = loop, SimulatedEngineOfModel(loop, model), Busy(loop.time)
+        self._actor = EngineActor(EngineSettings(name="scripted"))
+        self._actor._engine = cast(Engine, self.engine)
+        self._actor._busy = self.busy
+
+    @property
+    def serve(self) -> Handle:
+        """The remote method."""
+        return self
+
+    def remote(self, request: SampleRequest | ContinueRequest) -> asyncio.Task[Any]:
+        """Call it."""
+        return self._loop.create_task(self._serve(request))
+
+    async def _serve(self, request: SampleRequest | ContinueRequest) -> Any:
+        await asyncio.sleep(MESSAGE)
+        served = await self._actor.serve(request)
+        await asyncio.sleep(MESSAGE)
+        return served
+
+
+class SimulatedModel:
+    """How long responses are, and which are right."""
+
+    def __init__(self, seed: int) -> None:
+        self._draw = random.Random(seed)
+        self._rates: dict[str, float] = {}
+        self._mu = math.log(TOKENS) - SIGMA**2 / 2
+        self.rollouts = 0
+
+    def lengths(self, n: int) -> list[int]:
+        """Tokens of n responses."""
+        self.rollouts += n
+        return [min(MOST_TOKENS, max(1, int(self._draw.lognormvariate(self._mu, SIGMA)))) for _ in range(n)]
+
+    def answers(self, question: str, n: int) -> list[bool]:
+        """Which of n responses are right."""
+        if question not in self._rates:
+            self._rates[question] = self._draw.betavariate(0.5, 0.5)
+        return [self._draw.random() < self._rates[question] for _ in range(n)]
+
+
+async def work_question(question: Question, engine: Any, recipe: Recipe) -> int:
+    """As `build.question.work_question` goes about it, without texts: rounds, then DropNTP; gives its pairs."""
+    correct = incorrect = number = 0
+    rules, most = recipe.sampling, recipe.pairing.max_pairs
+    while True:
+        sampled = correct + incorrect
+        size = rules.samples - sampled
+        if rules.adaptive:
+            size = next_round(
+                correct, incorrect, sampled,
+                most=rules.samples, round_size=rules.round_size, max_pairs=most, price=rules.price,
+            )  # fmt: skip
+        if not size:
+            break
+        request = SampleRequest.model_construct(
+            question=question, prompt=question.text, prompt_version="sim@1", n=size, seed=number, round=number,
+            first_index=sampled, decoding=rules.decoding,
+        )  # fmt: skip
+        right = sum(response.right for response in await engine.sample(request))
+        correct, incorrect, number = correct + right, incorrect + size - right, number + 1
+    if incorrect or not recipe.pairing.dropout_ntp:
+        return min(most, correct * incorrect)
+    blind = ContinueRequest.model_construct(
+        question=question, prompt=question.text, prompt_version="sim@1", decoding=rules.decoding
+    )
+    cut = recipe.pairing.dropout_pairs
+    return len(await asyncio.gather(*(engine.continue_blind(blind) for _ in range(cut))))
+
+
+def questions(shard: int, count: int) -> Iterator[Question]:
+    """The questions of a shard."""
+    for number in range(count):
+        name = f"{shard}-{number}"
+        yield Question.model_construct(
+            question_id=name, source="sim", source_id=name, text="", kind="number", images=()
+        )
+
+
+async def simulate(engines: int, each: int, adaptive: bool, given: int | None = None) -> dict[str, Any]:
+    """One build: `each` questions an engine, in as many shards as there are engines, all at once."""
+    loop = asyncio.get_running_loop()
+    model = SimulatedModel(engines)
+    actors = [Handle(loop, model) for _ in range(engines)]
+    info = EngineInfo(
+        engine="simulated", model="8B", context=None, can_continue=True, sequences=SEQUENCES, kv_tokens=KV_TOKENS
+    )
+    recipe = Recipe(SamplingSettings(adaptive=adaptive), PairingSettings(), 0)
+    config = BuildConfig(sources=("simulated",), out="nowhere", in_flight=given, sampling=recipe.sampling)
+    in_flight = cluster.in_flight(config, EnginePool(actors, info), engines) or IN_FLIGHT
+    ends: list[float] = []
+
+    async def work(shard: int) -> int:
+        with patch("os.getpid", lambda: 1_000 + 7 * shard):  # each worker is a process, in a cluster
+            pool = EnginePool(actors, info)
+        pairs = 0
+        async for outcome in outcomes(questions(shard, each), pool, recipe, in_flight):
+            pairs += int(outcome)  # type: ignore[call-overload]
+        ends.append(loop.time())
+        return pairs
+
+    pairs = sum(await asyncio.gather(*map(work, range(engines))))
+    seconds = loop.time()
+    tokens = sum(actor.engine.batch.tokens for actor in actors)
+    idle_first = min(actor.busy.seconds for actor in actors)
+    requests = sum(actor.engine.requests for actor in actors)
+    return {
+        "engines": engines,
+        "sampling": "adaptive" if adaptive else "flat",
+        "in_flight": in_flight,
+        "questions": engines * each,
+        "rollouts": model.rollouts,
+        "pairs": pairs,
+        "seconds": round(seconds, 1),
+        "busy": round(sum(actor.busy.seconds for actor in actors) / seconds / engines, 4),
+        "busy_least": round(idle_first / seconds, 4),
+        "batch": round(sum(actor.engine.batch.sequence_seconds for actor in actors) / seconds / engines, 1),
+        "tokens_per_s": round(tokens / seconds / engines),
+        "prompts_per_question": round(sum(actor.engine.batch.prompts for actor in actors) / (engines * each), 3),
+        "first_shard_s": round(min(ends), 1),
+        "requests_per_s": round(requests / seconds, 1),
+    }
+
+
+def run(main: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+    """Run a coroutine on a loop of simulated time."""
+    with (
+        patch("mmpr_pipeline.build.shard.work_question", work_question),
+        asyncio.Runner(loop_factory=JumpingLoop) as runner,
+    ):
+        return runner.run(main())
+
+
+HEAD = (
+    "| engines | sampling | in flight | questions | rollouts | simulated | busy | least busy | batch | tokens/s each "
+    "| first shard done | prompts read, each question | requests/s | reports/s |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row of the table."""
+    return (
+        f"| {row['engines']} | {row['sampling']} | {row['in_flight']}"
+        f" | {row['questions']:,} | {row['rollouts']:,} | {row['seconds']:,.0f} s"
+        f" | {row['busy']:.1%} | {row['busy_least']:.1%} | {row['batch']:.0f} | {row['tokens_per_s']:,.0f}"
+        f" | {row['first_shard_s']:,.0f} s | {row['prompts_per_question']:.2f}"
+        f" | {row['requests_per_s']:,.0f} | {row['engines'] / REPORT_EVERY:,.0f} |"
+    )
+
+
+def main() -> None:
+    """Simulate each number of engines, and print its row."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engines", type=int, nargs="+", default=[1, 8, 64, 512])
+    parser.add_argument("--questions-per-engine", type=int, default=488)
+    parser.add_argument("--flat", action="store_true", help="32 rollouts for each question; else in rounds")
+    parser.add_argument("--in-flight", type=int, help="questions in flight of each worker; else as in a build")
+    parser.add_argument("--json", type=Path, help="file for the figures as JSON lines")
+    given = parser.parse_args()
+    print(HEAD, flush=True)
+    for engines in given.engines:
+        began = time.process_time()
+        row = run(partial(simulate, engines, given.questions_per_engine, not given.flat, given.in_flight))
+        row["cpu_s"] = round(time.process_time() - began, 1)
+        print(line(row), flush=True)
+        if given.json:
+            with given.json.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    main()

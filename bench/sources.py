@@ -104,6 +104,7 @@ def read(contender: str, format: str, folder: Path) -> Generator[Any, None, None
     """Nothing once, when all is imported, then the rows as one contender reads them, images decoded."""
     path = str(folder / FORMATS[format][0])
     if contender.startswith("ours"):
+        from mmpr_pipeline.records import Question
         from mmpr_pipeline.sources import open_source
         from mmpr_pipeline.sources.images import decode
 
@@ -111,6 +112,7 @@ def read(contender: str, format: str, folder: Path) -> Generator[Any, None, None
         yield
         index = source.index()
         for question in source.read(index, 0, index.rows):
+            assert isinstance(question, Question), question
             yield decode(question.images[0]) if contender.endswith("pixels") else question
     elif contender == "webdataset":
         import webdataset

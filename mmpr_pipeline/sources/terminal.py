@@ -28,12 +28,15 @@ def guessed(why: Sequence[tuple[str, str, str]]) -> Table:
 
 def items(shown: Sequence[Question | Reject], pictures: bool) -> Table:
     """Rows as questions, or why they are none; with `pictures` drawn in half blocks of colour."""
-    table = Table("row", "image", "question", "gold", show_edge=False, show_lines=True)
+    table = Table(show_edge=False, show_lines=True)
+    table.add_column("row", max_width=24, overflow="fold")
+    for name in ("image", "question", "gold"):
+        table.add_column(name)
     for item in shown:
         if isinstance(item, Reject):
             table.add_row(escape(item.source_id), "", f"[red]rejected: {item.reason}[/red] {escape(item.detail)}", "")
         else:
-            table.add_row(escape(item.source_id[:24]), _images(item, pictures), _asked(item), _gold(item))
+            table.add_row(escape(item.source_id[:100]), _images(item, pictures), _asked(item), _gold(item))
     return table
 
 
@@ -51,9 +54,13 @@ def thumbnail(image: Image, width: int = WIDTH) -> Text:
     for top in range(0, small.height, 2):
         for x in range(small.width):
             upper, lower = (small.getpixel((x, y)) for y in (top, top + 1))
-            text.append("▀", f"rgb{upper} on rgb{lower}".replace(" ", "").replace("on", " on "))
+            text.append("▀", f"{_colour(upper)} on {_colour(lower)}")
         text.append("\n")
     return text
+
+
+def _colour(pixel: object) -> str:
+    return f"rgb{pixel}".replace(" ", "")
 
 
 def _images(question: Question, pictures: bool) -> RenderableType:

@@ -76,8 +76,7 @@ def _local(path: Path, base: Path) -> Found:
     found = Found(folder.resolve().name if path.is_dir() else path.stem, {"files": _pattern(relative)})
     found.folder, found.beside = folder, files[0].parent
     found.root = Path(os.path.relpath(folder, base)).as_posix()
-    if len(files) > 1 and not isinstance(found.fields["files"], str):
-        found.why["files"] = f"the {len(files)} files of rows in {path}"
+    found.why["files"] = "the file of rows" if len(files) == 1 else f"the {len(files)} files of rows"
     local = [LocalFile(file, name, file.stat().st_size) for file, name in zip(files, relative, strict=True)]
     _sample(found, list(local))
     found.archives = [LocalFile(one, Path(os.path.relpath(one, base)).as_posix(), one.stat().st_size) for one in others]

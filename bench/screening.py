@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def look(rows: int, evaluation: list[int]) -> list[dict[str, Any]]:
                 look_at_keys(source, index, 0, rows, against)
                 found.append({"images": kind, "evaluation": count, "rows/s": rows / (time.process_time() - begun)})
                 print(found[-1], flush=True)
-            hasher, items = Hasher(), list(source.read(index, 0, min(rows, 500)))
+            hasher, items = Hasher(), list(replace(source, looks=False).read(index, 0, min(rows, 500)))
             begun = time.process_time()
             for number, item in enumerate(items):
                 hasher.sketch(item, number)  # type: ignore[arg-type]

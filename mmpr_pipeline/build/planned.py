@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -76,6 +77,8 @@ class Against:
 
 
 NO_COMPARISON = Against()
+_OUT_OF_REACH = re.compile(r"on the Hub: \w*(Connect|Timeout|Proxy|SSL|Network|Offline)|not in the Hub's cache")
+"""Of an error: the Hub gave no answer. Any other answer is about the one data set only."""
 
 
 def planned_source(path: str, data_root: str | None, limit: int | None = None, share: Share = ALL) -> PlannedSource:
@@ -123,10 +126,10 @@ def planned_sources(config: BuildConfig) -> tuple[PlannedSource, ...]:
 
 
 def screened_by_content(source: PlannedSource, config: BuildConfig) -> bool:
-    """Whether a source is compared with evaluation sources: evaluation sources are not, they are warned of; and what
-    this program generates itself only if sources to compare with are named."""
+    """Whether a source is compared with evaluation sources: with those that are named, every source; by default those
+    to train on, but for what this program generates itself. An evaluation source among them is warned of."""
     named = config.screening.against is not None
-    return config.screening.decontaminate and source.role == "train" and (named or not source.generated)
+    return config.screening.decontaminate and (named or (source.role == "train" and not source.generated))
 
 
 def planned_against(config: BuildConfig, sources: Sequence[PlannedSource], begun: Mapping[str, Any] | None) -> Against:
@@ -160,7 +163,7 @@ def _to_be_had(names: Sequence[str], config: BuildConfig) -> Against:
                 found.append(planned_source(name, config.data_root))
         except SourceError as error:
             unchecked[name] = error.message[:200]
-            reachable = reachable and _answered(error)
+            reachable = reachable and not _OUT_OF_REACH.search(error.message)
     for name in list(unchecked) if not reachable else ():  # those asked for in vain may lie in the cache
         try:
             with _offline(True):
@@ -170,12 +173,6 @@ def _to_be_had(names: Sequence[str], config: BuildConfig) -> Against:
             continue
     found.sort(key=lambda source: source.name)
     return Against(tuple(found), {source.name: source.content for source in found}, unchecked)
-
-
-def _answered(error: SourceError) -> bool:
-    """Whether the Hub was reached, and said no."""
-    said = ("has no data set", "is gated", "has no split", "has no configuration", "points outside", "has no rows")
-    return any(word in error.message for word in said)
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from mmpr_pipeline.config import ScreeningSettings
 from mmpr_pipeline.records import Image, Question
 from mmpr_pipeline.screening.phash import VIEWS, WORDS, Hash, distances, perceptual_hash
 from mmpr_pipeline.screening.shingles import Shingles, SimilarQuestions, shingles, words
+from mmpr_pipeline.sources.images import load_image
 
 Measure = Literal["image", "image_and_question", "question"]
 LEAST_WORDS = 3
@@ -59,23 +60,24 @@ class Hit:
 
 
 class Hasher:
-    """Perceptual hashes of images; neighbouring rows often share theirs, so the last few thousand are remembered."""
+    """Perceptual hashes of images that were not looked into yet; neighbouring rows often share theirs, so the last few
+    thousand are remembered."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, Hash | None] = OrderedDict()
 
     def hash(self, image: Image) -> Hash | None:
-        """See `perceptual_hash`."""
+        """See `perceptual_hash`. Raises ItemRejected as `load_image` does."""
         if image.sha256 in self._known:
             self._known.move_to_end(image.sha256)
             return self._known[image.sha256]
-        found = self._known[image.sha256] = perceptual_hash(image.data)
+        found = self._known[image.sha256] = perceptual_hash(load_image(image.data).data)
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
         return found
 
     def sketch(self, question: Question, row: int) -> Sketch:
-        """The sketch of a question that stands in this row of its source. Raises ItemRejected: broken_image."""
+        """The sketch of a question in this row of its source. Raises ItemRejected where an image is none."""
         hashed = [(image.sha256, self.hash(image)) for image in question.images]
         tokens = words(question.text)
         telling = tuple((sha256, found) for sha256, found in hashed if found is not None)

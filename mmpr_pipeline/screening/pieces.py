@@ -75,7 +75,7 @@ def pieces_of(kind: str, number: int, name: str, rows: int) -> list[Piece]:
 
 
 def content_key(question: Question) -> bytes:
-    """What makes two questions of any sources the same one: images, text and choices; 16 bytes."""
+    """What makes two questions of any sources the same one: images as the sources hold them, text and choices."""
     return bytes.fromhex(content_id([image.sha256 for image in question.images], question.text, question.choices))
 
 
@@ -85,14 +85,14 @@ def look_at_keys(
     """The table of KEYS of some rows. Without evaluation rows no image is decoded. Raises SourceError."""
     columns: dict[str, list[object]] = {name: [] for name in KEYS.names}
     hasher = Hasher()
-    source = replace(source, looks=evaluation is not None)
+    source = replace(source, looks=False)
     for number, item in enumerate(source.read(index, start, stop), start):
         key, hit = None, None
         if isinstance(item, Question):
             key = content_key(item)
             try:
                 hit = evaluation.match(hasher.sketch(item, number)) if evaluation else None
-            except ItemRejected:  # readable, but not at the size at which it is hashed: nothing can be said of it
+            except ItemRejected:  # its shard will say so, when it reads the row
                 hit = None
         values = (key, item.source_id, *((hit.measure, hit.against, hit.bits, hit.similarity) if hit else [None] * 4))
         for name, value in zip(KEYS.names, values, strict=True):
@@ -104,6 +104,7 @@ def look_at_sketches(source: Source, index: SourceIndex, start: int, stop: int) 
     """The table of SKETCHES of some rows of an evaluation source. Raises SourceError."""
     columns: dict[str, list[object]] = {name: [] for name in SKETCHES.names}
     hasher = Hasher()
+    source = replace(source, looks=False)
     for number, item in enumerate(source.read(index, start, stop), start):
         if not isinstance(item, Question):
             continue

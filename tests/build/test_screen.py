@@ -61,6 +61,7 @@ def rows(n: int, first: int = 0) -> list[Row]:
 def plan_of(out: Path, *sources: Path | str, **given: Any) -> BuildPlan:
     listed = [str(source) for source in sources]
     settings = {"sources": listed, "out": str(out), "shards": 3, "engine.name": "scripted", "screening.against": []}
+    settings |= {"sampling.samples": 8}
     store = open_store(out)
     return make_plan(load_config(None, settings | given), begun_with(store) if has_begun(store) else None)
 
@@ -139,6 +140,9 @@ async def test_an_evaluation_set_as_a_source_is_kept_with_a_warning(tmp_path: Pa
     assert summary["sources"]["train"]["rejected"] == {"contaminated": 6}
     assert summary["sources"]["bench"]["rejected"] == {}  # what it is like was dropped, so it is nobody's duplicate
     assert "bench is an evaluation set" in summary["warnings"][0]
+    part = made(tmp_path / "e", "part", rows(2), "evaluation")
+    named = await built(plan_of(tmp_path / "named", bench, **{"screening.against": [str(part)]}))
+    assert named["counts"]["rejected"] == {"contaminated": 2}  # asked for by name, an evaluation set is compared too
     assert any("bench is an evaluation set" in told for told in facts_of(tmp_path / "out").warnings)
 
 

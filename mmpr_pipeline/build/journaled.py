@@ -19,7 +19,7 @@ class JournaledEngine:
     """Wraps an engine and the journal of one shard. Close it to close the journal; the engine stays open."""
 
     def __init__(self, engine: Engine, journal: Journal) -> None:
-        self._engine = engine
+        self._engine, self._journal = engine, journal
         self._past = {_key(entry): entry for entry in journal.read()}
         self._writer = journal.open()
         self.resumed_rollouts = 0
@@ -52,6 +52,11 @@ class JournaledEngine:
             return [await self._engine.continue_blind(request)]
 
         return (await self._once(request.question.question_id, f"continue/{request.parent.index}", alone))[0]
+
+    def forget(self) -> None:
+        """Delete the journal: its shard is finished. Nothing of it is forced to disk for that."""
+        self._writer.abandon()
+        self._journal.delete()
 
     async def close(self) -> None:
         """Close the journal's segment; what was appended stays."""

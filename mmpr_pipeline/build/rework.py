@@ -142,6 +142,9 @@ class StoredEngine:
         """Nothing is made."""
         return EngineStats()
 
+    def forget(self) -> None:
+        """Nothing is journalled."""
+
     async def close(self) -> None:
         """Nothing is held open."""
 

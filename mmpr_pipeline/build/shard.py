@@ -19,7 +19,6 @@ from mmpr_pipeline.dataset.writer import ShardWriter
 from mmpr_pipeline.records import Question, QuestionOutcome, Reject
 from mmpr_pipeline.sampling.engine import Engine
 from mmpr_pipeline.storage import open_store
-from mmpr_pipeline.storage.journal import Journal
 
 READ_ROWS = 8
 """Rows read in one go, in a thread beside the event loop."""
@@ -54,9 +53,9 @@ async def work_shard(plan: Plan, shard: int, engine: Any, report: Report) -> dic
                 tally["resumed"] = answering.resumed_rollouts
                 report(tally)
             manifest = writer.finish()
+        answering.forget()
     finally:
         await answering.close()
-    Journal(store, layout.journal(shard, config.shards)).delete()
     return manifest
 
 

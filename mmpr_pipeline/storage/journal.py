@@ -44,6 +44,10 @@ class JournalWriter(ABC):
     def close(self) -> None:
         """Flush and end the attempt."""
 
+    @abstractmethod
+    def abandon(self) -> None:
+        """End the attempt without a flush, before the journal is deleted: for a shard that is finished."""
+
     def __enter__(self) -> JournalWriter:
         return self
 
@@ -179,8 +183,12 @@ class _LocalWriter(JournalWriter):
             try:
                 self.flush()
             finally:
-                os.close(self._file)
-                self._file = -1
+                self.abandon()
+
+    def abandon(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
 
 class _ObjectWriter(JournalWriter):
@@ -226,6 +234,15 @@ class _ObjectWriter(JournalWriter):
         if self._thread.ident:
             self._thread.join()
         self.flush()
+
+    def abandon(self) -> None:
+        with self._buffer:
+            self._lines, self._size = [], 0
+        self._ended.set()
+        self._full.set()
+        if self._thread.ident:
+            self._thread.join()
+        self._failed = None
 
     def _put(self, data: bytes) -> None:
         while not self._store.create(_segment(self._prefix, self._attempt, self._part), data):

@@ -49,6 +49,21 @@ def test_delete_forgets_only_this_journal(store: Store) -> None:
     assert list(other.read()) == [{"a": 1}]
 
 
+def test_an_abandoned_attempt_forces_nothing_to_disk_and_can_be_closed_and_deleted(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(store, "j")
+    writer = journal.open()
+    writer.append({"a": 1})
+    forced: list[int] = []
+    monkeypatch.setattr(os, "fsync", forced.append)
+    writer.abandon()
+    journal.delete()
+    writer.close()
+    assert not forced
+    assert not store.list("j/")
+
+
 def test_a_journal_that_is_deleted_while_it_is_read_ends(store: Store) -> None:
     journal = Journal(store, "j")
     for attempt in range(3):

@@ -127,7 +127,7 @@ def test_the_hub_is_asked_little_and_each_file_is_fetched_once(built: Built) -> 
 
 def test_it_is_published_and_loaded_back(built: Built, tmp_path: Path) -> None:
     before = len(built.hub.paths)
-    mmpr(built.hub, tmp_path, "publish", str(built.out), "--repo", "me/pairs")
+    mmpr(built.hub, tmp_path, "publish", str(built.out), "--repo", "me/pairs", "--files", "16")
     done = python(built.hub, tmp_path, "-c", LOADER)
     told = json.loads(done.stdout.partition("told")[2])
     pairs = {source: sum(counts["pairs"].values()) for source, counts in built.counts().items()}
@@ -143,7 +143,7 @@ def test_a_dozen_sources_build_through_their_declarations_alone(tmp_path: Path) 
     rows = dict.fromkeys([*PARQUET, "mathv360k"], 12)
     hub = serve(rows)
     hub.tokens = {TOKEN: "read"}
-    tars = webdataset(rows_of("geoqa", 12), {"subject": "text", "choices": "options", "label": "gold"}, samples=5)
+    tars = webdataset(rows_of("geoqa", 42)[30:], {"subject": "text", "choices": "options", "label": "gold"}, samples=5)
     hub.repositories["made/tars"] = Repository("made/tars")
     hub.repositories["made/tars"].put(tars, "made")
     declaration = tmp_path / "own_tars.yaml"

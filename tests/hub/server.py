@@ -67,6 +67,7 @@ class _Lost(Exception):
 class _Handler(BaseHTTPRequestHandler):
     server: HubServer
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer waits 40 ms for the other side's delayed acknowledgement
 
     def log_message(self, format: str, *args: Any) -> None:
         self.server.paths.append(f"{self.command} {self.path}")

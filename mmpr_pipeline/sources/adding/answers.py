@@ -43,6 +43,8 @@ def guess_answers(guess: Guess, table: Table, place: str) -> None:
         )
     if any(choices):
         _form(guess, golds, choices)
+    elif kind == "choice":
+        guess.fields["answer_form"], guess.why["answer_form"] = "letter", "as the golds are"
     if _DOCUMENT.search(place) or _CHART.search(place):
         guess.fields["tiles"], guess.why["tiles"] = 12, f"{place} sounds like charts or documents"
 
@@ -62,6 +64,8 @@ def kind_of_golds(golds: Sequence[str], choices: Sequence[tuple[str, ...]], plac
     numbers = sum(bool(_NUMBER.fullmatch(gold)) for gold in told)
     if most(sum(gold in _YES_NO for gold in lower)):
         return "yes_no", "every gold is yes or no"
+    if most(sum(bool(re.fullmatch(r"\(?[A-Ha-h]\)?\.?", gold)) for gold in told)):
+        return "choice", "every gold is a letter; the choices stand in the question or the image"
     if most(sum(map(_is_list, told))):
         return "list", "every gold is a list"
     if _CHART.search(place):

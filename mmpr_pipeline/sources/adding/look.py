@@ -14,6 +14,7 @@ from typing import Any
 from mmpr_pipeline.errors import ConfigError, SourceError
 from mmpr_pipeline.sources.adding.table import IMAGE_NAME
 from mmpr_pipeline.sources.archives import opened
+from mmpr_pipeline.sources.catalog import catalog_names, find_declaration
 from mmpr_pipeline.sources.declaration import HubLocation
 from mmpr_pipeline.sources.files import LocalFile
 from mmpr_pipeline.sources.formats import EXTENSIONS, Scan, SourceFile, row_format
@@ -169,6 +170,11 @@ def archive_names(archives: list[SourceFile]) -> list[str]:
 def _hub(id: str) -> Found:
     told = told_of(id)
     found = Found(id, {"hub": {"id": id}})
+    known = [name for name in catalog_names() if (hub := find_declaration(name)[0].hub) and hub.id == id]
+    if known:
+        found.doubts.append(
+            f"The catalog has it already, as {', '.join(known[:4])}: see `mmpr sources show {known[0]}`."
+        )
     if told.config:
         found.fields["hub"]["config"] = told.config
         if len(told.configs) > 1:
@@ -186,8 +192,8 @@ def _hub(id: str) -> Found:
     location = HubLocation(**found.fields["hub"])
     commit, files = resolve(location, whole=False)
     zips = [path for path in told.files if path.lower().endswith(".zip")]
-    known = [file for file in files if Path(file.name).suffix.lower() in EXTENSIONS]
-    if len(known) < len(files) or not files:
+    readable = [file for file in files if Path(file.name).suffix.lower() in EXTENSIONS]
+    if len(readable) < len(files) or not files:
         rows = [path for path in told.files if Path(path).suffix.lower() in EXTENSIONS]
         best = _likeliest(rows)
         if not best:
@@ -197,8 +203,8 @@ def _hub(id: str) -> Found:
             )
         found.fields["hub"]["files"] = _pattern(best)
         found.why["hub"] = "the files of rows named, as the split holds others too"
-        known = repository_files(location, commit, tuple(best), whole=False)
-    _sample(found, known)
+        readable = repository_files(location, commit, tuple(best), whole=False)
+    _sample(found, readable)
     if zips:
         found.archives = list(repository_files(location, commit, tuple(zips), whole=False))
     return found

@@ -267,6 +267,7 @@ def test_mmpr_prompts_with_several_images_and_marks(tmp_path: Path) -> None:
     ("golds", "kind"),
     [
         (["yes", "No"], "yes_no"),
+        (["A", "(c)"], "choice"),
         ([1, 2.5], "number"),
         (["$12", "1,200"], "number"),
         (["\\frac{1}{2}", "3"], "math"),

@@ -75,15 +75,16 @@ def test_a_data_set_with_a_card_is_added_checked_and_its_licence_taken(tmp_path:
         "data/testmini-00000-of-00001.parquet": parquet(questions(30, True)),
         "data/test-00000-of-00001.parquet": parquet(questions(3, True)),
     }
-    hub = HubServer(files, "made/maths")
+    hub = HubServer(files, "AI4Math/MathVista")
     try:
-        added = mmpr(hub, tmp_path, "sources", "add", "made/maths", "--yes")
+        added = mmpr(hub, tmp_path, "sources", "add", "AI4Math/MathVista", "--name", "maths", "--yes")
         assert added.returncode == 0, added.stderr
         told = load_declaration(tmp_path / "maths.yaml")
         assert told.hub
-        assert (told.hub.id, told.hub.config, told.hub.split) == ("made/maths", "default", "testmini")
+        assert (told.hub.id, told.hub.config, told.hub.split) == ("AI4Math/MathVista", "default", "testmini")
         assert (told.licence, told.role, told.answer_form) == ("cc-by-sa-4.0", "evaluation", "index")
         assert "other" in added.stdout
+        assert "The catalog has it already, as mathvista" in " ".join(added.stdout.split())
         assert "testmini, test" in added.stdout
         checked = mmpr(hub, tmp_path, "sources", "check", "maths.yaml")
         assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -22,6 +22,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -148,17 +149,30 @@ def watched(command: Sequence[str], cores: int, log: Path) -> Usage:
             env=environment,
             preexec_fn=lambda: os.sched_setaffinity(0, allowed),
         )
-        _look(running, usage)
-        while True:
-            try:
-                running.wait(LOOK_EVERY)
-                break
-            except psutil.TimeoutExpired:
-                _look(running, usage)
+        try:
+            _look(running, usage)
+            while True:
+                try:
+                    running.wait(LOOK_EVERY)
+                    break
+                except psutil.TimeoutExpired:
+                    _look(running, usage)
+        except BaseException:
+            _stop(running)
+            raise
     usage.wall = time.monotonic() - began
     if running.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{log.read_text('utf-8', 'replace')[-2000:]}")
     return usage
+
+
+def _stop(running: psutil.Popen) -> None:
+    """End a command and all that it started; a build ends its Ray itself, if it is given the time."""
+    processes = [running, *running.children(recursive=True)]
+    running.send_signal(signal.SIGTERM)
+    _, alive = psutil.wait_procs(processes, timeout=20)
+    for process in alive:
+        process.kill()
 
 
 def _look(root: psutil.Process, usage: Usage) -> None:
@@ -166,15 +180,14 @@ def _look(root: psutil.Process, usage: Usage) -> None:
     rss = 0.0
     with contextlib.suppress(psutil.NoSuchProcess):
         for process in [root, *root.children(recursive=True)]:
-            with contextlib.suppress(psutil.Error, OSError, IndexError):
-                with process.oneshot():
-                    times, pid = process.cpu_times(), process.pid
-                    usage.cpu[pid] = times.user + times.system
-                    rss += process.memory_info().rss / 1e6
-                    usage.peak[pid] = _peak_mb(pid)
-                    usage.written[pid] = process.io_counters().write_chars
-                    if usage.role.get(pid) != "worker":  # a Ray process bears a task's name only while it works
-                        usage.role[pid] = _role(process, root)
+            with contextlib.suppress(psutil.Error, OSError, IndexError), process.oneshot():
+                times, pid = process.cpu_times(), process.pid
+                usage.cpu[pid] = times.user + times.system
+                rss += process.memory_info().rss / 1e6
+                usage.peak[pid] = _peak_mb(pid)
+                usage.written[pid] = process.io_counters().write_chars
+                if usage.role.get(pid) != "worker":  # a Ray process bears a task's name only while it works
+                    usage.role[pid] = _role(process, root)
     usage.rss_at_once = max(usage.rss_at_once, rss)
 
 
@@ -264,6 +277,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where to write")
     parser.add_argument("--json", type=Path, help="file for the figures as JSON lines")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing is left behind
     print(HEAD, flush=True)
     for size in given.size:
         row = measure(size, given.cores, given.folder)

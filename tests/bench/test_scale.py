@@ -3,6 +3,7 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mmpr_pipeline.checking import check_question
@@ -40,3 +41,16 @@ def test_a_build_is_measured_and_nothing_stays(tmp_path: Path) -> None:
 def test_a_command_that_fails_says_so(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="these are its last words"):
         scale.watched(["sh", "-c", "echo these are its last words; exit 3"], 1, tmp_path / "log")
+
+
+def test_a_command_that_is_interrupted_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def interrupted(process: psutil.Process, usage: object) -> None:
+        seen.append(process)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scale, "_look", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        scale.watched(["sleep", "60"], 1, tmp_path / "log")
+    assert not seen[0].is_running()

@@ -157,7 +157,11 @@ def _headline(measured: dict[tuple[str, str], dict[str, Scores]], config: StudyC
     off, on = (measured.get(("DropNTP", label), {}) for label in ("off", f"{config.pairing.dropout_ratio:g}"))
     claim("dropout", "hallucination, DropNTP off over on", on.get(HALLUCINATION), off.get(HALLUCINATION))
     claim("dropout_base", "hallucination, base over DropNTP", on.get(HALLUCINATION), base.get(HALLUCINATION))
+    if config.sizes and max(config.sizes) != config.size:
+        largest = measured.get(("pairs", f"{max(config.sizes)}x"), {})
+        claim("largest", f"CoT accuracy, MPO at {max(config.sizes)}x over base", base.get(COT), largest.get(COT))
     for number in range(2, config.rounds + 1):
         first, second = (measured.get(("rounds", f"{n}"), {}) for n in (number - 1, number))
         claim(f"round_{number}", f"CoT accuracy, round {number} over {number - 1}", first.get(COT), second.get(COT))
+        claim(f"round_{number}_base", f"CoT accuracy, round {number} over base", base.get(COT), second.get(COT))
     return claims

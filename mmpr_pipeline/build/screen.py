@@ -57,6 +57,7 @@ def screen(plan: BuildPlan, workers: int, say: Say, still_held: Callable[[], Non
         rows = [piece for part in key_pieces(plan) for piece in part]
         _look(plan, store, rows, workers, say, still_held, "rows")
         decide(plan, store)
+    store.delete_prefix(PIECES)
     return replace(plan, screened=json.loads(store.read(REPORT)))
 
 

@@ -111,8 +111,9 @@ class EvaluationRows:
         nearest = min(((bits, number) for number, bits in near.items()), default=None)
         if nearest and nearest[0] <= self._rules.image_bits:
             return Hit("image", nearest[1], bits=nearest[0])
-        alike = self._similar.like(sketch.shingles, self._rules.similar_question)
-        both = [(near[number], -value, number) for number, value in alike if number in near]
+        least = self._rules.similar_question
+        alike = self._similar.like(sketch.shingles, min(least, self._rules.same_question))
+        both = [(near[number], -value, number) for number, value in alike if number in near and value >= least]
         if both:
             bits, value, number = min(both)
             return Hit("image_and_question", number, bits, -value)

@@ -15,7 +15,7 @@ from mmpr_pipeline.config import ScreeningSettings, Share
 from mmpr_pipeline.dataset.manifest import json_bytes
 from mmpr_pipeline.screening.contamination import templates
 from mmpr_pipeline.screening.mixture import choose, described
-from mmpr_pipeline.screening.pieces import KEY_BYTES, PIECES, Piece, read_table, write_table
+from mmpr_pipeline.screening.pieces import KEY_BYTES, Piece, read_table, write_table
 from mmpr_pipeline.screening.selection import (
     ASKED,
     CONTAMINATED,
@@ -88,7 +88,6 @@ def merge(
         "templates": voided,
     }
     store.write(REPORT, json_bytes(report))
-    store.delete_prefix(PIECES)
     return report
 
 

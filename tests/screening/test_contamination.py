@@ -99,6 +99,13 @@ def test_thresholds_of_zero_leave_only_identical_bytes() -> None:
     assert found([sketch("Find x.", figure(1))], sketch("Else.", copy), rules) is None
 
 
+def test_a_question_may_need_less_likeness_alone_than_beside_an_image() -> None:
+    rules = ScreeningSettings(similar_question=1, same_question=0.6)
+    asked = sketch(LONG.replace("35", "70"), figure(2))
+    assert found([sketch(LONG, figure(1))], asked, rules) is not None
+    assert found([sketch(LONG, figure(1))], asked, ScreeningSettings(same_question=1)) is None
+
+
 def test_a_wording_of_many_questions_is_a_template() -> None:
     against = np.array([3] * 12 + [5] * 12 + [7] * 2)
     keys = np.array([[i, 0] for i in range(12)] + [[1, 0]] * 12 + [[1, 0], [2, 0]], np.uint64)

@@ -15,7 +15,7 @@ from mmpr_pipeline.nano.geometry import CORNERS, Triangle
 from mmpr_pipeline.nano.grid import Grid
 from mmpr_pipeline.nano.item import Item
 from mmpr_pipeline.nano.shapes import COLOURS
-from mmpr_pipeline.nano.worlds import NANO_SOURCES, row, rows, split_of, world_and_item, world_of
+from mmpr_pipeline.nano.worlds import NANO_SOURCES, SPLITS, row, rows, split_of, world_and_item, world_of
 
 
 @pytest.mark.parametrize("source", NANO_SOURCES)
@@ -50,6 +50,16 @@ def test_no_scene_is_in_both_splits(source: str) -> None:
     }
     assert keys["train"].isdisjoint(keys["heldout"])
     assert len(keys["heldout"]) > 50
+
+
+@pytest.mark.parametrize("source", NANO_SOURCES)
+def test_practice_and_validation_are_disjoint_parts_of_train(source: str) -> None:
+    drawn = {split: [world_and_item(source, split, 1, n)[0] for n in range(200)] for split in SPLITS}
+    keys = {split: {world.key() for world in worlds} for split, worlds in drawn.items()}
+    for one, other in (("practice", "validation"), ("practice", "heldout"), ("validation", "heldout")):
+        assert keys[one].isdisjoint(keys[other])
+    assert all(split_of(world) == "train" for split in ("practice", "validation") for world in drawn[split])
+    assert world_of(row(source, "validation", 1, 4)["id"]).key() == drawn["validation"][4].key()
 
 
 @pytest.mark.parametrize("source", NANO_SOURCES)

@@ -246,13 +246,59 @@ def show_builds(flat: Sampled, adaptive: Sampled) -> None:
     show_distribution(flat, adaptive)
 
 
+def show_recorded(folder: Path) -> None:
+    """The rule at several prices, and what it could be in hindsight, on the rollouts of a flat build."""
+    recorded: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows(folder, "rollouts", ["question_id", "index", "text", "outcome", "tokens", "parent"]):
+        if row["parent"] is None and row["outcome"] is not None:
+            recorded[row["question_id"]].append(row)
+    grown = [growth(sorted(each, key=lambda row: row["index"])) for each in recorded.values()]
+    flat_pairs, flat_tokens = (sum(g[-1][which] for g in grown) for which in (0, 1))
+
+    def print_line(name: str, stops: list[int]) -> None:
+        pairs, tokens = (sum(g[stop][which] for g, stop in zip(grown, stops, strict=True)) for which in (0, 1))
+        print(f"| {name} | {pairs / flat_pairs:.1%} | {tokens / pairs / (flat_tokens / flat_pairs):.2f} |")
+
+    print("\n| on the flat build's rollouts | kept | tokens a pair, of flat's |\n|---|---|---|")
+    for price in (0.12, 0.15, 0.2, SamplingSettings().price, 0.4):
+        print_line(f"price {price:g}", [stop_of(g, SamplingSettings(price=price)) for g in grown])
+    for worth in (0.003, 0.005, 0.006):
+        best = [max(range(8, len(g)), key=lambda n, g=g: g[n][0] - worth * g[n][1]) for g in grown]  # type: ignore[misc]
+        print_line(f"hindsight, {worth:g} pairs a token", best)
+
+
+Grown = list[tuple[int, int, int, int]]  # after n rollouts: pairs, tokens, distinct correct, distinct incorrect
+
+
+def growth(rollouts: list[dict[str, Any]]) -> Grown:
+    """What a question has after each of its rollouts."""
+    texts: dict[str, set[str]] = {"correct": set(), "incorrect": set(), "unparseable": set()}
+    grown, tokens = [(0, 0, 0, 0)], 0
+    for row in rollouts:
+        texts[row["outcome"]].add(row["text"].strip())
+        tokens += row["tokens"]
+        right, wrong = len(texts["correct"]), len(texts["incorrect"])
+        grown.append((min(PAIRS, right * wrong), tokens, right, wrong))
+    return grown
+
+
+def stop_of(grown: Grown, settings: SamplingSettings) -> int:
+    """Where the rule would have stopped."""
+    n = 0
+    rule = {"most": MOST, "round_size": settings.round_size, "max_pairs": PAIRS, "price": settings.price}
+    while size := rounds.next_round(grown[n][2], grown[n][3], n, **rule):  # type: ignore[arg-type]
+        n += size
+    return n
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--questions", type=int, default=600)
     parser.add_argument("--builds", nargs=2, type=Path, metavar=("FLAT", "ADAPTIVE"))
     args = parser.parse_args()
     if args.builds:
-        return show_builds(*(read_build(folder) for folder in args.builds))
+        show_builds(*(read_build(folder) for folder in args.builds))
+        return show_recorded(args.builds[0])
     show_rates(SamplingSettings())
     draw = random.Random(0)
     rates = {f"question {i}": draw.betavariate(*rounds.PRIOR) for i in range(args.questions)}

@@ -1,6 +1,6 @@
 """An MPO step against TRL's DPOTrainer: same model, data, order and optimiser; losses side by side, time, memory.
 
-    python bench/training.py [--threads 2] [--steps 20] [--only one,four] [--checkpointing none|full] [--tiny]
+    python bench/training.py [--threads 2] [--steps 20] [--only one,four] [--measure time,memory] [--batched] [--tiny]
 
 Each system runs in a process of its own, the same processes in the same order each time. TRL goes first and leaves
 the batches that its own collator made; ours trains on those tokens and tiles, one group where TRL has separate pairs
@@ -10,12 +10,17 @@ about 300 tokens; widths are small, in the proportions of InternVL2-8B (vision 1
 
     one     one pair of each question
     four    4 chosen and 4 rejected responses of each question, 4 pairs; in TRL 4 micro-batches of one pair
-            (the setting in which its loss is the paper's), and, for memory, also all 4 pairs in one batch
+            (the setting in which its loss is the paper's), and, with --batched, also all 4 pairs in one batch
 
 Times are of forward, backward and optimizer, without data loading; CPU seconds are of all threads, and say more where
 the machine is shared. TRL scores its reference in every step; ours is shown with the reference stored (scored once
-before; that pass's time is given) and scored in every step, too. Memory is of two steps in a run of its own, with
-malloc told to give freed blocks back at once: else resident memory is what was ever used, not what is needed.
+before; that pass's time is given) and scored in every step, too.
+
+Memory is of two steps in a run of its own (nothing in it depends on how busy the machine is), in two measures. Tensors:
+the most bytes handed out by torch's allocator at once, from before the model is made; weights, reference, gradients,
+Adam's moments, tiles and activations of both alike, and nothing else (see training_memory.py for how TRL's
+unused buffer is left out). Resident: growth of the process since all imports and the data were there, with malloc told
+to give freed blocks back at once; of TRL it contains modules that its trainer loads late.
 """
 
 from __future__ import annotations
@@ -33,7 +38,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-RATE, BETA = 2e-5, 0.1
+RATE, BETA, VOCABULARY = 2e-5, 0.1, 1024
 WARM_UP = 1  # steps left out of the times
 FEW = 3  # steps of the runs whose losses are not compared
 FRUGAL = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
@@ -66,7 +71,7 @@ def make_model(shape: dict[str, Any], processor: Any) -> Any:
 
     text = Qwen2Config(
         hidden_size=shape["hidden"], intermediate_size=shape["mlp"], num_hidden_layers=shape["layers"],
-        num_attention_heads=shape["heads"], num_key_value_heads=shape["kv"], vocab_size=1024,
+        num_attention_heads=shape["heads"], num_key_value_heads=shape["kv"], vocab_size=VOCABULARY,
         max_position_embeddings=8192, tie_word_embeddings=False,
     )  # fmt: skip
     vision = {
@@ -131,6 +136,7 @@ def run_trl(
 
     import torch
     from datasets import Dataset
+    from torch.profiler import record_function
     from torch.utils.data import SequentialSampler
     from transformers import TrainerCallback
     from trl import DPOConfig, DPOTrainer
@@ -165,11 +171,12 @@ def run_trl(
     )  # fmt: skip
     data = Dataset.from_list(rows(shape, steps, pairs))
     base = peak_mb()
-    model = make_model(shape, processor)
-    trainer = InOrder(
-        model=model, ref_model=copy.deepcopy(model), args=config, train_dataset=data, processing_class=processor,
-        callbacks=[Clock()],
-    )  # fmt: skip
+    with record_function("set-up"):
+        model = make_model(shape, processor)
+        trainer = InOrder(
+            model=model, ref_model=copy.deepcopy(model), args=config, train_dataset=data, processing_class=processor,
+            callbacks=[Clock()],
+        )  # fmt: skip
     trainer.train()
     losses = [line["loss"] for line in trainer.state.log_history if "loss" in line]
     return {"losses": losses, "times": times, "peak": peak_mb(), "base": base}
@@ -178,6 +185,7 @@ def run_trl(
 def our_batches(folder: Path, pairs: int, steps: int) -> Iterator[Any]:
     """TRL's micro-batches of one pair, `pairs` of them together as one group."""
     import torch
+    from torch.profiler import record_function
 
     from mmpr_pipeline.training.batch import collate
     from mmpr_pipeline.training.groups import Group, IndexedPair
@@ -185,12 +193,15 @@ def our_batches(folder: Path, pairs: int, steps: int) -> Iterator[Any]:
     for step in range(steps):
         responses, indexed = [], []
         for number in range(pairs):
-            raw = torch.load(folder / f"{step * pairs + number:05d}.pt")
+            with record_function("batch"):
+                raw = torch.load(folder / f"{step * pairs + number:05d}.pt")
             keep, completion = raw["attention_mask"].bool(), raw["completion_mask"].bool()
             prompt = tuple(raw["input_ids"][0][keep[0] & ~completion[0]].tolist())
             responses += [tuple(raw["input_ids"][i][keep[i] & completion[i]].tolist()) for i in range(2)]
             indexed.append(IndexedPair(f"{step}-{number}", 2 * number, 2 * number + 1))
-        tiles = raw["pixel_values"][: len(raw["pixel_values"]) // 2].clone()
+        with record_function("batch"):
+            tiles = raw["pixel_values"][: len(raw["pixel_values"]) // 2].clone()
+        del raw  # holds every tile twice
         yield collate([Group(str(step), prompt, (), tuple(responses), tuple(indexed))], [{"pixel_values": tiles}])
 
 
@@ -201,6 +212,7 @@ def run_ours(
     import copy
 
     import torch
+    from torch.profiler import record_function
 
     from mmpr_pipeline.training.checkpointing import set_checkpointing
     from mmpr_pipeline.training.loss import mpo
@@ -209,14 +221,17 @@ def run_ours(
 
     processor = make_processor(shape)
     base = peak_mb()
-    policy = PrefixSharedPolicy(make_model(shape, processor).train())
+    with record_function("set-up"):
+        policy = PrefixSharedPolicy(make_model(shape, processor).train())
+        online = OnlineReference(PrefixSharedPolicy(copy.deepcopy(policy.bare))) if reference == "online" else None
     set_checkpointing(policy.bare, checkpointing)
     start = now()
-    if reference == "stored":
+    source: Reference
+    if online is None:
         scored = {row.pair_id: row for row in reference_rows(policy, our_batches(folder, pairs, steps))}
-        source: Reference = StoredReference(scored)
+        source = StoredReference(scored)
     else:
-        source = OnlineReference(PrefixSharedPolicy(copy.deepcopy(policy.bare)))
+        source = online
     scoring = since(start)[0]
     optimizer = torch.optim.AdamW(policy.parameters(), RATE, weight_decay=0.0, fused=True)
     losses, times = [], []
@@ -245,17 +260,27 @@ def child(args: argparse.Namespace, frugal: bool = False, **run: Any) -> dict[st
 
 def child_main(task: dict[str, Any], tiny: bool) -> None:
     import torch
+    from training_memory import profiled
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     run: Callable[..., dict[str, Any]] = run_trl if task.pop("system") == "trl" else run_ours
-    print(json.dumps(run(SHAPES["tiny" if tiny else "full"], folder=Path(task.pop("folder")), **task)))
+    shape, folder, memory = SHAPES["tiny" if tiny else "full"], Path(task.pop("folder")), task.pop("memory")
+    if not memory:
+        return print(json.dumps(run(shape, folder=folder, **task)))
+    result, tensors = profiled(lambda: run(shape, folder=folder, **task), VOCABULARY)
+    return print(json.dumps({**result, "tensors": tensors}))
 
 
-def both(args: argparse.Namespace, steps: int, **run: Any) -> dict[str, Any]:
-    """Times and losses of one run, memory of another."""
-    result = child(args, steps=steps, **run)
-    frugal = child(args, frugal=True, steps=2, **run)
-    return {**result, "memory": frugal["peak"] - frugal["base"], "resident": frugal["peak"]}
+def measure(args: argparse.Namespace, steps: int, **run: Any) -> dict[str, Any]:
+    """Times and losses of one run, memory of another; of both, what was asked for."""
+    result: dict[str, Any] = {}
+    if "time" in args.measure:
+        result |= child(args, steps=steps, memory=False, **run)
+    if "memory" in args.measure:
+        seen = child(args, frugal=True, steps=2, memory=True, **run)
+        result |= {"resident": seen["peak"] - seen["base"], "tensors": seen["tensors"]}
+        result = {**seen, **result}
+    return result
 
 
 def median(result: dict[str, Any], which: int) -> float:
@@ -263,36 +288,59 @@ def median(result: dict[str, Any], which: int) -> float:
     return statistics.median(step[which] for step in result["times"][WARM_UP:])
 
 
-def show(title: str, trl: dict[str, Any], results: dict[str, dict[str, Any]], stored: dict[str, Any]) -> None:
-    """One scenario's tables."""
+def show(title: str, results: dict[str, dict[str, Any]], measured: str) -> None:
+    """One scenario's tables; each row is compared with the TRL row above it, and all with the first."""
+    trl, stored = (next(r for label, r in results.items() if label.startswith(who)) for who in ("TRL", "ours"))
     print(f"\n## {title}\nstep     TRL      ours     difference")
-    for step, (a, b) in enumerate(zip(trl["losses"], stored["losses"], strict=True)):
+    for step, (a, b) in enumerate(zip(trl["losses"], stored["losses"], strict=False)):
         print(f"{step:4}  {a:8.5f}  {b:8.5f}  {b - a:+.1e}")
-    worst = max(abs(a - b) for a, b in zip(trl["losses"], stored["losses"], strict=True))
+    worst = max(abs(a - b) for a, b in zip(trl["losses"], stored["losses"], strict=False))
     print(f"largest difference {worst:.1e}  ({'equal' if worst < 5e-5 else 'NOT equal'} to 4 decimals)\n")
-    print(f"{'system':36} s/step  faster  CPU s/step  faster  memory MB  of TRL's  resident MB")
-    for label, result in results.items():
-        wall, cpu = median(result, 0), median(result, 1)
-        faster = f"{wall:6.2f} {median(trl, 0) / wall:6.2f}x {cpu:11.2f} {median(trl, 1) / cpu:6.2f}x"
-        share = f"{result['memory']:10.0f} {result['memory'] / trl['memory']:9.2f}"
-        print(f"{label:36} {faster} {share} {result['resident']:12.0f}")
-    print(f"scoring the stored reference once: {stored['scoring']:.2f} s for the pairs of a step")
+    if "time" in measured:
+        print("| system | s/step | faster | CPU s/step | faster |\n|---|---|---|---|---|")
+        for label, result in results.items():
+            trl = result if label.startswith("TRL") else trl
+            wall, cpu = median(result, 0), median(result, 1)
+            faster = [f"{median(trl, 0) / wall:.2f}x", f"{cpu:.2f}", f"{median(trl, 1) / cpu:.2f}x"]
+            print(f"| {label} | {wall:.2f} | {' | '.join(faster)} |")
+        print(f"scoring the stored reference once: {stored['scoring']:.2f} s for the pairs of a step")
+    if "memory" in measured:
+        kinds = ["weights", "Adam", "tiles", "forward", "backward"]
+        print(f"\n| system | tensors MB | of TRL's | {' | '.join(kinds)} | resident MB | of TRL's |")
+        print("|---|---|---|---|---|---|---|---|---|---|")
+        for label, result in results.items():
+            trl = result if label.startswith("TRL") else trl
+            tensors = result["tensors"]
+            parts = [f"{tensors.get(kind, 0):.0f}" for kind in kinds]
+            share = f"{tensors['total'] / trl['tensors']['total']:.2f} | {' | '.join(parts)}"
+            resident = f"{result['resident']:.0f} | {result['resident'] / trl['resident']:.2f}"
+            print(f"| {label} | {tensors['total']:.0f} | {share} | {resident} |")
+
+
+ROWS: dict[str, dict[str, Any]] = {
+    "TRL": {"system": "trl"},
+    "ours, reference stored": {"system": "ours", "checkpointing": "matmuls"},
+    "ours, reference online": {"system": "ours", "checkpointing": "matmuls", "reference": "online"},
+    "ours, stored, keeping everything": {"system": "ours"},
+    "TRL, checkpointing": {"system": "trl", "checkpointing": "full"},
+    "ours, stored, checkpointing": {"system": "ours", "checkpointing": "full"},
+    "ours, online, checkpointing": {"system": "ours", "checkpointing": "full", "reference": "online"},
+}
+COMPARED = ("TRL", "ours, reference stored")  # rows that run all steps
 
 
 def scenario(name: str, args: argparse.Namespace, scratch: Path) -> None:
     """Run and show one scenario."""
     pairs = {"one": 1, "four": 4}[name]
-    steps, kind = max(FEW, args.steps // pairs), args.checkpointing
-    run = {"pairs": pairs, "folder": str(scratch / "trl")}
-    results = {"TRL": both(args, steps, system="trl", checkpointing=kind, **run)}
-    stored = results["ours, reference stored"] = both(args, steps, system="ours", checkpointing=kind, **run)
-    results["ours, reference online"] = both(args, FEW, system="ours", reference="online", checkpointing=kind, **run)
-    if kind == "none":
-        results["ours, stored, keeping matmuls only"] = both(args, FEW, system="ours", checkpointing="matmuls", **run)
-    if pairs > 1:
-        apart = {"pairs": pairs, "batch": pairs, "folder": str(scratch / "batched"), "checkpointing": kind}
-        results[f"TRL, {pairs} pairs a batch"] = both(args, FEW, system="trl", **apart)
-    show(f"{name}: {pairs} pairs of each question, checkpointing {kind}", results["TRL"], results, stored)
+    rows = {label: {"folder": str(scratch / "trl"), **row} for label, row in ROWS.items()}
+    if args.batched and pairs > 1:
+        rows[f"TRL, {pairs} pairs a batch"] = {"system": "trl", "batch": pairs, "folder": str(scratch / "batched")}
+    results = {}
+    for label, row in rows.items():
+        steps = max(FEW, args.steps // pairs) if label in COMPARED else FEW
+        results[label] = measure(args, steps, pairs=pairs, **row)
+        print(f"{label}: done", file=sys.stderr, flush=True)
+    show(f"{name}: {pairs} pairs of each question", results, args.measure)
 
 
 def main() -> None:
@@ -300,7 +348,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--steps", type=int, default=20, help="optimizer steps of scenario one; four takes a quarter")
     parser.add_argument("--only", default="one,four")
-    parser.add_argument("--checkpointing", choices=["none", "full"], default="none")
+    parser.add_argument("--measure", default="time,memory")
+    parser.add_argument("--batched", action="store_true", help="TRL with the pairs of a question in one batch, too")
     parser.add_argument("--tiny", action="store_true", help="tiny shapes: does it run at all")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -127,4 +127,9 @@ def _scores(tree: PrefixTree, layout: SharedLayout, base: int) -> tuple[Tensor, 
 
 def _join(images: Sequence[ImageInputs]) -> dict[str, Tensor]:
     names = sorted({name for inputs in images for name in inputs})
-    return {name: torch.cat([inputs[name] for inputs in images if name in inputs]) for name in names}
+    return {name: _cat([inputs[name] for inputs in images if name in inputs]) for name in names}
+
+
+def _cat(tensors: list[Tensor]) -> Tensor:
+    """Tiles are large: those of a single group are not copied."""
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)

@@ -3,17 +3,18 @@
 none       everything autograd asks for
 matmuls    the results of matrix products and attention; the cheap rest (norms, activations, rotations, products)
            is computed again: about half of the memory for a few percent of time
-full       each layer's input only; every layer is computed twice, a third more time
+full       each layer's input only; every layer is computed twice, a third more time, its MLP tile by tile
 """
 
 from __future__ import annotations
 
-from functools import partial
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
 
 from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.training.tiled import recomputing, tile
 
 Checkpointing = Literal["none", "matmuls", "full"]
 
@@ -30,20 +31,24 @@ def set_checkpointing(model: Any, kind: Checkpointing) -> None:
 
     Raises ConfigError for an unknown kind, or a model without support.
     """
+    if kind not in ("none", "matmuls", "full"):
+        raise ConfigError(f"Unknown checkpointing {kind!r}.", remedy="Use none, matmuls or full.")
+    tile(model, kind == "full")
     if kind == "none":
         model.gradient_checkpointing_disable()
         return
-    if kind not in ("matmuls", "full"):
-        raise ConfigError(f"Unknown checkpointing {kind!r}.", remedy="Use none, matmuls or full.")
     if not getattr(model, "supports_gradient_checkpointing", False):
         raise ConfigError("This model cannot recompute its layers.", remedy="Set checkpointing to none.")
-    options: dict[str, Any] = {"use_reentrant": False}
-    if kind == "matmuls":
-        options["context_fn"] = partial(_contexts)
+    contexts = _selective if kind == "matmuls" else _whole
+    options: dict[str, Any] = {"use_reentrant": False, "context_fn": contexts}
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
 
 
-def _contexts() -> Any:
+def _whole() -> Any:
+    return nullcontext(), recomputing()
+
+
+def _selective() -> Any:
     from torch.utils.checkpoint import create_selective_checkpoint_contexts
 
     return create_selective_checkpoint_contexts(_keep)

@@ -36,9 +36,9 @@ def _sdpa(query: Tensor, key: Tensor, value: Tensor, layout: SharedLayout, scale
         outputs.append(
             F.scaled_dot_product_attention(
                 query[:, :, start:end], keys, values, mask, is_causal=not above, scale=scale, enable_gqa=grouped
-            )
+            ).transpose(1, 2)
         )
-    return torch.cat(outputs, 2).transpose(1, 2)
+    return torch.cat(outputs, 1)  # contiguous as it is wanted: turned round after, it would be copied once more
 
 
 def _bottom_right(length: int, above: int, like: Tensor, cache: dict[Any, Any]) -> Tensor:

@@ -11,9 +11,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -21,12 +21,13 @@ from mmpr_pipeline.dataset.manifest import json_bytes
 from mmpr_pipeline.errors import TrainingError
 from mmpr_pipeline.storage import lease, open_store
 from mmpr_pipeline.training import checkpoint
+from mmpr_pipeline.training.checkpointing import set_checkpointing
 from mmpr_pipeline.training.data import Stream, ahead
 from mmpr_pipeline.training.encode import Encoder
 from mmpr_pipeline.training.export import check_target, export
 from mmpr_pipeline.training.flops import matmul_peak
 from mmpr_pipeline.training.loss import LossSettings
-from mmpr_pipeline.training.memory import ModelShape, StepShape, check_memory, estimate, shape_of
+from mmpr_pipeline.training.memory import ModelShape, StepShape, check_memory, choose_checkpointing, estimate, shape_of
 from mmpr_pipeline.training.metrics import REJECTS, Metrics, memory_gib, read_lines
 from mmpr_pipeline.training.model import (
     choose_parts,
@@ -93,7 +94,7 @@ class Trainer:
         trained = sum(p.numel() for p in self.policy.parameters() if p.requires_grad)
         if world.first:
             checkpoint.check_room(self.run_dir, trained, world.size)
-        self._check_memory(shape, kind == "online")
+        self._fit(shape, kind == "online")
         encoder = Encoder(self.processor, self.policy.bare, self.policy.family, config.max_tiles)
         self.stream = Stream(self.shards, encoder, config.token_budget, world.rank, world.size, self.dtype)
         reference, self.moving = self._reference(kind)
@@ -183,30 +184,37 @@ class Trainer:
         policy.train()
         return policy, shape_of(policy.bare, policy.family)
 
-    def _check_memory(self, shape: ModelShape, second_model: bool) -> None:
-        """Print what the largest micro-batch will need, and stop where the device has less."""
+    def _fit(self, shape: ModelShape, second_model: bool) -> None:
+        """Set what layers keep; print what the largest micro-batch will need, and stop where the device has less."""
+        config, world = self.config, self.world
+        step = self._largest(second_model)
+        kept = config.recompute
+        if kept == "auto":  # by what a device has, not by what is free: a resumed run must choose the same
+            kept = choose_checkpointing(shape, step, _memory(world, "MemTotal"))
+        set_checkpointing(self.policy.bare, kept)
+        needed = estimate(shape, replace(step, checkpointing=kept))
+        where = "each GPU" if world.device.type == "cuda" else "each process"
+        about = f"A step of {config.token_budget:,} tokens (recompute: {kept}) needs, on {where}, about:"
+        self.view.say([about, *needed.lines()])
+        check_memory(needed, _memory(world, "MemAvailable"))
+
+    def _largest(self, second_model: bool) -> StepShape:
+        """The largest micro-batch."""
         config, world = self.config, self.world
         names = {"language": ("text", "head"), "vision": ("vision",), "projector": ("projector",)}
         trained = tuple(n for part, own in names.items() if part not in config.freeze for n in own)
         blank = self.policy.family.blank_image(self.policy.bare)
         per_tile = self.policy.family.image_tokens(self.policy.bare, blank) / len(blank["pixel_values"])
-        needed = estimate(
-            shape,
-            StepShape(
-                tokens=config.token_budget,
-                scored=config.token_budget // 2,
-                keys=2 * config.token_budget,
-                tiles=max(1, int(config.token_budget / 2 / per_tile)),
-                bytes_per_value=torch.finfo(self.dtype).bits // 8,
-                ranks=world.size,
-                checkpointing=config.recompute == "full",
-                trained=() if config.lora else trained,
-                second_model=second_model,
-            ),
+        return StepShape(
+            tokens=config.token_budget,
+            scored=config.token_budget // 2,
+            keys=2 * config.token_budget,
+            tiles=max(1, int(config.token_budget / 2 / per_tile)),
+            bytes_per_value=torch.finfo(self.dtype).bits // 8,
+            ranks=world.size,
+            trained=() if config.lora else trained,
+            second_model=second_model,
         )
-        where = "each GPU" if world.device.type == "cuda" else "each process"
-        self.view.say([f"A step of {config.token_budget:,} tokens needs, on {where}, about:", *needed.lines()])
-        check_memory(needed, _available(world))
 
     def _reference(self, kind: ReferenceKind) -> tuple[Any, PrefixSharedPolicy | None]:
         """The reference, None where its rows come with the data; and its policy, where that moves (TR-DPO)."""
@@ -263,15 +271,15 @@ class Trainer:
         return result
 
 
-def _available(world: World) -> int:
-    """Bytes that one device, or this process, may use."""
+def _memory(world: World, which: Literal["MemTotal", "MemAvailable"]) -> int:
+    """Bytes of one device, or of this process's share of the machine: all of them, or those free."""
     if world.device.type == "cuda":
         return int(torch.cuda.mem_get_info(world.device)[1])
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
         return 1 << 62
-    free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    free = next(int(line.split()[1]) for line in lines if line.startswith(which))
     return free * 1024 // world.size
 
 

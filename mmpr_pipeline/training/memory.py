@@ -7,10 +7,13 @@ activations to what a real forward keeps. Fragmentation and libraries' workspace
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.errors import TrainingError
+
+if TYPE_CHECKING:
+    from mmpr_pipeline.training.checkpointing import Checkpointing
 
 GIB = 1 << 30
 FP32 = 4
@@ -54,7 +57,7 @@ class StepShape:
     bytes_per_value: int = 2
     master_bytes: int = 4
     ranks: int = 1
-    checkpointing: bool = True
+    checkpointing: Checkpointing = "full"
     trained: tuple[str, ...] = ("text", "vision", "projector", "head")
     second_model: bool = False
     chunk_bytes: int = 512 << 20
@@ -119,12 +122,25 @@ def layer_activations(stack: StackShape, tokens: int, keys: int, value: int) -> 
     return norms + attention + output + hidden * value + mlp
 
 
-def _activations(stack: StackShape, tokens: int, keys: int, value: int, checkpointing: bool) -> int:
-    """All layers; or, with checkpointing, every layer's input and one layer in full."""
+def products(stack: StackShape, tokens: int, keys: int, value: int) -> int:
+    """Bytes of one layer's results of matrix products and attention, and its input."""
+    attention = (3 * stack.hidden + 2 * stack.query) * tokens * value + stack.query // 64 * tokens * FP32
+    return attention + 2 * stack.kv * keys * value + (2 if stack.gated else 1) * stack.mlp * tokens * value
+
+
+def _activations(stack: StackShape, tokens: int, keys: int, value: int, checkpointing: Checkpointing) -> int:
+    """All layers in full; or what each one keeps, and one layer in full."""
     layer = layer_activations(stack, tokens, keys, value)
-    if checkpointing:
-        return layer + stack.layers * tokens * stack.hidden * value
-    return stack.layers * layer
+    if checkpointing == "none":
+        return stack.layers * layer
+    each = products(stack, tokens, keys, value) if checkpointing == "matmuls" else tokens * stack.hidden * value
+    return layer + stack.layers * each
+
+
+def choose_checkpointing(model: ModelShape, step: StepShape, device: int) -> Checkpointing:
+    """`matmuls`, which costs next to no time, where a step then takes up to half of a device of that many bytes (the
+    rest is for what is not counted, and for others); else `full`."""
+    return "matmuls" if estimate(model, replace(step, checkpointing="matmuls")).total <= device // 2 else "full"
 
 
 def _head(model: ModelShape, step: StepShape) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.batch import PackedBatch
 from mmpr_pipeline.training.loss import LossTerms, PairLogProbs
 
-METRICS, REJECTS = "metrics.jsonl", "rejects.jsonl"
+METRICS, REJECTS, WANDB_ID = "metrics.jsonl", "rejects.jsonl", "wandb_id"
 
 
 class Sums:
@@ -78,7 +79,7 @@ class Metrics:
         self._run = run
         for name in (METRICS, REJECTS):
             keep_until(run / name, resumed_at)
-        self._tensorboard = _tensorboard(run) if "tensorboard" in watch else None
+        self._tensorboard = _tensorboard(run, resumed_at) if "tensorboard" in watch else None
         self._wandb = _wandb(run, config) if "wandb" in watch else None
 
     def write(self, line: dict[str, Any]) -> None:
@@ -142,12 +143,13 @@ def memory_gib(device: torch.device) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**30
 
 
-def _tensorboard(run: Path) -> Any:
+def _tensorboard(run: Path, resumed_at: int) -> Any:
+    """Events of steps that a resumed run computes again are purged, as they are from the metrics file."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise ConfigError("TensorBoard is not installed.", remedy="pip install tensorboard, or leave it out.") from None
-    return SummaryWriter(run / "tensorboard")
+    return SummaryWriter(run / "tensorboard", purge_step=resumed_at or None)
 
 
 def _wandb(run: Path, config: dict[str, Any]) -> Any:
@@ -155,4 +157,12 @@ def _wandb(run: Path, config: dict[str, Any]) -> Any:
         import wandb
     except ImportError:
         raise ConfigError("W&B is not installed.", remedy="pip install wandb, or leave it out of `watch`.") from None
-    return wandb.init(dir=str(run), config=config, id=run.name, resume="allow")
+    return wandb.init(dir=str(run), config=config, id=_wandb_id(run), name=run.name, resume="allow")
+
+
+def _wandb_id(run: Path) -> str:
+    """Drawn once, kept with the run: a resumed run goes on in its history, others of the same name have theirs."""
+    path = run / WANDB_ID
+    if not path.is_file():
+        path.write_text(secrets.token_hex(8))
+    return path.read_text().strip()

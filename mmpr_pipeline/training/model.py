@@ -11,7 +11,6 @@ import torch
 from mmpr_pipeline.config import EngineSettings
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.sampling.model_label import resolve_model
-from mmpr_pipeline.training.checkpointing import set_checkpointing
 from mmpr_pipeline.training.families import family_of
 from mmpr_pipeline.training.settings import LoraSettings, TrainConfig
 
@@ -93,7 +92,7 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
 
 
 def choose_parts(model: Any, config: TrainConfig) -> Any:
-    """Freeze what is not to learn, add adapters, turn on gradient checkpointing; gives the (wrapped) model.
+    """Freeze what is not to learn, add adapters; gives the (wrapped) model.
 
     Raises ConfigError where adapters find nothing to adapt.
     """
@@ -108,9 +107,7 @@ def choose_parts(model: Any, config: TrainConfig) -> Any:
             module.requires_grad_(name not in config.freeze)
     if "projector" not in config.freeze:  # inside the vision tower in some families
         family.projector(model).requires_grad_(True)
-    wrapped = add_adapters(model, config.lora, config.seed) if config.lora else model
-    set_checkpointing(model, config.recompute)
-    return wrapped
+    return add_adapters(model, config.lora, config.seed) if config.lora else model
 
 
 def add_adapters(model: Any, lora: LoraSettings, seed: int) -> Any:

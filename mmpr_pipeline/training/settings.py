@@ -96,10 +96,11 @@ class TrainConfig(Settings):
     token_budget: int = Field(
         default=16384, ge=16, description="Most tokens of a micro-batch on one device.", json_schema_extra=OPERATIONAL
     )
-    recompute: Literal["none", "matmuls", "full"] = Field(
-        default="full",
-        description="Gradient checkpointing. full: keep each layer's input only; matmuls: keep what matrix products"
-        " gave (half of the memory of none, little slower); none: keep everything.",
+    recompute: Literal["auto", "none", "matmuls", "full"] = Field(
+        default="auto",
+        description="Gradient checkpointing. none: keep everything; matmuls: keep what matrix products gave (half of"
+        " the memory of none, little slower); full: keep each layer's input only (a third more time); auto: matmuls"
+        " where a step then takes up to half of the device, else full.",
         json_schema_extra=OPERATIONAL,
     )
     checkpoint_every: int = Field(

@@ -29,7 +29,7 @@ _FINAL = r"(?:your|the) (?:final )?answer"
 # One whole sentence each, without its full stop. They are the forms seen in LLaVA-style mixtures, the released prompts
 # of MMPR, MathVista, MathVerse and MathVision, The Cauldron, and R1-style training sets.
 _ENGLISH = [
-    r"(?:please )?(?:try to )?answer (?:the |this )?(?:question )?(?:using|with|in) (?:only )?"
+    r"(?:try to )?answer (?:the |this )?(?:question )?(?:using|with|in) (?:only )?"
     r"(?:a single|one|a|a few|several|short) ?(?:words?|phrases?)(?: (?:or|and) (?:short )?phrases?)?(?: if possible)?",
     rf"(?:please )?answer (?:the question )?(?:with|using) (?:only )?{_LETTER}"
     r"(?: from the (?:given )?(?:choices|options)(?: given)?)?(?:,? (?:directly|only))?",
@@ -41,7 +41,7 @@ _ENGLISH = [
     rf"(?:{_LETTER}|the final (?:value|list)){_EG}(?:,? at the end)?",
     r"first perform reasoning,? then finally select the (?:question|answer) from the choices in the following format: "
     r"answer: ?x{1,3}",
-    r"(?:please )?answer (?:with )?yes or no(?: only)?",
+    r"answer (?:the question )?(?:with )?(?:only )?(?:either )?yes or no(?: only)?",
     r"(?:please )?answer (?:the |this )?question directly",
     r"answer this question using the text in the image directly",
     r"(?:please )?(?:directly (?:give|provide)|(?:give|provide) (?:me )?only) the (?:final )?answer",
@@ -96,11 +96,13 @@ _CHINESE = [
     r"请先在 <think> 和 </think> 之间一步一步推理，在 </think> 之后只写一行：最终答案：答案",
 ]
 _SENTENCE = re.compile(
-    rf"\s*(?:(?:hint|note|提示)\s?[:：]\s?)?(?:{'|'.join(_ENGLISH + _CHINESE)})[\s.。!！,，;；\"”]*", re.IGNORECASE
+    rf"\s*(?:(?:hint|note|提示)\s?[:：]\s?)?(?:(?:please|kindly),? )?(?:{'|'.join(_ENGLISH + _CHINESE)})"
+    r"[\s.。!！,，;；\"”]*",
+    re.IGNORECASE,
 )
 _OPENS = re.compile(
-    r"\s*(?:hint|note|please|answer|try to|directly|first|give|provide|select|short|keep|be s|your|quick|concise|offer|"
-    r"write|ensure|make|let|think|reason|solve|put|place|enclose|if it|you|the |output|reply|"
+    r"\s*(?:hint|note|please|kindly|answer|try to|directly|first|give|provide|select|short|keep|be s|your|quick|concise|"
+    r"offer|write|ensure|make|let|think|reason|solve|put|place|enclose|if it|you|the |output|reply|"
     r"[请直使用回一逐让详简你在当]|提示)",
     re.IGNORECASE,
 )

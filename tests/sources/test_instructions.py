@@ -18,6 +18,8 @@ TAILS = [
     "Answer with the option's letter from the given choices directly.",
     "Please answer with the option's letter from the given choices directly.",
     "Please answer Yes or No.",
+    "Answer the question with Yes or No.",
+    "Please give a short answer.",
     "Please answer the question and provide the correct option letter at the end.",
     "Please answer the question and provide the correct option letter, e.g., A, B, C, D, at the end.",
     "Hint: Please answer the question requiring an integer answer and provide the final value, e.g., 1, 2, 3, at the "

@@ -101,8 +101,8 @@ _SENTENCE = re.compile(
     re.IGNORECASE,
 )
 _OPENS = re.compile(
-    r"\s*(?:hint|note|please|kindly|answer|try to|directly|first|give|provide|select|short|keep|be s|your|quick|concise|"
-    r"offer|write|ensure|make|let|think|reason|solve|put|place|enclose|if it|you|the |output|reply|"
+    r"\s*(?:hint|note|please|kindly|answer|try to|directly|first|give|provide|select|short|keep|be s|your|quick|"
+    r"concise|offer|write|ensure|make|let|think|reason|solve|put|place|enclose|if it|you|the |output|reply|"
     r"[请直使用回一逐让详简你在当]|提示)",
     re.IGNORECASE,
 )

@@ -1,8 +1,9 @@
 """Readers of question sources side by side: ours, bare `datasets` and bare `webdataset`, on the same generated files.
 
-    .venv/bin/python bench/sources.py [--rows 3000]
+    .venv/bin/python bench/sources.py [--rows 1000] [--repeats 2]
 
-Each contender reads all rows of a format once, in a process of its own, on one core; every image is decoded. Ours gives
+Each contender reads all rows of a format, in a process of its own, on one core; the best of the repeats counts. Every
+image is decoded. Ours gives
 checked questions (size limits, checksums, orientation, sha256, gold brought into form), `+ pixels` decodes them to RGB
 besides, which is what the others do and all that they do.
 """
@@ -157,7 +158,8 @@ def measure(contender: str, format: str, folder: Path) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=3000)
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:

@@ -56,7 +56,7 @@ class Size:
 SIZES = {
     "nano": Size(max_tokens=160, tiles=1, picture=None),
     "wide": Size(
-        max_tokens=96,
+        max_tokens=64,
         tiles=6,
         picture=(672, 448),
         text={"hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 8, "num_attention_heads": 8,
@@ -137,7 +137,8 @@ def run_one(name: str, args: argparse.Namespace, model: str) -> dict[str, Any] |
         print(f"{name} failed:\n{ran.stdout[-1500:]}\n{ran.stderr[-3000:]}", file=sys.stderr)
         return None
     result: dict[str, Any] = json.loads(lines[-1].removeprefix("RESULT "))
-    print(f"  {name}: {result['seconds']:.1f} s of {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    told = f"{result['seconds']:.1f} s of {time.monotonic() - began:.0f} s, {result['cpu']:.1f} cpu s"
+    print(f"  {name}: {told}, {result['tokens']} tokens, {result['digest'][:12]}", file=sys.stderr, flush=True)
     return result
 
 

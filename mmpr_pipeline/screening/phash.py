@@ -2,8 +2,8 @@
 
 A view is 256 bits: the signs, against their median, of the 16 x 16 lowest frequencies of the cosine transform of the
 image in 64 x 64 grey levels. This is the pHash of C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash
-Functions" (2010), four times as long: among diagrams, which are mostly white, 64 bits confuse different figures at the
-distance that one and the same figure has after JPEG (docs/screening.md has the figures). An image has two views, the
+Functions" (2010), four times as long: among diagrams, which are mostly white, 64 bits are too few
+(docs/screening.md says how far apart 256 keep them). An image has two views, the
 whole and what is inside its plain margin, and two images are as far apart as the nearer of the two views.
 """
 
@@ -27,7 +27,7 @@ FLAT = 3.0
 
 _SIDE, _FREQUENCIES = 64, 16
 _READ_AT = 512
-"""Longer side, in pixels, at which an image is looked at: hashing a photograph costs no more than an icon."""
+"""Pixels to which the longer side is brought near, by a whole factor: a photograph costs little more than an icon."""
 
 _MARGIN_LEVELS = 24
 """Most that a margin's grey levels differ from the border's median; JPEG's ringing stays below."""
@@ -64,8 +64,7 @@ def _grey(data: bytes) -> np.ndarray:
         with PIL.Image.open(io.BytesIO(data)) as encoded:
             encoded.draft("L", (_READ_AT, _READ_AT))
             picture = _opaque(encoded).convert("L")
-            picture.thumbnail((_READ_AT, _READ_AT), PIL.Image.Resampling.BOX)
-            return np.asarray(picture)
+            return np.asarray(picture.reduce(max(1, max(picture.size) // _READ_AT)))
     except Exception as error:  # decoders raise whatever they like on hostile bytes
         raise ItemRejected("broken_image", f"{type(error).__name__}: {error}"[:200]) from None
 
@@ -92,7 +91,7 @@ def _inside(grey: np.ndarray) -> np.ndarray | None:
 
 def _view(grey: np.ndarray) -> np.ndarray:
     """uint64 of shape (WORDS,)."""
-    picture = PIL.Image.fromarray(grey).resize((_SIDE, _SIDE), PIL.Image.Resampling.LANCZOS)
+    picture = PIL.Image.fromarray(grey).resize((_SIDE, _SIDE), PIL.Image.Resampling.LANCZOS, reducing_gap=2.0)
     low = _COSINES @ np.asarray(picture, np.float64) @ _COSINES.T
     return np.packbits(low > np.median(low)).view(np.uint64)
 

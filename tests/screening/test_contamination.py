@@ -94,9 +94,9 @@ def test_no_evaluation_rows_and_no_image_and_no_text() -> None:
 
 def test_thresholds_of_zero_leave_only_identical_bytes() -> None:
     rules = ScreeningSettings(image_bits=0, similar_image_bits=0, same_question=1)
-    copy = encoded(figure(1), "JPEG", quality=60)
-    assert found([sketch("Find x.", figure(1))], sketch("Else.", figure(1)), rules) is not None
-    assert found([sketch("Find x.", figure(1))], sketch("Else.", copy), rules) is None
+    cropped = scene(4).crop((2, 2, 297, 218))
+    assert found([sketch("Find x.", scene(4))], sketch("Else.", scene(4)), rules) is not None
+    assert found([sketch("Find x.", scene(4))], sketch("Else.", cropped), rules) is None
 
 
 def test_a_question_may_need_less_likeness_alone_than_beside_an_image() -> None:

@@ -30,12 +30,18 @@ def draw_curves(results: dict[str, Any], root: Path) -> dict[str, str]:
     drawn = {}
     if points := pair_points(results):
         drawn["curve-pairs.svg"] = draw({**_PLAIN, **_pairs_chart(points)})
-    runs = {path.parents[1].name: path for path in sorted((root / "steps").rglob(f"run/{METRICS}"))}
+    runs = {loss: read_lines(path / "run" / METRICS) for loss, path in _runs_by_loss(results["config"], root).items()}
     for metric, title in _TRAINING.items():
-        values = [v for name, path in runs.items() for v in training_points(name, read_lines(path), metric)]
+        values = [v for loss, lines in runs.items() for v in training_points(loss, lines, metric)]
         if values:
             drawn[f"curve-{metric.replace('/', '-')}.svg"] = draw({**_PLAIN, **_training_chart(values, title)})
     return drawn
+
+
+def _runs_by_loss(config: dict[str, Any], root: Path) -> dict[str, Path]:
+    """The first seed's runs on the same pairs."""
+    seed, size = config["seeds"][0], config["size"]
+    return {loss: root / "steps" / f"s{seed}/train-{loss}-{size}x" for loss in config["losses"]}
 
 
 def pair_points(results: dict[str, Any]) -> list[dict[str, Any]]:
@@ -55,14 +61,14 @@ def pair_points(results: dict[str, Any]) -> list[dict[str, Any]]:
     return points
 
 
-def training_points(name: str, lines: list[dict[str, Any]], metric: str) -> Iterable[dict[str, Any]]:
+def training_points(loss: str, lines: list[dict[str, Any]], metric: str) -> Iterable[dict[str, Any]]:
     """A metric of a run over the share of its steps that is done."""
     found = [(line["step"] / max(1, line["steps"]), line[metric]) for line in lines if metric in line]
     size = -(-len(found) // POINTS) if found else 1
     for start in range(0, len(found), size):
         group = found[start : start + size]
         yield {
-            "run": name,
+            "loss": loss,
             "done": sum(x for x, _ in group) / len(group),
             "value": sum(y for _, y in group) / len(group),
         }
@@ -89,6 +95,6 @@ def _training_chart(values: list[dict[str, Any]], title: str) -> dict[str, Any]:
         "encoding": {
             "x": {"field": "done", "type": "quantitative", "title": "share of the training", "axis": {"format": "%"}},
             "y": {"field": "value", "type": "quantitative", "title": title, "scale": {"zero": False}},
-            "color": {"field": "run", "type": "nominal"},
+            "color": {"field": "loss", "type": "nominal"},
         },
     }

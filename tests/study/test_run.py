@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mmpr_pipeline.build.rework import make_rework
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.study.recipe import make_plan
 from mmpr_pipeline.study.results import results_of
@@ -80,7 +81,8 @@ def test_a_stopped_study_goes_on_and_ends_as_one_that_was_not(tmp_path: Path) ->
     with pytest.raises(KeyboardInterrupt):
         run_study(config(tmp_path / "cut"), doer=first)
     assert not (tmp_path / "cut" / "table.json").exists()
-    assert "          s1/train-sft-1x"[-20:].strip() in "\n".join(list_steps(config(tmp_path / "cut")))
+    listed = list_steps(config(tmp_path / "cut"))
+    assert [line.startswith("done") for line in listed] == [n < len(first.asked) - 1 for n in range(len(listed))]
     assert run_study(config(tmp_path / "cut"), doer=second) == expected
     assert first.asked[:-1] + second.asked == whole.asked
     for name in ("table.json", "table.md"):
@@ -152,6 +154,7 @@ def test_the_whole_way_with_a_scripted_engine(tmp_path: Path) -> None:
         tmp_path,
         seeds=(0,),
         losses=("mpo",),
+        dropout_off=False,
         sources=("nano_geometry", "nano_describe"),
         engine={"name": "scripted", "script": {"solve_rate": 0.5}},
         practice={"split": "practice", "each": 3, "seed": 1},
@@ -163,11 +166,14 @@ def test_the_whole_way_with_a_scripted_engine(tmp_path: Path) -> None:
     rows = {row["label"]: row for row in found["tables"]["losses"]}
     assert rows["mpo"]["pairs"] > 0
     assert rows["mpo"]["cot"]["all"]["gain"]["difference"]["mean"] == 0.0  # both are the same script
-    off = found["tables"]["DropNTP"][0]
-    assert 0 < off["pairs"] < rows["mpo"]["pairs"]
     model = tmp_path / "steps" / "s0" / "train-mpo-1x" / "model"
     assert (model / "model.safetensors").is_file()
     assert not list((tmp_path / "steps").rglob("checkpoints/step-*"))
+    without = make_plan(tiny.model_copy(update={"dropout_off": True})).steps["s0/build-1x-nodrop"]
+    given = placed(without.settings, tmp_path)
+    rework = make_rework(given.pop("before"), given)
+    assert not rework.config.pairing.dropout_ntp
+    assert sum(1 for _ in rework.read(0)) == 6
 
 
 def test_paths_are_meant_from_the_study(tmp_path: Path) -> None:

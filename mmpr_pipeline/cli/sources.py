@@ -51,9 +51,7 @@ def sources_add(
     out: Annotated[str | None, typer.Option(help="Declaration to write.", show_default="NAME.yaml")] = None,
     column: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A better guess, FIELD=COLUMN: answer=label; also kind=, answer_form=, language=."
-        ),
+        typer.Option(help="A better guess, FIELD=COLUMN: answer=label; also kind=, answer_form=, language=."),
     ] = None,
     allow_host: Annotated[list[str] | None, typer.Option(help="A host that image URLs may name.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,

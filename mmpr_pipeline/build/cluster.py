@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import threading
@@ -17,7 +18,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError, WorkerCrashedError
 
 from mmpr_pipeline.build.rework import Plan
-from mmpr_pipeline.build.shard import work_shard
+from mmpr_pipeline.build.shard import IN_FLIGHT, work_shard
 from mmpr_pipeline.build.tally import Board, Tally
 from mmpr_pipeline.config import BuildConfig
 from mmpr_pipeline.errors import ConfigError, EngineError, MmprError
@@ -32,6 +33,9 @@ REPORT_EVERY = 0.5
 
 SHARD_RETRIES = 5
 """Times that Ray starts a shard again whose worker or node died."""
+
+MOST_TOGETHER = 32
+"""Most shards that a worker has in hand at once: each has its files and its journal open."""
 
 RAY_STARTS = 3
 """Times that Ray is started here before it is given up."""
@@ -83,24 +87,25 @@ def _connect(address: str) -> None:
 def work_shards(plan: Plan, shards: Sequence[int], engine: Engine | None, workers: int, progress: Progress) -> None:
     """Make the shards, `workers` at once, in the given order. Raises the first error that a shard cannot survive."""
     board = ray.remote(num_cpus=0, max_restarts=-1)(_MeteredBoard).remote()
-    config = plan.config.model_copy(update={"in_flight": in_flight(plan.config, engine, workers)})
-    shared = ray.put(replace(plan, config=config))
-    waiting, finished, told = deque(shards), 0, 0.0
-    running: dict[Any, int] = {}
+    each = in_flight(plan.config, engine, workers)
+    shared = ray.put(replace(plan, config=plan.config.model_copy(update={"in_flight": each})))
+    waiting = deque(bundles(shards, plan.rows / plan.config.shards, each or IN_FLIGHT, workers))
+    finished, told = 0, 0.0
+    running: dict[Any, Sequence[int]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < workers:
-                shard = waiting.popleft()
-                running[_shard_task.remote(shared, shard, engine, board)] = shard
+                bundle = waiting.popleft()
+                running[_shard_task.remote(shared, bundle, engine, board)] = bundle
             done, _ = ray.wait(list(running), timeout=REPORT_EVERY)
             for ref in done:
-                _finish(ref, running.pop(ref))
-                finished += 1
+                _finish(ref, running[ref])
+                finished += len(running.pop(ref))
             if time.monotonic() - told >= REPORT_EVERY or not (waiting or running):
                 told = time.monotonic()
                 progress(finished, _total(board))
     finally:
-        _cancel(running)
+        _cancel(list(running))
 
 
 def in_flight(config: BuildConfig, engine: Engine | None, workers: int) -> int | None:
@@ -110,6 +115,15 @@ def in_flight(config: BuildConfig, engine: Engine | None, workers: int) -> int |
     sampling = config.sampling
     first = min(sampling.samples, first_round(config.pairing.max_pairs)) if sampling.adaptive else sampling.samples
     return questions_each(engine.info, engine.size, workers, first)
+
+
+def bundles(shards: Sequence[int], rows: float, wanted: int, workers: int) -> list[Sequence[int]]:
+    """The shards that a worker takes in hand together. One by one, where a shard of `rows` questions has the `wanted`
+    questions in flight; of smaller shards so many that, while the last questions of some end, others fill the engines.
+    """
+    size = 1 if rows >= wanted else math.ceil(2 * wanted / max(rows, 1e-9))
+    size = max(1, min(size, MOST_TOGETHER, len(shards) // workers))
+    return [shards[start : start + size] for start in range(0, len(shards), size)]
 
 
 class _MeteredBoard(Board):
@@ -127,8 +141,24 @@ class _MeteredBoard(Board):
 
 
 @ray.remote(num_cpus=1, max_retries=SHARD_RETRIES)
-def _shard_task(plan: Plan, shard: int, engine: Engine | None, board: Any) -> int:
-    """One shard in a Ray worker; its manifest is in the store, so only its number of questions comes back."""
+def _shard_task(plan: Plan, shards: Sequence[int], engine: Engine | None, board: Any) -> None:
+    """Shards in a Ray worker, side by side; their manifests are in the store, so nothing comes back."""
+    asyncio.run(_work_together(plan, shards, engine, board))
+
+
+async def _work_together(plan: Plan, shards: Sequence[int], engine: Engine | None, board: Any) -> None:
+    """At most as many questions in flight over all the shards as one shard alone may have; the first error ends all."""
+    slots = asyncio.Semaphore(plan.config.in_flight or IN_FLIGHT)
+    tasks = [asyncio.create_task(_work_reported(plan, shard, engine, board, slots)) for shard in shards]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # journals are closed
+
+
+async def _work_reported(plan: Plan, shard: int, engine: Engine | None, board: Any, slots: asyncio.Semaphore) -> None:
     latest: Tally = Counter()
     told = 0.0
 
@@ -139,12 +169,11 @@ def _shard_task(plan: Plan, shard: int, engine: Engine | None, board: Any) -> in
             told = time.monotonic()
             board.put.remote(shard, dict(tally))
 
-    asyncio.run(work_shard(plan, shard, engine, report))
+    await work_shard(plan, shard, engine, report, slots)
     board.put.remote(shard, dict(latest))
-    return latest["questions"]
 
 
-def _finish(ref: Any, shard: int) -> None:
+def _finish(ref: Any, shards: Sequence[int]) -> None:
     try:
         ray.get(ref)
     except RayTaskError as error:
@@ -153,9 +182,13 @@ def _finish(ref: Any, shard: int) -> None:
         raise
     except (WorkerCrashedError, RayError) as error:
         raise EngineError(
-            f"The worker of shard {shard} died {SHARD_RETRIES + 1} times: {type(error).__name__}.",
+            f"The worker of {_named(shards)} died {SHARD_RETRIES + 1} times: {type(error).__name__}.",
             remedy="Most often memory: lower --in-flight or --workers. The same command goes on from here.",
         ) from error
+
+
+def _named(shards: Sequence[int]) -> str:
+    return f"shard {shards[0]}" if len(shards) == 1 else f"shards {shards[0]} to {shards[-1]}"
 
 
 def _total(board: Any) -> dict[str, int]:
@@ -166,9 +199,9 @@ def _total(board: Any) -> dict[str, int]:
         return {}
 
 
-def _cancel(running: dict[Any, int]) -> None:
+def _cancel(running: list[Any]) -> None:
     """Stop what still runs, and give workers time to close their journals."""
     for ref in running:
         ray.cancel(ref)
     if running:
-        ray.wait(list(running), num_returns=len(running), timeout=10)
+        ray.wait(running, num_returns=len(running), timeout=10)

@@ -33,10 +33,13 @@ does not stop the others, and memory stays bounded."""
 Report = Callable[[Tally], None]
 
 
-async def work_shard(plan: Plan, shard: int, engine: Any, report: Report) -> dict[str, Any]:
+async def work_shard(
+    plan: Plan, shard: int, engine: Any, report: Report, slots: asyncio.Semaphore | None = None
+) -> dict[str, Any]:
     """Make one shard and return its manifest. A shard whose manifest is there already is left as it is.
 
     Whatever a killed attempt left behind is either a finished file that comes out the same again, or its journal.
+    `slots`: of the questions in flight, where several shards share them; else the shard has its own.
     """
     config = plan.config
     store = open_store(config.out, known=True)
@@ -45,9 +48,10 @@ async def work_shard(plan: Plan, shard: int, engine: Any, report: Report) -> dic
         return json.loads(store.read(done))
     answering = plan.answering(engine, shard)
     tally: Tally = Counter()
+    in_flight = config.in_flight or IN_FLIGHT
     try:
         with ShardWriter(store, shard, config.shards, plan.digest) as writer:
-            async for outcome in outcomes(plan.read(shard), answering, plan.recipe(), config.in_flight or IN_FLIGHT):
+            async for outcome in outcomes(plan.read(shard), answering, plan.recipe(), in_flight, slots):
                 writer.add(outcome)
                 count(tally, outcome)
                 tally["resumed"] = answering.resumed_rollouts
@@ -60,10 +64,14 @@ async def work_shard(plan: Plan, shard: int, engine: Any, report: Report) -> dic
 
 
 async def outcomes(
-    rows: Iterator[Question | Reject], engine: Engine, recipe: Recipe, in_flight: int
+    rows: Iterator[Question | Reject],
+    engine: Engine,
+    recipe: Recipe,
+    in_flight: int,
+    slots: asyncio.Semaphore | None = None,
 ) -> AsyncIterator[QuestionOutcome]:
     """The outcome of every row, in the rows' order, with up to `in_flight` questions being worked on at once."""
-    slots = asyncio.Semaphore(in_flight)
+    slots = slots or asyncio.Semaphore(in_flight)
     seen: set[str] = set()
     started: deque[asyncio.Task[QuestionOutcome]] = deque()
     try:

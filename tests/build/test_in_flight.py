@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mmpr_pipeline.build.cluster import in_flight
+from mmpr_pipeline.build.cluster import MOST_TOGETHER, bundles, in_flight
 from mmpr_pipeline.config import load_config
 from mmpr_pipeline.sampling.engine import EngineInfo
 from mmpr_pipeline.sampling.make import LocalEngine
@@ -42,3 +42,23 @@ def test_engines_that_do_not_say_what_they_hold_leave_it_to_the_default() -> Non
     assert in_flight(config, pool(8, sequences=None), 2) is None
     assert in_flight(config, LocalEngine(config.engine), 2) is None
     assert in_flight(config, None, 2) is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanted", "expected"),
+    [
+        (500.0, 64, 1),  # a shard fills the engines by itself
+        (64.0, 64, 1),
+        (48.0, 64, 3),  # 144 questions, so that the end of one shard is the middle of another
+        (0.4, 64, MOST_TOGETHER),
+        (0.0, 64, MOST_TOGETHER),
+    ],
+)
+def test_small_shards_are_taken_in_hand_together(rows: float, wanted: int, expected: int) -> None:
+    assert {len(bundle) for bundle in bundles(range(96), rows, wanted, workers=2)} == {expected}
+
+
+def test_every_worker_gets_shards_before_one_gets_many() -> None:
+    found = bundles([3, 5, 8, 9, 11], 1.0, 64, workers=4)
+    assert [list(bundle) for bundle in found] == [[3], [5], [8], [9], [11]]
+    assert bundles([], 1.0, 64, workers=4) == []

@@ -118,3 +118,26 @@ async def test_a_finished_shard_is_left_as_it_is(tmp_path: Path) -> None:
     again = TextEngine(texts)
     assert await work_shard(plan, 0, again, quiet) == manifest
     assert again.asked == []
+
+
+async def test_small_shards_side_by_side_share_the_questions_in_flight_and_come_out_the_same(tmp_path: Path) -> None:
+    running, most = 0, 0
+
+    class Slow(TextEngine):
+        async def sample(self, request):  # type: ignore[no-untyped-def]
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.005)
+            running -= 1
+            return await super().sample(request)
+
+    plan = plan_for(tmp_path, "together", shards=35, in_flight=8)
+    slots = asyncio.Semaphore(8)
+    await asyncio.gather(*(work_shard(plan, shard, Slow(texts), quiet, slots) for shard in range(35)))
+    assert most == 8, "shards of one question each"
+
+    alone = plan_for(tmp_path, "alone", shards=35)
+    for shard in range(35):
+        await work_shard(alone, shard, TextEngine(texts), quiet)
+    assert files_of(tmp_path / "together") == files_of(tmp_path / "alone")

@@ -43,7 +43,8 @@ def run_build(config: BuildConfig, view: View) -> dict[str, Any]:
     Raises ConfigError, SourceError, EngineError or StoreError, each before any work where that is possible. May be
     killed at any time; the same call goes on from there.
     """
-    view.stage("reading sources")
+    compared = ", and the evaluation sets to compare them with (--no-decontaminate leaves those out)"
+    view.stage(f"reading sources{compared * config.screening.decontaminate}")
     config = absolute(config)
     store = open_store(config.out)
     return run_plan(make_plan(config, begun_with(store) if has_begun(store) else None), view)

@@ -12,12 +12,15 @@ from mmpr_pipeline.cli.app import sources_app
 @sources_app.command("list")
 def sources_list() -> None:
     """The catalog."""
+    from rich import box
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from mmpr_pipeline.sources.preview import LIST_COLUMNS, list_sources
 
-    table = Table(*LIST_COLUMNS)
+    name, groups, kind, rows, description = (Column(title, no_wrap=True) for title in LIST_COLUMNS)
+    groups.max_width, kind.max_width, rows.justify, description.ratio = 16, 10, "right", 1
+    table = Table(name, groups, kind, rows, description, box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
     for row in list_sources():
         table.add_row(*row)
     Console().print(table)

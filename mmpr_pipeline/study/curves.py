@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmpr_pipeline.report.charts import draw
+from mmpr_pipeline.training.loss import needs_reference, recipe
 from mmpr_pipeline.training.metrics import METRICS, read_lines
 
 POINTS = 60
@@ -26,13 +27,14 @@ _TRAINING = {"reward/margin": "reward margin", "nll": "nats a token of the chose
 
 
 def draw_curves(results: dict[str, Any], root: Path) -> dict[str, str]:
-    """SVG texts by file name; what was not studied has no curve."""
+    """SVG texts by file name; what was not studied has no curve. Rewards are those of losses that have a reference."""
     drawn = {}
     if points := pair_points(results):
         drawn["curve-pairs.svg"] = draw({**_PLAIN, **_pairs_chart(points)})
     runs = {loss: read_lines(path / "run" / METRICS) for loss, path in _runs_by_loss(results["config"], root).items()}
     for metric, title in _TRAINING.items():
-        values = [v for loss, lines in runs.items() for v in training_points(loss, lines, metric)]
+        shown = {loss: lines for loss, lines in runs.items() if metric == "nll" or needs_reference(recipe(loss))}
+        values = [v for loss, lines in shown.items() for v in training_points(loss, lines, metric)]
         if values:
             drawn[f"curve-{metric.replace('/', '-')}.svg"] = draw({**_PLAIN, **_training_chart(values, title)})
     return drawn

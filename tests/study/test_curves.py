@@ -44,3 +44,17 @@ def test_what_was_not_studied_has_no_curve(tmp_path: Path) -> None:
     drawn = draw_curves(results([row("1x", 0.55, pairs=2000)]), tmp_path)
     assert sorted(drawn) == ["curve-nll.svg", "curve-pairs.svg"]
     assert "nats a token" in drawn["curve-nll.svg"]
+
+
+def test_a_loss_without_a_reference_has_no_reward(tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert")
+    for loss in ("sft", "mpo"):
+        run = tmp_path / "steps" / "s3" / f"train-{loss}-1x" / "run"
+        run.mkdir(parents=True)
+        (run / "metrics.jsonl").write_text(json.dumps({"step": 0, "steps": 1, "nll": 0.5, "reward/margin": 1.0}) + "\n")
+    found = results([])
+    found["config"]["losses"] = ["sft", "mpo"]
+    drawn = draw_curves(found, tmp_path)
+    assert ">sft<" in drawn["curve-nll.svg"]
+    assert ">sft<" not in drawn["curve-reward-margin.svg"]
+    assert ">mpo<" in drawn["curve-reward-margin.svg"]

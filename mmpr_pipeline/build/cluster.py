@@ -12,16 +12,18 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError, RayTaskError, WorkerCrashedError
+from ray.exceptions import GetTimeoutError, RayError
 
+from mmpr_pipeline.build.ray_task import result
 from mmpr_pipeline.build.rework import Plan
 from mmpr_pipeline.build.shard import IN_FLIGHT, work_shard
 from mmpr_pipeline.build.tally import Board, Tally
 from mmpr_pipeline.config import BuildConfig
-from mmpr_pipeline.errors import ConfigError, EngineError, MmprError
+from mmpr_pipeline.errors import ConfigError, EngineError
 from mmpr_pipeline.sampling.engine import Engine
 from mmpr_pipeline.sampling.metrics import BuildMeter
 from mmpr_pipeline.sampling.pool import EnginePool
@@ -99,7 +101,7 @@ def work_shards(plan: Plan, shards: Sequence[int], engine: Engine | None, worker
                 running[_shard_task.remote(shared, bundle, engine, board)] = bundle
             done, _ = ray.wait(list(running), timeout=REPORT_EVERY)
             for ref in done:
-                _finish(ref, running[ref])
+                result(ref, partial(_lost, running[ref]))
                 finished += len(running.pop(ref))
             if time.monotonic() - told >= REPORT_EVERY or not (waiting or running):
                 told = time.monotonic()
@@ -173,18 +175,11 @@ async def _work_reported(plan: Plan, shard: int, engine: Engine | None, board: A
     board.put.remote(shard, dict(latest))
 
 
-def _finish(ref: Any, shards: Sequence[int]) -> None:
-    try:
-        ray.get(ref)
-    except RayTaskError as error:
-        if isinstance(error.cause, MmprError):
-            raise error.cause from None
-        raise
-    except (WorkerCrashedError, RayError) as error:
-        raise EngineError(
-            f"The worker of {_named(shards)} died {SHARD_RETRIES + 1} times: {type(error).__name__}.",
-            remedy="Most often memory: lower --in-flight or --workers. The same command goes on from here.",
-        ) from error
+def _lost(shards: Sequence[int], error: str) -> EngineError:
+    return EngineError(
+        f"The worker of {_named(shards)} died {SHARD_RETRIES + 1} times: {error}.",
+        remedy="Most often memory: lower --in-flight or --workers. The same command goes on from here.",
+    )
 
 
 def _named(shards: Sequence[int]) -> str:

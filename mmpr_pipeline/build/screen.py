@@ -7,14 +7,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
 
 from mmpr_pipeline.build.plan import BuildPlan
 from mmpr_pipeline.build.planned import PlannedSource, screened_by_content
-from mmpr_pipeline.errors import MmprError, SourceError, StoreError
+from mmpr_pipeline.build.ray_task import result
+from mmpr_pipeline.errors import SourceError, StoreError
 from mmpr_pipeline.screening.contamination import EvaluationRows
 from mmpr_pipeline.screening.merge import Screened, merge
 from mmpr_pipeline.screening.pieces import (
@@ -107,7 +108,7 @@ def _look(
             ended, _ = ray.wait(list(running), timeout=5)
             for ref in ended:
                 piece = running.pop(ref)
-                _finish(ref, piece)
+                result(ref, partial(_lost, piece))
                 done += piece.stop - piece.start
             held()
     finally:
@@ -115,19 +116,12 @@ def _look(
             ray.cancel(ref)
 
 
-def _finish(ref: Any, piece: Piece) -> None:
-    try:
-        ray.get(ref)
-    except RayTaskError as error:
-        if isinstance(error.cause, MmprError):
-            raise error.cause from None
-        raise
-    except RayError as error:
-        raise SourceError(
-            f"The worker that read rows {piece.start:,} to {piece.stop:,} of {piece.name} died {PIECE_RETRIES + 1} "
-            f"times: {type(error).__name__}.",
-            remedy="Most often memory: lower --workers. The same command goes on from here.",
-        ) from error
+def _lost(piece: Piece, error: str) -> SourceError:
+    return SourceError(
+        f"The worker that read rows {piece.start:,} to {piece.stop:,} of {piece.name} died {PIECE_RETRIES + 1} "
+        f"times: {error}.",
+        remedy="Most often memory: lower --workers. The same command goes on from here.",
+    )
 
 
 @ray.remote(num_cpus=1, max_retries=PIECE_RETRIES)

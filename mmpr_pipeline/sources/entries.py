@@ -29,7 +29,7 @@ def rows_of(row: Row, columns: Columns) -> list[Row]:
     names = columns.entry_columns()
     if not names or isinstance(row, Unreadable):
         return [row]
-    found = [_plain(reach(row, name)) for name in names]
+    found = [as_json(reach(row, name)) for name in names]
     entries = turns(found[0]) if columns.turns else _parallel(found)
     if isinstance(entries, Unreadable):
         return [entries]
@@ -126,8 +126,8 @@ def _first(turn: Mapping[str, Any], names: Sequence[str]) -> Any:
     return next((turn[name] for name in names if turn.get(name) is not None), None)
 
 
-def _plain(value: Any) -> Any:
-    """Lists that tables of text spell as JSON."""
+def as_json(value: Any) -> Any:
+    """A list or mapping that a text spells as JSON; the value itself where it spells none."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         try:
             return json.loads(value)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmpr_pipeline.errors import ItemRejected
-from mmpr_pipeline.sources.adding.table import Rows, Table, as_json, empty, image_form, last
+from mmpr_pipeline.sources.adding.table import Rows, Table, empty, image_form, last
 from mmpr_pipeline.sources.choices import parse_choices
 from mmpr_pipeline.sources.declaration import Columns
-from mmpr_pipeline.sources.entries import ANSWERING, ASKING, rows_of
+from mmpr_pipeline.sources.entries import ANSWERING, ASKING, as_json, rows_of
 from mmpr_pipeline.sources.formats import Unreadable
 
 QUESTION = ("question", "query", "problem", "instruction", "prompt", "user", "question_text", "ask", "q", "input",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmpr_pipeline.sources.entries import as_json
 from mmpr_pipeline.sources.references import BASE64_OF_IMAGES
 
 Rows = Sequence[Mapping[str, Any]]
@@ -89,16 +89,6 @@ def _text_form(text: str) -> str | None:
     if start.startswith("["):
         return "list" if image_form(as_json(text)) else None
     return "path" if len(text) < 1000 and "\n" not in text and IMAGE_NAME.search(text.strip()) else None
-
-
-def as_json(value: Any) -> Any:
-    """A list or mapping that a text spells as JSON; the value itself where it spells none."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return value
 
 
 def last(name: str) -> str:

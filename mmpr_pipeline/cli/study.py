@@ -16,6 +16,7 @@ def study(
     config: Annotated[Path | None, typer.Argument(help="YAML file of settings; flags win over it.")] = None,
     out: Annotated[str | None, typer.Option(help="Directory of the study.")] = None,
     model: Annotated[str | None, typer.Option(help="The base model. [default: nano]")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Steps done at once. [default: what cores and memory fit]")] = None,
     steps: Annotated[bool, typer.Option("--steps", help="Print the steps, done or not, and stop.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="End with status 1 unless MPO's CoT gain is above zero.")
@@ -29,7 +30,7 @@ def study(
     from mmpr_pipeline.study.settings import load_study_config
     from mmpr_pipeline.study.table import markdown
 
-    settings = load_study_config(config, {"out": out, "engine.model": model})
+    settings = load_study_config(config, {"out": out, "engine.model": model, "jobs": jobs})
     if steps:
         print("\n".join(list_steps(settings)))
         return

@@ -16,7 +16,8 @@ from mmpr_pipeline.errors import EngineError
 from mmpr_pipeline.evaluation.ask import Answered, ask_all, questions_of
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.evaluation.statistics import compare, estimate
-from mmpr_pipeline.records import Question
+from mmpr_pipeline.records import Question, Reject
+from mmpr_pipeline.sampling.engine import Engine
 from mmpr_pipeline.sampling.make import actor_count, start_engines
 from mmpr_pipeline.storage import open_store
 
@@ -34,12 +35,31 @@ def run_eval(config: EvalConfig, progress: Progress | None = None) -> dict[str, 
     has the same for the difference (second minus first). Raises ConfigError, SourceError, EngineError.
     """
     questions, rejects = questions_of(config)
-    store = open_store(config.out) if config.out else None
-    if store:
-        store.check_writable()
+    _writable(config)
     names = [config.engine.model, *([config.against] if config.against else [])]
     answered = [_answers(config, name, questions, progress or (lambda *_: None)) for name in names]
-    labels = [label for label, _ in answered]
+    return _summed_up(config, answered, rejects)
+
+
+async def run_eval_on(engine: Engine, config: EvalConfig) -> dict[str, Any]:
+    """`run_eval` of the one model of an engine that runs already: several evaluations share its start.
+
+    `config.engine` is written down with the results, as what the engine is.
+    """
+    questions, rejects = questions_of(config)
+    _writable(config)
+    answered = await ask_all(questions, engine, config, lambda _: None)
+    _some_answered(engine.info.model, answered)
+    return _summed_up(config, [(engine.info.model, answered)], rejects)
+
+
+def _writable(config: EvalConfig) -> None:
+    if config.out:
+        open_store(config.out).check_writable()
+
+
+def _summed_up(config: EvalConfig, answered: list[tuple[str, list[Answered]]], rejects: list[Reject]) -> dict[str, Any]:
+    """The results, written where the config says."""
     results: dict[str, Any] = {
         "mode": config.mode,
         "config": config.model_dump(mode="json", exclude={"out"}),
@@ -48,10 +68,11 @@ def run_eval(config: EvalConfig, progress: Progress | None = None) -> dict[str, 
     }
     if config.against:
         results["comparison"] = _comparison(answered[0][1], answered[1][1], config)
-    if store:
+    if config.out:
+        store = open_store(config.out)
         for number, (_, each) in enumerate(answered):
             store.write(f"responses-{number}.jsonl", _lines(each))
-        store.write("results.json", json_bytes({**results, "labels": labels}))
+        store.write("results.json", json_bytes({**results, "labels": [label for label, _ in answered]}))
     return results
 
 
@@ -71,10 +92,14 @@ def _answers(
 
     with _ray(config, settings):
         label, answered = asyncio.run(work())
+    _some_answered(label, answered)
+    return label, answered
+
+
+def _some_answered(label: str, answered: list[Answered]) -> None:
     if all(each.reason for each in answered):
         reasons = dict(Counter(each.reason for each in answered))
         raise EngineError(f"{label} could answer none of {len(answered)} questions: {reasons}.")
-    return label, answered
 
 
 def _ray(config: EvalConfig, settings: EngineSettings) -> Any:

@@ -154,7 +154,8 @@ def actor_options(settings: EngineSettings, actors: int, cluster: dict[str, floa
             )
         return {**options, "num_gpus": gpus, "num_cpus": min(1, cluster.get("CPU", 0) / (2 * actors))}
     # Ray would allow one thread to an actor that reserves no CPU; the engines share the machine's cores instead.
-    threads = max(1, (os.cpu_count() or 1) // actors)
+    # Whoever runs several builds on one machine says by OMP_NUM_THREADS how much of it is this one's.
+    threads = os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // actors)
     return {**options, "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads)}}}
 
 

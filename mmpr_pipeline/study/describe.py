@@ -6,12 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmpr_pipeline.config import EngineSettings
 from mmpr_pipeline.nano.describe import Scene, hallucinated, missed, named_objects
 from mmpr_pipeline.nano.worlds import world_of
 from mmpr_pipeline.records import Question, Rollout
 from mmpr_pipeline.sampling.engine import Decoding, Engine, SampleRequest
-from mmpr_pipeline.sampling.make import start_engines
 from mmpr_pipeline.sampling.prompts import turn_for
 from mmpr_pipeline.sampling.seeds import sampling_seed
 from mmpr_pipeline.sources.catalog import open_source
@@ -56,24 +54,16 @@ def described(question: Question, texts: Sequence[str]) -> Described:
     )
 
 
-def describe_all(
-    source: str, engine: EngineSettings, *, limit: int, samples: int, max_tokens: int, seed: int
+async def describe_all(
+    source: str, engine: Engine, *, limit: int, samples: int, max_tokens: int, seed: int
 ) -> list[Described]:
     """Descriptions at T=1 of the first `limit` pictures of a declaration of `nano_describe`, summed up."""
     opened = open_source(source)
     index = opened.index(limit)
     questions = [item for item in opened.read(index, 0, index.rows) if isinstance(item, Question)]
     decoding = Decoding(temperature=1.0, max_tokens=max_tokens)
-
-    async def work() -> list[list[Rollout]]:
-        started = await start_engines(engine)
-        gate = asyncio.Semaphore(IN_FLIGHT)
-        try:
-            return await asyncio.gather(*(_ask(q, started, gate, samples, decoding, seed) for q in questions))
-        finally:
-            await started.close()
-
-    responses = asyncio.run(work())
+    gate = asyncio.Semaphore(IN_FLIGHT)
+    responses = await asyncio.gather(*(_ask(q, engine, gate, samples, decoding, seed) for q in questions))
     return [described(q, [r.text for r in each]) for q, each in zip(questions, responses, strict=True)]
 
 

@@ -17,10 +17,10 @@ from mmpr_pipeline.config import identity_of
 from mmpr_pipeline.dataset.manifest import json_bytes
 from mmpr_pipeline.evaluation.statistics import compare, estimate
 from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.study.measure import COT, DESCRIBE, DIRECT, SAMPLED
 from mmpr_pipeline.study.recipe import Plan, Row
 from mmpr_pipeline.study.settings import StudyConfig
 from mmpr_pipeline.study.step import DONE
-from mmpr_pipeline.study.work import COT, DESCRIBE, DIRECT, SAMPLED
 
 ALL = "all"
 HALLUCINATION = "hallucination"

@@ -6,9 +6,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mmpr_pipeline import __version__
 from mmpr_pipeline.dataset.manifest import json_bytes
@@ -22,6 +23,8 @@ from mmpr_pipeline.study.worlds import write_sources
 
 STUDY, TABLE = "study.json", "table.json"
 LAST_LINES = 25
+STEP_BYTES = 6 * 10**9
+"""Memory that one step may take: a vLLM engine of the embedded model, Ray, and workers were seen to take 4 GB."""
 Told = Callable[[str, int, int], None]
 """Called with the step that begins, the steps done, and the steps in all."""
 Doer = Callable[[Step, Path], None]
@@ -49,40 +52,94 @@ def run_study(config: StudyConfig, told: Told = lambda *_: None, doer: Doer | No
         store.write(STUDY, json_bytes({"mmpr_version": __version__, "config": config.model_dump(mode="json")}))
         for folder, questions in plan.sources.items():
             write_sources(root / "sources" / folder, config.sources, questions)
-        _do_all(plan, root, told, doer or in_a_process)
+        jobs = config.jobs or jobs_that_fit(config.threads)
+        _do_all(plan, root, told, doer or InProcesses(config.threads), jobs)
         results = results_of(config, plan, root)
         write_results(results, root)
         return results
 
 
-def _do_all(plan: Plan, root: Path, told: Told, doer: Doer) -> None:
+def _do_all(plan: Plan, root: Path, told: Told, doer: Doer, jobs: int) -> None:
+    """Every step that is not done, `jobs` at once, each after what it needs; the first error stops them all."""
     steps = list(plan.steps.values())
-    for number, step in enumerate(steps):
-        if step.done(root) is not None:
-            continue
-        told(step.name, number, len(steps))
-        step.begin(root)
-        doer(step, root)
-        if step.done(root) is None:
-            raise StepFailed(f"The step {step.name} ended without a result.", remedy=f"See {step.folder(root) / LOG}.")
+    waiting = [step for step in steps if step.done(root) is None]
+    open_names, running = {step.name for step in waiting}, dict[Future[None], Step]()
+    with ThreadPoolExecutor(jobs) as threads:
+        try:
+            while waiting or running:
+                for step in _ready(waiting, open_names)[: jobs - len(running)]:
+                    waiting.remove(step)
+                    told(step.name, len(steps) - len(open_names) + len(running), len(steps))
+                    step.begin(root)
+                    running[threads.submit(doer, step, root)] = step
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    step = running.pop(future)
+                    _ended(step, root, future)
+                    open_names.remove(step.name)
+        except BaseException:
+            if isinstance(doer, InProcesses):
+                doer.stop()
+            raise
     told("tables", len(steps), len(steps))
 
 
-def in_a_process(step: Step, root: Path) -> None:
-    """Do a step in a process of its own, with what it prints kept in its log."""
-    waiting = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}  # waiting threads must not take busy cores
-    command = [sys.executable, "-m", "mmpr_pipeline.study.work", str(root), step.name]
-    log = step.folder(root) / LOG
-    with open(log, "ab") as file:
-        file.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {step.name}\n".encode())
-        file.flush()
-        ended = subprocess.run(command, stdout=file, stderr=file, env={**waiting, **os.environ}, check=False)
-    if ended.returncode:
-        last = "\n    ".join(log.read_text("utf-8", errors="replace").splitlines()[-LAST_LINES:])
-        raise StepFailed(
-            f"The step {step.name} ended with status {ended.returncode}:\n    {last}",
-            remedy=f"See {log}; the same command goes on from here.",
-        )
+def _ready(waiting: Sequence[Step], open_names: Collection[str]) -> list[Step]:
+    """Steps of which every need is done, in their order."""
+    return [step for step in waiting if not any(name in open_names for name in step.needs)]
+
+
+def _ended(step: Step, root: Path, future: Future[None]) -> None:
+    future.result()
+    if step.done(root) is None:
+        raise StepFailed(f"The step {step.name} ended without a result.", remedy=f"See {step.folder(root) / LOG}.")
+
+
+class InProcesses:
+    """Does each step in a process of its own, with what it prints kept in its log. Threads may share it."""
+
+    def __init__(self, threads: int) -> None:
+        """`threads` are the processor threads that each step's computations take."""
+        # Waiting threads must not take busy cores.
+        self._variables = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "OMP_NUM_THREADS": str(threads)}
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+
+    def __call__(self, step: Step, root: Path) -> None:
+        """Do one step; raises StepFailed with the end of its log where it ends with an error."""
+        log = step.folder(root) / LOG
+        with open(log, "ab") as file:
+            file.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {step.name}\n".encode())
+            file.flush()
+            status = self._status(step, root, file)
+        if status:
+            last = "\n    ".join(log.read_text("utf-8", errors="replace").splitlines()[-LAST_LINES:])
+            raise StepFailed(
+                f"The step {step.name} ended with status {status}:\n    {last}",
+                remedy=f"See {log}; the same command goes on from here.",
+            )
+
+    def _status(self, step: Step, root: Path, file: BinaryIO) -> int:
+        command = [sys.executable, "-m", "mmpr_pipeline.study.work", str(root), step.name]
+        process = subprocess.Popen(command, stdout=file, stderr=file, env={**self._variables, **os.environ})
+        self._running.add(process)
+        try:
+            if self._stopped:
+                process.terminate()
+            return process.wait()
+        finally:
+            self._running.discard(process)
+
+    def stop(self) -> None:
+        """End the steps that are running; they can be gone on with."""
+        self._stopped = True
+        for process in list(self._running):
+            process.terminate()
+
+
+def jobs_that_fit(threads: int) -> int:
+    """Steps that the machine's cores and its memory have room for at once."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(len(os.sched_getaffinity(0)) // threads, memory // STEP_BYTES))
 
 
 def in_this_process(step: Step, root: Path) -> None:

@@ -69,6 +69,15 @@ class StudyConfig(Settings):
     rounds: int = Field(default=2, ge=1, description="Rounds of build and MPO, each on new questions.")
     measure: MeasureSettings = MeasureSettings()
     shards: int = Field(default=4, ge=1, description="Shards of each build.")
+    threads: int = Field(
+        default=1, ge=1, description="Processor threads of each step. Other sums are rounded with another number."
+    )
+    jobs: int | None = Field(
+        default=None,
+        ge=1,
+        description="Steps done at once; if not given, what cores and memory have room for.",
+        json_schema_extra=OPERATIONAL,
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> StudyConfig:

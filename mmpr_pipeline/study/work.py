@@ -6,29 +6,24 @@ engine held is given back when it ends, and a kill costs no more than what the s
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
 import threading
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.config import BuildConfig, EngineSettings
+from mmpr_pipeline.config import BuildConfig
 from mmpr_pipeline.errors import MmprError
-from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.study.measure import measure
 from mmpr_pipeline.study.step import Step, placed, read_step
-
-COT, SAMPLED, DIRECT, DESCRIBE = "cot", "cot_sampled", "direct", "describe"
-"""What a measurement writes: greedy chain of thought, the same at T=1, greedy answers only, descriptions at T=1."""
 
 
 def do(step: Step, root: Path) -> None:
     """Do a step, or go on with it, and mark it done."""
     settings = placed(step.settings, root)
-    works = {"build": _build, "repair": _repair, "train": _train, "measure": _measure}
+    works = {"build": _build, "repair": _repair, "train": _train, "measure": measure}
     started = time.monotonic()
     facts = works[step.kind](settings)
     step.finish(root, {**facts, "seconds": round(time.monotonic() - started, 1)})
@@ -67,49 +62,6 @@ def _train(settings: dict[str, Any]) -> dict[str, Any]:
     for each in checkpoints(run):
         shutil.rmtree(each)
     return {"steps": result.steps, "left_out": result.rejected}
-
-
-def _measure(settings: dict[str, Any]) -> dict[str, Any]:
-    from mmpr_pipeline.evaluation.run import run_eval
-    from mmpr_pipeline.evaluation.settings import EvalConfig
-
-    out = Path(settings["out"])
-    judged = [source for source in settings["sources"] if Path(source).stem != "nano_describe"]
-    ways: dict[str, dict[str, Any]] = {
-        COT: {"mode": "cot"},
-        SAMPLED: {"mode": "cot", "samples": settings["samples"], "temperature": 1.0},
-        DIRECT: {"mode": "direct"},
-    }
-    for name, way in ways.items():
-        if judged and not (out / name / "results.json").is_file():
-            shared = {
-                "sources": judged,
-                "engine": settings["engine"],
-                "limit": settings["questions"]["each"],
-                "max_tokens": settings["max_tokens"],
-                "resamples": settings["resamples"],
-                "out": str(out / name),
-            }
-            run_eval(EvalConfig.model_validate({**shared, **way}))
-    if len(judged) < len(settings["sources"]):
-        _describe(settings, EngineSettings.model_validate(settings["engine"]), out)
-    return {}
-
-
-def _describe(settings: dict[str, Any], engine: EngineSettings, out: Path) -> None:
-    from mmpr_pipeline.study.describe import describe_all
-
-    source = next(source for source in settings["sources"] if Path(source).stem == "nano_describe")
-    found = describe_all(
-        source,
-        engine,
-        limit=settings["questions"]["each"],
-        samples=settings["describe_samples"],
-        max_tokens=settings["max_tokens"],
-        seed=0,
-    )
-    lines = "".join(json.dumps(asdict(each)) + "\n" for each in found)
-    open_store(out).write(f"{DESCRIBE}.jsonl", lines.encode())
 
 
 class _Unseen:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from mmpr_pipeline.build.rework import make_rework
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.study.recipe import make_plan
 from mmpr_pipeline.study.results import results_of
-from mmpr_pipeline.study.run import StepFailed, in_this_process, list_steps, run_study
+from mmpr_pipeline.study.run import StepFailed, in_this_process, jobs_that_fit, list_steps, run_study
 from mmpr_pipeline.study.settings import StudyConfig
 from mmpr_pipeline.study.step import DONE, LOG, Step, placed
 from mmpr_pipeline.study.table import markdown
@@ -26,6 +29,7 @@ SMALL: dict[str, Any] = {
     "dropout_off": True,
     "flat": False,
     "rounds": 1,
+    "jobs": 1,
     "measure": {"questions": {"split": "heldout", "each": 40, "seed": 1}, "resamples": 500},
 }
 RIGHT = {"base": 10, "sft": 14, "mpo": 30}
@@ -148,6 +152,44 @@ def test_a_step_that_fails_stops_the_study_and_is_done_again(tmp_path: Path) -> 
     assert list_steps(broken)[0].split() == ["base"]
 
 
+def test_steps_that_need_nothing_of_each_other_are_done_together(tmp_path: Path) -> None:
+    """Three at once meet at a barrier, which two would wait for in vain; every need is done before."""
+    begun, barrier = Fake(), threading.Barrier(3, timeout=60)
+
+    def doer(step: Step, root: Path) -> None:
+        for name in step.needs:
+            assert (root / "steps" / name / DONE).is_file(), f"{step.name} before {name}"
+        if step.name in ("base", "s0/build-1x", "s1/build-1x"):
+            barrier.wait()
+        begun(step, root)
+
+    together = config(tmp_path / "together", jobs=3)
+    assert run_study(together, doer=doer) == run_study(config(tmp_path / "one"), doer=Fake())
+    assert sorted(begun.asked) == sorted(make_plan(together).steps)
+    assert list_steps(config(tmp_path / "together"))  # jobs are not part of what a study is
+
+
+def test_a_step_that_fails_ends_those_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python is a script here that fails for the base as soon as a build, which would take minutes, has begun."""
+    begun, ended = tmp_path / "begun", tmp_path / "ended"
+    script = tmp_path / "python"
+    script.write_text(f"""#!/bin/sh
+if [ "$4" = base ]; then
+    while [ ! -e {begun} ]; do sleep 0.05; done
+    exit 3
+fi
+trap 'touch {ended}; exit 1' TERM
+touch {begun}
+while true; do sleep 0.1; done
+""")
+    script.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(script))
+    with pytest.raises(StepFailed, match="base ended with status 3"):
+        run_study(config(tmp_path / "study", jobs=2))
+    assert ended.exists()
+    assert not (tmp_path / "study" / "steps" / "s0" / "build-1x" / DONE).exists()
+
+
 def test_the_whole_way_with_a_scripted_engine(tmp_path: Path) -> None:
     """Build, training and measurement are the pipeline's own; only the model's words are scripted."""
     tiny = config(
@@ -174,6 +216,19 @@ def test_the_whole_way_with_a_scripted_engine(tmp_path: Path) -> None:
     rework = make_rework(given.pop("before"), given)
     assert not rework.config.pairing.dropout_ntp
     assert sum(1 for _ in rework.read(0)) == 6
+
+
+def test_jobs_follow_cores_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def machine(cores: int, gib: int) -> None:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+        monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PAGE_SIZE": 4096}.get(name, gib * 2**30 // 4096))
+
+    machine(2, 24)
+    assert (jobs_that_fit(1), jobs_that_fit(2), jobs_that_fit(4)) == (2, 1, 1)
+    machine(64, 24)
+    assert jobs_that_fit(1) == 4
+    machine(1, 2)
+    assert jobs_that_fit(1) == 1
 
 
 def test_paths_are_meant_from_the_study(tmp_path: Path) -> None:

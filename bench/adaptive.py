@@ -53,6 +53,7 @@ def ours(settings: SamplingSettings, correct: int, incorrect: int) -> int:
     return rounds.next_round(
         correct, incorrect, correct + incorrect,
         most=MOST, round_size=settings.round_size, max_pairs=PAIRS, price=settings.price,
+        round_price=settings.round_price,
     )  # fmt: skip
 
 
@@ -285,7 +286,13 @@ def growth(rollouts: list[dict[str, Any]]) -> Grown:
 def stop_of(grown: Grown, settings: SamplingSettings) -> int:
     """Where the rule would have stopped."""
     n = 0
-    rule = {"most": MOST, "round_size": settings.round_size, "max_pairs": PAIRS, "price": settings.price}
+    rule = {
+        "most": MOST,
+        "round_size": settings.round_size,
+        "max_pairs": PAIRS,
+        "price": settings.price,
+        "round_price": settings.round_price,
+    }
     while size := rounds.next_round(grown[n][2], grown[n][3], n, **rule):  # type: ignore[arg-type]
         n += size
     return n

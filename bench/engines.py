@@ -266,6 +266,7 @@ async def work_question(question: Question, engine: Any, recipe: Recipe) -> int:
             size = next_round(
                 correct, incorrect, sampled,
                 most=rules.samples, round_size=rules.round_size, max_pairs=most, price=rules.price,
+                round_price=rules.round_price,
             )  # fmt: skip
         if not size:
             break

@@ -70,6 +70,7 @@ def _round_size(question: Question, checked: Sequence[CheckedRollout], recipe: R
         round_size=rules.round_size,
         max_pairs=recipe.pairing.max_pairs,
         price=rules.price,
+        round_price=rules.round_price,
     )
 
 

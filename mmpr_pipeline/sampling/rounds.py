@@ -7,16 +7,20 @@ Beta(a + c, b + w), and the number of correct ones among m further is beta-binom
 expected pairs less the price of the rollouts: sequential decisions with a cost for each observation, solved exactly by
 backward induction from the last rollout allowed (DeGroot 1970, "Optimal Statistical Decisions", chapter 12).
 
-    V(c, w, left) = max( min(most, c*w),  E[ V(c + k, w + m - k, left - m) ] - price m ),    k ~ beta-binomial(m)
+    V(c, w, left) = max( min(most, c*w),  max over m of E[ V(c + k, w + m - k, left - m) ] - price m - round price )
 
-and another round of m is sampled where the second is larger. The rule sees only counts of verdicts, never the texts,
-and a round is always waited for as a whole, so it cannot favour short responses.
+with k ~ beta-binomial(m), and the m that makes the most of it is sampled next, if any does. A round has a price too: it
+is waited for, and reads the prompt again. So a question that is nearly done is asked for little, one that will need
+much for much at once. The rule sees only counts of verdicts, never the texts, and a round is always waited for as a
+whole, so it cannot favour short responses.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from math import ceil, exp, lgamma, sqrt
+from typing import NamedTuple
 
 PRIOR = (0.5, 0.5)
 """Jeffreys' prior on the solve rate: most questions are either easy or hard for a model."""
@@ -28,12 +32,20 @@ _YIELDS = 8  # yields are told apart in eighths, so that few different decisions
 
 
 def next_round(
-    correct: int, incorrect: int, sampled: int, *, most: int, round_size: int, max_pairs: int, price: float
+    correct: int,
+    incorrect: int,
+    sampled: int,
+    *,
+    most: int,
+    round_size: int,
+    max_pairs: int,
+    price: float,
+    round_price: float = 0.0,
 ) -> int:
     """Rollouts to sample next; 0 to stop.
 
-    `correct` and `incorrect` count distinct usable rollouts, `sampled` all so far, `most` is the limit for the question
-    and `price` what a rollout costs, in pairs.
+    `correct` and `incorrect` count distinct usable rollouts, `sampled` all so far; `most` is the limit for the
+    question, `round_size` the smallest round; `price` and `round_price` are what a rollout and a round cost, in pairs.
     """
     left = most - sampled
     if left <= 0 or correct * incorrect >= max_pairs:
@@ -42,9 +54,18 @@ def next_round(
         return min(first_round(max_pairs), left)
     # Unparseable and repeated rollouts thin out what a further one brings: fewer usable ones are left, at more each.
     usable = max(1, round(_YIELDS * (correct + incorrect + 0.5) / (sampled + 0.5))) / _YIELDS
-    ahead = min(HORIZON, ceil(left * usable))
-    gain = _going_on(correct, incorrect, ahead, round_size, max_pairs, price / usable) - correct * incorrect
-    return min(round_size, left) if gain > 0 else 0
+    rule = Rule(round_size, max_pairs, price / usable, round_price)
+    gain, more = _going_on(correct, incorrect, min(HORIZON, ceil(left * usable)), rule)
+    return min(ceil(more / usable), left) if gain > correct * incorrect else 0
+
+
+class Rule(NamedTuple):
+    """What decides: the smallest round, the most pairs, and the prices of a usable rollout and of a round, in pairs."""
+
+    round_size: int
+    max_pairs: int
+    price: float
+    round_price: float
 
 
 def first_round(max_pairs: int) -> int:
@@ -53,23 +74,37 @@ def first_round(max_pairs: int) -> int:
 
 
 @lru_cache(maxsize=1 << 17)
-def _going_on(correct: int, incorrect: int, left: int, round_size: int, max_pairs: int, price: float) -> float:
-    """Expected pairs, less what they cost, of one more round and the best decisions after it."""
-    more = min(round_size, left)
-    a, b = PRIOR[0] + correct, PRIOR[1] + incorrect
-    after = (
-        _beta_binomial(k, more, a, b)
-        * _best(correct + k, incorrect + more - k, left - more, round_size, max_pairs, price)
-        for k in range(more + 1)
-    )
-    return sum(after) - price * more
+def _going_on(correct: int, incorrect: int, left: int, rule: Rule) -> tuple[float, int]:
+    """Expected pairs, less what they cost, of the best next round and the best decisions after it; and its size."""
+    return max((_worth(correct, incorrect, left, more, rule), more) for more in _sizes(left, rule.round_size))
 
 
-def _best(correct: int, incorrect: int, left: int, round_size: int, max_pairs: int, price: float) -> float:
-    now = min(max_pairs, correct * incorrect)
-    if not left or now == max_pairs:
+def _worth(correct: int, incorrect: int, left: int, more: int, rule: Rule) -> float:
+    chances = _chances(more, PRIOR[0] + correct, PRIOR[1] + incorrect)
+    after = (chance * _best(correct + k, incorrect + more - k, left - more, rule) for k, chance in enumerate(chances))
+    return sum(after) - rule.price * more - rule.round_price
+
+
+def _best(correct: int, incorrect: int, left: int, rule: Rule) -> float:
+    now = min(rule.max_pairs, correct * incorrect)
+    if not left or now == rule.max_pairs:
         return now
-    return max(now, _going_on(correct, incorrect, left, round_size, max_pairs, price))
+    return max(now, _going_on(correct, incorrect, left, rule)[0])
+
+
+def _sizes(left: int, smallest: int) -> Iterator[int]:
+    """Rounds that are considered: the smallest, twice that, and so on, as far as there are rollouts left."""
+    size = smallest
+    while size < left:
+        yield size
+        size *= 2
+    yield min(size, left)
+
+
+@lru_cache(maxsize=1 << 15)
+def _chances(n: int, a: float, b: float) -> tuple[float, ...]:
+    """Probabilities of 0 to n successes."""
+    return tuple(_beta_binomial(k, n, a, b) for k in range(n + 1))
 
 
 def _beta_binomial(k: int, n: int, a: float, b: float) -> float:

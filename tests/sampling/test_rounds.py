@@ -12,17 +12,24 @@ from mmpr_pipeline.sampling import rounds
 from mmpr_pipeline.sampling.rounds import first_round, next_round
 
 SETTINGS = SamplingSettings()
-RULES = {"most": 32, "round_size": SETTINGS.round_size, "max_pairs": 15, "price": SETTINGS.price}
+RULES = {
+    "most": 32,
+    "round_size": SETTINGS.round_size,
+    "max_pairs": 15,
+    "price": SETTINGS.price,
+    "round_price": SETTINGS.round_price,
+}
 
 
-def expected(ends: tuple[float, float]) -> tuple[float, float, float]:
-    """Rollouts and pairs of a question under the rule, and pairs of a flat 32, exactly, for Beta solve rates."""
-    sampled = pairs = 0.0
+def expected(ends: tuple[float, float], **rules: float) -> tuple[float, float, float, float]:
+    """Rollouts, pairs and rounds of a question under the rule, and pairs of a flat 32: exact, for Beta solve rates."""
+    sampled = pairs = asked = 0.0
     states = {(0, 0): 1.0}
     while states:
         following: dict[tuple[int, int], float] = {}
         for (correct, incorrect), chance in states.items():
-            size = next_round(correct, incorrect, correct + incorrect, **RULES)
+            size = next_round(correct, incorrect, correct + incorrect, **{**RULES, **rules})  # type: ignore[arg-type]
+            asked += chance * bool(size)
             if not size:
                 sampled += chance * (correct + incorrect)
                 pairs += chance * min(15, correct * incorrect)
@@ -32,7 +39,7 @@ def expected(ends: tuple[float, float]) -> tuple[float, float, float]:
                 following[state] = following.get(state, 0.0) + chance * likely
         states = following
     flat = sum(rounds._beta_binomial(k, 32, *ends) * min(15, k * (32 - k)) for k in range(33))
-    return sampled, pairs, flat
+    return sampled, pairs, asked, flat
 
 
 @pytest.mark.parametrize(("most", "expected"), [(1, 2), (4, 4), (15, 8), (16, 8), (17, 9)])
@@ -53,16 +60,26 @@ def test_never_more_than_is_left_and_never_when_there_is_enough(correct: int, in
 
 @pytest.mark.parametrize("ends", [(0.5, 0.5), (1.0, 1.0), (2.0, 2.0), (2.0, 0.7), (0.7, 2.0)])
 def test_half_of_the_rollouts_a_pair_for_97_in_100_of_the_pairs(ends: tuple[float, float]) -> None:
-    sampled, pairs, flat = expected(ends)
+    sampled, pairs, _, flat = expected(ends)
     assert pairs >= 0.97 * flat
     assert sampled / pairs <= 0.5 * 32 / flat
 
 
 @pytest.mark.parametrize("ends", [(0.2, 0.2), (0.3, 1.0), (1.0, 0.3)])
 def test_where_most_questions_are_all_right_or_all_wrong_pairs_come_first(ends: tuple[float, float]) -> None:
-    sampled, pairs, flat = expected(ends)
+    sampled, pairs, _, flat = expected(ends)
     assert pairs >= 0.97 * flat
     assert sampled / pairs <= 0.66 * 32 / flat
+
+
+def test_rounds_are_large_where_much_is_needed() -> None:
+    """A price of a round takes two rounds in five away, for one rollout in a hundred more."""
+    sampled, pairs, asked, _ = expected((0.5, 0.5))
+    dearer_sampled, same_pairs, often, _ = expected((0.5, 0.5), round_price=0.0)
+    assert same_pairs == pytest.approx(pairs, rel=0.01)
+    assert asked < 0.65 * often
+    assert sampled < 1.02 * dearer_sampled
+    assert next_round(4, 3, 8, **RULES) < next_round(0, 8, 8, **RULES)
 
 
 def test_no_other_rule_makes_more_of_small_cases() -> None:

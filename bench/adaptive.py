@@ -57,9 +57,9 @@ def ours(settings: SamplingSettings, correct: int, incorrect: int) -> int:
     )  # fmt: skip
 
 
-def expected(ends: tuple[float, float], rule: Rule) -> tuple[float, float]:
-    """Rollouts and pairs of a question whose rate is Beta(*ends), exactly. Large ends: a fixed rate."""
-    sampled = pairs = 0.0
+def expected(ends: tuple[float, float], rule: Rule) -> tuple[float, float, float]:
+    """Rollouts, pairs and rounds of a question whose rate is Beta(*ends), exactly. Large ends: a fixed rate."""
+    sampled = pairs = asked = 0.0
     states = {(0, 0): 1.0}
     while states:
         following: dict[tuple[int, int], float] = defaultdict(float)
@@ -69,11 +69,12 @@ def expected(ends: tuple[float, float], rule: Rule) -> tuple[float, float]:
                 sampled += chance * (right + wrong)
                 pairs += chance * min(PAIRS, right * wrong)
                 continue
+            asked += chance
             for k in range(size + 1):
                 likely = rounds._beta_binomial(k, size, ends[0] + right, ends[1] + wrong)
                 following[right + k, wrong + size - k] += chance * likely
         states = following
-    return sampled, pairs
+    return sampled, pairs, asked
 
 
 def least(ends: tuple[float, float], share: float) -> float:
@@ -84,8 +85,8 @@ def least(ends: tuple[float, float], share: float) -> float:
     try:
         for step in range(20, 400):
             rounds._going_on.cache_clear()
-            rule = partial(ours, SamplingSettings(round_size=1, price=0.0025 * step))
-            sampled, pairs = expected(ends, rule)
+            rule = partial(ours, SamplingSettings(round_size=1, round_price=0, price=0.0025 * step))
+            sampled, pairs, _ = expected(ends, rule)
             if pairs < share * flat:
                 break
             costs.append(sampled / pairs)
@@ -96,15 +97,16 @@ def least(ends: tuple[float, float], share: float) -> float:
 
 
 def show_rates(settings: SamplingSettings) -> None:
-    print("| solve rates | pairs, flat | adaptive | kept | rollouts | rollouts a pair, of flat's | least possible |")
-    print("|---|---|---|---|---|---|---|")
+    columns = "pairs, flat | adaptive | kept | rollouts | rounds | rollouts a pair, of flat's | least possible"
+    print(f"| solve rates | {columns} |")
+    print("|---|---|---|---|---|---|---|---|")
     fixed = [(f"{rate:g}", (rate * 1e7, (1 - rate) * 1e7)) for rate in FIXED]
     for name, ends in [(f"Beta({a:g}, {b:g})", (a, b)) for a, b in BETAS] + fixed:
         flat = expected(ends, lambda c, w: 0 if c + w else MOST)[1]
-        sampled, pairs = expected(ends, partial(ours, settings))
+        sampled, pairs, asked = expected(ends, partial(ours, settings))
         bound = f"{least(ends, 0.97):.2f}" if name.startswith("Beta") else ""
-        cost = sampled / pairs / (MOST / flat)
-        print(f"| {name} | {flat:.2f} | {pairs:.2f} | {pairs / flat:.1%} | {sampled:.1f} | {cost:.2f} | {bound} |")
+        cost = f"{sampled:.1f} | {asked:.1f} | {sampled / pairs / (MOST / flat):.2f}"
+        print(f"| {name} | {flat:.2f} | {pairs:.2f} | {pairs / flat:.1%} | {cost} | {bound} |")
 
 
 class GivenRates:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,7 @@ def cluster_place(folder: Path, seed: int, mark: str) -> Iterator[ClusterPlace]:
     os.environ[MARK] = mark
     cluster = None
     try:
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        cluster = _started(Cluster)
         yield ClusterPlace(folder, cluster)
     finally:
         if cluster is not None:
@@ -149,6 +149,17 @@ def cluster_place(folder: Path, seed: int, mark: str) -> Iterator[ClusterPlace]:
         os.environ.pop(MARK)
         if before is not None:
             os.environ[MARK] = before
+
+
+def _started(cluster: Callable[..., Any], tries: int = 3) -> Any:
+    """A head node; Ray gives its start half a minute, which a busy machine may overstep."""
+    for number in range(tries):
+        try:
+            return cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        except Exception:
+            if number == tries - 1:
+                raise
+    raise AssertionError("unreachable")
 
 
 PLACES = {"folder": folder_place, "bucket": bucket_place, "cluster": cluster_place}

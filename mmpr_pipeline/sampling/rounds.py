@@ -56,7 +56,7 @@ def next_round(
     usable = max(1, round(_YIELDS * (correct + incorrect + 0.5) / (sampled + 0.5))) / _YIELDS
     rule = Rule(round_size, max_pairs, price / usable, round_price)
     gain, more = _going_on(correct, incorrect, min(HORIZON, ceil(left * usable)), rule)
-    return min(ceil(more / usable), left) if gain > correct * incorrect else 0
+    return min(more, left) if gain > correct * incorrect else 0
 
 
 class Rule(NamedTuple):

@@ -29,6 +29,7 @@ from mmpr_pipeline.screening.pieces import (
     write_table,
 )
 from mmpr_pipeline.screening.selection import REPORT
+from mmpr_pipeline.screening.sketch_cache import cached_sketches
 from mmpr_pipeline.storage import Store, open_store
 
 PIECE_RETRIES = 5
@@ -135,7 +136,8 @@ def look_at(plan: BuildPlan, piece: Piece) -> None:
     store, root = open_store(plan.config.out), plan.config.data_root
     if piece.kind == "sketches":
         planned = plan.against.sources[piece.source]
-        table = look_at_sketches(planned.open(root), planned.index, piece.start, piece.stop)
+        look = partial(look_at_sketches, planned.open(root), planned.index, piece.start, piece.stop)
+        table = cached_sketches(planned.index, piece.start, piece.stop, look)
     else:
         planned = plan.sources[piece.source]
         evaluation = _evaluation(plan, store) if _compared(plan, planned) else None

@@ -38,11 +38,12 @@ def _verdict(question: Question, rollout: Rollout, recipe: Recipe) -> Verdict | 
     marked = recipe.marks.get((rollout.question_id, rollout.index))
     if question.kind == "none":
         return Verdict(outcome=marked, rule="marked", checker=CHECKER) if marked else None
-    verdict = _unfit(rollout) or check_question(question, rollout.text)
+    verdict = unfit(rollout) or check_question(question, rollout.text)
     return verdict.model_copy(update={"outcome": marked, "rule": "marked"}) if marked else verdict
 
 
-def _unfit(rollout: Rollout) -> Verdict | None:
+def unfit(rollout: Rollout) -> Verdict | None:
+    """The verdict on a response that did not end, or whose thinking did not; None for all others."""
     if rollout.finish_reason == "length":
         return CUT_OFF
     return NO_THINKING if asks_for_thinking(rollout.prompt_version) and THINK_END not in rollout.text else None

@@ -82,6 +82,10 @@ def evaluate(
     sources: Annotated[str, typer.Option(help="Catalog names, groups, declaration files; by commas.")],
     config: Annotated[Path | None, typer.Option(help="YAML file of settings; flags win over it.")] = None,
     mode: Annotated[str | None, typer.Option(help="cot or direct. [default: cot]")] = None,
+    style: Annotated[
+        str | None, typer.Option(help="Of chain of thought: cot-final, cot-boxed or cot-think. [default: cot-final]")
+    ] = None,
+    prompt_language: Annotated[str | None, typer.Option(help="Of the instruction: auto, en or zh.")] = None,
     against: Annotated[str | None, typer.Option(help="A second model, compared question by question.")] = None,
     limit: Annotated[int | None, typer.Option(help="Most rows of each source.")] = None,
     skip: Annotated[int | None, typer.Option(help="Rows of each source left out before.")] = None,
@@ -105,6 +109,8 @@ def evaluate(
             "engine.model": model,
             "sources": [s.strip() for s in sources.split(",") if s.strip()],
             "mode": mode,
+            "style": style,
+            "prompt_language": prompt_language,
             "against": against,
             "limit": limit,
             "skip": skip,

@@ -6,16 +6,15 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from mmpr_pipeline.build.judge import unfit
 from mmpr_pipeline.checking import check_question
 from mmpr_pipeline.errors import ConfigError, ItemRejected
-from mmpr_pipeline.evaluation.settings import STYLES, EvalConfig
+from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.records import Question, Reject, Rollout, Verdict
 from mmpr_pipeline.sampling.engine import Decoding, Engine, SampleRequest
 from mmpr_pipeline.sampling.prompts import turn_for
 from mmpr_pipeline.sampling.seeds import sampling_seed
 from mmpr_pipeline.sources.catalog import expand, open_source
-
-CUT_OFF = Verdict(outcome="unparseable", rule="cut_off")
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,8 @@ async def ask_all(
 
 
 async def ask(question: Question, engine: Engine, config: EvalConfig) -> Answered:
-    """One question put to the engine, each response judged. A response that did not end has no answer."""
-    turn = turn_for(question, STYLES[config.mode])
+    """One question put to the engine, each response judged. A response, or thinking, that did not end has no answer."""
+    turn = turn_for(question, config.asked_in, config.prompt_language)
     request = SampleRequest(
         question=question,
         prompt=turn.text,
@@ -98,5 +97,5 @@ async def ask(question: Question, engine: Engine, config: EvalConfig) -> Answere
 
 
 def judge(question: Question, response: Rollout) -> Verdict:
-    """The checker's verdict."""
-    return CUT_OFF if response.finish_reason == "length" else check_question(question, response.text)
+    """The checker's verdict, and no other than a build would give."""
+    return unfit(response) or check_question(question, response.text)

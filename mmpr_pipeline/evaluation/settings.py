@@ -8,8 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from mmpr_pipeline.config import EngineSettings, Settings, load_settings
-
-STYLES = {"cot": "cot-final", "direct": "direct"}
+from mmpr_pipeline.sampling.prompts import PromptLanguage, Style
 
 
 class EvalConfig(Settings):
@@ -17,6 +16,10 @@ class EvalConfig(Settings):
 
     sources: tuple[str, ...] = Field(min_length=1, description="Catalog names or paths of source declarations.")
     mode: Literal["cot", "direct"] = Field(default="cot", description="Chain of thought, or the answer only.")
+    style: Style = Field(default="cot-final", description="Prompt style of chain of thought, as the model learned it.")
+    prompt_language: PromptLanguage = Field(
+        default="auto", description="Language of the instruction: en, zh, or auto, that of each question."
+    )
     engine: EngineSettings = Field(default=EngineSettings(actors=0), description="The engine and its model.")
     against: str | None = Field(default=None, description="A second model, asked the same and compared pairwise.")
     data_root: str | None = Field(default=None, description="Where relative paths in declarations start.")
@@ -30,6 +33,11 @@ class EvalConfig(Settings):
     resamples: int = Field(default=10_000, ge=100, description="Bootstrap resamples of the questions.")
     address: str = Field(default="local", description="Ray, for engines in actors: local, auto, or ray://host:port.")
     out: str | None = Field(default=None, description="Directory for results.json and the responses.")
+
+    @property
+    def asked_in(self) -> Style:
+        """The prompt style of the mode."""
+        return "direct" if self.mode == "direct" else self.style
 
 
 def load_eval_config(path: str | Path | None, overrides: dict[str, Any]) -> EvalConfig:

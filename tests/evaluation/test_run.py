@@ -10,7 +10,9 @@ from rich.console import Console
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.evaluation.run import render, run_eval
 from mmpr_pipeline.evaluation.settings import EvalConfig, load_eval_config
+from mmpr_pipeline.records import Rollout
 from mmpr_pipeline.sampling import make
+from mmpr_pipeline.sampling.engine import SampleRequest
 from tests.build.engines import TextEngine
 
 DECLARATION = """
@@ -53,6 +55,33 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> None:
 def config(source: Path, **more: object) -> EvalConfig:
     fields = {"sources": [str(source)], "engine": {"model": "bad", "actors": 0}, "resamples": 500, **more}
     return EvalConfig.model_validate(fields)
+
+
+@pytest.mark.parametrize(
+    ("more", "label"),
+    [
+        ({}, "cot-final-en"),
+        ({"style": "cot-think"}, "cot-think-en"),
+        ({"style": "cot-think", "mode": "direct"}, "direct-en"),
+        ({"prompt_language": "zh"}, "cot-final-zh"),
+    ],
+)
+def test_a_model_is_asked_as_it_learned_to_be_asked(
+    source: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, str], label: str
+) -> None:
+    """Thinking that does not end is no answer then, as in a build."""
+    asked: list[SampleRequest] = []
+
+    class Hearing(TextEngine):
+        async def sample(self, request: SampleRequest) -> list[Rollout]:
+            asked.append(request)
+            return await super().sample(request)
+
+    monkeypatch.setattr(make, "make_engine", lambda settings: Hearing(lambda source_id, _: "Final answer: 1"))
+    monkeypatch.setattr(make.LocalEngine, "check", lambda self: None)
+    model = run_eval(config(source, **more))["models"][0]
+    assert {request.prompt_version.partition("@")[0] for request in asked} == {label}
+    assert (model["outcomes"].get("unparseable", 0) == 40) == label.startswith("cot-think")
 
 
 @pytest.mark.usefixtures("engines")

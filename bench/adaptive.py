@@ -85,7 +85,7 @@ def least(ends: tuple[float, float], share: float) -> float:
     try:
         for step in range(20, 400):
             rounds._going_on.cache_clear()
-            rule = partial(ours, SamplingSettings(round_size=1, round_price=0, price=0.0025 * step))
+            rule = partial(ours, SamplingSettings(round_size=1, round_price=0, price=0.005 * step))
             sampled, pairs, _ = expected(ends, rule)
             if pairs < share * flat:
                 break
@@ -263,7 +263,7 @@ def show_recorded(folder: Path) -> None:
         print(f"| {name} | {pairs / flat_pairs:.1%} | {tokens / pairs / (flat_tokens / flat_pairs):.2f} |")
 
     print("\n| on the flat build's rollouts | kept | tokens a pair, of flat's |\n|---|---|---|")
-    for price in (0.12, 0.15, 0.2, SamplingSettings().price, 0.4):
+    for price in (0.25, 0.32, 0.4, SamplingSettings().price, 0.8):
         print_line(f"price {price:g}", [stop_of(g, SamplingSettings(price=price)) for g in grown])
     for worth in (0.003, 0.005, 0.006):
         best = [max(range(8, len(g)), key=lambda n, g=g: g[n][0] - worth * g[n][1]) for g in grown]  # type: ignore[misc]

@@ -100,10 +100,12 @@ class SamplingSettings(Settings):
     adaptive: bool = Field(default=True, description="Sample in rounds, as long as another round is worth it.")
     round_size: int = Field(default=2, ge=1, description="Fewest rollouts of a round after the first.")
     round_price: float = Field(
-        default=0.05, ge=0, description="What a round costs, in pairs: the dearer, the larger and fewer they are."
+        default=0.1, ge=0, description="What a round costs, as `price`: the dearer, the larger and fewer they are."
     )
     price: float = Field(
-        default=0.24, gt=0, description="What a rollout costs, in pairs: rounds go on while pairs pay it."
+        default=0.5,
+        gt=0,
+        description="What a rollout costs, as a share of max_pairs / samples: rounds go on while pairs pay it.",
     )
     style: Style = Field(
         default="cot-final", description="Prompt style: cot-final, cot-boxed, cot-think or direct; see docs/prompts.md."

@@ -11,8 +11,9 @@ backward induction from the last rollout allowed (DeGroot 1970, "Optimal Statist
 
 with k ~ beta-binomial(m), and the m that makes the most of it is sampled next, if any does. A round has a price too: it
 is waited for, and reads the prompt again. So a question that is nearly done is asked for little, one that will need
-much for much at once. The rule sees only counts of verdicts, never the texts, and a round is always waited for as a
-whole, so it cannot favour short responses.
+much for much at once. Both prices are shares of max pairs / most rollouts, which flat sampling pays at best: so as much
+of what could be had is kept where 4 pairs are wanted as where it is 15. The rule sees only counts of verdicts, never
+the texts, and a round is always waited for as a whole, so it cannot favour short responses.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def next_round(
     """Rollouts to sample next; 0 to stop.
 
     `correct` and `incorrect` count distinct usable rollouts, `sampled` all so far; `most` is the limit for the
-    question, `round_size` the smallest round; `price` and `round_price` are what a rollout and a round cost, in pairs.
+    question, `round_size` the smallest round; `price` and `round_price` are what a rollout and a round cost, as shares
+    of `max_pairs / most`: of what each rollout of a question brings that takes all of them and makes all its pairs.
     """
     left = most - sampled
     if left <= 0 or correct * incorrect >= max_pairs:
@@ -54,7 +56,8 @@ def next_round(
         return min(first_round(max_pairs), left)
     # Unparseable and repeated rollouts thin out what a further one brings: fewer usable ones are left, at more each.
     usable = max(1, round(_YIELDS * (correct + incorrect + 0.5) / (sampled + 0.5))) / _YIELDS
-    rule = Rule(round_size, max_pairs, price / usable, round_price)
+    share = max_pairs / most
+    rule = Rule(round_size, max_pairs, price * share / usable, round_price * share)
     gain, more = _going_on(correct, incorrect, min(HORIZON, ceil(left * usable)), rule)
     return min(more, left) if gain > correct * incorrect else 0
 

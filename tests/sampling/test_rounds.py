@@ -21,24 +21,27 @@ RULES = {
 }
 
 
-def expected(ends: tuple[float, float], **rules: float) -> tuple[float, float, float, float]:
-    """Rollouts, pairs and rounds of a question under the rule, and pairs of a flat 32: exact, for Beta solve rates."""
+def expected(
+    ends: tuple[float, float], most: int = 32, max_pairs: int = 15, **rules: float
+) -> tuple[float, float, float, float]:
+    """Rollouts, pairs and rounds of a question under the rule, and pairs of flat ones: exact, for Beta solve rates."""
+    given = {**RULES, "most": most, "max_pairs": max_pairs}
     sampled = pairs = asked = 0.0
     states = {(0, 0): 1.0}
     while states:
         following: dict[tuple[int, int], float] = {}
         for (correct, incorrect), chance in states.items():
-            size = next_round(correct, incorrect, correct + incorrect, **{**RULES, **rules})  # type: ignore[arg-type]
+            size = next_round(correct, incorrect, correct + incorrect, **{**given, **rules})  # type: ignore[arg-type]
             asked += chance * bool(size)
             if not size:
                 sampled += chance * (correct + incorrect)
-                pairs += chance * min(15, correct * incorrect)
+                pairs += chance * min(max_pairs, correct * incorrect)
             for k in range(size + 1 if size else 0):
                 state = (correct + k, incorrect + size - k)
                 likely = rounds._beta_binomial(k, size, ends[0] + correct, ends[1] + incorrect)
                 following[state] = following.get(state, 0.0) + chance * likely
         states = following
-    flat = sum(rounds._beta_binomial(k, 32, *ends) * min(15, k * (32 - k)) for k in range(33))
+    flat = sum(rounds._beta_binomial(k, most, *ends) * min(max_pairs, k * (most - k)) for k in range(most + 1))
     return sampled, pairs, asked, flat
 
 
@@ -72,19 +75,27 @@ def test_where_most_questions_are_all_right_or_all_wrong_pairs_come_first(ends: 
     assert sampled / pairs <= 0.66 * 32 / flat
 
 
+@pytest.mark.parametrize("most", [16, 32, 64])
+@pytest.mark.parametrize("max_pairs", [1, 4, 8, 15])
+def test_however_many_pairs_are_wanted_few_of_them_are_given_up(most: int, max_pairs: int) -> None:
+    sampled, pairs, _, flat = expected((0.5, 0.5), most, max_pairs)
+    assert pairs >= 0.97 * flat
+    assert sampled <= 0.85 * most
+
+
 def test_rounds_are_large_where_much_is_needed() -> None:
     """A price of a round takes two rounds in five away, for one rollout in a hundred more."""
     sampled, pairs, asked, _ = expected((0.5, 0.5))
-    dearer_sampled, same_pairs, often, _ = expected((0.5, 0.5), round_price=0.0)
-    assert same_pairs == pytest.approx(pairs, rel=0.01)
+    other_sampled, same_pairs, often, _ = expected((0.5, 0.5), round_price=0.0, price=0.57)
+    assert same_pairs == pytest.approx(pairs, rel=0.001)
     assert asked < 0.65 * often
-    assert sampled < 1.02 * dearer_sampled
+    assert sampled < 1.02 * other_sampled
     assert next_round(4, 3, 8, **RULES) < next_round(0, 8, 8, **RULES)
 
 
 def test_no_other_rule_makes_more_of_small_cases() -> None:
     """Every stopping rule of 4 to 8 rollouts, one at a time, tried by brute force: none beats ours."""
-    small = {"most": 8, "round_size": 1, "max_pairs": 4, "price": 0.4}
+    small = {"most": 8, "round_size": 1, "max_pairs": 4, "price": 0.8}  # of half a pair
     first = first_round(4)
     states = [(c, n - c) for n in range(first, 8) for c in range(n + 1) if c * (n - c) < 4]
 
@@ -119,7 +130,7 @@ def test_a_dearer_rollout_is_never_sampled_more(rate: float) -> None:
             n += size
         return n
 
-    lengths = [length(price) for price in (0.05, 0.27, 0.6, 3.0)]
+    lengths = [length(price) for price in (0.1, 0.5, 1.2, 6.0)]
     assert lengths == sorted(lengths, reverse=True)
     assert lengths[-1] == 8
 
@@ -136,5 +147,5 @@ def test_it_is_quick_enough_for_millions_of_questions_and_bounded_for_the_larges
         next_round(number % 7, number % 11, 8 + number % 17, **RULES)
     assert time.process_time() - began < 2
     began = time.process_time()
-    next_round(0, 40, 200, most=1024, round_size=1, max_pairs=100, price=0.01)
+    next_round(0, 40, 200, most=1024, round_size=1, max_pairs=100, price=0.1)
     assert time.process_time() - began < 5

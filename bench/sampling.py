@@ -1,6 +1,6 @@
 """Sampling side by side: raw `vllm.LLM.generate`, ours through Ray, ray.data.llm, and a loop as the seed does it.
 
-    python bench/sampling.py [--size nano|wide] [--questions 96] [--n 8] [--only raw,ours,...] [--repeats 1]
+    python bench/sampling.py [--size nano|wide] [--questions 96] [--n 8] [--only "raw;ours"] [--repeats 1]
 
 The same model, prompts, images, seeds and engine arguments for all, each contender in processes of its own, one after
 the other, with the same thread settings. Each generates `n` rollouts of every question:

@@ -195,7 +195,13 @@ def _total(board: Any) -> dict[str, int]:
 
 
 def _cancel(running: list[Any]) -> None:
-    """Stop what still runs, and give workers time to close their journals."""
+    """Stop what still runs, and give workers time to close their journals.
+
+    What ended one task often ends all: those that are about to end are let. Ray 2.56 was seen to abort its process over
+    a task that ended while it was cancelled ("Tried to complete task that was not pending").
+    """
+    if running:
+        _, running = ray.wait(running, num_returns=len(running), timeout=1)
     for ref in running:
         ray.cancel(ref)
     if running:

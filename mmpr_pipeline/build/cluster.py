@@ -197,7 +197,7 @@ def _total(board: Any) -> dict[str, int]:
 def _cancel(running: list[Any]) -> None:
     """Stop what still runs, and give workers time to close their journals.
 
-    What ended one task often ends all: those that are about to end are let. Ray 2.56 was seen to abort its process over
+    What ended one task often ends all: those that are about to end are let. Ray 2.60 was seen to abort its process over
     a task that ended while it was cancelled ("Tried to complete task that was not pending").
     """
     if running:

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from mmpr_pipeline.errors import StoreError
 from mmpr_pipeline.storage.local import room_explained
-from mmpr_pipeline.storage.s3_retry import code_of, patience, patiently, status_of
+from mmpr_pipeline.storage.s3_retry import code_of, passes, patience, patiently, status_of
 from mmpr_pipeline.storage.store import MissingKeyError, Store, check_key, hidden, open_store
 
 PART_BYTES = 16 << 20
@@ -32,6 +32,7 @@ REQUEST_ATTEMPTS = 4
 
 _MISSING = {"NoSuchKey", "404", "NotFound"}
 _NO_ROOM = "Free space for temporary files, or set TMPDIR, then run the same command again: it goes on."
+_COMES_BACK = "See to the store, which is away or overloaded, then run the same command again: it goes on."
 _REMEDIES = {
     "NoSuchBucket": "Create the bucket, or correct the s3:// address.",
     "InvalidBucketName": "Correct the s3:// address: s3://bucket/prefix.",
@@ -257,7 +258,8 @@ class S3Store(Store):
             if code in _MISSING and key:
                 raise MissingKeyError(f"{where} does not exist.") from None
             message = error.response["Error"].get("Message") or code
-            raise StoreError(f"{where}: {message} ({code}).", remedy=_REMEDIES.get(code)) from error
+            remedy = _REMEDIES.get(code) or (_COMES_BACK if passes(error) else None)
+            raise StoreError(f"{where}: {message} ({code}).", remedy=remedy) from error
         except (BotoCoreError, Boto3Error) as error:
             raise StoreError(f"{where}: {error}", remedy=_transport_remedy(error)) from error
         except OSError as error:

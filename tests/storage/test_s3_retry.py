@@ -15,7 +15,9 @@ from botocore.exceptions import (
     SSLError,
 )
 
+from mmpr_pipeline.errors import StoreError
 from mmpr_pipeline.storage import s3_retry
+from mmpr_pipeline.storage.s3 import S3Store
 from mmpr_pipeline.storage.s3_retry import passes, patience, patiently, waits
 
 
@@ -127,3 +129,14 @@ def test_patience_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert patience() == s3_retry.PATIENCE_SECONDS
     monkeypatch.setenv("MMPR_STORE_PATIENCE", "3.5")
     assert patience() == 3.5
+
+
+@pytest.mark.parametrize(
+    ("error", "goes_on"),
+    [(answer(502, "BadGateway"), True), (answer(503, "SlowDown"), True), (answer(400, "X"), False)],
+)
+def test_a_store_that_stays_away_is_told_with_how_to_go_on(error: ClientError, goes_on: bool) -> None:
+    store = S3Store("s3://bucket/out")
+    with pytest.raises(StoreError) as told, store.explained("key"):
+        raise error
+    assert ("goes on" in str(told.value)) == goes_on

@@ -48,10 +48,10 @@ LENGTHS: dict[str, Callable[[bool, float], float]] = {
 }
 
 
-def ours(settings: SamplingSettings, correct: int, incorrect: int) -> int:
-    """The rule as builds use it."""
+def ours(settings: SamplingSettings, correct: int, incorrect: int, sampled: int | None = None) -> int:
+    """The rule as builds use it; all rollouts are usable where `sampled` is not given."""
     return rounds.next_round(
-        correct, incorrect, correct + incorrect,
+        correct, incorrect, correct + incorrect if sampled is None else sampled,
         most=MOST, round_size=settings.round_size, max_pairs=PAIRS, price=settings.price,
         round_price=settings.round_price,
     )  # fmt: skip
@@ -288,14 +288,7 @@ def growth(rollouts: list[dict[str, Any]]) -> Grown:
 def stop_of(grown: Grown, settings: SamplingSettings) -> int:
     """Where the rule would have stopped."""
     n = 0
-    rule = {
-        "most": MOST,
-        "round_size": settings.round_size,
-        "max_pairs": PAIRS,
-        "price": settings.price,
-        "round_price": settings.round_price,
-    }
-    while size := rounds.next_round(grown[n][2], grown[n][3], n, **rule):  # type: ignore[arg-type]
+    while size := ours(settings, grown[n][2], grown[n][3], n):
         n += size
     return n
 

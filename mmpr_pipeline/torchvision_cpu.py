@@ -21,23 +21,23 @@ _SCHEMAS = {
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
-_keep: list[object] = []  # a torch.library.Library withdraws its declarations when it is collected
+_keep: list[object] = []  # torch's Library withdraws its declarations when it is collected
 
 
 def install() -> None:
     """Declare torchvision's missing operators; to be called before torchvision is imported. May be called again."""
     if _keep or _is_loaded() or importlib.util.find_spec("torchvision") is None:
         return
-    import torch
+    from torch import library
 
     _load_compiled()
     missing = [schema for name, schema in _SCHEMAS.items() if not _declared(name)]
     if not missing:
         return
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    operators = library.Library("torchvision", "FRAGMENT")
     for schema in missing:
-        library.define(schema)
-    _keep.append(library)
+        operators.define(schema)
+    _keep.append(operators)
 
 
 def _is_loaded() -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayError
 
-from mmpr_pipeline.build.ray_task import result
+from mmpr_pipeline.build.ray_task import end, result
 from mmpr_pipeline.build.rework import Plan
 from mmpr_pipeline.build.shard import IN_FLIGHT, work_shard
 from mmpr_pipeline.build.tally import Board, Tally
@@ -107,7 +107,7 @@ def work_shards(plan: Plan, shards: Sequence[int], engine: Engine | None, worker
                 told = time.monotonic()
                 progress(finished, _total(board))
     finally:
-        _cancel(list(running))
+        end(list(running))
 
 
 def in_flight(config: BuildConfig, engine: Engine | None, workers: int) -> int | None:
@@ -192,17 +192,3 @@ def _total(board: Any) -> dict[str, int]:
         return ray.get(board.total.remote(), timeout=5)
     except (GetTimeoutError, RayError):
         return {}
-
-
-def _cancel(running: list[Any]) -> None:
-    """Stop what still runs, and give workers time to close their journals.
-
-    What ended one task often ends all: those that are about to end are let. Ray 2.60 was seen to abort its process over
-    a task that ended while it was cancelled ("Tried to complete task that was not pending").
-    """
-    if running:
-        _, running = ray.wait(running, num_returns=len(running), timeout=1)
-    for ref in running:
-        ray.cancel(ref)
-    if running:
-        ray.wait(running, num_returns=len(running), timeout=10)

@@ -1,4 +1,4 @@
-"""What a Ray task came to: its result, its own error, or the end of all its workers."""
+"""Ray tasks: what one came to (its result, its own error, or the end of all its workers), and the end of many."""
 
 from __future__ import annotations
 
@@ -21,3 +21,17 @@ def result(ref: Any, lost: Callable[[str], MmprError]) -> Any:
         raise
     except RayError as error:
         raise lost(type(error).__name__) from error
+
+
+def end(running: list[Any]) -> None:
+    """Stop what still runs, and give workers time to close their journals.
+
+    What ended one task often ends all: those that are about to end are let. Ray 2.60 was seen to abort its process over
+    a task that ended while it was cancelled ("Tried to complete task that was not pending").
+    """
+    if running:
+        _, running = ray.wait(running, num_returns=len(running), timeout=1)
+    for ref in running:
+        ray.cancel(ref)
+    if running:
+        ray.wait(running, num_returns=len(running), timeout=10)

@@ -14,7 +14,7 @@ import ray
 
 from mmpr_pipeline.build.plan import BuildPlan
 from mmpr_pipeline.build.planned import PlannedSource, screened_by_content
-from mmpr_pipeline.build.ray_task import result
+from mmpr_pipeline.build.ray_task import end, result
 from mmpr_pipeline.errors import SourceError, StoreError
 from mmpr_pipeline.screening.contamination import EvaluationRows
 from mmpr_pipeline.screening.merge import Screened, merge
@@ -113,8 +113,7 @@ def _look(
                 done += piece.stop - piece.start
             held()
     finally:
-        for ref in running:
-            ray.cancel(ref)
+        end(list(running))
 
 
 def _lost(piece: Piece, error: str) -> SourceError:

@@ -63,19 +63,18 @@ def _do_all(plan: Plan, root: Path, told: Told, doer: Doer, jobs: int) -> None:
     """Every step that is not done, `jobs` at once, each after what it needs; the first error stops them all."""
     steps = list(plan.steps.values())
     waiting = [step for step in steps if step.done(root) is None]
-    open_names, running = {step.name for step in waiting}, dict[Future[None], Step]()
+    running: dict[Future[None], Step] = {}
     with ThreadPoolExecutor(jobs) as threads:
         try:
             while waiting or running:
-                for step in _ready(waiting, open_names)[: jobs - len(running)]:
+                for step in _ready(waiting, running.values())[: jobs - len(running)]:
+                    told(step.name, len(steps) - len(waiting), len(steps))
                     waiting.remove(step)
-                    told(step.name, len(steps) - len(open_names) + len(running), len(steps))
                     step.begin(root)
                     running[threads.submit(doer, step, root)] = step
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     step = running.pop(future)
                     _ended(step, root, future)
-                    open_names.remove(step.name)
         except BaseException:
             if isinstance(doer, InProcesses):
                 doer.stop()
@@ -83,9 +82,10 @@ def _do_all(plan: Plan, root: Path, told: Told, doer: Doer, jobs: int) -> None:
     told("tables", len(steps), len(steps))
 
 
-def _ready(waiting: Sequence[Step], open_names: Collection[str]) -> list[Step]:
+def _ready(waiting: Sequence[Step], running: Collection[Step]) -> list[Step]:
     """Steps of which every need is done, in their order."""
-    return [step for step in waiting if not any(name in open_names for name in step.needs)]
+    undone = {step.name for step in (*waiting, *running)}
+    return [step for step in waiting if undone.isdisjoint(step.needs)]
 
 
 def _ended(step: Step, root: Path, future: Future[None]) -> None:

@@ -12,7 +12,6 @@ import hashlib
 import os
 import shutil
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +25,6 @@ from mmpr_pipeline.storage.s3_retry import code_of, passes, patience, patiently,
 from mmpr_pipeline.storage.store import MissingKeyError, Store, check_key, hidden, open_store
 
 PART_BYTES = 16 << 20
-CREATE_ATTEMPTS = 8
 REQUEST_ATTEMPTS = 4
 """Times that boto3 itself sends a request, within a few seconds."""
 
@@ -132,35 +130,24 @@ class S3Store(Store):
         from botocore.exceptions import BotoCoreError, ClientError
 
         unsure = False
-        """Whether an earlier try may have been done although it seemed to fail."""
+        """Whether an earlier try may have been done although it seemed to fail; once so, it stays so."""
 
         def put() -> str | None:
             nonlocal unsure
             try:
-                return self._put_at_once(key, data, condition)
+                return self._put(key, data, **condition)
             except ClientError as error:
-                if status_of(error) == 412 or code_of(error) == "PreconditionFailed":
-                    return self._own_etag(key, data) if unsure or _retried(error) else None
-                unsure = True
-                raise
+                status = status_of(error)
+                # 412 (exists) and 409 (another put is going on) say that nothing was done, except by boto's earlier tries.
+                unsure = unsure or status not in (409, 412) or _retried(error)
+                if status != 412:
+                    raise
             except BotoCoreError:
                 unsure = True
                 raise
+            return self._own_etag(key, data) if unsure else None
 
         return self.ask(key, put)
-
-    def _put_at_once(self, key: str, data: bytes, condition: dict[str, str]) -> str:
-        """Put, and again where another conditional put was going on at the same moment (409)."""
-        from botocore.exceptions import ClientError
-
-        for attempt in range(CREATE_ATTEMPTS):
-            try:
-                return self._put(key, data, **condition)
-            except ClientError as error:
-                if status_of(error) != 409 or attempt + 1 == CREATE_ATTEMPTS:
-                    raise
-                time.sleep(0.05 * 2**attempt)
-        raise AssertionError("unreachable")
 
     def _put(self, key: str, data: bytes, **condition: str) -> str:
         return self.client.put_object(

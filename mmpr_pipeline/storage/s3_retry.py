@@ -89,7 +89,7 @@ def passes(error: BaseException | None) -> bool:
         return False
     if isinstance(error, ClientError):
         status = status_of(error)
-        return code_of(error) in _PASSING_CODES or status == 429 or (status >= 500 and status not in _LASTING_STATUS)
+        return code_of(error) in _PASSING_CODES or status in (409, 429) or (status >= 500 and status not in _LASTING_STATUS)
     if isinstance(error, SSLError):  # a wrong certificate stays wrong
         return False
     if isinstance(error, BotoConnectionError | HTTPClientError | IncompleteReadError | FlexibleChecksumError):

@@ -120,7 +120,7 @@ class InProcesses:
 
     def _status(self, step: Step, root: Path, file: BinaryIO) -> int:
         command = [sys.executable, "-m", "mmpr_pipeline.study.work", str(root), step.name]
-        process = subprocess.Popen(command, stdout=file, stderr=file, env={**self._variables, **os.environ})
+        process = subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, **self._variables})
         self._running.add(process)
         try:
             if self._stopped:

@@ -216,11 +216,20 @@ def test_two_prefixes_of_one_bucket_are_apart(s3_bucket: str) -> None:
 class _FaultyClient:
     """Lets every put through to the server, but answers the next ones with the given status and retry count."""
 
-    def __init__(self, client: Any, faults: list[tuple[int, int]], put_first: bool) -> None:
+    def __init__(self, client: Any, faults: list[tuple[int, int]], put_first: bool, failing_reads: int = 0) -> None:
         self._client, self._faults, self._put_first = client, faults, put_first
+        self._failing_reads = failing_reads
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
+
+    def get_object(self, **get: Any) -> Any:
+        from botocore.exceptions import IncompleteReadError
+
+        if self._failing_reads:
+            self._failing_reads -= 1
+            raise IncompleteReadError(actual_bytes=1, expected_bytes=2)
+        return self._client.get_object(**get)
 
     def put_object(self, **put: Any) -> Any:
         from botocore.exceptions import ClientError
@@ -243,6 +252,18 @@ def test_a_create_whose_answer_was_lost_is_still_ours(s3_bucket: str) -> None:
     assert not store.create("k", b"another's")
     store.client = _FaultyClient(real, [(412, 0)], put_first=False)
     assert not store.create("k", b"mine")
+
+
+def test_a_lost_answer_is_not_forgotten_though_the_look_at_its_object_fails_too(s3_bucket: str) -> None:
+    store = S3Store(f"s3://{s3_bucket}/out", patience=30)
+    store.client = _FaultyClient(store.client, [(412, 1)], put_first=True, failing_reads=1)
+    assert store.create("k", b"mine")
+
+
+def test_a_lost_answer_is_not_forgotten_though_a_conflict_follows(s3_bucket: str) -> None:
+    store = S3Store(f"s3://{s3_bucket}/out", patience=30)
+    store.client = _FaultyClient(store.client, [(412, 0), (409, 1)], put_first=True)
+    assert store.create("k", b"mine"), "the conflict was with our own first try"
 
 
 def test_creators_at_the_same_moment_try_again(s3_bucket: str) -> None:

@@ -138,7 +138,7 @@ class S3Store(Store):
                 return self._put(key, data, **condition)
             except ClientError as error:
                 status = status_of(error)
-                # 412 (exists) and 409 (another put is going on) say that nothing was done, except by boto's earlier tries.
+                # 412 (exists) and 409 (another is putting it) say that nothing was done, but by boto's earlier tries.
                 unsure = unsure or status not in (409, 412) or _retried(error)
                 if status != 412:
                     raise

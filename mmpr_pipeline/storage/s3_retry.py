@@ -31,6 +31,7 @@ _PASSING_CODES = {
     # The bytes were damaged on their way: sent again, they arrive whole.
     *("BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "XAmzContentChecksumMismatch", "InvalidDigest"),
 }
+_PASSING_STATUS = {409, 429}
 _LASTING_STATUS = {501, 505}
 
 T = TypeVar("T")
@@ -89,7 +90,9 @@ def passes(error: BaseException | None) -> bool:
         return False
     if isinstance(error, ClientError):
         status = status_of(error)
-        return code_of(error) in _PASSING_CODES or status in (409, 429) or (status >= 500 and status not in _LASTING_STATUS)
+        if code_of(error) in _PASSING_CODES or status in _PASSING_STATUS:
+            return True
+        return status >= 500 and status not in _LASTING_STATUS
     if isinstance(error, SSLError):  # a wrong certificate stays wrong
         return False
     if isinstance(error, BotoConnectionError | HTTPClientError | IncompleteReadError | FlexibleChecksumError):

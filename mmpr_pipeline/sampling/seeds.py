@@ -35,11 +35,6 @@ def continuation_seed(build_seed: int, question_id: str, index: int) -> int:
     return _start(build_seed, question_id) + _CONTINUATIONS + index
 
 
-def pairing_seed(build_seed: int, question_id: str) -> int:
-    """Seed of the choice of pairs of a question. Below 2**62."""
-    return _hash("pairing", build_seed, question_id) % 2**62
-
-
 def _start(build_seed: int, question_id: str) -> int:
     return _hash("sampling", build_seed, question_id) % _SPAN
 

@@ -105,7 +105,7 @@ class VllmEngine:
             round=request.round,
             index=request.first_index + i,
             seed=request.seed + i,  # how vLLM seeds the children of one request
-            text=self._tokenizer.decode(ids, skip_special_tokens=True),
+            text=self._text(ids, finish),
             tokens=len(ids),
             prompt_tokens=prepared.prompt_tokens,
             finish_reason=finish,
@@ -115,9 +115,9 @@ class VllmEngine:
 
     def _continued(self, request: ContinueRequest, cut: Cut, prepared: Prepared, completion: Any) -> Rollout:
         ids, finish = _response(completion)
-        text = self._tokenizer.decode([*cut.ids, *ids], skip_special_tokens=True)
+        text = self._text([*cut.ids, *ids], finish)
         if not text.startswith(cut.text):  # the prefix holds a special token's text, which decoding drops
-            text = cut.text + self._tokenizer.decode(ids, skip_special_tokens=True)
+            text = cut.text + self._text(ids, finish)
         return Rollout(
             question_id=request.question.question_id,
             round=request.parent.round,
@@ -132,6 +132,11 @@ class VllmEngine:
             parent=request.parent.index,
             prefix_chars=len(cut.text),
         )
+
+    def _text(self, ids: list[int], finish: FinishReason) -> str:
+        text = str(self._tokenizer.decode(ids, skip_special_tokens=True))
+        # A response that was cut off may end in a part of a character, which is decoded as U+FFFD.
+        return text.rstrip("\ufffd") if finish == "length" else text
 
 
 def _response(completion: Any) -> tuple[list[int], FinishReason]:

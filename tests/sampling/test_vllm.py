@@ -66,6 +66,13 @@ async def test_contract(check: Check, native: EnginePool) -> None:
     await check(native)
 
 
+async def test_a_response_that_is_cut_off_ends_in_a_whole_character(native: EnginePool) -> None:
+    rollouts = await native.sample(ask(seen_question(), n=32, decoding=Decoding(max_tokens=9)))
+    cut_off = [rollout.text for rollout in rollouts if rollout.finish_reason == "length"]
+    assert any("\ufffd" in text for text in cut_off), "this model of random weights writes broken characters"
+    assert not any(text.endswith("\ufffd") for text in cut_off)
+
+
 async def prompt_tokens(engine: EnginePool, **question: object) -> int:
     rollouts = await engine.sample(ask(seen_question(**question), n=1, decoding=Decoding(max_tokens=1)))
     return rollouts[0].prompt_tokens

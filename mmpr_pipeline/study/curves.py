@@ -1,4 +1,5 @@
-"""The curves of a study as SVG: what more pairs bring, and how the losses' rewards and likelihoods go in training."""
+"""The pictures of a study as SVG: what each training gained, what more pairs bring, and how the losses' rewards and
+likelihoods go in training."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmpr_pipeline.report.charts import draw
+from mmpr_pipeline.study.table import WAYS
 from mmpr_pipeline.training.loss import needs_reference, recipe
 from mmpr_pipeline.training.metrics import METRICS, read_lines
 
@@ -29,6 +31,8 @@ _TRAINING = {"reward/margin": "reward margin", "nll": "nats a token of the chose
 def draw_curves(results: dict[str, Any], root: Path) -> dict[str, str]:
     """SVG texts by file name; what was not studied has no curve. Rewards are those of losses that have a reference."""
     drawn = {}
+    if gains := gain_points(results):
+        drawn["gains.svg"] = draw({**_PLAIN, **_gains_chart(gains)})
     if points := pair_points(results):
         drawn["curve-pairs.svg"] = draw({**_PLAIN, **_pairs_chart(points)})
     runs = {loss: read_lines(path / "run" / METRICS) for loss, path in _runs_by_loss(results["config"], root).items()}
@@ -44,6 +48,22 @@ def _runs_by_loss(config: dict[str, Any], root: Path) -> dict[str, Path]:
     """The first seed's runs on the same pairs."""
     seed, size = config["seeds"][0], config["size"]
     return {loss: root / "steps" / f"s{seed}/train-{loss}-{size}x" for loss in config["losses"]}
+
+
+def gain_points(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """For each row and way of asking the difference from the base in points, with its interval and each seed's own."""
+    base = results["tables"]["losses"][0]
+    points = []
+    for table, rows in results["tables"].items():
+        for row in rows:
+            for way in WAYS:
+                found = row.get(way, {})
+                if "gain" not in found.get("all", {}):
+                    continue
+                gain = {key: 100 * found["all"]["gain"]["difference"][key] for key in ("mean", "low", "high")}
+                seeds = [100 * (mean - base[way]["all"]["mean"]["mean"]) for mean in found["of_seeds"]]
+                points.append({"row": f"{table}: {row['label']}", "way": way, **gain, "seeds": seeds})
+    return points
 
 
 def pair_points(results: dict[str, Any]) -> list[dict[str, Any]]:
@@ -74,6 +94,38 @@ def training_points(loss: str, lines: list[dict[str, Any]], metric: str) -> Iter
             "done": sum(x for x, _ in group) / len(group),
             "value": sum(y for _, y in group) / len(group),
         }
+
+
+def _gains_chart(points: list[dict[str, Any]]) -> dict[str, Any]:
+    """A column for each way of asking (less is better in the last), in which every row has its interval, its mean and a small mark for each seed."""
+    rows = list(dict.fromkeys(point["row"] for point in points))
+    columns = []
+    for number, (way, title) in enumerate(WAYS.items()):
+        axis = {"title": None, "sort": rows, "axis": {"labelLimit": 220} if number == 0 else None}
+        y = {"field": "row", "type": "nominal", **axis}
+        x = {"type": "quantitative", "title": "points over the base", "axis": {"tickCount": 5}}
+        layers = [
+            {"mark": {"type": "rule", "color": "#999"}, "encoding": {"x": {"datum": 0}}},
+            {
+                "mark": {"type": "rule", "strokeWidth": 2, "color": "#4c78a8"},
+                "encoding": {"y": y, "x": {**x, "field": "low"}, "x2": {"field": "high"}},
+            },
+            {
+                "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1, "color": "#4c78a8"},
+                "encoding": {"y": y, "x": {**x, "field": "mean"}},
+            },
+            {
+                "transform": [{"flatten": ["seeds"]}],
+                "mark": {"type": "point", "shape": "diamond", "size": 22, "color": "#f58518", "opacity": 0.9},
+                "encoding": {"y": y, "x": {**x, "field": "seeds"}},
+            },
+        ]
+        shown = [point for point in points if point["way"] == way]
+        columns.append(
+            {"title": title, "width": 170, "height": {"step": 17}, "data": {"values": shown}, "layer": layers}
+        )
+    shown_columns = [column for column in columns if column["data"]["values"]]
+    return {"hconcat": shown_columns, "spacing": 12, "autosize": "pad", "width": None, "height": None}
 
 
 def _pairs_chart(points: list[dict[str, Any]]) -> dict[str, Any]:

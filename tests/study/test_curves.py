@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mmpr_pipeline.study.curves import draw_curves, pair_points, training_points
+from mmpr_pipeline.study.curves import draw_curves, gain_points, pair_points, training_points
 
 
 def row(label: str, mean: float, **more: Any) -> dict[str, Any]:
@@ -25,6 +25,18 @@ def test_the_base_stands_at_no_pairs_and_rows_at_those_of_one_seed() -> None:
     points = pair_points(results([row("1x", 0.55, pairs=2000)]))
     assert [(point["pairs"], point["mean"]) for point in points] == [(0, 50.0), (1000, pytest.approx(55.0))]
     assert pair_points(results([])) == []
+
+
+def test_every_row_that_gained_stands_in_the_picture_with_its_seeds(tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert")
+    gained = row("10x", 0.55)
+    gained["cot"]["all"]["gain"] = {"difference": {"mean": 0.05, "low": 0.02, "high": 0.08}}
+    gained["cot"]["of_seeds"] = [0.54, 0.56]
+    found = results([row("1x", 0.5), gained])
+    (point,) = gain_points(found)
+    assert point["row"] == "pairs: 10x"
+    assert [point["low"], point["mean"], point["high"], *point["seeds"]] == pytest.approx([2, 5, 8, 4, 6])
+    assert "pairs: 10x" in draw_curves(found, tmp_path)["gains.svg"]
 
 
 def test_a_training_curve_is_thinned_to_means() -> None:

@@ -99,7 +99,7 @@ def training_points(loss: str, lines: list[dict[str, Any]], metric: str) -> Iter
 def _gains_chart(points: list[dict[str, Any]]) -> dict[str, Any]:
     """A column for each way of asking, in which every row has its interval, its mean and a small mark for each seed."""
     rows = list(dict.fromkeys(point["row"] for point in points))
-    columns = []
+    columns: list[dict[str, Any]] = []
     for number, (way, title) in enumerate(WAYS.items()):
         axis = {"title": None, "sort": rows, "axis": {"labelLimit": 220} if number == 0 else None}
         y = {"field": "row", "type": "nominal", **axis}

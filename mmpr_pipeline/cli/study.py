@@ -18,6 +18,7 @@ def study(
     model: Annotated[str | None, typer.Option(help="The base model. [default: nano]")] = None,
     jobs: Annotated[int | None, typer.Option(help="Steps done at once. [default: what cores and memory fit]")] = None,
     steps: Annotated[bool, typer.Option("--steps", help="Print the steps, done or not, and stop.")] = False,
+    tables: Annotated[bool, typer.Option("--tables", help="Tell what is done so far, and stop.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="End with status 1 unless MPO's CoT gain is above zero.")
     ] = False,
@@ -26,7 +27,7 @@ def study(
     """The paper's experiment in miniature, from a config to tables. Rerun the same command to go on after any stop."""
     from rich.console import Console
 
-    from mmpr_pipeline.study.run import list_steps, run_study
+    from mmpr_pipeline.study.run import list_steps, run_study, tell_so_far
     from mmpr_pipeline.study.settings import load_study_config
     from mmpr_pipeline.study.table import markdown
 
@@ -39,7 +40,7 @@ def study(
     def told(step: str, done: int, of: int) -> None:
         console.print(f"{done + 1:>3} of {of}  {step}" if done < of else "all steps done", highlight=False)
 
-    results = run_study(settings, told)
+    results = tell_so_far(settings) if tables else run_study(settings, told)
     print(json.dumps(results, indent=2) if as_json else markdown(results))
     if check and not _held(results):
         console.print("mmpr: MPO's gain in CoT accuracy over the base is not above zero.", highlight=False)

@@ -1,18 +1,21 @@
 """From a study's settings to its steps and to the rows of its tables. Pure.
 
-Steps of one seed do not depend on those of another, and a dataset or model that several rows use is made once.
+Steps of one seed do not depend on those of another, and a dataset or model that several rows use is made once. A table
+is done for all seeds before the next is begun, and the dearest come last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mmpr_pipeline.study.settings import QuestionSettings, StudyConfig
 from mmpr_pipeline.study.step import Step
 
 BASE = "base"
+TABLES = ("losses", "DropNTP", "sampling", "rounds", "pairs")
+"""In the order in which they are done."""
 ROUND_SEEDS = 50
 """Between the generator seeds of one round's questions and the next's: no round sees another's questions."""
 
@@ -25,7 +28,17 @@ class Row:
     label: str
     measured: tuple[str, ...]
     built: tuple[str, ...] = ()
-    """The steps that built what it was trained on."""
+    """The steps that built what it was trained on, one for each that measured; none for the base."""
+
+    def of_seeds(self, seeds: Collection[str]) -> Row:
+        """The row with these seeds only."""
+        kept = [n for n, name in enumerate(self.measured) if seed_of(name) in seeds]
+        built = tuple(self.built[n] for n in kept) if self.built else ()
+        return replace(self, measured=tuple(self.measured[n] for n in kept), built=built)
+
+    def seeds_among(self, done: Collection[str]) -> set[str]:
+        """The seeds of which the measurement is among these steps."""
+        return {seed_of(name) for name in self.measured if name in done}
 
 
 @dataclass
@@ -50,12 +63,27 @@ def make_plan(config: StudyConfig) -> Plan:
     base = plan.add(_measure(config, BASE, config.engine.model, ()))
     plan.rows.append(Row("losses", "base", (base,)))
     ways: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for seed in config.seeds:
-        for table, label, measured, built in _Seed(config, plan, seed).rows():
-            ways.setdefault((table, label), []).append((measured, built))
+    for table in TABLES:
+        for seed in config.seeds:
+            for label, measured, built in _Seed(config, plan, seed).rows(table):
+                ways.setdefault((table, label), []).append((measured, built))
     for (table, label), found in ways.items():
         plan.rows.append(Row(table, label, tuple(m for m, _ in found), tuple(b for _, b in found)))
     return plan
+
+
+def rows_so_far(rows: Collection[Row], done: Collection[str]) -> list[Row]:
+    """The rows that can be told when only these steps are done.
+
+    Those of one table are told of the same seeds, so that they can be compared; where they share none, each of its own.
+    """
+    told = []
+    for table in dict.fromkeys(row.table for row in rows):
+        found = [(row, seeds) for row in rows if row.table == table and (seeds := row.seeds_among(done))]
+        of_trained = [seeds for _, seeds in found if seeds != {BASE}]
+        shared = set.intersection(*of_trained) if of_trained else set()
+        told += [row if BASE in seeds else row.of_seeds(shared or seeds) for row, seeds in found]
+    return told
 
 
 @dataclass(frozen=True)
@@ -66,42 +94,42 @@ class _Seed:
     plan: Plan
     seed: int
 
-    def rows(self) -> Iterator[tuple[str, str, str, str]]:
-        """(table, label, measuring step, building step) of each row."""
-        config = self.config
-        main = self.build(config.size)
-        for loss in config.losses:
-            yield "losses", loss, self.model(loss, main), main
-        for size in config.sizes:
-            built = self.build(size)
-            yield "pairs", f"{size}x", self.model("mpo", built), built
-        yield from self._dropout()
-        if config.flat:
-            for label, adaptive in (("adaptive", True), ("flat", False)):
-                built = self.build(1, adaptive=adaptive)
-                yield "sampling", label, self.model("mpo", built), built
-        yield from self._rounds(main)
+    def rows(self, table: str) -> Iterator[tuple[str, str, str]]:
+        """(label, measuring step, building step) of each row of a table."""
+        ways = (self._losses, self._dropout, self._sampling, self._rounds, self._pairs)
+        return dict(zip(TABLES, ways, strict=True))[table]()
 
-    def _dropout(self) -> Iterator[tuple[str, str, str, str]]:
+    def _losses(self) -> Iterator[tuple[str, str, str]]:
+        main = self.build(self.config.size)
+        for loss in self.config.losses:
+            yield loss, self.model(loss, main), main
+
+    def _dropout(self) -> Iterator[tuple[str, str, str]]:
         config = self.config
         if config.dropout_off:
-            first = self.build(1)
-            off = self.repair(first)
-            yield "DropNTP", "off", self.model("mpo", off), off
+            off = self.repair(self.build(1))
+            yield "off", self.model("mpo", off), off
         for ratio in config.dropout_ratios:
             built = self.build(1, ratio=ratio)
-            yield "DropNTP", f"{ratio:g}", self.model("mpo", built), built
+            yield f"{ratio:g}", self.model("mpo", built), built
 
-    def _rounds(self, built: str) -> Iterator[tuple[str, str, str, str]]:
+    def _sampling(self) -> Iterator[tuple[str, str, str]]:
+        for label, adaptive in (("adaptive", True), ("flat", False)) if self.config.flat else ():
+            built = self.build(1, adaptive=adaptive)
+            yield label, self.model("mpo", built), built
+
+    def _rounds(self) -> Iterator[tuple[str, str, str]]:
         config, model = self.config, self.config.engine.model
-        if config.rounds == 1:
-            return
-        for number in range(1, config.rounds + 1):
-            if number > 1:
-                built = self.build(config.size, round=number, model=model)
+        for number in range(1, config.rounds + 1) if config.rounds > 1 else ():
+            built = self.build(config.size, round=number, model=model)
             measured = self.model("mpo", built, start=model)
             model = model_of(self.train_name("mpo", built))
-            yield "rounds", f"{number}", measured, built
+            yield f"{number}", measured, built
+
+    def _pairs(self) -> Iterator[tuple[str, str, str]]:
+        for size in self.config.sizes:
+            built = self.build(size)
+            yield f"{size}x", self.model("mpo", built), built
 
     def build(
         self, size: int, *, ratio: float | None = None, adaptive: bool | None = None, round: int = 1, model: str = ""
@@ -169,6 +197,11 @@ def _measure(config: StudyConfig, name: str, model: str, needs: tuple[str, ...])
 
 def _engine(config: StudyConfig, model: str) -> dict[str, Any]:
     return config.engine.model_copy(update={"model": model}).model_dump(mode="json")
+
+
+def seed_of(name: str) -> str:
+    """The seed that a step is of, as its folder is named: `s0`; of the base, `base`."""
+    return name.partition("/")[0]
 
 
 def data_of(built: str) -> str:

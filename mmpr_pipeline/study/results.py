@@ -15,10 +15,11 @@ import numpy as np
 
 from mmpr_pipeline.config import identity_of
 from mmpr_pipeline.dataset.manifest import json_bytes
+from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.evaluation.statistics import compare, estimate
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.study.measure import COT, DESCRIBE, DIRECT, SAMPLED
-from mmpr_pipeline.study.recipe import Plan, Row
+from mmpr_pipeline.study.recipe import BASE, Plan, Row, rows_so_far
 from mmpr_pipeline.study.settings import StudyConfig
 from mmpr_pipeline.study.step import DONE
 
@@ -47,11 +48,19 @@ class Scores:
 
 
 def results_of(config: StudyConfig, plan: Plan, root: Path) -> dict[str, Any]:
-    """Everything that the tables tell, as plain data: a function of the measurements' files alone."""
-    measured = {(row.table, row.label): _row_scores(row, root) for row in plan.rows}
+    """Everything that the tables tell, as plain data: a function of the measurements' files alone.
+
+    Of a study that is not done it tells what is there. Raises ConfigError where not even the base was measured, or
+    a step was made with other settings.
+    """
+    done = {step.name for step in plan.steps.values() if step.done(root) is not None}
+    if BASE not in done:
+        raise ConfigError(f"Nothing was measured yet in {root}.", remedy="Run the study first; it can be stopped.")
+    rows = rows_so_far(plan.rows, done)
+    measured = {(row.table, row.label): _row_scores(row, root) for row in rows}
     base = measured["losses", "base"]
     tables: dict[str, list[dict[str, Any]]] = {}
-    for row in plan.rows:
+    for row in rows:
         found = measured[row.table, row.label]
         tables.setdefault(row.table, []).append(
             {
@@ -60,7 +69,12 @@ def results_of(config: StudyConfig, plan: Plan, root: Path) -> dict[str, Any]:
                 **{way: _measured(scores, base.get(way), config) for way, scores in found.items()},
             }
         )
-    return {"config": identity_of(config), "tables": tables, "headline": _headline(measured, config)}
+    return {
+        "config": identity_of(config),
+        "steps": {"done": len(done), "of": len(plan.steps)},
+        "tables": tables,
+        "headline": _headline(measured, config),
+    }
 
 
 def write_results(results: dict[str, Any], root: Path) -> None:

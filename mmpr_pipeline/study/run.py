@@ -147,6 +147,16 @@ def in_this_process(step: Step, root: Path) -> None:
     do(step, root)
 
 
+def tell_so_far(config: StudyConfig) -> dict[str, Any]:
+    """The results of what is done, without doing anything; the study may be running. Raises as `results_of`."""
+    from mmpr_pipeline.study.results import results_of, write_results
+
+    root = Path(config.out).expanduser().absolute()
+    results = results_of(config, make_plan(config), root)
+    write_results(results, root)
+    return results
+
+
 def list_steps(config: StudyConfig) -> list[str]:
     """The steps of a study in their order, each with whether it is done."""
     root = Path(config.out).expanduser().absolute()

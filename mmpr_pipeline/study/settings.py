@@ -64,7 +64,7 @@ class StudyConfig(Settings):
     size: int = Field(default=3, ge=1, description="Size at which losses are compared, in multiples of `practice`.")
     sizes: tuple[int, ...] = Field(default=(1, 3, 10), description="Sizes at which MPO is trained.")
     dropout_ratios: tuple[float, ...] = Field(default=(0.25, 0.5, 0.75), description="DropNTP ratios, at size 1.")
-    dropout_off: bool = Field(default=True, description="MPO without DropNTP pairs, at the size of the losses.")
+    dropout_off: bool = Field(default=True, description="MPO without DropNTP pairs, at size 1.")
     flat: bool = Field(default=True, description="Flat against adaptive sampling, at size 1.")
     rounds: int = Field(default=2, ge=1, description="Rounds of build and MPO, each on new questions.")
     measure: MeasureSettings = MeasureSettings()

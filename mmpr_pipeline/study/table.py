@@ -32,13 +32,18 @@ WAYS = {
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """All tables, one after the other."""
-    parts = [_headline(results["headline"])]
-    base = results["tables"]["losses"][0]
+    """All tables, one after the other; rows that lack seeds yet say so."""
+    parts = [*_so_far(results["steps"]), _headline(results["headline"])]
+    base, seeds = results["tables"]["losses"][0], len(results["config"]["seeds"])
     for name, rows in results["tables"].items():
         shown = rows if rows[0] is base else [base, *rows]
-        parts.append(f"### {TITLES.get(name, name)}\n\n{_table(shown, name)}")
+        parts.append(f"### {TITLES.get(name, name)}\n\n{_table(shown, name, seeds)}")
     return "\n\n".join(parts) + "\n"
+
+
+def _so_far(steps: dict[str, int]) -> list[str]:
+    done = steps["done"] == steps["of"]
+    return [] if done else [f"So far: {steps['done']} of {steps['of']} steps are done."]
 
 
 def _headline(claims: list[dict[str, Any]]) -> str:
@@ -52,7 +57,7 @@ def _headline(claims: list[dict[str, Any]]) -> str:
     return "### What was to be shown\n\n" + "\n".join(lines)
 
 
-def _table(rows: list[dict[str, Any]], name: str) -> str:
+def _table(rows: list[dict[str, Any]], name: str, seeds: int) -> str:
     ways = [way for way in WAYS if any(way in row for row in rows)]
     sources = _sources(rows[0])
     headings = ["", "pairs", *(WAYS[way] for way in ways), *(f"CoT {s.removeprefix('nano_')}" for s in sources)]
@@ -60,12 +65,17 @@ def _table(rows: list[dict[str, Any]], name: str) -> str:
     headings += [paper[0]] if paper else []
     lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
     for row in rows:
-        cells = [row["label"], f"{row['pairs'] // row['seeds']:,}" if "pairs" in row else ""]
+        cells = [_label(row, seeds), f"{row['pairs'] // row['seeds']:,}" if "pairs" in row else ""]
         cells += [_cell(row.get(way), "all") for way in ways]
         cells += [_cell(row.get("cot"), source, short=True) for source in sources]
         cells += [paper[1].get(row["label"], "")] if paper else []
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _label(row: dict[str, Any], seeds: int) -> str:
+    whole = "pairs" not in row or row["seeds"] == seeds  # the base is of no seed
+    return row["label"] if whole else f"{row['label']} ({row['seeds']} of {seeds} seeds)"
 
 
 def _sources(row: dict[str, Any]) -> list[str]:

@@ -21,7 +21,8 @@ def results(*claims: tuple[str, bool]) -> dict[str, Any]:
         for name, held in claims
     ]
     mean = {"all": {"mean": found}, "of_seeds": [0.5]}
-    return {"headline": headline, "tables": {"losses": [{"label": "base", "seeds": 1, "cot": mean}]}}
+    tables = {"losses": [{"label": "base", "seeds": 1, "cot": mean}]}
+    return {"headline": headline, "tables": tables, "config": {"seeds": [0]}, "steps": {"done": 1, "of": 1}}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mmpr_pipeline.errors import ConfigError
-from mmpr_pipeline.study.recipe import make_plan
+from mmpr_pipeline.study.recipe import make_plan, rows_so_far
 from mmpr_pipeline.study.settings import StudyConfig, load_study_config
 
 
@@ -39,6 +39,27 @@ def test_what_two_tables_use_is_made_once() -> None:
     assert of["pairs", "1x"] == of["DropNTP", "0.5"] == of["sampling", "adaptive"]
     builds = [step for step in plan.steps.values() if step.kind == "build"]
     assert len({str(step.settings) for step in builds}) == len(builds)
+
+
+def test_every_table_is_done_for_all_seeds_before_the_next() -> None:
+    steps = list(make_plan(config()).steps)
+    assert steps.index("s2/measure-mpo-3x") < steps.index("s0/measure-mpo-1x")
+    assert steps.index("s2/measure-mpo-3x-round2") < steps.index("s0/build-10x")
+
+
+def test_rows_of_one_table_are_told_of_the_same_seeds() -> None:
+    rows = make_plan(config()).rows
+    measured = {name for row in rows for name in row.measured}
+    assert rows_so_far(rows, measured) == rows
+    told = rows_so_far(rows, measured - {"s1/measure-dpo-3x", "s0/measure-mpo-10x"})
+    seeds = {(row.table, row.label): {name[:2] for name in row.built} for row in told}
+    assert all(seeds["losses", loss] == {"s0", "s2"} for loss in ("sft", "dpo", "mpo"))
+    assert seeds["pairs", "1x"] == seeds["pairs", "10x"] == {"s1", "s2"}
+    assert seeds["rounds", "2"] == {"s0", "s1", "s2"}
+    few = rows_so_far(rows, {"base", "s0/measure-mpo-3x", "s1/measure-sft-3x"})
+    assert [(row.label, row.measured) for row in few if row.table == "losses"] == [
+        ("base", ("base",)), ("sft", ("s1/measure-sft-3x",)), ("mpo", ("s0/measure-mpo-3x",)),
+    ]  # fmt: skip
 
 
 def test_a_second_round_asks_its_model_new_questions() -> None:

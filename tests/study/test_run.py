@@ -15,7 +15,7 @@ from mmpr_pipeline.build.rework import make_rework
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.study.recipe import make_plan
 from mmpr_pipeline.study.results import results_of
-from mmpr_pipeline.study.run import StepFailed, in_this_process, jobs_that_fit, list_steps, run_study
+from mmpr_pipeline.study.run import StepFailed, in_this_process, jobs_that_fit, list_steps, run_study, tell_so_far
 from mmpr_pipeline.study.settings import StudyConfig
 from mmpr_pipeline.study.step import DONE, LOG, Step, placed
 from mmpr_pipeline.study.table import markdown
@@ -125,6 +125,24 @@ def test_the_tables_say_what_was_measured(tmp_path: Path) -> None:
     assert text == markdown(found)
     assert "| mpo | 35 | 75.0 (+50.0 [" in text
     assert "77.7 / 79.1" in text
+
+
+def test_the_tables_of_what_is_done_name_the_seeds_that_they_stand_on(tmp_path: Path) -> None:
+    whole = config(tmp_path, sizes=(1, 2))
+    with pytest.raises(ConfigError, match="Nothing was measured yet"):
+        tell_so_far(whole)
+    stopped = Fake(stop_at="s1/measure-mpo-1x")
+    with pytest.raises(KeyboardInterrupt):
+        run_study(whole, doer=stopped)
+    found = tell_so_far(whole)
+    assert found["steps"] == {"done": len(stopped.asked) - 1, "of": len(make_plan(whole).steps)}
+    assert {row["label"]: row["seeds"] for row in found["tables"]["losses"]} == {"base": 1, "sft": 1, "mpo": 1}
+    assert {row["label"] for row in found["tables"]["pairs"]} == {"1x"}
+    text = (tmp_path / "table.md").read_text()
+    assert f"So far: {found['steps']['done']} of {found['steps']['of']} steps" in text
+    assert "| mpo (1 of 2 seeds) | 35 |" in text
+    run_study(whole, doer=Fake())
+    assert "So far" not in (tmp_path / "table.md").read_text()
 
 
 def test_no_gain_is_not_shown_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

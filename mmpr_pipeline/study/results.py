@@ -7,6 +7,7 @@ of other questions; how far seeds differ is told beside them.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,6 @@ def _difference(first: np.ndarray, second: np.ndarray, config: StudyConfig) -> d
 
 def _headline(measured: dict[tuple[str, str], dict[str, Scores]], config: StudyConfig) -> list[dict[str, Any]]:
     """What the study set out to show, each as a difference with its interval and whether that shows it."""
-    base, mpo = measured["losses", "base"], measured.get(("losses", "mpo"))
     claims: list[dict[str, Any]] = []
 
     def claim(name: str, what: str, first: Scores | None, second: Scores | None) -> None:
@@ -160,22 +160,30 @@ def _headline(measured: dict[tuple[str, str], dict[str, Scores]], config: StudyC
             held = difference["difference"]["low"] > 0
             claims.append({"name": name, "what": what, **difference, "held": bool(held)})
 
-    if mpo:
-        claim("mpo_cot", "CoT accuracy, MPO over base", base.get(COT), mpo.get(COT))
-        claim("mpo_cot_sampled", "CoT accuracy at T=1, MPO over base", base.get(SAMPLED), mpo.get(SAMPLED))
-        claim("mpo_direct", "direct accuracy, MPO over base", base.get(DIRECT), mpo.get(DIRECT))
-        claim("cot_direct", "MPO: CoT over direct", mpo.get(DIRECT), mpo.get(COT))
-        claim("mpo_hallucination", "hallucination, base over MPO", mpo.get(HALLUCINATION), base.get(HALLUCINATION))
-        if sft := measured.get(("losses", "sft")):
-            claim("mpo_sft", "CoT accuracy, MPO over SFT", sft.get(COT), mpo.get(COT))
-    off, on = (measured.get(("DropNTP", label), {}) for label in ("off", f"{config.pairing.dropout_ratio:g}"))
-    claim("dropout", "hallucination, DropNTP off over on", on.get(HALLUCINATION), off.get(HALLUCINATION))
-    claim("dropout_base", "hallucination, base over DropNTP", on.get(HALLUCINATION), base.get(HALLUCINATION))
+    def cot(name: str, what: str, first: dict[str, Scores], second: dict[str, Scores]) -> None:
+        claim(name, f"CoT accuracy, {what}", first.get(COT), second.get(COT))
+        claim(f"{name}_sampled", f"CoT accuracy at T=1, {what}", first.get(SAMPLED), second.get(SAMPLED))
+
+    of: dict[tuple[str, str], dict[str, Scores]] = defaultdict(dict, measured)
+    base, mpo, on = of["losses", "base"], of["losses", "mpo"], of["DropNTP", f"{config.pairing.dropout_ratio:g}"]
+    cot("mpo_cot", "MPO over base", base, mpo)
+    cot("mpo_sft", "MPO over SFT", of["losses", "sft"], mpo)
     if config.sizes and max(config.sizes) != config.size:
-        largest = measured.get(("pairs", f"{max(config.sizes)}x"), {})
-        claim("largest", f"CoT accuracy, MPO at {max(config.sizes)}x over base", base.get(COT), largest.get(COT))
+        largest = f"{max(config.sizes)}x"
+        cot("largest", f"MPO at {largest} over base", base, of["pairs", largest])
     for number in range(2, config.rounds + 1):
-        first, second = (measured.get(("rounds", f"{n}"), {}) for n in (number - 1, number))
-        claim(f"round_{number}", f"CoT accuracy, round {number} over {number - 1}", first.get(COT), second.get(COT))
-        claim(f"round_{number}_base", f"CoT accuracy, round {number} over base", base.get(COT), second.get(COT))
+        cot(
+            f"round_{number}",
+            f"round {number} over {number - 1}",
+            of["rounds", f"{number - 1}"],
+            of["rounds", f"{number}"],
+        )
+        cot(f"round_{number}_base", f"round {number} over base", base, of["rounds", f"{number}"])
+    claim("mpo_direct", "direct accuracy, MPO over base", base.get(DIRECT), mpo.get(DIRECT))
+    claim("cot_direct", "MPO: CoT over direct", mpo.get(DIRECT), mpo.get(COT))
+    claim("mpo_hallucination", "hallucination, base over MPO", mpo.get(HALLUCINATION), base.get(HALLUCINATION))
+    claim(
+        "dropout", "hallucination, DropNTP off over on", on.get(HALLUCINATION), of["DropNTP", "off"].get(HALLUCINATION)
+    )
+    claim("dropout_base", "hallucination, base over DropNTP", on.get(HALLUCINATION), base.get(HALLUCINATION))
     return claims

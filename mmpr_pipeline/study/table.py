@@ -60,17 +60,25 @@ def _headline(claims: list[dict[str, Any]]) -> str:
 def _table(rows: list[dict[str, Any]], name: str, seeds: int) -> str:
     ways = [way for way in WAYS if any(way in row for row in rows)]
     sources = _sources(rows[0])
-    headings = ["", "pairs", *(WAYS[way] for way in ways), *(f"CoT {s.removeprefix('nano_')}" for s in sources)]
+    cost = ["tokens a pair"] if name == "sampling" else []
+    headings = ["", "pairs", *cost, *(WAYS[way] for way in ways), *(f"CoT {s.removeprefix('nano_')}" for s in sources)]
     paper = _paper(name)
     headings += [paper[0]] if paper else []
     lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
     for row in rows:
-        cells = [_label(row, seeds), f"{row['pairs'] // row['seeds']:,}" if "pairs" in row else ""]
+        cells = [_label(row, seeds), *_pairs_cells(row)[: 1 + len(cost)]]
         cells += [_cell(row.get(way), "all") for way in ways]
         cells += [_cell(row.get("cot"), source, short=True) for source in sources]
         cells += [paper[1].get(row["label"], "")] if paper else []
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _pairs_cells(row: dict[str, Any]) -> list[str]:
+    """Pairs of a seed, and the tokens that were generated for each; empty for the base."""
+    if "pairs" not in row:
+        return ["", ""]
+    return [f"{row['pairs'] // row['seeds']:,}", f"{row['generated_tokens'] / row['pairs']:.0f}"]
 
 
 def _label(row: dict[str, Any], seeds: int) -> str:

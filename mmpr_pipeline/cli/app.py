@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Annotated
 
@@ -36,6 +37,13 @@ def main() -> None:
             sys.exit(error.exit_code)
         raise
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def stop_by_signals() -> None:
+    """Let SIGINT and SIGTERM stop the command as Ctrl-C does: schedulers send SIGTERM, and a background job is born
+    with SIGINT ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 def _version(wanted: bool) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from mmpr_pipeline.cli.app import app
+from mmpr_pipeline.cli.app import app, stop_by_signals
 
 
 @app.command()
@@ -187,9 +186,7 @@ def _show(work: Callable[[Any], dict[str, Any]], out: str) -> None:
     from mmpr_pipeline.build.view import ConsoleView
     from mmpr_pipeline.dataset.summary import render
 
-    # A scheduler stops a job by SIGTERM, and a background job is born with SIGINT ignored: both stop it cleanly.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    stop_by_signals()
     console = Console()
     try:
         with ConsoleView(console) as view:

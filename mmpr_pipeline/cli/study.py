@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mmpr_pipeline.cli.app import app
+from mmpr_pipeline.cli.app import app, stop_by_signals
 
 
 @app.command()
@@ -40,7 +40,12 @@ def study(
     def told(step: str, done: int, of: int) -> None:
         console.print(f"{done + 1:>3} of {of}  {step}" if done < of else "all steps done", highlight=False)
 
-    results = tell_so_far(settings) if tables else run_study(settings, told)
+    stop_by_signals()
+    try:
+        results = tell_so_far(settings) if tables else run_study(settings, told)
+    except KeyboardInterrupt:
+        console.print("Stopped. What is done is kept: the same command goes on from here.")
+        raise
     print(json.dumps(results, indent=2) if as_json else markdown(results))
     if check and not _held(results):
         console.print("mmpr: MPO's gain in CoT accuracy over the base is not above zero.", highlight=False)

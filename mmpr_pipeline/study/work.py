@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -92,6 +93,7 @@ def main() -> None:
     """Do the step named on the command line."""
     root, name = Path(sys.argv[1]), sys.argv[2]
     _end_with(os.getppid())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a build has journalled is closed in order
     try:
         do(read_step(root / "steps" / name), root)
     except MmprError as error:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +52,34 @@ def test_steps_lists_what_would_be_done_and_does_nothing(tmp_path: Path) -> None
     assert "s2/measure-mpo-3x-round2" in lines
     assert "done" not in lines
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_study_in_the_background_stops_by_a_signal_and_leaves_no_process(number: int, tmp_path: Path) -> None:
+    small, out = ROOT / "examples" / "study-small.yaml", tmp_path / "out"
+    command = [sys.executable, "-m", "mmpr_pipeline.cli", "study", str(small), "--out", str(out), "--jobs", "1"]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts what runs in its background
+    try:
+        study = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    log = out / "steps" / "base" / "log.txt"
+    until = time.monotonic() + 60
+    while not log.is_file() and time.monotonic() < until:
+        time.sleep(0.1)
+    study.send_signal(number)
+    told, _ = study.communicate(timeout=60)
+    assert study.returncode == 130
+    assert "the same command goes on" in told
+    assert log.is_file(), "it was stopped within a step"
+    assert not _processes(out)
+
+
+def _processes(naming: Path) -> list[str]:
+    """Command lines of processes that name a path."""
+    lines = []
+    for found in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            lines.append(found.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [line for line in lines if str(naming) in line]

@@ -120,7 +120,10 @@ class InProcesses:
 
     def _status(self, step: Step, root: Path, file: BinaryIO) -> int:
         command = [sys.executable, "-m", "mmpr_pipeline.study.work", str(root), step.name]
-        process = subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, **self._variables})
+        # In a session of its own: Ctrl-C reaches the study alone, which asks each step once to end in order.
+        process = subprocess.Popen(
+            command, stdout=file, stderr=file, env={**os.environ, **self._variables}, start_new_session=True
+        )
         self._running.add(process)
         try:
             if self._stopped:

@@ -38,6 +38,8 @@ def markdown(results: dict[str, Any]) -> str:
     for name, rows in results["tables"].items():
         shown = rows if rows[0] is base else [base, *rows]
         parts.append(f"### {TITLES.get(name, name)}\n\n{_table(shown, name, seeds)}")
+    if seeds > 1:
+        parts.append(f"### Every seed, each with its own questions, rollouts and pairs\n\n{_seeds(results['tables'])}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -74,6 +76,17 @@ def _table(rows: list[dict[str, Any]], name: str, seeds: int) -> str:
     return "\n".join(lines)
 
 
+def _seeds(tables: dict[str, list[dict[str, Any]]]) -> str:
+    """Each seed's mean, for every row and way of asking."""
+    rows = [(f"{name}: {row['label']}", row) for name, rows in tables.items() for row in rows if "pairs" in row]
+    ways = [way for way in WAYS if any(way in row for _, row in rows)]
+    lines = ["| " + " | ".join(["", *(WAYS[way] for way in ways)]) + " |", "|" + "---|" * (1 + len(ways))]
+    for label, row in rows:
+        cells = [", ".join(f"{100 * mean:.1f}" for mean in row.get(way, {}).get("of_seeds", ())) for way in ways]
+        lines.append("| " + " | ".join([label, *cells]) + " |")
+    return "\n".join(lines)
+
+
 def _pairs_cells(row: dict[str, Any]) -> list[str]:
     """Pairs of a seed, and the tokens that were generated for each; empty for the base."""
     if "pairs" not in row:
@@ -98,9 +111,7 @@ def _cell(measured: dict[str, Any] | None, source: str, *, short: bool = False) 
     if "gain" not in measured[source]:
         return text if short else f"{text} {_span(measured[source]['mean'])}"
     gain = measured[source]["gain"]["difference"]
-    text += f" ({100 * gain['mean']:+.1f})" if short else f" ({100 * gain['mean']:+.1f} {_span(gain, '+')})"
-    spread = measured["of_seeds"]
-    return text if short or len(spread) == 1 else f"{text}; seeds {', '.join(f'{100 * s:.1f}' for s in spread)}"
+    return f"{text} ({100 * gain['mean']:+.1f})" if short else f"{text} ({100 * gain['mean']:+.1f} {_span(gain, '+')})"
 
 
 def _span(found: dict[str, Any], sign: str = "") -> str:

@@ -125,6 +125,7 @@ def test_the_tables_say_what_was_measured(tmp_path: Path) -> None:
     assert text == markdown(found)
     assert "| mpo | 35 | 75.0 (+50.0 [" in text
     assert "77.7 / 79.1" in text
+    assert "| losses: mpo | 75.0, 75.0 | 70.0, 70.0 | 62.5, 62.5 | 25.0, 25.0 |" in text
 
 
 def test_the_tables_of_what_is_done_name_the_seeds_that_they_stand_on(tmp_path: Path) -> None:

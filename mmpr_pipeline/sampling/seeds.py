@@ -36,8 +36,5 @@ def continuation_seed(build_seed: int, question_id: str, index: int) -> int:
 
 
 def _start(build_seed: int, question_id: str) -> int:
-    return _hash("sampling", build_seed, question_id) % _SPAN
-
-
-def _hash(purpose: str, build_seed: int, question_id: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{purpose}/{build_seed}/{question_id}".encode()).digest()[:16], "big")
+    digest = hashlib.sha256(f"sampling/{build_seed}/{question_id}".encode()).digest()
+    return int.from_bytes(digest[:16], "big") % _SPAN

@@ -137,10 +137,10 @@ class S3Store(Store):
             try:
                 return self._put(key, data, **condition)
             except ClientError as error:
-                status = status_of(error)
-                # 412 (exists) and 409 (another is putting it) say that nothing was done, but by boto's earlier tries.
-                unsure = unsure or status not in (409, 412) or _retried(error)
-                if status != 412:
+                exists = status_of(error) == 412 or code_of(error) == "PreconditionFailed"
+                # That, and 409 (another is putting it), say that nothing was done, but by boto's earlier tries.
+                unsure = unsure or not (exists or status_of(error) == 409) or _retried(error)
+                if not exists:
                     raise
             except BotoCoreError:
                 unsure = True

@@ -99,33 +99,34 @@ def training_points(loss: str, lines: list[dict[str, Any]], metric: str) -> Iter
 def _gains_chart(points: list[dict[str, Any]]) -> dict[str, Any]:
     """A column for each way of asking, in which every row has its interval, its mean and a small mark for each seed."""
     rows = list(dict.fromkeys(point["row"] for point in points))
+    y = {"field": "row", "type": "nominal", "title": None, "sort": rows}
     columns: list[dict[str, Any]] = []
-    for number, (way, title) in enumerate(WAYS.items()):
-        axis = {"title": None, "sort": rows, "axis": {"labelLimit": 220} if number == 0 else None}
-        y = {"field": "row", "type": "nominal", **axis}
-        x = {"type": "quantitative", "title": "points over the base", "axis": {"tickCount": 5}}
-        layers = [
-            {"mark": {"type": "rule", "color": "#999"}, "encoding": {"x": {"datum": 0}}},
-            {
-                "mark": {"type": "rule", "strokeWidth": 2, "color": "#4c78a8"},
-                "encoding": {"y": y, "x": {**x, "field": "low"}, "x2": {"field": "high"}},
-            },
-            {
-                "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1, "color": "#4c78a8"},
-                "encoding": {"y": y, "x": {**x, "field": "mean"}},
-            },
-            {
-                "transform": [{"flatten": ["seeds"]}],
-                "mark": {"type": "point", "shape": "diamond", "size": 22, "color": "#f58518", "opacity": 0.9},
-                "encoding": {"y": y, "x": {**x, "field": "seeds"}},
-            },
-        ]
+    for way in dict.fromkeys(point["way"] for point in points):
+        axis = None if columns else {"labelLimit": 220}
         shown = [point for point in points if point["way"] == way]
-        columns.append(
-            {"title": title, "width": 170, "height": {"step": 17}, "data": {"values": shown}, "layer": layers}
-        )
-    shown_columns = [column for column in columns if column["data"]["values"]]
-    return {"hconcat": shown_columns, "spacing": 12, "autosize": "pad", "width": None, "height": None}
+        column = {"title": WAYS[way], "width": 170, "height": {"step": 17}, "data": {"values": shown}}
+        columns.append({**column, "layer": _gains_layers({**y, "axis": axis})})
+    return {"hconcat": columns, "spacing": 12, "autosize": "pad", "width": None, "height": None}
+
+
+def _gains_layers(y: dict[str, Any]) -> list[dict[str, Any]]:
+    x = {"type": "quantitative", "title": "points over the base", "axis": {"tickCount": 5}}
+    return [
+        {"mark": {"type": "rule", "color": "#999"}, "encoding": {"x": {"datum": 0}}},
+        {
+            "mark": {"type": "rule", "strokeWidth": 2, "color": "#4c78a8"},
+            "encoding": {"y": y, "x": {**x, "field": "low"}, "x2": {"field": "high"}},
+        },
+        {
+            "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1, "color": "#4c78a8"},
+            "encoding": {"y": y, "x": {**x, "field": "mean"}},
+        },
+        {
+            "transform": [{"flatten": ["seeds"]}],
+            "mark": {"type": "point", "shape": "diamond", "size": 22, "color": "#f58518", "opacity": 0.9},
+            "encoding": {"y": y, "x": {**x, "field": "seeds"}},
+        },
+    ]
 
 
 def _pairs_chart(points: list[dict[str, Any]]) -> dict[str, Any]:

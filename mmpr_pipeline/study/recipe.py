@@ -14,8 +14,6 @@ from mmpr_pipeline.study.settings import QuestionSettings, StudyConfig
 from mmpr_pipeline.study.step import Step
 
 BASE = "base"
-TABLES = ("losses", "DropNTP", "sampling", "rounds", "pairs")
-"""In the order in which they are done."""
 ROUND_SEEDS = 50
 """Between the generator seeds of one round's questions and the next's: no round sees another's questions."""
 
@@ -63,9 +61,10 @@ def make_plan(config: StudyConfig) -> Plan:
     base = plan.add(_measure(config, BASE, config.engine.model, ()))
     plan.rows.append(Row("losses", "base", (base,)))
     ways: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for table in TABLES:
-        for seed in config.seeds:
-            for label, measured, built in _Seed(config, plan, seed).rows(table):
+    seeds = [_Seed(config, plan, seed).tables() for seed in config.seeds]
+    for table in seeds[0]:
+        for tables in seeds:
+            for label, measured, built in tables[table]:
                 ways.setdefault((table, label), []).append((measured, built))
     for (table, label), found in ways.items():
         plan.rows.append(Row(table, label, tuple(m for m, _ in found), tuple(b for _, b in found)))
@@ -94,10 +93,18 @@ class _Seed:
     plan: Plan
     seed: int
 
-    def rows(self, table: str) -> Iterator[tuple[str, str, str]]:
-        """(label, measuring step, building step) of each row of a table."""
-        ways = (self._losses, self._dropout, self._sampling, self._rounds, self._pairs)
-        return dict(zip(TABLES, ways, strict=True))[table]()
+    def tables(self) -> dict[str, Iterator[tuple[str, str, str]]]:
+        """The tables in the order in which they are done: (label, measuring step, building step) of each row.
+
+        A table's steps are planned as its rows are taken.
+        """
+        return {
+            "losses": self._losses(),
+            "DropNTP": self._dropout(),
+            "sampling": self._sampling(),
+            "rounds": self._rounds(),
+            "pairs": self._pairs(),
+        }
 
     def _losses(self) -> Iterator[tuple[str, str, str]]:
         main = self.build(self.config.size)

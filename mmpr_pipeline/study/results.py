@@ -165,25 +165,20 @@ def _headline(measured: dict[tuple[str, str], dict[str, Scores]], config: StudyC
         claim(f"{name}_sampled", f"CoT accuracy at T=1, {what}", first.get(SAMPLED), second.get(SAMPLED))
 
     of: dict[tuple[str, str], dict[str, Scores]] = defaultdict(dict, measured)
-    base, mpo, on = of["losses", "base"], of["losses", "mpo"], of["DropNTP", f"{config.pairing.dropout_ratio:g}"]
+    base, mpo = of["losses", "base"], of["losses", "mpo"]
+    off, on = of["DropNTP", "off"], of["DropNTP", f"{config.pairing.dropout_ratio:g}"]
     cot("mpo_cot", "MPO over base", base, mpo)
     cot("mpo_sft", "MPO over SFT", of["losses", "sft"], mpo)
     if config.sizes and max(config.sizes) != config.size:
         largest = f"{max(config.sizes)}x"
         cot("largest", f"MPO at {largest} over base", base, of["pairs", largest])
     for number in range(2, config.rounds + 1):
-        cot(
-            f"round_{number}",
-            f"round {number} over {number - 1}",
-            of["rounds", f"{number - 1}"],
-            of["rounds", f"{number}"],
-        )
-        cot(f"round_{number}_base", f"round {number} over base", base, of["rounds", f"{number}"])
+        before, after = (of["rounds", f"{n}"] for n in (number - 1, number))
+        cot(f"round_{number}", f"round {number} over {number - 1}", before, after)
+        cot(f"round_{number}_base", f"round {number} over base", base, after)
     claim("mpo_direct", "direct accuracy, MPO over base", base.get(DIRECT), mpo.get(DIRECT))
     claim("cot_direct", "MPO: CoT over direct", mpo.get(DIRECT), mpo.get(COT))
     claim("mpo_hallucination", "hallucination, base over MPO", mpo.get(HALLUCINATION), base.get(HALLUCINATION))
-    claim(
-        "dropout", "hallucination, DropNTP off over on", on.get(HALLUCINATION), of["DropNTP", "off"].get(HALLUCINATION)
-    )
+    claim("dropout", "hallucination, DropNTP off over on", on.get(HALLUCINATION), off.get(HALLUCINATION))
     claim("dropout_base", "hallucination, base over DropNTP", on.get(HALLUCINATION), base.get(HALLUCINATION))
     return claims

@@ -40,9 +40,7 @@ def run_study(config: StudyConfig, told: Told = lambda *_: None, doer: Doer | No
     Raises ConfigError where a step was begun with other settings, StepFailed where one ends with an error. May be
     killed at any time: the same call goes on from there.
     """
-    from mmpr_pipeline.study.results import results_of, write_results
-
-    root = Path(config.out).expanduser().absolute()
+    root = _root(config)
     store = open_store(root)
     store.check_writable()
     plan = make_plan(config)
@@ -54,9 +52,24 @@ def run_study(config: StudyConfig, told: Told = lambda *_: None, doer: Doer | No
             write_sources(root / "sources" / folder, config.sources, questions)
         jobs = config.jobs or jobs_that_fit(config.threads)
         _do_all(plan, root, told, doer or InProcesses(config.threads), jobs)
-        results = results_of(config, plan, root)
-        write_results(results, root)
-        return results
+        return _tables(config, plan, root)
+
+
+def tell_so_far(config: StudyConfig) -> dict[str, Any]:
+    """The results of what is done, without doing anything; the study may be running. Raises as `results_of`."""
+    return _tables(config, make_plan(config), _root(config))
+
+
+def _tables(config: StudyConfig, plan: Plan, root: Path) -> dict[str, Any]:
+    from mmpr_pipeline.study.results import results_of, write_results
+
+    results = results_of(config, plan, root)
+    write_results(results, root)
+    return results
+
+
+def _root(config: StudyConfig) -> Path:
+    return Path(config.out).expanduser().absolute()
 
 
 def _do_all(plan: Plan, root: Path, told: Told, doer: Doer, jobs: int) -> None:
@@ -150,18 +163,8 @@ def in_this_process(step: Step, root: Path) -> None:
     do(step, root)
 
 
-def tell_so_far(config: StudyConfig) -> dict[str, Any]:
-    """The results of what is done, without doing anything; the study may be running. Raises as `results_of`."""
-    from mmpr_pipeline.study.results import results_of, write_results
-
-    root = Path(config.out).expanduser().absolute()
-    results = results_of(config, make_plan(config), root)
-    write_results(results, root)
-    return results
-
-
 def list_steps(config: StudyConfig) -> list[str]:
     """The steps of a study in their order, each with whether it is done."""
-    root = Path(config.out).expanduser().absolute()
+    root = _root(config)
     plan = make_plan(config)
     return [f"{'done' if step.done(root) is not None else '    '}  {step.name}" for step in plan.steps.values()]

@@ -49,14 +49,18 @@ def _so_far(steps: dict[str, int]) -> list[str]:
 
 
 def _headline(claims: list[dict[str, Any]]) -> str:
-    lines = ["| what | difference, points | 95% interval | better / worse questions | shown |", "|---|---|---|---|---|"]
-    for claim in claims:
-        found = claim["difference"]
-        lines.append(
-            f"| {claim['what']} | {100 * found['mean']:+.1f} | {_span(found, '+')} "
-            f"| {claim['better']} / {claim['worse']} | {'yes' if claim['held'] else 'no'} |"
-        )
-    return "### What was to be shown\n\n" + "\n".join(lines)
+    rows = [
+        [
+            claim["what"],
+            f"{100 * claim['difference']['mean']:+.1f}",
+            _span(claim["difference"], "+"),
+            f"{claim['better']} / {claim['worse']}",
+            "yes" if claim["held"] else "no",
+        ]
+        for claim in claims
+    ]
+    headings = ["what", "difference, points", "95% interval", "better / worse questions", "shown"]
+    return "### What was to be shown\n\n" + _grid(headings, rows)
 
 
 def _table(rows: list[dict[str, Any]], name: str, seeds: int) -> str:
@@ -66,25 +70,31 @@ def _table(rows: list[dict[str, Any]], name: str, seeds: int) -> str:
     headings = ["", "pairs", *cost, *(WAYS[way] for way in ways), *(f"CoT {s.removeprefix('nano_')}" for s in sources)]
     paper = _paper(name)
     headings += [paper[0]] if paper else []
-    lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
+    lines = []
     for row in rows:
         cells = [_label(row, seeds), *_pairs_cells(row)[: 1 + len(cost)]]
         cells += [_cell(row.get(way), "all") for way in ways]
         cells += [_cell(row.get("cot"), source, short=True) for source in sources]
         cells += [paper[1].get(row["label"], "")] if paper else []
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return _grid(headings, lines)
 
 
 def _seeds(tables: dict[str, list[dict[str, Any]]]) -> str:
     """Each seed's mean, for every row and way of asking."""
     rows = [(f"{name}: {row['label']}", row) for name, rows in tables.items() for row in rows if "pairs" in row]
     ways = [way for way in WAYS if any(way in row for _, row in rows)]
-    lines = ["| " + " | ".join(["", *(WAYS[way] for way in ways)]) + " |", "|" + "---|" * (1 + len(ways))]
-    for label, row in rows:
-        cells = [", ".join(f"{100 * mean:.1f}" for mean in row.get(way, {}).get("of_seeds", ())) for way in ways]
-        lines.append("| " + " | ".join([label, *cells]) + " |")
-    return "\n".join(lines)
+    lines = [
+        [label, *(", ".join(f"{100 * mean:.1f}" for mean in row.get(way, {}).get("of_seeds", ())) for way in ways)]
+        for label, row in rows
+    ]
+    return _grid(["", *(WAYS[way] for way in ways)], lines)
+
+
+def _grid(headings: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(cells) + " |" for cells in (headings, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(headings), *lines[1:]])
 
 
 def _pairs_cells(row: dict[str, Any]) -> list[str]:

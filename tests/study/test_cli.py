@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from mmpr_pipeline.cli import app
 from mmpr_pipeline.study import run
+from tests.chaos.processes import MARK, marked
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,7 +62,7 @@ def test_a_study_in_the_background_stops_by_a_signal_and_leaves_no_process(numbe
     command = [sys.executable, "-m", "mmpr_pipeline.cli", "study", str(small), "--out", str(out), "--jobs", "1"]
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts what runs in its background
     try:
-        study = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        study = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, MARK: str(out)})
     finally:
         signal.signal(signal.SIGINT, before)
     log = out / "steps" / "base" / "log.txt"
@@ -73,13 +74,4 @@ def test_a_study_in_the_background_stops_by_a_signal_and_leaves_no_process(numbe
     assert study.returncode == 130
     assert "the same command goes on" in told
     assert log.is_file(), "it was stopped within a step"
-    assert not _processes(out)
-
-
-def _processes(naming: Path) -> list[str]:
-    """Command lines of processes that name a path."""
-    lines = []
-    for found in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            lines.append(found.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-    return [line for line in lines if str(naming) in line]
+    assert not [title for title in marked(str(out)).values() if str(out) in title]

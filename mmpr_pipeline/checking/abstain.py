@@ -16,12 +16,17 @@ _ABSTAINS = re.compile(
     r"|\b(?:I|we) (?:do not|don't|do n't) (?:\w{1,12} )?(?:know|have|see)\b"
     r"|\b(?:insufficient|not enough|no(?:t)? (?:sufficient|enough)|lack of|without (?:additional|further|more|any"
     r"|sufficient|enough)) (?:\w{1,12} )?(?:information|data|context|details?)"
+    r"|\b(?:do|does|did)(?: not|n't) (?:provide|contain|include|give|specify|show|offer|state|mention|have) "
+    r"(?:\w{1,12} ){0,2}?(?:information|data|context|details?|formula|equation)\b"
+    r"|\b(?:more|additional|further) (?:information|data|context|details?) (?:is|are|would be) "
+    r"(?:needed|required|necessary)"
+    r"|\b(?:need|require) (?:more|additional|further) (?:information|data|context|details?)"
     r"|\b(?:I'm|I am) (?:not sure|unsure|sorry|afraid|not certain|uncertain)|\bplease provide\b|\bunanswerable\b"
     r"|\bnot (?:provided|specified|given|mentioned|visible|shown|clear) in the\b"
     r"|\bas an AI\b|\bcannot be determined\b|\bno (?:image|picture|figure|answer)\b|\b(?:is|are) not (?:specified"
     r"|provided|given|stated|mentioned|known|determinable|enough)\b"
     r"|无法(?:确定|判断|回答|得知|得出|看|识别|提供|知道|计算)|不能确定|不确定|不知道|无从|没有(?:足够|提供)|抱歉"
-    r"|不清楚",
+    r"|不清楚|题目(?:可能)?有误|[没无]有?正确的?(?:答案|选项)|选项都不",
     re.IGNORECASE,
 )  # fmt: skip
 _BARE = frozenset(

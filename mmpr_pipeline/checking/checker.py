@@ -13,7 +13,7 @@ from mmpr_pipeline.checking import reading
 from mmpr_pipeline.checking.abstain import abstains
 from mmpr_pipeline.checking.chart import match_chart
 from mmpr_pipeline.checking.choice import choices_in, gold_letters, match_choice
-from mmpr_pipeline.checking.choice_value import match_value
+from mmpr_pipeline.checking.choice_value import match_value, value_contradicts
 from mmpr_pipeline.checking.document import match_document
 from mmpr_pipeline.checking.extract import Extraction, extract
 from mmpr_pipeline.checking.formula import is_formula
@@ -27,7 +27,7 @@ from mmpr_pipeline.checking.text import match_text
 from mmpr_pipeline.checking.yes_no import gold_yes_no, match_yes_no
 from mmpr_pipeline.records import Question, Verdict
 
-CHECKER = "mmpr-checker@1"
+CHECKER = "mmpr-checker@2"
 LONGEST_FORMULA = 50_000
 """Characters of a prediction that may still be one formula."""
 
@@ -254,6 +254,8 @@ _remembered = lru_cache(maxsize=1_024)(_compared)
 def _match_choice(found: Reading, gold: str, asked: Asked) -> Match:
     if found.choice is None:
         return match_value(found.text, gold, asked.choices, asked.question)
+    if value_contradicts(found.choice, asked.choices):
+        return unparseable("choice_letter_against_value", found.choice.letters)
     return match_choice(found.choice, gold, asked.choices)
 
 

@@ -114,8 +114,12 @@ def mentions(text: str, choices: Sequence[str]) -> list[int]:
 
 @lru_cache(maxsize=8192)
 def _words(text: str) -> str:
-    flat = re.sub(r"(?<!\d)[.,]|[.,](?!\d)|[:()\"!?;'\[\]]", " ", canonical(text))
-    return " ".join(word for word in flat.split() if word not in ("a", "an", "the"))
+    bare = _ARTICLE.sub(" ", text)
+    return " ".join(re.sub(r"(?<!\d)[.,]|[.,](?!\d)|[:()\"!?;'\[\]]", " ", canonical(bare)).split())
+
+
+_ARTICLE = re.compile(r"(?<!\S)(?:a|an|the|An|The)(?!\S)")
+"""Not `A`, which is a label: `Solution A`."""
 
 
 # ---- choices that stand in the question
@@ -162,7 +166,7 @@ def read_choice(text: str, choices: Sequence[str]) -> Choice | None:
         return Choice(named.letters, "letter", hedged=True)  # the choices are letters in another order
     if named is not None and _CIRCLED.match(text.strip()) and any(_CIRCLED.search(choice) for choice in choices):
         return whole  # the circled numbers are statements that the choices are about
-    if named is None or (named.loose and not _begins_with_own_text(named.rest, named.letters, choices)):
+    if named is None or (named.loose and not begins_with_own_text(named.rest, named.letters, choices)):
         return whole
     return Choice(named.letters, "letter", named.hedged, named.rest)
 
@@ -170,8 +174,10 @@ def read_choice(text: str, choices: Sequence[str]) -> Choice | None:
 _CIRCLED = re.compile("[①-⑩]")
 
 
-def _begins_with_own_text(rest: str, letters: str, choices: Sequence[str]) -> bool:
-    own = canonical(choices[ord(letters[-1]) - 65]) if choices else ""
+def begins_with_own_text(rest: str, letters: str, choices: Sequence[str]) -> bool:
+    """True if what follows a letter is the text of its choice."""
+    index = ord(letters[-1]) - 65
+    own = canonical(choices[index]) if index < len(choices) else ""
     return bool(own) and canonical(rest).startswith(own)
 
 
@@ -181,10 +187,11 @@ def contradicts(choice: Choice, choices: Sequence[str]) -> bool:
         return False
     rest = re.split(r"[\n.;]\s|\n", choice.rest.lstrip(" .):,-(*"), maxsplit=1)[0].strip(" ).,*")
     own = value_of(choices[choice.index])
-    if value_of(rest) is not None and own is not None:
-        return value_of(rest) != own
-    other = read_by_text(rest, choices)
-    return other is not None and other.by == "text" and other.letters != choice.letters
+    result = value_of(rest.rpartition("=")[2])
+    if result is not None and own is not None:
+        return result != own
+    others = (read_by_text(part, choices) for part in (rest, rest.partition(",")[0]))
+    return any(other is not None and other.by == "text" and other.letters != choice.letters for other in others)
 
 
 # ---- against the gold

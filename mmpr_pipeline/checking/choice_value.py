@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from mmpr_pipeline.checking.choice import gold_letters
+from mmpr_pipeline.checking.choice import Choice, canonical, gold_letters
 from mmpr_pipeline.checking.formula import is_formula
 from mmpr_pipeline.checking.match import Match, correct, incorrect, unparseable
 from mmpr_pipeline.checking.math_match import match_math
 from mmpr_pipeline.checking.normalise import undressed
 
 MOST_CHARS = 200
+_AFTER_LABEL = re.compile(r"^[\s.):,~]*(?:[-\u2013\u2014]\s)?")
 
 
 def is_value(text: str, choices: Sequence[str]) -> bool:
@@ -22,6 +23,16 @@ def is_value(text: str, choices: Sequence[str]) -> bool:
 def _is_value(text: str) -> bool:
     bare = undressed(text)
     return len(bare) <= MOST_CHARS and is_formula(bare) and re.search(r"\d|π|\\pi", bare) is not None
+
+
+def value_contradicts(named: Choice, choices: Sequence[str]) -> bool:
+    r"""True if a letter is followed by a formula that is surely not its choice's value: `(B) 10\pi` of choice 2\pi."""
+    rest = undressed(_AFTER_LABEL.sub("", named.rest)) if named.by == "letter" and len(named.letters) == 1 else ""
+    if not rest or not is_value(rest, choices[named.index : named.index + 1]):
+        return False
+    own = choices[named.index]
+    same = canonical(rest).replace(" ", "") == canonical(own).replace(" ", "")
+    return not same and match_math(rest, own).outcome == "incorrect"
 
 
 def match_value(text: str, gold: str, choices: Sequence[str], question: str = "") -> Match:

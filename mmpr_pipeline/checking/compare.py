@@ -142,7 +142,7 @@ def _compare_with_relation(left: Expr, right: Expr, context: Context) -> Decisio
         return _compare_collections(left, right, context)
     if other.op in SCALAR_OPS and not is_equation(relation):
         return (False, "number_and_inequality") if not free_symbols(other) else (None, "expression_and_inequality")
-    return (False, "expression_and_equation") if other.op in SCALAR_OPS else (None, "different_shapes")
+    return None, "expression_and_equation" if other.op in SCALAR_OPS else "different_shapes"
 
 
 def _as_sets(left: Expr, right: Expr, context: Context) -> Decision:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from mmpr_pipeline.checking import reading
 from mmpr_pipeline.checking.abstain import abstains, is_bare_abstention
+from mmpr_pipeline.checking.choice_list import without_choice_list
 from mmpr_pipeline.checking.normalise import fold, without_emphasis
 from mmpr_pipeline.checking.places import places
 from mmpr_pipeline.checking.reading import Asked, Reading, announced_clause
@@ -65,6 +66,8 @@ def _extract(text: str, asked: Asked) -> Extraction:
     if not text:
         return Extraction("none", "empty")
     plain = without_emphasis(fold(text))
+    if asked.kind == "choice":
+        plain = without_choice_list(plain, asked.choices)
     tried: list[str] = []
     for place in (_formal_and_stated, _whole, _elsewhere):
         found = place(plain, text, asked, tried)
@@ -170,6 +173,8 @@ def _whole(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction 
 
 def _elsewhere(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction | None:
     said = sentences(plain)
+    if said and asked.kind in ("number", "math", "list") and abstains(said[-1]):
+        return None  # what was said before, of an example say, is taken back
     for rule, place in places(asked):
         found = place(said, text, asked)
         tried.append(f"{rule}: {[r.text for r in found][:4]}")

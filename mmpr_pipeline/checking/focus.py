@@ -115,6 +115,8 @@ def _without_dollars(text: str) -> str:
 def _segment(text: str, segments: list[re.Match[str]]) -> str:
     """The one piece of mathematics in a sentence, or the one that the sentence ends on."""
     last = segments[-1]
+    if len(segments) == 1 and re.search(r"\d\s?$", text[: last.start()]):
+        return text[: last.start()] + (last[1] or last[2]) + text[last.end() :]  # `16 $\pi$`: a factor stands before it
     if len(segments) == 1 or _FINAL.search(text[: last.start()]):
         return last[1] or last[2]
     raise ParseError("several formulas in a sentence")

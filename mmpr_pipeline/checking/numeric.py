@@ -30,4 +30,13 @@ def match_formula(text: str, gold: str, known: Gold) -> Match:
     if ":" in gold and ":" not in text and re.fullmatch(r"\d{1,9}(?:\s+\d{1,9})+", text):
         return unparseable("ratio_or_time")
     precision = cast("float | None", known.precision)
-    return matcher(text.replace("{~", "{ "), gold, question=known.asked.question, unit=known.unit, precision=precision)
+    unit = _unit_beside(text, known.unit) if known.unit else None
+    return matcher(text.replace("{~", "{ "), gold, question=known.asked.question, unit=unit, precision=precision)
+
+
+_RATE = re.compile(r",?\s*\bper\b|/\s?[A-Za-z]")
+
+
+def _unit_beside(text: str, unit: str) -> str:
+    """The gold's unit; of a rate (`$, per year`) what is measured, where the answer leaves the rest unsaid (`$6`)."""
+    return unit if _RATE.search(text) else _RATE.split(unit, maxsplit=1)[0]

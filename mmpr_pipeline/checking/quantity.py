@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import re
 
+from mmpr_pipeline.checking.number_words import number_from_words
+
 MOST_CHARS = 2_000
 """A longer sentence gives no number."""
 
 _WORDS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
     seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred""".split()  # noqa: SIM905
-_WORD = rf"(?:{'|'.join(_WORDS[20:-1])})-(?:{'|'.join(_WORDS[1:10])})|(?:{'|'.join(_WORDS)})"
+_SMALL_WORD = rf"(?:{'|'.join(_WORDS[20:-1])})[-\s](?:{'|'.join(_WORDS[1:10])})\b|(?:{'|'.join(_WORDS)})"
+_WORD = (
+    rf"(?:(?:negative|minus)\s)?(?:{_SMALL_WORD})\b"
+    rf"(?:\s(?:hundred|thousand|million)\b(?:\s(?:and\s)?(?:{_SMALL_WORD})\b(?!\s(?:of|are|is|were|was)\b))?){{0,3}}"
+)
 _DIGITS = r"(?:\d{1,3}(?:,\d{3}){1,6}|\d{1,40})(?:\.\d{1,40})?|\.\d{1,40}"
 _POWER = r"(?:[eE][+-]?\d{1,4}|\s?(?:×|x|\*|\\times|\\cdot)\s?10\s?\^\s?\{?\s?[+-]?\d{1,4}\s?\}?)"
 NUMBER = re.compile(
@@ -44,6 +50,8 @@ _BOUND = re.compile(
     re.IGNORECASE,
 )
 _RANGE_AFTER = re.compile(r"^\s?(?:(?:or|to|or perhaps|or maybe|~)\s|-\s?)(?=[$€£-]?\d)", re.IGNORECASE)
+_AND_ANOTHER = re.compile(r"^,?\s(?:and|&)\s(?=[$€£]?-?\d{1,15}(?:\.\d{1,15})?\s?[.,;!]?\s*$)")
+"""`1 and 9`, and there the clause ends: two answers, not `2 and 1/2`."""
 _SAME_AFTER = re.compile(r"^[\s,(]{0,3}or\s", re.IGNORECASE)
 COPULA = re.compile(
     r"(?:'s\b|\b(?:is|are|was|were|be|been|equals?|equal to|total(?:s|ed)?|gives?|gets?|get|becomes?|has|have|had"
@@ -56,19 +64,44 @@ COPULA = re.compile(
 
 
 def quantities(text: str) -> list[re.Match[str]]:
-    """Numbers of a text in order, number words among them ("one" only where it counts something)."""
-    return [m for m in NUMBER.finditer(text) if not _pronoun(m, text) and not _PART.match(text, m.end())]
+    """Numbers of a text in order, number words among them (only where they count something that is new)."""
+    return [m for m in NUMBER.finditer(text) if not _pronoun(m, text) and not _is_part(m, text)]
+
+
+def _is_part(match: re.Match[str], text: str) -> bool:
+    if match["word"] and _TIMES.match(text, match.end()):
+        return True
+    return _PART.match(text, match.end()) is not None or (
+        text[match.end() : match.end() + 1] == ")" and _FUNCTION.search(text, 0, match.start()) is not None
+    )
 
 
 _PART = re.compile(
     r"[.:]\d|\s?(?:x|[*^×÷+=<>≤≥])(?![a-z])|[A-Za-z](?=[²³^]|\b)(?<![a-zA-Z]{2})(?<![mgsLlKkVWANJ])", re.IGNORECASE
 )
-"""What makes a number a part of something else: `5.0.1`, `5:00`, `5x`, `5 + 2`."""
+_TIMES = re.compile(r"\s(?:times|fold)\s(?:the|as|that|its|larger|smaller|more|bigger|longer)\b", re.IGNORECASE)
+"""What makes a number a part of something else: `5.0.1`, `5:00`, `5x`, `5 + 2`; `four times the length`."""
+
+
+_FUNCTION = re.compile(r"(?<![A-Za-z])[A-Za-z]\($")
+"""The 0 of `f(0)` is no answer."""
+_KNOWN = re.compile(r"\b(?:the|these|those|other|first|last|past|next)\s$", re.IGNORECASE)
+"""`the two people`, `of the three`: not counted here, but known."""
+_CHOSEN_ONE = re.compile(
+    r"\b(?:the|this|that|which|each|every|another|any|no|either)\s(?:[a-z]+\s){0,2}$", re.IGNORECASE
+)
 
 
 def _pronoun(match: re.Match[str], text: str) -> bool:
-    if (match["word"] or "").lower() != "one":
+    if not match["word"]:
         return False
+    before = text[max(match.start() - 40, 0) : match.start()]
+    if _KNOWN.search(before):
+        return True
+    if match["word"].lower() != "one":
+        return False
+    if _CHOSEN_ONE.search(before):
+        return True
     after = text[match.end() : match.end() + 12].lstrip()
     return after.startswith(
         ("of ", "that", "who", "can", "is", "could", "would", "might", "with", "person", "on the", "another")
@@ -77,16 +110,19 @@ def _pronoun(match: re.Match[str], text: str) -> bool:
 
 def with_unit(match: re.Match[str], text: str) -> str:
     """The text of a number with the unit that follows it, if one does."""
-    number = re.sub(r"^(?:negative|minus)\s", "-", match.group().strip(), flags=re.IGNORECASE)
+    number = match.group().strip()
+    number = number if match["word"] else re.sub(r"^(?:negative|minus)\s", "-", number, flags=re.IGNORECASE)
     unit = _UNIT.match(text, match.end())
     if unit and (
         not match["money"] or unit.group().strip() in ("million", "billion", "trillion", "thousand", "k", "K")
     ):
-        return f"{number} {unit.group().strip(' -')}"
+        rate = _RATE.match(text, unit.end())
+        return f"{number} {unit.group().strip(' -')}{rate.group() if rate else ''}"
     behind = _MONEY_BEHIND.match(text, match.end())
     return f"{behind.group().strip()}{number}" if behind and not match["money"] else number
 
 
+_RATE = re.compile(r" per [a-z]{1,12}\b")
 _MONEY_BEHIND = re.compile(r"\s?[€£¥₹]")
 
 
@@ -118,6 +154,17 @@ def first_number(clause: str) -> str | None:
     return with_unit(found[0], text)
 
 
+_RESULT = re.compile(
+    r"(?=[^=]*\d[^=]*[-+*/×÷x−])[-+*/×÷x−()$€£.,%\d\s]{3,120}=\s{0,2}([-−]?[$€£]?-?[\d.,]{1,24}\d|[$€£]?\d)\s?\.?"
+)
+
+
+def result_of(line: str) -> str | None:
+    """What a line of arithmetic comes to: `$109.53` of `$61.09 + $48.44 = $109.53.`; None for anything else."""
+    match = _RESULT.fullmatch(line)
+    return match[1] if match else None
+
+
 _FRACTION_WORD = re.compile(
     r"^[\s-](?:and (?:a|one) half|half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?|hundred"
     r"|thousand|million|billion|dozen|score)\b",
@@ -132,6 +179,8 @@ def is_vague(match: re.Match[str], text: str) -> bool:
         return True
     unit = _UNIT.match(text, match.end())
     after = text[unit.end() : unit.end() + 40] if unit else after
+    if _AND_ANOTHER.match(after):
+        return True
     if not _RANGE_AFTER.match(after):
         return False
     following = quantities(after)
@@ -164,5 +213,6 @@ def _rough(text: str) -> float | None:
 
 def plain_number(text: str) -> str:
     """A number without blanks, commas and marks, number words as digits: what numbers are told apart by."""
-    text = re.sub(r"[\s,$€£%\\]", "", text.lower())
-    return str(_WORDS.index(text)) if text in _WORDS else text
+    bare = re.sub(r"[\s,$€£%\\]", "", text.lower())
+    value = number_from_words(text) if bare[-1:].isalpha() else None
+    return str(value) if value is not None else bare

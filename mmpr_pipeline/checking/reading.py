@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from mmpr_pipeline.checking import formula, quantity, sentence_number
 from mmpr_pipeline.checking.abstain import abstains, is_bare_abstention
-from mmpr_pipeline.checking.choice import Choice, by_index, contradicts, mentions, read_by_text, read_choice
+from mmpr_pipeline.checking.choice import Choice, by_index, contradicts, mentions, read_by_text, read_choice, value_of
 from mmpr_pipeline.checking.normalise import blanks, undressed
 from mmpr_pipeline.checking.plain_quantity import read_quantity
 from mmpr_pipeline.checking.sentences import first_sentence
@@ -131,6 +131,17 @@ def _choice(text: str, asked: Asked, *, closed: bool) -> Reading | None:
     return Reading(_choice_text(found, asked), choice=found, hedged=hedged, weight=weight)
 
 
+def value_given(part: str, asked: Asked) -> int | None:
+    """The choice whose value a text gives as its answer, or ends on: others may stand in it as well."""
+    given = sentence_number.number_of_sentence(part, asked.question)
+    last = [m.group().strip() for m in quantity.quantities(part)][-1:]
+    for number in (given, *last):
+        choice = read_by_text(number, asked.choices) if number else None
+        if choice is not None:
+            return choice.index
+    return None
+
+
 def value_of_span(span: Span, asked: Asked) -> Reading | None:
     """For choices: a formula where a letter was expected, to be compared with the choices' values."""
     if asked.kind != "choice":
@@ -226,7 +237,8 @@ def of_short(line: str, asked: Asked) -> Reading | None:
         return Reading(line, hedged=True)
     if asked.kind == "choice":
         bare = _LEAD_IN.sub("", line)
-        return _choice(bare, asked, closed=False) or choice_by_truth(line, asked) or _value(line, asked)
+        named = _choice(bare, asked, closed=False)
+        return _unless_in_passing(named, line, asked) or choice_by_truth(line, asked) or _value(line, asked)
     if asked.kind == "yes_no":
         truth = read_yes_no(line)
         return None if truth is None else Reading("Yes" if truth else "No", truth=truth)
@@ -234,6 +246,8 @@ def of_short(line: str, asked: Asked) -> Reading | None:
         worded = asked.kind == "number" and re.match(r"[A-Za-z]{2,} ", line)
         if asked.kind == "number" and quantity.offers_two(line):
             return Reading(line, hedged=True)
+        if asked.kind == "number" and (result := quantity.result_of(line)):
+            return Reading(result)
         if formula.is_formula(line) and not worded:
             return Reading(formula.first_formula(line) or line)
         if asked.kind == "list":
@@ -248,7 +262,28 @@ def of_short(line: str, asked: Asked) -> Reading | None:
     if asked.numeric and read_quantity(line) is None:
         number = sentence_number.number_of_sentence(line, asked.question)
         return Reading(number or line)
-    return Reading(undressed(line), prose=len(line.split()) > 6)
+    told = told_at_the_end(line)
+    return Reading(undressed(line), prose=bool(told) or len(line.split()) > 6, also=told)
+
+
+_TELLS = re.compile(
+    r"(?:the|it|this|that|these|they|its|he|she)\b[^,;:?!]{0,120}\b(?:is|are|was|were)\s(?P<told>[^,;:?!]{1,80})",
+    re.IGNORECASE,
+)
+
+
+def told_at_the_end(sentence: str) -> tuple[str, ...]:
+    """What a sentence that denies nothing says last: `Paris` of "The capital is Paris."; empty if it is none such."""
+    match = _TELLS.fullmatch(sentence.strip()) if not negated(sentence) else None
+    return (undressed(match["told"]),) if match else ()
+
+
+def _unless_in_passing(named: Reading | None, line: str, asked: Asked) -> Reading | None:
+    """None for a value of a choice that merely stands in a calculation: `20°` in `20° + 140° = 160°`."""
+    if named is None or named.choice is None or named.choice.by != "mention":
+        return named
+    valued = value_of(asked.choices[named.choice.index]) is not None
+    return named if not valued or value_given(line, asked) == named.choice.index else None
 
 
 def leading_truth(text: str) -> Reading | None:

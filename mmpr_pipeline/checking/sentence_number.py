@@ -55,6 +55,7 @@ def _number_of_clause(clause: str, question: str, *, alone: bool) -> str | None:
     found = [m for m in quantities(clause) if not _DENIED.search(clause[max(m.start() - 12, 0) : m.start()])]
     asked = {plain_number(m.group()) for m in quantities(question)} if question else set()
     fresh = [m for m in found if plain_number(m.group()) not in asked]
+    found = fresh or [m for m in found if not _is_echo(m, clause, question)]
     told = [m for m in (fresh or found) if COPULA.search(clause[max(m.start() - 60, 0) : m.start()])]
     for candidates in (fresh, told, found if alone else []):
         if len({plain_number(m.group()) for m in candidates}) == 1:
@@ -82,19 +83,40 @@ _DENIED = re.compile(
     r"chapter|page|part|case|section|row|column|grade|day|week|level|no\.|#)\s?)$",
     re.IGNORECASE,
 )
-_NEXT_ITEM = re.compile(r"^\s?(?:[A-Za-z-]{1,20}\s?){1,3}(?:,|\sand|\s?&)\s?(?:and\s)?[$€£]?\d")
+_NEXT_ITEM = re.compile(
+    r"^\s?(?:[A-Za-z-]{1,20}\s?){1,3}(?:,|\sand|\s?&)\s?(?:and\s)?[$€£]?\d"
+    r"|^\s(?:[A-Za-z-]{1,20}\s){1,9}and\s(?:two|three|four|five|six|seven|eight|nine|ten|\d{1,9})\s(?!of\b|times\b)[A-Za-z]",
+    re.IGNORECASE,
+)
 
 
 def _is_listed(chosen: re.Match[str], found: Sequence[re.Match[str]], text: str) -> bool:
     """True for a number that stands in a list of numbers: `2 and 1`, `2, 3 and 4`."""
-    if _NEXT_ITEM.match(text[chosen.end() : chosen.end() + 80]):
+    if _NEXT_ITEM.match(text[chosen.end() : chosen.end() + 120]):
         return True
     return any(
-        _JOINED.fullmatch(text[min(chosen.end(), m.end()) : max(chosen.start(), m.start())])
-        and not restates(chosen.group(), m.group())
+        _stand_in_a_row(chosen, m, text) if chosen.start() < m.start() else _stand_in_a_row(m, chosen, text)
         for m in found
         if m is not chosen
     )
+
+
+def _stand_in_a_row(first: re.Match[str], second: re.Match[str], text: str) -> bool:
+    """True for two numbers that nothing but a comma or `and` keeps apart; `0.2 or 20%` says one number twice."""
+    between = text[first.end() : second.start()]
+    twice = "," not in between and restates(first.group(), second.group())
+    return _JOINED.fullmatch(between) is not None and not twice
+
+
+_BEFORE, _AFTER = re.compile(r"(?:\w+\W+){2}$"), re.compile(r"\W+\w+")
+
+
+def _is_echo(match: re.Match[str], clause: str, question: str) -> bool:
+    """True for a number that stands in the question with the two words before it and the one after it."""
+    before, after = _BEFORE.search(clause, 0, match.start()), _AFTER.match(clause, match.end())
+    if before is None or after is None:
+        return False
+    return f"{before.group()}{match.group()}{after.group()}".lower() in question.lower()
 
 
 _BLANK = re.compile(r"\(_{1,3}\)|_{2,}|\(\s{1,4}\)")

@@ -80,6 +80,7 @@ _STATED_WORDS: _Words = (
         r"|是)?[ ]{0,3}:?"
         r"(?=[ ]{0,2}[(\[]?[A-H])",
     ),
+    (("选项",), "zh_chosen", ("选项",), r"选项(?:应该|应当|应)?[是为][ ]{0,3}:?(?=[ ]{0,2}[(\[]?[A-H])"),
     (("选",), "zh_chosen", _ANYWHERE, r"(?:^|[\n,.;])[ ]{0,3}选(?:择)?[ ]{0,3}:?(?=[ ]{0,2}[(\[]?[A-H])"),
 )
 
@@ -122,9 +123,19 @@ def _spans(text: str, low: str, present: set[str], triggers: tuple[_Trigger, ...
         for match in matches:
             after = text[match.end() : match.end() + SPAN_CHARS]
             bare = after.lstrip(" \n\t:")
-            if bare and not ("\n" in after[: len(after) - len(bare)] and _STEP.match(bare)):
+            if bare and not ("\n" in after[: len(after) - len(bare)] and _tells_a_way(text, match, bare)):
                 found.setdefault(match.end(), Span(bare, rule, tier, match.start(), match.end()))
     return sorted(found.values(), key=lambda span: span.start)
+
+
+_HERE = re.compile(r"\b(?:here(?:'s| is| are)|(?:below|following) (?:is|are))\b[^\n.]{0,60}$", re.IGNORECASE)
+
+
+def _tells_a_way(text: str, match: re.Match[str], after: str) -> bool:
+    """True where the next line begins how the answer is found: steps, or prose under "Here is the answer:"."""
+    line = after.partition("\n")[0]
+    prose = len(line) > 40 and _HERE.search(text[max(match.start() - 80, 0) : match.start()]) is not None
+    return prose or _STEP.match(after) is not None
 
 
 def _matches(text: str, low: str, begins: tuple[str, ...], pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:

@@ -142,7 +142,11 @@ def _compare_with_relation(left: Expr, right: Expr, context: Context) -> Decisio
         return _compare_collections(left, right, context)
     if other.op in SCALAR_OPS and not is_equation(relation):
         return (False, "number_and_inequality") if not free_symbols(other) else (None, "expression_and_inequality")
-    return None, "expression_and_equation" if other.op in SCALAR_OPS else "different_shapes"
+    if other.op not in SCALAR_OPS:
+        return None, "different_shapes"
+    if left is relation and not free_symbols(relation):  # a sum and what it comes to: `40 + 80 = 120`
+        return compare(relation.args[-1], other, context)
+    return None, "expression_and_equation"
 
 
 def _as_sets(left: Expr, right: Expr, context: Context) -> Decision:

@@ -152,6 +152,8 @@ def test_rates(response: str, unit: str, outcome: str) -> None:
 
 def test_an_equation_is_not_held_against_its_right_side() -> None:
     assert check_response("G + J = 6", gold="6", kind="number").outcome != "incorrect"
+    assert check_response("So 40 + 80 = 120", gold="120", kind="math").outcome == "correct"
+    assert check_response("So 40 + 80 = 12", gold="120", kind="math").outcome == "incorrect"
 
 
 def test_a_sentence_that_ends_on_the_answer_is_understood() -> None:

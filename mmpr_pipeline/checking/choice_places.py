@@ -9,6 +9,7 @@ from mmpr_pipeline.checking.abstain import abstains
 from mmpr_pipeline.checking.choice import begins_with_own_text, by_index, mentions, read_choice, value_of
 from mmpr_pipeline.checking.concluding import restating
 from mmpr_pipeline.checking.reading import Asked, Reading, choice_by_truth, hedges, negated, of_choice, value_given
+from mmpr_pipeline.checking.restated_truth import restated_truth
 
 _LABELLED = re.compile(r"(?:[-*] )?(?:Option )?[(\[]?([A-J])[)\].:]")
 
@@ -87,6 +88,13 @@ def marked_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
 def leading_truth_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
     """The choice `yes` or `no` of a response that begins with yes or no."""
     found = choice_by_truth(said[0], asked) if said and not _lists_choices(said) else None
+    return [found] if found else []
+
+
+def restated_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    """The choice `yes` or `no` of a response that says the question's words again, or denies them."""
+    truth = restated_truth(said, asked.question) if asked.choices else None
+    found = None if truth is None else choice_by_truth("yes" if truth else "no", asked)
     return [found] if found else []
 
 

@@ -173,12 +173,13 @@ def _whole(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction 
 
 def _elsewhere(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction | None:
     said = sentences(plain)
-    if said and asked.kind in ("number", "math", "list") and abstains(said[-1]):
-        return None  # what was said before, of an example say, is taken back
+    taken_back = bool(said) and asked.kind in ("number", "math", "list") and abstains(said[-1])
     for rule, place in places(asked):
         found = place(said, text, asked)
         tried.append(f"{rule}: {[r.text for r in found][:4]}")
         if found:
+            if taken_back:  # of an example, say: "For x^2 it is 2. Without the function it cannot be told."
+                return Extraction("ambiguous", f"{rule}_taken_back")
             if any(not reading.same(r, found[-1], asked) for r in found):
                 return Extraction("ambiguous", f"{rule}_several")
             if found[-1].hedged:

@@ -10,6 +10,7 @@ from mmpr_pipeline.checking.abstain import abstains
 from mmpr_pipeline.checking.concluding import CUE, restating
 from mmpr_pipeline.checking.normalise import fold, undressed
 from mmpr_pipeline.checking.reading import Asked, Reading, hedges, same, told_at_the_end
+from mmpr_pipeline.checking.restated_truth import restated_truth
 from mmpr_pipeline.checking.yes_no import read_yes_no
 
 Place = Callable[[list[str], str, Asked], list[Reading]]
@@ -24,10 +25,11 @@ def places(asked: Asked) -> list[tuple[str, Place]]:
             ("last_letter", choice_places.last_choice),
             ("marked", choice_places.marked_choice),
             ("leading_yes_no", choice_places.leading_truth_choice),
+            ("restated", choice_places.restated_choice),
             ("mentioned", choice_places.mentioned_choice),
         ]
     if asked.kind == "yes_no":
-        return [("leading", _leading_truth), ("concluded", _concluded_truth)]
+        return [("leading", _leading_truth), ("concluded", _concluded_truth), ("restated", _restated_truth)]
     if asked.kind in ("number", "math", "list") or asked.numeric:
         return [
             ("blank_filled", _blank_filled),
@@ -51,6 +53,11 @@ def _concluded_truth(said: list[str], text: str, asked: Asked) -> list[Reading]:
         if truth is not None:
             return [Reading("Yes" if truth else "No", truth=truth)]
     return []
+
+
+def _restated_truth(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    truth = restated_truth(said, asked.question)
+    return [] if truth is None else [Reading("Yes" if truth else "No", truth=truth)]
 
 
 def _concluded_number(said: list[str], text: str, asked: Asked) -> list[Reading]:

@@ -179,3 +179,29 @@ def test_no_choice_is_right(choices: tuple[str, ...], response: str) -> None:
 def test_a_question_that_is_called_wrong_names_no_choice() -> None:
     for response in ("【答案】: 题目有误，四个选项都没有语病。", "【答案】无正确答案", "选项中没有正确的答案。"):
         assert check_response(response, gold="A", kind="choice", choices=ANGLES).outcome != "correct"
+
+
+@pytest.mark.parametrize(
+    ("question", "response", "truth"),
+    [
+        ("Is the function convex?", "The function is not convex.", False),
+        ("Is the function convex?", "The function is convex, as it bends upwards.", True),
+        ("Does the grey bar always have a smaller value?", "The grey bar always has a smaller value.", True),
+        ("Does Teal intersect Blue?", "Based on the graph, Teal doesn't intersect Blue.", False),
+        ("Are there fewer vans than cars?", "Based on the image, there are fewer vans than cars.", True),
+        ("Is the number of cars less than that of vans?", "The number of cars is less than that of vans.", True),
+        ("Is there a dog in the picture?", "There is no dog in the picture.", False),
+        ("Is Teal larger than Blue?", "Blue is larger than Teal.", None),  # the same words in another order
+        ("Is Teal larger than Blue?", "Teal is larger than Olive.", None),
+        ("Is Teal larger or smaller?", "Teal is larger.", None),
+        ("Is it not blue?", "It is blue.", None),
+        ("Is the nest larger than a fist?", "The nest is almost larger than a fist.", None),
+        ("Is it open?", "Is it open?", None),
+        ("Is it open?", "It is not true that it is not open.", None),
+    ],
+)  # fmt: skip
+def test_a_question_said_again_as_a_statement(question: str, response: str, truth: bool | None) -> None:
+    outcome = {True: "correct", False: "incorrect", None: "unparseable"}[truth]
+    assert check_response(response, gold="yes", kind="yes_no", question=question).outcome == outcome
+    choices = ("yes", "no")
+    assert check_response(response, gold="yes", kind="choice", choices=choices, question=question).outcome == outcome

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from mmpr_pipeline.checking.dates import read_date
 from mmpr_pipeline.checking.match import Match, correct, incorrect, unparseable
 from mmpr_pipeline.checking.normalise import blanks, fold, undressed
-from mmpr_pipeline.checking.text import opposite
+from mmpr_pipeline.checking.text import contains, opposite
 
 THRESHOLD = 0.5
 MOST_CHARS = 600
@@ -62,6 +63,10 @@ def match_document(prediction: str, golds: Sequence[str]) -> Match:
     score, gold = max(scored, key=lambda pair: pair[0])
     if score == 1.0:
         return correct("document_exact")
+    if any((date := read_date(text)) and date == read_date(other) for other in golds):
+        return correct("document_date")
+    if score < THRESHOLD and any(contains(text, other) for other in golds):
+        return unparseable("document_contains")
     if score < THRESHOLD:
         return incorrect("document_anls", f"{score:.2f}")
     if _digits(text) != _digits(gold):

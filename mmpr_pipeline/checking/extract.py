@@ -178,7 +178,9 @@ def _elsewhere(plain: str, text: str, asked: Asked, tried: list[str]) -> Extract
         found = place(said, text, asked)
         tried.append(f"{rule}: {[r.text for r in found][:4]}")
         if found:
-            if taken_back:  # of an example, say: "For x^2 it is 2. Without the function it cannot be told."
+            if taken_back and not _BUT.search(said[-1]):
+                return None  # it was that of an example: "For x^2 it is 2. Without the function it cannot be told."
+            if taken_back:
                 return Extraction("ambiguous", f"{rule}_taken_back")
             if any(not reading.same(r, found[-1], asked) for r in found):
                 return Extraction("ambiguous", f"{rule}_several")
@@ -186,6 +188,9 @@ def _elsewhere(plain: str, text: str, asked: Asked, tried: list[str]) -> Extract
                 return Extraction("ambiguous", f"{rule}_hedged")
             return Extraction("found", rule, found[-1])
     return None
+
+
+_BUT = re.compile(r"\b(?:but|still|nevertheless)\b", re.IGNORECASE)
 
 
 def key_of(found: Extraction, asked: Asked) -> Hashable:

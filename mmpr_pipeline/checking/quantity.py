@@ -113,6 +113,8 @@ def with_unit(match: re.Match[str], text: str) -> str:
     number = match.group().strip()
     number = number if match["word"] else re.sub(r"^(?:negative|minus)\s", "-", number, flags=re.IGNORECASE)
     unit = _UNIT.match(text, match.end())
+    if unit and unit.group().strip() == "in" and _PLACE.match(text, unit.end()):
+        unit = None
     if unit and (
         not match["money"] or unit.group().strip() in ("million", "billion", "trillion", "thousand", "k", "K")
     ):
@@ -122,6 +124,8 @@ def with_unit(match: re.Match[str], text: str) -> str:
     return f"{behind.group().strip()}{number}" if behind and not match["money"] else number
 
 
+_PLACE = re.compile(r"\s(?:\d{4}\b|[a-z])", re.IGNORECASE)
+"""What follows `in` where it is no inch: `45 in 2015`, `3 in total`."""
 _RATE = re.compile(r" per [a-z]{1,12}\b")
 _MONEY_BEHIND = re.compile(r"\s?[€£¥₹]")
 

@@ -179,7 +179,10 @@ def _formula(text: str, asked: Asked, *, closed: bool) -> Reading | None:
         found = _number(clause, asked.question)
     if found is None and asked.kind != "number":
         found = formula.formula_of_sentence(clause, asked.question)
-    return Reading(found, weight=1) if found else None
+    return Reading(found, weight=1, hedged=_OR_ANOTHER.search(clause) is not None) if found else None
+
+
+_OR_ANOTHER = re.compile(r"\b(?:though|but|or)\b[^.]{0,30}\b(?:could|might|may) (?:also )?be\b", re.IGNORECASE)
 
 
 def _echoes(clause: str, question: str) -> bool:
@@ -266,16 +269,21 @@ def of_short(line: str, asked: Asked) -> Reading | None:
     return Reading(undressed(line), prose=bool(told) or len(line.split()) > 6, also=told)
 
 
-_TELLS = re.compile(
-    r"(?:the|it|this|that|these|they|its|he|she)\b[^,;:?!]{0,120}\b(?:is|are|was|were)\s(?P<told>[^,;:?!]{1,80})",
+_TOLD = re.compile(
+    r"(?:the|it|this|that|these|they|its|he|she)\b(?P<before>[^,;:?!]{0,120}) "
+    r"(?:is|are|was|were|says|reads|shows)(?: called| named)? (?P<told>[^,;:?!]{1,80}(?:, \d{4})?)"
+    r"|[A-Za-z ]{2,40}: (?P<labelled>[^,;:?!]{1,80})",
     re.IGNORECASE,
 )
+_ANOTHER_VERB = re.compile(r"\b(?:is|are|was|were|has|have|and|or|but)\b", re.IGNORECASE)
 
 
 def told_at_the_end(sentence: str) -> tuple[str, ...]:
-    """What a sentence that denies nothing says last: `Paris` of "The capital is Paris."; empty if it is none such."""
-    match = _TELLS.fullmatch(sentence.strip()) if not negated(sentence) else None
-    return (undressed(match["told"]),) if match else ()
+    """What a sentence that denies nothing says last: `Paris` of "The capital is Paris." and of "Capital: Paris"."""
+    match = _TOLD.fullmatch(sentence.strip().rstrip(".")) if not negated(sentence) else None
+    if match is None or _ANOTHER_VERB.search(match["before"] or ""):
+        return ()
+    return (undressed(match["told"] or match["labelled"]),)
 
 
 def _unless_in_passing(named: Reading | None, line: str, asked: Asked) -> Reading | None:

@@ -73,8 +73,10 @@ def numbers_listed(sentence: str, question: str = "") -> str | None:
 
 
 _RESULTING = re.compile(
-    r"which (?:is|equals|gives|makes|comes to) (?:about |approximately )?"
-    r"([-+]?[$€£]?\d{1,15}(?:,\d{3}){0,4}(?:\.\d{1,15})?%?(?: [a-z°]{1,12})?)\.?$"
+    r"(?:which (?:is|equals|gives|makes|comes to)|so (?:there are|that is|it is|it's)?"
+    r"|(?:for|making|giving) a total of) ?"
+    r"(?:about |approximately )?([-+]?[$€£]?\d{1,15}(?:,\d{3}){0,4}(?:\.\d{1,15})?%?(?: [a-z°]{1,12})?)"
+    r"(?<! in)(?: in total| in all| altogether)?\.?$"
 )
 _JOINED = re.compile(r"\s?(?:,|,?\s?and\s|&|or\s|to\s)\s?(?:and\s)?[$€£]?")
 _DENIED = re.compile(
@@ -85,7 +87,8 @@ _DENIED = re.compile(
 )
 _NEXT_ITEM = re.compile(
     r"^\s?(?:[A-Za-z-]{1,20}\s?){1,3}(?:,|\sand|\s?&)\s?(?:and\s)?[$€£]?\d"
-    r"|^\s(?:[A-Za-z-]{1,20}\s){1,9}and\s(?:two|three|four|five|six|seven|eight|nine|ten|\d{1,9})\s(?!of\b|times\b)[A-Za-z]",
+    r"|^\s(?:[A-Za-z-]{1,20}\s){1,9}and\s(?:two|three|four|five|six|seven|eight|nine|ten|\d{1,9})\s(?!of\b|times\b)[A-Za-z]"
+    r"|^\sin\s\d{4}\sand\s[$€£]?\d",
     re.IGNORECASE,
 )
 

@@ -143,6 +143,11 @@ def match_text(prediction: str, golds: Sequence[str], question: str = "") -> Mat
     return _different(bare, golds)
 
 
+def contains(text: str, gold: str) -> bool:
+    """True if the words of a gold stand in a text, side by side."""
+    return _contains(tokens(text), tokens(gold)) if tokens(gold) else False
+
+
 def _different(text: str, golds: Sequence[str]) -> Match:
     words = tokens(text)
     for gold in golds:

@@ -157,7 +157,12 @@ def test_an_equation_is_not_held_against_its_right_side() -> None:
 
 
 def test_a_sentence_that_ends_on_the_answer_is_understood() -> None:
-    for response in ("The capital is Paris.", "It is Paris", "The city that is shown in the picture is Paris."):
+    for response in (
+        "The capital is Paris.",
+        "It is Paris",
+        "The city in the picture is called Paris.",
+        'The sign reads "Paris".',
+    ):
         assert check_response(response, gold="Paris", kind="text").outcome == "correct"
         assert check_response(response, gold="London", kind="text").outcome != "correct"
     for response in ("The capital is not Paris.", "I doubt that the capital is Paris.", "Is the capital Paris?"):
@@ -174,6 +179,26 @@ def test_a_sentence_that_ends_on_the_answer_is_understood() -> None:
 def test_no_choice_is_right(choices: tuple[str, ...], response: str) -> None:
     for gold in choices:
         assert check_response(response, gold=gold, kind="choice", choices=choices).outcome != "correct"
+
+
+@pytest.mark.parametrize(
+    ("kind", "response", "gold", "outcome"),
+    [
+        ("document", "Signed by: John Smith", "John Smith", "correct"),
+        ("document", "The date is March 12, 1998.", "12 March 1998", "correct"),
+        ("document", "It was signed by the president John Smith in person, he says", "John Smith", "unparseable"),
+        ("text", "The man is standing and the ball is red.", "red", "unparseable"),
+        ("chart", "Yes, it does.", "Yes", "correct"),
+        ("chart", "No, it is lower.", "Yes", "incorrect"),
+        ("chart", "It was 45 in 2015 and 50 in 2016.", "45", "unparseable"),
+        ("chart", "It was 45 in 2015.", "45", "correct"),
+        ("number", "There are 2 red balls and 1 blue ball, so 3 in total.", "3", "correct"),
+        ("number", "It has 3 in total.", "3", "correct"),
+        ("number", "The answer should be 12, though it could be 13.", "12", "unparseable"),
+    ],
+)
+def test_answers_in_a_sentence(kind: str, response: str, gold: str, outcome: str) -> None:
+    assert check_response(response, gold=gold, kind=kind).outcome == outcome
 
 
 def test_a_question_that_is_called_wrong_names_no_choice() -> None:

@@ -205,7 +205,8 @@ def _trace_prediction(prediction: str, known: Gold) -> Trace:
     if direct is not None and direct[-1].outcome == "correct":
         return _trace(known, Extraction("found", "prediction", Reading(text)), direct)
     read = _trace_response(prediction, known)
-    if direct is not None and read.extraction.status == "none":
+    several = text.count("=") > 1 and read.verdict.outcome == "incorrect"  # `Maximum = 2, Minimum = 1`: not one of them
+    if direct is not None and (read.extraction.status == "none" or several):
         return _trace(known, Extraction("found", "prediction", Reading(text), read.extraction.tried), direct)
     return read
 

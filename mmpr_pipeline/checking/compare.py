@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
+from itertools import product
 
 from mmpr_pipeline.checking.context import Context, Decision
 from mmpr_pipeline.checking.exact import NotRational, Undecided, exact
-from mmpr_pipeline.checking.expression import SCALAR_OPS, Expr, free_symbols, operations, operators_of
+from mmpr_pipeline.checking.expression import SCALAR_OPS, Expr, free_symbols, operations, operators_of, substituted
 from mmpr_pipeline.checking.math_words import is_membership
 from mmpr_pipeline.checking.matrices import rows_of
 from mmpr_pipeline.checking.members import Decide, all_of, in_order, in_order_only, match_unordered
@@ -22,7 +22,6 @@ from mmpr_pipeline.checking.relations import (
 from mmpr_pipeline.checking.scalars import compare_scalars
 from mmpr_pipeline.checking.unit import added
 
-_ONE = Fraction(1)
 _SETS = frozenset({"union", "intersect", "setminus", "builder", "rel", "set", "paren", "list", "add", "const"})
 
 
@@ -30,7 +29,11 @@ def compare(left: Expr, right: Expr, context: Context) -> Decision:
     """Decide whether the prediction `left` is the gold `right`; None is in doubt."""
     if left == right:
         return True, "same_tree"
+    signed = _independent(left), _independent(right)
     left, right = _simplified(left), _simplified(right)
+    if any(signed):
+        one, other = signed[0] or left, signed[1] or right
+        return (True, "independent_signs") if _compare_collections(one, other, context)[0] else (None, "signs")
     if left == right:
         return True, "same_tree"
     if left.op == "text" or right.op == "text":
@@ -76,6 +79,18 @@ def _simplified(expr: Expr) -> Expr:
     if expr.op != "list" and expr.op != "set" and "pm" in operations(expr):
         return Expr("list", (_choose(expr, 1), _choose(expr, -1)), "or")
     return expr
+
+
+MOST_SIGNS = 4
+
+
+def _independent(expr: Expr) -> Expr | None:
+    """All points of a tuple with plus-minus in several places, as a list; None for anything else."""
+    signed = [arg for arg in expr.args if "pm" in operations(arg)] if expr.op == "paren" else []
+    if not 1 < len(signed) <= MOST_SIGNS:
+        return None
+    options = [(_choose(arg, 1), _choose(arg, -1)) if arg in signed else (arg,) for arg in expr.args]
+    return Expr("list", tuple(expr._replace(args=chosen) for chosen in product(*options)))
 
 
 def _compare_residues(left: Expr, right: Expr, context: Context) -> Decision:
@@ -146,7 +161,16 @@ def _compare_with_relation(left: Expr, right: Expr, context: Context) -> Decisio
         return None, "different_shapes"
     if left is relation and not free_symbols(relation):  # a sum and what it comes to: `40 + 80 = 120`
         return compare(relation.args[-1], other, context)
-    return None, "expression_and_equation"
+    return (True, "solves_equation") if _solves(other, relation, context) else (None, "expression_and_equation")
+
+
+def _solves(value: Expr, equation: Expr, context: Context) -> bool:
+    """True for an expression that makes an equation true if put in for its other symbol: `6/x` for `xy = 6`."""
+    own = free_symbols(equation) - free_symbols(value)
+    if len(own) != 1 or not free_symbols(value) or len(equation.args) != 2 or operators_of(equation) != ("=",):
+        return False
+    left, right = (substituted(side, next(iter(own)), value) for side in equation.args)
+    return compare_scalars(left, right, context)[0] is True
 
 
 def _as_sets(left: Expr, right: Expr, context: Context) -> Decision:
@@ -303,10 +327,10 @@ def _compare_ratios(left: Expr, right: Expr, context: Context) -> Decision:
     if len(ones) != len(others):
         if max(len(ones), len(others)) > 2:
             return False, "other_length"
-        ones = (*ones, Expr("num", (), _ONE))[:2]
-        others = (*others, Expr("num", (), _ONE))[:2]
-        quotients = Expr("div", ones), Expr("div", others)
-        return compare_scalars(*quotients, context)
+        if "quantity" in (left.op, right.op):
+            return None, "ratio_or_time"  # `2:15` may be two hours and a quarter
+        one, other = (Expr("div", parts) if len(parts) == 2 else parts[0] for parts in (ones, others))
+        return compare_scalars(one, other, context)
     checks = []
     for one, other in zip(ones[1:], others[1:], strict=True):
         checks.append(compare_scalars(Expr("mul", (ones[0], other)), Expr("mul", (others[0], one)), context))

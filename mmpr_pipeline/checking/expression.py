@@ -115,6 +115,15 @@ def rename(expr: Expr, old: str, new: str) -> Expr:
     return expr._replace(args=tuple(rename(arg, old, new) for arg in expr.args))
 
 
+def substituted(expr: Expr, name: str, value: Expr) -> Expr:
+    """The tree with an expression in the place of a symbol."""
+    if expr.op == "sym":
+        return value if expr.value == name else expr
+    if expr.op == "num":
+        return expr
+    return expr._replace(args=tuple(substituted(arg, name, value) for arg in expr.args))
+
+
 def constant_as_symbol(expr: Expr, name: str) -> Expr:
     """The tree with the constant i or e read as a symbol, where a series runs over it."""
     if expr.op == "const":

@@ -48,7 +48,7 @@ def boxes(text: str) -> list[str]:
 
 def core(text: str, depth: int = 0) -> str:
     """The mathematics of an answer, delimiters taken away. Raises ParseError when it cannot be told."""
-    text = text.strip()
+    text = repaired(text).strip()
     if "</think>" in text:
         text = text.rpartition("</think>")[2].strip()
     if len(text) > MAX_CHARS:
@@ -128,6 +128,33 @@ def _tail(text: str) -> str:
         return text
     match = _TAIL.search(text[-250:])
     return match[1] if match else text
+
+
+_PROSE = frozenset(
+    """for all some any where when each every with such that if otherwise will be must has have does not the of is are
+    which than""".split()  # noqa: SIM905
+)
+
+
+def is_prose(text: str) -> bool:
+    """True for an answer that says something in words beside its mathematics: what it is then is not for us to deny."""
+    words = re.findall(r"[a-z]{2,}", re.sub(r"\\[a-z]+", " ", text[:2_000].lower()))
+    return sum(word in _PROSE for word in words) > 1
+
+
+_DAMAGED = ((re.compile(r"\x0c(?=rac|orall|lat)"), r"\\f"), (re.compile(r"\x08(?=eta|ar|inom|egin|oxed|mod)"), r"\\b"),
+            (re.compile(r"\t(?=ext|imes|an\b|heta|o\b|riangle)"), r"\\t"), (re.compile(r"\r(?=ight|ho|angle)"), r"\\r"),
+            (re.compile(r"\n(?=eq?\b|abla|eg\b)"), r"\\n"))  # fmt: skip
+"""LaTeX commands whose backslash and first letter became one sign, on the way through JSON say: `\\f` of `\\frac`."""
+_HTML = ((re.compile(r"<sup>(.{1,40}?)</sup>"), r"^{\1}"), (re.compile(r"<sub>(.{1,40}?)</sub>"), r"_{\1}"))
+_ORDINAL = ((re.compile(r"(?<=\d)\s?\^\s?\{?\s?\\(?:mathrm|text|textrm|rm)\s?\{?\s?(?:st|nd|rd|th)\s?\}?\s?\}?"), ""),)
+
+
+def repaired(text: str) -> str:
+    """LaTeX that was damaged in transport or holds HTML, as it was meant; `12^{\\mathrm{th}}` as 12."""
+    for pattern, meant in (*_DAMAGED, *(_HTML if "<su" in text else ()), *(_ORDINAL if "^" in text else ())):
+        text = pattern.sub(meant, text)
+    return text
 
 
 def plain_text(text: str) -> str:

@@ -15,7 +15,7 @@ from mmpr_pipeline.checking.compare import compare, compare_words
 from mmpr_pipeline.checking.context import Context, Decision
 from mmpr_pipeline.checking.exact import NotRational, Undecided
 from mmpr_pipeline.checking.expression import SCALAR_OPS, Expr, ParseError, operations, size
-from mmpr_pipeline.checking.focus import core, plain_text
+from mmpr_pipeline.checking.focus import core, is_prose, plain_text
 from mmpr_pipeline.checking.latex_parser import parse
 from mmpr_pipeline.checking.match import Match, correct, incorrect, unparseable
 from mmpr_pipeline.checking.number import compare_plain
@@ -61,7 +61,9 @@ def _match(prediction: str, gold: str, question: str, unit: str | None, precisio
         return correct("same_text")
     context = Context(question, precision[0] if precision else None, unit)
     try:
-        return _decide(prediction, gold, context, precision)
+        found = _decide(prediction, gold, context, precision)
+        doubtful = found.outcome == "incorrect" and (is_prose(gold) or is_prose(prediction))
+        return unparseable("prose_and_mathematics", found.rule) if doubtful else found
     except (RecursionError, MemoryError, OverflowError, ArithmeticError, Undecided, NotRational) as error:
         return unparseable("over_a_bound", type(error).__name__)
     except Exception as error:  # A fault of ours costs one verdict, under a name that the counts show; never the run.

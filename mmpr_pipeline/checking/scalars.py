@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 from mmpr_pipeline.checking.at_points import compare_expressions
@@ -10,7 +11,7 @@ from mmpr_pipeline.checking.constants import compare_constants, mentions_pi, sta
 from mmpr_pipeline.checking.context import Context, Decision
 from mmpr_pipeline.checking.evaluate import approximate
 from mmpr_pipeline.checking.exact import NotRational, Undecided, exact
-from mmpr_pipeline.checking.expression import CALCULUS_OPS, Expr, free_symbols, operations
+from mmpr_pipeline.checking.expression import CALCULUS_OPS, Expr, free_symbols, operations, rename
 from mmpr_pipeline.checking.unit import UNIT_LETTERS, asked_unit, compare_units, is_counter, parse_unit
 
 
@@ -27,9 +28,24 @@ def compare_scalars(left: Expr, right: Expr, context: Context) -> Decision:
     if not names and not gold_names:
         return compare_constants(left, right, context)
     decision, rule = compare_expressions(left, right)
+    if decision is False and len(names - gold_names) == len(gold_names - names) == 1:
+        return _other_letter(left, right, context)
     if decision is False and bool(names) != bool(gold_names):
         return _hidden_unit(left, right, context)
     return decision, rule
+
+
+_PARAMETERS = frozenset("tskmncC")
+
+
+def _other_letter(left: Expr, right: Expr, context: Context) -> Decision:
+    """In doubt where only a parameter has another letter, one that the question does not have: `3t - 32`, `3x - 32`."""
+    (ours,), (gold,) = free_symbols(left) - free_symbols(right), free_symbols(right) - free_symbols(left)
+    spoken_of = re.search(rf"(?<![A-Za-z\\]){re.escape(ours)}(?![A-Za-z])", context.question) or not context.question
+    if ours not in _PARAMETERS or left.op == "sym" or spoken_of:
+        return False, "other_value"
+    same = compare_expressions(rename(left, ours, gold), right)[0]
+    return (None, "renamed_symbol") if same else (False, "other_value")
 
 
 def _compare_calculus(left: Expr, right: Expr, context: Context) -> Decision:
@@ -178,6 +194,8 @@ def _compare_percent(left: Expr, right: Expr, bare_left: Expr, bare_right: Expr,
     if context.asks_percent() or context.unit == "%":
         if as_number:
             return True, "percent_asked"
+        if as_share and "div" in (bare_left.op, bare_right.op):
+            return True, "percent_as_fraction"
         return (False, "other_value") if as_share is False is as_number else (None, "percent_or_share")
     if as_share:
         return True, "percent_value"

@@ -303,3 +303,41 @@ def test_every_decision_names_its_rule() -> None:
 def test_an_empty_gold_matches_nothing() -> None:
     assert match_math("", "").outcome == "unparseable"
     assert match_math("5", " ").outcome == "unparseable"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "gold", "question"),
+    [
+        (r"\frac{6}{x}", "xy = 6", ""),
+        ("-4x^2 + 4x - 2", "y + 1 = -(2x - 1)^2", ""),
+        (r"(\pm\sqrt{2}, 0, \pm 1)", r"(\sqrt{2},0,1), (\sqrt{2},0,-1), (-\sqrt{2},0,1), (-\sqrt{2},0,-1)", ""),
+        (r"\arccos(1-2a)", r"2\arcsin\sqrt{a}", ""),
+        ("20:3", "6.67", ""),
+        (r"12^{\mathrm{th}}", "12", ""),
+        (r"\frac{1}{6}", "\x0crac{1}{6}", ""),  # a form feed, which JSON made of \f
+        ("3^{x}+1", "3<sup>x</sup>+1", ""),
+        (r"\frac{41}{125}", r"32.8\%", "What percent of them is red?"),
+    ],
+)
+def test_one_answer_in_two_forms(prediction: str, gold: str, question: str) -> None:
+    assert match_math(prediction, gold, question=question).outcome == "correct"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "gold"),
+    [
+        (r"\frac{6}{x}", "xy = 7"),
+        ("x^2 - 4 = 0", "2"),  # an equation that it solves is not the solution
+        (r"(\pm\sqrt{2}, 0, \pm 1)", r"(\sqrt{2},0,1), (-\sqrt{2},0,-1), (\sqrt{2},0,2)"),
+        ("20:3", "6.76"),
+        (r"(a, b) \text{ for all } a \text{ that are even}", "(1, 2)"),
+        ("5", "The rent of the first is 5, and that of each other room is 6"),
+    ],
+)
+def test_not_surely_one_answer(prediction: str, gold: str) -> None:
+    assert match_math(prediction, gold).outcome != "correct"
+
+
+def test_words_beside_mathematics_are_not_held_against_it() -> None:
+    gold = "The rent of the first is 5, and that of each other room is 6"
+    assert match_math(r"5, 6 \text{ dollars}", gold).outcome == "unparseable"

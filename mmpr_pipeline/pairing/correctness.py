@@ -27,7 +27,7 @@ def correctness_pairs(
     chosen = seeded_order((r for r in rollouts if _usable(r, "correct")), seed, "chosen")
     rejected = seeded_order((r for r in rollouts if _usable(r, "incorrect")), seed, "rejected")
     pairs: list[PreferencePair] = []
-    for good, bad in _diagonals(chosen, rejected):
+    for good, bad in _combinations(chosen, rejected):
         if len(pairs) == max_pairs:
             break
         if not _same_answer(good, bad, answers_equal):
@@ -39,23 +39,28 @@ def _usable(rollout: CheckedRollout, outcome: str) -> bool:
     return rollout.outcome == outcome and rollout.finish_reason != "length" and rollout.parent is None
 
 
-def _diagonals(
+def _combinations(
     chosen: list[CheckedRollout], rejected: list[CheckedRollout]
 ) -> Iterator[tuple[CheckedRollout, CheckedRollout]]:
-    """Every combination, each side used once before any is used twice (as far as the sizes allow).
+    """Every combination; none is used two times more than the least used of its side, as long as others are left."""
+    waiting = list(_diagonals(len(chosen), len(rejected)))
+    used = [0] * len(chosen), [0] * len(rejected)
+    while waiting:
+        least = min(used[0]) + 2, min(used[1]) + 2
+        even = (at for at, (i, j) in enumerate(waiting) if used[0][i] < least[0] and used[1][j] < least[1])
+        i, j = waiting.pop(next(even, 0))
+        used[0][i] += 1
+        used[1][j] += 1
+        yield chosen[i], rejected[j]
+
+
+def _diagonals(m: int, n: int) -> Iterator[tuple[int, int]]:
+    """Every cell of an m x n table once, each row and column before any twice (as far as the sizes allow).
 
     Walking i and j together repeats after lcm(m, n) steps; shifting j by one at each repeat reaches the rest.
     """
-    m, n = len(chosen), len(rejected)
-    if not m or not n:
-        return
-    seen: set[tuple[int, int]] = set()
-    for shift in range(n):
-        for step in range(max(m, n)):
-            cell = (step % m, (step + shift) % n)
-            if cell not in seen:
-                seen.add(cell)
-                yield chosen[cell[0]], rejected[cell[1]]
+    cells = ((step % m, (step + shift) % n) for shift in range(n) for step in range(max(m, n))) if m else ()
+    yield from dict.fromkeys(cells)
 
 
 def _same_answer(good: CheckedRollout, bad: CheckedRollout, answers_equal: AnswersEqual) -> bool:

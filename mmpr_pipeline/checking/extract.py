@@ -20,6 +20,7 @@ from mmpr_pipeline.checking.places import places
 from mmpr_pipeline.checking.reading import Asked, Reading, announced_clause
 from mmpr_pipeline.checking.reply import prepare
 from mmpr_pipeline.checking.sentences import sentences
+from mmpr_pipeline.checking.short_reply import of_short
 from mmpr_pipeline.checking.spans import FINAL, STATED, Span, boxes, in_json, tagged
 from mmpr_pipeline.checking.triggers import announced
 
@@ -162,7 +163,7 @@ def _whole(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction 
     line = plain.strip()
     if len(line) > 120 or "\n" in line or len(line.split()) > 12:
         return None
-    found = reading.of_short(line, asked)
+    found = of_short(line, asked)
     tried.append(f"whole: {line[:80]} -> {found.text if found else None}")
     if found is None:
         return None

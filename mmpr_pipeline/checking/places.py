@@ -9,8 +9,9 @@ from mmpr_pipeline.checking import choice_places, formula, quantity, sentence_nu
 from mmpr_pipeline.checking.abstain import abstains
 from mmpr_pipeline.checking.concluding import CUE, restating
 from mmpr_pipeline.checking.normalise import fold, undressed
-from mmpr_pipeline.checking.reading import Asked, Reading, hedges, same, told_at_the_end
+from mmpr_pipeline.checking.reading import Asked, Reading, hedges, same
 from mmpr_pipeline.checking.restated_truth import restated_truth
+from mmpr_pipeline.checking.short_reply import told_at_the_end
 from mmpr_pipeline.checking.yes_no import read_yes_no
 
 Place = Callable[[list[str], str, Asked], list[Reading]]

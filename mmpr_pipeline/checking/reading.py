@@ -9,9 +9,8 @@ from functools import lru_cache
 
 from mmpr_pipeline.checking import formula, quantity, sentence_number
 from mmpr_pipeline.checking.abstain import abstains, is_bare_abstention
-from mmpr_pipeline.checking.choice import Choice, by_index, contradicts, mentions, read_by_text, read_choice, value_of
+from mmpr_pipeline.checking.choice import Choice, by_index, contradicts, mentions, read_by_text, read_choice
 from mmpr_pipeline.checking.normalise import blanks, undressed
-from mmpr_pipeline.checking.plain_quantity import read_quantity
 from mmpr_pipeline.checking.sentences import first_sentence
 from mmpr_pipeline.checking.spans import Span
 from mmpr_pipeline.checking.text import tokens
@@ -98,7 +97,7 @@ def _of_span(text: str, closed: bool, asked: Asked) -> Reading | None:
 
 def _of_text(text: str, asked: Asked, *, closed: bool) -> Reading | None:
     if asked.kind == "choice":
-        return _choice(text, asked, closed=closed)
+        return choice_named(text, asked, closed=closed)
     if asked.kind == "yes_no":
         truth = read_yes_no(text)
         return None if truth is None else Reading("Yes" if truth else "No", truth=truth)
@@ -107,16 +106,11 @@ def _of_text(text: str, asked: Asked, *, closed: bool) -> Reading | None:
     return _phrase(text, asked, closed=closed)
 
 
-_LEAD_IN = re.compile(
-    r"^(?:it(?:'s| is| should be| must be| would be| has to be)|(?:that|this)(?:'s| is| would be| must be)|choose"
-    r"|select|pick|"
-    r"(?:solution|final|selected(?: option)?|chosen|choice|pick|result) ?:|so|thus|hence|therefore|i'd say)[ ,]{1,2}",
-    re.IGNORECASE,
-)
 _INSTEAD = re.compile(r",? (?:not|rather than|instead of|and not|but not|unlike|as opposed to)\b", re.IGNORECASE)
 
 
-def _choice(text: str, asked: Asked, *, closed: bool) -> Reading | None:
+def choice_named(text: str, asked: Asked, *, closed: bool = False) -> Reading | None:
+    """The choice that a text begins with, or the only one whose words its first sentence has."""
     clause = text if closed else first_sentence(text)
     found = read_choice(text if closed else clause, asked.choices)
     if found is None and asked.choices:
@@ -128,7 +122,7 @@ def _choice(text: str, asked: Asked, *, closed: bool) -> Reading | None:
         return None
     hedged = found.hedged or contradicts(found, asked.choices)
     weight = {"letter": 3, "text": 2, "value": 2}.get(found.by, 1)
-    return Reading(_choice_text(found, asked), choice=found, hedged=hedged, weight=weight)
+    return Reading(found.letters, choice=found, hedged=hedged, weight=weight)
 
 
 def value_given(part: str, asked: Asked) -> int | None:
@@ -146,16 +140,13 @@ def value_of_span(span: Span, asked: Asked) -> Reading | None:
     """For choices: a formula where a letter was expected, to be compared with the choices' values."""
     if asked.kind != "choice":
         return None
-    return _value(span.text if span.closed else announced_clause(span.text), asked)
+    return value_alone(span.text if span.closed else announced_clause(span.text), asked)
 
 
-def _value(text: str, asked: Asked) -> Reading | None:
+def value_alone(text: str, asked: Asked) -> Reading | None:
+    """A formula with digits, where there are choices that it may be compared with."""
     bare = undressed(text)
     return Reading(bare) if asked.choices and formula.is_formula(bare) and any(c.isdigit() for c in bare) else None
-
-
-def _choice_text(found: Choice, asked: Asked) -> str:
-    return found.letters
 
 
 def negated(text: str) -> bool:
@@ -227,71 +218,7 @@ def _phrase(text: str, asked: Asked, *, closed: bool) -> Reading | None:
     return Reading(undressed(sentence), also=(undressed(line),)) if sentence else None
 
 
-# ---- from a response that is short enough to be the answer
-
-
-def of_short(line: str, asked: Asked) -> Reading | None:
-    """A short response read as the answer itself."""
-    if is_bare_abstention(line) or abstains(line):
-        return None
-    if line.rstrip().endswith("?"):
-        return None
-    if hedges(line):
-        return Reading(line, hedged=True)
-    if asked.kind == "choice":
-        bare = _LEAD_IN.sub("", line)
-        named = _choice(bare, asked, closed=False)
-        return _unless_in_passing(named, line, asked) or choice_by_truth(line, asked) or _value(line, asked)
-    if asked.kind == "yes_no":
-        truth = read_yes_no(line)
-        return None if truth is None else Reading("Yes" if truth else "No", truth=truth)
-    if asked.kind in ("number", "math", "list"):
-        worded = asked.kind == "number" and re.match(r"[A-Za-z]{2,} ", line)
-        if asked.kind == "number" and quantity.offers_two(line):
-            return Reading(line, hedged=True)
-        if asked.kind == "number" and (result := quantity.result_of(line)):
-            return Reading(result)
-        if formula.is_formula(line) and not worded:
-            return Reading(formula.first_formula(line) or line)
-        if asked.kind == "list":
-            listed = formula.bracketed(line) or sentence_number.numbers_listed(line, asked.question)
-            return Reading(listed or line)
-        found = (
-            formula.formula_of_sentence(line, asked.question)
-            if asked.kind == "math"
-            else sentence_number.number_of_sentence(line, asked.question)
-        )
-        return Reading(found) if found else None
-    if asked.numeric and read_quantity(line) is None:
-        number = sentence_number.number_of_sentence(line, asked.question)
-        return Reading(number or line)
-    told = told_at_the_end(line)
-    return Reading(undressed(line), prose=bool(told) or len(line.split()) > 6, also=told)
-
-
-_TOLD = re.compile(
-    r"(?:the|it|this|that|these|they|its|he|she)\b(?P<before>[^,;:?!]{0,120}) "
-    r"(?:is|are|was|were|says|reads|shows)(?: called| named)? (?P<told>[^,;:?!]{1,80}(?:, \d{4})?)"
-    r"|[A-Za-z ]{2,40}: (?P<labelled>[^,;:?!]{1,80})",
-    re.IGNORECASE,
-)
-_ANOTHER_VERB = re.compile(r"\b(?:is|are|was|were|has|have|and|or|but)\b", re.IGNORECASE)
-
-
-def told_at_the_end(sentence: str) -> tuple[str, ...]:
-    """What a sentence that denies nothing says last: `Paris` of "The capital is Paris." and of "Capital: Paris"."""
-    match = _TOLD.fullmatch(sentence.strip().rstrip(".")) if not negated(sentence) else None
-    if match is None or _ANOTHER_VERB.search(match["before"] or ""):
-        return ()
-    return (undressed(match["told"] or match["labelled"]),)
-
-
-def _unless_in_passing(named: Reading | None, line: str, asked: Asked) -> Reading | None:
-    """None for a value of a choice that merely stands in a calculation: `20°` in `20° + 140° = 160°`."""
-    if named is None or named.choice is None or named.choice.by != "mention":
-        return named
-    valued = value_of(asked.choices[named.choice.index]) is not None
-    return named if not valued or value_given(line, asked) == named.choice.index else None
+# ---- parts of readings
 
 
 def leading_truth(text: str) -> Reading | None:

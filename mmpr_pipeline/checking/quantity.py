@@ -30,7 +30,7 @@ NUMBER = re.compile(
     rf"|(?P<mixed>\d{{1,6}}\s?\+?\s?\d{{1,6}}/\d{{1,6}})|(?P<fraction>\d{{1,15}}\s?/\s?\d{{1,15}})"
     rf"|(?P<digits>{_DIGITS})(?P<power>{_POWER})?)"
     rf"(?!\d)(?P<suffix>\s?(?:\\?%|°[CF]?|\^?\\?\^?\{{?\\circ\}}?))?(?P<degree>\s(?:percent|degrees)\b)?"
-    rf"|\b(?P<word>{_WORD})\b",
+    rf"|\b(?=[efhmnostz])(?P<word>{_WORD})\b",
     re.IGNORECASE,
 )
 _UNIT = re.compile(

@@ -20,7 +20,7 @@ from mmpr_pipeline.dataset.manifest import json_bytes
 from mmpr_pipeline.dataset.summary import summarise
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.sampling.engine import Engine
-from mmpr_pipeline.storage import MissingKeyError, Store, open_store
+from mmpr_pipeline.storage import MissingKeyError, Store, absolute_url, open_store
 from mmpr_pipeline.storage.lock import lease
 
 
@@ -168,23 +168,20 @@ def finish(store: Store, plan: Plan, run: dict[str, Any]) -> dict[str, Any]:
 def absolute(config: BuildConfig) -> BuildConfig:
     """The settings with local paths made absolute: Ray workers have other working directories."""
 
-    def resolved(path: str | None) -> str | None:
-        return path if path is None or "://" in path else str(Path(path).expanduser().resolve())
-
     def declared(source: str) -> str:
-        return (resolved(source) or source) if source.endswith((".yaml", ".yml")) else source
+        return absolute_url(source) if source.endswith((".yaml", ".yml")) else source
 
     against = config.screening.against
     screening = {"against": against and tuple(map(declared, against))}
     engine = config.engine
-    model = resolved(engine.model) if Path(engine.model).is_dir() else engine.model
+    model = absolute_url(engine.model) if Path(engine.model).expanduser().is_dir() else engine.model
     return config.model_copy(
         update={
             "sources": tuple(map(declared, config.sources)),
             "mixture": {declared(source): share for source, share in config.mixture.items()},
             "screening": config.screening.model_copy(update=screening),
-            "data_root": resolved(config.data_root),
-            "out": resolved(config.out),
-            "engine": engine.model_copy(update={"rollouts": resolved(engine.rollouts), "model": model}),
+            "data_root": absolute_url(config.data_root),
+            "out": absolute_url(config.out),
+            "engine": engine.model_copy(update={"rollouts": absolute_url(engine.rollouts), "model": model}),
         }
     )

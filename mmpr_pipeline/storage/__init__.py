@@ -2,6 +2,6 @@
 
 from mmpr_pipeline.storage.journal import Journal, JournalWriter
 from mmpr_pipeline.storage.lock import lease
-from mmpr_pipeline.storage.store import MissingKeyError, Store, open_store
+from mmpr_pipeline.storage.store import MissingKeyError, Store, absolute_url, open_store
 
-__all__ = ["Journal", "JournalWriter", "MissingKeyError", "Store", "lease", "open_store"]
+__all__ = ["Journal", "JournalWriter", "MissingKeyError", "Store", "absolute_url", "lease", "open_store"]

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import overload
 from urllib.parse import urlsplit
 
 from mmpr_pipeline.errors import StoreError
@@ -118,6 +119,19 @@ def open_store(url: str | Path, known: bool = False) -> Store:
     from mmpr_pipeline.storage.local import LocalStore
 
     return LocalStore(text)
+
+
+@overload
+def absolute_url(url: str) -> str: ...
+
+
+@overload
+def absolute_url(url: None) -> None: ...
+
+
+def absolute_url(url: str | None) -> str | None:
+    """A local path made absolute, `~` opened: workers have other working directories. A URL, and None, as they are."""
+    return url if url is None or "://" in url else str(Path(url).expanduser().resolve())
 
 
 def check_key(key: str) -> str:

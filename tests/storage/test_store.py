@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.errors import StoreError
-from mmpr_pipeline.storage import MissingKeyError, Store, open_store
+from mmpr_pipeline.storage import MissingKeyError, Store, absolute_url, open_store
 from mmpr_pipeline.storage import local as local_module
 from mmpr_pipeline.storage.local import UNFINISHED, LocalStore
 from mmpr_pipeline.storage.s3 import S3Store
@@ -278,3 +278,12 @@ def test_another_status_is_an_error(s3_bucket: str) -> None:
     store.client = _FaultyClient(store.client, [(403, 0)], put_first=False)
     with pytest.raises(StoreError, match="credentials"):
         store.create("k", b"mine")
+
+
+def test_a_local_place_is_made_absolute_and_a_url_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert absolute_url("out") == str(tmp_path / "out")
+    assert absolute_url("~/out") == "/home/someone/out"
+    assert absolute_url("s3://bucket/out") == "s3://bucket/out"
+    assert absolute_url(None) is None

@@ -17,6 +17,8 @@ _LABEL = re.compile(
     r"(?:[(\[]([A-Ja-j])[)\]]|([A-J])[).:\uff0e\u3001])[ \t]{0,4}(?=\S)",
     re.MULTILINE,
 )
+_EVERY_OTHER = re.compile(r"[BDFHJbdfhj][)\].:\uff0e\u3001]")
+"""One of two labels that follow each other is one of these."""
 _BETWEEN = re.compile(r"[\s,;.\u3002\uff0c\uff1b]*(?:\b(?:or|and)\b)?[\s,;]*$")
 _ITEM_END = re.compile(r"\n|[?\u3002;]|\.(?=\s|$)")
 
@@ -27,7 +29,9 @@ def without_choice_list(text: str, choices: Sequence[str]) -> str:
     Two choices named beside each other are an answer, not a list: a list has three, or all that there are, or labels
     that the question does not have (`(C) yes (D) no`).
     """
-    labels = list(islice(_LABEL.finditer(text), MOST_LABELS)) if len(choices) > 1 else []
+    if len(choices) < 2 or not _EVERY_OTHER.search(text):
+        return text
+    labels = list(islice(_LABEL.finditer(text), MOST_LABELS))
     if len(labels) < 2:
         return text
     texts = _texts(tuple(choices))

@@ -152,7 +152,12 @@ _ORDINAL = ((re.compile(r"(?<=\d)\s?\^\s?\{?\s?\\(?:mathrm|text|textrm|rm)\s?\{?
 
 def repaired(text: str) -> str:
     """LaTeX that was damaged in transport or holds HTML, as it was meant; `12^{\\mathrm{th}}` as 12."""
-    for pattern, meant in (*_DAMAGED, *(_HTML if "<su" in text else ()), *(_ORDINAL if "^" in text else ())):
+    patterns = (
+        *(() if text.isprintable() else _DAMAGED),
+        *(_HTML if "<su" in text else ()),
+        *(_ORDINAL if "^" in text else ()),
+    )
+    for pattern, meant in patterns:
         text = pattern.sub(meant, text)
     return text
 

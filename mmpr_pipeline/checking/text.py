@@ -25,6 +25,11 @@ _TOKEN = re.compile(
     r"|[<>=≤≥≠+\-*/^%$°#&@|~√π]"
 )
 _BRACKET = re.compile(r"[()\[\]]")
+_NOON = re.compile(r"\b([ap])\.\s?m\b\.?")
+_INITIALS = re.compile(r"\b(?:[a-z]\.){2,}")
+_HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
+_SPACED_PERCENT = re.compile(r"(?<=\d)\s+%")
+_POSSESSIVE = re.compile(r"(?<=[\u4e00-\u9fff]{2})的$")
 _LEAD_IN = re.compile(
     r"^(?:(?:it|this|that|they|these|those|he|she|there|answer|the answer|i think it|i believe it)(?:'s|'re| is"
     r"| are| was| were| will| would| appears? to be| seems? to be)"
@@ -37,11 +42,12 @@ _LEAD_IN = re.compile(
 def tokens(text: str) -> tuple[str, ...]:
     """Words, numbers and meaningful signs of a text, in order, without articles (unless nothing else is there)."""
     text = fold_diacritics(undressed(text[:MOST_CHARS])).casefold().replace("\\%", "%")
-    text = re.sub(r"\b([ap])\.\s?m\b\.?", r"\1m", text)
-    text = re.sub(r"\b(?:[a-z]\.){2,}", lambda m: m.group().replace(".", ""), text)
-    text = re.sub(r"(?<=[^\W\d_])-(?=[^\W\d_])", " ", text)
-    text = re.sub(r"(?<=\d)\s+%", "%", text)
-    text = re.sub(r"(?<=[\u4e00-\u9fff]{2})的$", "", text)
+    if "." in text:
+        text = _NOON.sub(r"\1m", text)
+        text = _INITIALS.sub(lambda m: m.group().replace(".", ""), text)
+    text = _HYPHEN.sub(" ", text) if "-" in text else text
+    text = _SPACED_PERCENT.sub("%", text) if "%" in text else text
+    text = _POSSESSIVE.sub("", text) if text.endswith("的") else text
     found = [NUMBERS.get(word, word.replace(",", "") if word[-1].isdigit() else word) for word in _TOKEN.findall(text)]
     if "," in found or ":" in found:  # a tuple or an interval: its brackets matter
         found = [*_BRACKET.findall(text), *found]

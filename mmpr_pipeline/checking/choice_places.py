@@ -52,11 +52,18 @@ _ENDS_ON = re.compile(
 )
 
 
+_LONE_LETTER = re.compile(r"\W{0,4}[A-J]\W{0,4}")
+"""A line of a list of letters: `A`, `B`, `C`, one below the other."""
+
+
 def last_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
     """The letter that the last line is, or that the last sentence begins with or ends on, or the one that it marks."""
     if not said:
         return []
-    line = read_choice(text.strip().rsplit("\n", 1)[-1], asked.choices)
+    *before, last = text.strip().rsplit("\n", 2)
+    if before and _LONE_LETTER.fullmatch(before[-1]) and _LONE_LETTER.fullmatch(last):
+        return []
+    line = read_choice(last, asked.choices)
     if line is not None and line.by == "letter" and not any(c.isalnum() for c in line.rest):
         return [of_choice(line, asked)]
     found = read_choice(_CONCLUDING_WORD.sub("", said[-1]), asked.choices)

@@ -23,6 +23,7 @@ MONTHS = ("May", "June", "July", "August")
         (YES_NO, "(C) yes\n(D) no"),  # goes on with the list instead of answering
         (YES_NO, "Is Teal less than Maroon?\nChoices:\n(A) yes\n(B) no"),  # says the question over again
         (YES_NO, "Is it?\nChoices:\n(A) yes\n(B) no\nQuestion: Is Olive less?\nChoices:\n(A) yes\n(B) no"),
+        (("A", "B", "C", "D"), "Choose the next shape.\nA\nB\nC\nD"),
         (("A", "B", "C", "D"), "Find the next shape.\nChoices:\n(A) A\n(B) B\n(C) C\n(D) D"),
         (("a = b", "b = c", "a + c = 9"), "All are true except:\n(A) a = b\n(B) b = c\n(C) a + c = 9"),
         (("①②", "①③", "②④", "③④"), "【答案】A. ①② B. ①③ C. ②④ D. ③④"),

@@ -159,8 +159,9 @@ def _compare_with_relation(left: Expr, right: Expr, context: Context) -> Decisio
         return (False, "number_and_inequality") if not free_symbols(other) else (None, "expression_and_inequality")
     if other.op not in SCALAR_OPS:
         return None, "different_shapes"
-    if left is relation and not free_symbols(relation):  # a sum and what it comes to: `40 + 80 = 120`
-        return compare(relation.args[-1], other, context)
+    if not free_symbols(relation):  # a sum and what it comes to: `40 + 80 = 120`
+        value = relation.args[-1]
+        return compare(value, other, context) if left is relation else compare(other, value, context)
     return (True, "solves_equation") if _solves(other, relation, context) else (None, "expression_and_equation")
 
 

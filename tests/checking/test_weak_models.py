@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmpr_pipeline.checking import check_response
+from mmpr_pipeline.checking import answers_equal, check_response
 
 YES_NO = ("yes", "no")
 SOLUTIONS = ("neither; their concentrations are the same", "Solution A", "Solution B")
@@ -155,6 +155,7 @@ def test_an_equation_is_not_held_against_its_right_side() -> None:
     assert check_response("G + J = 6", gold="6", kind="number").outcome != "incorrect"
     assert check_response("So 40 + 80 = 120", gold="120", kind="math").outcome == "correct"
     assert check_response("So 40 + 80 = 12", gold="120", kind="math").outcome == "incorrect"
+    assert not answers_equal("60", "40 + 80 = 12", kind="math")
 
 
 def test_a_sentence_that_ends_on_the_answer_is_understood() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mmpr_pipeline.checking import reading
-from mmpr_pipeline.checking.abstain import abstains, is_bare_abstention
+from mmpr_pipeline.checking.abstain import abstains
 from mmpr_pipeline.checking.choice_list import without_choice_list
 from mmpr_pipeline.checking.normalise import fold, without_emphasis
 from mmpr_pipeline.checking.places import places
@@ -119,8 +119,7 @@ def _reach(span: Span) -> int:
 
 
 def _is_abstention(span: Span) -> bool:
-    sentence = span.text.split("\n", 1)[0]
-    return is_bare_abstention(sentence) or abstains(sentence)
+    return abstains(span.text.split("\n", 1)[0])
 
 
 def _agreed(found: Sequence[tuple[Span, Reading]], asked: Asked) -> Extraction:

@@ -56,7 +56,7 @@ def _number_of_clause(clause: str, question: str, *, alone: bool) -> str | None:
     asked = {plain_number(m.group()) for m in quantities(question)} if question else set()
     fresh = [m for m in found if plain_number(m.group()) not in asked]
     found = fresh or [m for m in found if not _is_echo(m, clause, question)]
-    told = [m for m in (fresh or found) if COPULA.search(clause[max(m.start() - 60, 0) : m.start()])]
+    told = [m for m in found if COPULA.search(clause[max(m.start() - 60, 0) : m.start()])]
     for candidates in (fresh, told, found if alone else []):
         if len({plain_number(m.group()) for m in candidates}) == 1:
             chosen = candidates[0]

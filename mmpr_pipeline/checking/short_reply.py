@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mmpr_pipeline.checking import formula, quantity, sentence_number
-from mmpr_pipeline.checking.abstain import abstains, is_bare_abstention
+from mmpr_pipeline.checking.abstain import abstains
 from mmpr_pipeline.checking.choice import value_of
 from mmpr_pipeline.checking.normalise import undressed
 from mmpr_pipeline.checking.plain_quantity import read_quantity
@@ -24,7 +24,7 @@ from mmpr_pipeline.checking.yes_no import read_yes_no
 
 def of_short(line: str, asked: Asked) -> Reading | None:
     """A short response read as the answer itself; None where it gives none of its kind."""
-    if is_bare_abstention(line) or abstains(line) or line.rstrip().endswith("?"):
+    if abstains(line) or line.rstrip().endswith("?"):
         return None
     if hedges(line):
         return Reading(line, hedged=True)

@@ -18,7 +18,9 @@ set -euo pipefail
 config=${1:?a settings file}
 port=${RAY_PORT:-6379}
 nodes=${SLURM_JOB_NUM_NODES:-${SLURM_NNODES:?this runs under Slurm}}
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+# No `| head -n 1`: it closes the pipe, and what writes into it then ends the whole job, now and then, with 141.
+names=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head=${names%%$'\n'*}
 # An address, not a name: nodes with several networks else find each other on the wrong one.
 address=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | awk '{print $1}')
 

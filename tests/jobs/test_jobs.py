@@ -168,7 +168,7 @@ def test_the_slurm_script_builds_on_a_cluster_of_two_nodes(tmp_path: Path) -> No
     shims = tmp_path / "bin"
     shims.mkdir()
     drop = 'while [[ $1 == --* ]]; do [[ $1 == --exclude=* ]] && extra=1; shift; done; echo "$@" >>"$SHIM_LOG"'
-    shim(shims, "scontrol", "echo node-a; echo node-b")
+    shim(shims, "scontrol", "echo node-a; sleep 1; echo node-b")  # who reads only the first line is gone by then
     shim(
         shims,
         "srun",

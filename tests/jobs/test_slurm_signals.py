@@ -1,0 +1,80 @@
+"""jobs/slurm-*.sh when a node fails, the run fails or the time is over; Slurm, Ray and mmpr are stood in for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.jobs.test_jobs import JOBS, shim
+
+SCRIPTS = ["slurm-build.sh", "slurm-train.sh"]
+DRIVER = {
+    "waits": 'trap "echo run told >>$SHIM_LOG; exit 0" TERM\necho run up >>"$SHIM_LOG"; while :; do sleep 0.1; done',
+    "fails": "exit 3",
+}
+
+
+def start(script: str, tmp_path: Path, driver: str, srun: str = "exec sleep 60") -> subprocess.Popen[str]:
+    shims = tmp_path / "bin"
+    shims.mkdir()
+    shim(shims, "scontrol", 'echo "scontrol $*" >>"$SHIM_LOG"; [[ $1 == requeue ]] || printf "node-%s\\n" {1..20000}')
+    shim(shims, "srun", f'echo "srun $*" >>"$SHIM_LOG"\n[[ $* == *hostname* ]] && {{ echo 10.0.0.1; exit; }}\n{srun}')
+    shim(shims, "ray", "echo ' node_1'; echo ' node_2'")
+    shim(shims, "mmpr", DRIVER[driver])
+    environment = {
+        **os.environ, "PATH": f"{shims}:{os.environ['PATH']}", "SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NODELIST": "node-[1-20000]", "SHIM_LOG": str(tmp_path / "log"), "RAY_HEAD_SECONDS": "0",
+    }  # fmt: skip
+    command = ["bash", str(JOBS / script), "settings.yaml"]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
+    )
+
+
+def finish(job: subprocess.Popen[str]) -> str:
+    try:
+        return job.communicate(timeout=30)[0]
+    finally:
+        if job.poll() is None:
+            os.killpg(job.pid, signal.SIGKILL)
+
+
+def log_of(tmp_path: Path) -> str:
+    path = tmp_path / "log"
+    return path.read_text() if path.exists() else ""
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_job_whose_time_is_over_tells_its_run_and_is_queued_again(script: str, tmp_path: Path) -> None:
+    job = start(script, tmp_path, driver="waits")
+    deadline = time.monotonic() + 20
+    while "run up" not in log_of(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(job.pid, signal.SIGTERM)  # to the script alone, as Slurm's B: has it
+    said = finish(job)
+    assert job.returncode == 0, said
+    told, requeued = (log_of(tmp_path).find(text) for text in ("run told", "scontrol requeue 7"))
+    assert 0 < told < requeued, "the run closes its journals before the job is queued again"
+    assert "--nodelist=node-1 " in log_of(tmp_path)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_run_that_fails_fails_the_job(script: str, tmp_path: Path) -> None:
+    job = start(script, tmp_path, driver="fails")
+    finish(job)
+    assert job.returncode == 3
+    assert "requeue" not in log_of(tmp_path)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_node_that_does_not_start_is_told(script: str, tmp_path: Path) -> None:
+    job = start(script, tmp_path, driver="waits", srun="exit 1")
+    said = finish(job)
+    assert job.returncode == 1
+    assert "did not start" in said
+    assert "run up" not in log_of(tmp_path)

@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Protocol
 
 from mmpr_pipeline import __version__
@@ -20,7 +19,7 @@ from mmpr_pipeline.dataset.manifest import json_bytes
 from mmpr_pipeline.dataset.summary import summarise
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.sampling.engine import Engine
-from mmpr_pipeline.storage import MissingKeyError, Store, absolute_url, open_store
+from mmpr_pipeline.storage import MissingKeyError, Store, absolute_model, absolute_url, open_store
 from mmpr_pipeline.storage.lock import lease
 
 
@@ -173,8 +172,7 @@ def absolute(config: BuildConfig) -> BuildConfig:
 
     against = config.screening.against
     screening = {"against": against and tuple(map(declared, against))}
-    engine = config.engine
-    model = absolute_url(engine.model) if Path(engine.model).expanduser().is_dir() else engine.model
+    engine = {"rollouts": absolute_url(config.engine.rollouts), "model": absolute_model(config.engine.model)}
     return config.model_copy(
         update={
             "sources": tuple(map(declared, config.sources)),
@@ -182,6 +180,6 @@ def absolute(config: BuildConfig) -> BuildConfig:
             "screening": config.screening.model_copy(update=screening),
             "data_root": absolute_url(config.data_root),
             "out": absolute_url(config.out),
-            "engine": engine.model_copy(update={"rollouts": absolute_url(engine.rollouts), "model": model}),
+            "engine": config.engine.model_copy(update=engine),
         }
     )

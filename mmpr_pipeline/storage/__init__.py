@@ -2,6 +2,15 @@
 
 from mmpr_pipeline.storage.journal import Journal, JournalWriter
 from mmpr_pipeline.storage.lock import lease
-from mmpr_pipeline.storage.store import MissingKeyError, Store, absolute_url, open_store
+from mmpr_pipeline.storage.store import MissingKeyError, Store, absolute_model, absolute_url, open_store
 
-__all__ = ["Journal", "JournalWriter", "MissingKeyError", "Store", "absolute_url", "lease", "open_store"]
+__all__ = [
+    "Journal",
+    "JournalWriter",
+    "MissingKeyError",
+    "Store",
+    "absolute_model",
+    "absolute_url",
+    "lease",
+    "open_store",
+]

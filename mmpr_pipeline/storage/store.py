@@ -134,6 +134,11 @@ def absolute_url(url: str | None) -> str | None:
     return url if url is None or "://" in url else str(Path(url).expanduser().resolve())
 
 
+def absolute_model(model: str) -> str:
+    """A model that is a local folder as its absolute path; any other is the Hub's name, and stays as it is."""
+    return absolute_url(model) if Path(model).expanduser().is_dir() else model
+
+
 def check_key(key: str) -> str:
     """The key, if it is one: relative, with no empty, `.` or `..` part. Raises StoreError else."""
     if not key or any(part in ("", ".", "..") for part in key.split("/")) or "\\" in key or "\0" in key:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mmpr_pipeline import errors
 from mmpr_pipeline.errors import ConfigError, MmprError, TrainingError
-from mmpr_pipeline.storage import absolute_url, open_store
+from mmpr_pipeline.storage import absolute_model, absolute_url, open_store
 from mmpr_pipeline.training.settings import TrainConfig
 from mmpr_pipeline.training.view import NoView, View
 
@@ -48,9 +48,8 @@ def said_at_the_end(result: Any, config: TrainConfig) -> list[str]:
 
 def absolute(config: TrainConfig) -> TrainConfig:
     """The settings with local paths made absolute: workers have other working directories."""
-    model = absolute_url(config.model) if Path(config.model).expanduser().is_dir() else config.model
     places = {name: absolute_url(getattr(config, name)) for name in ("data", "run_dir", "export")}
-    return config.model_copy(update={**places, "model": model})
+    return config.model_copy(update={**places, "model": absolute_model(config.model)})
 
 
 def _on_ray(config: TrainConfig, view: View, resume: bool) -> Any:

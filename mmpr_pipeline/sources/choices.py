@@ -20,6 +20,7 @@ MAX_LITERAL = 20_000
 
 _LETTER = re.compile(r"\s*[(\[（]?\s*([A-Za-z])\s*[)\]）.:：、．]?\s*")
 _LETTERED = re.compile(r"\s*[(\[（]?\s*([A-Za-z])\s*[)\]）.:：、．]\s*(?=\S)")
+_LISTED = re.compile(r"(?:(?<=\s)|(?<=[;,；，])|^)[(\[（]?([A-Z])[)\]）.:：、．]\s*(?=\S)")
 _TEXTS = ("text", "texts", "value", "values", "content", "option", "choice", "choices", "options")
 
 
@@ -27,10 +28,11 @@ def parse_choices(value: Any) -> tuple[str, ...]:
     """Choices in order, without the letters that they may carry themselves.
 
     A list of texts, of {text: ...}, of {A: ...}, of [A, ...]; a mapping of letters to texts; a struct of lists, of
-    which one holds the texts; or any of these as JSON or Python in a text. Raises ItemRejected: bad_choices.
+    which one holds the texts; or any of these as JSON or Python in a text; or a text that lists them, by letters
+    (`A. red B. blue`) or one a line. Raises ItemRejected: bad_choices.
     """
     if isinstance(value, str):
-        value = literal(value) if value.strip() else None
+        value = _spelled(value) if value.strip() else None
     if isinstance(value, Mapping):
         value = _of_mapping(value)
     if value is None or value == []:
@@ -41,6 +43,30 @@ def parse_choices(value: Any) -> tuple[str, ...]:
     if len(texts) < 2 or len(texts) > len(LETTERS) or not all(texts):
         raise ItemRejected("bad_choices", f"{len(texts)} choices, {sum(not text for text in texts)} of them empty")
     return tuple(texts)
+
+
+def _spelled(text: str) -> Any:
+    try:
+        return literal(text)
+    except ItemRejected:
+        listed = _lettered_parts(text[:MAX_LITERAL]) or [line.strip() for line in text.splitlines() if line.strip()]
+        if len(listed) < 2:
+            raise
+        return listed
+
+
+def _lettered_parts(text: str) -> list[str]:
+    """The choices of `A. red B. blue`; nothing where the text begins otherwise."""
+    marks: list[re.Match[str]] = []
+    for match in _LISTED.finditer(text):
+        sign = match.group().replace(match[1], "").strip()
+        same = not marks or sign == marks[0].group().replace(marks[0][1], "").strip()
+        if len(marks) < len(LETTERS) and match[1] == LETTERS[len(marks)] and same:
+            marks.append(match)
+    if not marks or text[: marks[0].start()].strip():
+        return []
+    ends = [match.start() for match in marks[1:]] + [len(text)]
+    return [text[match.end() : end].strip(" \n\t;,；，") for match, end in zip(marks, ends, strict=True)]
 
 
 def literal(text: str) -> Any:

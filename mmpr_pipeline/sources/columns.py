@@ -13,6 +13,8 @@ from mmpr_pipeline.sources.declaration import PATH_COLUMN
 MARK = re.compile(r"<\|?image[ _-]?(\d{0,3})\|?>", re.IGNORECASE)
 """Where an image goes in a text, as data sets write it, with the image's number (from 1) where there is one."""
 
+_OPENING = re.compile(r"<(\w{1,40})>")
+
 
 def cut(text: str, after: str | None, until: str | None) -> str:
     """What stands after the first `after` and before the next `until`; a mark that does not stand there cuts nothing.
@@ -28,15 +30,31 @@ def cut(text: str, after: str | None, until: str | None) -> str:
 
 
 def cut_answer(text: str, marks: Sequence[str], strip: str | None) -> str:
-    """What stands after the last of the first mark that is there, without that sentence's full stop; else all of it.
+    r"""What stands after the last of the first mark that is there, without that sentence's full stop; else all of it.
 
-    `strip` are signs taken off the end in any case; a text of nothing else keeps them.
+    After a mark that opens something, `<answer>` or `\boxed{`, it ends where that is closed. `strip` are signs taken
+    off the end in any case; a text of nothing else keeps them.
     """
     mark = next((mark for mark in marks if mark in text), None)
     if mark:
-        text = text.rpartition(mark)[2].strip().removesuffix(".")
+        text = _closed(text.rpartition(mark)[2], mark).strip().removesuffix(".")
     text = text.strip()
     return (text.rstrip(strip).strip() or text) if strip else text
+
+
+def _closed(text: str, mark: str) -> str:
+    """What comes before the end of what a mark opened; all of it where nothing is opened or closed."""
+    tag = _OPENING.fullmatch(mark.strip())
+    if tag:
+        return text.partition(f"</{tag[1]}>")[0]
+    if not mark.endswith("{"):
+        return text
+    depth = 1
+    for place, sign in enumerate(text):
+        depth += (sign == "{") - (sign == "}")
+        if depth == 0:
+            return text[:place]
+    return text
 
 
 def image_path(template: str, value_of: Callable[[str], Any]) -> str:

@@ -140,7 +140,9 @@ class Columns(_Part):
     )
     answer: str | None = Field(default=None, description="The gold answer.")
     answer_after: str | tuple[str, ...] | None = Field(
-        default=None, description="Only what follows the last of this text in the answer; of several, the first found."
+        default=None,
+        description="Only what follows the last of this text in the answer; of several, the first found. "
+        "`<answer>` ends at `</answer>`, and `\\boxed{` where it is closed.",
     )
     answer_strip: str | None = Field(default=None, description="Signs taken off the end of a gold, e.g. a full stop.")
     answers: str | None = Field(default=None, description="List of golds, each as good as the other.")

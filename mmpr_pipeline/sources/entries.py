@@ -19,6 +19,7 @@ ANSWERING = frozenset({"gpt", "assistant", "answer", "model", "bot", "chatgpt"})
 
 _WHO = ("from", "role", "speaker")
 _WHAT = ("value", "content", "text")
+_PICTURE = ("image", "image_url", "url", "path", "bytes")
 
 
 def rows_of(row: Row, columns: Columns) -> list[Row]:
@@ -62,25 +63,29 @@ def _transposed(struct: Mapping[str, Any]) -> Any:
     return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
 
 
-def turns(conversation: Any) -> list[tuple[dict[str, str]]] | Unreadable:
+def turns(conversation: Any) -> list[tuple[dict[str, Any]]] | Unreadable:
     """Each question of a conversation with the reply that follows it, as `question` and `answer`.
 
-    A question without a reply keeps an empty one; a reply that nothing asked for is passed over.
+    `images` are those that stand in the turns themselves, up to and with the question's. A question without a reply
+    keeps an empty one; a reply that nothing asked for is passed over.
     """
     if conversation is None:
         return []
     if not isinstance(conversation, list | tuple):
         return Unreadable("bad_entries", f"a conversation that is {type(conversation).__name__}")
-    made: list[dict[str, str]] = []
+    made: list[dict[str, Any]] = []
+    images: list[Any] = []
     for turn in conversation:
         if not isinstance(turn, Mapping):
             return Unreadable("bad_entries", f"a turn that is {type(turn).__name__}")
         if "user" in turn and "assistant" in turn:
-            made.append({"question": said(turn["user"]), "answer": said(turn["assistant"])})
+            images = images + pictured(turn["user"])
+            made.append({"question": said(turn["user"]), "answer": said(turn["assistant"]), "images": images})
             continue
         who = str(_first(turn, _WHO) or "").lower()
         if who in ASKING:
-            made.append({"question": said(_first(turn, _WHAT)), "answer": ""})
+            images = images + pictured(_first(turn, _WHAT))
+            made.append({"question": said(_first(turn, _WHAT)), "answer": "", "images": images})
         elif who in ANSWERING and made and not made[-1]["answer"]:
             made[-1]["answer"] = said(_first(turn, _WHAT))
     return [(turn,) for turn in made]
@@ -100,6 +105,13 @@ def said(content: Any) -> str:
             kind = str(part.get("type") or "")
             texts.append("<image>" if "image" in kind else str(part.get("text") or ""))
     return "\n".join(text for text in texts if text)
+
+
+def pictured(content: Any) -> list[Any]:
+    """The images among the parts of a turn, however they are referred to; none where a column of its own holds them."""
+    parts = content if isinstance(content, list | tuple) else []
+    found = [_first(part, _PICTURE) for part in parts if isinstance(part, Mapping) and "image" in str(part.get("type"))]
+    return [reference for reference in found if reference]
 
 
 def reach(row: Any, name: str) -> Any:

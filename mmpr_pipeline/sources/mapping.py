@@ -234,10 +234,11 @@ def _references(declaration: SourceDeclaration, row: Row) -> list[Any]:
     elif columns.images:
         found = _listed(_required(row, columns.images))
     else:
-        found = [_required(row, column) for column in columns.image_columns()]
+        names = columns.image_columns()
+        found = [*(_required(row, name) for name in names[:1]), *(_value(row, name) for name in names[1:])]
         if len(found) == 1 and isinstance(found[0], list | tuple):
             found = list(found[0])
-        if len(found) > 1:  # columns image_1 ... image_7 are null from some number on
+        if len(found) > 1:  # columns image_1 ... image_7 are null, or not in the row, from some number on
             found = [reference for reference in found if reference is not None] or [None]
     if declaration.text_only:
         found = [reference for reference in found if reference not in (None, "")]

@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmpr_pipeline.errors import ItemRejected
-from mmpr_pipeline.sources.adding.columns import LANGUAGE, Guess
+from mmpr_pipeline.sources.adding.guess import Guess
+from mmpr_pipeline.sources.adding.names import LANGUAGE
 from mmpr_pipeline.sources.adding.table import Table, last
 from mmpr_pipeline.sources.choices import LETTERS, choice_letters, parse_choices
 from mmpr_pipeline.sources.columns import cut_answer
 
-MARKS = ("Final answer:", "final answer is", "####", "The answer is", "the answer is", "Answer:", "答案：", "答案:")
+MARKS = ("<answer>", "Final answer:", "final answer is", "####", "The answer is", "the answer is", "Answer:",
+         "答案：", "答案:", "\\boxed{")  # fmt: skip
 _NUMBER = re.compile(r"[-+−]?[$€£¥]?\d[\d,]*(\.\d+)?\s*%?|[-+−]?\.\d+")
-_MATHS = re.compile(r"\\[a-zA-Z]+|\$|\^|[=≤≥√π°]|^\(?-?\d+(\.\d+)?\s*[,/:]\s*-?\d")
+_MATHS = re.compile(r"\\[a-zA-Z]+|\$|\^|[=≤≥√π°]|^(?!\d{1,4}/\d{1,2}/\d)\(?-?\d+(\.\d+)?\s*[,/:]\s*-?\d")
+"""A date, 1/8/93, is not meant."""
 _YES_NO = {"yes", "no", "yes.", "no.", "true", "false", "是", "否", "不是"}
 _HAN = re.compile(r"[\u4e00-\u9fff]")
 _TYPE = re.compile(r"type|kind|format|category|task", re.IGNORECASE)

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.sources.adding.answers import guess_answers
-from mmpr_pipeline.sources.adding.columns import Guess, guess_columns
+from mmpr_pipeline.sources.adding.columns import guess_columns
+from mmpr_pipeline.sources.adding.guess import Guess
 from mmpr_pipeline.sources.adding.look import Found, look
 from mmpr_pipeline.sources.adding.paths import guess_places
 from mmpr_pipeline.sources.adding.table import Table, image_form, last
@@ -24,7 +25,7 @@ from mmpr_pipeline.sources.source import Source
 _ORDER = ("name", "description", "homepage", "licence", "role", "language", "tiles", "files", "hub", "format",
           "archives", "image_root", "image_hosts", "text_only", "kind", "answer_form", "columns")  # fmt: skip
 _COLUMNS = ("id", "each", "turns", "question", "context", "image", "images", "image_path", "choices", "answer",
-            "answers", "answer_after", "answer_strip")  # fmt: skip
+            "answers", "answer_after", "answer_strip", "unit", "precision")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import posixpath
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mmpr_pipeline.sources.adding.columns import Guess
+from mmpr_pipeline.sources.adding.guess import Guess
 from mmpr_pipeline.sources.adding.look import Found, archive_names
 from mmpr_pipeline.sources.adding.table import Table, image_form, last
 from mmpr_pipeline.sources.archives import ImageArchives
@@ -85,7 +85,8 @@ def _path_of_names(guess: Guess, table: Table, found: Found) -> None:
     """`{image_id}.jpg` where a column holds names of image files without their ending."""
     names = found.names or archive_names(found.archives)
     by_stem = {PurePosixPath(name).stem: name for name in names}
-    for column in sorted(table.columns, key=lambda name: ("image" not in last(name), name)):
+    told = {guess.columns.get(name) for name in ("question", "answer", "answers", "context")}
+    for column in sorted(set(table.columns) - told, key=lambda name: ("image" not in last(name), name)):
         values = table.texts(column)[:_SEEN]
         if not values:
             continue

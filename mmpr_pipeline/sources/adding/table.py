@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmpr_pipeline.sources.entries import as_json
+from mmpr_pipeline.errors import ItemRejected
+from mmpr_pipeline.sources.choices import literal
 from mmpr_pipeline.sources.references import BASE64_OF_IMAGES
 
 Rows = Sequence[Mapping[str, Any]]
@@ -87,10 +88,24 @@ def _text_form(text: str) -> str | None:
     if len(text) > 100 and start.startswith(BASE64_OF_IMAGES):
         return "base64"
     if start.startswith("["):
-        return "list" if image_form(as_json(text)) else None
+        return _spelled_form(text)
     return "path" if len(text) < 1000 and "\n" not in text and IMAGE_NAME.search(text.strip()) else None
+
+
+def _spelled_form(text: str) -> str | None:
+    """`list` for a text that spells a list of images, as JSON or as Python prints it."""
+    try:
+        value = literal(text)
+    except ItemRejected:
+        return None
+    return image_form(value) if isinstance(value, list | tuple) else None
 
 
 def last(name: str) -> str:
     """A column's own name in small letters, without the structs around it."""
     return name.rpartition(".")[2].lower()
+
+
+def word(name: str) -> str:
+    """A name as names are compared: `Correct Answer`, `correctAnswer` and `correct_answer` are one."""
+    return re.sub(r"[\W_]+", "", name).lower()

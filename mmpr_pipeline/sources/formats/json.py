@@ -1,6 +1,7 @@
 """A JSON file that is one list of objects, or one mapping of ids to objects (the id becomes the column `_key`).
 
-The file is read as a stream, object by object; what follows a syntax error is one row that cannot be read.
+Of `{"version": 1, "data": [{...}, ...]}` the rows are the list; what stands around it is about the file. Objects are
+read one by one, as a stream; what follows a syntax error is one row that cannot be read.
 """
 
 from __future__ import annotations
@@ -15,6 +16,11 @@ from mmpr_pipeline.sources.formats import MAX_ROW_BYTES, Mark, Row, Scan, Source
 
 ROWS_PER_MARK = 256
 _CHUNK = 1 << 20
+_HEAD = 1 << 16
+_OF_ROWS = frozenset(["data", "rows", "questions", "samples", "items", "examples", "instances", "entries", "records"])
+_NEXT = re.compile(r'[\s,]*(?=")')
+_VALUE = re.compile(r"\s*:\s*")
+_LIST_OF_OBJECTS = re.compile(r"\[\s*\{")
 _BLANK = b" \t\r\n"
 _STRUCTURE = re.compile(rb'["{}\[\],]')
 _STRING_END = re.compile(rb'(?<!\\)(?:\\\\)*"')
@@ -45,15 +51,31 @@ def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, colum
 
 
 def _opening(stream: BinaryIO, name: str) -> tuple[bool, int]:
-    """Whether the file is a mapping, and the offset after its opening bracket."""
-    head = stream.read(4096)
+    """Whether the rows are a mapping, and the offset after its opening bracket, or that of their list."""
+    head = stream.read(_HEAD)
     body = head.removeprefix(b"\xef\xbb\xbf").lstrip(_BLANK)
     if body[:1] not in (b"[", b"{"):
         raise SourceError(
             f"{name} is neither a JSON list nor a JSON mapping.",
             remedy="If it has one object on each line, say `format: jsonl` in the declaration.",
         )
-    return body[:1] == b"{", len(head) - len(body) + 1
+    begin = len(head) - len(body) + 1
+    listed = _list_of_rows(head.decode("latin-1"), begin) if body[:1] == b"{" else None  # latin-1: a sign a byte
+    return (False, listed) if listed else (body[:1] == b"{", begin)
+
+
+def _list_of_rows(head: str, at: int) -> int | None:
+    """The offset after the bracket of `"data": [{`, if that comes soon in a mapping."""
+    decode = json.JSONDecoder().raw_decode
+    try:
+        while (key_at := _NEXT.match(head, at)) and (sign := _VALUE.match(head, end := decode(head, key_at.end())[1])):
+            key, at = head[key_at.end() + 1 : end - 1], sign.end()
+            if key in _OF_ROWS and _LIST_OF_OBJECTS.match(head, at):
+                return at + 1
+            at = decode(head, at)[1]
+    except (ValueError, RecursionError):  # the head ends within a value, or what is there is no JSON
+        pass
+    return None
 
 
 def _parse(text: bytes | None, mapping: bool) -> Row:

@@ -1,0 +1,59 @@
+"""Which columns hold several questions: lists of structs, lists side by side, conversations. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmpr_pipeline.sources.adding.guess import Guess
+from mmpr_pipeline.sources.adding.names import QUESTION
+from mmpr_pipeline.sources.adding.table import Table, image_form, last
+from mmpr_pipeline.sources.entries import ANSWERING, ASKING, as_json, turns
+from mmpr_pipeline.sources.formats import Unreadable
+
+
+def guess_entries(guess: Guess, table: Table) -> None:
+    """Columns whose entries are questions of their own."""
+    lists: dict[str, int] = {}
+    for name in table.columns:
+        found = [as_json(value) for value in table.present(name)]
+        found = [value for value in found if isinstance(value, list | tuple)]
+        if not found or len(found) < 0.8 * len(table.present(name)) or any(map(image_form, found)):
+            continue
+        entries = [entry for value in found for entry in value]
+        structs = [entry for entry in entries if isinstance(entry, Mapping)]
+        if structs and len(structs) == len(entries):
+            if _speaks(structs):
+                return _conversation(guess, name, found)
+            keys = {str(key).lower() for key in structs[0]}
+            if keys & set(QUESTION[:9]):
+                return guess.say("each", name, f"lists of {', '.join(sorted(keys))}: each a question of its own")
+        elif entries and all(isinstance(entry, str | int | float) for entry in entries):
+            lists[name] = sum(len(value) for value in found)
+    asked = next((name for name in lists if last(name).rstrip("s") in QUESTION[:4]), None)
+    if asked:
+        beside = [name for name in lists if lists[name] == lists[asked]]
+        guess.say("each", beside if len(beside) > 1 else asked, f"lists side by side: {', '.join(beside)}")
+
+
+def _speaks(said: Sequence[Mapping[str, Any]]) -> bool:
+    if all("user" in turn and "assistant" in turn for turn in said):
+        return True
+    who = {str(turn.get("from") or turn.get("role") or "").lower() for turn in said}
+    return bool(who & ASKING) and bool(who & ANSWERING)
+
+
+def _conversation(guess: Guess, name: str, found: Sequence[Sequence[Any]]) -> None:
+    guess.say("turns", name, "a conversation: each question and its reply are a question of their own")
+    guess.say("question", f"{name}.question", "what is asked in a turn")
+    guess.say("answer", f"{name}.answer", "the reply to it")
+    told = [turn for conversation in found for (turn,) in _told(conversation)]
+    if any(turn["images"] for turn in told):
+        guess.say("images", f"{name}.images", "images stand in the turns")
+    if len(told) > len(found):
+        guess.doubts.append("Later turns of a conversation may speak of earlier ones, which the model will not see.")
+
+
+def _told(conversation: Any) -> Sequence[tuple[Mapping[str, Any]]]:
+    made = turns(conversation)
+    return [] if isinstance(made, Unreadable) else made

@@ -1,0 +1,70 @@
+"""Which columns refer to images: bytes, structs, base64, paths, URLs, lists of these, numbered columns. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from mmpr_pipeline.sources.adding.guess import Guess
+from mmpr_pipeline.sources.adding.table import Table, image_form, last
+
+_IMAGE_WORD = re.compile(r"image|img|picture|photo|figure|diagram|^(jpe?g|png|webp)$", re.IGNORECASE)
+_MEMBERS = ("jpg", "jpeg", "png", "webp")
+_TOLD = {
+    "bytes": "bytes of images",
+    "struct": "images as `datasets` keeps them",
+    "base64": "images in base64",
+    "url": "URLs of images",
+    "path": "paths of images",
+}
+_NUMBERED = re.compile(r"(.*?)[ _-]?(\d{1,2})$")
+
+
+def guess_images(guess: Guess, table: Table) -> None:
+    """Columns that refer to images: those that hold the bytes before those that name a place."""
+    forms = {name: _form(table, name) for name in table.columns}
+    found = {name: form for name, form in forms.items() if form}
+    if not found:
+        return
+    order = {"bytes": 0, "struct": 0, "base64": 1, "list": 1, "path": 2, "url": 3}
+    names = sorted(found, key=lambda name: (order[found[name]], not _IMAGE_WORD.search(last(name)), name))
+    best = names[0]
+    if found[best] == "list":
+        guess.say("images", best, "lists of images")
+    elif len(group := _numbered(best, [*_alike(names, found, order), *_never_given(table)])) > 1:
+        guess.say("image", group, f"images ({found[best]}) in numbered columns")
+    elif best in _MEMBERS:  # members of a tar
+        every = [name for name in _MEMBERS if found.get(name) == "bytes"]
+        guess.say("image", ";".join(every), "image files of the tar")
+    else:
+        guess.say("image", best, _TOLD[found[best]])
+    if table.share(best) < 1 and best not in _MEMBERS:
+        guess.doubts.append(f"{1 - table.share(best):.0%} of the sample have no image; `text_only: true` keeps them.")
+
+
+def _form(table: Table, name: str) -> str | None:
+    values = table.present(name)
+    forms = [form for value in values if (form := image_form(value))]
+    if not forms or len(forms) < 0.8 * len(values):
+        return None
+    form = max(set(forms), key=forms.count)
+    return form if form != "url" or _IMAGE_WORD.search(name) or "url" in last(name) else None
+
+
+def _alike(names: Sequence[str], found: Mapping[str, str], order: Mapping[str, int]) -> list[str]:
+    """The columns that hold images in a form like that of the first."""
+    return [name for name in names if order[found[name]] == order[found[names[0]]]]
+
+
+def _never_given(table: Table) -> list[str]:
+    """Columns that are null in the whole sample: `image_7` may be given in a later row."""
+    return [name for name in table.columns if not table.present(name)]
+
+
+def _numbered(best: str, names: Sequence[str]) -> list[str]:
+    """`image_1`, `image_2`, ... beside each other, in order."""
+    match = _NUMBERED.fullmatch(best)
+    if not match:
+        return [best]
+    same = [(int(found[2]), name) for name in names if (found := _NUMBERED.fullmatch(name)) and found[1] == match[1]]
+    return [name for _, name in sorted(same)]

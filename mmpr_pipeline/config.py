@@ -38,7 +38,7 @@ S = TypeVar("S", bound=Settings)
 class EngineSettings(Settings):
     """Which engine samples, and what it may use."""
 
-    name: Literal["vllm", "openai", "replay", "scripted"] = Field(default="vllm", description="The engine.")
+    name: Literal["vllm", "openai", "replay", "given", "scripted"] = Field(default="vllm", description="The engine.")
     model: str = Field(default=NANO, description="Hub id or directory of the model; `nano` is the embedded one.")
     revision: str | None = Field(default=None, description="Revision of a Hub model; the newest if not given.")
     dtype: str = Field(default="auto", description="Weights' type: auto, float32, bfloat16 or float16.")
@@ -246,6 +246,18 @@ class BuildConfig(Settings):
             mixture |= {source: share} if share else {}
         return {**data, "sources": [source for source, _ in plain], "mixture": mixture}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _given_pairs_are_all_taken(cls, data: Any) -> Any:
+        """Of sources that bring pairs, rows of one question are no repeats: each has responses of its own."""
+        engine = data.get("engine") if isinstance(data, dict) else None
+        name = engine.get("name") if isinstance(engine, dict) else getattr(engine, "name", None)
+        if name != "given":
+            return data
+        meant = {"screening": {"dedup": False}, "sampling": {"samples": 2, "adaptive": False}}
+        told = {part: data.get(part, {}) for part in meant}
+        return data | {part: own | told[part] for part, own in meant.items() if isinstance(told[part], dict)}
+
     @field_validator("sources")
     @classmethod
     def _distinct(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
@@ -264,7 +276,9 @@ class BuildConfig(Settings):
             raise ValueError("the openai engine needs the address of a server: give --base-url URL")
         if self.engine.name != "openai" and self.engine.base_url:
             raise ValueError(f"--base-url goes with --engine openai, not {self.engine.name}")
-        if self.engine.name == "replay" and (asked := [n for n, share in self.mixture.items() if share.repeat > 1]):
+        if self.engine.name in ("replay", "given") and (
+            asked := [n for n, share in self.mixture.items() if share.repeat > 1]
+        ):
             raise ValueError(f"recorded rollouts cannot be sampled anew: no repeat for {', '.join(asked)}")
         return self
 

@@ -10,6 +10,7 @@ from functools import cache, partial
 from mmpr_pipeline.checking import CHECKER, answers_equal, check_question
 from mmpr_pipeline.config import PairingSettings, SamplingSettings
 from mmpr_pipeline.pairing.correctness import correctness_pairs
+from mmpr_pipeline.pairing.pairs import make_pair
 from mmpr_pipeline.records import CheckedRollout, Outcome, PreferencePair, Question, Rollout, Verdict
 from mmpr_pipeline.sampling.prompts import THINK_END, asks_for_thinking
 
@@ -27,6 +28,8 @@ class Recipe:
     seed: int
     marks: Mapping[tuple[str, int], Outcome] = field(default_factory=dict)
     """Outcomes set by hand, by question id and rollout index; they stand above the checker's."""
+    given: bool = False
+    """Whether the sources bring the pairs: the first response is preferred to the second, whatever the checker says."""
 
 
 def check_rollouts(question: Question, rollouts: Sequence[Rollout], recipe: Recipe) -> list[CheckedRollout]:
@@ -70,6 +73,18 @@ def pair_by_correctness(
     return correctness_pairs(
         question, prompt, checked, max_pairs=recipe.pairing.max_pairs, seed=recipe.seed, answers_equal=equal
     )
+
+
+def pair_as_given(
+    question: Question, prompt: str, checked: Sequence[CheckedRollout]
+) -> tuple[list[PreferencePair], str | None]:
+    """The pair that the source brings, or the reason why it is none."""
+    if len(checked) < 2:
+        return [], "no_given_pair"
+    chosen, rejected = checked[:2]
+    if chosen.text.strip() == rejected.text.strip():
+        return [], "same_responses"
+    return [make_pair(question, prompt, chosen, rejected, "given")], None
 
 
 def why_unpaired(question: Question, checked: Sequence[CheckedRollout]) -> str:

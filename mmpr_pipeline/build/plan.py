@@ -79,7 +79,7 @@ class BuildPlan:
         """How each question is worked on. Recorded rollouts cost nothing, so of them all are taken."""
         adaptive = self.config.sampling.adaptive and self.config.engine.name != "replay"
         sampling = self.config.sampling.model_copy(update={"adaptive": adaptive})
-        return Recipe(sampling, self.config.pairing, self.config.seed)
+        return Recipe(sampling, self.config.pairing, self.config.seed, given=self.config.engine.name == "given")
 
     async def start(self) -> Engine:
         """Start the engines; raises EngineError where they cannot serve."""

@@ -108,7 +108,13 @@ def planned_sources(config: BuildConfig) -> tuple[PlannedSource, ...]:
         for path in expand([given]):
             if path in sources:
                 continue
-            name = find_declaration(path)[0].name
+            declaration = find_declaration(path)[0]
+            name = declaration.name
+            if config.engine.name == "given" and not declaration.columns.chosen:
+                raise ConfigError(
+                    f"The source {name} brings no pairs: its declaration names no columns chosen and rejected.",
+                    remedy="Name them, or sample responses with another engine.",
+                )
             names = (name, path, given)
             used |= set(names)
             sources[path] = planned_source(path, config.data_root, config.limit, share_of(config.mixture, names))

@@ -6,21 +6,28 @@ import asyncio
 from collections.abc import Sequence
 
 from mmpr_pipeline.build.dropout import pair_by_dropout
-from mmpr_pipeline.build.judge import Recipe, check_rollouts, pair_by_correctness, why_unpaired
+from mmpr_pipeline.build.judge import Recipe, check_rollouts, pair_as_given, pair_by_correctness, why_unpaired
 from mmpr_pipeline.build.outcome import outcome, rejected
 from mmpr_pipeline.errors import ItemRejected
 from mmpr_pipeline.records import CheckedRollout, Question, QuestionOutcome
 from mmpr_pipeline.sampling.engine import Engine, SampleRequest
-from mmpr_pipeline.sampling.prompts import Turn, turn_for
+from mmpr_pipeline.sampling.prompts import Turn, turn_as_given, turn_for
 from mmpr_pipeline.sampling.rounds import next_round
 from mmpr_pipeline.sampling.seeds import sampling_seed
+
+RESPONSES_OF_A_PAIR = 2
 
 
 async def work_question(question: Question, engine: Engine, recipe: Recipe) -> QuestionOutcome:
     """Sample, check and pair one question. A question that cannot be served comes back as rejected by name."""
-    turn = turn_for(question, recipe.sampling.style, recipe.sampling.prompt_language)
+    if recipe.given:
+        turn = turn_as_given(question)
+    else:
+        turn = turn_for(question, recipe.sampling.style, recipe.sampling.prompt_language)
     try:
         checked = await _sample(question, turn, engine, recipe)
+        if recipe.given:
+            return outcome(question, turn.text, checked, *pair_as_given(question, turn.text, checked))
         pairs = pair_by_correctness(question, turn.text, checked, recipe)
         if pairs:
             return outcome(question, turn.text, checked, pairs)
@@ -59,6 +66,8 @@ async def _sample(question: Question, turn: Turn, engine: Engine, recipe: Recipe
 def _round_size(question: Question, checked: Sequence[CheckedRollout], recipe: Recipe) -> int:
     """Rollouts to sample next. An open-ended question needs no more responses than will be cut."""
     rules = recipe.sampling
+    if recipe.given:
+        return 0 if checked else RESPONSES_OF_A_PAIR
     if question.kind == "none" or not rules.adaptive:
         most = min(rules.samples, recipe.pairing.dropout_pairs) if question.kind == "none" else rules.samples
         return max(0, most - len(checked))

@@ -81,7 +81,8 @@ class ReworkPlan:
     def recipe(self) -> Recipe:
         """Every stored rollout is taken, whatever rule it was sampled by."""
         sampling = self.config.sampling.model_copy(update={"adaptive": False, "samples": 1024})
-        return Recipe(sampling, self.config.pairing, self.config.seed, self.marks)
+        given = self.config.engine.name == "given"
+        return Recipe(sampling, self.config.pairing, self.config.seed, self.marks, given)
 
     def read(self, shard: int) -> Iterator[Question | Reject]:
         """The rows of one shard, in their order; those that were rejected before stay so."""

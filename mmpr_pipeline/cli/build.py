@@ -23,7 +23,7 @@ def build(
     ] = None,
     out: Annotated[str | None, typer.Option(help="Output directory or s3://bucket/prefix.")] = None,
     shards: Annotated[int | None, typer.Option(help="Shards; each takes 1/N of every source. [default: 8]")] = None,
-    engine: Annotated[str | None, typer.Option(help="vllm, openai, replay or scripted. [default: vllm]")] = None,
+    engine: Annotated[str | None, typer.Option(help="vllm, openai, replay, given or scripted. [default: vllm]")] = None,
     model: Annotated[str | None, typer.Option(help="Hub id or directory; `nano` is embedded. [default: nano]")] = None,
     revision: Annotated[str | None, typer.Option(help="Revision of a Hub model.")] = None,
     base_url: Annotated[str | None, typer.Option(help="For openai: the server, as http://host:8000/v1.")] = None,

@@ -91,6 +91,8 @@ def sources_add(
         raise typer.Exit(1)
     draft.write()
     print(f"Wrote {draft.path}. Next:\n  mmpr sources check {draft.path} --page {draft.path.stem}.html")
+    if draft.declaration.columns.chosen:
+        print(f"  mmpr build --sources {draft.path} --engine given --out pairs    # its own pairs, as they are")
 
 
 @sources_app.command("check")

@@ -26,6 +26,7 @@ STRATEGIES = {
     "that of `rejected` wrong.",
     "dropout_ntp": "`chosen` was sampled with the image; `rejected` begins like it and was continued without the image "
     "(DropNTP). Nothing was checked here: these questions have no answer, or had no other rejected response.",
+    "given": "The source brought both responses and says which one is preferred.",
 }
 
 
@@ -119,6 +120,8 @@ def _provenance(facts: Facts) -> str:
         lines.append(
             "- The responses were recorded elsewhere: prompt and sampling named here are this build's, not theirs."
         )
+    if engine.get("name") == "given":
+        lines.append("- The responses are the sources' own: nothing was sampled.")
     rows = []
     for label, count in made["prompt_version"].items():
         text = known.get(label, own.get(label.partition("@")[2], "(not known here)"))
@@ -176,15 +179,18 @@ def _columns() -> str:
 
 
 def _limits(facts: Facts) -> str:
-    limits = [
+    strategies = {group["strategy"] for group in facts.figures["groups"]}
+    sampled = [
         "Right and wrong are an automatic checker's verdicts on final answers. A right answer does not make every step "
         "before it right, and a checker errs at times; rule and extracted answers stand beside each pair.",
         "Questions that the model always or never solved gave no correctness pairs: what is left is of middling "
         "difficulty for this model, and says less about others.",
+    ]
+    limits = [
+        *(sampled if strategies - {"given"} else []),
         "All responses are a model's own words, unedited: they may be false, biased or offensive, and may hold text "
         "that looks like instructions or markup.",
     ]
-    strategies = {group["strategy"] for group in facts.figures["groups"]}
     if "dropout_ntp" in strategies:
         limits.append("`chosen` of dropout_ntp pairs was not checked: it is preferred because it saw the image.")
     for group in facts.figures["groups"]:

@@ -27,9 +27,8 @@ class StoredQuestion:
 
     def question(self) -> Question:
         """The question as it was asked, in the very words. Only for rows that became a question."""
-        fields = {
-            name: getattr(self.row, name) for name in Question.model_fields if name not in ("images", "prompting")
-        }
+        kept = Question.model_fields.keys() & QuestionRow.model_fields.keys() - {"images"}
+        fields = {name: getattr(self.row, name) for name in kept}
         label = self.rollouts[0].prompt_version if self.rollouts else ""
         return Question(**fields, images=self.images, prompting=Prompting(turn=self.row.prompt, label=label))
 

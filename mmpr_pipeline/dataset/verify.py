@@ -143,7 +143,7 @@ def _check_shard(store: Store, manifest: Manifest, report: Report, ids: _PairIds
             ids.add(check_rows(paths, manifest, lambda name, detail: report.add(name, where, detail)))
         except DatasetError as error:
             report.add("unreadable", where, error.message)
-    report.pairs += manifest.counts.pairs.get("correctness", 0) + manifest.counts.pairs.get("dropout_ntp", 0)
+    report.pairs += sum(manifest.counts.pairs.values())
 
 
 def _check_file(store: Store, entry: FileEntry, folder: Path, report: Report) -> Path | None:

@@ -53,7 +53,7 @@ class ContinueRequest(Record):
 class EngineInfo(Record):
     """What an engine is, for provenance and for the plan of a build."""
 
-    engine: str = Field(description="vllm, openai, replay or scripted.")
+    engine: str = Field(description="vllm, openai, replay, given or scripted.")
     model: str = Field(description="Label of the model, as written into each rollout.")
     context: int | None = Field(description="Context length in tokens; null where there is none.")
     can_continue: bool = Field(description="Whether responses can be continued without the image (DropNTP).")

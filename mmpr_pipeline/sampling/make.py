@@ -18,6 +18,10 @@ def make_engine(settings: EngineSettings) -> Engine:
         from mmpr_pipeline.sampling.scripted import ScriptedEngine, parse_script
 
         return ScriptedEngine(parse_script(settings.script))
+    if settings.name == "given":
+        from mmpr_pipeline.sampling.given import GivenEngine
+
+        return GivenEngine()
     if settings.name == "replay":
         from mmpr_pipeline.sampling.replay import ReplayEngine
 

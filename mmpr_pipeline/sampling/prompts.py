@@ -61,6 +61,7 @@ _TEMPLATES = [
     PromptTemplate("open-en", 1, "", True),
     PromptTemplate("open-zh", 1, "", True),
 ]
+_GIVEN = PromptTemplate("given", 1, "", True)
 TEMPLATES = {template.name: template for template in _TEMPLATES}
 
 
@@ -128,6 +129,13 @@ def turn_for(question: Question, style: str, language: str = "auto") -> Turn:
         return Turn(question.prompting.turn, question.prompting.label)
     template = template_for(question, style, language)
     return Turn(user_turn(question, template), template.label)
+
+
+def turn_as_given(question: Question) -> Turn:
+    """The user turn that responses of the source itself answer to: the question as it stands there."""
+    if question.prompting and question.prompting.turn is not None:
+        return Turn(question.prompting.turn, question.prompting.label)
+    return Turn(user_turn(question, _GIVEN), _GIVEN.label)
 
 
 def asks_for_thinking(label: str) -> bool:

@@ -146,6 +146,8 @@ class Columns(_Part):
     )
     answer_strip: str | None = Field(default=None, description="Signs taken off the end of a gold, e.g. a full stop.")
     answers: str | None = Field(default=None, description="List of golds, each as good as the other.")
+    chosen: str | None = Field(default=None, description="The preferred response, where rows are pairs already.")
+    rejected: str | None = Field(default=None, description="The dispreferred response, where rows are pairs already.")
     unit: str | None = Field(default=None, description="Unit of a numeric gold.")
     precision: str | None = Field(default=None, description="Decimals asked for in a numeric answer.")
 
@@ -174,6 +176,8 @@ class Columns(_Part):
             self.answers,
             *self.entry_columns(),
             self.context,
+            self.chosen,
+            self.rejected,
             self.unit,
             self.precision,
             *(name for name, _ in path_columns(self.image_path or "")),
@@ -184,6 +188,9 @@ class Columns(_Part):
 def path_columns(template: str) -> list[tuple[str, int]]:
     """The columns in an image path, and how many digits each is padded to with zeros (0: as it is)."""
     return [(name, int(digits or 0)) for name, digits in PATH_COLUMN.findall(template)]
+
+
+_PAIR = ("chosen", "rejected")
 
 
 class SourceDeclaration(_Part):
@@ -273,6 +280,8 @@ class SourceDeclaration(_Part):
             raise ValueError("columns: give image or images, not both; nor image_path beside them")
         if not ways and not self.text_only:
             raise ValueError("columns: name the image column, or say text_only: true")
+        if bool(self.columns.chosen) != bool(self.columns.rejected):
+            raise ValueError("columns: a pair is chosen and rejected; name both columns, or none")
         if self.columns.image_path and not path_columns(self.columns.image_path):
             raise ValueError("columns: image_path names no column; say for example images/{image_id}.jpg")
         if self.columns.choices and self.columns.answer and "answer_form" not in self.model_fields_set:
@@ -307,7 +316,10 @@ class SourceDeclaration(_Part):
             "other_example",
             "unconfirmed",
         }
-        return {**self.model_dump(mode="json", exclude=told), "stripping": STRIPPING}
+        kept = self.model_dump(mode="json", exclude=told)
+        if not self.columns.chosen:  # as it was before a source could bring pairs
+            kept["columns"] = {name: value for name, value in kept["columns"].items() if name not in _PAIR}
+        return {**kept, "stripping": STRIPPING}
 
     @property
     def strips(self) -> bool:

@@ -7,7 +7,7 @@ stands beside it as before.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from mmpr_pipeline.sources.declaration import Columns
@@ -105,6 +105,17 @@ def said(content: Any) -> str:
             kind = str(part.get("type") or "")
             texts.append("<image>" if "image" in kind else str(part.get("text") or ""))
     return "\n".join(text for text in texts if text)
+
+
+def last_said(conversation: Any, who: Collection[str]) -> str | None:
+    """The last that one of these says in a conversation, or what a single turn of theirs says; None where none does."""
+    listed = [conversation] if isinstance(conversation, Mapping) else conversation
+    found = [
+        turn
+        for turn in (listed if isinstance(listed, list | tuple) else [])
+        if isinstance(turn, Mapping) and str(_first(turn, _WHO) or "").lower() in who
+    ]
+    return said(_first(found[-1], _WHAT)) if found else None
 
 
 def pictured(content: Any) -> list[Any]:

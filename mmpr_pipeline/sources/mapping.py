@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast, get_args
 
 from mmpr_pipeline.errors import ItemRejected
-from mmpr_pipeline.records import AnswerKind, Image, Language, Question, question_id
+from mmpr_pipeline.records import AnswerKind, GivenPair, Image, Language, Question, question_id
 from mmpr_pipeline.sources.choices import choice_letters, literal, parse_choices
 from mmpr_pipeline.sources.columns import MARK, as_text, clean, cut, cut_answer, image_path, text_or_none
 from mmpr_pipeline.sources.declaration import Columns, KindByColumn, SourceDeclaration
+from mmpr_pipeline.sources.entries import ANSWERING, ASKING, last_said
 from mmpr_pipeline.sources.images import load_image
 from mmpr_pipeline.sources.instructions import MAX_INSTRUCTION, Stripped, decimals_asked, strip_instruction
 
@@ -58,11 +59,13 @@ def question_from_row(
     text, order = place_marks(text, len(raw))
     raw = [raw[i] for i in order]
     digests = [hashlib.sha256(data).hexdigest() for data in raw]
-    asked = strip_instruction(text) if declaration.strips else Stripped(text)
+    given = _given(row, columns)
+    # Responses that are there already answer to the whole of what was asked.
+    asked = strip_instruction(text) if declaration.strips and not columns.chosen else Stripped(text)
     instruction = "\n".join(part for part in (_cut_off(row, columns), asked.instruction) if part)[:MAX_INSTRUCTION]
     precision = _precision(_value(row, columns.precision))
     return Question(
-        question_id=question_id(declaration.name, digests, text, choices),
+        question_id=question_id(declaration.name, digests, text, (*choices, *_responses(given))),
         source=declaration.name,
         source_id=source_id,
         text=asked.text,
@@ -77,6 +80,7 @@ def question_from_row(
         language=_language(declaration, row),
         tiles=declaration.tiles,
         prompting=declaration.prompting(),
+        given=given,
     )
 
 
@@ -169,6 +173,7 @@ def _language(declaration: SourceDeclaration, row: Row) -> Language:
 def _question(row: Row, columns: Columns) -> str:
     column = columns.question
     text = _required(row, column)
+    text = text if text is None or isinstance(text, str) else last_said(text, ASKING) or text
     if text is not None and not isinstance(text, str):
         raise ItemRejected("wrong_type", f"{column}: {type(text).__name__}")
     text = cut(clean(text or ""), columns.question_after, columns.question_until)
@@ -179,6 +184,25 @@ def _question(row: Row, columns: Columns) -> str:
     if len(text) > MAX_QUESTION:
         raise ItemRejected("question_too_long", f"{len(text)} characters, at most {MAX_QUESTION}")
     return text
+
+
+def _given(row: Row, columns: Columns) -> GivenPair | None:
+    """The pair that a row brings: texts, or conversations that end in the response; None where it is not whole."""
+    if not columns.chosen:
+        return None
+    found = [_value(row, name) for name in (columns.chosen, columns.rejected)]
+    texts = [clean(value) if isinstance(value, str) else last_said(value, ANSWERING) for value in found]
+    chosen, rejected = texts
+    if not chosen or not rejected or not chosen.strip() or not rejected.strip():
+        return None
+    if "\0" in chosen or "\0" in rejected:
+        raise ItemRejected("nul_byte", "in a response")
+    return GivenPair(chosen=chosen, rejected=rejected)
+
+
+def _responses(given: GivenPair | None) -> tuple[str, ...]:
+    """What tells rows of one question with other responses apart."""
+    return (given.chosen, given.rejected) if given else ()
 
 
 def _cut_off(row: Row, columns: Columns) -> str:

@@ -75,8 +75,8 @@ class PrefixTree:
 
 
 def by_question(pairs: Sequence[PreferencePair]) -> list[list[PreferencePair]]:
-    """Consecutive pairs of the same question, prompt and images: shards keep them side by side."""
-    return [list(run) for _, run in groupby(pairs, key=lambda p: (p.question_id, p.prompt, p.images))]
+    """Consecutive pairs of the same prompt and images: shards keep those of a question side by side."""
+    return [list(run) for _, run in groupby(pairs, key=lambda p: (p.prompt, p.images))]
 
 
 def make_group(pairs: Sequence[PreferencePair], prompt: Tokens, encode: Callable[[str], Sequence[int]]) -> Group:

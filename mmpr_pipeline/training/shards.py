@@ -25,7 +25,7 @@ CHARS_PER_TOKEN = 3
 
 
 class Shard:
-    """One open shard. Groups are runs of pairs of the same question; they lie side by side."""
+    """One open shard. Groups are runs of pairs of the same prompt and images: those of a question lie side by side."""
 
     def __init__(self, store: Store, number: int, of: int) -> None:
         def table(kind: str, columns: Sequence[str]) -> pa.Table:
@@ -37,7 +37,8 @@ class Shard:
         self._rows = {name: row for row, name in enumerate(self._images.column("sha256").to_pylist())}
         questions = table("questions", ["question_id", "tiles"]).to_pydict()
         self._tiles = dict(zip(questions["question_id"], questions["tiles"], strict=True))
-        self._starts = _runs(self._pairs.column("question_id").to_pylist())
+        asked = (self._pairs.column(name).to_pylist() for name in ("prompt", "images"))
+        self._starts = _runs(list(zip(*asked, strict=True)))
 
     @property
     def sizes(self) -> list[int]:
@@ -73,7 +74,7 @@ class Shard:
         return Image(**{name: self._images.column(name)[row].as_py() for name in IMAGE_SCHEMA.names})
 
 
-def _runs(values: list[str]) -> list[int]:
+def _runs(values: Sequence[object]) -> list[int]:
     """Where runs of equal values start, and the end."""
     starts = [i for i, value in enumerate(values) if i == 0 or value != values[i - 1]]
     return [*starts, len(values)]

@@ -176,3 +176,8 @@ def test_a_group_within_the_budget_is_left_alone() -> None:
 def test_a_subgroup_keeps_weights() -> None:
     group = Group("q", PROMPT, (), ((1,), (2,), (3,)), (IndexedPair("a", 0, 1), IndexedPair("b", 2, 1, 0.25)))
     assert subgroup(group, group.pairs[1:]).pairs == (IndexedPair("b", 1, 0, 0.25),)
+
+
+def test_pairs_of_one_prompt_train_together_though_each_was_a_row_of_its_own() -> None:
+    rows = [pair(f"p{i}", f"right {i}", f"wrong {i}", question=f"row-{i}") for i in range(3)]
+    assert [len(run) for run in by_question([*rows, pair("d", "x", "y", prompt="other")])] == [3, 1]

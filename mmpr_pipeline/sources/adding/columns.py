@@ -10,11 +10,21 @@ from mmpr_pipeline.errors import ItemRejected
 from mmpr_pipeline.sources.adding.entry_columns import guess_entries
 from mmpr_pipeline.sources.adding.guess import Guess
 from mmpr_pipeline.sources.adding.image_columns import guess_images
-from mmpr_pipeline.sources.adding.names import AGREED, ANSWER, ANSWERS, CHOICES, CONTEXT, IDS, QUESTION
-from mmpr_pipeline.sources.adding.table import Rows, Table, empty, image_form, last, word
+from mmpr_pipeline.sources.adding.names import (
+    AGREED,
+    ANSWER,
+    ANSWERS,
+    CHOICES,
+    CHOSEN,
+    CONTEXT,
+    IDS,
+    QUESTION,
+    REJECTED,
+)
+from mmpr_pipeline.sources.adding.table import Rows, Table, empty, image_form, is_called, last
 from mmpr_pipeline.sources.choices import parse_choices
 from mmpr_pipeline.sources.declaration import Columns
-from mmpr_pipeline.sources.entries import as_json, rows_of
+from mmpr_pipeline.sources.entries import ANSWERING, ASKING, as_json, last_said, rows_of
 from mmpr_pipeline.sources.formats import Unreadable
 
 _LETTERED = re.compile(r"^(?:(?:option|choice|answer|opt)[ _-]?)?([a-h])$", re.IGNORECASE)
@@ -32,7 +42,7 @@ def guess_columns(rows: Rows, given: Mapping[str, str]) -> tuple[Guess, Table]:
     table = Table([row for row in single if not isinstance(row, Unreadable)])
     if not {"image", "images", "image_path"} & set(guess.columns):
         guess_images(guess, table)
-    for find in (_question, _choices, _answer, _id, _context, _measures):
+    for find in (_question, _pair, _choices, _answer, _id, _context, _measures):
         find(guess, table)
     return guess, table
 
@@ -41,7 +51,7 @@ def _question(guess: Guess, table: Table) -> None:
     if "question" in guess.columns:
         return
     taken = _taken(guess)
-    for name in _by_name(table, QUESTION, taken):
+    for name in _by_name(table, QUESTION, taken, turns=True):
         return guess.say("question", name, "by its name")
     asks = {name: sum("?" in text or "？" in text for text in table.texts(name)) for name in table.columns}
     best = max((name for name in asks if name not in taken), key=asks.__getitem__, default="")
@@ -49,12 +59,25 @@ def _question(guess: Guess, table: Table) -> None:
         guess.say("question", best, f"{asks[best]} of {table.size} texts ask something")
 
 
+def _pair(guess: Guess, table: Table) -> None:
+    """Two responses of which one is preferred."""
+    if {"chosen", "rejected"} & set(guess.columns):
+        return
+    taken = _taken(guess)
+    both = [next(_by_name(table, names, taken, turns=True), None) for names in (CHOSEN, REJECTED)]
+    if all(both):
+        for name, column in zip(("chosen", "rejected"), both, strict=True):
+            guess.say(name, column, "by its name: rows are pairs already, which --engine given takes as they are")
+        if "question" not in guess.columns and all(last_said(one, ASKING) for one in table.present(both[0] or "")):
+            guess.say("question", both[0], "what is asked in it last")
+
+
 def _choices(guess: Guess, table: Table) -> None:
     if "choices" in guess.columns:
         return
     for name in table.columns:
         values = table.present(name)
-        if not values or not _called(name, CHOICES):
+        if not values or not is_called(name, CHOICES):
             continue
         if sum(map(_parses, values)) > 0.5 * len(values):
             shape = "a mapping" if isinstance(as_json(values[0]), Mapping) else "a list"
@@ -126,27 +149,29 @@ def _is_number(text: str) -> bool:
 
 
 def _by_name(
-    table: Table, wanted: Sequence[str], taken: set[str], *, lists: bool = False, least: float = 0.5
+    table: Table,
+    wanted: Sequence[str],
+    taken: set[str],
+    *,
+    lists: bool = False,
+    turns: bool = False,
+    least: float = 0.5,
 ) -> Iterator[str]:
-    """Columns with one of the names, in the order of the names; texts and numbers, and lists of them if allowed."""
+    """Columns with one of the names, in the names' order; texts and numbers, and lists of them or turns if allowed."""
     for called in wanted:
         for name in table.columns:
-            if not _called(name, (called,)) or name in taken or table.share(name) < least:
+            if not is_called(name, (called,)) or name in taken or table.share(name) < least:
                 continue
             values = table.present(name)
             plain = all(isinstance(value, str | int | float | bool) for value in values)
-            if (plain and not any(map(image_form, values))) or (lists and all(map(_golds, values))):
+            listed = (lists and all(map(_golds, values))) or (turns and all(map(_speaks, values)))
+            if (plain and not any(map(image_form, values))) or listed:
                 yield name
 
 
-def _called(name: str, wanted: Sequence[str]) -> bool:
-    """Whether a column has one of the names, in one or in many; `answer.value` is called what `answer` is."""
-    within, _, own = name.rpartition(".")
-    words = {word(own), word(last(within))} if own in _VALUES else {word(own)}
-    return any(word(one) in words or f"{word(one)}s" in words for one in wanted)
-
-
-_VALUES = ("value", "text")
+def _speaks(value: Any) -> bool:
+    """Whether a value is turns of a conversation, which say something."""
+    return last_said(value, ASKING | ANSWERING) is not None
 
 
 def _golds(value: Any) -> bool:

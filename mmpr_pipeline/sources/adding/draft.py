@@ -25,7 +25,7 @@ from mmpr_pipeline.sources.source import Source
 _ORDER = ("name", "description", "homepage", "licence", "role", "language", "tiles", "files", "hub", "format",
           "archives", "image_root", "image_hosts", "text_only", "kind", "answer_form", "columns")  # fmt: skip
 _COLUMNS = ("id", "each", "turns", "question", "context", "image", "images", "image_path", "choices", "answer",
-            "answers", "answer_after", "answer_strip", "unit", "precision")  # fmt: skip
+            "answers", "answer_after", "answer_strip", "chosen", "rejected", "unit", "precision")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmpr_pipeline.sources.adding.guess import Guess
-from mmpr_pipeline.sources.adding.names import QUESTION
-from mmpr_pipeline.sources.adding.table import Table, image_form, last
+from mmpr_pipeline.sources.adding.names import CHOSEN, QUESTION, REJECTED
+from mmpr_pipeline.sources.adding.table import Table, image_form, is_called, last
 from mmpr_pipeline.sources.entries import ANSWERING, ASKING, as_json, turns
 from mmpr_pipeline.sources.formats import Unreadable
 
@@ -16,6 +16,8 @@ def guess_entries(guess: Guess, table: Table) -> None:
     """Columns whose entries are questions of their own."""
     lists: dict[str, int] = {}
     for name in table.columns:
+        if is_called(name, (*CHOSEN, *REJECTED)):  # conversations that end in a response of a pair
+            continue
         found = [as_json(value) for value in table.present(name)]
         found = [value for value in found if isinstance(value, list | tuple)]
         if not found or len(found) < 0.8 * len(table.present(name)) or any(map(image_form, found)):

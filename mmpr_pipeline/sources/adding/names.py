@@ -16,3 +16,13 @@ IDS = ("id", "qid", "question_id", "pid", "uid", "uuid", "index", "idx", "sample
        "data_id", "__key__", "_key", "key", "no", "number", "题号", "编号", "序号")  # fmt: skip
 CONTEXT = ("hint", "passage", "context", "lecture")
 LANGUAGE = ("language", "lang", "locale")
+CHOSEN = ("chosen", "chosen_response", "preferred", "preferred_response", "response_chosen", "win", "better")
+REJECTED = (
+    "rejected",
+    "rejected_response",
+    "dispreferred",
+    "dispreferred_response",
+    "response_rejected",
+    "lose",
+    "worse",
+)

@@ -16,6 +16,7 @@ IMAGE_NAME = re.compile(r"\.(png|jpe?g|webp|gif|bmp|tiff?)$", re.IGNORECASE)
 _SIGNS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"<svg", b"<?xml")
 _IMAGE_STRUCT = ("bytes", "path", "url", "src")
 _DEPTH = 3
+_VALUES = ("value", "text")
 
 
 class Table:
@@ -109,3 +110,10 @@ def last(name: str) -> str:
 def word(name: str) -> str:
     """A name as names are compared: `Correct Answer`, `correctAnswer` and `correct_answer` are one."""
     return re.sub(r"[\W_]+", "", name).lower()
+
+
+def is_called(name: str, wanted: Sequence[str]) -> bool:
+    """Whether a column has one of the names, in one or in many; `answer.value` is called what `answer` is."""
+    within, _, own = name.rpartition(".")
+    words = {word(own), word(last(within))} if own in _VALUES else {word(own)}
+    return any(word(one) in words or f"{word(one)}s" in words for one in wanted)

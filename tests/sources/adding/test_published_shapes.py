@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmpr_pipeline.records import GivenPair
 from mmpr_pipeline.sources.adding.table import image_form
 from tests.sources.adding.test_draft import COLOURS, Rows, drafted, images, lines
 from tests.sources.made import png_bytes
@@ -195,3 +196,44 @@ JSON = st.recursive(
 @given(st.text(alphabet="[]'\"a, .png{}\\", max_size=30) | JSON.map(json.dumps) | JSON.map(str))
 def test_any_text_has_a_form_or_none(text: str) -> None:
     assert image_form(text) in (None, "path", "list")
+
+
+def parts(text: str, *more: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*more, {"type": "text", "text": text}]
+
+
+PAIRS: dict[str, tuple[Make, str]] = {
+    "RLAIF-V": (
+        lambda i: {"image": kept(i), "question": f"What is {i}?", "chosen": f"It is {i}.", "rejected": f"Not {i}.",
+                   "origin_dataset": "LCS", "idx": str(i), "image_path": f"llava/{i:03d}.jpg"},
+        "question",
+    ),
+    "turns, with a prompt": (
+        lambda i: {"images": [kept(i)],
+                   "prompt": [{"role": "user", "content": parts(f"What is {i}?", {"type": "image", "text": None})}],
+                   "chosen": [{"role": "assistant", "content": parts(f"It is {i}.")}],
+                   "rejected": [{"role": "assistant", "content": parts(f"Not {i}.")}]},
+        "prompt",
+    ),
+    "turns, with the prompt within": (
+        lambda i: {"images": [kept(i)],
+                   "chosen": [{"role": "user", "content": f"<image>\nWhat is {i}?"},
+                              {"role": "assistant", "content": f"It is {i}."}],
+                   "rejected": [{"role": "user", "content": f"<image>\nWhat is {i}?"},
+                                {"role": "assistant", "content": f"Not {i}."}]},
+        "chosen",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_pairs_that_are_there_already(name: str, tmp_path: Path) -> None:
+    make, question = PAIRS[name]
+    (tmp_path / "rows").mkdir()
+    pq.write_table(pa.Table.from_pylist([make(i) for i in range(COUNT)]), tmp_path / "rows" / "train.parquet")
+    draft, questions = drafted(tmp_path / "rows", tmp_path)
+    columns = draft.declaration.columns
+    assert (columns.question, columns.chosen, columns.rejected, columns.turns) == (question, "chosen", "rejected", None)
+    assert draft.declaration.kind == "none"
+    assert questions[1].given == GivenPair(chosen="It is 1.", rejected="Not 1.")
+    assert questions[1].text.removeprefix("<image>").strip() == "What is 1?"

@@ -90,7 +90,8 @@ def _make(plan: Plan, missing: list[int], view: View, still_held: Callable[[], N
         engine = asyncio.run(plan.start())
         workers = plan.config.workers or min(len(missing), cpus)
         try:
-            view.stage("sampling" if engine else "checking and pairing")
+            given = plan.config.engine.name == "given"
+            view.stage("sampling" if engine and not given else "checking and pairing")
             work_shards(plan, missing, engine, workers, progress)
             beacon.end()
             return {**tally, "engine": asdict(asyncio.run(engine.stats()))} if engine else tally

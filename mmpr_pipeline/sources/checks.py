@@ -14,6 +14,7 @@ from typing import Literal
 from mmpr_pipeline.checking import check_question
 from mmpr_pipeline.records import Question, Reject
 from mmpr_pipeline.sources.choices import LETTERS
+from mmpr_pipeline.sources.pair_checks import judge_pairs
 from mmpr_pipeline.sources.source import Source
 
 ROWS = 200
@@ -97,6 +98,7 @@ def judge(checked: Checked) -> None:
     _foreign(checked)
     _sameness(checked)
     _pictures(checked)
+    judge_pairs(checked)
     checked.findings.sort(key=lambda finding: (finding.level, -len(finding.rows)))
 
 

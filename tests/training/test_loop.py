@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from mmpr_pipeline.errors import ConfigError, StoreError, TrainingError
 from mmpr_pipeline.storage import lease, open_store
@@ -36,11 +35,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made.dataset(tmp_path_factory.mktemp("data"))
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def metrics(run: Path) -> list[dict[str, Any]]:
     """Metrics without what depends on the machine."""
     return [{k: v for k, v in line.items() if k not in TIMES} for line in read_lines(run / "metrics.jsonl")]
@@ -49,7 +43,6 @@ def metrics(run: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def whole(model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted run of 8 steps."""
-    torch.set_num_threads(1)
     run = tmp_path_factory.mktemp("whole")
     result = train(made.settings(model, data, run, epochs=2))
     assert (result.step, result.steps, result.rejected) == (8, 8, {})

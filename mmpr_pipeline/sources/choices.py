@@ -20,7 +20,7 @@ MAX_LITERAL = 20_000
 
 _LETTER = re.compile(r"\s*[(\[（]?\s*([A-Za-z])\s*[)\]）.:：、．]?\s*")
 _LETTERED = re.compile(r"\s*[(\[（]?\s*([A-Za-z])\s*[)\]）.:：、．]\s*(?=\S)")
-_LISTED = re.compile(r"(?:(?<=\s)|(?<=[;,；，])|^)[(\[（]?([A-Z])[)\]）.:：、．]\s*(?=\S)")
+_LISTED = re.compile(r"(?:(?<=\s)|(?<=[;,；，])|^)[(\[（]?([A-Z])[)\]）.:：、．]\s*(?=\S)", re.IGNORECASE)
 _TEXTS = ("text", "texts", "value", "values", "content", "option", "choice", "choices", "options")
 
 
@@ -59,9 +59,10 @@ def _lettered_parts(text: str) -> list[str]:
     """The choices of `A. red B. blue`; nothing where the text begins otherwise."""
     marks: list[re.Match[str]] = []
     for match in _LISTED.finditer(text):
-        sign = match.group().replace(match[1], "").strip()
-        same = not marks or sign == marks[0].group().replace(marks[0][1], "").strip()
-        if len(marks) < len(LETTERS) and match[1] == LETTERS[len(marks)] and same:
+        first = marks[0] if marks else match
+        sign, wanted = (one.group().replace(one[1], "").strip() for one in (match, first))
+        letters = LETTERS.lower() if first[1].islower() else LETTERS
+        if len(marks) < len(letters) and match[1] == letters[len(marks)] and sign == wanted:
             marks.append(match)
     if not marks or text[: marks[0].start()].strip():
         return []

@@ -191,9 +191,9 @@ def _given(row: Row, columns: Columns) -> GivenPair | None:
     if not columns.chosen:
         return None
     found = [_value(row, name) for name in (columns.chosen, columns.rejected)]
-    texts = [clean(value) if isinstance(value, str) else last_said(value, ANSWERING) for value in found]
-    chosen, rejected = texts
-    if not chosen or not rejected or not chosen.strip() or not rejected.strip():
+    texts = [value if isinstance(value, str) else last_said(value, ANSWERING) for value in found]
+    chosen, rejected = (clean(text or "") for text in texts)
+    if not chosen.strip() or not rejected.strip():
         return None
     if "\0" in chosen or "\0" in rejected:
         raise ItemRejected("nul_byte", "in a response")

@@ -119,12 +119,15 @@ async def test_from_rollouts_gives_the_same_bytes(tmp_path: Path) -> None:
 async def test_conversations_that_end_in_the_response(tmp_path: Path) -> None:
     def turns(answer: str) -> list[dict[str, Any]]:
         asked = [{"type": "image"}, {"type": "text", "text": "What is this?"}]
-        return [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+        return [
+            {"role": "user", "content": asked},
+            {"role": "assistant", "content": f"{answer}\ud83d"},
+        ]  # half an emoji
 
     rows = [{"question": turns("")[:1], "image": "0.png", "chosen": turns("A dog."), "rejected": turns("A cat.")[1:]}]
     plan = make_plan(config_of(brought(tmp_path / "source", rows), tmp_path / "out", shards=1))
     [pair] = mmpr_pipeline.load(str(await shards_of(plan, make_engine(plan.config.engine))))
-    assert (pair["prompt"], pair["chosen"], pair["rejected"]) == ("<image>\nWhat is this?", "A dog.", "A cat.")
+    assert (pair["prompt"], pair["chosen"], pair["rejected"]) == ("<image>\nWhat is this?", "A dog.�", "A cat.�")
 
 
 def test_a_source_without_pairs_is_refused_before_any_work(tmp_path: Path) -> None:

@@ -109,7 +109,8 @@ def test_a_table_of_people_who_use_spreadsheets(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "listed",
     ["A. red\nB. blue\nC. green\nD. grey", "(A) red (B) blue (C) green (D) grey", "A：red；B：blue；C：green；D：grey",
-     "red\nblue\ngreen\ngrey", "['red', 'blue', 'green', 'grey']", "A: red, B: blue, C: green, D: grey"],
+     "red\nblue\ngreen\ngrey", "['red', 'blue', 'green', 'grey']", "A: red, B: blue, C: green, D: grey",
+     "a) red b) blue c) green d) grey"],
 )  # fmt: skip
 def test_choices_in_one_text(listed: str, tmp_path: Path) -> None:
     images(tmp_path / "images")

@@ -19,6 +19,7 @@ from mmpr_pipeline.dataset.manifest import json_bytes
 from mmpr_pipeline.dataset.summary import summarise
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.sampling.engine import Engine
+from mmpr_pipeline.sources.catalog import declarations_in
 from mmpr_pipeline.storage import MissingKeyError, Store, absolute_model, absolute_url, open_store
 from mmpr_pipeline.storage.lock import lease
 
@@ -169,7 +170,7 @@ def absolute(config: BuildConfig) -> BuildConfig:
     """The settings with local paths made absolute: Ray workers have other working directories."""
 
     def declared(source: str) -> str:
-        return absolute_url(source) if source.endswith((".yaml", ".yml")) else source
+        return absolute_url(source) if source.endswith((".yaml", ".yml")) or declarations_in(source) else source
 
     against = config.screening.against
     screening = {"against": against and tuple(map(declared, against))}

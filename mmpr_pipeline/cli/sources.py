@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mmpr_pipeline.cli.app import sources_app
+
+if TYPE_CHECKING:
+    from mmpr_pipeline.sources.adding import MetaEntry
 
 
 @sources_app.command("list")
@@ -49,9 +53,13 @@ def sources_preview(
 
 @sources_app.command("add")
 def sources_add(
-    target: Annotated[str, typer.Argument(help="File or folder of rows, or ORG/NAME on the Hub.")],
+    target: Annotated[
+        str, typer.Argument(help="Rows: a file or folder, InternVL's meta.json, or ORG/NAME on the Hub.")
+    ],
     name: Annotated[str | None, typer.Option(help="Name of the source; by the file if not given.")] = None,
-    out: Annotated[str | None, typer.Option(help="Declaration to write.", show_default="NAME.yaml")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Declaration to write; of a meta.json the folder.", show_default="NAME.yaml")
+    ] = None,
     column: Annotated[
         list[str] | None,
         typer.Option(help="A better guess, FIELD=COLUMN: answer=label; also kind=, answer_form=, language=."),
@@ -65,13 +73,15 @@ def sources_add(
     from rich.console import Console
 
     from mmpr_pipeline.errors import ConfigError
-    from mmpr_pipeline.sources.adding import draft_source
+    from mmpr_pipeline.sources.adding import draft_source, meta_entries
     from mmpr_pipeline.sources.checks import check_source
     from mmpr_pipeline.sources.terminal import can_show_pictures, guessed, items
 
     given = dict(pair.partition("=")[::2] for pair in column or ())
     if "" in given or not all(given.values()):
         raise ConfigError("--column takes FIELD=COLUMN.", remedy="For example --column answer=label.")
+    if entries := meta_entries(target):
+        return _add_entries(entries, Path(out or "sources"), given, yes)
     draft = draft_source(target, name, out, given, tuple(allow_host or ()))
     console = Console()
     console.print(guessed(draft.why), "")
@@ -93,6 +103,39 @@ def sources_add(
     print(f"Wrote {draft.path}. Next:\n  mmpr sources check {draft.path} --page {draft.path.stem}.html")
     if draft.declaration.columns.chosen:
         print(f"  mmpr build --sources {draft.path} --engine given --out pairs    # its own pairs, as they are")
+
+
+def _add_entries(entries: list[MetaEntry], folder: Path, given: dict[str, str], yes: bool) -> None:
+    """The declarations of a whole `meta.json`, each tried on its first rows; those that cannot be are told."""
+    from rich.console import Console
+
+    from mmpr_pipeline.errors import MmprError
+    from mmpr_pipeline.sources.adding.meta import draft_entry
+    from mmpr_pipeline.sources.terminal import tried
+
+    if not yes and not typer.confirm(
+        f"Write declarations of up to {len(entries)} sources into {folder}?", default=True
+    ):
+        print("Nothing was written.")
+        raise typer.Exit(1)
+    folder.mkdir(parents=True, exist_ok=True)
+    written, pairs, console = 0, 0, Console()
+    for entry in entries:
+        try:
+            draft = draft_entry(entry, folder, given)
+            console.print(tried(entry.name, draft))
+            draft.write()
+        except MmprError as error:
+            console.print(f"[yellow]{entry.name}[/yellow]  left out: {str(error).splitlines()[0]}", highlight=False)
+            continue
+        written, pairs = written + 1, pairs + bool(draft.declaration.columns.chosen)
+    engine = " --engine given" if pairs == written else ""
+    print(
+        f"Wrote {written} of {len(entries)} declarations into {folder}. Next:\n  mmpr sources check {folder}/NAME.yaml"
+    )
+    print(f"  mmpr build --sources {folder}{engine} --out pairs")
+    if not written:
+        raise typer.Exit(1)
 
 
 @sources_app.command("check")

@@ -30,15 +30,20 @@ def groups() -> dict[str, tuple[str, ...]]:
 
 
 def expand(names: Iterable[str]) -> list[str]:
-    """The names with each group replaced by its sources, each source once, where it first stands.
+    """The names with each group, and each folder of declarations, replaced by its sources, each once, where it first
+    stands.
 
     Paths, names of sources, and what is neither, stay as they are: `open_source` says what is wrong with a name.
     """
-    known = set(catalog_names())
-    expanded: list[str] = []
-    for name in names:
-        expanded += [name] if name in known or _is_path(name) else groups().get(name, (name,))
+    expanded = [one for name in names for one in declarations_in(name) or groups().get(name, (name,))]
     return list(dict.fromkeys(expanded))
+
+
+def declarations_in(name: str) -> list[str]:
+    """The declarations that lie in a folder, by name; none where it is none, or is called what the catalog knows."""
+    folder = Path(name)
+    known = name in groups() or name in catalog_names()
+    return [str(path) for path in sorted(folder.glob("*.yaml"))] if not known and folder.is_dir() else []
 
 
 def find_declaration(name_or_path: str) -> tuple[SourceDeclaration, Path]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmpr_pipeline.records import Image, Question, Reject
+from mmpr_pipeline.sources.adding import Draft
 from mmpr_pipeline.sources.choices import LETTERS
 from mmpr_pipeline.sources.images import decode
 
@@ -38,6 +39,22 @@ def items(shown: Sequence[Question | Reject], pictures: bool) -> Table:
         else:
             table.add_row(escape(item.source_id[:100]), _images(item, pictures), _asked(item), _gold(item))
     return table
+
+
+def tried(name: str, draft: Draft, rows: int = 20) -> Text:
+    """A line on one source of many: what its first rows became, and what is doubtful."""
+    source = draft.source
+    index = source.index(rows)
+    read = list(source.read(index, 0, index.rows))
+    bad = [item for item in read if isinstance(item, Reject)]
+    kind = draft.declaration.kind if isinstance(draft.declaration.kind, str) else "several kinds"
+    what = "pairs" if draft.declaration.columns.chosen else "open-ended" if kind == "none" else kind
+    line = Text(f"{name}  {len(read) - len(bad)} of {len(read)} rows are questions, {what}")
+    for told in [f"{bad[0].reason}: {bad[0].detail[:100]}"] if bad else []:
+        line.append(f"\n  {told}", "yellow")
+    for doubt in draft.doubts:
+        line.append(f"\n  {doubt}", "dim")
+    return line
 
 
 def can_show_pictures(console: Console) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,6 +43,11 @@ class Draft:
         """The source as it would be."""
         return Source(self.declaration, self.path.parent.resolve(), whole_files=False)
 
+    def doubting(self, doubt: str) -> Draft:
+        """The same with one more doubt."""
+        head, _, rest = self.text.partition("\n")
+        return replace(self, text=f"{head}\n# doubtful: {doubt}\n{rest}", doubts=(*self.doubts, doubt))
+
     def write(self) -> None:
         """Write the file. Raises ConfigError where it cannot be written, or is there already."""
         try:
@@ -60,12 +65,13 @@ def draft_source(
     out: str | Path | None = None,
     given: Mapping[str, str] | None = None,
     hosts: tuple[str, ...] = (),
+    told: Mapping[str, Any] | None = None,
 ) -> Draft:
     """A declaration of what is at a path or on the Hub.
 
     `given` are columns that are known, by their name in `Columns`, and may hold `kind`, `answer_form` and `language`;
-    `hosts` are hosts that image URLs may name. Raises ConfigError where `target` is nothing or its columns cannot be
-    guessed, SourceError where it has no rows.
+    `hosts` are hosts that image URLs may name; `told` are other fields of the declaration that are known. Raises
+    ConfigError where `target` is nothing or its columns cannot be guessed, SourceError where it has no rows.
     """
     called = name or _name(target)
     path = Path(out) if out else Path(f"{called}.yaml")
@@ -75,7 +81,8 @@ def draft_source(
     known = dict(given or {})
     fixed = {key: known.pop(key) for key in ("kind", "answer_form", "language") if key in known}
     guess, table = guess_columns(found.rows, known)
-    guess_places(guess, table, found)
+    if not told or "image_root" not in told:
+        guess_places(guess, table, found)
     if "question" not in guess.columns:
         raise ConfigError(
             f"No column of {target} looks like questions; it has {', '.join(table.columns)}.",
@@ -87,6 +94,8 @@ def draft_source(
     _licence(guess, table, found)
     for key, value in fixed.items():
         guess.fields[key], guess.why[key] = value, "as you said"
+    for field, known_value in (told or {}).items():
+        guess.fields[field], guess.why[field] = known_value, "as told beside the rows"
     return _drafted(path, called, found, guess)
 
 

@@ -140,7 +140,7 @@ def _add_entries(entries: list[MetaEntry], folder: Path, given: dict[str, str], 
 
 @sources_app.command("check")
 def sources_check(
-    name: Annotated[str, typer.Argument(help="Catalog name or declaration file.")],
+    name: Annotated[str, typer.Argument(help="Catalog name or declaration file; or a group, or a folder of them.")],
     rows: Annotated[int, typer.Option(help="Rows to look at, spread over the source; 0: all.")] = 200,
     page: Annotated[str | None, typer.Option(help="Also write a page that shows the questions.")] = None,
     data_root: Annotated[str | None, typer.Option(help="Where the declaration's relative paths start.")] = None,
@@ -149,6 +149,29 @@ def sources_check(
 
     Ends with status 1 where a build would be wasted.
     """
+    from mmpr_pipeline.errors import ConfigError, MmprError
+    from mmpr_pipeline.sources.catalog import expand
+
+    names = expand([name])
+    if page and len(names) > 1:
+        raise ConfigError(f"{name} is {len(names)} sources; a page shows one.", remedy="Name one of them.")
+    wrong = 0
+    for one in names:
+        try:
+            wrong += _check(one, rows, page, data_root)
+        except MmprError as error:
+            if len(names) == 1:
+                raise
+            print(f"{one}: {error}")
+            wrong += 1
+    if len(names) > 1:
+        print(f"{len(names) - wrong} of {len(names)} sources have no error.")
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _check(name: str, rows: int, page: str | None, data_root: str | None) -> bool:
+    """Check one source, and say what was found; whether a build would be wasted."""
     from dataclasses import replace
 
     from mmpr_pipeline.sources import open_source
@@ -161,5 +184,4 @@ def sources_check(
         from mmpr_pipeline.report.source_page import source_page
 
         print(f"  see {source_page(checked, page)}")
-    if checked.serious:
-        raise typer.Exit(1)
+    return checked.serious

@@ -35,6 +35,11 @@ stop() {
 }
 trap stop EXIT
 
+# From here on a signal that time is almost over ends in the queue again, whether the run has begun or not.
+again=0
+driver=
+trap 'again=1; if [[ $driver ]]; then kill -TERM "$driver" 2>/dev/null || true; fi' TERM
+
 # --overlap: these steps share the job's resources with each other.
 srun --overlap --nodes=1 --ntasks=1 --nodelist="$head" \
     ray start --head --node-ip-address="$address" --port="$port" --disable-usage-stats --block &
@@ -52,19 +57,20 @@ for _ in $(seq 60); do
         kill -0 "$pid" 2>/dev/null || { echo "a node of the Ray cluster did not start" >&2; exit 1; }
     done
     alive=$(ray status 2>/dev/null | grep -c ' node_' || true)
-    ((alive >= nodes)) && break
+    ((alive >= nodes || again)) && break
     sleep 2
 done
-((alive >= 1)) || { echo "the Ray cluster did not start" >&2; exit 1; }
+((alive >= 1 || again)) || { echo "the Ray cluster did not start" >&2; exit 1; }
 
-mmpr build "$config" &
-driver=$!
-again=0
-trap 'again=1; kill -TERM "$driver" 2>/dev/null || true' TERM
 status=0
-wait "$driver" || status=$?
+if ((! again)); then
+    mmpr build "$config" &
+    driver=$!
+    ((again)) && kill -TERM "$driver" 2>/dev/null || true    # the signal came in between
+    wait "$driver" || status=$?
+fi
 if ((again)); then
-    wait "$driver" || true    # the first wait ended by the signal; this one is for the driver's own end
+    if [[ $driver ]]; then wait "$driver" || true; fi    # the first wait ended by the signal; this is for its own end
     scontrol requeue "$SLURM_JOB_ID"
     exit 0
 fi

@@ -19,12 +19,15 @@ DRIVER = {
 }
 
 
-def start(script: str, tmp_path: Path, driver: str, srun: str = "exec sleep 60") -> subprocess.Popen[str]:
+def start(
+    script: str, tmp_path: Path, driver: str, srun: str = "exec sleep 60", alive: int = 2
+) -> subprocess.Popen[str]:
+    """The script, where Ray says that so many nodes are alive."""
     shims = tmp_path / "bin"
     shims.mkdir()
     shim(shims, "scontrol", 'echo "scontrol $*" >>"$SHIM_LOG"; [[ $1 == requeue ]] || printf "node-%s\\n" {1..20000}')
     shim(shims, "srun", f'echo "srun $*" >>"$SHIM_LOG"\n[[ $* == *hostname* ]] && {{ echo 10.0.0.1; exit; }}\n{srun}')
-    shim(shims, "ray", "echo ' node_1'; echo ' node_2'")
+    shim(shims, "ray", f'for n in $(seq {alive}); do echo " node_$n"; done')
     shim(shims, "mmpr", DRIVER[driver])
     environment = {
         **os.environ, "PATH": f"{shims}:{os.environ['PATH']}", "SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_ID": "7",
@@ -38,7 +41,7 @@ def start(script: str, tmp_path: Path, driver: str, srun: str = "exec sleep 60")
 
 def finish(job: subprocess.Popen[str]) -> str:
     try:
-        return job.communicate(timeout=30)[0]
+        return job.communicate(timeout=60)[0]
     finally:
         if job.poll() is None:
             os.killpg(job.pid, signal.SIGKILL)
@@ -49,18 +52,33 @@ def log_of(tmp_path: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
+def wait_for(text: str, tmp_path: Path) -> None:
+    deadline = time.monotonic() + 30
+    while text not in log_of(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_job_whose_time_is_over_tells_its_run_and_is_queued_again(script: str, tmp_path: Path) -> None:
     job = start(script, tmp_path, driver="waits")
-    deadline = time.monotonic() + 20
-    while "run up" not in log_of(tmp_path) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for("run up", tmp_path)
     os.kill(job.pid, signal.SIGTERM)  # to the script alone, as Slurm's B: has it
     said = finish(job)
     assert job.returncode == 0, said
     told, requeued = (log_of(tmp_path).find(text) for text in ("run told", "scontrol requeue 7"))
     assert 0 < told < requeued, "the run closes its journals before the job is queued again"
     assert "--nodelist=node-1 " in log_of(tmp_path)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_job_whose_time_is_over_before_its_run_began_is_queued_again(script: str, tmp_path: Path) -> None:
+    job = start(script, tmp_path, driver="waits", alive=0)
+    wait_for("ray start --address", tmp_path)
+    os.kill(job.pid, signal.SIGTERM)
+    said = finish(job)
+    assert job.returncode == 0, said
+    assert "scontrol requeue 7" in log_of(tmp_path)
+    assert "run up" not in log_of(tmp_path)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -73,7 +91,7 @@ def test_a_run_that_fails_fails_the_job(script: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_node_that_does_not_start_is_told(script: str, tmp_path: Path) -> None:
-    job = start(script, tmp_path, driver="waits", srun="exit 1")
+    job = start(script, tmp_path, driver="waits", srun="exit 1", alive=0)
     said = finish(job)
     assert job.returncode == 1
     assert "did not start" in said

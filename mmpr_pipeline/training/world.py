@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -86,3 +88,31 @@ def connect(device: str = "auto") -> Iterator[World]:
     finally:
         if ours:
             dist.destroy_process_group()
+            _wait_for_gloo()
+
+
+def _wait_for_gloo(seconds: float = 10.0) -> None:
+    """Wait until gloo's threads rest, as Linux tells; elsewhere for nothing.
+
+    They outlive their group where anything still holds it (meshes do), and one that lets go of a collective's tensor
+    while Python ends takes the whole process with it: "terminate called without an active exception"
+    (https://github.com/pytorch/pytorch/issues/190489). On a loaded machine a run that was done failed so.
+    """
+    end, rests = time.monotonic() + seconds, 0
+    while rests < 2 and time.monotonic() < end:  # twice: the first time it may have waited for the GIL
+        time.sleep(0.005)
+        rests = rests + 1 if all(state in "SZ" for state in _gloo_threads()) else 0
+
+
+def _gloo_threads() -> list[str]:
+    """States of gloo's threads: R runs or would, S sleeps."""
+    told = [_told_of(task) for task in Path("/proc/self/task").glob("*/stat")]
+    return [text.rpartition(")")[2].split()[0] for text in told if "gloo" in text.rpartition(")")[0]]
+
+
+def _told_of(task: Path) -> str:
+    """What `stat` says of a thread; nothing where it has just ended."""
+    try:
+        return task.read_text()
+    except OSError:
+        return ""

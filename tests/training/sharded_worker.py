@@ -5,7 +5,9 @@ The second rank has no image: its vision tower must still take part. Run by test
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -15,12 +17,11 @@ from torch.distributed.fsdp import fully_shard
 from mmpr_pipeline.training.batch import collate
 from mmpr_pipeline.training.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.reward_shift import RewardShift
+from mmpr_pipeline.training.world import connect
 from tests.training import tiny
 
 
-def main(checkpointing: bool) -> None:
-    dist.init_process_group("gloo")
-    rank = dist.get_rank()
+def compare(rank: int, checkpointing: bool) -> None:
     groups, images = tiny.several_groups()
     batches = [collate(groups[:3], images[:3]), collate(groups[3:], images[3:])]
     whole = PrefixSharedPolicy(tiny.internvl().train())
@@ -44,9 +45,25 @@ def main(checkpointing: bool) -> None:
     shift = RewardShift()
     shift.observe(torch.tensor([1.0, 2.0]) if rank == 0 else torch.tensor([6.0]))
     assert shift.end_step() == 3.0  # the mean over both ranks' rewards
-    dist.destroy_process_group()
+
+
+def starve_gloo() -> None:
+    """Let gloo's threads run only where nothing else would: what they still do after a collective, they do late."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[dist.get_rank() % len(cores)]})
+    threads = [task for task in Path("/proc/self/task").iterdir() if "gloo" in (task / "comm").read_text()]
+    assert threads
+    for task in threads:
+        os.sched_setscheduler(int(task.name), os.SCHED_IDLE, os.sched_param(0))
+
+
+def main(option: str) -> None:
+    with connect("cpu") as world:
+        if option == "starved":
+            starve_gloo()
+        compare(world.rank, option == "checkpointing")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(sys.argv[1:] == ["checkpointing"])
+    main(sys.argv[1])

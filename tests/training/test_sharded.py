@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("option", ["", "checkpointing"])
+@pytest.mark.parametrize("option", ["plain", "checkpointing", "starved"])
 def test_two_sharded_ranks_give_the_gradients_of_one(option: str) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -11,7 +11,7 @@ from mmpr_pipeline.build.outcome import outcome, rejected
 from mmpr_pipeline.errors import ItemRejected
 from mmpr_pipeline.records import CheckedRollout, Question, QuestionOutcome
 from mmpr_pipeline.sampling.engine import Engine, SampleRequest
-from mmpr_pipeline.sampling.prompts import Turn, turn_as_given, turn_for
+from mmpr_pipeline.sampling.prompts import Turn, turn_for
 from mmpr_pipeline.sampling.rounds import next_round
 from mmpr_pipeline.sampling.seeds import sampling_seed
 
@@ -20,10 +20,7 @@ RESPONSES_OF_A_PAIR = 2
 
 async def work_question(question: Question, engine: Engine, recipe: Recipe) -> QuestionOutcome:
     """Sample, check and pair one question. A question that cannot be served comes back as rejected by name."""
-    if recipe.given:
-        turn = turn_as_given(question)
-    else:
-        turn = turn_for(question, recipe.sampling.style, recipe.sampling.prompt_language)
+    turn = turn_for(question, recipe.sampling.style, recipe.sampling.prompt_language, recipe.given)
     try:
         checked = await _sample(question, turn, engine, recipe)
         if recipe.given:

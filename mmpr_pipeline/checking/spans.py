@@ -13,6 +13,9 @@ FINAL, STATED = 0, 1
 """Tiers: a formal final answer; "the answer is ...". An answer is taken from the most explicit tier that has one."""
 
 SPAN_CHARS = 600
+BOX_CHARS = 4_000
+"""The longest text that follows a mark; the longest box with its braces."""
+
 MOST_SPANS = 12
 """The last so many announcements are looked at."""
 
@@ -30,6 +33,7 @@ class Span:
 
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s{0,3}(?=\{)|\\boxed\s{1,3}(?=[^\s{])")
+_BRACE = re.compile(r"\\[\\{}]|[{}]")
 _TAG = re.compile(r"<(answer|final_answer|finalanswer|ans)\s{0,2}>", re.IGNORECASE)
 _BOX_TOKEN = re.compile(r"<\|begin_of_box\|>")
 
@@ -37,15 +41,17 @@ _BOX_TOKEN = re.compile(r"<\|begin_of_box\|>")
 def boxes(text: str) -> list[Span]:
     r"""Every `\boxed{...}` with its braces balanced, outermost ones only, in order; unbalanced ones are left out."""
     found: list[Span] = []
-    for match in _BOX.finditer(text) if "\\" in text else ():
+    marks = list(_BOX.finditer(text)) if "\\" in text else []
+    closings = matching_braces(text, marks[0].end()) if marks else {}
+    for match in marks:
         if found and match.start() < found[-1].end:
             continue
         opening = match.end()
         if text[opening] != "{":
             found.append(Span(text[opening], "boxed", FINAL, match.start(), opening + 1, closed=True))
             continue
-        closing = matching_brace(text, opening)
-        if closing is not None:
+        closing = closings.get(opening)
+        if closing is not None and closing - opening < BOX_CHARS:
             found.append(Span(text[opening + 1 : closing], "boxed", FINAL, match.start(), closing + 1, closed=True))
     return [box for box in found if not _is_blank(box.text)]
 
@@ -60,21 +66,16 @@ def _is_blank(content: str) -> bool:
     return not any(c.isalnum() or c in "√∞≥≤+-∅" or c == "\\" for c in bare)
 
 
-def matching_brace(text: str, opening: int, limit: int = 4_000) -> int | None:
-    r"""Index of the `}` that closes the `{` at `opening`; `\{` and `\}` do not count; None if there is none near."""
-    depth, index, stop = 0, opening, min(len(text), opening + limit)
-    while index < stop:
-        char = text[index]
-        if char == "\\":
-            index += 1
-        elif char == "{":
-            depth += 1
-        elif char == "}":
-            depth -= 1
-            if depth == 0:
-                return index
-        index += 1
-    return None
+def matching_braces(text: str, start: int = 0) -> dict[int, int]:
+    r"""For each `{` from `start` on that is closed, the index of its `}`; `\{` and `\}` do not count. Linear."""
+    opened: list[int] = []
+    closings: dict[int, int] = {}
+    for token in _BRACE.finditer(text, start):
+        if token[0] == "{":
+            opened.append(token.start())
+        elif token[0] == "}" and opened:
+            closings[opened.pop()] = token.start()
+    return closings
 
 
 _TAG_END = re.compile(r"</(?:answer|final_answer|finalanswer|ans)\b", re.IGNORECASE)

@@ -123,19 +123,15 @@ class Turn:
     version: str
 
 
-def turn_for(question: Question, style: str, language: str = "auto") -> Turn:
-    """The question's user turn in a style, with its template's label; where it was asked before, that very turn."""
+def turn_for(question: Question, style: str, language: str = "auto", given: bool = False) -> Turn:
+    """The question's user turn in a style, with its template's label; where it was asked before, that very turn.
+
+    `given`: the turn that responses of the source itself answer to, which is the question as it stands there.
+    """
     if question.prompting and question.prompting.turn is not None:
         return Turn(question.prompting.turn, question.prompting.label)
-    template = template_for(question, style, language)
+    template = _GIVEN if given else template_for(question, style, language)
     return Turn(user_turn(question, template), template.label)
-
-
-def turn_as_given(question: Question) -> Turn:
-    """The user turn that responses of the source itself answer to: the question as it stands there."""
-    if question.prompting and question.prompting.turn is not None:
-        return Turn(question.prompting.turn, question.prompting.label)
-    return Turn(user_turn(question, _GIVEN), _GIVEN.label)
 
 
 def asks_for_thinking(label: str) -> bool:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mmpr_pipeline.checking.spans import matching_braces
 from mmpr_pipeline.errors import ItemRejected
 from mmpr_pipeline.sources.declaration import PATH_COLUMN
 
@@ -49,12 +50,8 @@ def _closed(text: str, mark: str) -> str:
         return text.partition(f"</{tag[1]}>")[0]
     if not mark.endswith("{"):
         return text
-    depth = 1
-    for place, sign in enumerate(text):
-        depth += (sign == "{") - (sign == "}")
-        if depth == 0:
-            return text[:place]
-    return text
+    closing = matching_braces("{" + text).get(0)
+    return text if closing is None else text[: closing - 1]
 
 
 def image_path(template: str, value_of: Callable[[str], Any]) -> str:

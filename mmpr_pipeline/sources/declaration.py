@@ -22,6 +22,8 @@ PATH_COLUMN = re.compile(r"\{([^{}:]+)(?::0(\d{1,2})d)?\}")
 HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:\d{1,5})?|\[[0-9a-fA-F:]{2,39}\](:\d{1,5})?")
 """A host that images may be fetched from, with its port where that is not the usual one."""
 
+MOST_TILES = 40
+
 Format = Literal["jsonl", "json", "csv", "tsv", "parquet", "arrow", "tar"]
 AnswerForm = Literal["letter", "index", "index1", "text"]
 
@@ -226,7 +228,9 @@ class SourceDeclaration(_Part):
     )
     prompt: SourcePrompt | None = Field(default=None, description="How to ask, where not as the build does.")
     text_only: bool = Field(default=False, description="Allow questions without an image.")
-    tiles: int = Field(default=6, ge=1, le=40, description="Most image tiles (the paper: 6 general, 12 OCR, chart).")
+    tiles: int = Field(
+        default=6, ge=1, le=MOST_TILES, description="Most image tiles (the paper: 6 general, 12 OCR, chart)."
+    )
     language: Language | LanguageByColumn = Field(default="en", description="Language: fixed, or by a column.")
     role: Literal["train", "evaluation"] = Field(default="train", description="What the source is meant for.")
     licence: str = Field(default="unknown", description="Licence, as the source states it.")

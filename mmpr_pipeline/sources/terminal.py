@@ -50,8 +50,8 @@ def tried(name: str, draft: Draft, rows: int = 20) -> Text:
     kind = draft.declaration.kind if isinstance(draft.declaration.kind, str) else "several kinds"
     what = "pairs" if draft.declaration.columns.chosen else "open-ended" if kind == "none" else kind
     line = Text(f"{name}  {len(read) - len(bad)} of {len(read)} rows are questions, {what}")
-    for told in [f"{bad[0].reason}: {bad[0].detail[:100]}"] if bad else []:
-        line.append(f"\n  {told}", "yellow")
+    if bad:
+        line.append(f"\n  {bad[0].reason}: {bad[0].detail[:100]}", "yellow")
     for doubt in draft.doubts:
         line.append(f"\n  {doubt}", "dim")
     return line

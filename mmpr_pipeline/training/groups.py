@@ -74,7 +74,7 @@ class PrefixTree:
         return sum(len(segment.tokens) for segment in self.segments)
 
 
-def by_question(pairs: Sequence[PreferencePair]) -> list[list[PreferencePair]]:
+def by_prompt(pairs: Sequence[PreferencePair]) -> list[list[PreferencePair]]:
     """Consecutive pairs of the same prompt and images: shards keep those of a question side by side."""
     return [list(run) for _, run in groupby(pairs, key=lambda p: (p.prompt, p.images))]
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mmpr_pipeline.errors import ConfigError, ItemRejected
 from mmpr_pipeline.records import PreferencePair
-from mmpr_pipeline.training.groups import Group, IndexedPair, by_question, make_group, prefix_tree, subgroup
+from mmpr_pipeline.training.groups import Group, IndexedPair, by_prompt, make_group, prefix_tree, subgroup
 from mmpr_pipeline.training.packing import fit, pack
 
 PROMPT = (1, 2, 3)
@@ -68,7 +68,7 @@ def test_items_that_cannot_train_are_rejected_by_name(
 
 def test_pairs_of_one_question_with_other_prompts_are_other_groups() -> None:
     pairs = [pair("a", "x", "y"), pair("b", "x", "z"), pair("c", "x", "y", prompt="other"), pair("d", "x", "y", "q2")]
-    assert [[p.pair_id for p in run] for run in by_question(pairs)] == [["a", "b"], ["c"], ["d"]]
+    assert [[p.pair_id for p in run] for run in by_prompt(pairs)] == [["a", "b"], ["c"], ["d"]]
 
 
 def group_of(*responses: tuple[int, ...], pairs: list[tuple[int, int]] | None = None) -> Group:
@@ -180,4 +180,4 @@ def test_a_subgroup_keeps_weights() -> None:
 
 def test_pairs_of_one_prompt_train_together_though_each_was_a_row_of_its_own() -> None:
     rows = [pair(f"p{i}", f"right {i}", f"wrong {i}", question=f"row-{i}") for i in range(3)]
-    assert [len(run) for run in by_question([*rows, pair("d", "x", "y", prompt="other")])] == [3, 1]
+    assert [len(run) for run in by_prompt([*rows, pair("d", "x", "y", prompt="other")])] == [3, 1]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ from mmpr_pipeline.sources.adding.answers import guess_answers
 from mmpr_pipeline.sources.adding.columns import guess_columns
 from mmpr_pipeline.sources.adding.guess import Guess
 from mmpr_pipeline.sources.adding.look import Found, look
+from mmpr_pipeline.sources.adding.names import source_name
 from mmpr_pipeline.sources.adding.paths import guess_places
 from mmpr_pipeline.sources.adding.table import Table, image_form, last
 from mmpr_pipeline.sources.declaration import SourceDeclaration
@@ -43,11 +43,6 @@ class Draft:
         """The source as it would be."""
         return Source(self.declaration, self.path.parent.resolve(), whole_files=False)
 
-    def doubting(self, doubt: str) -> Draft:
-        """The same with one more doubt."""
-        head, _, rest = self.text.partition("\n")
-        return replace(self, text=f"{head}\n# doubtful: {doubt}\n{rest}", doubts=(*self.doubts, doubt))
-
     def write(self) -> None:
         """Write the file. Raises ConfigError where it cannot be written, or is there already."""
         try:
@@ -66,12 +61,14 @@ def draft_source(
     given: Mapping[str, str] | None = None,
     hosts: tuple[str, ...] = (),
     told: Mapping[str, Any] | None = None,
+    doubts: Sequence[str] = (),
 ) -> Draft:
     """A declaration of what is at a path or on the Hub.
 
     `given` are columns that are known, by their name in `Columns`, and may hold `kind`, `answer_form` and `language`;
-    `hosts` are hosts that image URLs may name; `told` are other fields of the declaration that are known. Raises
-    ConfigError where `target` is nothing or its columns cannot be guessed, SourceError where it has no rows.
+    `hosts` are hosts that image URLs may name; `told` are other fields of the declaration that are known;
+    `doubts` are added to those that arise. Raises ConfigError where `target` is nothing or its columns cannot be
+    guessed, SourceError where it has no rows.
     """
     called = name or _name(target)
     path = Path(out) if out else Path(f"{called}.yaml")
@@ -96,6 +93,7 @@ def draft_source(
         guess.fields[key], guess.why[key] = value, "as you said"
     for field, known_value in (told or {}).items():
         guess.fields[field], guess.why[field] = known_value, "as told beside the rows"
+    guess.doubts += doubts
     return _drafted(path, called, found, guess)
 
 
@@ -103,8 +101,7 @@ def _name(target: str) -> str:
     stem = target.rstrip("/").rpartition("/")[2]
     while Path(stem).suffix.lower().lstrip(".") in {"jsonl", "json", "parquet", "csv", "tsv", "tar", "arrow", "ndjson"}:
         stem = Path(stem).stem
-    name = re.sub(r"[^a-z0-9_.-]+", "_", stem.lower()).strip("_.-")
-    return name[:64] or "my_questions"
+    return source_name(stem)[:64] or "my_questions"
 
 
 def _hosts(guess: Guess, table: Table, hosts: tuple[str, ...]) -> None:

@@ -25,7 +25,7 @@ def guess_entries(guess: Guess, table: Table) -> None:
         entries = [entry for value in found for entry in value]
         structs = [entry for entry in entries if isinstance(entry, Mapping)]
         if structs and len(structs) == len(entries):
-            if _speaks(structs):
+            if _is_conversation(structs):
                 return _conversation(guess, name, found)
             keys = {str(key).lower() for key in structs[0]}
             if keys & set(QUESTION[:9]):
@@ -38,7 +38,7 @@ def guess_entries(guess: Guess, table: Table) -> None:
         guess.say("each", beside if len(beside) > 1 else asked, f"lists side by side: {', '.join(beside)}")
 
 
-def _speaks(said: Sequence[Mapping[str, Any]]) -> bool:
+def _is_conversation(said: Sequence[Mapping[str, Any]]) -> bool:
     if all("user" in turn and "assistant" in turn for turn in said):
         return True
     who = {str(turn.get("from") or turn.get("role") or "").lower() for turn in said}

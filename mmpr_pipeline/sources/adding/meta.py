@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -18,13 +17,13 @@ from typing import Any
 
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.sources.adding.draft import Draft, draft_source
+from mmpr_pipeline.sources.adding.names import source_name
+from mmpr_pipeline.sources.declaration import MOST_TILES
 
 AROUND = 3
 """Folders, from that of the file on, in which a path may start."""
 
 MOST_BYTES = 16 * 2**20
-MOST_TILES = 40
-"""As declarations allow."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +64,17 @@ def draft_entry(entry: MetaEntry, folder: Path, given: Mapping[str, str] | None 
     tiles = entry.told.get("max_dynamic_patch")
     if isinstance(tiles, int) and 1 <= tiles <= MOST_TILES:
         told["tiles"] = tiles
-    draft = draft_source(str(entry.rows), entry.name, folder / f"{entry.name}.yaml", given, told=told)
+    place = folder / f"{entry.name}.yaml"
+    return draft_source(str(entry.rows), entry.name, place, given, told=told, doubts=_doubts(entry))
+
+
+def _doubts(entry: MetaEntry) -> list[str]:
+    """How to take a source as often as its trainer does, where that is not once."""
     times = entry.told.get("repeat_time")
-    if isinstance(times, int | float) and times != 1:
-        draft = draft.doubting(f"meta.json takes it {times:g} times: `--sources {entry.name}{_share(times)}` does so.")
-    return draft
-
-
-def _share(times: float) -> str:
-    return f":{times:g}" if times < 1 else f"*{round(times)}"
+    if not isinstance(times, int | float) or times == 1:
+        return []
+    share = f":{times:g}" if times < 1 else f"*{round(times)}"
+    return [f"meta.json takes it {times:g} times: `--sources {entry.name}{share}` does so."]
 
 
 def _is_entry(value: Any) -> bool:
@@ -84,7 +85,7 @@ def _names(keys: list[str]) -> dict[str, str]:
     """A name that declarations may have for each key, none twice."""
     names: dict[str, str] = {}
     for key in keys:
-        name = re.sub(r"[^a-z0-9_.-]+", "_", key.lower()).strip("_.-")[:56] or "source"
+        name = source_name(key)[:56] or "source"
         taken = names.values()
         names[key] = next(
             one for n in range(1, len(keys) + 1) if (one := name if n == 1 else f"{name}_{n}") not in taken

@@ -1,4 +1,6 @@
-"""What data sets call their columns, the likeliest first; in one or many, small or capital, joined however."""
+"""Names. What data sets call their columns, the likeliest first; in one or many, small or capital, joined however."""
+
+import re
 
 QUESTION = ("question", "query", "problem", "instruction", "prompt", "user", "question_text", "ask", "q", "input",
             "statement", "sentence", "text", "问题", "题目", "题干")  # fmt: skip
@@ -26,3 +28,8 @@ REJECTED = (
     "lose",
     "worse",
 )
+
+
+def source_name(called: str) -> str:
+    """What something is called, in the letters that a source's name may have; empty where it has none of them."""
+    return re.sub(r"[^a-z0-9_.-]+", "_", called.lower()).strip("_.-")

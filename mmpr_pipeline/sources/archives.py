@@ -54,6 +54,7 @@ class ZipImages:
     """The images of one zip file."""
 
     name: str
+    size: int
     stream: BinaryIO
     directory: bytes
     start: int
@@ -84,6 +85,8 @@ class ZipImages:
 
     def _packed(self, member: Member) -> bytes:
         """The bytes as they lie in the file: one read of the local header, its name, and what follows."""
+        if not 0 <= member.offset < self.size:
+            raise ItemRejected("broken_image", f"{member.name[:200]}: it would lie outside of the archive")
         self.stream.seek(member.offset)
         guess = _LOCAL.size + len(member.name.encode("utf-8", "replace")) + 64 + member.packed
         data = self.stream.read(guess)
@@ -166,7 +169,7 @@ def _opened(file: Any, changed: int) -> ZipImages:
         ) from None
     tops = {name.partition("/")[0] if "/" in name else "" for name in members}
     top = f"{tops.pop()}/" if len(tops) == 1 and "" not in tops else ""
-    return ZipImages(file.name, stream, directory, start, members, top)
+    return ZipImages(file.name, file.size, stream, directory, start, members, top)
 
 
 def _directory(stream: BinaryIO, size: int) -> tuple[bytes, int]:
@@ -181,6 +184,8 @@ def _directory(stream: BinaryIO, size: int) -> tuple[bytes, int]:
     end = begin + at
     if at >= _LOCATOR.size and tail[at - _LOCATOR.size : at][:4] == b"PK\6\7":
         *_, where, _ = _LOCATOR.unpack_from(tail, at - _LOCATOR.size)
+        if where > end:
+            raise ValueError("the end of its list of members lies outside of it")
         stream.seek(where)
         _, _, _, _, disk, first, _, _, length, offset = _END64.unpack(stream.read(_END64.size))
         end = where

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mmpr_pipeline.errors import ItemRejected, SourceError
@@ -168,8 +168,35 @@ def test_other_compression_encryption_and_damage_are_rejects(tmp_path: Path) -> 
     assert reason_of(LocalFile(tmp_path / "b.zip", "b.zip", len(raw)), "a.png") == "archive_member"
 
 
+@pytest.mark.parametrize("offset", [-1, 2**32 - 2, 2**64 - 1])
+def test_a_member_that_would_lie_outside_of_its_archive_is_a_reject(offset: int, tmp_path: Path) -> None:
+    raw = bytearray(zipped(tmp_path / "a.zip", {"a.png": png_bytes()}).path.read_bytes())
+    entry, end = raw.index(b"PK\1\2"), raw.index(b"PK\5\6")
+    if offset < 0:  # the list says that it lies one byte further on than it does, and all members with it
+        raw[end + 16 : end + 20] = struct.pack("<I", entry + 1)
+    elif offset < 2**32:
+        raw[entry + 42 : entry + 46] = struct.pack("<I", offset)
+    else:  # the 64-bit field beside it
+        raw[entry + 42 : entry + 46] = b"\xff" * 4
+        raw[end:end] = more = struct.pack("<2HQ", 1, 8, offset)
+        raw[entry + 30 : entry + 32] = struct.pack("<H", len(more))
+        raw[end + 12 + len(more) : end + 16 + len(more)] = struct.pack("<I", end + len(more) - entry)
+    (tmp_path / "b.zip").write_bytes(raw)
+    assert reason_of(LocalFile(tmp_path / "b.zip", "b.zip", len(raw)), "a.png") == "broken_image"
+
+
+def test_an_end_of_the_list_that_would_lie_outside_is_an_error(tmp_path: Path) -> None:
+    raw = bytearray(zipped(tmp_path / "a.zip", {"a.png": png_bytes()}).path.read_bytes())
+    end = raw.index(b"PK\5\6")
+    raw[end:end] = struct.pack("<4sIQI", b"PK\6\7", 0, 2**64 - 1, 1)
+    (tmp_path / "b.zip").write_bytes(raw)
+    with pytest.raises(SourceError, match="outside of it"):
+        ImageArchives((LocalFile(tmp_path / "b.zip", "b.zip", len(raw)),)).read("a.png")
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 10_000), value=st.integers(0, 255), cut=st.integers(0, 400))
+@example(at=493, value=69, cut=0)
 def test_damaged_archives_are_an_error_or_a_reject_and_nothing_else(
     at: int, value: int, cut: int, tmp_path: Path
 ) -> None:

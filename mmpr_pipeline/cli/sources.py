@@ -110,7 +110,7 @@ def _add_entries(entries: list[MetaEntry], folder: Path, given: dict[str, str], 
     from rich.console import Console
 
     from mmpr_pipeline.errors import MmprError
-    from mmpr_pipeline.sources.adding.meta import draft_entry
+    from mmpr_pipeline.sources.adding import draft_entry
     from mmpr_pipeline.sources.terminal import tried
 
     if not yes and not typer.confirm(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -30,20 +30,26 @@ def groups() -> dict[str, tuple[str, ...]]:
 
 
 def expand(names: Iterable[str]) -> list[str]:
-    """The names with each group, and each folder of declarations, replaced by its sources, each once, where it first
-    stands.
+    """The names with groups and folders of declarations replaced by their sources, each once, where it first stands.
 
     Paths, names of sources, and what is neither, stay as they are: `open_source` says what is wrong with a name.
     """
-    expanded = [one for name in names for one in declarations_in(name) or groups().get(name, (name,))]
-    return list(dict.fromkeys(expanded))
+    return list(dict.fromkeys(one for name in names for one in _sources_of(name)))
+
+
+def _sources_of(name: str) -> Sequence[str]:
+    """What one name stands for; the catalog's groups, which cost a read of all of it, are asked last."""
+    if name in catalog_names():
+        return [name]
+    return declarations_in(name) or ([name] if _is_path(name) else groups().get(name, (name,)))
 
 
 def declarations_in(name: str) -> list[str]:
     """The declarations that lie in a folder, by name; none where it is none, or is called what the catalog knows."""
     folder = Path(name)
-    known = name in groups() or name in catalog_names()
-    return [str(path) for path in sorted(folder.glob("*.yaml"))] if not known and folder.is_dir() else []
+    if not folder.is_dir() or name in catalog_names() or name in groups():
+        return []
+    return [str(path) for path in sorted(folder.glob("*.yaml"))]
 
 
 def find_declaration(name_or_path: str) -> tuple[SourceDeclaration, Path]:

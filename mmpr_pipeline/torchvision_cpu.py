@@ -4,8 +4,8 @@ The torchvision wheels on PyPI link CUDA; beside a CPU-only torch their compiled
 torchvision` fails because it describes operators that nobody declared. What this project needs of it
 (`torchvision.transforms`) is pure Python, so declaring the missing two is enough. Where the operators load, nothing is
 done. It must happen in every process that imports torchvision (vLLM inspects models in a subprocess, Ray starts
-workers), so set-up puts one line, `import mmpr_pipeline.torchvision_cpu as t; t.hook()`, into a .pth file of the
-virtual environment; nothing heavy is imported until torchvision is.
+workers), so set-up copies this file into the virtual environment as `_mmpr_torchvision.py`, beside a .pth file that
+calls `hook()`. This file therefore imports nothing but the standard library, until torchvision is imported.
 """
 
 from __future__ import annotations

@@ -19,7 +19,9 @@ pip install -q --no-deps -r requirements/cpu.lock
 pip install -q --no-deps --no-build-isolation -e .
 
 site=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-echo 'import mmpr_pipeline.torchvision_cpu as t; t.hook()' > "$site/zz_mmpr_torchvision.pth"
+# A copy, so that starting Python imports nothing of the package: another checkout can then be tested in this environment.
+cp mmpr_pipeline/torchvision_cpu.py "$site/_mmpr_torchvision.py"
+echo 'import _mmpr_torchvision; _mmpr_torchvision.hook()' > "$site/zz_mmpr_torchvision.pth"
 
 "$VENV/bin/python" -c 'import torch, torchvision.transforms' ||
     fail "torch does not import. It must be a CPU build: make clean setup TORCH_INDEX=<index of PyTorch's CPU wheels>"

@@ -8,6 +8,12 @@ from pathlib import Path
 
 import pytest
 
+import mmpr_pipeline
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+assert Path(mmpr_pipeline.__file__).resolve().parents[1] == CHECKOUT, (
+    f"These tests would test {mmpr_pipeline.__file__}. Run them with PYTHONPATH={CHECKOUT}."
+)
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

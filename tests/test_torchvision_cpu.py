@@ -33,3 +33,7 @@ cpu.hook()
 print(importlib.util.find_spec("torchvision") is not None, "torch" in sys.modules)
 """
     assert _run(code) == "True False"
+
+
+def test_starting_python_imports_nothing_of_the_package() -> None:
+    assert _run("import sys; print([name for name in sys.modules if name.startswith('mmpr')])") == "[]"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mmpr_pipeline.checking import CHECKER
@@ -84,6 +84,10 @@ class ReworkPlan:
     def prepare(self, workers: int, say: Callable[[str], None], still_held: Callable[[], None]) -> ReworkPlan:
         """Nothing comes before the shards."""
         return self
+
+    def with_config(self, config: BuildConfig) -> ReworkPlan:
+        """The plan with other operational settings."""
+        return replace(self, config=config)
 
     def recipe(self) -> Recipe:
         """The settings' rules, with the marks that people set."""

@@ -90,6 +90,10 @@ class BuildPlan:
 
         return replace(self, screened=screen(self, workers, say, still_held))
 
+    def with_config(self, config: BuildConfig) -> BuildPlan:
+        """The plan with other operational settings."""
+        return replace(self, config=config)
+
     def recipe(self) -> Recipe:
         """How each question is worked on."""
         return Recipe(self.config.sampling, self.config.pairing, self.config.seed)

@@ -43,9 +43,25 @@ Say = Callable[[str], None]
 class Screenable(Protocol):
     """What the pass must know of a plan."""
 
-    config: BuildConfig
-    sources: tuple[PlannedSource, ...]
-    against: Against
+    @property
+    def config(self) -> BuildConfig:
+        """The settings of the build."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Content id of what decides the shards."""
+        ...
+
+    @property
+    def sources(self) -> tuple[PlannedSource, ...]:
+        """The sources that questions come from."""
+        ...
+
+    @property
+    def against(self) -> Against:
+        """The evaluation sources that they are compared with."""
+        ...
 
     @property
     def screens(self) -> bool:

@@ -18,6 +18,7 @@ from mmpr_pipeline.checking import CHECKER
 from mmpr_pipeline.config import BuildConfig
 from mmpr_pipeline.dataset import layout
 from mmpr_pipeline.dataset.licences import evaluation_warnings
+from mmpr_pipeline.dataset.sealed import read_sealed
 from mmpr_pipeline.records import SCHEMA_VERSION, Question, Reject, content_id
 from mmpr_pipeline.sampling.engine import Engine
 from mmpr_pipeline.sampling.identity import engine_identity
@@ -72,7 +73,10 @@ class BuildPlan:
 
     def told(self, store: Store) -> dict[str, Any]:
         """What stands in summary.json of the screening, and the warnings about the sources."""
-        report = {"screening": json.loads(store.read(REPORT))} if store.exists(REPORT) else {}
+        report: dict[str, Any] = {}
+        if store.exists(REPORT):
+            found = read_sealed(store, REPORT)
+            report["screening"] = {name: found[name] for name in found.keys() - {"plan", "hashes"}}
         return {**report, "warnings": evaluation_warnings(self.described_sources)}
 
     def recipe(self) -> Recipe:
@@ -87,8 +91,9 @@ class BuildPlan:
 
     def answering(self, engine: Engine, shard: int) -> JournaledEngine:
         """The engine with the journal of one shard."""
-        store = open_store(self.config.out, known=True)
-        return JournaledEngine(engine, Journal(store, layout.journal(shard, self.config.shards)))
+        store, of = open_store(self.config.out, known=True), self.config.shards
+        journal = Journal(store, layout.journal(shard, of), self.digest, layout.manifest(shard, of))
+        return JournaledEngine(engine, journal)
 
     def read(self, shard: int) -> Iterator[Question | Reject]:
         """The rows of one shard, in source order; one item for every row."""
@@ -96,7 +101,8 @@ class BuildPlan:
         chosen: dict[str, Selection] = {}
         if self.screened is not None:
             repeats = {planned.name: planned.share.repeat for planned in self.sources}
-            chosen = load_selections(open_store(self.config.out), shard, of, repeats)
+            hashes = self.screened.get("hashes", {})
+            chosen = load_selections(open_store(self.config.out), shard, of, repeats, hashes)
         for planned in self.sources:
             source = planned.open(self.config.data_root)
             if planned.name in chosen:

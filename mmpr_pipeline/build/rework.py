@@ -17,6 +17,7 @@ from mmpr_pipeline.checking import CHECKER
 from mmpr_pipeline.config import BuildConfig, load_config
 from mmpr_pipeline.dataset import layout
 from mmpr_pipeline.dataset.marks import read_marks
+from mmpr_pipeline.dataset.sealed import read_sealed
 from mmpr_pipeline.dataset.stored import StoredQuestion, stored_questions
 from mmpr_pipeline.errors import ConfigError, DatasetError, ItemRejected
 from mmpr_pipeline.records import SCHEMA_VERSION, Outcome, Question, Reject, Rollout, content_id
@@ -176,7 +177,7 @@ def make_rework(before: str, given: dict[str, Any]) -> ReworkPlan:
         raise DatasetError(
             f"{before} is not a finished dataset.", remedy="Finish it first, with the command that began it."
         )
-    described = json.loads(store.read(layout.CONFIG))
+    described = read_sealed(store, layout.CONFIG)
     if open_store(str(given.get("out") or described["config"]["out"])).url == store.url:
         raise ConfigError("--from-rollouts needs an output of its own.", remedy="Give --out a new directory.")
     settings = {**described["config"], "address": "local", "workers": None}
@@ -185,4 +186,4 @@ def make_rework(before: str, given: dict[str, Any]) -> ReworkPlan:
     marks: dict[tuple[str, int], Outcome] = {
         key: "unparseable" if mark == "ignore" else mark for key, mark in read_marks(store).items()
     }
-    return ReworkPlan(config, store.url, described, marks, json.loads(store.read(layout.SUMMARY)))
+    return ReworkPlan(config, store.url, described, marks, read_sealed(store, layout.SUMMARY))

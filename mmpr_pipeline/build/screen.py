@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,22 +14,24 @@ import ray
 from mmpr_pipeline.build.plan import BuildPlan
 from mmpr_pipeline.build.planned import PlannedSource, screened_by_content
 from mmpr_pipeline.build.ray_task import end, result
-from mmpr_pipeline.errors import SourceError, StoreError
+from mmpr_pipeline.dataset.sealed import damaged, read_sealed
+from mmpr_pipeline.errors import DatasetError, SourceError, StoreError
 from mmpr_pipeline.screening.contamination import EvaluationRows
 from mmpr_pipeline.screening.merge import Screened, merge
 from mmpr_pipeline.screening.pieces import (
     PIECES,
     Piece,
+    is_sound,
     look_at_keys,
     look_at_sketches,
     pieces_of,
+    read_piece,
     read_sketches,
-    read_table,
-    write_table,
+    write_piece,
 )
 from mmpr_pipeline.screening.selection import REPORT
 from mmpr_pipeline.screening.sketch_cache import cached_sketches
-from mmpr_pipeline.storage import Store, open_store
+from mmpr_pipeline.storage import MissingKeyError, Store, open_store
 
 PIECE_RETRIES = 5
 """Times that Ray starts a piece again whose worker or node died."""
@@ -41,26 +42,48 @@ SAY_EVERY = 10.0
 Say = Callable[[str], None]
 
 
-def screen(plan: BuildPlan, workers: int, say: Say, still_held: Callable[[], None]) -> BuildPlan:
+Look = Callable[[BuildPlan, Sequence[Piece], str], None]
+"""Looks at pieces, of which the last argument says in words what they hold; raises the first error."""
+
+
+def screen(plan: BuildPlan, say: Say, look: Look) -> BuildPlan:
     """The plan, knowing what is left of its sources; the pass is made where it was not made before.
 
-    Pieces that a killed run left are kept. Raises SourceError where a source cannot be read.
+    Sound pieces that a killed run left are kept. Raises SourceError where a source cannot be read.
     """
     if not plan.screens:
         return plan
     store = open_store(plan.config.out)
-    if not store.exists(REPORT):
+    report = _decided(plan, store, say)
+    if report is None:
         if plan.against and not plan.against.sources:
             raise StoreError(
-                f"{store.url} has shards, but {REPORT}, by which their questions were chosen, is gone.",
-                remedy="Bring it back, or begin a new build with another --out.",
+                f"{store.url} has shards, but what screening left there, by which their questions were chosen "
+                f"({REPORT} and the files beside it), is gone or damaged.",
+                remedy="Bring it back from a copy, or begin a new build with another --out.",
             )
-        _look(plan, store, sketch_pieces(plan), workers, say, still_held, "evaluation rows")
+        there = {key for key in store.list(PIECES) if is_sound(store, key)}
         rows = [piece for part in key_pieces(plan) for piece in part]
-        _look(plan, store, rows, workers, say, still_held, "rows")
-        decide(plan, store)
+        for pieces, what in ((sketch_pieces(plan), "evaluation rows"), (rows, "rows")):
+            look(plan, [piece for piece in pieces if piece.key not in there], what)
+        report = decide(plan, store)
     store.delete_prefix(PIECES)
-    return replace(plan, screened=json.loads(store.read(REPORT)))
+    return replace(plan, screened=report)
+
+
+def _decided(plan: BuildPlan, store: Store, say: Say) -> dict[str, Any] | None:
+    """The report of an earlier run; None where there is none, or where it, or what it reports on, is damaged."""
+    try:
+        report = read_sealed(store, REPORT)
+    except MissingKeyError:
+        return None
+    except DatasetError as error:
+        say(f"screening again: {error.message}")
+        return None
+    if wrong := damaged(store, report.get("hashes", {})):
+        say(f"screening again: {', '.join(wrong)} is gone or damaged")
+        return None
+    return report if report.get("plan", plan.digest) == plan.digest else None
 
 
 def decide(plan: BuildPlan, store: Store) -> dict[str, Any]:
@@ -68,7 +91,8 @@ def decide(plan: BuildPlan, store: Store) -> dict[str, Any]:
     known = [(piece.name, row, name) for piece in sketch_pieces(plan) for row, name in _ids(store, piece)]
     parts = zip(plan.sources, key_pieces(plan), strict=True)
     screened = [Screened(source.name, pieces, source.share) for source, pieces in parts]
-    told = {"against": dict(plan.against.content), "unchecked": dict(plan.against.unchecked)}
+    compared = {"against": dict(plan.against.content), "unchecked": dict(plan.against.unchecked)}
+    told = {"plan": plan.digest, **compared}
     return merge(store, screened, known, plan.config.screening, told)
 
 
@@ -84,16 +108,15 @@ def key_pieces(plan: BuildPlan) -> list[list[Piece]]:
 
 
 def _ids(store: Store, piece: Piece) -> Iterable[tuple[int, str]]:
-    table = read_table(store, piece.key)
+    table = read_piece(store, piece.key)
     return zip(table["row"].to_pylist(), table["source_id"].to_pylist(), strict=True)
 
 
-def _look(
-    plan: BuildPlan, store: Store, pieces: list[Piece], workers: int, say: Say, held: Callable[[], None], what: str
+def look_on_ray(
+    plan: BuildPlan, pieces: Sequence[Piece], what: str, *, workers: int, say: Say, still_held: Callable[[], None]
 ) -> None:
-    """Look at the pieces that are missing, `workers` at once. Raises the first error."""
-    there = set(store.list(PIECES))
-    waiting = deque(piece for piece in pieces if piece.key not in there)
+    """Look at the pieces, `workers` at once. Raises the first error."""
+    waiting = deque(pieces)
     total, done = sum(piece.stop - piece.start for piece in waiting), 0
     told = -SAY_EVERY
     shared = ray.put(plan) if waiting else None
@@ -111,7 +134,7 @@ def _look(
                 piece = running.pop(ref)
                 result(ref, partial(_lost, piece))
                 done += piece.stop - piece.start
-            held()
+            still_held()
     finally:
         end(list(running))
 
@@ -141,7 +164,7 @@ def look_at(plan: BuildPlan, piece: Piece) -> None:
         planned = plan.sources[piece.source]
         evaluation = _evaluation(plan, store) if _compared(plan, planned) else None
         table = look_at_keys(planned.open(root), planned.index, piece.start, piece.stop, evaluation)
-    write_table(store, piece.key, table)
+    write_piece(store, piece.key, table)
 
 
 def _compared(plan: BuildPlan, source: PlannedSource) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
@@ -15,7 +14,9 @@ from mmpr_pipeline.build.question import work_question
 from mmpr_pipeline.build.rework import Plan
 from mmpr_pipeline.build.tally import Tally, count
 from mmpr_pipeline.dataset import layout
+from mmpr_pipeline.dataset.manifest import read_manifest
 from mmpr_pipeline.dataset.writer import ShardWriter
+from mmpr_pipeline.errors import StoreError
 from mmpr_pipeline.records import Question, QuestionOutcome, Reject
 from mmpr_pipeline.sampling.engine import Engine
 from mmpr_pipeline.storage import open_store
@@ -45,7 +46,7 @@ async def work_shard(
     store = open_store(config.out, known=True)
     # Ray may run a task again whose worker died after the shard was finished, when its journal is gone.
     if store.exists(done := layout.manifest(shard, config.shards)):
-        return json.loads(store.read(done))
+        return read_manifest(store.read(done), done).model_dump(mode="json")
     answering = plan.answering(engine, shard)
     tally: Tally = Counter()
     in_flight = config.in_flight or IN_FLIGHT
@@ -57,6 +58,12 @@ async def work_shard(
                 tally["resumed"] = answering.resumed_rollouts
                 report(tally)
             manifest = writer.finish()
+        answering.forget()
+    except StoreError:
+        if not store.exists(done):
+            raise
+        # A worker that outlived its driver has finished the shard meanwhile, and this one's journal said so.
+        manifest = read_manifest(store.read(done), done).model_dump(mode="json")
         answering.forget()
     finally:
         await answering.close()

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmpr_pipeline.config import ScreeningSettings, Share
-from mmpr_pipeline.dataset.manifest import json_bytes
+from mmpr_pipeline.dataset.sealed import sealed
 from mmpr_pipeline.screening.contamination import templates
 from mmpr_pipeline.screening.mixture import choose, described
-from mmpr_pipeline.screening.pieces import KEY_BYTES, Piece, read_table, write_table
+from mmpr_pipeline.screening.pieces import KEY_BYTES, Piece, read_piece, write_table
 from mmpr_pipeline.screening.selection import (
     ASKED,
     CONTAMINATED,
@@ -76,9 +76,10 @@ def merge(
     dropped = pa.concat_tables(
         [DROPPED_SCHEMA.empty_table(), *_dropped(store, sources, rows, status, earlier, hits, known)]
     )
-    write_table(store, DROPPED, dropped)
+    hashes = {DROPPED: write_table(store, DROPPED, dropped)}
     bodies = [status[parts[source.name]].tobytes() for source in sources]
-    write_table(store, STATUS, pa.table([[source.name for source in sources], bodies], STATUS_SCHEMA))
+    decided = pa.table([[source.name for source in sources], bodies], STATUS_SCHEMA)
+    hashes[STATUS] = write_table(store, STATUS, decided)
     by_set = Counter(zip(*(dropped.filter(pc.equal(dropped["reason"], REASONS[CONTAMINATED]))[name].to_pylist()
                            for name in ("of_source", "measure")), strict=True))  # fmt: skip
     report = {
@@ -86,8 +87,9 @@ def merge(
         "sources": {s.name: _counts(status[parts[s.name]], s.share) for s in sources},
         "contaminated": {f"{name} by {measure}": count for (name, measure), count in sorted(by_set.items())},
         "templates": voided,
+        "hashes": hashes,
     }
-    store.write(REPORT, json_bytes(report))
+    store.write(REPORT, sealed(report))
     return report
 
 
@@ -98,7 +100,7 @@ def _gather(store: Store, sources: Sequence[Screened]) -> _Rows:
     hits, offsets, at = [], [0], 0
     for source in sources:
         for piece in source.pieces:
-            table = read_table(store, piece.key)
+            table = read_piece(store, piece.key)
             rows = slice(at, at + table.num_rows)
             readable[rows] = table["key"].is_valid().to_numpy()
             raw = table["key"].fill_null(bytes(KEY_BYTES)).to_pylist()
@@ -143,7 +145,7 @@ def _dropped(
             stop = at + piece.stop - piece.start
             gone = at + np.flatnonzero(np.isin(status[at:stop], (DUPLICATE, CONTAMINATED)))
             if len(gone):
-                ids = read_table(store, piece.key)["source_id"].to_pylist()
+                ids = read_piece(store, piece.key)["source_id"].to_pylist()
                 lines = []
                 for row in gone.tolist():
                     line = {"source": source.name, "row": row - first, "source_id": ids[row - at]}

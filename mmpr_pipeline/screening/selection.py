@@ -5,7 +5,7 @@ The decision needs all rows at once, but of each only the 16 bytes of its conten
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,18 +13,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmpr_pipeline.dataset import layout
 from mmpr_pipeline.records import Question, Reject
 from mmpr_pipeline.screening.mixture import repeated
-from mmpr_pipeline.screening.pieces import FOLDER, read_table
+from mmpr_pipeline.screening.pieces import read_table
 from mmpr_pipeline.sources import Source, SourceIndex
 from mmpr_pipeline.storage import Store
 
 LEFT_OUT, ASKED, UNREADABLE, DUPLICATE, CONTAMINATED = range(5)
 """Of a row: not in the mixture; asked; not a question that can be read; dropped."""
 
-STATUS = f"{FOLDER}status.arrow"
-DROPPED = f"{FOLDER}dropped.arrow"
-REPORT = f"{FOLDER}report.json"
+STATUS, DROPPED, REPORT = layout.STATUS, layout.DROPPED, layout.REPORT
 REASONS = {DUPLICATE: "duplicate_question", CONTAMINATED: "contaminated"}
 
 STATUS_SCHEMA = pa.schema([pa.field("source", pa.string()), pa.field("status", pa.large_binary())])
@@ -121,11 +120,17 @@ def runs(wanted: np.ndarray) -> list[tuple[int, int]]:
     return [(int(low), int(high)) for low, high in zip(lows, highs, strict=True)]
 
 
-def load_selections(store: Store, shard: int, of: int, repeats: dict[str, int]) -> dict[str, Selection]:
-    """What was decided of the rows that a shard takes, by source. Raises MissingKeyError where there was no pass."""
-    dropped = read_table(store, DROPPED)
+def load_selections(
+    store: Store, shard: int, of: int, repeats: dict[str, int], hashes: Mapping[str, str]
+) -> dict[str, Selection]:
+    """What was decided of the rows that a shard takes, by source. `hashes`: sha256 of STATUS and DROPPED, as far as the
+    report tells them.
+
+    Raises MissingKeyError where there was no pass, DatasetError where what it left is damaged.
+    """
+    dropped = read_table(store, DROPPED, hashes.get(DROPPED))
     found = {}
-    for row in read_table(store, STATUS).to_pylist():
+    for row in read_table(store, STATUS, hashes.get(STATUS)).to_pylist():
         status = np.frombuffer(row["status"], np.uint8)
         start, stop = shard_bounds(status, shard, of)
         name = row["source"]

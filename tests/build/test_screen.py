@@ -309,4 +309,4 @@ def test_what_was_decided_and_is_gone_is_an_error(tmp_path: Path) -> None:
     source = made(tmp_path / "s", "first", rows(3))
     plan = replace(plan_of(tmp_path / "out", source), against=Against((), {"bench": {"rows": 1, "content": "x"}}))
     with pytest.raises(StoreError, match="is gone"):
-        screen(plan, 1, lambda text: None, lambda: None)
+        screen(plan, lambda text: None, lambda plan, pieces, what: None)

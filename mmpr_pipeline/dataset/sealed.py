@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mmpr_pipeline.dataset import layout
-from mmpr_pipeline.dataset.manifest import json_bytes
-from mmpr_pipeline.errors import DatasetError
+from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.storage import MissingKeyError, Store
 
 SEAL = "sha256"

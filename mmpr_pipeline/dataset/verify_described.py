@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from mmpr_pipeline.dataset import layout
-from mmpr_pipeline.dataset.manifest import json_bytes
+from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.summary import summarise
 from mmpr_pipeline.dataset.sealed import damaged, read_sealed
-from mmpr_pipeline.dataset.summary import summarise
-from mmpr_pipeline.errors import DatasetError
 from mmpr_pipeline.storage import Store
 
 Add = Callable[[str, str, str], None]

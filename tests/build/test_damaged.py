@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from mmpr_pipeline.build.top import look
-from mmpr_pipeline.dataset import layout
-from mmpr_pipeline.dataset.facts import facts_of
-from mmpr_pipeline.dataset.verify import verify
-from mmpr_pipeline.errors import ConfigError, DatasetError, StoreError
+from mmpr_pipeline.core.errors import ConfigError, DatasetError, StoreError
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.review.facts import facts_of
+from mmpr_pipeline.dataset.review.verify import verify
+from mmpr_pipeline.pipeline.watch.top import look
 from mmpr_pipeline.storage import open_store
-from tests.build.made import files_of, make_source
 from tests.chaos.inline import Inline, Stopped
+from tests.pipeline.made import files_of, make_source
 
 DAMAGE = [lambda raw: b"", lambda raw: raw[: len(raw) // 2], lambda raw: b"{}", lambda raw: raw.replace(b"e", b"f", 1)]
 

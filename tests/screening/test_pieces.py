@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mmpr_pipeline.config import ScreeningSettings
-from mmpr_pipeline.errors import DatasetError
+from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.screening.contamination import EvaluationRows
 from mmpr_pipeline.screening.pieces import (
     is_sound,
@@ -21,6 +20,7 @@ from mmpr_pipeline.screening.pieces import (
     write_piece,
     write_table,
 )
+from mmpr_pipeline.screening.settings import ScreeningSettings
 from mmpr_pipeline.sources import Source, open_source
 from mmpr_pipeline.storage import open_store
 from tests.screening.figures import encoded, figure

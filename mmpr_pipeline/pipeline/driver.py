@@ -10,13 +10,14 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, Protocol
 
-from mmpr_pipeline import __version__
 from mmpr_pipeline.core.errors import ConfigError, DatasetError
+from mmpr_pipeline.core.json_files import sealed
 from mmpr_pipeline.core.settings import differences
+from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.manifest import read_manifest
+from mmpr_pipeline.dataset.files.sealed import damaged, hashes, read_sealed
 from mmpr_pipeline.dataset.files.summary import summarise
-from mmpr_pipeline.dataset.sealed import damaged, hashes, read_sealed, sealed
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.from_rollouts import Plan

@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.dataset.files.summary import shards_of
 from mmpr_pipeline.dataset.review.facts import facts_of
 from mmpr_pipeline.dataset.review.stats import Lengths
-from mmpr_pipeline.dataset.sealed import read_sealed
 from mmpr_pipeline.storage import MissingKeyError, Store, open_store
 
 LENGTH_BINS = 30

@@ -11,20 +11,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmpr_pipeline.dataset.sealed import sealed
+from mmpr_pipeline.core.json_files import sealed
+from mmpr_pipeline.screening import DROPPED, REPORT, STATUS
 from mmpr_pipeline.screening.contamination import templates
 from mmpr_pipeline.screening.mixture import choose, described
 from mmpr_pipeline.screening.pieces import KEY_BYTES, Piece, read_piece, write_table
 from mmpr_pipeline.screening.selection import (
     ASKED,
     CONTAMINATED,
-    DROPPED,
     DROPPED_SCHEMA,
     DUPLICATE,
     LEFT_OUT,
     REASONS,
-    REPORT,
-    STATUS,
     STATUS_SCHEMA,
     UNREADABLE,
     first_of_each,

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmpr_pipeline.core.records import Question, Reject
-from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.screening import DROPPED, STATUS
 from mmpr_pipeline.screening.mixture import repeated
 from mmpr_pipeline.screening.pieces import read_table
 from mmpr_pipeline.sources import Source, SourceIndex
@@ -23,7 +23,6 @@ from mmpr_pipeline.storage import Store
 LEFT_OUT, ASKED, UNREADABLE, DUPLICATE, CONTAMINATED = range(5)
 """Of a row: not in the mixture; asked; not a question that can be read; dropped."""
 
-STATUS, DROPPED, REPORT = layout.STATUS, layout.DROPPED, layout.REPORT
 REASONS = {DUPLICATE: "duplicate_question", CONTAMINATED: "contaminated"}
 
 STATUS_SCHEMA = pa.schema([pa.field("source", pa.string()), pa.field("status", pa.large_binary())])

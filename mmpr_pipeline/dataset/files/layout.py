@@ -17,18 +17,16 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from mmpr_pipeline import screening
 from mmpr_pipeline.core.schemas import IMAGE_SCHEMA, PAIR_SCHEMA, QUESTION_SCHEMA, ROLLOUT_SCHEMA
 
 REFERENCE = "reference/"
 CONFIG = "config.json"
 SUMMARY = "summary.json"
 MARKS = "marks.jsonl"
-SCREENING = "screening/"
+SCREENING = screening.FOLDER
 JOURNALS = "journal/"
-REPORT = f"{SCREENING}report.json"
-STATUS = f"{SCREENING}status.arrow"
-DROPPED = f"{SCREENING}dropped.arrow"
-SCREENED = (DROPPED, REPORT, STATUS)
+SCREENED = (screening.DROPPED, screening.REPORT, screening.STATUS)
 """What screening leaves; its pieces are gone when it is done."""
 SCHEMAS: dict[str, pa.Schema] = {
     "pairs": PAIR_SCHEMA,

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.dataset.files.summary import shards_of
 from mmpr_pipeline.dataset.review.stats import stats
-from mmpr_pipeline.dataset.sealed import read_sealed
 from mmpr_pipeline.screening.report import unchecked
 from mmpr_pipeline.sources.declaration.licences import warnings_of
 from mmpr_pipeline.storage import MissingKeyError, Store, open_store

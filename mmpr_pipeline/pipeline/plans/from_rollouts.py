@@ -17,7 +17,7 @@ from mmpr_pipeline.core.records import SCHEMA_VERSION, Outcome, Question, Reject
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.marks import read_marks
 from mmpr_pipeline.dataset.files.reader import StoredQuestion, stored_questions
-from mmpr_pipeline.dataset.sealed import read_sealed
+from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig, load_config

@@ -14,7 +14,7 @@ from typing import Any
 from mmpr_pipeline.checking import CHECKER
 from mmpr_pipeline.core.records import SCHEMA_VERSION, Question, Reject, content_id
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.sealed import read_sealed
+from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.engines.identity import engine_identity
 from mmpr_pipeline.engines.journaled import JournaledEngine
@@ -22,9 +22,9 @@ from mmpr_pipeline.engines.start import start_engines
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.sources import NO_COMPARISON, Against, PlannedSource, planned_against, planned_sources
-from mmpr_pipeline.screening import SCREENING
+from mmpr_pipeline.screening import REPORT, SCREENING
 from mmpr_pipeline.screening.mixture import ALL, described
-from mmpr_pipeline.screening.selection import REPORT, Selection, load_selections
+from mmpr_pipeline.screening.selection import Selection, load_selections
 from mmpr_pipeline.sources.declaration.licences import evaluation_warnings
 from mmpr_pipeline.storage import Journal, Store, open_store
 

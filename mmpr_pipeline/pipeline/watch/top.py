@@ -13,7 +13,7 @@ from rich.text import Text
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.sealed import read_sealed
+from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.pipeline.watch.console import duration
 from mmpr_pipeline.pipeline.watch.progress_file import EVERY, KEY
 from mmpr_pipeline.storage import MissingKeyError, Store

@@ -13,9 +13,10 @@ import ray
 
 from mmpr_pipeline.cluster.tasks import end, result
 from mmpr_pipeline.core.errors import DatasetError, SourceError, StoreError
-from mmpr_pipeline.dataset.sealed import damaged, read_sealed
+from mmpr_pipeline.dataset.files.sealed import damaged, read_sealed
 from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan
 from mmpr_pipeline.pipeline.plans.sources import PlannedSource, screened_by_content
+from mmpr_pipeline.screening import REPORT
 from mmpr_pipeline.screening.contamination import EvaluationRows
 from mmpr_pipeline.screening.merge import Screened, merge
 from mmpr_pipeline.screening.pieces import (
@@ -29,7 +30,6 @@ from mmpr_pipeline.screening.pieces import (
     read_sketches,
     write_piece,
 )
-from mmpr_pipeline.screening.selection import REPORT
 from mmpr_pipeline.screening.sketch_cache import cached_sketches
 from mmpr_pipeline.storage import MissingKeyError, Store, open_store
 

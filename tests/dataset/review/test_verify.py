@@ -15,12 +15,14 @@ import pytest
 from rich.console import Console
 
 from mmpr_pipeline.core.errors import DatasetError
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.json_files import json_bytes, sealed
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import sha256_of
+from mmpr_pipeline.dataset.files.sealed import hashes
 from mmpr_pipeline.dataset.files.summary import summarise
-from mmpr_pipeline.dataset.review.verify import Report, render, verify
-from mmpr_pipeline.dataset.sealed import hashes, sealed
+from mmpr_pipeline.dataset.review.terminal import verify_page
+from mmpr_pipeline.dataset.review.verify import Report, verify
+from mmpr_pipeline.screening import DROPPED, REPORT, STATUS
 from mmpr_pipeline.storage import open_store
 from tests.dataset.conftest import make_outcome, write_dataset, write_shard
 
@@ -34,7 +36,7 @@ def names(out: Path) -> set[str]:
 def page(report: Report) -> str:
     console = Console(width=120)
     with console.capture() as capture:
-        console.print(render(report))
+        console.print(verify_page(report))
     return capture.get()
 
 
@@ -238,10 +240,10 @@ def seal(out: Path, **more: Any) -> dict[str, bytes]:
     store = open_store(out)
     config, status = json.loads(store.read(layout.CONFIG)), b"a table"
     store.write(layout.CONFIG, sealed({**config, "sources": []}))
-    store.write(layout.STATUS, status)
-    store.write(layout.DROPPED, b"another table")
-    hashes_of = {key: hashlib.sha256(store.read(key)).hexdigest() for key in (layout.STATUS, layout.DROPPED)}
-    store.write(layout.REPORT, sealed({"plan": config["digest"], "sources": {}, "hashes": hashes_of, **more}))
+    store.write(STATUS, status)
+    store.write(DROPPED, b"another table")
+    hashes_of = {key: hashlib.sha256(store.read(key)).hexdigest() for key in (STATUS, DROPPED)}
+    store.write(REPORT, sealed({"plan": config["digest"], "sources": {}, "hashes": hashes_of, **more}))
     store.write(layout.SUMMARY, sealed({**summarise(store, 3), "hashes": hashes(store)}))
     return {key: store.read(key) for key in (layout.CONFIG, layout.SUMMARY, *layout.SCREENED)}
 
@@ -273,7 +275,7 @@ def test_files_of_another_output_are_found(out: Path, tmp_path: Path) -> None:
     for key in mine:
         (out / key).write_bytes(theirs[key])
     assert verify(out).problems == [], "all of them together are those of a build with these settings"
-    for key in (layout.REPORT, layout.SUMMARY):
+    for key in (REPORT, layout.SUMMARY):
         (out / key).write_bytes(mine[key])
         assert verify(out).problems, key
         (out / key).write_bytes(theirs[key])
@@ -281,8 +283,8 @@ def test_files_of_another_output_are_found(out: Path, tmp_path: Path) -> None:
 
 def test_outputs_of_versions_without_checksums_are_sound(out: Path) -> None:
     store = open_store(out)
-    store.write(layout.REPORT, json_bytes({"against": {}, "unchecked": {}, "sources": {}}))
-    store.write(layout.STATUS, b"a table")
+    store.write(REPORT, json_bytes({"against": {}, "unchecked": {}, "sources": {}}))
+    store.write(STATUS, b"a table")
     assert verify(out).problems == []
 
 

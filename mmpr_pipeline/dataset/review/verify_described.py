@@ -9,24 +9,25 @@ from typing import Any
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.sealed import damaged, read_sealed
 from mmpr_pipeline.dataset.files.summary import summarise
-from mmpr_pipeline.dataset.sealed import damaged, read_sealed
+from mmpr_pipeline.screening import REPORT
 from mmpr_pipeline.storage import Store
 
 Add = Callable[[str, str, str], None]
 """Takes the name of a problem, where it is and what was seen."""
 
-_NAMES = {layout.CONFIG: "bad_config", layout.SUMMARY: "bad_summary", layout.REPORT: "bad_screening"}
+_NAMES = {layout.CONFIG: "bad_config", layout.SUMMARY: "bad_summary", REPORT: "bad_screening"}
 
 
 def check_described(store: Store, keys: set[str], of: int, identity: str | None, add: Add) -> None:
     """Check them against each other, against the manifests' `identity`, and against their own checksums."""
     sound = {key: content for key in _NAMES if key in keys and (content := _read(store, key, add)) is not None}
-    config, summary, report = (sound.get(key, {}) for key in (layout.CONFIG, layout.SUMMARY, layout.REPORT))
+    config, summary, report = (sound.get(key, {}) for key in (layout.CONFIG, layout.SUMMARY, REPORT))
     if config and identity is not None and config.get("digest") != identity:
         add("other_identity", layout.CONFIG, "the shards were built with other settings")
     if report and config and report.get("plan", config.get("digest")) != config.get("digest"):
-        add("other_identity", layout.REPORT, "the rows were screened for other settings")
+        add("other_identity", REPORT, "the rows were screened for other settings")
     if layout.SUMMARY in sound:
         _check_totals(store, of, summary, add)
     for key in damaged(store, {**report.get("hashes", {}), **summary.get("hashes", {})}):

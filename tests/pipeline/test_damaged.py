@@ -15,6 +15,7 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.review.facts import facts_of
 from mmpr_pipeline.dataset.review.verify import verify
 from mmpr_pipeline.pipeline.watch.top import look
+from mmpr_pipeline.screening import DROPPED, REPORT, STATUS
 from mmpr_pipeline.storage import open_store
 from tests.chaos.inline import Inline, Stopped
 from tests.pipeline.made import files_of, make_source
@@ -128,7 +129,7 @@ def test_a_damaged_summary_is_written_anew(settings: dict[str, Any], tmp_path: P
     assert verify(out).problems == []
 
 
-@pytest.mark.parametrize("key", [layout.CONFIG, layout.STATUS, layout.DROPPED, layout.REPORT])
+@pytest.mark.parametrize("key", [layout.CONFIG, STATUS, DROPPED, REPORT])
 def test_a_finished_output_whose_other_files_are_damaged_is_not_called_finished(
     settings: dict[str, Any], tmp_path: Path, key: str
 ) -> None:

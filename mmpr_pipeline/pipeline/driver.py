@@ -22,6 +22,7 @@ from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.from_rollouts import Plan
 from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_plan
+from mmpr_pipeline.pipeline.watch.progress_file import KEY as PROGRESS
 from mmpr_pipeline.pipeline.watch.progress_file import Beacon
 from mmpr_pipeline.sources.declaration.catalog import declarations_in
 from mmpr_pipeline.storage import MissingKeyError, Store, absolute_model, absolute_url, open_store
@@ -177,6 +178,7 @@ def finish(store: Store, plan: Plan, run: dict[str, Any]) -> dict[str, Any]:
     """
     store.delete_prefix(layout.JOURNALS)  # a kill right after a shard's manifest leaves its journal
     store.sweep()
+    store.delete(PROGRESS)  # of a run that was killed after its last shard
     before = _summary(store)
     _check_files(store, plan.config.shards, before)
     if before and not run["shards"]:

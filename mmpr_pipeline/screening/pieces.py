@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmpr_pipeline.core.errors import DatasetError, ItemRejected
-from mmpr_pipeline.core.records import Question, content_id
+from mmpr_pipeline.core.records import Question, Reject, content_id
 from mmpr_pipeline.screening import FOLDER
 from mmpr_pipeline.screening.contamination import EvaluationRows, Hasher, Sketch
 from mmpr_pipeline.screening.phash import VIEWS, WORDS
@@ -26,11 +26,13 @@ ROWS = 2048
 """Rows of a piece: seconds of work."""
 
 KEY_BYTES = 16
+ROW_BYTES = 8
 CHECKSUM_BYTES = 32
 
 KEYS = pa.schema(
     [
         pa.field("key", pa.binary(KEY_BYTES)),
+        pa.field("row", pa.binary(ROW_BYTES)),
         pa.field("source_id", pa.string()),
         pa.field("measure", pa.string()),
         pa.field("against", pa.int32()),
@@ -38,7 +40,7 @@ KEYS = pa.schema(
         pa.field("similarity", pa.float32()),
     ]
 )
-"""A piece of a training source: one row a row; `key` is null where the row is no question."""
+"""A piece of a training source: one row a row; `key` is null where the row is no question, `row` its `row_digest`."""
 
 SKETCHES = pa.schema(
     [
@@ -80,6 +82,12 @@ def content_key(question: Question) -> bytes:
     return bytes.fromhex(content_id([image.sha256 for image in question.images], question.text, question.choices))
 
 
+def row_digest(item: Question | Reject) -> bytes:
+    """What tells whether a row is still what it was: all that it says, and its images as the source holds them."""
+    said = sorted(item.model_dump(mode="json", exclude={"images"} if isinstance(item, Question) else None).items())
+    return hashlib.blake2b(repr(said).encode("utf-8", "surrogatepass"), digest_size=ROW_BYTES).digest()
+
+
 def look_at_keys(
     source: Source, index: SourceIndex, start: int, stop: int, evaluation: EvaluationRows | None
 ) -> pa.Table:
@@ -95,7 +103,12 @@ def look_at_keys(
                 hit = evaluation.match(hasher.sketch(item, number)) if evaluation else None
             except ItemRejected:  # its shard will say so, when it reads the row
                 hit = None
-        values = (key, item.source_id, *((hit.measure, hit.against, hit.bits, hit.similarity) if hit else [None] * 4))
+        values = (
+            key,
+            row_digest(item),
+            item.source_id,
+            *((hit.measure, hit.against, hit.bits, hit.similarity) if hit else [None] * 4),
+        )
         for name, value in zip(KEYS.names, values, strict=True):
             columns[name].append(value)
     return pa.table(columns, KEYS)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mmpr_pipeline.core.errors import ConfigError, DatasetError, StoreError
+from mmpr_pipeline.core.errors import ConfigError, DatasetError, MmprError, StoreError
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.review.facts import facts_of
 from mmpr_pipeline.dataset.review.verify import verify
@@ -180,13 +180,29 @@ def test_a_worker_that_is_killed_on_the_way_leaves_nothing_in_the_finished_outpu
 
     class WithAKill(Inline):
         async def _make(self, *args: Any) -> None:
+            (tmp_path / "out" / ".progress.json").write_text("{}")
             left.mkdir()
             (left / "pairs").write_bytes(b"half a file")
             await super()._make(*args)
 
     asyncio.run(WithAKill(settings).run())
     assert not left.exists()
+    assert not (tmp_path / "out" / ".progress.json").exists()
     assert verify(tmp_path / "out").problems == []
+
+
+def test_a_picture_or_an_answer_that_changes_between_two_runs_is_noticed(
+    settings: dict[str, Any], whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    picture, rows = tmp_path / "source" / "3.png", tmp_path / "source" / "rows.jsonl"
+    go_on(settings, requests=5)
+    for damaged, raw in ((picture, picture.read_bytes()), (rows, rows.read_bytes())):
+        damaged.write_bytes(raw[:-30] + bytes(30))
+        with pytest.raises(MmprError, match=r"of made, or their images, are not what they were|begun with other"):
+            go_on(settings)
+        damaged.write_bytes(raw)
+    go_on(settings)
+    assert files_of(tmp_path / "out") == whole
 
 
 def test_no_damage_ends_in_another_error(settings: dict[str, Any], tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def decide(plan: BuildPlan, store: Store) -> dict[str, Any]:
     screened = [Screened(source.name, pieces, source.share) for source, pieces in parts]
     compared = {"against": dict(plan.against.content), "unchecked": dict(plan.against.unchecked)}
     told = {"plan": plan.digest, **compared}
-    return merge(store, screened, known, plan.config.screening, told)
+    return merge(store, screened, known, plan.config.screening, plan.config.shards, told)
 
 
 def sketch_pieces(plan: BuildPlan) -> list[Piece]:

@@ -17,6 +17,7 @@ from mmpr_pipeline.core.records import SCHEMA_VERSION, Outcome, Question, Reject
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.marks import read_marks
 from mmpr_pipeline.dataset.files.reader import StoredQuestion, stored_questions
+from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig, load_config
@@ -181,7 +182,7 @@ def make_rework(before: str, given: dict[str, Any]) -> ReworkPlan:
         raise DatasetError(
             f"{before} is not a finished dataset.", remedy="Finish it first, with the command that began it."
         )
-    described = json.loads(store.read(layout.CONFIG))
+    described = read_sealed(store, layout.CONFIG)
     if open_store(str(given.get("out") or described["config"]["out"])).url == store.url:
         raise ConfigError("--from-rollouts needs an output of its own.", remedy="Give --out a new directory.")
     settings = {**described["config"], "address": "local", "workers": None}
@@ -190,4 +191,4 @@ def make_rework(before: str, given: dict[str, Any]) -> ReworkPlan:
     marks: dict[tuple[str, int], Outcome] = {
         key: "unparseable" if mark == "ignore" else mark for key, mark in read_marks(store).items()
     }
-    return ReworkPlan(config, store.url, described, marks, json.loads(store.read(layout.SUMMARY)))
+    return ReworkPlan(config, store.url, described, marks, read_sealed(store, layout.SUMMARY))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mmpr_pipeline.pipeline.workers.screening_pass import look_at, screen
@@ -45,7 +45,7 @@ class Inline:
                 await self._make(replace(plan, screened=screen(plan, self.said.append, self._look)), missing)
             return finish(store, plan, {"shards": len(missing)})
 
-    def _look(self, plan: BuildPlan, pieces: Sequence[Piece], what: str) -> None:
+    def _look(self, plan: Screenable, pieces: Sequence[Piece], what: str) -> None:
         for piece in pieces:
             if self.pieces is not None:
                 self.pieces -= 1

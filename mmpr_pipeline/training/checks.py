@@ -63,12 +63,13 @@ def check_completions(batch: PackedBatch) -> None:
         )
 
 
-def require_images_match(group: Group, image_token: int, expected: int) -> None:
+def require_images_match(group: Group, image_token: int, expected: int | None) -> None:
     """Reject a group whose prompt has not as many image tokens as its images have features: `image_tokens_mismatch`.
+    None: the inputs do not say how many that is; then some must be there where images are.
 
     A prompt cut to a length, or an image mark lost on the way, would otherwise pair the wrong features with the text.
     """
     found = group.prompt.count(image_token)
-    if found != expected:
-        detail = f"{found} image tokens in the prompt, {expected} from {len(group.images)} images"
+    if found != expected if expected is not None else bool(found) != bool(group.images):
+        detail = f"{found} image tokens in the prompt, {expected or 'some'} from {len(group.images)} images"
         raise ItemRejected("image_tokens_mismatch", detail)

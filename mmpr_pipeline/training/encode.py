@@ -6,11 +6,13 @@ and a response ends with the token by which the template ends an assistant's tur
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mmpr_pipeline.errors import ConfigError, ItemRejected
@@ -60,7 +62,9 @@ class Encoder:
         self._processor, self._model, self._family, self._max_tiles = processor, model, family, max_tiles
         self._tokenizer: Any = getattr(processor, "tokenizer", processor)
         self._architecture = type(model).__name__
-        self._image_inputs = set(processor.image_processor.model_input_names)
+        # Of what the processor makes of images, what the model's forward takes: some processors make more.
+        self._image_inputs = set(processor.image_processor.model_input_names) & _arguments(model)
+        self._image_token = family.image_token(model)
         self._mark = str(getattr(processor, "image_token", "") or "")
         self._end = end_of_turn(processor)
 
@@ -72,14 +76,17 @@ class Encoder:
             made, rejects = self._group(pairs, prompt)
             if made:
                 tokens = self._family.image_tokens(self._model, images)
-                require_images_match(made, self._model.config.image_token_id, tokens)
+                require_images_match(made, self._image_token, tokens)
         except ItemRejected as reject:  # of the question: none of its pairs can be used
             return Encoded(None, {}, tuple(_rejected(pair, reject) for pair in pairs))
         return Encoded(made, images, rejects)
 
     def response(self, text: str) -> tuple[int, ...]:
-        """Tokens of a response and the end of the turn."""
+        """Tokens of a response and the end of the turn. Raises ItemRejected where it spells the image token, which
+        stands for an image wherever the model sees it."""
         ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        if self._image_token in ids:
+            raise ItemRejected("reserved_token", f"the response holds {self._mark}")
         return (*ids, self._end)
 
     def _group(
@@ -119,7 +126,13 @@ class Encoder:
             )
         except ValueError as error:  # sides that the model's image processor cannot cut
             raise ItemRejected("prompt_refused", str(error)[:200]) from None
-        return tuple(made["input_ids"][0].tolist()), {n: v for n, v in made.items() if n in self._image_inputs}
+        images = {name: torch.as_tensor(value) for name, value in made.items() if name in self._image_inputs}
+        return tuple(made["input_ids"][0].tolist()), images
+
+
+def _arguments(model: Any) -> set[str]:
+    """Names of what a model's forward takes, that of the model inside included."""
+    return {name for each in (model, model.base_model) for name in inspect.signature(each.forward).parameters}
 
 
 def _rejected(pair: PreferencePair, reject: ItemRejected) -> PairReject:

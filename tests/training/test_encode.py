@@ -60,6 +60,16 @@ def test_image_tokens_in_a_hostile_question_reject_it(folder: Path, tmp_path: Pa
     assert [r.reason for r in encoded.rejects] == ["reserved_token"] * 2
 
 
+def test_a_response_that_spells_the_image_token_is_left_out_alone(folder: Path, tmp_path: Path) -> None:
+    outcome = make_outcome(6)
+    first, *others = outcome.pairs
+    spoilt = first.model_copy(update={"rejected": f"{first.rejected} <IMG_CONTEXT>"})
+    encoded, _ = encode(folder, tmp_path, replace(outcome, pairs=(spoilt, *others)))
+    assert [(r.pair_id, r.reason) for r in encoded.rejects] == [(first.pair_id, "reserved_token")]
+    assert encoded.group is not None
+    assert [pair.pair_id for pair in encoded.group.pairs] == [pair.pair_id for pair in others]
+
+
 def test_a_changed_template_is_another_encoding(folder: Path, tmp_path: Path) -> None:
     before = encoding_digest(folder, 12)
     assert before == encoding_digest(folder, 12)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ _ENCODING_FILES = (
     "special_tokens_map.json", "chat_template.jinja", "chat_template.json", "processor_config.json",
     "preprocessor_config.json",
 )  # fmt: skip
+_PIXELS = 28 * 28  # of an image for a token, where nothing is known: as Qwen and Pixtral have it
+_TILE_TOKENS = 256
 _SENTINEL = "mmprsentinel"
 
 
@@ -67,6 +70,7 @@ class Encoder:
         self._image_token = family.image_token(model)
         self._mark = str(getattr(processor, "image_token", "") or "")
         self._end = end_of_turn(processor)
+        self._counted = lru_cache(maxsize=4096)(self._count_image)
 
     def encode(self, shard: Shard, group: int, first: int, stop: int) -> Encoded:
         """The pairs of one question. Nothing is raised for a bad pair: it is left out, with its reason."""
@@ -80,6 +84,10 @@ class Encoder:
         except ItemRejected as reject:  # of the question: none of its pairs can be used
             return Encoded(None, {}, tuple(_rejected(pair, reject) for pair in pairs))
         return Encoded(made, images, rejects)
+
+    def image_tokens(self, width: int, height: int, tiles: int) -> int:
+        """About how many tokens of the prompt an image takes, without opening it."""
+        return self._counted(width, height, tiles)
 
     def response(self, text: str) -> tuple[int, ...]:
         """Tokens of a response and the end of the turn. Raises ItemRejected where it spells the image token, which
@@ -128,6 +136,26 @@ class Encoder:
             raise ItemRejected("prompt_refused", str(error)[:200]) from None
         images = {name: torch.as_tensor(value) for name, value in made.items() if name in self._image_inputs}
         return tuple(made["input_ids"][0].tolist()), images
+
+    def _count_image(self, width: int, height: int, tiles: int) -> int:
+        made = self._processor.image_processor
+        count = getattr(made, "get_number_of_image_patches", None)
+        if count is None:
+            return int(getattr(self._processor, "image_seq_length", None) or max(1, width * height // _PIXELS))
+        rows = count(height, width, tile_settings(self._architecture, tiles, self._max_tiles))
+        rows = rows[0] if isinstance(rows, tuple) else rows
+        return max(1, round(rows * self._tokens_of_row))
+
+    @cached_property
+    def _tokens_of_row(self) -> float:
+        """Tokens of a tile, or of a patch where images are made of patches."""
+        try:
+            blank = self._family.blank_image(self._model)
+        except ConfigError:
+            return 1.0
+        tokens = self._family.image_tokens(self._model, blank)
+        each = tokens if tokens is not None else getattr(self._processor, "image_seq_length", None) or _TILE_TOKENS
+        return float(each) / len(blank["pixel_values"])
 
 
 def _arguments(model: Any) -> set[str]:

@@ -84,7 +84,7 @@ class Trainer:
         self.dtype = computation_type(config, world.device)
         weights, kind = config.weights(), config.reference_kind()
         self.shards = Shards(open_store(config.data), cached=2 * config.window)
-        self.order = Order(self.shards.pairs, config.batch, config.seed, config.window)
+        self.order = Order(self.shards.pairs, config.batch, config.seed, config.window, config.pairs_per_question)
         self.steps = self.order.steps_per_epoch * config.epochs
         self.folder = find_model(config.model, config.revision)
         if config.export:
@@ -96,7 +96,9 @@ class Trainer:
             checkpoint.check_room(self.run_dir, trained, world.size)
         self._fit(shape, kind == "online")
         encoder = Encoder(self.processor, self.policy.bare, self.policy.family, config.max_tiles)
-        self.stream = Stream(self.shards, encoder, config.token_budget, world.rank, world.size, self.dtype)
+        self.stream = Stream(
+            self.shards, encoder, config.token_budget, world.rank, world.size, self.dtype, self.policy.shares
+        )
         reference, self.moving = self._reference(kind)
         shard(self.policy, world, self.dtype)
         self.rows = self._score() if kind == "stored" else None
@@ -204,7 +206,7 @@ class Trainer:
         names = {"language": ("text", "head"), "vision": ("vision",), "projector": ("projector",)}
         trained = tuple(n for part, own in names.items() if part not in config.freeze for n in own)
         blank = self.policy.family.blank_image(self.policy.bare)
-        per_tile = self.policy.family.image_tokens(self.policy.bare, blank) / len(blank["pixel_values"])
+        per_tile = (self.policy.family.image_tokens(self.policy.bare, blank) or 256) / len(blank["pixel_values"])
         return StepShape(
             tokens=config.token_budget,
             scored=config.token_budget // 2,

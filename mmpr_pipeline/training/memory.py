@@ -235,7 +235,9 @@ def _idle_experts(language: Any) -> int:
     experts = experts_of(language.config)
     if experts is None:
         return 0
-    stacked = [
-        p for name, module in language.named_modules() if name.rpartition(".")[2] == "experts" for p in module.parameters()
-    ]  # fmt: skip
-    return sum(p.numel() for p in stacked) * (experts.count - experts.taken) // experts.count
+    stacks = [module for name, module in language.named_modules() if name.rpartition(".")[2] == "experts"]
+    return (
+        sum(p.numel() for stack in stacks for p in stack.parameters())
+        * (experts.count - experts.taken)
+        // experts.count
+    )

@@ -93,6 +93,14 @@ class TrainConfig(Settings):
     seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of the order of the data and of new weights.")
     window: int = Field(default=8, ge=1, description="Shards shuffled together; all of them where they are fewer.")
 
+    pairs_per_question: int = Field(
+        default=4,
+        ge=1,
+        description="Most pairs of a question side by side in a step; those of a question with more are spread over the"
+        " window. With 4, 256 pairs are of 64 questions at least. More is quicker (image and prompt are computed once"
+        " for them), fewer is closer to pairs drawn one by one, as the paper draws them, and keeps more ranks busy.",
+    )
+
     token_budget: int = Field(
         default=16384, ge=16, description="Most tokens of a micro-batch on one device.", json_schema_extra=OPERATIONAL
     )

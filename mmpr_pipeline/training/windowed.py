@@ -14,7 +14,13 @@ from mmpr_pipeline.training.layout import SharedLayout
 
 
 def attend_windowed(
-    query: Tensor, key: Tensor, value: Tensor, layout: SharedLayout, scale: float, window: int | None, blocks: Tensor | None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    layout: SharedLayout,
+    scale: float,
+    window: int | None,
+    blocks: Tensor | None,
 ) -> Tensor:
     """Query (1, H, T, D), key and value (1, H_kv, T, D) -> (1, T, H, D).
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ from mmpr_pipeline.training.batch import PackedBatch, collate
 from mmpr_pipeline.training.families import CHECKED
 from mmpr_pipeline.training.families.generic import Generic
 from mmpr_pipeline.training.prefix_shared import PrefixSharedPolicy
-from tests.training import tiny, zoo
+from tests.training import zoo
 from tests.training.test_prefix_shared import assert_same_gradients, gradients, weighted
 
 
@@ -116,7 +119,8 @@ def test_a_foreign_family_is_found_by_its_entry_point(monkeypatch: pytest.Monkey
     assert type(PrefixSharedPolicy(model).family) is Foreign
 
 
-def test_the_experts_load_is_transformers_own(name: str = "qwen3_vl_moe") -> None:
+def test_the_experts_load_is_transformers_own() -> None:
+    name = "qwen3_vl_moe"
     model = zoo.model(name)
     model.config.text_config.router_aux_loss_coef = 0.01
     groups, images = zoo.groups(name)
@@ -151,3 +155,15 @@ def test_experts_learn_to_share_their_load_whatever_is_recomputed(name: str, kin
     assert any("gate.weight" in n and bool(g.any()) for n, g in grads[0].items())
     for n, g in grads[0].items():
         assert torch.allclose(grads[1][n], g, atol=1e-6), n
+
+
+@pytest.mark.slow
+def test_sharded_over_two_ranks_of_which_one_has_no_image() -> None:
+    """Deepstack, projectors within and beside the tower, newlines, images of any size, experts, the plain path."""
+    names = ["qwen3_vl_moe", "llava_onevision", "mistral3", "smolvlm", "gemma3", "glm4v", "aya_vision"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [sys.executable, *launch, "-m", "tests.training.families_worker", *names]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("equal") == 2 * len(names)

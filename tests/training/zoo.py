@@ -20,7 +20,10 @@ TEXT: dict[str, Any] = {
     "num_key_value_heads": 2, "vocab_size": VOCABULARY, "head_dim": 16, "max_position_embeddings": 4096,
     "pad_token_id": None, "tie_word_embeddings": False,
 }  # fmt: skip
-VIT = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 16, "patch_size": 4}  # fmt: skip
+VIT = {
+    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 16,
+    "patch_size": 4,
+}  # fmt: skip
 MROPE = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1e4}
 SPECIAL = {
     "image_token_id": IMAGE, "video_token_id": 198, "vision_start_token_id": 197, "vision_end_token_id": 196,
@@ -105,7 +108,12 @@ def _llava_next() -> Any:
 
 
 def _llava_onevision() -> Any:
-    from transformers import LlavaOnevisionConfig, LlavaOnevisionForConditionalGeneration, Qwen2Config, SiglipVisionConfig
+    from transformers import (
+        LlavaOnevisionConfig,
+        LlavaOnevisionForConditionalGeneration,
+        Qwen2Config,
+        SiglipVisionConfig,
+    )
 
     config = LlavaOnevisionConfig(
         vision_config=SiglipVisionConfig(**VIT).to_dict(), text_config=Qwen2Config(**TEXT).to_dict(),
@@ -119,7 +127,10 @@ def _qwen(kind: str) -> Any:
     import transformers
 
     text = {**TEXT, "rope_parameters": MROPE}
-    vision: dict[str, Any] = {"depth": 2, "hidden_size": 32, "num_heads": 2, "patch_size": 4, "spatial_merge_size": 2, "temporal_patch_size": 2}  # fmt: skip
+    vision: dict[str, Any] = {
+        "depth": 2, "hidden_size": 32, "num_heads": 2, "patch_size": 4, "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+    }  # fmt: skip
     if kind == "Qwen2VL":
         vision |= {"embed_dim": 32, "hidden_size": 64}
     elif kind == "Qwen2_5_VL":
@@ -223,7 +234,8 @@ def _aya_vision() -> Any:
 
     text = {**TEXT, "sliding_window": 16, "layer_types": ["sliding_attention", "full_attention", "full_attention"]}
     config = AyaVisionConfig(
-        vision_config=SiglipVisionConfig(**VIT).to_dict(), text_config=Cohere2Config(**text, logit_scale=0.25).to_dict(),
+        vision_config=SiglipVisionConfig(**VIT).to_dict(),
+        text_config=Cohere2Config(**text, logit_scale=0.25).to_dict(),
         image_token_index=IMAGE, downsample_factor=2, tie_word_embeddings=False,
     )  # fmt: skip
     return AyaVisionForConditionalGeneration(config)
@@ -233,8 +245,8 @@ def _qwen3_5() -> Any:
     from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration
 
     vision = {
-        "depth": 2, "hidden_size": 32, "num_heads": 2, "patch_size": 4, "spatial_merge_size": 2, "temporal_patch_size": 2,
-        "intermediate_size": 48, "out_hidden_size": 64, "num_position_embeddings": 64,
+        "depth": 2, "hidden_size": 32, "num_heads": 2, "patch_size": 4, "spatial_merge_size": 2,
+        "temporal_patch_size": 2, "intermediate_size": 48, "out_hidden_size": 64, "num_position_embeddings": 64,
     }  # fmt: skip
     text = {
         **TEXT, "rope_parameters": {**MROPE, "partial_rotary_factor": 1.0, "mrope_interleaved": True},
@@ -301,8 +313,9 @@ def groups(name: str) -> tuple[list[Group], list[dict[str, Tensor]]]:
     """Five responses that share halves, over one image; three over two images; two over none."""
     rng, generator = random.Random(3), torch.Generator().manual_seed(3)
     half = tiny.words(rng, 20)
+    tree = [half + tiny.words(rng, 6), half + tiny.words(rng, 11), half, tiny.words(rng, 5)]
     shapes: list[tuple[int, list[tuple[int, ...]], list[tuple[int, int]]]] = [
-        (1, [half + tiny.words(rng, 6), half + tiny.words(rng, 11), half, tiny.words(rng, 5)], [(0, 1), (2, 1), (0, 3)]),
+        (1, tree, [(0, 1), (2, 1), (0, 3)]),
         (2, [tiny.words(rng, 1), tiny.words(rng, 30), tiny.words(rng, 8)], [(0, 1), (2, 1)]),
         (0, [tiny.words(rng, 4), tiny.words(rng, 5)], [(0, 1)]),
     ]  # fmt: skip

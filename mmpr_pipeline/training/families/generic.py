@@ -165,6 +165,7 @@ class Generic:
     def _core(self, model: Any) -> Any:
         return model.base_model
 
+
 def tokens_per_tile(config: Any) -> int | None:
     """Tokens that one tile of fixed size becomes in the prompt; None where the config does not say."""
     vision = config.vision_config

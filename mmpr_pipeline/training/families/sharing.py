@@ -1,4 +1,4 @@
-"""Which models prefix sharing computes: decoders whose attention is transformers' exchangeable function, and no more."""
+"""Which models prefix sharing computes: decoders whose attention is transformers' exchangeable function."""
 
 from __future__ import annotations
 

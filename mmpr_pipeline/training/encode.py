@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from mmpr_pipeline.sampling.prompts import IMAGE_MARK
 from mmpr_pipeline.sampling.tiles import tile_settings
 from mmpr_pipeline.sampling.vllm_prompts import decode_image, interleaved
 from mmpr_pipeline.training.checks import require_images_match
+from mmpr_pipeline.training.families.generic import tokens_per_tile
 from mmpr_pipeline.training.groups import Group, make_group
 from mmpr_pipeline.training.shards import Shard
 
@@ -138,24 +139,16 @@ class Encoder:
         return tuple(made["input_ids"][0].tolist()), images
 
     def _count_image(self, width: int, height: int, tiles: int) -> int:
-        made = self._processor.image_processor
-        count = getattr(made, "get_number_of_image_patches", None)
-        if count is None:
-            return int(getattr(self._processor, "image_seq_length", None) or max(1, width * height // _PIXELS))
-        rows = count(height, width, tile_settings(self._architecture, tiles, self._max_tiles))
-        rows = rows[0] if isinstance(rows, tuple) else rows
-        return max(1, round(rows * self._tokens_of_row))
-
-    @cached_property
-    def _tokens_of_row(self) -> float:
-        """Tokens of a tile, or of a patch where images are made of patches."""
+        """By what transformers' processors tell inference engines; by the area where they tell nothing."""
+        settings = tile_settings(self._architecture, tiles, self._max_tiles)
         try:
-            blank = self._family.blank_image(self._model)
-        except ConfigError:
-            return 1.0
-        tokens = self._family.image_tokens(self._model, blank)
-        each = tokens if tokens is not None else getattr(self._processor, "image_seq_length", None) or _TILE_TOKENS
-        return float(each) / len(blank["pixel_values"])
+            if settings:  # tiles of one size
+                cut = self._processor.image_processor.get_number_of_image_patches(height, width, settings)
+                return int(cut) * (tokens_per_tile(self._model.config) or _TILE_TOKENS)
+            counted = self._processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
+            return int(counted["num_image_tokens"][0])
+        except (AttributeError, KeyError, TypeError, ValueError, NotImplementedError):
+            return max(1, width * height // _PIXELS)
 
 
 def _arguments(model: Any) -> set[str]:

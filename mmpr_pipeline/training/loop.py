@@ -37,6 +37,7 @@ from mmpr_pipeline.training.model import (
     load_processor,
 )
 from mmpr_pipeline.training.order import Order
+from mmpr_pipeline.training.paths import choose_path
 from mmpr_pipeline.training.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.reference import AdapterOffReference, NoReference, OnlineReference, follow_policy
 from mmpr_pipeline.training.reference_pass import column_store, reference_key, score_shards
@@ -96,17 +97,16 @@ class Trainer:
             checkpoint.check_room(self.run_dir, trained, world.size)
         self._fit(shape, kind == "online")
         encoder = Encoder(self.processor, self.policy.bare, self.policy.family, config.max_tiles)
-        self.stream = Stream(
-            self.shards, encoder, config.token_budget, world.rank, world.size, self.dtype, self.policy.shares
-        )
+        self.stream = Stream(self.shards, encoder, config.token_budget, world.rank, world.size, self.dtype)
         reference, self.moving = self._reference(kind)
         shard(self.policy, world, self.dtype)
-        self.rows = self._score() if kind == "stored" else None
         optimizer = make_optimizer(self.policy, config.weight_decay, config.betas)
         losses = LossSettings(config.beta, config.label_noise)
         self.learner = Learner(
             self.policy, optimizer, world, weights, losses, config.batch, config.max_grad_norm, shape, reference
         )
+        self._choose_path(encoder)
+        self.rows = self._score() if kind == "stored" else None
 
     def run(self) -> Result:
         """Train until the end, or until a signal; then the summary, and the export."""
@@ -217,6 +217,15 @@ class Trainer:
             trained=() if config.lora else trained,
             second_model=second_model,
         )
+
+    def _choose_path(self, encoder: Encoder) -> None:
+        _, slices = next(self.order.steps(0, 1, lambda s: self.shards[s].sizes))
+        choose_path(self.policy, encoder, self.shards, slices, self.dtype, self.view.say)
+        self.stream.shares = self.policy.shares
+        if isinstance(self.learner.reference, OnlineReference) and not self.policy.shares:
+            self.learner.reference.policy.give_up_sharing("as the policy")
+        if self.policy.experts and self.config.experts_weight is not None:
+            self.policy.experts = replace(self.policy.experts, weight=self.config.experts_weight)
 
     def _reference(self, kind: ReferenceKind) -> tuple[Any, PrefixSharedPolicy | None]:
         """The reference, None where its rows come with the data; and its policy, where that moves (TR-DPO)."""

@@ -205,9 +205,9 @@ def _text_stack(config: Any) -> StackShape:
 
 def _vision_stack(config: Any) -> StackShape:
     """By the names that towers use; one without them counts by its parameters alone."""
-    layers = getattr(config, "num_hidden_layers", None) or getattr(config, "depth", 0)
-    width = getattr(config, "embed_dim", None) or getattr(config, "hidden_size", 0)
-    mlp = getattr(config, "intermediate_size", None) or int(width * getattr(config, "mlp_ratio", 4))
+    layers = int(getattr(config, "num_hidden_layers", None) or getattr(config, "depth", None) or 0)
+    width = int(getattr(config, "embed_dim", None) or getattr(config, "hidden_size", None) or 0)
+    mlp = int(getattr(config, "intermediate_size", None) or width * getattr(config, "mlp_ratio", 4))
     return StackShape(layers, width, mlp, width, width, gated=hasattr(config, "spatial_merge_size"))
 
 

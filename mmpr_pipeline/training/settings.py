@@ -75,6 +75,12 @@ class TrainConfig(Settings):
     loss_weights: dict[str, float] | None = Field(default=None, description="Weights by term instead of a named loss.")
     beta: float = Field(default=0.1, gt=0, description="Scale of rewards.")
     label_noise: float = Field(default=0.0, ge=0, lt=0.5, description="Share of pairs labelled the wrong way (cDPO).")
+    experts_weight: float | None = Field(
+        default=None,
+        ge=0,
+        description="Mixture of experts: weight of the auxiliary loss that keeps their load even; if not given, the"
+        " model's own (router_aux_loss_coef).",
+    )
     reference: ReferenceKind = Field(
         default="auto",
         description="stored: scored once, kept beside the shards; online: a second model in memory; adapter_off: the"

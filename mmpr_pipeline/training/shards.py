@@ -39,7 +39,7 @@ class Shard:
         self._images = table("images", IMAGE_SCHEMA.names)
         names, widths, heights = (self._images.column(n).to_pylist() for n in ("sha256", "width", "height"))
         self._rows = {name: row for row, name in enumerate(names)}
-        self._sizes = dict(zip(names, zip(widths, heights, strict=True), strict=True))
+        self._sizes: dict[str, tuple[int, int]] = dict(zip(names, zip(widths, heights, strict=True), strict=True))
         questions = table("questions", ["question_id", "tiles"]).to_pydict()
         self._tiles = dict(zip(questions["question_id"], questions["tiles"], strict=True))
         asked = (self._pairs.column(name).to_pylist() for name in ("prompt", "images"))
@@ -72,9 +72,10 @@ class Shard:
         head = known[0]
         prompt = head["prompt_tokens"]
         if not prompt:
-            sizes = [self._sizes[name] for name in head["images"] if name in self._sizes]
             tiles = self.tiles(head["question_id"])
-            prompt = len(texts[0]["prompt"]) // CHARS_PER_TOKEN + sum(image_tokens(*size, tiles) for size in sizes)
+            sizes = [self._sizes[name] for name in head["images"] if name in self._sizes]
+            prompt = len(texts[0]["prompt"]) // CHARS_PER_TOKEN
+            prompt += sum(image_tokens(width, height, tiles) for width, height in sizes)
         return Outline(prompt, tuple((response(i, "chosen"), response(i, "rejected")) for i in range(len(known))))
 
     def tiles(self, question_id: str) -> int:

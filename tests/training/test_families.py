@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -167,3 +168,32 @@ def test_sharded_over_two_ranks_of_which_one_has_no_image() -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("equal") == 2 * len(names)
+
+
+def test_flops_count_the_experts_that_a_token_takes() -> None:
+    """Against torch's own counter on the dense parts, and against arithmetic on the experts."""
+    from mmpr_pipeline.training.flops import forward_flops
+    from mmpr_pipeline.training.memory import shape_of
+
+    model = zoo.model("internvl, qwen3_moe")
+    shape, batch = shape_of(model, PrefixSharedPolicy(model).family), batch_of("internvl, qwen3_moe")
+    experts = [p for n, p in model.named_parameters() if ".experts." in n]
+    assert shape.idle_experts == sum(p.numel() for p in experts) * 4 // 6  # two of six are taken
+    dense = forward_flops(replace(shape, idle_experts=0), batch)
+    assert dense - forward_flops(shape, batch) == 2.0 * shape.idle_experts * batch.tokens
+
+
+@pytest.mark.parametrize("name", ["internvl, qwen2", "llava", "qwen3_vl", "gemma3", "smolvlm"])
+def test_flops_are_those_that_torch_counts(name: str) -> None:
+    """Less attention, which torch's counter does not see on the CPU, so that ours are a little more."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from mmpr_pipeline.training.flops import forward_flops
+    from mmpr_pipeline.training.memory import shape_of
+
+    model = zoo.model(name)
+    policy, batch = PrefixSharedPolicy(model), batch_of(name)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        policy(batch)
+    ours = forward_flops(shape_of(model, policy.family), batch)
+    assert 1.0 < ours / counter.get_total_flops() < 1.2

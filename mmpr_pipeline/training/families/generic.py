@@ -66,7 +66,7 @@ class Generic:
             return 0
         config, vision = model.config, model.config.vision_config
         if "image_grid_thw" in images:
-            merge = int(getattr(vision, "spatial_merge_size", None) or getattr(config, "spatial_merge_size", 1))
+            merge: int = getattr(vision, "spatial_merge_size", None) or config.spatial_merge_size
             return int(images["image_grid_thw"].prod(1).sum()) // merge**2
         each = tokens_per_tile(config)
         return len(images["pixel_values"]) * each if each and "image_sizes" not in images else None
@@ -74,7 +74,7 @@ class Generic:
     def blank_image(self, model: Any) -> dict[str, Tensor]:
         """One small picture: a merged square of patches, a tile, or the whole with its tiles. Of ones, as some models
         take zeros for padding. Raises ConfigError where the form of images is unknown."""
-        vision = getattr(model.config, "vision_config", None)
+        vision: Any = getattr(model.config, "vision_config", None)
         method = getattr(self._core(model), "get_image_features", None)
         patch = getattr(vision, "patch_size", None)
         if method is None or patch is None:
@@ -96,7 +96,7 @@ class Generic:
         if "pixel_attention_mask" in wanted:  # (prompts, images of each, ...)
             rows = (1, 1)
         elif pinpoints := getattr(model.config, "image_grid_pinpoints", None):  # (images, the whole and its tiles, ...)
-            sizes = tuple(min(pinpoints, key=lambda sides: sides[0] * sides[1]))
+            sizes = min(map(_sides, pinpoints), key=lambda sides: sides[0] * sides[1])
             rows = (1, 1 + (sizes[0] // height) * (sizes[1] // width))
         elif "image_sizes" in inspect.signature(self.vision(model).forward).parameters:  # of any size
             merge = getattr(model.config, "spatial_merge_size", 1)

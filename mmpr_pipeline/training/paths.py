@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from mmpr_pipeline.errors import TrainingError
+from mmpr_pipeline.core.errors import TrainingError
 from mmpr_pipeline.training.balance import Outline
-from mmpr_pipeline.training.batch import PackedBatch, collate
-from mmpr_pipeline.training.encode import Encoder
-from mmpr_pipeline.training.families import CHECKED
-from mmpr_pipeline.training.order import Slice
-from mmpr_pipeline.training.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.shards import Shards
+from mmpr_pipeline.training.data.batch import PackedBatch, collate
+from mmpr_pipeline.training.data.encode import Encoder
+from mmpr_pipeline.training.data.order import Slice
+from mmpr_pipeline.training.data.shards import Shards
+from mmpr_pipeline.training.policy.families import CHECKED
+from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 
 APART = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 """How far log-probs may be apart, in nats, on average over the tokens of a response: kernels round differently."""

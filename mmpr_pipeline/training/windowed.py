@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmpr_pipeline.training.layout import SharedLayout
+from mmpr_pipeline.training.data.tree_layout import SharedLayout
 
 
 def attend_windowed(

@@ -9,10 +9,10 @@ import sys
 
 import torch
 
-from mmpr_pipeline.training.batch import collate
-from mmpr_pipeline.training.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.sharding import shard
-from mmpr_pipeline.training.world import World, connect
+from mmpr_pipeline.training.data.batch import collate
+from mmpr_pipeline.training.distributed.fsdp import shard
+from mmpr_pipeline.training.distributed.world import World, connect
+from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from tests.training import zoo
 
 

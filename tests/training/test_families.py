@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmpr_pipeline.training.batch import PackedBatch, collate
-from mmpr_pipeline.training.families import CHECKED
+from mmpr_pipeline.training.data.batch import PackedBatch, collate
 from mmpr_pipeline.training.families.generic import Generic
-from mmpr_pipeline.training.prefix_shared import PrefixSharedPolicy
+from mmpr_pipeline.training.policy.families import CHECKED
+from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from tests.training import zoo
-from tests.training.test_prefix_shared import assert_same_gradients, gradients, weighted
+from tests.training.policy.test_prefix_shared import assert_same_gradients, gradients, weighted
 
 
 class Foreign(Generic):
@@ -110,7 +110,7 @@ def test_image_tokens_are_counted_where_the_inputs_say_them(name: str) -> None:
 def test_a_foreign_family_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     from importlib.metadata import EntryPoint
 
-    from mmpr_pipeline.training import families
+    from mmpr_pipeline.training.policy import families
 
     made = EntryPoint("brand_new", "tests.training.test_families:Foreign", families.GROUP)
     found = lambda group, name: [made] if (group, name) == (families.GROUP, "brand_new") else []  # noqa: E731
@@ -142,7 +142,7 @@ def test_the_experts_load_is_transformers_own() -> None:
 @pytest.mark.parametrize("kind", ["none", "full", "matmuls"])
 @pytest.mark.parametrize("name", ["qwen3_vl_moe", "internvl, qwen3_moe"])
 def test_experts_learn_to_share_their_load_whatever_is_recomputed(name: str, kind: Any) -> None:
-    from mmpr_pipeline.training.checkpointing import set_checkpointing
+    from mmpr_pipeline.training.policy.recompute import set_checkpointing
 
     grads = []
     for recompute in ("none", kind):
@@ -172,8 +172,8 @@ def test_sharded_over_two_ranks_of_which_one_has_no_image() -> None:
 
 def test_flops_count_the_experts_that_a_token_takes() -> None:
     """Against torch's own counter on the dense parts, and against arithmetic on the experts."""
-    from mmpr_pipeline.training.flops import forward_flops
-    from mmpr_pipeline.training.memory import shape_of
+    from mmpr_pipeline.training.policy.flops import forward_flops
+    from mmpr_pipeline.training.policy.memory import shape_of
 
     model = zoo.model("internvl, qwen3_moe")
     shape, batch = shape_of(model, PrefixSharedPolicy(model).family), batch_of("internvl, qwen3_moe")
@@ -188,8 +188,8 @@ def test_flops_are_those_that_torch_counts(name: str) -> None:
     """Less attention, which torch's counter does not see on the CPU, so that ours are a little more."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from mmpr_pipeline.training.flops import forward_flops
-    from mmpr_pipeline.training.memory import shape_of
+    from mmpr_pipeline.training.policy.flops import forward_flops
+    from mmpr_pipeline.training.policy.memory import shape_of
 
     model = zoo.model(name)
     policy, batch = PrefixSharedPolicy(model), batch_of(name)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.training import paths
-from mmpr_pipeline.training.loop import train
-from mmpr_pipeline.training.metrics import read_lines
-from mmpr_pipeline.training.view import NoView
+from mmpr_pipeline.training.run.console import NoView
+from mmpr_pipeline.training.run.loop import train
+from mmpr_pipeline.training.run.metrics import read_lines
 from tests.training import made, zoo_folders
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmpr_pipeline.training.groups import Group, IndexedPair
+from mmpr_pipeline.training.data.groups import Group, IndexedPair
 from tests.training import tiny
 
 VOCABULARY, IMAGE = tiny.VOCABULARY, tiny.IMAGE_TOKEN

@@ -13,7 +13,7 @@ from tests.training.made import TEXTS
 
 def folder(name: str, directory: Path) -> Path:
     """A folder of `qwen3_vl_moe`, `qwen3_5` (plain path), `llava` or `vipllava` (not in the list of checked types)."""
-    from mmpr_pipeline.torchvision_cpu import install
+    from mmpr_pipeline.models.torchvision_cpu import install
 
     install()
     tokenizer = _tokenizer()

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmpr_pipeline.training.batch import PackedBatch
+from mmpr_pipeline.training.data.batch import PackedBatch
 from mmpr_pipeline.training.families.generic import Generic
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmpr_pipeline.errors import ConfigError
-from mmpr_pipeline.training.batch import ImageInputs, PackedBatch
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.training.data.batch import ImageInputs, PackedBatch
 from mmpr_pipeline.training.families.sharing import not_shareable
 
 _INSIDE_TOWER = ("merger", "deepstack_merger_list", "patch_merger")  # projectors that are part of the vision tower

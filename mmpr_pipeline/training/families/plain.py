@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmpr_pipeline.training.batch import PackedBatch, stack_rows
-from mmpr_pipeline.training.families import Family
+from mmpr_pipeline.training.data.batch import PackedBatch, stack_rows
+from mmpr_pipeline.training.policy.families import Family
 
 
 def plain_token_log_probs(family: Family, model: Any, batch: PackedBatch) -> tuple[Tensor, Tensor]:

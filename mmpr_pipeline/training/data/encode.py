@@ -23,7 +23,6 @@ from mmpr_pipeline.models.tiles import tile_settings
 from mmpr_pipeline.rollouts.prompts import IMAGE_MARK
 from mmpr_pipeline.training.data.groups import Group, make_group
 from mmpr_pipeline.training.data.shards import Shard
-from mmpr_pipeline.training.families.generic import tokens_per_tile
 
 _ENCODING_FILES = (
     "tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json",
@@ -143,7 +142,7 @@ class Encoder:
         try:
             if settings:  # tiles of one size
                 cut = self._processor.image_processor.get_number_of_image_patches(height, width, settings)
-                return int(cut) * (tokens_per_tile(self._model.config) or _TILE_TOKENS)
+                return int(cut) * (self._family.tokens_per_tile(self._model) or _TILE_TOKENS)
             counted = self._processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
             return int(counted["num_image_tokens"][0])
         except (AttributeError, KeyError, TypeError, ValueError, NotImplementedError):

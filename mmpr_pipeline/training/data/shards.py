@@ -21,7 +21,7 @@ from mmpr_pipeline.dataset.files.arrow_file import open_table
 from mmpr_pipeline.dataset.files.manifest import Manifest
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
 from mmpr_pipeline.storage import Store
-from mmpr_pipeline.training.balance import Outline
+from mmpr_pipeline.training.data.balance import Outline
 
 CHARS_PER_TOKEN = 3
 _COUNTS = ("prompt_tokens", "chosen_tokens", "rejected_tokens")

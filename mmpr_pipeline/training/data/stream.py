@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmpr_pipeline.training.balance import Piece, plan
+from mmpr_pipeline.training.data.balance import Piece, plan
 from mmpr_pipeline.training.data.batch import PackedBatch, collate
 from mmpr_pipeline.training.data.encode import Encoded, Encoder, PairReject
 from mmpr_pipeline.training.data.groups import Group, IndexedPair

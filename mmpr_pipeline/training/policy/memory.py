@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.core.errors import TrainingError
-from mmpr_pipeline.training.families.experts import experts_of
+from mmpr_pipeline.training.policy.families.experts import experts_of
 
 if TYPE_CHECKING:
     from mmpr_pipeline.training.policy.recompute import Checkpointing

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from mmpr_pipeline.training.data.batch import PackedBatch
 from mmpr_pipeline.training.data.tree_layout import Backend
-from mmpr_pipeline.training.families.experts import experts_of, imbalance, recorded
-from mmpr_pipeline.training.families.plain import plain_token_log_probs
 from mmpr_pipeline.training.policy import shared_attention
 from mmpr_pipeline.training.policy.families import Family, family_of
+from mmpr_pipeline.training.policy.families.experts import experts_of, imbalance, recorded
+from mmpr_pipeline.training.policy.families.plain import plain_token_log_probs
 from mmpr_pipeline.training.policy.head import token_log_probs
 from mmpr_pipeline.training.policy.kernels import choose_backend
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
 from mmpr_pipeline.training.data.tree_layout import SharedLayout
 from mmpr_pipeline.training.policy.kernels import attend
-from mmpr_pipeline.training.windowed import attend_windowed
+from mmpr_pipeline.training.policy.windowed import attend_windowed
 
 NAME = "mmpr_shared_prefix"
 

@@ -29,7 +29,6 @@ from mmpr_pipeline.training.distributed.world import World, connect
 from mmpr_pipeline.training.objective.loss import LossSettings
 from mmpr_pipeline.training.objective.reference import AdapterOffReference, NoReference, OnlineReference, follow_policy
 from mmpr_pipeline.training.objective.reference_pass import column_store, reference_key, score_shards
-from mmpr_pipeline.training.paths import choose_path
 from mmpr_pipeline.training.policy.flops import matmul_peak
 from mmpr_pipeline.training.policy.load import choose_parts, computation_type, find_model, load_model, load_processor
 from mmpr_pipeline.training.policy.memory import (
@@ -40,6 +39,7 @@ from mmpr_pipeline.training.policy.memory import (
     estimate,
     shape_of,
 )
+from mmpr_pipeline.training.policy.paths import choose_path
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.policy.recompute import set_checkpointing
 from mmpr_pipeline.training.run import checkpoint

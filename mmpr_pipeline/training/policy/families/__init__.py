@@ -1,21 +1,21 @@
 """Model families: what the trainer must know of a vision-language model of transformers.
 
 One generic family reads it from transformers' own methods and names, so most models need no file here; a model that
-differs has a subclass. Packages bring their own through the entry-point group `mmpr_pipeline.families`: the entry's
-name is the config's `model_type`, its value a class that is called without arguments.
+differs has a subclass. Packages bring their own through the entry-point group `mmpr.families`: the entry's name is the
+config's `model_type`, its value a class that is called without arguments.
 """
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.registry import Registry
 from mmpr_pipeline.training.data.batch import ImageInputs, PackedBatch
 
-GROUP = "mmpr_pipeline.families"
 CHECKED = frozenset(
     {
         "gemma3", "glm4v", "glm4v_moe", "idefics3", "internvl", "llava", "llava_next", "llava_onevision", "mistral3",
@@ -43,6 +43,9 @@ class Family(Protocol):
     def image_tokens(self, model: Any, images: ImageInputs) -> int | None:
         """Image tokens that the prompts must hold for these images; None where the inputs do not say."""
 
+    def tokens_per_tile(self, model: Any) -> int | None:
+        """Tokens that one tile of fixed size becomes in the prompt; None where the config does not say."""
+
     def blank_image(self, model: Any) -> dict[str, Tensor]:
         """Inputs of the smallest possible image: what a rank without images feeds its vision tower."""
 
@@ -62,13 +65,17 @@ class Family(Protocol):
         """What of the model prefix sharing does not compute; empty where it computes everything."""
 
 
+FAMILIES: Registry[Callable[[], Family]] = Registry(
+    "mmpr.families", "model family", {"gemma3": f"{__name__}.gemma3:Gemma3"}
+)
+
+
 def family_of(model: Any) -> Family:
-    """The family of a model by its config's `model_type`: another package's, one of ours, else the generic one.
+    """The family of a model by its config's `model_type`; the generic one where the registry has none of that name.
 
     Raises ConfigError for an original InternVL checkpoint.
     """
-    from mmpr_pipeline.training.families.gemma3 import Gemma3
-    from mmpr_pipeline.training.families.generic import Generic
+    from mmpr_pipeline.training.policy.families.generic import Generic
 
     kind = str(getattr(model.config, "model_type", None))
     if kind == "internvl_chat":
@@ -76,8 +83,4 @@ def family_of(model: Any) -> Family:
             "This is an original InternVL checkpoint, which needs remote code.",
             remedy="Convert it to the transformers-native format first: mmpr convert.",
         )
-    for entry in entry_points(group=GROUP, name=kind):
-        foreign: Family = entry.load()()
-        return foreign
-    ours: dict[str, type[Generic]] = {"gemma3": Gemma3}
-    return ours.get(kind, Generic)()
+    return FAMILIES.get(kind)() if kind in FAMILIES.names() else Generic()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mmpr_pipeline.training import paths
+from mmpr_pipeline.training.policy import paths
 from mmpr_pipeline.training.run.console import NoView
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.metrics import read_lines
@@ -56,7 +56,7 @@ def test_an_unlisted_type_is_compared_before_it_trains(tmp_path: Path) -> None:
 
 def test_an_unlisted_type_that_differs_takes_the_plain_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that counts positions in a way of its own: what the comparison is there for."""
-    from mmpr_pipeline.training.families.generic import Generic
+    from mmpr_pipeline.training.policy.families.generic import Generic
 
     right = Generic.positions
     monkeypatch.setattr(Generic, "positions", lambda self, model, batch: right(self, model, batch) // 2)

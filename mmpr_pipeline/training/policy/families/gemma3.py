@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mmpr_pipeline.training.data.batch import PackedBatch
-from mmpr_pipeline.training.families.generic import Generic
+from mmpr_pipeline.training.policy.families.generic import Generic
 
 
 class Gemma3(Generic):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from mmpr_pipeline.core.errors import TrainingError
-from mmpr_pipeline.training.balance import Outline
+from mmpr_pipeline.training.data.balance import Outline
 from mmpr_pipeline.training.data.batch import PackedBatch, collate
 from mmpr_pipeline.training.data.encode import Encoder
 from mmpr_pipeline.training.data.order import Slice

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.training.data.batch import ImageInputs, PackedBatch
-from mmpr_pipeline.training.families.sharing import not_shareable
+from mmpr_pipeline.training.policy.families.sharing import not_shareable
 
 _INSIDE_TOWER = ("merger", "deepstack_merger_list", "patch_merger")  # projectors that are part of the vision tower
 
@@ -31,7 +31,7 @@ class Generic:
         if found is self._core(model) or getattr(model.config, "is_encoder_decoder", False):
             raise ConfigError(
                 f"Models of type {model.config.model_type!r} cannot be trained: no causal language model is found.",
-                remedy="Use another model, or bring its family by the entry-point group `mmpr_pipeline.families`.",
+                remedy="Use another model, or bring its family by the entry-point group `mmpr.families`.",
             )
         return found
 
@@ -68,8 +68,17 @@ class Generic:
         if "image_grid_thw" in images:
             merge: int = getattr(vision, "spatial_merge_size", None) or config.spatial_merge_size
             return int(images["image_grid_thw"].prod(1).sum()) // merge**2
-        each = tokens_per_tile(config)
+        each = self.tokens_per_tile(model)
         return len(images["pixel_values"]) * each if each and "image_sizes" not in images else None
+
+    def tokens_per_tile(self, model: Any) -> int | None:
+        """InternVL's by pixel shuffle, Gemma's by the config."""
+        config, vision = model.config, model.config.vision_config
+        if hasattr(config, "downsample_ratio"):
+            (height, width), (down, across) = vision.image_size, vision.patch_size
+            return int((height // down) * (width // across) * config.downsample_ratio**2)
+        found: int | None = getattr(config, "mm_tokens_per_image", None)
+        return found
 
     def blank_image(self, model: Any) -> dict[str, Tensor]:
         """One small picture: a merged square of patches, a tile, or the whole with its tiles. Of ones, as some models
@@ -164,17 +173,6 @@ class Generic:
 
     def _core(self, model: Any) -> Any:
         return model.base_model
-
-
-def tokens_per_tile(config: Any) -> int | None:
-    """Tokens that one tile of fixed size becomes in the prompt; None where the config does not say."""
-    vision = config.vision_config
-    if hasattr(config, "downsample_ratio"):  # InternVL: pixel shuffle
-        (height, width), (down, across) = vision.image_size, vision.patch_size
-        return int((height // down) * (width // across) * config.downsample_ratio**2)
-    if hasattr(config, "mm_tokens_per_image"):  # Gemma
-        return int(config.mm_tokens_per_image)
-    return None
 
 
 def _sides(size: Any) -> tuple[int, int]:

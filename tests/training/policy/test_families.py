@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from mmpr_pipeline.training.data.batch import PackedBatch, collate
-from mmpr_pipeline.training.families.generic import Generic
+from mmpr_pipeline.training.policy import families
 from mmpr_pipeline.training.policy.families import CHECKED
+from mmpr_pipeline.training.policy.families.generic import Generic
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from tests.training import zoo
 from tests.training.policy.test_prefix_shared import assert_same_gradients, gradients, weighted
@@ -71,7 +72,7 @@ def test_every_type_that_is_called_checked_is_in_the_zoo() -> None:
 @torch.no_grad()
 def test_a_window_and_the_blocks_of_images_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     """The zoo's Gemma would not notice a window or a block that is forgotten, if this were equal."""
-    from mmpr_pipeline.training.families.gemma3 import Gemma3
+    from mmpr_pipeline.training.policy.families.gemma3 import Gemma3
 
     model = zoo.model("gemma3")
     want = expected(model, "gemma3")
@@ -107,14 +108,8 @@ def test_image_tokens_are_counted_where_the_inputs_say_them(name: str) -> None:
         assert policy.family.image_tokens(model, inputs) == group.prompt.count(zoo.IMAGE)
 
 
-def test_a_foreign_family_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    from importlib.metadata import EntryPoint
-
-    from mmpr_pipeline.training.policy import families
-
-    made = EntryPoint("brand_new", "tests.training.test_families:Foreign", families.GROUP)
-    found = lambda group, name: [made] if (group, name) == (families.GROUP, "brand_new") else []  # noqa: E731
-    monkeypatch.setattr(families, "entry_points", found)
+def test_a_foreign_family_is_found_by_its_type() -> None:
+    families.FAMILIES.add("brand_new", Foreign, "1.0")
     model = zoo.model("llava")
     model.config.model_type = "brand_new"
     assert type(PrefixSharedPolicy(model).family) is Foreign
@@ -163,7 +158,7 @@ def test_sharded_over_two_ranks_of_which_one_has_no_image() -> None:
     """Deepstack, projectors within and beside the tower, newlines, images of any size, experts, the plain path."""
     names = ["qwen3_vl_moe", "llava_onevision", "mistral3", "smolvlm", "gemma3", "glm4v", "aya_vision"]
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [sys.executable, *launch, "-m", "tests.training.families_worker", *names]
+    command = [sys.executable, *launch, "-m", "tests.training.policy.families_worker", *names]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

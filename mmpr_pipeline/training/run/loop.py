@@ -39,6 +39,7 @@ from mmpr_pipeline.training.policy.memory import (
     estimate,
     shape_of,
 )
+from mmpr_pipeline.training.policy.paths import choose_path
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.policy.recompute import set_checkpointing
 from mmpr_pipeline.training.run import checkpoint
@@ -85,7 +86,7 @@ class Trainer:
         self.dtype = computation_type(config, world.device)
         weights, kind = config.weights(), config.reference_kind()
         self.shards = Shards(open_store(config.data), cached=2 * config.window)
-        self.order = Order(self.shards.pairs, config.batch, config.seed, config.window)
+        self.order = Order(self.shards.pairs, config.batch, config.seed, config.window, config.pairs_per_question)
         self.steps = self.order.steps_per_epoch * config.epochs
         self.folder = find_model(config.model, config.revision)
         if config.export:
@@ -100,12 +101,13 @@ class Trainer:
         self.stream = Stream(self.shards, encoder, config.token_budget, world.rank, world.size, self.dtype)
         reference, self.moving = self._reference(kind)
         shard(self.policy, world, self.dtype)
-        self.rows = self._score() if kind == "stored" else None
         optimizer = make_optimizer(self.policy, config.weight_decay, config.betas)
         losses = LossSettings(config.beta, config.label_noise)
         self.learner = Learner(
             self.policy, optimizer, world, weights, losses, config.batch, config.max_grad_norm, shape, reference
         )
+        self._choose_path(encoder)
+        self.rows = self._score() if kind == "stored" else None
 
     def run(self) -> Result:
         """Train until the end, or until a signal; then the summary, and the export."""
@@ -205,7 +207,7 @@ class Trainer:
         names = {"language": ("text", "head"), "vision": ("vision",), "projector": ("projector",)}
         trained = tuple(n for part, own in names.items() if part not in config.freeze for n in own)
         blank = self.policy.family.blank_image(self.policy.bare)
-        per_tile = self.policy.family.image_tokens(self.policy.bare, blank) / len(blank["pixel_values"])
+        per_tile = (self.policy.family.image_tokens(self.policy.bare, blank) or 256) / len(blank["pixel_values"])
         return StepShape(
             tokens=config.token_budget,
             scored=config.token_budget // 2,
@@ -216,6 +218,15 @@ class Trainer:
             trained=() if config.lora else trained,
             second_model=second_model,
         )
+
+    def _choose_path(self, encoder: Encoder) -> None:
+        _, slices = next(self.order.steps(0, 1, lambda s: self.shards[s].sizes))
+        choose_path(self.policy, encoder, self.shards, slices, self.dtype, self.view.say)
+        self.stream.shares = self.policy.shares
+        if isinstance(self.learner.reference, OnlineReference) and not self.policy.shares:
+            self.learner.reference.policy.give_up_sharing("as the policy")
+        if self.policy.experts and self.config.experts_weight is not None:
+            self.policy.experts = replace(self.policy.experts, weight=self.config.experts_weight)
 
     def _reference(self, kind: ReferenceKind) -> tuple[Any, PrefixSharedPolicy | None]:
         """The reference, None where its rows come with the data; and its policy, where that moves (TR-DPO)."""

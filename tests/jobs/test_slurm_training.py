@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mmpr_pipeline.training.checkpoint import checkpoints, step_of
-from mmpr_pipeline.training.loop import train
-from mmpr_pipeline.training.metrics import read_lines
+from mmpr_pipeline.training.run.checkpoint import checkpoints, step_of
+from mmpr_pipeline.training.run.loop import train
+from mmpr_pipeline.training.run.metrics import read_lines
 from tests.jobs.test_jobs import BIN, JOBS, free_port, node_address, shim
 from tests.training import made
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 
-from mmpr_pipeline.training.loop import Trainer
-from mmpr_pipeline.training.view import NoView
-from mmpr_pipeline.training.world import World, connect
+from mmpr_pipeline.training.distributed.world import World, connect
+from mmpr_pipeline.training.run.console import NoView
+from mmpr_pipeline.training.run.loop import Trainer
 from tests.training import made
 
 CASES: dict[str, dict[str, Any]] = {
@@ -78,7 +78,7 @@ def trained(trainer: Trainer) -> dict[str, torch.Tensor]:
 
 def distance(export: Path, weights: dict[str, torch.Tensor]) -> float:
     """The largest difference between exported and trained weights; infinite where one is missing."""
-    from mmpr_pipeline.training.model import load_model
+    from mmpr_pipeline.training.policy.load import load_model
 
     model = dict(load_model(export).named_parameters())
     named = {name.removeprefix("model."): value for name, value in weights.items()}

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from mmpr_pipeline.training.metrics import read_lines
-from mmpr_pipeline.training.world import World
+from mmpr_pipeline.training.distributed.world import World
+from mmpr_pipeline.training.run.metrics import read_lines
 from tests.training import flow_worker, made
 
 ROOT = Path(__file__).parents[2]

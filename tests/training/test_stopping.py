@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 import yaml
 
-from mmpr_pipeline.training import loop, reference_pass, step, stopping
-from mmpr_pipeline.training.checkpoint import checkpoints, step_of
-from mmpr_pipeline.training.loop import train
-from mmpr_pipeline.training.metrics import read_lines
+from mmpr_pipeline.training import stopping
+from mmpr_pipeline.training.objective import reference_pass
+from mmpr_pipeline.training.run import loop, step
+from mmpr_pipeline.training.run.checkpoint import checkpoints, step_of
+from mmpr_pipeline.training.run.loop import train
+from mmpr_pipeline.training.run.metrics import read_lines
 from mmpr_pipeline.training.settings import TrainConfig
 from mmpr_pipeline.training.stopping import ask_to_stop, stop_requested
 from tests.training import made
@@ -135,7 +137,7 @@ def test_a_pod_that_is_taken_away_waits_until_the_step_is_kept(
 def test_a_file_left_for_an_earlier_start_stops_no_later_one(
     folders: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mmpr_pipeline.training.launch import run_training
+    from mmpr_pipeline.training.run.launch import run_training
 
     model, data, _ = folders
     monkeypatch.setattr(stopping, "LOOK_EVERY", 0.01)

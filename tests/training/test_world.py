@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmpr_pipeline.errors import ConfigError
-from mmpr_pipeline.training import world
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.training.distributed import world
 
 
 def gpus(monkeypatch: pytest.MonkeyPatch, usable: int, shown: bool) -> None:

@@ -1,0 +1,186 @@
+"""The processes of a run: who this one is, and the few things that all of them must agree on."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from mmpr_pipeline.core.errors import ConfigError, TrainingError
+
+ALONE = timedelta(minutes=60)
+"""How long ranks wait for what one of them does alone: digests of weights, files written once, an export."""
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all. Every method but the properties is to be called by every rank.
+
+    `patient` is a group of all ranks whose members may wait `ALONE` for each other; in the others none waits longer
+    than the launch's `patience`.
+    """
+
+    rank: int
+    size: int
+    device: torch.device
+    patient: Any = None
+
+    @property
+    def first(self) -> bool:
+        """Whether this rank writes what is written once."""
+        return self.rank == 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum over ranks of a float64 tensor."""
+        return sum_over_ranks(values).cpu() if self.size > 1 else values
+
+    def any(self, *flags: bool) -> list[bool]:
+        """For each flag, whether any rank raises it."""
+        if self.size == 1:
+            return list(flags)
+        return [count > 0 for count in self.sum(torch.tensor(flags, dtype=torch.float64)).tolist()]
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every rank's (small, picklable) value, by rank."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def from_first(self, value: Any) -> Any:
+        """The first rank's value, for which it may have worked while the others wait."""
+        values = [value]
+        if self.size > 1:
+            dist.broadcast_object_list(values, 0, group=self.patient, device=torch.device("cpu"))
+        return values[0]
+
+    def barrier(self) -> None:
+        """Wait for all, each of which may have files to write."""
+        if self.size > 1:
+            dist.barrier(self.patient)
+
+
+@contextmanager
+def connect(device: str = "auto", patience: float = 10.0) -> Iterator[World]:
+    """Join the other processes, where a launcher (torchrun, Ray Train) says that there are any.
+
+    A single GPU, and a single process that torchrun started, get a process group too: sharding, and with it mixed
+    precision, is then the same code. `patience`: minutes that a rank waits for the others' part in a step. Raises
+    ConfigError where the device is not there, TrainingError where another rank is lost.
+    """
+    place = _device(device)
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    ours = False
+    if not dist.is_initialized() and (place.type == "cuda" or "WORLD_SIZE" in os.environ):
+        alone = "WORLD_SIZE" not in os.environ
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo",
+            timeout=timedelta(minutes=patience),
+            **({"store": dist.HashStore(), "rank": 0, "world_size": 1} if alone else {}),
+        )
+        ours = True
+    try:
+        world = World(0, 1, place)
+        if dist.is_initialized():
+            patient = dist.new_group(backend="gloo", timeout=ALONE)
+            world = World(dist.get_rank(), dist.get_world_size(), place, patient)
+            _same_devices(world)
+        yield world
+    except RuntimeError as error:
+        if ours and (lost := _lost_rank(str(error))):
+            raise TrainingError(
+                f"Another rank is gone, or did not answer within {patience:g} minutes: {lost}",
+                remedy="See what its process or node said last; --resume goes on from the newest checkpoint. Where"
+                " steps are that slow, raise launch.patience.",
+            ) from error
+        raise
+    finally:
+        if ours:
+            dist.destroy_process_group()
+            _wait_for_gloo()
+
+
+def _device(wanted: str) -> torch.device:
+    """The device of this process. Raises ConfigError where it is not there: a GPU that was meant is never left out."""
+    usable = torch.cuda.is_available()
+    if wanted == "cpu" or (wanted == "auto" and not usable and not _unusable_gpus()):
+        return torch.device("cpu")
+    if not usable:
+        raise ConfigError(
+            f"There is no GPU that torch {torch.__version__} can use.",
+            remedy="Install a CUDA build of torch for this driver (see nvidia-smi), or say launch.device: cpu.",
+        )
+    index, there = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+    if index >= there:
+        raise ConfigError(
+            f"This machine has {there} GPUs for {os.environ.get('LOCAL_WORLD_SIZE', index + 1)} processes.",
+            remedy=f"Start one process for each GPU: --nproc-per-node {there}.",
+        )
+    return torch.device("cuda", index)
+
+
+def _unusable_gpus() -> bool:
+    """Whether the machine shows GPUs to this process, although torch sees none."""
+    return Path("/dev/nvidia0").exists() and os.environ.get("CUDA_VISIBLE_DEVICES", "all") not in ("", "-1")
+
+
+def _same_devices(world: World) -> None:
+    kinds = world.gather(world.device.type)
+    if len(set(kinds)) > 1:
+        raise ConfigError(
+            f"{kinds.count('cuda')} of {world.size} processes have a GPU.",
+            remedy="Give each a GPU, or say launch.device: cpu for all.",
+        )
+
+
+def _lost_rank(said: str) -> str:
+    """The line of an error by which a collective tells that a rank is gone; empty where it is about something else."""
+    signs = ("Timed out waiting", "Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL")
+    return next((line.strip()[:200] for line in said.splitlines() if any(sign in line for sign in signs)), "")
+
+
+def _wait_for_gloo(seconds: float = 10.0) -> None:
+    """Wait until gloo's threads rest, as Linux tells; elsewhere for nothing.
+
+    They outlive their group where anything still holds it (meshes do), and one that lets go of a collective's tensor
+    while Python ends takes the whole process with it: "terminate called without an active exception"
+    (https://github.com/pytorch/pytorch/issues/190489). On a loaded machine a run that was done failed so.
+    """
+    end, rests = time.monotonic() + seconds, 0
+    while rests < 2 and time.monotonic() < end:  # twice: the first time it may have waited for the GIL
+        time.sleep(0.005)
+        rests = rests + 1 if all(state in "SZ" for state in _gloo_threads()) else 0
+
+
+def _gloo_threads() -> list[str]:
+    """States of gloo's threads: R runs or would, S sleeps."""
+    told = [_told_of(task) for task in Path("/proc/self/task").glob("*/stat")]
+    return [text.rpartition(")")[2].split()[0] for text in told if "gloo" in text.rpartition(")")[0]]
+
+
+def _told_of(task: Path) -> str:
+    """What `stat` says of a thread; nothing where it has just ended."""
+    try:
+        return task.read_text()
+    except OSError:
+        return ""
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """Sum of a tensor over all ranks, where torch.distributed runs; else the tensor itself."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+        values = values.to(device)
+        torch.distributed.all_reduce(values)
+    return values

@@ -25,11 +25,11 @@ from mmpr_pipeline.training.data.reference_column import (
     write_reference,
 )
 from mmpr_pipeline.training.data.stream import EndOfStep, MicroBatch, Stream, ahead, idle_batch
+from mmpr_pipeline.training.distributed.stopping import Stopped
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.objective.reference import reference_rows
 from mmpr_pipeline.training.policy.load import ModelFolder
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.stopping import Stopped
 
 OVER_BUDGET = ("pair_over_budget", "prompt_over_budget")
 Progress = Callable[[int, int], None]

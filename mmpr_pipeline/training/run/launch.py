@@ -20,7 +20,7 @@ ERROR = "error.json"  # in the run's directory: what stopped a worker
 
 def run_training(config: TrainConfig, view: View | None = None, *, resume: bool = False) -> Any:
     """Train as `config.launch` says; gives a `loop.Result`. Under torchrun, call it in every process (see `train`)."""
-    from mmpr_pipeline.training.stopping import forget
+    from mmpr_pipeline.training.distributed.stopping import forget
 
     shown = view or NoView()
     if os.environ.get("RANK", "0") == "0":
@@ -66,8 +66,8 @@ def _on_ray(config: TrainConfig, view: View, resume: bool) -> Any:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     from mmpr_pipeline.cluster.session import ray_session
+    from mmpr_pipeline.training.distributed.stopping import stop_requested
     from mmpr_pipeline.training.run.checkpoint import checkpoints
-    from mmpr_pipeline.training.stopping import stop_requested
 
     config = absolute(config)
     if checkpoints(Path(config.run_dir)) and not resume:
@@ -141,8 +141,8 @@ def _fit(trainer: Any, run: Path, view: View, stopping: threading.Event) -> None
 
     Shows the steps of the workers as their metrics come into the run's directory.
     """
+    from mmpr_pipeline.training.distributed.stopping import ask_to_stop
     from mmpr_pipeline.training.run.metrics import METRICS, read_lines
-    from mmpr_pipeline.training.stopping import ask_to_stop
 
     failed: list[BaseException] = []
 

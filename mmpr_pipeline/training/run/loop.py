@@ -24,6 +24,7 @@ from mmpr_pipeline.training.data.order import Order
 from mmpr_pipeline.training.data.shards import Shards
 from mmpr_pipeline.training.data.stream import Stream, ahead
 from mmpr_pipeline.training.distributed.fsdp import shard
+from mmpr_pipeline.training.distributed.stopping import Stopped, forget, stop_requested
 from mmpr_pipeline.training.distributed.world import World, connect
 from mmpr_pipeline.training.objective.loss import LossSettings
 from mmpr_pipeline.training.objective.reference import AdapterOffReference, NoReference, OnlineReference, follow_policy
@@ -48,7 +49,6 @@ from mmpr_pipeline.training.run.run_folder import SUMMARY, claim
 from mmpr_pipeline.training.run.schedule import rate_at
 from mmpr_pipeline.training.run.step import Learner, make_optimizer
 from mmpr_pipeline.training.settings import ReferenceKind, TrainConfig
-from mmpr_pipeline.training.stopping import Stopped, forget, stop_requested
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch import nn
 from mmpr_pipeline.core.errors import TrainingError
 from mmpr_pipeline.training.data.encode import PairReject
 from mmpr_pipeline.training.data.stream import EndOfStep, MicroBatch, idle_batch
+from mmpr_pipeline.training.distributed.stopping import Stopped
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.objective.checks import check_completions, check_finite, check_first_loss
 from mmpr_pipeline.training.objective.loss import LossSettings, LossTerms, mixed
@@ -22,7 +23,6 @@ from mmpr_pipeline.training.policy.flops import training_flops
 from mmpr_pipeline.training.policy.memory import ModelShape
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.run.metrics import Sums
-from mmpr_pipeline.training.stopping import Stopped
 
 Events = Iterator[MicroBatch | EndOfStep]
 

@@ -1,8 +1,8 @@
 """Whole training runs, one after the other, in each of several processes: from a dataset that nobody has scored to
 the export.
 
-`torchrun --nproc-per-node N -m tests.training.flow_worker DIR` trains every case of `CASES` into DIR/N; `run_all` does
-the same in one process.
+`torchrun --nproc-per-node N -m tests.training.run.flow_worker DIR` trains every case of `CASES` into DIR/N; `run_all`
+does the same in one process.
 """
 
 from __future__ import annotations

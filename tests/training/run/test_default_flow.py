@@ -14,9 +14,10 @@ import torch
 
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.run.metrics import read_lines
-from tests.training import flow_worker, made
+from tests.training import made
+from tests.training.run import flow_worker
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COMPARED = ("pairs", "loss", "loss/dpo", "loss/bco", "loss/sft", "delta", "reward/margin", "rejected")
 WHOLE = [name for name, options in flow_worker.CASES.items() if "dtype" not in options]
 HALF = [name for name in flow_worker.CASES if name not in WHOLE]
@@ -34,7 +35,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for ranks in (2, 4):
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
         done = subprocess.run(
-            [sys.executable, *torchrun, "-m", "tests.training.flow_worker", str(directory)],
+            [sys.executable, *torchrun, "-m", "tests.training.run.flow_worker", str(directory)],
             cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=280,
             check=False,
         )  # fmt: skip

@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 import yaml
 
-from mmpr_pipeline.training import stopping
+from mmpr_pipeline.training.distributed import stopping
+from mmpr_pipeline.training.distributed.stopping import ask_to_stop, stop_requested
 from mmpr_pipeline.training.objective import reference_pass
 from mmpr_pipeline.training.run import loop, step
 from mmpr_pipeline.training.run.checkpoint import checkpoints, step_of
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.metrics import read_lines
 from mmpr_pipeline.training.settings import TrainConfig
-from mmpr_pipeline.training.stopping import ask_to_stop, stop_requested
 from tests.training import made
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TIMES = {"seconds", "tokens_per_second", "pairs_per_second", "mfu", "memory_gib"}
 
 

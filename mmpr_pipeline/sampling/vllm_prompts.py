@@ -90,7 +90,7 @@ class PromptBuilder:
     def continuation(self, request: ContinueRequest, cut: Cut, request_id: str) -> Prepared:
         """The chat without images, followed by the kept tokens of the response."""
         if IMAGE_MARK in request.prompt:
-            raise ValueError("the prompt of a continuation has no image marks")
+            raise ItemRejected("image_marks", "the prompt of a continuation has none")
         rendered = self._render(request.prompt, {})
         rendered["prompt_token_ids"] = [*rendered["prompt_token_ids"], *cut.ids]
         rendered.pop("prompt", None)

@@ -1,12 +1,14 @@
 """From stored pairs to tokens and tiles, exactly as the responses were sampled: the model's own processor and template.
 
 Tokens of the prompt are those that the sampling engine saw (chat template, image tokens expanded, no tokens added),
-and a response ends with the token by which the template ends an assistant's turn.
+and a response ends with the token by which the template ends an assistant's turn. No text becomes a control token:
+see `sampling.reserved`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from torch import Tensor
 from mmpr_pipeline.errors import ConfigError, ItemRejected
 from mmpr_pipeline.records import PreferencePair, content_id
 from mmpr_pipeline.sampling.prompts import IMAGE_MARK
+from mmpr_pipeline.sampling.reserved import ReservedTokens, plain_encoder
 from mmpr_pipeline.sampling.tiles import tile_settings
 from mmpr_pipeline.sampling.vllm_prompts import decode_image, interleaved
 from mmpr_pipeline.training.checks import require_images_match
@@ -28,6 +31,8 @@ _ENCODING_FILES = (
     "preprocessor_config.json",
 )  # fmt: skip
 _SENTINEL = "mmprsentinel"
+_ENCODING = 2
+"""Version of the rules by which text becomes tokens; references that were scored by others are scored again."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class Encoder:
         self._architecture = type(model).__name__
         self._image_inputs = set(processor.image_processor.model_input_names)
         self._mark = str(getattr(processor, "image_token", "") or "")
+        self._reserved = ReservedTokens(self._tokenizer)
+        self._plain = plain_encoder(self._tokenizer)
         self._end = end_of_turn(processor)
 
     def encode(self, shard: Shard, group: int, first: int, stop: int) -> Encoded:
@@ -71,7 +78,8 @@ class Encoder:
             prompt, images = self._prompt(pairs[0], shard)
             made, rejects = self._group(pairs, prompt)
             if made:
-                tokens = self._family.image_tokens(self._model, images)
+                with _refusing():
+                    tokens = self._family.image_tokens(self._model, images)
                 require_images_match(made, self._model.config.image_token_id, tokens)
         except ItemRejected as reject:  # of the question: none of its pairs can be used
             return Encoded(None, {}, tuple(_rejected(pair, reject) for pair in pairs))
@@ -79,8 +87,8 @@ class Encoder:
 
     def response(self, text: str) -> tuple[int, ...]:
         """Tokens of a response and the end of the turn."""
-        ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return (*ids, self._end)
+        with _refusing():
+            return (*self._plain(text), self._end)
 
     def _group(
         self, pairs: Sequence[PreferencePair], prompt: tuple[int, ...]
@@ -106,20 +114,30 @@ class Encoder:
         if self._mark and any(self._mark in piece for piece in pieces):
             raise ItemRejected("reserved_token", f"the text holds {self._mark}")
         pictures = [decode_image(shard.image(name)) for name in pair.images]
-        content = interleaved(pieces, [{"type": "image"} for _ in pictures])
-        text = self._processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-        )
-        if not pictures:
-            return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"]), {}
         tiles = tile_settings(self._architecture, shard.tiles(pair.question_id), self._max_tiles)
-        try:
+        content = interleaved(pieces, [{"type": "image"} for _ in pictures])
+        with _refusing():
+            self._reserved.refuse(pair.prompt)
+            text = self._processor.apply_chat_template(
+                [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+            )
+            if not pictures:
+                return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"]), {}
             made = self._processor(
                 text=[text], images=[pictures], return_tensors="pt", add_special_tokens=False, **tiles
             )
-        except ValueError as error:  # sides that the model's image processor cannot cut
-            raise ItemRejected("prompt_refused", str(error)[:200]) from None
-        return tuple(made["input_ids"][0].tolist()), {n: v for n, v in made.items() if n in self._image_inputs}
+            return tuple(made["input_ids"][0].tolist()), {n: v for n, v in made.items() if n in self._image_inputs}
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Whatever a processor or tokenizer raises rejects what it was given: they do not foresee every text."""
+    try:
+        yield
+    except ItemRejected:
+        raise
+    except Exception as error:
+        raise ItemRejected("prompt_refused", f"{type(error).__name__}: {error}"[:200]) from None
 
 
 def _rejected(pair: PreferencePair, reject: ItemRejected) -> PairReject:
@@ -150,4 +168,5 @@ def end_of_turn(processor: Any) -> int:
 def encoding_digest(folder: Path, max_tiles: int) -> str:
     """Digest of everything that turns a pair into tokens and tiles: tokenizer, template, processor, tile limit."""
     files = [folder / name for name in _ENCODING_FILES]
-    return content_id(f"tiles {max_tiles}", *(part for f in files if f.is_file() for part in (f.name, f.read_bytes())))
+    rules = f"encoding {_ENCODING}, tiles {max_tiles}"
+    return content_id(rules, *(part for f in files if f.is_file() for part in (f.name, f.read_bytes())))

@@ -21,6 +21,7 @@ from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.records import content_id
 from mmpr_pipeline.sampling.engine import Decoding
 from mmpr_pipeline.sampling.prompts import PromptLanguage, Style
+from mmpr_pipeline.yaml_text import load_yaml
 
 OPERATIONAL: JsonDict = {"operational": True}
 NANO = "nano"
@@ -359,7 +360,7 @@ _Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.load(path.read_text("utf-8"), _Loader)  # a safe loader
+        data = load_yaml(path.read_text("utf-8"), _Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"Cannot read the config {path}: {error}", remedy="Give a readable YAML file.") from None
     if not isinstance(data, dict):

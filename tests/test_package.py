@@ -19,6 +19,7 @@ ENTRIES = {name for name in MODULES if name.endswith(("__main__", "_worker"))}
 
 ROOMS = [
     ("errors",),
+    ("yaml_text",),
     ("records",),
     ("checking", "storage"),
     ("nano",),

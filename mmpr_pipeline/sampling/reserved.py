@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mmpr_pipeline.errors import ItemRejected
@@ -56,6 +56,18 @@ def asked_texts(turn: str) -> list[str]:
     """What of a user turn comes from data: with the images, and without (DropNTP), where texts beside a mark meet."""
     asked = without_template(turn)
     return list(dict.fromkeys([asked.replace(IMAGE_MARK, "\n"), without_images(asked)]))
+
+
+def spelled(text: str, tokens: Sequence[str] | None) -> str | None:
+    """The control token that a text spells, by the tokens that a server splits it into; None where there is none.
+
+    Ordinary tokens never hold both brackets of a name. Where the server does not show tokens, only those that are
+    known from some family are found.
+    """
+    if tokens is None:
+        found = CONTROL_TOKEN.search(text)
+        return found[0] if found else None
+    return next((token for token in tokens if LIKE_A_TOKEN.fullmatch(token)), None)
 
 
 def plain_encoder(tokenizer: Any) -> Callable[[str], list[int]]:

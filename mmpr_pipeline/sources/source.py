@@ -124,6 +124,8 @@ class Source:
             if isinstance(row, Unreadable):
                 raise ItemRejected(row.reason, row.detail)
             source_id = self._source_id(row, place)
+            if torn := next((value for value in row.values() if isinstance(value, Unreadable)), None):
+                raise ItemRejected(torn.reason, torn.detail)
             if repeated:
                 raise ItemRejected("duplicate_id", place.name)
             return mapping.question_from_row(self.declaration, row, source_id, load, look)

@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mmpr_pipeline.errors import ItemRejected
-from mmpr_pipeline.sampling.prompts import IMAGE_MARK, THINK_END, THINK_START, without_images, without_template
+from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.rollouts.prompts import IMAGE_MARK, THINK_END, THINK_START, without_images, without_template
 
 LIKE_A_TOKEN = re.compile(r"<[^<>\s]{1,60}>|\[/?[A-Z][A-Z0-9_]{1,40}\]")
 """What control tokens look like, where the tokenizer itself cannot be asked for them."""

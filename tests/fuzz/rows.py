@@ -11,13 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.records import Question, Reject
+from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.sources import Source
-from mmpr_pipeline.sources.catalog import catalog_names, find_declaration
-from mmpr_pipeline.sources.declaration import SourceDeclaration
-from mmpr_pipeline.sources.entries import rows_of
+from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
+from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
+from mmpr_pipeline.sources.images.references import ImagePlaces, image_bytes
 from mmpr_pipeline.sources.indexed import Place
-from mmpr_pipeline.sources.references import ImagePlaces, image_bytes
+from mmpr_pipeline.sources.rows.entries import rows_of
 from tests.fuzz.texts import HOSTILE_TEXTS, hostile_text
 from tests.sources.made import png_bytes
 

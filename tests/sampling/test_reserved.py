@@ -10,8 +10,8 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 import mmpr_pipeline
-from mmpr_pipeline.errors import ItemRejected
-from mmpr_pipeline.sampling.prompts import TEMPLATES, template_for, user_turn
+from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.rollouts.prompts import TEMPLATES, template_for, user_turn
 from mmpr_pipeline.sampling.reserved import CONTROL_TOKEN, LIKE_A_TOKEN, ReservedTokens, plain_encoder
 from tests.records import a_question
 

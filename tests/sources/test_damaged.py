@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmpr_pipeline.errors import SourceError
-from mmpr_pipeline.records import Question, Reject
+from mmpr_pipeline.core.errors import SourceError
+from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.sources import Source
-from mmpr_pipeline.sources.files import LocalFile
-from mmpr_pipeline.sources.formats import Row, Scan, Unreadable, row_format
+from mmpr_pipeline.sources.files.formats import Row, Scan, Unreadable, row_format
+from mmpr_pipeline.sources.files.local import LocalFile
 from tests.sources.conftest import Declare
 from tests.sources.made import made_rows, png_bytes
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mmpr_pipeline.errors import ConfigError
-from mmpr_pipeline.training.model import load_model, load_processor
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.training.policy.load import load_model, load_processor
 from tests.training import made
 
 CODE = """

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmpr_pipeline.sources.formats import Unreadable, Values
+from mmpr_pipeline.sources.files.formats import Unreadable, Values
 
 
 def rows_of_batch(batch: pa.RecordBatch, *, checked: bool = False) -> list[Values]:

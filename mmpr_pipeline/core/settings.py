@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.config import JsonDict
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.yaml_text import load_yaml
+from mmpr_pipeline.core.yaml_text import load_yaml
 
 OPERATIONAL: JsonDict = {"operational": True}
 

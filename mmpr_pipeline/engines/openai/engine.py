@@ -24,7 +24,7 @@ from mmpr_pipeline.engines.openai.client import Client, Patience
 from mmpr_pipeline.engines.openai.messages import Choice, choices_of, cut_by_characters, sampling_body, user_message
 from mmpr_pipeline.engines.openai.window import Window
 from mmpr_pipeline.engines.settings import EngineSettings
-from mmpr_pipeline.sampling.reserved import LIKE_A_TOKEN, asked_texts, spelled
+from mmpr_pipeline.rollouts.reserved import LIKE_A_TOKEN, asked_texts, spelled
 
 MIN_RESPONSE = 16
 """Tokens that the context must leave for a response (or all that are asked for, if fewer)."""

@@ -16,8 +16,8 @@ from mmpr_pipeline.engines.engine import ContinueRequest, SampleRequest
 from mmpr_pipeline.models.chat import interleaved, marked
 from mmpr_pipeline.models.tiles import MAX_TILES, tile_settings
 from mmpr_pipeline.rollouts.prompts import IMAGE_MARK
+from mmpr_pipeline.rollouts.reserved import ReservedTokens, plain_encoder
 from mmpr_pipeline.rollouts.settings import Decoding
-from mmpr_pipeline.sampling.reserved import ReservedTokens, plain_encoder
 
 if TYPE_CHECKING:
     import PIL.Image

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import AnswerKind, Language, Prompting
-from mmpr_pipeline.yaml_text import load_yaml
+from mmpr_pipeline.core.yaml_text import load_yaml
 
 PATH_COLUMN = re.compile(r"\{([^{}:]+)(?::0(\d{1,2})d)?\}")
 """A column in an image path: `{name}`, or `{name:012d}` for a number of 12 digits."""

@@ -2,7 +2,7 @@
 
 Tokens of the prompt are those that the sampling engine saw (chat template, image tokens expanded, no tokens added),
 and a response ends with the token by which the template ends an assistant's turn. No text becomes a control token:
-see `sampling.reserved`.
+see `rollouts.reserved`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mmpr_pipeline.core.records import PreferencePair, content_id
 from mmpr_pipeline.models.chat import decode_image, interleaved
 from mmpr_pipeline.models.tiles import tile_settings
 from mmpr_pipeline.rollouts.prompts import IMAGE_MARK
-from mmpr_pipeline.sampling.reserved import ReservedTokens, plain_encoder
+from mmpr_pipeline.rollouts.reserved import ReservedTokens, plain_encoder
 from mmpr_pipeline.training.data.groups import Group, make_group
 from mmpr_pipeline.training.data.shards import Shard
 

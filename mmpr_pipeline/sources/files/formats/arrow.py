@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.sources.files.formats import Mark, Row, Scan, SourceFile, mark_before
-from mmpr_pipeline.sources.formats.batches import rows_of_batch
+from mmpr_pipeline.sources.files.formats.batches import rows_of_batch
 
 ROWS_AT_ONCE = 32
 _MAGIC = b"ARROW1"

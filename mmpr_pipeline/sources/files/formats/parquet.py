@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.sources.files.formats import Mark, Row, Scan, SourceFile, mark_before
-from mmpr_pipeline.sources.formats.batches import rows_of_batch, unreadable, value_of
+from mmpr_pipeline.sources.files.formats.batches import rows_of_batch, unreadable, value_of
 
 ROWS_AT_ONCE = 32
 BYTES_AT_ONCE = 32 << 20

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 import mmpr_pipeline
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.rollouts.prompts import TEMPLATES, template_for, user_turn
-from mmpr_pipeline.sampling.reserved import CONTROL_TOKEN, LIKE_A_TOKEN, ReservedTokens, plain_encoder
+from mmpr_pipeline.rollouts.reserved import CONTROL_TOKEN, LIKE_A_TOKEN, ReservedTokens, plain_encoder
 from tests.records import a_question
 
 NANO = Path(mmpr_pipeline.__file__).parent / "nano" / "checkpoint"

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.records import AnswerKind, Language, Prompting
+from mmpr_pipeline.sources.images import USUAL, ImageLimits
 from mmpr_pipeline.sources.instructions import STRIPPING
 
 PATH_COLUMN = re.compile(r"\{([^{}:]+)(?::0(\d{1,2})d)?\}")
@@ -231,6 +232,9 @@ class SourceDeclaration(_Part):
     tiles: int = Field(
         default=6, ge=1, le=MOST_TILES, description="Most image tiles (the paper: 6 general, 12 OCR, chart)."
     )
+    most_pixels: int | None = Field(
+        default=None, ge=1, le=400_000_000, description="Most pixels of an image, where that is more than 50 million."
+    )
     language: Language | LanguageByColumn = Field(default="en", description="Language: fixed, or by a column.")
     role: Literal["train", "evaluation"] = Field(default="train", description="What the source is meant for.")
     licence: str = Field(default="unknown", description="Licence, as the source states it.")
@@ -323,12 +327,20 @@ class SourceDeclaration(_Part):
         kept = self.model_dump(mode="json", exclude=told)
         if not self.columns.chosen:  # as it was before a source could bring pairs
             kept["columns"] = {name: value for name, value in kept["columns"].items() if name not in _PAIR}
+        if self.most_pixels is None:
+            del kept["most_pixels"]
         return {**kept, "stripping": STRIPPING}
 
     @property
     def strips(self) -> bool:
         """Whether instructions are taken off the questions."""
         return self.prompt is None or self.prompt.strip
+
+    def image_limits(self) -> ImageLimits:
+        """Most pixels and bytes of its images; a larger picture may take as many bytes more."""
+        if self.most_pixels is None:
+            return USUAL
+        return ImageLimits(self.most_pixels, max(USUAL.bytes, 3 * self.most_pixels))
 
     def instructions(self) -> tuple[str, ...]:
         """The instructions of its own that it is asked with."""

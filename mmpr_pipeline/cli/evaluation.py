@@ -138,7 +138,7 @@ def _names(text: str | None) -> list[str]:
 
 def _judge(address: str | None, prompts: str | None, one_order: bool) -> dict[str, Any] | None:
     """The settings of a judge that is written as URL#MODEL."""
-    from mmpr_pipeline.errors import ConfigError
+    from mmpr_pipeline.core.errors import ConfigError
 
     if address is None:
         return None

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mmpr_pipeline.dataset import layout
-from mmpr_pipeline.dataset.arrow_file import batches
-from mmpr_pipeline.dataset.summary import shards_of
-from mmpr_pipeline.errors import DatasetError
-from mmpr_pipeline.records import Question
+from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.core.records import Question
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.summary import shards_of
 from mmpr_pipeline.storage import open_store
 
 FILE = "mmpr_trained_on.npz"

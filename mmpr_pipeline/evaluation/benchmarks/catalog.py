@@ -11,9 +11,9 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark, benchmark_of, load_benchmark
-from mmpr_pipeline.sources.catalog import catalog_names, find_declaration
+from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
 
 CATALOG = Path(__file__).parent / "catalog"
 ENTRY_POINTS = "mmpr.benchmarks"

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from mmpr_pipeline.errors import ConfigError
-from mmpr_pipeline.sources.declaration import SourceDeclaration
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 
 
 class _Part(BaseModel):

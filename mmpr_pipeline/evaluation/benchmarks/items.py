@@ -9,15 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.errors import ItemRejected
+from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.core.records import Prompting, Question, Reject
 from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark, OwnPrompt
 from mmpr_pipeline.evaluation.settings import EvalConfig
-from mmpr_pipeline.records import Prompting, Question, Reject
-from mmpr_pipeline.sampling.prompts import PromptTemplate, place_images, template_for, turn_for, version_of
-from mmpr_pipeline.sources.catalog import open_source
-from mmpr_pipeline.sources.columns import as_text
-from mmpr_pipeline.sources.formats import Unreadable
-from mmpr_pipeline.sources.mapping import lookup, place_marks
+from mmpr_pipeline.rollouts.prompts import PromptTemplate, place_images, template_for, turn_for, version_of
+from mmpr_pipeline.sources.files.formats import Unreadable
+from mmpr_pipeline.sources.open import open_source
+from mmpr_pipeline.sources.rows.columns import as_text
+from mmpr_pipeline.sources.rows.mapping import lookup, place_marks
 from mmpr_pipeline.sources.source import Source
 
 _PLACE = re.compile(r"\{([A-Za-z_][\w.;\- ]{0,63})\}")

@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
-from mmpr_pipeline.errors import ItemRejected
+from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.core.records import Prompting, Question, content_id
+from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.evaluation.benchmarks.items import Item
 from mmpr_pipeline.evaluation.judges.rubric import Rubric
 from mmpr_pipeline.evaluation.judges.settings import JudgeSettings
 from mmpr_pipeline.evaluation.scoring.graded import Graded
-from mmpr_pipeline.records import Prompting, Question, content_id
-from mmpr_pipeline.sampling.engine import Decoding, Engine, SampleRequest
-from mmpr_pipeline.sampling.prompts import place_images
-from mmpr_pipeline.sampling.seeds import sampling_seed
+from mmpr_pipeline.rollouts.prompts import place_images
+from mmpr_pipeline.rollouts.seeds import sampling_seed
+from mmpr_pipeline.rollouts.settings import Decoding
 from mmpr_pipeline.storage import Store
 from mmpr_pipeline.storage.journal import Journal
 

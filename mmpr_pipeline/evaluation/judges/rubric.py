@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.evaluation.benchmarks.items import Item
 from mmpr_pipeline.evaluation.scoring.graded import Graded
-from mmpr_pipeline.records import content_id
 
 Read = Callable[[str], Graded | None]
 """The score in a judge's reply; None where there is none, or more than one."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from mmpr_pipeline.config import EngineSettings, Settings
+from mmpr_pipeline.core.settings import Settings
+from mmpr_pipeline.engines.settings import EngineSettings
 
 
 class JudgeSettings(Settings):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.evaluation.metrics import means, rates, yes_no
 from mmpr_pipeline.evaluation.metrics.metric import Metric
 

@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from mmpr_pipeline.build.judge import unfit
+from mmpr_pipeline.core.errors import ConfigError, ItemRejected
+from mmpr_pipeline.core.records import Reject, Rollout
 from mmpr_pipeline.dataset.trained_on import TrainedOn
-from mmpr_pipeline.errors import ConfigError, ItemRejected
+from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark
 from mmpr_pipeline.evaluation.benchmarks.items import Item, as_asked, read_items
 from mmpr_pipeline.evaluation.judges.judge import Judge
@@ -18,10 +19,10 @@ from mmpr_pipeline.evaluation.metrics.metric import Mark
 from mmpr_pipeline.evaluation.running.kept import Scored
 from mmpr_pipeline.evaluation.scoring.graded import Graded, Score
 from mmpr_pipeline.evaluation.settings import EvalConfig
-from mmpr_pipeline.records import Reject, Rollout
-from mmpr_pipeline.sampling.engine import Decoding, Engine, SampleRequest
-from mmpr_pipeline.sampling.prompts import asks_for_thinking
-from mmpr_pipeline.sampling.seeds import sampling_seed
+from mmpr_pipeline.rollouts.prompts import asks_for_thinking
+from mmpr_pipeline.rollouts.seeds import sampling_seed
+from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.verdicts import unfit
 
 Done = Callable[[int, int], None]
 """Told the items that are scored, and of how many as far as is known."""

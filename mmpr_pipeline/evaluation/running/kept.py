@@ -7,10 +7,10 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.evaluation.metrics.metric import Mark
 from mmpr_pipeline.evaluation.scoring.graded import Graded
-from mmpr_pipeline.records import content_id
 from mmpr_pipeline.storage import Store
 
 

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from mmpr_pipeline import __version__
-from mmpr_pipeline.config import EngineSettings
-from mmpr_pipeline.dataset.manifest import json_bytes
+from mmpr_pipeline.core.errors import ConfigError, MmprError, SourceError
+from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.dataset.trained_on import TrainedOn, read_trained_on
-from mmpr_pipeline.errors import ConfigError, MmprError, SourceError
+from mmpr_pipeline.engines.engine import Engine
+from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.engines.start import actor_count, start_engines
 from mmpr_pipeline.evaluation.benchmarks import catalog
 from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark
 from mmpr_pipeline.evaluation.benchmarks.items import Item, read_items
@@ -26,9 +29,6 @@ from mmpr_pipeline.evaluation.running.summary import benchmark_results
 from mmpr_pipeline.evaluation.scoring.graded import Score
 from mmpr_pipeline.evaluation.scoring.registry import score_of
 from mmpr_pipeline.evaluation.settings import EvalConfig
-from mmpr_pipeline.records import content_id
-from mmpr_pipeline.sampling.engine import Engine
-from mmpr_pipeline.sampling.make import actor_count, start_engines
 from mmpr_pipeline.storage import Store, open_store
 
 RESULTS = "results.json"
@@ -252,7 +252,7 @@ class _Late:
 def _ray(config: EvalConfig, settings: EngineSettings) -> Any:
     if not actor_count(settings):
         return nullcontext()
-    from mmpr_pipeline.build.cluster import ray_session
+    from mmpr_pipeline.cluster.session import ray_session
 
     return ray_session(config.address)
 

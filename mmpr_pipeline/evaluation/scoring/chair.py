@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.errors import ConfigError, ItemRejected
+from mmpr_pipeline.core.errors import ConfigError, ItemRejected
 from mmpr_pipeline.evaluation.benchmarks.items import Item
 from mmpr_pipeline.evaluation.scoring.graded import Graded
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.evaluation.benchmarks.items import Item
 from mmpr_pipeline.evaluation.scoring.graded import Graded
 

@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import cast
 
-from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark
 from mmpr_pipeline.evaluation.scoring import choice, ifeval, mathvista, open_answer, theoremqa, yes_no
 from mmpr_pipeline.evaluation.scoring.chair import Chair

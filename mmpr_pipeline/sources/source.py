@@ -26,7 +26,7 @@ from mmpr_pipeline.sources.files.hub import HubFile, repository_files, resolve
 from mmpr_pipeline.sources.files.local import LocalFile, local_files
 from mmpr_pipeline.sources.images.ahead import ahead
 from mmpr_pipeline.sources.images.archives import ImageArchives, opened
-from mmpr_pipeline.sources.images.decode import load_image, unseen_image
+from mmpr_pipeline.sources.images.decode import USUAL, ImageLimits, load_image, unseen_image
 from mmpr_pipeline.sources.images.references import HubImages, ImageFolder, ImagePlaces, image_bytes
 from mmpr_pipeline.sources.images.web import WebImages
 from mmpr_pipeline.sources.indexed import IndexedArchive, IndexedFile, Place, SourceIndex, repeated, with_struct_columns
@@ -118,8 +118,7 @@ class Source:
 
     def _item(self, row: Row, place: Place, repeated: bool, load: mapping.Load) -> Question | Reject:
         source_id = place.name
-        limits = self.declaration.image_limits()
-        look = partial(load_image, limits=limits) if self.looks else unseen_image
+        look = partial(load_image, limits=self._limits) if self.looks else unseen_image
         try:
             if isinstance(row, Unreadable):
                 raise ItemRejected(row.reason, row.detail)
@@ -130,6 +129,12 @@ class Source:
         except ItemRejected as reason:
             detail = clean(reason.detail)[:MAX_DETAIL]
             return Reject(source=self.name, source_id=source_id, reason=reason.reason, detail=detail)
+
+    @property
+    def _limits(self) -> ImageLimits:
+        """Most pixels and bytes of an image; where more pixels are allowed, bytes are too."""
+        most = self.declaration.most_pixels
+        return USUAL if most is None else ImageLimits(most, max(USUAL.bytes, 3 * most))
 
     def _source_id(self, row: Row, place: Place) -> str:
         """The id that the row gives, with the number of the question where one id stands for several."""
@@ -270,7 +275,7 @@ class Source:
             hub=HubImages(told.hub.id, index.revision or "", told.image_root)
             if told.hub and told.image_root and not files
             else None,
-            most_bytes=told.image_limits().bytes,
+            most_bytes=self._limits.bytes,
         )
         return lambda reference: image_bytes(reference, places)
 

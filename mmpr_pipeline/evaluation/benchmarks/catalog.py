@@ -13,9 +13,10 @@ from pathlib import Path
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark, benchmark_of, load_benchmark
+from mmpr_pipeline.sources.declaration.catalog import CATALOG as SOURCES
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
 
-CATALOG = Path(__file__).parent / "catalog"
+CATALOG = Path(__file__).parent / "declared"
 ENTRY_POINTS = "mmpr.benchmarks"
 
 
@@ -78,7 +79,7 @@ def _text(path: str) -> str:
 def of_source(name: str) -> Benchmark:
     """A source of questions with answers as a benchmark: accuracy by the checker, asked as a build asks."""
     declaration, path = find_declaration(name)
-    local = path.parent != CATALOG.parent.parent.parent / "sources" / "catalog"
+    local = path.parent != SOURCES
     return Benchmark(
         name=declaration.name,
         title=declaration.name,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from mmpr_pipeline.core.errors import ConfigError, ItemRejected
 from mmpr_pipeline.core.records import Reject, Rollout
-from mmpr_pipeline.dataset.trained_on import TrainedOn
+from mmpr_pipeline.dataset.files.trained_on import TrainedOn
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark
 from mmpr_pipeline.evaluation.benchmarks.items import Item, as_asked, read_items

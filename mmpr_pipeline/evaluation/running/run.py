@@ -14,7 +14,7 @@ from mmpr_pipeline import __version__
 from mmpr_pipeline.core.errors import ConfigError, MmprError, SourceError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.records import content_id
-from mmpr_pipeline.dataset.trained_on import TrainedOn, read_trained_on
+from mmpr_pipeline.dataset.files.trained_on import TrainedOn, read_trained_on
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import actor_count, start_engines

@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import AnswerKind, Language, Prompting
-from mmpr_pipeline.sources.images.decode import USUAL, ImageLimits
 
 PATH_COLUMN = re.compile(r"\{([^{}:]+)(?::0(\d{1,2})d)?\}")
 """A column in an image path: `{name}`, or `{name:012d}` for a number of 12 digits."""
@@ -334,12 +333,6 @@ class SourceDeclaration(_Part):
     def strips(self) -> bool:
         """Whether instructions are taken off the questions."""
         return self.prompt is None or self.prompt.strip
-
-    def image_limits(self) -> ImageLimits:
-        """Most pixels and bytes of its images; a larger picture may take as many bytes more."""
-        if self.most_pixels is None:
-            return USUAL
-        return ImageLimits(self.most_pixels, max(USUAL.bytes, 3 * self.most_pixels))
 
     def instructions(self) -> tuple[str, ...]:
         """The instructions of its own that it is asked with."""

@@ -19,7 +19,7 @@ import torch
 
 from mmpr_pipeline.core.errors import TrainingError
 from mmpr_pipeline.core.json_files import json_bytes
-from mmpr_pipeline.dataset.trained_on import write_trained_on
+from mmpr_pipeline.dataset.files.trained_on import write_trained_on
 from mmpr_pipeline.storage import lease, open_store
 from mmpr_pipeline.training.data.encode import Encoder
 from mmpr_pipeline.training.data.order import Order

@@ -6,11 +6,9 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 
-from mmpr_pipeline.core.errors import ConfigError, ItemRejected
+from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Reject, Rollout
-from mmpr_pipeline.dataset.files.trained_on import TrainedOn
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark
 from mmpr_pipeline.evaluation.benchmarks.items import Item, as_asked, read_items
@@ -18,6 +16,7 @@ from mmpr_pipeline.evaluation.judges.judge import Judge
 from mmpr_pipeline.evaluation.metrics.metric import Mark
 from mmpr_pipeline.evaluation.running.kept import Scored
 from mmpr_pipeline.evaluation.scoring.graded import Graded, Score
+from mmpr_pipeline.evaluation.seen import Seen
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.rollouts.prompts import asks_for_thinking
 from mmpr_pipeline.rollouts.seeds import sampling_seed
@@ -26,33 +25,6 @@ from mmpr_pipeline.rollouts.verdicts import unfit
 
 Done = Callable[[int, int], None]
 """Told the items that are scored, and of how many as far as is known."""
-
-
-@dataclass
-class Seen:
-    """What models were trained on, by their labels, and what of it a benchmark has."""
-
-    models: dict[str, TrainedOn]
-    policy: str = "leave_out"
-    left_out: int = 0
-    counts: dict[str, Counter[str]] = field(default_factory=dict)
-
-    def keeps(self, item: Item) -> bool:
-        """Whether the item is asked; counts it by what a model has seen of it. Raises ConfigError: refuse."""
-        known = [label for label, trained in self.models.items() if trained.question(item.question)]
-        if known and self.policy == "refuse":
-            raise ConfigError(
-                f"{known[0]} was trained on {item.question.source} {item.question.source_id}.",
-                remedy="Evaluate on other rows, or say --trained-on leave_out (or keep).",
-            )
-        if known and self.policy == "leave_out":
-            self.left_out += 1
-            return False
-        for label, trained in self.models.items():
-            count = self.counts.setdefault(label, Counter())
-            ways = (("question", trained.question), ("image", trained.image), ("wording", trained.wording))
-            count.update(name for name, has in ways if has(item.question))
-        return True
 
 
 async def answer_all(
@@ -87,7 +59,7 @@ async def answer_all(
                 break
             if isinstance(found, Reject):
                 unreadable[found.reason] += 1
-            elif seen.keeps(found):
+            elif seen.keeps(found.question):
                 task = asyncio.create_task(one(number, found))
                 running.add(task)
                 task.add_done_callback(running.discard)

@@ -23,11 +23,12 @@ from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark
 from mmpr_pipeline.evaluation.benchmarks.items import Item, read_items
 from mmpr_pipeline.evaluation.judges.judge import Judge, Memory
 from mmpr_pipeline.evaluation.judges.rubric import rubric_of
-from mmpr_pipeline.evaluation.running.answers import Seen, answer_all
+from mmpr_pipeline.evaluation.running.answers import answer_all
 from mmpr_pipeline.evaluation.running.kept import Scored, key_of, read_scored, write_scored
 from mmpr_pipeline.evaluation.running.summary import benchmark_results
 from mmpr_pipeline.evaluation.scoring.graded import Score
 from mmpr_pipeline.evaluation.scoring.registry import score_of
+from mmpr_pipeline.evaluation.seen import Seen
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.storage import Store, open_store
 

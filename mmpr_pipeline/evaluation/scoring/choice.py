@@ -13,8 +13,8 @@ from mmpr_pipeline.evaluation.scoring.graded import Graded
 _IN_BRACKETS = re.compile(r"\(([A-Za-z])\)")
 _PUNCTUATION = re.compile(r"[\n.,!?]")
 _STATED = re.compile(r"(?:answer|choice|option)(?:\s+is)?\s*[:：]?\s*[*(\[]*([A-Z])\b(?!['’])", re.IGNORECASE)
-_FIRST = re.compile(r"[\s*(\[]*([A-Z])(?:$|[\s.):,\]*])")
-_ALONE = re.compile(r"(?<![A-Za-z'’])([A-H])(?![A-Za-z'’])")
+_FIRST = re.compile(r"[\s*(\[]*([A-H])(?:$|[.):,\]*])")
+_ALONE = re.compile(r"(?<![A-Za-z'’])(?!A [a-z])([A-H])(?![A-Za-z'’])")  # `A man` names no choice
 _LETTERS = re.compile(r"(?<![A-Za-z])([A-Ha-h])(?![A-Za-z])")
 
 
@@ -51,7 +51,7 @@ def crpe(item: Item, response: str) -> Graded:
     """CRPE (Wang et al. 2024): the first letter of the answer; or, of prose, that the right choice's text is in it."""
     text, gold = conclusion(response).strip().lstrip("(*"), item.text("correct_option").strip()
     wanted = gold[:1].upper()
-    if text[:1] in "ABCD" and (len(text) == 1 or not text[1].isalpha()):
+    if text and text[0] in "ABCD" and not text[1:2].isalpha():
         return Graded(float(text[0] == wanted), text[0], "first_letter")
     right = _choice_text(item, gold)
     return Graded(float(bool(right) and right.lower() in text.lower()), None, "choice_text")
@@ -82,9 +82,7 @@ def letter(item: Item, response: str) -> Graded:
 def read_letter(text: str) -> tuple[str | None, str]:
     """The one letter that a text names, and by which rule."""
     if match := _FIRST.match(text):
-        only = len(set(_ALONE.findall(text))) == 1 or match[1] not in "AI"
-        if only or text[match.end(1) : match.end(1) + 1] in ".):,":
-            return match[1], "first"
+        return match[1], "first"
     if stated := [m[1].upper() for m in _STATED.finditer(text)]:
         return stated[-1], "stated"
     alone = list(dict.fromkeys(_ALONE.findall(text)))

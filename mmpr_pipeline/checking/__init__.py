@@ -1,6 +1,6 @@
 """Response + gold -> Verdict: extraction, normalisation and matching by kind."""
 
-from mmpr_pipeline.checking.checker import (
+from mmpr_pipeline.checking.api import (
     CHECKER,
     answers_equal,
     check_prediction,

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mmpr_pipeline.checking.checker import CHECKER, Gold, Trace, trace_prediction, trace_response, unusable
+from mmpr_pipeline.checking.api import CHECKER, Trace, trace_prediction, trace_response, unusable
+from mmpr_pipeline.checking.case import Gold
 from mmpr_pipeline.errors import StoreError
 from mmpr_pipeline.records import Outcome
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import get_args
 
-from mmpr_pipeline.checking.choice import choices_in, read_by_text
-from mmpr_pipeline.checking.normalise import undressed
+from mmpr_pipeline.checking.reading.choices import choices_in, read_by_text
+from mmpr_pipeline.checking.reading.normalise import undressed
 from mmpr_pipeline.records import AnswerKind
 
 KINDS = frozenset(get_args(AnswerKind)) - {"none"}

@@ -101,6 +101,6 @@ def test_a_fault_of_ours_costs_one_verdict(monkeypatch: pytest.MonkeyPatch) -> N
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("mmpr_pipeline.checking.checker.extract", broken)
+    monkeypatch.setattr("mmpr_pipeline.checking.api.extract", broken)
     judged = cases.judge_line(json.dumps(LINES[0]))
     assert (judged.outcome, judged.rule) == ("unparseable", "checker_failed")

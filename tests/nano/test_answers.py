@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmpr_pipeline.checking.checker import check_question
+from mmpr_pipeline.checking import check_question
 from mmpr_pipeline.nano.item import Item
 from mmpr_pipeline.nano.lessons import response_of
 from mmpr_pipeline.nano.worlds import NANO_SOURCES, world_and_item

@@ -30,7 +30,7 @@ def kind_of(kind: str | None, gold: str, choices: Sequence[str] = (), question: 
     """The kind as named, by a synonym, or else inferred from the gold, the choices and the question."""
     name = (kind or "").strip().lower().replace("-", "_").replace(" ", "_").replace("/", "_")
     name = SYNONYMS.get(name, name)
-    if name == "chart" and undressed(gold).casefold() in ("yes", "no"):
+    if name in ("chart", "text", "document") and undressed(gold).casefold() in ("yes", "no"):
         return "yes_no"
     if name in KINDS:
         return name  # type: ignore[return-value]

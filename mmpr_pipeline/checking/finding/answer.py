@@ -102,6 +102,8 @@ _INSTEAD = re.compile(r",? (?:not|rather than|instead of|and not|but not|unlike|
 
 def choice_named(text: str, asked: Asked, *, closed: bool = False) -> Reading | None:
     """The choice that a text begins with, or the only one whose words its first sentence has."""
+    if _begins_list(text):
+        return None
     clause = text if closed else first_sentence(text)
     found = read_choice(text if closed else clause, asked.choices)
     if found is None and asked.choices:
@@ -111,9 +113,29 @@ def choice_named(text: str, asked: Asked, *, closed: bool = False) -> Reading | 
             found = by_index(named[0], "mention")
     if found is None:
         return None
-    hedged = found.hedged or contradicts(found, asked.choices)
+    hedged = found.hedged or contradicts(found, asked.choices) or names_another(found)
     weight = {"letter": 3, "text": 2, "value": 2}.get(found.by, 1)
     return Reading(found.letters, choice=found, hedged=hedged, weight=weight)
+
+
+_ITEM = re.compile(r"^\s{0,4}[(\[]?([A-H])[)\].:、．]", re.MULTILINE)
+
+
+def _begins_list(text: str) -> bool:
+    """True for a text whose lines begin with A, B and C: the choices, said over again, none of them chosen."""
+    labels = _ITEM.findall(text[:600])
+    return len(labels) > 2 and labels[:3] == sorted(set(labels[:3]))
+
+
+_BUT_ANOTHER = re.compile(
+    r"(?:但|不过|然而|\b(?:but|however|though|although|whereas|yet)\b)[^\n]{0,80}?(?<![A-Za-z])([A-J])(?![A-Za-z0-9'])",
+)
+
+
+def names_another(found: Choice) -> bool:
+    """True where a letter is followed by "but" or "however" and another letter: `C. -2, but the closest is D`."""
+    other = _BUT_ANOTHER.search(found.rest[:300]) if found.by == "letter" else None
+    return other is not None and other[1] not in found.letters and other[1] not in "AI"
 
 
 def value_given(part: str, asked: Asked) -> int | None:

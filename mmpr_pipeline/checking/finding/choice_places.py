@@ -7,7 +7,15 @@ from collections.abc import Sequence
 
 from mmpr_pipeline.checking.case import Asked
 from mmpr_pipeline.checking.finding.abstain import abstains
-from mmpr_pipeline.checking.finding.answer import Reading, choice_by_truth, hedges, negated, of_choice, value_given
+from mmpr_pipeline.checking.finding.answer import (
+    Reading,
+    choice_by_truth,
+    hedges,
+    names_another,
+    negated,
+    of_choice,
+    value_given,
+)
 from mmpr_pipeline.checking.finding.prose.concluding import restating
 from mmpr_pipeline.checking.finding.restated_truth import restated_truth
 from mmpr_pipeline.checking.reading.choices import begins_with_own_text, by_index, mentions, read_choice, value_of
@@ -68,6 +76,8 @@ def last_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
     if line is not None and line.by == "letter" and not any(c.isalnum() for c in line.rest):
         return [of_choice(line, asked)]
     found = read_choice(_CONCLUDING_WORD.sub("", said[-1]), asked.choices)
+    if found is not None and names_another(found):
+        return []
     if found is not None and found.by == "letter" and len(found.rest.split()) <= 8 and not _lists_choices(said):
         return [of_choice(found, asked)]
     if negated(said[-1]):
@@ -106,13 +116,19 @@ def restated_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
     return [found] if found else []
 
 
+def abstains_or_denies(choice: str) -> bool:
+    """True for a choice that says itself that nothing can be told, or that all choices are wrong."""
+    return abstains(choice) or negated(choice)
+
+
 def mentioned_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
     """The one choice whose words a concluding sentence holds, or the whole response does."""
     if not asked.choices or (_lists_choices(said) and _LABELLED.match(said[-1])):
         return []
     for part in [*said[-1:], *restating(said, asked.question)[-1:], " ".join(said)]:
         named = mentions(part, asked.choices)
-        if named and not negated(part) and not hedges(part) and not abstains(part):
+        own = len(named) == 1 and abstains_or_denies(asked.choices[named[0]])
+        if named and (own or not (negated(part) or hedges(part) or abstains(part))):
             if all(value_of(asked.choices[index]) is not None for index in named):
                 found = value_given(part, asked) if part in said else None
             else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from mmpr_pipeline.checking.case import Asked
@@ -22,7 +23,7 @@ from mmpr_pipeline.checking.finding.prose.sentences import sentences
 from mmpr_pipeline.checking.finding.reply import prepare
 from mmpr_pipeline.checking.finding.short_reply import of_short
 from mmpr_pipeline.checking.finding.spans import FINAL, STATED, Span, boxes, in_json, tagged
-from mmpr_pipeline.checking.finding.triggers import announced
+from mmpr_pipeline.checking.finding.triggers import A_LINE, announced
 from mmpr_pipeline.checking.reading.normalise import fold, without_emphasis
 
 Status = Literal["found", "none", "ambiguous", "abstained"]
@@ -84,7 +85,7 @@ def _extract(text: str, asked: Asked) -> Extraction:
 
 def _formal_and_stated(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction | None:
     boxed = _joined_boxes(boxes(plain), plain)
-    spans = sorted([*boxed, *tagged(plain), *in_json(plain), *announced(plain)], key=lambda span: span.start)
+    spans = sorted([*boxed, *tagged(plain), *in_json(plain), *_announced(plain, asked)], key=lambda span: span.start)
     if boxed:
         inside = [(box.start, box.end) for box in boxed]
         spans = [s for s in spans if s in boxed or not any(a < s.start < b for a, b in inside)]
@@ -112,6 +113,28 @@ def _formal_and_stated(plain: str, text: str, asked: Asked, tried: list[str]) ->
     if any(_is_abstention(span) for span in spans):
         return Extraction("abstained", "abstained")
     return None
+
+
+def _announced(plain: str, asked: Asked) -> list[Span]:
+    """Announcements in words; those that a choice itself makes ("(c) the answer is option A in the image") are none."""
+    found = announced(plain)
+    if asked.kind != "choice" or not found:
+        return found
+    found = [span for span in found if span.rule != A_LINE]
+    low = plain.lower()
+    for own in _announcing(asked.choices):
+        at = low.find(own)
+        while at >= 0:
+            found = [span for span in found if not at <= span.start < at + len(own)]
+            at = low.find(own, at + 1)
+    return found
+
+
+@lru_cache(maxsize=512)
+def _announcing(choices: tuple[str, ...]) -> tuple[str, ...]:
+    """Texts of choices that announce an answer, in small letters."""
+    texts = (fold(choice).strip().rstrip(".").lower() for choice in choices)
+    return tuple(text for text in texts if announced(text))
 
 
 def _reach(span: Span) -> int:

@@ -36,12 +36,11 @@ def places(asked: Asked) -> list[tuple[str, Place]]:
         return [("leading", _leading_truth), ("concluded", _concluded_truth), ("restated", _restated_truth)]
     if asked.kind in ("number", "math", "list") or asked.numeric:
         return [
-            ("blank_filled", _blank_filled),
-            ("concluded", _concluded_number),
-            ("restated", _restated_number),
-            ("concluded_earlier", _concluded_earlier),
             ("last_sentence", _last_number),
+            ("concluded_earlier", _concluded_earlier),
             ("bold", _bold_number),
+            ("restated", _restated_number),
+            ("blank_filled", _blank_filled),
         ]
     return [("concluded", _phrase_sentences)]
 
@@ -62,12 +61,6 @@ def _concluded_truth(said: list[str], text: str, asked: Asked) -> list[Reading]:
 def _restated_truth(said: list[str], text: str, asked: Asked) -> list[Reading]:
     truth = restated_truth(said, asked.question)
     return [] if truth is None else [Reading("Yes" if truth else "No", truth=truth)]
-
-
-def _concluded_number(said: list[str], text: str, asked: Asked) -> list[Reading]:
-    """The last sentence, where it begins with "so", "therefore" and the like."""
-    found = _sentence(said[-1], asked) if said and CUE.match(said[-1]) else None
-    return [found] if found else []
 
 
 def _concluded_earlier(said: list[str], text: str, asked: Asked) -> list[Reading]:
@@ -95,8 +88,13 @@ def _blank_filled(said: list[str], text: str, asked: Asked) -> list[Reading]:
 
 
 def _last_number(said: list[str], text: str, asked: Asked) -> list[Reading]:
-    found = _sentence(said[-1], asked) if said else None
+    """The last sentence: measured over labelled responses it is right more often than any other."""
+    found = _sentence(said[-1], asked) if said and not _BROKEN_OFF.search(said[-1]) else None
     return [found] if found else []
+
+
+_BROKEN_OFF = re.compile(r"[-+*/=(,^_{\\]\s?$")
+"""A sum that was cut off by the limit on tokens: its last number is no result."""
 
 
 def _bold_number(said: list[str], text: str, asked: Asked) -> list[Reading]:

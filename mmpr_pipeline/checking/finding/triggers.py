@@ -16,11 +16,21 @@ _IS = r"(?:is|are|was|were|be|becomes|equals|would be|must be|should be|will be|
 _SURELY = r"(?: therefore| thus| then| indeed| simply| clearly| most likely| likely| probably)?"
 _WHAT = r"(?:answer|option|choice|solution|result|response|value|number|letter)"
 _LINE = r"(?:^|\n)[ #>]{0,6}"
+_FORM = r"(?: ?\([^()\n]{1,40}\))?"
+"""What kind of answer is meant, in brackets: `the answer (Yes or No) is`."""
 _ABOUT = r"(?: (?:to|for|of|in|from|that|among|here|based|according|therefore|then|thus|also)\b[^\n.?!:]{0,100}?)?"
 
 _AT_LINE, _ANYWHERE = ("\n",), ()
 """Where a pattern may begin: at these texts or at the very beginning; anywhere. The patterns' columns are: keywords, of
 which a text must hold one; the rule's name; where a match begins; the pattern."""
+
+A_LINE = "a_line"
+"""The last line `A: 33`, which for a choice would be the first one's label."""
+_FOREIGN = (
+    *("antwort", "lösung", "ergebnis", "réponse", "résultat", "respuesta", "solución", "resultado", "resposta"),
+    *("risposta", "risultato", "ответ", "答え", "正解", "정답"),
+)
+"""`Die Antwort ist 3,5`, `La bonne réponse est B`, `Respuesta: sí`: German, French, Spanish, Portuguese and others."""
 
 _Words = tuple[tuple[tuple[str, ...], str, tuple[str, ...], str], ...]
 _FINAL_WORDS: _Words = (
@@ -28,7 +38,7 @@ _FINAL_WORDS: _Words = (
         ("final",),
         "final_answer",
         ("final",),
-        rf"\bfinal[ _-]{{1,2}}(?:\w{{1,12}} ){{0,2}}{_WHAT}s?\b(?: letter)?[^\n:.]{{0,60}}?"
+        rf"\bfinal(?:[ -]|_(?!\w+\s?=))-?(?:\w{{1,12}} ){{0,2}}{_WHAT}s?\b(?: letter)?{_FORM}[^\n:.]{{0,60}}?"
         rf"(?:(?: {_IS}\b)? ?:| {_IS}(?= |$))",
     ),
     (("final",), "final_answer", _AT_LINE, rf"{_LINE}(?:the )?final[ _-]{{1,2}}{_WHAT}s?[ ]{{0,3}}(?=\n|\$|\\)"),
@@ -39,18 +49,28 @@ _FINAL_WORDS: _Words = (
         r"(?:^|\n)[ #>\-]{0,6}(?:the )?(?:correct |best |short )?(?:answers?|ans)\.?[ ]{0,2}(?::|->|=>|=|- )",
     ),
     (("answer",), "answer_line", _AT_LINE, rf"{_LINE}(?:correct )?answer[ ]{{0,3}}(?=\n)"),
-    (("####",), "hash_answer", _AT_LINE, r"(?:^|\n)[ ]{0,3}#{4}[ ](?=[^\n#]{1,80}(?:\n|$))"),
+    (("####",), "hash_answer", ("####",), r"(?<!#)#{4}[ ]{0,3}(?=[^\n#]{1,80}(?:\n|$))"),
     (("答案]",), "zh_answer", _ANYWHERE, r"\[(?:最终|参考|正确)?答案\][ ]{0,3}(?:[:,]|[是为](?=[ ]?[^\s.]))?"),
     (("最终", "最后"), "zh_answer", ("最",), r"最[终后](?:的)?(?:答案|结果|选择)(?:应该|应)?(?:是|为|:|选)[ ]{0,3}:?"),
     (("答",), "zh_answer", _AT_LINE, rf"{_LINE}(?:(?:正确)?答案|答)[ ]{{0,3}}:"),
+    (("\na:", "\na :"), A_LINE, _AT_LINE, r"\n[ ]{0,3}A ?:[ ]{0,3}(?=[^\n]{1,80}\s*$)"),
+    (_FOREIGN, "foreign_answer", _AT_LINE, rf"{_LINE}(?:\w{{1,12}} )?(?:{'|'.join(_FOREIGN)})(?: \w{{1,12}})?[ ]?:"),
 )
 _STATED_WORDS: _Words = (
     (
         ("answer", "solution"),
         "answer_is",
         ("answer", "solution"),
-        rf"\b{_NOT_WRONG}(?:answers?|solutions?(?=[^\n:.?!]{{0,100}} {_IS}\b))(?: choice| letter| option)?{_ABOUT}"
-        rf"(?: {_IS}\b{_SURELY}(?: ?:)?|,? ?:)",
+        rf"\b{_NOT_WRONG}(?:answers?|solutions?(?=[^\n:.?!]{{0,100}} {_IS}\b))(?: choice| letter| option)?{_FORM}"
+        rf"{_ABOUT}(?: {_IS}\b{_SURELY}(?: ?:)?|,? ?:)",
+    ),
+    (
+        _FOREIGN,
+        "foreign_answer",
+        _FOREIGN,
+        rf"(?:{'|'.join(_FOREIGN)})\b[^\n.?!:]{{0,60}}?"
+        r"(?: (?:ist|lautet|beträgt|est|es|é|è|sera|será|sarà)\b(?: (?:also|donc|entonces))?(?: ?:)?| ?:"
+        r"|(?:は|은|는)[ ]?)",
     ),
     (
         ("correct ", "right ", "best ", "proper ", "appropriate ", "only valid "),

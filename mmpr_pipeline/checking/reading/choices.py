@@ -114,7 +114,10 @@ def mentions(text: str, choices: Sequence[str]) -> list[int]:
 @lru_cache(maxsize=8192)
 def _words(text: str) -> str:
     bare = _ARTICLE.sub(" ", text)
-    return " ".join(re.sub(r"(?<!\d)[.,]|[.,](?!\d)|[:()\"!?;'\[\]]", " ", canonical(bare)).split())
+    return " ".join(_MARK.sub(" ", canonical(bare)).split())
+
+
+_MARK = re.compile(r"(?<!\d)[.,]|[.,](?!\d)|[:()\"!?;'\[\]]|(?<=[a-z])-(?=[a-z])")
 
 
 _ARTICLE = re.compile(r"(?<!\S)(?:a|an|the|An|The)(?!\S)")
@@ -165,8 +168,10 @@ def read_choice(text: str, choices: Sequence[str]) -> Choice | None:
         return Choice(named.letters, "letter", hedged=True)  # the choices are letters in another order
     if named is not None and _CIRCLED.match(text.strip()) and any(_CIRCLED.search(choice) for choice in choices):
         return whole  # the circled numbers are statements that the choices are about
-    if named is None or (named.loose and not begins_with_own_text(named.rest, named.letters, choices)):
+    if named is None:
         return whole
+    if (named.loose or named.denied) and not begins_with_own_text(named.rest, named.letters, choices):
+        return None if named.denied else whole
     return Choice(named.letters, "letter", named.hedged, named.rest)
 
 
@@ -177,7 +182,7 @@ def begins_with_own_text(rest: str, letters: str, choices: Sequence[str]) -> boo
     """True if what follows a letter is the text of its choice."""
     index = ord(letters[-1]) - 65
     own = canonical(choices[index]) if index < len(choices) else ""
-    return bool(own) and canonical(rest).startswith(own)
+    return bool(own) and _words(rest).startswith(_words(own))
 
 
 def contradicts(choice: Choice, choices: Sequence[str]) -> bool:
@@ -221,7 +226,7 @@ def gold_letters(gold: str, choices: Sequence[str]) -> tuple[str, ...]:
     if by_value is not None:
         return (by_value.letters,)
     named = read_letters(text, len(choices))
-    if named is None or named.hedged:
+    if named is None or named.hedged or named.denied:
         return ()
     alone = not any(c.isalnum() for c in named.rest)
     return (named.letters,) if alone or read_by_text(named.rest, choices) is not None else ()

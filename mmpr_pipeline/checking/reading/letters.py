@@ -19,8 +19,9 @@ _ROMAN = {roman: i for i, roman in enumerate(["I", "II", "III", "IV", "V", "VI",
 _ORDINAL = {word: i for i, word in enumerate(["first", "second", "third", "fourth", "fifth", "sixth"])}
 
 _NOUN = (
-    r"(?P<noun>(?:the |an? |my )?(?:correct |right |best )?(?:options?|choices?|answers?|letters?|statements?|item"
-    r"|figure|选项|选择|选)[ ]?:?[ ]{0,2})?"
+    r"(?P<noun>(?:the |an? |my |die |der |la |le |el |l')?(?:correct |right |best )?(?:options?|choices?|answers?"
+    r"|letters?|statements?|item|figure|antwort|buchstabe|réponse|lettre|choix|opción|respuesta|letra|opção|opzione|选项|选择|选)"
+    r"[ ]?:?[ ]{0,2})?"
 )
 _LABEL = re.compile(
     _NOUN + r"(?:[(\[{<][ ]?(?P<inside>[A-Z]|[IVX]{1,4})[ ]?[)\]}>]"
@@ -37,13 +38,15 @@ _NUMBERED = re.compile(
 _QUOTES = ("_", "'", '"', "`")
 _QUOTED = re.compile(r"^[_'\"`]{1,3}(\(?[A-Z]\)?)[_'\"`]{1,3}(?![A-Za-z0-9])")
 _MANY = re.compile(r"(?:(?:options?|choices?|选项|选)[ ]?)?(?P<many>[A-J]{2,8})(?![A-Za-z0-9])")
+_EQUATED = re.compile(r"\s?[=<>≈≤≥⊥∥~]")
+"""`AB = 3` is a length."""
 _SPACED = re.compile(r"[A-J](?:[ ]{1,3}[A-J]){1,7}[ .]{0,3}$")
 _AND = re.compile(r"[ ]?(?:,[ ]?(?:and\b|&)?|;|&|and\b|和|及|与|/|\+)[ ]?(?=\S)", re.IGNORECASE)
 _OR = re.compile(r"[ ,]{0,3}(?:or\b|或者?|还是)[ ]{0,2}", re.IGNORECASE)
 _WRONG_AFTER = re.compile(
     r"^[^\n.;!?]{0,60}?(?:\b(?:is|are|seems?|would be) (?:not|wrong|incorrect|false|excluded|eliminated|ruled|out"
     r"|invalid)\b"
-    r"|\bisn't\b|\bcan(?:not| ?not|'t) be\b|错误|不正确|不符合|不对|不合|排除|有误)",
+    r"|\bisn't\b|\bcan(?:not| ?not|'t) be\b|错误|不正确|不符合|不对|不合|不如|不及|排除|有误)",
     re.IGNORECASE,
 )
 _MAY_FOLLOW = re.compile(
@@ -59,14 +62,15 @@ _MAY_FOLLOW = re.compile(
 class Letters:
     """Letters named, in order of the alphabet, e.g. `B` or `AC`.
 
-    `hedged`: offered as alternatives. `loose`: followed by a word that a label is not usually followed by, so that it
-    counts only where that is the choice's own text. `rest`: what follows.
+    `hedged`: offered as alternatives. `denied`: said to be wrong by what follows. `loose`: followed by a word that a
+    label is not usually followed by, so that it counts only where that is the choice's own text. `rest`: what follows.
     """
 
     letters: str
     rest: str
     hedged: bool = False
     loose: bool = False
+    denied: bool = False
 
 
 def read_letters(text: str, count: int) -> Letters | None:
@@ -74,7 +78,7 @@ def read_letters(text: str, count: int) -> Letters | None:
     text = _bare(text)
     limit = min(count or UNKNOWN_COUNT, MOST_CHOICES)
     many = _MANY.match(text)
-    if many and _is_set(many["many"], limit):
+    if many and _is_set(many["many"], limit) and not _EQUATED.match(text, many.end()):
         return Letters(many["many"], text[many.end() :])
     if _SPACED.match(text) and _is_set(text.replace(" ", "").rstrip("."), limit):
         return Letters(text.replace(" ", "").rstrip("."), "")
@@ -82,10 +86,9 @@ def read_letters(text: str, count: int) -> Letters | None:
     if not found:
         return _numbered(text, count)
     rest = text[end:]
-    if _WRONG_AFTER.match(rest):
-        return None
     loose = plain and not _MAY_FOLLOW.match(rest)
-    return Letters("".join(sorted(set(found))), rest, hedged=hedged, loose=loose)
+    denied = _WRONG_AFTER.match(rest) is not None
+    return Letters("".join(sorted(set(found))), rest, hedged=hedged, loose=loose, denied=denied)
 
 
 def _bare(text: str) -> str:

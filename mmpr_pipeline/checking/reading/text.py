@@ -26,6 +26,8 @@ _POSSESSIVE = re.compile(r"(?<=[\u4e00-\u9fff]{2})的$")
 @lru_cache(maxsize=8192)
 def tokens(text: str) -> tuple[str, ...]:
     """Words, numbers and meaningful signs of a text, in order, without articles (unless nothing else is there)."""
+    if not any(map(str.isalnum, text)):  # brackets to be closed, signs to be chosen: each sign counts
+        return tuple(text.replace("$", "").replace('"', "").replace("'", "").replace("`", "").rstrip(".").split())
     text = fold_diacritics(undressed(text[:MOST_CHARS])).casefold().replace("\\%", "%")
     if "." in text:
         text = _NOON.sub(r"\1m", text)

@@ -29,10 +29,16 @@ def test_labels(text: str, letters: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Bob", "Be", "b12", "3.14", "a.m.", "E", "a cat", "A cat", "I think", "B is wrong", "B2", "B'", "BA", "of"]
+    "text", ["Bob", "Be", "b12", "3.14", "a.m.", "E", "a cat", "A cat", "I think", "B2", "B'", "BA", "of"]
 )
 def test_no_labels(text: str) -> None:
     assert read_letters(text, 4) is None
+
+
+def test_a_letter_that_is_denied_is_said_to_be() -> None:
+    denied = read_letters("B is wrong", 4)
+    assert denied is not None
+    assert denied.denied
 
 
 @pytest.mark.parametrize("text", ["B flat", "B = 5", "B+", "B minus", "B tests"])

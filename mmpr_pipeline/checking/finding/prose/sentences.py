@@ -8,6 +8,7 @@ _SENTENCE_END = re.compile(
     r"(?<!\b[A-Z])(?<!\b(?:Mr|Dr|St|vs|No))(?<!\b(?:Mrs|etc|Fig))[.!?](?:[\"')\]]{0,2})(?=\s|$|[\u4e00-\u9fff])"
     r"|(?:\$\$|\\\])(?=\s+[A-Z])"
 )
+_TABLE_RULE = re.compile(r"[\s|:+-]{3,200}")
 _COURTESY = re.compile(
     r"^(?:I hope|Hope (?:this|that)|Let me know|Please (?:let|note|provide)|Is there anything|If you (?:have|need"
     r"|would)|Feel free|"
@@ -20,6 +21,8 @@ def sentences(text: str) -> list[str]:
     """Sentences and lines of a text, courtesies ("I hope this helps!") left out."""
     found = []
     for line in text.split("\n"):
+        if line.count("|") > 1 or _TABLE_RULE.fullmatch(line):
+            continue  # a row of a table
         start = 0
         for match in _SENTENCE_END.finditer(line):
             found.append(line[start : match.end()].strip())

@@ -54,9 +54,11 @@ def check_response(
 ) -> Verdict:
     """The verdict on a whole response: its answer is found first, then compared with the golds.
 
-    `language` says nothing that the text does not: triggers of every language are always looked for.
+    `language` decides whether 3,5 is three and a half; announcements of every language are always looked for.
     """
-    known = Gold.of(gold, golds, kind=kind, choices=choices, question=question, unit=unit, precision=precision)
+    known = Gold.of(
+        gold, golds, kind=kind, choices=choices, question=question, unit=unit, precision=precision, language=language
+    )
     return trace_response(response, known).verdict
 
 
@@ -73,7 +75,9 @@ def check_prediction(
     language: str = "en",
 ) -> Verdict:
     """The verdict on an answer that was already extracted; where it is a sentence, it is read as a response."""
-    known = Gold.of(gold, golds, kind=kind, choices=choices, question=question, unit=unit, precision=precision)
+    known = Gold.of(
+        gold, golds, kind=kind, choices=choices, question=question, unit=unit, precision=precision, language=language
+    )
     return trace_prediction(prediction, known).verdict
 
 
@@ -103,12 +107,13 @@ def answers_equal(
     question: str = "",
     unit: str | None = None,
     precision: float | Sequence[float] | None = None,
+    language: str = "en",
 ) -> bool:
     """True unless two extracted answers are surely different; in doubt counts as equal, so that no pair is made."""
     if a.strip() == b.strip():
         return True
-    known = Gold.of(b, kind=kind, choices=choices, question=question, unit=unit, precision=precision)
-    other = Gold.of(a, kind=kind, choices=choices, question=question, unit=unit, precision=precision)
+    known = Gold.of(b, kind=kind, choices=choices, question=question, unit=unit, precision=precision, language=language)
+    other = Gold.of(a, kind=kind, choices=choices, question=question, unit=unit, precision=precision, language=language)
     return any(trace_prediction(x, y).verdict.outcome != "incorrect" for x, y in ((a, known), (b, other)))
 
 
@@ -153,7 +158,7 @@ def _trace_prediction(prediction: str, known: Gold) -> Trace:
     if not text:
         return _trace(known, Extraction("none", "empty"), (unparseable("empty"),))
     direct = _direct(text, known)
-    if direct is not None and direct[-1].outcome == "correct":
+    if direct is not None and (direct[-1].outcome == "correct" or direct[-1].rule == "unknown_unit"):
         return _trace(known, Extraction("found", "prediction", Reading(text)), direct)
     read = _trace_response(prediction, known)
     several = text.count("=") > 1 and read.verdict.outcome == "incorrect"  # `Maximum = 2, Minimum = 1`: not one of them
@@ -216,7 +221,7 @@ def _match_words(text: str, known: Gold, question: str) -> Match:
         return match_document(text, known.golds)
     if known.asked.kind == "chart":
         return match_chart(text, known.golds, question)
-    return match_text(text, known.golds, question)
+    return match_text(text, known.golds, question, known.asked.language)
 
 
 def _until_correct(matches: object) -> list[Match]:

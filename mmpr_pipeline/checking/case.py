@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from mmpr_pipeline.checking.kinds import kind_of
 from mmpr_pipeline.checking.reading.choices import choices_in, gold_letters
-from mmpr_pipeline.checking.reading.plain_quantity import read_quantity
+from mmpr_pipeline.checking.reading.quantity import read_quantity
 from mmpr_pipeline.records import AnswerKind
 
 
@@ -20,6 +20,7 @@ class Asked:
     choices: tuple[str, ...] = ()
     question: str = ""
     numeric: bool = False
+    language: str = "en"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,11 @@ class Gold:
         question: str = "",
         unit: str | None = None,
         precision: float | Sequence[float] | None = None,
+        language: str = "en",
     ) -> Gold:
         """The gold of a case; the kind is inferred where it is not one of `records.AnswerKind` (or a synonym)."""
         parts = tuple(precision) if isinstance(precision, list | tuple) else precision
-        return _gold(gold, tuple(golds or ()), kind, tuple(choices or ()), question, unit, parts)
+        return _gold(gold, tuple(golds or ()), kind, tuple(choices or ()), question, unit, parts, language)
 
 
 @lru_cache(maxsize=2_048)
@@ -57,6 +59,7 @@ def _gold(
     question: str,
     unit: str | None,
     precision: float | tuple[float, ...] | None,
+    language: str,
 ) -> Gold:
     """One question is asked of many rollouts: its gold is read once."""
     settled = kind_of(kind, gold, choices, question)
@@ -64,6 +67,6 @@ def _gold(
         choices = choices or choices_in(question)
         if not gold_letters(gold, choices):
             settled, choices = kind_of(None, gold, (), ""), ()
-    numeric = settled in ("chart", "text", "document") and read_quantity(gold) is not None
+    numeric = settled in ("chart", "text", "document") and read_quantity(gold, language) is not None
     every = tuple(dict.fromkeys([gold, *golds]))
-    return Gold(every, Asked(settled, choices, question, numeric), unit, precision)
+    return Gold(every, Asked(settled, choices, question, numeric, language), unit, precision)

@@ -8,6 +8,7 @@ from typing import get_args
 
 from mmpr_pipeline.checking.reading.choices import choices_in, read_by_text
 from mmpr_pipeline.checking.reading.normalise import undressed
+from mmpr_pipeline.checking.reading.quantity import read_quantity
 from mmpr_pipeline.records import AnswerKind
 
 KINDS = frozenset(get_args(AnswerKind)) - {"none"}
@@ -22,7 +23,6 @@ _OTHER_NAMES = {
     "chart": "chartqa relaxed",
 }
 SYNONYMS = {name: kind for kind, names in _OTHER_NAMES.items() for name in names.split()}
-_NUMBER = re.compile(r"[-+]?[$€£¥]?\s?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:\s?/\s?\d+)?(?:[eE][-+]?\d+)?\s?(?:%|°)?")
 _LIST = re.compile(r"\[.{1,2000}\]", re.DOTALL)
 
 
@@ -50,10 +50,15 @@ def inferred(gold: str, choices: Sequence[str] = (), question: str = "") -> Answ
         return "choice"
     if _LIST.fullmatch(text) and "," in text:
         return "list"
-    if any(c.isdigit() for c in text) and _NUMBER.fullmatch(text):
+    if _is_number(text):
         return "number"
     if "\\" in text or "$" in gold or re.search(r"[=^√π≤≥]|\d\s?[a-z]\b", text):
         return "math"
     if re.fullmatch(r"[-+*/^().\d\s]+", text):
         return "math"
     return "text"
+
+
+def _is_number(text: str) -> bool:
+    read = read_quantity(text)
+    return read is not None and not read.unit and not read.comma and any(c.isdigit() for c in text)

@@ -19,7 +19,7 @@ from mmpr_pipeline.checking.finding.prose import formula, sentence_number
 from mmpr_pipeline.checking.finding.prose import numbers as quantity
 from mmpr_pipeline.checking.reading.choices import value_of
 from mmpr_pipeline.checking.reading.normalise import undressed
-from mmpr_pipeline.checking.reading.plain_quantity import read_quantity
+from mmpr_pipeline.checking.reading.quantity import read_quantity
 from mmpr_pipeline.checking.reading.yes_no import read_yes_no
 
 

@@ -69,7 +69,8 @@ _STATED_WORDS: _Words = (
         "foreign_answer",
         _FOREIGN,
         rf"(?:{'|'.join(_FOREIGN)})\b[^\n.?!:]{{0,60}}?"
-        r"(?: (?:ist|lautet|beträgt|est|es|é|è|sera|será|sarà)\b(?: (?:also|donc|entonces))?(?: ?:)?| ?:"
+        r"(?: (?:ist|lautet|beträgt|est|es|é|è|sera|será|sarà)\b(?: (?:also|donc|entonces))?(?: ?:)?"
+        r"(?: (?:la|le|el|die|der|das)(?= [(\[]?[A-J]\b))?| ?:"
         r"|(?:は|은|는)[ ]?)",
     ),
     (

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unparseable
 from mmpr_pipeline.checking.matching.text import match_text
-from mmpr_pipeline.checking.reading.plain_quantity import Quantity, read_quantity
+from mmpr_pipeline.checking.reading.quantity import Quantity, read_quantity
 
 TOLERANCE = 0.05
 _SHARE = re.compile(r"percent|%|share|proportion|rate|ratio|fraction|百分", re.IGNORECASE)
@@ -19,7 +19,7 @@ _YEAR_ASKED = re.compile(r"\bwhat year|\bwhich year|\bin what year|\bwhen\b|\bye
 
 def is_year(quantity: Quantity) -> bool:
     """True for a bare four-digit whole number from 1500 to 2100."""
-    bare = not (quantity.percent or quantity.money) and len(quantity.digits) == 4 and quantity.digits.isdigit()
+    bare = not (quantity.percent or quantity.currency) and len(quantity.digits) == 4 and quantity.digits.isdigit()
     return bare and 1500 <= quantity.value <= 2100
 
 
@@ -44,17 +44,21 @@ def _match_one(prediction: str, gold: str, question: str) -> Match:
 def _match_year(said: Quantity, wanted: Quantity, question: str) -> Match:
     if said.value == wanted.value and not said.percent:
         return correct("chart_year")
-    if _YEAR_ASKED.search(question) or not _near(said.value, wanted.value):
+    if _YEAR_ASKED.search(question) or not _near(float(said.value), float(wanted.value)):
         return incorrect("chart_year")
     return unparseable("chart_perhaps_year")
 
 
 def _match_value(said: Quantity, wanted: Quantity, question: str) -> Match:
-    a, b = said.value, wanted.value
+    a, b = float(said.value), float(wanted.value)
     if said.scale != wanted.scale and not _near(a, b) and _near(a / said.scale, b / wanted.scale):
         return unparseable("chart_scale_differs", f"{a:g} / {b:g}")
     if said.percent == wanted.percent:
-        return correct("chart_relaxed") if _near(a, b) else incorrect("chart_relaxed", f"{a:g} / {b:g}")
+        if _near(a, b):
+            return correct("chart_relaxed")
+        if not said.percent and min(abs(a), abs(b)) <= 1 and (_near(100 * a, b) or _near(a, 100 * b)):
+            return unparseable("chart_share_or_percent", f"{a:g} / {b:g}")
+        return incorrect("chart_relaxed", f"{a:g} / {b:g}")
     fraction, whole = (a if said.percent else a * 100, b if wanted.percent else b * 100)
     if _near(fraction, whole):
         return correct("chart_percent_as_fraction")

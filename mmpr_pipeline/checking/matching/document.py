@@ -10,8 +10,9 @@ import re
 from collections.abc import Sequence
 
 from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unparseable
-from mmpr_pipeline.checking.reading.dates import read_date
+from mmpr_pipeline.checking.reading.dates import same_date
 from mmpr_pipeline.checking.reading.normalise import blanks, fold, undressed
+from mmpr_pipeline.checking.reading.quantity import read_quantity
 from mmpr_pipeline.checking.reading.text import contains, opposite
 
 THRESHOLD = 0.5
@@ -63,12 +64,14 @@ def match_document(prediction: str, golds: Sequence[str]) -> Match:
     score, gold = max(scored, key=lambda pair: pair[0])
     if score == 1.0:
         return correct("document_exact")
-    if any((date := read_date(text)) and date == read_date(other) for other in golds):
+    if any(same_date(text, other) for other in golds):
         return correct("document_date")
     if score < THRESHOLD and any(contains(text, other) for other in golds):
         return unparseable("document_contains")
     if score < THRESHOLD:
         return incorrect("document_anls", f"{score:.2f}")
+    if _other_amount(text, gold):
+        return unparseable("document_other_amount", gold[:80])
     if _digits(text) != _digits(gold):
         return unparseable("document_digits_differ", gold[:80])
     if opposite(text, gold):
@@ -78,3 +81,9 @@ def match_document(prediction: str, golds: Sequence[str]) -> Match:
 
 def _digits(text: str) -> str:
     return "".join(re.findall(r"\d", fold(text)))
+
+
+def _other_amount(text: str, gold: str) -> bool:
+    """`$10.5 million` for `$10.5 billion`: one word, and another amount."""
+    said, wanted = read_quantity(text), read_quantity(gold)
+    return said is not None and wanted is not None and (said.value, said.percent) != (wanted.value, wanted.percent)

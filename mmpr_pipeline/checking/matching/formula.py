@@ -24,7 +24,14 @@ def match_formula(text: str, gold: str, known: Gold) -> Match:
         return unparseable("ratio_or_time")
     precision = cast("float | None", known.precision)
     unit = _unit_beside(text, known.unit) if known.unit else None
-    return match_math(text.replace("{~", "{ "), gold, question=known.asked.question, unit=unit, precision=precision)
+    return match_math(
+        text.replace("{~", "{ "),
+        gold,
+        question=known.asked.question,
+        unit=unit,
+        precision=precision,
+        language=known.asked.language,
+    )
 
 
 _RATE = re.compile(r",?\s*\bper\b|/\s?[A-Za-z]")

@@ -7,6 +7,7 @@ prediction says, or whether it is the gold.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +15,7 @@ from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unp
 from mmpr_pipeline.checking.reading.clock import compare_times
 from mmpr_pipeline.checking.reading.focus import core, is_prose, plain_text
 from mmpr_pipeline.checking.reading.latex.parser import parse
-from mmpr_pipeline.checking.reading.plain_number import parse_plain
+from mmpr_pipeline.checking.reading.quantity import COMMA_LANGUAGES, Quantity, expression_of, read_quantity
 from mmpr_pipeline.checking.symbolic.client import equal, prepare
 from mmpr_pipeline.checking.values.compare import compare, compare_words
 from mmpr_pipeline.checking.values.context import Context, Decision
@@ -28,14 +29,20 @@ _BLANKS = re.compile(r"\s+")
 
 
 def match_math(
-    prediction: str, gold: str, *, question: str = "", unit: str | None = None, precision: float | None = None
+    prediction: str,
+    gold: str,
+    *,
+    question: str = "",
+    unit: str | None = None,
+    precision: float | None = None,
+    language: str = "en",
 ) -> Match:
     """Decide whether an extracted mathematical answer is the gold.
 
     `unit` is the gold's unit where the source keeps it apart; `precision` the decimals asked for, or an absolute
     tolerance where it is not a small whole number.
     """
-    return _match(prediction, gold, question[:4000], unit, _frozen(precision))
+    return _match(prediction, gold, question[:4000], unit, _frozen(precision), language)
 
 
 def _frozen(precision: object) -> tuple[float, ...]:
@@ -46,14 +53,16 @@ def _frozen(precision: object) -> tuple[float, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _match(prediction: str, gold: str, question: str, unit: str | None, precision: tuple[float, ...]) -> Match:
+def _match(
+    prediction: str, gold: str, question: str, unit: str | None, precision: tuple[float, ...], language: str
+) -> Match:
     if not gold.strip():
         return unparseable("no_gold")
     if not prediction.strip():
         return unparseable("no_prediction")
     if len(prediction) < 2000 and _BLANKS.sub("", prediction) == _BLANKS.sub("", gold):
         return correct("same_text")
-    context = Context(question, precision[0] if precision else None, unit)
+    context = Context(question, precision[0] if precision else None, unit, language)
     try:
         found = _decide(prediction, gold, context, precision)
         doubtful = found.outcome == "incorrect" and (is_prose(gold) or is_prose(prediction))
@@ -92,11 +101,32 @@ def _decide(prediction: str, gold: str, context: Context, precision: tuple[float
 
 def _compare_plain(left: str, right: str, context: Context) -> Decision | None:
     """Two plain numbers; None where either is not one."""
-    gold = parse_plain(right)
-    prediction = parse_plain(left) if gold is not None else None
-    if gold is None or prediction is None:
-        return None
-    return compare_scalars(prediction, gold, context)
+    gold = read_quantity(right, context.language)
+    said = read_quantity(left, context.language) if gold is not None else None
+    if gold is None or said is None or ((gold.unit or said.unit) and gold.digits and said.digits):
+        return None  # units of measure are the parser's; numbers in words it does not read
+    if said.comma != gold.comma and context.language not in COMMA_LANGUAGES:
+        same = said.value == gold.value
+        return (True if said.comma else None, "decimal_comma") if same else None
+    if said.bracketed != gold.bracketed:
+        if said.value == -gold.value:
+            return True, "accounting_brackets"
+        return (None if said.value == gold.value else False), "accounting_brackets"
+    decision = compare_scalars(expression_of(said), expression_of(gold), context)
+    if decision[0] is False and bool(said.zeros) != bool(gold.zeros) and _same_digits(said, gold, context):
+        return None, "scale_left_out"
+    return decision
+
+
+def _same_digits(said: Quantity, gold: Quantity, context: Context) -> bool:
+    """`31.5 million` and `31.5`: one number, of which one side leaves the scale to the question."""
+    left, right = (expression_of(read) for read in (_unscaled(said), _unscaled(gold)))
+    return compare_scalars(left, right, context)[0] is not False
+
+
+def _unscaled(quantity: Quantity) -> Quantity:
+    literal = quantity.literal.partition("e")[0] if quantity.zeros else quantity.literal
+    return replace(quantity, value=quantity.value / 10**quantity.zeros, literal=literal, zeros=0)
 
 
 def _scalars(*trees: Expr) -> bool:

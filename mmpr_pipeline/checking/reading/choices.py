@@ -19,6 +19,7 @@ from mmpr_pipeline.checking.reading.normalise import (
     without_emphasis,
     without_spacing_commands,
 )
+from mmpr_pipeline.checking.reading.quantity import read_quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,10 @@ def canonical(text: str) -> str:
 @lru_cache(maxsize=4096)
 def value_of(text: str) -> float | None:
     """The value of a choice that is a plain number, sign and a unit of its own aside; None for anything else."""
-    match = re.fullmatch(r"([+-]?\d{1,12}(?:,\d{3}){0,4}(?:\.\d{1,12})?) ?([a-z%°]{0,6}[23²³]?)", canonical(text))
-    return float(match[1].replace(",", "")) if match else None
+    read = read_quantity(canonical(text))
+    if read is None or not read.digits or read.zeros or read.comma or len(read.unit) > 7 or " " in read.unit:
+        return None
+    return float(read.value)
 
 
 def read_by_text(text: str, choices: Sequence[str]) -> Choice | None:

@@ -49,3 +49,40 @@ def read_date(text: str) -> tuple[int, int, int] | None:
         day, year = int(parts.get("day") or 0), int(parts.get("year") or 0)
         return (year, month, day) if 1 <= month <= 12 and day <= 31 else None
     return None
+
+
+_NUMERIC = re.compile(r"(\d{1,2})[-/.](\d{1,2})[-/.](\d{4}|\d{2})")
+
+
+def _possible(text: str, language: str) -> list[tuple[int, int, int]]:
+    """Every date that a text may be, the likelier one first: `3/5/2019` is March 5 in English, and may be May 3."""
+    certain = read_date(text)
+    if certain is not None:
+        return [certain]
+    match = _NUMERIC.fullmatch(undressed(text[:60]))
+    if match is None:
+        return []
+    first, second, year = int(match[1]), int(match[2]), int(match[3])
+    year += 0 if year > 99 else 2000 if year < 50 else 1900
+    orders = [(year, first, second), (year, second, first)]
+    found = [date for date in orders if 1 <= date[1] <= 12 and 1 <= date[2] <= 31]
+    return found if language == "en" else found[::-1]
+
+
+def same_date(a: str, b: str, language: str = "en") -> bool | None:
+    """True for one day, False for two, None where it depends on which number is the month, or one is no date.
+
+    A date without its year, or a month without its day, is no other date than one that says more: that is in doubt.
+    """
+    ones, others = _possible(a, language), _possible(b, language)
+    if not ones or not others:
+        return None
+    if ones[0] == others[0]:
+        return True
+    if any(_agree(one, other) for one in ones for other in others):
+        return None
+    return False
+
+
+def _agree(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
+    return all(x == y or not (x and y) for x, y in zip(one, other, strict=True))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from mmpr_pipeline.checking.reading.normalise import fold_diacritics, undressed
+from mmpr_pipeline.checking.reading.spelling import spelt
 from mmpr_pipeline.checking.reading.words import ARTICLES, NEGATIONS, NUMBERS, OPPOSITES, singular
 
 MOST_CHARS = 1_000
@@ -28,17 +29,32 @@ def tokens(text: str) -> tuple[str, ...]:
     """Words, numbers and meaningful signs of a text, in order, without articles (unless nothing else is there)."""
     if not any(map(str.isalnum, text)):  # brackets to be closed, signs to be chosen: each sign counts
         return tuple(text.replace("$", "").replace('"', "").replace("'", "").replace("`", "").rstrip(".").split())
-    text = fold_diacritics(undressed(text[:MOST_CHARS])).casefold().replace("\\%", "%")
+    text = fold_diacritics(undressed(_scripted(text[:MOST_CHARS]))).casefold().replace("\\%", "%")
     if "." in text:
         text = _NOON.sub(r"\1m", text)
         text = _INITIALS.sub(lambda m: m.group().replace(".", ""), text)
     text = _HYPHEN.sub(" ", text) if "-" in text else text
     text = _SPACED_PERCENT.sub("%", text) if "%" in text else text
     text = _POSSESSIVE.sub("", text) if text.endswith("的") else text
-    found = [NUMBERS.get(word, word.replace(",", "") if word[-1].isdigit() else word) for word in _TOKEN.findall(text)]
+    found = [
+        NUMBERS.get(word) or (word.replace(",", "") if word[-1].isdigit() else spelt(word))
+        for word in _TOKEN.findall(text)
+    ]
     if "," in found or ":" in found:  # a tuple or an interval: its brackets matter
         found = [*_BRACKET.findall(text), *found]
     return tuple(t for t in found if t not in ARTICLES) or tuple(found)
+
+
+def _scripted(text: str) -> str:
+    """`H₂O`, `H_2O` and `H_{2}O` as `H2O`; `x²` as `x^2`."""
+    if not text.isascii():
+        text = _SUPER.sub(lambda m: "^" + m[0].translate(_SCRIPTS), text).translate(_SCRIPTS)
+    return _LOWERED.sub(r"\1", text) if "_" in text else text
+
+
+_SCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉⁰¹²³⁴⁵⁶⁷⁸⁹", "01234567890123456789")
+_SUPER = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_LOWERED = re.compile(r"(?<=[A-Za-z)}])_\{?(\d{1,3})\}?")
 
 
 def opposite(a: str, b: str) -> bool:

@@ -21,7 +21,7 @@ COPULAS = frozenset(
 )
 FILLER = frozenset(
     """in on at of to for by from with and it this that these those there here image picture photo figure diagram graph
-    chart table map shown depicted seen visible displayed question answer""".split()
+    chart table map shown depicted seen visible displayed question answer than""".split()
 )
 _OPPOSITES = """
     increase decrease, increasing decreasing, increased decreased, increases decreases, male female, man woman,

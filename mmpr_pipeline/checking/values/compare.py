@@ -7,6 +7,7 @@ from mmpr_pipeline.checking.values.collections.members import Decide, in_order
 from mmpr_pipeline.checking.values.collections.plus_minus import independent_signs, simplified
 from mmpr_pipeline.checking.values.collections.relations import (
     compare_relations,
+    defined_name,
     definition_value,
     is_definition,
     is_equation,
@@ -44,6 +45,8 @@ def compare(left: Expr, right: Expr, context: Context) -> Decision:
         return (True, "independent_signs") if same else (None, "signs")
     if left == right:
         return True, "same_tree"
+    if right.op in SCALAR_OPS and left.op in ("paren", "list") and all(is_definition(item) for item in left.args):
+        return _compare_asked(left, right, context)
     if left.op == "text" or right.op == "text":
         return _compare_texts(left, right)
     if left.op == "rel" or right.op == "rel":
@@ -67,6 +70,14 @@ def compare(left: Expr, right: Expr, context: Context) -> Decision:
     if left.op in SCALAR_OPS and right.op in SCALAR_OPS:
         return compare_scalars(left, right, context)
     return None, "different_shapes"
+
+
+def _compare_asked(named: Expr, gold: Expr, context: Context) -> Decision:
+    """`(h=7, b=-4)` for a gold that is one value: the one whose name the question asks for; in doubt without it."""
+    asked = [item for item in named.args if context.asks_for(defined_name(item))]
+    if len(asked) == 1:
+        return compare(definition_value(asked[0]), gold, context)
+    return None, "one_of_several_names"
 
 
 def decider(context: Context) -> Decide:

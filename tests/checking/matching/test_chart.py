@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mmpr_pipeline.checking.kinds import kind_of
 from mmpr_pipeline.checking.matching.chart import match_chart
 from mmpr_pipeline.checking.matching.document import levenshtein, match_document, similarity
-from mmpr_pipeline.checking.reading.plain_quantity import read_quantity
+from mmpr_pipeline.checking.reading.quantity import read_quantity
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_years_are_exact_where_a_year_is_asked() -> None:
 def test_quantities() -> None:
     quantity = read_quantity("$-3.5 million")
     assert quantity is not None
-    assert (quantity.value, quantity.money, quantity.percent) == (-3.5e6, True, False)
+    assert (quantity.value, quantity.currency, quantity.percent) == (-3_500_000, "$", False)
     assert read_quantity("nan") is read_quantity("inf") is read_quantity("1e999") is None
 
 

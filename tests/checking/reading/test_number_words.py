@@ -29,8 +29,10 @@ from mmpr_pipeline.checking.reading.number_words import number_from_words
         ("二〇二四", 2024),
         ("五分之三", Fraction(3, 5)),
         ("负三", -3),
-        ("3.5万", 35_000),
-        ("2.5 million", 2_500_000),
+        ("half", Fraction(1, 2)),
+        ("two and three quarters", Fraction(11, 4)),
+        ("three dozen", 36),
+        ("一百二十三点五", Fraction(247, 2)),
     ],
 )
 def test_values(text: str, value: Fraction | int) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 
-from mmpr_pipeline.checking.reading.number_words import number_from_words
+from mmpr_pipeline.checking.reading.number_words import SCALES
+from mmpr_pipeline.checking.reading.quantity import DIGITS, POWER, read_quantity
+from mmpr_pipeline.checking.values.numbers.units import parse_unit
 
 MOST_CHARS = 2_000
 """A longer sentence gives no number."""
@@ -20,29 +22,36 @@ _WORD = (
     rf"(?:(?:negative|minus)\s)?(?:{_SMALL_WORD})\b"
     rf"(?:\s(?:hundred|thousand|million)\b(?:\s(?:and\s)?(?:{_SMALL_WORD})\b(?!\s(?:of|are|is|were|was)\b))?){{0,3}}"
 )
-_DIGITS = r"(?:\d{1,3}(?:,\d{3}){1,6}|\d{1,40})(?:\.\d{1,40})?|\.\d{1,40}"
-_POWER = r"(?:[eE][+-]?\d{1,4}|\s?(?:×|x|\*|\\times|\\cdot)\s?10\s?\^\s?\{?\s?[+-]?\d{1,4}\s?\}?)"
 NUMBER = re.compile(
     rf"(?<![A-Za-z0-9_.^\\])(?P<sign>[-+±]\s?|(?:negative|minus)\s)?(?P<money>(?:US|HK|C|A)?[$€£¥₹]|\\\$)?(?P<sign2>-)?"
     rf"(?:(?P<ratio>\d{{1,9}}(?:\.\d{{1,9}})?(?:\s?:\s?\d{{1,9}}(?:\.\d{{1,9}})?){{1,3}})|(?P<surd>(?:\d{{1,15}}(?:\.\d{{1,15}})?\s?\*?\s?)?(?:π|\\pi(?![a-z])|√\s?\(?\{{?\d{{1,15}}\}}?\)?"
     rf"|\\sqrt\s?\{{[^{{}}]{{1,40}}\}})"
     rf"(?:\s?/\s?\d{{1,15}})?)|(?P<latex>\\[dt]?frac\s?\{{[^{{}}]{{1,40}}\}}\s?\{{[^{{}}]{{1,40}}\}})"
     rf"|(?P<mixed>\d{{1,6}}\s?\+?\s?\d{{1,6}}/\d{{1,6}})|(?P<fraction>\d{{1,15}}\s?/\s?\d{{1,15}})"
-    rf"|(?P<digits>{_DIGITS})(?P<power>{_POWER})?)"
+    rf"|(?P<digits>{DIGITS})(?P<power>{POWER})?)"
     rf"(?!\d)(?P<suffix>\s?(?:\\?%|°[CF]?|\^?\\?\^?\{{?\\circ\}}?))?(?P<degree>\s(?:percent|degrees)\b)?"
     rf"|\b(?=[efhmnostz])(?P<word>{_WORD})\b",
     re.IGNORECASE,
 )
 _UNIT = re.compile(
-    r"(?:\s|-)?(?:(?:square|cubic|sq\.?|cu\.?)\s)?(?:[kmcdµμn]?m|[kmµμ]?g|[mcd]?[lL]|[kmµ]?s|ms|min(?:utes?)?"
-    r"|h(?:ours?|rs?)?|sec(?:onds?)?|days?|weeks?|months?|"
-    r"years?|inch(?:es)?|in|ft|feet|foot|yards?|yd|miles?|mi|mph|km/h|m/s|pounds?|lbs?|ounces?|oz|tons?|gallons?"
-    r"|quarts?|pints?|cups?|"
-    r"cent(?:s|imet(?:er|re)s?)|dollars?|euros?|met(?:er|re)s?|kilomet(?:er|re)s?|millimet(?:er|re)s?|(?:kilo"
-    r"|milli)?grams?|(?:milli)?lit(?:er|re)s?|"
-    r"[kMmG]?(?:Hz|W|V|A|J|N|Pa|Ω)|[kM]?Wh|mol|[kK]|°C|°F|million|billion|trillion|thousand|units?)"
-    r"(?:\^\{?[23]\}?|[²³23])?(?:/[a-zA-Z]{1,4}(?:\^\{?[23]\}?|[²³])?)?(?![A-Za-z0-9_])"
+    r"(?:\s|-)?(?P<unit>(?:(?:square|cubic|sq\.?|cu\.?)\s)?(?P<name>[A-Za-zµμΩ°Å]{1,16})(?:\^\{?-?[23]\}?|[²³23])?"
+    r"(?:/[a-zA-Z]{1,4}(?:\^\{?[23]\}?|[²³])?)?)(?![A-Za-z0-9_])"
 )
+_NO_UNITS = frozenset("a A u U d t G B M M. pt pc au AU turn grain stone score bar cup carat".split()) - {"bar", "cup"}  # noqa: SIM905
+"""Words of the table of units that mean something else in most sentences."""
+
+
+def unit_after(match: re.Match[str], text: str) -> re.Match[str] | None:
+    """The unit of measure, the scale word or the word `units` that follows a number; None if another word does."""
+    unit = _UNIT.match(text, match.end())
+    if unit is None or unit["name"] in _NO_UNITS:
+        return None
+    name = unit["name"].lower()
+    if name in SCALES or name in ("unit", "units", "k") or parse_unit(unit["unit"]) is not None:
+        return unit
+    return None
+
+
 _BOUND = re.compile(
     r"(?:(?:more|less|fewer|greater|larger|smaller|higher|lower|other|rather) than(?: or equal to)?|at least"
     r"|at most|over"
@@ -77,7 +86,8 @@ def _is_part(match: re.Match[str], text: str) -> bool:
 
 
 _PART = re.compile(
-    r"[.:]\d|\s?(?:x|[*^×÷+=<>≤≥])(?![a-z])|[A-Za-z](?=[²³^]|\b)(?<![a-zA-Z]{2})(?<![mgsLlKkVWANJ])", re.IGNORECASE
+    r"[.:]\d|\s?/\s?$|\s?(?:x|[*^×÷+=<>≤≥])(?![a-z])|[A-Za-z](?=[²³^]|\b)(?<![a-zA-Z]{2})(?<![mgsLlKkVWANJ])",
+    re.IGNORECASE,
 )
 _TIMES = re.compile(r"\s(?:times|fold)\s(?:the|as|that|its|larger|smaller|more|bigger|longer)\b", re.IGNORECASE)
 """What makes a number a part of something else: `5.0.1`, `5:00`, `5x`, `5 + 2`; `four times the length`."""
@@ -112,12 +122,10 @@ def with_unit(match: re.Match[str], text: str) -> str:
     """The text of a number with the unit that follows it, if one does."""
     number = match.group().strip()
     number = number if match["word"] else re.sub(r"^(?:negative|minus)\s", "-", number, flags=re.IGNORECASE)
-    unit = _UNIT.match(text, match.end())
+    unit = unit_after(match, text)
     if unit and unit.group().strip() == "in" and _PLACE.match(text, unit.end()):
         unit = None
-    if unit and (
-        not match["money"] or unit.group().strip() in ("million", "billion", "trillion", "thousand", "k", "K")
-    ):
+    if unit and (not match["money"] or unit["name"].lower() in SCALES or unit["name"] in ("k", "K")):
         rate = _RATE.match(text, unit.end())
         return f"{number} {unit.group().strip(' -')}{rate.group() if rate else ''}"
     behind = _MONEY_BEHIND.match(text, match.end())
@@ -135,7 +143,7 @@ def number_alone(text: str) -> str | None:
     match = NUMBER.match(text)
     if match is None or match["word"]:
         return None
-    unit = _UNIT.match(text, match.end()) or _MONEY_BEHIND.match(text, match.end())
+    unit = unit_after(match, text) or _MONEY_BEHIND.match(text, match.end())
     return with_unit(match, text) if unit and unit.end() == len(text) else None
 
 
@@ -181,7 +189,7 @@ def is_vague(match: re.Match[str], text: str) -> bool:
     before, after = text[max(match.start() - 40, 0) : match.start()], text[match.end() : match.end() + 40]
     if _BOUND.search(before.rstrip() + " ") or (match["word"] and _FRACTION_WORD.match(after)):
         return True
-    unit = _UNIT.match(text, match.end())
+    unit = unit_after(match, text)
     after = text[unit.end() : unit.end() + 40] if unit else after
     if _AND_ANOTHER.match(after):
         return True
@@ -207,16 +215,11 @@ def restates(a: str, b: str) -> bool:
 
 
 def _rough(text: str) -> float | None:
-    match = re.fullmatch(
-        r"[$€£]?(-?\d{1,15}(?:\.\d{1,15})?)(?:\s?/\s?(\d{1,15}))?\s?(\\?%)?", text.replace(",", "").strip()
-    )
-    if match is None or (match[2] and int(match[2]) == 0):
-        return None
-    return float(match[1]) / float(match[2] or 1) / (100 if match[3] else 1)
+    read = read_quantity(text)
+    return None if read is None else float(read.value) / (100 if read.percent else 1)
 
 
 def plain_number(text: str) -> str:
-    """A number without blanks, commas and marks, number words as digits: what numbers are told apart by."""
-    bare = re.sub(r"[\s,$€£%\\]", "", text.lower())
-    value = number_from_words(text) if bare[-1:].isalpha() else None
-    return str(value) if value is not None else bare
+    """What numbers are told apart by: their value, or their text where it is a formula."""
+    read = read_quantity(text)
+    return str(read.value) if read is not None else re.sub(r"[\s,$€£%\\]", "", text.lower())

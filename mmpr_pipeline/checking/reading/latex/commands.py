@@ -8,6 +8,7 @@ from mmpr_pipeline.checking.reading.latex.words import FUNCTIONS, GREEK
 from mmpr_pipeline.checking.values.expression import Expr, ParseError, constant_as_symbol, number, symbol
 
 _ARGUMENT_STOPS = frozenset({"+", "-", "*", "/", ",", ";", ":", ")", "]", "}", "=", "<", ">"})
+_LINES = frozenset({"align", "aligned", "alignat", "gather", "gathered", "split", "eqnarray", "equation", "multline"})
 _INVERSES = {"sin": "asin", "cos": "acos", "tan": "atan", "cot": "acot", "sec": "asec", "csc": "acsc"}
 
 
@@ -115,6 +116,8 @@ class Commands(Operands):
 
     def environment(self) -> Expr:
         name = self.raw_group()
+        if name.rstrip("*") in _LINES:
+            return self.lines(name)
         if name not in ("pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "array", "smallmatrix", "cases"):
             raise ParseError(f"environment {name[:20]}")
         if name == "array" and self.now.text == "{":
@@ -125,6 +128,29 @@ class Commands(Operands):
         if name == "cases":
             return Expr("list", tuple(cell for row in inner.args for cell in row.args))
         return inner
+
+    def lines(self, name: str) -> Expr:
+        """Lines of a derivation give what the last one comes to; lines that each state something are a list."""
+        start, rows = self.at, [[]]  # type: tuple[int, list[list[Token]]]
+        while self.now.text != r"\end":
+            token = self.take()
+            if token.kind == "end":
+                raise ParseError("unclosed environment")
+            if token.kind == "rowsep":
+                rows.append([])
+            elif token.text != "&":
+                rows[-1].append(token)
+        self.take()
+        if self.raw_group() != name:
+            raise ParseError("environment end")
+        rows = [row for row in rows if row]
+        if not rows:
+            raise ParseError("empty environment")
+        goes_on = rows[-1][0].text in ("=", r"\approx") or len(rows) == 1
+        inner = rows[-1] if goes_on else [t for row in rows for t in (*row, Token("other", ",", False))]
+        self.tokens[start : self.at] = [Token("other", "{", False), *inner, Token("other", "}", False)]
+        self.at = start
+        return self.braced()
 
     def function(self, name: str) -> Expr:
         """A known function with its power, base and argument: `\\sin^2 x`, `\\log_2 8`, `sin 2x`, `\\tan^{-1}(x)`."""

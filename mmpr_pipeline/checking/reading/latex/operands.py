@@ -7,7 +7,8 @@ from fractions import Fraction
 
 from mmpr_pipeline.checking.reading.latex.stream import TokenStream
 from mmpr_pipeline.checking.reading.latex.tokens import Token, tokenise
-from mmpr_pipeline.checking.reading.latex.words import CONNECTIVES, FUNCTIONS, GREEK, MULTIPLIERS
+from mmpr_pipeline.checking.reading.latex.words import CONNECTIVES, FUNCTIONS, GREEK
+from mmpr_pipeline.checking.reading.number_words import SCALES
 from mmpr_pipeline.checking.values.expression import MAX_DIGITS, Expr, ParseError, number, symbol
 
 _FUNCTION_LETTERS = frozenset("fF")
@@ -59,11 +60,13 @@ class Operands(TokenStream):
 
     def scaled(self, value: Fraction, literal: str) -> Expr:
         """A literal with the `million` or 万 that may follow it; its precision is scaled with it."""
-        zeros = MULTIPLIERS.get(self.now.text.lower()) if self.now.kind == "word" else None
+        zeros = SCALES.get(self.now.text.lower()) if self.now.kind == "word" else None
         if zeros is None:
             return number(value, literal)
-        self.at += 1
+        dozens = self.take().text.lower() == "dozen"
         mantissa, _, exponent = literal.lower().partition("e")
+        if dozens:
+            return number(value * 12)
         return number(value * 10**zeros, f"{mantissa}e{int(exponent or 0) + zeros}" if literal else "")
 
     def mixed(self, whole: Fraction) -> Expr:
@@ -188,7 +191,7 @@ class Operands(TokenStream):
             raise ParseError("unclosed bracket")
         self.bars, self.braces = bars, braces
         self.depth -= 1
-        if len(items) == 1 and opening == "(" and closing == ")" and not keep:
+        if len(items) == 1 and not keep and (opening + closing == "()" or items[0].op == "matrix"):
             return items[0]
         return Expr("paren", tuple(items), opening + closing)
 

@@ -91,6 +91,27 @@ def _ungroup(text: str) -> str:
     return "".join(pieces) + (_join_groups(tail) if depth == 0 else tail)
 
 
+_MICRO = re.compile(
+    r"(?<=[\d}\s~])(?:[µμ]|\\mu(?![a-z]))\s?(?:\\(?:text|mathrm|rm|textrm)\s?\{)?\s?(m|g|s|F|C|A|V|L|l|H|W|J|N|T|M|mol|Pa)(?![A-Za-z])\}?"
+)
+_AXIS = re.compile(r"\\(?:mathbf|boldsymbol|bm|vec|hat)\s?\{\s?\\?([ijk])(?:math)?\s?\}")
+"""Unit vectors as they are written: bold, with an arrow, with a hat."""
+_OHM = re.compile(
+    r"(?<=\d)((?:\s|~|\\[,;: ])*)(?:\\(?:text|mathrm|rm|textrm)\s?\{)?\s?([kMmG]?)\s?(?:\\Omega|Ω|Ω)(?![A-Za-z(])\}?"
+)
+
+
+def _unit_signs(text: str) -> str:
+    """`5 \\mu\\text{m}` as `5 um`, `5\\,k\\Omega` as `5 kohm`: Greek letters that are part of a unit."""
+    if "μ" in text or "µ" in text or "\\mu" in text:
+        text = _MICRO.sub(r" u\1", text)
+    if "Ω" in text or "Ω" in text or "\\Omega" in text:
+        text = _OHM.sub(r" \2ohm", text)
+    if "\\" in text and ("bf{" in text or "vec{" in text or "\\b" in text or "math{" in text):
+        text = _AXIS.sub(r"\\hat{\1}", text)
+    return text
+
+
 def _join_groups(text: str) -> str:
     text = _THOUSANDS.sub(lambda m: m[0].replace(",", ""), text)
     return _SPACE_THOUSANDS.sub(lambda m: m[0].replace(" ", ""), text)
@@ -101,7 +122,7 @@ def fold(text: str) -> str:
 
     Raises ParseError when the text is longer than MAX_CHARS.
     """
-    text = text.strip()
+    text = _unit_signs(text.strip())
     if text.endswith("\\") and not text.endswith("\\\\"):
         text = text[:-1]
     if len(text) > MAX_CHARS:

@@ -30,7 +30,6 @@ RELATIONS: dict[str, str] = {
     r"\subseteq": "subset",
 }  # fmt: skip
 
-MULTIPLIERS = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12, "千": 3, "万": 4, "百万": 6, "亿": 8}
 
 CONNECTIVES = frozenset({"and", "or", ", and", ", or", "和", "或", "与", "且", "或者", "以及", "及", "as well as"})
 

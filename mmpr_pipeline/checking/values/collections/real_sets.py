@@ -97,6 +97,10 @@ def _relation(expr: Expr) -> list[Piece]:
 def _one_relation(left: Expr, operator: str, right: Expr) -> list[Piece]:
     if operator not in _FLIPPED:
         raise NotASet
+    if right.op == "func" and right.value == "abs" and not free_symbols(left):
+        left, operator, right = right, _FLIPPED[operator], left
+    if left.op == "func" and left.value == "abs" and free_symbols(left) and not free_symbols(right):
+        return _absolute(left.args[0], operator, right)
     if right.op == "sym" and not free_symbols(left):
         left, operator, right = right, _FLIPPED[operator], left
     if left.op != "sym" or free_symbols(right):
@@ -109,6 +113,17 @@ def _one_relation(left: Expr, operator: str, right: Expr) -> list[Piece]:
         "=": [Piece(right, True, right, True)],
         "!=": [Piece(_MINUS_INF, False, right, False), Piece(right, False, _INF, False)],
     }[operator]
+
+
+def _absolute(inner: Expr, operator: str, bound: Expr) -> list[Piece]:
+    """`|x - 1| < 2` as the interval between the two bounds; `>` as what lies outside of them."""
+    other = Expr("neg", (bound,))
+    if operator == "!=":
+        return _complement(_merged(_absolute(inner, "=", bound)))
+    if float_of(bound) < 0:
+        return [] if operator in ("<", "<=", "=") else [Piece(_MINUS_INF, False, _INF, False)]
+    ones, others = _one_relation(inner, operator, bound), _one_relation(inner, _FLIPPED[operator], other)
+    return _intersected(_merged(ones), _merged(others)) if operator in ("<", "<=") else ones + others
 
 
 def _solved(left: Expr, operator: str, right: Expr) -> tuple[Expr, str, Expr]:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from mmpr_pipeline.checking.values.collections.matrices import rows_of
 from mmpr_pipeline.checking.values.collections.members import Decide, all_of, in_order
 from mmpr_pipeline.checking.values.context import Context, Decision
-from mmpr_pipeline.checking.values.expression import SCALAR_OPS, Expr
+from mmpr_pipeline.checking.values.expression import (
+    SCALAR_OPS,
+    Expr,
+    constant_as_symbol,
+    free_symbols,
+    number,
+    substituted,
+)
+from mmpr_pipeline.checking.values.numbers.evaluate import approximate
 from mmpr_pipeline.checking.values.numbers.exact import NotRational, Undecided, exact
 from mmpr_pipeline.checking.values.numbers.scalars import compare_scalars
 
@@ -14,6 +22,10 @@ def compare_tuples(left: Expr, right: Expr, decide: Decide) -> Decision:
     """Tuples or intervals; a number in square brackets alone is that number."""
     if left.op != "paren" or right.op != "paren":
         bare, other = (left, right) if left.op == "paren" else (right, left)
+        vector = entries_along_axes(other, len(bare.args))
+        if vector is not None:
+            ones, others = (bare.args, vector) if bare is left else (vector, bare.args)
+            return in_order(ones, others, decide, "same_vector")
         if len(bare.args) == 1 and str(bare.value) == "[]":
             return decide(bare.args[0], other) if bare is left else decide(other, bare.args[0])
         return (False, "tuple_and_number") if other.op in SCALAR_OPS else (None, "different_shapes")
@@ -90,3 +102,34 @@ def compare_ratios(left: Expr, right: Expr, context: Context, decide: Decide) ->
 
 def _is_zero(expr: Expr) -> bool:
     return expr.op == "num" and expr.value == 0
+
+
+def entries_along_axes(expr: Expr, count: int) -> tuple[Expr, ...] | None:
+    """`2\\hat{i} - \\hat{j}` as its entries (2, -1); None for what is no sum of unit vectors."""
+    expr = constant_as_symbol(expr, "i")
+    names = {name: name.rpartition(" ")[2] for name in free_symbols(expr)}
+    letters = set(names.values())
+    axes = next((axes for axes in ("ijk", "xyz") if letters <= set(axes)), "")
+    marked = any(" " in name for name in names)
+    if not axes or not letters or not 2 <= count <= 3 or (axes == "xyz" and not marked) or expr.op not in SCALAR_OPS:
+        return None
+    if not letters <= set(axes[:count]) or not _is_linear(expr, names):
+        return None
+    return tuple(_at_axis(expr, names, letter) for letter in axes[:count])
+
+
+def _at_axis(expr: Expr, names: dict[str, str], axis: str) -> Expr:
+    for name, letter in names.items():
+        expr = substituted(expr, name, number(int(letter == axis)))
+    return expr
+
+
+def _is_linear(expr: Expr, names: dict[str, str]) -> bool:
+    """True where nothing is left without the unit vectors, and no two are multiplied."""
+    try:
+        zero = approximate(_at_axis(expr, names, ""), {})
+        one = approximate(expr, dict.fromkeys(names, 1 + 0j))
+        two = approximate(expr, dict.fromkeys(names, 2 + 0j))
+    except Undecided:
+        return False
+    return abs(zero) < 1e-12 and abs(two - 2 * one) < 1e-9 * max(1.0, abs(two))

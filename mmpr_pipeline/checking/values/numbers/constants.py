@@ -40,6 +40,8 @@ def compare_constants(left: Expr, right: Expr, context: Context) -> Decision:
     """Two constants: exactly, within the stated precision, or as one rounds to the other's digits."""
     if (left.op == "base") != (right.op == "base"):
         return _same_digits(left, right, context)
+    if left.op == right.op == "base" and left.value != right.value and context.asks_base():
+        return False, "other_base"  # to be written in a base: the same number in another one is no answer
     if _infinite(left) or _infinite(right):
         same = _infinite(left) == _infinite(right)
         return same, "infinity" if same else "other_value"
@@ -68,7 +70,7 @@ def _compare_floats(left: Expr, right: Expr, context: Context) -> Decision:
         return None, f"too_large_or_undefined:{error}"
     if same_value(left, right, {}, 1e-12) or (_close(one, other, 1e-7) and not (stated(left) or stated(right))):
         same = same_to_fifty_digits(left, right)
-        if same is not None:
+        if same or (same is False and min(decimal_digits(left), decimal_digits(right)) == 99):
             return same, "same_value" if same else "other_value"
     if abs(one.imag) > 1e-12 or abs(other.imag) > 1e-12:
         return (True, "same_value") if _close(one, other, 1e-12) else _approximate_decimals(left, right, one, other)
@@ -79,6 +81,10 @@ def _close(one: complex, other: complex, tolerance: float) -> bool:
     return abs(one - other) <= tolerance * max(abs(one), abs(other), 1e-300)
 
 
+_FLOAT_DIGITS = 14
+"""Digits of a decimal that a program has printed: the last ones are the noise of its arithmetic."""
+
+
 def _compare_rounded(one: Fraction, other: Fraction, left: Expr, right: Expr, context: Context) -> Decision:
     """Values that differ: may one still be the other, rounded as it should be?"""
     difference = abs(one - other)
@@ -86,6 +92,9 @@ def _compare_rounded(one: Fraction, other: Fraction, left: Expr, right: Expr, co
         within = difference <= tolerance_of(context.precision)
         return within, "stated_precision" if within else "other_value"
     gold, prediction = stated(right), stated(left)
+    digits = max((side[1] for side in (gold, prediction) if side), default=0)
+    if digits >= _FLOAT_DIGITS and difference <= Fraction(1, 10**11) * abs(other):
+        return True, "same_float"
     if other.denominator == 1 and not gold:
         return False, "other_value"
     if gold and not (prediction and prediction[0] >= gold[0]):
@@ -133,6 +142,8 @@ def _coarser_prediction(
     truncated = 0 <= (difference if other > 0 else -difference) < last
     if not rounded and not (truncated and significant >= 4 and not gold_decimal):
         return False, "other_value"
+    if not gold_decimal and context.asks_exact():
+        return None, "rounded_where_exact_is_asked"
     if significant >= (3 if gold_decimal else 4) or (context.asks_rounding() and significant >= 2):
         return True, "rounds_gold"
     return None, "rounded_too_far"

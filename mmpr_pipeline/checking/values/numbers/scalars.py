@@ -27,6 +27,9 @@ def compare_scalars(left: Expr, right: Expr, context: Context) -> Decision:
     names, gold_names = free_symbols(left), free_symbols(right)
     if not names and not gold_names:
         return compare_constants(left, right, context)
+    if {"c", "C"} & names and {"c", "C"} & gold_names and len({"c", "C"} & (names | gold_names)) == 2:
+        left, right = rename(left, "c", "C"), rename(right, "c", "C")  # the constant of an integration
+        names, gold_names = free_symbols(left), free_symbols(right)
     decision, rule = compare_expressions(left, right)
     if decision is False and len(names - gold_names) == len(gold_names - names) == 1:
         return _other_letter(left, right, context)
@@ -154,12 +157,14 @@ def _letter_unit(left: Expr, unit_left: str, right: Expr, unit_right: str, conte
 
 
 def _compare_with_units(left: Expr, unit_left: str, right: Expr, unit_right: str, context: Context) -> Decision:
+    kelvin = (in_kelvin(left, unit_left), in_kelvin(right, unit_right))
+    if kelvin[0] is not None and kelvin[1] is not None:
+        return _compare_temperatures(kelvin[0], kelvin[1])
     same, worth = compare_units(unit_left, unit_right)
     if same is False:
         return False, "other_unit"
-    if same is None:
-        decision, rule = compare_scalars(left, right, context)
-        return (False, rule) if decision is False else (None, "unknown_unit")
+    if same is None:  # what is not known to be another unit may be another name of the same
+        return None, "unknown_unit"
     if worth == 1:
         return compare_scalars(left, right, context)
     scaled = Expr("mul", (Expr("num", (), worth), left))
@@ -168,6 +173,29 @@ def _compare_with_units(left: Expr, unit_left: str, right: Expr, unit_right: str
     if decision is False and _within(folded, right, 0.01):
         return None, "converted_and_rounded"
     return decision, rule if decision is False else "converted_unit"
+
+
+def in_kelvin(value: Expr, unit: str) -> Fraction | None:
+    """A temperature of a scale; None for anything else."""
+    known = parse_unit(unit)
+    scale = known.dimensions[0][0] if known is not None and len(known.dimensions) == 1 else ""
+    if known is None or scale not in ("celsius", "fahrenheit", "K") or known.dimensions[0][1] != 1:
+        return None
+    try:
+        degrees = exact(value) * known.worth
+    except (NotRational, Undecided):
+        return None
+    if scale == "K":
+        return degrees
+    return degrees + Fraction("273.15") if scale == "celsius" else (degrees + Fraction("459.67")) * 5 / 9
+
+
+def _compare_temperatures(left: Fraction, right: Fraction) -> Decision:
+    """Equal to a hundredth; in doubt to one degree, where a rounded 273 was added."""
+    gap = abs(left - right)
+    if gap <= Fraction(1, 100):
+        return True, "converted_temperature"
+    return (None, "converted_and_rounded") if gap <= 1 else (False, "other_value")
 
 
 def _within(left: Expr, right: Expr, share: float) -> bool:
@@ -191,6 +219,8 @@ def _compare_percent(left: Expr, right: Expr, bare_left: Expr, bare_right: Expr,
     """30% is 0.3. A bare 30 is 30% only where the question speaks of percent; then a bare 0.3 is in doubt."""
     as_number, _ = compare_scalars(bare_left, bare_right, context)
     as_share, rule = _constant_values(left, right, context)
+    if context.asks_rate() and as_number and left.op == "percent":
+        return True, "percent_asked"
     if context.asks_percent() or context.unit == "%":
         if as_number:
             return True, "percent_asked"

@@ -10,57 +10,17 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from mmpr_pipeline.checking.values.expression import Expr
+from mmpr_pipeline.checking.values.numbers.unit_table import UNITS, Dimensions
 
 _F = Fraction
-_PI = _F("3.14159265358979323846")
-# name -> (worth in base units, dimensions). Dimensions are letters: L length, M mass, T time, A angle, I current,
-# K temperature, B information, $ money by currency, N amount.
-_BASE: dict[str, tuple[Fraction, str]] = {}
-
-
-def _define(dimension: str, **units: object) -> None:
-    for names, worth in units.items():
-        for name in names.split("__"):
-            _BASE[name.replace("_", " ")] = (Fraction(str(worth)), dimension)
-
-
-_define("L", m__meter__metre__米=1, cm__centimeter__centimetre__厘米="0.01", mm__millimeter__millimetre__毫米="0.001",
-        km__kilometer__kilometre__千米__公里=1000, dm__decimeter__decimetre__分米="0.1", nm__nanometer__纳米="1e-9",
-        um__micrometer__micron__微米="1e-6", inch__in="0.0254", ft__foot__feet="0.3048", yd__yard="0.9144",
-        mi__mile="1609.344")  # fmt: skip
-_define("M", kg__kilogram__千克__公斤=1, g__gram__克="0.001", mg__milligram__毫克="1e-6", ton__tonne__吨=1000,
-        lb__lbs__pound="0.45359237", oz__ounce="0.028349523125")  # fmt: skip
-_define("T", s__sec__second__秒=1, min__minute__分钟=60, h__hr__hour__小时__时=3600, day__天__日=86400, week__周=604800,
-        ms__millisecond__毫秒="0.001", year__yr__年=31557600, month__月="2629800")  # fmt: skip
-_define("A", deg__degree__度=str(_PI / 180), rad__radian__弧度=1)
-_define("L3", l__L__liter__litre__升="0.001", ml__mL__milliliter__millilitre__毫升="1e-6", gallon__gal="0.003785411784")
-_define("L2", hectare__公顷=10000, acre="4046.8564224")
-_define("LMT-2", N__newton__牛__牛顿=1, kN__kilonewton=1000)
-_define("L2MT-2", J__joule__焦__焦耳=1, kJ__kilojoule__千焦=1000, eV="1.602176634e-19", cal="4.184", kcal=4184,
-        kWh=3600000)  # fmt: skip
-_define("L2MT-3", W__watt__瓦__瓦特=1, kW__kilowatt__千瓦=1000, MW=1000000, mW="0.001")
-_define("L-1MT-2", Pa__pascal__帕=1, kPa=1000, MPa=1000000, atm=101325)
-_define("T-1", Hz__hertz__赫兹=1, kHz=1000, MHz=1000000)
-_define("I", A__ampere__amp__安__安培=1, mA="0.001")
-_define("L2MT-3I-1", V__volt__伏__伏特=1, kV=1000, mV="0.001")
-_define("L2MT-3I-2", ohm__Ω__欧__欧姆=1, kΩ=1000)
-_define("TI", C__coulomb__库仑=1)
-_define("K", K__kelvin=1)
-_define("degC", celsius__摄氏度=1)
-_define("degF", fahrenheit=1)
-_define("N", mol__mole__摩尔=1)
-_define("USD", **{"$": 1, "dollar__usd__buck__美元": 1, "cent": "0.01"})
-_define("CNY", **{"元__yuan__rmb__¥__cny__块": 1, "角": "0.1", "分钱": "0.01"})
-_define("EUR", **{"€__euro__eur": 1})
-_define("INR", **{"₹__rupee__rs__inr__卢比": 1})
-_define("JPY", **{"日元__yen__jpy": 1})
-_define("GBP", **{"£__gbp": 1})
-_define("%", **{"%__percent__百分": 1})
-_define("bit", bit=1, byte=8)
-
-_define("LT-1", mph="0.44704", kph__kmh="0.2777777777777777777777777778")
-UNIT_LETTERS = frozenset("msghLNJWVAKClt")
-_PLURAL_OK = frozenset(name for name in _BASE if name.isascii() and name.isalpha() and len(name) > 2)
+UNIT_LETTERS = frozenset("msghLNJWVAKCltTFH")
+_PLURAL_OK = frozenset(name for name in UNITS if name.isascii() and len(name) > 2)
+_TWO_LETTERS = frozenset(
+    """cm mm km dm nm um kg mg ug ms us ns ft in yd mi lb oz hr kN mN kJ mJ MJ kW mW MW GW Pa Hz mA uA kV mV MV nF uF pF
+    mF mH uH nH mT nT Wb eV ml mL dL uL cc kB MB GB TB Bq Gy Sv mM uM nM nC uC mC pC rs Rs""".split()  # noqa: SIM905
+)
+"""Units of two letters that a number may be followed by without a doubt; `2kn` is a product, not knots."""
+_WRITTEN = str.maketrans({"\\": "", "{": "", "}": "", "²": "^2", "³": "^3", "⁻": "^-", "¹": "1", "−": "-"})
 _SHAPES = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "平方": 2, "立方": 3}
 _ASKED = re.compile(
     r"\b(?:in|how many|number of|to the nearest)\s((?:square\s|cubic\s)?[A-Za-z]{1,12}(?:\sper\s[a-z]{1,10})?)\b",
@@ -89,18 +49,8 @@ class Unit(NamedTuple):
     name: str
 
 
-def _split_dimension(dimension: str) -> dict[str, int]:
-    if (len(dimension) > 2 and dimension.isalpha()) or dimension in ("%", "K", "N", "bit"):
-        return {dimension: 1}
-    return {m[1]: int(m[2] or 1) for m in re.finditer(r"([A-Z])(-?\d)?", dimension)}
-
-
-def _lookup(name: str) -> tuple[Fraction, dict[str, int]] | None:
-    for candidate in _spellings(name):
-        if candidate in _BASE:
-            worth, dimension = _BASE[candidate]
-            return worth, _split_dimension(dimension)
-    return None
+def _lookup(name: str) -> tuple[Fraction, Dimensions] | None:
+    return next((UNITS[spelling] for spelling in _spellings(name) if spelling in UNITS), None)
 
 
 def _spellings(name: str) -> list[str]:
@@ -119,35 +69,50 @@ def is_unit_word(word: str) -> bool:
     """Whether a bare word after a number is a unit: any known name of two letters or more."""
     if word.lower() in _SHAPES:
         return True
-    return (len(word) > 1 and _lookup(word) is not None) or (word in _BASE and not word.isascii())
+    if len(word) == 2 and word.isascii():
+        return word in _TWO_LETTERS
+    return (len(word) > 1 and _lookup(word) is not None) or (word in UNITS and not word.isascii())
 
 
 @lru_cache(maxsize=2048)
 def parse_unit(text: str) -> Unit | None:
-    """The unit that a text names (`cm^2`, `km/h`, `square feet`, `miles per hour`, `平方厘米`); None if not known."""
-    text = text.strip().strip(".").replace("\\", "").replace("{", "").replace("}", "").strip()
+    """The unit that a text names (`cm^2`, `m s^{-2}`, `square feet`, `miles per hour`, 平方厘米); None if not known."""
+    text = text.strip().strip(".").translate(_WRITTEN).strip()
     if not text or len(text) > 60:
         return None
     worth = _F(1)
     dimensions: dict[str, int] = {}
     sign = 1
-    for part in re.split(r"(\*|/|\bper\b|·|每)", text):
+    for part in re.split(r"(\*|/|\bper\b|·|⋅|每)", text):
         part = part.strip()
         if part in ("/", "per", "每"):
             sign = -1
-        if part in ("/", "per", "*", "·", "每", ""):
+        if part in ("/", "per", "*", "·", "⋅", "每", ""):
             continue
-        atom = _parse_atom(part)
-        if atom is None:
+        atoms = _parse_atoms(part)
+        if atoms is None:
             return None
-        worth *= atom[0] ** sign
-        for name, power in atom[1].items():
-            dimensions[name] = dimensions.get(name, 0) + sign * power
+        for value, of in atoms:
+            worth *= value**sign
+            for name, power in of:
+                dimensions[name] = dimensions.get(name, 0) + sign * power
     kept = tuple(sorted((k, v) for k, v in dimensions.items() if v))
     return Unit(worth, kept, text)
 
 
-def _parse_atom(text: str) -> tuple[Fraction, dict[str, int]] | None:
+_Atom = tuple[Fraction, Dimensions]
+
+
+def _parse_atoms(text: str) -> list[_Atom] | None:
+    """One unit, or several side by side: `m s^-2`."""
+    whole = _parse_atom(text)
+    if whole is not None or " " not in text:
+        return None if whole is None else [whole]
+    atoms = [_parse_atom(part) for part in text.split()]
+    return None if None in atoms or len(atoms) > 4 else [atom for atom in atoms if atom is not None]
+
+
+def _parse_atom(text: str) -> _Atom | None:
     power = 1
     for word, shape in _SHAPES.items():
         if text.lower().startswith(word) and len(text) > len(word):
@@ -164,8 +129,7 @@ def _parse_atom(text: str) -> tuple[Fraction, dict[str, int]] | None:
     if found is None:
         return None
     power *= int(match[2] or match[3] or 1)
-    worth = found[0] ** power
-    return worth, {k: v * power for k, v in found[1].items()}
+    return found[0] ** power, tuple((name, of * power) for name, of in found[1])
 
 
 @lru_cache(maxsize=512)

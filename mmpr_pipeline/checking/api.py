@@ -23,7 +23,7 @@ from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unp
 from mmpr_pipeline.checking.matching.text import match_text
 from mmpr_pipeline.checking.matching.yes_no import match_yes_no
 from mmpr_pipeline.checking.reading.yes_no import gold_yes_no
-from mmpr_pipeline.records import Question, Verdict
+from mmpr_pipeline.core.records import Question, Verdict
 
 CHECKER = "mmpr-checker@2"
 LONGEST_FORMULA = 50_000

@@ -9,7 +9,7 @@ from functools import lru_cache
 from mmpr_pipeline.checking.kinds import kind_of
 from mmpr_pipeline.checking.reading.choices import choices_in, gold_letters
 from mmpr_pipeline.checking.reading.quantity import read_quantity
-from mmpr_pipeline.records import AnswerKind
+from mmpr_pipeline.core.records import AnswerKind
 
 
 @dataclass(frozen=True, slots=True)

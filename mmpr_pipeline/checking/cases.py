@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from mmpr_pipeline.checking.api import CHECKER, Trace, trace_prediction, trace_response, unusable
 from mmpr_pipeline.checking.case import Gold
-from mmpr_pipeline.errors import StoreError
-from mmpr_pipeline.records import Outcome
+from mmpr_pipeline.core.errors import StoreError
+from mmpr_pipeline.core.records import Outcome
 
 Level = Literal["response", "prediction"]
 

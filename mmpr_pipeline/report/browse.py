@@ -19,11 +19,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmpr_pipeline.dataset import layout
-from mmpr_pipeline.dataset.manifest import Manifest, merge, read_manifest
-from mmpr_pipeline.dataset.marks import Mark, append_mark, marks_of
-from mmpr_pipeline.dataset.summary import shards_of
-from mmpr_pipeline.report.shard_files import ShardFiles
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.lookup import ShardFiles
+from mmpr_pipeline.dataset.files.manifest import Manifest, merge, read_manifest
+from mmpr_pipeline.dataset.files.marks import Mark, append_mark, marks_of
+from mmpr_pipeline.dataset.files.summary import shards_of
 from mmpr_pipeline.storage import open_store
 
 OPEN_SHARDS = 4

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.report.charts import charts_of
 from mmpr_pipeline.report.figures import report_figures
 from mmpr_pipeline.report.gallery import gallery

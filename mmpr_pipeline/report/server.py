@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
-from mmpr_pipeline.dataset.marks import Mark
-from mmpr_pipeline.errors import ConfigError, MmprError
+from mmpr_pipeline.core.errors import ConfigError, MmprError
+from mmpr_pipeline.dataset.files.marks import Mark
 from mmpr_pipeline.report.browse import Filter, Library, Place, Verdict
 from mmpr_pipeline.report.detail import pair_detail, question_detail
 from mmpr_pipeline.report.gallery import MEDIA_TYPES

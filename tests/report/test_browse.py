@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from mmpr_pipeline.dataset import layout
-from mmpr_pipeline.dataset.marks import Mark, read_marks
-from mmpr_pipeline.errors import DatasetError
-from mmpr_pipeline.records import QuestionOutcome
+from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.core.records import QuestionOutcome
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.marks import Mark, read_marks
 from mmpr_pipeline.report import browse
 from mmpr_pipeline.report.browse import Filter, Library, Place
 from mmpr_pipeline.report.detail import pair_detail, question_detail

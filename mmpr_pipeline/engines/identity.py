@@ -29,7 +29,7 @@ def engine_identity(settings: EngineSettings) -> dict[str, Any]:
         return {"name": "openai", "model": settings.model, "revision": settings.revision}
     return {
         "name": settings.name,
-        "model": resolve_model(settings).label,
+        "model": resolve_model(settings.model, settings.revision).label,
         "dtype": settings.dtype,
         "max_model_len": settings.max_model_len,
     }

@@ -8,7 +8,6 @@ from functools import cache, partial
 
 from mmpr_pipeline.checking import answers_equal
 from mmpr_pipeline.core.records import CheckedRollout, PreferencePair, Question
-from mmpr_pipeline.pairing.correctness import correctness_pairs
 from mmpr_pipeline.pairing.pairs import make_pair, seeded_order
 from mmpr_pipeline.pairing.strategy import Recipe
 

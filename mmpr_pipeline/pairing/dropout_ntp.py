@@ -102,7 +102,7 @@ def _pair(
         if isinstance(result, ItemRejected):
             dropped.append(result.reason)
             continue
-        continuation = check_rollouts(question, [result], recipe)[0]
+        continuation = check_rollouts(question, [result], recipe.marks)[0]
         continued.append(continuation)
         if fault := degenerate(parent, continuation):
             dropped.append(fault)

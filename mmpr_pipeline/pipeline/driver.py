@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from mmpr_pipeline import __version__
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.settings import differences
+from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.summary import summarise
 from mmpr_pipeline.engines.engine import Engine

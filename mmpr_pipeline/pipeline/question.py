@@ -56,7 +56,7 @@ async def _sample(question: Question, turn: Turn, engine: Engine, recipe: Recipe
             decoding=recipe.sampling.decoding,
         )
         rollouts = await engine.sample(request)
-        checked += await asyncio.to_thread(check_rollouts, question, rollouts, recipe)
+        checked += await asyncio.to_thread(check_rollouts, question, rollouts, recipe.marks)
         number += 1
         if len(rollouts) < size:  # recorded rollouts come to an end
             break

@@ -48,7 +48,7 @@ def render_source(checked: Checked) -> str:
     """The page. All text of the source is escaped, and a content policy lets only the page's own script run."""
     from markupsafe import Markup
 
-    from mmpr_pipeline import __version__
+    from mmpr_pipeline.core.version import __version__
 
     script = "".join((ROOM / "static" / name).read_text("utf-8") for name in ("theme.js", "report.js"))
     styles = [(ROOM / "static" / name).read_text("utf-8") for name in ("theme.css", "report.css", "source.css")]

@@ -6,8 +6,9 @@ Pure, thread-safe, without Ray. Precision before recall: what is in doubt is `un
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from mmpr_pipeline.checking.case import Asked, Gold
 from mmpr_pipeline.checking.finding.abstain import abstains
@@ -23,9 +24,13 @@ from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unp
 from mmpr_pipeline.checking.matching.text import match_text
 from mmpr_pipeline.checking.matching.yes_no import match_yes_no
 from mmpr_pipeline.checking.reading.yes_no import gold_yes_no
-from mmpr_pipeline.core.records import Question, Verdict
+from mmpr_pipeline.checking.registry import Checker, checker_for, third_parties
+from mmpr_pipeline.core.verdict import Verdict
 
-CHECKER = "mmpr-checker@2"
+if TYPE_CHECKING:
+    from mmpr_pipeline.core.records import Question
+
+CHECKER = "mmpr-checker@3"
 LONGEST_FORMULA = 50_000
 """Characters of a prediction that may still be one formula."""
 
@@ -40,10 +45,39 @@ class Trace:
     verdict: Verdict
 
 
+def check(
+    response: str,
+    gold: str | float,
+    *,
+    golds: Sequence[str] = (),
+    kind: str | None = None,
+    choices: Sequence[str] = (),
+    question: str = "",
+    unit: str | None = None,
+    precision: float | Sequence[float] | None = None,
+    language: str = "en",
+) -> Verdict:
+    """Whether a response gives the gold answer: `check("So it is 0.5.", "1/2").outcome` is `correct`.
+
+    Raises TypeError where the response or a gold is no text (a number is read as its digits), and ValueError for a kind
+    that is not known; without a kind it is inferred from the gold, the choices and the question.
+    """
+    known = Gold.of(
+        gold, golds, kind=kind, choices=choices, question=question, unit=unit, precision=precision, language=language
+    )
+    return trace_response(response, known).verdict
+
+
+def checker_identity() -> str:
+    """Name and version of the checker, third parties' checkers included: part of what a build is."""
+    others = [f"{kind}={origin}" for kind, origin in sorted(third_parties().items())]
+    return ", ".join([CHECKER, *others])
+
+
 def check_response(
     response: str,
     *,
-    gold: str,
+    gold: str | float,
     golds: Sequence[str] = (),
     kind: str | None = None,
     choices: Sequence[str] = (),
@@ -65,7 +99,7 @@ def check_response(
 def check_prediction(
     prediction: str,
     *,
-    gold: str,
+    gold: str | float,
     golds: Sequence[str] = (),
     kind: str | None = None,
     choices: Sequence[str] = (),
@@ -85,6 +119,9 @@ def check_question(question: Question, response: str) -> Verdict:
     """The verdict on a response to a question with an answer."""
     if question.answer is None or question.kind == "none":
         return unusable("no_gold")
+    third = checker_for(question.kind)
+    if third is not None:
+        return _by_third_party(question, response, *third)
     return check_response(
         response,
         gold=question.answer,
@@ -96,6 +133,14 @@ def check_question(question: Question, response: str) -> Verdict:
         precision=question.precision,
         language=question.language,
     )
+
+
+def _by_third_party(question: Question, response: str, checker: Checker, name: str) -> Verdict:
+    try:
+        verdict = checker(question, response)
+    except Exception as fault:  # a fault of theirs costs one verdict
+        return Verdict(outcome="unparseable", rule=f"checker_failed:{type(fault).__name__}", checker=name)
+    return replace(verdict, checker=name)
 
 
 def answers_equal(
@@ -137,6 +182,8 @@ def trace_prediction(prediction: str, known: Gold) -> Trace:
 
 def _guarded(trace: Callable[[str, Gold], Trace], text: str, known: Gold) -> Trace:
     """One answer that trips a fault of ours costs one verdict, named after the fault, and not a shard."""
+    if not isinstance(text, str):
+        raise TypeError(f"A response is text, not {type(text).__name__}: {text!r:.80}")
     try:
         return trace(text, known)
     except Exception as fault:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from mmpr_pipeline.checking.api import CHECKER, Trace, trace_prediction, trace_response, unusable
 from mmpr_pipeline.checking.case import Gold
 from mmpr_pipeline.core.errors import StoreError
-from mmpr_pipeline.core.records import Outcome
+from mmpr_pipeline.core.verdict import Outcome
 
 Level = Literal["response", "prediction"]
 
@@ -203,7 +203,18 @@ def case_of(row: object, number: int = 0, source: Level | None = None) -> Case:
     kind = row.get("kind")
     if kind is not None and not isinstance(kind, str):
         raise BadCase("bad_kind")
-    gold = Gold.of(
+    try:
+        gold = _gold(row, golds, kind)
+    except ValueError:
+        raise BadCase("unknown_kind") from None
+    label = row.get("label")
+    return Case(
+        name, answer, level, gold, gold.asked.kind, _source_of(row, name), label if isinstance(label, bool) else None
+    )
+
+
+def _gold(row: Mapping[str, Any], golds: list[str], kind: str | None) -> Gold:
+    return Gold.of(
         golds[0],
         golds[1:],
         kind=kind,
@@ -211,10 +222,6 @@ def case_of(row: object, number: int = 0, source: Level | None = None) -> Case:
         question=_text(row.get("question")) or "",
         unit=_text(row.get("unit")),
         precision=_precision(row.get("precision")),
-    )
-    label = row.get("label")
-    return Case(
-        name, answer, level, gold, gold.asked.kind, _source_of(row, name), label if isinstance(label, bool) else None
     )
 
 

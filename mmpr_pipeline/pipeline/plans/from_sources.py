@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmpr_pipeline.checking import CHECKER
+from mmpr_pipeline.checking import checker_identity
 from mmpr_pipeline.core.records import SCHEMA_VERSION, Question, Reject, content_id
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.engines.engine import Engine
@@ -127,4 +127,4 @@ def _identity(config: BuildConfig, sources: Sequence[PlannedSource], against: Ag
     identity["sources"] = {source.name: source.content for source in sources}
     identity["mixture"] = {source.name: described(source.share) for source in sources if source.share != ALL}
     identity["screening"] |= {"version": SCREENING, "against": dict(against.content)}
-    return {**identity, "checker": CHECKER, "schema_version": SCHEMA_VERSION}
+    return {**identity, "checker": checker_identity(), "schema_version": SCHEMA_VERSION}

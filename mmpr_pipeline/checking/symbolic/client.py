@@ -8,6 +8,7 @@ started afresh after a fork or a kill. No signal is used, so it works in any thr
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import struct
@@ -20,10 +21,13 @@ from pathlib import Path
 from mmpr_pipeline.checking.values.context import Decision
 from mmpr_pipeline.checking.values.expression import Expr, to_wire
 
-LIMIT_S = 0.6  # Wall-clock seconds that one comparison may take, the start of the process not counted.
-START_LIMIT_S = 30.0  # Importing sympy takes about half a second, more on a busy machine.
+PATIENCE_S = 4.0  # Processor seconds after which the child gives up; its budget of calls ends most work long before.
+LIMIT_S = 6.0  # Processor seconds after which the parent kills a child that does not heed its own limit.
+WALL_S = 120.0  # Seconds of the clock after which it is killed whatever it has used, on the busiest machine.
+START_LIMIT_S = 60.0  # Importing sympy takes about half a second, more on a busy machine.
 MEMORY_MB = 448  # Address space of the child.
 MAX_REPLY_BYTES = 65_536
+_LOOK_EVERY_MS = 200
 _WORKER = Path(__file__).with_name("sympy_worker.py")
 
 
@@ -34,9 +38,9 @@ class _Gone(Exception):
 class SymbolicWorker:
     """One child process, started on first need; `equal` is safe to call from many threads."""
 
-    def __init__(self, limit_s: float = LIMIT_S, patience_s: float | None = None) -> None:
-        self.limit_s = limit_s
-        self.patience_s = 0.75 * limit_s if patience_s is None else patience_s  # The child's own, gentler limit.
+    def __init__(self, limit_s: float = LIMIT_S, patience_s: float = PATIENCE_S, wall_s: float = WALL_S) -> None:
+        """`limit_s` and `patience_s` are processor seconds, `wall_s` seconds of the clock."""
+        self.limit_s, self.patience_s, self.wall_s = limit_s, patience_s, wall_s
         self.restarts = 0
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -64,7 +68,7 @@ class SymbolicWorker:
                 return None, "symbolic_worker_did_not_start"
             try:
                 self._send(request)
-                reply = json.loads(self._receive(time.monotonic() + self.limit_s))
+                reply = json.loads(self._receive(time.monotonic() + self.wall_s, self._used() + self.limit_s))
             except (_Gone, OSError, ValueError):
                 self._kill()
                 self._respawn()
@@ -92,6 +96,7 @@ class SymbolicWorker:
             return
         self.restarts += 1
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
+        environment["PYTHONHASHSEED"] = "0"  # sympy's order of work, and so its cost, follows the hashes
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(_WORKER), str(MEMORY_MB), str(self.patience_s)],
             stdin=subprocess.PIPE,
@@ -122,13 +127,22 @@ class SymbolicWorker:
         while data:
             data = data[process.stdin.write(data) :]
 
-    def _receive(self, deadline: float) -> bytes:
-        (size,) = struct.unpack(">I", self._read(4, deadline))
+    def _receive(self, deadline: float, most_used: float = math.inf) -> bytes:
+        (size,) = struct.unpack(">I", self._read(4, deadline, most_used))
         if size > MAX_REPLY_BYTES:
             raise _Gone
-        return self._read(size, deadline)
+        return self._read(size, deadline, most_used)
 
-    def _read(self, count: int, deadline: float) -> bytes:
+    def _used(self) -> float:
+        """Processor seconds that the child has used; 0 where the system does not tell."""
+        try:
+            stat = Path(f"/proc/{self._process.pid if self._process else 0}/stat").read_bytes()
+        except OSError:
+            return 0.0
+        user, system = stat.rpartition(b")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    def _read(self, count: int, deadline: float, most_used: float) -> bytes:
         process = self._process
         if process is None or process.stdout is None:
             raise _Gone
@@ -136,8 +150,9 @@ class SymbolicWorker:
         while len(data) < count:
             poller = select.poll()  # Not select(): a Ray worker may have more than 1,024 open files.
             poller.register(process.stdout, select.POLLIN | select.POLLHUP)
-            if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                raise _Gone
+            while not poller.poll(_LOOK_EVERY_MS):
+                if time.monotonic() > deadline or self._used() > most_used:
+                    raise _Gone
             piece = process.stdout.read(count - len(data))
             if not piece:
                 raise _Gone

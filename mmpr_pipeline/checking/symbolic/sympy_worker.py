@@ -1,7 +1,8 @@
 """The child process of `symbolic`: reads trees as JSON, builds sympy expressions, answers whether they are equal.
 
-Run by path, so that it imports nothing of the package. It never parses text: every node is built by a constructor that
-this file names. It ends when its input does.
+What a comparison may cost is counted in calls of Python functions, from a cleared cache: the same on every machine,
+idle or busy. Processor time bounds work that makes no calls. Run by path, so that it imports nothing of the package. It
+never parses text: every node is built by a constructor that this file names. It ends when its input does.
 """
 
 from __future__ import annotations
@@ -10,8 +11,12 @@ import json
 import signal
 import struct
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
+MAX_CALLS = 600_000
+"""Calls of Python functions that one comparison may make: about half a second of sympy's time."""
 MAX_REQUEST_BYTES = 4_000_000
 MAX_TERMS = 10_000  # Longest finite series that is added up term by term.
 DIGITS = 40
@@ -19,6 +24,10 @@ _SAME_NAME = (
     *("sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "acot", "asec", "acsc"),
     *("sinh", "cosh", "tanh", "exp", "sqrt", "arg"),
 )
+
+
+class OverBudget(BaseException):
+    """The comparison has made all the calls that it may; sympy catches no such thing."""
 
 
 class Unsupported(Exception):
@@ -29,7 +38,7 @@ def limit_memory(megabytes: int) -> None:
     """Cap the address space of this process."""
     try:
         import resource
-    except ImportError:  # Not a Unix: the wall clock is the only bound.
+    except ImportError:  # Not a Unix: the clock is the only bound.
         return
     size = megabytes * 1024 * 1024
     resource.setrlimit(resource.RLIMIT_AS, (size, size))
@@ -201,7 +210,10 @@ def answer(payload: bytes, patience_s: float) -> tuple[bool | None, str]:
     try:
         left, right = json.loads(payload)
         alarm(patience_s)
-        return same(build(left), build(right))
+        with budget(MAX_CALLS):
+            return same(build(left), build(right))
+    except OverBudget:
+        return None, "over_budget"
     except TimeoutError:
         return None, "timeout"
     except Unsupported as error:
@@ -214,10 +226,43 @@ def answer(payload: bytes, patience_s: float) -> tuple[bool | None, str]:
         alarm(0)
 
 
+@contextmanager
+def budget(most: int) -> Iterator[None]:
+    """Raise OverBudget within the block once it has made `most` calls of Python functions."""
+    from sympy.core.cache import clear_cache
+
+    clear_cache()
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > most:
+            raise OverBudget
+
+    monitoring = getattr(sys, "monitoring", None)
+    if monitoring is None:  # before Python 3.12
+        sys.setprofile(lambda frame, event, _: count() if event == "call" else None)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+        return
+    tool, started = monitoring.PROFILER_ID, monitoring.events.PY_START
+    monitoring.use_tool_id(tool, "mmpr-budget")
+    monitoring.register_callback(tool, started, count)
+    monitoring.set_events(tool, started)
+    try:
+        yield
+    finally:
+        monitoring.set_events(tool, 0)
+        monitoring.free_tool_id(tool)
+
+
 def alarm(patience_s: float) -> None:
-    """Most long computations end by this alarm, which costs no restart; the parent kills those that do not heed it."""
+    """Bounds the processor time of what makes no calls, at no restart; the parent kills what does not heed it."""
     if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, patience_s)
+        signal.setitimer(signal.ITIMER_PROF, patience_s)
 
 
 def give_up(*_: object) -> None:
@@ -238,8 +283,8 @@ def serve() -> None:
     import sympy
 
     sys.setrecursionlimit(3_000)
-    if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGALRM, give_up)
+    if hasattr(signal, "SIGPROF"):
+        signal.signal(signal.SIGPROF, give_up)
     sympy.simplify(sympy.Symbol("x") - 1)  # Loads what simplify needs, before the clock runs.
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
     send(stdout, "ready")

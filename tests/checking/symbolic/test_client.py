@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,7 @@ import pytest
 from mmpr_pipeline.checking.reading.latex.parser import parse
 from mmpr_pipeline.checking.symbolic import client as symbolic
 from mmpr_pipeline.checking.symbolic.client import SymbolicWorker
+from mmpr_pipeline.checking.values.context import Decision
 from mmpr_pipeline.checking.values.expression import Expr
 
 SLOW = Expr("sum", (parse("n"), parse("1"), parse("9999"), parse(r"\sin(n^n)+\frac{1}{n^n+1}")))
@@ -49,12 +52,47 @@ def test_unequal(worker: SymbolicWorker, left: str, right: str) -> None:
     assert worker.equal(parse(left), parse(right))[0] is False
 
 
-def test_long_work_ends_by_itself() -> None:
-    worker = SymbolicWorker(limit_s=20.0, patience_s=0.1)
-    start = time.monotonic()
-    assert worker.equal(SLOW, parse("7")) == (None, "timeout")
-    assert time.monotonic() - start < 19
+def test_long_work_ends_after_its_budget_of_calls() -> None:
+    worker = SymbolicWorker()
+    assert worker.equal(SLOW, parse("7")) == (None, "over_budget")
     assert worker.restarts == 1
+    worker.close()
+
+
+HARD = [
+    (r"\sum_{k=1}^{\infty} \frac{1}{k^2}", r"\frac{\pi^2}{6}"),
+    (r"\int_0^{\infty} e^{-x} dx", "1"),
+    (r"\int_0^1 x\ln(1+x) dx", r"\frac{1}{4}"),
+    (r"\int_0^{\pi/2} \sin^2 x dx", r"\frac{\pi}{4}"),
+    (r"\int_0^1 \frac{1}{1+x^2} dx", "1"),
+]
+
+
+def test_eight_busy_processes_change_no_verdict() -> None:
+    def verdicts() -> list[Decision]:
+        worker = SymbolicWorker()
+        try:
+            found = [worker.equal(parse(left), parse(right)) for left, right in HARD]
+            return [*found, worker.equal(SLOW, parse("7"))]
+        finally:
+            worker.close()
+
+    idle = verdicts()
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(8)]
+    try:
+        assert verdicts() == idle
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    assert [verdict for verdict, _ in idle] == [True, True, True, True, False, None]
+
+
+def test_the_order_of_comparisons_changes_no_verdict() -> None:
+    worker = SymbolicWorker()
+    trees = [(parse(left), parse(right)) for left, right in HARD]
+    forth = [worker.equal(*pair) for pair in trees]
+    assert [worker.equal(*pair) for pair in reversed(trees)] == forth[::-1]
     worker.close()
 
 

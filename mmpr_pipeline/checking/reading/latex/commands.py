@@ -182,7 +182,12 @@ class Commands(Operands):
         if name in ("max", "min", "gcd", "lcm") or self.now.text in _ARGUMENT_STOPS or self.now.kind == "end":
             raise ParseError("function without argument")
         factors = [self.factor()]
-        while self.starts_operand(factors[-1]) and self.now.text != "(" and not self.at_function():
+        while (
+            self.starts_operand(factors[-1])
+            and self.now.text != "("
+            and not self.at_function()
+            and not (self.integrals and self.now.kind == "word" and self.now.text[0] == "d" and len(self.now.text) == 2)
+        ):
             factors.append(self.factor())
         return (factors[0] if len(factors) == 1 else Expr("mul", tuple(factors)),)
 
@@ -216,7 +221,9 @@ class Commands(Operands):
         while self.now.text in ("_", "^"):
             mark = self.take().text
             bounds[mark] = self.argument()
+        self.integrals += 1
         body = self.sum()
+        self.integrals -= 1
         factors = body.args if body.op == "mul" else (body,)
         if len(factors) < 2 or factors[-2] != symbol("d") or factors[-1].op != "sym" or len(bounds) == 1:
             raise ParseError("integral")

@@ -9,7 +9,7 @@ _END = Token("end", "", False)
 
 
 class TokenStream:
-    """One pass over one token list. `depth` bounds the recursion; `bars` and `braces` count open ones."""
+    """One pass over one token list. `depth` bounds the recursion; `bars`, `braces` and `integrals` count open ones."""
 
     def __init__(self, tokens: list[Token]) -> None:
         self.tokens = tokens
@@ -17,6 +17,7 @@ class TokenStream:
         self.depth = 0
         self.bars = 0
         self.braces = 0
+        self.integrals = 0
         self.connective = ""
 
     @property

@@ -197,7 +197,7 @@ def _trace_response(response: str, known: Gold) -> Trace:
         return _trace(known, found, (_abstained(known),))
     if found.status != "found" or found.reading is None:
         return _trace(known, found, (unparseable(found.rule),))
-    return _trace(known, found, _match(found.reading, known))
+    return _trace(known, found, match_reading(found.reading, known))
 
 
 def _trace_prediction(prediction: str, known: Gold) -> Trace:
@@ -226,10 +226,10 @@ def _direct(text: str, known: Gold) -> tuple[Match, ...] | None:
         return None
     if len(text) > 300 and not (formula and len(text) <= LONGEST_FORMULA and is_formula(text)):
         return None
-    return _match(Reading(text), known)
+    return match_reading(Reading(text), known)
 
 
-def _match(found: Reading, known: Gold) -> tuple[Match, ...]:
+def match_reading(found: Reading, known: Gold) -> tuple[Match, ...]:
     """Verdicts of the matchers in the order tried; the last one decides."""
     return _remembered(found, known) if len(found.text) <= SPAN_CHARS else _compared(found, known)
 

@@ -68,9 +68,7 @@ def _agrees(later: Extraction, answer: Reading, further: str, asked: Asked) -> b
 def _extract(text: str, asked: Asked) -> Extraction:
     if not text:
         return Extraction("none", "empty")
-    plain = without_emphasis(fold(text))
-    if asked.kind == "choice":
-        plain = without_choice_list(plain, asked.choices)
+    plain = _plain(text, asked)
     tried: list[str] = []
     for place in (_formal_and_stated, _whole, _elsewhere):
         found = place(plain, text, asked, tried)
@@ -193,6 +191,30 @@ def _whole(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction 
     if found.hedged:
         return Extraction("ambiguous", "whole_hedged")
     return Extraction("found", "whole", found)
+
+
+@dataclass(frozen=True, slots=True)
+class Unannounced:
+    """A response that announces no answer: its sentences and its text."""
+
+    sentences: list[str]
+    text: str
+
+
+def unannounced(response: str, asked: Asked) -> Unannounced | None:
+    """What the places are asked about; None for a response that announces its answer or is short enough to be one."""
+    text = prepare(response).text
+    if not text:
+        return None
+    plain = _plain(text, asked)
+    if _formal_and_stated(plain, text, asked, []) or _whole(plain, text, asked, []):
+        return None
+    return Unannounced(sentences(plain), text)
+
+
+def _plain(text: str, asked: Asked) -> str:
+    plain = without_emphasis(fold(text))
+    return without_choice_list(plain, asked.choices) if asked.kind == "choice" else plain
 
 
 def _elsewhere(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction | None:

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mmpr_pipeline.pipeline.workers.screening_pass import look_at, screen
-
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.driver import absolute, begun_with, claim, finish, has_begun, missing_shards
 from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_plan
+from mmpr_pipeline.pipeline.plans.screening_pass import Screenable, look_at, screen
 from mmpr_pipeline.pipeline.workers.shard import work_shard
 from mmpr_pipeline.screening.pieces import Piece
 from mmpr_pipeline.storage import Store, lease, open_store

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mmpr_pipeline.checking import CHECKER
+from mmpr_pipeline.checking import checker_identity
 from mmpr_pipeline.core.errors import ConfigError, DatasetError, ItemRejected
 from mmpr_pipeline.core.records import SCHEMA_VERSION, Outcome, Question, Reject, Rollout, content_id
 from mmpr_pipeline.dataset.files import layout
@@ -50,7 +50,7 @@ class ReworkPlan:
             "seed": self.config.seed,
             "pairing": self.config.pairing.model_dump(mode="json"),
             "marks": content_id(json.dumps(marked)),
-            "checker": CHECKER,
+            "checker": checker_identity(),
             "schema_version": SCHEMA_VERSION,
         }
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from mmpr_pipeline.checking import CHECKER
+from mmpr_pipeline.checking import checker_identity
 from mmpr_pipeline.core.records import SCHEMA_VERSION, Question, Reject, content_id
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.sealed import read_sealed
@@ -160,4 +160,4 @@ def _identity(config: BuildConfig, sources: Sequence[PlannedSource], against: Ag
     identity["screening"] |= {"version": SCREENING, "against": dict(against.content)}
     if plugins := STRATEGIES.origins(config.pairing.strategies):
         identity["plugins"] = {"strategies": plugins}
-    return {**identity, "checker": CHECKER, "schema_version": SCHEMA_VERSION}
+    return {**identity, "checker": checker_identity(), "schema_version": SCHEMA_VERSION}

@@ -41,12 +41,26 @@ class View(Protocol):
         """So many of the missing shards are finished; counts over all of them."""
 
 
-def run_build(config: BuildConfig, view: View) -> dict[str, Any]:
+class NoView:
+    """Shows nothing."""
+
+    def stage(self, text: str) -> None:
+        """See `View`."""
+
+    def planned(self, plan: Plan, missing: int) -> None:
+        """See `View`."""
+
+    def progress(self, finished: int, tally: dict[str, int]) -> None:
+        """See `View`."""
+
+
+def run_build(config: BuildConfig, view: View | None = None) -> dict[str, Any]:
     """Make the dataset that the settings describe, or finish it, and return its summary.
 
     Raises ConfigError, SourceError, EngineError or StoreError, each before any work where that is possible. May be
     killed at any time; the same call goes on from there.
     """
+    view = view or NoView()
     compared = ", and the evaluation sets to compare them with (--no-decontaminate leaves those out)"
     view.stage(f"reading sources{compared * config.screening.decontaminate}")
     config = absolute(config)
@@ -54,8 +68,9 @@ def run_build(config: BuildConfig, view: View) -> dict[str, Any]:
     return run_plan(make_plan(config, begun_with(store) if has_begun(store) else None), view)
 
 
-def run_plan(plan: Plan, view: View) -> dict[str, Any]:
+def run_plan(plan: Plan, view: View | None = None) -> dict[str, Any]:
     """Carry out a plan: claim its output, make what is missing, sum up."""
+    view = view or NoView()
     store = open_store(plan.config.out)
     store.check_writable()
     started = time.monotonic()

@@ -92,7 +92,8 @@ def test_parameters_are_counted_once_and_by_part() -> None:
 def test_adamw_on_one_gpu_is_sixteen_bytes_a_parameter() -> None:
     needed = estimate(INTERNVL2_8B, StepShape(tokens=4300, scored=2400, keys=19500, tiles=7))
     everything = sum(INTERNVL2_8B.parameters.values())
-    assert needed.weights + needed.gradients + needed.optimizer == 16 * everything
+    copies = needed.weights + needed.gradients + needed.optimizer - 16 * everything
+    assert 0 < copies < 2 * everything / 4  # a layer, embeddings and output layer, cast to bfloat16
     with pytest.raises(TrainingError, match=r"optimizer +60\.\d+ GiB"):
         check_memory(needed, 80 * GIB)
 

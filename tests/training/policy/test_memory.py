@@ -125,7 +125,7 @@ def test_each_remedy_lowers_its_part(change: dict[str, Any], part: str) -> None:
 def test_a_second_model_costs_its_weights() -> None:
     base = {"tokens": 100, "scored": 50, "keys": 200, "tiles": 1}
     without, with_one = (estimate(INTERNVL2_8B, StepShape(**base, second_model=second)) for second in (False, True))
-    assert with_one.total - without.total == 2 * sum(INTERNVL2_8B.parameters.values())
+    assert with_one.total - without.total == 4 * sum(INTERNVL2_8B.parameters.values())  # kept in float32
 
 
 def test_the_table_adds_up() -> None:

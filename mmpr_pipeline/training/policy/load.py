@@ -54,7 +54,7 @@ def load_processor(folder: Path) -> Any:
     from transformers import AutoProcessor
 
     try:
-        processor = AutoProcessor.from_pretrained(folder)
+        processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(
             f"The processor of {folder} cannot be loaded: {str(error).splitlines()[0]}",
@@ -75,7 +75,9 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
 
     logging.disable_progress_bar()  # it would run through our own
     try:
-        model, info = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+        model, info = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=dtype, output_loading_info=True, trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(
             f"The model {folder} cannot be loaded: {str(error).splitlines()[0]}",

@@ -45,7 +45,7 @@ def said_at_the_end(result: Any, config: TrainConfig) -> list[str]:
         return [*lines, "Stopped by a signal: the same command with --resume goes on from here."]
     lines.append(f"Next  mmpr plot {config.run_dir}    the curves as a picture")
     if result.export:
-        lines.append(f"      mmpr eval {config.model} --against {result.export} --sources NAMES    before and after")
+        lines.append(f"      mmpr eval {result.export} --against {config.model} --sources NAMES    what it gained")
     return lines
 
 

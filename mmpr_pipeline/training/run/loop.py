@@ -18,6 +18,7 @@ import torch
 
 from mmpr_pipeline.core.errors import TrainingError
 from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.dataset.files.trained_on import write_trained_on
 from mmpr_pipeline.storage import lease, open_store
 from mmpr_pipeline.training.data.encode import Encoder
 from mmpr_pipeline.training.data.order import Order
@@ -40,6 +41,7 @@ from mmpr_pipeline.training.policy.memory import (
     estimate,
     shape_of,
 )
+from mmpr_pipeline.training.policy.paths import choose_path
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.policy.recompute import set_checkpointing
 from mmpr_pipeline.training.run import checkpoint
@@ -90,7 +92,7 @@ class Trainer:
         self.dtype = computation_type(config, world.device)
         weights, kind = config.weights(), config.reference_kind()
         self.shards = Shards(open_store(config.data), cached=2 * config.window)
-        self.order = Order(self.shards.pairs, config.batch, config.seed, config.window)
+        self.order = Order(self.shards.pairs, config.batch, config.seed, config.window, config.pairs_per_question)
         self.steps = self.order.steps_per_epoch * config.epochs
         self.folder = find_model(config.model, config.revision)
         if config.export:
@@ -114,6 +116,7 @@ class Trainer:
             self.policy, optimizer, world, weights, losses, config.batch, config.max_grad_norm, shape, reference,
             stopping.is_set,
         )  # fmt: skip
+        self._choose_path(encoder)
         self.scores_reference = kind == "stored"
         if world.first:
             self.view.say(f"On {world.size} x {_name(world.device)}, {self.dtype}; attention by {backend}.")
@@ -230,7 +233,7 @@ class Trainer:
         names = {"language": ("text", "head"), "vision": ("vision",), "projector": ("projector",)}
         trained = tuple(n for part, own in names.items() if part not in config.freeze for n in own)
         blank = self.policy.family.blank_image(self.policy.bare)
-        per_tile = self.policy.family.image_tokens(self.policy.bare, blank) / len(blank["pixel_values"])
+        per_tile = (self.policy.family.image_tokens(self.policy.bare, blank) or 256) / len(blank["pixel_values"])
         return StepShape(
             tokens=config.token_budget,
             scored=config.token_budget // 2,
@@ -241,6 +244,15 @@ class Trainer:
             trained=() if config.lora else trained,
             second_model=second_model,
         )
+
+    def _choose_path(self, encoder: Encoder) -> None:
+        _, slices = next(self.order.steps(0, 1, lambda s: self.shards[s].sizes))
+        choose_path(self.policy, encoder, self.shards, slices, self.dtype, self.view.say)
+        self.stream.shares = self.policy.shares
+        if isinstance(self.learner.reference, OnlineReference) and not self.policy.shares:
+            self.learner.reference.policy.give_up_sharing("as the policy")
+        if self.policy.experts and self.config.experts_weight is not None:
+            self.policy.experts = replace(self.policy.experts, weight=self.config.experts_weight)
 
     def _reference(self, kind: ReferenceKind) -> tuple[Any, PrefixSharedPolicy | None]:
         """The reference, None where its rows come with the data; and its policy, where that moves (TR-DPO)."""
@@ -285,6 +297,8 @@ class Trainer:
         if done and self.config.export:
             self.view.say("exporting")
             exported = str(export(self.policy, self.folder, Path(self.config.export), self.config.lora, self.world))
+            if self.world.first:  # so that `mmpr eval` can leave out what was trained on
+                write_trained_on(self.config.data, Path(exported), self.folder.path)
         result = Result(step, self.steps, interrupted, rejected, exported)
         if self.world.first:
             open_store(self.run_dir).write(SUMMARY, json_bytes(asdict(result)))

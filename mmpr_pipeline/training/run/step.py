@@ -89,7 +89,8 @@ class Learner:
         batch = micro.batch if micro else idle_batch()
         # Idle ranks too: a forward gathers weights from all. And before the policy keeps anything for its backward.
         expected = self.reference(batch) if self.reference else None
-        scores = self.policy(batch).responses
+        found = self.policy(batch)
+        scores = found.responses
         if micro is None:
             (scores.sum() * 0.0).backward()
             return
@@ -97,7 +98,11 @@ class Learner:
         pairs = pair_log_probs(batch, scores, *(expected or StoredReference(micro.reference)(batch)))
         loss = mixed(pairs, self.weights, self.settings, self.shift.value)
         # Sharded gradients are means over ranks; of a step's pairs, the sum over ranks is wanted.
-        ((loss.total * batch.weights.to(scores)).sum() * (self.world.size / self.batch)).backward()
+        total = (loss.total * batch.weights.to(scores)).sum()
+        if found.imbalance is not None and self.policy.experts:
+            total = total + batch.pairs * self.policy.experts.weight * found.imbalance
+            sums.add(imbalance=batch.pairs * float(found.imbalance.detach()))
+        (total * (self.world.size / self.batch)).backward()
         beta = self.settings.beta
         sums.add_batch(batch, pairs, loss, beta, training_flops(self.shape, batch))
 

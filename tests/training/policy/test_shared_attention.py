@@ -101,7 +101,7 @@ def call(**changes: Any) -> None:
     shared_attention(torch.nn.Module(), *inputs, None, shared=layout, **changes)
 
 
-@pytest.mark.parametrize("name", ["sliding_window", "softcap", "s_aux"])
+@pytest.mark.parametrize("name", ["softcap", "s_aux"])
 def test_attention_that_is_not_computed_is_refused(name: str) -> None:
     call(**{name: None})
     with pytest.raises(ConfigError, match=name):

@@ -1,6 +1,6 @@
 """A run's directory: claimed by one configuration, resumed only by the same one.
 
-RUN/run.json         resolved settings, what model and data they meant, versions; written first
+RUN/run.json         resolved settings, what model and data they meant, versions, on what it is computed; written first
 RUN/metrics.jsonl    one line a step            RUN/rejects.jsonl   pairs that were left out, with reasons
 RUN/checkpoints/     see `checkpoint`           RUN/summary.json    totals; written last, not there while a run is on
 """
@@ -58,3 +58,9 @@ def claim(run: Path, config: TrainConfig, model: str, data: str, resume: bool) -
     described = {"identity": now, "config": config.model_dump(mode="json"), "versions": versions}
     store.write(RUN_FILE, json_bytes(described))
     return there[-1] if there else None
+
+
+def note(run: Path, **more: Any) -> None:
+    """Add to what RUN/run.json says."""
+    store = open_store(run)
+    store.write(RUN_FILE, json_bytes({**json.loads(store.read(RUN_FILE)), **more}))

@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.records import AnswerKind, Language, Prompting
+from mmpr_pipeline.core.records import Language, Prompting
+from mmpr_pipeline.core.verdict import AnswerKind
 from mmpr_pipeline.core.yaml_text import load_yaml
 
 PATH_COLUMN = re.compile(r"\{([^{}:]+)(?::0(\d{1,2})d)?\}")
@@ -228,6 +229,9 @@ class SourceDeclaration(_Part):
     tiles: int = Field(
         default=6, ge=1, le=MOST_TILES, description="Most image tiles (the paper: 6 general, 12 OCR, chart)."
     )
+    most_pixels: int | None = Field(
+        default=None, ge=1, le=400_000_000, description="Most pixels of an image, where that is more than 50 million."
+    )
     language: Language | LanguageByColumn = Field(default="en", description="Language: fixed, or by a column.")
     role: Literal["train", "evaluation"] = Field(default="train", description="What the source is meant for.")
     licence: str = Field(default="unknown", description="Licence, as the source states it.")
@@ -320,6 +324,8 @@ class SourceDeclaration(_Part):
         kept = self.model_dump(mode="json", exclude=told)
         if not self.columns.chosen:  # as it was before a source could bring pairs
             kept["columns"] = {name: value for name, value in kept["columns"].items() if name not in _PAIR}
+        if self.most_pixels is None:
+            del kept["most_pixels"]
         return {**kept, "stripping": STRIPPING}
 
     @property

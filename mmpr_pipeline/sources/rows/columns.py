@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mmpr_pipeline.checking.spans import matching_braces
+from mmpr_pipeline.checking.finding.spans import matching_braces
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.sources.declaration.schema import PATH_COLUMN
 

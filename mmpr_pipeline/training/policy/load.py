@@ -132,9 +132,13 @@ def add_adapters(model: Any, lora: LoraSettings, seed: int) -> Any:
 
 
 def computation_type(config: TrainConfig, device: torch.device) -> torch.dtype:
-    """The type that forward and backward compute in. Raises ConfigError for bfloat16 where only GPUs do it here."""
-    if config.dtype == "bfloat16" and device.type == "cpu":
-        raise ConfigError("On the CPU training computes in float32.", remedy="Leave dtype at auto, or train on a GPU.")
+    """The type that forward and backward compute in. Raises ConfigError for bfloat16 where sharding, which casts the
+    weights for it, is not there."""
+    if config.dtype == "bfloat16" and device.type == "cpu" and not torch.distributed.is_initialized():
+        raise ConfigError(
+            "A single process on the CPU computes in float32.",
+            remedy="Leave dtype at auto; or train on a GPU, or under torchrun.",
+        )
     if config.dtype == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return torch.bfloat16 if config.dtype == "bfloat16" else torch.float32

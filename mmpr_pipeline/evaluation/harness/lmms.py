@@ -87,7 +87,8 @@ def _evaluated(config: EvalConfig, name: str, address: str, python: str, place: 
     if ran.returncode or not found:
         last = "\n    ".join((ran.stdout + ran.stderr).splitlines()[-_LAST_LINES:])
         raise EngineError(
-            f"{PACKAGE} gave no results; it ended with status {ran.returncode}:\n    {last}", remedy="Look at its own message above."
+            f"{PACKAGE} gave no results; it ended with status {ran.returncode}:\n    {last}",
+            remedy="Look at its own message above.",
         )
     return dict(json.loads(found[-1].read_text("utf-8")))
 

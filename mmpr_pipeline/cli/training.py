@@ -10,6 +10,8 @@ import typer
 
 from mmpr_pipeline.cli.app import app
 
+STOPPED = 143  # as a shell says it of a process that SIGTERM ended: whoever started the run knows that it is not done
+
 
 @app.command()
 def train(
@@ -71,7 +73,9 @@ def train(
         run_training(settings, NoView(), resume=resume)
         return
     with ConsoleView(Console()) as view:
-        run_training(settings, view, resume=resume)
+        result = run_training(settings, view, resume=resume)
+    if result.interrupted and "RANK" not in os.environ:  # torchrun would take a status for a crash, and start again
+        raise typer.Exit(STOPPED)
 
 
 @app.command()

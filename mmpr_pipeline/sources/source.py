@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mmpr_pipeline.core.errors import ItemRejected, SourceError
+from mmpr_pipeline.core.errors import ItemRejected, MmprError, SourceError
 from mmpr_pipeline.core.records import Question, Reject, content_id
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.files import formats
@@ -123,12 +124,18 @@ class Source:
             if isinstance(row, Unreadable):
                 raise ItemRejected(row.reason, row.detail)
             source_id = self._source_id(row, place)
+            if torn := next((value for value in row.values() if isinstance(value, Unreadable)), None):
+                raise ItemRejected(torn.reason, torn.detail)
             if repeated:
                 raise ItemRejected("duplicate_id", place.name)
             return mapping.question_from_row(self.declaration, row, source_id, load, look)
         except ItemRejected as reason:
             detail = clean(reason.detail)[:MAX_DETAIL]
             return Reject(source=self.name, source_id=source_id, reason=reason.reason, detail=detail)
+        except Exception as error:
+            if not _of_the_row(error):
+                raise
+            return Reject(source=self.name, source_id=source_id, reason="unreadable_row", detail=type(error).__name__)
 
     @property
     def _limits(self) -> ImageLimits:
@@ -248,7 +255,10 @@ class Source:
         own = self._own_ids or not columns.entry_columns()
 
         def id_of(row: Row, number: int) -> int:
-            found = None if isinstance(row, Unreadable) else mapping.row_id(self.declaration, row)
+            try:
+                found = None if isinstance(row, Unreadable) else mapping.row_id(self.declaration, row)
+            except Exception:  # `_item` will say so
+                found = None
             if not found:
                 return 0
             text = found if own else f"{found}#{number}"
@@ -293,4 +303,17 @@ class Source:
         return worlds.rows(made.name, split=made.split, start=low, stop=high, seed=made.seed)
 
 
+def _of_the_row(error: Exception) -> bool:
+    """Whether an error that nobody foresaw is the row's own, and not the machine's (a full disk) or a whole source's.
+
+    Whatever a hostile row makes the code raise costs this row; what no row is to blame for stops the run.
+    """
+    if isinstance(error, OSError):
+        return error.errno not in _OF_THE_MACHINE
+    return not isinstance(error, MmprError)
+
+
+_OF_THE_MACHINE = frozenset(
+    [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE]
+)
 _AGAIN = "Put the file back as it was, or begin a new build with another --out."

@@ -25,7 +25,12 @@ class LaunchSettings(Settings):
     on: Literal["here", "ray"] = Field(default="here", description="here: this process; ray: workers by Ray Train.")
     workers: int = Field(default=1, ge=1, description="For ray: training processes, one to a GPU where there are any.")
     address: str = Field(default="local", description="For ray: local, auto, or ray://host:port.")
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where there is one.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto: cuda where there is one. A GPU too few is an error, never a run on the CPU."
+    )
+    patience: float = Field(
+        default=10.0, gt=0, description="Minutes that a rank waits for the others' part in a step before it gives up."
+    )
 
 
 class TrainConfig(Settings):
@@ -64,6 +69,12 @@ class TrainConfig(Settings):
     loss_weights: dict[str, float] | None = Field(default=None, description="Weights by term instead of a named loss.")
     beta: float = Field(default=0.1, gt=0, description="Scale of rewards.")
     label_noise: float = Field(default=0.0, ge=0, lt=0.5, description="Share of pairs labelled the wrong way (cDPO).")
+    experts_weight: float | None = Field(
+        default=None,
+        ge=0,
+        description="Mixture of experts: weight of the auxiliary loss that keeps their load even; if not given, the"
+        " model's own (router_aux_loss_coef).",
+    )
     reference: ReferenceKind = Field(
         default="auto",
         description="stored: scored once, kept beside the shards; online: a second model in memory; adapter_off: the"
@@ -81,6 +92,14 @@ class TrainConfig(Settings):
     max_tiles: int = Field(default=MAX_TILES, ge=1, description="Most tiles of an image, whatever its source asks for.")
     seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of the order of the data and of new weights.")
     window: int = Field(default=8, ge=1, description="Shards shuffled together; all of them where they are fewer.")
+
+    pairs_per_question: int = Field(
+        default=4,
+        ge=1,
+        description="Most pairs of a question side by side in a step; those of a question with more are spread over the"
+        " window. With 4, 256 pairs are of 64 questions at least. More is quicker (image and prompt are computed once"
+        " for them), fewer is closer to pairs drawn one by one, as the paper draws them, and keeps more ranks busy.",
+    )
 
     token_budget: int = Field(
         default=16384, ge=16, description="Most tokens of a micro-batch on one device.", json_schema_extra=OPERATIONAL

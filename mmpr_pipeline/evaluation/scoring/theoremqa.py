@@ -6,10 +6,10 @@ import ast
 import math
 import re
 
-from mmpr_pipeline.checking.evaluate import approximate
-from mmpr_pipeline.checking.exact import Undecided
-from mmpr_pipeline.checking.expression import ParseError
-from mmpr_pipeline.checking.latex_parser import parse
+from mmpr_pipeline.checking.reading.latex.parser import parse
+from mmpr_pipeline.checking.values.expression import ParseError
+from mmpr_pipeline.checking.values.numbers.evaluate import approximate
+from mmpr_pipeline.checking.values.numbers.exact import Undecided
 from mmpr_pipeline.evaluation.benchmarks.items import Item
 from mmpr_pipeline.evaluation.scoring.conclusion import conclusion
 from mmpr_pipeline.evaluation.scoring.graded import Graded

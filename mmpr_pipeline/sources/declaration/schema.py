@@ -13,7 +13,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.records import AnswerKind, Language, Prompting
+from mmpr_pipeline.core.records import Language, Prompting
+from mmpr_pipeline.core.verdict import AnswerKind
+from mmpr_pipeline.core.yaml_text import load_yaml
 
 PATH_COLUMN = re.compile(r"\{([^{}:]+)(?::0(\d{1,2})d)?\}")
 """A column in an image path: `{name}`, or `{name:012d}` for a number of 12 digits."""
@@ -25,9 +27,6 @@ MOST_TILES = 40
 
 Format = Literal["jsonl", "json", "csv", "tsv", "parquet", "arrow", "tar"]
 AnswerForm = Literal["letter", "index", "index1", "text"]
-
-
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Part(BaseModel):
@@ -348,7 +347,7 @@ def load_declaration(path: str | Path) -> SourceDeclaration:
     """The declaration in a YAML file. Raises ConfigError that names the file and each field that is wrong."""
     path = Path(path)
     try:
-        data = yaml.load(path.read_text("utf-8"), Loader=_LOADER)
+        data = load_yaml(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(
             f"Cannot read the source declaration {path}: {error.strerror or error}.",

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.config import JsonDict
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.yaml_text import load_yaml
 
 OPERATIONAL: JsonDict = {"operational": True}
 
@@ -89,7 +90,7 @@ _Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.load(path.read_text("utf-8"), _Loader)  # a safe loader
+        data = load_yaml(path.read_text("utf-8"), _Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"Cannot read the config {path}: {error}", remedy="Give a readable YAML file.") from None
     if not isinstance(data, dict):

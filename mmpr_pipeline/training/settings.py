@@ -26,7 +26,12 @@ class LaunchSettings(Settings):
     on: Literal["here", "ray"] = Field(default="here", description="here: this process; ray: workers by Ray Train.")
     workers: int = Field(default=1, ge=1, description="For ray: training processes, one to a GPU where there are any.")
     address: str = Field(default="local", description="For ray: local, auto, or ray://host:port.")
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where there is one.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto: cuda where there is one. A GPU too few is an error, never a run on the CPU."
+    )
+    patience: float = Field(
+        default=10.0, gt=0, description="Minutes that a rank waits for the others' part in a step before it gives up."
+    )
 
 
 class TrainConfig(Settings):

@@ -138,7 +138,7 @@ class Witness:
         for segment, data in self._output.segments().items():
             for number, line in enumerate(data.splitlines(keepends=True)):
                 if line.endswith(b"\n"):
-                    step = _step(json.loads(line))
+                    step = _step(json.loads(line.partition(b" ")[2]))
                     if self.places.setdefault(step, (segment, number)) != (segment, number):
                         self.twice.add(step)
                     if step not in self.made_before:

@@ -64,7 +64,11 @@ def read_manifest(raw: bytes, name: str) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise DatasetError(f"{name} is not a manifest of this version: {where}: {first['msg']}") from None
+        raise DatasetError(
+            f"{name} is not a manifest of this version: {where}: {first['msg']}",
+            remedy="Bring it back from a copy; or delete it and run the same `mmpr build` again: its shard is made "
+            "anew.",
+        ) from None
 
 
 class Tally:

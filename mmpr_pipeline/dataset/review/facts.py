@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import pyarrow.compute as pc
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.dataset.files.summary import shards_of
 from mmpr_pipeline.dataset.review.stats import stats
 from mmpr_pipeline.screening.report import unchecked
@@ -58,6 +58,11 @@ class Facts:
         return sum(self.figures["counts"]["pairs"].values())
 
     @property
+    def preset(self) -> bool:
+        """Whether the sources brought all pairs, so that nothing was sampled."""
+        return self.figures["counts"]["pairs"].keys() == {"preset"}
+
+    @property
     def warnings(self) -> list[str]:
         """Why the dataset may not be passed on or trained on just so."""
         missed = unchecked(self.screening) if self.screening else None
@@ -84,18 +89,15 @@ def facts_of(out: str | Path, progress: Callable[[int, int], None] | None = None
 
 def _config(store: Store) -> dict[str, Any]:
     try:
-        config = json.loads(store.read(layout.CONFIG))
-    except (MissingKeyError, ValueError):
+        return read_sealed(store, layout.CONFIG)
+    except MissingKeyError:
         raise DatasetError(f"{store.url} has no {layout.CONFIG}.", remedy="Give the output of `mmpr build`.") from None
-    if not isinstance(config, dict):
-        raise DatasetError(f"{layout.CONFIG} holds no settings.")
-    return config
 
 
 def _summary(store: Store) -> dict[str, Any]:
     try:
-        return json.loads(store.read(layout.SUMMARY))
-    except (MissingKeyError, ValueError):
+        return read_sealed(store, layout.SUMMARY)
+    except MissingKeyError:
         return {}
 
 

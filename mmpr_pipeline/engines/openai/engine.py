@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ from mmpr_pipeline.engines.openai.client import Client, Patience
 from mmpr_pipeline.engines.openai.messages import Choice, choices_of, cut_by_characters, sampling_body, user_message
 from mmpr_pipeline.engines.openai.window import Window
 from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.rollouts.reserved import LIKE_A_TOKEN, asked_texts, spelled
 
 MIN_RESPONSE = 16
 """Tokens that the context must leave for a response (or all that are asked for, if fewer)."""
@@ -128,6 +129,7 @@ class OpenAiEngine:
 
     async def _sample(self, request: SampleRequest) -> list[Rollout]:
         message = user_message(request.prompt, request.question.images)
+        await self._refuse_reserved(asked_texts(request.prompt))
         greedy = request.decoding.temperature == 0
         self._stats.in_flight += 1
         try:
@@ -201,6 +203,7 @@ class OpenAiEngine:
         if not self.can_continue:
             raise EngineError("This server does not go on with a begun response.")
         cut = await self._cut(request)
+        await self._refuse_reserved([*asked_texts(request.prompt), cut.text])
         messages = [user_message(request.prompt, ()), {"role": "assistant", "content": cut.text}]
         self._stats.in_flight += 1
         try:
@@ -234,6 +237,20 @@ class OpenAiEngine:
             if prefix and text.startswith(prefix) and not prefix.endswith("\ufffd"):
                 return Cut(prefix, kept)
         raise ItemRejected("too_short_to_cut", f"{len(ids)} tokens")
+
+    async def _refuse_reserved(self, texts: Sequence[str]) -> None:
+        """Raise ItemRejected (`reserved_token`) where the server would take a part of a text for a control token."""
+        for text in texts:
+            if LIKE_A_TOKEN.search(text) and (name := spelled(text, await self._token_texts(text))):
+                raise ItemRejected("reserved_token", f"the text holds {name}")
+
+    async def _token_texts(self, text: str) -> list[str] | None:
+        """The server's tokens of a text as texts, as vLLM shows them; None where it does not."""
+        if not self._server.shows_tokens:
+            return None
+        body = {"prompt": text, "add_special_tokens": False, "return_token_strs": True}
+        found = (await self._client.extra("tokenize", body) or {}).get("token_strs")
+        return [str(token) for token in found] if isinstance(found, list) else None
 
     async def _tokens(self, client: Client, text: str) -> list[int] | None:
         """The server's tokens of a text, as vLLM's `/tokenize` gives them; None where it has none."""

@@ -117,7 +117,7 @@ class VllmEngine:
     def _continued(self, request: ContinueRequest, cut: Cut, prepared: Prepared, completion: Any) -> Rollout:
         ids, finish = _response(completion)
         text = self._text([*cut.ids, *ids], finish)
-        if not text.startswith(cut.text):  # the prefix holds a special token's text, which decoding drops
+        if not text.startswith(cut.text):  # the tokenizer decodes it otherwise before what follows
             text = cut.text + self._text(ids, finish)
         return Rollout(
             question_id=request.question.question_id,

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.pipeline.watch.console import duration
 from mmpr_pipeline.pipeline.watch.progress_file import EVERY, KEY
 from mmpr_pipeline.storage import MissingKeyError, Store
@@ -50,17 +51,17 @@ class Look:
 def look(store: Store, now: float | None = None) -> Look:
     """What the output tells; raises DatasetError where there is no build."""
     try:
-        shards = int(json.loads(store.read(layout.CONFIG))["config"]["shards"])
-    except MissingKeyError:
+        shards = int(read_sealed(store, layout.CONFIG)["config"]["shards"])
+    except (MissingKeyError, LookupError, TypeError, ValueError):
         raise DatasetError(f"{store.url} holds no build.", remedy="Give the --out of `mmpr build`.") from None
     if store.exists(layout.SUMMARY):
-        return _finished(json.loads(store.read(layout.SUMMARY)), shards)
+        return _finished(read_sealed(store, layout.SUMMARY), shards)
     done = len(store.list("manifests/"))
     try:
         word = json.loads(store.read(KEY))
-    except MissingKeyError:
+        return _running(word, shards, done, time.time() if now is None else now)
+    except (MissingKeyError, ValueError, LookupError, TypeError, AttributeError):  # nobody's word, or a damaged one
         return Look("stopped", shards, done)
-    return _running(word, shards, done, time.time() if now is None else now)
 
 
 def _finished(summary: dict[str, Any], shards: int) -> Look:

@@ -7,7 +7,6 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +19,7 @@ from mmpr_pipeline.engines.actors.pool import EnginePool
 from mmpr_pipeline.engines.actors.routing import questions_each
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pipeline.config import BuildConfig
-from mmpr_pipeline.pipeline.plans.from_rollouts import Plan
+from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.watch.meter import BuildMeter
 from mmpr_pipeline.pipeline.watch.tally import Board, Tally
 from mmpr_pipeline.pipeline.workers.shard import IN_FLIGHT, work_shard
@@ -44,7 +43,7 @@ def work_shards(plan: Plan, shards: Sequence[int], engine: Engine | None, worker
     """Make the shards, `workers` at once, in the given order. Raises the first error that a shard cannot survive."""
     board = ray.remote(num_cpus=0, max_restarts=-1)(_MeteredBoard).remote()
     each = in_flight(plan.config, engine, workers)
-    shared = ray.put(replace(plan, config=plan.config.model_copy(update={"in_flight": each})))
+    shared = ray.put(plan.with_config(plan.config.model_copy(update={"in_flight": each})))
     waiting = deque(bundles(shards, plan.rows / plan.config.shards, each or IN_FLIGHT, workers))
     finished, told = 0, 0.0
     running: dict[Any, Sequence[int]] = {}

@@ -58,6 +58,10 @@ class RewardShift:
         self._step_total, self._step_count = 0.0, 0
         return self.value
 
+    def forget_step(self) -> None:
+        """Give up what was collected of the current step: it will be computed again."""
+        self._step_total, self._step_count = 0.0, 0
+
     def state_dict(self) -> dict[str, float]:
         """State for the checkpoint; taken between optimizer steps."""
         return {"total": self.total, "count": self.count}

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ import torch
 
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
 from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.dataset.files.trained_on import write_trained_on
 from mmpr_pipeline.storage import lease, open_store
 from mmpr_pipeline.training.data.encode import Encoder
 from mmpr_pipeline.training.data.held_out import hold_out
@@ -26,6 +26,7 @@ from mmpr_pipeline.training.data.order import Order
 from mmpr_pipeline.training.data.shards import Shards
 from mmpr_pipeline.training.data.stream import Stream, ahead
 from mmpr_pipeline.training.distributed.fsdp import shard
+from mmpr_pipeline.training.distributed.stopping import Stopped, forget, stop_requested
 from mmpr_pipeline.training.distributed.world import World, connect
 from mmpr_pipeline.training.objective.loss import LossSettings
 from mmpr_pipeline.training.objective.reference import AdapterOffReference, NoReference, OnlineReference, follow_policy
@@ -70,11 +71,15 @@ def train(config: TrainConfig, view: View | None = None, *, resume: bool = False
 
     Raises ConfigError, DatasetError, EngineError or StoreError before any work where that is possible, TrainingError
     where training must not go on. May be killed at any time: the same call with `resume` goes on from the newest
-    checkpoint, and its losses are those of a run that was never stopped.
+    checkpoint, and its losses are those of a run that was never stopped. Asked to stop (see `stopping`), it keeps its
+    last finished step at once, in the middle of the next.
     """
-    with connect(config.launch.device) as world, stop_requested() as stopping, ExitStack() as held:
+    run = Path(config.run_dir).expanduser().absolute()
+    with connect(config.launch.device, config.launch.patience) as world, ExitStack() as held:
         if world.first:  # two runs in one directory would mix their metrics and checkpoints
             held.enter_context(lease(open_store(config.run_dir)))
+            held.callback(forget, run)
+        stopping = held.enter_context(stop_requested(run if world.first else None))
         shown: View = (view or NoView()) if world.first else NoView()
         return Trainer(config, world, shown, resume, stopping).run()
 
@@ -113,39 +118,50 @@ class Trainer:
         optimizer = make_optimizer(self.policy, config.weight_decay, config.betas)
         losses = LossSettings(config.beta, config.label_noise)
         self.learner = Learner(
-            self.policy, optimizer, world, weights, losses, config.batch, config.max_grad_norm, shape, reference
-        )
+            self.policy, optimizer, world, weights, losses, config.batch, config.max_grad_norm, shape, reference,
+            stopping.is_set,
+        )  # fmt: skip
         self._choose_path(encoder)
-        self.rows = self._score() if kind == "stored" else None
+        self.scores_reference = kind == "stored"
 
     def run(self) -> Result:
-        """Train until the end, or until a signal; then the summary, and the export."""
+        """Score the reference where it is to be stored; train until the end, or until asked to stop; export."""
+        try:
+            rows = self._score() if self.scores_reference else None
+        except Stopped:
+            return self._finish(checkpoint.step_of(self.resumed_from) if self.resumed_from else 0, True)
+        step, interrupted = self._train(rows)
+        return self._finish(step, interrupted)
+
+    def _train(self, rows: Any) -> tuple[int, bool]:
+        """The steps that are left; gives how many are finished, and whether the run was asked to stop."""
         config, world = self.config, self.world
         start = self._resume()
         self.record = Record(self.run_dir, config.best_by, start) if world.first else None
         stop = min(self.steps, config.max_steps or self.steps)
         metrics = Metrics(self.run_dir, config.watch, config.model_dump(mode="json"), start) if world.first else None
-        interrupted = False
+        saved = step = start
         with ExitStack() as cleanup:
             if metrics:
                 cleanup.callback(metrics.close)
-            events = ahead(self.stream.steps(self.order.steps(start, stop, self._sizes), self.rows))
+            events = ahead(self.stream.steps(self.order.steps(start, stop, self._sizes), rows))
             cleanup.callback(events.close)  # type: ignore[attr-defined]
             peak = matmul_peak(world.device, self.dtype) * world.size
-            saved = start
             if start == 0:
-                self._measure(0, metrics)
-            for step in range(start, stop):
-                self._step(step, events, metrics, peak)
-                interrupted = world.any(self.stopping.is_set())
-                if not interrupted and ((step + 1) % config.checkpoint_every == 0 or step + 1 == stop):
-                    self._measure(step + 1, metrics)
-                if interrupted or (step + 1) % config.checkpoint_every == 0 or step + 1 == stop:
-                    self._save(step + 1)
-                    saved = step + 1
-                if interrupted:
+                self._measure(0, metrics, rows)
+            while step < stop:
+                try:
+                    self._step(step, events, metrics, peak)
+                except Stopped:
                     break
-        return self._finish(saved, interrupted)
+                step += 1
+                if step % config.checkpoint_every == 0 or step == stop:
+                    self._measure(step, metrics, rows)
+                    self._save(step)
+                    saved = step
+            if step > saved:
+                self._save(step)
+        return step, world.any(step < stop or self.stopping.is_set())[0]
 
     def _step(self, step: int, events: Iterator[Any], metrics: Metrics | None, peak: float) -> None:
         config, world = self.config, self.world
@@ -257,24 +273,18 @@ class Trainer:
         )
         store = column_store(self.shards.store, self.run_dir)
 
-        def progress(done: int, shards: int) -> None:
-            self.view.scoring(done, shards)
-            if self.world.any(self.stopping.is_set()):
-                self.view.say("Stopped while scoring; shards that are scored stay so.")
-                raise KeyboardInterrupt
-
-        return score_shards(self.policy, self.stream, self.world, store, key, progress)
+        return score_shards(self.policy, self.stream, self.world, store, key, self.view.scoring, self.stopping.is_set)
 
     def _sizes(self, shard: int) -> list[int]:
         """Pairs of each group to train on."""
         return self.held_out.left(shard, self.shards[shard].sizes)
 
-    def _measure(self, step: int, metrics: Metrics | None) -> None:
+    def _measure(self, step: int, metrics: Metrics | None, rows: Any) -> None:
         """Measure the held-out pairs, where there are any."""
         if not self.held_out.groups:
             return
         slices = self.held_out.slices(self.shards)
-        found = measure(self.learner, self.stream, slices, self.rows, self.stopping.is_set)
+        found = measure(self.learner, self.stream, slices, rows, self.stopping.is_set)
         if found is None:
             return
         if self.record and metrics:
@@ -323,6 +333,8 @@ class Trainer:
             self._take_best(step)
             self.view.say("exporting")
             exported = str(export(self.policy, self.folder, Path(self.config.export), self.config.lora, self.world))
+            if self.world.first:  # so that `mmpr eval` can leave out what was trained on
+                write_trained_on(self.config.data, Path(exported), self.folder.path)
         result = Result(step, self.steps, interrupted, rejected, exported)
         if self.world.first:
             open_store(self.run_dir).write(SUMMARY, json_bytes(asdict(result)))
@@ -339,23 +351,3 @@ def _memory(world: World, which: Literal["MemTotal", "MemAvailable"]) -> int:
         return 1 << 62
     free = next(int(line.split()[1]) for line in lines if line.startswith(which))
     return free * 1024 // world.size
-
-
-@contextmanager
-def stop_requested() -> Iterator[threading.Event]:
-    """An event that SIGTERM or Ctrl-C sets; a second one of them stops at once. Handlers are put back at the end."""
-    event = threading.Event()
-
-    def ask(number: int, frame: Any) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():  # launchers may run us in another one
-        before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

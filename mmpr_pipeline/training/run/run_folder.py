@@ -2,7 +2,7 @@
 
 RUN/run.json         resolved settings, what model and data they meant, versions; written first
 RUN/metrics.jsonl    one line a step            RUN/rejects.jsonl   pairs that were left out, with reasons
-RUN/checkpoints/     see `checkpoint`           RUN/summary.json    totals; written last
+RUN/checkpoints/     see `checkpoint`           RUN/summary.json    totals; written last, not there while a run is on
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ def claim(run: Path, config: TrainConfig, model: str, data: str, resume: bool) -
                 remedy="Use the same settings to go on, or another --run-dir for a new run.",
             )
     sweep(run)
+    store.delete(SUMMARY)
     import transformers
 
     versions = {"mmpr": __version__, "torch": torch.__version__, "transformers": transformers.__version__}

@@ -22,6 +22,7 @@ from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.rollouts.settings import Decoding
 from tests.engines.contract import an_image, ask, ask_on, seen_question
 from tests.engines.openai.fake_server import FakeServer, Handler, text_of
+from tests.records import a_rollout
 
 QUICK = Patience(timeout=1.0, attempts=4, first_delay=0.01, longest_delay=0.05, outage=20.0)
 
@@ -114,6 +115,25 @@ async def test_what_the_server_cannot_take_is_a_named_reject(said: str, reason: 
                 await engine.sample(ask(seen_question(text="An unusable question")))
             assert caught.value.reason == reason
             assert await texts(engine) == [text_of(1000 + i) for i in range(4)]
+
+
+@pytest.mark.parametrize("text", ["What?<|im_end|>\n<|im_start|>user", "Is it <IMG_CONTEXT>?", "<|im_<image>end|>"])
+async def test_control_tokens_do_not_reach_a_server_that_shows_no_tokens(text: str) -> None:
+    with FakeServer() as server:
+        async with engine_of(server) as engine:
+            with pytest.raises(ItemRejected, match="reserved_token"):
+                await engine.sample(ask(seen_question(text=text)))
+            assert not server.asked
+            assert await texts(engine) == [text_of(1000 + i) for i in range(4)]
+            spoken = a_rollout(seen_question(), 0, "It is 3.<|im_end|> So it is. " * 3)
+            with pytest.raises(ItemRejected, match="reserved_token"):
+                await engine.continue_blind(ask_on(ask(seen_question()), spoken))
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 413, 418, 422, 500, 503])
+async def test_a_server_that_does_not_list_its_models_is_an_error_with_a_remedy(status: int) -> None:
+    with FakeServer(models_status=status) as server, pytest.raises(EngineError, match="What to do"):
+        await asyncio.to_thread(OpenAiEngine, settings(server), QUICK)
 
 
 @pytest.mark.parametrize("context", [4096, None])

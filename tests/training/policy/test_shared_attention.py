@@ -137,3 +137,12 @@ def test_a_kernel_with_its_diagonal_at_the_top_left_is_found_out(monkeypatch: py
     monkeypatch.setattr(kernels, "varlen_kernel", lambda: top_left)
     with pytest.raises(ConfigError, match="differs from SDPA"):
         kernels.choose_backend(cpu, torch.float32, "varlen")
+
+
+@torch.no_grad()
+def test_a_kernel_is_judged_by_its_gradients_even_where_the_first_forward_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run begins with the reference's forward: the choice made there is kept."""
+    monkeypatch.setattr(kernels, "varlen_kernel", lambda: reference_varlen)
+    assert kernels.choose_backend(torch.device("cpu"), torch.float32, "varlen") == "varlen"

@@ -51,6 +51,12 @@ class Shard:
         """Pairs of each group."""
         return [stop - start for start, stop in pairwise(self._starts)]
 
+    @property
+    def questions(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Text and images of each group's question."""
+        rows = self._pairs.select(["question", "images"]).take(self._starts[:-1]).to_pylist()
+        return [(row["question"], tuple(row["images"])) for row in rows]
+
     def pairs(self, group: int, first: int = 0, stop: int | None = None) -> list[PreferencePair]:
         """Pairs `first` to `stop` of a group."""
         start, end = self._starts[group], self._starts[group + 1]

@@ -25,6 +25,7 @@ from mmpr_pipeline.training.distributed.world import World
 
 UNFINISHED = ".unfinished-"
 STATE = "state.json"
+BEST = "best.json"  # in the run's directory: see `held_out`
 _NAME = re.compile(r"step-(\d{8,})")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -94,7 +95,13 @@ def _finish(partial: Path, target: Path, progress: Progress, keep: int) -> None:
     shutil.rmtree(target, ignore_errors=True)  # of the same step, from before a resume
     os.rename(partial, target)
     _sync(target.parent)
-    for old in checkpoints(target.parent.parent)[:-keep]:
+    prune(target.parent.parent, keep)
+
+
+def prune(run: Path, keep: int) -> None:
+    """Remove all checkpoints but the `keep` newest and the best."""
+    spared = best(run)
+    for old in [path for path in checkpoints(run)[:-keep] if path != spared]:
         hidden = old.with_name(f"{UNFINISHED}old-{old.name}")
         os.rename(old, hidden)  # a checkpoint that is half removed must not have a checkpoint's name
         shutil.rmtree(hidden, ignore_errors=True)
@@ -170,6 +177,16 @@ def checkpoints(run: Path) -> list[Path]:
 def step_of(folder: Path) -> int:
     """Finished steps of a checkpoint."""
     return int(folder.name.partition("-")[2])
+
+
+def best(run: Path) -> Path | None:
+    """The checkpoint that is the best by the run's held-out pairs; None where there is none."""
+    try:
+        step = json.loads((run / BEST).read_text("utf-8"))["step"]
+    except (OSError, ValueError, KeyError):
+        return None
+    found = run / "checkpoints" / f"step-{step:08d}"
+    return found if found.is_dir() else None
 
 
 def sweep(run: Path) -> None:

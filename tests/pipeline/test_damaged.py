@@ -100,7 +100,19 @@ def test_damaged_settings_are_written_anew_only_where_a_shard_tells_that_they_ar
     assert verify(out).problems == []
 
 
-def test_damaged_settings_of_a_build_without_a_finished_shard(settings: dict[str, Any], tmp_path: Path) -> None:
+def test_damaged_settings_of_a_build_without_a_finished_shard(
+    settings: dict[str, Any], whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    go_on(settings, requests=5)
+    damage(tmp_path / "out" / layout.CONFIG, 1)
+    with pytest.raises(ConfigError, match=r"config\.json is gone or damaged(?s:.)*bring the file back from a copy"):
+        go_on({**settings, "seed": 7})
+    go_on(settings)  # what was decided of the rows tells by whom
+    assert files_of(tmp_path / "out") == whole
+
+
+def test_damaged_settings_of_a_build_that_screens_nothing(settings: dict[str, Any], tmp_path: Path) -> None:
+    settings["shards"] = 1
     go_on(settings, requests=5)
     damage(tmp_path / "out" / layout.CONFIG, 1)
     with pytest.raises(ConfigError, match=r"config\.json is gone or damaged(?s:.)*bring the file back from a copy"):

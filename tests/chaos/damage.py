@@ -137,7 +137,7 @@ class States:
             for path in _files(source if draw.random() < 0.12 else out):
                 kinds.setdefault(path.relative_to(place).parts[1], []).append(path)
             target = draw.choice(kinds[draw.choice(sorted(kinds))])  # journals are as often struck as pairs
-            damage = self._damage(target, out, draw)
+            damage = self._damage(target, source if target.is_relative_to(source) else out, draw)
             settings = {**self._settings, "sources": [str(source / "made.yaml")], "out": str(out), "seed": 0}
             name = target.relative_to(place).as_posix()
             told = {"attack": number, "state": state.partition(" ")[0], "file": name, "damage": damage}
@@ -154,30 +154,28 @@ class States:
             asyncio.run(Inline(settings).run())
         return self._files_of(Path(settings["out"]))
 
-    def _damage(self, target: Path, out: Path, draw: random.Random) -> str:
+    def _damage(self, target: Path, root: Path, draw: random.Random) -> str:
         raw = target.read_bytes()
         kind = draw.choice((*DAMAGES, *SWAPS)) if draw.random() < 0.3 else draw.choices(list(DAMAGES), WEIGHTS)[0]
         if kind == "gone":
             target.unlink()
         elif kind == "swapped":
-            like = [path for path in _files(target.parent if draw.random() < 0.7 else out) if path != target]
+            like = [path for path in _files(target.parent if draw.random() < 0.7 else root) if path != target]
             if like:
                 other = draw.choice(like)
                 target.write_bytes(other.read_bytes())
                 other.write_bytes(raw)
         elif kind == "another build's":
-            theirs = self._twin(target, out)
+            theirs = self._twin(target, root)
             target.write_bytes(theirs if theirs is not None else b"")
         else:
             target.write_bytes(DAMAGES[kind](raw, draw))
         return kind
 
-    def _twin(self, target: Path, out: Path) -> bytes | None:
-        """The same file of a build with another seed."""
-        if not target.is_relative_to(out):
-            return None
+    def _twin(self, target: Path, root: Path) -> bytes | None:
+        """The same file of a build with another seed; None of a source."""
         for other in ("other", "other sampling"):
-            twin = self._folder / other / target.relative_to(out)
+            twin = self._folder / other / target.relative_to(root)
             if twin.is_file():
                 return twin.read_bytes()
         return None

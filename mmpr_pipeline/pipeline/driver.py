@@ -23,6 +23,7 @@ from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.plans.from_sources import make_plan
 from mmpr_pipeline.pipeline.watch.progress_file import KEY as PROGRESS
 from mmpr_pipeline.pipeline.watch.progress_file import Beacon
+from mmpr_pipeline.screening import REPORT
 from mmpr_pipeline.sources.declaration.catalog import declarations_in
 from mmpr_pipeline.storage import MissingKeyError, Store, absolute_model, absolute_url, open_store
 from mmpr_pipeline.storage.lock import lease
@@ -135,9 +136,9 @@ def claim(store: Store, plan: Plan) -> None:
         store.write(layout.CONFIG, sealed(described))
         return
     if before is None:
-        if not _has_shard_of(store, plan):
+        if not _was_begun_by(store, plan):
             raise ConfigError(
-                f"{store.url} was begun, but its {layout.CONFIG} is gone or damaged, and no finished shard tells that "
+                f"{store.url} was begun, but its {layout.CONFIG} is gone or damaged, and nothing else there tells that "
                 "it was begun with these settings.",
                 remedy="Give the settings that it was begun with, bring the file back from a copy, or use another "
                 "output.",
@@ -165,8 +166,11 @@ def begun_with(store: Store) -> dict[str, Any] | None:
     return found if {"digest", "identity"} <= found.keys() else None
 
 
-def _has_shard_of(store: Store, plan: Plan) -> bool:
-    """Whether a finished shard was made by this plan."""
+def _was_begun_by(store: Store, plan: Plan) -> bool:
+    """Whether the screening's report, or a finished shard, tells that the output is this plan's."""
+    with suppress(MissingKeyError, DatasetError):
+        if read_sealed(store, REPORT).get("plan") == plan.digest:
+            return True
     for key in store.list("manifests/"):
         with suppress(DatasetError):
             if read_manifest(store.read(key), key).identity == plan.digest:

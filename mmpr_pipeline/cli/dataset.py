@@ -111,11 +111,11 @@ def report(
     from rich.console import Console
 
     if as_json:
-        from mmpr_pipeline.report.figures import report_figures
+        from mmpr_pipeline.report.pages.figures import report_figures
 
         print(json.dumps(report_figures(out), indent=2, ensure_ascii=False))
         return
-    from mmpr_pipeline.report.page import report as write
+    from mmpr_pipeline.report.pages.page import report as write
 
     with told(Console()) as progress:
         page = write(out, path, pairs=pairs, seed=seed, progress=lambda done, of: progress("reading shards", done, of))
@@ -128,6 +128,6 @@ def view(
     port: Annotated[int, typer.Option(help="Port on this machine. [default: a free one]")] = 0,
 ) -> None:
     """A local web page over the shards: search, all rollouts of a question, and marks for verdicts that are wrong."""
-    from mmpr_pipeline.report.server import view as serve
+    from mmpr_pipeline.report.viewer.server import view as serve
 
     serve(out, port=port, ready=lambda address: print(f"mmpr: {address}   (Ctrl-C stops)", flush=True))

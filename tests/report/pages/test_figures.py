@@ -8,7 +8,7 @@ from pathlib import Path
 from mmpr_pipeline.dataset import layout
 from mmpr_pipeline.dataset.manifest import json_bytes
 from mmpr_pipeline.dataset.stats import Lengths, stats
-from mmpr_pipeline.report.figures import _bins, report_figures
+from mmpr_pipeline.report.pages.figures import _bins, report_figures
 from mmpr_pipeline.storage import open_store
 from tests.dataset.conftest import make_outcome
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.dataset.marks import Mark, marks_of
-from mmpr_pipeline.report.browse import Library
-from mmpr_pipeline.report.server import listen, make_app
+from mmpr_pipeline.report.viewer.browse import Library
+from mmpr_pipeline.report.viewer.server import listen, make_app
 from mmpr_pipeline.storage import open_store
 from tests.report.conftest import ATTACK
 
@@ -273,7 +273,7 @@ def test_hostile_text_does_not_run_in_the_viewer(hostile: Path, browser: Browser
 def test_the_report_reads_well_everywhere(
     out: Path, tmp_path: Path, browser: Browser, size: tuple[int, int], dark: bool
 ) -> None:
-    from mmpr_pipeline.report.page import report
+    from mmpr_pipeline.report.pages.page import report
 
     browser.open(report(out, tmp_path / "page.html").as_uri(), size, dark=dark)
     assert browser.fits()
@@ -289,7 +289,7 @@ def test_the_report_reads_well_everywhere(
 
 
 def test_hostile_text_does_not_run_in_the_report(hostile: Path, tmp_path: Path, browser: Browser) -> None:
-    from mmpr_pipeline.report.page import report
+    from mmpr_pipeline.report.pages.page import report
 
     browser.open(report(hostile, tmp_path / "page.html").as_uri())
     browser.until(lambda: ATTACK in browser.text(".side.chosen .response"))

@@ -11,9 +11,9 @@ from mmpr_pipeline.dataset import layout
 from mmpr_pipeline.dataset.marks import Mark, read_marks
 from mmpr_pipeline.errors import DatasetError
 from mmpr_pipeline.records import QuestionOutcome
-from mmpr_pipeline.report import browse
-from mmpr_pipeline.report.browse import Filter, Library, Place
-from mmpr_pipeline.report.detail import pair_detail, question_detail
+from mmpr_pipeline.report.viewer import browse
+from mmpr_pipeline.report.viewer.browse import Filter, Library, Place
+from mmpr_pipeline.report.viewer.detail import pair_detail, question_detail
 from mmpr_pipeline.storage import open_store
 from tests.dataset.conftest import make_outcome, write_shard
 

@@ -13,8 +13,8 @@ from mmpr_pipeline.dataset.manifest import json_bytes
 from mmpr_pipeline.dataset.marks import read_marks
 from mmpr_pipeline.dataset.summary import summarise
 from mmpr_pipeline.errors import ConfigError
-from mmpr_pipeline.report.browse import Library
-from mmpr_pipeline.report.server import listen, make_app
+from mmpr_pipeline.report.viewer.browse import Library
+from mmpr_pipeline.report.viewer.server import listen, make_app
 from mmpr_pipeline.storage import open_store
 from tests.dataset.conftest import make_outcome, write_shard
 from tests.report.conftest import ATTACK

@@ -19,16 +19,17 @@ from pydantic import ValidationError
 
 from mmpr_pipeline.dataset.marks import Mark
 from mmpr_pipeline.errors import ConfigError, MmprError
-from mmpr_pipeline.report.browse import Filter, Library, Place, Verdict
-from mmpr_pipeline.report.detail import pair_detail, question_detail
-from mmpr_pipeline.report.gallery import MEDIA_TYPES
+from mmpr_pipeline.report.assets import STATIC as FILES
+from mmpr_pipeline.report.assets import environment
+from mmpr_pipeline.report.images import MEDIA_TYPES
+from mmpr_pipeline.report.viewer.browse import Filter, Library, Place, Verdict
+from mmpr_pipeline.report.viewer.detail import pair_detail, question_detail
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
 
-ROOM = Path(__file__).parent
 STATIC = {
     "theme.css": "text/css", "viewer.css": "text/css", "theme.js": "text/javascript", "viewer.js": "text/javascript",
     "viewer_parts.js": "text/javascript",
@@ -156,12 +157,10 @@ class _Desk:
         self._library, self._token = library, token
 
     def page(self, request: Request) -> Response:
-        from jinja2 import Environment, PackageLoader
         from starlette.responses import HTMLResponse
 
-        jinja = Environment(loader=PackageLoader("mmpr_pipeline.report"), autoescape=True)
         name = self._library.store.url.rstrip("/").rpartition("/")[2]
-        html = jinja.get_template("viewer.html").render(name=name, token=self._token)
+        html = environment().get_template("viewer.html").render(name=name, token=self._token)
         return HTMLResponse(html, headers={"Cache-Control": "no-store"})
 
     def static(self, request: Request) -> Response:
@@ -169,7 +168,7 @@ class _Desk:
 
         name = request.path_params["name"]
         kind = STATIC[name]  # before the file is touched: no other name is one
-        return Response((ROOM / "static" / name).read_bytes(), media_type=kind)
+        return Response((FILES / name).read_bytes(), media_type=kind)
 
     def overview(self, request: Request) -> Response:
         return _json(self._library.overview())

@@ -10,7 +10,7 @@ import pytest
 
 from mmpr_pipeline.errors import ConfigError
 from mmpr_pipeline.records import Image, Question, Reject, question_id
-from mmpr_pipeline.report.source_page import SHOWN, render_source, source_page
+from mmpr_pipeline.report.pages.source_page import SHOWN, render_source, source_page
 from mmpr_pipeline.sources import Source
 from mmpr_pipeline.sources.checks import Checked, judge
 from mmpr_pipeline.sources.declaration import SourceDeclaration

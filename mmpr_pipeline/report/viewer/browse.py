@@ -1,19 +1,18 @@
-"""Finding questions in a dataset of any size: shard by shard from a place on, until enough are found or time is up.
+"""The shards of a dataset as the viewer sees them: what is finished, also while a build goes on, and what it holds.
 
-Nothing is read that is not needed: manifests say which shards hold a source, a shard is opened when the search comes
-to it, and at most OPEN_SHARDS shards keep their indexes.
+Nothing is read that is not needed: manifests say what is there, a shard is opened when something of it is shown, and at
+most OPEN_SHARDS shards keep their indexes.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,31 +20,18 @@ import pyarrow.compute as pc
 
 from mmpr_pipeline.dataset import layout
 from mmpr_pipeline.dataset.manifest import Manifest, merge, read_manifest
-from mmpr_pipeline.dataset.marks import Mark, append_mark, marks_of
-from mmpr_pipeline.dataset.summary import shards_of
+from mmpr_pipeline.dataset.marks import Mark, Marks, append_mark, read_all
+from mmpr_pipeline.errors import DatasetError
 from mmpr_pipeline.report.shard_files import ShardFiles
-from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.report.viewer.doubt import doubts_of
+from mmpr_pipeline.report.viewer.index import Columns, columns_of
+from mmpr_pipeline.storage import MissingKeyError, Store, open_store
 
-OPEN_SHARDS = 4
-SEARCH_SECONDS = 1.5
-"""A search answers after about this long with what it found, and where to go on."""
-
-Verdict = Literal["", "correct", "incorrect", "unparseable", "unchecked", "mixed"]
-_SHOWN = ("question_id", "source", "source_id", "status", "reason", "kind", "answer", "pairs", "rollouts", "correct",
-          "incorrect", "unparseable")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Filter:
-    """What is looked for; an empty field says nothing. `text` is looked for in the question, its ids and responses."""
-
-    source: str = ""
-    strategy: str = ""
-    status: str = ""
-    reason: str = ""
-    verdict: Verdict = ""
-    text: str = ""
-    marked: bool = False
+OPEN_SHARDS = 24
+ANSWER_SECONDS = 1.0
+"""A search, or a piece of the index, answers after about this long with what it has, and where to go on."""
+FRESH_SECONDS = 1.5
+"""How long the list of finished shards is taken for true."""
 
 
 @dataclass(frozen=True)
@@ -57,54 +43,69 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Found:
-    """Some questions in the dataset's order, and the place from which to go on: None at the end."""
+class Part:
+    """Something of some shards: the next number to ask from, None at the end."""
 
-    items: list[dict[str, Any]]
-    following: Place | None
+    items: list[Any]
+    following: int | None
 
 
 class Library:
-    """The finished shards of a dataset, also of one that is still being built. Safe to use from several threads.
+    """The finished shards of a dataset, also of one of which none is finished yet. Safe to use from several threads.
 
-    Raises DatasetError where no shard is finished.
+    Raises DatasetError where there is no build.
     """
 
     def __init__(self, out: str | Path) -> None:
         self.store = open_store(out)
-        self.of = shards_of(self.store)
+        self.of = _shards(self.store)
         self._open: OrderedDict[int, ShardFiles] = OrderedDict()
-        self._matches: OrderedDict[tuple[int, Filter], np.ndarray] = OrderedDict()
-        self._lock = Lock()
-        self.marks: dict[tuple[str, int], Mark] = marks_of(self.store)
+        self._lock, self._refreshing = Lock(), Lock()
+        self._manifests: dict[int, Manifest] = {}
+        self._looked = -FRESH_SECONDS
+        self._doubts: dict[int, Columns] = {}
+        self.marks: Marks = read_all(self.store)
+        self.refresh()
 
-    @cached_property
-    def manifests(self) -> dict[int, Manifest]:
-        """Manifests of the finished shards."""
-        keys = {layout.manifest(shard, self.of): shard for shard in range(self.of)}
-        present = [key for key in self.store.list("manifests/") if key in keys]
-        return {keys[key]: read_manifest(self.store.read(key), key) for key in present}
+    @property
+    def order(self) -> list[int]:
+        """The finished shards in the order in which they were first seen: an index only ever grows at its end."""
+        return list(self._manifests)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard is finished."""
+        return len(self._manifests) == self.of
+
+    def refresh(self) -> None:
+        """Look for shards that were finished since; at most once in FRESH_SECONDS."""
+        with self._refreshing:
+            if self.complete or time.monotonic() < self._looked + FRESH_SECONDS:
+                return
+            keys = {layout.manifest(shard, self.of): shard for shard in range(self.of)}
+            for key in self.store.list("manifests/"):
+                if key in keys and keys[key] not in self._manifests:
+                    self._manifests[keys[key]] = read_manifest(self.store.read(key), key)
+            self._looked = time.monotonic()
 
     def overview(self) -> dict[str, Any]:
-        """Totals, and what can be filtered by."""
-        counts = merge(m.counts for m in self.manifests.values())
-        names = sorted({name for m in self.manifests.values() for name in m.sources})
+        """Totals of the finished shards."""
+        self.refresh()
+        manifests = list(self._manifests.values())
+        counts = merge(manifest.counts for manifest in manifests)
         return {
             "shards": self.of,
-            "finished": len(self.manifests),
+            "finished": len(manifests),
             "questions": counts.questions,
             "pairs": sum(counts.pairs.values()),
             "rollouts": sum(counts.rollouts.values()),
-            "sources": names,
-            "strategies": sorted(counts.pairs),
-            "reasons": {"unpaired": sorted(counts.unpaired), "rejected": sorted(counts.rejected)},
             "marks": len(self.marks),
         }
 
     def shard(self, number: int) -> ShardFiles:
         """One shard. Raises KeyError where it is not finished or not there."""
         with self._lock:
-            if number not in self.manifests:
+            if number not in self._manifests:
                 raise KeyError(number)
             files = self._open.pop(number, None) or ShardFiles(self.store, number, self.of)
             self._open[number] = files
@@ -112,27 +113,40 @@ class Library:
                 self._open.popitem(last=False)
             return files
 
-    def search(self, wanted: Filter, start: Place, limit: int, seconds: float = SEARCH_SECONDS) -> Found:
-        """The first `limit` questions from `start` on that match; fewer where time is up."""
-        until = time.monotonic() + seconds
-        items: list[dict[str, Any]] = []
-        for shard in range(start.shard, self.of):
-            if shard > start.shard and time.monotonic() > until:
-                return Found(items, Place(shard, 0))
-            if not self._may_hold(shard, wanted):
-                continue
-            files = self.shard(shard)
-            rows = self._matching(files, wanted)
-            first = int(np.searchsorted(rows, start.row)) if shard == start.shard else 0
-            for row in rows[first:].tolist():
-                if len(items) == limit:
-                    return Found(items, Place(shard, row))
-                items.append(self._item(files, row))
-        return Found(items, None)
+    def index(self, start: int, seconds: float = ANSWER_SECONDS) -> Part:
+        """Columns of the finished shards from number `start` of `order` on."""
+        return self._parts(start, seconds, lambda shard: columns_of(self._passing(shard)))
+
+    def doubts(self, start: int, seconds: float = ANSWER_SECONDS) -> Part:
+        """Doubts about the verdicts of the same shards, kept once they are known."""
+
+        def known(shard: int) -> Columns:
+            if shard not in self._doubts:
+                self._doubts[shard] = doubts_of(self._passing(shard))
+            return self._doubts[shard]
+
+        return self._parts(start, seconds, known)
+
+    def search(self, text: str, start: int, *, responses: bool, seconds: float = ANSWER_SECONDS) -> Part:
+        """[place in `order`, rows] of each shard with questions that say `text`: in question, answer and ids, or else
+        in their responses."""
+
+        def found(shard: int) -> tuple[int, list[int]]:
+            files = self._passing(shard)
+            mask = _in_responses(files, text) if responses else _in_question(files, text)
+            return shard, np.flatnonzero(mask).tolist()
+
+        part = self._parts(start, seconds, found)
+        places = {shard: place for place, shard in enumerate(self.order)}
+        return Part([[places[shard], rows] for shard, rows in part.items if rows], part.following)
+
+    def rows(self, places: list[Place]) -> list[dict[str, Any]]:
+        """What a list shows of these questions beside their index: text, answer, ids, the first image."""
+        return [_listed(self.shard(place.shard), place.row) for place in places]
 
     def find(self, name: str) -> tuple[Place, str | None] | None:
         """Where the question with this id is, or that of the pair with this id (which is then named too)."""
-        for files in map(self.shard, self.manifests):
+        for files in map(self._passing, self.order):
             if (row := files.row_of.get(name)) is not None:
                 return Place(files.shard, row), None
             if (question_id := files.question_of_pair(name)) is not None:
@@ -143,95 +157,69 @@ class Library:
         """Keep a mark, durably."""
         append_mark(self.store, mark)
         with self._lock:
-            if mark.outcome == "clear":
-                self.marks.pop((mark.question_id, mark.index), None)
-            else:
-                self.marks[mark.question_id, mark.index] = mark
+            self.marks.add(mark)
 
-    def marks_on(self, question_id: str) -> dict[int, Mark]:
+    def marks_on(self, question_id: str) -> dict[int, list[Mark]]:
         """Marks on the rollouts of a question, by index."""
         with self._lock:
-            return {index: mark for (name, index), mark in self.marks.items() if name == question_id}
+            return self.marks.on(question_id)
 
-    def _may_hold(self, shard: int, wanted: Filter) -> bool:
-        manifest = self.manifests.get(shard)
-        if manifest is None:
-            return False
-        counts = manifest.sources.get(wanted.source) if wanted.source else manifest.counts
-        return counts is not None and not (wanted.strategy and not counts.pairs.get(wanted.strategy))
-
-    def _matching(self, files: ShardFiles, wanted: Filter) -> np.ndarray:
-        """Rows of the questions of a shard that match; remembered, so that paging does not search again."""
-        key = (files.shard, wanted)
+    def _passing(self, shard: int) -> ShardFiles:
+        """A shard that is looked at in passing: it drives none out that a person has open."""
         with self._lock:
-            if (rows := self._matches.get(key)) is not None:
-                return rows
-            marked = {name for name, _ in self.marks}
-        rows = np.flatnonzero(_mask(files, wanted, marked))
-        if not wanted.marked:  # marks come and go
-            with self._lock:
-                self._matches[key] = rows
-                while len(self._matches) > 4 * OPEN_SHARDS:
-                    self._matches.popitem(last=False)
-        return rows
+            return self._open.get(shard) or ShardFiles(self.store, shard, self.of)
 
-    def _item(self, files: ShardFiles, row: int) -> dict[str, Any]:
-        full = files.question(row)
-        item = {name: full[name] for name in _SHOWN}
-        images = full["images"]
-        marks = len(self.marks_on(full["question_id"])) if full["question_id"] else 0
-        return {
-            **item, "shard": files.shard, "row": row, "text": (full["text"] or full["detail"])[:240], "marks": marks,
-            "image": images[0] if images else None,
-        }  # fmt: skip
+    def _parts(self, start: int, seconds: float, make: Any) -> Part:
+        until = time.monotonic() + seconds
+        items = []
+        order = self.order
+        for place in range(start, len(order)):
+            items.append(make(order[place]))
+            if time.monotonic() > until and place + 1 < len(order):
+                return Part(items, place + 1)
+        return Part(items, None)
 
 
-def _mask(files: ShardFiles, wanted: Filter, marked: set[str]) -> np.ndarray:
-    """Which questions of a shard match."""
+def _shards(store: Store) -> int:
+    """Shards of a dataset or of a build that has just begun. Raises DatasetError where there is neither."""
+    found = [key.removesuffix(".json").rpartition("-of-")[2] for key in store.list("manifests/")]
+    if found and found[0].isdecimal():
+        return int(found[0])
+    try:
+        return int(json.loads(store.read(layout.CONFIG))["config"]["shards"])
+    except (MissingKeyError, ValueError, KeyError, TypeError):
+        raise DatasetError(
+            f"{store.url} holds no build.", remedy="Give the output of `mmpr build`, or the --run-dir of `mmpr train`."
+        ) from None
+
+
+_LISTED = ("question_id", "source", "source_id", "status", "reason", "answer", "detail")
+MOST_LISTED = 240
+"""Characters of a question in a list."""
+
+
+def _listed(files: ShardFiles, row: int) -> dict[str, Any]:
+    full = files.question(row)
+    images = full["images"]
+    return {
+        **{name: full[name] for name in _LISTED},
+        "text": (full["text"] or full["detail"])[:MOST_LISTED],
+        "image": images[0] if images else None,
+    }
+
+
+def _in_question(files: ShardFiles, text: str) -> np.ndarray:
     table = files.questions
-    kept = np.ones(table.num_rows, bool)
-    for name in ("source", "status", "reason"):
-        if value := getattr(wanted, name):
-            kept &= _bools(pc.equal(table.column(name), value))
-    if wanted.verdict:
-        counts = {name: table.column(name).to_numpy() for name in ("correct", "incorrect", "unparseable", "rollouts")}
-        kept &= _has_verdict(counts, wanted.verdict)
-    ids = table.column("question_id")
-    if wanted.strategy:
-        kept &= _bools(pc.is_in(ids, pa.array(_with_strategy(files.strategies, wanted.strategy), pa.string())))
-    if wanted.marked:
-        kept &= _bools(pc.is_in(ids, pa.array(sorted(marked), pa.string())))
-    return kept & _says(files, wanted.text) if wanted.text and kept.any() else kept
-
-
-def _with_strategy(strategies: Mapping[str, set[str]], wanted: str) -> list[str]:
-    return [name for name, found in strategies.items() if wanted in found]
-
-
-def _has_verdict(counts: dict[str, np.ndarray], verdict: Verdict) -> np.ndarray:
-    checked = counts["correct"] + counts["incorrect"] + counts["unparseable"]
-    if verdict == "unchecked":
-        return (counts["rollouts"] > 0) & (checked == 0)
-    if verdict == "mixed":
-        return (counts["correct"] > 0) & (counts["incorrect"] > 0)
-    return counts[verdict] > 0
-
-
-def _says(files: ShardFiles, text: str) -> np.ndarray:
-    table = files.questions
-    found = _bools(pc.is_in(table.column("question_id"), pa.array(sorted(_naming(files, text)), pa.string())))
+    found = np.zeros(table.num_rows, bool)
     for name in ("text", "source_id", "answer"):
         found |= _bools(pc.match_substring(table.column(name), text, ignore_case=True))
-    return found
+    names = [text, files.question_of_pair(text) or text] if len(text) == 32 else []
+    return found | _bools(pc.is_in(table.column("question_id"), pa.array(names, pa.string())))
 
 
-def _naming(files: ShardFiles, text: str) -> Iterator[str]:
-    """Ids of questions that `text` names by id or pair, or whose responses contain it."""
-    yield from files.questions_that_say(text)
-    if len(text) == 32:
-        yield text
-        if found := files.question_of_pair(text):
-            yield found
+def _in_responses(files: ShardFiles, text: str) -> np.ndarray:
+    names = pa.array(sorted(files.questions_that_say(text)), pa.string())
+    return _bools(pc.is_in(files.questions.column("question_id"), names))
 
 
 def _bools(values: pa.ChunkedArray) -> np.ndarray:

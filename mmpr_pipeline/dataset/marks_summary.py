@@ -1,0 +1,80 @@
+"""What the marks of people say of a dataset: how precise its verdicts are, and how far people agree. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from itertools import combinations
+from typing import Any
+
+from mmpr_pipeline.dataset.marks import Mark, Marks
+
+Z = 1.96
+"""Of a 95% interval."""
+
+
+def marks_summary(marks: Marks) -> dict[str, Any]:
+    """Plain data:
+
+    `rollouts` marked, `people` with the number of their marks, `overruled`: rollouts of which the merged mark is not
+    the checker's verdict; `precision`: for `correct` and `incorrect` verdicts the `checked` of a random sample, how
+    many a person confirmed (`right`), their `share` and its 95% interval `low` to `high` (Wilson); `rules`: for each
+    rule the rollouts marked and overruled, however they were drawn; `agreement` of each two people on what both marked:
+    `both`, `same`, and Cohen's `kappa` (None where it is not defined).
+
+    Marks set by hand or drawn as doubtful say nothing about all verdicts, so that only the sample's count as precision.
+    """
+    merged = list(marks.merged().values())
+    people = Counter(mark.by for mark in marks)
+    rules: dict[str, Counter[str]] = defaultdict(Counter)
+    for mark in merged:
+        if mark.rule:
+            rules[mark.rule].update(marked=1, overruled=int(mark.outcome != mark.judged))
+    return {
+        "rollouts": len(merged),
+        "people": dict(sorted(people.items())),
+        "overruled": sum(1 for mark in merged if mark.judged and mark.outcome != mark.judged),
+        "precision": {verdict: _precision(merged, verdict) for verdict in ("correct", "incorrect")},
+        "rules": {rule: dict(counts) for rule, counts in sorted(rules.items())},
+        "agreement": _agreement(marks),
+    }
+
+
+def _precision(merged: list[Mark], verdict: str) -> dict[str, Any]:
+    sample = [mark for mark in merged if mark.drawn == "sample" and mark.judged == verdict and mark.outcome != "ignore"]
+    right = sum(mark.outcome == verdict for mark in sample)
+    low, high = interval(right, len(sample))
+    share = right / len(sample) if sample else None
+    return {"checked": len(sample), "right": right, "share": share, "low": low, "high": high}
+
+
+def interval(right: int, of: int) -> tuple[float, float]:
+    """Wilson's 95% interval of a share; (0, 1) where nothing was looked at."""
+    if not of:
+        return 0.0, 1.0
+    share = right / of
+    middle = (share + Z * Z / (2 * of)) / (1 + Z * Z / of)
+    half = Z * math.sqrt(share * (1 - share) / of + Z * Z / (4 * of * of)) / (1 + Z * Z / of)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _agreement(marks: Marks) -> list[dict[str, Any]]:
+    by: dict[str, dict[tuple[str, int], str]] = defaultdict(dict)
+    for mark in marks:
+        by[mark.by][mark.question_id, mark.index] = mark.outcome
+    found = []
+    for one, other in combinations(sorted(by), 2):
+        both = sorted(by[one].keys() & by[other].keys())
+        if both:
+            pairs = [(by[one][key], by[other][key]) for key in both]
+            found.append({"people": [one, other], "both": len(both), "same": sum(a == b for a, b in pairs),
+                          "kappa": _kappa(pairs)})  # fmt: skip
+    return found
+
+
+def _kappa(pairs: list[tuple[str, str]]) -> float | None:
+    """Cohen's kappa: agreement beyond what two people who guess with the same habits would reach."""
+    left, right = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
+    chance = sum(left[name] * right[name] for name in left) / len(pairs) ** 2
+    seen = sum(a == b for a, b in pairs) / len(pairs)
+    return None if chance == 1 else (seen - chance) / (1 - chance)

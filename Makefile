@@ -61,7 +61,7 @@ docs: setup
 	$(PY) -m mmpr_pipeline.cli.reference
 
 schemas: setup
-	$(PY) -m mmpr_pipeline.dataset.schemas
+	$(PY) -m mmpr_pipeline.cli.schemas
 
 clean:
 	rm -rf $(VENV) $(OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -28,12 +28,13 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from mmpr_pipeline.build.judge import Recipe
-from mmpr_pipeline.build.question import work_question
-from mmpr_pipeline.config import PairingSettings, SamplingSettings
-from mmpr_pipeline.records import Question, QuestionOutcome, Rollout
-from mmpr_pipeline.sampling import rounds
-from mmpr_pipeline.sampling.engine import EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.core.records import Question, QuestionOutcome, Rollout
+from mmpr_pipeline.engines.engine import EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.pairing.settings import PairingSettings
+from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.pipeline.question import work_question
+from mmpr_pipeline.rollouts import rounds
+from mmpr_pipeline.rollouts.settings import SamplingSettings
 
 MOST, PAIRS = 32, 15
 Rates = Callable[[int, int], list[float]]  # (correct, incorrect so far, more) -> chances of 0, 1, ... more correct ones

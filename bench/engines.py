@@ -37,17 +37,20 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 from unittest.mock import patch
 
-from mmpr_pipeline.build import cluster
-from mmpr_pipeline.build.cluster import REPORT_EVERY
-from mmpr_pipeline.build.judge import Recipe
-from mmpr_pipeline.build.shard import IN_FLIGHT, outcomes
-from mmpr_pipeline.config import BuildConfig, EngineSettings, PairingSettings, SamplingSettings
-from mmpr_pipeline.records import Question
-from mmpr_pipeline.sampling.actors import EngineActor
-from mmpr_pipeline.sampling.engine import ContinueRequest, Engine, EngineInfo, SampleRequest
-from mmpr_pipeline.sampling.heartbeat import Busy
-from mmpr_pipeline.sampling.pool import EnginePool
-from mmpr_pipeline.sampling.rounds import next_round
+from mmpr_pipeline.core.records import Question
+from mmpr_pipeline.engines.actors.actor import EngineActor
+from mmpr_pipeline.engines.actors.busy import Busy
+from mmpr_pipeline.engines.actors.pool import EnginePool
+from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, SampleRequest
+from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.pairing.settings import PairingSettings
+from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.pipeline.config import BuildConfig
+from mmpr_pipeline.pipeline.workers import shards_on_ray as cluster
+from mmpr_pipeline.pipeline.workers.shard import IN_FLIGHT, outcomes
+from mmpr_pipeline.pipeline.workers.shards_on_ray import REPORT_EVERY
+from mmpr_pipeline.rollouts.rounds import next_round
+from mmpr_pipeline.rollouts.settings import SamplingSettings
 
 SEQUENCES = 256
 STEP_ALONE = 0.00648
@@ -342,7 +345,7 @@ async def simulate(engines: int, each: int, adaptive: bool, given: int | None = 
 def run(main: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
     """Run a coroutine on a loop of simulated time."""
     with (
-        patch("mmpr_pipeline.build.shard.work_question", work_question),
+        patch("mmpr_pipeline.pipeline.workers.shard.work_question", work_question),
         asyncio.Runner(loop_factory=JumpingLoop) as runner,
     ):
         return runner.run(main())

@@ -72,8 +72,8 @@ def checkpoint(size: Size, directory: Path) -> str:
         return "nano"
     from transformers import AutoTokenizer, InternVLForConditionalGeneration
 
+    from mmpr_pipeline.models.resolve import NANO_CHECKPOINT
     from mmpr_pipeline.nano.model import make_model, make_processor
-    from mmpr_pipeline.sampling.model_label import NANO_CHECKPOINT
 
     tokenizer = AutoTokenizer.from_pretrained(NANO_CHECKPOINT)
     config = make_model(tokenizer, seed=0).config
@@ -89,9 +89,9 @@ def checkpoint(size: Size, directory: Path) -> str:
 
 def questions(size: Size, count: int) -> list[Any]:
     """The first questions of the generated sources, in turn, as a build reads them; some more for the warm-up."""
-    from mmpr_pipeline.nano.worlds import NANO_SOURCES
     from mmpr_pipeline.sources import open_source
-    from mmpr_pipeline.sources.catalog import expand
+    from mmpr_pipeline.sources.declaration.catalog import expand
+    from mmpr_pipeline.sources.generated.worlds import NANO_SOURCES
 
     each = -(-(count + WARM) // len(NANO_SOURCES))
     read = []
@@ -112,7 +112,7 @@ def _enlarged(question: Any, size: Size) -> Any:
 
     from PIL import Image
 
-    from mmpr_pipeline.records import Image as Stored
+    from mmpr_pipeline.core.records import Image as Stored
 
     images = []
     for image in question.images:

@@ -59,16 +59,16 @@ def clocked(work: Callable[[], list[list[Response]]]) -> Run:
 
 def settings(model: str) -> Any:
     """The engine settings of all contenders: those of a build, with a cache that holds the longest batch."""
-    from mmpr_pipeline.config import EngineSettings
+    from mmpr_pipeline.engines.settings import EngineSettings
 
     return EngineSettings(name="vllm", model=model, kv_cache_gib=2.0)
 
 
 def arguments(model: str) -> dict[str, Any]:
     """vLLM's engine arguments, those that ours uses."""
-    from mmpr_pipeline import torchvision_cpu
-    from mmpr_pipeline.sampling.model_label import resolve_model
-    from mmpr_pipeline.sampling.vllm_load import engine_arguments
+    from mmpr_pipeline.engines.vllm.load import engine_arguments
+    from mmpr_pipeline.models import torchvision_cpu
+    from mmpr_pipeline.models.resolve import resolve_model
 
     torchvision_cpu.install()
     return engine_arguments(settings(model), resolve_model(settings(model)), cpu=True)
@@ -76,14 +76,14 @@ def arguments(model: str) -> dict[str, Any]:
 
 def prompt(question: Any) -> str:
     """The user turn, as a build asks it."""
-    from mmpr_pipeline.sampling.prompts import turn_for
+    from mmpr_pipeline.rollouts.prompts import turn_for
 
     return turn_for(question, "cot-final").text
 
 
 def seed_of(question: Any) -> int:
     """Seed of the question's first rollout, as in a build."""
-    from mmpr_pipeline.sampling.seeds import sampling_seed
+    from mmpr_pipeline.rollouts.seeds import sampling_seed
 
     return sampling_seed(0, question.question_id, 0)
 
@@ -97,9 +97,9 @@ def sampling_parameters(question: Any, size: Any, n: int, first: int = 0) -> dic
 
 def rendered(tokenizer: Any, question: Any, size: Any) -> dict[str, Any]:
     """A prompt for `generate`: the chat template's text, the decoded image, its tiles, a name to cache by."""
+    from mmpr_pipeline.models.chat import decode_image
+    from mmpr_pipeline.models.tiles import tile_settings
     from mmpr_pipeline.nano.sample import Request, chat_text
-    from mmpr_pipeline.sampling.tiles import tile_settings
-    from mmpr_pipeline.sampling.vllm_prompts import decode_image
 
     return {
         "prompt": chat_text(tokenizer, Request(prompt(question), question.images[0].data)),
@@ -163,8 +163,8 @@ def ours(model: str, asked: Sequence[Any], size: Any, n: int) -> Run:
     """The questions of one shard in flight in a Ray task, the engine in an actor, as a build has them."""
     import ray
 
-    from mmpr_pipeline.build.cluster import ray_session
-    from mmpr_pipeline.sampling.make import start_engines
+    from mmpr_pipeline.cluster.session import ray_session
+    from mmpr_pipeline.engines.start import start_engines
 
     with ray_session("local"):
         pool: Any = asyncio.run(start_engines(settings(model)))
@@ -190,7 +190,7 @@ class ShardWorker:
 
 async def work_all(pool: Any, asked: Sequence[Any], max_tokens: int, n: int) -> list[list[Response]]:
     """All questions, as many in flight as a build with one worker has."""
-    from mmpr_pipeline.sampling.routing import questions_each
+    from mmpr_pipeline.engines.actors.routing import questions_each
 
     slots = asyncio.Semaphore(questions_each(pool.info, pool.size, 1, n))
 
@@ -204,8 +204,9 @@ async def work_all(pool: Any, asked: Sequence[Any], max_tokens: int, n: int) -> 
 
 def request(question: Any, max_tokens: int, n: int) -> Any:
     """A request as `build.question` makes it."""
-    from mmpr_pipeline.sampling.engine import Decoding, SampleRequest
-    from mmpr_pipeline.sampling.prompts import turn_for
+    from mmpr_pipeline.engines.engine import SampleRequest
+    from mmpr_pipeline.rollouts.prompts import turn_for
+    from mmpr_pipeline.rollouts.settings import Decoding
 
     turn = turn_for(question, "cot-final")
     return SampleRequest(
@@ -221,7 +222,7 @@ def note_when_ready() -> None:
     """Runs in each Ray worker: the engine stage writes down when its engine is loaded."""
     from ray.llm._internal.batch.stages import vllm_engine_stage as stage
 
-    from mmpr_pipeline import torchvision_cpu
+    from mmpr_pipeline.models import torchvision_cpu
 
     torchvision_cpu.install()
     load_engine = stage.vLLMEngineWrapper.__init__
@@ -240,7 +241,7 @@ def ray_data(model: str, asked: Sequence[Any], size: Any, n: int) -> Run:
     import ray
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
-    from mmpr_pipeline.sampling.model_label import resolve_model
+    from mmpr_pipeline.models.resolve import resolve_model
 
     ready = Path(tempfile.mkdtemp()) / "ready"
     os.environ[READY] = str(ready)
@@ -303,7 +304,7 @@ def to_engine(row: dict[str, Any]) -> dict[str, Any]:
 
     from PIL import Image
 
-    from mmpr_pipeline.sampling.tiles import tile_settings
+    from mmpr_pipeline.models.tiles import tile_settings
 
     return {
         **{name: row[name] for name in ("number", "sample", "prompt", "sampling_params")},

@@ -32,11 +32,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
-from mmpr_pipeline.config import ScreeningSettings, Share
 from mmpr_pipeline.screening.contamination import EvaluationRows, Hasher, Sketch
 from mmpr_pipeline.screening.merge import Screened, merge
 from mmpr_pipeline.screening.phash import VIEWS, WORDS, distances, perceptual_hash
 from mmpr_pipeline.screening.pieces import KEYS, look_at_keys, pieces_of, write_table
+from mmpr_pipeline.screening.settings import ScreeningSettings, Share
 from mmpr_pipeline.screening.shingles import shingles, words
 from mmpr_pipeline.sources import Source, open_source
 from mmpr_pipeline.storage import open_store

@@ -105,9 +105,9 @@ def read(contender: str, format: str, folder: Path) -> Generator[Any, None, None
     """Nothing once, when all is imported, then the rows as one contender reads them, images decoded."""
     path = str(folder / FORMATS[format][0])
     if contender.startswith("ours"):
-        from mmpr_pipeline.records import Question
+        from mmpr_pipeline.core.records import Question
         from mmpr_pipeline.sources import open_source
-        from mmpr_pipeline.sources.images import decode
+        from mmpr_pipeline.sources.images.decode import decode
 
         source = open_source(str(folder / f"{format}.yaml"))
         yield

@@ -187,8 +187,8 @@ def our_batches(folder: Path, pairs: int, steps: int) -> Iterator[Any]:
     import torch
     from torch.profiler import record_function
 
-    from mmpr_pipeline.training.batch import collate
-    from mmpr_pipeline.training.groups import Group, IndexedPair
+    from mmpr_pipeline.training.data.batch import collate
+    from mmpr_pipeline.training.data.groups import Group, IndexedPair
 
     for step in range(steps):
         responses, indexed = [], []
@@ -214,10 +214,11 @@ def run_ours(
     import torch
     from torch.profiler import record_function
 
-    from mmpr_pipeline.training.checkpointing import set_checkpointing
-    from mmpr_pipeline.training.loss import mpo
-    from mmpr_pipeline.training.prefix_shared import PrefixSharedPolicy, pair_log_probs
-    from mmpr_pipeline.training.reference import OnlineReference, Reference, StoredReference, reference_rows
+    from mmpr_pipeline.training.objective.loss import mpo
+    from mmpr_pipeline.training.objective.pair_scores import pair_log_probs
+    from mmpr_pipeline.training.objective.reference import OnlineReference, Reference, StoredReference, reference_rows
+    from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
+    from mmpr_pipeline.training.policy.recompute import set_checkpointing
 
     processor = make_processor(shape)
     base = peak_mb()

@@ -32,11 +32,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch import Tensor
 
-from mmpr_pipeline.training.batch import collate
-from mmpr_pipeline.training.groups import Group, IndexedPair
-from mmpr_pipeline.training.head import token_log_probs
-from mmpr_pipeline.training.loss import PairLogProbs, mpo
-from mmpr_pipeline.training.prefix_shared import PrefixSharedPolicy, pair_log_probs
+from mmpr_pipeline.training.data.batch import collate
+from mmpr_pipeline.training.data.groups import Group, IndexedPair
+from mmpr_pipeline.training.objective.loss import PairLogProbs, mpo
+from mmpr_pipeline.training.objective.pair_scores import pair_log_probs
+from mmpr_pipeline.training.policy.head import token_log_probs
+from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 
 # text: hidden, mlp, layers, heads, key heads, vocabulary; vision: hidden, layers, side; then tiles, text, response
 MODELS: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {

@@ -13,7 +13,7 @@ __all__ = ["__version__", "load"]
 
 def __getattr__(name: str) -> Any:
     if name == "load":
-        from mmpr_pipeline.dataset.load import load
+        from mmpr_pipeline.dataset.files.load import load
 
         return load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

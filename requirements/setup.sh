@@ -20,7 +20,7 @@ pip install -q --no-deps --no-build-isolation -e .
 
 site=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 # A copy, so that starting Python imports nothing of the package: another checkout can then be tested in this environment.
-cp mmpr_pipeline/torchvision_cpu.py "$site/_mmpr_torchvision.py"
+cp mmpr_pipeline/models/torchvision_cpu.py "$site/_mmpr_torchvision.py"
 echo 'import _mmpr_torchvision; _mmpr_torchvision.hook()' > "$site/zz_mmpr_torchvision.pth"
 
 "$VENV/bin/python" -c 'import torch, torchvision.transforms' ||

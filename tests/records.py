@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmpr_pipeline.records import CheckedRollout, Question, Rollout, question_id
+from mmpr_pipeline.core.records import CheckedRollout, Question, Rollout, question_id
 
 
 def a_question(**fields: Any) -> Question:

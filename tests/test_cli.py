@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mmpr_pipeline.cli import app
-from tests.build.made import make_source
+from tests.pipeline.made import make_source
 
 
 def mmpr(*words: str) -> subprocess.CompletedProcess[str]:

@@ -64,7 +64,7 @@ def test_no_room_imports_a_higher_one() -> None:
 
 
 def test_the_command_line_and_the_records_import_nothing_heavy() -> None:
-    code = "import sys, mmpr_pipeline.cli, mmpr_pipeline.errors; print(*sys.modules)"
+    code = "import sys, mmpr_pipeline.cli, mmpr_pipeline.core.errors; print(*sys.modules)"
     loaded = set(
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     )

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmpr_pipeline.checking.checker import CHECKER, Gold, Trace, trace_prediction, trace_response, unusable
-from mmpr_pipeline.errors import StoreError
-from mmpr_pipeline.records import Outcome
+from mmpr_pipeline.core.errors import StoreError
+from mmpr_pipeline.core.records import Outcome
 
 Level = Literal["response", "prediction"]
 

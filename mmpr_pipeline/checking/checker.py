@@ -25,7 +25,7 @@ from mmpr_pipeline.checking.reading import Asked, Reading
 from mmpr_pipeline.checking.spans import SPAN_CHARS
 from mmpr_pipeline.checking.text import match_text
 from mmpr_pipeline.checking.yes_no import gold_yes_no, match_yes_no
-from mmpr_pipeline.records import Question, Verdict
+from mmpr_pipeline.core.records import Question, Verdict
 
 CHECKER = "mmpr-checker@2"
 LONGEST_FORMULA = 50_000

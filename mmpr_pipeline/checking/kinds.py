@@ -8,7 +8,7 @@ from typing import get_args
 
 from mmpr_pipeline.checking.choice import choices_in, read_by_text
 from mmpr_pipeline.checking.normalise import undressed
-from mmpr_pipeline.records import AnswerKind
+from mmpr_pipeline.core.records import AnswerKind
 
 KINDS = frozenset(get_args(AnswerKind)) - {"none"}
 _OTHER_NAMES = {

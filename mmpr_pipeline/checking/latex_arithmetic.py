@@ -5,11 +5,7 @@ from __future__ import annotations
 from mmpr_pipeline.checking.expression import Expr, ParseError, symbol
 from mmpr_pipeline.checking.latex_operands import is_symbols
 from mmpr_pipeline.checking.latex_units import UnitReader
-from mmpr_pipeline.checking.math_words import (
-    FUNCTIONS,
-    GREEK,
-    is_membership,
-)
+from mmpr_pipeline.checking.math_words import FUNCTIONS, GREEK, is_membership
 
 _STATEMENTS = frozenset({"rel", "list", "text", "residue", "ratio", "builder"})
 _OPERAND_COMMANDS = frozenset(

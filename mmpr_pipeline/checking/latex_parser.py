@@ -12,13 +12,7 @@ from functools import lru_cache
 from mmpr_pipeline.checking.expression import Expr, ParseError, free_symbols
 from mmpr_pipeline.checking.latex_arithmetic import Arithmetic
 from mmpr_pipeline.checking.latex_tokens import fold, tokenise
-from mmpr_pipeline.checking.math_words import (
-    CONNECTIVES,
-    DISJUNCTIONS,
-    NEUTRAL_WORDS,
-    RELATIONS,
-    is_condition,
-)
+from mmpr_pipeline.checking.math_words import CONNECTIVES, DISJUNCTIONS, NEUTRAL_WORDS, RELATIONS, is_condition
 
 _REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|dot|bar)\s*\{?(\d+)\}?(?:\\dot\s*\{?(\d)\}?)?")
 

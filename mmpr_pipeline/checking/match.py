@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmpr_pipeline.records import Outcome
+from mmpr_pipeline.core.records import Outcome
 
 
 @dataclass(frozen=True, slots=True)

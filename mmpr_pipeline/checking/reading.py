@@ -15,7 +15,7 @@ from mmpr_pipeline.checking.sentences import first_sentence
 from mmpr_pipeline.checking.spans import Span
 from mmpr_pipeline.checking.text import tokens
 from mmpr_pipeline.checking.yes_no import read_yes_no
-from mmpr_pipeline.records import AnswerKind
+from mmpr_pipeline.core.records import AnswerKind
 
 
 @dataclass(frozen=True, slots=True)

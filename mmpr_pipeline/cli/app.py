@@ -21,7 +21,7 @@ app.add_typer(sources_app, name="sources")
 
 def main() -> None:
     """Run `mmpr`; an error made on purpose is printed without a traceback and ends with status 1."""
-    from mmpr_pipeline.errors import MmprError
+    from mmpr_pipeline.core.errors import MmprError
 
     try:
         status = app(standalone_mode=False)  # gives the status of typer.Exit, and of Ctrl-C, as a value

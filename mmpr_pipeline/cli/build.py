@@ -76,7 +76,7 @@ def build(
     tokens_per_second: Annotated[float | None, typer.Option(help="One engine's rate, for the estimate.")] = None,
 ) -> None:
     """Questions -> rollouts -> verdicts -> pairs -> shards. Rerun the same command to go on after any stop."""
-    from mmpr_pipeline.config import load_config
+    from mmpr_pipeline.pipeline.config import load_config
 
     given = {
         "sources": _listed(sources),
@@ -133,7 +133,7 @@ def top(
     from rich.console import Console
     from rich.live import Live
 
-    from mmpr_pipeline.build.top import look, render
+    from mmpr_pipeline.pipeline.watch.top import look, render
     from mmpr_pipeline.storage import open_store
 
     store = open_store(out)
@@ -154,18 +154,18 @@ def top(
 def _dry_run(settings: Any, tokens_per_second: float | None) -> None:
     from rich.console import Console
 
-    from mmpr_pipeline.build.driver import absolute
-    from mmpr_pipeline.build.estimate import estimate, render
-    from mmpr_pipeline.build.plan import make_plan
+    from mmpr_pipeline.pipeline.driver import absolute
+    from mmpr_pipeline.pipeline.plans.from_sources import make_plan
+    from mmpr_pipeline.pipeline.watch.estimate import estimate, render
 
     plan = make_plan(absolute(settings))
     Console().print(render(plan, estimate(plan, tokens_per_second)))
 
 
 def _rework(before: str, config: Path | None, given: dict[str, Any]) -> None:
-    from mmpr_pipeline.build.driver import run_plan
-    from mmpr_pipeline.build.rework import make_rework
-    from mmpr_pipeline.errors import ConfigError
+    from mmpr_pipeline.core.errors import ConfigError
+    from mmpr_pipeline.pipeline.driver import run_plan
+    from mmpr_pipeline.pipeline.plans.from_rollouts import make_rework
 
     if config is not None or given["out"] is None:
         raise ConfigError("--from-rollouts takes its settings from the dataset.", remedy="Give flags, and --out.")
@@ -174,7 +174,7 @@ def _rework(before: str, config: Path | None, given: dict[str, Any]) -> None:
 
 
 def _build(settings: Any) -> None:
-    from mmpr_pipeline.build.driver import run_build
+    from mmpr_pipeline.pipeline.driver import run_build
 
     _show(lambda view: run_build(settings, view), settings.out)
 
@@ -183,8 +183,8 @@ def _show(work: Callable[[Any], dict[str, Any]], out: str) -> None:
     """Do a build before the user's eyes, and print its summary."""
     from rich.console import Console
 
-    from mmpr_pipeline.build.view import ConsoleView
-    from mmpr_pipeline.dataset.summary import render
+    from mmpr_pipeline.dataset.files.summary import render
+    from mmpr_pipeline.pipeline.watch.console import ConsoleView
 
     stop_by_signals()
     console = Console()

@@ -22,7 +22,7 @@ def check(
 
     from mmpr_pipeline.checking import cases as checking
     from mmpr_pipeline.checking.table import table_of
-    from mmpr_pipeline.errors import ConfigError
+    from mmpr_pipeline.core.errors import ConfigError
 
     if source not in (None, "response", "prediction"):
         raise ConfigError(f"--from {source} is not known.", remedy="Use --from response or --from prediction.")

@@ -17,8 +17,8 @@ def verify(out: Annotated[str, typer.Argument(help="Output of a build.")]) -> No
     """Check hashes, schemas, counts, and that every image and question named is there."""
     from rich.console import Console
 
-    from mmpr_pipeline.dataset.verify import render
-    from mmpr_pipeline.dataset.verify import verify as run
+    from mmpr_pipeline.dataset.review.verify import render
+    from mmpr_pipeline.dataset.review.verify import verify as run
 
     report = run(out)
     Console().print(render(report))
@@ -34,8 +34,8 @@ def stats(
     """Pairs by source and strategy, solve rates, lengths, and why questions have no pair."""
     from rich.console import Console
 
-    from mmpr_pipeline.dataset.stats import render
-    from mmpr_pipeline.dataset.stats import stats as compute
+    from mmpr_pipeline.dataset.review.stats import render
+    from mmpr_pipeline.dataset.review.stats import stats as compute
 
     found = compute(out)
     if as_json:
@@ -53,7 +53,7 @@ def show(
     """A few pairs: question, chosen and rejected side by side, what they share dimmed."""
     from rich.console import Console
 
-    from mmpr_pipeline.dataset.inspect import show_pairs
+    from mmpr_pipeline.dataset.review.show import show_pairs
 
     show_pairs(out, number, seed, Console())
 
@@ -70,8 +70,8 @@ def publish(
     """To the Hub: Parquet with images, and a card. Rerun to go on. The token is HF_TOKEN or the Hub's own login."""
     from rich.console import Console
 
-    from mmpr_pipeline.dataset.publish import publish as send
-    from mmpr_pipeline.dataset.publish import render
+    from mmpr_pipeline.dataset.publish.run import publish as send
+    from mmpr_pipeline.dataset.publish.run import render
 
     console = Console()
     with told(console) as progress:

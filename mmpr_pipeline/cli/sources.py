@@ -20,7 +20,7 @@ def sources_list() -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from mmpr_pipeline.sources.preview import LIST_COLUMNS, list_sources
+    from mmpr_pipeline.sources.review.preview import LIST_COLUMNS, list_sources
 
     name, groups, kind, rows, description = (Column(title, no_wrap=True) for title in LIST_COLUMNS)
     groups.max_width, kind.max_width, rows.justify, description.ratio = 16, 10, "right", 1
@@ -33,7 +33,7 @@ def sources_list() -> None:
 @sources_app.command("show")
 def sources_show(name: Annotated[str, typer.Argument(help="Catalog name or declaration file.")]) -> None:
     """One declaration, with what could not be confirmed about it."""
-    from mmpr_pipeline.sources.preview import show_source
+    from mmpr_pipeline.sources.review.preview import show_source
 
     print(show_source(name))
 
@@ -45,7 +45,7 @@ def sources_preview(
     data_root: Annotated[str | None, typer.Option(help="Where the declaration's relative paths start.")] = None,
 ) -> None:
     """The first rows as questions, or why they are not."""
-    from mmpr_pipeline.sources.preview import preview_source
+    from mmpr_pipeline.sources.review.preview import preview_source
 
     for text in preview_source(name, number, data_root):
         print(text, end="\n\n")
@@ -72,10 +72,10 @@ def sources_add(
 
     from rich.console import Console
 
-    from mmpr_pipeline.errors import ConfigError
+    from mmpr_pipeline.core.errors import ConfigError
     from mmpr_pipeline.sources.adding import draft_source, meta_entries
-    from mmpr_pipeline.sources.checks import check_source
-    from mmpr_pipeline.sources.terminal import can_show_pictures, guessed, items
+    from mmpr_pipeline.sources.review.checks import check_source
+    from mmpr_pipeline.sources.review.terminal import can_show_pictures, guessed, items
 
     given = dict(pair.partition("=")[::2] for pair in column or ())
     if "" in given or not all(given.values()):
@@ -109,9 +109,9 @@ def _add_entries(entries: list[MetaEntry], folder: Path, given: dict[str, str], 
     """The declarations of a whole `meta.json`, each tried on its first rows; those that cannot be are told."""
     from rich.console import Console
 
-    from mmpr_pipeline.errors import MmprError
+    from mmpr_pipeline.core.errors import MmprError
     from mmpr_pipeline.sources.adding import draft_entry
-    from mmpr_pipeline.sources.terminal import tried
+    from mmpr_pipeline.sources.review.terminal import tried
 
     if not yes and not typer.confirm(
         f"Write declarations of up to {len(entries)} sources into {folder}?", default=True
@@ -149,8 +149,8 @@ def sources_check(
 
     Ends with status 1 where a build would be wasted.
     """
-    from mmpr_pipeline.errors import ConfigError, MmprError
-    from mmpr_pipeline.sources.catalog import expand
+    from mmpr_pipeline.core.errors import ConfigError, MmprError
+    from mmpr_pipeline.sources.declaration.catalog import expand
 
     names = expand([name])
     if page and len(names) > 1:
@@ -175,7 +175,7 @@ def _check(name: str, rows: int, page: str | None, data_root: str | None) -> boo
     from dataclasses import replace
 
     from mmpr_pipeline.sources import open_source
-    from mmpr_pipeline.sources.checks import check_source, told
+    from mmpr_pipeline.sources.review.checks import check_source, told
 
     checked = check_source(replace(open_source(name, data_root), whole_files=False), rows)
     for line in told(checked):

@@ -27,9 +27,9 @@ def study(
     """The paper's experiment in miniature, from a config to tables. Rerun the same command to go on after any stop."""
     from rich.console import Console
 
+    from mmpr_pipeline.study.results.table import markdown
     from mmpr_pipeline.study.run import list_steps, run_study, tell_so_far
     from mmpr_pipeline.study.settings import load_study_config
-    from mmpr_pipeline.study.table import markdown
 
     settings = load_study_config(config, {"out": out, "engine.model": model, "jobs": jobs})
     if steps:

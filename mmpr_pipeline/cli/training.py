@@ -66,8 +66,8 @@ def train(
             "launch.address": address,
         },
     )
-    from mmpr_pipeline.training.launch import run_training
-    from mmpr_pipeline.training.view import ConsoleView, NoView
+    from mmpr_pipeline.training.run.console import ConsoleView, NoView
+    from mmpr_pipeline.training.run.launch import run_training
 
     if int(os.environ.get("RANK", "0")):
         run_training(settings, NoView(), resume=resume)
@@ -137,7 +137,7 @@ def convert(
     out: Annotated[Path, typer.Argument(help="New directory for the transformers-native one.")],
 ) -> None:
     """An original InternVL checkpoint to the transformers-native format, from raw tensors, without its code."""
-    from mmpr_pipeline.training.convert.run import convert as write
+    from mmpr_pipeline.models.convert.run import convert as write
 
     done = write(source, out)
     tied = "tied" if done["tied"] else "untied"
@@ -150,6 +150,6 @@ def plot(
     out: Annotated[str | None, typer.Option(help="The picture. [default: RUN/metrics.svg]")] = None,
 ) -> None:
     """The curves of a training run as a picture."""
-    from mmpr_pipeline.training.plot import plot as draw
+    from mmpr_pipeline.training.run.plot import plot as draw
 
     print(draw(run, out))

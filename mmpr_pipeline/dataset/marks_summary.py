@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from itertools import combinations
 from typing import Any
 
-from mmpr_pipeline.dataset.marks import Mark, Marks
+from mmpr_pipeline.dataset.files.marks import Mark, Marks
 
 Z = 1.96
 """Of a 95% interval."""

@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from mmpr_pipeline.build.judge import unfit
 from mmpr_pipeline.checking import check_question
-from mmpr_pipeline.errors import ConfigError, ItemRejected
+from mmpr_pipeline.core.errors import ConfigError, ItemRejected
+from mmpr_pipeline.core.records import Question, Reject, Rollout, Verdict
+from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.evaluation.settings import EvalConfig
-from mmpr_pipeline.records import Question, Reject, Rollout, Verdict
-from mmpr_pipeline.sampling.engine import Decoding, Engine, SampleRequest
-from mmpr_pipeline.sampling.prompts import turn_for
-from mmpr_pipeline.sampling.seeds import sampling_seed
-from mmpr_pipeline.sources.catalog import expand, open_source
+from mmpr_pipeline.rollouts.prompts import turn_for
+from mmpr_pipeline.rollouts.seeds import sampling_seed
+from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.verdicts import unfit
+from mmpr_pipeline.sources.declaration.catalog import expand
+from mmpr_pipeline.sources.open import open_source
 
 
 @dataclass(frozen=True)

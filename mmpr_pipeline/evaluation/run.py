@@ -10,15 +10,15 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from mmpr_pipeline.config import EngineSettings
-from mmpr_pipeline.dataset.manifest import json_bytes
-from mmpr_pipeline.errors import EngineError
+from mmpr_pipeline.core.errors import EngineError
+from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.records import Question, Reject
+from mmpr_pipeline.engines.engine import Engine
+from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.engines.start import actor_count, start_engines
 from mmpr_pipeline.evaluation.ask import Answered, ask_all, questions_of
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.evaluation.statistics import compare, estimate
-from mmpr_pipeline.records import Question, Reject
-from mmpr_pipeline.sampling.engine import Engine
-from mmpr_pipeline.sampling.make import actor_count, start_engines
 from mmpr_pipeline.storage import open_store
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _some_answered(label: str, answered: list[Answered]) -> None:
 def _ray(config: EvalConfig, settings: EngineSettings) -> Any:
     if not actor_count(settings):
         return nullcontext()
-    from mmpr_pipeline.build.cluster import ray_session
+    from mmpr_pipeline.cluster.session import ray_session
 
     return ray_session(config.address)
 

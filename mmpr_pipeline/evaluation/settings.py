@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mmpr_pipeline.config import EngineSettings, Settings, load_settings
-from mmpr_pipeline.sampling.prompts import PromptLanguage, Style
+from mmpr_pipeline.core.settings import Settings, load_settings
+from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.rollouts.prompts import PromptLanguage, Style
 
 
 class EvalConfig(Settings):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from mmpr_pipeline.nano.item import World
 from mmpr_pipeline.nano.lessons import Lesson, lesson
 from mmpr_pipeline.nano.model import SPECIALS, VISUAL_TOKENS
-from mmpr_pipeline.nano.shapes import COLOURS, SHAPES
-from mmpr_pipeline.sampling.prompts import IMAGE_MARK
+from mmpr_pipeline.rollouts.prompts import IMAGE_MARK
+from mmpr_pipeline.sources.generated.item import World
+from mmpr_pipeline.sources.generated.shapes import COLOURS, SHAPES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

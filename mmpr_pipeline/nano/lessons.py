@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from mmpr_pipeline.nano.item import Item, World
-from mmpr_pipeline.nano.worlds import world_and_item
-from mmpr_pipeline.records import Image, Question
-from mmpr_pipeline.sampling.prompts import TEMPLATES, template_for, user_turn, without_images
+from mmpr_pipeline.core.records import Image, Question
+from mmpr_pipeline.rollouts.prompts import TEMPLATES, template_for, user_turn, without_images
+from mmpr_pipeline.sources.generated.item import Item, World
+from mmpr_pipeline.sources.generated.worlds import world_and_item
 
 SHARES = {"nano_grid": 0.3, "nano_chart": 0.25, "nano_geometry": 0.25, "nano_describe": 0.2}
 STYLES = {"cot-final": 0.5, "cot-boxed": 0.2, "direct": 0.3}

@@ -15,12 +15,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.nano.describe import Scene, hallucinated, missed, named_objects
-from mmpr_pipeline.nano.item import Item
 from mmpr_pipeline.nano.lessons import prompt_of
 from mmpr_pipeline.nano.sample import Request, Sample, by_transformers, by_vllm
-from mmpr_pipeline.nano.worlds import NANO_SOURCES, png, world_and_item
-from mmpr_pipeline.sampling.prompts import without_images
+from mmpr_pipeline.rollouts.prompts import without_images
+from mmpr_pipeline.sources.generated.describe import Scene, hallucinated, missed, named_objects
+from mmpr_pipeline.sources.generated.item import Item
+from mmpr_pipeline.sources.generated.worlds import NANO_SOURCES, png, world_and_item
 
 _FINAL = re.compile(r"\nFinal answer: ([^\n]{1,80})\Z")
 _BOXED = re.compile(r"\n\\boxed\{([^\n{}]{1,80})\}\Z")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from mmpr_pipeline.nano.shapes import SIDE
-from mmpr_pipeline.torchvision_cpu import install
+from mmpr_pipeline.models.torchvision_cpu import install
+from mmpr_pipeline.sources.generated.shapes import SIDE
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.sampling.prompts import IMAGE_MARK
-from mmpr_pipeline.torchvision_cpu import install
+from mmpr_pipeline.models.torchvision_cpu import install
+from mmpr_pipeline.rollouts.prompts import IMAGE_MARK
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,18 @@ without an answer, where every finished response counts as good, and for those w
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 
-from mmpr_pipeline.pairing.pairs import seeded_order
-from mmpr_pipeline.records import CheckedRollout, Question
+from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.core.records import CheckedRollout, PreferencePair, Question, Rollout
+from mmpr_pipeline.engines.engine import ContinueRequest, Engine
+from mmpr_pipeline.pairing.pairs import make_pair, seeded_order
+from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.rollouts.prompts import Turn, without_images
+from mmpr_pipeline.rollouts.seeds import continuation_seed
+from mmpr_pipeline.rollouts.verdicts import check_rollouts
 
 SHORTEST_PARENT_CHARS = 16
 """A response shorter than this has no half worth keeping."""
@@ -67,3 +74,59 @@ def is_repetitive(text: str) -> bool:
     trigrams = Counter(zip(words, words[1:], words[2:], strict=False))
     repeated = sum(n for n in trigrams.values() if n > 3)
     return repeated > _LOOP_SHARE * (len(words) - 2)
+
+
+Continued = tuple[list[CheckedRollout], list[PreferencePair], str | None]
+
+
+async def pair_by_dropout(
+    question: Question, turn: Turn, checked: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
+) -> Continued:
+    """The continuations, the pairs that they make, and (where they make none) the reason."""
+    parents = parents_to_cut(question, checked, most=recipe.pairing.dropout_pairs, seed=recipe.seed)
+    first = max(r.index for r in checked) + 1
+    requests = [_request(question, turn, parent, first + i, recipe) for i, parent in enumerate(parents)]
+    results = await asyncio.gather(*(_continue(engine, request) for request in requests))
+    return _pair(question, turn, parents, results, recipe)
+
+
+def _pair(
+    question: Question,
+    turn: Turn,
+    parents: Sequence[CheckedRollout],
+    results: Sequence[Rollout | ItemRejected],
+    recipe: Recipe,
+) -> Continued:
+    continued, pairs, dropped = [], [], []
+    for parent, result in zip(parents, results, strict=True):
+        if isinstance(result, ItemRejected):
+            dropped.append(result.reason)
+            continue
+        continuation = check_rollouts(question, [result], recipe)[0]
+        continued.append(continuation)
+        if fault := degenerate(parent, continuation):
+            dropped.append(fault)
+        else:
+            pairs.append(make_pair(question, turn.text, parent, continuation, "dropout_ntp"))
+    return continued, pairs, None if pairs else min(dropped, default="no_response_to_cut")
+
+
+def _request(question: Question, turn: Turn, parent: CheckedRollout, index: int, recipe: Recipe) -> ContinueRequest:
+    return ContinueRequest(
+        question=question,
+        prompt=without_images(turn.text),
+        prompt_version=turn.version,
+        parent=Rollout(**{name: getattr(parent, name) for name in Rollout.model_fields}),
+        ratio=recipe.pairing.dropout_ratio,
+        seed=continuation_seed(recipe.seed, question.question_id, parent.index),
+        index=index,
+        decoding=recipe.sampling.decoding,
+    )
+
+
+async def _continue(engine: Engine, request: ContinueRequest) -> Rollout | ItemRejected:
+    """The continuation, or why this parent has none: one parent's fault does not cost the others."""
+    try:
+        return await engine.continue_blind(request)
+    except ItemRejected as reject:
+        return reject

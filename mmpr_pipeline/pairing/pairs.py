@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from mmpr_pipeline.records import CheckedRollout, PreferencePair, Question, Strategy, content_id
+from mmpr_pipeline.core.records import CheckedRollout, PreferencePair, Question, Strategy, content_id
 
 
 def seeded_order(rollouts: Iterable[CheckedRollout], seed: int, role: str) -> list[CheckedRollout]:

@@ -47,7 +47,7 @@ def draw(spec: dict[str, Any]) -> str:
     try:
         import vl_convert
     except ImportError:
-        from mmpr_pipeline.errors import ConfigError
+        from mmpr_pipeline.core.errors import ConfigError
 
         raise ConfigError(
             "The report's charts need vl-convert-python.", remedy="pip install vl-convert-python"

@@ -24,11 +24,11 @@ from typing import Literal
 
 import numpy as np
 
-from mmpr_pipeline.config import ScreeningSettings
-from mmpr_pipeline.records import Image, Question
+from mmpr_pipeline.core.records import Image, Question
 from mmpr_pipeline.screening.phash import VIEWS, WORDS, Hash, distances, perceptual_hash
+from mmpr_pipeline.screening.settings import ScreeningSettings
 from mmpr_pipeline.screening.shingles import Shingles, SimilarQuestions, shingles, words
-from mmpr_pipeline.sources.images import load_image
+from mmpr_pipeline.sources.images.decode import load_image
 
 Measure = Literal["image", "image_and_question", "question"]
 LEAST_WORDS = 3

@@ -11,8 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmpr_pipeline.config import ScreeningSettings, Share
-from mmpr_pipeline.dataset.manifest import json_bytes
+from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.screening.contamination import templates
 from mmpr_pipeline.screening.mixture import choose, described
 from mmpr_pipeline.screening.pieces import KEY_BYTES, Piece, read_table, write_table
@@ -30,6 +29,7 @@ from mmpr_pipeline.screening.selection import (
     UNREADABLE,
     first_of_each,
 )
+from mmpr_pipeline.screening.settings import ScreeningSettings, Share
 from mmpr_pipeline.storage import Store
 
 Known = list[tuple[str, int, str]]

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mmpr_pipeline.config import Share
-from mmpr_pipeline.records import Question, content_id
+from mmpr_pipeline.core.records import Question, content_id
+from mmpr_pipeline.screening.settings import Share
 
 ALL = Share()
 

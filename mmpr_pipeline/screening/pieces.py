@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from mmpr_pipeline.dataset import layout
-from mmpr_pipeline.errors import ItemRejected
-from mmpr_pipeline.records import Question, content_id
+from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.core.records import Question, content_id
+from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.screening.contamination import EvaluationRows, Hasher, Sketch
 from mmpr_pipeline.screening.phash import VIEWS, WORDS
 from mmpr_pipeline.sources import Source, SourceIndex

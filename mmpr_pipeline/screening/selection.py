@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmpr_pipeline.records import Question, Reject
+from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.screening.mixture import repeated
 from mmpr_pipeline.screening.pieces import FOLDER, read_table
 from mmpr_pipeline.sources import Source, SourceIndex

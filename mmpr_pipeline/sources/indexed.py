@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
-from mmpr_pipeline.records import Record
-from mmpr_pipeline.sources.declaration import Format
+from mmpr_pipeline.core.records import Record
+from mmpr_pipeline.sources.declaration.schema import Format
 
 
 @dataclass(frozen=True)

@@ -17,28 +17,22 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mmpr_pipeline.errors import ItemRejected, SourceError
-from mmpr_pipeline.records import Question, Reject, content_id
-from mmpr_pipeline.sources import formats, mapping
-from mmpr_pipeline.sources.ahead import ahead
-from mmpr_pipeline.sources.archives import ImageArchives, opened
-from mmpr_pipeline.sources.columns import clean
-from mmpr_pipeline.sources.declaration import SourceDeclaration
-from mmpr_pipeline.sources.entries import rows_of
-from mmpr_pipeline.sources.files import LocalFile, local_files
-from mmpr_pipeline.sources.formats import Row, Scan, SourceFile, Unreadable
-from mmpr_pipeline.sources.hub import HubFile, repository_files, resolve
-from mmpr_pipeline.sources.images import load_image, unseen_image
-from mmpr_pipeline.sources.indexed import (
-    IndexedArchive,
-    IndexedFile,
-    Place,
-    SourceIndex,
-    repeated,
-    with_struct_columns,
-)
-from mmpr_pipeline.sources.references import ImageFolder, ImagePlaces, image_bytes
-from mmpr_pipeline.sources.web import WebImages
+from mmpr_pipeline.core.errors import ItemRejected, SourceError
+from mmpr_pipeline.core.records import Question, Reject, content_id
+from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
+from mmpr_pipeline.sources.files import formats
+from mmpr_pipeline.sources.files.formats import Row, Scan, SourceFile, Unreadable
+from mmpr_pipeline.sources.files.hub import HubFile, repository_files, resolve
+from mmpr_pipeline.sources.files.local import LocalFile, local_files
+from mmpr_pipeline.sources.images.ahead import ahead
+from mmpr_pipeline.sources.images.archives import ImageArchives, opened
+from mmpr_pipeline.sources.images.decode import load_image, unseen_image
+from mmpr_pipeline.sources.images.references import ImageFolder, ImagePlaces, image_bytes
+from mmpr_pipeline.sources.images.web import WebImages
+from mmpr_pipeline.sources.indexed import IndexedArchive, IndexedFile, Place, SourceIndex, repeated, with_struct_columns
+from mmpr_pipeline.sources.rows import mapping
+from mmpr_pipeline.sources.rows.columns import clean
+from mmpr_pipeline.sources.rows.entries import rows_of
 
 MAX_DETAIL = 300
 """Most characters of a reject's detail."""
@@ -276,7 +270,7 @@ class Source:
         return IndexedFile(name=f"{made.name}/{made.split}", format=None, size=0, digest="", rows=rows, marks=())
 
     def _generate(self, low: int, high: int) -> Iterator[Row]:
-        from mmpr_pipeline.nano import worlds
+        from mmpr_pipeline.sources.generated import worlds
 
         made = self.declaration.generated
         assert made is not None

@@ -2,7 +2,8 @@
 
 from mmpr_pipeline.storage.journal import Journal, JournalWriter
 from mmpr_pipeline.storage.lock import lease
-from mmpr_pipeline.storage.store import MissingKeyError, Store, absolute_model, absolute_url, open_store
+from mmpr_pipeline.storage.open import open_store
+from mmpr_pipeline.storage.store import MissingKeyError, Store, absolute_model, absolute_url
 
 __all__ = [
     "Journal",

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mmpr_pipeline.errors import StoreError
+from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.storage.store import LOCK_KEY, MissingKeyError, Store, check_key
 
 UNFINISHED = ".unfinished-"

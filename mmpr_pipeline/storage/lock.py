@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from mmpr_pipeline.errors import StoreError
+from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.storage.holder import seen_alive, seen_dead, this_process
 from mmpr_pipeline.storage.local import LocalStore
 from mmpr_pipeline.storage.s3 import S3Store

@@ -19,10 +19,12 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mmpr_pipeline.errors import StoreError
+from mmpr_pipeline.core.errors import StoreError
+from mmpr_pipeline.storage.cache import cache_folder
 from mmpr_pipeline.storage.local import room_explained
+from mmpr_pipeline.storage.open import open_store
 from mmpr_pipeline.storage.s3_retry import code_of, passes, patience, patiently, status_of
-from mmpr_pipeline.storage.store import MissingKeyError, Store, check_key, hidden, open_store
+from mmpr_pipeline.storage.store import MissingKeyError, Store, check_key, hidden
 
 PART_BYTES = 16 << 20
 REQUEST_ATTEMPTS = 4
@@ -278,9 +280,3 @@ def _transport_remedy(error: Exception) -> str:
     if "Credential" in kind or kind in ("ProfileNotFound", "TokenRetrievalError"):
         return "Give S3 credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a role."
     return "Check the network and AWS_ENDPOINT_URL, then run the same command again: it goes on."
-
-
-def cache_folder() -> Path:
-    """Where downloads and converted copies lie: `MMPR_CACHE`, or `mmpr` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("MMPR_CACHE") or Path(base) / "mmpr")

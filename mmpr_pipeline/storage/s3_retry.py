@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from mmpr_pipeline.errors import StoreError
+from mmpr_pipeline.core.errors import StoreError
 
 PATIENCE_SECONDS = 900.0
 PATIENCE_VARIABLE = "MMPR_STORE_PATIENCE"

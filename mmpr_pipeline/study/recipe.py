@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mmpr_pipeline.study.settings import QuestionSettings, StudyConfig
-from mmpr_pipeline.study.step import Step
+from mmpr_pipeline.study.steps.step import Step
 
 BASE = "base"
 ROUND_SEEDS = 50

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mmpr_pipeline import __version__
-from mmpr_pipeline.dataset.manifest import json_bytes
-from mmpr_pipeline.errors import MmprError
+from mmpr_pipeline.core.errors import MmprError
+from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.storage import lease, open_store
 from mmpr_pipeline.study.recipe import Plan, make_plan
 from mmpr_pipeline.study.settings import StudyConfig
-from mmpr_pipeline.study.step import LOG, Step
-from mmpr_pipeline.study.work import do
-from mmpr_pipeline.study.worlds import write_sources
+from mmpr_pipeline.study.steps.step import LOG, Step
+from mmpr_pipeline.study.steps.work import do
+from mmpr_pipeline.study.steps.worlds import write_sources
 
 STUDY, TABLE = "study.json", "table.json"
 LAST_LINES = 25
@@ -61,7 +61,7 @@ def tell_so_far(config: StudyConfig) -> dict[str, Any]:
 
 
 def _tables(config: StudyConfig, plan: Plan, root: Path) -> dict[str, Any]:
-    from mmpr_pipeline.study.results import results_of, write_results
+    from mmpr_pipeline.study.results.scores import results_of, write_results
 
     results = results_of(config, plan, root)
     write_results(results, root)
@@ -132,7 +132,7 @@ class InProcesses:
             )
 
     def _status(self, step: Step, root: Path, file: BinaryIO) -> int:
-        command = [sys.executable, "-m", "mmpr_pipeline.study.work", str(root), step.name]
+        command = [sys.executable, "-m", "mmpr_pipeline.study.steps.work", str(root), step.name]
         # In a session of its own: Ctrl-C reaches the study alone, which asks each step once to end in order.
         process = subprocess.Popen(
             command, stdout=file, stderr=file, env={**os.environ, **self._variables}, start_new_session=True

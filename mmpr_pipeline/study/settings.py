@@ -7,10 +7,12 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from mmpr_pipeline.config import OPERATIONAL, EngineSettings, PairingSettings, SamplingSettings, Settings, load_settings
-from mmpr_pipeline.nano.worlds import NANO_SOURCES
-from mmpr_pipeline.sampling.engine import Decoding
-from mmpr_pipeline.training.loss import RECIPES
+from mmpr_pipeline.core.settings import OPERATIONAL, Settings, load_settings
+from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.pairing.settings import PairingSettings
+from mmpr_pipeline.rollouts.settings import Decoding, SamplingSettings
+from mmpr_pipeline.sources.generated.worlds import NANO_SOURCES
+from mmpr_pipeline.training.objective.loss import RECIPES
 
 PAPER_LOSSES = ("sft", "dpo", "bco", "dpo+sft", "bco+sft", "mpo")
 """The rows of the paper's ablation (its table of M3CoT), in its order."""

@@ -1,6 +1,6 @@
 """Settings of a training run: typed, documented, from YAML and flags; the resolved ones are saved with the run.
 
-As in `mmpr_pipeline.config`, those marked `operational` may change when a run is resumed; the others are its identity.
+As in `mmpr_pipeline.pipeline.config`, those marked `operational` may change when a run is resumed; the others are its identity.
 """
 
 from __future__ import annotations
@@ -10,24 +10,13 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from mmpr_pipeline.config import NANO, OPERATIONAL, Settings, load_settings
-from mmpr_pipeline.errors import ConfigError
-from mmpr_pipeline.sampling.tiles import MAX_TILES
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.settings import OPERATIONAL, Settings, load_settings
+from mmpr_pipeline.models.resolve import NANO
+from mmpr_pipeline.models.tiles import MAX_TILES
+from mmpr_pipeline.training.policy.settings import LoraSettings, Part
 
-Part = Literal["vision", "projector", "language"]
 ReferenceKind = Literal["auto", "stored", "online", "adapter_off", "none"]
-
-
-class LoraSettings(Settings):
-    """Low-rank adapters by peft; the rest of the model is frozen."""
-
-    rank: int = Field(ge=1, description="Rank of the adapters.")
-    alpha: float = Field(default=32.0, gt=0, description="Scale: adapters count alpha / rank.")
-    targets: tuple[str, ...] = Field(
-        default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-        min_length=1,
-        description="Names of the linear layers of the language model that get adapters.",
-    )
 
 
 class LaunchSettings(Settings):
@@ -136,13 +125,13 @@ class TrainConfig(Settings):
 
     def weights(self) -> dict[str, float]:
         """Loss weights by term. Raises ConfigError for an unknown name."""
-        from mmpr_pipeline.training.loss import recipe
+        from mmpr_pipeline.training.objective.loss import recipe
 
         return dict(self.loss_weights) if self.loss_weights else recipe(self.loss)
 
     def reference_kind(self) -> ReferenceKind:
         """The reference that `auto` means."""
-        from mmpr_pipeline.training.loss import needs_reference
+        from mmpr_pipeline.training.objective.loss import needs_reference
 
         if not needs_reference(self.weights()):
             return "none"

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from mmpr_pipeline.checking import check_question
-from mmpr_pipeline.records import Question
+from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.sources import open_source
 from tests.bench.loaded import load
 

@@ -22,14 +22,14 @@ from typing import Any
 
 import yaml
 
-from mmpr_pipeline.build.driver import absolute
-from mmpr_pipeline.build.plan import make_plan
-from mmpr_pipeline.build.shard import work_shard
-from mmpr_pipeline.config import load_config
-from tests.build.made import make_source
+from mmpr_pipeline.pipeline.config import load_config
+from mmpr_pipeline.pipeline.driver import absolute
+from mmpr_pipeline.pipeline.plans.from_sources import make_plan
+from mmpr_pipeline.pipeline.workers.shard import work_shard
 from tests.chaos import processes
 from tests.chaos.places import Place
 from tests.chaos.witness import Witness, wait_until
+from tests.pipeline.made import make_source
 
 SHARDS = 3
 DATA = ("pairs/", "images/", "rollouts/", "questions/", "manifests/")

@@ -19,12 +19,12 @@ from typing import Any
 
 import yaml
 
-from mmpr_pipeline.build.driver import absolute
-from mmpr_pipeline.build.plan import BuildPlan, make_plan
-from mmpr_pipeline.build.shard import work_shard
-from mmpr_pipeline.config import load_config
-from mmpr_pipeline.dataset.verify import verify
-from mmpr_pipeline.errors import StoreError
+from mmpr_pipeline.core.errors import StoreError
+from mmpr_pipeline.dataset.review.verify import verify
+from mmpr_pipeline.pipeline.config import load_config
+from mmpr_pipeline.pipeline.driver import absolute
+from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_plan
+from mmpr_pipeline.pipeline.workers.shard import work_shard
 from tests.chaos.campaign import SHARDS, data_of, digest_of, make_reference, settings
 
 KIB = 1024

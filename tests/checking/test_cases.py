@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mmpr_pipeline.checking import CHECKER, cases
 from mmpr_pipeline.checking.table import print_summary
-from mmpr_pipeline.errors import StoreError
+from mmpr_pipeline.core.errors import StoreError
 
 LINES = [
     {"id": "m-1", "kind": "number", "gold": "5", "response": "Final answer: 5", "label": True},

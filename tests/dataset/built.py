@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from mmpr_pipeline.build.driver import claim, finish
-from mmpr_pipeline.build.plan import make_plan
-from mmpr_pipeline.build.shard import work_shard
-from mmpr_pipeline.config import load_config
-from mmpr_pipeline.sampling.replay import ReplayEngine
-from mmpr_pipeline.sampling.scripted import ScriptedEngine, parse_script
+from mmpr_pipeline.engines.recorded.replay import ReplayEngine
+from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
+from mmpr_pipeline.pipeline.config import load_config
+from mmpr_pipeline.pipeline.driver import claim, finish
+from mmpr_pipeline.pipeline.plans.from_sources import make_plan
+from mmpr_pipeline.pipeline.workers.shard import work_shard
 from mmpr_pipeline.storage import open_store
-from tests.build.made import make_source
+from tests.pipeline.made import make_source
 
 
 def build(out: Path, sources: list[str], shards: int = 2, rollouts: Path | None = None, **settings: Any) -> Path:

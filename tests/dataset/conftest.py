@@ -11,11 +11,8 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from mmpr_pipeline.dataset import layout
-from mmpr_pipeline.dataset.manifest import json_bytes
-from mmpr_pipeline.dataset.summary import summarise
-from mmpr_pipeline.dataset.writer import ShardWriter
-from mmpr_pipeline.records import (
+from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.records import (
     CheckedRollout,
     Image,
     PreferencePair,
@@ -24,6 +21,9 @@ from mmpr_pipeline.records import (
     content_id,
     question_id,
 )
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.summary import summarise
+from mmpr_pipeline.dataset.files.writer import ShardWriter
 from mmpr_pipeline.storage import Store, open_store
 
 SHARDS = 3

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.records import Rollout
+from mmpr_pipeline.engines import start as make
+from mmpr_pipeline.engines.engine import SampleRequest
 from mmpr_pipeline.evaluation.run import render, run_eval
 from mmpr_pipeline.evaluation.settings import EvalConfig, load_eval_config
-from mmpr_pipeline.records import Rollout
-from mmpr_pipeline.sampling import make
-from mmpr_pipeline.sampling.engine import SampleRequest
-from tests.build.engines import TextEngine
+from tests.pipeline.engines import TextEngine
 
 DECLARATION = """
 name: sums

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from mmpr_pipeline.sources.catalog import find_declaration
+from mmpr_pipeline.sources.declaration.catalog import find_declaration
 from tests.hub.repository import Repository
 from tests.hub.rows import Row, image, rows_of
 from tests.hub.server import HubServer

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 import yaml
 
-from mmpr_pipeline.config import load_config
+from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.training.settings import load_train_config
-from tests.build.made import make_source
+from tests.pipeline.made import make_source
 
 ROOT = Path(__file__).parents[2]
 JOBS = ROOT / "jobs"

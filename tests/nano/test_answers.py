@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from mmpr_pipeline.checking.checker import check_question
-from mmpr_pipeline.nano.item import Item
+from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.nano.lessons import response_of
-from mmpr_pipeline.nano.worlds import NANO_SOURCES, world_and_item
-from mmpr_pipeline.records import Question
+from mmpr_pipeline.sources.generated.item import Item
+from mmpr_pipeline.sources.generated.worlds import NANO_SOURCES, world_and_item
 
 
 def _question(item: Item) -> Question:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 import mmpr_pipeline.nano
+from mmpr_pipeline.models.torchvision_cpu import install
 from mmpr_pipeline.nano.batches import Encoder
 from mmpr_pipeline.nano.lessons import lesson, prompt_of
 from mmpr_pipeline.nano.measure import final_answer, is_right
 from mmpr_pipeline.nano.sample import Request, by_transformers
-from mmpr_pipeline.nano.worlds import png, world_and_item
-from mmpr_pipeline.sampling.prompts import TEMPLATES, without_images
-from mmpr_pipeline.torchvision_cpu import install
+from mmpr_pipeline.rollouts.prompts import TEMPLATES, without_images
+from mmpr_pipeline.sources.generated.worlds import png, world_and_item
 
 CHECKPOINT = Path(mmpr_pipeline.nano.__file__).parent / "checkpoint"
 

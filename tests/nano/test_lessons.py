@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from mmpr_pipeline.nano.item import Item
 from mmpr_pipeline.nano.lessons import BLIND_SHARE, SHARES, lesson, prompt_of, response_of
-from mmpr_pipeline.nano.worlds import split_of
-from mmpr_pipeline.sampling.prompts import TEMPLATES
+from mmpr_pipeline.rollouts.prompts import TEMPLATES
+from mmpr_pipeline.sources.generated.item import Item
+from mmpr_pipeline.sources.generated.worlds import split_of
 
 
 def test_prompts_and_responses_fit_each_other() -> None:

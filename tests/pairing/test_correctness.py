@@ -7,8 +7,8 @@ from collections import Counter
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mmpr_pipeline.core.records import CheckedRollout, PreferencePair
 from mmpr_pipeline.pairing.correctness import correctness_pairs
-from mmpr_pipeline.records import CheckedRollout, PreferencePair
 from tests.records import a_checked, a_question
 
 QUESTION = a_question()

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from mmpr_pipeline.core.records import CheckedRollout
 from mmpr_pipeline.pairing.dropout_ntp import degenerate, is_repetitive, parents_to_cut
-from mmpr_pipeline.records import CheckedRollout
 from tests.records import a_checked, a_question
 
 OPEN = a_question(kind="none", answer=None)

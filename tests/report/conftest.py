@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from mmpr_pipeline.dataset import layout
-from mmpr_pipeline.dataset.manifest import json_bytes
-from mmpr_pipeline.dataset.summary import summarise
-from mmpr_pipeline.records import QuestionOutcome
+from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.records import QuestionOutcome
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.summary import summarise
 from mmpr_pipeline.storage import open_store
 from tests.dataset.conftest import IDENTITY, make_outcome, write_dataset, write_shard
 

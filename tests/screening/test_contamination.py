@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from mmpr_pipeline.config import ScreeningSettings
-from mmpr_pipeline.records import Image, Question
+from mmpr_pipeline.core.records import Image, Question
 from mmpr_pipeline.screening.contamination import EvaluationRows, Hasher, Hit, Sketch, templates
+from mmpr_pipeline.screening.settings import ScreeningSettings
 from tests.screening.figures import encoded, figure, scene
 
 RULES = ScreeningSettings()

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from mmpr_pipeline.config import Share, load_config, split_share
-from mmpr_pipeline.errors import ConfigError
-from mmpr_pipeline.records import Question
-from mmpr_pipeline.sampling.seeds import sampling_seed
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.records import Question
+from mmpr_pipeline.pipeline.config import load_config
+from mmpr_pipeline.rollouts.seeds import sampling_seed
 from mmpr_pipeline.screening.mixture import choose, repeated, taken
+from mmpr_pipeline.screening.settings import Share, split_share
 
 unhurried = hypothesis_settings(deadline=None)
 shares = st.builds(

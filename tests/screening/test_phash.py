@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from mmpr_pipeline.errors import ItemRejected
+from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.screening.phash import BITS, VIEWS, WORDS, Hash, distances, perceptual_hash
 from tests.screening.figures import encoded, figure, scene
 

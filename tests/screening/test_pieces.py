@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from mmpr_pipeline.config import ScreeningSettings
 from mmpr_pipeline.screening.contamination import EvaluationRows
 from mmpr_pipeline.screening.pieces import (
     look_at_keys,
@@ -17,6 +16,7 @@ from mmpr_pipeline.screening.pieces import (
     read_table,
     write_table,
 )
+from mmpr_pipeline.screening.settings import ScreeningSettings
 from mmpr_pipeline.sources import Source, open_source
 from mmpr_pipeline.storage import open_store
 from tests.screening.figures import encoded, figure

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmpr_pipeline.build.plan import shard_slice
+from mmpr_pipeline.pipeline.plans.from_sources import shard_slice
 from mmpr_pipeline.screening.selection import (
     ASKED,
     CONTAMINATED,

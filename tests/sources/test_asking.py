@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from mmpr_pipeline.records import Prompting, Question, question_id
-from mmpr_pipeline.sources.declaration import SourceDeclaration
-from mmpr_pipeline.sources.mapping import question_from_row
+from mmpr_pipeline.core.records import Prompting, Question, question_id
+from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
+from mmpr_pipeline.sources.rows.mapping import question_from_row
 
 ASKED = {"id": "1", "question": "How many?\nAnswer the question using a single word or phrase.", "answer": "3"}
 

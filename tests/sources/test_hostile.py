@@ -18,12 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmpr_pipeline.errors import SourceError
-from mmpr_pipeline.records import Question
+from mmpr_pipeline.core.errors import SourceError
+from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.sources import Source
 from tests.sources.conftest import Declare
+from tests.sources.images.test_decode import huge_png
 from tests.sources.made import png_bytes
-from tests.sources.test_images import huge_png
 
 COLUMNS = {"id": "id", "question": "question", "image": "image", "answer": "answer"}
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/passwd'/></svg>"

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmpr_pipeline.errors import SourceError
-from mmpr_pipeline.records import Question, Reject
+from mmpr_pipeline.core.errors import SourceError
+from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.sources import Source, SourceIndex
 from mmpr_pipeline.sources.indexed import repeated
 from tests.sources.conftest import Declare
+from tests.sources.images.test_decode import huge_png
 from tests.sources.made import made_rows, png_bytes, write_jsonl
-from tests.sources.test_images import huge_png
 
 
 def read_all(source: Source) -> list[Question | Reject]:

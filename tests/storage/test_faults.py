@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmpr_pipeline.errors import StoreError
+from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.storage import Journal, lease, open_store, s3_retry
 from mmpr_pipeline.storage import lock as lock_module
 from mmpr_pipeline.storage import s3 as s3_module

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mmpr_pipeline.errors import StoreError
-from mmpr_pipeline.records import Rollout
+from mmpr_pipeline.core.errors import StoreError
+from mmpr_pipeline.core.records import Rollout
 from mmpr_pipeline.storage import Journal, Store, open_store
 from mmpr_pipeline.storage import journal as journal_module
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from mmpr_pipeline.errors import StoreError
+from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.storage import Store, lease, open_store
 from mmpr_pipeline.storage import lock as lock_module
 from mmpr_pipeline.storage.s3 import S3Store

@@ -15,7 +15,7 @@ from botocore.exceptions import (
     SSLError,
 )
 
-from mmpr_pipeline.errors import StoreError
+from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.storage import s3_retry
 from mmpr_pipeline.storage.s3 import S3Store
 from mmpr_pipeline.storage.s3_retry import passes, patience, patiently, waits

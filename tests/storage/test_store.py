@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mmpr_pipeline.errors import StoreError
+from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.storage import MissingKeyError, Store, absolute_url, open_store
 from mmpr_pipeline.storage import local as local_module
 from mmpr_pipeline.storage.local import UNFINISHED, LocalStore

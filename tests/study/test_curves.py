@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mmpr_pipeline.study.curves import draw_curves, gain_points, pair_points, training_points
+from mmpr_pipeline.study.results.curves import draw_curves, gain_points, pair_points, training_points
 
 
 def row(label: str, mean: float, **more: Any) -> dict[str, Any]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from mmpr_pipeline.errors import SourceError
-from mmpr_pipeline.nano.describe import Scene
-from mmpr_pipeline.nano.worlds import row, world_of
-from mmpr_pipeline.records import Question
-from mmpr_pipeline.study.describe import described
+from mmpr_pipeline.core.errors import SourceError
+from mmpr_pipeline.core.records import Question
+from mmpr_pipeline.sources.generated.describe import Scene
+from mmpr_pipeline.sources.generated.worlds import row, world_of
+from mmpr_pipeline.study.steps.describe import described
 
 
 def question(split: str = "heldout") -> tuple[Question, Scene]:

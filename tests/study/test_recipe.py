@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.study.recipe import make_plan, rows_so_far
 from mmpr_pipeline.study.settings import StudyConfig, load_study_config
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from mmpr_pipeline.build.rework import make_rework
-from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.pipeline.plans.from_rollouts import make_rework
 from mmpr_pipeline.study.recipe import make_plan
-from mmpr_pipeline.study.results import results_of
+from mmpr_pipeline.study.results.scores import results_of
+from mmpr_pipeline.study.results.table import markdown
 from mmpr_pipeline.study.run import StepFailed, in_this_process, jobs_that_fit, list_steps, run_study, tell_so_far
 from mmpr_pipeline.study.settings import StudyConfig
-from mmpr_pipeline.study.step import DONE, LOG, Step, placed
-from mmpr_pipeline.study.table import markdown
+from mmpr_pipeline.study.steps.step import DONE, LOG, Step, placed
 
 SMALL: dict[str, Any] = {
     "seeds": (0, 1),

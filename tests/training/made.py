@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.dataset import layout
-from mmpr_pipeline.dataset.manifest import json_bytes
-from mmpr_pipeline.dataset.summary import summarise
-from mmpr_pipeline.records import QuestionOutcome
+from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.records import QuestionOutcome
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.summary import summarise
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.settings import TrainConfig
 from tests.dataset.conftest import IDENTITY, make_outcome, write_shard

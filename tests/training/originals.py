@@ -87,7 +87,7 @@ def original(directory: Path, kind: str = "qwen2", *, tied: bool = False, said_t
     """A whole original checkpoint; `tied`: it has no output layer, `said_tied`: its config says so."""
     from safetensors.torch import save_file
 
-    from tests.sampling import models
+    from tests.engines import models
 
     models.original(directory)
     config = json.loads((directory / "config.json").read_text())

@@ -6,11 +6,12 @@ import json
 import sys
 from dataclasses import replace
 
-from mmpr_pipeline.config import EngineSettings
-from mmpr_pipeline.sampling.engine import SampleRequest
-from mmpr_pipeline.sampling.model_label import resolve_model
-from mmpr_pipeline.sampling.vllm_load import load_engine
-from mmpr_pipeline.sampling.vllm_prompts import PromptBuilder, decode_image
+from mmpr_pipeline.engines.engine import SampleRequest
+from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.engines.vllm.load import load_engine
+from mmpr_pipeline.engines.vllm.prompts import PromptBuilder
+from mmpr_pipeline.models.chat import decode_image
+from mmpr_pipeline.models.resolve import resolve_model
 from tests.dataset.conftest import make_outcome
 from tests.records import a_question
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from mmpr_pipeline.training.groups import Group, IndexedPair
+from mmpr_pipeline.training.data.groups import Group, IndexedPair
 
 VOCABULARY, IMAGE_TOKEN = 200, 199
 TILE_TOKENS = 4

@@ -11,9 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mmpr_pipeline.dataset import layout
-from mmpr_pipeline.dataset.arrow_file import batches
-from mmpr_pipeline.dataset.parquet import Images
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.publish.parquet import Images
 from mmpr_pipeline.storage import Store
 
 MARK = "<image>"

@@ -15,8 +15,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
+from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.export.built import Built, ImageFolder, line, misplaced
-from mmpr_pipeline.errors import DatasetError
 
 SOURCE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 """Names of sources, as declarations have them: they become names of files."""

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from mmpr_pipeline.dataset.card import dataset_card
 from mmpr_pipeline.dataset.export.built import Built
-from mmpr_pipeline.dataset.facts import facts_of
-from mmpr_pipeline.dataset.load import pair_features
-from mmpr_pipeline.dataset.parquet import shard_groups, write_parquet
+from mmpr_pipeline.dataset.files.load import pair_features
+from mmpr_pipeline.dataset.publish.card import dataset_card
+from mmpr_pipeline.dataset.publish.parquet import shard_groups, write_parquet
+from mmpr_pipeline.dataset.review.facts import facts_of
 
 
 def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[str]:

@@ -11,9 +11,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+from mmpr_pipeline.core.errors import ConfigError, StoreError
 from mmpr_pipeline.dataset.export.built import Built
-from mmpr_pipeline.dataset.summary import manifests_of, shards_of
-from mmpr_pipeline.errors import ConfigError, StoreError
+from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
 from mmpr_pipeline.storage import open_store
 
 if TYPE_CHECKING:

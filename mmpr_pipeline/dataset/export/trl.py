@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from mmpr_pipeline.dataset.export.built import MARK, Built
-from mmpr_pipeline.dataset.load import pair_features
-from mmpr_pipeline.dataset.parquet import shard_groups, write_parquet
+from mmpr_pipeline.dataset.files.load import pair_features
+from mmpr_pipeline.dataset.publish.parquet import shard_groups, write_parquet
 
 KEPT = ("pair_id", "source", "strategy")
 FRONT = """---

@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from mmpr_pipeline.dataset.arrow_file import open_table
+from mmpr_pipeline.core.schemas import PAIR_SCHEMA
 from mmpr_pipeline.dataset.export.built import Built
-from mmpr_pipeline.dataset.parquet import Images
-from mmpr_pipeline.records import PAIR_SCHEMA
+from mmpr_pipeline.dataset.files.arrow_file import open_table
+from mmpr_pipeline.dataset.publish.parquet import Images
 
 
 def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[str]:

@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmpr_pipeline.dataset import layout
-from mmpr_pipeline.dataset.arrow_file import batches
-from mmpr_pipeline.dataset.facts import facts_of
-from mmpr_pipeline.dataset.stats import Lengths
-from mmpr_pipeline.dataset.summary import shards_of
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.summary import shards_of
+from mmpr_pipeline.dataset.review.facts import facts_of
+from mmpr_pipeline.dataset.review.stats import Lengths
 from mmpr_pipeline.storage import MissingKeyError, Store, open_store
 
 LENGTH_BINS = 30

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.dataset.inspect import pick_pairs
-from mmpr_pipeline.dataset.summary import shards_of
+from mmpr_pipeline.dataset.files.lookup import ShardFiles
+from mmpr_pipeline.dataset.files.summary import shards_of
+from mmpr_pipeline.dataset.review.show import pick_pairs
 from mmpr_pipeline.report.differences import Piece, compare
 from mmpr_pipeline.report.images import MEDIA_TYPES, data_uri
-from mmpr_pipeline.report.shard_files import ShardFiles
 from mmpr_pipeline.storage import open_store
 
 

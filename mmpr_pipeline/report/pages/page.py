@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.report.assets import asset, environment
 from mmpr_pipeline.report.charts import charts_of
 from mmpr_pipeline.report.pages.figures import report_figures

@@ -7,12 +7,12 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmpr_pipeline.errors import ConfigError
-from mmpr_pipeline.records import Image, Question
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.records import Image, Question
 from mmpr_pipeline.report.assets import asset, environment
 from mmpr_pipeline.report.images import data_uri
-from mmpr_pipeline.sources.checks import Checked
-from mmpr_pipeline.sources.choices import LETTERS
+from mmpr_pipeline.sources.review.findings import Checked
+from mmpr_pipeline.sources.rows.choices import LETTERS
 
 SHOWN = 60
 """Most questions on the page: those with something wrong first, then evenly from the first row to the last."""

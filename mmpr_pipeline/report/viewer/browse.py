@@ -18,11 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmpr_pipeline.dataset import layout
-from mmpr_pipeline.dataset.manifest import Manifest, merge, read_manifest
-from mmpr_pipeline.dataset.marks import Mark, Marks, append_mark, read_all
-from mmpr_pipeline.errors import DatasetError
-from mmpr_pipeline.report.shard_files import ShardFiles
+from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.lookup import ShardFiles
+from mmpr_pipeline.dataset.files.manifest import Manifest, merge, read_manifest
+from mmpr_pipeline.dataset.files.marks import Mark, Marks, append_mark, read_all
 from mmpr_pipeline.report.viewer.doubt import doubts_of
 from mmpr_pipeline.report.viewer.index import Columns, columns_of
 from mmpr_pipeline.storage import MissingKeyError, Store, open_store

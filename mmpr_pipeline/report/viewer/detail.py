@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from mmpr_pipeline.dataset.marks import Mark
+from mmpr_pipeline.dataset.files.lookup import ShardFiles
+from mmpr_pipeline.dataset.files.marks import Mark
 from mmpr_pipeline.report.differences import Piece, answer_span, compare
-from mmpr_pipeline.report.shard_files import ShardFiles
 from mmpr_pipeline.report.tiling import tile_grid
 
 _PAIR = ("pair_id", "strategy", "chosen_index", "rejected_index", "chosen_answer", "rejected_answer", "chosen_rule",

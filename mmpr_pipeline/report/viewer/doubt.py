@@ -15,8 +15,8 @@ from statistics import median
 import numpy as np
 import pyarrow.compute as pc
 
-from mmpr_pipeline.dataset.arrow_file import batches
-from mmpr_pipeline.report.shard_files import ShardFiles
+from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.lookup import ShardFiles
 from mmpr_pipeline.report.viewer.index import Column, Columns
 
 LEAST = 4

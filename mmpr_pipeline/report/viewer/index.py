@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmpr_pipeline.report.shard_files import ShardFiles
+from mmpr_pipeline.dataset.files.lookup import ShardFiles
 
 MAGIC = b"MMPRIDX1"
 _NAMES = ("source", "status", "reason", "kind", "language")

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.dataset import layout
-from mmpr_pipeline.errors import StoreError
+from mmpr_pipeline.core.errors import StoreError
+from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.storage import MissingKeyError, Store
 from mmpr_pipeline.storage.local import LocalStore
 

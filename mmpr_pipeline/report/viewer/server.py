@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmpr_pipeline.errors import ConfigError, MmprError
+from mmpr_pipeline.core.errors import ConfigError, MmprError
 from mmpr_pipeline.report.viewer.browse import Library
 from mmpr_pipeline.report.viewer.desk import Desk, RunDesk, missing, shown
 from mmpr_pipeline.report.viewer.guard import Guard

@@ -7,12 +7,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from mmpr_pipeline.errors import ItemRejected
+from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.sources.adding.guess import Guess
 from mmpr_pipeline.sources.adding.names import LANGUAGE
 from mmpr_pipeline.sources.adding.table import Table, last
-from mmpr_pipeline.sources.choices import LETTERS, choice_letters, parse_choices
-from mmpr_pipeline.sources.columns import cut_answer
+from mmpr_pipeline.sources.rows.choices import LETTERS, choice_letters, parse_choices
+from mmpr_pipeline.sources.rows.columns import cut_answer
 
 MARKS = ("<answer>", "Final answer:", "final answer is", "####", "The answer is", "the answer is", "Answer:",
          "答案：", "答案:", "\\boxed{")  # fmt: skip

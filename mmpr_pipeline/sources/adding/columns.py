@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mmpr_pipeline.errors import ItemRejected
+from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.sources.adding.entry_columns import guess_entries
 from mmpr_pipeline.sources.adding.guess import Guess
 from mmpr_pipeline.sources.adding.image_columns import guess_images
@@ -22,10 +22,10 @@ from mmpr_pipeline.sources.adding.names import (
     REJECTED,
 )
 from mmpr_pipeline.sources.adding.table import Rows, Table, empty, image_form, is_called, last
-from mmpr_pipeline.sources.choices import parse_choices
-from mmpr_pipeline.sources.declaration import Columns
-from mmpr_pipeline.sources.entries import ANSWERING, ASKING, as_json, last_said, rows_of
-from mmpr_pipeline.sources.formats import Unreadable
+from mmpr_pipeline.sources.declaration.schema import Columns
+from mmpr_pipeline.sources.files.formats import Unreadable
+from mmpr_pipeline.sources.rows.choices import parse_choices
+from mmpr_pipeline.sources.rows.entries import ANSWERING, ASKING, as_json, last_said, rows_of
 
 _LETTERED = re.compile(r"^(?:(?:option|choice|answer|opt)[ _-]?)?([a-h])$", re.IGNORECASE)
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import ValidationError
 
-from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.sources.adding.answers import guess_answers
 from mmpr_pipeline.sources.adding.columns import guess_columns
 from mmpr_pipeline.sources.adding.guess import Guess
@@ -19,7 +19,7 @@ from mmpr_pipeline.sources.adding.look import Found, look
 from mmpr_pipeline.sources.adding.names import source_name
 from mmpr_pipeline.sources.adding.paths import guess_places
 from mmpr_pipeline.sources.adding.table import Table, image_form, last
-from mmpr_pipeline.sources.declaration import SourceDeclaration
+from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.source import Source
 
 _ORDER = ("name", "description", "homepage", "licence", "role", "language", "tiles", "files", "hub", "format",

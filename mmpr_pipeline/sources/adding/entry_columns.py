@@ -8,8 +8,8 @@ from typing import Any
 from mmpr_pipeline.sources.adding.guess import Guess
 from mmpr_pipeline.sources.adding.names import CHOSEN, QUESTION, REJECTED
 from mmpr_pipeline.sources.adding.table import Table, image_form, is_called, last
-from mmpr_pipeline.sources.entries import ANSWERING, ASKING, as_json, turns
-from mmpr_pipeline.sources.formats import Unreadable
+from mmpr_pipeline.sources.files.formats import Unreadable
+from mmpr_pipeline.sources.rows.entries import ANSWERING, ASKING, as_json, turns
 
 
 def guess_entries(guess: Guess, table: Table) -> None:

@@ -11,14 +11,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.errors import ConfigError, SourceError
+from mmpr_pipeline.core.errors import ConfigError, SourceError
 from mmpr_pipeline.sources.adding.table import IMAGE_NAME
-from mmpr_pipeline.sources.archives import opened
-from mmpr_pipeline.sources.catalog import catalog_names, find_declaration
-from mmpr_pipeline.sources.declaration import HubLocation
-from mmpr_pipeline.sources.files import LocalFile
-from mmpr_pipeline.sources.formats import EXTENSIONS, Scan, SourceFile, row_format
-from mmpr_pipeline.sources.hub import HubFile, repository_files, resolve, told_of
+from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
+from mmpr_pipeline.sources.declaration.schema import HubLocation
+from mmpr_pipeline.sources.files.formats import EXTENSIONS, Scan, SourceFile, row_format
+from mmpr_pipeline.sources.files.hub import HubFile, repository_files, resolve, told_of
+from mmpr_pipeline.sources.files.local import LocalFile
+from mmpr_pipeline.sources.images.archives import opened
 
 SAMPLE = 200
 """Rows that are looked at."""

@@ -15,10 +15,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.sources.adding.draft import Draft, draft_source
 from mmpr_pipeline.sources.adding.names import source_name
-from mmpr_pipeline.sources.declaration import MOST_TILES
+from mmpr_pipeline.sources.declaration.schema import MOST_TILES
 
 AROUND = 3
 """Folders, from that of the file on, in which a path may start."""

@@ -9,7 +9,7 @@ from typing import Any
 from mmpr_pipeline.sources.adding.guess import Guess
 from mmpr_pipeline.sources.adding.look import Found, archive_names
 from mmpr_pipeline.sources.adding.table import Table, image_form, last
-from mmpr_pipeline.sources.archives import ImageArchives
+from mmpr_pipeline.sources.images.archives import ImageArchives
 
 _SEEN = 50
 
@@ -61,7 +61,7 @@ def _in_archives(guess: Guess, found: Found, paths: list[str]) -> bool:
 
 
 def _reads(images: ImageArchives, path: str) -> bool:
-    from mmpr_pipeline.errors import ItemRejected, SourceError
+    from mmpr_pipeline.core.errors import ItemRejected, SourceError
 
     try:
         return images.read(path) is not None

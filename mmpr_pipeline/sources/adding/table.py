@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmpr_pipeline.errors import ItemRejected
-from mmpr_pipeline.sources.choices import literal
-from mmpr_pipeline.sources.references import BASE64_OF_IMAGES
+from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.sources.images.references import BASE64_OF_IMAGES
+from mmpr_pipeline.sources.rows.choices import literal
 
 Rows = Sequence[Mapping[str, Any]]
 

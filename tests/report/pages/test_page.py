@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mmpr_pipeline.dataset.verify import verify
-from mmpr_pipeline.errors import ConfigError, DatasetError
+from mmpr_pipeline.core.errors import ConfigError, DatasetError
+from mmpr_pipeline.dataset.review.verify import verify
 from mmpr_pipeline.report.assets import duration, href, short
 from mmpr_pipeline.report.pages.page import report
 

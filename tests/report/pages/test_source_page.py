@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from mmpr_pipeline.errors import ConfigError
-from mmpr_pipeline.records import Image, Question, Reject, question_id
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.records import Image, Question, Reject, question_id
 from mmpr_pipeline.report.pages.source_page import SHOWN, render_source, source_page
 from mmpr_pipeline.sources import Source
-from mmpr_pipeline.sources.checks import Checked, judge
-from mmpr_pipeline.sources.declaration import SourceDeclaration
-from mmpr_pipeline.sources.images import load_image
+from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
+from mmpr_pipeline.sources.images.decode import load_image
+from mmpr_pipeline.sources.review.checks import judge
+from mmpr_pipeline.sources.review.findings import Checked
 from tests.report.conftest import ATTACK
 from tests.sources.made import png_bytes
 

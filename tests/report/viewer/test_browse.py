@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from mmpr_pipeline.dataset import layout
-from mmpr_pipeline.dataset.manifest import json_bytes
-from mmpr_pipeline.dataset.marks import Mark, read_marks
-from mmpr_pipeline.errors import DatasetError
-from mmpr_pipeline.records import QuestionOutcome
+from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.records import QuestionOutcome
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.marks import Mark, read_marks
 from mmpr_pipeline.report.viewer import browse
 from mmpr_pipeline.report.viewer.browse import Library, Place
 from mmpr_pipeline.report.viewer.detail import pair_detail, question_detail

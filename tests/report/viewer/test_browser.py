@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from mmpr_pipeline.dataset.marks import Mark, marks_of
+from mmpr_pipeline.dataset.files.marks import Mark, marks_of
 from mmpr_pipeline.report.viewer.browse import Library
 from mmpr_pipeline.report.viewer.server import listen, make_app
 from mmpr_pipeline.storage import open_store
@@ -201,7 +201,7 @@ def test_a_wrong_verdict_is_marked_by_click_and_by_key(out: Path, browser: Brows
 
 def test_a_mark_that_cannot_be_kept_is_told(out: Path, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(self: Library, mark: Mark) -> None:
-        from mmpr_pipeline.errors import StoreError
+        from mmpr_pipeline.core.errors import StoreError
 
         raise StoreError("No space is left.")
 

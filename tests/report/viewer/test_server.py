@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from mmpr_pipeline.dataset import layout
-from mmpr_pipeline.dataset.manifest import json_bytes
-from mmpr_pipeline.dataset.marks import read_marks
-from mmpr_pipeline.dataset.summary import summarise
-from mmpr_pipeline.errors import ConfigError
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.marks import read_marks
+from mmpr_pipeline.dataset.files.summary import summarise
 from mmpr_pipeline.report.assets import STATIC
 from mmpr_pipeline.report.viewer.browse import Library
 from mmpr_pipeline.report.viewer.server import is_loopback, listen, make_app

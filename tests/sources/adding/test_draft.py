@@ -16,12 +16,13 @@ import pytest
 import webdataset
 import yaml
 
-from mmpr_pipeline.errors import ConfigError, SourceError
-from mmpr_pipeline.records import Question, Reject
+from mmpr_pipeline.core.errors import ConfigError, SourceError
+from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.sources import open_source
 from mmpr_pipeline.sources.adding import Draft, draft_source
-from mmpr_pipeline.sources.checks import Checked, check_source
-from mmpr_pipeline.sources.declaration import load_declaration
+from mmpr_pipeline.sources.declaration.schema import load_declaration
+from mmpr_pipeline.sources.review.checks import check_source
+from mmpr_pipeline.sources.review.findings import Checked
 from tests.sources.made import png_bytes
 
 Rows = list[dict[str, Any]]

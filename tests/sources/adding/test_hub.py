@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmpr_pipeline.sources.declaration import load_declaration
+from mmpr_pipeline.sources.declaration.schema import load_declaration
 from tests.hub.repository import Repository
 from tests.hub.server import HubServer
 from tests.sources.made import png_bytes

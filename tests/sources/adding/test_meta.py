@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
-from mmpr_pipeline.build.driver import absolute
-from mmpr_pipeline.config import load_config
-from mmpr_pipeline.errors import ConfigError
-from mmpr_pipeline.records import GivenPair
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.records import GivenPair
+from mmpr_pipeline.pipeline.config import load_config
+from mmpr_pipeline.pipeline.driver import absolute
 from mmpr_pipeline.sources import open_source
 from mmpr_pipeline.sources.adding import draft_entry, meta_entries
-from mmpr_pipeline.sources.catalog import expand
-from mmpr_pipeline.sources.checks import check_source
+from mmpr_pipeline.sources.declaration.catalog import expand
+from mmpr_pipeline.sources.review.checks import check_source
 from tests.sources.adding.test_draft import images, lines
 
 

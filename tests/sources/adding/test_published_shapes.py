@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmpr_pipeline.records import GivenPair
+from mmpr_pipeline.core.records import GivenPair
 from mmpr_pipeline.sources.adding.table import image_form
 from tests.sources.adding.test_draft import COLOURS, Rows, drafted, images, lines
 from tests.sources.made import png_bytes

@@ -1,0 +1,1 @@
+"""Ray: sessions and tasks. This room knows nothing of questions, pairs or training."""

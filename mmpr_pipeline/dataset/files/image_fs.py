@@ -1,0 +1,79 @@
+"""Images of a dataset as files of an fsspec file system, so that `datasets` can decode them straight from the shards.
+
+`mmpr-image://file/ABS/OUT/images/images-00000-of-00008.arrow/SHA256` is one image; `mmpr-image://s3/BUCKET/...` one in
+S3. A table of pairs then holds names only: images are never copied for each pair, and `map`, `filter`, `select`, worker
+processes and `push_to_hub` (which embeds the bytes) all work, because to them these are remote files like any other.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote, unquote
+
+import fsspec
+import pyarrow as pa
+from fsspec.spec import AbstractFileSystem
+
+from mmpr_pipeline.dataset.files.arrow_file import open_table
+from mmpr_pipeline.storage import Store, open_store
+
+PROTOCOL = "mmpr-image"
+OPEN_FILES = 1024
+
+
+def image_prefix(store: Store, key: str) -> str:
+    """The address of an images file; `/SHA256` behind it addresses one image."""
+    place = store.url.removeprefix("s3://")
+    place = f"s3/{place}" if store.url.startswith("s3://") else f"file{place}"
+    return f"{PROTOCOL}://{quote(place)}/{key}"
+
+
+class ImageFileSystem(AbstractFileSystem):
+    """Read-only; opening an image that is not there raises FileNotFoundError."""
+
+    protocol = PROTOCOL
+    root_marker = ""
+
+    def _open(self, path: str, mode: str = "rb", **_: Any) -> io.BytesIO:
+        if mode != "rb":
+            raise ValueError("images of a dataset can only be read, as bytes")
+        return io.BytesIO(_image(self._strip_protocol(path)))
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+        return _image(self._strip_protocol(path)).to_pybytes()[start:end]
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        stripped = self._strip_protocol(path)
+        return {"name": stripped, "size": _image(stripped).size, "type": "file"}
+
+    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
+        found = self.info(path)
+        return [found] if detail else [found["name"]]
+
+
+def _image(path: str) -> pa.Buffer:
+    """The bytes of an image, in place in the memory-mapped images file."""
+    where, _, name = path.rpartition("/")
+    data, rows = _images_file(where)
+    if name not in rows:  # the dataset may have been built anew since its files were opened
+        _images_file.cache_clear()
+        data, rows = _images_file(where)
+    if name not in rows:
+        raise FileNotFoundError(f"No image {name} in {unquote(where)}")
+    return data[rows[name]].as_buffer()
+
+
+@lru_cache(maxsize=OPEN_FILES)
+def _images_file(where: str) -> tuple[pa.ChunkedArray, dict[str, int]]:
+    scheme, _, place = unquote(where).partition("/")
+    root, kind, file = place.rsplit("/", 2)
+    store = open_store(f"s3://{root}" if scheme == "s3" else f"/{root}")
+    table = open_table(store.local_copy(f"{kind}/{file}"), ["sha256", "data"])
+    return table.column("data"), {name: row for row, name in enumerate(table.column("sha256").to_pylist())}
+
+
+def register() -> None:
+    """Make fsspec know the protocol in this process (an installed mmpr is known by its entry point, everywhere)."""
+    fsspec.register_implementation(PROTOCOL, f"{__name__}.ImageFileSystem", clobber=True)

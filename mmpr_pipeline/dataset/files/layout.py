@@ -1,0 +1,61 @@
+"""Names of the files of a dataset, and what each holds.
+
+OUT/config.json                              the build's settings and identity, written first
+OUT/pairs/pairs-00017-of-00512.arrow         preference pairs, those of one question side by side
+OUT/images/images-00017-of-00512.arrow       each image of the shard once
+OUT/rollouts/rollouts-00017-of-00512.arrow   every rollout with its verdict
+OUT/questions/questions-00017-of-00512.arrow every source row and what became of it
+OUT/manifests/00017-of-00512.json            counts and hashes of the shard, written last: it is finished
+OUT/summary.json                             totals, written last of all: the dataset is finished
+OUT/journal/00017-of-00512/                  only while the shard is being made
+OUT/reference/KEY/reference-00017-of-00512.arrow  log-probs under a reference model, left by training (not verified)
+OUT/screening/                               what was decided of every source row before sampling (not verified)
+OUT/marks.jsonl                              verdicts corrected by a person in `mmpr view` (not verified)
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from mmpr_pipeline.core.schemas import IMAGE_SCHEMA, PAIR_SCHEMA, QUESTION_SCHEMA, ROLLOUT_SCHEMA
+
+REFERENCE = "reference/"
+CONFIG = "config.json"
+SUMMARY = "summary.json"
+MARKS = "marks.jsonl"
+SCREENING = "screening/"
+JOURNALS = "journal/"
+SCHEMAS: dict[str, pa.Schema] = {
+    "pairs": PAIR_SCHEMA,
+    "images": IMAGE_SCHEMA,
+    "rollouts": ROLLOUT_SCHEMA,
+    "questions": QUESTION_SCHEMA,
+}
+"""Kinds of Arrow files and their schemas."""
+
+
+def data(kind: str, shard: int, of: int) -> str:
+    """Key of the Arrow file of one kind (`pairs`, `images`, `rollouts`, `questions`) of a shard."""
+    return f"{kind}/{kind}-{_part(shard, of)}.arrow"
+
+
+def manifest(shard: int, of: int) -> str:
+    """Key of a shard's manifest."""
+    return f"manifests/{_part(shard, of)}.json"
+
+
+def journal(shard: int, of: int) -> str:
+    """Prefix of a shard's journal."""
+    return f"{JOURNALS}{_part(shard, of)}"
+
+
+def expected(of: int) -> set[str]:
+    """Every key of a finished dataset of `of` shards."""
+    keys = {CONFIG, SUMMARY}
+    for shard in range(of):
+        keys |= {manifest(shard, of), *(data(kind, shard, of) for kind in SCHEMAS)}
+    return keys
+
+
+def _part(shard: int, of: int) -> str:
+    return f"{shard:05d}-of-{of:05d}"

@@ -1,0 +1,138 @@
+"""Any row of one shard without reading the shard: Arrow files memory-mapped, indexed by question on first use.
+
+An index holds one entry a question; what is shown is read batch by batch (at most 2,048 rows) when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.arrow_file import batches, open_table
+from mmpr_pipeline.storage import Store
+
+Run = tuple[int, int, int]
+"""Rows side by side: number of the record batch, first row in it, number of rows."""
+
+
+class ShardFiles:
+    """The rows of a finished shard. Every method raises DatasetError where a file is not readable."""
+
+    def __init__(self, store: Store, shard: int, of: int) -> None:
+        self._store, self.shard, self._of = store, shard, of
+
+    @cached_property
+    def questions(self) -> pa.Table:
+        """The questions file, in the shard's order."""
+        return open_table(self.path("questions"), layout.SCHEMAS["questions"].names)
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """Row of each question in the questions file, by id; the first, where the source repeats a question."""
+        ids = self.questions.column("question_id").to_pylist()
+        return {name: row for row, name in reversed(list(enumerate(ids))) if name is not None}
+
+    @cached_property
+    def strategies(self) -> dict[str, set[str]]:
+        """For each question with pairs, their strategies."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for batch in batches(self.path("pairs"), ["question_id", "strategy"]):
+            for name, strategy in zip(batch["question_id"].to_pylist(), batch["strategy"].to_pylist(), strict=True):
+                found[name].add(strategy)
+        return dict(found)
+
+    def question(self, row: int) -> dict[str, Any]:
+        """One row of the questions file. Raises IndexError where there is no such row."""
+        if not 0 <= row < self.questions.num_rows:
+            raise IndexError(row)
+        return self.questions.slice(row, 1).to_pylist()[0]
+
+    def pairs(self, question_id: str) -> list[dict[str, Any]]:
+        """Pairs of a question."""
+        return self._rows("pairs", self._pair_runs.get(question_id, []))
+
+    def rollouts(self, question_id: str) -> list[dict[str, Any]]:
+        """Rollouts of a question with their verdicts, continuations last."""
+        return self._rows("rollouts", self._rollout_runs.get(question_id, []))
+
+    def image(self, sha256: str) -> tuple[str, bytes] | None:
+        """Format and bytes of an image; None where the shard does not hold it."""
+        place = self._images.get(sha256)
+        if place is None:
+            return None
+        row = _batch(self.path("images"), place[0]).slice(place[1], 1).to_pylist()[0]
+        return row["format"], row["data"]
+
+    def size(self, sha256: str) -> tuple[int, int] | None:
+        """Width and height of an image, in pixels."""
+        place = self._images.get(sha256)
+        return None if place is None else (place[2], place[3])
+
+    def questions_that_say(self, text: str) -> set[str]:
+        """Ids of the questions of which a response contains `text`, in capitals or not."""
+        found: set[str] = set()
+        for batch in batches(self.path("rollouts"), ["question_id", "text"]):
+            rows = pc.match_substring(batch["text"], text, ignore_case=True)
+            found.update(batch["question_id"].filter(rows).to_pylist())
+        return found
+
+    def question_of_pair(self, pair_id: str) -> str | None:
+        """Id of the question that a pair answers."""
+        for batch in batches(self.path("pairs"), ["pair_id", "question_id"]):
+            row = pc.index(batch["pair_id"], pair_id).as_py()
+            if row >= 0:
+                return batch["question_id"][row].as_py()
+        return None
+
+    @cached_property
+    def _pair_runs(self) -> dict[str, list[Run]]:
+        return _runs(self.path("pairs"))
+
+    @cached_property
+    def _rollout_runs(self) -> dict[str, list[Run]]:
+        return _runs(self.path("rollouts"))
+
+    @cached_property
+    def _images(self) -> dict[str, tuple[int, int, int, int]]:
+        """Batch and row, width and height of each image."""
+        found = {}
+        for number, batch in enumerate(batches(self.path("images"), ["sha256", "width", "height"])):
+            for row, one in enumerate(batch.to_pylist()):
+                found[one["sha256"]] = (number, row, one["width"], one["height"])
+        return found
+
+    def _rows(self, kind: str, runs: list[Run]) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        for number, start, count in runs:
+            rows += _batch(self.path(kind), number).slice(start, count).to_pylist()
+        return rows
+
+    def path(self, kind: str) -> Path:
+        """The file of one kind, on this machine."""
+        return self._store.local_copy(layout.data(kind, self.shard, self._of))
+
+
+def _runs(path: Path) -> dict[str, list[Run]]:
+    """Where the rows of each question lie."""
+    found: dict[str, list[Run]] = defaultdict(list)
+    for number, batch in enumerate(batches(path, ["question_id"])):
+        encoded = pc.run_end_encode(batch.column(0))
+        start = 0
+        for name, end in zip(encoded.values.to_pylist(), encoded.run_ends.to_pylist(), strict=True):
+            found[name].append((number, start, end - start))
+            start = end
+    return dict(found)
+
+
+def _batch(path: Path, number: int) -> pa.RecordBatch:
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path))).get_batch(number)
+    except (pa.ArrowException, OSError) as error:
+        raise DatasetError(f"{path.name} is not a readable Arrow file: {error}") from None

@@ -1,0 +1,112 @@
+"""The manifest of a shard: how many of what, why not more, and the hash of every file. No clock, host or path."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from pydantic import Field, ValidationError
+
+from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.records import SCHEMA_VERSION, QuestionOutcome, Record
+
+
+class Counts(Record):
+    """What became of some questions. questions = paired + sum(unpaired) + sum(rejected), always."""
+
+    questions: int = Field(default=0, description="Source rows read.")
+    paired: int = Field(default=0, description="Questions with at least one pair.")
+    unpaired: dict[str, int] = Field(default_factory=dict, description="Sampled questions without a pair, by reason.")
+    rejected: dict[str, int] = Field(default_factory=dict, description="Rows that could not be used, by reason.")
+    pairs: dict[str, int] = Field(default_factory=dict, description="Pairs by strategy.")
+    rollouts: dict[str, int] = Field(
+        default_factory=dict,
+        description="Rollouts by outcome; `unchecked`: no answer to check; `continued`: DropNTP continuations.",
+    )
+    images: int = Field(default=0, description="Images stored; in a shard's own counts each one once.")
+    generated_tokens: int = Field(default=0, description="Tokens generated, continuations included.")
+
+    def adds_up(self) -> bool:
+        """Whether no question is lost."""
+        return self.questions == self.paired + sum(self.unpaired.values()) + sum(self.rejected.values())
+
+
+class FileEntry(Record):
+    """One data file of a shard."""
+
+    path: str = Field(description="Key within the dataset.")
+    sha256: str = Field(description="sha256 of the file, hex.")
+    bytes: int = Field(description="Size of the file.")
+    rows: int = Field(description="Rows of the table.")
+
+
+class Manifest(Record):
+    """What a finished shard holds."""
+
+    schema_version: str = Field(default=SCHEMA_VERSION, description="Version of records, files and this manifest.")
+    shard: int = Field(description="Number of the shard, from 0.")
+    of: int = Field(description="Number of shards of the dataset.")
+    identity: str = Field(description="Digest of the settings that decide what is in the shards.")
+    counts: Counts = Field(description="Counts over the whole shard.")
+    sources: dict[str, Counts] = Field(description="The same for each source.")
+    files: tuple[FileEntry, ...] = Field(description="Data files of the shard.")
+
+    def encode(self) -> bytes:
+        """The manifest as written: the same bytes for the same content."""
+        return json_bytes(self.model_dump())
+
+
+def read_manifest(raw: bytes, name: str) -> Manifest:
+    """A manifest from its file. Raises DatasetError where it is not one."""
+    try:
+        return Manifest.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise DatasetError(f"{name} is not a manifest of this version: {where}: {first['msg']}") from None
+
+
+class Tally:
+    """Counts being counted, one outcome after the other."""
+
+    def __init__(self) -> None:
+        self._ints: Counter[str] = Counter()
+        self._groups: dict[str, Counter[str]] = {name: Counter() for name in _GROUPS}
+
+    def add(self, outcome: QuestionOutcome, images: int) -> None:
+        """Count one question, of whose images `images` were not counted before."""
+        row = outcome.row
+        self._ints.update(questions=1, images=images, generated_tokens=row.generated_tokens)
+        if row.status == "paired":
+            self._ints["paired"] += 1
+        else:
+            self._groups[row.status][row.reason or "unknown"] += 1
+        self._groups["pairs"].update(pair.strategy for pair in outcome.pairs)
+        self._groups["rollouts"].update(
+            rollout.outcome or ("unchecked" if rollout.parent is None else "continued") for rollout in outcome.rollouts
+        )
+
+    def counts(self) -> Counts:
+        """What was counted so far."""
+        return _counts(self._ints, self._groups)
+
+
+_GROUPS = ("unpaired", "rejected", "pairs", "rollouts")
+
+
+def merge(parts: Iterable[Counts]) -> Counts:
+    """The sum of counts."""
+    ints: Counter[str] = Counter()
+    groups: dict[str, Counter[str]] = {name: Counter() for name in _GROUPS}
+    for part in parts:
+        ints.update(
+            questions=part.questions, paired=part.paired, images=part.images, generated_tokens=part.generated_tokens
+        )
+        for name in _GROUPS:
+            groups[name].update(getattr(part, name))
+    return _counts(ints, groups)
+
+
+def _counts(ints: Counter[str], groups: dict[str, Counter[str]]) -> Counts:
+    return Counts.model_validate({**ints, **{name: dict(sorted(group.items())) for name, group in groups.items()}})

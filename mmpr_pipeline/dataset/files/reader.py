@@ -1,0 +1,69 @@
+"""What a shard keeps of each question, read back in order: its row, its images, its rollouts. Memory stays flat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+
+from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.core.records import Image, Prompting, Question, QuestionRow, Rollout
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.arrow_file import batches, open_table
+from mmpr_pipeline.storage import Store
+
+
+@dataclass(frozen=True)
+class StoredQuestion:
+    """One row of the questions file with all that belongs to it."""
+
+    row: QuestionRow
+    images: tuple[Image, ...]
+    rollouts: tuple[Rollout, ...]
+    """Sampled ones and continuations, without their verdicts."""
+
+    def question(self) -> Question:
+        """The question as it was asked, in the very words. Only for rows that became a question."""
+        kept = Question.model_fields.keys() & QuestionRow.model_fields.keys() - {"images"}
+        fields = {name: getattr(self.row, name) for name in kept}
+        label = self.rollouts[0].prompt_version if self.rollouts else ""
+        return Question(**fields, images=self.images, prompting=Prompting(turn=self.row.prompt, label=label))
+
+
+def stored_questions(store: Store, shard: int, of: int) -> Iterator[StoredQuestion]:
+    """Every row of a finished shard, in order. Raises DatasetError where its files contradict each other."""
+    images = _Images(store, shard, of)
+    groups = groupby(_rows(store, "rollouts", shard, of), key=lambda row: row["question_id"])
+    ahead = next(groups, None)
+    for fields in _rows(store, "questions", shard, of):
+        row = QuestionRow.model_validate(fields)
+        rollouts: tuple[Rollout, ...] = ()
+        if ahead is not None and row.rollouts and ahead[0] == row.question_id:
+            rollouts = tuple(_rollout(kept) for kept in ahead[1])
+            ahead = next(groups, None)
+        if row.rollouts and not rollouts:
+            raise DatasetError(f"{layout.data('rollouts', shard, of)} lacks the rollouts of {row.source_id}.")
+        yield StoredQuestion(row, tuple(images[sha256] for sha256 in row.images), rollouts)
+
+
+def _rows(store: Store, kind: str, shard: int, of: int) -> Iterator[dict[str, Any]]:
+    for batch in batches(store.local_copy(layout.data(kind, shard, of))):
+        yield from batch.to_pylist()
+
+
+def _rollout(fields: dict[str, Any]) -> Rollout:
+    return Rollout.model_validate({name: fields[name] for name in Rollout.model_fields})
+
+
+class _Images:
+    """Images of a shard by sha256; their bytes stay in the memory-mapped file until they are asked for."""
+
+    def __init__(self, store: Store, shard: int, of: int) -> None:
+        self._table: pa.Table = open_table(store.local_copy(layout.data("images", shard, of)), list(Image.model_fields))
+        self._where = {sha256: i for i, sha256 in enumerate(self._table.column("sha256").to_pylist())}
+
+    def __getitem__(self, sha256: str) -> Image:
+        return Image.model_validate(self._table.slice(self._where[sha256], 1).to_pylist()[0])

@@ -1,0 +1,1 @@
+"""Publishing an output to the Hub: the card, Parquet shards, resumable uploads."""

@@ -1,0 +1,1 @@
+"""Looking into a finished output: verify, statistics, terminal pages."""

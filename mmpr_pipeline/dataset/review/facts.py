@@ -1,0 +1,134 @@
+"""What there is to tell of a finished dataset to those who get it: its figures, its sources, and what made it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.summary import shards_of
+from mmpr_pipeline.dataset.review.stats import stats
+from mmpr_pipeline.screening.report import unchecked
+from mmpr_pipeline.sources.declaration.licences import warnings_of
+from mmpr_pipeline.storage import MissingKeyError, Store, open_store
+
+TOLD = ("model", "rejected_model", "prompt_version", "checker", "language", "kind")
+"""Columns of the pairs whose values are counted."""
+
+
+@dataclass(frozen=True)
+class Characters:
+    """Lengths of the responses of some pairs: the mean of each side, and the share of pairs whose chosen is longer."""
+
+    chosen: float
+    rejected: float
+    chosen_longer: float
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Plain data: `figures` as `stats` gives them; `sources` with name, role, licence, homepage and description;
+    `identity`, the settings that decided what is in the shards; `made_by`, pairs by the values of each column of TOLD;
+    `characters`, lengths by source and strategy, which are known where tokens are not.
+    """
+
+    figures: dict[str, Any]
+    sources: list[dict[str, Any]]
+    identity: dict[str, Any]
+    mmpr_version: str
+    made_by: dict[str, dict[str, int]]
+    characters: dict[tuple[str, str], Characters]
+    screening: dict[str, Any] | None = None
+    """What was dropped before sampling, as summary.json tells it; None where nothing was compared."""
+
+    @property
+    def pairs(self) -> int:
+        """Pairs in all."""
+        return sum(self.figures["counts"]["pairs"].values())
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why the dataset may not be passed on or trained on just so."""
+        missed = unchecked(self.screening) if self.screening else None
+        return [*warnings_of(self.sources), *([missed] if missed else [])]
+
+
+def facts_of(out: str | Path, progress: Callable[[int, int], None] | None = None) -> Facts:
+    """Read what there is to tell, shard by shard. Raises DatasetError where the dataset is not finished."""
+    store = open_store(out)
+    shards = shards_of(store)
+    figures = stats(out, progress)
+    config = _config(store)
+    made_by, characters = _read_pairs(store, shards)
+    return Facts(
+        figures=figures,
+        sources=_sources(config, sorted(figures["sources"])),
+        identity=config.get("identity", {}),
+        mmpr_version=str(config.get("mmpr_version", "unknown")),
+        made_by=made_by,
+        characters=characters,
+        screening=_summary(store).get("screening"),
+    )
+
+
+def _config(store: Store) -> dict[str, Any]:
+    try:
+        config = json.loads(store.read(layout.CONFIG))
+    except (MissingKeyError, ValueError):
+        raise DatasetError(f"{store.url} has no {layout.CONFIG}.", remedy="Give the output of `mmpr build`.") from None
+    if not isinstance(config, dict):
+        raise DatasetError(f"{layout.CONFIG} holds no settings.")
+    return config
+
+
+def _summary(store: Store) -> dict[str, Any]:
+    try:
+        return json.loads(store.read(layout.SUMMARY))
+    except (MissingKeyError, ValueError):
+        return {}
+
+
+def _sources(config: dict[str, Any], names: list[str]) -> list[dict[str, Any]]:
+    """What the build noted of each source; where it noted nothing, nothing is known of it."""
+    noted = {source["name"]: source for source in config.get("sources", ())}
+    unknown = {"role": "unknown", "licence": "unknown", "homepage": None, "description": ""}
+    return [{"name": name, **unknown, **noted.get(name, {})} for name in names]
+
+
+def _read_pairs(store: Store, shards: int) -> tuple[dict[str, dict[str, int]], dict[tuple[str, str], Characters]]:
+    """`made_by` and `characters` of Facts."""
+    counted: dict[str, Counter[str]] = {name: Counter() for name in TOLD}
+    sums: dict[tuple[str, str], np.ndarray] = defaultdict(lambda: np.zeros(4, np.int64))
+    for shard in range(shards):
+        with TemporaryDirectory(prefix="mmpr-") as folder:
+            path = store.fetch(layout.data("pairs", shard, shards), Path(folder))
+            for batch in batches(path, [*TOLD, "source", "strategy", "chosen", "rejected"]):
+                for name in TOLD:
+                    counts = batch[name].value_counts().to_pylist()
+                    counted[name].update({entry["values"]: entry["counts"] for entry in counts})
+                _add_characters(batch, sums)
+    made_by = {name: dict(counts.most_common()) for name, counts in counted.items()}
+    return made_by, {
+        group: Characters(chosen / rows, rejected / rows, longer / rows)
+        for group, (rows, chosen, rejected, longer) in sums.items()
+    }
+
+
+def _add_characters(batch: pa.RecordBatch, sums: dict[tuple[str, str], np.ndarray]) -> None:
+    chosen, rejected = (pc.utf8_length(batch[side]).to_numpy() for side in ("chosen", "rejected"))
+    groups = list(zip(batch["source"].to_pylist(), batch["strategy"].to_pylist(), strict=True))
+    for group in set(groups):
+        rows = np.array([name == group for name in groups])
+        longer = (chosen > rejected)[rows].sum()
+        sums[group] += np.array([rows.sum(), chosen[rows].sum(), rejected[rows].sum(), longer], np.int64)

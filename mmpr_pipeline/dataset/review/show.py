@@ -1,0 +1,147 @@
+"""Shows a few pairs in the terminal: the question, chosen and rejected, with what they share dimmed."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
+from mmpr_pipeline.storage import open_store
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+
+def pick_pairs(out: str | Path, number: int, seed: int) -> list[dict[str, Any]]:
+    """`number` pairs of a finished dataset, chosen evenly by `seed`, of different questions where there are enough.
+
+    Each is a row of the pairs file with `image_sizes` (format, width, height) and `shard` added. Raises
+    DatasetError where the dataset is not finished.
+    """
+    store = open_store(out)
+    shards = shards_of(store)
+    rows_of = [next(f.rows for f in m.files if f.path.startswith("pairs/")) for m in manifests_of(store, shards)]
+    total = sum(rows_of)
+    drawn = random.Random(seed).sample(range(total), min(total, number * 8))
+    picked: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    for strict in (True, False):
+        for position in drawn:
+            if len(picked) == number:
+                return picked
+            shard, row = _locate(position, rows_of)
+            pair = _row(store.local_copy(layout.data("pairs", shard, shards)), row)
+            if pair["pair_id"] not in seen and not (strict and pair["question_id"] in seen):
+                seen |= {pair["pair_id"], pair["question_id"]}
+                sizes = _sizes(store.local_copy(layout.data("images", shard, shards)), pair)
+                picked.append(pair | {"image_sizes": sizes, "shard": shard})
+    return picked
+
+
+def _locate(position: int, rows_of: list[int]) -> tuple[int, int]:
+    for shard, rows in enumerate(rows_of):
+        if position < rows:
+            return shard, position
+        position -= rows
+    raise IndexError(position)
+
+
+def _row(path: Path, number: int) -> dict[str, Any]:
+    for batch in batches(path):
+        if number < batch.num_rows:
+            return batch.slice(number, 1).to_pylist()[0]
+        number -= batch.num_rows
+    raise IndexError(number)
+
+
+def _sizes(path: Path, pair: dict[str, Any]) -> list[tuple[str, int, int]]:
+    found = {}
+    for batch in batches(path, ["sha256", "format", "width", "height"]):
+        for row in batch.to_pylist():
+            if row["sha256"] in pair["images"]:
+                found[row["sha256"]] = (row["format"], row["width"], row["height"])
+    return [found[name] for name in pair["images"] if name in found]
+
+
+def show_pairs(out: str | Path, number: int, seed: int, console: Console) -> None:
+    """Print `number` pairs, chosen by `seed`. Raises DatasetError where the dataset is not finished."""
+    from rich.text import Text
+
+    pairs = pick_pairs(out, number, seed)
+    if not pairs:
+        console.print("The dataset holds no pairs: `mmpr stats` says why.")
+    for pair in pairs:
+        console.rule(Text(f"{pair['source']} · {pair['source_id']} · {pair['strategy'].replace('_', ' ')}", "bold"))
+        console.print(_question(pair))
+        console.print(_responses(pair, console.width))
+        console.print(_provenance(pair), "")
+
+
+def _question(pair: dict[str, Any]) -> Text:
+    from rich.text import Text
+
+    text = Text(_safe(pair["prompt"].replace("<image>\n", "").replace("<image>", "")).strip())
+    for kind, width, height in pair["image_sizes"]:
+        text.append(f"  [{kind} {width}x{height}]", "cyan")
+    if pair["answer"] is not None:
+        text.append(f"\nanswer: {_safe(pair['answer'])}", "bold")
+    return text
+
+
+def _responses(pair: dict[str, Any], width: int) -> Any:
+    """Chosen and rejected side by side, or one above the other in a narrow terminal."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    shared = shared_prefix(pair["chosen"], pair["rejected"])
+    titles = [_title(pair, "chosen", "green"), _title(pair, "rejected", "red")]
+    bodies = [_body(pair[side], shared, style) for side, style in (("chosen", "green"), ("rejected", "red"))]
+    if width < 90:
+        table = Table.grid()
+        for title, body in zip(titles, bodies, strict=True):
+            table.add_row(title)
+            table.add_row(body)
+        return table
+    table = Table(box=SIMPLE, expand=True, show_edge=False)
+    for title in titles:
+        table.add_column(title, ratio=1, overflow="fold")
+    table.add_row(*bodies)
+    return table
+
+
+def shared_prefix(one: str, other: str) -> int:
+    """Number of leading characters that two texts share."""
+    pairs = zip(one, other, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
+def _title(pair: dict[str, Any], side: str, style: str) -> Text:
+    from rich.text import Text
+
+    title = Text(side, f"bold {style}")
+    if pair[f"{side}_answer"] is not None:
+        title.append(f"  {_safe(pair[f'{side}_answer'])}", style)
+    return title.append(f"  {pair[f'{side}_tokens']} tokens", "dim") if pair[f"{side}_tokens"] else title
+
+
+def _body(response: str, shared: int, style: str) -> Text:
+    from rich.text import Text
+
+    return Text.assemble((_safe(response[:shared]), "dim"), (_safe(response[shared:]), style))
+
+
+def _provenance(pair: dict[str, Any]) -> Text:
+    from rich.text import Text
+
+    rules = " / ".join(_safe(pair[name]) for name in ("chosen_rule", "rejected_rule") if pair[name])
+    parts = [pair["model"], pair["prompt_version"], pair["checker"], rules, f"seed {pair['seed']}", pair["pair_id"]]
+    return Text(" · ".join(_safe(part) for part in parts if part), "dim")
+
+
+def _safe(text: str) -> str:
+    """The text without control characters: a response must not steer the terminal that shows it."""
+    return "".join(c if c in "\n\t" or c.isprintable() else "�" for c in text)

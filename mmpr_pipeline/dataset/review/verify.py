@@ -1,0 +1,252 @@
+"""Checks a dataset against everything that its files promise, shard by shard.
+
+Each problem has a short fixed name (`bad_hash`, `missing_image`, ...) and says where. Memory holds one shard's ids, and
+eight bytes a pair to find ids that two shards share.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.records import SCHEMA_VERSION
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.arrow_file import batches, schema_of, sha256_of
+from mmpr_pipeline.dataset.files.manifest import FileEntry, Manifest, read_manifest
+from mmpr_pipeline.dataset.files.summary import summarise
+from mmpr_pipeline.dataset.review.verify_rows import check_rows
+from mmpr_pipeline.storage import MissingKeyError, Store, open_store
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Progress = Callable[[int, int], None]
+"""Called with the number of shards checked and of all shards."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is not as promised."""
+
+    name: str
+    where: str
+    detail: str = ""
+
+
+@dataclass
+class Report:
+    """What was checked, and what is wrong."""
+
+    out: str
+    shards: int = 0
+    files: int = 0
+    bytes: int = 0
+    pairs: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is as promised."""
+        return not self.problems
+
+    def add(self, name: str, where: str, detail: str = "") -> None:
+        """Note a problem."""
+        self.problems.append(Problem(name, where, detail))
+
+
+def verify(out: str | Path, progress: Progress | None = None) -> Report:
+    """Check every file of the dataset at `out`: nothing is changed.
+
+    Raises DatasetError where nothing there looks like a dataset, StoreError where it cannot be read.
+    """
+    store = open_store(out)
+    keys = set(store.list())
+    of, manifests = _manifest_keys(keys)
+    if not of:
+        raise DatasetError(f"{store.url} holds no finished shard.", remedy="Give the output of `mmpr build`.")
+    report = Report(store.url, shards=of)
+    _check_names(keys, of, report)
+    ids = _PairIds()
+    identity: str | None = None
+    for shard in range(of):
+        key = layout.manifest(shard, of)
+        if key in manifests and (manifest := _manifest(store, key, shard, of, report)) is not None:
+            if manifest.identity != (identity := identity or manifest.identity):
+                report.add("other_identity", key, "built with other settings than the shards before")
+            _check_shard(store, manifest, report, ids)
+        if progress:
+            progress(shard + 1, of)
+    _check_config(store, keys, identity, report)
+    _check_summary(store, keys, of, report)
+    _check_shared_ids(store, of, ids, report)
+    return report
+
+
+def _manifest_keys(keys: set[str]) -> tuple[int, set[str]]:
+    """Number of shards, as the greatest number of manifests agree, and the manifests' keys."""
+    found: dict[int, set[str]] = {}
+    for key in keys:
+        if key.startswith("manifests/") and key.endswith(".json"):
+            number = key[:-5].rpartition("-of-")[2]
+            if number.isdecimal():
+                found.setdefault(int(number), set()).add(key)
+    return max(found.items(), key=lambda item: len(item[1]), default=(0, set()))
+
+
+def _check_names(keys: set[str], of: int, report: Report) -> None:
+    expected = layout.expected(of)
+    for key in sorted(expected - keys):
+        if key == layout.SUMMARY or key.startswith("manifests/"):
+            report.add("unfinished", key, "not there: run the same `mmpr build` again, it goes on")
+        else:
+            report.add("missing_file", key)
+    for key in sorted(keys - expected):
+        if key.startswith(layout.JOURNALS):
+            report.add("unfinished", key, "a journal is left: run the same `mmpr build` again, it goes on")
+        elif key != layout.MARKS and not key.startswith((layout.REFERENCE, layout.SCREENING)):
+            report.add("extra_file", key, "no build wrote it here")
+
+
+def _manifest(store: Store, key: str, shard: int, of: int, report: Report) -> Manifest | None:
+    try:
+        manifest = read_manifest(store.read(key), key)
+    except DatasetError as error:
+        report.add("bad_manifest", key, error.message)
+        return None
+    if (manifest.shard, manifest.of) != (shard, of) or manifest.schema_version != SCHEMA_VERSION:
+        report.add("bad_manifest", key, f"states shard {manifest.shard} of {manifest.of}, {manifest.schema_version}")
+        return None
+    named = [entry.path for entry in manifest.files]
+    if sorted(named) != sorted(layout.data(kind, shard, of) for kind in layout.SCHEMAS):
+        report.add("bad_manifest", key, "names other files than those of its shard")
+        return None
+    if not all(counts.adds_up() for counts in (manifest.counts, *manifest.sources.values())):
+        report.add("lost_questions", key, "questions are not paired + unpaired + rejected")
+    return manifest
+
+
+def _check_shard(store: Store, manifest: Manifest, report: Report, ids: _PairIds) -> None:
+    where = f"shard {manifest.shard}"
+    with TemporaryDirectory(prefix="mmpr-") as folder:
+        found = {e.path.partition("/")[0]: _check_file(store, e, Path(folder), report) for e in manifest.files}
+        paths = {kind: path for kind, path in found.items() if path is not None}
+        if len(paths) < len(layout.SCHEMAS):
+            return  # what refers to a missing or unreadable file cannot be checked, and is reported as that file
+        try:
+            ids.add(check_rows(paths, manifest, lambda name, detail: report.add(name, where, detail)))
+        except DatasetError as error:
+            report.add("unreadable", where, error.message)
+    report.pairs += sum(manifest.counts.pairs.values())
+
+
+def _check_file(store: Store, entry: FileEntry, folder: Path, report: Report) -> Path | None:
+    """The local file if its rows can be looked at."""
+    kind = entry.path.partition("/")[0]
+    try:
+        path = store.fetch(entry.path, folder)
+    except MissingKeyError:
+        return None  # reported by name already
+    report.files += 1
+    report.bytes += path.stat().st_size
+    if path.stat().st_size != entry.bytes or sha256_of(path) != entry.sha256:
+        report.add("bad_hash", entry.path, "the content is not what the manifest says")
+    try:
+        schema = schema_of(path)
+        rows = sum(batch.num_rows for batch in batches(path, schema.names[:1]))
+    except DatasetError as error:
+        report.add("unreadable", entry.path, error.message)
+        return None
+    if not schema.equals(layout.SCHEMAS[kind], check_metadata=True):
+        report.add("bad_schema", entry.path, "columns, types or descriptions differ from this version's")
+        if not schema.equals(layout.SCHEMAS[kind]):
+            return None
+    if rows != entry.rows:
+        report.add("bad_counts", entry.path, f"{rows} rows, the manifest says {entry.rows}")
+    return path
+
+
+def _check_config(store: Store, keys: set[str], identity: str | None, report: Report) -> None:
+    if layout.CONFIG not in keys:
+        return
+    try:
+        digest = json.loads(store.read(layout.CONFIG))["digest"]
+    except (ValueError, KeyError, TypeError):
+        report.add("bad_config", layout.CONFIG, "not the settings of a build")
+        return
+    if identity is not None and digest != identity:
+        report.add("other_identity", layout.CONFIG, "the shards were built with other settings")
+
+
+def _check_summary(store: Store, keys: set[str], of: int, report: Report) -> None:
+    if layout.SUMMARY not in keys:
+        return
+    try:
+        stated = json.loads(store.read(layout.SUMMARY))
+        found = json.loads(json_bytes(summarise(store, of)))
+    except DatasetError:
+        return  # manifests are reported already
+    except ValueError:
+        report.add("bad_summary", layout.SUMMARY, "not JSON")
+        return
+    wrong = [name for name, value in found.items() if not isinstance(stated, dict) or stated.get(name) != value]
+    if wrong:
+        report.add("bad_summary", layout.SUMMARY, f"differs from the manifests in {', '.join(wrong)}")
+
+
+class _PairIds:
+    """The first 64 bits of every pair's id, by shard: enough to find candidates of ids that two shards share."""
+
+    def __init__(self) -> None:
+        self._parts: list[np.ndarray] = []
+
+    def add(self, pair_ids: set[str]) -> None:
+        """Note the ids of a shard, distinct within it."""
+        numbers = (int(pair_id[:16], 16) for pair_id in pair_ids if _is_hex(pair_id))
+        self._parts.append(np.fromiter(numbers, np.uint64))
+
+    def shared(self) -> set[int]:
+        """Prefixes that occur in more than one shard."""
+        if not self._parts:
+            return set()
+        values, counts = np.unique(np.concatenate(self._parts), return_counts=True)
+        return set(values[counts > 1].tolist())
+
+
+def _is_hex(text: str) -> bool:
+    return len(text) == 32 and all(c in "0123456789abcdef" for c in text)
+
+
+def _check_shared_ids(store: Store, of: int, ids: _PairIds, report: Report) -> None:
+    """Name the pairs of which two shards hold the same, by a second look at the ids of the candidates."""
+    candidates = ids.shared()
+    if not candidates:
+        return
+    first: dict[str, int] = {}
+    for shard in range(of):
+        for pair_id in set(_pair_ids(store, layout.data("pairs", shard, of))):
+            if _is_hex(pair_id) and int(pair_id[:16], 16) in candidates and first.setdefault(pair_id, shard) != shard:
+                report.add("duplicate_pair", f"shard {shard}", f"pair {pair_id} is in shard {first[pair_id]} too")
+
+
+def _pair_ids(store: Store, key: str) -> Iterator[str]:
+    try:
+        with TemporaryDirectory(prefix="mmpr-") as folder:
+            for batch in batches(store.fetch(key, Path(folder)), ["pair_id"]):
+                yield from batch.column(0).to_pylist()
+    except (MissingKeyError, DatasetError):
+        return  # reported already
+
+
+def render(report: Report) -> RenderableType:
+    """The report for a terminal: one line where all is well, else the problems by name."""
+    from mmpr_pipeline.dataset.review.terminal import verify_page
+
+    return verify_page(report)

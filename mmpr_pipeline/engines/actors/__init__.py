@@ -1,0 +1,1 @@
+"""Engines in Ray actors: the actor, the pool that routes to actors, and their messages."""

@@ -1,0 +1,114 @@
+"""What the pipeline asks of an engine, and what every engine promises.
+
+An engine turns one question into n rollouts in one request (the image is encoded once), and continues a cut response
+without the image. Requests are independent and may be in flight together, as many as the caller likes: the engine
+queues them. A question that cannot be served (prompt longer than the context, say) raises `errors.ItemRejected` with
+its reason; an engine that cannot serve at all raises `errors.EngineError`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import Field
+
+from mmpr_pipeline.core.records import Question, Record, Rollout
+from mmpr_pipeline.rollouts.settings import Decoding
+
+
+class SampleRequest(Record):
+    """n rollouts of one question. Rollout i has index `first_index + i` and seed `seed + i`."""
+
+    question: Question = Field(description="The question with its images.")
+    prompt: str = Field(description="The user turn; exactly one `<image>` for each image.")
+    prompt_version: str = Field(description="Label of the prompt template.")
+    n: int = Field(ge=1, description="Rollouts to sample.")
+    seed: int = Field(ge=0, description="Seed of the first rollout; below 2**62.")
+    round: int = Field(default=0, ge=0, description="Sampling round.")
+    first_index: int = Field(default=0, ge=0, description="Index of the first rollout.")
+    decoding: Decoding = Field(default=Decoding(), description="How to sample.")
+
+
+class ContinueRequest(Record):
+    """Cut `parent.text` after `ratio` of its tokens and continue it without the image (DropNTP)."""
+
+    question: Question = Field(description="The question; its images are not used.")
+    prompt: str = Field(description="The user turn without image marks.")
+    prompt_version: str = Field(description="Label of the prompt template.")
+    parent: Rollout = Field(description="The rollout to cut.")
+    ratio: float = Field(gt=0, lt=1, description="Share of the parent's tokens that is kept.")
+    seed: int = Field(ge=0, description="Sampling seed; below 2**62.")
+    index: int = Field(ge=0, description="Index of the resulting rollout.")
+    decoding: Decoding = Field(default=Decoding(), description="How to sample.")
+
+
+class EngineInfo(Record):
+    """What an engine is, for provenance and for the plan of a build."""
+
+    engine: str = Field(description="vllm, openai, replay, given or scripted.")
+    model: str = Field(description="Label of the model, as written into each rollout.")
+    context: int | None = Field(description="Context length in tokens; null where there is none.")
+    can_continue: bool = Field(description="Whether responses can be continued without the image (DropNTP).")
+    sequences: int | None = Field(default=None, description="Rollouts it decodes at once; null where not known.")
+    kv_tokens: int | None = Field(default=None, description="Tokens its KV cache holds; null where not known.")
+
+
+@dataclass
+class EngineStats:
+    """What engines have done since they started; two readings a few seconds apart give rates."""
+
+    actors: int = 0
+    in_flight: int = 0
+    """Requests accepted and not yet answered."""
+    requests: int = 0
+    """Requests answered."""
+    rollouts: int = 0
+    tokens: int = 0
+    """Generated tokens."""
+    steps: int = 0
+    """Steps of the model, where the engine has them: a sign of life between two answers."""
+    busy_seconds: float = 0.0
+    """Actors: seconds, summed over all, with a request in flight."""
+    alive_seconds: float = 0.0
+    """Actors: seconds, summed over all, since their engines were loaded."""
+    restarts: int = 0
+    """Engine actors that died and were started again."""
+    recorded: int = 0
+    """Replay: usable rollouts in the recorded file."""
+    rejected_lines: int = 0
+    """Replay: lines of the recorded file that could not be used."""
+
+
+class Engine(Protocol):
+    """A sampler of rollouts."""
+
+    @property
+    def can_continue(self) -> bool:
+        """Whether `continue_blind` works (recorded rollouts cannot be continued)."""
+        ...
+
+    @property
+    def info(self) -> EngineInfo:
+        """What this engine is; a pool of actors answers for all of them."""
+        ...
+
+    async def sample(self, request: SampleRequest) -> list[Rollout]:
+        """Rollouts in index order: exactly `request.n`, or fewer only where an engine has no more (replay)."""
+        ...
+
+    async def continue_blind(self, request: ContinueRequest) -> Rollout:
+        """The continued response: `text` is the kept prefix plus what was continued, `prefix_chars` its length.
+
+        The cut is at a token boundary that is also a character boundary. Raises ItemRejected where the parent has too
+        few tokens to cut.
+        """
+        ...
+
+    async def stats(self) -> EngineStats:
+        """Counts for the live bar."""
+        ...
+
+    async def close(self) -> None:
+        """Release what the engine holds."""
+        ...

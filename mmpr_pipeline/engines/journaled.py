@@ -1,0 +1,98 @@
+"""An engine that remembers: every answer is journalled before it is used, and taken from there after a crash.
+
+This is what makes a build resumable. The shard's work is a pure function of its questions and the engine's answers, so
+replaying the journalled answers brings it back to where it was, and only what is missing is generated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.core.records import Rollout
+from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.storage.journal import Journal
+
+
+class JournaledEngine:
+    """Wraps an engine and the journal of one shard. Close it to close the journal; the engine stays open."""
+
+    def __init__(self, engine: Engine, journal: Journal) -> None:
+        self._engine, self._journal = engine, journal
+        self._past = {_key(entry): entry for entry in journal.read()}
+        self._writer = journal.open()
+        self.resumed_rollouts = 0
+        """Rollouts that came from the journal, not from the engine."""
+
+    @property
+    def can_continue(self) -> bool:
+        """Whether the engine can."""
+        return self._engine.can_continue
+
+    @property
+    def info(self) -> EngineInfo:
+        """What the engine is."""
+        return self._engine.info
+
+    async def stats(self) -> EngineStats:
+        """The engine's counts."""
+        return await self._engine.stats()
+
+    async def sample(self, request: SampleRequest) -> list[Rollout]:
+        """The rollouts of this question and round, from the journal if they are there."""
+        return await self._once(
+            request.question.question_id, f"sample/{request.round}", lambda: self._engine.sample(request)
+        )
+
+    async def continue_blind(self, request: ContinueRequest) -> Rollout:
+        """The continuation of this parent, from the journal if it is there."""
+
+        async def alone() -> list[Rollout]:
+            return [await self._engine.continue_blind(request)]
+
+        return (await self._once(request.question.question_id, f"continue/{request.parent.index}", alone))[0]
+
+    def forget(self) -> None:
+        """Delete the journal: its shard is finished. Nothing of it is forced to disk for that."""
+        self._writer.abandon()
+        self._journal.delete()
+
+    async def close(self) -> None:
+        """Close the journal's segment; what was appended stays."""
+        self._writer.close()
+
+    async def _once(self, question: str, step: str, ask: Callable[[], Awaitable[list[Rollout]]]) -> list[Rollout]:
+        """The journalled answer of a step; else the engine's, journalled before it is used. Raises ItemRejected."""
+        known = self._recall(question, step)
+        if known is not None:
+            return known
+        try:
+            rollouts = await ask()
+        except ItemRejected as reject:
+            self._keep(question, step, reject)
+            raise
+        self._keep(question, step, rollouts)
+        return rollouts
+
+    def _recall(self, question: str, step: str) -> list[Rollout] | None:
+        entry = self._past.pop((question, step), None)
+        if entry is None:
+            return None
+        if entry.get("reject"):
+            raise ItemRejected(*entry["reject"])
+        rollouts = [Rollout.model_validate(fields) for fields in entry["rollouts"]]
+        self.resumed_rollouts += len(rollouts)
+        return rollouts
+
+    def _keep(self, question: str, step: str, result: list[Rollout] | ItemRejected) -> None:
+        entry: dict[str, Any] = {"question": question, "step": step}
+        if isinstance(result, ItemRejected):
+            entry["reject"] = [result.reason, result.detail]
+        else:
+            entry["rollouts"] = result
+        self._writer.append(entry)
+
+
+def _key(entry: dict[str, Any]) -> tuple[str, str]:
+    return entry["question"], entry["step"]

@@ -1,0 +1,1 @@
+"""The engine for any server with the OpenAI chat protocol."""

@@ -1,0 +1,176 @@
+"""HTTP to an OpenAI-compatible server that may be busy, slow, torn or gone for a while.
+
+Faults cost time and nothing else: what is sent again is the same request with the same seed. Waits grow exponentially
+with jitter. A question is blamed for a fault only where the server serves another request at the same time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from mmpr_pipeline.core.errors import EngineError, ItemRejected
+from mmpr_pipeline.engines.openai.messages import choices_of, longest, refusal
+from mmpr_pipeline.engines.openai.window import Window
+
+_BUSY = (429, 503)
+_TIMEOUT_BLAME = 3
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to try."""
+
+    timeout: float = 600.0
+    """Seconds for one answer."""
+    attempts: int = 6
+    """Faults after which a question is given up, if the server serves others; a timeout counts as three."""
+    first_delay: float = 0.5
+    longest_delay: float = 30.0
+    outage: float = 900.0
+    """Seconds without an answer after which the server is given up."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A request that was not answered, and may be later."""
+
+    what: str
+    blame: int
+    """How much speaks against the request itself."""
+    wait: float = 0.0
+    """Seconds that the server asked to wait."""
+
+
+class Client:
+    """Requests to one server, from one event loop."""
+
+    def __init__(self, base_url: str, model: str, key: str | None, window: Window, patience: Patience) -> None:
+        self._base = base_url
+        self._model = model
+        self._window = window
+        self._patience = patience
+        self._jitter = random.Random()  # timing only
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=256)
+        self._http = httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx.Timeout(patience.timeout, connect=min(10.0, patience.timeout)),
+            limits=limits,
+        )
+
+    async def chat(self, body: dict[str, Any], weight: int = 1) -> dict[str, Any]:
+        """The answer to a chat completion of `weight` rollouts.
+
+        Raises ItemRejected where the question is at fault, EngineError where the server cannot serve at all.
+        """
+        began, faults, tries = time.monotonic(), 0, 0
+        while True:
+            answer = await self._once({"model": self._model, **body}, weight)
+            if isinstance(answer, dict):
+                return answer
+            faults += answer.blame
+            if faults >= self._patience.attempts and await self._serves():
+                raise ItemRejected("server_error", answer.what)
+            if time.monotonic() - began > self._patience.outage:
+                raise EngineError(
+                    f"{self._base} has not answered for {self._patience.outage:.0f} s: {answer.what}.",
+                    remedy="Look at the server, then run the same command again: what is finished is kept.",
+                )
+            await asyncio.sleep(max(answer.wait, self._delay(tries)))
+            tries += 1
+
+    async def extra(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        """The answer of an endpoint that not every server has, beside `/v1`; None where it is not there.
+
+        Raises EngineError where it stays broken: what depends on it must not depend on the network's mood.
+        """
+        url = f"{self._base.removesuffix('/v1')}/{path}"
+        for tries in range(self._patience.attempts):
+            try:
+                response = await self._http.post(url, json={"model": self._model, **body})
+                if 400 <= response.status_code < 500 and response.status_code not in (408, 429):
+                    return None
+                found = response.json() if response.status_code == 200 else None
+            except (httpx.HTTPError, ValueError):
+                found = None
+            if isinstance(found, dict):
+                return found
+            await asyncio.sleep(self._delay(tries))
+        raise EngineError(f"{url} does not answer.", remedy="Look at the server; the same command goes on from here.")
+
+    async def models(self) -> list[dict[str, Any]]:
+        """What the server serves; raises EngineError at once where it cannot be reached."""
+        try:
+            response = await self._http.get(f"{self._base}/models", timeout=min(30.0, self._patience.timeout))
+            if response.status_code != 200:
+                raise refusal(response.status_code, response.text) or EngineError(
+                    f"{self._base}/models answers {response.status_code}.", remedy="Look at the server's log."
+                )
+            return [model for model in response.json()["data"] if isinstance(model.get("id"), str)]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise EngineError(
+                f"No OpenAI-compatible server answers at {self._base}: {type(error).__name__}.",
+                remedy="Start the server, and give --base-url as http://host:port/v1.",
+            ) from None
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def _once(self, body: dict[str, Any], weight: int) -> dict[str, Any] | Trouble:
+        async with self._window.passage(weight) as sent:
+            try:
+                response = await self._http.post(f"{self._base}/chat/completions", json=body)
+            except httpx.TimeoutException as error:
+                # A server that cannot even be connected to is not the question's fault.
+                return Trouble("timeout", 0 if isinstance(error, httpx.ConnectTimeout) else _TIMEOUT_BLAME)
+            except httpx.ConnectError:
+                return Trouble("no connection", 0)
+            except httpx.HTTPError as error:
+                return Trouble(type(error).__name__, 1)
+            return self._judged(response, sent, weight)
+
+    def _judged(self, response: httpx.Response, sent: float, weight: int) -> dict[str, Any] | Trouble:
+        status = response.status_code
+        if status != 200:
+            if (final := refusal(status, response.text)) is not None:
+                raise final
+            if status in _BUSY:
+                self._window.pushed_back(sent)
+            return Trouble(f"status {status}", int(status not in _BUSY), _retry_after(response))
+        try:
+            answer = json.loads(response.content)
+            choices = choices_of(answer)
+        except ValueError as error:
+            return Trouble(f"torn answer: {str(error)[:100]}", 1)
+        self._window.answered(sent, weight, longest(choices, answer.get("usage") or {}))
+        return answer
+
+    async def _serves(self) -> bool:
+        """Whether the server answers a request that nothing can be wrong with."""
+        hello = [{"role": "user", "content": "Hello"}]
+        body = {"model": self._model, "messages": hello, "max_tokens": 1, "temperature": 0}
+        try:
+            response = await self._http.post(f"{self._base}/chat/completions", json=body, timeout=60)
+        except httpx.HTTPError:
+            return False
+        return response.status_code == 200
+
+    def _delay(self, tries: int) -> float:
+        """Exponential back-off, half of it jitter, so that many workers do not come back all at once."""
+        longest_now = min(self._patience.longest_delay, self._patience.first_delay * 2.0 ** min(tries, 20))
+        return longest_now * self._jitter.uniform(0.5, 1.0)
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Seconds that the server asks to wait, at most a minute; dates are not understood."""
+    try:
+        return min(60.0, max(0.0, float(response.headers.get("retry-after", 0))))
+    except ValueError:
+        return 0.0

@@ -1,0 +1,266 @@
+"""The openai engine: any server that speaks OpenAI's chat completions (vLLM, SGLang, LMDeploy, ...).
+
+The server renders the chat, cuts images into tiles and decides how they are placed: start it with the settings that
+the questions need. It runs elsewhere, so there are no engine actors: each worker talks to it, all its requests through
+one thread with one event loop. The key is taken from OPENAI_API_KEY and kept nowhere.
+
+Seeds: vLLM seeds completion i of a request with seed + i, and so it is recorded. Other servers promise nothing about
+it, and there the seed of the request is recorded for all its rollouts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from mmpr_pipeline.core.errors import ConfigError, EngineError, ItemRejected
+from mmpr_pipeline.core.records import Rollout
+from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.engines.openai.client import Client, Patience
+from mmpr_pipeline.engines.openai.messages import Choice, choices_of, cut_by_characters, sampling_body, user_message
+from mmpr_pipeline.engines.openai.window import Window
+from mmpr_pipeline.engines.settings import EngineSettings
+
+MIN_RESPONSE = 16
+"""Tokens that the context must leave for a response (or all that are asked for, if fewer)."""
+
+_CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Server:
+    """What was found out about a server."""
+
+    vllm: bool
+    context: int | None
+    can_continue: bool
+    shows_tokens: bool
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The kept part of a parent response; `tokens` is 0 where the server does not show them."""
+
+    text: str
+    tokens: int
+
+
+class OpenAiEngine:
+    """Asks the server what it is when it is made (raises EngineError at once), then serves from any event loop."""
+
+    def __init__(self, settings: EngineSettings, patience: Patience | None = None) -> None:
+        if not settings.base_url:
+            raise ConfigError("The openai engine has no server.", remedy="Give --base-url http://host:port/v1.")
+        self._base = settings.base_url
+        self._model = settings.model
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="openai-requests", daemon=True).start()
+        self._takes_n = True
+        self._stats = EngineStats()
+        self._client, self._server = asyncio.run_coroutine_threadsafe(
+            self._meet(settings, patience or Patience(timeout=settings.stall_seconds)), self._loop
+        ).result()
+        label = f"{settings.model}@{settings.revision}" if settings.revision else settings.model
+        self.can_continue = self._server.can_continue
+        self.info = EngineInfo(
+            engine="openai", model=label, context=self._server.context, can_continue=self.can_continue
+        )
+
+    async def sample(self, request: SampleRequest) -> list[Rollout]:
+        """See `Engine.sample`; raises ItemRejected for what the server cannot take."""
+        return await self._there(self._sample(request))
+
+    async def continue_blind(self, request: ContinueRequest) -> Rollout:
+        """See `Engine.continue_blind`. Without the server's `/tokenize` the cut is at the end of a word."""
+        return await self._there(self._continue(request))
+
+    async def stats(self) -> EngineStats:
+        """Counts since the start."""
+        return replace(self._stats)
+
+    async def close(self) -> None:
+        """Close the connections and end the thread."""
+        await self._there(self._client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    async def _there(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run in the engine's own loop: connections and the window are shared by all loops of this process."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    async def _meet(self, settings: EngineSettings, patience: Patience) -> tuple[Client, Server]:
+        window = Window(settings.max_num_seqs)
+        client = Client(self._base, self._model, os.environ.get("OPENAI_API_KEY"), window, patience)
+        models = {model["id"]: model for model in await client.models()}
+        if self._model not in models:
+            raise EngineError(
+                f"{self._base} does not serve {self._model!r}; it serves {', '.join(sorted(models)) or 'nothing'}.",
+                remedy="Give --model as the server names it.",
+            )
+        served = models[self._model]
+        context = served.get("max_model_len")
+        return client, Server(
+            vllm=served.get("owned_by") == "vllm",
+            context=context if isinstance(context, int) else None,
+            can_continue=await self._continues(client),
+            shows_tokens=await self._tokens(client, "Hello") is not None,
+        )
+
+    async def _continues(self, client: Client) -> bool:
+        """Whether the server goes on with a begun response: then the prompt is shorter than with a new turn opened.
+
+        Asked with the flags, a server that ignores them counts as many prompt tokens as without them.
+        """
+        begun = [{"role": "user", "content": "Count."}, {"role": "assistant", "content": "One two"}]
+        lengths = []
+        for flags in (_CONTINUE, {}):
+            try:
+                answer = await client.chat({"messages": begun, "max_tokens": 1, "temperature": 0, **flags})
+            except ItemRejected:
+                return False
+            lengths.append(int((answer.get("usage") or {}).get("prompt_tokens") or 0))
+        return 0 < lengths[0] < lengths[1]
+
+    async def _sample(self, request: SampleRequest) -> list[Rollout]:
+        message = user_message(request.prompt, request.question.images)
+        greedy = request.decoding.temperature == 0
+        self._stats.in_flight += 1
+        try:
+            n = 1 if greedy else request.n
+            choices, seeds = await self._complete({"messages": [message]}, request, n)
+        finally:
+            self._stats.in_flight -= 1
+        self._count(len(choices), sum(choice.tokens for choice in choices))
+        if greedy:  # n greedy rollouts are one
+            choices, seeds = choices * request.n, [request.seed + i for i in range(request.n)]
+        return [self._rollout(request, i, choice, seeds[i]) for i, choice in enumerate(choices)]
+
+    async def _complete(self, body: dict[str, Any], request: SampleRequest, n: int) -> tuple[list[Choice], list[int]]:
+        """n completions and their seeds: in one request, or one by one where the server makes only one at a time."""
+        if n > 1 and self._takes_n:
+            try:
+                choices = await self._fitting(body, request, n, request.seed)
+            except ItemRejected as reject:
+                if reject.reason != "prompt_refused":
+                    raise
+                # Refused for n, or for itself? Alone it will tell.
+                first = await self._fitting(body, request, 1, request.seed)
+                self._takes_n = False
+                return await self._singly(body, request, n, first)
+            if len(choices) >= n:
+                step = 1 if self._server.vllm else 0
+                return choices[:n], [request.seed + step * i for i in range(n)]
+            self._takes_n = False  # it ignores n
+            return await self._singly(body, request, n, choices[:1])
+        return await self._singly(body, request, n, [])
+
+    async def _singly(
+        self, body: dict[str, Any], request: SampleRequest, n: int, first: list[Choice]
+    ) -> tuple[list[Choice], list[int]]:
+        seeds = [request.seed + i for i in range(n)]
+        rest = await asyncio.gather(*(self._fitting(body, request, 1, seed) for seed in seeds[len(first) :]))
+        return [*first, *(choices[0] for choices in rest)], seeds
+
+    async def _fitting(
+        self, body: dict[str, Any], request: SampleRequest | ContinueRequest, n: int, seed: int
+    ) -> list[Choice]:
+        """Completions as long as asked for, or as the context leaves where that is less."""
+        decoding = request.decoding
+        parameters = sampling_body(decoding, n, seed, self._server.vllm)
+        try:
+            return choices_of(await self._client.chat({**body, **parameters}, n))
+        except ItemRejected as reject:
+            least = min(MIN_RESPONSE, decoding.max_tokens)
+            if reject.reason != "prompt_too_long" or decoding.max_tokens <= least:
+                raise
+        shortest = {**body, **parameters, "n": 1, "max_tokens": least}
+        [probe, *_] = choices_of(await self._client.chat(shortest))  # raises where even that does not fit
+        if self._server.context and probe.prompt_tokens:
+            room = self._server.context - probe.prompt_tokens
+            return choices_of(await self._client.chat({**body, **parameters, "max_tokens": room}, n))
+        return await self._halving(body, parameters, n, least)
+
+    async def _halving(self, body: dict[str, Any], parameters: dict[str, Any], n: int, least: int) -> list[Choice]:
+        """For a server that does not tell its context: half as many tokens until they fit."""
+        most = parameters["max_tokens"] // 2
+        while most > least:
+            try:
+                return choices_of(await self._client.chat({**body, **parameters, "max_tokens": most}, n))
+            except ItemRejected as reject:
+                if reject.reason != "prompt_too_long":
+                    raise
+                most //= 2
+        return choices_of(await self._client.chat({**body, **parameters, "max_tokens": least}, n))
+
+    async def _continue(self, request: ContinueRequest) -> Rollout:
+        if not self.can_continue:
+            raise EngineError("This server does not go on with a begun response.")
+        cut = await self._cut(request)
+        messages = [user_message(request.prompt, ()), {"role": "assistant", "content": cut.text}]
+        self._stats.in_flight += 1
+        try:
+            [choice, *_] = await self._fitting({"messages": messages, **_CONTINUE}, request, 1, request.seed)
+        finally:
+            self._stats.in_flight -= 1
+        self._count(1, choice.tokens)
+        return Rollout(
+            question_id=request.question.question_id,
+            round=request.parent.round,
+            index=request.index,
+            seed=request.seed,
+            text=cut.text + choice.text,
+            tokens=cut.tokens + choice.tokens if cut.tokens else 0,
+            prompt_tokens=max(0, choice.prompt_tokens - cut.tokens) if cut.tokens else 0,
+            finish_reason=choice.finish,
+            model=self.info.model,
+            prompt_version=request.prompt_version,
+            parent=request.parent.index,
+            prefix_chars=len(cut.text),
+        )
+
+    async def _cut(self, request: ContinueRequest) -> Cut:
+        """The kept part: whole tokens and whole characters where the server shows its tokens, else whole words."""
+        text = request.parent.text
+        if not self._server.shows_tokens:
+            return Cut(cut_by_characters(text, request.ratio), 0)
+        ids = await self._tokens(self._client, text) or []
+        for kept in range(int(len(ids) * request.ratio), 0, -1):
+            prefix = await self._text(ids[:kept])
+            if prefix and text.startswith(prefix) and not prefix.endswith("\ufffd"):
+                return Cut(prefix, kept)
+        raise ItemRejected("too_short_to_cut", f"{len(ids)} tokens")
+
+    async def _tokens(self, client: Client, text: str) -> list[int] | None:
+        """The server's tokens of a text, as vLLM's `/tokenize` gives them; None where it has none."""
+        found = await client.extra("tokenize", {"prompt": text, "add_special_tokens": False})
+        ids = found.get("tokens") if found else None
+        return ids if isinstance(ids, list) else None
+
+    async def _text(self, ids: list[int]) -> str | None:
+        found = await self._client.extra("detokenize", {"tokens": ids})
+        text = found.get("prompt") if found else None
+        return text if isinstance(text, str) else None
+
+    def _count(self, rollouts: int, tokens: int) -> None:
+        self._stats.requests += 1
+        self._stats.rollouts += rollouts
+        self._stats.tokens += tokens
+
+    def _rollout(self, request: SampleRequest, i: int, choice: Choice, seed: int) -> Rollout:
+        return Rollout(
+            question_id=request.question.question_id,
+            round=request.round,
+            index=request.first_index + i,
+            seed=seed,
+            text=choice.text,
+            tokens=choice.tokens,
+            prompt_tokens=choice.prompt_tokens,
+            finish_reason=choice.finish,
+            model=self.info.model,
+            prompt_version=request.prompt_version,
+        )

@@ -1,0 +1,145 @@
+"""What goes to an OpenAI-compatible server and what comes back; pure, no network."""
+
+from __future__ import annotations
+
+import base64
+import unicodedata
+from dataclasses import dataclass
+from typing import Any
+
+from mmpr_pipeline.core.errors import EngineError, ItemRejected
+from mmpr_pipeline.core.records import FinishReason, Image
+from mmpr_pipeline.models.chat import interleaved
+from mmpr_pipeline.rollouts.prompts import IMAGE_MARK
+from mmpr_pipeline.rollouts.settings import Decoding
+
+_WORD_SEARCH = 40
+"""Characters before the cut in which the end of a word is looked for."""
+
+_TOO_LONG = (
+    "context_length_exceeded", "maximum context length", "model's context length", "maximum model length",
+    "max_model_len", "maximum sequence length", "session_len", "too many tokens",
+)  # fmt: skip
+_FILTERED = ("content_filter", "content_policy", "content management policy")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One completion."""
+
+    text: str
+    tokens: int
+    """Tokens of the text; 0 where the server does not tell."""
+    finish: FinishReason
+    prompt_tokens: int
+
+
+def user_message(prompt: str, images: tuple[Image, ...]) -> dict[str, Any]:
+    """The user turn, each image as a data URL where its mark stands."""
+    pieces = prompt.split(IMAGE_MARK)
+    if len(pieces) != len(images) + 1:
+        raise ItemRejected("image_marks", f"{len(pieces) - 1} marks for {len(images)} images")
+    if not images:
+        return {"role": "user", "content": prompt}
+    parts = [{"type": "image_url", "image_url": {"url": data_url(image)}} for image in images]
+    return {"role": "user", "content": interleaved(pieces, parts)}
+
+
+def data_url(image: Image) -> str:
+    """The encoded image file as a data URL (RFC 2397)."""
+    return f"data:image/{image.format};base64,{base64.b64encode(image.data).decode('ascii')}"
+
+
+def sampling_body(decoding: Decoding, n: int, seed: int, vllm: bool) -> dict[str, Any]:
+    """The sampling parameters. vLLM is told more: its servers else take truncations from the model's own defaults."""
+    body: dict[str, Any] = {
+        "temperature": decoding.temperature,
+        "top_p": decoding.top_p,
+        "max_tokens": decoding.max_tokens,
+        "seed": seed,
+    }
+    if n > 1:
+        body["n"] = n
+    if vllm:
+        body |= {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True}
+    return body
+
+
+def choices_of(answer: dict[str, Any]) -> list[Choice]:
+    """The completions of an answer, in the order of their indices.
+
+    Raises ItemRejected for content filters and unusable ends, ValueError where the answer is not of the known form.
+    """
+    try:
+        found = sorted(answer["choices"], key=lambda choice: choice.get("index", 0))
+        usage = answer.get("usage") or {}
+        return [_choice(choice, usage, len(found)) for choice in found]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a chat completion: {type(error).__name__} {error}") from None
+
+
+def longest(choices: list[Choice], usage: dict[str, Any]) -> int:
+    """About how many tokens the longest completion has."""
+    known = max((choice.tokens for choice in choices), default=0)
+    return known or int(usage.get("completion_tokens") or 0) // max(len(choices), 1)
+
+
+def _choice(choice: dict[str, Any], usage: dict[str, Any], of: int) -> Choice:
+    message, finish = choice["message"], choice.get("finish_reason")
+    if finish == "content_filter":
+        raise ItemRejected("content_filter", "the server's filter ended the response")
+    if finish not in ("stop", "length"):
+        raise ValueError(f"the response ended by {finish!r}")
+    if not message.get("content") and (message.get("reasoning_content") or message.get("reasoning")):
+        raise EngineError(
+            "The server takes the reasoning out of the responses.",
+            remedy="Start it without a reasoning parser: the whole response is what pairs are made of.",
+        )
+    ids = choice.get("token_ids")
+    if ids is not None:
+        tokens = len(ids) - (finish == "stop" and bool(ids))  # the token that ended it is not of the text
+    else:
+        tokens = int(usage.get("completion_tokens") or 0) if of == 1 else 0
+    return Choice(message.get("content") or "", tokens, finish, int(usage.get("prompt_tokens") or 0))
+
+
+def refusal(status: int, text: str) -> Exception | None:
+    """What a status other than 200 means for the question; None where the same request may be answered later."""
+    low, said = text.lower(), " ".join(text.split())[:200]
+    if status in (401, 403):
+        return EngineError(
+            f"The server refuses access: {status}.", remedy="Set OPENAI_API_KEY where the build and its workers run."
+        )
+    if status in (404, 405):
+        return EngineError(
+            f"The server does not know the model or the address: {status} {said}",
+            remedy="Give --base-url with the path that the API has (mostly /v1), and --model as the server names it.",
+        )
+    if status in (408, 409, 425, 429) or status >= 500:
+        return None
+    if any(sign in low for sign in _TOO_LONG):
+        return ItemRejected("prompt_too_long", said)
+    if any(sign in low for sign in _FILTERED):
+        return ItemRejected("content_filter", said)
+    return ItemRejected("prompt_refused", f"{status} {said}")
+
+
+def cut_by_characters(text: str, ratio: float) -> str:
+    """About the first `ratio` of the characters: up to the end of a word, or of a character where words are not spaced.
+
+    For servers that do not show their tokens. Raises ItemRejected where nothing would be kept.
+    """
+    target = int(len(text) * ratio)
+    for end in range(target, max(target - _WORD_SEARCH, 0), -1):
+        if text[end].isspace() and not text[end - 1].isspace():
+            return text[:end]
+    while target > 0 and _joins(text[target]):
+        target -= 1
+    if not text[:target].strip():
+        raise ItemRejected("too_short_to_cut", f"{len(text)} characters")
+    return text[:target]
+
+
+def _joins(char: str) -> bool:
+    """Whether a character belongs to the one before it (accents, joiners, variation selectors, skin tones)."""
+    return unicodedata.category(char) in ("Mn", "Me", "Cf") or "\U0001f3fb" <= char <= "\U0001f3ff"

@@ -1,0 +1,1 @@
+"""Engines that answer from what was recorded before."""

@@ -1,0 +1,1 @@
+"""A deterministic fake engine for tests and rehearsals."""

@@ -1,0 +1,217 @@
+"""The scripted engine: a deterministic fake model, so that the whole pipeline can be tested in seconds.
+
+Every rollout is a pure function of the script and the request. A question is right at the script's rate, except for a
+share of questions that are always right or always wrong. The fault settings (a refused question, a process that kills
+itself) are for tests of what a build survives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mmpr_pipeline.core.errors import ConfigError, ItemRejected
+from mmpr_pipeline.core.records import FinishReason, Rollout
+from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.engines.scripted.text import closing, prose, unparseable, wrong_answer
+
+_TOKEN = re.compile(r"[\u3000-\u9fff\uff00-\uffef]|[^\s\u3000-\u9fff\uff00-\uffef]+\s*|\s+")
+_MASK = 2**64 - 1
+
+
+class Script(BaseModel):
+    """What the fake model does."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    solve_rate: float = Field(default=0.5, ge=0, le=1, description="Share of rollouts that are right.")
+    extremes: float = Field(default=0.2, ge=0, le=1, description="Share of questions always right or always wrong.")
+    unparseable_rate: float = Field(default=0.02, ge=0, le=1, description="Share of rollouts that state no answer.")
+    tokens: int = Field(default=40, ge=1, description="About how many words a response has.")
+    variety: int = Field(default=2**32, ge=1, description="Different chains of thought that exist.")
+    latency: float = Field(default=0.0, ge=0, description="Seconds that each request takes.")
+    fail_on: tuple[str, ...] = Field(default=(), description="source_ids that are refused.")
+    fail_reason: str = Field(default="prompt_too_long", description="Reason of those refusals.")
+    crash_on: tuple[str, ...] = Field(default=(), description="source_ids that kill the engine's process each time.")
+    kill_after: int | None = Field(default=None, ge=0, description="Requests served before the process kills itself.")
+    kill_marker: str | None = Field(default=None, description="File left by `kill_after`: it happens only once.")
+    hang_on: tuple[str, ...] = Field(default=(), description="source_ids at which the engine stops, each time.")
+    hang_once: str | None = Field(default=None, description="File left when an engine stops at its third request.")
+    log: str | None = Field(default=None, description="File to which every served request is added, a line each.")
+
+
+def parse_script(script: dict[str, Any]) -> Script:
+    """The script of the settings; raises ConfigError naming each setting that is wrong."""
+    try:
+        parsed = Script.model_validate(script)
+    except ValidationError as error:
+        lines = [f"engine.script.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise ConfigError("\n    ".join(lines), remedy=f"Known: {', '.join(Script.model_fields)}.") from None
+    if parsed.kill_after is not None and not parsed.kill_marker:
+        raise ConfigError("engine.script.kill_after needs kill_marker", remedy="Name a file that may be created.")
+    return parsed
+
+
+class ScriptedEngine:
+    """Serves requests from a script."""
+
+    can_continue = True
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._stats = EngineStats()
+        self.info = EngineInfo(engine="scripted", model="scripted", context=None, can_continue=True)
+
+    async def sample(self, request: SampleRequest) -> list[Rollout]:
+        """`request.n` rollouts; raises ItemRejected for the questions of `fail_on`."""
+        await self._before(request.question.source_id)
+        question, script = request.question, self._script
+        of_question = _digest(question.question_id)
+        rate = _rate(script, of_question)
+        greedy = request.decoding.temperature == 0
+        prompt_tokens = 256 * len(question.images) + len(request.prompt.split())
+        rollouts = []
+        for i in range(request.n):
+            bits = _mix(of_question ^ _mix(0 if greedy else request.seed + i))
+            text, tokens, finish = self._response(request, bits, rate)
+            rollouts.append(
+                Rollout(
+                    question_id=question.question_id,
+                    round=request.round,
+                    index=request.first_index + i,
+                    seed=request.seed + i,
+                    text=text,
+                    tokens=tokens,
+                    prompt_tokens=prompt_tokens,
+                    finish_reason=finish,
+                    model=self.info.model,
+                    prompt_version=request.prompt_version,
+                )
+            )
+        self._count(request.n, sum(rollout.tokens for rollout in rollouts))
+        self._log(f"{question.question_id} sample/{request.round}")
+        return rollouts
+
+    async def continue_blind(self, request: ContinueRequest) -> Rollout:
+        """The first `ratio` of the parent's words and characters, then prose; needs a parent of two tokens."""
+        await self._before(request.question.source_id)
+        parent = request.parent
+        pieces = _TOKEN.findall(parent.text)
+        kept = int(len(pieces) * request.ratio)
+        if kept < 1:
+            raise ItemRejected("too_short_to_cut", f"{len(pieces)} tokens")
+        prefix = "".join(pieces[:kept])
+        bits = _mix(_digest(parent.text) ^ _mix(request.seed))
+        rest = prose(bits, self._script.tokens // 2 + 1, request.question.language)
+        rest += "</think>" if "<think>" in prefix and "</think>" not in prefix else ""
+        text, tokens, finish = _clip(prefix + rest, kept + request.decoding.max_tokens)
+        self._count(1, tokens - kept)
+        self._log(f"{request.question.question_id} continue/{parent.index}")
+        return Rollout(
+            question_id=request.question.question_id,
+            round=parent.round,
+            index=request.index,
+            seed=request.seed,
+            text=text,
+            tokens=tokens,
+            prompt_tokens=len(request.prompt.split()),
+            finish_reason=finish,
+            model=self.info.model,
+            prompt_version=request.prompt_version,
+            parent=parent.index,
+            prefix_chars=len(prefix),
+        )
+
+    async def stats(self) -> EngineStats:
+        """Counts since the start."""
+        return replace(self._stats)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    def _count(self, rollouts: int, tokens: int) -> None:
+        self._stats.requests += 1
+        self._stats.rollouts += rollouts
+        self._stats.tokens += tokens
+
+    def _log(self, line: str) -> None:
+        if self._script.log:
+            with Path(self._script.log).open("a") as log:  # one short write: lines of several processes do not mix
+                log.write(line + "\n")
+
+    def _response(self, request: SampleRequest, bits: int, rate: float) -> tuple[str, int, FinishReason]:
+        script, question = self._script, request.question
+        # Three independent draws from one 64-bit number: right or wrong, parseable or not, which chain of thought.
+        chance, parseable = (bits & 0xFFFFF) / 2**20, ((bits >> 20) & 0xFFFF) / 2**16
+        chain = _mix(bits) % script.variety
+        text = prose(_mix(chain), script.tokens, question.language)
+        if question.kind != "none" and question.answer is not None:
+            if parseable < script.unparseable_rate:
+                text += unparseable(question.language)
+            else:
+                answer = question.answer if chance < rate else wrong_answer(question, _mix(bits + 1))
+                text = closing(text, answer, request.prompt_version)
+        return _clip(text, request.decoding.max_tokens)
+
+    async def _before(self, source_id: str) -> None:
+        script = self._script
+        if script.latency:
+            await asyncio.sleep(script.latency)
+        if source_id in script.fail_on:
+            raise ItemRejected(script.fail_reason, "refused by the script")
+        if source_id in script.crash_on:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if source_id in script.hang_on or (script.hang_once and self._stats.requests >= 2 and _first(script.hang_once)):
+            time.sleep(1e6)  # blocks the whole loop, as an engine that hangs in native code does
+        if script.kill_after is not None and self._stats.requests >= script.kill_after:
+            _die_once(Path(script.kill_marker or ""))
+
+
+def _rate(script: Script, of_question: int) -> float:
+    """The question's own solve rate: 0 or 1 for the extremes, else the script's."""
+    draw = (of_question >> 11) / 2**53
+    if draw < script.extremes:
+        return float(draw < script.extremes * script.solve_rate)
+    return script.solve_rate
+
+
+def _die_once(marker: Path) -> None:
+    if _first(str(marker)):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _first(marker: str) -> bool:
+    """Whether this is the first of all engines to get here: one fault, however many engines there are."""
+    try:
+        Path(marker).touch(exist_ok=False)  # atomic
+    except FileExistsError:
+        return False
+    return True
+
+
+def _clip(text: str, max_tokens: int) -> tuple[str, int, FinishReason]:
+    tokens = len(text.split()) if text.isascii() else len(_TOKEN.findall(text))
+    if tokens <= max_tokens:
+        return text, tokens, "stop"
+    return "".join(_TOKEN.findall(text)[:max_tokens]), max_tokens, "length"
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big")
+
+
+def _mix(x: int) -> int:
+    """One step of SplitMix64 (Steele, Lea and Flood 2014): a well-spread 64-bit number from any integer."""
+    x = (x + 0x9E3779B97F4A7C15) & _MASK
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
+    return x ^ (x >> 31)

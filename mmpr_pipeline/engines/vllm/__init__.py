@@ -1,0 +1,1 @@
+"""The vLLM engine: loading, prompts, and stepping it in a thread."""

@@ -1,0 +1,148 @@
+"""The vLLM engine: continuous batching over all questions in flight, one request for the n rollouts of a question.
+
+Images are decoded and cut into tiles in other threads than the one that steps the engine, so that the next questions
+are ready when a place in the batch falls free. A step is hundreds of short calls that give up the interpreter's lock;
+with Python's usual 5 ms until a thread that wants it back gets it, one busy preparing thread stretched a step from
+0.1 s to 2.5 s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from mmpr_pipeline.core.records import FinishReason, Rollout
+from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.engines.vllm.load import load_engine
+from mmpr_pipeline.engines.vllm.prompts import Cut, Prepared, PromptBuilder
+from mmpr_pipeline.engines.vllm.stepping import Stepper
+from mmpr_pipeline.models.chat import decode_image
+from mmpr_pipeline.models.resolve import resolve_model
+
+SWITCH_SECONDS = 0.0002
+"""Longest time that a preparing thread keeps the interpreter's lock from the one that steps."""
+
+
+class VllmEngine:
+    """Loads the model when it is made (tens of seconds), then serves from any event loop of this process."""
+
+    can_continue = True
+
+    def __init__(self, settings: EngineSettings) -> None:
+        model = resolve_model(settings)
+        engine = load_engine(settings, model)
+        self._tokenizer: Any = engine.get_tokenizer()
+        self._prompts = PromptBuilder(engine)
+        self._engine = engine
+        sys.setswitchinterval(SWITCH_SECONDS)
+        self._stepper = Stepper(engine)
+        self._preparing = ThreadPoolExecutor(max_workers=2, thread_name_prefix="vllm-prepare")
+        self._ids = itertools.count()
+        self._stats = EngineStats()
+        self.info = EngineInfo(
+            engine="vllm",
+            model=model.label,
+            context=self._prompts.context,
+            can_continue=True,
+            sequences=engine.vllm_config.scheduler_config.max_num_seqs,
+            kv_tokens=engine.vllm_config.cache_config.kv_cache_size_tokens,
+        )
+
+    async def sample(self, request: SampleRequest) -> list[Rollout]:
+        """See `Engine.sample`; raises ItemRejected for prompts that the model cannot take."""
+        prepared = await self._in_thread(self._prepare_sample, request)
+        output = await self._generate(prepared)
+        if request.decoding.temperature > 0:
+            return [self._rollout(request, prepared, completion.index, completion) for completion in output.outputs]
+        return [self._rollout(request, prepared, i, output.outputs[0]) for i in range(request.n)]
+
+    async def continue_blind(self, request: ContinueRequest) -> Rollout:
+        """See `Engine.continue_blind`."""
+        cut, prepared = await self._in_thread(self._prepare_continuation, request)
+        output = await self._generate(prepared)
+        return self._continued(request, cut, prepared, output.outputs[0])
+
+    async def stats(self) -> EngineStats:
+        """Counts since the start."""
+        return replace(self._stats, steps=self._stepper.steps)
+
+    async def close(self) -> None:
+        """Stop stepping and release the engine's memory."""
+        self._preparing.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._stepper.stop)
+        self._engine.engine_core.shutdown()
+
+    async def _in_thread(self, work: Any, request: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._preparing, work, request)
+
+    async def _generate(self, prepared: Prepared) -> Any:
+        self._stats.in_flight += 1
+        try:
+            output = await asyncio.wrap_future(self._stepper.submit(prepared))
+        finally:
+            self._stats.in_flight -= 1
+        self._stats.requests += 1
+        self._stats.rollouts += len(output.outputs)
+        self._stats.tokens += sum(len(completion.token_ids) for completion in output.outputs)
+        return output
+
+    def _prepare_sample(self, request: SampleRequest) -> Prepared:
+        images = [decode_image(image) for image in request.question.images]
+        return self._prompts.sample(request, images, f"r{next(self._ids)}")
+
+    def _prepare_continuation(self, request: ContinueRequest) -> tuple[Cut, Prepared]:
+        cut = self._prompts.cut(request)
+        return cut, self._prompts.continuation(request, cut, f"c{next(self._ids)}")
+
+    def _rollout(self, request: SampleRequest, prepared: Prepared, i: int, completion: Any) -> Rollout:
+        ids, finish = _response(completion)
+        return Rollout(
+            question_id=request.question.question_id,
+            round=request.round,
+            index=request.first_index + i,
+            seed=request.seed + i,  # how vLLM seeds the children of one request
+            text=self._text(ids, finish),
+            tokens=len(ids),
+            prompt_tokens=prepared.prompt_tokens,
+            finish_reason=finish,
+            model=self.info.model,
+            prompt_version=request.prompt_version,
+        )
+
+    def _continued(self, request: ContinueRequest, cut: Cut, prepared: Prepared, completion: Any) -> Rollout:
+        ids, finish = _response(completion)
+        text = self._text([*cut.ids, *ids], finish)
+        if not text.startswith(cut.text):  # the prefix holds a special token's text, which decoding drops
+            text = cut.text + self._text(ids, finish)
+        return Rollout(
+            question_id=request.question.question_id,
+            round=request.parent.round,
+            index=request.index,
+            seed=request.seed,
+            text=text,
+            tokens=len(cut.ids) + len(ids),
+            prompt_tokens=prepared.prompt_tokens - len(cut.ids),
+            finish_reason=finish,
+            model=self.info.model,
+            prompt_version=request.prompt_version,
+            parent=request.parent.index,
+            prefix_chars=len(cut.text),
+        )
+
+    def _text(self, ids: list[int], finish: FinishReason) -> str:
+        text = str(self._tokenizer.decode(ids, skip_special_tokens=True))
+        # A response that was cut off may end in a part of a character, which is decoded as U+FFFD.
+        return text.rstrip("\ufffd") if finish == "length" else text
+
+
+def _response(completion: Any) -> tuple[list[int], FinishReason]:
+    """The response's token ids without the token that ended it, and why it ended."""
+    ids = list(completion.token_ids)
+    if completion.finish_reason == "stop":
+        return ids[:-1], "stop"
+    return ids, "length"

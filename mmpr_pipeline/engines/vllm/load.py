@@ -1,0 +1,115 @@
+"""Starting vLLM inside this process.
+
+The engine core runs in the process of its caller (`VLLM_ENABLE_V1_MULTIPROCESSING=0`): a thread steps it, and no
+request or token crosses a process boundary. What is set here by default can be overridden by `engine.options`, which
+takes any engine argument under vLLM's own name.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from mmpr_pipeline.core.errors import EngineError
+from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.models.resolve import ModelRef
+from mmpr_pipeline.models.tiles import MAX_TILES, tile_settings
+
+if TYPE_CHECKING:
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+_ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+    # Several engines may share the machine; each binding its threads to the same cores would be worse than none.
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+_CPU_BATCH_TOKENS = 8192
+
+
+def load_engine(settings: EngineSettings, model: ModelRef) -> LLMEngine:
+    """A started vLLM engine; raises EngineError where vLLM is missing or refuses the model."""
+    require_vllm()
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mmpr_pipeline.models import torchvision_cpu
+
+    torchvision_cpu.install()
+    from vllm.engine.arg_utils import EngineArgs
+    from vllm.platforms import current_platform
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    try:
+        arguments = EngineArgs(**engine_arguments(settings, model, cpu=current_platform.is_cpu()))
+    except TypeError as error:
+        raise EngineError(
+            f"vLLM does not know an engine option: {error}", remedy="Correct engine.options; names are vLLM's own."
+        ) from None
+    try:
+        engine = LLMEngine.from_engine_args(arguments)
+    except Exception as error:  # vLLM raises whatever the model's code or the device raised
+        raise EngineError(
+            f"vLLM cannot start {model.label}: {type(error).__name__}: {_shortened(error)}",
+            remedy="Check the model's directory or id, its memory need (engine.gpu_memory, engine.kv_cache_gib, "
+            "engine.max_model_len, engine.tensor_parallel), and engine.trust_remote_code if it ships its own code.",
+        ) from error
+    # On the CPU vLLM replaces torch.set_num_threads by a warning, and calls it itself for every image.
+    logging.getLogger("vllm.v1.worker.cpu_worker").setLevel(logging.ERROR)
+    return engine
+
+
+def engine_arguments(settings: EngineSettings, model: ModelRef, *, cpu: bool) -> dict[str, Any]:
+    """Engine arguments as vLLM names them."""
+    arguments: dict[str, Any] = {
+        "model": model.path,
+        "revision": model.revision,
+        "dtype": settings.dtype,
+        "max_model_len": settings.max_model_len,
+        "trust_remote_code": settings.trust_remote_code,
+        "max_num_seqs": settings.max_num_seqs,
+        "tensor_parallel_size": settings.tensor_parallel,
+        "seed": 0,
+        "disable_log_stats": True,
+        "generation_config": "auto",
+        **(_cpu_arguments(settings, model) if cpu else {"gpu_memory_utilization": settings.gpu_memory}),
+    }
+    if settings.tensor_parallel > 1:
+        arguments["distributed_executor_backend"] = "mp"  # inside a Ray actor vLLM would ask Ray for more actors
+    tiles = tile_settings(model.architecture, MAX_TILES)
+    if tiles:
+        arguments["mm_processor_kwargs"] = tiles  # vLLM plans its encoder's memory for this many
+    return {**arguments, **settings.options}
+
+
+def _cpu_arguments(settings: EngineSettings, model: ModelRef) -> dict[str, Any]:
+    # A prompt split over steps ("chunked prefill") cannot be sampled with a seed of its own on the CPU: torch's CPU
+    # generators cannot be rewound. Without it, a step must have room for the longest prompt.
+    # vLLM would also turn weights of float32 into bfloat16, which CPUs mostly emulate.
+    longest = settings.max_model_len or model.context or _CPU_BATCH_TOKENS
+    return {
+        "dtype": model.dtype if settings.dtype == "auto" and model.dtype == "float32" else settings.dtype,
+        "kv_cache_memory_bytes": int(settings.kv_cache_gib * 2**30),
+        # Prefixes are shared in whole blocks: with vLLM's 128 the n rollouts of a short prompt would share nothing.
+        "block_size": 32,
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": max(longest, _CPU_BATCH_TOKENS),
+        "enforce_eager": True,  # compiling needs a C++ compiler and half a minute at every first start
+    }
+
+
+def require_vllm() -> None:
+    """Raise EngineError where vLLM is not installed."""
+    if importlib.util.find_spec("vllm") is None:
+        raise EngineError(
+            "The vllm package is not installed.",
+            remedy="Install mmpr-pipeline[gpu] on machines with GPUs, or mmpr-pipeline[cpu]; or use --engine replay.",
+        )
+
+
+def _shortened(error: Exception) -> str:
+    text = str(error).strip()
+    return text if len(text) <= 600 else f"{text[:600]} ..."

@@ -1,0 +1,175 @@
+"""From requests to what vLLM's engine takes: the chat rendered, images decoded and cut into tiles, lengths checked.
+
+Rendering is vLLM's own (the tokenizer's or processor's chat template and the model's own image processor), so any
+vision-language model that vLLM serves for chat can be sampled.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mmpr_pipeline.core.errors import EngineError, ItemRejected
+from mmpr_pipeline.core.records import Image
+from mmpr_pipeline.engines.engine import ContinueRequest, SampleRequest
+from mmpr_pipeline.models.chat import interleaved, marked
+from mmpr_pipeline.models.tiles import MAX_TILES, tile_settings
+from mmpr_pipeline.rollouts.prompts import IMAGE_MARK
+from mmpr_pipeline.rollouts.settings import Decoding
+
+if TYPE_CHECKING:
+    import PIL.Image
+    from vllm import SamplingParams
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+MIN_RESPONSE = 16
+"""Tokens that the context must leave for a response (or all that are asked for, if fewer)."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request ready for the engine."""
+
+    request_id: str
+    prompt: Any
+    """Token ids and image tensors as vLLM's renderer gives them."""
+    params: SamplingParams
+    prompt_tokens: int
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The kept part of a parent response: its token ids and its text."""
+
+    ids: list[int]
+    text: str
+
+
+class PromptBuilder:
+    """Prepares requests for one engine; may be called from any thread, one at a time."""
+
+    def __init__(self, engine: LLMEngine) -> None:
+        from vllm.renderers.params import ChatParams
+
+        self._engine = engine
+        self._config = engine.model_config
+        self._tokenizer: Any = engine.get_tokenizer()
+        self._chat_params = ChatParams(chat_template_kwargs={"add_generation_prompt": True})
+        # vLLM's image processor and its cache are written for one thread at a time.
+        self._lock = threading.Lock()
+        architectures = getattr(self._config.hf_config, "architectures", None) or [None]
+        self._architecture = architectures[0]
+        self._most_tiles = _most_tiles(self._config)
+        self._mark = self._image_mark()
+        self._parts = self._template_takes_parts()
+
+    @property
+    def context(self) -> int:
+        """Context length in tokens, prompt and response together."""
+        return int(self._config.max_model_len)
+
+    def sample(self, request: SampleRequest, images: list[PIL.Image.Image], request_id: str) -> Prepared:
+        """The chat with its images, for n rollouts; raises ItemRejected where it cannot be put to the model."""
+        content = self._content(request.prompt, images, request.question.images)
+        tiles = tile_settings(self._architecture, request.question.tiles, self._most_tiles)
+        rendered = self._render(content, {"mm_processor_kwargs": tiles} if tiles and images else {})
+        return self._prepare(rendered, request.decoding, request.n, request.seed, request_id)
+
+    def cut(self, request: ContinueRequest) -> Cut:
+        """The kept tokens of the parent, cut back to a character boundary; raises ItemRejected where none are left."""
+        text = request.parent.text
+        ids = list(self._tokenizer.encode(text, add_special_tokens=False))
+        for kept in range(int(len(ids) * request.ratio), 0, -1):
+            prefix = self._tokenizer.decode(ids[:kept], skip_special_tokens=False)
+            # A token may hold part of a character only; decoding then ends in U+FFFD, which is not in the text.
+            if prefix and text.startswith(prefix) and not prefix.endswith("\ufffd"):
+                return Cut(ids[:kept], prefix)
+        raise ItemRejected("too_short_to_cut", f"{len(ids)} tokens")
+
+    def continuation(self, request: ContinueRequest, cut: Cut, request_id: str) -> Prepared:
+        """The chat without images, followed by the kept tokens of the response."""
+        if IMAGE_MARK in request.prompt:
+            raise ValueError("the prompt of a continuation has no image marks")
+        rendered = self._render(request.prompt, {})
+        rendered["prompt_token_ids"] = [*rendered["prompt_token_ids"], *cut.ids]
+        rendered.pop("prompt", None)
+        return self._prepare(rendered, request.decoding, 1, request.seed, request_id)
+
+    def _content(self, prompt: str, images: list[PIL.Image.Image], stored: tuple[Image, ...]) -> Any:
+        """The user turn as vLLM's chat takes it, each image where its mark stands."""
+        pieces = prompt.split(IMAGE_MARK)
+        if len(pieces) != len(images) + 1:
+            raise ItemRejected("image_marks", f"{len(pieces) - 1} marks for {len(images)} images")
+        if self._mark != IMAGE_MARK and self._mark and any(self._mark in piece for piece in pieces):
+            raise ItemRejected("reserved_token", f"the text holds {self._mark}")
+        if not images:
+            return prompt
+        parts = [
+            {"type": "image_pil", "image_pil": image, "uuid": kept.sha256}
+            for image, kept in zip(images, stored, strict=True)
+        ]
+        return interleaved(pieces, parts) if self._parts else [*parts, marked(pieces, self._mark_of)]
+
+    def _render(self, content: Any, extras: dict[str, Any]) -> Any:
+        from vllm.exceptions import VLLMValidationError
+
+        try:
+            with self._lock:
+                _, [rendered] = self._engine.renderer.render_chat(
+                    [[{"role": "user", "content": content}]], self._chat_params, prompt_extras=extras
+                )
+        except VLLMValidationError as error:
+            too_long = "maximum context length" in str(error)
+            raise ItemRejected("prompt_too_long" if too_long else "prompt_refused", str(error)[:200]) from None
+        except ValueError as error:
+            raise ItemRejected("prompt_refused", str(error)[:200]) from None
+        return rendered
+
+    def _prepare(self, rendered: Any, decoding: Decoding, n: int, seed: int, request_id: str) -> Prepared:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        length = len(rendered["prompt_token_ids"])
+        room = self.context - length
+        if room < min(MIN_RESPONSE, decoding.max_tokens):
+            raise ItemRejected("prompt_too_long", f"{length} of {self.context} tokens")
+        params = SamplingParams(
+            n=n if decoding.temperature > 0 else 1,  # n greedy rollouts are one
+            temperature=decoding.temperature,
+            top_p=decoding.top_p,
+            max_tokens=min(decoding.max_tokens, room),
+            seed=seed,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            detokenize=False,
+        )
+        return Prepared(request_id, rendered, params, length)
+
+    def _mark_of(self, index: int) -> str:
+        """The model's own mark for its image number `index` (from 0), in templates that take one string."""
+        from vllm.model_executor.model_loader import get_model_cls
+
+        model: Any = get_model_cls(self._config)
+        return str(model.get_placeholder_str("image", index + 1))
+
+    def _image_mark(self) -> str | None:
+        if not self._config.is_multimodal_model:
+            raise EngineError(
+                f"{self._config.model} takes no images.", remedy="Use a vision-language model, such as InternVL2."
+            )
+        try:
+            return self._mark_of(0)
+        except (ValueError, AttributeError):
+            return None
+
+    def _template_takes_parts(self) -> bool:
+        from vllm.renderers.hf import resolve_chat_template_content_format
+
+        form = resolve_chat_template_content_format(None, None, "auto", self._tokenizer, model_config=self._config)
+        return form == "openai"
+
+
+def _most_tiles(config: Any) -> int:
+    """The tiles that the engine planned its memory for."""
+    planned = (config.multimodal_config and config.multimodal_config.mm_processor_kwargs) or {}
+    return int(planned.get("max_dynamic_patch") or planned.get("max_patches") or MAX_TILES)

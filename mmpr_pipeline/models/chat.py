@@ -1,0 +1,41 @@
+"""Images in chat messages: where they go, and how they are decoded."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import PIL.Image
+
+from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.core.records import Image
+
+
+def decode_image(image: Image) -> PIL.Image.Image:
+    """The picture; it was checked and bounded when it was read from its source. Raises ItemRejected if it is not."""
+    import PIL.Image
+
+    try:
+        with PIL.Image.open(io.BytesIO(image.data)) as opened:
+            return opened.convert("RGB")
+    except (OSError, ValueError, PIL.Image.DecompressionBombError) as error:
+        raise ItemRejected("broken_image", str(error)[:200]) from None
+
+
+def interleaved(pieces: list[str], images: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Content parts in order. A line break after a mark belongs to the mark: templates set their own around images."""
+    parts: list[dict[str, Any]] = []
+    for i, piece in enumerate(pieces):
+        if i > 0:
+            parts.append(images[i - 1])
+            piece = piece.removeprefix("\n")
+        if piece:
+            parts.append({"type": "text", "text": piece})
+    return parts
+
+
+def marked(pieces: list[str], mark_of: Callable[[int], str]) -> dict[str, Any]:
+    """One text with the model's own mark for each image."""
+    text = pieces[0] + "".join(mark_of(i) + piece for i, piece in enumerate(pieces[1:]))
+    return {"type": "text", "text": text}

@@ -1,0 +1,121 @@
+"""Which model is meant, and the label under which its rollouts are kept.
+
+A label must tell two models apart and be the same on every machine: a Hub id with its revision, or the base name of a
+local directory with a digest of what is in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmpr_pipeline.core.errors import EngineError
+from mmpr_pipeline.core.records import content_id
+from mmpr_pipeline.engines.settings import EngineSettings
+
+NANO_CHECKPOINT = Path(__file__).resolve().parents[1] / "nano" / "checkpoint"
+_HEAD_BYTES = 2**20
+_IDENTIFYING = {".json", ".safetensors", ".bin", ".model", ".jinja", ".txt", ".py", ".pt", ".gguf"}
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model as vLLM is asked for it, and its label."""
+
+    path: str
+    revision: str | None
+    label: str
+    config: dict[str, Any]
+    """Its config.json."""
+
+    @property
+    def architecture(self) -> str | None:
+        """First architecture that the config names."""
+        names = self.config.get("architectures")
+        return names[0] if names else None
+
+    @property
+    def dtype(self) -> str | None:
+        """The type in which the weights are stored, where the config states it."""
+        return self.config.get("dtype") or self.config.get("torch_dtype")
+
+    @property
+    def context(self) -> int | None:
+        """Context length in tokens, where the config states it."""
+        for part in (self.config.get("text_config"), self.config.get("llm_config"), self.config):
+            if isinstance(part, dict) and isinstance(part.get("max_position_embeddings"), int):
+                return int(part["max_position_embeddings"])
+        return None
+
+
+def resolve_model(settings: EngineSettings) -> ModelRef:
+    """The model of the settings; raises EngineError where it cannot be found."""
+    name = settings.model
+    if name == NANO:
+        return _local(NANO_CHECKPOINT, NANO)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _local(path, path.resolve().name)
+    if path.is_absolute() or name.startswith(("./", "../", "~")) or name.count("/") > 1:
+        raise EngineError(
+            f"There is no model directory {name}.",
+            remedy="Give the directory of a checkpoint (with its config.json), or a Hub id such as org/name.",
+        )
+    return _hub(name, settings.revision)
+
+
+def _local(directory: Path, name: str) -> ModelRef:
+    if not (directory / "config.json").is_file():
+        raise EngineError(
+            f"{directory} is not a model: it has no config.json.",
+            remedy="Give the directory that `save_pretrained` wrote, or a Hub id.",
+        )
+    config = _read_config(directory / "config.json")
+    return ModelRef(str(directory), None, f"{name}@{directory_digest(directory)}", config)
+
+
+def directory_digest(directory: Path) -> str:
+    """First 12 hex digits over names, sizes and the first MiB of each file of a checkpoint, in order of names.
+
+    Not the whole weights: that would read tens of gigabytes at every start. Safetensors files name and place all their
+    tensors in that first MiB, and retrained weights differ in what follows there.
+    """
+    parts = []
+    for path in sorted(directory.iterdir(), key=lambda path: path.name):
+        if path.is_file() and path.suffix in _IDENTIFYING and not path.name.startswith("."):
+            with path.open("rb") as file:
+                head = hashlib.sha256(file.read(_HEAD_BYTES)).hexdigest()
+            parts.append(f"{path.name} {path.stat().st_size} {head}")
+    return content_id(*parts)[:12]
+
+
+def _hub(name: str, revision: str | None) -> ModelRef:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        # snapshots/<commit>/config.json; where the Hub cannot be reached, from the local cache
+        config = Path(hf_hub_download(name, "config.json", revision=revision))
+    except (OSError, HFValidationError) as error:  # the Hub's own errors are OSErrors
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise EngineError(
+            f"Cannot get the model {name!r}: {lines[0]}",
+            remedy="Give a Hub id that exists (log in if it is gated; the Hub must be reachable unless the model is in "
+            "the local cache), or the directory of a downloaded model.",
+        ) from None
+    commit = config.parent.name
+    return ModelRef(name, commit, f"{name}@{commit}", _read_config(config))
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise EngineError(f"{path} cannot be read: {error}", remedy="Download or save the checkpoint again.") from None
+    return config if isinstance(config, dict) else {}
+
+
+NANO = "nano"

@@ -1,0 +1,127 @@
+"""Settings of a build: typed, documented, from YAML and flags; the resolved ones are saved with the output.
+
+Settings come in two sorts. Those that decide what is in the shards are part of the output's identity: a rerun that
+changes one of them on the same output is refused. Those marked `operational` (how many engines, which cluster) may
+change from run to run without changing a byte of the shards.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+
+from mmpr_pipeline.core.records import content_id
+from mmpr_pipeline.core.settings import OPERATIONAL, Settings, identity_of, load_settings
+from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.pairing.settings import PairingSettings
+from mmpr_pipeline.rollouts.settings import SamplingSettings
+from mmpr_pipeline.screening.settings import ScreeningSettings, Share, split_share
+
+
+class BuildConfig(Settings):
+    """Everything a build does."""
+
+    sources: tuple[str, ...] = Field(
+        min_length=1,
+        description="Catalog names, groups of it, or paths of declarations; each may end in a share of it, as in "
+        "`geoqa:0.5@10000*2` (see mixture).",
+    )
+    mixture: dict[str, Share] = Field(
+        default_factory=dict, description="Share of each source, by its name or as it stands in `sources`."
+    )
+    screening: ScreeningSettings = ScreeningSettings()
+    data_root: str | None = Field(
+        default=None, description="Where relative paths in declarations start.", json_schema_extra=OPERATIONAL
+    )
+    out: str = Field(description="Output directory or s3:// prefix.", json_schema_extra=OPERATIONAL)
+    shards: int = Field(default=8, ge=1, le=100_000, description="Shards; each takes 1/N of every source.")
+    limit: int | None = Field(default=None, ge=1, description="Most rows of each source.")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of sampling and pairing.")
+    engine: EngineSettings = EngineSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    pairing: PairingSettings = PairingSettings()
+    address: str = Field(
+        default="local", description="Ray: local, auto, or ray://host:port.", json_schema_extra=OPERATIONAL
+    )
+    in_flight: int | None = Field(
+        default=None,
+        ge=1,
+        description="Questions in flight for each shard worker; as many as fill the engines if not given.",
+        json_schema_extra=OPERATIONAL,
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        description="Shards worked on at once; by the cluster's CPUs if not given.",
+        json_schema_extra=OPERATIONAL,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shares_beside_sources(cls, data: Any) -> Any:
+        """Shares written behind sources go into the mixture."""
+        given = data.get("sources") if isinstance(data, dict) else None
+        if not isinstance(given, list | tuple) or not all(isinstance(source, str) for source in given):
+            return data
+        plain = [split_share(source) for source in given]
+        mixture = dict(data.get("mixture") or {})
+        for source, share in plain:
+            if share and source in mixture:
+                raise ValueError(f"the share of {source} is given twice, in sources and in mixture")
+            mixture |= {source: share} if share else {}
+        return {**data, "sources": [source for source, _ in plain], "mixture": mixture}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _given_pairs_are_all_taken(cls, data: Any) -> Any:
+        """Of sources that bring pairs, rows of one question are no repeats: each has responses of its own."""
+        engine = data.get("engine") if isinstance(data, dict) else None
+        name = engine.get("name") if isinstance(engine, dict) else getattr(engine, "name", None)
+        if name != "given":
+            return data
+        meant = {"screening": {"dedup": False}, "sampling": {"samples": 2, "adaptive": False}}
+        told = {part: data.get(part, {}) for part in meant}
+        return data | {part: own | told[part] for part, own in meant.items() if isinstance(told[part], dict)}
+
+    @field_validator("sources")
+    @classmethod
+    def _distinct(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        repeated = sorted({s for s in sources if sources.count(s) > 1})
+        if repeated:
+            raise ValueError(f"named twice: {', '.join(repeated)}")
+        return sources
+
+    @model_validator(mode="after")
+    def _engine_has_what_it_needs(self) -> BuildConfig:
+        if self.engine.name == "replay" and not self.engine.rollouts:
+            raise ValueError("the replay engine needs a file of recorded rollouts: give --rollouts FILE")
+        if self.engine.name != "replay" and self.engine.rollouts:
+            raise ValueError(f"--rollouts goes with --engine replay, not {self.engine.name}")
+        if self.engine.name == "openai" and not self.engine.base_url:
+            raise ValueError("the openai engine needs the address of a server: give --base-url URL")
+        if self.engine.name != "openai" and self.engine.base_url:
+            raise ValueError(f"--base-url goes with --engine openai, not {self.engine.name}")
+        if self.engine.name in ("replay", "given") and (
+            asked := [n for n, share in self.mixture.items() if share.repeat > 1]
+        ):
+            raise ValueError(f"recorded rollouts cannot be sampled anew: no repeat for {', '.join(asked)}")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide what is in the shards, as plain JSON data."""
+        return identity_of(self)
+
+    def digest(self) -> str:
+        """Content id of the identity."""
+        return content_id(json.dumps(self.identity(), sort_keys=True))
+
+
+def load_config(path: str | Path | None, overrides: dict[str, Any]) -> BuildConfig:
+    """Settings of a YAML file (if any) with flags on top; `overrides` uses dotted names, None means not given.
+
+    Raises ConfigError naming each setting that is wrong.
+    """
+    return load_settings(BuildConfig, path, overrides, "mmpr build")

@@ -1,0 +1,188 @@
+"""`mmpr build --from-rollouts`: check and pair again what was sampled before, after a change of checker, rule or marks.
+
+The rollouts are the expensive part of a dataset, so this needs no engine and no source: every question goes its usual
+way, with an engine that answers from the finished dataset.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mmpr_pipeline.checking import CHECKER
+from mmpr_pipeline.core.errors import ConfigError, DatasetError, ItemRejected
+from mmpr_pipeline.core.records import SCHEMA_VERSION, Outcome, Question, Reject, Rollout, content_id
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.marks import read_marks
+from mmpr_pipeline.dataset.files.reader import StoredQuestion, stored_questions
+from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.pipeline.config import BuildConfig, load_config
+from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan
+from mmpr_pipeline.storage import Store, open_store
+
+CHANGEABLE = ("out", "seed", "pairing", "address", "workers", "in_flight")
+Marks = Mapping[tuple[str, int], Outcome]
+"""Verdicts set by hand, by question id and rollout index."""
+
+
+@dataclass(frozen=True)
+class ReworkPlan:
+    """A plan whose questions and rollouts come from a finished dataset."""
+
+    config: BuildConfig
+    before: str
+    """The finished dataset."""
+    described: dict[str, Any]
+    """Its config.json."""
+    marks: Marks
+    summary: dict[str, Any]
+    """Its summary.json."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides every byte of the shards."""
+        marked = sorted([*key, outcome] for key, outcome in self.marks.items())
+        return {
+            "from": self.described["digest"],
+            "seed": self.config.seed,
+            "pairing": self.config.pairing.model_dump(mode="json"),
+            "marks": content_id(json.dumps(marked)),
+            "checker": CHECKER,
+            "schema_version": SCHEMA_VERSION,
+        }
+
+    @property
+    def digest(self) -> str:
+        """Content id of the identity."""
+        return content_id(json.dumps(self.identity, sort_keys=True))
+
+    @property
+    def described_sources(self) -> list[dict[str, Any]]:
+        """What users must know of the sources: as the finished dataset says."""
+        return self.described.get("sources", [])
+
+    @property
+    def rows(self) -> int:
+        """Rows of all shards."""
+        return int(self.summary["counts"]["questions"])
+
+    @property
+    def described_screening(self) -> dict[str, Any]:
+        """As the finished dataset has it."""
+        return {"screening": self.described["screening"]} if "screening" in self.described else {}
+
+    def told(self, store: Store) -> dict[str, Any]:
+        """As the finished dataset tells it: its rows were screened before they were sampled."""
+        return {name: self.summary[name] for name in ("screening", "warnings") if name in self.summary}
+
+    def recipe(self) -> Recipe:
+        """Every stored rollout is taken, whatever rule it was sampled by."""
+        sampling = self.config.sampling.model_copy(update={"adaptive": False, "samples": 1024})
+        given = self.config.engine.name == "given"
+        return Recipe(sampling, self.config.pairing, self.config.seed, self.marks, given)
+
+    def read(self, shard: int) -> Iterator[Question | Reject]:
+        """The rows of one shard, in their order; those that were rejected before stay so."""
+        for stored in self._stored(shard):
+            row = stored.row
+            if row.status == "rejected":
+                reason = row.reason or "unknown"
+                yield Reject(source=row.source, source_id=row.source_id, reason=reason, detail=row.detail)
+            else:
+                yield stored.question()
+
+    async def start(self) -> None:
+        """No engine is needed."""
+
+    def answering(self, engine: Engine | None, shard: int) -> StoredEngine:
+        """An engine that has the answers of one shard."""
+        return StoredEngine(self._stored(shard))
+
+    def _stored(self, shard: int) -> Iterator[StoredQuestion]:
+        return stored_questions(open_store(self.before, known=True), shard, self.config.shards)
+
+
+Plan = BuildPlan | ReworkPlan
+"""What a build carries out: questions of sources, or those of a finished dataset."""
+
+
+class StoredEngine:
+    """Answers with what was sampled before. Questions are asked in about the order in which they are stored, so only
+    those between the last one read and the last one answered are held."""
+
+    can_continue = True
+    resumed_rollouts = 0
+
+    def __init__(self, stored: Iterator[StoredQuestion]) -> None:
+        self._stored = stored
+        self._held: dict[str, tuple[Rollout, ...]] = {}
+        self._continued: dict[tuple[str, int], Rollout] = {}
+        self.info = EngineInfo(engine="stored", model="stored", context=None, can_continue=True)
+
+    async def sample(self, request: SampleRequest) -> list[Rollout]:
+        """All rollouts of the question, in one go."""
+        if request.round:
+            return []
+        rollouts = self._take(request.question.question_id)
+        for rollout in rollouts:
+            if rollout.parent is not None:
+                self._continued[rollout.question_id, rollout.parent] = rollout
+        return [rollout for rollout in rollouts if rollout.parent is None]
+
+    async def continue_blind(self, request: ContinueRequest) -> Rollout:
+        """The stored continuation of this parent; raises ItemRejected where it was never continued."""
+        known = self._continued.pop((request.parent.question_id, request.parent.index), None)
+        if known is None:
+            raise ItemRejected("not_continued_before", f"rollout {request.parent.index}")
+        return known.model_copy(update={"index": request.index})
+
+    async def stats(self) -> EngineStats:
+        """Nothing is made."""
+        return EngineStats()
+
+    def forget(self) -> None:
+        """Nothing is journalled."""
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+    def _take(self, question_id: str) -> tuple[Rollout, ...]:
+        while question_id not in self._held:
+            stored = next(self._stored, None)
+            if stored is None:
+                raise DatasetError(f"The rollouts of question {question_id} are not there.")
+            if stored.row.question_id and stored.row.status != "rejected":
+                self._held[stored.row.question_id] = stored.rollouts
+        return self._held.pop(question_id)
+
+
+def make_rework(before: str, given: dict[str, Any]) -> ReworkPlan:
+    """The plan to check and pair a finished dataset again, with `given` settings (dotted names, None: not given).
+
+    Raises ConfigError where a setting is given that decides what was sampled, DatasetError where the dataset is not
+    finished.
+    """
+    fixed = [name for name, value in given.items() if value is not None and name.split(".")[0] not in CHANGEABLE]
+    if fixed:
+        raise ConfigError(
+            f"{', '.join(fixed)} cannot change with --from-rollouts: the rollouts are there already.",
+            remedy=f"Only {', '.join(CHANGEABLE)} can; or sample anew without --from-rollouts.",
+        )
+    store = open_store(before)
+    if not store.exists(layout.SUMMARY):
+        raise DatasetError(
+            f"{before} is not a finished dataset.", remedy="Finish it first, with the command that began it."
+        )
+    described = json.loads(store.read(layout.CONFIG))
+    if open_store(str(given.get("out") or described["config"]["out"])).url == store.url:
+        raise ConfigError("--from-rollouts needs an output of its own.", remedy="Give --out a new directory.")
+    settings = {**described["config"], "address": "local", "workers": None}
+    config = load_config(None, {**settings, **{name: value for name, value in given.items() if value is not None}})
+    # An ignored rollout is one that no verdict can be given on: it is in no pair.
+    marks: dict[tuple[str, int], Outcome] = {
+        key: "unparseable" if mark == "ignore" else mark for key, mark in read_marks(store).items()
+    }
+    return ReworkPlan(config, store.url, described, marks, json.loads(store.read(layout.SUMMARY)))

@@ -1,0 +1,130 @@
+"""The plan of a build: which rows go to which shard, and what the output's identity is. Pure, but for reading indexes.
+
+Shard i of N takes the i-th 1/N of the questions of every source, in rows that follow each other, so every shard holds
+the same mixture and a worker reads only its slices.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mmpr_pipeline.checking import CHECKER
+from mmpr_pipeline.core.records import SCHEMA_VERSION, Question, Reject, content_id
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.engines.engine import Engine
+from mmpr_pipeline.engines.identity import engine_identity
+from mmpr_pipeline.engines.journaled import JournaledEngine
+from mmpr_pipeline.engines.start import start_engines
+from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.pipeline.config import BuildConfig
+from mmpr_pipeline.pipeline.plans.sources import NO_COMPARISON, Against, PlannedSource, planned_against, planned_sources
+from mmpr_pipeline.screening import SCREENING
+from mmpr_pipeline.screening.mixture import ALL, described
+from mmpr_pipeline.screening.selection import REPORT, Selection, load_selections
+from mmpr_pipeline.sources.declaration.licences import evaluation_warnings
+from mmpr_pipeline.storage import Journal, Store, open_store
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """Everything a shard worker needs to know; small, whatever the sources' sizes."""
+
+    config: BuildConfig
+    sources: tuple[PlannedSource, ...]
+    identity: dict[str, Any]
+    against: Against = NO_COMPARISON
+    screened: Mapping[str, Any] | None = None
+    """The report of the screening, once it has decided on the rows; until then a worker takes them all."""
+
+    @property
+    def digest(self) -> str:
+        """Content id of the identity; written into every manifest."""
+        return content_id(json.dumps(self.identity, sort_keys=True))
+
+    @property
+    def rows(self) -> int:
+        """Questions of all sources, those that turn out to be unusable included; before screening at most so many."""
+        if self.screened is not None:
+            return sum(counts["questions"] for counts in self.screened["sources"].values())
+        return sum(source.questions for source in self.sources)
+
+    @property
+    def screens(self) -> bool:
+        """Whether the rows must be looked at once before sampling. Within one shard repeated questions are found
+        anyhow."""
+        several = len(self.sources) > 1 or self.config.shards > 1
+        shared = any(source.share != ALL for source in self.sources)
+        return (self.config.screening.dedup and several) or bool(self.against) or shared
+
+    @property
+    def described_sources(self) -> list[dict[str, Any]]:
+        """What users of the dataset must know of its sources."""
+        return [source.described() for source in self.sources]
+
+    @property
+    def described_screening(self) -> dict[str, Any]:
+        """What stands in config.json of the evaluation sources: how each was opened, and which were not to be had."""
+        opened = {source.name: source.path for source in self.against.sources}
+        return {"screening": {"against": opened, "unchecked": dict(self.against.unchecked)}}
+
+    def told(self, store: Store) -> dict[str, Any]:
+        """What stands in summary.json of the screening, and the warnings about the sources."""
+        report = {"screening": json.loads(store.read(REPORT))} if store.exists(REPORT) else {}
+        return {**report, "warnings": evaluation_warnings(self.described_sources)}
+
+    def recipe(self) -> Recipe:
+        """How each question is worked on. Recorded rollouts cost nothing, so of them all are taken."""
+        adaptive = self.config.sampling.adaptive and self.config.engine.name != "replay"
+        sampling = self.config.sampling.model_copy(update={"adaptive": adaptive})
+        return Recipe(sampling, self.config.pairing, self.config.seed, given=self.config.engine.name == "given")
+
+    async def start(self) -> Engine:
+        """Start the engines; raises EngineError where they cannot serve."""
+        return await start_engines(self.config.engine)
+
+    def answering(self, engine: Engine, shard: int) -> JournaledEngine:
+        """The engine with the journal of one shard."""
+        store = open_store(self.config.out, known=True)
+        return JournaledEngine(engine, Journal(store, layout.journal(shard, self.config.shards)))
+
+    def read(self, shard: int) -> Iterator[Question | Reject]:
+        """The rows of one shard, in source order; one item for every row."""
+        of = self.config.shards
+        chosen: dict[str, Selection] = {}
+        if self.screened is not None:
+            repeats = {planned.name: planned.share.repeat for planned in self.sources}
+            chosen = load_selections(open_store(self.config.out), shard, of, repeats)
+        for planned in self.sources:
+            source = planned.open(self.config.data_root)
+            if planned.name in chosen:
+                yield from chosen[planned.name].read(source, planned.index)
+            else:
+                yield from source.read(planned.index, *shard_slice(planned.index.rows, shard, of))
+
+
+def shard_slice(rows: int, shard: int, of: int) -> tuple[int, int]:
+    """The rows [start, stop) of a source of `rows` rows that shard number `shard` of `of` takes."""
+    return rows * shard // of, rows * (shard + 1) // of
+
+
+def make_plan(config: BuildConfig, begun: Mapping[str, Any] | None = None) -> BuildPlan:
+    """Open and index every source. Raises SourceError or ConfigError before any work is done.
+
+    `begun`: the config.json of the output, where it was begun before.
+    """
+    sources = planned_sources(config)
+    against = planned_against(config, sources, begun)
+    return BuildPlan(config, sources, _identity(config, sources, against), against)
+
+
+def _identity(config: BuildConfig, sources: Sequence[PlannedSource], against: Against) -> dict[str, Any]:
+    """What decides every byte of the shards. Paths are replaced by what is behind them."""
+    identity = config.identity()
+    identity["engine"] = engine_identity(config.engine)
+    identity["sources"] = {source.name: source.content for source in sources}
+    identity["mixture"] = {source.name: described(source.share) for source in sources if source.share != ALL}
+    identity["screening"] |= {"version": SCREENING, "against": dict(against.content)}
+    return {**identity, "checker": CHECKER, "schema_version": SCHEMA_VERSION}

@@ -1,0 +1,1 @@
+"""What watches a build: counts, progress, metrics, the terminal."""

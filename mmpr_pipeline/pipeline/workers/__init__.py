@@ -1,0 +1,1 @@
+"""Workers of a build: a shard, shards on Ray, the screening pass."""

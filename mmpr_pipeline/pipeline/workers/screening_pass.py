@@ -1,0 +1,161 @@
+"""The screening pass on Ray: every row of the sources is looked at once, piece by piece, before anything is sampled."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import ray
+
+from mmpr_pipeline.cluster.tasks import end, result
+from mmpr_pipeline.core.errors import SourceError, StoreError
+from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan
+from mmpr_pipeline.pipeline.plans.sources import PlannedSource, screened_by_content
+from mmpr_pipeline.screening.contamination import EvaluationRows
+from mmpr_pipeline.screening.merge import Screened, merge
+from mmpr_pipeline.screening.pieces import (
+    PIECES,
+    Piece,
+    look_at_keys,
+    look_at_sketches,
+    pieces_of,
+    read_sketches,
+    read_table,
+    write_table,
+)
+from mmpr_pipeline.screening.selection import REPORT
+from mmpr_pipeline.screening.sketch_cache import cached_sketches
+from mmpr_pipeline.storage import Store, open_store
+
+PIECE_RETRIES = 5
+"""Times that Ray starts a piece again whose worker or node died."""
+
+SAY_EVERY = 10.0
+"""Seconds between two words on how far the pass is."""
+
+Say = Callable[[str], None]
+
+
+def screen(plan: BuildPlan, workers: int, say: Say, still_held: Callable[[], None]) -> BuildPlan:
+    """The plan, knowing what is left of its sources; the pass is made where it was not made before.
+
+    Pieces that a killed run left are kept. Raises SourceError where a source cannot be read.
+    """
+    if not plan.screens:
+        return plan
+    store = open_store(plan.config.out)
+    if not store.exists(REPORT):
+        if plan.against and not plan.against.sources:
+            raise StoreError(
+                f"{store.url} has shards, but {REPORT}, by which their questions were chosen, is gone.",
+                remedy="Bring it back, or begin a new build with another --out.",
+            )
+        _look(plan, store, sketch_pieces(plan), workers, say, still_held, "evaluation rows")
+        rows = [piece for part in key_pieces(plan) for piece in part]
+        _look(plan, store, rows, workers, say, still_held, "rows")
+        decide(plan, store)
+    store.delete_prefix(PIECES)
+    return replace(plan, screened=json.loads(store.read(REPORT)))
+
+
+def decide(plan: BuildPlan, store: Store) -> dict[str, Any]:
+    """Decide on every row when all pieces are there, and return the report."""
+    known = [(piece.name, row, name) for piece in sketch_pieces(plan) for row, name in _ids(store, piece)]
+    parts = zip(plan.sources, key_pieces(plan), strict=True)
+    screened = [Screened(source.name, pieces, source.share) for source, pieces in parts]
+    told = {"against": dict(plan.against.content), "unchecked": dict(plan.against.unchecked)}
+    return merge(store, screened, known, plan.config.screening, told)
+
+
+def sketch_pieces(plan: BuildPlan) -> list[Piece]:
+    """The pieces of the evaluation sources."""
+    sources = enumerate(plan.against.sources)
+    return [piece for n, source in sources for piece in pieces_of("sketches", n, source.name, source.index.rows)]
+
+
+def key_pieces(plan: BuildPlan) -> list[list[Piece]]:
+    """The pieces of each source of the build."""
+    return [pieces_of("keys", n, source.name, source.index.rows) for n, source in enumerate(plan.sources)]
+
+
+def _ids(store: Store, piece: Piece) -> Iterable[tuple[int, str]]:
+    table = read_table(store, piece.key)
+    return zip(table["row"].to_pylist(), table["source_id"].to_pylist(), strict=True)
+
+
+def _look(
+    plan: BuildPlan, store: Store, pieces: list[Piece], workers: int, say: Say, held: Callable[[], None], what: str
+) -> None:
+    """Look at the pieces that are missing, `workers` at once. Raises the first error."""
+    there = set(store.list(PIECES))
+    waiting = deque(piece for piece in pieces if piece.key not in there)
+    total, done = sum(piece.stop - piece.start for piece in waiting), 0
+    told = -SAY_EVERY
+    shared = ray.put(plan) if waiting else None
+    running: dict[Any, Piece] = {}
+    try:
+        while waiting or running:
+            if time.monotonic() - told >= SAY_EVERY:
+                told = time.monotonic()
+                say(f"screening: {done:,} of {total:,} {what}")
+            while waiting and len(running) < workers:
+                piece = waiting.popleft()
+                running[_piece_task.remote(shared, piece)] = piece
+            ended, _ = ray.wait(list(running), timeout=5)
+            for ref in ended:
+                piece = running.pop(ref)
+                result(ref, partial(_lost, piece))
+                done += piece.stop - piece.start
+            held()
+    finally:
+        end(list(running))
+
+
+def _lost(piece: Piece, error: str) -> SourceError:
+    return SourceError(
+        f"The worker that read rows {piece.start:,} to {piece.stop:,} of {piece.name} died {PIECE_RETRIES + 1} "
+        f"times: {error}.",
+        remedy="Most often memory: lower --workers. The same command goes on from here.",
+    )
+
+
+@ray.remote(num_cpus=1, max_retries=PIECE_RETRIES)
+def _piece_task(plan: BuildPlan, piece: Piece) -> None:
+    """One piece in a Ray worker; what comes of it lies in the store."""
+    look_at(plan, piece)
+
+
+def look_at(plan: BuildPlan, piece: Piece) -> None:
+    """Look at one piece and write its table."""
+    store, root = open_store(plan.config.out), plan.config.data_root
+    if piece.kind == "sketches":
+        planned = plan.against.sources[piece.source]
+        look = partial(look_at_sketches, planned.open(root), planned.index, piece.start, piece.stop)
+        table = cached_sketches(planned.index, piece.start, piece.stop, look)
+    else:
+        planned = plan.sources[piece.source]
+        evaluation = _evaluation(plan, store) if _compared(plan, planned) else None
+        table = look_at_keys(planned.open(root), planned.index, piece.start, piece.stop, evaluation)
+    write_table(store, piece.key, table)
+
+
+def _compared(plan: BuildPlan, source: PlannedSource) -> bool:
+    """Whether a source is compared with the evaluation sources; one of these is not compared with itself."""
+    return bool(plan.against) and screened_by_content(source, plan.config) and source.name not in plan.against.content
+
+
+_loaded: dict[tuple[str, str], EvaluationRows] = {}
+
+
+def _evaluation(plan: BuildPlan, store: Store) -> EvaluationRows:
+    """The evaluation rows, loaded once in each worker process."""
+    key = (store.url, plan.digest)
+    if key not in _loaded:
+        _loaded.clear()
+        _loaded[key] = EvaluationRows(list(read_sketches(store, sketch_pieces(plan))), plan.config.screening)
+    return _loaded[key]

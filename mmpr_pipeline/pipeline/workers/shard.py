@@ -1,0 +1,103 @@
+"""One shard: its questions, many at once, their outcomes written in order, its manifest last."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from mmpr_pipeline.core.records import Question, QuestionOutcome, Reject
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.writer import ShardWriter
+from mmpr_pipeline.engines.engine import Engine
+from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.pipeline.outcome import unread
+from mmpr_pipeline.pipeline.plans.from_rollouts import Plan
+from mmpr_pipeline.pipeline.question import work_question
+from mmpr_pipeline.pipeline.watch.tally import Tally, count
+from mmpr_pipeline.storage import open_store
+
+READ_ROWS = 8
+"""Rows read in one go, in a thread beside the event loop."""
+
+IN_FLIGHT = 64
+"""Questions worked on at once, where neither the settings nor the engines tell how many."""
+
+WINDOW = 4
+"""Questions started ahead of the one to be written next, as a multiple of those in flight: a slow question at the head
+does not stop the others, and memory stays bounded."""
+
+Report = Callable[[Tally], None]
+
+
+async def work_shard(
+    plan: Plan, shard: int, engine: Any, report: Report, slots: asyncio.Semaphore | None = None
+) -> dict[str, Any]:
+    """Make one shard and return its manifest. A shard whose manifest is there already is left as it is.
+
+    Whatever a killed attempt left behind is either a finished file that comes out the same again, or its journal.
+    `slots`: of the questions in flight, where several shards share them; else the shard has its own.
+    """
+    config = plan.config
+    store = open_store(config.out, known=True)
+    # Ray may run a task again whose worker died after the shard was finished, when its journal is gone.
+    if store.exists(done := layout.manifest(shard, config.shards)):
+        return json.loads(store.read(done))
+    answering = plan.answering(engine, shard)
+    tally: Tally = Counter()
+    in_flight = config.in_flight or IN_FLIGHT
+    try:
+        with ShardWriter(store, shard, config.shards, plan.digest) as writer:
+            async for outcome in outcomes(plan.read(shard), answering, plan.recipe(), in_flight, slots):
+                writer.add(outcome)
+                count(tally, outcome)
+                tally["resumed"] = answering.resumed_rollouts
+                report(tally)
+            manifest = writer.finish()
+        answering.forget()
+    finally:
+        await answering.close()
+    return manifest
+
+
+async def outcomes(
+    rows: Iterator[Question | Reject],
+    engine: Engine,
+    recipe: Recipe,
+    in_flight: int,
+    slots: asyncio.Semaphore | None = None,
+) -> AsyncIterator[QuestionOutcome]:
+    """The outcome of every row, in the rows' order, with up to `in_flight` questions being worked on at once."""
+    slots = slots or asyncio.Semaphore(in_flight)
+    seen: set[str] = set()
+    started: deque[asyncio.Task[QuestionOutcome]] = deque()
+    try:
+        while batch := await asyncio.to_thread(lambda: list(islice(rows, READ_ROWS))):
+            started.extend(asyncio.create_task(_work(_unrepeated(row, seen), engine, recipe, slots)) for row in batch)
+            while len(started) > WINDOW * in_flight or (started and started[0].done()):
+                yield await started.popleft()
+        while started:
+            yield await started.popleft()
+    finally:
+        for task in started:
+            task.cancel()
+        await asyncio.gather(*started, return_exceptions=True)
+
+
+async def _work(row: Question | Reject, engine: Engine, recipe: Recipe, slots: asyncio.Semaphore) -> QuestionOutcome:
+    if isinstance(row, Reject):
+        return unread(row)
+    async with slots:
+        return await work_question(row, engine, recipe)
+
+
+def _unrepeated(row: Question | Reject, seen: set[str]) -> Question | Reject:
+    """The row, or a reject where the same question (same source, images, text and choices) came before."""
+    if isinstance(row, Reject) or row.question_id not in seen:
+        seen.add(getattr(row, "question_id", ""))
+        return row
+    detail = f"the same question and images as an earlier row, id {row.question_id}"
+    return Reject(source=row.source, source_id=row.source_id, reason="duplicate_question", detail=detail)

@@ -1,0 +1,139 @@
+"""Prompt templates: how a question becomes the user turn of a chat.
+
+A template has a name and a version; both go into every rollout, and a change of wording is a new version. The
+question's images are marked by `<image>`: where the question's text does not place them itself, they come first. What
+a source itself wrote about how to answer is gone before (`sources.instructions`): there is one instruction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import string
+from dataclasses import dataclass
+from typing import Literal
+
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.records import Prompting, Question
+
+IMAGE_MARK = "<image>"
+THINK_END = "</think>"
+"""What ends the reasoning in the style `cot-think`; the answer is read only after it."""
+
+Style = Literal["cot-final", "cot-boxed", "cot-think", "direct"]
+PromptLanguage = Literal["auto", "en", "zh"]
+"""Language of the instruction; auto: that of the question."""
+
+
+@dataclass(frozen=True)
+class PromptTemplate:
+    """One instruction: `suffix` follows the question and its choices."""
+
+    name: str
+    version: int | str
+    suffix: str
+    reasoning: bool
+
+    @property
+    def label(self) -> str:
+        """Name and version as written into records, e.g. `cot-final-en@1`."""
+        return f"{self.name}@{self.version}"
+
+
+_TEMPLATES = [
+    PromptTemplate(
+        "cot-final-en", 1, "Think step by step, then end with a line of the form: Final answer: ANSWER", True
+    ),
+    PromptTemplate("cot-boxed-en", 1, "Think step by step, then put the result alone in \\boxed{} at the end.", True),
+    PromptTemplate(
+        "cot-think-en",
+        1,
+        "First reason step by step between <think> and </think>. After </think>, write only one line of the form: "
+        "Final answer: ANSWER",
+        True,
+    ),
+    PromptTemplate("cot-final-zh", 1, "请一步一步推理，并在最后一行写出：最终答案：答案", True),
+    PromptTemplate("cot-boxed-zh", 1, "请一步一步推理，最后把结果写在 \\boxed{} 中。", True),
+    PromptTemplate(
+        "cot-think-zh", 1, "请先在 <think> 和 </think> 之间一步一步推理，在 </think> 之后只写一行：最终答案：答案", True
+    ),
+    PromptTemplate("direct-en", 1, "Reply with the answer only.", False),
+    PromptTemplate("direct-zh", 1, "请直接给出答案。", False),
+    PromptTemplate("open-en", 1, "", True),
+    PromptTemplate("open-zh", 1, "", True),
+]
+_GIVEN = PromptTemplate("given", 1, "", True)
+TEMPLATES = {template.name: template for template in _TEMPLATES}
+
+
+def template_for(question: Question, style: str, language: str = "auto") -> PromptTemplate:
+    """The template of a style in the question's language, or in the one given; or what the question's source wants.
+
+    Open-ended questions take `open`: they have no final answer to ask for. `direct` stays direct, whatever style the
+    source wants for reasoning.
+    """
+    wanted = question.prompting or Prompting()
+    style = style if style == "direct" else wanted.style or style
+    language = wanted.language or (question.language if language == "auto" else language)
+    name = f"{'open' if question.kind == 'none' else style}-{language}"
+    if name not in TEMPLATES:
+        styles = sorted({n.rsplit("-", 1)[0] for n in TEMPLATES} - {"open"})
+        raise ConfigError(
+            f"There is no prompt of the style {style!r} in the language {language!r}.",
+            remedy=f"Styles: {', '.join(styles)}; languages: en, zh.",
+        )
+    own = wanted.open if question.kind == "none" else wanted.direct if style == "direct" else wanted.cot
+    return TEMPLATES[name] if own is None else _own(TEMPLATES[name], question.source, own)
+
+
+def _own(template: PromptTemplate, source: str, text: str) -> PromptTemplate:
+    """A source's own instruction in place of a template's; its version is its content, so none can be forgotten."""
+    return PromptTemplate(f"{template.name}-{source}", version_of(text), text, template.reasoning)
+
+
+def version_of(instruction: str) -> str:
+    """The version of an instruction that is a source's own: the first 8 hex digits of its sha256."""
+    return hashlib.sha256(instruction.encode()).hexdigest()[:8]
+
+
+def user_turn(question: Question, template: PromptTemplate) -> str:
+    """The full text of the user turn, with exactly one `<image>` mark for each image of the question."""
+    lines = [place_images(question.text, len(question.images))]
+    if question.choices and question.kind != "none":
+        letters = string.ascii_uppercase
+        lines += [f"({letters[i]}) {choice}" for i, choice in enumerate(question.choices)]
+    return "\n".join([*lines, template.suffix] if template.suffix else lines)
+
+
+def place_images(text: str, count: int) -> str:
+    """Put the missing image marks in front of the text; the sources' readers have already removed any excess ones."""
+    missing = count - text.count(IMAGE_MARK)
+    return (IMAGE_MARK + "\n") * max(missing, 0) + text
+
+
+def without_images(turn: str) -> str:
+    """The user turn with every image mark removed: what DropNTP continues from."""
+    return turn.replace(IMAGE_MARK + "\n", "").replace(IMAGE_MARK, "")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The user turn of one question and the label of the template that made it."""
+
+    text: str
+    version: str
+
+
+def turn_for(question: Question, style: str, language: str = "auto", given: bool = False) -> Turn:
+    """The question's user turn in a style, with its template's label; where it was asked before, that very turn.
+
+    `given`: the turn that responses of the source itself answer to, which is the question as it stands there.
+    """
+    if question.prompting and question.prompting.turn is not None:
+        return Turn(question.prompting.turn, question.prompting.label)
+    template = _GIVEN if given else template_for(question, style, language)
+    return Turn(user_turn(question, template), template.label)
+
+
+def asks_for_thinking(label: str) -> bool:
+    """Whether a prompt asks for reasoning that ends with `THINK_END`; `label` as records have it."""
+    return label.startswith("cot-think")

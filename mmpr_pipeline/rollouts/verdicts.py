@@ -1,0 +1,46 @@
+"""The steps between rollouts and pairs that need no engine: verdicts, correctness pairs, why there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmpr_pipeline.checking import CHECKER, check_question
+from mmpr_pipeline.core.records import CheckedRollout, Question, Rollout, Verdict
+from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.rollouts.prompts import THINK_END, asks_for_thinking
+
+CUT_OFF = Verdict(outcome="unparseable", rule="cut_off", checker=CHECKER)
+NO_THINKING = Verdict(outcome="unparseable", rule="no_thinking", checker=CHECKER)
+"""Thinking was asked for and never ended: whatever the answer, such a response would be learned from wrongly."""
+
+
+def check_rollouts(question: Question, rollouts: Sequence[Rollout], recipe: Recipe) -> list[CheckedRollout]:
+    """Each rollout with its verdict; without one where the question has no answer to check against."""
+    return [_with_verdict(question, rollout, _verdict(question, rollout, recipe)) for rollout in rollouts]
+
+
+def _verdict(question: Question, rollout: Rollout, recipe: Recipe) -> Verdict | None:
+    marked = recipe.marks.get((rollout.question_id, rollout.index))
+    if question.kind == "none":
+        return Verdict(outcome=marked, rule="marked", checker=CHECKER) if marked else None
+    verdict = unfit(rollout) or check_question(question, rollout.text)
+    return verdict.model_copy(update={"outcome": marked, "rule": "marked"}) if marked else verdict
+
+
+def unfit(rollout: Rollout) -> Verdict | None:
+    """The verdict on a response that did not end, or whose thinking did not; None for all others."""
+    if rollout.finish_reason == "length":
+        return CUT_OFF
+    return NO_THINKING if asks_for_thinking(rollout.prompt_version) and THINK_END not in rollout.text else None
+
+
+def _with_verdict(question: Question, rollout: Rollout, verdict: Verdict | None) -> CheckedRollout:
+    return CheckedRollout(
+        **rollout.__dict__,
+        source=question.source,
+        source_id=question.source_id,
+        outcome=verdict.outcome if verdict else None,
+        extracted=verdict.extracted if verdict else None,
+        rule=verdict.rule if verdict else None,
+        checker=verdict.checker if verdict else None,
+    )

@@ -1,0 +1,81 @@
+"""Settings of screening, and each source's share of the mixture."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import Field
+
+from mmpr_pipeline.core.settings import Settings
+
+
+class ScreeningSettings(Settings):
+    """What is left out before sampling: repeated questions, and those that an evaluation set has too."""
+
+    dedup: bool = Field(
+        default=True,
+        description="Drop questions that an earlier row of any source has, images included; off: only within a shard.",
+    )
+    decontaminate: bool = Field(
+        default=True, description="Drop questions of training sources that an evaluation source has too, or nearly so."
+    )
+    against: tuple[str, ...] | None = Field(
+        default=None,
+        description="Evaluation sources to compare with: names, groups, declarations; not given: all of the catalog "
+        "that are in the Hub's cache or can be fetched.",
+    )
+    image_bits: int = Field(
+        default=16, ge=0, le=256, description="Most bits of 256 in which two images differ that are one image."
+    )
+    similar_image_bits: int = Field(
+        default=40, ge=0, le=256, description="The same, where the questions are alike too (40 of 256 is 10 of 64)."
+    )
+    similar_question: float = Field(
+        default=0.5, ge=0.5, le=1, description="Least likeness of questions for that: Jaccard index of word triples."
+    )
+    same_question: float = Field(
+        default=0.8, ge=0.5, le=1, description="Least likeness at which the question alone decides, if it is long."
+    )
+    long_question: int = Field(
+        default=13, ge=1, description="Least words of a question that can decide alone (GPT-3: 13-grams)."
+    )
+    template: int = Field(
+        default=10,
+        ge=1,
+        description="Questions that may be like one evaluation question, without an image like its own; of more, its "
+        "wording is a template and says nothing.",
+    )
+
+
+class Share(Settings):
+    """How much of a source goes into the mixture."""
+
+    weight: float = Field(default=1.0, gt=0, le=1, description="Part of its questions that is taken.")
+    cap: int | None = Field(default=None, ge=1, description="Most questions taken; no limit if not given.")
+    repeat: int = Field(default=1, ge=1, le=100, description="Times that each is asked, with other sampling seeds.")
+
+
+_WITH_SHARE = re.compile(r"(?P<source>.+?)(?P<share>(?::[0-9.]+|@[0-9_]+|\*[0-9]+)+)")
+
+
+_SHARE_PART = re.compile(r"(?P<sign>[:@*])(?P<value>[0-9._]+)")
+
+
+_SHARE_FIELDS = {":": "weight", "@": "cap", "*": "repeat"}
+
+
+def split_share(text: str) -> tuple[str, dict[str, str]]:
+    """`geoqa:0.5@10000*2` as the source and its share: weight 0.5, cap 10,000, repeat 2; the signs in any order.
+
+    Raises ValueError where a sign stands twice.
+    """
+    match = _WITH_SHARE.fullmatch(text.strip())
+    if match is None:
+        return text.strip(), {}
+    share: dict[str, str] = {}
+    for part in _SHARE_PART.finditer(match["share"]):
+        name = _SHARE_FIELDS[part["sign"]]
+        if name in share:
+            raise ValueError(f"{text!r} gives the {name} twice")
+        share[name] = part["value"]
+    return match["source"], share

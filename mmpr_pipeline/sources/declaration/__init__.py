@@ -1,0 +1,1 @@
+"""Declarations: their schema, the catalog, licences."""

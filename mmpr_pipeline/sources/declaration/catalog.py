@@ -1,0 +1,80 @@
+"""The catalog: a declaration for each known source, found by name or by group; a source opened by name or path."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.sources.declaration.schema import SourceDeclaration, load_declaration
+
+CATALOG = Path(__file__).parent / "catalog"
+
+
+def catalog_names() -> list[str]:
+    """Names of the sources in the catalog."""
+    return sorted(path.stem for path in CATALOG.glob("*.yaml"))
+
+
+@cache
+def groups() -> dict[str, tuple[str, ...]]:
+    """The groups of the catalog and the sources in each, both by name."""
+    found: dict[str, list[str]] = {}
+    for name in catalog_names():
+        for group in load_declaration(CATALOG / f"{name}.yaml").groups:
+            found.setdefault(group, []).append(name)
+    return {group: tuple(found[group]) for group in sorted(found)}
+
+
+def expand(names: Iterable[str]) -> list[str]:
+    """The names with groups and folders of declarations replaced by their sources, each once, where it first stands.
+
+    Paths, names of sources, and what is neither, stay as they are: `open_source` says what is wrong with a name.
+    """
+    return list(dict.fromkeys(one for name in names for one in _sources_of(name)))
+
+
+def _sources_of(name: str) -> Sequence[str]:
+    """What one name stands for; the catalog's groups, which cost a read of all of it, are asked last."""
+    if name in catalog_names():
+        return [name]
+    return declarations_in(name) or ([name] if _is_path(name) else groups().get(name, (name,)))
+
+
+def declarations_in(name: str) -> list[str]:
+    """The declarations that lie in a folder, by name; none where it is none, or is called what the catalog knows."""
+    folder = Path(name)
+    if not folder.is_dir() or name in catalog_names() or name in groups():
+        return []
+    return [str(path) for path in sorted(folder.glob("*.yaml"))]
+
+
+def find_declaration(name_or_path: str) -> tuple[SourceDeclaration, Path]:
+    """The declaration of a name in the catalog or of a YAML file, and the file. Raises ConfigError."""
+    path = Path(name_or_path)
+    if not _is_path(name_or_path):
+        path = CATALOG / f"{name_or_path}.yaml"
+        if not path.is_file():
+            raise _unknown(name_or_path)
+    return load_declaration(path), path
+
+
+def _is_path(name: str) -> bool:
+    return Path(name).suffix.lower() in (".yaml", ".yml") or Path(name).name != name
+
+
+def _unknown(name: str) -> ConfigError:
+    if name in groups():
+        return ConfigError(
+            f"{name!r} is a group of sources, not one of them.", remedy=f"Name one of {', '.join(groups()[name])}."
+        )
+    names = [*catalog_names(), *groups()]
+    close = difflib.get_close_matches(name, names, n=3)
+    hint = f"Did you mean {' or '.join(close)}? " if close else ""
+    return ConfigError(
+        f"There is no source {name!r} in the catalog.",
+        remedy=f"{hint}The catalog has {', '.join(catalog_names())}; the groups {', '.join(groups())}; "
+        "or give the path of a declaration (NAME.yaml).",
+    )

@@ -1,0 +1,367 @@
+"""What a source is: one small YAML file that says where its rows are and how they become questions.
+
+Adding a source is adding such a file; no code knows any source by name.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.records import AnswerKind, Language, Prompting
+
+PATH_COLUMN = re.compile(r"\{([^{}:]+)(?::0(\d{1,2})d)?\}")
+"""A column in an image path: `{name}`, or `{name:012d}` for a number of 12 digits."""
+
+HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:\d{1,5})?|\[[0-9a-fA-F:]{2,39}\](:\d{1,5})?")
+"""A host that images may be fetched from, with its port where that is not the usual one."""
+
+MOST_TILES = 40
+
+Format = Literal["jsonl", "json", "csv", "tsv", "parquet", "arrow", "tar"]
+AnswerForm = Literal["letter", "index", "index1", "text"]
+
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+class HubLocation(_Part):
+    """A data set on the Hub."""
+
+    id: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="Repository, as ORG/NAME.")
+    config: str | None = Field(default=None, description="Configuration (subset); the only one if not given.")
+    split: str = Field(default="train", description="Split.")
+    revision: str | None = Field(default=None, description="Branch, tag or commit; the newest commit if not given.")
+    files: tuple[str, ...] = Field(
+        default=(), description="Paths or globs of the files of rows, where neither card nor folders say which."
+    )
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, files: object) -> object:
+        return _as_tuple(files)
+
+
+class GeneratedRows(_Part):
+    """Rows that a generator of the nano room makes, each a pure function of seed and row number."""
+
+    name: str = Field(description="Generator, e.g. nano_grid.")
+    split: str = Field(default="train", description="Which of the generator's disjoint splits.")
+    rows: int = Field(ge=1, description="How many rows the source has.")
+    seed: int = Field(default=0, ge=0, description="Seed of the generator.")
+
+
+class KindByColumn(_Part):
+    """The kind of each row's answer, looked up from a column."""
+
+    column: str = Field(description="Column that tells the kind.")
+    values: dict[str, AnswerKind] = Field(default_factory=dict, description="Its values as kinds; none: as they are.")
+    contains: dict[str, AnswerKind] = Field(
+        default_factory=dict, description="Texts it may contain, as kinds; asked after `values`, the first one decides."
+    )
+    otherwise: AnswerKind | None = Field(default=None, description="Kind of every other value; none: the next rule.")
+
+
+class LanguageByColumn(_Part):
+    """The language of each row, looked up from a column."""
+
+    column: str = Field(description="Column that tells the language.")
+    values: dict[str, Language] = Field(description="Its values as languages.")
+    otherwise: Language = Field(default="en", description="Language of every other value.")
+
+
+OwnInstruction = Annotated[str, Field(max_length=4000)]
+
+
+class SourcePrompt(_Part):
+    """How the questions of a source are asked, where that is other than a build would; see docs/prompts.md."""
+
+    style: Literal["cot-final", "cot-boxed", "cot-think"] | None = Field(
+        default=None, description="Style in place of the build's, unless that is direct."
+    )
+    language: Language | None = Field(default=None, description="Language of the instruction.")
+    cot: OwnInstruction | None = Field(default=None, description="Own instruction, where reasoning is asked for.")
+    direct: OwnInstruction | None = Field(default=None, description="Own instruction, where only the answer is.")
+    open: OwnInstruction | None = Field(default=None, description="Own instruction for open-ended questions.")
+    strip: bool = Field(default=True, description="Take off the instructions that questions carry already.")
+
+    @field_validator("cot", "direct", "open")
+    @classmethod
+    def _names_no_image(cls, text: str | None) -> str | None:
+        if text is not None and "<image>" in text:
+            raise ValueError("an instruction cannot hold <image>: the question says where its images go")
+        return text
+
+
+class Columns(_Part):
+    """Which column holds what.
+
+    `a.b` reaches into structs, `turns.0.text` into lists (from 0), `jpg;png` takes the first of several that a row has.
+    With `each` or `turns` a row holds several questions, and `COLUMN.field` is a field of one of them.
+    """
+
+    each: str | tuple[str, ...] | None = Field(
+        default=None, description="Column of a list, each entry of which is a question of its own; or parallel lists."
+    )
+    turns: str | None = Field(
+        default=None,
+        description="Column of a conversation; each question and its reply are a question of their own, "
+        "`COLUMN.question` and `COLUMN.answer`.",
+    )
+
+    question: str = Field(description="Text of the question; `<image>`, `<image1>` ... mark where images go.")
+    question_after: str | None = Field(
+        default=None, description="Only what follows this text in the question, where it stands there."
+    )
+    question_until: str | None = Field(
+        default=None, description="Only what comes before this text in (the rest of) the question, where it stands."
+    )
+    context: str | None = Field(default=None, description="A passage or hint, put before the question, where given.")
+    id: str | None = Field(default=None, description="Id of the row, unique in the source.")
+    image: str | tuple[str, ...] | None = Field(default=None, description="Column of one image; or several columns.")
+    images: str | None = Field(default=None, description="Column of a list of images.")
+    image_path: str | None = Field(
+        default=None, description="Path of the image, made of columns in braces: `{split}/{id}.png`, `{image_id:012d}`."
+    )
+    choices: str | tuple[str, ...] | None = Field(
+        default=None, description="List of texts, mapping of letters, or either as JSON text; or a column a choice."
+    )
+    answer: str | None = Field(default=None, description="The gold answer.")
+    answer_after: str | tuple[str, ...] | None = Field(
+        default=None,
+        description="Only what follows the last of this text in the answer; of several, the first found. "
+        "`<answer>` ends at `</answer>`, and `\\boxed{` where it is closed.",
+    )
+    answer_strip: str | None = Field(default=None, description="Signs taken off the end of a gold, e.g. a full stop.")
+    answers: str | None = Field(default=None, description="List of golds, each as good as the other.")
+    chosen: str | None = Field(default=None, description="The preferred response, where rows are pairs already.")
+    rejected: str | None = Field(default=None, description="The dispreferred response, where rows are pairs already.")
+    unit: str | None = Field(default=None, description="Unit of a numeric gold.")
+    precision: str | None = Field(default=None, description="Decimals asked for in a numeric answer.")
+
+    def image_columns(self) -> tuple[str, ...]:
+        """The columns of single images, in order."""
+        return (self.image,) if isinstance(self.image, str) else self.image or ()
+
+    def choice_columns(self) -> tuple[str, ...]:
+        """The columns that hold the choices: one that holds all of them, or one for each."""
+        return (self.choices,) if isinstance(self.choices, str) else self.choices or ()
+
+    def entry_columns(self) -> tuple[str, ...]:
+        """The columns whose entries are questions of their own; none where a row is one question."""
+        if self.turns:
+            return (self.turns,)
+        return (self.each,) if isinstance(self.each, str) else self.each or ()
+
+    def answer_marks(self) -> tuple[str, ...]:
+        """The texts that stand before the answer proper, in the order in which they are looked for."""
+        return (self.answer_after,) if isinstance(self.answer_after, str) else self.answer_after or ()
+
+    def names(self) -> list[str]:
+        """Every column named, alternatives apart."""
+        whole = [self.question, self.id, *self.image_columns(), self.images, *self.choice_columns(), self.answer]
+        whole += [
+            self.answers,
+            *self.entry_columns(),
+            self.context,
+            self.chosen,
+            self.rejected,
+            self.unit,
+            self.precision,
+            *(name for name, _ in path_columns(self.image_path or "")),
+        ]
+        return [name for column in whole if column for name in column.split(";")]
+
+
+def path_columns(template: str) -> list[tuple[str, int]]:
+    """The columns in an image path, and how many digits each is padded to with zeros (0: as it is)."""
+    return [(name, int(digits or 0)) for name, digits in PATH_COLUMN.findall(template)]
+
+
+_PAIR = ("chosen", "rejected")
+
+
+class SourceDeclaration(_Part):
+    """A source of questions: exactly one of `files`, `hub` and `generated` says where its rows are."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$", description="Name, as it is written into every row.")
+    description: str = Field(description="What the questions are about, in a sentence.")
+    files: tuple[str, ...] = Field(default=(), description="Paths or globs, relative to the declaration or data root.")
+    hub: HubLocation | None = Field(default=None, description="Data set on the Hub.")
+    generated: GeneratedRows | None = Field(default=None, description="Rows that are generated.")
+    format: Format | None = Field(default=None, description="Format of the files; by their extension if not given.")
+    image_root: str | None = Field(
+        default=None, description="Where image paths start; the rows' own folder if not set."
+    )
+    archives: tuple[str, ...] = Field(
+        default=(), description="Zip files that image paths lead into: paths or globs, of the data root or the Hub's."
+    )
+    image_hosts: tuple[str, ...] = Field(
+        default=(), description="Hosts that image URLs may name: HOST, HOST:PORT or *.DOMAIN; of no other is fetched."
+    )
+    private_hosts: bool = Field(
+        default=False, description="Let image hosts be on this machine or in a private network."
+    )
+    columns: Columns = Field(description="Which column holds what.")
+    kind: AnswerKind | KindByColumn | tuple[KindByColumn, ...] = Field(
+        description="Kind of answer: fixed, or by a column; of several rules, the first that knows the row decides."
+    )
+    answer_form: AnswerForm = Field(
+        default="text", description="How the gold of a choice is given: letter, index (from 0), index1, or its text."
+    )
+    where: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="Only rows whose column has one of these values; others are rejected by name."
+    )
+    prompt: SourcePrompt | None = Field(default=None, description="How to ask, where not as the build does.")
+    text_only: bool = Field(default=False, description="Allow questions without an image.")
+    tiles: int = Field(
+        default=6, ge=1, le=MOST_TILES, description="Most image tiles (the paper: 6 general, 12 OCR, chart)."
+    )
+    language: Language | LanguageByColumn = Field(default="en", description="Language: fixed, or by a column.")
+    role: Literal["train", "evaluation"] = Field(default="train", description="What the source is meant for.")
+    licence: str = Field(default="unknown", description="Licence, as the source states it.")
+    rows: int | None = Field(default=None, ge=1, description="About how many rows, where known.")
+    homepage: str | None = Field(default=None, description="Where to read more.")
+    groups: tuple[str, ...] = Field(default=(), description="Groups it belongs to: `--sources math` means all of them.")
+    example: dict[str, Any] | None = Field(default=None, description="A row as the source has it, images left out.")
+    other_example: dict[str, Any] | None = Field(
+        default=None, description="Another such row; its gold must not pass for the first one's."
+    )
+    unconfirmed: tuple[str, ...] = Field(default=(), description="What is stated here without having been confirmed.")
+
+    @field_validator("files", "archives", "image_hosts", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, files: object) -> object:
+        return _as_tuple(files)
+
+    @field_validator("image_hosts")
+    @classmethod
+    def _hosts_are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not HOST.fullmatch(host):
+                raise ValueError(f"{host!r} is not a host: give HOST, HOST:PORT or *.DOMAIN, without http://")
+        return hosts
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _one_value_is_a_list(cls, where: object) -> object:
+        if not isinstance(where, dict):
+            return where
+        return {column: (value,) if isinstance(value, str) else value for column, value in where.items()}
+
+    @field_validator("groups")
+    @classmethod
+    def _groups_are_names(cls, groups: tuple[str, ...]) -> tuple[str, ...]:
+        for group in groups:
+            if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,63}", group):
+                raise ValueError(f"{group!r} is not a name of a group: small letters, digits, _, . and - only")
+        return groups
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> SourceDeclaration:
+        if sum(map(bool, (self.files, self.hub, self.generated))) != 1:
+            raise ValueError("give exactly one of files, hub and generated")
+        if self.columns.each and self.columns.turns:
+            raise ValueError("columns: give each or turns, not both")
+        if self.archives and self.generated:
+            raise ValueError("archives: generated rows have no image files")
+        ways = sum(map(bool, (self.columns.image, self.columns.images, self.columns.image_path)))
+        if ways > 1:
+            raise ValueError("columns: give image or images, not both; nor image_path beside them")
+        if not ways and not self.text_only:
+            raise ValueError("columns: name the image column, or say text_only: true")
+        if bool(self.columns.chosen) != bool(self.columns.rejected):
+            raise ValueError("columns: a pair is chosen and rejected; name both columns, or none")
+        if self.columns.image_path and not path_columns(self.columns.image_path):
+            raise ValueError("columns: image_path names no column; say for example images/{image_id}.jpg")
+        if self.columns.choices and self.columns.answer and "answer_form" not in self.model_fields_set:
+            raise ValueError("answer_form: with choices, say how the gold is given: letter, index, index1 or text")
+        if self.kind != "none" and not self.columns.answer and not self.columns.answers:
+            raise ValueError("columns: name the answer column, or say kind: none")
+        return self
+
+    def kind_rules(self) -> tuple[KindByColumn, ...]:
+        """The rules that look a row's kind up; none where the kind is fixed."""
+        if isinstance(self.kind, str):
+            return ()
+        return (self.kind,) if isinstance(self.kind, KindByColumn) else self.kind
+
+    def column_names(self) -> list[str]:
+        """Every column that turning a row into a question looks at."""
+        names = [*self.columns.names(), *(rule.column for rule in self.kind_rules()), *self.where]
+        if isinstance(self.language, LanguageByColumn):
+            names.append(self.language.column)
+        return list(dict.fromkeys(names))
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the questions made of the rows, as plain JSON data: all but what is only told about them."""
+        told = {
+            "description",
+            "role",
+            "licence",
+            "rows",
+            "homepage",
+            "groups",
+            "example",
+            "other_example",
+            "unconfirmed",
+        }
+        kept = self.model_dump(mode="json", exclude=told)
+        if not self.columns.chosen:  # as it was before a source could bring pairs
+            kept["columns"] = {name: value for name, value in kept["columns"].items() if name not in _PAIR}
+        return {**kept, "stripping": STRIPPING}
+
+    @property
+    def strips(self) -> bool:
+        """Whether instructions are taken off the questions."""
+        return self.prompt is None or self.prompt.strip
+
+    def instructions(self) -> tuple[str, ...]:
+        """The instructions of its own that it is asked with."""
+        own = (self.prompt.cot, self.prompt.direct, self.prompt.open) if self.prompt else ()
+        return tuple(text for text in own if text)
+
+    def prompting(self) -> Prompting | None:
+        """How its questions are to be asked; nothing where the build decides."""
+        return Prompting(**self.prompt.model_dump(exclude={"strip"})) if self.prompt else None
+
+
+def load_declaration(path: str | Path) -> SourceDeclaration:
+    """The declaration in a YAML file. Raises ConfigError that names the file and each field that is wrong."""
+    path = Path(path)
+    try:
+        data = yaml.load(path.read_text("utf-8"), Loader=_LOADER)
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot read the source declaration {path}: {error.strerror or error}.",
+            remedy="Give the path of a YAML file, or a name that `mmpr sources list` shows.",
+        ) from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}", remedy="Correct the file.") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} is not a mapping of fields.", remedy="See examples/sources for declarations.")
+    try:
+        return SourceDeclaration.model_validate(data)
+    except ValidationError as error:
+        lines = sorted({f"{'.'.join(map(str, e['loc'])) or 'declaration'}: {e['msg']}" for e in error.errors()})
+        raise ConfigError(
+            f"The source declaration {path} cannot work:\n    " + "\n    ".join(lines),
+            remedy="Correct these fields; examples/sources has declarations to compare with.",
+        ) from None
+
+
+STRIPPING = 1
+"""Version of these rules; part of a source's fingerprint."""

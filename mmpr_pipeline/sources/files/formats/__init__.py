@@ -1,0 +1,158 @@
+"""Readers of rows, one module for each format of file, with one face.
+
+`scan` looks once over a file: how many rows it has, where some of them start (`marks`), and what each row's id is.
+`read` then gives any rows of it, starting at the nearest mark, so that a shard reads only its own slice.
+"""
+
+from __future__ import annotations
+
+import bisect
+import importlib
+import sys
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from mmpr_pipeline.core.errors import SourceError
+from mmpr_pipeline.sources.declaration.schema import Format
+
+Values = Mapping[str, Any]
+Mark = tuple[int, int]
+"""A row's number in its file, and where the format finds it: byte offset, row group or record batch."""
+
+EXTENSIONS: dict[str, Format] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+    ".tar": "tar",
+}
+
+MAX_ROW_BYTES = 64 * 1024 * 1024
+"""Longest row of a JSON file, and longest member of a tar."""
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A row that is not a row: its reason as a reject, and what was seen."""
+
+    reason: str
+    detail: str = ""
+
+
+Row = Values | Unreadable
+
+
+class SourceFile(Protocol):
+    """A file of rows, on this machine or on the Hub."""
+
+    @property
+    def name(self) -> str:
+        """The file's path below the source's root."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        ...
+
+    def open(self) -> BinaryIO:
+        """The file, seekable, for reading."""
+        ...
+
+    def local(self) -> Path:
+        """The file on this machine, fetched whole if need be."""
+        ...
+
+
+QUESTIONS_PER_PLACE = 256
+
+
+@dataclass
+class Scan:
+    """What one look over a file found.
+
+    `look` gives an id of 64 bits, 0 for none, for each question in a row: where ids are wanted, or where rows hold
+    several questions. Without it rows are only counted, and each is a question.
+    """
+
+    limit: int | None = None
+    look: Callable[[Row], Sequence[int]] | None = None
+    columns: tuple[str, ...] = ()
+    rows: int = 0
+    questions: int = 0
+    marks: list[Mark] = field(default_factory=list)
+    places: list[Mark] = field(default_factory=list)
+    ids: array[int] = field(default_factory=lambda: array("Q"))
+
+    @property
+    def full(self) -> bool:
+        """Whether as many questions as wanted were seen."""
+        return self.limit is not None and self.questions >= self.limit
+
+    @property
+    def left(self) -> int:
+        """Most rows that are still to be looked at."""
+        return sys.maxsize if self.limit is None else self.limit - self.questions
+
+    def count(self, rows: int) -> None:
+        """Count rows that are not looked at."""
+        self.rows += rows
+        self.questions += rows
+
+    def saw(self, row: Row | None) -> None:
+        """Count one row; None where only counting was asked for."""
+        if self.look is None:
+            return self.count(1)
+        ids = self.look(row if row is not None else Unreadable("torn_line"))[: self.left]
+        if not self.places or self.questions - self.places[-1][0] >= QUESTIONS_PER_PLACE:
+            self.places.append((self.questions, self.rows))
+        self.rows += 1
+        self.questions += len(ids)
+        self.ids.extend(ids)
+
+
+class RowFormat(Protocol):
+    """What a module of this folder offers."""
+
+    def scan(self, file: SourceFile, scan: Scan) -> None:
+        """Fill in what `scan` holds. Raises SourceError where the file is not of the format."""
+        ...
+
+    def read(
+        self, file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str] | None
+    ) -> Iterator[Row]:
+        """Rows start..stop of the file, one item for each, with the top-level `columns` that it has (None: all)."""
+        ...
+
+
+def row_format(name: Format) -> RowFormat:
+    """The reader of a format; imported when it is first needed."""
+    module: Any = importlib.import_module(f"{__name__}.{name}")
+    return module
+
+
+def format_of(path: str) -> Format:
+    """The format that a file's extension names. Raises SourceError."""
+    suffix = Path(path).suffix.lower()
+    if suffix in EXTENSIONS:
+        return EXTENSIONS[suffix]
+    remedy = "Say `format: jsonl|json|csv|tsv|parquet|arrow|tar` in the declaration."
+    if suffix in (".gz", ".tgz", ".zst", ".bz2", ".xz", ".zip"):
+        remedy = "Unpack it: compressed files have no rows that can be read on their own."
+    if suffix == ".zip":
+        remedy = "A zip of images is named under `archives:`; rows are files beside it, or unpacked ones."
+    raise SourceError(f"No format is known by the extension of {path}.", remedy=remedy)
+
+
+def mark_before(marks: tuple[Mark, ...], row: int) -> Mark:
+    """The last mark that is not after `row`."""
+    return marks[bisect.bisect_right(marks, row, key=lambda mark: mark[0]) - 1] if marks else (0, 0)

@@ -1,0 +1,68 @@
+"""Arrow IPC, file or stream (`datasets` saves streams): marks are record batches, mapped into memory, not copied."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from mmpr_pipeline.core.errors import SourceError
+from mmpr_pipeline.sources.files.formats import Mark, Row, Scan, SourceFile, mark_before
+
+ROWS_AT_ONCE = 32
+_MAGIC = b"ARROW1"
+
+
+def scan(file: SourceFile, scan: Scan) -> None:
+    """See RowFormat."""
+    for number, batch in _batches(file, 0):
+        if scan.full:
+            return
+        scan.marks.append((scan.rows, number))
+        wanted = min(batch.num_rows, scan.left)
+        if scan.look is None:
+            scan.count(wanted)
+            continue
+        columns = [name for name in scan.columns if name in batch.schema.names]
+        ids = batch.slice(0, wanted).select(columns)
+        for low in range(0, wanted, 8192):
+            piece = ids.slice(low, min(8192, wanted - low))
+            for row in piece.to_pylist() if columns else [{}] * piece.num_rows:
+                if scan.full:
+                    return
+                scan.saw(row)
+
+
+def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str] | None) -> Iterator[Row]:
+    """See RowFormat."""
+    first, begin = mark_before(marks, start)
+    for _, batch in _batches(file, begin):
+        if first >= stop:
+            return
+        names = [name for name in batch.schema.names if columns is None or name in columns]
+        low, high = max(start - first, 0), min(stop - first, batch.num_rows)
+        for at in range(low, high, ROWS_AT_ONCE):
+            piece = batch.slice(at, min(ROWS_AT_ONCE, high - at))
+            yield from piece.select(names).to_pylist() if names else [{}] * piece.num_rows
+        first += batch.num_rows
+
+
+def _batches(file: SourceFile, begin: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Record batches from number `begin` on. Raises SourceError where the file is not Arrow, or ends too early."""
+    with contextlib.ExitStack() as stack:
+        try:
+            mapped = stack.enter_context(pa.memory_map(str(file.local())))
+            if mapped.read(len(_MAGIC)) == _MAGIC:
+                reader = pa.ipc.open_file(mapped)
+                for number in range(begin, reader.num_record_batches):
+                    yield number, reader.get_batch(number)
+                return
+            mapped.seek(0)
+            for number, batch in enumerate(pa.ipc.open_stream(mapped)):
+                if number >= begin:
+                    yield number, batch
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise SourceError(
+                f"{file.name} cannot be read as Arrow: {error}", remedy="Write or fetch the file again, or take it out."
+            ) from None

@@ -1,0 +1,118 @@
+"""Tables of text, `.csv` and (tab-separated) `.tsv`, as spreadsheets and VLMEvalKit write them: a header, then rows.
+
+Quoted cells may hold line ends. A row with more cells than the header is torn; one with fewer lacks its last columns.
+Cells that look like numbers stay text: `007` is an id, and golds are compared as text anyway.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from mmpr_pipeline.core.errors import SourceError
+from mmpr_pipeline.sources.files.formats import MAX_ROW_BYTES, Mark, Row, Scan, SourceFile, Unreadable, mark_before
+
+ROWS_PER_MARK = 256
+DELIMITER = ","
+
+
+def scan(file: SourceFile, scan: Scan, delimiter: str = DELIMITER) -> None:
+    """See RowFormat."""
+    with file.open() as stream:
+        names, begin = _header(stream, file.name, delimiter)
+        for offset, cells in _records(stream, begin, delimiter):
+            if scan.full:
+                return
+            if scan.rows % ROWS_PER_MARK == 0:
+                scan.marks.append((scan.rows, offset))
+            scan.saw(_row(names, cells) if scan.look else None)
+
+
+def read(
+    file: SourceFile,
+    marks: tuple[Mark, ...],
+    start: int,
+    stop: int,
+    columns: list[str] | None,
+    delimiter: str = DELIMITER,
+) -> Iterator[Row]:
+    """See RowFormat."""
+    with file.open() as stream:
+        names, begin = _header(stream, file.name, delimiter)
+        first, offset = mark_before(marks, start)
+        for number, (_, cells) in enumerate(_records(stream, offset or begin, delimiter), start=first):
+            if number >= stop:
+                return
+            if number >= start:
+                yield _row(names, cells)
+
+
+class _Lines:
+    """The lines of a stream as text, and the offset after the last one given. No line is held beyond the limit."""
+
+    def __init__(self, stream: BinaryIO, offset: int) -> None:
+        stream.seek(offset)
+        self.stream, self.offset = stream, offset
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self.stream.readline(MAX_ROW_BYTES + 1)
+        if not line:
+            raise StopIteration
+        if len(line) > MAX_ROW_BYTES:
+            self.offset += len(line)
+            while line and not line.endswith(b"\n"):
+                line = self.stream.readline(MAX_ROW_BYTES)
+                self.offset += len(line)
+            raise csv.Error(f"a line beyond the limit of {MAX_ROW_BYTES} bytes")
+        text = line.decode("utf-8-sig" if self.offset == 0 else "utf-8", "surrogateescape")
+        self.offset += len(line)
+        return text
+
+
+def _header(stream: BinaryIO, name: str, delimiter: str) -> tuple[list[str], int]:
+    lines = _Lines(stream, 0)
+    try:
+        names = next(csv.reader(lines, delimiter=delimiter), [])
+    except csv.Error as error:
+        raise SourceError(f"{name} cannot be read as a table: {error}", remedy="Write it anew as CSV.") from None
+    if not names or len(set(names)) < len(names):
+        raise SourceError(
+            f"{name} begins with no header, or with one that names a column twice.",
+            remedy="Give each column a name of its own in the first line.",
+        )
+    return names, lines.offset
+
+
+def _records(stream: BinaryIO, offset: int, delimiter: str) -> Iterator[tuple[int, list[str] | Unreadable]]:
+    """Cells of each row that is not blank, with its offset."""
+    if csv.field_size_limit() < MAX_ROW_BYTES:
+        csv.field_size_limit(MAX_ROW_BYTES)  # of the whole process: the default is smaller than a photograph in base64
+    lines = _Lines(stream, offset)
+    reader = csv.reader(lines, delimiter=delimiter)
+    while True:
+        begin = lines.offset
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            reason = "row_too_large" if "limit" in str(error) else "torn_line"
+            yield begin, Unreadable(reason, str(error)[:200])
+            reader = csv.reader(lines, delimiter=delimiter)
+            continue
+        if cells is None:
+            return
+        if cells:
+            yield begin, cells
+
+
+def _row(names: list[str], cells: list[str] | Unreadable) -> Row:
+    if isinstance(cells, Unreadable):
+        return cells
+    if len(cells) > len(names):
+        return Unreadable("torn_line", f"{len(cells)} cells, the header has {len(names)}")
+    if any("\udc80" <= sign <= "\udcff" for cell in cells if not cell.isascii() for sign in cell):
+        return Unreadable("torn_line", "not UTF-8")
+    return {name: cell or None for name, cell in zip(names, cells, strict=False)}

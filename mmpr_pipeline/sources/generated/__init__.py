@@ -1,0 +1,1 @@
+"""Questions that this program generates: grids, charts, geometry, scenes."""

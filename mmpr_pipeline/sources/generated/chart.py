@@ -1,0 +1,98 @@
+"""`nano_chart`: four coloured bars between 1 and 9 over grid lines; reading, comparing and adding them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from PIL import Image, ImageDraw
+
+from mmpr_pipeline.sources.generated.item import Item, Patch, as_choice
+from mmpr_pipeline.sources.generated.shapes import CELL, COLOURS, INK, SIDE, Colour, blank, shade
+
+FLOOR = SIDE - 4  # px: y of the axis
+UNIT = 11  # px: height of one unit
+FAINT = (205, 205, 200)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar: its colour's name, its value, and its sides in px."""
+
+    colour: str
+    value: int
+    left: int
+    right: int
+    rgb: Colour
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Four bars of different colours and different values, from left to right."""
+
+    bars: tuple[Bar, ...]
+
+    @classmethod
+    def sample(cls, rng: Random) -> Chart:
+        colours, values = rng.sample(list(COLOURS), 4), rng.sample(range(1, 10), 4)
+        bars = []
+        for n, (colour, value) in enumerate(zip(colours, values, strict=True)):
+            left = CELL * n + rng.randint(4, 8)
+            bars.append(Bar(colour, value, left, left + rng.randint(13, 17), shade(rng, colour)))
+        return cls(tuple(bars))
+
+    def key(self) -> str:
+        return ",".join(f"{bar.colour} {bar.value}" for bar in self.bars)
+
+    def draw(self) -> Image.Image:
+        picture = blank()
+        draw = ImageDraw.Draw(picture)
+        for value in range(1, 10):
+            draw.line((0, FLOOR - UNIT * value, SIDE, FLOOR - UNIT * value), fill=INK if value == 5 else FAINT)
+        for bar in self.bars:
+            draw.rectangle((bar.left, FLOOR - UNIT * bar.value, bar.right, FLOOR), fill=bar.rgb)
+        draw.line((0, FLOOR, SIDE, FLOOR), fill=INK, width=2)
+        return picture
+
+    def patches(self) -> list[Patch]:
+        return [Patch(bar.colour, "bar", bar.value) for _ in range(4) for bar in self.bars]
+
+    def ask(self, rng: Random) -> Item:
+        return rng.choice((self._read, self._difference, self._sum, self._extreme, self._taller))(rng)
+
+    def _all(self) -> str:
+        return " ".join(f"{bar.colour} is {bar.value}." for bar in self.bars)
+
+    def _read(self, rng: Random) -> Item:
+        bar = rng.choice(self.bars)
+        reasoning = f"{self._all()} The {bar.colour} bar reaches {bar.value}."
+        return Item(f"What is the value of the {bar.colour} bar?", "chart", str(bar.value), reasoning)
+
+    def _difference(self, rng: Random) -> Item:
+        low, high = sorted(rng.sample(self.bars, 2), key=lambda bar: bar.value)
+        gap = str(high.value - low.value)
+        reasoning = f"{self._all()} {high.colour} minus {low.colour}: {high.value} - {low.value} = {gap}."
+        return Item(f"How much taller is the {high.colour} bar than the {low.colour} bar?", "number", gap, reasoning)
+
+    def _sum(self, rng: Random) -> Item:
+        one, two = rng.sample(self.bars, 2)
+        total = str(one.value + two.value)
+        reasoning = f"{self._all()} {one.colour} plus {two.colour}: {one.value} + {two.value} = {total}."
+        return Item(f"What is the sum of the {one.colour} and {two.colour} bars?", "number", total, reasoning)
+
+    def _extreme(self, rng: Random) -> Item:
+        word, pick = rng.choice((("tallest", max), ("shortest", min)))
+        bar = pick(self.bars, key=lambda bar: bar.value)
+        reasoning = f"{self._all()} The {word} is {bar.value}, the {bar.colour} bar."
+        question = f"Which bar is the {word}?"
+        if rng.random() < 0.5:
+            return as_choice(rng, question, bar.colour, [b.colour for b in self.bars if b is not bar], reasoning)
+        return Item(question, "text", bar.colour, reasoning)
+
+    def _taller(self, rng: Random) -> Item:
+        one, two = rng.sample(self.bars, 2)
+        more = one.value > two.value
+        sign = "more" if more else "less"
+        reasoning = f"{self._all()} {one.value} is {sign} than {two.value}."
+        question = f"Is the {one.colour} bar taller than the {two.colour} bar?"
+        return Item(question, "yes_no", "Yes" if more else "No", reasoning)

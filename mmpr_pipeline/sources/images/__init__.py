@@ -1,0 +1,1 @@
+"""Images of a source: references, archives, the web, decoding."""

@@ -1,0 +1,180 @@
+"""Images as sources hold them become `records.Image`: checked, bounded, upright, of a mode that any reader knows.
+
+Size is looked at before anything is decoded, so that a header that claims 50,000 x 50,000 pixels costs nothing. An
+image that is already an upright RGB or grey JPEG, PNG or WebP keeps its own bytes; any other is written anew as PNG.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+
+from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.core.records import Image
+
+MAX_PIXELS = 50_000_000
+"""Most pixels of an image: 150 MB once decoded; the largest photographs in use are about this size."""
+
+MAX_BYTES = 20_000_000
+"""Most bytes of an encoded image."""
+
+READABLE = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+_KEPT = {"PNG": "png", "JPEG": "jpeg", "MPO": "jpeg", "WEBP": "webp"}
+_KEPT_MODES = ("RGB", "L")
+_ORIENTATION = 0x0112
+
+
+def load_image(raw: bytes) -> Image:
+    """The image in `raw`, fully decoded once to be sure of it.
+
+    Raises ItemRejected: `image_too_large` (bytes or pixels), `image_format` (SVG and others that are not read) or
+    `broken_image`.
+    """
+    if not raw:
+        raise ItemRejected("broken_image", "no bytes")
+    if len(raw) > MAX_BYTES:
+        raise ItemRejected("image_too_large", f"{len(raw)} bytes, at most {MAX_BYTES}")
+    _refuse_large_webp(raw)
+    with _opened(raw) as picture:
+        _refuse_large(*picture.size)
+        try:
+            return _checked(picture, raw)
+        except ItemRejected:
+            raise
+        except Exception as error:  # decoders raise whatever they like on hostile bytes
+            raise ItemRejected("broken_image", _seen(error)) from None
+
+
+def unseen_image(raw: bytes) -> Image:
+    """The image in `raw`, not looked into: its format is empty and its size zero. To know which image it is."""
+    return Image(sha256=hashlib.sha256(raw).hexdigest(), data=raw, format="", width=0, height=0)
+
+
+def decode(image: Image) -> PIL.Image.Image:
+    """The pixels of a checked image, RGB."""
+    with PIL.Image.open(io.BytesIO(image.data)) as picture:
+        return picture.convert("RGB")
+
+
+def encode_png(picture: PIL.Image.Image) -> bytes:
+    """A picture as PNG file, without metadata."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=4)
+    return buffer.getvalue()
+
+
+def _opened(raw: bytes) -> PIL.Image.Image:
+    try:
+        return PIL.Image.open(io.BytesIO(raw), formats=READABLE)
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
+        raise ItemRejected("image_too_large", f"more than {MAX_PIXELS} pixels") from None
+    except PIL.UnidentifiedImageError:
+        named = _format_by_name(raw)
+        if named:
+            raise ItemRejected("image_format", named) from None
+        raise ItemRejected("broken_image", "not an image that can be read") from None
+    except Exception as error:
+        raise ItemRejected("broken_image", _seen(error)) from None
+
+
+def _checked(picture: PIL.Image.Image, raw: bytes) -> Image:
+    kept = _KEPT.get(picture.format or "")
+    if picture.format == "PNG":
+        _verify_checksums(raw)
+    plain = picture.mode in _KEPT_MODES and "transparency" not in picture.info
+    if kept and plain and _still(picture) and _orientation(picture) == 1:
+        size = picture.size
+        picture.draft("L", (1, 1))  # JPEG: reads every coefficient all the same, but computes an eighth of the pixels
+        picture.load()
+        return _image(raw, kept, size)
+    picture.load()
+    if _orientation(picture) != 1:
+        picture = PIL.ImageOps.exif_transpose(picture)
+    upright = to_rgb(picture)
+    return _image(encode_png(upright), "png", upright.size)
+
+
+def _still(picture: PIL.Image.Image) -> bool:
+    """Whether there is one frame; an MPO is a JPEG photograph that carries previews, which readers pass over."""
+    return picture.format == "MPO" or getattr(picture, "n_frames", 1) == 1
+
+
+def _verify_checksums(raw: bytes) -> None:
+    """Pillow decodes a PNG without looking at its checksums; a flipped byte would pass for pixels."""
+    with PIL.Image.open(io.BytesIO(raw), formats=("PNG",)) as picture:
+        picture.verify()
+
+
+def to_rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """Any mode as RGB; what is transparent becomes white, 16 bits become 8 by dropping the lower ones."""
+    if picture.mode.startswith("I"):
+        picture = _eight_bits(picture)
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        white = PIL.Image.new("RGBA", layer.size, "white")
+        return PIL.Image.alpha_composite(white, layer).convert("RGB")
+    if picture.mode == "F":
+        raise ItemRejected("image_format", "floating-point pixels")
+    return picture.convert("RGB")
+
+
+def _eight_bits(picture: PIL.Image.Image) -> PIL.Image.Image:
+    values = np.asarray(picture)
+    highest = int(values.max())
+    shift = 0 if highest < 256 and picture.mode == "I" else max(highest.bit_length() - 16, 0) + 8
+    return PIL.Image.fromarray((values.clip(0) >> shift).astype(np.uint8))
+
+
+def _orientation(picture: PIL.Image.Image) -> int:
+    try:
+        orientation = int(picture.getexif().get(_ORIENTATION, 1))
+    except Exception:  # unreadable EXIF says nothing of the pixels
+        return 1
+    return orientation if 2 <= orientation <= 8 else 1
+
+
+def _image(data: bytes, format: str, size: tuple[int, int]) -> Image:
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Image(sha256=sha256, data=data, format=format, width=size[0], height=size[1])
+
+
+def _refuse_large(width: int, height: int) -> None:
+    if width < 1 or height < 1:
+        raise ItemRejected("broken_image", f"{width} x {height} pixels")
+    if width * height > MAX_PIXELS:
+        raise ItemRejected("image_too_large", f"{width} x {height} pixels, at most {MAX_PIXELS} in all")
+
+
+def _refuse_large_webp(raw: bytes) -> None:
+    """Pillow allocates a WebP's whole canvas when it opens the file, so its header is read here first."""
+    if raw[:4] != b"RIFF" or raw[8:12] != b"WEBP" or len(raw) < 30:
+        return
+    kind = raw[12:16]
+    if kind == b"VP8X":
+        _refuse_large(1 + int.from_bytes(raw[24:27], "little"), 1 + int.from_bytes(raw[27:30], "little"))
+    elif kind == b"VP8L":
+        bits = int.from_bytes(raw[21:25], "little")
+        _refuse_large(1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
+    elif kind == b"VP8 ":
+        width, height = (int.from_bytes(raw[at : at + 2], "little") & 0x3FFF for at in (26, 28))
+        _refuse_large(width, height)
+
+
+def _format_by_name(raw: bytes) -> str | None:
+    head = raw[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if head.startswith((b"<svg", b"<?xml", b"<!doctype svg")):
+        return "svg" if b"svg" in raw[:4096].lower() else "xml"
+    if head.startswith((b"<!doctype html", b"<html")):
+        return "html"
+    signs = {b"%PDF": "pdf", b"%!PS": "postscript", b"\x00\x00\x01\x00": "ico", b"8BPS": "psd"}
+    if raw[4:8] == b"ftyp":
+        return raw[8:12].decode("ascii", "replace").strip() + " (HEIF, AVIF or video)"
+    return next((name for sign, name in signs.items() if raw.startswith(sign)), None)
+
+
+def _seen(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:200]

@@ -1,0 +1,1 @@
+"""Reviewing a source: checks, findings, previews."""

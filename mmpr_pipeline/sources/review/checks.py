@@ -1,0 +1,201 @@
+"""`mmpr sources check`: is a source what its declaration says? Its rows are read, its golds put before the checker.
+
+A gold must be accepted as the answer to its own question, and another row's gold refused: otherwise chosen and
+rejected would say nothing. What is found carries the numbers of the rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+from mmpr_pipeline.checking import check_question
+from mmpr_pipeline.core.records import Question
+from mmpr_pipeline.sources.review.findings import Checked
+from mmpr_pipeline.sources.review.pair_checks import judge_pairs
+from mmpr_pipeline.sources.rows.choices import LETTERS
+from mmpr_pipeline.sources.source import Source
+
+ROWS = 200
+"""Rows that are looked at where no number is given."""
+
+BLOCKS = 10
+"""Places of a source that the rows are taken from, spread evenly."""
+
+SERIOUS_REJECTED = 0.2
+SERIOUS_GOLDS = 0.05
+"""Shares of rows, and of questions with a gold, from which on a build would be wasted."""
+
+SMALL_SIDE, LONG_SIDE = 28, 20
+"""Images below so many pixels on a side, or so many times longer than wide, hardly show anything."""
+
+
+def check_source(source: Source, rows: int = ROWS) -> Checked:
+    """Look at `rows` rows (0: all), spread over the source; of a Hub data set the first ones, which are read by ranges.
+
+    Raises SourceError where it has no rows, or cannot be read.
+    """
+    spread = source.declaration.hub is None or not rows
+    index = source.index(None if spread else rows)
+    checked = Checked(source, index.rows)
+    for low, high in blocks(index.rows, rows or index.rows):
+        checked.items += enumerate(source.read(index, low, high), start=low)
+    judge(checked)
+    return checked
+
+
+def judge(checked: Checked) -> None:
+    """Fill in the counts and findings of what was read."""
+    _rejects(checked)
+    _golds(checked)
+    _foreign(checked)
+    _sameness(checked)
+    _pictures(checked)
+    judge_pairs(checked)
+    checked.findings.sort(key=lambda finding: (finding.level, -len(finding.rows)))
+
+
+def blocks(total: int, wanted: int) -> list[tuple[int, int]]:
+    """Where to read `wanted` of `total` rows: everything, or even blocks from the first row to the last."""
+    if wanted >= total:
+        return [(0, total)]
+    number = min(BLOCKS, wanted)
+    sizes = [wanted // number + (i < wanted % number) for i in range(number)]
+    starts = [i * (total - sizes[i]) // max(number - 1, 1) for i in range(number)]
+    return [(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+
+
+def _rejects(checked: Checked) -> None:
+    by_reason: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for row, reject in checked.rejects:
+        by_reason[reject.reason].append((row, reject.detail))
+    whole = len(checked.items)
+    for reason, rows in by_reason.items():
+        if reason != "not_selected":
+            checked.found(
+                reason, "rows that cannot become questions", rows, serious=len(rows) > SERIOUS_REJECTED * whole
+            )
+    if whole and not checked.questions:
+        checked.found("no_questions", "not one row became a question", [(checked.items[0][0], "")], serious=True)
+
+
+def _golds(checked: Checked) -> None:
+    """Each gold as a response: the checker has to accept it."""
+    wrong = []
+    for row, question in checked.questions:
+        if question.answer is None:
+            continue
+        checked.answered += 1
+        verdicts = [(gold, _outcome(question, gold)) for gold in (question.answer, *question.answers)]
+        bad = [f'"{gold[:80]}" is {outcome} as {question.kind}' for gold, outcome in verdicts if outcome != "correct"]
+        if bad:
+            wrong.append((row, bad[0]))
+    checked.accepted = checked.answered - len(wrong)
+    text = "the checker does not accept the gold as the answer; kind or answer_form may be wrong"
+    checked.found("gold_not_accepted", text, wrong, serious=len(wrong) > SERIOUS_GOLDS * checked.answered)
+
+
+def _foreign(checked: Checked) -> None:
+    """Another row's gold (of a choice: every other letter) as a response: the checker has to refuse it."""
+    wrong = []
+    by_kind: dict[str, list[Question]] = defaultdict(list)
+    for _, question in checked.questions:
+        by_kind[question.kind].append(question)
+    places: Counter[str] = Counter()
+    for row, question in checked.questions:
+        if question.answer is None:
+            continue
+        others = by_kind[question.kind]
+        places[question.kind] += 1
+        foreign = _foreign_answer(question, others, places[question.kind])
+        if foreign is None:
+            continue
+        checked.foreign += 1
+        if _outcome(question, foreign) == "correct":
+            wrong.append((row, f'"{foreign[:60]}" passes for "{question.answer[:60]}"'))
+    checked.refused = checked.foreign - len(wrong)
+    text = "the checker accepts another row's gold; the kind may be too lenient for these answers"
+    checked.found("foreign_accepted", text, wrong, serious=len(wrong) > SERIOUS_GOLDS * checked.foreign)
+
+
+def _foreign_answer(question: Question, others: Sequence[Question], after: int) -> str | None:
+    """A wrong answer of the same kind: the next letter, or the next row's gold that is another."""
+    golds = (question.answer or "", *question.answers)
+    if question.choices:
+        wrong = [letter for letter in LETTERS[: len(question.choices)] if letter not in golds]
+        return wrong[after % len(wrong)] if wrong else None
+    for step in range(min(len(others), 50)):
+        gold = others[(after + step) % len(others)].answer or ""
+        if not any(_same(gold, own) for own in golds):
+            return gold
+    return None
+
+
+def _same(one: str, other: str) -> bool:
+    if " ".join(one.lower().split()) == " ".join(other.lower().split()):
+        return True
+    try:
+        return float(one) == float(other)
+    except ValueError:
+        return False
+
+
+def _sameness(checked: Checked) -> None:
+    """What should differ from row to row, and does not."""
+    seen: dict[str, int] = {}
+    twice = []
+    for row, question in checked.questions:
+        if (first := seen.setdefault(question.question_id, row)) != row:
+            twice.append((row, f"as row {first}"))
+    checked.found("repeated_question", "the same question on the same images", twice)
+    golds = Counter(question.answer for _, question in checked.questions if question.answer)
+    if golds and golds.total() >= 10:
+        gold, count = golds.most_common(1)[0]
+        rows = [(row, "") for row, question in checked.questions if question.answer == gold]
+        if count == golds.total():
+            checked.found("one_gold", f'every gold is "{gold[:60]}"', rows, serious=True)
+        elif count > 0.9 * golds.total():
+            checked.found("one_gold", f'{count / golds.total():.0%} of the golds are "{gold[:60]}"', rows)
+    images = Counter(image.sha256 for _, question in checked.questions for image in question.images)
+    if images and len(checked.questions) >= 10 and images.most_common(1)[0][1] > 0.9 * len(checked.questions):
+        rows = [(row, "") for row, _ in checked.questions]
+        checked.found("one_image", "nearly all questions show the same image", rows)
+
+
+def _pictures(checked: Checked) -> None:
+    odd = []
+    same = []
+    for row, question in checked.questions:
+        for image in question.images:
+            short, long = sorted((image.width, image.height))
+            if short < SMALL_SIDE or long > LONG_SIDE * short:
+                odd.append((row, f"{image.width} x {image.height}"))
+        if len({choice.lower() for choice in question.choices}) < len(question.choices):
+            same.append((row, ", ".join(question.choices)[:100]))
+    checked.found("odd_image", "an image that hardly shows anything", odd)
+    checked.found("equal_choices", "two choices say the same", same)
+
+
+def _outcome(question: Question, answer: str) -> str:
+    return check_question(question, f"Final answer: {answer}").outcome
+
+
+def told(checked: Checked, most: int = 8) -> Iterator[str]:
+    """What was found, as lines of text."""
+    name = checked.source.name
+    yield f"{name}: {len(checked.items):,} of {checked.total:,} rows looked at, {len(checked.questions):,} questions"
+    if checked.answered:
+        yield f"  golds accepted by the checker    {checked.accepted:,} of {checked.answered:,}"
+        yield f"  foreign golds refused            {checked.refused:,} of {checked.foreign:,}"
+    opened = len(checked.questions) - checked.answered
+    if opened:
+        yield f"  open-ended, nothing to check     {opened:,}"
+    for finding in checked.findings:
+        yield f"{finding.level}: {finding.name}, {len(finding.rows):,} rows: {finding.text}"
+        for row, seen in finding.rows[:most]:
+            yield f"    row {row}  {' '.join(seen.split())}".rstrip()
+        if len(finding.rows) > most:
+            more = ", ".join(str(row) for row, _ in finding.rows[most : most + 20])
+            yield f"    and rows {more}{' ...' if len(finding.rows) > most + 20 else ''}"
+    if not checked.findings:
+        yield "  nothing wrong was found"

@@ -1,0 +1,92 @@
+"""What `mmpr sources` shows: the catalog as a table, one declaration as text, and real questions of a source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from mmpr_pipeline.core.records import Question, Reject
+from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
+from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
+from mmpr_pipeline.sources.open import open_source
+from mmpr_pipeline.sources.rows.choices import LETTERS
+
+LIST_COLUMNS = ("name", "groups", "kind", "rows", "description")
+
+
+JUDGED_BY: dict[str, str] = {
+    "choice": "the choice named by its letter, its words or its value",
+    "number": "equal value, to the decimals asked for or written; units convert",
+    "math": "equal expressions, by algebra and not by their text",
+    "list": "the same members, each equal",
+    "yes_no": "yes or no, in either language",
+    "text": "the same words, signs, numbers and negations; any of the golds will do",
+    "chart": "numbers within 5% (years exactly), else as text",
+    "document": "edit similarity (ANLS) of at least 0.5 to any of the golds",
+    "none": "nothing: open-ended, for DropNTP",
+}
+"""How the checker judges each kind of answer, in a line."""
+
+
+def list_sources() -> list[tuple[str, ...]]:
+    """One row a source of the catalog, of the columns `LIST_COLUMNS`: what fits a terminal; `show` says the rest."""
+    return [_listed(find_declaration(name)[0]) for name in catalog_names()]
+
+
+def show_source(name_or_path: str) -> str:
+    """A declaration as YAML, what its answers are judged by, and a note of what is unconfirmed.
+
+    What was left at its default is left out, but for what users ask after: language, tiles and role.
+    """
+    declaration, path = find_declaration(name_or_path)
+    told = declaration.model_dump(mode="json", include={"language", "tiles", "role"})
+    data = {**declaration.model_dump(mode="json", exclude_defaults=True), **told}
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
+    rules = "".join(f"# judged by, for {kind}: {JUDGED_BY[kind]}\n" for kind in _kinds(declaration))
+    notes = "".join(f"# not confirmed: {note}\n" for note in declaration.unconfirmed)
+    return f"# {path}\n{rules}{notes}{text}"
+
+
+def preview_source(name_or_path: str, n: int = 3, data_root: str | Path | None = None) -> Iterator[str]:
+    """The first `n` rows of a source, each as text: what a model will be asked, and the gold; or why it is rejected."""
+    source = replace(open_source(name_or_path, data_root), whole_files=False)
+    index = source.index(limit=n)
+    for item in source.read(index, 0, index.rows):
+        yield _rejected(item) if isinstance(item, Reject) else _asked(item)
+
+
+def _listed(declaration: SourceDeclaration) -> tuple[str, ...]:
+    return (
+        declaration.name,
+        ", ".join(declaration.groups) or declaration.role,
+        ", ".join(_kinds(declaration)) or "by column",
+        f"{declaration.rows:,}" if declaration.rows else "",
+        declaration.description,
+    )
+
+
+def _kinds(declaration: SourceDeclaration) -> list[str]:
+    """The kinds of answer that a declaration names."""
+    kinds = [declaration.kind] if isinstance(declaration.kind, str) else []
+    for rule in declaration.kind_rules():
+        kinds += [*rule.values.values(), *rule.contains.values(), *([rule.otherwise] if rule.otherwise else [])]
+    return list(dict.fromkeys(kinds))
+
+
+def _asked(question: Question) -> str:
+    images = [f"{image.format} {image.width} x {image.height}, {len(image.data):,} bytes" for image in question.images]
+    lines = [f"{question.source} {question.source_id}  [{question.kind}, {question.language}]"]
+    lines += [f"  image {number}: {text}" for number, text in enumerate(images, start=1)]
+    lines += [f"  {line}" for line in question.text.splitlines()]
+    lines += [f"  ({LETTERS[i]}) {choice}" for i, choice in enumerate(question.choices)]
+    unit = f" {question.unit}" if question.unit else ""
+    others = f"  (or {', '.join(question.answers)})" if question.answers else ""
+    lines.append(f"  gold: {question.answer}{unit}{others}" if question.answer else "  open-ended: no gold")
+    return "\n".join(lines)
+
+
+def _rejected(reject: Reject) -> str:
+    return f"{reject.source} {reject.source_id}  rejected: {reject.reason}  {reject.detail}"

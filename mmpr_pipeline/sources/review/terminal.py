@@ -1,0 +1,98 @@
+"""What `mmpr sources add` shows in a terminal: what was guessed, and questions with small pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import PIL.Image
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from mmpr_pipeline.core.records import Image, Question, Reject
+from mmpr_pipeline.sources.adding import Draft
+from mmpr_pipeline.sources.images.decode import decode
+from mmpr_pipeline.sources.rows.choices import LETTERS
+
+WIDTH = 24
+"""Columns of a terminal that a picture takes; half as many lines at most."""
+
+
+def guessed(why: Sequence[tuple[str, str, str]]) -> Table:
+    """Fields of a declaration with what was guessed, and the reason."""
+    table = Table("field", "guessed", "because", show_edge=False)
+    for field, value, reason in why:
+        table.add_row(field, escape(value[:80]), escape(reason[:100]))
+    return table
+
+
+def items(shown: Sequence[Question | Reject], pictures: bool) -> Table:
+    """Rows as questions, or why they are none; with `pictures` drawn in half blocks of colour."""
+    table = Table(show_edge=False, show_lines=True)
+    table.add_column("row", max_width=24, overflow="fold")
+    for name in ("image", "question", "gold"):
+        table.add_column(name)
+    for item in shown:
+        if isinstance(item, Reject):
+            table.add_row(escape(item.source_id), "", f"[red]rejected: {item.reason}[/red] {escape(item.detail)}", "")
+        else:
+            table.add_row(escape(item.source_id[:100]), _images(item, pictures), _asked(item), _gold(item))
+    return table
+
+
+def tried(name: str, draft: Draft, rows: int = 20) -> Text:
+    """A line on one source of many: what its first rows became, and what is doubtful."""
+    source = draft.source
+    index = source.index(rows)
+    read = list(source.read(index, 0, index.rows))
+    bad = [item for item in read if isinstance(item, Reject)]
+    kind = draft.declaration.kind if isinstance(draft.declaration.kind, str) else "several kinds"
+    what = "pairs" if draft.declaration.columns.chosen else "open-ended" if kind == "none" else kind
+    line = Text(f"{name}  {len(read) - len(bad)} of {len(read)} rows are questions, {what}")
+    if bad:
+        line.append(f"\n  {bad[0].reason}: {bad[0].detail[:100]}", "yellow")
+    for doubt in draft.doubts:
+        line.append(f"\n  {doubt}", "dim")
+    return line
+
+
+def can_show_pictures(console: Console) -> bool:
+    """Whether the terminal has colours enough for a picture."""
+    return console.is_terminal and console.color_system in ("256", "truecolor")
+
+
+def thumbnail(image: Image, width: int = WIDTH) -> Text:
+    """An image as text: each sign shows two pixels, one above the other."""
+    picture = decode(image)
+    height = max(2, min(width, round(width * image.height / image.width)))
+    small = picture.resize((width, height + height % 2), PIL.Image.Resampling.BILINEAR)
+    text = Text(no_wrap=True)
+    for top in range(0, small.height, 2):
+        for x in range(small.width):
+            upper, lower = (small.getpixel((x, y)) for y in (top, top + 1))
+            text.append("▀", f"{_colour(upper)} on {_colour(lower)}")
+        text.append("\n")
+    return text
+
+
+def _colour(pixel: object) -> str:
+    return f"rgb{pixel}".replace(" ", "")
+
+
+def _images(question: Question, pictures: bool) -> RenderableType:
+    told = [f"{image.format} {image.width} x {image.height}" for image in question.images]
+    drawn = [thumbnail(question.images[0])] if pictures and question.images else []
+    return Group(*drawn, "\n".join(told))
+
+
+def _asked(question: Question) -> Text:
+    lines = [question.text[:400], *(f"({LETTERS[i]}) {choice[:100]}" for i, choice in enumerate(question.choices))]
+    return Text("\n".join(lines))
+
+
+def _gold(question: Question) -> Text:
+    if question.answer is None:
+        return Text("open-ended")
+    more = f"\nor {', '.join(question.answers)[:80]}" if question.answers else ""
+    return Text(f"{question.answer[:80]}{more}\n[{question.kind}, {question.language}]")

@@ -1,0 +1,160 @@
+"""Choices, however a source nests them, and the letter that a gold of it means. Pure."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+import string
+from collections.abc import Mapping
+from typing import Any
+
+from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.sources.rows.columns import MARK, as_text
+
+LETTERS = string.ascii_uppercase
+
+MAX_LITERAL = 20_000
+"""Most characters of a Python list in a text."""
+
+_LETTER = re.compile(r"\s*[(\[（]?\s*([A-Za-z])\s*[)\]）.:：、．]?\s*")
+_LETTERED = re.compile(r"\s*[(\[（]?\s*([A-Za-z])\s*[)\]）.:：、．]\s*(?=\S)")
+_LISTED = re.compile(r"(?:(?<=\s)|(?<=[;,；，])|^)[(\[（]?([A-Z])[)\]）.:：、．]\s*(?=\S)", re.IGNORECASE)
+_TEXTS = ("text", "texts", "value", "values", "content", "option", "choice", "choices", "options")
+
+
+def parse_choices(value: Any) -> tuple[str, ...]:
+    """Choices in order, without the letters that they may carry themselves.
+
+    A list of texts, of {text: ...}, of {A: ...}, of [A, ...]; a mapping of letters to texts; a struct of lists, of
+    which one holds the texts; or any of these as JSON or Python in a text; or a text that lists them, by letters
+    (`A. red B. blue`) or one a line. Raises ItemRejected: bad_choices.
+    """
+    if isinstance(value, str):
+        value = _spelled(value) if value.strip() else None
+    if isinstance(value, Mapping):
+        value = _of_mapping(value)
+    if value is None or value == []:
+        return ()
+    if not isinstance(value, list | tuple):
+        raise ItemRejected("bad_choices", type(value).__name__)
+    texts = _without_letters([MARK.sub("", _choice(item)).strip() for item in value])
+    if len(texts) < 2 or len(texts) > len(LETTERS) or not all(texts):
+        raise ItemRejected("bad_choices", f"{len(texts)} choices, {sum(not text for text in texts)} of them empty")
+    return tuple(texts)
+
+
+def _spelled(text: str) -> Any:
+    try:
+        return literal(text)
+    except ItemRejected:
+        listed = _lettered_parts(text[:MAX_LITERAL]) or [line.strip() for line in text.splitlines() if line.strip()]
+        if len(listed) < 2:
+            raise
+        return listed
+
+
+def _lettered_parts(text: str) -> list[str]:
+    """The choices of `A. red B. blue`; nothing where the text begins otherwise."""
+    marks: list[re.Match[str]] = []
+    for match in _LISTED.finditer(text):
+        first = marks[0] if marks else match
+        sign, wanted = (one.group().replace(one[1], "").strip() for one in (match, first))
+        letters = LETTERS.lower() if first[1].islower() else LETTERS
+        if len(marks) < len(letters) and match[1] == letters[len(marks)] and sign == wanted:
+            marks.append(match)
+    if not marks or text[: marks[0].start()].strip():
+        return []
+    ends = [match.start() for match in marks[1:]] + [len(text)]
+    return [text[match.end() : end].strip(" \n\t;,；，") for match, end in zip(marks, ends, strict=True)]
+
+
+def literal(text: str) -> Any:
+    """The list or mapping that a text spells, in JSON or as Python prints it. Raises ItemRejected: bad_choices."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:  # MMMU writes Python lists; literal_eval builds literals only and runs nothing
+        if len(text) > MAX_LITERAL:
+            raise ValueError
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        raise ItemRejected("bad_choices", "text that is neither JSON nor a list") from None
+
+
+def _of_mapping(value: Mapping[str, Any]) -> Any:
+    lists = {name: found for name, found in value.items() if isinstance(found, list | tuple)}
+    if lists:  # {"label": ["A", "B"], "text": ["red", "blue"]}
+        return next((lists[name] for name in _TEXTS if name in lists), None)
+    return [value[key] for key in sorted(value, key=str) if value[key] is not None]
+
+
+def _choice(item: Any) -> str:
+    if isinstance(item, Mapping):
+        named = next((item[name] for name in _TEXTS if item.get(name) is not None), None)
+        item = next(iter(item.values())) if named is None and len(item) == 1 else named
+    elif isinstance(item, list | tuple) and len(item) == 2 and _LETTER.fullmatch(str(item[0])):
+        item = item[1]
+    text = as_text(item)
+    if text is None:
+        raise ItemRejected("bad_choices", f"a choice that is {type(item).__name__}")
+    return text
+
+
+def _without_letters(texts: list[str]) -> list[str]:
+    """`A. red`, `B. blue` as `red`, `blue`, where every choice carries the letter of its place."""
+    found = [_LETTERED.match(text) for text in texts]
+    if len(texts) < 2 or not all(
+        match and match[1].upper() == letter for match, letter in zip(found, LETTERS, strict=False)
+    ):
+        return texts
+    return [text[match.end() :] for text, match in zip(texts, found, strict=True) if match]
+
+
+def choice_letters(gold: str, form: str, choices: tuple[str, ...]) -> list[str]:
+    """The letters that a gold means, several where choices repeat a text. Raises ItemRejected: answer_not_a_choice.
+
+    Without choices (they may stand in the question or the image) a letter or index is believed, a text kept.
+    """
+    if form == "text":
+        if not choices:
+            return [gold]
+        letters = _of_text(gold, choices)
+    elif form == "letter":
+        match = _LETTER.fullmatch(gold)
+        letters = [match.group(1).upper()] if match else _lettered(gold, choices)
+    else:
+        number = _whole(gold)
+        index = -1 if number is None else number - (form == "index1")
+        letters = [LETTERS[index]] if 0 <= index < len(LETTERS) else []
+    if not letters or (choices and LETTERS.index(letters[0]) >= len(choices)):
+        raise ItemRejected("answer_not_a_choice", f"{gold[:100]} of {len(choices)} choices, as {form}")
+    return letters
+
+
+def _of_text(gold: str, choices: tuple[str, ...]) -> list[str]:
+    exact = [LETTERS[i] for i, choice in enumerate(choices) if choice == gold]
+    if exact:
+        return exact
+    wanted = " ".join(gold.lower().split())
+    loose = [LETTERS[i] for i, choice in enumerate(choices) if " ".join(choice.lower().split()) == wanted]
+    return loose or _lettered(gold, choices)
+
+
+def _lettered(gold: str, choices: tuple[str, ...]) -> list[str]:
+    """The letter of `B. blue`, where the choice of that letter is `blue`."""
+    match = _LETTERED.match(gold)
+    if not match:
+        return []
+    place, text = LETTERS.index(match[1].upper()), " ".join(gold[match.end() :].lower().split())
+    return [LETTERS[place]] if place < len(choices) and " ".join(choices[place].lower().split()) == text else []
+
+
+def _whole(text: str) -> int | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return int(value) if math.isfinite(value) and value == int(value) else None

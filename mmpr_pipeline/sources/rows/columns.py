@@ -1,0 +1,94 @@
+"""Texts and paths inside columns: values as text, parts cut out, image paths put together. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mmpr_pipeline.checking.spans import matching_braces
+from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.sources.declaration.schema import PATH_COLUMN
+
+MARK = re.compile(r"<\|?image[ _-]?(\d{0,3})\|?>", re.IGNORECASE)
+"""Where an image goes in a text, as data sets write it, with the image's number (from 1) where there is one."""
+
+_OPENING = re.compile(r"<(\w{1,40})>")
+
+
+def cut(text: str, after: str | None, until: str | None) -> str:
+    """What stands after the first `after` and before the next `until`; a mark that does not stand there cuts nothing.
+
+    So conversations lose the instructions around their question, and rows without them stay as they are.
+    """
+    if after and after in text:
+        text = text.partition(after)[2]
+    text = text.lstrip()
+    if until and until in text:
+        text = text.partition(until)[0]
+    return text.strip()
+
+
+def cut_answer(text: str, marks: Sequence[str], strip: str | None) -> str:
+    r"""What stands after the last of the first mark that is there, without that sentence's full stop; else all of it.
+
+    After a mark that opens something, `<answer>` or `\boxed{`, it ends where that is closed. `strip` are signs taken
+    off the end in any case; a text of nothing else keeps them.
+    """
+    mark = next((mark for mark in marks if mark in text), None)
+    if mark:
+        text = _closed(text.rpartition(mark)[2], mark).strip().removesuffix(".")
+    text = text.strip()
+    return (text.rstrip(strip).strip() or text) if strip else text
+
+
+def _closed(text: str, mark: str) -> str:
+    """What comes before the end of what a mark opened; all of it where nothing is opened or closed."""
+    tag = _OPENING.fullmatch(mark.strip())
+    if tag:
+        return text.partition(f"</{tag[1]}>")[0]
+    if not mark.endswith("{"):
+        return text
+    closing = matching_braces("{" + text).get(0)
+    return text if closing is None else text[: closing - 1]
+
+
+def image_path(template: str, value_of: Callable[[str], Any]) -> str:
+    """The path with the columns' values put in. Raises ItemRejected: wrong_type, or missing_image where one is null.
+
+    Where the path may lead is not decided here: `ImageFolder` keeps it below the source's folder.
+    """
+
+    def filled(name: str, digits: str | None) -> str:
+        value = value_of(name)
+        if value is None or value == "":
+            raise ItemRejected("missing_image", f"{name} is empty")
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ItemRejected("wrong_type", f"{name}: {type(value).__name__}")
+        text = str(value)
+        return text.rjust(int(digits), "0") if digits else text
+
+    return PATH_COLUMN.sub(lambda match: filled(match[1], match[2]), template)
+
+
+def text_or_none(value: Any) -> str | None:
+    """A value as text without blanks around it; None where nothing is left."""
+    text = as_text(value)
+    return text.strip() or None if text else None
+
+
+def as_text(value: Any) -> str | None:
+    """Text, numbers and truth values as text; None for null, NaN and anything else."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, int | float) else None
+
+
+def clean(text: str) -> str:
+    """Text that can be written as UTF-8: half surrogate pairs, which JSON can spell, become the replacement sign."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

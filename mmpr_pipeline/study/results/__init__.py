@@ -1,0 +1,1 @@
+"""Results of a study: scores, the table, the curves."""

@@ -1,0 +1,155 @@
+"""The pictures of a study as SVG: what each training gained, what more pairs bring, and how the losses' rewards and
+likelihoods go in training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from mmpr_pipeline.report.charts import draw
+from mmpr_pipeline.study.results.table import WAYS
+from mmpr_pipeline.training.objective.loss import needs_reference, recipe
+from mmpr_pipeline.training.run.metrics import METRICS, read_lines
+
+POINTS = 60
+"""Points of a training curve; each is the mean of the steps around it."""
+_PLAIN = {
+    "background": "white",
+    "width": 460,
+    "height": 260,
+    "config": {
+        "font": "sans-serif",
+        "axis": {"labelColor": "#444", "titleColor": "#444", "gridColor": "#e6e6e6", "domainColor": "#bbb"},
+        "legend": {"labelColor": "#222", "orient": "top", "title": None},
+        "view": {"stroke": None},
+    },
+}
+_TRAINING = {"reward/margin": "reward margin", "nll": "nats a token of the chosen", "reward/accuracy": "chosen ahead"}
+
+
+def draw_curves(results: dict[str, Any], root: Path) -> dict[str, str]:
+    """SVG texts by file name; what was not studied has no curve. Rewards are those of losses that have a reference."""
+    drawn = {}
+    if gains := gain_points(results):
+        drawn["gains.svg"] = draw({**_PLAIN, **_gains_chart(gains)})
+    if points := pair_points(results):
+        drawn["curve-pairs.svg"] = draw({**_PLAIN, **_pairs_chart(points)})
+    runs = {loss: read_lines(path / "run" / METRICS) for loss, path in _runs_by_loss(results["config"], root).items()}
+    for metric, title in _TRAINING.items():
+        shown = {loss: lines for loss, lines in runs.items() if metric == "nll" or needs_reference(recipe(loss))}
+        values = [v for loss, lines in shown.items() for v in training_points(loss, lines, metric)]
+        if values:
+            drawn[f"curve-{metric.replace('/', '-')}.svg"] = draw({**_PLAIN, **_training_chart(values, title)})
+    return drawn
+
+
+def _runs_by_loss(config: dict[str, Any], root: Path) -> dict[str, Path]:
+    """The first seed's runs on the same pairs."""
+    seed, size = config["seeds"][0], config["size"]
+    return {loss: root / "steps" / f"s{seed}/train-{loss}-{size}x" for loss in config["losses"]}
+
+
+def gain_points(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """For each row and way of asking the difference from the base in points, with its interval and each seed's own."""
+    base = results["tables"]["losses"][0]
+    points = []
+    for table, rows in results["tables"].items():
+        for row in rows:
+            for way in WAYS:
+                found = row.get(way, {})
+                if "gain" not in found.get("all", {}):
+                    continue
+                gain = {key: 100 * found["all"]["gain"]["difference"][key] for key in ("mean", "low", "high")}
+                seeds = [100 * (mean - base[way]["all"]["mean"]["mean"]) for mean in found["of_seeds"]]
+                points.append({"row": f"{table}: {row['label']}", "way": way, **gain, "seeds": seeds})
+    return points
+
+
+def pair_points(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Accuracy with its interval against pairs of a seed, for the ways of asking; the base stands at 0 pairs."""
+    rows = results["tables"].get("pairs", [])
+    if not rows:
+        return []
+    base = results["tables"]["losses"][0]
+    points = []
+    for row in [base, *rows]:
+        for way, name in (("cot", "CoT"), ("cot_sampled", "CoT, T=1"), ("direct", "direct")):
+            if way in row:
+                mean = row[way]["all"]["mean"]
+                pairs = row["pairs"] // row["seeds"] if "pairs" in row else 0
+                values = {key: 100 * mean[key] for key in ("mean", "low", "high")}
+                points.append({"pairs": pairs, "way": name, **values})
+    return points
+
+
+def training_points(loss: str, lines: list[dict[str, Any]], metric: str) -> Iterable[dict[str, Any]]:
+    """A metric of a run over the share of its steps that is done."""
+    found = [(line["step"] / max(1, line["steps"]), line[metric]) for line in lines if metric in line]
+    size = -(-len(found) // POINTS) if found else 1
+    for start in range(0, len(found), size):
+        group = found[start : start + size]
+        yield {
+            "loss": loss,
+            "done": sum(x for x, _ in group) / len(group),
+            "value": sum(y for _, y in group) / len(group),
+        }
+
+
+def _gains_chart(points: list[dict[str, Any]]) -> dict[str, Any]:
+    """A column for each way of asking, in which every row has its interval, its mean and a small mark for each seed."""
+    rows = list(dict.fromkeys(point["row"] for point in points))
+    y = {"field": "row", "type": "nominal", "title": None, "sort": rows}
+    columns: list[dict[str, Any]] = []
+    for way in dict.fromkeys(point["way"] for point in points):
+        axis = None if columns else {"labelLimit": 220}
+        shown = [point for point in points if point["way"] == way]
+        column = {"title": WAYS[way], "width": 170, "height": {"step": 17}, "data": {"values": shown}}
+        columns.append({**column, "layer": _gains_layers({**y, "axis": axis})})
+    return {"hconcat": columns, "spacing": 12, "autosize": "pad", "width": None, "height": None}
+
+
+def _gains_layers(y: dict[str, Any]) -> list[dict[str, Any]]:
+    x = {"type": "quantitative", "title": "points over the base", "axis": {"tickCount": 5}}
+    return [
+        {"mark": {"type": "rule", "color": "#999"}, "encoding": {"x": {"datum": 0}}},
+        {
+            "mark": {"type": "rule", "strokeWidth": 2, "color": "#4c78a8"},
+            "encoding": {"y": y, "x": {**x, "field": "low"}, "x2": {"field": "high"}},
+        },
+        {
+            "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1, "color": "#4c78a8"},
+            "encoding": {"y": y, "x": {**x, "field": "mean"}},
+        },
+        {
+            "transform": [{"flatten": ["seeds"]}],
+            "mark": {"type": "point", "shape": "diamond", "size": 22, "color": "#f58518", "opacity": 0.9},
+            "encoding": {"y": y, "x": {**x, "field": "seeds"}},
+        },
+    ]
+
+
+def _pairs_chart(points: list[dict[str, Any]]) -> dict[str, Any]:
+    x = {"field": "pairs", "type": "quantitative", "title": "pairs"}
+    colour = {"field": "way", "type": "nominal"}
+    y = {"field": "mean", "type": "quantitative", "title": "accuracy, %", "scale": {"zero": False}}
+    low, high = {**y, "field": "low"}, {"field": "high"}
+    return {
+        "data": {"values": points},
+        "layer": [
+            {"mark": {"type": "line", "point": True}, "encoding": {"x": x, "y": y, "color": colour}},
+            {"mark": "rule", "encoding": {"x": x, "y": low, "y2": high, "color": colour}},
+        ],
+    }
+
+
+def _training_chart(values: list[dict[str, Any]], title: str) -> dict[str, Any]:
+    return {
+        "data": {"values": values},
+        "mark": {"type": "line", "strokeWidth": 1.3},
+        "encoding": {
+            "x": {"field": "done", "type": "quantitative", "title": "share of the training", "axis": {"format": "%"}},
+            "y": {"field": "value", "type": "quantitative", "title": title, "scale": {"zero": False}},
+            "color": {"field": "loss", "type": "nominal"},
+        },
+    }

@@ -1,0 +1,105 @@
+"""The work of one step: a build, a repair, a training or a measurement, each by the pipeline's own functions.
+
+`python -m mmpr_pipeline.study.steps.work STUDY STEP` does one that was begun, in a process of its own: what a model or an
+engine held is given back when it ends, and a kill costs no more than what the step itself cannot resume.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from mmpr_pipeline.core.errors import MmprError
+from mmpr_pipeline.pipeline.config import BuildConfig
+from mmpr_pipeline.study.steps.measure import measure
+from mmpr_pipeline.study.steps.step import Step, placed, read_step
+
+
+def do(step: Step, root: Path) -> None:
+    """Do a step, or go on with it, and mark it done."""
+    settings = placed(step.settings, root)
+    works = {"build": _build, "repair": _repair, "train": _train, "measure": measure}
+    started = time.monotonic()
+    facts = works[step.kind](settings)
+    step.finish(root, {**facts, "seconds": round(time.monotonic() - started, 1)})
+
+
+def _build(settings: dict[str, Any]) -> dict[str, Any]:
+    from mmpr_pipeline.pipeline.driver import run_build
+
+    return _built(run_build(BuildConfig.model_validate(settings), _Unseen()))
+
+
+def _repair(settings: dict[str, Any]) -> dict[str, Any]:
+    from mmpr_pipeline.pipeline.driver import run_plan
+    from mmpr_pipeline.pipeline.plans.from_rollouts import make_rework
+
+    given = {name: value for name, value in settings.items() if name != "before"}
+    return _built(run_plan(make_rework(settings["before"], given), _Unseen()))
+
+
+def _built(summary: dict[str, Any]) -> dict[str, Any]:
+    return {"counts": summary["counts"]}
+
+
+def _train(settings: dict[str, Any]) -> dict[str, Any]:
+    from mmpr_pipeline.training.run.checkpoint import checkpoints
+    from mmpr_pipeline.training.run.launch import run_training
+    from mmpr_pipeline.training.settings import TrainConfig
+
+    config = TrainConfig.model_validate({**settings, "keep": 1})
+    run, exported = Path(config.run_dir), Path(settings["export"])
+    if exported.exists():  # killed while it was written, or right after: the checkpoint has it all
+        shutil.rmtree(exported)
+    result = run_training(config, resume=bool(checkpoints(run)))
+    if result.interrupted:
+        raise KeyboardInterrupt
+    for each in checkpoints(run):
+        shutil.rmtree(each)
+    return {"steps": result.steps, "left_out": result.rejected}
+
+
+class _Unseen:
+    """A view of a build that shows nothing."""
+
+    def stage(self, text: str) -> None:
+        """Nothing."""
+
+    def planned(self, plan: Any, missing: int) -> None:
+        """Nothing."""
+
+    def progress(self, finished: int, tally: dict[str, int]) -> None:
+        """Nothing."""
+
+
+def _end_with(parent: int) -> None:
+    """End this process when the study that started it is gone, however it went."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def main() -> None:
+    """Do the step named on the command line."""
+    root, name = Path(sys.argv[1]), sys.argv[2]
+    _end_with(os.getppid())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a build has journalled is closed in order
+    try:
+        do(read_step(root / "steps" / name), root)
+    except MmprError as error:
+        print(f"mmpr: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Training data: shards, order, groups, encoding, packing, batches."""

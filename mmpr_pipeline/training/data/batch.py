@@ -1,0 +1,135 @@
+"""A micro-batch: several groups packed into one row of tokens, with everything the scorer and the loss look up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from mmpr_pipeline.training.data.groups import ENOUGH_TO_SHARE, Group, PrefixTree, prefix_tree
+from mmpr_pipeline.training.data.tree_layout import Backend, SharedLayout, layout_of
+
+ImageInputs = Mapping[str, Tensor]  # what a model's processor makes of the images, concatenated along dimension 0
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """T tokens of G groups; N scored (predicted) tokens; R responses; P pairs. Index tensors are int64.
+
+    Padding-free: there is no attention mask, so no token id, `!` (0 in Qwen's vocabulary) included, can be taken for
+    padding.
+    """
+
+    input_ids: Tensor  # (T,)
+    positions: Tensor  # (T,) distance from the start of the own sequence: restarts after the prompt for each response
+    layout: SharedLayout
+    prompts: tuple[tuple[int, int], ...]  # (G) the range of each prompt
+    score_at: Tensor  # (N,) the token whose hidden state predicts
+    targets: Tensor  # (N,) the token predicted
+    score_segment: Tensor  # (N,) the segment that the target belongs to
+    path_response: Tensor  # (M,) with path_segment: response i runs through segment j
+    path_segment: Tensor  # (M,)
+    lengths: Tensor  # (R,) tokens of each response
+    chosen: Tensor  # (P,) index of a response
+    rejected: Tensor  # (P,)
+    weights: Tensor  # (P,) float
+    pair_ids: tuple[str, ...]
+    images: dict[str, Tensor]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that a forward computes."""
+        return len(self.input_ids)
+
+    @property
+    def pairs(self) -> int:
+        """Pairs in the batch."""
+        return len(self.pair_ids)
+
+    def to(self, device: torch.device | str, backend: Backend = "sdpa") -> PackedBatch:
+        """The batch on `device`, its attention to be computed by `backend`."""
+        tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+        moved = {name: value.to(device, non_blocking=True) for name, value in tensors.items()}
+        images = {name: value.to(device, non_blocking=True) for name, value in self.images.items()}
+        return replace(self, **moved, images=images, layout=self.layout.to(device, backend))
+
+
+def collate(groups: Sequence[Group], images: Sequence[ImageInputs], *, share: bool = True) -> PackedBatch:
+    """Pack groups, and the model inputs made from each one's images, into a micro-batch.
+
+    `images[i]` may be empty for a group without images. With `share` off, responses share the prompt but no
+    beginnings among themselves.
+    """
+    enough = ENOUGH_TO_SHARE if share else 1 << 62
+    trees = [prefix_tree(group, enough) for group in groups]
+    segment_base = _offsets(len(tree.segments) for tree in trees)
+    response_base = _offsets(len(group.responses) for group in groups)
+    layout = layout_of(trees)
+    scores = [_scores(tree, layout, base) for tree, base in zip(trees, segment_base, strict=False)]
+    pairs = [(base, pair) for base, group in zip(response_base, groups, strict=False) for pair in group.pairs]
+    paths = [
+        (rbase + response, sbase + segment)
+        for rbase, sbase, tree in zip(response_base, segment_base, trees, strict=False)
+        for response, path in enumerate(tree.paths)
+        for segment in path
+    ]
+    tokens = [token for tree in trees for segment in tree.segments for token in segment.tokens]
+    return PackedBatch(
+        input_ids=torch.tensor(tokens),
+        positions=torch.cat([_positions(tree) for tree in trees]),
+        layout=layout,
+        prompts=tuple(layout.queries[base] for base in segment_base[:-1]),
+        score_at=torch.cat([at for at, _, _ in scores]),
+        targets=torch.tensor(tokens)[torch.cat([target for _, target, _ in scores])],
+        score_segment=torch.cat([segment for _, _, segment in scores]),
+        path_response=torch.tensor([response for response, _ in paths]),
+        path_segment=torch.tensor([segment for _, segment in paths]),
+        lengths=torch.tensor([len(response) for group in groups for response in group.responses]),
+        chosen=torch.tensor([base + pair.chosen for base, pair in pairs]),
+        rejected=torch.tensor([base + pair.rejected for base, pair in pairs]),
+        weights=torch.tensor([pair.weight for _, pair in pairs], dtype=torch.float32),
+        pair_ids=tuple(pair.pair_id for _, pair in pairs),
+        images=_join(images),
+    )
+
+
+def _offsets(counts: Iterable[int]) -> list[int]:
+    return [0, *accumulate(counts)]
+
+
+def _positions(tree: PrefixTree) -> Tensor:
+    """Each token's distance from the start of the sequence it would stand in alone."""
+    starts: list[int] = []
+    for segment in tree.segments:
+        parent = segment.parent
+        starts.append(0 if parent < 0 else starts[parent] + len(tree.segments[parent].tokens))
+    spans = zip(starts, tree.segments, strict=True)
+    return torch.cat([torch.arange(start, start + len(segment.tokens)) for start, segment in spans])
+
+
+def _scores(tree: PrefixTree, layout: SharedLayout, base: int) -> tuple[Tensor, Tensor, Tensor]:
+    """For every response token of a tree: where it is predicted, where it stands, its segment; each (N,).
+
+    A segment's first token is predicted by its parent's last: several segments may be predicted by the same position.
+    """
+    at, target, owner = [], [], []
+    for index, segment in enumerate(tree.segments[1:], start=1):
+        start, end = layout.queries[base + index]
+        before = layout.queries[base + segment.parent][1] - 1
+        at += [torch.tensor([before]), torch.arange(start, end - 1)]
+        target.append(torch.arange(start, end))
+        owner.append(torch.full((end - start,), base + index))
+    return torch.cat(at), torch.cat(target), torch.cat(owner)
+
+
+def _join(images: Sequence[ImageInputs]) -> dict[str, Tensor]:
+    names = sorted({name for inputs in images for name in inputs})
+    return {name: _cat([inputs[name] for inputs in images if name in inputs]) for name in names}
+
+
+def _cat(tensors: list[Tensor]) -> Tensor:
+    """Tiles are large: those of a single group are not copied."""
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)

@@ -1,0 +1,168 @@
+"""Groups: the pairs of one question, each distinct response once, and the prefix tree of what they share.
+
+Flat preference training computes image and prompt twice for every pair. Here a question's image and prompt are the
+root of a tree, and responses hang below it; responses that begin alike (DropNTP pairs share half a response by
+construction) share that beginning too. All pure: tokens in, tokens out.
+
+    prompt ─┬─ shared half ─┬─ tail of chosen          packed in this order (depth first), so that the tokens below
+            │               └─ tail of rejected        any node are one contiguous range
+            └─ another response
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from mmpr_pipeline.core.errors import ItemRejected
+
+if TYPE_CHECKING:  # the scorer runs where only torch and transformers are installed
+    from mmpr_pipeline.core.records import PreferencePair
+
+Tokens = tuple[int, ...]
+ENOUGH_TO_SHARE = 16  # a shorter common beginning costs more as a segment of its own than it saves
+
+
+@dataclass(frozen=True)
+class IndexedPair:
+    """A pair as indices into its group's responses. `weight` multiplies its loss."""
+
+    pair_id: str
+    chosen: int
+    rejected: int
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Group:
+    """The pairs of one question that train together.
+
+    `prompt` ends where responses begin, with image tokens already expanded; each response ends with the end-of-turn
+    token. `images` names the images by sha256 in the order of the prompt.
+    """
+
+    question_id: str
+    prompt: Tokens
+    images: tuple[str, ...]
+    responses: tuple[Tokens, ...]
+    pairs: tuple[IndexedPair, ...]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A node of the prefix tree: the tokens it adds to its parent's path. `parent` is an index, -1 for the root."""
+
+    parent: int
+    tokens: Tokens
+
+
+@dataclass(frozen=True)
+class PrefixTree:
+    """Segments in depth-first order, the prompt first, and for each response the segments it runs through, in order.
+
+    The prompt is in no response's path: it is not scored.
+    """
+
+    segments: tuple[Segment, ...]
+    paths: tuple[tuple[int, ...], ...]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that a forward computes for the whole group."""
+        return sum(len(segment.tokens) for segment in self.segments)
+
+
+def by_prompt(pairs: Sequence[PreferencePair]) -> list[list[PreferencePair]]:
+    """Consecutive pairs of the same prompt and images: shards keep those of a question side by side."""
+    return [list(run) for _, run in groupby(pairs, key=lambda p: (p.prompt, p.images))]
+
+
+def make_group(pairs: Sequence[PreferencePair], prompt: Tokens, encode: Callable[[str], Sequence[int]]) -> Group:
+    """The group of one question's pairs; `encode` maps a response's text to its tokens, end-of-turn included.
+
+    Raises ItemRejected: `empty_prompt`, `empty_response` where a response is blank, `identical_responses` where
+    chosen and rejected are the same tokens.
+    """
+    if not prompt:
+        raise ItemRejected("empty_prompt", pairs[0].question_id)
+    places: dict[Tokens, int] = {}
+    indexed = []
+    for pair in pairs:
+        chosen, rejected = (_place(text, pair.pair_id, encode, places) for text in (pair.chosen, pair.rejected))
+        if chosen == rejected:
+            raise ItemRejected("identical_responses", pair.pair_id)
+        indexed.append(IndexedPair(pair.pair_id, chosen, rejected))
+    return Group(pairs[0].question_id, prompt, pairs[0].images, tuple(places), tuple(indexed))
+
+
+def _place(text: str, pair_id: str, encode: Callable[[str], Sequence[int]], places: dict[Tokens, int]) -> int:
+    """Index of a response among the group's distinct ones, added if new."""
+    tokens = tuple(encode(text)) if text.strip() else ()
+    if not tokens:
+        raise ItemRejected("empty_response", pair_id)
+    return places.setdefault(tokens, len(places))
+
+
+def subgroup(group: Group, pairs: Sequence[IndexedPair]) -> Group:
+    """The group of some of a group's pairs, with only the responses that these use."""
+    used = sorted({index for pair in pairs for index in (pair.chosen, pair.rejected)})
+    new = {old: index for index, old in enumerate(used)}
+    moved = tuple(IndexedPair(p.pair_id, new[p.chosen], new[p.rejected], p.weight) for p in pairs)
+    return Group(group.question_id, group.prompt, group.images, tuple(group.responses[i] for i in used), moved)
+
+
+def prefix_tree(group: Group, enough: int = ENOUGH_TO_SHARE) -> PrefixTree:
+    """The tree that shares every common beginning of at least `enough` tokens."""
+    segments = [Segment(-1, group.prompt)]
+    paths: list[tuple[int, ...]] = [()] * len(group.responses)
+    _grow(group.responses, list(range(len(group.responses))), 0, (0,), enough, segments, paths)
+    return PrefixTree(tuple(segments), tuple(paths))
+
+
+def _grow(
+    responses: Sequence[Tokens],
+    members: list[int],
+    start: int,
+    above: tuple[int, ...],
+    enough: int,
+    segments: list[Segment],
+    paths: list[tuple[int, ...]],
+) -> None:
+    """Hang `members`, which share everything before token `start`, below the path `above` (whose first is the prompt).
+
+    A member that ends at `start` is a beginning of others and adds no segment of its own.
+    """
+    for cluster in _clusters(responses, members, start, enough):
+        end = start + _common(responses, cluster, start)
+        if start == end:  # ended exactly here
+            paths[cluster[0]] = above[1:]
+            continue
+        segments.append(Segment(above[-1], responses[cluster[0]][start:end]))
+        path = (*above, len(segments) - 1)
+        if len(cluster) == 1:
+            paths[cluster[0]] = path[1:]
+        else:
+            _grow(responses, cluster, end, path, enough, segments, paths)
+
+
+def _clusters(responses: Sequence[Tokens], members: list[int], start: int, enough: int) -> list[list[int]]:
+    """Members that agree on the next `enough` tokens from `start` together, in order of first appearance."""
+    found: dict[Tokens, list[int]] = {}
+    for member in members:
+        found.setdefault(responses[member][start : start + enough], []).append(member)
+    # Distinct responses can agree on fewer than `enough` tokens only by ending there: those stand alone, as do
+    # all that agree with nobody.
+    return list(found.values())
+
+
+def _common(responses: Sequence[Tokens], members: list[int], start: int) -> int:
+    """Tokens from `start` that all members have in common."""
+    first, last = (pick(responses[m] for m in members) for pick in (min, max))
+    length = 0
+    for a, b in zip(first[start:], last[start:], strict=False):
+        if a != b:
+            break
+        length += 1
+    return length

@@ -1,0 +1,115 @@
+"""A dataset's shards as training reads them: the pairs of one question at a time, with their images.
+
+Local or S3 alike (files of an object store are cached on disk). A shard's text is held in memory while its window is
+open; images stay in the memory-mapped file.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pyarrow as pa
+
+from mmpr_pipeline.core.errors import DatasetError, ItemRejected
+from mmpr_pipeline.core.records import Image, PreferencePair
+from mmpr_pipeline.core.schemas import IMAGE_SCHEMA, PAIR_SCHEMA
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.arrow_file import open_table
+from mmpr_pipeline.dataset.files.manifest import Manifest
+from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
+from mmpr_pipeline.storage import Store
+
+CHARS_PER_TOKEN = 3
+
+
+class Shard:
+    """One open shard. Groups are runs of pairs of the same prompt and images: those of a question lie side by side."""
+
+    def __init__(self, store: Store, number: int, of: int) -> None:
+        def table(kind: str, columns: Sequence[str]) -> pa.Table:
+            return open_table(store.local_copy(layout.data(kind, number, of)), columns)
+
+        self.number = number
+        self._pairs = table("pairs", PAIR_SCHEMA.names)
+        self._images = table("images", IMAGE_SCHEMA.names)
+        self._rows = {name: row for row, name in enumerate(self._images.column("sha256").to_pylist())}
+        questions = table("questions", ["question_id", "tiles"]).to_pydict()
+        self._tiles = dict(zip(questions["question_id"], questions["tiles"], strict=True))
+        asked = (self._pairs.column(name).to_pylist() for name in ("prompt", "images"))
+        self._starts = _runs(list(zip(*asked, strict=True)))
+
+    @property
+    def sizes(self) -> list[int]:
+        """Pairs of each group."""
+        return [stop - start for start, stop in pairwise(self._starts)]
+
+    def pairs(self, group: int, first: int = 0, stop: int | None = None) -> list[PreferencePair]:
+        """Pairs `first` to `stop` of a group."""
+        start, end = self._starts[group], self._starts[group + 1]
+        end = end if stop is None else start + stop
+        rows = self._pairs.slice(start + first, end - start - first).to_pylist()
+        return [PreferencePair.model_validate(row) for row in rows]
+
+    def cost(self, group: int, first: int, stop: int) -> int:
+        """About how many tokens the pairs take; by characters where the model's own counts are not known."""
+        rows = self._pairs.slice(self._starts[group] + first, stop - first)
+        known = rows.select(["chosen_tokens", "rejected_tokens", "prompt_tokens"]).to_pylist()
+        texts = rows.select(["chosen", "rejected", "prompt"]).to_pylist()
+        cost = 0
+        for counts, text in zip(known, texts, strict=True):
+            cost += sum(counts[f"{n}_tokens"] or len(text[n]) // CHARS_PER_TOKEN for n in ("chosen", "rejected"))
+        return cost + (known[0]["prompt_tokens"] or len(texts[0]["prompt"]) // CHARS_PER_TOKEN)
+
+    def tiles(self, question_id: str) -> int:
+        """Most tiles that the question's source allows."""
+        return int(self._tiles.get(question_id) or 1)
+
+    def image(self, sha256: str) -> Image:
+        """An image of the shard. Raises ItemRejected where it is not there: `missing_image`."""
+        row = self._rows.get(sha256)
+        if row is None:
+            raise ItemRejected("missing_image", sha256)
+        return Image(**{name: self._images.column(name)[row].as_py() for name in IMAGE_SCHEMA.names})
+
+
+def _runs(values: Sequence[object]) -> list[int]:
+    """Where runs of equal values start, and the end."""
+    starts = [i for i, value in enumerate(values) if i == 0 or value != values[i - 1]]
+    return [*starts, len(values)]
+
+
+class Shards:
+    """All shards of a finished dataset; the `cached` last used ones are kept open.
+
+    Raises DatasetError where the dataset is not finished, or holds no pair.
+    """
+
+    def __init__(self, store: Store, cached: int = 16) -> None:
+        self.store = store
+        self.of = shards_of(store)
+        manifests = list(manifests_of(store, self.of))
+        self.identity = manifests[0].identity
+        self.pairs = tuple(_pair_rows(manifest) for manifest in manifests)
+        self._cached = cached
+        self._open: OrderedDict[int, Shard] = OrderedDict()
+        self._lock = threading.Lock()
+        if not sum(self.pairs):
+            raise DatasetError(
+                f"{store.url} holds no preference pair.", remedy="See `mmpr stats` for why its questions have none."
+            )
+
+    def __getitem__(self, number: int) -> Shard:
+        with self._lock:
+            if number not in self._open:
+                self._open[number] = Shard(self.store, number, self.of)
+                while len(self._open) > self._cached:
+                    self._open.popitem(last=False)
+            self._open.move_to_end(number)
+            return self._open[number]
+
+
+def _pair_rows(manifest: Manifest) -> int:
+    return next(entry.rows for entry in manifest.files if entry.path.startswith("pairs/"))

@@ -1,0 +1,175 @@
+"""The stream of micro-batches of one rank, made ahead of the training step by other threads.
+
+For every optimizer step: its questions are shared among the ranks by their cost, encoded in order, cut to the token
+budget and packed. Everything is a function of seed, step, rank and number of ranks; there is no state to save.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmpr_pipeline.training.data.batch import PackedBatch, collate
+from mmpr_pipeline.training.data.encode import Encoded, Encoder, PairReject
+from mmpr_pipeline.training.data.groups import Group, IndexedPair
+from mmpr_pipeline.training.data.order import Slice, share
+from mmpr_pipeline.training.data.packing import fit, pack
+from mmpr_pipeline.training.data.reference_column import ReferenceRow
+from mmpr_pipeline.training.data.shards import Shards
+
+ENCODERS = 4  # threads
+AHEAD = 4  # micro-batches made before they are asked for
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Groups packed into one row, with the stored reference rows of their pairs (if any are stored)."""
+
+    step: int
+    batch: PackedBatch
+    reference: Mapping[str, ReferenceRow] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EndOfStep:
+    """All micro-batches of a step were given; what of it could not be used."""
+
+    step: int
+    rejects: tuple[PairReject, ...]
+
+
+@dataclass
+class Stream:
+    """Makes micro-batches out of slices of groups, for rank `rank` of `ranks`.
+
+    `rows(shard)` gives stored reference rows; images are cast to `dtype`.
+    """
+
+    shards: Shards
+    encoder: Encoder
+    budget: int
+    rank: int = 0
+    ranks: int = 1
+    dtype: torch.dtype = torch.float32
+
+    def steps(self, steps: Iterable[tuple[int, list[Slice]]], rows: Any = None) -> Iterator[MicroBatch | EndOfStep]:
+        """Every step's micro-batches in order, each step closed by an EndOfStep."""
+        with ThreadPoolExecutor(ENCODERS, thread_name_prefix="encode") as pool:
+            for step, slices in steps:
+                yield from self._step(step, slices, rows, pool)
+
+    def _step(
+        self, step: int, slices: list[Slice], rows: Any, pool: ThreadPoolExecutor
+    ) -> Iterator[MicroBatch | EndOfStep]:
+        rejects: list[PairReject] = []
+        images: dict[int, Mapping[str, Tensor]] = {}
+        stored: dict[str, ReferenceRow] = {}
+        for packed in pack(self._groups(slices, pool, rows, stored, images, rejects), self.budget):
+            inputs = [_cast(images.pop(id(group)), self.dtype) for group in packed]
+            batch = collate(packed, inputs)
+            yield MicroBatch(step, batch, {i: stored[i] for i in batch.pair_ids if i in stored})
+        yield EndOfStep(step, tuple(rejects))
+
+    def _groups(
+        self,
+        slices: list[Slice],
+        pool: ThreadPoolExecutor,
+        rows: Any,
+        stored: dict[str, ReferenceRow],
+        images: dict[int, Mapping[str, Tensor]],
+        rejects: list[PairReject],
+    ) -> Iterator[Group]:
+        """This rank's groups, each within the budget; fills the other arguments on the way."""
+        for part, encoded in in_order(pool, self._encode, self._share(slices)):
+            rejects += encoded.rejects
+            if encoded.group is None:
+                continue
+            if rows is not None:
+                known = rows(part.shard)
+                stored.update({p.pair_id: known[p.pair_id] for p in encoded.group.pairs if p.pair_id in known})
+            groups, too_long = fit(encoded.group, self.budget)
+            rejects += [self._too_long(part, pair, reason) for pair, reason in too_long]
+            for group in groups:
+                images[id(group)] = encoded.images
+                yield group
+
+    def _share(self, slices: list[Slice]) -> list[Slice]:
+        if self.ranks == 1:
+            return slices
+        costs = [self.shards[s.shard].cost(s.group, s.first, s.stop) for s in slices]
+        return [slices[i] for i in share(costs, self.ranks)[self.rank]]
+
+    def _encode(self, part: Slice) -> Encoded:
+        return self.encoder.encode(self.shards[part.shard], part.group, part.first, part.stop)
+
+    def _too_long(self, part: Slice, pair: IndexedPair, reason: str) -> PairReject:
+        found = self.shards[part.shard].pairs(part.group, part.first, part.stop)
+        row = next(row for row in found if row.pair_id == pair.pair_id)
+        return PairReject(pair.pair_id, row.source, row.source_id, reason, f"token budget {self.budget}")
+
+
+def _cast(images: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in images.items()}
+
+
+def in_order(pool: ThreadPoolExecutor, work: Any, items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    """Each item with the result of `work`, in order, a bounded number of them under way."""
+    waiting: deque[tuple[Any, Future[Any]]] = deque()
+    for item in items:
+        waiting.append((item, pool.submit(work, item)))
+        if len(waiting) > 2 * ENCODERS:
+            first, result = waiting.popleft()
+            yield first, result.result()
+    for first, result in waiting:
+        yield first, result.result()
+
+
+def ahead(items: Iterator[Any], count: int = AHEAD) -> Iterator[Any]:
+    """The same items, made by another thread up to `count` ahead; its errors are raised here."""
+    made: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(maxsize=count)
+    stopped, end = threading.Event(), object()
+
+    def put(item: Any, error: BaseException | None = None) -> None:
+        while not stopped.is_set():
+            try:
+                return made.put((item, error), timeout=0.1)
+            except queue.Full:
+                continue
+
+    def run() -> None:
+        try:
+            for item in items:
+                put(item)
+                if stopped.is_set():
+                    return
+            put(end)
+        except BaseException as error:  # raised in the consumer
+            put(end, error)
+
+    thread = threading.Thread(target=run, name="ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = made.get()
+            if error is not None:
+                raise error
+            if item is end:
+                return
+            yield item
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def idle_batch(like: int = 0) -> PackedBatch:
+    """The smallest batch: what a rank computes (and multiplies by 0) while others still have work."""
+    batch = collate([Group("idle", (like,), (), ((like,), (like, like)), (IndexedPair("idle", 0, 1),))], [{}])
+    return replace(batch, weights=torch.zeros_like(batch.weights))

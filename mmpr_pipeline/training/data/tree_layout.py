@@ -1,0 +1,93 @@
+"""What each token of a packed row of prefix trees may see: the layout that the attention kernels read.
+
+Each segment of a tree attends to the segments above it, whole, and to itself, causally. In depth-first order the
+tokens below a segment are one range right after it, hence two equal readings of the layout:
+
+    by segment   the queries of one segment against the keys of its path, causal with the diagonal at the bottom right
+    by token     key k is seen by query q when k <= q < end[k], end[k] the end of the range below k's segment
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from mmpr_pipeline.training.data.groups import PrefixTree
+
+Backend = Literal["sdpa", "varlen", "flex"]
+Span = tuple[int, int]
+
+
+@dataclass
+class SharedLayout:
+    """Where the segments of a packed row lie and what each may see; built once for a micro-batch.
+
+    `queries[i]` is the range of segment i; `keys[i]` the ranges of its path, itself last, neighbours merged.
+    The tensors serve the GPU backends: `key_index` (K,) gathers the keys of all segments one after the other,
+    `query_bounds` and `key_bounds` (S+1,) int32 are the cumulative lengths, `seen_until` (T,) is end[k] above.
+    """
+
+    queries: tuple[Span, ...]
+    keys: tuple[tuple[Span, ...], ...]
+    key_index: Tensor
+    query_bounds: Tensor
+    key_bounds: Tensor
+    seen_until: Tensor
+    longest_query: int
+    longest_key: int
+    backend: Backend = "sdpa"
+    masks: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def to(self, device: torch.device | str, backend: Backend) -> SharedLayout:
+        """The layout with its tensors on `device`, to be computed by `backend`."""
+        names = ("key_index", "query_bounds", "key_bounds", "seen_until")
+        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in names}
+        return replace(self, **moved, backend=backend, masks={})
+
+
+def layout_of(trees: Sequence[PrefixTree]) -> SharedLayout:
+    """The layout of trees packed end to end, each in its depth-first order."""
+    queries: list[Span] = []
+    keys: list[tuple[Span, ...]] = []
+    until: list[int] = []
+    for tree in trees:
+        first, here = len(queries), queries[-1][1] if queries else 0
+        for segment in tree.segments:
+            span = (here, here + len(segment.tokens))
+            above = keys[first + segment.parent] if segment.parent >= 0 else ()
+            queries.append(span)
+            keys.append(_merge((*above, span)))
+            here = span[1]
+        until += _ends_below(tree, queries[first:])
+    lengths = [sum(end - start for start, end in path) for path in keys]
+    return SharedLayout(
+        queries=tuple(queries),
+        keys=tuple(keys),
+        key_index=torch.cat([torch.arange(start, end) for path in keys for start, end in path]),
+        query_bounds=torch.tensor([0, *(end for _, end in queries)], dtype=torch.int32),
+        key_bounds=torch.tensor([0, *accumulate(lengths)], dtype=torch.int32),
+        seen_until=torch.tensor(until, dtype=torch.int32),
+        longest_query=max(end - start for start, end in queries),
+        longest_key=max(lengths),
+    )
+
+
+def _merge(spans: tuple[Span, ...]) -> tuple[Span, ...]:
+    """Spans with the last joined to its neighbour where they touch."""
+    if len(spans) > 1 and spans[-2][1] == spans[-1][0]:
+        return (*spans[:-2], (spans[-2][0], spans[-1][1]))
+    return spans
+
+
+def _ends_below(tree: PrefixTree, spans: list[Span]) -> list[int]:
+    """For each token of a tree, the end of the range taken by its segment and everything below."""
+    ends = [end for _, end in spans]
+    for index in range(len(spans) - 1, 0, -1):  # children come after parents
+        parent = tree.segments[index].parent
+        ends[parent] = max(ends[parent], ends[index])
+    return [end for (start, stop), end in zip(spans, ends, strict=True) for _ in range(stop - start)]

@@ -1,0 +1,42 @@
+"""Fully sharded data parallelism (FSDP2), applied to the policy from outside, in one place.
+
+Order matters: gradient checkpointing was set before; each layer becomes a unit that is gathered for its own forward
+and backward; what is left (embeddings, output layer, projector) is gathered with the root.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmpr_pipeline.training.distributed.world import World
+from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
+
+
+def shard(policy: PrefixSharedPolicy, world: World, dtype: torch.dtype) -> PrefixSharedPolicy:
+    """Spread weights, gradients and optimizer state over all ranks; compute in `dtype`, keep and reduce in float32.
+
+    A single process on the CPU stays as it is.
+    """
+    if not torch.distributed.is_initialized():
+        return policy.to(world.device)
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    mesh = init_device_mesh(world.device.type, (world.size,))
+    precision = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32) if dtype != torch.float32 else None
+    options: dict[str, Any] = {"mesh": mesh, **({"mp_policy": precision} if precision else {})}
+    for layer in layers_of(policy):
+        fully_shard(layer, **options)
+    fully_shard(policy, **options)
+    return policy
+
+
+def layers_of(policy: PrefixSharedPolicy) -> list[nn.Module]:
+    """The layers of the language model and of the vision tower: the members of their module lists."""
+    parts = (policy.family.language_model(policy.bare), policy.family.vision(policy.bare))
+    lists = [module for part in parts for module in part.modules() if isinstance(module, nn.ModuleList)]
+    inner = {id(m) for outer in lists for layer in outer for m in layer.modules() if isinstance(m, nn.ModuleList)}
+    return [layer for each in lists if id(each) not in inner for layer in each]

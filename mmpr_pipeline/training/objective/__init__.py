@@ -1,0 +1,1 @@
+"""Losses, the reward shift, the reference."""

@@ -1,0 +1,111 @@
+"""Scoring the reference once, before training: prefix-shared, each shard by all ranks together, kept beside the shards.
+
+A pass that is interrupted goes on with the first shard that has no column file. Where the dataset cannot be written to,
+the columns are kept in the run's directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from mmpr_pipeline.core.errors import StoreError
+from mmpr_pipeline.storage import Store, open_store
+from mmpr_pipeline.training.data.encode import PairReject, encoding_digest
+from mmpr_pipeline.training.data.order import Slice
+from mmpr_pipeline.training.data.reference_column import (
+    ReferenceKey,
+    ReferenceRow,
+    read_reference,
+    weights_digest,
+    write_reference,
+)
+from mmpr_pipeline.training.data.stream import EndOfStep, MicroBatch, Stream, ahead, idle_batch
+from mmpr_pipeline.training.distributed.world import World
+from mmpr_pipeline.training.objective.reference import reference_rows
+from mmpr_pipeline.training.policy.load import ModelFolder
+from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
+
+OVER_BUDGET = ("pair_over_budget", "prompt_over_budget")
+Progress = Callable[[int, int], None]
+
+
+def reference_key(model: ModelFolder, max_tiles: int, dtype: str) -> ReferenceKey:
+    """By what a model scores pairs."""
+    return ReferenceKey(
+        model.label, model.revision, weights_digest(model.path), encoding_digest(model.path, max_tiles), dtype
+    )
+
+
+def column_store(dataset: Store, run_dir: Path) -> Store:
+    """Where column files are kept: the dataset, or the run where the dataset is read-only."""
+    try:
+        dataset.check_writable()
+    except StoreError:
+        return open_store(run_dir)
+    return dataset
+
+
+def score_shards(
+    policy: PrefixSharedPolicy, stream: Stream, world: World, store: Store, key: ReferenceKey, progress: Progress
+) -> Callable[[int], dict[str, ReferenceRow]]:
+    """Score the shards that have no column file yet; gives what reads a shard's rows, by pair id."""
+    of = stream.shards.of
+    missing = world.from_first([s for s in range(of) if _incomplete(store, key, s, of, stream.budget)])
+    for done, shard in enumerate(missing):
+        progress(done, len(missing))
+        rows = _score(policy, stream, world, shard)
+        if world.first:
+            write_reference(store, key, shard, of, rows)
+        world.barrier()
+    if missing:
+        progress(len(missing), len(missing))
+
+    @lru_cache(maxsize=16)
+    def rows_of(shard: int) -> dict[str, ReferenceRow]:
+        return read_reference(store, key, shard, of) or {}
+
+    return rows_of
+
+
+def _incomplete(store: Store, key: ReferenceKey, shard: int, of: int, budget: int) -> bool:
+    """Whether a shard must be scored: it never was, or pairs were too long for a smaller budget than today's."""
+    rows = read_reference(store, key, shard, of)
+    if rows is None:
+        return True
+    reasons = (row.reason.partition(":") for row in rows.values() if row.reason)
+    return any(name in OVER_BUDGET and int(then or 0) < budget for name, _, then in reasons)
+
+
+def _score(policy: PrefixSharedPolicy, stream: Stream, world: World, shard: int) -> list[ReferenceRow]:
+    """Rows of all the shard's pairs, in the shard's order, on every rank."""
+    opened = stream.shards[shard]
+    slices = [Slice(shard, group, 0, size) for group, size in enumerate(opened.sizes)]
+    mine: list[dict[str, Any]] = []
+
+    def batches(events: Iterable[MicroBatch | EndOfStep]) -> Iterator[Any]:
+        for event in events:
+            if isinstance(event, EndOfStep):
+                mine.extend(asdict(_unscored(reject, stream.budget)) for reject in event.rejects)
+            else:
+                yield event.batch
+
+    waiting = ahead(batches(stream.steps([(shard, slices)])))
+    idle = idle_batch()
+    while True:
+        batch = next(waiting, None)
+        if not world.any(batch is not None):
+            break
+        rows = list(reference_rows(policy, [batch or idle]))
+        mine.extend(asdict(row) for row in rows if batch is not None)
+    rows_by_id = {row["pair_id"]: ReferenceRow(**row) for part in world.gather(mine) for row in part}
+    pairs = (pair.pair_id for group in range(len(slices)) for pair in opened.pairs(group))
+    return [rows_by_id[pair_id] for pair_id in pairs]
+
+
+def _unscored(reject: PairReject, budget: int) -> ReferenceRow:
+    reason = f"{reject.reason}:{budget}" if reject.reason in OVER_BUDGET else reject.reason
+    return ReferenceRow(reject.pair_id, None, None, 0, 0, reason)

@@ -1,0 +1,1 @@
+"""The policy: loading, prefix sharing, attention, memory."""

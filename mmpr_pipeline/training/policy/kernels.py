@@ -1,0 +1,193 @@
+"""The kernels that compute attention over a layout, and the choice among them.
+
+sdpa     segment by segment; any device, with gradients
+varlen   all segments in one variable-length FlashAttention call (GPU, half precision)
+flex     flex_attention with a block mask (GPU; on the CPU forward only)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.training.data.groups import PrefixTree, Segment
+from mmpr_pipeline.training.data.tree_layout import Backend, SharedLayout, layout_of
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, layout: SharedLayout, scale: float) -> Tensor:
+    """Attention of a packed row by the layout's backend: query (1, H, T, D), key and value (1, H_kv, T, D) ->
+    (1, T, H, D)."""
+    return _BACKENDS[layout.backend](query, key, value, layout, scale)
+
+
+def _sdpa(query: Tensor, key: Tensor, value: Tensor, layout: SharedLayout, scale: float) -> Tensor:
+    """Segment by segment: works, with gradients, wherever SDPA does."""
+    grouped = query.shape[1] != key.shape[1]
+    outputs = []
+    for (start, end), path in zip(layout.queries, layout.keys, strict=True):
+        keys, values = (torch.cat([t[:, :, a:b] for a, b in path], 2) for t in (key, value))
+        above = keys.shape[2] - (end - start)
+        mask = _bottom_right(end - start, above, query, layout.masks) if above else None
+        outputs.append(
+            F.scaled_dot_product_attention(
+                query[:, :, start:end], keys, values, mask, is_causal=not above, scale=scale, enable_gqa=grouped
+            ).transpose(1, 2)
+        )
+    return torch.cat(outputs, 1)  # contiguous as it is wanted: turned round after, it would be copied once more
+
+
+def _bottom_right(length: int, above: int, like: Tensor, cache: dict[Any, Any]) -> Tensor:
+    """(length, above + length) additive mask: everything above, and causally oneself.
+
+    Kept for the other layers, and in the query's type: SDPA would make, and autograd keep, a copy of a boolean one in
+    every layer.
+    """
+    key = (length, above)
+    if key not in cache:
+        future = torch.ones(length, above + length, dtype=torch.bool, device=like.device).triu(above + 1)
+        cache[key] = torch.zeros(future.shape, dtype=like.dtype, device=like.device).masked_fill_(future, -torch.inf)
+    return cache[key]
+
+
+def _varlen(query: Tensor, key: Tensor, value: Tensor, layout: SharedLayout, scale: float) -> Tensor:
+    """All segments in one FlashAttention call; each segment's path of keys is gathered next to the others'."""
+    keys, values = (t[0].transpose(0, 1)[layout.key_index] for t in (key, value))
+    out = varlen_kernel()(query[0].transpose(0, 1).contiguous(), keys, values, layout, scale)
+    return out.unsqueeze(0)
+
+
+def _flex(query: Tensor, key: Tensor, value: Tensor, layout: SharedLayout, scale: float) -> Tensor:
+    """One block-sparse kernel over the packed row (GPU; on the CPU forward only)."""
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+    length = query.shape[2]
+    if "flex" not in layout.masks:
+        until = layout.seen_until
+
+        def visible(batch: Tensor, head: Tensor, q: Tensor, k: Tensor) -> Tensor:
+            return (k <= q) & (q < until[k])
+
+        layout.masks["flex"] = create_block_mask(visible, None, None, length, length, device=query.device.type)
+    kernel: Any = _compiled_flex() if query.is_cuda else flex_attention
+    grouped = query.shape[1] != key.shape[1]
+    out = kernel(query, key, value, block_mask=layout.masks["flex"], scale=scale, enable_gqa=grouped)
+    return out.transpose(1, 2)
+
+
+_COMPILED: list[Callable[..., Tensor]] = []
+
+
+def _compiled_flex() -> Callable[..., Tensor]:
+    from torch.nn.attention.flex_attention import flex_attention
+
+    if not _COMPILED:
+        _COMPILED.append(torch.compile(flex_attention, dynamic=True))
+    return _COMPILED[0]
+
+
+VarlenKernel = Callable[[Tensor, Tensor, Tensor, SharedLayout, float], Tensor]
+
+
+def varlen_kernel() -> VarlenKernel:
+    """The FlashAttention kernel at hand: PyTorch's own, else the flash_attn package's.
+
+    It takes query (T, H, D), keys and values (K, H_kv, D) and gives (T, H, D), causal with the diagonal at the
+    bottom right. Raises ConfigError where there is none.
+    """
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+
+        return _torch_varlen(varlen_attn)
+    except ImportError:
+        pass
+    try:
+        from flash_attn import flash_attn_varlen_func
+
+        return _package_varlen(flash_attn_varlen_func)
+    except ImportError:
+        raise ConfigError(
+            "No variable-length FlashAttention kernel is installed.",
+            remedy="Use attention backend `flex` or `sdpa`, a newer PyTorch, or install flash_attn.",
+        ) from None
+
+
+def _torch_varlen(kernel: Callable[..., Any]) -> VarlenKernel:
+    def call(query: Tensor, keys: Tensor, values: Tensor, layout: SharedLayout, scale: float) -> Tensor:
+        bounds = (layout.query_bounds, layout.key_bounds, layout.longest_query, layout.longest_key)
+        repeat = query.shape[1] // keys.shape[1]
+        try:
+            return kernel(query, keys, values, *bounds, scale=scale, window_size=(-1, 0), enable_gqa=repeat > 1)
+        except TypeError:  # PyTorch 2.10 and before: `is_causal`, and no grouped heads
+            keys, values = (t.repeat_interleave(repeat, 1) for t in (keys, values))
+            return kernel(query, keys, values, *bounds, True, scale=scale)
+
+    return call
+
+
+def _package_varlen(kernel: Callable[..., Any]) -> VarlenKernel:
+    def call(query: Tensor, keys: Tensor, values: Tensor, layout: SharedLayout, scale: float) -> Tensor:
+        bounds = (layout.query_bounds, layout.key_bounds, layout.longest_query, layout.longest_key)
+        return kernel(query, keys, values, *bounds, softmax_scale=scale, causal=True)
+
+    return call
+
+
+_BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor, SharedLayout, float], Tensor]] = {
+    "sdpa": _sdpa,
+    "varlen": _varlen,
+    "flex": _flex,
+}
+
+
+def choose_backend(device: torch.device, dtype: torch.dtype, wanted: Backend | None = None) -> Backend:
+    """`wanted`, else the fastest that this device and type run: checked on a small example against plain SDPA.
+
+    Kernels differ in where they put the causal diagonal when keys outnumber queries; a wrong one would train without
+    an error, so a backend that does not agree is not used. Raises ConfigError where `wanted` itself fails.
+    """
+    half = dtype in (torch.bfloat16, torch.float16)
+    candidates: list[Backend] = ["varlen", "flex"] if device.type == "cuda" and half else []
+    if wanted:
+        candidates = [wanted]
+    for backend in candidates:
+        trouble = "" if backend == "sdpa" else _disagreement(backend, device, dtype)
+        if not trouble:
+            return backend
+        if wanted:
+            raise ConfigError(
+                f"Attention backend {backend!r} cannot be used on {device.type} with {dtype}: {trouble}",
+                remedy="Leave the backend to be chosen, or use `sdpa`.",
+            )
+    return "sdpa"
+
+
+def _disagreement(backend: Backend, device: torch.device, dtype: torch.dtype) -> str:
+    """What is wrong with a backend on a small tree, forward and backward; empty where it agrees with SDPA."""
+    parents_and_lengths = [(-1, 70), (0, 33), (1, 20), (1, 41), (0, 130)]
+    tree = PrefixTree(tuple(Segment(p, (0,) * n) for p, n in parents_and_lengths), ())
+    layout = layout_of([tree])
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(1, 4, tree.tokens, 64), (1, 2, tree.tokens, 64), (1, 2, tree.tokens, 64)]
+    inputs = [torch.randn(shape, generator=generator).to(device, dtype) for shape in shapes]
+    try:
+        ours, expected = (
+            _probe([t.clone().requires_grad_() for t in inputs], layout.to(device, b)) for b in (backend, "sdpa")
+        )
+    except Exception as error:  # a kernel that is absent, unsupported or not compilable fails in its own ways
+        return f"{type(error).__name__}: {str(error)[:300]}"
+    worst = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, expected, strict=True))
+    return "" if worst < 0.03 else f"differs from SDPA by {worst:.3f}, relative"
+
+
+def _probe(inputs: list[Tensor], layout: SharedLayout) -> list[Tensor]:
+    """Output and input gradients of one attention call."""
+    query, key, value = inputs
+    out = _BACKENDS[layout.backend](query, key, value, layout, query.shape[-1] ** -0.5)
+    torch.autograd.backward(out.square().sum())
+    grads = [t.grad for t in inputs]
+    return [t.float() for t in (out.detach(), *grads) if t is not None]

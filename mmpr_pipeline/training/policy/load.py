@@ -1,0 +1,139 @@
+"""Loading a transformers-native vision-language model for training, and saying which of its parts learn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.models.resolve import resolve_model
+from mmpr_pipeline.training.policy.families import family_of
+from mmpr_pipeline.training.policy.settings import LoraSettings
+from mmpr_pipeline.training.settings import TrainConfig
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model on local disk, with the label under which it is known."""
+
+    path: Path
+    label: str
+    revision: str | None
+
+
+def find_model(name: str, revision: str | None = None) -> ModelFolder:
+    """The folder of a model: local, embedded, or fetched from the Hub.
+
+    Raises EngineError where it cannot be found, ConfigError for an original InternVL checkpoint.
+    """
+    found = resolve_model(EngineSettings(model=name, revision=revision))
+    if found.config.get("model_type") == "internvl_chat":
+        raise ConfigError(
+            f"{name} is an original InternVL checkpoint, which needs remote code.",
+            remedy="Convert it first: mmpr convert MODEL OUT, then train on OUT.",
+        )
+    path = Path(found.path)
+    return ModelFolder(path if path.is_dir() else _fetch(found.path, found.revision), found.label, found.revision)
+
+
+def _fetch(name: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+    return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+
+
+def load_processor(folder: Path) -> Any:
+    """The model's processor. Raises ConfigError where the folder holds none, or one that takes no images."""
+    from mmpr_pipeline.models.torchvision_cpu import install
+
+    install()
+    from transformers import AutoProcessor
+
+    try:
+        processor = AutoProcessor.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(
+            f"The processor of {folder} cannot be loaded: {str(error).splitlines()[0]}",
+            remedy="The folder must hold tokenizer, chat template and image processor, as save_pretrained writes them.",
+        ) from None
+    if not hasattr(processor, "image_processor"):
+        raise ConfigError(f"The processor of {folder} takes no images.", remedy="Use a vision-language model.")
+    return processor
+
+
+def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
+    """The model in `dtype` on the CPU, in training mode. Raises ConfigError where it cannot be loaded or trained."""
+    from mmpr_pipeline.models.torchvision_cpu import install
+
+    install()
+    from transformers import AutoModelForImageTextToText
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # it would run through our own
+    try:
+        model, info = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(
+            f"The model {folder} cannot be loaded: {str(error).splitlines()[0]}",
+            remedy="Give a transformers-native checkpoint; originals of InternVL become one by `mmpr convert`.",
+        ) from None
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise ConfigError(
+            f"{folder} lacks {len(missing)} weights of its architecture, {missing[0]} first.",
+            remedy="The checkpoint is torn or of another format: download or convert it again.",
+        )
+    family_of(model)  # refuses what cannot be trained, before anything else is spent on it
+    return model.train()
+
+
+def choose_parts(model: Any, config: TrainConfig) -> Any:
+    """Freeze what is not to learn, add adapters; gives the (wrapped) model.
+
+    Raises ConfigError where adapters find nothing to adapt.
+    """
+    family = family_of(model)
+    parts = {
+        "vision": [family.vision(model)],
+        "projector": [family.projector(model)],
+        "language": [family.language_model(model), model.get_output_embeddings()],
+    }
+    for name, modules in parts.items():
+        for module in modules:
+            module.requires_grad_(name not in config.freeze)
+    if "projector" not in config.freeze:  # inside the vision tower in some families
+        family.projector(model).requires_grad_(True)
+    return add_adapters(model, config.lora, config.seed) if config.lora else model
+
+
+def add_adapters(model: Any, lora: LoraSettings, seed: int) -> Any:
+    """The model with fresh low-rank adapters (they change nothing yet) on the language model; all else frozen."""
+    from peft import LoraConfig, get_peft_model
+
+    text = family_of(model).language_model(model)
+    prefix = next(name for name, module in model.named_modules() if module is text)
+    targets = [
+        name
+        for name, module in model.named_modules()
+        if name.startswith(f"{prefix}.") and isinstance(module, torch.nn.Linear) and name.split(".")[-1] in lora.targets
+    ]
+    if not targets:
+        raise ConfigError(
+            f"The language model has no layer named {', '.join(lora.targets)}.", remedy="Correct lora.targets."
+        )
+    torch.manual_seed(seed)
+    return get_peft_model(model, LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets))
+
+
+def computation_type(config: TrainConfig, device: torch.device) -> torch.dtype:
+    """The type that forward and backward compute in. Raises ConfigError for bfloat16 where only GPUs do it here."""
+    if config.dtype == "bfloat16" and device.type == "cpu":
+        raise ConfigError("On the CPU training computes in float32.", remedy="Leave dtype at auto, or train on a GPU.")
+    if config.dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return torch.bfloat16 if config.dtype == "bfloat16" else torch.float32

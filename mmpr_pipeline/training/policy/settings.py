@@ -1,0 +1,23 @@
+"""Settings of the policy."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from mmpr_pipeline.core.settings import Settings
+
+Part = Literal["vision", "projector", "language"]
+
+
+class LoraSettings(Settings):
+    """Low-rank adapters by peft; the rest of the model is frozen."""
+
+    rank: int = Field(ge=1, description="Rank of the adapters.")
+    alpha: float = Field(default=32.0, gt=0, description="Scale: adapters count alpha / rank.")
+    targets: tuple[str, ...] = Field(
+        default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        min_length=1,
+        description="Names of the linear layers of the language model that get adapters.",
+    )

@@ -1,0 +1,224 @@
+"""Checkpoints: sharded, resumable on another number of ranks, and never half-written.
+
+RUN/checkpoints/step-00000200/ holds the trained weights and the optimizer's state in torch's distributed format, each
+rank's random state, and `state.json` with the rest. It is written under a hidden name, synced, and renamed when all
+ranks are done: what has its name is complete. Only trained parameters are kept; frozen ones are the model's own.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmpr_pipeline.core.errors import ConfigError, MmprError, StoreError
+from mmpr_pipeline.training.distributed.world import World
+
+UNFINISHED = ".unfinished-"
+STATE = "state.json"
+_NAME = re.compile(r"step-(\d{8,})")
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: finished optimizer steps (hence place in the data and in the schedule), and δ's sums."""
+
+    step: int
+    pairs: int
+    shift_total: float
+    shift_count: int
+
+
+def save(
+    run: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, world: World, keep: int,
+    reference: nn.Module | None = None,
+) -> Path:  # fmt: skip
+    """Write a checkpoint and remove all but the `keep` newest. On every rank.
+
+    Raises StoreError where it cannot be written; then the earlier ones are as they were, and nothing of it stays.
+    """
+    folder = run / "checkpoints"
+    target = folder / f"step-{progress.step:08d}"
+    partial = folder / f"{UNFINISHED}{target.name}"
+    from torch.distributed.checkpoint.api import CheckpointException  # not an Exception
+
+    problem = None
+    try:
+        if world.first:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        world.barrier()
+        _write(partial, model, optimizer, reference, world)
+    except (Exception, CheckpointException) as error:  # torch wraps what a rank's disk said
+        problem = _reason(error)
+    problems = [p for p in world.gather(problem) if p]
+    if problems:
+        if world.first:
+            shutil.rmtree(partial, ignore_errors=True)
+        raise StoreError(
+            f"The checkpoint of step {progress.step} cannot be written to {folder}: {problems[0]}.",
+            remedy="Free some space, or give another --run-dir and copy the last checkpoint there; then --resume.",
+        )
+    if world.first:
+        _finish(partial, target, progress, keep)
+    world.barrier()
+    return target
+
+
+def _write(
+    partial: Path, model: nn.Module, optimizer: torch.optim.Optimizer, reference: nn.Module | None, world: World
+) -> None:
+    import torch.distributed.checkpoint as dcp
+
+    torch.save(_random_state(), partial / f"random-{world.rank:05d}.pt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that one process alone is not distributed
+        dcp.save(_tensors(model, optimizer, reference), checkpoint_id=partial)
+
+
+def _finish(partial: Path, target: Path, progress: Progress, keep: int) -> None:
+    with open(partial / STATE, "w", encoding="utf-8") as file:
+        json.dump(asdict(progress), file)
+        file.flush()
+        os.fsync(file.fileno())
+    shutil.rmtree(target, ignore_errors=True)  # of the same step, from before a resume
+    os.rename(partial, target)
+    _sync(target.parent)
+    for old in checkpoints(target.parent.parent)[:-keep]:
+        hidden = old.with_name(f"{UNFINISHED}old-{old.name}")
+        os.rename(old, hidden)  # a checkpoint that is half removed must not have a checkpoint's name
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def load(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, world: World, reference: nn.Module | None = None
+) -> Progress:
+    """Bring model, optimizer (and a moving reference) to a checkpoint's state, in place. Raises StoreError."""
+    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
+
+    _fill_optimizer(optimizer)
+    state = _tensors(model, optimizer, reference)
+    try:
+        progress = Progress(**json.loads((folder / STATE).read_text("utf-8")))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dcp.load(state, checkpoint_id=folder)
+    except (Exception, CheckpointException) as error:
+        raise StoreError(
+            f"The checkpoint {folder} cannot be read: {_reason(error)}.",
+            remedy="Remove it to go on from the one before, or start a new run.",
+        ) from error
+    set_state_dict(
+        model,
+        optimizer,
+        model_state_dict=state["model"],
+        optim_state_dict=state["optimizer"],
+        options=StateDictOptions(ignore_frozen_params=True, strict=False),
+    )
+    if reference is not None:
+        from torch.distributed.checkpoint.state_dict import set_model_state_dict
+
+        set_model_state_dict(reference, state["reference"])
+    random_state = folder / f"random-{world.rank:05d}.pt"
+    if random_state.is_file():
+        _set_random_state(torch.load(random_state, weights_only=True))
+    return progress
+
+
+def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer, reference: nn.Module | None) -> dict[str, Any]:
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, get_state_dict
+
+    weights, moments = get_state_dict(model, optimizer, options=StateDictOptions(ignore_frozen_params=True))
+    state: dict[str, Any] = {"model": weights, "optimizer": moments}
+    if reference is not None:
+        state["reference"] = get_model_state_dict(reference)
+    return state
+
+
+def _fill_optimizer(optimizer: torch.optim.Optimizer) -> None:
+    """Make the optimizer's state exist, so that there is something to load into: a step with zero gradients."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """Complete checkpoints of a run, oldest first."""
+    folder = run / "checkpoints"
+    found = [p for p in folder.iterdir() if _NAME.fullmatch(p.name)] if folder.is_dir() else []
+    return sorted(found, key=lambda p: int(p.name.partition("-")[2]))
+
+
+def sweep(run: Path) -> None:
+    """Remove what killed runs left unfinished."""
+    for path in (run / "checkpoints").glob(f"{UNFINISHED}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def check_room(run: Path, trained: int, ranks: int) -> None:
+    """Raise ConfigError before any work where the disk has no room for two checkpoints (weights and two moments)."""
+    run.mkdir(parents=True, exist_ok=True)
+    needed, free = 2 * 3 * 4 * trained, shutil.disk_usage(run).free
+    if free < needed:
+        raise ConfigError(
+            f"Checkpoints take about {needed / 2**30:.1f} GiB (two at a time), {run} has {free / 2**30:.1f} GiB free.",
+            remedy="Free some space or give another --run-dir.",
+        )
+
+
+def _reason(error: BaseException) -> str:
+    """The disk's own words, where an error came from one."""
+    if isinstance(error, MmprError):
+        return error.message
+    inner = [error, *getattr(error, "failures", {}).values()]
+    inner = [part for each in inner for part in (each if isinstance(each, tuple | list) else [each])]
+    for one in inner:
+        while isinstance(one, BaseException):
+            if isinstance(one, OSError) and one.errno in _FULL:
+                return "the disk is full"
+            one = one.__cause__ or one.__context__
+    text = str(error)
+    if "No space left" in text or "enforce fail" in text or "file write failed" in text:
+        return "the disk is full"
+    return f"{type(error).__name__}: {text.strip().splitlines()[-1] if text.strip() else ''}"[:300]
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass  # some mounts cannot sync folders
+    finally:
+        os.close(handle)
+
+
+def _random_state() -> dict[str, torch.Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def _set_random_state(state: dict[str, torch.Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

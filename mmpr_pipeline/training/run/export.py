@@ -1,0 +1,119 @@
+"""The trained model as a transformers checkpoint that vLLM serves: complete, tested, and put in place by one rename."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmpr_pipeline.core.errors import ConfigError, StoreError, TrainingError
+from mmpr_pipeline.training.distributed.world import World
+from mmpr_pipeline.training.policy.load import ModelFolder, add_adapters, load_model, load_processor
+from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
+from mmpr_pipeline.training.policy.settings import LoraSettings
+
+MARK = "mmpr_export.json"
+COPIED = ("generation_config.json",)
+
+
+def check_target(out: Path) -> None:
+    """Raise ConfigError, before training, where the export would land on something else."""
+    if out.exists() and not (out / MARK).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out} exists and is no export of mmpr.", remedy="Give --export a new directory.")
+
+
+def export(policy: PrefixSharedPolicy, base: ModelFolder, out: Path, lora: LoraSettings | None, world: World) -> Path:
+    """Write the policy to `out`, with the base model's processor; adapters are merged. On every rank.
+
+    The weights have the base model's stored type. Raises TrainingError where the self-test fails; then nothing is left
+    at `out`, or what was there before.
+    """
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    weights = get_model_state_dict(policy, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    problem = None
+    if world.first:
+        try:
+            _write(weights, base, out, lora)
+        except Exception as error:  # the other ranks wait
+            problem = error
+    problem = world.from_first(problem)
+    if problem:
+        raise problem
+    return out
+
+
+def _write(weights: dict[str, Any], base: ModelFolder, out: Path, lora: LoraSettings | None) -> None:
+    check_target(out)
+    model = load_model(base.path)
+    stored = _stored_type(base.path)
+    wrapped = add_adapters(model, lora, 0) if lora else model
+    wrapped.load_state_dict(
+        {
+            name.removeprefix(
+                "model.",
+            ): value
+            for name, value in weights.items()
+        },
+        strict=True,
+    )
+    if lora:
+        wrapped = wrapped.merge_and_unload()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.parent / f".unfinished-{uuid.uuid4().hex}"
+    try:
+        wrapped.to(stored).save_pretrained(partial)
+        load_processor(base.path).save_pretrained(partial)
+        for name in COPIED:
+            if (base.path / name).is_file():
+                shutil.copyfile(base.path / name, partial / name)
+        (partial / MARK).write_text("{}\n")
+        self_test(partial)
+        if out.exists():
+            out.rename(partial.with_name(f"{partial.name}-old"))
+        partial.rename(out)
+    except OSError as error:
+        raise StoreError(
+            f"The export cannot be written to {out}: {error.strerror or error}.",
+            remedy="Free some space or give another --export; the same command with --resume exports again.",
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(partial.with_name(f"{partial.name}-old"), ignore_errors=True)
+
+
+def _stored_type(folder: Path) -> torch.dtype:
+    import json
+
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    name = config.get("dtype") or config.get("torch_dtype") or "float32"
+    return getattr(torch, str(name).removeprefix("torch."), torch.float32)
+
+
+@torch.no_grad()
+def self_test(folder: Path) -> None:
+    """Load an exported checkpoint as anyone would and use it: weights finite, no matrix all zero, an image and a
+    question answered with finite scores. Raises TrainingError."""
+    import PIL.Image
+
+    model, processor = load_model(folder, _stored_type(folder)).eval(), load_processor(folder)
+    wrong = [name for name, value in model.named_parameters() if not bool(torch.isfinite(value).all())]
+    empty = [n for n, v in model.named_parameters() if v.ndim > 1 and not bool(v.any()) and "embeddings" not in n]
+    if wrong or empty:
+        raise TrainingError(
+            f"The exported weights are not usable: {[*wrong, *empty][0]} is {'not finite' if wrong else 'all zero'}.",
+            remedy="Export from an earlier checkpoint; look at the metrics.",
+        )
+    image = PIL.Image.new("RGB", (64, 64), "white")
+    turn = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is this?"}]}]
+    text = processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+    inputs = processor(text=[text], images=[[image]], return_tensors="pt", add_special_tokens=False)
+    inputs = {n: v.to(model.dtype) if v.is_floating_point() else v for n, v in inputs.items()}
+    inputs.pop("token_type_ids", None)
+    made = model.generate(**inputs, max_new_tokens=8, do_sample=False, output_scores=True, return_dict_in_generate=True)
+    finite = all(bool(torch.isfinite(scores).all()) for scores in made.scores)
+    if made.sequences.shape[1] <= inputs["input_ids"].shape[1] or not finite:
+        raise TrainingError("The exported model does not generate.", remedy="Please report this with the run.json.")

@@ -1,0 +1,304 @@
+"""A training run from its settings to its summary: set up, score the reference, train, keep checkpoints, export.
+
+`train` is the train function of every launcher: it is called once in each process.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from mmpr_pipeline.core.errors import TrainingError
+from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.storage import lease, open_store
+from mmpr_pipeline.training.data.encode import Encoder
+from mmpr_pipeline.training.data.order import Order
+from mmpr_pipeline.training.data.shards import Shards
+from mmpr_pipeline.training.data.stream import Stream, ahead
+from mmpr_pipeline.training.distributed.fsdp import shard
+from mmpr_pipeline.training.distributed.world import World, connect
+from mmpr_pipeline.training.objective.loss import LossSettings
+from mmpr_pipeline.training.objective.reference import AdapterOffReference, NoReference, OnlineReference, follow_policy
+from mmpr_pipeline.training.objective.reference_pass import column_store, reference_key, score_shards
+from mmpr_pipeline.training.policy.flops import matmul_peak
+from mmpr_pipeline.training.policy.load import choose_parts, computation_type, find_model, load_model, load_processor
+from mmpr_pipeline.training.policy.memory import (
+    ModelShape,
+    StepShape,
+    check_memory,
+    choose_checkpointing,
+    estimate,
+    shape_of,
+)
+from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
+from mmpr_pipeline.training.policy.recompute import set_checkpointing
+from mmpr_pipeline.training.run import checkpoint
+from mmpr_pipeline.training.run.console import NoView, View
+from mmpr_pipeline.training.run.export import check_target, export
+from mmpr_pipeline.training.run.metrics import REJECTS, Metrics, memory_gib, read_lines
+from mmpr_pipeline.training.run.run_folder import SUMMARY, claim
+from mmpr_pipeline.training.run.schedule import rate_at
+from mmpr_pipeline.training.run.step import Learner, make_optimizer
+from mmpr_pipeline.training.settings import ReferenceKind, TrainConfig
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a run. `interrupted`: stopped by a signal; a checkpoint was kept, and --resume goes on."""
+
+    step: int
+    steps: int
+    interrupted: bool
+    rejected: dict[str, int]
+    export: str | None = None
+
+
+def train(config: TrainConfig, view: View | None = None, *, resume: bool = False) -> Result:
+    """Run, or go on with, the training that the settings describe. In every process of it.
+
+    Raises ConfigError, DatasetError, EngineError or StoreError before any work where that is possible, TrainingError
+    where training must not go on. May be killed at any time: the same call with `resume` goes on from the newest
+    checkpoint, and its losses are those of a run that was never stopped.
+    """
+    with connect(config.launch.device) as world, stop_requested() as stopping, ExitStack() as held:
+        if world.first:  # two runs in one directory would mix their metrics and checkpoints
+            held.enter_context(lease(open_store(config.run_dir)))
+        shown: View = (view or NoView()) if world.first else NoView()
+        return Trainer(config, world, shown, resume, stopping).run()
+
+
+class Trainer:
+    """One run in one process. The constructor does all that can fail early; `run` trains."""
+
+    def __init__(self, config: TrainConfig, world: World, view: View, resume: bool, stopping: threading.Event) -> None:
+        self.config, self.world, self.view, self.stopping = config, world, view, stopping
+        self.run_dir = Path(config.run_dir).expanduser().absolute()
+        self.dtype = computation_type(config, world.device)
+        weights, kind = config.weights(), config.reference_kind()
+        self.shards = Shards(open_store(config.data), cached=2 * config.window)
+        self.order = Order(self.shards.pairs, config.batch, config.seed, config.window)
+        self.steps = self.order.steps_per_epoch * config.epochs
+        self.folder = find_model(config.model, config.revision)
+        if config.export:
+            check_target(Path(config.export))
+        self.resumed_from = self._claim(resume)
+        self.policy, shape = self._load()
+        trained = sum(p.numel() for p in self.policy.parameters() if p.requires_grad)
+        if world.first:
+            checkpoint.check_room(self.run_dir, trained, world.size)
+        self._fit(shape, kind == "online")
+        encoder = Encoder(self.processor, self.policy.bare, self.policy.family, config.max_tiles)
+        self.stream = Stream(self.shards, encoder, config.token_budget, world.rank, world.size, self.dtype)
+        reference, self.moving = self._reference(kind)
+        shard(self.policy, world, self.dtype)
+        self.rows = self._score() if kind == "stored" else None
+        optimizer = make_optimizer(self.policy, config.weight_decay, config.betas)
+        losses = LossSettings(config.beta, config.label_noise)
+        self.learner = Learner(
+            self.policy, optimizer, world, weights, losses, config.batch, config.max_grad_norm, shape, reference
+        )
+
+    def run(self) -> Result:
+        """Train until the end, or until a signal; then the summary, and the export."""
+        config, world = self.config, self.world
+        start = self._resume()
+        stop = min(self.steps, config.max_steps or self.steps)
+        metrics = Metrics(self.run_dir, config.watch, config.model_dump(mode="json"), start) if world.first else None
+        interrupted = False
+        with ExitStack() as cleanup:
+            if metrics:
+                cleanup.callback(metrics.close)
+            events = ahead(self.stream.steps(self.order.steps(start, stop, lambda s: self.shards[s].sizes), self.rows))
+            cleanup.callback(events.close)  # type: ignore[attr-defined]
+            peak = matmul_peak(world.device, self.dtype) * world.size
+            saved = start
+            for step in range(start, stop):
+                self._step(step, events, metrics, peak)
+                interrupted = world.any(self.stopping.is_set())
+                if interrupted or (step + 1) % config.checkpoint_every == 0 or step + 1 == stop:
+                    self._save(step + 1)
+                    saved = step + 1
+                if interrupted:
+                    break
+        return self._finish(saved, interrupted)
+
+    def _step(self, step: int, events: Iterator[Any], metrics: Metrics | None, peak: float) -> None:
+        config, world = self.config, self.world
+        rate = rate_at(step, self.steps, highest=config.lr, warm_up=config.warm_up, schedule=config.schedule)
+        for group in self.learner.optimizer.param_groups:
+            group["lr"] = rate
+        began = time.perf_counter()
+        check = self.dtype if step == 0 and config.check_start else None
+        found, rejects = self.learner.step(step, events, check)
+        if self.moving is not None and (step + 1) % config.follow_every == 0:
+            follow_policy(self.moving, self.policy, config.follow_share)
+        seconds = time.perf_counter() - began
+        left_out = [asdict(r) for part in world.gather(rejects) for r in part] if found["rejected"] else []
+        if step == 0 and not found["pairs"]:
+            reasons = Counter(each["reason"] for each in left_out)
+            raise TrainingError(
+                f"No pair of the first step can be used: {dict(reasons)}.",
+                remedy="See `mmpr verify`; raise the token budget if pairs are too long.",
+            )
+        line = {
+            "step": step,
+            "steps": self.steps,
+            **{name: found[name] for name in found if name != "flops"},
+            "lr": rate,
+            "seconds": seconds,
+            "tokens_per_second": found["tokens"] / seconds,
+            "pairs_per_second": found["pairs"] / seconds,
+            "mfu": found["flops"] / seconds / peak,
+            "memory_gib": memory_gib(world.device),
+        }
+        if metrics:
+            metrics.write(line)
+            metrics.reject(step, left_out)
+        self.view.step(step + 1, self.steps, line)
+
+    def _claim(self, resume: bool) -> Path | None:
+        problem = found = None
+        if self.world.first:
+            try:
+                found = claim(self.run_dir, self.config, self.folder.label, self.shards.identity, resume)
+            except Exception as error:  # every rank must hear of it
+                problem = error
+        problem, found = self.world.from_first((problem, found))
+        if problem:
+            raise problem
+        return found
+
+    def _load(self) -> tuple[PrefixSharedPolicy, ModelShape]:
+        torch.manual_seed(self.config.seed)
+        self.processor = load_processor(self.folder.path)
+        model = load_model(self.folder.path)
+        policy = PrefixSharedPolicy(choose_parts(model, self.config))
+        policy.train()
+        return policy, shape_of(policy.bare, policy.family)
+
+    def _fit(self, shape: ModelShape, second_model: bool) -> None:
+        """Set what layers keep; print what the largest micro-batch will need, and stop where the device has less."""
+        config, world = self.config, self.world
+        step = self._largest(second_model)
+        kept = config.recompute
+        if kept == "auto":  # by what a device has, not by what is free: a resumed run must choose the same
+            kept = choose_checkpointing(shape, step, _memory(world, "MemTotal"))
+        set_checkpointing(self.policy.bare, kept)
+        needed = estimate(shape, replace(step, checkpointing=kept))
+        where = "each GPU" if world.device.type == "cuda" else "each process"
+        about = f"A step of {config.token_budget:,} tokens (recompute: {kept}) needs, on {where}, about:"
+        self.view.say([about, *needed.lines()])
+        check_memory(needed, _memory(world, "MemAvailable"))
+
+    def _largest(self, second_model: bool) -> StepShape:
+        """The largest micro-batch."""
+        config, world = self.config, self.world
+        names = {"language": ("text", "head"), "vision": ("vision",), "projector": ("projector",)}
+        trained = tuple(n for part, own in names.items() if part not in config.freeze for n in own)
+        blank = self.policy.family.blank_image(self.policy.bare)
+        per_tile = self.policy.family.image_tokens(self.policy.bare, blank) / len(blank["pixel_values"])
+        return StepShape(
+            tokens=config.token_budget,
+            scored=config.token_budget // 2,
+            keys=2 * config.token_budget,
+            tiles=max(1, int(config.token_budget / 2 / per_tile)),
+            bytes_per_value=torch.finfo(self.dtype).bits // 8,
+            ranks=world.size,
+            trained=() if config.lora else trained,
+            second_model=second_model,
+        )
+
+    def _reference(self, kind: ReferenceKind) -> tuple[Any, PrefixSharedPolicy | None]:
+        """The reference, None where its rows come with the data; and its policy, where that moves (TR-DPO)."""
+        if kind == "online":
+            online = OnlineReference(shard(PrefixSharedPolicy(load_model(self.folder.path)), self.world, self.dtype))
+            return online, online.policy if self.config.follows else None
+        if kind == "stored":
+            return None, None
+        return (AdapterOffReference(self.policy) if kind == "adapter_off" else NoReference()), None
+
+    def _score(self) -> Any:
+        key = self.world.from_first(
+            reference_key(self.folder, self.config.max_tiles, str(self.dtype)) if self.world.first else None
+        )
+        store = column_store(self.shards.store, self.run_dir)
+
+        def progress(done: int, shards: int) -> None:
+            self.view.scoring(done, shards)
+            if self.world.any(self.stopping.is_set()):
+                self.view.say("Stopped while scoring; shards that are scored stay so.")
+                raise KeyboardInterrupt
+
+        return score_shards(self.policy, self.stream, self.world, store, key, progress)
+
+    def _resume(self) -> int:
+        if self.resumed_from is None:
+            return 0
+        shift = self.learner.shift
+        progress = checkpoint.load(
+            self.resumed_from, self.policy, self.learner.optimizer, self.world, reference=self.moving
+        )
+        shift.load_state_dict({"total": progress.shift_total, "count": progress.shift_count})
+        self.view.say(f"Going on from step {progress.step} of {self.steps}.")
+        return progress.step
+
+    def _save(self, step: int) -> None:
+        state = self.learner.shift.state_dict()
+        progress = checkpoint.Progress(step, step * self.config.batch, state["total"], int(state["count"]))
+        learner = self.learner
+        checkpoint.save(
+            self.run_dir, progress, self.policy, learner.optimizer, self.world, self.config.keep, self.moving
+        )
+
+    def _finish(self, step: int, interrupted: bool) -> Result:
+        done = step >= min(self.steps, self.config.max_steps or self.steps) and not interrupted
+        rejected = dict(Counter(line["reason"] for line in read_lines(self.run_dir / REJECTS)))
+        exported = None
+        if done and self.config.export:
+            self.view.say("exporting")
+            exported = str(export(self.policy, self.folder, Path(self.config.export), self.config.lora, self.world))
+        result = Result(step, self.steps, interrupted, rejected, exported)
+        if self.world.first:
+            open_store(self.run_dir).write(SUMMARY, json_bytes(asdict(result)))
+        return result
+
+
+def _memory(world: World, which: Literal["MemTotal", "MemAvailable"]) -> int:
+    """Bytes of one device, or of this process's share of the machine: all of them, or those free."""
+    if world.device.type == "cuda":
+        return int(torch.cuda.mem_get_info(world.device)[1])
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return 1 << 62
+    free = next(int(line.split()[1]) for line in lines if line.startswith(which))
+    return free * 1024 // world.size
+
+
+@contextmanager
+def stop_requested() -> Iterator[threading.Event]:
+    """An event that SIGTERM or Ctrl-C sets; a second one of them stops at once. Handlers are put back at the end."""
+    event = threading.Event()
+
+    def ask(number: int, frame: Any) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # launchers may run us in another one
+        before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,168 @@
+"""What a run writes down of every step: `metrics.jsonl`, one JSON object a line, and other watchers on request.
+
+loss, loss/TERM     mean over the step's pairs; terms unweighted
+reward/chosen, reward/rejected, reward/margin, reward/accuracy     β h, its difference, share of pairs with h_c > h_r
+delta               δ of BCO that the step used
+kl                  -mean h over chosen and rejected: estimates KL(π_ref || π), nats a response, as far as responses
+                    are samples of the reference
+nll                 nats a token of the chosen responses
+grad_norm, lr, pairs, groups' tokens and images' tiles computed, seconds, tokens_per_second, pairs_per_second, mfu,
+memory_gib (most on a GPU; resident in main memory), rejected (pairs left out in this step)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.training.data.batch import PackedBatch
+from mmpr_pipeline.training.objective.loss import LossTerms, PairLogProbs
+
+METRICS, REJECTS, WANDB_ID = "metrics.jsonl", "rejects.jsonl", "wandb_id"
+
+
+class Sums:
+    """Sums over the pairs of one step on this rank, as one float64 vector that ranks can add up."""
+
+    def __init__(self, terms: list[str]) -> None:
+        self.names = [
+            "pairs", "loss", *(f"loss/{term}" for term in terms), "reward/chosen", "reward/rejected",
+            "reward/accuracy", "kl", "nll", "tokens", "tiles", "flops", "rejected", "micro_batches",
+        ]  # fmt: skip
+        self.values = torch.zeros(len(self.names), dtype=torch.float64)
+
+    def add(self, **amounts: float) -> None:
+        """Add to sums by name; `__` stands for the slash."""
+        for name, amount in amounts.items():
+            self.values[self.names.index(name.replace("__", "/"))] += amount
+
+    def add_batch(self, batch: PackedBatch, pairs: PairLogProbs, loss: LossTerms, beta: float, flops: float) -> None:
+        """Add a micro-batch. One transfer from the device for all its numbers."""
+        chosen, rejected = pairs.chosen_ratio.detach(), pairs.rejected_ratio.detach()
+        found = {
+            "loss": loss.total.detach(),
+            **{f"loss/{name}": values for name, values in loss.terms.items()},
+            "reward/chosen": beta * chosen,
+            "reward/rejected": beta * rejected,
+            "reward/accuracy": (chosen > rejected).double(),
+            "kl": -(chosen + rejected) / 2,
+            "nll": -pairs.chosen.detach() / pairs.chosen_tokens,
+        }
+        totals = torch.stack([values.double().sum() for values in found.values()]).cpu()
+        for name, total in zip(found, totals.tolist(), strict=True):
+            self.values[self.names.index(name)] += total
+        pixels = batch.images.get("pixel_values")
+        tiles = 0 if pixels is None else len(pixels)
+        self.add(pairs=batch.pairs, tokens=batch.tokens, tiles=tiles, flops=flops, micro_batches=1)
+
+    def result(self, values: Tensor) -> dict[str, float]:
+        """Sums over all ranks to means over pairs, where they are sums over pairs."""
+        totals = dict(zip(self.names, values.tolist(), strict=True))
+        count = max(1.0, totals["pairs"])
+        per_run = {"pairs", "tokens", "tiles", "flops", "rejected", "micro_batches"}
+        means = {name: value if name in per_run else value / count for name, value in totals.items()}
+        return {**means, "reward/margin": means["reward/chosen"] - means["reward/rejected"]}
+
+
+class Metrics:
+    """Writes metrics and rejects of a run; on the first rank only."""
+
+    def __init__(self, run: Path, watch: tuple[str, ...], config: dict[str, Any], resumed_at: int) -> None:
+        self._run = run
+        for name in (METRICS, REJECTS):
+            keep_until(run / name, resumed_at)
+        self._tensorboard = _tensorboard(run, resumed_at) if "tensorboard" in watch else None
+        self._wandb = _wandb(run, config) if "wandb" in watch else None
+
+    def write(self, line: dict[str, Any]) -> None:
+        """A step's metrics; must hold `step`."""
+        self._append(METRICS, line)
+        numbers = {name: value for name, value in line.items() if name not in ("step", "steps")}
+        if self._tensorboard:
+            for name, value in numbers.items():
+                self._tensorboard.add_scalar(name, value, line["step"])
+        if self._wandb:
+            self._wandb.log(numbers, step=line["step"])
+
+    def reject(self, step: int, rejects: list[dict[str, Any]]) -> None:
+        """Pairs left out of a step."""
+        for each in rejects:
+            self._append(REJECTS, {"step": step, **each})
+
+    def close(self) -> None:
+        """End the other watchers' files."""
+        if self._tensorboard:
+            self._tensorboard.close()
+        if self._wandb:
+            self._wandb.finish()
+
+    def _append(self, name: str, line: dict[str, Any]) -> None:
+        with open(self._run / name, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Whole lines of a JSONL file; a line torn by a kill is left out."""
+    lines = []
+    for raw in path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else []:
+        try:
+            line = json.loads(raw)
+        except ValueError:
+            continue
+        if isinstance(line, dict):
+            lines.append(line)
+    return lines
+
+
+def keep_until(path: Path, step: int) -> None:
+    """Cut a file of steps back to the steps before `step`: those after it are computed again."""
+    if path.is_file():
+        kept = [line for line in read_lines(path) if line.get("step", 0) < step]
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept)
+        open_store(path.parent).write(path.name, text.encode())
+
+
+def memory_gib(device: torch.device) -> float:
+    """Most memory used on a GPU since the last call; on the CPU, what the process holds now."""
+    if device.type == "cuda":
+        used = torch.cuda.max_memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        return used / 2**30
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError):
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**30
+
+
+def _tensorboard(run: Path, resumed_at: int) -> Any:
+    """Events of steps that a resumed run computes again are purged, as they are from the metrics file."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ConfigError("TensorBoard is not installed.", remedy="pip install tensorboard, or leave it out.") from None
+    return SummaryWriter(run / "tensorboard", purge_step=resumed_at or None)
+
+
+def _wandb(run: Path, config: dict[str, Any]) -> Any:
+    try:
+        import wandb
+    except ImportError:
+        raise ConfigError("W&B is not installed.", remedy="pip install wandb, or leave it out of `watch`.") from None
+    return wandb.init(dir=str(run), config=config, id=_wandb_id(run), name=run.name, resume="allow")
+
+
+def _wandb_id(run: Path) -> str:
+    """Drawn once, kept with the run: a resumed run goes on in its history, others of the same name have theirs."""
+    path = run / WANDB_ID
+    if not path.is_file():
+        path.write_text(secrets.token_hex(8))
+    return path.read_text().strip()

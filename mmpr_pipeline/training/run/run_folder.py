@@ -1,0 +1,59 @@
+"""A run's directory: claimed by one configuration, resumed only by the same one.
+
+RUN/run.json         resolved settings, what model and data they meant, versions; written first
+RUN/metrics.jsonl    one line a step            RUN/rejects.jsonl   pairs that were left out, with reasons
+RUN/checkpoints/     see `checkpoint`           RUN/summary.json    totals; written last
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmpr_pipeline import __version__
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.settings import differences, identity_of
+from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.training.run.checkpoint import checkpoints, sweep
+from mmpr_pipeline.training.settings import TrainConfig
+
+RUN_FILE, SUMMARY = "run.json", "summary.json"
+
+
+def identity(config: TrainConfig, model: str, data: str) -> dict[str, Any]:
+    """What makes a run this run: settings that decide its losses, the model's label, the dataset's identity."""
+    return {**identity_of(config), "model": model, "data": data}
+
+
+def claim(run: Path, config: TrainConfig, model: str, data: str, resume: bool) -> Path | None:
+    """Take a run's directory; gives the checkpoint to go on from, None for a start at step 0.
+
+    Raises ConfigError where the directory holds a run and `resume` is off, or a run with other settings.
+    """
+    now = identity(config, model, data)
+    store = open_store(run)
+    store.check_writable()
+    there = checkpoints(run)
+    if there and not resume:
+        raise ConfigError(
+            f"{run} holds a run, kept at {there[-1].name}.",
+            remedy="Go on with --resume, or give another --run-dir.",
+        )
+    if there and store.exists(RUN_FILE):
+        before = json.loads(store.read(RUN_FILE))["identity"]
+        if lines := differences(before, now):
+            raise ConfigError(
+                f"{run} was begun with other settings:\n    " + "\n    ".join(lines),
+                remedy="Use the same settings to go on, or another --run-dir for a new run.",
+            )
+    sweep(run)
+    import transformers
+
+    versions = {"mmpr": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
+    described = {"identity": now, "config": config.model_dump(mode="json"), "versions": versions}
+    store.write(RUN_FILE, json_bytes(described))
+    return there[-1] if there else None

@@ -1,0 +1,129 @@
+"""One optimizer step: micro-batches until every rank has done its share, then checks, clipping, AdamW, δ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmpr_pipeline.core.errors import TrainingError
+from mmpr_pipeline.training.data.encode import PairReject
+from mmpr_pipeline.training.data.stream import EndOfStep, MicroBatch, idle_batch
+from mmpr_pipeline.training.distributed.world import World
+from mmpr_pipeline.training.objective.checks import check_completions, check_finite, check_first_loss
+from mmpr_pipeline.training.objective.loss import LossSettings, LossTerms, mixed
+from mmpr_pipeline.training.objective.pair_scores import pair_log_probs
+from mmpr_pipeline.training.objective.reference import Reference, StoredReference
+from mmpr_pipeline.training.objective.reward_shift import RewardShift
+from mmpr_pipeline.training.policy.flops import training_flops
+from mmpr_pipeline.training.policy.memory import ModelShape
+from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
+from mmpr_pipeline.training.run.metrics import Sums
+
+Events = Iterator[MicroBatch | EndOfStep]
+
+
+@dataclass
+class Learner:
+    """What a step works on. `reference` is None where reference rows come with the micro-batches."""
+
+    policy: PrefixSharedPolicy
+    optimizer: torch.optim.Optimizer
+    world: World
+    weights: dict[str, float]
+    settings: LossSettings
+    batch: int
+    max_grad_norm: float
+    shape: ModelShape
+    reference: Reference | None = None
+    shift: RewardShift = field(default_factory=RewardShift)
+
+    def step(self, number: int, events: Events, check_start: torch.dtype | None) -> tuple[dict[str, float], Any]:
+        """Do optimizer step `number`; gives the metrics of all ranks and this rank's rejects.
+
+        With `check_start` (the type computed in) the loss must be that of policy = reference. Raises TrainingError, and
+        changes no weight, where a loss or gradient is not finite.
+        """
+        delta = self.shift.value
+        sums, rejects = self._accumulate(events)
+        sums.add(rejected=len(rejects))
+        metrics = sums.result(self.world.sum(sums.values))
+        check_finite(metrics["loss"], "loss", number)
+        if not metrics["pairs"]:
+            self.optimizer.zero_grad(set_to_none=True)
+            return {**metrics, "grad_norm": 0.0, "delta": delta}, rejects
+        if check_start is not None:
+            self._check_start(metrics, check_start)
+        self._scale_gradients(self.batch / metrics["pairs"])
+        norm = clip(self.policy, self.max_grad_norm)
+        check_finite(norm, "gradient norm", number)
+        self.shift.end_step()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return {**metrics, "grad_norm": norm, "delta": delta}, rejects
+
+    def _accumulate(self, events: Events) -> tuple[Sums, tuple[PairReject, ...]]:
+        """Forward and backward of this rank's micro-batches; idle ones as long as another rank has work."""
+        sums = Sums([name for name, weight in self.weights.items() if weight])
+        rejects: tuple[PairReject, ...] = ()
+        mine = True
+        while True:
+            event = next(events) if mine else None
+            if isinstance(event, EndOfStep):
+                mine, rejects, event = False, event.rejects, None
+            if not self.world.any(mine):
+                return sums, rejects
+            self._backward(event, sums)
+
+    def _backward(self, micro: MicroBatch | None, sums: Sums) -> None:
+        batch = micro.batch if micro else idle_batch()
+        scores = self.policy(batch).responses
+        if micro is None:
+            (scores.sum() * 0.0).backward()
+            return
+        check_completions(batch)
+        pairs = pair_log_probs(batch, scores, *self._reference(micro))
+        loss = mixed(pairs, self.weights, self.settings, self.shift.value)
+        # Sharded gradients are means over ranks; of a step's pairs, the sum over ranks is wanted.
+        ((loss.total * batch.weights.to(scores)).sum() * (self.world.size / self.batch)).backward()
+        beta = self.settings.beta
+        self.shift.observe(beta * pairs.chosen_ratio, beta * pairs.rejected_ratio)
+        sums.add_batch(batch, pairs, loss, beta, training_flops(self.shape, batch))
+
+    def _reference(self, micro: MicroBatch) -> Any:
+        return (self.reference or StoredReference(micro.reference))(micro.batch)
+
+    def _check_start(self, metrics: dict[str, float], dtype: torch.dtype) -> None:
+        terms = {n.partition("/")[2]: torch.tensor([v]) for n, v in metrics.items() if n.startswith("loss/")}
+        total = torch.tensor([metrics["loss"]])
+        check_first_loss(LossTerms(total, terms), self.weights, self.settings, dtype, self.shift.value)
+
+    def _scale_gradients(self, factor: float) -> None:
+        """A step's gradient is the mean over the pairs that were used: fewer than `batch` where some were left out."""
+        if factor != 1.0:
+            for parameter in self.policy.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.mul_(factor)
+
+
+def clip(policy: nn.Module, largest: float) -> float:
+    """Clip gradients to a norm over all (sharded) parameters, 0 for no clipping; gives the norm before."""
+    trained = [p for p in policy.parameters() if p.grad is not None]
+    if not trained:
+        raise TrainingError("No parameter got a gradient.", remedy="Check what is frozen, and lora.targets.")
+    norm: Any = nn.utils.clip_grad_norm_(trained, largest or float("inf"))
+    return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+
+
+def make_optimizer(policy: nn.Module, weight_decay: float, betas: tuple[float, float]) -> torch.optim.AdamW:
+    """AdamW over the trained parameters; matrices decay, biases, norms and scales do not."""
+    trained = [p for p in policy.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    fused = all(p.is_cuda for p in trained)
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=0.0, betas=betas, fused=fused)

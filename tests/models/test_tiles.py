@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import pytest
+
+from mmpr_pipeline.models.tiles import tile_settings
+
+
+@pytest.mark.parametrize(
+    ("architecture", "tiles", "expected"),
+    [
+        ("InternVLChatModel", 6, {"max_dynamic_patch": 6}),
+        ("InternVLChatModel", 40, {"max_dynamic_patch": 12}),
+        ("InternVLForConditionalGeneration", 1, {"crop_to_patches": True, "min_patches": 1, "max_patches": 1}),
+        ("InternVLForConditionalGeneration", 12, {"crop_to_patches": True, "min_patches": 1, "max_patches": 12}),
+        ("Qwen2_5_VLForConditionalGeneration", 6, {}),
+        (None, 6, {}),
+    ],
+)
+def test_each_format_is_told_in_its_own_words(architecture: str | None, tiles: int, expected: dict[str, int]) -> None:
+    assert tile_settings(architecture, tiles) == expected

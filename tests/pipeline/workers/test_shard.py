@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmpr_pipeline.core.records import Question, Reject
+from mmpr_pipeline.pairing.settings import PairingSettings
+from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.pipeline.config import load_config
+from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_plan
+from mmpr_pipeline.pipeline.workers.shard import outcomes, work_shard
+from mmpr_pipeline.rollouts.settings import SamplingSettings
+from tests.pipeline.engines import TextEngine
+from tests.pipeline.made import files_of, make_source
+from tests.records import a_question
+
+
+def plan_for(tmp_path: Path, out: str, **settings: Any) -> BuildPlan:
+    source = make_source(tmp_path / "source", questions=30, open_ended=5)
+    given = {"sources": [str(source)], "out": str(tmp_path / out), "shards": 2, "engine.name": "scripted", **settings}
+    return make_plan(load_config(None, given))
+
+
+def texts(source_id: str, i: int) -> str:
+    return f"Way {i} for {source_id}.\nFinal answer: {int(source_id[1:]) % 17 + i % 2}"
+
+
+def quiet(tally: Counter[str]) -> None:
+    pass
+
+
+async def test_outcomes_keep_the_rows_order_and_the_limit_on_questions_in_flight() -> None:
+    running: list[int] = []
+    seen: list[int] = []
+
+    class Slow(TextEngine):
+        async def sample(self, request):  # type: ignore[no-untyped-def]
+            running.append(1)
+            seen.append(len(running))
+            await asyncio.sleep(0.02 if int(request.question.source_id) % 3 else 0.0)
+            running.pop()
+            return await super().sample(request)
+
+    rows = [a_question(source_id=str(i), text=f"question {i}") for i in range(40)]
+    engine = Slow(lambda *_: "Final answer: 3")
+    recipe = Recipe(SamplingSettings(adaptive=False), PairingSettings(), 0)
+    found = [o.row.source_id async for o in outcomes(iter(rows), engine, recipe, 5)]
+    assert found == [row.source_id for row in rows]
+    assert max(seen) == 5
+
+
+async def test_the_same_question_twice_is_counted_as_a_duplicate() -> None:
+    row = a_question()
+    rows: list[Question | Reject] = [row, row, Reject(source="test", source_id="row 2", reason="torn_line")]
+    recipe = Recipe(SamplingSettings(), PairingSettings(), 0)
+    engine = TextEngine(lambda _, i: f"{i} Final answer: {3 + i % 2}")
+    found = [o.row async for o in outcomes(iter(rows), engine, recipe, 4)]
+    assert [r.reason for r in found] == [None, "duplicate_question", "torn_line"]
+
+
+async def test_a_broken_shard_goes_on_from_its_journal_and_comes_out_the_same(tmp_path: Path) -> None:
+    whole, broken = plan_for(tmp_path, "whole"), plan_for(tmp_path, "broken")
+    reference = TextEngine(texts)
+    for shard in (0, 1):
+        await work_shard(whole, shard, reference, quiet)
+    asked: list[tuple[str, str]] = []
+    for shard in (1, 0):
+        for breaks_at in (3, 1, 8):
+            engine = TextEngine(texts, breaks_at=breaks_at)
+            with pytest.raises(ConnectionError):
+                await work_shard(broken, shard, engine, quiet)
+            asked += engine.asked
+        last = TextEngine(texts)
+        await work_shard(broken, shard, last, quiet)
+        asked += last.asked
+    assert files_of(tmp_path / "broken") == files_of(tmp_path / "whole")
+    assert sorted(asked) == sorted(reference.asked), "nothing twice, nothing missing"
+
+
+async def test_a_torn_journal_line_costs_one_request(tmp_path: Path) -> None:
+    whole, broken = plan_for(tmp_path, "whole"), plan_for(tmp_path, "broken")
+    await work_shard(whole, 0, TextEngine(texts), quiet)
+    first = TextEngine(texts, breaks_at=6)
+    with pytest.raises(ConnectionError):
+        await work_shard(broken, 0, first, quiet)
+    (segment,) = [p for p in (tmp_path / "broken" / "journal").rglob("*") if p.is_file()]
+    segment.write_bytes(segment.read_bytes()[:-20])
+    second = TextEngine(texts)
+    await work_shard(broken, 0, second, quiet)
+    assert len(set(first.asked) & set(second.asked)) == 1
+    assert files_of(tmp_path / "broken") == files_of(tmp_path / "whole")
+
+
+async def test_counts_add_up_and_every_row_is_kept(tmp_path: Path) -> None:
+    plan = plan_for(tmp_path, "out", **{"pairing.dropout_ntp": False})
+    manifests = [await work_shard(plan, shard, TextEngine(texts), quiet) for shard in (0, 1)]
+    for manifest in manifests:
+        counts = manifest["counts"]
+        lost = sum(counts["unpaired"].values()) + sum(counts["rejected"].values())
+        assert counts["questions"] == counts["paired"] + lost
+    assert sum(m["counts"]["questions"] for m in manifests) == 35
+    assert json.loads(json.dumps(manifests[0])) == manifests[0]
+
+
+async def test_a_finished_shard_leaves_no_journal(tmp_path: Path) -> None:
+    plan = plan_for(tmp_path, "out")
+    await work_shard(plan, 0, TextEngine(texts), quiet)
+    assert not [p for p in (tmp_path / "out" / "journal").rglob("*") if p.is_file()]
+
+
+async def test_a_finished_shard_is_left_as_it_is(tmp_path: Path) -> None:
+    """As when a worker dies between its manifest and its answer, and Ray runs the task again."""
+    plan = plan_for(tmp_path, "out")
+    manifest = await work_shard(plan, 0, TextEngine(texts), quiet)
+    again = TextEngine(texts)
+    assert await work_shard(plan, 0, again, quiet) == manifest
+    assert again.asked == []
+
+
+async def test_small_shards_side_by_side_share_the_questions_in_flight_and_come_out_the_same(tmp_path: Path) -> None:
+    running, most = 0, 0
+
+    class Slow(TextEngine):
+        async def sample(self, request):  # type: ignore[no-untyped-def]
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.005)
+            running -= 1
+            return await super().sample(request)
+
+    plan = plan_for(tmp_path, "together", shards=35, in_flight=8)
+    slots = asyncio.Semaphore(8)
+    await asyncio.gather(*(work_shard(plan, shard, Slow(texts), quiet, slots) for shard in range(35)))
+    assert most == 8, "shards of one question each"
+
+    alone = plan_for(tmp_path, "alone", shards=35)
+    for shard in range(35):
+        await work_shard(alone, shard, TextEngine(texts), quiet)
+    assert files_of(tmp_path / "together") == files_of(tmp_path / "alone")

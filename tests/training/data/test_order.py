@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+
+from mmpr_pipeline.training.data.order import Order, Slice, share
+from mmpr_pipeline.training.run.schedule import rate_at
+
+SIZES = {0: [3, 1, 4], 1: [15, 2], 2: [1] * 9, 3: [7], 4: [2, 2, 2]}
+ORDER = Order(tuple(sum(sizes) for sizes in SIZES.values()), batch=6, seed=3, window=2)
+
+
+def steps(order: Order, start: int, stop: int) -> list[tuple[int, list[Slice]]]:
+    return list(order.steps(start, stop, SIZES.__getitem__))
+
+
+def pairs(found: list[tuple[int, list[Slice]]]) -> list[tuple[int, int, int]]:
+    return [(s.shard, s.group, pair) for _, slices in found for s in slices for pair in range(s.first, s.stop)]
+
+
+def test_an_epoch_takes_every_pair_once_in_steps_of_the_batch() -> None:
+    epoch = steps(ORDER, 0, ORDER.steps_per_epoch)
+    seen = pairs(epoch)
+    everything = {(s, g, p) for s, sizes in SIZES.items() for g, size in enumerate(sizes) for p in range(size)}
+    assert len(seen) == len(everything)
+    assert set(seen) == everything
+    sizes = [sum(s.stop - s.first for s in slices) for _, slices in epoch]
+    assert sizes[:-1] == [6] * (len(sizes) - 1)
+    assert 0 < sizes[-1] <= 6
+
+
+@pytest.mark.parametrize("start", range(0, 22))
+def test_starting_anywhere_goes_on_as_if_never_stopped(start: int) -> None:
+    assert steps(ORDER, start, 22) == steps(ORDER, 0, 22)[start:]
+
+
+def test_epochs_and_seeds_differ_and_repeat() -> None:
+    length = ORDER.steps_per_epoch
+    first, second = pairs(steps(ORDER, 0, length)), pairs(steps(ORDER, length, 2 * length))
+    assert first != second
+    assert sorted(first) == sorted(second)
+    other = Order(ORDER.pairs, 6, seed=4, window=2)
+    assert pairs(steps(other, 0, length)) != first
+
+
+def test_finished_windows_are_not_opened_again() -> None:
+    opened: list[int] = []
+
+    def sizes(shard: int) -> list[int]:
+        opened.append(shard)
+        return SIZES[shard]
+
+    last = ORDER.steps_per_epoch - 1
+    list(ORDER.steps(last, last + 1, sizes))
+    assert len(set(opened)) <= 3
+
+
+def test_shares_are_even_and_lose_nothing() -> None:
+    costs = [100, 1, 1, 50, 50, 3, 2, 90]
+    shares = share(costs, 3)
+    assert sorted(i for part in shares for i in part) == list(range(8))
+    loads = [sum(costs[i] for i in part) for part in shares]
+    assert max(loads) - min(loads) <= 20
+    assert share([5], 2) == [[0], []]
+
+
+def test_the_papers_schedule() -> None:
+    rates = [rate_at(step, 1000, highest=5e-6, warm_up=0.05) for step in range(1000)]
+    assert rates[0] == pytest.approx(1e-7)
+    assert rates[49] == rates[50] == pytest.approx(5e-6)
+    assert rates[525] == pytest.approx(2.5e-6, rel=1e-2)
+    assert 0 < rates[-1] < 1e-10
+    assert rate_at(999, 1000, highest=1.0, warm_up=0, schedule="constant") == 1.0
+    assert rate_at(500, 1000, highest=1.0, warm_up=0, schedule="linear") == pytest.approx(0.5)

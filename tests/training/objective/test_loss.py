@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from mmpr_pipeline.core.errors import ConfigError, TrainingError
+from mmpr_pipeline.training.objective.loss import (
+    RECIPES,
+    TERMS,
+    LossSettings,
+    PairLogProbs,
+    mixed,
+    mpo,
+    needs_reference,
+    recipe,
+    value_at_start,
+)
+from mmpr_pipeline.training.objective.reward_shift import RewardShift
+
+LN2 = math.log(2)
+
+
+def pairs(*rows: tuple[float, float, float, float, int, int]) -> PairLogProbs:
+    return PairLogProbs(*torch.tensor(rows, dtype=torch.float64).T)
+
+
+# h_c = 2, h_r = -3, margin 5; lengths 10 and 5.
+ONE = pairs((-20.0, -33.0, -22.0, -30.0, 10, 5))
+
+
+def sigma(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+PINNED = [
+    # (term, beta, label noise, shift, value worked out by hand)
+    ("dpo", 0.1, 0.0, 0.0, -math.log(sigma(0.5))),
+    ("bco", 0.1, 0.0, 0.0, -math.log(sigma(0.2)) - math.log(sigma(0.3))),
+    ("bco", 0.1, 0.0, 0.25, -math.log(sigma(-0.05)) - math.log(sigma(0.55))),
+    ("sft", 0.1, 0.0, 0.0, 2.0),
+    ("cdpo", 0.1, 0.2, 0.0, -0.8 * math.log(sigma(0.5)) - 0.2 * math.log(sigma(-0.5))),
+    ("robust_dpo", 0.1, 0.2, 0.0, (-0.8 * math.log(sigma(0.5)) + 0.2 * math.log(sigma(-0.5))) / 0.6),
+    ("ipo", 0.1, 0.0, 0.0, (0.2 + 0.6 - 5.0) ** 2),
+    ("rso", 0.1, 0.0, 0.0, 0.5),
+    ("rso", 0.5, 0.0, 0.0, 0.0),
+    ("sppo", 0.1, 0.0, 0.0, (2.0 - 5.0) ** 2 + (-3.0 + 5.0) ** 2),
+    ("aot", 0.1, 0.0, 0.0, -math.log(sigma(0.5))),
+    # p_c = e^-2, p_r = e^-6.6
+    (
+        "odds_ratio",
+        0.1,
+        0.0,
+        0.0,
+        -math.log(sigma((-2 - math.log(1 - math.exp(-2))) - (-6.6 - math.log(1 - math.exp(-6.6))))),
+    ),
+]
+
+
+@pytest.mark.parametrize(("term", "beta", "noise", "shift", "value"), PINNED)
+def test_a_term_has_its_pinned_value(term: str, beta: float, noise: float, shift: float, value: float) -> None:
+    assert TERMS[term](ONE, LossSettings(beta, noise), shift).item() == pytest.approx(value, rel=1e-9)
+
+
+def test_pinned_figures_as_plain_numbers() -> None:
+    # The same as above in digits, so that a shared mistake in formula and test would need to be made twice.
+    settings = LossSettings()
+    assert TERMS["dpo"](ONE, settings, 0.0).item() == pytest.approx(0.474076984, abs=1e-8)
+    assert TERMS["bco"](ONE, settings, 0.0).item() == pytest.approx(0.598138869 + 0.554355244, abs=1e-8)
+    assert mpo(ONE).total.item() == pytest.approx(0.8 * 0.474076984 + 0.2 * 1.152494113 + 2.0, abs=1e-8)
+
+
+def test_every_term_has_a_pinned_value() -> None:
+    assert {case[0] for case in PINNED} == set(TERMS)
+
+
+def test_mpo_at_step_zero_is_the_papers_number() -> None:
+    start = pairs((-20.0, -33.0, -20.0, -33.0, 10, 5), (-7.0, -9.0, -7.0, -9.0, 7, 3))
+    expected = 0.8 * LN2 + 0.2 * 2 * LN2
+    assert expected == pytest.approx(0.8318, abs=5e-5)
+    assert mpo(start).total.tolist() == pytest.approx([expected + 2.0, expected + 1.0])
+    assert value_at_start(recipe("mpo"), LossSettings()) == pytest.approx(expected)
+
+
+def test_sft_counts_each_sample_the_same_however_long() -> None:
+    two = pairs((-100.0, 0, 0, 0, 100, 1), (-3.0, 0, 0, 0, 1, 1))
+    assert mixed(two, {"sft": 1.0}, LossSettings()).total.mean().item() == pytest.approx(2.0)  # a token mean: 1.0198
+
+
+def test_aot_compares_sorted_margins() -> None:
+    two = pairs((1.0, 0, 4.0, 0, 1, 1), (3.0, 0, 2.0, 0, 1, 1))  # policy margins 1, 3; reference 4, 2
+    expected = [-math.log(sigma(0.1 * (1 - 2))), -math.log(sigma(0.1 * (3 - 4)))]
+    assert TERMS["aot"](two, LossSettings(), 0.0).tolist() == pytest.approx(expected)
+
+
+def test_the_odds_ratio_stays_finite_with_finite_gradients_at_certain_tokens() -> None:
+    chosen = torch.tensor([0.0, -1e-9, -2000.0], requires_grad=True)
+    one = torch.ones(3)
+    batch = PairLogProbs(chosen, -one, one, one, one, one)
+    TERMS["odds_ratio"](batch, LossSettings(), 0.0).sum().backward()
+    assert chosen.grad is not None
+    assert torch.isfinite(chosen.grad).all()
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_recipe_prefers_chosen_over_rejected(name: str) -> None:
+    chosen = torch.tensor([-20.0], requires_grad=True)
+    rejected = torch.tensor([-30.0], requires_grad=True)
+    batch = PairLogProbs(chosen, rejected, chosen.detach(), rejected.detach(), torch.ones(1) * 10, torch.ones(1) * 10)
+    mixed(batch, recipe(name), LossSettings()).total.sum().backward()
+    assert chosen.grad is not None
+    assert chosen.grad.item() < 0  # descent raises the chosen response
+    assert rejected.grad is None or rejected.grad.item() > 0 or name == "sft"
+
+
+def test_terms_are_reported_unweighted_and_detached() -> None:
+    out = mpo(ONE)
+    assert set(out.terms) == {"dpo", "bco", "sft"}
+    assert out.terms["sft"].item() == pytest.approx(2.0)
+    assert not any(value.requires_grad for value in out.terms.values())
+
+
+def test_orpo_and_sft_alone_need_no_reference() -> None:
+    assert {name for name in RECIPES if not needs_reference(recipe(name))} == {"sft", "orpo"}
+
+
+@pytest.mark.parametrize("weights", [{}, {"dpo": 0.0}, {"dpu": 1.0}])
+def test_weights_that_cannot_work_are_refused(weights: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="What to do"):
+        mixed(ONE, weights, LossSettings())
+
+
+@pytest.mark.parametrize("bad", [{"beta": 0.0}, {"beta": float("nan")}, {"label_noise": 0.5}, {"label_noise": -0.1}])
+def test_settings_that_cannot_work_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        LossSettings(**bad)
+
+
+def test_an_unknown_recipe_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="mpo"):
+        recipe("dpoo")
+
+
+def test_the_reward_shift_moves_once_per_step_and_is_the_mean_of_all_rewards() -> None:
+    shift = RewardShift()
+    shift.observe(torch.tensor([1.0, 3.0]), torch.tensor([-1.0, 1.0]))
+    assert shift.value == 0.0  # not within the step
+    assert shift.end_step() == pytest.approx(1.0)
+    shift.observe(torch.tensor([6.0]))
+    shift.observe(torch.tensor([2.0, 0.0]))
+    assert shift.end_step() == pytest.approx((4.0 + 8.0) / 7)
+
+
+def test_the_reward_shift_does_not_depend_on_micro_batches() -> None:
+    rewards = torch.linspace(-1, 2, 12, dtype=torch.float64)
+    whole, cut = RewardShift(), RewardShift()
+    whole.observe(rewards)
+    for part in rewards.split(5):
+        cut.observe(part)
+    assert whole.end_step() == pytest.approx(cut.end_step(), rel=1e-12)
+
+
+def test_the_reward_shift_is_summed_over_ranks() -> None:
+    ranks = [RewardShift(), RewardShift()]
+    ranks[0].observe(torch.tensor([1.0]))
+    ranks[1].observe(torch.tensor([4.0, 4.0]))
+    total = torch.tensor([9.0, 3.0], dtype=torch.float64)
+    assert [rank.end_step(lambda _: total) for rank in ranks] == [3.0, 3.0]
+
+
+def test_the_reward_shift_survives_a_checkpoint() -> None:
+    before = RewardShift()
+    before.observe(torch.tensor([1.0, 2.0]))
+    before.end_step()
+    after = RewardShift()
+    after.load_state_dict(before.state_dict())
+    for shift in (before, after):
+        shift.observe(torch.tensor([9.0]))
+    assert after.end_step() == before.end_step() == pytest.approx(4.0)
+
+
+def test_a_reward_that_is_not_finite_stops_the_run() -> None:
+    shift = RewardShift()
+    shift.observe(torch.tensor([float("nan")]))
+    with pytest.raises(TrainingError):
+        shift.end_step()

@@ -1,0 +1,44 @@
+"""A training run in a process of its own: `python -m tests.training.run.loop_worker SETTINGS.json [--resume]`.
+
+With `--kill-after N` the process kills itself (kill -9) right after it wrote step N's metrics.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmpr_pipeline.training.run.console import NoView
+from mmpr_pipeline.training.run.loop import train
+from mmpr_pipeline.training.settings import TrainConfig
+
+
+class Killer(NoView):
+    def __init__(self, after: int | None, number: int) -> None:
+        self.after, self.number = after, number
+
+    def step(self, step: int, steps: int, metrics: dict[str, Any]) -> None:
+        print(f"step {step}", flush=True)
+        if step == self.after:
+            os.kill(os.getpid(), self.number)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("settings", type=Path)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--kill-after", type=int)
+    parser.add_argument("--signal", type=int, default=signal.SIGKILL)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    config = TrainConfig.model_validate_json(args.settings.read_text())
+    print(train(config, Killer(args.kill_after, args.signal), resume=args.resume))
+
+
+if __name__ == "__main__":
+    main()

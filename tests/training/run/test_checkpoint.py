@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from mmpr_pipeline.core.errors import ConfigError, StoreError
+from mmpr_pipeline.training.distributed.world import World
+from mmpr_pipeline.training.run import checkpoint
+from mmpr_pipeline.training.run.checkpoint import Progress, check_room, checkpoints, load, save, sweep
+
+ALONE = World(0, 1, torch.device("cpu"))
+
+
+def learner(seed: int = 0) -> tuple[nn.Module, torch.optim.Optimizer]:
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    model[0].requires_grad_(False)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    return model, optimizer
+
+
+def move(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
+    for _ in range(steps):
+        model(torch.ones(3, 4)).square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def test_weights_moments_and_random_state_come_back(tmp_path: Path) -> None:
+    model, optimizer = learner()
+    move(model, optimizer, 3)
+    save(tmp_path, Progress(3, 30, 1.25, 60), model, optimizer, ALONE, keep=2)
+    drawn = torch.rand(4)
+    move(model, optimizer, 2)
+    other, others = learner()
+    assert load(checkpoints(tmp_path)[-1], other, others, ALONE) == Progress(3, 30, 1.25, 60)
+    assert torch.equal(torch.rand(4), drawn)
+    move(other, others, 2)
+    for ours, theirs in zip(other.parameters(), model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_only_the_newest_are_kept_and_leftovers_of_killed_runs_go(tmp_path: Path) -> None:
+    model, optimizer = learner()
+    for step in (1, 2, 10, 9):
+        move(model, optimizer, 1)
+        save(tmp_path, Progress(step, step, 0.0, 0), model, optimizer, ALONE, keep=2)
+    assert [p.name for p in checkpoints(tmp_path)] == ["step-00000009", "step-00000010"]
+    (tmp_path / "checkpoints" / ".unfinished-step-00000011").mkdir()
+    assert len(checkpoints(tmp_path)) == 2
+    sweep(tmp_path)
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 2
+
+
+def test_a_failure_half_way_leaves_nothing_with_a_checkpoints_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, optimizer = learner()
+    move(model, optimizer, 1)
+
+    def torn(*args: object) -> None:
+        (tmp_path / "checkpoints" / ".unfinished-step-00000001" / "__0_0.distcp").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "_write", torn)
+    with pytest.raises(StoreError, match=r"the disk is full[\s\S]*Free some space"):
+        save(tmp_path, Progress(1, 1, 0.0, 0), model, optimizer, ALONE, keep=2)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    model, optimizer = learner()
+    move(model, optimizer, 1)
+    folder = save(tmp_path, Progress(1, 1, 0.0, 0), model, optimizer, ALONE, keep=2)
+    for file in folder.glob("*.distcp"):
+        file.write_bytes(b"torn")
+    with pytest.raises(StoreError, match=r"step-00000001 cannot be read[\s\S]*one before"):
+        load(folder, *learner(1), ALONE)
+    assert json.loads((folder / "state.json").read_text())["step"] == 1
+
+
+def test_a_disk_too_small_is_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="GiB free"):
+        check_room(tmp_path, trained=10**15, ranks=1)

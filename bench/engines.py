@@ -279,7 +279,7 @@ async def work_question(question: Question, engine: Any, recipe: Recipe) -> int:
         )  # fmt: skip
         right = sum(response.right for response in await engine.sample(request))
         correct, incorrect, number = correct + right, incorrect + size - right, number + 1
-    if incorrect or not recipe.pairing.dropout_ntp:
+    if incorrect or "dropout_ntp" not in recipe.pairing.strategies:
         return min(most, correct * incorrect)
     blind = ContinueRequest.model_construct(
         question=question, prompt=question.text, prompt_version="sim@1", decoding=rules.decoding

@@ -71,7 +71,7 @@ def arguments(model: str) -> dict[str, Any]:
     from mmpr_pipeline.models.resolve import resolve_model
 
     torchvision_cpu.install()
-    return engine_arguments(settings(model), resolve_model(settings(model)), cpu=True)
+    return engine_arguments(settings(model), resolve_model(model), cpu=True)
 
 
 def prompt(question: Any) -> str:
@@ -247,7 +247,7 @@ def ray_data(model: str, asked: Sequence[Any], size: Any, n: int) -> Run:
     os.environ[READY] = str(ready)
     fields = arguments(model)
     source = fields.pop("model")
-    tokenizer = tokenizer_of(resolve_model(settings(model)).path)
+    tokenizer = tokenizer_of(resolve_model(model).path)
     threads = {"OMP_NUM_THREADS": os.environ["OMP_NUM_THREADS"]}
     ray.init(
         address="local", num_cpus=max(2, os.cpu_count() or 1), include_dashboard=False, logging_level="ERROR",

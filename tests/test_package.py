@@ -1,4 +1,4 @@
-"""The package as a whole: every module imports, low rooms import no higher one, and light ones stay light."""
+"""The house as a whole: every module imports, rooms import only lower rooms, nothing imports in a circle."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,27 +20,77 @@ ROOT = Path(mmpr_pipeline.__file__).parent
 MODULES = sorted(m.name for m in pkgutil.walk_packages([str(ROOT)], "mmpr_pipeline."))
 ENTRIES = {name for name in MODULES if name.endswith(("__main__", "_worker"))}
 
-ROOMS = [
-    ("errors",),
-    ("records",),
-    ("checking", "storage"),
-    ("nano",),
-    ("sources",),
-    ("config", "sampling"),
-    ("pairing",),
-    ("dataset",),
-    ("build", "training", "report"),
+FLOORS = [
+    ("core",),
+    ("checking", "cluster", "models", "storage"),
+    ("rollouts", "sources"),
+    ("engines", "nano", "screening"),
+    ("pairing", "dataset"),
+    ("pipeline", "training", "report"),
     ("evaluation",),
+    ("study",),
     ("cli",),
 ]
-"""Rooms from the ground floor up; those of one line may not import each other, except as ALLOWED says."""
-ALLOWED = {
-    ("sampling", "config"),  # an engine is made from its settings,
-    ("config", "sampling"),  # and the settings hold how to decode
-    ("training", "build"),  # both open a Ray session in the same way
-    ("nano", "sampling"),  # the tiny model is trained on the very prompts that it will be asked
-}
-FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
+"""Rooms from the ground floor up. A room may import the rooms of lower floors, and no room of its own floor."""
+LARGEST_FOLDER = 12
+
+
+def path_of(module: str) -> Path:
+    """The file of a module."""
+    path = ROOT.parent.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@cache
+def imports() -> Mapping[str, frozenset[str]]:
+    """Module to the modules that it imports: at its top, inside functions, and for types only."""
+    known = set(MODULES)
+    found: dict[str, set[str]] = defaultdict(set)
+    for module in MODULES:
+        for node in ast.walk(ast.parse(path_of(module).read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("mmpr_pipeline"):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                found[module] |= {name if name in known else node.module for name in names}
+            elif isinstance(node, ast.Import):
+                found[module] |= {alias.name for alias in node.names if alias.name in known}
+    return {module: frozenset(targets - {module, "mmpr_pipeline"}) for module, targets in found.items()}
+
+
+def circles(edges: Iterable[tuple[str, str]]) -> list[list[str]]:
+    """Groups of names that reach each other, by Tarjan's algorithm."""
+    graph: dict[str, list[str]] = defaultdict(list)
+    for start, end in edges:
+        graph[start].append(end)
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        index[name] = low[name] = len(index)
+        stack.append(name)
+        for other in graph.get(name, ()):
+            if other not in index:
+                visit(other)
+                low[name] = min(low[name], low[other])
+            elif other in stack:
+                low[name] = min(low[name], index[other])
+        if low[name] == index[name]:
+            start = stack.index(name)
+            if len(group := stack[start:]) > 1:
+                found.append(sorted(group))
+            del stack[start:]
+
+    for name in list(graph):
+        if name not in index:
+            visit(name)
+    return found
+
+
+def between(place: Callable[[str], str | None]) -> set[tuple[str, str]]:
+    """Imports between places, where `place` gives the place of a module, or None where it does not count."""
+    pairs = {(place(module), place(other)) for module, others in imports().items() for other in others}
+    return {(a, b) for a, b in pairs if a is not None and b is not None and a != b}
 
 
 @pytest.mark.parametrize("name", [m for m in MODULES if m not in ENTRIES])
@@ -45,22 +98,34 @@ def test_every_module_imports(name: str) -> None:
     importlib.import_module(name)
 
 
-def imported_rooms(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text("utf-8"))
-    names = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
-    return {name.split(".")[1] for name in names if name.startswith("mmpr_pipeline.")}
+def test_every_room_has_a_floor() -> None:
+    rooms = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert rooms == {room for floor in FLOORS for room in floor}
 
 
 def test_no_room_imports_a_higher_one() -> None:
-    wrong = []
-    for path in ROOT.rglob("*.py"):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        room = parts[0]
-        for other in imported_rooms(path) - {room}:
-            higher = FLOOR.get(other, -1) >= FLOOR.get(room, 99)
-            if higher and (room, other) not in ALLOWED:
-                wrong.append(f"{'/'.join(parts)} imports {other}")
-    assert wrong == []
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    arrows = between(lambda module: module.split(".")[1])
+    assert sorted((a, b) for a, b in arrows if floor[a] <= floor[b]) == []
+
+
+def test_no_modules_import_in_a_circle() -> None:
+    packages = {module for module in MODULES if path_of(module).name == "__init__.py"}
+    assert circles(between(lambda module: None if module in packages else module)) == []
+
+
+@pytest.mark.parametrize("folder", sorted({m.rpartition(".")[0] for m in MODULES}))
+def test_no_neighbouring_folders_import_in_a_circle(folder: str) -> None:
+    def child(module: str) -> str | None:
+        inside, _, deeper = module.removeprefix(f"{folder}.").partition(".")
+        return inside if module.startswith(f"{folder}.") and deeper else None
+
+    assert circles(between(child)) == []
+
+
+def test_no_folder_holds_more_than_a_dozen_modules() -> None:
+    sizes = {path: len(list(path.glob("*.py"))) - 1 for path in ROOT.rglob("*") if path.is_dir()}
+    assert {str(path.relative_to(ROOT)): n for path, n in sizes.items() if n > LARGEST_FOLDER} == {}
 
 
 def test_the_command_line_and_the_records_import_nothing_heavy() -> None:

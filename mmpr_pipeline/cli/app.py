@@ -48,7 +48,7 @@ def stop_by_signals() -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from mmpr_pipeline import __version__
+        from mmpr_pipeline.core.version import __version__
 
         print(f"mmpr {__version__}")
         raise typer.Exit

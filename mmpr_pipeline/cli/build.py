@@ -183,7 +183,7 @@ def _show(work: Callable[[Any], dict[str, Any]], out: str) -> None:
     """Do a build before the user's eyes, and print its summary."""
     from rich.console import Console
 
-    from mmpr_pipeline.dataset.files.summary import render
+    from mmpr_pipeline.dataset.review.terminal import summary_page
     from mmpr_pipeline.pipeline.watch.console import ConsoleView
 
     stop_by_signals()
@@ -194,7 +194,7 @@ def _show(work: Callable[[Any], dict[str, Any]], out: str) -> None:
     except KeyboardInterrupt:
         console.print("Stopped. Every finished rollout is kept: the same command goes on from here.")
         raise
-    console.print(render(summary))
+    console.print(summary_page(summary))
     console.print(
         f"[bold]Next[/]  mmpr show {out}    a few pairs, side by side\n"
         f"      mmpr verify {out}  hashes, schemas, counts\n"

@@ -17,11 +17,11 @@ def verify(out: Annotated[str, typer.Argument(help="Output of a build.")]) -> No
     """Check hashes, schemas, counts, and that every image and question named is there."""
     from rich.console import Console
 
-    from mmpr_pipeline.dataset.review.verify import render
+    from mmpr_pipeline.dataset.review.terminal import verify_page
     from mmpr_pipeline.dataset.review.verify import verify as run
 
     report = run(out)
-    Console().print(render(report))
+    Console().print(verify_page(report))
     if not report.ok:
         raise typer.Exit(1)
 
@@ -34,14 +34,14 @@ def stats(
     """Pairs by source and strategy, solve rates, lengths, and why questions have no pair."""
     from rich.console import Console
 
-    from mmpr_pipeline.dataset.review.stats import render
     from mmpr_pipeline.dataset.review.stats import stats as compute
+    from mmpr_pipeline.dataset.review.terminal import stats_page
 
     found = compute(out)
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
     else:
-        Console().print(render(found))
+        Console().print(stats_page(found))
 
 
 @app.command()

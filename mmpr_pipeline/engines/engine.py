@@ -51,6 +51,7 @@ class EngineInfo(Record):
     context: int | None = Field(description="Context length in tokens; null where there is none.")
     can_continue: bool = Field(description="Whether responses can be continued without the image (DropNTP).")
     sequences: int | None = Field(default=None, description="Rollouts it decodes at once; null where not known.")
+    recorded: bool = Field(default=False, description="Whether its answers were recorded before: one request gets all.")
     kv_tokens: int | None = Field(default=None, description="Tokens its KV cache holds; null where not known.")
 
 

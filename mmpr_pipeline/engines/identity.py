@@ -21,15 +21,13 @@ def engine_identity(settings: EngineSettings) -> dict[str, Any]:
     """
     if settings.name == "scripted":
         return {"name": "scripted", "script": {k: v for k, v in settings.script.items() if k not in _FAULTS}}
-    if settings.name == "given":  # the responses are part of the sources
-        return {"name": "given"}
     if settings.name == "replay":
         return {"name": "replay", "rollouts": _file_digest(settings.rollouts or "")}
     if settings.name == "openai":  # which server answers changes nothing: any that serves the model will do
         return {"name": "openai", "model": settings.model, "revision": settings.revision}
     return {
         "name": settings.name,
-        "model": resolve_model(settings).label,
+        "model": resolve_model(settings.model, settings.revision).label,
         "dtype": settings.dtype,
         "max_model_len": settings.max_model_len,
     }

@@ -32,7 +32,7 @@ class LocalEngine:
         from mmpr_pipeline.models.resolve import resolve_model
 
         require_vllm()
-        resolve_model(self._settings)
+        resolve_model(self._settings.model, self._settings.revision)
 
     @property
     def info(self) -> EngineInfo:

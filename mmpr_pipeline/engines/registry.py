@@ -13,10 +13,6 @@ def make_engine(settings: EngineSettings) -> Engine:
         from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
 
         return ScriptedEngine(parse_script(settings.script))
-    if settings.name == "given":
-        from mmpr_pipeline.engines.recorded.preset import GivenEngine
-
-        return GivenEngine()
     if settings.name == "replay":
         from mmpr_pipeline.engines.recorded.replay import ReplayEngine
 

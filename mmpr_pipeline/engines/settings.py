@@ -14,7 +14,7 @@ from mmpr_pipeline.models.resolve import NANO
 class EngineSettings(Settings):
     """Which engine samples, and what it may use."""
 
-    name: Literal["vllm", "openai", "replay", "given", "scripted"] = Field(default="vllm", description="The engine.")
+    name: Literal["vllm", "openai", "replay", "scripted"] = Field(default="vllm", description="The engine.")
     model: str = Field(default=NANO, description="Hub id or directory of the model; `nano` is the embedded one.")
     revision: str | None = Field(default=None, description="Revision of a Hub model; the newest if not given.")
     dtype: str = Field(default="auto", description="Weights' type: auto, float32, bfloat16 or float16.")

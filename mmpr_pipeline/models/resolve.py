@@ -14,8 +14,9 @@ from typing import Any
 
 from mmpr_pipeline.core.errors import EngineError
 from mmpr_pipeline.core.records import content_id
-from mmpr_pipeline.engines.settings import EngineSettings
 
+NANO = "nano"
+"""Name of the embedded model."""
 NANO_CHECKPOINT = Path(__file__).resolve().parents[1] / "nano" / "checkpoint"
 _HEAD_BYTES = 2**20
 _IDENTIFYING = {".json", ".safetensors", ".bin", ".model", ".jinja", ".txt", ".py", ".pt", ".gguf"}
@@ -51,9 +52,8 @@ class ModelRef:
         return None
 
 
-def resolve_model(settings: EngineSettings) -> ModelRef:
-    """The model of the settings; raises EngineError where it cannot be found."""
-    name = settings.model
+def resolve_model(name: str, revision: str | None = None) -> ModelRef:
+    """The model of this name: `nano`, a local folder, or a Hub id. Raises EngineError where it cannot be found."""
     if name == NANO:
         return _local(NANO_CHECKPOINT, NANO)
     path = Path(name).expanduser()
@@ -64,7 +64,7 @@ def resolve_model(settings: EngineSettings) -> ModelRef:
             f"There is no model directory {name}.",
             remedy="Give the directory of a checkpoint (with its config.json), or a Hub id such as org/name.",
         )
-    return _hub(name, settings.revision)
+    return _hub(name, revision)
 
 
 def _local(directory: Path, name: str) -> ModelRef:
@@ -116,6 +116,3 @@ def _read_config(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise EngineError(f"{path} cannot be read: {error}", remedy="Download or save the checkpoint again.") from None
     return config if isinstance(config, dict) else {}
-
-
-NANO = "nano"

@@ -9,16 +9,16 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from mmpr_pipeline import __version__
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.settings import differences
+from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.summary import summarise
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pipeline.config import BuildConfig
-from mmpr_pipeline.pipeline.plans.from_rollouts import Plan
-from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_plan
+from mmpr_pipeline.pipeline.plans.base import Plan
+from mmpr_pipeline.pipeline.plans.from_sources import make_plan
 from mmpr_pipeline.pipeline.watch.progress_file import Beacon
 from mmpr_pipeline.sources.declaration.catalog import declarations_in
 from mmpr_pipeline.storage import MissingKeyError, Store, absolute_model, absolute_url, open_store
@@ -70,7 +70,6 @@ def run_plan(plan: Plan, view: View) -> dict[str, Any]:
 def _make(plan: Plan, missing: list[int], view: View, still_held: Callable[[], None]) -> dict[str, Any]:
     """Make the missing shards on Ray; the counts of what this run did, and what its engines say of themselves."""
     from mmpr_pipeline.cluster.session import ray_session
-    from mmpr_pipeline.pipeline.workers.screening_pass import screen
     from mmpr_pipeline.pipeline.workers.shards_on_ray import work_shards
 
     tally: dict[str, int] = {}
@@ -84,17 +83,15 @@ def _make(plan: Plan, missing: list[int], view: View, still_held: Callable[[], N
 
     view.stage("starting Ray")
     with ray_session(plan.config.address) as cpus:
-        if isinstance(plan, BuildPlan):
-            plan = screen(plan, plan.config.workers or cpus, view.stage, still_held)
+        plan = plan.prepare(plan.config.workers or cpus, view.stage, still_held)
         view.planned(plan, len(missing))
         beacon = Beacon(open_store(plan.config.out), plan, missing)
-        if isinstance(plan, BuildPlan):
+        if plan.samples:
             view.stage(f"starting the {plan.config.engine.name} engine")
         engine = asyncio.run(plan.start())
         workers = plan.config.workers or min(len(missing), cpus)
         try:
-            given = plan.config.engine.name == "given"
-            view.stage("sampling" if engine and not given else "checking and pairing")
+            view.stage("sampling" if engine else "checking and pairing")
             work_shards(plan, missing, engine, workers, progress)
             beacon.end()
             return {**tally, "engine": asdict(asyncio.run(engine.stats()))} if engine else tally
@@ -154,7 +151,7 @@ def finish(store: Store, plan: Plan, run: dict[str, Any]) -> dict[str, Any]:
     if not run["shards"] and store.exists(layout.SUMMARY):
         return json.loads(store.read(layout.SUMMARY))
     totals = summarise(store, plan.config.shards)
-    summary = {"mmpr_version": __version__, "digest": plan.digest, "run": run, **totals, **plan.told(store)}
+    summary = {"mmpr_version": __version__, "digest": plan.digest, "run": run, **totals, **plan.in_summary(store)}
     if recorded := run.get("engine", {}).get("recorded"):
         used = sum(totals["counts"]["rollouts"].values())
         unusable = run["engine"]["rejected_lines"]

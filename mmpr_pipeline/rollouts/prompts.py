@@ -61,7 +61,7 @@ _TEMPLATES = [
     PromptTemplate("open-en", 1, "", True),
     PromptTemplate("open-zh", 1, "", True),
 ]
-_GIVEN = PromptTemplate("given", 1, "", True)
+_PRESET = PromptTemplate("preset", 1, "", True)
 TEMPLATES = {template.name: template for template in _TEMPLATES}
 
 
@@ -123,15 +123,22 @@ class Turn:
     version: str
 
 
-def turn_for(question: Question, style: str, language: str = "auto", given: bool = False) -> Turn:
-    """The question's user turn in a style, with its template's label; where it was asked before, that very turn.
-
-    `given`: the turn that responses of the source itself answer to, which is the question as it stands there.
-    """
+def turn_for(question: Question, style: str, language: str = "auto") -> Turn:
+    """The question's user turn in a style, with its template's label; where it was asked before, that very turn."""
     if question.prompting and question.prompting.turn is not None:
         return Turn(question.prompting.turn, question.prompting.label)
-    template = _GIVEN if given else template_for(question, style, language)
+    template = template_for(question, style, language)
     return Turn(user_turn(question, template), template.label)
+
+
+def asked_as_it_stands(question: Question) -> Question:
+    """The question with its user turn fixed to its own words: what the responses that its source brings answer."""
+    if question.prompting and question.prompting.turn is not None:
+        return question
+    asked = (question.prompting or Prompting()).model_copy(
+        update={"turn": user_turn(question, _PRESET), "label": _PRESET.label}
+    )
+    return question.model_copy(update={"prompting": asked})
 
 
 def asks_for_thinking(label: str) -> bool:

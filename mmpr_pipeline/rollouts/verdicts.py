@@ -1,12 +1,11 @@
-"""The steps between rollouts and pairs that need no engine: verdicts, correctness pairs, why there are none."""
+"""From rollouts to verdicts: what the checker says of each, and the marks that people set above it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmpr_pipeline.checking import CHECKER, check_question
-from mmpr_pipeline.core.records import CheckedRollout, Question, Rollout, Verdict
-from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.core.records import CheckedRollout, Outcome, Question, Rollout, Verdict
 from mmpr_pipeline.rollouts.prompts import THINK_END, asks_for_thinking
 
 CUT_OFF = Verdict(outcome="unparseable", rule="cut_off", checker=CHECKER)
@@ -14,13 +13,17 @@ NO_THINKING = Verdict(outcome="unparseable", rule="no_thinking", checker=CHECKER
 """Thinking was asked for and never ended: whatever the answer, such a response would be learned from wrongly."""
 
 
-def check_rollouts(question: Question, rollouts: Sequence[Rollout], recipe: Recipe) -> list[CheckedRollout]:
+Marks = Mapping[tuple[str, int], Outcome]
+"""Outcomes that people set, by question id and rollout index; they stand above the checker's."""
+
+
+def check_rollouts(question: Question, rollouts: Sequence[Rollout], marks: Marks) -> list[CheckedRollout]:
     """Each rollout with its verdict; without one where the question has no answer to check against."""
-    return [_with_verdict(question, rollout, _verdict(question, rollout, recipe)) for rollout in rollouts]
+    return [_with_verdict(question, rollout, _verdict(question, rollout, marks)) for rollout in rollouts]
 
 
-def _verdict(question: Question, rollout: Rollout, recipe: Recipe) -> Verdict | None:
-    marked = recipe.marks.get((rollout.question_id, rollout.index))
+def _verdict(question: Question, rollout: Rollout, marks: Marks) -> Verdict | None:
+    marked = marks.get((rollout.question_id, rollout.index))
     if question.kind == "none":
         return Verdict(outcome=marked, rule="marked", checker=CHECKER) if marked else None
     verdict = unfit(rollout) or check_question(question, rollout.text)

@@ -2,3 +2,6 @@
 
 SCREENING = "mmpr-screening@1"
 """Name and version of the rules; another version may decide otherwise."""
+
+FOLDER = "screening/"
+"""Where an output keeps what was decided."""

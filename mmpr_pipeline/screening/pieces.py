@@ -14,13 +14,12 @@ import pyarrow as pa
 
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Question, content_id
-from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.screening import FOLDER
 from mmpr_pipeline.screening.contamination import EvaluationRows, Hasher, Sketch
 from mmpr_pipeline.screening.phash import VIEWS, WORDS
 from mmpr_pipeline.sources import Source, SourceIndex
 from mmpr_pipeline.storage import Store
 
-FOLDER = layout.SCREENING
 PIECES = f"{FOLDER}pieces/"
 ROWS = 2048
 """Rows of a piece: seconds of work."""

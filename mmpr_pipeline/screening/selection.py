@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmpr_pipeline.core.records import Question, Reject
+from mmpr_pipeline.screening import FOLDER
 from mmpr_pipeline.screening.mixture import repeated
-from mmpr_pipeline.screening.pieces import FOLDER, read_table
+from mmpr_pipeline.screening.pieces import read_table
 from mmpr_pipeline.sources import Source, SourceIndex
 from mmpr_pipeline.storage import Store
 

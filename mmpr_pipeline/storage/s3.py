@@ -22,7 +22,6 @@ from typing import Any, TypeVar
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.storage.cache import cache_folder
 from mmpr_pipeline.storage.local import room_explained
-from mmpr_pipeline.storage.open import open_store
 from mmpr_pipeline.storage.s3_retry import code_of, passes, patience, patiently, status_of
 from mmpr_pipeline.storage.store import MissingKeyError, Store, check_key, hidden
 
@@ -95,8 +94,8 @@ class S3Store(Store):
         # An error that a server sent is an answer too; no connection at first contact is a wrong address.
         return patience() if self.url in _ANSWERED or isinstance(error, ClientError) else 0.0
 
-    def __reduce__(self) -> tuple[Callable[..., Store], tuple[str, bool]]:
-        return (open_store, (self.url, True))  # the process that it comes from knew it
+    def __reduce__(self) -> tuple[Callable[[str], S3Store], tuple[str]]:
+        return (_reached_before, (self.url,))
 
     def read(self, key: str) -> bytes:
         return self.ask(key, lambda: self.client.get_object(Bucket=self.bucket, Key=self.name(key))["Body"].read())
@@ -280,3 +279,8 @@ def _transport_remedy(error: Exception) -> str:
     if "Credential" in kind or kind in ("ProfileNotFound", "TokenRetrievalError"):
         return "Give S3 credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a role."
     return "Check the network and AWS_ENDPOINT_URL, then run the same command again: it goes on."
+
+
+def _reached_before(url: str) -> S3Store:
+    """A store that another process has reached: a server that does not answer now is waited for."""
+    return S3Store(url, patience())

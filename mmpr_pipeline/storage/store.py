@@ -7,13 +7,11 @@ Keys whose last part starts with a dot belong to the store itself (locks, unfini
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import overload
 
 from mmpr_pipeline.core.errors import StoreError
-from mmpr_pipeline.storage.open import open_store
 
 LOCK_KEY = ".lock"
 
@@ -23,7 +21,7 @@ class MissingKeyError(StoreError):
 
 
 class Store(ABC):
-    """One output's files. Safe to use from several threads and processes, and picklable (it travels as its URL).
+    """One output's files. Safe to use from several threads and processes, and picklable.
 
     Every method raises StoreError, with a remedy, where the store cannot be read or written.
     """
@@ -90,9 +88,6 @@ class Store(ABC):
     @abstractmethod
     def sweep(self) -> None:
         """Remove what killed writers left unfinished. Only for the holder of the store's lease."""
-
-    def __reduce__(self) -> tuple[Callable[..., Store], tuple[str, bool]]:
-        return (open_store, (self.url, True))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"

@@ -11,9 +11,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mmpr_pipeline import __version__
 from mmpr_pipeline.core.errors import MmprError
 from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.storage import lease, open_store
 from mmpr_pipeline.study.recipe import Plan, make_plan
 from mmpr_pipeline.study.settings import StudyConfig

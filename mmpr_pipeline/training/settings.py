@@ -1,6 +1,6 @@
 """Settings of a training run: typed, documented, from YAML and flags; the resolved ones are saved with the run.
 
-As in `mmpr_pipeline.pipeline.config`, those marked `operational` may change when a run is resumed; the others are its identity.
+As in a build, those marked `operational` may change when a run is resumed; the others are its identity.
 """
 
 from __future__ import annotations

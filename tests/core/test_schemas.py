@@ -12,7 +12,7 @@ import pytest
 from mmpr_pipeline.cli import schemas
 from mmpr_pipeline.core.records import PreferencePair, QuestionRow
 from mmpr_pipeline.dataset.files import layout
-from tests.dataset.conftest import make_outcome
+from tests.dataset.conftest import make_outcome, write_dataset
 
 FOLDER = Path(__file__).resolve().parents[2] / "schemas"
 
@@ -39,7 +39,10 @@ def test_drift_is_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "images.arrow has drifted" in capsys.readouterr().err
 
 
-def test_records_keep_to_their_schemas(out: Path) -> None:
+def test_records_keep_to_their_schemas(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_dataset(out)
+
     def check(name: str, value: object) -> None:
         schema = json.loads((FOLDER / "v1" / "json" / f"{name}.schema.json").read_text())
         jsonschema.Draft202012Validator.check_schema(schema)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Rollout
-from mmpr_pipeline.engines import start as make
+from mmpr_pipeline.engines import local as make
 from mmpr_pipeline.engines.engine import SampleRequest
 from mmpr_pipeline.evaluation.run import render, run_eval
 from mmpr_pipeline.evaluation.settings import EvalConfig, load_eval_config

@@ -20,11 +20,11 @@ def checkpoint(directory: Path, weights: bytes = b"w" * 100, **config: object) -
 
 
 def resolved(directory: Path, **config: object) -> ModelRef:
-    return resolve_model(EngineSettings(model=str(checkpoint(directory, **config))))
+    return resolve_model(str(checkpoint(directory, **config)))
 
 
 def test_a_directory_is_labelled_by_name_and_content(tmp_path: Path) -> None:
-    model = resolve_model(EngineSettings(model=str(checkpoint(tmp_path / "mine"))))
+    model = resolve_model(str(checkpoint(tmp_path / "mine")))
     assert model.label == f"mine@{directory_digest(tmp_path / 'mine')}"
     assert (model.path, model.revision) == (str(tmp_path / "mine"), None)
 
@@ -32,7 +32,7 @@ def test_a_directory_is_labelled_by_name_and_content(tmp_path: Path) -> None:
 def test_the_label_does_not_depend_on_where_the_model_is(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    labels = {resolve_model(EngineSettings(model=str(checkpoint(tmp_path / d / "mine")))).label for d in "ab"}
+    labels = {resolve_model(str(checkpoint(tmp_path / d / "mine"))).label for d in "ab"}
     assert len(labels) == 1
 
 
@@ -51,12 +51,12 @@ def test_files_that_are_no_part_of_the_model_do_not_count(tmp_path: Path) -> Non
 @pytest.mark.parametrize("model", ["/nowhere/model", "./nowhere", "a/b/c"])
 def test_a_missing_directory_is_named(model: str) -> None:
     with pytest.raises(EngineError, match=model.replace(".", r"\.")):
-        resolve_model(EngineSettings(model=model))
+        resolve_model(model)
 
 
 def test_a_directory_without_config_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"no config\.json"):
-        resolve_model(EngineSettings(model=str(tmp_path)))
+        resolve_model(str(tmp_path))
 
 
 def test_a_hub_model_that_cannot_be_reached_is_an_error_at_once(
@@ -65,7 +65,7 @@ def test_a_hub_model_that_cannot_be_reached_is_an_error_at_once(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(EngineError, match="org/absent"):
-        resolve_model(EngineSettings(model="org/absent"))
+        resolve_model("org/absent")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ def _run(code: str) -> str:
 @pytest.mark.parametrize("call", ["install", "hook"])
 def test_torchvision_imports_after_it(call: str) -> None:
     code = f"""
-from mmpr_pipeline import torchvision_cpu as cpu
+from mmpr_pipeline.models import torchvision_cpu as cpu
 cpu.{call}(); cpu.{call}()
 import torchvision.transforms as transforms
 import torch
@@ -28,7 +28,7 @@ print(tuple(transforms.Resize((4, 4))(torch.zeros(3, 8, 8)).shape))
 def test_asking_whether_torchvision_is_there_does_not_load_torch() -> None:
     code = """
 import importlib.util, sys
-from mmpr_pipeline import torchvision_cpu as cpu
+from mmpr_pipeline.models import torchvision_cpu as cpu
 cpu.hook()
 print(importlib.util.find_spec("torchvision") is not None, "torch" in sys.modules)
 """

@@ -20,7 +20,7 @@ def main(folder: str) -> None:
     settings = EngineSettings(
         model=folder, kv_cache_gib=0.05, max_num_seqs=2, max_model_len=1024, trust_remote_code=True, dtype="float32"
     )
-    engine = load_engine(settings, resolve_model(settings))
+    engine = load_engine(settings, resolve_model(settings.model, settings.revision))
     question = a_question(images=make_outcome(6).images)
     request = SampleRequest(question=question, prompt=make_outcome(6).row.prompt, prompt_version="t@1", n=1, seed=1)
     prepared = PromptBuilder(engine).sample(request, [decode_image(image) for image in question.images], "r")

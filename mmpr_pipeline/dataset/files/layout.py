@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from mmpr_pipeline import screening
 from mmpr_pipeline.core.schemas import IMAGE_SCHEMA, PAIR_SCHEMA, QUESTION_SCHEMA, ROLLOUT_SCHEMA
 
 REFERENCE = "reference/"
 CONFIG = "config.json"
 SUMMARY = "summary.json"
 MARKS = "marks.jsonl"
-SCREENING = "screening/"
+SCREENING = screening.FOLDER
 JOURNALS = "journal/"
 SCHEMAS: dict[str, pa.Schema] = {
     "pairs": PAIR_SCHEMA,

@@ -21,8 +21,8 @@ from pydantic import Field, ValidationError
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.records import Record
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.storage import MissingKeyError, Store
 from mmpr_pipeline.storage.local import LocalStore
+from mmpr_pipeline.storage.store import MissingKeyError, Store
 
 MarkedOutcome = Literal["correct", "incorrect", "ignore"]
 MARKED_OUTCOMES: tuple[str, ...] = get_args(MarkedOutcome)

@@ -1,18 +1,15 @@
-"""The summary of a finished dataset: the totals of all manifests, as data and as a page for the terminal."""
+"""The summary of a finished dataset: the totals of all manifests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.records import SCHEMA_VERSION
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.manifest import Manifest, merge, read_manifest
 from mmpr_pipeline.storage import MissingKeyError, Store
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 
 def summarise(store: Store, shards: int) -> dict[str, Any]:
@@ -58,10 +55,3 @@ def manifests_of(store: Store, shards: int) -> Iterator[Manifest]:
         if manifest.identity != first.identity:
             raise DatasetError(f"{key} was built with other settings than {layout.manifest(0, shards)}.")
         yield manifest
-
-
-def render(summary: dict[str, Any]) -> RenderableType:
-    """The summary as tables for a terminal."""
-    from mmpr_pipeline.dataset.review.terminal import summary_page
-
-    return summary_page(summary)

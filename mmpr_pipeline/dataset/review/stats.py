@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,9 +15,6 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import batches
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of, summarise
 from mmpr_pipeline.storage import open_store
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 SOLVE_BINS = 10
 """Bins of the solve-rate histogram: [0, 0.1), [0.1, 0.2), ..., [0.9, 1.0]; exact 0 and 1 are counted apart."""
@@ -155,10 +152,3 @@ def _add_questions(path: Path, solved: dict[str, _Solved], per_question: Lengths
 
 def _ints(batch: pa.RecordBatch, name: str) -> np.ndarray:
     return np.maximum(batch.column(name).to_numpy(zero_copy_only=False), 0)
-
-
-def render(figures: dict[str, Any]) -> RenderableType:
-    """The figures as tables and bars for a terminal."""
-    from mmpr_pipeline.dataset.review.terminal import stats_page
-
-    return stats_page(figures)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,9 +23,6 @@ from mmpr_pipeline.dataset.files.manifest import FileEntry, Manifest, read_manif
 from mmpr_pipeline.dataset.files.summary import summarise
 from mmpr_pipeline.dataset.review.verify_rows import check_rows
 from mmpr_pipeline.storage import MissingKeyError, Store, open_store
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 Progress = Callable[[int, int], None]
 """Called with the number of shards checked and of all shards."""
@@ -243,10 +239,3 @@ def _pair_ids(store: Store, key: str) -> Iterator[str]:
                 yield from batch.column(0).to_pylist()
     except (MissingKeyError, DatasetError):
         return  # reported already
-
-
-def render(report: Report) -> RenderableType:
-    """The report for a terminal: one line where all is well, else the problems by name."""
-    from mmpr_pipeline.dataset.review.terminal import verify_page
-
-    return verify_page(report)

@@ -37,7 +37,7 @@ class ReplayEngine:
         self.rejected_lines = 0
         self._stats = EngineStats()
         self._index()
-        self.info = EngineInfo(engine="replay", model="recorded", context=None, can_continue=False)
+        self.info = EngineInfo(engine="replay", model="recorded", context=None, can_continue=False, recorded=True)
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
         """Recorded rollouts `first_index` to `first_index + n`, as far as there are any."""

@@ -34,7 +34,7 @@ class VllmEngine:
     can_continue = True
 
     def __init__(self, settings: EngineSettings) -> None:
-        model = resolve_model(settings)
+        model = resolve_model(settings.model, settings.revision)
         engine = load_engine(settings, model)
         self._tokenizer: Any = engine.get_tokenizer()
         self._prompts = PromptBuilder(engine)

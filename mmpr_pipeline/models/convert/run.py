@@ -56,10 +56,9 @@ def convert(source: str | Path, out: str | Path) -> dict[str, Any]:
 
 
 def _folder(source: str | Path) -> Path:
-    from mmpr_pipeline.engines.settings import EngineSettings
     from mmpr_pipeline.models.resolve import resolve_model
 
-    found = resolve_model(EngineSettings(model=str(source)))
+    found = resolve_model(str(source))
     if Path(found.path).is_dir():
         return Path(found.path)
     from huggingface_hub import snapshot_download

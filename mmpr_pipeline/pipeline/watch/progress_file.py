@@ -18,7 +18,7 @@ from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.storage import Store
 
 if TYPE_CHECKING:
-    from mmpr_pipeline.pipeline.plans.from_rollouts import Plan
+    from mmpr_pipeline.pipeline.plans.base import Plan
 
 KEY = ".progress.json"
 EVERY = 5.0

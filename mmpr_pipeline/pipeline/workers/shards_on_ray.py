@@ -20,7 +20,7 @@ from mmpr_pipeline.engines.actors.pool import EnginePool
 from mmpr_pipeline.engines.actors.routing import questions_each
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pipeline.config import BuildConfig
-from mmpr_pipeline.pipeline.plans.from_rollouts import Plan
+from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.watch.meter import BuildMeter
 from mmpr_pipeline.pipeline.watch.tally import Board, Tally
 from mmpr_pipeline.pipeline.workers.shard import IN_FLIGHT, work_shard

@@ -13,8 +13,8 @@ from mmpr_pipeline.report.assets import asset, environment
 from mmpr_pipeline.report.charts import charts_of
 from mmpr_pipeline.report.pages.figures import report_figures
 from mmpr_pipeline.report.pages.gallery import gallery
-from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.storage.local import LocalStore
+from mmpr_pipeline.storage.open import open_store
 
 PAIRS = 12
 """Pairs in the gallery."""

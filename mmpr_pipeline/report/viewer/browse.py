@@ -25,7 +25,8 @@ from mmpr_pipeline.dataset.files.manifest import Manifest, merge, read_manifest
 from mmpr_pipeline.dataset.files.marks import Mark, Marks, append_mark, read_all
 from mmpr_pipeline.report.viewer.doubt import doubts_of
 from mmpr_pipeline.report.viewer.index import Columns, columns_of
-from mmpr_pipeline.storage import MissingKeyError, Store, open_store
+from mmpr_pipeline.storage.open import open_store
+from mmpr_pipeline.storage.store import MissingKeyError, Store
 
 OPEN_SHARDS = 24
 ANSWER_SECONDS = 1.0

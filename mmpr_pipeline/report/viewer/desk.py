@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from mmpr_pipeline.dataset.files.marks import Mark
-from mmpr_pipeline.dataset.marks_summary import marks_summary
+from mmpr_pipeline.dataset.review.marks_summary import marks_summary
 from mmpr_pipeline.report.assets import STATIC, environment
 from mmpr_pipeline.report.images import MEDIA_TYPES
 from mmpr_pipeline.report.viewer.browse import Library, Part, Place

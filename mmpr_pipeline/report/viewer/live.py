@@ -11,8 +11,8 @@ from typing import Any
 
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.storage import MissingKeyError, Store
 from mmpr_pipeline.storage.local import LocalStore
+from mmpr_pipeline.storage.store import MissingKeyError, Store
 
 PROGRESS = ".progress.json"
 """Where a running build says how far it is; the key that `mmpr top` reads."""

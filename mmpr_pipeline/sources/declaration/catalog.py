@@ -10,7 +10,7 @@ from pathlib import Path
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration, load_declaration
 
-CATALOG = Path(__file__).parent / "catalog"
+CATALOG = Path(__file__).parents[1] / "catalog"
 
 
 def catalog_names() -> list[str]:

@@ -19,8 +19,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
-from mmpr_pipeline import __version__
 from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.sources.images.decode import MAX_BYTES
 
 SECONDS = 20.0

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast, get_args
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.core.records import AnswerKind, GivenPair, Image, Language, Question, question_id
+from mmpr_pipeline.core.records import AnswerKind, Image, Language, PresetPair, Question, question_id
 from mmpr_pipeline.sources.declaration.schema import Columns, KindByColumn, SourceDeclaration
 from mmpr_pipeline.sources.images.decode import load_image
 from mmpr_pipeline.sources.rows.choices import choice_letters, literal, parse_choices
@@ -59,13 +59,13 @@ def question_from_row(
     text, order = place_marks(text, len(raw))
     raw = [raw[i] for i in order]
     digests = [hashlib.sha256(data).hexdigest() for data in raw]
-    given = _given(row, columns)
+    preset = _preset(row, columns)
     # Responses that are there already answer to the whole of what was asked.
     asked = strip_instruction(text) if declaration.strips and not columns.chosen else Stripped(text)
     instruction = "\n".join(part for part in (_cut_off(row, columns), asked.instruction) if part)[:MAX_INSTRUCTION]
     precision = _precision(_value(row, columns.precision))
     return Question(
-        question_id=question_id(declaration.name, digests, text, (*choices, *_responses(given))),
+        question_id=question_id(declaration.name, digests, text, (*choices, *_responses(preset))),
         source=declaration.name,
         source_id=source_id,
         text=asked.text,
@@ -80,7 +80,7 @@ def question_from_row(
         language=_language(declaration, row),
         tiles=declaration.tiles,
         prompting=declaration.prompting(),
-        given=given,
+        preset=preset,
     )
 
 
@@ -186,7 +186,7 @@ def _question(row: Row, columns: Columns) -> str:
     return text
 
 
-def _given(row: Row, columns: Columns) -> GivenPair | None:
+def _preset(row: Row, columns: Columns) -> PresetPair | None:
     """The pair that a row brings: texts, or conversations that end in the response; None where it is not whole."""
     if not columns.chosen:
         return None
@@ -197,12 +197,12 @@ def _given(row: Row, columns: Columns) -> GivenPair | None:
         return None
     if "\0" in chosen or "\0" in rejected:
         raise ItemRejected("nul_byte", "in a response")
-    return GivenPair(chosen=chosen, rejected=rejected)
+    return PresetPair(chosen=chosen, rejected=rejected)
 
 
-def _responses(given: GivenPair | None) -> tuple[str, ...]:
+def _responses(preset: PresetPair | None) -> tuple[str, ...]:
     """What tells rows of one question with other responses apart."""
-    return (given.chosen, given.rejected) if given else ()
+    return (preset.chosen, preset.rejected) if preset else ()
 
 
 def _cut_off(row: Row, columns: Columns) -> str:

@@ -1,7 +1,7 @@
 """The work of one step: a build, a repair, a training or a measurement, each by the pipeline's own functions.
 
-`python -m mmpr_pipeline.study.steps.work STUDY STEP` does one that was begun, in a process of its own: what a model or an
-engine held is given back when it ends, and a kill costs no more than what the step itself cannot resume.
+`python -m mmpr_pipeline.study.steps.work STUDY STEP` does one that was begun, in a process of its own: what a model or
+an engine held is given back when it ends, and a kill costs no more than what the step itself cannot resume.
 """
 
 from __future__ import annotations

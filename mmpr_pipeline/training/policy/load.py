@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.models.resolve import resolve_model
 from mmpr_pipeline.training.policy.families import family_of
 from mmpr_pipeline.training.policy.settings import LoraSettings
@@ -30,7 +29,7 @@ def find_model(name: str, revision: str | None = None) -> ModelFolder:
 
     Raises EngineError where it cannot be found, ConfigError for an original InternVL checkpoint.
     """
-    found = resolve_model(EngineSettings(model=name, revision=revision))
+    found = resolve_model(name, revision)
     if found.config.get("model_type") == "internvl_chat":
         raise ConfigError(
             f"{name} is an original InternVL checkpoint, which needs remote code.",

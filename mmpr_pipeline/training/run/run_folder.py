@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from mmpr_pipeline import __version__
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.settings import differences, identity_of
+from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.run.checkpoint import checkpoints, sweep
 from mmpr_pipeline.training.settings import TrainConfig

@@ -14,10 +14,9 @@ from rich.console import Console
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.manifest import Counts, merge
-from mmpr_pipeline.dataset.files.summary import render as render_summary
 from mmpr_pipeline.dataset.files.summary import summarise
-from mmpr_pipeline.dataset.review.stats import Lengths, render, stats
-from mmpr_pipeline.dataset.review.terminal import bar, size
+from mmpr_pipeline.dataset.review.stats import Lengths, stats
+from mmpr_pipeline.dataset.review.terminal import bar, size, stats_page, summary_page
 from mmpr_pipeline.storage import open_store
 from tests.dataset.conftest import make_outcome, write_shard
 
@@ -43,7 +42,7 @@ def test_the_summary_is_the_sum_of_the_outcomes(out: Path) -> None:
 
 
 def test_the_summary_page_names_every_figure(out: Path) -> None:
-    shown = page(render_summary(summarise(open_store(out), 3)))
+    shown = page(summary_page(summarise(open_store(out), 3)))
     for text in ("40 pairs", "24 questions", "136 rollouts", "bars", "grids", "rejected: broken image", "20.0%"):
         assert text in shown
 
@@ -78,7 +77,7 @@ def test_unknown_token_counts_are_no_figures(tmp_path: Path) -> None:
     assert group["pairs"] == 2
     assert group["chosen_tokens"]["count"] == 0
     assert group["chosen_longer"] is None
-    assert "-" in page(render(stats(tmp_path)))
+    assert "-" in page(stats_page(stats(tmp_path)))
 
 
 def test_solve_rates(out: Path) -> None:
@@ -90,7 +89,7 @@ def test_solve_rates(out: Path) -> None:
 
 
 def test_the_stats_page(out: Path) -> None:
-    shown = page(render(stats(out)))
+    shown = page(stats_page(stats(out)))
     for text in ("Tokens by source and strategy", "Questions by share of correct rollouts", "50-60%", "unparseable"):
         assert text in shown
 

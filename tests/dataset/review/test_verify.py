@@ -17,7 +17,8 @@ from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import sha256_of
 from mmpr_pipeline.dataset.files.summary import summarise
-from mmpr_pipeline.dataset.review.verify import Report, render, verify
+from mmpr_pipeline.dataset.review.terminal import verify_page
+from mmpr_pipeline.dataset.review.verify import Report, verify
 from mmpr_pipeline.storage import open_store
 from tests.dataset.conftest import make_outcome, write_dataset, write_shard
 
@@ -31,7 +32,7 @@ def names(out: Path) -> set[str]:
 def page(report: Report) -> str:
     console = Console(width=120)
     with console.capture() as capture:
-        console.print(render(report))
+        console.print(verify_page(report))
     return capture.get()
 
 

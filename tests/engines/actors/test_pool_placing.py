@@ -162,7 +162,7 @@ async def test_all_rounds_and_continuations_of_a_question_go_to_one_engine(solve
     actors = [ScriptedActor(settings) for _ in range(3)]
     pool = EnginePool(actors, HOLDS)
     recipe = Recipe(SamplingSettings(), PairingSettings(), 0)
-    await asyncio.gather(*(work_question(seen_question(f"q{i}", images=()), pool, recipe) for i in range(30)))
+    await asyncio.gather(*(work_question(seen_question(f"q{i}", images=()), pool, recipe, []) for i in range(30)))
     requests: dict[str, list[int]] = {}
     for which, actor in enumerate(actors):
         for request in actor.served:

@@ -97,7 +97,7 @@ async def test_a_torn_journal_line_costs_one_request(tmp_path: Path) -> None:
 
 
 async def test_counts_add_up_and_every_row_is_kept(tmp_path: Path) -> None:
-    plan = plan_for(tmp_path, "out", **{"pairing.dropout_ntp": False})
+    plan = plan_for(tmp_path, "out", **{"pairing.strategies": ["correctness"]})
     manifests = [await work_shard(plan, shard, TextEngine(texts), quiet) for shard in (0, 1)]
     for manifest in manifests:
         counts = manifest["counts"]

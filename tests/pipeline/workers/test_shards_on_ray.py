@@ -151,7 +151,7 @@ def test_a_source_without_rows_and_an_unknown_one_stop_at_once(source: Path, tmp
 
 @pytest.mark.parametrize("fails", [1, 99])
 def test_a_ray_that_does_not_come_up_is_started_again_then_told(fails: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mmpr_pipeline.pipeline.workers import shards_on_ray as module
+    from mmpr_pipeline.cluster import session as module
 
     starts: list[str] = []
 

@@ -7,7 +7,7 @@ import pytest
 
 from mmpr_pipeline.report.viewer.browse import Library
 from mmpr_pipeline.report.viewer.doubt import WHY, Seen, doubt
-from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.storage.open import open_store
 from tests.dataset.conftest import make_outcome, write_shard
 
 

@@ -21,8 +21,8 @@ from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.driver import begun_with, claim, finish, has_begun, run_build, run_plan
 from mmpr_pipeline.pipeline.plans.from_rollouts import make_rework
 from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_plan
+from mmpr_pipeline.pipeline.plans.screening_pass import decide, key_pieces, look_at, sketch_pieces
 from mmpr_pipeline.pipeline.watch.estimate import estimate, render
-from mmpr_pipeline.pipeline.workers.screening_pass import decide, key_pieces, look_at, sketch_pieces
 from mmpr_pipeline.pipeline.workers.shard import work_shard
 from mmpr_pipeline.screening import pieces
 from mmpr_pipeline.screening.pieces import read_table
@@ -303,8 +303,8 @@ def test_on_ray_the_bytes_are_the_same_and_begun_outputs_keep_their_rows(tmp_pat
 
 @pytest.mark.usefixtures("cluster")
 def test_what_was_decided_and_is_gone_is_an_error(tmp_path: Path) -> None:
+    from mmpr_pipeline.pipeline.plans.screening_pass import screen
     from mmpr_pipeline.pipeline.plans.sources import Against
-    from mmpr_pipeline.pipeline.workers.screening_pass import screen
 
     source = made(tmp_path / "s", "first", rows(3))
     plan = replace(plan_of(tmp_path / "out", source), against=Against((), {"bench": {"rows": 1, "content": "x"}}))

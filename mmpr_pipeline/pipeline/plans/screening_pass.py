@@ -6,16 +6,15 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, cast
 
 import ray
 
 from mmpr_pipeline.cluster.tasks import end, result
 from mmpr_pipeline.core.errors import SourceError, StoreError
-from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan
-from mmpr_pipeline.pipeline.plans.sources import PlannedSource, screened_by_content
+from mmpr_pipeline.pipeline.config import BuildConfig
+from mmpr_pipeline.pipeline.plans.sources import Against, PlannedSource, screened_by_content
 from mmpr_pipeline.screening.contamination import EvaluationRows
 from mmpr_pipeline.screening.merge import Screened, merge
 from mmpr_pipeline.screening.pieces import (
@@ -41,13 +40,26 @@ SAY_EVERY = 10.0
 Say = Callable[[str], None]
 
 
-def screen(plan: BuildPlan, workers: int, say: Say, still_held: Callable[[], None]) -> BuildPlan:
-    """The plan, knowing what is left of its sources; the pass is made where it was not made before.
+class Screenable(Protocol):
+    """What the pass must know of a plan."""
+
+    config: BuildConfig
+    sources: tuple[PlannedSource, ...]
+    against: Against
+
+    @property
+    def screens(self) -> bool:
+        """Whether the rows must be looked at before sampling."""
+        ...
+
+
+def screen(plan: Screenable, workers: int, say: Say, still_held: Callable[[], None]) -> dict[str, Any] | None:
+    """The report on what is left of the plan's sources, made where it was not made before; None without screening.
 
     Pieces that a killed run left are kept. Raises SourceError where a source cannot be read.
     """
     if not plan.screens:
-        return plan
+        return None
     store = open_store(plan.config.out)
     if not store.exists(REPORT):
         if plan.against and not plan.against.sources:
@@ -60,10 +72,10 @@ def screen(plan: BuildPlan, workers: int, say: Say, still_held: Callable[[], Non
         _look(plan, store, rows, workers, say, still_held, "rows")
         decide(plan, store)
     store.delete_prefix(PIECES)
-    return replace(plan, screened=json.loads(store.read(REPORT)))
+    return cast("dict[str, Any]", json.loads(store.read(REPORT)))
 
 
-def decide(plan: BuildPlan, store: Store) -> dict[str, Any]:
+def decide(plan: Screenable, store: Store) -> dict[str, Any]:
     """Decide on every row when all pieces are there, and return the report."""
     known = [(piece.name, row, name) for piece in sketch_pieces(plan) for row, name in _ids(store, piece)]
     parts = zip(plan.sources, key_pieces(plan), strict=True)
@@ -72,13 +84,13 @@ def decide(plan: BuildPlan, store: Store) -> dict[str, Any]:
     return merge(store, screened, known, plan.config.screening, told)
 
 
-def sketch_pieces(plan: BuildPlan) -> list[Piece]:
+def sketch_pieces(plan: Screenable) -> list[Piece]:
     """The pieces of the evaluation sources."""
     sources = enumerate(plan.against.sources)
     return [piece for n, source in sources for piece in pieces_of("sketches", n, source.name, source.index.rows)]
 
 
-def key_pieces(plan: BuildPlan) -> list[list[Piece]]:
+def key_pieces(plan: Screenable) -> list[list[Piece]]:
     """The pieces of each source of the build."""
     return [pieces_of("keys", n, source.name, source.index.rows) for n, source in enumerate(plan.sources)]
 
@@ -89,7 +101,7 @@ def _ids(store: Store, piece: Piece) -> Iterable[tuple[int, str]]:
 
 
 def _look(
-    plan: BuildPlan, store: Store, pieces: list[Piece], workers: int, say: Say, held: Callable[[], None], what: str
+    plan: Screenable, store: Store, pieces: list[Piece], workers: int, say: Say, held: Callable[[], None], what: str
 ) -> None:
     """Look at the pieces that are missing, `workers` at once. Raises the first error."""
     there = set(store.list(PIECES))
@@ -125,12 +137,12 @@ def _lost(piece: Piece, error: str) -> SourceError:
 
 
 @ray.remote(num_cpus=1, max_retries=PIECE_RETRIES)
-def _piece_task(plan: BuildPlan, piece: Piece) -> None:
+def _piece_task(plan: Screenable, piece: Piece) -> None:
     """One piece in a Ray worker; what comes of it lies in the store."""
     look_at(plan, piece)
 
 
-def look_at(plan: BuildPlan, piece: Piece) -> None:
+def look_at(plan: Screenable, piece: Piece) -> None:
     """Look at one piece and write its table."""
     store, root = open_store(plan.config.out), plan.config.data_root
     if piece.kind == "sketches":
@@ -144,7 +156,7 @@ def look_at(plan: BuildPlan, piece: Piece) -> None:
     write_table(store, piece.key, table)
 
 
-def _compared(plan: BuildPlan, source: PlannedSource) -> bool:
+def _compared(plan: Screenable, source: PlannedSource) -> bool:
     """Whether a source is compared with the evaluation sources; one of these is not compared with itself."""
     return bool(plan.against) and screened_by_content(source, plan.config) and source.name not in plan.against.content
 
@@ -152,7 +164,7 @@ def _compared(plan: BuildPlan, source: PlannedSource) -> bool:
 _loaded: dict[tuple[str, str], EvaluationRows] = {}
 
 
-def _evaluation(plan: BuildPlan, store: Store) -> EvaluationRows:
+def _evaluation(plan: Screenable, store: Store) -> EvaluationRows:
     """The evaluation rows, loaded once in each worker process."""
     key = (store.url, plan.digest)
     if key not in _loaded:

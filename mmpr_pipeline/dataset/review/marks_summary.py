@@ -1,13 +1,16 @@
-"""What the marks of people say of a dataset: how precise its verdicts are, and how far people agree. Pure."""
+"""What the marks of people say of a dataset: how precise its verdicts are, and how far people agree."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.dataset.files.marks import Mark, Marks
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 Z = 1.96
 """Of a 95% interval."""
@@ -78,3 +81,35 @@ def _kappa(pairs: list[tuple[str, str]]) -> float | None:
     chance = sum(left[name] * right[name] for name in left) / len(pairs) ** 2
     seen = sum(a == b for a, b in pairs) / len(pairs)
     return None if chance == 1 else (seen - chance) / (1 - chance)
+
+
+def precision_text(found: dict[str, Any], verdict: str) -> str:
+    """`48 of 50 (96%, 95% interval 87% to 99%)`; empty where nothing was drawn at random."""
+    precise = found["precision"][verdict]
+    if not precise["checked"]:
+        return ""
+    low, high = precise["low"], precise["high"]
+    return f"{precise['right']} of {precise['checked']} ({precise['share']:.0%}, 95% interval {low:.0%} to {high:.0%})"
+
+
+def marks_page(found: dict[str, Any]) -> RenderableType:
+    """The summary for a terminal."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    if not found["rollouts"]:
+        return Text("No rollout is marked. `mmpr view OUT`, Review, is where marks are made.")
+    people = ", ".join(f"{name or 'unnamed'} {number:,}" for name, number in found["people"].items())
+    lines = [f"{found['rollouts']:,} rollouts marked, {found['overruled']:,} verdicts overruled ({people})"]
+    for verdict in ("correct", "incorrect"):
+        said = precision_text(found, verdict) or "nothing drawn at random yet: Review, Random sample"
+        lines.append(f"verdicts {verdict}, confirmed: {said}")
+    for each in found["agreement"]:
+        kappa = "" if each["kappa"] is None else f", Cohen's kappa {each['kappa']:.2f}"
+        names = " and ".join(name or "unnamed" for name in each["people"])
+        lines.append(f"{names} agree on {each['same']} of {each['both']}{kappa}")
+    table = Table("rule", "marked", "overruled", box=None)
+    for rule, counts in sorted(found["rules"].items(), key=lambda item: -item[1]["overruled"]):
+        table.add_row(rule, f"{counts['marked']:,}", f"{counts['overruled']:,}")
+    return Group(Text("\n".join(lines)), table)

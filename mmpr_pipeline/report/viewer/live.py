@@ -11,11 +11,10 @@ from typing import Any
 
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.pipeline.watch.progress_file import KEY as PROGRESS
 from mmpr_pipeline.storage.local import LocalStore
 from mmpr_pipeline.storage.store import MissingKeyError, Store
 
-PROGRESS = ".progress.json"
-"""Where a running build says how far it is; the key that `mmpr top` reads."""
 TAIL_BYTES = 200_000
 NEWEST = 8
 SILENT_SECONDS = 60

@@ -100,7 +100,7 @@ class App {
     return this.starts[low];
   }
 
-  place(row) { return { shard: this.index.value("shard", row), row: row - this.startOf(row) }; }
+  place(row) { return { shard: this.index.value("shard", row), row: row - this.startOf(row), index: row }; }
 
   // ---- what matches
 
@@ -199,7 +199,7 @@ class App {
     const missing = rows.filter((row) => !this.#titles.has(row));
     for (let i = 0; i < missing.length; i += TITLES_ASKED) {
       const part = missing.slice(i, i + TITLES_ASKED);
-      const found = await this.data.titles(part.map((row) => this.place(row)), part);
+      const found = await this.data.titles(part.map((row) => this.place(row)));
       part.forEach((row, k) => this.#titles.set(row, found[k]));
     }
     const titles = rows.map((row) => this.#titles.get(row));

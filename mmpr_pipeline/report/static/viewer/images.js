@@ -9,7 +9,7 @@ let images = [], at = 0, address = null, scale = 0;
 export function openImages(detail, data, number) {
   if (!detail?.images.length) return;
   images = detail.images;
-  address = (image) => data.image(detail.shard, image.sha256);
+  address = (image) => data.image(detail.shard, image.path ?? image.sha256);
   if (!$("zoom").open) $("zoom").showModal(); // its size decides how large the image fits
   show(number);
 }

@@ -48,7 +48,7 @@ const FOLDED = 700;
 export function asked(detail, data) {
   const { question, images } = detail;
   const shots = images.map((image, number) => el("button", { type: "button", class: "shot", "data-number": number, title: "Zoom (z)", "aria-label": `Zoom image ${number + 1}` },
-    el("img", { src: data.image(detail.shard, image.sha256), width: image.width, height: image.height, alt: images.length > 1 ? `Image ${number + 1} of the question` : "Image of the question" }),
+    el("img", { src: data.image(detail.shard, image.path ?? image.sha256), width: image.width, height: image.height, alt: images.length > 1 ? `Image ${number + 1} of the question` : "Image of the question" }),
     images.length > 1 ? el("span", { class: "number" }, String(number + 1)) : null,
     look.tiles ? tileGrid(image.tiles) : null));
   const bare = question.choices.every((choice, i) => choice === String.fromCharCode(65 + i)); // the image holds them

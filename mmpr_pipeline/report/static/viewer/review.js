@@ -63,8 +63,7 @@ export class Review {
     $("review-body").setAttribute("aria-busy", "true");
     this.#progress();
     if (!item) return this.#end();
-    const place = { shard: app.index.value("shard", item.row), row: item.row - app.startOf(item.row) };
-    const detail = await app.data.question(place);
+    const detail = await app.data.question(app.place(item.row));
     if (item !== this.items[this.at]) return;
     if (item.index === null) {
       const used = detail.pairs.filter((pair) => pair.strategy === "correctness");

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +11,8 @@ from mmpr_pipeline.dataset.files.lookup import ShardFiles
 from mmpr_pipeline.dataset.files.summary import shards_of
 from mmpr_pipeline.dataset.review.show import pick_pairs
 from mmpr_pipeline.report.differences import Piece, compare
-from mmpr_pipeline.storage import open_store
-
-IMAGE_SIDE = 640
-"""Longer images are made smaller for the report, in pixels: the page stays light."""
-IMAGE_BYTES = 60_000
-"""Images above this are encoded anew, as WebP."""
-MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
-"""Formats that a dataset may hold (never SVG, which can carry scripts), and how they are announced."""
+from mmpr_pipeline.report.images import MEDIA_TYPES, data_uri
+from mmpr_pipeline.storage.open import open_store
 
 
 @dataclass(frozen=True)
@@ -71,18 +63,4 @@ def _images(names: list[str], files: ShardFiles) -> Iterator[tuple[str, int, int
     for name in names:
         found, size = files.image(name), files.size(name)
         if found and size and found[0] in MEDIA_TYPES:
-            kind, data = light(*found)
-            yield f"data:{MEDIA_TYPES[kind]};base64,{base64.b64encode(data).decode()}", *size
-
-
-def light(kind: str, data: bytes) -> tuple[str, bytes]:
-    """An encoded image of a format of MEDIA_TYPES, made smaller where it is heavy."""
-    if len(data) <= IMAGE_BYTES:
-        return kind, data
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data)) as image:
-        image.thumbnail((IMAGE_SIDE, IMAGE_SIDE))
-        buffer = io.BytesIO()
-        image.convert("RGBA" if "A" in image.getbands() else "RGB").save(buffer, "WEBP", quality=80)
-    return "webp", buffer.getvalue()
+            yield data_uri(*found), *size

@@ -6,22 +6,18 @@ import base64
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.report.assets import asset, environment
 from mmpr_pipeline.report.charts import charts_of
-from mmpr_pipeline.report.figures import report_figures
-from mmpr_pipeline.report.gallery import gallery
-from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.report.pages.figures import report_figures
+from mmpr_pipeline.report.pages.gallery import gallery
 from mmpr_pipeline.storage.local import LocalStore
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from mmpr_pipeline.storage.open import open_store
 
 PAIRS = 12
 """Pairs in the gallery."""
-ROOM = Path(__file__).parent
 
 
 def report(
@@ -53,9 +49,7 @@ def render(name: str, figures: dict[str, Any], shown: list[Any], seed: int) -> s
     """The page. All text of the dataset is escaped, and a content policy lets only the page's own script run."""
     from markupsafe import Markup
 
-    script = (ROOM / "static" / "theme.js").read_text(encoding="utf-8")
-    script += (ROOM / "static" / "report.js").read_text(encoding="utf-8")
-    styles = [(ROOM / "static" / name).read_text(encoding="utf-8") for name in ("theme.css", "report.css")]
+    script = asset("theme.js", "report.js")
     return (
         environment()
         .get_template("report.html")
@@ -65,51 +59,11 @@ def render(name: str, figures: dict[str, Any], shown: list[Any], seed: int) -> s
             charts={key: Markup(svg) for key, svg in charts_of(figures).items()},
             shown=shown,
             seed=seed,
-            style=Markup("\n".join(styles)),
+            style=Markup(asset("theme.css", "report.css")),
             script=Markup(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         )
     )
-
-
-def environment() -> Environment:
-    """Where the templates are: everything that is put into them is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    jinja = Environment(
-        loader=PackageLoader("mmpr_pipeline.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    jinja.filters |= {"count": "{:,}".format, "duration": duration, "short": short, "words": words, "href": href}
-    return jinja
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 34 s, 12 min, 3.2 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def short(number: float) -> str:
-    """A number in few signs: 950, 12.3k, 4.5M."""
-    for size, sign in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if number >= size:
-            return f"{number / (1e3 if sign == 'k' else size):.3g}{sign}"
-    return f"{number:,.0f}"
-
-
-def words(name: str) -> str:
-    """A fixed name as words: no_correct -> no correct."""
-    return name.replace("_", " ")
-
-
-def href(address: str | None) -> str:
-    """An address that may be a link: of the web; else empty, so that a declaration cannot smuggle in a script."""
-    return address if address and urlsplit(address).scheme in ("http", "https") else ""
 
 
 def _name(out: str | Path) -> str:

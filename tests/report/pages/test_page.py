@@ -8,7 +8,8 @@ import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, DatasetError
 from mmpr_pipeline.dataset.review.verify import verify
-from mmpr_pipeline.report.page import duration, href, report, short
+from mmpr_pipeline.report.assets import duration, href, short
+from mmpr_pipeline.report.pages.page import report
 
 pytest.importorskip("vl_convert", reason="charts need vl-convert-python")
 from tests.report.conftest import ATTACK

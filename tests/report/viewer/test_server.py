@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.marks import read_marks
 from mmpr_pipeline.dataset.files.summary import summarise
-from mmpr_pipeline.report.browse import Library
-from mmpr_pipeline.report.server import listen, make_app
-from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.report.assets import STATIC
+from mmpr_pipeline.report.viewer.browse import Library
+from mmpr_pipeline.report.viewer.server import is_loopback, listen, make_app
+from mmpr_pipeline.storage.open import open_store
 from tests.dataset.conftest import make_outcome, write_shard
 from tests.report.conftest import ATTACK
 
@@ -41,7 +43,9 @@ def test_the_page_loads_nothing_from_elsewhere_and_runs_only_its_own_scripts(out
         answer = browser.get(address)
         assert answer.status_code == 200, address
         assert answer.headers["x-content-type-options"] == "nosniff"
-    script = browser.get("/static/viewer.js").text + browser.get("/static/viewer_parts.js").text
+    own = [*(STATIC / "viewer").glob("*.js"), STATIC / "markup.js", STATIC / "theme.js"]
+    assert len(own) > 10
+    script = "".join(path.read_text("utf-8") for path in own)
     assert not re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|srcdoc", script)
 
 
@@ -101,13 +105,18 @@ def test_what_is_no_mark_is_refused(out: Path, body: str, status: int) -> None:
     assert not (out / layout.MARKS).exists()
 
 
-def test_questions_are_filtered_and_paged(out: Path) -> None:
+def test_what_the_page_asks_for_is_answered(out: Path) -> None:
     browser = client(out)
-    first = browser.get("/api/questions").json()
-    assert len(first["items"]) == 40
-    assert first["next"] is None
-    assert {i["source"] for i in browser.get("/api/questions?source=grids").json()["items"]} == {"grids"}
-    assert browser.get("/api/questions?shard=2").json()["items"][0]["shard"] == 2
+    block = browser.get("/api/index")
+    assert block.content.startswith(b"MMPRIDX1")
+    assert (block.headers["x-mmpr-reached"], block.headers["x-mmpr-next"]) == ("3", "")
+    assert browser.get("/api/index?from=3").headers["x-mmpr-reached"] == "3"
+    assert browser.get("/api/doubts").content.startswith(b"MMPRIDX1")
+    listed = browser.get("/api/rows?at=2.0,0.1").json()
+    assert [row["source_id"] for row in listed] == ["q2", "q3"]
+    assert browser.get("/api/search?text=bar+7").json() == {"found": [[1, [2]]], "next": None}
+    assert browser.get("/api/search?text=blindly&in=responses").json()["found"]
+    assert browser.get("/api/marked").json()["summary"]["rollouts"] == 0
     one = browser.get("/api/question?shard=0&row=0").json()
     again = browser.get("/api/question", params={"shard": 0, "id": one["question"]["question_id"]}).json()
     assert again == one
@@ -121,7 +130,8 @@ def test_questions_are_filtered_and_paged(out: Path) -> None:
     "path",
     ["/api/question?shard=9&row=0", "/api/question?shard=0&row=999", "/api/question?shard=0&row=-1",
      "/api/question?shard=0&id=x", "/image/0/abc", "/static/../server.py", "/static/server.py",
-     "/static/%2e%2e%2fpage.py", "/api/question?shard=x", "/api/pair?shard=0"],
+     "/static/%2e%2e%2fassets.py", "/static/vendor/temml.LICENSE", "/api/rows?at=0",
+     "/api/question?shard=x", "/api/pair?shard=0"],
 )  # fmt: skip
 def test_what_is_not_there_is_404(out: Path, path: str) -> None:
     assert client(out).get(path).status_code == 404
@@ -145,16 +155,52 @@ def test_images_are_served_as_what_they_are_and_svg_never(tmp_path: Path) -> Non
 
 def test_hostile_text_travels_as_json_only(hostile: Path) -> None:
     browser = client(hostile)
-    answer = browser.get("/api/questions")
+    answer = browser.get("/api/rows?at=0.0")
     assert answer.headers["content-type"] == "application/json"
-    assert answer.json()["items"][0]["text"] == ATTACK
+    assert answer.json()[0]["text"] == ATTACK[:240]
     assert ATTACK not in browser.get("/").text
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.4", "example.org", "::"])
-def test_only_this_machine_is_served(host: str) -> None:
-    with pytest.raises(ConfigError, match="this machine only"):
-        listen(host, 0)
+REFUSED = ("/", "/?key=", f"/?key={'j' * 24}", "/api/overview", f"/api/overview?key={'k' * 24}", "/static/theme.js")
+
+
+def test_from_elsewhere_nobody_is_answered_without_the_key(out: Path) -> None:
+    app = make_app(Library(out), key="k" * 24)
+    for name in ("host.example:8123", "127.0.0.1:8123"):
+        browser = TestClient(app, base_url=f"http://{name}", follow_redirects=False)
+        for path in (
+            "/",
+            "/?key=",
+            "/?key=" + "j" * 24,
+            "/api/overview",
+            "/api/overview?key=" + "k" * 24,
+            "/static/theme.js",
+        ):
+            assert browser.get(path).status_code == 401, path
+        entered = browser.get("/?key=" + "k" * 24)
+        assert (entered.status_code, entered.headers["location"]) == (303, "/")
+        cookie = entered.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "samesite=strict" in cookie.lower()
+        assert browser.get("/api/overview").json()["questions"] == 40
+    stranger = TestClient(app, base_url="http://host.example", cookies={"mmpr-view": "guessed"})
+    assert stranger.get("/api/overview").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("host", "alone"), [("127.0.0.1", True), ("::1", True), ("0.0.0.0", False), ("192.168.1.4", False), ("::", False)]
+)
+def test_only_this_machine_needs_no_key(host: str, alone: bool) -> None:
+    assert is_loopback(host) == alone
+
+
+def test_two_hundred_clients_at_once_are_served(out: Path) -> None:
+    browser = client(out)
+    with ThreadPoolExecutor(200) as pool:
+        paths = ["/api/overview", "/api/index", "/api/rows?at=0.0,1.0,2.0", "/api/question?shard=1&row=2"] * 50
+        answers = list(pool.map(browser.get, paths))
+    assert [answer.status_code for answer in answers] == [200] * 200
+    assert len({answer.content for answer in answers[0::4]}) == 1
 
 
 def test_a_taken_port_is_named() -> None:

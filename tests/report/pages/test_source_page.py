@@ -10,7 +10,7 @@ import pytest
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Image, Question, Reject, question_id
-from mmpr_pipeline.report.source_page import SHOWN, render_source, source_page
+from mmpr_pipeline.report.pages.source_page import SHOWN, render_source, source_page
 from mmpr_pipeline.sources import Source
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.images.decode import load_image

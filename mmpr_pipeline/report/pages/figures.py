@@ -21,7 +21,8 @@ from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.dataset.files.summary import shards_of
 from mmpr_pipeline.dataset.review.facts import facts_of
 from mmpr_pipeline.dataset.review.stats import Lengths
-from mmpr_pipeline.storage import MissingKeyError, Store, open_store
+from mmpr_pipeline.storage.open import open_store
+from mmpr_pipeline.storage.store import MissingKeyError, Store
 
 LENGTH_BINS = 30
 """Most bins of the length histogram."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.review.stats import Lengths, stats
-from mmpr_pipeline.report.figures import _bins, report_figures
-from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.report.pages.figures import _bins, report_figures
+from mmpr_pipeline.storage.open import open_store
 from tests.dataset.conftest import make_outcome
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Image, Question
-from mmpr_pipeline.report.gallery import MEDIA_TYPES, light
-from mmpr_pipeline.report.page import environment
+from mmpr_pipeline.report.assets import asset, environment
+from mmpr_pipeline.report.images import data_uri
 from mmpr_pipeline.sources.review.findings import Checked
 from mmpr_pipeline.sources.rows.choices import LETTERS
 
@@ -19,8 +19,6 @@ SHOWN = 60
 
 REJECTS = 200
 """Most rejected rows on the page."""
-
-ROOM = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -48,10 +46,9 @@ def render_source(checked: Checked) -> str:
     """The page. All text of the source is escaped, and a content policy lets only the page's own script run."""
     from markupsafe import Markup
 
-    from mmpr_pipeline.core.version import __version__
+    from mmpr_pipeline import __version__
 
-    script = "".join((ROOM / "static" / name).read_text("utf-8") for name in ("theme.js", "report.js"))
-    styles = [(ROOM / "static" / name).read_text("utf-8") for name in ("theme.css", "report.css", "source.css")]
+    script = asset("theme.js", "report.js")
     shown = [_shown(checked, row, question) for row, question in _picked(checked)]
     rejects = checked.rejects[:REJECTS]
     return (
@@ -64,7 +61,7 @@ def render_source(checked: Checked) -> str:
             rejects=rejects,
             linked={one.row for one in shown} | {row for row, _ in rejects},
             version=__version__,
-            style=Markup("\n".join(styles)),
+            style=Markup(asset("theme.css", "report.css", "source.css")),
             script=Markup(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         )
@@ -94,5 +91,4 @@ def _shown(checked: Checked, row: int, question: Question) -> ShownQuestion:
 
 
 def _image(image: Image) -> tuple[str, int, int]:
-    kind, data = light(image.format, image.data)
-    return f"data:{MEDIA_TYPES[kind]};base64,{base64.b64encode(data).decode()}", image.width, image.height
+    return data_uri(image.format, image.data), image.width, image.height

@@ -10,15 +10,17 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mmpr_pipeline.dataset.files.marks import Mark, marks_of
-from mmpr_pipeline.report.browse import Library
-from mmpr_pipeline.report.server import listen, make_app
-from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.report.viewer.browse import Library
+from mmpr_pipeline.report.viewer.server import listen, make_app
+from mmpr_pipeline.storage.open import open_store
+from tests.dataset.conftest import make_outcome, write_shard
 from tests.report.conftest import ATTACK
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium")
@@ -158,11 +160,13 @@ def test_filters_and_search_narrow_the_list(out: Path, browser: Browser) -> None
         browser.keys("BAR 12?")
         browser.until(lambda: len(browser.all(".item")) == 1)
         assert browser.text(".item-text") == "How tall is bar 12?"
+        assert browser.text("mark.hit").lower() == "bar 12?"
         browser.click("#more summary")
-        browser.click("#filters button[type=reset]")
+        browser.click("#clear")
         browser.until(lambda: len(browser.all(".item")) == 40)
-        browser.all("select[name=strategy]")[0].send_keys("Drop")
+        browser.all("select[data-column=strategy]")[0].send_keys("Drop")
         browser.until(lambda: len(browser.all(".item")) == 8)
+        assert browser.text("#matches") == "8 questions"
         browser.click(".item", 2)
         browser.until(lambda: browser.text(".chips .tag") == "DropNTP")
         browser.open(browser.driver.current_url)
@@ -206,7 +210,7 @@ def test_a_mark_that_cannot_be_kept_is_told(out: Path, browser: Browser, monkeyp
         browser.open(address)
         browser.click(".side.chosen .mark.incorrect")
         browser.until(lambda: "No space is left" in browser.text("#toast"))
-        assert not browser.all("[aria-pressed=true]")
+        assert not browser.all(".mark[aria-pressed=true]")
 
 
 def test_the_image_is_zoomed(out: Path, browser: Browser) -> None:
@@ -255,17 +259,130 @@ def test_the_theme_follows_the_system_until_the_button_is_pressed(out: Path, bro
         assert browser.js(colour) == light, "remembered"
 
 
+def test_a_link_copied_after_escape_names_the_question(out: Path, browser: Browser) -> None:
+    with serving(out) as address:
+        browser.open(address)
+        browser.until(lambda: browser.text(".question"))
+        browser.keys("jj")
+        browser.until(lambda: browser.text(".question").endswith("6?"))
+        browser.keys("/")
+        browser.keys("\ue00c")
+        browser.keys("\ue00c")
+        browser.click("#copy-link")
+        assert "question=" in browser.driver.current_url
+        browser.open(browser.driver.current_url)
+        browser.until(lambda: browser.text(".question").endswith("6?"))
+
+
+def test_the_table_filters_by_a_click_sorts_and_groups(out: Path, browser: Browser) -> None:
+    with serving(out) as address:
+        browser.open(address)
+        browser.until(lambda: browser.text(".question"))
+        browser.keys("v")
+        browser.until(lambda: len(browser.all("#table-body tr")) > 20)
+        browser.keep("table")
+        browser.click('th[data-column=source] .bin[aria-label^="source grids"]')
+        browser.until(lambda: browser.text("#table-matches") == "14 questions")
+        browser.click("th[data-column=pairs] .sort-name")
+        pairs = "return [...document.querySelectorAll('#table-body tr')].map(r => Number(r.cells[5].textContent))"
+        heads = "return [...document.querySelectorAll('#table-head th')].map(h => h.dataset.column ?? '')"
+        at = browser.js(heads).index("pairs")
+        browser.until(lambda: "sort=-pairs" in browser.driver.current_url)
+        found = browser.js(pairs.replace("cells[5]", f"cells[{at}]"))
+        assert found == sorted(found, reverse=True)
+        assert len(set(found)) > 1
+        browser.open(browser.driver.current_url)
+        browser.until(lambda: browser.text("#table-matches") == "14 questions")
+        browser.click("#tables .filter-chip")
+        browser.until(lambda: browser.text("#table-matches") == "40 questions")
+        browser.js("const s = document.getElementById('group'); s.value = 'kind'; s.dispatchEvent(new Event('change'))")
+        browser.until(lambda: len(browser.all("#table-body tr")) == 2)
+        browser.keep("table-groups")
+        browser.click("#table-body tr")
+        browser.until(lambda: browser.text("#table-matches") in ("16 questions", "24 questions"))
+        browser.click("#table-body .open")
+        browser.until(lambda: browser.js("return document.body.dataset.view") == "browse" and browser.text(".question"))
+        assert browser.errors() == []
+
+
+def test_verdicts_are_reviewed_by_one_key_each_and_undone(out: Path, browser: Browser) -> None:
+    store = open_store(out)
+    with serving(out) as address:
+        browser.open(address)
+        browser.until(lambda: browser.text(".question"))
+        browser.keys("r")
+        browser.click("#review-kinds button", 1)
+        browser.until(lambda: browser.text("#review-count").startswith("0 of "))
+        browser.until(lambda: browser.all(".verdict-button"))
+        browser.keep("review")
+        first = browser.text("#review .question")
+        browser.keys("a")
+        browser.until(lambda: browser.text("#review .question") not in ("", first))
+        (mark,) = marks_of(store).values()
+        assert (mark.outcome, mark.drawn, mark.rule) == (mark.judged, "sample", "number")
+        browser.keys("u")
+        browser.until(lambda: browser.text("#review .question") == first)
+        assert marks_of(store) == {}
+        browser.until(lambda: browser.all("#review-body[aria-busy=false]"))
+        browser.keys("w")
+        browser.until(lambda: browser.text("#review-count").startswith("1 of "))
+        assert {m.outcome for m in marks_of(store).values()} == {"ignore"}
+        assert len(marks_of(store)) == 4, "the gold is wrong: no rollout of the question may be used"
+        total = int(browser.text("#review-count").split(" of ")[1].split()[0])
+        for done in range(1, total):
+            browser.until(lambda: browser.all("#review-body[aria-busy=false]"))
+            browser.keys("s")
+            browser.until(lambda done=done: browser.text("#review-count").startswith(f"{done + 1} of "))
+        browser.until(lambda: "How precise are the verdicts?" in browser.text("#review-body"))
+        assert browser.errors() == []
+
+
+MATH = {"text": r"Solve $\frac{x}{2} = 3$ for <image> and $5 or $6.", "answer": r"\frac{12}{2}"}
+RESPONSE = (
+    "# Steps\n\n1. **Double** both sides\n2. so $x = 6$\n\n| a | b |\n|---|---|\n| 1 | `2` |\n\n\\[ x^2 = 36 \\]\n"
+)
+RESPONSE += "$\\href{javascript:attack()}{x}$ **Final answer**: \\boxed{6}"
+
+
+def test_mathematics_and_markdown_are_drawn_and_m_shows_them_as_written(tmp_path: Path, browser: Browser) -> None:
+    outcome = make_outcome(0)
+    row = outcome.row.model_copy(update=MATH)
+    rollouts = tuple(r.model_copy(update={"text": RESPONSE, "extracted": "6"}) for r in outcome.rollouts)
+    store = open_store(tmp_path / "math")
+    write_shard(store, 0, 1, [replace(outcome, row=row, rollouts=rollouts)])
+    with serving(tmp_path / "math") as address:
+        browser.open(address)
+        browser.until(lambda: browser.all(".question mfrac"))
+        assert browser.text(".question").endswith("$5 or $6."), "money is no mathematics"
+        assert browser.text(".question .image-ref") == "Image 1"
+        assert browser.all(".gold mfrac")
+        browser.keys("t")
+        browser.until(lambda: browser.all(".rollout .md-list li strong"))
+        assert browser.all(".rollout .md-table td code")
+        assert browser.all(".rollout .math.display msup")
+        assert browser.all(".rollout mark.answer math"), "the answer found is marked within the mathematics"
+        assert not browser.all(".rollout a, .rollout math [href]"), "TeX makes no links"
+        browser.keep("math")
+        browser.keys("m")
+        browser.until(lambda: RESPONSE.strip() in browser.text(".rollout .response"))
+        assert not browser.all(".rollout math")
+        browser.keys("m")
+        browser.until(lambda: browser.all(".rollout math"))
+        assert browser.errors() == []
+
+
 def test_hostile_text_does_not_run_in_the_viewer(hostile: Path, browser: Browser) -> None:
     with serving(hostile) as address:
         browser.open(address)
-        browser.until(lambda: browser.text(".item-text") == ATTACK and browser.text(".question") == ATTACK)
+        browser.keys("m")  # as it is written
+        browser.until(lambda: browser.text(".question") == ATTACK and browser.text(".item-text") == ATTACK)
         browser.until(lambda: ATTACK in browser.text(".side.chosen .response"))
         browser.keep("viewer-hostile")
         browser.keys("t")
         browser.until(lambda: browser.all(".rollout"))
         assert ATTACK in browser.text(".rollout .response")
         assert browser.js("return window.attacked ?? null") is None
-        assert browser.js("return document.querySelectorAll('script').length") == 2
+        assert browser.js("return document.querySelectorAll('script').length") == 3
         assert browser.errors() == []
 
 
@@ -273,7 +390,7 @@ def test_hostile_text_does_not_run_in_the_viewer(hostile: Path, browser: Browser
 def test_the_report_reads_well_everywhere(
     out: Path, tmp_path: Path, browser: Browser, size: tuple[int, int], dark: bool
 ) -> None:
-    from mmpr_pipeline.report.page import report
+    from mmpr_pipeline.report.pages.page import report
 
     browser.open(report(out, tmp_path / "page.html").as_uri(), size, dark=dark)
     assert browser.fits()
@@ -289,7 +406,7 @@ def test_the_report_reads_well_everywhere(
 
 
 def test_hostile_text_does_not_run_in_the_report(hostile: Path, tmp_path: Path, browser: Browser) -> None:
-    from mmpr_pipeline.report.page import report
+    from mmpr_pipeline.report.pages.page import report
 
     browser.open(report(hostile, tmp_path / "page.html").as_uri())
     browser.until(lambda: ATTACK in browser.text(".side.chosen .response"))

@@ -23,7 +23,11 @@ from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStat
 from mmpr_pipeline.engines.openai.client import Client, Patience
 from mmpr_pipeline.engines.openai.messages import Choice, choices_of, cut_by_characters, sampling_body, user_message
 from mmpr_pipeline.engines.openai.window import Window
+from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.settings import EngineSettings
+
+SEQUENCES = 256
+"""Most rollouts in flight on a server, where the settings name no number."""
 
 MIN_RESPONSE = 16
 """Tokens that the context must leave for a response (or all that are asked for, if fewer)."""
@@ -94,7 +98,7 @@ class OpenAiEngine:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     async def _meet(self, settings: EngineSettings, patience: Patience) -> tuple[Client, Server]:
-        window = Window(settings.max_num_seqs)
+        window = Window(settings.max_num_seqs or SEQUENCES)
         client = Client(self._base, self._model, os.environ.get("OPENAI_API_KEY"), window, patience)
         models = {model["id"]: model for model in await client.models()}
         if self._model not in models:
@@ -264,3 +268,11 @@ class OpenAiEngine:
             model=self.info.model,
             prompt_version=request.prompt_version,
         )
+
+
+def _identity(settings: EngineSettings) -> dict[str, Any]:
+    """Which server answers changes nothing: any that serves the model will do."""
+    return {"name": "openai", "model": settings.model, "revision": settings.revision}
+
+
+KIND = EngineKind(make=OpenAiEngine, identity=_identity)

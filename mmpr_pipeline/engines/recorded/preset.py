@@ -7,6 +7,7 @@ from dataclasses import replace
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Rollout
 from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.engines.registry import EngineKind
 
 MODEL = "given"
 """Stands where a model's name does: who wrote the responses is not known."""
@@ -52,3 +53,7 @@ class GivenEngine:
 
     async def close(self) -> None:
         """Nothing is held open."""
+
+
+KIND = EngineKind(make=lambda settings: GivenEngine(), identity=lambda settings: {"name": "given"})
+"""The responses are part of the sources."""

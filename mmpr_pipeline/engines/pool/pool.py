@@ -90,6 +90,12 @@ class EnginePool:
         """Sums over all actors and all their lives, as far as this object has seen them. Starts no engine."""
         return await self._totals.now()
 
+    def kill(self, which: int) -> None:
+        """End the process of one actor, for tests and checks of what a death costs; Ray starts it again."""
+        import ray
+
+        ray.kill(self._actors[which], no_restart=False)
+
     async def settled(self) -> None:
         """Wait until every actor serves; raises EngineError where one was given up."""
         await self._lives.settled()

@@ -13,7 +13,9 @@ from mmpr_pipeline.cli.app import app
 
 @app.command("engine-check")
 def engine_check(
-    model: Annotated[str, typer.Argument(help="Hub id or directory of the model, or `nano`.")] = "nano",
+    model: Annotated[
+        str | None, typer.Argument(help="Hub id or directory of the model. [default: that of --config, or nano]")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML of a build, for its engine settings.")] = None,
     engine: Annotated[str | None, typer.Option(help="The engine, as for `mmpr build`. [default: vllm]")] = None,
     revision: Annotated[str | None, typer.Option(help="Revision of a Hub model.")] = None,

@@ -107,6 +107,15 @@ class EngineStats:
     """Replay: lines of the recorded file that could not be used."""
 
 
+def least_room(max_tokens: int, context: int | None) -> int:
+    """Tokens that a prompt must leave for a response: a quarter of what may be asked for.
+
+    With less, most rollouts would be cut off before their answer, all n of them, for a question that can still be asked
+    with fewer tiles or a longer context.
+    """
+    return max(1, min(max_tokens, context or max_tokens) // 4)
+
+
 class Engine(Protocol):
     """A sampler of rollouts."""
 

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError, ItemRejected
 from mmpr_pipeline.core.records import Rollout
-from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest, least_room
 from mmpr_pipeline.engines.openai.client import Client, Patience
 from mmpr_pipeline.engines.openai.messages import Choice, choices_of, cut_by_characters, sampling_body, user_message
 from mmpr_pipeline.engines.openai.window import Window
@@ -28,9 +28,6 @@ from mmpr_pipeline.engines.settings import EngineSettings
 
 SEQUENCES = 256
 """Most rollouts in flight on a server, where the settings name no number."""
-
-MIN_RESPONSE = 16
-"""Tokens that the context must leave for a response (or all that are asked for, if fewer)."""
 
 _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 
@@ -179,7 +176,7 @@ class OpenAiEngine:
         try:
             return choices_of(await self._client.chat({**body, **parameters}, n))
         except ItemRejected as reject:
-            least = min(MIN_RESPONSE, decoding.max_tokens)
+            least = least_room(decoding.max_tokens, self._server.context)
             if reject.reason != "prompt_too_long" or decoding.max_tokens <= least:
                 raise
         shortest = {**body, **parameters, "n": 1, "max_tokens": least}

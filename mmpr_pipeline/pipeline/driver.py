@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +16,7 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.manifest import read_manifest
 from mmpr_pipeline.dataset.files.sealed import damaged, hashes, read_sealed
 from mmpr_pipeline.dataset.files.summary import summarise
-from mmpr_pipeline.engines.engine import Engine
+from mmpr_pipeline.engines.owner import EngineOwner
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.plans.from_sources import make_plan
@@ -92,13 +91,13 @@ def _make(plan: Plan, missing: list[int], view: View, still_held: Callable[[], N
     from mmpr_pipeline.pipeline.workers.shards_on_ray import work_shards
 
     tally: dict[str, int] = {}
-    engine: Engine | None = None
+    engines = EngineOwner(plan.start)
 
     def progress(finished: int, now: dict[str, int]) -> None:
         still_held()
         tally.update(now)
         view.progress(finished, now)
-        beacon.show(finished, tally, engine)
+        beacon.show(finished, tally, engines.stats)
 
     view.stage("starting Ray")
     with ray_session(plan.config.address) as cpus:
@@ -107,16 +106,14 @@ def _make(plan: Plan, missing: list[int], view: View, still_held: Callable[[], N
         beacon = Beacon(open_store(plan.config.out), plan, missing)
         if plan.samples:
             view.stage(f"starting the {plan.config.engine.name} engine")
-        engine = asyncio.run(plan.start())
         workers = plan.config.workers or min(len(missing), cpus)
-        try:
-            view.stage("sampling" if engine else "checking and pairing")
-            work_shards(plan, missing, engine, workers, progress)
+        with engines:
+            view.stage("sampling" if engines.engine else "checking and pairing")
+            work_shards(plan, missing, engines.engine, workers, progress)
             beacon.end()
-            return {**tally, "engine": asdict(asyncio.run(engine.stats()))} if engine else tally
-        finally:
-            if engine:
-                asyncio.run(engine.close())
+            if engines.engine is None:
+                return tally
+            return {**tally, "engine": asdict(engines.stats()), "runs_on": engines.engine.info.runs_on}
 
 
 def claim(store: Store, plan: Plan) -> None:

@@ -13,10 +13,10 @@ import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError, ItemRejected
 from mmpr_pipeline.core.records import Rollout
-from mmpr_pipeline.engines.actors.launch import actor_options
-from mmpr_pipeline.engines.actors.pool import EnginePool
 from mmpr_pipeline.engines.engine import SampleRequest
 from mmpr_pipeline.engines.local import LocalEngine
+from mmpr_pipeline.engines.pool.launch import actor_options
+from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.registry import make_engine
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import actor_count, start_engines
@@ -54,7 +54,7 @@ def requests(count: int) -> list[SampleRequest]:
 
 async def back(pool: EnginePool) -> None:
     """Wait until every actor that died serves again."""
-    await asyncio.wait_for(asyncio.gather(*pool._reviving.values()), 60)
+    await asyncio.wait_for(pool.settled(), 60)
 
 
 async def answers(engine: Any, asked: list[SampleRequest]) -> list[list[Rollout] | BaseException]:
@@ -121,7 +121,7 @@ async def test_refusals_come_through_with_their_reason() -> None:
 
 @pytest.mark.usefixtures("cluster")
 async def test_actors_that_are_gone_for_good_stop_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmpr_pipeline.engines.actors.pool.REVIVALS", 2)
+    monkeypatch.setattr("mmpr_pipeline.engines.pool.lives.REVIVALS", 2)
     async with pool_of(1) as pool:
         await pool.close()
         with pytest.raises(EngineError, match="does not come back"):
@@ -215,11 +215,11 @@ async def test_actors_without_room_are_not_waited_for_and_join_when_there_is_som
         [placed] = pool._joined
         copy = pickle.loads(pickle.dumps(pool))
         assert await answers(copy, requests(5)) == await expected(requests(5))
-        assert set(copy._reviving) == {1 - placed}
+        assert set(copy._lives.reviving) == {1 - placed}
         ray.kill(handles[placed], no_restart=True)
         asked = requests(20)
         assert await asyncio.wait_for(answers(copy, asked), 120) == await expected(asked)
-        assert set(copy._reviving) == {placed}, "the other one has joined, the first is out of use"
+        assert set(copy._lives.reviving) == {placed}, "the other one has joined, the first is out of use"
     finally:
         await pool.close()
 
@@ -230,7 +230,7 @@ async def test_when_all_stay_away_the_run_ends_with_the_remedy(monkeypatch: pyte
 
     from mmpr_pipeline.engines.actors.actor import EngineActor
 
-    monkeypatch.setattr("mmpr_pipeline.engines.actors.pool.ALL_LOST_SECONDS", 0.5)
+    monkeypatch.setattr("mmpr_pipeline.engines.pool.lives.ALL_LOST_SECONDS", 0.5)
     handle = ray.remote(EngineActor).options(num_cpus=64).remote(EngineSettings(name="scripted"))
     pool = EnginePool([handle], None, frozenset())
     with pytest.raises(EngineError, match=r"(?s)none came back.*What to do"):
@@ -239,8 +239,14 @@ async def test_when_all_stay_away_the_run_ends_with_the_remedy(monkeypatch: pyte
 
 
 def test_a_cluster_without_room_for_one_engine_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmpr_pipeline.engines.actors.launch.uses_gpu", lambda cluster: True)
+    monkeypatch.setattr("mmpr_pipeline.engines.pool.launch.uses_gpu", lambda nodes: True)
     settings = EngineSettings(name="vllm", tensor_parallel=4)
+    small, large = {"GPU": 2.0, "CPU": 32.0}, {"GPU": 8.0, "CPU": 64.0}
     with pytest.raises(EngineError, match="needs 4"):
-        actor_options(settings, 2, {"GPU": 2.0, "CPU": 32.0})
-    assert actor_options(settings, 2, {"GPU": 4.0, "CPU": 32.0})["num_gpus"] == 4, "one now, the other one later"
+        actor_options(settings, 2, [small, small])  # four GPUs in all, and no node has them
+    with pytest.raises(EngineError, match=r"(?s)has 0.*node_wait_seconds"):
+        actor_options(settings, 2, [{"CPU": 8.0}])
+    options = actor_options(settings, 8, [small, large])
+    assert options["num_gpus"] == 4, "one now, the others later"
+    assert options["num_cpus"] == 6, "two, and one for each process"
+    assert actor_options(settings, 8, [{"GPU": 4.0, "CPU": 6.0}])["num_cpus"] == 3, "half is left to shard workers"

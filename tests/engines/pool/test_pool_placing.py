@@ -9,9 +9,9 @@ import pytest
 
 from mmpr_pipeline.engines.actors.actor import EngineActor
 from mmpr_pipeline.engines.actors.messages import Served
-from mmpr_pipeline.engines.actors.pool import EnginePool
 from mmpr_pipeline.engines.actors.routing import CROWD, Load
 from mmpr_pipeline.engines.engine import EngineInfo
+from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.registry import make_engine
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.pairing.settings import PairingSettings

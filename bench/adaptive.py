@@ -30,6 +30,7 @@ from typing import Any
 
 from mmpr_pipeline.core.records import Question, QuestionOutcome, Rollout
 from mmpr_pipeline.engines.engine import EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.pairing.registry import make_strategies
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.question import work_question
@@ -176,7 +177,7 @@ def simulate(rates: dict[str, float], length: Callable[[bool, float], float], ad
             question = Question(
                 question_id=name, source="given", source_id=name, text="How many?", kind="number", answer="7"
             )
-            made.add(await work_question(question, engine, recipe))
+            made.add(await work_question(question, engine, recipe, make_strategies(recipe.pairing.strategies)))
 
     asyncio.run(work())
     return made

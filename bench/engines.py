@@ -40,8 +40,8 @@ from unittest.mock import patch
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.engines.actors.actor import EngineActor
 from mmpr_pipeline.engines.actors.busy import Busy
-from mmpr_pipeline.engines.actors.pool import EnginePool
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, SampleRequest
+from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Recipe
@@ -279,7 +279,7 @@ async def work_question(question: Question, engine: Any, recipe: Recipe) -> int:
         )  # fmt: skip
         right = sum(response.right for response in await engine.sample(request))
         correct, incorrect, number = correct + right, incorrect + size - right, number + 1
-    if incorrect or not recipe.pairing.dropout_ntp:
+    if incorrect or "dropout_ntp" not in recipe.pairing.strategies:
         return min(most, correct * incorrect)
     blind = ContinueRequest.model_construct(
         question=question, prompt=question.text, prompt_version="sim@1", decoding=rules.decoding

@@ -26,7 +26,7 @@ RECORDS: tuple[type[BaseModel], ...] = (
     records.Image,
     records.Question,
     records.Rollout,
-    records.Verdict,
+    records.VerdictRecord,
     records.PreferencePair,
     records.Reject,
     records.CheckedRollout,

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import MISSING, dataclass, fields
+from typing import Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from mmpr_pipeline.core.verdict import AnswerKind, Outcome, Verdict
 
 SCHEMA_VERSION = "1"
 
-AnswerKind = Literal["choice", "number", "math", "text", "yes_no", "list", "chart", "document", "none"]
 Language = Literal["en", "zh"]
-Strategy = Literal["correctness", "dropout_ntp", "given"]
-Outcome = Literal["correct", "incorrect", "unparseable"]
 FinishReason = Literal["stop", "length", "recorded"]
 
 
@@ -50,7 +49,7 @@ class Prompting(Record):
     label: str = Field(default="", description="Name and version of the prompt that made `turn`.")
 
 
-class GivenPair(Record):
+class PresetPair(Record):
     """Two responses of which a source says which is the better one."""
 
     chosen: str = Field(description="The preferred response.")
@@ -75,7 +74,7 @@ class Question(Record):
     language: Language = Field(default="en", description="Language of the question.")
     tiles: int = Field(default=6, description="Most image tiles the model may use (the paper: 6 general, 12 OCR).")
     prompting: Prompting | None = Field(default=None, description="How to ask it, if not as the build does.")
-    given: GivenPair | None = Field(default=None, description="The pair of responses that its source brings, if any.")
+    preset: PresetPair | None = Field(default=None, description="The pair of responses that its source brings, if any.")
 
 
 class Rollout(Record):
@@ -95,13 +94,19 @@ class Rollout(Record):
     prefix_chars: int = Field(default=0, description="For a continuation: leading characters kept from the parent.")
 
 
-class Verdict(Record):
-    """What the checker says of one response."""
-
-    outcome: Outcome = Field(description="correct, incorrect, or unparseable (used in no pair).")
-    extracted: str | None = Field(default=None, description="The answer found in the response.")
-    rule: str = Field(description="The rule that decided.")
-    checker: str = Field(default="", description="Name and version of the checker.")
+VerdictRecord: type[Record] = create_model(
+    "Verdict",
+    __base__=Record,
+    __doc__=Verdict.__doc__,
+    **{
+        part.name: (
+            get_type_hints(Verdict)[part.name],
+            Field(... if part.default is MISSING else part.default, description=part.metadata["description"]),
+        )
+        for part in fields(Verdict)
+    },  # type: ignore[call-overload]
+)
+"""`Verdict`, which is plain data, as a record: for its JSON Schema."""
 
 
 class PreferencePair(Record):
@@ -111,8 +116,7 @@ class PreferencePair(Record):
     question_id: str = Field(description="The question answered.")
     source: str = Field(description="Name of the question's source.")
     source_id: str = Field(description="The question's id as its source gives it.")
-    # Given ones came about elsewhere; a description is part of every shard, and other words would be another schema.
-    strategy: Strategy = Field(description="How the rejected response came about: correctness or dropout_ntp.")
+    strategy: str = Field(description="How the rejected response came about: correctness or dropout_ntp.")
     question: str = Field(description="The question as asked, without instruction.")
     prompt: str = Field(description="The full user turn as sampled; `<image>` marks where an image goes.")
     images: tuple[str, ...] = Field(description="sha256 of each image, in order; bytes are in the images file.")

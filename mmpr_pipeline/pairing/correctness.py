@@ -8,10 +8,41 @@ from functools import cache, partial
 
 from mmpr_pipeline.checking import answers_equal
 from mmpr_pipeline.core.records import CheckedRollout, PreferencePair, Question
+from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pairing.pairs import make_pair, seeded_order
-from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.pairing.strategy import Pairs, Recipe
+from mmpr_pipeline.rollouts.prompts import Turn
 
 AnswersEqual = Callable[[str, str], bool]
+
+
+class Correctness:
+    """Pairs of right and wrong rollouts of one question."""
+
+    needs_rollouts = True
+
+    async def pair(
+        self, question: Question, prompt: Turn, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
+    ) -> Pairs:
+        """See `Strategy`."""
+        # Many rollouts give the same few answers: each two of them are compared once.
+        equal = cache(partial(answers_equal, kind=question.kind, choices=question.choices, question=question.text))
+        pairs = correctness_pairs(
+            question, prompt.text, rollouts, max_pairs=recipe.pairing.max_pairs, seed=recipe.seed, answers_equal=equal
+        )
+        return Pairs(pairs, None if pairs else why_unpaired(question, rollouts))
+
+
+def why_unpaired(question: Question, rollouts: Sequence[CheckedRollout]) -> str:
+    """Name of the reason why rollouts gave no correctness pair."""
+    seen = Counter(r.outcome for r in rollouts)
+    if not rollouts:
+        return "no_rollouts"
+    if question.kind == "none":
+        return "open_ended"
+    if not seen["correct"]:
+        return "no_correct" if seen["incorrect"] else "all_unparseable"
+    return "answers_equal" if seen["incorrect"] else "all_correct"
 
 
 def correctness_pairs(
@@ -71,26 +102,3 @@ def _same_answer(good: CheckedRollout, bad: CheckedRollout, answers_equal: Answe
     if good.extracted is None or bad.extracted is None:
         return good.text.strip() == bad.text.strip()
     return answers_equal(good.extracted, bad.extracted)
-
-
-def pair_by_correctness(
-    question: Question, prompt: str, checked: Sequence[CheckedRollout], recipe: Recipe
-) -> list[PreferencePair]:
-    """The question's correctness pairs, by the rules of the recipe."""
-    # Many rollouts give the same few answers: each two of them are compared once.
-    equal = cache(partial(answers_equal, kind=question.kind, choices=question.choices, question=question.text))
-    return correctness_pairs(
-        question, prompt, checked, max_pairs=recipe.pairing.max_pairs, seed=recipe.seed, answers_equal=equal
-    )
-
-
-def why_unpaired(question: Question, checked: Sequence[CheckedRollout]) -> str:
-    """Name of the reason why rollouts gave no correctness pair."""
-    seen = Counter(r.outcome for r in checked)
-    if not checked:
-        return "no_rollouts"
-    if question.kind == "none":
-        return "open_ended"
-    if not seen["correct"]:
-        return "no_correct" if seen["incorrect"] else "all_unparseable"
-    return "answers_equal" if seen["incorrect"] else "all_correct"

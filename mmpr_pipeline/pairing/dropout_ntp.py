@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.core.records import CheckedRollout, PreferencePair, Question, Rollout
+from mmpr_pipeline.core.records import CheckedRollout, Question, Rollout
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine
 from mmpr_pipeline.pairing.pairs import make_pair, seeded_order
-from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.pairing.strategy import Pairs, Recipe
 from mmpr_pipeline.rollouts.prompts import Turn, without_images
 from mmpr_pipeline.rollouts.seeds import continuation_seed
 from mmpr_pipeline.rollouts.verdicts import check_rollouts
@@ -25,6 +25,57 @@ SHORTEST_PARENT_CHARS = 16
 _THINK_END = "</think>"
 _LOOP_WORDS = 24
 _LOOP_SHARE = 0.5
+
+
+class DropoutNTP:
+    """Cuts responses that nothing is rejected against, and continues them without the image."""
+
+    needs_rollouts = True
+
+    async def pair(
+        self, question: Question, prompt: Turn, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
+    ) -> Pairs:
+        """See `Strategy`. Applies where no rollout was wrong and at least one can be preferred."""
+        outcomes = Counter(rollout.outcome for rollout in rollouts)
+        all_correct = outcomes["correct"] and not outcomes["incorrect"]
+        if not rollouts or not (question.kind == "none" or all_correct) or not engine.can_continue:
+            return Pairs()
+        parents = parents_to_cut(question, rollouts, most=recipe.pairing.dropout_pairs, seed=recipe.seed)
+        first = max(rollout.index for rollout in rollouts) + 1
+        requests = [
+            ContinueRequest(
+                question=question,
+                prompt=without_images(prompt.text),
+                prompt_version=prompt.version,
+                parent=Rollout(**{name: getattr(parent, name) for name in Rollout.model_fields}),
+                ratio=recipe.pairing.dropout_ratio,
+                seed=continuation_seed(recipe.seed, question.question_id, parent.index),
+                index=first + i,
+                decoding=recipe.sampling.decoding,
+            )
+            for i, parent in enumerate(parents)
+        ]
+        results = await asyncio.gather(*(_continue(engine, request) for request in requests))
+        continued, pairs, dropped = [], [], []
+        for parent, result in zip(parents, results, strict=True):
+            if isinstance(result, ItemRejected):
+                dropped.append(result.reason)
+                continue
+            continuation = check_rollouts(question, [result], recipe.marks)[0]
+            continued.append(continuation)
+            if fault := degenerate(parent, continuation):
+                dropped.append(fault)
+            else:
+                pairs.append(make_pair(question, prompt.text, parent, continuation, "dropout_ntp"))
+        return Pairs(pairs, None if pairs else min(dropped, default="no_response_to_cut"), continued)
+
+
+async def _continue(engine: Engine, request: ContinueRequest) -> Rollout | ItemRejected:
+    """The continuation, or why this parent has none: one parent's fault does not cost the others."""
+    try:
+        return await engine.continue_blind(request)
+    except ItemRejected as reject:
+        return reject
 
 
 def parents_to_cut(
@@ -74,59 +125,3 @@ def is_repetitive(text: str) -> bool:
     trigrams = Counter(zip(words, words[1:], words[2:], strict=False))
     repeated = sum(n for n in trigrams.values() if n > 3)
     return repeated > _LOOP_SHARE * (len(words) - 2)
-
-
-Continued = tuple[list[CheckedRollout], list[PreferencePair], str | None]
-
-
-async def pair_by_dropout(
-    question: Question, turn: Turn, checked: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
-) -> Continued:
-    """The continuations, the pairs that they make, and (where they make none) the reason."""
-    parents = parents_to_cut(question, checked, most=recipe.pairing.dropout_pairs, seed=recipe.seed)
-    first = max(r.index for r in checked) + 1
-    requests = [_request(question, turn, parent, first + i, recipe) for i, parent in enumerate(parents)]
-    results = await asyncio.gather(*(_continue(engine, request) for request in requests))
-    return _pair(question, turn, parents, results, recipe)
-
-
-def _pair(
-    question: Question,
-    turn: Turn,
-    parents: Sequence[CheckedRollout],
-    results: Sequence[Rollout | ItemRejected],
-    recipe: Recipe,
-) -> Continued:
-    continued, pairs, dropped = [], [], []
-    for parent, result in zip(parents, results, strict=True):
-        if isinstance(result, ItemRejected):
-            dropped.append(result.reason)
-            continue
-        continuation = check_rollouts(question, [result], recipe.marks)[0]
-        continued.append(continuation)
-        if fault := degenerate(parent, continuation):
-            dropped.append(fault)
-        else:
-            pairs.append(make_pair(question, turn.text, parent, continuation, "dropout_ntp"))
-    return continued, pairs, None if pairs else min(dropped, default="no_response_to_cut")
-
-
-def _request(question: Question, turn: Turn, parent: CheckedRollout, index: int, recipe: Recipe) -> ContinueRequest:
-    return ContinueRequest(
-        question=question,
-        prompt=without_images(turn.text),
-        prompt_version=turn.version,
-        parent=Rollout(**{name: getattr(parent, name) for name in Rollout.model_fields}),
-        ratio=recipe.pairing.dropout_ratio,
-        seed=continuation_seed(recipe.seed, question.question_id, parent.index),
-        index=index,
-        decoding=recipe.sampling.decoding,
-    )
-
-
-async def _continue(engine: Engine, request: ContinueRequest) -> Rollout | ItemRejected:
-    """The continuation, or why this parent has none: one parent's fault does not cost the others."""
-    try:
-        return await engine.continue_blind(request)
-    except ItemRejected as reject:
-        return reject

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from mmpr_pipeline.core.records import CheckedRollout, PreferencePair, Question, Strategy, content_id
+from mmpr_pipeline.core.records import CheckedRollout, PreferencePair, Question, content_id
 
 
 def seeded_order(rollouts: Iterable[CheckedRollout], seed: int, role: str) -> list[CheckedRollout]:
@@ -25,7 +25,7 @@ def _rank(seed: int, role: str, question: str, index: int) -> bytes:
 
 
 def make_pair(
-    question: Question, prompt: str, chosen: CheckedRollout, rejected: CheckedRollout, strategy: Strategy
+    question: Question, prompt: str, chosen: CheckedRollout, rejected: CheckedRollout, strategy: str
 ) -> PreferencePair:
     """The pair with its full provenance."""
     return PreferencePair(

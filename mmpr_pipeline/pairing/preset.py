@@ -1,20 +1,28 @@
-"""Preset pairs: the source brings the chosen and the rejected response."""
+"""Preset pairs: the source brings both responses and says which one is preferred."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmpr_pipeline.core.records import CheckedRollout, PreferencePair, Question
+from mmpr_pipeline.core.records import CheckedRollout, Question
+from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pairing.pairs import make_pair
+from mmpr_pipeline.pairing.strategy import Pairs, Recipe
+from mmpr_pipeline.rollouts.prompts import Turn
 
 
-def pair_as_given(
-    question: Question, prompt: str, checked: Sequence[CheckedRollout]
-) -> tuple[list[PreferencePair], str | None]:
-    """The pair that the source brings, or the reason why it is none."""
-    if len(checked) < 2:
-        return [], "no_given_pair"
-    chosen, rejected = checked[:2]
-    if chosen.text.strip() == rejected.text.strip():
-        return [], "same_responses"
-    return [make_pair(question, prompt, chosen, rejected, "given")], None
+class Preset:
+    """The first response is chosen and the second rejected, whatever the checker says of them."""
+
+    needs_rollouts = False
+
+    async def pair(
+        self, question: Question, prompt: Turn, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
+    ) -> Pairs:
+        """See `Strategy`; the responses come as rollouts 0 and 1."""
+        if len(rollouts) < 2:
+            return Pairs(reason="no_preset_pair")
+        chosen, rejected = rollouts[:2]
+        if chosen.text.strip() == rejected.text.strip():
+            return Pairs(reason="same_responses")
+        return Pairs([make_pair(question, prompt.text, chosen, rejected, "preset")])

@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
 
 from mmpr_pipeline.core.settings import Settings
+
+SAMPLED = ("correctness", "dropout_ntp")
+"""The paper's strategies, for sampled responses."""
 
 
 class PairingSettings(Settings):
     """How rollouts become pairs."""
 
-    max_pairs: int = Field(default=15, ge=1, description="Most correctness pairs a question (the paper: 15).")
-    dropout_ntp: bool = Field(default=True, description="Make DropNTP pairs where there is no rejected response.")
+    strategies: tuple[str, ...] = Field(
+        default=SAMPLED,
+        min_length=1,
+        description="Strategies, asked in this order until one makes a pair: correctness, dropout_ntp, preset (pairs "
+        "that the sources bring), or the name of an installed one.",
+    )
+    max_pairs: int = Field(default=15, ge=1, description="Maximum correctness pairs per question (paper: 15).")
     dropout_ratio: float = Field(default=0.5, gt=0, lt=1, description="Share of a response's tokens kept (paper: 0.5).")
-    dropout_pairs: int = Field(default=2, ge=1, description="Most DropNTP pairs for each question.")
+    dropout_pairs: int = Field(default=2, ge=1, description="Maximum DropNTP pairs per question.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Settings of installed strategies, by name.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _switch_of_version_1(cls, data: Any) -> Any:
+        """`dropout_ntp: false`, as settings of mmpr 0.1 have it, is the strategies without it."""
+        if not isinstance(data, dict) or "dropout_ntp" not in data:
+            return data
+        rest = {name: value for name, value in data.items() if name != "dropout_ntp"}
+        wanted = rest.get("strategies", SAMPLED)
+        return rest | ({} if data["dropout_ntp"] else {"strategies": [n for n in wanted if n != "dropout_ntp"]})
+
+    @field_validator("strategies")
+    @classmethod
+    def _distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"named twice: {', '.join(repeated)}")
+        if "preset" in names and len(names) > 1:
+            raise ValueError("preset pairs are not sampled, so preset cannot be mixed with other strategies")
+        return names

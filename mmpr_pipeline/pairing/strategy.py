@@ -1,13 +1,17 @@
-"""What decides how a question's rollouts become pairs."""
+"""Pairing strategies: each is one file that turns a question's rollouts into pairs, behind one protocol."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from mmpr_pipeline.core.records import Outcome
+from mmpr_pipeline.core.records import CheckedRollout, PreferencePair, Question
+from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pairing.settings import PairingSettings
+from mmpr_pipeline.rollouts.prompts import Turn
 from mmpr_pipeline.rollouts.settings import SamplingSettings
+from mmpr_pipeline.rollouts.verdicts import Marks
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,33 @@ class Recipe:
     sampling: SamplingSettings
     pairing: PairingSettings
     seed: int
-    marks: Mapping[tuple[str, int], Outcome] = field(default_factory=dict)
-    """Outcomes set by hand, by question id and rollout index; they stand above the checker's."""
-    given: bool = False
-    """Whether the sources bring the pairs: the first response is preferred to the second, whatever the checker says."""
+    marks: Marks = field(default_factory=dict)
+    """Outcomes that people set; they stand above the checker's."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What a strategy made of one question."""
+
+    pairs: Sequence[PreferencePair] = ()
+    reason: str | None = None
+    """Why it made none, as a short fixed name; None where the strategy does not apply to the question."""
+    rollouts: Sequence[CheckedRollout] = ()
+    """Rollouts that the strategy generated; they are stored with the sampled ones."""
+
+
+class Strategy(Protocol):
+    """One way to make pairs. The strategies of a build are asked in order, until one makes a pair."""
+
+    needs_rollouts: bool
+    """Whether the question must have been sampled; False where the source itself brings the responses."""
+
+    async def pair(
+        self, question: Question, prompt: Turn, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
+    ) -> Pairs:
+        """The pairs of one question. `rollouts` have verdicts; `engine` may be asked for more.
+
+        Must depend on nothing but its arguments: a question whose shard is worked on again must come out the same.
+        Raises ItemRejected where the question cannot be used at all.
+        """
+        ...

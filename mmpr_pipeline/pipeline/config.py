@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.core.settings import OPERATIONAL, Settings, identity_of, load_settings
 from mmpr_pipeline.engines.settings import EngineSettings
@@ -76,15 +77,23 @@ class BuildConfig(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _given_pairs_are_all_taken(cls, data: Any) -> Any:
-        """Of sources that bring pairs, rows of one question are no repeats: each has responses of its own."""
-        engine = data.get("engine") if isinstance(data, dict) else None
-        name = engine.get("name") if isinstance(engine, dict) else getattr(engine, "name", None)
-        if name != "given":
+    def _preset_pairs_are_all_taken(cls, data: Any) -> Any:
+        """Rows with preset pairs that share a question are kept: each has responses of its own.
+
+        `engine.name: given`, as mmpr 0.1 had it, means `pairing.strategies: [preset]`.
+        """
+        if not isinstance(data, dict):
             return data
-        meant = {"screening": {"dedup": False}, "sampling": {"samples": 2, "adaptive": False}}
-        told = {part: data.get(part, {}) for part in meant}
-        return data | {part: own | told[part] for part, own in meant.items() if isinstance(told[part], dict)}
+        parts = {name: data.get(name, {}) for name in ("engine", "pairing", "screening")}
+        if not all(isinstance(part, dict) for part in parts.values()):
+            return data
+        engine, pairing, screening = parts.values()
+        if engine.get("name") in ("given", "preset"):
+            engine = {name: value for name, value in engine.items() if name != "name"}
+            pairing = {"strategies": ["preset"], **pairing}
+        if list(pairing.get("strategies", ())) == ["preset"]:
+            screening = {"dedup": False, **screening}
+        return data | {"engine": engine, "pairing": pairing, "screening": screening}
 
     @field_validator("sources")
     @classmethod
@@ -93,6 +102,17 @@ class BuildConfig(Settings):
         if repeated:
             raise ValueError(f"named twice: {', '.join(repeated)}")
         return sources
+
+    @model_validator(mode="after")
+    def _strategies_exist(self) -> BuildConfig:
+        from mmpr_pipeline.pairing.registry import STRATEGIES
+
+        for name in self.pairing.strategies:
+            try:
+                STRATEGIES.require(name)
+            except ConfigError as error:
+                raise ValueError(str(error)) from None
+        return self
 
     @model_validator(mode="after")
     def _engine_has_what_it_needs(self) -> BuildConfig:
@@ -104,11 +124,15 @@ class BuildConfig(Settings):
             raise ValueError("the openai engine needs the address of a server: give --base-url URL")
         if self.engine.name != "openai" and self.engine.base_url:
             raise ValueError(f"--base-url goes with --engine openai, not {self.engine.name}")
-        if self.engine.name in ("replay", "given") and (
-            asked := [n for n, share in self.mixture.items() if share.repeat > 1]
-        ):
+        recorded = self.engine.name == "replay" or self.preset
+        if recorded and (asked := [n for n, share in self.mixture.items() if share.repeat > 1]):
             raise ValueError(f"recorded rollouts cannot be sampled anew: no repeat for {', '.join(asked)}")
         return self
+
+    @property
+    def preset(self) -> bool:
+        """Whether the sources bring the pairs, so that nothing is sampled."""
+        return self.pairing.strategies == ("preset",)
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide what is in the shards, as plain JSON data."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from functools import partial
 from typing import Any, Protocol
 
 from mmpr_pipeline.core.errors import ConfigError, DatasetError
@@ -18,10 +16,10 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.manifest import read_manifest
 from mmpr_pipeline.dataset.files.sealed import damaged, hashes, read_sealed
 from mmpr_pipeline.dataset.files.summary import summarise
-from mmpr_pipeline.engines.engine import Engine
+from mmpr_pipeline.engines.owner import EngineOwner
 from mmpr_pipeline.pipeline.config import BuildConfig
-from mmpr_pipeline.pipeline.plans.from_rollouts import Plan
-from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_plan
+from mmpr_pipeline.pipeline.plans.base import Plan
+from mmpr_pipeline.pipeline.plans.from_sources import make_plan
 from mmpr_pipeline.pipeline.watch.progress_file import KEY as PROGRESS
 from mmpr_pipeline.pipeline.watch.progress_file import Beacon
 from mmpr_pipeline.screening import REPORT
@@ -43,12 +41,26 @@ class View(Protocol):
         """So many of the missing shards are finished; counts over all of them."""
 
 
-def run_build(config: BuildConfig, view: View) -> dict[str, Any]:
+class NoView:
+    """Shows nothing."""
+
+    def stage(self, text: str) -> None:
+        """See `View`."""
+
+    def planned(self, plan: Plan, missing: int) -> None:
+        """See `View`."""
+
+    def progress(self, finished: int, tally: dict[str, int]) -> None:
+        """See `View`."""
+
+
+def run_build(config: BuildConfig, view: View | None = None) -> dict[str, Any]:
     """Make the dataset that the settings describe, or finish it, and return its summary.
 
     Raises ConfigError, SourceError, EngineError or StoreError, each before any work where that is possible. May be
     killed at any time; the same call goes on from there.
     """
+    view = view or NoView()
     compared = ", and the evaluation sets to compare them with (--no-decontaminate leaves those out)"
     view.stage(f"reading sources{compared * config.screening.decontaminate}")
     config = absolute(config)
@@ -56,8 +68,9 @@ def run_build(config: BuildConfig, view: View) -> dict[str, Any]:
     return run_plan(make_plan(config, begun_with(store) if has_begun(store) else None), view)
 
 
-def run_plan(plan: Plan, view: View) -> dict[str, Any]:
+def run_plan(plan: Plan, view: View | None = None) -> dict[str, Any]:
     """Carry out a plan: claim its output, make what is missing, sum up."""
+    view = view or NoView()
     store = open_store(plan.config.out)
     store.check_writable()
     started = time.monotonic()
@@ -75,39 +88,32 @@ def run_plan(plan: Plan, view: View) -> dict[str, Any]:
 def _make(plan: Plan, missing: list[int], view: View, still_held: Callable[[], None]) -> dict[str, Any]:
     """Make the missing shards on Ray; the counts of what this run did, and what its engines say of themselves."""
     from mmpr_pipeline.cluster.session import ray_session
-    from mmpr_pipeline.pipeline.workers.screening_pass import look_on_ray, screen
     from mmpr_pipeline.pipeline.workers.shards_on_ray import work_shards
 
     tally: dict[str, int] = {}
-    engine: Engine | None = None
+    engines = EngineOwner(plan.start)
 
     def progress(finished: int, now: dict[str, int]) -> None:
         still_held()
         tally.update(now)
         view.progress(finished, now)
-        beacon.show(finished, tally, engine)
+        beacon.show(finished, tally, engines.stats)
 
     view.stage("starting Ray")
     with ray_session(plan.config.address) as cpus:
-        if isinstance(plan, BuildPlan):
-            workers = plan.config.workers or cpus
-            look = partial(look_on_ray, workers=workers, say=view.stage, still_held=still_held)
-            plan = screen(plan, view.stage, look)
+        plan = plan.prepare(plan.config.workers or cpus, view.stage, still_held)
         view.planned(plan, len(missing))
         beacon = Beacon(open_store(plan.config.out), plan, missing)
-        if isinstance(plan, BuildPlan):
+        if plan.samples:
             view.stage(f"starting the {plan.config.engine.name} engine")
-        engine = asyncio.run(plan.start())
         workers = plan.config.workers or min(len(missing), cpus)
-        try:
-            given = plan.config.engine.name == "given"
-            view.stage("sampling" if engine and not given else "checking and pairing")
-            work_shards(plan, missing, engine, workers, progress)
+        with engines:
+            view.stage("sampling" if engines.engine else "checking and pairing")
+            work_shards(plan, missing, engines.engine, workers, progress)
             beacon.end()
-            return {**tally, "engine": asdict(asyncio.run(engine.stats()))} if engine else tally
-        finally:
-            if engine:
-                asyncio.run(engine.close())
+            if engines.engine is None:
+                return tally
+            return {**tally, "engine": asdict(engines.stats()), "runs_on": engines.engine.info.runs_on}
 
 
 def claim(store: Store, plan: Plan) -> None:
@@ -188,7 +194,7 @@ def finish(store: Store, plan: Plan, run: dict[str, Any]) -> dict[str, Any]:
     if before and not run["shards"]:
         return before
     totals = summarise(store, plan.config.shards)
-    summary = {"mmpr_version": __version__, "digest": plan.digest, "run": run, **totals, **plan.told(store)}
+    summary = {"mmpr_version": __version__, "digest": plan.digest, "run": run, **totals, **plan.in_summary(store)}
     summary["hashes"] = hashes(store)
     if recorded := run.get("engine", {}).get("recorded"):
         used = sum(totals["counts"]["rollouts"].values())

@@ -16,6 +16,7 @@ from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Prompting, Question
 
 IMAGE_MARK = "<image>"
+THINK_START = "<think>"
 THINK_END = "</think>"
 """What ends the reasoning in the style `cot-think`; the answer is read only after it."""
 
@@ -61,7 +62,7 @@ _TEMPLATES = [
     PromptTemplate("open-en", 1, "", True),
     PromptTemplate("open-zh", 1, "", True),
 ]
-_GIVEN = PromptTemplate("given", 1, "", True)
+_PRESET = PromptTemplate("preset", 1, "", True)
 TEMPLATES = {template.name: template for template in _TEMPLATES}
 
 
@@ -115,6 +116,14 @@ def without_images(turn: str) -> str:
     return turn.replace(IMAGE_MARK + "\n", "").replace(IMAGE_MARK, "")
 
 
+def without_template(turn: str) -> str:
+    """The user turn without the instruction of a template: what of it comes from data."""
+    return next((turn.removesuffix(end) for end in _ENDS if turn.endswith(end)), turn)
+
+
+_ENDS = tuple(f"\n{template.suffix}" for template in _TEMPLATES if template.suffix)
+
+
 @dataclass(frozen=True)
 class Turn:
     """The user turn of one question and the label of the template that made it."""
@@ -123,15 +132,22 @@ class Turn:
     version: str
 
 
-def turn_for(question: Question, style: str, language: str = "auto", given: bool = False) -> Turn:
-    """The question's user turn in a style, with its template's label; where it was asked before, that very turn.
-
-    `given`: the turn that responses of the source itself answer to, which is the question as it stands there.
-    """
+def turn_for(question: Question, style: str, language: str = "auto") -> Turn:
+    """The question's user turn in a style, with its template's label; where it was asked before, that very turn."""
     if question.prompting and question.prompting.turn is not None:
         return Turn(question.prompting.turn, question.prompting.label)
-    template = _GIVEN if given else template_for(question, style, language)
+    template = template_for(question, style, language)
     return Turn(user_turn(question, template), template.label)
+
+
+def asked_as_it_stands(question: Question) -> Question:
+    """The question with its user turn fixed to its own words: what the responses that its source brings answer."""
+    if question.prompting and question.prompting.turn is not None:
+        return question
+    asked = (question.prompting or Prompting()).model_copy(
+        update={"turn": user_turn(question, _PRESET), "label": _PRESET.label}
+    )
+    return question.model_copy(update={"prompting": asked})
 
 
 def asks_for_thinking(label: str) -> bool:

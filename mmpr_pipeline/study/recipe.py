@@ -167,7 +167,7 @@ class _Seed:
     def repair(self, built: str) -> str:
         """The same rollouts without DropNTP pairs."""
         name = f"{built}-nodrop"
-        given = {"before": data_of(built), "out": data_of(name), "pairing.dropout_ntp": False}
+        given = {"before": data_of(built), "out": data_of(name), "pairing.strategies": ["correctness"]}
         return self.plan.add(Step(name, "repair", given, (built,)))
 
     def train_name(self, loss: str, built: str) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.driver import absolute, begun_with, claim, finish, has_begun, missing_shards
 from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_plan
-from mmpr_pipeline.pipeline.workers.screening_pass import look_at, screen
+from mmpr_pipeline.pipeline.plans.screening_pass import Screenable, look_at, screen
 from mmpr_pipeline.pipeline.workers.shard import work_shard
 from mmpr_pipeline.screening.pieces import Piece
 from mmpr_pipeline.storage import Store, lease, open_store
@@ -41,10 +41,10 @@ class Inline:
             claim(store, plan)
             missing = missing_shards(store, plan)
             if missing:
-                await self._make(screen(plan, self.said.append, self._look), missing)
+                await self._make(replace(plan, screened=screen(plan, self.said.append, self._look)), missing)
             return finish(store, plan, {"shards": len(missing)})
 
-    def _look(self, plan: BuildPlan, pieces: Sequence[Piece], what: str) -> None:
+    def _look(self, plan: Screenable, pieces: Sequence[Piece], what: str) -> None:
         for piece in pieces:
             if self.pieces is not None:
                 self.pieces -= 1

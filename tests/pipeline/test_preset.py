@@ -1,4 +1,4 @@
-"""`--engine given`: pairs that sources bring become a dataset like any other, row by row, in their own words."""
+"""Preset pairs: what sources bring becomes a dataset like any other, row by row, in its own words."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ import pytest
 import mmpr_pipeline
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.json_files import json_bytes
-from mmpr_pipeline.core.records import GivenPair, Question, QuestionOutcome
+from mmpr_pipeline.core.records import PresetPair, Question, QuestionOutcome
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.review.verify import verify
-from mmpr_pipeline.engines.recorded.preset import GivenEngine
-from mmpr_pipeline.engines.registry import make_engine
+from mmpr_pipeline.engines.recorded.preset import PresetEngine
+from mmpr_pipeline.pairing.preset import Preset
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.driver import finish, run_build
+from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.plans.from_rollouts import make_rework
 from mmpr_pipeline.pipeline.plans.from_sources import make_plan
 from mmpr_pipeline.pipeline.question import work_question
-from mmpr_pipeline.pipeline.workers.shard import Plan, work_shard
+from mmpr_pipeline.pipeline.workers.shard import work_shard
+from mmpr_pipeline.rollouts.prompts import asked_as_it_stands
 from mmpr_pipeline.rollouts.settings import SamplingSettings
 from mmpr_pipeline.storage import open_store
 from tests.pipeline.made import files_of, png
 from tests.pipeline.workers.test_shards_on_ray import Silent
 from tests.records import a_question
 
-RECIPE = Recipe(SamplingSettings(samples=2, adaptive=False), PairingSettings(), seed=0, given=True)
+RECIPE = Recipe(SamplingSettings(), PairingSettings(strategies=("preset",)), seed=0)
 ASKED = "How many dots are in picture {}? Answer with a number only."
 DECLARATION = """
 name: brought
@@ -42,25 +44,25 @@ columns: {{question: question, image: image, chosen: chosen, rejected: rejected{
 
 
 async def outcome_of(question: Question) -> QuestionOutcome:
-    return await work_question(question, GivenEngine(), RECIPE)
+    return await work_question(asked_as_it_stands(question), PresetEngine(), RECIPE, [Preset()])
 
 
 async def test_the_pair_is_the_sources_with_the_checkers_opinion_beside_it() -> None:
-    given = GivenPair(chosen="I see 4.\nFinal answer: 4", rejected="Final answer: 3")  # the gold is 3
-    outcome = await outcome_of(a_question(given=given))
+    preset = PresetPair(chosen="I see 4.\nFinal answer: 4", rejected="Final answer: 3")  # the gold is 3
+    outcome = await outcome_of(a_question(preset=preset))
     [pair] = outcome.pairs
-    assert (pair.chosen, pair.rejected, pair.strategy) == (given.chosen, given.rejected, "given")
-    assert (pair.chosen_index, pair.rejected_index, pair.prompt_version) == (0, 1, "given@1")
+    assert (pair.chosen, pair.rejected, pair.strategy) == (preset.chosen, preset.rejected, "preset")
+    assert (pair.chosen_index, pair.rejected_index, pair.prompt_version) == (0, 1, "preset@1")
     assert [rollout.outcome for rollout in outcome.rollouts] == ["incorrect", "correct"], "told, not obeyed"
     assert (outcome.row.status, outcome.row.rollouts, outcome.row.incorrect) == ("paired", 2, 1)
 
 
 @pytest.mark.parametrize(
-    ("given", "reason"),
-    [(None, "no_given_pair"), (GivenPair(chosen="A cat.", rejected=" A cat. "), "same_responses")],
+    ("preset", "reason"),
+    [(None, "no_preset_pair"), (PresetPair(chosen="A cat.", rejected=" A cat. "), "same_responses")],
 )
-async def test_what_is_no_pair_is_told(given: GivenPair | None, reason: str) -> None:
-    row = (await outcome_of(a_question(kind="none", answer=None, given=given))).row
+async def test_what_is_no_pair_is_told(preset: PresetPair | None, reason: str) -> None:
+    row = (await outcome_of(a_question(kind="none", answer=None, preset=preset))).row
     assert (row.status, row.reason, row.pairs) == ("unpaired", reason, 0)
 
 
@@ -100,19 +102,19 @@ def config_of(source: Path, out: Path, **more: Any) -> Any:
 
 async def test_rows_of_one_question_are_pairs_of_their_own(tmp_path: Path) -> None:
     plan = make_plan(config_of(brought(tmp_path / "source", three_each()), tmp_path / "out", shards=2))
-    out = await shards_of(plan, make_engine(plan.config.engine))
+    out = await shards_of(plan, None)
     pairs = mmpr_pipeline.load(str(out))
     assert [(pair["chosen"], pair["rejected"]) for pair in pairs] == [(f"{i} is it.", f"{i}? No.") for i in range(12)]
     assert pairs[0]["prompt"] == "<image>\n" + ASKED.format(0), "what was answered, instruction and all"
     assert len({pair["pair_id"] for pair in pairs}) == 12
     summary = json.loads((out / layout.SUMMARY).read_text())
-    assert summary["counts"]["unpaired"] == {"no_given_pair": 1}
+    assert summary["counts"]["unpaired"] == {"no_preset_pair": 1}
     assert len(summary["counts"]["pairs"]) == 1
 
 
 async def test_from_rollouts_gives_the_same_bytes(tmp_path: Path) -> None:
     plan = make_plan(config_of(brought(tmp_path / "source", three_each()), tmp_path / "out", shards=1))
-    before = await shards_of(plan, make_engine(plan.config.engine))
+    before = await shards_of(plan, None)
     after = await shards_of(make_rework(str(before), {"out": str(tmp_path / "again"), "sources": None}), None)
     for name, raw in files_of(before).items():
         assert name.startswith("manifests") or files_of(after)[name] == raw
@@ -128,14 +130,14 @@ async def test_conversations_that_end_in_the_response(tmp_path: Path) -> None:
 
     rows = [{"question": turns("")[:1], "image": "0.png", "chosen": turns("A dog."), "rejected": turns("A cat.")[1:]}]
     plan = make_plan(config_of(brought(tmp_path / "source", rows), tmp_path / "out", shards=1))
-    [pair] = mmpr_pipeline.load(str(await shards_of(plan, make_engine(plan.config.engine))))
+    [pair] = mmpr_pipeline.load(str(await shards_of(plan, None)))
     assert (pair["prompt"], pair["chosen"], pair["rejected"]) == ("<image>\nWhat is this?", "A dog.�", "A cat.�")
 
 
 def test_a_source_without_pairs_is_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nano_grid brings no pairs") as refused:
         make_plan(load_config(None, {"sources": ["nano_grid"], "out": str(tmp_path), "engine.name": "given"}))
-    assert "another engine" in str(refused.value)
+    assert "with an engine" in str(refused.value)
 
 
 def test_one_half_of_a_pair_is_refused(tmp_path: Path) -> None:
@@ -148,7 +150,7 @@ def test_one_half_of_a_pair_is_refused(tmp_path: Path) -> None:
 def test_what_is_given_is_taken_once_and_whole(tmp_path: Path) -> None:
     source = brought(tmp_path / "source", three_each())
     config = config_of(source, tmp_path / "out")
-    assert (config.screening.dedup, config.sampling.samples, config.screening.decontaminate) == (False, 2, True)
+    assert (config.screening.dedup, config.preset, config.screening.decontaminate) == (False, True, True)
     assert config_of(source, tmp_path / "out", **{"screening.dedup": True}).screening.dedup
     with pytest.raises(ConfigError, match="no repeat"):
         load_config(None, {"sources": [f"{source}*2"], "out": str(tmp_path), "engine.name": "given"})
@@ -165,4 +167,4 @@ def test_a_build_of_given_pairs_leaves_out_what_an_evaluation_set_asks(tmp_path:
     summary = run_build(config_of(source, tmp_path / "out", **more), Silent())
     assert verify(str(tmp_path / "out")).problems == []
     counts = summary["counts"]
-    assert (counts["pairs"], counts["rejected"]) == ({"given": 9}, {"contaminated": 3})
+    assert (counts["pairs"], counts["rejected"]) == ({"preset": 9}, {"contaminated": 3})

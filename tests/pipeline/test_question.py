@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mmpr_pipeline.core.records import QuestionOutcome
+from mmpr_pipeline.pairing.registry import make_strategies
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.question import work_question
@@ -20,7 +21,7 @@ def counted(answer: object, number: int) -> str:
 
 
 async def outcome_of(engine: TextEngine, recipe: Recipe = FLAT, question: object = None) -> QuestionOutcome:
-    return await work_question(question or a_question(), engine, recipe)  # type: ignore[arg-type]
+    return await work_question(question or a_question(), engine, recipe, make_strategies(recipe.pairing.strategies))  # type: ignore[arg-type]
 
 
 async def test_right_and_wrong_answers_become_pairs_with_provenance() -> None:

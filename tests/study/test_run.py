@@ -233,7 +233,7 @@ def test_the_whole_way_with_a_scripted_engine(tmp_path: Path) -> None:
     without = make_plan(tiny.model_copy(update={"dropout_off": True})).steps["s0/build-1x-nodrop"]
     given = placed(without.settings, tmp_path)
     rework = make_rework(given.pop("before"), given)
-    assert not rework.config.pairing.dropout_ntp
+    assert rework.config.pairing.strategies == ("correctness",)
     assert sum(1 for _ in rework.read(0)) == 6
 
 

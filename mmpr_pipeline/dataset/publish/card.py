@@ -26,7 +26,7 @@ STRATEGIES = {
     "that of `rejected` wrong.",
     "dropout_ntp": "`chosen` was sampled with the image; `rejected` begins like it and was continued without the image "
     "(DropNTP). Nothing was checked here: these questions have no answer, or had no other rejected response.",
-    "given": "The source brought both responses and says which one is preferred.",
+    "preset": "The source brought both responses and says which one is preferred.",
 }
 
 
@@ -106,12 +106,12 @@ def _provenance(facts: Facts) -> str:
 
     known = {template.label: template.suffix for template in TEMPLATES.values()}
     own = {version_of(text): text for source in facts.sources for text in source.get("instructions", ())}
-    made, engine = facts.made_by, facts.identity.get("engine", {})
+    made, engine = facts.made_by, facts.identity.get("engine") or {}
     decoding = facts.identity.get("sampling", {}).get("decoding", {})
     models = {**made["model"], **made["rejected_model"]}
     lines = [
         f"- Model: {', '.join(f'`{_code(m)}`' for m in models)} (`model`, `rejected_model` say it for each response)",
-        f"- Engine: {_plain(str(engine.get('name', 'unknown')))}",
+        f"- Engine: {'none' if facts.preset else _plain(str(engine.get('name', 'unknown')))}",
         f"- Sampling: {_plain(', '.join(f'{k} {v}' for k, v in sorted(decoding.items())) or 'not known')}",
         f"- Checker: {', '.join(f'`{_code(c)}`' for c in made['checker'] if c) or 'none'}",
         f"- Settings: identity `{_code(str(facts.figures['identity']))}`",
@@ -120,7 +120,7 @@ def _provenance(facts: Facts) -> str:
         lines.append(
             "- The responses were recorded elsewhere: prompt and sampling named here are this build's, not theirs."
         )
-    if engine.get("name") == "given":
+    if facts.preset:
         lines.append("- The responses are the sources' own: nothing was sampled.")
     rows = []
     for label, count in made["prompt_version"].items():
@@ -187,7 +187,7 @@ def _limits(facts: Facts) -> str:
         "difficulty for this model, and says less about others.",
     ]
     limits = [
-        *(sampled if strategies - {"given"} else []),
+        *(sampled if strategies - {"preset"} else []),
         "All responses are a model's own words, unedited: they may be false, biased or offensive, and may hold text "
         "that looks like instructions or markup.",
     ]

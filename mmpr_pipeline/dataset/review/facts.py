@@ -58,6 +58,11 @@ class Facts:
         return sum(self.figures["counts"]["pairs"].values())
 
     @property
+    def preset(self) -> bool:
+        """Whether the sources brought all pairs, so that nothing was sampled."""
+        return self.figures["counts"]["pairs"].keys() == {"preset"}
+
+    @property
     def warnings(self) -> list[str]:
         """Why the dataset may not be passed on or trained on just so."""
         missed = unchecked(self.screening) if self.screening else None

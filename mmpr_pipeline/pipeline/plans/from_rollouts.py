@@ -7,13 +7,14 @@ way, with an engine that answers from the finished dataset.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from mmpr_pipeline.checking import CHECKER
+from mmpr_pipeline.checking import checker_identity
 from mmpr_pipeline.core.errors import ConfigError, DatasetError, ItemRejected
-from mmpr_pipeline.core.records import SCHEMA_VERSION, Outcome, Question, Reject, Rollout, content_id
+from mmpr_pipeline.core.records import SCHEMA_VERSION, Question, Reject, Rollout, content_id
+from mmpr_pipeline.core.verdict import Outcome
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.marks import read_marks
 from mmpr_pipeline.dataset.files.reader import StoredQuestion, stored_questions
@@ -21,7 +22,6 @@ from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig, load_config
-from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan
 from mmpr_pipeline.storage import Store, open_store
 
 CHANGEABLE = ("out", "seed", "pairing", "address", "workers", "in_flight")
@@ -51,7 +51,7 @@ class ReworkPlan:
             "seed": self.config.seed,
             "pairing": self.config.pairing.model_dump(mode="json"),
             "marks": content_id(json.dumps(marked)),
-            "checker": CHECKER,
+            "checker": checker_identity(),
             "schema_version": SCHEMA_VERSION,
         }
 
@@ -75,15 +75,25 @@ class ReworkPlan:
         """As the finished dataset has it."""
         return {"screening": self.described["screening"]} if "screening" in self.described else {}
 
-    def told(self, store: Store) -> dict[str, Any]:
-        """As the finished dataset tells it: its rows were screened before they were sampled."""
+    samples = False
+    screened = None
+    """Its rows were screened before they were sampled."""
+
+    def in_summary(self, store: Store) -> dict[str, Any]:
+        """As the finished dataset has it."""
         return {name: self.summary[name] for name in ("screening", "warnings") if name in self.summary}
 
+    def prepare(self, workers: int, say: Callable[[str], None], still_held: Callable[[], None]) -> ReworkPlan:
+        """Nothing comes before the shards."""
+        return self
+
+    def with_config(self, config: BuildConfig) -> ReworkPlan:
+        """The plan with other operational settings."""
+        return replace(self, config=config)
+
     def recipe(self) -> Recipe:
-        """Every stored rollout is taken, whatever rule it was sampled by."""
-        sampling = self.config.sampling.model_copy(update={"adaptive": False, "samples": 1024})
-        given = self.config.engine.name == "given"
-        return Recipe(sampling, self.config.pairing, self.config.seed, self.marks, given)
+        """The settings' rules, with the marks that people set."""
+        return Recipe(self.config.sampling, self.config.pairing, self.config.seed, self.marks)
 
     def read(self, shard: int) -> Iterator[Question | Reject]:
         """The rows of one shard, in their order; those that were rejected before stay so."""
@@ -98,16 +108,12 @@ class ReworkPlan:
     async def start(self) -> None:
         """No engine is needed."""
 
-    def answering(self, engine: Engine | None, shard: int) -> StoredEngine:
+    def engine_for(self, shard: int, engine: Engine | None) -> StoredEngine:
         """An engine that has the answers of one shard."""
         return StoredEngine(self._stored(shard))
 
     def _stored(self, shard: int) -> Iterator[StoredQuestion]:
         return stored_questions(open_store(self.before, known=True), shard, self.config.shards)
-
-
-Plan = BuildPlan | ReworkPlan
-"""What a build carries out: questions of sources, or those of a finished dataset."""
 
 
 class StoredEngine:
@@ -121,7 +127,7 @@ class StoredEngine:
         self._stored = stored
         self._held: dict[str, tuple[Rollout, ...]] = {}
         self._continued: dict[tuple[str, int], Rollout] = {}
-        self.info = EngineInfo(engine="stored", model="stored", context=None, can_continue=True)
+        self.info = EngineInfo(engine="stored", model="stored", context=None, can_continue=True, recorded=True)
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
         """All rollouts of the question, in one go."""

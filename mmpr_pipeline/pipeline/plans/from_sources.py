@@ -1,4 +1,4 @@
-"""The plan of a build: which rows go to which shard, and what the output's identity is. Pure, but for reading indexes.
+"""The plan of a build from sources: which rows go to which shard, and what the output's identity is.
 
 Shard i of N takes the i-th 1/N of the questions of every source, in rows that follow each other, so every shard holds
 the same mixture and a worker reads only its slices.
@@ -7,21 +7,26 @@ the same mixture and a worker reads only its slices.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from mmpr_pipeline.checking import CHECKER
+from mmpr_pipeline.checking import checker_identity
 from mmpr_pipeline.core.records import SCHEMA_VERSION, Question, Reject, content_id
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.engines.identity import engine_identity
 from mmpr_pipeline.engines.journaled import JournaledEngine
+from mmpr_pipeline.engines.recorded.preset import PresetEngine
 from mmpr_pipeline.engines.start import start_engines
+from mmpr_pipeline.pairing.registry import STRATEGIES
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig
+from mmpr_pipeline.pipeline.plans.base import ResumableEngine
 from mmpr_pipeline.pipeline.plans.sources import NO_COMPARISON, Against, PlannedSource, planned_against, planned_sources
+from mmpr_pipeline.rollouts.prompts import asked_as_it_stands
 from mmpr_pipeline.screening import REPORT, SCREENING
 from mmpr_pipeline.screening.mixture import ALL, described
 from mmpr_pipeline.screening.selection import Selection, load_selections
@@ -71,32 +76,52 @@ class BuildPlan:
         opened = {source.name: source.path for source in self.against.sources}
         return {"screening": {"against": opened, "unchecked": dict(self.against.unchecked)}}
 
-    def told(self, store: Store) -> dict[str, Any]:
-        """What stands in summary.json of the screening, and the warnings about the sources."""
+    def in_summary(self, store: Store) -> dict[str, Any]:
+        """The screening's report, and warnings about the sources."""
         report: dict[str, Any] = {}
         if store.exists(REPORT):
             found = read_sealed(store, REPORT)
             report["screening"] = {name: found[name] for name in found.keys() - {"plan", "hashes"}}
         return {**report, "warnings": evaluation_warnings(self.described_sources)}
 
+    @property
+    def samples(self) -> bool:
+        """Whether engines are needed."""
+        return not self.config.preset
+
+    def prepare(self, workers: int, say: Callable[[str], None], still_held: Callable[[], None]) -> BuildPlan:
+        """Screen the rows of the sources, where that was not done before."""
+        from mmpr_pipeline.pipeline.plans.screening_pass import look_on_ray, screen
+
+        look = partial(look_on_ray, workers=workers, say=say, still_held=still_held)
+        return replace(self, screened=screen(self, say, look))
+
+    def with_config(self, config: BuildConfig) -> BuildPlan:
+        """The plan with other operational settings."""
+        return replace(self, config=config)
+
     def recipe(self) -> Recipe:
-        """How each question is worked on. Recorded rollouts cost nothing, so of them all are taken."""
-        adaptive = self.config.sampling.adaptive and self.config.engine.name != "replay"
-        sampling = self.config.sampling.model_copy(update={"adaptive": adaptive})
-        return Recipe(sampling, self.config.pairing, self.config.seed, given=self.config.engine.name == "given")
+        """How each question is worked on."""
+        return Recipe(self.config.sampling, self.config.pairing, self.config.seed)
 
-    async def start(self) -> Engine:
-        """Start the engines; raises EngineError where they cannot serve."""
-        return await start_engines(self.config.engine)
+    async def start(self) -> Engine | None:
+        """Start the engines; None where the sources bring the pairs. Raises EngineError where they cannot serve."""
+        return None if self.config.preset else await start_engines(self.config.engine)
 
-    def answering(self, engine: Engine, shard: int) -> JournaledEngine:
-        """The engine with the journal of one shard."""
+    def engine_for(self, shard: int, engine: Engine | None) -> ResumableEngine:
+        """The engine with the journal of the shard, or one that answers with the sources' own responses."""
+        if engine is None:
+            return PresetEngine()
         store, of = open_store(self.config.out, known=True), self.config.shards
         journal = Journal(store, layout.journal(shard, of), self.digest, layout.manifest(shard, of))
         return JournaledEngine(engine, journal)
 
     def read(self, shard: int) -> Iterator[Question | Reject]:
         """The rows of one shard, in source order; one item for every row."""
+        for row in self._rows(shard):
+            yield asked_as_it_stands(row) if self.config.preset and isinstance(row, Question) else row
+
+    def _rows(self, shard: int) -> Iterator[Question | Reject]:
         of = self.config.shards
         chosen: dict[str, Selection] = {}
         if self.screened is not None:
@@ -129,8 +154,10 @@ def make_plan(config: BuildConfig, begun: Mapping[str, Any] | None = None) -> Bu
 def _identity(config: BuildConfig, sources: Sequence[PlannedSource], against: Against) -> dict[str, Any]:
     """What decides every byte of the shards. Paths are replaced by what is behind them."""
     identity = config.identity()
-    identity["engine"] = engine_identity(config.engine)
+    identity["engine"] = None if config.preset else engine_identity(config.engine)
     identity["sources"] = {source.name: source.content for source in sources}
     identity["mixture"] = {source.name: described(source.share) for source in sources if source.share != ALL}
     identity["screening"] |= {"version": SCREENING, "against": dict(against.content)}
-    return {**identity, "checker": CHECKER, "schema_version": SCHEMA_VERSION}
+    if plugins := STRATEGIES.origins(config.pairing.strategies):
+        identity["plugins"] = {"strategies": plugins}
+    return {**identity, "checker": checker_identity(), "schema_version": SCHEMA_VERSION}

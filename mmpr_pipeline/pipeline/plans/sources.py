@@ -111,10 +111,10 @@ def planned_sources(config: BuildConfig) -> tuple[PlannedSource, ...]:
                 continue
             declaration = find_declaration(path)[0]
             name = declaration.name
-            if config.engine.name == "given" and not declaration.columns.chosen:
+            if config.preset and not declaration.columns.chosen:
                 raise ConfigError(
                     f"The source {name} brings no pairs: its declaration names no columns chosen and rejected.",
-                    remedy="Name them, or sample responses with another engine.",
+                    remedy="Name them, or sample responses with an engine.",
                 )
             names = (name, path, given)
             used |= set(names)

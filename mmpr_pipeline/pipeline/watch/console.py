@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from mmpr_pipeline.pipeline.plans.from_rollouts import Plan
-from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan
+from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.screening.report import sentences, unchecked
 
 _REMEDY = escape("Name those that matter (--decontaminate-against), or say --no-decontaminate.")
@@ -72,7 +71,7 @@ class ConsoleView:
         self._screening(plan)
 
     def _screening(self, plan: Plan) -> None:
-        report = plan.screened if isinstance(plan, BuildPlan) else None
+        report = plan.screened
         if report is None:
             return
         for sentence in sentences(report):

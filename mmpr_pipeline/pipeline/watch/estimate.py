@@ -49,7 +49,7 @@ def estimate(plan: BuildPlan, tokens_per_second: float | None = None) -> Estimat
     nano = config.engine.model == NANO
     rollouts = plan.rows * config.sampling.samples
     response = min(NANO_RESPONSE_TOKENS if nano else RESPONSE_TOKENS, config.sampling.decoding.max_tokens)
-    tokens = 0 if config.engine.name in ("given", "replay") else rollouts * response
+    tokens = 0 if config.preset or config.engine.name == "replay" else rollouts * response
     rate = tokens_per_second or (NANO_TOKENS_PER_SECOND if nano else TOKENS_PER_SECOND)
     return Estimate(plan.rows, rollouts, tokens, max(1, actor_count(config.engine)), rate)
 

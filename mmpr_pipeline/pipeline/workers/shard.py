@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -14,9 +14,10 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.manifest import read_manifest
 from mmpr_pipeline.dataset.files.writer import ShardWriter
 from mmpr_pipeline.engines.engine import Engine
-from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.pairing.registry import make_strategies
+from mmpr_pipeline.pairing.strategy import Recipe, Strategy
 from mmpr_pipeline.pipeline.outcome import unread
-from mmpr_pipeline.pipeline.plans.from_rollouts import Plan
+from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.question import work_question
 from mmpr_pipeline.pipeline.watch.tally import Tally, count
 from mmpr_pipeline.storage import open_store
@@ -35,7 +36,7 @@ Report = Callable[[Tally], None]
 
 
 async def work_shard(
-    plan: Plan, shard: int, engine: Any, report: Report, slots: asyncio.Semaphore | None = None
+    plan: Plan, shard: int, engine: Engine | None, report: Report, slots: asyncio.Semaphore | None = None
 ) -> dict[str, Any]:
     """Make one shard and return its manifest. A shard whose manifest is there already is left as it is.
 
@@ -47,7 +48,7 @@ async def work_shard(
     # Ray may run a task again whose worker died after the shard was finished, when its journal is gone.
     if store.exists(done := layout.manifest(shard, config.shards)):
         return read_manifest(store.read(done), done).model_dump(mode="json")
-    answering = plan.answering(engine, shard)
+    answering = plan.engine_for(shard, engine)
     tally: Tally = Counter()
     in_flight = config.in_flight or IN_FLIGHT
     try:
@@ -78,12 +79,15 @@ async def outcomes(
     slots: asyncio.Semaphore | None = None,
 ) -> AsyncIterator[QuestionOutcome]:
     """The outcome of every row, in the rows' order, with up to `in_flight` questions being worked on at once."""
+    strategies = make_strategies(recipe.pairing.strategies)
     slots = slots or asyncio.Semaphore(in_flight)
     seen: set[str] = set()
     started: deque[asyncio.Task[QuestionOutcome]] = deque()
     try:
         while batch := await asyncio.to_thread(lambda: list(islice(rows, READ_ROWS))):
-            started.extend(asyncio.create_task(_work(_unrepeated(row, seen), engine, recipe, slots)) for row in batch)
+            started.extend(
+                asyncio.create_task(_work(_unrepeated(row, seen), engine, recipe, strategies, slots)) for row in batch
+            )
             while len(started) > WINDOW * in_flight or (started and started[0].done()):
                 yield await started.popleft()
         while started:
@@ -94,11 +98,13 @@ async def outcomes(
         await asyncio.gather(*started, return_exceptions=True)
 
 
-async def _work(row: Question | Reject, engine: Engine, recipe: Recipe, slots: asyncio.Semaphore) -> QuestionOutcome:
+async def _work(
+    row: Question | Reject, engine: Engine, recipe: Recipe, strategies: Sequence[Strategy], slots: asyncio.Semaphore
+) -> QuestionOutcome:
     if isinstance(row, Reject):
         return unread(row)
     async with slots:
-        return await work_question(row, engine, recipe)
+        return await work_question(row, engine, recipe, strategies)
 
 
 def _unrepeated(row: Question | Reject, seen: set[str]) -> Question | Reject:

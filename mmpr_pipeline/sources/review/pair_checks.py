@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mmpr_pipeline.checking import check_question
-from mmpr_pipeline.core.records import GivenPair, Question
+from mmpr_pipeline.core.records import PresetPair, Question
 
 if TYPE_CHECKING:
     from mmpr_pipeline.sources.review.findings import Checked
@@ -22,17 +22,17 @@ ONE_SIDED = 0.9
 
 FEWEST = 10
 
-Pairs = Sequence[tuple[int, Question, GivenPair]]
+Pairs = Sequence[tuple[int, Question, PresetPair]]
 
 
 def judge_pairs(checked: Checked) -> None:
     """Note what is wrong with the pairs of a source whose declaration names chosen and rejected."""
     if not checked.source.declaration.columns.chosen:
         return
-    pairs = [(row, question, question.given) for row, question in checked.questions if question.given]
-    missing = [(row, "") for row, question in checked.questions if not question.given]
+    pairs = [(row, question, question.preset) for row, question in checked.questions if question.preset]
+    missing = [(row, "") for row, question in checked.questions if not question.preset]
     serious = len(missing) > SERIOUS_MISSING * len(checked.questions)
-    checked.found("no_given_pair", "chosen or rejected is empty, or is no text", missing, serious=serious)
+    checked.found("no_preset_pair", "chosen or rejected is empty, or is no text", missing, serious=serious)
     same = [(row, pair.chosen[:80]) for row, _, pair in pairs if pair.chosen.strip() == pair.rejected.strip()]
     checked.found("same_responses", "chosen and rejected are the same", same)
     _swapped(checked, pairs)

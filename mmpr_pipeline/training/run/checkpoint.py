@@ -9,6 +9,7 @@ written. Only trained parameters are kept; frozen ones are the model's own.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -27,6 +28,7 @@ from mmpr_pipeline.training.distributed.world import World
 
 UNFINISHED = ".unfinished-"
 STATE = "state.json"
+BEST = "best.json"  # in the run's directory: see `held_out`
 _NAME = re.compile(r"step-(\d{8,})")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -62,14 +64,14 @@ def save(
         world.barrier()
         _write(partial, model, optimizer, reference, world)
     except (Exception, CheckpointException) as error:  # torch wraps what a rank's disk said
-        problem = _reason(error)
+        problem = (_reason(error), _remedy(error))
     problems = [p for p in world.gather(problem) if p]
     if problems:
         if world.first:
             shutil.rmtree(partial, ignore_errors=True)
+        (what, remedy), *_ = problems
         raise StoreError(
-            f"The checkpoint of step {progress.step} cannot be written to {folder}: {problems[0]}.",
-            remedy="Free some space, or give another --run-dir and copy the last checkpoint there; then --resume.",
+            f"The checkpoint of step {progress.step} cannot be written to {folder}: {what}.", remedy=remedy
         )
     hashes = _hashes(partial, world)
     if world.first:
@@ -111,7 +113,13 @@ def _finish(partial: Path, target: Path, progress: Progress, hashes: dict[str, s
     shutil.rmtree(target, ignore_errors=True)  # of the same step, from before a resume
     os.rename(partial, target)
     _sync(target.parent)
-    for old in checkpoints(target.parent.parent)[:-keep]:
+    prune(target.parent.parent, keep)
+
+
+def prune(run: Path, keep: int) -> None:
+    """Remove all checkpoints but the `keep` newest and the best."""
+    spared = best(run)
+    for old in [path for path in checkpoints(run)[:-keep] if path != spared]:
         hidden = old.with_name(f"{UNFINISHED}old-{old.name}")
         os.rename(old, hidden)  # a checkpoint that is half removed must not have a checkpoint's name
         shutil.rmtree(hidden, ignore_errors=True)
@@ -196,7 +204,22 @@ def checkpoints(run: Path) -> list[Path]:
     """Complete checkpoints of a run, oldest first."""
     folder = run / "checkpoints"
     found = [p for p in folder.iterdir() if _NAME.fullmatch(p.name)] if folder.is_dir() else []
-    return sorted(found, key=lambda p: int(p.name.partition("-")[2]))
+    return sorted(found, key=step_of)
+
+
+def step_of(folder: Path) -> int:
+    """Finished steps of a checkpoint."""
+    return int(folder.name.partition("-")[2])
+
+
+def best(run: Path) -> Path | None:
+    """The checkpoint that is the best by the run's held-out pairs; None where there is none."""
+    try:
+        step = json.loads((run / BEST).read_text("utf-8"))["step"]
+    except (OSError, ValueError, KeyError):
+        return None
+    found = run / "checkpoints" / f"step-{step:08d}"
+    return found if found.is_dir() else None
 
 
 def sweep(run: Path) -> None:
@@ -217,20 +240,45 @@ def check_room(run: Path, trained: int, ranks: int) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """The disk's own words, where an error came from one."""
-    if isinstance(error, MmprError):
-        return error.message
-    inner = [error, *getattr(error, "failures", {}).values()]
-    inner = [part for each in inner for part in (each if isinstance(each, tuple | list) else [each])]
-    for one in inner:
-        while isinstance(one, BaseException):
-            if isinstance(one, OSError) and one.errno in _FULL:
-                return "the disk is full"
-            one = one.__cause__ or one.__context__
-    text = str(error)
-    if "No space left" in text or "enforce fail" in text or "file write failed" in text:
+    """What went wrong, in the disk's own words where an error came from one."""
+    if _disk_is_full(error):
         return "the disk is full"
-    return f"{type(error).__name__}: {text.strip().splitlines()[-1] if text.strip() else ''}"[:300]
+    causes = _causes(error)
+    told = next((e for e in causes if isinstance(e, OSError) and e.strerror), None)
+    if told:
+        return f"{told.strerror} ({told.filename})" if told.filename else str(told.strerror)
+    first = next((e for e in causes if not getattr(e, "failures", None)), error)  # what torch wraps
+    text = first.message if isinstance(first, MmprError) else f"{type(first).__name__}: {first}"
+    return text.strip().splitlines()[-1][:300]
+
+
+def _remedy(error: BaseException) -> str:
+    if _disk_is_full(error):
+        return "Free some space, or give another --run-dir and copy the last checkpoint there; then --resume."
+    if any(isinstance(e, OSError) for e in _causes(error)):
+        return "Look at the disk and at the rights of the folder; --resume goes on from the checkpoint before."
+    return "This is no fault of the disk: please report it, with run.json and the log."
+
+
+def _disk_is_full(error: BaseException) -> bool:
+    signs = ("No space left", "enforce fail", "file write failed")  # of torch's own writers, in C++
+    return any(
+        (isinstance(e, OSError) and e.errno in _FULL) or any(sign in str(e) for sign in signs) for e in _causes(error)
+    )
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error, what each rank's was that torch gathered in it, and what these came from."""
+    found: list[BaseException] = []
+    waiting: list[Any] = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if isinstance(one, tuple | list):
+            waiting += one
+        elif isinstance(one, BaseException) and one not in found:
+            found.append(one)
+            waiting += [*getattr(one, "failures", {}).values(), one.__cause__ or one.__context__]
+    return found
 
 
 def _sync(folder: Path) -> None:

@@ -1,8 +1,8 @@
 """A run's directory: claimed by one configuration, resumed only by the same one.
 
-RUN/run.json         resolved settings, what model and data they meant, versions; written first
+RUN/run.json         resolved settings, what model and data they meant, versions, on what it is computed; written first
 RUN/metrics.jsonl    one line a step            RUN/rejects.jsonl   pairs that were left out, with reasons
-RUN/checkpoints/     see `checkpoint`           RUN/summary.json    totals; written last
+RUN/checkpoints/     see `checkpoint`           RUN/summary.json    totals; written last, not there while a run is on
 """
 
 from __future__ import annotations
@@ -62,9 +62,17 @@ def claim(run: Path, config: TrainConfig, model: str, data: str, resume: bool) -
                 remedy="Use the same settings to go on, or another --run-dir for a new run.",
             )
     sweep(run)
+    store.delete(SUMMARY)
     import transformers
 
     versions = {"mmpr": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
     described = {"identity": now, "config": config.model_dump(mode="json"), "versions": versions}
     store.write(RUN_FILE, sealed(described))
     return there[-1] if there else None
+
+
+def note(run: Path, **more: Any) -> None:
+    """Add to what RUN/run.json says."""
+    store = open_store(run)
+    names = frozenset(("identity", "config", "versions"))
+    store.write(RUN_FILE, sealed({**unsealed(store.read(RUN_FILE), names, frozenset()), **more}))

@@ -128,7 +128,7 @@ async def test_damaged_lines_of_versions_without_checksums_stop_nothing(tmp_path
 
 
 async def test_counts_add_up_and_every_row_is_kept(tmp_path: Path) -> None:
-    plan = plan_for(tmp_path, "out", **{"pairing.dropout_ntp": False})
+    plan = plan_for(tmp_path, "out", **{"pairing.strategies": ["correctness"]})
     manifests = [await work_shard(plan, shard, TextEngine(texts), quiet) for shard in (0, 1)]
     for manifest in manifests:
         counts = manifest["counts"]

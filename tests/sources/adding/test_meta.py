@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.records import GivenPair
+from mmpr_pipeline.core.records import PresetPair
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.driver import absolute
 from mmpr_pipeline.sources import open_source
@@ -45,7 +45,7 @@ def test_every_source_gets_its_declaration(tmp_path: Path) -> None:
         draft.write()
         checked = check_source(open_source(str(draft.path)), 0)
         assert (draft.declaration.tiles, draft.declaration.kind, checked.rejects) == (12, "none", [])
-        assert [item.given for _, item in checked.questions][3] == GivenPair(chosen="3!", rejected="not 3")
+        assert [item.given for _, item in checked.questions][3] == PresetPair(chosen="3!", rejected="not 3")
     written = [str(tmp_path / "out" / f"{name}.yaml") for name in ("describe_1", "m3cot")]
     assert expand([str(tmp_path / "out")]) == written
 

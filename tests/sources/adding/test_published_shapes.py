@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmpr_pipeline.core.records import GivenPair
+from mmpr_pipeline.core.records import PresetPair
 from mmpr_pipeline.sources.adding.table import image_form
 from tests.sources.adding.test_draft import COLOURS, Rows, drafted, images, lines
 from tests.sources.made import png_bytes
@@ -236,5 +236,5 @@ def test_pairs_that_are_there_already(name: str, tmp_path: Path) -> None:
     columns = draft.declaration.columns
     assert (columns.question, columns.chosen, columns.rejected, columns.turns) == (question, "chosen", "rejected", None)
     assert draft.declaration.kind == "none"
-    assert questions[1].given == GivenPair(chosen="It is 1.", rejected="Not 1.")
+    assert questions[1].given == PresetPair(chosen="It is 1.", rejected="Not 1.")
     assert questions[1].text.removeprefix("<image>").strip() == "What is 1?"

@@ -44,7 +44,7 @@ def test_swapped_columns_are_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("missing", "level"), [(1, "warning"), (6, "error")])
 def test_rows_without_a_whole_pair(missing: int, level: str, tmp_path: Path) -> None:
     rows = [row(i, "A dog.", None if i < missing else f"{i} cats.") for i in range(12)]
-    assert found(checked(tmp_path / "a", rows))["no_given_pair"] == (level, missing)
+    assert found(checked(tmp_path / "a", rows))["no_preset_pair"] == (level, missing)
 
 
 def test_the_same_twice_and_one_side_always_longer(tmp_path: Path) -> None:

@@ -73,6 +73,28 @@ def test_a_failure_half_way_leaves_nothing_with_a_checkpoints_name(
     assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyError(0), r"KeyError: 0[\s\S]*no fault of the disk"),
+        (PermissionError(13, "Permission denied", "/runs/x"), r"Permission denied \(/runs/x\)[\s\S]*rights"),
+        (OSError(122, "Disk quota exceeded"), r"the disk is full[\s\S]*Free some space"),
+    ],
+)
+def test_what_stopped_a_save_is_told_as_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    """As torch wraps it: what a rank met comes in an exception of its own."""
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    def failing(*args: object) -> None:
+        raise CheckpointException("write", {0: (error, None)})
+
+    monkeypatch.setattr(checkpoint, "_write", failing)
+    with pytest.raises(StoreError, match=said):
+        save(tmp_path, Progress(1, 1, 0.0, 0), *learner(), ALONE, keep=2)
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     model, optimizer = learner()
     move(model, optimizer, 1)

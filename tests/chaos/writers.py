@@ -53,17 +53,18 @@ class Writers:
         settings |= {"sampling.samples": 4, "pairing.max_pairs": 2, "screening.decontaminate": False}
         asyncio.run(Inline(settings).run())
         self._model = made.model_folder(folder / "model")
-        assert self._start_training(folder / "peace").wait(LONGEST) == 0
-        self._trained = _made_of(folder / "peace")
+        assert self.start(folder / "peace").wait(LONGEST) == 0
+        self.trained = _made_of(folder / "peace")
         self._published, _ = self._publish(random.Random(0), kills=0)
 
     def train(self, seed: int) -> Counter[str]:
         """Train, killed at moments drawn from the seed, until it is done; where it was struck."""
         draw, place, struck = random.Random(f"train {seed}"), self._folder / f"train-{seed}", Counter[str]()
         for _ in range(draw.randint(1, MOST_KILLS)):
-            shutil.rmtree(self._folder / "data" / "reference", ignore_errors=True) if draw.random() < 0.3 else None
-            process = self._start_training(place)
             phase = draw.choice(("reference", "checkpoint", "checkpoint", "export"))
+            if phase == "reference":  # so that there is something to score
+                shutil.rmtree(self._folder / "data" / "reference", ignore_errors=True)
+            process = self.start(place)
             signs = {
                 "reference": lambda: list((self._folder / "data").glob("reference/*/*")),
                 "checkpoint": lambda: list((place / "run").glob("checkpoints/.unfinished-*")),
@@ -75,9 +76,9 @@ class Writers:
             time.sleep(draw.uniform(0, 0.3))
             process.send_signal(signal.SIGKILL)
             struck[phase] += process.wait() == -signal.SIGKILL
-        assert self._start_training(place).wait(LONGEST) == 0, (place / "output.txt").read_text()[-2000:]
+        assert self.start(place).wait(LONGEST) == 0, (place / "output.txt").read_text()[-2000:]
         found = _made_of(place)
-        wrong = sorted(name for name in {*found, *self._trained} if found.get(name) != self._trained.get(name))
+        wrong = sorted(name for name in {*found, *self.trained} if found.get(name) != self.trained.get(name))
         assert not wrong, f"these differ: {wrong}"
         left = [path.name for path in place.rglob(".unfinished-*")]
         assert not left, f"left behind: {left}"
@@ -91,14 +92,17 @@ class Writers:
         assert found == self._published, sorted(k for k in found if found[k] != self._published.get(k))
         return struck
 
-    def _start_training(self, place: Path) -> subprocess.Popen[bytes]:
+    def start(self, place: Path) -> subprocess.Popen[bytes]:
+        """Begin a training run at `place`, or go on with what is left of it, in a process of its own."""
         from tests.training import made
 
         place.mkdir(exist_ok=True)
         export = str(place / "exported")
         settings = made.settings(self._model, self._folder / "data", place / "run", epochs=2, export=export)
         (place / "settings.json").write_text(settings.model_dump_json())
-        return start_training(place)
+        command = [sys.executable, "-m", "tests.training.run.loop_worker", str(place / "settings.json"), "--resume"]
+        with (place / "output.txt").open("ab") as output:
+            return subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
     def _publish(self, draw: random.Random, kills: int) -> tuple[dict[str, bytes], Counter[str]]:
         server, struck = HubServer(), Counter[str]()
@@ -127,13 +131,6 @@ class Writers:
             shutil.rmtree(home, ignore_errors=True)
 
 
-def start_training(place: Path) -> subprocess.Popen[bytes]:
-    """A run of PLACE/settings.json, or what is left of it, in a process of its own; what it says is in output.txt."""
-    command = [sys.executable, "-m", "tests.training.run.loop_worker", str(place / "settings.json"), "--resume"]
-    with (place / "output.txt").open("ab") as output:
-        return subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, "OMP_NUM_THREADS": "1"})
-
-
 def _await(sign: Callable[[], Any], process: subprocess.Popen[bytes]) -> bool:
     """Whether the sign came before the process ended."""
     deadline = time.monotonic() + LONGEST
@@ -159,7 +156,7 @@ def full_disk(work: Path, disk: Path) -> dict[str, Any]:
     writers = Writers(work)
     resize(disk, 200 << 20)
     place, ballast = disk / "train", disk / "ballast"
-    process = writers._start_training(place)
+    process = writers.start(place)
     _await(lambda: list((place / "run").glob("checkpoints/step-*")), process)
     with ballast.open("wb", buffering=0) as file:
         for block in (1 << 20, 4096):
@@ -173,8 +170,8 @@ def full_disk(work: Path, disk: Path) -> dict[str, Any]:
     left = sorted(path.name for path in place.rglob(".unfinished-*"))
     kept = len(list((place / "run").glob("checkpoints/step-*")))
     ballast.unlink()
-    again = writers._start_training(place).wait(LONGEST)
-    same = again == 0 and _made_of(place) == writers._trained
+    again = writers.start(place).wait(LONGEST)
+    same = again == 0 and _made_of(place) == writers.trained
     return {"status": status, "said": said[-3000:], "left": left, "kept": kept, "same": same}
 
 

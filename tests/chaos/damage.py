@@ -29,7 +29,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tests.chaos.inline import Inline, Stopped
 
@@ -90,6 +90,25 @@ SWAPS = ("swapped", "another build's", "gone")
 """What is done to a file as a whole: another file of the output, or that of another build, takes its place."""
 
 
+def damage(target: Path, root: Path, draw: random.Random, twin: bytes | None = None) -> str:
+    """Damage a file that lies under `root`, and say how. `twin`: the same file of another build."""
+    raw = target.read_bytes()
+    kind = draw.choice((*DAMAGES, *SWAPS)) if draw.random() < 0.3 else draw.choices(list(DAMAGES), WEIGHTS)[0]
+    if kind == "gone":
+        target.unlink()
+    elif kind == "swapped":
+        like = [path for path in files_below(target.parent if draw.random() < 0.7 else root) if path != target]
+        if like:
+            other = draw.choice(like)
+            target.write_bytes(other.read_bytes())
+            other.write_bytes(raw)
+    elif kind == "another build's":
+        target.write_bytes(twin or b"")
+    else:
+        target.write_bytes(DAMAGES[kind](raw, draw))
+    return kind
+
+
 class States:
     """Outputs in every state, made once; each attack takes a copy."""
 
@@ -134,13 +153,14 @@ class States:
             shutil.copytree(self._folder / state, out)
             shutil.copytree(self._folder / "source", source)
             kinds: dict[str, list[Path]] = {}
-            for path in _files(source if draw.random() < 0.12 else out):
+            for path in files_below(source if draw.random() < 0.12 else out):
                 kinds.setdefault(path.relative_to(place).parts[1], []).append(path)
             target = draw.choice(kinds[draw.choice(sorted(kinds))])  # journals are as often struck as pairs
-            damage = self._damage(target, source if target.is_relative_to(source) else out, draw)
+            root = source if target.is_relative_to(source) else out
+            how = damage(target, root, draw, self._twin(target, root))
             settings = {**self._settings, "sources": [str(source / "made.yaml")], "out": str(out), "seed": 0}
             name = target.relative_to(place).as_posix()
-            told = {"attack": number, "state": state.partition(" ")[0], "file": name, "damage": damage}
+            told = {"attack": number, "state": state.partition(" ")[0], "file": name, "damage": how}
             expected = self.reference
             if state == "pieces" and name.startswith("source/"):  # nothing is sampled yet: it is another build's source
                 expected = self._anew({**settings, "out": f"{place}/anew"})
@@ -153,24 +173,6 @@ class States:
         with suppress(MmprError):
             asyncio.run(Inline(settings).run())
         return self._files_of(Path(settings["out"]))
-
-    def _damage(self, target: Path, root: Path, draw: random.Random) -> str:
-        raw = target.read_bytes()
-        kind = draw.choice((*DAMAGES, *SWAPS)) if draw.random() < 0.3 else draw.choices(list(DAMAGES), WEIGHTS)[0]
-        if kind == "gone":
-            target.unlink()
-        elif kind == "swapped":
-            like = [path for path in _files(target.parent if draw.random() < 0.7 else root) if path != target]
-            if like:
-                other = draw.choice(like)
-                target.write_bytes(other.read_bytes())
-                other.write_bytes(raw)
-        elif kind == "another build's":
-            theirs = self._twin(target, root)
-            target.write_bytes(theirs if theirs is not None else b"")
-        else:
-            target.write_bytes(DAMAGES[kind](raw, draw))
-        return kind
 
     def _twin(self, target: Path, root: Path) -> bytes | None:
         """The same file of a build with another seed; None of a source."""
@@ -206,13 +208,21 @@ class States:
         return {"outcome": "same" if same else "silent", "said": "; ".join(map(str, before[:2]))}
 
 
-def _files(folder: Path) -> list[Path]:
+def files_below(folder: Path) -> list[Path]:
+    """Every file that is not hidden, in order."""
     return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
 
 
-def main() -> int:
+class Attacked(Protocol):
+    """Outputs in every state, made once in a folder; attacks are drawn from their numbers."""
+
+    def attack(self, number: int) -> dict[str, Any]:
+        """One attack and what came of it: `attack`, `state`, `file`, `damage`, `outcome`, `said`."""
+
+
+def main(states: Callable[[Path], Attacked], module: str, batch: int = BATCH) -> int:
     """Make the attacks that the command line asks for; 1 where one failed."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos.damage", description=__doc__)
+    parser = argparse.ArgumentParser(prog=f"python -m {module}")
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--attacks", type=int, default=1_000_000, help="most attacks")
     parser.add_argument("--first", type=int, default=1, help="number of the first attack")
@@ -220,23 +230,25 @@ def main() -> int:
     parser.add_argument("--batch", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.batch:
-        return _batch(asked.batch, asked.first, asked.attacks)
-    results = campaign(asked.first, asked.attacks, asked.seconds)
+        return _batch(states, asked.batch, asked.first, asked.attacks)
+    results = campaign(asked.first, asked.attacks, asked.seconds, module, batch)
     if asked.log:
         asked.log.write_text("".join(json.dumps(result) + "\n" for result in results))
     tell(results)
     return 1 if any(result["outcome"] in FAILURES for result in results) else 0
 
 
-def campaign(first: int, attacks: int, seconds: float) -> list[dict[str, Any]]:
-    """Attack after attack, in processes of their own, for so many seconds."""
+def campaign(
+    first: int, attacks: int, seconds: float, module: str = "tests.chaos.damage", batch: int = BATCH
+) -> list[dict[str, Any]]:
+    """Attack after attack, `batch` of them in a process of their own, for so many seconds."""
     until, results, number = time.monotonic() + seconds, list[dict[str, Any]](), first
     with tempfile.TemporaryDirectory(prefix="mmpr-damage-") as folder:
         log = Path(folder) / "log.jsonl"
         while number < first + attacks and time.monotonic() < until:
             log.write_text("")
-            count = min(BATCH, first + attacks - number)
-            command = [sys.executable, "-m", "tests.chaos.damage", "--batch", str(log)]
+            count = min(batch, first + attacks - number)
+            command = [sys.executable, "-m", module, "--batch", str(log)]
             done = subprocess.run([*command, "--first", str(number), "--attacks", str(count)], check=False)
             made = [json.loads(line) for line in log.read_text().splitlines()]
             number += len(made)
@@ -250,11 +262,11 @@ def campaign(first: int, attacks: int, seconds: float) -> list[dict[str, Any]]:
     return results
 
 
-def _batch(log: Path, first: int, attacks: int) -> int:
+def _batch(states: Callable[[Path], Attacked], log: Path, first: int, attacks: int) -> int:
     with tempfile.TemporaryDirectory(prefix="mmpr-damage-states-") as folder, log.open("a") as out:
-        states = States(Path(folder))
+        made = states(Path(folder))
         for number in range(first, first + attacks):
-            out.write(json.dumps(states.attack(number)) + "\n")
+            out.write(json.dumps(made.attack(number)) + "\n")
             out.flush()
     return 0
 
@@ -277,4 +289,4 @@ def _sort(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(States, "tests.chaos.damage"))

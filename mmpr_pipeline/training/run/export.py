@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,11 @@ def _write(weights: dict[str, Any], base: ModelFolder, out: Path, lora: LoraSett
     if lora:
         wrapped = wrapped.merge_and_unload()
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.parent / f".unfinished-{uuid.uuid4().hex}"
+    partial, old = (out.parent / f".unfinished-{out.name}{ending}" for ending in ("", "-old"))
+    if old.exists() and not out.exists():  # a run was killed between the two renames
+        old.rename(out)
+    for left in (partial, old):
+        shutil.rmtree(left, ignore_errors=True)
     try:
         wrapped.to(stored).save_pretrained(partial)
         load_processor(base.path).save_pretrained(partial)
@@ -73,7 +76,7 @@ def _write(weights: dict[str, Any], base: ModelFolder, out: Path, lora: LoraSett
         (partial / MARK).write_text("{}\n")
         self_test(partial)
         if out.exists():
-            out.rename(partial.with_name(f"{partial.name}-old"))
+            out.rename(old)
         partial.rename(out)
     except OSError as error:
         raise StoreError(
@@ -82,7 +85,7 @@ def _write(weights: dict[str, Any], base: ModelFolder, out: Path, lora: LoraSett
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(partial.with_name(f"{partial.name}-old"), ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _stored_type(folder: Path) -> torch.dtype:

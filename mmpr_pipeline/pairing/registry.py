@@ -13,6 +13,7 @@ STRATEGIES: Registry[type[Strategy]] = Registry(
     {
         "correctness": "mmpr_pipeline.pairing.correctness:Correctness",
         "dropout_ntp": "mmpr_pipeline.pairing.dropout_ntp:DropoutNTP",
+        "feedback": "mmpr_pipeline.pairing.feedback:Feedback",
         "preset": "mmpr_pipeline.pairing.preset:Preset",
     },
 )

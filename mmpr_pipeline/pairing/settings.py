@@ -18,8 +18,8 @@ class PairingSettings(Settings):
     strategies: tuple[str, ...] = Field(
         default=SAMPLED,
         min_length=1,
-        description="Strategies, asked in this order until one makes a pair: correctness, dropout_ntp, preset (pairs "
-        "that the sources bring), or the name of an installed one.",
+        description="Strategies, asked in this order until one makes a pair: correctness, dropout_ntp, feedback, "
+        "preset (pairs that the sources bring), or the name of an installed one.",
     )
     max_pairs: int = Field(default=15, ge=1, description="Maximum correctness pairs per question (paper: 15).")
     dropout_ratio: float = Field(default=0.5, gt=0, lt=1, description="Share of a response's tokens kept (paper: 0.5).")

@@ -23,6 +23,7 @@ from mmpr_pipeline.engines.choosing import choose
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.pairing.dropout_ntp import parents_to_cut
 from mmpr_pipeline.pairing.pairs import make_pair
+from mmpr_pipeline.pairing.settings import FEEDBACK_ANSWERS
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe
 from mmpr_pipeline.rollouts.prompts import IMAGE_MARK, Turn
 from mmpr_pipeline.rollouts.settings import Decoding
@@ -47,7 +48,9 @@ class FeedbackSettings(Settings):
     claims: Literal["split", "model"] = Field(
         default="split", description="Who splits an answer into claims: a rule (a sentence, a claim), or the model."
     )
-    answers: int = Field(default=8, ge=2, le=16, description="Answers of a question that are scored, at most.")
+    answers: int = Field(
+        default=FEEDBACK_ANSWERS, ge=2, le=16, description="Answers of a question that are scored, at most."
+    )
     difference: int = Field(default=1, ge=1, description="Claims by which the scores of a pair differ at least.")
     pairs: int = Field(default=2, ge=1, le=4, description="Pairs of a question, at most (RLAIF-V: 2).")
 

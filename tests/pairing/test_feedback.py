@@ -171,3 +171,9 @@ async def test_a_choice_needs_probabilities() -> None:
 
     with pytest.raises(ItemRejected, match="no_choice"):
         await choose(Wordy(), QUESTION, "<image>\nIs it?", ("yes", "no"), "v")  # type: ignore[arg-type]
+
+
+def test_more_answers_are_sampled_where_they_are_compared() -> None:
+    assert PairingSettings().open_responses == 2
+    assert PairingSettings(strategies=("feedback",)).open_responses == 8
+    assert PairingSettings(strategies=("feedback",), options={"feedback": {"answers": 4}}).open_responses == 4

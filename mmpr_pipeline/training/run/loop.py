@@ -116,8 +116,9 @@ class Trainer:
         self.stream = Stream(self.shards, encoder, config.token_budget, world.rank, world.size, self.dtype)
         reference, self.moving = self._reference(kind)
         backend = choose_backend(world.device, self.dtype, say=self.view.say)
-        for each in (self.policy, getattr(reference, "policy", self.policy)):
-            each.backend = backend
+        self.policy.backend = backend
+        if isinstance(referred := getattr(reference, "policy", None), PrefixSharedPolicy):
+            referred.backend = backend
         shard(self.policy, world, self.dtype)
         optimizer = make_optimizer(self.policy, config.weight_decay, config.betas)
         losses = LossSettings(config.beta, config.label_noise)

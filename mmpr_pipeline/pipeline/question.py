@@ -19,10 +19,14 @@ from mmpr_pipeline.rollouts.verdicts import check_rollouts
 async def work_question(
     question: Question, engine: Engine, recipe: Recipe, strategies: Sequence[Strategy]
 ) -> QuestionOutcome:
-    """Sample, check and pair one question. A question that cannot be served comes back as rejected by name."""
+    """Sample, check and pair one question. A question that cannot be served comes back as rejected by name.
+
+    Nothing is sampled where no strategy needs rollouts, unless the engine only brings recorded ones.
+    """
     prompt = turn_for(question, recipe.sampling.style, recipe.sampling.prompt_language)
     try:
-        rollouts = await sample(question, prompt, engine, recipe)
+        sampled = engine.info.recorded or any(strategy.needs_rollouts for strategy in strategies)
+        rollouts = await sample(question, prompt, engine, recipe) if sampled else []
         reason: str | None = None
         for strategy in strategies:
             made = await strategy.pair(question, prompt, rollouts, engine, recipe)
@@ -62,7 +66,7 @@ def _round_size(question: Question, checked: Sequence[CheckedRollout], engine: E
     """Rollouts to sample next. An open-ended question needs no more responses than will be cut."""
     rules = recipe.sampling
     if question.kind == "none":
-        return max(0, min(rules.samples, recipe.pairing.dropout_pairs) - len(checked))
+        return max(0, min(rules.samples, recipe.pairing.open_responses) - len(checked))
     if engine.info.recorded or not rules.adaptive:
         return max(0, rules.samples - len(checked))
     return next_round(

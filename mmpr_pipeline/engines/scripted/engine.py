@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
 import re
 import signal
@@ -23,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError, ItemRejected
 from mmpr_pipeline.core.records import FinishReason, Rollout
+from mmpr_pipeline.engines.choosing import probabilities
 from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.scripted.text import closing, prose, unparseable, wrong_answer
@@ -122,6 +124,11 @@ class ScriptedEngine:
                     prompt_version=request.prompt_version,
                 )
             )
+        if request.words:
+            chances = (((of_question >> 13 * i) & 0xFFF) / 2**12 or 1e-9 for i in range(len(request.words)))
+            logs = (math.log(chance / len(request.words)) for chance in chances)
+            told = probabilities(zip(request.words, logs, strict=True), request.words)
+            rollouts = [rollouts[0].model_copy(update={"text": told, "tokens": 1})]
         self._count(request.n, sum(rollout.tokens for rollout in rollouts))
         self._log(f"{question.question_id} sample/{request.round}")
         return rollouts

@@ -18,6 +18,7 @@ from typing import Any
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
 from mmpr_pipeline.core.records import FinishReason, Rollout
+from mmpr_pipeline.engines.choosing import probabilities
 from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.engines.options import deciding_options, label_suffix
 from mmpr_pipeline.engines.registry import EngineKind
@@ -64,6 +65,8 @@ class VllmEngine:
         """See `Engine.sample`; raises ItemRejected for prompts that the model cannot take."""
         prepared = await self._in_thread(self._prepare_sample, request)
         output = await self._generate(prepared)
+        if request.words:
+            return [self._choice(request, prepared, output.outputs[0])]
         if request.decoding.temperature > 0:
             return [self._rollout(request, prepared, completion.index, completion) for completion in output.outputs]
         return [self._rollout(request, prepared, i, output.outputs[0]) for i in range(request.n)]
@@ -105,6 +108,13 @@ class VllmEngine:
     def _prepare_continuation(self, request: ContinueRequest) -> tuple[Cut, Prepared]:
         cut = self._prompts.cut(request)
         return cut, self._prompts.continuation(request, cut, f"c{next(self._ids)}")
+
+    def _choice(self, request: SampleRequest, prepared: Prepared, completion: Any) -> Rollout:
+        """How likely the response begins with each of the words."""
+        first: dict[int, Any] = completion.logprobs[0] if completion.logprobs else {}
+        told = [(str(self._tokenizer.decode([token])), float(found.logprob)) for token, found in first.items()]
+        rollout = self._rollout(request, prepared, 0, completion)
+        return rollout.model_copy(update={"text": probabilities(told, request.words)})
 
     def _rollout(self, request: SampleRequest, prepared: Prepared, i: int, completion: Any) -> Rollout:
         ids, finish = _response(completion)

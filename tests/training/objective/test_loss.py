@@ -37,6 +37,7 @@ def sigma(x: float) -> float:
 PINNED = [
     # (term, beta, label noise, shift, value worked out by hand)
     ("dpo", 0.1, 0.0, 0.0, -math.log(sigma(0.5))),
+    ("dpo_norm", 5.0, 0.0, 0.0, -math.log(sigma(5 * (0.2 + 0.6)))),
     ("bco", 0.1, 0.0, 0.0, -math.log(sigma(0.2)) - math.log(sigma(0.3))),
     ("bco", 0.1, 0.0, 0.25, -math.log(sigma(-0.05)) - math.log(sigma(0.55))),
     ("sft", 0.1, 0.0, 0.0, 2.0),
@@ -150,6 +151,21 @@ def test_the_reward_shift_moves_once_per_step_and_is_the_mean_of_all_rewards() -
     shift.observe(torch.tensor([6.0]))
     shift.observe(torch.tensor([2.0, 0.0]))
     assert shift.end_step() == pytest.approx((4.0 + 8.0) / 7)
+
+
+def test_a_moving_reward_shift_forgets_and_survives_a_checkpoint() -> None:
+    """Nemotron's: δ is 0 before the first step, then moves a hundredth of the way to each step's mean."""
+    shift = RewardShift(decay=0.99)
+    assert shift.value == 0.0
+    steps = ([1.0, 3.0], [5.0], [-7.0, -9.0, -8.0])
+    expected = 0.0
+    for rewards in steps:
+        shift.observe(torch.tensor(rewards))
+        expected = 0.99 * expected + 0.01 * sum(rewards) / len(rewards)
+        assert shift.end_step() == pytest.approx(expected)
+    again = RewardShift(decay=0.99)
+    again.load_state_dict(shift.state_dict())
+    assert again.value == pytest.approx(expected)
 
 
 def test_the_reward_shift_does_not_depend_on_micro_batches() -> None:

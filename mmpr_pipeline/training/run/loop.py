@@ -33,6 +33,7 @@ from mmpr_pipeline.training.objective.reference import AdapterOffReference, NoRe
 from mmpr_pipeline.training.objective.reference_pass import column_store, reference_key, score_shards
 from mmpr_pipeline.training.objective.reward_shift import RewardShift
 from mmpr_pipeline.training.policy.flops import matmul_peak
+from mmpr_pipeline.training.policy.kernels import choose_backend
 from mmpr_pipeline.training.policy.load import choose_parts, computation_type, find_model, load_model, load_processor
 from mmpr_pipeline.training.policy.memory import (
     ModelShape,
@@ -51,7 +52,7 @@ from mmpr_pipeline.training.run.console import NoView, View
 from mmpr_pipeline.training.run.export import check_target, export
 from mmpr_pipeline.training.run.held_out import Record, measure, said
 from mmpr_pipeline.training.run.metrics import REJECTS, Metrics, memory_gib, read_lines
-from mmpr_pipeline.training.run.run_folder import SUMMARY, claim
+from mmpr_pipeline.training.run.run_folder import SUMMARY, claim, note
 from mmpr_pipeline.training.run.schedule import rate_at
 from mmpr_pipeline.training.run.step import Learner, make_optimizer
 from mmpr_pipeline.training.settings import ReferenceKind, TrainConfig
@@ -117,6 +118,10 @@ class Trainer:
         encoder = Encoder(self.processor, self.policy.bare, self.policy.family, config.max_tiles)
         self.stream = Stream(self.shards, encoder, config.token_budget, world.rank, world.size, self.dtype)
         reference, self.moving = self._reference(kind)
+        backend = choose_backend(world.device, self.dtype, say=self.view.say)
+        self.policy.backend = backend
+        if isinstance(referred := getattr(reference, "policy", None), PrefixSharedPolicy):
+            referred.backend = backend
         shard(self.policy, world, self.dtype)
         optimizer = make_optimizer(self.policy, config.weight_decay, config.betas)
         losses = LossSettings(config.beta, config.label_noise)
@@ -126,6 +131,10 @@ class Trainer:
         )  # fmt: skip
         self._choose_path(encoder)
         self.scores_reference = kind == "stored"
+        if world.first:
+            self.view.say(f"On {world.size} x {_name(world.device)}, {self.dtype}; attention by {backend}.")
+            computed = {"device": _name(world.device), "ranks": world.size, "dtype": str(self.dtype)}
+            note(self.run_dir, computed={**computed, "attention": backend, "recompute": self.recompute})
 
     def run(self) -> Result:
         """Score the reference where it is to be stored; train until the end, or until asked to stop; export."""
@@ -241,6 +250,7 @@ class Trainer:
         where = "each GPU" if world.device.type == "cuda" else "each process"
         about = f"A step of {config.token_budget:,} tokens (recompute: {kept}) needs, on {where}, about:"
         self.view.say([about, *needed.lines()])
+        self.recompute = kept
         check_memory(needed, _memory(world, "MemAvailable"))
 
     def _largest(self, second_model: bool) -> StepShape:
@@ -351,6 +361,10 @@ class Trainer:
         if self.world.first:
             open_store(self.run_dir).write(SUMMARY, json_bytes(asdict(result)))
         return result
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
 def _memory(world: World, which: Literal["MemTotal", "MemAvailable"]) -> int:

@@ -31,6 +31,7 @@ from mmpr_pipeline.training.distributed.world import World, connect
 from mmpr_pipeline.training.objective.loss import LossSettings
 from mmpr_pipeline.training.objective.reference import AdapterOffReference, NoReference, OnlineReference, follow_policy
 from mmpr_pipeline.training.objective.reference_pass import column_store, reference_key, score_shards
+from mmpr_pipeline.training.objective.reward_shift import RewardShift
 from mmpr_pipeline.training.policy.flops import matmul_peak
 from mmpr_pipeline.training.policy.kernels import choose_backend
 from mmpr_pipeline.training.policy.load import choose_parts, computation_type, find_model, load_model, load_processor
@@ -45,6 +46,7 @@ from mmpr_pipeline.training.policy.memory import (
 from mmpr_pipeline.training.policy.paths import choose_path
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.policy.recompute import set_checkpointing
+from mmpr_pipeline.training.recipes import warning
 from mmpr_pipeline.training.run import checkpoint
 from mmpr_pipeline.training.run.console import NoView, View
 from mmpr_pipeline.training.run.export import check_target, export
@@ -111,6 +113,7 @@ class Trainer:
         trained = sum(p.numel() for p in self.policy.parameters() if p.requires_grad)
         if world.first:
             checkpoint.check_room(self.run_dir, trained, world.size)
+        self._warn()
         self._fit(shape, kind == "online")
         encoder = Encoder(self.processor, self.policy.bare, self.policy.family, config.max_tiles)
         self.stream = Stream(self.shards, encoder, config.token_budget, world.rank, world.size, self.dtype)
@@ -124,7 +127,7 @@ class Trainer:
         losses = LossSettings(config.beta, config.label_noise)
         self.learner = Learner(
             self.policy, optimizer, world, weights, losses, config.batch, config.max_grad_norm, shape, reference,
-            stopping.is_set,
+            stopping.is_set, RewardShift(decay=config.delta_decay),
         )  # fmt: skip
         self._choose_path(encoder)
         self.scores_reference = kind == "stored"
@@ -174,7 +177,9 @@ class Trainer:
 
     def _step(self, step: int, events: Iterator[Any], metrics: Metrics | None, peak: float) -> None:
         config, world = self.config, self.world
-        rate = rate_at(step, self.steps, highest=config.lr, warm_up=config.warm_up, schedule=config.schedule)
+        rate = rate_at(
+            step, self.steps, highest=config.lr, warm_up=config.warm_up, schedule=config.schedule, lowest=config.lr_end
+        )
         for group in self.learner.optimizer.param_groups:
             group["lr"] = rate
         began = time.perf_counter()
@@ -225,6 +230,13 @@ class Trainer:
         policy = PrefixSharedPolicy(choose_parts(model, self.config))
         policy.train()
         return policy, shape_of(policy.bare, policy.family)
+
+    def _warn(self) -> None:
+        """Say where the learning rate is far above what the model's authors took; of all weights, not of adapters."""
+        config, model = self.config, self.policy.bare
+        kinds = model.config.model_type, self.policy.family.language_model(model).config.model_type
+        if not config.lora and (heard := warning(config.lr, f"{config.model} {self.folder.label}", *kinds)):
+            self.view.say(heard)
 
     def _fit(self, shape: ModelShape, second_model: bool) -> None:
         """Set what layers keep; print what the largest micro-batch will need, and stop where the device has less."""

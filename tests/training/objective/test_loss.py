@@ -37,6 +37,7 @@ def sigma(x: float) -> float:
 PINNED = [
     # (term, beta, label noise, shift, value worked out by hand)
     ("dpo", 0.1, 0.0, 0.0, -math.log(sigma(0.5))),
+    ("dpo_norm", 5.0, 0.0, 0.0, -math.log(sigma(5 * (0.2 + 0.6)))),
     ("bco", 0.1, 0.0, 0.0, -math.log(sigma(0.2)) - math.log(sigma(0.3))),
     ("bco", 0.1, 0.0, 0.25, -math.log(sigma(-0.05)) - math.log(sigma(0.55))),
     ("sft", 0.1, 0.0, 0.0, 2.0),
@@ -147,6 +148,19 @@ def test_the_reward_shift_is_the_mean_of_all_rewards_of_finished_steps() -> None
     assert shift.value == 0.0
     assert shift.end_step(4.0, 4) == pytest.approx(1.0)
     assert shift.end_step(8.0, 3) == pytest.approx((4.0 + 8.0) / 7)
+
+
+def test_a_moving_reward_shift_forgets_and_survives_a_checkpoint() -> None:
+    """Nemotron's: δ is 0 before the first step, then moves a hundredth of the way to each step's mean."""
+    shift = RewardShift(decay=0.99)
+    assert shift.value == 0.0
+    expected = 0.0
+    for total, count in ((4.0, 2), (5.0, 1), (-24.0, 3)):
+        expected = 0.99 * expected + 0.01 * total / count
+        assert shift.end_step(total, count) == pytest.approx(expected)
+    again = RewardShift(decay=0.99)
+    again.load_state_dict(shift.state_dict())
+    assert again.value == pytest.approx(expected)
 
 
 def test_the_reward_shift_survives_a_checkpoint() -> None:

@@ -166,7 +166,7 @@ def _lines(answered: list[Answered]) -> bytes:
             "score": each.score,
             "reason": each.reason,
             "responses": [
-                {"text": r.text, "tokens": r.tokens, **v.model_dump(include={"outcome", "extracted", "rule"})}
+                {"text": r.text, "tokens": r.tokens, "outcome": v.outcome, "extracted": v.extracted, "rule": v.rule}
                 for r, v in zip(each.responses, each.verdicts, strict=True)
             ],
         }

@@ -10,6 +10,7 @@ from mmpr_pipeline.core.records import CheckedRollout, Question, QuestionOutcome
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.pairing.strategy import Recipe, Strategy
 from mmpr_pipeline.pipeline.outcome import outcome, rejected
+from mmpr_pipeline.pipeline.second_opinion import reconsidered
 from mmpr_pipeline.rollouts.prompts import Turn, turn_for
 from mmpr_pipeline.rollouts.rounds import next_round
 from mmpr_pipeline.rollouts.seeds import sampling_seed
@@ -55,7 +56,10 @@ async def sample(question: Question, prompt: Turn, engine: Engine, recipe: Recip
             decoding=recipe.sampling.decoding,
         )
         rollouts = await engine.sample(request)
-        checked += await asyncio.to_thread(check_rollouts, question, rollouts, recipe.marks)
+        new = await asyncio.to_thread(check_rollouts, question, rollouts, recipe.marks)
+        if recipe.second is not None:
+            new = await reconsidered(question, new, engine, recipe.second, recipe.seed)
+        checked += new
         number += 1
         if engine.info.recorded or len(rollouts) < size:
             break

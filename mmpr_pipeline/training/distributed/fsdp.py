@@ -18,10 +18,10 @@ from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 def shard(policy: PrefixSharedPolicy, world: World, dtype: torch.dtype) -> PrefixSharedPolicy:
     """Spread weights, gradients and optimizer state over all ranks; compute in `dtype`, keep and reduce in float32.
 
-    A single process on the CPU stays as it is.
+    A single process on the CPU stays as it is. A policy without weights (see `weights.fill`) may be sharded, too.
     """
     if not torch.distributed.is_initialized():
-        return policy.to(world.device)
+        return policy if any(p.is_meta for p in policy.parameters()) else policy.to(world.device)
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 

@@ -35,6 +35,11 @@ class World:
     patient: Any = None
 
     @property
+    def local_size(self) -> int:
+        """Processes on this machine, which share its memory."""
+        return int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
+
+    @property
     def first(self) -> bool:
         """Whether this rank writes what is written once."""
         return self.rank == 0

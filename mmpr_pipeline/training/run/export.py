@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError, TrainingError
+from mmpr_pipeline.training.distributed.weights import Stored, write
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.policy.load import ModelFolder, add_adapters, load_model, load_processor
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
@@ -25,64 +28,84 @@ def check_target(out: Path) -> None:
         raise ConfigError(f"{out} exists and is no export of mmpr.", remedy="Give --export a new directory.")
 
 
-def export(policy: PrefixSharedPolicy, base: ModelFolder, out: Path, lora: LoraSettings | None, world: World) -> Path:
+def export(
+    policy: PrefixSharedPolicy, base: ModelFolder, out: Path, lora: LoraSettings | None, world: World,
+    stored: Stored | None = None,
+) -> Path:  # fmt: skip
     """Write the policy to `out`, with the base model's processor; adapters are merged. On every rank.
 
-    The weights have the base model's stored type. Raises TrainingError where the self-test fails; then nothing is left
+    The weights have the base model's stored type, and where `stored` says how they lie there, its names and files;
+    then no rank holds more than one whole tensor. Raises TrainingError where the self-test fails; then nothing is left
     at `out`, or what was there before.
     """
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-
-    weights = get_model_state_dict(policy, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
-    problem = None
-    if world.first:
-        try:
-            _write(weights, base, out, lora)
-        except Exception as error:  # the other ranks wait
-            problem = error
-    problem = world.from_first(problem)
-    if problem:
-        raise problem
-    return out
-
-
-def _write(weights: dict[str, Any], base: ModelFolder, out: Path, lora: LoraSettings | None) -> None:
-    check_target(out)
-    model = load_model(base.path)
-    stored = _stored_type(base.path)
-    wrapped = add_adapters(model, lora, 0) if lora else model
-    wrapped.load_state_dict(
-        {
-            name.removeprefix(
-                "model.",
-            ): value
-            for name, value in weights.items()
-        },
-        strict=True,
-    )
-    if lora:
-        wrapped = wrapped.merge_and_unload()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.parent / f".unfinished-{uuid.uuid4().hex}"
+    partial = out.parent / f".unfinished-{world.from_first(uuid.uuid4().hex)}"
     try:
-        wrapped.to(stored).save_pretrained(partial)
-        load_processor(base.path).save_pretrained(partial)
-        for name in COPIED:
-            if (base.path / name).is_file():
-                shutil.copyfile(base.path / name, partial / name)
-        (partial / MARK).write_text("{}\n")
-        self_test(partial)
-        if out.exists():
-            out.rename(partial.with_name(f"{partial.name}-old"))
-        partial.rename(out)
+        if stored:
+            _on_first(world, lambda: _copy_what_is_no_weight(base.path, partial, out))
+            write(policy, stored, partial, lora.alpha / lora.rank if lora else 0.0, world)
+        else:
+            options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+            weights = get_model_state_dict(policy, options=options)
+            _on_first(world, lambda: _write_whole(weights, base, partial, out, lora))
+        _on_first(world, lambda: _put_in_place(partial, out))
     except OSError as error:
         raise StoreError(
             f"The export cannot be written to {out}: {error.strerror or error}.",
             remedy="Free some space or give another --export; the same command with --resume exports again.",
         ) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(partial.with_name(f"{partial.name}-old"), ignore_errors=True)
+        if world.first:
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(partial.with_name(f"{partial.name}-old"), ignore_errors=True)
+    return out
+
+
+def _on_first(world: World, work: Callable[[], None]) -> None:
+    """Let the first rank work; what it raises is raised on every rank."""
+    problem = None
+    if world.first:
+        try:
+            work()
+        except Exception as error:  # the other ranks wait
+            problem = error
+    problem = world.from_first(problem)
+    if problem:
+        raise problem
+
+
+def _copy_what_is_no_weight(base: Path, partial: Path, out: Path) -> None:
+    """Config, tokenizer, templates, processor, and the index of the weight files: they stay what they are."""
+    check_target(out)
+    partial.mkdir(parents=True)
+    for file in base.iterdir():
+        if file.is_file() and file.suffix in (".json", ".jinja", ".txt", ".model"):
+            shutil.copyfile(file, partial / file.name)
+
+
+def _put_in_place(partial: Path, out: Path) -> None:
+    (partial / MARK).write_text("{}\n")
+    self_test(partial)
+    if out.exists():
+        out.rename(partial.with_name(f"{partial.name}-old"))
+    partial.rename(out)
+
+
+def _write_whole(
+    weights: dict[str, Any], base: ModelFolder, partial: Path, out: Path, lora: LoraSettings | None
+) -> None:
+    """Through a whole model, for those that transformers stores otherwise than it holds them."""
+    check_target(out)
+    model = load_model(base.path)
+    wrapped = add_adapters(model, lora, 0) if lora else model
+    wrapped.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()}, strict=True)
+    if lora:
+        wrapped = wrapped.merge_and_unload()
+    partial.mkdir(parents=True)
+    wrapped.to(_stored_type(base.path)).save_pretrained(partial)
+    load_processor(base.path).save_pretrained(partial)
+    for name in COPIED:
+        if (base.path / name).is_file():
+            shutil.copyfile(base.path / name, partial / name)
 
 
 def _stored_type(folder: Path) -> torch.dtype:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import torch
 
-from mmpr_pipeline.core.errors import TrainingError
+from mmpr_pipeline.core.errors import ConfigError, TrainingError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.dataset.files.trained_on import write_trained_on
 from mmpr_pipeline.storage import lease, open_store
@@ -26,13 +26,21 @@ from mmpr_pipeline.training.data.shards import Shards
 from mmpr_pipeline.training.data.stream import Stream, ahead
 from mmpr_pipeline.training.distributed.fsdp import shard
 from mmpr_pipeline.training.distributed.stopping import Stopped, forget, stop_requested
+from mmpr_pipeline.training.distributed.weights import fill, stored_weights
 from mmpr_pipeline.training.distributed.world import World, connect
 from mmpr_pipeline.training.objective.loss import LossSettings
 from mmpr_pipeline.training.objective.reference import AdapterOffReference, NoReference, OnlineReference, follow_policy
 from mmpr_pipeline.training.objective.reference_pass import column_store, reference_key, score_shards
 from mmpr_pipeline.training.policy.flops import matmul_peak
 from mmpr_pipeline.training.policy.kernels import choose_backend
-from mmpr_pipeline.training.policy.load import choose_parts, computation_type, find_model, load_model, load_processor
+from mmpr_pipeline.training.policy.load import (
+    choose_parts,
+    computation_type,
+    empty_model,
+    find_model,
+    load_model,
+    load_processor,
+)
 from mmpr_pipeline.training.policy.memory import (
     ModelShape,
     StepShape,
@@ -110,6 +118,8 @@ class Trainer:
         for each in (self.policy, getattr(reference, "policy", self.policy)):
             each.backend = backend
         shard(self.policy, world, self.dtype)
+        if self.stored:
+            fill(self.policy, self.stored, world.device, config.seed)
         optimizer = make_optimizer(self.policy, config.weight_decay, config.betas)
         losses = LossSettings(config.beta, config.label_noise)
         self.learner = Learner(
@@ -207,10 +217,28 @@ class Trainer:
     def _load(self) -> tuple[PrefixSharedPolicy, ModelShape]:
         torch.manual_seed(self.config.seed)
         self.processor = load_processor(self.folder.path)
-        model = load_model(self.folder.path)
+        model = empty_model(self.folder.path)
+        self.stored = stored_weights(self.folder.path, model)
+        if self.stored is None:
+            self._check_host_memory(model)
+            model = load_model(self.folder.path)
         policy = PrefixSharedPolicy(choose_parts(model, self.config))
         policy.train()
+        for parameter in policy.parameters():
+            if not parameter.requires_grad:  # nothing is added to it: the computation's type is enough
+                parameter.data = parameter.data.to(self.dtype)
         return policy, shape_of(policy.bare, policy.family)
+
+    def _check_host_memory(self, model: Any) -> None:
+        """Before every rank loads the model whole. Raises ConfigError where they all have not the memory."""
+        needed, free = 4 * sum(p.numel() for p in model.parameters()), _machine("MemAvailable") // self.world.local_size
+        self.view.say(f"{self.folder.label}: weights are not stored one to one; every rank loads the model whole.")
+        if needed > free:
+            raise ConfigError(
+                f"Each of the {self.world.local_size} processes of this machine needs {needed / 2**30:.0f} GiB to load"
+                f" the model, {free / 2**30:.0f} GiB are free.",
+                remedy="Train with fewer processes to a machine, or on one with more memory.",
+            )
 
     def _fit(self, shape: ModelShape, second_model: bool) -> None:
         """Set what layers keep; print what the largest micro-batch will need, and stop where the device has less."""
@@ -257,7 +285,13 @@ class Trainer:
     def _reference(self, kind: ReferenceKind) -> tuple[Any, PrefixSharedPolicy | None]:
         """The reference, None where its rows come with the data; and its policy, where that moves (TR-DPO)."""
         if kind == "online":
-            online = OnlineReference(shard(PrefixSharedPolicy(load_model(self.folder.path)), self.world, self.dtype))
+            policy = PrefixSharedPolicy(empty_model(self.folder.path) if self.stored else load_model(self.folder.path))
+            if not self.config.follows:
+                policy.requires_grad_(False).to(dtype=self.dtype)
+            shard(policy, self.world, self.dtype)
+            if self.stored:
+                fill(policy, self.stored, self.world.device, self.config.seed)
+            online = OnlineReference(policy)
             return online, online.policy if self.config.follows else None
         if kind == "stored":
             return None, None
@@ -296,7 +330,8 @@ class Trainer:
         exported = None
         if done and self.config.export:
             self.view.say("exporting")
-            exported = str(export(self.policy, self.folder, Path(self.config.export), self.config.lora, self.world))
+            target = Path(self.config.export)
+            exported = str(export(self.policy, self.folder, target, self.config.lora, self.world, self.stored))
             if self.world.first:  # so that `mmpr eval` can leave out what was trained on
                 write_trained_on(self.config.data, Path(exported), self.folder.path)
         result = Result(step, self.steps, interrupted, rejected, exported)
@@ -313,9 +348,14 @@ def _memory(world: World, which: Literal["MemTotal", "MemAvailable"]) -> int:
     """Bytes of one device, or of this process's share of the machine: all of them, or those free."""
     if world.device.type == "cuda":
         return int(torch.cuda.mem_get_info(world.device)[1])
+    return _machine(which) // world.local_size
+
+
+def _machine(which: Literal["MemTotal", "MemAvailable"]) -> int:
+    """Bytes of main memory: all of them, or those free."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
         return 1 << 62
     free = next(int(line.split()[1]) for line in lines if line.startswith(which))
-    return free * 1024 // world.size
+    return free * 1024

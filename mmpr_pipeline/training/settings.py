@@ -29,6 +29,12 @@ class LaunchSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="auto: cuda where there is one. A GPU too few is an error, never a run on the CPU."
     )
+    shard_over: int | None = Field(
+        default=None,
+        ge=1,
+        description="Processes that share one copy of the weights, e.g. the 8 of a node (HSDP: less traffic between"
+        " nodes, more memory); all of them if not given.",
+    )
     patience: float = Field(
         default=10.0, gt=0, description="Minutes that a rank waits for the others' part in a step before it gives up."
     )

@@ -192,14 +192,16 @@ def _put(
     if isinstance(value, tuple):
         first, second = (each.float().cpu() for each in value)
         before = torch.frombuffer(bytearray(base), dtype=kind).view(entry["shape"]).float()
-        value = before + scale * (second @ first)
-    if not bool(torch.isfinite(value).all()) or (value.ndim > 1 and not bool(value.any()) and "embeddings" not in key):
-        what = "all zero" if bool(torch.isfinite(value).all()) else "not finite"
+        made = before + scale * (second @ first)
+    else:
+        made = value
+    finite = bool(torch.isfinite(made).all())
+    if not finite or (made.ndim > 1 and not bool(made.any()) and "embeddings" not in key):
         raise TrainingError(
-            f"The trained weights are not usable: {key} is {what}.",
+            f"The exported weights are not usable: {key} is {'all zero' if finite else 'not finite'}.",
             remedy="Export from an earlier checkpoint; look at the metrics.",
         )
-    target.write(value.to(kind).cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    target.write(made.to(kind).cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
 
 
 _TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}

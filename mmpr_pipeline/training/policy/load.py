@@ -129,11 +129,11 @@ def without_memory() -> Iterator[None]:
         if made is not None and not made.is_meta:
             module._parameters[name] = torch.nn.Parameter(made.to("meta"), made.requires_grad)
 
-    torch.nn.Module.register_parameter = empty  # type: ignore[method-assign,assignment]
+    torch.nn.Module.register_parameter = empty
     try:
         yield
     finally:
-        torch.nn.Module.register_parameter = register  # type: ignore[method-assign]
+        torch.nn.Module.register_parameter = register
 
 
 def choose_parts(model: Any, config: TrainConfig) -> Any:

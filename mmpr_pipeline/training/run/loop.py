@@ -124,9 +124,10 @@ class Trainer:
         self.stream = Stream(self.shards, encoder, config.token_budget, world.rank, world.size, self.dtype)
         reference, self.moving = self._reference(kind)
         backend = choose_backend(world.device, self.dtype, say=self.view.say)
-        for each in (self.policy, getattr(reference, "policy", self.policy)):
-            each.backend = backend
-        shard(self.policy, world, self.dtype)
+        self.policy.backend = backend
+        if isinstance(reference, OnlineReference):
+            reference.policy.backend = backend
+        shard(self.policy, world, self.dtype, config.launch.shard_over)
         if self.stored:
             fill(self.policy, self.stored, world.device, config.seed)
         optimizer = make_optimizer(self.policy, config.weight_decay, config.betas)
@@ -281,7 +282,7 @@ class Trainer:
             keys=2 * config.token_budget,
             tiles=max(1, int(config.token_budget / 2 / per_tile)),
             bytes_per_value=torch.finfo(self.dtype).bits // 8,
-            ranks=world.size,
+            ranks=config.launch.shard_over or world.size,
             trained=() if config.lora else trained,
             second_model=second_model,
         )
@@ -301,7 +302,7 @@ class Trainer:
             policy = PrefixSharedPolicy(empty_model(self.folder.path) if self.stored else load_model(self.folder.path))
             if not self.config.follows:
                 policy.requires_grad_(False).to(dtype=self.dtype)
-            shard(policy, self.world, self.dtype)
+            shard(policy, self.world, self.dtype, self.config.launch.shard_over)
             if self.stored:
                 fill(policy, self.stored, self.world.device, self.config.seed)
             online = OnlineReference(policy)

@@ -30,13 +30,13 @@ from tests.training import made
 CASES: dict[str, dict[str, Any]] = {
     "stored": {},
     "stored-bf16": {"dtype": "bfloat16"},
-    "online": {"reference": "online"},
+    "online": {"reference": "online", "recompute": "matmuls"},
     "online-bf16": {"reference": "online", "dtype": "bfloat16"},
     "lora": {"lora": {"rank": 4}},
     "lora-bf16": {"lora": {"rank": 4}, "dtype": "bfloat16"},
     "tr-dpo": {"loss": "tr_dpo+sft", "follow_every": 1},
     "frozen": {"freeze": ["vision"], "recompute": "full"},
-    "matmuls": {"recompute": "matmuls"},
+    "hsdp": {"launch": {"device": "cpu", "shard_over": 2}},
 }
 
 

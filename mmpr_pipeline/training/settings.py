@@ -134,7 +134,7 @@ class TrainConfig(Settings):
         default="auto",
         description="Gradient checkpointing. none: keep everything; matmuls: keep what matrix products gave (half of"
         " the memory of none, little slower); full: keep each layer's input only (a third more time); auto: matmuls"
-        " where a step then takes up to half of the device, else full.",
+        " where a step then takes up to four fifths of a GPU (half of the main memory), else full.",
         json_schema_extra=OPERATIONAL,
     )
     checkpoint_every: int = Field(

@@ -260,7 +260,8 @@ class Trainer:
         step = self._largest(second_model)
         kept = config.recompute
         if kept == "auto":  # by what a device has, not by what is free: a resumed run must choose the same
-            kept = choose_checkpointing(shape, step, _memory(world, "MemTotal"))
+            share = 0.8 if world.device.type == "cuda" else 0.5  # main memory is shared with others
+            kept = choose_checkpointing(shape, step, int(share * _memory(world, "MemTotal")))
         set_checkpointing(self.policy.bare, kept)
         needed = estimate(shape, replace(step, checkpointing=kept))
         where = "each GPU" if world.device.type == "cuda" else "each process"
@@ -270,7 +271,7 @@ class Trainer:
         check_memory(needed, _memory(world, "MemAvailable"))
 
     def _largest(self, second_model: bool) -> StepShape:
-        """The largest micro-batch."""
+        """The largest micro-batch: nearly all of it tiles, and four pairs a question (five times the keys)."""
         config, world = self.config, self.world
         names = {"language": ("text", "head"), "vision": ("vision",), "projector": ("projector",)}
         trained = tuple(n for part, own in names.items() if part not in config.freeze for n in own)
@@ -279,8 +280,8 @@ class Trainer:
         return StepShape(
             tokens=config.token_budget,
             scored=config.token_budget // 2,
-            keys=2 * config.token_budget,
-            tiles=max(1, int(config.token_budget / 2 / per_tile)),
+            keys=5 * config.token_budget,
+            tiles=max(1, int(0.9 * config.token_budget / per_tile)),
             bytes_per_value=torch.finfo(self.dtype).bits // 8,
             ranks=config.launch.shard_over or world.size,
             trained=() if config.lora else trained,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +40,13 @@ def export(
     partial = out.parent / f".unfinished-{world.from_first(uuid.uuid4().hex)}"
     try:
         if stored:
-            _on_first(world, lambda: _copy_what_is_no_weight(base.path, partial, out))
+            world.on_first(lambda: _copy_what_is_no_weight(base.path, partial, out))
             write(policy, stored, partial, lora.alpha / lora.rank if lora else 0.0, world)
         else:
             options = StateDictOptions(full_state_dict=True, cpu_offload=True)
             weights = get_model_state_dict(policy, options=options)
-            _on_first(world, lambda: _write_whole(weights, base, partial, out, lora))
-        _on_first(world, lambda: _put_in_place(partial, out))
+            world.on_first(lambda: _write_whole(weights, base, partial, out, lora))
+        world.on_first(lambda: _put_in_place(partial, out))
     except OSError as error:
         raise StoreError(
             f"The export cannot be written to {out}: {error.strerror or error}.",
@@ -58,19 +57,6 @@ def export(
             shutil.rmtree(partial, ignore_errors=True)
             shutil.rmtree(partial.with_name(f"{partial.name}-old"), ignore_errors=True)
     return out
-
-
-def _on_first(world: World, work: Callable[[], None]) -> None:
-    """Let the first rank work; what it raises is raised on every rank."""
-    problem = None
-    if world.first:
-        try:
-            work()
-        except Exception as error:  # the other ranks wait
-            problem = error
-    problem = world.from_first(problem)
-    if problem:
-        raise problem
 
 
 def _copy_what_is_no_weight(base: Path, partial: Path, out: Path) -> None:

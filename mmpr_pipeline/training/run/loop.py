@@ -217,16 +217,8 @@ class Trainer:
         self.view.step(step + 1, self.steps, line)
 
     def _claim(self, resume: bool) -> Path | None:
-        problem = found = None
-        if self.world.first:
-            try:
-                found = claim(self.run_dir, self.config, self.folder.label, self.shards.identity, resume)
-            except Exception as error:  # every rank must hear of it
-                problem = error
-        problem, found = self.world.from_first((problem, found))
-        if problem:
-            raise problem
-        return found
+        data = self.shards.identity
+        return self.world.on_first(lambda: claim(self.run_dir, self.config, self.folder.label, data, resume))
 
     def _load(self) -> tuple[PrefixSharedPolicy, ModelShape]:
         torch.manual_seed(self.config.seed)
@@ -313,11 +305,10 @@ class Trainer:
         return (AdapterOffReference(self.policy) if kind == "adapter_off" else NoReference()), None
 
     def _score(self) -> Any:
-        key = self.world.from_first(
-            reference_key(self.folder, self.config.max_tiles, str(self.dtype)) if self.world.first else None
-        )
-        store = column_store(self.shards.store, self.run_dir)
-
+        tiles, data = self.config.max_tiles, self.shards.store
+        key = self.world.on_first(lambda: reference_key(self.folder, tiles, str(self.dtype)))
+        beside = self.world.on_first(lambda: column_store(data, self.run_dir) is data)
+        store = data if beside else open_store(self.run_dir)
         return score_shards(self.policy, self.stream, self.world, store, key, self.view.scoring, self.stopping.is_set)
 
     def _sizes(self, shard: int) -> list[int]:

@@ -35,8 +35,9 @@ class Stored:
 def stored_weights(folder: Path, model: Any) -> Stored | None:
     """Where the weights of a (bare, possibly empty) model lie.
 
-    None where they are not stored one to one (tied weights, experts that transformers fuses, other formats): such a
-    model is loaded whole, by transformers itself. Raises ConfigError where a weight is missing.
+    None where they are not stored one to one (tied weights, experts that transformers fuses, statistics that are no
+    parameters, other formats): such a model is loaded whole, by transformers itself. Raises ConfigError where a weight
+    is missing.
     """
     names = {name for name, _ in model.named_parameters()}
     if len(names) < len(list(model.named_parameters(remove_duplicate=False))):
@@ -45,11 +46,12 @@ def stored_weights(folder: Path, model: Any) -> Stored | None:
     renamed = _renaming(model)
     if not files or renamed is None:
         return None
+    others = model.state_dict().keys() - names
     places: dict[str, tuple[Path, str]] = {}
     for file in files:
         for key in _header(file)[0]:
             name, converted = renamed(key)
-            if converted:
+            if converted or name in others:
                 return None
             if name in names:
                 places[name] = (file, key)

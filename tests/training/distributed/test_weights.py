@@ -93,6 +93,16 @@ def test_a_torn_checkpoint_and_one_of_another_shape_are_named(folder: Path, tmp_
         fill(PrefixSharedPolicy(model), stored, CPU, 0)
 
 
+def test_statistics_that_a_checkpoint_holds_are_left_to_transformers(folder: Path) -> None:
+    """Buffers that are stored: filled by nobody here, they would stay as they were made."""
+    model = empty_model(folder)
+    tower = model.model.vision_tower
+    value = tower.embeddings.position_embeddings.detach()
+    del tower.embeddings.position_embeddings
+    tower.embeddings.register_buffer("position_embeddings", torch.zeros(value.shape))
+    assert stored_weights(folder, model) is None
+
+
 def test_tied_weights_are_left_to_transformers(folder: Path, tmp_path: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     config["tie_word_embeddings"] = config["text_config"]["tie_word_embeddings"] = True

@@ -30,6 +30,12 @@ class LaunchSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="auto: cuda where there is one. A GPU too few is an error, never a run on the CPU."
     )
+    shard_over: int | None = Field(
+        default=None,
+        ge=1,
+        description="Processes that share one copy of the weights, e.g. the 8 of a node (HSDP: less traffic between"
+        " nodes, more memory); all of them if not given.",
+    )
     patience: float = Field(
         default=10.0, gt=0, description="Minutes that a rank waits for the others' part in a step before it gives up."
     )
@@ -142,7 +148,7 @@ class TrainConfig(Settings):
         default="auto",
         description="Gradient checkpointing. none: keep everything; matmuls: keep what matrix products gave (half of"
         " the memory of none, little slower); full: keep each layer's input only (a third more time); auto: matmuls"
-        " where a step then takes up to half of the device, else full.",
+        " where a step then takes up to four fifths of a GPU (half of the main memory), else full.",
         json_schema_extra=OPERATIONAL,
     )
     checkpoint_every: int = Field(

@@ -66,7 +66,15 @@ def view(
     app = make_app(library)
     if ready:
         ready(f"http://{f'[{host}]' if ':' in host else host}:{bound}/")
-    settings = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="off")
+    settings = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        ws="none",  # a page that asks for a socket gets a plain answer
+        timeout_graceful_shutdown=3,  # a client that holds a request does not keep the viewer from ending
+    )
     uvicorn.Server(settings).run(sockets=[listener])
 
 

@@ -10,13 +10,14 @@ TORCH_INDEX ?=
 
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help setup demo test test-fast chaos lint format bench study-small docs schemas clean
+.PHONY: help setup demo test test-fast chaos fuzz lint format bench study-small docs schemas clean
 
 help:
 	@echo "make setup    make $(VENV) with everything in it (quick the second time)"
 	@echo "make demo     build preference pairs with the embedded model, verify them, show a few"
 	@echo "make test     lint, types and all tests;   make test-fast  without the slow ones"
 	@echo "make chaos    kill builds for ten minutes (CHAOS_SECONDS) and compare every byte"
+	@echo "make fuzz     hostile rows, pictures, archives and texts through everything that reads them (FUZZ_SEED)"
 	@echo "make lint     ruff and mypy;               make format     let ruff rewrite"
 	@echo "make bench    the benchmarks;              make schemas    write schemas/ anew"
 	@echo "make study-small   does MPO help? The paper's experiment with the embedded model, in a quarter of an hour"
@@ -49,6 +50,9 @@ format: setup
 
 chaos: setup
 	$(PY) -m tests.chaos
+
+fuzz: setup
+	$(PY) -m tests.fuzz
 
 bench: setup
 	$(PY) bench/checker.py

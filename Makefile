@@ -7,10 +7,12 @@ OUT    ?= demo-out
 STUDY_OUT ?= out/study-small
 # Where pip finds the CPU build of torch, if not in its default index.
 TORCH_INDEX ?=
+# The locked packages; requirements/README.md says how to make a lock with the hashes of your index.
+LOCK ?= requirements/cpu.lock
 
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help setup demo test test-fast chaos fuzz lint format bench study-small docs schemas clean
+.PHONY: help setup demo test test-fast chaos fuzz lint format bench study-small docs schemas sbom clean
 
 help:
 	@echo "make setup    make $(VENV) with everything in it (quick the second time)"
@@ -24,8 +26,8 @@ help:
 
 setup: $(STAMP)
 
-$(STAMP): requirements/cpu.lock pyproject.toml requirements/setup.sh
-	@PYTHON="$(PYTHON)" VENV="$(VENV)" TORCH_INDEX="$(TORCH_INDEX)" sh requirements/setup.sh
+$(STAMP): $(LOCK) pyproject.toml requirements/setup.sh
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" TORCH_INDEX="$(TORCH_INDEX)" LOCK="$(LOCK)" sh requirements/setup.sh
 	@touch $@
 
 demo: setup
@@ -66,6 +68,12 @@ docs: setup
 
 schemas: setup
 	$(PY) -m mmpr_pipeline.cli.schemas
+
+# The bill of materials of $(VENV), made by a tool in an environment of its own.
+sbom: setup
+	$(PYTHON) -m venv .sbom-venv && .sbom-venv/bin/pip install -q cyclonedx-bom
+	.sbom-venv/bin/cyclonedx-py environment --output-reproducible -o sbom.json $(PY)
+	rm -rf .sbom-venv
 
 clean:
 	rm -rf $(VENV) $(OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis

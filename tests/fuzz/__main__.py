@@ -30,9 +30,9 @@ def main() -> int:
     seed, folder, failed = asked.seed, Path(tempfile.mkdtemp(prefix="mmpr-fuzz-")), []
     work: dict[str, tuple[int, Callable[[int], object]]] = {
         "rows": (220_000, lambda count: try_rows(count, seed)),
-        "pictures": (60_000, lambda count: try_pictures(count, seed)),
-        "archives": (10_000, lambda count: try_archives(count, seed, folder)),
-        "texts": (20_000, lambda count: try_texts(count, seed)),
+        "pictures": (20_000, lambda count: try_pictures(count, seed)),
+        "archives": (5_000, lambda count: try_archives(count, seed, folder)),
+        "texts": (6_000, lambda count: try_texts(count, seed)),
         "pages": (300, lambda count: try_pages(count, seed, folder)),
     }
     for name, (usual, attempt) in work.items():

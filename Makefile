@@ -5,11 +5,13 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.mmpr-ready
 OUT    ?= demo-out
 STUDY_OUT ?= out/study-small
+CHAOS_SECONDS ?= 600
 # Where pip finds the CPU build of torch, if not in its default index.
 TORCH_INDEX ?=
 # The locked packages; requirements/README.md says how to make a lock with the hashes of your index.
 LOCK ?= requirements/cpu.lock
 
+export CHAOS_SECONDS
 export RAY_USAGE_STATS_ENABLED ?= 0
 
 .PHONY: help setup demo test test-fast chaos fuzz lint format bench study-small docs schemas sbom clean
@@ -18,7 +20,7 @@ help:
 	@echo "make setup    make $(VENV) with everything in it (quick the second time)"
 	@echo "make demo     build preference pairs with the embedded model, verify them, show a few"
 	@echo "make test     lint, types and all tests;   make test-fast  without the slow ones"
-	@echo "make chaos    kill builds for ten minutes (CHAOS_SECONDS) and compare every byte"
+	@echo "make chaos    kill builds for ten minutes (CHAOS_SECONDS) and damage outputs for as long; compare every byte"
 	@echo "make fuzz     hostile rows, pictures, archives and texts through everything that reads them (FUZZ_SEED)"
 	@echo "make lint     ruff and mypy;               make format     let ruff rewrite"
 	@echo "make bench    the benchmarks;              make schemas    write schemas/ anew"
@@ -52,6 +54,7 @@ format: setup
 
 chaos: setup
 	$(PY) -m tests.chaos
+	$(PY) -m tests.chaos.damage --seconds $(CHAOS_SECONDS)
 
 fuzz: setup
 	$(PY) -m tests.fuzz
@@ -64,10 +67,10 @@ study-small: setup
 	$(VENV)/bin/mmpr study examples/study-small.yaml --out $(STUDY_OUT) --check
 
 docs: setup
-	$(PY) -m mmpr_pipeline.cli.reference
+	$(PY) -m mmpr_pipeline.cli.generate.reference
 
 schemas: setup
-	$(PY) -m mmpr_pipeline.cli.schemas
+	$(PY) -m mmpr_pipeline.cli.generate.schemas
 
 # The bill of materials of $(VENV), made by a tool in an environment of its own.
 sbom: setup

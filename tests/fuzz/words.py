@@ -22,8 +22,8 @@ from mmpr_pipeline.dataset.files.summary import summarise
 from mmpr_pipeline.dataset.publish.card import dataset_card
 from mmpr_pipeline.dataset.review.facts import facts_of
 from mmpr_pipeline.models.resolve import NANO_CHECKPOINT
-from mmpr_pipeline.report.browse import Library
-from mmpr_pipeline.report.server import make_app
+from mmpr_pipeline.report.viewer.browse import Library
+from mmpr_pipeline.report.viewer.server import make_app
 from mmpr_pipeline.rollouts.prompts import IMAGE_MARK, turn_for, without_images
 from mmpr_pipeline.rollouts.reserved import ReservedTokens, plain_encoder
 from mmpr_pipeline.sources.rows.columns import clean

@@ -42,3 +42,13 @@ def test_which_pairs_are_made_is_the_same_for_ever(most: int) -> None:
         (1, 2), (5, 0), (3, 2), (1, 6), (3, 6), (1, 4),
     ]  # fmt: skip
     assert [(p.chosen_index, p.rejected_index) for p in pairs] == expected[:most]
+
+
+def test_rules_and_checkers_are_those_of_the_rollouts() -> None:
+    good = a_checked(QUESTION, 0, "so 3", "correct").model_copy(update={"rule": "number", "checker": "c@1"})
+    bad = a_checked(QUESTION, 1, "so 7", "incorrect").model_copy(update={"rule": "other", "checker": "c@2"})
+    pair = make_pair(QUESTION, "prompt", good, bad, "correctness")
+    assert (pair.chosen_rule, pair.rejected_rule, pair.checker) == ("number", "other", "c@1")
+    bare = [r.model_copy(update={"rule": None, "checker": None}) for r in (good, bad)]
+    pair = make_pair(QUESTION, "prompt", bare[0], bare[1], "dropout_ntp")
+    assert (pair.chosen_rule, pair.rejected_rule, pair.checker) == ("", "", "")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import math
 
 import pytest
@@ -173,3 +174,24 @@ def test_the_reward_shift_survives_a_checkpoint() -> None:
 def test_a_reward_that_is_not_finite_stops_the_run() -> None:
     with pytest.raises(TrainingError):
         RewardShift().end_step(float("nan"), 2)
+
+
+def test_the_recipes_are_what_they_are_called() -> None:
+    pairwise = ["dpo", "bco", "cdpo", "robust_dpo", "ipo", "rso", "sppo", "aot"]
+    assert {
+        "mpo": {"dpo": 0.8, "bco": 0.2, "sft": 1.0},
+        "sft": {"sft": 1.0},
+        **{name: {name: 1.0} for name in pairwise},
+        **{f"{name}+sft": {name: 1.0, "sft": 1.0} for name in pairwise},
+        "tr_dpo": {"dpo": 1.0},
+        "tr_dpo+sft": {"dpo": 1.0, "sft": 1.0},
+        "orpo": {"odds_ratio": 0.1, "sft": 1.0},
+    } == RECIPES
+
+
+@pytest.mark.parametrize("name", sorted(TERMS))
+def test_every_loss_has_no_shift_unless_it_is_told_one(name: str) -> None:
+    assert inspect.signature(TERMS[name]).parameters["shift"].default == 0.0
+    assert inspect.signature(mixed).parameters["shift"].default == 0.0
+    assert inspect.signature(mpo).parameters["shift"].default == 0.0
+    assert inspect.signature(value_at_start).parameters["shift"].default == 0.0

@@ -105,6 +105,8 @@ def report(
     path: Annotated[Path | None, typer.Option(help="The page. [default: NAME-report.html here]")] = None,
     pairs: Annotated[int, typer.Option(help="Pairs in the gallery.")] = 24,
     seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
+    viewer: Annotated[str, typer.Option(help="Address of a viewer of it, to link to.")] = "",
+    price: Annotated[float, typer.Option(help="What a million generated tokens cost, for a column of costs.")] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON instead.")] = False,
 ) -> None:
     """One self-contained HTML page: the way from questions to pairs, lengths, solve rates, and a gallery of pairs."""
@@ -118,7 +120,15 @@ def report(
     from mmpr_pipeline.report.pages.page import report as write
 
     with told(Console()) as progress:
-        page = write(out, path, pairs=pairs, seed=seed, progress=lambda done, of: progress("reading shards", done, of))
+        page = write(
+            out,
+            path,
+            pairs=pairs,
+            seed=seed,
+            viewer=viewer,
+            price=price,
+            progress=lambda done, of: progress("reading shards", done, of),
+        )
     print(page)
 
 

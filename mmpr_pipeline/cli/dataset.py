@@ -133,6 +133,28 @@ def report(
 
 
 @app.command()
+def diff(
+    one: Annotated[str, typer.Argument(help="Output of a build: the base.", metavar="A")],
+    other: Annotated[str, typer.Argument(help="Output that is compared with it.", metavar="B")],
+    page: Annotated[Path | None, typer.Option(help="Write an HTML page with examples there, too.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Two outputs joined by question: what is newly solved, which verdicts changed, pairs gained and lost."""
+    from rich.console import Console
+
+    from mmpr_pipeline.report.compare import compare_outputs
+    from mmpr_pipeline.report.pages.diff_page import diff_page, diff_terminal
+
+    found = compare_outputs(one, other)
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        Console().print(diff_terminal(found))
+    if page:
+        print(diff_page(found, page))
+
+
+@app.command()
 def view(
     out: Annotated[str, typer.Argument(help="Output of a build, unfinished ones too; or the --run-dir of a training.")],
     port: Annotated[int, typer.Option(help="Port. [default: a free one]")] = 0,

@@ -6,7 +6,7 @@
     for (const node of box.childNodes) {
       const start = text.length;
       text += node.textContent;
-      if (node.nodeType === 1) spans.push({ start, stop: text.length, name: node.nodeName === "MARK" ? "answer" : "shared" });
+      if (node.nodeType === 1) spans.push({ start, stop: text.length, name: node.nodeName === "MARK" ? "answer" : box.dataset.markup === "own" ? "own" : "shared" });
     }
     return { box, text, spans, flat: box.dataset.markup === "flat" };
   });
@@ -42,6 +42,19 @@
       button.textContent = open ? "show less" : "show all";
     });
     box.after(button);
+  }
+})();
+// A phone shows the first pairs, and all of them when asked for.
+(() => {
+  for (const gallery of document.querySelectorAll(".gallery")) {
+    const number = gallery.children.length;
+    if (number <= 8) continue;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "unfold all-pairs";
+    button.textContent = `show all ${number}`;
+    button.addEventListener("click", () => { gallery.dataset.all = ""; button.remove(); });
+    gallery.after(button);
   }
 })();
 // Charts say what a bar stands for: their drawings carry it as labels for screen readers.

@@ -75,9 +75,13 @@ class App {
     if (this.totals.finished < this.totals.shards) setTimeout(() => this.#poll(), POLL_MS);
   }
 
-  async loadDoubts() {
+  // `say` hears the share that is looked through.
+  async loadDoubts(say = () => {}) {
     const parts = [];
-    for await (const { block } of this.data.doubts()) parts.push(block);
+    for await (const { block, reached } of this.data.doubts()) {
+      parts.push(block);
+      say(Math.min(1, reached / this.totals.finished));
+    }
     const found = new Index();
     found.derive = () => {};
     for (const block of parts) found.append(block);
@@ -131,8 +135,7 @@ class App {
 
   async #needDoubts() {
     if (this.doubtsKnown) return;
-    this.list.say("Looking for doubtful verdicts …");
-    await this.loadDoubts();
+    await this.loadDoubts((share) => this.list.say(`Looking for doubtful verdicts, ${Math.floor(100 * share)}% …`));
     this.list.say("");
   }
 

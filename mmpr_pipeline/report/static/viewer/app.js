@@ -269,7 +269,7 @@ class App {
       tell(error.message);
       return;
     }
-    if (push || !wide()) document.body.dataset.pane = push ? "detail" : document.body.dataset.pane;
+    if (push) document.body.dataset.pane = "detail";
     this.changed(push);
     if (view === "browse" && !this.list.shown) await this.list.draw();
     this.list.showCurrent();

@@ -27,9 +27,9 @@ export function thin(points, most = POINTS) {
 }
 
 // Some round numbers from low to high.
-export function ticks(low, high, number = 4) {
+export function ticks(low, high, number = 6) {
   const rough = (high - low) / number || 1, power = 10 ** Math.floor(Math.log10(rough));
-  const size = [1, 2, 5, 10].map((m) => m * power).find((step) => step >= rough);
+  const size = [1, 2, 2.5, 5, 10].map((m) => m * power).find((step) => step >= rough);
   const found = [];
   for (let i = Math.ceil(low / size); i * size <= high + size * 1e-9; i += 1) found.push(Number((i * size).toPrecision(12)));
   return found;

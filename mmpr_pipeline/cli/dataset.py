@@ -65,6 +65,9 @@ def publish(
     public: Annotated[bool, typer.Option("--public", help="Let everybody see a new data set.")] = False,
     revision: Annotated[str | None, typer.Option(help="Branch to publish to. [default: main]")] = None,
     files: Annotated[int | None, typer.Option(help="Parquet files. [default: one for each shard]")] = None,
+    with_viewer: Annotated[
+        bool, typer.Option("--with-viewer", help="The viewer, too, as the static Space ORG/NAME-viewer.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, with the card.")] = False,
 ) -> None:
     """To the Hub: Parquet with images, and a card. Rerun to go on. The token is HF_TOKEN or the Hub's own login."""
@@ -79,6 +82,12 @@ def publish(
     if dry_run:
         print(found.card)
     console.print(render(found))
+    if with_viewer and not dry_run:
+        from mmpr_pipeline.report.viewer.space import publish_viewer
+
+        with told(console) as progress:
+            space = publish_viewer(out, f"{repo}-viewer", private=not public, progress=progress)
+        print(f"viewer: {space}")
 
 
 @app.command()

@@ -1,7 +1,7 @@
 "use strict";
 // The viewer: state, address and keys. What is shown of it is drawn by list, table, detail and review.
 
-import { $, count, el, remembered, tell } from "./dom.js";
+import { $, count, el, plural, remembered, tell } from "./dom.js";
 import { Detail } from "./detail.js";
 import { chips, fillSelects, read, write } from "./filters.js";
 import { openImages } from "./images.js";
@@ -351,7 +351,7 @@ class App {
     const { totals } = this;
     if (!totals) return;
     const part = totals.finished < totals.shards ? ` · ${count(totals.finished)} of ${count(totals.shards)} shards` : "";
-    $("totals").textContent = `${count(totals.questions)} questions · ${count(totals.pairs)} pairs · ${count(totals.rollouts)} rollouts${part}${totals.marks ? ` · ${count(totals.marks)} marked` : ""}`;
+    $("totals").textContent = `${plural(totals.questions, "question")} · ${plural(totals.pairs, "pair")} · ${plural(totals.rollouts, "rollout")}${part}${totals.marks ? ` · ${count(totals.marks)} marked` : ""}`;
     drawLive(totals, this.index.rows);
   }
 

@@ -49,7 +49,7 @@ def newest_rollouts(store: Store, number: int = NEWEST) -> list[dict[str, Any]]:
     if not isinstance(store, LocalStore):
         return []
     segments = []
-    for path in Path(store.path(layout.JOURNALS)).glob("*/*.jsonl"):
+    for path in Path(store.path(layout.JOURNALS.rstrip("/"))).glob("*/*.jsonl"):
         with contextlib.suppress(OSError):  # its shard was finished meanwhile
             segments.append((path.stat().st_mtime, path))
     found: list[dict[str, Any]] = []

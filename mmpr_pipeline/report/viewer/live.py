@@ -11,7 +11,6 @@ from typing import Any
 
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.pipeline.watch.progress_file import KEY as PROGRESS
 from mmpr_pipeline.storage.local import LocalStore
 from mmpr_pipeline.storage.store import MissingKeyError, Store
 
@@ -25,7 +24,7 @@ def progress(store: Store) -> dict[str, Any] | None:
     """`questions`, `rows` of the present run, `pairs`, `tokens`, `seconds`, `tokens_per_second`, `running`; None
     where no build says anything."""
     try:
-        word = json.loads(store.read(PROGRESS))
+        word = json.loads(store.read(layout.PROGRESS))
         tally, before = word["tally"], word.get("before") or {}
         seconds = max(1e-3, word["now"] - word["started"])
         span = max(1e-3, word["now"] - before["now"]) if before else seconds

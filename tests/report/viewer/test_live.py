@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.pipeline.watch.progress_file import KEY
 from mmpr_pipeline.report.viewer.live import newest_rollouts, progress
 from mmpr_pipeline.storage import Journal, open_store
 
@@ -40,10 +39,10 @@ def test_progress_is_what_the_build_says(tmp_path: Path, age: float, running: bo
     before = {"now": now - 5, "tally": {"tokens": 1000}, "engine": {}}
     tally = {"questions": 7, "pairs": 3, "tokens": 2000}
     word = {"started": now - 60, "rows": 40, "now": now, "tally": tally, "engine": {}, "before": before}
-    store.write(KEY, json.dumps(word).encode())
+    store.write(layout.PROGRESS, json.dumps(word).encode())
     found = progress(store)
     assert found
     assert (found["questions"], found["rows"], found["pairs"], found["running"]) == (7, 40, 3, running)
     assert found["tokens_per_second"] == pytest.approx(200)
-    store.write(KEY, b'{"torn": ')
+    store.write(layout.PROGRESS, b'{"torn": ')
     assert progress(store) is None

@@ -7,8 +7,8 @@ Real: the way of a shard (`pipeline.workers.shard.outcomes`: questions in flight
 (`engines.pool.EnginePool`, one in each shard worker), the actors of engines (`engines.actors.EngineActor`: gate, busy
 clock, what they tell of their load), and when a question has enough (`rollouts.rounds`). Simulated: the engines, with
 continuous batching, a KV cache that preempts as vLLM does (the sequence admitted last is thrown out and computed
-again), and the speed of an 8B model; how long responses are; and which are right. 488 questions an engine is the
-paper's 250,000 on 512. There is one shard worker for each engine, as on a cluster with a CPU for each GPU.
+again), and the speed of an 8B model; how long responses are; and which are right. 488 questions an engine is
+the paper's 250,000 on 512. There is one shard worker for each engine, as on a cluster with a CPU for each GPU.
 
 Rates of an engine, one H100 80 GB with Llama-3.1-8B in 16 bits (InternVL2-8B's language model is of that size):
 - 6.48 ms a step with one sequence: median time per output token, vLLM 0.21, concurrency 1

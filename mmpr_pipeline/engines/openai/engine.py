@@ -70,7 +70,11 @@ class OpenAiEngine:
         label = f"{settings.model}@{settings.revision}" if settings.revision else settings.model
         self.can_continue = self._server.can_continue
         self.info = EngineInfo(
-            engine="openai", model=label, context=self._server.context, can_continue=self.can_continue
+            engine="openai",
+            model=label,
+            context=self._server.context,
+            can_continue=self.can_continue,
+            sequences=settings.max_num_seqs,
         )
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:

@@ -100,10 +100,10 @@ def plan_lines(settings: EngineSettings, mean_response: float, prompt: float) ->
     gpus = settings.tensor_parallel * int(settings.options.get("pipeline_parallel_size", 1))
     share = settings.gpu_memory
     found = fit(sizes, GPU_BYTES, gpus, share, mean_response, prompt)
-    gigabytes = sizes.weight_bytes / 1e9
+    weights, each = sizes.weight_bytes / 1e9, sizes.kv_bytes / 1e3
     lines = [
-        f"Memory of an engine on {gpus} GPU(s) of {GPU_BYTES / 1e9:.0f} GB (assumed): {share:g} of it less {gigabytes:,.0f} "
-        f"GB of weights and {ACTIVATIONS / 1e9:.0f} GB a GPU of activations, at {sizes.kv_bytes / 1e3:,.0f} kB a token, "
+        f"Memory of an engine on {gpus} GPU(s) of {GPU_BYTES / 1e9:.0f} GB (assumed): {share:g} of it less "
+        f"{weights:,.0f} GB of weights and {ACTIVATIONS / 1e9:.0f} GB a GPU of activations, at {each:,.0f} kB a token, "
         f"holds {found.kv_tokens:,} tokens of KV cache."
     ]
     if not found.kv_tokens:

@@ -18,6 +18,7 @@ from mmpr_pipeline.engines.owner import EngineOwner
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.from_rollouts import Plan
 from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_plan
+from mmpr_pipeline.pipeline.watch import progress_file
 from mmpr_pipeline.pipeline.watch.progress_file import Beacon
 from mmpr_pipeline.sources.declaration.catalog import declarations_in
 from mmpr_pipeline.storage import MissingKeyError, Store, absolute_model, absolute_url, open_store
@@ -148,6 +149,7 @@ def missing_shards(store: Store, plan: Plan) -> list[int]:
 def finish(store: Store, plan: Plan, run: dict[str, Any]) -> dict[str, Any]:
     """Write summary.json, last of all: the totals of all manifests, and what the finishing run took."""
     store.delete_prefix(layout.JOURNALS)  # a kill right after a shard's manifest leaves its journal
+    store.delete_prefix(progress_file.KEY)  # and one right after the last manifest, its last progress
     if not run["shards"] and store.exists(layout.SUMMARY):
         return json.loads(store.read(layout.SUMMARY))
     totals = summarise(store, plan.config.shards)

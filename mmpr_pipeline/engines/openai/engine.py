@@ -23,7 +23,6 @@ from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStat
 from mmpr_pipeline.engines.openai.client import Client, Patience
 from mmpr_pipeline.engines.openai.messages import Choice, choices_of, cut_by_characters, sampling_body, user_message
 from mmpr_pipeline.engines.openai.window import Window
-from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.settings import EngineSettings
 
 SEQUENCES = 256
@@ -269,11 +268,3 @@ class OpenAiEngine:
             model=self.info.model,
             prompt_version=request.prompt_version,
         )
-
-
-def _identity(settings: EngineSettings) -> dict[str, Any]:
-    """Which server answers changes nothing: any that serves the model will do."""
-    return {"name": "openai", "model": settings.model, "revision": settings.revision}
-
-
-KIND = EngineKind(make=OpenAiEngine, identity=_identity)

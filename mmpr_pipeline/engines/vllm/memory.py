@@ -112,7 +112,7 @@ def plan_lines(settings: EngineSettings, mean_response: float, prompt: float) ->
         lines.append("Warning: the weights do not fit: raise --tensor-parallel.")
     elif found.rollouts < (settings.max_num_seqs or GPU_SEQUENCES):
         lines.append(
-            f"That is about {found.rollouts:,} rollouts of {mean_response:,.0f} tokens at once; of more, some are computed "
-            f"again (engine.max_num_seqs {found.rollouts} avoids it)."
+            f"That is about {found.rollouts:,} rollouts of {mean_response:,.0f} tokens at once; of more, some are "
+            f"computed again (engine.max_num_seqs {found.rollouts} avoids it)."
         )
     return lines

@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 REVIVALS = 12
 """Times in a row that a dead actor may fail to come back, over two to three minutes, before it is given up."""
 
+MEMORY_DEATHS = 6
+"""Deaths for want of memory that lower what an engine decodes at once, to a 64th."""
+
 LONGEST_DELAY = 30.0
 ALL_LOST_SECONDS = 1800.0
 """How long a build waits for an engine when all are lost: as long as a spot market may take to give a node again."""
@@ -48,6 +51,10 @@ class Lives:
         self._memory_deaths[which] += cause == "out_of_memory"
         self.reviving[which] = asyncio.create_task(self._revive(which))
         return True
+
+    def can_decode_less(self, which: int) -> bool:
+        """Whether the next life of an engine that ran out of memory will decode fewer rollouts at once."""
+        return self._memory_deaths[which] <= MEMORY_DEATHS
 
     def join(self, whiches: Iterable[int]) -> None:
         """These actors have not served yet: let them join when they can."""

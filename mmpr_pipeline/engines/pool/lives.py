@@ -40,14 +40,15 @@ class Lives:
         self.deaths: Counter[str] = Counter()
         """Deaths that this pool met, by cause."""
         self._memory_deaths: Counter[int] = Counter()
+        self._said_none = False
 
-    def lost(self, which: int, cause: Cause, detail: str = "", requests: int = 0) -> bool:
+    def lost(self, which: int, cause: Cause, detail: str = "", rollouts: int = 0) -> bool:
         """An actor does not answer: bring it back, beside all else. False where that was known."""
         if which in self.reviving:
             return False
         if cause != "not_loaded":
             self.deaths[cause] += 1
-            log.warning("Engine %d %s with %d requests of this worker. %s", which, cause, requests, detail)
+            log.warning("Engine %d %s with %d rollouts of this worker in flight. %s", which, cause, rollouts, detail)
         self._memory_deaths[which] += cause == "out_of_memory"
         self.reviving[which] = asyncio.create_task(self._revive(which))
         return True
@@ -78,7 +79,9 @@ class Lives:
         if not pending:
             for task in self.reviving.values():
                 task.result()
-        log.warning("No engine serves now; %d are being started", len(pending))
+        if not self._said_none:
+            self._said_none = True
+            log.warning("No engine serves now; %d are being started", len(pending))
         done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED, timeout=ALL_LOST_SECONDS)
         if not done:
             raise EngineError(
@@ -105,6 +108,7 @@ class Lives:
                 why = why or "its process died while it started"
             else:
                 del self.reviving[which]
+                self._said_none = False
                 log.warning("Engine %d serves after %.1f s and %d tries", which, time.monotonic() - began, refused + 1)
                 self._came_back(which, info)
                 return

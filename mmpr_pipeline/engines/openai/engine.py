@@ -31,7 +31,6 @@ from mmpr_pipeline.engines.openai.messages import (
     user_message,
 )
 from mmpr_pipeline.engines.openai.window import Window
-from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.rollouts.reserved import LIKE_A_TOKEN, asked_texts, spelled
 
@@ -79,7 +78,11 @@ class OpenAiEngine:
         label = f"{settings.model}@{settings.revision}" if settings.revision else settings.model
         self.can_continue = self._server.can_continue
         self.info = EngineInfo(
-            engine="openai", model=label, context=self._server.context, can_continue=self.can_continue
+            engine="openai",
+            model=label,
+            context=self._server.context,
+            can_continue=self.can_continue,
+            sequences=settings.max_num_seqs,
         )
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
@@ -293,11 +296,3 @@ class OpenAiEngine:
             model=self.info.model,
             prompt_version=request.prompt_version,
         )
-
-
-def _identity(settings: EngineSettings) -> dict[str, Any]:
-    """Which server answers changes nothing: any that serves the model will do."""
-    return {"name": "openai", "model": settings.model, "revision": settings.revision}
-
-
-KIND = EngineKind(make=OpenAiEngine, identity=_identity)

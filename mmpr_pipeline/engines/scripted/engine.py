@@ -62,6 +62,7 @@ class Script(BaseModel):
         default=None, ge=1, description="Rollouts in flight above which the engine's process is killed."
     )
     refuse_while: str | None = Field(default=None, description="A file: while it is there, no engine starts.")
+    load_latency: float = Field(default=0.0, ge=0, description="Seconds that an engine takes to start.")
     fail_while: str | None = Field(default=None, description="A file: while it is there, requests fail.")
     log: str | None = Field(default=None, description="File to which every served request is added, a line each.")
 
@@ -87,6 +88,7 @@ class ScriptedEngine:
         """`sequences`: rollouts decoded at once; what is above waits. No limit if not given."""
         if script.refuse_while and Path(script.refuse_while).exists():
             raise EngineError("The script refuses to start.", remedy=f"Remove {script.refuse_while}.")
+        time.sleep(script.load_latency)
         self._script = script
         self._stats = EngineStats(capacity=sequences or 0)
         self._salt = int.from_bytes(os.urandom(8), "big") if script.noise else 0
@@ -275,7 +277,18 @@ def _mix(x: int) -> int:
 
 
 _FAULTS = frozenset(
-    {"latency", "kill_after", "kill_marker", "hang_once", "log", "memory", "crowd", "refuse_while", "fail_while"}
+    {
+        "latency",
+        "kill_after",
+        "kill_marker",
+        "hang_once",
+        "log",
+        "memory",
+        "crowd",
+        "refuse_while",
+        "load_latency",
+        "fail_while",
+    }
 )
 """Settings that change what happens to an engine, and nothing of what it answers."""
 

@@ -23,10 +23,10 @@ from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStat
 from mmpr_pipeline.engines.options import deciding_options, label_suffix
 from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.engines.vllm.images import DecodedImages
 from mmpr_pipeline.engines.vllm.load import load_engine, reproducible_identity, require_vllm, runs_on
 from mmpr_pipeline.engines.vllm.prompts import Cut, Prepared, PromptBuilder
 from mmpr_pipeline.engines.vllm.stepping import Stepper
-from mmpr_pipeline.models.chat import decode_image
 from mmpr_pipeline.models.resolve import resolve_model
 
 SWITCH_SECONDS = 0.0002
@@ -48,6 +48,7 @@ class VllmEngine:
         self._engine = engine
         sys.setswitchinterval(SWITCH_SECONDS)
         self._preparing = ThreadPoolExecutor(max_workers=2, thread_name_prefix="vllm-prepare")
+        self._images = DecodedImages()
         self._ids = itertools.count()
         sequences = engine.vllm_config.scheduler_config.max_num_seqs
         self._stats = EngineStats(capacity=sequences, load_seconds=round(time.monotonic() - began, 1))
@@ -102,7 +103,7 @@ class VllmEngine:
         return output
 
     def _prepare_sample(self, request: SampleRequest) -> Prepared:
-        images = [decode_image(image) for image in request.question.images]
+        images = [self._images.get(image) for image in request.question.images]
         return self._prompts.sample(request, images, f"r{next(self._ids)}")
 
     def _prepare_continuation(self, request: ContinueRequest) -> tuple[Cut, Prepared]:

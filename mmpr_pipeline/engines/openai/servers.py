@@ -80,8 +80,8 @@ class OpenAiServers:
         failed: EngineError | None = None
         for url in self._in_turn(question_id):
             try:
-                engine = self._engines.get(url) or await asyncio.to_thread(self._meet, url)
-                answer = await ask(engine)
+                known = self._engines.get(url)
+                answer = await ask(known if known is not None else await asyncio.to_thread(self._meet, url))
             except EngineError as error:
                 failed = error
                 self._lost(url, error)

@@ -61,10 +61,10 @@ study-small: setup
 	$(VENV)/bin/mmpr study examples/study-small.yaml --out $(STUDY_OUT) --check
 
 docs: setup
-	$(PY) -m mmpr_pipeline.cli.reference
+	$(PY) -m mmpr_pipeline.cli.generate.reference
 
 schemas: setup
-	$(PY) -m mmpr_pipeline.cli.schemas
+	$(PY) -m mmpr_pipeline.cli.generate.schemas
 
 clean:
 	rm -rf $(VENV) $(OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -142,9 +142,10 @@ class Trainer:
         self._choose_path(encoder)
         self.scores_reference = kind == "stored"
         if world.first:
-            self.view.say(f"On {world.size} x {_name(world.device)}, {self.dtype}; attention by {backend}.")
+            attention = backend if self.policy.shares else "the model's own"
+            self.view.say(f"On {world.size} x {_name(world.device)}, {self.dtype}; attention by {attention}.")
             computed = {"device": _name(world.device), "ranks": world.size, "dtype": str(self.dtype)}
-            note(self.run_dir, computed={**computed, "attention": backend, "recompute": self.recompute})
+            note(self.run_dir, computed={**computed, "attention": attention, "recompute": self.recompute})
 
     def run(self) -> Result:
         """Score the reference where it is to be stored; train until the end, or until asked to stop; export."""

@@ -9,6 +9,7 @@ checkpoint, that is done, and the run must then come out the same.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import re
@@ -22,6 +23,7 @@ from typing import Any
 
 from tests.chaos.damage import damage, files_below, main
 from tests.chaos.inline import Inline
+from tests.hub.server import HubServer
 
 KILLED_AFTER = 4
 TIMES = {"seconds", "tokens_per_second", "pairs_per_second", "mfu", "memory_gib"}
@@ -114,7 +116,6 @@ class States:
         from huggingface_hub import constants
 
         from mmpr_pipeline.dataset.publish.run import publish
-        from tests.hub.server import HubServer
 
         server = HubServer()
         server.tokens = {"hf_test": "write"}
@@ -123,9 +124,7 @@ class States:
         os.environ.pop("HF_HUB_OFFLINE", None)
         try:
             publish(data, "me/pairs")
-            blobs = server.repositories["me/pairs"].head().files
-            address = server.endpoint.encode()
-            return {name: blob.data.replace(address, b"HUB") for name, blob in blobs.items()}
+            return published(server)
         finally:
             server.close()
 
@@ -154,6 +153,14 @@ class States:
             asyncio.run(shards())
             finish(open_store(plan.config.out), plan, {"shards": plan.config.shards})
             return files_of(Path(place) / "out")
+
+
+def published(server: HubServer) -> dict[str, bytes]:
+    """The files of the data set on a test Hub, without that Hub's address."""
+    blobs = server.repositories["me/pairs"].head().files
+    files = {name: blob.data.replace(server.endpoint.encode(), b"HUB") for name, blob in blobs.items()}
+    note = json.loads(files["mmpr.json"])
+    return {**files, "mmpr.json": json.dumps({**note, "card": ""}).encode()}  # the card's hash covers the address
 
 
 def last_metrics(run: Path) -> dict[int, dict[str, Any]]:

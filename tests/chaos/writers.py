@@ -26,7 +26,7 @@ from typing import Any
 from tests.chaos.damage import files_below
 from tests.chaos.full_disk import resize
 from tests.chaos.inline import Inline
-from tests.chaos.readers import TIMES
+from tests.chaos.readers import TIMES, published
 from tests.hub.server import HubServer
 
 PUBLISH = """
@@ -121,11 +121,9 @@ class Writers:
                     process.send_signal(signal.SIGKILL)
                 struck["upload or commit"] += process.wait() == -signal.SIGKILL
             subprocess.run(command, env=environment, check=True, timeout=LONGEST)
-            address = server.endpoint.encode()
-            blobs = server.repositories["me/pairs"].head().files
             titles = [c.title for c in server.repositories["me/pairs"].history("main")]
             assert len(titles) == len(set(titles)), f"a commit was made twice: {titles}"
-            return {name: blob.data.replace(address, b"HUB") for name, blob in blobs.items()}, struck
+            return published(server), struck
         finally:
             server.close()
             shutil.rmtree(home, ignore_errors=True)

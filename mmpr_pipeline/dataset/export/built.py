@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches, checked
+from mmpr_pipeline.dataset.files.arrow_file import batches, sound_file
 from mmpr_pipeline.dataset.publish.parquet import Images
 from mmpr_pipeline.storage import Store
 
@@ -59,7 +59,7 @@ class Built:
 
     def _fetch(self, kind: str, shard: int, folder: Path) -> Path:
         key = layout.data(kind, shard, self.shards)
-        return checked(self.store.fetch(key, folder), key, self.hashes[key])
+        return sound_file(self.store, key, self.hashes[key], folder)
 
 
 class ImageFolder:

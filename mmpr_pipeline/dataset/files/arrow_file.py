@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.records import Record
+from mmpr_pipeline.storage import MissingKeyError, Store
 
 BATCH_ROWS = 2048
 BATCH_BYTES = 16 << 20
@@ -111,15 +112,25 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def checked(path: Path, key: str, sha256: str) -> Path:
-    """The file, if its content is what its manifest says. Raises DatasetError: a damaged file is not parsed."""
+def sound_file(store: Store, key: str, sha256: str, folder: Path | None = None) -> Path:
+    """A local file with the content of a key, which is what its manifest says: the file itself, or a cached download;
+    with a `folder`, a download into it.
+
+    Raises DatasetError where the file is gone or damaged: such a file is not parsed.
+    """
+    try:
+        path = store.fetch(key, folder) if folder else store.local_copy(key)
+    except MissingKeyError:
+        raise DatasetError(f"{store.url}/{key} is gone.", remedy=_REMEDY) from None
     if sha256_of(path) != sha256:
-        raise DatasetError(
-            f"{key} is not what its manifest says.",
-            remedy="Bring it back from a copy. Without one, delete the manifest of its shard and run the `mmpr build` "
-            "of the dataset again: it makes the shard anew. `mmpr verify` names all that is wrong.",
-        )
+        raise DatasetError(f"{store.url}/{key} is not what its manifest says.", remedy=_REMEDY)
     return path
+
+
+_REMEDY = (
+    "Bring it back from a copy. Without one, delete the manifest of its shard and run the `mmpr build` of the dataset "
+    "again: it makes the shard anew. `mmpr verify` names all that is wrong."
+)
 
 
 def open_table(path: Path, columns: Sequence[str]) -> pa.Table:

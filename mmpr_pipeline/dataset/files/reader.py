@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -13,7 +13,7 @@ import pyarrow as pa
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.records import Image, Prompting, Question, QuestionRow, Rollout
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches, checked, open_table
+from mmpr_pipeline.dataset.files.arrow_file import batches, open_table, sound_file
 from mmpr_pipeline.dataset.files.manifest import read_manifest
 from mmpr_pipeline.storage import Store
 
@@ -37,9 +37,10 @@ class StoredQuestion:
 
 def stored_questions(store: Store, shard: int, of: int) -> Iterator[StoredQuestion]:
     """Every row of a finished shard, in order. Raises DatasetError where its files contradict each other."""
-    key = layout.manifest(shard, of)
-    hashes = read_manifest(store.read(key), key).hashes
-    paths = {kind: _local(store, layout.data(kind, shard, of), hashes) for kind in ("questions", "rollouts", "images")}
+    name = layout.manifest(shard, of)
+    hashes = read_manifest(store.read(name), name).hashes
+    keys = {kind: layout.data(kind, shard, of) for kind in ("questions", "rollouts", "images")}
+    paths = {kind: sound_file(store, key, hashes[key]) for kind, key in keys.items()}
     images = _Images(paths["images"])
     groups = groupby(_rows(paths["rollouts"]), key=lambda row: row["question_id"])
     ahead = next(groups, None)
@@ -52,10 +53,6 @@ def stored_questions(store: Store, shard: int, of: int) -> Iterator[StoredQuesti
         if row.rollouts and not rollouts:
             raise DatasetError(f"{layout.data('rollouts', shard, of)} lacks the rollouts of {row.source_id}.")
         yield StoredQuestion(row, tuple(images[sha256] for sha256 in row.images), rollouts)
-
-
-def _local(store: Store, key: str, hashes: Mapping[str, str]) -> Path:
-    return checked(store.local_copy(key), key, hashes[key])
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

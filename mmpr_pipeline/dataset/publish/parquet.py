@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches, checked, open_table
+from mmpr_pipeline.dataset.files.arrow_file import batches, open_table, sound_file
 from mmpr_pipeline.storage import Store
 
 WRITER = "1"
@@ -100,10 +100,10 @@ def shard_groups(
     """
     with TemporaryDirectory(prefix="mmpr-") as folder:
         keys = [layout.data(kind, shard, of) for kind in ("pairs", "images")]
-        pairs, images = (store.fetch(key, Path(folder)) for key in keys)
-        for key, path in zip(keys, (pairs, images), strict=True):
-            if hashes:
-                checked(path, key, hashes[key])
+        place = Path(folder)
+        pairs, images = (
+            sound_file(store, key, hashes[key], place) if hashes else store.fetch(key, place) for key in keys
+        )
         stored = Images.open(images)
         for group in row_groups(batches(pairs), stored.sizes):
             yield embedded(group, stored, features.arrow_schema)

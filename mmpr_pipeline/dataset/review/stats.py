@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.arrow_file import batches, sound_file
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of, summarise
 from mmpr_pipeline.storage import open_store
 
@@ -66,8 +66,9 @@ def stats(out: str | Path, progress: Callable[[int, int], None] | None = None) -
     for number, manifest in enumerate(manifests_of(store, shards)):
         with TemporaryDirectory(prefix="mmpr-") as folder:
             pairs, questions = (layout.data(kind, manifest.shard, shards) for kind in ("pairs", "questions"))
-            _add_pairs(store.fetch(pairs, Path(folder)), groups)
-            _add_questions(store.fetch(questions, Path(folder)), solved, per_question)
+            _add_pairs(sound_file(store, pairs, manifest.hashes[pairs], Path(folder)), groups)
+            path = sound_file(store, questions, manifest.hashes[questions], Path(folder))
+            _add_questions(path, solved, per_question)
         if progress:
             progress(number + 1, shards)
     return {

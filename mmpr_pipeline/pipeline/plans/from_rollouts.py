@@ -19,6 +19,7 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.marks import read_marks
 from mmpr_pipeline.dataset.files.reader import StoredQuestion, stored_questions
 from mmpr_pipeline.dataset.files.sealed import read_sealed
+from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig, load_config
@@ -185,6 +186,7 @@ def make_rework(before: str, given: dict[str, Any]) -> ReworkPlan:
         raise DatasetError(
             f"{before} is not a finished dataset.", remedy="Finish it first, with the command that began it."
         )
+    list(manifests_of(store, shards_of(store)))  # each of them is there, and one
     described = read_sealed(store, layout.CONFIG)
     if open_store(str(given.get("out") or described["config"]["out"])).url == store.url:
         raise ConfigError("--from-rollouts needs an output of its own.", remedy="Give --out a new directory.")

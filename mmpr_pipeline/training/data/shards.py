@@ -17,7 +17,7 @@ from mmpr_pipeline.core.errors import DatasetError, ItemRejected
 from mmpr_pipeline.core.records import Image, PreferencePair
 from mmpr_pipeline.core.schemas import IMAGE_SCHEMA, PAIR_SCHEMA
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import checked, open_table
+from mmpr_pipeline.dataset.files.arrow_file import open_table, sound_file
 from mmpr_pipeline.dataset.files.manifest import Manifest
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
 from mmpr_pipeline.storage import Store
@@ -36,8 +36,8 @@ class Shard:
 
         def table(kind: str, columns: Sequence[str]) -> pa.Table:
             key = layout.data(kind, number, of)
-            path = store.local_copy(key)
-            return open_table(checked(path, key, hashes[key]) if key in hashes else path, columns)
+            path = sound_file(store, key, hashes[key]) if key in hashes else store.local_copy(key)
+            return open_table(path, columns)
 
         self.number = number
         self._pairs = table("pairs", PAIR_SCHEMA.names)

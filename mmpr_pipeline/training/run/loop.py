@@ -376,7 +376,7 @@ class Trainer:
 
     def _finish(self, step: int, interrupted: bool) -> Result:
         done = step >= min(self.steps, self.config.max_steps or self.steps) and not interrupted
-        rejected = dict(Counter(line["reason"] for line in read_lines(self.run_dir / REJECTS)))
+        rejected = dict(Counter(line["reason"] for line in read_lines(self.run_dir / REJECTS) if "reason" in line))
         exported = None
         if done and self.config.export:
             self._take_best(step)

@@ -111,11 +111,11 @@ def report(
     from rich.console import Console
 
     if as_json:
-        from mmpr_pipeline.report.figures import report_figures
+        from mmpr_pipeline.report.pages.figures import report_figures
 
         print(json.dumps(report_figures(out), indent=2, ensure_ascii=False))
         return
-    from mmpr_pipeline.report.page import report as write
+    from mmpr_pipeline.report.pages.page import report as write
 
     with told(Console()) as progress:
         page = write(out, path, pairs=pairs, seed=seed, progress=lambda done, of: progress("reading shards", done, of))
@@ -124,10 +124,63 @@ def report(
 
 @app.command()
 def view(
-    out: Annotated[str, typer.Argument(help="Output of a build; unfinished ones too.")],
-    port: Annotated[int, typer.Option(help="Port on this machine. [default: a free one]")] = 0,
+    out: Annotated[str, typer.Argument(help="Output of a build, unfinished ones too; or the --run-dir of a training.")],
+    port: Annotated[int, typer.Option(help="Port. [default: a free one]")] = 0,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 lets whoever has the printed link in.")
+    ] = "127.0.0.1",
+    bundle: Annotated[
+        Path | None, typer.Option(help="Write the viewer as a static folder there instead, for a file server or Space.")
+    ] = None,
 ) -> None:
-    """A local web page over the shards: search, all rollouts of a question, and marks for verdicts that are wrong."""
-    from mmpr_pipeline.report.server import view as serve
+    """A web page over the shards: search, table, all rollouts of a question, and a queue to check verdicts by.
 
-    serve(out, port=port, ready=lambda address: print(f"mmpr: {address}   (Ctrl-C stops)", flush=True))
+    mmpr view OUT                      on this machine; from elsewhere: ssh -L 8000:127.0.0.1:8000 MACHINE
+    mmpr view OUT --host 0.0.0.0       for others; the link carries a key
+    mmpr view OUT --bundle DIR         a folder that needs no server of ours
+    mmpr view RUN                      curves of a training, live
+    """
+    if bundle is None:
+        from mmpr_pipeline.report.viewer.server import view as serve
+
+        serve(out, host, port, ready=lambda address: print(f"mmpr: {address}   (Ctrl-C stops)", flush=True))
+        return
+    from rich.console import Console
+
+    from mmpr_pipeline.report.viewer.bundle import write_bundle
+
+    with told(Console()) as progress:
+        written = write_bundle(out, bundle, progress)
+    print(f"{bundle}: {written['files']:,} files, {written['bytes'] / 1e6:.1f} MB")
+    print(f"Next  python -m http.server -d {bundle}    look at it")
+    print(f"      hf upload ORG/NAME {bundle} --repo-type space    a static Space")
+
+
+@app.command()
+def marks(
+    out: Annotated[str, typer.Argument(help="Output of a build.")],
+    add: Annotated[
+        list[Path] | None, typer.Option("--add", help="Take in another file of marks, as a static viewer saves it.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """What people marked in `mmpr view`: how precise the verdicts are, and how far people agree."""
+    from rich.console import Console
+
+    from mmpr_pipeline.core.errors import ConfigError
+    from mmpr_pipeline.dataset.files.marks import add_marks, read_all
+    from mmpr_pipeline.dataset.review.marks_summary import marks_page, marks_summary
+    from mmpr_pipeline.storage import open_store
+
+    store = open_store(out)
+    for path in add or []:
+        try:
+            raw = path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"Cannot read {path}: {error.strerror}", remedy="Give a file of marks.") from None
+        print(f"{path}: {add_marks(store, raw, path.name)} new marks", flush=True)
+    found = marks_summary(read_all(store))
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        Console().print(marks_page(found))

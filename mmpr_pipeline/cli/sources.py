@@ -181,7 +181,7 @@ def _check(name: str, rows: int, page: str | None, data_root: str | None) -> boo
     for line in told(checked):
         print(line)
     if page:
-        from mmpr_pipeline.report.source_page import source_page
+        from mmpr_pipeline.report.pages.source_page import source_page
 
         print(f"  see {source_page(checked, page)}")
     return checked.serious

@@ -20,7 +20,7 @@ def train(
     run_dir: Annotated[str | None, typer.Option(help="Directory of checkpoints and metrics.")] = None,
     model: Annotated[str | None, typer.Option(help="Hub id or directory. [default: nano]")] = None,
     revision: Annotated[str | None, typer.Option(help="Revision of a Hub model.")] = None,
-    export: Annotated[str | None, typer.Option(help="Where to write the trained model.")] = None,
+    export: Annotated[str | None, typer.Option(help="Where to write the trained model; or: best.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data. [default: 1]")] = None,
     batch: Annotated[int | None, typer.Option(help="Pairs of an optimizer step. [default: 256]")] = None,

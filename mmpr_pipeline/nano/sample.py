@@ -1,6 +1,6 @@
 """Sample the nano checkpoint in process, by vLLM or by transformers; to measure it, and to compare the two.
 
-The pipeline itself samples through `mmpr_pipeline.sampling`; this is the shortest way to the same tokens.
+The pipeline itself samples through `mmpr_pipeline.engines`; this is the shortest way to the same tokens.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,12 +16,13 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.manifest import read_manifest
 from mmpr_pipeline.dataset.files.sealed import damaged, hashes, read_sealed
 from mmpr_pipeline.dataset.files.summary import summarise
-from mmpr_pipeline.engines.engine import Engine
+from mmpr_pipeline.engines.owner import EngineOwner
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.plans.from_sources import make_plan
 from mmpr_pipeline.pipeline.watch.progress_file import KEY as PROGRESS
 from mmpr_pipeline.pipeline.watch.progress_file import Beacon
+from mmpr_pipeline.screening import REPORT
 from mmpr_pipeline.sources.declaration.catalog import declarations_in
 from mmpr_pipeline.storage import MissingKeyError, Store, absolute_model, absolute_url, open_store
 from mmpr_pipeline.storage.lock import lease
@@ -41,12 +41,26 @@ class View(Protocol):
         """So many of the missing shards are finished; counts over all of them."""
 
 
-def run_build(config: BuildConfig, view: View) -> dict[str, Any]:
+class NoView:
+    """Shows nothing."""
+
+    def stage(self, text: str) -> None:
+        """See `View`."""
+
+    def planned(self, plan: Plan, missing: int) -> None:
+        """See `View`."""
+
+    def progress(self, finished: int, tally: dict[str, int]) -> None:
+        """See `View`."""
+
+
+def run_build(config: BuildConfig, view: View | None = None) -> dict[str, Any]:
     """Make the dataset that the settings describe, or finish it, and return its summary.
 
     Raises ConfigError, SourceError, EngineError or StoreError, each before any work where that is possible. May be
     killed at any time; the same call goes on from there.
     """
+    view = view or NoView()
     compared = ", and the evaluation sets to compare them with (--no-decontaminate leaves those out)"
     view.stage(f"reading sources{compared * config.screening.decontaminate}")
     config = absolute(config)
@@ -54,8 +68,9 @@ def run_build(config: BuildConfig, view: View) -> dict[str, Any]:
     return run_plan(make_plan(config, begun_with(store) if has_begun(store) else None), view)
 
 
-def run_plan(plan: Plan, view: View) -> dict[str, Any]:
+def run_plan(plan: Plan, view: View | None = None) -> dict[str, Any]:
     """Carry out a plan: claim its output, make what is missing, sum up."""
+    view = view or NoView()
     store = open_store(plan.config.out)
     store.check_writable()
     started = time.monotonic()
@@ -76,13 +91,13 @@ def _make(plan: Plan, missing: list[int], view: View, still_held: Callable[[], N
     from mmpr_pipeline.pipeline.workers.shards_on_ray import work_shards
 
     tally: dict[str, int] = {}
-    engine: Engine | None = None
+    engines = EngineOwner(plan.start)
 
     def progress(finished: int, now: dict[str, int]) -> None:
         still_held()
         tally.update(now)
         view.progress(finished, now)
-        beacon.show(finished, tally, engine)
+        beacon.show(finished, tally, engines.stats)
 
     view.stage("starting Ray")
     with ray_session(plan.config.address) as cpus:
@@ -91,16 +106,14 @@ def _make(plan: Plan, missing: list[int], view: View, still_held: Callable[[], N
         beacon = Beacon(open_store(plan.config.out), plan, missing)
         if plan.samples:
             view.stage(f"starting the {plan.config.engine.name} engine")
-        engine = asyncio.run(plan.start())
         workers = plan.config.workers or min(len(missing), cpus)
-        try:
-            view.stage("sampling" if engine else "checking and pairing")
-            work_shards(plan, missing, engine, workers, progress)
+        with engines:
+            view.stage("sampling" if engines.engine else "checking and pairing")
+            work_shards(plan, missing, engines.engine, workers, progress)
             beacon.end()
-            return {**tally, "engine": asdict(asyncio.run(engine.stats()))} if engine else tally
-        finally:
-            if engine:
-                asyncio.run(engine.close())
+            if engines.engine is None:
+                return tally
+            return {**tally, "engine": asdict(engines.stats()), "runs_on": engines.engine.info.runs_on}
 
 
 def claim(store: Store, plan: Plan) -> None:
@@ -120,9 +133,9 @@ def claim(store: Store, plan: Plan) -> None:
         store.write(layout.CONFIG, sealed(described))
         return
     if before is None:
-        if not _has_shard_of(store, plan):
+        if not _was_begun_by(store, plan):
             raise ConfigError(
-                f"{store.url} was begun, but its {layout.CONFIG} is gone or damaged, and no finished shard tells that "
+                f"{store.url} was begun, but its {layout.CONFIG} is gone or damaged, and nothing else there tells that "
                 "it was begun with these settings.",
                 remedy="Give the settings that it was begun with, bring the file back from a copy, or use another "
                 "output.",
@@ -150,8 +163,11 @@ def begun_with(store: Store) -> dict[str, Any] | None:
     return found if {"digest", "identity"} <= found.keys() else None
 
 
-def _has_shard_of(store: Store, plan: Plan) -> bool:
-    """Whether a finished shard was made by this plan."""
+def _was_begun_by(store: Store, plan: Plan) -> bool:
+    """Whether the screening's report, or a finished shard, tells that the output is this plan's."""
+    with suppress(MissingKeyError, DatasetError):
+        if read_sealed(store, REPORT).get("plan") == plan.digest:
+            return True
     for key in store.list("manifests/"):
         with suppress(DatasetError):
             if read_manifest(store.read(key), key).identity == plan.digest:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from mmpr_pipeline.checking import CHECKER, check_question
-from mmpr_pipeline.core.records import CheckedRollout, Outcome, Question, Rollout, Verdict
+from mmpr_pipeline.core.records import CheckedRollout, Question, Rollout
+from mmpr_pipeline.core.verdict import Outcome, Verdict
 from mmpr_pipeline.rollouts.prompts import THINK_END, asks_for_thinking
 
 CUT_OFF = Verdict(outcome="unparseable", rule="cut_off", checker=CHECKER)

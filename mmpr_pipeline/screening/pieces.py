@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
+from mmpr_pipeline.core.checksums import with_checksum, without_checksum
 from mmpr_pipeline.core.errors import DatasetError, ItemRejected
 from mmpr_pipeline.core.records import Question, Reject, content_id
 from mmpr_pipeline.screening import FOLDER
@@ -27,7 +28,6 @@ ROWS = 2048
 
 KEY_BYTES = 16
 ROW_BYTES = 8
-CHECKSUM_BYTES = 32
 
 KEYS = pa.schema(
     [
@@ -166,17 +166,15 @@ def read_table(store: Store, key: str, sha256: str | None = None) -> pa.Table:
 
 def write_piece(store: Store, key: str, table: pa.Table) -> None:
     """Put a piece: a checksum of its key and its table, and the table."""
-    raw = _encoded(table)
-    store.write(key, _checksum(key, raw) + raw)
+    store.write(key, with_checksum(key, _encoded(table)))
 
 
 def read_piece(store: Store, key: str) -> pa.Table:
     """The table of a piece. Raises MissingKeyError, and DatasetError where it is damaged, or another piece."""
-    whole = store.read(key)
-    check, raw = whole[:CHECKSUM_BYTES], whole[CHECKSUM_BYTES:]
-    if check != _checksum(key, raw):
-        raise _damaged(store, key)
-    return _decoded(store, key, raw)
+    try:
+        return _decoded(store, key, without_checksum(key, store.read(key)))
+    except ValueError:
+        raise _damaged(store, key) from None
 
 
 def is_sound(store: Store, key: str) -> bool:
@@ -186,10 +184,6 @@ def is_sound(store: Store, key: str) -> bool:
     except DatasetError:
         return False
     return True
-
-
-def _checksum(key: str, raw: bytes) -> bytes:
-    return hashlib.sha256(key.encode() + b"\n" + raw).digest()
 
 
 def _damaged(store: Store, key: str) -> DatasetError:

@@ -115,7 +115,8 @@ class Selection:
 
         Raises SourceError after the last one, where they are not those that were screened.
         """
-        at, found = self.start, np.zeros(len(self.status), np.uint64)
+        at = self.start
+        found: np.ndarray = np.zeros(len(self.status), np.uint64)
         for low, high in runs(np.isin(self.status, READ)):
             yield from self._rejects(at, self.start + low)
             rejected = []

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import logging
 import os
 import threading
 import time
@@ -21,6 +20,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from mmpr_pipeline.core.errors import StoreError
+from mmpr_pipeline.core.masking import logger
 from mmpr_pipeline.storage.holder import seen_alive, seen_dead, this_process
 from mmpr_pipeline.storage.local import LocalStore
 from mmpr_pipeline.storage.s3 import S3Store
@@ -35,7 +35,7 @@ RETRY_SECONDS = 5.0
 LOOK_SECONDS = 1.0
 """Seconds between looks at a lease of which it is not known whether its holder lives."""
 
-_log = logging.getLogger("mmpr.storage")
+_log = logger("mmpr.storage")
 
 
 @contextmanager

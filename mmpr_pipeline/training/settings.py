@@ -16,6 +16,7 @@ from mmpr_pipeline.models.resolve import NANO
 from mmpr_pipeline.models.tiles import MAX_TILES
 from mmpr_pipeline.training.policy.settings import LoraSettings, Part
 
+BestBy = Literal["accuracy", "margin", "nll", "loss"]
 ReferenceKind = Literal["auto", "stored", "online", "adapter_off", "none"]
 
 
@@ -47,7 +48,10 @@ class TrainConfig(Settings):
         default=None, description="Revision of a Hub model; the newest if not given.", json_schema_extra=OPERATIONAL
     )
     export: str | None = Field(
-        default=None, description="Where to write the trained model at the end.", json_schema_extra=OPERATIONAL
+        default=None,
+        description="Where to write the trained model at the end; `best` or `newest`: that checkpoint, to a folder of"
+        " this name in run_dir.",
+        json_schema_extra=OPERATIONAL,
     )
 
     epochs: int = Field(default=1, ge=1, description="Passes over the data.")
@@ -101,6 +105,22 @@ class TrainConfig(Settings):
         " for them), fewer is closer to pairs drawn one by one, as the paper draws them, and keeps more ranks busy.",
     )
 
+    held_out: float = Field(
+        default=0.01,
+        ge=0,
+        lt=0.5,
+        description="Share of the pairs, in whole questions, that is not trained on but measured at every checkpoint.",
+    )
+    held_out_pairs: int = Field(default=1024, ge=1, description="Most pairs held out, whatever their share.")
+    best_by: BestBy = Field(
+        default="accuracy",
+        description="By what of the held-out pairs the best checkpoint is named, which is kept beside the newest.",
+        json_schema_extra=OPERATIONAL,
+    )
+    exported: Literal["newest", "best"] = Field(
+        default="newest", description="Which checkpoint's weights are exported.", json_schema_extra=OPERATIONAL
+    )
+
     token_budget: int = Field(
         default=16384, ge=16, description="Most tokens of a micro-batch on one device.", json_schema_extra=OPERATIONAL
     )
@@ -124,6 +144,14 @@ class TrainConfig(Settings):
         default=(), description="Where metrics go besides metrics.jsonl.", json_schema_extra=OPERATIONAL
     )
     launch: LaunchSettings = Field(default=LaunchSettings(), json_schema_extra=OPERATIONAL)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _export_by_name(cls, data: Any) -> Any:
+        """`export: best` (or `newest`) is that checkpoint, into the run's directory."""
+        if isinstance(data, dict) and data.get("export") in ("best", "newest") and data.get("run_dir"):
+            return {**data, "exported": data["export"], "export": f"{data['run_dir']}/{data['export']}"}
+        return data
 
     @model_validator(mode="after")
     def _possible(self) -> TrainConfig:

@@ -17,6 +17,7 @@ Attacks are drawn from their numbers, so one that failed can be run alone: --fir
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import random
 import shutil
@@ -26,6 +27,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -119,13 +121,9 @@ class States:
         self._run(name, **given)
 
     def _run(self, name: str, seed: int = 0, **stops: int) -> None:
-        import asyncio
-
         settings = {**self._settings, "out": str(self._folder / name), "seed": seed}
-        try:
+        with suppress(Stopped):
             asyncio.run(Inline(settings, **stops).run())
-        except Stopped:
-            return
 
     def attack(self, number: int) -> dict[str, Any]:
         """One attack and what came of it."""
@@ -139,43 +137,50 @@ class States:
             for path in _files(source if draw.random() < 0.12 else out):
                 kinds.setdefault(path.relative_to(place).parts[1], []).append(path)
             target = draw.choice(kinds[draw.choice(sorted(kinds))])  # journals are as often struck as pairs
-            damage = self._damage(target, out, draw)
+            damage = self._damage(target, source if target.is_relative_to(source) else out, draw)
             settings = {**self._settings, "sources": [str(source / "made.yaml")], "out": str(out), "seed": 0}
             name = target.relative_to(place).as_posix()
             told = {"attack": number, "state": state.partition(" ")[0], "file": name, "damage": damage}
-            return {**told, **self._outcome(settings, out)}
+            expected = self.reference
+            if state == "pieces" and name.startswith("source/"):  # nothing is sampled yet: it is another build's source
+                expected = self._anew({**settings, "out": f"{place}/anew"})
+            return {**told, **self._outcome(settings, out, expected)}
 
-    def _damage(self, target: Path, out: Path, draw: random.Random) -> str:
+    def _anew(self, settings: dict[str, Any]) -> dict[str, bytes]:
+        """Files of a build that nothing happened to; none where it cannot be made."""
+        from mmpr_pipeline.core.errors import MmprError
+
+        with suppress(MmprError):
+            asyncio.run(Inline(settings).run())
+        return self._files_of(Path(settings["out"]))
+
+    def _damage(self, target: Path, root: Path, draw: random.Random) -> str:
         raw = target.read_bytes()
         kind = draw.choice((*DAMAGES, *SWAPS)) if draw.random() < 0.3 else draw.choices(list(DAMAGES), WEIGHTS)[0]
         if kind == "gone":
             target.unlink()
         elif kind == "swapped":
-            like = [path for path in _files(target.parent if draw.random() < 0.7 else out) if path != target]
+            like = [path for path in _files(target.parent if draw.random() < 0.7 else root) if path != target]
             if like:
                 other = draw.choice(like)
                 target.write_bytes(other.read_bytes())
                 other.write_bytes(raw)
         elif kind == "another build's":
-            theirs = self._twin(target, out)
+            theirs = self._twin(target, root)
             target.write_bytes(theirs if theirs is not None else b"")
         else:
             target.write_bytes(DAMAGES[kind](raw, draw))
         return kind
 
-    def _twin(self, target: Path, out: Path) -> bytes | None:
-        """The same file of a build with another seed."""
-        if not target.is_relative_to(out):
-            return None
+    def _twin(self, target: Path, root: Path) -> bytes | None:
+        """The same file of a build with another seed; None of a source."""
         for other in ("other", "other sampling"):
-            twin = self._folder / other / target.relative_to(out)
+            twin = self._folder / other / target.relative_to(root)
             if twin.is_file():
                 return twin.read_bytes()
         return None
 
-    def _outcome(self, settings: dict[str, Any], out: Path) -> dict[str, str]:
-        import asyncio
-
+    def _outcome(self, settings: dict[str, Any], out: Path, expected: dict[str, bytes]) -> dict[str, str]:
         from mmpr_pipeline.core.errors import MmprError
         from mmpr_pipeline.dataset.review.verify import verify
 
@@ -195,7 +200,7 @@ class States:
             problems = verify(out).problems
         except Exception as error:
             return {"outcome": "raw", "said": f"verify: {error!r}"}
-        same = self._files_of(out) == self.reference
+        same = self._files_of(out) == expected
         if problems:
             return {"outcome": "found", "said": "; ".join(f"{one.name} {one.where}" for one in problems[:3])}
         return {"outcome": "same" if same else "silent", "said": "; ".join(map(str, before[:2]))}

@@ -49,7 +49,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> None:
 
     made = {"good": texts(10), "bad": texts(2)}
     monkeypatch.setattr(make, "make_engine", lambda settings: made[settings.model])
-    monkeypatch.setattr(make.LocalEngine, "check", lambda self: None)
+    monkeypatch.setattr(make.LocalEngine, "check", lambda self: self.open())
 
 
 def config(source: Path, **more: object) -> EvalConfig:
@@ -78,7 +78,7 @@ def test_a_model_is_asked_as_it_learned_to_be_asked(
             return await super().sample(request)
 
     monkeypatch.setattr(make, "make_engine", lambda settings: Hearing(lambda source_id, _: "Final answer: 1"))
-    monkeypatch.setattr(make.LocalEngine, "check", lambda self: None)
+    monkeypatch.setattr(make.LocalEngine, "check", lambda self: self.open())
     model = run_eval(config(source, **more))["models"][0]
     assert {request.prompt_version.partition("@")[0] for request in asked} == {label}
     assert (model["outcomes"].get("unparseable", 0) == 40) == label.startswith("cot-think")

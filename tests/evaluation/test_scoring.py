@@ -70,7 +70,7 @@ def test_m3cot_reads_letters_as_its_authors_do(response: str, said: str | None) 
         ("The answer is B", "B"),
         ("Answer: **C**", "C"),
         ("A man stands there", None),
-        ("A man stands there, so C", None),
+        ("A man stands there, so C", "C"),
         ("I think it is B", "B"),
         ("A or B", None),
         ("Not (A) but (D)", None),

@@ -100,7 +100,19 @@ def test_damaged_settings_are_written_anew_only_where_a_shard_tells_that_they_ar
     assert verify(out).problems == []
 
 
-def test_damaged_settings_of_a_build_without_a_finished_shard(settings: dict[str, Any], tmp_path: Path) -> None:
+def test_damaged_settings_of_a_build_without_a_finished_shard(
+    settings: dict[str, Any], whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    go_on(settings, requests=5)
+    damage(tmp_path / "out" / layout.CONFIG, 1)
+    with pytest.raises(ConfigError, match=r"config\.json is gone or damaged(?s:.)*bring the file back from a copy"):
+        go_on({**settings, "seed": 7})
+    go_on(settings)  # what was decided of the rows tells by whom
+    assert files_of(tmp_path / "out") == whole
+
+
+def test_damaged_settings_of_a_build_that_screens_nothing(settings: dict[str, Any], tmp_path: Path) -> None:
+    settings["shards"] = 1
     go_on(settings, requests=5)
     damage(tmp_path / "out" / layout.CONFIG, 1)
     with pytest.raises(ConfigError, match=r"config\.json is gone or damaged(?s:.)*bring the file back from a copy"):
@@ -200,6 +212,12 @@ def test_a_picture_or_an_answer_that_changes_between_two_runs_is_noticed(
         damaged.write_bytes(raw[:-30] + bytes(30))
         with pytest.raises(MmprError, match=r"of made, or their images, are not what they were|begun with other"):
             go_on(settings)
+        status = (tmp_path / "out" / STATUS).read_bytes()
+        (tmp_path / "out" / STATUS).unlink()  # what was decided of the rows is lost as well
+        for _ in range(2):
+            with pytest.raises(MmprError, match=r"or their images, are not what they were|begun with other"):
+                go_on(settings)
+        (tmp_path / "out" / STATUS).write_bytes(status)
         damaged.write_bytes(raw)
     go_on(settings)
     assert files_of(tmp_path / "out") == whole

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("vl_convert", reason="charts need vl-convert-python")
 from mmpr_pipeline.report import charts
-from mmpr_pipeline.report.figures import report_figures
+from mmpr_pipeline.report.pages.figures import report_figures
 from tests.report.conftest import ATTACK
 
 

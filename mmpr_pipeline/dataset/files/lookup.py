@@ -31,7 +31,7 @@ class ShardFiles:
     @cached_property
     def questions(self) -> pa.Table:
         """The questions file, in the shard's order."""
-        return open_table(self._path("questions"), layout.SCHEMAS["questions"].names)
+        return open_table(self.path("questions"), layout.SCHEMAS["questions"].names)
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -43,7 +43,7 @@ class ShardFiles:
     def strategies(self) -> dict[str, set[str]]:
         """For each question with pairs, their strategies."""
         found: dict[str, set[str]] = defaultdict(set)
-        for batch in batches(self._path("pairs"), ["question_id", "strategy"]):
+        for batch in batches(self.path("pairs"), ["question_id", "strategy"]):
             for name, strategy in zip(batch["question_id"].to_pylist(), batch["strategy"].to_pylist(), strict=True):
                 found[name].add(strategy)
         return dict(found)
@@ -67,7 +67,7 @@ class ShardFiles:
         place = self._images.get(sha256)
         if place is None:
             return None
-        row = _batch(self._path("images"), place[0]).slice(place[1], 1).to_pylist()[0]
+        row = _batch(self.path("images"), place[0]).slice(place[1], 1).to_pylist()[0]
         return row["format"], row["data"]
 
     def size(self, sha256: str) -> tuple[int, int] | None:
@@ -78,14 +78,14 @@ class ShardFiles:
     def questions_that_say(self, text: str) -> set[str]:
         """Ids of the questions of which a response contains `text`, in capitals or not."""
         found: set[str] = set()
-        for batch in batches(self._path("rollouts"), ["question_id", "text"]):
+        for batch in batches(self.path("rollouts"), ["question_id", "text"]):
             rows = pc.match_substring(batch["text"], text, ignore_case=True)
             found.update(batch["question_id"].filter(rows).to_pylist())
         return found
 
     def question_of_pair(self, pair_id: str) -> str | None:
         """Id of the question that a pair answers."""
-        for batch in batches(self._path("pairs"), ["pair_id", "question_id"]):
+        for batch in batches(self.path("pairs"), ["pair_id", "question_id"]):
             row = pc.index(batch["pair_id"], pair_id).as_py()
             if row >= 0:
                 return batch["question_id"][row].as_py()
@@ -93,17 +93,17 @@ class ShardFiles:
 
     @cached_property
     def _pair_runs(self) -> dict[str, list[Run]]:
-        return _runs(self._path("pairs"))
+        return _runs(self.path("pairs"))
 
     @cached_property
     def _rollout_runs(self) -> dict[str, list[Run]]:
-        return _runs(self._path("rollouts"))
+        return _runs(self.path("rollouts"))
 
     @cached_property
     def _images(self) -> dict[str, tuple[int, int, int, int]]:
         """Batch and row, width and height of each image."""
         found = {}
-        for number, batch in enumerate(batches(self._path("images"), ["sha256", "width", "height"])):
+        for number, batch in enumerate(batches(self.path("images"), ["sha256", "width", "height"])):
             for row, one in enumerate(batch.to_pylist()):
                 found[one["sha256"]] = (number, row, one["width"], one["height"])
         return found
@@ -111,10 +111,11 @@ class ShardFiles:
     def _rows(self, kind: str, runs: list[Run]) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
         for number, start, count in runs:
-            rows += _batch(self._path(kind), number).slice(start, count).to_pylist()
+            rows += _batch(self.path(kind), number).slice(start, count).to_pylist()
         return rows
 
-    def _path(self, kind: str) -> Path:
+    def path(self, kind: str) -> Path:
+        """The file of one kind, on this machine."""
         return self._store.local_copy(layout.data(kind, self.shard, self._of))
 
 

@@ -52,6 +52,11 @@ class Manifest(Record):
     sources: dict[str, Counts] = Field(description="The same for each source.")
     files: tuple[FileEntry, ...] = Field(description="Data files of the shard.")
 
+    @property
+    def hashes(self) -> dict[str, str]:
+        """sha256 of each data file, by its key."""
+        return {entry.path: entry.sha256 for entry in self.files}
+
     def encode(self) -> bytes:
         """The manifest as written: the same bytes for the same content."""
         return json_bytes(self.model_dump())

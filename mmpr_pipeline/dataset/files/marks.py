@@ -1,14 +1,18 @@
-"""Marks: what a person says of a rollout against the checker, kept in `OUT/marks.jsonl` and honoured on re-pairing.
+"""Marks: what people say of rollouts against the checker, kept in `OUT/marks.jsonl` and honoured on re-pairing.
 
-One JSON object a line, appended, the last one for a rollout counts:
-`{"question_id": "9e48...", "index": 3, "outcome": "incorrect", "note": "reads the wrong bar"}`. The outcome is
-`correct`, `incorrect`, `ignore` (use the rollout in no pair) or `clear` (take an earlier mark back).
+One JSON object a line, appended; a person's last one for a rollout counts:
+`{"question_id": "9e48...", "index": 3, "outcome": "incorrect", "note": "reads the wrong bar", "by": "ana"}`. The
+outcome is `correct`, `incorrect`, `ignore` (use the rollout in no pair) or `clear` (take one's earlier mark back).
+Where several people marked a rollout, what most of them say counts; where they are split, it is `ignore`: a doubtful
+verdict makes no pair.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections import Counter
+from collections.abc import Iterator
 from threading import Lock
 from typing import Literal, get_args
 
@@ -17,12 +21,14 @@ from pydantic import Field, ValidationError
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.records import Record
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.storage import MissingKeyError, Store
 from mmpr_pipeline.storage.local import LocalStore
+from mmpr_pipeline.storage.store import MissingKeyError, Store
 
 MarkedOutcome = Literal["correct", "incorrect", "ignore"]
 MARKED_OUTCOMES: tuple[str, ...] = get_args(MarkedOutcome)
 MOST_NOTE_CHARS = 1000
+Key = tuple[str, int]
+"""A rollout: question id and index."""
 
 _appending = Lock()
 
@@ -34,10 +40,61 @@ class Mark(Record):
     index: int = Field(ge=0, description="Number of the rollout within its question.")
     outcome: MarkedOutcome | Literal["clear"] = Field(description="What the rollout is; `clear` takes a mark back.")
     note: str = Field(default="", max_length=MOST_NOTE_CHARS, description="Why, in the person's words.")
+    by: str = Field(default="", max_length=60, description="Who says so; empty where only one person marks.")
+    drawn: Literal["", "sample", "queue"] = Field(
+        default="", description="How the rollout came before the person: at random, as doubtful, or (empty) otherwise."
+    )
+    judged: Literal["", "correct", "incorrect", "unparseable"] = Field(
+        default="", description="The checker's verdict that the person saw."
+    )
+    rule: str = Field(default="", max_length=60, description="The checker's rule that had decided.")
 
 
-def marks_of(store: Store) -> dict[tuple[str, int], Mark]:
-    """The marks that count, by question id and rollout index; empty where there is no file.
+class Marks:
+    """The marks that count: of each person the last one on a rollout. Not for several threads at once."""
+
+    def __init__(self) -> None:
+        self._on: dict[str, dict[int, dict[str, Mark]]] = {}
+
+    def __len__(self) -> int:
+        """Marked rollouts."""
+        return sum(len(rollouts) for rollouts in self._on.values())
+
+    def __iter__(self) -> Iterator[Mark]:
+        """Every mark that counts."""
+        return (mark for rollouts in self._on.values() for people in rollouts.values() for mark in people.values())
+
+    def add(self, mark: Mark) -> None:
+        """Take in the next line."""
+        people = self._on.setdefault(mark.question_id, {}).setdefault(mark.index, {})
+        people.pop(mark.by, None)
+        if mark.outcome != "clear":
+            people[mark.by] = mark
+        if not people:
+            del self._on[mark.question_id][mark.index]
+        if not self._on[mark.question_id]:
+            del self._on[mark.question_id]
+
+    def on(self, question_id: str) -> dict[int, list[Mark]]:
+        """Marks on the rollouts of a question, by index."""
+        return {index: list(people.values()) for index, people in self._on.get(question_id, {}).items()}
+
+    def merged(self) -> dict[Key, Mark]:
+        """One mark a rollout: what most people say, else `ignore`."""
+        found = {}
+        for name, rollouts in self._on.items():
+            for index, people in rollouts.items():
+                votes = Counter(mark.outcome for mark in people.values()).most_common()
+                last = list(people.values())[-1]
+                split = len(votes) > 1 and votes[0][1] == votes[1][1]
+                outcome = "ignore" if split else votes[0][0]
+                agreeing = [mark for mark in people.values() if mark.outcome == outcome]
+                found[name, index] = agreeing[-1] if agreeing else last.model_copy(update={"outcome": outcome})
+        return found
+
+
+def read_all(store: Store) -> Marks:
+    """Everybody's marks; none where there is no file.
 
     A last line torn by a crash is passed over. Raises DatasetError where any other line is no mark: a verdict that a
     person gave must not be lost silently.
@@ -45,31 +102,49 @@ def marks_of(store: Store) -> dict[tuple[str, int], Mark]:
     try:
         raw = store.read(layout.MARKS)
     except MissingKeyError:
-        return {}
-    found: dict[tuple[str, int], Mark] = {}
+        return Marks()
+    return parse_marks(raw, layout.MARKS)
+
+
+def parse_marks(raw: bytes, name: str) -> Marks:
+    """The marks of a file's bytes; `name` is the file's in errors. Raises as `read_all`."""
+    found = Marks()
     lines = raw.decode("utf-8", "replace").split("\n")
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            mark = Mark.model_validate_json(line)
+            found.add(Mark.model_validate_json(line))
         except ValidationError as error:
             if number == len(lines):
                 continue
             raise DatasetError(
-                f"{layout.MARKS}, line {number}, is no mark: {error.errors()[0]['msg']}",
+                f"{name}, line {number}, is no mark: {error.errors()[0]['msg']}",
                 remedy="Correct or remove that line.",
             ) from None
-        if mark.outcome == "clear":
-            found.pop((mark.question_id, mark.index), None)
-        else:
-            found[mark.question_id, mark.index] = mark
     return found
 
 
-def read_marks(store: Store) -> dict[tuple[str, int], MarkedOutcome]:
-    """(question id, rollout index) -> `correct`, `incorrect` or `ignore`. Raises as `marks_of`."""
+def marks_of(store: Store) -> dict[Key, Mark]:
+    """One mark a rollout, by question id and rollout index, people's merged. Raises as `read_all`."""
+    return read_all(store).merged()
+
+
+def read_marks(store: Store) -> dict[Key, MarkedOutcome]:
+    """(question id, rollout index) -> `correct`, `incorrect` or `ignore`. Raises as `read_all`."""
     return {key: mark.outcome for key, mark in marks_of(store).items() if mark.outcome != "clear"}
+
+
+def add_marks(store: Store, raw: bytes, name: str) -> int:
+    """Take in another file of marks, such as one saved from a static viewer; returns the marks that are new here.
+
+    Marks that are known already are left out, so that taking in a file twice changes nothing. Raises as `read_all`.
+    """
+    known = set(read_all(store))
+    fresh = [mark for mark in parse_marks(raw, name) if mark not in known]
+    for mark in fresh:
+        append_mark(store, mark)
+    return len(fresh)
 
 
 def append_mark(store: Store, mark: Mark) -> None:
@@ -77,7 +152,8 @@ def append_mark(store: Store, mark: Mark) -> None:
 
     Raises StoreError where the store cannot be written.
     """
-    line = json.dumps(mark.model_dump(), ensure_ascii=True, sort_keys=True).encode() + b"\n"
+    fields = mark.model_dump(exclude_defaults=True)
+    line = json.dumps(fields, ensure_ascii=True, sort_keys=True).encode() + b"\n"
     with _appending:
         try:
             before = store.read(layout.MARKS)

@@ -15,8 +15,8 @@ from mmpr_pipeline.storage import MissingKeyError, Store
 
 _AGAIN = "Run the same `mmpr build` again: it writes the file anew."
 _REMEDIES = {
-    layout.CONFIG: "Run the same `mmpr build` again: it writes the file anew, if a finished shard has its settings. "
-    "Else bring it back from a copy.",
+    layout.CONFIG: "Run the same `mmpr build` again: it writes the file anew, if other files tell that these are its "
+    "settings. Else bring it back from a copy.",
     layout.SUMMARY: _AGAIN,
     REPORT: "While shards are missing, run the same `mmpr build` again: it looks at the rows anew. Else bring "
     "it back from a copy.",

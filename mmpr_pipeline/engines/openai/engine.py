@@ -19,15 +19,16 @@ from typing import Any, TypeVar
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError, ItemRejected
 from mmpr_pipeline.core.records import Rollout
-from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest, least_room
 from mmpr_pipeline.engines.openai.client import Client, Patience
 from mmpr_pipeline.engines.openai.messages import Choice, choices_of, cut_by_characters, sampling_body, user_message
 from mmpr_pipeline.engines.openai.window import Window
+from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.rollouts.reserved import LIKE_A_TOKEN, asked_texts, spelled
 
-MIN_RESPONSE = 16
-"""Tokens that the context must leave for a response (or all that are asked for, if fewer)."""
+SEQUENCES = 256
+"""Most rollouts in flight on a server, where the settings name no number."""
 
 _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 
@@ -95,7 +96,7 @@ class OpenAiEngine:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     async def _meet(self, settings: EngineSettings, patience: Patience) -> tuple[Client, Server]:
-        window = Window(settings.max_num_seqs)
+        window = Window(settings.max_num_seqs or SEQUENCES)
         client = Client(self._base, self._model, os.environ.get("OPENAI_API_KEY"), window, patience)
         models = {model["id"]: model for model in await client.models()}
         if self._model not in models:
@@ -177,7 +178,7 @@ class OpenAiEngine:
         try:
             return choices_of(await self._client.chat({**body, **parameters}, n))
         except ItemRejected as reject:
-            least = min(MIN_RESPONSE, decoding.max_tokens)
+            least = least_room(decoding.max_tokens, self._server.context)
             if reject.reason != "prompt_too_long" or decoding.max_tokens <= least:
                 raise
         shortest = {**body, **parameters, "n": 1, "max_tokens": least}
@@ -281,3 +282,11 @@ class OpenAiEngine:
             model=self.info.model,
             prompt_version=request.prompt_version,
         )
+
+
+def _identity(settings: EngineSettings) -> dict[str, Any]:
+    """Which server answers changes nothing: any that serves the model will do."""
+    return {"name": "openai", "model": settings.model, "revision": settings.revision}
+
+
+KIND = EngineKind(make=OpenAiEngine, identity=_identity)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
 from mmpr_pipeline.core.records import Image
-from mmpr_pipeline.engines.engine import ContinueRequest, SampleRequest
+from mmpr_pipeline.engines.engine import ContinueRequest, SampleRequest, least_room
 from mmpr_pipeline.models.chat import interleaved, marked
 from mmpr_pipeline.models.tiles import MAX_TILES, tile_settings
 from mmpr_pipeline.rollouts.prompts import IMAGE_MARK
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     import PIL.Image
     from vllm import SamplingParams
     from vllm.v1.engine.llm_engine import LLMEngine
-
-MIN_RESPONSE = 16
-"""Tokens that the context must leave for a response (or all that are asked for, if fewer)."""
 
 
 @dataclass(frozen=True)
@@ -137,8 +134,9 @@ class PromptBuilder:
 
         length = len(rendered["prompt_token_ids"])
         room = self.context - length
-        if room < min(MIN_RESPONSE, decoding.max_tokens):
-            raise ItemRejected("prompt_too_long", f"{length} of {self.context} tokens")
+        if room < (least := least_room(decoding.max_tokens, self.context)):
+            detail = f"{length} of {self.context} tokens leave {max(0, room)} for a response, {least} are needed"
+            raise ItemRejected("prompt_too_long", detail)
         params = SamplingParams(
             n=n if decoding.temperature > 0 else 1,  # n greedy rollouts are one
             temperature=decoding.temperature,

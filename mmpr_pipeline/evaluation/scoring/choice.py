@@ -14,8 +14,9 @@ _IN_BRACKETS = re.compile(r"\(([A-Za-z])\)")
 _PUNCTUATION = re.compile(r"[\n.,!?]")
 _STATED = re.compile(r"(?:answer|choice|option)(?:\s+is)?\s*[:：]?\s*[*(\[]*([A-Z])\b(?!['’])", re.IGNORECASE)
 _FIRST = re.compile(r"[\s*(\[]*([A-H])(?:$|[.):,\]*])")
-_ALONE = re.compile(r"(?<![A-Za-z'’])(?!A [a-z])([A-H])(?![A-Za-z'’])")  # `A man` names no choice
-_LETTERS = re.compile(r"(?<![A-Za-z])([A-Ha-h])(?![A-Za-z])")
+_ALONE = re.compile(r"(?<![A-Za-z'’])(?!A (?!or\b|and\b|is\b)[a-z])([A-H])(?![A-Za-z'’])")  # `A man` names no choice
+_LETTERS = re.compile(r"(?<![A-Za-z'’])(?!A [a-z])([A-H]{1,6})(?![A-Za-z'’])")
+"""One letter or several written together: `BCD`."""
 
 
 def checker(item: Item, response: str) -> Graded:
@@ -48,11 +49,14 @@ def _m3cot_letter(text: str, choices: tuple[str, ...]) -> tuple[str | None, str]
 
 
 def crpe(item: Item, response: str) -> Graded:
-    """CRPE (Wang et al. 2024): the first letter of the answer; or, of prose, that the right choice's text is in it."""
-    text, gold = conclusion(response).strip().lstrip("(*"), item.text("correct_option").strip()
-    wanted = gold[:1].upper()
-    if text and text[0] in "ABCD" and not text[1:2].isalpha():
-        return Graded(float(text[0] == wanted), text[0], "first_letter")
+    """CRPE (Wang et al. 2024): the letter of the answer; or, of prose, that the right choice's text is in it.
+
+    VLMEvalKit takes the first letter of the text for it, so that `Answer: B` is right where A is.
+    """
+    text, gold = conclusion(response), item.text("correct_option").strip()
+    said, rule = read_letter(text)
+    if said is not None:
+        return Graded(float(said == gold[:1].upper()), said, rule)
     right = _choice_text(item, gold)
     return Graded(float(bool(right) and right.lower() in text.lower()), None, "choice_text")
 
@@ -97,9 +101,9 @@ def _gold_letter(item: Item) -> str:
 def letters(item: Item, response: str) -> Graded:
     """XLRS-Bench (Wang et al. 2025): the letters that are named, as a set, must be those of the gold."""
     text = conclusion(response)
-    found = set(_IN_BRACKETS.findall(text)) or set(_LETTERS.findall(text))
-    if not found and text and all(c in "ABCDEFGHabcdefgh ,;" for c in text):
-        found = {c for c in text if c.isalpha()}  # ABD, written together
-    said = "".join(sorted(c.upper() for c in found))
+    groups = _IN_BRACKETS.findall(text) or _LETTERS.findall(text)
+    if not groups and all(c in "abcdefgh ,;." for c in text):
+        groups = list(text)
+    said = "".join(sorted({c.upper() for group in groups for c in group if c.isalpha()}))
     gold = "".join(sorted({c.upper() for c in item.text("answer") if c.isalpha()}))
     return Graded(float(bool(said) and said == gold), said or None, "letters")

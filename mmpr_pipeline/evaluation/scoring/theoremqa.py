@@ -17,7 +17,7 @@ from mmpr_pipeline.evaluation.scoring.graded import Graded
 TOLERANCE = 0.04
 """Share of a decimal gold by which an answer may differ (the authors' `within_eps`)."""
 
-_ANSWER = re.compile(r"(?:the (?:final )?answer is|answer)\s*[:：]?\s*", re.IGNORECASE)
+_ANSWER = re.compile(r"(?:\bthe (?:final )?answer is|\banswer\s*[:：])\s*[:：]?\s*", re.IGNORECASE)
 _OPTION = re.compile(r"\(([a-f])\)", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?")
 _TRUE, _FALSE = re.compile(r"\b(?:yes|true)\b", re.IGNORECASE), re.compile(r"\b(?:no|false)\b", re.IGNORECASE)
@@ -27,7 +27,8 @@ def theoremqa(item: Item, response: str) -> Graded:
     """Right by the answer's type, which the row names."""
     text = conclusion(response)
     stated = list(_ANSWER.finditer(text))
-    text = (text[stated[-1].end() :] if stated else text).strip().rstrip(".")
+    text = (text[stated[-1].end() :] if stated else text).strip()
+    text = (text.splitlines() or [""])[0 if stated else -1].strip().rstrip(".")
     gold, kind = item.text("Answer").strip(), item.text("Answer_type").lower()
     if kind == "bool":
         said = _truth(text)
@@ -40,7 +41,8 @@ def theoremqa(item: Item, response: str) -> Graded:
         right = bool(gold_list) and len(said_list) == len(gold_list)
         pairs = zip(sorted(said_list), sorted(gold_list), strict=True) if right else ()
         return Graded(float(right and all(_same(a, b) for a, b in pairs)), text[:200], "list")
-    value, wanted = number(text), number(gold)
+    several = text.startswith(("[", "(")) and "," in text  # a list is no number
+    value, wanted = None if several else number(text), number(gold)
     right = value is not None and wanted is not None and _same(value, wanted, whole=kind == "integer")
     return Graded(float(right), text[:200] or None, kind or "number")
 

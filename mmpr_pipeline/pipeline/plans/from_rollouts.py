@@ -13,7 +13,8 @@ from typing import Any
 
 from mmpr_pipeline.checking import checker_identity
 from mmpr_pipeline.core.errors import ConfigError, DatasetError, ItemRejected
-from mmpr_pipeline.core.records import SCHEMA_VERSION, Outcome, Question, Reject, Rollout, content_id
+from mmpr_pipeline.core.records import SCHEMA_VERSION, Question, Reject, Rollout, content_id
+from mmpr_pipeline.core.verdict import Outcome
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.marks import read_marks
 from mmpr_pipeline.dataset.files.reader import StoredQuestion, stored_questions

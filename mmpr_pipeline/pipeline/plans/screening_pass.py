@@ -12,6 +12,7 @@ import ray
 
 from mmpr_pipeline.cluster.tasks import end, result
 from mmpr_pipeline.core.errors import DatasetError, SourceError, StoreError
+from mmpr_pipeline.core.json_files import sealed
 from mmpr_pipeline.dataset.files.sealed import damaged, read_sealed
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.sources import Against, PlannedSource, screened_by_content
@@ -82,34 +83,42 @@ def screen(plan: Screenable, say: Say, look: Look) -> dict[str, Any] | None:
     if not plan.screens:
         return None
     store = open_store(plan.config.out)
-    report = _decided(plan, store, say)
-    if report is None:
-        if plan.against and not plan.against.sources:
-            raise StoreError(
-                f"{store.url} has shards, but what screening left there, by which their questions were chosen "
-                f"({REPORT} and the files beside it), is gone or damaged.",
-                remedy="Bring it back from a copy, or begin a new build with another --out.",
-            )
-        there = {key for key in store.list(PIECES) if is_sound(store, key)}
-        rows = [piece for part in key_pieces(plan) for piece in part]
-        for pieces, what in ((sketch_pieces(plan), "evaluation rows"), (rows, "rows")):
-            look(plan, [piece for piece in pieces if piece.key not in there], what)
-        report = decide(plan, store)
+    before = _report(plan, store, say)
+    wrong = damaged(store, before.get("hashes", {})) if before is not None else []
+    if before is not None and not wrong:
+        store.delete_prefix(PIECES)
+        return before
+    if wrong:
+        say(f"screening again: {', '.join(wrong)} is gone or damaged")
+    if plan.against and not plan.against.sources:
+        raise StoreError(
+            f"{store.url} has shards, but what screening left there, by which their questions were chosen "
+            f"({REPORT} and the files beside it), is gone or damaged.",
+            remedy="Bring it back from a copy, or begin a new build with another --out.",
+        )
+    there = {key for key in store.list(PIECES) if is_sound(store, key)}
+    rows = [piece for part in key_pieces(plan) for piece in part]
+    for pieces, what in ((sketch_pieces(plan), "evaluation rows"), (rows, "rows")):
+        look(plan, [piece for piece in pieces if piece.key not in there], what)
+    report = decide(plan, store)
     store.delete_prefix(PIECES)
+    if wrong and before and report["hashes"] != before["hashes"]:
+        store.write(REPORT, sealed(before))  # so that the next run compares again
+        raise SourceError(
+            "The rows of the sources, or their images, are not what they were when they were screened.",
+            remedy="Bring the sources' files back as they were, or begin a new build with another --out.",
+        )
     return report
 
 
-def _decided(plan: Screenable, store: Store, say: Say) -> dict[str, Any] | None:
-    """The report of an earlier run; None where there is none, or where it, or what it reports on, is damaged."""
+def _report(plan: Screenable, store: Store, say: Say) -> dict[str, Any] | None:
+    """The report of an earlier run of this plan; None where there is none, or a damaged one."""
     try:
         report = read_sealed(store, REPORT)
     except MissingKeyError:
         return None
     except DatasetError as error:
         say(f"screening again: {error.message}")
-        return None
-    if wrong := damaged(store, report.get("hashes", {})):
-        say(f"screening again: {', '.join(wrong)} is gone or damaged")
         return None
     return report if report.get("plan", plan.digest) == plan.digest else None
 

@@ -15,7 +15,6 @@ from ray.exceptions import GetTimeoutError, RayError
 
 from mmpr_pipeline.cluster.tasks import end, result
 from mmpr_pipeline.core.errors import EngineError
-from mmpr_pipeline.engines.actors.pool import EnginePool
 from mmpr_pipeline.engines.actors.routing import questions_each
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pipeline.config import BuildConfig
@@ -65,11 +64,11 @@ def work_shards(plan: Plan, shards: Sequence[int], engine: Engine | None, worker
 
 def in_flight(config: BuildConfig, engine: Engine | None, workers: int) -> int | None:
     """Questions that each worker keeps in flight: as set, else as many as fill the engines that say what they hold."""
-    if config.in_flight or not isinstance(engine, EnginePool):
+    if config.in_flight or engine is None or not engine.info.sequences:
         return config.in_flight
     sampling = config.sampling
     first = min(sampling.samples, first_round(config.pairing.max_pairs)) if sampling.adaptive else sampling.samples
-    return questions_each(engine.info, engine.size, workers, first)
+    return questions_each(engine.info, workers, first)
 
 
 def bundles(shards: Sequence[int], rows: float, wanted: int, workers: int) -> list[Sequence[int]]:

@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.records import AnswerKind, Language, Prompting
+from mmpr_pipeline.core.records import Language, Prompting
+from mmpr_pipeline.core.verdict import AnswerKind
 from mmpr_pipeline.core.yaml_text import load_yaml
 
 PATH_COLUMN = re.compile(r"\{([^{}:]+)(?::0(\d{1,2})d)?\}")

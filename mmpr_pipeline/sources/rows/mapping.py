@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast, get_args
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.core.records import AnswerKind, Image, Language, PresetPair, Question, question_id
+from mmpr_pipeline.core.records import Image, Language, PresetPair, Question, question_id
+from mmpr_pipeline.core.verdict import AnswerKind
 from mmpr_pipeline.sources.declaration.schema import Columns, KindByColumn, SourceDeclaration
 from mmpr_pipeline.sources.images.decode import load_image
 from mmpr_pipeline.sources.rows.choices import choice_letters, literal, parse_choices

@@ -66,8 +66,10 @@ class Order:
                 skip -= total
                 continue
             rng = random.Random(f"groups/{self.seed}/{epoch}/{number}")
-            parts = [part for shard in block for group, size in enumerate(sizes(shard))
-                     for part in self._parts(Slice(shard, group, 0, size), rng.random())]  # fmt: skip
+            groups = [
+                Slice(shard, group, 0, size) for shard in block for group, size in enumerate(sizes(shard)) if size
+            ]
+            parts = [part for group in groups for part in self._parts(group, rng.random())]
             for _, group in sorted(parts, key=lambda part: part[0]):
                 first = min(group.first + skip, group.stop)
                 skip -= first - group.first

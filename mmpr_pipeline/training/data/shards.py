@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import pyarrow as pa
@@ -17,7 +17,7 @@ from mmpr_pipeline.core.errors import DatasetError, ItemRejected
 from mmpr_pipeline.core.records import Image, PreferencePair
 from mmpr_pipeline.core.schemas import IMAGE_SCHEMA, PAIR_SCHEMA
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import open_table
+from mmpr_pipeline.dataset.files.arrow_file import checked, open_table
 from mmpr_pipeline.dataset.files.manifest import Manifest
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
 from mmpr_pipeline.storage import Store
@@ -31,9 +31,13 @@ ImageTokens = Callable[[int, int, int], int]  # of an image's width, height, and
 class Shard:
     """One open shard. Groups are runs of pairs of the same prompt and images: those of a question lie side by side."""
 
-    def __init__(self, store: Store, number: int, of: int) -> None:
+    def __init__(self, store: Store, number: int, of: int, hashes: Mapping[str, str]) -> None:
+        """`hashes`: sha256 of the files that are to be checked, by key; raises DatasetError where one is another."""
+
         def table(kind: str, columns: Sequence[str]) -> pa.Table:
-            return open_table(store.local_copy(layout.data(kind, number, of)), columns)
+            key = layout.data(kind, number, of)
+            path = store.local_copy(key)
+            return open_table(checked(path, key, hashes[key]) if key in hashes else path, columns)
 
         self.number = number
         self._pairs = table("pairs", PAIR_SCHEMA.names)
@@ -50,6 +54,12 @@ class Shard:
     def sizes(self) -> list[int]:
         """Pairs of each group."""
         return [stop - start for start, stop in pairwise(self._starts)]
+
+    @property
+    def questions(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Text and images of each group's question."""
+        rows = self._pairs.select(["question", "images"]).take(self._starts[:-1]).to_pylist()
+        return [(row["question"], tuple(row["images"])) for row in rows]
 
     def pairs(self, group: int, first: int = 0, stop: int | None = None) -> list[PreferencePair]:
         """Pairs `first` to `stop` of a group."""
@@ -109,6 +119,8 @@ class Shards:
         manifests = list(manifests_of(store, self.of))
         self.identity = manifests[0].identity
         self.pairs = tuple(_pair_rows(manifest) for manifest in manifests)
+        self._unchecked = {manifest.shard: manifest.hashes for manifest in manifests}
+        """Files are checked when they are first opened; that reads them at the speed of the disk."""
         self._cached = cached
         self._open: OrderedDict[int, Shard] = OrderedDict()
         self._lock = threading.Lock()
@@ -120,7 +132,7 @@ class Shards:
     def __getitem__(self, number: int) -> Shard:
         with self._lock:
             if number not in self._open:
-                self._open[number] = Shard(self.store, number, self.of)
+                self._open[number] = Shard(self.store, number, self.of, self._unchecked.pop(number, {}))
                 while len(self._open) > self._cached:
                     self._open.popitem(last=False)
             self._open.move_to_end(number)

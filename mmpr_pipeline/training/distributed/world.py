@@ -78,6 +78,8 @@ def connect(device: str = "auto", patience: float = 10.0) -> Iterator[World]:
     precision, is then the same code. `patience`: minutes that a rank waits for the others' part in a step. Raises
     ConfigError where the device is not there, TrainingError where another rank is lost.
     """
+    # Every micro-batch has another length: without it freed blocks fit no later one. Read at the first use of the GPU.
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     place = _device(device)
     if place.type == "cuda":
         torch.cuda.set_device(place)

@@ -96,12 +96,14 @@ def estimate(model: ModelShape, step: StepShape) -> MemoryEstimate:
     share = 1 / step.ranks
     value = step.bytes_per_value
     vision_tokens = step.tiles * model.tile_tokens
-    gathered = 0 if step.ranks == 1 else value * (model.parameters["head"] + _layer_parameters(model.text))
+    # In the computation's type: of all ranks' shares, or cast from this one's float32.
+    copied = step.ranks > 1 or value < step.master_bytes
+    gathered = value * (model.parameters["head"] + _layer_parameters(model.text)) if copied else 0
     return MemoryEstimate(
         weights=int(share * step.master_bytes * everything) + gathered,
         gradients=int(share * step.master_bytes * trained),
         optimizer=int(share * 2 * FP32 * trained),
-        reference=int(share * value * everything) if step.second_model else 0,
+        reference=int(share * step.master_bytes * everything) if step.second_model else 0,
         text_activations=_activations(model.text, step.tokens, step.keys, value, step.checkpointing),
         vision_activations=_activations(model.vision, vision_tokens, vision_tokens, value, step.checkpointing)
         if "vision" in step.trained

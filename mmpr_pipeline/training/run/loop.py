@@ -16,11 +16,12 @@ from typing import Any, Literal
 
 import torch
 
-from mmpr_pipeline.core.errors import TrainingError
+from mmpr_pipeline.core.errors import ConfigError, TrainingError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.dataset.files.trained_on import write_trained_on
 from mmpr_pipeline.storage import lease, open_store
 from mmpr_pipeline.training.data.encode import Encoder
+from mmpr_pipeline.training.data.held_out import hold_out
 from mmpr_pipeline.training.data.order import Order
 from mmpr_pipeline.training.data.shards import Shards
 from mmpr_pipeline.training.data.stream import Stream, ahead
@@ -31,6 +32,7 @@ from mmpr_pipeline.training.objective.loss import LossSettings
 from mmpr_pipeline.training.objective.reference import AdapterOffReference, NoReference, OnlineReference, follow_policy
 from mmpr_pipeline.training.objective.reference_pass import column_store, reference_key, score_shards
 from mmpr_pipeline.training.policy.flops import matmul_peak
+from mmpr_pipeline.training.policy.kernels import choose_backend
 from mmpr_pipeline.training.policy.load import choose_parts, computation_type, find_model, load_model, load_processor
 from mmpr_pipeline.training.policy.memory import (
     ModelShape,
@@ -46,8 +48,9 @@ from mmpr_pipeline.training.policy.recompute import set_checkpointing
 from mmpr_pipeline.training.run import checkpoint
 from mmpr_pipeline.training.run.console import NoView, View
 from mmpr_pipeline.training.run.export import check_target, export
+from mmpr_pipeline.training.run.held_out import Record, measure, said
 from mmpr_pipeline.training.run.metrics import REJECTS, Metrics, memory_gib, read_lines
-from mmpr_pipeline.training.run.run_folder import SUMMARY, claim
+from mmpr_pipeline.training.run.run_folder import SUMMARY, claim, note
 from mmpr_pipeline.training.run.schedule import rate_at
 from mmpr_pipeline.training.run.step import Learner, make_optimizer
 from mmpr_pipeline.training.settings import ReferenceKind, TrainConfig
@@ -91,7 +94,14 @@ class Trainer:
         self.dtype = computation_type(config, world.device)
         weights, kind = config.weights(), config.reference_kind()
         self.shards = Shards(open_store(config.data), cached=2 * config.window)
-        self.order = Order(self.shards.pairs, config.batch, config.seed, config.window, config.pairs_per_question)
+        self.held_out = hold_out(self.shards, config.held_out, config.held_out_pairs, config.seed)
+        if config.exported == "best" and not self.held_out.groups:
+            raise ConfigError(
+                "No pair is held out, so no checkpoint can be called the best.",
+                remedy="Hold more questions out (held_out), or export the newest.",
+            )
+        left = tuple(pairs - self.held_out.pairs.get(shard, 0) for shard, pairs in enumerate(self.shards.pairs))
+        self.order = Order(left, config.batch, config.seed, config.window, config.pairs_per_question)
         self.steps = self.order.steps_per_epoch * config.epochs
         self.folder = find_model(config.model, config.revision)
         if config.export:
@@ -105,6 +115,10 @@ class Trainer:
         encoder = Encoder(self.processor, self.policy.bare, self.policy.family, config.max_tiles)
         self.stream = Stream(self.shards, encoder, config.token_budget, world.rank, world.size, self.dtype)
         reference, self.moving = self._reference(kind)
+        backend = choose_backend(world.device, self.dtype, say=self.view.say)
+        self.policy.backend = backend
+        if isinstance(referred := getattr(reference, "policy", None), PrefixSharedPolicy):
+            referred.backend = backend
         shard(self.policy, world, self.dtype)
         optimizer = make_optimizer(self.policy, config.weight_decay, config.betas)
         losses = LossSettings(config.beta, config.label_noise)
@@ -114,6 +128,10 @@ class Trainer:
         )  # fmt: skip
         self._choose_path(encoder)
         self.scores_reference = kind == "stored"
+        if world.first:
+            self.view.say(f"On {world.size} x {_name(world.device)}, {self.dtype}; attention by {backend}.")
+            computed = {"device": _name(world.device), "ranks": world.size, "dtype": str(self.dtype)}
+            note(self.run_dir, computed={**computed, "attention": backend, "recompute": self.recompute})
 
     def run(self) -> Result:
         """Score the reference where it is to be stored; train until the end, or until asked to stop; export."""
@@ -128,15 +146,18 @@ class Trainer:
         """The steps that are left; gives how many are finished, and whether the run was asked to stop."""
         config, world = self.config, self.world
         start = self._resume()
+        self.record = Record(self.run_dir, config.best_by, start) if world.first else None
         stop = min(self.steps, config.max_steps or self.steps)
         metrics = Metrics(self.run_dir, config.watch, config.model_dump(mode="json"), start) if world.first else None
         saved = step = start
         with ExitStack() as cleanup:
             if metrics:
                 cleanup.callback(metrics.close)
-            events = ahead(self.stream.steps(self.order.steps(start, stop, lambda s: self.shards[s].sizes), rows))
+            events = ahead(self.stream.steps(self.order.steps(start, stop, self._sizes), rows))
             cleanup.callback(events.close)  # type: ignore[attr-defined]
             peak = matmul_peak(world.device, self.dtype) * world.size
+            if start == 0:
+                self._measure(0, metrics, rows)
             while step < stop:
                 try:
                     self._step(step, events, metrics, peak)
@@ -144,6 +165,7 @@ class Trainer:
                     break
                 step += 1
                 if step % config.checkpoint_every == 0 or step == stop:
+                    self._measure(step, metrics, rows)
                     self._save(step)
                     saved = step
             if step > saved:
@@ -216,6 +238,7 @@ class Trainer:
         where = "each GPU" if world.device.type == "cuda" else "each process"
         about = f"A step of {config.token_budget:,} tokens (recompute: {kept}) needs, on {where}, about:"
         self.view.say([about, *needed.lines()])
+        self.recompute = kept
         check_memory(needed, _memory(world, "MemAvailable"))
 
     def _largest(self, second_model: bool) -> StepShape:
@@ -237,7 +260,7 @@ class Trainer:
         )
 
     def _choose_path(self, encoder: Encoder) -> None:
-        _, slices = next(self.order.steps(0, 1, lambda s: self.shards[s].sizes))
+        _, slices = next(self.order.steps(0, 1, self._sizes))
         choose_path(self.policy, encoder, self.shards, slices, self.dtype, self.view.say)
         self.stream.shares = self.policy.shares
         if isinstance(self.learner.reference, OnlineReference) and not self.policy.shares:
@@ -262,6 +285,23 @@ class Trainer:
 
         return score_shards(self.policy, self.stream, self.world, store, key, self.view.scoring, self.stopping.is_set)
 
+    def _sizes(self, shard: int) -> list[int]:
+        """Pairs of each group to train on."""
+        return self.held_out.left(shard, self.shards[shard].sizes)
+
+    def _measure(self, step: int, metrics: Metrics | None, rows: Any) -> None:
+        """Measure the held-out pairs, where there are any."""
+        if not self.held_out.groups:
+            return
+        slices = self.held_out.slices(self.shards)
+        found = measure(self.learner, self.stream, slices, rows, self.stopping.is_set)
+        if found is None:
+            return
+        if self.record and metrics:
+            self.record.add(step, found)
+            metrics.watch({f"held_out/{name}": value for name, value in found.items()}, step)
+        self.view.say(said(step, found))
+
     def _resume(self) -> int:
         if self.resumed_from is None:
             return 0
@@ -280,12 +320,27 @@ class Trainer:
         checkpoint.save(
             self.run_dir, progress, self.policy, learner.optimizer, self.world, self.config.keep, self.moving
         )
+        if self.record:
+            self.record.note_best()
+            checkpoint.prune(self.run_dir, self.config.keep)  # what was the best before
+
+    def _take_best(self, step: int) -> None:
+        """Bring the policy to the best checkpoint, where that one is to be exported. Raises ConfigError for none."""
+        if self.config.exported == "newest":
+            return
+        best = self.world.from_first(checkpoint.best(self.run_dir) if self.world.first else None)
+        if best is None:
+            self.view.say("No checkpoint of this run was measured: the newest is exported.")
+            return
+        self.view.say(f"The best checkpoint by {self.config.best_by} is {best.name}.")
+        checkpoint.load(best, self.policy, self.learner.optimizer, self.world, reference=self.moving)
 
     def _finish(self, step: int, interrupted: bool) -> Result:
         done = step >= min(self.steps, self.config.max_steps or self.steps) and not interrupted
         rejected = dict(Counter(line["reason"] for line in read_lines(self.run_dir / REJECTS)))
         exported = None
         if done and self.config.export:
+            self._take_best(step)
             self.view.say("exporting")
             exported = str(export(self.policy, self.folder, Path(self.config.export), self.config.lora, self.world))
             if self.world.first:  # so that `mmpr eval` can leave out what was trained on
@@ -294,6 +349,10 @@ class Trainer:
         if self.world.first:
             open_store(self.run_dir).write(SUMMARY, json_bytes(asdict(result)))
         return result
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
 def _memory(world: World, which: Literal["MemTotal", "MemAvailable"]) -> int:

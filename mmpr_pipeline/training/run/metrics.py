@@ -86,12 +86,15 @@ class Metrics:
     def write(self, line: dict[str, Any]) -> None:
         """A step's metrics; must hold `step`."""
         self._append(METRICS, line)
-        numbers = {name: value for name, value in line.items() if name not in ("step", "steps")}
+        self.watch({name: value for name, value in line.items() if name not in ("step", "steps")}, line["step"])
+
+    def watch(self, numbers: dict[str, float], step: int) -> None:
+        """Numbers for the other watchers only."""
         if self._tensorboard:
             for name, value in numbers.items():
-                self._tensorboard.add_scalar(name, value, line["step"])
+                self._tensorboard.add_scalar(name, value, step)
         if self._wandb:
-            self._wandb.log(numbers, step=line["step"])
+            self._wandb.log(numbers, step=step)
 
     def reject(self, step: int, rejects: list[dict[str, Any]]) -> None:
         """Pairs left out of a step."""

@@ -62,7 +62,8 @@ class Learner:
         self._scale_gradients(self.batch / metrics["pairs"])
         norm = clip(self.policy, self.max_grad_norm)
         check_finite(norm, "gradient norm", number)
-        self.shift.end_step()
+        pairs = metrics["pairs"]
+        self.shift.end_step(pairs * (metrics["reward/chosen"] + metrics["reward/rejected"]), 2 * int(pairs))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return {**metrics, "grad_norm": norm, "delta": delta}, rejects
@@ -79,7 +80,6 @@ class Learner:
             stop, more = self.world.any(self.stopping(), mine)
             if stop:
                 self.optimizer.zero_grad(set_to_none=True)
-                self.shift.forget_step()
                 raise Stopped
             if not more:
                 return sums, rejects
@@ -104,7 +104,6 @@ class Learner:
             sums.add(imbalance=batch.pairs * float(found.imbalance.detach()))
         (total * (self.world.size / self.batch)).backward()
         beta = self.settings.beta
-        self.shift.observe(beta * pairs.chosen_ratio, beta * pairs.rejected_ratio)
         sums.add_batch(batch, pairs, loss, beta, training_flops(self.shape, batch))
 
     def _check_start(self, metrics: dict[str, float], dtype: torch.dtype) -> None:

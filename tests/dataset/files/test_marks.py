@@ -8,9 +8,10 @@ from pydantic import ValidationError
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.marks import Mark, append_mark, marks_of, read_marks
+from mmpr_pipeline.dataset.files.marks import Mark, Marks, add_marks, append_mark, marks_of, read_all, read_marks
+from mmpr_pipeline.dataset.review.marks_summary import marks_summary
 from mmpr_pipeline.dataset.review.verify import verify
-from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.storage.open import open_store
 
 
 def a_mark(index: int, outcome: str = "incorrect", **more: str) -> Mark:
@@ -68,3 +69,53 @@ def test_marks_do_not_spoil_a_dataset(out: Path) -> None:
     assert verify(out).ok
     (out / "marks2.jsonl").write_text("")
     assert [p.name for p in verify(out).problems] == ["extra_file"]
+
+
+def test_people_are_merged_by_majority_and_a_split_makes_no_pair(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    for by, outcome in (("ana", "correct"), ("ben", "incorrect"), ("cem", "incorrect"), ("ana", "ignore")):
+        append_mark(store, a_mark(0, outcome, by=by))
+    append_mark(store, a_mark(1, "correct", by="ana"))
+    append_mark(store, a_mark(1, "incorrect", by="ben"))
+    append_mark(store, a_mark(2, "correct", by="ana"))
+    append_mark(store, a_mark(2, "clear", by="ben"))
+    assert read_marks(store) == {("a" * 32, 0): "incorrect", ("a" * 32, 1): "ignore", ("a" * 32, 2): "correct"}
+
+
+def test_another_file_of_marks_is_taken_in_once(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    append_mark(store, a_mark(0, by="ana"))
+    other = b'{"question_id": "' + b"a" * 32 + b'", "index": 0, "outcome": "correct", "by": "ben"}\n'
+    assert add_marks(store, other, "ben.jsonl") == 1
+    assert add_marks(store, other, "ben.jsonl") == 0
+    assert len(read_all(store).on("a" * 32)[0]) == 2
+    with pytest.raises(DatasetError, match=r"ben\.jsonl, line 1"):
+        add_marks(store, b"{}\n{}\n", "ben.jsonl")
+
+
+def test_precision_comes_from_the_random_sample_alone() -> None:
+    marks = Marks()
+    for index in range(20):
+        wrong = index in (3, 7)
+        marks.add(a_mark(index, "incorrect" if wrong else "correct", drawn="sample", judged="correct", rule="number"))
+    for index in range(20, 40):  # what was looked at because it was doubtful says nothing of the others
+        marks.add(a_mark(index, "incorrect", drawn="queue", judged="correct", rule="guess"))
+    found = marks_summary(marks)
+    precise = found["precision"]["correct"]
+    assert (precise["checked"], precise["right"], precise["share"]) == (20, 18, 0.9)
+    assert (round(precise["low"], 3), round(precise["high"], 3)) == (0.699, 0.972), "Wilson's interval of 18 in 20"
+    assert found["precision"]["incorrect"]["share"] is None
+    assert (found["rollouts"], found["overruled"]) == (40, 22)
+    assert found["rules"]["guess"] == {"marked": 20, "overruled": 20}
+
+
+def test_agreement_of_two_people_is_measured_beyond_chance() -> None:
+    marks = Marks()
+    said = {("correct", "correct"): 20, ("correct", "incorrect"): 5, ("incorrect", "correct"): 10}
+    pairs = [pair for pair, times in said.items() for _ in range(times)] + [("incorrect", "incorrect")] * 15
+    for index, (one, other) in enumerate(pairs):
+        marks.add(a_mark(index, one, by="ana"))
+        marks.add(a_mark(index, other, by="ben"))
+    (agreement,) = marks_summary(marks)["agreement"]
+    assert (agreement["both"], agreement["same"]) == (50, 35)
+    assert round(agreement["kappa"], 3) == 0.4, "the textbook example: 0.7 seen, 0.5 by chance"

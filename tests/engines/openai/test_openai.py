@@ -130,6 +130,19 @@ async def test_control_tokens_do_not_reach_a_server_that_shows_no_tokens(text: s
                 await engine.continue_blind(ask_on(ask(seen_question()), spoken))
 
 
+async def test_a_server_that_repeats_the_key_does_not_bring_it_into_an_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "key-of-" + "Zq" * 20
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    monkeypatch.setattr("tests.engines.openai.fake_server.text_of", lambda seed: f"You sent {key}. Final answer: 3")
+    with FakeServer(key=key, always={"unusable": f"{'x' * 170} Bearer {key}", "never": "500"}) as server:
+        async with engine_of(server) as engine:
+            for text in ("An unusable question", "It is never served"):
+                with pytest.raises(ItemRejected) as caught:
+                    await engine.sample(ask(seen_question(text=text)))
+                assert "ZqZqZq" not in f"{caught.value} {caught.value.detail}"
+            assert await texts(engine) == ["You sent ***. Final answer: 3"] * 4
+
+
 @pytest.mark.parametrize("status", [400, 401, 404, 413, 418, 422, 500, 503])
 async def test_a_server_that_does_not_list_its_models_is_an_error_with_a_remedy(status: int) -> None:
     with FakeServer(models_status=status) as server, pytest.raises(EngineError, match="What to do"):

@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
-from mmpr_pipeline.engines.actors.pool import EnginePool
+from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import start_engines
 from mmpr_pipeline.rollouts.settings import Decoding

@@ -1,0 +1,115 @@
+"""What the marks of people say of a dataset: how precise its verdicts are, and how far people agree."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from mmpr_pipeline.dataset.files.marks import Mark, Marks
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Z = 1.96
+"""Of a 95% interval."""
+
+
+def marks_summary(marks: Marks) -> dict[str, Any]:
+    """Plain data:
+
+    `rollouts` marked, `people` with the number of their marks, `overruled`: rollouts of which the merged mark is not
+    the checker's verdict; `precision`: for `correct` and `incorrect` verdicts the `checked` of a random sample, how
+    many a person confirmed (`right`), their `share` and its 95% interval `low` to `high` (Wilson); `rules`: for each
+    rule the rollouts marked and overruled, however they were drawn; `agreement` of each two people on what both marked:
+    `both`, `same`, and Cohen's `kappa` (None where it is not defined).
+
+    Marks set by hand or drawn as doubtful say nothing about all verdicts, so that only the sample's count as precision.
+    """
+    merged = list(marks.merged().values())
+    people = Counter(mark.by for mark in marks)
+    rules: dict[str, Counter[str]] = defaultdict(Counter)
+    for mark in merged:
+        if mark.rule:
+            rules[mark.rule].update(marked=1, overruled=int(mark.outcome != mark.judged))
+    return {
+        "rollouts": len(merged),
+        "people": dict(sorted(people.items())),
+        "overruled": sum(1 for mark in merged if mark.judged and mark.outcome != mark.judged),
+        "precision": {verdict: _precision(merged, verdict) for verdict in ("correct", "incorrect")},
+        "rules": {rule: dict(counts) for rule, counts in sorted(rules.items())},
+        "agreement": _agreement(marks),
+    }
+
+
+def _precision(merged: list[Mark], verdict: str) -> dict[str, Any]:
+    sample = [mark for mark in merged if mark.drawn == "sample" and mark.judged == verdict and mark.outcome != "ignore"]
+    right = sum(mark.outcome == verdict for mark in sample)
+    low, high = interval(right, len(sample))
+    share = right / len(sample) if sample else None
+    return {"checked": len(sample), "right": right, "share": share, "low": low, "high": high}
+
+
+def interval(right: int, of: int) -> tuple[float, float]:
+    """Wilson's 95% interval of a share; (0, 1) where nothing was looked at."""
+    if not of:
+        return 0.0, 1.0
+    share = right / of
+    middle = (share + Z * Z / (2 * of)) / (1 + Z * Z / of)
+    half = Z * math.sqrt(share * (1 - share) / of + Z * Z / (4 * of * of)) / (1 + Z * Z / of)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _agreement(marks: Marks) -> list[dict[str, Any]]:
+    by: dict[str, dict[tuple[str, int], str]] = defaultdict(dict)
+    for mark in marks:
+        by[mark.by][mark.question_id, mark.index] = mark.outcome
+    found = []
+    for one, other in combinations(sorted(by), 2):
+        both = sorted(by[one].keys() & by[other].keys())
+        if both:
+            pairs = [(by[one][key], by[other][key]) for key in both]
+            found.append({"people": [one, other], "both": len(both), "same": sum(a == b for a, b in pairs),
+                          "kappa": _kappa(pairs)})  # fmt: skip
+    return found
+
+
+def _kappa(pairs: list[tuple[str, str]]) -> float | None:
+    """Cohen's kappa: agreement beyond what two people who guess with the same habits would reach."""
+    left, right = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
+    chance = sum(left[name] * right[name] for name in left) / len(pairs) ** 2
+    seen = sum(a == b for a, b in pairs) / len(pairs)
+    return None if chance == 1 else (seen - chance) / (1 - chance)
+
+
+def precision_text(found: dict[str, Any], verdict: str) -> str:
+    """`48 of 50 (96%, 95% interval 87% to 99%)`; empty where nothing was drawn at random."""
+    precise = found["precision"][verdict]
+    if not precise["checked"]:
+        return ""
+    low, high = precise["low"], precise["high"]
+    return f"{precise['right']} of {precise['checked']} ({precise['share']:.0%}, 95% interval {low:.0%} to {high:.0%})"
+
+
+def marks_page(found: dict[str, Any]) -> RenderableType:
+    """The summary for a terminal."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    if not found["rollouts"]:
+        return Text("No rollout is marked. `mmpr view OUT`, Review, is where marks are made.")
+    people = ", ".join(f"{name or 'unnamed'} {number:,}" for name, number in found["people"].items())
+    lines = [f"{found['rollouts']:,} rollouts marked, {found['overruled']:,} verdicts overruled ({people})"]
+    for verdict in ("correct", "incorrect"):
+        said = precision_text(found, verdict) or "nothing drawn at random yet: Review, Random sample"
+        lines.append(f"verdicts {verdict}, confirmed: {said}")
+    for each in found["agreement"]:
+        kappa = "" if each["kappa"] is None else f", Cohen's kappa {each['kappa']:.2f}"
+        names = " and ".join(name or "unnamed" for name in each["people"])
+        lines.append(f"{names} agree on {each['same']} of {each['both']}{kappa}")
+    table = Table("rule", "marked", "overruled", box=None)
+    for rule, counts in sorted(found["rules"].items(), key=lambda item: -item[1]["overruled"]):
+        table.add_row(rule, f"{counts['marked']:,}", f"{counts['overruled']:,}")
+    return Group(Text("\n".join(lines)), table)

@@ -1,0 +1,1 @@
+"""Pages written once: the report on a dataset, the page of a checked source."""

@@ -1,0 +1,173 @@
+"""What the report tells, as plain data: the figures of `mmpr stats`, lengths, sampling, and what was lost."""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.sealed import read_sealed
+from mmpr_pipeline.dataset.files.summary import shards_of
+from mmpr_pipeline.dataset.review.facts import facts_of
+from mmpr_pipeline.dataset.review.stats import Lengths
+from mmpr_pipeline.storage.open import open_store
+from mmpr_pipeline.storage.store import MissingKeyError, Store
+
+LENGTH_BINS = 30
+"""Most bins of the length histogram."""
+LONGEST_SHOWN = 0.98
+"""Share of the responses whose lengths the histogram tells apart; longer ones are counted in its last bin."""
+
+
+def report_figures(out: str | Path, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+    """Everything that the report shows but its pairs: `stats`' figures, and
+
+    `funnel`: questions after each step (rows read, usable, with pairs); `lost`: questions without a pair by step and
+    reason; `lengths`: `unit` (tokens, or characters where tokens are not known), `scale` (linear or log), `bins` with
+    from, to, chosen and rejected, the summaries of both sides, and `balance`: for each source and strategy the pairs
+    whose chosen response is longer, equal, shorter; `rollouts_per_question` and `rounds_per_question`: how many
+    questions had how many; `run`: what the last run of the build took, where known; `made_by`, `settings`,
+    `source_facts`, `warnings`: as `facts_of` gives them.
+
+    Raises DatasetError where the dataset is not finished.
+    """
+    store = open_store(out)
+    facts = facts_of(out, progress)
+    shards = shards_of(store)
+    rollouts, rounds = _sampling(store, shards)
+    return {
+        **facts.figures,
+        "funnel": _funnel(facts.figures["counts"]),
+        "lost": _lost(facts.figures["counts"]),
+        "lengths": _lengths(store, shards),
+        "rollouts_per_question": rollouts,
+        "rounds_per_question": rounds,
+        "run": _run(store),
+        "made_by": facts.made_by,
+        "settings": facts.identity,
+        "source_facts": facts.sources,
+        "warnings": facts.warnings,
+        "mmpr_version": facts.mmpr_version,
+    }
+
+
+def _funnel(counts: dict[str, Any]) -> list[dict[str, Any]]:
+    usable = counts["questions"] - sum(counts["rejected"].values())
+    return [
+        {"step": "rows read", "questions": counts["questions"]},
+        {"step": "usable", "questions": usable},
+        {"step": "with pairs", "questions": counts["paired"]},
+    ]
+
+
+def _lost(counts: dict[str, Any]) -> list[dict[str, Any]]:
+    steps = (("rejected", "row not usable"), ("unpaired", "sampled, no pair"))
+    lost = [{"step": s, "reason": r, "questions": n} for name, s in steps for r, n in counts[name].items()]
+    return sorted(lost, key=lambda row: -row["questions"])
+
+
+def _run(store: Store) -> dict[str, Any]:
+    """Seconds, rollouts and tokens of the run that finished the build; empty where it left no such note."""
+    try:
+        run = read_sealed(store, layout.SUMMARY).get("run", {})
+    except (MissingKeyError, DatasetError):
+        return {}
+    kept = {"seconds", "rollouts", "tokens", "resumed"}
+    return {name: run[name] for name in kept if isinstance(run.get(name), int | float)}
+
+
+def _sampling(store: Store, shards: int) -> tuple[dict[int, int], dict[int, int]]:
+    rollouts, rounds = Lengths(), Lengths()
+    for shard in range(shards):
+        with TemporaryDirectory(prefix="mmpr-") as folder:
+            path = store.fetch(layout.data("questions", shard, shards), Path(folder))
+            for batch in batches(path, ["rollouts", "rounds"]):
+                sampled = batch["rollouts"].to_numpy()
+                rollouts.add(sampled[sampled > 0])
+                rounds.add(batch["rounds"].to_numpy()[sampled > 0])
+    return rollouts.counts(), rounds.counts()
+
+
+Sides = dict[str, dict[str, Lengths]]
+"""Lengths of chosen and rejected responses, in tokens and in characters."""
+
+
+def _lengths(store: Store, shards: int) -> dict[str, Any]:
+    sides: Sides = {name: {"tokens": Lengths(), "characters": Lengths()} for name in ("chosen", "rejected")}
+    balance: dict[tuple[str, str], dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    pairs = known = 0
+    for shard in range(shards):
+        with TemporaryDirectory(prefix="mmpr-") as folder:
+            path = store.fetch(layout.data("pairs", shard, shards), Path(folder))
+            columns = ["source", "strategy", "chosen", "rejected", "chosen_tokens", "rejected_tokens"]
+            for batch in batches(path, columns):
+                pairs += batch.num_rows
+                known += _add_lengths(batch, sides, balance)
+    unit = "tokens" if pairs and known == pairs else "characters"
+    one, other = (sides[name][unit] for name in ("chosen", "rejected"))
+    scale, bins = _bins(one, other)
+    return {
+        "unit": unit,
+        "scale": scale,
+        "bins": bins,
+        "chosen": one.summary(),
+        "rejected": other.summary(),
+        "balance": [{"source": s, "strategy": t, **dict(found[unit])} for (s, t), found in sorted(balance.items())],
+    }
+
+
+def _add_lengths(batch: pa.RecordBatch, sides: Sides, balance: dict[Any, dict[str, Counter[str]]]) -> int:
+    """Count the pairs of a batch; returns those whose tokens are known."""
+    tokens = {name: np.maximum(batch[f"{name}_tokens"].to_numpy(), 0) for name in sides}
+    characters = {name: pc.utf8_length(batch[name]).to_numpy().astype(np.int64) for name in sides}
+    groups = list(zip(batch["source"].to_pylist(), batch["strategy"].to_pylist(), strict=True))
+    known = (tokens["chosen"] > 0) & (tokens["rejected"] > 0)
+    for unit, lengths, rows in (("tokens", tokens, known), ("characters", characters, np.ones_like(known))):
+        for name, side in sides.items():
+            side[unit].add(lengths[name][rows])
+        sign = np.sign(lengths["chosen"] - lengths["rejected"])
+        for group in set(groups):
+            mine = sign[rows & np.array([name == group for name in groups])]
+            for name, value in (("longer", 1), ("equal", 0), ("shorter", -1)):
+                balance[group][unit][name] += int((mine == value).sum())
+    return int(known.sum())
+
+
+def _edges(counts: Counter[int]) -> tuple[str, list[int]]:
+    """Scale and edges of the bins: equally wide, or growing where most lengths are far shorter than the longest."""
+    total, seen, median, end = counts.total(), 0, 0, 0
+    for value, number in sorted(counts.items()):
+        if seen < total / 2:
+            median = value
+        if seen < LONGEST_SHOWN * total:
+            end = value
+        seen += number
+    low = max(min(counts), 1)
+    if end > 20 * max(median, low):
+        return "log", sorted({round(edge) for edge in np.geomspace(low, end + 1, LENGTH_BINS)})
+    width = max(1, -(-(end + 1 - low) // LENGTH_BINS))
+    return "linear", list(range(low, end + width + 1, width))
+
+
+def _bins(one: Lengths, other: Lengths) -> tuple[str, list[dict[str, int]]]:
+    """Scale, and both histograms in the same bins; what is shorter or longer is counted in the outermost ones."""
+    counts = one.counts(), other.counts()
+    if not (every := Counter(counts[0]) + Counter(counts[1])):
+        return "linear", []
+    scale, edges = _edges(every)
+    bins = [{"from": a, "to": b, "chosen": 0, "rejected": 0} for a, b in pairwise(edges)]
+    for name, found in zip(("chosen", "rejected"), counts, strict=True):
+        for value, number in found.items():
+            bins[min(max(bisect(edges, value) - 1, 0), len(bins) - 1)][name] += number
+    return scale, bins

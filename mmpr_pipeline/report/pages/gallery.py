@@ -1,0 +1,66 @@
+"""Random pairs of a dataset made ready to be shown: images as small data URIs, responses cut into what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmpr_pipeline.dataset.files.lookup import ShardFiles
+from mmpr_pipeline.dataset.files.summary import shards_of
+from mmpr_pipeline.dataset.review.show import pick_pairs
+from mmpr_pipeline.report.differences import Piece, compare
+from mmpr_pipeline.report.images import MEDIA_TYPES, data_uri
+from mmpr_pipeline.storage.open import open_store
+
+
+@dataclass(frozen=True)
+class Side:
+    """One response of a pair."""
+
+    pieces: list[Piece]
+    answer: str | None
+    rule: str
+    tokens: int
+    model: str
+    index: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A pair as the gallery shows it; `images` are data URIs with width and height in pixels."""
+
+    pair: dict[str, Any]
+    images: list[tuple[str, int, int]]
+    chosen: Side
+    rejected: Side
+
+
+def gallery(out: str | Path, number: int, seed: int) -> list[Shown]:
+    """`number` pairs chosen evenly by `seed`. Raises DatasetError where the dataset is not finished."""
+    store = open_store(out)
+    shards = shards_of(store)
+    pairs = pick_pairs(out, number, seed)
+    files = {pair["shard"]: ShardFiles(store, pair["shard"], shards) for pair in pairs}
+    return [Shown(pair, list(_images(pair["images"], files[pair["shard"]])), *sides(pair)) for pair in pairs]
+
+
+def sides(pair: dict[str, Any]) -> tuple[Side, Side]:
+    """Chosen and rejected of a row of the pairs file."""
+    answers = pair["chosen_answer"], pair["rejected_answer"]
+    one, other = compare(pair["chosen"], pair["rejected"], answers, pair["shared_chars"])
+    return (
+        Side(one, answers[0], pair["chosen_rule"], pair["chosen_tokens"], pair["model"], pair["chosen_index"],
+             pair["seed"]),
+        Side(other, answers[1], pair["rejected_rule"], pair["rejected_tokens"], pair["rejected_model"],
+             pair["rejected_index"], pair["rejected_seed"]),
+    )  # fmt: skip
+
+
+def _images(names: list[str], files: ShardFiles) -> Iterator[tuple[str, int, int]]:
+    for name in names:
+        found, size = files.image(name), files.size(name)
+        if found and size and found[0] in MEDIA_TYPES:
+            yield data_uri(*found), *size

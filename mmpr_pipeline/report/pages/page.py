@@ -1,0 +1,70 @@
+"""`mmpr report OUT`: one HTML page that tells what a dataset holds, readable anywhere, without a network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.report.assets import asset, environment
+from mmpr_pipeline.report.charts import charts_of
+from mmpr_pipeline.report.pages.figures import report_figures
+from mmpr_pipeline.report.pages.gallery import gallery
+from mmpr_pipeline.storage.local import LocalStore
+from mmpr_pipeline.storage.open import open_store
+
+PAIRS = 12
+"""Pairs in the gallery."""
+
+
+def report(
+    out: str | Path,
+    path: str | Path | None = None,
+    *,
+    pairs: int = PAIRS,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write the report on the finished dataset at `out` and return its file.
+
+    `path` is by default the output's name with `-report.html`, in the current directory. `pairs` are drawn by `seed`.
+    Raises DatasetError where the dataset is not finished, ConfigError where the file cannot be there.
+    """
+    target = Path(path) if path is not None else Path(f"{_name(out)}-report.html")
+    store = open_store(out)
+    if isinstance(store, LocalStore) and target.absolute().is_relative_to(store.root):
+        raise ConfigError(f"{target} lies within the dataset.", remedy="Give --path outside of it.")
+    html = render(_name(out), report_figures(out, progress), gallery(out, pairs, seed), seed)
+    try:
+        target.write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"Cannot write {target}: {error.strerror}", remedy="Give another --path.") from None
+    return target
+
+
+def render(name: str, figures: dict[str, Any], shown: list[Any], seed: int) -> str:
+    """The page. All text of the dataset is escaped, and a content policy lets only the page's own script run."""
+    from markupsafe import Markup
+
+    script = asset("theme.js", "report.js")
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            name=name,
+            f=figures,
+            charts={key: Markup(svg) for key, svg in charts_of(figures).items()},
+            shown=shown,
+            seed=seed,
+            style=Markup(asset("theme.css", "report.css")),
+            script=Markup(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
+    )
+
+
+def _name(out: str | Path) -> str:
+    return Path(str(out).rstrip("/")).resolve().name if "://" not in str(out) else str(out).rstrip("/").split("/")[-1]

@@ -1,0 +1,227 @@
+"""The shards of a dataset as the viewer sees them: what is finished, also while a build goes on, and what it holds.
+
+Nothing is read that is not needed: manifests say what is there, a shard is opened when something of it is shown, and at
+most OPEN_SHARDS shards keep their indexes.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.lookup import ShardFiles
+from mmpr_pipeline.dataset.files.manifest import Manifest, merge, read_manifest
+from mmpr_pipeline.dataset.files.marks import Mark, Marks, append_mark, read_all
+from mmpr_pipeline.report.viewer.doubt import doubts_of
+from mmpr_pipeline.report.viewer.index import Columns, columns_of
+from mmpr_pipeline.storage.open import open_store
+from mmpr_pipeline.storage.store import MissingKeyError, Store
+
+OPEN_SHARDS = 24
+ANSWER_SECONDS = 1.0
+"""A search, or a piece of the index, answers after about this long with what it has, and where to go on."""
+FRESH_SECONDS = 1.5
+"""How long the list of finished shards is taken for true."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A question's shard, and its row in the questions file."""
+
+    shard: int
+    row: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something of some shards: the next number to ask from, None at the end."""
+
+    items: list[Any]
+    following: int | None
+
+
+class Library:
+    """The finished shards of a dataset, also of one of which none is finished yet. Safe to use from several threads.
+
+    Raises DatasetError where there is no build.
+    """
+
+    def __init__(self, out: str | Path) -> None:
+        self.store = open_store(out)
+        self.of = _shards(self.store)
+        self._open: OrderedDict[int, ShardFiles] = OrderedDict()
+        self._lock, self._refreshing = Lock(), Lock()
+        self._manifests: dict[int, Manifest] = {}
+        self._looked = -FRESH_SECONDS
+        self._doubts: dict[int, Columns] = {}
+        self.marks: Marks = read_all(self.store)
+        self.refresh()
+
+    @property
+    def order(self) -> list[int]:
+        """The finished shards in the order in which they were first seen: an index only ever grows at its end."""
+        return list(self._manifests)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard is finished."""
+        return len(self._manifests) == self.of
+
+    def refresh(self) -> None:
+        """Look for shards that were finished since; at most once in FRESH_SECONDS."""
+        with self._refreshing:
+            if self.complete or time.monotonic() < self._looked + FRESH_SECONDS:
+                return
+            keys = {layout.manifest(shard, self.of): shard for shard in range(self.of)}
+            for key in self.store.list("manifests/"):
+                if key in keys and keys[key] not in self._manifests:
+                    self._manifests[keys[key]] = read_manifest(self.store.read(key), key)
+            self._looked = time.monotonic()
+
+    def overview(self) -> dict[str, Any]:
+        """Totals of the finished shards."""
+        self.refresh()
+        manifests = list(self._manifests.values())
+        counts = merge(manifest.counts for manifest in manifests)
+        return {
+            "shards": self.of,
+            "finished": len(manifests),
+            "questions": counts.questions,
+            "pairs": sum(counts.pairs.values()),
+            "rollouts": sum(counts.rollouts.values()),
+            "marks": len(self.marks),
+        }
+
+    def shard(self, number: int) -> ShardFiles:
+        """One shard. Raises KeyError where it is not finished or not there."""
+        with self._lock:
+            if number not in self._manifests:
+                raise KeyError(number)
+            files = self._open.pop(number, None) or ShardFiles(self.store, number, self.of)
+            self._open[number] = files
+            while len(self._open) > OPEN_SHARDS:
+                self._open.popitem(last=False)
+            return files
+
+    def index(self, start: int, seconds: float = ANSWER_SECONDS) -> Part:
+        """Columns of the finished shards from number `start` of `order` on."""
+        return self._parts(start, seconds, lambda shard: columns_of(self._passing(shard)))
+
+    def doubts(self, start: int, seconds: float = ANSWER_SECONDS) -> Part:
+        """Doubts about the verdicts of the same shards, kept once they are known."""
+
+        def known(shard: int) -> Columns:
+            if shard not in self._doubts:
+                self._doubts[shard] = doubts_of(self._passing(shard))
+            return self._doubts[shard]
+
+        return self._parts(start, seconds, known)
+
+    def search(self, text: str, start: int, *, responses: bool, seconds: float = ANSWER_SECONDS) -> Part:
+        """[place in `order`, rows] of each shard with questions that say `text`: in question, answer and ids, or else
+        in their responses."""
+
+        def found(shard: int) -> tuple[int, list[int]]:
+            files = self._passing(shard)
+            mask = _in_responses(files, text) if responses else _in_question(files, text)
+            return shard, np.flatnonzero(mask).tolist()
+
+        part = self._parts(start, seconds, found)
+        places = {shard: place for place, shard in enumerate(self.order)}
+        return Part([[places[shard], rows] for shard, rows in part.items if rows], part.following)
+
+    def rows(self, places: list[Place]) -> list[dict[str, Any]]:
+        """What a list shows of these questions beside their index: text, answer, ids, the first image."""
+        return [_listed(self.shard(place.shard), place.row) for place in places]
+
+    def find(self, name: str) -> tuple[Place, str | None] | None:
+        """Where the question with this id is, or that of the pair with this id (which is then named too)."""
+        for files in map(self._passing, self.order):
+            if (row := files.row_of.get(name)) is not None:
+                return Place(files.shard, row), None
+            if (question_id := files.question_of_pair(name)) is not None:
+                return Place(files.shard, files.row_of[question_id]), name
+        return None
+
+    def mark(self, mark: Mark) -> None:
+        """Keep a mark, durably."""
+        append_mark(self.store, mark)
+        with self._lock:
+            self.marks.add(mark)
+
+    def marks_on(self, question_id: str) -> dict[int, list[Mark]]:
+        """Marks on the rollouts of a question, by index."""
+        with self._lock:
+            return self.marks.on(question_id)
+
+    def _passing(self, shard: int) -> ShardFiles:
+        """A shard that is looked at in passing: it drives none out that a person has open."""
+        with self._lock:
+            return self._open.get(shard) or ShardFiles(self.store, shard, self.of)
+
+    def _parts(self, start: int, seconds: float, make: Any) -> Part:
+        until = time.monotonic() + seconds
+        items = []
+        order = self.order
+        for place in range(start, len(order)):
+            items.append(make(order[place]))
+            if time.monotonic() > until and place + 1 < len(order):
+                return Part(items, place + 1)
+        return Part(items, None)
+
+
+def _shards(store: Store) -> int:
+    """Shards of a dataset or of a build that has just begun. Raises DatasetError where there is neither."""
+    found = [key.removesuffix(".json").rpartition("-of-")[2] for key in store.list("manifests/")]
+    if found and found[0].isdecimal():
+        return int(found[0])
+    try:
+        return int(json.loads(store.read(layout.CONFIG))["config"]["shards"])
+    except (MissingKeyError, ValueError, KeyError, TypeError):
+        raise DatasetError(
+            f"{store.url} holds no build.", remedy="Give the output of `mmpr build`, or the --run-dir of `mmpr train`."
+        ) from None
+
+
+_LISTED = ("question_id", "source", "source_id", "status", "reason", "answer", "detail")
+MOST_LISTED = 240
+"""Characters of a question in a list."""
+
+
+def _listed(files: ShardFiles, row: int) -> dict[str, Any]:
+    full = files.question(row)
+    images = full["images"]
+    return {
+        **{name: full[name] for name in _LISTED},
+        "text": (full["text"] or full["detail"])[:MOST_LISTED],
+        "image": images[0] if images else None,
+    }
+
+
+def _in_question(files: ShardFiles, text: str) -> np.ndarray:
+    table = files.questions
+    found = np.zeros(table.num_rows, bool)
+    for name in ("text", "source_id", "answer"):
+        found |= _bools(pc.match_substring(table.column(name), text, ignore_case=True))
+    names = [text, files.question_of_pair(text) or text] if len(text) == 32 else []
+    return found | _bools(pc.is_in(table.column("question_id"), pa.array(names, pa.string())))
+
+
+def _in_responses(files: ShardFiles, text: str) -> np.ndarray:
+    names = pa.array(sorted(files.questions_that_say(text)), pa.string())
+    return _bools(pc.is_in(files.questions.column("question_id"), names))
+
+
+def _bools(values: pa.ChunkedArray) -> np.ndarray:
+    return pc.fill_null(values, False).to_numpy().astype(bool)

@@ -1,0 +1,80 @@
+"""A build that goes on: what it says of its progress, and the newest rollouts, read from its output alone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from mmpr_pipeline.core.errors import StoreError
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.pipeline.watch.progress_file import KEY as PROGRESS
+from mmpr_pipeline.storage.local import LocalStore
+from mmpr_pipeline.storage.store import MissingKeyError, Store
+
+TAIL_BYTES = 200_000
+NEWEST = 8
+SILENT_SECONDS = 60
+"""Seconds after which a build that says nothing is taken for stopped."""
+
+
+def progress(store: Store) -> dict[str, Any] | None:
+    """`questions`, `rows` of the present run, `pairs`, `tokens`, `seconds`, `tokens_per_second`, `running`; None
+    where no build says anything."""
+    try:
+        word = json.loads(store.read(PROGRESS))
+        tally, before = word["tally"], word.get("before") or {}
+        seconds = max(1e-3, word["now"] - word["started"])
+        span = max(1e-3, word["now"] - before["now"]) if before else seconds
+        tokens = tally.get("tokens", 0)
+        return {
+            "questions": tally.get("questions", 0),
+            "rows": word["rows"],
+            "pairs": tally.get("pairs", 0),
+            "tokens": tokens,
+            "seconds": seconds,
+            "tokens_per_second": max(0, tokens - before.get("tally", {}).get("tokens", 0)) / span,
+            "running": time.time() - word["now"] < SILENT_SECONDS,
+        }
+    except (MissingKeyError, StoreError, ValueError, KeyError, TypeError):
+        return None
+
+
+def newest_rollouts(store: Store, number: int = NEWEST) -> list[dict[str, Any]]:
+    """The last rollouts in the journals of unfinished shards, newest first: question_id, index, round, text, tokens,
+    model. Only what a local output holds: on an object store nothing is listed that often."""
+    if not isinstance(store, LocalStore):
+        return []
+    segments = []
+    for path in Path(store.path(layout.JOURNALS)).glob("*/*.jsonl"):
+        with contextlib.suppress(OSError):  # its shard was finished meanwhile
+            segments.append((path.stat().st_mtime, path))
+    found: list[dict[str, Any]] = []
+    for _, path in sorted(segments, reverse=True)[:4]:
+        for entry in reversed(_last_entries(path)):
+            rollouts = entry.get("rollouts") or []
+            found += [{name: r.get(name) for name in ("question_id", "index", "round", "text", "tokens", "model")}
+                      for r in reversed(rollouts[-2:]) if isinstance(r, dict)]  # fmt: skip
+            if len(found) >= number:
+                return found[:number]
+    return found
+
+
+def _last_entries(path: Path) -> list[dict[str, Any]]:
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - TAIL_BYTES))
+            lines = file.read(TAIL_BYTES).split(b"\n")
+    except OSError:
+        return []
+    entries = []
+    for line in lines[1 if size > TAIL_BYTES else 0 : -1]:  # the first may be cut, the last is not whole
+        with contextlib.suppress(ValueError):
+            entry = json.loads(line)
+            if isinstance(entry, dict):
+                entries.append(entry)
+    return entries

@@ -1,0 +1,79 @@
+"""The folder of a training run for the viewer: its metrics as they come, its settings, and samples of what it says."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+METRICS, SAMPLES, REJECTS = "metrics.jsonl", "samples.jsonl", "rejects.jsonl"
+CONFIG, SUMMARY = "run.json", "summary.json"
+"""Files of a run: one step a line; one sampled response a line (`step`, `question`, `text`, and what else is known,
+such as `outcome`, `answer` and `prompt`); the pairs left out; its settings; its
+totals, written last."""
+RUNNING_SECONDS = 120
+"""An unfinished run that wrote nothing for so long is taken for stopped."""
+MOST_SAMPLES = 2000
+
+
+def is_run(out: str | Path) -> bool:
+    """Whether this is the folder of a training run."""
+    return "://" not in str(out) and ((Path(out) / METRICS).is_file() or (Path(out) / CONFIG).is_file())
+
+
+class Run:
+    """One run, read anew whenever it is asked for."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).expanduser().absolute()
+        self.name = self.folder.name
+
+    def overview(self) -> dict[str, Any]:
+        """`settings`, `running`, `seconds` since the last step was written, `rejects`: the pairs left out."""
+        try:
+            settings = json.loads((self.folder / CONFIG).read_text("utf-8"))
+        except (OSError, ValueError):
+            settings = {}
+        written = self.folder / (METRICS if (self.folder / METRICS).is_file() else CONFIG)
+        since = max(0.0, time.time() - written.stat().st_mtime)
+        running = since < RUNNING_SECONDS and not (self.folder / SUMMARY).is_file()
+        rejects = lines_of(self.folder / REJECTS)[0]
+        return {"settings": settings, "running": running, "seconds": since, "rejects": rejects[:200]}
+
+    def metrics(self, start: int) -> dict[str, Any]:
+        """Whole lines from byte `start` on, and the byte to go on from. A file that has shrunk was cut back by a run
+        that went on from a checkpoint: then all lines come, and `anew` is true."""
+        lines, end = lines_of(self.folder / METRICS, start)
+        anew = end < start
+        if anew:
+            lines, end = lines_of(self.folder / METRICS)
+        return {"lines": lines, "next": end, "anew": anew}
+
+    def samples(self) -> list[dict[str, Any]]:
+        """The last samples, in the order of writing."""
+        return lines_of(self.folder / SAMPLES)[0][-MOST_SAMPLES:]
+
+
+def lines_of(path: Path, start: int = 0) -> tuple[list[dict[str, Any]], int]:
+    """JSON objects of the whole lines from byte `start` on, and the byte behind the last of them; the file's size where
+    it is shorter than `start`. A torn or damaged line is left out."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, 2)
+            if size < start:
+                return [], size
+            file.seek(start)
+            raw = file.read()
+    except OSError:
+        return [], 0
+    whole = raw[: raw.rfind(b"\n") + 1]
+    found = []
+    for line in whole.splitlines():
+        try:
+            value = json.loads(line.decode("utf-8", "replace"), parse_constant=lambda name: None)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            found.append(value)
+    return found, start + len(whole)

@@ -1,0 +1,95 @@
+"""`mmpr view OUT`: the viewer served, to this machine only or, with a key, to whoever has it.
+
+What is shown was written by models and strangers, and other pages in the same browser may try to reach this server:
+the page writes text as text and a content policy forbids every script but its own, `guard` refuses foreign requests,
+and what changes anything must carry the page's token and come from its own origin.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmpr_pipeline.core.errors import ConfigError, MmprError
+from mmpr_pipeline.report.viewer.browse import Library
+from mmpr_pipeline.report.viewer.desk import Desk, RunDesk, missing, shown
+from mmpr_pipeline.report.viewer.guard import Guard
+from mmpr_pipeline.report.viewer.runs import Run, is_run
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+
+def view(
+    out: str | Path, host: str = "127.0.0.1", port: int = 0, *, ready: Callable[[str], None] | None = None
+) -> None:
+    """Serve the viewer until stopped (Ctrl-C); `ready` is called with its address. Port 0 takes a free one.
+
+    `out` is the output of a build, unfinished ones too, or the folder of a training run. On any host but this machine
+    the address carries a key, and nobody is answered without it.
+
+    Raises DatasetError where there is neither build nor run, ConfigError where the address cannot be used.
+    """
+    import uvicorn
+
+    shown_here: Library | Run = Run(out) if is_run(out) else Library(out)
+    key = None if host == "localhost" or is_loopback(host) else secrets.token_urlsafe(18)
+    listener = listen(host, port)
+    bound = listener.getsockname()[1]
+    app = make_app(shown_here, key)
+    if ready:
+        name = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+        ready(f"http://{name}:{bound}/{f'?key={key}' if key else ''}")
+    settings = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="off")
+    uvicorn.Server(settings).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises ConfigError where the address is taken or not this machine's."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(256)  # a browser may come before the server runs: it waits
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise ConfigError(
+            f"Cannot listen on {host}:{port}: {error}", remedy="Give another --port, or 0; or another --host."
+        ) from None
+    return listener
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine reaches the address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def make_app(subject: Library | Run, key: str | None = None) -> Starlette:
+    """The application over a dataset or a run; with `key`, for those alone who have it."""
+    from starlette.applications import Starlette
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    token = secrets.token_urlsafe(32)
+    desk = RunDesk(subject) if isinstance(subject, Run) else Desk(subject, token)
+    routes = [
+        Route("/favicon.ico", lambda request: Response(status_code=204)),
+        Route("/static/{name:path}", desk.static),
+        *(Route(path, answer) for path, answer in desk.pages().items()),
+    ]
+    if isinstance(desk, Desk):
+        routes += [
+            Route("/api/marks", desk.mark, methods=["POST"]),
+            Route("/image/{shard:int}/{sha256}", desk.image),
+        ]
+    app = Starlette(routes=routes, exception_handlers={MmprError: shown, KeyError: missing, IndexError: missing})
+    app.add_middleware(Guard, key=key)
+    return app

@@ -1,0 +1,414 @@
+"""The report and the viewer in a real browser: by clicks and keys, in phone width, and under attack.
+
+`MMPR_SCREENSHOTS=FOLDER` keeps pictures to look at.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmpr_pipeline.dataset.files.marks import Mark, marks_of
+from mmpr_pipeline.report.viewer.browse import Library
+from mmpr_pipeline.report.viewer.server import listen, make_app
+from mmpr_pipeline.storage.open import open_store
+from tests.dataset.conftest import make_outcome, write_shard
+from tests.report.conftest import ATTACK
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium")
+pytest.importorskip("vl_convert", reason="charts need vl-convert-python")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium with its driver on this machine"),
+]
+FLAGS = (
+    "headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
+    "disable-component-update", "disable-sync", "hide-scrollbars",
+)  # fmt: skip
+PHONE = (390, 844)
+
+
+class Browser:
+    """A driven Chromium; every look at the page waits until what is looked for is there."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+
+    def open(self, address: str, size: tuple[int, int] = (1280, 860), *, dark: bool = False) -> None:
+        theme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": theme})
+        metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        self.driver.get("about:blank")  # else a new hash alone would not load the page anew
+        self.driver.get(address)
+
+    def until(self, condition: Callable[[], Any]) -> Any:
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        return WebDriverWait(self.driver, 30).until(lambda _: condition())
+
+    def js(self, script: str, *values: Any) -> Any:
+        return self.driver.execute_script(script, *values)
+
+    def all(self, selector: str) -> list[Any]:
+        from selenium.webdriver.common.by import By
+
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def click(self, selector: str, number: int = 0) -> None:
+        self.until(lambda: len(self.all(selector)) > number)
+        self.all(selector)[number].click()
+
+    def text(self, selector: str) -> str:
+        return self.js("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
+
+    def keys(self, keys: str) -> None:
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        ActionChains(self.driver).send_keys(keys).perform()
+
+    def fits(self) -> bool:
+        """Whether nothing sticks out to the side."""
+        return self.js("return document.documentElement.scrollWidth <= innerWidth")
+
+    def errors(self) -> list[str]:
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+    def keep(self, name: str) -> None:
+        if folder := os.environ.get("MMPR_SCREENSHOTS"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self.driver.save_screenshot(str(Path(folder) / f"{name}.png"))
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    for flag in FLAGS:
+        options.add_argument(f"--{flag}")
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
+    options.binary_location = CHROMIUM
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(chromium: Any) -> Browser:
+    found = Browser(chromium)
+    found.driver.get("about:blank")
+    found.errors()
+    return found
+
+
+@contextmanager
+def serving(out: Path) -> Iterator[str]:
+    """The viewer's address while it runs."""
+    import uvicorn
+
+    listener = listen("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(make_app(Library(out)), log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+def test_questions_are_walked_through_by_keys_and_found_again_by_their_link(out: Path, browser: Browser) -> None:
+    with serving(out) as address:
+        browser.open(address)
+        browser.until(lambda: len(browser.all(".item")) == 40 and browser.text(".question"))
+        browser.keep("viewer")
+        first = browser.text(".question")
+        browser.keys("j")
+        browser.until(lambda: browser.text(".question") not in ("", first))
+        browser.keys("k")
+        browser.until(lambda: browser.text(".question") == first)
+        assert browser.all(".item[aria-current]")[0].text.startswith(first)
+        one = browser.text(".side.chosen .response")
+        browser.keys("n")
+        browser.until(lambda: browser.text(".side.chosen .response") not in ("", one))
+        link, shown = browser.driver.current_url, browser.text(".sides")
+        assert "pair=" in link
+        browser.open(link)
+        browser.until(lambda: browser.text(".sides") == shown)
+        browser.keys("t")
+        browser.until(lambda: len(browser.all(".rollout")) == 4)
+        assert {tag.text for tag in browser.all(".rollout .tag")} == {"correct", "incorrect"}
+        browser.keep("viewer-rollouts")
+        assert browser.errors() == []
+
+
+def test_filters_and_search_narrow_the_list(out: Path, browser: Browser) -> None:
+    with serving(out) as address:
+        browser.open(address)
+        browser.until(lambda: len(browser.all(".item")) == 40)
+        browser.keys("/")
+        browser.keys("BAR 12?")
+        browser.until(lambda: len(browser.all(".item")) == 1)
+        assert browser.text(".item-text") == "How tall is bar 12?"
+        assert browser.text("mark.hit").lower() == "bar 12?"
+        browser.click("#more summary")
+        browser.click("#clear")
+        browser.until(lambda: len(browser.all(".item")) == 40)
+        browser.all("select[data-column=strategy]")[0].send_keys("Drop")
+        browser.until(lambda: len(browser.all(".item")) == 8)
+        assert browser.text("#matches") == "8 questions"
+        browser.click(".item", 2)
+        browser.until(lambda: browser.text(".chips .tag") == "DropNTP")
+        browser.open(browser.driver.current_url)
+        browser.until(lambda: len(browser.all(".item")) == 8 and browser.text(".chips .tag") == "DropNTP")
+        assert browser.errors() == []
+
+
+def test_a_wrong_verdict_is_marked_by_click_and_by_key(out: Path, browser: Browser) -> None:
+    store = open_store(out)
+    with serving(out) as address:
+        browser.open(address)
+        browser.click(".side.chosen .mark.incorrect")
+        (mark,) = browser.until(lambda: marks_of(store)).values()
+        assert (mark.index, mark.outcome) == (0, "incorrect")
+        browser.until(lambda: browser.all(".side.chosen .note"))
+        browser.click(".side.chosen .note")
+        browser.keys("reads <b>the wrong</b> bar\ue007")
+        browser.until(lambda: [m.note for m in marks_of(store).values()] == ["reads <b>the wrong</b> bar"])
+        assert "1 marked" in browser.text("#totals")
+        browser.open(browser.driver.current_url)
+        browser.until(lambda: browser.all(".side.chosen .mark.incorrect[aria-pressed=true]"))
+        assert browser.all(".side.chosen .note")[0].get_attribute("value") == "reads <b>the wrong</b> bar"
+        browser.keep("viewer-marked")
+        browser.keys("t")
+        browser.until(lambda: browser.all(".rollout"))
+        browser.keys("nu")
+        browser.until(lambda: not marks_of(store))
+        browser.keys("nx")
+        browser.until(lambda: [(m.index, m.outcome) for m in marks_of(store).values()] == [(1, "ignore")])
+        assert browser.errors() == []
+
+
+def test_a_mark_that_cannot_be_kept_is_told(out: Path, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Library, mark: Mark) -> None:
+        from mmpr_pipeline.core.errors import StoreError
+
+        raise StoreError("No space is left.")
+
+    monkeypatch.setattr(Library, "mark", full)
+    with serving(out) as address:
+        browser.open(address)
+        browser.click(".side.chosen .mark.incorrect")
+        browser.until(lambda: "No space is left" in browser.text("#toast"))
+        assert not browser.all(".mark[aria-pressed=true]")
+
+
+def test_the_image_is_zoomed(out: Path, browser: Browser) -> None:
+    with serving(out) as address:
+        browser.open(address)
+        browser.click(".shot")
+        wide = "return document.querySelector('#zoom[open] img')?.clientWidth ?? 0"
+        before = browser.until(lambda: browser.js(wide))
+        browser.click("[data-zoom=in]")
+        browser.until(lambda: browser.js(wide) > before * 1.3)
+        browser.click("[data-zoom=fit]")
+        browser.until(lambda: browser.js(wide) == before)
+        browser.click("[data-zoom=close]")
+        browser.until(lambda: not browser.all("#zoom[open]"))
+        assert browser.errors() == []
+
+
+def test_a_phone_shows_the_list_then_the_question_and_nothing_sticks_out(out: Path, browser: Browser) -> None:
+    with serving(out) as address:
+        browser.open(address, PHONE, dark=True)
+        browser.until(lambda: browser.all(".item"))
+        assert not browser.all("#detail")[0].is_displayed()
+        assert browser.fits()
+        browser.keep("viewer-phone-list")
+        browser.click(".item", 2)
+        browser.until(lambda: browser.all(".side"))
+        assert not browser.all("#list")[0].is_displayed()
+        assert browser.fits()
+        browser.keep("viewer-phone")
+        browser.click(".back")
+        browser.until(lambda: browser.all("#list")[0].is_displayed())
+        assert browser.errors() == []
+
+
+def test_the_theme_follows_the_system_until_the_button_is_pressed(out: Path, browser: Browser) -> None:
+    colour = "return getComputedStyle(document.body).backgroundColor"
+    with serving(out) as address:
+        browser.open(address)
+        light = browser.js(colour)
+        browser.open(address, dark=True)
+        dark = browser.js(colour)
+        assert light != dark
+        browser.click(".theme-toggle")
+        assert browser.js(colour) == light
+        browser.open(address, dark=True)
+        assert browser.js(colour) == light, "remembered"
+
+
+def test_a_link_copied_after_escape_names_the_question(out: Path, browser: Browser) -> None:
+    with serving(out) as address:
+        browser.open(address)
+        browser.until(lambda: browser.text(".question"))
+        browser.keys("jj")
+        browser.until(lambda: browser.text(".question").endswith("6?"))
+        browser.keys("/")
+        browser.keys("\ue00c")
+        browser.keys("\ue00c")
+        browser.click("#copy-link")
+        assert "question=" in browser.driver.current_url
+        browser.open(browser.driver.current_url)
+        browser.until(lambda: browser.text(".question").endswith("6?"))
+
+
+def test_the_table_filters_by_a_click_sorts_and_groups(out: Path, browser: Browser) -> None:
+    with serving(out) as address:
+        browser.open(address)
+        browser.until(lambda: browser.text(".question"))
+        browser.keys("v")
+        browser.until(lambda: len(browser.all("#table-body tr")) > 20)
+        browser.keep("table")
+        browser.click('th[data-column=source] .bin[aria-label^="source grids"]')
+        browser.until(lambda: browser.text("#table-matches") == "14 questions")
+        browser.click("th[data-column=pairs] .sort-name")
+        pairs = "return [...document.querySelectorAll('#table-body tr')].map(r => Number(r.cells[5].textContent))"
+        heads = "return [...document.querySelectorAll('#table-head th')].map(h => h.dataset.column ?? '')"
+        at = browser.js(heads).index("pairs")
+        browser.until(lambda: "sort=-pairs" in browser.driver.current_url)
+        found = browser.js(pairs.replace("cells[5]", f"cells[{at}]"))
+        assert found == sorted(found, reverse=True)
+        assert len(set(found)) > 1
+        browser.open(browser.driver.current_url)
+        browser.until(lambda: browser.text("#table-matches") == "14 questions")
+        browser.click("#tables .filter-chip")
+        browser.until(lambda: browser.text("#table-matches") == "40 questions")
+        browser.js("const s = document.getElementById('group'); s.value = 'kind'; s.dispatchEvent(new Event('change'))")
+        browser.until(lambda: len(browser.all("#table-body tr")) == 2)
+        browser.keep("table-groups")
+        browser.click("#table-body tr")
+        browser.until(lambda: browser.text("#table-matches") in ("16 questions", "24 questions"))
+        browser.click("#table-body .open")
+        browser.until(lambda: browser.js("return document.body.dataset.view") == "browse" and browser.text(".question"))
+        assert browser.errors() == []
+
+
+def test_verdicts_are_reviewed_by_one_key_each_and_undone(out: Path, browser: Browser) -> None:
+    store = open_store(out)
+    with serving(out) as address:
+        browser.open(address)
+        browser.until(lambda: browser.text(".question"))
+        browser.keys("r")
+        browser.click("#review-kinds button", 1)
+        browser.until(lambda: browser.text("#review-count").startswith("0 of "))
+        browser.until(lambda: browser.all(".verdict-button"))
+        browser.keep("review")
+        first = browser.text("#review .question")
+        browser.keys("a")
+        browser.until(lambda: browser.text("#review .question") not in ("", first))
+        (mark,) = marks_of(store).values()
+        assert (mark.outcome, mark.drawn, mark.rule) == (mark.judged, "sample", "number")
+        browser.keys("u")
+        browser.until(lambda: browser.text("#review .question") == first)
+        assert marks_of(store) == {}
+        browser.until(lambda: browser.all("#review-body[aria-busy=false]"))
+        browser.keys("w")
+        browser.until(lambda: browser.text("#review-count").startswith("1 of "))
+        assert {m.outcome for m in marks_of(store).values()} == {"ignore"}
+        assert len(marks_of(store)) == 4, "the gold is wrong: no rollout of the question may be used"
+        total = int(browser.text("#review-count").split(" of ")[1].split()[0])
+        for done in range(1, total):
+            browser.until(lambda: browser.all("#review-body[aria-busy=false]"))
+            browser.keys("s")
+            browser.until(lambda done=done: browser.text("#review-count").startswith(f"{done + 1} of "))
+        browser.until(lambda: "How precise are the verdicts?" in browser.text("#review-body"))
+        assert browser.errors() == []
+
+
+MATH = {"text": r"Solve $\frac{x}{2} = 3$ for <image> and $5 or $6.", "answer": r"\frac{12}{2}"}
+RESPONSE = (
+    "# Steps\n\n1. **Double** both sides\n2. so $x = 6$\n\n| a | b |\n|---|---|\n| 1 | `2` |\n\n\\[ x^2 = 36 \\]\n"
+)
+RESPONSE += "$\\href{javascript:attack()}{x}$ **Final answer**: \\boxed{6}"
+
+
+def test_mathematics_and_markdown_are_drawn_and_m_shows_them_as_written(tmp_path: Path, browser: Browser) -> None:
+    outcome = make_outcome(0)
+    row = outcome.row.model_copy(update=MATH)
+    rollouts = tuple(r.model_copy(update={"text": RESPONSE, "extracted": "6"}) for r in outcome.rollouts)
+    store = open_store(tmp_path / "math")
+    write_shard(store, 0, 1, [replace(outcome, row=row, rollouts=rollouts)])
+    with serving(tmp_path / "math") as address:
+        browser.open(address)
+        browser.until(lambda: browser.all(".question mfrac"))
+        assert browser.text(".question").endswith("$5 or $6."), "money is no mathematics"
+        assert browser.text(".question .image-ref") == "Image 1"
+        assert browser.all(".gold mfrac")
+        browser.keys("t")
+        browser.until(lambda: browser.all(".rollout .md-list li strong"))
+        assert browser.all(".rollout .md-table td code")
+        assert browser.all(".rollout .math.display msup")
+        assert browser.all(".rollout mark.answer math"), "the answer found is marked within the mathematics"
+        assert not browser.all(".rollout a, .rollout math [href]"), "TeX makes no links"
+        browser.keep("math")
+        browser.keys("m")
+        browser.until(lambda: RESPONSE.strip() in browser.text(".rollout .response"))
+        assert not browser.all(".rollout math")
+        browser.keys("m")
+        browser.until(lambda: browser.all(".rollout math"))
+        assert browser.errors() == []
+
+
+def test_hostile_text_does_not_run_in_the_viewer(hostile: Path, browser: Browser) -> None:
+    with serving(hostile) as address:
+        browser.open(address)
+        browser.keys("m")  # as it is written
+        browser.until(lambda: browser.text(".question") == ATTACK and browser.text(".item-text") == ATTACK)
+        browser.until(lambda: ATTACK in browser.text(".side.chosen .response"))
+        browser.keep("viewer-hostile")
+        browser.keys("t")
+        browser.until(lambda: browser.all(".rollout"))
+        assert ATTACK in browser.text(".rollout .response")
+        assert browser.js("return window.attacked ?? null") is None
+        assert browser.js("return document.querySelectorAll('script').length") == 3
+        assert browser.errors() == []
+
+
+@pytest.mark.parametrize(("size", "dark"), [((1280, 860), False), ((1280, 860), True), (PHONE, False)])
+def test_the_report_reads_well_everywhere(
+    out: Path, tmp_path: Path, browser: Browser, size: tuple[int, int], dark: bool
+) -> None:
+    from mmpr_pipeline.report.pages.page import report
+
+    browser.open(report(out, tmp_path / "page.html").as_uri(), size, dark=dark)
+    assert browser.fits()
+    assert browser.js("return [...document.images].every(i => i.complete && i.naturalWidth > 0 || i.closest('dialog'))")
+    ink = "return getComputedStyle(document.querySelector('.chart svg text')).fill"
+    before = browser.js(ink)
+    browser.click(".theme-toggle")
+    assert browser.js(ink) != before, "charts follow the theme"
+    browser.click(".pair img")
+    browser.until(lambda: browser.all("#zoom[open]"))
+    browser.keep(f"report-{size[0]}-{'dark' if dark else 'light'}")
+    assert browser.errors() == []
+
+
+def test_hostile_text_does_not_run_in_the_report(hostile: Path, tmp_path: Path, browser: Browser) -> None:
+    from mmpr_pipeline.report.pages.page import report
+
+    browser.open(report(hostile, tmp_path / "page.html").as_uri())
+    browser.until(lambda: ATTACK in browser.text(".side.chosen .response"))
+    assert browser.js("return window.attacked ?? null") is None
+    assert browser.errors() == []

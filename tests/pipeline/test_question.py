@@ -69,7 +69,9 @@ async def test_all_correct_responses_are_cut_and_continued_without_the_image() -
     assert pair.rejected[: pair.shared_chars] == pair.chosen[: pair.shared_chars]
     assert pair.shared_chars > 0
     assert pair.rejected_answer == "9"
-    assert outcome.rollouts[pair.rejected_index].parent == pair.chosen_index
+    assert [r.index for r in outcome.rollouts] == list(range(FLAT.sampling.samples + 2)), "continuations come last"
+    for pair in outcome.pairs:
+        assert outcome.rollouts[pair.rejected_index].parent == pair.chosen_index
 
 
 async def test_open_questions_are_sampled_only_as_often_as_they_are_cut() -> None:

@@ -5,9 +5,11 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.mmpr-ready
 OUT    ?= demo-out
 STUDY_OUT ?= out/study-small
+CHAOS_SECONDS ?= 600
 # Where pip finds the CPU build of torch, if not in its default index.
 TORCH_INDEX ?=
 
+export CHAOS_SECONDS
 export RAY_USAGE_STATS_ENABLED ?= 0
 
 .PHONY: help setup demo test test-fast chaos lint format bench study-small docs schemas clean
@@ -16,7 +18,7 @@ help:
 	@echo "make setup    make $(VENV) with everything in it (quick the second time)"
 	@echo "make demo     build preference pairs with the embedded model, verify them, show a few"
 	@echo "make test     lint, types and all tests;   make test-fast  without the slow ones"
-	@echo "make chaos    kill builds for ten minutes (CHAOS_SECONDS) and compare every byte"
+	@echo "make chaos    kill builds for ten minutes (CHAOS_SECONDS) and damage outputs for as long; compare every byte"
 	@echo "make lint     ruff and mypy;               make format     let ruff rewrite"
 	@echo "make bench    the benchmarks;              make schemas    write schemas/ anew"
 	@echo "make study-small   does MPO help? The paper's experiment with the embedded model, in a quarter of an hour"
@@ -49,6 +51,7 @@ format: setup
 
 chaos: setup
 	$(PY) -m tests.chaos
+	$(PY) -m tests.chaos.damage --seconds $(CHAOS_SECONDS)
 
 bench: setup
 	$(PY) bench/checker.py
@@ -58,10 +61,10 @@ study-small: setup
 	$(VENV)/bin/mmpr study examples/study-small.yaml --out $(STUDY_OUT) --check
 
 docs: setup
-	$(PY) -m mmpr_pipeline.cli.reference
+	$(PY) -m mmpr_pipeline.cli.generate.reference
 
 schemas: setup
-	$(PY) -m mmpr_pipeline.cli.schemas
+	$(PY) -m mmpr_pipeline.cli.generate.schemas
 
 clean:
 	rm -rf $(VENV) $(OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis

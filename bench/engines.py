@@ -40,8 +40,8 @@ from unittest.mock import patch
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.engines.actors.actor import EngineActor
 from mmpr_pipeline.engines.actors.busy import Busy
-from mmpr_pipeline.engines.actors.pool import EnginePool
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, SampleRequest
+from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Recipe

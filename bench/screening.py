@@ -35,7 +35,7 @@ from PIL import Image, ImageDraw
 from mmpr_pipeline.screening.contamination import EvaluationRows, Hasher, Sketch
 from mmpr_pipeline.screening.merge import Screened, merge
 from mmpr_pipeline.screening.phash import VIEWS, WORDS, distances, perceptual_hash
-from mmpr_pipeline.screening.pieces import KEYS, look_at_keys, pieces_of, write_table
+from mmpr_pipeline.screening.pieces import KEYS, look_at_keys, pieces_of, write_piece
 from mmpr_pipeline.screening.settings import ScreeningSettings, Share
 from mmpr_pipeline.screening.shingles import shingles, words
 from mmpr_pipeline.sources import Source, open_source
@@ -181,11 +181,11 @@ def decide(millions: float) -> dict[str, Any]:
             raw[::100] = [b"0" * 16] * len(raw[::100])
             none = [None] * len(raw)
             ids = [str(piece.start + i) for i in range(len(raw))]
-            write_table(store, piece.key, pa.table([raw, ids, none, none, none, none], KEYS))
+            write_piece(store, piece.key, pa.table([raw, [key[:8] for key in raw], ids, none, none, none, none], KEYS))
         before = resident()
         begun = time.process_time()
         report = merge(store, [Screened("made", pieces, Share(weight=0.5))], [], ScreeningSettings(),
-                       {"against": {}, "unchecked": {}})  # fmt: skip
+                       512, {"against": {}, "unchecked": {}})  # fmt: skip
         seconds = time.process_time() - begun
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         duplicates = report["sources"]["made"]["duplicate_question"]

@@ -40,14 +40,22 @@ again=0
 driver=
 trap 'again=1; if [[ $driver ]]; then kill -TERM "$driver" 2>/dev/null || true; fi' TERM
 
-# --overlap: these steps share the job's resources with each other.
-srun --overlap --nodes=1 --ntasks=1 --nodelist="$head" \
-    ray start --head --node-ip-address="$address" --port="$port" --disable-usage-stats --block &
+# --overlap: these steps share the job's resources with each other. Some versions of Slurm (22.05 to 23.02) do not hand
+# --cpus-per-task down to srun: a Ray node would be bound to one core and still offer all of them.
+step=(--overlap)
+offers=(--disable-usage-stats --block)
+if [[ ${SLURM_CPUS_PER_TASK:-} ]]; then
+    step+=(--cpus-per-task="$SLURM_CPUS_PER_TASK")
+    offers+=(--num-cpus="$SLURM_CPUS_PER_TASK")
+fi
+if [[ ${SLURM_GPUS_ON_NODE:-} ]]; then offers+=(--num-gpus="$SLURM_GPUS_ON_NODE"); fi
+srun "${step[@]}" --nodes=1 --ntasks=1 --nodelist="$head" \
+    ray start --head --node-ip-address="$address" --port="$port" "${offers[@]}" &
 started+=($!)
 if ((nodes > 1)); then
     sleep "${RAY_HEAD_SECONDS:-15}"
-    srun --overlap --nodes=$((nodes - 1)) --ntasks=$((nodes - 1)) --exclude="$head" \
-        ray start --address="$address:$port" --disable-usage-stats --block &
+    srun "${step[@]}" --nodes=$((nodes - 1)) --ntasks=$((nodes - 1)) --exclude="$head" \
+        ray start --address="$address:$port" "${offers[@]}" &
     started+=($!)
 fi
 

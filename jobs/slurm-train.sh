@@ -11,8 +11,8 @@
 #SBATCH --output=mmpr-train-%j.log
 # A training run on the nodes of one Slurm job:
 #   sbatch jobs/slurm-train.sh jobs/train.yaml
-# The settings need `launch: {on: ray, address: auto}`. Five minutes before its time is over the run is told to stop, keeps
-# a checkpoint, and the job is queued again: it goes on from there.
+# The settings need `launch: {on: ray, address: auto}`. Five minutes before its time is over the run is asked to stop, keeps
+# its last finished step, and the job is queued again: it goes on from there.
 set -euo pipefail
 
 config=${1:?a settings file}

@@ -1,20 +1,81 @@
 """mmpr: multimodal preference data at scale (MMPR), and training on it (MPO; arXiv 2411.10442).
 
-`mmpr_pipeline.load(OUT)` gives a built dataset as a `datasets.Dataset`. Importing the package imports nothing heavy.
+    import mmpr_pipeline as mmpr
+
+    for outcome in mmpr.pairs([mmpr.question("How many dots?", "dots.png", answer=3)], engine="vllm"):
+        print(outcome.pairs)
+
+Every name is imported when it is first used: `import mmpr_pipeline` imports nothing heavy. See docs/python.md.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.core.version import __version__
 
-__all__ = ["__version__", "load"]
+if TYPE_CHECKING:
+    from mmpr_pipeline.checking import check
+    from mmpr_pipeline.checking.registry import Checker, checker
+    from mmpr_pipeline.core.errors import MmprError
+    from mmpr_pipeline.core.records import Image, PreferencePair, Question, QuestionOutcome, Rollout
+    from mmpr_pipeline.core.verdict import Verdict
+    from mmpr_pipeline.dataset.export.run import export
+    from mmpr_pipeline.dataset.files.load import load
+    from mmpr_pipeline.dataset.publish.run import publish
+    from mmpr_pipeline.dataset.review.verify import verify
+    from mmpr_pipeline.engines.engine import Engine
+    from mmpr_pipeline.library.builds import build, rebuild
+    from mmpr_pipeline.library.models import evaluate, train
+    from mmpr_pipeline.library.pairs import pairs
+    from mmpr_pipeline.library.questions import Source, question
+    from mmpr_pipeline.library.shown import show
+    from mmpr_pipeline.pairing.strategy import Pairs, Strategy
+    from mmpr_pipeline.storage.store import Store
+
+_PLACES = {
+    "Checker": "checking.registry",
+    "Engine": "engines.engine",
+    "Image": "core.records",
+    "MmprError": "core.errors",
+    "Pairs": "pairing.strategy",
+    "PreferencePair": "core.records",
+    "Question": "core.records",
+    "QuestionOutcome": "core.records",
+    "Rollout": "core.records",
+    "Source": "library.questions",
+    "Store": "storage.store",
+    "Strategy": "pairing.strategy",
+    "Verdict": "core.verdict",
+    "build": "library.builds",
+    "check": "checking",
+    "checker": "checking.registry",
+    "evaluate": "library.models",
+    "export": "dataset.export.run",
+    "load": "dataset.files.load",
+    "pairs": "library.pairs",
+    "publish": "dataset.publish.run",
+    "question": "library.questions",
+    "rebuild": "library.builds",
+    "show": "library.shown",
+    "train": "library.models",
+    "verify": "dataset.review.verify",
+}
+"""Name to the module that defines it."""
+
+__all__ = [
+    "Checker", "Engine", "Image", "MmprError", "Pairs", "PreferencePair", "Question", "QuestionOutcome", "Rollout",
+    "Source", "Store", "Strategy", "Verdict", "__version__", "build", "check", "checker", "evaluate", "export", "load",
+    "pairs", "publish", "question", "rebuild", "show", "train", "verify",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load":
-        from mmpr_pipeline.dataset.files.load import load
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
 
-        return load
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

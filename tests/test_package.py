@@ -28,7 +28,7 @@ FLOORS = [
     ("pairing", "dataset"),
     ("pipeline", "training", "report"),
     ("evaluation",),
-    ("study",),
+    ("study", "library"),
     ("cli",),
 ]
 """Rooms from the ground floor up. A room may import the rooms of lower floors, and no room of its own floor."""
@@ -134,3 +134,15 @@ def test_the_command_line_and_the_records_import_nothing_heavy() -> None:
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     )
     assert loaded.isdisjoint({"torch", "ray", "vllm", "transformers", "datasets", "sympy", "pyarrow", "PIL", "numpy"})
+
+
+def test_no_model_is_loaded_with_its_own_code_unless_the_flag_says_so() -> None:
+    """Transformers asks on the terminal where it is not told, and `echo y` would answer."""
+    silent = []
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "from_pretrained":
+                said = {word.arg: word.value for word in node.keywords}.get("trust_remote_code")
+                if not isinstance(said, ast.Constant) or said.value is not False:
+                    silent.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert not silent

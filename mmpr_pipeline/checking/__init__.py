@@ -1,11 +1,26 @@
-"""Response + gold -> Verdict: extraction, normalisation and matching by kind."""
+"""Response + gold -> Verdict: finding, reading and matching an answer by its kind."""
 
-from mmpr_pipeline.checking.checker import (
+from mmpr_pipeline.checking.api import (
     CHECKER,
     answers_equal,
+    check,
     check_prediction,
     check_question,
     check_response,
+    checker_identity,
 )
+from mmpr_pipeline.checking.registry import CHECKERS, checker
+from mmpr_pipeline.core.verdict import Verdict
 
-__all__ = ["CHECKER", "answers_equal", "check_prediction", "check_question", "check_response"]
+__all__ = [
+    "CHECKER",
+    "CHECKERS",
+    "Verdict",
+    "answers_equal",
+    "check",
+    "check_prediction",
+    "check_question",
+    "check_response",
+    "checker",
+    "checker_identity",
+]

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mmpr_pipeline.checking.checker import CHECKER, Gold, Trace, trace_prediction, trace_response, unusable
+from mmpr_pipeline.checking.api import CHECKER, Trace, trace_prediction, trace_response, unusable
+from mmpr_pipeline.checking.case import Gold
+from mmpr_pipeline.checking.measure import PlaceScore
 from mmpr_pipeline.core.errors import StoreError
-from mmpr_pipeline.core.records import Outcome
+from mmpr_pipeline.core.verdict import Outcome
 
 Level = Literal["response", "prediction"]
 
@@ -49,6 +51,7 @@ class Judged:
     source: str
     label: bool | None
     seconds: float
+    place: str = ""
 
     def line(self) -> str:
         """The line of the verdicts file."""
@@ -98,17 +101,20 @@ class Score:
 
 @dataclass(slots=True)
 class Summary:
-    """Scores of a run: over all, by kind of answer, and by source (the case's `source`, or the front of its id)."""
+    """Scores of a run: over all, by kind of answer, by source, and by the place where the answer was found."""
 
     total: Score = field(default_factory=lambda: Score("all"))
     by_kind: dict[str, Score] = field(default_factory=dict)
     by_source: dict[str, Score] = field(default_factory=dict)
+    by_place: dict[str, PlaceScore] = field(default_factory=dict)
 
     def add(self, judged: Judged) -> None:
         """Count one verdict everywhere."""
         self.total.add(judged)
         self.by_kind.setdefault(judged.kind, Score(judged.kind)).add(judged)
         self.by_source.setdefault(judged.source, Score(judged.source)).add(judged)
+        if judged.label is not None and judged.place:
+            self.by_place.setdefault(judged.place, PlaceScore()).add(judged.outcome, judged.label)
 
 
 def run_cases(path_in: str | Path, path_out: str | Path | None, source: Level | None = None) -> Summary:
@@ -147,15 +153,16 @@ def judge_line(line: str, number: int = 0, source: Level | None = None) -> Judge
     try:
         row = _parsed(line)
         case = case_of(row, number, source)
-        verdict = trace_case(case).verdict
+        trace = trace_case(case)
+        verdict, place = trace.verdict, trace.extraction.rule
         kind, origin, label, name = case.kind, case.source, case.label, case.id
     except BadCase as reason:
-        verdict = unusable(str(reason))
+        verdict, place = unusable(str(reason)), ""
         name = _id_of(row, number)
         kind, origin = "?", _source_of(row, name)
         label = row.get("label") if isinstance(row, Mapping) and isinstance(row.get("label"), bool) else None
     seconds = time.perf_counter() - started
-    return Judged(name, verdict.outcome, verdict.extracted, verdict.rule, kind, origin, label, seconds)
+    return Judged(name, verdict.outcome, verdict.extracted, verdict.rule, kind, origin, label, seconds, place)
 
 
 def trace_case(case: Case) -> Trace:
@@ -202,7 +209,18 @@ def case_of(row: object, number: int = 0, source: Level | None = None) -> Case:
     kind = row.get("kind")
     if kind is not None and not isinstance(kind, str):
         raise BadCase("bad_kind")
-    gold = Gold.of(
+    try:
+        gold = _gold(row, golds, kind)
+    except ValueError:
+        raise BadCase("unknown_kind") from None
+    label = row.get("label")
+    return Case(
+        name, answer, level, gold, gold.asked.kind, _source_of(row, name), label if isinstance(label, bool) else None
+    )
+
+
+def _gold(row: Mapping[str, Any], golds: list[str], kind: str | None) -> Gold:
+    return Gold.of(
         golds[0],
         golds[1:],
         kind=kind,
@@ -210,10 +228,6 @@ def case_of(row: object, number: int = 0, source: Level | None = None) -> Case:
         question=_text(row.get("question")) or "",
         unit=_text(row.get("unit")),
         precision=_precision(row.get("precision")),
-    )
-    label = row.get("label")
-    return Case(
-        name, answer, level, gold, gold.asked.kind, _source_of(row, name), label if isinstance(label, bool) else None
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import get_args
 
-from mmpr_pipeline.checking.choice import choices_in, read_by_text
-from mmpr_pipeline.checking.normalise import undressed
-from mmpr_pipeline.core.records import AnswerKind
+from mmpr_pipeline.checking.reading.choices import choices_in, read_by_text
+from mmpr_pipeline.checking.reading.normalise import undressed
+from mmpr_pipeline.checking.reading.quantity import read_quantity
+from mmpr_pipeline.core.verdict import AnswerKind
 
 KINDS = frozenset(get_args(AnswerKind)) - {"none"}
 _OTHER_NAMES = {
@@ -22,18 +24,21 @@ _OTHER_NAMES = {
     "chart": "chartqa relaxed",
 }
 SYNONYMS = {name: kind for kind, names in _OTHER_NAMES.items() for name in names.split()}
-_NUMBER = re.compile(r"[-+]?[$€£¥]?\s?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:\s?/\s?\d+)?(?:[eE][-+]?\d+)?\s?(?:%|°)?")
 _LIST = re.compile(r"\[.{1,2000}\]", re.DOTALL)
 
 
 def kind_of(kind: str | None, gold: str, choices: Sequence[str] = (), question: str = "") -> AnswerKind:
-    """The kind as named, by a synonym, or else inferred from the gold, the choices and the question."""
+    """The kind as named or by a synonym; without a name, inferred. Raises ValueError for a name that is not known."""
     name = (kind or "").strip().lower().replace("-", "_").replace(" ", "_").replace("/", "_")
     name = SYNONYMS.get(name, name)
-    if name == "chart" and undressed(gold).casefold() in ("yes", "no"):
+    if name in ("chart", "text", "document") and undressed(gold).casefold() in ("yes", "no"):
         return "yes_no"
     if name in KINDS:
         return name  # type: ignore[return-value]
+    if name:
+        near = get_close_matches(name, [*KINDS, *SYNONYMS], n=3)
+        hint = f" Is it {' or '.join(near)}?" if near else ""
+        raise ValueError(f"There is no kind of answer {kind!r}.{hint} Kinds: {', '.join(sorted(KINDS))}.")
     return inferred(gold, choices, question)
 
 
@@ -50,10 +55,15 @@ def inferred(gold: str, choices: Sequence[str] = (), question: str = "") -> Answ
         return "choice"
     if _LIST.fullmatch(text) and "," in text:
         return "list"
-    if any(c.isdigit() for c in text) and _NUMBER.fullmatch(text):
+    if _is_number(text):
         return "number"
     if "\\" in text or "$" in gold or re.search(r"[=^√π≤≥]|\d\s?[a-z]\b", text):
         return "math"
     if re.fullmatch(r"[-+*/^().\d\s]+", text):
         return "math"
     return "text"
+
+
+def _is_number(text: str) -> bool:
+    read = read_quantity(text)
+    return read is not None and not read.unit and not read.comma and any(c.isdigit() for c in text)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from mmpr_pipeline.checking.cases import Score, Summary
+from mmpr_pipeline.checking.measure import PlaceScore
 
 
 def table_of(summary: Summary) -> Table:
@@ -21,6 +24,21 @@ def table_of(summary: Summary) -> Table:
             table.add_row(*_cells(scores[name]))
         table.add_section()
     table.add_row(*_cells(summary.total), style="bold")
+    return table
+
+
+def places_table(places: Mapping[str, PlaceScore], title: str = "Where answers were found") -> Table:
+    """One row a place, the surest first: how often its verdicts are right, with the bounds of that share."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("place", no_wrap=True, min_width=18)
+    for name in ("decided", "right", "95%", "false +", "false -", "doubtful"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=max(len(name), 7))
+    decided = {name: score for name, score in places.items() if score.decided}
+    for name, score in sorted(decided.items(), key=lambda item: (-item[1].interval()[0], item[0])):
+        low, high = score.interval()
+        right = "-" if score.precision is None else f"{score.precision:.2%}"
+        counts = (score.false_positives, score.false_rejections, score.doubtful)
+        table.add_row(name, str(score.decided), right, f"{100 * low:.1f}-{100 * high:.1f}", *map(str, counts))
     return table
 
 

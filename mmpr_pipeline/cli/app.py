@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -22,6 +23,7 @@ app.add_typer(sources_app, name="sources")
 def main() -> None:
     """Run `mmpr`; an error made on purpose is printed without a traceback and ends with status 1."""
     from mmpr_pipeline.core.errors import MmprError
+    from mmpr_pipeline.core.masking import masked
 
     try:
         status = app(standalone_mode=False)  # gives the status of typer.Exit, and of Ctrl-C, as a value
@@ -35,7 +37,8 @@ def main() -> None:
         if hasattr(error, "show") and hasattr(error, "exit_code"):
             error.show()
             sys.exit(error.exit_code)
-        raise
+        print(masked("".join(traceback.format_exception(error))), file=sys.stderr, end="")
+        sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -21,14 +21,17 @@ def check(
     from rich.console import Console
 
     from mmpr_pipeline.checking import cases as checking
-    from mmpr_pipeline.checking.table import table_of
+    from mmpr_pipeline.checking.table import places_table, table_of
     from mmpr_pipeline.core.errors import ConfigError
 
     if source not in (None, "response", "prediction"):
         raise ConfigError(f"--from {source} is not known.", remedy="Use --from response or --from prediction.")
     level = cast("Literal['response', 'prediction'] | None", source)
     if explain is None:
-        Console().print(table_of(checking.run_cases(cases, out, level)))
+        summary = checking.run_cases(cases, out, level)
+        Console().print(table_of(summary))
+        if summary.by_place:
+            Console().print(places_table(summary.by_place))
         return
     case = checking.find_case(cases, explain, level)
     if case is None:

@@ -1,8 +1,7 @@
-"""`mmpr train`, `eval`, `convert` and `plot`."""
+"""`mmpr train`, `convert` and `plot`."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,8 @@ from typing import Annotated
 import typer
 
 from mmpr_pipeline.cli.app import app
-from mmpr_pipeline.cli.progress import told
+
+STOPPED = 143  # as a shell says it of a process that SIGTERM ended: whoever started the run knows that it is not done
 
 
 @app.command()
@@ -20,7 +20,7 @@ def train(
     run_dir: Annotated[str | None, typer.Option(help="Directory of checkpoints and metrics.")] = None,
     model: Annotated[str | None, typer.Option(help="Hub id or directory. [default: nano]")] = None,
     revision: Annotated[str | None, typer.Option(help="Revision of a Hub model.")] = None,
-    export: Annotated[str | None, typer.Option(help="Where to write the trained model.")] = None,
+    export: Annotated[str | None, typer.Option(help="Where to write the trained model; or: best.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data. [default: 1]")] = None,
     batch: Annotated[int | None, typer.Option(help="Pairs of an optimizer step. [default: 256]")] = None,
@@ -73,62 +73,9 @@ def train(
         run_training(settings, NoView(), resume=resume)
         return
     with ConsoleView(Console()) as view:
-        run_training(settings, view, resume=resume)
-
-
-@app.command(name="eval")
-def evaluate(
-    model: Annotated[str, typer.Argument(help="Hub id or directory; `nano` is the embedded one.")],
-    sources: Annotated[str, typer.Option(help="Catalog names, groups, declaration files; by commas.")],
-    config: Annotated[Path | None, typer.Option(help="YAML file of settings; flags win over it.")] = None,
-    mode: Annotated[str | None, typer.Option(help="cot or direct. [default: cot]")] = None,
-    style: Annotated[
-        str | None, typer.Option(help="Of chain of thought: cot-final, cot-boxed or cot-think. [default: cot-final]")
-    ] = None,
-    prompt_language: Annotated[str | None, typer.Option(help="Of the instruction: auto, en or zh.")] = None,
-    against: Annotated[str | None, typer.Option(help="A second model, compared question by question.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Most rows of each source.")] = None,
-    skip: Annotated[int | None, typer.Option(help="Rows of each source left out before.")] = None,
-    samples: Annotated[int | None, typer.Option(help="Responses to each question. [default: 1]")] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 takes the likeliest token. [default: 0]")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Longest response. [default: 1024]")] = None,
-    data_root: Annotated[str | None, typer.Option(help="Where relative paths in declarations start.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of sampling and bootstrap. [default: 0]")] = None,
-    out: Annotated[str | None, typer.Option(help="Directory for results.json and the responses.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Accuracy on sources, direct or with chain of thought, with bootstrap intervals; two models compared in pairs."""
-    from rich.console import Console
-
-    from mmpr_pipeline.evaluation.run import render, run_eval
-    from mmpr_pipeline.evaluation.settings import load_eval_config
-
-    settings = load_eval_config(
-        config,
-        {
-            "engine.model": model,
-            "sources": [s.strip() for s in sources.split(",") if s.strip()],
-            "mode": mode,
-            "style": style,
-            "prompt_language": prompt_language,
-            "against": against,
-            "limit": limit,
-            "skip": skip,
-            "samples": samples,
-            "temperature": temperature,
-            "max_tokens": max_tokens,
-            "data_root": data_root,
-            "seed": seed,
-            "out": out,
-        },
-    )
-    console = Console()
-    with told(console) as progress:
-        results = run_eval(settings, progress)
-    if as_json:
-        print(json.dumps(results, indent=2, ensure_ascii=False))
-    else:
-        console.print(render(results))
+        result = run_training(settings, view, resume=resume)
+    if result.interrupted and "RANK" not in os.environ:  # torchrun would take a status for a crash, and start again
+        raise typer.Exit(STOPPED)
 
 
 @app.command()

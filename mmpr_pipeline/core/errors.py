@@ -6,11 +6,20 @@ broken image, a torn line, a too-long prompt) is never an error: it becomes a `r
 
 from __future__ import annotations
 
+from mmpr_pipeline.core.masking import masked
+
+MAX_DETAIL = 2_000
+"""Most characters of a reject's detail."""
+
 
 class MmprError(Exception):
-    """Base of every error that mmpr raises on purpose; `mmpr` prints its message without a traceback."""
+    """Base of every error that mmpr raises on purpose; `mmpr` prints its message without a traceback.
+
+    What others said is part of many messages; a secret in it is masked.
+    """
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        message, remedy = masked(message), masked(remedy) if remedy else None
         super().__init__(f"{message}\n  What to do: {remedy}" if remedy else message)
         self.message = message
         self.remedy = remedy
@@ -53,9 +62,13 @@ class TrainingError(MmprError):
 
 
 class ItemRejected(Exception):
-    """One item cannot be used; caught by the step that counts rejects. `reason` is a short fixed name."""
+    """One item cannot be used; caught by the step that counts rejects. `reason` is a short fixed name.
+
+    The detail is kept and published; a secret in it is masked.
+    """
 
     def __init__(self, reason: str, detail: str = "") -> None:
+        detail = masked(detail[:MAX_DETAIL])
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.detail = detail

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import MISSING, dataclass, fields
+from typing import Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from mmpr_pipeline.core.verdict import AnswerKind, Outcome, Verdict
 
 SCHEMA_VERSION = "1"
 
-AnswerKind = Literal["choice", "number", "math", "text", "yes_no", "list", "chart", "document", "none"]
 Language = Literal["en", "zh"]
-Outcome = Literal["correct", "incorrect", "unparseable"]
 FinishReason = Literal["stop", "length", "recorded"]
 
 
@@ -94,13 +94,19 @@ class Rollout(Record):
     prefix_chars: int = Field(default=0, description="For a continuation: leading characters kept from the parent.")
 
 
-class Verdict(Record):
-    """What the checker says of one response."""
-
-    outcome: Outcome = Field(description="correct, incorrect, or unparseable (used in no pair).")
-    extracted: str | None = Field(default=None, description="The answer found in the response.")
-    rule: str = Field(description="The rule that decided.")
-    checker: str = Field(default="", description="Name and version of the checker.")
+VerdictRecord: type[Record] = create_model(
+    "Verdict",
+    __base__=Record,
+    __doc__=Verdict.__doc__,
+    **{
+        part.name: (
+            get_type_hints(Verdict)[part.name],
+            Field(... if part.default is MISSING else part.default, description=part.metadata["description"]),
+        )
+        for part in fields(Verdict)
+    },  # type: ignore[call-overload]
+)
+"""`Verdict`, which is plain data, as a record: for its JSON Schema."""
 
 
 class PreferencePair(Record):

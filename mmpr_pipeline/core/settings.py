@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.config import JsonDict
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.yaml_text import load_yaml
 
 OPERATIONAL: JsonDict = {"operational": True}
 
@@ -57,7 +58,7 @@ def differences(before: dict[str, Any], after: dict[str, Any], path: str = "") -
 
 def load_settings(kind: type[S], path: str | Path | None, overrides: dict[str, Any], command: str) -> S:
     """Settings of any kind, as `load_config`; `command` is the one whose help lists them."""
-    data = _read_yaml(Path(path)) if path else {}
+    data = read_yaml(Path(path)) if path else {}
     for name, value in overrides.items():
         if value is not None:
             _set(data, name.split("."), value)
@@ -87,9 +88,10 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; raises ConfigError where there is none."""
     try:
-        data = yaml.load(path.read_text("utf-8"), _Loader)  # a safe loader
+        data = load_yaml(path.read_text("utf-8"), _Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"Cannot read the config {path}: {error}", remedy="Give a readable YAML file.") from None
     if not isinstance(data, dict):

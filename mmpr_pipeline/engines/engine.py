@@ -46,13 +46,17 @@ class ContinueRequest(Record):
 class EngineInfo(Record):
     """What an engine is, for provenance and for the plan of a build."""
 
-    engine: str = Field(description="vllm, openai, replay, given or scripted.")
+    engine: str = Field(description="Name of the engine, as vllm.")
     model: str = Field(description="Label of the model, as written into each rollout.")
     context: int | None = Field(description="Context length in tokens; null where there is none.")
     can_continue: bool = Field(description="Whether responses can be continued without the image (DropNTP).")
     sequences: int | None = Field(default=None, description="Rollouts it decodes at once; null where not known.")
     recorded: bool = Field(default=False, description="Whether its answers were recorded before: one request gets all.")
     kv_tokens: int | None = Field(default=None, description="Tokens its KV cache holds; null where not known.")
+    engines: int = Field(default=1, description="Engines that serve together, of which each holds this much.")
+    runs_on: dict[str, str] = Field(
+        default_factory=dict, description="Device, versions and code path that sampled, for provenance."
+    )
 
 
 @dataclass
@@ -60,6 +64,11 @@ class EngineStats:
     """What engines have done since they started; two readings a few seconds apart give rates."""
 
     actors: int = 0
+    """Engine actors that answer."""
+    waiting: int = 0
+    """Engine actors that do not: without a place in the cluster, loading, or being started again."""
+    lost: int = 0
+    """Engine actors that were given up, and whose GPUs are free again."""
     in_flight: int = 0
     """Requests accepted and not yet answered."""
     requests: int = 0
@@ -75,10 +84,37 @@ class EngineStats:
     """Actors: seconds, summed over all, since their engines were loaded."""
     restarts: int = 0
     """Engine actors that died and were started again."""
+    sequences: int = 0
+    """Rollouts being decoded now, where the engine tells."""
+    capacity: int = 0
+    """Rollouts that the engines can decode at once."""
+    sequence_seconds: float = 0.0
+    """Seconds, summed over all rollouts, in which they were decoded."""
+    capacity_seconds: float = 0.0
+    """`capacity` times the seconds alive: with `sequence_seconds`, how full the engines were."""
+    kv_use: float = 0.0
+    """Share of the KV cache in use now; the mean over actors."""
+    preemptions: int = 0
+    """Rollouts that lost their place in the KV cache and were computed again."""
+    prompt_tokens: int = 0
+    """Prompt tokens looked up in the prefix cache."""
+    cached_tokens: int = 0
+    """Of those, tokens that were there."""
+    load_seconds: float = 0.0
+    """Seconds of the longest start of an engine: download, load, compilation."""
     recorded: int = 0
     """Replay: usable rollouts in the recorded file."""
     rejected_lines: int = 0
     """Replay: lines of the recorded file that could not be used."""
+
+
+def least_room(max_tokens: int, context: int | None) -> int:
+    """Tokens that a prompt must leave for a response: a quarter of what may be asked for.
+
+    With less, most rollouts would be cut off before their answer, all n of them, for a question that can still be asked
+    with fewer tiles or a longer context.
+    """
+    return max(1, min(max_tokens, context or max_tokens) // 4)
 
 
 class Engine(Protocol):

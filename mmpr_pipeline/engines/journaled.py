@@ -6,13 +6,18 @@ replaying the journalled answers brings it back to where it was, and only what i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+from pydantic import ValidationError
 
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Rollout
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.storage.journal import Journal
+
+_log = logging.getLogger("mmpr.build")
 
 
 class JournaledEngine:
@@ -20,7 +25,9 @@ class JournaledEngine:
 
     def __init__(self, engine: Engine, journal: Journal) -> None:
         self._engine, self._journal = engine, journal
-        self._past = {_key(entry): entry for entry in journal.read()}
+        self._past = {(str(entry.get("question")), str(entry.get("step"))): entry for entry in journal.read()}
+        if journal.torn:
+            _log.warning("%s: %d torn or damaged lines are made again", journal.prefix, journal.torn)
         self._writer = journal.open()
         self.resumed_rollouts = 0
         """Rollouts that came from the journal, not from the engine."""
@@ -79,9 +86,13 @@ class JournaledEngine:
         entry = self._past.pop((question, step), None)
         if entry is None:
             return None
-        if entry.get("reject"):
-            raise ItemRejected(*entry["reject"])
-        rollouts = [Rollout.model_validate(fields) for fields in entry["rollouts"]]
+        try:
+            reject = ItemRejected(*entry["reject"]) if entry.get("reject") else None
+            rollouts = [] if reject else [Rollout.model_validate(fields) for fields in entry["rollouts"]]
+        except (KeyError, TypeError, ValidationError):  # damaged, by a version whose lines had no checksum
+            return None
+        if reject:
+            raise reject
         self.resumed_rollouts += len(rollouts)
         return rollouts
 
@@ -92,7 +103,3 @@ class JournaledEngine:
         else:
             entry["rollouts"] = result
         self._writer.append(entry)
-
-
-def _key(entry: dict[str, Any]) -> tuple[str, str]:
-    return entry["question"], entry["step"]

@@ -1,28 +1,70 @@
-"""From the name of an engine to the engine."""
+"""From settings to an engine: what a kind of engine must say of itself, and making one in this process.
+
+A third party adds an engine by an entry point of its distribution, and users name it as `--engine mine`:
+
+    [project.entry-points."mmpr.engines"]
+    mine = "my_package:MyEngine"
+
+`MyEngine(settings)` gives an `engine.Engine`; for finer control the entry point names an `EngineKind`.
+"""
 
 from __future__ import annotations
 
-from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.engines.engine import Engine
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mmpr_pipeline.core.errors import ConfigError, EngineError, MmprError
+from mmpr_pipeline.engines.engine import Engine, EngineInfo
+from mmpr_pipeline.engines.kinds import ENGINES
 from mmpr_pipeline.engines.settings import EngineSettings
+
+
+@dataclass(frozen=True)
+class EngineKind:
+    """How engines of one name are made, and what of their settings decides the rollouts."""
+
+    make: Callable[[EngineSettings], Engine]
+    """Start an engine in this process; raises EngineError or ConfigError."""
+    identity: Callable[[EngineSettings], dict[str, Any]]
+    """What decides the rollouts, with paths replaced by the content behind them. Starts nothing."""
+    describe: Callable[[EngineSettings], EngineInfo] | None = None
+    """What an engine would say of itself, without loading a model; raises what would keep it from starting. None where
+    making one is cheap."""
+    default_actors: int = 0
+    """Engine actors if the settings name none; 0 runs the engine in the workers."""
+    on_gpu: bool = False
+    """Whether an actor reserves `tensor_parallel` GPUs where the cluster has some."""
+
+
+def kind_of(settings: EngineSettings) -> EngineKind:
+    """The kind of these settings; raises ConfigError where it is not installed or cannot be imported."""
+    found = ENGINES.get(settings.name)
+    if isinstance(found, EngineKind):
+        return found
+    if not callable(found):
+        raise ConfigError(
+            f"The engine {settings.name!r} is no EngineKind and cannot be called.",
+            remedy="Let its entry point name a class or function that takes EngineSettings.",
+        )
+    return EngineKind(make=found, identity=_all_settings, default_actors=int(getattr(found, "default_actors", 0)))
 
 
 def make_engine(settings: EngineSettings) -> Engine:
     """The engine of these settings in this process; raises EngineError or ConfigError with the remedy."""
-    if settings.name == "scripted":
-        from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
+    make = kind_of(settings).make
+    try:
+        return make(settings)
+    except MmprError:
+        raise
+    except Exception as error:  # whatever a third party's engine raises
+        raise EngineError(
+            f"The {settings.name} engine cannot start: {type(error).__name__}: {str(error)[:600]}",
+            remedy="Read its message; if the engine comes from another distribution, ask its authors.",
+        ) from error
 
-        return ScriptedEngine(parse_script(settings.script))
-    if settings.name == "replay":
-        from mmpr_pipeline.engines.recorded.replay import ReplayEngine
 
-        if not settings.rollouts:
-            raise ConfigError("The replay engine has no recorded rollouts.", remedy="Give --rollouts FILE.")
-        return ReplayEngine(settings.rollouts)
-    if settings.name == "openai":
-        from mmpr_pipeline.engines.openai.engine import OpenAiEngine
-
-        return OpenAiEngine(settings)
-    from mmpr_pipeline.engines.vllm.engine import VllmEngine
-
-    return VllmEngine(settings)
+def _all_settings(settings: EngineSettings) -> dict[str, Any]:
+    """For engines that do not say what decides their rollouts: whatever they may read of it."""
+    read = {"model", "revision", "dtype", "max_model_len", "rollouts", "script", "options"}
+    return {"name": settings.name, **settings.model_dump(mode="json", include=read, exclude_defaults=True)}

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.settings import OPERATIONAL, Settings
+from mmpr_pipeline.engines.kinds import ENGINES
+from mmpr_pipeline.engines.options import refused_options
 from mmpr_pipeline.models.resolve import NANO
 
 
 class EngineSettings(Settings):
     """Which engine samples, and what it may use."""
 
-    name: Literal["vllm", "openai", "replay", "scripted"] = Field(default="vllm", description="The engine.")
+    name: str = Field(
+        default="vllm",
+        description="The engine: vllm, openai, replay, scripted, or one of an installed distribution.",
+    )
     model: str = Field(default=NANO, description="Hub id or directory of the model; `nano` is the embedded one.")
     revision: str | None = Field(default=None, description="Revision of a Hub model; the newest if not given.")
     dtype: str = Field(default="auto", description="Weights' type: auto, float32, bfloat16 or float16.")
@@ -40,8 +46,35 @@ class EngineSettings(Settings):
     kv_cache_gib: float = Field(
         default=1.0, gt=0, description="KV cache of a CPU engine, GiB.", json_schema_extra=OPERATIONAL
     )
-    max_num_seqs: int = Field(
-        default=256, ge=1, description="Sequences an engine decodes at once.", json_schema_extra=OPERATIONAL
+    max_num_seqs: int | None = Field(
+        default=None,
+        ge=1,
+        description="Rollouts that an engine decodes at once. If not given: 512 on a GPU, fewer where long responses "
+        "would not fit its KV cache; 256 on a CPU and of an openai server.",
+        json_schema_extra=OPERATIONAL,
+    )
+    reproducible: bool = Field(
+        default=False,
+        description="For vllm on GPUs: use batch-invariant kernels, so that the same build gives the same texts on the "
+        "same GPUs and versions. Slower. Expected to work, not yet seen on a GPU.",
+    )
+    gpu: str | None = Field(
+        default=None,
+        description="For engine.reproducible: the type of GPU, as `H100`; engines on another one refuse to start.",
+    )
+    load_seconds: float = Field(
+        default=7200,
+        gt=0,
+        description="Seconds that the loading of a model may take, its download included, before its engine is started "
+        "anew.",
+        json_schema_extra=OPERATIONAL,
+    )
+    node_wait_seconds: float = Field(
+        default=0,
+        ge=0,
+        description="Seconds to wait for a node with enough GPUs where the cluster has none: for clusters that an "
+        "autoscaler enlarges, also from zero.",
+        json_schema_extra=OPERATIONAL,
     )
     stall_seconds: float = Field(
         default=600,
@@ -51,9 +84,24 @@ class EngineSettings(Settings):
     )
     options: dict[str, Any] = Field(
         default_factory=dict,
-        description="Further vLLM engine arguments, as vLLM names them.",
+        description="Further vLLM engine arguments, as vLLM names them. Those that only change speed or memory may "
+        "change from run to run; any other is part of the output's identity and of the model's label.",
         json_schema_extra=OPERATIONAL,
     )
+
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        try:
+            return ENGINES.require(name)
+        except ConfigError as error:
+            raise ValueError(f"{error.message} {error.remedy}") from None
+
+    @model_validator(mode="after")
+    def _options_name_no_model(self) -> EngineSettings:
+        if self.name == "vllm" and (lines := refused_options(self.options)):
+            raise ValueError(f"engine.options cannot set {'; '.join(lines)}")
+        return self
 
     @field_validator("base_url")
     @classmethod

@@ -8,26 +8,29 @@ from __future__ import annotations
 
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.engines.local import LocalEngine
+from mmpr_pipeline.engines.registry import kind_of
 from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.models.resolve import pinned_revision
 
 
 def actor_count(settings: EngineSettings) -> int:
     """Engine actors that these settings mean: if not given, one for vllm and none for the others."""
-    if settings.actors is not None:
-        return settings.actors
-    return 1 if settings.name == "vllm" else 0
+    return kind_of(settings).default_actors if settings.actors is None else settings.actors
 
 
 async def start_engines(settings: EngineSettings) -> Engine:
     """Start what the settings ask for and wait until it can serve; raises EngineError at once where it cannot.
 
-    With actors Ray must be initialised. The result is picklable; the driver `close`s it at the end.
+    The revision of a Hub model is resolved here, once: engines that start later load the same commit. With actors Ray
+    must be initialised. The result is picklable; the driver `close`s it at the end.
     """
     actors = actor_count(settings)
+    if settings.name == "vllm":
+        settings = settings.model_copy(update={"revision": pinned_revision(settings.model, settings.revision)})
     if actors == 0:
         local = LocalEngine(settings)
         local.check()
         return local
-    from mmpr_pipeline.engines.actors.launch import start_pool
+    from mmpr_pipeline.engines.pool.launch import start_pool
 
     return await start_pool(settings, actors)

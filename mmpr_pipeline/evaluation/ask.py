@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from mmpr_pipeline.checking import check_question
 from mmpr_pipeline.core.errors import ConfigError, ItemRejected
-from mmpr_pipeline.core.records import Question, Reject, Rollout, Verdict
+from mmpr_pipeline.core.records import Question, Reject, Rollout
+from mmpr_pipeline.core.verdict import Verdict
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.rollouts.prompts import turn_for

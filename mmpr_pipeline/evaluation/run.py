@@ -10,13 +10,16 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from mmpr_pipeline.core.errors import EngineError
+from mmpr_pipeline.core.errors import ConfigError, EngineError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.records import Question, Reject
+from mmpr_pipeline.dataset.files.trained_on import read_trained_on
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import actor_count, start_engines
 from mmpr_pipeline.evaluation.ask import Answered, ask_all, questions_of
+from mmpr_pipeline.evaluation.comparison.words import COLOURS, sentence, verdict
+from mmpr_pipeline.evaluation.seen import Seen
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.evaluation.statistics import compare, estimate
 from mmpr_pipeline.storage import open_store
@@ -32,13 +35,20 @@ def run_eval(config: EvalConfig, progress: Progress | None = None) -> dict[str, 
     """Ask, judge, and sum up; gives the results as plain data, and writes them to `config.out` if that is given.
 
     `models` has for each model its label and an Estimate for each source and for `all`; with `against`, `comparison`
-    has the same for the difference (second minus first). Raises ConfigError, SourceError, EngineError.
+    has the same for the model minus the other one. Raises ConfigError, SourceError, EngineError.
     """
     questions, rejects = questions_of(config)
     _writable(config)
     names = [config.engine.model, *([config.against] if config.against else [])]
-    answered = [_answers(config, name, questions, progress or (lambda *_: None)) for name in names]
-    return _summed_up(config, answered, rejects)
+    seen = Seen({name: known for name in names if (known := read_trained_on(name))}, config.trained_on)
+    kept = [question for question in questions if seen.keeps(question)]
+    if not kept:
+        raise ConfigError(
+            f"{' and '.join(seen.models)} trained on all of these {len(questions)} rows.",
+            remedy="Evaluate on rows of another split or behind --skip; or say --trained-on keep.",
+        )
+    answered = [_answers(config, name, kept, progress or (lambda *_: None)) for name in names]
+    return _summed_up(config, answered, rejects, seen)
 
 
 async def run_eval_on(engine: Engine, config: EvalConfig) -> dict[str, Any]:
@@ -58,13 +68,17 @@ def _writable(config: EvalConfig) -> None:
         open_store(config.out).check_writable()
 
 
-def _summed_up(config: EvalConfig, answered: list[tuple[str, list[Answered]]], rejects: list[Reject]) -> dict[str, Any]:
+def _summed_up(
+    config: EvalConfig, answered: list[tuple[str, list[Answered]]], rejects: list[Reject], seen: Seen | None = None
+) -> dict[str, Any]:
     """The results, written where the config says."""
     results: dict[str, Any] = {
         "mode": config.mode,
         "config": config.model_dump(mode="json", exclude={"out"}),
         "unreadable": dict(Counter(f"{r.source}: {r.reason}" for r in rejects)),
         "models": [_summary(label, each, config) for label, each in answered],
+        "left_out": seen.left_out if seen else 0,
+        "seen": {label: dict(count) for label, count in seen.counts.items()} if seen else {},
     }
     if config.against:
         results["comparison"] = _comparison(answered[0][1], answered[1][1], config)
@@ -131,8 +145,8 @@ def _summary(label: str, answered: list[Answered], config: EvalConfig) -> dict[s
     }
 
 
-def _comparison(first: list[Answered], second: list[Answered], config: EvalConfig) -> dict[str, Any]:
-    ours, theirs = _by_source(first), _by_source(second)
+def _comparison(model: list[Answered], other: list[Answered], config: EvalConfig) -> dict[str, Any]:
+    ours, theirs = _by_source(model), _by_source(other)
     return {
         name: asdict(
             compare([e.score for e in ours[name]], [e.score for e in theirs[name]], config.resamples, config.seed)
@@ -152,7 +166,7 @@ def _lines(answered: list[Answered]) -> bytes:
             "score": each.score,
             "reason": each.reason,
             "responses": [
-                {"text": r.text, "tokens": r.tokens, **v.model_dump(include={"outcome", "extracted", "rule"})}
+                {"text": r.text, "tokens": r.tokens, "outcome": v.outcome, "extracted": v.extracted, "rule": v.rule}
                 for r, v in zip(each.responses, each.verdicts, strict=True)
             ],
         }
@@ -165,22 +179,33 @@ def render(results: dict[str, Any]) -> RenderableType:
     """The results as tables for a terminal."""
     from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
-    def interval(of: dict[str, Any], sign: str = "") -> str:
-        return f"{100 * of['mean']:{sign}.1f}  [{100 * of['low']:{sign}.1f}, {100 * of['high']:{sign}.1f}]"
+    def interval(of: dict[str, Any]) -> str:
+        return f"{100 * of['mean']:.1f}  [{100 * of['low']:.1f}, {100 * of['high']:.1f}]"
 
     models = results["models"]
     table = Table(title=f"accuracy, % ({results['mode']}), with 95% intervals over questions")
     for heading in ["source", "questions", *(m["model"] for m in models)]:
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for name, first in models[0]["accuracy"].items():
         table.add_row(name, str(first["questions"]), *(interval(m["accuracy"][name]) for m in models))
-    if "comparison" not in results:
-        return table
-    versus = Table(title=f"{models[1]['model']} against {models[0]['model']}, same questions")
-    for heading in ("source", "difference", "better on", "worse on", "p (sign test)"):
-        versus.add_column(heading)
-    for name, found in results["comparison"].items():
-        counts = (str(found["better"]), str(found["worse"]), f"{found['p']:.2g}")
-        versus.add_row(name, interval(found["difference"], "+"), *counts)
-    return Group(table, versus)
+    lines = [Text(line, style="yellow") for line in _notes(results)]
+    for name, found in results.get("comparison", {}).items():
+        change = {**found["difference"], **{key: found[key] for key in ("better", "worse", "p")}}
+        change["value"] = change.pop("mean")
+        said = sentence(models[0]["model"], models[1]["model"], change, scale=100)
+        lines.append(Text(f"{name}: {said} (p {found['p']:.2g}, sign test)", style=COLOURS[verdict(change)]))
+    return Group(table, *lines)
+
+
+def _notes(results: dict[str, Any]) -> list[str]:
+    """What a reader of the table must know: rows that a model was trained on."""
+    notes = []
+    if results["left_out"]:
+        notes.append(f"{results['left_out']} rows left out: a model was trained on them.")
+    for model, count in results["seen"].items():
+        told = ", ".join(f"{way} {n}" for way, n in count.items() if n)
+        if told:
+            notes.append(f"Contamination: of the rows asked, {model} was trained on the {told}.")
+    return notes

@@ -5,27 +5,40 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mmpr_pipeline.core.settings import Settings, load_settings
 from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.evaluation.judges.settings import JudgeSettings
 from mmpr_pipeline.rollouts.prompts import PromptLanguage, Style
 
 
 class EvalConfig(Settings):
     """What is asked of which model. The engine runs in this process (`engine.actors` 0) unless said otherwise."""
 
-    sources: tuple[str, ...] = Field(min_length=1, description="Catalog names or paths of source declarations.")
+    sources: tuple[str, ...] = Field(default=(), description="Catalog names or paths of source declarations.")
+    benchmarks: tuple[str, ...] = Field(
+        default=(), description="Names or groups of benchmarks, or YAML files, each scored by its own metric."
+    )
     mode: Literal["cot", "direct"] = Field(default="cot", description="Chain of thought, or the answer only.")
+    modes: tuple[Literal["cot", "direct"], ...] = Field(
+        default=(), description="For benchmarks: the modes told side by side; that of `mode` if none is named."
+    )
     style: Style = Field(default="cot-final", description="Prompt style of chain of thought, as the model learned it.")
     prompt_language: PromptLanguage = Field(
         default="auto", description="Language of the instruction: en, zh, or auto, that of each question."
     )
     engine: EngineSettings = Field(default=EngineSettings(actors=0), description="The engine and its model.")
     against: str | None = Field(default=None, description="A second model, asked the same and compared pairwise.")
+    judge: JudgeSettings | None = Field(default=None, description="The model that judges answers in prose.")
     data_root: str | None = Field(default=None, description="Where relative paths in declarations start.")
+    benchmark_data: str | None = Field(default=None, description="Folder of further files that benchmarks need.")
     limit: int | None = Field(default=None, ge=1, description="Most rows of each source.")
     skip: int = Field(default=0, ge=0, description="Rows of each source left out before: those trained on, say.")
+    trained_on: Literal["leave_out", "refuse", "keep"] = Field(
+        default="leave_out",
+        description="Rows that a model's export says it was trained on: left out for both models, refused, or kept.",
+    )
     samples: int = Field(default=1, ge=1, description="Responses to each question; accuracy is their mean.")
     temperature: float = Field(default=0.0, ge=0, description="Softmax temperature; 0 takes the likeliest token.")
     max_tokens: int = Field(default=1024, ge=1, description="Longest response, in tokens.")
@@ -34,6 +47,14 @@ class EvalConfig(Settings):
     resamples: int = Field(default=10_000, ge=100, description="Bootstrap resamples of the questions.")
     address: str = Field(default="local", description="Ray, for engines in actors: local, auto, or ray://host:port.")
     out: str | None = Field(default=None, description="Directory for results.json and the responses.")
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> EvalConfig:
+        if not self.sources and not self.benchmarks:
+            raise ValueError("nothing to ask: give --benchmarks (a group is `paper`) or --sources")
+        if self.sources and self.benchmarks:
+            raise ValueError("give --benchmarks or --sources; a source can be named among the benchmarks")
+        return self
 
     @property
     def asked_in(self) -> Style:

@@ -27,9 +27,9 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the same questions: difference of accuracies (second minus first) with its interval.
+    """Two models on the same questions: accuracy of the model minus that of the other one, with its interval.
 
-    `better` and `worse` count questions on which the second model's score is higher or lower; `p` is the two-sided
+    `better` and `worse` count questions on which the model's score is higher or lower; `p` is the two-sided
     exact sign test over these (McNemar's, for single responses).
     """
 
@@ -60,9 +60,9 @@ def bootstrap_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray
     return np.concatenate(parts)
 
 
-def compare(first: Sequence[float], second: Sequence[float], resamples: int = 10_000, seed: int = 0) -> Comparison:
-    """The second model against the first; scores stand in the same order of questions."""
-    differences = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
+def compare(model: Sequence[float], other: Sequence[float], resamples: int = 10_000, seed: int = 0) -> Comparison:
+    """The model minus the other one; scores stand in the same order of questions."""
+    differences = np.asarray(model, dtype=np.float64) - np.asarray(other, dtype=np.float64)
     better, worse = int((differences > 0).sum()), int((differences < 0).sum())
     return Comparison(estimate(differences.tolist(), resamples, seed), better, worse, sign_test(better, worse))
 

@@ -67,6 +67,17 @@ def resolve_model(name: str, revision: str | None = None) -> ModelRef:
     return _hub(name, revision)
 
 
+def pinned_revision(name: str, revision: str | None) -> str | None:
+    """The commit of a Hub model, so that engines that start hours apart load the same weights; else `revision`.
+
+    A model that cannot be found is left as it is: whoever loads it says what is wrong.
+    """
+    try:
+        return resolve_model(name, revision).revision
+    except EngineError:
+        return revision
+
+
 def _local(directory: Path, name: str) -> ModelRef:
     if not (directory / "config.json").is_file():
         raise EngineError(

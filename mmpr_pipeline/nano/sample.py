@@ -1,6 +1,6 @@
 """Sample the nano checkpoint in process, by vLLM or by transformers; to measure it, and to compare the two.
 
-The pipeline itself samples through `mmpr_pipeline.sampling`; this is the shortest way to the same tokens.
+The pipeline itself samples through `mmpr_pipeline.engines`; this is the shortest way to the same tokens.
 """
 
 from __future__ import annotations
@@ -76,8 +76,9 @@ def by_transformers(
     import torch
     from transformers import InternVLForConditionalGeneration, InternVLProcessor
 
-    processor = InternVLProcessor.from_pretrained(checkpoint)
-    model = InternVLForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    processor = InternVLProcessor.from_pretrained(checkpoint, trust_remote_code=False)
+    model = InternVLForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32, trust_remote_code=False)
+    model.eval()
     torch.manual_seed(seed)
     how: dict[str, Any] = {"do_sample": True, "temperature": temperature, "top_k": 0, "num_return_sequences": samples}
     how = how if temperature > 0 else {"do_sample": False}

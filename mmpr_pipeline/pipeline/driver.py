@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.errors import ConfigError, DatasetError
+from mmpr_pipeline.core.json_files import sealed
 from mmpr_pipeline.core.settings import differences
 from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.manifest import read_manifest
+from mmpr_pipeline.dataset.files.sealed import damaged, hashes, read_sealed
 from mmpr_pipeline.dataset.files.summary import summarise
-from mmpr_pipeline.engines.engine import Engine
+from mmpr_pipeline.engines.owner import EngineOwner
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.plans.from_sources import make_plan
+from mmpr_pipeline.pipeline.watch.progress_file import KEY as PROGRESS
 from mmpr_pipeline.pipeline.watch.progress_file import Beacon
+from mmpr_pipeline.screening import REPORT
 from mmpr_pipeline.sources.declaration.catalog import declarations_in
 from mmpr_pipeline.storage import MissingKeyError, Store, absolute_model, absolute_url, open_store
 from mmpr_pipeline.storage.lock import lease
@@ -38,12 +41,26 @@ class View(Protocol):
         """So many of the missing shards are finished; counts over all of them."""
 
 
-def run_build(config: BuildConfig, view: View) -> dict[str, Any]:
+class NoView:
+    """Shows nothing."""
+
+    def stage(self, text: str) -> None:
+        """See `View`."""
+
+    def planned(self, plan: Plan, missing: int) -> None:
+        """See `View`."""
+
+    def progress(self, finished: int, tally: dict[str, int]) -> None:
+        """See `View`."""
+
+
+def run_build(config: BuildConfig, view: View | None = None) -> dict[str, Any]:
     """Make the dataset that the settings describe, or finish it, and return its summary.
 
     Raises ConfigError, SourceError, EngineError or StoreError, each before any work where that is possible. May be
     killed at any time; the same call goes on from there.
     """
+    view = view or NoView()
     compared = ", and the evaluation sets to compare them with (--no-decontaminate leaves those out)"
     view.stage(f"reading sources{compared * config.screening.decontaminate}")
     config = absolute(config)
@@ -51,8 +68,9 @@ def run_build(config: BuildConfig, view: View) -> dict[str, Any]:
     return run_plan(make_plan(config, begun_with(store) if has_begun(store) else None), view)
 
 
-def run_plan(plan: Plan, view: View) -> dict[str, Any]:
+def run_plan(plan: Plan, view: View | None = None) -> dict[str, Any]:
     """Carry out a plan: claim its output, make what is missing, sum up."""
+    view = view or NoView()
     store = open_store(plan.config.out)
     store.check_writable()
     started = time.monotonic()
@@ -73,13 +91,13 @@ def _make(plan: Plan, missing: list[int], view: View, still_held: Callable[[], N
     from mmpr_pipeline.pipeline.workers.shards_on_ray import work_shards
 
     tally: dict[str, int] = {}
-    engine: Engine | None = None
+    engines = EngineOwner(plan.start)
 
     def progress(finished: int, now: dict[str, int]) -> None:
         still_held()
         tally.update(now)
         view.progress(finished, now)
-        beacon.show(finished, tally, engine)
+        beacon.show(finished, tally, engines.stats)
 
     view.stage("starting Ray")
     with ray_session(plan.config.address) as cpus:
@@ -88,16 +106,14 @@ def _make(plan: Plan, missing: list[int], view: View, still_held: Callable[[], N
         beacon = Beacon(open_store(plan.config.out), plan, missing)
         if plan.samples:
             view.stage(f"starting the {plan.config.engine.name} engine")
-        engine = asyncio.run(plan.start())
         workers = plan.config.workers or min(len(missing), cpus)
-        try:
-            view.stage("sampling" if engine else "checking and pairing")
-            work_shards(plan, missing, engine, workers, progress)
+        with engines:
+            view.stage("sampling" if engines.engine else "checking and pairing")
+            work_shards(plan, missing, engines.engine, workers, progress)
             beacon.end()
-            return {**tally, "engine": asdict(asyncio.run(engine.stats()))} if engine else tally
-        finally:
-            if engine:
-                asyncio.run(engine.close())
+            if engines.engine is None:
+                return tally
+            return {**tally, "engine": asdict(engines.stats()), "runs_on": engines.engine.info.runs_on}
 
 
 def claim(store: Store, plan: Plan) -> None:
@@ -110,15 +126,23 @@ def claim(store: Store, plan: Plan) -> None:
         "sources": plan.described_sources,
         **plan.described_screening,
     }
+    before = begun_with(store)
     if not has_begun(store):  # nothing was made yet, whatever a stopped run meant to make
-        if (before := begun_with(store)) is not None and before["digest"] != plan.digest:
+        if before is None or before["digest"] != plan.digest:
             store.delete_prefix(layout.SCREENING)
-        store.write(layout.CONFIG, json_bytes(described))
+        store.write(layout.CONFIG, sealed(described))
         return
-    if not store.exists(layout.CONFIG):
-        raise ConfigError(f"{store.url} holds shards but no {layout.CONFIG}.", remedy="Use another output.")
-    before = json.loads(store.read(layout.CONFIG))["identity"]
-    if lines := differences(before, plan.identity):
+    if before is None:
+        if not _was_begun_by(store, plan):
+            raise ConfigError(
+                f"{store.url} was begun, but its {layout.CONFIG} is gone or damaged, and nothing else there tells that "
+                "it was begun with these settings.",
+                remedy="Give the settings that it was begun with, bring the file back from a copy, or use another "
+                "output.",
+            )
+        store.write(layout.CONFIG, sealed(described))
+        return
+    if lines := differences(before["identity"], plan.identity):
         raise ConfigError(
             f"{store.url} was begun with other settings:\n    " + "\n    ".join(lines),
             remedy="Use the same settings to go on, or another --out for a new dataset.",
@@ -131,12 +155,24 @@ def has_begun(store: Store) -> bool:
 
 
 def begun_with(store: Store) -> dict[str, Any] | None:
-    """The config.json of an output; None where there is none, or none that can be read."""
+    """The config.json of an output; None where there is none, or a damaged one."""
     try:
-        found = json.loads(store.read(layout.CONFIG))
-    except (MissingKeyError, ValueError):
+        found = read_sealed(store, layout.CONFIG)
+    except (MissingKeyError, DatasetError):
         return None
-    return found if isinstance(found, dict) and {"digest", "identity"} <= found.keys() else None
+    return found if {"digest", "identity"} <= found.keys() else None
+
+
+def _was_begun_by(store: Store, plan: Plan) -> bool:
+    """Whether the screening's report, or a finished shard, tells that the output is this plan's."""
+    with suppress(MissingKeyError, DatasetError):
+        if read_sealed(store, REPORT).get("plan") == plan.digest:
+            return True
+    for key in store.list("manifests/"):
+        with suppress(DatasetError):
+            if read_manifest(store.read(key), key).identity == plan.digest:
+                return True
+    return False
 
 
 def missing_shards(store: Store, plan: Plan) -> list[int]:
@@ -146,12 +182,20 @@ def missing_shards(store: Store, plan: Plan) -> list[int]:
 
 
 def finish(store: Store, plan: Plan, run: dict[str, Any]) -> dict[str, Any]:
-    """Write summary.json, last of all: the totals of all manifests, and what the finishing run took."""
+    """Write summary.json, last of all: the totals of all manifests, and what the finishing run took.
+
+    What killed workers left is removed before. Raises DatasetError where a file of the output is gone or damaged.
+    """
     store.delete_prefix(layout.JOURNALS)  # a kill right after a shard's manifest leaves its journal
-    if not run["shards"] and store.exists(layout.SUMMARY):
-        return json.loads(store.read(layout.SUMMARY))
+    store.sweep()
+    store.delete(PROGRESS)  # of a run that was killed after its last shard
+    before = _summary(store)
+    _check_files(store, plan.config.shards, before)
+    if before and not run["shards"]:
+        return before
     totals = summarise(store, plan.config.shards)
     summary = {"mmpr_version": __version__, "digest": plan.digest, "run": run, **totals, **plan.in_summary(store)}
+    summary["hashes"] = hashes(store)
     if recorded := run.get("engine", {}).get("recorded"):
         used = sum(totals["counts"]["rollouts"].values())
         unusable = run["engine"]["rejected_lines"]
@@ -161,8 +205,28 @@ def finish(store: Store, plan: Plan, run: dict[str, Any]) -> dict[str, Any]:
             "unused": recorded - used,
             "unusable_lines": unusable,
         }
-    store.write(layout.SUMMARY, json_bytes(summary))
+    store.write(layout.SUMMARY, sealed(summary))
     return summary
+
+
+def _summary(store: Store) -> dict[str, Any]:
+    """The summary of a run that finished; empty where there is none, or a damaged one, which is written anew."""
+    try:
+        return read_sealed(store, layout.SUMMARY)
+    except (MissingKeyError, DatasetError):
+        return {}
+
+
+def _check_files(store: Store, shards: int, summary: dict[str, Any]) -> None:
+    """Raise DatasetError where a file of a finished shard is gone, or one that the summary covers is damaged."""
+    if gone := sorted(layout.expected(shards) - {layout.SUMMARY} - set(store.list())):
+        raise DatasetError(
+            f"{store.url}/{gone[0]} is gone ({len(gone)} of the output's files are).",
+            remedy="Bring it back from a copy; or delete the manifest of its shard and run the same command again: the "
+            "shard is made anew.",
+        )
+    for key in damaged(store, summary.get("hashes", {})):
+        raise DatasetError(f"{store.url}/{key} is gone or damaged.", remedy="Bring it back from a copy.")
 
 
 def absolute(config: BuildConfig) -> BuildConfig:

@@ -13,7 +13,7 @@ WIDTH = 340
 """Pixels that a chart is drawn for: a phone's; wider pages scale it up a little or set charts side by side."""
 MOST_ROWS = 24
 """Rows of a chart by source or reason; the rest is told as one row."""
-STRATEGIES = {"correctness": "correctness", "dropout_ntp": "DropNTP", "given": "given"}
+STRATEGIES = {"correctness": "correctness", "dropout_ntp": "DropNTP", "preset": "preset", "given": "preset"}
 
 _INK, _FAINT, _LINE = "var(--ink)", "var(--faint)", "var(--line)"
 GOOD, BAD, NEUTRAL, ACCENT, SECOND = "var(--good)", "var(--bad)", "var(--neutral)", "var(--accent)", "var(--second)"
@@ -164,7 +164,7 @@ def pairs_by_source(sources: dict[str, Any]) -> dict[str, Any] | None:
         for source, counts in _largest(sources, lambda counts: sum(counts["pairs"].values()))
         for strategy, number in counts["pairs"].items()
     ]
-    return stacked(rows, "source", {"correctness": ACCENT, "DropNTP": SECOND, "given": NEUTRAL}, "pairs", share=False)
+    return stacked(rows, "source", {"correctness": ACCENT, "DropNTP": SECOND, "preset": NEUTRAL}, "pairs", share=False)
 
 
 def verdicts_by_source(sources: dict[str, Any]) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Prompting, Question
 
 IMAGE_MARK = "<image>"
+THINK_START = "<think>"
 THINK_END = "</think>"
 """What ends the reasoning in the style `cot-think`; the answer is read only after it."""
 
@@ -113,6 +114,14 @@ def place_images(text: str, count: int) -> str:
 def without_images(turn: str) -> str:
     """The user turn with every image mark removed: what DropNTP continues from."""
     return turn.replace(IMAGE_MARK + "\n", "").replace(IMAGE_MARK, "")
+
+
+def without_template(turn: str) -> str:
+    """The user turn without the instruction of a template: what of it comes from data."""
+    return next((turn.removesuffix(end) for end in _ENDS if turn.endswith(end)), turn)
+
+
+_ENDS = tuple(f"\n{template.suffix}" for template in _TEMPLATES if template.suffix)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from mmpr_pipeline.checking import CHECKER, check_question
-from mmpr_pipeline.core.records import CheckedRollout, Outcome, Question, Rollout, Verdict
+from mmpr_pipeline.core.records import CheckedRollout, Question, Rollout
+from mmpr_pipeline.core.verdict import Outcome, Verdict
 from mmpr_pipeline.rollouts.prompts import THINK_END, asks_for_thinking
 
 CUT_OFF = Verdict(outcome="unparseable", rule="cut_off", checker=CHECKER)
@@ -27,7 +29,7 @@ def _verdict(question: Question, rollout: Rollout, marks: Marks) -> Verdict | No
     if question.kind == "none":
         return Verdict(outcome=marked, rule="marked", checker=CHECKER) if marked else None
     verdict = unfit(rollout) or check_question(question, rollout.text)
-    return verdict.model_copy(update={"outcome": marked, "rule": "marked"}) if marked else verdict
+    return replace(verdict, outcome=marked, rule="marked") if marked else verdict
 
 
 def unfit(rollout: Rollout) -> Verdict | None:

@@ -5,3 +5,12 @@ SCREENING = "mmpr-screening@1"
 
 FOLDER = "screening/"
 """Where an output keeps what was decided."""
+
+STATUS = f"{FOLDER}status.arrow"
+"""One byte for each row of each source."""
+
+DROPPED = f"{FOLDER}dropped.arrow"
+"""The dropped rows, and why."""
+
+REPORT = f"{FOLDER}report.json"
+"""Counts, and the hashes of the other two; written last."""

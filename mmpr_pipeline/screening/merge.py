@@ -11,23 +11,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.json_files import sealed
+from mmpr_pipeline.screening import DROPPED, REPORT, STATUS
 from mmpr_pipeline.screening.contamination import templates
 from mmpr_pipeline.screening.mixture import choose, described
-from mmpr_pipeline.screening.pieces import KEY_BYTES, Piece, read_table, write_table
+from mmpr_pipeline.screening.pieces import KEY_BYTES, Piece, read_piece, write_table
 from mmpr_pipeline.screening.selection import (
     ASKED,
     CONTAMINATED,
-    DROPPED,
     DROPPED_SCHEMA,
     DUPLICATE,
     LEFT_OUT,
     REASONS,
-    REPORT,
-    STATUS,
     STATUS_SCHEMA,
     UNREADABLE,
     first_of_each,
+    rows_digest,
+    shard_rows,
 )
 from mmpr_pipeline.screening.settings import ScreeningSettings, Share
 from mmpr_pipeline.storage import Store
@@ -51,6 +51,8 @@ class _Rows:
 
     keys: np.ndarray
     """uint64 (n, 2); zeros where a row is no question."""
+    digests: np.ndarray
+    """uint64 (n,), see `row_digest`."""
     readable: np.ndarray
     hits: pa.Table
     """measure, against, bits and similarity of the rows that are like an evaluation row, and `at`, their number."""
@@ -59,9 +61,11 @@ class _Rows:
 
 
 def merge(
-    store: Store, sources: Sequence[Screened], known: Known, rules: ScreeningSettings, told: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Decide on every row, write it beside the output, and return the report, in which `told` stands too."""
+    store: Store, sources: Sequence[Screened], known: Known, rules: ScreeningSettings, shards: int,
+    told: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """Decide on every row, write it beside the output of so many shards, and return the report, in which `told` stands
+    too."""
     rows = _gather(store, sources)
     hits, voided = _without_templates(rows, rules)
     status = np.where(rows.readable, ASKED, UNREADABLE).astype(np.uint8)
@@ -76,9 +80,13 @@ def merge(
     dropped = pa.concat_tables(
         [DROPPED_SCHEMA.empty_table(), *_dropped(store, sources, rows, status, earlier, hits, known)]
     )
-    write_table(store, DROPPED, dropped)
+    hashes = {DROPPED: write_table(store, DROPPED, dropped)}
     bodies = [status[parts[source.name]].tobytes() for source in sources]
-    write_table(store, STATUS, pa.table([[source.name for source in sources], bodies], STATUS_SCHEMA))
+    seen = [
+        [rows_digest(rows.digests[part][mine]) for mine in shard_rows(status[part], shards)] for part in parts.values()
+    ]
+    decided = pa.table([[source.name for source in sources], bodies, seen], STATUS_SCHEMA)
+    hashes[STATUS] = write_table(store, STATUS, decided)
     by_set = Counter(zip(*(dropped.filter(pc.equal(dropped["reason"], REASONS[CONTAMINATED]))[name].to_pylist()
                            for name in ("of_source", "measure")), strict=True))  # fmt: skip
     report = {
@@ -86,27 +94,30 @@ def merge(
         "sources": {s.name: _counts(status[parts[s.name]], s.share) for s in sources},
         "contaminated": {f"{name} by {measure}": count for (name, measure), count in sorted(by_set.items())},
         "templates": voided,
+        "hashes": hashes,
     }
-    store.write(REPORT, json_bytes(report))
+    store.write(REPORT, sealed(report))
     return report
 
 
 def _gather(store: Store, sources: Sequence[Screened]) -> _Rows:
     total = sum(piece.stop - piece.start for source in sources for piece in source.pieces)
     keys: np.ndarray = np.zeros((total, 2), np.uint64)
+    digests: np.ndarray = np.zeros(total, np.uint64)
     readable: np.ndarray = np.zeros(total, bool)
     hits, offsets, at = [], [0], 0
     for source in sources:
         for piece in source.pieces:
-            table = read_table(store, piece.key)
+            table = read_piece(store, piece.key)
             rows = slice(at, at + table.num_rows)
             readable[rows] = table["key"].is_valid().to_numpy()
             raw = table["key"].fill_null(bytes(KEY_BYTES)).to_pylist()
             keys[rows] = np.frombuffer(b"".join(raw), ">u8").reshape(-1, 2)
+            digests[rows] = np.frombuffer(b"".join(table["row"].to_pylist()), ">u8")
             hits.append(_hits(table, at))
             at += table.num_rows
         offsets.append(at)
-    return _Rows(keys, readable, pa.concat_tables(hits), offsets)
+    return _Rows(keys, digests, readable, pa.concat_tables(hits), offsets)
 
 
 def _hits(table: pa.Table, first: int) -> pa.Table:
@@ -143,7 +154,7 @@ def _dropped(
             stop = at + piece.stop - piece.start
             gone = at + np.flatnonzero(np.isin(status[at:stop], (DUPLICATE, CONTAMINATED)))
             if len(gone):
-                ids = read_table(store, piece.key)["source_id"].to_pylist()
+                ids = read_piece(store, piece.key)["source_id"].to_pylist()
                 lines = []
                 for row in gone.tolist():
                     line = {"source": source.name, "row": row - first, "source_id": ids[row - at]}

@@ -6,14 +6,16 @@ pieces that are missing.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
-from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.core.records import Question, content_id
+from mmpr_pipeline.core.checksums import with_checksum, without_checksum
+from mmpr_pipeline.core.errors import DatasetError, ItemRejected
+from mmpr_pipeline.core.records import Question, Reject, content_id
 from mmpr_pipeline.screening import FOLDER
 from mmpr_pipeline.screening.contamination import EvaluationRows, Hasher, Sketch
 from mmpr_pipeline.screening.phash import VIEWS, WORDS
@@ -25,10 +27,12 @@ ROWS = 2048
 """Rows of a piece: seconds of work."""
 
 KEY_BYTES = 16
+ROW_BYTES = 8
 
 KEYS = pa.schema(
     [
         pa.field("key", pa.binary(KEY_BYTES)),
+        pa.field("row", pa.binary(ROW_BYTES)),
         pa.field("source_id", pa.string()),
         pa.field("measure", pa.string()),
         pa.field("against", pa.int32()),
@@ -36,7 +40,7 @@ KEYS = pa.schema(
         pa.field("similarity", pa.float32()),
     ]
 )
-"""A piece of a training source: one row a row; `key` is null where the row is no question."""
+"""A piece of a training source: one row a row; `key` is null where the row is no question, `row` its `row_digest`."""
 
 SKETCHES = pa.schema(
     [
@@ -78,6 +82,12 @@ def content_key(question: Question) -> bytes:
     return bytes.fromhex(content_id([image.sha256 for image in question.images], question.text, question.choices))
 
 
+def row_digest(item: Question | Reject) -> bytes:
+    """What tells whether a row is still what it was: all that it says, and its images as the source holds them."""
+    said = sorted(item.model_dump(mode="json", exclude={"images"} if isinstance(item, Question) else None).items())
+    return hashlib.blake2b(repr(said).encode("utf-8", "surrogatepass"), digest_size=ROW_BYTES).digest()
+
+
 def look_at_keys(
     source: Source, index: SourceIndex, start: int, stop: int, evaluation: EvaluationRows | None
 ) -> pa.Table:
@@ -93,7 +103,12 @@ def look_at_keys(
                 hit = evaluation.match(hasher.sketch(item, number)) if evaluation else None
             except ItemRejected:  # its shard will say so, when it reads the row
                 hit = None
-        values = (key, item.source_id, *((hit.measure, hit.against, hit.bits, hit.similarity) if hit else [None] * 4))
+        values = (
+            key,
+            row_digest(item),
+            item.source_id,
+            *((hit.measure, hit.against, hit.bits, hit.similarity) if hit else [None] * 4),
+        )
         for name, value in zip(KEYS.names, values, strict=True):
             columns[name].append(value)
     return pa.table(columns, KEYS)
@@ -127,22 +142,66 @@ def look_at_sketches(source: Source, index: SourceIndex, start: int, stop: int) 
 def read_sketches(store: Store, pieces: list[Piece]) -> Iterator[Sketch]:
     """The sketches of evaluation sources, in the order of the pieces."""
     for piece in pieces:
-        for row in read_table(store, piece.key).to_pylist():
+        for row in read_piece(store, piece.key).to_pylist():
             hashes = (np.frombuffer(raw, np.uint64).reshape(VIEWS, WORDS) for raw in row["hashes"])
             images = tuple(zip(row["images"], hashes, strict=True))
             grams = np.frombuffer(row["shingles"], np.uint64)
             yield Sketch(piece.name, row["row"], row["source_id"], images, grams, row["words"])
 
 
-def write_table(store: Store, key: str, table: pa.Table) -> None:
-    """Put a table where `read_table` finds it, atomically; the same bytes for the same table."""
+def write_table(store: Store, key: str, table: pa.Table) -> str:
+    """Put a table where `read_table` finds it, atomically; the same bytes for the same table. Returns their sha256."""
+    raw = _encoded(table)
+    store.write(key, raw)
+    return hashlib.sha256(raw).hexdigest()
+
+
+def read_table(store: Store, key: str, sha256: str | None = None) -> pa.Table:
+    """A table that `write_table` wrote. Raises MissingKeyError, and DatasetError where its sha256 is another."""
+    raw = store.read(key)
+    if sha256 is not None and hashlib.sha256(raw).hexdigest() != sha256:
+        raise _damaged(store, key)
+    return _decoded(store, key, raw)
+
+
+def write_piece(store: Store, key: str, table: pa.Table) -> None:
+    """Put a piece: a checksum of its key and its table, and the table."""
+    store.write(key, with_checksum(key, _encoded(table)))
+
+
+def read_piece(store: Store, key: str) -> pa.Table:
+    """The table of a piece. Raises MissingKeyError, and DatasetError where it is damaged, or another piece."""
+    try:
+        return _decoded(store, key, without_checksum(key, store.read(key)))
+    except ValueError:
+        raise _damaged(store, key) from None
+
+
+def is_sound(store: Store, key: str) -> bool:
+    """Whether a piece can be read."""
+    try:
+        read_piece(store, key)
+    except DatasetError:
+        return False
+    return True
+
+
+def _damaged(store: Store, key: str) -> DatasetError:
+    return DatasetError(
+        f"{store.url}/{key} is damaged.", remedy="Run the same `mmpr build` again: it looks at the rows anew."
+    )
+
+
+def _encoded(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1), use_threads=False)
     with pa.ipc.new_file(sink, table.schema, options=options) as writer:
         writer.write_table(table)
-    store.write(key, sink.getvalue().to_pybytes())
+    return sink.getvalue().to_pybytes()
 
 
-def read_table(store: Store, key: str) -> pa.Table:
-    """A table that `write_table` wrote. Raises MissingKeyError."""
-    return pa.ipc.open_file(pa.BufferReader(store.read(key))).read_all()
+def _decoded(store: Store, key: str, raw: bytes) -> pa.Table:
+    try:
+        return pa.ipc.open_file(pa.BufferReader(raw)).read_all()
+    except (pa.ArrowException, OSError):
+        raise _damaged(store, key) from None

@@ -5,30 +5,37 @@ The decision needs all rows at once, but of each only the 16 bytes of its conten
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.core.records import Question, Reject
-from mmpr_pipeline.screening import FOLDER
+from mmpr_pipeline.screening import DROPPED, STATUS
 from mmpr_pipeline.screening.mixture import repeated
-from mmpr_pipeline.screening.pieces import read_table
+from mmpr_pipeline.screening.pieces import read_table, row_digest
 from mmpr_pipeline.sources import Source, SourceIndex
 from mmpr_pipeline.storage import Store
 
 LEFT_OUT, ASKED, UNREADABLE, DUPLICATE, CONTAMINATED = range(5)
 """Of a row: not in the mixture; asked; not a question that can be read; dropped."""
 
-STATUS = f"{FOLDER}status.arrow"
-DROPPED = f"{FOLDER}dropped.arrow"
-REPORT = f"{FOLDER}report.json"
+READ = (ASKED, UNREADABLE)
 REASONS = {DUPLICATE: "duplicate_question", CONTAMINATED: "contaminated"}
 
-STATUS_SCHEMA = pa.schema([pa.field("source", pa.string()), pa.field("status", pa.large_binary())])
+STATUS_SCHEMA = pa.schema(
+    [
+        pa.field("source", pa.string()),
+        pa.field("status", pa.large_binary()),
+        pa.field("seen", pa.list_(pa.string())),
+    ]
+)
+"""`seen`: for each shard, `rows_digest` of the rows that it reads, so that it notices if they are others by then."""
 DROPPED_SCHEMA = pa.schema(
     [
         pa.field(name, kind, metadata={"description": told})
@@ -80,6 +87,18 @@ def shard_bounds(status: np.ndarray, shard: int, of: int) -> tuple[int, int]:
     return start(shard), start(shard + 1)
 
 
+def shard_rows(status: np.ndarray, of: int) -> Iterator[np.ndarray]:
+    """The rows that each of the shards reads of a source, in order."""
+    for shard in range(of):
+        start, stop = shard_bounds(status, shard, of)
+        yield start + np.flatnonzero(np.isin(status[start:stop], READ))
+
+
+def rows_digest(digests: np.ndarray) -> str:
+    """Hash over the `row_digest`s of some rows, as uint64, in order."""
+    return hashlib.blake2b(digests.astype(">u8").tobytes(), digest_size=16).hexdigest()
+
+
 @dataclass(frozen=True)
 class Selection:
     """What was decided of the rows of one source that a shard takes."""
@@ -88,16 +107,40 @@ class Selection:
     status: np.ndarray
     dropped: dict[int, Reject]
     repeat: int
+    seen: str | None = None
+    """`rows_digest` of what is to be read; None where it is not known."""
 
     def read(self, source: Source, index: SourceIndex) -> Iterator[Question | Reject]:
-        """The rows in order, each asked one as often as it is asked; dropped ones are not even read again."""
+        """The rows in order, each asked one as often as it is asked; dropped ones are not even read again.
+
+        Raises SourceError after the last one, where they are not those that were screened.
+        """
         at = self.start
-        for low, high in runs(np.isin(self.status, (ASKED, UNREADABLE))):
+        found: np.ndarray = np.zeros(len(self.status), np.uint64)
+        for low, high in runs(np.isin(self.status, READ)):
             yield from self._rejects(at, self.start + low)
+            rejected = []
             for row, item in enumerate(source.read(index, self.start + low, self.start + high), self.start + low):
+                found[row - self.start] = int.from_bytes(row_digest(item))
+                if isinstance(item, Reject):
+                    rejected.append(row)
                 yield from self._item(row, item)
+            if rejected and self.seen:  # screening looked at no image: what was it that it saw of these?
+                unseen = replace(source, looks=False).read(index, rejected[0], rejected[-1] + 1)
+                for row, item in enumerate(unseen, rejected[0]):
+                    found[row - self.start] = int.from_bytes(row_digest(item))
             at = self.start + high
         yield from self._rejects(at, self.start + len(self.status))
+        self._check(source, found[np.isin(self.status, READ)])
+
+    def _check(self, source: Source, found: np.ndarray) -> None:
+        """Images of the web are not under the source's control, and may be another's or away."""
+        if self.seen and not source.declaration.image_hosts and rows_digest(found) != self.seen:
+            raise SourceError(
+                f"Rows {self.start:,} to {self.start + len(self.status):,} of {source.name}, or their images, are not "
+                "what they were when they were screened.",
+                remedy="Bring the source's files back as they were, or begin a new build with another --out.",
+            )
 
     def _item(self, row: int, item: Question | Reject) -> Iterator[Question | Reject]:
         status = self.status[row - self.start]
@@ -122,15 +165,23 @@ def runs(wanted: np.ndarray) -> list[tuple[int, int]]:
     return [(int(low), int(high)) for low, high in zip(lows, highs, strict=True)]
 
 
-def load_selections(store: Store, shard: int, of: int, repeats: dict[str, int]) -> dict[str, Selection]:
-    """What was decided of the rows that a shard takes, by source. Raises MissingKeyError where there was no pass."""
-    dropped = read_table(store, DROPPED)
+def load_selections(
+    store: Store, shard: int, of: int, repeats: dict[str, int], hashes: Mapping[str, str]
+) -> dict[str, Selection]:
+    """What was decided of the rows that a shard takes, by source. `hashes`: sha256 of STATUS and DROPPED, as far as the
+    report tells them.
+
+    Raises MissingKeyError where there was no pass, DatasetError where what it left is damaged.
+    """
+    dropped = read_table(store, DROPPED, hashes.get(DROPPED))
     found = {}
-    for row in read_table(store, STATUS).to_pylist():
+    for row in read_table(store, STATUS, hashes.get(STATUS)).to_pylist():
         status = np.frombuffer(row["status"], np.uint8)
         start, stop = shard_bounds(status, shard, of)
         name = row["source"]
-        found[name] = Selection(start, status[start:stop], _drops(dropped, name, start, stop), repeats.get(name, 1))
+        drops, seen = _drops(dropped, name, start, stop), row.get("seen")
+        repeat = repeats.get(name, 1)
+        found[name] = Selection(start, status[start:stop], drops, repeat, seen[shard] if seen else None)
     return found
 
 

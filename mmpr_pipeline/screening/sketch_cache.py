@@ -10,10 +10,10 @@ from contextlib import suppress
 
 import pyarrow as pa
 
-from mmpr_pipeline.core.errors import StoreError
+from mmpr_pipeline.core.errors import DatasetError, StoreError
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.screening import SCREENING
-from mmpr_pipeline.screening.pieces import SKETCHES, read_table, write_table
+from mmpr_pipeline.screening.pieces import SKETCHES, read_piece, write_piece
 from mmpr_pipeline.sources import SourceIndex
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.storage.cache import cache_folder
@@ -28,11 +28,11 @@ def cached_sketches(index: SourceIndex, start: int, stop: int, look: Callable[[]
         return look()
     key = f"{content_id(SCREENING, index.fingerprint, str(start), str(stop))}.arrow"
     store = open_store(cache_folder() / "sketches")
-    with suppress(StoreError, OSError, pa.ArrowInvalid):
-        kept = read_table(store, key)
+    with suppress(StoreError, DatasetError, OSError):
+        kept = read_piece(store, key)
         if kept.schema == SKETCHES:
             return kept
     table = look()
     with suppress(StoreError, OSError):
-        write_table(store, key, table)
+        write_piece(store, key, table)
     return table

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mmpr_pipeline.core.errors import ItemRejected, SourceError
+from mmpr_pipeline.core.errors import ItemRejected, MmprError, SourceError
 from mmpr_pipeline.core.records import Question, Reject, content_id
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.files import formats
@@ -26,8 +27,8 @@ from mmpr_pipeline.sources.files.hub import HubFile, repository_files, resolve
 from mmpr_pipeline.sources.files.local import LocalFile, local_files
 from mmpr_pipeline.sources.images.ahead import ahead
 from mmpr_pipeline.sources.images.archives import ImageArchives, opened
-from mmpr_pipeline.sources.images.decode import load_image, unseen_image
-from mmpr_pipeline.sources.images.references import ImageFolder, ImagePlaces, image_bytes
+from mmpr_pipeline.sources.images.decode import USUAL, ImageLimits, load_image, unseen_image
+from mmpr_pipeline.sources.images.references import HubImages, ImageFolder, ImagePlaces, image_bytes
 from mmpr_pipeline.sources.images.web import WebImages
 from mmpr_pipeline.sources.indexed import IndexedArchive, IndexedFile, Place, SourceIndex, repeated, with_struct_columns
 from mmpr_pipeline.sources.rows import mapping
@@ -43,13 +44,15 @@ class Source:
     """A source of questions.
 
     `whole_files`: fetch small Hub files whole, as a build does; a preview does not. `looks`: decode each image to be
-    sure of it; else only its bytes are known, and rows with broken ones are not told apart.
+    sure of it; else only its bytes are known, and rows with broken ones are not told apart. `also`: further columns
+    that `read_with_rows` gives.
     """
 
     declaration: SourceDeclaration
     root: Path
     whole_files: bool = True
     looks: bool = True
+    also: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -91,13 +94,17 @@ class Source:
 
         Raises SourceError where a file is not any more what it was when the index was made.
         """
-        work = self._work(index, start, stop)
+        work = (make for _, make in self._work(index, start, stop))
         if not self.declaration.image_hosts:
-            return (item() for item in work)
+            return (make() for make in work)
         return ahead(work)
 
-    def _work(self, index: SourceIndex, start: int, stop: int) -> Iterator[Callable[[], Question | Reject]]:
-        """What is still to be done for each row: to fetch its images, look at them, and make the question."""
+    def read_with_rows(self, index: SourceIndex, start: int, stop: int) -> Iterator[tuple[Row, Question | Reject]]:
+        """As `read`, each item with the row that it was made of."""
+        return ((row, make()) for row, make in self._work(index, start, stop))
+
+    def _work(self, index: SourceIndex, start: int, stop: int) -> Iterator[tuple[Row, Callable[[], Question | Reject]]]:
+        """Each row, and what is still to be done for it: to fetch its images, look at them, and make the question."""
         repeats = set(index.duplicates)
         first = lines = 0
         for part in index.files:
@@ -106,23 +113,35 @@ class Source:
                 load = self._loader(index, part)
                 for number, (row, place) in enumerate(self._rows(index, part, low, high), start=first + low):
                     place = Place(place.row + lines, place.entry)
-                    yield partial(self._item, row, place, number in repeats, load)
+                    yield row, partial(self._item, row, place, number in repeats, load)
             first += part.rows
             lines += part.lines or part.rows
 
     def _item(self, row: Row, place: Place, repeated: bool, load: mapping.Load) -> Question | Reject:
         source_id = place.name
-        look = load_image if self.looks else unseen_image
+        look = partial(load_image, limits=self._limits) if self.looks else unseen_image
         try:
             if isinstance(row, Unreadable):
                 raise ItemRejected(row.reason, row.detail)
             source_id = self._source_id(row, place)
+            if torn := next((value for value in row.values() if isinstance(value, Unreadable)), None):
+                raise ItemRejected(torn.reason, torn.detail)
             if repeated:
                 raise ItemRejected("duplicate_id", place.name)
             return mapping.question_from_row(self.declaration, row, source_id, load, look)
         except ItemRejected as reason:
             detail = clean(reason.detail)[:MAX_DETAIL]
             return Reject(source=self.name, source_id=source_id, reason=reason.reason, detail=detail)
+        except Exception as error:
+            if not _of_the_row(error):
+                raise
+            return Reject(source=self.name, source_id=source_id, reason="unreadable_row", detail=type(error).__name__)
+
+    @property
+    def _limits(self) -> ImageLimits:
+        """Most pixels and bytes of an image; where more pixels are allowed, bytes are too."""
+        most = self.declaration.most_pixels
+        return USUAL if most is None else ImageLimits(most, max(USUAL.bytes, 3 * most))
 
     def _source_id(self, row: Row, place: Place) -> str:
         """The id that the row gives, with the number of the question where one id stands for several."""
@@ -165,7 +184,7 @@ class Source:
     def _open_rows(self, index: SourceIndex, part: IndexedFile, low: int, high: int) -> Iterator[Row]:
         if part.format is None:
             return self._generate(low, high)
-        columns = with_struct_columns(self.declaration.column_names())
+        columns = with_struct_columns([*self.declaration.column_names(), *self.also])
         return formats.row_format(part.format).read(self._file(index, part), part.marks, low, high, columns)
 
     def _archives(self, revision: str | None) -> list[IndexedArchive]:
@@ -236,7 +255,10 @@ class Source:
         own = self._own_ids or not columns.entry_columns()
 
         def id_of(row: Row, number: int) -> int:
-            found = None if isinstance(row, Unreadable) else mapping.row_id(self.declaration, row)
+            try:
+                found = None if isinstance(row, Unreadable) else mapping.row_id(self.declaration, row)
+            except Exception:  # `_item` will say so
+                found = None
             if not found:
                 return 0
             text = found if own else f"{found}#{number}"
@@ -260,6 +282,10 @@ class Source:
             folder=folder,
             archives=ImageArchives(files, told.image_root or "") if files else None,
             web=WebImages(told.image_hosts, told.private_hosts) if told.image_hosts else None,
+            hub=HubImages(told.hub.id, index.revision or "", told.image_root)
+            if told.hub and told.image_root and not files
+            else None,
+            most_bytes=self._limits.bytes,
         )
         return lambda reference: image_bytes(reference, places)
 
@@ -277,4 +303,17 @@ class Source:
         return worlds.rows(made.name, split=made.split, start=low, stop=high, seed=made.seed)
 
 
+def _of_the_row(error: Exception) -> bool:
+    """Whether an error that nobody foresaw is the row's own, and not the machine's (a full disk) or a whole source's.
+
+    Whatever a hostile row makes the code raise costs this row; what no row is to blame for stops the run.
+    """
+    if isinstance(error, OSError):
+        return error.errno not in _OF_THE_MACHINE
+    return not isinstance(error, MmprError)
+
+
+_OF_THE_MACHINE = frozenset(
+    [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE]
+)
 _AGAIN = "Put the file back as it was, or begin a new build with another --out."

@@ -1,13 +1,16 @@
 """An append-only log of JSON records that outlives any kill: the memory of an unfinished shard.
 
 Each writer opens a segment of its own (`PREFIX/000003-000000.jsonl` is attempt 3), so no writer ever continues behind a
-line that another one tore. The reader takes all segments in order and skips what is torn.
+line that another one tore. Each line begins with a checksum of its record, keyed with the digest of the plan that it
+was written for. The reader takes all segments in order and skips what is torn, damaged, or of another plan.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -24,6 +27,9 @@ from mmpr_pipeline.storage.store import MissingKeyError, Store
 SEGMENT_BYTES = 8 << 20
 SEGMENT_SECONDS = 5.0
 """On an object store: what was appended is put at the latest after so many bytes and seconds."""
+
+CHECKSUM_BYTES = 8
+_SEGMENT = re.compile(r"(\d{6})-\d{6}\.jsonl")
 
 MOST_BUFFERED_BYTES = 64 << 20
 """Where the store is away for long, appending waits for it from here on."""
@@ -58,13 +64,18 @@ class JournalWriter(ABC):
 
 
 class Journal:
-    """The log under one prefix of a store."""
+    """The log under one prefix of a store.
 
-    def __init__(self, store: Store, prefix: str) -> None:
+    `plan`: digest of the plan that the records belong to; lines of any other count as torn. `done`: the key whose
+    existence means that the log's work is finished; an attempt that wakes up after that leaves nothing behind.
+    """
+
+    def __init__(self, store: Store, prefix: str, plan: str = "", done: str | None = None) -> None:
         self.store = store
         self.prefix = prefix.rstrip("/")
+        self.plan, self.done = plan.encode(), done
         self.torn = 0
-        """Lines skipped by the last `read`: torn by a kill, or damaged."""
+        """Lines skipped by the last `read`: torn by a kill, damaged, or of another plan."""
 
     def read(self) -> Iterator[dict[str, Any]]:
         """Every whole record, oldest attempt first, in the order of appending; one line at a time in memory.
@@ -74,7 +85,7 @@ class Journal:
         self.torn = 0
         for key in self.store.list(f"{self.prefix}/"):
             for line in _lines(self.store, key):
-                record = _record(line)
+                record = _record(line, self.plan)
                 if record is None:
                     self.torn += 1
                 else:
@@ -84,39 +95,50 @@ class Journal:
         """A writer for a new attempt. On a local store what `append` returned for outlives a kill -9 of the process;
         on S3 what is younger than `SEGMENT_SECONDS` and within `SEGMENT_BYTES` may be lost with it."""
         if isinstance(self.store, LocalStore):
-            return _LocalWriter(self.store, self.prefix, self._next_attempt())
-        return _ObjectWriter(self.store, self.prefix, self._next_attempt())
+            return _LocalWriter(self, self.store, self._next_attempt())
+        return _ObjectWriter(self, self._next_attempt())
 
     def delete(self) -> None:
         """Forget everything: the shard is finished."""
         self.store.delete_prefix(f"{self.prefix}/")
 
     def _next_attempt(self) -> int:
-        keys = self.store.list(f"{self.prefix}/")
-        return 1 + max((int(key.rpartition("/")[2].partition("-")[0]) for key in keys), default=-1)
+        names = (_SEGMENT.fullmatch(key.rpartition("/")[2]) for key in self.store.list(f"{self.prefix}/"))
+        return 1 + max((int(name[1]) for name in names if name), default=-1)
 
 
 def _segment(prefix: str, attempt: int, part: int) -> str:
     return f"{prefix}/{attempt:06d}-{part:06d}.jsonl"
 
 
-def _encode(record: Any) -> bytes:
+def _checksum(body: bytes, plan: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=CHECKSUM_BYTES, key=plan).hexdigest().encode()
+
+
+def _encode(record: Any, plan: bytes) -> bytes:
+    """The line of a record: checksum, space, JSON, newline."""
     try:
-        return to_json(record) + b"\n"
+        body = to_json(record)
     except PydanticSerializationError:  # a lone surrogate in a model's text has no UTF-8: keep it as an escape
-        return json.dumps(record, separators=(",", ":"), default=lambda model: model.model_dump()).encode() + b"\n"
+        body = json.dumps(record, separators=(",", ":"), default=lambda model: model.model_dump()).encode()
+    return _checksum(body, plan) + b" " + body + b"\n"
 
 
-def _record(line: bytes) -> dict[str, Any] | None:
-    """The record of a line; None where it is torn or damaged."""
+def _record(line: bytes, plan: bytes) -> dict[str, Any] | None:
+    """The record of a line; None where it is torn, damaged or of another plan."""
     if not line.endswith(b"\n"):
         return None
+    body = line[:-1]
+    if not body.startswith(b"{"):  # only the first versions wrote lines without a checksum: no hex digit is a brace
+        check, _, body = body.partition(b" ")
+        if check != _checksum(body, plan):
+            return None
     try:
-        record = from_json(line)
+        record = from_json(body)
     except ValueError:
         try:
-            record = json.loads(line)
-        except ValueError:
+            record = json.loads(body)
+        except (ValueError, RecursionError):
             return None
     return record if isinstance(record, dict) else None
 
@@ -141,12 +163,12 @@ def _lines(store: Store, key: str) -> Iterator[bytes]:
 class _LocalWriter(JournalWriter):
     """One file, one write call a record: the kernel has it when `append` returns."""
 
-    def __init__(self, store: LocalStore, prefix: str, attempt: int) -> None:
+    def __init__(self, journal: Journal, store: LocalStore, attempt: int) -> None:
+        self._journal, self._size = journal, 0
         try:
-            self._file = self._open_new(store, prefix, attempt)
+            self._file = self._open_new(store, journal.prefix, attempt)
         except OSError as error:
-            raise _cannot(store, prefix, error) from error
-        self._store, self._prefix, self._size = store, prefix, 0
+            raise _cannot(journal, error) from error
 
     @staticmethod
     def _open_new(store: LocalStore, prefix: str, attempt: int) -> int:
@@ -161,7 +183,7 @@ class _LocalWriter(JournalWriter):
                 continue
 
     def append(self, record: Any) -> None:
-        line = _encode(record)
+        line = _encode(record, self._journal.plan)
         try:
             written = os.write(self._file, line)
             while written < len(line):
@@ -169,14 +191,14 @@ class _LocalWriter(JournalWriter):
         except OSError as error:
             with suppress(OSError):
                 os.ftruncate(self._file, self._size)  # a full disk tore the line: the next must not be glued to it
-            raise _cannot(self._store, self._prefix, error) from error
+            raise _cannot(self._journal, error) from error
         self._size += len(line)
 
     def flush(self) -> None:
         try:
             os.fsync(self._file)
         except OSError as error:
-            raise _cannot(self._store, self._prefix, error) from error
+            raise _cannot(self._journal, error) from error
 
     def close(self) -> None:
         if self._file >= 0:
@@ -194,8 +216,8 @@ class _LocalWriter(JournalWriter):
 class _ObjectWriter(JournalWriter):
     """Buffered lines, put as small objects that are never rewritten, by a thread: the shard does not wait for them."""
 
-    def __init__(self, store: Store, prefix: str, attempt: int) -> None:
-        self._store, self._prefix, self._attempt, self._part = store, prefix, attempt, 0
+    def __init__(self, journal: Journal, attempt: int) -> None:
+        self._journal, self._attempt, self._part = journal, attempt, 0
         self._lines: list[bytes] = []
         self._size = 0
         self._failed: Exception | None = None
@@ -205,7 +227,7 @@ class _ObjectWriter(JournalWriter):
 
     def append(self, record: Any) -> None:
         self._raise_failure()
-        line = _encode(record)
+        line = _encode(record, self._journal.plan)
         with self._buffer:
             self._lines.append(line)
             self._size += len(line)
@@ -245,11 +267,17 @@ class _ObjectWriter(JournalWriter):
         self._failed = None
 
     def _put(self, data: bytes) -> None:
-        while not self._store.create(_segment(self._prefix, self._attempt, self._part), data):
+        journal = self._journal
+        store = journal.store
+        while not store.create(key := _segment(journal.prefix, self._attempt, self._part), data):
             if self._part:
-                raise StoreError(f"Two writers share the journal {self._prefix} of {self._store.url}.")
+                raise StoreError(f"Two writers share the journal {journal.prefix} of {store.url}.")
             self._attempt += 1  # another attempt began at the same moment
         self._part += 1
+        # A process that was paused does not notice it. Looked at after the put, because it may be paused before it.
+        if journal.done and store.exists(journal.done):
+            store.delete(key)
+            raise StoreError(f"{journal.done} of {store.url} was finished by another process meanwhile.")
 
     def _put_now_and_then(self) -> None:
         while not self._ended.is_set():
@@ -265,8 +293,8 @@ class _ObjectWriter(JournalWriter):
             raise self._failed
 
 
-def _cannot(store: Store, prefix: str, error: OSError) -> StoreError:
+def _cannot(journal: Journal, error: OSError) -> StoreError:
     return StoreError(
-        f"Cannot write the journal {store.url}/{prefix}: {error.strerror or error}.",
+        f"Cannot write the journal {journal.store.url}/{journal.prefix}: {error.strerror or error}.",
         remedy="Free some space or correct the permissions, then run the same command again: it goes on.",
     )

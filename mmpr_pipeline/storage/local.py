@@ -138,14 +138,21 @@ class LocalStore(Store):
                 f"The disk of {self.root} is full: {free >> 20} MB are free.", remedy=_REMEDIES[errno.ENOSPC]
             )
 
-    def sweep(self) -> None:
+    def left_over(self) -> set[str]:
+        found = set()
         for folder, folders, files in os.walk(self.root):
-            for name in [n for n in folders if n.startswith(UNFINISHED)]:
-                shutil.rmtree(Path(folder) / name, ignore_errors=True)
-                folders.remove(name)
-            for name in files:
-                if name.startswith(UNFINISHED):
-                    (Path(folder) / name).unlink(missing_ok=True)
+            base = Path(folder).relative_to(self.root)
+            found |= {(base / name).as_posix() for name in (*folders, *files) if name.startswith(UNFINISHED)}
+            folders[:] = [name for name in folders if not name.startswith(UNFINISHED)]
+        return found
+
+    def sweep(self) -> None:
+        for name in self.left_over():
+            path = self.root / name
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import logging
 import os
 import threading
 import time
@@ -21,6 +20,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from mmpr_pipeline.core.errors import StoreError
+from mmpr_pipeline.core.masking import logger
 from mmpr_pipeline.storage.holder import seen_alive, seen_dead, this_process
 from mmpr_pipeline.storage.local import LocalStore
 from mmpr_pipeline.storage.s3 import S3Store
@@ -35,7 +35,7 @@ RETRY_SECONDS = 5.0
 LOOK_SECONDS = 1.0
 """Seconds between looks at a lease of which it is not known whether its holder lives."""
 
-_log = logging.getLogger("mmpr.storage")
+_log = logger("mmpr.storage")
 
 
 @contextmanager
@@ -87,8 +87,8 @@ class _ObjectLease:
     def __init__(self, store: S3Store) -> None:
         self._store = store
         self._owner, self._etag = uuid.uuid4().hex, ""
-        self._stop = threading.Event()
-        self._lost = ""
+        self._stop, self._one_renewal = threading.Event(), threading.Lock()
+        self._lost, self._renewed = "", 0.0
         self._thread = threading.Thread(target=self._renew, name="mmpr-lease", daemon=True)
 
     def acquire(self) -> None:
@@ -117,12 +117,17 @@ class _ObjectLease:
                 )
             watched = present.etag
             time.sleep(LOOK_SECONDS)
-        self._etag = etag
+        self._etag, self._renewed = etag, time.monotonic()
         # No more patience: the thread has its own way to wait, and a build that ends must not wait for its lease.
         self._store = S3Store(self._store.url, patience=0.0)
         self._thread.start()
 
     def check(self) -> None:
+        if time.monotonic() - self._renewed > LEASE_SECONDS:  # this process was paused: the thread may not know yet
+            with self._one_renewal, suppress(StoreError):
+                present = self._present()
+                if present is None or present.etag != self._etag:
+                    self._lost = self._lost or "another process took it"
         if self._lost:
             raise StoreError(
                 f"The lease on {self._store.url} was lost: {self._lost}", remedy="Run the same command again."
@@ -160,20 +165,22 @@ class _ObjectLease:
     def _renew(self) -> None:
         """Renew until stopped. A store that is away cannot give the lease to anybody else, so it is waited for; the
         condition on the renewal tells, when it is back, whether somebody was quicker."""
-        renewed, wait = time.monotonic(), RENEWAL_SECONDS
+        wait = RENEWAL_SECONDS
         while not self._stop.wait(wait):
             try:
-                etag = self._put({"IfMatch": self._etag})
+                with self._one_renewal:
+                    etag = self._put({"IfMatch": self._etag})
+                    self._etag = etag or self._etag
             except Exception as error:
                 wait = min(RENEWAL_SECONDS, RETRY_SECONDS)
-                if time.monotonic() - renewed > max(patience(), LEASE_SECONDS):
+                if time.monotonic() - self._renewed > max(patience(), LEASE_SECONDS):
                     self._lost = f"it could not be renewed: {error}"
                     return
                 continue
             if etag is None:
                 self._lost = "another process took it"
                 return
-            self._etag, renewed, wait = etag, time.monotonic(), RENEWAL_SECONDS
+            self._renewed, wait = time.monotonic(), RENEWAL_SECONDS
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -220,17 +220,25 @@ class S3Store(Store):
             )
         self.delete(probe)
 
-    def sweep(self) -> None:
-        """Abort multipart uploads that a killed writer left; their parts cost money and are seen by nobody."""
+    def left_over(self) -> set[str]:
+        """Multipart uploads that were not ended; their parts cost money and are seen by nobody. Empty for those who may
+        only read."""
+        with suppress(StoreError):
+            return {upload["Key"] for upload in self.ask("", self._uploads)}
+        return set()
 
+    def sweep(self) -> None:
         def abort_all() -> None:
-            pages = self.client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=self.bucket, Prefix=f"{self.prefix}/" if self.prefix else ""
-            )
-            for upload in [u for page in pages for u in page.get("Uploads", ())]:
+            for upload in self._uploads():
                 self.client.abort_multipart_upload(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
 
         self.ask("", abort_all)
+
+    def _uploads(self) -> tuple[dict[str, Any], ...]:
+        pages = self.client.get_paginator("list_multipart_uploads").paginate(
+            Bucket=self.bucket, Prefix=f"{self.prefix}/" if self.prefix else ""
+        )
+        return tuple(upload for page in pages for upload in page.get("Uploads", ()))
 
     @contextmanager
     def explained(self, key: str) -> Iterator[None]:

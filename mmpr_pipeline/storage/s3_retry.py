@@ -8,7 +8,6 @@ at once. A server that has never answered this process is not waited for: its ad
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import time
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from mmpr_pipeline.core.errors import StoreError
+from mmpr_pipeline.core.masking import logger
 
 PATIENCE_SECONDS = 900.0
 PATIENCE_VARIABLE = "MMPR_STORE_PATIENCE"
@@ -35,7 +35,7 @@ _PASSING_STATUS = {409, 429}
 _LASTING_STATUS = {501, 505}
 
 T = TypeVar("T")
-_log = logging.getLogger("mmpr.storage")
+_log = logger("mmpr.storage")
 
 
 def patience() -> float:

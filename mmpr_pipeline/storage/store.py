@@ -86,6 +86,10 @@ class Store(ABC):
         """Raise StoreError at once where later writes would fail: no permission, a full disk, no bucket, ...."""
 
     @abstractmethod
+    def left_over(self) -> set[str]:
+        """What writers left unfinished, or are about to finish: names for a person to read."""
+
+    @abstractmethod
     def sweep(self) -> None:
         """Remove what killed writers left unfinished. Only for the holder of the store's lease."""
 

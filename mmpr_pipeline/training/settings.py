@@ -16,6 +16,7 @@ from mmpr_pipeline.models.resolve import NANO
 from mmpr_pipeline.models.tiles import MAX_TILES
 from mmpr_pipeline.training.policy.settings import LoraSettings, Part
 
+BestBy = Literal["accuracy", "margin", "nll", "loss"]
 ReferenceKind = Literal["auto", "stored", "online", "adapter_off", "none"]
 
 
@@ -25,7 +26,12 @@ class LaunchSettings(Settings):
     on: Literal["here", "ray"] = Field(default="here", description="here: this process; ray: workers by Ray Train.")
     workers: int = Field(default=1, ge=1, description="For ray: training processes, one to a GPU where there are any.")
     address: str = Field(default="local", description="For ray: local, auto, or ray://host:port.")
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where there is one.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto: cuda where there is one. A GPU too few is an error, never a run on the CPU."
+    )
+    patience: float = Field(
+        default=10.0, gt=0, description="Minutes that a rank waits for the others' part in a step before it gives up."
+    )
 
 
 class TrainConfig(Settings):
@@ -42,7 +48,10 @@ class TrainConfig(Settings):
         default=None, description="Revision of a Hub model; the newest if not given.", json_schema_extra=OPERATIONAL
     )
     export: str | None = Field(
-        default=None, description="Where to write the trained model at the end.", json_schema_extra=OPERATIONAL
+        default=None,
+        description="Where to write the trained model at the end; `best` or `newest`: that checkpoint, to a folder of"
+        " this name in run_dir.",
+        json_schema_extra=OPERATIONAL,
     )
 
     epochs: int = Field(default=1, ge=1, description="Passes over the data.")
@@ -64,6 +73,12 @@ class TrainConfig(Settings):
     loss_weights: dict[str, float] | None = Field(default=None, description="Weights by term instead of a named loss.")
     beta: float = Field(default=0.1, gt=0, description="Scale of rewards.")
     label_noise: float = Field(default=0.0, ge=0, lt=0.5, description="Share of pairs labelled the wrong way (cDPO).")
+    experts_weight: float | None = Field(
+        default=None,
+        ge=0,
+        description="Mixture of experts: weight of the auxiliary loss that keeps their load even; if not given, the"
+        " model's own (router_aux_loss_coef).",
+    )
     reference: ReferenceKind = Field(
         default="auto",
         description="stored: scored once, kept beside the shards; online: a second model in memory; adapter_off: the"
@@ -81,6 +96,30 @@ class TrainConfig(Settings):
     max_tiles: int = Field(default=MAX_TILES, ge=1, description="Most tiles of an image, whatever its source asks for.")
     seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of the order of the data and of new weights.")
     window: int = Field(default=8, ge=1, description="Shards shuffled together; all of them where they are fewer.")
+
+    pairs_per_question: int = Field(
+        default=4,
+        ge=1,
+        description="Most pairs of a question side by side in a step; those of a question with more are spread over the"
+        " window. With 4, 256 pairs are of 64 questions at least. More is quicker (image and prompt are computed once"
+        " for them), fewer is closer to pairs drawn one by one, as the paper draws them, and keeps more ranks busy.",
+    )
+
+    held_out: float = Field(
+        default=0.01,
+        ge=0,
+        lt=0.5,
+        description="Share of the pairs, in whole questions, that is not trained on but measured at every checkpoint.",
+    )
+    held_out_pairs: int = Field(default=1024, ge=1, description="Most pairs held out, whatever their share.")
+    best_by: BestBy = Field(
+        default="accuracy",
+        description="By what of the held-out pairs the best checkpoint is named, which is kept beside the newest.",
+        json_schema_extra=OPERATIONAL,
+    )
+    exported: Literal["newest", "best"] = Field(
+        default="newest", description="Which checkpoint's weights are exported.", json_schema_extra=OPERATIONAL
+    )
 
     token_budget: int = Field(
         default=16384, ge=16, description="Most tokens of a micro-batch on one device.", json_schema_extra=OPERATIONAL
@@ -105,6 +144,14 @@ class TrainConfig(Settings):
         default=(), description="Where metrics go besides metrics.jsonl.", json_schema_extra=OPERATIONAL
     )
     launch: LaunchSettings = Field(default=LaunchSettings(), json_schema_extra=OPERATIONAL)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _export_by_name(cls, data: Any) -> Any:
+        """`export: best` (or `newest`) is that checkpoint, into the run's directory."""
+        if isinstance(data, dict) and data.get("export") in ("best", "newest") and data.get("run_dir"):
+            return {**data, "exported": data["export"], "export": f"{data['run_dir']}/{data['export']}"}
+        return data
 
     @model_validator(mode="after")
     def _possible(self) -> TrainConfig:

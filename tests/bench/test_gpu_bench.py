@@ -12,20 +12,27 @@ ALONE = """
 import runpy, sys
 for name in ("pydantic", "pyarrow", "ray", "datasets", "vllm", "trl"):  # not to be had on the GPU machine
     sys.modules[name] = None
-sys.argv = [{script!r}, "--models", "tiny", "--groups", "1,3", "--repeats", "1", "--json", {out!r}]
+sys.argv = [{script!r}, "--out", {out!r}, "--only", "attention,numerics,speed"]
 runpy.run_path({script!r}, run_name="__main__")
 """
 
 
 @pytest.mark.slow
-def test_the_gpu_bench_runs_with_torch_and_transformers_alone(tmp_path: Path) -> None:
-    out = tmp_path / "result.json"
-    code = ALONE.format(script=str(SCRIPT), out=str(out))
+def test_the_gpu_script_runs_with_torch_and_transformers_alone(tmp_path: Path) -> None:
+    code = ALONE.format(script=str(SCRIPT), out=str(tmp_path))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    results = json.loads(out.read_text())["results"]
-    assert [line["group"] for line in results] == ["1+1", "3+3"]
-    for line in results:
-        assert line["apart"] < 1e-4  # the shared row and the concatenated ones agree
-        assert line["shared"]["seconds"] > 0
-        assert line["concatenated"]["mfu"] > 0
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    found = json.loads((tmp_path / "training_gpu.json").read_text())
+    assert found["numerics"]["figures"]["sdpa"]["gradient_apart_from_plain"] < 1e-4
+    assert all(row["concatenated full"]["pairs_s"] > 0 for row in found["speed"]["figures"].values())
+    assert "FAIL" not in done.stdout
+
+
+@pytest.mark.slow
+def test_the_gpu_script_runs_the_trainer_and_the_command_itself(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT), "--out", str(tmp_path), "--only", "trainer,command"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    found = json.loads((tmp_path / "training_gpu.json").read_text())
+    assert found["trainer"]["claims"]["every tensor moved"]
+    assert found["command"]["claims"]["the model is exported"]

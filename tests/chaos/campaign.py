@@ -14,14 +14,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import yaml
 
+from mmpr_pipeline.dataset.review.verify import verify
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.driver import absolute
 from mmpr_pipeline.pipeline.plans.from_sources import make_plan
@@ -129,8 +131,17 @@ class Campaign:
     """See the module."""
 
     def __init__(
-        self, folder: Path, reference: Reference, place: Place, seed: int, mark: str, blows: Sequence[Blow]
+        self,
+        folder: Path,
+        reference: Reference,
+        place: Place,
+        seed: int,
+        mark: str,
+        blows: Sequence[Blow],
+        noise: bool = False,
     ) -> None:
+        """`noise`: the engine draws other responses in each of its lives, as engines on GPUs do."""
+        self._noise = noise
         self._folder, self._reference, self._place, self._blows = folder, reference, place, blows
         self._draw = random.Random(seed + 1)
         self._mark = mark
@@ -146,6 +157,7 @@ class Campaign:
         actors = self._draw.randint(1, 2)
         latency = self._draw.choice((0.15, 0.3, 0.45))
         given = settings(self._reference.source, "", self._log, actors=actors, latency=latency)
+        given["engine"]["script"]["noise"] = self._noise
         self._config.write_text(yaml.safe_dump({**given, **self._place.settings()}))
         self._witness.start()
         try:
@@ -265,15 +277,30 @@ class Campaign:
         result.journalled, result.generated, result.steps = len(witness.places), sum(made.values()), len(made)
         found = data_of(files)
         result.digest = digest_of(found)
-        differing = sorted(k for k in {*found, *reference.files} if found.get(k) != reference.files.get(k))
-        assert not differing, f"these files differ: {differing}"
-        assert result.digest == reference.digest
+        if self._noise:
+            self._judge_noise(found)
+        else:
+            differing = sorted(k for k in {*found, *reference.files} if found.get(k) != reference.files.get(k))
+            assert not differing, f"these files differ: {differing}"
+            assert result.digest == reference.digest
+            assert set(made) == reference.steps, "rollouts were lost, or never asked for"
         left = [key for key in files if key.startswith("journal/") or key in (".progress.json",)]
         assert not left, f"left behind: {left}"
         assert not witness.twice, f"journalled twice: {sorted(witness.twice)}"
         again = witness.generated_again()
         assert not again, f"generated again after it was journalled: {sorted(again)}"
-        assert set(made) == reference.steps, "rollouts were lost, or never asked for"
+
+    def _judge_noise(self, found: dict[str, bytes]) -> None:
+        """No two builds are equal: this one must be whole, and hold every response that was seen in a journal."""
+        report = verify(self._place.output.url)
+        assert report.ok, report
+        stored: dict[str, set[str]] = defaultdict(set)
+        for key, data in found.items():
+            if key.startswith("rollouts/"):
+                for row in pa.ipc.open_file(data).read_all().select(["question_id", "text"]).to_pylist():
+                    stored[row["question_id"]].add(row["text"])
+        lost = {question for question, texts in self._witness.texts.items() if not texts <= stored[question]}
+        assert not lost, f"journalled responses are not in the output: {sorted(lost)}"
 
     def _told(self) -> str:
         return (self._folder / "output.txt").read_text(errors="replace")[-3000:]

@@ -98,7 +98,7 @@ class ClusterPlace(Place):
     def __init__(self, folder: Path, cluster: Any) -> None:
         super().__init__(FolderOutput(folder / "out"))
         self._cluster = cluster
-        self.nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+        self.nodes = [self._node() for _ in range(2)]
 
     def settings(self) -> dict[str, Any]:
         """See `Place`."""
@@ -109,8 +109,11 @@ class ClusterPlace(Place):
         node = self.nodes.pop(draw.randrange(len(self.nodes)))
         self._cluster.remove_node(node, allow_graceful=False)
         time.sleep(draw.uniform(0, 5))
-        self.nodes.append(self._cluster.add_node(num_cpus=1))
+        self.nodes.append(self._node())
         return True
+
+    def _node(self) -> Any:
+        return _started(lambda: self._cluster.add_node(num_cpus=1))
 
 
 @contextmanager
@@ -141,7 +144,8 @@ def cluster_place(folder: Path, seed: int, mark: str) -> Iterator[ClusterPlace]:
     os.environ[MARK] = mark
     cluster = None
     try:
-        cluster = _started(Cluster)
+        head = {"num_cpus": 1, "include_dashboard": False}
+        cluster = _started(lambda: Cluster(initialize_head=True, head_node_args=head))
         yield ClusterPlace(folder, cluster)
     finally:
         if cluster is not None:
@@ -151,11 +155,11 @@ def cluster_place(folder: Path, seed: int, mark: str) -> Iterator[ClusterPlace]:
             os.environ[MARK] = before
 
 
-def _started(cluster: Callable[..., Any], tries: int = 3) -> Any:
-    """A head node; Ray gives its start half a minute, which a busy machine may overstep."""
+def _started(start: Callable[[], Any], tries: int = 3) -> Any:
+    """What starts a node; Ray gives it half a minute, which a busy machine may overstep."""
     for number in range(tries):
         try:
-            return cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+            return start()
         except Exception:
             if number == tries - 1:
                 raise

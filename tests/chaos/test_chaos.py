@@ -30,3 +30,16 @@ def test_a_build_that_is_killed_again_and_again_is_the_same_build(
     assert result.digest == reference.digest
     assert result.blows.total() >= 2, "most blows must land"
     assert result.journalled > 0
+
+
+def test_a_build_whose_engine_never_says_the_same_twice_keeps_what_was_journalled(
+    reference: Reference, tmp_path: Path
+) -> None:
+    """As on GPUs: a rerun samples other texts, so whatever was sampled again would be seen in the output."""
+    mark = f"{tmp_path.parent.name}-{tmp_path.name}"
+    with PLACES["folder"](tmp_path, 21, mark) as there:
+        blows = draw_blows(21, ("engine", "driver", "worker", "engine"))
+        result = Campaign(tmp_path, reference, there, 21, mark, blows, noise=True).run()
+    assert result.digest != reference.digest
+    assert result.blows.total() >= 2, "most blows must land"
+    assert result.journalled > 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -106,6 +106,8 @@ class Witness:
         """Each step that was seen in a journal, and where."""
         self.made_before: dict[str, int] = {}
         """How often the step had been generated when it was first seen in a journal."""
+        self.texts: dict[str, set[str]] = defaultdict(set)
+        """Responses that were seen in a journal, by question."""
         self.twice: set[str] = set()
         """Steps that were seen in two places."""
         self.errors: list[BaseException] = []
@@ -138,7 +140,9 @@ class Witness:
         for segment, data in self._output.segments().items():
             for number, line in enumerate(data.splitlines(keepends=True)):
                 if line.endswith(b"\n"):
-                    step = _step(json.loads(line))
+                    entry = json.loads(line.partition(b" ")[2])
+                    step = _step(entry)
+                    self.texts[entry["question"]] |= {each["text"] for each in entry.get("rollouts", ())}
                     if self.places.setdefault(step, (segment, number)) != (segment, number):
                         self.twice.add(step)
                     if step not in self.made_before:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mmpr_pipeline.checking.math_match import match_math
+from mmpr_pipeline.checking.matching.math import match_math
 
 N = 39_000
 HOSTILE = {

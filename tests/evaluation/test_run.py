@@ -49,7 +49,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> None:
 
     made = {"good": texts(10), "bad": texts(2)}
     monkeypatch.setattr(make, "make_engine", lambda settings: made[settings.model])
-    monkeypatch.setattr(make.LocalEngine, "check", lambda self: None)
+    monkeypatch.setattr(make.LocalEngine, "check", lambda self: self.open())
 
 
 def config(source: Path, **more: object) -> EvalConfig:
@@ -78,7 +78,7 @@ def test_a_model_is_asked_as_it_learned_to_be_asked(
             return await super().sample(request)
 
     monkeypatch.setattr(make, "make_engine", lambda settings: Hearing(lambda source_id, _: "Final answer: 1"))
-    monkeypatch.setattr(make.LocalEngine, "check", lambda self: None)
+    monkeypatch.setattr(make.LocalEngine, "check", lambda self: self.open())
     model = run_eval(config(source, **more))["models"][0]
     assert {request.prompt_version.partition("@")[0] for request in asked} == {label}
     assert (model["outcomes"].get("unparseable", 0) == 40) == label.startswith("cot-think")
@@ -90,10 +90,10 @@ def test_accuracy_and_comparison_are_those_of_the_answers(source: Path, tmp_path
     first, second = (model["accuracy"]["sums"] for model in results["models"])
     assert (first["questions"], first["mean"], second["mean"]) == (40, 0.5, 0.9)
     assert first["low"] < 0.5 < first["high"]
-    found = results["comparison"]["all"]
-    assert (found["better"], found["worse"]) == (16, 0)
-    assert found["difference"]["mean"] == pytest.approx(0.4)
-    assert found["difference"]["low"] > 0.2
+    found = results["comparison"]["all"]  # the model is `bad`: it is told minus the other one
+    assert (found["better"], found["worse"]) == (0, 16)
+    assert found["difference"]["mean"] == pytest.approx(-0.4)
+    assert found["difference"]["high"] < -0.2
     assert results["unreadable"] == {"sums: empty_question": 1}
     assert json.loads((tmp_path / "out" / "results.json").read_text())["comparison"] == results["comparison"]
     responses = [json.loads(line) for line in (tmp_path / "out" / "responses-1.jsonl").read_text().splitlines()]
@@ -101,7 +101,9 @@ def test_accuracy_and_comparison_are_those_of_the_answers(source: Path, tmp_path
     screen = io.StringIO()
     Console(file=screen, width=140).print(render(results))
     assert "90.0" in screen.getvalue()
-    assert "+40.0" in screen.getvalue()
+    said = " ".join(screen.getvalue().split())
+    assert "all: text − text: -40.0" in said
+    assert "worse; higher on 0 questions, lower on 16" in said
 
 
 @pytest.mark.usefixtures("engines")

@@ -33,7 +33,7 @@ def test_paired_questions_tell_more_than_two_intervals() -> None:
     first = (rng.random(200) < 0.5).astype(float)
     second = first.copy()
     second[np.flatnonzero(first == 0)[:20]] = 1.0  # better on 20 questions, worse on none
-    found = compare(list(first), list(second))
+    found = compare(list(second), list(first))
     assert (found.better, found.worse) == (20, 0)
     assert found.difference.mean == pytest.approx(0.1)
     assert found.difference.low > 0.05

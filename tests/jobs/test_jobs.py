@@ -65,7 +65,25 @@ def test_a_rayjob_holds_together(name: str, tmp_path: Path) -> None:
         assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes)
         assert container["resources"]["limits"].keys() >= {"cpu", "memory"}
     [workers] = cluster["workerGroupSpecs"]
-    assert 1 <= workers["minReplicas"] <= workers["replicas"] <= workers["maxReplicas"]
+    assert 0 <= workers["minReplicas"] <= workers["replicas"] <= workers["maxReplicas"]
+
+
+def test_the_object_store_of_a_build_fits_its_shared_memory_and_caches_outlive_pods() -> None:
+    """Ray puts a store that is larger than /dev/shm on disk, and says so only in a log."""
+    found = documents("kuberay-build.yaml")
+    cluster = found["RayJob"]["spec"]["rayClusterSpec"]
+    [workers] = cluster["workerGroupSpecs"]
+    for group in (cluster["headGroupSpec"], workers):
+        volumes = {volume["name"]: volume for volume in group["template"]["spec"]["volumes"]}
+        shm = int(volumes["shm"]["emptyDir"]["sizeLimit"].removesuffix("Gi")) * 2**30
+        assert int(group["rayStartParams"]["object-store-memory"]) < 0.95 * shm
+        claim = volumes["cache"]["persistentVolumeClaim"]["claimName"]
+        assert claim == found["PersistentVolumeClaim"]["metadata"]["name"]
+        [container] = group["template"]["spec"]["containers"]
+        cached = {each["name"] for each in container["env"] if each.get("value", "").startswith("/cache")}
+        assert cached == {"HF_HOME", "VLLM_CACHE_ROOT"}
+    engine = yaml.safe_load(found["ConfigMap"]["data"]["build.yaml"])["engine"]
+    assert workers["minReplicas"] > 0 or engine["node_wait_seconds"] > 0, "from zero, someone must wait for a node"
 
 
 @pytest.mark.parametrize("name", MANIFESTS)

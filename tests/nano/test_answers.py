@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmpr_pipeline.checking.checker import check_question
+from mmpr_pipeline.checking import check_question
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.nano.lessons import response_of
 from mmpr_pipeline.sources.generated.item import Item

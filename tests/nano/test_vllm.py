@@ -19,7 +19,7 @@ import mmpr_pipeline.nano
 from mmpr_pipeline.nano.lessons import prompt_of
 from mmpr_pipeline.nano.sample import Request, by_transformers, by_vllm
 from mmpr_pipeline.nano.worlds import NANO_SOURCES, png, world_and_item
-from mmpr_pipeline.sampling.prompts import without_images
+from mmpr_pipeline.rollouts.prompts import without_images
 
 if __name__ == "__main__":
     checkpoint = Path(mmpr_pipeline.nano.__file__).parent / "checkpoint"

@@ -44,7 +44,7 @@ def journalled(out: Path) -> Counter[str]:
     for segment in (out / "journal").rglob("*"):
         for line in segment.read_bytes().splitlines(keepends=True) if segment.is_file() else ():
             if line.endswith(b"\n"):
-                entry = json.loads(line)
+                entry = json.loads(line.partition(b" ")[2])
                 steps[f"{entry['question']} {entry['step']}"] += 1
     return steps
 

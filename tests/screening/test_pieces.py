@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.screening.contamination import EvaluationRows
 from mmpr_pipeline.screening.pieces import (
+    is_sound,
     look_at_keys,
     look_at_sketches,
     pieces_of,
+    read_piece,
     read_sketches,
     read_table,
+    write_piece,
     write_table,
 )
 from mmpr_pipeline.screening.settings import ScreeningSettings
@@ -60,7 +64,7 @@ def test_sketches_come_back_as_they_were(source: Source, tmp_path: Path) -> None
     store, index = open_store(tmp_path / "out"), source.index()
     pieces = pieces_of("sketches", 0, "made", 6)
     assert [(piece.start, piece.stop) for piece in pieces] == [(0, 6)]
-    write_table(store, pieces[0].key, look_at_sketches(source, index, 0, 6))
+    write_piece(store, pieces[0].key, look_at_sketches(source, index, 0, 6))
     sketches = list(read_sketches(store, pieces))
     assert [(sketch.row, sketch.source_id, sketch.words) for sketch in sketches] == [
         (row, str(row), 5) for row in (0, 1, 2, 3, 5)
@@ -76,3 +80,18 @@ def test_the_same_table_has_the_same_bytes(source: Source, tmp_path: Path) -> No
         write_table(store, f"screening/{name}", look_at_keys(source, index, 0, 6, None))
     assert store.read("screening/a") == store.read("screening/b")
     assert read_table(store, "screening/a").num_rows == 6
+
+
+def test_damaged_and_swapped_pieces_are_not_taken(source: Source, tmp_path: Path) -> None:
+    store, index = open_store(tmp_path / "out"), source.index()
+    for piece in pieces_of("keys", 0, "made", 4096):
+        write_piece(store, piece.key, look_at_keys(source, index, 0, 6, None))
+    keys = store.list("screening/")
+    assert len(keys) == 2
+    assert all(is_sound(store, key) for key in keys)
+    whole = store.read(keys[0])
+    for damage in (whole[:-9], b"", whole[:40], store.read(keys[1]), whole[:90] + b"\1" + whole[91:]):
+        store.write(keys[0], damage)
+        assert not is_sound(store, keys[0])
+        with pytest.raises(DatasetError, match=r"keys/made-000000000\.arrow is damaged(?s:.)*looks at the rows anew"):
+            read_piece(store, keys[0])

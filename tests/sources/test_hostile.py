@@ -5,6 +5,7 @@ Zip bombs, links and paths out of archives are in test_archives, addresses in te
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import subprocess
@@ -21,9 +22,12 @@ import pytest
 from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.sources import Source
+from mmpr_pipeline.sources.files.formats import Unreadable
+from mmpr_pipeline.sources.indexed import Place
+from mmpr_pipeline.sources.rows import entries, mapping
 from tests.sources.conftest import Declare
 from tests.sources.images.test_decode import huge_png
-from tests.sources.made import png_bytes
+from tests.sources.made import made_rows, png_bytes, write_jsonl
 
 COLUMNS = {"id": "id", "question": "question", "image": "image", "answer": "answer"}
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/passwd'/></svg>"
@@ -204,3 +208,68 @@ def test_a_huge_cell_of_json_is_one_reject(declare: Declare, tmp_path: Path) -> 
     source = declare(files="rows.jsonl", columns=COLUMNS, kind="number", answer_form=None)
     assert reasons(source) == ["", "row_too_large", "missing_image", ""]
     assert isinstance(next(iter(source.read(source.index(), 3, 4))), Question)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"choices": "{[]:1}", "answer": "A"}, "bad_choices"),
+        ({"choices": {"A": 1 << 20_000, "B": "x"}, "answer": "A"}, "bad_choices"),
+        ({"answer": [b"\xff", b"\xfe"]}, "wrong_type"),
+        ({"question": "What is <ima<image>ge>?"}, "image_marks"),
+        ({"choices": ["<ima<image>ge>", "x"], "answer": "x"}, "image_marks"),
+    ],
+)
+def test_values_that_no_one_foresaw_are_rejects_by_name(
+    fields: dict[str, Any], reason: str, declare: Declare, tmp_path: Path
+) -> None:
+    row = {"id": "1", "question": "What?", "image": {"bytes": png_bytes()}, "answer": "1", "choices": None, **fields}
+    source = declare(files="none", kind="choice" if fields.get("choices") else "text")
+    item = source._item(row, Place(0), False, lambda reference: png_bytes())
+    assert getattr(item, "reason", "a question") == reason
+
+
+def test_a_precision_beyond_any_float_is_none(declare: Declare) -> None:
+    source = declare(files="none", kind="number", columns={**COLUMNS, "precision": "precision"})
+    row = {"id": "1", "question": "How tall?", "image": {"bytes": png_bytes()}, "answer": "1", "precision": 10**400}
+    item = source._item(row, Place(0), False, lambda reference: png_bytes())
+    assert isinstance(item, Question)
+    assert item.precision is None
+
+
+def test_whatever_a_row_raises_costs_the_row_and_what_the_machine_raises_stops(
+    declare: Declare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_jsonl(tmp_path / "rows.jsonl", made_rows(3))
+    source = declare(files="rows.jsonl")
+    index = source.index()
+
+    def raise_for(error: Exception) -> None:
+        def choices(row: Any, columns: Any) -> Any:
+            if row["id"] == "q0":
+                raise error
+            return ("one", "two", "number 0")
+
+        monkeypatch.setattr(mapping, "_choices", choices)
+
+    raise_for(ZeroDivisionError("of the row"))
+    found = list(source.read(index, 0, 3))
+    assert [getattr(item, "reason", "") for item in found] == ["unreadable_row", "", ""]
+    assert found[0].source_id == "q0"
+    assert getattr(found[0], "detail", "") == "ZeroDivisionError"
+    for error in (OSError(errno.ENOSPC, "disk full"), SourceError("the Hub is gone")):
+        raise_for(error)
+        with pytest.raises(type(error)):
+            list(source.read(index, 0, 3))
+
+
+def test_whatever_a_conversation_raises_costs_the_row(declare: Declare, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hurt(value: Any) -> Any:
+        raise ZeroDivisionError
+
+    columns = declare(
+        files="none", columns={**COLUMNS, "each": "pairs", "question": "pairs.question"}
+    ).declaration.columns
+    monkeypatch.setattr(entries, "as_json", hurt)
+    [row] = entries.rows_of({"pairs": [{"question": "What?"}]}, columns)
+    assert row == Unreadable("unreadable_row", "ZeroDivisionError")

@@ -180,16 +180,6 @@ def test_a_column_of_mixed_types_costs_only_its_own_rows(declare: Declare, tmp_p
     assert golds == ["1", "2.5", "3", "true", "no_answer", "4", "no_answer", "8"]
 
 
-def test_a_corrupt_parquet_page_is_an_error_that_names_the_file(declare: Declare, tmp_path: Path) -> None:
-    path = tmp_path / "rows.parquet"
-    pq.write_table(pa.Table.from_pylist(made_rows(50)), path, compression="zstd")
-    data = bytearray(path.read_bytes())
-    data[200:2000] = bytes(1800)
-    path.write_bytes(bytes(data))
-    with pytest.raises(SourceError, match=r"rows\.parquet"):
-        read_all(declare(files="rows.parquet"))
-
-
 def test_the_index_of_many_rows_is_small(declare: Declare, tmp_path: Path) -> None:
     with (tmp_path / "rows.jsonl").open("w") as out:
         for i in range(100_000):

@@ -223,3 +223,60 @@ def test_a_writer_that_lost_lines_takes_no_more(s3_bucket: str, monkeypatch: pyt
     until(refused)
     with pytest.raises(StoreError, match="away"):
         writer.close()
+
+
+def test_any_flipped_bit_of_a_line_is_found(tmp_path: Path) -> None:
+    journal = Journal(open_store(tmp_path), "j", plan="a" * 32)
+    with journal.open() as writer:
+        for i in range(3):
+            writer.append({"i": i, "text": "x * y"})
+    (segment,) = (tmp_path / "j").iterdir()
+    whole = segment.read_bytes()
+    for bit in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        segment.write_bytes(damaged)
+        found = list(journal.read())
+        assert 1 <= len(found) < 3
+        assert all(record["text"] == "x * y" for record in found)
+        assert journal.torn
+
+
+def test_lines_of_another_plan_are_not_taken(store: Store) -> None:
+    with Journal(store, "j", plan="a" * 32).open() as writer:
+        writer.append({"i": 0})
+    other = Journal(store, "j", plan="b" * 32)
+    assert list(other.read()) == []
+    assert other.torn == 1
+
+
+def test_lines_of_versions_without_checksums_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "j").mkdir()
+    (tmp_path / "j" / "000000-000000.jsonl").write_bytes(b'{"i":0}\n{"i":"\\ud800"}\n{"i":')
+    journal = Journal(open_store(tmp_path), "j", plan="a" * 32)
+    assert [record["i"] for record in journal.read()] == [0, "\ud800"]
+    assert journal.torn == 1
+
+
+def test_a_stranger_among_the_segments_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "j").mkdir()
+    (tmp_path / "j" / "notes.txt").write_text("mine")
+    journal = Journal(open_store(tmp_path), "j")
+    with journal.open() as writer:
+        writer.append({"i": 0})
+    assert list(journal.read()) == [{"i": 0}]
+
+
+def test_a_writer_that_wakes_up_after_the_end_leaves_nothing_and_stops(s3_bucket: str) -> None:
+    store = open_store(f"s3://{s3_bucket}/out")
+    writer = Journal(store, "j/0", done="manifests/0.json").open()
+    writer.append({"i": 0})
+    writer.flush()
+    store.write("manifests/0.json", b"{}")  # another process, while this one is paused
+    store.delete_prefix("j/")
+    writer.append({"i": 1})
+    with pytest.raises(StoreError, match="finished by another process"):
+        writer.flush()
+    assert store.list("j/") == []
+    with pytest.raises(StoreError, match="finished by another process"):
+        writer.append({"i": 2})

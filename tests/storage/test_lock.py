@@ -147,6 +147,25 @@ def test_a_lost_lease_is_told(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -
     assert store.read(lock_module.LOCK_KEY) == b'{"owner": "another"}'
 
 
+def test_a_build_that_was_paused_looks_at_its_lease_before_it_goes_on(
+    s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock_module, "LEASE_SECONDS", 0.2)
+    monkeypatch.setattr(lock_module, "RENEWAL_SECONDS", 1e6)  # the thread that renews has not woken up yet
+    store = open_store(f"s3://{s3_bucket}/out")
+    with lease(store) as check:
+        time.sleep(0.3)
+        check()
+        store.write(lock_module.LOCK_KEY, b'{"owner": "another"}')
+        with pytest.raises(StoreError, match="another process took it"):
+            check()
+    with lease(open_store(f"s3://{s3_bucket}/other")) as check:
+        time.sleep(0.3)
+        open_store(f"s3://{s3_bucket}/other").delete(lock_module.LOCK_KEY)  # taken, finished and released
+        with pytest.raises(StoreError, match="another process took it"):
+            check()
+
+
 def _until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
     while not holds():

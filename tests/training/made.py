@@ -10,9 +10,10 @@ from mmpr_pipeline.core.records import QuestionOutcome
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.summary import summarise
 from mmpr_pipeline.storage import open_store
-from mmpr_pipeline.training.settings import TrainConfig
+from mmpr_pipeline.training.settings import LaunchSettings, TrainConfig
 from tests.dataset.conftest import IDENTITY, make_outcome, write_shard
 
+HERE = LaunchSettings(device="cpu")
 TEXTS = ["The bars are read one by one. Reading 1 of 3. Final answer: 0\nThink step by step. How tall is bar?"] * 20
 
 
@@ -62,6 +63,6 @@ def settings(model: Path, data: Path | str, run: Path, **more: Any) -> TrainConf
     """Settings of a short run with a rate that moves the weights."""
     base: dict[str, Any] = {
         "data": str(data), "model": str(model), "run_dir": str(run), "batch": 5, "lr": 1e-2, "warm_up": 0.25,
-        "token_budget": 512, "checkpoint_every": 1, "window": 2, "launch": {"device": "cpu"},
+        "token_budget": 512, "checkpoint_every": 1, "window": 2, "launch": HERE,
     }  # fmt: skip
     return TrainConfig.model_validate({**base, **more})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.arrow_file import batches, checked
 from mmpr_pipeline.dataset.publish.parquet import Images
 from mmpr_pipeline.storage import Store
 
@@ -27,14 +27,14 @@ class Built:
     store: Store
     shards: int
     name: str
+    hashes: Mapping[str, str]
+    """sha256 of each data file, by its key; a file that has another raises DatasetError."""
 
     @contextmanager
     def opened(self, shard: int) -> Iterator[tuple[Path, Images]]:
         """The file of a shard's pairs, and its images."""
         with TemporaryDirectory(prefix="mmpr-") as folder:
-            pairs, images = (
-                self.store.fetch(layout.data(kind, shard, self.shards), Path(folder)) for kind in ("pairs", "images")
-            )
+            pairs, images = (self._fetch(kind, shard, Path(folder)) for kind in ("pairs", "images"))
             yield pairs, Images.open(images)
 
     def rows(self, told: Callable[[int], None]) -> Iterator[tuple[dict[str, Any], Images]]:
@@ -51,11 +51,15 @@ class Built:
         found: Counter[str] = Counter()
         for shard in range(self.shards):
             with TemporaryDirectory(prefix="mmpr-") as folder:
-                path = self.store.fetch(layout.data("questions", shard, self.shards), Path(folder))
+                path = self._fetch("questions", shard, Path(folder))
                 for batch in batches(path, ["source", "tiles"]):
                     for source, tiles in zip(*(batch[name].to_pylist() for name in ("source", "tiles")), strict=True):
                         found[source] = max(found[source], tiles)
         return dict(found)
+
+    def _fetch(self, kind: str, shard: int, folder: Path) -> Path:
+        key = layout.data(kind, shard, self.shards)
+        return checked(self.store.fetch(key, folder), key, self.hashes[key])
 
 
 class ImageFolder:

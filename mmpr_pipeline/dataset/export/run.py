@@ -64,7 +64,8 @@ def export(out: str | Path, to: str, dest: str | Path, *, progress: Progress | N
         raise ConfigError(f"{target} is there already.", remedy="Give --dest a new folder.")
     store = open_store(out)
     manifests = list(manifests_of(store, shards_of(store)))
-    built = Built(store, len(manifests), target.name)
+    hashes = {key: sha256 for manifest in manifests for key, sha256 in manifest.hashes.items()}
+    built = Built(store, len(manifests), target.name, hashes)
     chosen = cast(Format, import_module(f"mmpr_pipeline.dataset.export.{to}"))
     told = progress or (lambda what, done, of: None)
     told("exporting", 0, built.shards)

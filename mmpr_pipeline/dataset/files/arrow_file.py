@@ -111,6 +111,17 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def checked(path: Path, key: str, sha256: str) -> Path:
+    """The file, if its content is what its manifest says. Raises DatasetError: a damaged file is not parsed."""
+    if sha256_of(path) != sha256:
+        raise DatasetError(
+            f"{key} is not what its manifest says.",
+            remedy="Bring it back from a copy. Without one, delete the manifest of its shard and run the `mmpr build` "
+            "of the dataset again: it makes the shard anew. `mmpr verify` names all that is wrong.",
+        )
+    return path
+
+
 def open_table(path: Path, columns: Sequence[str]) -> pa.Table:
     """Some columns of a whole file; where they are not compressed, in place in the memory-mapped file."""
     schema = schema_of(path)

@@ -9,7 +9,7 @@ OUT/manifests/00017-of-00512.json            counts and hashes of the shard, wri
 OUT/summary.json                             totals, written last of all: the dataset is finished
 OUT/journal/00017-of-00512/                  only while the shard is being made
 OUT/reference/KEY/reference-00017-of-00512.arrow  log-probs under a reference model, left by training (not verified)
-OUT/screening/                               what was decided of every source row before sampling (not verified)
+OUT/screening/                               what was decided of every source row before sampling
 OUT/marks.jsonl                              verdicts corrected by a person in `mmpr view` (not verified)
 """
 
@@ -28,6 +28,8 @@ PROGRESS = ".progress.json"
 """What a running build says of itself; hidden, and deleted at its end."""
 SCREENING = screening.FOLDER
 JOURNALS = "journal/"
+SCREENED = (screening.DROPPED, screening.REPORT, screening.STATUS)
+"""What screening leaves; its pieces are gone when it is done."""
 SCHEMAS: dict[str, pa.Schema] = {
     "pairs": PAIR_SCHEMA,
     "images": IMAGE_SCHEMA,

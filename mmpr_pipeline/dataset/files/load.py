@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.arrow_file import batches, checked
 from mmpr_pipeline.dataset.files.image_fs import image_prefix, register
 from mmpr_pipeline.dataset.files.manifest import Manifest
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
@@ -47,7 +47,7 @@ def load(out: str | Path) -> datasets.Dataset:
     for manifest in manifests:
         unpacked = folder / Path(layout.data("pairs", manifest.shard, shards)).name
         if not unpacked.is_file():
-            _unpack(store, manifest.shard, shards, unpacked, features.arrow_schema)
+            _unpack(store, manifest, unpacked, features.arrow_schema)
         info = datasets.DatasetInfo(features=features)
         parts.append(datasets.Dataset.from_file(str(unpacked), info=info))
     return datasets.concatenate_datasets(parts)
@@ -72,22 +72,23 @@ def _digest(store: Store, manifests: list[Manifest]) -> str:
     return hashlib.sha256("\n".join([_VERSION, store.url, *hashes]).encode()).hexdigest()[:32]
 
 
-def _unpack(store: Store, shard: int, of: int, target: Path, schema: pa.Schema) -> None:
+def _unpack(store: Store, manifest: Manifest, target: Path, schema: pa.Schema) -> None:
     """Write a shard's pairs as `datasets` maps them: an uncompressed stream, with addresses of images."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{uuid.uuid4().hex}")
     try:
         with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-            for batch in _addressed(store, shard, of, schema):
+            for batch in _addressed(store, manifest, schema):
                 writer.write_batch(batch)
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _addressed(store: Store, shard: int, of: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    prefix = image_prefix(store, layout.data("images", shard, of))
-    for batch in batches(store.local_copy(layout.data("pairs", shard, of))):
+def _addressed(store: Store, manifest: Manifest, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    images, pairs = (layout.data(kind, manifest.shard, manifest.of) for kind in ("images", "pairs"))
+    prefix = image_prefix(store, images)
+    for batch in batches(checked(store.local_copy(pairs), pairs, manifest.hashes[pairs])):
         rows = [
             [{"bytes": None, "path": f"{prefix}/{name}"} for name in names] for names in batch["images"].to_pylist()
         ]

@@ -52,6 +52,11 @@ class Manifest(Record):
     sources: dict[str, Counts] = Field(description="The same for each source.")
     files: tuple[FileEntry, ...] = Field(description="Data files of the shard.")
 
+    @property
+    def hashes(self) -> dict[str, str]:
+        """sha256 of each data file, by its key."""
+        return {entry.path: entry.sha256 for entry in self.files}
+
     def encode(self) -> bytes:
         """The manifest as written: the same bytes for the same content."""
         return json_bytes(self.model_dump())
@@ -64,7 +69,11 @@ def read_manifest(raw: bytes, name: str) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise DatasetError(f"{name} is not a manifest of this version: {where}: {first['msg']}") from None
+        raise DatasetError(
+            f"{name} is not a manifest of this version: {where}: {first['msg']}",
+            remedy="Bring it back from a copy; or delete it and run the same `mmpr build` again: its shard is made "
+            "anew.",
+        ) from None
 
 
 class Tally:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +13,8 @@ import pyarrow as pa
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.records import Image, Prompting, Question, QuestionRow, Rollout
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches, open_table
+from mmpr_pipeline.dataset.files.arrow_file import batches, checked, open_table
+from mmpr_pipeline.dataset.files.manifest import read_manifest
 from mmpr_pipeline.storage import Store
 
 
@@ -35,10 +37,13 @@ class StoredQuestion:
 
 def stored_questions(store: Store, shard: int, of: int) -> Iterator[StoredQuestion]:
     """Every row of a finished shard, in order. Raises DatasetError where its files contradict each other."""
-    images = _Images(store, shard, of)
-    groups = groupby(_rows(store, "rollouts", shard, of), key=lambda row: row["question_id"])
+    key = layout.manifest(shard, of)
+    hashes = read_manifest(store.read(key), key).hashes
+    paths = {kind: _local(store, layout.data(kind, shard, of), hashes) for kind in ("questions", "rollouts", "images")}
+    images = _Images(paths["images"])
+    groups = groupby(_rows(paths["rollouts"]), key=lambda row: row["question_id"])
     ahead = next(groups, None)
-    for fields in _rows(store, "questions", shard, of):
+    for fields in _rows(paths["questions"]):
         row = QuestionRow.model_validate(fields)
         rollouts: tuple[Rollout, ...] = ()
         if ahead is not None and row.rollouts and ahead[0] == row.question_id:
@@ -49,8 +54,12 @@ def stored_questions(store: Store, shard: int, of: int) -> Iterator[StoredQuesti
         yield StoredQuestion(row, tuple(images[sha256] for sha256 in row.images), rollouts)
 
 
-def _rows(store: Store, kind: str, shard: int, of: int) -> Iterator[dict[str, Any]]:
-    for batch in batches(store.local_copy(layout.data(kind, shard, of))):
+def _local(store: Store, key: str, hashes: Mapping[str, str]) -> Path:
+    return checked(store.local_copy(key), key, hashes[key])
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    for batch in batches(path):
         yield from batch.to_pylist()
 
 
@@ -61,8 +70,8 @@ def _rollout(fields: dict[str, Any]) -> Rollout:
 class _Images:
     """Images of a shard by sha256; their bytes stay in the memory-mapped file until they are asked for."""
 
-    def __init__(self, store: Store, shard: int, of: int) -> None:
-        self._table: pa.Table = open_table(store.local_copy(layout.data("images", shard, of)), list(Image.model_fields))
+    def __init__(self, path: Path) -> None:
+        self._table: pa.Table = open_table(path, list(Image.model_fields))
         self._where = {sha256: i for i, sha256 in enumerate(self._table.column("sha256").to_pylist())}
 
     def __getitem__(self, sha256: str) -> Image:

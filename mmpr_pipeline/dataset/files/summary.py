@@ -53,5 +53,8 @@ def manifests_of(store: Store, shards: int) -> Iterator[Manifest]:
             ) from None
         first = first or manifest
         if manifest.identity != first.identity:
-            raise DatasetError(f"{key} was built with other settings than {layout.manifest(0, shards)}.")
+            raise DatasetError(
+                f"{store.url}/{key} was built with other settings than {layout.manifest(0, shards)}.",
+                remedy="Where one of them is damaged, bring it back from a copy.",
+            )
         yield manifest

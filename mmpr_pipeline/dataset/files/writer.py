@@ -70,11 +70,14 @@ class ShardWriter:
             identity=self._identity,
             counts=self._total.counts(),
             sources={name: tally.counts() for name, tally in sorted(self._by_source.items())},
-            files=tuple(self._put(kind, file) for kind, file in sorted(self._files.items())),
+            files=tuple(self._closed(kind, file) for kind, file in sorted(self._files.items())),
         )
         if not all(counts.adds_up() for counts in (manifest.counts, *manifest.sources.values())):
             raise DatasetError(f"Shard {self._shard} has lost questions: {manifest.counts}")
         key, raw = layout.manifest(self._shard, self._of), manifest.encode()
+        if not self._store.exists(key):  # a finished shard's files are never written over
+            for kind, file in sorted(self._files.items()):
+                self._store.put_file(layout.data(kind, self._shard, self._of), file.path)
         if not self._store.create(key, raw) and self._store.read(key) != raw:
             raise DatasetError(
                 f"{key} is there already and says something else.",
@@ -82,12 +85,10 @@ class ShardWriter:
             )
         return manifest.model_dump(mode="json")
 
-    def _put(self, kind: str, file: RecordFile) -> FileEntry:
+    def _closed(self, kind: str, file: RecordFile) -> FileEntry:
         file.close()
         key = layout.data(kind, self._shard, self._of)
-        entry = FileEntry(path=key, sha256=sha256_of(file.path), bytes=file.path.stat().st_size, rows=file.rows)
-        self._store.put_file(key, file.path)
-        return entry
+        return FileEntry(path=key, sha256=sha256_of(file.path), bytes=file.path.stat().st_size, rows=file.rows)
 
     @staticmethod
     def _keep(stored: set[bytes], images: Iterable[Image]) -> list[Image]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mmpr_pipeline.core.errors import ConfigError, HubError
-from mmpr_pipeline.dataset.publish.hub_errors import MESSAGE_CHARS, status_of, told, transient, wait_for, without_token
+from mmpr_pipeline.core.masking import masked
+from mmpr_pipeline.dataset.publish.hub_errors import MESSAGE_CHARS, status_of, told, transient, wait_for
 
 ATTEMPTS = 6
 PATHS = 100
@@ -229,7 +230,7 @@ class HubDataset:
 
     def _explained(self, what: str, error: Exception) -> HubError:
         status = status_of(error)
-        said = without_token(told(error), self._token)[:MESSAGE_CHARS]
+        said = masked(told(error), self._token)[:MESSAGE_CHARS]
         text = f"{self.name}: {_DOING[what]} failed: {said}"
         remedy = _REMEDIES.get(status or 0, "Run the same command again: it goes on where it stopped.")
         if status is None:

@@ -9,16 +9,8 @@ LONGEST_WAIT = 3700.0
 """Seconds: the Hub counts commits by the hour, and says in Retry-After when it will take the next one."""
 
 MESSAGE_CHARS = 300
-_TOKEN = re.compile(r"hf_\w{4,}")
-_SIGNED = re.compile(r"(https?://[^\s?]+)\?\S+")
-"""Addresses to upload to carry a signature in their query: whoever has one may use it for a while."""
 _RESET = re.compile(r"\bt=(\d{1,6})")
 _ADVICE = re.compile(r" *For more information check: \S+")
-
-
-def without_token(text: str, token: str | None) -> str:
-    """The text with the token, whatever else looks like one, and signatures in addresses blotted out."""
-    return _SIGNED.sub(r"\1?***", _TOKEN.sub("hf_***", text.replace(token, "hf_***") if token else text))
 
 
 def told(error: BaseException) -> str:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches, open_table, sha256_of
+from mmpr_pipeline.dataset.files.arrow_file import batches, checked, open_table
 from mmpr_pipeline.storage import Store
 
 WRITER = "1"
@@ -102,8 +102,8 @@ def shard_groups(
         keys = [layout.data(kind, shard, of) for kind in ("pairs", "images")]
         pairs, images = (store.fetch(key, Path(folder)) for key in keys)
         for key, path in zip(keys, (pairs, images), strict=True):
-            if hashes and sha256_of(path) != hashes[key]:
-                raise DatasetError(f"{key} is not what its manifest says.", remedy="`mmpr verify` tells what is wrong.")
+            if hashes:
+                checked(path, key, hashes[key])
         stored = Images.open(images)
         for group in row_groups(batches(pairs), stored.sizes):
             yield embedded(group, stored, features.arrow_schema)

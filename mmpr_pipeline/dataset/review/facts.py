@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import batches
 from mmpr_pipeline.dataset.files.marks import read_all
+from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.dataset.files.summary import shards_of
 from mmpr_pipeline.dataset.review.marks_summary import marks_summary
 from mmpr_pipeline.dataset.review.stats import stats
@@ -94,18 +94,15 @@ def facts_of(out: str | Path, progress: Callable[[int, int], None] | None = None
 
 def _config(store: Store) -> dict[str, Any]:
     try:
-        config = json.loads(store.read(layout.CONFIG))
-    except (MissingKeyError, ValueError):
+        return read_sealed(store, layout.CONFIG)
+    except MissingKeyError:
         raise DatasetError(f"{store.url} has no {layout.CONFIG}.", remedy="Give the output of `mmpr build`.") from None
-    if not isinstance(config, dict):
-        raise DatasetError(f"{layout.CONFIG} holds no settings.")
-    return config
 
 
 def _summary(store: Store) -> dict[str, Any]:
     try:
-        return json.loads(store.read(layout.SUMMARY))
-    except (MissingKeyError, ValueError):
+        return read_sealed(store, layout.SUMMARY)
+    except MissingKeyError:
         return {}
 
 

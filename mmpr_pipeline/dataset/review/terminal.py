@@ -178,7 +178,8 @@ def verify_page(report: Report) -> RenderableType:
     names = Counter(problem.name for problem in report.problems)
     found = ", ".join(f"{count} {name}" for name, count in names.most_common())
     headline = Text.assemble((f"{len(report.problems):,} problems", "bold red"), f" ({found}) in {checked}.")
-    return Group(headline, Text(), table, *([Text(f"... and {more:,} more", "dim")] if more > 0 else []))
+    rest = [Text(f"... and {more:,} more", "dim")] if more > 0 else []
+    return Group(headline, Text(), table, *rest, Text(), *(Text(f"What to do: {told}") for told in report.remedies))
 
 
 def stats_page(figures: Mapping[str, Any]) -> RenderableType:

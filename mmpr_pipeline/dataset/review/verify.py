@@ -6,7 +6,6 @@ eight bytes a pair to find ids that two shards share.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,17 +14,28 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from mmpr_pipeline.core.errors import DatasetError
-from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.records import SCHEMA_VERSION
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import batches, schema_of, sha256_of
 from mmpr_pipeline.dataset.files.manifest import FileEntry, Manifest, read_manifest
-from mmpr_pipeline.dataset.files.summary import summarise
+from mmpr_pipeline.dataset.review.verify_described import check_described
 from mmpr_pipeline.dataset.review.verify_rows import check_rows
 from mmpr_pipeline.storage import MissingKeyError, Store, open_store
 
 Progress = Callable[[int, int], None]
 """Called with the number of shards checked and of all shards."""
+
+REMEDIES = {
+    "unfinished": "Where the output is unfinished, run the same `mmpr build` again: it goes on.",
+    "left_over": "What a killed worker left is removed by the same `mmpr build`.",
+    "extra_file": "Move files that no build wrote out of the output.",
+    "bad_summary": f"Delete a damaged {layout.SUMMARY} and run the same `mmpr build` again: it writes it anew.",
+}
+DAMAGED = (
+    "Bring damaged files back from a copy. Without one, delete the manifest of their shard and run the same "
+    "`mmpr build` again: it makes the shard anew."
+)
+"""The remedy of every other problem."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,13 @@ class Report:
         """Whether everything is as promised."""
         return not self.problems
 
+    @property
+    def remedies(self) -> list[str]:
+        """What to do about the problems, a sentence for each sort of them."""
+        found = {problem.name for problem in self.problems}
+        again = [REMEDIES[name] for name in sorted(found & REMEDIES.keys())]
+        return [*again, *([DAMAGED] if found - REMEDIES.keys() else [])]
+
     def add(self, name: str, where: str, detail: str = "") -> None:
         """Note a problem."""
         self.problems.append(Problem(name, where, detail))
@@ -69,7 +86,7 @@ def verify(out: str | Path, progress: Progress | None = None) -> Report:
     if not of:
         raise DatasetError(f"{store.url} holds no finished shard.", remedy="Give the output of `mmpr build`.")
     report = Report(store.url, shards=of)
-    _check_names(keys, of, report)
+    _check_names(keys, store.left_over(), of, report)
     ids = _PairIds()
     identity: str | None = None
     for shard in range(of):
@@ -80,8 +97,7 @@ def verify(out: str | Path, progress: Progress | None = None) -> Report:
             _check_shard(store, manifest, report, ids)
         if progress:
             progress(shard + 1, of)
-    _check_config(store, keys, identity, report)
-    _check_summary(store, keys, of, report)
+    check_described(store, keys, of, identity, report.add)
     _check_shared_ids(store, of, ids, report)
     return report
 
@@ -97,7 +113,7 @@ def _manifest_keys(keys: set[str]) -> tuple[int, set[str]]:
     return max(found.items(), key=lambda item: len(item[1]), default=(0, set()))
 
 
-def _check_names(keys: set[str], of: int, report: Report) -> None:
+def _check_names(keys: set[str], left: set[str], of: int, report: Report) -> None:
     expected = layout.expected(of)
     for key in sorted(expected - keys):
         if key == layout.SUMMARY or key.startswith("manifests/"):
@@ -107,8 +123,12 @@ def _check_names(keys: set[str], of: int, report: Report) -> None:
     for key in sorted(keys - expected):
         if key.startswith(layout.JOURNALS):
             report.add("unfinished", key, "a journal is left: run the same `mmpr build` again, it goes on")
-        elif key != layout.MARKS and not key.startswith((layout.REFERENCE, layout.SCREENING)):
+        elif key.startswith(layout.SCREENING) and layout.SUMMARY not in keys:
+            continue  # pieces, while the rows are looked at
+        elif key != layout.MARKS and key not in layout.SCREENED and not key.startswith(layout.REFERENCE):
             report.add("extra_file", key, "no build wrote it here")
+    for name in sorted(left):
+        report.add("left_over", name, "a worker that was killed left it, or one is at work")
 
 
 def _manifest(store: Store, key: str, shard: int, of: int, report: Report) -> Manifest | None:
@@ -137,14 +157,14 @@ def _check_shard(store: Store, manifest: Manifest, report: Report, ids: _PairIds
         if len(paths) < len(layout.SCHEMAS):
             return  # what refers to a missing or unreadable file cannot be checked, and is reported as that file
         try:
-            ids.add(check_rows(paths, manifest, lambda name, detail: report.add(name, where, detail)))
+            ids.add(manifest.shard, check_rows(paths, manifest, lambda name, detail: report.add(name, where, detail)))
         except DatasetError as error:
             report.add("unreadable", where, error.message)
     report.pairs += sum(manifest.counts.pairs.values())
 
 
 def _check_file(store: Store, entry: FileEntry, folder: Path, report: Report) -> Path | None:
-    """The local file if its rows can be looked at."""
+    """The local file if it is the one that was written, and its rows can be looked at."""
     kind = entry.path.partition("/")[0]
     try:
         path = store.fetch(entry.path, folder)
@@ -154,47 +174,19 @@ def _check_file(store: Store, entry: FileEntry, folder: Path, report: Report) ->
     report.bytes += path.stat().st_size
     if path.stat().st_size != entry.bytes or sha256_of(path) != entry.sha256:
         report.add("bad_hash", entry.path, "the content is not what the manifest says")
+        return None  # damaged Arrow files were seen to end the whole process when they are parsed
     try:
         schema = schema_of(path)
         rows = sum(batch.num_rows for batch in batches(path, schema.names[:1]))
     except DatasetError as error:
         report.add("unreadable", entry.path, error.message)
         return None
-    if not schema.equals(layout.SCHEMAS[kind], check_metadata=True):
-        report.add("bad_schema", entry.path, "columns, types or descriptions differ from this version's")
-        if not schema.equals(layout.SCHEMAS[kind]):
-            return None
+    if not schema.equals(layout.SCHEMAS[kind]):  # descriptions are documentation, and may be written better
+        report.add("bad_schema", entry.path, "names, types or nullability of columns differ from this version's")
+        return None
     if rows != entry.rows:
         report.add("bad_counts", entry.path, f"{rows} rows, the manifest says {entry.rows}")
     return path
-
-
-def _check_config(store: Store, keys: set[str], identity: str | None, report: Report) -> None:
-    if layout.CONFIG not in keys:
-        return
-    try:
-        digest = json.loads(store.read(layout.CONFIG))["digest"]
-    except (ValueError, KeyError, TypeError):
-        report.add("bad_config", layout.CONFIG, "not the settings of a build")
-        return
-    if identity is not None and digest != identity:
-        report.add("other_identity", layout.CONFIG, "the shards were built with other settings")
-
-
-def _check_summary(store: Store, keys: set[str], of: int, report: Report) -> None:
-    if layout.SUMMARY not in keys:
-        return
-    try:
-        stated = json.loads(store.read(layout.SUMMARY))
-        found = json.loads(json_bytes(summarise(store, of)))
-    except DatasetError:
-        return  # manifests are reported already
-    except ValueError:
-        report.add("bad_summary", layout.SUMMARY, "not JSON")
-        return
-    wrong = [name for name, value in found.items() if not isinstance(stated, dict) or stated.get(name) != value]
-    if wrong:
-        report.add("bad_summary", layout.SUMMARY, f"differs from the manifests in {', '.join(wrong)}")
 
 
 class _PairIds:
@@ -202,9 +194,12 @@ class _PairIds:
 
     def __init__(self) -> None:
         self._parts: list[np.ndarray] = []
+        self.shards: list[int] = []
+        """Those whose ids are known: their files are sound."""
 
-    def add(self, pair_ids: set[str]) -> None:
+    def add(self, shard: int, pair_ids: set[str]) -> None:
         """Note the ids of a shard, distinct within it."""
+        self.shards.append(shard)
         numbers = (int(pair_id[:16], 16) for pair_id in pair_ids if _is_hex(pair_id))
         self._parts.append(np.fromiter(numbers, np.uint64))
 
@@ -226,7 +221,7 @@ def _check_shared_ids(store: Store, of: int, ids: _PairIds, report: Report) -> N
     if not candidates:
         return
     first: dict[str, int] = {}
-    for shard in range(of):
+    for shard in ids.shards:
         for pair_id in set(_pair_ids(store, layout.data("pairs", shard, of))):
             if _is_hex(pair_id) and int(pair_id[:16], 16) in candidates and first.setdefault(pair_id, shard) != shard:
                 report.add("duplicate_pair", f"shard {shard}", f"pair {pair_id} is in shard {first[pair_id]} too")

@@ -1,1 +1,1 @@
-"""Engines in Ray actors: the actor, the pool that routes to actors, and their messages."""
+"""The Ray actor that hosts an engine, what it and its pool say to each other, and where requests go."""

@@ -1,30 +1,41 @@
-"""Ray actors that host engines, and how they are started.
+"""Ray actors that host engines.
 
-An actor is made at once and loads its engine when it is first asked to (`ready`, or any request after a restart), so
-that an engine that cannot start raises where it is awaited, and is not restarted for ever by Ray. What dies is
-restarted by Ray; the pool sends again what was lost.
+An actor is made at once and loads its engine when `ready` asks for it, so that an engine that cannot start raises where
+it is awaited, and is not restarted for ever by Ray. What dies is restarted by Ray; the pool sends again what was lost.
+An engine that fails says so to everyone who waits for it and then ends its process: the next one starts in a fresh
+process, with all of the GPU's memory.
 """
 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
+import logging
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
-from mmpr_pipeline.core.errors import EngineError
+from mmpr_pipeline.core.errors import EngineError, ItemRejected, MmprError
 from mmpr_pipeline.engines.actors.busy import Busy
 from mmpr_pipeline.engines.actors.gate import Gate
-from mmpr_pipeline.engines.actors.heartbeat import beat
-from mmpr_pipeline.engines.actors.messages import Answer, Request, Served
+from mmpr_pipeline.engines.actors.guardian import guard_children
+from mmpr_pipeline.engines.actors.heartbeat import STDERR, beat
+from mmpr_pipeline.engines.actors.messages import Answer, EngineLost, Request, Served, cause_of
 from mmpr_pipeline.engines.actors.metrics import EngineMeter
 from mmpr_pipeline.engines.actors.routing import Lengths, Load
 from mmpr_pipeline.engines.engine import Engine, EngineInfo, EngineStats, SampleRequest
-from mmpr_pipeline.engines.registry import make_engine
+from mmpr_pipeline.engines.registry import kind_of, make_engine
 from mmpr_pipeline.engines.settings import EngineSettings
+
+log = logging.getLogger(__name__)
 
 MAX_CONCURRENCY = 10_000
 """Requests that an actor accepts at once; the engine queues them."""
+
+LAST_WORDS = 0.5
+"""Seconds between a failure that is said and the end of its process: answers travel in this time."""
+
+FEWEST_SEQUENCES = 4
 
 
 class EngineActor:
@@ -33,6 +44,7 @@ class EngineActor:
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._engine: Engine | None = None
+        self._failed: EngineLost | None = None
         self._loading = asyncio.Lock()
         self._gate = Gate()
         self._born = f"{os.getpid()}-{time.time_ns()}"
@@ -41,13 +53,28 @@ class EngineActor:
         self._lengths = Lengths()
         self._outstanding = Load()
 
-    async def ready(self) -> EngineInfo:
-        """Load the engine, if it is not yet; raises EngineError where it cannot start."""
-        return (await self._loaded()).info
+    async def ready(self, again: bool = False, memory_deaths: int = 0) -> EngineInfo:
+        """Load the engine, if it is not yet; raises EngineError where it cannot start.
+
+        `again`: engines with these settings have served, so a failure may pass (memory that is not free yet, a Hub
+        that does not answer): it raises EngineLost, and the process ends, for the next try to begin in a fresh one.
+        `memory_deaths`: earlier lives that ran out of memory; each halves the rollouts decoded at once.
+        """
+        async with self._loading:
+            if self._failed:
+                raise EngineLost("not_loaded", str(self._failed))
+            if self._engine is None:
+                try:
+                    self._engine = await self._load(memory_deaths)
+                except MmprError as error:
+                    if again:
+                        raise self._fail(error) from error
+                    raise
+            return self._engine.info
 
     async def serve(self, request: Request) -> Served:
-        """Answer one request, together with all others in flight."""
-        engine, work = await self._loaded(), self._lengths.expect(request)
+        """Answer one request, together with all others in flight. Raises EngineLost where there is no engine."""
+        engine, work = self._loaded(), self._lengths.expect(request)
         self._outstanding += work
         try:
             async with self._gate.together():
@@ -58,14 +85,19 @@ class EngineActor:
         self._lengths.learn(request.question.source, answer if isinstance(answer, list) else [])
         return Served(answer, self._outstanding)
 
-    async def serve_alone(self, request: Request) -> AsyncIterator[Answer | None]:
-        """Answer one request with nothing else in the engine: None when it begins, then the answer."""
-        engine = await self._loaded()
+    async def serve_trial(self, requests: Sequence[Request]) -> AsyncIterator[tuple[int, Answer | ItemRejected] | None]:
+        """Answer these requests with nothing else in the engine: None when they begin, then each as it is answered."""
+        engine = self._loaded()
         async with self._gate.alone():
             yield None
             with self._busy:
-                answer = await self._answer(engine, request)
-            yield answer
+                running = [asyncio.create_task(self._numbered(engine, i, each)) for i, each in enumerate(requests)]
+                try:
+                    for done in asyncio.as_completed(running):
+                        yield await done
+                finally:
+                    for task in running:
+                        task.cancel()
 
     async def stats(self) -> tuple[str, EngineStats]:
         """A name of this life of the actor, and the engine's counts in it."""
@@ -73,6 +105,7 @@ class EngineActor:
 
         stats = await self._engine.stats() if self._engine else EngineStats()
         stats.busy_seconds, stats.alive_seconds = self._busy.seconds, self._busy.alive
+        stats.capacity_seconds = stats.capacity * stats.alive_seconds
         stats.restarts = int(ray.get_runtime_context().was_current_actor_reconstructed)
         return self._born, stats
 
@@ -81,20 +114,58 @@ class EngineActor:
         if self._engine is not None:
             await self._engine.close()
 
+    async def _numbered(self, engine: Engine, number: int, request: Request) -> tuple[int, Answer | ItemRejected]:
+        try:
+            return number, await self._answer(engine, request)
+        except ItemRejected as reject:
+            return number, reject
+
     async def _answer(self, engine: Engine, request: Request) -> Answer:
         try:
             if isinstance(request, SampleRequest):
                 return await engine.sample(request)
             return await engine.continue_blind(request)
-        except EngineError:
-            # An engine that served and now cannot is dead weight: die, and let Ray start a fresh one.
-            os._exit(70)
+        except EngineError as error:
+            raise self._fail(error) from error
 
-    async def _loaded(self) -> Engine:
-        async with self._loading:
-            if self._engine is None:
-                self._engine = await asyncio.to_thread(make_engine, self._settings)
-                self._busy = Busy()
-                meter = EngineMeter(str(self._settings.name))
-                self._heart = asyncio.create_task(beat(self._settings.stall_seconds, self._busy, self._engine, meter))
-            return self._engine
+    def _loaded(self) -> Engine:
+        if self._failed:
+            raise EngineLost("not_loaded", str(self._failed))
+        if self._engine is None:
+            raise EngineLost("not_loaded")
+        return self._engine
+
+    def _fail(self, error: MmprError) -> EngineLost:
+        """An engine that failed is dead weight: say so, then end the process, and let Ray start a fresh one."""
+        if self._failed is None:
+            self._failed = EngineLost(cause_of(error), error.message[:600])
+            log.error("Engine %s fails and ends: %s", self._born, error.message)
+            asyncio.get_running_loop().call_later(LAST_WORDS, os._exit, 70)
+        return self._failed
+
+    async def _load(self, memory_deaths: int) -> Engine:
+        """Load the engine in another thread, under a watchdog; its children will end with this process."""
+        settings, began = self._settings, time.monotonic()
+        if memory_deaths and (most := settings.max_num_seqs or (await self._usual_sequences())):
+            fewer = max(FEWEST_SEQUENCES, most >> memory_deaths)
+            settings = settings.model_copy(update={"max_num_seqs": fewer})
+            log.warning("Engine %s decodes at most %d rollouts at once: it ran out of memory before", self._born, fewer)
+        if kind_of(settings).on_gpu:
+            guard_children()
+        faulthandler.dump_traceback_later(settings.load_seconds, exit=True, file=STDERR)
+        try:
+            engine = await asyncio.to_thread(make_engine, settings)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+        log.info("Engine %s is loaded after %.0f s: %s", self._born, time.monotonic() - began, engine.info)
+        self._busy = Busy()
+        self._heart = asyncio.create_task(beat(settings.stall_seconds, self._busy, engine, EngineMeter(settings.name)))
+        return engine
+
+    async def _usual_sequences(self) -> int | None:
+        """Rollouts that an engine decodes at once where the settings leave it open."""
+        if self._settings.name != "vllm":
+            return None
+        from mmpr_pipeline.engines.vllm.load import usual_sequences
+
+        return await asyncio.to_thread(usual_sequences)

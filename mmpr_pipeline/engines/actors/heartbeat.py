@@ -18,7 +18,7 @@ from mmpr_pipeline.engines.engine import Engine
 if TYPE_CHECKING:
     from mmpr_pipeline.engines.actors.metrics import EngineMeter
 
-_STDERR = 2
+STDERR = 2
 MOST_BETWEEN = 2.0
 """Most seconds between two looks."""
 
@@ -31,6 +31,6 @@ async def beat(stall: float, busy: Busy, engine: Engine, meter: EngineMeter) -> 
         progress = stats.requests + stats.steps
         if not busy.in_flight or progress != seen:
             seen = progress
-            faulthandler.dump_traceback_later(stall, exit=True, file=_STDERR)
+            faulthandler.dump_traceback_later(stall, exit=True, file=STDERR)
         meter.show(stats, busy)
         await asyncio.sleep(min(MOST_BETWEEN, stall / 4))

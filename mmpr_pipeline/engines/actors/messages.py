@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from mmpr_pipeline.core.records import Rollout
 from mmpr_pipeline.engines.actors.routing import Load
@@ -10,8 +11,11 @@ from mmpr_pipeline.engines.engine import ContinueRequest, SampleRequest
 
 Request = SampleRequest | ContinueRequest
 
-
 Answer = list[Rollout] | Rollout
+
+Cause = Literal["out_of_memory", "failed", "died", "not_loaded"]
+"""Why an engine does not answer: two that its process says before it ends, one that nobody says, and one that is no
+death: the actor was started again and has no engine yet."""
 
 
 @dataclass(frozen=True)
@@ -20,3 +24,26 @@ class Served:
 
     answer: Answer
     outstanding: Load
+
+
+class EngineLost(Exception):
+    """This actor's engine does not answer the request; nothing is wrong with the request as far as is known."""
+
+    def __init__(self, cause: Cause, detail: str = "") -> None:
+        super().__init__(f"{cause}: {detail}" if detail else cause)
+        self.cause = cause
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (EngineLost, (self.cause, self.detail))
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Whether an engine's failure, or what it came from, was a lack of memory."""
+    seen: BaseException | None = error
+    while seen is not None:
+        text = f"{type(seen).__name__} {seen}".lower()
+        if isinstance(seen, MemoryError) or "out of memory" in text or "outofmemory" in text:
+            return "out_of_memory"
+        seen = seen.__cause__
+    return "failed"

@@ -14,16 +14,39 @@ if TYPE_CHECKING:
     from mmpr_pipeline.engines.actors.busy import Busy
 
 ENGINE_IN_FLIGHT = "mmpr_engine_in_flight"
+ENGINE_SEQUENCES = "mmpr_engine_sequences"
+ENGINE_KV_USE = "mmpr_engine_kv_use"
 ENGINE_BUSY_SECONDS = "mmpr_engine_busy_seconds"
+ENGINE_SEQUENCE_SECONDS = "mmpr_engine_sequence_seconds"
+ENGINE_CAPACITY_SECONDS = "mmpr_engine_capacity_seconds"
 ENGINE_ROLLOUTS = "mmpr_engine_rollouts"
 ENGINE_TOKENS = "mmpr_engine_tokens"
+ENGINE_PREEMPTIONS = "mmpr_engine_preemptions"
+ENGINE_PROMPT_TOKENS = "mmpr_engine_prompt_tokens"
+ENGINE_CACHED_TOKENS = "mmpr_engine_cached_tokens"
 QUESTIONS = "mmpr_questions"
 PAIRS = "mmpr_pairs"
 ROLLOUTS = "mmpr_rollouts"
 TOKENS = "mmpr_tokens"
 REJECTS = "mmpr_rejects"
-COUNTERS = (ENGINE_BUSY_SECONDS, ENGINE_ROLLOUTS, ENGINE_TOKENS, QUESTIONS, PAIRS, ROLLOUTS, TOKENS, REJECTS)
-GAUGES = (ENGINE_IN_FLIGHT,)
+
+_ENGINE_COUNTERS = {
+    ENGINE_BUSY_SECONDS: "Seconds in which an engine had a request in flight.",
+    ENGINE_SEQUENCE_SECONDS: "Seconds, summed over all rollouts, in which they were decoded.",
+    ENGINE_CAPACITY_SECONDS: "Rollouts that an engine can decode at once, times the seconds since it was loaded.",
+    ENGINE_ROLLOUTS: "Rollouts that an engine made.",
+    ENGINE_TOKENS: "Tokens that an engine generated.",
+    ENGINE_PREEMPTIONS: "Rollouts that lost their place in the KV cache and were computed again.",
+    ENGINE_PROMPT_TOKENS: "Prompt tokens that were looked up in the prefix cache.",
+    ENGINE_CACHED_TOKENS: "Prompt tokens that were there.",
+}
+_ENGINE_GAUGES = {
+    ENGINE_IN_FLIGHT: "Requests in flight on an engine.",
+    ENGINE_SEQUENCES: "Rollouts that an engine decodes now.",
+    ENGINE_KV_USE: "Share of an engine's KV cache in use.",
+}
+COUNTERS = (*_ENGINE_COUNTERS, QUESTIONS, PAIRS, ROLLOUTS, TOKENS, REJECTS)
+GAUGES = tuple(_ENGINE_GAUGES)
 
 
 class EngineMeter:
@@ -32,24 +55,28 @@ class EngineMeter:
     def __init__(self, engine: str) -> None:
         from ray.util.metrics import Counter, Gauge
 
-        tags = {"engine": engine}
-        self._in_flight = Gauge(ENGINE_IN_FLIGHT, "Requests in flight on an engine.", tag_keys=("engine",))
-        self._in_flight.set_default_tags(tags)
-        self._counters = {}
-        for name, meaning in (
-            (ENGINE_BUSY_SECONDS, "Seconds in which an engine had a request in flight."),
-            (ENGINE_ROLLOUTS, "Rollouts that an engine made."),
-            (ENGINE_TOKENS, "Tokens that an engine generated."),
-        ):
-            self._counters[name] = Counter(name, meaning, tag_keys=("engine",))
-            self._counters[name].set_default_tags(tags)
-        self._told: dict[str, float] = dict.fromkeys(self._counters, 0.0)
+        self._gauges = {name: Gauge(name, text, tag_keys=("engine",)) for name, text in _ENGINE_GAUGES.items()}
+        self._counters = {name: Counter(name, text, tag_keys=("engine",)) for name, text in _ENGINE_COUNTERS.items()}
+        for metric in (*self._gauges.values(), *self._counters.values()):
+            metric.set_default_tags({"engine": engine})
+        self._counted: dict[str, float] = dict.fromkeys(self._counters, 0.0)
 
     def show(self, stats: EngineStats, busy: Busy) -> None:
-        """Tell what has changed since the last time."""
-        self._in_flight.set(busy.in_flight)
-        now = {ENGINE_BUSY_SECONDS: busy.seconds, ENGINE_ROLLOUTS: stats.rollouts, ENGINE_TOKENS: stats.tokens}
+        """Export what has changed since the last time."""
+        now = {
+            ENGINE_BUSY_SECONDS: busy.seconds,
+            ENGINE_SEQUENCE_SECONDS: stats.sequence_seconds,
+            ENGINE_CAPACITY_SECONDS: stats.capacity * busy.alive,
+            ENGINE_ROLLOUTS: stats.rollouts,
+            ENGINE_TOKENS: stats.tokens,
+            ENGINE_PREEMPTIONS: stats.preemptions,
+            ENGINE_PROMPT_TOKENS: stats.prompt_tokens,
+            ENGINE_CACHED_TOKENS: stats.cached_tokens,
+        }
         for name, value in now.items():
-            if value > self._told[name]:
-                self._counters[name].inc(value - self._told[name])
-                self._told[name] = value
+            if value > self._counted[name]:
+                self._counters[name].inc(value - self._counted[name])
+                self._counted[name] = value
+        levels = {ENGINE_IN_FLIGHT: busy.in_flight, ENGINE_SEQUENCES: stats.sequences, ENGINE_KV_USE: stats.kv_use}
+        for name, level in levels.items():
+            self._gauges[name].set(level)

@@ -39,7 +39,11 @@ FEW = 4
 
 REMEMBERED_QUESTIONS = 100_000
 FIRST_GUESS = 512
-"""Tokens of a response and of a prompt, until some have been seen."""
+"""Tokens of a response and of a prompt, until some have been seen; of a response at least `LONG_GUESS` of its limit."""
+
+LONG_GUESS = 0.25
+"""Where responses may be 16,000 tokens long, the first to end are the shortest, and come after minutes: a guess that is
+too low would hand an engine many times what its KV cache holds, all of which it would compute again and again."""
 
 MEMORY = 64
 """About so many of the latest answers decide what lengths are expected."""
@@ -74,7 +78,7 @@ class Lengths:
     def expect(self, request: SampleRequest | ContinueRequest) -> Load:
         """What a request will cost."""
         source, most = request.question.source, request.decoding.max_tokens
-        response = min(self._response.get(source, FIRST_GUESS), most)
+        response = min(self._response.get(source, max(FIRST_GUESS, LONG_GUESS * most)), most)
         prompt = self._prompt.get(source, FIRST_GUESS)
         rollouts = request.n if isinstance(request, SampleRequest) else 1
         return Load(prompt + rollouts * response, rollouts)
@@ -101,14 +105,19 @@ class Router:
         # The same as numbers, side by side: with hundreds of engines each choice looks at all of them.
         self._sums, self._mine = np.zeros((2, engines)), np.zeros((2, engines))
         self._homes: OrderedDict[str, int] = OrderedDict()
-        self._info = info
+        # What each engine holds: tokens and sequences. Of an engine that does not say, as much as one likes.
+        self._holds = np.tile(_held(info)[:, None], (1, engines))
         # Workers that all began with the first engine would load it more than the others.
         self._turn, self._random = turn, random.Random(turn)
         self.lengths = Lengths()
 
-    def holds(self, info: EngineInfo | None) -> None:
-        """What each engine can hold; None where that is not known."""
-        self._info = info
+    def holds(self, info: EngineInfo, which: int) -> None:
+        """What an engine can hold now."""
+        self._holds[:, which] = _held(info)
+
+    def own(self, which: int) -> Load:
+        """This worker's outstanding work in an engine."""
+        return self._own[which]
 
     def home(self, question_id: str) -> int | None:
         """The engine that has the question's image and prefix."""
@@ -145,7 +154,8 @@ class Router:
         return bool(self._room(np.array([which]))[0])
 
     def _room(self, which: np.ndarray) -> np.ndarray:
-        anyone, mine = self._limit(HEADROOM, CROWD), self._limit(SHARE, SHARE)
+        holds = self._holds[:, which]
+        anyone, mine = _limit(holds, HEADROOM, CROWD), _limit(holds, SHARE, SHARE)
         return (self._sums[:, which] < anyone).all(axis=0) | (self._mine[:, which] < mine).all(axis=0)
 
     def take(self, which: int, question_id: str, work: Load) -> None:
@@ -177,17 +187,22 @@ class Router:
         self._sums[:, which] = load.tokens, load.sequences
         self._mine[:, which] = own.tokens, own.sequences
 
-    def _limit(self, of_tokens: float, of_sequences: float) -> np.ndarray:
-        tokens, sequences = (self._info.kv_tokens, self._info.sequences) if self._info else (None, None)
-        return np.array([[of_tokens * (tokens or math.inf)], [math.ceil(of_sequences * (sequences or 10**9))]])
+
+def _held(info: EngineInfo | None) -> np.ndarray:
+    tokens, sequences = (info.kv_tokens, info.sequences) if info else (None, None)
+    return np.array([tokens or math.inf, sequences or 10**9], dtype=float)
 
 
-def questions_each(info: EngineInfo, engines: int, workers: int, rollouts: int) -> int | None:
+def _limit(holds: np.ndarray, of_tokens: float, of_sequences: float) -> np.ndarray:
+    return np.stack([of_tokens * holds[0], np.ceil(of_sequences * holds[1])])
+
+
+def questions_each(info: EngineInfo, workers: int, rollouts: int) -> int | None:
     """Questions that each worker keeps in flight so that all engines are full when each question has `rollouts` in it.
 
     None where engines do not say what they can hold. Never more than `MOST_QUESTIONS`.
     """
     if not info.sequences:
         return None
-    wanted = math.ceil(CROWD * info.sequences * max(1, engines) / rollouts / max(1, workers))
+    wanted = math.ceil(CROWD * info.sequences * info.engines / rollouts / max(1, workers))
     return max(LEAST_QUESTIONS, min(MOST_QUESTIONS, wanted))

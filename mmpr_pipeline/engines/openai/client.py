@@ -109,8 +109,11 @@ class Client:
         try:
             response = await self._http.get(f"{self._base}/models", timeout=min(30.0, self._patience.timeout))
             if response.status_code != 200:
-                raise refusal(response.status_code, response.text) or EngineError(
-                    f"{self._base}/models answers {response.status_code}.", remedy="Look at the server's log."
+                if isinstance(why := refusal(response.status_code, response.text), EngineError):
+                    raise why
+                raise EngineError(
+                    f"{self._base}/models answers {response.status_code}.",
+                    remedy="Give --base-url with the path that the API has (mostly /v1); or look at the server's log.",
                 )
             return [model for model in response.json()["data"] if isinstance(model.get("id"), str)]
         except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -13,20 +13,22 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError, ItemRejected
 from mmpr_pipeline.core.records import Rollout
-from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest, least_room
 from mmpr_pipeline.engines.openai.client import Client, Patience
 from mmpr_pipeline.engines.openai.messages import Choice, choices_of, cut_by_characters, sampling_body, user_message
 from mmpr_pipeline.engines.openai.window import Window
+from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.rollouts.reserved import LIKE_A_TOKEN, asked_texts, spelled
 
-MIN_RESPONSE = 16
-"""Tokens that the context must leave for a response (or all that are asked for, if fewer)."""
+SEQUENCES = 256
+"""Most rollouts in flight on a server, where the settings name no number."""
 
 _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 
@@ -94,7 +96,7 @@ class OpenAiEngine:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     async def _meet(self, settings: EngineSettings, patience: Patience) -> tuple[Client, Server]:
-        window = Window(settings.max_num_seqs)
+        window = Window(settings.max_num_seqs or SEQUENCES)
         client = Client(self._base, self._model, os.environ.get("OPENAI_API_KEY"), window, patience)
         models = {model["id"]: model for model in await client.models()}
         if self._model not in models:
@@ -128,6 +130,7 @@ class OpenAiEngine:
 
     async def _sample(self, request: SampleRequest) -> list[Rollout]:
         message = user_message(request.prompt, request.question.images)
+        await self._refuse_reserved(asked_texts(request.prompt))
         greedy = request.decoding.temperature == 0
         self._stats.in_flight += 1
         try:
@@ -175,7 +178,7 @@ class OpenAiEngine:
         try:
             return choices_of(await self._client.chat({**body, **parameters}, n))
         except ItemRejected as reject:
-            least = min(MIN_RESPONSE, decoding.max_tokens)
+            least = least_room(decoding.max_tokens, self._server.context)
             if reject.reason != "prompt_too_long" or decoding.max_tokens <= least:
                 raise
         shortest = {**body, **parameters, "n": 1, "max_tokens": least}
@@ -201,6 +204,7 @@ class OpenAiEngine:
         if not self.can_continue:
             raise EngineError("This server does not go on with a begun response.")
         cut = await self._cut(request)
+        await self._refuse_reserved([*asked_texts(request.prompt), cut.text])
         messages = [user_message(request.prompt, ()), {"role": "assistant", "content": cut.text}]
         self._stats.in_flight += 1
         try:
@@ -235,6 +239,20 @@ class OpenAiEngine:
                 return Cut(prefix, kept)
         raise ItemRejected("too_short_to_cut", f"{len(ids)} tokens")
 
+    async def _refuse_reserved(self, texts: Sequence[str]) -> None:
+        """Raise ItemRejected (`reserved_token`) where the server would take a part of a text for a control token."""
+        for text in texts:
+            if LIKE_A_TOKEN.search(text) and (name := spelled(text, await self._token_texts(text))):
+                raise ItemRejected("reserved_token", f"the text holds {name}")
+
+    async def _token_texts(self, text: str) -> list[str] | None:
+        """The server's tokens of a text as texts, as vLLM shows them; None where it does not."""
+        if not self._server.shows_tokens:
+            return None
+        body = {"prompt": text, "add_special_tokens": False, "return_token_strs": True}
+        found = (await self._client.extra("tokenize", body) or {}).get("token_strs")
+        return [str(token) for token in found] if isinstance(found, list) else None
+
     async def _tokens(self, client: Client, text: str) -> list[int] | None:
         """The server's tokens of a text, as vLLM's `/tokenize` gives them; None where it has none."""
         found = await client.extra("tokenize", {"prompt": text, "add_special_tokens": False})
@@ -264,3 +282,11 @@ class OpenAiEngine:
             model=self.info.model,
             prompt_version=request.prompt_version,
         )
+
+
+def _identity(settings: EngineSettings) -> dict[str, Any]:
+    """Which server answers changes nothing: any that serves the model will do."""
+    return {"name": "openai", "model": settings.model, "revision": settings.revision}
+
+
+KIND = EngineKind(make=OpenAiEngine, identity=_identity)

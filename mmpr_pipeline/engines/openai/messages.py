@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
+from mmpr_pipeline.core.masking import masked, without_secrets
 from mmpr_pipeline.core.records import FinishReason, Image
 from mmpr_pipeline.models.chat import interleaved
 from mmpr_pipeline.rollouts.prompts import IMAGE_MARK
@@ -100,12 +101,13 @@ def _choice(choice: dict[str, Any], usage: dict[str, Any], of: int) -> Choice:
         tokens = len(ids) - (finish == "stop" and bool(ids))  # the token that ended it is not of the text
     else:
         tokens = int(usage.get("completion_tokens") or 0) if of == 1 else 0
-    return Choice(message.get("content") or "", tokens, finish, int(usage.get("prompt_tokens") or 0))
+    # A server that repeats the key in a response would have it published.
+    return Choice(without_secrets(message.get("content") or ""), tokens, finish, int(usage.get("prompt_tokens") or 0))
 
 
 def refusal(status: int, text: str) -> Exception | None:
     """What a status other than 200 means for the question; None where the same request may be answered later."""
-    low, said = text.lower(), " ".join(text.split())[:200]
+    low, said = text.lower(), masked(" ".join(text.split())[:500])[:200]
     if status in (401, 403):
         return EngineError(
             f"The server refuses access: {status}.", remedy="Set OPENAI_API_KEY where the build and its workers run."

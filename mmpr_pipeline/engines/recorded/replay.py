@@ -7,20 +7,25 @@ rollouts costs about 20 bytes for each, and all processes of a machine share its
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 from array import array
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pydantic_core import from_json
 
-from mmpr_pipeline.core.errors import EngineError, ItemRejected
+from mmpr_pipeline.core.errors import ConfigError, EngineError, ItemRejected
 from mmpr_pipeline.core.records import Reject, Rollout
 from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.engines.registry import EngineKind
+from mmpr_pipeline.engines.settings import EngineSettings
 
 MAX_LINE = 16 * 2**20
 LISTED_REJECTS = 1000
+_SAMPLED_BYTES = 2**20
 
 
 class ReplayEngine:
@@ -139,3 +144,31 @@ def _lines(data: mmap.mmap) -> Iterator[tuple[int, int]]:
         end = size if end < 0 else end
         yield start, end
         start = end + 1
+
+
+def _make(settings: EngineSettings) -> ReplayEngine:
+    if not settings.rollouts:
+        raise ConfigError("The replay engine has no recorded rollouts.", remedy="Give --rollouts FILE.")
+    return ReplayEngine(settings.rollouts)
+
+
+def _identity(settings: EngineSettings) -> dict[str, Any]:
+    return {"name": "replay", "rollouts": _file_digest(settings.rollouts or "")}
+
+
+def _file_digest(path: str) -> str:
+    """Digest of a file's size, beginning and end: recorded rollouts can be too large to be read twice."""
+    try:
+        size = Path(path).stat().st_size
+        with Path(path).open("rb") as file:
+            digest = hashlib.sha256(f"{size}:".encode() + file.read(_SAMPLED_BYTES))
+            file.seek(max(0, size - _SAMPLED_BYTES))
+            digest.update(file.read(_SAMPLED_BYTES))
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot read the recorded rollouts {path}: {error.strerror}.", remedy="Give --rollouts a readable file."
+        ) from None
+    return digest.hexdigest()[:32]
+
+
+KIND = EngineKind(make=_make, identity=_identity)

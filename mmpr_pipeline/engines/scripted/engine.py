@@ -13,16 +13,20 @@ import os
 import re
 import signal
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mmpr_pipeline.core.errors import ConfigError, ItemRejected
+from mmpr_pipeline.core.errors import ConfigError, EngineError, ItemRejected
 from mmpr_pipeline.core.records import FinishReason, Rollout
 from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.scripted.text import closing, prose, unparseable, wrong_answer
+from mmpr_pipeline.engines.settings import EngineSettings
 
 _TOKEN = re.compile(r"[\u3000-\u9fff\uff00-\uffef]|[^\s\u3000-\u9fff\uff00-\uffef]+\s*|\s+")
 _MASK = 2**64 - 1
@@ -46,6 +50,17 @@ class Script(BaseModel):
     kill_marker: str | None = Field(default=None, description="File left by `kill_after`: it happens only once.")
     hang_on: tuple[str, ...] = Field(default=(), description="source_ids at which the engine stops, each time.")
     hang_once: str | None = Field(default=None, description="File left when an engine stops at its third request.")
+    noise: bool = Field(
+        default=False, description="Draw other responses in every process, as engines on GPUs do: seeds decide nothing."
+    )
+    memory: int | None = Field(
+        default=None, ge=1, description="Rollouts in flight above which the engine runs out of memory."
+    )
+    crowd: int | None = Field(
+        default=None, ge=1, description="Rollouts in flight above which the engine's process is killed."
+    )
+    refuse_while: str | None = Field(default=None, description="A file: while it is there, no engine starts.")
+    fail_while: str | None = Field(default=None, description="A file: while it is there, requests fail.")
     log: str | None = Field(default=None, description="File to which every served request is added, a line each.")
 
 
@@ -66,14 +81,24 @@ class ScriptedEngine:
 
     can_continue = True
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, sequences: int | None = None) -> None:
+        """`sequences`: rollouts decoded at once; what is above waits. No limit if not given."""
+        if script.refuse_while and Path(script.refuse_while).exists():
+            raise EngineError("The script refuses to start.", remedy=f"Remove {script.refuse_while}.")
         self._script = script
-        self._stats = EngineStats()
-        self.info = EngineInfo(engine="scripted", model="scripted", context=None, can_continue=True)
+        self._stats = EngineStats(capacity=sequences or 0)
+        self._salt = int.from_bytes(os.urandom(8), "big") if script.noise else 0
+        self._sequences = sequences
+        self._running = 0
+        self._changed = asyncio.Condition()
+        self.info = EngineInfo(
+            engine="scripted", model="scripted", context=None, can_continue=True, sequences=sequences
+        )
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
         """`request.n` rollouts; raises ItemRejected for the questions of `fail_on`."""
-        await self._before(request.question.source_id)
+        async with self._decoding(request.n):
+            await self._before(request.question.source_id)
         question, script = request.question, self._script
         of_question = _digest(question.question_id)
         rate = _rate(script, of_question)
@@ -81,7 +106,7 @@ class ScriptedEngine:
         prompt_tokens = 256 * len(question.images) + len(request.prompt.split())
         rollouts = []
         for i in range(request.n):
-            bits = _mix(of_question ^ _mix(0 if greedy else request.seed + i))
+            bits = _mix(of_question ^ _mix(0 if greedy else (request.seed + i) ^ self._salt))
             text, tokens, finish = self._response(request, bits, rate)
             rollouts.append(
                 Rollout(
@@ -103,14 +128,15 @@ class ScriptedEngine:
 
     async def continue_blind(self, request: ContinueRequest) -> Rollout:
         """The first `ratio` of the parent's words and characters, then prose; needs a parent of two tokens."""
-        await self._before(request.question.source_id)
+        async with self._decoding(1):
+            await self._before(request.question.source_id)
         parent = request.parent
         pieces = _TOKEN.findall(parent.text)
         kept = int(len(pieces) * request.ratio)
         if kept < 1:
             raise ItemRejected("too_short_to_cut", f"{len(pieces)} tokens")
         prefix = "".join(pieces[:kept])
-        bits = _mix(_digest(parent.text) ^ _mix(request.seed))
+        bits = _mix(_digest(parent.text) ^ _mix(request.seed ^ self._salt))
         rest = prose(bits, self._script.tokens // 2 + 1, request.question.language)
         rest += "</think>" if "<think>" in prefix and "</think>" not in prefix else ""
         text, tokens, finish = _clip(prefix + rest, kept + request.decoding.max_tokens)
@@ -162,8 +188,32 @@ class ScriptedEngine:
                 text = closing(text, answer, request.prompt_version)
         return _clip(text, request.decoding.max_tokens)
 
+    @asynccontextmanager
+    async def _decoding(self, rollouts: int) -> AsyncIterator[None]:
+        """A place for these rollouts among those decoded at once; more than the engine bears kill it."""
+        async with self._changed:
+            if self._sequences:
+                most = self._sequences
+                await self._changed.wait_for(lambda: not self._running or self._running + rollouts <= most)
+            self._running += rollouts
+        script, self._stats.sequences = self._script, self._running
+        try:
+            if script.memory and min(self._running, self._sequences or self._running) > script.memory:
+                raise EngineError("CUDA out of memory (by the script).")
+            if script.crowd and self._running > script.crowd:
+                await asyncio.sleep(script.latency / 2)
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield
+        finally:
+            async with self._changed:
+                self._running -= rollouts
+                self._stats.sequences = self._running
+                self._changed.notify_all()
+
     async def _before(self, source_id: str) -> None:
         script = self._script
+        if script.fail_while and Path(script.fail_while).exists():
+            raise EngineError("The script fails.", remedy=f"Remove {script.fail_while}.")
         if script.latency:
             await asyncio.sleep(script.latency)
         if source_id in script.fail_on:
@@ -215,3 +265,20 @@ def _mix(x: int) -> int:
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
     return x ^ (x >> 31)
+
+
+_FAULTS = frozenset(
+    {"latency", "kill_after", "kill_marker", "hang_once", "log", "memory", "crowd", "refuse_while", "fail_while"}
+)
+"""Settings that change what happens to an engine, and nothing of what it answers."""
+
+
+def _identity(settings: EngineSettings) -> dict[str, Any]:
+    return {"name": "scripted", "script": {k: v for k, v in settings.script.items() if k not in _FAULTS}}
+
+
+def _make(settings: EngineSettings) -> ScriptedEngine:
+    return ScriptedEngine(parse_script(settings.script), settings.max_num_seqs)
+
+
+KIND = EngineKind(make=_make, identity=_identity)

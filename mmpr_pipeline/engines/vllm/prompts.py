@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
 from mmpr_pipeline.core.records import Image
-from mmpr_pipeline.engines.engine import ContinueRequest, SampleRequest
+from mmpr_pipeline.engines.engine import ContinueRequest, SampleRequest, least_room
 from mmpr_pipeline.models.chat import interleaved, marked
 from mmpr_pipeline.models.tiles import MAX_TILES, tile_settings
 from mmpr_pipeline.rollouts.prompts import IMAGE_MARK
+from mmpr_pipeline.rollouts.reserved import ReservedTokens, plain_encoder
 from mmpr_pipeline.rollouts.settings import Decoding
 
 if TYPE_CHECKING:
     import PIL.Image
     from vllm import SamplingParams
     from vllm.v1.engine.llm_engine import LLMEngine
-
-MIN_RESPONSE = 16
-"""Tokens that the context must leave for a response (or all that are asked for, if fewer)."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,8 @@ class PromptBuilder:
         self._engine = engine
         self._config = engine.model_config
         self._tokenizer: Any = engine.get_tokenizer()
+        self._reserved = ReservedTokens(self._tokenizer)
+        self._plain = plain_encoder(self._tokenizer)
         self._chat_params = ChatParams(chat_template_kwargs={"add_generation_prompt": True})
         # vLLM's image processor and its cache are written for one thread at a time.
         self._lock = threading.Lock()
@@ -79,7 +79,7 @@ class PromptBuilder:
     def cut(self, request: ContinueRequest) -> Cut:
         """The kept tokens of the parent, cut back to a character boundary; raises ItemRejected where none are left."""
         text = request.parent.text
-        ids = list(self._tokenizer.encode(text, add_special_tokens=False))
+        ids = self._plain(text)
         for kept in range(int(len(ids) * request.ratio), 0, -1):
             prefix = self._tokenizer.decode(ids[:kept], skip_special_tokens=False)
             # A token may hold part of a character only; decoding then ends in U+FFFD, which is not in the text.
@@ -90,7 +90,8 @@ class PromptBuilder:
     def continuation(self, request: ContinueRequest, cut: Cut, request_id: str) -> Prepared:
         """The chat without images, followed by the kept tokens of the response."""
         if IMAGE_MARK in request.prompt:
-            raise ValueError("the prompt of a continuation has no image marks")
+            raise ItemRejected("image_marks", "the prompt of a continuation has none")
+        self._reserved.refuse(request.prompt)
         rendered = self._render(request.prompt, {})
         rendered["prompt_token_ids"] = [*rendered["prompt_token_ids"], *cut.ids]
         rendered.pop("prompt", None)
@@ -103,6 +104,7 @@ class PromptBuilder:
             raise ItemRejected("image_marks", f"{len(pieces) - 1} marks for {len(images)} images")
         if self._mark != IMAGE_MARK and self._mark and any(self._mark in piece for piece in pieces):
             raise ItemRejected("reserved_token", f"the text holds {self._mark}")
+        self._reserved.refuse(prompt)
         if not images:
             return prompt
         parts = [
@@ -122,8 +124,8 @@ class PromptBuilder:
         except VLLMValidationError as error:
             too_long = "maximum context length" in str(error)
             raise ItemRejected("prompt_too_long" if too_long else "prompt_refused", str(error)[:200]) from None
-        except ValueError as error:
-            raise ItemRejected("prompt_refused", str(error)[:200]) from None
+        except Exception as error:  # processors of models raise whatever they like on texts that they did not foresee
+            raise ItemRejected("prompt_refused", f"{type(error).__name__}: {error}"[:200]) from None
         return rendered
 
     def _prepare(self, rendered: Any, decoding: Decoding, n: int, seed: int, request_id: str) -> Prepared:
@@ -132,8 +134,9 @@ class PromptBuilder:
 
         length = len(rendered["prompt_token_ids"])
         room = self.context - length
-        if room < min(MIN_RESPONSE, decoding.max_tokens):
-            raise ItemRejected("prompt_too_long", f"{length} of {self.context} tokens")
+        if room < (least := least_room(decoding.max_tokens, self.context)):
+            detail = f"{length} of {self.context} tokens leave {max(0, room)} for a response, {least} are needed"
+            raise ItemRejected("prompt_too_long", detail)
         params = SamplingParams(
             n=n if decoding.temperature > 0 else 1,  # n greedy rollouts are one
             temperature=decoding.temperature,

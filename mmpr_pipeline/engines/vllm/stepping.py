@@ -1,28 +1,36 @@
-"""A thread that steps an engine for as long as there is work, and answers each request when it is finished.
+"""A thread that loads an engine, steps it for as long as there is work, and answers each request when it is finished.
 
-Requests come from any thread; all calls into vLLM's engine are made by this one. Between two steps it takes in
-whatever has arrived, so that every step runs with all questions in flight.
+Requests come from any thread; all calls into vLLM's engine, loading included, are made by this one: CUDA's current
+device and stream belong to a thread. Between two steps it takes in whatever has arrived, so that every step runs with
+all questions in flight.
 """
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
+from mmpr_pipeline.engines.vllm.observe import Observed, Observer
 from mmpr_pipeline.engines.vllm.prompts import Prepared
 
 if TYPE_CHECKING:
     from vllm.v1.engine.llm_engine import LLMEngine
 
+log = logging.getLogger(__name__)
+
 
 class Stepper:
-    """Owns the engine from `start` to `stop`."""
+    """Owns the engine from its load to `stop`."""
 
-    def __init__(self, engine: LLMEngine) -> None:
-        self._engine = engine
+    def __init__(self, load: Callable[[], LLMEngine]) -> None:
+        self._load = load
+        self._loaded: Future[LLMEngine] = Future()
+        self._observer: Observer | None = None
         self._arrivals: queue.SimpleQueue[tuple[Prepared, Future[Any]] | None] = queue.SimpleQueue()
         self._waiting: dict[str, Future[Any]] = {}
         self._failure: EngineError | None = None
@@ -30,6 +38,15 @@ class Stepper:
         """Steps made so far."""
         self._thread = threading.Thread(target=self._run, name="vllm-steps", daemon=True)
         self._thread.start()
+
+    def engine(self) -> LLMEngine:
+        """The engine; waits until it is loaded, and raises what kept it from loading."""
+        return self._loaded.result()
+
+    @property
+    def observed(self) -> Observed:
+        """vLLM's own numbers."""
+        return self._observer.seen if self._observer else Observed()
 
     def submit(self, prepared: Prepared) -> Future[Any]:
         """The future `RequestOutput`; fails with EngineError when the engine does."""
@@ -48,22 +65,37 @@ class Stepper:
 
     def _run(self) -> None:
         try:
-            while self._take_in(wait=not self._waiting):
-                if self._waiting:
-                    for output in self._engine.step():
-                        if output.finished:
-                            self._waiting.pop(output.request_id).set_result(output)
-                    self.steps += 1
+            engine = self._load()
+        except BaseException as error:
+            self._failure = error if isinstance(error, EngineError) else EngineError(f"vLLM did not load: {error}")
+            self._loaded.set_exception(error)
+            return
+        self._observer = Observer(engine)
+        self._loaded.set_result(engine)
+        try:
+            self._step(engine, self._observer)
             self._fail(EngineError("The engine was stopped."))
         except BaseException as error:
-            self._fail(
-                EngineError(
-                    f"The vLLM engine failed: {type(error).__name__}: {str(error)[:600]}",
-                    remedy="See the engine's log; if memory ran out, lower engine.gpu_memory or engine.max_num_seqs.",
-                )
+            log.error("vLLM failed with %d requests in flight", len(self._waiting), exc_info=error)
+            failure = EngineError(
+                f"The vLLM engine failed: {type(error).__name__}: {str(error)[:600]}",
+                remedy="See the engine's log; if memory ran out, lower engine.gpu_memory or engine.max_num_seqs.",
             )
+            failure.__cause__ = error
+            self._fail(failure)
 
-    def _take_in(self, wait: bool) -> bool:
+    def _step(self, engine: LLMEngine, observer: Observer) -> None:
+        while self._take_in(engine, wait=not self._waiting):
+            if self._waiting:
+                for output in engine.step():
+                    if output.finished:
+                        self._waiting.pop(output.request_id).set_result(output)
+                self.steps += 1
+                observer.step()
+            if not self._waiting:
+                observer.idle()
+
+    def _take_in(self, engine: LLMEngine, wait: bool) -> bool:
         """Add what has arrived; False when asked to stop. Waits for an arrival if there is nothing to step for."""
         while True:
             try:
@@ -73,9 +105,11 @@ class Stepper:
             if arrival is None:
                 return False
             prepared, future = arrival
+            if wait and self._observer:
+                self._observer.idle()  # the time waited was no work
             wait = False
             try:
-                self._engine.add_request(prepared.request_id, prepared.prompt, prepared.params)
+                engine.add_request(prepared.request_id, prepared.prompt, prepared.params)
             except ValueError as error:  # vLLM's validation of one request; the engine is as it was
                 future.set_exception(ItemRejected("prompt_refused", str(error)[:200]))
             else:

@@ -61,7 +61,7 @@ def load_tokenizer(folder: Path) -> Any:
         roles = {name: _text(settings[name]) for name in _ROLES if settings.get(name)}
         tokenizer: Any = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **roles)
     elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-        tokenizer = Qwen2Tokenizer.from_pretrained(folder)
+        tokenizer = Qwen2Tokenizer.from_pretrained(folder, trust_remote_code=False)
     elif (folder / "tokenizer.model").is_file():
         tokenizer = _from_sentencepiece(folder)
     else:
@@ -107,7 +107,9 @@ def _from_sentencepiece(folder: Path) -> Any:
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
     wanted = [pieces.encode(text) for text in _PROBES]
     for prefix_space, legacy in ((False, False), (True, True), (True, False)):
-        tokenizer = LlamaTokenizer.from_pretrained(folder, add_prefix_space=prefix_space, legacy=legacy)
+        tokenizer = LlamaTokenizer.from_pretrained(
+            folder, add_prefix_space=prefix_space, legacy=legacy, trust_remote_code=False
+        )
         if [tokenizer.encode(text, add_special_tokens=False) for text in _PROBES] == wanted:
             return tokenizer
     raise ConfigError(

@@ -76,6 +76,10 @@ class Plan(Protocol):
         """Do what must be done on the cluster before the shards; returns the plan to carry out."""
         ...
 
+    def with_config(self, config: BuildConfig) -> Plan:
+        """The plan with other operational settings."""
+        ...
+
     def recipe(self) -> Recipe:
         """How each question is worked on."""
         ...

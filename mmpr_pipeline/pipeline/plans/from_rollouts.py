@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from mmpr_pipeline.checking import CHECKER
+from mmpr_pipeline.checking import checker_identity
 from mmpr_pipeline.core.errors import ConfigError, DatasetError, ItemRejected
-from mmpr_pipeline.core.records import SCHEMA_VERSION, Outcome, Question, Reject, Rollout, content_id
+from mmpr_pipeline.core.records import SCHEMA_VERSION, Question, Reject, Rollout, content_id
+from mmpr_pipeline.core.verdict import Outcome
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.marks import read_marks
 from mmpr_pipeline.dataset.files.reader import StoredQuestion, stored_questions
+from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig, load_config
@@ -49,7 +51,7 @@ class ReworkPlan:
             "seed": self.config.seed,
             "pairing": self.config.pairing.model_dump(mode="json"),
             "marks": content_id(json.dumps(marked)),
-            "checker": CHECKER,
+            "checker": checker_identity(),
             "schema_version": SCHEMA_VERSION,
         }
 
@@ -86,6 +88,10 @@ class ReworkPlan:
         if self.marks:
             say(f"{len(self.marks):,} of the rollouts are judged by people: {layout.MARKS}")
         return self
+
+    def with_config(self, config: BuildConfig) -> ReworkPlan:
+        """The plan with other operational settings."""
+        return replace(self, config=config)
 
     def recipe(self) -> Recipe:
         """The settings' rules, with the marks that people set."""
@@ -179,7 +185,7 @@ def make_rework(before: str, given: dict[str, Any]) -> ReworkPlan:
         raise DatasetError(
             f"{before} is not a finished dataset.", remedy="Finish it first, with the command that began it."
         )
-    described = json.loads(store.read(layout.CONFIG))
+    described = read_sealed(store, layout.CONFIG)
     if open_store(str(given.get("out") or described["config"]["out"])).url == store.url:
         raise ConfigError("--from-rollouts needs an output of its own.", remedy="Give --out a new directory.")
     settings = {**described["config"], "address": "local", "workers": None}
@@ -188,4 +194,4 @@ def make_rework(before: str, given: dict[str, Any]) -> ReworkPlan:
     marks: dict[tuple[str, int], Outcome] = {
         key: "unparseable" if mark == "ignore" else mark for key, mark in read_marks(store).items()
     }
-    return ReworkPlan(config, store.url, described, marks, json.loads(store.read(layout.SUMMARY)))
+    return ReworkPlan(config, store.url, described, marks, read_sealed(store, layout.SUMMARY))

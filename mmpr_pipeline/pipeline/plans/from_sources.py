@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from mmpr_pipeline.checking import CHECKER
+from mmpr_pipeline.checking import checker_identity
 from mmpr_pipeline.core.records import SCHEMA_VERSION, Question, Reject, content_id
 from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.engines.identity import engine_identity
 from mmpr_pipeline.engines.journaled import JournaledEngine
@@ -25,9 +27,9 @@ from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.base import ResumableEngine
 from mmpr_pipeline.pipeline.plans.sources import NO_COMPARISON, Against, PlannedSource, planned_against, planned_sources
 from mmpr_pipeline.rollouts.prompts import asked_as_it_stands
-from mmpr_pipeline.screening import SCREENING
+from mmpr_pipeline.screening import REPORT, SCREENING
 from mmpr_pipeline.screening.mixture import ALL, described
-from mmpr_pipeline.screening.selection import REPORT, Selection, load_selections
+from mmpr_pipeline.screening.selection import Selection, load_selections
 from mmpr_pipeline.sources.declaration.licences import evaluation_warnings
 from mmpr_pipeline.storage import Journal, Store, open_store
 
@@ -76,7 +78,10 @@ class BuildPlan:
 
     def in_summary(self, store: Store) -> dict[str, Any]:
         """The screening's report, and warnings about the sources."""
-        report = {"screening": json.loads(store.read(REPORT))} if store.exists(REPORT) else {}
+        report: dict[str, Any] = {}
+        if store.exists(REPORT):
+            found = read_sealed(store, REPORT)
+            report["screening"] = {name: found[name] for name in found.keys() - {"plan", "hashes"}}
         return {**report, "warnings": evaluation_warnings(self.described_sources)}
 
     @property
@@ -86,9 +91,14 @@ class BuildPlan:
 
     def prepare(self, workers: int, say: Callable[[str], None], still_held: Callable[[], None]) -> BuildPlan:
         """Screen the rows of the sources, where that was not done before."""
-        from mmpr_pipeline.pipeline.plans.screening_pass import screen
+        from mmpr_pipeline.pipeline.plans.screening_pass import look_on_ray, screen
 
-        return replace(self, screened=screen(self, workers, say, still_held))
+        look = partial(look_on_ray, workers=workers, say=say, still_held=still_held)
+        return replace(self, screened=screen(self, say, look))
+
+    def with_config(self, config: BuildConfig) -> BuildPlan:
+        """The plan with other operational settings."""
+        return replace(self, config=config)
 
     def recipe(self) -> Recipe:
         """How each question is worked on."""
@@ -102,8 +112,9 @@ class BuildPlan:
         """The engine with the journal of the shard, or one that answers with the sources' own responses."""
         if engine is None:
             return PresetEngine()
-        store = open_store(self.config.out, known=True)
-        return JournaledEngine(engine, Journal(store, layout.journal(shard, self.config.shards)))
+        store, of = open_store(self.config.out, known=True), self.config.shards
+        journal = Journal(store, layout.journal(shard, of), self.digest, layout.manifest(shard, of))
+        return JournaledEngine(engine, journal)
 
     def read(self, shard: int) -> Iterator[Question | Reject]:
         """The rows of one shard, in source order; one item for every row."""
@@ -115,7 +126,8 @@ class BuildPlan:
         chosen: dict[str, Selection] = {}
         if self.screened is not None:
             repeats = {planned.name: planned.share.repeat for planned in self.sources}
-            chosen = load_selections(open_store(self.config.out), shard, of, repeats)
+            hashes = self.screened.get("hashes", {})
+            chosen = load_selections(open_store(self.config.out), shard, of, repeats, hashes)
         for planned in self.sources:
             source = planned.open(self.config.data_root)
             if planned.name in chosen:
@@ -148,4 +160,4 @@ def _identity(config: BuildConfig, sources: Sequence[PlannedSource], against: Ag
     identity["screening"] |= {"version": SCREENING, "against": dict(against.content)}
     if plugins := STRATEGIES.origins(config.pairing.strategies):
         identity["plugins"] = {"strategies": plugins}
-    return {**identity, "checker": CHECKER, "schema_version": SCHEMA_VERSION}
+    return {**identity, "checker": checker_identity(), "schema_version": SCHEMA_VERSION}

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import ray
 
 from mmpr_pipeline.cluster.tasks import end, result
-from mmpr_pipeline.core.errors import SourceError, StoreError
+from mmpr_pipeline.core.errors import DatasetError, SourceError, StoreError
+from mmpr_pipeline.core.json_files import sealed
+from mmpr_pipeline.dataset.files.sealed import damaged, read_sealed
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.sources import Against, PlannedSource, screened_by_content
+from mmpr_pipeline.screening import REPORT
 from mmpr_pipeline.screening.contamination import EvaluationRows
 from mmpr_pipeline.screening.merge import Screened, merge
 from mmpr_pipeline.screening.pieces import (
     PIECES,
     Piece,
+    is_sound,
     look_at_keys,
     look_at_sketches,
     pieces_of,
+    read_piece,
     read_sketches,
-    read_table,
-    write_table,
+    write_piece,
 )
-from mmpr_pipeline.screening.selection import REPORT
 from mmpr_pipeline.screening.sketch_cache import cached_sketches
-from mmpr_pipeline.storage import Store, open_store
+from mmpr_pipeline.storage import MissingKeyError, Store, open_store
 
 PIECE_RETRIES = 5
 """Times that Ray starts a piece again whose worker or node died."""
@@ -43,9 +45,25 @@ Say = Callable[[str], None]
 class Screenable(Protocol):
     """What the pass must know of a plan."""
 
-    config: BuildConfig
-    sources: tuple[PlannedSource, ...]
-    against: Against
+    @property
+    def config(self) -> BuildConfig:
+        """The settings of the build."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Content id of what decides the shards."""
+        ...
+
+    @property
+    def sources(self) -> tuple[PlannedSource, ...]:
+        """The sources that questions come from."""
+        ...
+
+    @property
+    def against(self) -> Against:
+        """The evaluation sources that they are compared with."""
+        ...
 
     @property
     def screens(self) -> bool:
@@ -53,26 +71,56 @@ class Screenable(Protocol):
         ...
 
 
-def screen(plan: Screenable, workers: int, say: Say, still_held: Callable[[], None]) -> dict[str, Any] | None:
+Look = Callable[[Screenable, Sequence[Piece], str], None]
+"""Looks at pieces, of which the last argument says in words what they hold; raises the first error."""
+
+
+def screen(plan: Screenable, say: Say, look: Look) -> dict[str, Any] | None:
     """The report on what is left of the plan's sources, made where it was not made before; None without screening.
 
-    Pieces that a killed run left are kept. Raises SourceError where a source cannot be read.
+    Sound pieces that a killed run left are kept. Raises SourceError where a source cannot be read.
     """
     if not plan.screens:
         return None
     store = open_store(plan.config.out)
-    if not store.exists(REPORT):
-        if plan.against and not plan.against.sources:
-            raise StoreError(
-                f"{store.url} has shards, but {REPORT}, by which their questions were chosen, is gone.",
-                remedy="Bring it back, or begin a new build with another --out.",
-            )
-        _look(plan, store, sketch_pieces(plan), workers, say, still_held, "evaluation rows")
-        rows = [piece for part in key_pieces(plan) for piece in part]
-        _look(plan, store, rows, workers, say, still_held, "rows")
-        decide(plan, store)
+    before = _report(plan, store, say)
+    wrong = damaged(store, before.get("hashes", {})) if before is not None else []
+    if before is not None and not wrong:
+        store.delete_prefix(PIECES)
+        return before
+    if wrong:
+        say(f"screening again: {', '.join(wrong)} is gone or damaged")
+    if plan.against and not plan.against.sources:
+        raise StoreError(
+            f"{store.url} has shards, but what screening left there, by which their questions were chosen "
+            f"({REPORT} and the files beside it), is gone or damaged.",
+            remedy="Bring it back from a copy, or begin a new build with another --out.",
+        )
+    there = {key for key in store.list(PIECES) if is_sound(store, key)}
+    rows = [piece for part in key_pieces(plan) for piece in part]
+    for pieces, what in ((sketch_pieces(plan), "evaluation rows"), (rows, "rows")):
+        look(plan, [piece for piece in pieces if piece.key not in there], what)
+    report = decide(plan, store)
     store.delete_prefix(PIECES)
-    return cast("dict[str, Any]", json.loads(store.read(REPORT)))
+    if wrong and before and report["hashes"] != before["hashes"]:
+        store.write(REPORT, sealed(before))  # so that the next run compares again
+        raise SourceError(
+            "The rows of the sources, or their images, are not what they were when they were screened.",
+            remedy="Bring the sources' files back as they were, or begin a new build with another --out.",
+        )
+    return report
+
+
+def _report(plan: Screenable, store: Store, say: Say) -> dict[str, Any] | None:
+    """The report of an earlier run of this plan; None where there is none, or a damaged one."""
+    try:
+        report = read_sealed(store, REPORT)
+    except MissingKeyError:
+        return None
+    except DatasetError as error:
+        say(f"screening again: {error.message}")
+        return None
+    return report if report.get("plan", plan.digest) == plan.digest else None
 
 
 def decide(plan: Screenable, store: Store) -> dict[str, Any]:
@@ -80,8 +128,9 @@ def decide(plan: Screenable, store: Store) -> dict[str, Any]:
     known = [(piece.name, row, name) for piece in sketch_pieces(plan) for row, name in _ids(store, piece)]
     parts = zip(plan.sources, key_pieces(plan), strict=True)
     screened = [Screened(source.name, pieces, source.share) for source, pieces in parts]
-    told = {"against": dict(plan.against.content), "unchecked": dict(plan.against.unchecked)}
-    return merge(store, screened, known, plan.config.screening, told)
+    compared = {"against": dict(plan.against.content), "unchecked": dict(plan.against.unchecked)}
+    told = {"plan": plan.digest, **compared}
+    return merge(store, screened, known, plan.config.screening, plan.config.shards, told)
 
 
 def sketch_pieces(plan: Screenable) -> list[Piece]:
@@ -96,16 +145,15 @@ def key_pieces(plan: Screenable) -> list[list[Piece]]:
 
 
 def _ids(store: Store, piece: Piece) -> Iterable[tuple[int, str]]:
-    table = read_table(store, piece.key)
+    table = read_piece(store, piece.key)
     return zip(table["row"].to_pylist(), table["source_id"].to_pylist(), strict=True)
 
 
-def _look(
-    plan: Screenable, store: Store, pieces: list[Piece], workers: int, say: Say, held: Callable[[], None], what: str
+def look_on_ray(
+    plan: Screenable, pieces: Sequence[Piece], what: str, *, workers: int, say: Say, still_held: Callable[[], None]
 ) -> None:
-    """Look at the pieces that are missing, `workers` at once. Raises the first error."""
-    there = set(store.list(PIECES))
-    waiting = deque(piece for piece in pieces if piece.key not in there)
+    """Look at the pieces, `workers` at once. Raises the first error."""
+    waiting = deque(pieces)
     total, done = sum(piece.stop - piece.start for piece in waiting), 0
     told = -SAY_EVERY
     shared = ray.put(plan) if waiting else None
@@ -123,7 +171,7 @@ def _look(
                 piece = running.pop(ref)
                 result(ref, partial(_lost, piece))
                 done += piece.stop - piece.start
-            held()
+            still_held()
     finally:
         end(list(running))
 
@@ -153,7 +201,7 @@ def look_at(plan: Screenable, piece: Piece) -> None:
         planned = plan.sources[piece.source]
         evaluation = _evaluation(plan, store) if _compared(plan, planned) else None
         table = look_at_keys(planned.open(root), planned.index, piece.start, piece.stop, evaluation)
-    write_table(store, piece.key, table)
+    write_piece(store, piece.key, table)
 
 
 def _compared(plan: Screenable, source: PlannedSource) -> bool:

@@ -6,16 +6,16 @@ word there. It decides nothing.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.engines.engine import Engine
+from mmpr_pipeline.engines.engine import EngineStats
 from mmpr_pipeline.storage import Store
 
 if TYPE_CHECKING:
@@ -41,13 +41,13 @@ class Beacon:
         self._last: dict[str, Any] = {}
         self._next = time.monotonic()
 
-    def show(self, finished: int, tally: dict[str, int], engine: Engine | None) -> None:
+    def show(self, finished: int, tally: dict[str, int], engine: Callable[[], EngineStats]) -> None:
         """Write how far the build is, if it is time to. A store that fails now is not worth an error."""
         if time.monotonic() < self._next:
             return
         stats = {}
         with contextlib.suppress(Exception):  # an engine that cannot be asked now is none of this file's business
-            stats = asdict(asyncio.run(engine.stats())) if engine else {}
+            stats = asdict(engine())
         word = {**self._fixed, "now": time.time(), "finished": finished, "tally": dict(tally), "engine": stats}
         with contextlib.suppress(StoreError):
             self._store.write(KEY, json.dumps({**word, "before": self._last}).encode())

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.pipeline.watch.console import duration
 from mmpr_pipeline.pipeline.watch.progress_file import EVERY, KEY
 from mmpr_pipeline.storage import MissingKeyError, Store
@@ -41,6 +42,14 @@ class Look:
     engines: int = 0
     in_flight: int = 0
     restarts: int = 0
+    waiting: int = 0
+    """Engines that are waited for: without a place, loading, or being started again."""
+    lost: int = 0
+    """Engines that were given up."""
+    kv_use: float = 0.0
+    preemptions: int = 0
+    prefix_hits: float | None = None
+    """Share of prompt tokens that were in the prefix cache, since the start."""
     left: float | None = None
     """Seconds until the end at the pace of the present run."""
     rejects: dict[str, int] = field(default_factory=dict)
@@ -50,17 +59,17 @@ class Look:
 def look(store: Store, now: float | None = None) -> Look:
     """What the output tells; raises DatasetError where there is no build."""
     try:
-        shards = int(json.loads(store.read(layout.CONFIG))["config"]["shards"])
-    except MissingKeyError:
+        shards = int(read_sealed(store, layout.CONFIG)["config"]["shards"])
+    except (MissingKeyError, LookupError, TypeError, ValueError):
         raise DatasetError(f"{store.url} holds no build.", remedy="Give the --out of `mmpr build`.") from None
     if store.exists(layout.SUMMARY):
-        return _finished(json.loads(store.read(layout.SUMMARY)), shards)
+        return _finished(read_sealed(store, layout.SUMMARY), shards)
     done = len(store.list("manifests/"))
     try:
         word = json.loads(store.read(KEY))
-    except MissingKeyError:
+        return _running(word, shards, done, time.time() if now is None else now)
+    except (MissingKeyError, ValueError, LookupError, TypeError, AttributeError):  # nobody's word, or a damaged one
         return Look("stopped", shards, done)
-    return _running(word, shards, done, time.time() if now is None else now)
 
 
 def _finished(summary: dict[str, Any], shards: int) -> Look:
@@ -91,6 +100,11 @@ def _running(word: dict[str, Any], shards: int, done: int, now: float) -> Look:
         engine.get("actors", 0),
         engine.get("in_flight", 0),
         engine.get("restarts", 0),
+        engine.get("waiting", 0),
+        engine.get("lost", 0),
+        engine.get("kv_use", 0.0),
+        engine.get("preemptions", 0),
+        engine["cached_tokens"] / engine["prompt_tokens"] if engine.get("prompt_tokens") else None,
         elapsed * (rows - questions) / questions if questions else None,
         {name.removeprefix("why/"): count for name, count in tally.items() if name.startswith("why/")},
     )
@@ -101,9 +115,13 @@ def _growth(now: dict[str, Any], before: dict[str, Any], name: str, seconds: flo
 
 
 def _busy(now: dict[str, Any], before: dict[str, Any]) -> float | None:
-    alive = now.get("alive_seconds", 0.0) - before.get("alive_seconds", 0.0)
-    busy = now.get("busy_seconds", 0.0) - before.get("busy_seconds", 0.0)
-    return min(1.0, max(0.0, busy / alive)) if alive > 0 else None
+    """Rollouts decoded over those that could be; of engines that do not tell, the time with a request in flight."""
+    for part, whole in (("sequence_seconds", "capacity_seconds"), ("busy_seconds", "alive_seconds")):
+        of = now.get(whole, 0.0) - before.get(whole, 0.0)
+        used = now.get(part, 0.0) - before.get(part, 0.0)
+        if of > 0 and (used > 0 or part == "busy_seconds"):
+            return min(1.0, max(0.0, used / of))
+    return None
 
 
 def render(seen: Look) -> RenderableType:
@@ -117,6 +135,13 @@ def render(seen: Look) -> RenderableType:
         where = f"{seen.engines} engines" if seen.engines else "engines in the workers"
         again = f", {seen.restarts} restarts" if seen.restarts else ""
         lines.append(f"{where}  {busy}{seen.in_flight} requests in flight, {rate}{again}")
+        if seen.waiting or seen.lost:
+            lines.append(
+                f"[bold yellow]{seen.waiting} engines are waited for, {seen.lost} were given up[/] (see the log)"
+            )
+        if seen.prefix_hits is not None:
+            cache = f"KV cache {seen.kv_use:.0%} full, {seen.preemptions:,} rollouts computed again"
+            lines.append(f"{cache}, {seen.prefix_hits:.0%} of prompt tokens cached")
     if seen.state == "silent":
         lines.append(f"No word for {duration(seen.silent_for)}: if it was killed, the same command goes on from here.")
     if seen.state == "stopped":

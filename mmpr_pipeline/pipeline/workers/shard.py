@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.core.records import Question, QuestionOutcome, Reject
 from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.manifest import read_manifest
 from mmpr_pipeline.dataset.files.writer import ShardWriter
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pairing.registry import make_strategies
@@ -46,7 +47,7 @@ async def work_shard(
     store = open_store(config.out, known=True)
     # Ray may run a task again whose worker died after the shard was finished, when its journal is gone.
     if store.exists(done := layout.manifest(shard, config.shards)):
-        return json.loads(store.read(done))
+        return read_manifest(store.read(done), done).model_dump(mode="json")
     answering = plan.engine_for(shard, engine)
     tally: Tally = Counter()
     in_flight = config.in_flight or IN_FLIGHT
@@ -58,6 +59,12 @@ async def work_shard(
                 tally["resumed"] = answering.resumed_rollouts
                 report(tally)
             manifest = writer.finish()
+        answering.forget()
+    except StoreError:
+        if not store.exists(done):
+            raise
+        # A worker that outlived its driver has finished the shard meanwhile, and this one's journal said so.
+        manifest = read_manifest(store.read(done), done).model_dump(mode="json")
         answering.forget()
     finally:
         await answering.close()

@@ -7,7 +7,6 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,7 +15,6 @@ from ray.exceptions import GetTimeoutError, RayError
 
 from mmpr_pipeline.cluster.tasks import end, result
 from mmpr_pipeline.core.errors import EngineError
-from mmpr_pipeline.engines.actors.pool import EnginePool
 from mmpr_pipeline.engines.actors.routing import questions_each
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pipeline.config import BuildConfig
@@ -44,7 +42,7 @@ def work_shards(plan: Plan, shards: Sequence[int], engine: Engine | None, worker
     """Make the shards, `workers` at once, in the given order. Raises the first error that a shard cannot survive."""
     board = ray.remote(num_cpus=0, max_restarts=-1)(_MeteredBoard).remote()
     each = in_flight(plan.config, engine, workers)
-    shared = ray.put(replace(plan, config=plan.config.model_copy(update={"in_flight": each})))
+    shared = ray.put(plan.with_config(plan.config.model_copy(update={"in_flight": each})))
     waiting = deque(bundles(shards, plan.rows / plan.config.shards, each or IN_FLIGHT, workers))
     finished, told = 0, 0.0
     running: dict[Any, Sequence[int]] = {}
@@ -66,11 +64,11 @@ def work_shards(plan: Plan, shards: Sequence[int], engine: Engine | None, worker
 
 def in_flight(config: BuildConfig, engine: Engine | None, workers: int) -> int | None:
     """Questions that each worker keeps in flight: as set, else as many as fill the engines that say what they hold."""
-    if config.in_flight or not isinstance(engine, EnginePool):
+    if config.in_flight or engine is None or not engine.info.sequences:
         return config.in_flight
     sampling = config.sampling
     first = min(sampling.samples, first_round(config.pairing.max_pairs)) if sampling.adaptive else sampling.samples
-    return questions_each(engine.info, engine.size, workers, first)
+    return questions_each(engine.info, workers, first)
 
 
 def bundles(shards: Sequence[int], rows: float, wanted: int, workers: int) -> list[Sequence[int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -15,9 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import batches
 from mmpr_pipeline.dataset.files.marks import read_all
+from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.dataset.files.summary import shards_of
 from mmpr_pipeline.dataset.review.facts import facts_of
 from mmpr_pipeline.dataset.review.marks_summary import marks_summary
@@ -89,8 +90,8 @@ def _lost(counts: dict[str, Any]) -> list[dict[str, Any]]:
 def _run(store: Store) -> dict[str, Any]:
     """Seconds, rollouts and tokens of the run that finished the build; empty where it left no such note."""
     try:
-        run = json.loads(store.read(layout.SUMMARY)).get("run", {})
-    except (MissingKeyError, ValueError, AttributeError):
+        run = read_sealed(store, layout.SUMMARY).get("run", {})
+    except (MissingKeyError, DatasetError):
         return {}
     kept = {"seconds", "rollouts", "tokens", "resumed"}
     return {name: run[name] for name in kept if isinstance(run.get(name), int | float)}

@@ -13,7 +13,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.records import AnswerKind, Language, Prompting
+from mmpr_pipeline.core.records import Language, Prompting
+from mmpr_pipeline.core.verdict import AnswerKind
+from mmpr_pipeline.core.yaml_text import load_yaml
 
 PATH_COLUMN = re.compile(r"\{([^{}:]+)(?::0(\d{1,2})d)?\}")
 """A column in an image path: `{name}`, or `{name:012d}` for a number of 12 digits."""
@@ -25,9 +27,6 @@ MOST_TILES = 40
 
 Format = Literal["jsonl", "json", "csv", "tsv", "parquet", "arrow", "tar"]
 AnswerForm = Literal["letter", "index", "index1", "text"]
-
-
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Part(BaseModel):
@@ -230,6 +229,9 @@ class SourceDeclaration(_Part):
     tiles: int = Field(
         default=6, ge=1, le=MOST_TILES, description="Most image tiles (the paper: 6 general, 12 OCR, chart)."
     )
+    most_pixels: int | None = Field(
+        default=None, ge=1, le=400_000_000, description="Most pixels of an image, where that is more than 50 million."
+    )
     language: Language | LanguageByColumn = Field(default="en", description="Language: fixed, or by a column.")
     role: Literal["train", "evaluation"] = Field(default="train", description="What the source is meant for.")
     licence: str = Field(default="unknown", description="Licence, as the source states it.")
@@ -322,6 +324,8 @@ class SourceDeclaration(_Part):
         kept = self.model_dump(mode="json", exclude=told)
         if not self.columns.chosen:  # as it was before a source could bring pairs
             kept["columns"] = {name: value for name, value in kept["columns"].items() if name not in _PAIR}
+        if self.most_pixels is None:
+            del kept["most_pixels"]
         return {**kept, "stripping": STRIPPING}
 
     @property
@@ -343,7 +347,7 @@ def load_declaration(path: str | Path) -> SourceDeclaration:
     """The declaration in a YAML file. Raises ConfigError that names the file and each field that is wrong."""
     path = Path(path)
     try:
-        data = yaml.load(path.read_text("utf-8"), Loader=_LOADER)
+        data = load_yaml(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(
             f"Cannot read the source declaration {path}: {error.strerror or error}.",

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from mmpr_pipeline.core.errors import SourceError
+from mmpr_pipeline.core.errors import ItemRejected, SourceError
 from mmpr_pipeline.sources.declaration.schema import HubLocation
 
 WHOLE_FILE_BYTES = 512 * 1024 * 1024
@@ -61,6 +61,18 @@ class HubFile:
 
         with _as_source_error(self.repository):
             return Path(hf_hub_download(self.repository, self.name, repo_type="dataset", revision=self.commit))
+
+
+def hub_file(repository: str, commit: str, name: str) -> bytes:
+    """The bytes of one file of a data set. Raises ItemRejected: missing_image; SourceError without a Hub."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    with _as_source_error(repository):
+        try:
+            return Path(hf_hub_download(repository, name, repo_type="dataset", revision=commit)).read_bytes()
+        except EntryNotFoundError:
+            raise ItemRejected("missing_image", f"{repository} has no {name[:200]}") from None
 
 
 def resolve(location: HubLocation, whole: bool = True) -> tuple[str, list[HubFile]]:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from mmpr_pipeline.core.records import AnswerKind
+from mmpr_pipeline.core.verdict import AnswerKind
 
 
 @dataclass(frozen=True)

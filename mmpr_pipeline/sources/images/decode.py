@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import dataclass
 
 import numpy as np
 import PIL.Image
@@ -22,13 +23,24 @@ MAX_PIXELS = 50_000_000
 MAX_BYTES = 20_000_000
 """Most bytes of an encoded image."""
 
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """Most pixels and most bytes of an image of one source."""
+
+    pixels: int = MAX_PIXELS
+    bytes: int = MAX_BYTES
+
+
+USUAL = ImageLimits()
+
 READABLE = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 _KEPT = {"PNG": "png", "JPEG": "jpeg", "MPO": "jpeg", "WEBP": "webp"}
 _KEPT_MODES = ("RGB", "L")
 _ORIENTATION = 0x0112
 
 
-def load_image(raw: bytes) -> Image:
+def load_image(raw: bytes, limits: ImageLimits = USUAL) -> Image:
     """The image in `raw`, fully decoded once to be sure of it.
 
     Raises ItemRejected: `image_too_large` (bytes or pixels), `image_format` (SVG and others that are not read) or
@@ -36,11 +48,11 @@ def load_image(raw: bytes) -> Image:
     """
     if not raw:
         raise ItemRejected("broken_image", "no bytes")
-    if len(raw) > MAX_BYTES:
-        raise ItemRejected("image_too_large", f"{len(raw)} bytes, at most {MAX_BYTES}")
-    _refuse_large_webp(raw)
-    with _opened(raw) as picture:
-        _refuse_large(*picture.size)
+    if len(raw) > limits.bytes:
+        raise ItemRejected("image_too_large", f"{len(raw)} bytes, at most {limits.bytes}")
+    _refuse_large_webp(raw, limits.pixels)
+    with _opened(raw, limits.pixels) as picture:
+        _refuse_large(*picture.size, limits.pixels)
         try:
             return _checked(picture, raw)
         except ItemRejected:
@@ -67,11 +79,13 @@ def encode_png(picture: PIL.Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _opened(raw: bytes) -> PIL.Image.Image:
+def _opened(raw: bytes, most: int) -> PIL.Image.Image:
+    if PIL.Image.MAX_IMAGE_PIXELS is not None and most > PIL.Image.MAX_IMAGE_PIXELS:
+        PIL.Image.MAX_IMAGE_PIXELS = most  # Pillow's own limit holds for the process; ours is looked at for each image
     try:
         return PIL.Image.open(io.BytesIO(raw), formats=READABLE)
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
-        raise ItemRejected("image_too_large", f"more than {MAX_PIXELS} pixels") from None
+        raise ItemRejected("image_too_large", f"more than {most} pixels") from None
     except PIL.UnidentifiedImageError:
         named = _format_by_name(raw)
         if named:
@@ -142,26 +156,26 @@ def _image(data: bytes, format: str, size: tuple[int, int]) -> Image:
     return Image(sha256=sha256, data=data, format=format, width=size[0], height=size[1])
 
 
-def _refuse_large(width: int, height: int) -> None:
+def _refuse_large(width: int, height: int, most: int) -> None:
     if width < 1 or height < 1:
         raise ItemRejected("broken_image", f"{width} x {height} pixels")
-    if width * height > MAX_PIXELS:
-        raise ItemRejected("image_too_large", f"{width} x {height} pixels, at most {MAX_PIXELS} in all")
+    if width * height > most:
+        raise ItemRejected("image_too_large", f"{width} x {height} pixels, at most {most} in all")
 
 
-def _refuse_large_webp(raw: bytes) -> None:
+def _refuse_large_webp(raw: bytes, most: int) -> None:
     """Pillow allocates a WebP's whole canvas when it opens the file, so its header is read here first."""
     if raw[:4] != b"RIFF" or raw[8:12] != b"WEBP" or len(raw) < 30:
         return
     kind = raw[12:16]
     if kind == b"VP8X":
-        _refuse_large(1 + int.from_bytes(raw[24:27], "little"), 1 + int.from_bytes(raw[27:30], "little"))
+        _refuse_large(1 + int.from_bytes(raw[24:27], "little"), 1 + int.from_bytes(raw[27:30], "little"), most)
     elif kind == b"VP8L":
         bits = int.from_bytes(raw[21:25], "little")
-        _refuse_large(1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
+        _refuse_large(1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), most)
     elif kind == b"VP8 ":
         width, height = (int.from_bytes(raw[at : at + 2], "little") & 0x3FFF for at in (26, 28))
-        _refuse_large(width, height)
+        _refuse_large(width, height, most)
 
 
 def _format_by_name(raw: bytes) -> str | None:

@@ -10,6 +10,7 @@ import base64
 import binascii
 import io
 import os
+import posixpath
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.sources.files.hub import hub_file
 from mmpr_pipeline.sources.images.archives import ImageArchives
 from mmpr_pipeline.sources.images.decode import MAX_BYTES, encode_png
 from mmpr_pipeline.sources.images.web import WebImages
@@ -61,22 +63,40 @@ def _read_bounded(path: str) -> bytes:
 
 
 @dataclass(frozen=True)
+class HubImages:
+    """Plain image files of a data set repository, at one commit; paths start at `root`."""
+
+    repository: str
+    commit: str
+    root: str
+
+    def read(self, path: str) -> bytes:
+        """The bytes of an image file, which stays in the Hub's cache. Raises ItemRejected, SourceError."""
+        name = posixpath.normpath(posixpath.join(self.root, path))
+        if path.startswith("/") or name.startswith("../") or "\x00" in path or len(path) > 4096:
+            raise ItemRejected("image_outside_root", path[:200])
+        return hub_file(self.repository, self.commit, name)
+
+
+@dataclass(frozen=True)
 class ImagePlaces:
     """Where the images of a source are that its rows do not hold themselves."""
 
     folder: ImageFolder = ImageFolder()
     archives: ImageArchives | None = None
     web: WebImages | None = None
+    hub: HubImages | None = None
+    most_bytes: int = MAX_BYTES
 
     def read(self, path: str) -> bytes:
-        """The image behind a path: in an archive, else in the folder."""
+        """The image behind a path: in an archive, in the repository, else in the folder."""
         if self.archives:
             found = self.archives.read(path)
             if found is not None:
                 return found
             if self.folder.base is None:
                 raise ItemRejected("missing_image", f"no archive has {path[:200]}")
-        return self.folder.read(path)
+        return self.hub.read(path) if self.hub else self.folder.read(path)
 
     def fetch(self, url: str) -> bytes:
         """The image behind a URL."""
@@ -121,16 +141,16 @@ def _from_text(text: str, places: ImagePlaces) -> bytes:
         header, comma, payload = text.partition(",")
         if not comma or not header.strip().lower().endswith(";base64"):
             raise ItemRejected("broken_image", "a data URL that is not base64")
-        return _from_base64(payload)
+        return _from_base64(payload, places.most_bytes)
     if start.startswith(_URL):
         return places.fetch(text.strip())
     if len(text) > 100 and text.lstrip().startswith(BASE64_OF_IMAGES):
-        return _from_base64(text)
+        return _from_base64(text, places.most_bytes)
     return places.read(text)
 
 
-def _from_base64(text: str) -> bytes:
-    if len(text) > MAX_BYTES * 3 // 2:  # 4/3 is what base64 takes; the rest is for line ends
+def _from_base64(text: str, most: int) -> bytes:
+    if len(text) > most * 3 // 2:  # 4/3 is what base64 takes; the rest is for line ends
         raise ItemRejected("image_too_large", f"{len(text)} characters of base64")
     try:
         return base64.b64decode("".join(text.split()), validate=True)

@@ -7,11 +7,12 @@ import json
 import math
 import re
 import string
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.sources.rows.columns import MARK, as_text
+from mmpr_pipeline.sources.rows.columns import as_text, without_marks
 
 LETTERS = string.ascii_uppercase
 
@@ -21,6 +22,8 @@ MAX_LITERAL = 20_000
 _LETTER = re.compile(r"\s*[(\[（]?\s*([A-Za-z])\s*[)\]）.:：、．]?\s*")
 _LETTERED = re.compile(r"\s*[(\[（]?\s*([A-Za-z])\s*[)\]）.:：、．]\s*(?=\S)")
 _LISTED = re.compile(r"(?:(?<=\s)|(?<=[;,；，])|^)[(\[（]?([A-Z])[)\]）.:：、．]\s*(?=\S)", re.IGNORECASE)
+# Python warns of literals such as `1if`, with a line on the terminal for each text that has one.
+warnings.filterwarnings("ignore", category=SyntaxWarning, module="<unknown>")
 _TEXTS = ("text", "texts", "value", "values", "content", "option", "choice", "choices", "options")
 
 
@@ -29,7 +32,7 @@ def parse_choices(value: Any) -> tuple[str, ...]:
 
     A list of texts, of {text: ...}, of {A: ...}, of [A, ...]; a mapping of letters to texts; a struct of lists, of
     which one holds the texts; or any of these as JSON or Python in a text; or a text that lists them, by letters
-    (`A. red B. blue`) or one a line. Raises ItemRejected: bad_choices.
+    (`A. red B. blue`) or one a line. Raises ItemRejected: bad_choices, image_marks.
     """
     if isinstance(value, str):
         value = _spelled(value) if value.strip() else None
@@ -39,7 +42,7 @@ def parse_choices(value: Any) -> tuple[str, ...]:
         return ()
     if not isinstance(value, list | tuple):
         raise ItemRejected("bad_choices", type(value).__name__)
-    texts = _without_letters([MARK.sub("", _choice(item)).strip() for item in value])
+    texts = _without_letters([without_marks(_choice(item)) for item in value])
     if len(texts) < 2 or len(texts) > len(LETTERS) or not all(texts):
         raise ItemRejected("bad_choices", f"{len(texts)} choices, {sum(not text for text in texts)} of them empty")
     return tuple(texts)
@@ -80,7 +83,7 @@ def literal(text: str) -> Any:
         if len(text) > MAX_LITERAL:
             raise ValueError
         return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):  # TypeError: a list as a key
         raise ItemRejected("bad_choices", "text that is neither JSON nor a list") from None
 
 
@@ -95,7 +98,7 @@ def _choice(item: Any) -> str:
     if isinstance(item, Mapping):
         named = next((item[name] for name in _TEXTS if item.get(name) is not None), None)
         item = next(iter(item.values())) if named is None and len(item) == 1 else named
-    elif isinstance(item, list | tuple) and len(item) == 2 and _LETTER.fullmatch(str(item[0])):
+    elif isinstance(item, list | tuple) and len(item) == 2 and _LETTER.fullmatch(as_text(item[0]) or ""):
         item = item[1]
     text = as_text(item)
     if text is None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mmpr_pipeline.checking.spans import matching_braces
+from mmpr_pipeline.checking.finding.spans import matching_braces
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.sources.declaration.schema import PATH_COLUMN
 
@@ -64,12 +64,23 @@ def image_path(template: str, value_of: Callable[[str], Any]) -> str:
         value = value_of(name)
         if value is None or value == "":
             raise ItemRejected("missing_image", f"{name} is empty")
-        if isinstance(value, bool) or not isinstance(value, str | int):
+        text = None if isinstance(value, bool | float) else as_text(value)
+        if text is None:
             raise ItemRejected("wrong_type", f"{name}: {type(value).__name__}")
-        text = str(value)
         return text.rjust(int(digits), "0") if digits else text
 
     return PATH_COLUMN.sub(lambda match: filled(match[1], match[2]), template)
+
+
+def without_marks(text: str) -> str:
+    """The text without marks and without blanks around it. Raises ItemRejected: image_marks.
+
+    Two marks one inside the other (`<ima<image>ge>`) would leave a mark behind; only hostile texts have them.
+    """
+    kept = MARK.sub("", text)
+    if MARK.search(kept):
+        raise ItemRejected("image_marks", "a mark inside of a mark")
+    return kept.strip()
 
 
 def text_or_none(value: Any) -> str | None:
@@ -79,14 +90,19 @@ def text_or_none(value: Any) -> str | None:
 
 
 def as_text(value: Any) -> str | None:
-    """Text, numbers and truth values as text; None for null, NaN and anything else."""
+    """Text, numbers and truth values as text; None for null, NaN, integers of thousands of digits, anything else."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return str(value) if isinstance(value, int | float) else None
+    if not isinstance(value, int | float):
+        return None
+    try:
+        return str(value)
+    except ValueError:  # more digits than Python writes
+        return None
 
 
 def clean(text: str) -> str:

@@ -25,11 +25,18 @@ _PICTURE = ("image", "image_url", "url", "path", "bytes")
 def rows_of(row: Row, columns: Columns) -> list[Row]:
     """The rows of one question each that a row stands for; at least one, so that none is lost uncounted.
 
-    A row whose entries cannot be told apart is one Unreadable: `no_entries` or `bad_entries`.
+    A row whose entries cannot be told apart is one Unreadable: `no_entries`, `bad_entries`, or `unreadable_row`.
     """
     names = columns.entry_columns()
     if not names or isinstance(row, Unreadable):
         return [row]
+    try:
+        return _entries(row, columns, names)
+    except Exception as error:  # nothing but the row goes in here
+        return [Unreadable("unreadable_row", type(error).__name__)]
+
+
+def _entries(row: Values, columns: Columns, names: Sequence[str]) -> list[Row]:
     found = [as_json(reach(row, name)) for name in names]
     entries = turns(found[0]) if columns.turns else _parallel(found)
     if isinstance(entries, Unreadable):

@@ -9,15 +9,25 @@ import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast, get_args
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.core.records import AnswerKind, Image, Language, PresetPair, Question, question_id
+from mmpr_pipeline.core.records import Image, Language, PresetPair, Question, question_id
+from mmpr_pipeline.core.verdict import AnswerKind
 from mmpr_pipeline.sources.declaration.schema import Columns, KindByColumn, SourceDeclaration
 from mmpr_pipeline.sources.images.decode import load_image
 from mmpr_pipeline.sources.rows.choices import choice_letters, literal, parse_choices
-from mmpr_pipeline.sources.rows.columns import MARK, as_text, clean, cut, cut_answer, image_path, text_or_none
+from mmpr_pipeline.sources.rows.columns import (
+    MARK,
+    as_text,
+    clean,
+    cut,
+    cut_answer,
+    image_path,
+    text_or_none,
+    without_marks,
+)
 from mmpr_pipeline.sources.rows.entries import ANSWERING, ASKING, last_said
 from mmpr_pipeline.sources.rows.instructions import MAX_INSTRUCTION, Stripped, decimals_asked, strip_instruction
 
@@ -44,8 +54,8 @@ def question_from_row(
     """The question in a row. `load` gives the encoded image behind a reference, `look` what is in it.
 
     Raises ItemRejected with one of the reasons: missing_column, wrong_type, not_selected, unknown_kind, nul_byte,
-    empty_question, question_too_long, bad_choices, no_answer, answer_not_a_choice, missing_image, too_many_images, and
-    those of `load` and `look`.
+    empty_question, question_too_long, bad_choices, no_answer, answer_not_a_choice, missing_image, too_many_images,
+    image_marks, and those of `load` and `look`.
     """
     _selected(declaration, row)
     kind = _kind(declaration, row)
@@ -87,10 +97,8 @@ def question_from_row(
 def row_id(declaration: SourceDeclaration, row: Row) -> str | None:
     """The row's id as its source gives it, or None where it gives none."""
     value = _value(row, declaration.columns.id)
-    usable = (
-        isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip() and "\0" not in str(value)
-    )
-    return clean(str(value))[:500] if usable else None
+    text = None if isinstance(value, bool | float) else as_text(value)
+    return text[:500] if text and text.strip() and "\0" not in text else None
 
 
 def lookup(row: Row, column: str) -> Any:
@@ -140,8 +148,9 @@ def _required(row: Row, column: str) -> Any:
 def _selected(declaration: SourceDeclaration, row: Row) -> None:
     for column, values in declaration.where.items():
         value = _required(row, column)
-        if str(value) not in values:
-            raise ItemRejected("not_selected", f"{column}: {value}"[:200])
+        text = str(value) if isinstance(value, bool) else as_text(value)
+        if text not in values:
+            raise ItemRejected("not_selected", f"{column}: {text}"[:200])
 
 
 def _kind(declaration: SourceDeclaration, row: Row) -> AnswerKind:
@@ -246,8 +255,15 @@ def _gold_text(value: Any, kind: str) -> str | None:
         return _gold_text(value[0], kind)
     if isinstance(value, bool) and kind == "yes_no":
         return "yes" if value else "no"
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | tuple) and value else as_text(value)
+    text = _listed_gold(value) if isinstance(value, list | tuple) and value else as_text(value)
     return text.strip() if text else None
+
+
+def _listed_gold(value: Sequence[Any]) -> str:
+    try:
+        return clean(json.dumps(value, ensure_ascii=False))
+    except (TypeError, ValueError, RecursionError) as error:  # bytes, dates and other things that are no answer
+        raise ItemRejected("wrong_type", f"a gold that is a list: {error}"[:200]) from None
 
 
 def _references(declaration: SourceDeclaration, row: Row) -> list[Any]:
@@ -284,7 +300,8 @@ def _listed(value: Any) -> list[Any]:
 def place_marks(text: str, count: int) -> tuple[str, list[int]]:
     """The text with `<image>` for each mark, and the order in which it names the images.
 
-    Where the marks do not match the images they are taken out, and the images go first, in their own order.
+    Where the marks do not match the images they are taken out, and the images go first, in their own order. Raises
+    ItemRejected: image_marks.
     """
     numbers = [match.group(1) for match in MARK.finditer(text)]
     order = list(range(count))
@@ -293,14 +310,13 @@ def place_marks(text: str, count: int) -> tuple[str, list[int]]:
         matches, order = sorted(named) == order, named if sorted(named) == order else order
     else:
         matches = len(numbers) == count and not any(numbers)
-    if matches:
-        return MARK.sub(IMAGEMARK, text), order
-    return MARK.sub("", text).strip(), list(range(count))
+    plain = without_marks(text)
+    return (MARK.sub(IMAGEMARK, text), order) if matches else (plain, list(range(count)))
 
 
 def _precision(value: Any) -> float | None:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None

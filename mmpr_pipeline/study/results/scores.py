@@ -147,7 +147,7 @@ def _measured(scores: Scores, base: Scores | None, config: StudyConfig) -> dict[
 
 
 def _difference(first: np.ndarray, second: np.ndarray, config: StudyConfig) -> dict[str, Any]:
-    return asdict(compare(first.tolist(), second.tolist(), config.measure.resamples))
+    return asdict(compare(second.tolist(), first.tolist(), config.measure.resamples))
 
 
 def _headline(measured: dict[tuple[str, str], dict[str, Scores]], config: StudyConfig) -> list[dict[str, Any]]:

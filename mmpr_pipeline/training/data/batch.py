@@ -12,7 +12,7 @@ from torch import Tensor
 from mmpr_pipeline.training.data.groups import ENOUGH_TO_SHARE, Group, PrefixTree, prefix_tree
 from mmpr_pipeline.training.data.tree_layout import Backend, SharedLayout, layout_of
 
-ImageInputs = Mapping[str, Tensor]  # what a model's processor makes of the images, concatenated along dimension 0
+ImageInputs = Mapping[str, Tensor]  # what a model's processor makes of a group's images: rows along dimension 0
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,13 @@ class PackedBatch:
     path_response: Tensor  # (M,) with path_segment: response i runs through segment j
     path_segment: Tensor  # (M,)
     lengths: Tensor  # (R,) tokens of each response
+    response_group: tuple[int, ...]  # (R) the group of each response
     chosen: Tensor  # (P,) index of a response
     rejected: Tensor  # (P,)
     weights: Tensor  # (P,) float
     pair_ids: tuple[str, ...]
     images: dict[str, Tensor]
+    image_rows: tuple[Mapping[str, int], ...]  # (G) rows of each of `images` that are the group's
 
     @property
     def tokens(self) -> int:
@@ -88,11 +90,13 @@ def collate(groups: Sequence[Group], images: Sequence[ImageInputs], *, share: bo
         path_response=torch.tensor([response for response, _ in paths]),
         path_segment=torch.tensor([segment for _, segment in paths]),
         lengths=torch.tensor([len(response) for group in groups for response in group.responses]),
+        response_group=tuple(index for index, group in enumerate(groups) for _ in group.responses),
         chosen=torch.tensor([base + pair.chosen for base, pair in pairs]),
         rejected=torch.tensor([base + pair.rejected for base, pair in pairs]),
         weights=torch.tensor([pair.weight for _, pair in pairs], dtype=torch.float32),
         pair_ids=tuple(pair.pair_id for _, pair in pairs),
         images=_join(images),
+        image_rows=tuple({name: len(value) for name, value in inputs.items()} for inputs in images),
     )
 
 
@@ -127,9 +131,22 @@ def _scores(tree: PrefixTree, layout: SharedLayout, base: int) -> tuple[Tensor, 
 
 def _join(images: Sequence[ImageInputs]) -> dict[str, Tensor]:
     names = sorted({name for inputs in images for name in inputs})
-    return {name: _cat([inputs[name] for inputs in images if name in inputs]) for name in names}
+    return {name: stack_rows([inputs[name] for inputs in images if name in inputs]) for name in names}
 
 
-def _cat(tensors: list[Tensor]) -> Tensor:
-    """Tiles are large: those of a single group are not copied."""
-    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+def stack_rows(tensors: Sequence[Tensor]) -> Tensor:
+    """Rows of all, one after the other; zeros where other dimensions differ, as processors pad images of other sizes.
+
+    Tiles are large: those of a single group are not copied.
+    """
+    if len(tensors) == 1:
+        return tensors[0]
+    widest = [max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
+    return torch.cat([_widened(tensor, widest) for tensor in tensors])
+
+
+def _widened(tensor: Tensor, widest: Sequence[int]) -> Tensor:
+    missing = [most - size for most, size in zip(widest, tensor.shape[1:], strict=True)]
+    if not any(missing):
+        return tensor
+    return torch.nn.functional.pad(tensor, [side for more in reversed(missing) for side in (0, more)])

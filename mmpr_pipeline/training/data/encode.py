@@ -1,16 +1,21 @@
 """From stored pairs to tokens and tiles, exactly as the responses were sampled: the model's own processor and template.
 
 Tokens of the prompt are those that the sampling engine saw (chat template, image tokens expanded, no tokens added),
-and a response ends with the token by which the template ends an assistant's turn.
+and a response ends with the token by which the template ends an assistant's turn. No text becomes a control token:
+see `rollouts.reserved`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError, ItemRejected
@@ -18,6 +23,7 @@ from mmpr_pipeline.core.records import PreferencePair, content_id
 from mmpr_pipeline.models.chat import decode_image, interleaved
 from mmpr_pipeline.models.tiles import tile_settings
 from mmpr_pipeline.rollouts.prompts import IMAGE_MARK
+from mmpr_pipeline.rollouts.reserved import ReservedTokens, plain_encoder
 from mmpr_pipeline.training.data.groups import Group, make_group
 from mmpr_pipeline.training.data.shards import Shard
 
@@ -26,7 +32,11 @@ _ENCODING_FILES = (
     "special_tokens_map.json", "chat_template.jinja", "chat_template.json", "processor_config.json",
     "preprocessor_config.json",
 )  # fmt: skip
+_PIXELS = 28 * 28  # of an image for a token, where nothing is known: as Qwen and Pixtral have it
+_TILE_TOKENS = 256
 _SENTINEL = "mmprsentinel"
+_ENCODING = 2
+"""Version of the rules by which text becomes tokens; references that were scored by others are scored again."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +69,14 @@ class Encoder:
         self._processor, self._model, self._family, self._max_tiles = processor, model, family, max_tiles
         self._tokenizer: Any = getattr(processor, "tokenizer", processor)
         self._architecture = type(model).__name__
-        self._image_inputs = set(processor.image_processor.model_input_names)
+        # Of what the processor makes of images, what the model's forward takes: some processors make more.
+        self._image_inputs = set(processor.image_processor.model_input_names) & _arguments(model)
+        self._image_token = family.image_token(model)
         self._mark = str(getattr(processor, "image_token", "") or "")
+        self._reserved = ReservedTokens(self._tokenizer)
+        self._plain = plain_encoder(self._tokenizer)
         self._end = end_of_turn(processor)
+        self._counted = lru_cache(maxsize=4096)(self._count_image)
 
     def encode(self, shard: Shard, group: int, first: int, stop: int) -> Encoded:
         """The pairs of one question. Nothing is raised for a bad pair: it is left out, with its reason."""
@@ -70,16 +85,21 @@ class Encoder:
             prompt, images = self._prompt(pairs[0], shard)
             made, rejects = self._group(pairs, prompt)
             if made:
-                tokens = self._family.image_tokens(self._model, images)
-                require_images_match(made, self._model.config.image_token_id, tokens)
+                with _refusing():
+                    tokens = self._family.image_tokens(self._model, images)
+                require_images_match(made, self._image_token, tokens)
         except ItemRejected as reject:  # of the question: none of its pairs can be used
             return Encoded(None, {}, tuple(_rejected(pair, reject) for pair in pairs))
         return Encoded(made, images, rejects)
 
+    def image_tokens(self, width: int, height: int, tiles: int) -> int:
+        """About how many tokens of the prompt an image takes, without opening it."""
+        return self._counted(width, height, tiles)
+
     def response(self, text: str) -> tuple[int, ...]:
         """Tokens of a response and the end of the turn."""
-        ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return (*ids, self._end)
+        with _refusing():
+            return (*self._plain(text), self._end)
 
     def _group(
         self, pairs: Sequence[PreferencePair], prompt: tuple[int, ...]
@@ -105,20 +125,48 @@ class Encoder:
         if self._mark and any(self._mark in piece for piece in pieces):
             raise ItemRejected("reserved_token", f"the text holds {self._mark}")
         pictures = [decode_image(shard.image(name)) for name in pair.images]
-        content = interleaved(pieces, [{"type": "image"} for _ in pictures])
-        text = self._processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-        )
-        if not pictures:
-            return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"]), {}
         tiles = tile_settings(self._architecture, shard.tiles(pair.question_id), self._max_tiles)
-        try:
+        content = interleaved(pieces, [{"type": "image"} for _ in pictures])
+        with _refusing():
+            self._reserved.refuse(pair.prompt)
+            text = self._processor.apply_chat_template(
+                [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+            )
+            if not pictures:
+                return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"]), {}
             made = self._processor(
                 text=[text], images=[pictures], return_tensors="pt", add_special_tokens=False, **tiles
             )
-        except ValueError as error:  # sides that the model's image processor cannot cut
-            raise ItemRejected("prompt_refused", str(error)[:200]) from None
-        return tuple(made["input_ids"][0].tolist()), {n: v for n, v in made.items() if n in self._image_inputs}
+            images = {name: torch.as_tensor(value) for name, value in made.items() if name in self._image_inputs}
+            return tuple(made["input_ids"][0].tolist()), images
+
+    def _count_image(self, width: int, height: int, tiles: int) -> int:
+        """By what transformers' processors tell inference engines; by the area where they tell nothing."""
+        settings = tile_settings(self._architecture, tiles, self._max_tiles)
+        try:
+            if settings:  # tiles of one size
+                cut = self._processor.image_processor.get_number_of_image_patches(height, width, settings)
+                return int(cut) * (self._family.tokens_per_tile(self._model) or _TILE_TOKENS)
+            counted = self._processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
+            return int(counted["num_image_tokens"][0])
+        except (AttributeError, KeyError, TypeError, ValueError, NotImplementedError):
+            return max(1, width * height // _PIXELS)
+
+
+def _arguments(model: Any) -> set[str]:
+    """Names of what a model's forward takes, that of the model inside included."""
+    return {name for each in (model, model.base_model) for name in inspect.signature(each.forward).parameters}
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Whatever a processor or tokenizer raises rejects what it was given: they do not foresee every text."""
+    try:
+        yield
+    except ItemRejected:
+        raise
+    except Exception as error:
+        raise ItemRejected("prompt_refused", f"{type(error).__name__}: {error}"[:200]) from None
 
 
 def _rejected(pair: PreferencePair, reject: ItemRejected) -> PairReject:
@@ -149,15 +197,17 @@ def end_of_turn(processor: Any) -> int:
 def encoding_digest(folder: Path, max_tiles: int) -> str:
     """Digest of everything that turns a pair into tokens and tiles: tokenizer, template, processor, tile limit."""
     files = [folder / name for name in _ENCODING_FILES]
-    return content_id(f"tiles {max_tiles}", *(part for f in files if f.is_file() for part in (f.name, f.read_bytes())))
+    rules = f"encoding {_ENCODING}, tiles {max_tiles}"
+    return content_id(rules, *(part for f in files if f.is_file() for part in (f.name, f.read_bytes())))
 
 
-def require_images_match(group: Group, image_token: int, expected: int) -> None:
+def require_images_match(group: Group, image_token: int, expected: int | None) -> None:
     """Reject a group whose prompt has not as many image tokens as its images have features: `image_tokens_mismatch`.
+    None: the inputs do not say how many that is; then some must be there where images are.
 
     A prompt cut to a length, or an image mark lost on the way, would otherwise pair the wrong features with the text.
     """
     found = group.prompt.count(image_token)
-    if found != expected:
-        detail = f"{found} image tokens in the prompt, {expected} from {len(group.images)} images"
+    if found != expected if expected is not None else bool(found) != bool(group.images):
+        detail = f"{found} image tokens in the prompt, {expected or 'some'} from {len(group.images)} images"
         raise ItemRejected("image_tokens_mismatch", detail)

@@ -1,9 +1,11 @@
 """The order of the data, as a pure function of seed and step: which pairs of which questions an optimizer step takes.
 
-Shards are shuffled; `window` of them at a time are opened and their questions shuffled among each other. A step takes
-exactly `batch` pairs (the last of an epoch what is left), so a question may be cut between two steps. Since every shard
-holds the same mixture, a window's order is as good as one over everything, at bounded memory. Nothing is kept of the
-way to a step: resuming at a step is asking for it.
+Shards are shuffled; `window` of them at a time are opened and their questions shuffled among each other. A question
+with more than `together` pairs comes in several parts, spread evenly over the window: a step of 256 pairs is then of 64
+questions at least, where the window holds enough of them. (The paper shuffles pairs; parts keep most of what sharing
+saves.) A step takes exactly `batch` pairs (the last of an epoch what is left), so a part may be cut between two steps.
+Since every shard holds the same mixture, a window's order is as good as one over everything, at bounded memory. Nothing
+is kept of the way to a step: resuming at a step is asking for it.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,13 @@ class Slice:
 
 @dataclass(frozen=True)
 class Order:
-    """`pairs` of each shard; `batch` pairs a step."""
+    """`pairs` of each shard; `batch` pairs a step; at most `together` pairs of a question side by side."""
 
     pairs: tuple[int, ...]
     batch: int
     seed: int = 0
     window: int = 8
+    together: int = 4
 
     @property
     def steps_per_epoch(self) -> int:
@@ -61,13 +65,25 @@ class Order:
             if skip >= total:  # windows already done are not even opened
                 skip -= total
                 continue
-            groups = [Slice(shard, group, 0, size) for shard in block for group, size in enumerate(sizes(shard))]
-            random.Random(f"groups/{self.seed}/{epoch}/{number}").shuffle(groups)
-            for group in groups:
-                dropped = min(skip, group.stop)
-                skip -= dropped
-                if dropped < group.stop:
-                    yield Slice(group.shard, group.group, dropped, group.stop)
+            rng = random.Random(f"groups/{self.seed}/{epoch}/{number}")
+            groups = [
+                Slice(shard, group, 0, size) for shard in block for group, size in enumerate(sizes(shard)) if size
+            ]
+            parts = [part for group in groups for part in self._parts(group, rng.random())]
+            for _, group in sorted(parts, key=lambda part: part[0]):
+                first = min(group.first + skip, group.stop)
+                skip -= first - group.first
+                if first < group.stop:
+                    yield Slice(group.shard, group.group, first, group.stop)
+
+    def _parts(self, group: Slice, place: float) -> list[tuple[float, Slice]]:
+        """A question's even parts, each with its place in the window, from 0 to 1: equally far from each other."""
+        count = -(-group.stop // self.together)
+        bounds = [group.stop * i // count for i in range(count + 1)]
+        return [
+            ((i + place) / count, Slice(group.shard, group.group, first, stop))
+            for i, (first, stop) in enumerate(pairwise(bounds))
+        ]
 
     def _cut(self, groups: Iterator[Slice]) -> Iterator[list[Slice]]:
         taken: list[Slice] = []
@@ -84,14 +100,3 @@ class Order:
                     taken, room = [], self.batch
         if taken:
             yield taken
-
-
-def share(costs: Sequence[int], ranks: int) -> list[list[int]]:
-    """Items of each rank so that costs are even: the dearest first, each to the rank with the least; order is kept."""
-    shares: list[list[int]] = [[] for _ in range(ranks)]
-    loads = [0] * ranks
-    for item in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
-        rank = min(range(ranks), key=lambda r: (loads[r], r))
-        shares[rank].append(item)
-        loads[rank] += costs[item]
-    return [sorted(items) for items in shares]

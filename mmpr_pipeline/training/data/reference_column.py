@@ -2,7 +2,8 @@
 
 OUT/reference/<key>/reference-00017-of-00512.arrow holds one row for each pair of the shard. The key says by what it
 was scored: a changed model, revision, chat template or tile limit is another key, never a stale number. The file is
-written whole, when its shard is scored: an interrupted pass goes on with the next shard.
+written whole, when its shard is scored: an interrupted pass goes on with the next shard. It is an Arrow file behind a
+checksum; those of the first versions were without, and are read too.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from mmpr_pipeline.core.checksums import with_checksum, without_checksum
 from mmpr_pipeline.core.errors import ConfigError, DatasetError
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.dataset.files.layout import REFERENCE
 from mmpr_pipeline.storage import Store
 
+_ARROW = b"ARROW1"
 WEIGHT_FILES = ("*.safetensors", "*.bin", "config.json")
 
 SCHEMA = pa.schema(
@@ -91,7 +94,8 @@ def write_reference(store: Store, key: ReferenceKey, shard: int, of: int, rows: 
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, schema) as writer:
         writer.write_table(pa.table(columns, schema=schema))
-    store.write(key.file(shard, of), sink.getvalue().to_pybytes())
+    name = key.file(shard, of)
+    store.write(name, with_checksum(name, sink.getvalue().to_pybytes()))
 
 
 def read_reference(store: Store, key: ReferenceKey, shard: int, of: int) -> dict[str, ReferenceRow] | None:
@@ -100,10 +104,13 @@ def read_reference(store: Store, key: ReferenceKey, shard: int, of: int) -> dict
     if not store.exists(name):
         return None
     try:
-        table = pa.ipc.open_file(store.read(name)).read_all()
+        raw = store.read(name)
+        body = raw if raw.startswith(_ARROW) else without_checksum(name, raw)
+        table = pa.ipc.open_file(body).read_all()
         rows = [ReferenceRow(**values) for values in table.select(SCHEMA.names).to_pylist()]
-    except (pa.ArrowException, KeyError, OSError) as error:
+    except (pa.ArrowException, KeyError, OSError, ValueError) as error:
         raise DatasetError(
-            f"{name} is not a readable reference column: {error}", remedy="Delete the file; it is computed again."
+            f"{store.url}/{name} is not a readable reference column: {error}",
+            remedy="Delete the file; it is computed again.",
         ) from None
     return {row.pair_id: row for row in rows}

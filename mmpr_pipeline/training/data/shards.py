@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import pyarrow as pa
@@ -17,25 +17,34 @@ from mmpr_pipeline.core.errors import DatasetError, ItemRejected
 from mmpr_pipeline.core.records import Image, PreferencePair
 from mmpr_pipeline.core.schemas import IMAGE_SCHEMA, PAIR_SCHEMA
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import open_table
+from mmpr_pipeline.dataset.files.arrow_file import checked, open_table
 from mmpr_pipeline.dataset.files.manifest import Manifest
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
 from mmpr_pipeline.storage import Store
+from mmpr_pipeline.training.data.balance import Outline
 
 CHARS_PER_TOKEN = 3
+_COUNTS = ("prompt_tokens", "chosen_tokens", "rejected_tokens")
+ImageTokens = Callable[[int, int, int], int]  # of an image's width, height, and the tiles that its source allows
 
 
 class Shard:
     """One open shard. Groups are runs of pairs of the same prompt and images: those of a question lie side by side."""
 
-    def __init__(self, store: Store, number: int, of: int) -> None:
+    def __init__(self, store: Store, number: int, of: int, hashes: Mapping[str, str]) -> None:
+        """`hashes`: sha256 of the files that are to be checked, by key; raises DatasetError where one is another."""
+
         def table(kind: str, columns: Sequence[str]) -> pa.Table:
-            return open_table(store.local_copy(layout.data(kind, number, of)), columns)
+            key = layout.data(kind, number, of)
+            path = store.local_copy(key)
+            return open_table(checked(path, key, hashes[key]) if key in hashes else path, columns)
 
         self.number = number
         self._pairs = table("pairs", PAIR_SCHEMA.names)
         self._images = table("images", IMAGE_SCHEMA.names)
-        self._rows = {name: row for row, name in enumerate(self._images.column("sha256").to_pylist())}
+        names, widths, heights = (self._images.column(n).to_pylist() for n in ("sha256", "width", "height"))
+        self._rows = {name: row for row, name in enumerate(names)}
+        self._sizes: dict[str, tuple[int, int]] = dict(zip(names, zip(widths, heights, strict=True), strict=True))
         questions = table("questions", ["question_id", "tiles"]).to_pydict()
         self._tiles = dict(zip(questions["question_id"], questions["tiles"], strict=True))
         asked = (self._pairs.column(name).to_pylist() for name in ("prompt", "images"))
@@ -46,6 +55,12 @@ class Shard:
         """Pairs of each group."""
         return [stop - start for start, stop in pairwise(self._starts)]
 
+    @property
+    def questions(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Text and images of each group's question."""
+        rows = self._pairs.select(["question", "images"]).take(self._starts[:-1]).to_pylist()
+        return [(row["question"], tuple(row["images"])) for row in rows]
+
     def pairs(self, group: int, first: int = 0, stop: int | None = None) -> list[PreferencePair]:
         """Pairs `first` to `stop` of a group."""
         start, end = self._starts[group], self._starts[group + 1]
@@ -53,15 +68,26 @@ class Shard:
         rows = self._pairs.slice(start + first, end - start - first).to_pylist()
         return [PreferencePair.model_validate(row) for row in rows]
 
-    def cost(self, group: int, first: int, stop: int) -> int:
-        """About how many tokens the pairs take; by characters where the model's own counts are not known."""
+    def outline(self, group: int, first: int, stop: int, image_tokens: ImageTokens) -> Outline:
+        """About how many tokens the pairs take; by characters and `image_tokens` where counts are unknown."""
         rows = self._pairs.slice(self._starts[group] + first, stop - first)
-        known = rows.select(["chosen_tokens", "rejected_tokens", "prompt_tokens"]).to_pylist()
+        known = rows.select([*_COUNTS, "question_id", "images"]).to_pylist()
         texts = rows.select(["chosen", "rejected", "prompt"]).to_pylist()
-        cost = 0
-        for counts, text in zip(known, texts, strict=True):
-            cost += sum(counts[f"{n}_tokens"] or len(text[n]) // CHARS_PER_TOKEN for n in ("chosen", "rejected"))
-        return cost + (known[0]["prompt_tokens"] or len(texts[0]["prompt"]) // CHARS_PER_TOKEN)
+        names: dict[str, int] = {}
+
+        def response(index: int, name: str) -> tuple[int, int]:
+            text = texts[index][name]
+            tokens = known[index][f"{name}_tokens"] or len(text) // CHARS_PER_TOKEN
+            return names.setdefault(text, len(names)), tokens
+
+        head = known[0]
+        prompt = head["prompt_tokens"]
+        if not prompt:
+            tiles = self.tiles(head["question_id"])
+            sizes = [self._sizes[name] for name in head["images"] if name in self._sizes]
+            prompt = len(texts[0]["prompt"]) // CHARS_PER_TOKEN
+            prompt += sum(image_tokens(width, height, tiles) for width, height in sizes)
+        return Outline(prompt, tuple((response(i, "chosen"), response(i, "rejected")) for i in range(len(known))))
 
     def tiles(self, question_id: str) -> int:
         """Most tiles that the question's source allows."""
@@ -93,6 +119,8 @@ class Shards:
         manifests = list(manifests_of(store, self.of))
         self.identity = manifests[0].identity
         self.pairs = tuple(_pair_rows(manifest) for manifest in manifests)
+        self._unchecked = {manifest.shard: manifest.hashes for manifest in manifests}
+        """Files are checked when they are first opened; that reads them at the speed of the disk."""
         self._cached = cached
         self._open: OrderedDict[int, Shard] = OrderedDict()
         self._lock = threading.Lock()
@@ -104,7 +132,7 @@ class Shards:
     def __getitem__(self, number: int) -> Shard:
         with self._lock:
             if number not in self._open:
-                self._open[number] = Shard(self.store, number, self.of)
+                self._open[number] = Shard(self.store, number, self.of, self._unchecked.pop(number, {}))
                 while len(self._open) > self._cached:
                     self._open.popitem(last=False)
             self._open.move_to_end(number)

@@ -1,7 +1,8 @@
 """The stream of micro-batches of one rank, made ahead of the training step by other threads.
 
-For every optimizer step: its questions are shared among the ranks by their cost, encoded in order, cut to the token
-budget and packed. Everything is a function of seed, step, rank and number of ranks; there is no state to save.
+For every optimizer step: its questions are dealt out to the ranks' micro-batches by their cost (`balance`), encoded in
+order, cut to the token budget and packed. Everything is a function of seed, step, rank and number of ranks;
+there is no state to save.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmpr_pipeline.training.data.balance import Piece, plan
 from mmpr_pipeline.training.data.batch import PackedBatch, collate
 from mmpr_pipeline.training.data.encode import Encoded, Encoder, PairReject
 from mmpr_pipeline.training.data.groups import Group, IndexedPair
-from mmpr_pipeline.training.data.order import Slice, share
+from mmpr_pipeline.training.data.order import Slice
 from mmpr_pipeline.training.data.packing import fit, pack
 from mmpr_pipeline.training.data.reference_column import ReferenceRow
 from mmpr_pipeline.training.data.shards import Shards
@@ -50,7 +52,7 @@ class EndOfStep:
 class Stream:
     """Makes micro-batches out of slices of groups, for rank `rank` of `ranks`.
 
-    `rows(shard)` gives stored reference rows; images are cast to `dtype`.
+    `rows(shard)` gives stored reference rows; images are cast to `dtype`; `shares`: prefixes are computed once.
     """
 
     shards: Shards
@@ -59,6 +61,7 @@ class Stream:
     rank: int = 0
     ranks: int = 1
     dtype: torch.dtype = torch.float32
+    shares: bool = True
 
     def steps(self, steps: Iterable[tuple[int, list[Slice]]], rows: Any = None) -> Iterator[MicroBatch | EndOfStep]:
         """Every step's micro-batches in order, each step closed by an EndOfStep."""
@@ -69,43 +72,57 @@ class Stream:
     def _step(
         self, step: int, slices: list[Slice], rows: Any, pool: ThreadPoolExecutor
     ) -> Iterator[MicroBatch | EndOfStep]:
+        """The planned micro-batches; what did not fit, as token counts were estimates, in more of them at the end."""
         rejects: list[PairReject] = []
         images: dict[int, Mapping[str, Tensor]] = {}
         stored: dict[str, ReferenceRow] = {}
-        for packed in pack(self._groups(slices, pool, rows, stored, images, rejects), self.budget):
+
+        def made(packed: list[Group]) -> MicroBatch:
             inputs = [_cast(images.pop(id(group)), self.dtype) for group in packed]
-            batch = collate(packed, inputs)
-            yield MicroBatch(step, batch, {i: stored[i] for i in batch.pair_ids if i in stored})
+            batch = collate(packed, inputs, share=self.shares)
+            return MicroBatch(step, batch, {i: stored[i] for i in batch.pair_ids if i in stored})
+
+        planned = self._share(slices)
+        encoded = in_order(pool, self._encode, [part for parts in planned for part in parts])
+        left: list[Group] = []
+        for parts in planned:
+            groups = [group for _ in parts for group in self._groups(*next(encoded), rows, stored, images, rejects)]
+            first, *others = pack(groups, self.budget, self.shares) if groups else ([],)
+            left += [group for packed in others for group in packed]
+            if first:
+                yield made(first)
+        for packed in pack(left, self.budget, self.shares):
+            yield made(packed)
         yield EndOfStep(step, tuple(rejects))
 
     def _groups(
         self,
-        slices: list[Slice],
-        pool: ThreadPoolExecutor,
+        part: Slice,
+        encoded: Encoded,
         rows: Any,
         stored: dict[str, ReferenceRow],
         images: dict[int, Mapping[str, Tensor]],
         rejects: list[PairReject],
-    ) -> Iterator[Group]:
-        """This rank's groups, each within the budget; fills the other arguments on the way."""
-        for part, encoded in in_order(pool, self._encode, self._share(slices)):
-            rejects += encoded.rejects
-            if encoded.group is None:
-                continue
-            if rows is not None:
-                known = rows(part.shard)
-                stored.update({p.pair_id: known[p.pair_id] for p in encoded.group.pairs if p.pair_id in known})
-            groups, too_long = fit(encoded.group, self.budget)
-            rejects += [self._too_long(part, pair, reason) for pair, reason in too_long]
-            for group in groups:
-                images[id(group)] = encoded.images
-                yield group
+    ) -> list[Group]:
+        """The groups of a slice, each within the budget; fills the last three arguments on the way."""
+        rejects += encoded.rejects
+        if encoded.group is None:
+            return []
+        if rows is not None:
+            known = rows(part.shard)
+            stored.update({p.pair_id: known[p.pair_id] for p in encoded.group.pairs if p.pair_id in known})
+        groups, too_long = fit(encoded.group, self.budget, self.shares)
+        rejects += [self._too_long(part, pair, reason) for pair, reason in too_long]
+        images.update({id(group): encoded.images for group in groups})
+        return groups
 
-    def _share(self, slices: list[Slice]) -> list[Slice]:
-        if self.ranks == 1:
-            return slices
-        costs = [self.shards[s.shard].cost(s.group, s.first, s.stop) for s in slices]
-        return [slices[i] for i in share(costs, self.ranks)[self.rank]]
+    def _share(self, slices: list[Slice]) -> list[list[Slice]]:
+        """This rank's micro-batches; every rank plans the same for all."""
+        outlines = [
+            self.shards[s.shard].outline(s.group, s.first, s.stop, self.encoder.image_tokens) for s in slices
+        ]  # fmt: skip
+        mine = plan(outlines, self.ranks, self.budget, self.shares).ranks[self.rank]
+        return [[_within(slices[piece.item], piece) for piece in pieces] for pieces in mine]
 
     def _encode(self, part: Slice) -> Encoded:
         return self.encoder.encode(self.shards[part.shard], part.group, part.first, part.stop)
@@ -114,6 +131,10 @@ class Stream:
         found = self.shards[part.shard].pairs(part.group, part.first, part.stop)
         row = next(row for row in found if row.pair_id == pair.pair_id)
         return PairReject(pair.pair_id, row.source, row.source_id, reason, f"token budget {self.budget}")
+
+
+def _within(part: Slice, piece: Piece) -> Slice:
+    return Slice(part.shard, part.group, part.first + piece.first, part.first + piece.stop)
 
 
 def _cast(images: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:

@@ -10,7 +10,6 @@ tokens below a segment are one range right after it, hence two equal readings of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -23,31 +22,33 @@ Backend = Literal["sdpa", "varlen", "flex"]
 Span = tuple[int, int]
 
 
-@dataclass
 class SharedLayout:
     """Where the segments of a packed row lie and what each may see; built once for a micro-batch.
+
+    No dataclass: FSDP rebuilds every dataclass among a layer's arguments when it casts them, and each layer would have
+    a layout, and make its masks, of its own. `masks` holds what the layers of a forward share.
 
     `queries[i]` is the range of segment i; `keys[i]` the ranges of its path, itself last, neighbours merged.
     The tensors serve the GPU backends: `key_index` (K,) gathers the keys of all segments one after the other,
     `query_bounds` and `key_bounds` (S+1,) int32 are the cumulative lengths, `seen_until` (T,) is end[k] above.
     """
 
-    queries: tuple[Span, ...]
-    keys: tuple[tuple[Span, ...], ...]
-    key_index: Tensor
-    query_bounds: Tensor
-    key_bounds: Tensor
-    seen_until: Tensor
-    longest_query: int
-    longest_key: int
-    backend: Backend = "sdpa"
-    masks: dict[Any, Any] = field(default_factory=dict, repr=False)
+    def __init__(
+        self, queries: tuple[Span, ...], keys: tuple[tuple[Span, ...], ...], key_index: Tensor, query_bounds: Tensor,
+        key_bounds: Tensor, seen_until: Tensor, backend: Backend = "sdpa",
+    ) -> None:  # fmt: skip
+        self.queries, self.keys, self.backend = queries, keys, backend
+        self.key_index, self.query_bounds, self.key_bounds = key_index, query_bounds, key_bounds
+        self.seen_until = seen_until
+        self.longest_query = max(end - start for start, end in queries)
+        self.longest_key = max(sum(end - start for start, end in path) for path in keys)
+        self.masks: dict[Any, Any] = {}
 
     def to(self, device: torch.device | str, backend: Backend) -> SharedLayout:
         """The layout with its tensors on `device`, to be computed by `backend`."""
-        names = ("key_index", "query_bounds", "key_bounds", "seen_until")
-        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in names}
-        return replace(self, **moved, backend=backend, masks={})
+        tensors = (self.key_index, self.query_bounds, self.key_bounds, self.seen_until)
+        index, queries, keys, seen = (t.to(device, non_blocking=True) for t in tensors)
+        return SharedLayout(self.queries, self.keys, index, queries, keys, seen, backend)
 
 
 def layout_of(trees: Sequence[PrefixTree]) -> SharedLayout:
@@ -72,8 +73,6 @@ def layout_of(trees: Sequence[PrefixTree]) -> SharedLayout:
         query_bounds=torch.tensor([0, *(end for _, end in queries)], dtype=torch.int32),
         key_bounds=torch.tensor([0, *accumulate(lengths)], dtype=torch.int32),
         seen_until=torch.tensor(until, dtype=torch.int32),
-        longest_query=max(end - start for start, end in queries),
-        longest_key=max(lengths),
     )
 
 

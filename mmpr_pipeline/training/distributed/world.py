@@ -15,18 +15,24 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.errors import ConfigError, TrainingError
 
-PATIENCE = timedelta(minutes=60)  # a rank may wait while another writes a checkpoint or scores its shards
+ALONE = timedelta(minutes=60)
+"""How long ranks wait for what one of them does alone: digests of weights, files written once, an export."""
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among all. Every method but the properties is to be called by every rank."""
+    """This process among all. Every method but the properties is to be called by every rank.
+
+    `patient` is a group of all ranks whose members may wait `ALONE` for each other; in the others none waits longer
+    than the launch's `patience`.
+    """
 
     rank: int
     size: int
     device: torch.device
+    patient: Any = None
 
     @property
     def first(self) -> bool:
@@ -37,9 +43,11 @@ class World:
         """Sum over ranks of a float64 tensor."""
         return sum_over_ranks(values).cpu() if self.size > 1 else values
 
-    def any(self, flag: bool) -> bool:
-        """Whether any rank says so."""
-        return bool(self.sum(torch.tensor([float(flag)], dtype=torch.float64)).item()) if self.size > 1 else flag
+    def any(self, *flags: bool) -> list[bool]:
+        """For each flag, whether any rank raises it."""
+        if self.size == 1:
+            return list(flags)
+        return [count > 0 for count in self.sum(torch.tensor(flags, dtype=torch.float64)).tolist()]
 
     def gather(self, value: Any) -> list[Any]:
         """Every rank's (small, picklable) value, by rank."""
@@ -50,44 +58,98 @@ class World:
         return values
 
     def from_first(self, value: Any) -> Any:
-        """The first rank's value."""
-        return self.gather(value if self.first else None)[0]
+        """The first rank's value, for which it may have worked while the others wait."""
+        values = [value]
+        if self.size > 1:
+            dist.broadcast_object_list(values, 0, group=self.patient, device=torch.device("cpu"))
+        return values[0]
 
     def barrier(self) -> None:
-        """Wait for all."""
+        """Wait for all, each of which may have files to write."""
         if self.size > 1:
-            dist.barrier()
+            dist.barrier(self.patient)
 
 
 @contextmanager
-def connect(device: str = "auto") -> Iterator[World]:
+def connect(device: str = "auto", patience: float = 10.0) -> Iterator[World]:
     """Join the other processes, where a launcher (torchrun, Ray Train) says that there are any.
 
-    A single GPU gets a process group of its own too: sharding, and with it mixed precision, is then the same code.
-    Raises ConfigError where the device is not there.
+    A single GPU, and a single process that torchrun started, get a process group too: sharding, and with it mixed
+    precision, is then the same code. `patience`: minutes that a rank waits for the others' part in a step. Raises
+    ConfigError where the device is not there, TrainingError where another rank is lost.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("There is no GPU that torch can use.", remedy="Train on the CPU: launch.device cpu.")
-    use_cuda = torch.cuda.is_available() if device == "auto" else device == "cuda"
-    place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if use_cuda else torch.device("cpu")
-    if use_cuda:
+    # Every micro-batch has another length: without it freed blocks fit no later one. Read at the first use of the GPU.
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    place = _device(device)
+    if place.type == "cuda":
         torch.cuda.set_device(place)
     ours = False
-    if not dist.is_initialized() and (use_cuda or int(os.environ.get("WORLD_SIZE", 1)) > 1):
+    if not dist.is_initialized() and (place.type == "cuda" or "WORLD_SIZE" in os.environ):
         alone = "WORLD_SIZE" not in os.environ
         dist.init_process_group(
-            "cpu:gloo,cuda:nccl" if use_cuda else "gloo",
-            timeout=PATIENCE,
+            "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo",
+            timeout=timedelta(minutes=patience),
             **({"store": dist.HashStore(), "rank": 0, "world_size": 1} if alone else {}),
         )
         ours = True
     try:
-        joined = dist.is_initialized()
-        yield World(dist.get_rank() if joined else 0, dist.get_world_size() if joined else 1, place)
+        world = World(0, 1, place)
+        if dist.is_initialized():
+            patient = dist.new_group(backend="gloo", timeout=ALONE)
+            world = World(dist.get_rank(), dist.get_world_size(), place, patient)
+            _same_devices(world)
+        yield world
+    except RuntimeError as error:
+        if ours and (lost := _lost_rank(str(error))):
+            raise TrainingError(
+                f"Another rank is gone, or did not answer within {patience:g} minutes: {lost}",
+                remedy="See what its process or node said last; --resume goes on from the newest checkpoint. Where"
+                " steps are that slow, raise launch.patience.",
+            ) from error
+        raise
     finally:
         if ours:
             dist.destroy_process_group()
             _wait_for_gloo()
+
+
+def _device(wanted: str) -> torch.device:
+    """The device of this process. Raises ConfigError where it is not there: a GPU that was meant is never left out."""
+    usable = torch.cuda.is_available()
+    if wanted == "cpu" or (wanted == "auto" and not usable and not _unusable_gpus()):
+        return torch.device("cpu")
+    if not usable:
+        raise ConfigError(
+            f"There is no GPU that torch {torch.__version__} can use.",
+            remedy="Install a CUDA build of torch for this driver (see nvidia-smi), or say launch.device: cpu.",
+        )
+    index, there = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+    if index >= there:
+        raise ConfigError(
+            f"This machine has {there} GPUs for {os.environ.get('LOCAL_WORLD_SIZE', index + 1)} processes.",
+            remedy=f"Start one process for each GPU: --nproc-per-node {there}.",
+        )
+    return torch.device("cuda", index)
+
+
+def _unusable_gpus() -> bool:
+    """Whether the machine shows GPUs to this process, although torch sees none."""
+    return Path("/dev/nvidia0").exists() and os.environ.get("CUDA_VISIBLE_DEVICES", "all") not in ("", "-1")
+
+
+def _same_devices(world: World) -> None:
+    kinds = world.gather(world.device.type)
+    if len(set(kinds)) > 1:
+        raise ConfigError(
+            f"{kinds.count('cuda')} of {world.size} processes have a GPU.",
+            remedy="Give each a GPU, or say launch.device: cpu for all.",
+        )
+
+
+def _lost_rank(said: str) -> str:
+    """The line of an error by which a collective tells that a rank is gone; empty where it is about something else."""
+    signs = ("Timed out waiting", "Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL")
+    return next((line.strip()[:200] for line in said.splitlines() if any(sign in line for sign in signs)), "")
 
 
 def _wait_for_gloo(seconds: float = 10.0) -> None:

@@ -93,7 +93,10 @@ class AdapterOffReference:
     def __call__(self, batch: PackedBatch) -> tuple[Tensor, Tensor]:
         """(P,) twice."""
         adapters: Any = self.policy.model
+        trained = [p for p in self.policy.parameters() if p.requires_grad]
         with adapters.disable_adapter():
+            for parameter in trained:  # peft froze them; FSDP, whose first forward this may be, would hold them frozen
+                parameter.requires_grad_(True)
             return _score(self.policy, batch)
 
 
@@ -118,7 +121,7 @@ def follow_policy(reference: nn.Module, policy: nn.Module, share: float) -> None
     """TR-DPO's update of a moving reference: π_ref <- share π + (1 - share) π_ref, in place, every few steps.
 
     Gorbatovski et al. 2024, arXiv 2404.09656: soft with a share of about 0.6, hard with 1. Both modules must be
-    sharded alike.
+    sharded alike, and no gathered weights in use (between two steps).
     """
     if not 0 < share <= 1:
         raise ConfigError(f"The share of the policy is {share}.", remedy="Give a share above 0, up to 1.")

@@ -7,6 +7,7 @@ the columns are kept in the run's directory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from mmpr_pipeline.training.data.reference_column import (
     write_reference,
 )
 from mmpr_pipeline.training.data.stream import EndOfStep, MicroBatch, Stream, ahead, idle_batch
+from mmpr_pipeline.training.distributed.stopping import Stopped
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.objective.reference import reference_rows
 from mmpr_pipeline.training.policy.load import ModelFolder
@@ -50,14 +52,23 @@ def column_store(dataset: Store, run_dir: Path) -> Store:
 
 
 def score_shards(
-    policy: PrefixSharedPolicy, stream: Stream, world: World, store: Store, key: ReferenceKey, progress: Progress
+    policy: PrefixSharedPolicy,
+    stream: Stream,
+    world: World,
+    store: Store,
+    key: ReferenceKey,
+    progress: Progress,
+    stopping: Callable[[], bool] = bool,
 ) -> Callable[[int], dict[str, ReferenceRow]]:
-    """Score the shards that have no column file yet; gives what reads a shard's rows, by pair id."""
+    """Score the shards that have no column file yet; gives what reads a shard's rows, by pair id.
+
+    Raises Stopped where any rank is asked to stop; shards that are scored stay so.
+    """
     of = stream.shards.of
     missing = world.from_first([s for s in range(of) if _incomplete(store, key, s, of, stream.budget)])
     for done, shard in enumerate(missing):
         progress(done, len(missing))
-        rows = _score(policy, stream, world, shard)
+        rows = _score(policy, stream, world, shard, stopping)
         if world.first:
             write_reference(store, key, shard, of, rows)
         world.barrier()
@@ -80,7 +91,9 @@ def _incomplete(store: Store, key: ReferenceKey, shard: int, of: int, budget: in
     return any(name in OVER_BUDGET and int(then or 0) < budget for name, _, then in reasons)
 
 
-def _score(policy: PrefixSharedPolicy, stream: Stream, world: World, shard: int) -> list[ReferenceRow]:
+def _score(
+    policy: PrefixSharedPolicy, stream: Stream, world: World, shard: int, stopping: Callable[[], bool]
+) -> list[ReferenceRow]:
     """Rows of all the shard's pairs, in the shard's order, on every rank."""
     opened = stream.shards[shard]
     slices = [Slice(shard, group, 0, size) for group, size in enumerate(opened.sizes)]
@@ -93,14 +106,18 @@ def _score(policy: PrefixSharedPolicy, stream: Stream, world: World, shard: int)
             else:
                 yield event.batch
 
-    waiting = ahead(batches(stream.steps([(shard, slices)])))
     idle = idle_batch()
-    while True:
-        batch = next(waiting, None)
-        if not world.any(batch is not None):
-            break
-        rows = list(reference_rows(policy, [batch or idle]))
-        mine.extend(asdict(row) for row in rows if batch is not None)
+    made: Any = ahead(batches(stream.steps([(shard, slices)])))
+    with closing(made) as waiting:
+        while True:
+            batch = next(waiting, None)
+            stop, more = world.any(stopping(), batch is not None)
+            if stop:
+                raise Stopped
+            if not more:
+                break
+            rows = list(reference_rows(policy, [batch or idle]))
+            mine.extend(asdict(row) for row in rows if batch is not None)
     rows_by_id = {row["pair_id"]: ReferenceRow(**row) for part in world.gather(mine) for row in part}
     pairs = (pair.pair_id for group in range(len(slices)) for pair in opened.pairs(group))
     return [rows_by_id[pair_id] for pair_id in pairs]

@@ -9,45 +9,28 @@ the δ of the steps before it, and δ is part of the checkpoint.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from mmpr_pipeline.core.errors import TrainingError
-from mmpr_pipeline.training.distributed.world import sum_over_ranks
-
-AllReduce = Callable[[Tensor], Tensor]
 
 
 @dataclass
 class RewardShift:
-    """`total` over `count` rewards of finished steps; `observe` collects the current step, `end_step` folds it in."""
+    """`total` over `count` rewards of finished steps, chosen and rejected alike."""
 
     total: float = 0.0
     count: int = 0
-    _step_total: float = 0.0
-    _step_count: int = 0
 
     @property
     def value(self) -> float:
         """δ for the current step: the mean over all finished steps, 0 before the first."""
         return self.total / self.count if self.count else 0.0
 
-    def observe(self, *rewards: Tensor) -> None:
-        """Collect the rewards βh (any shape, chosen and rejected alike) of one micro-batch on this rank."""
-        for values in rewards:
-            self._step_total += float(values.detach().double().sum())
-            self._step_count += values.numel()
-
-    def end_step(self, all_reduce: AllReduce = sum_over_ranks) -> float:
-        """Fold the step's rewards of all ranks into δ; once per optimizer step, on every rank. Returns the new δ.
+    def end_step(self, total: float, count: int) -> float:
+        """Fold in the rewards βh of a finished step: their sum over all ranks, and how many. Gives the new δ.
 
         Raises TrainingError where a reward was not finite: one nan would stay in δ, and in its checkpoints, for good.
         """
-        step = all_reduce(torch.tensor([self._step_total, self._step_count], dtype=torch.float64))
-        total, count = float(step[0]), int(step[1])
         if not math.isfinite(total):
             raise TrainingError(
                 "A reward is not finite.",
@@ -55,7 +38,6 @@ class RewardShift:
             )
         self.total += total
         self.count += count
-        self._step_total, self._step_count = 0.0, 0
         return self.value
 
     def state_dict(self) -> dict[str, float]:
@@ -65,4 +47,3 @@ class RewardShift:
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Restore what `state_dict` gave."""
         self.total, self.count = float(state["total"]), int(state["count"])
-        self._step_total, self._step_count = 0.0, 0

@@ -1,7 +1,8 @@
 """Floating-point work of a step, and what the device can do: their ratio is the model FLOPs utilisation (MFU).
 
 Counted is what the mathematics needs as laid out: prompts once, responses once, images once, the output layer for
-scored tokens only. Activations computed again by checkpointing count as nothing.
+scored tokens only; of experts those that a token takes. Activations computed again by checkpointing count as nothing,
+nor do prompts that the plain path computes again.
 """
 
 from __future__ import annotations
@@ -21,13 +22,26 @@ def forward_flops(shape: ModelShape, batch: PackedBatch) -> float:
         (end - start) * (sum(b - a for a, b in keys) - (end - start) / 2)
         for (start, end), keys in zip(batch.layout.queries, batch.layout.keys, strict=True)
     )
-    pixels = batch.images.get("pixel_values")
-    tiles = 0 if pixels is None else len(pixels)
-    patches = tiles * shape.tile_tokens
-    weights = shape.parameters["text"] * batch.tokens + shape.parameters["vision"] * patches
+    patches = vision_tokens(shape, batch)
+    taken = shape.parameters["text"] - shape.idle_experts
+    weights = taken * batch.tokens + shape.parameters["vision"] * patches
     head = shape.vocabulary * text.hidden * len(batch.targets)
-    attention = text.layers * text.query * seen + vision.layers * vision.query * patches * shape.tile_tokens
+    beside = batch.images["image_grid_thw"].prod(1).square().sum() if "image_grid_thw" in batch.images else (
+        patches * shape.tile_tokens
+    )  # fmt: skip
+    attention = text.layers * text.query * seen + vision.layers * vision.query * float(beside)
     return 2.0 * (weights + head) + 4.0 * attention
+
+
+def vision_tokens(shape: ModelShape, batch: PackedBatch) -> float:
+    """Tokens that the vision tower computes, by the pixels it is given."""
+    pixels = batch.images.get("pixel_values")
+    if pixels is None:
+        return 0
+    if pixels.ndim == 2:  # a row is a patch
+        return len(pixels)
+    patches = pixels.numel() / shape.patch_values
+    return patches * shape.tile_tokens / max(1, shape.tile_tokens - 1)  # a class token in each tile
 
 
 def training_flops(shape: ModelShape, batch: PackedBatch) -> float:

@@ -34,7 +34,7 @@ class _TokenLogProbs(torch.autograd.Function):
         normaliser = hidden.new_empty(len(targets), dtype=torch.float32)
         picked = torch.empty_like(normaliser)
         for part in _parts(len(targets), rows):
-            logits = (hidden[part] @ weight.T).float()
+            logits = product(hidden[part], weight.T)
             normaliser[part] = logits.logsumexp(-1)
             picked[part] = logits.gather(1, targets[part, None])[:, 0]
         ctx.save_for_backward(hidden, weight, targets, normaliser)
@@ -51,7 +51,7 @@ class _TokenLogProbs(torch.autograd.Function):
         grad_weight = torch.zeros_like(weight, dtype=torch.float32) if need_weight else None
         for part in _parts(len(targets), ctx.rows):
             upstream = grad[part, None].float()
-            logits = (hidden[part] @ weight.T).float()
+            logits = product(hidden[part], weight.T)
             wanted = logits.sub_(normaliser[part, None]).exp_().mul_(-upstream)
             wanted.scatter_add_(1, targets[part, None], upstream)
             slope = wanted.to(weight.dtype)
@@ -66,9 +66,22 @@ def _parts(count: int, rows: int) -> list[slice]:
     return [slice(start, min(start + rows, count)) for start in range(0, count, rows)]
 
 
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b as float32, whatever their type: rounded to bfloat16 logits of 16 to 32 would be 0.125 apart.
+
+    A GPU's matrix units sum in float32 anyway; they are only asked not to round the result.
+    """
+    if a.dtype == torch.float32:
+        return a @ b
+    if a.is_cuda:
+        result: Tensor = torch.mm(a, b, out_dtype=torch.float32)  # PyTorch 2.8 and newer
+        return result
+    return a.float() @ b.float()
+
+
 def _add_outer(total: Tensor, slope: Tensor, hidden: Tensor) -> None:
     """total += slope.T @ hidden, in place where the types allow it."""
     if slope.dtype == total.dtype:
         total.addmm_(slope.T, hidden)
     else:
-        total += slope.T @ hidden
+        total += product(slope.T, hidden)

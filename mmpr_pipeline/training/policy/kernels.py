@@ -8,6 +8,7 @@ flex     flex_attention with a block mask (GPU; on the CPU forward only)
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -56,7 +57,8 @@ def _bottom_right(length: int, above: int, like: Tensor, cache: dict[Any, Any]) 
 
 def _varlen(query: Tensor, key: Tensor, value: Tensor, layout: SharedLayout, scale: float) -> Tensor:
     """All segments in one FlashAttention call; each segment's path of keys is gathered next to the others'."""
-    keys, values = (t[0].transpose(0, 1)[layout.key_index] for t in (key, value))
+    # index_select: the backward of an indexing by a tensor would sort the index first.
+    keys, values = (t[0].transpose(0, 1).index_select(0, layout.key_index) for t in (key, value))
     out = varlen_kernel()(query[0].transpose(0, 1).contiguous(), keys, values, layout, scale)
     return out.unsqueeze(0)
 
@@ -96,45 +98,36 @@ VarlenKernel = Callable[[Tensor, Tensor, Tensor, SharedLayout, float], Tensor]
 def varlen_kernel() -> VarlenKernel:
     """The FlashAttention kernel at hand: PyTorch's own, else the flash_attn package's.
 
-    It takes query (T, H, D), keys and values (K, H_kv, D) and gives (T, H, D), causal with the diagonal at the
-    bottom right. Raises ConfigError where there is none.
+    It takes query (T, H, D), keys and values (K, H_kv, D) and gives (T, H, D), causal with the diagonal at the bottom
+    right. Raises ConfigError where there is none.
     """
-    try:
-        from torch.nn.attention.varlen import varlen_attn
-
-        return _torch_varlen(varlen_attn)
-    except ImportError:
-        pass
+    if hasattr(torch.ops.aten, "_flash_attention_forward") and torch.backends.cuda.is_built():
+        return _aten_varlen
     try:
         from flash_attn import flash_attn_varlen_func
-
-        return _package_varlen(flash_attn_varlen_func)
     except ImportError:
         raise ConfigError(
             "No variable-length FlashAttention kernel is installed.",
-            remedy="Use attention backend `flex` or `sdpa`, a newer PyTorch, or install flash_attn.",
+            remedy="Use attention backend `flex` or `sdpa`, a CUDA build of PyTorch, or install flash_attn.",
         ) from None
+    return partial(_package_varlen, flash_attn_varlen_func)
 
 
-def _torch_varlen(kernel: Callable[..., Any]) -> VarlenKernel:
-    def call(query: Tensor, keys: Tensor, values: Tensor, layout: SharedLayout, scale: float) -> Tensor:
-        bounds = (layout.query_bounds, layout.key_bounds, layout.longest_query, layout.longest_key)
-        repeat = query.shape[1] // keys.shape[1]
-        try:
-            return kernel(query, keys, values, *bounds, scale=scale, window_size=(-1, 0), enable_gqa=repeat > 1)
-        except TypeError:  # PyTorch 2.10 and before: `is_causal`, and no grouped heads
-            keys, values = (t.repeat_interleave(repeat, 1) for t in (keys, values))
-            return kernel(query, keys, values, *bounds, True, scale=scale)
-
-    return call
+def _aten_varlen(query: Tensor, keys: Tensor, values: Tensor, layout: SharedLayout, scale: float) -> Tensor:
+    """The operator below `torch.nn.attention.varlen`, whose own face changed with each release (2.10 `is_causal`, 2.11
+    `window_size`, 2.12 `enable_gqa`): this one takes the same arguments from 2.4 to 2.14, grouped heads included."""
+    bounds = (layout.query_bounds, layout.key_bounds, layout.longest_query, layout.longest_key)
+    dropout, causal, debug = 0.0, True, False
+    flash: Any = torch.ops.aten._flash_attention_forward
+    out: Tensor = flash(query, keys, values, *bounds, dropout, causal, debug, scale=scale)[0]
+    return out
 
 
-def _package_varlen(kernel: Callable[..., Any]) -> VarlenKernel:
-    def call(query: Tensor, keys: Tensor, values: Tensor, layout: SharedLayout, scale: float) -> Tensor:
-        bounds = (layout.query_bounds, layout.key_bounds, layout.longest_query, layout.longest_key)
-        return kernel(query, keys, values, *bounds, softmax_scale=scale, causal=True)
-
-    return call
+def _package_varlen(
+    kernel: Callable[..., Tensor], query: Tensor, keys: Tensor, values: Tensor, layout: SharedLayout, scale: float
+) -> Tensor:
+    bounds = (layout.query_bounds, layout.key_bounds, layout.longest_query, layout.longest_key)
+    return kernel(query, keys, values, *bounds, softmax_scale=scale, causal=True)
 
 
 _BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor, SharedLayout, float], Tensor]] = {
@@ -144,11 +137,14 @@ _BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor, SharedLayout, float], Ten
 }
 
 
-def choose_backend(device: torch.device, dtype: torch.dtype, wanted: Backend | None = None) -> Backend:
+def choose_backend(
+    device: torch.device, dtype: torch.dtype, wanted: Backend | None = None, say: Callable[[str], None] | None = None
+) -> Backend:
     """`wanted`, else the fastest that this device and type run: checked on a small example against plain SDPA.
 
     Kernels differ in where they put the causal diagonal when keys outnumber queries; a wrong one would train without
-    an error, so a backend that does not agree is not used. Raises ConfigError where `wanted` itself fails.
+    an error, so a backend that does not agree is not used, and `say` hears why. Raises ConfigError where `wanted`
+    itself fails.
     """
     half = dtype in (torch.bfloat16, torch.float16)
     candidates: list[Backend] = ["varlen", "flex"] if device.type == "cuda" and half else []
@@ -158,6 +154,8 @@ def choose_backend(device: torch.device, dtype: torch.dtype, wanted: Backend | N
         trouble = "" if backend == "sdpa" else _disagreement(backend, device, dtype)
         if not trouble:
             return backend
+        if say:
+            say(f"attention: {backend} cannot be used here: {trouble}")
         if wanted:
             raise ConfigError(
                 f"Attention backend {backend!r} cannot be used on {device.type} with {dtype}: {trouble}",
@@ -187,7 +185,8 @@ def _disagreement(backend: Backend, device: torch.device, dtype: torch.dtype) ->
 def _probe(inputs: list[Tensor], layout: SharedLayout) -> list[Tensor]:
     """Output and input gradients of one attention call."""
     query, key, value = inputs
-    out = _BACKENDS[layout.backend](query, key, value, layout, query.shape[-1] ** -0.5)
-    torch.autograd.backward(out.square().sum())
+    with torch.enable_grad():  # the first forward of a run may be the reference's
+        out = _BACKENDS[layout.backend](query, key, value, layout, query.shape[-1] ** -0.5)
+        torch.autograd.backward(out.square().sum())
     grads = [t.grad for t in inputs]
     return [t.float() for t in (out.detach(), *grads) if t is not None]

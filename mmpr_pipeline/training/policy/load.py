@@ -54,7 +54,7 @@ def load_processor(folder: Path) -> Any:
     from transformers import AutoProcessor
 
     try:
-        processor = AutoProcessor.from_pretrained(folder)
+        processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(
             f"The processor of {folder} cannot be loaded: {str(error).splitlines()[0]}",
@@ -75,7 +75,9 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
 
     logging.disable_progress_bar()  # it would run through our own
     try:
-        model, info = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+        model, info = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=dtype, output_loading_info=True, trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(
             f"The model {folder} cannot be loaded: {str(error).splitlines()[0]}",
@@ -130,9 +132,13 @@ def add_adapters(model: Any, lora: LoraSettings, seed: int) -> Any:
 
 
 def computation_type(config: TrainConfig, device: torch.device) -> torch.dtype:
-    """The type that forward and backward compute in. Raises ConfigError for bfloat16 where only GPUs do it here."""
-    if config.dtype == "bfloat16" and device.type == "cpu":
-        raise ConfigError("On the CPU training computes in float32.", remedy="Leave dtype at auto, or train on a GPU.")
+    """The type that forward and backward compute in. Raises ConfigError for bfloat16 where sharding, which casts the
+    weights for it, is not there."""
+    if config.dtype == "bfloat16" and device.type == "cpu" and not torch.distributed.is_initialized():
+        raise ConfigError(
+            "A single process on the CPU computes in float32.",
+            remedy="Leave dtype at auto; or train on a GPU, or under torchrun.",
+        )
     if config.dtype == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return torch.bfloat16 if config.dtype == "bfloat16" else torch.float32

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.core.errors import TrainingError
+from mmpr_pipeline.training.policy.families.experts import experts_of
 
 if TYPE_CHECKING:
     from mmpr_pipeline.training.policy.recompute import Checkpointing
@@ -40,6 +41,8 @@ class ModelShape:
     vocabulary: int
     tile_tokens: int
     parameters: Mapping[str, int]  # text, vision, projector, head (embeddings and output layer)
+    idle_experts: int = 0  # of `text`: parameters of experts that a token does not take
+    patch_values: int = 588  # of an image that become one token of the vision tower
 
 
 @dataclass(frozen=True)
@@ -93,12 +96,14 @@ def estimate(model: ModelShape, step: StepShape) -> MemoryEstimate:
     share = 1 / step.ranks
     value = step.bytes_per_value
     vision_tokens = step.tiles * model.tile_tokens
-    gathered = 0 if step.ranks == 1 else value * (model.parameters["head"] + _layer_parameters(model.text))
+    # In the computation's type: of all ranks' shares, or cast from this one's float32.
+    copied = step.ranks > 1 or value < step.master_bytes
+    gathered = value * (model.parameters["head"] + _layer_parameters(model.text)) if copied else 0
     return MemoryEstimate(
         weights=int(share * step.master_bytes * everything) + gathered,
         gradients=int(share * step.master_bytes * trained),
         optimizer=int(share * 2 * FP32 * trained),
-        reference=int(share * value * everything) if step.second_model else 0,
+        reference=int(share * step.master_bytes * everything) if step.second_model else 0,
         text_activations=_activations(model.text, step.tokens, step.keys, value, step.checkpointing),
         vision_activations=_activations(model.vision, vision_tokens, vision_tokens, value, step.checkpointing)
         if "vision" in step.trained
@@ -164,7 +169,7 @@ def check_memory(needed: MemoryEstimate, available: int) -> None:
 
 def shape_of(model: Any, family: Any) -> ModelShape:
     """The shape of a transformers model, its parameters counted by part."""
-    text, vision = family.language_model(model).config, model.config.vision_config
+    text, vision = family.language_model(model).config, getattr(model.config, "vision_config", None)
     parts = {
         "vision": family.vision(model),
         "projector": family.projector(model),
@@ -181,32 +186,60 @@ def shape_of(model: Any, family: Any) -> ModelShape:
         vocabulary=text.vocab_size,
         tile_tokens=_tile_tokens(vision),
         parameters={name: sum(sizes.values()) for name, sizes in counts.items()},
+        idle_experts=_idle_experts(family.language_model(model)),
+        patch_values=_patch_values(vision),
     )
 
 
 def _text_stack(config: Any) -> StackShape:
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    experts = experts_of(config)
+    width = getattr(config, "moe_intermediate_size", None) if experts else None
     return StackShape(
         layers=config.num_hidden_layers,
         hidden=config.hidden_size,
-        mlp=config.intermediate_size,
+        mlp=experts.taken * width if experts and width else config.intermediate_size,
         query=head * config.num_attention_heads,
-        kv=head * config.num_key_value_heads,
+        kv=head * (getattr(config, "num_key_value_heads", None) or config.num_attention_heads),
         gated=True,
     )
 
 
 def _vision_stack(config: Any) -> StackShape:
-    layers = getattr(config, "num_hidden_layers", None) or config.depth
-    width = config.hidden_size
-    return StackShape(
-        layers, width, config.intermediate_size, width, width, gated=hasattr(config, "spatial_merge_size")
-    )
+    """By the names that towers use; one without them counts by its parameters alone."""
+    layers = int(getattr(config, "num_hidden_layers", None) or getattr(config, "depth", None) or 0)
+    width = int(getattr(config, "embed_dim", None) or getattr(config, "hidden_size", None) or 0)
+    mlp = int(getattr(config, "intermediate_size", None) or width * getattr(config, "mlp_ratio", 4))
+    return StackShape(layers, width, mlp, width, width, gated=hasattr(config, "spatial_merge_size"))
 
 
 def _tile_tokens(config: Any) -> int:
     """Tokens of a tile in the vision tower, the class token included; 1 where tiles are single patches."""
-    if hasattr(config, "spatial_merge_size"):
+    if hasattr(config, "spatial_merge_size") or not hasattr(config, "image_size"):
         return 1
-    (height, width), (down, across) = config.image_size, config.patch_size
+    (height, width), (down, across) = _sides(config.image_size), _sides(getattr(config, "patch_size", 14))
     return (height // down) * (width // across) + 1
+
+
+def _patch_values(config: Any) -> int:
+    """Values of an image that become one token of the tower."""
+    down, across = _sides(getattr(config, "patch_size", None) or 14)
+    return 3 * down * across * (getattr(config, "temporal_patch_size", None) or 1)
+
+
+def _sides(size: Any) -> tuple[int, int]:
+    down, across = size if isinstance(size, list | tuple) else (size, size)
+    return int(down), int(across)
+
+
+def _idle_experts(language: Any) -> int:
+    """Experts are stacked parameters (E, ...) of modules named `experts`; a token takes some of them."""
+    experts = experts_of(language.config)
+    if experts is None:
+        return 0
+    stacks = [module for name, module in language.named_modules() if name.rpartition(".")[2] == "experts"]
+    return (
+        sum(p.numel() for stack in stacks for p in stack.parameters())
+        * (experts.count - experts.taken)
+        // experts.count
+    )

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.training.data.batch import PackedBatch
 from mmpr_pipeline.training.data.tree_layout import Backend
 from mmpr_pipeline.training.policy import shared_attention
 from mmpr_pipeline.training.policy.families import Family, family_of
+from mmpr_pipeline.training.policy.families.experts import experts_of, imbalance, recorded
+from mmpr_pipeline.training.policy.families.plain import plain_token_log_probs
 from mmpr_pipeline.training.policy.head import token_log_probs
 from mmpr_pipeline.training.policy.kernels import choose_backend
 
@@ -28,6 +29,7 @@ class ResponseScores:
 
     responses: Tensor
     tokens: Tensor
+    imbalance: Tensor | None = None  # of experts, with gradient; see `families.experts`
 
 
 class PrefixSharedPolicy(nn.Module):
@@ -35,7 +37,7 @@ class PrefixSharedPolicy(nn.Module):
 
     Takes over the language model's attention until `release`. All randomness of the forward (dropout, stochastic
     depth) is turned off for good: chosen and rejected must be judged by the same network, and so must the reference.
-    Raises ConfigError for models that prefix sharing cannot compute.
+    A model that prefix sharing cannot compute (`why_plain` names what) is run as it is, one row a response.
     """
 
     def __init__(self, model: Any, *, backend: Backend | None = None, chunk_bytes: int | None = None) -> None:
@@ -44,12 +46,23 @@ class PrefixSharedPolicy(nn.Module):
         self.family: Family = family_of(self.bare)
         self.backend: Backend | None = None
         self._wanted, self._chunk_bytes = backend, chunk_bytes
-        _refuse_what_cannot_be_shared(self.bare, self.family)
         turn_off_randomness(self.bare)
         shared_attention.register()
         config = self.family.language_model(self.bare).config
         self._before = config._attn_implementation
-        config._attn_implementation = shared_attention.NAME
+        self.experts = experts_of(config)
+        self.why_plain = self.family.not_shareable(self.bare)
+        self.take()
+
+    @property
+    def shares(self) -> bool:
+        """Whether prefixes are shared; else every response is a row of its own: `families.plain`."""
+        return not self.why_plain
+
+    def give_up_sharing(self, why: str) -> None:
+        """Compute by the plain path from now on."""
+        self.why_plain = [*self.why_plain, why]
+        self.release()
 
     @property
     def bare(self) -> Any:
@@ -62,7 +75,8 @@ class PrefixSharedPolicy(nn.Module):
 
     def take(self) -> None:
         """Undo `release`."""
-        self.family.language_model(self.bare).config._attn_implementation = shared_attention.NAME
+        if self.shares:
+            self.family.language_model(self.bare).config._attn_implementation = shared_attention.NAME
 
     def forward(self, batch: PackedBatch) -> ResponseScores:
         """Score a batch (moved to the model's device). Log-probs are float32 and carry gradients where enabled."""
@@ -71,38 +85,35 @@ class PrefixSharedPolicy(nn.Module):
         dtype = bare.get_input_embeddings().weight.dtype
         if torch.is_autocast_enabled(device.type):
             dtype = torch.get_autocast_dtype(device.type)
+        blank = self._blank(batch)
+        if not self.shares:
+            return self._plain(bare, batch.to(device), blank)
         self.backend = self.backend or choose_backend(device, dtype, self._wanted)
+        positions = self.family.positions(bare, batch).to(device, non_blocking=True)
         batch = batch.to(device, self.backend)
-        hidden = self.family.language_model(bare)(
-            inputs_embeds=self._embed(bare, batch),
-            position_ids=self.family.positions(bare, batch),
-            attention_mask=None,
-            use_cache=False,
-            shared=batch.layout,
-        ).last_hidden_state[0]
+        with recorded(self.family.language_model(bare), self._routes) as routing:
+            hidden = self.family.hidden_states(bare, batch, positions, shared=batch.layout) + blank
         tokens = token_log_probs(hidden[batch.score_at], head.weight, batch.targets, self._chunk_bytes)
-        return ResponseScores(_per_response(tokens, batch), tokens)
+        uneven = imbalance(routing, self.experts) if self.experts and self._routes else None
+        return ResponseScores(_per_response(tokens, batch), tokens, uneven)
 
-    def _embed(self, bare: Any, batch: PackedBatch) -> Tensor:
-        """(1, T, D): token embeddings, with image features in place of the prompts' image tokens."""
-        embeds = bare.get_input_embeddings()(batch.input_ids)
-        if batch.images:
-            features = self.family.image_features(bare, batch.images).to(embeds.dtype)
-            embeds = embeds.masked_scatter(image_places(batch, bare.config.image_token_id).unsqueeze(1), features)
-        elif torch.distributed.is_available() and torch.distributed.is_initialized():
-            # A sharded vision tower gathers its weights in every rank's forward: a rank that skipped it would leave
-            # the others waiting for ever.
-            blank = {k: v.to(embeds.device) for k, v in self.family.blank_image(bare).items()}
-            embeds = embeds + 0.0 * self.family.image_features(bare, blank).sum().to(embeds.dtype)
-        return embeds.unsqueeze(0)
+    def _plain(self, bare: Any, batch: PackedBatch, blank: Tensor | float) -> ResponseScores:
+        with recorded(self.family.language_model(bare), self._routes) as routing:
+            tokens, real = plain_token_log_probs(self.family, bare, batch)
+        uneven = imbalance(routing, self.experts, real) if self.experts and self._routes else None
+        return ResponseScores(_per_response(tokens, batch) + blank, tokens, uneven)
 
+    @property
+    def _routes(self) -> bool:
+        """Whether this forward's routing is wanted: an auxiliary loss is learnt from."""
+        return self.experts is not None and self.experts.weight > 0 and torch.is_grad_enabled()
 
-def image_places(batch: PackedBatch, image_token: int) -> Tensor:
-    """(T,) where images go: the prompts' image tokens. A response that names one stays text."""
-    places = torch.zeros_like(batch.input_ids, dtype=torch.bool)
-    for start, end in batch.prompts:
-        places[start:end] = batch.input_ids[start:end] == image_token
-    return places
+    def _blank(self, batch: PackedBatch) -> Tensor | float:
+        """0, through the vision tower where the batch has no image and there are other ranks: a sharded tower gathers
+        its weights in every rank's forward, and a rank that skipped it would leave the others waiting for ever."""
+        if batch.images or not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return 0.0
+        return 0.0 * self.family.blank_features(self.bare)
 
 
 def _per_response(tokens: Tensor, batch: PackedBatch) -> Tensor:
@@ -120,22 +131,3 @@ def turn_off_randomness(model: nn.Module) -> None:
         for name in ("drop_prob", "attention_dropout", "hidden_dropout"):
             if isinstance(getattr(module, name, None), float):
                 setattr(module, name, 0.0)
-
-
-def _refuse_what_cannot_be_shared(model: Any, family: Family) -> None:
-    """Raise ConfigError, before any work, for attention or output layers that are computed otherwise here."""
-    text = family.language_model(model).config
-    refused = []
-    kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"}:
-        refused.append(f"layers of type {', '.join(sorted(kinds - {'full_attention'}))}")
-    if getattr(text, "final_logit_softcapping", None) or getattr(text, "attn_logit_softcapping", None):
-        refused.append("soft-capped logits")
-    head = model.get_output_embeddings()
-    if type(head) is not nn.Linear or head.bias is not None:
-        refused.append(f"the output layer {type(head).__name__} (only a plain linear one without bias is computed)")
-    if refused:
-        raise ConfigError(
-            f"Prefix sharing does not cover this model: {'; '.join(refused)}.",
-            remedy="Use a model with full attention; leave the output layer out of LoRA's targets.",
-        )

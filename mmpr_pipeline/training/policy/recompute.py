@@ -22,7 +22,7 @@ _KEPT_NAMES = (
     "aten.mm", "aten.addmm", "aten.bmm", "aten.baddbmm", "aten.convolution",
     "aten._scaled_dot_product_flash_attention", "aten._scaled_dot_product_flash_attention_for_cpu",
     "aten._scaled_dot_product_efficient_attention", "aten._scaled_dot_product_cudnn_attention",
-    "torch_attn._varlen_attn", "flash_attn._flash_attn_varlen_forward",
+    "aten._flash_attention_forward", "flash_attn._flash_attn_varlen_forward", "flex_attention",
 )  # fmt: skip
 
 
@@ -40,7 +40,8 @@ def set_checkpointing(model: Any, kind: Checkpointing) -> None:
     if not getattr(model, "supports_gradient_checkpointing", False):
         raise ConfigError("This model cannot recompute its layers.", remedy="Set checkpointing to none.")
     contexts = _selective if kind == "matmuls" else _whole
-    options: dict[str, Any] = {"use_reentrant": False, "context_fn": contexts}
+    # Nothing in a layer is random: keeping the generators' state would cost a copy from the device a layer.
+    options: dict[str, Any] = {"use_reentrant": False, "context_fn": contexts, "preserve_rng_state": False}
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
 
 

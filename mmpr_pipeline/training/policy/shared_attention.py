@@ -15,6 +15,7 @@ from torch import Tensor
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
 from mmpr_pipeline.training.data.tree_layout import SharedLayout
 from mmpr_pipeline.training.policy.kernels import attend
+from mmpr_pipeline.training.policy.windowed import attend_windowed
 
 NAME = "mmpr_shared_prefix"
 
@@ -28,25 +29,29 @@ def shared_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     shared: SharedLayout | None = None,
+    sliding_window: int | None = None,
+    blocks: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """The registered function. query (1, H, T, D), key and value (1, H_kv, T, D) -> (1, T, H, D), no weights.
 
     Raises TrainingError where the layout is missing (the model was called outside `PrefixSharedPolicy`), and
-    ConfigError for attention that it does not compute: sliding windows, soft-capping, sinks, a cache.
+    ConfigError for attention that it does not compute: soft-capping, sinks, a cache. See `windowed` for `blocks`.
     """
     if shared is None:
         raise TrainingError(
             "The model's attention is set to shared prefixes, and was called without a layout.",
             remedy="Score through PrefixSharedPolicy, or call its `release` before using the model otherwise.",
         )
-    refused = [name for name in ("sliding_window", "softcap", "s_aux") if kwargs.get(name) is not None]
+    refused = [name for name in ("softcap", "s_aux") if kwargs.get(name) is not None]
     if refused or key.shape[2] != query.shape[2]:
         raise ConfigError(
             f"Prefix sharing does not compute attention with {', '.join(refused) or 'a cache'}.",
             remedy="Use a model without it.",
         )
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+    if sliding_window is not None or blocks is not None:
+        return attend_windowed(query, key, value, shared, scale, sliding_window, blocks), None
     return attend(query, key, value, shared, scale), None
 
 

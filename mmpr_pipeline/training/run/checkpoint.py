@@ -1,8 +1,9 @@
 """Checkpoints: sharded, resumable on another number of ranks, and never half-written.
 
 RUN/checkpoints/step-00000200/ holds the trained weights and the optimizer's state in torch's distributed format, each
-rank's random state, and `state.json` with the rest. It is written under a hidden name, synced, and renamed when all
-ranks are done: what has its name is complete. Only trained parameters are kept; frozen ones are the model's own.
+rank's random state, and `state.json` with the rest and the sha256 of every file. It is written under a hidden name,
+synced, and renamed when all ranks are done: what has its name is complete. It is read only where all of it is what was
+written. Only trained parameters are kept; frozen ones are the model's own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import re
 import shutil
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,13 @@ import torch
 from torch import nn
 
 from mmpr_pipeline.core.errors import ConfigError, MmprError, StoreError
+from mmpr_pipeline.core.json_files import sealed, unsealed
+from mmpr_pipeline.dataset.files.arrow_file import sha256_of
 from mmpr_pipeline.training.distributed.world import World
 
 UNFINISHED = ".unfinished-"
 STATE = "state.json"
+BEST = "best.json"  # in the run's directory: see `held_out`
 _NAME = re.compile(r"step-(\d{8,})")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -60,17 +64,18 @@ def save(
         world.barrier()
         _write(partial, model, optimizer, reference, world)
     except (Exception, CheckpointException) as error:  # torch wraps what a rank's disk said
-        problem = _reason(error)
+        problem = (_reason(error), _remedy(error))
     problems = [p for p in world.gather(problem) if p]
     if problems:
         if world.first:
             shutil.rmtree(partial, ignore_errors=True)
+        (what, remedy), *_ = problems
         raise StoreError(
-            f"The checkpoint of step {progress.step} cannot be written to {folder}: {problems[0]}.",
-            remedy="Free some space, or give another --run-dir and copy the last checkpoint there; then --resume.",
+            f"The checkpoint of step {progress.step} cannot be written to {folder}: {what}.", remedy=remedy
         )
+    hashes = _hashes(partial, world)
     if world.first:
-        _finish(partial, target, progress, keep)
+        _finish(partial, target, progress, hashes, keep)
     world.barrier()
     return target
 
@@ -86,15 +91,35 @@ def _write(
         dcp.save(_tensors(model, optimizer, reference), checkpoint_id=partial)
 
 
-def _finish(partial: Path, target: Path, progress: Progress, keep: int) -> None:
-    with open(partial / STATE, "w", encoding="utf-8") as file:
-        json.dump(asdict(progress), file)
+def _hashes(folder: Path, world: World) -> dict[str, str]:
+    """sha256 of every file but STATE, on every rank; each rank reads its part of them."""
+    files = sorted(path for path in folder.iterdir() if path.name != STATE)[world.rank :: world.size]
+    parts = world.gather({path.name: _sha256(path) for path in files})
+    return {name: sha256 for part in parts for name, sha256 in part.items()}
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError:  # as good as damaged; a rank that stopped here would let the others wait
+        return ""
+
+
+def _finish(partial: Path, target: Path, progress: Progress, hashes: dict[str, str], keep: int) -> None:
+    with open(partial / STATE, "wb") as file:
+        file.write(sealed({**asdict(progress), "hashes": hashes}))
         file.flush()
         os.fsync(file.fileno())
     shutil.rmtree(target, ignore_errors=True)  # of the same step, from before a resume
     os.rename(partial, target)
     _sync(target.parent)
-    for old in checkpoints(target.parent.parent)[:-keep]:
+    prune(target.parent.parent, keep)
+
+
+def prune(run: Path, keep: int) -> None:
+    """Remove all checkpoints but the `keep` newest and the best."""
+    spared = best(run)
+    for old in [path for path in checkpoints(run)[:-keep] if path != spared]:
         hidden = old.with_name(f"{UNFINISHED}old-{old.name}")
         os.rename(old, hidden)  # a checkpoint that is half removed must not have a checkpoint's name
         shutil.rmtree(hidden, ignore_errors=True)
@@ -111,7 +136,7 @@ def load(
     _fill_optimizer(optimizer)
     state = _tensors(model, optimizer, reference)
     try:
-        progress = Progress(**json.loads((folder / STATE).read_text("utf-8")))
+        progress = _checked(folder, world)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dcp.load(state, checkpoint_id=folder)
@@ -135,6 +160,21 @@ def load(
     if random_state.is_file():
         _set_random_state(torch.load(random_state, weights_only=True))
     return progress
+
+
+def _checked(folder: Path, world: World) -> Progress:
+    """The state of a checkpoint all of whose files are what was written. On every rank; raises ValueError or OSError.
+
+    Checkpoints of the first versions tell no hashes and are taken as they are.
+    """
+    names = frozenset(field.name for field in fields(Progress))
+    state = unsealed((folder / STATE).read_bytes(), names, frozenset())
+    stated = state.pop("hashes", None)
+    found = _hashes(folder, world)
+    if stated is not None and found != stated:
+        wrong = sorted(name for name in {*found, *stated} if found.get(name) != stated.get(name))
+        raise ValueError(f"{wrong[0]} is gone or damaged")
+    return Progress(**state)
 
 
 def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer, reference: nn.Module | None) -> dict[str, Any]:
@@ -164,7 +204,22 @@ def checkpoints(run: Path) -> list[Path]:
     """Complete checkpoints of a run, oldest first."""
     folder = run / "checkpoints"
     found = [p for p in folder.iterdir() if _NAME.fullmatch(p.name)] if folder.is_dir() else []
-    return sorted(found, key=lambda p: int(p.name.partition("-")[2]))
+    return sorted(found, key=step_of)
+
+
+def step_of(folder: Path) -> int:
+    """Finished steps of a checkpoint."""
+    return int(folder.name.partition("-")[2])
+
+
+def best(run: Path) -> Path | None:
+    """The checkpoint that is the best by the run's held-out pairs; None where there is none."""
+    try:
+        step = json.loads((run / BEST).read_text("utf-8"))["step"]
+    except (OSError, ValueError, KeyError):
+        return None
+    found = run / "checkpoints" / f"step-{step:08d}"
+    return found if found.is_dir() else None
 
 
 def sweep(run: Path) -> None:
@@ -185,20 +240,45 @@ def check_room(run: Path, trained: int, ranks: int) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """The disk's own words, where an error came from one."""
-    if isinstance(error, MmprError):
-        return error.message
-    inner = [error, *getattr(error, "failures", {}).values()]
-    inner = [part for each in inner for part in (each if isinstance(each, tuple | list) else [each])]
-    for one in inner:
-        while isinstance(one, BaseException):
-            if isinstance(one, OSError) and one.errno in _FULL:
-                return "the disk is full"
-            one = one.__cause__ or one.__context__
-    text = str(error)
-    if "No space left" in text or "enforce fail" in text or "file write failed" in text:
+    """What went wrong, in the disk's own words where an error came from one."""
+    if _disk_is_full(error):
         return "the disk is full"
-    return f"{type(error).__name__}: {text.strip().splitlines()[-1] if text.strip() else ''}"[:300]
+    causes = _causes(error)
+    told = next((e for e in causes if isinstance(e, OSError) and e.strerror), None)
+    if told:
+        return f"{told.strerror} ({told.filename})" if told.filename else str(told.strerror)
+    first = next((e for e in causes if not getattr(e, "failures", None)), error)  # what torch wraps
+    text = first.message if isinstance(first, MmprError) else f"{type(first).__name__}: {first}"
+    return text.strip().splitlines()[-1][:300]
+
+
+def _remedy(error: BaseException) -> str:
+    if _disk_is_full(error):
+        return "Free some space, or give another --run-dir and copy the last checkpoint there; then --resume."
+    if any(isinstance(e, OSError) for e in _causes(error)):
+        return "Look at the disk and at the rights of the folder; --resume goes on from the checkpoint before."
+    return "This is no fault of the disk: please report it, with run.json and the log."
+
+
+def _disk_is_full(error: BaseException) -> bool:
+    signs = ("No space left", "enforce fail", "file write failed")  # of torch's own writers, in C++
+    return any(
+        (isinstance(e, OSError) and e.errno in _FULL) or any(sign in str(e) for sign in signs) for e in _causes(error)
+    )
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error, what each rank's was that torch gathered in it, and what these came from."""
+    found: list[BaseException] = []
+    waiting: list[Any] = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if isinstance(one, tuple | list):
+            waiting += one
+        elif isinstance(one, BaseException) and one not in found:
+            found.append(one)
+            waiting += [*getattr(one, "failures", {}).values(), one.__cause__ or one.__context__]
+    return found
 
 
 def _sync(folder: Path) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,17 @@ from mmpr_pipeline.storage import absolute_model, absolute_url, open_store
 from mmpr_pipeline.training.run.console import NoView, View
 from mmpr_pipeline.training.settings import TrainConfig
 
-FOLLOW_EVERY = 2.0  # seconds
+FOLLOW_EVERY = 1.0  # seconds
 ERROR = "error.json"  # in the run's directory: what stopped a worker
 
 
 def run_training(config: TrainConfig, view: View | None = None, *, resume: bool = False) -> Any:
     """Train as `config.launch` says; gives a `loop.Result`. Under torchrun, call it in every process (see `train`)."""
+    from mmpr_pipeline.training.distributed.stopping import forget
+
     shown = view or NoView()
+    if os.environ.get("RANK", "0") == "0":
+        forget(Path(config.run_dir))
     if config.launch.on == "ray":
         result = _on_ray(config, shown, resume)
     else:
@@ -42,7 +45,7 @@ def said_at_the_end(result: Any, config: TrainConfig) -> list[str]:
         return [*lines, "Stopped by a signal: the same command with --resume goes on from here."]
     lines.append(f"Next  mmpr plot {config.run_dir}    the curves as a picture")
     if result.export:
-        lines.append(f"      mmpr eval {config.model} --against {result.export} --sources NAMES    before and after")
+        lines.append(f"      mmpr eval {result.export} --against {config.model} --sources NAMES    what it gained")
     return lines
 
 
@@ -55,30 +58,31 @@ def absolute(config: TrainConfig) -> TrainConfig:
 def _on_ray(config: TrainConfig, view: View, resume: bool) -> Any:
     """The same train function in workers of Ray Train, which sets up their process group.
 
-    A run that lost a worker goes on from its newest checkpoint, up to three times.
+    A run that lost a worker goes on from its newest checkpoint, up to three times. Asked to stop, this process leaves
+    the file by which the workers know (no signal reaches them), and waits for their checkpoint.
     """
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
+    from ray.train.torch import TorchConfig, TorchTrainer
 
     from mmpr_pipeline.cluster.session import ray_session
+    from mmpr_pipeline.training.distributed.stopping import stop_requested
     from mmpr_pipeline.training.run.checkpoint import checkpoints
 
     config = absolute(config)
     if checkpoints(Path(config.run_dir)) and not resume:
         raise ConfigError(f"{config.run_dir} holds a run.", remedy="Go on with --resume, or give another --run-dir.")
-    with ray_session(config.launch.address):
-        has_gpus = ray.cluster_resources().get("GPU", 0) >= config.launch.workers
-        if config.launch.device == "cuda" and not has_gpus:
-            raise ConfigError(
-                f"The cluster has fewer than {config.launch.workers} GPUs.", remedy="Lower launch.workers."
-            )
+    with ray_session(config.launch.address), stop_requested() as stopping:
+        device = device_on_ray(config, int(ray.cluster_resources().get("GPU", 0)))
+        launch = config.launch.model_copy(update={"device": device})
+        config = config.model_copy(update={"launch": launch})
         trainer = TorchTrainer(
             _work,
             train_loop_config={"config": config.model_dump(mode="json"), "resume": resume},
-            scaling_config=ScalingConfig(
-                num_workers=config.launch.workers, use_gpu=has_gpus and config.launch.device != "cpu"
+            torch_config=TorchConfig(
+                backend="cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout_s=int(60 * launch.patience)
             ),
+            scaling_config=ScalingConfig(num_workers=launch.workers, use_gpu=device == "cuda"),
             run_config=RunConfig(
                 name="ray-train", storage_path=config.run_dir, failure_config=FailureConfig(max_failures=3)
             ),
@@ -86,14 +90,30 @@ def _on_ray(config: TrainConfig, view: View, resume: bool) -> Any:
         error_file = Path(config.run_dir) / ERROR
         error_file.unlink(missing_ok=True)
         try:
-            with _followed(Path(config.run_dir), view):
-                trainer.fit()
+            _fit(trainer, Path(config.run_dir), view, stopping)
         except Exception as error:
             raise _recorded(error_file) or TrainingError(
                 f"Training on Ray failed: {type(error).__name__}: {str(error)[:500]}",
                 remedy="Look at the workers' logs (ray logs); --resume goes on from the newest checkpoint.",
             ) from error
     return _result(config)
+
+
+def device_on_ray(config: TrainConfig, gpus: int) -> str:
+    """What the workers compute on, in a cluster that has that many GPUs now.
+
+    Raises ConfigError where they are too few: a model that was meant for GPUs is not trained on CPUs without a word.
+    Only a Ray that was started here is known to have no node that joins later.
+    """
+    wanted, workers = config.launch.device, config.launch.workers
+    if wanted == "cpu" or (wanted == "auto" and not gpus and config.launch.address == "local"):
+        return "cpu"
+    if gpus < workers:
+        raise ConfigError(
+            f"The cluster has {gpus} GPUs for {workers} training processes.",
+            remedy="Wait until all nodes have joined (ray status), lower launch.workers, or say launch.device: cpu.",
+        )
+    return "cuda"
 
 
 def _work(settings: dict[str, Any]) -> None:
@@ -116,28 +136,37 @@ def _work(settings: dict[str, Any]) -> None:
         raise RuntimeError(error.message) from None
 
 
-@contextmanager
-def _followed(run: Path, view: View) -> Iterator[None]:
-    """Show the workers' steps here, as their metrics come into the run's directory."""
+def _fit(trainer: Any, run: Path, view: View, stopping: threading.Event) -> None:
+    """Train, in another thread: this one, the main one, is where signals come to.
+
+    Shows the steps of the workers as their metrics come into the run's directory.
+    """
+    from mmpr_pipeline.training.distributed.stopping import ask_to_stop
     from mmpr_pipeline.training.run.metrics import METRICS, read_lines
 
-    ended = threading.Event()
+    failed: list[BaseException] = []
 
-    def follow() -> None:
-        shown = -1
-        while not ended.wait(FOLLOW_EVERY):
-            lines = read_lines(run / METRICS)
-            if lines and lines[-1]["step"] != shown:
-                shown = lines[-1]["step"]
-                view.step(shown + 1, lines[-1]["steps"], lines[-1])
+    def fit() -> None:
+        try:
+            trainer.fit()
+        except BaseException as error:  # raised in the main thread
+            failed.append(error)
 
-    thread = threading.Thread(target=follow, name="follow", daemon=True)
+    thread = threading.Thread(target=fit, name="ray-train", daemon=True)
     thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    shown, told = -1, False
+    while thread.is_alive():
+        thread.join(FOLLOW_EVERY)
+        if stopping.is_set() and not told:
+            view.say("Stopping: the workers keep their last finished step.")
+            ask_to_stop(run)
+            told = True
+        lines = read_lines(run / METRICS)
+        if lines and lines[-1]["step"] != shown:
+            shown = lines[-1]["step"]
+            view.step(shown + 1, lines[-1]["steps"], lines[-1])
+    if failed:
+        raise failed[0]
 
 
 def _result(config: TrainConfig) -> Any:

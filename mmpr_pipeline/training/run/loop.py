@@ -5,31 +5,34 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from mmpr_pipeline.core.errors import TrainingError
+from mmpr_pipeline.core.errors import ConfigError, TrainingError
 from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.dataset.files.trained_on import write_trained_on
 from mmpr_pipeline.storage import lease, open_store
 from mmpr_pipeline.training.data.encode import Encoder
+from mmpr_pipeline.training.data.held_out import hold_out
 from mmpr_pipeline.training.data.order import Order
 from mmpr_pipeline.training.data.shards import Shards
 from mmpr_pipeline.training.data.stream import Stream, ahead
 from mmpr_pipeline.training.distributed.fsdp import shard
+from mmpr_pipeline.training.distributed.stopping import Stopped, forget, stop_requested
 from mmpr_pipeline.training.distributed.world import World, connect
 from mmpr_pipeline.training.objective.loss import LossSettings
 from mmpr_pipeline.training.objective.reference import AdapterOffReference, NoReference, OnlineReference, follow_policy
 from mmpr_pipeline.training.objective.reference_pass import column_store, reference_key, score_shards
 from mmpr_pipeline.training.policy.flops import matmul_peak
+from mmpr_pipeline.training.policy.kernels import choose_backend
 from mmpr_pipeline.training.policy.load import choose_parts, computation_type, find_model, load_model, load_processor
 from mmpr_pipeline.training.policy.memory import (
     ModelShape,
@@ -39,13 +42,15 @@ from mmpr_pipeline.training.policy.memory import (
     estimate,
     shape_of,
 )
+from mmpr_pipeline.training.policy.paths import choose_path
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.policy.recompute import set_checkpointing
 from mmpr_pipeline.training.run import checkpoint
 from mmpr_pipeline.training.run.console import NoView, View
 from mmpr_pipeline.training.run.export import check_target, export
+from mmpr_pipeline.training.run.held_out import Record, measure, said
 from mmpr_pipeline.training.run.metrics import REJECTS, Metrics, memory_gib, read_lines
-from mmpr_pipeline.training.run.run_folder import SUMMARY, claim
+from mmpr_pipeline.training.run.run_folder import SUMMARY, claim, note
 from mmpr_pipeline.training.run.schedule import rate_at
 from mmpr_pipeline.training.run.step import Learner, make_optimizer
 from mmpr_pipeline.training.settings import ReferenceKind, TrainConfig
@@ -67,11 +72,15 @@ def train(config: TrainConfig, view: View | None = None, *, resume: bool = False
 
     Raises ConfigError, DatasetError, EngineError or StoreError before any work where that is possible, TrainingError
     where training must not go on. May be killed at any time: the same call with `resume` goes on from the newest
-    checkpoint, and its losses are those of a run that was never stopped.
+    checkpoint, and its losses are those of a run that was never stopped. Asked to stop (see `stopping`), it keeps its
+    last finished step at once, in the middle of the next.
     """
-    with connect(config.launch.device) as world, stop_requested() as stopping, ExitStack() as held:
+    run = Path(config.run_dir).expanduser().absolute()
+    with connect(config.launch.device, config.launch.patience) as world, ExitStack() as held:
         if world.first:  # two runs in one directory would mix their metrics and checkpoints
             held.enter_context(lease(open_store(config.run_dir)))
+            held.callback(forget, run)
+        stopping = held.enter_context(stop_requested(run if world.first else None))
         shown: View = (view or NoView()) if world.first else NoView()
         return Trainer(config, world, shown, resume, stopping).run()
 
@@ -85,7 +94,14 @@ class Trainer:
         self.dtype = computation_type(config, world.device)
         weights, kind = config.weights(), config.reference_kind()
         self.shards = Shards(open_store(config.data), cached=2 * config.window)
-        self.order = Order(self.shards.pairs, config.batch, config.seed, config.window)
+        self.held_out = hold_out(self.shards, config.held_out, config.held_out_pairs, config.seed)
+        if config.exported == "best" and not self.held_out.groups:
+            raise ConfigError(
+                "No pair is held out, so no checkpoint can be called the best.",
+                remedy="Hold more questions out (held_out), or export the newest.",
+            )
+        left = tuple(pairs - self.held_out.pairs.get(shard, 0) for shard, pairs in enumerate(self.shards.pairs))
+        self.order = Order(left, config.batch, config.seed, config.window, config.pairs_per_question)
         self.steps = self.order.steps_per_epoch * config.epochs
         self.folder = find_model(config.model, config.revision)
         if config.export:
@@ -99,37 +115,62 @@ class Trainer:
         encoder = Encoder(self.processor, self.policy.bare, self.policy.family, config.max_tiles)
         self.stream = Stream(self.shards, encoder, config.token_budget, world.rank, world.size, self.dtype)
         reference, self.moving = self._reference(kind)
+        backend = choose_backend(world.device, self.dtype, say=self.view.say)
+        self.policy.backend = backend
+        if isinstance(referred := getattr(reference, "policy", None), PrefixSharedPolicy):
+            referred.backend = backend
         shard(self.policy, world, self.dtype)
-        self.rows = self._score() if kind == "stored" else None
         optimizer = make_optimizer(self.policy, config.weight_decay, config.betas)
         losses = LossSettings(config.beta, config.label_noise)
         self.learner = Learner(
-            self.policy, optimizer, world, weights, losses, config.batch, config.max_grad_norm, shape, reference
-        )
+            self.policy, optimizer, world, weights, losses, config.batch, config.max_grad_norm, shape, reference,
+            stopping.is_set,
+        )  # fmt: skip
+        self._choose_path(encoder)
+        self.scores_reference = kind == "stored"
+        if world.first:
+            self.view.say(f"On {world.size} x {_name(world.device)}, {self.dtype}; attention by {backend}.")
+            computed = {"device": _name(world.device), "ranks": world.size, "dtype": str(self.dtype)}
+            note(self.run_dir, computed={**computed, "attention": backend, "recompute": self.recompute})
 
     def run(self) -> Result:
-        """Train until the end, or until a signal; then the summary, and the export."""
+        """Score the reference where it is to be stored; train until the end, or until asked to stop; export."""
+        try:
+            rows = self._score() if self.scores_reference else None
+        except Stopped:
+            return self._finish(checkpoint.step_of(self.resumed_from) if self.resumed_from else 0, True)
+        step, interrupted = self._train(rows)
+        return self._finish(step, interrupted)
+
+    def _train(self, rows: Any) -> tuple[int, bool]:
+        """The steps that are left; gives how many are finished, and whether the run was asked to stop."""
         config, world = self.config, self.world
         start = self._resume()
+        self.record = Record(self.run_dir, config.best_by, start) if world.first else None
         stop = min(self.steps, config.max_steps or self.steps)
         metrics = Metrics(self.run_dir, config.watch, config.model_dump(mode="json"), start) if world.first else None
-        interrupted = False
+        saved = step = start
         with ExitStack() as cleanup:
             if metrics:
                 cleanup.callback(metrics.close)
-            events = ahead(self.stream.steps(self.order.steps(start, stop, lambda s: self.shards[s].sizes), self.rows))
+            events = ahead(self.stream.steps(self.order.steps(start, stop, self._sizes), rows))
             cleanup.callback(events.close)  # type: ignore[attr-defined]
             peak = matmul_peak(world.device, self.dtype) * world.size
-            saved = start
-            for step in range(start, stop):
-                self._step(step, events, metrics, peak)
-                interrupted = world.any(self.stopping.is_set())
-                if interrupted or (step + 1) % config.checkpoint_every == 0 or step + 1 == stop:
-                    self._save(step + 1)
-                    saved = step + 1
-                if interrupted:
+            if start == 0:
+                self._measure(0, metrics, rows)
+            while step < stop:
+                try:
+                    self._step(step, events, metrics, peak)
+                except Stopped:
                     break
-        return self._finish(saved, interrupted)
+                step += 1
+                if step % config.checkpoint_every == 0 or step == stop:
+                    self._measure(step, metrics, rows)
+                    self._save(step)
+                    saved = step
+            if step > saved:
+                self._save(step)
+        return step, world.any(step < stop or self.stopping.is_set())[0]
 
     def _step(self, step: int, events: Iterator[Any], metrics: Metrics | None, peak: float) -> None:
         config, world = self.config, self.world
@@ -197,6 +238,7 @@ class Trainer:
         where = "each GPU" if world.device.type == "cuda" else "each process"
         about = f"A step of {config.token_budget:,} tokens (recompute: {kept}) needs, on {where}, about:"
         self.view.say([about, *needed.lines()])
+        self.recompute = kept
         check_memory(needed, _memory(world, "MemAvailable"))
 
     def _largest(self, second_model: bool) -> StepShape:
@@ -205,7 +247,7 @@ class Trainer:
         names = {"language": ("text", "head"), "vision": ("vision",), "projector": ("projector",)}
         trained = tuple(n for part, own in names.items() if part not in config.freeze for n in own)
         blank = self.policy.family.blank_image(self.policy.bare)
-        per_tile = self.policy.family.image_tokens(self.policy.bare, blank) / len(blank["pixel_values"])
+        per_tile = (self.policy.family.image_tokens(self.policy.bare, blank) or 256) / len(blank["pixel_values"])
         return StepShape(
             tokens=config.token_budget,
             scored=config.token_budget // 2,
@@ -216,6 +258,15 @@ class Trainer:
             trained=() if config.lora else trained,
             second_model=second_model,
         )
+
+    def _choose_path(self, encoder: Encoder) -> None:
+        _, slices = next(self.order.steps(0, 1, self._sizes))
+        choose_path(self.policy, encoder, self.shards, slices, self.dtype, self.view.say)
+        self.stream.shares = self.policy.shares
+        if isinstance(self.learner.reference, OnlineReference) and not self.policy.shares:
+            self.learner.reference.policy.give_up_sharing("as the policy")
+        if self.policy.experts and self.config.experts_weight is not None:
+            self.policy.experts = replace(self.policy.experts, weight=self.config.experts_weight)
 
     def _reference(self, kind: ReferenceKind) -> tuple[Any, PrefixSharedPolicy | None]:
         """The reference, None where its rows come with the data; and its policy, where that moves (TR-DPO)."""
@@ -232,13 +283,24 @@ class Trainer:
         )
         store = column_store(self.shards.store, self.run_dir)
 
-        def progress(done: int, shards: int) -> None:
-            self.view.scoring(done, shards)
-            if self.world.any(self.stopping.is_set()):
-                self.view.say("Stopped while scoring; shards that are scored stay so.")
-                raise KeyboardInterrupt
+        return score_shards(self.policy, self.stream, self.world, store, key, self.view.scoring, self.stopping.is_set)
 
-        return score_shards(self.policy, self.stream, self.world, store, key, progress)
+    def _sizes(self, shard: int) -> list[int]:
+        """Pairs of each group to train on."""
+        return self.held_out.left(shard, self.shards[shard].sizes)
+
+    def _measure(self, step: int, metrics: Metrics | None, rows: Any) -> None:
+        """Measure the held-out pairs, where there are any."""
+        if not self.held_out.groups:
+            return
+        slices = self.held_out.slices(self.shards)
+        found = measure(self.learner, self.stream, slices, rows, self.stopping.is_set)
+        if found is None:
+            return
+        if self.record and metrics:
+            self.record.add(step, found)
+            metrics.watch({f"held_out/{name}": value for name, value in found.items()}, step)
+        self.view.say(said(step, found))
 
     def _resume(self) -> int:
         if self.resumed_from is None:
@@ -258,18 +320,39 @@ class Trainer:
         checkpoint.save(
             self.run_dir, progress, self.policy, learner.optimizer, self.world, self.config.keep, self.moving
         )
+        if self.record:
+            self.record.note_best()
+            checkpoint.prune(self.run_dir, self.config.keep)  # what was the best before
+
+    def _take_best(self, step: int) -> None:
+        """Bring the policy to the best checkpoint, where that one is to be exported. Raises ConfigError for none."""
+        if self.config.exported == "newest":
+            return
+        best = self.world.from_first(checkpoint.best(self.run_dir) if self.world.first else None)
+        if best is None:
+            self.view.say("No checkpoint of this run was measured: the newest is exported.")
+            return
+        self.view.say(f"The best checkpoint by {self.config.best_by} is {best.name}.")
+        checkpoint.load(best, self.policy, self.learner.optimizer, self.world, reference=self.moving)
 
     def _finish(self, step: int, interrupted: bool) -> Result:
         done = step >= min(self.steps, self.config.max_steps or self.steps) and not interrupted
         rejected = dict(Counter(line["reason"] for line in read_lines(self.run_dir / REJECTS)))
         exported = None
         if done and self.config.export:
+            self._take_best(step)
             self.view.say("exporting")
             exported = str(export(self.policy, self.folder, Path(self.config.export), self.config.lora, self.world))
+            if self.world.first:  # so that `mmpr eval` can leave out what was trained on
+                write_trained_on(self.config.data, Path(exported), self.folder.path)
         result = Result(step, self.steps, interrupted, rejected, exported)
         if self.world.first:
             open_store(self.run_dir).write(SUMMARY, json_bytes(asdict(result)))
         return result
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
 def _memory(world: World, which: Literal["MemTotal", "MemAvailable"]) -> int:
@@ -282,23 +365,3 @@ def _memory(world: World, which: Literal["MemTotal", "MemAvailable"]) -> int:
         return 1 << 62
     free = next(int(line.split()[1]) for line in lines if line.startswith(which))
     return free * 1024 // world.size
-
-
-@contextmanager
-def stop_requested() -> Iterator[threading.Event]:
-    """An event that SIGTERM or Ctrl-C sets; a second one of them stops at once. Handlers are put back at the end."""
-    event = threading.Event()
-
-    def ask(number: int, frame: Any) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():  # launchers may run us in another one
-        before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -6,6 +6,7 @@ delta               δ of BCO that the step used
 kl                  -mean h over chosen and rejected: estimates KL(π_ref || π), nats a response, as far as responses
                     are samples of the reference
 nll                 nats a token of the chosen responses
+imbalance           of experts, see `families.experts`: their number a token where the load is even; 0 for dense models
 grad_norm, lr, pairs, groups' tokens and images' tiles computed, seconds, tokens_per_second, pairs_per_second, mfu,
 memory_gib (most on a GPU; resident in main memory), rejected (pairs left out in this step)
 """
@@ -35,7 +36,7 @@ class Sums:
     def __init__(self, terms: list[str]) -> None:
         self.names = [
             "pairs", "loss", *(f"loss/{term}" for term in terms), "reward/chosen", "reward/rejected",
-            "reward/accuracy", "kl", "nll", "tokens", "tiles", "flops", "rejected", "micro_batches",
+            "reward/accuracy", "kl", "nll", "imbalance", "tokens", "tiles", "flops", "rejected", "micro_batches",
         ]  # fmt: skip
         self.values = torch.zeros(len(self.names), dtype=torch.float64)
 
@@ -85,12 +86,15 @@ class Metrics:
     def write(self, line: dict[str, Any]) -> None:
         """A step's metrics; must hold `step`."""
         self._append(METRICS, line)
-        numbers = {name: value for name, value in line.items() if name not in ("step", "steps")}
+        self.watch({name: value for name, value in line.items() if name not in ("step", "steps")}, line["step"])
+
+    def watch(self, numbers: dict[str, float], step: int) -> None:
+        """Numbers for the other watchers only."""
         if self._tensorboard:
             for name, value in numbers.items():
-                self._tensorboard.add_scalar(name, value, line["step"])
+                self._tensorboard.add_scalar(name, value, step)
         if self._wandb:
-            self._wandb.log(numbers, step=line["step"])
+            self._wandb.log(numbers, step=step)
 
     def reject(self, step: int, rejects: list[dict[str, Any]]) -> None:
         """Pairs left out of a step."""

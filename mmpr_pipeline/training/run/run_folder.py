@@ -1,23 +1,22 @@
 """A run's directory: claimed by one configuration, resumed only by the same one.
 
-RUN/run.json         resolved settings, what model and data they meant, versions; written first
+RUN/run.json         resolved settings, what model and data they meant, versions, on what it is computed; written first
 RUN/metrics.jsonl    one line a step            RUN/rejects.jsonl   pairs that were left out, with reasons
-RUN/checkpoints/     see `checkpoint`           RUN/summary.json    totals; written last
+RUN/checkpoints/     see `checkpoint`           RUN/summary.json    totals; written last, not there while a run is on
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.json_files import sealed, unsealed
 from mmpr_pipeline.core.settings import differences, identity_of
 from mmpr_pipeline.core.version import __version__
-from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.storage import Store, open_store
 from mmpr_pipeline.training.run.checkpoint import checkpoints, sweep
 from mmpr_pipeline.training.settings import TrainConfig
 
@@ -27,6 +26,18 @@ RUN_FILE, SUMMARY = "run.json", "summary.json"
 def identity(config: TrainConfig, model: str, data: str) -> dict[str, Any]:
     """What makes a run this run: settings that decide its losses, the model's label, the dataset's identity."""
     return {**identity_of(config), "model": model, "data": data}
+
+
+def _identity_before(store: Store) -> dict[str, Any]:
+    try:
+        names = frozenset(("identity", "config", "versions"))
+        return unsealed(store.read(RUN_FILE), names, frozenset())["identity"]
+    except ValueError as error:
+        raise ConfigError(
+            f"{store.url}/{RUN_FILE} is damaged: {error}.",
+            remedy="Bring it back from a copy. Or, if you are sure that the settings are those of before, delete it; "
+            "then --resume.",
+        ) from None
 
 
 def claim(run: Path, config: TrainConfig, model: str, data: str, resume: bool) -> Path | None:
@@ -44,16 +55,24 @@ def claim(run: Path, config: TrainConfig, model: str, data: str, resume: bool) -
             remedy="Go on with --resume, or give another --run-dir.",
         )
     if there and store.exists(RUN_FILE):
-        before = json.loads(store.read(RUN_FILE))["identity"]
+        before = _identity_before(store)
         if lines := differences(before, now):
             raise ConfigError(
                 f"{run} was begun with other settings:\n    " + "\n    ".join(lines),
                 remedy="Use the same settings to go on, or another --run-dir for a new run.",
             )
     sweep(run)
+    store.delete(SUMMARY)
     import transformers
 
     versions = {"mmpr": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
     described = {"identity": now, "config": config.model_dump(mode="json"), "versions": versions}
-    store.write(RUN_FILE, json_bytes(described))
+    store.write(RUN_FILE, sealed(described))
     return there[-1] if there else None
+
+
+def note(run: Path, **more: Any) -> None:
+    """Add to what RUN/run.json says."""
+    store = open_store(run)
+    names = frozenset(("identity", "config", "versions"))
+    store.write(RUN_FILE, sealed({**unsealed(store.read(RUN_FILE), names, frozenset()), **more}))

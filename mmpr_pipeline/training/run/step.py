@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 from mmpr_pipeline.core.errors import TrainingError
 from mmpr_pipeline.training.data.encode import PairReject
 from mmpr_pipeline.training.data.stream import EndOfStep, MicroBatch, idle_batch
+from mmpr_pipeline.training.distributed.stopping import Stopped
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.objective.checks import check_completions, check_finite, check_first_loss
 from mmpr_pipeline.training.objective.loss import LossSettings, LossTerms, mixed
@@ -39,13 +40,14 @@ class Learner:
     max_grad_norm: float
     shape: ModelShape
     reference: Reference | None = None
+    stopping: Callable[[], bool] = bool  # whether this rank was asked to stop
     shift: RewardShift = field(default_factory=RewardShift)
 
     def step(self, number: int, events: Events, check_start: torch.dtype | None) -> tuple[dict[str, float], Any]:
         """Do optimizer step `number`; gives the metrics of all ranks and this rank's rejects.
 
-        With `check_start` (the type computed in) the loss must be that of policy = reference. Raises TrainingError, and
-        changes no weight, where a loss or gradient is not finite.
+        With `check_start` (the type computed in) the loss must be that of policy = reference. Changes no weight where
+        it raises: TrainingError where a loss or gradient is not finite, Stopped where any rank was asked to stop.
         """
         delta = self.shift.value
         sums, rejects = self._accumulate(events)
@@ -60,7 +62,8 @@ class Learner:
         self._scale_gradients(self.batch / metrics["pairs"])
         norm = clip(self.policy, self.max_grad_norm)
         check_finite(norm, "gradient norm", number)
-        self.shift.end_step()
+        pairs = metrics["pairs"]
+        self.shift.end_step(pairs * (metrics["reward/chosen"] + metrics["reward/rejected"]), 2 * int(pairs))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return {**metrics, "grad_norm": norm, "delta": delta}, rejects
@@ -74,27 +77,34 @@ class Learner:
             event = next(events) if mine else None
             if isinstance(event, EndOfStep):
                 mine, rejects, event = False, event.rejects, None
-            if not self.world.any(mine):
+            stop, more = self.world.any(self.stopping(), mine)
+            if stop:
+                self.optimizer.zero_grad(set_to_none=True)
+                raise Stopped
+            if not more:
                 return sums, rejects
             self._backward(event, sums)
 
     def _backward(self, micro: MicroBatch | None, sums: Sums) -> None:
         batch = micro.batch if micro else idle_batch()
-        scores = self.policy(batch).responses
+        # Idle ranks too: a forward gathers weights from all. And before the policy keeps anything for its backward.
+        expected = self.reference(batch) if self.reference else None
+        found = self.policy(batch)
+        scores = found.responses
         if micro is None:
             (scores.sum() * 0.0).backward()
             return
         check_completions(batch)
-        pairs = pair_log_probs(batch, scores, *self._reference(micro))
+        pairs = pair_log_probs(batch, scores, *(expected or StoredReference(micro.reference)(batch)))
         loss = mixed(pairs, self.weights, self.settings, self.shift.value)
         # Sharded gradients are means over ranks; of a step's pairs, the sum over ranks is wanted.
-        ((loss.total * batch.weights.to(scores)).sum() * (self.world.size / self.batch)).backward()
+        total = (loss.total * batch.weights.to(scores)).sum()
+        if found.imbalance is not None and self.policy.experts:
+            total = total + batch.pairs * self.policy.experts.weight * found.imbalance
+            sums.add(imbalance=batch.pairs * float(found.imbalance.detach()))
+        (total * (self.world.size / self.batch)).backward()
         beta = self.settings.beta
-        self.shift.observe(beta * pairs.chosen_ratio, beta * pairs.rejected_ratio)
         sums.add_batch(batch, pairs, loss, beta, training_flops(self.shape, batch))
-
-    def _reference(self, micro: MicroBatch) -> Any:
-        return (self.reference or StoredReference(micro.reference))(micro.batch)
 
     def _check_start(self, metrics: dict[str, float], dtype: torch.dtype) -> None:
         terms = {n.partition("/")[2]: torch.tensor([v]) for n, v in metrics.items() if n.startswith("loss/")}

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from mmpr_pipeline.dataset.export import FORMATS, Exported, export, render
 from mmpr_pipeline.dataset.export.built import line
 from mmpr_pipeline.dataset.export.trl import parts
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.arrow_file import batches, sha256_of
 from tests.dataset.built import build_made
 
 SHARDS = 2
@@ -192,8 +193,6 @@ def test_the_same_dataset_gives_the_same_files(to: str, out: Path, tmp_path: Pat
 
 def rewritten(out: Path, target: Path, kind: str, change: Any) -> Path:
     """A copy of a dataset with the first row of one of its files changed."""
-    import shutil
-
     shutil.copytree(out, target)
     path = target / layout.data(kind, 0, SHARDS)
     schema = {"pairs": PAIR_SCHEMA, "images": IMAGE_SCHEMA}[kind]
@@ -202,7 +201,25 @@ def rewritten(out: Path, target: Path, kind: str, change: Any) -> Path:
     path.unlink()
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+    manifest = target / layout.manifest(0, SHARDS)
+    stated = json.loads(manifest.read_text())
+    for entry in stated["files"]:
+        if entry["path"] == layout.data(kind, 0, SHARDS):
+            entry["sha256"] = sha256_of(path)
+    manifest.write_text(json.dumps(stated))
     return target
+
+
+def test_a_damaged_file_is_not_exported(out: Path, tmp_path: Path) -> None:
+    shutil.copytree(out, tmp_path / "out")
+    for kind in ("pairs", "images", "questions"):
+        path = tmp_path / "out" / layout.data(kind, 1, SHARDS)
+        raw = path.read_bytes()
+        path.write_bytes(raw[:-90] + b"\1" + raw[-89:])
+        with pytest.raises(DatasetError, match=rf"{kind}-00001(?s:.)*What to do: Bring it back from a copy"):
+            export(tmp_path / "out", "internvl", tmp_path / "data")
+        assert not (tmp_path / "data").exists()
+        path.write_bytes(raw)
 
 
 def test_a_mark_that_a_model_wrote_itself_leaves_the_pair_out_and_is_counted(out: Path, tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ import pytest
 from mmpr_pipeline.core.errors import ConfigError, DatasetError, HubError
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.publish import run as publishing
-from mmpr_pipeline.dataset.publish.hub_errors import without_token
 from mmpr_pipeline.dataset.publish.parts import CARD, NOTE
 from mmpr_pipeline.dataset.publish.run import Publication, publish, render
 from tests.dataset.built import build_made
@@ -226,11 +225,6 @@ def test_a_refusal_is_explained_without_the_token(
     assert TOKEN not in said
     assert "hf_SomeOtherToken" not in str(caught.value)
     assert not waits, "a refusal is not tried again"
-
-
-def test_signatures_of_addresses_are_not_told() -> None:
-    text = "403 for url https://store.example/a/b?X-Amz-Signature=abc&Expires=9 with hf_abcdefgh"
-    assert without_token(text, None) == "403 for url https://store.example/a/b?*** with hf_***"
 
 
 def test_a_token_that_may_only_read_and_none_at_all(

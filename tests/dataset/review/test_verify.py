@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,14 @@ import pytest
 from rich.console import Console
 
 from mmpr_pipeline.core.errors import DatasetError
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.json_files import json_bytes, sealed
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import sha256_of
+from mmpr_pipeline.dataset.files.sealed import hashes
 from mmpr_pipeline.dataset.files.summary import summarise
 from mmpr_pipeline.dataset.review.terminal import verify_page
 from mmpr_pipeline.dataset.review.verify import Report, verify
+from mmpr_pipeline.screening import DROPPED, REPORT, STATUS
 from mmpr_pipeline.storage import open_store
 from tests.dataset.conftest import make_outcome, write_dataset, write_shard
 
@@ -106,8 +110,9 @@ def test_a_truncated_file(out: Path) -> None:
     path = out / layout.data("pairs", 1, 3)
     os.truncate(path, path.stat().st_size // 2)
     report = verify(out)
-    assert {p.name for p in report.problems} == {"bad_hash", "unreadable"}
+    assert {p.name for p in report.problems} == {"bad_hash"}
     assert "pairs-00001-of-00003.arrow" in page(report)
+    assert "What to do: Bring damaged files back" in page(report)
 
 
 def test_files_that_are_missing_or_too_many(out: Path) -> None:
@@ -166,7 +171,7 @@ def test_shards_of_another_build(out: Path) -> None:
 
 
 def test_settings_of_another_build(out: Path) -> None:
-    (out / layout.CONFIG).write_text('{"digest": "other"}')
+    (out / layout.CONFIG).write_text('{"digest": "other", "identity": {}}')
     assert names(out) == {"other_identity"}
     (out / layout.CONFIG).write_text("[]")
     assert names(out) == {"bad_config"}
@@ -186,14 +191,101 @@ def test_other_columns(out: Path) -> None:
     assert names(out) == {"bad_schema"}
 
 
-def test_other_descriptions(out: Path) -> None:
+def test_other_descriptions_of_the_same_columns_are_no_problem(out: Path) -> None:
     path = out / layout.data("images", 1, 3)
     with pa.memory_map(str(path)) as source:
         rows = pa.ipc.open_file(source).read_all().to_pylist()
     path.unlink()
     write_rows(path, rows, layout.SCHEMAS["images"].remove_metadata())
     restate(out, "images", rows=len(rows))
+    assert names(out) == set()
+
+
+def test_a_column_that_may_be_null_where_none_is_promised(out: Path) -> None:
+    path = out / layout.data("images", 1, 3)
+    with pa.memory_map(str(path)) as source:
+        rows = pa.ipc.open_file(source).read_all().to_pylist()
+    path.unlink()
+    write_rows(path, rows, pa.schema([field.with_nullable(not field.nullable) for field in layout.SCHEMAS["images"]]))
+    restate(out, "images", rows=len(rows))
     assert names(out) == {"bad_schema"}
+
+
+def test_a_file_whose_hash_is_wrong_is_not_parsed(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+    real = pa.ipc.open_file
+    monkeypatch.setattr(pa.ipc, "open_file", lambda *args, **named: parsed.append("") or real(*args, **named))
+    for shard in range(3):
+        for kind in layout.SCHEMAS:
+            path = out / layout.data(kind, shard, 3)
+            raw = bytearray(path.read_bytes())
+            raw[-30] ^= 4
+            path.write_bytes(raw)
+    assert [p.name for p in verify(out).problems] == ["bad_hash"] * 12
+    assert parsed == []
+
+
+def test_what_killed_workers_left_is_named(out: Path) -> None:
+    (out / ".unfinished-abc").mkdir()
+    (out / ".unfinished-abc" / "pairs").write_bytes(b"half")
+    (out / "pairs" / ".unfinished-0123").write_bytes(b"half")
+    found = {(p.name, p.where) for p in verify(out).problems}
+    assert found == {("left_over", ".unfinished-abc"), ("left_over", "pairs/.unfinished-0123")}
+    open_store(out).sweep()
+    assert verify(out).ok
+
+
+def seal(out: Path, **more: Any) -> dict[str, bytes]:
+    """Settings, screening and summary as builds leave them; every file that they seal."""
+    store = open_store(out)
+    config, status = json.loads(store.read(layout.CONFIG)), b"a table"
+    store.write(layout.CONFIG, sealed({**config, "sources": []}))
+    store.write(STATUS, status)
+    store.write(DROPPED, b"another table")
+    hashes_of = {key: hashlib.sha256(store.read(key)).hexdigest() for key in (STATUS, DROPPED)}
+    store.write(REPORT, sealed({"plan": config["digest"], "sources": {}, "hashes": hashes_of, **more}))
+    store.write(layout.SUMMARY, sealed({**summarise(store, 3), "hashes": hashes(store)}))
+    return {key: store.read(key) for key in (layout.CONFIG, layout.SUMMARY, *layout.SCREENED)}
+
+
+def test_any_flipped_bit_of_settings_summary_and_screening_is_found(out: Path) -> None:
+    sealed_files = seal(out)
+    assert verify(out).problems == []
+    draw = random.Random(7)
+    for key, raw in sealed_files.items():
+        for _ in range(60):
+            bit = draw.randrange(8 * len(raw))
+            damaged = bytearray(raw)
+            damaged[bit // 8] ^= 1 << bit % 8
+            (out / key).write_bytes(damaged)
+            assert key in {problem.where for problem in verify(out).problems}, (key, bit)
+        for damage in (raw[:-5], b"", raw[: len(raw) // 2], b"{}", bytes(len(raw)), b"[" * 100_000):
+            (out / key).write_bytes(damage)
+            assert key in {problem.where for problem in verify(out).problems}, (key, damage[:9])
+        (out / key).unlink()
+        assert key in {problem.where for problem in verify(out).problems}
+        (out / key).write_bytes(raw)
+    assert verify(out).problems == []
+
+
+def test_files_of_another_output_are_found(out: Path, tmp_path: Path) -> None:
+    mine = seal(out)
+    write_dataset(tmp_path / "other")
+    theirs = seal(tmp_path / "other", unchecked={"bench": "away"})
+    for key in mine:
+        (out / key).write_bytes(theirs[key])
+    assert verify(out).problems == [], "all of them together are those of a build with these settings"
+    for key in (REPORT, layout.SUMMARY):
+        (out / key).write_bytes(mine[key])
+        assert verify(out).problems, key
+        (out / key).write_bytes(theirs[key])
+
+
+def test_outputs_of_versions_without_checksums_are_sound(out: Path) -> None:
+    store = open_store(out)
+    store.write(REPORT, json_bytes({"against": {}, "unchecked": {}, "sources": {}}))
+    store.write(STATUS, b"a table")
+    assert verify(out).problems == []
 
 
 def test_a_missing_image(out: Path) -> None:
@@ -283,4 +375,4 @@ def test_a_dataset_in_a_bucket(s3_bucket: str) -> None:
     store = write_dataset(f"s3://{s3_bucket}/out", questions=12)
     assert verify(store.url).problems == []
     store.write(layout.data("pairs", 0, 3), b"damaged")
-    assert {p.name for p in verify(store.url).problems} == {"bad_hash", "unreadable"}
+    assert {p.name for p in verify(store.url).problems} == {"bad_hash"}

@@ -190,4 +190,4 @@ def test_expectations_follow_what_is_seen_and_recorded_rollouts_teach_nothing() 
 def test_workers_have_as_many_questions_in_flight_as_fill_the_engines(
     sequences: int | None, engines: int, workers: int, rollouts: int, expected: int | None
 ) -> None:
-    assert questions_each(holding(sequences), engines, workers, rollouts) == expected
+    assert questions_each(holding(sequences).model_copy(update={"engines": engines}), workers, rollouts) == expected

@@ -31,11 +31,13 @@ class FakeServer(ThreadingHTTPServer):
         capacity: int | None = None,
         always: dict[str, str] | None = None,
         port: int = 0,
+        models_status: int = 200,
     ) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.faults, self.takes_n, self.ignores_n = list(faults), takes_n, ignores_n
         self.context, self.owner, self.key, self.capacity = context, owner, key, capacity
         self.always = always or {}
+        self.models_status = models_status
         self.asked: list[dict[str, Any]] = []
         self.busy, self.most_busy = 0, 0
         self.lock = threading.Lock()
@@ -72,6 +74,9 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
+        if self.server.models_status != 200:
+            self.reply(self.server.models_status, {"error": f"no, {self.headers.get('Authorization')}"})
+            return
         model = {"id": "m", "owned_by": self.server.owner, "max_model_len": self.server.context}
         self.reply(200, {"data": [model]}) if self.path == "/v1/models" else self.reply(404, {})
 

@@ -24,9 +24,8 @@ from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_plan
 from mmpr_pipeline.pipeline.plans.screening_pass import decide, key_pieces, look_at, sketch_pieces
 from mmpr_pipeline.pipeline.watch.estimate import estimate, render
 from mmpr_pipeline.pipeline.workers.shard import work_shard
-from mmpr_pipeline.screening import pieces
+from mmpr_pipeline.screening import DROPPED, REPORT, STATUS, pieces
 from mmpr_pipeline.screening.pieces import read_table
-from mmpr_pipeline.screening.selection import DROPPED, REPORT, STATUS
 from mmpr_pipeline.storage import Store, open_store
 from tests.pipeline.made import files_of
 from tests.pipeline.workers.test_shards_on_ray import Silent
@@ -309,4 +308,4 @@ def test_what_was_decided_and_is_gone_is_an_error(tmp_path: Path) -> None:
     source = made(tmp_path / "s", "first", rows(3))
     plan = replace(plan_of(tmp_path / "out", source), against=Against((), {"bench": {"rows": 1, "content": "x"}}))
     with pytest.raises(StoreError, match="is gone"):
-        screen(plan, 1, lambda text: None, lambda: None)
+        screen(plan, lambda text: None, lambda plan, pieces, what: None)

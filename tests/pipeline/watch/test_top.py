@@ -23,7 +23,7 @@ from tests.pipeline.made import make_source
 def begun(out: Path, **word: object) -> Path:
     """An output whose build wrote a word at second 1,010, having begun at second 1,000."""
     store = open_store(out)
-    store.write("config.json", json.dumps({"config": {"shards": 4}}).encode())
+    store.write("config.json", json.dumps({"digest": "", "identity": {}, "config": {"shards": 4}}).encode())
     base = {"started": 1000.0, "now": 1010.0, "shards": 4, "missing": 3, "rows": 300, "finished": 1}
     tally = {"questions": 100, "pairs": 70, "tokens": 9000, "why/all_correct": 20, "why/poison": 1}
     store.write(KEY, json.dumps({**base, "tally": tally, "engine": {}, **word}).encode())

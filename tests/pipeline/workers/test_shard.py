@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.core.records import Question, Reject
+from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import load_config
@@ -94,6 +95,36 @@ async def test_a_torn_journal_line_costs_one_request(tmp_path: Path) -> None:
     await work_shard(broken, 0, second, quiet)
     assert len(set(first.asked) & set(second.asked)) == 1
     assert files_of(tmp_path / "broken") == files_of(tmp_path / "whole")
+
+
+async def test_damaged_journal_lines_are_made_again(tmp_path: Path) -> None:
+    whole, broken = plan_for(tmp_path, "whole"), plan_for(tmp_path, "broken")
+    await work_shard(whole, 0, TextEngine(texts), quiet)
+    with pytest.raises(ConnectionError):
+        await work_shard(broken, 0, TextEngine(texts, breaks_at=6), quiet)
+    (segment,) = [p for p in (tmp_path / "broken" / "journal").rglob("*") if p.is_file()]
+    said = segment.read_bytes()
+    assert said.count(b"incorrect") >= 1 or said.count(b"Final answer") >= 1
+    segment.write_bytes(said.replace(b"answer", b"answes").replace(b'"rollouts"', b'"rollouds"', 1))
+    await work_shard(broken, 0, TextEngine(texts), quiet)
+    assert files_of(tmp_path / "broken") == files_of(tmp_path / "whole")
+
+
+async def test_damaged_lines_of_versions_without_checksums_stop_nothing(tmp_path: Path) -> None:
+    plan = plan_for(tmp_path, "out")
+    rows = [row for row in plan.read(0) if isinstance(row, Question)]
+    folder = tmp_path / "out" / layout.journal(0, plan.config.shards)
+    folder.mkdir(parents=True)
+    broken = ({"rollouds": []}, {"rollouts": [{"text": 1}]}, {"rollouts": 7}, {"reject": 5})
+    lines = [
+        json.dumps({"question": row.question_id, "step": "sample/0", **said})
+        for row, said in zip(rows, broken, strict=False)
+    ]
+    (folder / "000000-000000.jsonl").write_text("\n".join([*lines, '{"step": 1}', '{"question": []}']) + "\n")
+    await work_shard(plan, 0, TextEngine(texts), quiet)
+    await work_shard(whole := plan_for(tmp_path, "whole"), 0, TextEngine(texts), quiet)
+    assert whole.digest == plan.digest
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
 
 
 async def test_counts_add_up_and_every_row_is_kept(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from mmpr_pipeline.checking import check_prediction
-from mmpr_pipeline.checking.choice import choices_in
+from mmpr_pipeline.checking.reading.choices import choices_in
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.sources import open_source

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.sources import open_source
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration, load_declaration
 from tests.sources.made import BASE
@@ -75,6 +76,31 @@ def test_a_file_that_is_no_declaration(tmp_path: Path) -> None:
     assert "not a mapping" in refused(tmp_path, "- a\n- b\n")
     with pytest.raises(ConfigError, match="nowhere"):
         load_declaration(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 50_000, "- " * 50_000 + "x", "name: [" + "[" * 70 + "]" * 70])
+def test_deep_yaml_is_an_error_that_names_the_file(text: str, tmp_path: Path) -> None:
+    """libyaml's loader died of the first, with the process that read it."""
+    path = tmp_path / "deep.yaml"
+    path.write_text(text)
+    for load in (load_declaration, lambda file: load_config(file, {})):
+        with pytest.raises(ConfigError, match=r"deep\.yaml.*nests deeper than 64"):
+            load(path)
+
+
+@pytest.mark.parametrize("text", ["a: 2026-13-99", "a: !!timestamp x", "a: !!float x", "{[1]: 2}", "a: !!int ''"])
+def test_yaml_values_that_are_none_are_an_error_that_names_the_file(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    for load in (load_declaration, lambda file: load_config(file, {})):
+        with pytest.raises(ConfigError, match=r"bad\.yaml"):
+            load(path)
+
+
+def test_long_yaml_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "long.yaml").write_text("a: " + "x" * 4_000_000)
+    with pytest.raises(ConfigError, match=r"long\.yaml.*characters"):
+        load_declaration(tmp_path / "long.yaml")
 
 
 def test_yaml_cannot_make_objects(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ configs:
 CLIENT = """
 import json, sys
 from pathlib import Path
-from mmpr_pipeline.errors import SourceError
+from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.sources.declaration import SourceDeclaration
 from mmpr_pipeline.sources.source import Source
 for declaration, low, high, whole in json.loads(sys.argv[1]):

@@ -169,6 +169,6 @@ def test_bytes_that_are_no_image() -> None:
     assert reason_of(b"\x89PNG\r\n\x1a\n" + b"\0" * 40) == "broken_image"
 
 
-def test_too_many_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MAX_BYTES", 100)
-    assert reason_of(b"\x89PNG" * 26) == "image_too_large"
+def test_too_many_bytes_are_refused() -> None:
+    with pytest.raises(ItemRejected, match="image_too_large"):
+        load_image(b"\x89PNG" * 26, images.ImageLimits(bytes=100))

@@ -156,6 +156,16 @@ def test_a_group_over_the_budget_is_cut_between_pairs() -> None:
     assert all(prefix_tree(part).tokens <= 18 for part in parts)
 
 
+def test_without_sharing_a_row_for_each_response_is_what_counts() -> None:
+    group = group_of((1,) * 5, (2,) * 6, (3,) * 7)  # three rows of 3 + 7 tokens at most
+    assert fit(group, 30, shares=False) == ([group], [])
+    parts, _ = fit(group, 29, shares=False)
+    assert [[p.pair_id for p in part.pairs] for part in parts] == [["p0"], ["p1"]]
+    one, two = group_of((1,), (2,)), group_of((1,) * 7, (2,) * 7)  # together four rows of 10
+    assert [len(batch) for batch in pack([one, two], 40, shares=False)] == [2]
+    assert [len(batch) for batch in pack([one, two], 39, shares=False)] == [1, 1]
+
+
 def test_a_pair_over_the_budget_is_rejected_by_name() -> None:
     parts, rejected = fit(group_of((1,) * 5, (2,) * 50, (3,) * 5), 20)
     assert [[p.pair_id for p in part.pairs] for part in parts] == [["p1"]]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from mmpr_pipeline.training.data.order import Order, Slice, share
+from mmpr_pipeline.training.data.order import Order, Slice
 from mmpr_pipeline.training.run.schedule import rate_at
 
 SIZES = {0: [3, 1, 4], 1: [15, 2], 2: [1] * 9, 3: [7], 4: [2, 2, 2]}
@@ -54,13 +56,24 @@ def test_finished_windows_are_not_opened_again() -> None:
     assert len(set(opened)) <= 3
 
 
-def test_shares_are_even_and_lose_nothing() -> None:
-    costs = [100, 1, 1, 50, 50, 3, 2, 90]
-    shares = share(costs, 3)
-    assert sorted(i for part in shares for i in part) == list(range(8))
-    loads = [sum(costs[i] for i in part) for part in shares]
-    assert max(loads) - min(loads) <= 20
-    assert share([5], 2) == [[0], []]
+@pytest.mark.parametrize("start", range(0, 22, 3))
+def test_with_parts_of_questions_too_starting_anywhere_goes_on(start: int) -> None:
+    order = replace(ORDER, together=2)
+    assert steps(order, start, 22) == steps(order, 0, 22)[start:]
+
+
+def test_a_step_of_256_pairs_is_of_at_least_64_questions() -> None:
+    """15 pairs a question, as the paper allows: without parts a step would be of 18."""
+    sizes = {shard: [15] * 300 for shard in range(4)}
+    order = Order(tuple(sum(s) for s in sizes.values()), batch=256, window=4)
+    found = list(order.steps(0, order.steps_per_epoch, sizes.__getitem__))
+    questions = [len({(s.shard, s.group) for s in slices}) for _, slices in found]
+    assert min(questions[:-1]) >= 64
+    assert max(s.stop - s.first for _, slices in found for s in slices) <= 4
+    whole = list(replace(order, together=15).steps(0, 2, sizes.__getitem__))
+    assert len(whole[0][1]) <= 19
+    everything = pairs(found)
+    assert len(everything) == len(set(everything)) == sum(order.pairs)
 
 
 def test_the_papers_schedule() -> None:

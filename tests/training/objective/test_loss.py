@@ -142,46 +142,20 @@ def test_an_unknown_recipe_names_the_known_ones() -> None:
         recipe("dpoo")
 
 
-def test_the_reward_shift_moves_once_per_step_and_is_the_mean_of_all_rewards() -> None:
+def test_the_reward_shift_is_the_mean_of_all_rewards_of_finished_steps() -> None:
     shift = RewardShift()
-    shift.observe(torch.tensor([1.0, 3.0]), torch.tensor([-1.0, 1.0]))
-    assert shift.value == 0.0  # not within the step
-    assert shift.end_step() == pytest.approx(1.0)
-    shift.observe(torch.tensor([6.0]))
-    shift.observe(torch.tensor([2.0, 0.0]))
-    assert shift.end_step() == pytest.approx((4.0 + 8.0) / 7)
-
-
-def test_the_reward_shift_does_not_depend_on_micro_batches() -> None:
-    rewards = torch.linspace(-1, 2, 12, dtype=torch.float64)
-    whole, cut = RewardShift(), RewardShift()
-    whole.observe(rewards)
-    for part in rewards.split(5):
-        cut.observe(part)
-    assert whole.end_step() == pytest.approx(cut.end_step(), rel=1e-12)
-
-
-def test_the_reward_shift_is_summed_over_ranks() -> None:
-    ranks = [RewardShift(), RewardShift()]
-    ranks[0].observe(torch.tensor([1.0]))
-    ranks[1].observe(torch.tensor([4.0, 4.0]))
-    total = torch.tensor([9.0, 3.0], dtype=torch.float64)
-    assert [rank.end_step(lambda _: total) for rank in ranks] == [3.0, 3.0]
+    assert shift.value == 0.0
+    assert shift.end_step(4.0, 4) == pytest.approx(1.0)
+    assert shift.end_step(8.0, 3) == pytest.approx((4.0 + 8.0) / 7)
 
 
 def test_the_reward_shift_survives_a_checkpoint() -> None:
-    before = RewardShift()
-    before.observe(torch.tensor([1.0, 2.0]))
-    before.end_step()
-    after = RewardShift()
+    before, after = RewardShift(), RewardShift()
+    before.end_step(3.0, 2)
     after.load_state_dict(before.state_dict())
-    for shift in (before, after):
-        shift.observe(torch.tensor([9.0]))
-    assert after.end_step() == before.end_step() == pytest.approx(4.0)
+    assert after.end_step(9.0, 1) == before.end_step(9.0, 1) == pytest.approx(4.0)
 
 
 def test_a_reward_that_is_not_finite_stops_the_run() -> None:
-    shift = RewardShift()
-    shift.observe(torch.tensor([float("nan")]))
     with pytest.raises(TrainingError):
-        shift.end_step()
+        RewardShift().end_step(float("nan"), 2)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,24 @@ def test_a_damaged_column_is_named(tmp_path: Path) -> None:
     store.write(KEY.file(0, 1), b"ARROW1 torn")
     with pytest.raises(DatasetError, match="reference-00000-of-00001"):
         read_reference(store, KEY, 0, 1)
+
+
+def test_any_flipped_bit_of_a_column_is_found(tmp_path: Path) -> None:
+    store, draw = open_store(tmp_path), random.Random(5)
+    write_reference(store, KEY, 0, 1, [ReferenceRow(f"p{i}", -1.0 - i, -2.0, 3, 4) for i in range(20)])
+    raw = store.read(KEY.file(0, 1))
+    for _ in range(200):
+        bit = draw.randrange(8 * len(raw))
+        damaged = bytearray(raw)
+        damaged[bit // 8] ^= 1 << bit % 8
+        store.write(KEY.file(0, 1), bytes(damaged))
+        with pytest.raises(DatasetError, match=r"reference-00000-of-00001(?s:.)*Delete the file"):
+            read_reference(store, KEY, 0, 1)
+    store.write(KEY.file(0, 1), raw[32:])  # as the first versions wrote it
+    assert len(read_reference(store, KEY, 0, 1) or {}) == 20
+    store.write(KEY.file(0, 2), raw)
+    with pytest.raises(DatasetError, match="its checksum is another"):
+        read_reference(store, KEY, 0, 2)
 
 
 def test_rows_of_another_tokenizer_are_refused(policy: PrefixSharedPolicy) -> None:

@@ -80,3 +80,22 @@ def largest_tensor(vocabulary: int) -> int:
 def test_memory_is_flat_in_the_vocabulary() -> None:
     assert largest_tensor(2_000) <= 100_000
     assert largest_tensor(50_000) <= 100_000
+
+
+def test_logits_and_the_gradient_of_the_weights_are_not_rounded_to_bfloat16() -> None:
+    """Inputs in bfloat16, sums in float32: log-probs as float32 has them of the same inputs, and a gradient that is
+    rounded once, at the end, in however many chunks it was summed."""
+    generator = torch.Generator().manual_seed(0)
+    hidden, weight = (torch.randn(n, 64, generator=generator).bfloat16().requires_grad_() for n in (96, 300))
+    targets = torch.randint(300, (96,), generator=generator)
+    exact_inputs = [t.detach().float().requires_grad_() for t in (hidden, weight)]
+    exact = torch.log_softmax(exact_inputs[0] @ exact_inputs[1].T, -1).gather(1, targets[:, None])[:, 0]
+    found = token_log_probs(hidden, weight, targets, chunk_bytes=4 * 300 * 8)
+    torch.testing.assert_close(found, exact, atol=1e-4, rtol=1e-5)
+    exact.sum().backward()
+    found.sum().backward()
+    whole = token_log_probs(*(again := [t.detach().clone().requires_grad_() for t in (hidden, weight)]), targets)
+    whole.sum().backward()
+    for ours, wanted in ((weight.grad, exact_inputs[1].grad), (hidden.grad, exact_inputs[0].grad)):
+        assert float((ours.float() - wanted).norm() / wanted.norm()) < 4e-3
+    assert float((weight.grad - again[1].grad).float().norm() / again[1].grad.float().norm()) < 1e-3

@@ -92,7 +92,8 @@ def test_parameters_are_counted_once_and_by_part() -> None:
 def test_adamw_on_one_gpu_is_sixteen_bytes_a_parameter() -> None:
     needed = estimate(INTERNVL2_8B, StepShape(tokens=4300, scored=2400, keys=19500, tiles=7))
     everything = sum(INTERNVL2_8B.parameters.values())
-    assert needed.weights + needed.gradients + needed.optimizer == 16 * everything
+    copies = needed.weights + needed.gradients + needed.optimizer - 16 * everything
+    assert 0 < copies < 2 * everything / 4  # a layer, embeddings and output layer, cast to bfloat16
     with pytest.raises(TrainingError, match=r"optimizer +60\.\d+ GiB"):
         check_memory(needed, 80 * GIB)
 
@@ -124,7 +125,7 @@ def test_each_remedy_lowers_its_part(change: dict[str, Any], part: str) -> None:
 def test_a_second_model_costs_its_weights() -> None:
     base = {"tokens": 100, "scored": 50, "keys": 200, "tiles": 1}
     without, with_one = (estimate(INTERNVL2_8B, StepShape(**base, second_model=second)) for second in (False, True))
-    assert with_one.total - without.total == 2 * sum(INTERNVL2_8B.parameters.values())
+    assert with_one.total - without.total == 4 * sum(INTERNVL2_8B.parameters.values())  # kept in float32
 
 
 def test_the_table_adds_up() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmpr_pipeline.core.errors import ConfigError, TrainingError
+from mmpr_pipeline.core.errors import TrainingError
 from mmpr_pipeline.training.data.batch import collate
 from mmpr_pipeline.training.data.groups import Group
 from mmpr_pipeline.training.objective.loss import mpo
@@ -161,12 +161,6 @@ def test_a_group_scores_the_same_alone_and_packed() -> None:
     assert torch.allclose(packed, alone, atol=1e-4)
 
 
-def test_an_image_token_in_a_response_stays_text() -> None:
-    rng = random.Random(1)
-    group = tiny.group("g", [(5, tiny.IMAGE_TOKEN, 7), tiny.words(rng, 6)], [(0, 1)])
-    assert PrefixSharedPolicy(tiny.internvl())(collate([group], [tiny.tiles(1, 1)])).responses.isfinite().all()
-
-
 def test_release_gives_the_model_its_own_attention_back() -> None:
     model = tiny.internvl()
     ids = torch.tensor([[1, 2, 3, 4]])
@@ -180,18 +174,15 @@ def test_release_gives_the_model_its_own_attention_back() -> None:
     assert policy(collate(*tiny.several_groups())).responses.isfinite().all()
 
 
-def test_a_model_with_sliding_windows_is_refused() -> None:
+def test_a_model_with_other_attention_keeps_its_own() -> None:
     model = tiny.internvl()
-    model.model.language_model.config.layer_types = ["full_attention", "sliding_attention"]
-    with pytest.raises(ConfigError, match="sliding_attention"):
-        PrefixSharedPolicy(model)
-
-
-def test_an_unknown_family_is_refused_by_name() -> None:
-    model = tiny.internvl()
-    model.config.model_type = "llava"
-    with pytest.raises(ConfigError, match=r"llava.*cannot be trained"):
-        PrefixSharedPolicy(model)
+    before = model.model.language_model.config._attn_implementation
+    model.model.language_model.config.layer_types = ["full_attention", "linear_attention"]
+    policy = PrefixSharedPolicy(model)
+    assert policy.why_plain == ["layers of type linear_attention"]
+    assert model.model.language_model.config._attn_implementation == before
+    policy.take()
+    assert model.model.language_model.config._attn_implementation == before
 
 
 def test_the_mpo_loss_of_a_batch_equals_the_loss_of_its_flat_pairs() -> None:

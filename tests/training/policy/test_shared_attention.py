@@ -101,7 +101,7 @@ def call(**changes: Any) -> None:
     shared_attention(torch.nn.Module(), *inputs, None, shared=layout, **changes)
 
 
-@pytest.mark.parametrize("name", ["sliding_window", "softcap", "s_aux"])
+@pytest.mark.parametrize("name", ["softcap", "s_aux"])
 def test_attention_that_is_not_computed_is_refused(name: str) -> None:
     call(**{name: None})
     with pytest.raises(ConfigError, match=name):
@@ -137,3 +137,50 @@ def test_a_kernel_with_its_diagonal_at_the_top_left_is_found_out(monkeypatch: py
     monkeypatch.setattr(kernels, "varlen_kernel", lambda: top_left)
     with pytest.raises(ConfigError, match="differs from SDPA"):
         kernels.choose_backend(cpu, torch.float32, "varlen")
+
+
+@torch.no_grad()
+def test_a_kernel_is_judged_by_its_gradients_even_where_the_first_forward_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run begins with the reference's forward: the choice made there is kept."""
+    monkeypatch.setattr(kernels, "varlen_kernel", lambda: reference_varlen)
+    assert kernels.choose_backend(torch.device("cpu"), torch.float32, "varlen") == "varlen"
+
+
+def test_fsdp_hands_every_layer_the_same_layout() -> None:
+    """Its cast of a layer's inputs rebuilds dataclasses: each layer would make the masks of its own copy again."""
+    from torch.distributed.utils import _apply_to_tensors
+
+    layout = layout_of([random_tree(random.Random(0), 3)])
+    assert _apply_to_tensors(lambda tensor: tensor.clone(), {"shared": layout})["shared"] is layout
+
+
+def test_flash_attention_is_called_as_its_operator_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the schema of the installed PyTorch; the operator itself runs on GPUs only."""
+    layout, (query, key, value) = setting(0)[1:3]
+    schema = torch.ops.aten._flash_attention_forward.default._schema
+    given: list[Any] = []
+
+    def declared(*args: Any, **kwargs: Any) -> tuple[Tensor]:
+        names = [argument.name for argument in schema.arguments]
+        given.append({**dict(zip(names, args, strict=False)), **kwargs})
+        assert set(given[0]) <= set(names)
+        assert len(args) == sum(not argument.kwarg_only for argument in schema.arguments)
+        q, k, v = args[:3]
+        return (reference_varlen(q, k, v, layout, kwargs["scale"]),)
+
+    monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", declared)
+    monkeypatch.setattr(kernels, "varlen_kernel", lambda: kernels._aten_varlen)
+    layout.backend = "varlen"
+    found = kernels.attend(query, key, value, layout, 0.3)
+    assert given[0]["is_causal"] is True
+    assert given[0]["dropout_p"] == 0.0
+    torch.testing.assert_close(found, setting(0)[3])
+
+
+def test_what_is_refused_is_said() -> None:
+    said: list[str] = []
+    with pytest.raises(ConfigError):
+        kernels.choose_backend(torch.device("cpu"), torch.float32, "varlen", said.append)
+    assert "varlen cannot be used here" in said[0]

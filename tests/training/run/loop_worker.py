@@ -19,13 +19,13 @@ from mmpr_pipeline.training.settings import TrainConfig
 
 
 class Killer(NoView):
-    def __init__(self, after: int | None, number: int) -> None:
-        self.after, self.number = after, number
+    def __init__(self, after: int | None) -> None:
+        self.after = after
 
     def step(self, step: int, steps: int, metrics: dict[str, Any]) -> None:
         print(f"step {step}", flush=True)
         if step == self.after:
-            os.kill(os.getpid(), self.number)
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main() -> None:
@@ -33,11 +33,10 @@ def main() -> None:
     parser.add_argument("settings", type=Path)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--kill-after", type=int)
-    parser.add_argument("--signal", type=int, default=signal.SIGKILL)
     args = parser.parse_args()
     torch.set_num_threads(1)
     config = TrainConfig.model_validate_json(args.settings.read_text())
-    print(train(config, Killer(args.kill_after, args.signal), resume=args.resume))
+    print(train(config, Killer(args.kill_after), resume=args.resume))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,28 @@ def test_a_failure_half_way_leaves_nothing_with_a_checkpoints_name(
     assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyError(0), r"KeyError: 0[\s\S]*no fault of the disk"),
+        (PermissionError(13, "Permission denied", "/runs/x"), r"Permission denied \(/runs/x\)[\s\S]*rights"),
+        (OSError(122, "Disk quota exceeded"), r"the disk is full[\s\S]*Free some space"),
+    ],
+)
+def test_what_stopped_a_save_is_told_as_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    """As torch wraps it: what a rank met comes in an exception of its own."""
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    def failing(*args: object) -> None:
+        raise CheckpointException("write", {0: (error, None)})
+
+    monkeypatch.setattr(checkpoint, "_write", failing)
+    with pytest.raises(StoreError, match=said):
+        save(tmp_path, Progress(1, 1, 0.0, 0), *learner(), ALONE, keep=2)
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     model, optimizer = learner()
     move(model, optimizer, 1)
@@ -81,6 +104,42 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"step-00000001 cannot be read[\s\S]*one before"):
         load(folder, *learner(1), ALONE)
     assert json.loads((folder / "state.json").read_text())["step"] == 1
+
+
+def test_any_flipped_bit_of_a_checkpoint_is_found(tmp_path: Path) -> None:
+    model, optimizer = learner()
+    move(model, optimizer, 1)
+    folder = save(tmp_path, Progress(1, 1, 0.5, 2), model, optimizer, ALONE, keep=2)
+    draw = random.Random(3)
+    for path in sorted(folder.iterdir()):
+        raw = path.read_bytes()
+        for _ in range(25):
+            bit = draw.randrange(8 * len(raw))
+            damaged = bytearray(raw)
+            damaged[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(damaged)
+            with pytest.raises(StoreError, match=r"step-00000001 cannot be read[\s\S]*What to do: Remove it"):
+                load(folder, *learner(1), ALONE)
+        path.unlink()
+        with pytest.raises(StoreError, match=r"step-00000001 cannot be read"):
+            load(folder, *learner(1), ALONE)
+        path.write_bytes(raw)
+    (folder / "stranger").write_text("x")
+    with pytest.raises(StoreError, match=r"stranger is gone or damaged"):
+        load(folder, *learner(1), ALONE)
+    (folder / "stranger").unlink()
+    assert load(folder, *learner(1), ALONE) == Progress(1, 1, 0.5, 2)
+
+
+def test_a_checkpoint_of_a_version_without_hashes_is_taken(tmp_path: Path) -> None:
+    model, optimizer = learner()
+    move(model, optimizer, 1)
+    folder = save(tmp_path, Progress(1, 1, 0.5, 2), model, optimizer, ALONE, keep=2)
+    (folder / "state.json").write_text('{"step": 1, "pairs": 1, "shift_total": 0.5, "shift_count": 2}')
+    assert load(folder, *learner(1), ALONE) == Progress(1, 1, 0.5, 2)
+    (folder / "state.json").write_text('{"step": 1, "pairs": 1, "shift_total": 0.5, "shift_count": 2, "hashez": {}}')
+    with pytest.raises(StoreError, match="it has no checksum"):
+        load(folder, *learner(1), ALONE)
 
 
 def test_a_disk_too_small_is_refused_before_any_work(tmp_path: Path) -> None:

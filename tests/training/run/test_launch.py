@@ -7,25 +7,15 @@ import pytest
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
 from mmpr_pipeline.training.run import launch
 from mmpr_pipeline.training.run.launch import run_training
-from mmpr_pipeline.training.run.loop import train
-from mmpr_pipeline.training.run.metrics import read_lines
 from tests.training import made
 
 RAY = {"on": "ray", "workers": 2, "device": "cpu"}
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_ray_train_runs_the_same_train_function(tmp_path: Path) -> None:
-    """Two workers of Ray Train give the losses of one process."""
-    model, data = made.model_folder(tmp_path / "model"), made.dataset(tmp_path / "data")
-    train(made.settings(model, data, tmp_path / "alone", batch=10, checkpoint_every=100))
-    result = run_training(made.settings(model, data, tmp_path / "ray", batch=10, checkpoint_every=100, launch=RAY))
-    assert (result.step, result.interrupted) == (2, False)
-    ours, theirs = (read_lines(tmp_path / name / "metrics.jsonl") for name in ("ray", "alone"))
-    assert [line["loss"] for line in ours] == pytest.approx([line["loss"] for line in theirs], abs=1e-5)
+def test_a_run_is_not_begun_again_on_ray_without_resume(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints" / "step-00000001").mkdir(parents=True)
     with pytest.raises(ConfigError, match="--resume"):
-        run_training(made.settings(model, data, tmp_path / "ray", launch=RAY))
+        run_training(made.settings(tmp_path, tmp_path, tmp_path, launch=RAY))
 
 
 def test_an_error_in_a_worker_comes_out_as_it_was_made_and_is_not_tried_again(
@@ -41,6 +31,29 @@ def test_an_error_in_a_worker_comes_out_as_it_was_made_and_is_not_tried_again(
     monkeypatch.setattr("mmpr_pipeline.training.run.loop.train", None)
     with pytest.raises(RuntimeError, match="No pair of the first step"):
         launch._work({"config": settings, "resume": False})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "address", "gpus", "found"),
+    [
+        ("auto", "local", 0, "cpu"),
+        ("auto", "local", 2, "cuda"),
+        ("auto", "auto", 4, "cuda"),
+        ("cpu", "auto", 4, "cpu"),
+        ("auto", "local", 1, None),
+        ("auto", "auto", 0, None),  # its GPU nodes may not have joined yet
+        ("cuda", "local", 0, None),
+    ],
+)
+def test_too_few_gpus_are_an_error_and_never_a_run_on_cpus(
+    tmp_path: Path, wanted: str, address: str, gpus: int, found: str | None
+) -> None:
+    config = made.settings(tmp_path, tmp_path, tmp_path, launch={**RAY, "device": wanted, "address": address})
+    if found:
+        assert launch.device_on_ray(config, gpus) == found
+    else:
+        with pytest.raises(ConfigError, match=rf"{gpus} GPUs for 2 training processes[\s\S]*device: cpu"):
+            launch.device_on_ray(config, gpus)
 
 
 def test_paths_are_made_absolute_for_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,8 @@ MAX_ROW_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A row that is not a row: its reason as a reject, and what was seen."""
+    """A row that is not a row, or stands in a row for a value that cannot be read: its reason as a reject, and what was
+    seen."""
 
     reason: str
     detail: str = ""

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.sources.files.formats import Mark, Row, Scan, SourceFile, mark_before
+from mmpr_pipeline.sources.files.formats.batches import rows_of_batch
 
 ROWS_AT_ONCE = 32
 _MAGIC = b"ARROW1"
@@ -27,8 +28,7 @@ def scan(file: SourceFile, scan: Scan) -> None:
         columns = [name for name in scan.columns if name in batch.schema.names]
         ids = batch.slice(0, wanted).select(columns)
         for low in range(0, wanted, 8192):
-            piece = ids.slice(low, min(8192, wanted - low))
-            for row in piece.to_pylist() if columns else [{}] * piece.num_rows:
+            for row in rows_of_batch(ids.slice(low, min(8192, wanted - low)), checked=True):
                 if scan.full:
                     return
                 scan.saw(row)
@@ -43,8 +43,7 @@ def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, colum
         names = [name for name in batch.schema.names if columns is None or name in columns]
         low, high = max(start - first, 0), min(stop - first, batch.num_rows)
         for at in range(low, high, ROWS_AT_ONCE):
-            piece = batch.slice(at, min(ROWS_AT_ONCE, high - at))
-            yield from piece.select(names).to_pylist() if names else [{}] * piece.num_rows
+            yield from rows_of_batch(batch.slice(at, min(ROWS_AT_ONCE, high - at)).select(names), checked=True)
         first += batch.num_rows
 
 

@@ -1,0 +1,288 @@
+"""The checker: a response or a prediction and its gold give a Verdict.
+
+Pure, thread-safe, without Ray. Precision before recall: what is in doubt is `unparseable`, and is used in no pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from mmpr_pipeline.checking.case import Asked, Gold
+from mmpr_pipeline.checking.finding.abstain import abstains
+from mmpr_pipeline.checking.finding.answer import Reading, bounded
+from mmpr_pipeline.checking.finding.extract import Extraction, extract
+from mmpr_pipeline.checking.finding.prose.formula import is_formula
+from mmpr_pipeline.checking.finding.spans import SPAN_CHARS
+from mmpr_pipeline.checking.matching.chart import match_chart
+from mmpr_pipeline.checking.matching.choice import match_choice, match_value, value_contradicts
+from mmpr_pipeline.checking.matching.document import match_document
+from mmpr_pipeline.checking.matching.formula import match_formula
+from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unparseable
+from mmpr_pipeline.checking.matching.text import match_text
+from mmpr_pipeline.checking.matching.yes_no import match_yes_no
+from mmpr_pipeline.checking.reading.yes_no import gold_yes_no
+from mmpr_pipeline.checking.registry import Checker, checker_for, third_parties
+from mmpr_pipeline.core.verdict import Verdict
+
+if TYPE_CHECKING:
+    from mmpr_pipeline.core.records import Question
+
+CHECKER = "mmpr-checker@3"
+LONGEST_FORMULA = 50_000
+"""Characters of a prediction that may still be one formula."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """How a verdict came about: the kind, the places looked at, what was extracted, and what the matchers said."""
+
+    kind: str
+    extraction: Extraction
+    matches: tuple[Match, ...]
+    verdict: Verdict
+
+
+def check(
+    response: str,
+    gold: str | float,
+    *,
+    golds: Sequence[str] = (),
+    kind: str | None = None,
+    choices: Sequence[str] = (),
+    question: str = "",
+    unit: str | None = None,
+    precision: float | Sequence[float] | None = None,
+    language: str = "en",
+) -> Verdict:
+    """Whether a response gives the gold answer: `check("So it is 0.5.", "1/2").outcome` is `correct`.
+
+    Raises TypeError where the response or a gold is no text (a number is read as its digits), and ValueError for a kind
+    that is not known; without a kind it is inferred from the gold, the choices and the question.
+    """
+    known = Gold.of(
+        gold, golds, kind=kind, choices=choices, question=question, unit=unit, precision=precision, language=language
+    )
+    return trace_response(response, known).verdict
+
+
+def checker_identity() -> str:
+    """Name and version of the checker, third parties' checkers included: part of what a build is."""
+    others = [f"{kind}={origin}" for kind, origin in sorted(third_parties().items())]
+    return ", ".join([CHECKER, *others])
+
+
+def check_response(
+    response: str,
+    *,
+    gold: str | float,
+    golds: Sequence[str] = (),
+    kind: str | None = None,
+    choices: Sequence[str] = (),
+    question: str = "",
+    unit: str | None = None,
+    precision: float | Sequence[float] | None = None,
+    language: str = "en",
+) -> Verdict:
+    """The verdict on a whole response: its answer is found first, then compared with the golds.
+
+    `language` decides whether 3,5 is three and a half; announcements of every language are always looked for.
+    """
+    known = Gold.of(
+        gold, golds, kind=kind, choices=choices, question=question, unit=unit, precision=precision, language=language
+    )
+    return trace_response(response, known).verdict
+
+
+def check_prediction(
+    prediction: str,
+    *,
+    gold: str | float,
+    golds: Sequence[str] = (),
+    kind: str | None = None,
+    choices: Sequence[str] = (),
+    question: str = "",
+    unit: str | None = None,
+    precision: float | Sequence[float] | None = None,
+    language: str = "en",
+) -> Verdict:
+    """The verdict on an answer that was already extracted; where it is a sentence, it is read as a response."""
+    known = Gold.of(
+        gold, golds, kind=kind, choices=choices, question=question, unit=unit, precision=precision, language=language
+    )
+    return trace_prediction(prediction, known).verdict
+
+
+def check_question(question: Question, response: str) -> Verdict:
+    """The verdict on a response to a question with an answer."""
+    if question.answer is None or question.kind == "none":
+        return unusable("no_gold")
+    third = checker_for(question.kind)
+    if third is not None:
+        return _by_third_party(question, response, *third)
+    return check_response(
+        response,
+        gold=question.answer,
+        golds=question.answers,
+        kind=question.kind,
+        choices=question.choices,
+        question=question.text,
+        unit=question.unit,
+        precision=question.precision,
+        language=question.language,
+    )
+
+
+def _by_third_party(question: Question, response: str, checker: Checker, name: str) -> Verdict:
+    try:
+        verdict = checker(question, response)
+    except Exception as fault:  # a fault of theirs costs one verdict
+        return Verdict(outcome="unparseable", rule=f"checker_failed:{type(fault).__name__}", checker=name)
+    return replace(verdict, checker=name)
+
+
+def answers_equal(
+    a: str,
+    b: str,
+    *,
+    kind: str | None = None,
+    choices: Sequence[str] = (),
+    question: str = "",
+    unit: str | None = None,
+    precision: float | Sequence[float] | None = None,
+    language: str = "en",
+) -> bool:
+    """True unless two extracted answers are surely different; in doubt counts as equal, so that no pair is made."""
+    if a.strip() == b.strip():
+        return True
+    known = Gold.of(b, kind=kind, choices=choices, question=question, unit=unit, precision=precision, language=language)
+    other = Gold.of(a, kind=kind, choices=choices, question=question, unit=unit, precision=precision, language=language)
+    return any(trace_prediction(x, y).verdict.outcome != "incorrect" for x, y in ((a, known), (b, other)))
+
+
+def unusable(rule: str) -> Verdict:
+    """The verdict on something that cannot be judged at all."""
+    return Verdict(outcome="unparseable", extracted=None, rule=rule, checker=CHECKER)
+
+
+# ---- one trace
+
+
+def trace_response(response: str, known: Gold) -> Trace:
+    """`check_response` with everything that led to its verdict."""
+    return _guarded(_trace_response, response, known)
+
+
+def trace_prediction(prediction: str, known: Gold) -> Trace:
+    """`check_prediction` with everything that led to its verdict."""
+    return _guarded(_trace_prediction, prediction, known)
+
+
+def _guarded(trace: Callable[[str, Gold], Trace], text: str, known: Gold) -> Trace:
+    """One answer that trips a fault of ours costs one verdict, named after the fault, and not a shard."""
+    if not isinstance(text, str):
+        raise TypeError(f"A response is text, not {type(text).__name__}: {text!r:.80}")
+    try:
+        return trace(text, known)
+    except Exception as fault:
+        failed = unparseable("checker_failed", type(fault).__name__)
+        return _trace(known, Extraction("none", "checker_failed"), (failed,))
+
+
+def _trace_response(response: str, known: Gold) -> Trace:
+    found = extract(response, known.asked)
+    if found.status == "abstained":
+        return _trace(known, found, (_abstained(known),))
+    if found.status != "found" or found.reading is None:
+        return _trace(known, found, (unparseable(found.rule),))
+    return _trace(known, found, match_reading(found.reading, known))
+
+
+def _trace_prediction(prediction: str, known: Gold) -> Trace:
+    text = prediction.strip()
+    if not text:
+        return _trace(known, Extraction("none", "empty"), (unparseable("empty"),))
+    direct = _direct(text, known)
+    if direct is not None and (direct[-1].outcome == "correct" or direct[-1].rule == "unknown_unit"):
+        return _trace(known, Extraction("found", "prediction", Reading(text)), direct)
+    read = _trace_response(prediction, known)
+    several = text.count("=") > 1 and read.verdict.outcome == "incorrect"  # `Maximum = 2, Minimum = 1`: not one of them
+    if direct is not None and (read.extraction.status == "none" or several):
+        return _trace(known, Extraction("found", "prediction", Reading(text), read.extraction.tried), direct)
+    return read
+
+
+def _abstained(known: Gold) -> Match:
+    """An honest "I can't tell" is no match, unless that is the gold."""
+    return correct("abstained_as_gold") if any(abstains(gold) for gold in known.golds) else incorrect("abstained")
+
+
+def _direct(text: str, known: Gold) -> tuple[Match, ...] | None:
+    """A short prediction compared as it stands; None where it is a sentence, or must be read first."""
+    kind, formula = known.asked.kind, known.asked.kind in ("number", "math", "list")
+    if kind in ("choice", "yes_no") or "\\boxed" in text or "<think" in text:
+        return None
+    if len(text) > 300 and not (formula and len(text) <= LONGEST_FORMULA and is_formula(text)):
+        return None
+    return match_reading(Reading(text), known)
+
+
+def match_reading(found: Reading, known: Gold) -> tuple[Match, ...]:
+    """Verdicts of the matchers in the order tried; the last one decides."""
+    return _remembered(found, known) if len(found.text) <= SPAN_CHARS else _compared(found, known)
+
+
+def _compared(found: Reading, known: Gold) -> tuple[Match, ...]:
+    if found.hedged:
+        return (unparseable("hedged"),)
+    kind, question = known.asked.kind, known.asked.question
+    if kind == "choice":
+        return tuple(_until_correct(_match_choice(found, gold, known.asked) for gold in known.golds))
+    if kind == "yes_no" and gold_yes_no(known.golds[0]) is not None:
+        return (match_yes_no(found.truth, known.golds[0]),)
+    if kind in ("number", "math", "list"):
+        return tuple(_until_correct(match_formula(found.text, gold, known) for gold in known.golds))
+    matches = [_match_words(text, known, question) for text in (found.text, *found.also)]
+    best = min(matches, key=lambda match: {"correct": 0, "unparseable": 1, "incorrect": 2}[match.outcome])
+    if found.prose and best.outcome == "incorrect":
+        best = unparseable("sentence_not_understood", best.rule)
+    return (*[m for m in matches if m is not best], best)
+
+
+_remembered = lru_cache(maxsize=1_024)(_compared)
+"""The rollouts of one question, which are checked one after the other, give few different answers."""
+
+
+def _match_choice(found: Reading, gold: str, asked: Asked) -> Match:
+    if found.choice is None:
+        return match_value(found.text, gold, asked.choices, asked.question)
+    if value_contradicts(found.choice, asked.choices):
+        return unparseable("choice_letter_against_value", found.choice.letters)
+    return match_choice(found.choice, gold, asked.choices)
+
+
+def _match_words(text: str, known: Gold, question: str) -> Match:
+    if known.asked.kind == "document":
+        return match_document(text, known.golds)
+    if known.asked.kind == "chart":
+        return match_chart(text, known.golds, question)
+    return match_text(text, known.golds, question, known.asked.language)
+
+
+def _until_correct(matches: object) -> list[Match]:
+    tried: list[Match] = []
+    for match in matches:  # type: ignore[attr-defined]
+        tried.append(match)
+        if match.outcome == "correct":
+            return tried
+    tried.sort(key=lambda match: match.outcome == "unparseable")
+    return tried
+
+
+def _trace(known: Gold, found: Extraction, matches: tuple[Match, ...]) -> Trace:
+    final = matches[-1]
+    extracted = bounded(found.text) if found.text is not None else None
+    verdict = Verdict(outcome=final.outcome, extracted=extracted, rule=final.rule, checker=CHECKER)
+    return Trace(known.asked.kind, found, matches, verdict)

@@ -1,0 +1,89 @@
+"""What is asked and what is right: everything that a verdict needs but the answer itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import isfinite
+
+from mmpr_pipeline.checking.kinds import kind_of
+from mmpr_pipeline.checking.reading.choices import choices_in, gold_letters
+from mmpr_pipeline.checking.reading.quantity import read_quantity
+from mmpr_pipeline.core.verdict import AnswerKind
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked: all of a question that matters for finding its answer, the gold not among it."""
+
+    kind: AnswerKind
+    choices: tuple[str, ...] = ()
+    question: str = ""
+    numeric: bool = False
+    language: str = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """What is right, and what was asked: everything but the answer to be judged."""
+
+    golds: tuple[str, ...]
+    asked: Asked
+    unit: str | None = None
+    precision: float | Sequence[float] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        gold: str | float,
+        golds: Sequence[str | float] = (),
+        *,
+        kind: str | None = None,
+        choices: Sequence[str] = (),
+        question: str = "",
+        unit: str | None = None,
+        precision: float | Sequence[float] | None = None,
+        language: str = "en",
+    ) -> Gold:
+        """The gold of a case; the kind is inferred where none is named.
+
+        A number is read as its digits. Raises TypeError where a gold or a choice is no text, and ValueError for a kind
+        that is neither one of `core.verdict.AnswerKind` nor a synonym.
+        """
+        parts = tuple(precision) if isinstance(precision, list | tuple) else precision
+        if isinstance(golds, str) or isinstance(choices, str):
+            raise TypeError("`golds` and `choices` are lists of texts, not one text.")
+        others, options = tuple(map(as_text, golds or ())), tuple(map(as_text, choices or ()))
+        return _gold(as_text(gold), others, kind, options, question or "", unit, parts, language)
+
+
+def as_text(value: str | float) -> str:
+    """A gold as text: 3834.0 is `3834`, True is `True`. Raises TypeError for what is neither text nor a number."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or (isinstance(value, int | float) and isfinite(value)):
+        return str(value) if isinstance(value, bool | int) else f"{value:.17g}" if value % 1 else f"{value:.0f}"
+    raise TypeError(f"A gold or a choice is text or a number, not {type(value).__name__}: {value!r:.80}")
+
+
+@lru_cache(maxsize=2_048)
+def _gold(
+    gold: str,
+    golds: tuple[str, ...],
+    kind: str | None,
+    choices: tuple[str, ...],
+    question: str,
+    unit: str | None,
+    precision: float | tuple[float, ...] | None,
+    language: str,
+) -> Gold:
+    """One question is asked of many rollouts: its gold is read once."""
+    settled = kind_of(kind, gold, choices, question)
+    if settled == "choice":
+        choices = choices or choices_in(question)
+        if not gold_letters(gold, choices):
+            settled, choices = kind_of(None, gold, (), ""), ()
+    numeric = settled in ("chart", "text", "document") and read_quantity(gold, language) is not None
+    every = tuple(dict.fromkeys([gold, *golds]))
+    return Gold(every, Asked(settled, choices, question, numeric, language), unit, precision)

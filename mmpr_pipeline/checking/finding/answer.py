@@ -1,0 +1,273 @@
+"""Reading an answer of a known kind from the text where it is stated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from mmpr_pipeline.checking.case import Asked
+from mmpr_pipeline.checking.finding.abstain import abstains, is_bare_abstention
+from mmpr_pipeline.checking.finding.prose import formula, sentence_number
+from mmpr_pipeline.checking.finding.prose import numbers as quantity
+from mmpr_pipeline.checking.finding.prose.sentences import first_sentence
+from mmpr_pipeline.checking.finding.spans import Span
+from mmpr_pipeline.checking.reading.choices import Choice, by_index, contradicts, mentions, read_by_text, read_choice
+from mmpr_pipeline.checking.reading.normalise import blanks, undressed
+from mmpr_pipeline.checking.reading.text import tokens
+from mmpr_pipeline.checking.reading.yes_no import read_yes_no
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One answer read: its text, its value (letters, truth value), and whether it is offered as one of several.
+
+    `prose` marks a sentence whose answer could not be cut out: a match in it counts, a mismatch is in doubt.
+    """
+
+    text: str
+    choice: Choice | None = None
+    truth: bool | None = None
+    hedged: bool = False
+    prose: bool = False
+    weight: int = 0
+    also: tuple[str, ...] = ()
+
+
+def key(found: Reading, asked: Asked) -> Hashable:
+    """The value by which two readings are compared."""
+    if found.choice is not None:
+        return found.choice.letters
+    if found.truth is not None:
+        return found.truth
+    if asked.kind in ("number", "math", "list", "choice"):
+        text = undressed(found.text).replace(" ", "").replace("{", "").replace("}", "").replace("\\", "")
+        return re.sub(r"(?<=\d),(?=\d{3})|^[a-zA-Z]=|[$]|\.0+$", "", text)
+    return tokens(found.text)
+
+
+def same(a: Reading, b: Reading, asked: Asked) -> bool:
+    """True if two readings are the same answer, or one is part of the other's longer writing ("5" and "5 cm")."""
+    left, right = key(a, asked), key(b, asked)
+    if left == right:
+        return True
+    if isinstance(left, str) and isinstance(right, str) and asked.kind in ("number", "math", "list", "choice"):
+        return _leading_number(left) is not None and _leading_number(left) == _leading_number(right)
+    if isinstance(left, tuple) and isinstance(right, tuple) and left and right:
+        short, long = sorted((left, right), key=len)
+        return any(long[i : i + len(short)] == short for i in range(len(long) - len(short) + 1))
+    return False
+
+
+def _leading_number(text: str) -> float | None:
+    match = re.match(r"[-+]?\d{1,15}(?:\.\d{1,15})?(?=$|[a-zA-Z%°^])", text)
+    return float(match.group()) if match else None
+
+
+# ---- from a span
+
+
+def of_span(span: Span, asked: Asked) -> Reading | None:
+    """The answer at the beginning of an announced span; None if no answer of this kind stands there."""
+    return _of_span(span.text.strip(), span.closed, asked)
+
+
+@lru_cache(maxsize=1_024)
+def _of_span(text: str, closed: bool, asked: Asked) -> Reading | None:
+    """Remembered: the rollouts of one question, which are read one after the other, announce few different answers."""
+    if not text or is_bare_abstention(text):
+        return None
+    found = _of_text(text, asked, closed=closed)
+    if closed and asked.kind != "choice" and abstains(undressed(text)):
+        return None
+    if found is None and closed and asked.kind != "choice":
+        return Reading(undressed(text), weight=1)
+    return found
+
+
+def _of_text(text: str, asked: Asked, *, closed: bool) -> Reading | None:
+    if asked.kind == "choice":
+        return choice_named(text, asked, closed=closed)
+    if asked.kind == "yes_no":
+        truth = read_yes_no(text)
+        return None if truth is None else Reading("Yes" if truth else "No", truth=truth)
+    if asked.kind in ("number", "math", "list"):
+        return _formula(text, asked, closed=closed)
+    return _phrase(text, asked, closed=closed)
+
+
+_INSTEAD = re.compile(r",? (?:not|rather than|instead of|and not|but not|unlike|as opposed to)\b", re.IGNORECASE)
+
+
+def choice_named(text: str, asked: Asked, *, closed: bool = False) -> Reading | None:
+    """The choice that a text begins with, or the only one whose words its first sentence has."""
+    if _begins_list(text):
+        return None
+    clause = text if closed else first_sentence(text)
+    found = read_choice(text if closed else clause, asked.choices)
+    if found is None and asked.choices:
+        said = _INSTEAD.split(clause, maxsplit=1)[0]
+        named = mentions(said, asked.choices)
+        if len(named) == 1 and not negated(said):
+            found = by_index(named[0], "mention")
+    if found is None:
+        return None
+    hedged = found.hedged or contradicts(found, asked.choices) or names_another(found)
+    weight = {"letter": 3, "text": 2, "value": 2}.get(found.by, 1)
+    return Reading(found.letters, choice=found, hedged=hedged, weight=weight)
+
+
+_ITEM = re.compile(r"^\s{0,4}[(\[]?([A-H])[)\].:、．]", re.MULTILINE)
+
+
+def _begins_list(text: str) -> bool:
+    """True for a text whose lines begin with A, B and C: the choices, said over again, none of them chosen."""
+    labels = _ITEM.findall(text[:600])
+    return len(labels) > 2 and labels[:3] == sorted(set(labels[:3]))
+
+
+_BUT_ANOTHER = re.compile(
+    r"(?:但|不过|然而|\b(?:but|however|though|although|whereas|yet)\b)[^\n]{0,80}?(?<![A-Za-z])([A-J])(?![A-Za-z0-9'])",
+)
+
+
+def names_another(found: Choice) -> bool:
+    """True where a letter is followed by "but" or "however" and another letter: `C. -2, but the closest is D`."""
+    other = _BUT_ANOTHER.search(found.rest[:300]) if found.by == "letter" else None
+    return other is not None and other[1] not in found.letters and other[1] not in "AI"
+
+
+def value_given(part: str, asked: Asked) -> int | None:
+    """The choice whose value a text gives as its answer, or ends on: others may stand in it as well."""
+    given = sentence_number.number_of_sentence(part, asked.question)
+    last = [m.group().strip() for m in quantity.quantities(part)][-1:]
+    for number in (given, *last):
+        choice = read_by_text(number, asked.choices) if number else None
+        if choice is not None:
+            return choice.index
+    return None
+
+
+def value_of_span(span: Span, asked: Asked) -> Reading | None:
+    """For choices: a formula where a letter was expected, to be compared with the choices' values."""
+    if asked.kind != "choice":
+        return None
+    return value_alone(span.text if span.closed else announced_clause(span.text), asked)
+
+
+def value_alone(text: str, asked: Asked) -> Reading | None:
+    """A formula with digits, where there are choices that it may be compared with."""
+    bare = undressed(text)
+    return Reading(bare) if asked.choices and formula.is_formula(bare) and any(c.isdigit() for c in bare) else None
+
+
+def negated(text: str) -> bool:
+    """True if a text denies something: what it mentions is then no answer."""
+    return (
+        re.search(
+            r"\b(?:not|cannot|never|neither|nor|except|incorrect|wrong|false)\b|n't\b|不|错|非|除", text, re.IGNORECASE
+        )
+        is not None
+    )
+
+
+def _formula(text: str, asked: Asked, *, closed: bool) -> Reading | None:
+    if closed:
+        return Reading(text.strip(), weight=2, hedged=asked.kind == "number" and quantity.offers_two(text))
+    clause = announced_clause(text)
+    if abstains(clause) or _echoes(clause, asked.question):
+        return None
+    found = formula.first_formula(clause) if asked.kind != "number" else None
+    if found is None or not any(c.isalnum() for c in found):
+        found = _number(clause, asked.question)
+    if found is None and asked.kind != "number":
+        found = formula.formula_of_sentence(clause, asked.question)
+    return Reading(found, weight=1, hedged=_OR_ANOTHER.search(clause) is not None) if found else None
+
+
+_OR_ANOTHER = re.compile(r"\b(?:though|but|or)\b[^.]{0,30}\b(?:could|might|may) (?:also )?be\b", re.IGNORECASE)
+
+
+def _echoes(clause: str, question: str) -> bool:
+    """True for four words or more that stand in the question as they are: what was asked, not an answer."""
+    words, asked = tokens(clause), tokens(question[:4_000])
+    n = len(words)
+    return n > 3 and any(asked[i : i + n] == words for i in range(len(asked) - n + 1))
+
+
+def _number(clause: str, question: str) -> str | None:
+    segments = formula.math_segments(clause)
+    if segments and formula.is_formula_like_prefix(clause[: segments[0].start()]):
+        inner = undressed(segments[0].group())
+        tail = clause[segments[0].end() : segments[0].end() + 30]
+        return inner + tail if re.match(r"\s?(?:\\?%|°)", tail) else inner
+    if re.match(r"\W{0,4}(?:\w{1,15}\W{1,3}){0,2}[-+]?[$€£]?\.?\d", clause):
+        return quantity.first_number(clause)
+    return sentence_number.number_of_sentence(clause, question)
+
+
+def announced_clause(text: str) -> str:
+    r"""The first sentence; a display `\[ ... \]` or `$$ ... $$` at the beginning counts as one."""
+    for opening, closing in ((r"\[", r"\]"), ("$$", "$$"), (r"\(", r"\)"), (r"\begin", "\n\n")):
+        if text.startswith(opening):
+            end = text.find(closing, len(opening))
+            if end > 0:
+                return text[: end + len(closing)] + first_sentence(text[end + len(closing) :])
+    return first_sentence(text)
+
+
+def _phrase(text: str, asked: Asked, *, closed: bool) -> Reading | None:
+    if closed:
+        return Reading(undressed(text), weight=2)
+    line = text.split("\n", 1)[0].strip()
+    sentence = first_sentence(line).strip()
+    if abstains(sentence):
+        return None
+    if asked.numeric:
+        number = quantity.first_number(sentence)
+        if number is not None:
+            return Reading(number)
+    return Reading(undressed(sentence), also=(undressed(line),)) if sentence else None
+
+
+# ---- parts of readings
+
+
+def leading_truth(text: str) -> Reading | None:
+    """Yes or no as the first word of a response."""
+    truth = read_yes_no(first_sentence(text[:300]))
+    return None if truth is None else Reading("Yes" if truth else "No", truth=truth)
+
+
+_HEDGES = re.compile(
+    r"\b(?:maybe|perhaps|guessing|(?:I(?:'d| would| will)?|my|best|a|educated|just) guess|guess (?:is|it|that"
+    r"|something|about)|possibly|might|could be|not sure|unsure|or so|either)\b|可能是|也许|大概|或许",
+    re.IGNORECASE,
+)
+
+
+def hedges(text: str) -> bool:
+    """True for guesses: "maybe", "perhaps", "I guess"."""
+    return _HEDGES.search(text) is not None
+
+
+def of_choice(found: Choice, asked: Asked) -> Reading:
+    """A choice as a reading; a letter followed by another choice's text is a hedge."""
+    return Reading(found.letters, choice=found, hedged=found.hedged or contradicts(found, asked.choices))
+
+
+def choice_by_truth(line: str, asked: Asked) -> Reading | None:
+    """The choice `yes` or `no` that a text beginning with yes or no means."""
+    truth = read_yes_no(line)
+    if truth is None or not asked.choices:
+        return None
+    named = read_by_text("yes" if truth else "no", asked.choices) or read_by_text(
+        "true" if truth else "false", asked.choices
+    )
+    return of_choice(named, asked) if named else None
+
+
+def bounded(text: str, most: int = 300) -> str:
+    """Text for a verdict's `extracted`: one line, at most `most` characters."""
+    return blanks(text)[:most]

@@ -1,0 +1,138 @@
+"""Where a choice may be named when nothing announces it: leading and last words, marked letters, words of a choice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from mmpr_pipeline.checking.case import Asked
+from mmpr_pipeline.checking.finding.abstain import abstains
+from mmpr_pipeline.checking.finding.answer import (
+    Reading,
+    choice_by_truth,
+    hedges,
+    names_another,
+    negated,
+    of_choice,
+    value_given,
+)
+from mmpr_pipeline.checking.finding.prose.concluding import restating
+from mmpr_pipeline.checking.finding.restated_truth import restated_truth
+from mmpr_pipeline.checking.reading.choices import begins_with_own_text, by_index, mentions, read_choice, value_of
+
+_LABELLED = re.compile(r"(?:[-*] )?(?:Option )?[(\[]?([A-J])[)\].:]")
+
+
+def _lists_choices(said: Sequence[str]) -> bool:
+    """True where several lines begin with different labels: the choices over again, none of them chosen."""
+    return len({m.group(1) for s in said if (m := _LABELLED.match(s))}) > 1
+
+
+def leading_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    """The letter that the response begins with."""
+    found = read_choice(said[0], asked.choices) if said else None
+    if found is None or found.by != "letter" or re.match(r"\s?[a-z]", found.rest) or _lists_choices(said):
+        return []
+    return [of_choice(found, asked)]
+
+
+_SAID_CORRECT = re.compile(
+    r"(?:\b(?:option|choice) |选项)?[(\[]?(?<![A-Za-z])([A-J])(?![A-Za-z0-9])[)\]]?(?:选?项)?"
+    r"(?: (?:is|would be|must be)(?: (?:the|indeed|therefore|thus|most|only|a)){0,2} (?:(?:correct|right|best"
+    r"|appropriate|accurate) "
+    r"(?:answer|option|choice|one|response)|correct\b|the answer\b)|(?:是|才是)?(?:唯一)?(?:正确|最符合|符合题意"
+    r"|最佳|最合适|对)的?)"
+)
+_NONE_OF = re.compile(r"\bnone of\b|\bneither of\b", re.IGNORECASE)
+
+
+def said_correct(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    """`B is the correct answer`, `选项B正确`, said of one letter only and denied nowhere in its sentence."""
+    found = [m.group(1) for s in said for m in _SAID_CORRECT.finditer(s) if not negated(s) and not _NONE_OF.search(s)]
+    return [of_choice(c, asked) for letter in found if (c := read_choice(letter, asked.choices)) is not None]
+
+
+_CONCLUDING_WORD = re.compile(r"^(?:therefore|so|thus|hence|option|答案|选项)[,:]? ?", re.IGNORECASE)
+_ENDS_ON = re.compile(
+    r"\b(?:is|as|to|matches|with|gives|means|indicates|select|choose) (?:the )?(?:correct )?"
+    r"(?:option|choice|answer|letter) ?[(\[]?(?P<en>[A-J])[)\]]?\W{0,3}$"
+    r"|(?:度数|值|面积|周长|长度?|大小|距离|体积|概率|比|个数)(?:应该|应)?[是为] ?"
+    r"(?P<zh>[A-J])(?= ?(?:[(\uff08.\u3002,]|$))"
+)
+
+
+_LONE_LETTER = re.compile(r"\W{0,4}[A-J]\W{0,4}")
+"""A line of a list of letters: `A`, `B`, `C`, one below the other."""
+
+
+def last_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    """The letter that the last line is, or that the last sentence begins with or ends on, or the one that it marks."""
+    if not said:
+        return []
+    *before, last = text.strip().rsplit("\n", 2)
+    if before and _LONE_LETTER.fullmatch(before[-1]) and _LONE_LETTER.fullmatch(last):
+        return []
+    line = read_choice(last, asked.choices)
+    if line is not None and line.by == "letter" and not any(c.isalnum() for c in line.rest):
+        return [of_choice(line, asked)]
+    found = read_choice(_CONCLUDING_WORD.sub("", said[-1]), asked.choices)
+    if found is not None and names_another(found):
+        return []
+    if found is not None and found.by == "letter" and len(found.rest.split()) <= 8 and not _lists_choices(said):
+        return [of_choice(found, asked)]
+    if negated(said[-1]):
+        return []
+    ending = _ENDS_ON.search(said[-1])
+    if ending:
+        named = read_choice(said[-1][ending.start(ending.lastgroup or 0) :], asked.choices)
+        return [of_choice(named, asked)] if named else []
+    marked = set(_MARKED.findall(said[-1]))
+    inside = read_choice(f"({marked.pop()})", asked.choices) if len(marked) == 1 else None
+    return [of_choice(inside, asked)] if inside else []
+
+
+_MARKED = re.compile(r"[(\[]([A-Z])[)\]]")
+
+
+def marked_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    """The one letter of the response that stands in brackets before its own choice's text: `(C) Snake and raccoon`."""
+    if _lists_choices(said):
+        return []
+    found = [(m[1], s, s[m.end() :]) for s in said for m in _MARKED.finditer(s)]
+    own = {letter for letter, s, rest in found if begins_with_own_text(rest, letter, asked.choices) and not negated(s)}
+    return [Reading(letter, choice=by_index(ord(letter) - 65, "letter")) for letter in own] if len(own) == 1 else []
+
+
+def leading_truth_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    """The choice `yes` or `no` of a response that begins with yes or no."""
+    found = choice_by_truth(said[0], asked) if said and not _lists_choices(said) else None
+    return [found] if found else []
+
+
+def restated_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    """The choice `yes` or `no` of a response that says the question's words again, or denies them."""
+    truth = restated_truth(said, asked.question) if asked.choices else None
+    found = None if truth is None else choice_by_truth("yes" if truth else "no", asked)
+    return [found] if found else []
+
+
+def abstains_or_denies(choice: str) -> bool:
+    """True for a choice that says itself that nothing can be told, or that all choices are wrong."""
+    return abstains(choice) or negated(choice)
+
+
+def mentioned_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
+    """The one choice whose words a concluding sentence holds, or the whole response does."""
+    if not asked.choices or (_lists_choices(said) and _LABELLED.match(said[-1])):
+        return []
+    for part in [*said[-1:], *restating(said, asked.question)[-1:], " ".join(said)]:
+        named = mentions(part, asked.choices)
+        own = len(named) == 1 and abstains_or_denies(asked.choices[named[0]])
+        if named and (own or not (negated(part) or hedges(part) or abstains(part))):
+            if all(value_of(asked.choices[index]) is not None for index in named):
+                found = value_given(part, asked) if part in said else None
+            else:
+                found = named[0] if len(named) == 1 else None
+            if found is not None:
+                return [of_choice(by_index(found, "mention"), asked)]
+    return []

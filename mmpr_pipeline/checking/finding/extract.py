@@ -1,0 +1,246 @@
+"""The answer of a whole response: read from the most explicit place that states one.
+
+Places, in order: a formal final answer (box, tag, "Final answer:"), a stated one ("the answer is"), the response itself
+where it is short, and a concluding sentence. Several different answers in the same place are ambiguous; none is none.
+The gold is never looked at: what a response answers does not depend on what is right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from mmpr_pipeline.checking.case import Asked
+from mmpr_pipeline.checking.finding import answer as reading
+from mmpr_pipeline.checking.finding.abstain import abstains
+from mmpr_pipeline.checking.finding.answer import Reading, announced_clause
+from mmpr_pipeline.checking.finding.choice_list import without_choice_list
+from mmpr_pipeline.checking.finding.places import places
+from mmpr_pipeline.checking.finding.prose.sentences import sentences
+from mmpr_pipeline.checking.finding.reply import prepare
+from mmpr_pipeline.checking.finding.short_reply import of_short
+from mmpr_pipeline.checking.finding.spans import FINAL, STATED, Span, boxes, in_json, tagged
+from mmpr_pipeline.checking.finding.triggers import A_LINE, announced
+from mmpr_pipeline.checking.reading.normalise import fold, without_emphasis
+
+Status = Literal["found", "none", "ambiguous", "abstained"]
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What was found: a reading and the rule that found it; `tried` lists the places looked at, for `--explain`."""
+
+    status: Status
+    rule: str
+    reading: Reading | None = None
+    tried: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str | None:
+        """The answer as written, or None."""
+        return self.reading.text if self.reading else None
+
+
+def extract(response: str, asked: Asked) -> Extraction:
+    """Find the answer to what was asked; pure, and linear in the length of the response."""
+    reply = prepare(response)
+    found = _extract(reply.text, asked)
+    if found.reading is not None and reply.further:
+        later = _extract(reply.further, asked)
+        if not _agrees(later, found.reading, reply.further, asked):
+            return Extraction("ambiguous", "ran_on", None, (*found.tried, *later.tried))
+    return found
+
+
+_ANSWERED = re.compile(r"\b(?:answer|solution)(?: is|\s?:)|\b(?:therefore|thus|hence)\b|答案|所以|因此", re.IGNORECASE)
+
+
+def _agrees(later: Extraction, answer: Reading, further: str, asked: Asked) -> bool:
+    """True if what a model wrote to questions of its own making gives no other answer than `answer`."""
+    if later.reading is not None:
+        return reading.same(later.reading, answer, asked)
+    return later.status == "none" and not _ANSWERED.search(further)
+
+
+def _extract(text: str, asked: Asked) -> Extraction:
+    if not text:
+        return Extraction("none", "empty")
+    plain = _plain(text, asked)
+    tried: list[str] = []
+    for place in (_formal_and_stated, _whole, _elsewhere):
+        found = place(plain, text, asked, tried)
+        if found is not None:
+            return Extraction(found.status, found.rule, found.reading, tuple(tried))
+    status: Status = "abstained" if abstains(plain) else "none"
+    return Extraction(status, "abstained" if status == "abstained" else "no_answer_found", None, tuple(tried))
+
+
+# ---- announced answers
+
+
+def _formal_and_stated(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction | None:
+    boxed = _joined_boxes(boxes(plain), plain)
+    spans = sorted([*boxed, *tagged(plain), *in_json(plain), *_announced(plain, asked)], key=lambda span: span.start)
+    if boxed:
+        inside = [(box.start, box.end) for box in boxed]
+        spans = [s for s in spans if s in boxed or not any(a < s.start < b for a, b in inside)]
+        spans = [s for s in spans if s in boxed or not any(s.end <= a < s.end + _reach(s) for a, _ in inside)]
+    readings = [(span, reading.of_span(span, asked)) for span in spans]
+    tried.extend(f"{span.rule}: {span.text[:80]!r} -> {r.text if r else None}" for span, r in readings)
+    if asked.kind == "yes_no" and any(r for _, r in readings):
+        leading = reading.leading_truth(plain)
+        readings = [*([(Span(plain[:40], "leading", STATED, 0, 0), leading)] if leading else []), *readings]
+        found = [(s, r) for s, r in readings if r is not None]
+        return _agreed(found, asked)
+    formal = [(s, r) for s, r in readings if s.tier == FINAL and r is not None]
+    stated = [(s, r) for s, r in readings if s.tier == STATED and r is not None]
+    if formal:
+        later = [(s, r) for s, r in stated if s.start > formal[-1][0].end]
+        return _agreed(formal + later, asked)
+    if stated:
+        return _agreed(stated, asked)
+    unread = [s for s, r in readings if s.closed and r is None and not _is_abstention(s)]
+    values = [(s, r) for s, _ in readings if (r := reading.value_of_span(s, asked)) is not None]
+    if values and (not unread or unread[-1] in [s for s, _ in values]):
+        return _agreed(values, asked)
+    if unread:
+        return Extraction("none", f"{unread[-1].rule}_not_understood")
+    if any(_is_abstention(span) for span in spans):
+        return Extraction("abstained", "abstained")
+    return None
+
+
+def _announced(plain: str, asked: Asked) -> list[Span]:
+    """Announcements in words; those that a choice itself makes ("(c) the answer is option A in the image") are none."""
+    found = announced(plain)
+    if asked.kind != "choice" or not found:
+        return found
+    found = [span for span in found if span.rule != A_LINE]
+    low = plain.lower()
+    for own in _announcing(asked.choices):
+        at = low.find(own)
+        while at >= 0:
+            found = [span for span in found if not at <= span.start < at + len(own)]
+            at = low.find(own, at + 1)
+    return found
+
+
+@lru_cache(maxsize=512)
+def _announcing(choices: tuple[str, ...]) -> tuple[str, ...]:
+    """Texts of choices that announce an answer, in small letters."""
+    texts = (fold(choice).strip().rstrip(".").lower() for choice in choices)
+    return tuple(text for text in texts if announced(text))
+
+
+def _reach(span: Span) -> int:
+    """Characters of the sentence that a span announces: a box within it is what it announces."""
+    return len(announced_clause(span.text)) + 8
+
+
+def _is_abstention(span: Span) -> bool:
+    return abstains(span.text.split("\n", 1)[0])
+
+
+def _agreed(found: Sequence[tuple[Span, Reading]], asked: Asked) -> Extraction:
+    """The answer if all places give the same one; `ambiguous` otherwise."""
+    last_span, last = found[-1]
+    if last.hedged:
+        return Extraction("ambiguous", f"{last_span.rule}_hedged")
+    if any(not reading.same(other, last, asked) for _, other in found):
+        return Extraction("ambiguous", "several_answers")
+    best = max((r for _, r in found), key=lambda r: r.weight)
+    return Extraction("found", last_span.rule, best)
+
+
+_BETWEEN_BOXES = re.compile(
+    r"(?:\\q?quad|\\text\s?\{\s?(?:and|or)\s?\}|and|or|和|或|[\s,;$.()\[\]]|\\[()\[\],; ]){0,40}"
+    r"(?:[A-Za-z](?:_\{?\w\}?)?\s{0,2}=)?\s{0,3}"
+)
+
+
+def _joined_boxes(found: list[Span], text: str) -> list[Span]:
+    r"""Boxes that stand side by side in one sentence are one answer: `\boxed{1}, \boxed{2}` is `1, 2`."""
+    joined: list[Span] = []
+    for box in found:
+        before = joined[-1] if joined else None
+        between = text[before.end : box.start] if before else ""
+        if before and len(between) <= 40 and "\n\n" not in between and _BETWEEN_BOXES.fullmatch(between):
+            joiner = " or " if re.search(r"\bor\b|或", between) else ", "
+            content = before.text if before.text == box.text else f"{before.text}{joiner}{box.text}"
+            joined[-1] = Span(content, "boxed", FINAL, before.start, box.end, closed=True)
+        else:
+            joined.append(box)
+    return joined
+
+
+# ---- the response itself, and sentences
+
+
+def _whole(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction | None:
+    """A response short enough to be the answer itself."""
+    line = plain.strip()
+    if len(line) > 120 or "\n" in line or len(line.split()) > 12:
+        return None
+    found = of_short(line, asked)
+    tried.append(f"whole: {line[:80]} -> {found.text if found else None}")
+    if found is None:
+        return None
+    if found.hedged:
+        return Extraction("ambiguous", "whole_hedged")
+    return Extraction("found", "whole", found)
+
+
+@dataclass(frozen=True, slots=True)
+class Unannounced:
+    """A response that announces no answer: its sentences and its text."""
+
+    sentences: list[str]
+    text: str
+
+
+def unannounced(response: str, asked: Asked) -> Unannounced | None:
+    """What the places are asked about; None for a response that announces its answer or is short enough to be one."""
+    text = prepare(response).text
+    if not text:
+        return None
+    plain = _plain(text, asked)
+    if _formal_and_stated(plain, text, asked, []) or _whole(plain, text, asked, []):
+        return None
+    return Unannounced(sentences(plain), text)
+
+
+def _plain(text: str, asked: Asked) -> str:
+    plain = without_emphasis(fold(text))
+    return without_choice_list(plain, asked.choices) if asked.kind == "choice" else plain
+
+
+def _elsewhere(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction | None:
+    said = sentences(plain)
+    for rule, place in places(asked):
+        found = place(said, text, asked)
+        tried.append(f"{rule}: {[r.text for r in found][:4]}")
+        if found:
+            if asked.kind in ("number", "math", "list") and abstains(said[-1]):
+                return _taken_back(rule, said[-1])
+            if any(not reading.same(r, found[-1], asked) for r in found):
+                return Extraction("ambiguous", f"{rule}_several")
+            if found[-1].hedged:
+                return Extraction("ambiguous", f"{rule}_hedged")
+            return Extraction("found", rule, found[-1])
+    return None
+
+
+def _taken_back(rule: str, last: str) -> Extraction | None:
+    """It was that of an example ("For x^2 it is 2. Without the function it cannot be told."), or is in doubt."""
+    return Extraction("ambiguous", f"{rule}_taken_back") if _BUT.search(last) else None
+
+
+_BUT = re.compile(r"\b(?:but|still|nevertheless)\b", re.IGNORECASE)
+
+
+def key_of(found: Extraction, asked: Asked) -> Hashable:
+    """What two extractions are compared by."""
+    return reading.key(found.reading, asked) if found.reading else None

@@ -1,0 +1,138 @@
+"""Which number a sentence gives as its answer.
+
+A number that the question did not hold, or the one that the sentence's verb gives; nothing where several stand out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+from mmpr_pipeline.checking.finding.prose.numbers import (
+    COPULA,
+    MOST_CHARS,
+    first_number,
+    is_vague,
+    number_alone,
+    plain_number,
+    quantities,
+    restates,
+    with_unit,
+)
+
+_CLAUSE_END = re.compile(
+    r"(?:,? (?:which|because|since)|, (?:where|when|although|compared))\b"
+    r"|, (?:with|so|as|from|making|indicating|consisting|including)\b|:\s|;\s| \(",
+    re.IGNORECASE,
+)
+_NONE_OF = re.compile(
+    r"\b(?:there (?:is|are|were|was)|has|have|with|shows?) (?:no|not any|zero)\b(?! \d)", re.IGNORECASE
+)
+
+
+def number_of_sentence(sentence: str, question: str = "") -> str | None:
+    """The number that a whole sentence gives as its answer; None if it names several and none stands out."""
+    if len(sentence) > MOST_CHARS:
+        return None
+    if re.search(r"=\s?\\?[-$\d.]", sentence):
+        return first_number(sentence)
+    result = _RESULTING.search(sentence)
+    if result is not None:
+        return number_alone(result[1]) or result[1]
+    end = _CLAUSE_END.search(sentence, 8)
+    if end is not None:
+        found = _number_of_clause(sentence[: end.start()], question, alone=False)
+        if found is not None:
+            return found
+    return _number_of_clause(sentence, question, alone=True)
+
+
+def _number_of_clause(clause: str, question: str, *, alone: bool) -> str | None:
+    """The new number of a clause, else the one its verb gives, else (`alone`) the only one."""
+    if _NONE_OF.search(clause) and re.search(r"\bhow many\b", question, re.IGNORECASE):
+        return "0"
+    found = [m for m in quantities(clause) if not _DENIED.search(clause[max(m.start() - 12, 0) : m.start()])]
+    asked = {plain_number(m.group()) for m in quantities(question)} if question else set()
+    fresh = [m for m in found if plain_number(m.group()) not in asked]
+    found = fresh or [m for m in found if not _is_echo(m, clause, question)]
+    told = [m for m in found if COPULA.search(clause[max(m.start() - 60, 0) : m.start()])]
+    for candidates in (fresh, told, found if alone else []):
+        if len({plain_number(m.group()) for m in candidates}) == 1:
+            chosen = candidates[0]
+            return None if is_vague(chosen, clause) or _is_listed(chosen, found, clause) else with_unit(chosen, clause)
+    return None
+
+
+def numbers_listed(sentence: str, question: str = "") -> str | None:
+    """The numbers of a sentence that are new and stand in a list: `2010, 2011` of "between 2010 and 2011"."""
+    asked = {plain_number(m.group()) for m in quantities(question)}
+    found = [m for m in quantities(sentence[:MOST_CHARS]) if plain_number(m.group()) not in asked]
+    joined = all(_JOINED.fullmatch(sentence[a.end() : b.start()]) for a, b in pairwise(found))
+    return ", ".join(m.group().strip() for m in found) if len(found) > 1 and joined else None
+
+
+_RESULTING = re.compile(
+    r"(?:which (?:is|equals|gives|makes|comes to)|so (?:there are|that is|it is|it's)?"
+    r"|(?:for|making|giving) a total of) ?"
+    r"(?:about |approximately )?([-+]?[$€£]?\d{1,15}(?:,\d{3}){0,4}(?:\.\d{1,15})?%?(?: [a-z°]{1,12})?)"
+    r"(?<! in)(?: in total| in all| altogether)?\.?$"
+)
+_JOINED = re.compile(r"\s?(?:,|,?\s?and\s|&|or\s|to\s)\s?(?:and\s)?[$€£]?")
+_DENIED = re.compile(
+    r"\b(?:(?:not|isn't|aren't|never|than)\s(?:the\s)?|(?:step|figure|fig\.?|table|image|picture|problem|question"
+    r"|example|equation|eq\.?|version|"
+    r"chapter|page|part|case|section|row|column|grade|day|week|level|no\.|#)\s?)$",
+    re.IGNORECASE,
+)
+_NEXT_ITEM = re.compile(
+    r"^\s?(?:[A-Za-z-]{1,20}\s?){1,3}(?:,|\sand|\s?&)\s?(?:and\s)?[$€£]?\d"
+    r"|^\s(?:[A-Za-z-]{1,20}\s){1,9}and\s(?:two|three|four|five|six|seven|eight|nine|ten|\d{1,9})\s(?!of\b|times\b)[A-Za-z]"
+    r"|^\sin\s\d{4}\sand\s[$€£]?\d",
+    re.IGNORECASE,
+)
+
+
+def _is_listed(chosen: re.Match[str], found: Sequence[re.Match[str]], text: str) -> bool:
+    """True for a number that stands in a list of numbers: `2 and 1`, `2, 3 and 4`."""
+    if _NEXT_ITEM.match(text[chosen.end() : chosen.end() + 120]):
+        return True
+    return any(
+        _stand_in_a_row(chosen, m, text) if chosen.start() < m.start() else _stand_in_a_row(m, chosen, text)
+        for m in found
+        if m is not chosen
+    )
+
+
+def _stand_in_a_row(first: re.Match[str], second: re.Match[str], text: str) -> bool:
+    """True for two numbers that nothing but a comma or `and` keeps apart; `0.2 or 20%` says one number twice."""
+    between = text[first.end() : second.start()]
+    twice = "," not in between and restates(first.group(), second.group())
+    return _JOINED.fullmatch(between) is not None and not twice
+
+
+_BEFORE, _AFTER = re.compile(r"(?:\w+\W+){2}$"), re.compile(r"\W+\w+")
+
+
+def _is_echo(match: re.Match[str], clause: str, question: str) -> bool:
+    """True for a number that stands in the question with the two words before it and the one after it."""
+    before, after = _BEFORE.search(clause, 0, match.start()), _AFTER.match(clause, match.end())
+    if before is None or after is None:
+        return False
+    return f"{before.group()}{match.group()}{after.group()}".lower() in question.lower()
+
+
+_BLANK = re.compile(r"\(_{1,3}\)|_{2,}|\(\s{1,4}\)")
+
+
+def filled_blank(text: str, question: str) -> str | None:
+    """The number that a text puts where the question has a blank: `There are (_) dots in each group.`"""
+    blank = _BLANK.search(question)
+    if blank is None:
+        return None
+    after = re.findall(r"\w+", question[blank.end() : blank.end() + 60])[:3]
+    if len(after) < 2:
+        return None
+    found = [m for m in quantities(text) if re.findall(r"\w+", text[m.end() : m.end() + 60])[: len(after)] == after]
+    values = {plain_number(m.group()) for m in found}
+    return with_unit(found[-1], text) if len(values) == 1 else None

@@ -1,0 +1,54 @@
+"""Sentences of a response."""
+
+from __future__ import annotations
+
+import re
+
+_SENTENCE_END = re.compile(
+    r"(?<!\b[A-Z])(?<!\b(?:Mr|Dr|St|vs|No))(?<!\b(?:Mrs|etc|Fig))[.!?](?:[\"')\]]{0,2})(?=\s|$|[\u4e00-\u9fff])"
+    r"|(?:\$\$|\\\])(?=\s+[A-Z])"
+)
+_TABLE_RULE = re.compile(r"[\s|:+-]{3,200}")
+_COURTESY = re.compile(
+    r"^(?:I hope|Hope (?:this|that)|Let me know|Please (?:let|note|provide)|Is there anything|If you (?:have|need"
+    r"|would)|Feel free|"
+    r"Do you|Would you|Thank|Note:|Note that|The code snippet|希望|如果您|如有)",
+    re.IGNORECASE,
+)
+
+
+def sentences(text: str) -> list[str]:
+    """Sentences and lines of a text, courtesies ("I hope this helps!") left out."""
+    found = []
+    for line in text.split("\n"):
+        if line.count("|") > 1 or _TABLE_RULE.fullmatch(line):
+            continue  # a row of a table
+        start = 0
+        for match in _SENTENCE_END.finditer(line):
+            found.append(line[start : match.end()].strip())
+            start = match.end()
+        found.append(line[start:].strip())
+    said = [s for s in found if s and any(c.isalnum() for c in s) and not _COURTESY.match(s)]
+    return _completed(said)
+
+
+def _completed(said: list[str]) -> list[str]:
+    """A sentence that ends in a colon with the few words after it: `So the total is:` and `$13`."""
+    joined: list[str] = []
+    for sentence in said:
+        before = joined[-1] if joined else ""
+        if before.endswith(":") and len(sentence.split()) <= 6 and not _ENUMERATED.match(sentence):
+            joined[-1] = f"{before[:-1] if before.endswith((' is:', ' are:')) else before} {sentence}"
+        else:
+            joined.append(sentence)
+    return joined
+
+
+_ENUMERATED = re.compile(r"(?:\(?[a-z0-9]{1,2}[.)]|[-*•]|(?:step|therefore|thus|so|hence)\b)", re.IGNORECASE)
+
+
+def first_sentence(text: str) -> str:
+    """What stands before the first sentence end or line end."""
+    line = text.split("\n", 1)[0]
+    match = _SENTENCE_END.search(line)
+    return line[: match.start()] if match else line

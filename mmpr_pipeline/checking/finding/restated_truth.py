@@ -1,0 +1,61 @@
+"""Yes or no, said by the question's own words: `The function is not convex.` to `Is the function convex?`"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from mmpr_pipeline.checking.finding.prose.sentences import sentences
+from mmpr_pipeline.checking.reading.words import singular
+
+_AUXILIARY = "is|are|was|were|do|does|did|has|have|had|can|could|will|would"
+_LEAD_IN = re.compile(
+    r"^(?:(?:based on|according to|looking at|from|in|as (?:shown|seen) in|given|for|at)\b[^,?]{0,80}|yes|no), ",
+    re.IGNORECASE,
+)
+_ASKS = re.compile(rf"(?:{_AUXILIARY})\b", re.IGNORECASE)
+_LEFT_OUT = frozenset([*_AUXILIARY.split("|"), "the", "a", "an", "also", "indeed"])
+_NEGATIONS = frozenset(["not", "no", "never", "cannot"])
+_CLAUSE_END = re.compile(r"[,;]\s|\s(?:because|since|as it|which|and|but)\s")
+_WORD = re.compile(r"[^\s,;:.!?\"()]+(?:\.\d+)?")
+
+
+def restated_truth(said: Sequence[str], question: str) -> bool | None:
+    """True or False where sentences say the words of a yes-or-no question again, in their order and with no word more.
+
+    `not` and the like make it False. None where no sentence does so, two disagree, or the question denies or offers
+    two things.
+    """
+    asked = _asked(question[-1_000:])
+    found = {truth for s in said if asked and (truth := _truth(s, asked)) is not None}
+    return found.pop() if len(found) == 1 else None
+
+
+@lru_cache(maxsize=512)
+def _asked(question: str) -> tuple[str, ...]:
+    last = [s for s in sentences(question) if s.endswith("?")][-1:]
+    text = _LEAD_IN.sub("", last[0]) if last else ""
+    if not _ASKS.match(text) or re.search(r"\bor\b", text):
+        return ()
+    words, denied = _words(text)
+    return words if len(words) > 1 and not denied else ()
+
+
+def _truth(sentence: str, asked: tuple[str, ...]) -> bool | None:
+    if sentence.endswith("?"):
+        return None
+    text = _LEAD_IN.sub("", sentence)
+    ends = [match.start() for match in _CLAUSE_END.finditer(text)]
+    for part in (text, *(text[:end] for end in ends[:3])):
+        words, denials = _words(part)
+        if words == asked and denials < 2:
+            return denials == 0
+    return None
+
+
+def _words(text: str) -> tuple[tuple[str, ...], int]:
+    """The words that matter, in the singular, and how many negations stand among them."""
+    found = [word.casefold() for word in _WORD.findall(re.sub(r"n['’]t\b", " not", text))]
+    kept = [singular(word) for word in found if word not in _LEFT_OUT and word not in _NEGATIONS]
+    return tuple(kept), sum(word in _NEGATIONS for word in found)

@@ -1,0 +1,174 @@
+"""Words that announce an answer, in English and Chinese: "Final answer:", "the answer is", 答案, 故选.
+
+A pattern is tried only on a text that holds one of its keywords, and where it begins with its keyword, or with a line,
+only there: a scan for words in any case would look at every character.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from mmpr_pipeline.checking.finding.spans import FINAL, MOST_SPANS, SPAN_CHARS, STATED, Span
+
+_NOT_WRONG = r"(?<!wrong )(?<!incorrect )(?<!first )(?<!possible )(?<!initial )(?<!your )"
+_IS = r"(?:is|are|was|were|be|becomes|equals|would be|must be|should be|will be|could only be|has to be|comes out to|=)"
+_SURELY = r"(?: therefore| thus| then| indeed| simply| clearly| most likely| likely| probably)?"
+_WHAT = r"(?:answer|option|choice|solution|result|response|value|number|letter)"
+_LINE = r"(?:^|\n)[ #>]{0,6}"
+_FORM = r"(?: ?\([^()\n]{1,40}\))?"
+"""What kind of answer is meant, in brackets: `the answer (Yes or No) is`."""
+_ABOUT = r"(?: (?:to|for|of|in|from|that|among|here|based|according|therefore|then|thus|also)\b[^\n.?!:]{0,100}?)?"
+
+_AT_LINE, _ANYWHERE = ("\n",), ()
+"""Where a pattern may begin: at these texts or at the very beginning; anywhere. The patterns' columns are: keywords, of
+which a text must hold one; the rule's name; where a match begins; the pattern."""
+
+A_LINE = "a_line"
+"""The last line `A: 33`, which for a choice would be the first one's label."""
+_FOREIGN = (
+    *("antwort", "lösung", "ergebnis", "réponse", "résultat", "respuesta", "solución", "resultado", "resposta"),
+    *("risposta", "risultato", "ответ", "答え", "正解", "정답"),
+)
+"""`Die Antwort ist 3,5`, `La bonne réponse est B`, `Respuesta: sí`: German, French, Spanish, Portuguese and others."""
+
+_Words = tuple[tuple[tuple[str, ...], str, tuple[str, ...], str], ...]
+_FINAL_WORDS: _Words = (
+    (
+        ("final",),
+        "final_answer",
+        ("final",),
+        rf"\bfinal(?:[ -]|_(?!\w+\s?=))-?(?:\w{{1,12}} ){{0,2}}{_WHAT}s?\b(?: letter)?{_FORM}[^\n:.]{{0,60}}?"
+        rf"(?:(?: {_IS}\b)? ?:| {_IS}(?= |$))",
+    ),
+    (("final",), "final_answer", _AT_LINE, rf"{_LINE}(?:the )?final[ _-]{{1,2}}{_WHAT}s?[ ]{{0,3}}(?=\n|\$|\\)"),
+    (
+        ("ans",),
+        "answer_line",
+        _AT_LINE,
+        r"(?:^|\n)[ #>\-]{0,6}(?:the )?(?:correct |best |short )?(?:answers?|ans)\.?[ ]{0,2}(?::|->|=>|=|- )",
+    ),
+    (("answer",), "answer_line", _AT_LINE, rf"{_LINE}(?:correct )?answer[ ]{{0,3}}(?=\n)"),
+    (("####",), "hash_answer", ("####",), r"(?<!#)#{4}[ ]{0,3}(?=[^\n#]{1,80}(?:\n|$))"),
+    (("答案]",), "zh_answer", _ANYWHERE, r"\[(?:最终|参考|正确)?答案\][ ]{0,3}(?:[:,]|[是为](?=[ ]?[^\s.]))?"),
+    (("最终", "最后"), "zh_answer", ("最",), r"最[终后](?:的)?(?:答案|结果|选择)(?:应该|应)?(?:是|为|:|选)[ ]{0,3}:?"),
+    (("答",), "zh_answer", _AT_LINE, rf"{_LINE}(?:(?:正确)?答案|答)[ ]{{0,3}}:"),
+    (("\na:", "\na :"), A_LINE, _AT_LINE, r"\n[ ]{0,3}A ?:[ ]{0,3}(?=[^\n]{1,80}\s*$)"),
+    (_FOREIGN, "foreign_answer", _AT_LINE, rf"{_LINE}(?:\w{{1,12}} )?(?:{'|'.join(_FOREIGN)})(?: \w{{1,12}})?[ ]?:"),
+)
+_STATED_WORDS: _Words = (
+    (
+        ("answer", "solution"),
+        "answer_is",
+        ("answer", "solution"),
+        rf"\b{_NOT_WRONG}(?:answers?|solutions?(?=[^\n:.?!]{{0,100}} {_IS}\b))(?: choice| letter| option)?{_FORM}"
+        rf"{_ABOUT}(?: {_IS}\b{_SURELY}(?: ?:)?|,? ?:)",
+    ),
+    (
+        _FOREIGN,
+        "foreign_answer",
+        _FOREIGN,
+        rf"(?:{'|'.join(_FOREIGN)})\b[^\n.?!:]{{0,60}}?"
+        r"(?: (?:ist|lautet|beträgt|est|es|é|è|sera|será|sarà)\b(?: (?:also|donc|entonces))?(?: ?:)?"
+        r"(?: (?:la|le|el|die|der|das)(?= [(\[]?[A-J]\b))?| ?:"
+        r"|(?:は|은|는)[ ]?)",
+    ),
+    (
+        ("correct ", "right ", "best ", "proper ", "appropriate ", "only valid "),
+        "correct_is",
+        ("correct ", "right ", "best ", "proper ", "appropriate ", "only valid "),
+        r"\b(?:correct|right|best|proper|appropriate|only valid) (?:answer )?"
+        r"(?:option|choice|response|value|statement|letter|one|number)s?\b(?: letter)?"
+        rf"[^\n.?!:]{{0,100}}?(?: {_IS}\b(?: ?:)?|,? ?:)",
+    ),
+    (
+        ("choose", "select", "pick", "go with", "opt for", "answer"),
+        "chosen",
+        ("i ", "i'"),
+        r"\bI(?:'d| would| will|'ll)? (?:choose|select|pick|go with|opt for|answer)(?: with)?(?: ?:)?",
+    ),
+    (
+        ("答案", "结果", "结论"),
+        "zh_stated",
+        ("答案", "结果", "结论"),
+        r"(?:答案|(?:结果|结论)(?=[是为:]))(?:应该|应当|应|可能|就|只能|只|便)?(?:是|为|选|:)[ ]{0,3}:?",
+    ),
+    (
+        ("选",),
+        "zh_chosen",
+        _ANYWHERE,
+        r"(?:故|所以|因此|因而|综上|应|应该|本题|答案|可|则|只能|于是)[^\n.;选]{0,12}?选(?:择)?(?:项)?(?:的是|为"
+        r"|是)?[ ]{0,3}:?"
+        r"(?=[ ]{0,2}[(\[]?[A-H])",
+    ),
+    (("选项",), "zh_chosen", ("选项",), r"选项(?:应该|应当|应)?[是为][ ]{0,3}:?(?=[ ]{0,2}[(\[]?[A-H])"),
+    (("选",), "zh_chosen", _ANYWHERE, r"(?:^|[\n,.;])[ ]{0,3}选(?:择)?[ ]{0,3}:?(?=[ ]{0,2}[(\[]?[A-H])"),
+)
+
+
+_Trigger = tuple[tuple[str, ...], str, tuple[str, ...], re.Pattern[str]]
+
+
+def _compiled(words: _Words) -> tuple[_Trigger, ...]:
+    return tuple((keys, rule, begins, re.compile(pattern, re.IGNORECASE)) for keys, rule, begins, pattern in words)
+
+
+_FINAL = _compiled(_FINAL_WORDS)
+_STATED = _compiled(_STATED_WORDS)
+
+
+_STEP = re.compile(r"(?:1[.)]|[-*•]|step\b|first\b)\s", re.IGNORECASE)
+"""Begins a list of steps: "Here is how I got to the answer:" announces a way, not an answer."""
+_KEYS = sorted({key for keys, *_ in (*_FINAL_WORDS, *_STATED_WORDS) for key in keys}, key=len)
+
+
+def announced(text: str) -> list[Span]:
+    """Final and stated answers announced in words, in order of place, at most a dozen of each tier, the last ones."""
+    low = text.lower()
+    present = {key for key in _KEYS if key in low}
+    if not present:
+        return []
+    final = _spans(text, low, present, _FINAL, FINAL)
+    ends = {span.end for span in final}
+    stated = [span for span in _spans(text, low, present, _STATED, STATED) if span.end not in ends]
+    return sorted(final[-MOST_SPANS:] + stated[-MOST_SPANS:], key=lambda span: span.start)
+
+
+def _spans(text: str, low: str, present: set[str], triggers: tuple[_Trigger, ...], tier: int) -> list[Span]:
+    found: dict[int, Span] = {}
+    for keys, rule, begins, pattern in triggers:
+        if present.isdisjoint(keys):
+            continue
+        # Small letters of some scripts are two signs: then places in `low` are not those in `text`.
+        matches = _matches(text, low, begins, pattern) if begins and len(low) == len(text) else pattern.finditer(text)
+        for match in matches:
+            after = text[match.end() : match.end() + SPAN_CHARS]
+            bare = after.lstrip(" \n\t:")
+            if bare and not ("\n" in after[: len(after) - len(bare)] and _tells_a_way(text, match, bare)):
+                found.setdefault(match.end(), Span(bare, rule, tier, match.start(), match.end()))
+    return sorted(found.values(), key=lambda span: span.start)
+
+
+_HERE = re.compile(r"\b(?:here(?:'s| is| are)|(?:below|following) (?:is|are))\b[^\n.]{0,60}$", re.IGNORECASE)
+
+
+def _tells_a_way(text: str, match: re.Match[str], after: str) -> bool:
+    """True where the next line begins how the answer is found: steps, or prose under "Here is the answer:"."""
+    line = after.partition("\n")[0]
+    prose = len(line) > 40 and _HERE.search(text[max(match.start() - 80, 0) : match.start()]) is not None
+    return prose or _STEP.match(after) is not None
+
+
+def _matches(text: str, low: str, begins: tuple[str, ...], pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+    """What `finditer` gives for a pattern whose matches begin at one of `begins`, or at the very beginning."""
+    places = [0]
+    for literal in begins:
+        place = low.find(literal)
+        while place >= 0:
+            places.append(place)
+            place = low.find(literal, place + 1)
+    end = 0
+    for place in sorted(places):
+        if place >= end and (match := pattern.match(text, place)):
+            end = match.end()
+            yield match

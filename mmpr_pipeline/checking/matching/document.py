@@ -1,0 +1,89 @@
+"""Document answers: Average Normalised Levenshtein Similarity at 0.5 over several golds (Biten et al., ST-VQA 2019).
+
+ANLS forgives reading errors in words. It must not forgive what changes the answer: another digit, or the opposite
+word, is in doubt at best.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unparseable
+from mmpr_pipeline.checking.reading.dates import same_date
+from mmpr_pipeline.checking.reading.normalise import blanks, fold, undressed
+from mmpr_pipeline.checking.reading.quantity import read_quantity
+from mmpr_pipeline.checking.reading.text import contains, opposite
+
+THRESHOLD = 0.5
+MOST_CHARS = 600
+
+
+def levenshtein(a: str, b: str, most: int) -> int:
+    """Edit distance, or `most` + 1 as soon as it is known to be larger; cells near the diagonal only."""
+    if abs(len(a) - len(b)) > most:
+        return most + 1
+    if len(a) < len(b):
+        a, b = b, a
+    row = list(range(len(b) + 1))
+    for i, char in enumerate(a, 1):
+        low, high = max(1, i - most), min(len(b), i + most)
+        previous, row[0] = (row[low - 1], i) if low == 1 else (row[low - 1], row[0])
+        best = row[0] if low == 1 else most + 1
+        if low > 1:
+            row[low - 1] = most + 1
+        for j in range(low, high + 1):
+            above = row[j] if j < i + most else most + 1
+            value = previous if char == b[j - 1] else 1 + min(previous, above, row[j - 1])
+            previous, row[j] = row[j], value
+            best = min(best, value)
+        if best > most:
+            return most + 1
+    return min(row[len(b)], most + 1)
+
+
+def similarity(prediction: str, gold: str) -> float:
+    """1 - edit distance / longer length, case and blanks aside; 0 where it is below the threshold."""
+    a, b = blanks(fold(prediction)).casefold(), blanks(fold(gold)).casefold()
+    if a == b:
+        return 1.0
+    longest = max(len(a), len(b))
+    if not a or not b or longest > MOST_CHARS:
+        return 0.0
+    distance = levenshtein(a, b, most=int(longest * THRESHOLD))
+    score = 1 - distance / longest
+    return score if score >= THRESHOLD else 0.0
+
+
+def match_document(prediction: str, golds: Sequence[str]) -> Match:
+    """The best of the golds decides; a near match with other digits, or the opposite word, is in doubt."""
+    text = undressed(prediction)
+    if not text:
+        return unparseable("document_empty")
+    scored = [(max(similarity(text, gold), similarity(text, undressed(gold))), gold) for gold in golds]
+    score, gold = max(scored, key=lambda pair: pair[0])
+    if score == 1.0:
+        return correct("document_exact")
+    if any(same_date(text, other) for other in golds):
+        return correct("document_date")
+    if score < THRESHOLD and any(contains(text, other) for other in golds):
+        return unparseable("document_contains")
+    if score < THRESHOLD:
+        return incorrect("document_anls", f"{score:.2f}")
+    if _other_amount(text, gold):
+        return unparseable("document_other_amount", gold[:80])
+    if _digits(text) != _digits(gold):
+        return unparseable("document_digits_differ", gold[:80])
+    if opposite(text, gold):
+        return unparseable("document_opposite", gold[:80])
+    return correct("document_anls", f"{score:.2f}")
+
+
+def _digits(text: str) -> str:
+    return "".join(re.findall(r"\d", fold(text)))
+
+
+def _other_amount(text: str, gold: str) -> bool:
+    """`$10.5 million` for `$10.5 billion`: one word, and another amount."""
+    said, wanted = read_quantity(text), read_quantity(gold)
+    return said is not None and wanted is not None and (said.value, said.percent) != (wanted.value, wanted.percent)

@@ -1,0 +1,42 @@
+"""Numbers, formulas and lists: hands an extracted answer to the matcher of its kind."""
+
+from __future__ import annotations
+
+import re
+from typing import cast
+
+from mmpr_pipeline.checking.case import Gold
+from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unparseable
+from mmpr_pipeline.checking.matching.math import match_math
+from mmpr_pipeline.checking.matching.word_list import is_word_list, match_word_list
+
+_WHOLE = re.compile(r"-?\d{1,15}", re.ASCII)
+
+
+def match_formula(text: str, gold: str, known: Gold) -> Match:
+    """Compare by the kind that was asked; two plain whole numbers, most answers there are, without further ado."""
+    if _WHOLE.fullmatch(text) and _WHOLE.fullmatch(gold) and known.precision is None:
+        return correct("same_number") if int(text) == int(gold) else incorrect("other_value")
+    # One precision for each part of the gold is understood too; `~` is a blank of LaTeX, seen in \mathrm{~cm}.
+    if known.asked.kind == "list" and is_word_list(gold):
+        return match_word_list(text, gold)
+    if ":" in gold and ":" not in text and re.fullmatch(r"\d{1,9}(?:\s+\d{1,9})+", text):
+        return unparseable("ratio_or_time")
+    precision = cast("float | None", known.precision)
+    unit = _unit_beside(text, known.unit) if known.unit else None
+    return match_math(
+        text.replace("{~", "{ "),
+        gold,
+        question=known.asked.question,
+        unit=unit,
+        precision=precision,
+        language=known.asked.language,
+    )
+
+
+_RATE = re.compile(r",?\s*\bper\b|/\s?[A-Za-z]")
+
+
+def _unit_beside(text: str, unit: str) -> str:
+    """The gold's unit; of a rate (`$, per year`) what is measured, where the answer leaves the rest unsaid (`$6`)."""
+    return unit if _RATE.search(text) else _RATE.split(unit, maxsplit=1)[0]

@@ -1,0 +1,166 @@
+"""Matching of mathematics: text first, then the trees; what neither decides goes to the symbolic worker.
+
+The public functions never raise on any text. `unparseable` is the answer whenever it is not plain what the
+prediction says, or whether it is the gold.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unparseable
+from mmpr_pipeline.checking.reading.clock import compare_times
+from mmpr_pipeline.checking.reading.focus import core, is_prose, plain_text
+from mmpr_pipeline.checking.reading.latex.parser import parse
+from mmpr_pipeline.checking.reading.quantity import COMMA_LANGUAGES, Quantity, expression_of, read_quantity
+from mmpr_pipeline.checking.symbolic.client import equal, prepare
+from mmpr_pipeline.checking.values.compare import compare, compare_words
+from mmpr_pipeline.checking.values.context import Context, Decision
+from mmpr_pipeline.checking.values.expression import SCALAR_OPS, Expr, ParseError, operations, size
+from mmpr_pipeline.checking.values.numbers.exact import NotRational, Undecided
+from mmpr_pipeline.checking.values.numbers.scalars import compare_scalars
+
+_FOR_SYMPY = frozenset({"calculus", "no_value", "same_for_positives_only"})
+MAX_SYMBOLIC_SIZE = 200  # Nodes of a tree that is worth a question to the symbolic worker.
+_BLANKS = re.compile(r"\s+")
+
+
+def match_math(
+    prediction: str,
+    gold: str,
+    *,
+    question: str = "",
+    unit: str | None = None,
+    precision: float | None = None,
+    language: str = "en",
+) -> Match:
+    """Decide whether an extracted mathematical answer is the gold.
+
+    `unit` is the gold's unit where the source keeps it apart; `precision` the decimals asked for, or an absolute
+    tolerance where it is not a small whole number.
+    """
+    return _match(prediction, gold, question[:4000], unit, _frozen(precision), language)
+
+
+def _frozen(precision: object) -> tuple[float, ...]:
+    if precision is None:
+        return ()
+    values: list[Any] = list(precision) if isinstance(precision, list | tuple) else [precision]
+    return tuple(float(value) for value in values)
+
+
+@lru_cache(maxsize=4096)
+def _match(
+    prediction: str, gold: str, question: str, unit: str | None, precision: tuple[float, ...], language: str
+) -> Match:
+    if not gold.strip():
+        return unparseable("no_gold")
+    if not prediction.strip():
+        return unparseable("no_prediction")
+    if len(prediction) < 2000 and _BLANKS.sub("", prediction) == _BLANKS.sub("", gold):
+        return correct("same_text")
+    context = Context(question, precision[0] if precision else None, unit, language)
+    try:
+        found = _decide(prediction, gold, context, precision)
+        doubtful = found.outcome == "incorrect" and (is_prose(gold) or is_prose(prediction))
+        return unparseable("prose_and_mathematics", found.rule) if doubtful else found
+    except (RecursionError, MemoryError, OverflowError, ArithmeticError, Undecided, NotRational) as error:
+        return unparseable("over_a_bound", type(error).__name__)
+    except Exception as error:  # A fault of ours costs one verdict, under a name that the counts show; never the run.
+        return unparseable("internal_error", f"{type(error).__name__}: {error}"[:200])
+
+
+def _decide(prediction: str, gold: str, context: Context, precision: tuple[float, ...]) -> Match:
+    try:
+        left, right = core(prediction), core(gold)
+    except ParseError as error:
+        return unparseable("not_understood", str(error))
+    for early in (_compare_plain(left, right, context), compare_times(left, right)):
+        if early is not None:
+            return _as_match(early)
+    if left == right:
+        return correct("same_text")
+    try:
+        prepare()
+        gold_tree = parse(right)
+        tree = parse(left)
+    except ParseError as error:
+        return _as_text(left, right, str(error))
+    if len(precision) > 1:
+        return _each_within(tree, gold_tree, precision)
+    decision = compare(tree, gold_tree, context)
+    if decision[0] is None and decision[1] in _FOR_SYMPY and _scalars(tree, gold_tree):
+        decision = equal(tree, gold_tree)
+    if decision[0] is None and plain_text(left) == plain_text(right):
+        return correct("same_text")
+    return _as_match(decision)
+
+
+def _compare_plain(left: str, right: str, context: Context) -> Decision | None:
+    """Two plain numbers; None where either is not one."""
+    gold = read_quantity(right, context.language)
+    said = read_quantity(left, context.language) if gold is not None else None
+    if gold is None or said is None or ((gold.unit or said.unit) and gold.digits and said.digits):
+        return None  # units of measure are the parser's; numbers in words it does not read
+    if said.comma != gold.comma and context.language not in COMMA_LANGUAGES:
+        same = said.value == gold.value
+        return (True if said.comma else None, "decimal_comma") if same else None
+    if said.bracketed != gold.bracketed:
+        if said.value == -gold.value:
+            return True, "accounting_brackets"
+        return (None if said.value == gold.value else False), "accounting_brackets"
+    decision = compare_scalars(expression_of(said), expression_of(gold), context)
+    if decision[0] is False and bool(said.zeros) != bool(gold.zeros) and _same_digits(said, gold, context):
+        return None, "scale_left_out"
+    return decision
+
+
+def _same_digits(said: Quantity, gold: Quantity, context: Context) -> bool:
+    """`31.5 million` and `31.5`: one number, of which one side leaves the scale to the question."""
+    left, right = (expression_of(read) for read in (_unscaled(said), _unscaled(gold)))
+    return compare_scalars(left, right, context)[0] is not False
+
+
+def _unscaled(quantity: Quantity) -> Quantity:
+    literal = quantity.literal.partition("e")[0] if quantity.zeros else quantity.literal
+    return replace(quantity, value=quantity.value / 10**quantity.zeros, literal=literal, zeros=0)
+
+
+def _scalars(*trees: Expr) -> bool:
+    """Whether all operations of all trees are scalar ones, and few: the worker builds nothing else."""
+    return all(operations(tree) <= SCALAR_OPS and size(tree) <= MAX_SYMBOLIC_SIZE for tree in trees)
+
+
+def _as_match(decision: Decision) -> Match:
+    verdict, rule = decision
+    if verdict is None:
+        return unparseable(rule)
+    return correct(rule) if verdict else incorrect(rule)
+
+
+def _each_within(left: Expr, right: Expr, precision: tuple[float, ...]) -> Match:
+    """Each gold of a list with its own tolerance, as OlympiadBench grades; the prediction may be in any order."""
+    ones = left.args if left.op == "list" else (left,)
+    others = right.args if right.op == "list" else (right,)
+    if not len(ones) == len(others) == len(precision):
+        return incorrect("other_length")
+    free = list(ones)
+    for other, tolerance in zip(others, precision, strict=True):
+        found = next((one for one in free if compare(one, other, Context("", tolerance))[0]), None)
+        if found is None:
+            return incorrect("other_value")
+        free.remove(found)
+    return correct("stated_precision")
+
+
+def _as_text(left: str, right: str, reason: str) -> Match:
+    """One of them is not mathematics that we read: the same words are a match, short other words are not one."""
+    one, other = plain_text(left), plain_text(right)
+    if one and one == other:
+        return correct("same_text")
+    if one.replace(" ", "").isalpha() and other.replace(" ", "").isalpha():
+        return _as_match(compare_words(one, other))
+    return unparseable("not_mathematics", reason)

@@ -1,0 +1,172 @@
+"""Short text answers, VQA-style but never deleting meaning: signs, negations, numbers and comparisons stay.
+
+Case, articles, accents, number words, plurals, a lead-in ("It is ...") and a restated question are harmless. What
+only contains the gold, or only resembles it, is in doubt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unparseable
+from mmpr_pipeline.checking.reading.clock import compare_times
+from mmpr_pipeline.checking.reading.dates import same_date
+from mmpr_pipeline.checking.reading.normalise import undressed
+from mmpr_pipeline.checking.reading.quantity import read_quantity
+from mmpr_pipeline.checking.reading.spelling import alike, is_chemical, is_initials, unabbreviated
+from mmpr_pipeline.checking.reading.text import MOST_CHARS, holds_in_order, opposite, tokens
+from mmpr_pipeline.checking.reading.words import ARTICLES, COPULAS, FILLER, NEGATIONS, singular
+
+_LEAD_IN = re.compile(
+    r"^(?:(?:it|this|that|they|these|those|he|she|there|answer|the answer|i think it|i believe it)(?:'s|'re| is"
+    r"| are| was| were| will| would| appears? to be| seems? to be)"
+    r"|(?:it|this|the (?:image|picture|photo|figure)) (?:shows|depicts|displays|says|reads))[ ]+",
+    re.IGNORECASE,
+)
+
+
+def same_text(a: str, b: str, language: str = "en") -> str | None:
+    """The rule by which two texts are the same answer, or None."""
+    left, right = tokens(a), tokens(b)
+    if not left or not right:
+        return None
+    if left == right or unabbreviated(left) == unabbreviated(right):
+        return "text_exact"
+    if "".join(left) == "".join(right) and not any(t[0].isdigit() or not t[0].isalnum() for t in left + right):
+        return "text_joined"
+    if len(left) == len(right) and left[:-1] == right[:-1] and singular(left[-1]) == singular(right[-1]):
+        return "text_plural"
+    if _same_amount(a, b):
+        return "text_number"
+    if is_initials(a, right) or is_initials(b, left):
+        return "text_initials"
+    times = compare_times(undressed(a), undressed(b))
+    if times is not None and times[0]:
+        return "text_time"
+    return "text_date" if same_date(a, b, language) else None
+
+
+def _same_amount(a: str, b: str) -> bool:
+    """One value in one money or unit: `$1.2 million`, `1.2 million dollars`; a currency may be left out."""
+    left, right = read_quantity(a), read_quantity(b)
+    if left is None or right is None or left.value != right.value or left.percent != right.percent:
+        return False
+    if left.currency and right.currency and left.currency != right.currency:
+        return False
+    return singular(left.unit) == singular(right.unit)
+
+
+def restates(prediction: str, gold: str, question: str) -> bool:
+    """True if the prediction is a sentence that says only the gold, in words of the question, up to a further clause.
+
+    `<words of the question> is GOLD`, `GOLD is <words of the question>`, or the gold anywhere among these words where
+    the question itself does not hold it; a negation or any other word makes it false.
+    """
+    clause = _FURTHER.split(prediction, maxsplit=1)[0]
+    words, wanted, asked = tokens(clause), tokens(gold), {singular(t) for t in tokens(question)}
+    n = len(wanted)
+    if not wanted or len(words) <= n:
+        return False
+    if words[-n:] == wanted:
+        before = words[:-n]
+        if before[-1] in COPULAS or before[-1] in ("in", "at", "on", "by", "to"):
+            return _only_asked(before, asked)
+    if words[:n] == wanted:
+        return _only_asked(words[n:], asked)
+    if len(asked) > 2 and {singular(w) for w in wanted}.isdisjoint(asked):
+        starts = [i for i in range(1, len(words) - n + 1) if words[i : i + n] == wanted]
+        rest = (*words[: starts[0]], *words[starts[0] + n :]) if len(starts) == 1 else ()
+        return (
+            bool(rest)
+            and _only_asked(rest, asked)
+            and (_RELATING.isdisjoint(rest) or _in_order(rest, tokens(question)))
+        )
+    return False
+
+
+_RELATING = frozenset(
+    """left right above below under over behind before after between than beside next front top bottom inside outside
+    older younger larger smaller bigger more less""".split()  # noqa: SIM905
+)
+"""Words by which `the dog is left of the cat` is not what `the cat is left of the dog` says."""
+
+
+def _in_order(words: Sequence[str], asked: Sequence[str]) -> bool:
+    """True if the words of the question that a sentence has stand in the question's own order."""
+    places = iter([singular(w) for w in asked if w not in _WEAK])
+    return all(singular(w) in places for w in words if w not in _WEAK)
+
+
+_FURTHER = re.compile(
+    r",? (?:which|who|where|because|since)\b|, (?:as|located|indicated|shown|a|an|the)\b", re.IGNORECASE
+)
+
+
+def _only_asked(words: Sequence[str], asked: set[str]) -> bool:
+    if not set(words).isdisjoint(NEGATIONS):
+        return False
+    return all(w in COPULAS or w in FILLER or w in ARTICLES or singular(w) in asked for w in words)
+
+
+def match_text(prediction: str, golds: Sequence[str], question: str = "", language: str = "en") -> Match:
+    """Compare a short text with several golds, each as good as the others."""
+    text = undressed(prediction[:MOST_CHARS])
+    if not tokens(text):
+        return unparseable("text_empty")
+    bare = _LEAD_IN.sub("", text)
+    for candidate in dict.fromkeys((text, bare)):
+        for gold in golds:
+            rule = same_text(candidate, gold, language)
+            if rule is not None:
+                if rule == "text_exact" and _other_capitals(candidate, gold):
+                    return unparseable("text_letter_case", gold[:80])
+                return correct(rule)
+    if any(restates(candidate, gold, question) for candidate in (text, bare) for gold in golds):
+        return correct("text_restated")
+    return _different(bare, golds, language)
+
+
+def _other_capitals(text: str, gold: str) -> bool:
+    """`CO` for `Co`: formulas that differ in their capitals only are other substances."""
+    a, b = undressed(text), undressed(gold)
+    return (
+        a != b
+        and a.casefold() == b.casefold() not in ("no", "as", "in", "i", "he")
+        and is_chemical(a)
+        and is_chemical(b)
+    )
+
+
+def _different(text: str, golds: Sequence[str], language: str = "en") -> Match:
+    words = tokens(text)
+    for gold in golds:
+        wanted = tokens(gold)
+        if compare_times(undressed(text), undressed(gold)) or same_date(text, gold, language) is False:
+            return incorrect("text_other_time", gold[:80])
+        if holds_in_order(words, wanted) or holds_in_order(wanted, words):
+            return unparseable("text_contains", gold[:80])
+        if opposite(text, gold):
+            return incorrect("text_opposite", gold[:80])
+        if _resembles(words, wanted) or is_chemical(undressed(gold)) != is_chemical(undressed(text)):
+            return unparseable("text_resembles", gold[:80])
+    return incorrect("text_differs")
+
+
+def _resembles(words: Sequence[str], wanted: Sequence[str]) -> bool:
+    """True where half of the words of either side may stand in the other one (see `alike`), numbers being equal."""
+    left, right = (
+        [singular(w) for w in dict.fromkeys(side) if w not in _WEAK] or [singular(w) for w in side]
+        for side in (words, wanted)
+    )
+    if {w for w in {*left} ^ {*right} if not w[0].isalpha()} or not left or not right:
+        return False
+    short, long = sorted((left, right), key=len)
+    if len(short) > _MOST_WORDS or len(long) > 4 * _MOST_WORDS:
+        return False
+    found = sum(any(alike(a, b) for b in long) for a in short)
+    return found * 2 >= len(short)
+
+
+_WEAK = COPULAS | FILLER | ARTICLES
+_MOST_WORDS = 30

@@ -1,0 +1,37 @@
+"""Lists of words: the same items in any order, however they are joined."""
+
+from __future__ import annotations
+
+import re
+
+from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unparseable
+from mmpr_pipeline.checking.matching.text import same_text
+from mmpr_pipeline.checking.reading.normalise import undressed
+
+_JOINT = re.compile(r"\s?[,;\n]\s?(?:and\s)?|\s(?:and|&)\s|和|与")
+MOST_ITEMS = 50
+
+
+def items_of(text: str) -> list[str]:
+    """The items of a list, without its brackets and quotes."""
+    bare = undressed(undressed(text).strip("[](){}"))
+    return [item for part in _JOINT.split(bare) if (item := part.strip(" \"'[](){}"))]
+
+
+def is_word_list(gold: str) -> bool:
+    """True if a gold is a list of words: at least one of its items is not mathematics."""
+    return any(re.fullmatch(r"[^\W\d_][^\W_]*(?:[ '-][^\W_]+){0,6}", item) and len(item) > 1 for item in items_of(gold))
+
+
+def match_word_list(prediction: str, gold: str) -> Match:
+    """Every gold item has an item of its own, and none is left over."""
+    said, wanted = items_of(prediction), items_of(gold)
+    if not said or max(len(said), len(wanted)) > MOST_ITEMS:
+        return unparseable("list_not_understood")
+    left = list(said)
+    for item in wanted:
+        found = next((other for other in left if same_text(other, item)), None)
+        if found is None:
+            return incorrect("list_other_items") if len(said) == len(wanted) else unparseable("list_differs")
+        left.remove(found)
+    return correct("list_same_items") if not left else incorrect("list_more_items")

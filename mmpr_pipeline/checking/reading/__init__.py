@@ -1,0 +1,1 @@
+"""Text to value: numbers, letters, dates, words."""

@@ -1,0 +1,1 @@
+"""LaTeX and plain mathematics to a bounded tree."""

@@ -1,0 +1,163 @@
+r"""Labels of choices at the beginning of a text: `B`, `(B)`, `b)`, `Option B`, `选项B`, `②`, `(ii)`, `A and C`, `BD`.
+
+A letter counts only as a label: not the article in "A cat", nor the letter in "B flat", "B = 5", "Bob" or "3.14".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+
+from mmpr_pipeline.checking.reading.normalise import without_spacing_commands, without_text_commands
+
+MOST_CHOICES = 26
+UNKNOWN_COUNT = 10
+
+_CIRCLED = {chr(0x2460 + i): i for i in range(10)} | {chr(0x24B6 + i): i for i in range(26)}
+_ROMAN = {roman: i for i, roman in enumerate(["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X"])}
+_ORDINAL = {word: i for i, word in enumerate(["first", "second", "third", "fourth", "fifth", "sixth"])}
+
+_NOUN = (
+    r"(?P<noun>(?:the |an? |my |die |der |la |le |el |l')?(?:correct |right |best )?(?:options?|choices?|answers?"
+    r"|letters?|statements?|item|figure|antwort|buchstabe|réponse|lettre|choix|opción|respuesta|letra|opção|opzione|选项|选择|选)"
+    r"[ ]?:?[ ]{0,2})?"
+)
+_LABEL = re.compile(
+    _NOUN + r"(?:[(\[{<][ ]?(?P<inside>[A-Z]|[IVX]{1,4})[ ]?[)\]}>]"
+    r"|(?P<roman>[IVX]{2,4})(?![A-Z0-9])"
+    r"|(?P<bare>[A-Z])(?![A-Z0-9'^_])(?P<close>[ ]?[).:](?![0-9A-Z])|[ ]?[)](?=[0-9A-Z]))?"
+    r"|(?P<circled>[①-⑩Ⓐ-Ⓩ])(?![①-⑩]))",
+    re.IGNORECASE,
+)
+_NUMBERED = re.compile(
+    r"(?:the )?(?:(?:option|choice|answer) (?:number |no\.? ?|#)?\(?(?P<digit>[1-9])\)?(?![0-9.])"
+    r"|(?P<ordinal>first|second|third|fourth|fifth|sixth) (?:option|choice|one|answer)\b)",
+    re.IGNORECASE,
+)
+_QUOTES = ("_", "'", '"', "`")
+_QUOTED = re.compile(r"^[_'\"`]{1,3}(\(?[A-Z]\)?)[_'\"`]{1,3}(?![A-Za-z0-9])")
+_MANY = re.compile(r"(?:(?:options?|choices?|选项|选)[ ]?)?(?P<many>[A-J]{2,8})(?![A-Za-z0-9])")
+_EQUATED = re.compile(r"\s?[=<>≈≤≥⊥∥~]")
+"""`AB = 3` is a length."""
+_SPACED = re.compile(r"[A-J](?:[ ]{1,3}[A-J]){1,7}[ .]{0,3}$")
+_AND = re.compile(r"[ ]?(?:,[ ]?(?:and\b|&)?|;|&|and\b|和|及|与|/|\+)[ ]?(?=\S)", re.IGNORECASE)
+_OR = re.compile(r"[ ,]{0,3}(?:or\b|或者?|还是)[ ]{0,2}", re.IGNORECASE)
+_WRONG_AFTER = re.compile(
+    r"^[^\n.;!?]{0,60}?(?:\b(?:is|are|seems?|would be) (?:not|wrong|incorrect|false|excluded|eliminated|ruled|out"
+    r"|invalid)\b"
+    r"|\bisn't\b|\bcan(?:not| ?not|'t) be\b|错误|不正确|不符合|不对|不合|不如|不及|排除|有误)",
+    re.IGNORECASE,
+)
+_MAY_FOLLOW = re.compile(
+    r"\s*(?:$|[,;:()\[\].\"'*!}\n\u4e00-\u9fff-]"
+    r"|(?:is|are|was|because|since|as|which|with|and|or|who|where|that|for|corresponds?|corresponding|means|meaning"
+    r"|representing"
+    r"|in|on|from|based|here|at|to|would|if|due)\b)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """Letters named, in order of the alphabet, e.g. `B` or `AC`.
+
+    `hedged`: offered as alternatives. `denied`: said to be wrong by what follows. `loose`: followed by a word that a
+    label is not usually followed by, so that it counts only where that is the choice's own text. `rest`: what follows.
+    """
+
+    letters: str
+    rest: str
+    hedged: bool = False
+    loose: bool = False
+    denied: bool = False
+
+
+def read_letters(text: str, count: int) -> Letters | None:
+    """Labels at the beginning of `text`, among `count` choices (0: not known); None if it starts otherwise."""
+    text = _bare(text)
+    limit = min(count or UNKNOWN_COUNT, MOST_CHOICES)
+    many = _MANY.match(text)
+    if many and _is_set(many["many"], limit) and not _EQUATED.match(text, many.end()):
+        return Letters(many["many"], text[many.end() :])
+    if _SPACED.match(text) and _is_set(text.replace(" ", "").rstrip("."), limit):
+        return Letters(text.replace(" ", "").rstrip("."), "")
+    found, end, hedged, plain = _labels(text, limit)
+    if not found:
+        return _numbered(text, count)
+    rest = text[end:]
+    loose = plain and not _MAY_FOLLOW.match(rest)
+    denied = _WRONG_AFTER.match(rest) is not None
+    return Letters("".join(sorted(set(found))), rest, hedged=hedged, loose=loose, denied=denied)
+
+
+def _bare(text: str) -> str:
+    text = without_text_commands(without_spacing_commands(text[:400]))
+    for mark in ("$", "{}", "\\(", "\\)", "\\[", "\\]"):
+        text = text.replace(mark, "")
+    text = text.lstrip(" \n\t:-=,>#*")
+    return _QUOTED.sub(r"\1", text).lstrip("\"'`") if text[:1] in _QUOTES else text
+
+
+def _labels(text: str, limit: int) -> tuple[list[str], int, bool, bool]:
+    """Labels joined by commas, `and` or `or`; where they end; if alternatives; if the last is a letter without "
+    "marks."""
+    found: list[str] = []
+    position = end = 0
+    hedged = plain = joined_by_or = False
+    while len(found) < MOST_CHOICES:
+        match = _LABEL.match(text, position)
+        letter = _letter(match, text, limit) if match else None
+        if match is None or letter is None:
+            break
+        found.append(letter)
+        hedged = hedged or (len(found) > 1 and joined_by_or)
+        plain = match["bare"] is not None and match["close"] is None and match["noun"] is None
+        end = match.end()
+        joiner = _OR.match(text, end) or _AND.match(text, end)
+        if joiner is None:
+            break
+        joined_by_or = _OR.match(text, end) is not None
+        position = joiner.end()
+    return found, end, hedged, plain
+
+
+def _letter(match: re.Match[str], text: str, limit: int) -> str | None:
+    if match["circled"]:
+        index = _CIRCLED.get(match["circled"])
+    elif match["roman"]:
+        index = _ROMAN.get(match["roman"]) if match["roman"].isupper() else None
+    elif match["inside"]:
+        index = _index(match["inside"].upper(), limit)
+    else:
+        index = _index(match["bare"].upper(), limit) if _is_label(match, text) else None
+    return chr(65 + index) if index is not None and index < limit else None
+
+
+def _index(token: str, limit: int) -> int | None:
+    """Place of a letter in the alphabet, else its value as a Roman numeral."""
+    index = ord(token) - 65 if len(token) == 1 else MOST_CHOICES
+    return index if index < limit else _ROMAN.get(token)
+
+
+def _is_label(match: re.Match[str], text: str) -> bool:
+    """False for the article in "A cat", the pronoun in "I think", and small letters that nothing marks as labels."""
+    token, after = match["bare"], text[match.end() :]
+    marked = match["noun"] is not None or match["close"] is not None
+    if token.islower():
+        return marked or not after.strip()
+    if token in "AI" and not marked and re.match(r" [a-z]", after):
+        return _MAY_FOLLOW.match(after) is not None
+    return True
+
+
+def _numbered(text: str, count: int) -> Letters | None:
+    match = _NUMBERED.match(text) if count else None
+    if match is None:
+        return None
+    index = int(match["digit"]) - 1 if match["digit"] else _ORDINAL[match["ordinal"].lower()]
+    return Letters(chr(65 + index), text[match.end() :]) if index < count else None
+
+
+def _is_set(letters: str, limit: int) -> bool:
+    return all(a < b for a, b in pairwise(letters)) and ord(letters[-1]) - 65 < limit

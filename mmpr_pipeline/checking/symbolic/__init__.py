@@ -1,0 +1,1 @@
+"""Symbolic equality by sympy, in a child process."""

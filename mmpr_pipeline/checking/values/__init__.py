@@ -1,0 +1,1 @@
+"""Expression trees and their comparison."""

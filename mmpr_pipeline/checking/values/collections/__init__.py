@@ -1,0 +1,1 @@
+"""Sets, lists, tuples, matrices and relations."""

@@ -1,0 +1,119 @@
+"""Lists and sets compared: what their members are, and whether order or names matter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmpr_pipeline.checking.values.collections.members import Decide, all_of, in_order, in_order_only, match_unordered
+from mmpr_pipeline.checking.values.collections.plus_minus import simplified
+from mmpr_pipeline.checking.values.collections.real_sets import same_set
+from mmpr_pipeline.checking.values.collections.relations import (
+    defined_name,
+    definition_value,
+    is_definition,
+    is_equation,
+)
+from mmpr_pipeline.checking.values.context import Context, Decision
+from mmpr_pipeline.checking.values.expression import Expr, is_membership, operators_of
+
+
+def compare_sets(left: Expr, right: Expr, context: Context) -> Decision:
+    """Two sets of real numbers, given as intervals, unions, inequalities or members."""
+    same = same_set(left, right, context)
+    if same is None:
+        return None, "different_shapes"
+    return same, "same_set" if same else "other_set"
+
+
+def compare_collections(left: Expr, right: Expr, context: Context, decide: Decide) -> Decision:
+    """Lists and sets, with what may stand for them: `x = 1, y = 2`, a point, plus-minus, a chain of inequalities."""
+    sets = compare_sets(left, right, context) if _inequalities(left) or _inequalities(right) else (None, "")
+    if sets[0] is not None:
+        return sets
+    ones, others = items_of(left), items_of(right)
+    ones, others = _opened(ones, left, others), _opened(others, right, ones)
+    if (left.op == "set" and right.op == "paren") or (left.op == "paren" and right.op == "set"):
+        return None, "set_or_interval"
+    if len(ones) == 1 and ones[0].op == "paren" and len(others) > 1 and others[0].op != "paren":
+        decision = in_order_only(list(ones[0].args), _bare(others), decide)
+        return _unless_interval(decision, ones[0], left, _labels(others), context)
+    if len(others) == 1 and others[0].op == "paren" and len(ones) > 1 and ones[0].op != "paren":
+        decision = in_order_only(_bare(ones), list(others[0].args), decide)
+        return _unless_interval(decision, others[0], right, _labels(ones), context)
+    named = _by_name(ones, others, decide)
+    if named is not None:
+        return named
+    if _labels(ones) and _labels(others):
+        decision = in_order(_bare(ones), _bare(others), decide, "")
+        return (None, "other_names") if decision[0] is not False else decision
+    if _labels(ones) or _labels(others):
+        return in_order_only(_bare(ones), _bare(others), decide)
+    decision = match_unordered(_bare(ones), _bare(others), decide)
+    if decision == (None, "repeated_member") and left.value == "or" and len(others) == 1:
+        return True, "same_answer_in_two_forms"  # `0.25, or 1/4`
+    return decision
+
+
+def _unless_interval(decision: Decision, bracketed: Expr, whole: Expr, labelled: bool, context: Context) -> Decision:
+    """`2, 3` is the point (2, 3), not the interval: two numbers in round brackets are in doubt unless it is said."""
+    if not decision[0]:
+        return decision
+    if bracketed.value not in ("()", "[]"):
+        return False, "interval_and_list"
+    said = len(bracketed.args) > 2 or whole is not bracketed or labelled or context.asks_point()
+    return decision if said or bracketed.value == "[]" else (None, "point_or_interval")
+
+
+def items_of(expr: Expr) -> list[Expr]:
+    """The members of a collection: lists within are opened, plus-minus expanded, tuple assignments read."""
+    expr = simplified(expr)
+    if expr.op in ("list", "set"):
+        return [member for item in expr.args if not is_membership(item) for member in items_of(item)]
+    if expr.op == "rel" and is_definition(expr) and expr.args[0].op == "paren" and expr.args[0].args:
+        value = definition_value(expr)
+        if value.op == "paren" and len(value.args) == len(expr.args[0].args) and expr.args[0].args[0].op == "apply":
+            pairs = zip(expr.args[0].args, value.args, strict=True)
+            return [Expr("rel", (name, item), ("=",)) for name, item in pairs]
+        return items_of(value) if value.op in ("list", "set") else [value]
+    if expr.op == "rel" and is_definition(expr) and definition_value(expr).op in ("list", "set"):
+        return items_of(definition_value(expr))
+    if expr.op == "rel" and operators_of(expr) == ("in",) and expr.args[1].op == "set":
+        return items_of(expr.args[1])
+    return [expr]
+
+
+def _opened(items: list[Expr], whole: Expr, others: Sequence[Expr]) -> list[Expr]:
+    """`(x, y) = (5, 6)` as `x = 5, y = 6`, where the other side names its values one by one."""
+    if whole.op != "rel" or not _labels(others) or len(items) != 1 or items[0].op != "paren":
+        return items
+    names = whole.args[0]
+    if names.op != "paren" or len(names.args) != len(items[0].args):
+        return items
+    return [Expr("rel", (name, item), ("=",)) for name, item in zip(names.args, items[0].args, strict=True)]
+
+
+def _inequalities(expr: Expr) -> bool:
+    if expr.op in ("union", "setminus", "intersect", "builder"):
+        return True
+    if expr.op == "rel":
+        return not is_equation(expr)
+    return expr.op in ("list", "set") and any(_inequalities(arg) for arg in expr.args)
+
+
+def _labels(items: Sequence[Expr]) -> bool:
+    """Whether items are labelled with two or more different names, so that their order or names matter."""
+    names = {defined_name(item) for item in items if is_definition(item)}
+    return len(names) > 1 and len(names) == len(items)
+
+
+def _bare(items: Sequence[Expr]) -> list[Expr]:
+    return [definition_value(item) if is_definition(item) else item for item in items]
+
+
+def _by_name(ones: Sequence[Expr], others: Sequence[Expr], decide: Decide) -> Decision | None:
+    """`a=1, b=2` against `b=2, a=1`: by name, where both name the same ones, each once."""
+    left = {defined_name(item): definition_value(item) for item in ones if is_definition(item)}
+    right = {defined_name(item): definition_value(item) for item in others if is_definition(item)}
+    if not (len(left) == len(ones) == len(right) == len(others) and left.keys() == right.keys()):
+        return None
+    return all_of([decide(left[name], right[name]) for name in left], "same_by_name")

@@ -1,0 +1,1 @@
+"""Scalars: values, units, precision."""

@@ -1,0 +1,177 @@
+"""Values of trees as complex floats at given points, principal branches; bounded, and never raising but `Undecided`."""
+
+from __future__ import annotations
+
+import cmath
+import math
+import zlib
+from collections.abc import Callable, Mapping
+
+from mmpr_pipeline.checking.values.expression import Expr
+from mmpr_pipeline.checking.values.numbers.exact import NotRational, Undecided, exact, rational
+
+_LIMIT = 1e280
+
+
+def approximate(expr: Expr, point: Mapping[str, complex]) -> complex:
+    """The value of a tree at `point` (symbol -> number), principal branches. Raises Undecided."""
+    try:
+        value = _value(expr, point)
+    except (OverflowError, ZeroDivisionError, ValueError, ArithmeticError) as error:
+        raise Undecided(type(error).__name__) from error
+    if not cmath.isfinite(value) or abs(value) > _LIMIT:
+        raise Undecided("not finite")
+    return value
+
+
+def magnitude(expr: Expr, point: Mapping[str, complex]) -> float:
+    """How large the parts of a tree are, cancellation left out: what rounding errors are to be measured against."""
+    try:
+        return _magnitude(expr, point)
+    except (OverflowError, ZeroDivisionError, ValueError, ArithmeticError) as error:
+        raise Undecided(type(error).__name__) from error
+
+
+def _magnitude(expr: Expr, point: Mapping[str, complex]) -> float:
+    if expr.op == "add":
+        return sum(_magnitude(arg, point) for arg in expr.args)
+    if expr.op == "neg":
+        return _magnitude(expr.args[0], point)
+    if expr.op == "mul":
+        return math.prod(_magnitude(arg, point) for arg in expr.args)
+    if expr.op == "div":
+        return _magnitude(expr.args[0], point) / abs(_value(expr.args[1], point))
+    return abs(_value(expr, point))
+
+
+def same_value(left: Expr, right: Expr, point: Mapping[str, complex], tolerance: float) -> bool:
+    """Whether two trees agree at a point, to a relative tolerance or within their rounding errors. Raises Undecided."""
+    one, two = approximate(left, point), approximate(right, point)
+    if cmath.isclose(one, two, rel_tol=tolerance):
+        return True
+    return abs(one - two) <= 1e-13 * max(magnitude(left, point), magnitude(right, point))
+
+
+def _value(expr: Expr, point: Mapping[str, complex]) -> complex:
+    op, args = expr.op, expr.args
+    if op == "num":
+        return complex(rational(expr))
+    if op == "sym":
+        try:
+            return point[str(expr.value)]
+        except KeyError:
+            raise Undecided("free symbol") from None
+    if op == "const":
+        return _constant(str(expr.value))
+    if op == "add":
+        return sum((_value(arg, point) for arg in args), 0j)
+    if op == "neg":
+        return 0j - _value(args[0], point)
+    if op == "mul":
+        product = 1 + 0j
+        for arg in args:
+            product *= _value(arg, point)
+        return product
+    if op == "div":
+        return _value(args[0], point) / _value(args[1], point)
+    if op == "pow":
+        return _power(args[0], args[1], point)
+    if op == "func":
+        return _function(str(expr.value), [_above(_value(arg, point)) for arg in args])
+    if op == "degree":
+        return _value(args[0], point) * (math.pi / 180)
+    if op == "percent":
+        return _value(args[0], point) / 100
+    if op == "fact":
+        return _gamma(_value(args[0], point) + 1)
+    if op == "binom":
+        top, bottom = (_value(arg, point) for arg in args)
+        return _gamma(top + 1) / (_gamma(bottom + 1) * _gamma(top - bottom + 1))
+    if op == "apply":
+        return _unknown(str(expr.value), [_value(arg, point) for arg in args])
+    if op == "base":
+        return complex(exact(expr))
+    raise Undecided(op)
+
+
+def _constant(name: str) -> complex:
+    if name == "pi":
+        return complex(math.pi)
+    if name == "e":
+        return complex(math.e)
+    if name == "i":
+        return 1j
+    raise Undecided(name)
+
+
+def _power(base: Expr, exponent: Expr, point: Mapping[str, complex]) -> complex:
+    value, power = _above(_value(base, point)), _value(exponent, point)
+    if power.imag == 0 and power.real == int(power.real) and abs(power.real) < 1e6:
+        return value ** int(power.real)
+    if value.imag == 0 and value.real < 0 and _is_odd_root(exponent):
+        return -((-value) ** power) if _odd_top(exponent) else (-value) ** power
+    return value**power
+
+
+def _above(value: complex) -> complex:
+    """A real with a negative zero for its imaginary part would fall on the wrong side of a branch cut."""
+    return value if value.imag else complex(value.real, 0.0)
+
+
+def _is_odd_root(exponent: Expr) -> bool:
+    """A written rational exponent with an odd denominator: schoolbooks take the real root of a negative."""
+    try:
+        value = exact(exponent)
+    except (NotRational, Undecided):
+        return False
+    return value.denominator % 2 == 1
+
+
+def _odd_top(exponent: Expr) -> bool:
+    return exact(exponent).numerator % 2 == 1
+
+
+def _gamma(value: complex) -> complex:
+    if abs(value.imag) > 1e-12:
+        raise Undecided("gamma")
+    return complex(math.gamma(value.real))
+
+
+def _unknown(name: str, args: list[complex]) -> complex:
+    """A stand-in for an unknown function: smooth, fixed by its name, so f(x) equals f(y) only where x equals y."""
+    seed = zlib.crc32(name.encode()) % 9973 / 9973 + 0.3
+    total = sum((seed + 0.37 * (index + 1)) * arg for index, arg in enumerate(args))
+    return cmath.sin(total + seed) + 0.17 * total + 2.0 + seed
+
+
+def _real(value: complex) -> float:
+    if abs(value.imag) > 1e-9:
+        raise Undecided("not real")
+    return value.real
+
+
+def _function(name: str, args: list[complex]) -> complex:
+    if len(args) == 1 and name in _COMPLEX:
+        return _COMPLEX[name](args[0])
+    reals = [_real(arg) for arg in args]
+    if name in ("max", "min") and reals:
+        return complex(max(reals) if name == "max" else min(reals))
+    if len(reals) == 1 and name in ("floor", "ceil", "sgn"):
+        value = reals[0]
+        rounded = round(value)
+        if name == "sgn":
+            return complex((value > 0) - (value < 0))
+        if abs(value - rounded) < 1e-9:
+            return complex(rounded)
+        return complex(math.floor(value) if name == "floor" else math.ceil(value))
+    raise Undecided(name)
+
+
+_COMPLEX: dict[str, Callable[[complex], complex]] = {
+    "sin": cmath.sin, "cos": cmath.cos, "tan": cmath.tan, "ln": cmath.log, "log": cmath.log10, "log10": cmath.log10,
+    "exp": cmath.exp, "asin": cmath.asin, "acos": cmath.acos, "atan": cmath.atan, "sinh": cmath.sinh,
+    "cosh": cmath.cosh, "tanh": cmath.tanh, "abs": lambda z: complex(abs(z)), "sqrt": cmath.sqrt,
+    "cot": lambda z: 1 / cmath.tan(z), "sec": lambda z: 1 / cmath.cos(z), "csc": lambda z: 1 / cmath.sin(z),
+    "acot": lambda z: cmath.atan(1 / z), "asec": lambda z: cmath.acos(1 / z), "acsc": lambda z: cmath.asin(1 / z),
+    "arg": lambda z: complex(cmath.phase(z)),
+}  # fmt: skip

@@ -1,0 +1,110 @@
+"""The one place where secrets are blotted out of whatever is shown, logged or kept.
+
+Servers and proxies repeat what they were sent, and libraries put it into their errors: a token would come to stand on a
+terminal, in config.json, in a published shard. Every error and every reject of ours goes through `masked` when it is
+made, the tracebacks of all others when they are shown.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import quote
+
+BLOT = "***"
+SHORTEST = 8
+"""Fewest characters of a secret: a shorter one would blot out ordinary words."""
+
+PART = 12
+"""Fewest characters of a part of a secret: messages are cut off, and with them what they repeat."""
+
+_NAMES = re.compile(
+    r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|API_?KEY|ACCESS_KEY|PRIVATE_KEY|SECRET_KEY|AUTH_KEY)(?:_\d+)?$",
+    re.IGNORECASE,
+)
+_SIGNED = r"(?:signature|sig|token|api_?key|policy|credential|secret|expires)"
+_PATTERNS = [
+    (re.compile(r"\bhf_\w{4,}"), f"hf_{BLOT}"),
+    (re.compile(r"\bsk-[\w-]{12,}"), f"sk-{BLOT}"),
+    (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1 {BLOT}"),
+    (re.compile(r"(https?://[^\s:/@]{1,100}):[^\s/@]{1,200}@"), rf"\1:{BLOT}@"),
+    # Addresses to fetch from or to upload to carry a signature in their query: whoever has one may use it for a while.
+    (re.compile(rf"(https?://[^\s?]{{1,500}})\?(?=\S{{0,2000}}?{_SIGNED}=)\S+", re.IGNORECASE), rf"\1?{BLOT}"),
+]
+
+
+def masked(text: str, *known: str | None) -> str:
+    """The text without secrets: those of the environment and `known` ones, and whatever else looks like one."""
+    text = without_secrets(text, *known)
+    for pattern, blot in _PATTERNS:
+        text = pattern.sub(blot, text)
+    return text
+
+
+def without_secrets(text: str, *known: str | None) -> str:
+    """The text without the secrets of the environment and `known` ones, however they are written, whole or cut off."""
+    secrets = sorted({one for one in (*_of_environment(), *known) if one and len(one) >= SHORTEST})
+    forms = [form for one in secrets for form in dict.fromkeys((one, quote(one, safe=""), json.dumps(one)[1:-1]))]
+    for form in forms:
+        text = text.replace(form, BLOT)
+    for form in forms:
+        if len(form) > PART:
+            text = _without_end(_without_begin(text, form), form)
+    return text
+
+
+def _without_begin(text: str, secret: str) -> str:
+    """The text without what begins as a secret does."""
+    at = text.find(secret[:PART])
+    while at >= 0:
+        text = text[:at] + BLOT + text[at + _alike(text[at : at + len(secret)], secret) :]
+        at = text.find(secret[:PART], at + len(BLOT))
+    return text
+
+
+def _without_end(text: str, secret: str) -> str:
+    """The text without what ends as a secret does."""
+    return _without_begin(text[::-1], secret[::-1])[::-1]
+
+
+def _alike(a: str, b: str) -> int:
+    """How many of their first characters are the same."""
+    return next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def _of_environment() -> list[str]:
+    """Values of variables that are named as secrets are, and the token with which the user is logged in to the Hub."""
+    found = [value for name, value in os.environ.items() if _is_secret(name) and not value.startswith("/")]
+    home = os.environ.get("HF_HOME") or f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+    return [*found, _read(os.environ.get("HF_TOKEN_PATH") or f"{home}/token")]
+
+
+@lru_cache(maxsize=4096)
+def _is_secret(name: str) -> bool:
+    return bool(_NAMES.search(name))
+
+
+@lru_cache(maxsize=16)
+def _read(path: str) -> str:
+    try:
+        return Path(path).expanduser().read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError, RuntimeError):
+        return ""
+
+
+class _Masking(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = masked(record.getMessage()), ()
+        return True
+
+
+def logger(name: str) -> logging.Logger:
+    """The logger of a name; what is logged by it holds no secret."""
+    found = logging.getLogger(name)
+    if not any(isinstance(one, _Masking) for one in found.filters):
+        found.addFilter(_Masking())
+    return found

@@ -1,0 +1,33 @@
+"""YAML as people write it, whoever wrote it: plain values only, and not nested so deep that a parser dies of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+MAX_DEPTH = 64
+"""Mappings and lists inside one another; libyaml's C loader overruns its stack at some ten thousand."""
+
+MAX_CHARS = 4_000_000
+
+FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The loader in C, where there is one: the same values as PyYAML's `SafeLoader`."""
+
+
+def load_yaml(text: str, loader: Any = FAST_LOADER) -> Any:
+    """The value of a YAML text by a safe loader. Raises yaml.YAMLError, also for one that is too deep or too long."""
+    if len(text) > MAX_CHARS:
+        raise yaml.YAMLError(f"it has {len(text):,} characters, at most {MAX_CHARS:,}")
+    depth = 0
+    for event in yaml.parse(text, Loader=FAST_LOADER):  # events come one by one, whatever the depth
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise yaml.YAMLError(f"it nests deeper than {MAX_DEPTH} mappings and lists,{event.start_mark}")
+    try:
+        return yaml.load(text, Loader=loader)
+    except yaml.YAMLError:
+        raise
+    except Exception as error:  # PyYAML raises whatever it meets: `2026-13-99` a ValueError, `!!timestamp x` another
+        raise yaml.YAMLError(f"it holds a value that is none: {error}") from None

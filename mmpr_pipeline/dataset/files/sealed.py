@@ -1,0 +1,77 @@
+"""The files of an output that no manifest covers: sealed JSON files, and the hashes that these hold of the others."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.core.json_files import unsealed
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.screening import REPORT
+from mmpr_pipeline.storage import MissingKeyError, Store
+
+_AGAIN = "Run the same `mmpr build` again: it writes the file anew."
+_REMEDIES = {
+    layout.CONFIG: "Run the same `mmpr build` again: it writes the file anew, if other files tell that these are its "
+    "settings. Else bring it back from a copy.",
+    layout.SUMMARY: _AGAIN,
+    REPORT: "While shards are missing, run the same `mmpr build` again: it looks at the rows anew. Else bring "
+    "it back from a copy.",
+}
+
+
+@dataclass(frozen=True)
+class _Unsealed:
+    """The names that a file of a version without seals holds, and those that it may hold: a damaged file, or a seal
+    whose own name is damaged, does not pass for one."""
+
+    needed: frozenset[str]
+    allowed: frozenset[str]
+
+
+_UNSEALED = {
+    layout.CONFIG: _Unsealed(
+        frozenset(("digest", "identity")), frozenset(("mmpr_version", "config", "sources", "screening"))
+    ),
+    layout.SUMMARY: _Unsealed(
+        frozenset(("shards", "identity", "counts")),
+        frozenset(("mmpr_version", "digest", "run", "schema_version", "sources", "files", "bytes", "screening"))
+        | {"warnings", "recorded"},
+    ),
+    REPORT: _Unsealed(frozenset(("against", "unchecked", "sources")), frozenset(("contaminated", "templates"))),
+}
+
+
+def read_sealed(store: Store, key: str) -> dict[str, Any]:
+    """The content of CONFIG, SUMMARY or REPORT, without its seal.
+
+    Raises MissingKeyError where it is not there, and DatasetError, with the remedy, where it is damaged.
+    """
+    raw = store.read(key)
+    try:
+        before = _UNSEALED[key]
+        return unsealed(raw, before.needed, before.allowed)
+    except ValueError as error:
+        raise DatasetError(f"{store.url}/{key} is damaged: {error}.", remedy=_REMEDIES[key]) from None
+
+
+def hashes(store: Store) -> dict[str, str]:
+    """sha256 of each file that decides or explains the output and that no manifest covers, by its key."""
+    there = set(store.list(layout.SCREENING)) & set(layout.SCREENED)
+    found = {key: _sha256(store, key) for key in sorted({layout.CONFIG, *there})}
+    return {key: sha256 for key, sha256 in found.items() if sha256}
+
+
+def damaged(store: Store, stated: Mapping[str, str]) -> list[str]:
+    """Keys of which the content has another sha256 than stated, or that are gone."""
+    return [key for key, sha256 in sorted(stated.items()) if _sha256(store, key) != sha256]
+
+
+def _sha256(store: Store, key: str) -> str | None:
+    try:
+        return hashlib.sha256(store.read(key)).hexdigest()
+    except MissingKeyError:
+        return None

@@ -1,0 +1,223 @@
+"""The check itself: start, sample, sample again, continue without the image, kill and come back; a line for each."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from mmpr_pipeline.core.errors import ItemRejected, MmprError
+from mmpr_pipeline.core.records import Question, Rollout
+from mmpr_pipeline.engines.check.questions import make_questions
+from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineStats, SampleRequest
+from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.engines.start import start_engines
+from mmpr_pipeline.rollouts.prompts import turn_for, without_images
+from mmpr_pipeline.rollouts.seeds import sampling_seed
+from mmpr_pipeline.rollouts.settings import Decoding
+
+State = Literal["pass", "FAIL", "info"]
+STYLE = "cot-final"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that was looked at. `info` judges nothing."""
+
+    name: str
+    state: State
+    text: str
+
+
+Say = Callable[[Line], None]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is asked."""
+
+    questions: int = 8
+    samples: int = 32
+    max_tokens: int = 256
+
+
+async def check_engine(settings: EngineSettings, load: Load, say: Say) -> list[Line]:
+    """Look at everything, telling each line as it is known. An engine that does not start ends the check.
+
+    With engine actors (the default of vllm) Ray must be initialised.
+    """
+    lines: list[Line] = []
+
+    def found(name: str, state: State, text: str) -> None:
+        lines.append(Line(name, state, text))
+        say(lines[-1])
+
+    began = time.monotonic()
+    try:
+        engine = await start_engines(settings)
+    except MmprError as error:
+        found("start", "FAIL", str(error))
+        return lines
+    try:
+        await _look(engine, settings, load, time.monotonic() - began, found)
+    except Exception as error:
+        found("to the end", "FAIL", f"{type(error).__name__}: {error}")
+    finally:
+        await engine.close()
+    return lines
+
+
+async def _look(
+    engine: Engine, settings: EngineSettings, load: Load, started: float, found: Callable[[str, State, str], None]
+) -> None:
+    info = engine.info
+    found("start", "pass", f"{info.model} serves after {started:.0f} s, context {info.context or 'not known'}")
+    found("runs on", "info", ", ".join(f"{k} {v}" for k, v in info.runs_on.items()) or "not known")
+    _say_memory(info.sequences, info.kv_tokens, found)
+    requests = [_request(question, load) for question in make_questions(load.questions)]
+
+    first, seconds = await _sampled(engine, requests)
+    _say_answers("sample", requests, first, seconds, found)
+    before = await engine.stats()
+    again, seconds = await _sampled(engine, requests)
+    after = await engine.stats()
+    _say_answers("sample again", requests, again, seconds, found)
+    exact = info.runs_on.get("device", "cpu").lower() == "cpu" or settings.reproducible
+    _say_equal("same seeds, same texts", first, again, exact, found)
+    _say_caches(before, after, found)
+
+    await _continued(engine, requests, first, found)
+    if hasattr(engine, "kill"):
+        await _killed(engine, requests, first, exact, found)
+    else:
+        found("kill and restart", "info", "not tried: no engine actors here")
+
+
+def _request(question: Question, load: Load, number: int = 0) -> SampleRequest:
+    turn = turn_for(question, STYLE)
+    return SampleRequest(
+        question=question,
+        prompt=turn.text,
+        prompt_version=turn.version,
+        n=load.samples,
+        seed=sampling_seed(0, question.question_id, number),
+        decoding=Decoding(max_tokens=load.max_tokens),
+    )
+
+
+Answers = list[list[Rollout] | ItemRejected]
+
+
+async def _sampled(engine: Engine, requests: Sequence[SampleRequest]) -> tuple[Answers, float]:
+    async def one(request: SampleRequest) -> list[Rollout] | ItemRejected:
+        try:
+            return await engine.sample(request)
+        except ItemRejected as reject:
+            return reject
+
+    began = time.monotonic()
+    answers = list(await asyncio.gather(*map(one, requests)))
+    return answers, time.monotonic() - began
+
+
+def _rollouts(answers: Answers) -> list[Rollout]:
+    return [rollout for answer in answers if isinstance(answer, list) for rollout in answer]
+
+
+def _say_answers(
+    name: str, requests: Sequence[SampleRequest], answers: Answers, seconds: float, found: Callable[..., None]
+) -> None:
+    rejects = [str(answer) for answer in answers if isinstance(answer, ItemRejected)]
+    rollouts = _rollouts(answers)
+    wanted = sum(request.n for request in requests)
+    tokens = sum(rollout.tokens for rollout in rollouts)
+    text = f"{len(rollouts)} of {wanted} rollouts in {seconds:.1f} s, {tokens / seconds:,.0f} tokens/s"
+    if rejects:
+        text += f"; refused: {rejects[0]}"
+    elif not any(rollout.text.strip() for rollout in rollouts):
+        text += "; all are empty"
+    found(name, "pass" if len(rollouts) == wanted and any(r.text.strip() for r in rollouts) else "FAIL", text)
+
+
+def _say_equal(name: str, one: Answers, two: Answers, exact: bool, found: Callable[..., None]) -> None:
+    pairs = list(zip(_rollouts(one), _rollouts(two), strict=False))
+    equal = sum(a.text == b.text for a, b in pairs)
+    text = f"{equal} of {len(pairs)} texts are equal"
+    if exact:
+        found(name, "pass" if pairs and equal == len(pairs) else "FAIL", text)
+    else:
+        found(name, "info", f"{text}; on GPUs they need not be, without engine.reproducible")
+
+
+def _say_caches(before: EngineStats, after: EngineStats, found: Callable[..., None]) -> None:
+    looked, hit = after.prompt_tokens - before.prompt_tokens, after.cached_tokens - before.cached_tokens
+    if looked:
+        found("prefix cache", "pass" if hit else "FAIL", f"{hit / looked:.0%} of {looked:,} prompt tokens were there")
+    else:
+        found("prefix cache", "info", "the engine does not tell")
+    again = after.preemptions
+    found("preemptions", "pass" if not again else "FAIL", f"{again} rollouts lost their place in the KV cache")
+
+
+def _say_memory(sequences: int | None, kv_tokens: int | None, found: Callable[..., None]) -> None:
+    held = f"{kv_tokens:,} tokens of KV cache" if kv_tokens else "KV cache not known"
+    found("memory", "info", f"{held}, {sequences or 'any number of'} rollouts at once{_gpu_memory()}")
+
+
+def _gpu_memory() -> str:
+    """What the GPUs of this machine hold now, as their driver says; nothing where there is none."""
+    if shutil.which("nvidia-smi") is None:
+        return ""
+    query = ["nvidia-smi", "--query-gpu=index,memory.used,memory.total", "--format=csv,noheader"]
+    told = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False).stdout
+    return "; GPUs here: " + "; ".join(line.strip() for line in told.splitlines() if line.strip())
+
+
+async def _continued(
+    engine: Engine, requests: Sequence[SampleRequest], answers: Answers, found: Callable[..., None]
+) -> None:
+    if not engine.can_continue:
+        found("continue without image", "info", "this engine cannot: no DropNTP pairs")
+        return
+    tried = kept = 0
+    for request, answer in zip(requests, answers, strict=True):
+        parent = max(answer, key=lambda rollout: rollout.tokens) if isinstance(answer, list) and answer else None
+        if parent is None or parent.tokens < 4:
+            continue
+        continued = await engine.continue_blind(
+            ContinueRequest(
+                question=request.question,
+                prompt=without_images(request.prompt),
+                prompt_version=request.prompt_version,
+                parent=parent,
+                ratio=0.5,
+                seed=request.seed + 1000,
+                index=request.n,
+                decoding=request.decoding,
+            )
+        )
+        tried += 1
+        prefix = continued.text[: continued.prefix_chars]
+        kept += 0 < len(prefix) < len(parent.text) and parent.text.startswith(prefix)
+    text = f"{kept} of {tried} keep the first half of their parent"
+    found("continue without image", "pass" if tried and kept == tried else "FAIL", text)
+
+
+async def _killed(
+    engine: Engine, requests: Sequence[SampleRequest], before: Answers, exact: bool, found: Callable[..., None]
+) -> None:
+    """Kill one engine with all questions in flight; they must be answered, and it must come back."""
+    running = asyncio.create_task(_sampled(engine, requests))
+    await asyncio.sleep(1)
+    began = time.monotonic()
+    engine.kill(0)  # type: ignore[attr-defined]
+    answers, _ = await running
+    await engine.settled()  # type: ignore[attr-defined]
+    text = f"back after {time.monotonic() - began:.0f} s, {len(_rollouts(answers))} rollouts were answered"
+    whole = len(_rollouts(answers)) == sum(request.n for request in requests)
+    found("kill and restart", "pass" if whole else "FAIL", text + _gpu_memory())
+    _say_equal("same texts after a restart", before, answers, exact, found)

@@ -1,0 +1,230 @@
+"""Engine actors as one engine: where a request goes, and what happens when an actor dies.
+
+A request goes to the actor with the least outstanding tokens, a question's later requests to the one that has its image
+and prefix cached (`routing`). When an actor dies, what it had in flight is sent again, and the actor is brought back
+(`lives`). One of those requests may be what killed it, so those that were lost twice are tried apart from the others
+(`trials`): the one that kills an engine alone is rejected as `poison`, and no innocent one ever is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from mmpr_pipeline.core.errors import EngineError, ItemRejected
+from mmpr_pipeline.core.records import Rollout
+from mmpr_pipeline.engines.actors.messages import Answer, Cause, EngineLost, Request, Served
+from mmpr_pipeline.engines.actors.routing import Load, Router
+from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.engines.pool.calls import called
+from mmpr_pipeline.engines.pool.lives import Lives
+from mmpr_pipeline.engines.pool.opening import first_engines
+from mmpr_pipeline.engines.pool.totals import Totals
+from mmpr_pipeline.engines.pool.trials import Suspect, Trials
+
+log = logging.getLogger(__name__)
+
+SUSPICION = 2.0
+"""How much speaks against a request when it is tried apart from the others."""
+
+BLAME: dict[Cause, float] = {"died": 1.0, "failed": 1.0, "out_of_memory": 0.25, "not_loaded": 0.0}
+"""What each end of an engine adds to it. Of an engine without memory, the next life decodes half as much at once."""
+
+
+class EnginePool:
+    """Engine actors as one engine; can be pickled into any worker of the cluster."""
+
+    def __init__(self, actors: list[Any], info: EngineInfo | None = None, joined: frozenset[int] | None = None) -> None:
+        self._actors = actors
+        self._info = info
+        self._joined = frozenset(range(len(actors))) if joined is None else joined
+        """Actors that could serve when the pool was opened."""
+        self._router = Router(len(actors), info, turn=os.getpid())
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        """First requests of questions for which all engines are full, in order."""
+        self._lives = Lives(actors, self._came_back)
+        self._awaits_joining = True
+        self._trials = Trials(self._try_group, max(1, len(actors) // 2))
+        self._totals = Totals(actors)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (EnginePool, (self._actors, self._info, self._joined))
+
+    async def open(self, why_waiting: Callable[[], str] = lambda: "they are loading") -> None:
+        """Wait until engines can serve; see `opening.first_engines`."""
+        ready = await first_engines(self._actors, why_waiting)
+        self._joined = frozenset(ready)
+        self._info = ready[min(ready)]
+        for which, info in ready.items():
+            self._router.holds(info, which)
+
+    @property
+    def info(self) -> EngineInfo:
+        """What the engines are; all are alike."""
+        if self._info is None:
+            raise EngineError("The engines were not started.", remedy="Await `open` first.")
+        return self._info.model_copy(update={"engines": len(self._actors)})
+
+    @property
+    def can_continue(self) -> bool:
+        """Whether `continue_blind` works."""
+        return self.info.can_continue
+
+    async def sample(self, request: SampleRequest) -> list[Rollout]:
+        """See `Engine.sample`; raises ItemRejected('poison') for a question that kills engines."""
+        rollouts = cast(list[Rollout], await self._serve(request))
+        self._router.lengths.learn(request.question.source, rollouts)
+        return rollouts
+
+    async def continue_blind(self, request: ContinueRequest) -> Rollout:
+        """See `Engine.continue_blind`. The images stay here: they are not used."""
+        blind = request.question.model_copy(update={"images": ()})
+        return cast(Rollout, await self._serve(request.model_copy(update={"question": blind})))
+
+    async def stats(self) -> EngineStats:
+        """Sums over all actors and all their lives, as far as this object has seen them. Starts no engine."""
+        return await self._totals.now()
+
+    def kill(self, which: int) -> None:
+        """End the process of one actor, for tests and checks of what a death costs; Ray starts it again."""
+        import ray
+
+        ray.kill(self._actors[which], no_restart=False)
+
+    async def settled(self) -> None:
+        """Wait until every actor serves; raises EngineError where one was given up."""
+        await self._lives.settled()
+
+    async def close(self) -> None:
+        """End all actors; requests in flight fail."""
+        import ray
+
+        for actor in self._actors:
+            with contextlib.suppress(Exception):  # it may be dead already
+                ray.kill(actor, no_restart=True)
+
+    async def _serve(self, request: Request) -> Answer:
+        suspicion = 0.0
+        while suspicion < SUSPICION:
+            try:
+                return await self._try_together(request)
+            except EngineLost as lost:
+                suspicion += BLAME[lost.cause]
+        return await self._trials.verdict(request)
+
+    async def _try_together(self, request: Request) -> Answer:
+        """The answer; raises EngineLost where the actor died, or has no engine now."""
+        from ray.exceptions import RayActorError
+
+        which, work = await self._place(request)
+        outstanding: Load | None = None
+        try:
+            served: Served = await called(self._actors[which].serve.remote(request))
+            outstanding = served.outstanding
+            return served.answer
+        except (EngineLost, RayActorError) as error:
+            raise self._lost(which, error) from error
+        finally:
+            self._free(which, work, outstanding)
+
+    async def _try_group(self, group: Sequence[Suspect]) -> bool:
+        """Serve suspects with nothing else in their engine; False where it died after they had begun."""
+        from ray.exceptions import RayActorError
+
+        requests = [suspect.request for suspect in group]
+        while True:
+            which, work = await self._place(requests[0])
+            began = False
+            try:
+                async for reference in self._actors[which].serve_trial.remote(requests):
+                    answered = await called(reference)
+                    began = True
+                    if answered is not None:
+                        _set(group[answered[0]].answer, answered[1])
+                return True
+            except (EngineLost, RayActorError) as error:
+                self._lost(which, error)
+                if began:
+                    return False
+            finally:
+                self._free(which, work, None)
+
+    async def _place(self, request: Request) -> tuple[int, Load]:
+        """An actor for the request, and the work put on its account; waits where all actors are full or dead."""
+        question, begun = request.question.question_id, _begun(request)
+        work = self._router.lengths.expect(request)
+        waited = False
+        while True:
+            alive = await self._alive()
+            # Whoever comes later does not pass those who wait.
+            held = self._waiting and not (begun or waited)
+            which = None if held else self._router.choose(question, alive, begun=begun)
+            if which is not None:
+                self._router.take(which, question, work)
+                self._wake()
+                return which, work
+            await self._wait(first=waited)
+            waited = True
+
+    async def _alive(self) -> list[int]:
+        """The actors in use; waits where there are none, and raises EngineError where there will be none."""
+        if self._awaits_joining:
+            self._awaits_joining = False
+            self._lives.join(set(range(len(self._actors))) - self._joined)
+        return await self._lives.alive()
+
+    async def _wait(self, first: bool) -> None:
+        """Until something has changed; in line, or at its head for who has been there."""
+        change = asyncio.get_running_loop().create_future()
+        self._waiting.appendleft(change) if first else self._waiting.append(change)
+        try:
+            await change
+        except asyncio.CancelledError:
+            if not change.cancelled():
+                self._wake()  # the call was for this one, who is gone: the next one is called
+            raise
+
+    def _wake(self) -> None:
+        """Call the first in line; it calls the next one when it has found a place."""
+        while self._waiting:
+            change = self._waiting.popleft()
+            if not change.done():  # else it was cancelled
+                change.set_result(None)
+                return
+
+    def _free(self, which: int, work: Load, outstanding: Load | None) -> None:
+        """A request is no longer with an actor, which told what it has left to do."""
+        self._router.give(which, work)
+        if outstanding is not None:
+            self._router.heard(which, outstanding)
+        self._wake()
+
+    def _lost(self, which: int, error: Exception) -> EngineLost:
+        """An actor does not answer: forget what was in it, and bring it back."""
+        lost = error if isinstance(error, EngineLost) else EngineLost("died", type(error).__name__)
+        if self._lives.lost(which, lost.cause, lost.detail, self._router.own(which).sequences):
+            self._router.lost(which)
+        return lost
+
+    def _came_back(self, which: int, info: EngineInfo) -> None:
+        self._router.holds(info, which)
+        self._wake()
+
+
+def _set(future: asyncio.Future[Answer], answer: Answer | ItemRejected) -> None:
+    if future.done():  # it was cancelled
+        return
+    if isinstance(answer, ItemRejected):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
+
+
+def _begun(request: Request) -> bool:
+    """Whether the question has been sampled before: a later round, or a continuation."""
+    return isinstance(request, ContinueRequest) or request.round > 0

@@ -1,0 +1,1 @@
+"""Models beside one another: intervals, differences, tables, pictures, leader boards."""

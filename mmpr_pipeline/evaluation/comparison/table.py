@@ -1,0 +1,155 @@
+"""The table of an evaluation on benchmarks: base, trained model and gain beside what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mmpr_pipeline.evaluation.comparison.words import COLOURS, Verdict, signed, verdict
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One benchmark in one mode: its numbers by model, the gain, what was published, and what is to be known."""
+
+    benchmark: str
+    mode: str
+    metric: str
+    unit: str
+    items: int
+    numbers: tuple[str, ...]
+    gain: str
+    verdict: Verdict
+    published: str
+    warnings: tuple[str, ...]
+
+
+def table_rows(results: dict[str, Any]) -> list[TableRow]:
+    """The rows of the table, in the order of benchmarks."""
+    return [
+        _row(told, mode, found, results["models"]) for told in results["benchmarks"].values()
+        for mode, found in told["modes"].items()
+    ]  # fmt: skip
+
+
+def _row(told: dict[str, Any], mode: str, found: dict[str, Any], models: list[str]) -> TableRow:
+    metric = told["metrics"][0]
+    name = metric["name"]
+    by_model = found["models"]
+    numbers = tuple(_number(by_model[m]["measures"][name]) if m in by_model else "" for m in models)
+    change = found.get("difference", {}).get(name)
+    arrow = " (lower is better)" if metric["better"] == "lower" else ""
+    return TableRow(
+        benchmark=told["title"],
+        mode="CoT" if mode == "cot" else mode,
+        metric=f"{name}{arrow}",
+        unit=metric["unit"],
+        items=next(iter(by_model.values()))["items"],
+        numbers=numbers,
+        gain=signed(change) if change else "",
+        verdict=verdict(change, metric["better"]) if change else "same",
+        published=_published(told, mode),
+        warnings=tuple(_warnings(told, by_model)),
+    )
+
+
+def _number(measure: dict[str, Any]) -> str:
+    return f"{measure['value']:.1f} [{measure['low']:.1f}, {measure['high']:.1f}]"
+
+
+def _published(told: dict[str, Any], mode: str) -> str:
+    shown = [each for each in told["published"] if each["mode"] in (mode, "unknown")]
+    return "; ".join(f"{each['model']} {each['value']:g}" for each in shown)
+
+
+def _warnings(told: dict[str, Any], by_model: dict[str, Any]) -> Iterator[str]:
+    first = next(iter(by_model.values()))
+    if told["rows_expected"] and first["items"] < told["rows_expected"]:
+        yield f"{first['items']:,} of {told['rows_expected']:,} rows"
+    judge, official = first["judge"], told["official_judge"]
+    if judge and official and not judge.startswith(official):
+        yield f"judged by {judge}, officially by {official}: no comparison with published numbers"
+    if judge and " in ours words" in judge:
+        yield "judge prompt in our words"
+    for model, found in by_model.items():
+        if found["unread_verdicts"]:
+            yield f"{model}: {found['unread_verdicts']} verdicts could not be read"
+        if found["not_scored"]:
+            yield f"{model}: not scored: {_counts(found['not_scored'])}"
+        if found["unreadable"]:
+            yield f"{model}: rows left out as unreadable: {_counts(found['unreadable'])}"
+        if found["left_out"]:
+            yield f"{found['left_out']} rows left out: a model was trained on them"
+        for seen, count in found["seen"].items():
+            if any(count.values()):
+                yield f"contamination: {seen} was trained on the {_counts(count)} of that many rows"
+        break
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """The table as Markdown, with breakdowns and what is to be known below it."""
+    models, rows = results["models"], table_rows(results)
+    gain = [f"{models[0]} − {models[1]}"] if len(models) > 1 else []
+    heads = ["benchmark", "mode", "metric", "items", *models, *gain, "published"]
+    lines = [_line(heads), "|" + "---|" * len(heads)]
+    for row in rows:
+        cells = [row.benchmark, row.mode, f"{row.metric}, {row.unit}", f"{row.items:,}", *row.numbers]
+        lines.append(_line([*cells, *([f"{row.gain} ({row.verdict})"] if gain else []), row.published]))
+    parts = ["\n".join(lines), "Brackets: 95% bootstrap intervals; rows that share an image are drawn together."]
+    notes = [f"- {row.benchmark}, {row.mode}: {warning}" for row in rows for warning in row.warnings]
+    notes += [f"- {told['title']}: {note}" for told in results["benchmarks"].values() for note in told["notes"]]
+    notes += [f"- {name} was not run: {why}" for name, why in results["not_run"].items()]
+    parts += ["\n".join(dict.fromkeys(notes))] if notes else []
+    parts += [text for name in results["benchmarks"] for text in _details(results["benchmarks"][name], models)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _details(told: dict[str, Any], models: list[str]) -> Iterator[str]:
+    """Further metrics and breakdowns of one benchmark."""
+    for mode, found in told["modes"].items():
+        further = [m["name"] for m in told["metrics"][1:]]
+        rows = [[name, *(_number(found["models"][m]["measures"][name]) for m in models)] for name in further]
+        first = next(iter(found["models"].values()))
+        for breakdown, groups in first["by"].items():
+            rows += [
+                [f"{breakdown}: {group} ({told_of['items']})"]
+                + [_number(found["models"][m]["by"].get(breakdown, {}).get(group, told_of)) for m in models]
+                for group, told_of in groups.items()
+            ]
+        if rows:
+            lines = [_line(["", *models]), "|" + "---|" * (1 + len(models)), *map(_line, rows)]
+            yield f"### {told['title']}, {mode}\n\n" + "\n".join(lines)
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def render(results: dict[str, Any]) -> RenderableType:
+    """The table for a terminal, gains in colour, and what is to be known below it."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    models, rows = results["models"], table_rows(results)
+    table = Table(title="benchmarks, each by its own metric, with 95% intervals")
+    heads = ["benchmark", "mode", "metric", "items", *models]
+    heads += [f"{models[0]} − {models[1]}"] if len(models) > 1 else []
+    for heading in (*heads, "published"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        cells: list[str | Text] = [row.benchmark, row.mode, f"{row.metric}, {row.unit}", f"{row.items:,}", *row.numbers]
+        if len(models) > 1:
+            cells.append(Text(f"{row.gain}\n{row.verdict}", style=COLOURS[row.verdict]))
+        table.add_row(*cells, row.published)
+    notes = list(dict.fromkeys(f"{row.benchmark}: {warning}" for row in rows for warning in row.warnings))
+    notes += [f"{name} was not run: {why}" for name, why in results["not_run"].items()]
+    return Group(table, *(Text(note, style="yellow") for note in notes))

@@ -1,0 +1,34 @@
+"""How two models compare, in words: always the model minus the other one."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+Verdict = Literal["better", "worse", "same"]
+
+
+def verdict(difference: dict[str, Any], better: str = "higher") -> Verdict:
+    """Better or worse where the interval lies on one side of 0; the same, as far as can be told, where it does not."""
+    low, high = difference["low"], difference["high"]
+    if better == "neither" or not (low > 0 or high < 0):
+        return "same"
+    return "better" if (low > 0) == (better == "higher") else "worse"
+
+
+COLOURS: dict[Verdict, str] = {"better": "green", "worse": "red", "same": "dim"}
+
+
+def signed(difference: dict[str, Any], scale: float = 1.0) -> str:
+    """`+9.0 [2.5, 16.0]`."""
+    value, low, high = (scale * difference[name] for name in ("value", "low", "high"))
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def sentence(model: str, other: str, difference: dict[str, Any], better: str = "higher", scale: float = 1.0) -> str:
+    """`trained − nano: +9.0 [2.5, 16.0], better; higher on 33 questions, lower on 15`."""
+    found = verdict(difference, better)
+    told = {"better": "better", "worse": "worse", "same": "no difference shown"}[found]
+    return (
+        f"{model} − {other}: {signed(difference, scale)}, {told}; "
+        f"higher on {difference['better']} questions, lower on {difference['worse']}"
+    )

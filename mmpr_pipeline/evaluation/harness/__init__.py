@@ -1,0 +1,1 @@
+"""Other evaluation kits, run in their own environments against a served model."""

@@ -1,0 +1,159 @@
+"""The bridge to lmms-eval: it runs the tasks that it has against a server of the model, in its own environment, and its
+numbers come into the same table.
+
+lmms-eval asks, reads and scores by its own rules; the table says so. Its intervals are 1.96 of its standard errors.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mmpr_pipeline import __version__
+from mmpr_pipeline.core.errors import ConfigError, EngineError
+from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.evaluation.harness.serve import served
+from mmpr_pipeline.evaluation.harness.small_task import SMALL_TASK, write_small_task
+from mmpr_pipeline.evaluation.settings import EvalConfig
+
+PACKAGE = "lmms-eval"
+TESTED = "0.7.3"
+
+TASKS = {
+    "mathvista": "mathvista_testmini",
+    "mathvision": "mathvision_test",
+    "mmvet": "mmvet",
+    "llava_bench": "llava_in_the_wild",
+    "pope": "pope",
+    "crpe": "crpe_relation",
+    "mmstar": "mmstar",
+    "xlrs_bench": "xlrs-lite",
+    "vstar": "vstar_bench",
+    "hrbench_4k": "hrbench4k",
+    "hrbench_8k": "hrbench8k",
+    "ifeval": "ifeval",
+}
+"""Its names of benchmarks that both have; any other name is taken as a task of lmms-eval."""
+
+_LAST_LINES = 25
+
+
+def run_harness(config: EvalConfig, harness: str, python: str | None) -> dict[str, Any]:
+    """The results of lmms-eval on `config.benchmarks`, in the form of this package's results.
+
+    `python` is that of the environment that has lmms-eval, else $MMPR_LMMS_EVAL. Raises ConfigError where it cannot be
+    run, EngineError where it fails.
+    """
+    if harness != PACKAGE:
+        raise ConfigError(f"There is no harness {harness!r}.", remedy=f"There is {PACKAGE}.")
+    python = python or os.environ.get("MMPR_LMMS_EVAL")
+    if not python or not shutil.which(python):
+        raise ConfigError(
+            f"{PACKAGE} needs an environment of its own: it has about 55 dependencies.",
+            remedy=f"Run `python -m venv LMMS && LMMS/bin/pip install {PACKAGE}=={TESTED} 'filelock<3.20'`, and give "
+            "--harness-python LMMS/bin/python.",
+        )
+    names = [config.engine.model, *([config.against] if config.against else [])]
+    told = [_model(config, name, python) for name in names]
+    return _results(config, names, told)
+
+
+def _model(config: EvalConfig, name: str, python: str) -> dict[str, Any]:
+    """What lmms-eval tells of one model: its results file."""
+    settings: EngineSettings = config.engine.model_copy(update={"model": name})
+    with tempfile.TemporaryDirectory(prefix="mmpr-lmms-") as folder:
+        place = Path(folder)
+        with served(settings, place / "server.log") as address:
+            return _evaluated(config, name, address, python, place)
+
+
+def _evaluated(config: EvalConfig, name: str, address: str, python: str, place: Path) -> dict[str, Any]:
+    tasks = [TASKS.get(each, each) for each in config.benchmarks]
+    model = f"model_version={name},base_url={address},timeout=600,num_concurrent={min(config.in_flight, 64)}"
+    command = [python, "-m", "lmms_eval", "--model", "openai", "--model_args", model, "--tasks", ",".join(tasks)]
+    command += ["--output_path", str(place / "out"), "--batch_size", "1"]
+    command += ["--limit", str(config.limit)] if config.limit else []
+    if SMALL_TASK in tasks:
+        command += ["--include_path", str(write_small_task(place / "tasks", config.limit))]
+    key = {"OPENAI_API_KEY": os.environ.get("OPENAI_API_KEY", "none")}
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **key})
+    found = sorted((place / "out").rglob("*results.json"))
+    if ran.returncode or not found:
+        last = "\n    ".join((ran.stdout + ran.stderr).splitlines()[-_LAST_LINES:])
+        raise EngineError(
+            f"{PACKAGE} gave no results; it ended with status {ran.returncode}:\n    {last}",
+            remedy="Look at its own message above.",
+        )
+    return dict(json.loads(found[-1].read_text("utf-8")))
+
+
+def _results(config: EvalConfig, names: list[str], told: list[dict[str, Any]]) -> dict[str, Any]:
+    benchmarks = {}
+    for benchmark in config.benchmarks:
+        task = TASKS.get(benchmark, benchmark)
+        models = {name: _measures(each, task) for name, each in zip(names, told, strict=True)}
+        first = next(iter(models.values()))
+        benchmarks[benchmark] = {
+            "title": f"{benchmark} ({PACKAGE}: {task})",
+            "groups": [],
+            "metrics": [{"name": name, "unit": "its own", "better": "higher"} for name in first["measures"]],
+            "definition": f"{PACKAGE} {_version(told[0])}, task {task}",
+            "prompt_of": f"{PACKAGE}'s",
+            "official_judge": None,
+            "notes": [f"asked and scored by {PACKAGE} {_version(told[0])}"],
+            "published": [],
+            "rows_expected": None,
+            "modes": {"direct": {"models": models}},
+        }
+    return {
+        "mmpr_version": __version__,
+        "kind": "benchmarks",
+        "models": names,
+        "config": config.model_dump(mode="json", exclude={"out"}),
+        "benchmarks": benchmarks,
+        "not_run": {},
+    }
+
+
+def _version(told: dict[str, Any]) -> str:
+    return str(told.get("lmms_eval_version") or TESTED)
+
+
+def _measures(told: dict[str, Any], task: str) -> dict[str, Any]:
+    """The numbers of one task, as this package tells them. Raises EngineError where there are none."""
+    found = told.get("results", {}).get(task, {})
+    measures: dict[str, dict[str, float]] = {}
+    items = int(told.get("n-samples", {}).get(task, {}).get("effective", 0))
+    for key, value in found.items():
+        metric, _, _ = key.partition(",")
+        if metric.endswith(("_stderr", "_clt", "_clustered")) or not isinstance(value, int | float):
+            continue
+        error = found.get(key.replace(metric, f"{metric}_stderr", 1))
+        half = 1.96 * error if isinstance(error, int | float) else math.nan
+        measures[metric] = {
+            "value": float(value), "low": value - half, "high": value + half, "items": items, "clusters": items
+        }  # fmt: skip
+    measures = {name: each for name, each in measures.items() if name not in ("alias", "samples")}
+    if not measures:
+        raise EngineError(f"{PACKAGE} tells no number of {task}.", remedy="Run it alone, and look at its results file.")
+    return {
+        "measures": measures,
+        "by": {},
+        "items": items,
+        "not_scored": {},
+        "unread_verdicts": 0,
+        "orders_differ": 0,
+        "rules": {},
+        "unreadable": {},
+        "left_out": 0,
+        "seen": {},
+        "judge": None,
+        "tokens": 0,
+        "seconds": 0.0,
+    }

@@ -1,0 +1,1 @@
+"""Doing an evaluation on benchmarks: asking, scoring, keeping what was scored, summing up."""

@@ -1,0 +1,133 @@
+"""One model through one benchmark: rows are read as places fall free, asked, scored, and their images let go."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.core.records import Reject, Rollout
+from mmpr_pipeline.engines.engine import Engine, SampleRequest
+from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark
+from mmpr_pipeline.evaluation.benchmarks.items import Item, as_asked, read_items
+from mmpr_pipeline.evaluation.judges.judge import Judge
+from mmpr_pipeline.evaluation.metrics.metric import Mark
+from mmpr_pipeline.evaluation.running.kept import Scored
+from mmpr_pipeline.evaluation.scoring.graded import Graded, Score
+from mmpr_pipeline.evaluation.seen import Seen
+from mmpr_pipeline.evaluation.settings import EvalConfig
+from mmpr_pipeline.rollouts.prompts import asks_for_thinking
+from mmpr_pipeline.rollouts.seeds import sampling_seed
+from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.verdicts import unfit
+
+Done = Callable[[int, int], None]
+"""Told the items that are scored, and of how many as far as is known."""
+
+
+async def answer_all(
+    benchmark: Benchmark, engine: Engine, config: EvalConfig, score: Score | Judge, seen: Seen, done: Done
+) -> Scored:
+    """Every item of a benchmark asked and scored, `in_flight` at once. Raises EngineError, SourceError, ConfigError."""
+    began, gate = time.monotonic(), asyncio.Semaphore(config.in_flight)
+    marks: dict[int, tuple[Mark, tuple[str, ...]]] = {}
+    unreadable: Counter[str] = Counter()
+    expected = min(benchmark.rows_expected or 0, config.limit or 10**9)
+    tokens, running, failed = 0, set[asyncio.Task[None]](), list[Exception]()
+
+    async def one(number: int, item: Item) -> None:
+        nonlocal tokens
+        try:
+            mark, rollouts = await _answered(benchmark, item, engine, config, score)
+            marks[number] = (mark, tuple(rollout.text for rollout in rollouts))
+            tokens += sum(rollout.tokens for rollout in rollouts)
+            done(len(marks), max(len(marks), expected))
+        except Exception as error:
+            failed.append(error)
+        finally:
+            gate.release()
+
+    items = read_items(benchmark, config)
+    number = 0
+    try:
+        while not failed:
+            await gate.acquire()
+            found = await asyncio.to_thread(_next, items)
+            if found is None:
+                break
+            if isinstance(found, Reject):
+                unreadable[found.reason] += 1
+            elif seen.keeps(found.question):
+                task = asyncio.create_task(one(number, found))
+                running.add(task)
+                task.add_done_callback(running.discard)
+                number += 1
+                continue
+            gate.release()
+        await asyncio.gather(*running)
+        if failed:
+            raise failed[0]
+    except BaseException:
+        for task in running:
+            task.cancel()
+        raise
+    ordered = [marks[n] for n in sorted(marks)]
+    return Scored(
+        model=engine.info.model,
+        mode=config.mode,
+        marks=tuple(mark for mark, _ in ordered),
+        texts=tuple(texts for _, texts in ordered),
+        tokens=tokens,
+        seconds=round(time.monotonic() - began, 1),
+        judge=score.label if isinstance(score, Judge) else None,
+        unreadable=dict(unreadable),
+        left_out=seen.left_out,
+        seen={label: dict(count) for label, count in seen.counts.items()},
+    )
+
+
+def _next(items: Iterator[Item | Reject]) -> Item | Reject | None:
+    return next(items, None)
+
+
+async def _answered(
+    benchmark: Benchmark, item: Item, engine: Engine, config: EvalConfig, score: Score | Judge
+) -> tuple[Mark, Sequence[Rollout]]:
+    def mark(graded: Sequence[Graded], reason: str | None = None) -> Mark:
+        return Mark(item.question.question_id + f"/{item.question.source_id}", tuple(graded), item.groups,
+                    item.cluster, item.cycle, reason)  # fmt: skip
+
+    try:
+        question = as_asked(benchmark, item, config)
+        assert question.prompting is not None
+        assert question.prompting.turn is not None
+        request = SampleRequest(
+            question=question,
+            prompt=question.prompting.turn,
+            prompt_version=question.prompting.label,
+            n=config.samples,
+            seed=sampling_seed(config.seed, question.question_id, 0),
+            decoding=Decoding(temperature=config.temperature, max_tokens=benchmark.max_tokens or config.max_tokens),
+        )
+        responses = await engine.sample(request)
+        if isinstance(score, Judge):
+            graded = [await score.grade(item, _without_thinking(response)) for response in responses]
+        else:
+            graded = await asyncio.to_thread(lambda: [_graded(score, item, response) for response in responses])
+    except ItemRejected as reject:
+        return mark((), reject.reason), ()
+    return mark(graded), responses
+
+
+def _graded(score: Score, item: Item, response: Rollout) -> Graded:
+    """The rule's score; thinking that did not end, and a short answer that was cut off, have none."""
+    if item.question.kind != "none" and (verdict := unfit(response)):
+        return Graded(0.0, None, verdict.rule, score(item, "").parts)
+    return score(item, _without_thinking(response))
+
+
+def _without_thinking(response: Rollout) -> str:
+    text = response.text
+    return text.rpartition("</think>")[2].strip() if asks_for_thinking(response.prompt_version) else text

@@ -1,0 +1,98 @@
+"""What was scored, on disk: a file for each benchmark, mode and model, so that an evaluation goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.records import content_id
+from mmpr_pipeline.evaluation.metrics.metric import Mark
+from mmpr_pipeline.evaluation.scoring.graded import Graded
+from mmpr_pipeline.storage import Store
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One model's marks on one benchmark in one mode."""
+
+    model: str
+    mode: str
+    marks: tuple[Mark, ...]
+    texts: tuple[tuple[str, ...], ...]
+    """The responses of each mark."""
+    tokens: int = 0
+    """Generated tokens, all responses."""
+    seconds: float = 0.0
+    judge: str | None = None
+    unreadable: dict[str, int] = field(default_factory=dict)
+    """Rows that could not be used, by reason."""
+    left_out: int = 0
+    """Rows that a model was trained on."""
+    seen: dict[str, dict[str, int]] = field(default_factory=dict)
+    """For each model that says what it was trained on: rows asked whose question, image or wording it has seen."""
+
+
+def key_of(benchmark: str, mode: str, model: str) -> str:
+    """Where one model's marks lie."""
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "_", model).strip("._")[-60:]
+    return f"scored/{benchmark}/{mode}/{slug}-{content_id(model)[:6]}.jsonl"
+
+
+def write_scored(store: Store, key: str, identity: dict[str, Any], scored: Scored) -> None:
+    """One line of facts, then one a mark."""
+    head = {
+        "identity": identity,
+        **{name: getattr(scored, name) for name in ("model", "mode", "tokens", "seconds", "judge")},
+        **{name: getattr(scored, name) for name in ("unreadable", "left_out", "seen")},
+    }
+    lines = [json.dumps(head), *(_line(mark, texts) for mark, texts in zip(scored.marks, scored.texts, strict=True))]
+    store.write(key, ("\n".join(lines) + "\n").encode("utf-8", "replace"))
+
+
+def _line(mark: Mark, texts: tuple[str, ...]) -> str:
+    told = {
+        "id": mark.id,
+        "groups": {name: list(values) for name, values in mark.groups.items()},
+        "cluster": mark.cluster,
+        "cycle": mark.cycle,
+        "reason": mark.reason,
+        "responses": [
+            {"text": text, "score": each.score, "said": each.said, "rule": each.rule, "parts": dict(each.parts)}
+            for text, each in zip(texts, mark.graded, strict=True)
+        ],
+    }
+    return json.dumps(told, ensure_ascii=False)
+
+
+def read_scored(store: Store, key: str, identity: dict[str, Any] | None) -> Scored | None:
+    """What was scored before; None where nothing was. Raises ConfigError where it was scored with other settings."""
+    if not store.exists(key):
+        return None
+    head, *lines = store.read(key).decode("utf-8").splitlines()
+    told = json.loads(head)
+    if identity is not None and told["identity"] != identity:
+        changed = sorted(
+            name for name in {*told["identity"], *identity} if told["identity"].get(name) != identity.get(name)
+        )
+        raise ConfigError(
+            f"{key} was scored with other settings: {', '.join(changed)}.",
+            remedy="Give another --out, or the settings of before; what is there stays as it is.",
+        )
+    rows = [json.loads(line) for line in lines]
+    return Scored(
+        **{
+            name: told[name]
+            for name in ("model", "mode", "tokens", "seconds", "judge", "unreadable", "left_out", "seen")
+        },
+        marks=tuple(map(_mark, rows)),
+        texts=tuple(tuple(each["text"] for each in row["responses"]) for row in rows),
+    )
+
+
+def _mark(row: dict[str, Any]) -> Mark:
+    graded = [Graded(r["score"], r["said"], r["rule"], r["parts"]) for r in row["responses"]]
+    groups = {name: tuple(values) for name, values in row["groups"].items()}
+    return Mark(row["id"], tuple(graded), groups, row["cluster"], row["cycle"], row["reason"])

@@ -1,0 +1,268 @@
+"""An evaluation on benchmarks: one model or two, direct and CoT, each benchmark by its own metric; resumable."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmpr_pipeline import __version__
+from mmpr_pipeline.core.errors import ConfigError, MmprError, SourceError
+from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.records import content_id
+from mmpr_pipeline.dataset.files.trained_on import TrainedOn, read_trained_on
+from mmpr_pipeline.engines.engine import Engine
+from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.engines.start import actor_count, start_engines
+from mmpr_pipeline.evaluation.benchmarks import catalog
+from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark
+from mmpr_pipeline.evaluation.benchmarks.items import Item, read_items
+from mmpr_pipeline.evaluation.judges.judge import Judge, Memory
+from mmpr_pipeline.evaluation.judges.rubric import rubric_of
+from mmpr_pipeline.evaluation.running.answers import answer_all
+from mmpr_pipeline.evaluation.running.kept import Scored, key_of, read_scored, write_scored
+from mmpr_pipeline.evaluation.running.summary import benchmark_results
+from mmpr_pipeline.evaluation.scoring.graded import Score
+from mmpr_pipeline.evaluation.scoring.registry import score_of
+from mmpr_pipeline.evaluation.seen import Seen
+from mmpr_pipeline.evaluation.settings import EvalConfig
+from mmpr_pipeline.storage import Store, open_store
+
+RESULTS = "results.json"
+RESPONSE_TOKENS = 300
+"""About how long an answer is that a judge reads: for the estimate of cost."""
+
+Progress = Callable[[str, int, int], None]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    benchmark: Benchmark
+    score: Score | Judge
+
+
+def run_benchmarks(
+    config: EvalConfig, progress: Progress = lambda *_: None, say: Say = lambda _: None
+) -> dict[str, Any]:
+    """Ask, score, keep, sum up; gives the results as plain data, and writes `results.json` into `config.out`.
+
+    A benchmark that a group brought and that cannot be scored here (no judge, no annotations, not in reach) is told as
+    not run; one that was named stops the evaluation. Raises ConfigError, SourceError, EngineError.
+    """
+    store = open_store(config.out) if config.out else None
+    if store:
+        store.check_writable()
+    with _ray(config, config.engine):
+        return asyncio.run(_run(config, store, progress, say))
+
+
+async def _run(config: EvalConfig, store: Store | None, progress: Progress, say: Say) -> dict[str, Any]:
+    benchmarks = catalog.find(config.benchmarks)
+    names = [config.engine.model, *([config.against] if config.against else [])]
+    trained = {name: known for name in names if (known := read_trained_on(name))}
+    modes = config.modes or (config.mode,)
+    scored: dict[tuple[str, str], list[Scored]] = {}
+    async with AsyncExitStack() as stack:
+        judge = await _judge_engine(config, stack)
+        memory = Memory(store)
+        stack.callback(memory.close)
+        prepared, not_run = _prepare(benchmarks, config, judge, memory)
+        _tell_cost(prepared, config, len(names) * len(modes), say)
+        for name in names:
+            engine = _Late(config.engine.model_copy(update={"model": name}))
+            try:
+                await _model(name, engine, config, store, trained, prepared, not_run, scored, progress)
+            finally:
+                await engine.close()
+    results = _results(config, prepared, scored, modes, not_run)
+    if store:
+        store.write(RESULTS, json_bytes(results))
+    return results
+
+
+async def _model(
+    name: str,
+    engine: _Late,
+    config: EvalConfig,
+    store: Store | None,
+    trained: dict[str, TrainedOn],
+    prepared: list[_Prepared],
+    not_run: dict[str, str],
+    scored: dict[tuple[str, str], list[Scored]],
+    progress: Progress,
+) -> None:
+    """One model through every benchmark and mode; a benchmark whose rows cannot be had is taken out."""
+    for each in list(prepared):
+        for mode in config.modes or (config.mode,):
+            own = config.model_copy(update={"mode": mode})
+            key = (each.benchmark.name, mode)
+            try:
+                found = await _one(each, engine, name, own, store, trained, progress)
+            except SourceError as error:
+                if each.benchmark.name in config.benchmarks or scored.get(key):
+                    raise
+                not_run[each.benchmark.name] = error.message
+                prepared.remove(each)
+                break
+            scored.setdefault(key, []).append(found)
+
+
+def _results(
+    config: EvalConfig,
+    prepared: Sequence[_Prepared],
+    scored: dict[tuple[str, str], list[Scored]],
+    modes: Sequence[str],
+    not_run: dict[str, str],
+) -> dict[str, Any]:
+    return {
+        "mmpr_version": __version__,
+        "kind": "benchmarks",
+        "models": list(dict.fromkeys(each.model for found in scored.values() for each in found)),
+        "config": config.model_dump(mode="json", exclude={"out"}),
+        "benchmarks": {
+            each.benchmark.name: benchmark_results(
+                each.benchmark, [scored[each.benchmark.name, mode] for mode in modes], config
+            )
+            for each in prepared
+        },
+        "not_run": not_run,
+    }
+
+
+async def _one(
+    prepared: _Prepared,
+    engine: _Late,
+    model: str,
+    config: EvalConfig,
+    store: Store | None,
+    trained: dict[str, TrainedOn],
+    progress: Progress,
+) -> Scored:
+    """One model on one benchmark in one mode; from the store where it is there."""
+    benchmark = prepared.benchmark
+    key, identity = key_of(benchmark.name, config.mode, model), _identity(prepared, config, model, trained)
+    if store and (known := read_scored(store, key, identity)):
+        return known
+    seen = Seen(trained, config.trained_on)
+
+    def done(count: int, of: int) -> None:
+        progress(f"{benchmark.title}, {config.mode}, {model}", count, of)
+
+    found = await answer_all(benchmark, await engine.start(), config, prepared.score, seen, done)
+    if not found.marks:
+        raise SourceError(
+            f"{benchmark.title} has no row to ask; unreadable: {found.unreadable or 0}, trained on: {found.left_out}.",
+            remedy="Look at its source, or choose other rows.",
+        )
+    if store:
+        write_scored(store, key, identity, found)
+    return found
+
+
+def _identity(prepared: _Prepared, config: EvalConfig, model: str, trained: dict[str, TrainedOn]) -> dict[str, Any]:
+    """What decides the marks, so that those of other settings are not taken for these."""
+    asked = ("mode", "style", "prompt_language", "limit", "skip", "samples", "temperature", "max_tokens", "seed")
+    engine = config.engine.model_dump(mode="json", include={"name", "revision", "dtype", "script"})
+    digest = content_id(prepared.benchmark.model_dump_json(exclude={"published", "notes", "groups"}))
+    found = {
+        "model": model,
+        "benchmark": digest,
+        "engine": engine,
+        "trained_on": {"policy": config.trained_on, "models": {name: len(t.questions) for name, t in trained.items()}},
+        "judge": prepared.score.label if isinstance(prepared.score, Judge) else None,
+        **config.model_dump(mode="json", include=set(asked)),
+    }
+    return dict(json.loads(json.dumps(found)))
+
+
+def _prepare(
+    benchmarks: Sequence[Benchmark], config: EvalConfig, judge: Engine | None, memory: Memory
+) -> tuple[list[_Prepared], dict[str, str]]:
+    """Each benchmark with its scoring; of those that a group brought, why some cannot be scored."""
+    prepared: list[_Prepared] = []
+    not_run: dict[str, str] = {}
+    for benchmark in benchmarks:
+        try:
+            prepared.append(_Prepared(benchmark, _score(benchmark, config, judge, memory)))
+        except ConfigError as error:
+            if benchmark.name in config.benchmarks:
+                raise
+            not_run[benchmark.name] = error.message
+    if not prepared:
+        raise ConfigError(
+            f"None of these benchmarks can be scored here: {'; '.join(not_run.values())}",
+            remedy="Give --judge URL#MODEL, or --benchmark-data DIR.",
+        )
+    return prepared, not_run
+
+
+def _score(benchmark: Benchmark, config: EvalConfig, judge: Engine | None, memory: Memory) -> Score | Judge:
+    if benchmark.judge is None or (benchmark.score != "judge" and judge is None):
+        return score_of(benchmark, Path(config.benchmark_data or config.data_root or "."))
+    if judge is None or config.judge is None:
+        raise ConfigError(
+            f"{benchmark.title} is scored by a judge (officially {benchmark.official_judge}).",
+            remedy="Give --judge http://HOST:PORT/v1#MODEL, with its key in OPENAI_API_KEY.",
+        )
+    return Judge(judge, rubric_of(benchmark.judge, config.judge.prompts), config.judge, memory)
+
+
+def _tell_cost(prepared: Sequence[_Prepared], config: EvalConfig, times: int, say: Say) -> None:
+    for each in prepared:
+        if isinstance(each.score, Judge):
+            try:
+                items = [item for item in read_items(each.benchmark, config) if isinstance(item, Item)]
+            except MmprError:
+                continue  # told where it is asked
+            cost = each.score.cost(items * times, RESPONSE_TOKENS)
+            say(f"{each.benchmark.title}: judged by {each.score.label}. {cost.told()}.")
+
+
+async def _judge_engine(config: EvalConfig, stack: AsyncExitStack) -> Engine | None:
+    if config.judge is None:
+        return None
+    engine = await start_engines(config.judge.engine)
+    stack.push_async_callback(engine.close)
+    return engine
+
+
+class _Late:
+    """An engine that is started at its first use: what was scored before needs none."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+        self._engine: Engine | None = None
+
+    async def start(self) -> Engine:
+        """The engine."""
+        if self._engine is None:
+            self._engine = await start_engines(self._settings)
+        return self._engine
+
+    async def close(self) -> None:
+        """Release it, so that the next model has the memory."""
+        if self._engine is not None:
+            await self._engine.close()
+
+
+def _ray(config: EvalConfig, settings: EngineSettings) -> Any:
+    if not actor_count(settings):
+        return nullcontext()
+    from mmpr_pipeline.cluster.session import ray_session
+
+    return ray_session(config.address)
+
+
+def write_tables(results: dict[str, Any], out: str) -> None:
+    """The table as Markdown and as a picture beside the results."""
+    from mmpr_pipeline.evaluation.comparison.picture import draw
+    from mmpr_pipeline.evaluation.comparison.table import markdown
+
+    store = open_store(out)
+    store.write("table.md", markdown(results).encode("utf-8", "replace"))
+    store.write("table.svg", draw(results).encode("utf-8", "replace"))

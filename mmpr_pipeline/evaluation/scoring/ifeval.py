@@ -1,0 +1,58 @@
+"""IFEval (Zhou et al. 2023): instructions whose following can be checked, by the checks of the package if-verifiable.
+
+They are the benchmark's own 25 checks, kept up by a third party. Two of them count sentences or capital words with
+NLTK's `punkt` data, which is fetched once; the package is an extra: `pip install mmpr[eval]`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.evaluation.benchmarks.items import Item
+from mmpr_pipeline.evaluation.scoring.graded import Graded
+
+
+def ifeval(item: Item, response: str) -> Graded:
+    """1 where every instruction is followed, strictly; `parts` count instructions and how many were, strict and loose.
+
+    Loose also tries the response without its first line, its last line, and its asterisks. Raises ConfigError where
+    the package or NLTK's data is missing.
+    """
+    ids = [str(one) for one in item.row.get("instruction_id_list") or ()]
+    kwargs = [{k: v for k, v in (one or {}).items() if v is not None} for one in item.row.get("kwargs") or ()]
+    results, scores = _checked(item.question.text, ids, kwargs, response)
+    parts = {
+        "strict": scores.binary_strict,
+        "loose": scores.binary_loose,
+        "instructions": float(len(ids)),
+        "followed": float(sum(each.strict_pass for each in results)),
+        "followed_loosely": float(sum(each.loose_pass for each in results)),
+    }
+    broken = [each.instruction_id for each in results if not each.strict_pass]
+    return Graded(scores.binary_strict, ", ".join(broken) or None, "ifeval", parts)
+
+
+def _checked(prompt: str, ids: list[str], kwargs: list[dict[str, Any]], response: str) -> tuple[list[Any], Any]:
+    evaluate, registry = _library()
+    if unknown := sorted(set(ids) - set(registry)):
+        raise ConfigError(f"if-verifiable does not know {', '.join(unknown)}.", remedy="Install if-verifiable>=0.1.2.")
+    try:
+        results, scores = evaluate(response, ids, kwargs, prompt, registry)
+    except LookupError as error:
+        raise ConfigError(
+            f"An instruction of IFEval needs data of NLTK that is not here: {str(error).strip().splitlines()[0][:80]}",
+            remedy="Run `python -m nltk.downloader punkt punkt_tab` once, where there is a network.",
+        ) from None
+    return list(results), scores
+
+
+@cache
+def _library() -> tuple[Any, Any]:
+    try:
+        from if_verifiable.common import evaluate_instructions
+        from if_verifiable.ifeval import INSTRUCTION_DICT
+    except ImportError:
+        raise ConfigError("IFEval's checks are not installed.", remedy="Run `pip install 'mmpr[eval]'`.") from None
+    return evaluate_instructions, INSTRUCTION_DICT

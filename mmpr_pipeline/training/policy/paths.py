@@ -1,0 +1,85 @@
+"""Shared prefixes or the plain path: chosen once, before training, and said.
+
+Types of models that the tests do not hold equal are compared on one question of the data: with shared prefixes and as
+transformers computes them. What differs is trained by the plain path, which is always right and always slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from mmpr_pipeline.core.errors import TrainingError
+from mmpr_pipeline.training.data.balance import Outline
+from mmpr_pipeline.training.data.batch import PackedBatch, collate
+from mmpr_pipeline.training.data.encode import Encoder
+from mmpr_pipeline.training.data.order import Slice
+from mmpr_pipeline.training.data.shards import Shards
+from mmpr_pipeline.training.policy.families import CHECKED
+from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
+
+APART = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+"""How far log-probs may be apart, in nats, on average over the tokens of a response: kernels round differently."""
+TRIED = 64  # questions looked at for one with an image
+
+
+def choose_path(
+    policy: PrefixSharedPolicy,
+    encoder: Encoder,
+    shards: Shards,
+    slices: Sequence[Slice],
+    dtype: torch.dtype,
+    say: Callable[[str], None],
+) -> None:
+    """Make the policy take the plain path where it must. On every rank, with the same `slices` of the data."""
+    kind = policy.bare.config.model_type
+    if policy.shares and kind not in CHECKED:
+        apart = difference(policy, _sample(encoder, shards, slices, dtype))
+        if apart > APART.get(dtype, 0.1):
+            policy.give_up_sharing(f"log-probs {apart:.2g} nats a token from the model's own")
+        else:
+            say(f"{kind}: shared prefixes compared with the model's own forward, {apart:.1e} nats a token apart.")
+    if not policy.shares:
+        outlines = [shards[s.shard].outline(s.group, s.first, s.stop, encoder.image_tokens) for s in slices]
+        say(f"{kind} cannot share prefixes ({'; '.join(policy.why_plain)}): each response is computed with its own")
+        say(f"image and prompt, {cost_of_not_sharing(outlines):.1f} times the tokens.")
+
+
+def cost_of_not_sharing(outlines: Sequence[Outline]) -> float:
+    """Tokens of rows for each response, over those of shared prefixes."""
+    shared, plain = (sum(o.tokens(0, len(o.pairs), shares) for o in outlines) for shares in (True, False))
+    return plain / max(1, shared)
+
+
+@torch.no_grad()
+def difference(policy: PrefixSharedPolicy, batch: PackedBatch) -> float:
+    """Nats a token between shared prefixes and the plain path, of the response where they are furthest apart."""
+    shared = policy(batch).responses
+    why, policy.why_plain = policy.why_plain, ["compared"]
+    policy.release()
+    try:
+        plain = policy(batch).responses
+    finally:
+        policy.why_plain = why
+        policy.take()
+    apart = (shared - plain).abs() / batch.lengths.to(plain.device)
+    return float(apart.nan_to_num(nan=torch.inf).max())
+
+
+def _sample(encoder: Encoder, shards: Shards, slices: Sequence[Slice], dtype: torch.dtype) -> PackedBatch:
+    """One pair of one question, with an image if there is one. Raises TrainingError where no pair can be used."""
+    best: PackedBatch | None = None
+    for part in slices[:TRIED]:
+        made = encoder.encode(shards[part.shard], part.group, part.first, part.first + 1)
+        if made.group is None:
+            continue
+        images = {n: v.to(dtype) if v.is_floating_point() else v for n, v in made.images.items()}
+        if images:
+            return collate([made.group], [images])
+        best = best or collate([made.group], [{}])
+    if best is None:
+        raise TrainingError(
+            "No pair of the first questions can be used.", remedy="See `mmpr verify` for what is wrong with them."
+        )
+    return best

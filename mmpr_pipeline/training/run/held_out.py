@@ -1,0 +1,105 @@
+"""What a run says of questions that it does not train on, at every checkpoint; and which checkpoint was the best.
+
+RUN/held_out.jsonl   a line a checkpoint, and one before the first step: `step` finished steps; preference `accuracy`
+                     (share of pairs with h_c > h_r), `reward/margin`, `nll`, `loss` and the rest as in metrics.jsonl
+RUN/best.json        the step of the best line so far, by the setting `best_by`; its checkpoint is kept
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.training.data.order import Slice
+from mmpr_pipeline.training.data.stream import EndOfStep, Stream, ahead, idle_batch
+from mmpr_pipeline.training.objective.loss import mixed
+from mmpr_pipeline.training.objective.pair_scores import pair_log_probs
+from mmpr_pipeline.training.objective.reference import StoredReference
+from mmpr_pipeline.training.run.checkpoint import BEST, checkpoints, step_of
+from mmpr_pipeline.training.run.metrics import Sums, keep_until, read_lines
+from mmpr_pipeline.training.run.step import Learner
+from mmpr_pipeline.training.settings import BestBy
+
+HELD_OUT = "held_out.jsonl"
+_NAMES = {"accuracy": "accuracy", "margin": "reward/margin", "nll": "nll", "loss": "loss"}
+_HIGHER: frozenset[str] = frozenset({"accuracy", "margin"})
+
+
+@torch.no_grad()
+def measure(
+    learner: Learner, stream: Stream, slices: Sequence[Slice], rows: Any, stopping: Callable[[], bool]
+) -> dict[str, float] | None:
+    """Means over the pairs of `slices`, by all ranks together; δ is that of the steps so far and does not move.
+
+    None where any rank is `stopping`: a checkpoint comes first.
+    """
+    sums = Sums([name for name, weight in learner.weights.items() if weight])
+    events = ahead(stream.steps([(0, list(slices))], rows))
+    mine, stopped = True, False
+    while not stopped:
+        event = next(events) if mine else None
+        if isinstance(event, EndOfStep):
+            sums.add(rejected=len(event.rejects))
+            mine, event = False, None
+        heard = learner.world.gather((mine, stopping()))
+        stopped = any(stop for _, stop in heard)
+        if stopped or not any(more for more, _ in heard):
+            break
+        batch = event.batch if event else idle_batch()
+        # Ranks without work too: a forward gathers weights from all.
+        expected = learner.reference(batch) if learner.reference else None
+        scores = learner.policy(batch).responses
+        if event is not None:
+            pairs = pair_log_probs(batch, scores, *(expected or StoredReference(event.reference)(batch)))
+            loss = mixed(pairs, learner.weights, learner.settings, learner.shift.value)
+            sums.add_batch(batch, pairs, loss, learner.settings.beta, 0.0)
+    events.close()  # type: ignore[attr-defined]
+    if stopped:
+        return None
+    found = sums.result(learner.world.sum(sums.values))
+    unwanted = ("flops", "micro_batches", "imbalance", "reward/accuracy")
+    return {"accuracy": found["reward/accuracy"], **{name: found[name] for name in found if name not in unwanted}}
+
+
+class Record:
+    """Keeps what was measured in the run's directory; on the first rank only."""
+
+    def __init__(self, run: Path, best_by: BestBy, resumed_at: int) -> None:
+        self._run, self._by = run, best_by
+        keep_until(run / HELD_OUT, resumed_at + 1)  # the line of a checkpoint stands by it
+
+    def add(self, step: int, found: dict[str, float]) -> None:
+        """A checkpoint's line."""
+        with open(self._run / HELD_OUT, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **found}) + "\n")
+
+    def note_best(self) -> dict[str, Any] | None:
+        """Name the best line that has a checkpoint; once that is in place. Gives it."""
+        best = best_line(self._run, self._by)
+        if best is not None:
+            value = best[_NAMES[self._by]]
+            made = {"step": best["step"], "by": self._by, "value": value}
+            open_store(self._run).write(BEST, json_bytes(made))
+        return best
+
+
+def best_line(run: Path, by: BestBy) -> dict[str, Any] | None:
+    """The best line whose checkpoint is there; equal ones go by the loss, then the earlier wins."""
+    sign = -1 if by in _HIGHER else 1
+    there = {step_of(folder) for folder in checkpoints(run)}
+    lines = [line for line in read_lines(run / HELD_OUT) if line["step"] in there and line["pairs"]]
+    return min(lines, key=lambda line: (sign * line[_NAMES[by]], line["loss"], line["step"]), default=None)
+
+
+def said(step: int, found: dict[str, float]) -> str:
+    """A line for people."""
+    return (
+        f"Held out, after {step} steps: accuracy {found['accuracy']:.3f}, margin {found['reward/margin']:+.3f},"
+        f" NLL {found['nll']:.4f}, loss {found['loss']:.4f} ({found['pairs']:.0f} pairs)."
+    )

@@ -1,0 +1,76 @@
+"""jobs/slurm-train.sh with the real `mmpr train` on real Ray nodes; only Slurm's own commands are stood in for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mmpr_pipeline.training.run.checkpoint import checkpoints, step_of
+from mmpr_pipeline.training.run.loop import train
+from mmpr_pipeline.training.run.metrics import read_lines
+from tests.jobs.test_jobs import BIN, JOBS, free_port, node_address, shim
+from tests.training import made
+
+
+def submit(tmp_path: Path, config: Path) -> subprocess.Popen[str]:
+    environment = {
+        **os.environ, "PATH": f"{tmp_path / 'bin'}:{BIN}:{os.environ['PATH']}", "SLURM_JOB_NUM_NODES": "1",
+        "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node-a", "RAY_PORT": str(free_port()),
+        "SHIM_LOG": str(tmp_path / "log"), "NODE_IP": node_address(), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    with open(tmp_path / "job.log", "a") as log:
+        return subprocess.Popen(
+            ["bash", str(JOBS / "slurm-train.sh"), str(config)],
+            stdout=log, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True,
+        )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(500)
+def test_time_that_is_over_costs_no_finished_step(tmp_path: Path) -> None:
+    """SIGTERM to the script: the workers of Ray Train keep the last finished step, the job is queued again, and goes on
+    from there to the losses of one process that nobody stopped."""
+    (tmp_path / "bin").mkdir()
+    shim(tmp_path / "bin", "scontrol", 'echo "scontrol $*" >>"$SHIM_LOG"; [[ $1 == requeue ]] || echo node-a')
+    shim(
+        tmp_path / "bin",
+        "srun",
+        "while [[ $1 == --* ]]; do shift; done\n[[ $1 == hostname ]] && { echo $NODE_IP; exit; }\n"
+        'ray=$1; shift; exec "$ray" "$@" --num-cpus 4 --include-dashboard=false',
+    )
+    model, data, run = made.model_folder(tmp_path / "model"), made.dataset(tmp_path / "data"), tmp_path / "run"
+    launch = {"on": "ray", "workers": 2, "address": "auto", "device": "cpu"}
+    settings = made.settings(model, data, run, epochs=50, checkpoint_every=1000, launch=launch)
+    config = tmp_path / "train.yaml"
+    config.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    job = submit(tmp_path, config)
+    try:
+        deadline = time.monotonic() + 200
+        while len(read_lines(run / "metrics.jsonl")) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(job.pid, signal.SIGTERM)  # to the script alone, as Slurm's B: has it
+        job.wait(timeout=120)
+        said = (tmp_path / "job.log").read_text()
+        assert job.returncode == 0, said[-3000:]
+        assert "scontrol requeue 7" in (tmp_path / "log").read_text()
+        [kept] = checkpoints(run)
+        assert len(read_lines(run / "metrics.jsonl")) == step_of(kept) >= 2, said[-3000:]
+
+        last = settings.model_copy(update={"max_steps": step_of(kept) + 2})
+        config.write_text(yaml.safe_dump(last.model_dump(mode="json")))
+        job = submit(tmp_path, config)
+        assert job.wait(timeout=200) == 0, (tmp_path / "job.log").read_text()[-3000:]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(job.pid, signal.SIGTERM)
+    alone = last.model_copy(update={"run_dir": str(tmp_path / "alone"), "launch": made.HERE})
+    train(alone)
+    ours, theirs = (read_lines(Path(c.run_dir) / "metrics.jsonl") for c in (last, alone))
+    assert [line["loss"] for line in ours] == pytest.approx([line["loss"] for line in theirs], abs=1e-4)

@@ -1,0 +1,1 @@
+"""A distribution of a third party, for tests."""

@@ -1,0 +1,91 @@
+"""Whole training runs, one after the other, in each of several processes: from a dataset that nobody has scored to
+the export.
+
+`torchrun --nproc-per-node N -m tests.training.run.flow_worker DIR` trains every case of `CASES` into DIR/N; `run_all`
+does the same in one process.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmpr_pipeline.training.distributed.world import World, connect
+from mmpr_pipeline.training.run.console import NoView
+from mmpr_pipeline.training.run.loop import Trainer
+from tests.training import made
+
+CASES: dict[str, dict[str, Any]] = {
+    "stored": {},
+    "stored-bf16": {"dtype": "bfloat16"},
+    "online": {"reference": "online"},
+    "online-bf16": {"reference": "online", "dtype": "bfloat16"},
+    "lora": {"lora": {"rank": 4}},
+    "lora-bf16": {"lora": {"rank": 4}, "dtype": "bfloat16"},
+    "tr-dpo": {"loss": "tr_dpo+sft", "follow_every": 1},
+    "frozen": {"freeze": ["vision"], "recompute": "full"},
+    "matmuls": {"recompute": "matmuls"},
+}
+
+
+def run_all(directory: Path, world: World) -> None:
+    """Every case that this number of ranks can do (alone on the CPU there is no mixed precision)."""
+    for name, options in CASES.items():
+        if world.size > 1 or "dtype" not in options:
+            run_case(directory, name, options, world)
+
+
+def run_case(directory: Path, name: str, options: dict[str, Any], world: World) -> None:
+    """Train a case in two halves, the second resumed from the first's checkpoint; export it.
+
+    `moved.json` says which trained tensors did not move, `exported.json` how far the exported weights are from the
+    trained ones.
+    """
+    place = directory / str(world.size) / name
+    if world.first:  # a copy that was never scored
+        shutil.copytree(directory / "data", place / "data")
+    world.barrier()
+    config = made.settings(
+        directory / "model", place / "data", place / "run", batch=5, token_budget=128, export=str(place / "export"),
+        **options,
+    )  # fmt: skip
+    first = config.model_copy(update={"max_steps": 2, "export": None})
+    trainer = Trainer(first, world, NoView(), False, threading.Event())
+    before = trained(trainer)
+    trainer.run()
+    after = trained(trainer)
+    trainer = Trainer(config, world, NoView(), True, threading.Event())
+    trainer.run()
+    merged = trained(trainer)
+    if world.first:
+        stuck = [key for key, value in before.items() if torch.equal(value, after[key])]
+        (place / "moved.json").write_text(json.dumps({"trained": len(before), "stuck": stuck}))
+        if "lora" not in options:
+            (place / "exported.json").write_text(json.dumps(distance(place / "export", merged)))
+
+
+def trained(trainer: Trainer) -> dict[str, torch.Tensor]:
+    """Every trained tensor, whole."""
+    found = {n: p.detach() for n, p in trainer.policy.named_parameters() if p.requires_grad}
+    return {n: (p.full_tensor() if hasattr(p, "full_tensor") else p).clone() for n, p in found.items()}
+
+
+def distance(export: Path, weights: dict[str, torch.Tensor]) -> float:
+    """The largest difference between exported and trained weights; infinite where one is missing."""
+    from mmpr_pipeline.training.policy.load import load_model
+
+    model = dict(load_model(export).named_parameters())
+    named = {name.removeprefix("model."): value for name, value in weights.items()}
+    return max(float((model[n].detach() - v).abs().max()) if n in model else float("inf") for n, v in named.items())
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with connect("cpu") as all_ranks:
+        run_all(Path(sys.argv[1]), all_ranks)

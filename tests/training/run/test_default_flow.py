@@ -1,0 +1,85 @@
+"""Training begins where a user begins, with a dataset that nobody has scored, on one, two and four ranks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mmpr_pipeline.training.distributed.world import World
+from mmpr_pipeline.training.run.metrics import read_lines
+from tests.training import made
+from tests.training.run import flow_worker
+
+ROOT = Path(__file__).parents[3]
+COMPARED = ("pairs", "loss", "loss/dpo", "loss/bco", "loss/sft", "delta", "reward/margin", "rejected")
+WHOLE = [name for name, options in flow_worker.CASES.items() if "dtype" not in options]
+HALF = [name for name in flow_worker.CASES if name not in WHOLE]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All cases on one, two and four ranks: two starts of torchrun in all."""
+    directory = tmp_path_factory.mktemp("flow")
+    made.model_folder(directory / "model")
+    made.dataset(directory / "data")
+    flow_worker.run_all(directory, World(0, 1, torch.device("cpu")))
+    for ranks in (2, 4):
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+        done = subprocess.run(
+            [sys.executable, *torchrun, "-m", "tests.training.run.flow_worker", str(directory)],
+            cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=280,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-4000:]
+    return directory
+
+
+def lines(runs: Path, ranks: int, name: str) -> list[dict[str, Any]]:
+    return read_lines(runs / str(ranks) / name / "run" / "metrics.jsonl")
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_several_ranks_have_the_losses_of_one(runs: Path, name: str, ranks: int) -> None:
+    """Five pairs a step leave ranks without work while others still compute; the second half is resumed."""
+    ours, alone = lines(runs, ranks, name), lines(runs, 1, name)
+    assert len(ours) == len(alone) == 4
+    for one, other in zip(alone, ours, strict=True):
+        for key in COMPARED:
+            if key in one:
+                assert other[key] == pytest.approx(one[key], abs=1e-5, rel=1e-5), (key, one["step"])
+        assert other["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-4)
+
+
+@pytest.mark.parametrize("name", HALF)
+def test_bfloat16_is_near_to_float32(runs: Path, name: str) -> None:
+    """Mixed precision, as on a GPU: four ranks as two, and both as float32 within bfloat16's rounding."""
+    whole, two, four = lines(runs, 2, name.removesuffix("-bf16")), lines(runs, 2, name), lines(runs, 4, name)
+    assert two[0]["loss"] - two[0]["loss/sft"] == pytest.approx(0.8318, abs=0.01)
+    for one, a, b in zip(whole, two, four, strict=True):
+        assert a["loss"] == pytest.approx(one["loss"], rel=0.05)
+        assert b["loss"] == pytest.approx(a["loss"], rel=0.02)
+
+
+@pytest.mark.parametrize("name", flow_worker.CASES)
+def test_every_trained_tensor_moves(runs: Path, name: str) -> None:
+    for ranks in (1, 2, 4):
+        if ranks > 1 or name in WHOLE:
+            found = json.loads((runs / str(ranks) / name / "moved.json").read_text())
+            assert found["trained"] > 10
+            assert found["stuck"] == [], ranks
+
+
+@pytest.mark.parametrize("name", [name for name in WHOLE if name != "lora"])
+def test_what_is_exported_is_what_was_trained(runs: Path, name: str) -> None:
+    for ranks in (1, 2, 4):
+        assert json.loads((runs / str(ranks) / name / "exported.json").read_text()) == 0.0

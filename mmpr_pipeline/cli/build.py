@@ -34,6 +34,13 @@ def build(
         bool | None,
         typer.Option("--adaptive/--no-adaptive", help="Stop early where more would not help. [default: on]"),
     ] = None,
+    strategies: Annotated[
+        str | None,
+        typer.Option(
+            help="Pairing strategies by commas, in order: correctness, dropout_ntp, preset (pairs that the sources "
+            "bring), or an installed one. [default: correctness,dropout_ntp]"
+        ),
+    ] = None,
     max_pairs: Annotated[int | None, typer.Option(help="Most correctness pairs a question. [default: 15]")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest response, in tokens. [default: 2048]")] = None,
     temperature: Annotated[float | None, typer.Option(help="Softmax temperature. [default: 1.0]")] = None,
@@ -105,6 +112,7 @@ def build(
         "sampling.prompt_language": prompt_language,
         "sampling.decoding.max_tokens": max_tokens,
         "sampling.decoding.temperature": temperature,
+        "pairing.strategies": _listed(strategies),
         "pairing.max_pairs": max_pairs,
     }
     if from_rollouts:

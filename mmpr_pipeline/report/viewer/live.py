@@ -73,7 +73,7 @@ def _last_entries(path: Path) -> list[dict[str, Any]]:
     entries = []
     for line in lines[1 if size > TAIL_BYTES else 0 : -1]:  # the first may be cut, the last is not whole
         with contextlib.suppress(ValueError):
-            entry = json.loads(line)
+            entry = json.loads(line[line.find(b"{") :])  # behind its checksum, which resuming needs, not looking
             if isinstance(entry, dict):
                 entries.append(entry)
     return entries

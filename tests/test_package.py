@@ -26,8 +26,8 @@ FLOORS = [
     ("rollouts", "sources"),
     ("engines", "nano", "screening"),
     ("pairing", "dataset"),
-    ("pipeline", "training", "report"),
-    ("evaluation",),
+    ("pipeline", "training"),
+    ("evaluation", "report"),
     ("study", "library"),
     ("cli",),
 ]

@@ -45,7 +45,7 @@ def test_every_source_gets_its_declaration(tmp_path: Path) -> None:
         draft.write()
         checked = check_source(open_source(str(draft.path)), 0)
         assert (draft.declaration.tiles, draft.declaration.kind, checked.rejects) == (12, "none", [])
-        assert [item.given for _, item in checked.questions][3] == PresetPair(chosen="3!", rejected="not 3")
+        assert [item.preset for _, item in checked.questions][3] == PresetPair(chosen="3!", rejected="not 3")
     written = [str(tmp_path / "out" / f"{name}.yaml") for name in ("describe_1", "m3cot")]
     assert expand([str(tmp_path / "out")]) == written
 

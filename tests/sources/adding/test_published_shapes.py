@@ -236,5 +236,5 @@ def test_pairs_that_are_there_already(name: str, tmp_path: Path) -> None:
     columns = draft.declaration.columns
     assert (columns.question, columns.chosen, columns.rejected, columns.turns) == (question, "chosen", "rejected", None)
     assert draft.declaration.kind == "none"
-    assert questions[1].given == PresetPair(chosen="It is 1.", rejected="Not 1.")
+    assert questions[1].preset == PresetPair(chosen="It is 1.", rejected="Not 1.")
     assert questions[1].text.removeprefix("<image>").strip() == "What is 1?"

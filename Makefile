@@ -8,25 +8,28 @@ STUDY_OUT ?= out/study-small
 CHAOS_SECONDS ?= 600
 # Where pip finds the CPU build of torch, if not in its default index.
 TORCH_INDEX ?=
+# The locked packages; requirements/README.md says how to make a lock with the hashes of your index.
+LOCK ?= requirements/cpu.lock
 
 export CHAOS_SECONDS
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help setup demo test test-fast chaos lint format bench study-small docs schemas clean
+.PHONY: help setup demo test test-fast chaos fuzz lint format bench study-small docs schemas sbom clean
 
 help:
 	@echo "make setup    make $(VENV) with everything in it (quick the second time)"
 	@echo "make demo     build preference pairs with the embedded model, verify them, show a few"
 	@echo "make test     lint, types and all tests;   make test-fast  without the slow ones"
 	@echo "make chaos    kill builds for ten minutes (CHAOS_SECONDS) and damage outputs for as long; compare every byte"
+	@echo "make fuzz     hostile rows, pictures, archives and texts through everything that reads them (FUZZ_SEED)"
 	@echo "make lint     ruff and mypy;               make format     let ruff rewrite"
 	@echo "make bench    the benchmarks;              make schemas    write schemas/ anew"
 	@echo "make study-small   does MPO help? The paper's experiment with the embedded model, in a quarter of an hour"
 
 setup: $(STAMP)
 
-$(STAMP): requirements/cpu.lock pyproject.toml requirements/setup.sh
-	@PYTHON="$(PYTHON)" VENV="$(VENV)" TORCH_INDEX="$(TORCH_INDEX)" sh requirements/setup.sh
+$(STAMP): $(LOCK) pyproject.toml requirements/setup.sh
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" TORCH_INDEX="$(TORCH_INDEX)" LOCK="$(LOCK)" sh requirements/setup.sh
 	@touch $@
 
 demo: setup
@@ -53,6 +56,9 @@ chaos: setup
 	$(PY) -m tests.chaos
 	$(PY) -m tests.chaos.damage --seconds $(CHAOS_SECONDS)
 
+fuzz: setup
+	$(PY) -m tests.fuzz
+
 bench: setup
 	$(PY) bench/checker.py
 	$(PY) bench/training.py --threads 2 --steps 5
@@ -61,10 +67,16 @@ study-small: setup
 	$(VENV)/bin/mmpr study examples/study-small.yaml --out $(STUDY_OUT) --check
 
 docs: setup
-	$(PY) -m mmpr_pipeline.cli.reference
+	$(PY) -m mmpr_pipeline.cli.generate.reference
 
 schemas: setup
-	$(PY) -m mmpr_pipeline.cli.schemas
+	$(PY) -m mmpr_pipeline.cli.generate.schemas
+
+# The bill of materials of $(VENV), made by a tool in an environment of its own.
+sbom: setup
+	$(PYTHON) -m venv .sbom-venv && .sbom-venv/bin/pip install -q cyclonedx-bom
+	.sbom-venv/bin/cyclonedx-py environment --output-reproducible -o sbom.json $(PY)
+	rm -rf .sbom-venv
 
 clean:
 	rm -rf $(VENV) $(OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,9 +1,10 @@
 """Answer checkers side by side on the same labelled cases, one core, one run.
 
-    python bench/checker.py [FOLDER_OF_CASES] [--limit N]
+    python bench/checker.py [FOLDER_OF_CASES ...] [--limit N]
 
-Ours; Math-Verify, given answers in a box and as they are; and the seed's rules as described in `seed_rules`. Without
-a folder, and without the data beside the checkout, a few cases embedded here are used.
+Ours; Math-Verify, given answers in a box and as they are; Qwen2.5-Math's grader and the seed's rules, both as described
+in `qwen_rules` and `seed_rules`. Without a folder, and without the data beside the checkout, a few cases embedded here
+are used. Then the precision of each place where our checker looks for an answer.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import sys
 import time
@@ -19,13 +21,15 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
+import qwen_rules  # noqa: E402
 import seed_rules  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 from mmpr_pipeline.checking import CHECKER, check_prediction, check_response  # noqa: E402
 
-BESIDE = Path(__file__).parents[1].parent / "shared" / "data" / "answers"
+BESIDE = [Path(__file__).parents[1].parent / "shared" / "data" / name for name in ("answers", "answers2")]
+GROUPS = {"number": "number, math", "math": "number, math", "choice": "choice"}
 EMBEDDED = [
     {"kind": "choice", "choices": ["12", "15"], "gold": "15", "response": "So the answer is (B) 15.", "label": True},
     {"kind": "number", "gold": "5", "response": "guess something like 5 maybe", "label": False},
@@ -36,14 +40,16 @@ EMBEDDED = [
     {"kind": "yes_no", "gold": "No", "response": "No, they are of the same length.", "label": True},
     {"kind": "choice", "gold": "B", "response": "所以选B。\n【答案】B", "label": True},
 ]
-Checker = Callable[[str, str, dict], bool]
+Checker = Callable[[str, str, dict], bool | None]
+"""True for correct, False for incorrect, None for in doubt."""
 
 
-def ours(level: str, text: str, row: dict) -> bool:
+def ours(level: str, text: str, row: dict) -> bool | None:
     check = check_response if level == "response" else check_prediction
     names = ("golds", "choices", "question", "unit", "precision")
     known = {name: row[name] for name in names if row.get(name) is not None}
-    return check(text, gold=row["gold"], kind=row.get("kind"), **known).outcome == "correct"
+    outcome = check(text, gold=row["gold"], kind=row.get("kind"), **known).outcome
+    return None if outcome == "unparseable" else outcome == "correct"
 
 
 def math_verify(boxed: bool) -> Checker:
@@ -65,6 +71,10 @@ def seed(level: str, text: str, row: dict) -> bool:
     return seed_rules.judged(seed_rules.extracted(text) if level == "response" else text, row)
 
 
+def qwen(level: str, text: str, row: dict) -> bool:
+    return qwen_rules.judged(qwen_rules.extracted(text, row.get("kind", "")) if level == "response" else text, row)
+
+
 def cases(folder: Path | None, limit: int | None) -> Iterator[tuple[str, str, str, dict]]:
     """(file, level, answer, row) of every labelled answer, hostile inputs left out (two of the three hang on them)."""
     if folder is None:
@@ -82,11 +92,12 @@ def cases(folder: Path | None, limit: int | None) -> Iterator[tuple[str, str, st
                     yield path.stem, level, row[level], row
 
 
-def measured(checker: Checker, todo: list[tuple[str, str, str, dict]]) -> tuple[list[bool], list[float], float]:
+def measured(checker: Checker, todo: list[tuple[str, str, str, dict]]) -> tuple[list[bool | None], list[float], float]:
     """Verdicts and seconds of each case, and the processor's seconds of all, after a warm-up on the first few."""
     for _, level, text, row in todo[:3]:
         checker(level, text, row)
-    verdicts, seconds, cpu = [], [], _cpu()
+    verdicts: list[bool | None] = []
+    seconds, cpu = [], _cpu()
     for _, level, text, row in todo:
         started = time.perf_counter()
         try:
@@ -104,19 +115,14 @@ def _cpu() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def report(name: str, todo: list, verdicts: list[bool], seconds: list[float], cpu: float, table: Table) -> float:
+def report(name: str, todo: list, verdicts: list[bool | None], seconds: list[float], cpu: float, table: Table) -> float:
     """One row; returns cases for a second of processor."""
     labels = [row["label"] for _, _, _, row in todo]
-    right = sum(v == label for v, label in zip(verdicts, labels, strict=True))
-    wrong_yes = sum(v and not label for v, label in zip(verdicts, labels, strict=True))
-    wrong_no = sum(label and not v for v, label in zip(verdicts, labels, strict=True))
     ordered, rate = sorted(seconds), len(seconds) / sum(seconds)
     p99 = ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]
     table.add_row(
         name,
-        f"{right / len(labels):.2%}",
-        f"{wrong_yes / len(labels):.2%}",
-        f"{wrong_no / len(labels):.2%}",
+        *shares(verdicts, labels),
         f"{rate:,.0f}",
         f"{len(seconds) / cpu:,.0f}",
         f"{statistics.median(seconds) * 1e3:.2f}",
@@ -126,31 +132,75 @@ def report(name: str, todo: list, verdicts: list[bool], seconds: list[float], cp
     return len(seconds) / cpu
 
 
-def by_file(todo: list, results: dict[str, list[bool]]) -> Table:
+def shares(verdicts: list[bool | None], labels: list[bool]) -> list[str]:
+    """Right (in doubt is right for a wrong answer), false correct, false reject and in doubt, as shares of all."""
+    pairs = list(zip(verdicts, labels, strict=True))
+    counts = (
+        sum((v is True) == label for v, label in pairs),
+        sum(v is True and not label for v, label in pairs),
+        sum(v is False and label for v, label in pairs),
+        sum(v is None for v, _ in pairs),
+    )
+    return [f"{count / len(pairs):.2%}" for count in counts]
+
+
+def by_kind(todo: list, results: dict[str, list[bool | None]]) -> Table:
+    """The same shares, of each checker on each group of kinds."""
+    columns = ("kind", "n", "checker", "right", "false correct", "false reject", "in doubt")
+    table = Table(*columns, title="by kind of answer", title_justify="left", box=None)
+    groups = [GROUPS.get(row.get("kind") or "", "yes/no, text, chart, ...") for *_, row in todo]
+    for group in sorted(set(groups)):
+        picked = [i for i, other in enumerate(groups) if other == group]
+        labels = [todo[i][3]["label"] for i in picked]
+        for name, verdicts in results.items():
+            table.add_row(group, str(len(picked)), name, *shares([verdicts[i] for i in picked], labels))
+    return table
+
+
+def places(todo: list) -> Iterator[Table]:
+    """The precision of each place on its own, on responses whose formal answers are cut off; one table a kind."""
+    from mmpr_pipeline.checking.cases import BadCase, case_of
+    from mmpr_pipeline.checking.measure import measure_places
+    from mmpr_pipeline.checking.table import places_table
+
+    def labelled() -> Iterator[tuple]:
+        for _, level, text, row in todo:
+            if level == "response":
+                try:
+                    yield re.sub(r"\s*(?:####|\nA:).*$", "", text), case_of(row, 0, "response").gold, row["label"]
+                except BadCase:
+                    continue
+
+    for kind, scores in measure_places(labelled()).items():
+        yield places_table(scores, f"places of {kind} answers, each on its own")
+
+
+def by_file(todo: list, results: dict[str, list[bool | None]]) -> Table:
     """Accuracy of each checker on each file and level."""
     table = Table("cases of", "level", "n", *results, title="accuracy, %", title_justify="left", box=None)
     for group in dict.fromkeys((name, level) for name, level, _, _ in todo):
         picked = [i for i, case in enumerate(todo) if case[:2] == group]
-        shares = [sum(v[i] == todo[i][3]["label"] for i in picked) / len(picked) for v in results.values()]
-        table.add_row(*group, str(len(picked)), *(f"{100 * share:.2f}" for share in shares))
+        right = [sum((v[i] is True) == todo[i][3]["label"] for i in picked) / len(picked) for v in results.values()]
+        table.add_row(*group, str(len(picked)), *(f"{100 * share:.2f}" for share in right))
     return table
 
 
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", nargs="?", type=Path, default=BESIDE if BESIDE.is_dir() else None)
+    parser.add_argument("folders", nargs="*", type=Path, default=[path for path in BESIDE if path.is_dir()] or [None])
     parser.add_argument("--limit", type=int, help="most cases of each file")
     settings = parser.parse_args()
-    todo = list(cases(settings.folder, settings.limit))
+    todo = [case for folder in settings.folders for case in cases(folder, settings.limit)]
     checkers: dict[str, Checker] = {
         CHECKER: ours,
         "Math-Verify, boxed": math_verify(True),
         "Math-Verify, plain": math_verify(False),
+        "Qwen2.5-Math's rules": qwen,
         "the seed's rules": seed,
     }
     table = Table(
-        "checker", "right", "false +", "false -", "cases/s", "cases/cpu s", "p50 ms", "p99 ms", "worst ms",
+        "checker", "right", "false +", "false -", "in doubt", "cases/s", "cases/cpu s", "p50 ms", "p99 ms", "worst ms",
         title=f"{len(todo):,} labelled answers, one core", title_justify="left", box=None,
     )  # fmt: skip
     results, rates = {}, {}
@@ -159,7 +209,9 @@ def main() -> None:
         rates[name] = report(name, todo, results[name], seconds, cpu, table)
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table)
+    console.print(by_kind(todo, results))
     console.print(by_file(todo, results))
+    console.print(*places(todo))
     fastest = max(rate for name, rate in rates.items() if name.startswith("Math-Verify"))
     ratio = rates[CHECKER] / fastest
     console.print(f"{CHECKER} judges {ratio:.1f}x the cases of the faster Math-Verify for a second of processor.")

@@ -1,18 +1,21 @@
 """Are hundreds of engines kept busy? Our scheduling on simulated engines, on a clock that jumps from event to event.
 
     python bench/engines.py [--engines 1 8 64 512] [--questions-per-engine 488] [--flat] [--json FILE]
+    python bench/engines.py --engines 8 --questions-per-engine 60 --tokens 16000 --most-tokens 32768    # long thinking
 
-Real: the way of a shard (`build.shard.outcomes`: questions in flight, its window), where requests go
-(`sampling.pool.EnginePool`, one in each shard worker), the actors of engines (`sampling.actors.EngineActor`: gate, busy
-clock, what they tell of their load), and when a question has enough (`sampling.rounds`). Simulated: the engines, with
-continuous batching and the speed of an 8B model; how long responses are; and which are right. 488 questions an engine
-is the paper's 250,000 on 512. There is one shard worker for each engine, as on a cluster with a CPU for each GPU.
+Real: the way of a shard (`pipeline.workers.shard.outcomes`: questions in flight, its window), where requests go
+(`engines.pool.EnginePool`, one in each shard worker), the actors of engines (`engines.actors.EngineActor`: gate, busy
+clock, what they tell of their load), and when a question has enough (`rollouts.rounds`). Simulated: the engines, with
+continuous batching, a KV cache that preempts as vLLM does (the sequence admitted last is thrown out and computed
+again), and the speed of an 8B model; how long responses are; and which are right. 488 questions an engine is
+the paper's 250,000 on 512. There is one shard worker for each engine, as on a cluster with a CPU for each GPU.
 
 Rates of an engine, one H100 80 GB with Llama-3.1-8B in 16 bits (InternVL2-8B's language model is of that size):
 - 6.48 ms a step with one sequence: median time per output token, vLLM 0.21, concurrency 1
   (https://yobitelcomm.github.io/bench/recipes/concurrency-sweep/);
-- 12,500 tokens a second at best, vLLM (https://www.morphllm.com/vllm-benchmarks), taken as 256 sequences at once, which
-  is our and vLLM's default: 20.5 ms a step; between the two, a step grows evenly with each sequence;
+- 12,500 tokens a second at best, vLLM (https://www.morphllm.com/vllm-benchmarks), taken as 256 sequences at once:
+  20.5 ms a step; between the two, a step grows evenly with each sequence (vLLM's own default is 1,024 on an H100, ours
+  512: more than 256 gain little at 8B, whose steps are then bound by reading the KV cache);
 - 27,600 prompt tokens a second: half, for 16 bits, of the prompts of NVIDIA's 3,450 output tokens a second at 2,048 in
   and 128 out in FP8 (TensorRT-LLM, docs/source/performance/perf-overview.md).
 A prompt has 1,900 tokens (7 tiles of 256, and text), a response 325 on average (the paper: 300 and 350.5), spread as a
@@ -50,7 +53,7 @@ from mmpr_pipeline.pipeline.workers import shards_on_ray as cluster
 from mmpr_pipeline.pipeline.workers.shard import IN_FLIGHT, outcomes
 from mmpr_pipeline.pipeline.workers.shards_on_ray import REPORT_EVERY
 from mmpr_pipeline.rollouts.rounds import next_round
-from mmpr_pipeline.rollouts.settings import SamplingSettings
+from mmpr_pipeline.rollouts.settings import Decoding, SamplingSettings
 
 SEQUENCES = 256
 STEP_ALONE = 0.00648
@@ -111,18 +114,20 @@ def step_seconds(sequences: int) -> float:
 class SimulatedEngine:
     """Continuous batching: up to 256 sequences advance one token a step, others wait in line.
 
-    Between two ends of sequences nothing changes, so only these are events. Prompts that are not in the cache hold all
-    sequences up for as long as they take.
+    Between two events (a sequence ends, the KV cache is full) nothing changes. Prompts that are not in the cache, and
+    sequences that were thrown out of it, hold all sequences up for as long as they take to compute.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._waiting: deque[tuple[int, _Request]] = deque()
-        self._running: list[tuple[int, int, _Request]] = []
+    def __init__(self, loop: asyncio.AbstractEventLoop, sequences: int = SEQUENCES) -> None:
+        self._loop, self._sequences = loop, sequences
+        self._waiting: deque[_Sequence] = deque()
+        self._running: list[tuple[int, int, _Sequence]] = []
         self._cached: dict[str, None] = {}
         self._steps, self._since, self._prefill, self._order = 0.0, 0.0, 0.0, 0
         self._timer: asyncio.TimerHandle | None = None
         self.tokens = self.prompts = 0
+        self.recomputed = 0.0
+        """Tokens that were computed again, because their sequence had been thrown out of the KV cache."""
         self.sequence_seconds = 0.0
 
     def submit(self, question: str, lengths: list[int], prompt_tokens: int) -> asyncio.Future[None]:
@@ -135,8 +140,8 @@ class SimulatedEngine:
         self._cached[question] = None
         if len(self._cached) > CACHED_PROMPTS:
             del self._cached[next(iter(self._cached))]
-        request = _Request(len(lengths), self._loop.create_future())
-        self._waiting.extend((length, request) for length in lengths)
+        request = _Request(len(lengths), prompt_tokens, self._loop.create_future())
+        self._waiting.extend(_Sequence(length, request) for length in lengths)
         self._go_on()
         return request.done
 
@@ -150,31 +155,62 @@ class SimulatedEngine:
         if self._running:
             self._steps += (passed - held_up) / step_seconds(len(self._running))
 
+    def _free(self) -> float:
+        """Tokens for which the KV cache has room: what runs holds its tokens, and each request's prompt once."""
+        held = sum(self._steps - sequence.began for _, _, sequence in self._running)
+        prompts = {id(sequence.request): sequence.request.prompt_tokens for _, _, sequence in self._running}
+        return KV_TOKENS - held - sum(prompts.values())
+
     def _go_on(self) -> None:
-        """Fill the batch, and wait for the next end of a sequence."""
-        while self._waiting and len(self._running) < SEQUENCES:
-            length, request = self._waiting.popleft()
+        """Fill the batch, and wait for the next end of a sequence or of the KV cache's room."""
+        free = self._free()
+        while self._waiting and len(self._running) < self._sequences:
+            sequence = self._waiting[0]
+            needed = sequence.made + sequence.request.prompt_tokens
+            if self._running and free < needed + len(self._running):
+                break
+            self._waiting.popleft()
+            free -= needed
+            if sequence.made:
+                self.recomputed += sequence.made
+                self._prefill += sequence.made / PROMPT_RATE
             self._order += 1
-            heapq.heappush(self._running, (math.ceil(self._steps - 1e-6) + length, self._order, request))
-            self.tokens += length
+            sequence.began = self._steps - sequence.made
+            end = math.ceil(self._steps - 1e-6) + sequence.length - sequence.made
+            heapq.heappush(self._running, (math.ceil(end), self._order, sequence))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._running:
-            left = max(self._running[0][0] - self._steps, 0) * step_seconds(len(self._running))
-            self._timer = self._loop.call_later(self._prefill + left, self._some_end)
+            steps = min(max(self._running[0][0] - self._steps, 0), max(self._free(), 0) / len(self._running) + 1e-3)
+            self._timer = self._loop.call_later(
+                self._prefill + steps * step_seconds(len(self._running)), self._some_end
+            )
 
     def _some_end(self) -> None:
         self._timer = None
         self._advance()
         while self._running and self._running[0][0] <= self._steps + 1e-6:
-            heapq.heappop(self._running)[2].one_ended()
+            sequence = heapq.heappop(self._running)[2]
+            self.tokens += sequence.length
+            sequence.request.one_ended()
+        while len(self._running) > 1 and self._free() <= 0:
+            last = max(self._running, key=lambda entry: entry[1])
+            self._running.remove(last)
+            heapq.heapify(self._running)
+            last[2].made = self._steps - last[2].began
+            self._waiting.appendleft(last[2])
         self._go_on()
 
 
+class _Sequence:
+    def __init__(self, length: int, request: _Request) -> None:
+        self.length, self.request, self.made, self.began = length, request, 0.0, 0.0
+
+
 class _Request:
-    def __init__(self, sequences: int, done: asyncio.Future[None]) -> None:
-        self._left, self.done = sequences, done
+    def __init__(self, sequences: int, prompt_tokens: int, done: asyncio.Future[None]) -> None:
+        self._left, self.prompt_tokens, self.done = sequences, prompt_tokens, done
 
     def one_ended(self) -> None:
         self._left -= 1
@@ -193,8 +229,8 @@ class Response(NamedTuple):
 class SimulatedEngineOfModel:
     """A simulated engine with the face of an engine: what an `EngineActor` hosts."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, model: SimulatedModel) -> None:
-        self.model, self.batch, self.requests = model, SimulatedEngine(loop), 0
+    def __init__(self, loop: asyncio.AbstractEventLoop, model: SimulatedModel, sequences: int) -> None:
+        self.model, self.batch, self.requests = model, SimulatedEngine(loop, sequences), 0
 
     async def sample(self, request: SampleRequest) -> list[Response]:
         """n responses, of which each has its length."""
@@ -215,8 +251,8 @@ class SimulatedEngineOfModel:
 class Handle:
     """A handle of an actor, as Ray gives it: `handle.serve.remote(request)`. The actor is the real one."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, model: SimulatedModel) -> None:
-        self._loop, self.engine, self.busy = loop, SimulatedEngineOfModel(loop, model), Busy(loop.time)
+    def __init__(self, loop: asyncio.AbstractEventLoop, model: SimulatedModel, sequences: int) -> None:
+        self._loop, self.engine, self.busy = loop, SimulatedEngineOfModel(loop, model, sequences), Busy(loop.time)
         self._actor = EngineActor(EngineSettings(name="scripted"))
         self._actor._engine = cast(Engine, self.engine)
         self._actor._busy = self.busy
@@ -240,16 +276,16 @@ class Handle:
 class SimulatedModel:
     """How long responses are, and which are right."""
 
-    def __init__(self, seed: int) -> None:
-        self._draw = random.Random(seed)
+    def __init__(self, seed: int, tokens: int = TOKENS, most: int = MOST_TOKENS) -> None:
+        self._draw, self._most = random.Random(seed), most
         self._rates: dict[str, float] = {}
-        self._mu = math.log(TOKENS) - SIGMA**2 / 2
+        self._mu = math.log(tokens) - SIGMA**2 / 2
         self.rollouts = 0
 
     def lengths(self, n: int) -> list[int]:
         """Tokens of n responses."""
         self.rollouts += n
-        return [min(MOST_TOKENS, max(1, int(self._draw.lognormvariate(self._mu, SIGMA)))) for _ in range(n)]
+        return [min(self._most, max(1, int(self._draw.lognormvariate(self._mu, SIGMA)))) for _ in range(n)]
 
     def answers(self, question: str, n: int) -> list[bool]:
         """Which of n responses are right."""
@@ -297,15 +333,24 @@ def questions(shard: int, count: int) -> Iterator[Question]:
         )
 
 
-async def simulate(engines: int, each: int, adaptive: bool, given: int | None = None) -> dict[str, Any]:
+async def simulate(
+    engines: int,
+    each: int,
+    adaptive: bool,
+    given: int | None = None,
+    tokens_mean: int = TOKENS,
+    most: int = MOST_TOKENS,
+    sequences: int = SEQUENCES,
+) -> dict[str, Any]:
     """One build: `each` questions an engine, in as many shards as there are engines, all at once."""
     loop = asyncio.get_running_loop()
-    model = SimulatedModel(engines)
-    actors = [Handle(loop, model) for _ in range(engines)]
+    model = SimulatedModel(engines, tokens_mean, most)
+    actors = [Handle(loop, model, sequences) for _ in range(engines)]
     info = EngineInfo(
-        engine="simulated", model="8B", context=None, can_continue=True, sequences=SEQUENCES, kv_tokens=KV_TOKENS
+        engine="simulated", model="8B", context=None, can_continue=True, sequences=sequences, kv_tokens=KV_TOKENS
     )
-    recipe = Recipe(SamplingSettings(adaptive=adaptive), PairingSettings(), 0)
+    sampling = SamplingSettings(adaptive=adaptive, decoding=Decoding(max_tokens=most))
+    recipe = Recipe(sampling, PairingSettings(), 0)
     config = BuildConfig(sources=("simulated",), out="nowhere", in_flight=given, sampling=recipe.sampling)
     in_flight = cluster.in_flight(config, EnginePool(actors, info), engines) or IN_FLIGHT
     ends: list[float] = []
@@ -336,6 +381,7 @@ async def simulate(engines: int, each: int, adaptive: bool, given: int | None = 
         "busy_least": round(idle_first / seconds, 4),
         "batch": round(sum(actor.engine.batch.sequence_seconds for actor in actors) / seconds / engines, 1),
         "tokens_per_s": round(tokens / seconds / engines),
+        "recomputed": round(sum(actor.engine.batch.recomputed for actor in actors) / tokens, 4),
         "prompts_per_question": round(sum(actor.engine.batch.prompts for actor in actors) / (engines * each), 3),
         "first_shard_s": round(min(ends), 1),
         "requests_per_s": round(requests / seconds, 1),
@@ -353,8 +399,8 @@ def run(main: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
 
 HEAD = (
     "| engines | sampling | in flight | questions | rollouts | simulated | busy | least busy | batch | tokens/s each "
-    "| first shard done | prompts read, each question | requests/s | reports/s |\n"
-    "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+    "| computed again | first shard done | prompts read, each question | requests/s | reports/s |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -364,6 +410,7 @@ def line(row: dict[str, Any]) -> str:
         f"| {row['engines']} | {row['sampling']} | {row['in_flight']}"
         f" | {row['questions']:,} | {row['rollouts']:,} | {row['seconds']:,.0f} s"
         f" | {row['busy']:.1%} | {row['busy_least']:.1%} | {row['batch']:.0f} | {row['tokens_per_s']:,.0f}"
+        f" | {row['recomputed']:.1%}"
         f" | {row['first_shard_s']:,.0f} s | {row['prompts_per_question']:.2f}"
         f" | {row['requests_per_s']:,.0f} | {row['engines'] / REPORT_EVERY:,.0f} |"
     )
@@ -376,12 +423,26 @@ def main() -> None:
     parser.add_argument("--questions-per-engine", type=int, default=488)
     parser.add_argument("--flat", action="store_true", help="32 rollouts for each question; else in rounds")
     parser.add_argument("--in-flight", type=int, help="questions in flight of each worker; else as in a build")
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="mean tokens of a response")
+    parser.add_argument("--most-tokens", type=int, default=MOST_TOKENS, help="most tokens of a response")
+    parser.add_argument("--sequences", type=int, default=SEQUENCES, help="sequences that an engine decodes at once")
     parser.add_argument("--json", type=Path, help="file for the figures as JSON lines")
     given = parser.parse_args()
     print(HEAD, flush=True)
     for engines in given.engines:
         began = time.process_time()
-        row = run(partial(simulate, engines, given.questions_per_engine, not given.flat, given.in_flight))
+        row = run(
+            partial(
+                simulate,
+                engines,
+                given.questions_per_engine,
+                not given.flat,
+                given.in_flight,
+                given.tokens,
+                given.most_tokens,
+                given.sequences,
+            )
+        )
         row["cpu_s"] = round(time.process_time() - began, 1)
         print(line(row), flush=True)
         if given.json:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Make $VENV: the locked packages, this project (editable), and the import hook for torchvision. May be run again.
 set -eu
-PYTHON=${PYTHON:-python3} VENV=${VENV:-.venv} TORCH_INDEX=${TORCH_INDEX:-}
+PYTHON=${PYTHON:-python3} VENV=${VENV:-.venv} TORCH_INDEX=${TORCH_INDEX:-} LOCK=${LOCK:-requirements/cpu.lock}
 
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
@@ -11,11 +11,11 @@ fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
     fail "cannot make $VENV. On Debian and Ubuntu: apt-get install python3-venv"
 
 pip() { "$VENV/bin/python" -m pip --disable-pip-version-check "$@"; }
-echo "setup: installing $(grep -c == requirements/cpu.lock) locked packages into $VENV (a few minutes the first time)"
+echo "setup: installing $(grep -c == "$LOCK") locked packages into $VENV (a few minutes the first time)"
 if [ -n "$TORCH_INDEX" ]; then
     pip install -q --no-deps --index-url "$TORCH_INDEX" "$(grep '^torch==' requirements/cpu.lock)"
 fi
-pip install -q --no-deps -r requirements/cpu.lock
+pip install -q --no-deps -r "$LOCK"  # where a line has hashes, pip wants them of all
 pip install -q --no-deps --no-build-isolation -e .
 
 site=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import mmpr_pipeline
+# What a user has set for other work must not decide what tests see; libraries read much of it when they are imported.
+_OF_THE_USER = ("HF_", "HUGGING", "TRANSFORMERS_", "OPENAI_", "AWS_", "RAY_A", "VLLM_", "MMPR_STORE")
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+for _name in list(os.environ):
+    if (_name.startswith(_OF_THE_USER) and _name != "HF_HOME") or _name.lower() in _PROXIES:
+        del os.environ[_name]
+
+import mmpr_pipeline  # noqa: E402
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 assert Path(mmpr_pipeline.__file__).resolve().parents[1] == CHECKOUT, (

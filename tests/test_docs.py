@@ -10,7 +10,7 @@ import pytest
 from typer.main import get_command
 
 from mmpr_pipeline.cli import app
-from mmpr_pipeline.cli.reference import PAGE, reference
+from mmpr_pipeline.cli.generate.reference import PAGE, reference
 
 ROOT = Path(__file__).resolve().parents[1]
 WRITTEN_APART = [ROOT / "README.md", ROOT / "bench" / "README.md", ROOT / "examples" / "large.md"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Literal
 
 from mmpr_pipeline.checking.api import CHECKER, Trace, trace_prediction, trace_response, unusable
 from mmpr_pipeline.checking.case import Gold
+from mmpr_pipeline.checking.kinds import is_kind
 from mmpr_pipeline.checking.measure import PlaceScore
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.core.verdict import Outcome
@@ -37,6 +39,8 @@ class Case:
     kind: str
     source: str
     label: bool | None = None
+    unknown_kind: str = ""
+    """A kind that the case names and that is not known; its kind was inferred instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Judged:
     label: bool | None
     seconds: float
     place: str = ""
+    unknown_kind: str = ""
 
     def line(self) -> str:
         """The line of the verdicts file."""
@@ -107,12 +112,16 @@ class Summary:
     by_kind: dict[str, Score] = field(default_factory=dict)
     by_source: dict[str, Score] = field(default_factory=dict)
     by_place: dict[str, PlaceScore] = field(default_factory=dict)
+    unknown_kinds: Counter[str] = field(default_factory=Counter)
+    """Kinds that cases named and that are not known: these cases were checked by a kind inferred from their gold."""
 
     def add(self, judged: Judged) -> None:
         """Count one verdict everywhere."""
         self.total.add(judged)
         self.by_kind.setdefault(judged.kind, Score(judged.kind)).add(judged)
         self.by_source.setdefault(judged.source, Score(judged.source)).add(judged)
+        if judged.unknown_kind:
+            self.unknown_kinds[judged.unknown_kind] += 1
         if judged.label is not None and judged.place:
             self.by_place.setdefault(judged.place, PlaceScore()).add(judged.outcome, judged.label)
 
@@ -156,13 +165,14 @@ def judge_line(line: str, number: int = 0, source: Level | None = None) -> Judge
         trace = trace_case(case)
         verdict, place = trace.verdict, trace.extraction.rule
         kind, origin, label, name = case.kind, case.source, case.label, case.id
+        unknown = case.unknown_kind
     except BadCase as reason:
-        verdict, place = unusable(str(reason)), ""
+        verdict, place, unknown = unusable(str(reason)), "", ""
         name = _id_of(row, number)
         kind, origin = "?", _source_of(row, name)
         label = row.get("label") if isinstance(row, Mapping) and isinstance(row.get("label"), bool) else None
     seconds = time.perf_counter() - started
-    return Judged(name, verdict.outcome, verdict.extracted, verdict.rule, kind, origin, label, seconds, place)
+    return Judged(name, verdict.outcome, verdict.extracted, verdict.rule, kind, origin, label, seconds, place, unknown)
 
 
 def trace_case(case: Case) -> Trace:
@@ -209,13 +219,18 @@ def case_of(row: object, number: int = 0, source: Level | None = None) -> Case:
     kind = row.get("kind")
     if kind is not None and not isinstance(kind, str):
         raise BadCase("bad_kind")
-    try:
-        gold = _gold(row, golds, kind)
-    except ValueError:
-        raise BadCase("unknown_kind") from None
+    unknown = kind if kind and not is_kind(kind) else ""
+    gold = _gold(row, golds, None if unknown else kind)
     label = row.get("label")
     return Case(
-        name, answer, level, gold, gold.asked.kind, _source_of(row, name), label if isinstance(label, bool) else None
+        name,
+        answer,
+        level,
+        gold,
+        gold.asked.kind,
+        _source_of(row, name),
+        label if isinstance(label, bool) else None,
+        unknown,
     )
 
 

@@ -27,9 +27,18 @@ SYNONYMS = {name: kind for kind, names in _OTHER_NAMES.items() for name in names
 _LIST = re.compile(r"\[.{1,2000}\]", re.DOTALL)
 
 
+def is_kind(name: str) -> bool:
+    """Whether a name is a kind or a synonym of one."""
+    return _plain(name) in KINDS or _plain(name) in SYNONYMS
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("-", "_").replace(" ", "_").replace("/", "_")
+
+
 def kind_of(kind: str | None, gold: str, choices: Sequence[str] = (), question: str = "") -> AnswerKind:
     """The kind as named or by a synonym; without a name, inferred. Raises ValueError for a name that is not known."""
-    name = (kind or "").strip().lower().replace("-", "_").replace(" ", "_").replace("/", "_")
+    name = _plain(kind or "")
     name = SYNONYMS.get(name, name)
     if name in ("chart", "text", "document") and undressed(gold).casefold() in ("yes", "no"):
         return "yes_no"

@@ -34,6 +34,13 @@ def build(
         bool | None,
         typer.Option("--adaptive/--no-adaptive", help="Stop early where more would not help. [default: on]"),
     ] = None,
+    strategies: Annotated[
+        str | None,
+        typer.Option(
+            help="Pairing strategies by commas, in order: correctness, dropout_ntp, preset (pairs that the sources "
+            "bring), or an installed one. [default: correctness,dropout_ntp]"
+        ),
+    ] = None,
     max_pairs: Annotated[int | None, typer.Option(help="Most correctness pairs a question. [default: 15]")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest response, in tokens. [default: 2048]")] = None,
     temperature: Annotated[float | None, typer.Option(help="Softmax temperature. [default: 1.0]")] = None,
@@ -74,6 +81,7 @@ def build(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan with estimates, and stop.")] = False,
     tokens_per_second: Annotated[float | None, typer.Option(help="One engine's rate, for the estimate.")] = None,
+    response_tokens: Annotated[float | None, typer.Option(help="Mean response in tokens, for the estimate.")] = None,
 ) -> None:
     """Questions -> rollouts -> verdicts -> pairs -> shards. Rerun the same command to go on after any stop."""
     from mmpr_pipeline.pipeline.config import load_config
@@ -105,13 +113,14 @@ def build(
         "sampling.prompt_language": prompt_language,
         "sampling.decoding.max_tokens": max_tokens,
         "sampling.decoding.temperature": temperature,
+        "pairing.strategies": _listed(strategies),
         "pairing.max_pairs": max_pairs,
     }
     if from_rollouts:
         _rework(from_rollouts, config, given)
         return
     settings = load_config(config, given)
-    _dry_run(settings, tokens_per_second) if dry_run else _build(settings)
+    _dry_run(settings, tokens_per_second, response_tokens) if dry_run else _build(settings)
 
 
 def _listed(text: str | None) -> list[str] | None:
@@ -151,7 +160,7 @@ def top(
             live.update(render(seen), refresh=True)
 
 
-def _dry_run(settings: Any, tokens_per_second: float | None) -> None:
+def _dry_run(settings: Any, tokens_per_second: float | None, response_tokens: float | None) -> None:
     from rich.console import Console
 
     from mmpr_pipeline.pipeline.driver import absolute
@@ -159,7 +168,7 @@ def _dry_run(settings: Any, tokens_per_second: float | None) -> None:
     from mmpr_pipeline.pipeline.watch.estimate import estimate, render
 
     plan = make_plan(absolute(settings))
-    Console().print(render(plan, estimate(plan, tokens_per_second)))
+    Console().print(render(plan, estimate(plan, tokens_per_second, response_tokens)))
 
 
 def _rework(before: str, config: Path | None, given: dict[str, Any]) -> None:

@@ -30,6 +30,10 @@ def check(
     if explain is None:
         summary = checking.run_cases(cases, out, level)
         Console().print(table_of(summary))
+        for kind, count in summary.unknown_kinds.items():
+            Console(stderr=True).print(
+                f"{count} cases of the unknown kind {kind!r}: checked by a kind inferred from the gold."
+            )
         if summary.by_place:
             Console().print(places_table(summary.by_place))
         return

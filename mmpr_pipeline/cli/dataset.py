@@ -65,6 +65,9 @@ def publish(
     public: Annotated[bool, typer.Option("--public", help="Let everybody see a new data set.")] = False,
     revision: Annotated[str | None, typer.Option(help="Branch to publish to. [default: main]")] = None,
     files: Annotated[int | None, typer.Option(help="Parquet files. [default: one for each shard]")] = None,
+    with_viewer: Annotated[
+        bool, typer.Option("--with-viewer", help="The viewer, too, as the static Space ORG/NAME-viewer.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, with the card.")] = False,
 ) -> None:
     """To the Hub: Parquet with images, and a card. Rerun to go on. The token is HF_TOKEN or the Hub's own login."""
@@ -79,6 +82,12 @@ def publish(
     if dry_run:
         print(found.card)
     console.print(render(found))
+    if with_viewer and not dry_run:
+        from mmpr_pipeline.report.viewer.space import publish_viewer
+
+        with told(console) as progress:
+            space = publish_viewer(out, f"{repo}-viewer", private=not public, progress=progress)
+        print(f"viewer: {space}")
 
 
 @app.command()
@@ -105,6 +114,8 @@ def report(
     path: Annotated[Path | None, typer.Option(help="The page. [default: NAME-report.html here]")] = None,
     pairs: Annotated[int, typer.Option(help="Pairs in the gallery.")] = 24,
     seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
+    viewer: Annotated[str, typer.Option(help="Address of a viewer of it, to link to.")] = "",
+    price: Annotated[float, typer.Option(help="What a million generated tokens cost, for a column of costs.")] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON instead.")] = False,
 ) -> None:
     """One self-contained HTML page: the way from questions to pairs, lengths, solve rates, and a gallery of pairs."""
@@ -118,8 +129,38 @@ def report(
     from mmpr_pipeline.report.pages.page import report as write
 
     with told(Console()) as progress:
-        page = write(out, path, pairs=pairs, seed=seed, progress=lambda done, of: progress("reading shards", done, of))
+        page = write(
+            out,
+            path,
+            pairs=pairs,
+            seed=seed,
+            viewer=viewer,
+            price=price,
+            progress=lambda done, of: progress("reading shards", done, of),
+        )
     print(page)
+
+
+@app.command()
+def diff(
+    one: Annotated[str, typer.Argument(help="Output of a build: the base.", metavar="A")],
+    other: Annotated[str, typer.Argument(help="Output that is compared with it.", metavar="B")],
+    page: Annotated[Path | None, typer.Option(help="Write an HTML page with examples there, too.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Two outputs joined by question: what is newly solved, which verdicts changed, pairs gained and lost."""
+    from rich.console import Console
+
+    from mmpr_pipeline.report.compare import compare_outputs
+    from mmpr_pipeline.report.pages.diff_page import diff_page, diff_terminal
+
+    found = compare_outputs(one, other)
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        Console().print(diff_terminal(found))
+    if page:
+        print(diff_page(found, page))
 
 
 @app.command()

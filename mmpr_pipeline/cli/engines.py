@@ -61,7 +61,7 @@ def engine_check(
 
     def say(line: Line) -> None:
         if not as_json:
-            console.print(f"{line.state}  {line.name:26}{line.text}", markup=False, highlight=False)
+            console.print(f"{line.state}  {line.name:28}{line.text}", markup=False, highlight=False)
 
     session: Any = nullcontext()
     if actor_count(settings):

@@ -35,6 +35,9 @@ def evaluate(
     against: Annotated[str | None, typer.Option(help="A second model: results tell MODEL minus AGAINST.")] = None,
     engine: Annotated[str | None, typer.Option(help="vllm, openai, replay or scripted. [default: vllm]")] = None,
     base_url: Annotated[str | None, typer.Option(help="For openai: http://HOST:PORT/v1.")] = None,
+    rollouts: Annotated[
+        str | None, typer.Option(help="Score the recorded responses in this JSONL file; MODEL is only their name.")
+    ] = None,
     judge: Annotated[
         str | None, typer.Option(help="The judge: http://HOST:PORT/v1#MODEL; its key is $OPENAI_API_KEY.")
     ] = None,
@@ -76,7 +79,8 @@ def evaluate(
         config,
         {
             "engine.model": model,
-            "engine.name": engine,
+            "engine.name": engine or ("replay" if rollouts else None),
+            "engine.rollouts": rollouts,
             "engine.base_url": base_url,
             "benchmarks": _names(benchmarks) or None,
             "sources": _names(sources) or None,

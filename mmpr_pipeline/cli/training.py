@@ -22,6 +22,9 @@ def train(
     revision: Annotated[str | None, typer.Option(help="Revision of a Hub model.")] = None,
     export: Annotated[str | None, typer.Option(help="Where to write the trained model; or: best.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+    recipe: Annotated[
+        str | None, typer.Option(help="Published defaults: internvl2, internvl2.5, internvl3, internvl3.5, nemotron.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data. [default: 1]")] = None,
     batch: Annotated[int | None, typer.Option(help="Pairs of an optimizer step. [default: 256]")] = None,
     max_steps: Annotated[int | None, typer.Option(help="Stop after so many steps.")] = None,
@@ -51,6 +54,7 @@ def train(
             "model": model,
             "revision": revision,
             "export": export,
+            "recipe": recipe,
             "epochs": epochs,
             "batch": batch,
             "max_steps": max_steps,

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
@@ -47,8 +48,8 @@ def masked(text: str, *known: str | None) -> str:
 
 def without_secrets(text: str, *known: str | None) -> str:
     """The text without the secrets of the environment and `known` ones, however they are written, whole or cut off."""
-    secrets = sorted({one for one in (*_of_environment(), *known) if one and len(one) >= SHORTEST})
-    forms = [form for one in secrets for form in dict.fromkeys((one, quote(one, safe=""), json.dumps(one)[1:-1]))]
+    # The environment as it lies: to decode it for each of millions of rejects would cost more than all else here.
+    forms = [*_forms_of_environment(frozenset(vars(os.environ)["_data"].items())), *_forms(known)]
     for form in forms:
         text = text.replace(form, BLOT)
     for form in forms:
@@ -76,16 +77,20 @@ def _alike(a: str, b: str) -> int:
     return next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def _of_environment() -> list[str]:
-    """Values of variables that are named as secrets are, and the token with which the user is logged in to the Hub."""
-    found = [value for name, value in os.environ.items() if _is_secret(name) and not value.startswith("/")]
+@lru_cache(maxsize=4)
+def _forms_of_environment(environment: frozenset[object]) -> list[str]:
+    """How the secrets of the environment can be written: the values of variables that are named as secrets are, and
+    the token with which the user is logged in to the Hub."""
+    found = [value for name, value in os.environ.items() if _NAMES.search(name) and not value.startswith("/")]
     home = os.environ.get("HF_HOME") or f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
-    return [*found, _read(os.environ.get("HF_TOKEN_PATH") or f"{home}/token")]
+    return _forms([*found, _read(os.environ.get("HF_TOKEN_PATH") or f"{home}/token")])
 
 
-@lru_cache(maxsize=4096)
-def _is_secret(name: str) -> bool:
-    return bool(_NAMES.search(name))
+def _forms(secrets: Iterable[str | None]) -> list[str]:
+    """Secrets as they are, the longest first, so that none is taken for a part of another; then in URLs and in JSON."""
+    plain = sorted({one for one in secrets if one and len(one) >= SHORTEST}, key=lambda one: (-len(one), one))
+    written = [form for one in plain for form in (quote(one, safe=""), json.dumps(one)[1:-1])]
+    return list(dict.fromkeys([*plain, *written]))
 
 
 @lru_cache(maxsize=16)

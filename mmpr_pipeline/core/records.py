@@ -13,7 +13,9 @@ from typing import Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from mmpr_pipeline.core.verdict import AnswerKind, Outcome, Verdict
+from mmpr_pipeline.core.verdict import AnswerKind as AnswerKind
+from mmpr_pipeline.core.verdict import Outcome as Outcome
+from mmpr_pipeline.core.verdict import Verdict as Verdict
 
 SCHEMA_VERSION = "1"
 

@@ -28,6 +28,9 @@ class SampleRequest(Record):
     round: int = Field(default=0, ge=0, description="Sampling round.")
     first_index: int = Field(default=0, ge=0, description="Index of the first rollout.")
     decoding: Decoding = Field(default=Decoding(), description="How to sample.")
+    words: tuple[str, ...] = Field(
+        default=(), description="Ask how likely the response begins with each of these words: see `engines.choosing`."
+    )
 
 
 class ContinueRequest(Record):

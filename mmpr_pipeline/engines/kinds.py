@@ -11,7 +11,7 @@ ENGINES: Registry[Any] = Registry(
     "engine",
     {
         "vllm": "mmpr_pipeline.engines.vllm.engine:KIND",
-        "openai": "mmpr_pipeline.engines.openai.engine:KIND",
+        "openai": "mmpr_pipeline.engines.openai.servers:KIND",
         "replay": "mmpr_pipeline.engines.recorded.replay:KIND",
         "scripted": "mmpr_pipeline.engines.scripted.engine:KIND",
     },

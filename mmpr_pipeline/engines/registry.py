@@ -5,7 +5,8 @@ A third party adds an engine by an entry point of its distribution, and users na
     [project.entry-points."mmpr.engines"]
     mine = "my_package:MyEngine"
 
-`MyEngine(settings)` gives an `engine.Engine`; for finer control the entry point names an `EngineKind`.
+`MyEngine(settings)` gives an `engine.Engine`; its attributes `can_continue` and `default_actors` are looked at before
+one is made. For finer control the entry point names an `EngineKind`.
 """
 
 from __future__ import annotations
@@ -47,7 +48,13 @@ def kind_of(settings: EngineSettings) -> EngineKind:
             f"The engine {settings.name!r} is no EngineKind and cannot be called.",
             remedy="Let its entry point name a class or function that takes EngineSettings.",
         )
-    return EngineKind(make=found, identity=_all_settings, default_actors=int(getattr(found, "default_actors", 0)))
+    continues = bool(getattr(found, "can_continue", False))
+
+    def describe(settings: EngineSettings) -> EngineInfo:
+        return EngineInfo(engine=settings.name, model=settings.model, context=None, can_continue=continues)
+
+    actors = int(getattr(found, "default_actors", 0))
+    return EngineKind(make=found, identity=_all_settings, describe=describe, default_actors=actors)
 
 
 def make_engine(settings: EngineSettings) -> Engine:

@@ -28,7 +28,8 @@ class EngineSettings(Settings):
     trust_remote_code: bool = Field(default=False, description="Allow code shipped with the model to run.")
     base_url: str | None = Field(
         default=None,
-        description="For openai: address of the server, as http://host:8000/v1. The key is $OPENAI_API_KEY only.",
+        description="For openai: address of the server, as http://host:8000/v1, or of several, by commas. The key is "
+        "$OPENAI_API_KEY only.",
         json_schema_extra=OPERATIONAL,
     )
     rollouts: str | None = Field(default=None, description="For replay: JSONL file of recorded rollouts.")
@@ -105,13 +106,20 @@ class EngineSettings(Settings):
 
     @field_validator("base_url")
     @classmethod
-    def _holds_no_secret(cls, url: str | None) -> str | None:
-        """The address without a slash at its end. It is saved with the output, so it must hold no password or key."""
-        if url is None:
-            return None
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("not an address such as http://host:8000/v1")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("no user, password or ?query in it: it is saved with the output; set OPENAI_API_KEY")
-        return url.rstrip("/")
+    def _hold_no_secret(cls, urls: str | None) -> str | None:
+        """The addresses without a slash at their ends. They are saved with the output: no password or key in them."""
+        return urls and ",".join(_checked_address(url.strip()) for url in urls.split(","))
+
+    @property
+    def base_urls(self) -> list[str]:
+        """The addresses one by one."""
+        return self.base_url.split(",") if self.base_url else []
+
+
+def _checked_address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("not an address such as http://host:8000/v1")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("no user, password or ?query in it: it is saved with the output; set OPENAI_API_KEY")
+    return url.rstrip("/")

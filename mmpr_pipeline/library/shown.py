@@ -43,7 +43,7 @@ def show(out: str | Path, number: int = 3, seed: int = 0) -> Shown:
     rows = []
     for pair in pick_pairs(out, number, seed):
         wanted = set(pair["images"])
-        images = {}
+        images: dict[str, dict[str, Any]] = {}
         for batch in batches(store.local_copy(layout.data("images", pair["shard"], shards))):
             images |= {row["sha256"]: row for row in batch.to_pylist() if row["sha256"] in wanted}
         rows.append(pair | {"shown_images": [images[name] for name in pair["images"] if name in images]})

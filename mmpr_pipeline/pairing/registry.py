@@ -13,6 +13,8 @@ STRATEGIES: Registry[type[Strategy]] = Registry(
     {
         "correctness": "mmpr_pipeline.pairing.correctness:Correctness",
         "dropout_ntp": "mmpr_pipeline.pairing.dropout_ntp:DropoutNTP",
+        "dropout_preset": "mmpr_pipeline.pairing.dropout_preset:DropoutPreset",
+        "feedback": "mmpr_pipeline.pairing.feedback:Feedback",
         "preset": "mmpr_pipeline.pairing.preset:Preset",
     },
 )

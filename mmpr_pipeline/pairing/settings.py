@@ -12,19 +12,31 @@ SAMPLED = ("correctness", "dropout_ntp")
 """The paper's strategies, for sampled responses."""
 
 
+FEEDBACK_ANSWERS = 8
+"""Answers of a question that the strategy `feedback` scores, at most."""
+
+
 class PairingSettings(Settings):
     """How rollouts become pairs."""
 
     strategies: tuple[str, ...] = Field(
         default=SAMPLED,
         min_length=1,
-        description="Strategies, asked in this order until one makes a pair: correctness, dropout_ntp, preset (pairs "
-        "that the sources bring), or the name of an installed one.",
+        description="Strategies, asked in this order until one makes a pair: correctness, dropout_ntp, feedback, "
+        "preset (pairs that the sources bring), dropout_preset (DropNTP on their chosen responses), or the name of an "
+        "installed one.",
     )
     max_pairs: int = Field(default=15, ge=1, description="Maximum correctness pairs per question (paper: 15).")
     dropout_ratio: float = Field(default=0.5, gt=0, lt=1, description="Share of a response's tokens kept (paper: 0.5).")
     dropout_pairs: int = Field(default=2, ge=1, description="Maximum DropNTP pairs per question.")
     options: dict[str, Any] = Field(default_factory=dict, description="Settings of installed strategies, by name.")
+
+    @property
+    def open_responses(self) -> int:
+        """Responses to an open-ended question that are worth sampling: as many as are cut, or as are compared."""
+        told = self.options.get("feedback", {})
+        answers = told.get("answers", FEEDBACK_ANSWERS) if isinstance(told, dict) else FEEDBACK_ANSWERS
+        return max(self.dropout_pairs, int(answers) if "feedback" in self.strategies else 0)
 
     @model_validator(mode="before")
     @classmethod

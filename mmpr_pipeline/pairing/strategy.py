@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from mmpr_pipeline.checking.second.settings import SecondOpinion
 from mmpr_pipeline.core.records import CheckedRollout, PreferencePair, Question
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pairing.settings import PairingSettings
@@ -23,6 +24,8 @@ class Recipe:
     seed: int
     marks: Marks = field(default_factory=dict)
     """Outcomes that people set; they stand above the checker's."""
+    second: SecondOpinion | None = None
+    """The verifier that is asked about doubtful and incorrect verdicts, if any."""
 
 
 @dataclass(frozen=True)

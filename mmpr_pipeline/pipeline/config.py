@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from mmpr_pipeline.checking.second.settings import CheckingSettings
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.core.settings import OPERATIONAL, Settings, identity_of, load_settings
@@ -44,6 +45,7 @@ class BuildConfig(Settings):
     engine: EngineSettings = EngineSettings()
     sampling: SamplingSettings = SamplingSettings()
     pairing: PairingSettings = PairingSettings()
+    checking: CheckingSettings = CheckingSettings()
     address: str = Field(
         default="local", description="Ray: local, auto, or ray://host:port.", json_schema_extra=OPERATIONAL
     )
@@ -136,7 +138,10 @@ class BuildConfig(Settings):
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide what is in the shards, as plain JSON data."""
-        return identity_of(self)
+        identity = identity_of(self)
+        if self.checking.second is None:  # as before there was a second opinion
+            del identity["checking"]
+        return identity
 
     def digest(self) -> str:
         """Content id of the identity."""

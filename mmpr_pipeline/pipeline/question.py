@@ -10,6 +10,7 @@ from mmpr_pipeline.core.records import CheckedRollout, Question, QuestionOutcome
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.pairing.strategy import Recipe, Strategy
 from mmpr_pipeline.pipeline.outcome import outcome, rejected
+from mmpr_pipeline.pipeline.second_opinion import reconsidered
 from mmpr_pipeline.rollouts.prompts import Turn, turn_for
 from mmpr_pipeline.rollouts.rounds import next_round
 from mmpr_pipeline.rollouts.seeds import sampling_seed
@@ -19,10 +20,14 @@ from mmpr_pipeline.rollouts.verdicts import check_rollouts
 async def work_question(
     question: Question, engine: Engine, recipe: Recipe, strategies: Sequence[Strategy]
 ) -> QuestionOutcome:
-    """Sample, check and pair one question. A question that cannot be served comes back as rejected by name."""
+    """Sample, check and pair one question. A question that cannot be served comes back as rejected by name.
+
+    Nothing is sampled where no strategy needs rollouts, unless the engine only brings recorded ones.
+    """
     prompt = turn_for(question, recipe.sampling.style, recipe.sampling.prompt_language)
     try:
-        rollouts = await sample(question, prompt, engine, recipe)
+        sampled = engine.info.recorded or any(strategy.needs_rollouts for strategy in strategies)
+        rollouts = await sample(question, prompt, engine, recipe) if sampled else []
         reason: str | None = None
         for strategy in strategies:
             made = await strategy.pair(question, prompt, rollouts, engine, recipe)
@@ -51,7 +56,10 @@ async def sample(question: Question, prompt: Turn, engine: Engine, recipe: Recip
             decoding=recipe.sampling.decoding,
         )
         rollouts = await engine.sample(request)
-        checked += await asyncio.to_thread(check_rollouts, question, rollouts, recipe.marks)
+        new = await asyncio.to_thread(check_rollouts, question, rollouts, recipe.marks)
+        if recipe.second is not None:
+            new = await reconsidered(question, new, engine, recipe.second, recipe.seed)
+        checked += new
         number += 1
         if engine.info.recorded or len(rollouts) < size:
             break
@@ -62,7 +70,7 @@ def _round_size(question: Question, checked: Sequence[CheckedRollout], engine: E
     """Rollouts to sample next. An open-ended question needs no more responses than will be cut."""
     rules = recipe.sampling
     if question.kind == "none":
-        return max(0, min(rules.samples, recipe.pairing.dropout_pairs) - len(checked))
+        return max(0, min(rules.samples, recipe.pairing.open_responses) - len(checked))
     if engine.info.recorded or not rules.adaptive:
         return max(0, rules.samples - len(checked))
     return next_round(

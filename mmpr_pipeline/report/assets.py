@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from mmpr_pipeline.dataset.review.marks_summary import precision_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -15,6 +18,12 @@ STATIC = Path(__file__).parent / "static"
 def asset(*names: str) -> str:
     """The text of static files, joined."""
     return "\n".join((STATIC / name).read_text("utf-8") for name in names)
+
+
+def page_script() -> str:
+    """The script of a page that is one file: mathematics and Markdown drawn, what is long unfolded, images large."""
+    markup = re.sub(r"^export ", "", asset("markup.js"), flags=re.MULTILINE)
+    return "\n".join((asset("theme.js", "vendor/temml.min.js"), f"(() => {{\n{markup}\n{asset('report.js')}\n}})();"))
 
 
 def environment() -> Environment:
@@ -29,6 +38,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     jinja.filters |= {"count": "{:,}".format, "duration": duration, "short": short, "words": words, "href": href}
+    jinja.globals["precision_text"] = precision_text
     return jinja
 
 

@@ -139,13 +139,11 @@ def stacked(
 
 def columns(counts: dict[int, int], title: str, colour: str) -> dict[str, Any] | None:
     """Upright bars: how many questions have each number of something; small numbers each, else binned."""
-    if not counts:
+    if len(counts) < 2:  # one bar says nothing that a sentence does not
         return None
     rows = [{"x": int(value), "n": number} for value, number in counts.items()]
     low, high = min(row["x"] for row in rows), max(row["x"] for row in rows)
     width = max(1, -(-(high - low + 1) // 32))
-    if low == high:  # one bar alone would fill the chart
-        low, high = max(low - 2, 0), high + 2
     binned = [{"x": low + (row["x"] - low) // width * width, "n": row["n"]} for row in rows]
     x = {
         "field": "x",

@@ -15,6 +15,7 @@ from mmpr_pipeline.core.settings import OPERATIONAL, Settings, load_settings
 from mmpr_pipeline.models.resolve import NANO
 from mmpr_pipeline.models.tiles import MAX_TILES
 from mmpr_pipeline.training.policy.settings import LoraSettings, Part
+from mmpr_pipeline.training.recipes import recipe_named
 
 BestBy = Literal["accuracy", "margin", "nll", "loss"]
 ReferenceKind = Literal["auto", "stored", "online", "adapter_off", "none"]
@@ -28,6 +29,12 @@ class LaunchSettings(Settings):
     address: str = Field(default="local", description="For ray: local, auto, or ray://host:port.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="auto: cuda where there is one. A GPU too few is an error, never a run on the CPU."
+    )
+    shard_over: int | None = Field(
+        default=None,
+        ge=1,
+        description="Processes that share one copy of the weights, e.g. the 8 of a node (HSDP: less traffic between"
+        " nodes, more memory); all of them if not given.",
     )
     patience: float = Field(
         default=10.0, gt=0, description="Minutes that a rank waits for the others' part in a step before it gives up."
@@ -54,6 +61,12 @@ class TrainConfig(Settings):
         json_schema_extra=OPERATIONAL,
     )
 
+    recipe: str | None = Field(
+        default=None,
+        description="Defaults of a published recipe: internvl2, internvl2.5, internvl3, internvl3.5 or nemotron; other"
+        " settings win over it.",
+        json_schema_extra=OPERATIONAL,  # what it sets is the run's identity
+    )
     epochs: int = Field(default=1, ge=1, description="Passes over the data.")
     batch: int = Field(default=256, ge=1, description="Pairs of an optimizer step, over all ranks.")
     max_steps: int | None = Field(
@@ -63,6 +76,7 @@ class TrainConfig(Settings):
         json_schema_extra=OPERATIONAL,
     )
     lr: float = Field(default=5e-6, gt=0, description="Highest learning rate.")
+    lr_end: float = Field(default=0.0, ge=0, description="Learning rate that the fall ends at.")
     schedule: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="Fall after the warm-up.")
     warm_up: float = Field(default=0.05, ge=0, lt=1, description="Share of the steps with a rising rate.")
     weight_decay: float = Field(default=0.05, ge=0, description="Decoupled weight decay, of matrices only.")
@@ -72,6 +86,12 @@ class TrainConfig(Settings):
     loss: str = Field(default="mpo", description="Named loss: mpo, dpo, bco+sft, ipo, orpo, ...")
     loss_weights: dict[str, float] | None = Field(default=None, description="Weights by term instead of a named loss.")
     beta: float = Field(default=0.1, gt=0, description="Scale of rewards.")
+    delta_decay: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="BCO: decay a step of a moving average for δ; if not given, δ is the mean of all rewards so far.",
+    )
     label_noise: float = Field(default=0.0, ge=0, lt=0.5, description="Share of pairs labelled the wrong way (cDPO).")
     experts_weight: float | None = Field(
         default=None,
@@ -128,7 +148,7 @@ class TrainConfig(Settings):
         default="auto",
         description="Gradient checkpointing. none: keep everything; matmuls: keep what matrix products gave (half of"
         " the memory of none, little slower); full: keep each layer's input only (a third more time); auto: matmuls"
-        " where a step then takes up to half of the device, else full.",
+        " where a step then takes up to four fifths of a GPU (half of the main memory), else full.",
         json_schema_extra=OPERATIONAL,
     )
     checkpoint_every: int = Field(
@@ -144,6 +164,17 @@ class TrainConfig(Settings):
         default=(), description="Where metrics go besides metrics.jsonl.", json_schema_extra=OPERATIONAL
     )
     launch: LaunchSettings = Field(default=LaunchSettings(), json_schema_extra=OPERATIONAL)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_recipe(cls, data: Any) -> Any:
+        """What the named recipe sets, where nothing else is given; a loss by name takes the place of its weights."""
+        if not isinstance(data, dict) or not data.get("recipe"):
+            return data
+        settings = dict(recipe_named(data["recipe"]).settings)
+        if "loss" in data:
+            settings.pop("loss_weights", None)
+        return {**settings, **data}
 
     @model_validator(mode="before")
     @classmethod

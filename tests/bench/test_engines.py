@@ -52,3 +52,14 @@ def test_few_questions_in_flight_leave_engines_half_empty() -> None:
     few, many = simulated(2, 120, in_flight=8), simulated(2, 120, in_flight=96)
     assert few["batch"] < 0.5 * many["batch"]
     assert few["seconds"] > 1.5 * many["seconds"]
+
+
+def long_thinking(sequences: int) -> dict[str, float]:
+    row: dict[str, float] = engines.run(partial(engines.simulate, 2, 20, True, None, 16_000, 32_768, sequences))
+    return row
+
+
+def test_engines_that_decode_what_their_cache_holds_compute_little_again() -> None:
+    """1.2 times the cache over the mean response: 420,000 / 16,000 * 1.2. With 256 at once half is computed again."""
+    assert long_thinking(32)["recomputed"] < 0.05
+    assert long_thinking(256)["recomputed"] > 0.2

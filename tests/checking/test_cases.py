@@ -44,10 +44,9 @@ def test_every_line_gets_a_verdict_and_none_stops_the_run(file: Path, tmp_path: 
     found = {row["id"]: (row["verdict"], row["rule"]) for row in rows}
     assert found["m-1"][0] == "correct"
     assert found["m-2"][0] == "incorrect"
-    assert [found[name][0] for name in ("t-1", "t-3")] == ["correct"] * 2
+    assert [found[name][0] for name in ("t-1", "t-2", "t-3")] == ["correct"] * 3
     assert found["t-4"] == ("unparseable", "missing_answer")
     assert found["t-5"] == ("unparseable", "missing_gold")
-    assert found["t-2"] == ("unparseable", "unknown_kind")
     assert found["t-6"] == ("unparseable", "bad_kind")
     assert [found[f"line {n}"][1] for n in (12, 13, 14)] == ["not_an_object", "torn_line", "not_an_object"]
 
@@ -55,10 +54,11 @@ def test_every_line_gets_a_verdict_and_none_stops_the_run(file: Path, tmp_path: 
 def test_counts(file: Path) -> None:
     summary = cases.run_cases(file, None)
     score = summary.by_kind["number"]
-    assert (score.cases, score.labelled, score.right, score.false_positives, score.false_negatives) == (4, 4, 2, 1, 1)
+    assert (score.cases, score.labelled, score.right, score.false_positives, score.false_negatives) == (5, 4, 2, 1, 1)
     assert score.accuracy == 0.5
+    assert summary.unknown_kinds == {"unheard_of": 1}
     assert summary.total.cases == 13
-    assert summary.total.unparseable == 7
+    assert summary.total.unparseable == 6
     assert set(summary.by_source) == {"m", "t", "?"}
     assert summary.total.per_second > 0
     assert cases.Score("none").accuracy is None

@@ -188,6 +188,12 @@ RESPONSES: list[tuple[str, str, str, str, dict[str, Any]]] = [
     ),
     ("number", "25", "<think>maybe 24</think>The answer is 25.", "correct", {}),
     ("text", "no", "No, there are no nuts.", "correct", {}),
+    ("number", "7", "#### Step 1\nadd 3 and 4\n#### Step 2\nThe result is 7", "correct", {}),
+    ("choice", "B", "The answer is not A, it is B.", "correct", {"choices": ["x", "y", "z"]}),
+    ("number", "8", "answer = 3 + 5\nprint(answer)\nOutput: 8", "not_incorrect", {}),
+    ("number", "72.42 km/h", "45 mph", "not_incorrect", {}),
+    ("number", "45 mph", "72.42 km/h", "correct", {}),
+    ("text", "Na+", "Na^+", "correct", {}),
 ]
 
 

@@ -9,7 +9,7 @@ import jsonschema
 import pyarrow as pa
 import pytest
 
-from mmpr_pipeline.cli import schemas
+from mmpr_pipeline.cli.generate import schemas
 from mmpr_pipeline.core.records import PreferencePair, QuestionRow
 from mmpr_pipeline.dataset.files import layout
 from tests.dataset.conftest import make_outcome, write_dataset

@@ -8,16 +8,19 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
+from mmpr_pipeline.cli import app
 from mmpr_pipeline.core.errors import EngineError
 from mmpr_pipeline.engines.identity import engine_identity
+from mmpr_pipeline.engines.local import LocalEngine
 from mmpr_pipeline.engines.options import label_suffix
 from mmpr_pipeline.engines.registry import make_engine
 from mmpr_pipeline.engines.settings import EngineSettings
-from mmpr_pipeline.engines.start import actor_count
+from mmpr_pipeline.engines.start import actor_count, start_engines
 from mmpr_pipeline.engines.vllm.engine import KIND
 from mmpr_pipeline.models.resolve import resolve_model
-from tests.engines.contract import SAMPLING, Check
+from tests.engines.contract import SAMPLING, Check, ask, seen_question
 
 MODULE = """
 from mmpr_pipeline.engines.scripted.engine import Script, ScriptedEngine
@@ -48,6 +51,25 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("check", SAMPLING, ids=lambda check: check.__name__)
 async def test_an_engine_of_another_distribution_keeps_the_contract(check: Check) -> None:
     await check(make_engine(EngineSettings(name="mine")))
+
+
+@pytest.mark.usefixtures("plugin")
+async def test_a_foreign_engine_is_made_by_its_first_request() -> None:
+    """It may load a model of gigabytes: the driver of a build must not."""
+    engine = await start_engines(EngineSettings(name="mine", model="theirs"))
+    assert isinstance(engine, LocalEngine)
+    assert (engine.info.engine, engine.info.model, engine.can_continue) == ("mine", "theirs", True)
+    assert engine.state == "created"
+    await engine.sample(ask(seen_question()))
+    assert engine.state == "open"
+    await engine.close()
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_foreign_engine_is_used_from_the_command_line_by_name() -> None:
+    result = CliRunner().invoke(app, ["engine-check", "--engine", "mine", "--samples", "4"])
+    assert result.exit_code == 0, result.output
+    assert "32 of 32 rollouts" in result.output
 
 
 @pytest.mark.usefixtures("plugin")

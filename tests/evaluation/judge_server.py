@@ -17,6 +17,8 @@ class JudgeServer(ThreadingHTTPServer):
     def __init__(self, reply: Callable[[str, dict[str, Any]], str | int]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.reply = reply
+        self.logprobs: list[dict[str, Any]] | None = None
+        """The likeliest first tokens, told where they are asked for."""
         self.asked: list[dict[str, Any]] = []
         """Bodies of the judgements asked for; questions about the server itself left out."""
 
@@ -48,14 +50,20 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.path.endswith("/chat/completions"):
             return self._send(404, {})
         text = _text(body)
-        if body.get("max_tokens") == 1:  # the engine asks what the server is
+        if body.get("max_tokens") == 1 and not body.get("logprobs"):  # the engine asks what the server is
             found: str | int = "."
         else:
             self.server.asked.append(body)
             found = self.server.reply(text, body)
         if isinstance(found, int):
             return self._send(found, {"error": {"message": "refused by the test"}})
-        choice = {"index": 0, "message": {"role": "assistant", "content": found}, "finish_reason": "stop"}
+        choice: dict[str, Any] = {
+            "index": 0,
+            "message": {"role": "assistant", "content": found},
+            "finish_reason": "stop",
+        }
+        if body.get("logprobs") and self.server.logprobs is not None:
+            choice["logprobs"] = {"content": [{"token": "x", "logprob": -1, "top_logprobs": self.server.logprobs}]}
         self._send(200, {"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 3}})
 
     def _send(self, status: int, data: dict[str, Any]) -> None:

@@ -309,3 +309,13 @@ def test_the_bridge_brings_another_kits_numbers_into_the_table(benchmark: Path, 
         run_harness(asked, "lmms-eval", str(tmp_path / "nothing"))
     with pytest.raises(ConfigError, match="no harness"):
         run_harness(asked, "other", None)
+
+
+def test_recorded_responses_are_scored_without_a_model(benchmark: Path, tmp_path: Path) -> None:
+    recorded = tmp_path / "recorded.jsonl"
+    lines = [{"question_id": f"s{i}", "response": f"Final answer: {i + 1 if i < 6 else 0}"} for i in range(ROWS)]
+    recorded.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    engine = {"name": "replay", "model": "theirs", "rollouts": str(recorded), "actors": 0}
+    found = run.run_benchmarks(config(benchmark, engine=engine))
+    told = found["benchmarks"]["sums"]["modes"]["direct"]["models"]
+    assert {name: each["measures"]["accuracy"]["value"] for name, each in told.items()} == {"theirs": 75.0}

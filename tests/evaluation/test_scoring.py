@@ -188,7 +188,7 @@ HOSTILE = ["(" * 50_000, "[" * 50_000, "A " * 30_000, "\\boxed{" * 5_000, "9" * 
 
 @pytest.mark.parametrize("response", HOSTILE)
 def test_hostile_responses_cost_little_and_raise_nothing(response: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     asked = Item(
         a_question(kind="choice", answer="A", choices=FRUIT),
         {"Answer": "3", "Answer_type": "float", "answer": "A", "answer_type": "float", "correct_option": "A"},
@@ -197,4 +197,4 @@ def test_hostile_responses_cost_little_and_raise_nothing(response: str) -> None:
                  mathvista.mathvista, theoremqa.theoremqa, open_answer.anls, open_answer.relaxed,
                  open_answer.words):  # fmt: skip
         assert 0 <= rule(asked, response).score <= 1
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5

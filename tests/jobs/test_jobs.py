@@ -97,6 +97,14 @@ def test_the_gpus_of_a_rayjob_are_those_that_its_settings_ask_for(name: str) -> 
     assert gpus == wanted
 
 
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_a_rayjob_lets_nobody_in_without_its_token(name: str) -> None:
+    """The operator sets RAY_AUTH_MODE and the token in every pod, the one that submits the job included."""
+    cluster = documents(name)["RayJob"]["spec"]["rayClusterSpec"]
+    assert cluster["authOptions"] == {"mode": "token"}
+    assert tuple(map(int, cluster["rayVersion"].split("."))) >= (2, 52, 0)
+
+
 @pytest.mark.skipif("MMPR_RAYJOB_CRD" not in os.environ, reason="KubeRay's CRD file is not given")
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_a_rayjob_is_valid_by_kuberays_own_schema_and_holds_no_unknown_field(name: str) -> None:

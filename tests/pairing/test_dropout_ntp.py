@@ -60,3 +60,51 @@ def test_degenerate_continuations_have_names(continuation: CheckedRollout, reaso
 )
 def test_loops_are_seen_in_words_and_in_chinese(text: str, expected: bool) -> None:
     assert is_repetitive(text) is expected
+
+
+def looping(words: int, looped: int) -> str:
+    """That many words, of whose trigrams (two fewer) `looped` are of one that comes again and again."""
+    return " ".join(["so"] * (looped + 2) + [f"w{i}" for i in range(words - looped - 2)])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (looping(24, 11), False),  # exactly half of 22 trigrams
+        (looping(24, 12), True),
+        (looping(23, 21), False),  # too few words to tell
+        (looping(24, 22), True),
+        ("a b c " * 3 + " ".join(f"w{i}" for i in range(15)), False),
+        ("a b c " * 8, True),
+        (" ".join(["x y z"] * 3 + [f"w{i}" for i in range(8)] + ["k l m"] * 3), False),  # three times is no loop
+    ],
+)
+def test_the_border_of_a_loop_of_words(text: str, expected: bool) -> None:
+    assert is_repetitive(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("图" * 96, True),
+        ("图" * 95, False),  # too few characters to tell
+        ("图" * 49 + "".join(map(chr, range(0x4E00, 0x4E00 + 47))), False),  # 47 of 94 trigrams
+        ("图" * 50 + "".join(map(chr, range(0x4E00, 0x4E00 + 46))), True),
+        ("图" * 92 + " a b c", True),  # four words in 98 characters: no spaced text
+        ("图" * 92 + " a b c d e", False),  # six words in 102 are one
+        (" ".join("图" * 16 for _ in range(5)) + "图" * 16, False),  # 5 words of 100 characters are one in twenty
+        (" ".join("图" * 16 for _ in range(5)) + "图" * 17, True),  # of 101 they are fewer
+    ],
+)
+def test_the_border_of_a_loop_of_chinese(text: str, expected: bool) -> None:
+    assert is_repetitive(text) is expected
+
+
+def test_a_parent_is_long_enough_from_sixteen_characters_on() -> None:
+    rollouts = [a_checked(OPEN, i, "x" * n, None) for i, n in enumerate((15, 16, 17))]
+    assert {r.index for r in parents_to_cut(OPEN, rollouts, most=5, seed=0)} == {1, 2}
+    assert len(parents_to_cut(OPEN, rollouts, most=0, seed=0)) == 0
+
+
+def test_a_continuation_is_no_parent() -> None:
+    assert parents_to_cut(OPEN, [a_checked(OPEN, 3, GOOD, None, parent=0)], most=5, seed=0) == []

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import QuestionOutcome
 from mmpr_pipeline.pairing.registry import make_strategies
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.pipeline import question as question_module
 from mmpr_pipeline.pipeline.question import work_question
 from mmpr_pipeline.rollouts.settings import SamplingSettings
 from tests.pipeline.engines import TextEngine
@@ -67,7 +69,9 @@ async def test_all_correct_responses_are_cut_and_continued_without_the_image() -
     assert pair.rejected[: pair.shared_chars] == pair.chosen[: pair.shared_chars]
     assert pair.shared_chars > 0
     assert pair.rejected_answer == "9"
-    assert outcome.rollouts[pair.rejected_index].parent == pair.chosen_index
+    assert [r.index for r in outcome.rollouts] == list(range(FLAT.sampling.samples + 2)), "continuations come last"
+    for pair in outcome.pairs:
+        assert outcome.rollouts[pair.rejected_index].parent == pair.chosen_index
 
 
 async def test_open_questions_are_sampled_only_as_often_as_they_are_cut() -> None:
@@ -140,3 +144,37 @@ async def test_a_blind_continuation_that_never_ends_its_thinking_is_not_rejected
     assert [(pair.strategy, pair.rejected_answer) for pair in pairs] == [("dropout_ntp", "8")] * 2
     endless = TextEngine(lambda _, i: thought(f"Way {i} is long enough.", 3), lambda kept: f"{kept} and so on")
     assert (await outcome_of(endless, recipe)).row.reason == "unfinished_thinking"
+
+
+async def test_rounds_are_decided_by_distinct_right_and_wrong_texts_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Unparseable ones count for neither side, and a text that comes again counts once."""
+    asked: list[tuple[int, int, int]] = []
+
+    def note(correct: int, incorrect: int, sampled: int, **_: object) -> int:
+        asked.append((correct, incorrect, sampled))
+        return 8 if sampled < 16 else 0
+
+    monkeypatch.setattr(question_module, "next_round", note)
+    said = [counted(3, 0), counted(3, 0) + "  ", counted(3, 1), counted(7, 0)]
+    await outcome_of(TextEngine(lambda _, i: said[i] if i < 4 else "who knows" + "?" * i), ADAPTIVE)
+    assert asked == [(0, 0, 0), (2, 1, 8), (2, 1, 16)]
+
+
+async def test_a_refused_continuation_is_the_reason_and_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = TextEngine(lambda _, i: counted(3, i), lambda kept: kept + " and see.\nFinal answer: 9")
+    plain, refused = engine.continue_blind, ["too_short_to_cut", "prompt_too_long"]
+
+    async def refuse(request):  # type: ignore[no-untyped-def]
+        if refused:
+            raise ItemRejected(refused.pop())
+        return await plain(request)
+
+    monkeypatch.setattr(engine, "continue_blind", refuse)
+    outcome = await outcome_of(engine)
+    assert FLAT.pairing.dropout_pairs == 2
+    assert (outcome.row.status, outcome.row.reason) == ("unpaired", "prompt_too_long")
+    refused.append("too_short_to_cut")
+    outcome = await outcome_of(engine)
+    assert (outcome.row.status, outcome.row.reason, outcome.row.pairs) == ("paired", None, 1)

@@ -54,7 +54,7 @@ def test_pieces_joined_give_the_response_again_and_shared_ones_agree(one: str, o
 
 def test_long_texts_take_no_long_time() -> None:
     one = " ".join(f"word{i % 37} x" for i in range(20_000))
-    began = time.monotonic()
+    began = time.process_time()
     compare(one, one.replace("word5", "other"))
     compare("a b " * 590 + "x", "b a " * 590 + "y")
-    assert time.monotonic() - began < 3
+    assert time.process_time() - began < 3

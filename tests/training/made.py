@@ -48,6 +48,20 @@ def model_folder(directory: Path, seed: int = 0) -> Path:
     return directory
 
 
+def large_folder(directory: Path) -> None:
+    """Config and weights of a native InternVL of 0.13B parameters, in bfloat16, in two files; nothing else."""
+    import torch
+    from transformers import InternVLConfig, InternVLForConditionalGeneration, LlamaConfig
+
+    text = LlamaConfig(
+        hidden_size=1024, intermediate_size=4096, num_hidden_layers=7, num_attention_heads=8, num_key_value_heads=8,
+        vocab_size=4096, tie_word_embeddings=False,
+    )  # fmt: skip
+    vision = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = InternVLConfig(vision_config=vision, text_config=text.to_dict(), tie_word_embeddings=False)
+    InternVLForConditionalGeneration(config).to(torch.bfloat16).save_pretrained(directory, max_shard_size="150MB")
+
+
 def dataset(directory: Path | str, outcomes: list[QuestionOutcome] | None = None, shards: int = 3) -> Any:
     """A finished dataset; by default of 20 questions, 12 of them paired (20 pairs of both strategies)."""
     made = outcomes if outcomes is not None else [make_outcome(n, "bars" if n % 3 else "grids") for n in range(20)]

@@ -14,7 +14,9 @@ WIDTH, VISION_LAYERS, SIDE, PATCH = 64, 1, 112, 14
 PROBES = ["Think step by step: 3 + 4 = 7. (A) left", " two  spaces Final answer: 12\n", "请一步一步推理"] * 30
 
 
-def random_tensors(kind: str, vocabulary: int, seed: int = 0, tied: bool = False) -> dict[str, Tensor]:
+def random_tensors(
+    kind: str, vocabulary: int, seed: int = 0, tied: bool = False, big: bool = False
+) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
 
     def weight(*shape: int) -> Tensor:
@@ -44,7 +46,11 @@ def random_tensors(kind: str, vocabulary: int, seed: int = 0, tied: bool = False
             f"{layer}norm2.weight": norm(WIDTH), f"{layer}norm2.bias": weight(WIDTH),
             f"{layer}ls1": norm(WIDTH), f"{layer}ls2": norm(WIDTH),
         }  # fmt: skip
-    make = _internlm2 if kind == "internlm2" else _qwen2
+        if big:
+            for name in ("attn.qkv.bias", "norm1.bias", "norm2.bias"):
+                del out[f"{layer}{name}"]
+            out |= {f"{layer}attn.{name}_norm.weight": norm(WIDTH) for name in ("q", "k")}
+    make = {"internlm2": _internlm2, "llama": _llama}.get(kind, _qwen2)
     names = ("tok_embeddings", "output") if kind == "internlm2" else ("embed_tokens", "lm_head")
     out[f"language_model.model.{names[0]}.weight"] = weight(vocabulary, HIDDEN) * 5
     if not tied:
@@ -66,6 +72,10 @@ def _internlm2(layer: str, weight: Any, norm: Any) -> dict[str, Tensor]:
     }
 
 
+def _llama(layer: str, weight: Any, norm: Any) -> dict[str, Tensor]:
+    return {name: value for name, value in _qwen2(layer, weight, norm).items() if not name.endswith(".bias")}
+
+
 def _qwen2(layer: str, weight: Any, norm: Any) -> dict[str, Tensor]:
     return {
         f"{layer}self_attn.q_proj.weight": weight(QUERY * CHANNELS, HIDDEN),
@@ -83,8 +93,15 @@ def _qwen2(layer: str, weight: Any, norm: Any) -> dict[str, Tensor]:
     }
 
 
-def original(directory: Path, kind: str = "qwen2", *, tied: bool = False, said_tied: bool = False) -> Path:
-    """A whole original checkpoint; `tied`: it has no output layer, `said_tied`: its config says so."""
+def original(
+    directory: Path, kind: str = "qwen2", *, tied: bool = False, said_tied: bool = False, big: bool = False
+) -> Path:
+    """A whole original checkpoint; `tied`: it has no output layer, `said_tied`: its config says so.
+
+    `big`: its vision tower is built as InternViT-6B (norms of queries and keys, RMSNorm, no bias there), and its
+    config leaves these fields out, as their values are the authors' defaults.
+    """
+    names = {"internlm2": "InternLM2ForCausalLM", "llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
     from safetensors.torch import save_file
 
     from tests.engines import models
@@ -92,7 +109,7 @@ def original(directory: Path, kind: str = "qwen2", *, tied: bool = False, said_t
     models.original(directory)
     config = json.loads((directory / "config.json").read_text())
     text = {
-        "architectures": ["InternLM2ForCausalLM" if kind == "internlm2" else "Qwen2ForCausalLM"], "model_type": kind,
+        "architectures": [names[kind]], "model_type": kind,
         "hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "num_attention_heads": QUERY, "num_key_value_heads": KV,
         "intermediate_size": MLP, "vocab_size": config["llm_config"]["vocab_size"], "max_position_embeddings": 1024,
         "tie_word_embeddings": said_tied, "rms_norm_eps": 1e-5, "rope_theta": 1_000_000.0, "hidden_act": "silu",
@@ -107,8 +124,10 @@ def original(directory: Path, kind: str = "qwen2", *, tied: bool = False, said_t
             )
         )
     config["llm_config"] = text
+    for name in ("qkv_bias", "qk_normalization", "norm_type") if big else ():
+        config["vision_config"].pop(name, None)
     (directory / "config.json").write_text(json.dumps(config))
-    tensors = random_tensors(kind, text["vocab_size"], tied=tied)
+    tensors = random_tensors(kind, text["vocab_size"], tied=tied, big=big)
     half = len(tensors) // 2
     for number, names in enumerate((list(tensors)[:half], list(tensors)[half:]), start=1):
         save_file({n: tensors[n] for n in names}, directory / f"model-{number:05d}-of-00002.safetensors")

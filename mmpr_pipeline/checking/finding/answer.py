@@ -104,6 +104,7 @@ def choice_named(text: str, asked: Asked, *, closed: bool = False) -> Reading | 
     """The choice that a text begins with, or the only one whose words its first sentence has."""
     if _begins_list(text):
         return None
+    text = _NOT_BUT.sub("", text)
     clause = text if closed else first_sentence(text)
     found = read_choice(text if closed else clause, asked.choices)
     if found is None and asked.choices:
@@ -118,6 +119,8 @@ def choice_named(text: str, asked: Asked, *, closed: bool = False) -> Reading | 
     return Reading(found.letters, choice=found, hedged=hedged, weight=weight)
 
 
+_NOT_BUT = re.compile(r"^not [(\[]?[A-J][)\]]?,? (?:but|it is|it's|rather)(?: it is)? (?=[(\[]?[A-J]\b)")
+"""`not A, but B`: the answer is what stands behind it."""
 _ITEM = re.compile(r"^\s{0,4}[(\[]?([A-H])[)\].:、．]", re.MULTILINE)
 
 

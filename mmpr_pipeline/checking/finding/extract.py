@@ -116,6 +116,8 @@ def _formal_and_stated(plain: str, text: str, asked: Asked, tried: list[str]) ->
 def _announced(plain: str, asked: Asked) -> list[Span]:
     """Announcements in words; those that a choice itself makes ("(c) the answer is option A in the image") are none."""
     found = announced(plain)
+    if "print(" in plain:  # a program: `answer = 3 + 5` is an assignment
+        found = [span for span in found if not plain[span.start : span.end].rstrip().endswith("=")]
     if asked.kind != "choice" or not found:
         return found
     found = [span for span in found if span.rule != A_LINE]

@@ -14,6 +14,7 @@ from mmpr_pipeline.checking.finding.spans import FINAL, MOST_SPANS, SPAN_CHARS, 
 _NOT_WRONG = r"(?<!wrong )(?<!incorrect )(?<!first )(?<!possible )(?<!initial )(?<!your )"
 _IS = r"(?:is|are|was|were|be|becomes|equals|would be|must be|should be|will be|could only be|has to be|comes out to|=)"
 _SURELY = r"(?: therefore| thus| then| indeed| simply| clearly| most likely| likely| probably)?"
+_HEADING = r"(?:step|part|case|solution|explanation|reasoning|analysis|given|method|note|calculation|final|answer)\b"
 _WHAT = r"(?:answer|option|choice|solution|result|response|value|number|letter)"
 _LINE = r"(?:^|\n)[ #>]{0,6}"
 _FORM = r"(?: ?\([^()\n]{1,40}\))?"
@@ -49,7 +50,7 @@ _FINAL_WORDS: _Words = (
         r"(?:^|\n)[ #>\-]{0,6}(?:the )?(?:correct |best |short )?(?:answers?|ans)\.?[ ]{0,2}(?::|->|=>|=|- )",
     ),
     (("answer",), "answer_line", _AT_LINE, rf"{_LINE}(?:correct )?answer[ ]{{0,3}}(?=\n)"),
-    (("####",), "hash_answer", ("####",), r"(?<!#)#{4}[ ]{0,3}(?=[^\n#]{1,80}(?:\n|$))"),
+    (("####",), "hash_answer", ("####",), rf"(?<!#)#{{4}}(?![ ]{{0,3}}{_HEADING})[ ]{{0,3}}(?=[^\n#]{{1,80}}(?:\n|$))"),
     (("答案]",), "zh_answer", _ANYWHERE, r"\[(?:最终|参考|正确)?答案\][ ]{0,3}(?:[:,]|[是为](?=[ ]?[^\s.]))?"),
     (("最终", "最后"), "zh_answer", ("最",), r"最[终后](?:的)?(?:答案|结果|选择)(?:应该|应)?(?:是|为|:|选)[ ]{0,3}:?"),
     (("答",), "zh_answer", _AT_LINE, rf"{_LINE}(?:(?:正确)?答案|答)[ ]{{0,3}}:"),

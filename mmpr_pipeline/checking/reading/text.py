@@ -49,11 +49,13 @@ def _scripted(text: str) -> str:
     """`H₂O`, `H_2O` and `H_{2}O` as `H2O`; `x²` as `x^2`."""
     if not text.isascii():
         text = _SUPER.sub(lambda m: "^" + m[0].translate(_SCRIPTS), text).translate(_SCRIPTS)
+    text = _CHARGE.sub(r"\1", text) if "^" in text else text
     return _LOWERED.sub(r"\1", text) if "_" in text else text
 
 
 _SCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉⁰¹²³⁴⁵⁶⁷⁸⁹", "01234567890123456789")
 _SUPER = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_CHARGE = re.compile(r"(?<=[A-Za-z0-9)}])\^\{?(\d?[+-])\}?(?![\w.])")
 _LOWERED = re.compile(r"(?<=[A-Za-z)}])_\{?(\d{1,3})\}?")
 
 

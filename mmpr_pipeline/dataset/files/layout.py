@@ -24,6 +24,8 @@ REFERENCE = "reference/"
 CONFIG = "config.json"
 SUMMARY = "summary.json"
 MARKS = "marks.jsonl"
+PROGRESS = ".progress.json"
+"""What a running build says of itself; hidden, and deleted at its end."""
 SCREENING = screening.FOLDER
 JOURNALS = "journal/"
 SCREENED = (screening.DROPPED, screening.REPORT, screening.STATUS)

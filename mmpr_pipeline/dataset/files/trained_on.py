@@ -10,7 +10,6 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,16 +102,3 @@ def _of_hex(digest: str) -> int:
 def _of_text(text: str) -> int:
     plain = _NOT_WORD.sub(" ", text.lower()).strip()
     return int.from_bytes(hashlib.blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
-
-
-def overlap(known: TrainedOn, questions: Iterable[Question]) -> dict[str, int]:
-    """How many of these questions the model has seen, by how: the question, its image, its wording alone."""
-    counts = {"question": 0, "image": 0, "wording": 0}
-    for question in questions:
-        if known.question(question):
-            counts["question"] += 1
-        elif known.image(question):
-            counts["image"] += 1
-        elif known.wording(question):
-            counts["wording"] += 1
-    return counts

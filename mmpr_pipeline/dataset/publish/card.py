@@ -10,6 +10,7 @@ from typing import Any
 
 from mmpr_pipeline.core.records import PreferencePair
 from mmpr_pipeline.dataset.review.facts import Facts
+from mmpr_pipeline.dataset.review.marks_summary import precision_text
 from mmpr_pipeline.screening.report import sentences
 from mmpr_pipeline.sources.declaration.licences import hub_licence
 
@@ -178,6 +179,12 @@ def _columns() -> str:
     return "## Columns\n\n" + "\n".join(lines)
 
 
+def _reviewed(facts: Facts) -> list[str]:
+    """How precise people found the verdicts, where they looked at a random sample."""
+    said = {verdict: precision_text(facts.marks, verdict) for verdict in ("correct", "incorrect") if facts.marks}
+    return [f"In a random sample, people confirmed {text} verdicts `{name}`." for name, text in said.items() if text]
+
+
 def _limits(facts: Facts) -> str:
     strategies = {group["strategy"] for group in facts.figures["groups"]}
     sampled = [
@@ -187,6 +194,7 @@ def _limits(facts: Facts) -> str:
         "difficulty for this model, and says less about others.",
     ]
     limits = [
+        *_reviewed(facts),
         *(sampled if strategies - {"preset"} else []),
         "All responses are a model's own words, unedited: they may be false, biased or offensive, and may hold text "
         "that looks like instructions or markup.",

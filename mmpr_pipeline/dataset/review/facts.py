@@ -16,8 +16,10 @@ import pyarrow.compute as pc
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.marks import read_all
 from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.dataset.files.summary import shards_of
+from mmpr_pipeline.dataset.review.marks_summary import marks_summary
 from mmpr_pipeline.dataset.review.stats import stats
 from mmpr_pipeline.screening.report import unchecked
 from mmpr_pipeline.sources.declaration.licences import warnings_of
@@ -51,6 +53,8 @@ class Facts:
     characters: dict[tuple[str, str], Characters]
     screening: dict[str, Any] | None = None
     """What was dropped before sampling, as summary.json tells it; None where nothing was compared."""
+    marks: dict[str, Any] | None = None
+    """What people marked, as `marks_summary` gives it."""
 
     @property
     def pairs(self) -> int:
@@ -84,6 +88,7 @@ def facts_of(out: str | Path, progress: Callable[[int, int], None] | None = None
         made_by=made_by,
         characters=characters,
         screening=_summary(store).get("screening"),
+        marks=marks_summary(read_all(store)),
     )
 
 

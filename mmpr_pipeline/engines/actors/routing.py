@@ -39,11 +39,7 @@ FEW = 4
 
 REMEMBERED_QUESTIONS = 100_000
 FIRST_GUESS = 512
-"""Tokens of a response and of a prompt, until some have been seen; of a response at least `LONG_GUESS` of its limit."""
-
-LONG_GUESS = 0.25
-"""Where responses may be 16,000 tokens long, the first to end are the shortest, and come after minutes: a guess that is
-too low would hand an engine many times what its KV cache holds, all of which it would compute again and again."""
+"""Tokens of a response and of a prompt, until some have been seen."""
 
 MEMORY = 64
 """About so many of the latest answers decide what lengths are expected."""
@@ -78,7 +74,7 @@ class Lengths:
     def expect(self, request: SampleRequest | ContinueRequest) -> Load:
         """What a request will cost."""
         source, most = request.question.source, request.decoding.max_tokens
-        response = min(self._response.get(source, max(FIRST_GUESS, LONG_GUESS * most)), most)
+        response = min(self._response.get(source, FIRST_GUESS), most)
         prompt = self._prompt.get(source, FIRST_GUESS)
         rollouts = request.n if isinstance(request, SampleRequest) else 1
         return Load(prompt + rollouts * response, rollouts)

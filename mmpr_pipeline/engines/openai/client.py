@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 import time
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from mmpr_pipeline.core.errors import EngineError, ItemRejected
 from mmpr_pipeline.engines.openai.messages import choices_of, longest, refusal
 from mmpr_pipeline.engines.openai.window import Window
 
+log = logging.getLogger(__name__)
+
+SAY_EVERY = 10.0
 _BUSY = (429, 503)
 _TIMEOUT_BLAME = 3
 
@@ -57,6 +61,7 @@ class Client:
         self._window = window
         self._patience = patience
         self._jitter = random.Random()  # timing only
+        self._said, self._troubles = -SAY_EVERY, 0
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=256)
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -82,7 +87,9 @@ class Client:
                     f"{self._base} has not answered for {self._patience.outage:.0f} s: {answer.what}.",
                     remedy="Look at the server, then run the same command again: what is finished is kept.",
                 )
-            await asyncio.sleep(max(answer.wait, self._delay(tries)))
+            wait = max(answer.wait, self._delay(tries))
+            self._say(answer.what, wait)
+            await asyncio.sleep(wait)
             tries += 1
 
     async def extra(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
@@ -164,6 +171,13 @@ class Client:
         except httpx.HTTPError:
             return False
         return response.status_code == 200
+
+    def _say(self, what: str, wait: float) -> None:
+        """A line in the log at most every `SAY_EVERY` seconds: a server that is away troubles hundreds of requests."""
+        self._troubles += 1
+        if time.monotonic() - self._said >= SAY_EVERY:
+            log.warning("%s: %s; %d requests wait, this one for %.1f s", self._base, what, self._troubles, wait)
+            self._said, self._troubles = time.monotonic(), 0
 
     def _delay(self, tries: int) -> float:
         """Exponential back-off, half of it jitter, so that many workers do not come back all at once."""

@@ -19,11 +19,18 @@ from typing import Any, TypeVar
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError, ItemRejected
 from mmpr_pipeline.core.records import Rollout
+from mmpr_pipeline.engines.choosing import probabilities
 from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest, least_room
 from mmpr_pipeline.engines.openai.client import Client, Patience
-from mmpr_pipeline.engines.openai.messages import Choice, choices_of, cut_by_characters, sampling_body, user_message
+from mmpr_pipeline.engines.openai.messages import (
+    Choice,
+    asking_for,
+    choices_of,
+    cut_by_characters,
+    sampling_body,
+    user_message,
+)
 from mmpr_pipeline.engines.openai.window import Window
-from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.rollouts.reserved import LIKE_A_TOKEN, asked_texts, spelled
 
@@ -71,7 +78,11 @@ class OpenAiEngine:
         label = f"{settings.model}@{settings.revision}" if settings.revision else settings.model
         self.can_continue = self._server.can_continue
         self.info = EngineInfo(
-            engine="openai", model=label, context=self._server.context, can_continue=self.can_continue
+            engine="openai",
+            model=label,
+            context=self._server.context,
+            can_continue=self.can_continue,
+            sequences=settings.max_num_seqs,
         )
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
@@ -135,10 +146,13 @@ class OpenAiEngine:
         self._stats.in_flight += 1
         try:
             n = 1 if greedy else request.n
-            choices, seeds = await self._complete({"messages": [message]}, request, n)
+            choices, seeds = await self._complete({"messages": [message], **asking_for(request.words)}, request, n)
         finally:
             self._stats.in_flight -= 1
         self._count(len(choices), sum(choice.tokens for choice in choices))
+        if request.words:
+            told = replace(choices[0], text=probabilities(choices[0].first, request.words) if choices[0].first else "")
+            return [self._rollout(request, 0, told, request.seed)]
         if greedy:  # n greedy rollouts are one
             choices, seeds = choices * request.n, [request.seed + i for i in range(request.n)]
         return [self._rollout(request, i, choice, seeds[i]) for i, choice in enumerate(choices)]
@@ -282,11 +296,3 @@ class OpenAiEngine:
             model=self.info.model,
             prompt_version=request.prompt_version,
         )
-
-
-def _identity(settings: EngineSettings) -> dict[str, Any]:
-    """Which server answers changes nothing: any that serves the model will do."""
-    return {"name": "openai", "model": settings.model, "revision": settings.revision}
-
-
-KIND = EngineKind(make=OpenAiEngine, identity=_identity)

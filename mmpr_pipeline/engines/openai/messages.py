@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
 from mmpr_pipeline.core.masking import masked, without_secrets
 from mmpr_pipeline.core.records import FinishReason, Image
+from mmpr_pipeline.engines.choosing import TOP
 from mmpr_pipeline.models.chat import interleaved
 from mmpr_pipeline.rollouts.prompts import IMAGE_MARK
 from mmpr_pipeline.rollouts.settings import Decoding
@@ -33,6 +35,8 @@ class Choice:
     """Tokens of the text; 0 where the server does not tell."""
     finish: FinishReason
     prompt_tokens: int
+    first: tuple[tuple[str, float], ...] = ()
+    """The likeliest first tokens with their log-probabilities, where they were asked for and are told."""
 
 
 def user_message(prompt: str, images: tuple[Image, ...]) -> dict[str, Any]:
@@ -64,6 +68,11 @@ def sampling_body(decoding: Decoding, n: int, seed: int, vllm: bool) -> dict[str
     if vllm:
         body |= {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True}
     return body
+
+
+def asking_for(words: Sequence[str]) -> dict[str, Any]:
+    """What to ask for the probabilities of words: the likeliest first tokens."""
+    return {"logprobs": True, "top_logprobs": TOP} if words else {}
 
 
 def choices_of(answer: dict[str, Any]) -> list[Choice]:
@@ -102,7 +111,14 @@ def _choice(choice: dict[str, Any], usage: dict[str, Any], of: int) -> Choice:
     else:
         tokens = int(usage.get("completion_tokens") or 0) if of == 1 else 0
     # A server that repeats the key in a response would have it published.
-    return Choice(without_secrets(message.get("content") or ""), tokens, finish, int(usage.get("prompt_tokens") or 0))
+    text = without_secrets(message.get("content") or "")
+    return Choice(text, tokens, finish, int(usage.get("prompt_tokens") or 0), _first_tokens(choice))
+
+
+def _first_tokens(choice: dict[str, Any]) -> tuple[tuple[str, float], ...]:
+    """The likeliest tokens of the first place; none where the server tells none."""
+    told = (choice.get("logprobs") or {}).get("content") or []
+    return tuple((str(each["token"]), float(each["logprob"])) for each in (told[0].get("top_logprobs") if told else ()))
 
 
 def refusal(status: int, text: str) -> Exception | None:

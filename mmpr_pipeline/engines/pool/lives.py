@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 REVIVALS = 12
 """Times in a row that a dead actor may fail to come back, over two to three minutes, before it is given up."""
 
+MEMORY_DEATHS = 6
+"""Deaths for want of memory that lower what an engine decodes at once, to a 64th."""
+
 LONGEST_DELAY = 30.0
 ALL_LOST_SECONDS = 1800.0
 """How long a build waits for an engine when all are lost: as long as a spot market may take to give a node again."""
@@ -37,17 +40,22 @@ class Lives:
         self.deaths: Counter[str] = Counter()
         """Deaths that this pool met, by cause."""
         self._memory_deaths: Counter[int] = Counter()
+        self._said_none = False
 
-    def lost(self, which: int, cause: Cause, detail: str = "", requests: int = 0) -> bool:
+    def lost(self, which: int, cause: Cause, detail: str = "", rollouts: int = 0) -> bool:
         """An actor does not answer: bring it back, beside all else. False where that was known."""
         if which in self.reviving:
             return False
         if cause != "not_loaded":
             self.deaths[cause] += 1
-            log.warning("Engine %d %s with %d requests of this worker. %s", which, cause, requests, detail)
+            log.warning("Engine %d %s with %d rollouts of this worker in flight. %s", which, cause, rollouts, detail)
         self._memory_deaths[which] += cause == "out_of_memory"
         self.reviving[which] = asyncio.create_task(self._revive(which))
         return True
+
+    def can_decode_less(self, which: int) -> bool:
+        """Whether the next life of an engine that ran out of memory will decode fewer rollouts at once."""
+        return self._memory_deaths[which] <= MEMORY_DEATHS
 
     def join(self, whiches: Iterable[int]) -> None:
         """These actors have not served yet: let them join when they can."""
@@ -71,7 +79,9 @@ class Lives:
         if not pending:
             for task in self.reviving.values():
                 task.result()
-        log.warning("No engine serves now; %d are being started", len(pending))
+        if not self._said_none:
+            self._said_none = True
+            log.warning("No engine serves now; %d are being started", len(pending))
         done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED, timeout=ALL_LOST_SECONDS)
         if not done:
             raise EngineError(
@@ -98,6 +108,7 @@ class Lives:
                 why = why or "its process died while it started"
             else:
                 del self.reviving[which]
+                self._said_none = False
                 log.warning("Engine %d serves after %.1f s and %d tries", which, time.monotonic() - began, refused + 1)
                 self._came_back(which, info)
                 return

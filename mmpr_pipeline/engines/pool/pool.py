@@ -133,26 +133,29 @@ class EnginePool:
             self._free(which, work, outstanding)
 
     async def _try_group(self, group: Sequence[Suspect]) -> bool:
-        """Serve suspects with nothing else in their engine; False where it died after they had begun."""
+        """Serve suspects with nothing else in their engine; False where it died after they had begun.
+
+        Out of memory alone is tried again while the engine's next life can decode less at once.
+        """
         from ray.exceptions import RayActorError
 
-        requests = [suspect.request for suspect in group]
-        while True:
-            which, work = await self._place(requests[0])
+        while left := [suspect for suspect in group if not suspect.answer.done()]:
+            which, work = await self._place(left[0].request)
             began = False
             try:
-                async for reference in self._actors[which].serve_trial.remote(requests):
+                async for reference in self._actors[which].serve_trial.remote([each.request for each in left]):
                     answered = await called(reference)
                     began = True
                     if answered is not None:
-                        _set(group[answered[0]].answer, answered[1])
+                        _set(left[answered[0]].answer, answered[1])
                 return True
             except (EngineLost, RayActorError) as error:
-                self._lost(which, error)
-                if began:
+                lost = self._lost(which, error)
+                if began and not (lost.cause == "out_of_memory" and self._lives.can_decode_less(which)):
                     return False
             finally:
                 self._free(which, work, None)
+        return True
 
     async def _place(self, request: Request) -> tuple[int, Load]:
         """An actor for the request, and the work put on its account; waits where all actors are full or dead."""

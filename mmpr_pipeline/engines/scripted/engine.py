@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
 import re
 import signal
@@ -23,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError, ItemRejected
 from mmpr_pipeline.core.records import FinishReason, Rollout
+from mmpr_pipeline.engines.choosing import probabilities
 from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.scripted.text import closing, prose, unparseable, wrong_answer
@@ -60,6 +62,7 @@ class Script(BaseModel):
         default=None, ge=1, description="Rollouts in flight above which the engine's process is killed."
     )
     refuse_while: str | None = Field(default=None, description="A file: while it is there, no engine starts.")
+    load_latency: float = Field(default=0.0, ge=0, description="Seconds that an engine takes to start.")
     fail_while: str | None = Field(default=None, description="A file: while it is there, requests fail.")
     log: str | None = Field(default=None, description="File to which every served request is added, a line each.")
 
@@ -85,6 +88,7 @@ class ScriptedEngine:
         """`sequences`: rollouts decoded at once; what is above waits. No limit if not given."""
         if script.refuse_while and Path(script.refuse_while).exists():
             raise EngineError("The script refuses to start.", remedy=f"Remove {script.refuse_while}.")
+        time.sleep(script.load_latency)
         self._script = script
         self._stats = EngineStats(capacity=sequences or 0)
         self._salt = int.from_bytes(os.urandom(8), "big") if script.noise else 0
@@ -122,6 +126,11 @@ class ScriptedEngine:
                     prompt_version=request.prompt_version,
                 )
             )
+        if request.words:
+            chances = (((of_question >> 13 * i) & 0xFFF) / 2**12 or 1e-9 for i in range(len(request.words)))
+            logs = (math.log(chance / len(request.words)) for chance in chances)
+            told = probabilities(zip(request.words, logs, strict=True), request.words)
+            rollouts = [rollouts[0].model_copy(update={"text": told, "tokens": 1})]
         self._count(request.n, sum(rollout.tokens for rollout in rollouts))
         self._log(f"{question.question_id} sample/{request.round}")
         return rollouts
@@ -268,7 +277,18 @@ def _mix(x: int) -> int:
 
 
 _FAULTS = frozenset(
-    {"latency", "kill_after", "kill_marker", "hang_once", "log", "memory", "crowd", "refuse_while", "fail_while"}
+    {
+        "latency",
+        "kill_after",
+        "kill_marker",
+        "hang_once",
+        "log",
+        "memory",
+        "crowd",
+        "refuse_while",
+        "load_latency",
+        "fail_while",
+    }
 )
 """Settings that change what happens to an engine, and nothing of what it answers."""
 

@@ -18,14 +18,15 @@ from typing import Any
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
 from mmpr_pipeline.core.records import FinishReason, Rollout
+from mmpr_pipeline.engines.choosing import probabilities
 from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.engines.options import deciding_options, label_suffix
 from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.engines.vllm.images import DecodedImages
 from mmpr_pipeline.engines.vllm.load import load_engine, reproducible_identity, require_vllm, runs_on
 from mmpr_pipeline.engines.vllm.prompts import Cut, Prepared, PromptBuilder
 from mmpr_pipeline.engines.vllm.stepping import Stepper
-from mmpr_pipeline.models.chat import decode_image
 from mmpr_pipeline.models.resolve import resolve_model
 
 SWITCH_SECONDS = 0.0002
@@ -47,6 +48,7 @@ class VllmEngine:
         self._engine = engine
         sys.setswitchinterval(SWITCH_SECONDS)
         self._preparing = ThreadPoolExecutor(max_workers=2, thread_name_prefix="vllm-prepare")
+        self._images = DecodedImages()
         self._ids = itertools.count()
         sequences = engine.vllm_config.scheduler_config.max_num_seqs
         self._stats = EngineStats(capacity=sequences, load_seconds=round(time.monotonic() - began, 1))
@@ -64,6 +66,8 @@ class VllmEngine:
         """See `Engine.sample`; raises ItemRejected for prompts that the model cannot take."""
         prepared = await self._in_thread(self._prepare_sample, request)
         output = await self._generate(prepared)
+        if request.words:
+            return [self._choice(request, prepared, output.outputs[0])]
         if request.decoding.temperature > 0:
             return [self._rollout(request, prepared, completion.index, completion) for completion in output.outputs]
         return [self._rollout(request, prepared, i, output.outputs[0]) for i in range(request.n)]
@@ -99,12 +103,19 @@ class VllmEngine:
         return output
 
     def _prepare_sample(self, request: SampleRequest) -> Prepared:
-        images = [decode_image(image) for image in request.question.images]
+        images = [self._images.get(image) for image in request.question.images]
         return self._prompts.sample(request, images, f"r{next(self._ids)}")
 
     def _prepare_continuation(self, request: ContinueRequest) -> tuple[Cut, Prepared]:
         cut = self._prompts.cut(request)
         return cut, self._prompts.continuation(request, cut, f"c{next(self._ids)}")
+
+    def _choice(self, request: SampleRequest, prepared: Prepared, completion: Any) -> Rollout:
+        """How likely the response begins with each of the words."""
+        first: dict[int, Any] = completion.logprobs[0] if completion.logprobs else {}
+        told = [(str(self._tokenizer.decode([token])), float(found.logprob)) for token, found in first.items()]
+        rollout = self._rollout(request, prepared, 0, completion)
+        return rollout.model_copy(update={"text": probabilities(told, request.words)})
 
     def _rollout(self, request: SampleRequest, prepared: Prepared, i: int, completion: Any) -> Rollout:
         ids, finish = _response(completion)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
 from mmpr_pipeline.core.records import Image
+from mmpr_pipeline.engines.choosing import TOP
 from mmpr_pipeline.engines.engine import ContinueRequest, SampleRequest, least_room
 from mmpr_pipeline.models.chat import interleaved, marked
 from mmpr_pipeline.models.tiles import MAX_TILES, tile_settings
@@ -74,7 +75,8 @@ class PromptBuilder:
         content = self._content(request.prompt, images, request.question.images)
         tiles = tile_settings(self._architecture, request.question.tiles, self._most_tiles)
         rendered = self._render(content, {"mm_processor_kwargs": tiles} if tiles and images else {})
-        return self._prepare(rendered, request.decoding, request.n, request.seed, request_id)
+        top = TOP if request.words else None
+        return self._prepare(rendered, request.decoding, request.n, request.seed, request_id, top)
 
     def cut(self, request: ContinueRequest) -> Cut:
         """The kept tokens of the parent, cut back to a character boundary; raises ItemRejected where none are left."""
@@ -128,7 +130,10 @@ class PromptBuilder:
             raise ItemRejected("prompt_refused", f"{type(error).__name__}: {error}"[:200]) from None
         return rendered
 
-    def _prepare(self, rendered: Any, decoding: Decoding, n: int, seed: int, request_id: str) -> Prepared:
+    def _prepare(
+        self, rendered: Any, decoding: Decoding, n: int, seed: int, request_id: str, top: int | None = None
+    ) -> Prepared:
+        """`top`: tell the log-probabilities of so many likeliest tokens at each place."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -145,6 +150,7 @@ class PromptBuilder:
             seed=seed,
             output_kind=RequestOutputKind.FINAL_ONLY,
             detokenize=False,
+            logprobs=top,
         )
         return Prepared(request_id, rendered, params, length)
 

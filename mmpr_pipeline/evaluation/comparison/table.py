@@ -58,7 +58,8 @@ def _row(told: dict[str, Any], mode: str, found: dict[str, Any], models: list[st
 
 
 def _number(measure: dict[str, Any]) -> str:
-    return f"{measure['value']:.1f} [{measure['low']:.1f}, {measure['high']:.1f}]"
+    digits = 3 if abs(measure["value"]) <= 1 else 1  # shares, as other kits tell them
+    return "{:.{d}f} [{:.{d}f}, {:.{d}f}]".format(measure["value"], measure["low"], measure["high"], d=digits)
 
 
 def _published(told: dict[str, Any], mode: str) -> str:

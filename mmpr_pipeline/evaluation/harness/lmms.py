@@ -122,7 +122,8 @@ def _results(config: EvalConfig, names: list[str], told: list[dict[str, Any]]) -
 
 
 def _version(told: dict[str, Any]) -> str:
-    return str(told.get("lmms_eval_version") or TESTED)
+    version = str(told.get("lmms_eval_version") or "")
+    return "of a version that it does not tell" if not version or "unknown" in version else version
 
 
 def _measures(told: dict[str, Any], task: str) -> dict[str, Any]:

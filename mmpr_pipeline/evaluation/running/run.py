@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,10 @@ async def _one(
     def done(count: int, of: int) -> None:
         progress(f"{benchmark.title}, {config.mode}, {model}", count, of)
 
-    found = await answer_all(benchmark, await engine.start(), config, prepared.score, seen, done)
+    started = await engine.start()
+    found = await answer_all(benchmark, started, config, prepared.score, seen, done)
+    if started.info.recorded:  # a file of responses does not know whose they are
+        found = replace(found, model=model)
     if not found.marks:
         raise SourceError(
             f"{benchmark.title} has no row to ask; unreadable: {found.unreadable or 0}, trained on: {found.left_out}.",

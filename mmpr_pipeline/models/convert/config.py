@@ -86,9 +86,10 @@ def _vision(original: dict[str, Any]) -> dict[str, Any]:
         "intermediate_size": vision["intermediate_size"],
         "num_hidden_layers": vision["num_hidden_layers"],
         "num_attention_heads": vision["num_attention_heads"],
-        "attention_bias": bool(vision.get("qkv_bias", True)),
-        "use_qk_norm": bool(vision.get("qk_normalization", False)),
-        "norm_type": vision.get("norm_type", "layer_norm"),
+        # What a config leaves out is as the authors' own class has it: the InternViT-6B.
+        "attention_bias": bool(vision.get("qkv_bias", False)),
+        "use_qk_norm": bool(vision.get("qk_normalization", True)),
+        "norm_type": vision.get("norm_type", "rms_norm"),
         "layer_norm_eps": vision.get("layer_norm_eps", 1e-6),
         "hidden_act": vision.get("hidden_act", "gelu"),
         "image_size": [side, side],

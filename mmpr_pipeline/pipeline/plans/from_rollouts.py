@@ -85,7 +85,9 @@ class ReworkPlan:
         return {name: self.summary[name] for name in ("screening", "warnings") if name in self.summary}
 
     def prepare(self, workers: int, say: Callable[[str], None], still_held: Callable[[], None]) -> ReworkPlan:
-        """Nothing comes before the shards."""
+        """Nothing comes before the shards but to say how many marks count."""
+        if self.marks:
+            say(f"{len(self.marks):,} of the rollouts are judged by people: {layout.MARKS}")
         return self
 
     def with_config(self, config: BuildConfig) -> ReworkPlan:

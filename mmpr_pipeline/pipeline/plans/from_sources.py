@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from mmpr_pipeline.checking import checker_identity
+from mmpr_pipeline.checking.second.prompts import VERSION
 from mmpr_pipeline.core.records import SCHEMA_VERSION, Question, Reject, content_id
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.sealed import read_sealed
@@ -20,12 +21,15 @@ from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.engines.identity import engine_identity
 from mmpr_pipeline.engines.journaled import JournaledEngine
 from mmpr_pipeline.engines.recorded.preset import PresetEngine
+from mmpr_pipeline.engines.registry import make_engine
+from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import start_engines
 from mmpr_pipeline.pairing.registry import STRATEGIES
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.base import ResumableEngine
 from mmpr_pipeline.pipeline.plans.sources import NO_COMPARISON, Against, PlannedSource, planned_against, planned_sources
+from mmpr_pipeline.pipeline.second_opinion import JournaledWithVerifier
 from mmpr_pipeline.rollouts.prompts import asked_as_it_stands
 from mmpr_pipeline.screening import REPORT, SCREENING
 from mmpr_pipeline.screening.mixture import ALL, described
@@ -102,7 +106,8 @@ class BuildPlan:
 
     def recipe(self) -> Recipe:
         """How each question is worked on."""
-        return Recipe(self.config.sampling, self.config.pairing, self.config.seed)
+        second = self.config.checking.second
+        return Recipe(self.config.sampling, self.config.pairing, self.config.seed, second=second)
 
     async def start(self) -> Engine | None:
         """Start the engines; None where the sources bring the pairs. Raises EngineError where they cannot serve."""
@@ -114,6 +119,10 @@ class BuildPlan:
             return PresetEngine()
         store, of = open_store(self.config.out, known=True), self.config.shards
         journal = Journal(store, layout.journal(shard, of), self.digest, layout.manifest(shard, of))
+        second = self.config.checking.second
+        if second is not None and second.base_url:
+            served = EngineSettings(name="openai", model=second.model or "", base_url=second.base_url)
+            return JournaledWithVerifier(engine, make_engine(served), journal)
         return JournaledEngine(engine, journal)
 
     def read(self, shard: int) -> Iterator[Question | Reject]:
@@ -160,4 +169,7 @@ def _identity(config: BuildConfig, sources: Sequence[PlannedSource], against: Ag
     identity["screening"] |= {"version": SCREENING, "against": dict(against.content)}
     if plugins := STRATEGIES.origins(config.pairing.strategies):
         identity["plugins"] = {"strategies": plugins}
+    second = config.checking.second
+    if second is not None:
+        identity["checking"]["second"]["prompt"] = VERSION[second.style]
     return {**identity, "checker": checker_identity(), "schema_version": SCHEMA_VERSION}

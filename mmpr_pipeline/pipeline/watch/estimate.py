@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmpr_pipeline.engines.start import actor_count
+from mmpr_pipeline.engines.vllm.memory import plan_lines
 from mmpr_pipeline.models.resolve import NANO
 from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan
 from mmpr_pipeline.screening.mixture import taken
@@ -17,6 +18,9 @@ from mmpr_pipeline.screening.settings import Share
 
 RESPONSE_TOKENS = 325
 """Mean of the paper's chosen (300) and rejected (350.5) responses."""
+
+PROMPT_TOKENS = 1_900
+"""Tokens of a prompt with one image of seven tiles."""
 
 NANO_RESPONSE_TOKENS = 50
 NANO_TOKENS_PER_SECOND = 2_500
@@ -36,6 +40,7 @@ class Estimate:
     generated_tokens: int
     engines: int
     tokens_per_second: float
+    response_tokens: float = RESPONSE_TOKENS
 
     @property
     def hours(self) -> float:
@@ -43,15 +48,16 @@ class Estimate:
         return self.generated_tokens / (self.engines * self.tokens_per_second) / 3600
 
 
-def estimate(plan: BuildPlan, tokens_per_second: float | None = None) -> Estimate:
-    """Upper bounds for a plan; `tokens_per_second` is one engine's rate."""
+def estimate(plan: BuildPlan, tokens_per_second: float | None = None, response_tokens: float | None = None) -> Estimate:
+    """Upper bounds for a plan; `tokens_per_second` is one engine's rate, `response_tokens` the mean response."""
     config = plan.config
     nano = config.engine.model == NANO
     rollouts = plan.rows * config.sampling.samples
-    response = min(NANO_RESPONSE_TOKENS if nano else RESPONSE_TOKENS, config.sampling.decoding.max_tokens)
-    tokens = 0 if config.preset or config.engine.name == "replay" else rollouts * response
+    usual = response_tokens or (NANO_RESPONSE_TOKENS if nano else RESPONSE_TOKENS)
+    response = min(usual, config.sampling.decoding.max_tokens)
+    tokens = 0 if config.preset or config.engine.name == "replay" else round(rollouts * response)
     rate = tokens_per_second or (NANO_TOKENS_PER_SECOND if nano else TOKENS_PER_SECOND)
-    return Estimate(plan.rows, rollouts, tokens, max(1, actor_count(config.engine)), rate)
+    return Estimate(plan.rows, rollouts, tokens, max(1, actor_count(config.engine)), rate, response)
 
 
 def render(plan: BuildPlan, bounds: Estimate) -> RenderableType:
@@ -78,6 +84,8 @@ def render(plan: BuildPlan, bounds: Estimate) -> RenderableType:
             f"each, at {bounds.tokens_per_second:,.0f} tokens/s an engine (assumed: measure, and give "
             "--tokens-per-second)."
         )
+        if engine.model != NANO:
+            lines += plan_lines(engine, bounds.response_tokens, PROMPT_TOKENS)
     lines.append("Nothing was generated or written.")
     return Group(table, Text("\n".join(lines)))
 

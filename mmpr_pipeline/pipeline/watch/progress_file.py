@@ -14,13 +14,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.core.errors import StoreError
+from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.engines.engine import EngineStats
 from mmpr_pipeline.storage import Store
 
 if TYPE_CHECKING:
     from mmpr_pipeline.pipeline.plans.base import Plan
 
-KEY = ".progress.json"
+KEY = layout.PROGRESS
 EVERY = 5.0
 """Seconds between two words."""
 

@@ -17,10 +17,14 @@ import pyarrow.compute as pc
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.marks import read_all
 from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.dataset.files.summary import shards_of
 from mmpr_pipeline.dataset.review.facts import facts_of
+from mmpr_pipeline.dataset.review.marks_summary import marks_summary
 from mmpr_pipeline.dataset.review.stats import Lengths
+from mmpr_pipeline.report.pages.examples import doubtful, lost_examples, solve_bands
+from mmpr_pipeline.screening.report import sentences
 from mmpr_pipeline.storage.open import open_store
 from mmpr_pipeline.storage.store import MissingKeyError, Store
 
@@ -38,7 +42,8 @@ def report_figures(out: str | Path, progress: Callable[[int, int], None] | None 
     from, to, chosen and rejected, the summaries of both sides, and `balance`: for each source and strategy the pairs
     whose chosen response is longer, equal, shorter; `rollouts_per_question` and `rounds_per_question`: how many
     questions had how many; `run`: what the last run of the build took, where known; `made_by`, `settings`,
-    `source_facts`, `warnings`: as `facts_of` gives them.
+    `source_facts`, `warnings`: as `facts_of` gives them; `bands`, `examples`, `doubts`: as `examples` gives them;
+    `marks`: what people marked; `screening`: what was dropped before sampling, in sentences.
 
     Raises DatasetError where the dataset is not finished.
     """
@@ -59,6 +64,11 @@ def report_figures(out: str | Path, progress: Callable[[int, int], None] | None 
         "source_facts": facts.sources,
         "warnings": facts.warnings,
         "mmpr_version": facts.mmpr_version,
+        "bands": solve_bands(facts.figures["solve_rates"]),
+        "examples": lost_examples(store, shards),
+        "doubts": doubtful(store, shards),
+        "marks": marks_summary(read_all(store)),
+        "screening": sentences(facts.screening) if facts.screening else [],
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.report.assets import asset, environment
+from mmpr_pipeline.report.assets import asset, environment, href, page_script
 from mmpr_pipeline.report.charts import charts_of
 from mmpr_pipeline.report.pages.figures import report_figures
 from mmpr_pipeline.report.pages.gallery import gallery
@@ -26,18 +26,22 @@ def report(
     *,
     pairs: int = PAIRS,
     seed: int = 0,
+    viewer: str = "",
+    price: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write the report on the finished dataset at `out` and return its file.
 
     `path` is by default the output's name with `-report.html`, in the current directory. `pairs` are drawn by `seed`.
+    `viewer` is the address of a viewer of the dataset, to be linked to; `price` what a million generated tokens cost.
     Raises DatasetError where the dataset is not finished, ConfigError where the file cannot be there.
     """
     target = Path(path) if path is not None else Path(f"{_name(out)}-report.html")
     store = open_store(out)
     if isinstance(store, LocalStore) and target.absolute().is_relative_to(store.root):
         raise ConfigError(f"{target} lies within the dataset.", remedy="Give --path outside of it.")
-    html = render(_name(out), report_figures(out, progress), gallery(out, pairs, seed), seed)
+    figures = {**report_figures(out, progress), "viewer": href(viewer), "price": price}
+    html = render(_name(out), figures, gallery(out, pairs, seed), seed)
     try:
         target.write_text(html, encoding="utf-8")
     except OSError as error:
@@ -49,7 +53,7 @@ def render(name: str, figures: dict[str, Any], shown: list[Any], seed: int) -> s
     """The page. All text of the dataset is escaped, and a content policy lets only the page's own script run."""
     from markupsafe import Markup
 
-    script = asset("theme.js", "report.js")
+    script = page_script()
     return (
         environment()
         .get_template("report.html")
@@ -59,7 +63,7 @@ def render(name: str, figures: dict[str, Any], shown: list[Any], seed: int) -> s
             charts={key: Markup(svg) for key, svg in charts_of(figures).items()},
             shown=shown,
             seed=seed,
-            style=Markup(asset("theme.css", "report.css")),
+            style=Markup(asset("theme.css", "markup.css", "report.css")),
             script=Markup(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         )

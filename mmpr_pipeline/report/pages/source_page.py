@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Image, Question
-from mmpr_pipeline.report.assets import asset, environment
+from mmpr_pipeline.report.assets import asset, environment, page_script
 from mmpr_pipeline.report.images import data_uri
 from mmpr_pipeline.sources.review.findings import Checked
 from mmpr_pipeline.sources.rows.choices import LETTERS
@@ -48,7 +48,7 @@ def render_source(checked: Checked) -> str:
 
     from mmpr_pipeline import __version__
 
-    script = asset("theme.js", "report.js")
+    script = page_script()
     shown = [_shown(checked, row, question) for row, question in _picked(checked)]
     rejects = checked.rejects[:REJECTS]
     return (
@@ -61,7 +61,7 @@ def render_source(checked: Checked) -> str:
             rejects=rejects,
             linked={one.row for one in shown} | {row for row, _ in rejects},
             version=__version__,
-            style=Markup(asset("theme.css", "report.css", "source.css")),
+            style=Markup(asset("theme.css", "markup.css", "report.css", "source.css")),
             script=Markup(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         )

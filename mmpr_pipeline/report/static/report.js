@@ -1,3 +1,62 @@
+// Mathematics and Markdown, unless it is to be seen as written: then the text is as it was.
+(() => {
+  const rendered = [...document.querySelectorAll("[data-markup]")].map((box) => {
+    let text = "";
+    const spans = [];
+    for (const node of box.childNodes) {
+      const start = text.length;
+      text += node.textContent;
+      if (node.nodeType === 1) spans.push({ start, stop: text.length, name: node.nodeName === "MARK" ? "answer" : box.dataset.markup === "own" ? "own" : "shared" });
+    }
+    return { box, text, spans, flat: box.dataset.markup === "flat" };
+  });
+  const draw = (raw) => {
+    for (const { box, text, spans, flat } of rendered) {
+      box.replaceChildren(flat ? renderAnswer(text, { raw }) : renderText(text, spans, { raw }));
+      box.classList.toggle("raw", raw);
+    }
+  };
+  let raw = false;
+  draw(raw);
+  const flip = () => {
+    raw = !raw;
+    draw(raw);
+    document.getElementById("raw")?.setAttribute("aria-pressed", String(raw));
+  };
+  document.getElementById("raw")?.addEventListener("click", flip);
+  document.addEventListener("keydown", (event) => { if (event.key === "m" && !event.ctrlKey && !event.metaKey && !event.altKey) flip(); });
+})();
+// What is long is folded until it is asked for; paper shows all of it.
+(() => {
+  for (const box of document.querySelectorAll("[data-fold]")) {
+    if (box.scrollHeight < box.clientHeight + 24) {
+      box.removeAttribute("data-fold");
+      continue;
+    }
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "unfold";
+    button.textContent = "show all";
+    button.addEventListener("click", () => {
+      const open = box.toggleAttribute("data-open");
+      button.textContent = open ? "show less" : "show all";
+    });
+    box.after(button);
+  }
+})();
+// A phone shows the first pairs, and all of them when asked for.
+(() => {
+  for (const gallery of document.querySelectorAll(".gallery")) {
+    const number = gallery.children.length;
+    if (number <= 8) continue;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "unfold all-pairs";
+    button.textContent = `show all ${number}`;
+    button.addEventListener("click", () => { gallery.dataset.all = ""; button.remove(); });
+    gallery.after(button);
+  }
+})();
 // Charts say what a bar stands for: their drawings carry it as labels for screen readers.
 (() => {
   const tip = document.getElementById("tip");

@@ -77,7 +77,7 @@ def write_bundle(
         ids = files.questions.column("question_id").to_pylist()
         writers["questions"].add(_question(files, row, seen, target) for row in range(len(ids)))
         for kind, one in (("rollouts", _rollouts), ("pairs", _pairs)):
-            starts = np.zeros(len(ids), np.int64)
+            starts: np.ndarray = np.zeros(len(ids), np.int64)
             for row, question_id in enumerate(ids):
                 starts[row] = writers[kind].rows
                 if question_id is not None and files.row_of[question_id] == row:

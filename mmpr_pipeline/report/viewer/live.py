@@ -11,7 +11,6 @@ from typing import Any
 
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.pipeline.watch.progress_file import KEY as PROGRESS
 from mmpr_pipeline.storage.local import LocalStore
 from mmpr_pipeline.storage.store import MissingKeyError, Store
 
@@ -25,7 +24,7 @@ def progress(store: Store) -> dict[str, Any] | None:
     """`questions`, `rows` of the present run, `pairs`, `tokens`, `seconds`, `tokens_per_second`, `running`; None
     where no build says anything."""
     try:
-        word = json.loads(store.read(PROGRESS))
+        word = json.loads(store.read(layout.PROGRESS))
         tally, before = word["tally"], word.get("before") or {}
         seconds = max(1e-3, word["now"] - word["started"])
         span = max(1e-3, word["now"] - before["now"]) if before else seconds
@@ -49,7 +48,7 @@ def newest_rollouts(store: Store, number: int = NEWEST) -> list[dict[str, Any]]:
     if not isinstance(store, LocalStore):
         return []
     segments = []
-    for path in Path(store.path(layout.JOURNALS)).glob("*/*.jsonl"):
+    for path in Path(store.path(layout.JOURNALS.rstrip("/"))).glob("*/*.jsonl"):
         with contextlib.suppress(OSError):  # its shard was finished meanwhile
             segments.append((path.stat().st_mtime, path))
     found: list[dict[str, Any]] = []
@@ -74,7 +73,7 @@ def _last_entries(path: Path) -> list[dict[str, Any]]:
     entries = []
     for line in lines[1 if size > TAIL_BYTES else 0 : -1]:  # the first may be cut, the last is not whole
         with contextlib.suppress(ValueError):
-            entry = json.loads(line)
+            entry = json.loads(line[line.find(b"{") :])  # behind its checksum, which resuming needs, not looking
             if isinstance(entry, dict):
                 entries.append(entry)
     return entries

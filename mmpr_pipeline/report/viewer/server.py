@@ -44,7 +44,15 @@ def view(
     if ready:
         name = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
         ready(f"http://{name}:{bound}/{f'?key={key}' if key else ''}")
-    settings = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="off")
+    settings = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        ws="none",  # a page that asks for a socket gets a plain answer
+        timeout_graceful_shutdown=3,  # a client that holds a request does not keep the viewer from ending
+    )
     uvicorn.Server(settings).run(sockets=[listener])
 
 

@@ -177,9 +177,7 @@ def _directory(stream: BinaryIO, size: int) -> tuple[bytes, int]:
     begin = max(size - _END.size - 0xFFFF - _LOCATOR.size, 0)
     stream.seek(begin)
     tail = stream.read(size - begin)
-    at = tail.rfind(b"PK\5\6")
-    if at < 0:
-        raise ValueError("it has no end of an archive")
+    at = _end_record(tail)
     _, disk, first, *_, length, offset, _ = _END.unpack_from(tail, at)
     end = begin + at
     if at >= _LOCATOR.size and tail[at - _LOCATOR.size : at][:4] == b"PK\6\7":
@@ -197,6 +195,21 @@ def _directory(stream: BinaryIO, size: int) -> tuple[bytes, int]:
         raise ValueError("its list of members lies outside of it")
     stream.seek(end - length)
     return stream.read(length), end - length - offset
+
+
+def _end_record(tail: bytes) -> int:
+    """Where the record of the end stands: the last whose comment ends with the file, for a comment may hold its sign.
+
+    Raises ValueError where there is none.
+    """
+    at = last = tail.rfind(b"PK\5\6", 0, len(tail) - _END.size + 4)
+    while at >= 0:
+        if at + _END.size + _END.unpack_from(tail, at)[-1] == len(tail):
+            return at
+        at = tail.rfind(b"PK\5\6", 0, at + 3)
+    if last < 0:
+        raise ValueError("it has no end of an archive")
+    return last
 
 
 def _members(directory: bytes, start: int) -> dict[str, int]:

@@ -35,6 +35,10 @@ class ImageLimits:
 USUAL = ImageLimits()
 
 READABLE = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+MAX_SCANS = 64
+"""Most scans of a JPEG: progressive ones have about ten, and each, though empty, costs a pass over all pixels."""
+
+_SCAN = b"\xff\xda"
 _KEPT = {"PNG": "png", "JPEG": "jpeg", "MPO": "jpeg", "WEBP": "webp"}
 _KEPT_MODES = ("RGB", "L")
 _ORIENTATION = 0x0112
@@ -43,13 +47,16 @@ _ORIENTATION = 0x0112
 def load_image(raw: bytes, limits: ImageLimits = USUAL) -> Image:
     """The image in `raw`, fully decoded once to be sure of it.
 
-    Raises ItemRejected: `image_too_large` (bytes or pixels), `image_format` (SVG and others that are not read) or
-    `broken_image`.
+    Raises ItemRejected: `image_too_large` (bytes or pixels), `too_many_scans`, `image_format` (SVG and others that are
+    not read) or `broken_image`.
     """
     if not raw:
         raise ItemRejected("broken_image", "no bytes")
     if len(raw) > limits.bytes:
         raise ItemRejected("image_too_large", f"{len(raw)} bytes, at most {limits.bytes}")
+    # Within the data of a scan this pair of bytes does not occur; in a thumbnail or a profile it may, now and then.
+    if raw.startswith(b"\xff\xd8") and (scans := raw.count(_SCAN)) > MAX_SCANS:
+        raise ItemRejected("too_many_scans", f"{scans} scans of a JPEG, at most {MAX_SCANS}")
     _refuse_large_webp(raw, limits.pixels)
     with _opened(raw, limits.pixels) as picture:
         _refuse_large(*picture.size, limits.pixels)

@@ -115,12 +115,23 @@ def is_public(address: str) -> bool:
     """Whether an IP address is one of the internet, also where it wraps an address of the older kind."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        wrapped = ip.ipv4_mapped or ip.sixtofour
-        if wrapped is None and ip in ipaddress.ip_network("64:ff9b::/96"):
-            wrapped = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if wrapped is not None:
-            return is_public(str(wrapped))
+        if ip.sixtofour is not None:
+            return is_public(str(ip.sixtofour))
+        if any(ip in network for network in _WRAPPING):
+            return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
+        if ip not in _UNICAST or ip in _TEREDO:  # Python calls some ranges global that no route leads to
+            return False
     return ip.is_global and not ip.is_multicast
+
+
+_WRAPPING = [ipaddress.IPv6Network(network) for network in ("::ffff:0:0/96", "64:ff9b::/96")]
+"""Addresses of version 4 in the last 32 bits, mapped and translated (RFC 4291 and 6052)."""
+
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All that has ever been given to the internet (RFC 4291, section 4)."""
+
+_TEREDO = ipaddress.IPv6Network("2001::/32")
+"""Tunnels to hosts of version 4 behind a router, of which the address says little (RFC 4380)."""
 
 
 def _matches(allowed: str, host: str, port: int, scheme: str) -> bool:

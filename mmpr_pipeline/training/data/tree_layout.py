@@ -47,9 +47,8 @@ class SharedLayout:
     def to(self, device: torch.device | str, backend: Backend) -> SharedLayout:
         """The layout with its tensors on `device`, to be computed by `backend`."""
         tensors = (self.key_index, self.query_bounds, self.key_bounds, self.seen_until)
-        return SharedLayout(
-            self.queries, self.keys, *(t.to(device, non_blocking=True) for t in tensors), backend=backend
-        )
+        index, query_bounds, key_bounds, until = (t.to(device, non_blocking=True) for t in tensors)
+        return SharedLayout(self.queries, self.keys, index, query_bounds, key_bounds, until, backend)
 
 
 def layout_of(trees: Sequence[PrefixTree]) -> SharedLayout:

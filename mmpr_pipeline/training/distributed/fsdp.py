@@ -6,26 +6,36 @@ and backward; what is left (embeddings, output layer, projector) is gathered wit
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import nn
 
+from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 
 
-def shard(policy: PrefixSharedPolicy, world: World, dtype: torch.dtype) -> PrefixSharedPolicy:
+def shard(policy: PrefixSharedPolicy, world: World, dtype: torch.dtype, over: int | None = None) -> PrefixSharedPolicy:
     """Spread weights, gradients and optimizer state over all ranks; compute in `dtype`, keep and reduce in float32.
 
-    A single process on the CPU stays as it is.
+    With `over`, that many neighbouring ranks share one copy (those of a node, whose links are quick), and the copies
+    add up their gradients once a micro-batch (HSDP). A single process on the CPU stays as it is. A policy without
+    weights (see `weights.fill`) may be sharded, too. Raises ConfigError where the ranks cannot be divided so.
     """
     if not torch.distributed.is_initialized():
-        return policy.to(world.device)
+        return policy if any(p.is_meta for p in policy.parameters()) else policy.to(world.device)
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-    mesh = init_device_mesh(world.device.type, (world.size,))
+    sizes = (world.size // over, over) if over else (world.size,)
+    if math.prod(sizes) != world.size:
+        raise ConfigError(
+            f"{world.size} processes cannot be divided by {over}.",
+            remedy="Let launch.shard_over be the processes of a node, or a divisor of all.",
+        )
+    mesh = init_device_mesh(world.device.type, sizes, mesh_dim_names=("copies", "shards")[-len(sizes) :])
     precision = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32) if dtype != torch.float32 else None
     options: dict[str, Any] = {"mesh": mesh, **({"mp_policy": precision} if precision else {})}
     for layer in layers_of(policy):

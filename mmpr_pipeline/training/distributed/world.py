@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
 
+T = TypeVar("T")
 ALONE = timedelta(minutes=60)
 """How long ranks wait for what one of them does alone: digests of weights, files written once, an export."""
 
@@ -33,6 +34,11 @@ class World:
     size: int
     device: torch.device
     patient: Any = None
+
+    @property
+    def local_size(self) -> int:
+        """Processes on this machine, which share its memory."""
+        return int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
 
     @property
     def first(self) -> bool:
@@ -63,6 +69,19 @@ class World:
         if self.size > 1:
             dist.broadcast_object_list(values, 0, group=self.patient, device=torch.device("cpu"))
         return values[0]
+
+    def on_first(self, work: Callable[[], T]) -> T:
+        """Let the first rank work while the others wait; what comes of it, or what it raises, on every rank."""
+        problem, made = None, None
+        if self.first:
+            try:
+                made = work()
+            except Exception as error:  # the others must hear of it
+                problem = error
+        problem, made = self.from_first((problem, made))
+        if problem:
+            raise problem
+        return cast(T, made)
 
     def barrier(self) -> None:
         """Wait for all, each of which may have files to write."""

@@ -77,6 +77,16 @@ def dpo(pairs: PairLogProbs, settings: LossSettings, shift: float = 0.0) -> Tens
     return -F.logsigmoid(settings.beta * pairs.margin)
 
 
+def dpo_norm(pairs: PairLogProbs, settings: LossSettings, shift: float = 0.0) -> Tensor:
+    """-log σ(β (h_c / |y_c| - h_r / |y_r|)): length-normalised DPO. (P,)
+
+    Lambert et al. 2024 (Tülu 3), arXiv 2411.15124, section 5.1, who take β = 5: ratios are means over tokens, about two
+    orders of magnitude smaller than the sums of DPO.
+    """
+    margin = pairs.chosen_ratio / pairs.chosen_tokens - pairs.rejected_ratio / pairs.rejected_tokens
+    return -F.logsigmoid(settings.beta * margin)
+
+
 def bco(pairs: PairLogProbs, settings: LossSettings, shift: float = 0.0) -> Tensor:
     """-log σ(β h_c - δ) - log σ(-(β h_r - δ)), δ = `shift`, the running mean of rewards (`reward_shift.RewardShift`).
 
@@ -163,6 +173,7 @@ Term = Callable[[PairLogProbs, LossSettings, float], Tensor]
 
 TERMS: dict[str, Term] = {
     "dpo": dpo,
+    "dpo_norm": dpo_norm,
     "bco": bco,
     "sft": sft,
     "cdpo": cdpo,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +65,11 @@ def score_shards(
     Raises Stopped where any rank is asked to stop; shards that are scored stay so.
     """
     of = stream.shards.of
-    missing = world.from_first([s for s in range(of) if _incomplete(store, key, s, of, stream.budget)])
+    missing = world.on_first(lambda: [s for s in range(of) if _incomplete(store, key, s, of, stream.budget)])
     for done, shard in enumerate(missing):
         progress(done, len(missing))
         rows = _score(policy, stream, world, shard, stopping)
-        if world.first:
-            write_reference(store, key, shard, of, rows)
-        world.barrier()
+        world.on_first(partial(write_reference, store, key, shard, of, rows))
     if missing:
         progress(len(missing), len(missing))
 

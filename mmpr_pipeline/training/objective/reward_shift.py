@@ -20,10 +20,11 @@ class RewardShift:
 
     total: float = 0.0
     count: int = 0
+    decay: float | None = None  # a step of a moving average, in place of the mean over all steps
 
     @property
     def value(self) -> float:
-        """δ for the current step: the mean over all finished steps, 0 before the first."""
+        """δ for the current step: the mean (or moving average) over all finished steps, 0 before the first."""
         return self.total / self.count if self.count else 0.0
 
     def end_step(self, total: float, count: int) -> float:
@@ -36,8 +37,11 @@ class RewardShift:
                 "A reward is not finite.",
                 remedy="Resume from the last checkpoint with a lower learning rate; look at the metrics of this step.",
             )
-        self.total += total
-        self.count += count
+        if self.decay is None:
+            self.total += total
+            self.count += count
+        elif count:
+            self.total, self.count = self.decay * self.value + (1 - self.decay) * total / count, 1
         return self.value
 
     def state_dict(self) -> dict[str, float]:

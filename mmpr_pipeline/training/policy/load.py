@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,47 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
         )
     family_of(model)  # refuses what cannot be trained, before anything else is spent on it
     return model.train()
+
+
+def empty_model(folder: Path) -> Any:
+    """The model without its weights, in training mode: parameters of no storage, buffers as they should be.
+
+    Raises ConfigError where the folder holds no config of a model that transformers knows.
+    """
+    from mmpr_pipeline.models.torchvision_cpu import install
+
+    install()
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        with without_memory():
+            model = AutoModelForImageTextToText.from_config(config, dtype=torch.float32, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(
+            f"The model {folder} cannot be loaded: {str(error).splitlines()[0]}",
+            remedy="Give a transformers-native checkpoint; originals of InternVL become one by `mmpr convert`.",
+        ) from None
+    family_of(model)
+    return model.train()
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Modules made inside get parameters of no storage; buffers, which no checkpoint holds, are computed as ever."""
+    register = torch.nn.Module.register_parameter
+
+    def empty(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter | None) -> None:
+        register(module, name, parameter)
+        made = module._parameters[name]
+        if made is not None and not made.is_meta:
+            module._parameters[name] = torch.nn.Parameter(made.to("meta"), made.requires_grad)
+
+    torch.nn.Module.register_parameter = empty
+    try:
+        yield
+    finally:
+        torch.nn.Module.register_parameter = register
 
 
 def choose_parts(model: Any, config: TrainConfig) -> Any:

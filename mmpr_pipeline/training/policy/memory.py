@@ -142,10 +142,9 @@ def _activations(stack: StackShape, tokens: int, keys: int, value: int, checkpoi
     return layer + stack.layers * each
 
 
-def choose_checkpointing(model: ModelShape, step: StepShape, device: int) -> Checkpointing:
-    """`matmuls`, which costs next to no time, where a step then takes up to half of a device of that many bytes (the
-    rest is for what is not counted, and for others); else `full`."""
-    return "matmuls" if estimate(model, replace(step, checkpointing="matmuls")).total <= device // 2 else "full"
+def choose_checkpointing(model: ModelShape, step: StepShape, room: int) -> Checkpointing:
+    """`matmuls`, which costs next to no time, where a step then takes no more than `room` bytes; else `full`."""
+    return "matmuls" if estimate(model, replace(step, checkpointing="matmuls")).total <= room else "full"
 
 
 def _head(model: ModelShape, step: StepShape) -> int:

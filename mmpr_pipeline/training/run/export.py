@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError, TrainingError
+from mmpr_pipeline.training.distributed.weights import Stored, write
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.policy.load import ModelFolder, add_adapters, load_model, load_processor
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
@@ -24,68 +26,80 @@ def check_target(out: Path) -> None:
         raise ConfigError(f"{out} exists and is no export of mmpr.", remedy="Give --export a new directory.")
 
 
-def export(policy: PrefixSharedPolicy, base: ModelFolder, out: Path, lora: LoraSettings | None, world: World) -> Path:
+def export(
+    policy: PrefixSharedPolicy, base: ModelFolder, out: Path, lora: LoraSettings | None, world: World,
+    stored: Stored | None = None,
+) -> Path:  # fmt: skip
     """Write the policy to `out`, with the base model's processor; adapters are merged. On every rank.
 
-    The weights have the base model's stored type. Raises TrainingError where the self-test fails; then nothing is left
+    The weights have the base model's stored type, and where `stored` says how they lie there, its names and files;
+    then no rank holds more than one whole tensor. Raises TrainingError where the self-test fails; then nothing is left
     at `out`, or what was there before.
     """
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-
-    weights = get_model_state_dict(policy, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
-    problem = None
-    if world.first:
-        try:
-            _write(weights, base, out, lora)
-        except Exception as error:  # the other ranks wait
-            problem = error
-    problem = world.from_first(problem)
-    if problem:
-        raise problem
-    return out
-
-
-def _write(weights: dict[str, Any], base: ModelFolder, out: Path, lora: LoraSettings | None) -> None:
-    check_target(out)
-    model = load_model(base.path)
-    stored = _stored_type(base.path)
-    wrapped = add_adapters(model, lora, 0) if lora else model
-    wrapped.load_state_dict(
-        {
-            name.removeprefix(
-                "model.",
-            ): value
-            for name, value in weights.items()
-        },
-        strict=True,
-    )
-    if lora:
-        wrapped = wrapped.merge_and_unload()
     out.parent.mkdir(parents=True, exist_ok=True)
     partial, old = (out.parent / f".unfinished-{out.name}{ending}" for ending in ("", "-old"))
-    if old.exists() and not out.exists():  # a run was killed between the two renames
-        old.rename(out)
-    for left in (partial, old):
-        shutil.rmtree(left, ignore_errors=True)
+    world.on_first(lambda: _clear(partial, old, out))
     try:
-        wrapped.to(stored).save_pretrained(partial)
-        load_processor(base.path).save_pretrained(partial)
-        for name in COPIED:
-            if (base.path / name).is_file():
-                shutil.copyfile(base.path / name, partial / name)
-        (partial / MARK).write_text("{}\n")
-        self_test(partial)
-        if out.exists():
-            out.rename(old)
-        partial.rename(out)
+        if stored:
+            world.on_first(lambda: _copy_what_is_no_weight(base.path, partial, out))
+            write(policy, stored, partial, lora.alpha / lora.rank if lora else 0.0, world)
+        else:
+            options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+            weights = get_model_state_dict(policy, options=options)
+            world.on_first(lambda: _write_whole(weights, base, partial, out, lora))
+        world.on_first(lambda: _put_in_place(partial, old, out))
     except OSError as error:
         raise StoreError(
             f"The export cannot be written to {out}: {error.strerror or error}.",
             remedy="Free some space or give another --export; the same command with --resume exports again.",
         ) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        if world.first:
+            _clear(partial, old, out)
+    return out
+
+
+def _copy_what_is_no_weight(base: Path, partial: Path, out: Path) -> None:
+    """Config, tokenizer, templates, processor, and the index of the weight files: they stay what they are."""
+    check_target(out)
+    partial.mkdir(parents=True)
+    for file in base.iterdir():
+        if file.is_file() and file.suffix in (".json", ".jinja", ".txt", ".model"):
+            shutil.copyfile(file, partial / file.name)
+
+
+def _clear(partial: Path, old: Path, out: Path) -> None:
+    """Remove what this or a killed export left; one that ended between the two renames gets its folder back."""
+    if old.exists() and not out.exists():
+        old.rename(out)
+    for left in (partial, old):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _put_in_place(partial: Path, old: Path, out: Path) -> None:
+    (partial / MARK).write_text("{}\n")
+    self_test(partial)
+    if out.exists():
+        out.rename(old)
+    partial.rename(out)
+
+
+def _write_whole(
+    weights: dict[str, Any], base: ModelFolder, partial: Path, out: Path, lora: LoraSettings | None
+) -> None:
+    """Through a whole model, for those that transformers stores otherwise than it holds them."""
+    check_target(out)
+    model = load_model(base.path)
+    wrapped = add_adapters(model, lora, 0) if lora else model
+    wrapped.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()}, strict=True)
+    if lora:
+        wrapped = wrapped.merge_and_unload()
+    partial.mkdir(parents=True)
+    wrapped.to(_stored_type(base.path)).save_pretrained(partial)
+    load_processor(base.path).save_pretrained(partial)
+    for name in COPIED:
+        if (base.path / name).is_file():
+            shutil.copyfile(base.path / name, partial / name)
 
 
 def _stored_type(folder: Path) -> torch.dtype:

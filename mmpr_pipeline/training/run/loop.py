@@ -27,13 +27,22 @@ from mmpr_pipeline.training.data.shards import Shards
 from mmpr_pipeline.training.data.stream import Stream, ahead
 from mmpr_pipeline.training.distributed.fsdp import shard
 from mmpr_pipeline.training.distributed.stopping import Stopped, forget, stop_requested
+from mmpr_pipeline.training.distributed.weights import fill, stored_weights
 from mmpr_pipeline.training.distributed.world import World, connect
 from mmpr_pipeline.training.objective.loss import LossSettings
 from mmpr_pipeline.training.objective.reference import AdapterOffReference, NoReference, OnlineReference, follow_policy
 from mmpr_pipeline.training.objective.reference_pass import column_store, reference_key, score_shards
+from mmpr_pipeline.training.objective.reward_shift import RewardShift
 from mmpr_pipeline.training.policy.flops import matmul_peak
 from mmpr_pipeline.training.policy.kernels import choose_backend
-from mmpr_pipeline.training.policy.load import choose_parts, computation_type, find_model, load_model, load_processor
+from mmpr_pipeline.training.policy.load import (
+    choose_parts,
+    computation_type,
+    empty_model,
+    find_model,
+    load_model,
+    load_processor,
+)
 from mmpr_pipeline.training.policy.memory import (
     ModelShape,
     StepShape,
@@ -45,6 +54,7 @@ from mmpr_pipeline.training.policy.memory import (
 from mmpr_pipeline.training.policy.paths import choose_path
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.policy.recompute import set_checkpointing
+from mmpr_pipeline.training.recipes import warning
 from mmpr_pipeline.training.run import checkpoint
 from mmpr_pipeline.training.run.console import NoView, View
 from mmpr_pipeline.training.run.export import check_target, export
@@ -111,26 +121,31 @@ class Trainer:
         trained = sum(p.numel() for p in self.policy.parameters() if p.requires_grad)
         if world.first:
             checkpoint.check_room(self.run_dir, trained, world.size)
+        self._warn()
         self._fit(shape, kind == "online")
         encoder = Encoder(self.processor, self.policy.bare, self.policy.family, config.max_tiles)
         self.stream = Stream(self.shards, encoder, config.token_budget, world.rank, world.size, self.dtype)
         reference, self.moving = self._reference(kind)
         backend = choose_backend(world.device, self.dtype, say=self.view.say)
-        for each in (self.policy, getattr(reference, "policy", self.policy)):
-            each.backend = backend
-        shard(self.policy, world, self.dtype)
+        self.policy.backend = backend
+        if isinstance(reference, OnlineReference):
+            reference.policy.backend = backend
+        shard(self.policy, world, self.dtype, config.launch.shard_over)
+        if self.stored:
+            fill(self.policy, self.stored, world.device, config.seed)
         optimizer = make_optimizer(self.policy, config.weight_decay, config.betas)
         losses = LossSettings(config.beta, config.label_noise)
         self.learner = Learner(
             self.policy, optimizer, world, weights, losses, config.batch, config.max_grad_norm, shape, reference,
-            stopping.is_set,
+            stopping.is_set, RewardShift(decay=config.delta_decay),
         )  # fmt: skip
         self._choose_path(encoder)
         self.scores_reference = kind == "stored"
         if world.first:
-            self.view.say(f"On {world.size} x {_name(world.device)}, {self.dtype}; attention by {backend}.")
+            attention = backend if self.policy.shares else "the model's own"
+            self.view.say(f"On {world.size} x {_name(world.device)}, {self.dtype}; attention by {attention}.")
             computed = {"device": _name(world.device), "ranks": world.size, "dtype": str(self.dtype)}
-            note(self.run_dir, computed={**computed, "attention": backend, "recompute": self.recompute})
+            note(self.run_dir, computed={**computed, "attention": attention, "recompute": self.recompute})
 
     def run(self) -> Result:
         """Score the reference where it is to be stored; train until the end, or until asked to stop; export."""
@@ -173,7 +188,9 @@ class Trainer:
 
     def _step(self, step: int, events: Iterator[Any], metrics: Metrics | None, peak: float) -> None:
         config, world = self.config, self.world
-        rate = rate_at(step, self.steps, highest=config.lr, warm_up=config.warm_up, schedule=config.schedule)
+        rate = rate_at(
+            step, self.steps, highest=config.lr, warm_up=config.warm_up, schedule=config.schedule, lowest=config.lr_end
+        )
         for group in self.learner.optimizer.param_groups:
             group["lr"] = rate
         began = time.perf_counter()
@@ -206,24 +223,41 @@ class Trainer:
         self.view.step(step + 1, self.steps, line)
 
     def _claim(self, resume: bool) -> Path | None:
-        problem = found = None
-        if self.world.first:
-            try:
-                found = claim(self.run_dir, self.config, self.folder.label, self.shards.identity, resume)
-            except Exception as error:  # every rank must hear of it
-                problem = error
-        problem, found = self.world.from_first((problem, found))
-        if problem:
-            raise problem
-        return found
+        data = self.shards.identity
+        return self.world.on_first(lambda: claim(self.run_dir, self.config, self.folder.label, data, resume))
 
     def _load(self) -> tuple[PrefixSharedPolicy, ModelShape]:
         torch.manual_seed(self.config.seed)
         self.processor = load_processor(self.folder.path)
-        model = load_model(self.folder.path)
+        model = empty_model(self.folder.path)
+        self.stored = stored_weights(self.folder.path, model)
+        if self.stored is None:
+            self._check_host_memory(model)
+            model = load_model(self.folder.path)
         policy = PrefixSharedPolicy(choose_parts(model, self.config))
         policy.train()
+        for parameter in policy.parameters():
+            if not parameter.requires_grad:  # nothing is added to it: the computation's type is enough
+                parameter.data = parameter.data.to(self.dtype)
         return policy, shape_of(policy.bare, policy.family)
+
+    def _warn(self) -> None:
+        """Say where the learning rate is far above what the model's authors took; of all weights, not of adapters."""
+        config, model = self.config, self.policy.bare
+        kinds = model.config.model_type, self.policy.family.language_model(model).config.model_type
+        if not config.lora and (heard := warning(config.lr, f"{config.model} {self.folder.label}", *kinds)):
+            self.view.say(heard)
+
+    def _check_host_memory(self, model: Any) -> None:
+        """Before every rank loads the model whole. Raises ConfigError where they all have not the memory."""
+        needed, free = 4 * sum(p.numel() for p in model.parameters()), _machine("MemAvailable") // self.world.local_size
+        self.view.say(f"{self.folder.label}: weights are not stored one to one; every rank loads the model whole.")
+        if needed > free:
+            raise ConfigError(
+                f"Each of the {self.world.local_size} processes of this machine needs {needed / 2**30:.0f} GiB to load"
+                f" the model, {free / 2**30:.0f} GiB are free.",
+                remedy="Train with fewer processes to a machine, or on one with more memory.",
+            )
 
     def _fit(self, shape: ModelShape, second_model: bool) -> None:
         """Set what layers keep; print what the largest micro-batch will need, and stop where the device has less."""
@@ -231,7 +265,8 @@ class Trainer:
         step = self._largest(second_model)
         kept = config.recompute
         if kept == "auto":  # by what a device has, not by what is free: a resumed run must choose the same
-            kept = choose_checkpointing(shape, step, _memory(world, "MemTotal"))
+            share = 0.8 if world.device.type == "cuda" else 0.5  # main memory is shared with others
+            kept = choose_checkpointing(shape, step, int(share * _memory(world, "MemTotal")))
         set_checkpointing(self.policy.bare, kept)
         needed = estimate(shape, replace(step, checkpointing=kept))
         where = "each GPU" if world.device.type == "cuda" else "each process"
@@ -241,7 +276,7 @@ class Trainer:
         check_memory(needed, _memory(world, "MemAvailable"))
 
     def _largest(self, second_model: bool) -> StepShape:
-        """The largest micro-batch."""
+        """The largest micro-batch: nearly all of it tiles, and four pairs a question (five times the keys)."""
         config, world = self.config, self.world
         names = {"language": ("text", "head"), "vision": ("vision",), "projector": ("projector",)}
         trained = tuple(n for part, own in names.items() if part not in config.freeze for n in own)
@@ -250,10 +285,10 @@ class Trainer:
         return StepShape(
             tokens=config.token_budget,
             scored=config.token_budget // 2,
-            keys=2 * config.token_budget,
-            tiles=max(1, int(config.token_budget / 2 / per_tile)),
+            keys=5 * config.token_budget,
+            tiles=max(1, int(0.9 * config.token_budget / per_tile)),
             bytes_per_value=torch.finfo(self.dtype).bits // 8,
-            ranks=world.size,
+            ranks=config.launch.shard_over or world.size,
             trained=() if config.lora else trained,
             second_model=second_model,
         )
@@ -270,18 +305,23 @@ class Trainer:
     def _reference(self, kind: ReferenceKind) -> tuple[Any, PrefixSharedPolicy | None]:
         """The reference, None where its rows come with the data; and its policy, where that moves (TR-DPO)."""
         if kind == "online":
-            online = OnlineReference(shard(PrefixSharedPolicy(load_model(self.folder.path)), self.world, self.dtype))
+            policy = PrefixSharedPolicy(empty_model(self.folder.path) if self.stored else load_model(self.folder.path))
+            if not self.config.follows:
+                policy.requires_grad_(False).to(dtype=self.dtype)
+            shard(policy, self.world, self.dtype, self.config.launch.shard_over)
+            if self.stored:
+                fill(policy, self.stored, self.world.device, self.config.seed)
+            online = OnlineReference(policy)
             return online, online.policy if self.config.follows else None
         if kind == "stored":
             return None, None
         return (AdapterOffReference(self.policy) if kind == "adapter_off" else NoReference()), None
 
     def _score(self) -> Any:
-        key = self.world.from_first(
-            reference_key(self.folder, self.config.max_tiles, str(self.dtype)) if self.world.first else None
-        )
-        store = column_store(self.shards.store, self.run_dir)
-
+        tiles, data = self.config.max_tiles, self.shards.store
+        key = self.world.on_first(lambda: reference_key(self.folder, tiles, str(self.dtype)))
+        beside = self.world.on_first(lambda: column_store(data, self.run_dir) is data)
+        store = data if beside else open_store(self.run_dir)
         return score_shards(self.policy, self.stream, self.world, store, key, self.view.scoring, self.stopping.is_set)
 
     def _sizes(self, shard: int) -> list[int]:
@@ -341,7 +381,8 @@ class Trainer:
         if done and self.config.export:
             self._take_best(step)
             self.view.say("exporting")
-            exported = str(export(self.policy, self.folder, Path(self.config.export), self.config.lora, self.world))
+            target = Path(self.config.export)
+            exported = str(export(self.policy, self.folder, target, self.config.lora, self.world, self.stored))
             if self.world.first:  # so that `mmpr eval` can leave out what was trained on
                 write_trained_on(self.config.data, Path(exported), self.folder.path)
         result = Result(step, self.steps, interrupted, rejected, exported)
@@ -358,9 +399,14 @@ def _memory(world: World, which: Literal["MemTotal", "MemAvailable"]) -> int:
     """Bytes of one device, or of this process's share of the machine: all of them, or those free."""
     if world.device.type == "cuda":
         return int(torch.cuda.mem_get_info(world.device)[1])
+    return _machine(which) // world.local_size
+
+
+def _machine(which: Literal["MemTotal", "MemAvailable"]) -> int:
+    """Bytes of main memory: all of them, or those free."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
         return 1 << 62
     free = next(int(line.split()[1]) for line in lines if line.startswith(which))
-    return free * 1024 // world.size
+    return free * 1024

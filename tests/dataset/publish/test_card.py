@@ -8,11 +8,13 @@ import pytest
 import yaml
 
 from mmpr_pipeline.core.records import PreferencePair
+from mmpr_pipeline.dataset.files.marks import Mark, append_mark
 from mmpr_pipeline.dataset.publish.card import dataset_card, size_category
 from mmpr_pipeline.dataset.review.facts import Facts, facts_of
 from mmpr_pipeline.rollouts.prompts import version_of
 from mmpr_pipeline.sources.declaration.licences import concerns, hub_licence, warnings_of
 from tests.dataset.built import build_made
+from tests.dataset.conftest import write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +155,13 @@ def test_a_source_s_own_instruction_is_shown_behind_its_label(facts: Facts) -> N
     card = card_of(replace(facts, sources=[source], made_by=made_by))
     assert f"| `{label}` | 7 | {text} |" in card
     assert "| `cot-final-en-made@00000000` | 1 | (not known here) |" in card
+
+
+def test_the_card_states_how_precise_people_found_the_verdicts(tmp_path: Path) -> None:
+    store = write_dataset(tmp_path / "out")
+    assert "random sample" not in dataset_card(facts_of(tmp_path / "out"), "org/name", "https://x", 1, 1)
+    for index in range(20):
+        outcome = "incorrect" if index < 2 else "correct"
+        append_mark(store, Mark(question_id="a", index=index, outcome=outcome, drawn="sample", judged="correct"))
+    card = dataset_card(facts_of(tmp_path / "out"), "org/name", "https://x", 1, 1)
+    assert "people confirmed 18 of 20 (90%, 95% interval 70% to 97%) verdicts `correct`." in card

@@ -306,7 +306,7 @@ def test_a_repository_without_large_files_is_refused(
 
 CLIENT = """
 import json, sys
-import mmpr_pipeline.dataset.publish as publishing
+import mmpr_pipeline.dataset.publish.run as publishing
 publishing.COMMIT_FILES = 1
 found = publishing.publish(sys.argv[1], "me/pairs")
 print(json.dumps([found.uploaded, found.commits, found.commit]))

@@ -129,3 +129,13 @@ async def test_out_of_memory_lowers_what_the_next_life_decodes_at_once(caplog: p
         assert pool._router._holds[1, 0] == 32, "and it is given less"
     finally:
         await pool.close()
+
+
+async def test_loading_that_hangs_is_ended() -> None:
+    from mmpr_pipeline.core.errors import EngineError
+    from mmpr_pipeline.engines.settings import EngineSettings
+    from mmpr_pipeline.engines.start import start_engines
+
+    settings = EngineSettings(name="scripted", actors=1, load_seconds=1, script={"load_latency": 600})
+    with pytest.raises(EngineError, match="died while it was starting"):
+        await asyncio.wait_for(start_engines(settings), 120)

@@ -12,6 +12,7 @@ from typing import cast
 import pytest
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
+from mmpr_pipeline.engines.choosing import choose
 from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import start_engines
@@ -64,6 +65,16 @@ def either(request: pytest.FixtureRequest) -> EnginePool:
 @pytest.mark.parametrize("check", [*SAMPLING, *CONTINUING], ids=lambda check: check.__name__)
 async def test_contract(check: Check, native: EnginePool) -> None:
     await check(native)
+
+
+async def test_probabilities_of_first_words_are_told_and_depend_on_the_image(native: EnginePool) -> None:
+    one, two = (seen_question(images=(an_image(seed),)) for seed in (1, 2))
+    words = tuple("abcdefghijklmnopqrstuvwxyz")  # random weights begin with anything
+    first = await choose(native, one, "<image>\nIs it?", words, "v")
+    assert len(first) == len(words)
+    assert 0 < sum(first) <= 1.0001
+    assert await choose(native, one, "<image>\nIs it?", words, "v") == pytest.approx(first, abs=1e-4)
+    assert await choose(native, two, "<image>\nIs it?", words, "v") != pytest.approx(first, abs=1e-4)
 
 
 async def test_a_response_that_is_cut_off_ends_in_a_whole_character(native: EnginePool) -> None:

@@ -81,7 +81,13 @@ class Gated:
 def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[VllmEngine, SteppedEngine, Gated]]:
     stepped = SteppedEngine()
     gated = Gated(stepped)
-    monkeypatch.setattr(vllm_engine, "load_engine", lambda settings, model: stepped)
+
+    def load(settings: Any, model: Any) -> SteppedEngine:
+        stepped.threads.add(threading.current_thread().name)
+        return stepped
+
+    monkeypatch.setattr(vllm_engine, "load_engine", load)
+    monkeypatch.setattr(vllm_engine, "runs_on", lambda engine: {})
     monkeypatch.setattr(vllm_engine, "PromptBuilder", lambda engine: gated)
     usual = sys.getswitchinterval()
     engine = VllmEngine(EngineSettings())
@@ -135,7 +141,7 @@ async def test_the_next_questions_are_prepared_while_the_first_generate_and_join
     assert engine._stepper.steps < 5 * LENGTH, "they ran together"
 
 
-async def test_all_calls_into_the_engine_are_made_by_one_thread(parts: Parts) -> None:
+async def test_loading_and_all_calls_into_the_engine_are_made_by_one_thread(parts: Parts) -> None:
     engine, stepped, _ = parts
     await asyncio.gather(*(engine.sample(ask(seen_question(f"q{i}"), n=1)) for i in range(6)))
     assert stepped.threads == {"vllm-steps"}

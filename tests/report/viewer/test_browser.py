@@ -5,23 +5,33 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.marks import Mark, marks_of
 from mmpr_pipeline.report.viewer.browse import Library
+from mmpr_pipeline.report.viewer.bundle import write_bundle
+from mmpr_pipeline.report.viewer.runs import Run, is_run
 from mmpr_pipeline.report.viewer.server import listen, make_app
+from mmpr_pipeline.storage import Journal
 from mmpr_pipeline.storage.open import open_store
 from tests.dataset.conftest import make_outcome, write_shard
 from tests.report.conftest import ATTACK
+from tests.report.viewer.test_runs import a_run
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium")
 pytest.importorskip("vl_convert", reason="charts need vl-convert-python")
@@ -117,7 +127,9 @@ def serving(out: Path) -> Iterator[str]:
 
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(make_app(Library(out)), log_level="warning", lifespan="off"))
+    server = uvicorn.Server(
+        uvicorn.Config(make_app(Run(out) if is_run(out) else Library(out)), log_level="warning", lifespan="off")
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
@@ -412,3 +424,111 @@ def test_hostile_text_does_not_run_in_the_report(hostile: Path, tmp_path: Path, 
     browser.until(lambda: ATTACK in browser.text(".side.chosen .response"))
     assert browser.js("return window.attacked ?? null") is None
     assert browser.errors() == []
+
+
+class _Ranged(SimpleHTTPRequestHandler):
+    """A file server that answers ranges, as object stores and the Hub do."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path))
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if not asked or not path.is_file():
+            return super().do_GET()
+        data = path.read_bytes()
+        first, last = int(asked[1]), int(asked[2] or len(data) - 1)
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
+        self.send_header("Content-Length", str(len(data[first : last + 1])))
+        self.end_headers()
+        self.wfile.write(data[first : last + 1])
+        return None
+
+
+@pytest.mark.parametrize("handler", [SimpleHTTPRequestHandler, _Ranged], ids=["plain", "ranges"])
+def test_a_static_folder_needs_no_server_of_ours(
+    out: Path, tmp_path: Path, browser: Browser, handler: type[SimpleHTTPRequestHandler]
+) -> None:
+    write_bundle(out, tmp_path / "bundle")
+    quiet = type("Quiet", (handler,), {"log_message": lambda *_: None})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(quiet, directory=str(tmp_path / "bundle")))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        browser.open(f"http://127.0.0.1:{server.server_port}/")
+        browser.until(lambda: len(browser.all(".item")) == 40 and browser.text(".sides"))
+        assert browser.js("return document.querySelector('.shot img').naturalWidth") > 0
+        browser.keys("/")
+        browser.keys("blindly")
+        browser.until(lambda: browser.text("#matches") == "8 questions")
+        browser.click(".side.chosen .mark.ignore")
+        browser.until(lambda: "1 marked" in browser.text("#totals"))
+        browser.open(browser.driver.current_url)
+        browser.until(lambda: browser.all(".side.chosen .mark.ignore[aria-pressed=true]"))
+        browser.js("localStorage.removeItem('mmpr-marks-out')")
+        assert [error for error in browser.errors() if "favicon" not in error] == []
+    finally:
+        server.shutdown()
+
+
+def test_a_running_build_shows_its_first_shard_and_its_newest_rollouts(tmp_path: Path, browser: Browser) -> None:
+    store = open_store(tmp_path / "live")
+    store.write(layout.CONFIG, json_bytes({"config": {"shards": 2}}))
+    said = {"question_id": "a" * 32, "index": 0, "round": 0, "text": "It is $x^2$.", "tokens": 9, "model": "m"}
+    with Journal(store, layout.journal(0, 2)).open() as journal:
+        journal.append({"question": "a" * 32, "step": "sample/0", "rollouts": [said]})
+    with serving(tmp_path / "live") as address:
+        browser.open(address)
+        browser.until(lambda: browser.all("#live msup"))
+        assert "no shard is finished" in browser.text("#live")
+        browser.keep("live")
+        write_shard(store, 1, 2, [make_outcome(0), make_outcome(1)])
+        browser.until(lambda: len(browser.all(".item")) == 2 and browser.text(".question"))
+        assert "1 of 2 shards" in browser.text("#totals")
+        write_shard(store, 0, 2, [make_outcome(2)])
+        browser.until(lambda: not browser.all("#live:not([hidden])"))
+        assert browser.text("#matches") == "3 questions"
+        assert browser.errors() == []
+
+
+@pytest.mark.parametrize(("size", "dark"), [((1280, 860), False), (PHONE, True)])
+def test_a_training_run_is_drawn_as_it_goes(
+    tmp_path: Path, browser: Browser, size: tuple[int, int], dark: bool
+) -> None:
+    folder = a_run(tmp_path / "run", steps=40)
+    sample = {"step": 4, "question": ATTACK, "text": f"$\\frac12$ {ATTACK}", "answer": "1"}
+    (folder / "samples.jsonl").write_text(json.dumps(sample) + "\n")
+    with serving(folder) as address:
+        browser.open(address, size, dark=dark)
+        browser.until(lambda: browser.all("#charts svg .line") and browser.all(".sample mfrac"))
+        assert browser.fits()
+        assert "40 / 9" in browser.text("#tiles")
+        browser.keep(f"run-{size[0]}")
+        with open(folder / "metrics.jsonl", "a") as file:
+            file.write(json.dumps({"step": 40, "steps": 9, "loss": 0.1, "held_out/accuracy": 0.7}) + "\n")
+        browser.until(lambda: "41 / 9" in browser.text("#tiles"))
+        browser.until(lambda: "Held out: accuracy" in browser.text("#charts"))
+        assert browser.js("return window.attacked ?? null") is None
+        assert browser.errors() == []
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_no_view_has_a_fault_that_axe_finds(out: Path, browser: Browser, dark: bool) -> None:
+    """`MMPR_AXE` names axe-core's `axe.min.js` (npm install axe-core)."""
+    script = os.environ.get("MMPR_AXE")
+    if not script:
+        pytest.skip("MMPR_AXE is not set")
+    faults = []
+    with serving(out) as address:
+        for view in ("", "#tab=rollouts", "#view=table", "#view=table&group=kind", "#view=review"):
+            browser.open(address + view, dark=dark)
+            browser.until(lambda: browser.js("return document.querySelector('#matches').innerText"))
+            if "review" in view:
+                browser.until(lambda: browser.all("#review-body > *"))
+            browser.driver.execute_script(Path(script).read_text("utf-8"))
+            found = browser.driver.execute_async_script(
+                "axe.run({runOnly: ['wcag2a', 'wcag2aa']}).then(r => arguments[0](r.violations))"
+            )
+            faults += [(view, one["id"], one["nodes"][0]["html"][:200]) for one in found]
+    assert faults == []

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -208,3 +211,23 @@ def test_a_taken_port_is_named() -> None:
     with pytest.raises(ConfigError, match="Cannot listen"):
         listen("127.0.0.1", listener.getsockname()[1])
     listener.close()
+
+
+def test_the_viewer_ends_on_sigterm_while_a_client_holds_a_request(out: Path) -> None:
+    code = "from mmpr_pipeline.report.viewer.server import view\n"
+    code += f"view({str(out)!r}, ready=lambda at: print(at, flush=True))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            port = int(process.stdout.readline().rsplit(":", 1)[1].strip("/\n"))
+            with socket.create_connection(("127.0.0.1", port)) as held:
+                held.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\nhalf")
+                upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                with socket.create_connection(("127.0.0.1", port)) as socketed:
+                    key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                    socketed.sendall(b"GET /api/none HTTP/1.1\r\nHost: 127.0.0.1\r\n" + upgrade + key + b"\r\n")
+                    assert b" 404 " in socketed.recv(100)
+                process.terminate()
+                assert process.wait(timeout=60) is not None
+        finally:
+            process.kill()

@@ -408,13 +408,13 @@ def test_hostile_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert csv_rows(b"a,b\n1,2\n3\n4,5,6\n\xff,1\n,\n", tmp_path) == [
         {"a": "1", "b": "2"}, {"a": "3"}, "torn_line", "torn_line", {"a": None, "b": None},
     ]  # fmt: skip
-    assert csv_rows(b'a,b\n1,"never closed\n2,3\n', tmp_path) == [{"a": "1", "b": "never closed\n2,3\n"}]
+    assert csv_rows(b'a,b\n1,"never closed\n2,3\n', tmp_path) == ["torn_line", {"a": "2", "b": "3"}]
     assert csv_rows(b"a,b\n1,\0\n2,3\n", tmp_path)[-1] == {"a": "2", "b": "3"}
     monkeypatch.setattr(csv_format, "MAX_ROW_BYTES", 1000)
     assert csv_rows(b"a,b\n1," + b"x" * 5000 + b"\n2,3\n", tmp_path) == ["row_too_large", {"a": "2", "b": "3"}]
     limit = csv.field_size_limit(1000)
     try:
-        assert "row_too_large" in csv_rows(b'a,b\n1,"' + b"x\n" * 900 + b'"\n2,3\n', tmp_path)
+        assert "row_too_large" in csv_rows(b'a,b\n1,"' + b"xxxx\n" * 300 + b'"\n2,3\n', tmp_path)
     finally:
         csv.field_size_limit(limit)
     for text in (b"", b"a,a\n1,2\n"):
@@ -460,3 +460,21 @@ def test_a_column_that_claims_to_be_vast_is_an_error(
     source = declare(files="rows.parquet")
     with pytest.raises(SourceError, match="unfolds to"):
         list(source.read(source.index(), 0, 1))
+
+
+@pytest.mark.parametrize("rows", [3, 499, 500, 501, 3_000])
+@pytest.mark.parametrize("torn", [0, 1, 2])
+def test_a_quote_that_nobody_closes_costs_its_row(torn: int, rows: int, tmp_path: Path) -> None:
+    lines = [f"{n},What is {n}?" for n in range(rows)]
+    lines[torn] = f'{torn},"What is {torn}?'
+    found = csv_rows(("id,question\n" + "\n".join(lines) + "\n").encode(), tmp_path)
+    assert len(found) == rows
+    assert [number for number, row in enumerate(found) if row == "torn_line"] == [torn]
+    assert found[-1] == ({"id": str(rows - 1), "question": f"What is {rows - 1}?"} if torn < rows - 1 else found[-1])
+
+
+def test_a_cell_of_many_lines_is_one_row(tmp_path: Path) -> None:
+    text = "\n".join(f'line {n} of ""it""' for n in range(400))
+    found = csv_rows(f'id,question\n1,"{text}"\n2,b\n'.encode(), tmp_path)
+    assert [row["id"] for row in found] == ["1", "2"]
+    assert len(found[0]["question"].splitlines()) == 400

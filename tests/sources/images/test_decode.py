@@ -172,3 +172,17 @@ def test_bytes_that_are_no_image() -> None:
 def test_too_many_bytes_are_refused() -> None:
     with pytest.raises(ItemRejected, match="image_too_large"):
         load_image(b"\x89PNG" * 26, images.ImageLimits(bytes=100))
+
+
+def progressive(scans: int) -> bytes:
+    """A JPEG of many scans that hold nothing: a few hundred kilobytes were minutes of work."""
+    raw = encoded(noise((64, 64)), "JPEG", progressive=True)
+    last = raw.rindex(b"\xff\xda")
+    header = raw[last : last + 2 + int.from_bytes(raw[last + 2 : last + 4], "big")]
+    return raw[:-2] + header * scans + raw[-2:]
+
+
+def test_a_jpeg_of_hundreds_of_scans_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_image(encoded(noise((64, 64)), "JPEG", progressive=True)).format == "jpeg"
+    monkeypatch.setattr(images, "_opened", lambda *_: pytest.fail("it was opened"))
+    assert reason_of(progressive(400)) == "too_many_scans"

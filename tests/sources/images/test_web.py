@@ -192,7 +192,8 @@ def test_urls_that_are_not_fetched(url: str, reason: str, monkeypatch: pytest.Mo
     "address",
     ["127.0.0.1", "10.1.2.3", "192.168.1.1", "172.16.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
      "::1", "::", "fe80::1%eth0", "fd00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1",
-     "2002:7f00:1::", "255.255.255.255"],
+     "2002:7f00:1::", "255.255.255.255", "::127.0.0.1", "::ffff:0:127.0.0.1", "64:ff9b:1::1", "64:ff9b:1::7f00:1",
+     "fec0::1", "2001::1", "2001:db8::1", "100::1", "4000::1", "::8.8.8.8"],
 )  # fmt: skip
 def test_addresses_that_are_not_of_the_internet(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name of an allowed host that leads into the machine or its network, as by a rebound DNS entry."""

@@ -156,6 +156,6 @@ def test_nothing_is_lost_and_once_is_enough(before: str, instruction: str, after
     ],
 )
 def test_hostile_texts_take_no_time(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     strip_instruction(text)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1

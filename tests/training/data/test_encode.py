@@ -86,14 +86,16 @@ def test_image_tokens_of_other_processors_are_known_too(name: str, tmp_path: Pat
     assert estimated == tokens
 
 
-def test_a_response_that_spells_the_image_token_is_left_out_alone(folder: Path, tmp_path: Path) -> None:
+def test_a_response_that_spells_the_image_token_stays_text(folder: Path, tmp_path: Path) -> None:
+    """The token itself would ask the model for an image that is not there."""
     outcome = make_outcome(6)
     first, *others = outcome.pairs
-    spoilt = first.model_copy(update={"rejected": f"{first.rejected} <IMG_CONTEXT>"})
-    encoded, _ = encode(folder, tmp_path, replace(outcome, pairs=(spoilt, *others)))
-    assert [(r.pair_id, r.reason) for r in encoded.rejects] == [(first.pair_id, "reserved_token")]
+    spelt = first.model_copy(update={"rejected": f"{first.rejected} <IMG_CONTEXT>"})
+    encoded, processor = encode(folder, tmp_path, replace(outcome, pairs=(spelt, *others)))
+    assert encoded.rejects == ()
     assert encoded.group is not None
-    assert [pair.pair_id for pair in encoded.group.pairs] == [pair.pair_id for pair in others]
+    token = processor.tokenizer.vocab["<IMG_CONTEXT>"]
+    assert all(token not in response for response in encoded.group.responses)
 
 
 def test_a_changed_template_is_another_encoding(folder: Path, tmp_path: Path) -> None:

@@ -84,3 +84,5 @@ def test_the_papers_schedule() -> None:
     assert 0 < rates[-1] < 1e-10
     assert rate_at(999, 1000, highest=1.0, warm_up=0, schedule="constant") == 1.0
     assert rate_at(500, 1000, highest=1.0, warm_up=0, schedule="linear") == pytest.approx(0.5)
+    assert rate_at(1000, 1000, highest=8e-7, warm_up=0.05, lowest=2e-9) == pytest.approx(2e-9)
+    assert rate_at(49, 1000, highest=8e-7, warm_up=0.05, lowest=2e-9) == pytest.approx(8e-7)

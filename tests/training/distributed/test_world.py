@@ -38,3 +38,28 @@ def test_no_gpu_at_all_means_the_cpu_unless_one_was_asked_for(monkeypatch: pytes
     assert world._device("auto").type == "cpu"
     with pytest.raises(ConfigError, match="no GPU"):
         world._device("cuda")
+
+
+def test_what_the_first_rank_does_alone_and_what_stops_it_reaches_every_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the others would wait an hour for one that has ended."""
+    sent: list[tuple[Exception | None, object]] = []
+
+    def exchange(self: world.World, value: tuple[Exception | None, object]) -> tuple[Exception | None, object]:
+        if self.first:
+            sent.append(value)
+        return sent[-1]
+
+    monkeypatch.setattr(world.World, "from_first", exchange)
+    first, second = (world.World(rank, 2, torch.device("cpu")) for rank in (0, 1))
+
+    def never() -> int:
+        raise AssertionError("only the first rank works")
+
+    assert first.on_first(lambda: 3) == second.on_first(never) == 3
+
+    def failing() -> int:
+        raise ConfigError("no room")
+
+    for rank, work in ((first, failing), (second, never)):
+        with pytest.raises(ConfigError, match="no room"):
+            rank.on_first(work)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import math
 
 import pytest
@@ -37,6 +38,7 @@ def sigma(x: float) -> float:
 PINNED = [
     # (term, beta, label noise, shift, value worked out by hand)
     ("dpo", 0.1, 0.0, 0.0, -math.log(sigma(0.5))),
+    ("dpo_norm", 5.0, 0.0, 0.0, -math.log(sigma(5 * (0.2 + 0.6)))),
     ("bco", 0.1, 0.0, 0.0, -math.log(sigma(0.2)) - math.log(sigma(0.3))),
     ("bco", 0.1, 0.0, 0.25, -math.log(sigma(-0.05)) - math.log(sigma(0.55))),
     ("sft", 0.1, 0.0, 0.0, 2.0),
@@ -149,6 +151,19 @@ def test_the_reward_shift_is_the_mean_of_all_rewards_of_finished_steps() -> None
     assert shift.end_step(8.0, 3) == pytest.approx((4.0 + 8.0) / 7)
 
 
+def test_a_moving_reward_shift_forgets_and_survives_a_checkpoint() -> None:
+    """Nemotron's: δ is 0 before the first step, then moves a hundredth of the way to each step's mean."""
+    shift = RewardShift(decay=0.99)
+    assert shift.value == 0.0
+    expected = 0.0
+    for total, count in ((4.0, 2), (5.0, 1), (-24.0, 3)):
+        expected = 0.99 * expected + 0.01 * total / count
+        assert shift.end_step(total, count) == pytest.approx(expected)
+    again = RewardShift(decay=0.99)
+    again.load_state_dict(shift.state_dict())
+    assert again.value == pytest.approx(expected)
+
+
 def test_the_reward_shift_survives_a_checkpoint() -> None:
     before, after = RewardShift(), RewardShift()
     before.end_step(3.0, 2)
@@ -159,3 +174,24 @@ def test_the_reward_shift_survives_a_checkpoint() -> None:
 def test_a_reward_that_is_not_finite_stops_the_run() -> None:
     with pytest.raises(TrainingError):
         RewardShift().end_step(float("nan"), 2)
+
+
+def test_the_recipes_are_what_they_are_called() -> None:
+    pairwise = ["dpo", "bco", "cdpo", "robust_dpo", "ipo", "rso", "sppo", "aot"]
+    assert {
+        "mpo": {"dpo": 0.8, "bco": 0.2, "sft": 1.0},
+        "sft": {"sft": 1.0},
+        **{name: {name: 1.0} for name in pairwise},
+        **{f"{name}+sft": {name: 1.0, "sft": 1.0} for name in pairwise},
+        "tr_dpo": {"dpo": 1.0},
+        "tr_dpo+sft": {"dpo": 1.0, "sft": 1.0},
+        "orpo": {"odds_ratio": 0.1, "sft": 1.0},
+    } == RECIPES
+
+
+@pytest.mark.parametrize("name", sorted(TERMS))
+def test_every_loss_has_no_shift_unless_it_is_told_one(name: str) -> None:
+    assert inspect.signature(TERMS[name]).parameters["shift"].default == 0.0
+    assert inspect.signature(mixed).parameters["shift"].default == 0.0
+    assert inspect.signature(mpo).parameters["shift"].default == 0.0
+    assert inspect.signature(value_at_start).parameters["shift"].default == 0.0

@@ -52,6 +52,7 @@ def test_a_model_with_linear_attention_trains_by_the_plain_path_and_says_what_it
 def test_an_unlisted_type_is_compared_before_it_trains(tmp_path: Path) -> None:
     _, said = run("vipllava", tmp_path)
     assert "vipllava: shared prefixes compared with the model's own forward" in said
+    assert "Learning rate 3e-03 is far above what newer models whose recipes are known took" in said
 
 
 def test_an_unlisted_type_that_differs_takes_the_plain_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

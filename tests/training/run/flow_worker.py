@@ -11,12 +11,18 @@ import json
 import shutil
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mmpr_pipeline.training.distributed.fsdp import shard
+from mmpr_pipeline.training.distributed.weights import fill, stored_weights, write
 from mmpr_pipeline.training.distributed.world import World, connect
+from mmpr_pipeline.training.policy.load import empty_model
+from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.run.console import NoView
 from mmpr_pipeline.training.run.loop import Trainer
 from tests.training import made
@@ -24,13 +30,13 @@ from tests.training import made
 CASES: dict[str, dict[str, Any]] = {
     "stored": {},
     "stored-bf16": {"dtype": "bfloat16"},
-    "online": {"reference": "online"},
+    "online": {"reference": "online", "recompute": "matmuls"},
     "online-bf16": {"reference": "online", "dtype": "bfloat16"},
     "lora": {"lora": {"rank": 4}},
     "lora-bf16": {"lora": {"rank": 4}, "dtype": "bfloat16"},
     "tr-dpo": {"loss": "tr_dpo+sft", "follow_every": 1},
     "frozen": {"freeze": ["vision"], "recompute": "full"},
-    "matmuls": {"recompute": "matmuls"},
+    "hsdp": {"launch": {"device": "cpu", "shard_over": 2}},
 }
 
 
@@ -39,6 +45,50 @@ def run_all(directory: Path, world: World) -> None:
     for name, options in CASES.items():
         if world.size > 1 or "dtype" not in options:
             run_case(directory, name, options, world)
+
+
+def measure_memory(directory: Path, world: World) -> None:
+    """Load and export a model of 0.5 GB; `memory-RANK.json`: bytes of the model, of a shard, of the largest tensor, and
+    the most that this rank had taken of its own."""
+    folder = directory / "large"
+    if world.first:
+        made.large_folder(folder)
+    world.barrier()
+    model = empty_model(folder)
+    stored = stored_weights(folder, model)
+    assert stored is not None
+    sizes = [4 * p.numel() for p in model.parameters()]
+    with most_taken() as most:
+        policy = shard(PrefixSharedPolicy(model), world, torch.float32)
+        fill(policy, stored, world.device, 0)
+        (directory / "written").mkdir(exist_ok=True)
+        world.barrier()
+        write(policy, stored, directory / "written", 0.0, world)
+    found = {"model": sum(sizes), "shard": sum(sizes) // world.size, "largest": max(sizes), "taken": most[0]}
+    (directory / f"memory-{world.rank}.json").write_text(json.dumps(found))
+
+
+@contextmanager
+def most_taken() -> Iterator[list[int]]:
+    """The most memory that this process took of its own meanwhile, in bytes, files mapped into it not counted."""
+
+    def now() -> int:
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(next(line for line in status.splitlines() if line.startswith("RssAnon")).split()[1])
+
+    most, ended, before = [0], threading.Event(), now()
+
+    def watch() -> None:
+        while not ended.wait(0.002):
+            most[0] = max(most[0], now() - before)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield most
+    finally:
+        ended.set()
+        thread.join()
 
 
 def run_case(directory: Path, name: str, options: dict[str, Any], world: World) -> None:
@@ -88,4 +138,6 @@ def distance(export: Path, weights: dict[str, torch.Tensor]) -> float:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with connect("cpu") as all_ranks:
+        if all_ranks.size == 4:
+            measure_memory(Path(sys.argv[1]), all_ranks)
         run_all(Path(sys.argv[1]), all_ranks)

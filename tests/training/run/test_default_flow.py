@@ -83,3 +83,11 @@ def test_every_trained_tensor_moves(runs: Path, name: str) -> None:
 def test_what_is_exported_is_what_was_trained(runs: Path, name: str) -> None:
     for ranks in (1, 2, 4):
         assert json.loads((runs / str(ranks) / name / "exported.json").read_text()) == 0.0
+
+
+def test_no_rank_holds_more_than_its_shard_and_a_tensor_while_it_loads_and_exports(runs: Path) -> None:
+    """Four ranks, a model of half a gigabyte, stored in bfloat16; 50 MB are allowed for gloo's and Python's own."""
+    for rank in range(4):
+        found = json.loads((runs / f"memory-{rank}.json").read_text())
+        assert found["model"] > 500e6
+        assert found["taken"] < found["shard"] + 3 * found["largest"] + 50e6 < 0.7 * found["model"], found

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +179,21 @@ def test_the_best_of_nothing_measured_is_refused(model: Path, data: Path, tmp_pa
 def test_export_best_goes_to_the_run_directory(tmp_path: Path) -> None:
     config = load_train_config(None, {"data": "pairs", "run_dir": str(tmp_path), "export": "best"})
     assert (config.export, config.exported) == (f"{tmp_path}/best", "best")
+
+
+@pytest.mark.slow
+def test_two_ranks_measure_what_one_measures(run: Path, model: Path, data: Path, tmp_path: Path) -> None:
+    """Four held-out pairs: one rank may have fewer micro-batches than the other, or none."""
+    settings = made.settings(model, data, tmp_path / "run", epochs=2, held_out=0.2, keep=1, export="best")
+    (tmp_path / "settings.json").write_text(settings.model_dump_json())
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [sys.executable, *launch, "-m", "tests.training.run.loop_worker", str(tmp_path / "settings.json")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    ours, one = lines(tmp_path / "run"), lines(run)
+    assert len(ours) == len(one) == 9
+    for two, alone in zip(ours, one, strict=True):
+        for name in ("accuracy", "nll", "loss", "reward/margin", "loss/dpo", "loss/bco"):
+            assert two[name] == pytest.approx(alone[name], abs=2e-4), (alone["step"], name)
+    assert (tmp_path / "run" / "best" / "model.safetensors").is_file()

@@ -167,9 +167,14 @@ def test_a_reference_of_another_model_is_noticed_at_step_0(
 ) -> None:
     other = made.model_folder(tmp_path / "other", seed=5)
     config = made.settings(model, data, tmp_path / "run", reference="online")
-    load = loop.load_model
-    calls = iter([model, other])
-    monkeypatch.setattr(loop, "load_model", lambda folder: load(next(calls)))
+    fill = loop.fill
+    second = loop.stored_weights(other, loop.empty_model(other))
+    stored = iter([None, second])  # the policy's own weights, then those of another model for its reference
+
+    def filled(policy: Any, own: Any, *more: Any) -> None:
+        fill(policy, next(stored) or own, *more)
+
+    monkeypatch.setattr(loop, "fill", filled)
     with pytest.raises(TrainingError, match=r"first step's preference loss"):
         train(config)
 

@@ -1,7 +1,7 @@
 "use strict";
 // The viewer: state, address and keys. What is shown of it is drawn by list, table, detail and review.
 
-import { $, count, el, remembered, tell } from "./dom.js";
+import { $, count, el, plural, remembered, tell } from "./dom.js";
 import { Detail } from "./detail.js";
 import { chips, fillSelects, read, write } from "./filters.js";
 import { openImages } from "./images.js";
@@ -75,9 +75,13 @@ class App {
     if (this.totals.finished < this.totals.shards) setTimeout(() => this.#poll(), POLL_MS);
   }
 
-  async loadDoubts() {
+  // `say` hears the share that is looked through.
+  async loadDoubts(say = () => {}) {
     const parts = [];
-    for await (const { block } of this.data.doubts()) parts.push(block);
+    for await (const { block, reached } of this.data.doubts()) {
+      parts.push(block);
+      say(Math.min(1, reached / this.totals.finished));
+    }
     const found = new Index();
     found.derive = () => {};
     for (const block of parts) found.append(block);
@@ -131,8 +135,7 @@ class App {
 
   async #needDoubts() {
     if (this.doubtsKnown) return;
-    this.list.say("Looking for doubtful verdicts …");
-    await this.loadDoubts();
+    await this.loadDoubts((share) => this.list.say(`Looking for doubtful verdicts, ${Math.floor(100 * share)}% …`));
     this.list.say("");
   }
 
@@ -266,7 +269,7 @@ class App {
       tell(error.message);
       return;
     }
-    if (push || !wide()) document.body.dataset.pane = push ? "detail" : document.body.dataset.pane;
+    if (push) document.body.dataset.pane = "detail";
     this.changed(push);
     if (view === "browse" && !this.list.shown) await this.list.draw();
     this.list.showCurrent();
@@ -348,7 +351,7 @@ class App {
     const { totals } = this;
     if (!totals) return;
     const part = totals.finished < totals.shards ? ` · ${count(totals.finished)} of ${count(totals.shards)} shards` : "";
-    $("totals").textContent = `${count(totals.questions)} questions · ${count(totals.pairs)} pairs · ${count(totals.rollouts)} rollouts${part}${totals.marks ? ` · ${count(totals.marks)} marked` : ""}`;
+    $("totals").textContent = `${plural(totals.questions, "question")} · ${plural(totals.pairs, "pair")} · ${plural(totals.rollouts, "rollout")}${part}${totals.marks ? ` · ${count(totals.marks)} marked` : ""}`;
     drawLive(totals, this.index.rows);
   }
 

@@ -23,8 +23,9 @@ export class Review {
     const { app } = this;
     for (const button of document.querySelectorAll("#review-kinds button")) button.setAttribute("aria-pressed", button.dataset.drawn === this.drawn ? "true" : "false");
     if (this.drawn === "queue" && !app.doubtsKnown) {
-      $("review-body").replaceChildren(el("p", { class: "empty" }, "Looking for doubtful verdicts …"));
-      await app.loadDoubts();
+      const said = el("p", { class: "empty", role: "status" }, "Looking for doubtful verdicts …");
+      $("review-body").replaceChildren(said);
+      await app.loadDoubts((share) => { said.textContent = `Looking for doubtful verdicts, ${Math.floor(100 * share)}% …`; });
     }
     Object.assign(this, { items: this.drawn === "queue" ? this.#doubtful() : this.#sample(), at: 0, done: [] });
     await this.show();

@@ -31,6 +31,7 @@ export class Table {
   draw() {
     const { app } = this;
     $("group").value = this.group;
+    this.drawing = (this.drawing ?? 0) + 1; // titles that are still on their way are for what was shown before
     $("table").classList.toggle("grouped", Boolean(this.group));
     if (this.group) return this.#groups();
     const heads = this.columns.map((name) => this.#head(name));

@@ -14,6 +14,10 @@ from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.sources.files.formats import MAX_ROW_BYTES, Mark, Row, Scan, SourceFile, Unreadable, mark_before
 
 ROWS_PER_MARK = 256
+MAX_LINES = 500
+"""Most lines of one row. A quote that nobody closes would else make one row of all that follows."""
+
+_UNCLOSED = f"a quote that is not closed within {MAX_LINES} lines, or at all"
 DELIMITER = ","
 
 
@@ -54,13 +58,31 @@ class _Lines:
     def __init__(self, stream: BinaryIO, offset: int) -> None:
         stream.seek(offset)
         self.stream, self.offset = stream, offset
+        self.begin()
+
+    def begin(self) -> None:
+        """A row begins here."""
+        self.second = self.count = self.quotes = 0
+        self.ended = False
+
+    def unclosed(self) -> bool:
+        """Whether the file ended within a quoted cell of this row."""
+        return self.ended and self.count > 0 and self.quotes % 2 == 1
+
+    def after_first(self) -> None:
+        """Go back to the second line of the row: the first alone is torn."""
+        self.offset = self.second
+        self.stream.seek(self.offset)
 
     def __iter__(self) -> _Lines:
         return self
 
     def __next__(self) -> str:
+        if self.count >= MAX_LINES:
+            raise csv.Error(_UNCLOSED)
         line = self.stream.readline(MAX_ROW_BYTES + 1)
         if not line:
+            self.ended = True
             raise StopIteration
         if len(line) > MAX_ROW_BYTES:
             self.offset += len(line)
@@ -70,6 +92,9 @@ class _Lines:
             raise csv.Error(f"a line beyond the limit of {MAX_ROW_BYTES} bytes")
         text = line.decode("utf-8-sig" if self.offset == 0 else "utf-8", "surrogateescape")
         self.offset += len(line)
+        self.count += 1
+        self.quotes += line.count(b'"')
+        self.second = self.second or self.offset
         return text
 
 
@@ -95,11 +120,16 @@ def _records(stream: BinaryIO, offset: int, delimiter: str) -> Iterator[tuple[in
     reader = csv.reader(lines, delimiter=delimiter)
     while True:
         begin = lines.offset
+        lines.begin()
         try:
             cells = next(reader, None)
+            if lines.unclosed():
+                raise csv.Error(_UNCLOSED)
         except csv.Error as error:
             reason = "row_too_large" if "limit" in str(error) else "torn_line"
             yield begin, Unreadable(reason, str(error)[:200])
+            if str(error) == _UNCLOSED:
+                lines.after_first()
             reader = csv.reader(lines, delimiter=delimiter)
             continue
         if cells is None:

@@ -1,4 +1,4 @@
-"""`python -m mmpr_pipeline.cli.reference`: docs/cli.md, written from the commands themselves."""
+"""`python -m mmpr_pipeline.cli.generate.reference`: docs/cli.md, written from the commands themselves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from mmpr_pipeline.cli import app
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "cli.md"
 
 
 def reference() -> str:

@@ -1,6 +1,6 @@
 """Writes the schemas of all records and files to `schemas/`, or checks that those there have not drifted.
 
-    python -m mmpr_pipeline.cli.schemas [--check] [FOLDER]
+    python -m mmpr_pipeline.cli.generate.schemas [--check] [FOLDER]
 
 `schemas/v1/json/NAME.schema.json` are JSON Schemas. `schemas/v1/arrow/NAME.json` say the same of the Arrow files,
 column by column, and `NAME.arrow` beside them is the schema itself as an Arrow IPC message. A change that readers could
@@ -115,7 +115,7 @@ def main(arguments: list[str]) -> int:
     for name in drifted:
         print(f"{folder / name} has drifted from the code", file=sys.stderr)
     if drifted:
-        print("Run: python -m mmpr_pipeline.cli.schemas", file=sys.stderr)
+        print("Run: python -m mmpr_pipeline.cli.generate.schemas", file=sys.stderr)
     return 1 if drifted else 0
 
 

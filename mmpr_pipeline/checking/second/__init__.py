@@ -1,0 +1,1 @@
+"""A second opinion: a verifier model on what the rules found doubtful or incorrect."""

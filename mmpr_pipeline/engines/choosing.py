@@ -1,0 +1,58 @@
+"""How likely a response begins with each of some words: `choose(question, image, words)`.
+
+It is a request as any other, so it goes through pools and journals as they are: one rollout of one token, whose text is
+the list of probabilities.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+
+from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.core.records import Question
+from mmpr_pipeline.engines.engine import Engine, SampleRequest
+from mmpr_pipeline.rollouts.settings import Decoding
+
+TOP = 20
+"""Likeliest first tokens that are looked at: what servers tell at most."""
+
+
+async def choose(engine: Engine, question: Question, prompt: str, words: Sequence[str], version: str) -> list[float]:
+    """The probability of each word as the beginning of the response to a prompt with the question's images.
+
+    `question.question_id` names what is asked: other prompts need other ids, or a journal would take one for another.
+    Words are told apart by their first letters. Raises ItemRejected: no_choice, where the engine tells none.
+    """
+    request = SampleRequest(
+        question=question,
+        prompt=prompt,
+        prompt_version=version,
+        n=1,
+        seed=0,
+        decoding=Decoding(temperature=0, max_tokens=1),
+        words=tuple(words),
+    )
+    [rollout] = await engine.sample(request)
+    try:
+        found = [float(value) for value in json.loads(rollout.text)]
+    except (ValueError, TypeError):
+        raise ItemRejected("no_choice", "the engine tells no probabilities") from None
+    if len(found) != len(words):
+        raise ItemRejected("no_choice", f"{len(found)} probabilities of {len(words)} words")
+    return found
+
+
+def probabilities(tokens: Iterable[tuple[str, float]], words: Sequence[str]) -> str:
+    """The text of a choice, from the first token's likeliest texts and log-probabilities.
+
+    `Yes`, ` yes` and `YES` are one word; a token that is the beginning of one word only (`y`) counts for it.
+    """
+    sums = [0.0] * len(words)
+    for text, logprob in tokens:
+        begun = text.strip().casefold()
+        meant = [i for i, word in enumerate(words) if begun and word.casefold().startswith(begun)]
+        if len(meant) == 1:
+            sums[meant[0]] += math.exp(logprob)
+    return json.dumps([round(value, 6) for value in sums])

@@ -1,0 +1,47 @@
+"""The plan of an engine's memory, against sizes that are known."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmpr_pipeline.core.errors import EngineError
+from mmpr_pipeline.engines.vllm.memory import fit, sizes_of
+
+LLAMA_70B = {
+    "hidden_size": 8192, "num_hidden_layers": 80, "num_attention_heads": 64, "num_key_value_heads": 8,
+    "intermediate_size": 28672, "vocab_size": 128265, "max_position_embeddings": 8192,
+}  # fmt: skip
+INTERNVIT_6B = {"hidden_size": 3200, "num_hidden_layers": 45, "intermediate_size": 12800}
+MODEL_76B = {"llm_config": LLAMA_70B, "vision_config": INTERNVIT_6B}
+INTERNLM_7B = {
+    "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
+    "intermediate_size": 14336, "vocab_size": 92553,
+}  # fmt: skip
+INTERNVIT_300M = {"hidden_size": 1024, "num_hidden_layers": 24, "intermediate_size": 4096}
+MODEL_8B = {"llm_config": INTERNLM_7B, "vision_config": INTERNVIT_300M}
+
+
+def test_parameters_and_cache_are_those_of_the_published_models() -> None:
+    small, large = sizes_of(MODEL_8B), sizes_of(MODEL_76B)
+    assert small.parameters == pytest.approx(8.08e9, rel=0.02)
+    assert small.kv_bytes == 131_072
+    assert large.parameters == pytest.approx(76.2e9, rel=0.02)
+    assert large.kv_bytes == 327_680
+
+
+def test_the_review_of_the_estimates_agrees() -> None:
+    """8B on one H100: 420,000 tokens; 76B on four: 330,000, and 20 rollouts of 16,000 tokens."""
+    assert fit(sizes_of(MODEL_8B), 80e9, 1, 0.9, 325, 1900).kv_tokens == pytest.approx(405_000, rel=0.05)
+    wide = fit(sizes_of(MODEL_76B), 80e9, 4, 0.9, 16_000, 1900)
+    assert 300_000 < wide.kv_tokens < 400_000
+    assert 18 <= wide.rollouts <= 30
+    assert fit(sizes_of(MODEL_76B), 80e9, 8, 0.9, 16_000, 1900).rollouts > 3 * wide.rollouts
+
+
+def test_a_model_that_does_not_fit_holds_nothing() -> None:
+    assert fit(sizes_of(MODEL_76B), 80e9, 1, 0.9, 325, 1900).kv_tokens == 0
+
+
+def test_a_config_that_says_too_little_is_an_error_with_its_field() -> None:
+    with pytest.raises(EngineError, match="intermediate_size"):
+        sizes_of({"hidden_size": 1, "num_hidden_layers": 1, "num_attention_heads": 1})

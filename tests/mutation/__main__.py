@@ -1,0 +1,137 @@
+"""`python -m tests.mutation`: changes one thing in a pure module, runs its tests, and counts what no test noticed.
+
+Comparisons, arithmetic, `and` and `or`, `not`, numbers, truth values, returned values and whole calls are changed, one
+at a time, in a copy of the checkout. --most draws so many of each module, by --seed; without it all are tried.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+MODULES: dict[str, list[str]] = {
+    "pairing/pairs.py": ["tests/pairing"],
+    "pairing/correctness.py": ["tests/pairing", "tests/pipeline/test_question.py"],
+    "pairing/dropout_ntp.py": ["tests/pairing", "tests/pipeline/test_question.py"],
+    "pipeline/question.py": ["tests/pipeline/test_question.py"],
+    "rollouts/rounds.py": ["tests/rollouts"],
+    "rollouts/seeds.py": ["tests/rollouts"],
+    "rollouts/prompts.py": ["tests/rollouts"],
+    "rollouts/reserved.py": ["tests/rollouts"],
+    "rollouts/verdicts.py": ["tests/rollouts", "tests/pipeline/test_question.py"],
+    "core/masking.py": ["tests/core/test_masking.py"],
+    "sources/rows/choices.py": ["tests/sources/rows", "tests/sources/test_hostile.py"],
+    "sources/rows/columns.py": ["tests/sources/rows", "tests/sources/test_hostile.py"],
+    "sources/rows/entries.py": ["tests/sources/rows", "tests/sources/test_hostile.py"],
+    "sources/rows/mapping.py": ["tests/sources/rows", "tests/sources/test_hostile.py"],
+    "training/objective/loss.py": ["tests/training/objective/test_loss.py"],
+}
+"""Pure modules, and the tests that should notice."""
+
+_COMPARED = {
+    ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
+    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+}  # fmt: skip
+_COMPUTED = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult,
+    ast.BitOr: ast.BitAnd, ast.Pow: ast.Mult,
+}  # fmt: skip
+
+
+def mutants(source: str) -> Iterator[tuple[int, str, str]]:
+    """Line, what was changed, and the changed source, for each change that there is."""
+    count = sum(len(list(changes(node))) for node in ast.walk(ast.parse(source)))
+    for wanted in range(count):
+        tree, number = ast.parse(source), 0
+        for node in ast.walk(tree):
+            for what, change in changes(node):
+                if number == wanted:
+                    change()
+                    yield getattr(node, "lineno", 0), what, ast.unparse(ast.fix_missing_locations(tree))
+                number += 1
+
+
+def changes(node: ast.AST) -> Iterator[tuple[str, object]]:
+    """What can be changed at a node, and how. Docstrings and annotations hold nothing of it."""
+    if isinstance(node, ast.Compare):
+        for at, op in enumerate(node.ops):
+            if other := _COMPARED.get(type(op)):
+                yield (
+                    f"{type(op).__name__} to {other.__name__}",
+                    lambda at=at, other=other: node.ops.__setitem__(at, other()),
+                )
+    elif isinstance(node, ast.BinOp) and (other := _COMPUTED.get(type(node.op))):
+        yield f"{type(node.op).__name__} to {other.__name__}", lambda: setattr(node, "op", other())
+    elif isinstance(node, ast.BoolOp):
+        other = ast.Or if isinstance(node.op, ast.And) else ast.And
+        yield f"{type(node.op).__name__} to {other.__name__}", lambda: setattr(node, "op", other())
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        yield (
+            "without not",
+            lambda: (setattr(node, "op", ast.Not()), setattr(node, "operand", ast.UnaryOp(ast.Not(), node.operand))),
+        )
+    elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        yield f"{node.value} to {not node.value}", lambda: setattr(node, "value", not node.value)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        yield f"{node.value} to {node.value + 1}", lambda: setattr(node, "value", node.value + 1)
+    elif isinstance(node, ast.Return) and node.value is not None and not isinstance(node.value, ast.Constant):
+        yield "return None", lambda: setattr(node, "value", ast.Constant(None))
+    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        yield "call dropped", lambda: setattr(node, "value", ast.Constant(None))
+
+
+def noticed(copy: Path, tests: list[str], seconds: float) -> bool:
+    """Whether the tests fail, or do not end."""
+    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", *tests]
+    try:
+        return subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=seconds).returncode != 0
+    except subprocess.TimeoutExpired:
+        return True
+
+
+def main() -> int:
+    """Try the mutants; lists those that no test noticed, and the share of the others."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
+    parser.add_argument("modules", nargs="*", default=list(MODULES), help="paths below mmpr_pipeline")
+    parser.add_argument("--most", type=int, help="of each module")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=120, help="that the tests of a mutant may take")
+    asked = parser.parse_args()
+    copy = Path(tempfile.mkdtemp(prefix="mmpr-mutants-")) / "checkout"
+    skipped = shutil.ignore_patterns(".git", ".venv", "__pycache__", "out", "*.arrow", ".*_cache")
+    shutil.copytree(CHECKOUT, copy, ignore=skipped, symlinks=True)
+    tried = survived = 0
+    for module in asked.modules:
+        path = copy / "mmpr_pipeline" / module
+        whole = path.read_text("utf-8")
+        assert not noticed(copy, MODULES[module], asked.seconds), f"the tests of {module} fail as it is"
+        found = list(mutants(whole))
+        if asked.most is not None and len(found) > asked.most:
+            found = random.Random(f"{asked.seed} {module}").sample(found, asked.most)
+        alive = 0
+        for line, what, text in sorted(found):
+            path.write_text(text, "utf-8")
+            if not noticed(copy, MODULES[module], asked.seconds):
+                alive += 1
+                print(f"  survived: {module}:{line} {what}", flush=True)
+        path.write_text(whole, "utf-8")
+        tried, survived = tried + len(found), survived + alive
+        print(f"{module}: {len(found) - alive} of {len(found)} noticed", flush=True)
+    print(f"in all {tried - survived} of {tried} noticed, {100 * (tried - survived) / max(tried, 1):.0f}%")
+    shutil.rmtree(copy.parent, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

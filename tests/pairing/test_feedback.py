@@ -1,0 +1,179 @@
+"""Feedback pairs: claims, the model's own word on each, scores, and pairs whose lengths balance."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+
+import pytest
+
+from mmpr_pipeline.core.errors import ConfigError, ItemRejected
+from mmpr_pipeline.core.records import CheckedRollout, Image, Rollout
+from mmpr_pipeline.engines.choosing import choose, probabilities
+from mmpr_pipeline.engines.engine import EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
+from mmpr_pipeline.pairing.feedback import Feedback, Scored, pick, split_claims
+from mmpr_pipeline.pairing.registry import make_strategies
+from mmpr_pipeline.pairing.settings import PairingSettings
+from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.rollouts.prompts import Turn
+from mmpr_pipeline.rollouts.settings import SamplingSettings
+from tests.records import a_question, a_rollout
+
+IMAGE = Image(sha256="a" * 64, data=b"", format="png", width=1, height=1)
+QUESTION = a_question(kind="none", answer=None, images=(IMAGE,), text="Describe the picture.")
+
+
+def answer(index: int, text: str) -> CheckedRollout:
+    rollout = a_rollout(QUESTION, index, text)
+    return CheckedRollout(
+        **rollout.model_dump(), source="test", source_id="q1", outcome=None, extracted=None, rule=None, checker=None
+    )
+
+
+class Truthful:
+    """Says yes to claims about a dog and no to claims about a cat; counts what it was asked."""
+
+    can_continue = False
+    info = EngineInfo(engine="truthful", model="truthful", context=None, can_continue=False)
+
+    def __init__(self, listed: str = "") -> None:
+        self.asked: list[SampleRequest] = []
+        self.listed = listed
+
+    async def sample(self, request: SampleRequest) -> list[Rollout]:
+        self.asked.append(request)
+        text = json.dumps([0.1, 0.8] if "cat" in request.prompt else [0.7, 0.2]) if request.words else self.listed
+        return [a_rollout(request.question, 0, text)]
+
+    async def stats(self) -> EngineStats:
+        return EngineStats()
+
+    async def close(self) -> None:
+        pass
+
+
+def made(engine: object, answers: list[CheckedRollout], **options: object) -> object:
+    pairing = PairingSettings(strategies=("feedback",), options={"feedback": options})
+    recipe = Recipe(sampling=SamplingSettings(), pairing=pairing, seed=0)
+    return asyncio.run(Feedback().pair(QUESTION, Turn("<image>\nDescribe it.", "open-en@1"), answers, engine, recipe))  # type: ignore[arg-type]
+
+
+ANSWERS = [
+    answer(0, "A dog sits there. It looks up."),
+    answer(1, "A dog sits there. A cat sleeps. The cat is red."),
+    answer(2, "A cat stands on a mat. It looks down at it."),
+]
+
+
+def test_answers_with_fewer_denied_claims_are_preferred() -> None:
+    engine = Truthful()
+    found = made(engine, ANSWERS)
+    assert {(p.chosen_index, p.rejected_index) for p in found.pairs} <= {(0, 1), (0, 2), (2, 1)}  # type: ignore[attr-defined]
+    assert len(found.pairs) == 2  # type: ignore[attr-defined]
+    assert {p.strategy for p in found.pairs} == {"feedback"}  # type: ignore[attr-defined]
+    assert len(engine.asked) == 6  # one question a claim, each with the image; two answers share a claim
+    assert all(request.question.images and request.words == ("yes", "no") for request in engine.asked)
+    assert len({request.question.question_id for request in engine.asked}) == 6
+
+
+def test_a_difference_of_two_leaves_out_the_close_ones() -> None:
+    found = made(Truthful(), ANSWERS, difference=2)
+    assert [(p.chosen_index, p.rejected_index) for p in found.pairs] == [(0, 1)]  # type: ignore[attr-defined]
+
+
+def test_the_model_may_split_the_claims() -> None:
+    engine = Truthful(listed="Here:\n- There is a dog.\n2. There is a cat.\nnothing more")
+    made(engine, ANSWERS[:2], claims="model")
+    prompts = [request.prompt for request in engine.asked if request.words]
+    assert [re.findall(r'"(.*)"', prompt) for prompt in prompts] == [["There is a dog."], ["There is a cat."]]
+
+
+def test_equal_scores_and_single_answers_make_no_pair() -> None:
+    assert made(Truthful(), [ANSWERS[0], answer(3, "A dog runs there. It looks up.")]).reason == "same_scores"  # type: ignore[attr-defined]
+    assert made(Truthful(), ANSWERS[:1]).reason == "too_few_answers"  # type: ignore[attr-defined]
+
+
+def test_wrong_answers_are_left_to_correctness() -> None:
+    wrong = [each.model_copy(update={"outcome": "incorrect"}) for each in ANSWERS]
+    found = made(Truthful(), wrong)
+    assert (list(found.pairs), found.reason) == ([], None)  # type: ignore[attr-defined]
+
+
+def test_an_engine_that_tells_no_probabilities_rejects_by_name() -> None:
+    class Silent(Truthful):
+        async def sample(self, request: SampleRequest) -> list[Rollout]:
+            return [a_rollout(request.question, 0, "yes")]
+
+    assert made(Silent(), ANSWERS).reason == "no_choice"  # type: ignore[attr-defined]
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(ConfigError, match=r"feedback\.differnce"):
+        made(Truthful(), ANSWERS, differnce=1)
+    [strategy] = make_strategies(["feedback"])
+    assert isinstance(strategy, Feedback)
+
+
+@pytest.mark.parametrize(
+    ("text", "claims"),
+    [
+        ("One dog. Two cats! Three?", ["One dog.", "Two cats!", "Three?"]),
+        ("It costs 3.5 euros. So it is.", ["It costs 3.5 euros.", "So it is."]),
+        ("- a dog\n- a cat", ["a dog", "a cat"]),
+        ("有一只狗。有一只猫。", ["有一只狗。", "有一只猫。"]),
+        ("Same. Same. 12.", ["Same."]),
+        ("", []),
+    ],
+)
+def test_claims_are_sentences(text: str, claims: list[str]) -> None:
+    assert split_claims(text) == claims
+
+
+@pytest.mark.parametrize("text", ["." * 100_000, "a" * 100_000, "a." * 50_000, "\n" * 100_000, "。" * 50_000])
+def test_hostile_answers_are_split_in_bounded_time(text: str) -> None:
+    assert len(split_claims(text)) <= 32
+
+
+def test_lengths_balance() -> None:
+    """Of many pairs of equal merit, those are taken whose chosen and rejected lengths sum up alike."""
+
+    def scored(index: int, length: int, denied: int) -> Scored:
+        return Scored(answer(index, "x" * length), 3, denied)
+
+    found = pick([scored(0, 100, 0), scored(1, 40, 0), scored(2, 70, 1), scored(3, 71, 2)], 1, 2)
+    assert pick([scored(0, 9, 1), scored(1, 9, 1)], 1, 2) == []
+    total = sum(len(one.rollout.text) - len(two.rollout.text) for one, two in found)
+    assert len(found) == 2
+    assert abs(total) <= 2
+
+
+def test_first_letters_tell_words_apart() -> None:
+    told = [("Yes", -0.5), (" yes", -2.0), ("y", -3.0), ("NO", -1.5), ("maybe", -2.5), ("", -1.0)]
+    yes, no = json.loads(probabilities(told, ("yes", "no")))
+    assert yes == pytest.approx(0.6065 + 0.1353 + 0.0498, abs=1e-3)
+    assert no == pytest.approx(0.2231, abs=1e-3)
+    assert json.loads(probabilities([("n", -1.0)], ("no", "none"))) == [0.0, 0.0]
+
+
+async def test_the_scripted_engine_chooses_the_same_each_time() -> None:
+    engine = ScriptedEngine(parse_script({}))
+    first = await choose(engine, QUESTION, "<image>\nIs it?", ("yes", "no"), "v")
+    assert first == await choose(engine, QUESTION, "<image>\nIs it?", ("yes", "no"), "v")
+    assert 0 <= sum(first) <= 1
+
+
+async def test_a_choice_needs_probabilities() -> None:
+    class Wordy(Truthful):
+        async def sample(self, request: SampleRequest) -> list[Rollout]:
+            return [a_rollout(request.question, 0, "[0.5]")]
+
+    with pytest.raises(ItemRejected, match="no_choice"):
+        await choose(Wordy(), QUESTION, "<image>\nIs it?", ("yes", "no"), "v")  # type: ignore[arg-type]
+
+
+def test_more_answers_are_sampled_where_they_are_compared() -> None:
+    assert PairingSettings().open_responses == 2
+    assert PairingSettings(strategies=("feedback",)).open_responses == 8
+    assert PairingSettings(strategies=("feedback",), options={"feedback": {"answers": 4}}).open_responses == 4

@@ -51,6 +51,12 @@ def manifests_of(store: Store, shards: int) -> Iterator[Manifest]:
                 f"{store.url} is not finished: {key} is not there.",
                 remedy="Run the same `mmpr build` again: it goes on.",
             ) from None
+        if (manifest.shard, manifest.of) != (shard, shards):
+            raise DatasetError(
+                f"{store.url}/{key} is the manifest of shard {manifest.shard} of {manifest.of}.",
+                remedy="Bring it back from a copy; or delete it and run the same `mmpr build` again: its shard is made "
+                "anew.",
+            )
         first = first or manifest
         if manifest.identity != first.identity:
             raise DatasetError(

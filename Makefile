@@ -10,16 +10,19 @@ CHAOS_SECONDS ?= 600
 TORCH_INDEX ?=
 # The locked packages; requirements/README.md says how to make a lock with the hashes of your index.
 LOCK ?= requirements/cpu.lock
+# Processes that share the test files among them.
+TEST_WORKERS ?= 2
 
 export CHAOS_SECONDS
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help setup demo test test-fast chaos fuzz lint format bench study-small docs schemas sbom clean
+.PHONY: help setup demo test test-fast check chaos fuzz lint format bench study-small docs schemas sbom clean
 
 help:
 	@echo "make setup    make $(VENV) with everything in it (quick the second time)"
 	@echo "make demo     build preference pairs with the embedded model, verify them, show a few"
 	@echo "make test     lint, types and all tests;   make test-fast  without the slow ones"
+	@echo "make check    lint, types and the tests of the core, in about a minute: run it before you push"
 	@echo "make chaos    kill builds for ten minutes (CHAOS_SECONDS) and damage outputs for as long; compare every byte"
 	@echo "make fuzz     hostile rows, pictures, archives and texts through everything that reads them (FUZZ_SEED)"
 	@echo "make lint     ruff and mypy;               make format     let ruff rewrite"
@@ -38,10 +41,14 @@ demo: setup
 	@$(VENV)/bin/mmpr show $(OUT) -n 3
 
 test: lint
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -n $(TEST_WORKERS) --dist loadfile
 
 test-fast: setup
-	$(PY) -m pytest -q -m "not slow"
+	$(PY) -m pytest -q -n $(TEST_WORKERS) --dist loadfile -m "not slow"
+
+check: lint
+	$(PY) -m pytest -q tests/core tests/pairing tests/rollouts tests/pipeline/test_golden.py tests/pipeline/test_question.py \
+		tests/test_package.py tests/test_architecture.py -m "not slow"
 
 lint: setup
 	$(VENV)/bin/ruff check .

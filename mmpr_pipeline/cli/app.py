@@ -62,5 +62,14 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    log_level: Annotated[
+        str | None, typer.Option(help="Log from this level on: debug, info, warning or error. [default: info]")
+    ] = None,
 ) -> None:
-    pass
+    if log_level:
+        from mmpr_pipeline.core.logs import choose_level
+
+        try:
+            choose_level(log_level)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--log-level") from None

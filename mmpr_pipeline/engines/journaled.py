@@ -17,7 +17,7 @@ from mmpr_pipeline.core.records import Rollout
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.storage.journal import Journal
 
-_log = logging.getLogger("mmpr.build")
+_log = logging.getLogger(__name__)
 
 
 class JournaledEngine:

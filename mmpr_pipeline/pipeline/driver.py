@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Protocol
 
 from mmpr_pipeline.core.errors import ConfigError, DatasetError
 from mmpr_pipeline.core.json_files import sealed
+from mmpr_pipeline.core.logs import FOLDER, keep_logs
 from mmpr_pipeline.core.settings import differences
 from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.dataset.files import layout
@@ -90,6 +92,7 @@ def _make(plan: Plan, missing: list[int], view: View, still_held: Callable[[], N
     from mmpr_pipeline.cluster.session import ray_session
     from mmpr_pipeline.pipeline.workers.shards_on_ray import work_shards
 
+    keep_logs(log_folder(open_store(plan.config.out)))
     tally: dict[str, int] = {}
     engines = EngineOwner(plan.start)
 
@@ -114,6 +117,11 @@ def _make(plan: Plan, missing: list[int], view: View, still_held: Callable[[], N
             if engines.engine is None:
                 return tally
             return {**tally, "engine": asdict(engines.stats()), "runs_on": engines.engine.info.runs_on}
+
+
+def log_folder(store: Store) -> Path | None:
+    """Where an output's logs are kept; None for one that is on no disk."""
+    return None if "://" in store.url else Path(store.url) / FOLDER
 
 
 def claim(store: Store, plan: Plan) -> None:

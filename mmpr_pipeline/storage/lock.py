@@ -35,7 +35,7 @@ RETRY_SECONDS = 5.0
 LOOK_SECONDS = 1.0
 """Seconds between looks at a lease of which it is not known whether its holder lives."""
 
-_log = logger("mmpr.storage")
+_log = logger(__name__)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ _PASSING_STATUS = {409, 429}
 _LASTING_STATUS = {501, 505}
 
 T = TypeVar("T")
-_log = logger("mmpr.storage")
+_log = logger(__name__)
 
 
 def patience() -> float:

@@ -10,6 +10,7 @@ OUT/summary.json                             totals, written last of all: the da
 OUT/journal/00017-of-00512/                  only while the shard is being made
 OUT/reference/KEY/reference-00017-of-00512.arrow  log-probs under a reference model, left by training (not verified)
 OUT/screening/                               what was decided of every source row before sampling
+OUT/logs/                                    what happened to engines, shards and stores (not verified)
 OUT/marks.jsonl                              verdicts corrected by a person in `mmpr view` (not verified)
 """
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from mmpr_pipeline import screening
+from mmpr_pipeline.core.logs import FOLDER
 from mmpr_pipeline.core.schemas import IMAGE_SCHEMA, PAIR_SCHEMA, QUESTION_SCHEMA, ROLLOUT_SCHEMA
 
 REFERENCE = "reference/"
@@ -28,6 +30,7 @@ PROGRESS = ".progress.json"
 """What a running build says of itself; hidden, and deleted at its end."""
 SCREENING = screening.FOLDER
 JOURNALS = "journal/"
+LOGS = FOLDER
 SCREENED = (screening.DROPPED, screening.REPORT, screening.STATUS)
 """What screening leaves; its pieces are gone when it is done."""
 SCHEMAS: dict[str, pa.Schema] = {

@@ -125,7 +125,7 @@ def _check_names(keys: set[str], left: set[str], of: int, report: Report) -> Non
             report.add("unfinished", key, "a journal is left: run the same `mmpr build` again, it goes on")
         elif key.startswith(layout.SCREENING) and layout.SUMMARY not in keys:
             continue  # pieces, while the rows are looked at
-        elif key != layout.MARKS and key not in layout.SCREENED and not key.startswith(layout.REFERENCE):
+        elif key != layout.MARKS and key not in layout.SCREENED and not key.startswith((layout.REFERENCE, layout.LOGS)):
             report.add("extra_file", key, "no build wrote it here")
     for name in sorted(left):
         report.add("left_over", name, "a worker that was killed left it, or one is at work")

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected, MmprError
+from mmpr_pipeline.core.logs import attach
 from mmpr_pipeline.engines.actors.busy import Busy
 from mmpr_pipeline.engines.actors.gate import Gate
 from mmpr_pipeline.engines.actors.guardian import guard_children
@@ -42,6 +43,7 @@ class EngineActor:
     """Hosts one engine in one Ray actor."""
 
     def __init__(self, settings: EngineSettings) -> None:
+        attach("engine")
         self._settings = settings
         self._engine: Engine | None = None
         self._failed: EngineLost | None = None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import islice
@@ -32,6 +34,11 @@ WINDOW = 4
 """Questions started ahead of the one to be written next, as a multiple of those in flight: a slow question at the head
 does not stop the others, and memory stays bounded."""
 
+SLOW_QUESTION = 300.0
+"""Seconds after which a question is named in the log."""
+
+log = logging.getLogger(__name__)
+
 Report = Callable[[Tally], None]
 
 
@@ -49,6 +56,8 @@ async def work_shard(
     if store.exists(done := layout.manifest(shard, config.shards)):
         return read_manifest(store.read(done), done).model_dump(mode="json")
     answering = plan.engine_for(shard, engine)
+    started = time.monotonic()
+    log.info("shard %d of %d begins", shard, config.shards)
     tally: Tally = Counter()
     in_flight = config.in_flight or IN_FLIGHT
     try:
@@ -60,6 +69,10 @@ async def work_shard(
                 report(tally)
             manifest = writer.finish()
         answering.forget()
+        seconds = time.monotonic() - started
+        log.info(
+            "shard %d of %d is finished: %d questions in %.1f s", shard, config.shards, tally["questions"], seconds
+        )
     except StoreError:
         if not store.exists(done):
             raise
@@ -104,7 +117,11 @@ async def _work(
     if isinstance(row, Reject):
         return unread(row)
     async with slots:
-        return await work_question(row, engine, recipe, strategies)
+        started = time.monotonic()
+        outcome = await work_question(row, engine, recipe, strategies)
+    if (seconds := time.monotonic() - started) > SLOW_QUESTION:
+        log.warning("question %s of %s took %.0f s", row.source_id, row.source, seconds)
+    return outcome
 
 
 def _unrepeated(row: Question | Reject, seen: set[str]) -> Question | Reject:

@@ -15,6 +15,7 @@ from ray.exceptions import GetTimeoutError, RayError
 
 from mmpr_pipeline.cluster.tasks import end, result
 from mmpr_pipeline.core.errors import EngineError
+from mmpr_pipeline.core.logs import attach
 from mmpr_pipeline.engines.actors.routing import questions_each
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pipeline.config import BuildConfig
@@ -97,6 +98,7 @@ class _MeteredBoard(Board):
 @ray.remote(num_cpus=1, max_retries=SHARD_RETRIES)
 def _shard_task(plan: Plan, shards: Sequence[int], engine: Engine | None, board: Any) -> None:
     """Shards in a Ray worker, side by side; their manifests are in the store, so nothing comes back."""
+    attach("worker")
     asyncio.run(_work_together(plan, shards, engine, board))
 
 

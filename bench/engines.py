@@ -33,7 +33,7 @@ import random
 import selectors
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -47,7 +47,7 @@ from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, Sa
 from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.pairing.settings import PairingSettings
-from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.pairing.strategy import Recipe, Strategy
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.workers import shards_on_ray as cluster
 from mmpr_pipeline.pipeline.workers.shard import IN_FLIGHT, outcomes
@@ -294,8 +294,8 @@ class SimulatedModel:
         return [self._draw.random() < self._rates[question] for _ in range(n)]
 
 
-async def work_question(question: Question, engine: Any, recipe: Recipe) -> int:
-    """As `build.question.work_question` goes about it, without texts: rounds, then DropNTP; gives its pairs."""
+async def work_question(question: Question, engine: Any, recipe: Recipe, strategies: Sequence[Strategy]) -> int:
+    """As `pipeline.question.work_question` goes about it, without texts: rounds, then DropNTP; gives its pairs."""
     correct = incorrect = number = 0
     rules, most = recipe.sampling, recipe.pairing.max_pairs
     while True:

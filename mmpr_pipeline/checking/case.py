@@ -10,6 +10,7 @@ from math import isfinite
 from mmpr_pipeline.checking.kinds import kind_of
 from mmpr_pipeline.checking.reading.choices import choices_in, gold_letters
 from mmpr_pipeline.checking.reading.quantity import read_quantity
+from mmpr_pipeline.checking.values.numbers.units import parse_unit
 from mmpr_pipeline.core.verdict import AnswerKind
 
 
@@ -84,6 +85,8 @@ def _gold(
         choices = choices or choices_in(question)
         if not gold_letters(gold, choices):
             settled, choices = kind_of(None, gold, (), ""), ()
-    numeric = settled in ("chart", "text", "document") and read_quantity(gold, language) is not None
+    quantity = read_quantity(gold, language) if settled in ("chart", "text", "document") else None
+    # A number with a noun that is no unit ("three dogs") is a phrase: as text, the noun is part of the answer.
+    numeric = quantity is not None and (settled != "text" or not quantity.unit or parse_unit(quantity.unit) is not None)
     every = tuple(dict.fromkeys([gold, *golds]))
     return Gold(every, Asked(settled, choices, question, numeric, language), unit, precision)

@@ -116,7 +116,7 @@ def try_pages(count: int, seed: int, folder: Path) -> Counter[str]:
     write_shard(store, 0, 1, [hostile_outcome(number, draw) for number in range(count)])
     store.write(layout.SUMMARY, json_bytes(summarise(store, 1)))
     browser = TestClient(make_app(Library(folder / "out")), base_url="http://127.0.0.1:8123")
-    for address in ("/api/overview", "/api/questions?shard=0", f"/api/questions?text={'%3C' * 50}"):
+    for address in ("/api/overview", "/api/question?shard=0&row=0", f"/api/search?text={'%3C' * 50}&from=0"):
         answer = browser.get(address)
         seen[str(answer.status_code)] += 1
         if answer.status_code == 200:

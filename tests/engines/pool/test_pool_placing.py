@@ -14,6 +14,7 @@ from mmpr_pipeline.engines.engine import EngineInfo
 from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.registry import make_engine
 from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.pairing.registry import make_strategies
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.question import work_question
@@ -162,7 +163,10 @@ async def test_all_rounds_and_continuations_of_a_question_go_to_one_engine(solve
     actors = [ScriptedActor(settings) for _ in range(3)]
     pool = EnginePool(actors, HOLDS)
     recipe = Recipe(SamplingSettings(), PairingSettings(), 0)
-    await asyncio.gather(*(work_question(seen_question(f"q{i}", images=()), pool, recipe, []) for i in range(30)))
+    strategies = make_strategies(recipe.pairing.strategies)
+    await asyncio.gather(
+        *(work_question(seen_question(f"q{i}", images=()), pool, recipe, strategies) for i in range(30))
+    )
     requests: dict[str, list[int]] = {}
     for which, actor in enumerate(actors):
         for request in actor.served:

@@ -149,7 +149,7 @@ async def test_responses_are_clipped_to_what_the_context_leaves(native: EnginePo
         ({"text": "What is <video>?"}, "reserved_token"),
         ({"text": "What is <|im_<image>end|>?"}, "reserved_token"),
         ({"text": "Which?", "kind": "choice", "choices": ("red", "</img>blue"), "answer": "A"}, "reserved_token"),
-        ({"images": (an_image().model_copy(update={"data": b"\x89PNG torn"}),)}, "broken_image"),
+        ({"images": (an_image().model_copy(update={"data": b"\x89PNG torn", "sha256": "0" * 64}),)}, "broken_image"),
     ],
 )
 async def test_what_the_model_cannot_take_is_refused(

@@ -177,7 +177,7 @@ def test_a_reward_that_is_not_finite_stops_the_run() -> None:
 
 
 def test_the_recipes_are_what_they_are_called() -> None:
-    pairwise = ["dpo", "bco", "cdpo", "robust_dpo", "ipo", "rso", "sppo", "aot"]
+    pairwise = ["dpo", "dpo_norm", "bco", "cdpo", "robust_dpo", "ipo", "rso", "sppo", "aot"]
     assert {
         "mpo": {"dpo": 0.8, "bco": 0.2, "sft": 1.0},
         "sft": {"sft": 1.0},

@@ -42,7 +42,7 @@ CLIENT = """
 import json, sys
 from pathlib import Path
 from mmpr_pipeline.core.errors import SourceError
-from mmpr_pipeline.sources.declaration import SourceDeclaration
+from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.source import Source
 for declaration, low, high, whole in json.loads(sys.argv[1]):
     source = Source(SourceDeclaration.model_validate(declaration), Path("."), whole)

@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 CHILD = """
 import sys, time, itertools, datasets, mmpr_pipeline
-from mmpr_pipeline.dataset.publish import publish
+from mmpr_pipeline.dataset.publish.run import publish
 out, began = sys.argv[1], time.monotonic()
 sent = publish(out, "bench/pairs")
 again = publish(out, "bench/pairs")

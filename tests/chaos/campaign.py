@@ -157,7 +157,8 @@ class Campaign:
         actors = self._draw.randint(1, 2)
         latency = self._draw.choice((0.15, 0.3, 0.45))
         given = settings(self._reference.source, "", self._log, actors=actors, latency=latency)
-        given["engine"]["script"]["noise"] = self._noise
+        if self._noise:  # a setting that is there is part of the identity
+            given["engine"]["script"]["noise"] = True
         self._config.write_text(yaml.safe_dump({**given, **self._place.settings()}))
         self._witness.start()
         try:

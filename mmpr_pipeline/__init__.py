@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from mmpr_pipeline.dataset.publish.run import publish
     from mmpr_pipeline.dataset.review.verify import verify
     from mmpr_pipeline.engines.engine import Engine
-    from mmpr_pipeline.library.builds import build, rebuild
-    from mmpr_pipeline.library.models import evaluate, train
-    from mmpr_pipeline.library.pairs import pairs
-    from mmpr_pipeline.library.questions import Source, question
-    from mmpr_pipeline.library.shown import show
+    from mmpr_pipeline.face.builds import build, rebuild
+    from mmpr_pipeline.face.models import evaluate, train
+    from mmpr_pipeline.face.pairs import pairs
+    from mmpr_pipeline.face.questions import Source, question
+    from mmpr_pipeline.face.shown import show
     from mmpr_pipeline.pairing.strategy import Pairs, Strategy
     from mmpr_pipeline.storage.store import Store
 
@@ -44,22 +44,22 @@ _PLACES = {
     "Question": "core.records",
     "QuestionOutcome": "core.records",
     "Rollout": "core.records",
-    "Source": "library.questions",
+    "Source": "face.questions",
     "Store": "storage.store",
     "Strategy": "pairing.strategy",
     "Verdict": "core.verdict",
-    "build": "library.builds",
+    "build": "face.builds",
     "check": "checking",
     "checker": "checking.registry",
-    "evaluate": "library.models",
+    "evaluate": "face.models",
     "export": "dataset.export.run",
     "load": "dataset.files.load",
-    "pairs": "library.pairs",
+    "pairs": "face.pairs",
     "publish": "dataset.publish.run",
-    "question": "library.questions",
-    "rebuild": "library.builds",
-    "show": "library.shown",
-    "train": "library.models",
+    "question": "face.questions",
+    "rebuild": "face.builds",
+    "show": "face.shown",
+    "train": "face.models",
     "verify": "dataset.review.verify",
 }
 """Name to the module that defines it."""

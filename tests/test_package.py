@@ -28,7 +28,7 @@ FLOORS = [
     ("pairing", "dataset"),
     ("pipeline", "training"),
     ("evaluation", "report"),
-    ("study", "library"),
+    ("study", "face"),
     ("cli",),
 ]
 """Rooms from the ground floor up. A room may import the rooms of lower floors, and no room of its own floor."""

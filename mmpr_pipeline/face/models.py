@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.library.builds import build
-from mmpr_pipeline.library.questions import Source
+from mmpr_pipeline.face.builds import build
+from mmpr_pipeline.face.questions import Source
 
 if TYPE_CHECKING:
     import datasets

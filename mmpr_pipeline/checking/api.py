@@ -59,6 +59,9 @@ def check(
 ) -> Verdict:
     """Whether a response gives the gold answer: `check("So it is 0.5.", "1/2").outcome` is `correct`.
 
+    Its answer is found first, then compared with the golds. `language` decides whether 3,5 is three and a half;
+    announcements of every language are always looked for.
+
     Raises TypeError where the response or a gold is no text (a number is read as its digits), and ValueError for a kind
     that is not known; without a kind it is inferred from the gold, the choices and the question.
     """
@@ -74,26 +77,8 @@ def checker_identity() -> str:
     return ", ".join([CHECKER, *others])
 
 
-def check_response(
-    response: str,
-    *,
-    gold: str | float,
-    golds: Sequence[str] = (),
-    kind: str | None = None,
-    choices: Sequence[str] = (),
-    question: str = "",
-    unit: str | None = None,
-    precision: float | Sequence[float] | None = None,
-    language: str = "en",
-) -> Verdict:
-    """The verdict on a whole response: its answer is found first, then compared with the golds.
-
-    `language` decides whether 3,5 is three and a half; announcements of every language are always looked for.
-    """
-    known = Gold.of(
-        gold, golds, kind=kind, choices=choices, question=question, unit=unit, precision=precision, language=language
-    )
-    return trace_response(response, known).verdict
+check_response = check
+"""`check` by the name that stands beside `check_prediction`."""
 
 
 def check_prediction(

@@ -126,7 +126,7 @@ class _ObjectLease:
         if time.monotonic() - self._renewed > LEASE_SECONDS:  # this process was paused: the thread may not know yet
             with self._one_renewal, suppress(StoreError):
                 present = self._present()
-                if present is None or present.etag != self._etag:
+                if present is None or present.owner != self._owner:
                     self._lost = self._lost or "another process took it"
         if self._lost:
             raise StoreError(
@@ -137,7 +137,7 @@ class _ObjectLease:
         self._stop.set()
         self._thread.join()
         with suppress(StoreError):  # what cannot be released lapses
-            if not self._lost and (present := self._present()) and present.etag == self._etag:
+            if not self._lost and (present := self._present()) and present.owner == self._owner:
                 self._store.delete(LOCK_KEY)
 
     def _put(self, condition: dict[str, str]) -> str | None:
@@ -157,10 +157,11 @@ class _ObjectLease:
             return None
         now = parsedate_to_datetime(head["ResponseMetadata"]["HTTPHeaders"]["date"])
         try:
-            holder = json.loads(body).get("holder")
+            content = json.loads(body)
+            owner, holder = content.get("owner"), content.get("holder")
         except (ValueError, AttributeError):
-            holder = None
-        return _Present((now - head["LastModified"]).total_seconds(), head["ETag"], holder)
+            owner = holder = None
+        return _Present((now - head["LastModified"]).total_seconds(), head["ETag"], owner, holder)
 
     def _renew(self) -> None:
         """Renew until stopped. A store that is away cannot give the lease to anybody else, so it is waited for; the
@@ -170,6 +171,8 @@ class _ObjectLease:
             try:
                 with self._one_renewal:
                     etag = self._put({"IfMatch": self._etag})
+                    if etag is None and (present := self._present()) and present.owner == self._owner:
+                        etag = present.etag  # an earlier renewal was done, although its answer was lost
                     self._etag = etag or self._etag
             except Exception as error:
                 wait = min(RENEWAL_SECONDS, RETRY_SECONDS)
@@ -185,10 +188,11 @@ class _ObjectLease:
 
 @dataclass(frozen=True)
 class _Present:
-    """A lease that lies in a store: seconds since it was put or renewed, its ETag, who put it."""
+    """A lease that lies in a store: seconds since it was put or renewed, its ETag, whose it is, who put it."""
 
     age: float
     etag: str
+    owner: object
     holder: object
 
 

@@ -130,6 +130,29 @@ def test_a_held_lease_of_a_bucket_is_renewed(s3_bucket: str, monkeypatch: pytest
         check()
 
 
+def test_a_renewal_whose_answer_is_lost_does_not_lose_the_lease(
+    s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The object's new ETag never arrives; who its owner is still stands in it."""
+    monkeypatch.setattr(lock_module, "RENEWAL_SECONDS", 0.05)
+    monkeypatch.setattr(lock_module, "RETRY_SECONDS", 0.05)
+    real, done = S3Store.put_if, []
+
+    def put_if(self: S3Store, *args: Any) -> str | None:
+        etag = real(self, *args)
+        done.append(etag)
+        if len(done) == 2:
+            raise StoreError("the answer was lost")
+        return etag
+
+    monkeypatch.setattr(S3Store, "put_if", put_if)
+    store = open_store(f"s3://{s3_bucket}/out")
+    with lease(store) as check:
+        _until(lambda: len(done) > 5)
+        check()
+    assert lock_module.LOCK_KEY not in store.list()
+
+
 def test_a_lost_lease_is_told(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_module, "RENEWAL_SECONDS", 0.1)
     store = open_store(f"s3://{s3_bucket}/out")

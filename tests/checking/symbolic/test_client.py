@@ -69,8 +69,10 @@ HARD = [
 
 
 def test_eight_busy_processes_change_no_verdict() -> None:
+    """The budget of calls decides. The limits are wide: some sandboxes count the wait for a processor as its use."""
+
     def verdicts() -> list[Decision]:
-        worker = SymbolicWorker()
+        worker = SymbolicWorker(limit_s=90.0, patience_s=60.0, wall_s=240.0)
         try:
             found = [worker.equal(parse(left), parse(right)) for left, right in HARD]
             return [*found, worker.equal(SLOW, parse("7"))]

@@ -47,13 +47,13 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return TextEngine(text)
 
-    made = {"good": texts(10), "bad": texts(2)}
+    made = {"./good": texts(10), "./bad": texts(2)}  # directories, so that nobody asks the Hub for them
     monkeypatch.setattr(make, "make_engine", lambda settings: made[settings.model])
     monkeypatch.setattr(make.LocalEngine, "check", lambda self: self.open())
 
 
 def config(source: Path, **more: object) -> EvalConfig:
-    fields = {"sources": [str(source)], "engine": {"model": "bad", "actors": 0}, "resamples": 500, **more}
+    fields = {"sources": [str(source)], "engine": {"model": "./bad", "actors": 0}, "resamples": 500, **more}
     return EvalConfig.model_validate(fields)
 
 
@@ -86,7 +86,7 @@ def test_a_model_is_asked_as_it_learned_to_be_asked(
 
 @pytest.mark.usefixtures("engines")
 def test_accuracy_and_comparison_are_those_of_the_answers(source: Path, tmp_path: Path) -> None:
-    results = run_eval(config(source, against="good", out=str(tmp_path / "out")))
+    results = run_eval(config(source, against="./good", out=str(tmp_path / "out")))
     first, second = (model["accuracy"]["sums"] for model in results["models"])
     assert (first["questions"], first["mean"], second["mean"]) == (40, 0.5, 0.9)
     assert first["low"] < 0.5 < first["high"]

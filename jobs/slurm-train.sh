@@ -27,6 +27,8 @@ address=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | a
 # Whoever reaches the ports of a Ray cluster can run code in it: this one answers only to who has the job's own token.
 RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
+# When its nodes are stopped, the work is over: Ray would wait half a minute for more of it to drain.
+export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0
 
 started=()
 stop() {

@@ -16,15 +16,15 @@ COMPARE = """
 import json
 from pathlib import Path
 import mmpr_pipeline.nano
-from mmpr_pipeline.nano.lessons import prompt_of
+from mmpr_pipeline.nano.lessons import lesson_prompt
 from mmpr_pipeline.nano.sample import Request, by_transformers, by_vllm
-from mmpr_pipeline.sources.generated.scenes import NANO_SOURCES, png, world_and_item
+from mmpr_pipeline.sources.generated.scenes import NANO_SOURCES, png, scene_and_question
 from mmpr_pipeline.rollouts.prompts import without_images
 
 if __name__ == "__main__":
     checkpoint = Path(mmpr_pipeline.nano.__file__).parent / "checkpoint"
-    drawn = [world_and_item(source, "heldout", 0, n) for source in NANO_SOURCES for n in range(3)]
-    turns = [prompt_of(item, "cot-final" if item.answer else "open") for _, item in drawn]
+    drawn = [scene_and_question(source, "heldout", 0, n) for source in NANO_SOURCES for n in range(3)]
+    turns = [lesson_prompt(item, "cot-final" if item.answer else "open") for _, item in drawn]
     seen = [Request(turn, png(world)) for turn, (world, _) in zip(turns, drawn)]
     blind = [Request(without_images(turn), None, "The picture shows a red circle at the") for turn in turns[-3:]]
     ours = by_vllm(checkpoint, seen + blind, 1, 0.0)

@@ -50,7 +50,7 @@ class Found:
     names: list[str] = field(default_factory=list)
 
 
-def look(target: str, base: Path) -> Found:
+def inspect_target(target: str, base: Path) -> Found:
     """What is at a path (paths of the declaration start at `base`), or in the Hub's data set of that id.
 
     Raises ConfigError where it is neither, SourceError where it has no rows that can be read.
@@ -84,7 +84,7 @@ def _local(path: Path, base: Path) -> Found:
     found.root = Path(os.path.relpath(folder, base)).as_posix()
     found.why["files"] = "the file of rows" if len(files) == 1 else f"the {len(files)} files of rows"
     local = [LocalFile(file, name, file.stat().st_size) for file, name in zip(files, relative, strict=True)]
-    sample(found, list(local))
+    read_sample(found, list(local))
     found.archives = [LocalFile(one, Path(os.path.relpath(one, base)).as_posix(), one.stat().st_size) for one in others]
     found.names = _image_names(folder)
     return found
@@ -119,7 +119,7 @@ def _pattern(names: list[str]) -> str | list[str]:
     return globs.pop() if len(globs) == 1 else names
 
 
-def sample(found: Found, files: Sequence[SourceFile]) -> None:
+def read_sample(found: Found, files: Sequence[SourceFile]) -> None:
     """Fill in sample rows, and the format where extensions do not say it. Raises SourceError: no rows."""
     wanted = SAMPLE
     for file in files:
@@ -209,7 +209,7 @@ def _hub(id: str) -> Found:
         found.fields["hub"]["files"] = _pattern(best)
         found.why["hub"] = "the files of rows named, as the split holds others too"
         readable = repository_files(location, commit, tuple(best), whole=False)
-    sample(found, readable)
+    read_sample(found, readable)
     if zips:
         found.archives = list(repository_files(location, commit, tuple(zips), whole=False))
     return found

@@ -17,9 +17,9 @@ from typing import Any
 from mmpr_pipeline.core.errors import ConfigError, SourceError
 from mmpr_pipeline.sources.adding.draft import Draft, draft_found, draft_source
 from mmpr_pipeline.sources.adding.image_columns import image_paths
-from mmpr_pipeline.sources.adding.look import Found, sample
+from mmpr_pipeline.sources.adding.look import Found, read_sample
 from mmpr_pipeline.sources.adding.names import source_name
-from mmpr_pipeline.sources.adding.release import Release, address_fields, archive_names, meta_of, open_release
+from mmpr_pipeline.sources.adding.release import Release, address_fields, image_archive_names, meta_of, open_release
 from mmpr_pipeline.sources.declaration.schema import MOST_TILES
 from mmpr_pipeline.sources.files.formats import SourceFile
 
@@ -117,13 +117,13 @@ def _draft_released(entry: MetaEntry, place: Path, told: dict[str, Any], given: 
         raise ConfigError(f"{place} is there already.", remedy="Give another file with --out, or delete that one.")
     found = Found(f"{release.place} ({PurePosixPath(file.name).stem})", address_fields(release, file, place.parent))
     found.why["hub" if release.hub else "files"] = "read where it lies"
-    sample(found, [file])
+    read_sample(found, [file])
     doubts = [*_doubts(entry), *release.damaged]
     if "image_root" not in told and (paths := image_paths(found.rows)):
         where = release.find_images(str(entry.told.get("root", "")), paths)
         if where is None:
             doubts.append(f"No archive has {paths[0]}: its rows have no images.")
-        told["archives"] = archive_names(release, place.parent)
+        told["archives"] = image_archive_names(release, place.parent)
         told |= {
             key: value for key, value in zip(("image_root", "image_prefix"), where or ("", ""), strict=True) if value
         }

@@ -206,7 +206,7 @@ def address_fields(release: Release, file: SourceFile, base: Path) -> dict[str, 
     return fields
 
 
-def archive_names(release: Release, base: Path) -> list[str]:
+def image_archive_names(release: Release, base: Path) -> list[str]:
     """The archives of images, as a declaration at `base` names them."""
     if release.folder is None:
         return [one.name for one in release.archives]

@@ -335,10 +335,10 @@ def joined(files: Sequence[SourceFile]) -> list[SourceFile]:
             groups.setdefault(match["whole"] + match["sign"], []).append(file)
         else:
             found.append(file)
-    return found + [join(f"{stem}*", groups[stem]) for stem in sorted(groups)]
+    return found + [join_parts(f"{stem}*", groups[stem]) for stem in sorted(groups)]
 
 
-def join(name: str, parts: Sequence[SourceFile]) -> JoinedFile:
+def join_parts(name: str, parts: Sequence[SourceFile]) -> JoinedFile:
     """The parts of one split file, in order, with a hole for each that is missing between them."""
     parts = sorted(parts, key=lambda part: (len(part.name), part.name))
     there = {part.name: part for part in parts}

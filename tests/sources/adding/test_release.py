@@ -140,7 +140,7 @@ def test_the_shortest_way_from_the_hub_to_a_trained_model(hub: HubServer, tmp_pa
     built = command(hub, tmp_path, "build", *build.split())
     assert built.returncode == 0, built.stdout + built.stderr
     manifests = [json.loads(path.read_text()) for path in (tmp_path / "pairs" / "manifests").glob("*.json")]
-    assert sum(count for one in manifests for count in one["pairs"].values()) == 36
+    assert sum(count for one in manifests for count in one["counts"]["pairs"].values()) == 36
     train = "pairs --model nano --run-dir run --export trained --max-steps 2 --batch 4 --loss mpo"
     trained = command(hub, tmp_path, "train", *train.split())
     assert trained.returncode == 0, trained.stdout + trained.stderr

@@ -6,6 +6,7 @@ group; 0.0 counts it as wrong, which teaches a model to write what the checker r
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -54,6 +55,23 @@ def compute_score(
     known = {name: value for name, value in (extra_info or {}).items() if name in _KNOWN and value is not None}
     worth = _worth(check(solution_str, ground_truth, **known), doubtful)
     return doubtful if worth is None else worth
+
+
+def openrlhf_reward(
+    queries: Sequence[str], prompts: Sequence[str], labels: Sequence[str], doubtful: float = INCORRECT, **_: Any
+) -> dict[str, Any]:
+    """Rewards in OpenRLHF's shape (`--remote_rm_url reward.py`); a label is the JSON that `mmpr export` writes.
+
+    A query is its prompt and the response behind it.
+    """
+    import torch
+
+    scores = []
+    for query, prompt, label in zip(queries, prompts, labels, strict=True):
+        told = json.loads(label)
+        scores.append(compute_score("", query.removeprefix(prompt), told["solution"], told, doubtful))
+    rewards = torch.tensor(scores)
+    return {"rewards": rewards, "scores": rewards, "extra_logs": {"correct": rewards}}
 
 
 def text_of(completion: Completion) -> str:

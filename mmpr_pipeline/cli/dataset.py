@@ -93,8 +93,12 @@ def publish(
 @app.command()
 def export(
     out: Annotated[str, typer.Argument(help="Output of a build.")],
-    to: Annotated[str, typer.Option(help="trl, internvl, swift, llamafactory, webdataset or parquet.")],
+    to: Annotated[str, typer.Option(help="trl, internvl, swift, llamafactory, webdataset, parquet; or rl: prompts.")],
     dest: Annotated[Path, typer.Option(help="New directory to write to.")],
+    solve_rate: Annotated[str | None, typer.Option(help="For rl: LOW:HIGH. [default: 0.2:0.8]")] = None,
+    layout: Annotated[
+        str | None, typer.Option("--format", help="For rl: parquet, trl, verl, nemo-rl, swift or openrlhf.")
+    ] = None,
 ) -> None:
     """In the format of another trainer, images written once."""
     from rich.console import Console
@@ -104,7 +108,7 @@ def export(
 
     console = Console()
     with progress_bar(console) as progress:
-        found = write(out, to, dest, progress=progress)
+        found = write(out, to, dest, progress=progress, solve_rate=solve_rate, layout=layout)
     console.print(export_table(found))
 
 

@@ -102,7 +102,7 @@ def sources_add(
     draft.write()
     print(f"Wrote {draft.path}. Next:\n  mmpr sources check {draft.path} --page {draft.path.stem}.html")
     if draft.declaration.columns.chosen:
-        print(f"  mmpr build --sources {draft.path} --engine given --out pairs    # its own pairs, as they are")
+        print(f"  mmpr build --sources {draft.path} --strategies preset --out pairs    # its own pairs, as they are")
 
 
 def _add_entries(entries: list[MetaEntry], folder: Path, given: dict[str, str], yes: bool) -> None:
@@ -129,7 +129,7 @@ def _add_entries(entries: list[MetaEntry], folder: Path, given: dict[str, str], 
             console.print(f"[yellow]{entry.name}[/yellow]  left out: {str(error).splitlines()[0]}", highlight=False)
             continue
         written, pairs = written + 1, pairs + bool(draft.declaration.columns.chosen)
-    engine = " --engine given" if pairs == written else ""
+    engine = " --strategies preset" if pairs == written else ""
     print(
         f"Wrote {written} of {len(entries)} declarations into {folder}. Next:\n  mmpr sources check {folder}/NAME.yaml"
     )

@@ -28,13 +28,16 @@ class RowPlace:
 class IndexedFile(Record):
     """One file of a source, as the index knows it."""
 
-    name: str = Field(description="Path below the source's root, or in the Hub repository.")
+    name: str = Field(description="Path below the source's root, or in the Hub repository; or an address in a zip.")
     format: Format | None = Field(description="Format; null for generated rows.")
     size: int = Field(description="Size in bytes.")
     digest: str = Field(description="Identity of the contents: of a local file's two ends; empty on the Hub.")
     rows: int = Field(description="Rows; where rows hold several questions, the questions.")
     lines: int = Field(default=0, description="Rows, where they hold several questions; else 0.")
     marks: tuple[tuple[int, int], ...] = Field(description="Some rows' numbers and where the format finds them.")
+    within: tuple[tuple[str, int], ...] = Field(
+        default=(), description="The files that it lies in and their sizes, where it is no file of its own."
+    )
     places: tuple[tuple[int, int], ...] = Field(
         default=(), description="Where rows hold several questions: some questions' numbers and those of their rows."
     )
@@ -46,6 +49,9 @@ class IndexedArchive(Record):
     name: str = Field(description="Path below the source's root, or in the Hub repository.")
     size: int = Field(description="Size in bytes.")
     digest: str = Field(description="Identity of the contents: of a local file's two ends; empty on the Hub.")
+    within: tuple[tuple[str, int], ...] = Field(
+        default=(), description="The files that it lies in and their sizes, where it is no file of its own."
+    )
 
 
 class SourceIndex(Record):

@@ -13,6 +13,7 @@ import sys
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from mmpr_pipeline.core.errors import ItemRejected, MmprError, SourceError
 from mmpr_pipeline.core.records import Question, Reject, content_id
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.files import formats
+from mmpr_pipeline.sources.files.containers import INSIDE, at_address, is_address, outermost
 from mmpr_pipeline.sources.files.formats import Row, Scan, SourceFile, Unreadable
 from mmpr_pipeline.sources.files.hub import HubFile, repository_files, resolve
 from mmpr_pipeline.sources.files.local import LocalFile, local_files
@@ -198,32 +200,57 @@ class Source:
         wanted = self.declaration.archives
         if not wanted:
             return []
-        found: Sequence[LocalFile | HubFile]
-        if self.declaration.hub:
-            found = repository_files(self.declaration.hub, revision or "", wanted, self.whole_files)
-        else:
-            found = local_files(wanted, self.root, self.name)
-        for file in found:  # a broken one is told now, not in the middle of a build
-            opened(file if isinstance(file, LocalFile) else replace(file, whole=False))
+        hub = self.declaration.hub
+
+        def listed(pattern: str) -> Sequence[SourceFile]:
+            if hub:
+                return repository_files(hub, revision or "", (pattern,), self.whole_files)
+            return local_files((pattern,), self.root, self.name)
+
+        found = {file.name: file for pattern in wanted for file in _found(pattern, listed)}
+        for file in found.values():  # a broken one is told now, not in the middle of a build
+            opened(replace(file, whole=False) if isinstance(file, HubFile) else file)
         return [
-            IndexedArchive(name=file.name, size=file.size, digest=file.digest() if isinstance(file, LocalFile) else "")
-            for file in found
+            IndexedArchive(name=name, size=file.size, digest=_digest(file), within=_within(file))
+            for name, file in sorted(found.items())
         ]
 
-    def _files(self) -> tuple[str | None, Sequence[LocalFile | HubFile]]:
-        if self.declaration.hub:
-            return resolve(self.declaration.hub, self.whole_files)
-        return None, local_files(self.declaration.files, self.root, self.name)
+    def _files(self) -> tuple[str | None, Sequence[SourceFile]]:
+        hub, wanted = self.declaration.hub, self.declaration.hub.files if self.declaration.hub else ()
+        if not any(map(is_address, wanted or self.declaration.files)):
+            if hub:
+                return resolve(hub, self.whole_files)
+            return None, local_files(self.declaration.files, self.root, self.name)
+        outer = tuple(pattern.split(INSIDE)[0] for pattern in wanted or self.declaration.files)
+        revision, files = None, list[LocalFile | HubFile]()
+        if hub:
+            revision, hub_files = resolve(hub.model_copy(update={"files": outer}), self.whole_files)
+            files += hub_files
+        else:
+            files += local_files(outer, self.root, self.name)
+
+        def listed(pattern: str) -> Sequence[SourceFile]:
+            return [file for file in files if fnmatchcase(file.name, pattern)]
+
+        found = {file.name: file for pattern in wanted or self.declaration.files for file in _found(pattern, listed)}
+        return revision, [found[name] for name in sorted(found)]
 
     def _file(self, index: SourceIndex, part: IndexedFile | IndexedArchive) -> SourceFile:
-        if self.declaration.hub:
-            return HubFile(self.declaration.hub.id, index.revision or "", part.name, part.size, self.whole_files)
-        path = self.root / part.name
-        if not path.is_file() or path.stat().st_size != part.size:
-            raise SourceError(f"{path} is not any more what it was when the build began.", remedy=_AGAIN)
-        return LocalFile(path, part.name, part.size)
+        if not part.within:
+            return self._plain(index, part.name, part.size)
+        files = [self._plain(index, name, size) for name, size in part.within]
+        (file,) = at_address(part.name, lambda _: files, exact=True)
+        return file
 
-    def _scan(self, files: Sequence[LocalFile | HubFile], limit: int | None) -> tuple[list[IndexedFile], array[int]]:
+    def _plain(self, index: SourceIndex, name: str, size: int) -> SourceFile:
+        if self.declaration.hub:
+            return HubFile(self.declaration.hub.id, index.revision or "", name, size, self.whole_files)
+        path = self.root / name
+        if not path.is_file() or path.stat().st_size != size:
+            raise SourceError(f"{path} is not any more what it was when the build began.", remedy=_AGAIN)
+        return LocalFile(path, name, size)
+
+    def _scan(self, files: Sequence[SourceFile], limit: int | None) -> tuple[list[IndexedFile], array[int]]:
         parts: list[IndexedFile] = []
         ids = array("Q")
         look, columns = self._look()
@@ -234,7 +261,7 @@ class Source:
             ids.extend(scan.ids)
         return parts, ids
 
-    def _scan_file(self, file: LocalFile | HubFile, scan: Scan) -> IndexedFile:
+    def _scan_file(self, file: SourceFile, scan: Scan) -> IndexedFile:
         format = self.declaration.format or formats.format_of(file.name)
         several = bool(self.declaration.columns.entry_columns())
         if not scan.full:
@@ -243,7 +270,8 @@ class Source:
             name=file.name,
             format=format,
             size=file.size,
-            digest=file.digest() if isinstance(file, LocalFile) else "",
+            digest=_digest(file),
+            within=_within(file),
             rows=scan.questions,
             marks=tuple(scan.marks),
             places=tuple(scan.places) if several else (),
@@ -282,7 +310,7 @@ class Source:
         if told.image_root and not told.hub:
             folder = ImageFolder(self.root / told.image_root, self.root / told.image_root)
         elif told.files:
-            base = (self.root / part.name).parent
+            base = (self.root / part.name.split(INSIDE)[0]).parent
             folder = ImageFolder(base, base if part.name.startswith("../") else self.root)
         files = tuple(self._file(index, archive) for archive in index.archives)
         places = ImagePlaces(
@@ -293,6 +321,7 @@ class Source:
             if told.hub and told.image_root and not files
             else None,
             most_bytes=self._limits.bytes,
+            prefix=told.image_prefix or "",
         )
         return lambda reference: image_bytes(reference, places)
 
@@ -308,6 +337,22 @@ class Source:
         made = self.declaration.generated
         assert made is not None
         return scenes.rows(made.name, split=made.split, start=low, stop=high, seed=made.seed)
+
+
+def _found(pattern: str, listed: Callable[[str], Sequence[SourceFile]]) -> Sequence[SourceFile]:
+    return at_address(pattern, listed) if is_address(pattern) else listed(pattern)
+
+
+def _within(file: SourceFile) -> tuple[tuple[str, int], ...]:
+    """The real files that a member or a split file lies in; nothing of a file of its own."""
+    files = outermost(file)
+    return () if files == [file] else tuple((one.name, one.size) for one in files)
+
+
+def _digest(file: SourceFile) -> str:
+    """Identity of what is in local files; empty on the Hub, where the commit says it."""
+    digests = [one.digest() for one in outermost(file) if isinstance(one, LocalFile)]
+    return digests[0] if len(digests) == 1 else content_id(*digests) if digests else ""
 
 
 def _of_the_row(error: Exception) -> bool:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError
 from mmpr_pipeline.dataset.export.built import Built
+from mmpr_pipeline.dataset.export.rl import rl_prompts
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
 from mmpr_pipeline.storage import open_store
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-FORMATS = ("trl", "internvl", "swift", "llamafactory", "webdataset", "parquet")
+FORMATS = ("trl", "internvl", "swift", "llamafactory", "webdataset", "parquet", "rl")
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many shards are done, and of how many."""
@@ -50,15 +51,27 @@ class Exported:
     how: str
 
 
-def export(out: str | Path, to: str, dest: str | Path, *, progress: Progress | None = None) -> Exported:
+def export(
+    out: str | Path,
+    to: str,
+    dest: str | Path,
+    *,
+    progress: Progress | None = None,
+    solve_rate: str | None = None,
+    layout: str | None = None,
+) -> Exported:
     """Write the finished dataset `out` into the new folder `dest` in the format `to`, one of FORMATS.
 
     The folder appears when all of it is written; a killed run leaves nothing but a hidden folder beside it, which the
-    next one removes. The same dataset gives the same files. Raises ConfigError for an unknown format or a folder that
+    next one removes. `solve_rate` (0.2:0.8) and `layout` belong to `rl`, prompts for online RL. The same dataset gives
+    the same files. Raises ConfigError for an unknown format or a folder that
     holds something, DatasetError where the dataset is not finished.
     """
     if to not in FORMATS:
         raise ConfigError(f"There is no format {to!r}.", remedy=f"Use one of: {', '.join(FORMATS)}.")
+    if to != "rl" and (solve_rate or layout):
+        raise ConfigError("--solve-rate and --format belong to --to rl.", remedy="Leave them out, or say --to rl.")
+    prompts = rl_prompts(solve_rate, layout) if to == "rl" else None
     target = Path(dest).expanduser().resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"{target} is there already.", remedy="Give --dest a new folder.")
@@ -66,7 +79,7 @@ def export(out: str | Path, to: str, dest: str | Path, *, progress: Progress | N
     manifests = list(manifests_of(store, shards_of(store)))
     hashes = {key: sha256 for manifest in manifests for key, sha256 in manifest.hashes.items()}
     built = Built(store, len(manifests), target.name, hashes)
-    chosen = cast(Format, import_module(f"mmpr_pipeline.dataset.export.{to}"))
+    chosen = prompts or cast(Format, import_module(f"mmpr_pipeline.dataset.export.{to}"))
     told = progress or (lambda what, done, of: None)
     told("exporting", 0, built.shards)
     partial = target.with_name(f".{target.name}.partial")
@@ -93,6 +106,7 @@ def export_table(found: Exported) -> RenderableType:
     from rich.console import Group
     from rich.markdown import Markdown
 
-    text = f"{found.pairs:,} pairs, {found.files:,} files, {found.bytes / 1e6:,.1f} MB in {found.dest}"
-    left = [f"{count:,} pairs left out: {reason.replace('_', ' ')}" for reason, count in found.left_out.items()]
+    unit, kind = ("prompts", "questions") if found.to == "rl" else ("pairs", "pairs")
+    text = f"{found.pairs:,} {unit}, {found.files:,} files, {found.bytes / 1e6:,.1f} MB in {found.dest}"
+    left = [f"{count:,} {kind} left out: {reason.replace('_', ' ')}" for reason, count in found.left_out.items()]
     return Group(text, *left, Markdown(found.how))

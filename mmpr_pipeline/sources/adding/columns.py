@@ -67,7 +67,9 @@ def _pair(guess: Guess, table: Table) -> None:
     both = [next(_by_name(table, names, taken, turns=True), None) for names in (CHOSEN, REJECTED)]
     if all(both):
         for name, column in zip(("chosen", "rejected"), both, strict=True):
-            guess.suggest(name, column, "by its name: rows are pairs already, which --engine given takes as they are")
+            guess.suggest(
+                name, column, "by its name: rows are pairs already, which --strategies preset takes as they are"
+            )
         if "question" not in guess.columns and all(last_said(one, ASKING) for one in table.present(both[0] or "")):
             guess.suggest("question", both[0], "what is asked in it last")
 

@@ -23,7 +23,8 @@ from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.source import Source
 
 _ORDER = ("name", "description", "homepage", "licence", "role", "language", "tiles", "files", "hub", "format",
-          "archives", "image_root", "image_hosts", "text_only", "kind", "answer_form", "columns")  # fmt: skip
+          "archives", "image_root", "image_prefix", "image_hosts", "text_only", "kind", "answer_form",
+          "columns")  # fmt: skip
 _COLUMNS = ("id", "each", "turns", "question", "context", "image", "images", "image_path", "choices", "answer",
             "answers", "answer_after", "answer_strip", "chosen", "rejected", "unit", "precision")  # fmt: skip
 
@@ -74,15 +75,27 @@ def draft_source(
     path = Path(out) if out else Path(f"{called}.yaml")
     if path.exists():
         raise ConfigError(f"{path} is there already.", remedy="Give another file with --out, or delete that one.")
-    found = inspect_target(target, path.parent)
+    return draft_found(inspect_target(target, path.parent), path, called, given, hosts, told, doubts)
+
+
+def draft_found(
+    found: Found,
+    path: Path,
+    called: str,
+    given: Mapping[str, str] | None = None,
+    hosts: tuple[str, ...] = (),
+    told: Mapping[str, Any] | None = None,
+    doubts: Sequence[str] = (),
+) -> Draft:
+    """A declaration, to be written at `path`, of what was found; see `draft_source`."""
     known = dict(given or {})
     fixed = {key: known.pop(key) for key in ("kind", "answer_form", "language") if key in known}
     guess, table = guess_columns(found.rows, known)
-    if not told or "image_root" not in told:
+    if not {"image_root", "archives"} & set(told or ()):
         guess_places(guess, table, found)
     if "question" not in guess.columns:
         raise ConfigError(
-            f"No column of {target} looks like questions; it has {', '.join(table.columns)}.",
+            f"No column of {found.place} looks like questions; it has {', '.join(table.columns)}.",
             remedy="Name it: --column question=NAME (and answer=, image=, choices= where needed).",
         )
     if table.size:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from mmpr_pipeline.sources.adding.guess import Guess
-from mmpr_pipeline.sources.adding.table import Table, image_form, last
+from mmpr_pipeline.sources.adding.table import Rows, Table, image_form, last
 
 _IMAGE_WORD = re.compile(r"image|img|picture|photo|figure|diagram|^(jpe?g|png|webp)$", re.IGNORECASE)
 _MEMBERS = ("jpg", "jpeg", "png", "webp")
@@ -40,6 +40,20 @@ def guess_images(guess: Guess, table: Table) -> None:
         guess.suggest("image", best, _TOLD[found[best]])
     if table.share(best) < 1 and best not in _MEMBERS:
         guess.doubts.append(f"{1 - table.share(best):.0%} of the sample have no image; `text_only: true` keeps them.")
+
+
+def image_paths(rows: Rows, most: int = 20) -> list[str]:
+    """Some image paths of a sample, from whichever columns hold paths, or lists or structs of them."""
+    found: list[str] = []
+    for row in rows:
+        for value in row.values():
+            for one in value if isinstance(value, list | tuple) else [value]:
+                path = one.get("path") if isinstance(one, Mapping) and not one.get("bytes") else one
+                if isinstance(path, str) and image_form(path) == "path":
+                    found.append(path)
+        if len(found) >= most:
+            break
+    return found[:most]
 
 
 def _form(table: Table, name: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,7 @@ from mmpr_pipeline.sources.adding.table import IMAGE_NAME
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
 from mmpr_pipeline.sources.declaration.schema import HubLocation
 from mmpr_pipeline.sources.files.formats import EXTENSIONS, Scan, SourceFile, row_format
-from mmpr_pipeline.sources.files.hub import HubFile, repository_files, resolve, told_of
+from mmpr_pipeline.sources.files.hub import repository_files, resolve, told_of
 from mmpr_pipeline.sources.files.local import LocalFile
 from mmpr_pipeline.sources.images.archives import opened
 
@@ -58,12 +58,17 @@ def inspect_target(target: str, base: Path) -> Found:
     path = Path(target)
     if path.exists():
         return _local(path, base)
-    if _ID.fullmatch(target.removeprefix("hf://datasets/")):
+    if is_hub_id(target):
         return _hub(target.removeprefix("hf://datasets/"))
     raise ConfigError(
         f"There is no file or folder {target}, and it is no id of a data set on the Hub.",
         remedy="Give a file of rows, a folder with one, or ORG/NAME.",
     )
+
+
+def is_hub_id(target: str) -> bool:
+    """Whether this may be the id of a data set on the Hub."""
+    return _ID.fullmatch(target.removeprefix("hf://datasets/")) is not None
 
 
 def _local(path: Path, base: Path) -> Found:
@@ -79,7 +84,7 @@ def _local(path: Path, base: Path) -> Found:
     found.root = Path(os.path.relpath(folder, base)).as_posix()
     found.why["files"] = "the file of rows" if len(files) == 1 else f"the {len(files)} files of rows"
     local = [LocalFile(file, name, file.stat().st_size) for file, name in zip(files, relative, strict=True)]
-    _sample(found, list(local))
+    read_sample(found, list(local))
     found.archives = [LocalFile(one, Path(os.path.relpath(one, base)).as_posix(), one.stat().st_size) for one in others]
     found.names = _image_names(folder)
     return found
@@ -114,7 +119,7 @@ def _pattern(names: list[str]) -> str | list[str]:
     return globs.pop() if len(globs) == 1 else names
 
 
-def _sample(found: Found, files: list[LocalFile] | list[HubFile]) -> None:
+def read_sample(found: Found, files: Sequence[SourceFile]) -> None:
     """Fill in sample rows, and the format where extensions do not say it. Raises SourceError: no rows."""
     wanted = SAMPLE
     for file in files:
@@ -204,7 +209,7 @@ def _hub(id: str) -> Found:
         found.fields["hub"]["files"] = _pattern(best)
         found.why["hub"] = "the files of rows named, as the split holds others too"
         readable = repository_files(location, commit, tuple(best), whole=False)
-    _sample(found, readable)
+    read_sample(found, readable)
     if zips:
         found.archives = list(repository_files(location, commit, tuple(zips), whole=False))
     return found

@@ -205,8 +205,13 @@ class SourceDeclaration(_Part):
     image_root: str | None = Field(
         default=None, description="Where image paths start; the rows' own folder if not set."
     )
+    image_prefix: str | None = Field(
+        default=None, description="How image paths begin that is left out, e.g. a folder of somebody else's machine."
+    )
     archives: tuple[str, ...] = Field(
-        default=(), description="Zip files that image paths lead into: paths or globs, of the data root or the Hub's."
+        default=(),
+        description="Zip files that image paths lead into: paths or globs, of the data root or the Hub's; `x.zip_*` "
+        "are the parts of a split one, `x.zip!/*.zip` those inside of another.",
     )
     image_hosts: tuple[str, ...] = Field(
         default=(), description="Hosts that image URLs may name: HOST, HOST:PORT or *.DOMAIN; of no other is fetched."
@@ -324,8 +329,9 @@ class SourceDeclaration(_Part):
         kept = self.model_dump(mode="json", exclude=told)
         if not self.columns.chosen:  # as it was before a source could bring pairs
             kept["columns"] = {name: value for name, value in kept["columns"].items() if name not in _PAIR}
-        if self.most_pixels is None:
-            del kept["most_pixels"]
+        for name in ("most_pixels", "image_prefix"):
+            if kept[name] is None:
+                del kept[name]
         return {**kept, "stripping": STRIPPING}
 
     @property

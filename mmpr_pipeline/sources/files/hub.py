@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from mmpr_pipeline.sources.declaration.schema import HubLocation
 
 WHOLE_FILE_BYTES = 512 * 1024 * 1024
 _TIMEOUT = 10.0
-_EXACT = (".parquet", ".pq", ".zip")
+_EXACT = re.compile(r"\.(parquet|pq|zip)([_.](part)?\w{2,4})?", re.IGNORECASE)
 _READ_AHEAD = 1 << 20
 _NETWORK = (
     "Check the network, or set HF_ENDPOINT to a mirror that can be reached. Without network: fetch the data set once "
@@ -51,7 +52,7 @@ class HubFile:
         with _as_source_error(self.repository):
             path = f"datasets/{self.repository}@{self.commit}/{self.name}"
             stream = HfFileSystem().open(path, "rb", cache_type="none")  # exact ranges
-        if self.name.lower().endswith(_EXACT):  # these ask for what they need; others read line by line
+        if _EXACT.search(self.name, self.name.rfind("/") + 1):  # these ask for what they need; others read line by line
             return cast(BinaryIO, stream)
         return io.BufferedReader(cast(io.RawIOBase, stream), _READ_AHEAD)
 
@@ -61,6 +62,14 @@ class HubFile:
 
         with _as_source_error(self.repository):
             return Path(hf_hub_download(self.repository, self.name, repo_type="dataset", revision=self.commit))
+
+
+def commit_of(location: HubLocation) -> str:
+    """The commit that a location means now. Raises SourceError."""
+    from huggingface_hub import constants
+
+    with _as_source_error(location.id):
+        return (_cached(location) if constants.HF_HUB_OFFLINE else _online(location))[0]
 
 
 def hub_file(repository: str, commit: str, name: str) -> bytes:

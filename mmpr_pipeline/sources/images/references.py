@@ -87,9 +87,11 @@ class ImagePlaces:
     web: WebImages | None = None
     hub: HubImages | None = None
     most_bytes: int = MAX_BYTES
+    prefix: str = ""
 
     def read(self, path: str) -> bytes:
         """The image behind a path: in an archive, in the repository, else in the folder."""
+        path = path.removeprefix(self.prefix)
         if self.archives:
             found = self.archives.read(path)
             if found is not None:

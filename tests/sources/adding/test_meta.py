@@ -99,7 +99,7 @@ def test_the_command_writes_what_can_be_and_says_what_cannot(tmp_path: Path) -> 
     assert "m3cot  12 of 12 rows are questions, pairs" in done.stdout
     assert "gone  left out: There is no gone.jsonl." in done.stdout
     assert "Wrote 2 of 3 declarations" in done.stdout
-    assert "--engine given" in done.stdout
+    assert "--strategies preset" in done.stdout
     checked = subprocess.run(
         [*command[:4], "check", str(tmp_path / "out")], capture_output=True, text=True, check=False, timeout=120
     )

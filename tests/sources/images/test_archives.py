@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from mmpr_pipeline.core.errors import ItemRejected, SourceError
 from mmpr_pipeline.core.records import Question
+from mmpr_pipeline.sources.files import zips
 from mmpr_pipeline.sources.files.local import LocalFile
 from mmpr_pipeline.sources.images import archives
 from mmpr_pipeline.sources.images.archives import ImageArchives, opened
@@ -231,7 +232,7 @@ def test_what_is_no_archive_is_an_error_before_any_work(declare: Declare, tmp_pa
 
 def test_a_list_of_members_beyond_the_limit_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = zipped(tmp_path / "many.zip", {f"{i}.png": b"" for i in range(100)})
-    monkeypatch.setattr(archives, "MAX_DIRECTORY", 1000)
+    monkeypatch.setattr(zips, "MAX_DIRECTORY", 1000)
     with pytest.raises(SourceError, match="at most 1000"):
         opened(file)
 

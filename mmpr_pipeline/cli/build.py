@@ -41,6 +41,10 @@ def build(
             "bring), or an installed one. [default: correctness,dropout_ntp]"
         ),
     ] = None,
+    blind_filter: Annotated[
+        int | None,
+        typer.Option(help="Ask each question this many times without its image; drop those that are solved so."),
+    ] = None,
     max_pairs: Annotated[int | None, typer.Option(help="Most correctness pairs a question. [default: 15]")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest response, in tokens. [default: 2048]")] = None,
     temperature: Annotated[float | None, typer.Option(help="Softmax temperature. [default: 1.0]")] = None,
@@ -114,6 +118,7 @@ def build(
         "sampling.decoding.max_tokens": max_tokens,
         "sampling.decoding.temperature": temperature,
         "pairing.strategies": _listed(strategies),
+        "pairing.options.blind.samples": blind_filter,
         "pairing.max_pairs": max_pairs,
     }
     if from_rollouts:

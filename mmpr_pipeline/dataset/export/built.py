@@ -34,7 +34,7 @@ class Built:
     def opened(self, shard: int) -> Iterator[tuple[Path, Images]]:
         """The file of a shard's pairs, and its images."""
         with TemporaryDirectory(prefix="mmpr-") as folder:
-            pairs, images = (self._fetch(kind, shard, Path(folder)) for kind in ("pairs", "images"))
+            pairs, images = (self.fetch(kind, shard, Path(folder)) for kind in ("pairs", "images"))
             yield pairs, Images.open(images)
 
     def rows(self, told: Callable[[int], None]) -> Iterator[tuple[dict[str, Any], Images]]:
@@ -51,13 +51,14 @@ class Built:
         found: Counter[str] = Counter()
         for shard in range(self.shards):
             with TemporaryDirectory(prefix="mmpr-") as folder:
-                path = self._fetch("questions", shard, Path(folder))
+                path = self.fetch("questions", shard, Path(folder))
                 for batch in batches(path, ["source", "tiles"]):
                     for source, tiles in zip(*(batch[name].to_pylist() for name in ("source", "tiles")), strict=True):
                         found[source] = max(found[source], tiles)
         return dict(found)
 
-    def _fetch(self, kind: str, shard: int, folder: Path) -> Path:
+    def fetch(self, kind: str, shard: int, folder: Path) -> Path:
+        """A data file of a shard, sound, on this disk."""
         key = layout.data(kind, shard, self.shards)
         return sound_file(self.store, key, self.hashes[key], folder)
 

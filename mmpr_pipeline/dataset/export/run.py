@@ -19,7 +19,7 @@ from mmpr_pipeline.storage import open_store
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-FORMATS = ("trl", "internvl", "swift", "llamafactory", "webdataset", "parquet")
+FORMATS = ("trl", "internvl", "swift", "llamafactory", "webdataset", "parquet", "steps")
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many shards are done, and of how many."""
@@ -48,6 +48,8 @@ class Exported:
     files: int
     bytes: int
     how: str
+    what: str = "pairs"
+    """What is counted as `pairs`, in words."""
 
 
 def export(out: str | Path, to: str, dest: str | Path, *, progress: Progress | None = None) -> Exported:
@@ -84,8 +86,10 @@ def export(out: str | Path, to: str, dest: str | Path, *, progress: Progress | N
     except OSError as error:
         told_of = error.strerror or error
         raise StoreError(f"Cannot write {target}: {told_of}.", remedy="Free space, or choose another.") from None
-    pairs = counts.pop("pairs", 0)
-    return Exported(to, target, pairs, dict(sorted(counts.items())), len(written), size, chosen.how(target))
+    pairs = counts.pop("responses", 0) if to == "steps" else counts.pop("pairs", 0)
+    steps = counts.pop("steps", 0)
+    what = f"responses with {steps:,} labelled steps" if to == "steps" else "pairs"
+    return Exported(to, target, pairs, dict(sorted(counts.items())), len(written), size, chosen.how(target), what)
 
 
 def render(found: Exported) -> RenderableType:
@@ -93,6 +97,6 @@ def render(found: Exported) -> RenderableType:
     from rich.console import Group
     from rich.markdown import Markdown
 
-    text = f"{found.pairs:,} pairs, {found.files:,} files, {found.bytes / 1e6:,.1f} MB in {found.dest}"
+    text = f"{found.pairs:,} {found.what}, {found.files:,} files, {found.bytes / 1e6:,.1f} MB in {found.dest}"
     left = [f"{count:,} pairs left out: {reason.replace('_', ' ')}" for reason, count in found.left_out.items()]
     return Group(text, *left, Markdown(found.how))

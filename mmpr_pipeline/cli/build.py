@@ -184,16 +184,16 @@ def _rework(before: str, config: Path | None, given: dict[str, Any]) -> None:
     if config is not None or given["out"] is None:
         raise ConfigError("--from-rollouts takes its settings from the dataset.", remedy="Give flags, and --out.")
     plan = make_rework(before, given)
-    _show(lambda view: run_plan(plan, view), given["out"])
+    show_build(lambda view: run_plan(plan, view), given["out"])
 
 
 def _build(settings: Any) -> None:
     from mmpr_pipeline.pipeline.driver import run_build
 
-    _show(lambda view: run_build(settings, view), settings.out)
+    show_build(lambda view: run_build(settings, view), settings.out)
 
 
-def _show(work: Callable[[Any], dict[str, Any]], out: str) -> None:
+def show_build(work: Callable[[Any], dict[str, Any]], out: str) -> None:
     """Do a build before the user's eyes, and print its summary."""
     from rich.console import Console
 

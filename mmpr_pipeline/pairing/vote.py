@@ -20,7 +20,7 @@ from mmpr_pipeline.pairing.correctness import combinations
 from mmpr_pipeline.pairing.pairs import make_pair, seeded_order
 from mmpr_pipeline.pairing.settings import VOTE_ANSWERS
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe, options_of
-from mmpr_pipeline.rollouts.prompts import Turn, votable_kind
+from mmpr_pipeline.rollouts.prompts import Prompt, votable_kind
 
 VERSION = "vote@1"
 
@@ -42,7 +42,7 @@ class Vote:
     always = False
 
     async def pair(
-        self, question: Question, prompt: Turn, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
+        self, question: Question, prompt: Prompt, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
     ) -> Pairs:
         """See `Strategy`. Applies to questions without an answer."""
         settings = options_of(recipe, "vote", VoteSettings)

@@ -12,7 +12,7 @@ from mmpr_pipeline.pairing.strategy import Recipe, Strategy
 from mmpr_pipeline.pipeline.outcome import outcome, rejected
 from mmpr_pipeline.pipeline.second_opinion import reconsidered
 from mmpr_pipeline.rollouts.asides import NO_PARENT
-from mmpr_pipeline.rollouts.prompts import Turn, turn_for, turn_for_vote
+from mmpr_pipeline.rollouts.prompts import Prompt, prompt_for, turn_for_vote
 from mmpr_pipeline.rollouts.rounds import next_round
 from mmpr_pipeline.rollouts.seeds import sampling_seed
 from mmpr_pipeline.rollouts.verdicts import check_rollouts
@@ -32,13 +32,13 @@ async def work_question(
         return rejected(question, prompt.text, reject)
 
 
-def _turn(question: Question, recipe: Recipe) -> Turn:
+def _turn(question: Question, recipe: Recipe) -> Prompt:
     votes = question.kind == "none" and "vote" in recipe.pairing.strategies
-    return (turn_for_vote if votes else turn_for)(question, recipe.sampling.style, recipe.sampling.prompt_language)
+    return (turn_for_vote if votes else prompt_for)(question, recipe.sampling.style, recipe.sampling.prompt_language)
 
 
 async def _worked(
-    question: Question, prompt: Turn, engine: Engine, recipe: Recipe, strategies: Sequence[Strategy]
+    question: Question, prompt: Prompt, engine: Engine, recipe: Recipe, strategies: Sequence[Strategy]
 ) -> QuestionOutcome:
     """Sampled before the first strategy that needs rollouts; made before that are rollouts beside the question's."""
     rollouts = await sample(question, prompt, engine, recipe) if engine.info.recorded else None
@@ -71,7 +71,7 @@ def _numbered(beside: Sequence[CheckedRollout], rollouts: Sequence[CheckedRollou
     return [rollout.model_copy(update={"index": first + at}) for at, rollout in enumerate(beside)]
 
 
-async def sample(question: Question, prompt: Turn, engine: Engine, recipe: Recipe) -> list[CheckedRollout]:
+async def sample(question: Question, prompt: Prompt, engine: Engine, recipe: Recipe) -> list[CheckedRollout]:
     """Rollouts with verdicts, round after round until they are enough or another round would not pay."""
     checked: list[CheckedRollout] = []
     number = 0

@@ -19,7 +19,7 @@ import numpy as np
 
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.screening.phash import BITS, Hash
-from mmpr_pipeline.screening.shingles import shingles, words
+from mmpr_pipeline.screening.shingles import shingles, split_words
 
 MIN_HASHES, BAND = 16, 4
 """MinHashes of a row, and of a band. A likeness of 0.9 agrees in one of the four bands in 98.6% of cases."""
@@ -50,7 +50,7 @@ def row_of(question: Question, image: Hash | None) -> bytes | None:
 
     A question without an image, on a blank one or without a word is no near-duplicate of anything.
     """
-    grams = shingles(words("\n".join([question.text, *question.choices])))
+    grams = shingles(split_words("\n".join([question.text, *question.choices])))
     if image is None or not len(grams):
         return None
     row: np.ndarray = np.zeros(1, ROW)

@@ -10,7 +10,7 @@ import pytest
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe
 from mmpr_pipeline.pairing.vote import Vote
-from mmpr_pipeline.rollouts.prompts import Turn
+from mmpr_pipeline.rollouts.prompts import Prompt
 from mmpr_pipeline.rollouts.settings import SamplingSettings
 from tests.records import a_checked, a_question
 
@@ -22,7 +22,7 @@ def voted(answers: Sequence[str], question: object = OPEN, **options: object) ->
     texts = [f"Way {i}: let me see.\nFinal answer: {answer}" for i, answer in enumerate(answers)]
     rollouts = [a_checked(OPEN, i, text, None, extracted=None) for i, text in enumerate(texts)]
     recipe = Recipe(SamplingSettings(), PairingSettings(strategies=("vote",), options={"vote": options}), seed=0)
-    return asyncio.run(Vote().pair(question, Turn("How many?", "cot-final-en@1"), rollouts, None, recipe))  # type: ignore[arg-type]
+    return asyncio.run(Vote().pair(question, Prompt("How many?", "cot-final-en@1"), rollouts, None, recipe))  # type: ignore[arg-type]
 
 
 def test_the_majority_is_chosen_over_the_few_and_the_pair_says_so() -> None:
@@ -60,5 +60,5 @@ def test_cut_off_responses_count_against_a_majority() -> None:
     rollouts = [a_checked(OPEN, i, f"{i}\nFinal answer: 1", None) for i in range(3)]
     rollouts += [a_checked(OPEN, 3 + i, f"{i} no end", None, finish_reason="length") for i in range(2)]
     recipe = Recipe(SamplingSettings(), PairingSettings(strategies=("vote",)), seed=0)
-    made = asyncio.run(Vote().pair(OPEN, Turn("How many?", "cot-final-en@1"), rollouts, None, recipe))  # type: ignore[arg-type]
+    made = asyncio.run(Vote().pair(OPEN, Prompt("How many?", "cot-final-en@1"), rollouts, None, recipe))  # type: ignore[arg-type]
     assert made.reason == "no_majority"

@@ -12,7 +12,7 @@ import pytest
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Rollout
-from mmpr_pipeline.dataset.export.run import export, render
+from mmpr_pipeline.dataset.export.run import export, export_table
 from mmpr_pipeline.dataset.publish.card import dataset_card
 from mmpr_pipeline.dataset.review.beside import beside_sentences
 from mmpr_pipeline.dataset.review.facts import facts_of
@@ -20,8 +20,8 @@ from mmpr_pipeline.engines.engine import SampleRequest
 from mmpr_pipeline.engines.registry import make_engine
 from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
 from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.plans.from_rollouts import make_rework
-from mmpr_pipeline.pipeline.plans.from_sources import make_plan
+from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
+from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
 from tests.pipeline.made import files_of, make_source
 from tests.pipeline.test_golden import finished
 
@@ -48,7 +48,7 @@ def plan_of(folder: Path, out: str, **settings: Any) -> Any:
         "pairing.options.step.responses": 2,
         **settings,
     }
-    return make_plan(load_config(None, given))
+    return make_build_plan(load_config(None, given))
 
 
 class Sloppy(ScriptedEngine):
@@ -128,7 +128,7 @@ def test_what_crashes_goes_on_from_its_journal_to_the_same_bytes(whole: Path) ->
 
 
 def test_pairs_made_again_are_the_same_without_an_engine(whole: Path) -> None:
-    finished(make_rework(str(whole), {"out": str(whole.parent / "again")}), None)
+    finished(make_rebuild_plan(str(whole), {"out": str(whole.parent / "again")}), None)
     before, after = files_of(whole), files_of(whole.parent / "again")
     assert {k: v for k, v in before.items() if "manifest" not in k} == {
         k: v for k, v in after.items() if "manifest" not in k
@@ -146,7 +146,7 @@ def test_step_labels_are_exported(whole: Path) -> None:
     found = export(whole, "steps", whole.parent / "steps")
     rows = [json.loads(line) for line in (whole.parent / "steps" / "steps.jsonl").read_text().splitlines()]
     assert len(rows) == found.pairs > 0
-    assert render(found)
+    assert export_table(found)
     total = sum(step["num_mc_total"] for row in rows for step in row["steps_with_score"][:-1])
     assert total == counts_of(whole)["rollouts"]["step"]
     for row in rows:

@@ -14,8 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mmpr_pipeline.dataset.export.built import Built, ImageFolder, line
-from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.export.built import Built, ExportedImages, line
+from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.publish.parquet import Images
 from mmpr_pipeline.rollouts.asides import STEP, aside_of
 
@@ -27,7 +27,7 @@ _QUESTION = ("question_id", "source", "source_id", "text", "prompt", "answer", "
 def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[str]:
     """Write `steps.jsonl` and `images/`; counts `responses` and `steps`. Memory holds one shard's questions."""
     counts: Counter[str] = Counter()
-    pictures = ImageFolder(folder / "images")
+    pictures = ExportedImages(folder / "images")
     with open(folder / FILE, "w", encoding="utf-8") as file:
         for shard in range(built.shards):
             with TemporaryDirectory(prefix="mmpr-") as work:
@@ -82,11 +82,11 @@ def _described(question: dict[str, Any], response: dict[str, Any], images: list[
 
 
 def _rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for batch in batches(path, list(columns)):
+    for batch in record_batches(path, list(columns)):
         yield from batch.to_pylist()
 
 
-def how(dest: Path) -> str:
+def usage(dest: Path) -> str:
     """How the labels are used."""
     return (
         f"# Step labels\n\n`{FILE}`: a response a line. `steps_with_score` holds each step with `score`, the share of "

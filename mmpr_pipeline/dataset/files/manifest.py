@@ -127,7 +127,7 @@ def counted(outcome: str | None, parent: int | None, label: str) -> str:
     return counted_as(label) or outcome or ("unchecked" if parent is None else "continued")
 
 
-def merge(parts: Iterable[Counts]) -> Counts:
+def merge_counts(parts: Iterable[Counts]) -> Counts:
     """The sum of counts."""
     ints: Counter[str] = Counter()
     groups: dict[str, Counter[str]] = {name: Counter() for name in _GROUPS}

@@ -18,7 +18,7 @@ from mmpr_pipeline.core.settings import Settings
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe, options_of
 from mmpr_pipeline.rollouts.asides import BLIND, NO_PARENT, aside_label
-from mmpr_pipeline.rollouts.prompts import Turn, without_images
+from mmpr_pipeline.rollouts.prompts import Prompt, without_images
 from mmpr_pipeline.rollouts.seeds import MAX_ROUNDS, sampling_seed
 from mmpr_pipeline.rollouts.verdicts import check_rollouts
 
@@ -44,7 +44,7 @@ class BlindFilter:
     always = False
 
     async def pair(
-        self, question: Question, prompt: Turn, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
+        self, question: Question, prompt: Prompt, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
     ) -> Pairs:
         """See `Strategy`; the blind answers are stored. Questions without an image or an answer pass."""
         settings = options_of(recipe, "blind", BlindSettings)

@@ -19,7 +19,7 @@ from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pairing.correctness import combinations
 from mmpr_pipeline.pairing.pairs import make_pair, seeded_order
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe, options_of
-from mmpr_pipeline.rollouts.prompts import TEMPLATES, THINK_END, THINK_START, Turn
+from mmpr_pipeline.rollouts.prompts import TEMPLATES, THINK_END, THINK_START, Prompt
 
 _FINAL = re.compile(r"^[ \t>*#]{0,9}(?:final answer|最终答案)[ \t*]{0,4}[:：]", re.IGNORECASE | re.MULTILINE)
 
@@ -38,7 +38,7 @@ class Format:
     always = True
 
     async def pair(
-        self, question: Question, prompt: Turn, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
+        self, question: Question, prompt: Prompt, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
     ) -> Pairs:
         """See `Strategy`. Applies where the prompt is one of our own that asks for a form."""
         settings = options_of(recipe, "format", FormatSettings)

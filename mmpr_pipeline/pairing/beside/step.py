@@ -21,7 +21,7 @@ from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.pairing.pairs import seeded_order
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe, options_of
 from mmpr_pipeline.rollouts.asides import STEP, aside_label
-from mmpr_pipeline.rollouts.prompts import Turn
+from mmpr_pipeline.rollouts.prompts import Prompt
 from mmpr_pipeline.rollouts.seeds import continuation_seed
 from mmpr_pipeline.rollouts.verdicts import check_rollouts
 
@@ -47,7 +47,7 @@ class Steps:
     always = True
 
     async def pair(
-        self, question: Question, prompt: Turn, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
+        self, question: Question, prompt: Prompt, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
     ) -> Pairs:
         """See `Strategy`. Applies to questions with an answer, and engines that continue responses."""
         settings = options_of(recipe, "step", StepSettings)
@@ -70,7 +70,7 @@ class Steps:
 
 async def _completed(
     question: Question,
-    prompt: Turn,
+    prompt: Prompt,
     parent: CheckedRollout,
     end: int,
     first: int,

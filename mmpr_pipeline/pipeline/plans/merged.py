@@ -18,17 +18,17 @@ import numpy as np
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Rollout
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches, sound_file
+from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
 from mmpr_pipeline.dataset.files.marks import read_marks
 from mmpr_pipeline.dataset.files.reader import StoredQuestion, stored_questions
 from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
-from mmpr_pipeline.pipeline.plans.from_rollouts import ReworkPlan, make_rework
+from mmpr_pipeline.pipeline.plans.from_rollouts import RebuildPlan, make_rebuild_plan
 from mmpr_pipeline.storage import Store, open_store
 
 
 @dataclass(frozen=True)
-class MergePlan(ReworkPlan):
+class MergePlan(RebuildPlan):
     """A plan whose questions and rollouts come from several finished outputs; `before` is the first of them."""
 
     others: tuple[str, ...] = ()
@@ -75,11 +75,11 @@ class MergePlan(ReworkPlan):
     def _only_in(self, url: str, earlier: Sequence[str], later: Sequence[str], shard: int) -> Iterator[StoredQuestion]:
         """Questions that no earlier output has, from those shards of an output that fall to this one."""
         store = open_store(url, known=True)
-        of = shards_of(store)
-        for number in (n for n in range(of) if n * self.config.shards // of == shard):
+        num_shards = shards_of(store)
+        for number in (n for n in range(num_shards) if n * self.config.shards // num_shards == shard):
             new = [
                 stored
-                for stored in stored_questions(store, number, of)
+                for stored in stored_questions(store, number, num_shards)
                 if not any(_shards_with(one, [stored.row.question_id or ""]) for one in earlier)
             ]
             asked = {stored.row.question_id for stored in new if stored.row.question_id}
@@ -108,11 +108,11 @@ def _numbered_from(rollout: Rollout, first: int) -> Rollout:
 def _rollouts_of(url: str, asked: set[str | None]) -> dict[str | None, StoredQuestion]:
     """What an output holds of these questions, from those of its shards that have any."""
     store = open_store(url, known=True)
-    of = shards_of(store)
+    num_shards = shards_of(store)
     return {
         stored.row.question_id: stored
         for shard in _shards_with(url, [name for name in asked if name])
-        for stored in stored_questions(store, shard, of)
+        for stored in stored_questions(store, shard, num_shards)
         if stored.row.question_id in asked and stored.row.status != "rejected"
     }
 
@@ -129,12 +129,12 @@ def _shards_with(url: str, names: Sequence[str]) -> list[int]:
 def _places(url: str) -> tuple[np.ndarray, np.ndarray]:
     """The first 64 bits of the id of every question of an output, ascending, and the shard of each: 12 bytes each."""
     store = open_store(url, known=True)
-    of = shards_of(store)
+    num_shards = shards_of(store)
     numbers: list[int] = []
     shards: list[int] = []
-    for manifest in manifests_of(store, of):
-        key = layout.data("questions", manifest.shard, of)
-        for batch in batches(sound_file(store, key, manifest.hashes[key]), ["question_id", "status"]):
+    for manifest in manifests_of(store, num_shards):
+        key = layout.data("questions", manifest.shard, num_shards)
+        for batch in record_batches(sound_file(store, key, manifest.hashes[key]), ["question_id", "status"]):
             rows = zip(batch["question_id"].to_pylist(), batch["status"].to_pylist(), strict=True)
             found = [_number(name) for name, status in rows if name and status != "rejected"]
             numbers += found
@@ -149,7 +149,7 @@ def _number(question_id: str) -> int:
 
 
 def make_merge(outputs: Sequence[str], given: dict[str, Any]) -> MergePlan:
-    """The plan to merge finished outputs, with `given` settings as `make_rework` takes them.
+    """The plan to merge finished outputs, with `given` settings as `make_rebuild_plan` takes them.
 
     Raises ConfigError where there are fewer than two, one stands twice, or people marked rollouts of another than the
     first; DatasetError where one is not finished.
@@ -157,7 +157,7 @@ def make_merge(outputs: Sequence[str], given: dict[str, Any]) -> MergePlan:
     urls = [open_store(output).url for output in outputs]
     if len(urls) < 2 or len(set(urls)) < len(urls):
         raise ConfigError("There is nothing to merge.", remedy="Name two or more different outputs.")
-    first, *others = [make_rework(output, given) for output in outputs]
+    first, *others = [make_rebuild_plan(output, given) for output in outputs]
     for plan, url in zip(others, urls[1:], strict=True):
         if read_marks(open_store(url)):
             raise ConfigError(

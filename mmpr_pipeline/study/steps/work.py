@@ -17,7 +17,7 @@ from typing import Any
 
 from mmpr_pipeline.core.errors import MmprError
 from mmpr_pipeline.pipeline.config import BuildConfig
-from mmpr_pipeline.study.steps.measure import measure
+from mmpr_pipeline.study.steps.measure import measure_study
 from mmpr_pipeline.study.steps.step import Step, placed, read_step
 
 
@@ -28,7 +28,7 @@ def do(step: Step, root: Path) -> None:
         "build": _build,
         "repair": _repair,
         "train": _train,
-        "measure": measure,
+        "measure": measure_study,
         "hold_out": _hold_out,
         "evaluate": _evaluate,
     }
@@ -45,10 +45,10 @@ def _build(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _repair(settings: dict[str, Any]) -> dict[str, Any]:
     from mmpr_pipeline.pipeline.driver import run_plan
-    from mmpr_pipeline.pipeline.plans.from_rollouts import make_rework
+    from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
 
     given = {name: value for name, value in settings.items() if name != "before"}
-    return _built(run_plan(make_rework(settings["before"], given), _Unseen()))
+    return _built(run_plan(make_rebuild_plan(settings["before"], given), _Unseen()))
 
 
 def _built(summary: dict[str, Any]) -> dict[str, Any]:

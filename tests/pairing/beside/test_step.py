@@ -11,7 +11,7 @@ from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
 from mmpr_pipeline.pairing.beside.step import Steps, step_ends
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Recipe
-from mmpr_pipeline.rollouts.prompts import Turn
+from mmpr_pipeline.rollouts.prompts import Prompt
 from mmpr_pipeline.rollouts.settings import SamplingSettings
 from tests.records import a_checked, a_question
 
@@ -43,7 +43,7 @@ def test_each_beginning_is_completed_and_labelled() -> None:
     pairing = PairingSettings(strategies=("step",), options={"step": {"samples": 4}})
     recipe = Recipe(SamplingSettings(), pairing, seed=0)
     engine = ScriptedEngine(parse_script({"solve_rate": 0.5, "extremes": 0, "tokens": 8}))
-    made = asyncio.run(Steps().pair(QUESTION, Turn("How many?", "cot-final-en@1"), rollouts, engine, recipe))
+    made = asyncio.run(Steps().pair(QUESTION, Prompt("How many?", "cot-final-en@1"), rollouts, engine, recipe))
     assert not made.pairs
     assert sorted((r.parent, r.prefix_chars) for r in made.rollouts) == sorted(
         [(0, 9)] * 4 + [(0, 18)] * 4 + [(1, 9)] * 4

@@ -14,7 +14,7 @@ from mmpr_pipeline.core.records import Rollout
 from mmpr_pipeline.engines.engine import EngineInfo, SampleRequest
 from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
 from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.plans.from_sources import make_plan
+from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
 from mmpr_pipeline.pipeline.plans.merged import make_merge
 from tests.pipeline.made import files_of, make_source
 from tests.pipeline.test_golden import finished
@@ -42,7 +42,7 @@ def built(folder: Path, out: str, engine: ScriptedEngine, **settings: Any) -> st
         "pairing.max_pairs": 4,
         **settings,
     }
-    finished(make_plan(load_config(None, given)), engine)
+    finished(make_build_plan(load_config(None, given)), engine)
     return str(folder / out)
 
 

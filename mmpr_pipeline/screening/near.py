@@ -27,7 +27,7 @@ MIN_HASHES, BAND = 16, 4
 IMAGE_WORDS = 8
 """Words of 32 bits of an image's hash. Of images 8 bits apart 97% agree in one, of 16 bits apart 67%."""
 
-ROW = np.dtype([("image", "<u4", IMAGE_WORDS), ("text", "<u4", MIN_HASHES), ("same", "<u8")])
+ROW: np.dtype[np.void] = np.dtype([("image", "<u4", IMAGE_WORDS), ("text", "<u4", MIN_HASHES), ("same", "<u8")])
 """What is kept of a row."""
 
 NEIGHBOURS = 16
@@ -70,7 +70,8 @@ def near_duplicates(rows: np.ndarray, valid: np.ndarray, *, image_bits: int, lik
     the Jaccard index. About 160 bytes a row beside `rows`.
     """
     pairs = _alike(rows, np.flatnonzero(valid), image_bits, likeness)
-    earlier, bits = np.full(len(rows), -1, np.int64), np.zeros(len(rows), np.int16)
+    earlier: np.ndarray = np.full(len(rows), -1, np.int64)
+    bits: np.ndarray = np.zeros(len(rows), np.int16)
     for first, later, apart in pairs.tolist():  # by the later row: whether the earlier one stays is known by then
         if earlier[later] < 0 and earlier[first] < 0:
             earlier[later], bits[later] = first, apart
@@ -80,7 +81,7 @@ def near_duplicates(rows: np.ndarray, valid: np.ndarray, *, image_bits: int, lik
 def _alike(rows: np.ndarray, numbers: np.ndarray, image_bits: int, likeness: float) -> np.ndarray:
     """Pairs (earlier, later, bits) of alike rows, each once, by the later and then the earlier one."""
     least = int(np.ceil(likeness * MIN_HASHES))
-    found = [np.zeros((0, 3), np.int64)]
+    found: list[np.ndarray] = [np.zeros((0, 3), np.int64)]
     for key in _keys(rows, numbers):
         order = np.argsort(key, kind="stable")  # rows of one key stay in their order
         key = key[order]

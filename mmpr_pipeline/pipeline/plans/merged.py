@@ -105,7 +105,7 @@ def _numbered_from(rollout: Rollout, first: int) -> Rollout:
     return rollout.model_copy(update={"index": rollout.index + first, "parent": parent})
 
 
-def _rollouts_of(url: str, asked: set[str | None]) -> dict[str | None, StoredQuestion]:
+def _rollouts_of(url: str, asked: set[str]) -> dict[str | None, StoredQuestion]:
     """What an output holds of these questions, from those of its shards that have any."""
     store = open_store(url, known=True)
     num_shards = shards_of(store)

@@ -107,3 +107,12 @@ def test_continuations_follow_their_parents(outputs: tuple[Path, str, str]) -> N
 def test_one_output_is_not_merged_with_itself(outputs: tuple[Path, str, str]) -> None:
     with pytest.raises(ConfigError, match="nothing to merge"):
         make_merge([outputs[1], outputs[1]], {"out": str(outputs[0] / "x")})
+
+
+def test_a_question_that_one_output_could_not_ask_is_there_once(outputs: tuple[Path, str, str]) -> None:
+    folder, good, _ = outputs
+    refusing = ScriptedEngine(parse_script({"fail_on": ["q3"]}))
+    some = built(folder, "some", refusing, shards=2, limit=22)
+    finished(make_merge([some, good], {"out": str(folder / "once")}), None)
+    rows = [row for row in rows_of(folder / "once", "questions") if row["source_id"] == "q3"]
+    assert [row["status"] == "rejected" for row in rows] == [False]

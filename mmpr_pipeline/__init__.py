@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mmpr_pipeline.face.shown import show
     from mmpr_pipeline.pairing.strategy import Pairs, Strategy
     from mmpr_pipeline.storage.store import Store
+    from mmpr_pipeline.study.iterate.run import iterate
 
 _PLACES = {
     "Checker": "checking.registry",
@@ -53,6 +54,7 @@ _PLACES = {
     "checker": "checking.registry",
     "evaluate": "face.models",
     "export": "dataset.export.run",
+    "iterate": "study.iterate.run",
     "load": "dataset.files.load",
     "pairs": "face.pairs",
     "publish": "dataset.publish.run",
@@ -66,8 +68,8 @@ _PLACES = {
 
 __all__ = [
     "Checker", "Engine", "Image", "MmprError", "Pairs", "PreferencePair", "Question", "QuestionOutcome", "Rollout",
-    "Source", "Store", "Strategy", "Verdict", "__version__", "build", "check", "checker", "evaluate", "export", "load",
-    "pairs", "publish", "question", "rebuild", "show", "train", "verify",
+    "Source", "Store", "Strategy", "Verdict", "__version__", "build", "check", "checker", "evaluate", "export",
+    "iterate", "load", "pairs", "publish", "question", "rebuild", "show", "train", "verify",
 ]  # fmt: skip
 
 

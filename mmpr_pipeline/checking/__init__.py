@@ -8,6 +8,7 @@ from mmpr_pipeline.checking.api import (
     check_question,
     check_response,
     checker_identity,
+    find_answer,
 )
 from mmpr_pipeline.checking.registry import CHECKERS, checker
 from mmpr_pipeline.core.verdict import Verdict
@@ -23,4 +24,5 @@ __all__ = [
     "check_response",
     "checker",
     "checker_identity",
+    "find_answer",
 ]

@@ -25,7 +25,7 @@ from mmpr_pipeline.checking.matching.text import match_text
 from mmpr_pipeline.checking.matching.yes_no import match_yes_no
 from mmpr_pipeline.checking.reading.yes_no import gold_yes_no
 from mmpr_pipeline.checking.registry import Checker, checker_for, third_parties
-from mmpr_pipeline.core.verdict import Verdict
+from mmpr_pipeline.core.verdict import AnswerKind, Verdict
 
 if TYPE_CHECKING:
     from mmpr_pipeline.core.records import Question
@@ -118,6 +118,18 @@ def check_question(question: Question, response: str) -> Verdict:
         precision=question.precision,
         language=question.language,
     )
+
+
+def find_answer(question: Question, response: str, kind: AnswerKind) -> str | None:
+    """The answer that a response gives to a question without a gold; None where none, or no single one, is found."""
+    asked = Asked(kind, tuple(question.choices), question.text, language=question.language)
+    try:
+        found = extract(response, asked)
+    except Exception:  # as in `trace_response`: a fault of ours costs one answer
+        return None
+    if found.status != "found" or found.reading is None or found.reading.hedged:
+        return None
+    return bounded(found.reading.text)
 
 
 def _by_third_party(question: Question, response: str, checker: Checker, name: str) -> Verdict:

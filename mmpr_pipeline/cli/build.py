@@ -41,6 +41,10 @@ def build(
             "bring), or an installed one. [default: correctness,dropout_ntp]"
         ),
     ] = None,
+    blind_filter: Annotated[
+        int | None,
+        typer.Option(help="Ask each question this many times without its image; drop those that are solved so."),
+    ] = None,
     max_pairs: Annotated[int | None, typer.Option(help="Most correctness pairs a question. [default: 15]")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest response, in tokens. [default: 2048]")] = None,
     temperature: Annotated[float | None, typer.Option(help="Softmax temperature. [default: 1.0]")] = None,
@@ -114,6 +118,7 @@ def build(
         "sampling.decoding.max_tokens": max_tokens,
         "sampling.decoding.temperature": temperature,
         "pairing.strategies": _listed(strategies),
+        "pairing.options.blind.samples": blind_filter,
         "pairing.max_pairs": max_pairs,
     }
     if from_rollouts:
@@ -179,16 +184,16 @@ def _rework(before: str, config: Path | None, given: dict[str, Any]) -> None:
     if config is not None or given["out"] is None:
         raise ConfigError("--from-rollouts takes its settings from the dataset.", remedy="Give flags, and --out.")
     plan = make_rebuild_plan(before, given)
-    _show(lambda view: run_plan(plan, view), given["out"])
+    show_build(lambda view: run_plan(plan, view), given["out"])
 
 
 def _build(settings: Any) -> None:
     from mmpr_pipeline.pipeline.driver import run_build
 
-    _show(lambda view: run_build(settings, view), settings.out)
+    show_build(lambda view: run_build(settings, view), settings.out)
 
 
-def _show(work: Callable[[Any], dict[str, Any]], out: str) -> None:
+def show_build(work: Callable[[Any], dict[str, Any]], out: str) -> None:
     """Do a build before the user's eyes, and print its summary."""
     from rich.console import Console
 

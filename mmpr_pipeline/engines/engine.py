@@ -28,6 +28,10 @@ class SampleRequest(Record):
     round: int = Field(default=0, ge=0, description="Sampling round.")
     first_index: int = Field(default=0, ge=0, description="Index of the first rollout.")
     decoding: Decoding = Field(default=Decoding(), description="How to sample.")
+    prefix: str = Field(
+        default="",
+        description="Text that the responses begin with, instead of being sampled; their `tokens` count what follows.",
+    )
     words: tuple[str, ...] = Field(
         default=(), description="Ask how likely the response begins with each of these words: see `engines.choosing`."
     )
@@ -134,7 +138,10 @@ class Engine(Protocol):
         ...
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
-        """Rollouts in index order: exactly `request.n`, or fewer only where an engine has no more (replay)."""
+        """Rollouts in index order: exactly `request.n`, or fewer only where an engine has no more (replay).
+
+        With `request.prefix` the engine must be able to continue a response.
+        """
         ...
 
     async def continue_without_image(self, request: ContinueRequest) -> Rollout:

@@ -35,8 +35,9 @@ class Correctness:
 
 def why_unpaired(question: Question, rollouts: Sequence[CheckedRollout]) -> str:
     """Name of the reason why rollouts gave no correctness pair."""
-    seen = Counter(r.outcome for r in rollouts)
-    if not rollouts:
+    sampled = [r for r in rollouts if r.parent is None]
+    seen = Counter(r.outcome for r in sampled)
+    if not sampled:
         return "no_rollouts"
     if question.kind == "none":
         return "open_ended"
@@ -62,7 +63,7 @@ def correctness_pairs(
     chosen = seeded_order((r for r in rollouts if _usable(r, "correct")), seed, "chosen")
     rejected = seeded_order((r for r in rollouts if _usable(r, "incorrect")), seed, "rejected")
     pairs: list[PreferencePair] = []
-    for good, bad in _combinations(chosen, rejected):
+    for good, bad in combinations(chosen, rejected):
         if len(pairs) == max_pairs:
             break
         if not _same_answer(good, bad, answers_equal):
@@ -74,7 +75,7 @@ def _usable(rollout: CheckedRollout, outcome: str) -> bool:
     return rollout.outcome == outcome and rollout.finish_reason != "length" and rollout.parent is None
 
 
-def _combinations(
+def combinations(
     chosen: list[CheckedRollout], rejected: list[CheckedRollout]
 ) -> Iterator[tuple[CheckedRollout, CheckedRollout]]:
     """Every combination; none is used two times more than the least used of its side, as long as others are left."""

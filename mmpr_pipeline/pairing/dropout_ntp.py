@@ -36,7 +36,7 @@ class DropoutNTP:
         self, question: Question, prompt: Prompt, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
     ) -> Pairs:
         """See `Strategy`. Applies where no rollout was wrong and at least one can be preferred."""
-        outcomes = Counter(rollout.outcome for rollout in rollouts)
+        outcomes = Counter(rollout.outcome for rollout in rollouts if rollout.parent is None)
         all_correct = outcomes["correct"] and not outcomes["incorrect"]
         if not rollouts or not (question.kind == "none" or all_correct) or not engine.can_continue:
             return Pairs()

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from mmpr_pipeline.core.errors import ConfigError, ItemRejected
+from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout, Question, content_id
 from mmpr_pipeline.core.settings import Settings
 from mmpr_pipeline.engines.choosing import choice_probabilities
@@ -24,7 +24,7 @@ from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.pairing.dropout_ntp import parents_to_cut
 from mmpr_pipeline.pairing.pairs import make_pair
 from mmpr_pipeline.pairing.settings import FEEDBACK_ANSWERS
-from mmpr_pipeline.pairing.strategy import Pairs, Recipe
+from mmpr_pipeline.pairing.strategy import Pairs, Recipe, options_of
 from mmpr_pipeline.rollouts.prompts import IMAGE_MARK, Prompt
 from mmpr_pipeline.rollouts.settings import Decoding
 
@@ -73,8 +73,8 @@ class Feedback:
         self, question: Question, prompt: Prompt, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
     ) -> Pairs:
         """See `Strategy`. Applies where no rollout was wrong, as DropNTP does. Raises ConfigError for wrong options."""
-        settings = _settings(recipe)
-        if not rollouts or not question.images or any(r.outcome == "incorrect" for r in rollouts):
+        settings = options_of(recipe, "feedback", FeedbackSettings)
+        if not rollouts or not question.images or any(r.outcome == "incorrect" for r in rollouts if r.parent is None):
             return Pairs()
         answers = parents_to_cut(question, rollouts, most=settings.answers, seed=recipe.seed)
         if len(answers) < 2:
@@ -86,14 +86,6 @@ class Feedback:
         chosen = pick(scored, settings.difference, settings.pairs)
         pairs = [make_pair(question, prompt.text, one.rollout, two.rollout, "feedback") for one, two in chosen]
         return Pairs(pairs, None if pairs else "same_scores")
-
-
-def _settings(recipe: Recipe) -> FeedbackSettings:
-    try:
-        return FeedbackSettings.model_validate(recipe.pairing.options.get("feedback", {}))
-    except ValidationError as error:
-        lines = [f"pairing.options.feedback.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise ConfigError("\n    ".join(lines), remedy="Correct these options.") from None
 
 
 async def _score_all(

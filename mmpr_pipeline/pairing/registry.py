@@ -11,11 +11,15 @@ STRATEGIES: Registry[type[Strategy]] = Registry(
     "mmpr.strategies",
     "pairing strategy",
     {
+        "blind": "mmpr_pipeline.pairing.beside.blind:BlindFilter",
         "correctness": "mmpr_pipeline.pairing.correctness:Correctness",
         "dropout_ntp": "mmpr_pipeline.pairing.dropout_ntp:DropoutNTP",
         "dropout_preset": "mmpr_pipeline.pairing.dropout_preset:DropoutPreset",
         "feedback": "mmpr_pipeline.pairing.feedback:Feedback",
+        "format": "mmpr_pipeline.pairing.beside.format:Format",
         "preset": "mmpr_pipeline.pairing.preset:Preset",
+        "step": "mmpr_pipeline.pairing.beside.step:Steps",
+        "vote": "mmpr_pipeline.pairing.vote:Vote",
     },
 )
 

@@ -15,6 +15,9 @@ SAMPLED = ("correctness", "dropout_ntp")
 FEEDBACK_ANSWERS = 8
 """Answers of a question that the strategy `feedback` scores, at most."""
 
+VOTE_ANSWERS = 16
+"""Responses to a question without a gold that the strategy `vote` samples."""
+
 
 class PairingSettings(Settings):
     """How rollouts become pairs."""
@@ -22,9 +25,9 @@ class PairingSettings(Settings):
     strategies: tuple[str, ...] = Field(
         default=SAMPLED,
         min_length=1,
-        description="Strategies, asked in this order until one makes a pair: correctness, dropout_ntp, feedback, "
+        description="Strategies, asked in this order until one makes a pair: correctness, dropout_ntp, feedback, vote, "
         "preset (pairs that the sources bring), dropout_preset (DropNTP on their chosen responses), or the name of an "
-        "installed one.",
+        "installed one. In every case: blind (before the others), format, step.",
     )
     max_pairs: int = Field(default=15, ge=1, description="Maximum correctness pairs per question (paper: 15).")
     dropout_ratio: float = Field(default=0.5, gt=0, lt=1, description="Share of a response's tokens kept (paper: 0.5).")
@@ -33,10 +36,14 @@ class PairingSettings(Settings):
 
     @property
     def open_responses(self) -> int:
-        """Responses to an open-ended question that are worth sampling: as many as are cut, or as are compared."""
-        told = self.options.get("feedback", {})
-        answers = told.get("answers", FEEDBACK_ANSWERS) if isinstance(told, dict) else FEEDBACK_ANSWERS
-        return max(self.dropout_pairs, int(answers) if "feedback" in self.strategies else 0)
+        """Responses to an open-ended question that are worth sampling: as many as are cut, compared, or vote."""
+        wanted = {"feedback": FEEDBACK_ANSWERS, "vote": VOTE_ANSWERS}
+        asked = [self._answers(name, default) for name, default in wanted.items() if name in self.strategies]
+        return max(self.dropout_pairs, *asked, 0)
+
+    def _answers(self, strategy: str, default: int) -> int:
+        told = self.options.get(strategy, {})
+        return int(told.get("answers", default)) if isinstance(told, dict) else default
 
     @model_validator(mode="before")
     @classmethod
@@ -47,6 +54,15 @@ class PairingSettings(Settings):
         rest = {name: value for name, value in data.items() if name != "dropout_ntp"}
         wanted = rest.get("strategies", SAMPLED)
         return rest | ({} if data["dropout_ntp"] else {"strategies": [n for n in wanted if n != "dropout_ntp"]})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _settings_of_the_filter_turn_it_on(cls, data: Any) -> Any:
+        """`options.blind` is the blind filter before all other strategies."""
+        if not isinstance(data, dict) or not isinstance(data.get("options"), dict) or "blind" not in data["options"]:
+            return data
+        names = list(data.get("strategies", SAMPLED))
+        return data if "blind" in names else data | {"strategies": ["blind", *names]}
 
     @field_validator("strategies")
     @classmethod

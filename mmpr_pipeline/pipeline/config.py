@@ -122,6 +122,8 @@ class BuildConfig(Settings):
             raise ValueError("the replay engine needs a file of recorded rollouts: give --rollouts FILE")
         if self.engine.name != "replay" and self.engine.rollouts:
             raise ValueError(f"--rollouts goes with --engine replay, not {self.engine.name}")
+        if self.engine.name == "replay" and (asking := {"blind", "step"} & set(self.pairing.strategies)):
+            raise ValueError(f"recorded rollouts cannot be asked anew: no {', '.join(sorted(asking))}")
         if self.engine.name == "openai" and not self.engine.base_url:
             raise ValueError("the openai engine needs the address of a server: give --base-url URL")
         if self.engine.name != "openai" and self.engine.base_url:

@@ -34,6 +34,7 @@ def outcome(
     rollouts: Sequence[CheckedRollout],
     pairs: Sequence[PreferencePair],
     reason: str | None = None,
+    detail: str = "",
 ) -> QuestionOutcome:
     """The outcome of a sampled question: paired, or unpaired for a reason."""
     sampled = [r for r in rollouts if r.parent is None]
@@ -43,6 +44,7 @@ def outcome(
         prompt,
         status="paired" if pairs else "unpaired",
         reason=reason,
+        detail=detail[:500],
         images=tuple(image.sha256 for image in question.images),
         pairs=len(pairs),
         rollouts=len(sampled),

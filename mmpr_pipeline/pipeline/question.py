@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Sequence
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.core.records import CheckedRollout, Question, QuestionOutcome
+from mmpr_pipeline.core.records import CheckedRollout, PreferencePair, Question, QuestionOutcome
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.pairing.strategy import Recipe, Strategy
 from mmpr_pipeline.pipeline.outcome import outcome, rejected
 from mmpr_pipeline.pipeline.second_opinion import reconsidered
-from mmpr_pipeline.rollouts.prompts import Prompt, prompt_for
+from mmpr_pipeline.rollouts.asides import NO_PARENT
+from mmpr_pipeline.rollouts.prompts import Prompt, prompt_for, turn_for_vote
 from mmpr_pipeline.rollouts.rounds import next_round
 from mmpr_pipeline.rollouts.seeds import sampling_seed
 from mmpr_pipeline.rollouts.verdicts import check_rollouts
@@ -24,20 +25,50 @@ async def work_question(
 
     Nothing is sampled where no strategy needs rollouts, unless the engine only brings recorded ones.
     """
-    prompt = prompt_for(question, recipe.sampling.style, recipe.sampling.prompt_language)
+    prompt = _turn(question, recipe)
     try:
-        sampled = engine.info.recorded or any(strategy.needs_rollouts for strategy in strategies)
-        rollouts = await sample(question, prompt, engine, recipe) if sampled else []
-        reason: str | None = None
-        for strategy in strategies:
-            made = await strategy.pair(question, prompt, rollouts, engine, recipe)
-            rollouts = [*rollouts, *made.rollouts]
-            if made.pairs:
-                return outcome(question, prompt.text, rollouts, made.pairs)
-            reason = made.reason or reason
-        return outcome(question, prompt.text, rollouts, (), reason or "no_strategy_applies")
+        return await _worked(question, prompt, engine, recipe, strategies)
     except ItemRejected as reject:
         return rejected(question, prompt.text, reject)
+
+
+def _turn(question: Question, recipe: Recipe) -> Prompt:
+    votes = question.kind == "none" and "vote" in recipe.pairing.strategies
+    return (turn_for_vote if votes else prompt_for)(question, recipe.sampling.style, recipe.sampling.prompt_language)
+
+
+async def _worked(
+    question: Question, prompt: Prompt, engine: Engine, recipe: Recipe, strategies: Sequence[Strategy]
+) -> QuestionOutcome:
+    """Sampled before the first strategy that needs rollouts; made before that are rollouts beside the question's."""
+    rollouts = await sample(question, prompt, engine, recipe) if engine.info.recorded else None
+    beside: list[CheckedRollout] = []
+    pairs: list[PreferencePair] = []
+    reason, detail, paired = "", "", False
+    for strategy in strategies:
+        always = getattr(strategy, "always", False)
+        if paired and not always:
+            continue
+        if strategy.needs_rollouts and rollouts is None:
+            rollouts = await sample(question, prompt, engine, recipe)
+        made = await strategy.pair(question, prompt, rollouts or [], engine, recipe)
+        beside += [rollout for rollout in made.rollouts if rollout.parent == NO_PARENT]
+        if more := [rollout for rollout in made.rollouts if rollout.parent != NO_PARENT]:
+            rollouts = [*(rollouts or []), *more]
+        pairs += made.pairs
+        detail = detail or made.detail
+        paired = paired or bool(made.pairs and not always)
+        reason = reason or made.reason or "" if always else made.reason or reason
+        if made.last:
+            break
+    kept = [*(rollouts or []), *_numbered(beside, rollouts or [])]
+    return outcome(question, prompt.text, kept, pairs, None if pairs else reason or "no_strategy_applies", detail)
+
+
+def _numbered(beside: Sequence[CheckedRollout], rollouts: Sequence[CheckedRollout]) -> list[CheckedRollout]:
+    """Rollouts that no pair uses, numbered after all others."""
+    first = 1 + max((rollout.index for rollout in rollouts), default=-1)
+    return [rollout.model_copy(update={"index": first + at}) for at, rollout in enumerate(beside)]
 
 
 async def sample(question: Question, prompt: Prompt, engine: Engine, recipe: Recipe) -> list[CheckedRollout]:

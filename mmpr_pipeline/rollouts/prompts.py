@@ -14,6 +14,7 @@ from typing import Literal
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Prompting, Question
+from mmpr_pipeline.core.verdict import AnswerKind
 
 IMAGE_MARK = "<image>"
 THINK_START = "<think>"
@@ -138,6 +139,16 @@ def prompt_for(question: Question, style: str, language: str = "auto") -> Prompt
         return Prompt(question.prompting.turn, question.prompting.label)
     template = template_for(question, style, language)
     return Prompt(prompt_text(question, template), template.label)
+
+
+def votable_kind(question: Question) -> AnswerKind:
+    """What kind of answer a question without a gold has, where its rollouts vote on it."""
+    return "choice" if question.choices else "math"
+
+
+def turn_for_vote(question: Question, style: str, language: str = "auto") -> Prompt:
+    """The turn of a question without a gold that asks for a final answer, as for one with a gold."""
+    return prompt_for(question.model_copy(update={"kind": votable_kind(question)}), style, language)
 
 
 def with_own_prompt(question: Question) -> Question:

@@ -130,6 +130,28 @@ async def a_continuation_keeps_its_prefix(engine: Engine) -> None:
     assert continued == await engine.continue_without_image(ask_on(request, parent))
 
 
+async def a_beginning_is_completed(engine: Engine) -> None:
+    """With the image, several times in one request; tokens are those of the completion."""
+    request = ask(seen_question("q7"))
+    whole = (await engine.sample(request))[0]
+    prefix = whole.text[: len(whole.text) // 2]
+    made = await engine.sample(ask(seen_question("q7"), n=3, prefix=prefix))
+    assert len(made) == 3
+    assert all(rollout.text.startswith(prefix) for rollout in made)
+    assert all(rollout.tokens <= request.decoding.max_tokens for rollout in made)
+    assert made[0].prompt_tokens > 0
+
+
+async def a_question_is_asked_without_its_image(engine: Engine) -> None:
+    """Which is a shorter prompt."""
+    seen = ask(seen_question("q8"))
+    blind = seen.model_copy(
+        update={"prompt": without_images(seen.prompt), "question": seen.question.model_copy(update={"images": ()})}
+    )
+    [with_image, *_], [without, *_] = await engine.sample(seen), await engine.sample(blind)
+    assert without.prompt_tokens < with_image.prompt_tokens or not with_image.prompt_tokens
+
+
 async def the_ratio_moves_the_cut(engine: Engine) -> None:
     request = ask(seen_question())
     parent = (await engine.sample(request))[0]
@@ -149,4 +171,9 @@ SAMPLING: list[Check] = [
     counts_what_it_did,
     who_gives_up_harms_nobody,
 ]
-CONTINUING: list[Check] = [a_continuation_keeps_its_prefix, the_ratio_moves_the_cut]
+CONTINUING: list[Check] = [
+    a_continuation_keeps_its_prefix,
+    the_ratio_moves_the_cut,
+    a_beginning_is_completed,
+    a_question_is_asked_without_its_image,
+]

@@ -20,7 +20,7 @@ from mmpr_pipeline.storage import open_store
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-FORMATS = ("trl", "internvl", "swift", "llamafactory", "webdataset", "parquet", "rl")
+FORMATS = ("trl", "internvl", "swift", "llamafactory", "webdataset", "parquet", "rl", "steps")
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many shards are done, and of how many."""
@@ -49,6 +49,8 @@ class Exported:
     files: int
     bytes: int
     how: str
+    what: str = "pairs"
+    """What is counted as `pairs`, in words."""
 
 
 def export(
@@ -97,8 +99,10 @@ def export(
     except OSError as error:
         told_of = error.strerror or error
         raise StoreError(f"Cannot write {target}: {told_of}.", remedy="Free space, or choose another.") from None
-    pairs = counts.pop("pairs", 0)
-    return Exported(to, target, pairs, dict(sorted(counts.items())), len(written), size, chosen.usage(target))
+    pairs = counts.pop("responses", 0) if to == "steps" else counts.pop("pairs", 0)
+    steps = counts.pop("steps", 0)
+    what = {"steps": f"responses with {steps:,} labelled steps", "rl": "prompts"}.get(to, "pairs")
+    return Exported(to, target, pairs, dict(sorted(counts.items())), len(written), size, chosen.usage(target), what)
 
 
 def export_table(found: Exported) -> RenderableType:
@@ -106,7 +110,7 @@ def export_table(found: Exported) -> RenderableType:
     from rich.console import Group
     from rich.markdown import Markdown
 
-    unit, kind = ("prompts", "questions") if found.to == "rl" else ("pairs", "pairs")
-    text = f"{found.pairs:,} {unit}, {found.files:,} files, {found.bytes / 1e6:,.1f} MB in {found.dest}"
+    kind = "questions" if found.to == "rl" else "pairs"
+    text = f"{found.pairs:,} {found.what}, {found.files:,} files, {found.bytes / 1e6:,.1f} MB in {found.dest}"
     left = [f"{count:,} {kind} left out: {reason.replace('_', ' ')}" for reason, count in found.left_out.items()]
     return Group(text, *left, Markdown(found.how))

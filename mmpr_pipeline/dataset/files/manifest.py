@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.records import SCHEMA_VERSION, QuestionOutcome, Record
+from mmpr_pipeline.rollouts.asides import counted_as
 
 
 class Counts(Record):
@@ -22,10 +24,23 @@ class Counts(Record):
     pairs: dict[str, int] = Field(default_factory=dict, description="Pairs by strategy.")
     rollouts: dict[str, int] = Field(
         default_factory=dict,
-        description="Rollouts by outcome; `unchecked`: no answer to check; `continued`: DropNTP continuations.",
+        description="Rollouts by outcome; `unchecked`: no answer to check; `continued`: DropNTP continuations; "
+        "`blind`: answers without the image; `step`: completions of first steps.",
     )
     images: int = Field(default=0, description="Images stored; in a shard's own counts each one once.")
     generated_tokens: int = Field(default=0, description="Tokens generated, continuations included.")
+    beside_tokens: dict[str, int] = Field(
+        default_factory=dict,
+        description="Of those, tokens of rollouts beside the questions' own: `blind`, `step`. Absent where none are.",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As before there were such rollouts, where there are none."""
+        data: dict[str, Any] = whole(self)
+        if not self.beside_tokens:
+            data.pop("beside_tokens", None)
+        return data
 
     def adds_up(self) -> bool:
         """Whether no question is lost."""
@@ -93,15 +108,23 @@ class Tally:
             self._groups[row.status][row.reason or "unknown"] += 1
         self._groups["pairs"].update(pair.strategy for pair in outcome.pairs)
         self._groups["rollouts"].update(
-            rollout.outcome or ("unchecked" if rollout.parent is None else "continued") for rollout in outcome.rollouts
+            counted(rollout.outcome, rollout.parent, rollout.prompt_version) for rollout in outcome.rollouts
         )
+        for rollout in outcome.rollouts:
+            if name := counted_as(rollout.prompt_version):
+                self._groups["beside_tokens"][name] += rollout.tokens
 
     def counts(self) -> Counts:
         """What was counted so far."""
         return _counts(self._ints, self._groups)
 
 
-_GROUPS = ("unpaired", "rejected", "pairs", "rollouts")
+_GROUPS = ("unpaired", "rejected", "pairs", "rollouts", "beside_tokens")
+
+
+def counted(outcome: str | None, parent: int | None, label: str) -> str:
+    """The name under which a rollout is counted."""
+    return counted_as(label) or outcome or ("unchecked" if parent is None else "continued")
 
 
 def merge_counts(parts: Iterable[Counts]) -> Counts:

@@ -15,6 +15,7 @@ from mmpr_pipeline.core.records import Image, Prompting, Question, QuestionRow, 
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import open_table, record_batches, sound_file
 from mmpr_pipeline.dataset.files.manifest import read_manifest
+from mmpr_pipeline.rollouts.asides import asked_label
 from mmpr_pipeline.storage import Store
 
 
@@ -31,7 +32,7 @@ class StoredQuestion:
         """The question as it was asked, in the very words. Only for rows that became a question."""
         kept = Question.model_fields.keys() & QuestionRow.model_fields.keys() - {"images"}
         fields = {name: getattr(self.row, name) for name in kept}
-        label = self.rollouts[0].prompt_version if self.rollouts else ""
+        label = asked_label(self.rollouts[0].prompt_version) if self.rollouts else ""
         return Question(**fields, images=self.images, prompting=Prompting(turn=self.row.prompt, label=label))
 
 
@@ -47,7 +48,7 @@ def stored_questions(store: Store, shard: int, num_shards: int) -> Iterator[Stor
     for fields in _rows(paths["questions"]):
         row = QuestionRow.model_validate(fields)
         rollouts: tuple[Rollout, ...] = ()
-        if ahead is not None and row.rollouts and ahead[0] == row.question_id:
+        if ahead is not None and row.status != "rejected" and ahead[0] == row.question_id:
             rollouts = tuple(_rollout(kept) for kept in ahead[1])
             ahead = next(groups, None)
         if row.rollouts and not rollouts:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mmpr_pipeline.core.records import PreferencePair
+from mmpr_pipeline.dataset.review.beside import beside_sentences
 from mmpr_pipeline.dataset.review.facts import Facts
 from mmpr_pipeline.dataset.review.marks_summary import precision_text
 from mmpr_pipeline.screening.report import report_sentences
@@ -27,6 +28,10 @@ STRATEGIES = {
     "that of `rejected` wrong.",
     "dropout_ntp": "`chosen` was sampled with the image; `rejected` begins like it and was continued without the image "
     "(DropNTP). Nothing was checked here: these questions have no answer, or had no other rejected response.",
+    "format": "`chosen` gives the right answer in the form that the prompt asks for; `rejected` lacks that form, and "
+    "gives the right answer or none that can be read.",
+    "vote": "These questions have no answer: `chosen` gives the answer of a clear majority of the model's responses, "
+    "`rejected` another. Nobody confirmed it.",
     "preset": "The source brought both responses and says which one is preferred.",
 }
 
@@ -161,7 +166,8 @@ def _funnel(facts: Facts) -> str:
     for fate in ("unpaired", "rejected"):
         rows += [[fate, reason.replace("_", " "), f"{n:,}"] for reason, n in sorted(counts[fate].items())]
     text = "Every question of the sources ended in one of these rows; `rejected` ones could not be read or used."
-    return f"## What became of the questions\n\n{text}\n\n" + _table(["", "reason", "questions"], rows)
+    beside = "".join(f"\n\n{_plain(sentence)}" for sentence in beside_sentences(counts))
+    return f"## What became of the questions\n\n{text}\n\n" + _table(["", "reason", "questions"], rows) + beside
 
 
 def _screening(facts: Facts) -> str:

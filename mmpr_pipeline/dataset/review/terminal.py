@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from mmpr_pipeline.dataset.review.beside import beside_sentences
 from mmpr_pipeline.screening.report import report_sentences, unchecked
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def summary_page(summary: Mapping[str, Any]) -> RenderableType:
     counts = summary["counts"]
     parts: list[RenderableType] = [_headline(summary), heading("By source"), _sources(summary)]
     parts += [heading("What became of the questions"), fates(counts)]
+    if beside := beside_sentences(counts):
+        parts += [heading("Beside the questions"), *map(Text, beside)]
     if told := [*summary.get("warnings", ()), *_screened(summary)]:
         parts += [heading("Screening"), *map(Text, told)]
     notes = [note for note in (_recorded(summary), _pace(summary.get("run", {}))) if note]

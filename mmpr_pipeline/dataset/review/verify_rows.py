@@ -11,7 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
-from mmpr_pipeline.dataset.files.manifest import Counts, Manifest
+from mmpr_pipeline.dataset.files.manifest import Counts, Manifest, counted
+from mmpr_pipeline.rollouts.asides import counted_as
 
 Note = Callable[[str, str], None]
 """Takes the name of a problem and what was seen."""
@@ -55,6 +56,7 @@ class _Found:
     rejected: Counter[str] = field(default_factory=Counter)
     pairs: Counter[str] = field(default_factory=Counter)
     rollouts: Counter[str] = field(default_factory=Counter)
+    beside_tokens: Counter[str] = field(default_factory=Counter)
     images: set[str] = field(default_factory=set)
 
 
@@ -153,7 +155,7 @@ def _check_pairs(path: Path, shard: _Shard, note: _Limited) -> None:
 
 
 def _check_rollouts(path: Path, shard: _Shard, note: _Limited) -> None:
-    columns = ["question_id", "source", "index", "parent", "outcome", "text"]
+    columns = ["question_id", "source", "index", "parent", "outcome", "text", "prompt_version", "tokens"]
     last: tuple[str, int] | None = None
     for batch in record_batches(path, columns):
         keys = list(zip(batch.column("question_id").to_pylist(), batch.column("index").to_pylist(), strict=True))
@@ -171,9 +173,12 @@ def _check_rollouts(path: Path, shard: _Shard, note: _Limited) -> None:
 
 
 def _count_rollouts(batch: pa.RecordBatch, shard: _Shard) -> None:
-    columns = (batch.column(name).to_pylist() for name in ("question_id", "source", "parent", "outcome"))
-    rows = zip(*columns, strict=True)
-    tally = Counter((q, s, o or ("unchecked" if p is None else "continued"), p is None) for q, s, p, o in rows)
+    names = ("question_id", "source", "parent", "outcome", "prompt_version", "tokens")
+    rows = list(zip(*(batch.column(name).to_pylist() for name in names), strict=True))
+    tally = Counter((q, s, counted(o, p, label), p is None) for q, s, p, o, label, _ in rows)
+    for _, source, _, _, label, tokens in rows:
+        if name := counted_as(label):
+            shard.found(source).beside_tokens[name] += tokens
     for (question_id, source, outcome, sampled), count in tally.items():
         shard.found(source).rollouts[outcome] += count
         shard.sampled_of[question_id] += count if sampled else 0
@@ -193,15 +198,18 @@ def _check_counts(shard: _Shard, manifest: Manifest, note: _Limited) -> None:
             note("bad_counts", f"{name} is not what the manifest says")
 
 
+_GROUPS = ("unpaired", "rejected", "pairs", "rollouts", "beside_tokens")
+
+
 def _as_counts(found: _Found) -> Counts:
-    groups = {name: dict(getattr(found, name)) for name in ("unpaired", "rejected", "pairs", "rollouts")}
+    groups = {name: dict(getattr(found, name)) for name in _GROUPS}
     return Counts.model_validate({**found.ints, **groups, "images": len(found.images)})
 
 
 def _total(shard: _Shard) -> Counts:
     total = _Found()
     for found in shard.counts.values():
-        for name in ("ints", "unpaired", "rejected", "pairs", "rollouts"):
+        for name in ("ints", *_GROUPS):
             getattr(total, name).update(getattr(found, name))
     total.images = shard.images
     return _as_counts(total)

@@ -140,13 +140,20 @@ class OpenAiEngine:
         return 0 < lengths[0] < lengths[1]
 
     async def _sample(self, request: SampleRequest) -> list[Rollout]:
-        message = user_message(request.prompt, request.question.images)
-        await self._refuse_reserved(asked_texts(request.prompt))
+        messages = [user_message(request.prompt, request.question.images)]
+        await self._refuse_reserved([*asked_texts(request.prompt), request.prefix])
+        begun = {}
+        if request.prefix:
+            if not self.can_continue:
+                raise EngineError("This server does not go on with a begun response.")
+            messages, begun = [*messages, {"role": "assistant", "content": request.prefix}], _CONTINUE
         greedy = request.decoding.temperature == 0
         self._stats.in_flight += 1
         try:
             n = 1 if greedy else request.n
-            choices, seeds = await self._complete({"messages": [message], **asking_for(request.words)}, request, n)
+            choices, seeds = await self._complete(
+                {"messages": messages, **begun, **asking_for(request.words)}, request, n
+            )
         finally:
             self._stats.in_flight -= 1
         self._count(len(choices), sum(choice.tokens for choice in choices))
@@ -291,7 +298,7 @@ class OpenAiEngine:
             round=request.round,
             index=request.first_index + i,
             seed=seed,
-            text=choice.text,
+            text=request.prefix + choice.text,
             tokens=choice.tokens,
             prompt_tokens=choice.prompt_tokens,
             finish_reason=choice.finish,

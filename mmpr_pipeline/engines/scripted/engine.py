@@ -29,6 +29,7 @@ from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStat
 from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.scripted.text import closing, ending_without_answer, prose, wrong_answer
 from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.rollouts.asides import BLIND, aside_of
 
 _TOKEN = re.compile(r"[\u3000-\u9fff\uff00-\uffef]|[^\s\u3000-\u9fff\uff00-\uffef]+\s*|\s+")
 _MASK = 2**64 - 1
@@ -41,6 +42,7 @@ class Script(BaseModel):
 
     solve_rate: float = Field(default=0.5, ge=0, le=1, description="Share of rollouts that are right.")
     extremes: float = Field(default=0.2, ge=0, le=1, description="Share of questions always right or always wrong.")
+    blind_rate: float = Field(default=0.1, ge=0, le=1, description="The same, of answers without the image.")
     unparseable_rate: float = Field(default=0.02, ge=0, le=1, description="Share of rollouts that state no answer.")
     tokens: int = Field(default=40, ge=1, description="About how many words a response has.")
     variety: int = Field(default=2**32, ge=1, description="Different chains of thought that exist.")
@@ -105,7 +107,8 @@ class ScriptedEngine:
             await self._before(request.question.source_id)
         question, script = request.question, self._script
         of_question = _digest(question.question_id)
-        rate = _rate(script, of_question)
+        blind = aside_of(request.prompt_version) == BLIND
+        rate = script.blind_rate if blind else _rate(script, of_question)
         greedy = request.decoding.temperature == 0
         prompt_tokens = 256 * len(question.images) + len(request.prompt.split())
         rollouts = []
@@ -195,7 +198,8 @@ class ScriptedEngine:
             else:
                 answer = question.answer if chance < rate else wrong_answer(question, _mix(bits + 1))
                 text = closing(text, answer, request.prompt_version)
-        return _clip(text, request.decoding.max_tokens)
+        text, tokens, finish = _clip(text, request.decoding.max_tokens)
+        return request.prefix + text, tokens, finish
 
     @asynccontextmanager
     async def _decoding(self, rollouts: int) -> AsyncIterator[None]:

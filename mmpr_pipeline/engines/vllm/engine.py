@@ -124,7 +124,7 @@ class VllmEngine:
             round=request.round,
             index=request.first_index + i,
             seed=request.seed + i,  # how vLLM seeds the children of one request
-            text=self._text(ids, finish),
+            text=request.prefix + self._text(ids, finish),
             tokens=len(ids),
             prompt_tokens=prepared.prompt_tokens,
             finish_reason=finish,

@@ -75,6 +75,9 @@ class PromptBuilder:
         content = self._content(request.prompt, images, request.question.images)
         tiles = tile_settings(self._architecture, request.question.tiles, self._most_tiles)
         rendered = self._render(content, {"mm_processor_kwargs": tiles} if tiles and images else {})
+        if request.prefix:
+            rendered["prompt_token_ids"] = [*rendered["prompt_token_ids"], *self._plain(request.prefix)]
+            rendered.pop("prompt", None)
         top = TOP if request.words else None
         return self._prepare(rendered, request.decoding, request.n, request.seed, request_id, top)
 

@@ -23,6 +23,7 @@ from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig, load_config
+from mmpr_pipeline.rollouts.asides import aside_of
 from mmpr_pipeline.storage import Store, open_store
 
 CHANGEABLE = ("out", "seed", "pairing", "address", "workers", "in_flight")
@@ -130,17 +131,32 @@ class StoredEngine:
         self._stored = stored
         self._held: dict[str, tuple[Rollout, ...]] = {}
         self._continued: dict[tuple[str, int], Rollout] = {}
+        self._beside: dict[tuple[str, str], list[Rollout]] = {}
         self.info = EngineInfo(engine="stored", model="stored", context=None, can_continue=True, recorded=True)
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
-        """All rollouts of the question, in one go."""
+        """All rollouts of the question, in one go; of those beside them, the ones of this purpose and beginning."""
+        if aside_of(request.prompt_version):
+            return self._known(request)
         if request.round:
             return []
         rollouts = self._take(request.question.question_id)
         for rollout in rollouts:
-            if rollout.parent is not None:
+            if aside_of(rollout.prompt_version):
+                self._beside.setdefault((rollout.question_id, rollout.prompt_version), []).append(rollout)
+            elif rollout.parent is not None:
                 self._continued[rollout.question_id, rollout.parent] = rollout
         return [rollout for rollout in rollouts if rollout.parent is None]
+
+    def _known(self, request: SampleRequest) -> list[Rollout]:
+        kept = self._beside.get((request.question.question_id, request.prompt_version), [])
+        found = [r for r in kept if r.prefix_chars == len(request.prefix) and r.text.startswith(request.prefix)]
+        if not found:
+            raise ItemRejected("not_sampled_before", request.prompt_version)
+        chosen = found[: request.n]
+        for rollout in chosen:  # responses may begin alike: each has completions of its own
+            kept.remove(rollout)
+        return [r.model_copy(update={"index": request.first_index + i}) for i, r in enumerate(chosen)]
 
     async def continue_without_image(self, request: ContinueRequest) -> Rollout:
         """The stored continuation of this parent; raises ItemRejected where it was never continued."""

@@ -20,6 +20,7 @@ from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.marks import read_all
 from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.dataset.files.summary import shards_of
+from mmpr_pipeline.dataset.review.beside import beside_sentences
 from mmpr_pipeline.dataset.review.facts import facts_of
 from mmpr_pipeline.dataset.review.marks_summary import marks_summary
 from mmpr_pipeline.dataset.review.stats import LengthHistogram
@@ -43,7 +44,8 @@ def report_figures(out: str | Path, progress: Callable[[int, int], None] | None 
     whose chosen response is longer, equal, shorter; `rollouts_per_question` and `rounds_per_question`: how many
     questions had how many; `run`: what the last run of the build took, where known; `made_by`, `settings`,
     `source_facts`, `warnings`: as `facts_of` gives them; `bands`, `examples`, `doubts`: as `examples` gives them;
-    `marks`: what people marked; `screening`: what was dropped before sampling, in sentences.
+    `marks`: what people marked; `screening`: what was dropped before sampling, `beside`: what was sampled beside the
+    questions, each in sentences.
 
     Raises DatasetError where the dataset is not finished.
     """
@@ -69,6 +71,7 @@ def report_figures(out: str | Path, progress: Callable[[int, int], None] | None 
         "doubts": doubtful(store, shards),
         "marks": marks_summary(read_all(store)),
         "screening": report_sentences(facts.screening) if facts.screening else [],
+        "beside": beside_sentences(facts.figures["counts"]),
     }
 
 

@@ -24,7 +24,14 @@ from mmpr_pipeline.study.steps.step import Step, placed, read_step
 def do(step: Step, root: Path) -> None:
     """Do a step, or go on with it, and mark it done."""
     settings = placed(step.settings, root)
-    works = {"build": _build, "repair": _repair, "train": _train, "measure": measure_study}
+    works = {
+        "build": _build,
+        "repair": _repair,
+        "train": _train,
+        "measure": measure_study,
+        "hold_out": _hold_out,
+        "evaluate": _evaluate,
+    }
     started = time.monotonic()
     facts = works[step.kind](settings)
     step.finish(root, {**facts, "seconds": round(time.monotonic() - started, 1)})
@@ -63,6 +70,21 @@ def _train(settings: dict[str, Any]) -> dict[str, Any]:
     for each in checkpoints(run):
         shutil.rmtree(each)
     return {"steps": result.steps, "left_out": result.rejected}
+
+
+def _hold_out(settings: dict[str, Any]) -> dict[str, Any]:
+    from mmpr_pipeline.study.steps.held_out import hold_out
+
+    root, limit = settings["data_root"], settings["limit"]
+    return {"questions": hold_out(settings["sources"], root, settings["held_out"], limit, Path(settings["folder"]))}
+
+
+def _evaluate(settings: dict[str, Any]) -> dict[str, Any]:
+    from mmpr_pipeline.evaluation.run import run_eval
+    from mmpr_pipeline.evaluation.settings import EvalConfig
+
+    [found] = run_eval(EvalConfig.model_validate(settings))["models"]
+    return {"accuracy": found["accuracy"], "outcomes": found["outcomes"]}
 
 
 class _Unseen:

@@ -1,0 +1,85 @@
+"""Vote pairs: for questions without a gold, the answer of a clear majority is chosen over those of the few.
+
+Self-consistency (Wang et al. 2022, arXiv 2203.11171) as a label: no person and no source says that the majority is
+right. So it is off unless it is asked for, a pair says so by its strategy and rules, and its `answer` stays null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import islice
+
+from pydantic import Field
+
+from mmpr_pipeline.checking import answers_equal, find_answer
+from mmpr_pipeline.core.records import CheckedRollout, Question
+from mmpr_pipeline.core.settings import Settings
+from mmpr_pipeline.engines.engine import Engine
+from mmpr_pipeline.pairing.correctness import combinations
+from mmpr_pipeline.pairing.pairs import make_pair, seeded_order
+from mmpr_pipeline.pairing.settings import VOTE_ANSWERS
+from mmpr_pipeline.pairing.strategy import Pairs, Recipe, options_of
+from mmpr_pipeline.rollouts.prompts import Prompt, votable_kind
+
+VERSION = "vote@1"
+
+
+class VoteSettings(Settings):
+    """Settings of the strategy: `pairing.options.vote`."""
+
+    answers: int = Field(default=VOTE_ANSWERS, ge=3, le=1024, description="Responses sampled for a vote.")
+    majority: float = Field(
+        default=0.7, gt=0.5, le=1, description="Share of all responses that must give one answer for it to be chosen."
+    )
+    pairs: int = Field(default=4, ge=1, le=64, description="Maximum pairs per question.")
+
+
+class Vote:
+    """Pairs responses that give the majority's answer with those that give another."""
+
+    needs_rollouts = True
+    always = False
+
+    async def pair(
+        self, question: Question, prompt: Prompt, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
+    ) -> Pairs:
+        """See `Strategy`. Applies to questions without an answer."""
+        settings = options_of(recipe, "vote", VoteSettings)
+        own = [r for r in rollouts if r.parent is None]
+        if question.kind != "none" or not own:
+            return Pairs()
+        kind = votable_kind(question)
+        told = [(r, find_answer(question, r.text, kind)) for r in own if r.finish_reason != "length"]
+        equal = partial(answers_equal, kind=kind, choices=question.choices, question=question.text)
+        camps = _camps([(r, answer) for r, answer in told if answer is not None], equal)
+        if not camps:
+            return Pairs((), "no_answer_to_vote_on")
+        first = max(camps, key=len)  # of equal ones the earliest, but no majority has an equal
+        votes = f"{len(first)}_of_{len(own)}"
+        if len(first) < settings.majority * len(own):
+            return Pairs((), "no_majority")
+        most = seeded_order((_voted(r, a, f"majority_{votes}") for r, a in first), recipe.seed, "chosen")
+        others = [(r, a) for camp in camps if camp is not first for r, a in camp]
+        few = seeded_order((_voted(r, a, "minority") for r, a in others), recipe.seed, "rejected")
+        found = islice(combinations(most, few), settings.pairs)
+        pairs = [make_pair(question, prompt.text, one, two, "vote") for one, two in found]
+        return Pairs(pairs, None if pairs else "unanimous")
+
+
+def _camps(
+    told: Sequence[tuple[CheckedRollout, str]], equal: Callable[[str, str], bool]
+) -> list[list[tuple[CheckedRollout, str]]]:
+    """Responses by their answers: each joins the first camp whose first answer is not surely another."""
+    camps: list[list[tuple[CheckedRollout, str]]] = []
+    for rollout, answer in told:
+        camp = next((camp for camp in camps if equal(camp[0][1], answer)), None)
+        if camp is None:
+            camps.append(camp := [])
+        camp.append((rollout, answer))
+    return camps
+
+
+def _voted(rollout: CheckedRollout, answer: str, rule: str) -> CheckedRollout:
+    """The rollout as its pair describes it; what is stored of it stays without a verdict."""
+    return rollout.model_copy(update={"extracted": answer, "rule": rule, "checker": VERSION})

@@ -46,6 +46,16 @@ FLAGS = (
     "disable-component-update", "disable-sync", "hide-scrollbars",
 )  # fmt: skip
 PHONE = (390, 844)
+SETTLED = """
+const [selector, number, done] = arguments;
+const box = () => document.querySelectorAll(selector)[number]?.getBoundingClientRect();
+const images = () => [...document.images].every((image) => image.complete || image.loading === "lazy");
+const before = box();
+requestAnimationFrame(() => requestAnimationFrame(() => {
+  const now = box();
+  done(Boolean(before && now && images() && ["x", "y", "width", "height"].every((side) => before[side] === now[side])));
+}));
+"""  # whether an element is there, and stays where it is
 
 
 class Browser:
@@ -76,8 +86,20 @@ class Browser:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def click(self, selector: str, number: int = 0) -> None:
-        self.until(lambda: len(self.all(selector)) > number)
-        self.all(selector)[number].click()
+        """Click once the element stands still; one that the page has drawn anew meanwhile is looked for again."""
+        from selenium.common import exceptions as selenium
+
+        passing = selenium.StaleElementReferenceException, selenium.ElementNotInteractableException
+
+        def clicked() -> bool:
+            try:
+                self.all(selector)[number].click()
+            except (*passing, selenium.ElementClickInterceptedException):
+                return False
+            return True
+
+        self.until(lambda: self.driver.execute_async_script(SETTLED, selector, number))
+        self.until(clicked)
 
     def text(self, selector: str) -> str:
         return self.js("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
@@ -208,6 +230,31 @@ def test_a_wrong_verdict_is_marked_by_click_and_by_key(out: Path, browser: Brows
         browser.until(lambda: not marks_of(store))
         browser.keys("nx")
         browser.until(lambda: [(m.index, m.outcome) for m in marks_of(store).values()] == [(1, "ignore")])
+        assert browser.errors() == []
+
+
+def test_a_note_is_typed_on_while_another_mark_is_still_being_kept(
+    out: Path, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, keep, may = open_store(out), Library.mark, threading.Event()
+
+    def slowly(self: Library, mark: Mark) -> None:
+        assert may.wait(60)
+        keep(self, mark)
+
+    with serving(out) as address:
+        browser.open(address)
+        browser.click(".side.chosen .mark.correct")
+        browser.until(lambda: browser.all(".side.chosen .note"))
+        monkeypatch.setattr(Library, "mark", slowly)
+        browser.click(".side.rejected .mark.ignore")
+        browser.click(".side.chosen .note")
+        browser.keys("half of ")
+        may.set()
+        browser.until(lambda: browser.all(".side.rejected .mark.ignore[aria-pressed=true]"))
+        browser.keys("it\ue007")
+        browser.until(lambda: "half of it" in [mark.note for mark in marks_of(store).values()])
+        assert len(marks_of(store)) == 2
         assert browser.errors() == []
 
 

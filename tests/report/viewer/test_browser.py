@@ -575,7 +575,14 @@ def faults_of(browser: Browser) -> list[tuple[str, str]]:
 def test_no_view_has_a_fault_that_axe_finds(out: Path, browser: Browser, size: tuple[int, int], dark: bool) -> None:
     faults = {}
     with serving(out) as address:
-        for view in ("", "#tab=rollouts", "#f.status=rejected", "#view=table", "#view=table&group=kind", "#view=review"):
+        for view in (
+            "",
+            "#tab=rollouts",
+            "#f.status=rejected",
+            "#view=table",
+            "#view=table&group=kind",
+            "#view=review",
+        ):
             browser.open(address + view, size, dark=dark)
             browser.until(lambda: browser.js("return document.querySelector('#matches').innerText"))
             if "review" in view:

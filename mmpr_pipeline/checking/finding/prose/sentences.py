@@ -19,7 +19,7 @@ _COURTESY = re.compile(
 )
 
 
-def sentences(text: str) -> list[str]:
+def split_sentences(text: str) -> list[str]:
     """Sentences and lines of a text, without tables, fenced code and courtesies ("I hope this helps!")."""
     found = []
     if "```" in text:

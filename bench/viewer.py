@@ -14,8 +14,10 @@ import os
 import shutil
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 from starlette.testclient import TestClient
 
 from mmpr_pipeline.core.json_files import json_bytes
@@ -71,6 +73,58 @@ def measure(folder: Path) -> None:
         print(f"{'a search through all ' + where:<44}{time.perf_counter() - start:8.3f} s")
 
 
+def over_http(folder: Path) -> None:
+    """200 clients at once through a real server, and the first paint in Chromium, where there is one."""
+    from tests.report.viewer.test_browser import serving
+
+    def visit(number: int) -> list[float]:
+        with httpx.Client(base_url=address, timeout=120) as client:
+            paths = (
+                "overview",
+                f"question?shard={number % 500}&row={number}",
+                f"search?text=bar+{number}&in=questions",
+            )
+            seconds = []
+            for path in paths:
+                start = time.perf_counter()
+                client.get(f"api/{path}").raise_for_status()
+                seconds.append(time.perf_counter() - start)
+            return seconds
+
+    with serving(folder) as address:
+        start = time.perf_counter()
+        with ThreadPoolExecutor(200) as pool:
+            each = sorted(second for seconds in pool.map(visit, range(200)) for second in seconds)
+        print(f"{'200 clients over HTTP, three answers each':<44}{time.perf_counter() - start:8.3f} s", end="")
+        print(f"; an answer {each[len(each) // 2]:.3f} s, 99 of 100 below {each[int(0.99 * len(each))]:.3f} s")
+        if shutil.which("chromium") and shutil.which("chromedriver"):
+            painted(address)
+
+
+def painted(address: str) -> None:
+    """Print when Chromium painted first, listed questions and opened one, in ms from the page's start."""
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    for flag in ("headless=new", "no-sandbox", "disable-gpu", "window-size=1280,860"):
+        options.add_argument(f"--{flag}")
+    options.binary_location = str(shutil.which("chromium"))
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        driver.set_script_timeout(120)
+        driver.get(address)
+        listed, opened = driver.execute_async_script(
+            "const done = arguments[0], at = []; const look = () => { const item = document.querySelector('.item');"
+            "if (item && !at.length) at.push(performance.now());"
+            "if (at.length && document.querySelector('#detail .question')) { at.push(performance.now()); done(at); }"
+            "else setTimeout(look, 5); }; look();"
+        )
+        first = driver.execute_script("return performance.getEntriesByName('first-contentful-paint')[0].startTime")
+        print(f"Chromium: first paint {first:.0f} ms, questions listed {listed:.0f} ms, one opened {opened:.0f} ms")
+    finally:
+        driver.quit()
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shards", type=int, default=512)
@@ -81,5 +135,6 @@ if __name__ == "__main__":
     if not (place / layout.CONFIG).is_file():
         many_shards(place, asked.shards)
     measure(place)
+    over_http(place)
     if not asked.keep:
         shutil.rmtree(place)

@@ -205,7 +205,8 @@ def _trace_prediction(prediction: str, known: Gold) -> Trace:
     if direct is not None and (direct[-1].outcome == "correct" or direct[-1].rule == "unknown_unit"):
         return _trace(known, Extraction("found", "prediction", Reading(text)), direct)
     read = _trace_response(prediction, known)
-    several = text.count("=") > 1 and read.verdict.outcome == "incorrect"  # `Maximum = 2, Minimum = 1`: not one of them
+    # Several equations say several values: the one that was read does not contradict the gold, the whole is compared.
+    several = text.count("=") > 1 and read.verdict.outcome == "incorrect"
     if direct is not None and (read.extraction.status == "none" or several):
         return _trace(known, Extraction("found", "prediction", Reading(text), read.extraction.tried), direct)
     return read

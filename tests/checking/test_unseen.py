@@ -194,12 +194,27 @@ RESPONSES: list[tuple[str, str, str, str, dict[str, Any]]] = [
     ("number", "72.42 km/h", "45 mph", "not_incorrect", {}),
     ("number", "45 mph", "72.42 km/h", "correct", {}),
     ("text", "Na+", "Na^+", "correct", {}),
+    ("number", "34.72", "So she spends thirty-four dollars and 72 cents on fruit.", "correct", {}),
+    (
+        "number",
+        "3",
+        "There are 3 methods that score above 20.0 on A-847. It is the average over the 847 observers.",
+        "not_incorrect",
+        {"question": "How many methods of the table score above 20.0 on A-847?"},
+    ),
+    ("number", "80", "So it is 80% better.\n\nName | Score\n--- | ---\nWheat | 100%\nNiece | 20%", "not_incorrect", {}),
+    ("number", "18", "Therefore, he spends $18.\nMy code gave 35.\n```\n35\n```\nAnything else?", "not_incorrect", {}),
+    ("number", "18", "Half of it is 9.\n```python\nprint(9)\n```\nSo he has 18 marbles.", "correct", {}),
+    ("text", "replace blub", "to replace the burned-out bulb with a new one", "unparseable", {}),
+    ("text", "2 dogs", "3 dogs", "not_correct", {}),
+    ("math", "5\\mathrm{cm}", "5~\\mathrm{~cm}", "correct", {}),
+    ("choice", "C", "所以这个三角形的外接圆半径为C。", "correct", {"choices": ["1", "2", "3", "4"]}),
 ]
 
 
 def agrees(outcome: str, wanted: str) -> bool:
-    if wanted == "correct":
-        return outcome == "correct"
+    if not wanted.startswith("not_"):
+        return outcome == wanted
     return outcome != wanted.removeprefix("not_")
 
 

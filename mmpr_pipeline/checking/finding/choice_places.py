@@ -56,9 +56,9 @@ _CONCLUDING_WORD = re.compile(r"^(?:therefore|so|thus|hence|option|答案|选项
 _ENDS_ON = re.compile(
     r"\b(?:is|as|to|matches|with|gives|means|indicates|select|choose) (?:the )?(?:correct )?"
     r"(?:option|choice|answer|letter) ?[(\[]?(?P<en>[A-J])[)\]]?\W{0,3}$"
-    r"|(?:度数|值|面积|周长|长度?|大小|距离|体积|概率|比|个数)(?:应该|应)?[是为] ?"
-    r"(?P<zh>[A-J])(?= ?(?:[(\uff08.\u3002,]|$))"
+    r"|[是为] ?(?P<zh>[A-J])(?= ?(?:[(\uff08.\u3002,]|$))"
 )
+"""`is option C`, 为 C: a sentence that ends on one of the choices' letters says that it is the one."""
 
 
 _LONE_LETTER = re.compile(r"\W{0,4}[A-J]\W{0,4}")

@@ -17,16 +17,16 @@ def match_formula(text: str, gold: str, known: Gold) -> Match:
     """Compare by the kind that was asked; two plain whole numbers, most answers there are, without further ado."""
     if _WHOLE.fullmatch(text) and _WHOLE.fullmatch(gold) and known.precision is None:
         return correct("same_number") if int(text) == int(gold) else incorrect("other_value")
-    # One precision for each part of the gold is understood too; `~` is a blank of LaTeX, seen in \mathrm{~cm}.
     if known.asked.kind == "list" and is_word_list(gold):
         return match_word_list(text, gold)
     if ":" in gold and ":" not in text and re.fullmatch(r"\d{1,9}(?:\s+\d{1,9})+", text):
         return unparseable("ratio_or_time")
+    # One precision for each part of the gold is understood too.
     precision = cast("float | None", known.precision)
     unit = _unit_beside(text, known.unit) if known.unit else None
     return match_math(
-        text.replace("{~", "{ "),
-        gold,
+        _TIE.sub(" ", text),
+        _TIE.sub(" ", gold),
         question=known.asked.question,
         unit=unit,
         precision=precision,
@@ -34,6 +34,8 @@ def match_formula(text: str, gold: str, known: Gold) -> Match:
     )
 
 
+_TIE = re.compile(r"(?<=[A-Za-z{}])~|(?<=\d)~(?=[\\A-Za-z])")
+"""TeX's blank at which no line breaks: `5~\\mathrm{~cm}`. `~5` is about five, and `5~10` a range."""
 _RATE = re.compile(r",?\s*\bper\b|/\s?[A-Za-z]")
 
 

@@ -154,12 +154,17 @@ def _different(text: str, golds: Sequence[str], language: str = "en") -> Match:
 
 
 def _resembles(words: Sequence[str], wanted: Sequence[str]) -> bool:
-    """True where half of the words of either side may stand in the other one (see `alike`), numbers being equal."""
+    """True where half of the words of the shorter side may stand in the other one (see `alike`).
+
+    Signs must be equal, and so must numbers where both sides have some: `a new one` says no number.
+    """
     left, right = (
         [singular(w) for w in dict.fromkeys(side) if w not in _WEAK] or [singular(w) for w in side]
         for side in (words, wanted)
     )
-    if {w for w in {*left} ^ {*right} if not w[0].isalpha()} or not left or not right:
+    odd = [w for w in {*left} ^ {*right} if not w[0].isalpha()]
+    one_sided = all(w[0].isdigit() for w in odd) and not all(any(w[0].isdigit() for w in s) for s in (left, right))
+    if (odd and not one_sided) or not left or not right:
         return False
     short, long = sorted((left, right), key=len)
     if len(short) > _MOST_WORDS or len(long) > 4 * _MOST_WORDS:

@@ -231,13 +231,13 @@ def _is_unit_like(unit: str) -> bool:
 
 def _in_words(text: str) -> Quantity | None:
     """`thirty-four`, `half`, `two thirds`, `three dozen`, 三分之二; dollars and cents."""
-    if text[0].isdigit() or not (text[0].isalpha()):
-        return None
     cents = _DOLLARS_AND_CENTS.fullmatch(text)
     if cents:
-        whole, part = number_from_words(cents[1]), number_from_words(cents[2])
+        whole, part = (Fraction(p) if p.isdecimal() else number_from_words(p) for p in cents.groups())
         if whole is not None and part is not None:
             return Quantity(whole + part / 100, currency="$")
+    if not text[0].isalpha():
+        return None
     match = _WORDED.fullmatch(text)
     if match:
         value = number_from_words(match["words"])

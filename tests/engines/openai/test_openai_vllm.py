@@ -13,20 +13,26 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mmpr_pipeline.checking import CHECKER
+from mmpr_pipeline.checking.second.prompts import VERSION, Style
+from mmpr_pipeline.checking.second.settings import SecondOpinion
 from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.core.records import CheckedRollout
 from mmpr_pipeline.engines.openai.engine import OpenAiEngine
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.models.resolve import NANO_CHECKPOINT
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.driver import run_build
+from mmpr_pipeline.pipeline.second_opinion import reconsidered
 from mmpr_pipeline.rollouts.settings import Decoding
 from tests.engines.contract import CONTINUING, SAMPLING, Check, an_image, ask, ask_on, seen_question
 from tests.pipeline.made import make_source
 from tests.pipeline.workers.test_shards_on_ray import Silent
-from tests.records import a_rollout
+from tests.records import a_question, a_rollout
 
 pytest.importorskip("vllm")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -160,3 +166,47 @@ def test_a_build_by_way_of_the_server(server: str, tmp_path: Path) -> None:
     assert counts["pairs"].get("dropout_ntp", 0) > 0, "open-ended questions are continued by the server"
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["identity"]["engine"] == {"name": "openai", "model": "nano", "revision": None}
+
+
+@pytest.mark.parametrize("style", ["general", "compass", "xverify"])
+async def test_a_second_opinion_is_asked_of_the_server(style: Style, engine: OpenAiEngine, server: str) -> None:
+    """The protocol alone: the toy model's words are no votes, so that every verdict stays as it is."""
+    question = a_question(kind="text", answer="couch", text="What is it?")
+    answers = {"sofa": "unparseable", "table": "incorrect", "couch": "correct"}
+    checked = [
+        CheckedRollout(
+            **a_rollout(question, i, f"Final answer: {answer}").__dict__,
+            source=question.source, source_id=question.source_id, outcome=outcome, extracted=answer, rule="text",
+            checker=CHECKER,
+        )
+        for i, (answer, outcome) in enumerate(answers.items())
+    ]  # fmt: skip
+    before = answered(server)
+    rules = SecondOpinion(style=style, votes=3, max_tokens=8)
+    first = await reconsidered(question, checked, engine, rules, seed=5)
+    assert answered(server) - before == 6, "three votes on each of two answers"
+    assert await reconsidered(question, checked, engine, rules, seed=5) == first
+    assert [rollout.text for rollout in first] == [rollout.text for rollout in checked]
+    assert first[2] == checked[2], "what is correct is not asked about"
+
+
+def answered(server: str) -> float:
+    """Requests that the server has finished, a vote each."""
+    with urllib.request.urlopen(server.removesuffix("/v1") + "/metrics", timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("vllm:request_success_total"))
+
+
+def test_a_build_asks_a_served_verifier_and_keeps_its_votes(server: str, tmp_path: Path) -> None:
+    """Rollouts by the scripted engine, votes by the server: more votes are no rollouts, and the identity names them."""
+    source = make_source(tmp_path / "source", questions=4)
+    given: dict[str, Any] = {"sources": [str(source)], "shards": 1, "engine.name": "scripted"}
+    given |= {"sampling.samples": 4, "sampling.adaptive": False}
+    alone = run_build(load_config(None, {**given, "out": str(tmp_path / "alone")}), Silent())
+    second = {"checking.second.base_url": server, "checking.second.model": "nano", "checking.second.max_tokens": 8}
+    before = answered(server)
+    both = run_build(load_config(None, {**given, **second, "out": str(tmp_path / "both")}), Silent())
+    assert both["counts"]["rollouts"] == alone["counts"]["rollouts"]
+    assert answered(server) > before
+    config = json.loads((tmp_path / "both" / "config.json").read_text())
+    assert config["identity"]["checking"]["second"]["prompt"] == VERSION["general"]

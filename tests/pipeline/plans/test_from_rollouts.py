@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mmpr_pipeline.checking import CHECKER, check_question
 from mmpr_pipeline.core.errors import ConfigError, DatasetError
 from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.records import Question
+from mmpr_pipeline.core.verdict import Verdict
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.review.verify import verify
@@ -20,6 +24,7 @@ from mmpr_pipeline.pipeline.driver import finish
 from mmpr_pipeline.pipeline.plans.from_rollouts import RebuildPlan, make_rebuild_plan
 from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
 from mmpr_pipeline.pipeline.workers.shard import work_shard
+from mmpr_pipeline.rollouts import verdicts
 from mmpr_pipeline.storage import open_store
 from tests.pipeline.made import files_of, make_source
 
@@ -115,8 +120,45 @@ async def test_a_source_s_own_prompt_is_kept_word_for_word(tmp_path: Path) -> No
     plan = make_rebuild_plan(str(before), {"out": str(tmp_path / "again")})
     again = await reworked(plan)
     assert data_of(again) == data_of(before)
-    pairs = [
-        row for n in (0, 1) for batch in record_batches(again / layout.data("pairs", n, 2)) for row in batch.to_pylist()
-    ]
-    prompts = {pair["prompt"].splitlines()[-1] for pair in pairs if pair["kind"] != "none"}
+    prompts = {pair["prompt"].splitlines()[-1] for pair in rows_of(again, "pairs") if pair["kind"] != "none"}
     assert prompts == {"Work it out. Final answer: X"}
+
+
+async def test_an_output_of_an_older_checker_is_judged_and_paired_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same rollouts, texts and seeds; verdicts and pairs as if they had been sampled today."""
+
+    def older(question: Question, text: str) -> Verdict:
+        verdict = replace(check_question(question, text), checker="mmpr-checker@2")
+        return replace(verdict, outcome="incorrect", rule="other_value") if int(question.answer or 0) % 3 else verdict
+
+    flat = {"sampling.adaptive": False, "sampling.samples": 8}  # else verdicts decide how much is sampled
+    with monkeypatch.context() as patch:
+        patch.setattr(verdicts, "check_question", older)
+        before = await made(tmp_path, **flat)
+    today = await made(tmp_path / "today", **flat)
+    plan = make_rebuild_plan(str(before), {"out": str(tmp_path / "again")})
+    assert plan.identity["checker"] != "mmpr-checker@2"
+    after = await reworked(plan)
+    judged = {name: sampled(out) for name, out in (("before", before), ("after", after), ("today", today))}
+    assert [row["text"] for row in judged["before"]] == [row["text"] for row in judged["after"]]
+    assert {row["checker"] for row in judged["before"]} - {None} == {"mmpr-checker@2"}
+    assert {row["checker"] for row in judged["after"]} - {None} == {CHECKER}
+    changed = sum(a["outcome"] != b["outcome"] for a, b in zip(judged["before"], judged["after"], strict=True))
+    assert changed > 10
+    assert judged["after"] == judged["today"]
+    assert by_correctness(after) == by_correctness(today) != by_correctness(before)
+
+
+def sampled(out: Path) -> list[dict[str, Any]]:
+    """Rollouts with the image; what was continued without it depends on the verdicts of its day."""
+    return [row for row in rows_of(out, "rollouts") if row["parent"] is None]
+
+
+def by_correctness(out: Path) -> list[dict[str, Any]]:
+    return [row for row in rows_of(out, "pairs") if row["strategy"] == "correctness"]
+
+
+def rows_of(out: Path, kind: str) -> list[dict[str, Any]]:
+    return [row for n in (0, 1) for batch in record_batches(out / layout.data(kind, n, 2)) for row in batch.to_pylist()]

@@ -46,6 +46,16 @@ FLAGS = (
     "disable-component-update", "disable-sync", "hide-scrollbars",
 )  # fmt: skip
 PHONE = (390, 844)
+SETTLED = """
+const [selector, number, done] = arguments;
+const box = () => document.querySelectorAll(selector)[number]?.getBoundingClientRect();
+const images = () => [...document.images].every((image) => image.complete || image.loading === "lazy");
+const before = box();
+requestAnimationFrame(() => requestAnimationFrame(() => {
+  const now = box();
+  done(Boolean(before && now && images() && ["x", "y", "width", "height"].every((side) => before[side] === now[side])));
+}));
+"""  # whether an element is there, and stays where it is
 
 
 class Browser:
@@ -76,8 +86,20 @@ class Browser:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def click(self, selector: str, number: int = 0) -> None:
-        self.until(lambda: len(self.all(selector)) > number)
-        self.all(selector)[number].click()
+        """Click once the element stands still; one that the page has drawn anew meanwhile is looked for again."""
+        from selenium.common import exceptions as selenium
+
+        passing = selenium.StaleElementReferenceException, selenium.ElementNotInteractableException
+
+        def clicked() -> bool:
+            try:
+                self.all(selector)[number].click()
+            except (*passing, selenium.ElementClickInterceptedException):
+                return False
+            return True
+
+        self.until(lambda: self.driver.execute_async_script(SETTLED, selector, number))
+        self.until(clicked)
 
     def text(self, selector: str) -> str:
         return self.js("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
@@ -208,6 +230,31 @@ def test_a_wrong_verdict_is_marked_by_click_and_by_key(out: Path, browser: Brows
         browser.until(lambda: not marks_of(store))
         browser.keys("nx")
         browser.until(lambda: [(m.index, m.outcome) for m in marks_of(store).values()] == [(1, "ignore")])
+        assert browser.errors() == []
+
+
+def test_a_note_is_typed_on_while_another_mark_is_still_being_kept(
+    out: Path, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, keep, may = open_store(out), Library.mark, threading.Event()
+
+    def slowly(self: Library, mark: Mark) -> None:
+        assert may.wait(60)
+        keep(self, mark)
+
+    with serving(out) as address:
+        browser.open(address)
+        browser.click(".side.chosen .mark.correct")
+        browser.until(lambda: browser.all(".side.chosen .note"))
+        monkeypatch.setattr(Library, "mark", slowly)
+        browser.click(".side.rejected .mark.ignore")
+        browser.click(".side.chosen .note")
+        browser.keys("half of ")
+        may.set()
+        browser.until(lambda: browser.all(".side.rejected .mark.ignore[aria-pressed=true]"))
+        browser.keys("it\ue007")
+        browser.until(lambda: "half of it" in [mark.note for mark in marks_of(store).values()])
+        assert len(marks_of(store)) == 2
         assert browser.errors() == []
 
 
@@ -513,22 +560,60 @@ def test_a_training_run_is_drawn_as_it_goes(
         assert browser.errors() == []
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_no_view_has_a_fault_that_axe_finds(out: Path, browser: Browser, dark: bool) -> None:
-    """`MMPR_AXE` names axe-core's `axe.min.js` (npm install axe-core)."""
-    script = os.environ.get("MMPR_AXE")
-    if not script:
-        pytest.skip("MMPR_AXE is not set")
-    faults = []
+AXE = Path(__file__).with_name("axe") / "axe.min.js"
+RUN_AXE = "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']}).then(r => arguments[0](r.violations))"
+
+
+def faults_of(browser: Browser) -> list[tuple[str, str]]:
+    """What axe-core finds against WCAG 2.1 A and AA on the page as it stands: (rule, element)."""
+    browser.js(AXE.read_text("utf-8"))
+    found = browser.driver.execute_async_script(RUN_AXE)
+    return [(fault["id"], node["html"][:200]) for fault in found for node in fault["nodes"]]
+
+
+@pytest.mark.parametrize(("size", "dark"), [((1280, 860), False), ((1280, 860), True), (PHONE, False)])
+def test_no_view_has_a_fault_that_axe_finds(out: Path, browser: Browser, size: tuple[int, int], dark: bool) -> None:
+    faults = {}
     with serving(out) as address:
-        for view in ("", "#tab=rollouts", "#view=table", "#view=table&group=kind", "#view=review"):
-            browser.open(address + view, dark=dark)
+        for view in (
+            "",
+            "#tab=rollouts",
+            "#f.status=rejected",
+            "#view=table",
+            "#view=table&group=kind",
+            "#view=review",
+        ):
+            browser.open(address + view, size, dark=dark)
             browser.until(lambda: browser.js("return document.querySelector('#matches').innerText"))
             if "review" in view:
-                browser.until(lambda: browser.all("#review-body > *"))
-            browser.driver.execute_script(Path(script).read_text("utf-8"))
-            found = browser.driver.execute_async_script(
-                "axe.run({runOnly: ['wcag2a', 'wcag2aa']}).then(r => arguments[0](r.violations))"
-            )
-            faults += [(view, one["id"], one["nodes"][0]["html"][:200]) for one in found]
-    assert faults == []
+                browser.until(lambda: browser.all(".verdict-buttons"))
+            elif size != PHONE and "table" not in view:
+                browser.until(lambda: browser.text(".question"))
+            if "rollouts" in view:
+                browser.keys("t")
+            faults[view] = faults_of(browser)
+            browser.keep(f"axe-{len(faults)}-{size[0]}-{'dark' if dark else 'light'}")
+        browser.open(address, size, dark=dark)
+        browser.until(lambda: browser.all(".item"))
+        browser.keys("?")
+        faults["keys"] = faults_of(browser)
+        if size != PHONE:
+            browser.keys("\ue00c")
+            browser.until(lambda: browser.text(".question"))
+            browser.keys("z")
+            browser.until(lambda: browser.all("#zoom[open]"))
+            faults["zoom"] = faults_of(browser)
+    assert {view: found for view, found in faults.items() if found} == {}
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_no_page_has_a_fault_that_axe_finds(out: Path, tmp_path: Path, browser: Browser, dark: bool) -> None:
+    from mmpr_pipeline.report.pages.page import report
+
+    browser.open(report(out, tmp_path / "page.html").as_uri(), dark=dark)
+    faults = {"report": faults_of(browser)}
+    with serving(a_run(tmp_path / "run", steps=40)) as address:
+        browser.open(address, dark=dark)
+        browser.until(lambda: browser.all("#charts svg .line"))
+        faults["run"] = faults_of(browser)
+    assert {page: found for page, found in faults.items() if found} == {}

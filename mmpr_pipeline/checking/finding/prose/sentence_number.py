@@ -20,6 +20,7 @@ from mmpr_pipeline.checking.finding.prose.numbers import (
     same_number_twice,
     with_unit,
 )
+from mmpr_pipeline.checking.reading.quantity import read_quantity
 
 _CLAUSE_END = re.compile(
     r"(?:,? (?:which|because|since)|, (?:where|when|although|compared))\b"
@@ -35,6 +36,9 @@ def number_of_sentence(sentence: str, question: str = "") -> str | None:
     """The number that a whole sentence gives as its answer; None if it names several and none stands out."""
     if len(sentence) > MOST_CHARS:
         return None
+    money = _dollars_and_cents(sentence)
+    if money is not None:
+        return money
     if re.search(r"=\s?\\?[-$\d.]", sentence):
         return first_number(sentence)
     result = _RESULTING.search(sentence)
@@ -46,6 +50,20 @@ def number_of_sentence(sentence: str, question: str = "") -> str | None:
         if found is not None:
             return found
     return _number_of_clause(sentence, question, alone=True)
+
+
+_CENTS = re.compile(
+    r"(?<![\w-])(?:[\w-]{1,20} ){0,7}[\w-]{1,20} dollars?,? (?:and )?(?:[\w-]{1,20} )?[\w-]{1,20} cents?\b",
+    re.IGNORECASE,
+)
+
+
+def _dollars_and_cents(sentence: str) -> str | None:
+    """`thirty-four dollars and 72 cents` of a sentence: one amount, not two."""
+    match = _CENTS.search(sentence) if "cent" in sentence.lower() else None
+    words = match.group().split(" ") if match else []
+    amounts = (" ".join(words[start:]) for start in range(len(words)))
+    return next((amount for amount in amounts if read_quantity(amount) is not None), None)
 
 
 def _number_of_clause(clause: str, question: str, *, alone: bool) -> str | None:
@@ -86,11 +104,11 @@ _DENIED = re.compile(
     re.IGNORECASE,
 )
 _NEXT_ITEM = re.compile(
-    r"^\s?(?:[A-Za-z-]{1,20}\s?){1,3}(?:,|\sand|\s?&)\s?(?:and\s)?[$€£]?\d"
-    r"|^\s(?:[A-Za-z-]{1,20}\s){1,9}and\s(?:two|three|four|five|six|seven|eight|nine|ten|\d{1,9})\s(?!of\b|times\b)[A-Za-z]"
-    r"|^\sin\s\d{4}\sand\s[$€£]?\d",
+    r"^\s?(?:[A-Za-z-]{1,20}\s?){1,3}(?:,|\s?&)\s?(?:and\s)?[$€£]?\d"
+    r"|^\s?(?:[\w-]{1,20}\s){1,9}and\s(?:two|three|four|five|six|seven|eight|nine|ten|[$€£]?\d{1,9})\b(?!\s(?:of|times)\b)",
     re.IGNORECASE,
 )
+"""What counts something more behind a number: the answer is then both, and not the first one alone."""
 
 
 def _is_listed(chosen: re.Match[str], found: Sequence[re.Match[str]], text: str) -> bool:

@@ -9,6 +9,8 @@ _SENTENCE_END = re.compile(
     r"|(?:\$\$|\\\])(?=\s+[A-Z])"
 )
 _TABLE_RULE = re.compile(r"[\s|:+-]{3,200}")
+_TABLE_HEAD = re.compile(r"^[ |:]*-{3,}[ :]*\|[-\s|:]*$", re.MULTILINE)
+_FENCED = re.compile(r"^[ \t]*```.{0,20000}?(?:^[ \t]*```[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _COURTESY = re.compile(
     r"^(?:I hope|Hope (?:this|that)|Let me know|Please (?:let|note|provide)|Is there anything|If you (?:have|need"
     r"|would)|Feel free|"
@@ -18,10 +20,13 @@ _COURTESY = re.compile(
 
 
 def split_sentences(text: str) -> list[str]:
-    """Sentences and lines of a text, courtesies ("I hope this helps!") left out."""
+    """Sentences and lines of a text, without tables, fenced code and courtesies ("I hope this helps!")."""
     found = []
+    if "```" in text:
+        text = _FENCED.sub("\n", text)
+    table = "|" in text and _TABLE_HEAD.search(text) is not None
     for line in text.split("\n"):
-        if line.count("|") > 1 or _TABLE_RULE.fullmatch(line):
+        if line.count("|") > (0 if table else 1) or _TABLE_RULE.fullmatch(line):
             continue  # a row of a table
         start = 0
         for match in _SENTENCE_END.finditer(line):

@@ -27,6 +27,7 @@ class App {
   #said = null; // Uint8Array: rows that say the text that is searched for
   #titles = new Map();
   #marks = new Map(); // row -> Map(rollout -> names)
+  #marking = Promise.resolve(); // marks are sent one after the other, in the order in which they were made
   #search = null;
   #reached = 0;
 
@@ -239,8 +240,9 @@ class App {
   async mark(rollout, outcome, note = "", drawn = "") {
     const by = this.reviewer();
     const mark = { question_id: rollout.question_id, index: rollout.index, outcome, note: outcome === "clear" ? "" : note, by, drawn, judged: rollout.outcome ?? "", rule: (rollout.rule ?? "").slice(0, 60) };
+    this.#marking = this.#marking.catch(() => {}).then(() => this.data.mark(mark));
     try {
-      await this.data.mark(mark);
+      await this.#marking;
     } catch (error) {
       tell(`Not kept: ${error.message}`);
       return false;

@@ -2,7 +2,7 @@
 // One question: what was asked, its pairs, its rollouts, and marks on them.
 
 import { $, count, el, tell, words } from "./dom.js";
-import { asked, look, markControls, pairHead, pairSide, rolloutCard, toggle } from "./parts.js";
+import { asked, look, markControls, pairHead, pairSide, rolloutCard, toggle, verdictTag } from "./parts.js";
 
 export class Detail {
   #opening = 0;
@@ -116,12 +116,23 @@ export class Detail {
   focusSide(number) { this.box.querySelectorAll(".side, .rollout")[number]?.focus(); }
 
   async mark(rollout, outcome, note = "") {
-    if (!outcome) return false;
-    const focused = document.activeElement?.closest("[data-index]")?.dataset.index;
-    if (!await this.app.mark(rollout, outcome, note)) return false;
-    await this.draw();
-    if (focused !== undefined) this.box.querySelector(`#tab-body [data-index="${Number(focused)}"]`)?.focus();
+    if (!outcome || !await this.app.mark(rollout, outcome, note)) return false;
+    for (const card of this.box.querySelectorAll(`#tab-body [data-index="${Number(rollout.index)}"]`)) this.#redrawMarks(card, rollout);
     return true;
+  }
+
+  // Only what a mark changes is drawn anew: nothing else moves, and a note that is being typed stays as it is.
+  #redrawMarks(card, rollout) {
+    card.querySelector(".verdict")?.replaceWith(verdictTag(rollout, card.matches(".side")));
+    const old = card.querySelector(".marking"), fresh = this.#controls(rollout);
+    if (!old || !fresh) return;
+    const focused = old.contains(document.activeElement), typed = old.querySelector(".note");
+    if (typed && fresh.querySelector(".note")) {
+      fresh.querySelector(".note").remove();
+      for (const node of [...old.childNodes]) if (node !== typed) node.remove();
+      old.prepend(...fresh.childNodes);
+    } else old.replaceWith(fresh);
+    if (focused && document.activeElement !== typed) card.focus({ preventScroll: true });
   }
 
   async markFocused(outcome) {

@@ -44,11 +44,17 @@ export function verdictBar(item) {
 
 const FOLDED = 700;
 
+// Takes its room before its bytes have come, so that nothing below it moves.
+function sized(img, { width, height }, most) {
+  img.style.width = `min(${width}px, ${most * width / height}rem)`;
+  return img;
+}
+
 // Question, images, choices and gold. Long questions are folded.
 export function asked(detail, data) {
   const { question, images } = detail;
   const shots = images.map((image, number) => el("button", { type: "button", class: "shot", "data-number": number, title: "Zoom (z)", "aria-label": `Zoom image ${number + 1}` },
-    el("img", { src: data.image(detail.shard, image.path ?? image.sha256), width: image.width, height: image.height, alt: images.length > 1 ? `Image ${number + 1} of the question` : "Image of the question" }),
+    sized(el("img", { src: data.image(detail.shard, image.path ?? image.sha256), width: image.width, height: image.height, alt: images.length > 1 ? `Image ${number + 1} of the question` : "Image of the question" }), image, images.length > 1 ? 11 : 17),
     images.length > 1 ? el("span", { class: "number" }, String(number + 1)) : null,
     look.tiles ? tileGrid(image.tiles) : null));
   const bare = question.choices.every((choice, i) => choice === String.fromCharCode(65 + i)); // the image holds them
@@ -83,19 +89,20 @@ export function markControls(rollout, name, send) {
   const own = mine(rollout, name), current = own?.outcome;
   const kinds = rollout.outcome === null ? ["ignore"] : ["correct", "incorrect", "ignore"];
   const note = el("input", { class: "note", type: "text", maxlength: 1000, placeholder: "Why? (kept with the mark)", "aria-label": "Note", value: own?.note ?? "" });
-  note.addEventListener("change", () => send(rollout, current, note.value));
+  note.addEventListener("change", () => send(rollout, mine(rollout, name)?.outcome, note.value));
   const button = (kind) => el("button", {
     type: "button", class: `mark ${kind}`, "aria-pressed": current === kind ? "true" : "false",
-    onclick: () => send(rollout, current === kind ? "clear" : kind, note.value),
+    onclick: ({ target }) => send(rollout, current === kind ? "clear" : kind, target.parentElement.querySelector(".note")?.value),
   }, kind);
   const others = rollout.marks.filter((mark) => mark !== own).map((mark) => el("span", { class: `tag ${mark.outcome}` }, `${mark.by || "someone"}: ${mark.outcome}`));
   return el("div", { class: "marking" }, el("span", { class: "facts" }, current ? "marked" : "mark as"), kinds.map(button), others, current ? note : null);
 }
 
-export function verdictTag(rollout) {
+// With `quiet`, shown only where a person says otherwise.
+export function verdictTag(rollout, quiet = false) {
   const said = rollout.outcome ?? (rollout.parent === null ? "not checked" : "continued without the image");
   const overruled = rollout.marks.some((mark) => mark.outcome !== rollout.outcome);
-  return el("span", { class: `tag ${rollout.outcome ?? "none"}${overruled ? " overruled" : ""}`, title: overruled ? "A person says otherwise" : null }, said);
+  return el("span", { class: `verdict tag ${rollout.outcome ?? "none"}${overruled ? " overruled" : ""}`, title: overruled ? "A person says otherwise" : null, hidden: quiet && !overruled }, said);
 }
 
 export function rolloutCard(rollout, controls) {
@@ -112,7 +119,7 @@ export function pairSide(kind, pair, texts, rollout, controls) {
   const facts = [words(pair[`${kind}_rule`]), tokens ? plural(tokens, "token") : "", `rollout ${pair[`${kind}_index`]}`, kind === "chosen" ? pair.model : pair.rejected_model];
   return el("section", { class: `side ${kind}`, tabindex: 0, "data-index": pair[`${kind}_index`], "aria-label": kind },
     el("header", {}, el("b", {}, kind), answerTag(pair[`${kind}_answer`]),
-      rollout?.marks.some((mark) => mark.outcome !== rollout.outcome) ? verdictTag(rollout) : null,
+      rollout ? verdictTag(rollout, true) : null,
       el("span", { class: "facts" }, facts.filter(Boolean).join(" · "))),
     response(texts[kind], true),
     controls);

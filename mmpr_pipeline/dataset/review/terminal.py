@@ -74,7 +74,7 @@ def summary_page(summary: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [_headline(summary), heading("By source"), _sources(summary)]
     parts += [heading("What became of the questions"), fates(counts)]
     if told := [*summary.get("warnings", ()), *_screened(summary)]:
-        parts += [heading("Screening"), *map(Text, told)]
+        parts += [heading("Please note"), *map(Text, told)]
     notes = [note for note in (_recorded(summary), _pace(summary.get("run", {}))) if note]
     return Group(*parts, *([heading("This run"), *map(Text, notes)] if notes else []))
 

@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,7 @@ WORDS = ["build", "--sources", "geoqa,mathvista", "--shards", str(SHARDS)]
 
 
 @pytest.fixture(scope="module")
-def typed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+def typed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The output of those words, typed in an empty folder, and what the terminal said."""
     home = tmp_path_factory.mktemp("home")
     hub = serve(ROWS)
@@ -46,7 +45,7 @@ def typed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]
     finally:
         hub.close()
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
-    yield home / "out" / "geoqa-mathvista", done.stdout
+    return home / "out" / "geoqa-mathvista", done.stdout
 
 
 def test_it_ends_in_512_valid_shards_where_it_says(typed: tuple[Path, str]) -> None:

@@ -33,6 +33,16 @@ FLOORS = [
 ]
 """Rooms from the ground floor up. A room may import the rooms of lower floors, and no room of its own floor."""
 LARGEST_FOLDER = 12
+SAME_MEANING = {
+    "main": "the entry point of a program",
+    "read": "one of every row format",
+    "scan": "one of every row format",
+    "usage": "one of every export format",
+    "write": "one of every export format",
+}
+"""Public names that several modules define, because a protocol or Python's custom asks for it."""
+FACES = ("mmpr_pipeline.cli.", "mmpr_pipeline.face.")
+"""Rooms whose functions have the names of what they call: commands and the library's public functions."""
 
 
 def path_of(module: str) -> Path:
@@ -126,6 +136,18 @@ def test_no_neighbouring_folders_import_in_a_circle(folder: str) -> None:
 def test_no_folder_holds_more_than_a_dozen_modules() -> None:
     sizes = {path: len(list(path.glob("*.py"))) - 1 for path in ROOT.rglob("*") if path.is_dir()}
     assert {str(path.relative_to(ROOT)): n for path, n in sizes.items() if n > LARGEST_FOLDER} == {}
+
+
+def test_no_public_name_has_two_meanings() -> None:
+    places: dict[str, set[str]] = defaultdict(set)
+    for module in MODULES:
+        if not module.startswith(FACES):
+            for node in ast.parse(path_of(module).read_text("utf-8")).body:
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                    places[node.name].add(module)
+    several = {name: sorted(found) for name, found in places.items() if len(found) > 1 and not name.startswith("_")}
+    assert {name: found for name, found in several.items() if name not in SAME_MEANING} == {}
+    assert set(SAME_MEANING) <= set(several), "an exception that is not needed"
 
 
 def test_the_command_line_and_the_records_import_nothing_heavy() -> None:

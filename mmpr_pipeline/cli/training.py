@@ -41,14 +41,14 @@ def train(
         config, data = Path(data), None
     weights = parse_weights(loss_weights) if loss_weights else None
     settings = load_train_config(config, {**flags, "data": data, "loss_weights": weights})
-    from mmpr_pipeline.training.run.console import ConsoleView, NoView
+    from mmpr_pipeline.training.run.console import NoTrainingView, TrainingConsole
     from mmpr_pipeline.training.run.launch import run_training
 
     if int(os.environ.get("RANK", "0")):
-        run_training(settings, NoView(), resume=resume)
+        run_training(settings, NoTrainingView(), resume=resume)
         return
     print(f"Run: {settings.run_dir}")
-    with ConsoleView(Console()) as view:
+    with TrainingConsole(Console()) as view:
         result = run_training(settings, view, resume=resume)
     if result.interrupted and "RANK" not in os.environ:  # torchrun would take a status for a crash, and start again
         raise typer.Exit(STOPPED)

@@ -18,7 +18,7 @@ DEFAULT_TEXT = f"{DEFAULT} where there are GPUs, else a rehearsal with {NANO}"
 
 
 @dataclass(frozen=True)
-class Choice:
+class ModelChoice:
     """The model of a build, and why it is this one."""
 
     model: str
@@ -27,11 +27,15 @@ class Choice:
     rehearsal: bool = False
 
 
-def choose(gpus: int, where: str) -> Choice:
+def choose_model(gpus: int, where: str) -> ModelChoice:
     """The model for a build that names none; `where` says what was looked at, as `this machine`."""
     if gpus:
-        return Choice(DEFAULT, f"Model: {DEFAULT}, the default with GPUs ({gpus} on {where}); --model names another.")
-    return Choice(NANO, f"Rehearsal: {REHEARSAL} No GPU was found on {where} and no --model was named. {INSTEAD}", True)
+        return ModelChoice(
+            DEFAULT, f"Model: {DEFAULT}, the default with GPUs ({gpus} on {where}); --model names another."
+        )
+    return ModelChoice(
+        NANO, f"Rehearsal: {REHEARSAL} No GPU was found on {where} and no --model was named. {INSTEAD}", True
+    )
 
 
 REHEARSAL = (

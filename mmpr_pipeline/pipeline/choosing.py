@@ -10,7 +10,7 @@ from typing import Any
 from mmpr_pipeline.core.errors import ConfigError, MmprError
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.sealed import read_sealed
-from mmpr_pipeline.models.choice import REHEARSAL_WARNING, Choice, choose, local_gpus
+from mmpr_pipeline.models.choice import REHEARSAL_WARNING, ModelChoice, choose_model, local_gpus
 from mmpr_pipeline.models.convert.first_use import first_use
 from mmpr_pipeline.models.resolve import NANO
 from mmpr_pipeline.pipeline.config import BuildConfig
@@ -60,7 +60,7 @@ def _first_use(config: BuildConfig) -> tuple[str, ...]:
     return (said,) if said else ()
 
 
-def _begun(config: BuildConfig) -> Choice | None:
+def _begun(config: BuildConfig) -> ModelChoice | None:
     found: dict[str, Any] = {}
     with suppress(MissingKeyError, MmprError):
         found = read_sealed(open_store(config.out), layout.CONFIG).get("config", {})
@@ -68,13 +68,13 @@ def _begun(config: BuildConfig) -> Choice | None:
     if engine.get("name") != "vllm" or not engine.get("model"):
         return None
     if found.get("rehearsal"):
-        return Choice(engine["model"], REHEARSAL_WARNING, rehearsal=True)
-    return Choice(engine["model"], f"Model: {engine['model']}, with which {config.out} was begun.")
+        return ModelChoice(engine["model"], REHEARSAL_WARNING, rehearsal=True)
+    return ModelChoice(engine["model"], f"Model: {engine['model']}, with which {config.out} was begun.")
 
 
-def _by_gpus(config: BuildConfig) -> Choice:
+def _by_gpus(config: BuildConfig) -> ModelChoice:
     if config.address == "local":
-        return choose(local_gpus(), "this machine")
+        return choose_model(local_gpus(), "this machine")
     import ray
 
     from mmpr_pipeline.cluster.session import ray_session
@@ -82,8 +82,8 @@ def _by_gpus(config: BuildConfig) -> Choice:
     with ray_session(config.address):
         gpus = int(ray.cluster_resources().get("GPU", 0))
     if not gpus and config.engine.node_wait_seconds:  # an autoscaler brings the nodes
-        return choose(config.engine.tensor_parallel * (config.engine.actors or 1), "nodes that will be started")
-    return choose(gpus, f"the cluster {config.address}")
+        return choose_model(config.engine.tensor_parallel * (config.engine.actors or 1), "nodes that will be started")
+    return choose_model(gpus, f"the cluster {config.address}")
 
 
 def _strangers(config: BuildConfig) -> tuple[str, ...]:

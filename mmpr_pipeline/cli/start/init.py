@@ -44,7 +44,7 @@ def init(
 ) -> None:
     """Write a small project: the settings of a build, and what to type next. Asks for what no flag says."""
     from mmpr_pipeline.core.errors import ConfigError
-    from mmpr_pipeline.models.choice import choose, local_gpus
+    from mmpr_pipeline.models.choice import choose_model, local_gpus
     from mmpr_pipeline.pipeline.config import BuildConfig
     from mmpr_pipeline.sources.declaration.catalog import expand, find_declaration
 
@@ -57,7 +57,7 @@ def init(
     for name in expand(places):
         find_declaration(name)
     if model is None:
-        choice = choose(local_gpus(), "this machine")
+        choice = choose_model(local_gpus(), "this machine")
         asked = _ask("Model (empty: " + ("rehearse with nano" if choice.rehearsal else choice.model) + ")", "", yes)
         model = asked or (None if choice.rehearsal else choice.model)
     if limit is None:

@@ -75,6 +75,7 @@ study-small: setup
 
 docs: setup
 	$(PY) -m mmpr_pipeline.cli.generate.reference
+	$(PY) -m mmpr_pipeline.cli.generate.settings_page
 
 schemas: setup
 	$(PY) -m mmpr_pipeline.cli.generate.schemas

@@ -74,7 +74,7 @@ mmpr("show", WORK / "pairs", "-n", 2)
 mmpr("stats", WORK / "pairs")
 
 # %% MPO. Fifty images are a rehearsal, not a training set: see docs/study.md for what how many pairs bring.
-run = ("--run-dir", WORK / "run", "--export", WORK / "model", "--lr", "1e-4", "--batch", 32)
+run = ("--out", WORK / "run", "--export", WORK / "model", "--lr", "1e-4", "--batch", 32)
 mmpr("train", WORK / "pairs", "--model", MODEL, *run)
 mmpr("plot", WORK / "run")
 

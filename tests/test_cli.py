@@ -28,12 +28,12 @@ def test_help_names_every_command() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["build", "--sources", "nano_grid"], "out: Field required"),
+        (["build"], "sources is missing"),
         (["build", "--out", "x", "--sources", "no_such_source"], "no_such_source"),
-        (["build", "--out", "x", "--sources", "nano_grid", "--shards", "0"], "shards: Input should be greater"),
+        (["build", "--out", "x", "--sources", "nano_grid", "--shards", "0"], "--shards: 0 must be at least 1"),
         (["build", "--out", "x", "--sources", "nano_grid,nano_grid"], "named twice: nano_grid"),
         (["build", "--out", "x", "--sources", "nano_grid", "--engine", "replay"], "give --rollouts FILE"),
-        (["build", "--out", "x", "--sources", "nano_grid", "--engine", "magic"], "engine.name"),
+        (["build", "--sources", "nano_grid", "--engine", "vlm"], "--engine (engine.name)"),
         (["build", "missing.yaml"], "Cannot read the config"),
         (["verify", "nowhere"], "nowhere"),
         (["sources", "show", "no_such_source"], "no_such_source"),

@@ -7,9 +7,9 @@ import shlex
 from pathlib import Path
 
 import pytest
-from typer.main import get_command
 
-from mmpr_pipeline.cli import app
+from mmpr_pipeline.cli.app import COMMANDS, load, renamed
+from mmpr_pipeline.cli.generate import settings_page
 from mmpr_pipeline.cli.generate.reference import PAGE, reference
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,10 +30,19 @@ def test_the_reference_is_current() -> None:
     assert PAGE.read_text("utf-8") == reference(), "run `make docs`"
 
 
+@pytest.mark.parametrize("page", settings_page.PAGES, ids=lambda p: p.name)
+def test_settings_and_declarations_are_current(page: Path) -> None:
+    assert page.read_text("utf-8") == settings_page.PAGES[page](), "run `make docs`"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_commands_and_flags_in_snippets_exist(page: Path) -> None:
     for words in commands_in(page.read_text("utf-8")):
-        command, rest = get_command(app), words[1:]
+        rest = words[1:]
+        if not rest or rest[0].startswith("-"):
+            continue
+        assert rest[0] in COMMANDS, f"{page.name}: there is no command {' '.join(words)}"
+        command, rest = load(rest[0]), renamed(rest[0], rest[1:])
         while rest and (below := getattr(command, "commands", None)) is not None:
             if rest[0].startswith("-"):
                 break

@@ -1,8 +1,5 @@
-"""The command `mmpr`: a thin face. One module a group of commands; importing it imports nothing heavy."""
+"""The command `mmpr`: a thin face. One module a group of commands, imported when one of them is used."""
 
-from mmpr_pipeline.cli import build, check, dataset, engines, evaluation, iterate, sources, study, training
 from mmpr_pipeline.cli.app import app, main
 
-__all__ = [
-    "app", "build", "check", "dataset", "engines", "evaluation", "iterate", "main", "sources", "study", "training",
-]  # fmt: skip
+__all__ = ["app", "main"]

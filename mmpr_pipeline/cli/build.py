@@ -4,142 +4,90 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmpr_pipeline.cli.app import app, stop_by_signals
+from mmpr_pipeline.cli.app import app, example, stop_by_signals
+from mmpr_pipeline.cli.options import settings_options
+from mmpr_pipeline.core.settings import PAIRS
+from mmpr_pipeline.pipeline.config import BuildConfig, load_config
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mmpr_pipeline.pipeline.choosing import Chosen
+    from mmpr_pipeline.pipeline.driver import BuildView
+
+PLAN = "Plan only"
 
 
-@app.command()
+@app.command(
+    epilog=example(
+        "mmpr build --sources geoqa,mathvista --shards 512",
+        "mmpr build --sources charts.yaml --model OpenGVLab/InternVL3-2B-hf --out charts --dry-run",
+        docs="concepts.md and docs/settings.md",
+    )
+)
+@settings_options(BuildConfig)
 def build(
+    flags: dict[str, Any],
     config: Annotated[Path | None, typer.Argument(help="YAML file of settings; flags win over it.")] = None,
-    sources: Annotated[
+    from_rollouts: Annotated[
         str | None,
-        typer.Option(
-            help="Catalog names, groups, declaration files; by commas. Each may end in its share: geoqa:0.5 (half of "
-            "it), @10000 (at most so many), *2 (each asked twice)."
-        ),
-    ] = None,
-    out: Annotated[str | None, typer.Option(help="Output directory or s3://bucket/prefix.")] = None,
-    shards: Annotated[int | None, typer.Option(help="Shards; each takes 1/N of every source. [default: 8]")] = None,
-    engine: Annotated[str | None, typer.Option(help="vllm, openai, replay, given or scripted. [default: vllm]")] = None,
-    model: Annotated[str | None, typer.Option(help="Hub id or directory; `nano` is embedded. [default: nano]")] = None,
-    revision: Annotated[str | None, typer.Option(help="Revision of a Hub model.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="For openai: the server, as http://host:8000/v1.")] = None,
-    rollouts: Annotated[str | None, typer.Option(help="For replay: JSONL file of recorded rollouts.")] = None,
-    data_root: Annotated[str | None, typer.Option(help="Where relative paths in declarations start.")] = None,
-    samples: Annotated[int | None, typer.Option(help="Most rollouts for each question. [default: 32]")] = None,
-    adaptive: Annotated[
-        bool | None,
-        typer.Option("--adaptive/--no-adaptive", help="Stop early where more would not help. [default: on]"),
-    ] = None,
-    strategies: Annotated[
-        str | None,
-        typer.Option(
-            help="Pairing strategies by commas, in order: correctness, dropout_ntp, preset (pairs that the sources "
-            "bring), or an installed one. [default: correctness,dropout_ntp]"
-        ),
+        typer.Option(help="Check and pair a finished output again, without an engine.", rich_help_panel=PAIRS),
     ] = None,
     blind_filter: Annotated[
         int | None,
-        typer.Option(help="Ask each question this many times without its image; drop those that are solved so."),
-    ] = None,
-    max_pairs: Annotated[int | None, typer.Option(help="Most correctness pairs a question. [default: 15]")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Longest response, in tokens. [default: 2048]")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Softmax temperature. [default: 1.0]")] = None,
-    style: Annotated[
-        str | None, typer.Option(help="cot-final, cot-boxed, cot-think or direct. [default: cot-final]")
-    ] = None,
-    prompt_language: Annotated[
-        str | None, typer.Option(help="Instructions in en, zh or auto, the question's language. [default: auto]")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(help="Most rows of each source.")] = None,
-    dedup: Annotated[
-        bool | None, typer.Option("--dedup/--no-dedup", help="Ask what several rows ask only once. [default: on]")
-    ] = None,
-    decontaminate: Annotated[
-        bool | None,
         typer.Option(
-            "--decontaminate/--no-decontaminate",
-            help="Drop questions of training sources that an evaluation set has too, or nearly so. [default: on]",
+            help="Ask each question this many times without its image, and drop those solved that way.",
+            rich_help_panel=PAIRS,
         ),
     ] = None,
-    decontaminate_against: Annotated[
-        str | None,
-        typer.Option(help="These evaluation sets only, by commas. [default: all of the catalog that can be had]"),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of sampling and pairing. [default: 0]")] = None,
-    address: Annotated[str | None, typer.Option(help="Ray: local, auto or ray://HOST:PORT. [default: local]")] = None,
-    actors: Annotated[int | None, typer.Option(help="Engine actors. [default: 1 for vllm]")] = None,
-    tensor_parallel: Annotated[int | None, typer.Option(help="GPUs for each engine. [default: 1]")] = None,
-    workers: Annotated[int | None, typer.Option(help="Shards worked on at once. [default: the CPUs]")] = None,
-    in_flight: Annotated[
-        int | None, typer.Option(help="Questions in flight for each worker. [default: as fill the engines]")
-    ] = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Allow code shipped with the model to run.")
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan with estimates, and stop.", rich_help_panel=PLAN)
     ] = False,
-    from_rollouts: Annotated[
-        str | None, typer.Option(help="Check and pair a finished dataset again, without an engine.")
+    tokens_per_second: Annotated[
+        float | None, typer.Option(help="One engine's tokens a second, for the estimate.", rich_help_panel=PLAN)
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan with estimates, and stop.")] = False,
-    tokens_per_second: Annotated[float | None, typer.Option(help="One engine's rate, for the estimate.")] = None,
-    response_tokens: Annotated[float | None, typer.Option(help="Mean response in tokens, for the estimate.")] = None,
+    response_tokens: Annotated[
+        float | None, typer.Option(help="Mean length of a response in tokens, for the estimate.", rich_help_panel=PLAN)
+    ] = None,
 ) -> None:
-    """Questions -> rollouts -> verdicts -> pairs -> shards. Rerun the same command to go on after any stop."""
-    from mmpr_pipeline.pipeline.config import load_config
+    """Questions -> rollouts -> verdicts -> pairs -> shards. After any stop, run the same command again to go on."""
+    from mmpr_pipeline.pipeline.choosing import with_model
 
-    given = {
-        "sources": _listed(sources),
-        "out": out,
-        "shards": shards,
-        "limit": limit,
-        "seed": seed,
-        "screening.dedup": dedup,
-        "screening.decontaminate": decontaminate,
-        "screening.against": _listed(decontaminate_against),
-        "data_root": data_root,
-        "address": address,
-        "workers": workers,
-        "in_flight": in_flight,
-        "engine.name": engine,
-        "engine.model": model,
-        "engine.revision": revision,
-        "engine.base_url": base_url,
-        "engine.rollouts": rollouts,
-        "engine.actors": actors,
-        "engine.tensor_parallel": tensor_parallel,
-        "engine.trust_remote_code": True if trust_remote_code else None,
-        "sampling.samples": samples,
-        "sampling.adaptive": adaptive,
-        "sampling.style": style,
-        "sampling.prompt_language": prompt_language,
-        "sampling.decoding.max_tokens": max_tokens,
-        "sampling.decoding.temperature": temperature,
-        "pairing.strategies": _listed(strategies),
-        "pairing.options.blind.samples": blind_filter,
-        "pairing.max_pairs": max_pairs,
-    }
+    flags["pairing.options.blind.samples"] = blind_filter
     if from_rollouts:
-        _rework(from_rollouts, config, given)
+        _rework(from_rollouts, config, flags)
         return
-    settings = load_config(config, given)
-    _dry_run(settings, tokens_per_second, response_tokens) if dry_run else _build(settings)
+    chosen = with_model(load_config(config, flags))
+    _say(chosen)
+    _dry_run(chosen.config, tokens_per_second, response_tokens) if dry_run else _build(chosen.config)
 
 
-def _listed(text: str | None) -> list[str] | None:
-    """The parts between commas; None where nothing is given."""
-    return [part.strip() for part in text.split(",") if part.strip()] if text else None
+def _say(chosen: Chosen) -> None:
+    """Which model, where to, and what to be warned of: the first lines of a build."""
+    from rich.console import Console
+
+    console = Console()
+    for line in chosen.lines:
+        style = "bold yellow" if line.startswith(("Rehearsal", "This is a rehearsal")) else ""
+        console.print(line, style=style, markup=False, highlight=False)
+    for line in chosen.warnings:
+        console.print(f"Warning: {line}", style="bold yellow", markup=False, highlight=False)
+    console.print(f"Output: {chosen.config.out}", markup=False, highlight=False)
 
 
-@app.command()
+@app.command(epilog=example("mmpr top out/geoqa-mathvista --watch 5", docs="clusters.md"))
 def top(
     out: Annotated[str, typer.Argument(help="Output of a build, running or not.")],
-    watch: Annotated[float | None, typer.Option(help="Look again every so many seconds, until it ends.")] = None,
+    watch: Annotated[
+        float | None, typer.Option(help="Look again every this many seconds, until the build ends.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, once.")] = False,
 ) -> None:
-    """Whether the engines of a build are busy, what is rejected, and when it ends."""
+    """Status of a build: throughput, rejects, time left."""
     import json
     import time
     from dataclasses import asdict
@@ -176,21 +124,39 @@ def _dry_run(settings: Any, tokens_per_second: float | None, response_tokens: fl
     Console().print(estimate_table(plan, estimate_build(plan, tokens_per_second, response_tokens)))
 
 
-def _rework(before: str, config: Path | None, given: dict[str, Any]) -> None:
+def _rework(before: str, config: Path | None, flags: dict[str, Any]) -> None:
     from mmpr_pipeline.core.errors import ConfigError
     from mmpr_pipeline.pipeline.driver import run_plan
     from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
 
-    if config is not None or given["out"] is None:
-        raise ConfigError("--from-rollouts takes its settings from the dataset.", remedy="Give flags, and --out.")
-    plan = make_rebuild_plan(before, given)
-    show_build(lambda view: run_plan(plan, view), given["out"])
+    if config is not None:
+        raise ConfigError("--from-rollouts takes its settings from the output.", remedy="Give flags instead of a file.")
+    out = flags["out"] or f"{before.rstrip('/')}-again"
+    plan = make_rebuild_plan(before, {**flags, "out": out})
+    print(f"Output: {out}")
+    show_build(lambda view: run_plan(plan, view), out)
 
 
 def _build(settings: Any) -> None:
     from mmpr_pipeline.pipeline.driver import run_build
 
     show_build(lambda view: run_build(settings, view), settings.out)
+
+
+class WarningView:
+    """A view that also warns where hardly any answer is right."""
+
+    def __init__(self, view: BuildView, console: Console) -> None:
+        from mmpr_pipeline.pipeline.choosing import FewRight
+
+        self._view, self._console, self._watch = view, console, FewRight()
+        self.stage, self.planned = view.stage, view.planned
+
+    def progress(self, finished: int, tally: dict[str, int]) -> None:
+        """See `BuildView`."""
+        for line in self._watch.warnings(tally):
+            self._console.print(f"Warning: {line}", style="bold yellow", markup=False, highlight=False)
+        self._view.progress(finished, tally)
 
 
 def show_build(work: Callable[[Any], dict[str, Any]], out: str) -> None:
@@ -204,14 +170,15 @@ def show_build(work: Callable[[Any], dict[str, Any]], out: str) -> None:
     console = Console()
     try:
         with BuildConsole(console) as view:
-            summary = work(view)
+            summary = work(WarningView(view, console))
     except KeyboardInterrupt:
         console.print("Stopped. Every finished rollout is kept: the same command goes on from here.")
         raise
     console.print(summary_page(summary))
     console.print(
         f"[bold]Next[/]  mmpr show {out}    a few pairs, side by side\n"
-        f"      mmpr verify {out}  hashes, schemas, counts\n"
-        f"      mmpr stats {out}   where the pairs come from",
+        f"      mmpr view {out}    all of them in a web page\n"
+        f"      mmpr report {out}  one page of figures and examples\n"
+        f"      mmpr verify {out}  hashes, schemas, counts",
         highlight=False,
     )

@@ -7,10 +7,10 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from mmpr_pipeline.cli.app import app
+from mmpr_pipeline.cli.app import app, example
 
 
-@app.command()
+@app.command(epilog=example("mmpr check cases.jsonl --explain 17", docs="checking.md"))
 def check(
     cases: Annotated[Path, typer.Argument(help="JSONL: id, kind, gold, and response and/or prediction.")],
     out: Annotated[Path | None, typer.Option(help="JSONL of verdicts.")] = None,

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from mmpr_pipeline.cli.app import app
+from mmpr_pipeline.cli.app import app, example
 from mmpr_pipeline.cli.progress import progress_bar
 
 
-@app.command()
+@app.command(epilog=example("mmpr verify out/geoqa-mathvista", docs="reliability.md"))
 def verify(out: Annotated[str, typer.Argument(help="Output of a build.")]) -> None:
     """Check hashes, schemas, counts, and that every image and question named is there."""
     from rich.console import Console
@@ -26,7 +26,7 @@ def verify(out: Annotated[str, typer.Argument(help="Output of a build.")]) -> No
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(epilog=example("mmpr stats out/geoqa-mathvista", docs="concepts.md"))
 def stats(
     out: Annotated[str, typer.Argument(help="Output of a build.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -44,7 +44,7 @@ def stats(
         Console().print(stats_page(found))
 
 
-@app.command()
+@app.command(epilog=example("mmpr show out/geoqa-mathvista -n 5", docs="concepts.md"))
 def show(
     out: Annotated[str, typer.Argument(help="Output of a build.")],
     number: Annotated[int, typer.Option("--number", "-n", help="Pairs to show.")] = 3,
@@ -58,17 +58,20 @@ def show(
     show_pairs(out, number, seed, Console())
 
 
-@app.command()
+@app.command(epilog=example("mmpr publish out/geoqa-mathvista --repo ORG/NAME --dry-run", docs="publishing.md"))
 def publish(
     out: Annotated[str, typer.Argument(help="Output of a build.")],
     repo: Annotated[str, typer.Option(help="ORG/NAME on the Hub.")],
     public: Annotated[bool, typer.Option("--public", help="Let everybody see a new data set.")] = False,
-    revision: Annotated[str | None, typer.Option(help="Branch to publish to. [default: main]")] = None,
-    files: Annotated[int | None, typer.Option(help="Parquet files. [default: one for each shard]")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch to publish to. \\[default: main]")] = None,
+    files: Annotated[int | None, typer.Option(help="Parquet files. \\[default: one for each shard]")] = None,
     with_viewer: Annotated[
         bool, typer.Option("--with-viewer", help="The viewer, too, as the static Space ORG/NAME-viewer.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, with the card.")] = False,
+    allow_rehearsal: Annotated[
+        bool, typer.Option("--allow-rehearsal", help="Publish an output that the embedded toy model made.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, with the card.")] = False,
 ) -> None:
     """To the Hub: Parquet with images, and a card. Rerun to go on. The token is HF_TOKEN or the Hub's own login."""
     from rich.console import Console
@@ -78,7 +81,16 @@ def publish(
 
     console = Console()
     with progress_bar(console) as progress:
-        found = send(out, repo, private=not public, revision=revision, dry_run=dry_run, files=files, progress=progress)
+        found = send(
+            out,
+            repo,
+            private=not public,
+            revision=revision,
+            dry_run=dry_run,
+            files=files,
+            allow_rehearsal=allow_rehearsal,
+            progress=progress,
+        )
     if dry_run:
         print(found.card)
     console.print(publication_table(found))
@@ -90,14 +102,21 @@ def publish(
         print(f"viewer: {space}")
 
 
-@app.command()
+@app.command(epilog=example("mmpr export out/geoqa-mathvista --to trl", docs="training.md"))
 def export(
     out: Annotated[str, typer.Argument(help="Output of a build.")],
-    to: Annotated[str, typer.Option(help="trl, internvl, swift, llamafactory, webdataset, parquet; or rl: prompts.")],
-    dest: Annotated[Path, typer.Option(help="New directory to write to.")],
-    solve_rate: Annotated[str | None, typer.Option(help="For rl: LOW:HIGH. [default: 0.2:0.8]")] = None,
+    to: Annotated[
+        str, typer.Option(help="trl, internvl, swift, llamafactory, webdataset or parquet; rl: prompts; steps.")
+    ],
+    dest: Annotated[
+        Path | None, typer.Option("--out", help=r"New directory to write to. \[default: NAME-TO]", show_default=False)
+    ] = None,
+    solve_rate: Annotated[
+        str | None, typer.Option(help=r"For rl: LOW:HIGH. \[default: 0.2:0.8]", show_default=False)
+    ] = None,
     layout: Annotated[
-        str | None, typer.Option("--format", help="For rl: parquet, trl, verl, nemo-rl, swift or openrlhf.")
+        str | None,
+        typer.Option("--format", help="For rl: parquet, trl, verl, nemo-rl, swift or openrlhf."),
     ] = None,
 ) -> None:
     """In the format of another trainer, images written once."""
@@ -107,15 +126,18 @@ def export(
     from mmpr_pipeline.dataset.export import export_table
 
     console = Console()
+    dest = dest or Path(f"{Path(out.rstrip('/')).name}-{to}")
     with progress_bar(console) as progress:
         found = write(out, to, dest, progress=progress, solve_rate=solve_rate, layout=layout)
     console.print(export_table(found))
 
 
-@app.command()
+@app.command(epilog=example("mmpr report out/geoqa-mathvista --out report.html", docs="publishing.md"))
 def report(
     out: Annotated[str, typer.Argument(help="Output of a build.")],
-    path: Annotated[Path | None, typer.Option(help="The page. [default: NAME-report.html here]")] = None,
+    path: Annotated[
+        Path | None, typer.Option("--out", help=r"The page to write. \[default: NAME-report.html]", show_default=False)
+    ] = None,
     pairs: Annotated[int, typer.Option(help="Pairs in the gallery.")] = 24,
     seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
     viewer: Annotated[str, typer.Option(help="Address of a viewer of it, to link to.")] = "",
@@ -145,11 +167,11 @@ def report(
     print(page)
 
 
-@app.command()
+@app.command(epilog=example("mmpr diff before after --out diff.html", docs="publishing.md"))
 def diff(
     one: Annotated[str, typer.Argument(help="Output of a build: the base.", metavar="A")],
     other: Annotated[str, typer.Argument(help="Output that is compared with it.", metavar="B")],
-    page: Annotated[Path | None, typer.Option(help="Write an HTML page with examples there, too.")] = None,
+    page: Annotated[Path | None, typer.Option("--out", help="Also write an HTML page with examples there.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Two outputs joined by question: what is newly solved, which verdicts changed, pairs gained and lost."""
@@ -167,10 +189,10 @@ def diff(
         print(diff_page(found, page))
 
 
-@app.command()
+@app.command(epilog=example("mmpr view out/geoqa-mathvista", docs="publishing.md"))
 def view(
-    out: Annotated[str, typer.Argument(help="Output of a build, unfinished ones too; or the --run-dir of a training.")],
-    port: Annotated[int, typer.Option(help="Port. [default: a free one]")] = 0,
+    out: Annotated[str, typer.Argument(help="Output of a build, unfinished ones too; or of a training.")],
+    port: Annotated[int, typer.Option(help="Port. \\[default: a free one]")] = 0,
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 lets whoever has the printed link in.")
     ] = "127.0.0.1",
@@ -178,7 +200,7 @@ def view(
         Path | None, typer.Option(help="Write the viewer as a static folder there instead, for a file server or Space.")
     ] = None,
 ) -> None:
-    """A web page over the shards: search, table, all rollouts of a question, and a queue to check verdicts by.
+    """Browse an output in a web page: search, all rollouts of a question, and a queue to review verdicts.
 
     mmpr view OUT                      on this machine; from elsewhere: ssh -L 8000:127.0.0.1:8000 MACHINE
     mmpr view OUT --host 0.0.0.0       for others; the link carries a key
@@ -201,7 +223,7 @@ def view(
     print(f"      hf upload ORG/NAME {bundle} --repo-type space    a static Space")
 
 
-@app.command()
+@app.command(epilog=example("mmpr marks out/geoqa-mathvista", docs="publishing.md"))
 def marks(
     out: Annotated[str, typer.Argument(help="Output of a build.")],
     add: Annotated[

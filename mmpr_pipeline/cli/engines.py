@@ -8,23 +8,22 @@ from typing import Annotated, Any
 
 import typer
 
-from mmpr_pipeline.cli.app import app
+from mmpr_pipeline.cli.app import app, example
+from mmpr_pipeline.cli.options import settings_options
+from mmpr_pipeline.engines.settings import EngineSettings
 
 
-@app.command("engine-check")
+@app.command(
+    "engine-check",
+    epilog=example("mmpr engine-check OpenGVLab/InternVL3-2B-hf --samples 16", docs="clusters.md"),
+)
+@settings_options(EngineSettings, leave_out=("model", "rollouts"))
 def engine_check(
+    flags: dict[str, Any],
     model: Annotated[
-        str | None, typer.Argument(help="Hub id or directory of the model. [default: that of --config, or nano]")
+        str | None, typer.Argument(help=r"Hub id or directory of the model. \[default: that of --config, or nano]")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML of a build, for its engine settings.")] = None,
-    engine: Annotated[str | None, typer.Option(help="The engine, as for `mmpr build`. [default: vllm]")] = None,
-    revision: Annotated[str | None, typer.Option(help="Revision of a Hub model.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="For openai: address of the server.")] = None,
-    actors: Annotated[int | None, typer.Option(help="Engine actors. [default: 1 for vllm]")] = None,
-    tensor_parallel: Annotated[int | None, typer.Option(help="GPUs for each engine. [default: 1]")] = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Allow code shipped with the model to run.")
-    ] = False,
     questions: Annotated[int, typer.Option(min=1, help="Questions, each with a picture.")] = 8,
     samples: Annotated[int, typer.Option(min=1, help="Rollouts of each question.")] = 32,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest response, in tokens.")] = 256,
@@ -43,20 +42,12 @@ def engine_check(
 
     from mmpr_pipeline.core.settings import load_settings, read_yaml
     from mmpr_pipeline.engines.check.run import CheckLoad, Line, check_engine
-    from mmpr_pipeline.engines.settings import EngineSettings
     from mmpr_pipeline.engines.start import actor_count
 
     from_file: dict[str, Any] = read_yaml(config).get("engine", {}) if config else {}
-    flags = {
-        "name": engine,
-        "model": model,
-        "revision": revision,
-        "base_url": base_url,
-        "actors": actors,
-        "tensor_parallel": tensor_parallel,
-        "trust_remote_code": True if trust_remote_code else None,
-    }
-    settings = load_settings(EngineSettings, None, {**from_file, **_given(flags)}, "mmpr engine-check")
+    settings = load_settings(
+        EngineSettings, None, {**from_file, **_given({**flags, "model": model})}, "mmpr engine-check"
+    )
     console = Console(soft_wrap=True)
 
     def notify(line: Line) -> None:

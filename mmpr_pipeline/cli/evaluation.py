@@ -8,98 +8,69 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmpr_pipeline.cli.app import app
+from mmpr_pipeline.cli.app import app, example
+from mmpr_pipeline.cli.options import names, settings_options
 from mmpr_pipeline.cli.progress import progress_bar
+from mmpr_pipeline.evaluation.settings import EvalConfig, load_eval_config
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mmpr_pipeline.evaluation.settings import EvalConfig
+
+_JUDGED = {"rich_help_panel": "Judge and harness"}
 
 
-@app.command(name="eval")
+@app.command(
+    name="eval",
+    epilog=example(
+        "mmpr eval runs/pairs/best --benchmarks paper --mode cot,direct --against nano --out scores",
+        docs="evaluation.md and docs/settings.md",
+    ),
+)
+@settings_options(EvalConfig, leave_out=("engine.model", "judge"), defaults={"engine.actors": "0: in this process"})
 def evaluate(
+    flags: dict[str, Any],
     model: Annotated[str, typer.Argument(help="Hub id or directory; `nano` is the embedded one.")] = "nano",
-    benchmarks: Annotated[
-        str | None, typer.Option(help="Names, groups (paper, reasoning, hallucination, ...), YAML files; by commas.")
-    ] = None,
-    sources: Annotated[str | None, typer.Option(help="Catalog names, groups, declaration files; by commas.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings; flags win over it.")] = None,
     mode: Annotated[
-        str | None, typer.Option(help="cot or direct; for benchmarks both, by commas. [default: cot]")
-    ] = None,
-    style: Annotated[
-        str | None, typer.Option(help="Of chain of thought: cot-final, cot-boxed or cot-think. [default: cot-final]")
-    ] = None,
-    prompt_language: Annotated[str | None, typer.Option(help="Of the instruction: auto, en or zh.")] = None,
-    against: Annotated[str | None, typer.Option(help="A second model: results tell MODEL minus AGAINST.")] = None,
-    engine: Annotated[str | None, typer.Option(help="vllm, openai, replay or scripted. [default: vllm]")] = None,
-    base_url: Annotated[str | None, typer.Option(help="For openai: http://HOST:PORT/v1.")] = None,
-    rollouts: Annotated[
-        str | None, typer.Option(help="Score the recorded responses in this JSONL file; MODEL is only their name.")
+        str | None,
+        typer.Option(
+            help=r"cot, direct; for benchmarks both, by commas. \[default: cot]", rich_help_panel="What to measure"
+        ),
     ] = None,
     judge: Annotated[
-        str | None, typer.Option(help="The judge: http://HOST:PORT/v1#MODEL; its key is $OPENAI_API_KEY.")
+        str | None, typer.Option(help="The judge: http://HOST:PORT/v1#MODEL; its key is $OPENAI_API_KEY.", **_JUDGED)
     ] = None,
-    judge_prompts: Annotated[str | None, typer.Option(help="Folder of judge prompts in place of ours.")] = None,
-    judge_one_order: Annotated[bool, typer.Option("--judge-one-order", help="Ask pairwise judges once only.")] = False,
-    harness: Annotated[str | None, typer.Option(help="lmms-eval: let it run the tasks that it has.")] = None,
-    harness_python: Annotated[str | None, typer.Option(help="Python of the environment that has the harness.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Most rows of each source.")] = None,
-    skip: Annotated[int | None, typer.Option(help="Rows of each source left out before.")] = None,
-    trained_on: Annotated[
-        str | None, typer.Option(help="Rows that a model was trained on: leave_out, refuse, keep. [default: leave_out]")
+    judge_prompts: Annotated[
+        str | None, typer.Option(help="Folder of judge prompts in place of ours.", **_JUDGED)
     ] = None,
-    samples: Annotated[int | None, typer.Option(help="Responses to each question. [default: 1]")] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 takes the likeliest token. [default: 0]")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Longest response. [default: 1024]")] = None,
-    data_root: Annotated[str | None, typer.Option(help="Where relative paths in declarations start.")] = None,
-    benchmark_data: Annotated[str | None, typer.Option(help="Folder of further files of benchmarks.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of sampling and bootstrap. [default: 0]")] = None,
-    out: Annotated[
-        str | None, typer.Option(help="Directory for results and responses; the same command goes on from there.")
+    judge_one_order: Annotated[
+        bool, typer.Option("--judge-one-order", help="Ask pairwise judges once only.", **_JUDGED)
+    ] = False,
+    harness: Annotated[str | None, typer.Option(help="lmms-eval: let it run the tasks that it has.", **_JUDGED)] = None,
+    harness_python: Annotated[
+        str | None, typer.Option(help="Python of the environment that has the harness.", **_JUDGED)
     ] = None,
     list_all: Annotated[bool, typer.Option("--list", help="List the benchmarks and their groups.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """How good a model is on benchmarks, each by its own metric, or on sources; alone or against another model.
-
-    mmpr eval trained --benchmarks paper --mode cot,direct --against nano --out scores
-    """
+    """Measure a model on benchmarks, each by its own metric, or on sources; alone or against another model."""
     from rich.console import Console
-
-    from mmpr_pipeline.evaluation.settings import load_eval_config
 
     console = Console()
     if list_all:
         _list(console)
         return
-    modes = _names(mode)
+    modes = names(mode) or []
     settings = load_eval_config(
         config,
         {
+            **flags,
             "engine.model": model,
-            "engine.name": engine or ("replay" if rollouts else None),
-            "engine.rollouts": rollouts,
-            "engine.base_url": base_url,
-            "benchmarks": _names(benchmarks) or None,
-            "sources": _names(sources) or None,
+            "engine.name": flags["engine.name"] or ("replay" if flags["engine.rollouts"] else None),
             "mode": modes[0] if modes else None,
             "modes": modes if len(modes) > 1 else None,
-            "style": style,
-            "prompt_language": prompt_language,
-            "against": against,
             "judge": _judge(judge, judge_prompts, judge_one_order),
-            "limit": limit,
-            "skip": skip,
-            "trained_on": trained_on,
-            "samples": samples,
-            "temperature": temperature,
-            "max_tokens": max_tokens,
-            "data_root": data_root,
-            "benchmark_data": benchmark_data,
-            "seed": seed,
-            "out": out,
         },
     )
     results, table = _run(settings, harness, harness_python, console, quiet=as_json)
@@ -136,10 +107,6 @@ def _run(
     return found, table.comparison_table(found)
 
 
-def _names(text: str | None) -> list[str]:
-    return [name.strip() for name in (text or "").split(",") if name.strip()]
-
-
 def _judge(address: str | None, prompts: str | None, one_order: bool) -> dict[str, Any] | None:
     """The settings of a judge that is written as URL#MODEL."""
     from mmpr_pipeline.core.errors import ConfigError
@@ -167,15 +134,12 @@ def _list(console: Console) -> None:
     console.print(table)
 
 
-@app.command()
+@app.command(epilog=example("mmpr leaderboard scores-nano scores-trained --out board.md", docs="evaluation.md"))
 def leaderboard(
     results: Annotated[list[str], typer.Argument(help="Directories of `mmpr eval --benchmarks … --out`.")],
     out: Annotated[Path | None, typer.Option(help="Write the board as Markdown.")] = None,
 ) -> None:
-    """Several models side by side, from the results of their evaluations.
-
-    mmpr leaderboard scores-nano scores-trained --out board.md
-    """
+    """Show several models side by side, from the results of their evaluations."""
     from rich.console import Console
 
     from mmpr_pipeline.evaluation.comparison.leaderboard import (

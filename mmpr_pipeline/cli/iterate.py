@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from mmpr_pipeline.cli.app import app, stop_by_signals
+from mmpr_pipeline.cli.app import app, example, stop_by_signals
 
 
-@app.command()
+@app.command(epilog=example("mmpr iterate examples/iterate.yaml --rounds 3", docs="concepts.md"))
 def iterate(
     config: Annotated[Path, typer.Argument(help="YAML file of settings: build, train, evaluate; flags win over it.")],
     out: Annotated[str | None, typer.Option(help="Directory of all rounds.")] = None,
-    model: Annotated[str | None, typer.Option(help="The model to begin with. [default: nano]")] = None,
-    rounds: Annotated[int | None, typer.Option(help="Most rounds. [default: 3]")] = None,
+    model: Annotated[str | None, typer.Option(help=r"The model to begin with. \[default: nano]")] = None,
+    rounds: Annotated[int | None, typer.Option(help=r"Most rounds. \[default: 3]")] = None,
 ) -> None:
     """Build, train, evaluate on held-out questions, and again with the better model, until accuracy no longer rises."""
     from rich.console import Console
@@ -36,16 +36,16 @@ def iterate(
     console.print(f"[bold]Next[/]  open {settings.out}/{PAGE}", highlight=False)
 
 
-@app.command()
+@app.command(epilog=example("mmpr merge out/one out/two --out out/both", docs="concepts.md"))
 def merge(
     outputs: Annotated[list[str], typer.Argument(help="Finished outputs of `mmpr build`, two or more.")],
     out: Annotated[str, typer.Option(help="New output directory or s3://bucket/prefix.")],
     strategies: Annotated[
-        str | None, typer.Option(help="Pairing strategies by commas. [default: those of the first output]")
+        str | None, typer.Option(help=r"Pairing strategies by commas. \[default: those of the first output]")
     ] = None,
     max_pairs: Annotated[int | None, typer.Option(help="Most correctness pairs a question.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of pairing.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Shards worked on at once. [default: the CPUs]")] = None,
+    workers: Annotated[int | None, typer.Option(help=r"Shards worked on at once. \[default: the CPUs]")] = None,
 ) -> None:
     """Several outputs as one: each question once, with the rollouts of all, paired again without an engine."""
     from mmpr_pipeline.cli.build import show_build

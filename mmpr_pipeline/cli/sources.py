@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmpr_pipeline.cli.app import sources_app
+from mmpr_pipeline.cli.app import example, sources_app
 
 if TYPE_CHECKING:
     from mmpr_pipeline.sources.adding import MetaEntry
 
 
-@sources_app.command("list")
+@sources_app.command("list", epilog=example("mmpr sources list", docs="sources.md"))
 def sources_list() -> None:
     """The catalog."""
     from rich import box
@@ -30,7 +30,7 @@ def sources_list() -> None:
     Console().print(table)
 
 
-@sources_app.command("show")
+@sources_app.command("show", epilog=example("mmpr sources show geoqa", docs="declarations.md"))
 def sources_show(name: Annotated[str, typer.Argument(help="Catalog name or declaration file.")]) -> None:
     """One declaration, with what could not be confirmed about it."""
     from mmpr_pipeline.sources.review.preview import show_source
@@ -38,7 +38,7 @@ def sources_show(name: Annotated[str, typer.Argument(help="Catalog name or decla
     print(show_source(name))
 
 
-@sources_app.command("preview")
+@sources_app.command("preview", epilog=example("mmpr sources preview geoqa -n 5", docs="sources.md"))
 def sources_preview(
     name: Annotated[str, typer.Argument(help="Catalog name or declaration file.")],
     number: Annotated[int, typer.Option("--number", "-n", help="Rows to show.")] = 3,
@@ -51,7 +51,7 @@ def sources_preview(
         print(text, end="\n\n")
 
 
-@sources_app.command("add")
+@sources_app.command("add", epilog=example("mmpr sources add charts/labels.csv --out charts.yaml", docs="sources.md"))
 def sources_add(
     target: Annotated[
         str, typer.Argument(help="Rows: a file or folder, InternVL's meta.json, or ORG/NAME on the Hub.")
@@ -138,7 +138,7 @@ def _add_entries(entries: list[MetaEntry], folder: Path, given: dict[str, str], 
         raise typer.Exit(1)
 
 
-@sources_app.command("check")
+@sources_app.command("check", epilog=example("mmpr sources check charts.yaml --page charts.html", docs="sources.md"))
 def sources_check(
     name: Annotated[str, typer.Argument(help="Catalog name or declaration file; or a group, or a folder of them.")],
     rows: Annotated[int, typer.Option(help="Rows to look at, spread over the source; 0: all.")] = 200,

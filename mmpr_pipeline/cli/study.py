@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from mmpr_pipeline.cli.app import app, stop_by_signals
+from mmpr_pipeline.cli.app import app, example, stop_by_signals
+from mmpr_pipeline.cli.options import settings_options
+from mmpr_pipeline.core.settings import declared_settings
+from mmpr_pipeline.study.settings import StudyConfig, load_study_config
+
+_KEPT = ("out", "jobs", "engine.model")
+_ENGINE = tuple(each.path for each in declared_settings(StudyConfig) if each.path not in _KEPT)
 
 
-@app.command()
+@app.command(epilog=example("mmpr study examples/study-small.yaml", docs="study.md"))
+@settings_options(StudyConfig, leave_out=_ENGINE, defaults={"engine.model": "nano"})
 def study(
+    flags: dict[str, Any],
     config: Annotated[Path | None, typer.Argument(help="YAML file of settings; flags win over it.")] = None,
-    out: Annotated[str | None, typer.Option(help="Directory of the study.")] = None,
-    model: Annotated[str | None, typer.Option(help="The base model. [default: nano]")] = None,
-    jobs: Annotated[int | None, typer.Option(help="Steps done at once. [default: what cores and memory fit]")] = None,
     steps: Annotated[bool, typer.Option("--steps", help="Print the steps, done or not, and stop.")] = False,
     tables: Annotated[bool, typer.Option("--tables", help="Tell what is done so far, and stop.")] = False,
     check: Annotated[
@@ -29,9 +34,8 @@ def study(
 
     from mmpr_pipeline.study.results.table import study_markdown
     from mmpr_pipeline.study.run import list_steps, run_study, tell_so_far
-    from mmpr_pipeline.study.settings import load_study_config
 
-    settings = load_study_config(config, {"out": out, "engine.model": model, "jobs": jobs})
+    settings = load_study_config(config, flags)
     if steps:
         print("\n".join(list_steps(settings)))
         return

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.settings import OPERATIONAL, Settings
+from mmpr_pipeline.core.settings import MODEL, OPERATIONAL, RUN, Settings, flag
 from mmpr_pipeline.engines.kinds import ENGINES
 from mmpr_pipeline.engines.options import refused_options
+from mmpr_pipeline.models.choice import DEFAULT_TEXT
 from mmpr_pipeline.models.resolve import NANO
 
 
@@ -20,27 +21,49 @@ class EngineSettings(Settings):
     name: str = Field(
         default="vllm",
         description="The engine: vllm, openai, replay, scripted, or one of an installed distribution.",
+        json_schema_extra=flag("--engine", MODEL),
     )
-    model: str = Field(default=NANO, description="Hub id or directory of the model; `nano` is the embedded one.")
-    revision: str | None = Field(default=None, description="Revision of a Hub model; the newest if not given.")
+    model: str = Field(
+        default=NANO,
+        description="Hub id or directory; `nano` is the embedded one, which knows the nano_* sources only.",
+        json_schema_extra=flag("--model", MODEL, default=DEFAULT_TEXT),
+    )
+    revision: str | None = Field(
+        default=None,
+        description="Revision of a Hub model.",
+        json_schema_extra=flag("--revision", MODEL, default="the newest"),
+    )
     dtype: str = Field(default="auto", description="Weights' type: auto, float32, bfloat16 or float16.")
     max_model_len: int | None = Field(default=None, description="Context in tokens; the model's own if not given.")
-    trust_remote_code: bool = Field(default=False, description="Allow code shipped with the model to run.")
+    trust_remote_code: bool = Field(
+        default=False,
+        description="Let code that comes with the model run on this machine.",
+        json_schema_extra=flag("--trust-remote-code", MODEL),
+    )
     base_url: str | None = Field(
         default=None,
         description="For openai: address of the server, as http://host:8000/v1, or of several, by commas. The key is "
         "$OPENAI_API_KEY only.",
-        json_schema_extra=OPERATIONAL,
+        json_schema_extra=flag("--base-url", MODEL, operational=True),
     )
-    rollouts: str | None = Field(default=None, description="For replay: JSONL file of recorded rollouts.")
+    rollouts: str | None = Field(
+        default=None,
+        description="For replay: JSONL file of recorded rollouts.",
+        json_schema_extra=flag("--rollouts", MODEL),
+    )
     script: dict[str, Any] = Field(default_factory=dict, description="For scripted: what the fake engine does.")
     actors: int | None = Field(
         default=None,
         ge=0,
         description="Engine actors; 0 runs the engine in the workers.",
-        json_schema_extra=OPERATIONAL,
+        json_schema_extra=flag("--actors", RUN, default="1 for vllm, 0 for others", operational=True),
     )
-    tensor_parallel: int = Field(default=1, ge=1, description="GPUs for each engine.", json_schema_extra=OPERATIONAL)
+    tensor_parallel: int = Field(
+        default=1,
+        ge=1,
+        description="GPUs that share one engine.",
+        json_schema_extra=flag("--tensor-parallel", RUN, operational=True),
+    )
     gpu_memory: float = Field(
         default=0.9, gt=0, le=1, description="Share of GPU memory an engine may use.", json_schema_extra=OPERATIONAL
     )

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
+from mmpr_pipeline.core.cache import cache_folder
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Image, Language, Question, question_id
 from mmpr_pipeline.core.verdict import AnswerKind
-from mmpr_pipeline.storage.cache import cache_folder
 
 if TYPE_CHECKING:
     import PIL.Image

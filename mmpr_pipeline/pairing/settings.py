@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from mmpr_pipeline.core.settings import Settings
+from mmpr_pipeline.core.settings import PAIRS, Settings, flag
 
 SAMPLED = ("correctness", "dropout_ntp")
 """The paper's strategies, for sampled responses."""
@@ -28,8 +28,14 @@ class PairingSettings(Settings):
         description="Strategies, asked in this order until one makes a pair: correctness, dropout_ntp, feedback, vote, "
         "preset (pairs that the sources bring), dropout_preset (DropNTP on their chosen responses), or the name of an "
         "installed one. In every case: blind (before the others), format, step.",
+        json_schema_extra=flag("--strategies", PAIRS),
     )
-    max_pairs: int = Field(default=15, ge=1, description="Maximum correctness pairs per question (paper: 15).")
+    max_pairs: int = Field(
+        default=15,
+        ge=1,
+        description="Maximum correctness pairs per question (paper: 15).",
+        json_schema_extra=flag("--max-pairs", PAIRS, unit="pairs"),
+    )
     dropout_ratio: float = Field(default=0.5, gt=0, lt=1, description="Share of a response's tokens kept (paper: 0.5).")
     dropout_pairs: int = Field(default=2, ge=1, description="Maximum DropNTP pairs per question.")
     options: dict[str, Any] = Field(default_factory=dict, description="Settings of installed strategies, by name.")

@@ -8,6 +8,7 @@ change from run to run without changing a byte of the shards.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ from pydantic import Field, field_validator, model_validator
 from mmpr_pipeline.checking.second.settings import CheckingSettings
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import content_id
-from mmpr_pipeline.core.settings import OPERATIONAL, Settings, identity_of, load_settings
+from mmpr_pipeline.core.settings import ASK, RUN, SAMPLING, Settings, flag, identity_of, load_settings
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.rollouts.settings import SamplingSettings
 from mmpr_pipeline.screening.settings import ScreeningSettings, Share, split_share
+
+MOST_IN_NAME = 4
+"""Sources named in the name of an output."""
 
 
 class BuildConfig(Settings):
@@ -28,38 +32,70 @@ class BuildConfig(Settings):
 
     sources: tuple[str, ...] = Field(
         min_length=1,
-        description="Catalog names, groups of it, or paths of declarations; each may end in a share of it, as in "
-        "`geoqa:0.5@10000*2` (see mixture).",
+        description="Questions: names and groups of the catalog, declaration files and folders, by commas. Each may "
+        "end in its share: `geoqa:0.5` takes half of it, `@10000` at most that many, `*2` asks each twice.",
+        json_schema_extra=flag("--sources", ASK),
     )
     mixture: dict[str, Share] = Field(
         default_factory=dict, description="Share of each source, by its name or as it stands in `sources`."
     )
     screening: ScreeningSettings = ScreeningSettings()
     data_root: str | None = Field(
-        default=None, description="Where relative paths in declarations start.", json_schema_extra=OPERATIONAL
+        default=None,
+        description="Folder in which the relative paths of declarations start.",
+        json_schema_extra=flag("--data-root", ASK, operational=True),
     )
-    out: str = Field(description="Output directory or s3:// prefix.", json_schema_extra=OPERATIONAL)
-    shards: int = Field(default=8, ge=1, le=100_000, description="Shards; each takes 1/N of every source.")
-    limit: int | None = Field(default=None, ge=1, description="Most rows of each source.")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of sampling and pairing.")
+    out: str = Field(
+        description="Directory or s3://bucket/prefix to write to.",
+        json_schema_extra=flag("--out", ASK, default="out/ and the names of the sources", operational=True),
+    )
+    shards: int = Field(
+        default=8,
+        ge=1,
+        le=100_000,
+        description="Shards to write; each takes 1/N of every source.",
+        json_schema_extra=flag("--shards", RUN),
+    )
+    limit: int | None = Field(
+        default=None,
+        ge=1,
+        description="Maximum rows of each source.",
+        json_schema_extra=flag("--limit", ASK, unit="rows", default="all"),
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**31,
+        description="Seed of sampling and pairing.",
+        json_schema_extra=flag("--seed", SAMPLING),
+    )
     engine: EngineSettings = EngineSettings()
+    rehearsal: bool = Field(
+        default=False,
+        description="Rehearse with the embedded model nano: a build sets this itself where no model is named and "
+        "no GPU is found. The pairs show how a build works; they are not to be trained on.",
+    )
     sampling: SamplingSettings = SamplingSettings()
     pairing: PairingSettings = PairingSettings()
     checking: CheckingSettings = CheckingSettings()
     address: str = Field(
-        default="local", description="Ray: local, auto, or ray://host:port.", json_schema_extra=OPERATIONAL
+        default="local",
+        description="The Ray cluster: local, auto or ray://HOST:PORT.",
+        json_schema_extra=flag("--address", RUN, operational=True),
     )
     in_flight: int | None = Field(
         default=None,
         ge=1,
-        description="Questions in flight for each shard worker; as many as fill the engines if not given.",
-        json_schema_extra=OPERATIONAL,
+        description="Questions in flight in each worker.",
+        json_schema_extra=flag(
+            "--in-flight", RUN, unit="questions", default="as many as fill the engines", operational=True
+        ),
     )
     workers: int | None = Field(
         default=None,
         ge=1,
-        description="Shards worked on at once; by the cluster's CPUs if not given.",
-        json_schema_extra=OPERATIONAL,
+        description="Shards worked on at once.",
+        json_schema_extra=flag("--workers", RUN, default="the CPUs", operational=True),
     )
 
     @model_validator(mode="before")
@@ -96,6 +132,17 @@ class BuildConfig(Settings):
         if list(pairing.get("strategies", ())) == ["preset"]:
             screening = {"dedup": False, **screening}
         return data | {"engine": engine, "pairing": pairing, "screening": screening}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _out_by_the_sources(cls, data: Any) -> Any:
+        """Where no output is named, it is `out/` and the names of the sources."""
+        if not isinstance(data, dict) or data.get("out") or not data.get("sources"):
+            return data
+        sources = data["sources"]
+        if not isinstance(sources, list | tuple) or not all(isinstance(source, str) for source in sources):
+            return data
+        return {**data, "out": f"out/{name_of(sources)}"}
 
     @field_validator("sources")
     @classmethod
@@ -143,11 +190,19 @@ class BuildConfig(Settings):
         identity = identity_of(self)
         if self.checking.second is None:  # as before there was a second opinion
             del identity["checking"]
+        if not self.rehearsal:
+            del identity["rehearsal"]
         return identity
 
     def digest(self) -> str:
         """Content id of the identity."""
         return content_id(json.dumps(self.identity(), sort_keys=True))
+
+
+def name_of(sources: Sequence[str]) -> str:
+    """A folder's name for what is built from these sources: `geoqa-mathvista`; of many the first and their number."""
+    names = [Path(split_share(source)[0]).stem for source in sources]
+    return "-".join(names) if len(names) <= MOST_IN_NAME else f"{names[0]}-and-{len(names) - 1}-more"
 
 
 def load_config(path: str | Path | None, overrides: dict[str, Any]) -> BuildConfig:

@@ -19,6 +19,8 @@ from mmpr_pipeline.dataset.files.manifest import read_manifest
 from mmpr_pipeline.dataset.files.sealed import damaged, hashes, read_sealed
 from mmpr_pipeline.dataset.files.summary import summarise
 from mmpr_pipeline.engines.owner import EngineOwner
+from mmpr_pipeline.models.choice import REHEARSAL_WARNING
+from mmpr_pipeline.pipeline.choosing import few_right, with_model
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
@@ -65,7 +67,7 @@ def run_build(config: BuildConfig, view: BuildView | None = None) -> dict[str, A
     view = view or NoBuildView()
     compared = ", and the evaluation sets to compare them with (--no-decontaminate leaves those out)"
     view.stage(f"reading sources{compared * config.screening.decontaminate}")
-    config = absolute_build_paths(config)
+    config = absolute_build_paths(with_model(config).config)
     store = open_store(config.out)
     return run_plan(make_build_plan(config, begun_with(store) if has_begun(store) else None), view)
 
@@ -114,6 +116,7 @@ def _make(plan: Plan, missing: list[int], view: BuildView, still_held: Callable[
             view.stage("sampling" if engines.engine else "checking and pairing")
             work_shards(plan, missing, engines.engine, workers, progress)
             beacon.end()
+            tally = {name: value for name, value in tally.items() if not name.startswith("by/")}
             if engines.engine is None:
                 return tally
             return {**tally, "engine": asdict(engines.stats()), "runs_on": engines.engine.info.runs_on}
@@ -203,6 +206,14 @@ def finish(store: Store, plan: Plan, run: dict[str, Any]) -> dict[str, Any]:
         return before
     totals = summarise(store, plan.config.shards)
     summary = {"mmpr_version": __version__, "digest": plan.digest, "run": run, **totals, **plan.in_summary(store)}
+    rollouts = totals["counts"]["rollouts"]
+    checked = sum(rollouts.get(outcome, 0) for outcome in ("correct", "incorrect", "unparseable"))
+    said = [REHEARSAL_WARNING] if plan.config.rehearsal else []
+    said += few_right(rollouts.get("correct", 0), checked) if plan.samples else []
+    if said:
+        summary["warnings"] = [*said, *summary.get("warnings", ())]
+    if plan.config.rehearsal:
+        summary["rehearsal"] = True
     summary["hashes"] = hashes(store)
     if recorded := run.get("engine", {}).get("recorded"):
         used = sum(totals["counts"]["rollouts"].values())

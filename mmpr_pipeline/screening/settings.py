@@ -6,7 +6,7 @@ import re
 
 from pydantic import Field
 
-from mmpr_pipeline.core.settings import Settings
+from mmpr_pipeline.core.settings import SCREENING, Settings, flag
 
 
 class ScreeningSettings(Settings):
@@ -14,15 +14,23 @@ class ScreeningSettings(Settings):
 
     dedup: bool = Field(
         default=True,
-        description="Drop questions that an earlier row of any source has, images included; off: only within a shard.",
+        description="Drop questions that an earlier row of any source has too, images included; off: only within a "
+        "shard.",
+        json_schema_extra=flag("--dedup/--no-dedup", SCREENING),
     )
     decontaminate: bool = Field(
-        default=True, description="Drop questions of training sources that an evaluation source has too, or nearly so."
+        default=True,
+        description="Drop training questions that also appear (exactly or nearly) in a benchmark.",
+        json_schema_extra=flag("--decontaminate/--no-decontaminate", SCREENING),
     )
     against: tuple[str, ...] | None = Field(
         default=None,
-        description="Evaluation sources to compare with: names, groups, declarations; not given: all of the catalog "
-        "that are in the Hub's cache or can be fetched.",
+        description="Benchmarks to compare with: names, groups, declarations, by commas.",
+        json_schema_extra=flag(
+            "--decontaminate-against",
+            SCREENING,
+            default="all benchmarks of the catalog that can be fetched or are cached",
+        ),
     )
     image_bits: int = Field(
         default=16, ge=0, le=256, description="Most bits of 256 in which two images differ that are one image."

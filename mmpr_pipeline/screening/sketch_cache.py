@@ -10,13 +10,13 @@ from contextlib import suppress
 
 import pyarrow as pa
 
+from mmpr_pipeline.core.cache import cache_folder
 from mmpr_pipeline.core.errors import DatasetError, StoreError
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.screening import SCREENING
 from mmpr_pipeline.screening.chunks import SKETCHES, read_chunk, write_chunk
 from mmpr_pipeline.sources import SourceIndex
 from mmpr_pipeline.storage import open_store
-from mmpr_pipeline.storage.cache import cache_folder
 
 
 def cached_sketches(index: SourceIndex, start: int, stop: int, look: Callable[[], pa.Table]) -> pa.Table:

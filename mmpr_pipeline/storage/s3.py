@@ -19,8 +19,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mmpr_pipeline.core.cache import cache_folder
 from mmpr_pipeline.core.errors import StoreError
-from mmpr_pipeline.storage.cache import cache_folder
 from mmpr_pipeline.storage.local import room_explained
 from mmpr_pipeline.storage.s3_retry import code_of, passes, patience, patiently, s3_status
 from mmpr_pipeline.storage.store import MissingKeyError, Store, check_key, hidden

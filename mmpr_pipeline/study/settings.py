@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from mmpr_pipeline.core.settings import OPERATIONAL, Settings, load_settings
+from mmpr_pipeline.core.settings import RUN, Settings, flag, load_settings
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.rollouts.settings import Decoding, SamplingSettings
@@ -51,7 +51,11 @@ class MeasureSettings(Settings):
 class StudyConfig(Settings):
     """Everything a study does. Each part that is empty or off is left out of the table."""
 
-    out: str = Field(description="Directory of the study.", json_schema_extra=OPERATIONAL)
+    out: str = Field(
+        default="out/study",
+        description="Directory of the study.",
+        json_schema_extra=flag("--out", RUN, operational=True),
+    )
     engine: EngineSettings = Field(default=EngineSettings(), description="The engine; its model is the base model.")
     sources: tuple[str, ...] = Field(default=NANO_SOURCES, min_length=1, description="Nano sources.")
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1, description="Each is a study of its own.")
@@ -78,7 +82,7 @@ class StudyConfig(Settings):
         default=None,
         ge=1,
         description="Steps done at once; if not given, what cores and memory have room for.",
-        json_schema_extra=OPERATIONAL,
+        json_schema_extra=flag("--jobs", RUN, default="what cores and memory have room for", operational=True),
     )
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.settings import OPERATIONAL, Settings, load_settings
+from mmpr_pipeline.core.settings import MODEL, OPERATIONAL, RUN, TRAINING, Settings, flag, load_settings
 from mmpr_pipeline.models.resolve import NANO
 from mmpr_pipeline.models.tiles import MAX_TILES
 from mmpr_pipeline.training.policy.settings import LoraSettings, Part
@@ -24,9 +24,22 @@ ReferenceKind = Literal["auto", "stored", "online", "adapter_off", "none"]
 class LaunchSettings(Settings):
     """Where the training processes run. Under torchrun (or any launcher that sets WORLD_SIZE) `here` is right."""
 
-    on: Literal["here", "ray"] = Field(default="here", description="here: this process; ray: workers by Ray Train.")
-    workers: int = Field(default=1, ge=1, description="For ray: training processes, one to a GPU where there are any.")
-    address: str = Field(default="local", description="For ray: local, auto, or ray://host:port.")
+    on: Literal["here", "ray"] = Field(
+        default="here",
+        description="here: this process; ray: workers by Ray Train.",
+        json_schema_extra=flag("--on", RUN),
+    )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        description="For ray: training processes, one to a GPU where there are any.",
+        json_schema_extra=flag("--workers", RUN),
+    )
+    address: str = Field(
+        default="local",
+        description="For ray: local, auto, or ray://host:port.",
+        json_schema_extra=flag("--address", RUN),
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="auto: cuda where there is one. A GPU too few is an error, never a run on the CPU."
     )
@@ -45,37 +58,58 @@ class TrainConfig(Settings):
     """Everything a training run does. Defaults are the paper's (arXiv 2411.10442, section 4.1)."""
 
     data: str = Field(description="Output of `mmpr build`: a directory or s3:// prefix.", json_schema_extra=OPERATIONAL)
-    run_dir: str = Field(description="Directory of checkpoints and metrics.", json_schema_extra=OPERATIONAL)
+    run_dir: str = Field(
+        description="Directory of checkpoints and metrics.",
+        json_schema_extra=flag("--out", RUN, default="runs/ and the name of the data", operational=True),
+    )
     model: str = Field(
         default=NANO,
-        description="Hub id or directory of a transformers-native model; `nano` is the embedded one.",
-        json_schema_extra=OPERATIONAL,  # places; what lies there is part of the run's identity
+        description="Hub id or directory of the model to train; `nano` is the embedded one.",
+        json_schema_extra=flag(
+            "--model", MODEL, default="the model that made the pairs", operational=True
+        ),  # places; what lies there is part of the run's identity
     )
     revision: str | None = Field(
-        default=None, description="Revision of a Hub model; the newest if not given.", json_schema_extra=OPERATIONAL
+        default=None,
+        description="Revision of a Hub model; the newest if not given.",
+        json_schema_extra=flag("--revision", MODEL, default="the newest", operational=True),
     )
     export: str | None = Field(
         default=None,
         description="Where to write the trained model at the end; `best` or `newest`: that checkpoint, to a folder of"
         " this name in run_dir.",
-        json_schema_extra=OPERATIONAL,
+        json_schema_extra=flag("--export", RUN, operational=True),
     )
 
+    allow_rehearsal: bool = Field(
+        default=False,
+        description="Train another model than nano on the pairs of a rehearsal.",
+        json_schema_extra=flag("--allow-rehearsal", RUN, operational=True),
+    )
     recipe: str | None = Field(
         default=None,
         description="Defaults of a published recipe: internvl2, internvl2.5, internvl3, internvl3.5 or nemotron; other"
         " settings win over it.",
-        json_schema_extra=OPERATIONAL,  # what it sets is the run's identity
+        json_schema_extra=flag("--recipe", TRAINING, operational=True),
     )
-    epochs: int = Field(default=1, ge=1, description="Passes over the data.")
-    batch: int = Field(default=256, ge=1, description="Pairs of an optimizer step, over all ranks.")
+    epochs: int = Field(
+        default=1, ge=1, description="Passes over the data.", json_schema_extra=flag("--epochs", TRAINING)
+    )
+    batch: int = Field(
+        default=256,
+        ge=1,
+        description="Pairs of an optimizer step, over all ranks.",
+        json_schema_extra=flag("--batch", TRAINING, unit="pairs"),
+    )
     max_steps: int | None = Field(
         default=None,
         ge=1,
         description="Stop after this many optimizer steps; the schedule stays that of the whole run.",
-        json_schema_extra=OPERATIONAL,
+        json_schema_extra=flag("--max-steps", TRAINING, unit="steps", operational=True),
     )
-    lr: float = Field(default=5e-6, gt=0, description="Highest learning rate.")
+    lr: float = Field(
+        default=5e-6, gt=0, description="Highest learning rate.", json_schema_extra=flag("--lr", TRAINING)
+    )
     lr_end: float = Field(default=0.0, ge=0, description="Learning rate that the fall ends at.")
     schedule: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="Fall after the warm-up.")
     warm_up: float = Field(default=0.05, ge=0, lt=1, description="Share of the steps with a rising rate.")
@@ -83,7 +117,11 @@ class TrainConfig(Settings):
     betas: tuple[float, float] = Field(default=(0.9, 0.999), description="AdamW's moment decays.")
     max_grad_norm: float = Field(default=1.0, ge=0, description="Gradients are clipped to this norm; 0: never.")
 
-    loss: str = Field(default="mpo", description="Named loss: mpo, dpo, bco+sft, ipo, orpo, ...")
+    loss: str = Field(
+        default="mpo",
+        description="Named loss: mpo, dpo, bco+sft, ipo, orpo, ...",
+        json_schema_extra=flag("--loss", TRAINING),
+    )
     loss_weights: dict[str, float] | None = Field(default=None, description="Weights by term instead of a named loss.")
     beta: float = Field(default=0.1, gt=0, description="Scale of rewards.")
     delta_decay: float | None = Field(
@@ -107,14 +145,22 @@ class TrainConfig(Settings):
     follow_every: int = Field(default=64, ge=1, description="TR-DPO: steps between updates of the reference.")
     follow_share: float = Field(default=0.6, gt=0, le=1, description="TR-DPO: share of the policy in an update.")
 
-    freeze: tuple[Part, ...] = Field(default=(), description="Parts that are not trained.")
+    freeze: tuple[Part, ...] = Field(
+        default=(), description="Parts that are not trained.", json_schema_extra=flag("--freeze", MODEL)
+    )
     lora: LoraSettings | None = Field(default=None, description="Train adapters only.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
         description="Type of the computation; weights and optimizer stay float32. auto: bfloat16 on GPUs.",
     )
     max_tiles: int = Field(default=MAX_TILES, ge=1, description="Most tiles of an image, whatever its source asks for.")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of the order of the data and of new weights.")
+    seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**31,
+        description="Seed of the order of the data and of new weights.",
+        json_schema_extra=flag("--seed", TRAINING),
+    )
     window: int = Field(default=8, ge=1, description="Shards shuffled together; all of them where they are fewer.")
 
     pairs_per_question: int = Field(
@@ -142,7 +188,10 @@ class TrainConfig(Settings):
     )
 
     token_budget: int = Field(
-        default=16384, ge=16, description="Most tokens of a micro-batch on one device.", json_schema_extra=OPERATIONAL
+        default=16384,
+        ge=16,
+        description="Most tokens of a micro-batch on one device.",
+        json_schema_extra=flag("--token-budget", RUN, unit="tokens", operational=True),
     )
     recompute: Literal["auto", "none", "matmuls", "full"] = Field(
         default="auto",
@@ -175,6 +224,14 @@ class TrainConfig(Settings):
         if "loss" in data:
             settings.pop("loss_weights", None)
         return {**settings, **data}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _run_dir_by_the_data(cls, data: Any) -> Any:
+        """Where no directory is named, it is `runs/` and the name of the data."""
+        if not isinstance(data, dict) or data.get("run_dir") or not isinstance(data.get("data"), str):
+            return data
+        return {**data, "run_dir": f"runs/{Path(data['data'].rstrip('/')).name or 'run'}"}
 
     @model_validator(mode="before")
     @classmethod

@@ -20,7 +20,11 @@ from pydantic import BaseModel
 from mmpr_pipeline.core import records
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.manifest import Manifest
+from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.pipeline.config import BuildConfig
+from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
+from mmpr_pipeline.study.settings import StudyConfig
+from mmpr_pipeline.training.settings import TrainConfig
 
 RECORDS: tuple[type[BaseModel], ...] = (
     records.Image,
@@ -33,13 +37,18 @@ RECORDS: tuple[type[BaseModel], ...] = (
     records.QuestionRow,
     Manifest,
     BuildConfig,
+    TrainConfig,
+    EvalConfig,
+    StudyConfig,
+    SourceDeclaration,
 )
+WRITTEN_BY_HAND = (BuildConfig, TrainConfig, EvalConfig, StudyConfig, SourceDeclaration)
 FOLDER = Path("schemas")
 
 
 def json_schema(model: type[BaseModel]) -> dict[str, Any]:
     """JSON Schema (2020-12) of a record as it is written, of settings as they may be given; with its version."""
-    schema = model.model_json_schema(mode="validation" if model is BuildConfig else "serialization")
+    schema = model.model_json_schema(mode="validation" if model in WRITTEN_BY_HAND else "serialization")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"mmpr/v{records.SCHEMA_VERSION}/{model.__name__}.schema.json",

@@ -76,7 +76,7 @@ def export(
     prompts = rl_prompts(solve_rate, layout) if to == "rl" else None
     target = Path(dest).expanduser().resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ConfigError(f"{target} is there already.", remedy="Give --dest a new folder.")
+        raise ConfigError(f"{target} is there already.", remedy="Give --out a new folder.")
     store = open_store(out)
     manifests = list(manifests_of(store, shards_of(store)))
     hashes = {key: sha256 for manifest in manifests for key, sha256 in manifest.hashes.items()}

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from mmpr_pipeline.core.cache import cache_folder
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
 from mmpr_pipeline.dataset.files.image_fs import image_prefix, register_filesystem
 from mmpr_pipeline.dataset.files.manifest import Manifest
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
 from mmpr_pipeline.storage import Store, open_store
-from mmpr_pipeline.storage.cache import cache_folder
 
 if TYPE_CHECKING:
     import datasets

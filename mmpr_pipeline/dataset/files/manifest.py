@@ -66,6 +66,9 @@ class Manifest(Record):
     counts: Counts = Field(description="Counts over the whole shard.")
     sources: dict[str, Counts] = Field(description="The same for each source.")
     files: tuple[FileEntry, ...] = Field(description="Data files of the shard.")
+    rehearsal: bool = Field(
+        default=False, description="Whether the embedded toy model stood in; written only where it did."
+    )
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -74,7 +77,7 @@ class Manifest(Record):
 
     def encode(self) -> bytes:
         """The manifest as written: the same bytes for the same content."""
-        return json_bytes(self.model_dump())
+        return json_bytes(self.model_dump(exclude=set() if self.rehearsal else {"rehearsal"}))
 
 
 def read_manifest(raw: bytes, name: str) -> Manifest:

@@ -21,8 +21,9 @@ class ShardWriter:
     Memory holds one batch of each file and the names of the shard's images, whatever the shard's size.
     """
 
-    def __init__(self, store: Store, shard: int, num_shards: int, identity: str) -> None:
+    def __init__(self, store: Store, shard: int, num_shards: int, identity: str, *, rehearsal: bool = False) -> None:
         self._store, self._shard, self._of, self._identity = store, shard, num_shards, identity
+        self._rehearsal = rehearsal
         self._stored: set[bytes] = set()
         self._by_source: dict[str, Tally] = {}
         self._stored_by_source: dict[str, set[bytes]] = {}
@@ -71,6 +72,7 @@ class ShardWriter:
             counts=self._total.counts(),
             sources={name: tally.counts() for name, tally in sorted(self._by_source.items())},
             files=tuple(self._closed(kind, file) for kind, file in sorted(self._files.items())),
+            rehearsal=self._rehearsal,
         )
         if not all(counts.adds_up() for counts in (manifest.counts, *manifest.sources.values())):
             raise DatasetError(f"Shard {self._shard} has lost questions: {manifest.counts}")

@@ -31,6 +31,7 @@ from mmpr_pipeline.dataset.publish.parts import (
     sizes,
 )
 from mmpr_pipeline.dataset.review.facts import Facts, facts_of
+from mmpr_pipeline.dataset.review.rehearsal import refuse_rehearsal
 from mmpr_pipeline.dataset.review.terminal import human_size as size_of
 from mmpr_pipeline.storage import Store, open_store
 
@@ -78,6 +79,7 @@ def publish(
     revision: str | None = None,
     dry_run: bool = False,
     files: int | None = None,
+    allow_rehearsal: bool = False,
     progress: Progress | None = None,
 ) -> Publication:
     """Publish the finished dataset `out` as `name` (ORG/NAME), on a branch where `revision` names one.
@@ -89,6 +91,7 @@ def publish(
     Raises ConfigError, DatasetError or StoreError before anything is sent, HubError where the Hub refuses.
     """
     told = progress or (lambda what, done, of: None)
+    refuse_rehearsal(open_store(out), "publish it", allowed=allow_rehearsal or dry_run)
     store, parts = _planned(out, name, files)
     facts = facts_of(out, lambda done, of: told("reading", done, of))
     url = f"{os.environ.get('HF_ENDPOINT', 'https://huggingface.co')}/datasets/{name}"

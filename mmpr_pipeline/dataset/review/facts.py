@@ -20,7 +20,9 @@ from mmpr_pipeline.dataset.files.marks import read_all
 from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.dataset.files.summary import shards_of
 from mmpr_pipeline.dataset.review.marks_summary import marks_summary
+from mmpr_pipeline.dataset.review.rehearsal import is_rehearsal
 from mmpr_pipeline.dataset.review.stats import stats
+from mmpr_pipeline.models.choice import REHEARSAL_WARNING
 from mmpr_pipeline.screening.report import unchecked
 from mmpr_pipeline.sources.declaration.licences import warnings_of
 from mmpr_pipeline.storage import MissingKeyError, Store, open_store
@@ -53,6 +55,8 @@ class Facts:
     characters: dict[tuple[str, str], Characters]
     screening: dict[str, Any] | None = None
     """What was dropped before sampling, as summary.json tells it; None where nothing was compared."""
+    rehearsal: bool = False
+    """Whether the embedded toy model stood in for a real one."""
     marks: dict[str, Any] | None = None
     """What people marked, as `marks_summary` gives it."""
 
@@ -70,7 +74,8 @@ class Facts:
     def warnings(self) -> list[str]:
         """Why the dataset may not be passed on or trained on just so."""
         missed = unchecked(self.screening) if self.screening else None
-        return [*warnings_of(self.sources), *([missed] if missed else [])]
+        rehearsed = [REHEARSAL_WARNING] if self.rehearsal else []
+        return [*rehearsed, *warnings_of(self.sources), *([missed] if missed else [])]
 
 
 def facts_of(out: str | Path, progress: Callable[[int, int], None] | None = None) -> Facts:
@@ -88,6 +93,7 @@ def facts_of(out: str | Path, progress: Callable[[int, int], None] | None = None
         made_by=made_by,
         characters=characters,
         screening=_summary(store).get("screening"),
+        rehearsal=is_rehearsal(config),
         marks=marks_summary(read_all(store)),
     )
 

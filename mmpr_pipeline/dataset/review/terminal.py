@@ -77,7 +77,7 @@ def summary_page(summary: Mapping[str, Any]) -> RenderableType:
     if beside := beside_sentences(counts):
         parts += [heading("Beside the questions"), *map(Text, beside)]
     if told := [*summary.get("warnings", ()), *_screened(summary)]:
-        parts += [heading("Screening"), *map(Text, told)]
+        parts += [heading("Please note"), *map(Text, told)]
     notes = [note for note in (_recorded(summary), _pace(summary.get("run", {}))) if note]
     return Group(*parts, *([heading("This run"), *map(Text, notes)] if notes else []))
 

@@ -27,7 +27,8 @@ from mmpr_pipeline.engines.vllm.images import DecodedImages
 from mmpr_pipeline.engines.vllm.load import load_engine, reproducible_identity, require_vllm, runs_on
 from mmpr_pipeline.engines.vllm.prompts import KeptTokens, Prepared, PromptBuilder
 from mmpr_pipeline.engines.vllm.stepping import Stepper
-from mmpr_pipeline.models.resolve import resolve_model
+from mmpr_pipeline.models.convert.first_use import native, native_label
+from mmpr_pipeline.models.resolve import ModelRef, resolve_model
 
 SWITCH_SECONDS = 0.0002
 """Longest time that a preparing thread keeps the interpreter's lock from the one that steps."""
@@ -40,7 +41,7 @@ class VllmEngine:
 
     def __init__(self, settings: EngineSettings) -> None:
         began = time.monotonic()
-        model = resolve_model(settings.model, settings.revision)
+        model = _model(settings)
         self._stepper = Stepper(lambda: load_engine(settings, model))
         engine = self._stepper.engine()
         self._tokenizer: Any = engine.get_tokenizer()
@@ -173,11 +174,22 @@ def _response(completion: Any) -> tuple[list[int], FinishReason]:
     raise ItemRejected("engine_error", f"vLLM ended a response by {finish!r}")
 
 
+def _model(settings: EngineSettings) -> ModelRef:
+    """The model, an original InternVL converted to the native format unless its own code may run."""
+    found = resolve_model(settings.model, settings.revision)
+    return found if settings.trust_remote_code else native(found)
+
+
+def _label(settings: EngineSettings) -> str:
+    found = resolve_model(settings.model, settings.revision)
+    return found.label if settings.trust_remote_code else native_label(found)
+
+
 def _identity(settings: EngineSettings) -> dict[str, Any]:
     """The model by its label, and what else decides its rollouts."""
     identity: dict[str, Any] = {
         "name": "vllm",
-        "model": resolve_model(settings.model, settings.revision).label,
+        "model": _label(settings),
         "dtype": settings.dtype,
         "max_model_len": settings.max_model_len,
     }
@@ -192,7 +204,7 @@ def _describe(settings: EngineSettings) -> EngineInfo:
     """What is known before the model is loaded."""
     require_vllm()
     model = resolve_model(settings.model, settings.revision)
-    label = model.label + label_suffix(settings.options)
+    label = _label(settings) + label_suffix(settings.options)
     return EngineInfo(engine="vllm", model=label, context=settings.max_model_len or model.context, can_continue=True)
 
 

@@ -24,16 +24,22 @@ def heads_of(original: dict[str, Any]) -> Heads:
 
 def text_type(original: dict[str, Any]) -> str:
     """The native type of the language model: InternLM2 computes what Llama does. Raises ConfigError for others."""
-    text = original.get("llm_config") or {}
-    kind = text.get("model_type") or ""
-    if not kind and text.get("architectures"):
-        kind = str(text["architectures"][0]).removesuffix("ForCausalLM").lower()
+    kind = text_kind(original)
     if kind not in TEXT_TYPES:
         raise ConfigError(
             f"The language model of this checkpoint is {kind or 'not named'}.",
             remedy=f"Checkpoints with {', '.join(TEXT_TYPES)} can be converted.",
         )
     return TEXT_TYPES[kind]
+
+
+def text_kind(original: dict[str, Any]) -> str:
+    """The type of the language model as the checkpoint names it, small letters; empty where it does not."""
+    text = original.get("llm_config") or {}
+    kind = text.get("model_type") or ""
+    if not kind and text.get("architectures"):
+        kind = str(text["architectures"][0]).removesuffix("ForCausalLM").lower()
+    return str(kind)
 
 
 def native_config(original: dict[str, Any], image_token: int, tied: bool) -> Any:

@@ -21,14 +21,14 @@ FILE_BYTES = 4 << 30
 _EMBEDDINGS, _HEAD = "model.language_model.embed_tokens.weight", "lm_head.weight"
 
 
-def convert(source: str | Path, out: str | Path) -> dict[str, Any]:
+def convert(source: str | Path, out: str | Path, revision: str | None = None) -> dict[str, Any]:
     """Convert an original checkpoint (folder or Hub id `source`) to the native format, in the new folder `out`.
 
     Gives what was done: `tensors`, `bytes`, `text`, `tied`. Every weight of the native architecture must be there, in
     its shape, and no weight of the original may be left over. Raises ConfigError for what cannot be converted,
     StoreError where `out` cannot be written; nothing is left at `out` then.
     """
-    folder, target = _folder(source), Path(out)
+    folder, target = _folder(source, revision), Path(out)
     original = _config(folder)
     text = text_type(original)
     if target.exists():
@@ -55,10 +55,10 @@ def convert(source: str | Path, out: str | Path) -> dict[str, Any]:
     return {**done, "text": text, "tied": tied}
 
 
-def _folder(source: str | Path) -> Path:
+def _folder(source: str | Path, revision: str | None) -> Path:
     from mmpr_pipeline.models.resolve import resolve_model
 
-    found = resolve_model(str(source))
+    found = resolve_model(str(source), revision)
     if Path(found.path).is_dir():
         return Path(found.path)
     from huggingface_hub import snapshot_download

@@ -8,7 +8,8 @@ from typing import Any
 from mmpr_pipeline.core.records import QuestionOutcome
 
 Tally = Counter[str]
-"""Counts by name: questions, paired, unpaired, rejected, pairs, rollouts, resumed, tokens, `why/REASON`."""
+"""Counts by name: questions, paired, unpaired, rejected, pairs, rollouts, resumed, tokens, `why/REASON`; of each source
+`by/SOURCE/correct` and `/checked` (rollouts)."""
 
 
 def count(tally: Tally, outcome: QuestionOutcome) -> None:
@@ -19,6 +20,8 @@ def count(tally: Tally, outcome: QuestionOutcome) -> None:
     tally["pairs"] += row.pairs
     tally["rollouts"] += len(outcome.rollouts)
     tally["tokens"] += row.generated_tokens
+    tally[f"by/{row.source}/correct"] += row.correct
+    tally[f"by/{row.source}/checked"] += row.correct + row.incorrect + row.unparseable
     if row.reason:
         tally[f"why/{row.reason}"] += 1
 

@@ -61,7 +61,7 @@ async def work_shard(
     tally: Tally = Counter()
     in_flight = config.in_flight or IN_FLIGHT
     try:
-        with ShardWriter(store, shard, config.shards, plan.digest) as writer:
+        with ShardWriter(store, shard, config.shards, plan.digest, rehearsal=config.rehearsal) as writer:
             async for outcome in outcomes(plan.read(shard), answering, plan.recipe(), in_flight, slots):
                 writer.add(outcome)
                 count(tally, outcome)

@@ -190,7 +190,7 @@ def _shards(store: Store) -> int:
         return int(json.loads(store.read(layout.CONFIG))["config"]["shards"])
     except (MissingKeyError, ValueError, KeyError, TypeError):
         raise DatasetError(
-            f"{store.url} holds no build.", remedy="Give the output of `mmpr build`, or the --run-dir of `mmpr train`."
+            f"{store.url} holds no build.", remedy="Give the output of `mmpr build`, or of `mmpr train`."
         ) from None
 
 

@@ -71,11 +71,10 @@ def _unknown(name: str) -> ConfigError:
             f"{name!r} is a group of sources, not one of them.",
             remedy=f"Name one of {', '.join(source_groups()[name])}.",
         )
-    names = [*catalog_names(), *source_groups()]
-    close = difflib.get_close_matches(name, names, n=3)
+    close = difflib.get_close_matches(name, [*catalog_names(), *source_groups()], n=3)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     return ConfigError(
         f"There is no source {name!r} in the catalog.",
-        remedy=f"{hint}The catalog has {', '.join(catalog_names())}; the groups {', '.join(source_groups())}; "
-        "or give the path of a declaration (NAME.yaml).",
+        remedy=f"{hint}`mmpr sources list` shows all {len(catalog_names())} sources and the groups; a file of your own "
+        "is given by its path (NAME.yaml).",
     )

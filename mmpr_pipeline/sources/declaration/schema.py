@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Language, Prompting
+from mmpr_pipeline.core.settings import explained
 from mmpr_pipeline.core.verdict import AnswerKind
 from mmpr_pipeline.core.yaml_text import load_yaml
 
@@ -366,10 +367,9 @@ def load_declaration(path: str | Path) -> SourceDeclaration:
     try:
         return SourceDeclaration.model_validate(data)
     except ValidationError as error:
-        lines = sorted({f"{'.'.join(map(str, e['loc'])) or 'declaration'}: {e['msg']}" for e in error.errors()})
         raise ConfigError(
-            f"The source declaration {path} cannot work:\n    " + "\n    ".join(lines),
-            remedy="Correct these fields; examples/sources has declarations to compare with.",
+            f"The source declaration {path} cannot work:\n    " + "\n    ".join(explained(error, SourceDeclaration)),
+            remedy="Correct these fields; docs/declarations.md lists them all, and examples/sources has examples.",
         ) from None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.models.convert.first_use import native
 from mmpr_pipeline.models.resolve import resolve_model
 from mmpr_pipeline.training.policy.families import family_of
 from mmpr_pipeline.training.policy.settings import LoraSettings
@@ -29,13 +30,14 @@ class ModelFolder:
 def find_model(name: str, revision: str | None = None) -> ModelFolder:
     """The folder of a model: local, embedded, or fetched from the Hub.
 
-    Raises EngineError where it cannot be found, ConfigError for an original InternVL checkpoint.
+    An original InternVL checkpoint is converted to the native format, once, into the cache. Raises EngineError where
+    the model cannot be found, ConfigError for an original that cannot be converted.
     """
-    found = resolve_model(name, revision)
+    found = native(resolve_model(name, revision))
     if found.config.get("model_type") == "internvl_chat":
         raise ConfigError(
-            f"{name} is an original InternVL checkpoint, which needs remote code.",
-            remedy="Convert it first: mmpr convert MODEL OUT, then train on OUT.",
+            f"{name} is an original InternVL checkpoint of a kind that cannot be converted.",
+            remedy="Give a checkpoint in the transformers-native format (its name often ends in -hf).",
         )
     path = Path(found.path)
     return ModelFolder(path if path.is_dir() else _fetch(found.path, found.revision), found.label, found.revision)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mmpr_pipeline.core.settings import Settings
+from mmpr_pipeline.core.settings import MODEL, Settings, flag
 
 Part = Literal["vision", "projector", "language"]
 
@@ -14,7 +14,11 @@ Part = Literal["vision", "projector", "language"]
 class LoraSettings(Settings):
     """Low-rank adapters by peft; the rest of the model is frozen."""
 
-    rank: int = Field(ge=1, description="Rank of the adapters.")
+    rank: int = Field(
+        ge=1,
+        description="Train low-rank adapters of this rank only.",
+        json_schema_extra=flag("--lora-rank", MODEL, default="no adapters"),
+    )
     alpha: float = Field(default=32.0, gt=0, description="Scale: adapters count alpha / rank.")
     targets: tuple[str, ...] = Field(
         default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),

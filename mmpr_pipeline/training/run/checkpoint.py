@@ -235,7 +235,7 @@ def check_room(run: Path, trained: int, ranks: int) -> None:
     if free < needed:
         raise ConfigError(
             f"Checkpoints take about {needed / 2**30:.1f} GiB (two at a time), {run} has {free / 2**30:.1f} GiB free.",
-            remedy="Free some space or give another --run-dir.",
+            remedy="Free some space or give another --out.",
         )
 
 
@@ -254,7 +254,7 @@ def _reason(error: BaseException) -> str:
 
 def _remedy(error: BaseException) -> str:
     if _disk_is_full(error):
-        return "Free some space, or give another --run-dir and copy the last checkpoint there; then --resume."
+        return "Free some space, or give another --out and copy the last checkpoint there; then --resume."
     if any(isinstance(e, OSError) for e in _causes(error)):
         return "Look at the disk and at the rights of the folder; --resume goes on from the checkpoint before."
     return "This is no fault of the disk: please report it, with run.json and the log."

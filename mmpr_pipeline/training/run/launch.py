@@ -12,6 +12,7 @@ from mmpr_pipeline.core import errors
 from mmpr_pipeline.core.errors import ConfigError, MmprError, TrainingError
 from mmpr_pipeline.storage import absolute_model, absolute_url, open_store
 from mmpr_pipeline.training.run.console import NoTrainingView, TrainingView
+from mmpr_pipeline.training.run.policy import with_policy
 from mmpr_pipeline.training.settings import TrainConfig
 
 FOLLOW_EVERY = 1.0  # seconds
@@ -22,7 +23,10 @@ def run_training(config: TrainConfig, view: TrainingView | None = None, *, resum
     """Train as `config.launch` says; gives a `loop.Result`. Under torchrun, call it in every process (see `train`)."""
     from mmpr_pipeline.training.distributed.stopping import forget
 
-    shown = view or NoTrainingView()
+    shown, named = view or NoTrainingView(), config.model
+    config = with_policy(config)
+    if config.model != named:
+        shown.message([f"Model: {config.model}, which made these pairs; --model names another."])
     if os.environ.get("RANK", "0") == "0":
         forget(Path(config.run_dir))
     if config.launch.on == "ray":
@@ -71,7 +75,7 @@ def _on_ray(config: TrainConfig, view: TrainingView, resume: bool) -> Any:
 
     config = absolute_training_paths(config)
     if checkpoints(Path(config.run_dir)) and not resume:
-        raise ConfigError(f"{config.run_dir} holds a run.", remedy="Go on with --resume, or give another --run-dir.")
+        raise ConfigError(f"{config.run_dir} holds a run.", remedy="Go on with --resume, or give another --out.")
     with ray_session(config.launch.address), stop_requested() as stopping:
         device = device_on_ray(config, int(ray.cluster_resources().get("GPU", 0)))
         launch = config.launch.model_copy(update={"device": device})

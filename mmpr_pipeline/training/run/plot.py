@@ -50,7 +50,7 @@ def plot(run: str | Path, out: str | Path | None = None) -> Path:
     folder = Path(run).expanduser().absolute()
     lines = read_lines(folder / METRICS)
     if not lines:
-        raise ConfigError(f"{folder} has no metrics.", remedy="Give the --run-dir of a run that made a step.")
+        raise ConfigError(f"{folder} has no metrics.", remedy="Give the directory of a run that made a step.")
     target = Path(out).expanduser().absolute() if out else folder / "metrics.svg"
     open_store(target.parent).write(target.name, metrics_svg(lines, folder.name).encode())
     return target

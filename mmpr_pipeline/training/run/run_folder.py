@@ -52,14 +52,14 @@ def claim_run(run: Path, config: TrainConfig, model: str, data: str, resume: boo
     if there and not resume:
         raise ConfigError(
             f"{run} holds a run, kept at {there[-1].name}.",
-            remedy="Go on with --resume, or give another --run-dir.",
+            remedy="Go on with --resume, or give another --out.",
         )
     if there and store.exists(RUN_FILE):
         before = _identity_before(store)
         if lines := differences(before, now):
             raise ConfigError(
                 f"{run} was begun with other settings:\n    " + "\n    ".join(lines),
-                remedy="Use the same settings to go on, or another --run-dir for a new run.",
+                remedy="Use the same settings to go on, or another --out for a new run.",
             )
     sweep(run)
     store.delete(SUMMARY)

@@ -1,0 +1,1 @@
+"""Commands for the beginning: `mmpr doctor` and `mmpr init`."""

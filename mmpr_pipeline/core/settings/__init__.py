@@ -1,0 +1,40 @@
+"""Settings: one declaration a setting, from which files, flags, pages and schemas are made."""
+
+from mmpr_pipeline.core.settings.base import OPERATIONAL, S, Settings, differences, identity_of
+from mmpr_pipeline.core.settings.declared import (
+    ASK,
+    MEASURED,
+    MODEL,
+    PAIRS,
+    RUN,
+    SAMPLING,
+    SCREENING,
+    TRAINING,
+    Declared,
+    declared_settings,
+    flag,
+)
+from mmpr_pipeline.core.settings.reading import load_settings, read_yaml
+from mmpr_pipeline.core.settings.wrong import explained
+
+__all__ = [
+    "ASK",
+    "MEASURED",
+    "MODEL",
+    "OPERATIONAL",
+    "PAIRS",
+    "RUN",
+    "SAMPLING",
+    "SCREENING",
+    "TRAINING",
+    "Declared",
+    "S",
+    "Settings",
+    "declared_settings",
+    "differences",
+    "explained",
+    "flag",
+    "identity_of",
+    "load_settings",
+    "read_yaml",
+]

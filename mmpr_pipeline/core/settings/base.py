@@ -1,0 +1,50 @@
+"""The base of all settings: typed and frozen, with an identity and readable differences."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.config import JsonDict
+
+OPERATIONAL: JsonDict = {"operational": True}
+
+
+class Settings(BaseModel):
+    """A group of settings; unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def identity_of(settings: BaseModel) -> dict[str, Any]:
+    """The settings that are not operational, as plain JSON data."""
+    kept: dict[str, Any] = {}
+    for name, field in type(settings).model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra.get("operational"):
+            continue
+        value = getattr(settings, name)
+        kept[name] = _plain(value)
+    return json.loads(json.dumps(kept))  # tuples to lists: what is read back compares equal
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    return identity_of(value) if isinstance(value, BaseModel) else value
+
+
+def differences(before: dict[str, Any], after: dict[str, Any], path: str = "") -> list[str]:
+    """Lines `setting: before -> after` for each setting that differs between two identities."""
+    lines = []
+    for name in sorted({*before, *after}):
+        old, new, where = before.get(name), after.get(name), f"{path}{name}"
+        if isinstance(old, dict) and isinstance(new, dict):
+            lines += differences(old, new, f"{where}.")
+        elif old != new:
+            lines.append(f"{where}: {old!r} -> {new!r}")
+    return lines

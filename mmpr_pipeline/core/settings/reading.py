@@ -1,0 +1,63 @@
+"""Settings from a YAML file with flags on top."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.settings.base import S
+from mmpr_pipeline.core.settings.wrong import explained
+from mmpr_pipeline.core.yaml_text import load_yaml
+
+
+def load_settings(kind: type[S], path: str | Path | None, overrides: dict[str, Any], command: str) -> S:
+    """Settings of any kind, as `load_config`; `command` is the one whose help lists them."""
+    data = read_yaml(Path(path)) if path else {}
+    for name, value in overrides.items():
+        if value is not None:
+            _set(data, name.split("."), value)
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(
+            "These settings cannot work:\n    " + "\n    ".join(explained(error, kind)),
+            remedy=f"Correct them in the config file or by flags; `{command} --help` and docs/settings.md list them.",
+        ) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the booleans of version 1.2: to version 1.1 `on` is one, here it is the name of a setting."""
+
+
+_BOOL = "tag:yaml.org,2002:bool"
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in resolvers if tag != _BOOL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+_Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; raises ConfigError where there is none."""
+    try:
+        data = load_yaml(path.read_text("utf-8"), _Loader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"Cannot read the config {path}: {error}", remedy="Give a readable YAML file.") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"The config {path} is not a mapping of settings.", remedy="See examples/build.yaml.")
+    return data
+
+
+def _set(data: dict[str, Any], path: list[str], value: Any) -> None:
+    for name in path[:-1]:
+        data = data.setdefault(name, {})
+    data[path[-1]] = value

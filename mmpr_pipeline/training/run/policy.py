@@ -1,0 +1,31 @@
+"""Which model is trained: as named, else the one that made the pairs."""
+
+from __future__ import annotations
+
+from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.sealed import read_sealed
+from mmpr_pipeline.dataset.review.rehearsal import refuse_rehearsal
+from mmpr_pipeline.models.resolve import NANO
+from mmpr_pipeline.storage import MissingKeyError, open_store
+from mmpr_pipeline.training.settings import TrainConfig
+
+
+def with_policy(config: TrainConfig) -> TrainConfig:
+    """The settings with a model. Raises ConfigError where a real one would learn from a rehearsal."""
+    store = open_store(config.data)
+    if "model" not in config.model_fields_set:
+        config = config.model_copy(update={"model": _sampler(config.data) or NANO})
+    if config.model != NANO:
+        refuse_rehearsal(store, "train on it", allowed=config.allow_rehearsal)
+    return config
+
+
+def _sampler(data: str) -> str | None:
+    """The model that sampled the responses, where it can be loaded here."""
+    try:
+        engine = read_sealed(open_store(data), layout.CONFIG).get("config", {}).get("engine") or {}
+    except (MissingKeyError, DatasetError):
+        return None
+    model = engine.get("model")
+    return str(model) if model and engine.get("name") == "vllm" else None

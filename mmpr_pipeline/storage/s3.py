@@ -19,7 +19,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mmpr_pipeline.core.errors import StoreError
+from mmpr_pipeline.core.errors import StoreError, require
 from mmpr_pipeline.storage.cache import cache_folder
 from mmpr_pipeline.storage.local import room_explained
 from mmpr_pipeline.storage.s3_retry import code_of, passes, patience, patiently, status_of
@@ -64,6 +64,7 @@ class S3Store(Store):
     @cached_property
     def client(self) -> Any:
         """The boto3 client; made on first use, because it cannot travel between processes."""
+        require("s3")
         import boto3.session
         from botocore.config import Config
 

@@ -39,7 +39,7 @@ def generate(folder: Path) -> None:
     (folder / "questions.jsonl").write_text("".join(lines[::2] + lines[1::2]))
 
 
-# %% Some questions to learn from, some to be asked at the end. A source declares where rows are, and which column is what.
+# %% Some questions to learn from, some to be asked at the end. A source declares which column is what.
 def declare(folder: Path) -> tuple[Path, Path]:
     """Split the questions; returns the declarations of those to learn from and of those to ask."""
     questions = (folder / "questions.jsonl").read_text().splitlines(keepends=True)

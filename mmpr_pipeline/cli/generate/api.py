@@ -38,7 +38,13 @@ def _signature(function: Callable[..., object]) -> str:
     for parameter in found.parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY and "*" not in shown:
             shown.append("*")
-        stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        stars = (
+            "**"
+            if parameter.kind is parameter.VAR_KEYWORD
+            else "*"
+            if parameter.kind is parameter.VAR_POSITIONAL
+            else ""
+        )
         default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
         shown.append(f"{stars}{parameter.name}: {parameter.annotation}{default}")
     line = f"({', '.join(shown)}) -> {found.return_annotation}"

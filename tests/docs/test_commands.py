@@ -32,8 +32,8 @@ NEEDS = {
 
 def blocks(page: Path) -> list[str]:
     """Lines of the shell in README, in order: what is between bare fences and begins with `mmpr`."""
-    found = re.findall(r"```\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
-    return [line for block in found for line in block.splitlines() if line.startswith("mmpr ")]
+    found = re.findall(r"```([a-z]*)\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    return [line for kind, block in found if not kind for line in block.splitlines() if line.startswith("mmpr ")]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ TEST_WORKERS ?= 2
 export CHAOS_SECONDS
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help setup demo test test-fast check chaos fuzz lint format bench study-small docs schemas sbom clean
+.PHONY: help setup demo test test-fast check chaos fuzz lint format bench study-small docs site schemas sbom clean
 
 help:
 	@echo "make setup    make $(VENV) with everything in it (quick the second time)"
@@ -27,6 +27,7 @@ help:
 	@echo "make fuzz     hostile rows, pictures, archives and texts through everything that reads them (FUZZ_SEED)"
 	@echo "make lint     ruff and mypy;               make format     let ruff rewrite"
 	@echo "make bench    the benchmarks;              make schemas    write schemas/ anew"
+	@echo "make docs     write the generated pages anew;  make site      the documentation as a site, in site/"
 	@echo "make study-small   does MPO help? The paper's experiment with the embedded model, in a quarter of an hour"
 
 setup: $(STAMP)
@@ -76,6 +77,10 @@ study-small: setup
 docs: setup
 	$(PY) -m mmpr_pipeline.cli.generate.reference
 	$(PY) -m mmpr_pipeline.cli.generate.settings_page
+	$(PY) -m mmpr_pipeline.cli.generate.api
+
+site: docs
+	$(VENV)/bin/mkdocs build --strict
 
 schemas: setup
 	$(PY) -m mmpr_pipeline.cli.generate.schemas

@@ -15,9 +15,10 @@ images put a real model in MODEL, e.g. OpenGVLab/InternVL3-2B-hf, on a machine w
 
 # %% What is yours: images, questions with answers, a model.
 import json
-import subprocess
 import sys
 from pathlib import Path
+
+import mmpr_pipeline as mmpr
 
 MODEL = "nano"
 FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else "out/own-images")
@@ -25,32 +26,26 @@ WORK = Path("out/own-images-work")
 HELD_OUT = 10  # of the questions, for the comparison at the end; nothing is learned from them
 
 
-def mmpr(*arguments: object) -> None:
-    """One command of the pipeline, shown and run."""
-    print("\n$ mmpr", *arguments, flush=True)
-    subprocess.run([sys.executable, "-m", "mmpr_pipeline.cli", *map(str, arguments)], check=True)
-
-
 # %% Stand-ins, where there is no such folder: questions about 50 generated pictures.
-if not (FOLDER / "questions.jsonl").is_file():
+def generate(folder: Path) -> None:
+    """Write 50 generated images and `questions.jsonl` into the folder."""
     from mmpr_pipeline.sources.generated.scenes import rows
 
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for row in [*rows("nano_grid", stop=25, seed=7), *rows("nano_geometry", stop=25, seed=7)]:
-        (FOLDER / f"{row['id']}.png").write_bytes(row["image"])
+        (folder / f"{row['id']}.png").write_bytes(row["image"])
         lines.append(json.dumps({**row, "image": f"{row['id']}.png"}) + "\n")
-    (FOLDER / "questions.jsonl").write_text("".join(lines[::2] + lines[1::2]))
+    (folder / "questions.jsonl").write_text("".join(lines[::2] + lines[1::2]))
 
-# %% Some questions to learn from, some to be asked at the end.
-WORK.mkdir(parents=True, exist_ok=True)
-questions = (FOLDER / "questions.jsonl").read_text().splitlines(keepends=True)
-(FOLDER / "learn.jsonl").write_text("".join(questions[:-HELD_OUT]))
-(FOLDER / "ask.jsonl").write_text("".join(questions[-HELD_OUT:]))
 
-# %% A source is one declaration: where the rows are, which column is what, what kind of answer is expected.
-for part in ("learn", "ask"):
-    declaration = f"""
+# %% Some questions to learn from, some to be asked at the end. A source declares which column is what.
+def declare(folder: Path) -> tuple[Path, Path]:
+    """Split the questions; returns the declarations of those to learn from and of those to ask."""
+    questions = (folder / "questions.jsonl").read_text().splitlines(keepends=True)
+    for part, lines in (("learn", questions[:-HELD_OUT]), ("ask", questions[-HELD_OUT:])):
+        (folder / f"{part}.jsonl").write_text("".join(lines))
+        (folder / f"my_{part}.yaml").write_text(f"""
 name: my_{part}
 description: My own images.
 licence: my own
@@ -59,25 +54,40 @@ columns: {{id: id, question: question, image: image, choices: choices, answer: a
 kind: {{column: kind}}
 answer_form: letter
 tiles: 6
-"""
-    (FOLDER / f"my_{part}.yaml").write_text(declaration)
-mmpr("sources", "preview", FOLDER / "my_learn.yaml")
+""")
+    return folder / "my_learn.yaml", folder / "my_ask.yaml"
 
-# %% What it would cost; then the build. Interrupted? The same command goes on.
-build = ("build", "--sources", FOLDER / "my_learn.yaml", "--model", MODEL, "--out", WORK / "pairs", "--shards", 2)
-mmpr(*build, "--dry-run")
-mmpr(*build, "--max-tokens", 256)
-mmpr("verify", WORK / "pairs")
 
-# %% Look before you train: a wrong verdict teaches the wrong thing. `mmpr view` lets you mark those.
-mmpr("show", WORK / "pairs", "-n", 2)
-mmpr("stats", WORK / "pairs")
+def main() -> None:
+    """Build, look, train, compare."""
+    if not (FOLDER / "questions.jsonl").is_file():
+        generate(FOLDER)
+    learn, ask = declare(FOLDER)
 
-# %% MPO. Fifty images are a rehearsal, not a training set: see docs/study.md for what how many pairs bring.
-run = ("--out", WORK / "run", "--export", WORK / "model", "--lr", "1e-4", "--batch", 32)
-mmpr("train", WORK / "pairs", "--model", MODEL, *run)
-mmpr("plot", WORK / "run")
+    # %% Build. Interrupted? The same call goes on from there.
+    summary = mmpr.build(
+        learn,
+        out=WORK / "pairs",
+        engine={"name": "vllm", "model": MODEL},
+        shards=2,
+        sampling={"decoding": {"max_tokens": 256}},
+        screening={"decontaminate": False},  # these images are in no benchmark
+    )
+    print("pairs:", summary["counts"]["pairs"])
 
-# %% Before and after, on the questions kept back. Ten of them settle nothing: look at the width of the interval.
-sources = ("--sources", FOLDER / "my_ask.yaml", "--samples", 8, "--temperature", 1.0, "--max-tokens", 256)
-mmpr("eval", MODEL, "--against", WORK / "model", *sources)
+    # %% Look before you train: a wrong verdict teaches the wrong thing. `mmpr view` lets you mark those.
+    print(mmpr.show(WORK / "pairs", 2))
+    pairs = mmpr.load(WORK / "pairs")
+    print(pairs[0]["question"], "| chosen:", pairs[0]["chosen"][-60:], "| rejected:", pairs[0]["rejected"][-60:])
+
+    # %% MPO. Fifty images are a rehearsal, not a training set: docs/study.md says how many pairs bring how much.
+    better = WORK / "model"
+    mmpr.train(WORK / "pairs", model=MODEL, run_dir=WORK / "run", export=str(better), lr=1e-4, batch=32)
+
+    # %% After and before, on the questions kept back. Ten of them settle nothing: look at the width of the interval.
+    results = mmpr.evaluate(str(better), [str(ask)], against=MODEL, samples=8, temperature=1.0, max_tokens=256)
+    print(json.dumps(results["comparison"], indent=1, default=str))
+
+
+if __name__ == "__main__":
+    main()

@@ -127,7 +127,7 @@ app.add_typer(sources_app, name="sources")
 
 def main() -> None:
     """Run `mmpr`; an error made on purpose is printed without a traceback and ends with status 1."""
-    from mmpr_pipeline.core.errors import MmprError
+    from mmpr_pipeline.core.errors import MmprError, explained
     from mmpr_pipeline.core.masking import masked
 
     try:
@@ -149,6 +149,9 @@ def main() -> None:
         if hasattr(error, "show") and hasattr(error, "exit_code"):
             error.show()
             sys.exit(error.exit_code)
+        if isinstance(error, ModuleNotFoundError) and (missing := explained(error)):
+            print(f"mmpr: {missing}", file=sys.stderr)
+            sys.exit(1)
         print(masked("".join(traceback.format_exception(error))), file=sys.stderr, end="")
         sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)

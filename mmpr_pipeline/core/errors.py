@@ -6,6 +6,8 @@ broken image, a torn line, a too-long prompt) is never an error: it becomes a `r
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from mmpr_pipeline.core.masking import masked
 
 MAX_DETAIL = 2_000
@@ -59,6 +61,47 @@ class HubError(MmprError):
 
 class TrainingError(MmprError):
     """Training cannot start, or must not go on."""
+
+
+EXTRAS = {
+    "build": ("ray", "webdataset", "httpx", "tokenizers", "rensa", "vl_convert", "sympy"),
+    "math": ("sympy",),
+    "hub": ("huggingface_hub",),
+    "s3": ("boto3", "botocore"),
+    "train": ("torch", "transformers", "peft", "safetensors"),
+    "gpu": ("vllm",),
+    "eval": ("if_verifiable",),
+}
+"""Extra of the distribution to the packages it brings that this code imports; on CPUs `cpu` is there instead of `gpu`.
+What is in none of them comes with `pip install mmpr-pipeline` alone."""
+
+
+class MissingPackageError(ConfigError, ImportError):
+    """A package of an extra is not installed; the remedy is the command that installs it."""
+
+
+def require(extra: str) -> None:
+    """Raise MissingPackageError where a package of this extra is not installed. Imports nothing."""
+    missing = [name for name in EXTRAS[extra] if find_spec(name) is None]
+    if missing:
+        raise MissingPackageError(f"{_listed(missing)} not installed.", remedy=_install(extra))
+
+
+def explained(error: ModuleNotFoundError) -> MissingPackageError | None:
+    """The error to show instead, where the module that is missing belongs to an extra; else None."""
+    name = (error.name or "").partition(".")[0]
+    extra = next((extra for extra, names in EXTRAS.items() if name in names), None)
+    return MissingPackageError(f"{name} is not installed.", remedy=_install(extra)) if extra else None
+
+
+def _listed(names: list[str]) -> str:
+    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}"
+
+
+def _install(extra: str) -> str:
+    if extra == "gpu":
+        return "On a machine with GPUs run `pip install 'mmpr-pipeline[gpu]'`, on CPUs 'mmpr-pipeline[cpu]'."
+    return f"Run `pip install 'mmpr-pipeline[{extra}]'`."
 
 
 class ItemRejected(Exception):

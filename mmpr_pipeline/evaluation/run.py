@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from mmpr_pipeline.core.errors import ConfigError, EngineError
+from mmpr_pipeline.core.errors import ConfigError, EngineError, require
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.dataset.files.trained_on import read_trained_on
@@ -37,6 +37,7 @@ def run_eval(config: EvalConfig, progress: Progress | None = None) -> dict[str, 
     `models` has for each model its label and an Estimate for each source and for `all`; with `against`, `comparison`
     has the same for the model minus the other one. Raises ConfigError, SourceError, EngineError.
     """
+    require("build")
     questions, rejects = questions_of(config)
     _writable(config)
     names = [config.engine.model, *([config.against] if config.against else [])]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmpr_pipeline.core.errors import require
 from mmpr_pipeline.face.questions import Source
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def build(
     Raises ConfigError, SourceError, EngineError or StoreError, before any work where that is possible.
     """
     from mmpr_pipeline.core.settings import load_settings
+
+    require("build")
     from mmpr_pipeline.pipeline.config import BuildConfig
     from mmpr_pipeline.pipeline.driver import run_build
 
@@ -45,6 +48,7 @@ def rebuild(before: str | Path, *, out: str | Path, view: BuildView | None = Non
     Marks that people set count. `settings`: what may change (`seed=1, pairing={"max_pairs": 4}`). Raises ConfigError
     for any other setting, DatasetError where `before` is not finished.
     """
+    require("build")
     from mmpr_pipeline.pipeline.driver import run_plan
     from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
 

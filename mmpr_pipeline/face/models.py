@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.errors import ConfigError, require
 from mmpr_pipeline.face.builds import build
 from mmpr_pipeline.face.questions import Source
 
@@ -30,6 +30,8 @@ def train(
     `settings`: as in `mmpr train`'s YAML (`batch=256, learning_rate=5e-6, lora={"rank": 16}`).
     """
     from mmpr_pipeline.core.settings import load_settings
+
+    require("train")
     from mmpr_pipeline.training.run.launch import run_training
     from mmpr_pipeline.training.settings import TrainConfig
 
@@ -48,6 +50,8 @@ def evaluate(model: str, benchmarks: Sequence[str], *, against: str | None = Non
     `settings`: as in `mmpr eval`. Raises ConfigError, SourceError, EngineError.
     """
     from mmpr_pipeline.core.settings import load_settings
+
+    require("build")
     from mmpr_pipeline.evaluation.run import run_eval
     from mmpr_pipeline.evaluation.settings import EvalConfig
 

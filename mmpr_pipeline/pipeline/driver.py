@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from mmpr_pipeline.core.errors import ConfigError, DatasetError
+from mmpr_pipeline.core.errors import ConfigError, DatasetError, require
 from mmpr_pipeline.core.json_files import sealed
 from mmpr_pipeline.core.logs import FOLDER, keep_logs
 from mmpr_pipeline.core.settings import differences
@@ -64,6 +64,7 @@ def run_build(config: BuildConfig, view: BuildView | None = None) -> dict[str, A
     Raises ConfigError, SourceError, EngineError or StoreError, each before any work where that is possible. May be
     killed at any time; the same call goes on from there.
     """
+    require("build")
     view = view or NoBuildView()
     compared = ", and the evaluation sets to compare them with (--no-decontaminate leaves those out)"
     view.stage(f"reading sources{compared * config.screening.decontaminate}")

@@ -43,15 +43,13 @@ _PAGE = {
 
 
 def chart_svg(spec: dict[str, Any]) -> str:
-    """The SVG of a specification; text in it is escaped. Raises ConfigError where `vl-convert-python` is missing."""
+    """The SVG of a specification; text in it is escaped. Raises MissingPackageError without `vl-convert-python`."""
     try:
         import vl_convert
-    except ImportError:
-        from mmpr_pipeline.core.errors import ConfigError
+    except ModuleNotFoundError as error:
+        from mmpr_pipeline.core.errors import explained
 
-        raise ConfigError(
-            "The report's charts need vl-convert-python.", remedy="pip install vl-convert-python"
-        ) from None
+        raise explained(error) or error from None
     svg: str = vl_convert.vegalite_to_svg({**_PAGE, **spec})
     return svg
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mmpr_pipeline.core.cache import cache_folder
-from mmpr_pipeline.core.errors import StoreError
+from mmpr_pipeline.core.errors import StoreError, require
 from mmpr_pipeline.storage.local import room_explained
 from mmpr_pipeline.storage.s3_retry import code_of, passes, patience, patiently, s3_status
 from mmpr_pipeline.storage.store import MissingKeyError, Store, check_key, hidden
@@ -64,6 +64,7 @@ class S3Store(Store):
     @cached_property
     def client(self) -> Any:
         """The boto3 client; made on first use, because it cannot travel between processes."""
+        require("s3")
         import boto3.session
         from botocore.config import Config
 

@@ -16,6 +16,8 @@ import subprocess
 import sys
 import threading
 import time
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from mmpr_pipeline.checking.values.context import Decision
@@ -29,6 +31,12 @@ MEMORY_MB = 448  # Address space of the child.
 MAX_REPLY_BYTES = 65_536
 _LOOK_EVERY_MS = 200
 _WORKER = Path(__file__).with_name("sympy_worker.py")
+
+
+@cache
+def _installed() -> bool:
+    """Whether sympy is here: it is an extra, `pip install 'mmpr-pipeline[math]'`."""
+    return find_spec("sympy") is not None
 
 
 class _Gone(Exception):
@@ -48,7 +56,7 @@ class SymbolicWorker:
 
     def start(self) -> None:
         """Start the child without waiting for it, so that a later comparison finds it ready."""
-        if self._process is None and self._lock.acquire(blocking=False):
+        if _installed() and self._process is None and self._lock.acquire(blocking=False):
             try:
                 self._spawn()
             except OSError:
@@ -58,6 +66,8 @@ class SymbolicWorker:
 
     def equal(self, left: Expr, right: Expr) -> Decision:
         """Whether two scalar trees are equal; (None, "timeout") when the child had to be killed."""
+        if not _installed():
+            return None, "sympy_not_installed"
         request = json.dumps([to_wire(left), to_wire(right)], separators=(",", ":")).encode()
         with self._lock:
             try:

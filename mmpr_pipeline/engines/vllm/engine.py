@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any
 
-from mmpr_pipeline.core.errors import EngineError, ItemRejected
+from mmpr_pipeline.core.errors import EngineError, ItemRejected, require
 from mmpr_pipeline.core.records import FinishReason, Rollout
 from mmpr_pipeline.engines.choosing import probabilities
 from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
@@ -24,7 +24,7 @@ from mmpr_pipeline.engines.options import deciding_options, label_suffix
 from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.vllm.images import DecodedImages
-from mmpr_pipeline.engines.vllm.load import load_engine, reproducible_identity, require_vllm, runs_on
+from mmpr_pipeline.engines.vllm.load import load_engine, reproducible_identity, runs_on
 from mmpr_pipeline.engines.vllm.prompts import KeptTokens, Prepared, PromptBuilder
 from mmpr_pipeline.engines.vllm.stepping import Stepper
 from mmpr_pipeline.models.convert.first_use import native, native_label
@@ -202,7 +202,7 @@ def _identity(settings: EngineSettings) -> dict[str, Any]:
 
 def _describe(settings: EngineSettings) -> EngineInfo:
     """What is known before the model is loaded."""
-    require_vllm()
+    require("gpu")
     model = resolve_model(settings.model, settings.revision)
     label = _label(settings) + label_suffix(settings.options)
     return EngineInfo(engine="vllm", model=label, context=settings.max_model_len or model.context, can_continue=True)

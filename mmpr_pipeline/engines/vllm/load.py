@@ -8,12 +8,11 @@ takes any engine argument under vLLM's own name.
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import logging
 import os
 from typing import TYPE_CHECKING, Any
 
-from mmpr_pipeline.core.errors import EngineError
+from mmpr_pipeline.core.errors import EngineError, require
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.models.resolve import ModelRef
 from mmpr_pipeline.models.tiles import MAX_TILES, tile_settings
@@ -43,8 +42,8 @@ For `--style direct`, whose work is mostly prompts, set `engine.options.max_num_
 
 
 def load_engine(settings: EngineSettings, model: ModelRef) -> LLMEngine:
-    """A started vLLM engine; raises EngineError where vLLM is missing or refuses the model."""
-    require_vllm()
+    """A started vLLM engine; raises MissingPackageError without vLLM, EngineError where it refuses the model."""
+    require("gpu")
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if settings.reproducible:
@@ -125,15 +124,6 @@ def _cpu_arguments(settings: EngineSettings, model: ModelRef) -> dict[str, Any]:
         "max_num_batched_tokens": max(longest, _CPU_BATCH_TOKENS),
         "enforce_eager": True,  # compiling needs a C++ compiler and half a minute at every first start
     }
-
-
-def require_vllm() -> None:
-    """Raise EngineError where vLLM is not installed."""
-    if importlib.util.find_spec("vllm") is None:
-        raise EngineError(
-            "The vllm package is not installed.",
-            remedy="Install mmpr-pipeline[gpu] on machines with GPUs, or mmpr-pipeline[cpu]; or use --engine replay.",
-        )
 
 
 def runs_on(engine: LLMEngine) -> dict[str, str]:

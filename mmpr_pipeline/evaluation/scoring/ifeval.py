@@ -1,7 +1,7 @@
 """IFEval (Zhou et al. 2023): instructions whose following can be checked, by the checks of the package if-verifiable.
 
 They are the benchmark's own 25 checks, kept up by a third party. Two of them count sentences or capital words with
-NLTK's `punkt` data, which is fetched once; the package is an extra: `pip install mmpr[eval]`.
+NLTK's `punkt` data, which is fetched once; the package is an extra: `pip install 'mmpr-pipeline[eval]'`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.errors import ConfigError, explained
 from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
 from mmpr_pipeline.evaluation.scoring.graded import Graded
 
@@ -53,6 +53,6 @@ def _library() -> tuple[Any, Any]:
     try:
         from if_verifiable.common import evaluate_instructions
         from if_verifiable.ifeval import INSTRUCTION_DICT
-    except ImportError:
-        raise ConfigError("IFEval's checks are not installed.", remedy="Run `pip install 'mmpr[eval]'`.") from None
+    except ModuleNotFoundError as error:
+        raise explained(error) or error from None
     return evaluate_instructions, INSTRUCTION_DICT

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmpr_pipeline.core import errors
-from mmpr_pipeline.core.errors import ConfigError, MmprError, TrainingError
+from mmpr_pipeline.core.errors import ConfigError, MmprError, TrainingError, require
 from mmpr_pipeline.storage import absolute_model, absolute_url, open_store
 from mmpr_pipeline.training.run.console import NoTrainingView, TrainingView
 from mmpr_pipeline.training.run.policy import with_policy
@@ -21,6 +21,7 @@ ERROR = "error.json"  # in the run's directory: what stopped a worker
 
 def run_training(config: TrainConfig, view: TrainingView | None = None, *, resume: bool = False) -> Any:
     """Train as `config.launch` says; gives a `loop.Result`. Under torchrun, call it in every process (see `train`)."""
+    require("train")
     from mmpr_pipeline.training.distributed.stopping import forget
 
     shown, named = view or NoTrainingView(), config.model

@@ -75,7 +75,7 @@ def _unknown(name: str) -> ConfigError:
     close = difflib.get_close_matches(name, names, n=3)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     return ConfigError(
-        f"There is no source {name!r} in the catalog.",
+        f"Unknown source {name!r}: it is not in the catalog.",
         remedy=f"{hint}The catalog has {', '.join(catalog_names())}; the groups {', '.join(source_groups())}; "
         "or give the path of a declaration (NAME.yaml).",
     )

@@ -208,7 +208,7 @@ def _end_record(tail: bytes) -> int:
             return at
         at = tail.rfind(b"PK\5\6", 0, at + 3)
     if last < 0:
-        raise ValueError("it has no end of an archive")
+        raise ValueError("it has no end-of-archive record")
     return last
 
 

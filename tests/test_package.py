@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -168,3 +169,29 @@ def test_no_model_is_loaded_with_its_own_code_unless_the_flag_says_so() -> None:
                 if not isinstance(said, ast.Constant) or said.value is not False:
                     silent.append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert not silent
+
+
+UNIDIOMATIC = re.compile(r"to be had|just so|\banew\b|that is there|\bare no \w+ ?\.|(?:is|are) told\b|in vain")
+"""Forms that a stranger stumbles over, in what a user reads."""
+
+
+def spoken(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and text of what errors say: the constant parts of their arguments."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "").endswith("Error"):
+            for part in [*node.args, *(word.value for word in node.keywords)]:
+                for piece in ast.walk(part):
+                    if isinstance(piece, ast.Constant) and isinstance(piece.value, str):
+                        yield piece.lineno, piece.value
+
+
+def test_errors_and_remedies_are_idiomatic() -> None:
+    said = [(module, *found) for module in MODULES for found in spoken(ast.parse(path_of(module).read_text("utf-8")))]
+    assert len(said) > 500, "the messages are not found"
+    assert [f"{module}:{line}: {text}" for module, line, text in said if UNIDIOMATIC.search(text)] == []
+
+
+@pytest.mark.parametrize("page", sorted((ROOT.parent / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_documentation_is_idiomatic(page: Path) -> None:
+    lines = enumerate(page.read_text("utf-8").splitlines(), 1)
+    assert [f"{number}: {line}" for number, line in lines if UNIDIOMATIC.search(line)] == []

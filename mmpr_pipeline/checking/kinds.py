@@ -47,7 +47,7 @@ def answer_kind(kind: str | None, gold: str, choices: Sequence[str] = (), questi
     if name:
         near = get_close_matches(name, [*KINDS, *SYNONYMS], n=3)
         hint = f" Is it {' or '.join(near)}?" if near else ""
-        raise ValueError(f"There is no kind of answer {kind!r}.{hint} Kinds: {', '.join(sorted(KINDS))}.")
+        raise ValueError(f"Unknown kind of answer {kind!r}.{hint} Kinds: {', '.join(sorted(KINDS))}.")
     return inferred(gold, choices, question)
 
 

@@ -53,6 +53,6 @@ def _connect(address: str) -> None:
             failed = str(error)
             ray.shutdown()
     raise EngineError(
-        f"Ray does not start here: {failed}",
-        remedy="Is this machine very busy, or out of memory? Run the same command again when it is not.",
+        f"Ray did not start on this machine: {failed}",
+        remedy="The machine is usually overloaded or out of memory. Run the same command again when load drops.",
     )

@@ -16,7 +16,7 @@ def without_checksum(name: str, raw: bytes) -> bytes:
     """The content of a file of this name. Raises ValueError where it is damaged, or another's."""
     body = raw[CHECKSUM_BYTES:]
     if raw[:CHECKSUM_BYTES] != _checksum(name, body):
-        raise ValueError("its checksum is another")
+        raise ValueError("its checksum does not match")
     return body
 
 

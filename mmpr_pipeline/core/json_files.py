@@ -36,14 +36,14 @@ def unsealed(raw: bytes, needed: frozenset[str], allowed: frozenset[str]) -> dic
     except (ValueError, RecursionError):
         raise ValueError("it is not JSON") from None
     if not isinstance(content, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     seal = content.pop(SEAL, None)
     if seal is None and needed <= content.keys() <= needed | allowed:
         return content
     if seal is None:
         raise ValueError("it has no checksum")
     if seal != _seal(content) or raw != json_bytes({**content, SEAL: seal}):
-        raise ValueError("its checksum is another")
+        raise ValueError("its checksum does not match")
     return content
 
 

@@ -31,7 +31,7 @@ class _Masked(logging.Formatter):
 def choose_level(level: str) -> None:
     """Log from this level on, in this process and in those that it starts. Raises ValueError for an unknown level."""
     if level.upper() not in logging.getLevelNamesMapping():
-        raise ValueError(f"{level!r} is no log level: use debug, info, warning or error")
+        raise ValueError(f"{level!r} is not a log level; use debug, info, warning or error")
     os.environ[_LEVEL] = level.upper()
 
 

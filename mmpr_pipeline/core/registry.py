@@ -69,7 +69,7 @@ class Registry(Generic[T]):
     def add(self, name: str, implementation: T, version: str) -> None:
         """Add an implementation in this process only. Raises ConfigError where the name is taken."""
         if name in self.names():
-            raise ConfigError(f"There is a {self._kind} {name!r} already.", remedy="Choose another name.")
+            raise ConfigError(f"The {self._kind} {name!r} is already registered.", remedy="Choose another name.")
         self._added[name] = implementation, version
 
     def origins(self, names: Iterable[str]) -> dict[str, str]:

@@ -30,4 +30,4 @@ def load_yaml(text: str, loader: Any = FAST_LOADER) -> Any:
     except yaml.YAMLError:
         raise
     except Exception as error:  # PyYAML raises whatever it meets: `2026-13-99` a ValueError, `!!timestamp x` another
-        raise yaml.YAMLError(f"it holds a value that is none: {error}") from None
+        raise yaml.YAMLError(f"it holds an invalid value: {error}") from None

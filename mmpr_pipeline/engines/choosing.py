@@ -40,7 +40,7 @@ async def choice_probabilities(
     try:
         found = [float(value) for value in json.loads(rollout.text)]
     except (ValueError, TypeError):
-        raise ItemRejected("no_choice", "the engine tells no probabilities") from None
+        raise ItemRejected("no_choice", "the engine does not return probabilities") from None
     if len(found) != len(words):
         raise ItemRejected("no_choice", f"{len(found)} probabilities of {len(words)} words")
     return found

@@ -45,7 +45,7 @@ def engine_kind(settings: EngineSettings) -> EngineKind:
         return found
     if not callable(found):
         raise ConfigError(
-            f"The engine {settings.name!r} is no EngineKind and cannot be called.",
+            f"The engine {settings.name!r} is neither an EngineKind nor callable.",
             remedy="Let its entry point name a class or function that takes EngineSettings.",
         )
     continues = bool(getattr(found, "can_continue", False))

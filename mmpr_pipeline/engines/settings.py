@@ -90,7 +90,7 @@ class EngineSettings(Settings):
         default=7200,
         gt=0,
         description="Seconds that the loading of a model may take, its download included, before its engine is started "
-        "anew.",
+        "again.",
         json_schema_extra=OPERATIONAL,
     )
     node_wait_seconds: float = Field(
@@ -103,7 +103,7 @@ class EngineSettings(Settings):
     stall_seconds: float = Field(
         default=600,
         gt=0,
-        description="Seconds without progress, with requests in flight, after which an engine is started anew.",
+        description="Seconds without progress, with requests in flight, after which an engine is restarted.",
         json_schema_extra=OPERATIONAL,
     )
     options: dict[str, Any] = Field(

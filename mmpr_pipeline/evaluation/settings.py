@@ -28,7 +28,7 @@ class EvalConfig(Settings):
     )
     mode: Literal["cot", "direct"] = Field(default="cot", description="Chain of thought, or the answer only.")
     modes: tuple[Literal["cot", "direct"], ...] = Field(
-        default=(), description="For benchmarks: the modes told side by side; that of `mode` if none is named."
+        default=(), description="For benchmarks: the modes to compare side by side; that of `mode` if none is named."
     )
     style: Style = Field(
         default="cot-final",

@@ -91,7 +91,7 @@ class Source:
         Raises ConfigError where the name is none for a source, or where there is no row.
         """
         if not re.fullmatch(r"[a-z0-9][a-z0-9_]{0,63}", name):
-            raise ConfigError(f"{name!r} is no name of a source.", remedy="Use lower-case letters, digits and _.")
+            raise ConfigError(f"{name!r} is not a valid source name.", remedy="Use lower-case letters, digits and _.")
         rows = list(_rows(items))
         if not rows:
             raise ConfigError(f"The source {name} has no rows.", remedy="Give at least one question.")

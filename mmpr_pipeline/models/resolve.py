@@ -61,7 +61,7 @@ def resolve_model(name: str, revision: str | None = None) -> ModelRef:
         return _local(path, path.resolve().name)
     if path.is_absolute() or name.startswith(("./", "../", "~")) or name.count("/") > 1:
         raise EngineError(
-            f"There is no model directory {name}.",
+            f"The model directory {name} does not exist.",
             remedy="Give the directory of a checkpoint (with its config.json), or a Hub id such as org/name.",
         )
     return _hub(name, revision)

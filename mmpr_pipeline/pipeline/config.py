@@ -177,7 +177,7 @@ class BuildConfig(Settings):
             raise ValueError(f"--base-url goes with --engine openai, not {self.engine.name}")
         recorded = self.engine.name == "replay" or self.preset
         if recorded and (asked := [n for n, share in self.mixture.items() if share.repeat > 1]):
-            raise ValueError(f"recorded rollouts cannot be sampled anew: no repeat for {', '.join(asked)}")
+            raise ValueError(f"recorded rollouts cannot be sampled again: remove repeat for {', '.join(asked)}")
         return self
 
     @property

@@ -147,7 +147,7 @@ def claim_output(store: Store, plan: Plan) -> None:
     if before is None:
         if not _was_begun_by(store, plan):
             raise ConfigError(
-                f"{store.url} was begun, but its {layout.CONFIG} is gone or damaged, and nothing else there tells that "
+                f"{store.url} was begun, but its {layout.CONFIG} is gone or damaged, and nothing else shows that "
                 "it was begun with these settings.",
                 remedy="Give the settings that it was begun with, bring the file back from a copy, or use another "
                 "output.",
@@ -243,7 +243,7 @@ def _check_files(store: Store, shards: int, summary: dict[str, Any]) -> None:
         raise DatasetError(
             f"{store.url}/{gone[0]} is gone ({len(gone)} of the output's files are).",
             remedy="Bring it back from a copy; or delete the manifest of its shard and run the same command again: the "
-            "shard is made anew.",
+            "shard is rebuilt.",
         )
     for key in damaged(store, summary.get("hashes", {})):
         raise DatasetError(f"{store.url}/{key} is gone or damaged.", remedy="Bring it back from a copy.")

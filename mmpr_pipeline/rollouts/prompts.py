@@ -80,7 +80,7 @@ def template_for(question: Question, style: str, language: str = "auto") -> Prom
     if name not in TEMPLATES:
         styles = sorted({n.rsplit("-", 1)[0] for n in TEMPLATES} - {"open"})
         raise ConfigError(
-            f"There is no prompt of the style {style!r} in the language {language!r}.",
+            f"Unknown prompt: style {style!r} in language {language!r}.",
             remedy=f"Styles: {', '.join(styles)}; languages: en, zh.",
         )
     own = wanted.open if question.kind == "none" else wanted.direct if style == "direct" else wanted.cot

@@ -186,7 +186,7 @@ def is_sound(store: Store, key: str) -> bool:
 
 def _damaged(store: Store, key: str) -> DatasetError:
     return DatasetError(
-        f"{store.url}/{key} is damaged.", remedy="Run the same `mmpr build` again: it looks at the rows anew."
+        f"{store.url}/{key} is damaged.", remedy="Run the same `mmpr build` again: it reads the rows again."
     )
 
 

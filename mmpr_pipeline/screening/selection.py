@@ -139,7 +139,7 @@ class Selection:
             raise SourceError(
                 f"Rows {self.start:,} to {self.start + len(self.status):,} of {source.name}, or their images, are not "
                 "what they were when they were screened.",
-                remedy="Bring the source's files back as they were, or begin a new build with another --out.",
+                remedy="Restore the source's files, or start a new build with another --out.",
             )
 
     def _item(self, row: int, item: Question | Reject) -> Iterator[Question | Reject]:

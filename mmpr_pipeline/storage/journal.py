@@ -296,5 +296,5 @@ class _ObjectWriter(JournalWriter):
 def _cannot(journal: Journal, error: OSError) -> StoreError:
     return StoreError(
         f"Cannot write the journal {journal.store.url}/{journal.prefix}: {error.strerror or error}.",
-        remedy="Free some space or correct the permissions, then run the same command again: it goes on.",
+        remedy="Free some space or correct the permissions, then run the same command again to resume.",
     )

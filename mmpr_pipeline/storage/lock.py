@@ -56,7 +56,7 @@ def lease(store: Store) -> Iterator[Callable[[], None]]:
         finally:
             held.release()
     else:
-        raise StoreError(f"{store!r} has no lease.")
+        raise StoreError(f"{store!r} does not support leases.")
 
 
 @contextmanager
@@ -111,7 +111,7 @@ class _ObjectLease:
                 break
             if not watched:
                 _log.warning(
-                    "%s: a build left its lease, or is at work. Waiting at most %.0f s to see which.",
+                    "%s: found a lease. Waiting at most %.0f s to see whether its build is still running.",
                     self._store.url,
                     LEASE_SECONDS - present.age,
                 )
@@ -203,6 +203,6 @@ def _answer_and_body(store: S3Store) -> tuple[dict[str, Any], bytes]:
 
 def _held(store: Store, by: str) -> StoreError:
     return StoreError(
-        f"Another build is at work on {store.url} ({by or 'no details'}).",
+        f"Another build is running on {store.url} ({by or 'no details'}).",
         remedy="Wait for it or stop it; two builds cannot share an output.",
     )

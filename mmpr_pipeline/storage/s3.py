@@ -212,7 +212,7 @@ class S3Store(Store):
     def check_writable(self) -> None:
         probe = f".probe-{uuid.uuid4().hex}"
         if not self.create(probe, b"probe"):
-            raise StoreError(f"{self.url}: a new object was said to exist already.")
+            raise StoreError(f"{self.url}: the server reported a new object as existing.")
         if self.create(probe, b"again"):
             self.delete(probe)
             raise StoreError(

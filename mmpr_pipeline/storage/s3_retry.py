@@ -48,7 +48,9 @@ def patience() -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise StoreError(f"{PATIENCE_VARIABLE}={given!r} are no seconds.", remedy="Give a number, for example 900.")
+        raise StoreError(
+            f"{PATIENCE_VARIABLE} must be a number of seconds, got {given!r}.", remedy="Give a number, for example 900."
+        )
     return seconds
 
 
@@ -62,7 +64,7 @@ def patiently(where: str, call: Callable[[], T], seconds: Callable[[Exception], 
             if not passes(error) or time.monotonic() + wait > began + seconds(error):
                 raise
             if count == 2:  # not a hiccup
-                _log.warning("%s: %s. Waiting for it, for at most %.0f s.", where, error, seconds(error))
+                _log.warning("%s: %s. Retrying for at most %.0f s.", where, error, seconds(error))
         time.sleep(wait)
     raise AssertionError("the waits never end")
 

@@ -118,7 +118,7 @@ def absolute_model(model: str) -> str:
 def check_key(key: str) -> str:
     """The key, if it is one: relative, with no empty, `.` or `..` part. Raises StoreError else."""
     if not key or any(part in ("", ".", "..") for part in key.split("/")) or "\\" in key or "\0" in key:
-        raise StoreError(f"{key!r} is not a key of a store.")
+        raise StoreError(f"{key!r} is not a valid store key.")
     return key
 
 

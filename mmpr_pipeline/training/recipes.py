@@ -60,7 +60,7 @@ RECIPES: dict[str, PublishedRecipe] = {
 def recipe_named(name: str) -> PublishedRecipe:
     """Raises ConfigError for an unknown name."""
     if name not in RECIPES:
-        raise ConfigError(f"There is no recipe {name!r}.", remedy=f"Use one of: {', '.join(RECIPES)}.")
+        raise ConfigError(f"Unknown recipe {name!r}.", remedy=f"Use one of: {', '.join(RECIPES)}.")
     return RECIPES[name]
 
 

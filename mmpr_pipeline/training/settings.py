@@ -285,4 +285,6 @@ def parse_weights(text: str) -> dict[str, float]:
     try:
         return {name.strip(): float(value) for name, value in (part.split("=") for part in text.split(","))}
     except ValueError:
-        raise ConfigError(f"{text!r} are no loss weights.", remedy="Write them as dpo=0.8,bco=0.2,sft=1.0.") from None
+        raise ConfigError(
+            f"Could not parse the loss weights {text!r}.", remedy="Write them as dpo=0.8,bco=0.2,sft=1.0."
+        ) from None

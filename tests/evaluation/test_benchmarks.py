@@ -265,7 +265,7 @@ def test_the_leader_board_puts_models_side_by_side(benchmark: Path, engines: Eng
     shown = CliRunner().invoke(app, ["leaderboard", str(tmp_path / "bad"), str(tmp_path / "good")])
     assert shown.exit_code == 0, shown.output
     assert "leader board" in shown.output
-    with pytest.raises(ConfigError, match="no results of benchmarks"):
+    with pytest.raises(ConfigError, match="no benchmark results"):
         read_results(str(tmp_path))
 
 
@@ -307,7 +307,7 @@ def test_the_bridge_brings_another_kits_numbers_into_the_table(benchmark: Path, 
     assert "asked and scored by lmms-eval" in comparison_markdown(found)
     with pytest.raises(ConfigError, match="environment of its own"):
         run_harness(asked, "lmms-eval", str(tmp_path / "nothing"))
-    with pytest.raises(ConfigError, match="no harness"):
+    with pytest.raises(ConfigError, match="Unknown harness"):
         run_harness(asked, "other", None)
 
 

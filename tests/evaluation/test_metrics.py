@@ -118,9 +118,9 @@ def test_of_nothing_there_is_no_number() -> None:
 
 
 def test_unknown_metrics_are_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match="no metric 'f2'"):
+    with pytest.raises(ConfigError, match="Unknown metric 'f2'"):
         metric_of("f2")
-    with pytest.raises(ConfigError, match="no metric"):
+    with pytest.raises(ConfigError, match="Unknown metric"):
         metric_of("pass@0")
 
 

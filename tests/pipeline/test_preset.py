@@ -152,7 +152,7 @@ def test_what_is_given_is_taken_once_and_whole(tmp_path: Path) -> None:
     config = config_of(source, tmp_path / "out")
     assert (config.screening.dedup, config.preset, config.screening.decontaminate) == (False, True, True)
     assert config_of(source, tmp_path / "out", **{"screening.dedup": True}).screening.dedup
-    with pytest.raises(ConfigError, match="no repeat"):
+    with pytest.raises(ConfigError, match="remove repeat"):
         load_config(None, {"sources": [f"{source}*2"], "out": str(tmp_path), "engine.name": "given"})
 
 

@@ -93,5 +93,5 @@ def test_damaged_and_swapped_pieces_are_not_taken(source: Source, tmp_path: Path
     for damage in (whole[:-9], b"", whole[:40], store.read(keys[1]), whole[:90] + b"\1" + whole[91:]):
         store.write(keys[0], damage)
         assert not is_sound(store, keys[0])
-        with pytest.raises(DatasetError, match=r"keys/made-000000000\.arrow is damaged(?s:.)*looks at the rows anew"):
+        with pytest.raises(DatasetError, match=r"keys/made-000000000\.arrow is damaged(?s:.)*reads the rows again"):
             read_chunk(store, keys[0])

@@ -118,7 +118,7 @@ def test_both_ways_of_writing_a_mixture_mean_the_same() -> None:
         ({"sources": ["geoqa*0"]}, "greater than or equal to 1"),
         ({"sources": ["geoqa:0.5:0.7"]}, "weight twice"),
         ({"sources": ["geoqa:0.5"], "mixture": {"geoqa": {"cap": 3}}}, "given twice"),
-        ({"sources": ["geoqa*2"], "engine.name": "replay", "engine.rollouts": "r.jsonl"}, "no repeat for geoqa"),
+        ({"sources": ["geoqa*2"], "engine.name": "replay", "engine.rollouts": "r.jsonl"}, "remove repeat for geoqa"),
     ],
 )
 def test_a_share_that_cannot_work_stops_at_once(given: dict[str, object], why: str) -> None:

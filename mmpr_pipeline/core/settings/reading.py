@@ -53,7 +53,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"Cannot read the config {path}: {error}", remedy="Give a readable YAML file.") from None
     if not isinstance(data, dict):
-        raise ConfigError(f"The config {path} is not a mapping of settings.", remedy="See examples/build.yaml.")
+        raise ConfigError(f"The config {path} is not a mapping of settings.", remedy="See examples/nano.yaml.")
     return data
 
 

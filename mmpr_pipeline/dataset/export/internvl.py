@@ -37,7 +37,7 @@ def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[st
             source = row["source"]
             if source not in files:
                 if not SOURCE.fullmatch(source):
-                    raise DatasetError(f"{source!r} is no name of a source.")
+                    raise DatasetError(f"{source!r} is not the name of a source.")
                 path = folder / "annotations" / f"{source}.jsonl"
                 files[source] = stack.enter_context(open(path, "w", encoding="utf-8"))
             files[source].write(line(_annotation(row, pictures.paths(images, row["images"]))))

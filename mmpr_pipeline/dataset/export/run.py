@@ -70,13 +70,13 @@ def export(
     holds something, DatasetError where the dataset is not finished.
     """
     if to not in FORMATS:
-        raise ConfigError(f"There is no format {to!r}.", remedy=f"Use one of: {', '.join(FORMATS)}.")
+        raise ConfigError(f"Unknown format {to!r}.", remedy=f"Use one of: {', '.join(FORMATS)}.")
     if to != "rl" and (solve_rate or layout):
         raise ConfigError("--solve-rate and --format belong to --to rl.", remedy="Leave them out, or say --to rl.")
     prompts = rl_prompts(solve_rate, layout) if to == "rl" else None
     target = Path(dest).expanduser().resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ConfigError(f"{target} is there already.", remedy="Give --out a new folder.")
+        raise ConfigError(f"{target} already exists.", remedy="Give --out a new folder.")
     store = open_store(out)
     manifests = list(manifests_of(store, shards_of(store)))
     hashes = {key: sha256 for manifest in manifests for key, sha256 in manifest.hashes.items()}

@@ -89,8 +89,7 @@ def read_manifest(raw: bytes, name: str) -> Manifest:
         where = ".".join(map(str, first["loc"])) or "the file"
         raise DatasetError(
             f"{name} is not a manifest of this version: {where}: {first['msg']}",
-            remedy="Bring it back from a copy; or delete it and run the same `mmpr build` again: its shard is made "
-            "anew.",
+            remedy="Bring it back from a copy; or delete it and run the same `mmpr build` again: its shard is rebuilt.",
         ) from None
 
 

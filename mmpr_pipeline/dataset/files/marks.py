@@ -96,8 +96,8 @@ class Marks:
 def read_all(store: Store) -> Marks:
     """Everybody's marks; none where there is no file.
 
-    A last line torn by a crash is passed over. Raises DatasetError where any other line is no mark: a verdict that a
-    person gave must not be lost silently.
+    A last line torn by a crash is passed over. Raises DatasetError where any other line is not a valid mark: a verdict
+    that a person gave must not be lost silently.
     """
     try:
         raw = store.read(layout.MARKS)
@@ -119,7 +119,7 @@ def parse_marks(raw: bytes, name: str) -> Marks:
             if number == len(lines):
                 continue
             raise DatasetError(
-                f"{name}, line {number}, is no mark: {error.errors()[0]['msg']}",
+                f"{name}, line {number}, is not a valid mark: {error.errors()[0]['msg']}",
                 remedy="Correct or remove that line.",
             ) from None
     return found

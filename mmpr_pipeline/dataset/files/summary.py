@@ -48,14 +48,14 @@ def manifests_of(store: Store, shards: int) -> Iterator[Manifest]:
             manifest = read_manifest(store.read(key), key)
         except MissingKeyError:
             raise DatasetError(
-                f"{store.url} is not finished: {key} is not there.",
-                remedy="Run the same `mmpr build` again: it goes on.",
+                f"{store.url} is not finished: {key} is missing.",
+                remedy="Run the same `mmpr build` again to resume.",
             ) from None
         if (manifest.shard, manifest.of) != (shard, shards):
             raise DatasetError(
                 f"{store.url}/{key} is the manifest of shard {manifest.shard} of {manifest.of}.",
-                remedy="Bring it back from a copy; or delete it and run the same `mmpr build` again: its shard is made "
-                "anew.",
+                remedy="Bring it back from a copy; or delete it and run the same `mmpr build` "
+                "again: its shard is rebuilt.",
             )
         first = first or manifest
         if manifest.identity != first.identity:

@@ -82,7 +82,7 @@ class ShardWriter:
                 self._store.put_file(layout.data(kind, self._shard, self._of), file.path)
         if not self._store.create(key, raw) and self._store.read(key) != raw:
             raise DatasetError(
-                f"{key} is there already and says something else.",
+                f"{key} already exists with other content.",
                 remedy="Was this output made by another version of mmpr? Build into a new output.",
             )
         return manifest.model_dump(mode="json")

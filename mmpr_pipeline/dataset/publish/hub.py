@@ -103,7 +103,7 @@ class HubDataset:
             raise ConfigError(f"{name!r} is not a name on the Hub.", remedy="Give --repo ORG/NAME.")
         self._token = get_token()
         if not self._token:
-            raise HubError("There is no token of the Hub.", remedy=_REMEDIES[401])
+            raise HubError("No Hub token was found.", remedy=_REMEDIES[401])
         self.name, self.branch = name, revision or "main"
         self._api = HfApi(os.environ.get("HF_ENDPOINT"), token=self._token)
         self._where: dict[str, Any] = {"repo_id": name, "repo_type": "dataset"}

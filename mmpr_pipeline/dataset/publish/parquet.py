@@ -60,9 +60,9 @@ class Images:
         table = open_table(path, ["sha256", "data", "format"])
         names, formats = (table[column].to_pylist() for column in ("sha256", "format"))
         if wrong := next((name for name in names if not _NAME.fullmatch(name)), None):
-            raise DatasetError(f"{path.name}: {wrong[:80]!r} is no sha256.")
+            raise DatasetError(f"{path.name}: {wrong[:80]!r} is not a sha256.")
         if wrong := next((kind for kind in formats if kind not in FORMATS), None):
-            raise DatasetError(f"{path.name}: {wrong[:80]!r} is no format of images.")
+            raise DatasetError(f"{path.name}: {wrong[:80]!r} is not an image format.")
         sizes = (len(buffer) for chunk in table["data"].chunks for buffer in _buffers(chunk))
         return cls(
             data=table["data"],

@@ -166,7 +166,7 @@ class _Publishing:
         if foreign := sorted(path for path in self._remote.files if not is_ours(path)):
             raise HubError(
                 f"{self._hub.name} holds other files, such as {foreign[0]}.",
-                remedy="Publish under a name of its own: what is there is left as it is.",
+                remedy="Publish under another name; the existing files are left unchanged.",
             )
         return read_note(self._hub.read(NOTE, self._remote.commit)) if NOTE in self._remote.files else None
 
@@ -237,7 +237,7 @@ class _Publishing:
         if wrong := self._hub.check(wanted, self._remote.commit):
             raise HubError(
                 f"{self._hub.name}: {wrong[0]} is not on the Hub as it was sent ({len(wrong)} such files).",
-                remedy="Run the same command again: it sends them anew. Is someone else changing this data set?",
+                remedy="Run the same command again to send them again. Is someone else changing this data set?",
             )
         self._told("checking", len(wanted), len(wanted))
 
@@ -269,5 +269,5 @@ def _ending(found: Publication) -> str:
     if found.commit is None:
         return f"Nothing was sent (dry run); it would go to {found.url}, {'private' if found.private else 'public'}."
     if not found.commits:
-        return f"All of it is there already: {found.url} at {found.commit}"
+        return f"Everything is already published: {found.url} at {found.commit}"
     return f"{found.uploaded} files uploaded, {found.commits} commits, checked by hash: {found.url} at {found.commit}"

@@ -169,7 +169,7 @@ def _check_rollouts(path: Path, shard: _Shard, note: _Limited) -> None:
             if expected is not None and hash(texts[position].as_py()) != expected:
                 note("bad_response", f"rollout {key[1]} of question {key[0]} has another text than its pair")
     for question_id, index in shard.responses:
-        note("missing_rollout", f"rollout {index} of question {question_id}, used in a pair, is not there")
+        note("missing_rollout", f"rollout {index} of question {question_id}, used in a pair, is missing")
 
 
 def _count_rollouts(batch: pa.RecordBatch, shard: _Shard) -> None:

@@ -87,7 +87,7 @@ class Client:
             if time.monotonic() - began > self._patience.outage:
                 raise EngineError(
                     f"{self._base} has not answered for {self._patience.outage:.0f} s: {answer.what}.",
-                    remedy="Look at the server, then run the same command again: what is finished is kept.",
+                    remedy="Check the server, then run the same command again: finished work is kept.",
                 )
             wait = max(answer.wait, self._delay(tries))
             self._say(answer.what, wait)
@@ -111,7 +111,7 @@ class Client:
             if isinstance(found, dict):
                 return found
             await asyncio.sleep(self._delay(tries))
-        raise EngineError(f"{url} does not answer.", remedy="Look at the server; the same command goes on from here.")
+        raise EngineError(f"{url} does not answer.", remedy="Check the server; the same command resumes from here.")
 
     async def models(self) -> list[dict[str, Any]]:
         """What the server serves; raises EngineError at once where it cannot be reached."""

@@ -225,7 +225,7 @@ class OpenAiEngine:
 
     async def _continue(self, request: ContinueRequest) -> Rollout:
         if not self.can_continue:
-            raise EngineError("This server does not go on with a begun response.")
+            raise EngineError("This server cannot continue a partial response.")
         cut = await self._cut(request)
         await self._refuse_reserved([*asked_texts(request.prompt), cut.text])
         messages = [user_message(request.prompt, ()), {"role": "assistant", "content": cut.text}]

@@ -61,7 +61,7 @@ def _meant_by(name: str) -> list[Benchmark]:
         return [load_benchmark(Path(name)) if "metrics:" in _text(name) else of_source(name)]
     close = difflib.get_close_matches(name, [*known(), *benchmark_groups(), *catalog_names()], n=3)
     raise ConfigError(
-        f"There is no benchmark {name!r}.",
+        f"Unknown benchmark {name!r}.",
         remedy=(f"Did you mean {' or '.join(close)}? " if close else "")
         + f"Groups: {', '.join(benchmark_groups())}; `mmpr eval --list` lists all; or give a declaration (NAME.yaml).",
     )

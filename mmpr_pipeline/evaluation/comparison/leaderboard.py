@@ -27,7 +27,7 @@ def read_results(place: str) -> dict[str, Any]:
         raise ConfigError(f"{place} cannot be read: {error}", remedy="Give the --out of an evaluation.") from None
     if not isinstance(found, dict) or found.get("kind") != "benchmarks":
         raise ConfigError(
-            f"{place} holds no results of benchmarks.", remedy="Run `mmpr eval MODEL --benchmarks … --out DIR` first."
+            f"{place} holds no benchmark results.", remedy="Run `mmpr eval MODEL --benchmarks … --out DIR` first."
         )
     return found
 

@@ -51,7 +51,7 @@ def run_harness(config: EvalConfig, harness: str, python: str | None) -> dict[st
     run, EngineError where it fails.
     """
     if harness != PACKAGE:
-        raise ConfigError(f"There is no harness {harness!r}.", remedy=f"There is {PACKAGE}.")
+        raise ConfigError(f"Unknown harness {harness!r}.", remedy=f"There is {PACKAGE}.")
     python = python or os.environ.get("MMPR_LMMS_EVAL")
     if not python or not shutil.which(python):
         raise ConfigError(
@@ -142,7 +142,9 @@ def _measures(told: dict[str, Any], task: str) -> dict[str, Any]:
         }  # fmt: skip
     measures = {name: each for name, each in measures.items() if name not in ("alias", "samples")}
     if not measures:
-        raise EngineError(f"{PACKAGE} tells no number of {task}.", remedy="Run it alone, and look at its results file.")
+        raise EngineError(
+            f"{PACKAGE} reports no score for {task}.", remedy="Run it alone, and look at its results file."
+        )
     return {
         "measures": measures,
         "by": {},

@@ -57,7 +57,7 @@ class Rubric:
 def rubric_of(name: str, folder: str | None) -> Rubric:
     """The rubric of a name, with the text of `folder`, if there is one. Raises ConfigError."""
     if name not in RUBRICS:
-        raise ConfigError(f"There is no judge prompt {name!r}.", remedy=f"Known: {', '.join(sorted(RUBRICS))}.")
+        raise ConfigError(f"Unknown judge prompt {name!r}.", remedy=f"Known: {', '.join(sorted(RUBRICS))}.")
     rubric = RUBRICS[name]
     path = Path(folder) / f"{name}.txt" if folder else None
     if path is not None and path.is_file():

@@ -45,6 +45,6 @@ def metric_of(name: str) -> Metric:
     if colon and base in ("mean", "circular_mean"):
         return means.category_mean(argument, rates.accuracy() if base == "mean" else rates.circular())
     raise ConfigError(
-        f"There is no metric {name!r}.",
+        f"Unknown metric {name!r}.",
         remedy=f"Known: {', '.join(sorted(_PLAIN))}, pass@K, below:NUMBER, mean:BREAKDOWN, circular_mean:BREAKDOWN.",
     )

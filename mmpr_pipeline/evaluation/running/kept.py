@@ -79,7 +79,7 @@ def read_scored(store: Store, key: str, identity: dict[str, Any] | None) -> Stor
         )
         raise ConfigError(
             f"{key} was scored with other settings: {', '.join(changed)}.",
-            remedy="Give another --out, or the settings of before; what is there stays as it is.",
+            remedy="Use another --out or the earlier settings; the existing files are left unchanged.",
         )
     rows = [json.loads(line) for line in lines]
     return StoredScores(

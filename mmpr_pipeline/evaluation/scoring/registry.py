@@ -41,6 +41,6 @@ def score_of(benchmark: Benchmark, folder: Path) -> Score:
     for entry in entry_points(group=ENTRY_POINTS, name=benchmark.score):
         return cast(Score, entry.load()(benchmark, folder))
     raise ConfigError(
-        f"{benchmark.name}: there is no scoring {benchmark.score!r}.",
+        f"{benchmark.name}: unknown scoring {benchmark.score!r}.",
         remedy=f"Known: judge, {', '.join(sorted({*_RULES, *_FACTORIES}))}.",
     )

@@ -32,7 +32,7 @@ def convert(source: str | Path, out: str | Path, revision: str | None = None) ->
     original = _config(folder)
     text = text_type(original)
     if target.exists():
-        raise ConfigError(f"{target} exists.", remedy="Give a new directory.")
+        raise ConfigError(f"{target} already exists.", remedy="Give a new directory.")
     names = _names(folder)
     processor = native_processor(folder, original)
     image_token = processor.tokenizer.convert_tokens_to_ids(IMAGE_TOKENS["context_image_token"])

@@ -88,7 +88,7 @@ class RebuildPlan:
     def prepare(self, workers: int, notify: Callable[[str], None], still_held: Callable[[], None]) -> RebuildPlan:
         """Nothing comes before the shards but to say how many marks count."""
         if self.marks:
-            notify(f"{len(self.marks):,} of the rollouts are judged by people: {layout.MARKS}")
+            notify(f"{len(self.marks):,} rollouts have a verdict set by hand ({layout.MARKS})")
         return self
 
     def with_config(self, config: BuildConfig) -> RebuildPlan:
@@ -179,7 +179,7 @@ class StoredEngine:
         while question_id not in self._held:
             stored = next(self._stored, None)
             if stored is None:
-                raise DatasetError(f"The rollouts of question {question_id} are not there.")
+                raise DatasetError(f"The rollouts of question {question_id} are missing.")
             if stored.row.question_id and stored.row.status != "rejected":
                 self._held[stored.row.question_id] = stored.rollouts
         return self._held.pop(question_id)
@@ -194,8 +194,8 @@ def make_rebuild_plan(before: str, given: dict[str, Any]) -> RebuildPlan:
     fixed = [name for name, value in given.items() if value is not None and name.split(".")[0] not in CHANGEABLE]
     if fixed:
         raise ConfigError(
-            f"{', '.join(fixed)} cannot change with --from-rollouts: the rollouts are there already.",
-            remedy=f"Only {', '.join(CHANGEABLE)} can; or sample anew without --from-rollouts.",
+            f"{', '.join(fixed)} cannot change with --from-rollouts: it decided what was sampled.",
+            remedy=f"Only {', '.join(CHANGEABLE)} can; or sample again without --from-rollouts.",
         )
     store = open_store(before)
     if not store.exists(layout.SUMMARY):
@@ -205,7 +205,7 @@ def make_rebuild_plan(before: str, given: dict[str, Any]) -> RebuildPlan:
     list(manifests_of(store, shards_of(store)))  # each of them is there, and one
     described = read_sealed(store, layout.CONFIG)
     if open_store(str(given.get("out") or described["config"]["out"])).url == store.url:
-        raise ConfigError("--from-rollouts needs an output of its own.", remedy="Give --out a new directory.")
+        raise ConfigError("--from-rollouts needs a separate output.", remedy="Give --out a new directory.")
     settings = {**described["config"], "address": "local", "workers": None}
     config = load_config(None, {**settings, **{name: value for name, value in given.items() if value is not None}})
     # An ignored rollout is one that no verdict can be given on: it is in no pair.

@@ -126,7 +126,7 @@ def resolve_sources(config: BuildConfig) -> tuple[ResolvedSource, ...]:
         )
     if unknown := sorted(set(config.mixture) - used):
         raise ConfigError(
-            f"The mixture has a share of {', '.join(unknown)}, which is no source of this build.",
+            f"The mixture has a share of {', '.join(unknown)}, which is not a source of this build.",
             remedy="Name it in sources too, or correct its name.",
         )
     return tuple(sources.values())

@@ -74,7 +74,7 @@ def _unknown(name: str) -> ConfigError:
     close = difflib.get_close_matches(name, [*catalog_names(), *source_groups()], n=3)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     return ConfigError(
-        f"There is no source {name!r} in the catalog.",
+        f"Unknown source {name!r}: it is not in the catalog.",
         remedy=f"{hint}`mmpr sources list` shows all {len(catalog_names())} sources and the groups; a file of your own "
         "is given by its path (NAME.yaml).",
     )

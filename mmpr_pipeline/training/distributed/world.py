@@ -139,7 +139,7 @@ def _device(wanted: str) -> torch.device:
         return torch.device("cpu")
     if not usable:
         raise ConfigError(
-            f"There is no GPU that torch {torch.__version__} can use.",
+            f"torch {torch.__version__} finds no usable GPU.",
             remedy="Install a CUDA build of torch for this driver (see nvidia-smi), or say launch.device: cpu.",
         )
     index, there = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()

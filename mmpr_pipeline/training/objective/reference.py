@@ -62,7 +62,7 @@ class StoredReference:
         if row is None or row.chosen is None or row.rejected is None:
             why = "no row" if row is None else row.reason
             raise TrainingError(
-                f"There is no reference log-prob for pair {pair_id} ({why}).",
+                f"Pair {pair_id} has no reference log-prob ({why}).",
                 remedy="The shards changed since the reference was scored: delete the reference column and run again.",
             )
         return row
@@ -85,7 +85,7 @@ class AdapterOffReference:
     def __init__(self, policy: PrefixSharedPolicy) -> None:
         if not hasattr(policy.model, "disable_adapter"):
             raise ConfigError(
-                "The reference was to be the model without its adapters, and it has none.",
+                "reference=adapter_off needs a LoRA model; this one has no adapters.",
                 remedy="Train with LoRA, or let the reference be computed once and stored.",
             )
         self.policy = policy

@@ -159,7 +159,7 @@ def choose_backend(
         if wanted:
             raise ConfigError(
                 f"Attention backend {backend!r} cannot be used on {device.type} with {dtype}: {trouble}",
-                remedy="Leave the backend to be chosen, or use `sdpa`.",
+                remedy="Leave the backend unset, or use `sdpa`.",
             )
     return "sdpa"
 

@@ -257,7 +257,7 @@ def _remedy(error: BaseException) -> str:
         return "Free some space, or give another --out and copy the last checkpoint there; then --resume."
     if any(isinstance(e, OSError) for e in _causes(error)):
         return "Look at the disk and at the rights of the folder; --resume goes on from the checkpoint before."
-    return "This is no fault of the disk: please report it, with run.json and the log."
+    return "The disk is not the cause; please report this, with run.json and the log."
 
 
 def _disk_is_full(error: BaseException) -> bool:

@@ -23,7 +23,7 @@ COPIED = ("generation_config.json",)
 def check_target(out: Path) -> None:
     """Raise ConfigError, before training, where the export would land on something else."""
     if out.exists() and not (out / EXPORT_MARKER).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out} exists and is no export of mmpr.", remedy="Give --export a new directory.")
+        raise ConfigError(f"{out} exists and was not exported by mmpr.", remedy="Give --export a new directory.")
 
 
 def export_model(

@@ -76,7 +76,9 @@ def _on_ray(config: TrainConfig, view: TrainingView, resume: bool) -> Any:
 
     config = absolute_training_paths(config)
     if checkpoints(Path(config.run_dir)) and not resume:
-        raise ConfigError(f"{config.run_dir} holds a run.", remedy="Go on with --resume, or give another --out.")
+        raise ConfigError(
+            f"{config.run_dir} already holds a run.", remedy="Go on with --resume, or give another --out."
+        )
     with ray_session(config.launch.address), stop_requested() as stopping:
         device = device_on_ray(config, int(ray.cluster_resources().get("GPU", 0)))
         launch = config.launch.model_copy(update={"device": device})

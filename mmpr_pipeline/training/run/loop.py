@@ -356,7 +356,7 @@ class Trainer:
             self.resumed_from, self.policy, self.learner.optimizer, self.world, reference=self.moving
         )
         shift.load_state_dict({"total": progress.shift_total, "count": progress.shift_count})
-        self.view.message(f"Going on from step {progress.step} of {self.steps}.")
+        self.view.message(f"Resuming at step {progress.step} of {self.steps}.")
         return progress.step
 
     def _save(self, step: int) -> None:

@@ -152,7 +152,9 @@ def _tensorboard(run: Path, resumed_at: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise ConfigError("TensorBoard is not installed.", remedy="pip install tensorboard, or leave it out.") from None
+        raise ConfigError(
+            "TensorBoard is not installed.", remedy="Run pip install tensorboard, or remove it from `watch`."
+        ) from None
     return SummaryWriter(run / "tensorboard", purge_step=resumed_at or None)
 
 
@@ -160,7 +162,7 @@ def _wandb(run: Path, config: dict[str, Any]) -> Any:
     try:
         import wandb
     except ImportError:
-        raise ConfigError("W&B is not installed.", remedy="pip install wandb, or leave it out of `watch`.") from None
+        raise ConfigError("W&B is not installed.", remedy="Run pip install wandb, or remove it from `watch`.") from None
     return wandb.init(dir=str(run), config=config, id=_wandb_id(run), name=run.name, resume="allow")
 
 

@@ -35,7 +35,7 @@ def _identity_before(store: Store) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigError(
             f"{store.url}/{RUN_FILE} is damaged: {error}.",
-            remedy="Bring it back from a copy. Or, if you are sure that the settings are those of before, delete it; "
+            remedy="Restore it from a copy. Or, if you are sure that the settings are unchanged, delete it; "
             "then --resume.",
         ) from None
 
@@ -51,7 +51,7 @@ def claim_run(run: Path, config: TrainConfig, model: str, data: str, resume: boo
     there = checkpoints(run)
     if there and not resume:
         raise ConfigError(
-            f"{run} holds a run, kept at {there[-1].name}.",
+            f"{run} already holds a run, kept at {there[-1].name}.",
             remedy="Go on with --resume, or give another --out.",
         )
     if there and store.exists(RUN_FILE):

@@ -101,5 +101,5 @@ def test_kinds(kind: str | None, gold: str, choices: tuple[str, ...], question: 
 
 
 def test_an_unknown_kind_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"no kind of answer 'numbr'\. Is it number"):
+    with pytest.raises(ValueError, match=r"Unknown kind of answer 'numbr'\. Is it number"):
         answer_kind("numbr", "5")

@@ -235,7 +235,7 @@ def test_a_mark_that_a_model_wrote_itself_leaves_the_pair_out_and_is_counted(out
 def test_names_that_would_leave_the_folder_are_refused(out: Path, tmp_path: Path) -> None:
     images = rewritten(out, tmp_path / "one", "images", lambda row: row.update(sha256="../../../" + "a" * 55))
     sources = rewritten(out, tmp_path / "two", "pairs", lambda row: row.update(source="../../up"))
-    for hostile, text in ((images, "no sha256"), (sources, "no name of a source")):
+    for hostile, text in ((images, "not a sha256"), (sources, "not the name of a source")):
         with pytest.raises(DatasetError, match=text):
             export(hostile, "internvl", tmp_path / "made")
         assert not (tmp_path / "made").exists()
@@ -248,13 +248,13 @@ def test_a_line_stays_a_line() -> None:
 
 
 def test_what_cannot_work_is_told_and_nothing_is_written(out: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no format 'arrow'"):
+    with pytest.raises(ConfigError, match="Unknown format 'arrow'"):
         export(out, "arrow", tmp_path / "x")
     with pytest.raises(DatasetError):
         export(tmp_path, "swift", tmp_path / "x")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("mine")
-    with pytest.raises(ConfigError, match="there already"):
+    with pytest.raises(ConfigError, match="already exists"):
         export(out, "swift", tmp_path / "full")
     assert not (tmp_path / "x").exists()
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["file"]

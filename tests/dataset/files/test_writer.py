@@ -122,7 +122,7 @@ def test_finishing_again_with_the_same_content_is_fine(tmp_path: Path) -> None:
 
 def test_finishing_again_with_other_content_is_refused(tmp_path: Path) -> None:
     write_shard(open_store(tmp_path), 0, 1, [make_outcome(0)])
-    with pytest.raises(DatasetError, match="says something else"):
+    with pytest.raises(DatasetError, match="already exists with other content"):
         write_shard(open_store(tmp_path), 0, 1, [make_outcome(1)])
 
 

@@ -235,7 +235,7 @@ def test_a_token_that_may_only_read_and_none_at_all(
         publish(out, NAME)
     monkeypatch.delenv("HF_TOKEN")
     hub.paths.clear()
-    with pytest.raises(HubError, match="no token"):
+    with pytest.raises(HubError, match="No Hub token"):
         publish(out, NAME)
     assert not hub.paths
 

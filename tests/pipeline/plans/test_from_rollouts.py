@@ -93,7 +93,7 @@ async def test_marks_stand_above_the_checker(tmp_path: Path) -> None:
     assert dict(plan.marks) == {(pair["question_id"], pair["chosen_index"]): "unparseable"}
     said: list[str] = []
     plan.prepare(1, said.append, lambda: None)
-    assert said == ["1 of the rollouts are judged by people: marks.jsonl"]
+    assert said == ["1 rollouts have a verdict set by hand (marks.jsonl)"]
     after = await reworked(plan)
     same = [p for p in mmpr_pipeline.load(str(after)) if p["question_id"] == pair["question_id"]]
     assert same
@@ -104,7 +104,7 @@ async def test_what_was_sampled_cannot_be_changed(tmp_path: Path) -> None:
     before = await made(tmp_path)
     with pytest.raises(ConfigError, match=r"sampling\.samples cannot change"):
         make_rebuild_plan(str(before), {"out": str(tmp_path / "x"), "sampling.samples": 64})
-    with pytest.raises(ConfigError, match="an output of its own"):
+    with pytest.raises(ConfigError, match="a separate output"):
         make_rebuild_plan(str(before), {"out": str(before)})
     (before / "summary.json").unlink()
     with pytest.raises(DatasetError, match="not a finished dataset"):

@@ -245,7 +245,7 @@ def test_the_plan_shows_what_a_mixture_takes(tmp_path: Path) -> None:
 
 def test_a_share_of_no_source_stops_at_once(tmp_path: Path) -> None:
     source = made(tmp_path / "s", "first", rows(3))
-    with pytest.raises(ConfigError, match="no source of this build"):
+    with pytest.raises(ConfigError, match="not a source of this build"):
         plan_of(tmp_path / "out", source, mixture={"frist": {"weight": 0.5}})
     plan = plan_of(tmp_path / "out", source, mixture={"first": {"weight": 0.5}})
     assert plan.identity["mixture"] == {"first": {"weight": 0.5}}

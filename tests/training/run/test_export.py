@@ -59,7 +59,7 @@ def test_the_export_scores_as_the_policy_did(
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
     export_model(policy, find_model(str(folder)), out, lora, ALONE)  # an export may be replaced ...
     (out / EXPORT_MARKER).unlink()
-    with pytest.raises(ConfigError, match="no export"):
+    with pytest.raises(ConfigError, match="was not exported by mmpr"):
         export_model(policy, find_model(str(folder)), out, lora, ALONE)  # ... and nothing else
 
 

@@ -231,7 +231,7 @@ def test_impossible_settings_are_refused_with_a_remedy(model: Path, data: Path, 
         with pytest.raises(ConfigError, match=said):
             load_train_config(None, {**given, **wrong})
     assert parse_weights("dpo=0.8, bco=0.2,sft=1") == {"dpo": 0.8, "bco": 0.2, "sft": 1.0}
-    with pytest.raises(ConfigError, match="no loss weights"):
+    with pytest.raises(ConfigError, match="Could not parse the loss weights"):
         parse_weights("dpo:0.8")
     with pytest.raises(ConfigError, match="Unknown loss"):
         train(TrainConfig(**given, loss="mpoo"))

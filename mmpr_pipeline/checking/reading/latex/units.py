@@ -100,7 +100,7 @@ class UnitReader(Commands):
                 break
         text = "".join(parts).strip()
         if NOT_IN_A_UNIT.search(text) or len(text) > 60:
-            raise ParseError("words after a number that are no unit")
+            raise ParseError("words after a number that are not a unit")
         return text
 
     def at_break(self) -> bool:

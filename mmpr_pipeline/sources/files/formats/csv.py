@@ -103,11 +103,11 @@ def _header(stream: BinaryIO, name: str, delimiter: str) -> tuple[list[str], int
     try:
         names = next(csv.reader(lines, delimiter=delimiter), [])
     except csv.Error as error:
-        raise SourceError(f"{name} cannot be read as a table: {error}", remedy="Write it anew as CSV.") from None
+        raise SourceError(f"{name} cannot be read as a table: {error}", remedy="Rewrite it as CSV.") from None
     if not names or len(set(names)) < len(names):
         raise SourceError(
             f"{name} begins with no header, or with one that names a column twice.",
-            remedy="Give each column a name of its own in the first line.",
+            remedy="Give each column a unique name in the first line.",
         )
     return names, lines.offset
 

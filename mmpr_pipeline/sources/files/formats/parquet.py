@@ -172,7 +172,7 @@ def _batch(groups: Iterable[_RowGroup], columns: list[str], most: int) -> int:
             if size > MAX_COLUMN:
                 raise SourceError(
                     f"The column {path} unfolds to {size:,} bytes in one row group.",
-                    remedy="Write the file anew with smaller row groups, or leave it out.",
+                    remedy="Rewrite the file with smaller row groups, or remove it.",
                 )
         largest = max(largest, sum(read.values()) / max(group.rows, 1))
     return max(1, min(most, int(BYTES_AT_ONCE / max(largest, 1.0))))

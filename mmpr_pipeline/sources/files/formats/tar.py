@@ -66,7 +66,7 @@ def _members(file: SourceFile, stream: BinaryIO, offset: int, wanted: set[str] |
         tar = tarfile.open(fileobj=stream, mode="r:")  # noqa: SIM115 (the stream is the caller's)
     except tarfile.TarError as error:
         raise SourceError(
-            f"{file.name} is not a plain tar: {error}", remedy="Unpack it, or write it anew, uncompressed."
+            f"{file.name} is not a plain tar: {error}", remedy="Unpack it, or rewrite it uncompressed."
         ) from None
     torn = ""
     try:

@@ -15,6 +15,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,8 @@ from typing import Any, TypeVar
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.storage.cache import cache_folder
 from mmpr_pipeline.storage.local import room_explained
+from mmpr_pipeline.storage.object_lease import ObjectLease, Stamped
+from mmpr_pipeline.storage.object_log import ObjectLog
 from mmpr_pipeline.storage.s3_retry import code_of, passes, patience, patiently, status_of
 from mmpr_pipeline.storage.store import MissingKeyError, Store, check_key, hidden
 
@@ -167,6 +170,17 @@ class S3Store(Store):
             raise
         return answer["ETag"] if answer["Body"].read() == data else None
 
+    def stamped(self, key: str) -> Stamped:
+        """The object, with its age by the server's own clock. Raises MissingKeyError."""
+
+        def answer_and_body() -> tuple[Any, bytes]:
+            answer = self.client.get_object(Bucket=self.bucket, Key=self.name(key))
+            return answer, answer["Body"].read()
+
+        head, body = self.ask(key, answer_and_body)
+        now = parsedate_to_datetime(head["ResponseMetadata"]["HTTPHeaders"]["date"])
+        return Stamped((now - head["LastModified"]).total_seconds(), head["ETag"], body)
+
     def _head(self, key: str) -> dict[str, Any]:
         return self.ask(key, lambda: self.client.head_object(Bucket=self.bucket, Key=self.name(key)))
 
@@ -198,6 +212,18 @@ class S3Store(Store):
 
     def delete(self, key: str) -> None:
         self.ask(key, lambda: self.client.delete_object(Bucket=self.bucket, Key=self.name(key)))
+
+    def open_log(self, prefix: str, attempt: int, done: str | None = None) -> ObjectLog:
+        return ObjectLog(self, prefix, attempt, done)
+
+    @contextmanager
+    def lease(self) -> Iterator[Callable[[], None]]:
+        taken = ObjectLease(self, S3Store(self.url, patience=0.0))
+        taken.acquire()
+        try:
+            yield taken.check
+        finally:
+            taken.release()
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:

@@ -101,7 +101,11 @@ class S3Store(Store):
         return (_reached_before, (self.url,))
 
     def read(self, key: str) -> bytes:
-        return self.ask(key, lambda: self.client.get_object(Bucket=self.bucket, Key=self.name(key))["Body"].read())
+        def body() -> bytes:
+            found: bytes = self.client.get_object(Bucket=self.bucket, Key=self.name(key))["Body"].read()
+            return found
+
+        return self.ask(key, body)
 
     def exists(self, key: str) -> bool:
         try:
@@ -121,7 +125,7 @@ class S3Store(Store):
         return sorted(key for key in (name.removeprefix(root) for name in names) if not hidden(key))
 
     def size(self, key: str) -> int:
-        return self._head(key)["ContentLength"]
+        return int(self._head(key)["ContentLength"])
 
     def write(self, key: str, data: bytes) -> None:
         self.ask(key, lambda: self._put(key, data))
@@ -154,9 +158,10 @@ class S3Store(Store):
         return self.ask(key, put)
 
     def _put(self, key: str, data: bytes, **condition: str) -> str:
-        return self.client.put_object(
+        found: str = self.client.put_object(
             Bucket=self.bucket, Key=self.name(key), Body=data, ChecksumAlgorithm="SHA256", **condition
         )["ETag"]
+        return found
 
     def _own_etag(self, key: str, data: bytes) -> str | None:
         """The ETag of the object where it holds just this data: it was put by a try whose answer was lost."""
@@ -305,7 +310,7 @@ def _model_loader() -> Any:
 
 
 def _retried(error: Any) -> bool:
-    return error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
+    return bool(error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0)
 
 
 def _transport_remedy(error: Exception) -> str:

@@ -155,7 +155,7 @@ class Client:
                 self._window.pushed_back(sent)
             return Trouble(f"status {status}", int(status not in _BUSY), _retry_after(response))
         try:
-            answer = json.loads(response.content)
+            answer: dict[str, Any] = json.loads(response.content)
             choices = choices_of(answer)
         except ValueError as error:
             return Trouble(f"torn answer: {str(error)[:100]}", 1)

@@ -132,7 +132,7 @@ def memory_gib(device: torch.device) -> float:
     if device.type == "cuda":
         used = torch.cuda.max_memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
-        return used / 2**30
+        return float(used / 2**30)
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except (OSError, ValueError):

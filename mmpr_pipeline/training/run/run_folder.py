@@ -35,7 +35,8 @@ def identity(config: TrainConfig, model: str, data: str) -> dict[str, Any]:
 def _identity_before(store: Store) -> dict[str, Any]:
     try:
         names = frozenset(("identity", "config", "versions"))
-        return unsealed(store.read(RUN_FILE), names, frozenset())["identity"]
+        found: dict[str, Any] = unsealed(store.read(RUN_FILE), names, frozenset())["identity"]
+        return found
     except ValueError as error:
         raise ConfigError(
             f"{store.url}/{RUN_FILE} is damaged: {error}.",

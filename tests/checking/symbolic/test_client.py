@@ -144,7 +144,7 @@ def test_a_child_process_has_a_worker_of_its_own(method: str) -> None:
     assert own is not None
     context = get_context(method)
     queue = context.Queue()
-    child = context.Process(target=_in_child, args=(queue,))
+    child = context.Process(target=_in_child, args=(queue,))  # type: ignore[attr-defined]
     child.start()
     verdict, pid = queue.get(timeout=60)
     child.join(60)

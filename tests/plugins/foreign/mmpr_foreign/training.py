@@ -9,5 +9,11 @@ half.reference_free = True
 
 
 def sums():
-    return {"name": "sums", "title": "Sums", "rows": "riddles", "score": "checker", "metrics": ["accuracy"],
-            "definition": "share of right sums"}
+    return {
+        "name": "sums",
+        "title": "Sums",
+        "rows": "riddles",
+        "score": "checker",
+        "metrics": ["accuracy"],
+        "definition": "share of right sums",
+    }

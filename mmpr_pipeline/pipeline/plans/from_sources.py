@@ -35,7 +35,7 @@ from mmpr_pipeline.screening import REPORT, SCREENING
 from mmpr_pipeline.screening.mixture import ALL, described
 from mmpr_pipeline.screening.selection import Selection, load_selections
 from mmpr_pipeline.sources.declaration.licences import evaluation_warnings
-from mmpr_pipeline.sources.python.registry import SOURCES
+from mmpr_pipeline.sources.registry import SOURCES
 from mmpr_pipeline.storage import Journal, Store, open_store
 
 

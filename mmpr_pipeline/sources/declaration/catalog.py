@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration, load_declaration
-from mmpr_pipeline.sources.python.registry import SOURCES, declaration_of
+from mmpr_pipeline.sources.registry import SOURCES, declaration_of
 
 CATALOG = Path(__file__).parents[1] / "catalog"
 

@@ -101,7 +101,7 @@ def test_a_worker_that_takes_too_long_is_killed_and_costs_one_verdict() -> None:
     worker.equal(parse("1"), parse("1"))
     start = time.monotonic()
     assert worker.equal(SLOW, parse("7")) == (None, "timeout")
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 60.0, "it was waited for as if it were starting"
     assert worker.restarts >= 2
     worker.limit_s = 5.0  # The next one is there already.
     assert worker.equal(parse("6"), parse("6"))[0] is True

@@ -142,43 +142,43 @@ def top(
     from rich.console import Console
     from rich.live import Live
 
-    from mmpr_pipeline.pipeline.watch.top import look, render
+    from mmpr_pipeline.pipeline.watch.top import read_status, status_text
     from mmpr_pipeline.storage import open_store
 
     store = open_store(out)
-    seen = look(store)
+    seen = read_status(store)
     if as_json:
         print(json.dumps(asdict(seen)))
         return
     if watch is None:
-        Console().print(render(seen), highlight=False)
+        Console().print(status_text(seen), highlight=False)
         return
-    with Live(render(seen), console=Console(), auto_refresh=False) as live:
+    with Live(status_text(seen), console=Console(), auto_refresh=False) as live:
         while seen.state != "finished":
             time.sleep(max(watch, 0.5))
-            seen = look(store)
-            live.update(render(seen), refresh=True)
+            seen = read_status(store)
+            live.update(status_text(seen), refresh=True)
 
 
 def _dry_run(settings: Any, tokens_per_second: float | None, response_tokens: float | None) -> None:
     from rich.console import Console
 
-    from mmpr_pipeline.pipeline.driver import absolute
-    from mmpr_pipeline.pipeline.plans.from_sources import make_plan
-    from mmpr_pipeline.pipeline.watch.estimate import estimate, render
+    from mmpr_pipeline.pipeline.driver import absolute_build_paths
+    from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
+    from mmpr_pipeline.pipeline.watch.estimate import estimate_build, estimate_table
 
-    plan = make_plan(absolute(settings))
-    Console().print(render(plan, estimate(plan, tokens_per_second, response_tokens)))
+    plan = make_build_plan(absolute_build_paths(settings))
+    Console().print(estimate_table(plan, estimate_build(plan, tokens_per_second, response_tokens)))
 
 
 def _rework(before: str, config: Path | None, given: dict[str, Any]) -> None:
     from mmpr_pipeline.core.errors import ConfigError
     from mmpr_pipeline.pipeline.driver import run_plan
-    from mmpr_pipeline.pipeline.plans.from_rollouts import make_rework
+    from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
 
     if config is not None or given["out"] is None:
         raise ConfigError("--from-rollouts takes its settings from the dataset.", remedy="Give flags, and --out.")
-    plan = make_rework(before, given)
+    plan = make_rebuild_plan(before, given)
     _show(lambda view: run_plan(plan, view), given["out"])
 
 
@@ -193,12 +193,12 @@ def _show(work: Callable[[Any], dict[str, Any]], out: str) -> None:
     from rich.console import Console
 
     from mmpr_pipeline.dataset.review.terminal import summary_page
-    from mmpr_pipeline.pipeline.watch.console import ConsoleView
+    from mmpr_pipeline.pipeline.watch.console import BuildConsole
 
     stop_by_signals()
     console = Console()
     try:
-        with ConsoleView(console) as view:
+        with BuildConsole(console) as view:
             summary = work(view)
     except KeyboardInterrupt:
         console.print("Stopped. Every finished rollout is kept: the same command goes on from here.")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mmpr_pipeline.cli.app import app
-from mmpr_pipeline.cli.progress import told
+from mmpr_pipeline.cli.progress import progress_bar
 
 
 @app.command()
@@ -73,19 +73,19 @@ def publish(
     """To the Hub: Parquet with images, and a card. Rerun to go on. The token is HF_TOKEN or the Hub's own login."""
     from rich.console import Console
 
+    from mmpr_pipeline.dataset.publish.run import publication_table
     from mmpr_pipeline.dataset.publish.run import publish as send
-    from mmpr_pipeline.dataset.publish.run import render
 
     console = Console()
-    with told(console) as progress:
+    with progress_bar(console) as progress:
         found = send(out, repo, private=not public, revision=revision, dry_run=dry_run, files=files, progress=progress)
     if dry_run:
         print(found.card)
-    console.print(render(found))
+    console.print(publication_table(found))
     if with_viewer and not dry_run:
         from mmpr_pipeline.report.viewer.space import publish_viewer
 
-        with told(console) as progress:
+        with progress_bar(console) as progress:
             space = publish_viewer(out, f"{repo}-viewer", private=not public, progress=progress)
         print(f"viewer: {space}")
 
@@ -100,12 +100,12 @@ def export(
     from rich.console import Console
 
     from mmpr_pipeline.dataset.export import export as write
-    from mmpr_pipeline.dataset.export import render
+    from mmpr_pipeline.dataset.export import export_table
 
     console = Console()
-    with told(console) as progress:
+    with progress_bar(console) as progress:
         found = write(out, to, dest, progress=progress)
-    console.print(render(found))
+    console.print(export_table(found))
 
 
 @app.command()
@@ -128,7 +128,7 @@ def report(
         return
     from mmpr_pipeline.report.pages.page import report as write
 
-    with told(Console()) as progress:
+    with progress_bar(Console()) as progress:
         page = write(
             out,
             path,
@@ -190,7 +190,7 @@ def view(
 
     from mmpr_pipeline.report.viewer.bundle import write_bundle
 
-    with told(Console()) as progress:
+    with progress_bar(Console()) as progress:
         written = write_bundle(out, bundle, progress)
     print(f"{bundle}: {written['files']:,} files, {written['bytes'] / 1e6:.1f} MB")
     print(f"Next  python -m http.server -d {bundle}    look at it")

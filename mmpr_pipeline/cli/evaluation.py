@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmpr_pipeline.cli.app import app
-from mmpr_pipeline.cli.progress import told
+from mmpr_pipeline.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -116,15 +116,15 @@ def _run(
 ) -> tuple[dict[str, Any], Any]:
     """The results, and their table for the terminal."""
     if not settings.benchmarks:
-        from mmpr_pipeline.evaluation.run import render, run_eval
+        from mmpr_pipeline.evaluation.run import results_tables, run_eval
 
-        with told(console) as progress:
+        with progress_bar(console) as progress:
             found = run_eval(settings, progress)
-        return found, render(found)
+        return found, results_tables(found)
     from mmpr_pipeline.evaluation.comparison import table
     from mmpr_pipeline.evaluation.running.run import run_benchmarks, write_tables
 
-    with told(console) as progress:
+    with progress_bar(console) as progress:
         if harness is not None:
             from mmpr_pipeline.evaluation.harness.lmms import run_harness
 
@@ -133,7 +133,7 @@ def _run(
             found = run_benchmarks(settings, progress, lambda line: None if quiet else console.print(line))
     if settings.out:
         write_tables(found, settings.out)
-    return found, table.render(found)
+    return found, table.comparison_table(found)
 
 
 def _names(text: str | None) -> list[str]:
@@ -178,9 +178,14 @@ def leaderboard(
     """
     from rich.console import Console
 
-    from mmpr_pipeline.evaluation.comparison.leaderboard import markdown, merged, read_results, render
+    from mmpr_pipeline.evaluation.comparison.leaderboard import (
+        leaderboard_markdown,
+        leaderboard_table,
+        merged,
+        read_results,
+    )
 
     rows = merged([read_results(place) for place in results])
-    Console().print(render(rows))
+    Console().print(leaderboard_table(rows))
     if out:
-        out.write_text(markdown(rows), "utf-8")
+        out.write_text(leaderboard_markdown(rows), "utf-8")

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 @contextmanager
-def told(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+def progress_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """Gives a function to call with what is being done, how much of it is done, and of how much."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     if not console.is_terminal:

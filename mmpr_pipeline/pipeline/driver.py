@@ -21,15 +21,15 @@ from mmpr_pipeline.dataset.files.summary import summarise
 from mmpr_pipeline.engines.owner import EngineOwner
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.base import Plan
-from mmpr_pipeline.pipeline.plans.from_sources import make_plan
+from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
 from mmpr_pipeline.pipeline.watch.progress_file import KEY as PROGRESS
-from mmpr_pipeline.pipeline.watch.progress_file import Beacon
+from mmpr_pipeline.pipeline.watch.progress_file import ProgressFile
 from mmpr_pipeline.screening import REPORT
 from mmpr_pipeline.sources.declaration.catalog import declarations_in
 from mmpr_pipeline.storage import MissingKeyError, Store, absolute_model, absolute_url, open_store
 
 
-class View(Protocol):
+class BuildView(Protocol):
     """What shows a build to its user."""
 
     def stage(self, text: str) -> None:
@@ -42,42 +42,42 @@ class View(Protocol):
         """So many of the missing shards are finished; counts over all of them."""
 
 
-class NoView:
+class NoBuildView:
     """Shows nothing."""
 
     def stage(self, text: str) -> None:
-        """See `View`."""
+        """See `BuildView`."""
 
     def planned(self, plan: Plan, missing: int) -> None:
-        """See `View`."""
+        """See `BuildView`."""
 
     def progress(self, finished: int, tally: dict[str, int]) -> None:
-        """See `View`."""
+        """See `BuildView`."""
 
 
-def run_build(config: BuildConfig, view: View | None = None) -> dict[str, Any]:
+def run_build(config: BuildConfig, view: BuildView | None = None) -> dict[str, Any]:
     """Make the dataset that the settings describe, or finish it, and return its summary.
 
     Raises ConfigError, SourceError, EngineError or StoreError, each before any work where that is possible. May be
     killed at any time; the same call goes on from there.
     """
-    view = view or NoView()
+    view = view or NoBuildView()
     compared = ", and the evaluation sets to compare them with (--no-decontaminate leaves those out)"
     view.stage(f"reading sources{compared * config.screening.decontaminate}")
-    config = absolute(config)
+    config = absolute_build_paths(config)
     store = open_store(config.out)
-    return run_plan(make_plan(config, begun_with(store) if has_begun(store) else None), view)
+    return run_plan(make_build_plan(config, begun_with(store) if has_begun(store) else None), view)
 
 
-def run_plan(plan: Plan, view: View | None = None) -> dict[str, Any]:
+def run_plan(plan: Plan, view: BuildView | None = None) -> dict[str, Any]:
     """Carry out a plan: claim its output, make what is missing, sum up."""
-    view = view or NoView()
+    view = view or NoBuildView()
     store = open_store(plan.config.out)
     store.check_writable()
     started = time.monotonic()
     with store.lease() as still_held:
         store.sweep()
-        claim(store, plan)
+        claim_output(store, plan)
         missing = missing_shards(store, plan)
         if not missing:
             view.planned(plan, 0)
@@ -86,7 +86,7 @@ def run_plan(plan: Plan, view: View | None = None) -> dict[str, Any]:
         return finish(store, plan, {"seconds": round(seconds, 1), "shards": len(missing), **run})
 
 
-def _make(plan: Plan, missing: list[int], view: View, still_held: Callable[[], None]) -> dict[str, Any]:
+def _make(plan: Plan, missing: list[int], view: BuildView, still_held: Callable[[], None]) -> dict[str, Any]:
     """Make the missing shards on Ray; the counts of what this run did, and what its engines say of themselves."""
     from mmpr_pipeline.cluster.session import ray_session
     from mmpr_pipeline.pipeline.workers.shards_on_ray import work_shards
@@ -105,7 +105,7 @@ def _make(plan: Plan, missing: list[int], view: View, still_held: Callable[[], N
     with ray_session(plan.config.address) as cpus:
         plan = plan.prepare(plan.config.workers or cpus, view.stage, still_held)
         view.planned(plan, len(missing))
-        beacon = Beacon(open_store(plan.config.out), plan, missing)
+        beacon = ProgressFile(open_store(plan.config.out), plan, missing)
         if plan.samples:
             view.stage(f"starting the {plan.config.engine.name} engine")
         workers = plan.config.workers or min(len(missing), cpus)
@@ -123,7 +123,7 @@ def log_folder(store: Store) -> Path | None:
     return None if "://" in store.url else Path(store.url) / FOLDER
 
 
-def claim(store: Store, plan: Plan) -> None:
+def claim_output(store: Store, plan: Plan) -> None:
     """Write config.json, or refuse an output that was begun with other settings, with the difference shown."""
     described = {
         "mmpr_version": __version__,
@@ -236,7 +236,7 @@ def _check_files(store: Store, shards: int, summary: dict[str, Any]) -> None:
         raise DatasetError(f"{store.url}/{key} is gone or damaged.", remedy="Bring it back from a copy.")
 
 
-def absolute(config: BuildConfig) -> BuildConfig:
+def absolute_build_paths(config: BuildConfig) -> BuildConfig:
     """The settings with local paths made absolute: Ray workers have other working directories."""
 
     def declared(source: str) -> str:

@@ -21,7 +21,7 @@ class Format(Protocol):
         """Write the dataset into an empty folder, telling the number of each finished shard; the counts are `pairs`
         written, and others left out, by reason."""
 
-    def how(self, dest: Path) -> str:
+    def usage(self, dest: Path) -> str:
         """How the written folder is used, in Markdown."""
 
 

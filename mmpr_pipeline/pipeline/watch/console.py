@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from mmpr_pipeline.pipeline.plans.base import Plan
-from mmpr_pipeline.screening.report import sentences, unchecked
+from mmpr_pipeline.screening.report import report_sentences, unchecked
 
 _REMEDY = escape("Name those that matter (--decontaminate-against), or say --no-decontaminate.")
 
@@ -18,7 +18,7 @@ PLAIN_EVERY = 10.0
 """Seconds between progress lines where there is no terminal."""
 
 
-class ConsoleView:
+class BuildConsole:
     """Shows a build on a console; a context manager, so that the bar is gone before anything else is printed."""
 
     def __init__(self, console: Console) -> None:
@@ -39,7 +39,7 @@ class ConsoleView:
         self._pace = Pace()
         self._printed = time.monotonic()
 
-    def __enter__(self) -> ConsoleView:
+    def __enter__(self) -> BuildConsole:
         if self._console.is_terminal:
             self._bar.start()
         return self
@@ -56,12 +56,14 @@ class ConsoleView:
 
     def planned(self, plan: Plan, missing: int) -> None:
         """Say what will be done, and what is already there."""
-        of = plan.config.shards
+        num_shards = plan.config.shards
         self._shards = missing
-        self._rows = plan.rows * missing // of  # a finished shard's rows are not worked on again
-        kept = f", {of - missing} finished before" if missing < of else ""
+        self._rows = plan.rows * missing // num_shards  # a finished shard's rows are not worked on again
+        kept = f", {num_shards - missing} finished before" if missing < num_shards else ""
         names = ", ".join(source["name"] for source in plan.described_sources)
-        self._console.print(f"[bold]{plan.rows:,}[/] questions of {names} into {of} shards{kept}", highlight=False)
+        self._console.print(
+            f"[bold]{plan.rows:,}[/] questions of {names} into {num_shards} shards{kept}", highlight=False
+        )
         if held_out := [s["name"] for s in plan.described_sources if s["role"] == "evaluation"]:
             self._console.print(
                 f"[bold yellow]Warning:[/] {', '.join(held_out)} is meant for evaluation. A model trained on these "
@@ -74,7 +76,7 @@ class ConsoleView:
         report = plan.screened
         if report is None:
             return
-        for sentence in sentences(report):
+        for sentence in report_sentences(report):
             self._console.print(escape(sentence), highlight=False)
         if warning := unchecked(report):
             self._console.print(f"[bold yellow]Warning:[/] {escape(warning)} {_REMEDY}", highlight=False)

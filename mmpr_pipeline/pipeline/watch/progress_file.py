@@ -26,17 +26,17 @@ EVERY = 5.0
 """Seconds between two words."""
 
 
-class Beacon:
+class ProgressFile:
     """Writes the progress of one run of a build."""
 
     def __init__(self, store: Store, plan: Plan, missing: list[int]) -> None:
-        of = plan.config.shards
+        num_shards = plan.config.shards
         self._store = store
         self._fixed = {
             "started": time.time(),
-            "shards": of,
+            "shards": num_shards,
             "missing": len(missing),
-            "rows": plan.rows * len(missing) // of,
+            "rows": plan.rows * len(missing) // num_shards,
         }
         self._last: dict[str, Any] = {}
         self._next = time.monotonic()

@@ -23,7 +23,7 @@ SILENT = 12 * EVERY
 
 
 @dataclass(frozen=True)
-class Look:
+class BuildStatus:
     """One look at a build."""
 
     state: str
@@ -56,7 +56,7 @@ class Look:
     """Questions without a pair by reason."""
 
 
-def look(store: Store, now: float | None = None) -> Look:
+def read_status(store: Store, now: float | None = None) -> BuildStatus:
     """What the output tells; raises DatasetError where there is no build."""
     try:
         shards = int(read_sealed(store, layout.CONFIG)["config"]["shards"])
@@ -69,25 +69,25 @@ def look(store: Store, now: float | None = None) -> Look:
         word = json.loads(store.read(KEY))
         return _running(word, shards, done, time.time() if now is None else now)
     except (MissingKeyError, ValueError, LookupError, TypeError, AttributeError):  # nobody's word, or a damaged one
-        return Look("stopped", shards, done)
+        return BuildStatus("stopped", shards, done)
 
 
-def _finished(summary: dict[str, Any], shards: int) -> Look:
+def _finished(summary: dict[str, Any], shards: int) -> BuildStatus:
     counts = summary["counts"]
     why: dict[str, int] = {**counts["unpaired"], **counts["rejected"]}
-    return Look(
+    return BuildStatus(
         "finished", shards, shards, counts["questions"], counts["questions"], sum(counts["pairs"].values()), rejects=why
     )
 
 
-def _running(word: dict[str, Any], shards: int, done: int, now: float) -> Look:
+def _running(word: dict[str, Any], shards: int, done: int, now: float) -> BuildStatus:
     tally, engine = word["tally"], word["engine"]
     before = word.get("before") or {"now": word["started"], "tally": {}, "engine": {}}
     seconds = max(word["now"] - before["now"], 1e-3)
     silent = max(0.0, now - word["now"])
     questions, rows = tally.get("questions", 0), word["rows"]
     elapsed = max(word["now"] - word["started"], 1e-3)
-    return Look(
+    return BuildStatus(
         "running" if silent < SILENT else "silent",
         shards,
         done,
@@ -124,7 +124,7 @@ def _busy(now: dict[str, Any], before: dict[str, Any]) -> float | None:
     return None
 
 
-def render(seen: Look) -> RenderableType:
+def status_text(seen: BuildStatus) -> RenderableType:
     """The look as a person reads it."""
     lines = [f"[bold]{seen.state}[/]  {seen.finished}/{seen.shards} shards, {seen.pairs:,} pairs"]
     if seen.state in ("running", "silent"):

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 EVERY = 10.0  # seconds between plain lines
 
 
-class View(Protocol):
+class TrainingView(Protocol):
     """Shows a run."""
 
-    def say(self, lines: str | Sequence[str]) -> None:
+    def message(self, lines: str | Sequence[str]) -> None:
         """Something to be read."""
 
     def scoring(self, done: int, shards: int) -> None:
@@ -26,10 +26,10 @@ class View(Protocol):
         """A step was done; `step` counts from 1."""
 
 
-class NoView:
+class NoTrainingView:
     """Shows nothing: ranks other than the first, and tests."""
 
-    def say(self, lines: str | Sequence[str]) -> None:
+    def message(self, lines: str | Sequence[str]) -> None:
         """Nothing."""
 
     def scoring(self, done: int, shards: int) -> None:
@@ -50,7 +50,7 @@ def line_of(metrics: dict[str, Any]) -> str:
     )
 
 
-class ConsoleView:
+class TrainingConsole:
     """The view of a terminal or a log file; a context manager."""
 
     def __init__(self, console: Console) -> None:
@@ -78,7 +78,7 @@ class ConsoleView:
     ) -> None:
         self._bar.stop()
 
-    def say(self, lines: str | Sequence[str]) -> None:
+    def message(self, lines: str | Sequence[str]) -> None:
         """Something to be read."""
         for line in [lines] if isinstance(lines, str) else lines:
             self._console.print(line, highlight=False, markup=False)
@@ -98,4 +98,4 @@ class ConsoleView:
         due = time.monotonic() - self._said >= EVERY or done == total
         if not self._console.is_terminal and due:
             self._said = time.monotonic()
-            self.say(f"{what} {done}/{total}  {now}".rstrip())
+            self.message(f"{what} {done}/{total}  {now}".rstrip())

@@ -15,7 +15,7 @@ from rich.console import Console
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.review.verify import verify
 from mmpr_pipeline.pipeline.watch.progress_file import KEY
-from mmpr_pipeline.pipeline.watch.top import look, render
+from mmpr_pipeline.pipeline.watch.top import read_status, status_text
 from mmpr_pipeline.storage import open_store
 from tests.pipeline.made import make_source
 
@@ -32,13 +32,13 @@ def begun(out: Path, **word: object) -> Path:
 
 def shown(out: Path, now: float) -> str:
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(render(look(open_store(out), now)))
+    console.print(status_text(read_status(open_store(out), now)))
     return console.export_text()
 
 
 def test_a_running_build_says_when_it_ends_and_what_it_lost(tmp_path: Path) -> None:
     out = begun(tmp_path)
-    seen = look(open_store(out), 1012.0)
+    seen = read_status(open_store(out), 1012.0)
     assert (seen.state, seen.left) == ("running", 20.0)
     assert seen.tokens_per_second == 900.0
     assert seen.busy is None
@@ -50,7 +50,7 @@ def test_a_running_build_says_when_it_ends_and_what_it_lost(tmp_path: Path) -> N
 def test_idle_engines_are_seen_over_the_last_seconds_not_over_the_whole_run(tmp_path: Path) -> None:
     engine = {"actors": 2, "in_flight": 3, "restarts": 1, "tokens": 5000, "busy_seconds": 95.0, "alive_seconds": 120.0}
     past = {"now": 1005.0, "tally": {}, "engine": {"tokens": 4000, "busy_seconds": 94.0, "alive_seconds": 110.0}}
-    seen = look(open_store(begun(tmp_path, engine=engine, before=past)), 1010.0)
+    seen = read_status(open_store(begun(tmp_path, engine=engine, before=past)), 1010.0)
     assert seen.busy == pytest.approx(0.1)
     assert seen.tokens_per_second == pytest.approx(200)
     assert "2 engines  10% busy, 3 requests in flight, 200 tokens/s, 1 restarts" in shown(tmp_path, 1010.0)
@@ -58,15 +58,15 @@ def test_idle_engines_are_seen_over_the_last_seconds_not_over_the_whole_run(tmp_
 
 def test_a_killed_build_falls_silent(tmp_path: Path) -> None:
     begun(tmp_path)
-    assert look(open_store(tmp_path), 1100.0).state == "silent"
+    assert read_status(open_store(tmp_path), 1100.0).state == "silent"
     assert "the same command goes on" in shown(tmp_path, 1100.0)
     open_store(tmp_path).delete(KEY)
-    assert look(open_store(tmp_path)).state == "stopped"
+    assert read_status(open_store(tmp_path)).state == "stopped"
 
 
 def test_no_build_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="What to do"):
-        look(open_store(tmp_path))
+        read_status(open_store(tmp_path))
 
 
 @pytest.mark.slow
@@ -83,7 +83,7 @@ def test_a_real_build_is_seen_while_it_runs_and_leaves_nothing(tmp_path: Path) -
         seen = None
         deadline = time.monotonic() + 150
         while build.poll() is None and time.monotonic() < deadline:
-            if (out / KEY).exists() and (found := look(open_store(out))).questions and found.busy is not None:
+            if (out / KEY).exists() and (found := read_status(open_store(out))).questions and found.busy is not None:
                 seen = found
                 break
             time.sleep(0.2)

@@ -26,5 +26,5 @@ def write(built, folder, told):
     return Counter(pairs=0)
 
 
-def how(dest):
+def usage(dest):
     return f"Read {dest}/shards.txt."

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from mmpr_pipeline.face.models import evaluate, train
     from mmpr_pipeline.face.pairs import pairs
     from mmpr_pipeline.face.shown import show
+    from mmpr_pipeline.face.source import Source
     from mmpr_pipeline.pairing.strategy import Pairs, Strategy
-    from mmpr_pipeline.sources.python.questions import Source, question
+    from mmpr_pipeline.sources.python.questions import question
     from mmpr_pipeline.storage.store import Store
 
 _PLACES = {
@@ -44,7 +45,7 @@ _PLACES = {
     "Question": "core.records",
     "QuestionOutcome": "core.records",
     "Rollout": "core.records",
-    "Source": "sources.python.questions",
+    "Source": "face.source",
     "Store": "storage.store",
     "Strategy": "pairing.strategy",
     "Verdict": "core.verdict",

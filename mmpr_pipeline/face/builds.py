@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmpr_pipeline.sources.python.questions import Source
+from mmpr_pipeline.face.source import Source
 
 if TYPE_CHECKING:
     from mmpr_pipeline.pipeline.driver import BuildView

@@ -3,7 +3,7 @@
     [project.entry-points."mmpr.sources"]
     riddles = "my_package:riddles"
 
-`riddles()` gives the path of a declaration (a YAML file), or an iterable of questions as `Source.from_iterable` takes.
+`riddles()` gives the path of a declaration (a YAML file), or an iterable as `PythonSource.from_iterable` takes.
 The distribution and its version are part of the identity of what is built from it.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.core.registry import Registry
-from mmpr_pipeline.sources.python.questions import Source
+from mmpr_pipeline.sources.python.questions import PythonSource
 
 Made = str | Path | Iterable[Question | Mapping[str, Any]]
 
@@ -33,7 +33,7 @@ def declaration_of(name: str) -> Path:
     make = SOURCES.get(name)
     try:
         made = make()
-        return Path(made) if isinstance(made, str | Path) else Source.from_iterable(name, made).declaration
+        return Path(made) if isinstance(made, str | Path) else PythonSource.from_iterable(name, made).declaration
     except ConfigError:
         raise
     except Exception as error:  # whatever a third party's function raises

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from mmpr_pipeline.face.builds import build, rebuild
     from mmpr_pipeline.face.models import evaluate, train
     from mmpr_pipeline.face.pairs import pairs
-    from mmpr_pipeline.face.questions import Source, question
     from mmpr_pipeline.face.shown import show
+    from mmpr_pipeline.face.source import Source
     from mmpr_pipeline.pairing.strategy import Pairs, Strategy
+    from mmpr_pipeline.sources.python.questions import question
     from mmpr_pipeline.storage.store import Store
     from mmpr_pipeline.study.iterate.run import iterate
 
@@ -45,7 +46,7 @@ _PLACES = {
     "Question": "core.records",
     "QuestionOutcome": "core.records",
     "Rollout": "core.records",
-    "Source": "face.questions",
+    "Source": "face.source",
     "Store": "storage.store",
     "Strategy": "pairing.strategy",
     "Verdict": "core.verdict",
@@ -58,7 +59,7 @@ _PLACES = {
     "load": "dataset.files.load",
     "pairs": "face.pairs",
     "publish": "dataset.publish.run",
-    "question": "face.questions",
+    "question": "sources.python.questions",
     "rebuild": "face.builds",
     "show": "face.shown",
     "train": "face.models",

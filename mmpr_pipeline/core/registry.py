@@ -27,7 +27,7 @@ class Registry(Generic[T]):
 
     def __init__(self, group: str, kind: str, built_in: Mapping[str, str]) -> None:
         """`group`: the entry points' group, as `mmpr.engines`. `kind`: what one is, for messages, as `engine`.
-        `built_in`: names of the package's own, each with its `module:attribute`."""
+        `built_in`: names of the package's own, each with its `module:attribute`, or `module`."""
         self.group = group
         self._kind = kind
         self._built_in = dict(built_in)
@@ -44,7 +44,8 @@ class Registry(Generic[T]):
             return self._added[name][0]
         if name in self._built_in:
             module, _, attribute = self._built_in[name].partition(":")
-            return cast(T, getattr(importlib.import_module(module), attribute))
+            found = importlib.import_module(module)
+            return cast(T, getattr(found, attribute) if attribute else found)
         self.require(name)
         point = self._found()[name]
         try:

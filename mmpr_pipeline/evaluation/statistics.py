@@ -57,7 +57,8 @@ def bootstrap_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray
     for start in range(0, resamples, rows):
         picked = rng.integers(0, len(values), (min(rows, resamples - start), len(values)))
         parts.append(values[picked].mean(1))
-    return np.concatenate(parts)
+    found: np.ndarray = np.concatenate(parts)
+    return found
 
 
 def compare_scores(
@@ -76,4 +77,4 @@ def sign_test(better: int, worse: int) -> float:
     for k in range(most, total + 1):
         tail += term
         term = term * (total - k) // (k + 1)
-    return min(1.0, 2 * tail / 2**total)
+    return float(min(1.0, 2 * tail / 2**total))

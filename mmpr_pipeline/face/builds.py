@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.core.errors import require
-from mmpr_pipeline.face.questions import Source
+from mmpr_pipeline.face.source import Source
 
 if TYPE_CHECKING:
     from mmpr_pipeline.pipeline.driver import BuildView

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.core.errors import ConfigError, require
 from mmpr_pipeline.face.builds import build
-from mmpr_pipeline.face.questions import Source
+from mmpr_pipeline.face.source import Source
 
 if TYPE_CHECKING:
     import datasets

@@ -29,7 +29,6 @@ from mmpr_pipeline.pipeline.watch.progress_file import ProgressFile
 from mmpr_pipeline.screening import REPORT
 from mmpr_pipeline.sources.declaration.catalog import declarations_in
 from mmpr_pipeline.storage import MissingKeyError, Store, absolute_model, absolute_url, open_store
-from mmpr_pipeline.storage.lock import lease
 
 
 class BuildView(Protocol):
@@ -79,7 +78,7 @@ def run_plan(plan: Plan, view: BuildView | None = None) -> dict[str, Any]:
     store = open_store(plan.config.out)
     store.check_writable()
     started = time.monotonic()
-    with lease(store) as still_held:
+    with store.lease() as still_held:
         store.sweep()
         claim_output(store, plan)
         missing = missing_shards(store, plan)

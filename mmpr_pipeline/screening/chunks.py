@@ -195,7 +195,8 @@ def _encoded(table: pa.Table) -> bytes:
     options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1), use_threads=False)
     with pa.ipc.new_file(sink, table.schema, options=options) as writer:
         writer.write_table(table)
-    return sink.getvalue().to_pybytes()
+    found: bytes = sink.getvalue().to_pybytes()
+    return found
 
 
 def _decoded(store: Store, key: str, raw: bytes) -> pa.Table:

@@ -155,4 +155,5 @@ def templates(against: np.ndarray, keys: np.ndarray, most: int) -> np.ndarray:
     """
     distinct = np.unique(np.column_stack([against.astype(np.uint64), keys]), axis=0)
     numbers, counts = np.unique(distinct[:, 0], return_counts=True)
-    return numbers[counts > most].astype(np.int64)
+    found: np.ndarray = numbers[counts > most].astype(np.int64)
+    return found

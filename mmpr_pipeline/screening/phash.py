@@ -49,14 +49,16 @@ def perceptual_hash(data: bytes) -> Hash | None:
         return None
     whole = _view(grey)
     inside = _inside(grey)
-    return np.stack([whole, whole if inside is None else _view(inside)])
+    found: Hash | None = np.stack([whole, whole if inside is None else _view(inside)])
+    return found
 
 
 def distances(one: Hash, many: np.ndarray) -> np.ndarray:
     """Bits in which an image differs from each of n others: uint16 (n,); `many` has shape (n, VIEWS, WORDS)."""
     if not len(many):
         return np.zeros(0, np.uint16)
-    return np.bitwise_count(many ^ one).sum(axis=2, dtype=np.uint16).min(axis=1)
+    found: np.ndarray = np.bitwise_count(many ^ one).sum(axis=2, dtype=np.uint16).min(axis=1)
+    return found
 
 
 def _grey(data: bytes) -> np.ndarray:
@@ -64,7 +66,8 @@ def _grey(data: bytes) -> np.ndarray:
         with PIL.Image.open(io.BytesIO(data)) as encoded:
             encoded.draft("L", (_READ_AT, _READ_AT))
             picture = _opaque(encoded).convert("L")
-            return np.asarray(picture.reduce(max(1, max(picture.size) // _READ_AT)))
+            found: np.ndarray = np.asarray(picture.reduce(max(1, max(picture.size) // _READ_AT)))
+            return found
     except Exception as error:  # decoders raise whatever they like on hostile bytes
         raise ItemRejected("broken_image", f"{type(error).__name__}: {error}"[:200]) from None
 
@@ -93,13 +96,15 @@ def _view(grey: np.ndarray) -> np.ndarray:
     """uint64 of shape (WORDS,)."""
     picture = PIL.Image.fromarray(grey).resize((_SIDE, _SIDE), PIL.Image.Resampling.LANCZOS, reducing_gap=2.0)
     low = _COSINES @ np.asarray(picture, np.float64) @ _COSINES.T
-    return np.packbits(low > np.median(low)).view(np.uint64)
+    found: np.ndarray = np.packbits(low > np.median(low)).view(np.uint64)
+    return found
 
 
 def _cosines() -> np.ndarray:
     """The first rows of the matrix of the type-II discrete cosine transform; (_FREQUENCIES, _SIDE)."""
     k, x = np.arange(_FREQUENCIES)[:, None], np.arange(_SIDE)[None]
-    return np.cos(np.pi * k * (2 * x + 1) / (2 * _SIDE))
+    found: np.ndarray = np.cos(np.pi * k * (2 * x + 1) / (2 * _SIDE))
+    return found
 
 
 _COSINES = _cosines()

@@ -41,7 +41,8 @@ def shingles(tokens: Sequence[str]) -> Shingles:
     size = min(N, len(tokens))
     tuples = {" ".join(tokens[i : i + size]) for i in range(len(tokens) - size + 1)}
     hashes = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in tuples)
-    return np.sort(np.frombuffer(b"".join(hashes), np.uint64))
+    found: Shingles = np.sort(np.frombuffer(b"".join(hashes), np.uint64))
+    return found
 
 
 def jaccard(one: Shingles, other: Shingles) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from mmpr_pipeline.core.records import Record
-from mmpr_pipeline.sources.declaration.schema import Format
+from mmpr_pipeline.sources.row_formats import Format
 
 
 @dataclass(frozen=True)

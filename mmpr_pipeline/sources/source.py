@@ -40,6 +40,7 @@ from mmpr_pipeline.sources.indexed import (
     repeated_positions,
     with_struct_columns,
 )
+from mmpr_pipeline.sources.row_formats import ROW_FORMATS
 from mmpr_pipeline.sources.rows import mapping
 from mmpr_pipeline.sources.rows.columns import clean
 from mmpr_pipeline.sources.rows.entries import entry_rows
@@ -89,6 +90,8 @@ class Source:
         identity = json.dumps(self.declaration.identity(), sort_keys=True, ensure_ascii=False)
         files: list[IndexedFile | IndexedArchive] = [*parts, *archives]
         seen = [f"{part.name}:{part.size}:{part.digest}" for part in files]
+        origins = ROW_FORMATS.origins({part.format for part in parts if part.format})
+        seen += [f"{name} of {origin}" for name, origin in sorted(origins.items())]
         return SourceIndex(
             rows=rows,
             fingerprint=content_id(identity, revision or "", seen),

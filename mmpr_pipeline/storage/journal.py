@@ -9,57 +9,44 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import threading
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import suppress
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from mmpr_pipeline.core.errors import StoreError
-from mmpr_pipeline.storage.local import LocalStore
-from mmpr_pipeline.storage.store import MissingKeyError, Store
-
-SEGMENT_BYTES = 8 << 20
-SEGMENT_SECONDS = 5.0
-"""On an object store: what was appended is put at the latest after so many bytes and seconds."""
+from mmpr_pipeline.storage.store import Log, Store
 
 CHECKSUM_BYTES = 8
 _SEGMENT = re.compile(r"(\d{6})-\d{6}\.jsonl")
 
-MOST_BUFFERED_BYTES = 64 << 20
-"""Where the store is away for long, appending waits for it from here on."""
 
-
-class JournalWriter(ABC):
+class JournalWriter:
     """One attempt's writer; not for several threads at once."""
 
-    @abstractmethod
+    def __init__(self, log: Log, plan: bytes) -> None:
+        self._log, self._plan = log, plan
+
     def append(self, record: Any) -> None:
         """Log one record: a dict of JSON data, or one that holds pydantic models (they are written as their fields)."""
+        self._log.append(_encode(record, self._plan))
 
-    @abstractmethod
     def flush(self) -> None:
         """Return only when every appended record would outlive this machine (local: fsync; S3: put)."""
+        self._log.flush()
 
-    @abstractmethod
     def close(self) -> None:
         """Flush and end the attempt."""
+        self._log.close()
 
-    @abstractmethod
     def abandon(self) -> None:
         """End the attempt without a flush, before the journal is deleted: for a shard that is finished."""
+        self._log.abandon()
 
-    def __enter__(self) -> JournalWriter:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
@@ -84,7 +71,7 @@ class Journal:
         """
         self.torn = 0
         for key in self.store.list(f"{self.prefix}/"):
-            for line in _lines(self.store, key):
+            for line in self.store.lines(key):
                 record = _record(line, self.plan)
                 if record is None:
                     self.torn += 1
@@ -93,10 +80,8 @@ class Journal:
 
     def open(self) -> JournalWriter:
         """A writer for a new attempt. On a local store what `append` returned for outlives a kill -9 of the process;
-        on S3 what is younger than `SEGMENT_SECONDS` and within `SEGMENT_BYTES` may be lost with it."""
-        if isinstance(self.store, LocalStore):
-            return _LocalWriter(self, self.store, self._next_attempt())
-        return _ObjectWriter(self, self._next_attempt())
+        on S3 the last seconds may be lost with it (see `object_log`)."""
+        return JournalWriter(self.store.open_log(self.prefix, self._next_attempt(), self.done), self.plan)
 
     def delete(self) -> None:
         """Forget everything: the shard is finished."""
@@ -105,10 +90,6 @@ class Journal:
     def _next_attempt(self) -> int:
         names = (_SEGMENT.fullmatch(key.rpartition("/")[2]) for key in self.store.list(f"{self.prefix}/"))
         return 1 + max((int(name[1]) for name in names if name), default=-1)
-
-
-def _segment(prefix: str, attempt: int, part: int) -> str:
-    return f"{prefix}/{attempt:06d}-{part:06d}.jsonl"
 
 
 def _checksum(body: bytes, plan: bytes) -> bytes:
@@ -141,160 +122,3 @@ def _record(line: bytes, plan: bytes) -> dict[str, Any] | None:
         except (ValueError, RecursionError):
             return None
     return record if isinstance(record, dict) else None
-
-
-def _lines(store: Store, key: str) -> Iterator[bytes]:
-    if isinstance(store, LocalStore):
-        try:
-            with open(store.path(key), "rb") as file:
-                yield from file
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise StoreError(f"Cannot read the journal {store.path(key)}: {error}") from error
-        return
-    try:
-        data = store.read(key)
-    except MissingKeyError:
-        return
-    yield from data.splitlines(keepends=True)
-
-
-class _LocalWriter(JournalWriter):
-    """One file, one write call a record: the kernel has it when `append` returns."""
-
-    def __init__(self, journal: Journal, store: LocalStore, attempt: int) -> None:
-        self._journal, self._size = journal, 0
-        try:
-            self._file = self._open_new(store, journal.prefix, attempt)
-        except OSError as error:
-            raise _cannot(journal, error) from error
-
-    @staticmethod
-    def _open_new(store: LocalStore, prefix: str, attempt: int) -> int:
-        while True:
-            path = store.path(_segment(prefix, attempt, 0))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            except FileExistsError:
-                attempt += 1
-            except FileNotFoundError:  # the folder went at this very moment, with a shard that was finished
-                continue
-
-    def append(self, record: Any) -> None:
-        line = _encode(record, self._journal.plan)
-        try:
-            written = os.write(self._file, line)
-            while written < len(line):
-                written += os.write(self._file, line[written:])
-        except OSError as error:
-            with suppress(OSError):
-                os.ftruncate(self._file, self._size)  # a full disk tore the line: the next must not be glued to it
-            raise _cannot(self._journal, error) from error
-        self._size += len(line)
-
-    def flush(self) -> None:
-        try:
-            os.fsync(self._file)
-        except OSError as error:
-            raise _cannot(self._journal, error) from error
-
-    def close(self) -> None:
-        if self._file >= 0:
-            try:
-                self.flush()
-            finally:
-                self.abandon()
-
-    def abandon(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-
-class _ObjectWriter(JournalWriter):
-    """Buffered lines, put as small objects that are never rewritten, by a thread: the shard does not wait for them."""
-
-    def __init__(self, journal: Journal, attempt: int) -> None:
-        self._journal, self._attempt, self._part = journal, attempt, 0
-        self._lines: list[bytes] = []
-        self._size = 0
-        self._failed: Exception | None = None
-        self._buffer, self._one_put = threading.Lock(), threading.Lock()
-        self._full, self._ended = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._put_now_and_then, name="mmpr-journal", daemon=True)
-
-    def append(self, record: Any) -> None:
-        self._raise_failure()
-        line = _encode(record, self._journal.plan)
-        with self._buffer:
-            self._lines.append(line)
-            self._size += len(line)
-        if not self._thread.ident:
-            self._thread.start()
-        if self._size >= MOST_BUFFERED_BYTES:  # the store is slower than the engines: memory must not pay for it
-            self.flush()
-        elif self._size >= SEGMENT_BYTES:
-            self._full.set()
-
-    def flush(self) -> None:
-        self._raise_failure()
-        with self._one_put:
-            with self._buffer:
-                lines, self._lines, self._size = self._lines, [], 0
-            try:
-                if lines:
-                    self._put(b"".join(lines))
-            except Exception as error:
-                self._failed = error  # these lines are lost: nothing may be used that is appended after them
-                raise
-
-    def close(self) -> None:
-        self._ended.set()
-        self._full.set()
-        if self._thread.ident:
-            self._thread.join()
-        self.flush()
-
-    def abandon(self) -> None:
-        with self._buffer:
-            self._lines, self._size = [], 0
-        self._ended.set()
-        self._full.set()
-        if self._thread.ident:
-            self._thread.join()
-        self._failed = None
-
-    def _put(self, data: bytes) -> None:
-        journal = self._journal
-        store = journal.store
-        while not store.create(key := _segment(journal.prefix, self._attempt, self._part), data):
-            if self._part:
-                raise StoreError(f"Two writers share the journal {journal.prefix} of {store.url}.")
-            self._attempt += 1  # another attempt began at the same moment
-        self._part += 1
-        # A process that was paused does not notice it. Looked at after the put, because it may be paused before it.
-        if journal.done and store.exists(journal.done):
-            store.delete(key)
-            raise StoreError(f"{journal.done} of {store.url} was finished by another process meanwhile.")
-
-    def _put_now_and_then(self) -> None:
-        while not self._ended.is_set():
-            self._full.wait(SEGMENT_SECONDS)
-            self._full.clear()
-            try:
-                self.flush()
-            except Exception:
-                return  # told at the next call
-
-    def _raise_failure(self) -> None:
-        if self._failed is not None:
-            raise self._failed
-
-
-def _cannot(journal: Journal, error: OSError) -> StoreError:
-    return StoreError(
-        f"Cannot write the journal {journal.store.url}/{journal.prefix}: {error.strerror or error}.",
-        remedy="Free some space or correct the permissions, then run the same command again to resume.",
-    )

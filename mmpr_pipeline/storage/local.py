@@ -8,12 +8,13 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmpr_pipeline.core.errors import StoreError
-from mmpr_pipeline.storage.store import LOCK_KEY, MissingKeyError, Store, check_key
+from mmpr_pipeline.storage.file_log import FileLog
+from mmpr_pipeline.storage.store import LOCK_KEY, MissingKeyError, Store, check_key, held
 
 UNFINISHED = ".unfinished-"
 LEAST_FREE_BYTES = 64 << 20
@@ -38,7 +39,7 @@ class LocalStore(Store):
     """A directory. Missing folders are made on the way of the first write."""
 
     def __init__(self, path: str | Path) -> None:
-        self.root = Path(path).expanduser().absolute()
+        self.folder = self.root = Path(path).expanduser().absolute()
         self.url = str(self.root)
 
     def path(self, key: str) -> Path:
@@ -118,6 +119,52 @@ class LocalStore(Store):
             for folder, _, _ in sorted(os.walk(self.root / prefix.rstrip("/")), reverse=True):
                 with suppress(OSError):
                     os.rmdir(folder)
+
+    def lines(self, key: str) -> Iterator[bytes]:
+        with suppress(MissingKeyError), _explained(self.path(key)), open(self.path(key), "rb") as file:
+            yield from file
+
+    def append(self, key: str, line: bytes) -> None:
+        with _explained(self.path(key)):
+            try:
+                file = os.open(self.path(key), os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return super().append(key, line)
+            try:
+                size = os.fstat(file).st_size
+                torn = bool(size) and os.pread(file, 1, size - 1) != b"\n"
+                if not torn:
+                    os.write(file, line)
+                    os.fsync(file)
+            finally:
+                os.close(file)
+            if torn:
+                super().append(key, line)
+
+    def open_log(self, prefix: str, attempt: int, done: str | None = None) -> FileLog:
+        return FileLog(self.root, check_key(prefix), attempt)
+
+    @contextmanager
+    def lease(self) -> Iterator[Callable[[], None]]:
+        """A file lock, which the kernel releases however its holder dies: it cannot be lost."""
+        path = self.root / LOCK_KEY
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise StoreError(
+                f"Cannot lock {path}: {error.strerror}.", remedy="Give an output that you may write to."
+            ) from error
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise held(self.url, os.pread(handle, 100, 0).decode(errors="replace").strip()) from None
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"process {os.getpid()}\n".encode(), 0)
+            yield lambda: None
+        finally:
+            os.close(handle)  # the file stays: removing it would let two processes lock two files of one name
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:

@@ -15,6 +15,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,8 @@ from typing import Any, TypeVar
 from mmpr_pipeline.core.cache import cache_folder
 from mmpr_pipeline.core.errors import StoreError, require
 from mmpr_pipeline.storage.local import room_explained
+from mmpr_pipeline.storage.object_lease import ObjectLease, Stamped
+from mmpr_pipeline.storage.object_log import ObjectLog
 from mmpr_pipeline.storage.s3_retry import code_of, passes, patience, patiently, s3_status
 from mmpr_pipeline.storage.store import MissingKeyError, Store, check_key, hidden
 
@@ -99,7 +102,11 @@ class S3Store(Store):
         return (_reached_before, (self.url,))
 
     def read(self, key: str) -> bytes:
-        return self.ask(key, lambda: self.client.get_object(Bucket=self.bucket, Key=self.name(key))["Body"].read())
+        def body() -> bytes:
+            found: bytes = self.client.get_object(Bucket=self.bucket, Key=self.name(key))["Body"].read()
+            return found
+
+        return self.ask(key, body)
 
     def exists(self, key: str) -> bool:
         try:
@@ -119,7 +126,7 @@ class S3Store(Store):
         return sorted(key for key in (name.removeprefix(root) for name in names) if not hidden(key))
 
     def size(self, key: str) -> int:
-        return self._head(key)["ContentLength"]
+        return int(self._head(key)["ContentLength"])
 
     def write(self, key: str, data: bytes) -> None:
         self.ask(key, lambda: self._put(key, data))
@@ -152,9 +159,10 @@ class S3Store(Store):
         return self.ask(key, put)
 
     def _put(self, key: str, data: bytes, **condition: str) -> str:
-        return self.client.put_object(
+        found: str = self.client.put_object(
             Bucket=self.bucket, Key=self.name(key), Body=data, ChecksumAlgorithm="SHA256", **condition
         )["ETag"]
+        return found
 
     def _own_etag(self, key: str, data: bytes) -> str | None:
         """The ETag of the object where it holds just this data: it was put by a try whose answer was lost."""
@@ -167,6 +175,17 @@ class S3Store(Store):
                 return None
             raise
         return answer["ETag"] if answer["Body"].read() == data else None
+
+    def stamped(self, key: str) -> Stamped:
+        """The object, with its age by the server's own clock. Raises MissingKeyError."""
+
+        def answer_and_body() -> tuple[Any, bytes]:
+            answer = self.client.get_object(Bucket=self.bucket, Key=self.name(key))
+            return answer, answer["Body"].read()
+
+        head, body = self.ask(key, answer_and_body)
+        now = parsedate_to_datetime(head["ResponseMetadata"]["HTTPHeaders"]["date"])
+        return Stamped((now - head["LastModified"]).total_seconds(), head["ETag"], body)
 
     def _head(self, key: str) -> dict[str, Any]:
         return self.ask(key, lambda: self.client.head_object(Bucket=self.bucket, Key=self.name(key)))
@@ -199,6 +218,18 @@ class S3Store(Store):
 
     def delete(self, key: str) -> None:
         self.ask(key, lambda: self.client.delete_object(Bucket=self.bucket, Key=self.name(key)))
+
+    def open_log(self, prefix: str, attempt: int, done: str | None = None) -> ObjectLog:
+        return ObjectLog(self, prefix, attempt, done)
+
+    @contextmanager
+    def lease(self) -> Iterator[Callable[[], None]]:
+        taken = ObjectLease(self, S3Store(self.url, patience=0.0))
+        taken.acquire()
+        try:
+            yield taken.check
+        finally:
+            taken.release()
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:
@@ -280,7 +311,7 @@ def _model_loader() -> Any:
 
 
 def _retried(error: Any) -> bool:
-    return error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
+    return bool(error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0)
 
 
 def _transport_remedy(error: Exception) -> str:

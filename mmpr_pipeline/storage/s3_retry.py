@@ -118,4 +118,5 @@ def _wrapped(error: BaseException) -> BaseException | None:
 
     if not isinstance(error, Boto3Error):
         return None
-    return getattr(error, "last_exception", None) or error.__cause__ or error.__context__
+    found: BaseException | None = getattr(error, "last_exception", None) or error.__cause__ or error.__context__
+    return found

@@ -7,9 +7,11 @@ Keys whose last part starts with a dot belong to the store itself (locks, unfini
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import overload
+from types import TracebackType
+from typing import Self, overload
 
 from mmpr_pipeline.core.errors import StoreError
 
@@ -20,14 +22,46 @@ class MissingKeyError(StoreError):
     """The key that was asked for does not exist."""
 
 
+class Log(ABC):
+    """One attempt's writer of lines; not for several threads at once."""
+
+    @abstractmethod
+    def append(self, line: bytes) -> None:
+        """Log one line, with its newline."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Return only when every appended line would outlive this machine (local: fsync; S3: put)."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Flush and end the attempt."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """End the attempt without a flush, before the log is deleted."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
 class Store(ABC):
     """One output's files. Safe to use from several threads and processes, and picklable.
 
-    Every method raises StoreError, with a remedy, where the store cannot be read or written.
+    Every method raises StoreError, with a remedy, where the store cannot be read or written. A store of another
+    distribution takes its lease and its log from `ObjectLease` and `ObjectLog` if it has conditional puts.
     """
 
     url: str
     """The directory's absolute path, or `s3://bucket/prefix`, without a trailing slash."""
+
+    folder: Path | None = None
+    """The directory on this machine that holds the keys as files; None where there is none."""
 
     @abstractmethod
     def read(self, key: str) -> bytes:
@@ -77,6 +111,36 @@ class Store(ABC):
         for key in self.list(prefix):
             self.delete(key)
 
+    def lines(self, key: str) -> Iterator[bytes]:
+        """The content's lines, each with its newline; none where the key does not exist, or not any more."""
+        try:
+            data = self.read(key)
+        except MissingKeyError:
+            return
+        yield from data.splitlines(keepends=True)
+
+    def append(self, key: str, line: bytes) -> None:
+        """Add a line to the content, in place of a last line that a crash has torn; durable when this returns.
+
+        One writer at a time, unless the store says otherwise.
+        """
+        self.write(key, b"".join(whole_lines(self.lines(key))) + line)
+
+    @abstractmethod
+    def open_log(self, prefix: str, attempt: int, done: str | None = None) -> Log:
+        """A new log segment under `prefix`, of this attempt or of a later one if that exists already.
+
+        `done`: the key whose existence means that the log's work is finished: a writer that wakes up after that must
+        leave nothing behind.
+        """
+
+    @abstractmethod
+    def lease(self) -> AbstractContextManager[Callable[[], None]]:
+        """Hold the output alone; raises StoreError where another process holds it.
+
+        Yields a check to call now and then: it raises StoreError where the lease was lost meanwhile.
+        """
+
     @abstractmethod
     def workspace(self) -> AbstractContextManager[Path]:
         """A new local folder from where `put_file` is cheap; removed at the end."""
@@ -95,6 +159,24 @@ class Store(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
+
+
+def segment(prefix: str, attempt: int, part: int) -> str:
+    """Key of a part of an attempt's log; keys sort in the order of writing."""
+    return f"{prefix}/{attempt:06d}-{part:06d}.jsonl"
+
+
+def whole_lines(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """The lines that end with a newline: all but a torn last one."""
+    return (line for line in lines if line.endswith(b"\n"))
+
+
+def held(url: str, by: str) -> StoreError:
+    """The error where another process holds the lease on an output; `by`: what is known of that process."""
+    return StoreError(
+        f"Another build is at work on {url} ({by or 'no details'}).",
+        remedy="Wait for it or stop it; two builds cannot share an output.",
+    )
 
 
 @overload

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from mmpr_pipeline.core.errors import MmprError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.version import __version__
-from mmpr_pipeline.storage import lease, open_store
+from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.study.recipe import StudyPlan, make_study_plan
 from mmpr_pipeline.study.settings import StudyConfig
 from mmpr_pipeline.study.steps.step import LOG, Step
@@ -44,7 +44,7 @@ def run_study(config: StudyConfig, told: Told = lambda *_: None, doer: Doer | No
     store = open_store(root)
     store.check_writable()
     plan = make_study_plan(config)
-    with lease(store):
+    with store.lease():
         for step in plan.steps.values():  # what cannot go on stops before any work
             step.done(root)
         store.write(STUDY, json_bytes({"mmpr_version": __version__, "config": config.model_dump(mode="json")}))

@@ -189,7 +189,7 @@ class States:
         try:
             before = verify(out).problems if (out / "summary.json").exists() else []
         except MmprError as error:
-            before = [error] if error.remedy else []
+            before = [error] if error.remedy else []  # type: ignore[list-item]
         except Exception as error:
             return {"outcome": "raw", "said": f"verify: {error!r}"}
         try:

@@ -20,7 +20,7 @@ from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_build_plan
 from mmpr_pipeline.pipeline.plans.screening_pass import Screenable, look_at, screen
 from mmpr_pipeline.pipeline.workers.shard import work_shard
 from mmpr_pipeline.screening.chunks import Chunk
-from mmpr_pipeline.storage import Store, lease, open_store
+from mmpr_pipeline.storage import Store, open_store
 
 
 class Stopped(BaseException):
@@ -41,7 +41,7 @@ class Inline:
         config = absolute_build_paths(load_config(None, dict(self.settings)))
         store = open_store(config.out)
         plan = make_build_plan(config, begun_with(store) if has_begun(store) else None)
-        with lease(store) as still_held:
+        with store.lease() as still_held:
             still_held()
             store.check_writable()
             store.sweep()

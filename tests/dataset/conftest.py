@@ -94,13 +94,13 @@ def make_outcome(number: int, source: str = "bars", rollouts: int = 4) -> Questi
     image = make_image(number // 2)  # two questions share an image
     text = f"How tall is bar {number}?"
     qid = question_id(source, [image.sha256], text)
-    row: dict[str, Any] = {
+    row: dict[str, Any] = {  # type: ignore[no-redef]
         "source": source, "source_id": f"q{number}", "question_id": qid, "text": text, "images": (image.sha256,),
         "prompt": f"<image>\n{text}\nThink step by step.", "kind": "none" if fate == 2 else "number",
         "answer": None if fate == 2 else "0",
     }  # fmt: skip
     outcomes = {0: ["correct", "incorrect"], 1: ["correct", "incorrect"], 2: [None], 3: ["unparseable"]}[fate]
-    sampled = [make_rollout(qid, source, i, outcomes[i % len(outcomes)]) for i in range(rollouts)]
+    sampled = [make_rollout(qid, source, i, outcomes[i % len(outcomes)]) for i in range(rollouts)]  # type: ignore[index]
     pairs, continued = [], []
     if fate in (0, 1):
         pairs = [make_pair(row, sampled[i], sampled[i + 1], "correctness") for i in range(0, rollouts, 2)]

@@ -273,7 +273,7 @@ def _ifeval() -> System:
             "key": 1000 + i,
             "prompt": prompt,
             "instruction_id_list": ids,
-            "kwargs": [{**kwargs, **one} for one in given],
+            "kwargs": [{**kwargs, **one} for one in given],  # type: ignore[attr-defined]
         }
         for i, (prompt, ids, given) in enumerate(
             [

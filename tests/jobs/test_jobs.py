@@ -41,7 +41,7 @@ def locked(package: str) -> str:
 @pytest.mark.parametrize("what", ["build", "train"])
 def test_settings_files_load_and_are_meant_for_a_cluster(what: str) -> None:
     settings = LOADERS[what](JOBS / f"{what}.yaml", {})
-    assert (settings.address if what == "build" else settings.launch.address) == "auto"
+    assert (settings.address if what == "build" else settings.launch.address) == "auto"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
@@ -50,7 +50,7 @@ def test_a_rayjob_holds_together(name: str, tmp_path: Path) -> None:
     job = found["RayJob"]
     assert job["apiVersion"] == "ray.io/v1"
     spec = job["spec"]
-    what, path, *_ = re.fullmatch(r"mmpr (build|train) /etc/mmpr/(\S+)( --resume)?", spec["entrypoint"]).groups()
+    what, path, *_ = re.fullmatch(r"mmpr (build|train) /etc/mmpr/(\S+)( --resume)?", spec["entrypoint"]).groups()  # type: ignore[union-attr]
     (tmp_path / path).write_text(found["ConfigMap"]["data"][path])
     LOADERS[what](tmp_path / path, {})
     cluster = spec["rayClusterSpec"]

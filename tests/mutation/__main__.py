@@ -56,7 +56,7 @@ def mutants(source: str) -> Iterator[tuple[int, str, str]]:
         for node in ast.walk(tree):
             for what, change in changes(node):
                 if number == wanted:
-                    change()
+                    change()  # type: ignore[operator]
                     yield getattr(node, "lineno", 0), what, ast.unparse(ast.fix_missing_locations(tree))
                 number += 1
 
@@ -70,11 +70,11 @@ def changes(node: ast.AST) -> Iterator[tuple[str, object]]:
                     f"{type(op).__name__} to {other.__name__}",
                     lambda at=at, other=other: node.ops.__setitem__(at, other()),
                 )
-    elif isinstance(node, ast.BinOp) and (other := _COMPUTED.get(type(node.op))):
+    elif isinstance(node, ast.BinOp) and (other := _COMPUTED.get(type(node.op))):  # type: ignore[assignment]
         yield f"{type(node.op).__name__} to {other.__name__}", lambda: setattr(node, "op", other())
     elif isinstance(node, ast.BoolOp):
-        other = ast.Or if isinstance(node.op, ast.And) else ast.And
-        yield f"{type(node.op).__name__} to {other.__name__}", lambda: setattr(node, "op", other())
+        other = ast.Or if isinstance(node.op, ast.And) else ast.And  # type: ignore[assignment]
+        yield f"{type(node.op).__name__} to {other.__name__}", lambda: setattr(node, "op", other())  # type: ignore[union-attr]
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         yield (
             "without not",

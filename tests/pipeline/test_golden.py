@@ -64,12 +64,12 @@ def make_rows() -> list[dict[str, Any]]:
         row = {"id": f"q{i}", "image": f"{i % 5}.png", "answer": str(i % 7), "kind": "number"}
         row["question"] = f"How many dots are in picture {i}?" if i % 3 else f"图{i}中有多少个点?"
         if i % 4 == 0:
-            row |= {"kind": "choice", "choices": ["red", "green", "blue"], "answer": "B"}
+            row |= {"kind": "choice", "choices": ["red", "green", "blue"], "answer": "B"}  # type: ignore[dict-item]
         if i % 6 == 5:
-            row |= {"kind": "none", "answer": None, "question": f"Describe picture {i} in detail."}
+            row |= {"kind": "none", "answer": None, "question": f"Describe picture {i} in detail."}  # type: ignore[dict-item]
         rows.append(row)
     broken = [{"id": "late", "answer": None}, {"id": "gone", "image": "gone.png"}]
-    return [*rows[:3], rows[1] | {"id": "again"}, *rows[3:], *(rows[2] | change for change in broken)]
+    return [*rows[:3], rows[1] | {"id": "again"}, *rows[3:], *(rows[2] | change for change in broken)]  # type: ignore[operator]
 
 
 def make_source(folder: Path, name: str, more: str = "") -> str:

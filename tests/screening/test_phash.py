@@ -107,7 +107,7 @@ def test_a_thin_line_is_not_blank() -> None:
 def test_transparency_is_white_and_modes_do_not_matter() -> None:
     picture = figure(3)
     clear = picture.convert("RGBA")
-    clear.putdata([(0, 0, 0, 0) if pixel[:3] == (255, 255, 255) else pixel for pixel in clear.getdata()])
+    clear.putdata([(0, 0, 0, 0) if pixel[:3] == (255, 255, 255) else pixel for pixel in clear.getdata()])  # type: ignore[attr-defined]
     assert apart(hashed(picture), hashed(clear)) <= SAME
     assert apart(hashed(picture), hashed(picture.convert("L"))) == 0
     assert apart(hashed(picture), hashed(picture.convert("P"))) <= SAME

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmpr_pipeline.core.errors import StoreError
-from mmpr_pipeline.storage import Journal, lease, open_store, s3_retry
-from mmpr_pipeline.storage import lock as lock_module
+from mmpr_pipeline.storage import Journal, object_lease, open_store, s3_retry
 from mmpr_pipeline.storage import s3 as s3_module
 from mmpr_pipeline.storage.s3 import S3Store
 from tests.conftest import new_bucket
@@ -88,12 +87,12 @@ def test_a_lost_answer_to_every_other_put_makes_no_foreign_object(
 def test_a_lease_and_a_journal_keep_through_faults(
     bucket: str, seaweed: SeaweedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lock_module, "RENEWAL_SECONDS", 0.1)
-    monkeypatch.setattr(lock_module, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(object_lease, "RENEWAL_SECONDS", 0.1)
+    monkeypatch.setattr(object_lease, "RETRY_SECONDS", 0.1)
     monkeypatch.setattr(s3_retry, "LONGEST_WAIT", 0.5)
     with FaultyProxy(seaweed.address, 4, dict.fromkeys(KINDS, 0.2 / len(KINDS))) as proxy:
         store = through(proxy, f"s3://{bucket}/out", monkeypatch)
-        with lease(store) as check, Journal(store, "j").open() as writer:
+        with store.lease() as check, Journal(store, "j").open() as writer:
             until = time.monotonic() + 4
             count = 0
             while time.monotonic() < until:

@@ -14,8 +14,7 @@ import pytest
 
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.core.records import Rollout
-from mmpr_pipeline.storage import Journal, Store, open_store
-from mmpr_pipeline.storage import journal as journal_module
+from mmpr_pipeline.storage import Journal, Store, object_log, open_store
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -143,7 +142,7 @@ def test_a_full_disk_tears_no_later_line(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(journal_module.os, "write", full)
+        patch.setattr(os, "write", full)
         with pytest.raises(StoreError, match="No space left"):
             writer.append({"i": 1, "x": "0123456"})
     writer.append({"i": 2})
@@ -160,15 +159,15 @@ def test_a_disk_that_cannot_keep_what_it_took_is_told(tmp_path: Path, monkeypatc
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(journal_module.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(StoreError, match="Free some space"):
             writer.close()
     writer.close()  # it is closed already
 
 
 def test_objects_are_put_by_size(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_module, "SEGMENT_SECONDS", 1e6)
-    monkeypatch.setattr(journal_module, "SEGMENT_BYTES", 50)
+    monkeypatch.setattr(object_log, "SEGMENT_SECONDS", 1e6)
+    monkeypatch.setattr(object_log, "SEGMENT_BYTES", 50)
     store = open_store(f"s3://{s3_bucket}/out")
     journal = Journal(store, "j")
     with journal.open() as writer:
@@ -182,7 +181,7 @@ def test_objects_are_put_by_size(s3_bucket: str, monkeypatch: pytest.MonkeyPatch
 
 
 def test_objects_are_put_by_time_though_nothing_follows(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_module, "SEGMENT_SECONDS", 0.1)
+    monkeypatch.setattr(object_log, "SEGMENT_SECONDS", 0.1)
     journal = Journal(open_store(f"s3://{s3_bucket}/out"), "j")
     writer = journal.open()
     writer.append({"i": 0})
@@ -193,8 +192,8 @@ def test_objects_are_put_by_time_though_nothing_follows(s3_bucket: str, monkeypa
 def test_a_store_that_is_too_slow_is_waited_for_when_much_is_buffered(
     s3_bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "SEGMENT_SECONDS", 1e6)
-    monkeypatch.setattr(journal_module, "MOST_BUFFERED_BYTES", 100)
+    monkeypatch.setattr(object_log, "SEGMENT_SECONDS", 1e6)
+    monkeypatch.setattr(object_log, "MOST_BUFFERED_BYTES", 100)
     journal = Journal(open_store(f"s3://{s3_bucket}/out"), "j")
     writer = journal.open()
     writer.append({"text": "x" * 100})
@@ -204,7 +203,7 @@ def test_a_store_that_is_too_slow_is_waited_for_when_much_is_buffered(
 
 def test_a_writer_that_lost_lines_takes_no_more(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(f"s3://{s3_bucket}/out")
-    monkeypatch.setattr(journal_module, "SEGMENT_SECONDS", 0.01)
+    monkeypatch.setattr(object_log, "SEGMENT_SECONDS", 0.01)
     writer = Journal(store, "j").open()
 
     def fails(key: str, data: bytes) -> bool:

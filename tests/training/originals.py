@@ -129,7 +129,7 @@ def original(
     (directory / "config.json").write_text(json.dumps(config))
     tensors = random_tensors(kind, text["vocab_size"], tied=tied, big=big)
     half = len(tensors) // 2
-    for number, names in enumerate((list(tensors)[:half], list(tensors)[half:]), start=1):
+    for number, names in enumerate((list(tensors)[:half], list(tensors)[half:]), start=1):  # type: ignore[assignment]
         save_file({n: tensors[n] for n in names}, directory / f"model-{number:05d}-of-00002.safetensors")
     index = {"weight_map": {n: f"model-{1 + (i >= half):05d}-of-00002.safetensors" for i, n in enumerate(tensors)}}
     (directory / "model.safetensors.index.json").write_text(json.dumps(index))

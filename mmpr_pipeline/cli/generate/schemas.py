@@ -108,8 +108,8 @@ def _same(name: str, one: bytes, other: bytes) -> bool:
     try:
         if name.endswith(".arrow"):
             schemas = [pa.ipc.read_schema(pa.py_buffer(content)) for content in (one, other)]
-            return schemas[0].equals(schemas[1], check_metadata=True)
-        return json.loads(one) == json.loads(other)
+            return bool(schemas[0].equals(schemas[1], check_metadata=True))
+        return bool(json.loads(one) == json.loads(other))
     except (ValueError, pa.ArrowException, OSError):
         return False
 

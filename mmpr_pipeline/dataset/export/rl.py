@@ -217,3 +217,10 @@ def rl_prompts(solve_rate: str | None, layout: str | None) -> RlPrompts:
     if layout and layout not in LAYOUTS:
         raise ConfigError(f"There is no layout {layout!r} of RL prompts.", remedy=f"Use one of: {', '.join(LAYOUTS)}.")
     return RlPrompts(*bounds, layout or "parquet")
+
+
+write = RlPrompts().write
+"""As a format of the registry, with the default solve rates."""
+
+usage = RlPrompts().usage
+"""As a format of the registry."""

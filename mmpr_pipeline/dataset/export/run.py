@@ -1,18 +1,17 @@
-"""`mmpr export`: writes a dataset into a new folder in one of several formats; each format is a module beside this."""
+"""`mmpr export`: writes a dataset into a new folder in one of several formats, see `registry`."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError
 from mmpr_pipeline.dataset.export.built import Built
+from mmpr_pipeline.dataset.export.registry import EXPORTS
 from mmpr_pipeline.dataset.export.rl import rl_prompts
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
 from mmpr_pipeline.storage import open_store
@@ -20,21 +19,8 @@ from mmpr_pipeline.storage import open_store
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-FORMATS = ("trl", "internvl", "swift", "llamafactory", "webdataset", "parquet", "rl", "steps")
-
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many shards are done, and of how many."""
-
-
-class Format(Protocol):
-    """What the module of a format has."""
-
-    def write(self, built: Built, folder: Path, told: Callable[[int], None]) -> Counter[str]:
-        """Write the dataset into an empty folder, telling the number of each finished shard; the counts are `pairs`
-        written, and others left out, by reason."""
-
-    def usage(self, dest: Path) -> str:
-        """How the written folder is used, in Markdown."""
 
 
 @dataclass(frozen=True)
@@ -62,18 +48,16 @@ def export(
     solve_rate: str | None = None,
     layout: str | None = None,
 ) -> Exported:
-    """Write the finished dataset `out` into the new folder `dest` in the format `to`, one of FORMATS.
+    """Write the finished dataset `out` into the new folder `dest` in the format `to`, one of `registry.EXPORTS`.
 
     The folder appears when all of it is written; a killed run leaves nothing but a hidden folder beside it, which the
     next one removes. `solve_rate` (0.2:0.8) and `layout` belong to `rl`, prompts for online RL. The same dataset gives
     the same files. Raises ConfigError for an unknown format or a folder that
     holds something, DatasetError where the dataset is not finished.
     """
-    if to not in FORMATS:
-        raise ConfigError(f"Unknown format {to!r}.", remedy=f"Use one of: {', '.join(FORMATS)}.")
     if to != "rl" and (solve_rate or layout):
         raise ConfigError("--solve-rate and --format belong to --to rl.", remedy="Leave them out, or say --to rl.")
-    prompts = rl_prompts(solve_rate, layout) if to == "rl" else None
+    chosen = rl_prompts(solve_rate, layout) if to == "rl" else EXPORTS.get(to)
     target = Path(dest).expanduser().resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"{target} already exists.", remedy="Give --out a new folder.")
@@ -81,7 +65,6 @@ def export(
     manifests = list(manifests_of(store, shards_of(store)))
     hashes = {key: sha256 for manifest in manifests for key, sha256 in manifest.hashes.items()}
     built = Built(store, len(manifests), target.name, hashes)
-    chosen = prompts or cast(Format, import_module(f"mmpr_pipeline.dataset.export.{to}"))
     told = progress or (lambda what, done, of: None)
     told("exporting", 0, built.shards)
     partial = target.with_name(f".{target.name}.partial")

@@ -43,7 +43,7 @@ def _write_shard(tar: tarfile.TarFile, shard: int, path: Path, images: Images) -
         _add(tar, f"{key}.json", json.dumps(sample, ensure_ascii=False).encode())
         for place, name in enumerate(names):
             _add(tar, f"{key}.{place}.{images.formats[name]}", images.bytes_of(name))
-    return pairs.num_rows
+    return int(pairs.num_rows)
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

@@ -42,7 +42,8 @@ class ImageFileSystem(AbstractFileSystem):
         return io.BytesIO(_image(self._strip_protocol(path)))
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
-        return _image(self._strip_protocol(path)).to_pybytes()[start:end]
+        found: bytes = _image(self._strip_protocol(path)).to_pybytes()[start:end]
+        return found
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         stripped = self._strip_protocol(path)

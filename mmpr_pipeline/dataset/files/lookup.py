@@ -52,7 +52,8 @@ class ShardFiles:
         """One row of the questions file. Raises IndexError where there is no such row."""
         if not 0 <= row < self.questions.num_rows:
             raise IndexError(row)
-        return self.questions.slice(row, 1).to_pylist()[0]
+        found: dict[str, Any] = self.questions.slice(row, 1).to_pylist()[0]
+        return found
 
     def pairs(self, question_id: str) -> list[dict[str, Any]]:
         """Pairs of a question."""
@@ -88,7 +89,8 @@ class ShardFiles:
         for batch in record_batches(self.path("pairs"), ["pair_id", "question_id"]):
             row = pc.index(batch["pair_id"], pair_id).as_py()
             if row >= 0:
-                return batch["question_id"][row].as_py()
+                found: str | None = batch["question_id"][row].as_py()
+                return found
         return None
 
     @cached_property

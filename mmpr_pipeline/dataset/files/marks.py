@@ -9,19 +9,18 @@ verdict makes no pair.
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from threading import Lock
 from typing import Literal, get_args
 
 from pydantic import Field, ValidationError
 
+from mmpr_pipeline.core.checksums import checked_fields, checked_line, is_checked
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.records import Record
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.storage.local import LocalStore
 from mmpr_pipeline.storage.store import MissingKeyError, Store
 
 MarkedOutcome = Literal["correct", "incorrect", "ignore"]
@@ -109,19 +108,23 @@ def read_all(store: Store) -> Marks:
 def parse_marks(raw: bytes, name: str) -> Marks:
     """The marks of a file's bytes; `name` is the file's in errors. Raises as `read_all`."""
     found = Marks()
-    lines = raw.decode("utf-8", "replace").split("\n")
+    *lines, last = raw.split(b"\n")
+    if is_checked(last) or is_checked(last[:-1]):  # not torn: its newline is damaged
+        lines.append(last)
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            found.add(Mark.model_validate_json(line))
-        except ValidationError as error:
-            if number == len(lines):
-                continue
+            found.add(Mark.model_validate(checked_fields(line)))
+        except ValueError as error:
+            why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
             raise DatasetError(
-                f"{name}, line {number}, is not a valid mark: {error.errors()[0]['msg']}",
-                remedy="Correct or remove that line.",
+                f"{name}, line {number}, is not a valid mark: {why}.",
+                remedy="Correct or remove that line. If a person wrote it, remove its `check` too.",
             ) from None
+    if last not in lines:
+        with suppress(ValueError):  # without a newline, by hand; else torn by a crash
+            found.add(Mark.model_validate(checked_fields(last)))
     return found
 
 
@@ -148,24 +151,9 @@ def add_marks(store: Store, raw: bytes, name: str) -> int:
 
 
 def append_mark(store: Store, mark: Mark) -> None:
-    """Add one line: durable when this returns. On S3 the file is written anew, so one writer at a time.
-
-    Raises StoreError where the store cannot be written.
+    """Add one line with its checksum: durable when this returns. On S3 the file is written anew, so one writer at a
+    time. Raises StoreError where the store cannot be written.
     """
     fields = mark.model_dump(exclude_defaults=True)
-    line = json.dumps(fields, ensure_ascii=True, sort_keys=True).encode() + b"\n"
     with _appending:
-        try:
-            before = store.read(layout.MARKS)
-        except MissingKeyError:
-            before = b""
-        whole = before[: before.rfind(b"\n") + 1]  # without a line that a crash has torn
-        if not isinstance(store, LocalStore) or not before or whole != before:
-            store.write(layout.MARKS, whole + line)
-            return
-        descriptor = os.open(store.path(layout.MARKS), os.O_WRONLY | os.O_APPEND)
-        try:
-            os.write(descriptor, line)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        store.append(layout.MARKS, checked_line(dict(sorted(fields.items()))))

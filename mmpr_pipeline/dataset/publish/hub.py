@@ -143,7 +143,8 @@ class HubDataset:
         def fetched() -> bytes:
             answer = get_session().get(url, headers=build_hf_headers(token=self._token), follow_redirects=True)
             hf_raise_for_status(answer)
-            return answer.content
+            found: bytes = answer.content
+            return found
 
         return self._tried("read", fetched)
 

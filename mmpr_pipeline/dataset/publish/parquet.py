@@ -73,7 +73,8 @@ class Images:
 
     def bytes_of(self, name: str) -> bytes:
         """The encoded image. Raises DatasetError where the shard does not hold it."""
-        return self.data[self.row(name)].as_buffer().to_pybytes()
+        found: bytes = self.data[self.row(name)].as_buffer().to_pybytes()
+        return found
 
     def row(self, name: str) -> int:
         """Where the image stands. Raises DatasetError where the shard does not hold it."""

@@ -68,7 +68,7 @@ class Facts:
     @property
     def preset(self) -> bool:
         """Whether the sources brought all pairs, so that nothing was sampled."""
-        return self.figures["counts"]["pairs"].keys() == {"preset"}
+        return bool(self.figures["counts"]["pairs"].keys() == {"preset"})
 
     @property
     def warnings(self) -> list[str]:

@@ -53,7 +53,8 @@ def _locate(position: int, rows_of: list[int]) -> tuple[int, int]:
 def _row(path: Path, number: int) -> dict[str, Any]:
     for batch in record_batches(path):
         if number < batch.num_rows:
-            return batch.slice(number, 1).to_pylist()[0]
+            found: dict[str, Any] = batch.slice(number, 1).to_pylist()[0]
+            return found
         number -= batch.num_rows
     raise IndexError(number)
 

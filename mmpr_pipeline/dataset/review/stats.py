@@ -152,4 +152,5 @@ def _add_questions(path: Path, solved: dict[str, _Solved], per_question: LengthH
 
 
 def _ints(batch: pa.RecordBatch, name: str) -> np.ndarray:
-    return np.maximum(batch.column(name).to_numpy(zero_copy_only=False), 0)
+    found: np.ndarray = np.maximum(batch.column(name).to_numpy(zero_copy_only=False), 0)
+    return found

@@ -235,7 +235,7 @@ def _rollouts(rollouts: Mapping[str, int]) -> Table:
 
 
 def _solved_total(found: Mapping[str, Any]) -> int:
-    return found["none"] + sum(found["bins"]) + found["all"]
+    return int(found["none"] + sum(found["bins"]) + found["all"])
 
 
 def _solve_rates(solve_rates: Mapping[str, Mapping[str, Any]]) -> Table:

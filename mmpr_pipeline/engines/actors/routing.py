@@ -152,7 +152,8 @@ class Router:
     def _room(self, which: np.ndarray) -> np.ndarray:
         holds = self._holds[:, which]
         anyone, mine = _limit(holds, HEADROOM, CROWD), _limit(holds, SHARE, SHARE)
-        return (self._sums[:, which] < anyone).all(axis=0) | (self._mine[:, which] < mine).all(axis=0)
+        found: np.ndarray = (self._sums[:, which] < anyone).all(axis=0) | (self._mine[:, which] < mine).all(axis=0)
+        return found
 
     def take(self, which: int, question_id: str, work: ExpectedWork) -> None:
         """A request is on its way to an engine, which is the question's own from now on."""
@@ -186,11 +187,13 @@ class Router:
 
 def _held(info: EngineInfo | None) -> np.ndarray:
     tokens, sequences = (info.kv_tokens, info.sequences) if info else (None, None)
-    return np.array([tokens or math.inf, sequences or 10**9], dtype=float)
+    found: np.ndarray = np.array([tokens or math.inf, sequences or 10**9], dtype=float)
+    return found
 
 
 def _limit(holds: np.ndarray, of_tokens: float, of_sequences: float) -> np.ndarray:
-    return np.stack([of_tokens * holds[0], np.ceil(of_sequences * holds[1])])
+    found: np.ndarray = np.stack([of_tokens * holds[0], np.ceil(of_sequences * holds[1])])
+    return found
 
 
 def questions_each(info: EngineInfo, workers: int, rollouts: int) -> int | None:

@@ -157,7 +157,7 @@ class Client:
                 self._window.pushed_back(sent)
             return TransientError(f"status {status}", int(status not in _BUSY), _retry_after(response))
         try:
-            answer = json.loads(response.content)
+            answer: dict[str, Any] = json.loads(response.content)
             choices = completions_of(answer)
         except ValueError as error:
             return TransientError(f"torn answer: {str(error)[:100]}", 1)

@@ -178,7 +178,7 @@ class PromptBuilder:
         from vllm.renderers.hf import resolve_chat_template_content_format
 
         form = resolve_chat_template_content_format(None, None, "auto", self._tokenizer, model_config=self._config)
-        return form == "openai"
+        return bool(form == "openai")
 
 
 def _most_tiles(config: Any) -> int:

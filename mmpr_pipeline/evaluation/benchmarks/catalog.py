@@ -6,30 +6,32 @@ A plug-in registers a function under the entry point group `mmpr.benchmarks`; it
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.registry import Registry
 from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark, benchmark_of, load_benchmark
 from mmpr_pipeline.sources.declaration.catalog import CATALOG as SOURCES
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
 
 CATALOG = Path(__file__).parent / "declared"
-ENTRY_POINTS = "mmpr.benchmarks"
+BENCHMARKS: Registry[Callable[[], Benchmark | Mapping[str, Any]]] = Registry("mmpr.benchmarks", "benchmark", {})
+"""Those of other distributions."""
 
 
 @cache
 def known() -> dict[str, Benchmark]:
     """Every benchmark by name. Raises ConfigError where two share one."""
     found = {path.stem: load_benchmark(path) for path in sorted(CATALOG.glob("*.yaml"))}
-    for entry in entry_points(group=ENTRY_POINTS):
-        made = entry.load()()
-        benchmark = made if isinstance(made, Benchmark) else benchmark_of(made, f"of the plug-in {entry.name}")
+    for entry in BENCHMARKS.names():
+        made = BENCHMARKS.get(entry)()
+        benchmark = made if isinstance(made, Benchmark) else benchmark_of(dict(made), f"of the plug-in {entry}")
         if benchmark.name in found:
             raise ConfigError(
-                f"Two benchmarks are called {benchmark.name!r}.", remedy=f"Rename that of the plug-in {entry.name}."
+                f"Two benchmarks are called {benchmark.name!r}.", remedy=f"Rename that of the plug-in {entry}."
             )
         found[benchmark.name] = benchmark
     return found

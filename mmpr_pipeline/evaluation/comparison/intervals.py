@@ -74,14 +74,15 @@ def metric_difference(
 def _by_cluster(marks: Sequence[ScoredItem], metric: Metric) -> np.ndarray:
     """The sums of terms of each cluster, (C, K)."""
     terms, place = metric.terms(marks), _places(marks)
-    made = np.zeros((int(place.max()) + 1, terms.shape[1]))
+    made: np.ndarray = np.zeros((int(place.max()) + 1, terms.shape[1]))
     np.add.at(made, place, terms)
     return made
 
 
 def _places(marks: Sequence[ScoredItem]) -> np.ndarray:
     numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(mark.cluster or mark.id, len(numbers)) for mark in marks])
+    found: np.ndarray = np.array([numbers.setdefault(mark.cluster or mark.id, len(numbers)) for mark in marks])
+    return found
 
 
 def _draws(clusters: int, resamples: int, seed: int) -> Iterator[np.ndarray]:

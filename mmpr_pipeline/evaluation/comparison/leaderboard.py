@@ -108,7 +108,8 @@ def _best(row: dict[str, Any]) -> str | None:
     if row["metric"]["better"] == "neither":
         return None
     sign = -1 if row["metric"]["better"] == "lower" else 1
-    return max(row["models"], key=lambda model: sign * row["models"][model]["value"])
+    best: str = max(row["models"], key=lambda model: sign * row["models"][model]["value"])
+    return best
 
 
 def _cell(row: dict[str, Any], model: str) -> str:

@@ -57,16 +57,21 @@ def ratio(over: float = 1.0) -> Callable[[np.ndarray], np.ndarray]:
     """The value of sums (a, b): `over` times a / b."""
 
     def value(sums: np.ndarray) -> np.ndarray:
-        return over * divided(sums[..., 0], sums[..., 1])
+        found: np.ndarray = over * divided(sums[..., 0], sums[..., 1])
+        return found
 
     return value
 
 
 def divided(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a / b, NaN where b is 0."""
-    return np.divide(a, b, out=np.full(np.broadcast(a, b).shape, np.nan), where=np.asarray(b) != 0)
+    found: np.ndarray = np.divide(a, b, out=np.full(np.broadcast(a, b).shape, np.nan), where=np.asarray(b) != 0)
+    return found
 
 
 def metric_columns(marks: Sequence[ScoredItem], *values: Callable[[ScoredItem], float]) -> np.ndarray:
     """One column a function, (N, K)."""
-    return np.array([[value(mark) for value in values] for mark in marks], np.float64).reshape(-1, len(values))
+    found: np.ndarray = np.array([[value(mark) for value in values] for mark in marks], np.float64).reshape(
+        -1, len(values)
+    )
+    return found

@@ -27,7 +27,7 @@ from mmpr_pipeline.evaluation.running.answers import answer_all
 from mmpr_pipeline.evaluation.running.kept import StoredScores, read_scored, scores_key, write_scored
 from mmpr_pipeline.evaluation.running.summary import benchmark_results
 from mmpr_pipeline.evaluation.scoring.graded import Score
-from mmpr_pipeline.evaluation.scoring.registry import score_of
+from mmpr_pipeline.evaluation.scoring.registry import SCORINGS, score_of
 from mmpr_pipeline.evaluation.seen import TrainingOverlap
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.storage import Store, open_store
@@ -180,6 +180,8 @@ def _identity(prepared: _Prepared, config: EvalConfig, model: str, trained: dict
         "judge": prepared.score.label if isinstance(prepared.score, Judge) else None,
         **config.model_dump(mode="json", include=set(asked)),
     }
+    if plugins := SCORINGS.origins([name for name in [prepared.benchmark.score] if name in SCORINGS.names()]):
+        found["plugins"] = {"scoring": plugins}
     return dict(json.loads(json.dumps(found)))
 
 

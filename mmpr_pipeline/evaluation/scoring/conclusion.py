@@ -18,7 +18,7 @@ def conclusion(response: str) -> str:
     text = _THINK.sub("", response).strip()
     tags = _ANSWER_TAG.findall(text)
     if tags:
-        return tags[-1].strip()
+        return str(tags[-1]).strip()
     finals = list(_FINAL.finditer(text))
     if finals:
         text = text[finals[-1].end() :].strip()

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import cast
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.registry import Registry
 from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark
 from mmpr_pipeline.evaluation.scoring import choice, ifeval, mathvista, open_answer, theoremqa, yes_no
 from mmpr_pipeline.evaluation.scoring.chair import Chair
 from mmpr_pipeline.evaluation.scoring.graded import Score
 
-ENTRY_POINTS = "mmpr.scoring"
+SCORINGS: Registry[Callable[[Benchmark, Path], Score]] = Registry("mmpr.scoring", "scoring", {})
+"""Those of other distributions."""
 
 _RULES: dict[str, Score] = {
     "checker": choice.checker_score,
@@ -38,9 +38,9 @@ def score_of(benchmark: Benchmark, folder: Path) -> Score:
         return _RULES[benchmark.score]
     if benchmark.score in _FACTORIES:
         return _FACTORIES[benchmark.score](benchmark, folder)
-    for entry in entry_points(group=ENTRY_POINTS, name=benchmark.score):
-        return cast(Score, entry.load()(benchmark, folder))
+    if benchmark.score in SCORINGS.names():
+        return SCORINGS.get(benchmark.score)(benchmark, folder)
     raise ConfigError(
         f"{benchmark.name}: unknown scoring {benchmark.score!r}.",
-        remedy=f"Known: judge, {', '.join(sorted({*_RULES, *_FACTORIES}))}.",
+        remedy=f"Known: judge, {', '.join(sorted({*_RULES, *_FACTORIES, *SCORINGS.names()}))}.",
     )

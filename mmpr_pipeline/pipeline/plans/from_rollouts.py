@@ -65,7 +65,8 @@ class RebuildPlan:
     @property
     def described_sources(self) -> list[dict[str, Any]]:
         """What users must know of the sources: as the finished dataset says."""
-        return self.described.get("sources", [])
+        found: list[dict[str, Any]] = self.described.get("sources", [])
+        return found
 
     @property
     def rows(self) -> int:

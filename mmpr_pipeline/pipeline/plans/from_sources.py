@@ -41,6 +41,7 @@ from mmpr_pipeline.screening import REPORT, SCREENING
 from mmpr_pipeline.screening.mixture import ALL, share_fields
 from mmpr_pipeline.screening.selection import Selection, load_selections
 from mmpr_pipeline.sources.declaration.licences import evaluation_warnings
+from mmpr_pipeline.sources.registry import SOURCES
 from mmpr_pipeline.storage import Journal, Store, open_store
 
 
@@ -173,8 +174,10 @@ def _identity(config: BuildConfig, sources: Sequence[ResolvedSource], against: E
     identity["sources"] = {source.name: source.content for source in sources}
     identity["mixture"] = {source.name: share_fields(source.share) for source in sources if source.share != ALL}
     identity["screening"] |= {"version": SCREENING, "against": dict(against.content)}
-    if plugins := STRATEGIES.origins(config.pairing.strategies):
-        identity["plugins"] = {"strategies": plugins}
+    foreign = [source.path for source in sources if source.path in SOURCES.names()]
+    plugins = {"strategies": STRATEGIES.origins(config.pairing.strategies), "sources": SOURCES.origins(foreign)}
+    if any(plugins.values()):
+        identity["plugins"] = {kind: origins for kind, origins in plugins.items() if origins}
     second = config.checking.second
     if second is not None:
         identity["checking"]["second"]["prompt"] = VERSION[second.style]

@@ -120,7 +120,7 @@ def _busy(now: dict[str, Any], before: dict[str, Any]) -> float | None:
         of = now.get(whole, 0.0) - before.get(whole, 0.0)
         used = now.get(part, 0.0) - before.get(part, 0.0)
         if of > 0 and (used > 0 or part == "busy_seconds"):
-            return min(1.0, max(0.0, used / of))
+            return float(min(1.0, max(0.0, used / of)))
     return None
 
 

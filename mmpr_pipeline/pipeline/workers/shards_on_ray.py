@@ -143,6 +143,7 @@ def _named(shards: Sequence[int]) -> str:
 def _total(board: Any) -> dict[str, int]:
     """The board's sum; empty where the board is just being restarted: progress is not worth an error."""
     try:
-        return ray.get(board.total.remote(), timeout=5)
+        found: dict[str, int] = ray.get(board.total.remote(), timeout=5)
+        return found
     except (GetTimeoutError, RayError):
         return {}

@@ -13,7 +13,6 @@ from mmpr_pipeline.report.assets import asset, environment, href, page_script
 from mmpr_pipeline.report.charts import charts_of
 from mmpr_pipeline.report.pages.figures import report_figures
 from mmpr_pipeline.report.pages.gallery import gallery
-from mmpr_pipeline.storage.local import LocalStore
 from mmpr_pipeline.storage.open import open_store
 
 PAIRS = 12
@@ -37,8 +36,8 @@ def report(
     Raises DatasetError where the dataset is not finished, ConfigError where the file cannot be there.
     """
     target = Path(path) if path is not None else Path(f"{_name(out)}-report.html")
-    store = open_store(out)
-    if isinstance(store, LocalStore) and target.absolute().is_relative_to(store.root):
+    folder = open_store(out).folder
+    if folder is not None and target.absolute().is_relative_to(folder):
         raise ConfigError(f"{target} lies within the dataset.", remedy="Give --path outside of it.")
     figures = {**report_figures(out, progress), "viewer": href(viewer), "price": price}
     html = page_html(_name(out), figures, gallery(out, pairs, seed), seed)

@@ -215,7 +215,8 @@ def _in_question(files: ShardFiles, text: str) -> np.ndarray:
     for name in ("text", "source_id", "answer"):
         found |= _bools(pc.match_substring(table.column(name), text, ignore_case=True))
     names = [text, files.question_of_pair(text) or text] if len(text) == 32 else []
-    return found | _bools(pc.is_in(table.column("question_id"), pa.array(names, pa.string())))
+    result: np.ndarray = found | _bools(pc.is_in(table.column("question_id"), pa.array(names, pa.string())))
+    return result
 
 
 def _in_responses(files: ShardFiles, text: str) -> np.ndarray:
@@ -224,4 +225,5 @@ def _in_responses(files: ShardFiles, text: str) -> np.ndarray:
 
 
 def _bools(values: pa.ChunkedArray) -> np.ndarray:
-    return pc.fill_null(values, False).to_numpy().astype(bool)
+    found: np.ndarray = pc.fill_null(values, False).to_numpy().astype(bool)
+    return found

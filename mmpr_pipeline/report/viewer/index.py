@@ -114,8 +114,10 @@ def _narrow(values: np.ndarray) -> np.ndarray:
     most = int(values.max()) if len(values) else 0
     for _, dtype in _TYPES:
         if most <= np.iinfo(dtype).max:
-            return np.maximum(values, 0).astype(dtype)
-    return np.clip(values, 0, np.iinfo(np.uint32).max).astype(np.uint32)
+            narrow: np.ndarray = np.maximum(values, 0).astype(dtype)
+            return narrow
+    cut: np.ndarray = np.clip(values, 0, np.iinfo(np.uint32).max).astype(np.uint32)
+    return cut
 
 
 def _aligned(at: int) -> int:

@@ -11,7 +11,6 @@ from typing import Any
 
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.storage.local import LocalStore
 from mmpr_pipeline.storage.store import MissingKeyError, Store
 
 TAIL_BYTES = 200_000
@@ -45,10 +44,10 @@ def progress(store: Store) -> dict[str, Any] | None:
 def newest_rollouts(store: Store, number: int = NEWEST) -> list[dict[str, Any]]:
     """The last rollouts in the journals of unfinished shards, newest first: question_id, index, round, text, tokens,
     model. Only what a local output holds: on an object store nothing is listed that often."""
-    if not isinstance(store, LocalStore):
+    if store.folder is None:
         return []
     segments = []
-    for path in Path(store.path(layout.JOURNALS.rstrip("/"))).glob("*/*.jsonl"):
+    for path in (store.folder / layout.JOURNALS).glob("*/*.jsonl"):
         with contextlib.suppress(OSError):  # its shard was finished meanwhile
             segments.append((path.stat().st_mtime, path))
     found: list[dict[str, Any]] = []

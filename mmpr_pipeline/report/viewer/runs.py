@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mmpr_pipeline.core.checksums import sound_lines
+
 METRICS, SAMPLES, REJECTS = "metrics.jsonl", "samples.jsonl", "rejects.jsonl"
 CONFIG, SUMMARY = "run.json", "summary.json"
 """Files of a run: one step a line; one sampled response a line (`step`, `question`, `text`, and what else is known,
@@ -68,12 +70,4 @@ def lines_of(path: Path, start: int = 0) -> tuple[list[dict[str, Any]], int]:
     except OSError:
         return [], 0
     whole = raw[: raw.rfind(b"\n") + 1]
-    found = []
-    for line in whole.splitlines():
-        try:
-            value = json.loads(line.decode("utf-8", "replace"), parse_constant=lambda name: None)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            found.append(value)
-    return found, start + len(whole)
+    return sound_lines(whole, lambda name: None), start + len(whole)

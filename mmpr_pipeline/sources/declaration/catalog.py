@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration, load_declaration
+from mmpr_pipeline.sources.registry import SOURCES, declaration_of
 
 CATALOG = Path(__file__).parents[1] / "catalog"
 
@@ -52,12 +53,17 @@ def declarations_in(name: str) -> list[str]:
 
 
 def find_declaration(name_or_path: str) -> tuple[SourceDeclaration, Path]:
-    """The declaration of a name in the catalog or of a YAML file, and the file. Raises ConfigError."""
+    """The declaration of a name in the catalog, of a distribution's source or of a YAML file, and the file.
+
+    Raises ConfigError.
+    """
     path = Path(name_or_path)
     if not _is_path(name_or_path):
         path = CATALOG / f"{name_or_path}.yaml"
         if not path.is_file():
-            raise _unknown(name_or_path)
+            if name_or_path not in SOURCES.names():
+                raise _unknown(name_or_path)
+            path = declaration_of(name_or_path)
     return load_declaration(path), path
 
 
@@ -71,7 +77,7 @@ def _unknown(name: str) -> ConfigError:
             f"{name!r} is a group of sources, not one of them.",
             remedy=f"Name one of {', '.join(source_groups()[name])}.",
         )
-    close = difflib.get_close_matches(name, [*catalog_names(), *source_groups()], n=3)
+    close = difflib.get_close_matches(name, [*catalog_names(), *SOURCES.names(), *source_groups()], n=3)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     return ConfigError(
         f"Unknown source {name!r}: it is not in the catalog.",

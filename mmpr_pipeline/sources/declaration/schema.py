@@ -17,6 +17,7 @@ from mmpr_pipeline.core.records import Language, Prompting
 from mmpr_pipeline.core.settings import explained
 from mmpr_pipeline.core.verdict import AnswerKind
 from mmpr_pipeline.core.yaml_text import load_yaml
+from mmpr_pipeline.sources.row_formats import Format
 
 PATH_COLUMN = re.compile(r"\{([^{}:]+)(?::0(\d{1,2})d)?\}")
 """A column in an image path: `{name}`, or `{name:012d}` for a number of 12 digits."""
@@ -26,7 +27,6 @@ HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:\d{1,5
 
 MOST_TILES = 40
 
-Format = Literal["jsonl", "json", "csv", "tsv", "parquet", "arrow", "tar"]
 AnswerForm = Literal["letter", "index", "index1", "text"]
 
 

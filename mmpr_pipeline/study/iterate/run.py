@@ -9,7 +9,7 @@ from typing import Any
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.settings import load_settings
 from mmpr_pipeline.core.version import __version__
-from mmpr_pipeline.storage import lease, open_store
+from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.study.iterate.page import write_page
 from mmpr_pipeline.study.iterate.settings import IterateConfig
 from mmpr_pipeline.study.run import Doer, InProcesses, StepFailed
@@ -38,7 +38,7 @@ def run_iterate(config: IterateConfig, told: Told = lambda told: None, doer: Doe
     store = open_store(root)
     store.check_writable()
     doer = doer or InProcesses(2)
-    with lease(store):
+    with store.lease():
         try:
             return _rounds(config, root, told, doer)
         except BaseException:

@@ -45,7 +45,8 @@ class Scores:
         """The scores of one source's questions, or of all."""
         if source == ALL:
             return self.values
-        return self.values[np.array([each == source for each in self.sources])]
+        found: np.ndarray = self.values[np.array([each == source for each in self.sources])]
+        return found
 
 
 def results_of(config: StudyConfig, plan: StudyPlan, root: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 
 from mmpr_pipeline.core.errors import TrainingError
 from mmpr_pipeline.training.data.batch import PackedBatch
-from mmpr_pipeline.training.objective.loss import REFERENCE_FREE, LossSettings, LossTerms, value_at_start
+from mmpr_pipeline.training.objective.loss import LossSettings, LossTerms, is_reference_free, value_at_start
 
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3, torch.bfloat16: 3e-2, torch.float16: 1e-2}
 """How far the first step's loss may be off: rounding of the forward, magnified by sums over hundreds of tokens."""
@@ -28,7 +28,7 @@ def check_first_loss(
     that policy and reference are not the same model, or see other tokens or images, or are not both deterministic.
     """
     expected = value_at_start(weights, settings, shift)
-    compared = [name for name in terms.terms if name not in REFERENCE_FREE]
+    compared = [name for name in terms.terms if not is_reference_free(name)]
     observed = sum(weights[name] * float(terms.terms[name].double().mean()) for name in compared)
     if compared and not abs(observed - expected) <= TOLERANCE[dtype] * max(1.0, abs(expected)):
         raise TrainingError(

@@ -20,12 +20,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,11 @@ TERMS: dict[str, Term] = {
     "aot": aot,
     "odds_ratio": odds_ratio,
 }
+LOSSES: Registry[Term] = Registry(
+    "mmpr.losses", "loss", {name: f"{__name__}:{term.__name__}" for name, term in TERMS.items()}
+)
+"""The terms by name: those above, and those of distributions (entry points `mmpr.losses`), which are callables of the
+same signature. One that reads no reference log-probs says so by an attribute: `mine.reference_free = True`."""
 
 # TR-DPO (Gorbatovski et al. 2024, arXiv 2404.09656) is DPO's loss under a reference that follows the policy:
 # `reference.follow_policy`. ORPO's λ is 0.1, its paper's choice for 7B models.
@@ -200,14 +207,29 @@ REFERENCE_FREE = frozenset({"sft", "odds_ratio"})
 
 def recipe(name: str) -> dict[str, float]:
     """Weights by term of a named recipe, e.g. `mpo` or `ipo+sft`: a row of the paper's ablation table."""
-    if name not in RECIPES:
-        raise ConfigError(f"Unknown loss {name!r}.", remedy=f"Use one of: {', '.join(sorted(RECIPES))}.")
-    return dict(RECIPES[name])
+    if name in RECIPES:
+        return dict(RECIPES[name])
+    term, plus, sft_too = name.partition("+")
+    others = LOSSES.names()[len(TERMS) :]
+    if term not in others or (plus and sft_too != "sft"):
+        raise ConfigError(f"Unknown loss {name!r}.", remedy=f"Use one of: {', '.join([*sorted(RECIPES), *others])}.")
+    return {term: 1.0, **({"sft": 1.0} if plus else {})}
+
+
+@cache
+def _term(name: str) -> Term:
+    """Looked up once: finding a distribution's takes milliseconds, and every micro-batch asks."""
+    return LOSSES.get(name)
+
+
+def is_reference_free(term: str) -> bool:
+    """Whether a term uses no reference log-probs."""
+    return term in REFERENCE_FREE or (term not in TERMS and getattr(_term(term), "reference_free", False))
 
 
 def needs_reference(weights: Mapping[str, float]) -> bool:
     """Whether a weighted sum uses reference log-probs at all."""
-    return any(weight and term not in REFERENCE_FREE for term, weight in weights.items())
+    return any(weight and not is_reference_free(term) for term, weight in weights.items())
 
 
 @dataclass(frozen=True)
@@ -220,11 +242,11 @@ class LossTerms:
 
 def mixed(pairs: PairLogProbs, weights: Mapping[str, float], settings: LossSettings, shift: float = 0.0) -> LossTerms:
     """Σ_k w_k L_k over the terms named in `weights`. Raises ConfigError for an unknown term or no term at all."""
-    unknown = sorted(set(weights) - set(TERMS))
+    unknown = sorted(name for name in weights if name not in TERMS and name not in LOSSES.names())
     if unknown or not any(weights.values()):
         what = f"Unknown loss terms: {', '.join(unknown)}." if unknown else "Every loss weight is zero."
-        raise ConfigError(what, remedy=f"Weight some of: {', '.join(TERMS)}.")
-    values = {name: TERMS[name](pairs, settings, shift) for name, weight in weights.items() if weight}
+        raise ConfigError(what, remedy=f"Weight some of: {', '.join(LOSSES.names())}.")
+    values = {name: _term(name)(pairs, settings, shift) for name, weight in weights.items() if weight}
     total = torch.stack([weights[name] * value for name, value in values.items()]).sum(0)
     return LossTerms(total, {name: value.detach() for name, value in values.items()})
 
@@ -242,5 +264,5 @@ def value_at_start(weights: Mapping[str, float], settings: LossSettings, shift: 
     one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     same = PairLogProbs(zero, zero, zero, zero, one, one)
     return sum(
-        w * float(TERMS[name](same, settings, shift)) for name, w in weights.items() if name not in REFERENCE_FREE
+        w * float(_term(name)(same, settings, shift)) for name, w in weights.items() if not is_reference_free(name)
     )

@@ -76,7 +76,8 @@ class OnlineReference:
 
     def __call__(self, batch: PackedBatch) -> tuple[Tensor, Tensor]:
         """(P,) twice."""
-        return _score(self.policy, batch)
+        found: tuple[Tensor, Tensor] = _score(self.policy, batch)
+        return found
 
 
 class AdapterOffReference:
@@ -97,7 +98,8 @@ class AdapterOffReference:
         with adapters.disable_adapter():
             for parameter in trained:  # peft froze them; FSDP, whose first forward this may be, would hold them frozen
                 parameter.requires_grad_(True)
-            return _score(self.policy, batch)
+            found: tuple[Tensor, Tensor] = _score(self.policy, batch)
+            return found
 
 
 @torch.no_grad()

@@ -41,7 +41,7 @@ def vision_tokens(shape: ModelShape, batch: PackedBatch) -> float:
     if pixels.ndim == 2:  # a row is a patch
         return len(pixels)
     patches = pixels.numel() / shape.patch_values
-    return patches * shape.tile_tokens / max(1, shape.tile_tokens - 1)  # a class token in each tile
+    return float(patches * shape.tile_tokens / max(1, shape.tile_tokens - 1))  # a class token in each tile
 
 
 def training_flops(shape: ModelShape, batch: PackedBatch) -> float:

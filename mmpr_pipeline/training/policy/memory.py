@@ -237,7 +237,7 @@ def _idle_experts(language: Any) -> int:
     if experts is None:
         return 0
     stacks = [module for name, module in language.named_modules() if name.rpartition(".")[2] == "experts"]
-    return (
+    return int(
         sum(p.numel() for stack in stacks for p in stack.parameters())
         * (experts.count - experts.taken)
         // experts.count

@@ -105,7 +105,7 @@ def _trained(module: nn.Module) -> list[nn.Parameter]:
 
 
 def _tile_size(hidden: Tensor) -> int:
-    return max(SMALLEST, -(-hidden.shape[-2] // TILES))
+    return int(max(SMALLEST, -(-hidden.shape[-2] // TILES)))
 
 
 def _by_tiles(run: Any, hidden: Tensor) -> Tensor:

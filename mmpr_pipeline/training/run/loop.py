@@ -19,7 +19,7 @@ import torch
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.dataset.files.trained_on import write_trained_on
-from mmpr_pipeline.storage import lease, open_store
+from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.data.encode import PairEncoder
 from mmpr_pipeline.training.data.held_out import hold_out
 from mmpr_pipeline.training.data.order import Order
@@ -88,7 +88,7 @@ def train(config: TrainConfig, view: TrainingView | None = None, *, resume: bool
     run = Path(config.run_dir).expanduser().absolute()
     with connect(config.launch.device, config.launch.patience) as world, ExitStack() as held:
         if world.is_main:  # two runs in one directory would mix their metrics and checkpoints
-            held.enter_context(lease(open_store(config.run_dir)))
+            held.enter_context(open_store(config.run_dir).lease())
             held.callback(forget, run)
         stopping = held.enter_context(stop_requested(run if world.is_main else None))
         shown: TrainingView = (view or NoTrainingView()) if world.is_main else NoTrainingView()

@@ -1,5 +1,7 @@
 """What a run writes down of every step: `metrics.jsonl`, one JSON object a line, and other watchers on request.
 
+The last field of a line, `check`, is its checksum.
+
 loss, loss/TERM     mean over the step's pairs; terms unweighted
 reward/chosen, reward/rejected, reward/margin, reward/accuracy     β h, its difference, share of pairs with h_c > h_r
 delta               δ of BCO that the step used
@@ -13,7 +15,6 @@ memory_gib (most on a GPU; resident in main memory), rejected (pairs left out in
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmpr_pipeline.core.checksums import checked_line, sound_lines
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.data.batch import PackedBatch
@@ -109,29 +111,20 @@ class Metrics:
             self._wandb.finish()
 
     def _append(self, name: str, line: dict[str, Any]) -> None:
-        with open(self._run / name, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        with open(self._run / name, "ab") as file:
+            file.write(checked_line(line))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Whole lines of a JSONL file; a line torn by a kill is left out."""
-    lines = []
-    for raw in path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else []:
-        try:
-            line = json.loads(raw)
-        except ValueError:
-            continue
-        if isinstance(line, dict):
-            lines.append(line)
-    return lines
+    """Whole lines of a JSONL file, without their checksums; a torn or damaged line is left out."""
+    return sound_lines(path.read_bytes()) if path.is_file() else []
 
 
 def keep_until(path: Path, step: int) -> None:
     """Cut a file of steps back to the steps before `step`: those after it are computed again."""
     if path.is_file():
         kept = [line for line in read_lines(path) if line.get("step", 0) < step]
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept)
-        open_store(path.parent).write(path.name, text.encode())
+        open_store(path.parent).write(path.name, b"".join(checked_line(line) for line in kept))
 
 
 def memory_gib(device: torch.device) -> float:
@@ -139,7 +132,7 @@ def memory_gib(device: torch.device) -> float:
     if device.type == "cuda":
         used = torch.cuda.max_memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
-        return used / 2**30
+        return float(used / 2**30)
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except (OSError, ValueError):

@@ -17,6 +17,7 @@ from mmpr_pipeline.core.json_files import sealed, unsealed
 from mmpr_pipeline.core.settings import differences, identity_of
 from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.storage import Store, open_store
+from mmpr_pipeline.training.objective.loss import LOSSES
 from mmpr_pipeline.training.run.checkpoint import checkpoints, sweep
 from mmpr_pipeline.training.settings import TrainConfig
 
@@ -25,13 +26,17 @@ RUN_FILE, SUMMARY = "run.json", "summary.json"
 
 def identity(config: TrainConfig, model: str, data: str) -> dict[str, Any]:
     """What makes a run this run: settings that decide its losses, the model's label, the dataset's identity."""
-    return {**identity_of(config), "model": model, "data": data}
+    found = {**identity_of(config), "model": model, "data": data}
+    if plugins := LOSSES.origins(config.weights()):
+        found["plugins"] = {"losses": plugins}
+    return found
 
 
 def _identity_before(store: Store) -> dict[str, Any]:
     try:
         names = frozenset(("identity", "config", "versions"))
-        return unsealed(store.read(RUN_FILE), names, frozenset())["identity"]
+        found: dict[str, Any] = unsealed(store.read(RUN_FILE), names, frozenset())["identity"]
+        return found
     except ValueError as error:
         raise ConfigError(
             f"{store.url}/{RUN_FILE} is damaged: {error}.",

@@ -53,7 +53,7 @@ def test_unequal(worker: SymbolicWorker, left: str, right: str) -> None:
 
 
 def test_long_work_ends_after_its_budget_of_calls() -> None:
-    worker = SymbolicWorker()
+    worker = SymbolicWorker(limit_s=100.0)  # the budget is of calls: a busy machine must not end it first
     assert worker.equal(SLOW, parse_latex("7")) == (None, "over_budget")
     assert worker.restarts == 1
     worker.close()
@@ -103,7 +103,7 @@ def test_a_worker_that_takes_too_long_is_killed_and_costs_one_verdict() -> None:
     worker.equal(parse_latex("1"), parse_latex("1"))
     start = time.monotonic()
     assert worker.equal(SLOW, parse_latex("7")) == (None, "timeout")
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 60.0, "it was waited for as if it were starting"
     assert worker.restarts >= 2
     worker.limit_s = 5.0  # The next one is there already.
     assert worker.equal(parse_latex("6"), parse_latex("6"))[0] is True
@@ -146,7 +146,7 @@ def test_a_child_process_has_a_worker_of_its_own(method: str) -> None:
     assert own is not None
     context = get_context(method)
     queue = context.Queue()
-    child = context.Process(target=_in_child, args=(queue,))
+    child = context.Process(target=_in_child, args=(queue,))  # type: ignore[attr-defined]
     child.start()
     verdict, pid = queue.get(timeout=60)
     child.join(60)

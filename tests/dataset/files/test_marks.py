@@ -119,3 +119,16 @@ def test_agreement_of_two_people_is_measured_beyond_chance() -> None:
     (agreement,) = marks_summary(marks)["agreement"]
     assert (agreement["both"], agreement["same"]) == (50, 35)
     assert round(agreement["kappa"], 3) == 0.4, "the textbook example: 0.7 seen, 0.5 by chance"
+
+
+def test_any_flipped_bit_of_a_mark_is_told_and_no_verdict_is_lost_silently(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    for index in range(2):
+        append_mark(store, a_mark(index, note="é"))
+    whole = store.read(layout.MARKS)
+    for bit in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        store.write(layout.MARKS, bytes(damaged))
+        with pytest.raises(DatasetError, match=r"marks\.jsonl, line"):
+            read_marks(store)

@@ -119,7 +119,7 @@ def test_workers_do_not_all_run_to_the_engine_that_they_heard_is_idle() -> None:
         router = Router(16, None, turn=worker)
         for which in range(16):
             router.heard(which, ExpectedWork(100.0 * which, which))
-        which = router.choose("q", range(16), begun=False)
+        which = router.choose("q", range(16), begun=False)  # type: ignore[assignment]
         assert which is not None
         first.append(which)
     assert 1 <= first.count(0) < 20, "an eighth of them look at it"

@@ -117,7 +117,7 @@ async def test_damaged_lines_of_versions_without_checksums_stop_nothing(tmp_path
     folder.mkdir(parents=True)
     broken = ({"rollouds": []}, {"rollouts": [{"text": 1}]}, {"rollouts": 7}, {"reject": 5})
     lines = [
-        json.dumps({"question": row.question_id, "step": "sample/0", **said})
+        json.dumps({"question": row.question_id, "step": "sample/0", **said})  # type: ignore[dict-item]
         for row, said in zip(rows, broken, strict=False)
     ]
     (folder / "000000-000000.jsonl").write_text("\n".join([*lines, '{"step": 1}', '{"question": []}']) + "\n")

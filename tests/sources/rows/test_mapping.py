@@ -234,7 +234,7 @@ def test_identity_is_of_the_source_its_images_as_they_are_the_text_and_the_choic
     assert asked({"choices": ABC, "a": "B"}).question_id == question.question_id
     others = [{"q": "Who?"}, {"image": png_bytes(2)}, {"choices": ABC[::-1]}]
     assert (
-        len({asked({"choices": ABC, "a": "A", **other}).question_id for other in others} | {question.question_id}) == 4
+        len({asked({"choices": ABC, "a": "A", **other}).question_id for other in others} | {question.question_id}) == 4  # type: ignore[dict-item]
     )
 
 

@@ -94,7 +94,7 @@ def test_logits_and_the_gradient_of_the_weights_are_not_rounded_to_bfloat16() ->
     torch.testing.assert_close(found, exact, atol=1e-4, rtol=1e-5)
     exact.sum().backward()
     found.sum().backward()
-    whole = token_log_probs(*(again := [t.detach().clone().requires_grad_() for t in (hidden, weight)]), targets)
+    whole = token_log_probs(*(again := [t.detach().clone().requires_grad_() for t in (hidden, weight)]), targets)  # type: ignore[call-arg]
     whole.sum().backward()
     for ours, wanted in ((weight.grad, exact_inputs[1].grad), (hidden.grad, exact_inputs[0].grad)):
         assert float((ours.float() - wanted).norm() / wanted.norm()) < 4e-3

@@ -73,7 +73,7 @@ def test_a_backend_computes_the_trees_attention_and_gradients(
 ) -> None:
     monkeypatch.setattr(kernels, "varlen_kernel", lambda: reference_varlen)
     _, layout, inputs, expected = setting(seed)
-    ours, _ = shared_attention(torch.nn.Module(), *inputs, None, scaling=0.3, shared=layout.to("cpu", backend))
+    ours, _ = shared_attention(torch.nn.Module(), *inputs, None, scaling=0.3, shared=layout.to("cpu", backend))  # type: ignore[call-arg]
     assert torch.allclose(ours, expected, atol=1e-5)
     weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
     for a, b in zip(*(torch.autograd.grad((o * weights).sum(), inputs) for o in (ours, expected)), strict=True):
@@ -84,7 +84,7 @@ def test_a_backend_computes_the_trees_attention_and_gradients(
 def test_flex_computes_the_trees_attention(seed: int) -> None:
     _, layout, inputs, expected = setting(seed)
     frozen = [t.detach() for t in inputs]  # no backward on the CPU
-    ours, _ = shared_attention(torch.nn.Module(), *frozen, None, scaling=0.3, shared=layout.to("cpu", "flex"))
+    ours, _ = shared_attention(torch.nn.Module(), *frozen, None, scaling=0.3, shared=layout.to("cpu", "flex"))  # type: ignore[call-arg]
     assert torch.allclose(ours, expected, atol=1e-5)
 
 
@@ -98,7 +98,7 @@ def test_the_reading_by_token_is_the_definition(seed: int) -> None:
 
 def call(**changes: Any) -> None:
     _, layout, inputs, _ = setting(0)
-    shared_attention(torch.nn.Module(), *inputs, None, shared=layout, **changes)
+    shared_attention(torch.nn.Module(), *inputs, None, shared=layout, **changes)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("name", ["softcap", "s_aux"])

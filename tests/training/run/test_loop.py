@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError, TrainingError
-from mmpr_pipeline.storage import lease, open_store
+from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.run import loop, step
 from mmpr_pipeline.training.run.checkpoint import checkpoints
 from mmpr_pipeline.training.run.loop import train
@@ -98,7 +98,7 @@ def test_a_finished_run_is_not_overwritten(model: Path, data: Path, whole: Path)
 
 
 def test_two_runs_cannot_share_a_directory(model: Path, data: Path, tmp_path: Path) -> None:
-    with lease(open_store(tmp_path)), pytest.raises(StoreError, match="process"):
+    with open_store(tmp_path).lease(), pytest.raises(StoreError, match="process"):
         train(made.settings(model, data, tmp_path))
     assert not (tmp_path / "run.json").exists()
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import bisect
-import importlib
 import sys
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from mmpr_pipeline.core.errors import SourceError
-from mmpr_pipeline.sources.declaration.schema import Format
+from mmpr_pipeline.sources.row_formats import NAMES, ROW_FORMATS, Format
 
 Values = Mapping[str, Any]
 Mark = tuple[int, int]
@@ -122,7 +121,7 @@ class Scan:
 
 
 class RowFormat(Protocol):
-    """What a module of this folder offers."""
+    """What a module of this folder offers, or what a distribution brings (see `sources.row_formats`)."""
 
     def scan(self, file: SourceFile, scan: Scan) -> None:
         """Fill in what `scan` holds. Raises SourceError where the file is not of the format."""
@@ -136,9 +135,9 @@ class RowFormat(Protocol):
 
 
 def row_format(name: Format) -> RowFormat:
-    """The reader of a format; imported when it is first needed."""
-    module: Any = importlib.import_module(f"{__name__}.{name}")
-    return module
+    """The reader of a format; imported when it is first needed. Raises ConfigError where there is none."""
+    reader: RowFormat = ROW_FORMATS.get(name)
+    return reader
 
 
 def format_of(path: str) -> Format:
@@ -146,7 +145,11 @@ def format_of(path: str) -> Format:
     suffix = Path(path).suffix.lower()
     if suffix in EXTENSIONS:
         return EXTENSIONS[suffix]
-    remedy = "Say `format: jsonl|json|csv|tsv|parquet|arrow|tar` in the declaration."
+    names = ROW_FORMATS.names()
+    for name in names[len(NAMES) :]:
+        if suffix in getattr(ROW_FORMATS.get(name), "extensions", ()):
+            return name
+    remedy = f"Say `format: {'|'.join(names)}` in the declaration."
     if suffix in (".gz", ".tgz", ".zst", ".bz2", ".xz", ".zip"):
         remedy = "Unpack it: compressed files have no rows that can be read on their own."
     if suffix == ".zip":

@@ -15,16 +15,15 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.core.errors import StoreError
-from mmpr_pipeline.storage import Store, lease, open_store
-from mmpr_pipeline.storage import lock as lock_module
+from mmpr_pipeline.storage import Store, object_lease, open_store
 from mmpr_pipeline.storage.s3 import S3Store
 
 
 def hold(url: str) -> subprocess.Popen[str]:
     """A process that holds the output's lease for a minute."""
     code = (
-        "import sys, time; from mmpr_pipeline.storage import lease, open_store\n"
-        "with lease(open_store(sys.argv[1])): print('held', flush=True); time.sleep(60)\n"
+        "import sys, time; from mmpr_pipeline.storage import open_store\n"
+        "with open_store(sys.argv[1]).lease(): print('held', flush=True); time.sleep(60)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -33,70 +32,70 @@ def hold(url: str) -> subprocess.Popen[str]:
 
 
 def test_a_second_holder_is_refused_until_the_first_is_done(store: Store) -> None:
-    with lease(store) as check:
+    with store.lease() as check:
         check()
         assert store.list() == [], "the lease is no part of the dataset"
-        with pytest.raises(StoreError, match="Another build"), lease(open_store(store.url)):
+        with pytest.raises(StoreError, match="Another build"), open_store(store.url).lease():
             pass
         store.write("k", b"the refused one must not have released it")
-        with pytest.raises(StoreError, match="Another build"), lease(open_store(store.url)):
+        with pytest.raises(StoreError, match="Another build"), open_store(store.url).lease():
             pass
-    with lease(open_store(store.url)):
+    with open_store(store.url).lease():
         pass
 
 
 def test_a_killed_holder_of_a_directory_releases_it(tmp_path: Path) -> None:
     process = hold(str(tmp_path))
-    with pytest.raises(StoreError, match=f"process {process.pid}"), lease(open_store(tmp_path)):
+    with pytest.raises(StoreError, match=f"process {process.pid}"), open_store(tmp_path).lease():
         pass
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    with lease(open_store(tmp_path)):
+    with open_store(tmp_path).lease():
         pass
 
 
 def test_a_holder_on_this_machine_is_seen_alive_and_seen_dead(store: Store) -> None:
     process = hold(store.url)
-    with pytest.raises(StoreError, match="Another build"), lease(store):
+    with pytest.raises(StoreError, match="Another build"), store.lease():
         pass
     process.kill()  # -9, and not waited for: a zombie is dead
     began = time.monotonic()
     while True:
         try:
-            with lease(store):
+            with store.lease():
                 break
         except StoreError:
             assert time.monotonic() < began + 10, "a killed process does not die"
-    assert time.monotonic() < began + lock_module.LEASE_SECONDS / 2, "nobody waited for the lease to lapse"
+    assert time.monotonic() < began + object_lease.LEASE_SECONDS / 2, "nobody waited for the lease to lapse"
     process.wait()
 
 
 def test_the_lease_of_a_dead_build_elsewhere_lapses(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock_module, "LEASE_SECONDS", 2.0)
+    monkeypatch.setattr(object_lease, "LEASE_SECONDS", 2.0)
     store = open_store(f"s3://{s3_bucket}/out")
-    store.write(lock_module.LOCK_KEY, b'{"owner": "dead"}')
+    store.write(object_lease.LOCK_KEY, b'{"owner": "dead"}')
     began = time.monotonic()
-    with lease(store):
-        assert b"dead" not in store.read(lock_module.LOCK_KEY)
+    with store.lease():
+        assert b"dead" not in store.read(object_lease.LOCK_KEY)
     assert time.monotonic() > began + 0.9, "the server tells time in whole seconds"
-    assert not store.exists(lock_module.LOCK_KEY)
+    assert not store.exists(object_lease.LOCK_KEY)
 
 
 def test_a_build_elsewhere_that_renews_its_lease_is_not_disturbed(
     s3_bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lock_module, "RENEWAL_SECONDS", 0.3)
-    monkeypatch.setattr(lock_module, "this_process", dict)  # as on a machine that tells nothing about its processes
+    monkeypatch.setattr(object_lease, "RENEWAL_SECONDS", 0.3)
+    monkeypatch.setattr(object_lease, "this_process", dict)  # as on a machine that tells nothing about its processes
     store = open_store(f"s3://{s3_bucket}/out")
-    with lease(store) as check:
-        with pytest.raises(StoreError, match="was renewed"), lease(open_store(store.url)):
+    with store.lease() as check:
+        with pytest.raises(StoreError, match="was renewed"), open_store(store.url).lease():
             pass
         check()
 
 
 def test_a_lease_outlives_an_outage_longer_than_itself(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock_module, "LEASE_SECONDS", 0.5)
-    monkeypatch.setattr(lock_module, "RENEWAL_SECONDS", 0.1)
+    monkeypatch.setattr(object_lease, "LEASE_SECONDS", 0.5)
+    monkeypatch.setattr(object_lease, "RENEWAL_SECONDS", 0.1)
     real, away, tried = S3Store.put_if, threading.Event(), []
 
     def put_if(self: S3Store, *args: Any) -> str | None:
@@ -107,13 +106,13 @@ def test_a_lease_outlives_an_outage_longer_than_itself(s3_bucket: str, monkeypat
 
     monkeypatch.setattr(S3Store, "put_if", put_if)
     store = open_store(f"s3://{s3_bucket}/out")
-    with lease(store) as check:
+    with store.lease() as check:
         away.set()
         _until(lambda: len(tried) > 1 and tried[-1] - tried[0] > 1.0)
         check()
-        before = store.read(lock_module.LOCK_KEY)
+        before = store.read(object_lease.LOCK_KEY)
         away.clear()
-        _until(lambda: store.read(lock_module.LOCK_KEY) != before)
+        _until(lambda: store.read(object_lease.LOCK_KEY) != before)
         check()
         monkeypatch.setenv("MMPR_STORE_PATIENCE", "0.2")
         away.set()
@@ -122,11 +121,11 @@ def test_a_lease_outlives_an_outage_longer_than_itself(s3_bucket: str, monkeypat
 
 
 def test_a_held_lease_of_a_bucket_is_renewed(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock_module, "RENEWAL_SECONDS", 0.1)
+    monkeypatch.setattr(object_lease, "RENEWAL_SECONDS", 0.1)
     store = open_store(f"s3://{s3_bucket}/out")
-    with lease(store) as check:
-        before = store.read(lock_module.LOCK_KEY)
-        _until(lambda: store.read(lock_module.LOCK_KEY) != before)
+    with store.lease() as check:
+        before = store.read(object_lease.LOCK_KEY)
+        _until(lambda: store.read(object_lease.LOCK_KEY) != before)
         check()
 
 
@@ -134,8 +133,8 @@ def test_a_renewal_whose_answer_is_lost_does_not_lose_the_lease(
     s3_bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The object's new ETag never arrives; who its owner is still stands in it."""
-    monkeypatch.setattr(lock_module, "RENEWAL_SECONDS", 0.05)
-    monkeypatch.setattr(lock_module, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(object_lease, "RENEWAL_SECONDS", 0.05)
+    monkeypatch.setattr(object_lease, "RETRY_SECONDS", 0.05)
     real, done = S3Store.put_if, []
 
     def put_if(self: S3Store, *args: Any) -> str | None:
@@ -147,14 +146,14 @@ def test_a_renewal_whose_answer_is_lost_does_not_lose_the_lease(
 
     monkeypatch.setattr(S3Store, "put_if", put_if)
     store = open_store(f"s3://{s3_bucket}/out")
-    with lease(store) as check:
+    with store.lease() as check:
         _until(lambda: len(done) > 5)
         check()
-    assert lock_module.LOCK_KEY not in store.list()
+    assert object_lease.LOCK_KEY not in store.list()
 
 
 def test_a_lost_lease_is_told(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock_module, "RENEWAL_SECONDS", 0.1)
+    monkeypatch.setattr(object_lease, "RENEWAL_SECONDS", 0.1)
     store = open_store(f"s3://{s3_bucket}/out")
 
     def lost() -> bool:
@@ -164,27 +163,27 @@ def test_a_lost_lease_is_told(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -
             return "was lost" in str(error)
         return False
 
-    with lease(store) as check:
-        store.write(lock_module.LOCK_KEY, b'{"owner": "another"}')
+    with store.lease() as check:
+        store.write(object_lease.LOCK_KEY, b'{"owner": "another"}')
         _until(lost)
-    assert store.read(lock_module.LOCK_KEY) == b'{"owner": "another"}'
+    assert store.read(object_lease.LOCK_KEY) == b'{"owner": "another"}'
 
 
 def test_a_build_that_was_paused_looks_at_its_lease_before_it_goes_on(
     s3_bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lock_module, "LEASE_SECONDS", 0.2)
-    monkeypatch.setattr(lock_module, "RENEWAL_SECONDS", 1e6)  # the thread that renews has not woken up yet
+    monkeypatch.setattr(object_lease, "LEASE_SECONDS", 0.2)
+    monkeypatch.setattr(object_lease, "RENEWAL_SECONDS", 1e6)  # the thread that renews has not woken up yet
     store = open_store(f"s3://{s3_bucket}/out")
-    with lease(store) as check:
+    with store.lease() as check:
         time.sleep(0.3)
         check()
-        store.write(lock_module.LOCK_KEY, b'{"owner": "another"}')
+        store.write(object_lease.LOCK_KEY, b'{"owner": "another"}')
         with pytest.raises(StoreError, match="another process took it"):
             check()
-    with lease(open_store(f"s3://{s3_bucket}/other")) as check:
+    with open_store(f"s3://{s3_bucket}/other").lease() as check:
         time.sleep(0.3)
-        open_store(f"s3://{s3_bucket}/other").delete(lock_module.LOCK_KEY)  # taken, finished and released
+        open_store(f"s3://{s3_bucket}/other").delete(object_lease.LOCK_KEY)  # taken, finished and released
         with pytest.raises(StoreError, match="another process took it"):
             check()
 

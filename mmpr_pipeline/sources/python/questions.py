@@ -72,7 +72,7 @@ def as_question(item: Question | Mapping[str, Any]) -> Question:
     return item if isinstance(item, Question) else question(**item)
 
 
-class Source:
+class PythonSource:
     """A source of questions that Python makes, for `build`.
 
     Its rows are written once, content-addressed, into the cache folder: shard workers in other processes read them
@@ -85,7 +85,7 @@ class Source:
         self.declaration = declaration
 
     @classmethod
-    def from_iterable(cls, name: str, items: Iterable[Question | Mapping[str, Any]]) -> Source:
+    def from_iterable(cls, name: str, items: Iterable[Question | Mapping[str, Any]]) -> PythonSource:
         """A source of these questions; mappings hold the arguments of `question`, and may hold `chosen` and `rejected`.
 
         Raises ConfigError where the name is none for a source, or where there is no row.

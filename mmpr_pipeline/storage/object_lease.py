@@ -1,31 +1,24 @@
-"""An exclusive lease on an output: two builds on one output are stopped by it, not by luck.
+"""An exclusive lease on an output in an object store: an object put under conditions and renewed.
 
-Local: a file lock, which the kernel releases however its holder dies. S3: an object put under conditions and renewed;
-the lease of a holder that dies lapses after `LEASE_SECONDS`, and at once for a build on the same machine. Time is the
+The lease of a holder that dies lapses after `LEASE_SECONDS`, and at once for a build on the same machine. Time is the
 server's: no two machines' clocks are compared.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Protocol
 
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.core.masking import logger
 from mmpr_pipeline.storage.holder import seen_alive, seen_dead, this_process
-from mmpr_pipeline.storage.local import LocalStore
-from mmpr_pipeline.storage.s3 import S3Store
 from mmpr_pipeline.storage.s3_retry import patience
-from mmpr_pipeline.storage.store import LOCK_KEY, MissingKeyError, Store
+from mmpr_pipeline.storage.store import LOCK_KEY, MissingKeyError, held
 
 LEASE_SECONDS = 60.0
 RENEWAL_SECONDS = 15.0
@@ -38,54 +31,37 @@ LOOK_SECONDS = 1.0
 _log = logger(__name__)
 
 
-@contextmanager
-def lease(store: Store) -> Iterator[Callable[[], None]]:
-    """Hold the output alone; raises StoreError where another process holds it.
+@dataclass(frozen=True)
+class Stamped:
+    """An object as it lies in a store: seconds since it was put, by the server's own clock, its ETag, its content."""
 
-    Yields a check to call now and then: it raises StoreError where the lease was lost (S3 was away for too long, or
-    another build took it meanwhile).
-    """
-    if isinstance(store, LocalStore):
-        with _file_lock(store):
-            yield lambda: None
-    elif isinstance(store, S3Store):
-        held = _ObjectLease(store)
-        held.acquire()
-        try:
-            yield held.check
-        finally:
-            held.release()
-    else:
-        raise StoreError(f"{store!r} does not support leases.")
+    age: float
+    etag: str
+    body: bytes
 
 
-@contextmanager
-def _file_lock(store: LocalStore) -> Iterator[None]:
-    path = store.root / LOCK_KEY
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise StoreError(
-            f"Cannot lock {path}: {error.strerror}.", remedy="Give an output that you may write to."
-        ) from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _held(store, os.pread(handle, 100, 0).decode(errors="replace").strip()) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(handle)  # the file stays: removing it would let two processes lock two files of one name
+class ConditionalStore(Protocol):
+    """What a lease asks of a store."""
+
+    url: str
+
+    def put_if(self, key: str, data: bytes, condition: dict[str, str]) -> str | None:
+        """Put under a condition (`IfNoneMatch` or `IfMatch`): the new ETag, or None where the condition failed."""
+
+    def stamped(self, key: str) -> Stamped:
+        """The object. Raises MissingKeyError."""
+
+    def delete(self, key: str) -> None:
+        """Remove the key; no error where it does not exist."""
 
 
-class _ObjectLease:
+class ObjectLease:
     """The lease object's life: put once, renewed by a thread, deleted."""
 
-    def __init__(self, store: S3Store) -> None:
-        self._store = store
+    def __init__(self, store: ConditionalStore, renewing: ConditionalStore) -> None:
+        """`renewing`: the same store without patience. The thread that renews has its own way to wait, and a build that
+        ends must not wait for its lease."""
+        self._store, self._renewing = store, renewing
         self._owner, self._etag = uuid.uuid4().hex, ""
         self._stop, self._one_renewal = threading.Event(), threading.Lock()
         self._lost, self._renewed = "", 0.0
@@ -103,11 +79,11 @@ class _ObjectLease:
             if present is None:
                 continue  # released at this very moment
             if watched not in ("", present.etag) or seen_alive(present.holder):
-                raise _held(self._store, f"its lease was renewed {present.age:.0f} s ago")
+                raise held(self._store.url, f"its lease was renewed {present.age:.0f} s ago")
             if present.age >= LEASE_SECONDS or seen_dead(present.holder):
                 etag = self._put({"IfMatch": present.etag})
                 if etag is None:
-                    raise _held(self._store, "it took the lease just now")
+                    raise held(self._store.url, "it took the lease just now")
                 break
             if not watched:
                 _log.warning(
@@ -118,11 +94,11 @@ class _ObjectLease:
             watched = present.etag
             time.sleep(LOOK_SECONDS)
         self._etag, self._renewed = etag, time.monotonic()
-        # No more patience: the thread has its own way to wait, and a build that ends must not wait for its lease.
-        self._store = S3Store(self._store.url, patience=0.0)
+        self._store = self._renewing
         self._thread.start()
 
     def check(self) -> None:
+        """Raise StoreError where the lease was lost: S3 was away for too long, or another build took it meanwhile."""
         if time.monotonic() - self._renewed > LEASE_SECONDS:  # this process was paused: the thread may not know yet
             with self._one_renewal, suppress(StoreError):
                 present = self._present()
@@ -134,6 +110,7 @@ class _ObjectLease:
             )
 
     def release(self) -> None:
+        """End the renewal, and delete the lease if it is still this one."""
         self._stop.set()
         self._thread.join()
         with suppress(StoreError):  # what cannot be released lapses
@@ -150,18 +127,16 @@ class _ObjectLease:
 
     def _present(self) -> _Present | None:
         """The lease that lies there; its age in seconds is by the server's own clock."""
-        store = self._store
         try:
-            head, body = store.ask(LOCK_KEY, lambda: _answer_and_body(store))
+            found = self._store.stamped(LOCK_KEY)
         except MissingKeyError:
             return None
-        now = parsedate_to_datetime(head["ResponseMetadata"]["HTTPHeaders"]["date"])
         try:
-            content = json.loads(body)
+            content = json.loads(found.body)
             owner, holder = content.get("owner"), content.get("holder")
         except (ValueError, AttributeError):
             owner = holder = None
-        return _Present((now - head["LastModified"]).total_seconds(), head["ETag"], owner, holder)
+        return _Present(found.age, found.etag, owner, holder)
 
     def _renew(self) -> None:
         """Renew until stopped. A store that is away cannot give the lease to anybody else, so it is waited for; the
@@ -194,15 +169,3 @@ class _Present:
     etag: str
     owner: object
     holder: object
-
-
-def _answer_and_body(store: S3Store) -> tuple[dict[str, Any], bytes]:
-    answer = store.client.get_object(Bucket=store.bucket, Key=store.name(LOCK_KEY))
-    return answer, answer["Body"].read()
-
-
-def _held(store: Store, by: str) -> StoreError:
-    return StoreError(
-        f"Another build is running on {store.url} ({by or 'no details'}).",
-        remedy="Wait for it or stop it; two builds cannot share an output.",
-    )

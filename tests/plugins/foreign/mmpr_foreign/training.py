@@ -1,0 +1,19 @@
+"""A loss, and a benchmark."""
+
+
+def half(pairs, settings, shift=0.0):
+    return pairs.chosen * 0 + 0.5
+
+
+half.reference_free = True
+
+
+def sums():
+    return {
+        "name": "sums",
+        "title": "Sums",
+        "rows": "riddles",
+        "score": "checker",
+        "metrics": ["accuracy"],
+        "definition": "share of right sums",
+    }

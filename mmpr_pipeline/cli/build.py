@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from mmpr_pipeline.cli.app import app, stop_by_signals
+
+TOP_SECONDS = 2.0
 
 
 @app.command()
@@ -131,18 +134,20 @@ def _listed(text: str | None) -> list[str] | None:
 @app.command()
 def top(
     out: Annotated[str, typer.Argument(help="Output of a build, running or not.")],
-    watch: Annotated[float | None, typer.Option(help="Look again every so many seconds, until it ends.")] = None,
+    watch: Annotated[
+        float | None, typer.Option(help="Seconds between looks. [default: 2 on a terminal; elsewhere one look only]")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, once.")] = False,
 ) -> None:
-    """Whether the engines of a build are busy, what is rejected, and when it ends."""
+    """A build as it goes on: how far it is, how busy its engines are, what is rejected, and its last log lines."""
     import json
-    import time
     from dataclasses import asdict
 
     from rich.console import Console
     from rich.live import Live
 
-    from mmpr_pipeline.pipeline.watch.top import look, render
+    from mmpr_pipeline.pipeline.watch.look import look
+    from mmpr_pipeline.pipeline.watch.top import render
     from mmpr_pipeline.storage import open_store
 
     store = open_store(out)
@@ -150,12 +155,13 @@ def top(
     if as_json:
         print(json.dumps(asdict(seen)))
         return
-    if watch is None:
-        Console().print(render(seen), highlight=False)
+    console = Console()
+    if watch is None and not console.is_terminal:
+        console.print(render(seen), highlight=False)
         return
-    with Live(render(seen), console=Console(), auto_refresh=False) as live:
-        while seen.state != "finished":
-            time.sleep(max(watch, 0.5))
+    with Live(render(seen), console=console, auto_refresh=False, vertical_overflow="crop") as live:
+        while seen.state == "running":
+            time.sleep(max(watch or TOP_SECONDS, 0.5))
             seen = look(store)
             live.update(render(seen), refresh=True)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mmpr_pipeline.cli.app import app
-from mmpr_pipeline.cli.progress import told
+from mmpr_pipeline.cli.progress import shown
 
 
 @app.command()
@@ -77,7 +77,7 @@ def publish(
     from mmpr_pipeline.dataset.publish.run import render
 
     console = Console()
-    with told(console) as progress:
+    with shown(console) as progress:
         found = send(out, repo, private=not public, revision=revision, dry_run=dry_run, files=files, progress=progress)
     if dry_run:
         print(found.card)
@@ -85,7 +85,7 @@ def publish(
     if with_viewer and not dry_run:
         from mmpr_pipeline.report.viewer.space import publish_viewer
 
-        with told(console) as progress:
+        with shown(console) as progress:
             space = publish_viewer(out, f"{repo}-viewer", private=not public, progress=progress)
         print(f"viewer: {space}")
 
@@ -103,7 +103,7 @@ def export(
     from mmpr_pipeline.dataset.export import render
 
     console = Console()
-    with told(console) as progress:
+    with shown(console) as progress:
         found = write(out, to, dest, progress=progress)
     console.print(render(found))
 
@@ -128,7 +128,7 @@ def report(
         return
     from mmpr_pipeline.report.pages.page import report as write
 
-    with told(Console()) as progress:
+    with shown(Console()) as progress:
         page = write(
             out,
             path,
@@ -190,7 +190,7 @@ def view(
 
     from mmpr_pipeline.report.viewer.bundle import write_bundle
 
-    with told(Console()) as progress:
+    with shown(Console()) as progress:
         written = write_bundle(out, bundle, progress)
     print(f"{bundle}: {written['files']:,} files, {written['bytes'] / 1e6:.1f} MB")
     print(f"Next  python -m http.server -d {bundle}    look at it")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmpr_pipeline.cli.app import app
-from mmpr_pipeline.cli.progress import told
+from mmpr_pipeline.cli.progress import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -118,13 +118,13 @@ def _run(
     if not settings.benchmarks:
         from mmpr_pipeline.evaluation.run import render, run_eval
 
-        with told(console) as progress:
+        with shown(console) as progress:
             found = run_eval(settings, progress)
         return found, render(found)
     from mmpr_pipeline.evaluation.comparison import table
     from mmpr_pipeline.evaluation.running.run import run_benchmarks, write_tables
 
-    with told(console) as progress:
+    with shown(console) as progress:
         if harness is not None:
             from mmpr_pipeline.evaluation.harness.lmms import run_harness
 

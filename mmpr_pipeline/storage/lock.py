@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 from mmpr_pipeline.core.errors import StoreError
@@ -34,6 +35,9 @@ RETRY_SECONDS = 5.0
 
 LOOK_SECONDS = 1.0
 """Seconds between looks at a lease of which it is not known whether its holder lives."""
+
+GLANCE_SECONDS = 0.5
+"""How long a taken file lock is tried again: `is_held` holds it for an instant, too."""
 
 _log = logger(__name__)
 
@@ -59,26 +63,84 @@ def lease(store: Store) -> Iterator[Callable[[], None]]:
         raise StoreError(f"{store!r} has no lease.")
 
 
+def is_held(store: Store) -> bool:
+    """Whether a process holds the output's lease now. Changes nothing, and may be asked at any time.
+
+    Raises StoreError where the store cannot be read.
+    """
+    if isinstance(store, LocalStore):
+        return _file_is_locked(store)
+    if isinstance(store, S3Store):
+        present = _ObjectLease(store).present()
+        if present is None or seen_dead(present.holder):
+            return False
+        return seen_alive(present.holder) or present.age < LEASE_SECONDS
+    return False
+
+
+def _file_is_locked(store: LocalStore) -> bool:
+    try:
+        handle = os.open(store.root / LOCK_KEY, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _lock(handle: int) -> bool:
+    """Lock a file alone; False where another process holds it for longer than a glance."""
+    deadline = time.monotonic() + GLANCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+
+
 @contextmanager
 def _file_lock(store: LocalStore) -> Iterator[None]:
     path = store.root / LOCK_KEY
+    handle = _locked_file(store, path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise StoreError(
-            f"Cannot lock {path}: {error.strerror}.", remedy="Give an output that you may write to."
-        ) from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _held(store, os.pread(handle, 100, 0).decode(errors="replace").strip()) from None
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()}\n".encode(), 0)
         yield
     finally:
-        os.close(handle)  # the file stays: removing it would let two processes lock two files of one name
+        with suppress(OSError):  # an output in which nothing was begun leaves no trace
+            if os.listdir(store.root) == [LOCK_KEY]:
+                path.unlink()
+                store.root.rmdir()
+        os.close(handle)
+
+
+def _locked_file(store: LocalStore, path: Path) -> int:
+    """A handle of the lock file, locked. Raises StoreError where another process holds it."""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise StoreError(
+                f"Cannot lock {path}: {error.strerror}.", remedy="Give an output that you may write to."
+            ) from error
+        try:
+            if not _lock(handle):
+                raise _held(store, os.pread(handle, 100, 0).decode(errors="replace").strip())
+        except BaseException:
+            os.close(handle)
+            raise
+        with suppress(OSError):
+            if os.fstat(handle).st_ino == path.stat().st_ino:
+                return handle
+        os.close(handle)  # its last holder removed it meanwhile: another process may lock another file of this name
 
 
 class _ObjectLease:
@@ -99,7 +161,7 @@ class _ObjectLease:
         """
         watched = ""
         while not (etag := self._put({"IfNoneMatch": "*"})):
-            present = self._present()
+            present = self.present()
             if present is None:
                 continue  # released at this very moment
             if watched not in ("", present.etag) or seen_alive(present.holder):
@@ -125,7 +187,7 @@ class _ObjectLease:
     def check(self) -> None:
         if time.monotonic() - self._renewed > LEASE_SECONDS:  # this process was paused: the thread may not know yet
             with self._one_renewal, suppress(StoreError):
-                present = self._present()
+                present = self.present()
                 if present is None or present.etag != self._etag:
                     self._lost = self._lost or "another process took it"
         if self._lost:
@@ -137,7 +199,7 @@ class _ObjectLease:
         self._stop.set()
         self._thread.join()
         with suppress(StoreError):  # what cannot be released lapses
-            if not self._lost and (present := self._present()) and present.etag == self._etag:
+            if not self._lost and (present := self.present()) and present.etag == self._etag:
                 self._store.delete(LOCK_KEY)
 
     def _put(self, condition: dict[str, str]) -> str | None:
@@ -148,7 +210,7 @@ class _ObjectLease:
         except MissingKeyError:
             return None
 
-    def _present(self) -> _Present | None:
+    def present(self) -> _Present | None:
         """The lease that lies there; its age in seconds is by the server's own clock."""
         store = self._store
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError
+from mmpr_pipeline.core.progress import Progress, no_progress
 from mmpr_pipeline.dataset.export.built import Built
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
 from mmpr_pipeline.storage import open_store
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 FORMATS = ("trl", "internvl", "swift", "llamafactory", "webdataset", "parquet")
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many shards are done, and of how many."""
 
 
 class Format(Protocol):
@@ -67,13 +65,13 @@ def export(out: str | Path, to: str, dest: str | Path, *, progress: Progress | N
     hashes = {key: sha256 for manifest in manifests for key, sha256 in manifest.hashes.items()}
     built = Built(store, len(manifests), target.name, hashes)
     chosen = cast(Format, import_module(f"mmpr_pipeline.dataset.export.{to}"))
-    told = progress or (lambda what, done, of: None)
-    told("exporting", 0, built.shards)
+    told = progress or no_progress
+    told("exporting shards", 0, built.shards)
     partial = target.with_name(f".{target.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        counts = chosen.write(built, partial, lambda done: told("exporting", done, built.shards))
+        counts = chosen.write(built, partial, lambda done: told("exporting shards", done, built.shards))
         if not (partial / "README.md").exists():
             (partial / "README.md").write_text(chosen.how(Path(target.name)), "utf-8")
         written = [path for path in partial.rglob("*") if path.is_file()]

@@ -13,6 +13,7 @@ from typing import Any
 
 from mmpr_pipeline.checking import checker_identity
 from mmpr_pipeline.core.errors import ConfigError, DatasetError, ItemRejected
+from mmpr_pipeline.core.progress import Stage
 from mmpr_pipeline.core.records import SCHEMA_VERSION, Question, Reject, Rollout, content_id
 from mmpr_pipeline.core.verdict import Outcome
 from mmpr_pipeline.dataset.files import layout
@@ -84,7 +85,7 @@ class ReworkPlan:
         """As the finished dataset has it."""
         return {name: self.summary[name] for name in ("screening", "warnings") if name in self.summary}
 
-    def prepare(self, workers: int, say: Callable[[str], None], still_held: Callable[[], None]) -> ReworkPlan:
+    def prepare(self, workers: int, say: Stage, still_held: Callable[[], None]) -> ReworkPlan:
         """Nothing comes before the shards but to say how many marks count."""
         if self.marks:
             say(f"{len(self.marks):,} of the rollouts are judged by people: {layout.MARKS}")

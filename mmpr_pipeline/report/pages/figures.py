@@ -19,7 +19,7 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import batches
 from mmpr_pipeline.dataset.files.marks import read_all
 from mmpr_pipeline.dataset.files.sealed import read_sealed
-from mmpr_pipeline.dataset.files.summary import shards_of
+from mmpr_pipeline.dataset.files.summary import finished_shards, shards_of
 from mmpr_pipeline.dataset.review.facts import facts_of
 from mmpr_pipeline.dataset.review.marks_summary import marks_summary
 from mmpr_pipeline.dataset.review.stats import Lengths
@@ -45,7 +45,7 @@ def report_figures(out: str | Path, progress: Callable[[int, int], None] | None 
     `source_facts`, `warnings`: as `facts_of` gives them; `bands`, `examples`, `doubts`: as `examples` gives them;
     `marks`: what people marked; `screening`: what was dropped before sampling, in sentences.
 
-    Raises DatasetError where the dataset is not finished.
+    While a build goes on, all of it is of the finished shards. Raises DatasetError where none is finished.
     """
     store = open_store(out)
     facts = facts_of(out, progress)
@@ -99,7 +99,7 @@ def _run(store: Store) -> dict[str, Any]:
 
 def _sampling(store: Store, shards: int) -> tuple[dict[int, int], dict[int, int]]:
     rollouts, rounds = Lengths(), Lengths()
-    for shard in range(shards):
+    for shard in finished_shards(store):
         with TemporaryDirectory(prefix="mmpr-") as folder:
             path = store.fetch(layout.data("questions", shard, shards), Path(folder))
             for batch in batches(path, ["rollouts", "rounds"]):
@@ -117,7 +117,7 @@ def _lengths(store: Store, shards: int) -> dict[str, Any]:
     sides: Sides = {name: {"tokens": Lengths(), "characters": Lengths()} for name in ("chosen", "rejected")}
     balance: dict[tuple[str, str], dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     pairs = known = 0
-    for shard in range(shards):
+    for shard in finished_shards(store):
         with TemporaryDirectory(prefix="mmpr-") as folder:
             path = store.fetch(layout.data("pairs", shard, shards), Path(folder))
             columns = ["source", "strategy", "chosen", "rejected", "chosen_tokens", "rejected_tokens"]

@@ -23,7 +23,7 @@ class Silent:
         self.stages: list[str] = []
         self.missing = -1
 
-    def stage(self, text: str) -> None:
+    def stage(self, text: str, done: int = 0, of: int = 0, /) -> None:
         self.stages.append(text)
 
     def planned(self, plan: Any, missing: int) -> None:

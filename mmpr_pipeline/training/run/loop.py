@@ -55,7 +55,7 @@ from mmpr_pipeline.training.policy.paths import choose_path
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.policy.recompute import set_checkpointing
 from mmpr_pipeline.training.recipes import warning
-from mmpr_pipeline.training.run import checkpoint
+from mmpr_pipeline.training.run import checkpoint, samples
 from mmpr_pipeline.training.run.console import NoView, View
 from mmpr_pipeline.training.run.export import check_target, export
 from mmpr_pipeline.training.run.held_out import Record, measure, said
@@ -123,7 +123,7 @@ class Trainer:
             checkpoint.check_room(self.run_dir, trained, world.size)
         self._warn()
         self._fit(shape, kind == "online")
-        encoder = Encoder(self.processor, self.policy.bare, self.policy.family, config.max_tiles)
+        self.encoder = encoder = Encoder(self.processor, self.policy.bare, self.policy.family, config.max_tiles)
         self.stream = Stream(self.shards, encoder, config.token_budget, world.rank, world.size, self.dtype)
         reference, self.moving = self._reference(kind)
         backend = choose_backend(world.device, self.dtype, say=self.view.say)
@@ -340,6 +340,16 @@ class Trainer:
             self.record.add(step, found)
             metrics.watch({f"held_out/{name}": value for name, value in found.items()}, step)
         self.view.say(said(step, found))
+        if self.record and metrics and self.config.samples and self.world.size == 1:
+            asked = samples.fixed_questions(slices, self.config.samples)
+            lines = list(
+                samples.say(
+                    self.policy, self.encoder, self.shards, asked, self.dtype, self.config.sample_tokens,
+                    self.stopping.is_set,
+                )
+            )  # fmt: skip
+            samples.add(self.run_dir, step, lines)
+            metrics.samples(lines, step)
 
     def _resume(self) -> int:
         if self.resumed_from is None:

@@ -123,7 +123,7 @@ class _Sparks:
         self._points = points
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        width = max(8, min(60, (options.max_width - 34) // 2))
+        width = max(8, min(60, (options.max_width - 44) // 2))
         shown = self._points[-width:]
         rates, flights = [rate for _, rate, _ in shown], [float(flight) for *_, flight in shown]
         minutes = duration(shown[-1][0] - shown[0][0])
@@ -162,15 +162,15 @@ class _Shards:
             else:
                 text.append("·", "dim")
         if each > 1:
-            text.append(f"  {each} shards a block", "dim")
+            text.append(f"\n       a block is {each} shards", "dim")
         yield text
 
 
 def _sources(sources: Sequence[SourceSeen]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
-    table.add_column("source", overflow="ellipsis", no_wrap=True, max_width=24)
+    table.add_column("source", overflow="ellipsis", no_wrap=True, min_width=10, max_width=24)
     for name in ("questions", "paired", "right"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     table.add_column("without a pair", overflow="ellipsis", no_wrap=True, ratio=1)
     shown = sorted(sources, key=lambda source: -source.questions)
     for source in shown[:MOST_SOURCES]:

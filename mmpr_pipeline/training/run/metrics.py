@@ -99,7 +99,9 @@ class Metrics:
 
     def samples(self, lines: Sequence[dict[str, Any]], step: int) -> None:
         """What the model says of the fixed questions, for TensorBoard."""
-        for number, line in enumerate(lines if self._tensorboard else ()):
+        if self._tensorboard is None:
+            return
+        for number, line in enumerate(lines):
             quoted = "\n".join(f"    {each}" for each in str(line["text"]).splitlines())  # as code: nothing is markup
             asked = "\n".join(f"    {each}" for each in str(line["question"]).splitlines())
             told = f"{asked}\n\n{line.get('outcome', 'not checked')}:\n\n{quoted}"

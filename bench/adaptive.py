@@ -135,7 +135,7 @@ class GivenRates:
             model="given rates", prompt_version=request.prompt_version,
         )  # fmt: skip
 
-    async def continue_blind(self, request: Any) -> Rollout:
+    async def continue_without_image(self, request: Any) -> Rollout:
         raise NotImplementedError
 
     async def stats(self) -> EngineStats:

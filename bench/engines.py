@@ -42,7 +42,7 @@ from unittest.mock import patch
 
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.engines.actors.actor import EngineActor
-from mmpr_pipeline.engines.actors.busy import Busy
+from mmpr_pipeline.engines.actors.busy_timer import BusyTimer
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, SampleRequest
 from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.settings import EngineSettings
@@ -240,7 +240,7 @@ class SimulatedEngineOfModel:
         right = self.model.answers(question, request.n)
         return [Response(length, PROMPT_TOKENS, well) for length, well in zip(lengths, right, strict=True)]
 
-    async def continue_blind(self, request: ContinueRequest) -> Response:
+    async def continue_without_image(self, request: ContinueRequest) -> Response:
         """One continuation of half of a response."""
         self.requests += 1
         lengths = [1 + self.model.lengths(1)[0] // 2]
@@ -252,7 +252,7 @@ class Handle:
     """A handle of an actor, as Ray gives it: `handle.serve.remote(request)`. The actor is the real one."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, model: SimulatedModel, sequences: int) -> None:
-        self._loop, self.engine, self.busy = loop, SimulatedEngineOfModel(loop, model, sequences), Busy(loop.time)
+        self._loop, self.engine, self.busy = loop, SimulatedEngineOfModel(loop, model, sequences), BusyTimer(loop.time)
         self._actor = EngineActor(EngineSettings(name="scripted"))
         self._actor._engine = cast(Engine, self.engine)
         self._actor._busy = self.busy
@@ -321,7 +321,7 @@ async def work_question(question: Question, engine: Any, recipe: Recipe, strateg
         question=question, prompt=question.text, prompt_version="sim@1", decoding=rules.decoding
     )
     cut = recipe.pairing.dropout_pairs
-    return len(await asyncio.gather(*(engine.continue_blind(blind) for _ in range(cut))))
+    return len(await asyncio.gather(*(engine.continue_without_image(blind) for _ in range(cut))))
 
 
 def questions(shard: int, count: int) -> Iterator[Question]:

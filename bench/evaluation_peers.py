@@ -20,10 +20,10 @@ from random import Random
 from typing import Any
 
 from mmpr_pipeline.core.records import Question, content_id
-from mmpr_pipeline.evaluation.benchmarks.items import Item
+from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
 from mmpr_pipeline.evaluation.judges import rubric
 from mmpr_pipeline.evaluation.metrics import means, rates, yes_no
-from mmpr_pipeline.evaluation.metrics.metric import Mark, Metric
+from mmpr_pipeline.evaluation.metrics.metric import Metric, ScoredItem
 from mmpr_pipeline.evaluation.scoring import choice, ifeval, mathvista, theoremqa
 from mmpr_pipeline.evaluation.scoring import yes_no as yes_no_rule
 from mmpr_pipeline.evaluation.scoring.graded import Graded, Score
@@ -32,7 +32,7 @@ Case = dict[str, Any]
 WORDS = ("harbour", "lantern", "meadow", "orchard", "pebble", "quarry", "saddle", "thimble")
 
 
-def item(case: Case, kind: str = "choice") -> Item:
+def item(case: Case, kind: str = "choice") -> BenchmarkItem:
     """A case as an item of its benchmark."""
     question = Question(
         question_id=content_id(json.dumps(case)),
@@ -44,7 +44,7 @@ def item(case: Case, kind: str = "choice") -> Item:
         answer=str(case.get("letter", case.get("answer", ""))) or None,
         precision=case.get("precision"),
     )
-    return Item(question, case)
+    return BenchmarkItem(question, case)
 
 
 def scored(rule: Score, cases: list[Case], kind: str = "choice") -> list[float]:
@@ -52,7 +52,7 @@ def scored(rule: Score, cases: list[Case], kind: str = "choice") -> list[float]:
     return [rule(item(case, kind), case["response"]).score for case in cases]
 
 
-def value(metric: Metric, marks: list[Mark]) -> float:
+def value(metric: Metric, marks: list[ScoredItem]) -> float:
     """The metric of these marks."""
     return metric.of(marks)
 
@@ -215,13 +215,15 @@ def ours(name: str, cases: list[Case]) -> tuple[list[float] | None, dict[str, fl
     rules: dict[str, tuple[Score, str]] = {
         "pope": (yes_no_rule.pope, "yes_no"), "crpe": (choice.crpe, "choice"), "letter": (choice.letter, "choice"),
         "xlrs": (choice.letters, "text"), "m3cot": (choice.m3cot, "choice"),
-        "theoremqa": (theoremqa.theoremqa, "math"), "mathvision": (choice.checker, "math"),
+        "theoremqa": (theoremqa.theoremqa, "math"), "mathvision": (choice.checker_score, "math"),
     }  # fmt: skip
     if base in rules:
         rule, kind = rules[base]
         each = scored(rule, cases, kind)
         marks = (
-            [Mark(str(i), (rule(item(c, kind), c["response"]),)) for i, c in enumerate(cases)] if base == "pope" else []
+            [ScoredItem(str(i), (rule(item(c, kind), c["response"]),)) for i, c in enumerate(cases)]
+            if base == "pope"
+            else []
         )
         numbers = {"F1": yes_no.f1(), "precision": yes_no.precision(), "recall": yes_no.recall()} if marks else {}
         return each, {key: value(metric, marks) for key, metric in numbers.items()}
@@ -235,12 +237,12 @@ def ours(name: str, cases: list[Case]) -> tuple[list[float] | None, dict[str, fl
         strict, loose = ([g.parts[part] for g in graded] for part in ("strict", "loose"))
         return None, {"strict": 100 * sum(strict) / len(strict), "loose": 100 * sum(loose) / len(loose)}
     if base == "hrbench":
-        marks = [Mark(str(i), (Graded(c["right"]),), cycle=c["cycle"]) for i, c in enumerate(cases)]
+        marks = [ScoredItem(str(i), (Graded(c["right"]),), cycle=c["cycle"]) for i, c in enumerate(cases)]
         return None, {"cycle mean": means.cycle_mean(rates.accuracy()).of(marks)}
     readers: dict[str, Callable[[str], Graded | None]] = {
         "llava_bench": rubric.read_two, "mm_alignbench": rubric.read_preference, "mmhal_bench": rubric.read_rating
     }  # fmt: skip
-    marks = [Mark(str(i), (readers[base](c["reply"]) or Graded(0.0),)) for i, c in enumerate(cases)]
+    marks = [ScoredItem(str(i), (readers[base](c["reply"]) or Graded(0.0),)) for i, c in enumerate(cases)]
     return None, {
         "llava_bench": lambda: {"relative": rates.relative().of(marks)},
         "mm_alignbench": lambda: {"win rate": rates.win_rate().of(marks), "reward": rates.reward().of(marks)},

@@ -73,7 +73,7 @@ def checkpoint(size: Size, directory: Path) -> str:
     from transformers import AutoTokenizer, InternVLForConditionalGeneration
 
     from mmpr_pipeline.models.resolve import NANO_CHECKPOINT
-    from mmpr_pipeline.nano.model import make_model, make_processor
+    from mmpr_pipeline.nano.model import make_model, nano_processor
 
     tokenizer = AutoTokenizer.from_pretrained(NANO_CHECKPOINT)
     config = make_model(tokenizer, seed=0).config
@@ -83,7 +83,7 @@ def checkpoint(size: Size, directory: Path) -> str:
     config.text_config.layer_types = ["full_attention"] * size.text["num_hidden_layers"]
     model = InternVLForConditionalGeneration(config)
     model.save_pretrained(directory)
-    make_processor(tokenizer).save_pretrained(directory)
+    nano_processor(tokenizer).save_pretrained(directory)
     return str(directory)
 
 
@@ -91,7 +91,7 @@ def questions(size: Size, count: int) -> list[Any]:
     """The first questions of the generated sources, in turn, as a build reads them; some more for the warm-up."""
     from mmpr_pipeline.sources import open_source
     from mmpr_pipeline.sources.declaration.catalog import expand
-    from mmpr_pipeline.sources.generated.worlds import NANO_SOURCES
+    from mmpr_pipeline.sources.generated.scenes import NANO_SOURCES
 
     each = -(-(count + WARM) // len(NANO_SOURCES))
     read = []

@@ -76,9 +76,9 @@ def arguments(model: str) -> dict[str, Any]:
 
 def prompt(question: Any) -> str:
     """The user turn, as a build asks it."""
-    from mmpr_pipeline.rollouts.prompts import turn_for
+    from mmpr_pipeline.rollouts.prompts import prompt_for
 
-    return turn_for(question, "cot-final").text
+    return prompt_for(question, "cot-final").text
 
 
 def seed_of(question: Any) -> int:
@@ -205,10 +205,10 @@ async def work_all(pool: Any, asked: Sequence[Any], max_tokens: int, n: int) -> 
 def request(question: Any, max_tokens: int, n: int) -> Any:
     """A request as `build.question` makes it."""
     from mmpr_pipeline.engines.engine import SampleRequest
-    from mmpr_pipeline.rollouts.prompts import turn_for
+    from mmpr_pipeline.rollouts.prompts import prompt_for
     from mmpr_pipeline.rollouts.settings import Decoding
 
-    turn = turn_for(question, "cot-final")
+    turn = prompt_for(question, "cot-final")
     return SampleRequest(
         question=question, prompt=turn.text, prompt_version=turn.version, n=n, seed=seed_of(question),
         decoding=Decoding(max_tokens=max_tokens),

@@ -32,12 +32,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
+from mmpr_pipeline.screening.chunks import KEYS, chunks_of, hash_keys, write_chunk
 from mmpr_pipeline.screening.contamination import EvaluationRows, Hasher, Sketch
-from mmpr_pipeline.screening.merge import Screened, merge
+from mmpr_pipeline.screening.merge import Screened, merge_chunks
 from mmpr_pipeline.screening.phash import VIEWS, WORDS, distances, perceptual_hash
-from mmpr_pipeline.screening.pieces import KEYS, look_at_keys, pieces_of, write_piece
 from mmpr_pipeline.screening.settings import ScreeningSettings, Share
-from mmpr_pipeline.screening.shingles import shingles, words
+from mmpr_pipeline.screening.shingles import shingles, split_words
 from mmpr_pipeline.sources import Source, open_source
 from mmpr_pipeline.storage import open_store
 
@@ -93,7 +93,7 @@ def evaluation_of(count: int) -> EvaluationRows:
     hashes = rng.integers(0, 2**63, (count, VIEWS, WORDS), np.uint64)
     sketches = []
     for i in range(count):
-        tokens = words(question(10_000_000 + i))
+        tokens = split_words(question(10_000_000 + i))
         images = ((hashlib.sha256(str(i).encode()).hexdigest(), hashes[i]),)
         sketches.append(Sketch("bench", i, str(i), images, shingles(tokens), len(tokens)))
     return EvaluationRows(sketches, ScreeningSettings())
@@ -109,7 +109,7 @@ def look(rows: int, evaluation: list[int]) -> list[dict[str, Any]]:
             for count in (None, *evaluation):
                 against = None if count is None else evaluation_of(count)
                 begun = time.process_time()
-                look_at_keys(source, index, 0, rows, against)
+                hash_keys(source, index, 0, rows, against)
                 found.append({"images": kind, "evaluation": count, "rows/s": rows / (time.process_time() - begun)})
                 print(found[-1], flush=True)
             hasher, items = Hasher(), list(replace(source, looks=False).read(index, 0, min(rows, 500)))
@@ -173,7 +173,7 @@ def decide(millions: float) -> dict[str, Any]:
     rows = int(millions * 1_000_000)
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(folder)
-        pieces = pieces_of("keys", 0, "made", rows)
+        pieces = chunks_of("keys", 0, "made", rows)
         rng = np.random.default_rng(0)
         for piece in pieces:
             keys = rng.bytes(16 * (piece.stop - piece.start))
@@ -181,10 +181,10 @@ def decide(millions: float) -> dict[str, Any]:
             raw[::100] = [b"0" * 16] * len(raw[::100])
             none = [None] * len(raw)
             ids = [str(piece.start + i) for i in range(len(raw))]
-            write_piece(store, piece.key, pa.table([raw, [key[:8] for key in raw], ids, none, none, none, none], KEYS))
+            write_chunk(store, piece.key, pa.table([raw, [key[:8] for key in raw], ids, none, none, none, none], KEYS))
         before = resident()
         begun = time.process_time()
-        report = merge(store, [Screened("made", pieces, Share(weight=0.5))], [], ScreeningSettings(),
+        report = merge_chunks(store, [Screened("made", pieces, Share(weight=0.5))], [], ScreeningSettings(),
                        512, {"against": {}, "unchecked": {}})  # fmt: skip
         seconds = time.process_time() - begun
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -54,9 +54,9 @@ WORDS = SENTENCE.split()
 
 def make_processor(shape: dict[str, Any]) -> Any:
     """The nano model's tokenizer with tiles of the shape's size."""
-    from mmpr_pipeline.nano.model import make_processor, make_tokenizer
+    from mmpr_pipeline.nano.model import make_tokenizer, nano_processor
 
-    processor = make_processor(make_tokenizer([SENTENCE] * 20))
+    processor = nano_processor(make_tokenizer([SENTENCE] * 20))
     side = {"height": shape["side"], "width": shape["side"]}
     processor.image_processor.size = side
     processor.image_processor.max_patches = 6

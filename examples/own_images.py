@@ -33,7 +33,7 @@ def mmpr(*arguments: object) -> None:
 
 # %% Stand-ins, where there is no such folder: questions about 50 generated pictures.
 if not (FOLDER / "questions.jsonl").is_file():
-    from mmpr_pipeline.sources.generated.worlds import rows
+    from mmpr_pipeline.sources.generated.scenes import rows
 
     FOLDER.mkdir(parents=True, exist_ok=True)
     lines = []

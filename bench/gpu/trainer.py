@@ -20,7 +20,7 @@ from mmpr_pipeline.training.distributed.world import connect
 from mmpr_pipeline.training.objective.loss import mpo
 from mmpr_pipeline.training.objective.pair_scores import pair_log_probs
 from mmpr_pipeline.training.policy.kernels import choose_backend
-from mmpr_pipeline.training.policy.memory import StepShape, estimate, shape_of
+from mmpr_pipeline.training.policy.memory import StepShape, estimate_memory, shape_of
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.policy.recompute import set_checkpointing
 from mmpr_pipeline.training.run import checkpoint
@@ -41,7 +41,7 @@ def trainer(results: dict[str, Any]) -> Found:
         for group in optimizer.param_groups:
             group["lr"] = 1e-5
         said: list[str] = []
-        policy.backend = choose_backend(DEVICE, torch.bfloat16 if CUDA else torch.float32, say=said.append)
+        policy.backend = choose_backend(DEVICE, torch.bfloat16 if CUDA else torch.float32, notify=said.append)
         groups, images = make_groups(shape, *((4, 4) if CUDA else (2, 1)))
         batch = packed(groups, images)
         with torch.no_grad():
@@ -64,7 +64,7 @@ def trainer(results: dict[str, Any]) -> Found:
         used = peak_gib()
         tiles = sum(len(each["pixel_values"]) for each in images)
         asked = StepShape(batch.tokens, len(batch.targets), len(batch.layout.key_index), tiles, checkpointing="full")
-        needed = estimate(shape_of(policy.bare, policy.family), asked).total / 2**30
+        needed = estimate_memory(shape_of(policy.bare, policy.family), asked).total / 2**30
         figures: dict[str, Any] = {
             "attention": policy.backend, "refused": said, "ms": seconds * 1e3, "first_loss_less_nll": losses[0],
             "losses": losses[1:], "gib": used, "gib_estimated": needed,
@@ -76,7 +76,7 @@ def trainer(results: dict[str, Any]) -> Found:
         figures["checkpoint_s"] = time.monotonic() - began
         step()
         after = losses.pop()
-        checkpoint.load(kept, policy, optimizer, world)
+        checkpoint.load_checkpoint(kept, policy, optimizer, world)
         step()
         shutil.rmtree(run, ignore_errors=True)
         figures["resumed_apart"] = abs(losses[-1] - after)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
 
-from mmpr_pipeline.checking.kinds import kind_of
+from mmpr_pipeline.checking.kinds import answer_kind
 from mmpr_pipeline.checking.reading.choices import choices_in, gold_letters
 from mmpr_pipeline.checking.reading.quantity import read_quantity
 from mmpr_pipeline.checking.values.numbers.units import parse_unit
@@ -55,11 +55,11 @@ class Gold:
         parts = tuple(precision) if isinstance(precision, list | tuple) else precision
         if isinstance(golds, str) or isinstance(choices, str):
             raise TypeError("`golds` and `choices` are lists of texts, not one text.")
-        others, options = tuple(map(as_text, golds or ())), tuple(map(as_text, choices or ()))
-        return _gold(as_text(gold), others, kind, options, question or "", unit, parts, language)
+        others, options = tuple(map(gold_text, golds or ())), tuple(map(gold_text, choices or ()))
+        return _gold(gold_text(gold), others, kind, options, question or "", unit, parts, language)
 
 
-def as_text(value: str | float) -> str:
+def gold_text(value: str | float) -> str:
     """A gold as text: 3834.0 is `3834`, True is `True`. Raises TypeError for what is neither text nor a number."""
     if isinstance(value, str):
         return value
@@ -80,11 +80,11 @@ def _gold(
     language: str,
 ) -> Gold:
     """One question is asked of many rollouts: its gold is read once."""
-    settled = kind_of(kind, gold, choices, question)
+    settled = answer_kind(kind, gold, choices, question)
     if settled == "choice":
         choices = choices or choices_in(question)
         if not gold_letters(gold, choices):
-            settled, choices = kind_of(None, gold, (), ""), ()
+            settled, choices = answer_kind(None, gold, (), ""), ()
     quantity = read_quantity(gold, language) if settled in ("chart", "text", "document") else None
     # A number with a noun that is no unit ("three dogs") is a phrase: as text, the noun is part of the answer.
     numeric = quantity is not None and (settled != "text" or not quantity.unit or parse_unit(quantity.unit) is not None)

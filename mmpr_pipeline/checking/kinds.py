@@ -36,7 +36,7 @@ def _plain(name: str) -> str:
     return name.strip().lower().replace("-", "_").replace(" ", "_").replace("/", "_")
 
 
-def kind_of(kind: str | None, gold: str, choices: Sequence[str] = (), question: str = "") -> AnswerKind:
+def answer_kind(kind: str | None, gold: str, choices: Sequence[str] = (), question: str = "") -> AnswerKind:
     """The kind as named or by a synonym; without a name, inferred. Raises ValueError for a name that is not known."""
     name = _plain(kind or "")
     name = SYNONYMS.get(name, name)

@@ -12,7 +12,7 @@ from math import sqrt
 
 from mmpr_pipeline.checking.api import match_reading
 from mmpr_pipeline.checking.case import Gold
-from mmpr_pipeline.checking.finding.answer import same
+from mmpr_pipeline.checking.finding.answer import same_answer
 from mmpr_pipeline.checking.finding.extract import unannounced
 from mmpr_pipeline.checking.finding.places import places
 
@@ -66,6 +66,6 @@ def measure_places(labelled: Iterable[tuple[str, Gold, bool]]) -> dict[str, dict
             if not readings:
                 continue
             last = readings[-1]
-            agreed = not last.hedged and all(same(reading, last, gold.asked) for reading in readings)
+            agreed = not last.hedged and all(same_answer(reading, last, gold.asked) for reading in readings)
             score.add(match_reading(last, gold)[-1].outcome if agreed else "unparseable", label)
     return found

@@ -147,7 +147,7 @@ def top(
     from rich.live import Live
 
     from mmpr_pipeline.pipeline.watch.look import look
-    from mmpr_pipeline.pipeline.watch.top import render
+    from mmpr_pipeline.pipeline.watch.top import status_text
     from mmpr_pipeline.storage import open_store
 
     store = open_store(out)
@@ -157,34 +157,34 @@ def top(
         return
     console = Console()
     if watch is None and not console.is_terminal:
-        console.print(render(seen), highlight=False)
+        console.print(status_text(seen), highlight=False)
         return
-    with Live(render(seen), console=console, auto_refresh=False, vertical_overflow="crop") as live:
+    with Live(status_text(seen), console=console, auto_refresh=False, vertical_overflow="crop") as live:
         while seen.state == "running":
             time.sleep(max(watch or TOP_SECONDS, 0.5))
             seen = look(store)
-            live.update(render(seen), refresh=True)
+            live.update(status_text(seen), refresh=True)
 
 
 def _dry_run(settings: Any, tokens_per_second: float | None, response_tokens: float | None) -> None:
     from rich.console import Console
 
-    from mmpr_pipeline.pipeline.driver import absolute
-    from mmpr_pipeline.pipeline.plans.from_sources import make_plan
-    from mmpr_pipeline.pipeline.watch.estimate import estimate, render
+    from mmpr_pipeline.pipeline.driver import absolute_build_paths
+    from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
+    from mmpr_pipeline.pipeline.watch.estimate import estimate_build, estimate_table
 
-    plan = make_plan(absolute(settings))
-    Console().print(render(plan, estimate(plan, tokens_per_second, response_tokens)))
+    plan = make_build_plan(absolute_build_paths(settings))
+    Console().print(estimate_table(plan, estimate_build(plan, tokens_per_second, response_tokens)))
 
 
 def _rework(before: str, config: Path | None, given: dict[str, Any]) -> None:
     from mmpr_pipeline.core.errors import ConfigError
     from mmpr_pipeline.pipeline.driver import run_plan
-    from mmpr_pipeline.pipeline.plans.from_rollouts import make_rework
+    from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
 
     if config is not None or given["out"] is None:
         raise ConfigError("--from-rollouts takes its settings from the dataset.", remedy="Give flags, and --out.")
-    plan = make_rework(before, given)
+    plan = make_rebuild_plan(before, given)
     _show(lambda view: run_plan(plan, view), given["out"])
 
 
@@ -199,12 +199,12 @@ def _show(work: Callable[[Any], dict[str, Any]], out: str) -> None:
     from rich.console import Console
 
     from mmpr_pipeline.dataset.review.terminal import summary_page
-    from mmpr_pipeline.pipeline.watch.console import ConsoleView
+    from mmpr_pipeline.pipeline.watch.console import BuildConsole
 
     stop_by_signals()
     console = Console()
     try:
-        with ConsoleView(console) as view:
+        with BuildConsole(console) as view:
             summary = work(view)
     except KeyboardInterrupt:
         console.print("Stopped. Every finished rollout is kept: the same command goes on from here.")

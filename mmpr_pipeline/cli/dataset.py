@@ -73,15 +73,15 @@ def publish(
     """To the Hub: Parquet with images, and a card. Rerun to go on. The token is HF_TOKEN or the Hub's own login."""
     from rich.console import Console
 
+    from mmpr_pipeline.dataset.publish.run import publication_table
     from mmpr_pipeline.dataset.publish.run import publish as send
-    from mmpr_pipeline.dataset.publish.run import render
 
     console = Console()
     with shown(console) as progress:
         found = send(out, repo, private=not public, revision=revision, dry_run=dry_run, files=files, progress=progress)
     if dry_run:
         print(found.card)
-    console.print(render(found))
+    console.print(publication_table(found))
     if with_viewer and not dry_run:
         from mmpr_pipeline.report.viewer.space import publish_viewer
 
@@ -100,12 +100,12 @@ def export(
     from rich.console import Console
 
     from mmpr_pipeline.dataset.export import export as write
-    from mmpr_pipeline.dataset.export import render
+    from mmpr_pipeline.dataset.export import export_table
 
     console = Console()
     with shown(console) as progress:
         found = write(out, to, dest, progress=progress)
-    console.print(render(found))
+    console.print(export_table(found))
 
 
 @app.command()

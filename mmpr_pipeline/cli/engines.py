@@ -42,7 +42,7 @@ def engine_check(
     from rich.console import Console
 
     from mmpr_pipeline.core.settings import load_settings, read_yaml
-    from mmpr_pipeline.engines.check.run import Line, Load, check_engine
+    from mmpr_pipeline.engines.check.run import CheckLoad, Line, check_engine
     from mmpr_pipeline.engines.settings import EngineSettings
     from mmpr_pipeline.engines.start import actor_count
 
@@ -59,7 +59,7 @@ def engine_check(
     settings = load_settings(EngineSettings, None, {**from_file, **_given(flags)}, "mmpr engine-check")
     console = Console(soft_wrap=True)
 
-    def say(line: Line) -> None:
+    def notify(line: Line) -> None:
         if not as_json:
             console.print(f"{line.state}  {line.name:28}{line.text}", markup=False, highlight=False)
 
@@ -69,7 +69,7 @@ def engine_check(
 
         session = ray_session(address)
     with session:
-        lines = asyncio.run(check_engine(settings, Load(questions, samples, max_tokens), say))
+        lines = asyncio.run(check_engine(settings, CheckLoad(questions, samples, max_tokens), notify))
     if as_json:
         print(json.dumps([asdict(line) for line in lines], indent=1))
     if any(line.state == "FAIL" for line in lines):

@@ -116,11 +116,11 @@ def _run(
 ) -> tuple[dict[str, Any], Any]:
     """The results, and their table for the terminal."""
     if not settings.benchmarks:
-        from mmpr_pipeline.evaluation.run import render, run_eval
+        from mmpr_pipeline.evaluation.run import results_tables, run_eval
 
         with shown(console) as progress:
             found = run_eval(settings, progress)
-        return found, render(found)
+        return found, results_tables(found)
     from mmpr_pipeline.evaluation.comparison import table
     from mmpr_pipeline.evaluation.running.run import run_benchmarks, write_tables
 
@@ -133,7 +133,7 @@ def _run(
             found = run_benchmarks(settings, progress, lambda line: None if quiet else console.print(line))
     if settings.out:
         write_tables(found, settings.out)
-    return found, table.render(found)
+    return found, table.comparison_table(found)
 
 
 def _names(text: str | None) -> list[str]:
@@ -178,9 +178,14 @@ def leaderboard(
     """
     from rich.console import Console
 
-    from mmpr_pipeline.evaluation.comparison.leaderboard import markdown, merged, read_results, render
+    from mmpr_pipeline.evaluation.comparison.leaderboard import (
+        leaderboard_markdown,
+        leaderboard_table,
+        merged,
+        read_results,
+    )
 
     rows = merged([read_results(place) for place in results])
-    Console().print(render(rows))
+    Console().print(leaderboard_table(rows))
     if out:
-        out.write_text(markdown(rows), "utf-8")
+        out.write_text(leaderboard_markdown(rows), "utf-8")

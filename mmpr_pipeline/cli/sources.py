@@ -195,10 +195,10 @@ def _check(name: str, rows: int, page: str | None, data_root: str | None) -> boo
     from dataclasses import replace
 
     from mmpr_pipeline.sources import open_source
-    from mmpr_pipeline.sources.review.checks import check_source, told
+    from mmpr_pipeline.sources.review.checks import check_source, finding_lines
 
     checked = check_source(replace(open_source(name, data_root), whole_files=False), rows)
-    for line in told(checked):
+    for line in finding_lines(checked):
         print(line)
     if page:
         from mmpr_pipeline.report.pages.source_page import source_page

@@ -27,7 +27,7 @@ def study(
     """The paper's experiment in miniature, from a config to tables. Rerun the same command to go on after any stop."""
     from rich.console import Console
 
-    from mmpr_pipeline.study.results.table import markdown
+    from mmpr_pipeline.study.results.table import study_markdown
     from mmpr_pipeline.study.run import list_steps, run_study, tell_so_far
     from mmpr_pipeline.study.settings import load_study_config
 
@@ -46,7 +46,7 @@ def study(
     except KeyboardInterrupt:
         console.print("Stopped. What is done is kept: the same command goes on from here.")
         raise
-    print(json.dumps(results, indent=2) if as_json else markdown(results))
+    print(json.dumps(results, indent=2) if as_json else study_markdown(results))
     if check and not _held(results):
         console.print("mmpr: MPO's gain in CoT accuracy over the base is not above zero.", highlight=False)
         raise typer.Exit(1)

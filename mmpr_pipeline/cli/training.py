@@ -70,13 +70,13 @@ def train(
             "launch.address": address,
         },
     )
-    from mmpr_pipeline.training.run.console import ConsoleView, NoView
+    from mmpr_pipeline.training.run.console import NoTrainingView, TrainingConsole
     from mmpr_pipeline.training.run.launch import run_training
 
     if int(os.environ.get("RANK", "0")):
-        run_training(settings, NoView(), resume=resume)
+        run_training(settings, NoTrainingView(), resume=resume)
         return
-    with ConsoleView(Console()) as view:
+    with TrainingConsole(Console()) as view:
         result = run_training(settings, view, resume=resume)
     if result.interrupted and "RANK" not in os.environ:  # torchrun would take a status for a crash, and start again
         raise typer.Exit(STOPPED)

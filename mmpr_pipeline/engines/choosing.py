@@ -1,4 +1,4 @@
-"""How likely a response begins with each of some words: `choose(question, image, words)`.
+"""How likely a response begins with each of some words: `choice_probabilities(question, image, words)`.
 
 It is a request as any other, so it goes through pools and journals as they are: one rollout of one token, whose text is
 the list of probabilities.
@@ -19,7 +19,9 @@ TOP = 20
 """Likeliest first tokens that are looked at: what servers tell at most."""
 
 
-async def choose(engine: Engine, question: Question, prompt: str, words: Sequence[str], version: str) -> list[float]:
+async def choice_probabilities(
+    engine: Engine, question: Question, prompt: str, words: Sequence[str], version: str
+) -> list[float]:
     """The probability of each word as the beginning of the response to a prompt with the question's images.
 
     `question.question_id` names what is asked: other prompts need other ids, or a journal would take one for another.

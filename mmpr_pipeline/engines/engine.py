@@ -125,7 +125,7 @@ class Engine(Protocol):
 
     @property
     def can_continue(self) -> bool:
-        """Whether `continue_blind` works (recorded rollouts cannot be continued)."""
+        """Whether `continue_without_image` works (recorded rollouts cannot be continued)."""
         ...
 
     @property
@@ -137,7 +137,7 @@ class Engine(Protocol):
         """Rollouts in index order: exactly `request.n`, or fewer only where an engine has no more (replay)."""
         ...
 
-    async def continue_blind(self, request: ContinueRequest) -> Rollout:
+    async def continue_without_image(self, request: ContinueRequest) -> Rollout:
         """The continued response: `text` is the kept prefix plus what was continued, `prefix_chars` its length.
 
         The cut is at a token boundary that is also a character boundary. Raises ItemRejected where the parent has too

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmpr_pipeline.engines.kinds import ENGINES
-from mmpr_pipeline.engines.registry import kind_of
+from mmpr_pipeline.engines.registry import engine_kind
 from mmpr_pipeline.engines.settings import EngineSettings
 
 
@@ -15,6 +15,6 @@ def engine_identity(settings: EngineSettings) -> dict[str, Any]:
     An engine of another distribution carries that distribution's name and version. Raises EngineError or ConfigError
     where the model or the recorded rollouts cannot be found.
     """
-    identity = kind_of(settings).identity(settings)
+    identity = engine_kind(settings).identity(settings)
     origin = ENGINES.origins([settings.name]).get(settings.name)
     return {**identity, "origin": origin} if origin else identity

@@ -7,7 +7,7 @@ from typing import Literal
 from mmpr_pipeline.core.errors import EngineError
 from mmpr_pipeline.core.records import Rollout
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
-from mmpr_pipeline.engines.registry import kind_of, make_engine
+from mmpr_pipeline.engines.registry import engine_kind, make_engine
 from mmpr_pipeline.engines.settings import EngineSettings
 
 State = Literal["created", "open", "closed"]
@@ -46,7 +46,7 @@ class LocalEngine:
 
     def check(self) -> None:
         """Raise what would keep the engine from starting. A model is not loaded for it, only looked for."""
-        describe = kind_of(self._settings).describe
+        describe = engine_kind(self._settings).describe
         self._described = self.open().info if describe is None else describe(self._settings)
 
     @property
@@ -61,16 +61,16 @@ class LocalEngine:
 
     @property
     def can_continue(self) -> bool:
-        """Whether `continue_blind` works; loads no model."""
+        """Whether `continue_without_image` works; loads no model."""
         return self.info.can_continue
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
         """See `Engine.sample`."""
         return await self.open().sample(request)
 
-    async def continue_blind(self, request: ContinueRequest) -> Rollout:
-        """See `Engine.continue_blind`."""
-        return await self.open().continue_blind(request)
+    async def continue_without_image(self, request: ContinueRequest) -> Rollout:
+        """See `Engine.continue_without_image`."""
+        return await self.open().continue_without_image(request)
 
     async def stats(self) -> EngineStats:
         """Counts of this process's engine; zeros where it is not open."""

@@ -38,7 +38,7 @@ class EngineKind:
     """Whether an actor reserves `tensor_parallel` GPUs where the cluster has some."""
 
 
-def kind_of(settings: EngineSettings) -> EngineKind:
+def engine_kind(settings: EngineSettings) -> EngineKind:
     """The kind of these settings; raises ConfigError where it is not installed or cannot be imported."""
     found = ENGINES.get(settings.name)
     if isinstance(found, EngineKind):
@@ -59,7 +59,7 @@ def kind_of(settings: EngineSettings) -> EngineKind:
 
 def make_engine(settings: EngineSettings) -> Engine:
     """The engine of these settings in this process; raises EngineError or ConfigError with the remedy."""
-    make = kind_of(settings).make
+    make = engine_kind(settings).make
     try:
         return make(settings)
     except MmprError:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.engines.local import LocalEngine
-from mmpr_pipeline.engines.registry import kind_of
+from mmpr_pipeline.engines.registry import engine_kind
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.models.resolve import pinned_revision
 
 
 def actor_count(settings: EngineSettings) -> int:
     """Engine actors that these settings mean: if not given, one for vllm and none for the others."""
-    return kind_of(settings).default_actors if settings.actors is None else settings.actors
+    return engine_kind(settings).default_actors if settings.actors is None else settings.actors
 
 
 async def start_engines(settings: EngineSettings) -> Engine:

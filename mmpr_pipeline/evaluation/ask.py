@@ -12,10 +12,10 @@ from mmpr_pipeline.core.records import Question, Reject, Rollout
 from mmpr_pipeline.core.verdict import Verdict
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.evaluation.settings import EvalConfig
-from mmpr_pipeline.rollouts.prompts import turn_for
+from mmpr_pipeline.rollouts.prompts import prompt_for
 from mmpr_pipeline.rollouts.seeds import sampling_seed
 from mmpr_pipeline.rollouts.settings import Decoding
-from mmpr_pipeline.rollouts.verdicts import unfit
+from mmpr_pipeline.rollouts.verdicts import unusable_verdict
 from mmpr_pipeline.sources.declaration.catalog import expand
 from mmpr_pipeline.sources.open import open_source
 
@@ -82,7 +82,7 @@ async def ask_all(
 
 async def ask(question: Question, engine: Engine, config: EvalConfig) -> Answered:
     """One question put to the engine, each response judged. A response, or thinking, that did not end has no answer."""
-    turn = turn_for(question, config.asked_in, config.prompt_language)
+    turn = prompt_for(question, config.asked_in, config.prompt_language)
     request = SampleRequest(
         question=question,
         prompt=turn.text,
@@ -95,10 +95,10 @@ async def ask(question: Question, engine: Engine, config: EvalConfig) -> Answere
         responses = await engine.sample(request)
     except ItemRejected as reject:
         return Answered(question, reason=reject.reason)
-    verdicts = await asyncio.to_thread(lambda: [judge(question, response) for response in responses])
+    verdicts = await asyncio.to_thread(lambda: [verdict_on(question, response) for response in responses])
     return Answered(question, tuple(responses), tuple(verdicts))
 
 
-def judge(question: Question, response: Rollout) -> Verdict:
+def verdict_on(question: Question, response: Rollout) -> Verdict:
     """The checker's verdict, and no other than a build would give."""
-    return unfit(response) or check_question(question, response.text)
+    return unusable_verdict(response) or check_question(question, response.text)

@@ -21,9 +21,9 @@ from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import actor_count, start_engines
 from mmpr_pipeline.evaluation.ask import Answered, ask_all, questions_of
 from mmpr_pipeline.evaluation.comparison.words import COLOURS, sentence, verdict
-from mmpr_pipeline.evaluation.seen import Seen
+from mmpr_pipeline.evaluation.seen import TrainingOverlap
 from mmpr_pipeline.evaluation.settings import EvalConfig
-from mmpr_pipeline.evaluation.statistics import compare, estimate
+from mmpr_pipeline.evaluation.statistics import bootstrap_mean, compare_scores
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.storage.local import LocalStore
 
@@ -40,7 +40,7 @@ def run_eval(config: EvalConfig, progress: Progress | None = None) -> dict[str, 
     questions, rejects = questions_of(config)
     _writable(config)
     names = [config.engine.model, *([config.against] if config.against else [])]
-    seen = Seen({name: known for name in names if (known := read_trained_on(name))}, config.trained_on)
+    seen = TrainingOverlap({name: known for name in names if (known := read_trained_on(name))}, config.trained_on)
     kept = [question for question in questions if seen.keeps(question)]
     if not kept:
         raise ConfigError(
@@ -71,7 +71,10 @@ def _writable(config: EvalConfig) -> None:
 
 
 def _summed_up(
-    config: EvalConfig, answered: list[tuple[str, list[Answered]]], rejects: list[Reject], seen: Seen | None = None
+    config: EvalConfig,
+    answered: list[tuple[str, list[Answered]]],
+    rejects: list[Reject],
+    seen: TrainingOverlap | None = None,
 ) -> dict[str, Any]:
     """The results, written where the config says."""
     results: dict[str, Any] = {
@@ -141,7 +144,7 @@ def _summary(label: str, answered: list[Answered], config: EvalConfig) -> dict[s
     return {
         "model": label,
         "accuracy": {
-            name: asdict(estimate([e.score for e in group], config.resamples, config.seed))
+            name: asdict(bootstrap_mean([e.score for e in group], config.resamples, config.seed))
             for name, group in _by_source(answered).items()
         },
         "outcomes": dict(sorted(Counter(v.outcome for v in verdicts).items())),
@@ -154,7 +157,9 @@ def _comparison(model: list[Answered], other: list[Answered], config: EvalConfig
     ours, theirs = _by_source(model), _by_source(other)
     return {
         name: asdict(
-            compare([e.score for e in ours[name]], [e.score for e in theirs[name]], config.resamples, config.seed)
+            compare_scores(
+                [e.score for e in ours[name]], [e.score for e in theirs[name]], config.resamples, config.seed
+            )
         )
         for name in ours
     }
@@ -180,7 +185,7 @@ def _lines(answered: list[Answered]) -> bytes:
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8", "replace")
 
 
-def render(results: dict[str, Any]) -> RenderableType:
+def results_tables(results: dict[str, Any]) -> RenderableType:
     """The results as tables for a terminal."""
     from rich.console import Group
     from rich.table import Table

@@ -12,7 +12,7 @@ from mmpr_pipeline.dataset.files.trained_on import TrainedOn
 
 
 @dataclass
-class Seen:
+class TrainingOverlap:
     """What models were trained on, by their names, and what of it is asked."""
 
     models: dict[str, TrainedOn]

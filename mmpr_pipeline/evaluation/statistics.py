@@ -16,7 +16,7 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Estimate:
+class BootstrapMean:
     """A mean over questions with its 95% bootstrap percentile interval."""
 
     questions: int
@@ -33,20 +33,20 @@ class Comparison:
     exact sign test over these (McNemar's, for single responses).
     """
 
-    difference: Estimate
+    difference: BootstrapMean
     better: int
     worse: int
     p: float
 
 
-def estimate(scores: Sequence[float], resamples: int = 10_000, seed: int = 0) -> Estimate:
+def bootstrap_mean(scores: Sequence[float], resamples: int = 10_000, seed: int = 0) -> BootstrapMean:
     """Mean of one score a question, resampled `resamples` times; the same seed gives the same interval."""
     values = np.asarray(scores, dtype=np.float64)
     if not len(values):
-        return Estimate(0, float("nan"), float("nan"), float("nan"))
+        return BootstrapMean(0, float("nan"), float("nan"), float("nan"))
     means = bootstrap_means(values, resamples, seed)
     low, high = (float(np.quantile(means, share)) for share in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return Estimate(len(values), float(values.mean()), low, high)
+    return BootstrapMean(len(values), float(values.mean()), low, high)
 
 
 def bootstrap_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
@@ -60,11 +60,13 @@ def bootstrap_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray
     return np.concatenate(parts)
 
 
-def compare(model: Sequence[float], other: Sequence[float], resamples: int = 10_000, seed: int = 0) -> Comparison:
+def compare_scores(
+    model: Sequence[float], other: Sequence[float], resamples: int = 10_000, seed: int = 0
+) -> Comparison:
     """The model minus the other one; scores stand in the same order of questions."""
     differences = np.asarray(model, dtype=np.float64) - np.asarray(other, dtype=np.float64)
     better, worse = int((differences > 0).sum()), int((differences < 0).sum())
-    return Comparison(estimate(differences.tolist(), resamples, seed), better, worse, sign_test(better, worse))
+    return Comparison(bootstrap_mean(differences.tolist(), resamples, seed), better, worse, sign_test(better, worse))
 
 
 def sign_test(better: int, worse: int) -> float:

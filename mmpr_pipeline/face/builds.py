@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mmpr_pipeline.face.questions import Source
 
 if TYPE_CHECKING:
-    from mmpr_pipeline.pipeline.driver import View
+    from mmpr_pipeline.pipeline.driver import BuildView
 
 
 def build(
@@ -17,7 +17,7 @@ def build(
     *,
     out: str | Path,
     engine: str | Mapping[str, Any] = "vllm",
-    view: View | None = None,
+    view: BuildView | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
     """Make the dataset of these sources in `out`, or finish it, and return its summary.
@@ -39,16 +39,16 @@ def build(
     return run_build(load_settings(BuildConfig, None, values, "mmpr build"), view)
 
 
-def rebuild(before: str | Path, *, out: str | Path, view: View | None = None, **settings: Any) -> dict[str, Any]:
+def rebuild(before: str | Path, *, out: str | Path, view: BuildView | None = None, **settings: Any) -> dict[str, Any]:
     """Check and pair a finished output again, into `out`, without an engine; returns the new summary.
 
     Marks that people set count. `settings`: what may change (`seed=1, pairing={"max_pairs": 4}`). Raises ConfigError
     for any other setting, DatasetError where `before` is not finished.
     """
     from mmpr_pipeline.pipeline.driver import run_plan
-    from mmpr_pipeline.pipeline.plans.from_rollouts import make_rework
+    from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
 
     flat: dict[str, Any] = {"out": str(out)}
     for name, value in settings.items():
         flat |= {f"{name}.{part}": v for part, v in value.items()} if isinstance(value, Mapping) else {name: value}
-    return run_plan(make_rework(str(before), flat), view)
+    return run_plan(make_rebuild_plan(str(before), flat), view)

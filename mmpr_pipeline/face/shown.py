@@ -33,7 +33,7 @@ class Shown:
 def show(out: str | Path, number: int = 3, seed: int = 0) -> Shown:
     """`number` pairs of a finished output, drawn by `seed`. Raises DatasetError where it is not finished."""
     from mmpr_pipeline.dataset.files import layout
-    from mmpr_pipeline.dataset.files.arrow_file import batches
+    from mmpr_pipeline.dataset.files.arrow_file import record_batches
     from mmpr_pipeline.dataset.files.summary import shards_of
     from mmpr_pipeline.dataset.review.show import pick_pairs
     from mmpr_pipeline.storage import open_store
@@ -44,7 +44,7 @@ def show(out: str | Path, number: int = 3, seed: int = 0) -> Shown:
     for pair in pick_pairs(out, number, seed):
         wanted = set(pair["images"])
         images: dict[str, dict[str, Any]] = {}
-        for batch in batches(store.local_copy(layout.data("images", pair["shard"], shards))):
+        for batch in record_batches(store.local_copy(layout.data("images", pair["shard"], shards))):
             images |= {row["sha256"]: row for row in batch.to_pylist() if row["sha256"] in wanted}
         rows.append(pair | {"shown_images": [images[name] for name in pair["images"] if name in images]})
     return Shown(rows)

@@ -12,7 +12,7 @@ import torch
 from mmpr_pipeline.nano.lessons import Lesson, lesson
 from mmpr_pipeline.nano.model import SPECIALS, VISUAL_TOKENS
 from mmpr_pipeline.rollouts.prompts import IMAGE_MARK
-from mmpr_pipeline.sources.generated.item import World
+from mmpr_pipeline.sources.generated.item import GeneratedScene
 from mmpr_pipeline.sources.generated.shapes import COLOURS, SHAPES
 
 if TYPE_CHECKING:
@@ -38,18 +38,18 @@ class Batch:
     patches: torch.Tensor
 
 
-def picture_tensor(world: World) -> torch.Tensor:
+def picture_tensor(world: GeneratedScene) -> torch.Tensor:
     """(3, 112, 112) in -1..1: what the processor makes of the picture."""
     values = np.asarray(world.draw(), dtype=np.float32) / 127.5 - 1.0
     return torch.from_numpy(values).permute(2, 0, 1)
 
 
-def patch_labels(world: World) -> list[list[int]]:
+def patch_labels(world: GeneratedScene) -> list[list[int]]:
     """Colour, shape and number class of each of the 16 visual tokens."""
     return [[_COLOUR[p.colour], _SHAPE[p.shape], p.number + 1] for p in world.patches()]
 
 
-class Encoder:
+class LessonEncoder:
     """Chats to token ids, exactly as the chat template and the processor write them."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -85,7 +85,7 @@ class Encoder:
         return Batch(ids, learn, pixels, torch.tensor([patch_labels(world) for world in worlds]))
 
 
-def batches(encoder: Encoder, seed: int, size: int) -> Iterator[Batch]:
+def lesson_batches(encoder: LessonEncoder, seed: int, size: int) -> Iterator[Batch]:
     """Batches of the endless series of lessons of a seed."""
     start, order = 0, torch.Generator().manual_seed(seed)
     while True:

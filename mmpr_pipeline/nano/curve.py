@@ -10,7 +10,7 @@ _COLOURS = {"response_nats": "#1f5fbf", "probe_nats": "#c0392b"}
 _TITLES = {"response_nats": "responses, nats a token", "probe_nats": "probes of the visual tokens, nats"}
 
 
-def picture(curve: list[dict[str, Any]]) -> str:
+def curve_svg(curve: list[dict[str, Any]]) -> str:
     """SVG with both losses over the steps of both stages, on a logarithmic scale."""
     offset = max((point["step"] for point in curve if point["stage"] == "see"), default=0)
     last = max(point["step"] + (offset if point["stage"] == "speak" else 0) for point in curve)

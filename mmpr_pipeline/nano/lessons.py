@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from random import Random
 
 from mmpr_pipeline.core.records import Image, Question
-from mmpr_pipeline.rollouts.prompts import TEMPLATES, template_for, user_turn, without_images
-from mmpr_pipeline.sources.generated.item import Item, World
-from mmpr_pipeline.sources.generated.worlds import world_and_item
+from mmpr_pipeline.rollouts.prompts import TEMPLATES, prompt_text, template_for, without_images
+from mmpr_pipeline.sources.generated.item import GeneratedScene, SceneQuestion
+from mmpr_pipeline.sources.generated.scenes import scene_and_question
 
 SHARES = {"nano_grid": 0.3, "nano_chart": 0.25, "nano_geometry": 0.25, "nano_describe": 0.2}
 STYLES = {"cot-final": 0.5, "cot-boxed": 0.2, "direct": 0.3}
@@ -24,16 +24,16 @@ class Lesson:
     style: str
     prompt: str
     response: str
-    world: World | None
+    world: GeneratedScene | None
 
 
 def lesson(seed: int, index: int) -> Lesson:
     """Lesson `index` of the endless series of a seed; all of them are of the train split."""
     rng = Random(f"lesson/{seed}/{index}")
     source = _pick(rng, SHARES)
-    world, item = world_and_item(source, "train", seed, index)
+    world, item = scene_and_question(source, "train", seed, index)
     style = "open" if item.kind == "none" else _pick(rng, STYLES)
-    prompt = prompt_of(item, style)
+    prompt = lesson_prompt(item, style)
     blind = rng.random() < BLIND_SHARE
     return Lesson(
         source,
@@ -44,7 +44,7 @@ def lesson(seed: int, index: int) -> Lesson:
     )
 
 
-def prompt_of(item: Item, style: str) -> str:
+def lesson_prompt(item: SceneQuestion, style: str) -> str:
     """The user turn of an item, exactly as the pipeline asks it."""
     question = Question(
         question_id="",
@@ -55,10 +55,10 @@ def prompt_of(item: Item, style: str) -> str:
         images=(_PICTURE,),
         kind=item.kind,
     )
-    return user_turn(question, template_for(question, style))
+    return prompt_text(question, template_for(question, style))
 
 
-def response_of(item: Item, style: str) -> str:
+def response_of(item: SceneQuestion, style: str) -> str:
     """The response of an item that a style asks for."""
     if item.answer is None:
         return item.reasoning

@@ -15,12 +15,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.nano.lessons import prompt_of
+from mmpr_pipeline.nano.lessons import lesson_prompt
 from mmpr_pipeline.nano.sample import Request, Sample, by_transformers, by_vllm
 from mmpr_pipeline.rollouts.prompts import without_images
 from mmpr_pipeline.sources.generated.describe import Scene, hallucinated, missed, named_objects
-from mmpr_pipeline.sources.generated.item import Item
-from mmpr_pipeline.sources.generated.worlds import NANO_SOURCES, png, world_and_item
+from mmpr_pipeline.sources.generated.item import SceneQuestion
+from mmpr_pipeline.sources.generated.scenes import NANO_SOURCES, png, scene_and_question
 
 _FINAL = re.compile(r"\nFinal answer: ([^\n]{1,80})\Z")
 _BOXED = re.compile(r"\n\\boxed\{([^\n{}]{1,80})\}\Z")
@@ -34,13 +34,15 @@ def final_answer(response: str, style: str) -> str | None:
     return match.group(1).strip() if match else None
 
 
-def is_right(item: Item, response: str, style: str) -> bool:
+def is_right(item: SceneQuestion, response: str, style: str) -> bool:
     """Whether the final answer is exactly the gold, as the generated world makes sure that it can be."""
     answer = final_answer(response, style)
     return answer is not None and item.answer is not None and answer.lower() == item.answer.lower()
 
 
-def accuracy(asked: list[tuple[str, Item]], answers: list[list[Sample]], style: str) -> dict[str, dict[str, float]]:
+def accuracy_by_source(
+    asked: list[tuple[str, SceneQuestion]], answers: list[list[Sample]], style: str
+) -> dict[str, dict[str, float]]:
     """Per source, per source and kind, and overall: questions, share right, share mixed, tokens, share finished."""
     groups: dict[str, list[tuple[list[bool], list[Sample]]]] = defaultdict(list)
     for (source, item), samples in zip(asked, answers, strict=True):
@@ -81,13 +83,15 @@ def _mean(values: Iterable[float]) -> float:
     return round(sum(listed) / max(1, len(listed)), 4)
 
 
-def measure(checkpoint: Path, args: argparse.Namespace) -> dict[str, Any]:
+def measure_checkpoint(checkpoint: Path, args: argparse.Namespace) -> dict[str, Any]:
     """All figures of one checkpoint; with the picture, and descriptions also continued from their half without it."""
     sampler = by_vllm if args.engine == "vllm" else by_transformers
-    drawn = [(s, *world_and_item(s, args.split, args.seed, n)) for s in NANO_SOURCES for n in range(args.questions)]
+    drawn = [(s, *scene_and_question(s, args.split, args.seed, n)) for s in NANO_SOURCES for n in range(args.questions)]
     asked = [(source, item) for source, _, item in drawn if item.answer is not None]
     scenes = [world for _, world, _ in drawn if isinstance(world, Scene)]
-    requests = [Request(prompt_of(item, args.style if item.answer else "open"), png(world)) for _, world, item in drawn]
+    requests = [
+        Request(lesson_prompt(item, args.style if item.answer else "open"), png(world)) for _, world, item in drawn
+    ]
     answers = sampler(checkpoint, requests, args.samples, args.temperature)
     answered = answers[: len(asked)]  # describe is the last source
     described = [[sample.text for sample in samples] for samples in answers[len(asked) :]]
@@ -99,7 +103,7 @@ def measure(checkpoint: Path, args: argparse.Namespace) -> dict[str, Any]:
     continued = sampler(checkpoint, blind, 1, args.temperature)
     whole = [[half + sample.text for sample in samples] for half, samples in zip(halves, continued, strict=True)]
     return {
-        "accuracy": accuracy(asked, answered, args.style),
+        "accuracy": accuracy_by_source(asked, answered, args.style),
         "describe": description(scenes, described) | {"finished": _finished(answers[len(asked) :])},
         "describe_blind_half": description(scenes, whole) | {"finished": _finished(continued)},
         "examples": [samples[0].text for samples in answers[:: max(1, args.questions // 3)]],
@@ -123,7 +127,7 @@ def main() -> None:
     parser.add_argument("--split", choices=("heldout", "train"), default="heldout")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    print(json.dumps(measure(args.checkpoint, args), indent=1))
+    print(json.dumps(measure_checkpoint(args.checkpoint, args), indent=1))
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def make_processor(tokenizer: PreTrainedTokenizerFast) -> InternVLProcessor:
+def nano_processor(tokenizer: PreTrainedTokenizerFast) -> InternVLProcessor:
     """Images to tiles (at most `MAX_TILES`, and a thumbnail) of values in -1..1, texts to tokens."""
     install()
     from transformers import GotOcr2ImageProcessor, InternVLProcessor, InternVLVideoProcessor

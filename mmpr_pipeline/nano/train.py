@@ -25,17 +25,17 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from mmpr_pipeline.nano.batches import PATCH_CLASSES, Batch, Encoder, batches
-from mmpr_pipeline.nano.curve import picture
+from mmpr_pipeline.nano.batches import PATCH_CLASSES, Batch, LessonEncoder, lesson_batches
+from mmpr_pipeline.nano.curve import curve_svg
 from mmpr_pipeline.nano.lessons import tokenizer_texts
-from mmpr_pipeline.nano.model import make_model, make_processor, make_tokenizer
+from mmpr_pipeline.nano.model import make_model, make_tokenizer, nano_processor
 
 if TYPE_CHECKING:
     from transformers import InternVLForConditionalGeneration
 
 
 @dataclass(frozen=True)
-class Plan:
+class NanoSettings:
     """Settings of a run; a step is one batch of `batch` lessons."""
 
     seed: int = 0
@@ -84,7 +84,7 @@ class Student(nn.Module):
         return cross_entropy(logits, batch.ids[:, 1:][learn])
 
 
-def optimizers(student: Student, plan: Plan) -> list[torch.optim.Optimizer]:
+def optimizers(student: Student, plan: NanoSettings) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the layers, AdamW for the rest."""
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
@@ -96,7 +96,7 @@ def optimizers(student: Student, plan: Plan) -> list[torch.optim.Optimizer]:
     return [muon, adam]
 
 
-def rate_at(step: int, steps: int, plan: Plan) -> float:
+def rate_factor(step: int, steps: int, plan: NanoSettings) -> float:
     """Factor of the learning rates: a linear warm-up, a plateau, a linear fall to zero."""
     fall = max(1, int(plan.decay_share * steps))
     return min(1.0, (step + 1) / plan.warm_up, (steps - step) / fall)
@@ -113,7 +113,7 @@ def _step(student: Student, tools: list[torch.optim.Optimizer], loss: torch.Tens
         tool.zero_grad(set_to_none=True)
 
 
-def learn(student: Student, lessons: Iterator[Batch], plan: Plan, stage: str) -> Iterator[dict[str, Any]]:
+def learn(student: Student, lessons: Iterator[Batch], plan: NanoSettings, stage: str) -> Iterator[dict[str, Any]]:
     """Run one stage, `see` or `speak`; yields the losses of every 50th step, averaged over the 50 before it."""
     steps = plan.see_steps if stage == "see" else plan.speak_steps
     tools, sums, started = optimizers(student, plan), [0.0, 0.0], time.perf_counter()
@@ -126,7 +126,7 @@ def learn(student: Student, lessons: Iterator[Batch], plan: Plan, stage: str) ->
         else:
             speak = student.speak_loss(batch, visual)
             loss = speak + plan.probe_weight * probe
-        _step(student, tools, loss, rate_at(step, steps, plan))
+        _step(student, tools, loss, rate_factor(step, steps, plan))
         sums = [sums[0] + speak.item(), sums[1] + probe.item()]
         if (step + 1) % 50 == 0:
             seconds = round(time.perf_counter() - started, 1)
@@ -135,12 +135,12 @@ def learn(student: Student, lessons: Iterator[Batch], plan: Plan, stage: str) ->
             yield {**point, "seconds": seconds}
 
 
-def train(plan: Plan, out: Path) -> None:
+def train_nano(plan: NanoSettings, out: Path) -> None:
     """Train and write checkpoint and learning curve; the checkpoint is renewed every 400 steps of the second stage."""
     torch.manual_seed(plan.seed)
     tokenizer = make_tokenizer(tokenizer_texts(plan.seed, 4000))
     student = Student(make_model(tokenizer, plan.seed))
-    processor, lessons = make_processor(tokenizer), batches(Encoder(tokenizer), plan.seed, plan.batch)
+    processor, lessons = nano_processor(tokenizer), lesson_batches(LessonEncoder(tokenizer), plan.seed, plan.batch)
     curve: list[dict[str, Any]] = []
     for stage in ("see", "speak"):
         for point in learn(student, lessons, plan, stage):
@@ -151,17 +151,17 @@ def train(plan: Plan, out: Path) -> None:
                 student.model.save_pretrained(out)
                 processor.save_pretrained(out)
                 (out / "learning_curve.json").write_text(json.dumps({"plan": asdict(plan), "curve": curve}, indent=1))
-                (out / "learning_curve.svg").write_text(picture(curve))
+                (out / "learning_curve.svg").write_text(curve_svg(curve))
 
 
 def main() -> None:
-    """Command line; flags are the fields of `Plan`."""
+    """Command line; flags are the fields of `NanoSettings`."""
     parser = argparse.ArgumentParser(description="Train the nano checkpoint.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
-    for name, default in asdict(Plan()).items():
+    for name, default in asdict(NanoSettings()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     settings = vars(parser.parse_args())
-    train(Plan(**{name: settings[name] for name in asdict(Plan())}), settings["out"])
+    train_nano(NanoSettings(**{name: settings[name] for name in asdict(NanoSettings())}), settings["out"])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from mmpr_pipeline.core.records import CheckedRollout, PreferencePair, Question
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pairing.pairs import make_pair, seeded_order
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe
-from mmpr_pipeline.rollouts.prompts import Turn
+from mmpr_pipeline.rollouts.prompts import Prompt
 
 AnswersEqual = Callable[[str, str], bool]
 
@@ -22,7 +22,7 @@ class Correctness:
     needs_rollouts = True
 
     async def pair(
-        self, question: Question, prompt: Turn, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
+        self, question: Question, prompt: Prompt, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
     ) -> Pairs:
         """See `Strategy`."""
         # Many rollouts give the same few answers: each two of them are compared once.

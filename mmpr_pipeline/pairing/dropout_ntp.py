@@ -15,7 +15,7 @@ from mmpr_pipeline.core.records import CheckedRollout, Question, Rollout
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine
 from mmpr_pipeline.pairing.pairs import make_pair, seeded_order
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe
-from mmpr_pipeline.rollouts.prompts import Turn, without_images
+from mmpr_pipeline.rollouts.prompts import Prompt, without_images
 from mmpr_pipeline.rollouts.seeds import continuation_seed
 from mmpr_pipeline.rollouts.verdicts import check_rollouts
 
@@ -33,7 +33,7 @@ class DropoutNTP:
     needs_rollouts = True
 
     async def pair(
-        self, question: Question, prompt: Turn, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
+        self, question: Question, prompt: Prompt, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
     ) -> Pairs:
         """See `Strategy`. Applies where no rollout was wrong and at least one can be preferred."""
         outcomes = Counter(rollout.outcome for rollout in rollouts)
@@ -73,7 +73,7 @@ class DropoutNTP:
 async def _continue(engine: Engine, request: ContinueRequest) -> Rollout | ItemRejected:
     """The continuation, or why this parent has none: one parent's fault does not cost the others."""
     try:
-        return await engine.continue_blind(request)
+        return await engine.continue_without_image(request)
     except ItemRejected as reject:
         return reject
 

@@ -8,7 +8,7 @@ from mmpr_pipeline.core.records import CheckedRollout, Question
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pairing.dropout_ntp import DropoutNTP
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe
-from mmpr_pipeline.rollouts.prompts import Turn
+from mmpr_pipeline.rollouts.prompts import Prompt
 
 
 class DropoutPreset:
@@ -17,7 +17,7 @@ class DropoutPreset:
     needs_rollouts = False
 
     async def pair(
-        self, question: Question, prompt: Turn, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
+        self, question: Question, prompt: Prompt, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
     ) -> Pairs:
         """See `Strategy`; the chosen response becomes rollout 0, and counts as correct."""
         if question.preset is None:

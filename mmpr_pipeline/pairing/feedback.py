@@ -19,13 +19,13 @@ from pydantic import Field, ValidationError
 from mmpr_pipeline.core.errors import ConfigError, ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout, Question, content_id
 from mmpr_pipeline.core.settings import Settings
-from mmpr_pipeline.engines.choosing import choose
+from mmpr_pipeline.engines.choosing import choice_probabilities
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.pairing.dropout_ntp import parents_to_cut
 from mmpr_pipeline.pairing.pairs import make_pair
 from mmpr_pipeline.pairing.settings import FEEDBACK_ANSWERS
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe
-from mmpr_pipeline.rollouts.prompts import IMAGE_MARK, Turn
+from mmpr_pipeline.rollouts.prompts import IMAGE_MARK, Prompt
 from mmpr_pipeline.rollouts.settings import Decoding
 
 VERSION = "feedback@1"
@@ -56,7 +56,7 @@ class FeedbackSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredAnswer:
     """An answer, and how many of its claims the model denies."""
 
     rollout: CheckedRollout
@@ -70,7 +70,7 @@ class Feedback:
     needs_rollouts = True
 
     async def pair(
-        self, question: Question, prompt: Turn, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
+        self, question: Question, prompt: Prompt, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
     ) -> Pairs:
         """See `Strategy`. Applies where no rollout was wrong, as DropNTP does. Raises ConfigError for wrong options."""
         settings = _settings(recipe)
@@ -98,7 +98,7 @@ def _settings(recipe: Recipe) -> FeedbackSettings:
 
 async def _score_all(
     question: Question, answers: Sequence[CheckedRollout], engine: Engine, settings: FeedbackSettings
-) -> list[Scored]:
+) -> list[ScoredAnswer]:
     """Every answer scored; a claim that several of them make is asked about once."""
     claims = [split_claims(answer.text) for answer in answers]
     if settings.claims == "model":
@@ -108,7 +108,7 @@ async def _score_all(
     judged = await asyncio.gather(*(_denied(question, claim, engine) for claim in distinct))
     denied = dict(zip(distinct, judged, strict=True))
     return [
-        Scored(answer, len(own), sum(denied[claim] for claim in own))
+        ScoredAnswer(answer, len(own), sum(denied[claim] for claim in own))
         for answer, own in zip(answers, claims, strict=True)
     ]
 
@@ -140,7 +140,9 @@ async def _denied(question: Question, claim: str, engine: Engine) -> bool:
     """Whether no is likelier than yes."""
     prompt = CHECK.replace("{claim}", claim.replace(IMAGE_MARK, ""))
     asked = _asked(question, prompt, with_image=True)
-    yes, no = await choose(engine, asked, f"{IMAGE_MARK}\n" * len(question.images) + prompt, WORDS, VERSION)
+    yes, no = await choice_probabilities(
+        engine, asked, f"{IMAGE_MARK}\n" * len(question.images) + prompt, WORDS, VERSION
+    )
     return no > yes
 
 
@@ -159,7 +161,7 @@ def _asked(question: Question, prompt: str, *, with_image: bool) -> Question:
     )
 
 
-def pick(scored: Sequence[Scored], difference: int, most: int) -> list[tuple[Scored, Scored]]:
+def pick(scored: Sequence[ScoredAnswer], difference: int, most: int) -> list[tuple[ScoredAnswer, ScoredAnswer]]:
     """Pairs (better, worse) whose scores differ enough, none of equal text; lengths kept in balance.
 
     RLAIF-V drops pairs until chosen and rejected responses are equally long on average. Here those pairs of a question
@@ -171,13 +173,13 @@ def pick(scored: Sequence[Scored], difference: int, most: int) -> list[tuple[Sco
         if worse.denied - better.denied >= difference and one.rollout.text.strip() != two.rollout.text.strip():
             candidates.append((better, worse))
 
-    def unbalanced(pairs: Iterable[tuple[Scored, Scored]]) -> tuple[int, int]:
+    def unbalanced(pairs: Iterable[tuple[ScoredAnswer, ScoredAnswer]]) -> tuple[int, int]:
         told = list(pairs)
         return abs(sum(map(_excess, told))), -sum(worse.denied - better.denied for better, worse in told)
 
     return list(min(combinations(candidates, min(most, len(candidates))), key=unbalanced))
 
 
-def _excess(pair: tuple[Scored, Scored]) -> int:
+def _excess(pair: tuple[ScoredAnswer, ScoredAnswer]) -> int:
     """Characters by which the chosen response is longer than the rejected one."""
     return len(pair[0].rollout.text) - len(pair[1].rollout.text)

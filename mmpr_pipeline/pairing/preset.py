@@ -8,7 +8,7 @@ from mmpr_pipeline.core.records import CheckedRollout, Question
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pairing.pairs import make_pair
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe
-from mmpr_pipeline.rollouts.prompts import Turn
+from mmpr_pipeline.rollouts.prompts import Prompt
 
 
 class Preset:
@@ -17,7 +17,7 @@ class Preset:
     needs_rollouts = False
 
     async def pair(
-        self, question: Question, prompt: Turn, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
+        self, question: Question, prompt: Prompt, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
     ) -> Pairs:
         """See `Strategy`; the responses come as rollouts 0 and 1."""
         if len(rollouts) < 2:

@@ -10,7 +10,7 @@ from mmpr_pipeline.checking.second.settings import SecondOpinion
 from mmpr_pipeline.core.records import CheckedRollout, PreferencePair, Question
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pairing.settings import PairingSettings
-from mmpr_pipeline.rollouts.prompts import Turn
+from mmpr_pipeline.rollouts.prompts import Prompt
 from mmpr_pipeline.rollouts.settings import SamplingSettings
 from mmpr_pipeline.rollouts.verdicts import Marks
 
@@ -46,7 +46,7 @@ class Strategy(Protocol):
     """Whether the question must have been sampled; False where the source itself brings the responses."""
 
     async def pair(
-        self, question: Question, prompt: Turn, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
+        self, question: Question, prompt: Prompt, rollouts: Sequence[CheckedRollout], engine: Engine, recipe: Recipe
     ) -> Pairs:
         """The pairs of one question. `rollouts` have verdicts; `engine` may be asked for more.
 

@@ -23,19 +23,19 @@ from mmpr_pipeline.engines.engine import EngineStats
 from mmpr_pipeline.engines.owner import EngineOwner
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.base import Plan
-from mmpr_pipeline.pipeline.plans.from_sources import make_plan
+from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
 from mmpr_pipeline.pipeline.watch.progress_file import KEY as PROGRESS
-from mmpr_pipeline.pipeline.watch.progress_file import Beacon
+from mmpr_pipeline.pipeline.watch.progress_file import ProgressFile
 from mmpr_pipeline.screening import REPORT
 from mmpr_pipeline.sources.declaration.catalog import declarations_in
 from mmpr_pipeline.storage import MissingKeyError, Store, absolute_model, absolute_url, open_store
 from mmpr_pipeline.storage.lock import lease
 
 
-class View(Protocol):
+class BuildView(Protocol):
     """What shows a build to its user."""
 
-    def stage(self, text: str, done: int = 0, of: int = 0, /) -> None:
+    def stage(self, text: str, done: int = 0, num_shards: int = 0, /) -> None:
         """A new stage of the build begins; or it goes on, where its parts are counted."""
 
     def planned(self, plan: Plan, missing: int) -> None:
@@ -45,69 +45,69 @@ class View(Protocol):
         """So many of the missing shards are finished; counts over all of them."""
 
 
-class NoView:
+class NoBuildView:
     """Shows nothing."""
 
-    def stage(self, text: str, done: int = 0, of: int = 0, /) -> None:
-        """See `View`."""
+    def stage(self, text: str, done: int = 0, num_shards: int = 0, /) -> None:
+        """See `BuildView`."""
 
     def planned(self, plan: Plan, missing: int) -> None:
-        """See `View`."""
+        """See `BuildView`."""
 
     def progress(self, finished: int, tally: dict[str, int]) -> None:
-        """See `View`."""
+        """See `BuildView`."""
 
 
-def run_build(config: BuildConfig, view: View | None = None) -> dict[str, Any]:
+def run_build(config: BuildConfig, view: BuildView | None = None) -> dict[str, Any]:
     """Make the dataset that the settings describe, or finish it, and return its summary.
 
     Raises ConfigError, SourceError, EngineError or StoreError, each before any work where that is possible. May be
     killed at any time; the same call goes on from there.
     """
-    view = view or NoView()
+    view = view or NoBuildView()
     compared = ", and the evaluation sets to compare them with (--no-decontaminate leaves those out)"
-    config = absolute(config)
+    config = absolute_build_paths(config)
     store = open_store(config.out)
     with _claimed(store, view) as (watched, still_held):
         watched.stage(f"reading sources{compared * config.screening.decontaminate}")
-        return _carry_out(make_plan(config, begun_with(store) if has_begun(store) else None), watched, still_held)
+        return _carry_out(make_build_plan(config, begun_with(store) if has_begun(store) else None), watched, still_held)
 
 
-def run_plan(plan: Plan, view: View | None = None) -> dict[str, Any]:
+def run_plan(plan: Plan, view: BuildView | None = None) -> dict[str, Any]:
     """Carry out a plan: claim its output, make what is missing, sum up."""
-    with _claimed(open_store(plan.config.out), view or NoView()) as (watched, still_held):
+    with _claimed(open_store(plan.config.out), view or NoBuildView()) as (watched, still_held):
         return _carry_out(plan, watched, still_held)
 
 
 class _Watched:
     """The user's view, and the progress that the output itself tells of."""
 
-    def __init__(self, view: View, beacon: Beacon) -> None:
+    def __init__(self, view: BuildView, beacon: ProgressFile) -> None:
         self._view, self._beacon = view, beacon
         self.engines: Callable[[], EngineStats] = EngineStats
 
-    def stage(self, text: str, done: int = 0, of: int = 0, /) -> None:
-        """See `View`."""
-        self._beacon.stage(f"{text}, {done:,} of {of:,}" if of else text)
-        self._view.stage(text, done, of)
+    def stage(self, text: str, done: int = 0, num_shards: int = 0, /) -> None:
+        """See `BuildView`."""
+        self._beacon.stage(f"{text}, {done:,} of {num_shards:,}" if num_shards else text)
+        self._view.stage(text, done, num_shards)
 
     def planned(self, plan: Plan, missing: int) -> None:
-        """See `View`."""
+        """See `BuildView`."""
         self._beacon.planned(plan, missing)
         self._view.planned(plan, missing)
 
     def progress(self, finished: int, tally: dict[str, int]) -> None:
-        """See `View`."""
+        """See `BuildView`."""
         self._view.progress(finished, tally)
         self._beacon.show(finished, tally, self.engines)
 
 
 @contextmanager
-def _claimed(store: Store, view: View) -> Iterator[tuple[_Watched, Callable[[], None]]]:
+def _claimed(store: Store, view: BuildView) -> Iterator[tuple[_Watched, Callable[[], None]]]:
     """Hold the output alone and let it tell what becomes of this run: stopped, failed, or nothing once finished."""
     store.check_writable()
     with lease(store) as still_held:
-        beacon = Beacon(store)
+        beacon = ProgressFile(store)
 
         def ended(how: Literal["stopped", "failed"], why: str = "") -> None:
             with suppress(StoreError):  # who lost the lease says nothing in the name of who has it now
@@ -133,7 +133,7 @@ def _claimed(store: Store, view: View) -> Iterator[tuple[_Watched, Callable[[], 
 def _carry_out(plan: Plan, view: _Watched, still_held: Callable[[], None]) -> dict[str, Any]:
     store, started = open_store(plan.config.out), time.monotonic()
     store.sweep()
-    claim(store, plan)
+    claim_output(store, plan)
     missing = missing_shards(store, plan)
     if not missing:
         view.planned(plan, 0)
@@ -177,7 +177,7 @@ def log_folder(store: Store) -> Path | None:
     return None if "://" in store.url else Path(store.url) / FOLDER
 
 
-def claim(store: Store, plan: Plan) -> None:
+def claim_output(store: Store, plan: Plan) -> None:
     """Write config.json, or refuse an output that was begun with other settings, with the difference shown."""
     described = {
         "mmpr_version": __version__,
@@ -290,7 +290,7 @@ def _check_files(store: Store, shards: int, summary: dict[str, Any]) -> None:
         raise DatasetError(f"{store.url}/{key} is gone or damaged.", remedy="Bring it back from a copy.")
 
 
-def absolute(config: BuildConfig) -> BuildConfig:
+def absolute_build_paths(config: BuildConfig) -> BuildConfig:
     """The settings with local paths made absolute: Ray workers have other working directories."""
 
     def declared(source: str) -> str:

@@ -11,7 +11,7 @@ from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.pairing.strategy import Recipe, Strategy
 from mmpr_pipeline.pipeline.outcome import outcome, rejected
 from mmpr_pipeline.pipeline.second_opinion import reconsidered
-from mmpr_pipeline.rollouts.prompts import Turn, turn_for
+from mmpr_pipeline.rollouts.prompts import Prompt, prompt_for
 from mmpr_pipeline.rollouts.rounds import next_round
 from mmpr_pipeline.rollouts.seeds import sampling_seed
 from mmpr_pipeline.rollouts.verdicts import check_rollouts
@@ -24,7 +24,7 @@ async def work_question(
 
     Nothing is sampled where no strategy needs rollouts, unless the engine only brings recorded ones.
     """
-    prompt = turn_for(question, recipe.sampling.style, recipe.sampling.prompt_language)
+    prompt = prompt_for(question, recipe.sampling.style, recipe.sampling.prompt_language)
     try:
         sampled = engine.info.recorded or any(strategy.needs_rollouts for strategy in strategies)
         rollouts = await sample(question, prompt, engine, recipe) if sampled else []
@@ -40,7 +40,7 @@ async def work_question(
         return rejected(question, prompt.text, reject)
 
 
-async def sample(question: Question, prompt: Turn, engine: Engine, recipe: Recipe) -> list[CheckedRollout]:
+async def sample(question: Question, prompt: Prompt, engine: Engine, recipe: Recipe) -> list[CheckedRollout]:
     """Rollouts with verdicts, round after round until they are enough or another round would not pay."""
     checked: list[CheckedRollout] = []
     number = 0

@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import Sequence
 
 from mmpr_pipeline.checking.second.opinion import is_asked, settled
-from mmpr_pipeline.checking.second.prompts import VERSION, prompt_of, vote_of
+from mmpr_pipeline.checking.second.prompts import VERSION, verifier_prompt, vote_of
 from mmpr_pipeline.checking.second.settings import SecondOpinion
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout, Question, Rollout, content_id
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
-from mmpr_pipeline.engines.journaled import JournaledEngine
+from mmpr_pipeline.engines.journalled import JournalledEngine
 from mmpr_pipeline.rollouts.seeds import sampling_seed
 from mmpr_pipeline.rollouts.settings import Decoding
 from mmpr_pipeline.storage.journal import Journal
@@ -43,7 +43,7 @@ def _with_votes(rollout: CheckedRollout, votes: Votes, rules: SecondOpinion) -> 
 
 async def _votes(question: Question, answer: str, engine: Engine, rules: SecondOpinion, seed: int) -> Votes:
     golds = dict.fromkeys((question.answer or "", *question.answers[:4]))
-    prompt = prompt_of(rules.style, question.text, " or ".join(golds), answer)
+    prompt = verifier_prompt(rules.style, question.text, " or ".join(golds), answer)
     name = content_id("second", question.question_id, prompt)
     asks = Question(question_id=name, source=question.source, source_id=question.source_id, text=prompt, kind="none")
     request = SampleRequest(
@@ -85,15 +85,15 @@ class WithVerifier:
         asks = request.prompt_version in VERSION.values()
         return await (self._verifier if asks else self._engine).sample(request)
 
-    async def continue_blind(self, request: ContinueRequest) -> Rollout:
+    async def continue_without_image(self, request: ContinueRequest) -> Rollout:
         """The engine's continuation."""
-        return await self._engine.continue_blind(request)
+        return await self._engine.continue_without_image(request)
 
     async def close(self) -> None:
         """Nothing: both engines stay open."""
 
 
-class JournaledWithVerifier(JournaledEngine):
+class JournalledWithVerifier(JournalledEngine):
     """The journal of one shard over an engine and its verifier; closing it closes the verifier's connections too."""
 
     def __init__(self, engine: Engine, verifier: Engine, journal: Journal) -> None:

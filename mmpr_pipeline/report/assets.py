@@ -37,12 +37,18 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    jinja.filters |= {"count": "{:,}".format, "duration": duration, "short": short, "words": words, "href": href}
+    jinja.filters |= {
+        "count": "{:,}".format,
+        "duration": rounded_duration,
+        "short": short,
+        "words": as_words,
+        "href": href,
+    }
     jinja.globals["precision_text"] = precision_text
     return jinja
 
 
-def duration(seconds: float) -> str:
+def rounded_duration(seconds: float) -> str:
     """Seconds as people say them: 34 s, 12 min, 3.2 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
@@ -57,7 +63,7 @@ def short(number: float) -> str:
     return f"{number:,.0f}"
 
 
-def words(name: str) -> str:
+def as_words(name: str) -> str:
     """A fixed name as words: no_correct -> no correct."""
     return name.replace("_", " ")
 

@@ -42,7 +42,7 @@ _PAGE = {
 }
 
 
-def draw(spec: dict[str, Any]) -> str:
+def chart_svg(spec: dict[str, Any]) -> str:
     """The SVG of a specification; text in it is escaped. Raises ConfigError where `vl-convert-python` is missing."""
     try:
         import vl_convert
@@ -60,18 +60,20 @@ def charts_of(figures: dict[str, Any]) -> dict[str, str]:
     """The report's charts by name; those without anything to show are left out."""
     lengths = figures["lengths"]
     specs = {
-        "funnel": bars(figures["funnel"], "step", "questions", ACCENT),
-        "lost": bars([_named(row) for row in figures["lost"]], "reason", "questions", BAD) if figures["lost"] else None,
+        "funnel": bar_chart(figures["funnel"], "step", "questions", ACCENT),
+        "lost": bar_chart([_named(row) for row in figures["lost"]], "reason", "questions", BAD)
+        if figures["lost"]
+        else None,
         "pairs": pairs_by_source(figures["sources"]),
         "verdicts": verdicts_by_source(figures["sources"]),
         "solve_rates": solve_rates(figures["solve_rates"]),
         "lengths": length_curves(lengths) if lengths["bins"] else None,
         "balance": length_balance(lengths["balance"]) if lengths["bins"] else None,
-        "rollouts": columns(figures["rollouts_per_question"], "rollouts of a question", ACCENT),
-        "per_question": columns(figures["pairs_per_question"], "pairs of a question", SECOND),
-        "tokens": bars(_tokens(figures["sources"]), "source", "tokens", SECOND),
+        "rollouts": column_chart(figures["rollouts_per_question"], "rollouts of a question", ACCENT),
+        "per_question": column_chart(figures["pairs_per_question"], "pairs of a question", SECOND),
+        "tokens": bar_chart(_tokens(figures["sources"]), "source", "tokens", SECOND),
     }
-    return {name: _own_ids(draw(spec), name) for name, spec in specs.items() if spec}
+    return {name: _own_ids(chart_svg(spec), name) for name, spec in specs.items() if spec}
 
 
 def _own_ids(svg: str, name: str) -> str:
@@ -81,7 +83,7 @@ def _own_ids(svg: str, name: str) -> str:
     return re.sub(r'(id="|url\(#)(clip\d+)(?=["\)])', lambda match: match[1] + ids.get(match[2], match[2]), svg)
 
 
-def bars(rows: list[dict[str, Any]], name: str, value: str, colour: str) -> dict[str, Any] | None:
+def bar_chart(rows: list[dict[str, Any]], name: str, value: str, colour: str) -> dict[str, Any] | None:
     """Horizontal bars in the given order, each with its number."""
     if not rows:
         return None
@@ -137,7 +139,7 @@ def stacked(
     }
 
 
-def columns(counts: dict[int, int], title: str, colour: str) -> dict[str, Any] | None:
+def column_chart(counts: dict[int, int], title: str, colour: str) -> dict[str, Any] | None:
     """Upright bars: how many questions have each number of something; small numbers each, else binned."""
     if len(counts) < 2:  # one bar says nothing that a sentence does not
         return None

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from mmpr_pipeline.core.errors import DatasetError
-from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.lookup import ShardFiles
 from mmpr_pipeline.dataset.files.summary import shards_of
-from mmpr_pipeline.report.viewer.browse import Place
+from mmpr_pipeline.report.viewer.browse import QuestionPlace
 from mmpr_pipeline.storage import Store, open_store
 
 FLIP = 0.5
@@ -27,18 +27,18 @@ ROLLOUTS_SHOWN = 60
 
 
 @dataclass
-class Side:
+class OutputSide:
     """What one output says of its questions."""
 
     store: Store
     shards: int
-    questions: dict[str, tuple[Place, str, int, int]] = field(default_factory=dict)
+    questions: dict[str, tuple[QuestionPlace, str, int, int]] = field(default_factory=dict)
     """Question id -> place, source, rollouts judged correct, rollouts judged correct or incorrect."""
     pairs: dict[str, str] = field(default_factory=dict)
     """Pair id -> question id."""
 
     @classmethod
-    def read(cls, out: str | Path) -> Side:
+    def read(cls, out: str | Path) -> OutputSide:
         """Raises DatasetError where no shard is finished."""
         store = open_store(out)
         side = cls(store, shards_of(store))
@@ -49,8 +49,8 @@ class Side:
                 zip(*(table.column(n).to_pylist() for n in names), strict=True)
             ):
                 if name is not None:
-                    side.questions.setdefault(name, (Place(files.shard, row), source, right, right + wrong))
-            for batch in batches(files.path("pairs"), ["pair_id", "question_id"]):
+                    side.questions.setdefault(name, (QuestionPlace(files.shard, row), source, right, right + wrong))
+            for batch in record_batches(files.path("pairs"), ["pair_id", "question_id"]):
                 side.pairs.update(zip(batch["pair_id"].to_pylist(), batch["question_id"].to_pylist(), strict=True))
         return side
 
@@ -73,7 +73,7 @@ def compare_outputs(one: str | Path, other: str | Path) -> dict[str, Any]:
     is the same and whose verdict changed, by `from -> to` and rule, with examples; `pairs` in both, gained, lost;
     `only`: questions that only one side has. Raises DatasetError where nothing joins them.
     """
-    base, new = Side.read(one), Side.read(other)
+    base, new = OutputSide.read(one), OutputSide.read(other)
     both = [name for name in base.questions if name in new.questions]
     if not both:
         raise DatasetError(
@@ -100,7 +100,7 @@ def compare_outputs(one: str | Path, other: str | Path) -> dict[str, Any]:
     }
 
 
-def _sources(base: Side, new: Side, both: list[str]) -> list[dict[str, Any]]:
+def _sources(base: OutputSide, new: OutputSide, both: list[str]) -> list[dict[str, Any]]:
     totals: dict[str, list[int]] = {}
     for name in both:
         row = totals.setdefault(base.questions[name][1], [0] * 5)
@@ -112,7 +112,7 @@ def _sources(base: Side, new: Side, both: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _verdicts(base: Side, new: Side, both: set[str]) -> dict[str, Any]:
+def _verdicts(base: OutputSide, new: OutputSide, both: set[str]) -> dict[str, Any]:
     """Changed verdicts on the same texts: what another checker, or a mark, made of them."""
     counts: Counter[tuple[str, str, str]] = Counter()
     examples: list[dict[str, Any]] = []
@@ -147,7 +147,7 @@ def _changed(files: ShardFiles, name: str, rollout: dict[str, Any], match: dict[
     return {**asked, "question": question["text"][:400], "index": rollout["index"], "text": text, "sides": said}
 
 
-def _flip(base: Side, new: Side, name: str) -> dict[str, Any]:
+def _flip(base: OutputSide, new: OutputSide, name: str) -> dict[str, Any]:
     place, source, *before = base.questions[name]
     files = ShardFiles(base.store, place.shard, base.shards)
     question = files.question(place.row)

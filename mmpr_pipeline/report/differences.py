@@ -16,7 +16,7 @@ _WORD = re.compile(r"(?:[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9
 
 
 @dataclass(frozen=True)
-class Piece:
+class TextSpan:
     """A stretch of a response: whether the other response has it too, and whether it is the answer found."""
 
     text: str
@@ -24,9 +24,9 @@ class Piece:
     answer: bool = False
 
 
-def compare(
+def compare_texts(
     one: str, other: str, answers: tuple[str | None, str | None] = (None, None), shared_chars: int = 0
-) -> tuple[list[Piece], list[Piece]]:
+) -> tuple[list[TextSpan], list[TextSpan]]:
     """Both responses as pieces, which joined give the response again.
 
     `answers` are the answers that the checker found; each is marked where the response states it last. The first
@@ -80,15 +80,15 @@ def _spans(words: list[str], blocks: list[tuple[int, int]]) -> list[tuple[int, i
     return [(starts[first], starts[first + size]) for first, size in blocks if size]
 
 
-def _pieces(text: str, shared: list[tuple[int, int]], answer: tuple[int, int]) -> list[Piece]:
+def _pieces(text: str, shared: list[tuple[int, int]], answer: tuple[int, int]) -> list[TextSpan]:
     """The text cut at every border of a span."""
     borders = sorted({0, len(text), *answer, *(border for span in shared for border in span)})
-    pieces: list[Piece] = []
+    pieces: list[TextSpan] = []
     for start, stop in pairwise(borders):
         common = any(a <= start and stop <= b for a, b in shared)
         is_answer = answer[0] <= start and stop <= answer[1]
         if pieces and (pieces[-1].shared, pieces[-1].answer) == (common, is_answer):
-            pieces[-1] = Piece(pieces[-1].text + text[start:stop], common, is_answer)
+            pieces[-1] = TextSpan(pieces[-1].text + text[start:stop], common, is_answer)
         else:
-            pieces.append(Piece(text[start:stop], common, is_answer))
+            pieces.append(TextSpan(text[start:stop], common, is_answer))
     return pieces

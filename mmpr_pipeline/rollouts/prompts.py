@@ -96,7 +96,7 @@ def version_of(instruction: str) -> str:
     return hashlib.sha256(instruction.encode()).hexdigest()[:8]
 
 
-def user_turn(question: Question, template: PromptTemplate) -> str:
+def prompt_text(question: Question, template: PromptTemplate) -> str:
     """The full text of the user turn, with exactly one `<image>` mark for each image of the question."""
     lines = [place_images(question.text, len(question.images))]
     if question.choices and question.kind != "none":
@@ -125,27 +125,27 @@ _ENDS = tuple(f"\n{template.suffix}" for template in _TEMPLATES if template.suff
 
 
 @dataclass(frozen=True)
-class Turn:
+class Prompt:
     """The user turn of one question and the label of the template that made it."""
 
     text: str
     version: str
 
 
-def turn_for(question: Question, style: str, language: str = "auto") -> Turn:
+def prompt_for(question: Question, style: str, language: str = "auto") -> Prompt:
     """The question's user turn in a style, with its template's label; where it was asked before, that very turn."""
     if question.prompting and question.prompting.turn is not None:
-        return Turn(question.prompting.turn, question.prompting.label)
+        return Prompt(question.prompting.turn, question.prompting.label)
     template = template_for(question, style, language)
-    return Turn(user_turn(question, template), template.label)
+    return Prompt(prompt_text(question, template), template.label)
 
 
-def asked_as_it_stands(question: Question) -> Question:
+def with_own_prompt(question: Question) -> Question:
     """The question with its user turn fixed to its own words: what the responses that its source brings answer."""
     if question.prompting and question.prompting.turn is not None:
         return question
     asked = (question.prompting or Prompting()).model_copy(
-        update={"turn": user_turn(question, _PRESET), "label": _PRESET.label}
+        update={"turn": prompt_text(question, _PRESET), "label": _PRESET.label}
     )
     return question.model_copy(update={"prompting": asked})
 

@@ -10,8 +10,8 @@ from mmpr_pipeline.core.records import CheckedRollout, Question, Rollout
 from mmpr_pipeline.core.verdict import Outcome, Verdict
 from mmpr_pipeline.rollouts.prompts import THINK_END, asks_for_thinking
 
-CUT_OFF = Verdict(outcome="unparseable", rule="cut_off", checker=CHECKER)
-NO_THINKING = Verdict(outcome="unparseable", rule="no_thinking", checker=CHECKER)
+TRUNCATED = Verdict(outcome="unparseable", rule="cut_off", checker=CHECKER)
+MISSING_THINK_END = Verdict(outcome="unparseable", rule="no_thinking", checker=CHECKER)
 """Thinking was asked for and never ended: whatever the answer, such a response would be learned from wrongly."""
 
 
@@ -28,15 +28,15 @@ def _verdict(question: Question, rollout: Rollout, marks: Marks) -> Verdict | No
     marked = marks.get((rollout.question_id, rollout.index))
     if question.kind == "none":
         return Verdict(outcome=marked, rule="marked", checker=CHECKER) if marked else None
-    verdict = unfit(rollout) or check_question(question, rollout.text)
+    verdict = unusable_verdict(rollout) or check_question(question, rollout.text)
     return replace(verdict, outcome=marked, rule="marked") if marked else verdict
 
 
-def unfit(rollout: Rollout) -> Verdict | None:
+def unusable_verdict(rollout: Rollout) -> Verdict | None:
     """The verdict on a response that did not end, or whose thinking did not; None for all others."""
     if rollout.finish_reason == "length":
-        return CUT_OFF
-    return NO_THINKING if asks_for_thinking(rollout.prompt_version) and THINK_END not in rollout.text else None
+        return TRUNCATED
+    return MISSING_THINK_END if asks_for_thinking(rollout.prompt_version) and THINK_END not in rollout.text else None
 
 
 def _with_verdict(question: Question, rollout: Rollout, verdict: Verdict | None) -> CheckedRollout:

@@ -27,7 +27,7 @@ import numpy as np
 from mmpr_pipeline.core.records import Image, Question
 from mmpr_pipeline.screening.phash import VIEWS, WORDS, Hash, distances, perceptual_hash
 from mmpr_pipeline.screening.settings import ScreeningSettings
-from mmpr_pipeline.screening.shingles import Shingles, SimilarQuestions, shingles, words
+from mmpr_pipeline.screening.shingles import Shingles, SimilarQuestions, shingles, split_words
 from mmpr_pipeline.sources.images.decode import load_image
 
 Measure = Literal["image", "image_and_question", "question"]
@@ -79,7 +79,7 @@ class Hasher:
     def sketch(self, question: Question, row: int) -> Sketch:
         """The sketch of a question in this row of its source. Raises ItemRejected where an image is none."""
         hashed = [(image.sha256, self.hash(image)) for image in question.images]
-        tokens = words(question.text)
+        tokens = split_words(question.text)
         telling = tuple((sha256, found) for sha256, found in hashed if found is not None)
         return Sketch(question.source, row, question.source_id, telling, shingles(tokens), len(tokens))
 

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 
 from mmpr_pipeline.core.json_files import sealed
 from mmpr_pipeline.screening import DROPPED, REPORT, STATUS
+from mmpr_pipeline.screening.chunks import KEY_BYTES, Chunk, read_chunk, write_table
 from mmpr_pipeline.screening.contamination import templates
-from mmpr_pipeline.screening.mixture import choose, described
-from mmpr_pipeline.screening.pieces import KEY_BYTES, Piece, read_piece, write_table
+from mmpr_pipeline.screening.mixture import share_fields, share_mask
 from mmpr_pipeline.screening.selection import (
     ASKED,
     CONTAMINATED,
@@ -41,7 +41,7 @@ class Screened:
     """One source of the build, as the pass left it."""
 
     name: str
-    pieces: Sequence[Piece]
+    pieces: Sequence[Chunk]
     share: Share
 
 
@@ -60,7 +60,7 @@ class _Rows:
     """Where each source begins, and the end."""
 
 
-def merge(
+def merge_chunks(
     store: Store, sources: Sequence[Screened], known: Known, rules: ScreeningSettings, shards: int,
     told: Mapping[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
@@ -76,7 +76,7 @@ def merge(
     for source in sources:
         part = status[parts[source.name]]
         asked = np.flatnonzero(part == ASKED)
-        part[asked[~choose(rows.keys[parts[source.name]][asked], source.share)]] = LEFT_OUT
+        part[asked[~share_mask(rows.keys[parts[source.name]][asked], source.share)]] = LEFT_OUT
     dropped = pa.concat_tables(
         [DROPPED_SCHEMA.empty_table(), *_dropped(store, sources, rows, status, earlier, hits, known)]
     )
@@ -108,7 +108,7 @@ def _gather(store: Store, sources: Sequence[Screened]) -> _Rows:
     hits, offsets, at = [], [0], 0
     for source in sources:
         for piece in source.pieces:
-            table = read_piece(store, piece.key)
+            table = read_chunk(store, piece.key)
             rows = slice(at, at + table.num_rows)
             readable[rows] = table["key"].is_valid().to_numpy()
             raw = table["key"].fill_null(bytes(KEY_BYTES)).to_pylist()
@@ -154,7 +154,7 @@ def _dropped(
             stop = at + piece.stop - piece.start
             gone = at + np.flatnonzero(np.isin(status[at:stop], (DUPLICATE, CONTAMINATED)))
             if len(gone):
-                ids = read_piece(store, piece.key)["source_id"].to_pylist()
+                ids = read_chunk(store, piece.key)["source_id"].to_pylist()
                 lines = []
                 for row in gone.tolist():
                     line = {"source": source.name, "row": row - first, "source_id": ids[row - at]}
@@ -180,6 +180,6 @@ def _counts(status: np.ndarray, share: Share) -> dict[str, Any]:
         "unreadable": counted[UNREADABLE],
         "duplicate_question": counted[DUPLICATE],
         "contaminated": counted[CONTAMINATED],
-        "share": described(share),
+        "share": share_fields(share),
         "questions": counted[ASKED] * share.repeat + counted[UNREADABLE] + counted[DUPLICATE] + counted[CONTAMINATED],
     }

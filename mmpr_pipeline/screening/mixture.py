@@ -23,7 +23,7 @@ def taken(questions: int, share: Share) -> int:
     return min(part, questions if share.cap is None else share.cap)
 
 
-def choose(keys: np.ndarray, share: Share) -> np.ndarray:
+def share_mask(keys: np.ndarray, share: Share) -> np.ndarray:
     """Which questions are taken: bool of shape (n,). `keys`: uint64 of shape (n, 2), the hash of each one's content."""
     chosen: np.ndarray = np.zeros(len(keys), bool)
     order = np.lexsort((keys[:, 1], keys[:, 0]))
@@ -31,7 +31,7 @@ def choose(keys: np.ndarray, share: Share) -> np.ndarray:
     return chosen
 
 
-def repeated(question: Question, times: int) -> list[Question]:
+def repetitions(question: Question, times: int) -> list[Question]:
     """The question as often as it is asked; from the second time on with an id, and so with seeds, of its own."""
     ids = [content_id(question.question_id, f"repeat {number}") for number in range(1, times)]
     return [question, *(question.model_copy(update={"question_id": own}) for own in ids)]
@@ -42,6 +42,6 @@ def share_of(mixture: Mapping[str, Share], names: Sequence[str]) -> Share:
     return next((mixture[name] for name in names if name in mixture), ALL)
 
 
-def described(share: Share) -> dict[str, Any]:
+def share_fields(share: Share) -> dict[str, Any]:
     """What of a share is not the default, as plain JSON data."""
     return share.model_dump(mode="json", exclude_defaults=True)

@@ -8,7 +8,7 @@ from typing import Any
 DROPS = {"duplicate_question": "that an earlier row has too", "contaminated": "that an evaluation set has too"}
 
 
-def sentences(report: Mapping[str, Any]) -> list[str]:
+def report_sentences(report: Mapping[str, Any]) -> list[str]:
     """What was dropped and left out, with what it was compared, and with what not."""
     told = [_dropped(report), _compared(report)]
     if left := sum(counts["left_out"] for counts in report["sources"].values()):

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.screening import DROPPED, STATUS
-from mmpr_pipeline.screening.mixture import repeated
-from mmpr_pipeline.screening.pieces import read_table, row_digest
+from mmpr_pipeline.screening.chunks import read_table, row_digest
+from mmpr_pipeline.screening.mixture import repetitions
 from mmpr_pipeline.sources import Source, SourceIndex
 from mmpr_pipeline.storage import Store
 
@@ -74,23 +74,23 @@ def first_of_each(keys: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return earlier
 
 
-def shard_bounds(status: np.ndarray, shard: int, of: int) -> tuple[int, int]:
+def shard_bounds(status: np.ndarray, shard: int, num_shards: int) -> tuple[int, int]:
     """Rows [start, stop) of a source that a shard takes: every shard has as many asked rows, or one more or fewer."""
     asked = np.flatnonzero(status == ASKED)
     if not len(asked):
-        return len(status) * shard // of, len(status) * (shard + 1) // of
+        return len(status) * shard // num_shards, len(status) * (shard + 1) // num_shards
 
     def start(number: int) -> int:
-        position = len(asked) * number // of
+        position = len(asked) * number // num_shards
         return 0 if number == 0 else int(asked[position]) if position < len(asked) else len(status)
 
     return start(shard), start(shard + 1)
 
 
-def shard_rows(status: np.ndarray, of: int) -> Iterator[np.ndarray]:
+def shard_rows(status: np.ndarray, num_shards: int) -> Iterator[np.ndarray]:
     """The rows that each of the shards reads of a source, in order."""
-    for shard in range(of):
-        start, stop = shard_bounds(status, shard, of)
+    for shard in range(num_shards):
+        start, stop = shard_bounds(status, shard, num_shards)
         yield start + np.flatnonzero(np.isin(status[start:stop], READ))
 
 
@@ -147,7 +147,7 @@ class Selection:
         if status in REASONS:
             yield self.dropped[row]
         elif status != LEFT_OUT:
-            yield from repeated(item, self.repeat) if isinstance(item, Question) else [item]
+            yield from repetitions(item, self.repeat) if isinstance(item, Question) else [item]
 
     def _rejects(self, start: int, stop: int) -> Iterator[Reject]:
         for row in range(start, stop):
@@ -166,7 +166,7 @@ def runs(wanted: np.ndarray) -> list[tuple[int, int]]:
 
 
 def load_selections(
-    store: Store, shard: int, of: int, repeats: dict[str, int], hashes: Mapping[str, str]
+    store: Store, shard: int, num_shards: int, repeats: dict[str, int], hashes: Mapping[str, str]
 ) -> dict[str, Selection]:
     """What was decided of the rows that a shard takes, by source. `hashes`: sha256 of STATUS and DROPPED, as far as the
     report tells them.
@@ -177,7 +177,7 @@ def load_selections(
     found = {}
     for row in read_table(store, STATUS, hashes.get(STATUS)).to_pylist():
         status = np.frombuffer(row["status"], np.uint8)
-        start, stop = shard_bounds(status, shard, of)
+        start, stop = shard_bounds(status, shard, num_shards)
         name = row["source"]
         drops, seen = _drops(dropped, name, start, stop), row.get("seen")
         repeat = repeats.get(name, 1)

@@ -28,7 +28,7 @@ Shingles = np.ndarray[Any, np.dtype[np.uint64]]
 """Sorted hashes of a text's shingles, each once."""
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Words and numbers in lower case, each Chinese, Japanese or Korean sign a word; signs and image marks are none."""
     found = _WORD.findall(_MARK.sub(" ", text[: MOST_WORDS * 20]).lower())
     return found[:MOST_WORDS]
@@ -44,7 +44,7 @@ def shingles(tokens: Sequence[str]) -> Shingles:
     return np.sort(np.frombuffer(b"".join(hashes), np.uint64))
 
 
-def similarity(one: Shingles, other: Shingles) -> float:
+def jaccard(one: Shingles, other: Shingles) -> float:
     """Shared shingles over all shingles of the two, 0 to 1; 0 where either has none."""
     if not len(one) or not len(other):
         return 0.0
@@ -68,7 +68,7 @@ class SimilarQuestions:
         """Numbers and similarities of those at least so similar (0.5 and above are found surely), ascending."""
         if not len(one):
             return []
-        near = ((number, similarity(one, self._known[number])) for number in sorted(self._index.query(_signature(one))))
+        near = ((number, jaccard(one, self._known[number])) for number in sorted(self._index.query(_signature(one))))
         return [(number, alike) for number, alike in near if alike >= least]
 
 

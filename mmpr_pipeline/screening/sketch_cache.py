@@ -13,7 +13,7 @@ import pyarrow as pa
 from mmpr_pipeline.core.errors import DatasetError, StoreError
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.screening import SCREENING
-from mmpr_pipeline.screening.pieces import SKETCHES, read_piece, write_piece
+from mmpr_pipeline.screening.chunks import SKETCHES, read_chunk, write_chunk
 from mmpr_pipeline.sources import SourceIndex
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.storage.cache import cache_folder
@@ -29,10 +29,10 @@ def cached_sketches(index: SourceIndex, start: int, stop: int, look: Callable[[]
     key = f"{content_id(SCREENING, index.fingerprint, str(start), str(stop))}.arrow"
     store = open_store(cache_folder() / "sketches")
     with suppress(StoreError, DatasetError, OSError):
-        kept = read_piece(store, key)
+        kept = read_chunk(store, key)
         if kept.schema == SKETCHES:
             return kept
     table = look()
     with suppress(StoreError, OSError):
-        write_piece(store, key, table)
+        write_chunk(store, key, table)
     return table

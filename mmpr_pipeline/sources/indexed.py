@@ -13,7 +13,7 @@ from mmpr_pipeline.sources.declaration.schema import Format
 
 
 @dataclass(frozen=True)
-class Place:
+class RowPlace:
     """Where a question stands: the number of its row, and its own within it, from 1, where rows hold several."""
 
     row: int
@@ -64,7 +64,7 @@ def with_struct_columns(names: list[str]) -> list[str]:
     return list(dict.fromkeys([*names, *(name.partition(".")[0] for name in names if "." in name)]))
 
 
-def repeated(ids: array[int]) -> list[int]:
+def repeated_positions(ids: array[int]) -> list[int]:
     """Positions whose value stands at an earlier position too, ascending; 0 counts for nothing."""
     if not ids:
         return []

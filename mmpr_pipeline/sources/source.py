@@ -25,15 +25,22 @@ from mmpr_pipeline.sources.files import formats
 from mmpr_pipeline.sources.files.formats import Row, Scan, SourceFile, Unreadable
 from mmpr_pipeline.sources.files.hub import HubFile, repository_files, resolve
 from mmpr_pipeline.sources.files.local import LocalFile, local_files
-from mmpr_pipeline.sources.images.ahead import ahead
+from mmpr_pipeline.sources.images.ahead import run_ahead
 from mmpr_pipeline.sources.images.archives import ImageArchives, opened
 from mmpr_pipeline.sources.images.decode import USUAL, ImageLimits, load_image, unseen_image
 from mmpr_pipeline.sources.images.references import HubImages, ImageFolder, ImagePlaces, image_bytes
 from mmpr_pipeline.sources.images.web import WebImages
-from mmpr_pipeline.sources.indexed import IndexedArchive, IndexedFile, Place, SourceIndex, repeated, with_struct_columns
+from mmpr_pipeline.sources.indexed import (
+    IndexedArchive,
+    IndexedFile,
+    RowPlace,
+    SourceIndex,
+    repeated_positions,
+    with_struct_columns,
+)
 from mmpr_pipeline.sources.rows import mapping
 from mmpr_pipeline.sources.rows.columns import clean
-from mmpr_pipeline.sources.rows.entries import rows_of
+from mmpr_pipeline.sources.rows.entries import entry_rows
 
 MAX_DETAIL = 300
 """Most characters of a reject's detail."""
@@ -85,7 +92,7 @@ class Source:
             fingerprint=content_id(identity, revision or "", seen),
             revision=revision,
             files=tuple(parts),
-            duplicates=tuple(repeated(ids)),
+            duplicates=tuple(repeated_positions(ids)),
             archives=tuple(archives),
         )
 
@@ -97,7 +104,7 @@ class Source:
         work = (make for _, make in self._work(index, start, stop))
         if not self.declaration.image_hosts:
             return (make() for make in work)
-        return ahead(work)
+        return run_ahead(work)
 
     def read_with_rows(self, index: SourceIndex, start: int, stop: int) -> Iterator[tuple[Row, Question | Reject]]:
         """As `read`, each item with the row that it was made of."""
@@ -112,12 +119,12 @@ class Source:
             if low < high:
                 load = self._loader(index, part)
                 for number, (row, place) in enumerate(self._rows(index, part, low, high), start=first + low):
-                    place = Place(place.row + lines, place.entry)
+                    place = RowPlace(place.row + lines, place.entry)
                     yield row, partial(self._item, row, place, number in repeats, load)
             first += part.rows
             lines += part.lines or part.rows
 
-    def _item(self, row: Row, place: Place, repeated: bool, load: mapping.Load) -> Question | Reject:
+    def _item(self, row: Row, place: RowPlace, repeated: bool, load: mapping.Load) -> Question | Reject:
         source_id = place.name
         look = partial(load_image, limits=self._limits) if self.looks else unseen_image
         try:
@@ -143,7 +150,7 @@ class Source:
         most = self.declaration.most_pixels
         return USUAL if most is None else ImageLimits(most, max(USUAL.bytes, 3 * most))
 
-    def _source_id(self, row: Row, place: Place) -> str:
+    def _source_id(self, row: Row, place: RowPlace) -> str:
         """The id that the row gives, with the number of the question where one id stands for several."""
         assert not isinstance(row, Unreadable)
         found = mapping.row_id(self.declaration, row) or f"row {place.row}"
@@ -155,7 +162,7 @@ class Source:
         names, column = self.declaration.columns.entry_columns(), self.declaration.columns.id or ""
         return any(column == name or column.startswith(f"{name}.") for name in names)
 
-    def _rows(self, index: SourceIndex, part: IndexedFile, low: int, high: int) -> Iterator[tuple[Row, Place]]:
+    def _rows(self, index: SourceIndex, part: IndexedFile, low: int, high: int) -> Iterator[tuple[Row, RowPlace]]:
         """The rows of a slice of one file and their places, and an error where they are fewer than the index says."""
         seen = 0
         try:
@@ -167,16 +174,16 @@ class Source:
         if seen != high - low:
             raise SourceError(f"{part.name} of {self.name} has other rows than when the build began.", remedy=_AGAIN)
 
-    def _placed(self, index: SourceIndex, part: IndexedFile, low: int, high: int) -> Iterator[tuple[Row, Place]]:
+    def _placed(self, index: SourceIndex, part: IndexedFile, low: int, high: int) -> Iterator[tuple[Row, RowPlace]]:
         if not self.declaration.columns.entry_columns():
             for number, row in enumerate(self._open_rows(index, part, low, high), start=low):
-                yield row, Place(number)
+                yield row, RowPlace(number)
             return
         question, first = formats.mark_before(part.places, low)
         for number, row in enumerate(self._open_rows(index, part, first, sys.maxsize), start=first):
-            for entry, one in enumerate(rows_of(row, self.declaration.columns), start=1):
+            for entry, one in enumerate(entry_rows(row, self.declaration.columns), start=1):
                 if low <= question < high:
-                    yield one, Place(number, entry)
+                    yield one, RowPlace(number, entry)
                 question += 1
             if question >= high:
                 return
@@ -265,7 +272,7 @@ class Source:
             return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") or 1
 
         def look(row: Row) -> list[int]:
-            return [id_of(one, number) for number, one in enumerate(rows_of(row, columns), start=1)]
+            return [id_of(one, number) for number, one in enumerate(entry_rows(row, columns), start=1)]
 
         return look, tuple(with_struct_columns(names))
 
@@ -296,11 +303,11 @@ class Source:
         return IndexedFile(name=f"{made.name}/{made.split}", format=None, size=0, digest="", rows=rows, marks=())
 
     def _generate(self, low: int, high: int) -> Iterator[Row]:
-        from mmpr_pipeline.sources.generated import worlds
+        from mmpr_pipeline.sources.generated import scenes
 
         made = self.declaration.generated
         assert made is not None
-        return worlds.rows(made.name, split=made.split, start=low, stop=high, seed=made.seed)
+        return scenes.rows(made.name, split=made.split, start=low, stop=high, seed=made.seed)
 
 
 def _of_the_row(error: Exception) -> bool:

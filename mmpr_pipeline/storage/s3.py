@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.storage.cache import cache_folder
 from mmpr_pipeline.storage.local import room_explained
-from mmpr_pipeline.storage.s3_retry import code_of, passes, patience, patiently, status_of
+from mmpr_pipeline.storage.s3_retry import code_of, passes, patience, patiently, s3_status
 from mmpr_pipeline.storage.store import MissingKeyError, Store, check_key, hidden
 
 PART_BYTES = 16 << 20
@@ -138,9 +138,9 @@ class S3Store(Store):
             try:
                 return self._put(key, data, **condition)
             except ClientError as error:
-                exists = status_of(error) == 412 or code_of(error) == "PreconditionFailed"
+                exists = s3_status(error) == 412 or code_of(error) == "PreconditionFailed"
                 # That, and 409 (another is putting it), say that nothing was done, but by boto's earlier tries.
-                unsure = unsure or not (exists or status_of(error) == 409) or _retried(error)
+                unsure = unsure or not (exists or s3_status(error) == 409) or _retried(error)
                 if not exists:
                     raise
             except BotoCoreError:

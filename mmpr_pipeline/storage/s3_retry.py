@@ -89,7 +89,7 @@ def passes(error: BaseException | None) -> bool:
     if error is None:
         return False
     if isinstance(error, ClientError):
-        status = status_of(error)
+        status = s3_status(error)
         if code_of(error) in _PASSING_CODES or status in _PASSING_STATUS:
             return True
         return status >= 500 and status not in _LASTING_STATUS
@@ -100,7 +100,7 @@ def passes(error: BaseException | None) -> bool:
     return passes(_wrapped(error))
 
 
-def status_of(error: Any) -> int:
+def s3_status(error: Any) -> int:
     """The HTTP status of a ClientError; 0 where it has none."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 

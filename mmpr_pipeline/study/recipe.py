@@ -40,7 +40,7 @@ class Row:
 
 
 @dataclass
-class Plan:
+class StudyPlan:
     """The steps in an order in which each finds what it needs, and the tables' rows."""
 
     steps: dict[str, Step] = field(default_factory=dict)
@@ -55,9 +55,9 @@ class Plan:
         return step.name
 
 
-def make_plan(config: StudyConfig) -> Plan:
+def make_study_plan(config: StudyConfig) -> StudyPlan:
     """Everything that a study does, in order."""
-    plan = Plan(sources={"measure": config.measure.questions})
+    plan = StudyPlan(sources={"measure": config.measure.questions})
     base = plan.add(_measure(config, BASE, config.engine.model, ()))
     plan.rows.append(Row("losses", "base", (base,)))
     ways: dict[tuple[str, str], list[tuple[str, str]]] = {}
@@ -90,7 +90,7 @@ class _Seed:
     """The steps of one seed."""
 
     config: StudyConfig
-    plan: Plan
+    plan: StudyPlan
     seed: int
 
     def tables(self) -> dict[str, Iterator[tuple[str, str, str]]]:

@@ -16,7 +16,7 @@ from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.progress import Progress, no_progress
 from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.storage import lease, open_store
-from mmpr_pipeline.study.recipe import Plan, make_plan
+from mmpr_pipeline.study.recipe import StudyPlan, make_study_plan
 from mmpr_pipeline.study.settings import StudyConfig
 from mmpr_pipeline.study.steps.step import LOG, Step
 from mmpr_pipeline.study.steps.work import do
@@ -42,7 +42,7 @@ def run_study(config: StudyConfig, told: Progress = no_progress, doer: Doer | No
     root = _root(config)
     store = open_store(root)
     store.check_writable()
-    plan = make_plan(config)
+    plan = make_study_plan(config)
     with lease(store):
         for step in plan.steps.values():  # what cannot go on stops before any work
             step.done(root)
@@ -56,10 +56,10 @@ def run_study(config: StudyConfig, told: Progress = no_progress, doer: Doer | No
 
 def tell_so_far(config: StudyConfig) -> dict[str, Any]:
     """The results of what is done, without doing anything; the study may be running. Raises as `results_of`."""
-    return _tables(config, make_plan(config), _root(config))
+    return _tables(config, make_study_plan(config), _root(config))
 
 
-def _tables(config: StudyConfig, plan: Plan, root: Path) -> dict[str, Any]:
+def _tables(config: StudyConfig, plan: StudyPlan, root: Path) -> dict[str, Any]:
     from mmpr_pipeline.study.results.scores import results_of, write_results
 
     results = results_of(config, plan, root)
@@ -71,7 +71,7 @@ def _root(config: StudyConfig) -> Path:
     return Path(config.out).expanduser().absolute()
 
 
-def _do_all(plan: Plan, root: Path, told: Progress, doer: Doer, jobs: int) -> None:
+def _do_all(plan: StudyPlan, root: Path, told: Progress, doer: Doer, jobs: int) -> None:
     """Every step that is not done, `jobs` at once, each after what it needs; the first error stops them all."""
     steps = list(plan.steps.values())
     waiting = [step for step in steps if step.done(root) is None]
@@ -165,5 +165,5 @@ def in_this_process(step: Step, root: Path) -> None:
 def list_steps(config: StudyConfig) -> list[str]:
     """The steps of a study in their order, each with whether it is done."""
     root = _root(config)
-    plan = make_plan(config)
+    plan = make_study_plan(config)
     return [f"{'done' if step.done(root) is not None else '    '}  {step.name}" for step in plan.steps.values()]

@@ -11,7 +11,7 @@ from mmpr_pipeline.core.settings import OPERATIONAL, Settings, load_settings
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.rollouts.settings import Decoding, SamplingSettings
-from mmpr_pipeline.sources.generated.worlds import NANO_SOURCES
+from mmpr_pipeline.sources.generated.scenes import NANO_SOURCES
 from mmpr_pipeline.training.objective.loss import RECIPES
 
 PAPER_LOSSES = ("sft", "dpo", "bco", "dpo+sft", "bco+sft", "mpo")

@@ -25,8 +25,8 @@ import yaml
 
 from mmpr_pipeline.dataset.review.verify import verify
 from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.driver import absolute
-from mmpr_pipeline.pipeline.plans.from_sources import make_plan
+from mmpr_pipeline.pipeline.driver import absolute_build_paths
+from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
 from mmpr_pipeline.pipeline.workers.shard import work_shard
 from tests.chaos import processes
 from tests.chaos.places import Place
@@ -94,7 +94,7 @@ def make_reference(folder: Path, questions: int = 60, open_ended: int = 6) -> Re
     """Make the source, and build it in this process, without Ray, journals replayed or faults."""
     source = make_source(folder / "source", questions=questions, open_ended=open_ended)
     out, log = folder / "whole", folder / "whole.log"
-    plan = make_plan(absolute(load_config(None, settings(source, str(out), log))))
+    plan = make_build_plan(absolute_build_paths(load_config(None, settings(source, str(out), log))))
 
     async def build() -> None:
         engine = await plan.start()

@@ -113,10 +113,10 @@ class States:
     """Outputs in every state, made once; each attack takes a copy."""
 
     def __init__(self, folder: Path) -> None:
-        from mmpr_pipeline.screening import pieces
+        from mmpr_pipeline.screening import chunks
         from tests.pipeline.made import files_of, make_source
 
-        pieces.ROWS = 8  # several pieces, of a small source
+        chunks.ROWS = 8  # several pieces, of a small source
         self._folder, self._files_of = folder, files_of
         source = make_source(folder / "source", questions=24, open_ended=4)
         self._settings = {

@@ -22,8 +22,8 @@ import yaml
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.dataset.review.verify import verify
 from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.driver import absolute
-from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_plan
+from mmpr_pipeline.pipeline.driver import absolute_build_paths
+from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_build_plan
 from mmpr_pipeline.pipeline.workers.shard import work_shard
 from tests.chaos.campaign import SHARDS, data_of, digest_of, make_reference, settings
 
@@ -35,7 +35,9 @@ def main(work: Path, disk: Path) -> dict[str, Any]:
     reference = make_reference(work, questions=40, open_ended=4)
     need = sum(len(data) for data in reference.files.values())
     tries = []
-    plan = make_plan(absolute(load_config(None, settings(reference.source, str(disk / "out"), work / "log"))))
+    plan = make_build_plan(
+        absolute_build_paths(load_config(None, settings(reference.source, str(disk / "out"), work / "log")))
+    )
     for size in range(24 * KIB, 3 * need, 40 * KIB):
         resize(disk, size)
         tries.append(one_try(plan, disk / "out"))
@@ -86,7 +88,7 @@ def driver(work: Path, disk: Path, source: Path) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     filler.join()
     ballast.unlink()
-    plan = make_plan(absolute(load_config(config, {})))
+    plan = make_build_plan(absolute_build_paths(load_config(config, {})))
     kept = len(list((out / "journal").rglob("*.jsonl")))
     asyncio.run(make_shards(plan))
     problems = sorted({problem.name for problem in verify(out).problems})

@@ -8,11 +8,18 @@ from typing import Any
 
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.driver import absolute, begun_with, claim, finish, has_begun, missing_shards
-from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_plan
+from mmpr_pipeline.pipeline.driver import (
+    absolute_build_paths,
+    begun_with,
+    claim_output,
+    finish,
+    has_begun,
+    missing_shards,
+)
+from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_build_plan
 from mmpr_pipeline.pipeline.plans.screening_pass import Screenable, look_at, screen
 from mmpr_pipeline.pipeline.workers.shard import work_shard
-from mmpr_pipeline.screening.pieces import Piece
+from mmpr_pipeline.screening.chunks import Chunk
 from mmpr_pipeline.storage import Store, lease, open_store
 
 
@@ -31,20 +38,20 @@ class Inline:
 
     async def run(self) -> dict[str, Any]:
         """Begin the build or go on with it; the summary. Raises what `mmpr build` would end with, or Stopped."""
-        config = absolute(load_config(None, dict(self.settings)))
+        config = absolute_build_paths(load_config(None, dict(self.settings)))
         store = open_store(config.out)
-        plan = make_plan(config, begun_with(store) if has_begun(store) else None)
+        plan = make_build_plan(config, begun_with(store) if has_begun(store) else None)
         with lease(store) as still_held:
             still_held()
             store.check_writable()
             store.sweep()
-            claim(store, plan)
+            claim_output(store, plan)
             missing = missing_shards(store, plan)
             if missing:
                 await self._make(replace(plan, screened=screen(plan, self.said.append, self._look)), missing)
             return finish(store, plan, {"shards": len(missing)})
 
-    def _look(self, plan: Screenable, pieces: Sequence[Piece], what: str) -> None:
+    def _look(self, plan: Screenable, pieces: Sequence[Chunk], what: str) -> None:
         for piece in pieces:
             if self.pieces is not None:
                 self.pieces -= 1
@@ -72,9 +79,9 @@ class _Stopping:
         self._count()
         return await self._engine.sample(request)
 
-    async def continue_blind(self, request: Any) -> Any:
+    async def continue_without_image(self, request: Any) -> Any:
         self._count()
-        return await self._engine.continue_blind(request)
+        return await self._engine.continue_without_image(request)
 
     def _count(self) -> None:
         self._left -= 1

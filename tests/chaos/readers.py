@@ -136,15 +136,15 @@ class States:
             return {p.relative_to(place).as_posix(): p.read_bytes() for p in files_below(Path(place))}
 
     def _repaired(self, data: Path) -> dict[str, bytes]:
-        from mmpr_pipeline.pipeline.driver import claim, finish
-        from mmpr_pipeline.pipeline.plans.from_rollouts import make_rework
+        from mmpr_pipeline.pipeline.driver import claim_output, finish
+        from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
         from mmpr_pipeline.pipeline.workers.shard import work_shard
         from mmpr_pipeline.storage import open_store
         from tests.pipeline.made import files_of
 
         with tempfile.TemporaryDirectory(dir=self._folder) as place:
-            plan = make_rework(str(data), {"out": f"{place}/out", "pairing.max_pairs": 1})
-            claim(open_store(plan.config.out), plan)
+            plan = make_rebuild_plan(str(data), {"out": f"{place}/out", "pairing.max_pairs": 1})
+            claim_output(open_store(plan.config.out), plan)
 
             async def shards() -> None:
                 for shard in range(plan.config.shards):

@@ -15,8 +15,8 @@ import PIL.Image
 from mmpr_pipeline.engines.recorded.replay import ReplayEngine
 from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
 from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.driver import claim, finish
-from mmpr_pipeline.pipeline.plans.from_sources import make_plan
+from mmpr_pipeline.pipeline.driver import claim_output, finish
+from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
 from mmpr_pipeline.pipeline.workers.shard import work_shard
 from mmpr_pipeline.storage import open_store
 from tests.pipeline.made import make_source
@@ -27,9 +27,11 @@ def build(out: Path, sources: list[str], shards: int = 2, rollouts: Path | None 
     engine: dict[str, Any] = {"engine.name": "scripted"}
     if rollouts:
         engine = {"engine.name": "replay", "engine.rollouts": str(rollouts)}
-    plan = make_plan(load_config(None, {"sources": sources, "out": str(out), "shards": shards, **engine, **settings}))
+    plan = make_build_plan(
+        load_config(None, {"sources": sources, "out": str(out), "shards": shards, **engine, **settings})
+    )
     store = open_store(out)
-    claim(store, plan)
+    claim_output(store, plan)
 
     async def work() -> None:
         worker = ReplayEngine(rollouts) if rollouts else ScriptedEngine(parse_script({}))

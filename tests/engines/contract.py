@@ -13,7 +13,7 @@ import PIL.Image
 
 from mmpr_pipeline.core.records import Image, Question
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, SampleRequest
-from mmpr_pipeline.rollouts.prompts import template_for, user_turn, without_images
+from mmpr_pipeline.rollouts.prompts import prompt_text, template_for, without_images
 from mmpr_pipeline.rollouts.settings import Decoding
 from tests.records import a_question
 
@@ -37,7 +37,7 @@ def ask(question: Question, **fields: Any) -> SampleRequest:
     template = template_for(question, "cot-final")
     base: dict[str, Any] = {
         "question": question,
-        "prompt": user_turn(question, template),
+        "prompt": prompt_text(question, template),
         "prompt_version": template.label,
         "n": 4,
         "seed": 1000,
@@ -122,18 +122,20 @@ async def who_gives_up_harms_nobody(engine: Engine) -> None:
 async def a_continuation_keeps_its_prefix(engine: Engine) -> None:
     request = ask(seen_question())
     parent = (await engine.sample(request))[1]
-    continued = await engine.continue_blind(ask_on(request, parent))
+    continued = await engine.continue_without_image(ask_on(request, parent))
     kept = parent.text[: continued.prefix_chars]
     assert 0 < len(kept) < len(parent.text)
     assert continued.text.startswith(kept)
     assert (continued.parent, continued.index, continued.seed) == (1, 32, 77)
-    assert continued == await engine.continue_blind(ask_on(request, parent))
+    assert continued == await engine.continue_without_image(ask_on(request, parent))
 
 
 async def the_ratio_moves_the_cut(engine: Engine) -> None:
     request = ask(seen_question())
     parent = (await engine.sample(request))[0]
-    chars = [(await engine.continue_blind(ask_on(request, parent, ratio=r))).prefix_chars for r in (0.25, 0.5, 0.75)]
+    chars = [
+        (await engine.continue_without_image(ask_on(request, parent, ratio=r))).prefix_chars for r in (0.25, 0.5, 0.75)
+    ]
     assert chars[0] < chars[1] < chars[2]
 
 

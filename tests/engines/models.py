@@ -14,11 +14,11 @@ TEXTS = [
 
 def native(directory: Path) -> Path:
     """The transformers-native format: the embedded model's architecture, untrained."""
-    from mmpr_pipeline.nano.model import make_model, make_processor, make_tokenizer
+    from mmpr_pipeline.nano.model import make_model, make_tokenizer, nano_processor
 
     tokenizer = make_tokenizer(TEXTS)
     make_model(tokenizer, seed=0).save_pretrained(directory)
-    make_processor(tokenizer).save_pretrained(directory)
+    nano_processor(tokenizer).save_pretrained(directory)
     return directory
 
 

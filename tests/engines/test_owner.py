@@ -19,8 +19,8 @@ from mmpr_pipeline.engines.owner import EngineOwner
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import start_engines
 from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.plans.from_sources import make_plan
-from mmpr_pipeline.pipeline.watch.progress_file import Beacon
+from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
+from mmpr_pipeline.pipeline.watch.progress_file import ProgressFile
 from mmpr_pipeline.storage import open_store
 from tests.engines.contract import ask, seen_question
 
@@ -29,11 +29,11 @@ def test_no_question_about_a_vllm_in_the_workers_loads_it(monkeypatch: pytest.Mo
     """Counts, info, capacity and progress come without a model; the first request makes it."""
     made: list[EngineSettings] = []
     monkeypatch.setattr(local, "make_engine", lambda settings: made.append(settings))
-    plan = make_plan(load_config(None, {"sources": ["nano_grid"], "out": str(tmp_path), "engine.actors": 0}))
+    plan = make_build_plan(load_config(None, {"sources": ["nano_grid"], "out": str(tmp_path), "engine.actors": 0}))
     with EngineOwner(plan.start) as owner:
         engine = owner.engine
         assert isinstance(engine, LocalEngine)
-        Beacon(open_store(str(tmp_path))).show(0, {}, owner.stats)
+        ProgressFile(open_store(str(tmp_path))).show(0, {}, owner.stats)
         assert owner.stats() == EngineStats()
         assert engine.info.model.startswith("nano@")
         assert (engine.info.engines, engine.can_continue, engine.state) == (1, True, "created")

@@ -68,7 +68,7 @@ def main() -> None:
         run.start_engines = start
         config = EvalConfig.model_validate(job["config"])
         said: list[str] = []
-        found = run.run_benchmarks(config, say=said.append)
+        found = run.run_benchmarks(config, notify=said.append)
         if config.out:
             run.write_tables(found, config.out)
         answers.append({"results": found, "said": said})

@@ -20,10 +20,10 @@ from mmpr_pipeline.dataset.files import trained_on
 from mmpr_pipeline.dataset.files.trained_on import TrainedOn
 from mmpr_pipeline.evaluation.benchmarks import catalog
 from mmpr_pipeline.evaluation.benchmarks.declaration import benchmark_of
-from mmpr_pipeline.evaluation.benchmarks.items import Item, as_asked, read_items
-from mmpr_pipeline.evaluation.comparison.leaderboard import markdown as board_markdown
+from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem, as_asked, read_items
+from mmpr_pipeline.evaluation.comparison.leaderboard import leaderboard_markdown as board_markdown
 from mmpr_pipeline.evaluation.comparison.leaderboard import merged, order_of, read_results
-from mmpr_pipeline.evaluation.comparison.table import markdown, render
+from mmpr_pipeline.evaluation.comparison.table import comparison_markdown, comparison_table
 from mmpr_pipeline.evaluation.running import run
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from tests.evaluation.hub_client import Told
@@ -104,7 +104,7 @@ def test_the_table_tells_model_minus_against(benchmark: Path, engines: Engines, 
     assert "Elsewhere 50" in text
     assert (tmp_path / "out" / "table.svg").read_text().startswith("<svg")
     screen = io.StringIO()
-    Console(file=screen, width=160).print(render(found))
+    Console(file=screen, width=160).print(comparison_table(found))
     assert "good − bad" in screen.getvalue()
 
 
@@ -131,7 +131,7 @@ def test_limit_skip_and_the_warning_that_rows_are_missing(benchmark: Path, engin
     found = run.run_benchmarks(config(benchmark, limit=2, skip=2))
     told = found["benchmarks"]["sums"]["modes"]["direct"]["models"]["good"]
     assert (told["items"], told["measures"]["accuracy"]["value"]) == (2, 100.0)
-    assert "2 of 8 rows" in markdown(found)
+    assert "2 of 8 rows" in comparison_markdown(found)
 
 
 def test_pass_at_k_and_the_majority_come_with_samples(benchmark: Path, engines: Engines) -> None:
@@ -164,7 +164,7 @@ def _trained(tmp_path: Path, questions: list[Any]) -> TrainedOn:
 def knowing(benchmark: Path, engines: Engines, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TrainedOn:
     """`bad` says of itself that it was trained on the first two sums."""
     [declared] = catalog.find([str(benchmark)])
-    items = [item for item in read_items(declared, config(benchmark)) if isinstance(item, Item)]
+    items = [item for item in read_items(declared, config(benchmark)) if isinstance(item, BenchmarkItem)]
     known = _trained(tmp_path, [item.question for item in items[:2]])
     monkeypatch.setattr(run, "read_trained_on", lambda name: known if name == "bad" else None)
     return known
@@ -177,7 +177,7 @@ def test_rows_that_a_model_was_trained_on_are_left_out_for_both(benchmark: Path,
     told = found["benchmarks"]["sums"]["modes"]["direct"]["models"]
     assert {name: (each["items"], each["left_out"]) for name, each in told.items()} == {"good": (6, 2), "bad": (6, 2)}
     assert told["bad"]["measures"]["accuracy"]["value"] == 50.0
-    assert "2 rows left out: a model was trained on them" in markdown(found)
+    assert "2 rows left out: a model was trained on them" in comparison_markdown(found)
 
 
 @pytest.mark.usefixtures("knowing")
@@ -188,7 +188,7 @@ def test_they_are_refused_or_kept_where_that_is_wanted(benchmark: Path, engines:
     told = found["benchmarks"]["sums"]["modes"]["direct"]["models"]["bad"]
     assert told["items"] == ROWS
     assert told["seen"] == {"bad": {"question": 2, "wording": 2}}
-    assert "contamination: bad was trained on the question 2, wording 2" in markdown(found)
+    assert "contamination: bad was trained on the question 2, wording 2" in comparison_markdown(found)
 
 
 def test_a_group_goes_on_without_what_cannot_be_scored_here(
@@ -200,7 +200,7 @@ def test_a_group_goes_on_without_what_cannot_be_scored_here(
     found = run.run_benchmarks(config(benchmark, benchmarks=["both"]))
     assert list(found["benchmarks"]) == ["sums"]
     assert "scored by a judge" in found["not_run"]["mmvet"]
-    assert "mmvet was not run" in markdown(found)
+    assert "mmvet was not run" in comparison_markdown(found)
     monkeypatch.setattr(catalog, "find", lambda names: [judged])
     with pytest.raises(ConfigError, match="--judge"):
         run.run_benchmarks(config(benchmark, benchmarks=["mmvet"]))
@@ -209,7 +209,7 @@ def test_a_group_goes_on_without_what_cannot_be_scored_here(
 def test_mathvista_asks_its_query_with_hint_and_unit() -> None:
     from mmpr_pipeline.core.records import Question
 
-    asked = Item(
+    asked = BenchmarkItem(
         Question(question_id="q", source="mathvista", source_id="1", text="How old?", kind="number", answer="4"),
         {"query": "Hint: give an integer.\nQuestion: How old? (Unit: years)"},
     )
@@ -228,7 +228,7 @@ def test_a_row_cannot_fill_places_or_bring_images() -> None:
     question = Question(question_id="q", source="s", source_id="1", text="{answer} <image>", kind="none")
     told = {"name": "b", "title": "B", "rows": "pope", "score": "checker", "metrics": ["accuracy"], "definition": "d",
             "prompt": {"body": "{question}", "open": True}}  # fmt: skip
-    asked = as_asked(benchmark_of(told, "b"), Item(question, {"answer": "4"}), EvalConfig(benchmarks=("b",)))
+    asked = as_asked(benchmark_of(told, "b"), BenchmarkItem(question, {"answer": "4"}), EvalConfig(benchmarks=("b",)))
     assert asked.prompting is not None
     assert asked.prompting.turn == "{answer}"
 
@@ -250,7 +250,7 @@ def test_declarations_that_cannot_work_are_refused(change: dict[str, Any], said:
 def test_names_groups_and_sources_are_found_and_others_refused() -> None:
     assert {each.name for each in catalog.find(["text"])} == {"theoremqa", "ifeval"}
     assert [each.score for each in catalog.find(["nano_grid"])] == ["checker"]
-    assert len(catalog.find(["paper", "pope"])) == len(catalog.groups()["paper"])
+    assert len(catalog.find(["paper", "pope"])) == len(catalog.benchmark_groups()["paper"])
     with pytest.raises(ConfigError, match="Did you mean pope"):
         catalog.find(["popee"])
 
@@ -304,7 +304,7 @@ def test_the_bridge_brings_another_kits_numbers_into_the_table(benchmark: Path, 
     measure = found["benchmarks"]["pope"]["modes"]["direct"]["models"]["m"]["measures"]["pope_f1_score"]
     assert (measure["value"], measure["items"]) == (0.8, 5)
     assert measure["low"] == pytest.approx(0.8 - 0.0196)
-    assert "asked and scored by lmms-eval" in markdown(found)
+    assert "asked and scored by lmms-eval" in comparison_markdown(found)
     with pytest.raises(ConfigError, match="environment of its own"):
         run_harness(asked, "lmms-eval", str(tmp_path / "nothing"))
     with pytest.raises(ConfigError, match="no harness"):

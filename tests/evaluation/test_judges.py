@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError
-from mmpr_pipeline.engines.openai.client import Patience
+from mmpr_pipeline.engines.openai.client import RetryPolicy
 from mmpr_pipeline.engines.openai.engine import OpenAiEngine
 from mmpr_pipeline.engines.settings import EngineSettings
-from mmpr_pipeline.evaluation.benchmarks.items import Item
+from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
 from mmpr_pipeline.evaluation.judges import rubric as rubrics
 from mmpr_pipeline.evaluation.judges.judge import Judge, Memory
 from mmpr_pipeline.evaluation.judges.rubric import rubric_of
@@ -27,8 +27,8 @@ from tests.records import a_question
 Reply = Callable[[str, dict[str, Any]], str | int]
 
 
-def item(**row: Any) -> Item:
-    return Item(a_question(kind="none", answer=None), row)
+def item(**row: Any) -> BenchmarkItem:
+    return BenchmarkItem(a_question(kind="none", answer=None), row)
 
 
 def settings(url: str, **more: Any) -> JudgeSettings:
@@ -43,7 +43,7 @@ def graded(
     with JudgeServer(reply) as server:
 
         async def work() -> Graded:
-            patience = Patience(timeout=5, attempts=3, first_delay=0.01, longest_delay=0.02, outage=2)
+            patience = RetryPolicy(timeout=5, attempts=3, first_delay=0.01, longest_delay=0.02, outage=2)
             engine = OpenAiEngine(settings(server.url).engine, patience)
             try:
                 told = settings(server.url, **more)
@@ -148,7 +148,9 @@ def test_the_image_goes_along_where_the_benchmark_shows_it() -> None:
     from mmpr_pipeline.sources.images.decode import load_image
     from tests.evaluation.systems import picture
 
-    shown = Item(a_question(kind="none", answer=None, images=(load_image(picture(1)),)), {"claude3_sonnet": "Verses."})
+    shown = BenchmarkItem(
+        a_question(kind="none", answer=None, images=(load_image(picture(1)),)), {"claude3_sonnet": "Verses."}
+    )
     with JudgeServer(replies("[[A=B]]")) as server:
 
         async def work() -> None:

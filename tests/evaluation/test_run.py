@@ -11,7 +11,7 @@ from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Rollout
 from mmpr_pipeline.engines import local as make
 from mmpr_pipeline.engines.engine import SampleRequest
-from mmpr_pipeline.evaluation.run import render, run_eval
+from mmpr_pipeline.evaluation.run import results_tables, run_eval
 from mmpr_pipeline.evaluation.settings import EvalConfig, load_eval_config
 from tests.pipeline.engines import TextEngine
 
@@ -99,7 +99,7 @@ def test_accuracy_and_comparison_are_those_of_the_answers(source: Path, tmp_path
     responses = [json.loads(line) for line in (tmp_path / "out" / "responses-1.jsonl").read_text().splitlines()]
     assert [r["score"] for r in responses[:11]] == [0.0] + [1.0] * 9 + [0.0]
     screen = io.StringIO()
-    Console(file=screen, width=140).print(render(results))
+    Console(file=screen, width=140).print(results_tables(results))
     assert "90.0" in screen.getvalue()
     said = " ".join(screen.getvalue().split())
     assert "all: text − text: -40.0" in said

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.evaluation.benchmarks.items import Item
+from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
 from mmpr_pipeline.evaluation.scoring import choice, mathvista, open_answer, theoremqa, yes_no
 from mmpr_pipeline.evaluation.scoring.chair import OWN_SYNONYMS, read_vocabulary
 from mmpr_pipeline.evaluation.scoring.conclusion import conclusion
@@ -20,8 +20,8 @@ FRUIT = ("apple", "pear", "plum", "fig")
 
 def item(
     answer: str = "A", kind: str = "choice", choices: tuple[str, ...] = (), text: str = "What?", **row: Any
-) -> Item:
-    return Item(a_question(kind=kind, answer=answer, choices=choices, text=text), row)
+) -> BenchmarkItem:
+    return BenchmarkItem(a_question(kind=kind, answer=answer, choices=choices, text=text), row)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_one_letter_is_read_or_none(text: str, letter: str | None) -> None:
 )
 def test_letters_are_a_set(response: str, gold: str, right: float) -> None:
     assert choice.letters(item(answer=gold), response).score == 0.0  # the row has no answer column
-    assert choice.letters(Item(a_question(), {"answer": gold}), response).score == right
+    assert choice.letters(BenchmarkItem(a_question(), {"answer": gold}), response).score == right
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_letters_are_a_set(response: str, gold: str, right: float) -> None:
     ],
 )
 def test_yes_and_no_are_words(text: str, said: str | None) -> None:
-    assert yes_no.read_yes_no(text) == said
+    assert yes_no.stated_yes_no(text) == said
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_mathvista_brings_answers_into_the_form_of_their_type(
     ],
 )
 def test_theoremqa_compares_by_type(response: str, gold: str, kind: str, right: float) -> None:
-    asked = Item(a_question(kind="math", answer=gold), {"Answer": gold, "Answer_type": kind})
+    asked = BenchmarkItem(a_question(kind="math", answer=gold), {"Answer": gold, "Answer_type": kind})
     assert theoremqa.theoremqa(asked, response).score == right
 
 
@@ -160,8 +160,8 @@ def test_anls_relaxed_and_words() -> None:
     assert open_answer.relaxed(item("62", "chart"), "60").score == 1.0
     assert open_answer.relaxed(item("62", "chart"), "58").score == 0.0
     assert open_answer.relaxed(item("Peru", "chart"), "peru.").score == 1.0
-    assert open_answer.words(item("a red bus", "text"), "It is the red bus there").score == 1.0
-    assert open_answer.words(item("27", "text"), "127").score == 0.0
+    assert open_answer.words_in_order(item("a red bus", "text"), "It is the red bus there").score == 1.0
+    assert open_answer.words_in_order(item("27", "text"), "127").score == 0.0
 
 
 def test_objects_are_named_by_synonyms_plurals_and_phrases() -> None:
@@ -179,7 +179,7 @@ def test_the_80_classes_are_there() -> None:
 
 def test_an_unknown_instruction_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="made:up"):
-        ifeval(Item(a_question(), {"instruction_id_list": ["made:up"], "kwargs": [{}]}), "text")
+        ifeval(BenchmarkItem(a_question(), {"instruction_id_list": ["made:up"], "kwargs": [{}]}), "text")
 
 
 HOSTILE = ["(" * 50_000, "[" * 50_000, "A " * 30_000, "\\boxed{" * 5_000, "9" * 50_000, "=" * 50_000,
@@ -189,12 +189,12 @@ HOSTILE = ["(" * 50_000, "[" * 50_000, "A " * 30_000, "\\boxed{" * 5_000, "9" * 
 @pytest.mark.parametrize("response", HOSTILE)
 def test_hostile_responses_cost_little_and_raise_nothing(response: str) -> None:
     began = time.process_time()
-    asked = Item(
+    asked = BenchmarkItem(
         a_question(kind="choice", answer="A", choices=FRUIT),
         {"Answer": "3", "Answer_type": "float", "answer": "A", "answer_type": "float", "correct_option": "A"},
     )
-    for rule in (choice.checker, choice.m3cot, choice.crpe, choice.letter, choice.letters, yes_no.pope,
+    for rule in (choice.checker_score, choice.m3cot, choice.crpe, choice.letter, choice.letters, yes_no.pope,
                  mathvista.mathvista, theoremqa.theoremqa, open_answer.anls, open_answer.relaxed,
-                 open_answer.words):  # fmt: skip
+                 open_answer.words_in_order):  # fmt: skip
         assert 0 <= rule(asked, response).score <= 1
     assert time.process_time() - began < 5

@@ -16,8 +16,8 @@ from mmpr_pipeline.sources import Source
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.images.references import ImagePlaces, image_bytes
-from mmpr_pipeline.sources.indexed import Place
-from mmpr_pipeline.sources.rows.entries import rows_of
+from mmpr_pipeline.sources.indexed import RowPlace
+from mmpr_pipeline.sources.rows.entries import entry_rows
 from tests.fuzz.texts import HOSTILE_TEXTS, hostile_text
 from tests.sources.made import png_bytes
 
@@ -137,8 +137,8 @@ def outcomes(source: Source, row: Values) -> Iterator[Question | Reject]:
         )
         return good if fine else image_bytes(reference, ImagePlaces())
 
-    for number, one in enumerate(rows_of(row, source.declaration.columns), start=1):
-        yield source._item(one, Place(0, number), False, load)
+    for number, one in enumerate(entry_rows(row, source.declaration.columns), start=1):
+        yield source._item(one, RowPlace(0, number), False, load)
 
 
 def try_rows(count: int, seed: int) -> Counter[str]:

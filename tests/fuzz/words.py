@@ -24,7 +24,7 @@ from mmpr_pipeline.dataset.review.facts import facts_of
 from mmpr_pipeline.models.resolve import NANO_CHECKPOINT
 from mmpr_pipeline.report.viewer.browse import Library
 from mmpr_pipeline.report.viewer.server import make_app
-from mmpr_pipeline.rollouts.prompts import IMAGE_MARK, turn_for, without_images
+from mmpr_pipeline.rollouts.prompts import IMAGE_MARK, prompt_for, without_images
 from mmpr_pipeline.rollouts.reserved import ReservedTokens, plain_encoder
 from mmpr_pipeline.sources.rows.columns import clean
 from mmpr_pipeline.sources.rows.instructions import strip_instruction
@@ -78,7 +78,7 @@ def try_texts(count: int, seed: int) -> tuple[Counter[str], float]:
 
 def prompted(question: Question, images: int, reserved: ReservedTokens) -> str:
     """Whether a question is asked or refused, by the tokens that the chat of it would become."""
-    turn = turn_for(question, "cot-final").text
+    turn = prompt_for(question, "cot-final").text
     blind = without_images(turn)
     assert turn.count(IMAGE_MARK) <= images or question.choices
     try:

@@ -14,7 +14,7 @@ from mmpr_pipeline.models.convert.processor import _from_sentencepiece
 from mmpr_pipeline.models.convert.run import convert
 from mmpr_pipeline.models.convert.weights import Heads, split_wqkv
 from mmpr_pipeline.storage import open_store
-from mmpr_pipeline.training.data.encode import Encoder, end_of_turn
+from mmpr_pipeline.training.data.encode import PairEncoder, end_of_turn
 from mmpr_pipeline.training.data.shards import Shards
 from mmpr_pipeline.training.policy.families import family_of
 from mmpr_pipeline.training.policy.load import load_model, load_processor
@@ -130,7 +130,7 @@ def encoded_for_training(model: Path, data: Path) -> tuple[int, ...]:
     """The same question's prompt as training sees it."""
     loaded = load_model(model)
     shards = Shards(open_store(made.dataset(data, [make_outcome(6)], shards=1)))
-    group = Encoder(load_processor(model), loaded, family_of(loaded), 12).encode(shards[0], 0, 0, 1).group
+    group = PairEncoder(load_processor(model), loaded, family_of(loaded), 12).encode(shards[0], 0, 0, 1).group
     assert group is not None
     return group.prompt
 

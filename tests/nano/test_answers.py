@@ -7,11 +7,11 @@ import pytest
 from mmpr_pipeline.checking import check_question
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.nano.lessons import response_of
-from mmpr_pipeline.sources.generated.item import Item
-from mmpr_pipeline.sources.generated.worlds import NANO_SOURCES, world_and_item
+from mmpr_pipeline.sources.generated.item import SceneQuestion
+from mmpr_pipeline.sources.generated.scenes import NANO_SOURCES, scene_and_question
 
 
-def _question(item: Item) -> Question:
+def _question(item: SceneQuestion) -> Question:
     return Question(
         question_id="q",
         source="s",
@@ -27,7 +27,7 @@ def _question(item: Item) -> Question:
 @pytest.mark.parametrize("source", NANO_SOURCES[:3])
 def test_right_responses_are_correct(source: str, style: str) -> None:
     for index in range(60):
-        _, item = world_and_item(source, "heldout", 0, index)
+        _, item = scene_and_question(source, "heldout", 0, index)
         verdict = check_question(_question(item), response_of(item, style))
         assert verdict.outcome == "correct", (item, verdict)
 
@@ -35,7 +35,7 @@ def test_right_responses_are_correct(source: str, style: str) -> None:
 @pytest.mark.parametrize("source", NANO_SOURCES[:3])
 def test_the_answer_of_another_world_is_incorrect(source: str) -> None:
     for index in range(60):
-        _, item = world_and_item(source, "heldout", 0, index)
+        _, item = scene_and_question(source, "heldout", 0, index)
         wrong = {"A": "B", "Yes": "No", "No": "Yes"}.get(item.answer or "", "A" if item.kind == "choice" else "17")
         if item.kind == "text":
             wrong = "pink hexagon"

@@ -9,12 +9,12 @@ import pytest
 
 import mmpr_pipeline.nano
 from mmpr_pipeline.models.torchvision_cpu import install
-from mmpr_pipeline.nano.batches import Encoder
-from mmpr_pipeline.nano.lessons import lesson, prompt_of
+from mmpr_pipeline.nano.batches import LessonEncoder
+from mmpr_pipeline.nano.lessons import lesson, lesson_prompt
 from mmpr_pipeline.nano.measure import final_answer, is_right
 from mmpr_pipeline.nano.sample import Request, by_transformers
 from mmpr_pipeline.rollouts.prompts import TEMPLATES, without_images
-from mmpr_pipeline.sources.generated.worlds import png, world_and_item
+from mmpr_pipeline.sources.generated.scenes import png, scene_and_question
 
 CHECKPOINT = Path(mmpr_pipeline.nano.__file__).parent / "checkpoint"
 
@@ -46,14 +46,14 @@ def test_digits_are_single_tokens(processor) -> None:  # type: ignore[no-untyped
 
 
 def test_training_wrote_chats_as_the_processor_does(processor) -> None:  # type: ignore[no-untyped-def]
-    world, item = world_and_item("nano_grid", "heldout", 0, 0)
-    turn = prompt_of(item, "cot-final")
+    world, item = scene_and_question("nano_grid", "heldout", 0, 0)
+    turn = lesson_prompt(item, "cot-final")
     content = [{"type": "image"}, {"type": "text", "text": turn.removeprefix("<image>")}]
     text = processor.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )
     ids = processor(images=world.draw(), text=text)["input_ids"][0]
-    assert list(ids) == Encoder(processor.tokenizer).prompt(turn)
+    assert list(ids) == LessonEncoder(processor.tokenizer).prompt(turn)
 
 
 def test_pictures_become_the_tensors_that_it_was_trained_on(processor) -> None:  # type: ignore[no-untyped-def]
@@ -61,14 +61,14 @@ def test_pictures_become_the_tensors_that_it_was_trained_on(processor) -> None: 
 
     from mmpr_pipeline.nano.batches import picture_tensor
 
-    world, _ = world_and_item("nano_chart", "heldout", 0, 0)
+    world, _ = scene_and_question("nano_chart", "heldout", 0, 0)
     pixels = processor(images=world.draw(), text="<IMG_CONTEXT>", return_tensors="pt")["pixel_values"]
     assert torch.allclose(pixels[0], picture_tensor(world), atol=1e-6)
 
 
 def test_greedy_answers_are_well_formed_and_often_right() -> None:
-    drawn = [world_and_item(source, "heldout", 7, n) for source in ("nano_grid", "nano_geometry") for n in range(8)]
-    requests = [Request(prompt_of(item, "cot-final"), png(world)) for world, item in drawn]
+    drawn = [scene_and_question(source, "heldout", 7, n) for source in ("nano_grid", "nano_geometry") for n in range(8)]
+    requests = [Request(lesson_prompt(item, "cot-final"), png(world)) for world, item in drawn]
     answers = [each[0] for each in by_transformers(CHECKPOINT, requests, 1, 0.0)]
     assert all(answer.finished and final_answer(answer.text, "cot-final") for answer in answers)
     right = [is_right(item, answer.text, "cot-final") for (_, item), answer in zip(drawn, answers, strict=True)]
@@ -76,8 +76,8 @@ def test_greedy_answers_are_well_formed_and_often_right() -> None:
 
 
 def test_a_given_start_is_continued_with_and_without_the_picture() -> None:
-    world, item = world_and_item("nano_describe", "heldout", 0, 2)
-    turn, start = prompt_of(item, "open"), "The picture shows a red circle at the top left, a"
+    world, item = scene_and_question("nano_describe", "heldout", 0, 2)
+    turn, start = lesson_prompt(item, "open"), "The picture shows a red circle at the top left, a"
     seen = by_transformers(CHECKPOINT, [Request(turn, png(world), start)], 1, 0.0)[0][0]
     blind = by_transformers(CHECKPOINT, [Request(without_images(turn), None, start)], 1, 0.0)[0][0]
     assert (seen.finished, blind.finished) == (True, True)

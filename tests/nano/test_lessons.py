@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from mmpr_pipeline.nano.lessons import BLIND_SHARE, SHARES, lesson, prompt_of, response_of
+from mmpr_pipeline.nano.lessons import BLIND_SHARE, SHARES, lesson, lesson_prompt, response_of
 from mmpr_pipeline.rollouts.prompts import TEMPLATES
-from mmpr_pipeline.sources.generated.item import Item
-from mmpr_pipeline.sources.generated.worlds import split_of
+from mmpr_pipeline.sources.generated.item import SceneQuestion
+from mmpr_pipeline.sources.generated.scenes import split_of
 
 
 def test_prompts_and_responses_fit_each_other() -> None:
@@ -35,6 +35,6 @@ def test_shares_are_as_declared() -> None:
 
 
 def test_choices_are_lettered_in_the_prompt() -> None:
-    item = Item("Which?", "choice", "B", "Because.", ("one", "two"))
-    assert prompt_of(item, "direct") == "<image>\nWhich?\n(A) one\n(B) two\nReply with the answer only."
+    item = SceneQuestion("Which?", "choice", "B", "Because.", ("one", "two"))
+    assert lesson_prompt(item, "direct") == "<image>\nWhich?\n(A) one\n(B) two\nReply with the answer only."
     assert response_of(item, "cot-boxed") == "Because.\n\\boxed{B}"

@@ -18,7 +18,7 @@ from pathlib import Path
 import mmpr_pipeline.nano
 from mmpr_pipeline.nano.lessons import prompt_of
 from mmpr_pipeline.nano.sample import Request, by_transformers, by_vllm
-from mmpr_pipeline.sources.generated.worlds import NANO_SOURCES, png, world_and_item
+from mmpr_pipeline.sources.generated.scenes import NANO_SOURCES, png, world_and_item
 from mmpr_pipeline.rollouts.prompts import without_images
 
 if __name__ == "__main__":

@@ -10,14 +10,14 @@ import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout, Image, Rollout
-from mmpr_pipeline.engines.choosing import choose, probabilities
+from mmpr_pipeline.engines.choosing import choice_probabilities, probabilities
 from mmpr_pipeline.engines.engine import EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
-from mmpr_pipeline.pairing.feedback import Feedback, Scored, pick, split_claims
+from mmpr_pipeline.pairing.feedback import Feedback, ScoredAnswer, pick, split_claims
 from mmpr_pipeline.pairing.registry import make_strategies
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Recipe
-from mmpr_pipeline.rollouts.prompts import Turn
+from mmpr_pipeline.rollouts.prompts import Prompt
 from mmpr_pipeline.rollouts.settings import SamplingSettings
 from tests.records import a_question, a_rollout
 
@@ -57,7 +57,7 @@ class Truthful:
 def made(engine: object, answers: list[CheckedRollout], **options: object) -> object:
     pairing = PairingSettings(strategies=("feedback",), options={"feedback": options})
     recipe = Recipe(sampling=SamplingSettings(), pairing=pairing, seed=0)
-    return asyncio.run(Feedback().pair(QUESTION, Turn("<image>\nDescribe it.", "open-en@1"), answers, engine, recipe))  # type: ignore[arg-type]
+    return asyncio.run(Feedback().pair(QUESTION, Prompt("<image>\nDescribe it.", "open-en@1"), answers, engine, recipe))  # type: ignore[arg-type]
 
 
 ANSWERS = [
@@ -139,8 +139,8 @@ def test_hostile_answers_are_split_in_bounded_time(text: str) -> None:
 def test_lengths_balance() -> None:
     """Of many pairs of equal merit, those are taken whose chosen and rejected lengths sum up alike."""
 
-    def scored(index: int, length: int, denied: int) -> Scored:
-        return Scored(answer(index, "x" * length), 3, denied)
+    def scored(index: int, length: int, denied: int) -> ScoredAnswer:
+        return ScoredAnswer(answer(index, "x" * length), 3, denied)
 
     found = pick([scored(0, 100, 0), scored(1, 40, 0), scored(2, 70, 1), scored(3, 71, 2)], 1, 2)
     assert pick([scored(0, 9, 1), scored(1, 9, 1)], 1, 2) == []
@@ -159,8 +159,8 @@ def test_first_letters_tell_words_apart() -> None:
 
 async def test_the_scripted_engine_chooses_the_same_each_time() -> None:
     engine = ScriptedEngine(parse_script({}))
-    first = await choose(engine, QUESTION, "<image>\nIs it?", ("yes", "no"), "v")
-    assert first == await choose(engine, QUESTION, "<image>\nIs it?", ("yes", "no"), "v")
+    first = await choice_probabilities(engine, QUESTION, "<image>\nIs it?", ("yes", "no"), "v")
+    assert first == await choice_probabilities(engine, QUESTION, "<image>\nIs it?", ("yes", "no"), "v")
     assert 0 <= sum(first) <= 1
 
 
@@ -170,7 +170,7 @@ async def test_a_choice_needs_probabilities() -> None:
             return [a_rollout(request.question, 0, "[0.5]")]
 
     with pytest.raises(ItemRejected, match="no_choice"):
-        await choose(Wordy(), QUESTION, "<image>\nIs it?", ("yes", "no"), "v")  # type: ignore[arg-type]
+        await choice_probabilities(Wordy(), QUESTION, "<image>\nIs it?", ("yes", "no"), "v")  # type: ignore[arg-type]
 
 
 def test_more_answers_are_sampled_where_they_are_compared() -> None:

@@ -40,7 +40,7 @@ class TextEngine:
             for i in range(request.n)
         ]
 
-    async def continue_blind(self, request: ContinueRequest) -> Rollout:
+    async def continue_without_image(self, request: ContinueRequest) -> Rollout:
         self._ask(request.question.source_id, f"continue/{request.parent.index}")
         kept = request.parent.text[: int(len(request.parent.text) * request.ratio)]
         return a_rollout(

@@ -14,7 +14,7 @@ from mmpr_pipeline.core.errors import ConfigError, DatasetError, MmprError, Stor
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.review.facts import facts_of
 from mmpr_pipeline.dataset.review.verify import verify
-from mmpr_pipeline.pipeline.watch.top import look
+from mmpr_pipeline.pipeline.watch.top import read_status
 from mmpr_pipeline.screening import DROPPED, REPORT, STATUS
 from mmpr_pipeline.storage import open_store
 from tests.chaos.inline import Inline, Stopped
@@ -70,7 +70,7 @@ def test_screening_that_is_damaged_is_done_again(
 def test_damaged_pieces_are_looked_at_again(
     settings: dict[str, Any], whole: dict[str, bytes], tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmpr_pipeline.screening.pieces.ROWS", 5)
+    monkeypatch.setattr("mmpr_pipeline.screening.chunks.ROWS", 5)
     out = tmp_path / "out"
     go_on(settings, pieces=4)
     pieces = sorted((out / "screening/pieces/keys").iterdir())
@@ -93,7 +93,7 @@ def test_damaged_settings_are_written_anew_only_where_a_shard_tells_that_they_ar
     with pytest.raises(ConfigError, match=r"config\.json is gone or damaged(?s:.)*What to do: Give the settings"):
         go_on({**settings, "seed": 7})
     with pytest.raises(DatasetError, match=r"config\.json is damaged(?s:.)*What to do"):
-        look(open_store(out))
+        read_status(open_store(out))
     go_on(settings)
     assert (out / layout.CONFIG).read_bytes() == config
     assert files_of(out) == whole
@@ -134,7 +134,7 @@ def test_a_damaged_summary_is_written_anew(settings: dict[str, Any], tmp_path: P
     out = tmp_path / "out"
     go_on(settings)
     damage(out / layout.SUMMARY, number)
-    for reader in (facts_of, lambda out: look(open_store(out))):
+    for reader in (facts_of, lambda out: read_status(open_store(out))):
         with pytest.raises(DatasetError, match=r"summary\.json is damaged(?s:.)*What to do: Run the same"):
             reader(out)
     go_on(settings)

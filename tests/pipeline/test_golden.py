@@ -27,8 +27,8 @@ from mmpr_pipeline.engines.registry import make_engine
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.driver import finish
 from mmpr_pipeline.pipeline.plans.base import Plan
-from mmpr_pipeline.pipeline.plans.from_rollouts import make_rework
-from mmpr_pipeline.pipeline.plans.from_sources import make_plan
+from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
+from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
 from mmpr_pipeline.pipeline.workers.shard import work_shard
 from mmpr_pipeline.storage import Store, open_store
 
@@ -106,7 +106,7 @@ def finished(plan: Plan, engine: Any) -> Store:
 def built(source: str, out: str, engine: str, **settings: Any) -> Store:
     """A finished build of one source."""
     given = {"sources": [source], "out": out, "shards": SHARDS, "seed": 3, "engine.name": engine, **settings}
-    plan = make_plan(load_config(None, {**given, "screening.decontaminate": False}))
+    plan = make_build_plan(load_config(None, {**given, "screening.decontaminate": False}))
     return finished(plan, None if plan.config.preset else make_engine(plan.config.engine))
 
 
@@ -131,7 +131,7 @@ def preset(folder: Path, out: str) -> Store:
 def rebuilt(folder: Path, out: str) -> Store:
     """Pairs made again from stored rollouts, by another rule."""
     sampled(folder, str(folder / "before"))
-    return finished(make_rework(str(folder / "before"), {"out": out, "pairing.max_pairs": 2, "seed": 5}), None)
+    return finished(make_rebuild_plan(str(folder / "before"), {"out": out, "pairing.max_pairs": 2, "seed": 5}), None)
 
 
 BUILDS: dict[str, Callable[[Path, str], Store]] = {build.__name__: build for build in (sampled, flat, preset, rebuilt)}

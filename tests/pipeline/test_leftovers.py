@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.review.verify import verify
-from mmpr_pipeline.pipeline.driver import claim, finish, missing_shards
+from mmpr_pipeline.pipeline.driver import claim_output, finish, missing_shards
 from mmpr_pipeline.pipeline.workers.shard import work_shard
 from mmpr_pipeline.storage import Journal, open_store
 from tests.pipeline.engines import TextEngine
@@ -16,7 +16,7 @@ from tests.pipeline.workers.test_shard import plan_for, quiet, texts
 async def test_a_journal_left_by_a_kill_is_removed_when_the_dataset_is_finished(tmp_path: Path) -> None:
     plan = plan_for(tmp_path, "out", shards=1)
     store = open_store(plan.config.out)
-    claim(store, plan)
+    claim_output(store, plan)
     await work_shard(plan, 0, TextEngine(texts), quiet)
     with Journal(store, layout.journal(0, 1)).open() as writer:
         writer.append({"question": "q", "step": "sample/0", "rollouts": []})

@@ -21,11 +21,11 @@ from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.driver import finish, run_build
 from mmpr_pipeline.pipeline.plans.base import Plan
-from mmpr_pipeline.pipeline.plans.from_rollouts import make_rework
-from mmpr_pipeline.pipeline.plans.from_sources import make_plan
+from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
+from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
 from mmpr_pipeline.pipeline.question import work_question
 from mmpr_pipeline.pipeline.workers.shard import work_shard
-from mmpr_pipeline.rollouts.prompts import asked_as_it_stands
+from mmpr_pipeline.rollouts.prompts import with_own_prompt
 from mmpr_pipeline.rollouts.settings import SamplingSettings
 from mmpr_pipeline.storage import open_store
 from tests.pipeline.made import files_of, png
@@ -44,7 +44,7 @@ columns: {{question: question, image: image, chosen: chosen, rejected: rejected{
 
 
 async def outcome_of(question: Question) -> QuestionOutcome:
-    return await work_question(asked_as_it_stands(question), PresetEngine(), RECIPE, [Preset()])
+    return await work_question(with_own_prompt(question), PresetEngine(), RECIPE, [Preset()])
 
 
 async def test_the_pair_is_the_sources_with_the_checkers_opinion_beside_it() -> None:
@@ -101,7 +101,7 @@ def config_of(source: Path, out: Path, **more: Any) -> Any:
 
 
 async def test_rows_of_one_question_are_pairs_of_their_own(tmp_path: Path) -> None:
-    plan = make_plan(config_of(brought(tmp_path / "source", three_each()), tmp_path / "out", shards=2))
+    plan = make_build_plan(config_of(brought(tmp_path / "source", three_each()), tmp_path / "out", shards=2))
     out = await shards_of(plan, None)
     pairs = mmpr_pipeline.load(str(out))
     assert [(pair["chosen"], pair["rejected"]) for pair in pairs] == [(f"{i} is it.", f"{i}? No.") for i in range(12)]
@@ -113,9 +113,9 @@ async def test_rows_of_one_question_are_pairs_of_their_own(tmp_path: Path) -> No
 
 
 async def test_from_rollouts_gives_the_same_bytes(tmp_path: Path) -> None:
-    plan = make_plan(config_of(brought(tmp_path / "source", three_each()), tmp_path / "out", shards=1))
+    plan = make_build_plan(config_of(brought(tmp_path / "source", three_each()), tmp_path / "out", shards=1))
     before = await shards_of(plan, None)
-    after = await shards_of(make_rework(str(before), {"out": str(tmp_path / "again"), "sources": None}), None)
+    after = await shards_of(make_rebuild_plan(str(before), {"out": str(tmp_path / "again"), "sources": None}), None)
     for name, raw in files_of(before).items():
         assert name.startswith("manifests") or files_of(after)[name] == raw
 
@@ -129,14 +129,14 @@ async def test_conversations_that_end_in_the_response(tmp_path: Path) -> None:
         ]  # half an emoji
 
     rows = [{"question": turns("")[:1], "image": "0.png", "chosen": turns("A dog."), "rejected": turns("A cat.")[1:]}]
-    plan = make_plan(config_of(brought(tmp_path / "source", rows), tmp_path / "out", shards=1))
+    plan = make_build_plan(config_of(brought(tmp_path / "source", rows), tmp_path / "out", shards=1))
     [pair] = mmpr_pipeline.load(str(await shards_of(plan, None)))
     assert (pair["prompt"], pair["chosen"], pair["rejected"]) == ("<image>\nWhat is this?", "A dog.�", "A cat.�")
 
 
 def test_a_source_without_pairs_is_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nano_grid brings no pairs") as refused:
-        make_plan(load_config(None, {"sources": ["nano_grid"], "out": str(tmp_path), "engine.name": "given"}))
+        make_build_plan(load_config(None, {"sources": ["nano_grid"], "out": str(tmp_path), "engine.name": "given"}))
     assert "with an engine" in str(refused.value)
 
 
@@ -144,7 +144,7 @@ def test_one_half_of_a_pair_is_refused(tmp_path: Path) -> None:
     path = brought(tmp_path / "source", three_each())
     path.write_text(path.read_text().replace("rejected: rejected", "id: image"))
     with pytest.raises(ConfigError, match="name both columns, or none"):
-        make_plan(config_of(path, tmp_path / "out"))
+        make_build_plan(config_of(path, tmp_path / "out"))
 
 
 def test_what_is_given_is_taken_once_and_whole(tmp_path: Path) -> None:

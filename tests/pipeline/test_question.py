@@ -164,14 +164,14 @@ async def test_rounds_are_decided_by_distinct_right_and_wrong_texts_and_nothing_
 
 async def test_a_refused_continuation_is_the_reason_and_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = TextEngine(lambda _, i: counted(3, i), lambda kept: kept + " and see.\nFinal answer: 9")
-    plain, refused = engine.continue_blind, ["too_short_to_cut", "prompt_too_long"]
+    plain, refused = engine.continue_without_image, ["too_short_to_cut", "prompt_too_long"]
 
     async def refuse(request):  # type: ignore[no-untyped-def]
         if refused:
             raise ItemRejected(refused.pop())
         return await plain(request)
 
-    monkeypatch.setattr(engine, "continue_blind", refuse)
+    monkeypatch.setattr(engine, "continue_without_image", refuse)
     outcome = await outcome_of(engine)
     assert FLAT.pairing.dropout_pairs == 2
     assert (outcome.row.status, outcome.row.reason) == ("unpaired", "prompt_too_long")

@@ -13,7 +13,7 @@ from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.question import work_question
-from mmpr_pipeline.pipeline.second_opinion import JournaledWithVerifier
+from mmpr_pipeline.pipeline.second_opinion import JournalledWithVerifier
 from mmpr_pipeline.rollouts.settings import SamplingSettings
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.storage.journal import Journal
@@ -69,11 +69,11 @@ async def test_votes_are_journalled(tmp_path: Path) -> None:
     journal = Journal(open_store(str(tmp_path)), "journal/0", "digest", "done")
     recipe = replace(FLAT, second=SecondOpinion())
     first, second = TextEngine(lambda _, i: f"Final answer: {ANSWERS[i % 3]}"), Verifier()
-    engine = JournaledWithVerifier(first, second, journal)
+    engine = JournalledWithVerifier(first, second, journal)
     before = outcomes(await work(engine, recipe))
     await engine.close()
     again = Journal(open_store(str(tmp_path)), "journal/0", "digest", "done")
-    resumed = JournaledWithVerifier(first, Verifier(), again)
+    resumed = JournalledWithVerifier(first, Verifier(), again)
     asked = list(first.asked)
     assert outcomes(await work(resumed, recipe)) == before
     assert first.asked == asked

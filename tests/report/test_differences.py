@@ -5,34 +5,34 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmpr_pipeline.report.differences import Piece, answer_span, compare
+from mmpr_pipeline.report.differences import TextSpan, answer_span, compare_texts
 
 WORDY = st.text(alphabet="ab c.中文\n", max_size=60)
 
 
-def told(pieces: list[Piece]) -> list[tuple[str, str]]:
+def told(pieces: list[TextSpan]) -> list[tuple[str, str]]:
     return [(p.text, ("=" if p.shared else "") + ("!" if p.answer else "")) for p in pieces]
 
 
 def test_what_both_share_is_found_word_by_word() -> None:
-    one, other = compare("Row 1 has a red dot. So it is 4.", "Row 1 has a blue dot. So it is 5.", ("4", "5"))
+    one, other = compare_texts("Row 1 has a red dot. So it is 4.", "Row 1 has a blue dot. So it is 5.", ("4", "5"))
     assert told(one) == [("Row 1 has a ", "="), ("red ", ""), ("dot. So it is ", "="), ("4", "!"), (".", "")]
     assert told(other)[1] == ("blue ", "")
 
 
 def test_lone_shared_words_in_the_middle_stay_unmarked() -> None:
-    one, _ = compare("start we see the cat now", "start they saw the dog later")
+    one, _ = compare_texts("start we see the cat now", "start they saw the dog later")
     assert told(one) == [("start ", "="), ("we see the cat now", "")]
 
 
 def test_a_prefix_cut_within_a_word_counts_as_shared() -> None:
-    one, other = compare("The house is tall", "The horse runs", shared_chars=6)
-    assert one[0] == Piece("The ho", True)
-    assert other[0] == Piece("The ho", True)
+    one, other = compare_texts("The house is tall", "The horse runs", shared_chars=6)
+    assert one[0] == TextSpan("The ho", True)
+    assert other[0] == TextSpan("The ho", True)
 
 
 def test_chinese_is_compared_character_by_character() -> None:
-    one, _ = compare("图中有三个红色圆", "图中有四个蓝色圆")
+    one, _ = compare_texts("图中有三个红色圆", "图中有四个蓝色圆")
     assert told(one)[0] == ("图中有", "=")
 
 
@@ -45,7 +45,7 @@ def test_the_answer_is_marked_where_it_is_stated_last_and_only_as_a_whole_word()
 
 @given(WORDY, WORDY, st.text(alphabet="ab", max_size=2))
 def test_pieces_joined_give_the_response_again_and_shared_ones_agree(one: str, other: str, answer: str) -> None:
-    left, right = compare(one, other, (answer, answer))
+    left, right = compare_texts(one, other, (answer, answer))
     assert "".join(p.text for p in left) == one
     assert "".join(p.text for p in right) == other
     common = ["".join(p.text for p in side if p.shared).split() for side in (left, right)]
@@ -55,6 +55,6 @@ def test_pieces_joined_give_the_response_again_and_shared_ones_agree(one: str, o
 def test_long_texts_take_no_long_time() -> None:
     one = " ".join(f"word{i % 37} x" for i in range(20_000))
     began = time.process_time()
-    compare(one, one.replace("word5", "other"))
-    compare("a b " * 590 + "x", "b a " * 590 + "y")
+    compare_texts(one, one.replace("word5", "other"))
+    compare_texts("a b " * 590 + "x", "b a " * 590 + "y")
     assert time.process_time() - began < 3

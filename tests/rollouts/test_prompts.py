@@ -13,9 +13,9 @@ from mmpr_pipeline.rollouts.prompts import (
     TEMPLATES,
     PromptTemplate,
     asks_for_thinking,
+    prompt_for,
+    prompt_text,
     template_for,
-    turn_for,
-    user_turn,
     without_images,
 )
 from tests.engines.contract import an_image
@@ -24,7 +24,7 @@ from tests.records import a_question
 
 def turn(style: str = "cot-final", **fields: Any) -> str:
     question = a_question(**fields)
-    return user_turn(question, template_for(question, style))
+    return prompt_text(question, template_for(question, style))
 
 
 def test_image_question_and_instruction_in_order() -> None:
@@ -82,7 +82,7 @@ def test_an_unknown_style_names_the_known_ones() -> None:
 
 @pytest.mark.parametrize(("language", "label"), [("auto", "direct-zh@1"), ("en", "direct-en@1"), ("zh", "direct-zh@1")])
 def test_the_instruction_is_in_the_language_asked_for(language: str, label: str) -> None:
-    assert turn_for(a_question(language="zh"), "direct", language).version == label
+    assert prompt_for(a_question(language="zh"), "direct", language).version == label
 
 
 def test_only_the_think_style_asks_for_thinking() -> None:
@@ -94,25 +94,25 @@ def test_only_the_think_style_asks_for_thinking() -> None:
 def test_a_source_s_own_instruction_takes_the_place_of_the_template_s() -> None:
     prompting = Prompting(cot="Work it out, then say Answer: X.", direct="One number.", open="In three sentences.")
     question = a_question(prompting=prompting)
-    cot, direct = turn_for(question, "cot-boxed"), turn_for(question, "direct")
+    cot, direct = prompt_for(question, "cot-boxed"), prompt_for(question, "direct")
     assert cot.text == "How many circles are there?\nWork it out, then say Answer: X."
     assert direct.text == "How many circles are there?\nOne number."
     assert re.fullmatch(r"cot-boxed-en-test@[0-9a-f]{8}", cot.version)
     assert re.fullmatch(r"direct-en-test@[0-9a-f]{8}", direct.version)
-    assert turn_for(a_question(kind="none", answer=None, prompting=prompting), "direct").text.endswith("sentences.")
+    assert prompt_for(a_question(kind="none", answer=None, prompting=prompting), "direct").text.endswith("sentences.")
     other = a_question(prompting=Prompting(cot="Work it out, then say Answer: Y."))
-    assert turn_for(other, "cot-boxed").version != cot.version
+    assert prompt_for(other, "cot-boxed").version != cot.version
 
 
 def test_a_source_s_own_style_and_language_hold_but_for_direct_answers() -> None:
     question = a_question(prompting=Prompting(style="cot-think", language="zh"))
-    assert turn_for(question, "cot-final").version == "cot-think-zh@1"
-    assert turn_for(question, "direct", "en").version == "direct-zh@1"
+    assert prompt_for(question, "cot-final").version == "cot-think-zh@1"
+    assert prompt_for(question, "direct", "en").version == "direct-zh@1"
 
 
 def test_what_was_asked_before_is_asked_in_the_same_words() -> None:
     question = a_question(prompting=Prompting(turn="<image>\nOld words.", label="cot-final-en@0"))
-    turn = turn_for(question, "cot-boxed", "zh")
+    turn = prompt_for(question, "cot-boxed", "zh")
     assert (turn.text, turn.version) == ("<image>\nOld words.", "cot-final-en@0")
 
 

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 import mmpr_pipeline
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.rollouts.prompts import TEMPLATES, template_for, user_turn
+from mmpr_pipeline.rollouts.prompts import TEMPLATES, prompt_text, template_for
 from mmpr_pipeline.rollouts.reserved import CONTROL_TOKEN, LIKE_A_TOKEN, ReservedTokens, plain_encoder
 from tests.records import a_question
 
@@ -73,8 +73,8 @@ def test_a_token_that_meets_where_an_image_is_left_out_is_refused() -> None:
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_our_own_instructions_are_no_text_of_data(name: str) -> None:
     question = a_question(text="How many?", images=())
-    assert not refused(qwen3(), user_turn(question, TEMPLATES[name]))
-    asked = user_turn(a_question(text="Is it <think> or </think>?"), template_for(question, "cot-think"))
+    assert not refused(qwen3(), prompt_text(question, TEMPLATES[name]))
+    asked = prompt_text(a_question(text="Is it <think> or </think>?"), template_for(question, "cot-think"))
     assert refused(qwen3(), asked)
 
 

@@ -14,7 +14,7 @@ from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.rollouts.seeds import sampling_seed
-from mmpr_pipeline.screening.mixture import choose, repeated, taken
+from mmpr_pipeline.screening.mixture import repetitions, share_mask, taken
 from mmpr_pipeline.screening.settings import Share, split_share
 
 unhurried = hypothesis_settings(deadline=None)
@@ -43,7 +43,7 @@ def test_a_share_takes_its_part_and_never_more_than_its_cap(questions: int, shar
 @unhurried
 @given(st.integers(0, 400), shares)
 def test_exactly_so_many_are_chosen(questions: int, share: Share) -> None:
-    assert choose(keys(questions), share).sum() == taken(questions, share)
+    assert share_mask(keys(questions), share).sum() == taken(questions, share)
 
 
 @unhurried
@@ -51,7 +51,7 @@ def test_exactly_so_many_are_chosen(questions: int, share: Share) -> None:
 def test_a_greater_weight_keeps_what_a_smaller_one_chose(questions: int, one: float, other: float) -> None:
     small, great = sorted((one, other))
     found = keys(questions)
-    assert not (choose(found, Share(weight=small)) & ~choose(found, Share(weight=great))).any()
+    assert not (share_mask(found, Share(weight=small)) & ~share_mask(found, Share(weight=great))).any()
 
 
 @unhurried
@@ -59,18 +59,18 @@ def test_a_greater_weight_keeps_what_a_smaller_one_chose(questions: int, one: fl
 def test_the_order_of_rows_does_not_matter(questions: int, share: Share, random) -> None:  # type: ignore[no-untyped-def]
     found = keys(questions)
     order = np.array(random.sample(range(questions), questions))
-    assert (choose(found[order], share) == choose(found, share)[order]).all()
+    assert (share_mask(found[order], share) == share_mask(found, share)[order]).all()
 
 
 def test_the_choice_is_spread_over_the_source() -> None:
-    chosen = choose(keys(10_000), Share(weight=0.3))
+    chosen = share_mask(keys(10_000), Share(weight=0.3))
     assert all(abs(part.sum() - 300) < 70 for part in np.split(chosen, 10))
 
 
 @unhurried
 @given(st.integers(1, 6))
 def test_each_repeat_has_an_id_and_seeds_of_its_own(times: int) -> None:
-    asked = repeated(Question(question_id="ab" * 16, source="s", source_id="1", text="?", kind="none"), times)
+    asked = repetitions(Question(question_id="ab" * 16, source="s", source_id="1", text="?", kind="none"), times)
     assert len({question.question_id for question in asked}) == len(asked) == times
     assert len({sampling_seed(0, question.question_id, 0) for question in asked}) == times
     assert asked[0].question_id == "ab" * 16

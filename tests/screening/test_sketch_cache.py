@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from mmpr_pipeline.screening.pieces import SKETCHES
+from mmpr_pipeline.screening.chunks import SKETCHES
 from mmpr_pipeline.screening.sketch_cache import cached_sketches
 from mmpr_pipeline.sources import SourceIndex
 

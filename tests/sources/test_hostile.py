@@ -23,7 +23,7 @@ from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.sources import Source
 from mmpr_pipeline.sources.files.formats import Unreadable
-from mmpr_pipeline.sources.indexed import Place
+from mmpr_pipeline.sources.indexed import RowPlace
 from mmpr_pipeline.sources.rows import entries, mapping
 from tests.sources.conftest import Declare
 from tests.sources.images.test_decode import huge_png
@@ -225,14 +225,14 @@ def test_values_that_no_one_foresaw_are_rejects_by_name(
 ) -> None:
     row = {"id": "1", "question": "What?", "image": {"bytes": png_bytes()}, "answer": "1", "choices": None, **fields}
     source = declare(files="none", kind="choice" if fields.get("choices") else "text")
-    item = source._item(row, Place(0), False, lambda reference: png_bytes())
+    item = source._item(row, RowPlace(0), False, lambda reference: png_bytes())
     assert getattr(item, "reason", "a question") == reason
 
 
 def test_a_precision_beyond_any_float_is_none(declare: Declare) -> None:
     source = declare(files="none", kind="number", columns={**COLUMNS, "precision": "precision"})
     row = {"id": "1", "question": "How tall?", "image": {"bytes": png_bytes()}, "answer": "1", "precision": 10**400}
-    item = source._item(row, Place(0), False, lambda reference: png_bytes())
+    item = source._item(row, RowPlace(0), False, lambda reference: png_bytes())
     assert isinstance(item, Question)
     assert item.precision is None
 
@@ -271,5 +271,5 @@ def test_whatever_a_conversation_raises_costs_the_row(declare: Declare, monkeypa
         files="none", columns={**COLUMNS, "each": "pairs", "question": "pairs.question"}
     ).declaration.columns
     monkeypatch.setattr(entries, "as_json", hurt)
-    [row] = entries.rows_of({"pairs": [{"question": "What?"}]}, columns)
+    [row] = entries.entry_rows({"pairs": [{"question": "What?"}]}, columns)
     assert row == Unreadable("unreadable_row", "ZeroDivisionError")

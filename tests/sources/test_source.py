@@ -13,7 +13,7 @@ import pytest
 from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.sources import Source, SourceIndex
-from mmpr_pipeline.sources.indexed import repeated
+from mmpr_pipeline.sources.indexed import repeated_positions
 from tests.sources.conftest import Declare
 from tests.sources.images.test_decode import huge_png
 from tests.sources.made import made_rows, png_bytes, write_jsonl
@@ -84,8 +84,8 @@ def test_the_second_row_with_an_id_is_rejected_across_files_and_slices(declare: 
 def test_repeats_are_positions_with_an_earlier_equal() -> None:
     from array import array
 
-    assert repeated(array("Q", [5, 0, 7, 5, 0, 5, 9, 7])) == [3, 5, 7]
-    assert repeated(array("Q")) == []
+    assert repeated_positions(array("Q", [5, 0, 7, 5, 0, 5, 9, 7])) == [3, 5, 7]
+    assert repeated_positions(array("Q")) == []
 
 
 def test_rows_without_an_id_are_named_by_their_number(declare: Declare, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.study.recipe import make_plan, rows_so_far
+from mmpr_pipeline.study.recipe import make_study_plan, rows_so_far
 from mmpr_pipeline.study.settings import StudyConfig, load_study_config
 
 
@@ -14,7 +14,7 @@ def config(**more: object) -> StudyConfig:
 
 
 def test_every_step_comes_after_what_it_needs() -> None:
-    plan = make_plan(config())
+    plan = make_study_plan(config())
     seen: set[str] = set()
     for step in plan.steps.values():
         assert seen.issuperset(step.needs), step.name
@@ -24,7 +24,7 @@ def test_every_step_comes_after_what_it_needs() -> None:
 
 
 def test_all_losses_train_on_the_same_pairs_for_the_same_time() -> None:
-    plan = make_plan(config(sizes=(), dropout_ratios=(), dropout_off=False, flat=False, rounds=1, seeds=(4,)))
+    plan = make_study_plan(config(sizes=(), dropout_ratios=(), dropout_off=False, flat=False, rounds=1, seeds=(4,)))
     trained = [step for step in plan.steps.values() if step.kind == "train"]
     assert [step.settings["loss"] for step in trained] == ["sft", "dpo", "bco", "dpo+sft", "bco+sft", "mpo"]
     own = {"loss", "run_dir", "export"}
@@ -33,7 +33,7 @@ def test_all_losses_train_on_the_same_pairs_for_the_same_time() -> None:
 
 
 def test_what_two_tables_use_is_made_once() -> None:
-    plan = make_plan(config(seeds=(0,)))
+    plan = make_study_plan(config(seeds=(0,)))
     of = {(row.table, row.label): row.measured for row in plan.rows}
     assert of["losses", "mpo"] == of["pairs", "3x"] == of["rounds", "1"]
     assert of["pairs", "1x"] == of["DropNTP", "0.5"] == of["sampling", "adaptive"]
@@ -42,13 +42,13 @@ def test_what_two_tables_use_is_made_once() -> None:
 
 
 def test_every_table_is_done_for_all_seeds_before_the_next() -> None:
-    steps = list(make_plan(config()).steps)
+    steps = list(make_study_plan(config()).steps)
     assert steps.index("s2/measure-mpo-3x") < steps.index("s0/measure-mpo-1x")
     assert steps.index("s2/measure-mpo-3x-round2") < steps.index("s0/build-10x")
 
 
 def test_rows_of_one_table_are_told_of_the_same_seeds() -> None:
-    rows = make_plan(config()).rows
+    rows = make_study_plan(config()).rows
     measured = {name for row in rows for name in row.measured}
     assert rows_so_far(rows, measured) == rows
     told = rows_so_far(rows, measured - {"s1/measure-dpo-3x", "s0/measure-mpo-10x"})
@@ -63,7 +63,7 @@ def test_rows_of_one_table_are_told_of_the_same_seeds() -> None:
 
 
 def test_a_second_round_asks_its_model_new_questions() -> None:
-    plan = make_plan(config(seeds=(0,)))
+    plan = make_study_plan(config(seeds=(0,)))
     first, second = plan.steps["s0/build-3x"], plan.steps["s0/build-3x-round2"]
     assert second.settings["engine"]["model"] == "./steps/s0/train-mpo-3x/model"
     assert second.needs == ("s0/train-mpo-3x",)
@@ -74,7 +74,7 @@ def test_a_second_round_asks_its_model_new_questions() -> None:
 
 
 def test_seeds_differ_in_questions_sampling_and_order() -> None:
-    plan = make_plan(config(seeds=(0, 1)))
+    plan = make_study_plan(config(seeds=(0, 1)))
     for kind in ("build-3x", "train-mpo-3x"):
         one, two = (plan.steps[f"s{seed}/{kind}"].settings for seed in (0, 1))
         assert (one["seed"], two["seed"]) == (0, 1)

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.pipeline.plans.from_rollouts import make_rework
-from mmpr_pipeline.study.recipe import make_plan
+from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
+from mmpr_pipeline.study.recipe import make_study_plan
 from mmpr_pipeline.study.results.scores import results_of
-from mmpr_pipeline.study.results.table import markdown
+from mmpr_pipeline.study.results.table import study_markdown
 from mmpr_pipeline.study.run import StepFailed, in_this_process, jobs_that_fit, list_steps, run_study, tell_so_far
 from mmpr_pipeline.study.settings import StudyConfig
 from mmpr_pipeline.study.steps.step import DONE, LOG, Step, placed
@@ -122,7 +122,7 @@ def test_the_tables_say_what_was_measured(tmp_path: Path) -> None:
     assert claims["mpo_hallucination"]["difference"]["mean"] == 0.25
     assert claims["cot_direct"]["difference"]["mean"] == pytest.approx(5 / 40)
     text = (tmp_path / "table.md").read_text()
-    assert text == markdown(found)
+    assert text == study_markdown(found)
     assert "| mpo | 35 | 75.0 (+50.0 [" in text
     assert "77.7 / 79.1" in text
     assert "| losses: mpo | 75.0, 75.0 | 70.0, 70.0 | 62.5, 62.5 | 25.0, 25.0 |" in text
@@ -136,7 +136,7 @@ def test_the_tables_of_what_is_done_name_the_seeds_that_they_stand_on(tmp_path: 
     with pytest.raises(KeyboardInterrupt):
         run_study(whole, doer=stopped)
     found = tell_so_far(whole)
-    assert found["steps"] == {"done": len(stopped.asked) - 1, "of": len(make_plan(whole).steps)}
+    assert found["steps"] == {"done": len(stopped.asked) - 1, "of": len(make_study_plan(whole).steps)}
     assert {row["label"]: row["seeds"] for row in found["tables"]["losses"]} == {"base": 1, "sft": 1, "mpo": 1}
     assert {row["label"] for row in found["tables"]["pairs"]} == {"1x"}
     text = (tmp_path / "table.md").read_text()
@@ -158,7 +158,7 @@ def test_models_asked_different_questions_are_not_compared(tmp_path: Path) -> No
     answers = tmp_path / "steps" / "s1" / "measure-mpo-1x" / "cot" / "responses-0.jsonl"
     answers.write_text(answers.read_text().replace('"q3"', '"other"'))
     with pytest.raises(AssertionError, match="same questions"):
-        results_of(config(tmp_path), make_plan(config(tmp_path)), tmp_path)
+        results_of(config(tmp_path), make_study_plan(config(tmp_path)), tmp_path)
 
 
 def test_a_step_that_fails_stops_the_study_and_is_done_again(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_steps_that_need_nothing_of_each_other_are_done_together(tmp_path: Path)
 
     together = config(tmp_path / "together", jobs=3)
     assert run_study(together, doer=doer) == run_study(config(tmp_path / "one"), doer=Fake())
-    assert sorted(begun.asked) == sorted(make_plan(together).steps)
+    assert sorted(begun.asked) == sorted(make_study_plan(together).steps)
     assert list_steps(config(tmp_path / "together"))  # jobs are not part of what a study is
 
 
@@ -230,9 +230,9 @@ def test_the_whole_way_with_a_scripted_engine(tmp_path: Path) -> None:
     model = tmp_path / "steps" / "s0" / "train-mpo-1x" / "model"
     assert (model / "model.safetensors").is_file()
     assert not list((tmp_path / "steps").rglob("checkpoints/step-*"))
-    without = make_plan(tiny.model_copy(update={"dropout_off": True})).steps["s0/build-1x-nodrop"]
+    without = make_study_plan(tiny.model_copy(update={"dropout_off": True})).steps["s0/build-1x-nodrop"]
     given = placed(without.settings, tmp_path)
-    rework = make_rework(given.pop("before"), given)
+    rework = make_rebuild_plan(given.pop("before"), given)
     assert rework.config.pairing.strategies == ("correctness",)
     assert sum(1 for _ in rework.read(0)) == 6
 

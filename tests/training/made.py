@@ -21,7 +21,7 @@ def model_folder(directory: Path, seed: int = 0) -> Path:
     """A native InternVL of 0.2M random weights with its processor: one layer each, tiles of 112 px, 16 tokens each."""
     from transformers import InternVLConfig, InternVLForConditionalGeneration, Qwen2Config
 
-    from mmpr_pipeline.nano.model import SPECIALS, make_processor, make_tokenizer
+    from mmpr_pipeline.nano.model import SPECIALS, make_tokenizer, nano_processor
     from tests.training.tiny import scale_up
 
     tokenizer = make_tokenizer(TEXTS)
@@ -44,7 +44,7 @@ def model_folder(directory: Path, seed: int = 0) -> Path:
     model = InternVLForConditionalGeneration(config)
     scale_up(model, seed)
     model.save_pretrained(directory)
-    make_processor(tokenizer).save_pretrained(directory)
+    nano_processor(tokenizer).save_pretrained(directory)
     return directory
 
 

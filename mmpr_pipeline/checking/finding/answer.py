@@ -47,7 +47,7 @@ def key(found: Reading, asked: Asked) -> Hashable:
     return tokens(found.text)
 
 
-def same(a: Reading, b: Reading, asked: Asked) -> bool:
+def same_answer(a: Reading, b: Reading, asked: Asked) -> bool:
     """True if two readings are the same answer, or one is part of the other's longer writing ("5" and "5 cm")."""
     left, right = key(a, asked), key(b, asked)
     if left == right:

@@ -18,7 +18,7 @@ from mmpr_pipeline.checking.finding.answer import (
 )
 from mmpr_pipeline.checking.finding.prose.concluding import restating
 from mmpr_pipeline.checking.finding.restated_truth import restated_truth
-from mmpr_pipeline.checking.reading.choices import begins_with_own_text, by_index, mentions, read_choice, value_of
+from mmpr_pipeline.checking.reading.choices import begins_with_own_text, by_index, choice_value, mentions, read_choice
 
 _LABELLED = re.compile(r"(?:[-*] )?(?:Option )?[(\[]?([A-J])[)\].:]")
 
@@ -129,7 +129,7 @@ def mentioned_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
         named = mentions(part, asked.choices)
         own = len(named) == 1 and abstains_or_denies(asked.choices[named[0]])
         if named and (own or not (negated(part) or hedges(part) or abstains(part))):
-            if all(value_of(asked.choices[index]) is not None for index in named):
+            if all(choice_value(asked.choices[index]) is not None for index in named):
                 found = value_given(part, asked) if part in said else None
             else:
                 found = named[0] if len(named) == 1 else None

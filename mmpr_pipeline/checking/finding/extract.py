@@ -19,12 +19,12 @@ from mmpr_pipeline.checking.finding.abstain import abstains
 from mmpr_pipeline.checking.finding.answer import Reading, announced_clause
 from mmpr_pipeline.checking.finding.choice_list import without_choice_list
 from mmpr_pipeline.checking.finding.places import places
-from mmpr_pipeline.checking.finding.prose.sentences import sentences
-from mmpr_pipeline.checking.finding.reply import prepare
+from mmpr_pipeline.checking.finding.prose.sentences import split_sentences
+from mmpr_pipeline.checking.finding.reply import prepare_reply
 from mmpr_pipeline.checking.finding.short_reply import of_short
-from mmpr_pipeline.checking.finding.spans import FINAL, STATED, Span, boxes, in_json, tagged
+from mmpr_pipeline.checking.finding.spans import FINAL, STATED, Span, boxed_spans, in_json, tagged
 from mmpr_pipeline.checking.finding.triggers import A_LINE, announced
-from mmpr_pipeline.checking.reading.normalise import fold, without_emphasis
+from mmpr_pipeline.checking.reading.normalise import fold_width, without_emphasis
 
 Status = Literal["found", "none", "ambiguous", "abstained"]
 
@@ -46,7 +46,7 @@ class Extraction:
 
 def extract(response: str, asked: Asked) -> Extraction:
     """Find the answer to what was asked; pure, and linear in the length of the response."""
-    reply = prepare(response)
+    reply = prepare_reply(response)
     found = _extract(reply.text, asked)
     if found.reading is not None and reply.further:
         later = _extract(reply.further, asked)
@@ -61,7 +61,7 @@ _ANSWERED = re.compile(r"\b(?:answer|solution)(?: is|\s?:)|\b(?:therefore|thus|h
 def _agrees(later: Extraction, answer: Reading, further: str, asked: Asked) -> bool:
     """True if what a model wrote to questions of its own making gives no other answer than `answer`."""
     if later.reading is not None:
-        return reading.same(later.reading, answer, asked)
+        return reading.same_answer(later.reading, answer, asked)
     return later.status == "none" and not _ANSWERED.search(further)
 
 
@@ -82,7 +82,7 @@ def _extract(text: str, asked: Asked) -> Extraction:
 
 
 def _formal_and_stated(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction | None:
-    boxed = _joined_boxes(boxes(plain), plain)
+    boxed = _joined_boxes(boxed_spans(plain), plain)
     spans = sorted([*boxed, *tagged(plain), *in_json(plain), *_announced(plain, asked)], key=lambda span: span.start)
     if boxed:
         inside = [(box.start, box.end) for box in boxed]
@@ -133,7 +133,7 @@ def _announced(plain: str, asked: Asked) -> list[Span]:
 @lru_cache(maxsize=512)
 def _announcing(choices: tuple[str, ...]) -> tuple[str, ...]:
     """Texts of choices that announce an answer, in small letters."""
-    texts = (fold(choice).strip().rstrip(".").lower() for choice in choices)
+    texts = (fold_width(choice).strip().rstrip(".").lower() for choice in choices)
     return tuple(text for text in texts if announced(text))
 
 
@@ -151,7 +151,7 @@ def _agreed(found: Sequence[tuple[Span, Reading]], asked: Asked) -> Extraction:
     last_span, last = found[-1]
     if last.hedged:
         return Extraction("ambiguous", f"{last_span.rule}_hedged")
-    if any(not reading.same(other, last, asked) for _, other in found):
+    if any(not reading.same_answer(other, last, asked) for _, other in found):
         return Extraction("ambiguous", "several_answers")
     best = max((r for _, r in found), key=lambda r: r.weight)
     return Extraction("found", last_span.rule, best)
@@ -205,29 +205,29 @@ class Unannounced:
 
 def unannounced(response: str, asked: Asked) -> Unannounced | None:
     """What the places are asked about; None for a response that announces its answer or is short enough to be one."""
-    text = prepare(response).text
+    text = prepare_reply(response).text
     if not text:
         return None
     plain = _plain(text, asked)
     if _formal_and_stated(plain, text, asked, []) or _whole(plain, text, asked, []):
         return None
-    return Unannounced(sentences(plain), text)
+    return Unannounced(split_sentences(plain), text)
 
 
 def _plain(text: str, asked: Asked) -> str:
-    plain = without_emphasis(fold(text))
+    plain = without_emphasis(fold_width(text))
     return without_choice_list(plain, asked.choices) if asked.kind == "choice" else plain
 
 
 def _elsewhere(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction | None:
-    said = sentences(plain)
+    said = split_sentences(plain)
     for rule, place in places(asked):
         found = place(said, text, asked)
         tried.append(f"{rule}: {[r.text for r in found][:4]}")
         if found:
             if asked.kind in ("number", "math", "list") and abstains(said[-1]):
                 return _taken_back(rule, said[-1])
-            if any(not reading.same(r, found[-1], asked) for r in found):
+            if any(not reading.same_answer(r, found[-1], asked) for r in found):
                 return Extraction("ambiguous", f"{rule}_several")
             if found[-1].hedged:
                 return Extraction("ambiguous", f"{rule}_hedged")
@@ -243,6 +243,6 @@ def _taken_back(rule: str, last: str) -> Extraction | None:
 _BUT = re.compile(r"\b(?:but|still|nevertheless)\b", re.IGNORECASE)
 
 
-def key_of(found: Extraction, asked: Asked) -> Hashable:
+def extraction_key(found: Extraction, asked: Asked) -> Hashable:
     """What two extractions are compared by."""
     return reading.key(found.reading, asked) if found.reading else None

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from mmpr_pipeline.checking.case import Asked
 from mmpr_pipeline.checking.finding import choice_places
 from mmpr_pipeline.checking.finding.abstain import abstains
-from mmpr_pipeline.checking.finding.answer import Reading, hedges, same
+from mmpr_pipeline.checking.finding.answer import Reading, hedges, same_answer
 from mmpr_pipeline.checking.finding.prose import formula, sentence_number
 from mmpr_pipeline.checking.finding.prose import numbers as quantity
 from mmpr_pipeline.checking.finding.prose.concluding import CUE, restating
 from mmpr_pipeline.checking.finding.restated_truth import restated_truth
 from mmpr_pipeline.checking.finding.short_reply import told_at_the_end
-from mmpr_pipeline.checking.reading.normalise import fold, undressed
+from mmpr_pipeline.checking.reading.normalise import fold_width, undressed
 from mmpr_pipeline.checking.reading.yes_no import read_yes_no
 
 Place = Callable[[list[str], str, Asked], list[Reading]]
@@ -77,13 +77,13 @@ def _restated_number(said: list[str], text: str, asked: Asked) -> list[Reading]:
     """
     close = restating(said, asked.question)
     found = [(s, r) for s in close if (r := _sentence(s, asked)) is not None]
-    if any(not same(r, found[-1][1], asked) for _, r in found):
+    if any(not same_answer(r, found[-1][1], asked) for _, r in found):
         found = [(s, r) for s, r in found if CUE.match(s) or s == said[-1]] or found
     return [r for _, r in found]
 
 
 def _blank_filled(said: list[str], text: str, asked: Asked) -> list[Reading]:
-    found = sentence_number.filled_blank(fold(" ".join(said)), asked.question)
+    found = sentence_number.filled_blank(fold_width(" ".join(said)), asked.question)
     return [Reading(found)] if found else []
 
 
@@ -99,7 +99,7 @@ _BROKEN_OFF = re.compile(r"[-+*/=(,^_{\\]\s?$")
 
 def _bold_number(said: list[str], text: str, asked: Asked) -> list[Reading]:
     bold = re.findall(r"\*\*([^*\n]{1,60})\*\*", text)
-    found = [quantity.first_number(fold(b)) for b in bold if quantity.quantities(fold(b))]
+    found = [quantity.first_number(fold_width(b)) for b in bold if quantity.quantities(fold_width(b))]
     return [Reading(b) for b in found[-1:] if b is not None]
 
 

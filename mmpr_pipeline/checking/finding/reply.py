@@ -29,7 +29,7 @@ class Reply:
     further: str = ""
 
 
-def prepare(response: str) -> Reply:
+def prepare_reply(response: str) -> Reply:
     """The part of a response in which its answer is to be looked for.
 
     Thinking (`<think>...</think>`) never counts, and thinking that was never closed leaves nothing. Text longer than

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from mmpr_pipeline.checking.finding.prose.sentences import sentences
+from mmpr_pipeline.checking.finding.prose.sentences import split_sentences
 from mmpr_pipeline.checking.reading.words import singular
 
 _AUXILIARY = "is|are|was|were|do|does|did|has|have|had|can|could|will|would"
@@ -34,7 +34,7 @@ def restated_truth(said: Sequence[str], question: str) -> bool | None:
 
 @lru_cache(maxsize=512)
 def _asked(question: str) -> tuple[str, ...]:
-    last = [s for s in sentences(question) if s.endswith("?")][-1:]
+    last = [s for s in split_sentences(question) if s.endswith("?")][-1:]
     text = _LEAD_IN.sub("", last[0]) if last else ""
     if not _ASKS.match(text) or re.search(r"\bor\b", text):
         return ()

@@ -17,7 +17,7 @@ from mmpr_pipeline.checking.finding.answer import (
 )
 from mmpr_pipeline.checking.finding.prose import formula, sentence_number
 from mmpr_pipeline.checking.finding.prose import numbers as quantity
-from mmpr_pipeline.checking.reading.choices import value_of
+from mmpr_pipeline.checking.reading.choices import choice_value
 from mmpr_pipeline.checking.reading.normalise import undressed
 from mmpr_pipeline.checking.reading.quantity import read_quantity
 from mmpr_pipeline.checking.reading.yes_no import read_yes_no
@@ -61,7 +61,7 @@ def _unless_in_passing(named: Reading | None, line: str, asked: Asked) -> Readin
     """None for a value of a choice that merely stands in a calculation: `20°` in `20° + 140° = 160°`."""
     if named is None or named.choice is None or named.choice.by != "mention":
         return named
-    valued = value_of(asked.choices[named.choice.index]) is not None
+    valued = choice_value(asked.choices[named.choice.index]) is not None
     return named if not valued or value_given(line, asked) == named.choice.index else None
 
 

@@ -38,7 +38,7 @@ _TAG = re.compile(r"<(answer|final_answer|finalanswer|ans)\s{0,2}>", re.IGNORECA
 _BOX_TOKEN = re.compile(r"<\|begin_of_box\|>")
 
 
-def boxes(text: str) -> list[Span]:
+def boxed_spans(text: str) -> list[Span]:
     r"""Every `\boxed{...}` with its braces balanced, outermost ones only, in order; unbalanced ones are left out."""
     found: list[Span] = []
     marks = list(_BOX.finditer(text)) if "\\" in text else []

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unparseable
 from mmpr_pipeline.checking.reading.dates import same_date
-from mmpr_pipeline.checking.reading.normalise import blanks, fold, undressed
+from mmpr_pipeline.checking.reading.normalise import blanks, fold_width, undressed
 from mmpr_pipeline.checking.reading.quantity import read_quantity
 from mmpr_pipeline.checking.reading.text import contains, opposite
 
@@ -42,9 +42,9 @@ def levenshtein(a: str, b: str, most: int) -> int:
     return min(row[len(b)], most + 1)
 
 
-def similarity(prediction: str, gold: str) -> float:
+def edit_similarity(prediction: str, gold: str) -> float:
     """1 - edit distance / longer length, case and blanks aside; 0 where it is below the threshold."""
-    a, b = blanks(fold(prediction)).casefold(), blanks(fold(gold)).casefold()
+    a, b = blanks(fold_width(prediction)).casefold(), blanks(fold_width(gold)).casefold()
     if a == b:
         return 1.0
     longest = max(len(a), len(b))
@@ -60,7 +60,7 @@ def match_document(prediction: str, golds: Sequence[str]) -> Match:
     text = undressed(prediction)
     if not text:
         return unparseable("document_empty")
-    scored = [(max(similarity(text, gold), similarity(text, undressed(gold))), gold) for gold in golds]
+    scored = [(max(edit_similarity(text, gold), edit_similarity(text, undressed(gold))), gold) for gold in golds]
     score, gold = max(scored, key=lambda pair: pair[0])
     if score == 1.0:
         return correct("document_exact")
@@ -80,7 +80,7 @@ def match_document(prediction: str, golds: Sequence[str]) -> Match:
 
 
 def _digits(text: str) -> str:
-    return "".join(re.findall(r"\d", fold(text)))
+    return "".join(re.findall(r"\d", fold_width(text)))
 
 
 def _other_amount(text: str, gold: str) -> bool:

@@ -14,12 +14,12 @@ from typing import Any
 from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unparseable
 from mmpr_pipeline.checking.reading.clock import compare_times
 from mmpr_pipeline.checking.reading.focus import core, is_prose, plain_text
-from mmpr_pipeline.checking.reading.latex.parser import parse
+from mmpr_pipeline.checking.reading.latex.parser import parse_latex
 from mmpr_pipeline.checking.reading.quantity import COMMA_LANGUAGES, Quantity, expression_of, read_quantity
-from mmpr_pipeline.checking.symbolic.client import equal, prepare
-from mmpr_pipeline.checking.values.compare import compare, compare_words
+from mmpr_pipeline.checking.symbolic.client import equal, start_worker
+from mmpr_pipeline.checking.values.compare import compare_values, compare_words
 from mmpr_pipeline.checking.values.context import Context, Decision
-from mmpr_pipeline.checking.values.expression import SCALAR_OPS, Expr, ParseError, operations, size
+from mmpr_pipeline.checking.values.expression import SCALAR_OPS, Expr, ParseError, operations, tree_size
 from mmpr_pipeline.checking.values.numbers.exact import NotRational, Undecided
 from mmpr_pipeline.checking.values.numbers.scalars import compare_scalars
 
@@ -84,14 +84,14 @@ def _decide(prediction: str, gold: str, context: Context, precision: tuple[float
     if left == right:
         return correct("same_text")
     try:
-        prepare()
-        gold_tree = parse(right)
-        tree = parse(left)
+        start_worker()
+        gold_tree = parse_latex(right)
+        tree = parse_latex(left)
     except ParseError as error:
         return _as_text(left, right, str(error))
     if len(precision) > 1:
         return _each_within(tree, gold_tree, precision)
-    decision = compare(tree, gold_tree, context)
+    decision = compare_values(tree, gold_tree, context)
     if decision[0] is None and decision[1] in _FOR_SYMPY and _scalars(tree, gold_tree):
         decision = equal(tree, gold_tree)
     if decision[0] is None and plain_text(left) == plain_text(right):
@@ -131,7 +131,7 @@ def _unscaled(quantity: Quantity) -> Quantity:
 
 def _scalars(*trees: Expr) -> bool:
     """Whether all operations of all trees are scalar ones, and few: the worker builds nothing else."""
-    return all(operations(tree) <= SCALAR_OPS and size(tree) <= MAX_SYMBOLIC_SIZE for tree in trees)
+    return all(operations(tree) <= SCALAR_OPS and tree_size(tree) <= MAX_SYMBOLIC_SIZE for tree in trees)
 
 
 def _as_match(decision: Decision) -> Match:
@@ -149,7 +149,7 @@ def _each_within(left: Expr, right: Expr, precision: tuple[float, ...]) -> Match
         return incorrect("other_length")
     free = list(ones)
     for other, tolerance in zip(others, precision, strict=True):
-        found = next((one for one in free if compare(one, other, Context("", tolerance))[0]), None)
+        found = next((one for one in free if compare_values(one, other, Context("", tolerance))[0]), None)
         if found is None:
             return incorrect("other_value")
         free.remove(found)

@@ -12,7 +12,7 @@ _JOINT = re.compile(r"\s?[,;\n]\s?(?:and\s)?|\s(?:and|&)\s|和|与")
 MOST_ITEMS = 50
 
 
-def items_of(text: str) -> list[str]:
+def list_items(text: str) -> list[str]:
     """The items of a list, without its brackets and quotes."""
     bare = undressed(undressed(text).strip("[](){}"))
     return [item for part in _JOINT.split(bare) if (item := part.strip(" \"'[](){}"))]
@@ -20,12 +20,14 @@ def items_of(text: str) -> list[str]:
 
 def is_word_list(gold: str) -> bool:
     """True if a gold is a list of words: at least one of its items is not mathematics."""
-    return any(re.fullmatch(r"[^\W\d_][^\W_]*(?:[ '-][^\W_]+){0,6}", item) and len(item) > 1 for item in items_of(gold))
+    return any(
+        re.fullmatch(r"[^\W\d_][^\W_]*(?:[ '-][^\W_]+){0,6}", item) and len(item) > 1 for item in list_items(gold)
+    )
 
 
 def match_word_list(prediction: str, gold: str) -> Match:
     """Every gold item has an item of its own, and none is left over."""
-    said, wanted = items_of(prediction), items_of(gold)
+    said, wanted = list_items(prediction), list_items(gold)
     if not said or max(len(said), len(wanted)) > MOST_ITEMS:
         return unparseable("list_not_understood")
     left = list(said)

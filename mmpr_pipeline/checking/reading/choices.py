@@ -13,8 +13,8 @@ from functools import lru_cache
 from mmpr_pipeline.checking.reading.letters import read_letters
 from mmpr_pipeline.checking.reading.normalise import (
     blanks,
-    fold,
     fold_diacritics,
+    fold_width,
     undressed,
     without_emphasis,
     without_spacing_commands,
@@ -71,7 +71,7 @@ def canonical(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def value_of(text: str) -> float | None:
+def choice_value(text: str) -> float | None:
     """The value of a choice that is a plain number, sign and a unit of its own aside; None for anything else."""
     read = read_quantity(canonical(text))
     if read is None or not read.digits or read.zeros or read.comma or len(read.unit) > 7 or " " in read.unit:
@@ -88,10 +88,10 @@ def read_by_text(text: str, choices: Sequence[str]) -> Choice | None:
     same = [i for i, own in enumerate(texts) if own == wanted or own.replace(" ", "") == wanted.replace(" ", "")]
     if same:
         return by_index(same[0], "text") if len(same) == 1 else None
-    value = value_of(text)
+    value = choice_value(text)
     if value is None:
         return None
-    equal = [i for i, choice in enumerate(choices) if value_of(choice) == value]
+    equal = [i for i, choice in enumerate(choices) if choice_value(choice) == value]
     if len(equal) == 1 and _same_unit(wanted, texts[equal[0]]):
         return by_index(equal[0], "value")
     return None
@@ -161,7 +161,7 @@ def read_choice(text: str, choices: Sequence[str]) -> Choice | None:
     whole = read_by_text(text, choices)
     if whole is not None and whole.by == "text" and len(canonical(text).strip("()")) > 1:
         return whole
-    named = read_letters(fold(without_emphasis(text)), len(choices))
+    named = read_letters(fold_width(without_emphasis(text)), len(choices))
     if (
         named is not None
         and whole is not None
@@ -193,8 +193,8 @@ def contradicts(choice: Choice, choices: Sequence[str]) -> bool:
     if len(choice.letters) != 1 or not choices or not choice.rest or choice.by != "letter":
         return False
     rest = re.split(r"[\n.;]\s|\n", choice.rest.lstrip(" .):,-(*"), maxsplit=1)[0].strip(" ).,*")
-    own = value_of(choices[choice.index])
-    result = value_of(rest.rpartition("=")[2])
+    own = choice_value(choices[choice.index])
+    result = choice_value(rest.rpartition("=")[2])
     if result is not None and own is not None:
         return result != own
     others = (read_by_text(part, choices) for part in (rest, rest.partition(",")[0]))

@@ -27,7 +27,7 @@ _EMPHASIS = re.compile(r"^(\*\*|__|\*|`)(.+)\1$", re.DOTALL)
 _PLAIN = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|left|right|boxed)(?![a-zA-Z])|[\\{}$\s.,;:!*\"`]+")
 
 
-def boxes(text: str) -> list[str]:
+def boxed_contents(text: str) -> list[str]:
     r"""Contents of every \boxed{...} in order, nested braces kept; a box left open ends with the text."""
     found: list[str] = []
     at = 0
@@ -53,7 +53,7 @@ def core(text: str, depth: int = 0) -> str:
         text = text.rpartition("</think>")[2].strip()
     if len(text) > MAX_CHARS:
         return _end_of(text)
-    boxed = boxes(text) if r"\boxed" in text else []
+    boxed = boxed_contents(text) if r"\boxed" in text else []
     if boxed:
         if depth == MAX_BOXES_DEEP:
             raise ParseError("boxes within boxes")

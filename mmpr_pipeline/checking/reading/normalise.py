@@ -29,7 +29,7 @@ _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{(.{0,2000})\}", re.DOTALL)
 _DOUBLED = re.compile(r"\\\\(?=(?:d?frac|left|right|sqrt|boxed|text|mathrm|pi|times|cdot|circ|infty|theta)(?![a-z]))")
 
 
-def fold(text: str) -> str:
+def fold_width(text: str) -> str:
     """Full-width ASCII, blanks, quotes, dashes and the Chinese stop written in ASCII; zero-width characters gone.
 
     Circled numbers, superscripts and fractions stay as they are: they are not the digits that they resemble.
@@ -82,7 +82,7 @@ def _undressed_short(text: str) -> str:
 
 
 def _undressed(text: str) -> str:
-    text = without_text_commands(without_emphasis(once_escaped(fold(text)).strip()))
+    text = without_text_commands(without_emphasis(once_escaped(fold_width(text)).strip()))
     previous = None
     while previous != text and text and (text[0] in _FIRST or text[-1] in _LAST):
         previous = text

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from mmpr_pipeline.checking.reading.normalise import undressed
 from mmpr_pipeline.checking.reading.number_words import SCALES, number_from_words
-from mmpr_pipeline.checking.values.expression import Expr, number
+from mmpr_pipeline.checking.values.expression import Expr, number_leaf
 
 MOST_CHARS = 100
 """A longer text is no quantity, but for the digits of one number."""
@@ -257,9 +257,9 @@ def expression_of(quantity: Quantity) -> Expr:
     negative = quantity.value < 0
     value = abs(quantity.value)
     if value.denominator == 1 or quantity.literal:
-        expr = number(value, quantity.literal)
+        expr = number_leaf(value, quantity.literal)
     else:
-        expr = Expr("div", (number(value.numerator), number(value.denominator)))
+        expr = Expr("div", (number_leaf(value.numerator), number_leaf(value.denominator)))
     if negative:
         expr = Expr("neg", (expr,))
     if quantity.percent:

@@ -40,7 +40,7 @@ _WORD = re.compile(r"\b(?P<no>incorrect|wrong|not correct)\b|\b(?P<yes>correct)\
 _LETTER = re.compile(r"^\W*(?:(?P<yes>A)|(?P<no>B)|C)\b")
 
 
-def prompt_of(style: Style, question: str, gold: str, answer: str) -> str:
+def verifier_prompt(style: Style, question: str, gold: str, answer: str) -> str:
     """The user message to the verifier."""
     parts = {"question": question[:MOST_QUESTION], "gold": gold[:MOST_ANSWER], "answer": answer[:MOST_ANSWER]}
     return _TEMPLATES[style].format(**{name: _MARKS.sub(" ", text).strip() for name, text in parts.items()})

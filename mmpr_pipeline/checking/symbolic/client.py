@@ -174,7 +174,7 @@ _shared = SymbolicWorker()
 os.register_at_fork(after_in_child=_shared.forget)
 
 
-def prepare() -> None:
+def start_worker() -> None:
     """Start this process's worker in the background; costs milliseconds, and nothing when it runs already."""
     _shared.start()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmpr_pipeline.checking.values.collections.collection import compare_collections, compare_sets
-from mmpr_pipeline.checking.values.collections.members import Decide, in_order
+from mmpr_pipeline.checking.values.collections.members import Decide, members_in_order
 from mmpr_pipeline.checking.values.collections.plus_minus import independent_signs, simplified
 from mmpr_pipeline.checking.values.collections.relations import (
     compare_relations,
@@ -32,7 +32,7 @@ from mmpr_pipeline.checking.values.numbers.scalars import compare_scalars
 _SETS = frozenset({"union", "intersect", "setminus", "builder", "rel", "set", "paren", "list", "add", "const"})
 
 
-def compare(left: Expr, right: Expr, context: Context) -> Decision:
+def compare_values(left: Expr, right: Expr, context: Context) -> Decision:
     """Decide whether the prediction `left` is the gold `right`; None is in doubt."""
     if left == right:
         return True, "same_tree"
@@ -76,13 +76,13 @@ def _compare_asked(named: Expr, gold: Expr, context: Context) -> Decision:
     """`(h=7, b=-4)` for a gold that is one value: the one whose name the question asks for; in doubt without it."""
     asked = [item for item in named.args if context.asks_for(defined_name(item))]
     if len(asked) == 1:
-        return compare(definition_value(asked[0]), gold, context)
+        return compare_values(definition_value(asked[0]), gold, context)
     return None, "one_of_several_names"
 
 
 def decider(context: Context) -> Decide:
-    """`compare` with its context given."""
-    return lambda left, right: compare(left, right, context)
+    """`compare_values` with its context given."""
+    return lambda left, right: compare_values(left, right, context)
 
 
 def compare_words(left: str, right: str) -> Decision:
@@ -103,7 +103,7 @@ def _compare_texts(left: Expr, right: Expr) -> Decision:
 # --- relations ------------------------------------------------------------------------------------------------------
 def _compare_with_relation(left: Expr, right: Expr, context: Context) -> Decision:
     if left.op == "rel" and right.op == "rel":
-        decision = compare_relations(left, right, compare, context)
+        decision = compare_relations(left, right, compare_values, context)
         as_sets = decision[0] is None and decision[1] != "other_symbol" and not is_equation(left)
         return compare_sets(left, right, context) if as_sets else decision
     relation, other = (left, right) if left.op == "rel" else (right, left)
@@ -112,16 +112,16 @@ def _compare_with_relation(left: Expr, right: Expr, context: Context) -> Decisio
         names = relation.args[0]
         if names.op == "paren" and value.op == "paren" and other.op == "list":
             return compare_collections(left, right, context, decider(context))
-        return compare(value, other, context) if left is relation else compare(other, value, context)
+        return compare_values(value, other, context) if left is relation else compare_values(other, value, context)
     if other.op in _SETS and other.op != "rel" and not is_equation(relation):
         decision = compare_sets(left, right, context)
         if decision[0] is not None:
             return decision
     if operators_of(relation) == ("in",):
         inner = relation.args[1]
-        return compare(inner, other, context) if left is relation else compare(other, inner, context)
+        return compare_values(inner, other, context) if left is relation else compare_values(other, inner, context)
     if other.op == "list" and len(relation.args) == len(other.args) > 2 and not is_equation(relation):
-        same = in_order(relation.args, other.args, decider(context), "order_of_a_chain")
+        same = members_in_order(relation.args, other.args, decider(context), "order_of_a_chain")
         return same if same[0] else (None, "chain_and_list")
     if other.op in ("list", "set"):
         return compare_collections(left, right, context, decider(context))
@@ -131,7 +131,7 @@ def _compare_with_relation(left: Expr, right: Expr, context: Context) -> Decisio
         return None, "different_shapes"
     if not free_symbols(relation):  # a sum and what it comes to: `40 + 80 = 120`
         value = relation.args[-1]
-        return compare(value, other, context) if left is relation else compare(other, value, context)
+        return compare_values(value, other, context) if left is relation else compare_values(other, value, context)
     return (True, "solves_equation") if _solves(other, relation, context) else (None, "expression_and_equation")
 
 

@@ -36,7 +36,7 @@ class ParseError(Exception):
     """The text is not mathematics that we read, or is over a bound; the caller falls back or gives up."""
 
 
-def number(value: Fraction | int, literal: str = "") -> Expr:
+def number_leaf(value: Fraction | int, literal: str = "") -> Expr:
     """A rational leaf; `literal` keeps a decimal as it was written, so that its precision is known."""
     return Expr("num", (Expr("text", (), literal),) if literal else (), Fraction(value))
 
@@ -72,7 +72,7 @@ def operations(expr: Expr) -> frozenset[str]:
     return frozenset(found)
 
 
-def size(expr: Expr) -> int:
+def tree_size(expr: Expr) -> int:
     """Number of nodes of a tree."""
     count, stack = 0, [expr]
     while stack:

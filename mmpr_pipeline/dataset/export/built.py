@@ -12,11 +12,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches, sound_file
+from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
 from mmpr_pipeline.dataset.publish.parquet import Images
 from mmpr_pipeline.storage import Store
 
-MARK = "<image>"
+IMAGE_MARK = "<image>"
 PAIR_COLUMNS = ("prompt", "chosen", "rejected", "images", "pair_id", "source", "source_id", "strategy", "answer")
 
 
@@ -41,7 +41,7 @@ class Built:
         """Every pair, as a dict of PAIR_COLUMNS, with the images of its shard. Memory holds one batch."""
         for shard in range(self.shards):
             with self.opened(shard) as (pairs, images):
-                for batch in batches(pairs, list(PAIR_COLUMNS)):
+                for batch in record_batches(pairs, list(PAIR_COLUMNS)):
                     for row in batch.to_pylist():
                         yield row, images
             told(shard + 1)
@@ -52,7 +52,7 @@ class Built:
         for shard in range(self.shards):
             with TemporaryDirectory(prefix="mmpr-") as folder:
                 path = self._fetch("questions", shard, Path(folder))
-                for batch in batches(path, ["source", "tiles"]):
+                for batch in record_batches(path, ["source", "tiles"]):
                     for source, tiles in zip(*(batch[name].to_pylist() for name in ("source", "tiles")), strict=True):
                         found[source] = max(found[source], tiles)
         return dict(found)
@@ -62,7 +62,7 @@ class Built:
         return sound_file(self.store, key, self.hashes[key], folder)
 
 
-class ImageFolder:
+class ExportedImages:
     """Image files, each written once under its sha256: `images/ab/abcd....png`, as no folder likes a million files."""
 
     def __init__(self, folder: Path) -> None:
@@ -86,9 +86,9 @@ def misplaced(row: dict[str, Any]) -> str | None:
 
     Such trainers count the marks over all of a conversation: one that a model wrote itself would take an image's place.
     """
-    if MARK in row["chosen"] or MARK in row["rejected"]:
+    if IMAGE_MARK in row["chosen"] or IMAGE_MARK in row["rejected"]:
         return "image_mark_in_response"
-    return None if row["prompt"].count(MARK) == len(row["images"]) else "image_marks_differ_from_images"
+    return None if row["prompt"].count(IMAGE_MARK) == len(row["images"]) else "image_marks_differ_from_images"
 
 
 def line(value: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mmpr_pipeline.core.errors import DatasetError
-from mmpr_pipeline.dataset.export.built import Built, ImageFolder, line, misplaced
+from mmpr_pipeline.dataset.export.built import Built, ExportedImages, line, misplaced
 
 SOURCE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 """Names of sources, as declarations have them: they become names of files."""
@@ -26,7 +26,7 @@ def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[st
     """Write `meta.json`, `annotations/SOURCE.jsonl` and `images/`."""
     counts: Counter[str] = Counter()
     lengths: Counter[str] = Counter()
-    pictures = ImageFolder(folder / "images")
+    pictures = ExportedImages(folder / "images")
     (folder / "annotations").mkdir()
     with ExitStack() as stack:
         files: dict[str, TextIO] = {}
@@ -66,7 +66,7 @@ def _meta(name: str, source: str, length: int, tiles: int) -> dict[str, Any]:
     }
 
 
-def how(dest: Path) -> str:
+def usage(dest: Path) -> str:
     """How InternVL's trainer is told of it."""
     return (
         f"# For InternVL's MPO trainer\n\nRun it in the folder that holds `{dest.name}`, or link `{dest.name}` to "

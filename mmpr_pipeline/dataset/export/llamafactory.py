@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from mmpr_pipeline.dataset.export.built import Built, ImageFolder, line, misplaced
+from mmpr_pipeline.dataset.export.built import Built, ExportedImages, line, misplaced
 
 FILE = "train.jsonl"
 COLUMNS = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected", "images": "images"}
@@ -20,7 +20,7 @@ COLUMNS = {"messages": "conversations", "chosen": "chosen", "rejected": "rejecte
 def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[str]:
     """Write `train.jsonl`, `dataset_info.json` and `images/`."""
     counts: Counter[str] = Counter()
-    pictures = ImageFolder(folder / "images")
+    pictures = ExportedImages(folder / "images")
     with open(folder / FILE, "w", encoding="utf-8") as file:
         for row, images in built.rows(told):
             if reason := misplaced(row):
@@ -36,7 +36,7 @@ def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[st
     return counts
 
 
-def how(dest: Path) -> str:
+def usage(dest: Path) -> str:
     """How LLaMA-Factory is told of it."""
     return (
         "# For LLaMA-Factory\n\n"

@@ -30,6 +30,6 @@ def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[st
     return counts
 
 
-def how(dest: Path) -> str:
+def usage(dest: Path) -> str:
     """How it is loaded."""
     return f'# Parquet\n\n    datasets.load_dataset("{dest}", split="train")\n'

@@ -30,7 +30,7 @@ class Format(Protocol):
         """Write the dataset into an empty folder, telling the number of each finished shard; the counts are `pairs`
         written, and others left out, by reason."""
 
-    def how(self, dest: Path) -> str:
+    def usage(self, dest: Path) -> str:
         """How the written folder is used, in Markdown."""
 
 
@@ -73,7 +73,7 @@ def export(out: str | Path, to: str, dest: str | Path, *, progress: Progress | N
         partial.mkdir(parents=True)
         counts = chosen.write(built, partial, lambda done: told("exporting shards", done, built.shards))
         if not (partial / "README.md").exists():
-            (partial / "README.md").write_text(chosen.how(Path(target.name)), "utf-8")
+            (partial / "README.md").write_text(chosen.usage(Path(target.name)), "utf-8")
         written = [path for path in partial.rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in written)
         if target.exists():
@@ -83,10 +83,10 @@ def export(out: str | Path, to: str, dest: str | Path, *, progress: Progress | N
         told_of = error.strerror or error
         raise StoreError(f"Cannot write {target}: {told_of}.", remedy="Free space, or choose another.") from None
     pairs = counts.pop("pairs", 0)
-    return Exported(to, target, pairs, dict(sorted(counts.items())), len(written), size, chosen.how(target))
+    return Exported(to, target, pairs, dict(sorted(counts.items())), len(written), size, chosen.usage(target))
 
 
-def render(found: Exported) -> RenderableType:
+def export_table(found: Exported) -> RenderableType:
     """What was written, for a terminal."""
     from rich.console import Group
     from rich.markdown import Markdown

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from mmpr_pipeline.dataset.export.built import Built, ImageFolder, line, misplaced
+from mmpr_pipeline.dataset.export.built import Built, ExportedImages, line, misplaced
 
 FILE = "train.jsonl"
 
@@ -18,7 +18,7 @@ FILE = "train.jsonl"
 def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[str]:
     """Write `train.jsonl` and `images/`."""
     counts: Counter[str] = Counter()
-    pictures = ImageFolder(folder / "images")
+    pictures = ExportedImages(folder / "images")
     with open(folder / FILE, "w", encoding="utf-8") as file:
         for row, images in built.rows(told):
             if reason := misplaced(row):
@@ -31,7 +31,7 @@ def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[st
     return counts
 
 
-def how(dest: Path) -> str:
+def usage(dest: Path) -> str:
     """How ms-swift is told of it."""
     return (
         "# For ms-swift\n\nPaths of images are relative to this folder:\n\n"

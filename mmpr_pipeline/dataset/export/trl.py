@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmpr_pipeline.dataset.export.built import MARK, Built
+from mmpr_pipeline.dataset.export.built import IMAGE_MARK, Built
 from mmpr_pipeline.dataset.files.load import pair_features
 from mmpr_pipeline.dataset.publish.parquet import shard_groups, write_parquet
 
@@ -35,7 +35,7 @@ def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[st
         groups = shard_groups(built.store, shard, built.shards, pairs)
         counts["pairs"] += write_parquet(path, (_conversations(group, schema) for group in groups), schema).rows
         told(shard + 1)
-    (folder / "README.md").write_text(FRONT + how(Path(built.name)), "utf-8")
+    (folder / "README.md").write_text(FRONT + usage(Path(built.name)), "utf-8")
     return counts
 
 
@@ -64,7 +64,7 @@ def _conversations(pairs: pa.Table, schema: pa.Schema) -> pa.Table:
 def parts(prompt: str) -> list[dict[str, str | None]]:
     """A user's turn as TRL's parts: text, and images where the marks are. Line ends at a mark go with it."""
     found: list[dict[str, str | None]] = []
-    for number, text in enumerate(prompt.split(MARK)):
+    for number, text in enumerate(prompt.split(IMAGE_MARK)):
         if number:
             found.append({"type": "image", "text": None})
         if text.strip("\n"):
@@ -72,7 +72,7 @@ def parts(prompt: str) -> list[dict[str, str | None]]:
     return found
 
 
-def how(dest: Path) -> str:
+def usage(dest: Path) -> str:
     """How TRL is told of it."""
     return (
         "# For TRL\n\n"

@@ -52,7 +52,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(entry, io.BytesIO(data))
 
 
-def how(dest: Path) -> str:
+def usage(dest: Path) -> str:
     """How it is read."""
     return (
         "# WebDataset\n\nOne sample for each image (or set of images), with all pairs of its questions in `json`:\n\n"

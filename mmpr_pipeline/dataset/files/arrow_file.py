@@ -71,7 +71,7 @@ def _encodable(value: Any) -> Any:
     return [_encodable(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+def record_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """Record batches of a file, of all or some columns (others are not even decompressed).
 
     What is not compressed is not copied either, but seen in place in the memory-mapped file. Raises DatasetError where
@@ -137,4 +137,4 @@ def open_table(path: Path, columns: Sequence[str]) -> pa.Table:
     """Some columns of a whole file; where they are not compressed, in place in the memory-mapped file."""
     schema = schema_of(path)
     kept = pa.schema([field for field in schema if field.name in columns], metadata=schema.metadata)
-    return pa.Table.from_batches(batches(path, columns), schema=kept)
+    return pa.Table.from_batches(record_batches(path, columns), schema=kept)

@@ -74,6 +74,6 @@ def _images_file(where: str) -> tuple[pa.ChunkedArray, dict[str, int]]:
     return table.column("data"), {name: row for row, name in enumerate(table.column("sha256").to_pylist())}
 
 
-def register() -> None:
+def register_filesystem() -> None:
     """Make fsspec know the protocol in this process (an installed mmpr is known by its entry point, everywhere)."""
     fsspec.register_implementation(PROTOCOL, f"{__name__}.ImageFileSystem", clobber=True)

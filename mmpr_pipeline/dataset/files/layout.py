@@ -42,28 +42,28 @@ SCHEMAS: dict[str, pa.Schema] = {
 """Kinds of Arrow files and their schemas."""
 
 
-def data(kind: str, shard: int, of: int) -> str:
+def data(kind: str, shard: int, num_shards: int) -> str:
     """Key of the Arrow file of one kind (`pairs`, `images`, `rollouts`, `questions`) of a shard."""
-    return f"{kind}/{kind}-{_part(shard, of)}.arrow"
+    return f"{kind}/{kind}-{_part(shard, num_shards)}.arrow"
 
 
-def manifest(shard: int, of: int) -> str:
+def manifest(shard: int, num_shards: int) -> str:
     """Key of a shard's manifest."""
-    return f"manifests/{_part(shard, of)}.json"
+    return f"manifests/{_part(shard, num_shards)}.json"
 
 
-def journal(shard: int, of: int) -> str:
+def journal(shard: int, num_shards: int) -> str:
     """Prefix of a shard's journal."""
-    return f"{JOURNALS}{_part(shard, of)}"
+    return f"{JOURNALS}{_part(shard, num_shards)}"
 
 
-def expected(of: int) -> set[str]:
+def expected(num_shards: int) -> set[str]:
     """Every key of a finished dataset of `of` shards."""
     keys = {CONFIG, SUMMARY}
-    for shard in range(of):
-        keys |= {manifest(shard, of), *(data(kind, shard, of) for kind in SCHEMAS)}
+    for shard in range(num_shards):
+        keys |= {manifest(shard, num_shards), *(data(kind, shard, num_shards) for kind in SCHEMAS)}
     return keys
 
 
-def _part(shard: int, of: int) -> str:
-    return f"{shard:05d}-of-{of:05d}"
+def _part(shard: int, num_shards: int) -> str:
+    return f"{shard:05d}-of-{num_shards:05d}"

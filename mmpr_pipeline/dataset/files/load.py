@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches, sound_file
-from mmpr_pipeline.dataset.files.image_fs import image_prefix, register
+from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
+from mmpr_pipeline.dataset.files.image_fs import image_prefix, register_filesystem
 from mmpr_pipeline.dataset.files.manifest import Manifest
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
 from mmpr_pipeline.storage import Store, open_store
@@ -37,7 +37,7 @@ def load(out: str | Path) -> datasets.Dataset:
     """
     import datasets
 
-    register()
+    register_filesystem()
     store = open_store(out)
     shards = shards_of(store)
     manifests = list(manifests_of(store, shards))
@@ -88,7 +88,7 @@ def _unpack(store: Store, manifest: Manifest, target: Path, schema: pa.Schema) -
 def _addressed(store: Store, manifest: Manifest, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     images, pairs = (layout.data(kind, manifest.shard, manifest.of) for kind in ("images", "pairs"))
     prefix = image_prefix(store, images)
-    for batch in batches(sound_file(store, pairs, manifest.hashes[pairs])):
+    for batch in record_batches(sound_file(store, pairs, manifest.hashes[pairs])):
         rows = [
             [{"bytes": None, "path": f"{prefix}/{name}"} for name in names] for names in batch["images"].to_pylist()
         ]

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches, open_table
+from mmpr_pipeline.dataset.files.arrow_file import open_table, record_batches
 from mmpr_pipeline.storage import Store
 
 Run = tuple[int, int, int]
@@ -25,8 +25,8 @@ Run = tuple[int, int, int]
 class ShardFiles:
     """The rows of a finished shard. Every method raises DatasetError where a file is not readable."""
 
-    def __init__(self, store: Store, shard: int, of: int) -> None:
-        self._store, self.shard, self._of = store, shard, of
+    def __init__(self, store: Store, shard: int, num_shards: int) -> None:
+        self._store, self.shard, self._of = store, shard, num_shards
 
     @cached_property
     def questions(self) -> pa.Table:
@@ -43,7 +43,7 @@ class ShardFiles:
     def strategies(self) -> dict[str, set[str]]:
         """For each question with pairs, their strategies."""
         found: dict[str, set[str]] = defaultdict(set)
-        for batch in batches(self.path("pairs"), ["question_id", "strategy"]):
+        for batch in record_batches(self.path("pairs"), ["question_id", "strategy"]):
             for name, strategy in zip(batch["question_id"].to_pylist(), batch["strategy"].to_pylist(), strict=True):
                 found[name].add(strategy)
         return dict(found)
@@ -78,14 +78,14 @@ class ShardFiles:
     def questions_that_say(self, text: str) -> set[str]:
         """Ids of the questions of which a response contains `text`, in capitals or not."""
         found: set[str] = set()
-        for batch in batches(self.path("rollouts"), ["question_id", "text"]):
+        for batch in record_batches(self.path("rollouts"), ["question_id", "text"]):
             rows = pc.match_substring(batch["text"], text, ignore_case=True)
             found.update(batch["question_id"].filter(rows).to_pylist())
         return found
 
     def question_of_pair(self, pair_id: str) -> str | None:
         """Id of the question that a pair answers."""
-        for batch in batches(self.path("pairs"), ["pair_id", "question_id"]):
+        for batch in record_batches(self.path("pairs"), ["pair_id", "question_id"]):
             row = pc.index(batch["pair_id"], pair_id).as_py()
             if row >= 0:
                 return batch["question_id"][row].as_py()
@@ -103,7 +103,7 @@ class ShardFiles:
     def _images(self) -> dict[str, tuple[int, int, int, int]]:
         """Batch and row, width and height of each image."""
         found = {}
-        for number, batch in enumerate(batches(self.path("images"), ["sha256", "width", "height"])):
+        for number, batch in enumerate(record_batches(self.path("images"), ["sha256", "width", "height"])):
             for row, one in enumerate(batch.to_pylist()):
                 found[one["sha256"]] = (number, row, one["width"], one["height"])
         return found
@@ -122,7 +122,7 @@ class ShardFiles:
 def _runs(path: Path) -> dict[str, list[Run]]:
     """Where the rows of each question lie."""
     found: dict[str, list[Run]] = defaultdict(list)
-    for number, batch in enumerate(batches(path, ["question_id"])):
+    for number, batch in enumerate(record_batches(path, ["question_id"])):
         encoded = pc.run_end_encode(batch.column(0))
         start = 0
         for name, end in zip(encoded.values.to_pylist(), encoded.run_ends.to_pylist(), strict=True):

@@ -104,7 +104,7 @@ class Tally:
 _GROUPS = ("unpaired", "rejected", "pairs", "rollouts")
 
 
-def merge(parts: Iterable[Counts]) -> Counts:
+def merge_counts(parts: Iterable[Counts]) -> Counts:
     """The sum of counts."""
     ints: Counter[str] = Counter()
     groups: dict[str, Counter[str]] = {name: Counter() for name in _GROUPS}

@@ -13,7 +13,7 @@ import pyarrow as pa
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.records import Image, Prompting, Question, QuestionRow, Rollout
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches, open_table, sound_file
+from mmpr_pipeline.dataset.files.arrow_file import open_table, record_batches, sound_file
 from mmpr_pipeline.dataset.files.manifest import read_manifest
 from mmpr_pipeline.storage import Store
 
@@ -35,11 +35,11 @@ class StoredQuestion:
         return Question(**fields, images=self.images, prompting=Prompting(turn=self.row.prompt, label=label))
 
 
-def stored_questions(store: Store, shard: int, of: int) -> Iterator[StoredQuestion]:
+def stored_questions(store: Store, shard: int, num_shards: int) -> Iterator[StoredQuestion]:
     """Every row of a finished shard, in order. Raises DatasetError where its files contradict each other."""
-    name = layout.manifest(shard, of)
+    name = layout.manifest(shard, num_shards)
     hashes = read_manifest(store.read(name), name).hashes
-    keys = {kind: layout.data(kind, shard, of) for kind in ("questions", "rollouts", "images")}
+    keys = {kind: layout.data(kind, shard, num_shards) for kind in ("questions", "rollouts", "images")}
     paths = {kind: sound_file(store, key, hashes[key]) for kind, key in keys.items()}
     images = _Images(paths["images"])
     groups = groupby(_rows(paths["rollouts"]), key=lambda row: row["question_id"])
@@ -51,12 +51,12 @@ def stored_questions(store: Store, shard: int, of: int) -> Iterator[StoredQuesti
             rollouts = tuple(_rollout(kept) for kept in ahead[1])
             ahead = next(groups, None)
         if row.rollouts and not rollouts:
-            raise DatasetError(f"{layout.data('rollouts', shard, of)} lacks the rollouts of {row.source_id}.")
+            raise DatasetError(f"{layout.data('rollouts', shard, num_shards)} lacks the rollouts of {row.source_id}.")
         yield StoredQuestion(row, tuple(images[sha256] for sha256 in row.images), rollouts)
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    for batch in batches(path):
+    for batch in record_batches(path):
         yield from batch.to_pylist()
 
 

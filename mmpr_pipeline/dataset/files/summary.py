@@ -8,7 +8,7 @@ from typing import Any
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.records import SCHEMA_VERSION
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.manifest import Manifest, merge, read_manifest
+from mmpr_pipeline.dataset.files.manifest import Manifest, merge_counts, read_manifest
 from mmpr_pipeline.storage import MissingKeyError, Store, is_held
 
 
@@ -25,8 +25,8 @@ def summarise(store: Store, shards: int, only: Iterable[int] | None = None) -> d
         "schema_version": SCHEMA_VERSION,
         "shards": shards,
         "identity": manifests[0].identity,
-        "counts": merge(m.counts for m in manifests).model_dump(),
-        "sources": {n: merge(m.sources[n] for m in manifests if n in m.sources).model_dump() for n in names},
+        "counts": merge_counts(m.counts for m in manifests).model_dump(),
+        "sources": {n: merge_counts(m.sources[n] for m in manifests if n in m.sources).model_dump() for n in names},
         "files": len(files),
         "bytes": sum(entry.bytes for entry in files),
     }

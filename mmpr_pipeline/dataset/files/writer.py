@@ -21,8 +21,8 @@ class ShardWriter:
     Memory holds one batch of each file and the names of the shard's images, whatever the shard's size.
     """
 
-    def __init__(self, store: Store, shard: int, of: int, identity: str) -> None:
-        self._store, self._shard, self._of, self._identity = store, shard, of, identity
+    def __init__(self, store: Store, shard: int, num_shards: int, identity: str) -> None:
+        self._store, self._shard, self._of, self._identity = store, shard, num_shards, identity
         self._stored: set[bytes] = set()
         self._by_source: dict[str, Tally] = {}
         self._stored_by_source: dict[str, set[bytes]] = {}

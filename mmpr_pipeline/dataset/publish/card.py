@@ -11,7 +11,7 @@ from typing import Any
 from mmpr_pipeline.core.records import PreferencePair
 from mmpr_pipeline.dataset.review.facts import Facts
 from mmpr_pipeline.dataset.review.marks_summary import precision_text
-from mmpr_pipeline.screening.report import sentences
+from mmpr_pipeline.screening.report import report_sentences
 from mmpr_pipeline.sources.declaration.licences import hub_licence
 
 PAPER = """@article{wang2024mpo,
@@ -167,7 +167,7 @@ def _funnel(facts: Facts) -> str:
 def _screening(facts: Facts) -> str:
     if facts.screening is None:
         return ""
-    told = sentences(facts.screening) or ["No question was found twice."]
+    told = report_sentences(facts.screening) or ["No question was found twice."]
     how = "Images were compared by perceptual hash, questions by their word triples, before anything was sampled."
     return "## Duplicates and contamination\n\n" + "\n".join(f"- {_plain(line)}" for line in [*told, how])
 

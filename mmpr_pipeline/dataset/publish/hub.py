@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from mmpr_pipeline.core.errors import ConfigError, HubError
 from mmpr_pipeline.core.masking import masked
-from mmpr_pipeline.dataset.publish.hub_errors import MESSAGE_CHARS, status_of, told, transient, wait_for
+from mmpr_pipeline.dataset.publish.hub_errors import MESSAGE_CHARS, error_text, hub_status, transient, wait_for
 
 ATTEMPTS = 6
 PATHS = 100
@@ -186,7 +186,7 @@ class HubDataset:
                     parent_commit=remote.commit,
                 )
             except Exception as error:
-                status = status_of(error)
+                status = hub_status(error)
                 again = transient(error) or status in (409, 412)
                 if not again or attempt == ATTEMPTS - 1:
                     raise self._explained("commit", error) from None
@@ -229,8 +229,8 @@ class HubDataset:
         time.sleep(seconds)
 
     def _explained(self, what: str, error: Exception) -> HubError:
-        status = status_of(error)
-        said = masked(told(error), self._token)[:MESSAGE_CHARS]
+        status = hub_status(error)
+        said = masked(error_text(error), self._token)[:MESSAGE_CHARS]
         text = f"{self.name}: {_DOING[what]} failed: {said}"
         remedy = _REMEDIES.get(status or 0, "Run the same command again: it goes on where it stopped.")
         if status is None:

@@ -13,7 +13,7 @@ _RESET = re.compile(r"\bt=(\d{1,6})")
 _ADVICE = re.compile(r" *For more information check: \S+")
 
 
-def told(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """What is known of an error, on one line; a wrapped one says less than its cause."""
     cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
     return _ADVICE.sub("", " ".join(str(cause).split())) or type(cause).__name__
@@ -28,14 +28,14 @@ def _response(error: BaseException) -> Any:
     return None
 
 
-def status_of(error: BaseException) -> int | None:
+def hub_status(error: BaseException) -> int | None:
     """HTTP status of the answer, if there was one."""
     return getattr(_response(error), "status_code", None)
 
 
 def transient(error: BaseException) -> bool:
     """Whether trying again may help: no answer, too many requests, or the server's own trouble."""
-    status = status_of(error)
+    status = hub_status(error)
     if status is not None:
         return status == 429 or status >= 500
     found: BaseException | None = error
@@ -54,5 +54,5 @@ def wait_for(error: BaseException, attempt: int) -> float:
     if not asked.isdecimal():
         reset = _RESET.search(headers.get("RateLimit", ""))
         asked = reset[1] if reset else ""
-    unit = 60.0 if status_of(error) == 429 else 1.0
+    unit = 60.0 if hub_status(error) == 429 else 1.0
     return min(float(asked) + 1 if asked else unit * 2.0**attempt, LONGEST_WAIT)

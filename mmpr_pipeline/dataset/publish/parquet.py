@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches, open_table, sound_file
+from mmpr_pipeline.dataset.files.arrow_file import open_table, record_batches, sound_file
 from mmpr_pipeline.storage import Store
 
 WRITER = "1"
@@ -92,20 +92,20 @@ def _buffers(chunk: pa.Array) -> Iterator[Any]:
 
 
 def shard_groups(
-    store: Store, shard: int, of: int, features: Any, hashes: Mapping[str, str] | None = None
+    store: Store, shard: int, num_shards: int, features: Any, hashes: Mapping[str, str] | None = None
 ) -> Iterator[pa.Table]:
     """The pairs of one shard as tables of `features.arrow_schema`, one for each row group. Memory holds one of them.
 
     With `hashes` (sha256 by key) a file that is not what it should be raises DatasetError, before anything is given.
     """
     with TemporaryDirectory(prefix="mmpr-") as folder:
-        keys = [layout.data(kind, shard, of) for kind in ("pairs", "images")]
+        keys = [layout.data(kind, shard, num_shards) for kind in ("pairs", "images")]
         place = Path(folder)
         pairs, images = (
             sound_file(store, key, hashes[key], place) if hashes else store.fetch(key, place) for key in keys
         )
         stored = Images.open(images)
-        for group in row_groups(batches(pairs), stored.sizes):
+        for group in row_groups(record_batches(pairs), stored.sizes):
             yield embedded(group, stored, features.arrow_schema)
 
 

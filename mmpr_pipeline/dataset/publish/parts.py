@@ -21,7 +21,7 @@ CARD = "README.md"
 
 
 @dataclass(frozen=True)
-class Part:
+class ParquetPart:
     """One Parquet file to be: its path, the shards it holds in order, the identity of what it is made from, and the
     sha256 of each file that it is made from."""
 
@@ -64,7 +64,7 @@ def read_note(raw: bytes) -> Note | None:
         return None
 
 
-def parts_of(manifests: Sequence[Manifest], files: int | None = None) -> list[Part]:
+def parts_of(manifests: Sequence[Manifest], files: int | None = None) -> list[ParquetPart]:
     """The Parquet files of a dataset: one for each shard, or `files` of them, each of neighbouring shards.
 
     Raises ConfigError where `files` is not between 1 and the number of shards.
@@ -79,7 +79,7 @@ def parts_of(manifests: Sequence[Manifest], files: int | None = None) -> list[Pa
         held = range(shards * number // of, shards * (number + 1) // of)
         entries = [_entries(manifests[shard]) for shard in held]
         parts.append(
-            Part(
+            ParquetPart(
                 path=f"data/train-{number:05d}-of-{of:05d}.parquet",
                 shards=tuple(held),
                 made_from=content_id(WRITER, [entry.sha256 for pair in entries for entry in pair]),
@@ -104,7 +104,7 @@ def is_ours(path: str) -> bool:
     )
 
 
-def outdated(there: Iterable[str], parts: Iterable[Part]) -> list[str]:
+def outdated(there: Iterable[str], parts: Iterable[ParquetPart]) -> list[str]:
     """Parquet files of an earlier publication that are no part of this one."""
     wanted = {part.path for part in parts}
     return sorted(path for path in there if is_ours(path) and path.startswith("data/") and path not in wanted)

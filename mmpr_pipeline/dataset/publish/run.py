@@ -23,7 +23,7 @@ from mmpr_pipeline.dataset.publish.parts import (
     CARD,
     NOTE,
     Note,
-    Part,
+    ParquetPart,
     PublishedFile,
     is_ours,
     outdated,
@@ -32,7 +32,7 @@ from mmpr_pipeline.dataset.publish.parts import (
     sizes,
 )
 from mmpr_pipeline.dataset.review.facts import Facts, facts_of
-from mmpr_pipeline.dataset.review.terminal import size as size_of
+from mmpr_pipeline.dataset.review.terminal import human_size as size_of
 from mmpr_pipeline.storage import Store, open_store
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def publish(
     return _Publishing(store, parts, facts, hub, told).run(plan)
 
 
-def _planned(out: str | Path, name: str, files: int | None) -> tuple[Store, list[Part]]:
+def _planned(out: str | Path, name: str, files: int | None) -> tuple[Store, list[ParquetPart]]:
     if not REPOSITORY.fullmatch(name):
         raise ConfigError(f"{name!r} is not a name on the Hub.", remedy="Give --repo ORG/NAME.")
     store = open_store(out)
@@ -119,7 +119,7 @@ def _planned(out: str | Path, name: str, files: int | None) -> tuple[Store, list
 class _Publishing:
     """One run: what is there, what is missing, and the commits that bring it."""
 
-    def __init__(self, store: Store, parts: list[Part], facts: Facts, hub: HubDataset, told: Progress) -> None:
+    def __init__(self, store: Store, parts: list[ParquetPart], facts: Facts, hub: HubDataset, told: Progress) -> None:
         self._store, self._parts, self._facts, self._hub, self._told = store, parts, facts, hub, told
         self._features = pair_features()
         self._remote = hub.look()
@@ -176,7 +176,7 @@ class _Publishing:
             and self._remote.holds(part.path, Content(noted[part.path].sha256))
         }
 
-    def _add(self, changes: Changes, part: Part) -> None:
+    def _add(self, changes: Changes, part: ParquetPart) -> None:
         """Write one Parquet file, bring it to the Hub's store, and forget it here."""
         with TemporaryDirectory(prefix="mmpr-") as folder:
             local = Path(folder) / "part.parquet"
@@ -193,10 +193,10 @@ class _Publishing:
                 self._hub.upload(changes, part.path, local, sha256)
                 self._uploaded += 1
 
-    def _groups(self, part: Part) -> Iterator[pa.Table]:
-        of = len({shard for other in self._parts for shard in other.shards})
+    def _groups(self, part: ParquetPart) -> Iterator[pa.Table]:
+        num_shards = len({shard for other in self._parts for shard in other.shards})
         for shard in part.shards:
-            yield from shard_groups(self._store, shard, of, self._features, part.hashes)
+            yield from shard_groups(self._store, shard, num_shards, self._features, part.hashes)
 
     def _note(self) -> Note:
         known = {path: self._files[path] for path in sorted(self._files)}
@@ -237,7 +237,7 @@ class _Publishing:
         self._told("checking", len(wanted), len(wanted))
 
 
-def render(found: Publication) -> RenderableType:
+def publication_table(found: Publication) -> RenderableType:
     """The publication as a table for a terminal, warnings first."""
     from rich.console import Group
     from rich.table import Table

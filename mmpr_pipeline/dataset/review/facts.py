@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.marks import read_all
 from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.dataset.files.summary import finished_shards, shards_of
@@ -120,7 +120,7 @@ def _read_pairs(store: Store, shards: int) -> tuple[dict[str, dict[str, int]], d
     for shard in finished_shards(store):
         with TemporaryDirectory(prefix="mmpr-") as folder:
             path = store.fetch(layout.data("pairs", shard, shards), Path(folder))
-            for batch in batches(path, [*TOLD, "source", "strategy", "chosen", "rejected"]):
+            for batch in record_batches(path, [*TOLD, "source", "strategy", "chosen", "rejected"]):
                 for name in TOLD:
                     counts = batch[name].value_counts().to_pylist()
                     counted[name].update({entry["values"]: entry["counts"] for entry in counts})

@@ -46,12 +46,12 @@ def marks_summary(marks: Marks) -> dict[str, Any]:
 def _precision(merged: list[Mark], verdict: str) -> dict[str, Any]:
     sample = [mark for mark in merged if mark.drawn == "sample" and mark.judged == verdict and mark.outcome != "ignore"]
     right = sum(mark.outcome == verdict for mark in sample)
-    low, high = interval(right, len(sample))
+    low, high = wilson_interval(right, len(sample))
     share = right / len(sample) if sample else None
     return {"checked": len(sample), "right": right, "share": share, "low": low, "high": high}
 
 
-def interval(right: int, of: int) -> tuple[float, float]:
+def wilson_interval(right: int, of: int) -> tuple[float, float]:
     """Wilson's 95% interval of a share; (0, 1) where nothing was looked at."""
     if not of:
         return 0.0, 1.0

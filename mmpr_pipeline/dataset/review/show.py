@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.summary import finished_shards, manifests_of, shards_of
 from mmpr_pipeline.storage import open_store
 
@@ -52,7 +52,7 @@ def _locate(position: int, rows_of: list[int]) -> tuple[int, int]:
 
 
 def _row(path: Path, number: int) -> dict[str, Any]:
-    for batch in batches(path):
+    for batch in record_batches(path):
         if number < batch.num_rows:
             return batch.slice(number, 1).to_pylist()[0]
         number -= batch.num_rows
@@ -61,7 +61,7 @@ def _row(path: Path, number: int) -> dict[str, Any]:
 
 def _sizes(path: Path, pair: dict[str, Any]) -> list[tuple[str, int, int]]:
     found = {}
-    for batch in batches(path, ["sha256", "format", "width", "height"]):
+    for batch in record_batches(path, ["sha256", "format", "width", "height"]):
         for row in batch.to_pylist():
             if row["sha256"] in pair["images"]:
                 found[row["sha256"]] = (row["format"], row["width"], row["height"])

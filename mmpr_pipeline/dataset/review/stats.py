@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches, sound_file
+from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
 from mmpr_pipeline.dataset.files.summary import finished_shards, manifests_of, shards_of, summarise
 from mmpr_pipeline.storage import open_store
 
@@ -20,7 +20,7 @@ SOLVE_BINS = 10
 """Bins of the solve-rate histogram: [0, 0.1), [0.1, 0.2), ..., [0.9, 1.0]; exact 0 and 1 are counted apart."""
 
 
-class Lengths:
+class LengthHistogram:
     """A histogram of whole numbers: exact mean and percentiles in memory that depends on the greatest number only."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ def stats(out: str | Path, progress: Callable[[int, int], None] | None = None) -
     shards, done = shards_of(store), finished_shards(store)
     groups: dict[tuple[str, str], _Group] = defaultdict(_Group)
     solved: dict[str, _Solved] = defaultdict(_Solved)
-    per_question = Lengths()
+    per_question = LengthHistogram()
     for number, manifest in enumerate(manifests_of(store, shards, done)):
         with TemporaryDirectory(prefix="mmpr-") as folder:
             pairs, questions = (layout.data(kind, manifest.shard, shards) for kind in ("pairs", "questions"))
@@ -84,7 +84,7 @@ class _Group:
     """Figures of the pairs of one source and strategy."""
 
     def __init__(self) -> None:
-        self._tokens = {name: Lengths() for name in ("prompt", "chosen", "rejected")}
+        self._tokens = {name: LengthHistogram() for name in ("prompt", "chosen", "rejected")}
         self._pairs, self._questions, self._known, self._longer = 0, 0, 0, 0
 
     def add(self, tokens: dict[str, np.ndarray], questions: int) -> None:
@@ -126,7 +126,7 @@ class _Solved:
 def _add_pairs(path: Path, groups: dict[tuple[str, str], _Group]) -> None:
     columns = ["source", "strategy", "question_id", "prompt_tokens", "chosen_tokens", "rejected_tokens"]
     last: dict[tuple[str, str], str] = {}
-    for batch in batches(path, columns):
+    for batch in record_batches(path, columns):
         names = list(zip(batch.column("source").to_pylist(), batch.column("strategy").to_pylist(), strict=True))
         ids = batch.column("question_id").to_pylist()
         for group in sorted(set(names)):
@@ -139,9 +139,9 @@ def _add_pairs(path: Path, groups: dict[tuple[str, str], _Group]) -> None:
             groups[group].add(tokens, new)
 
 
-def _add_questions(path: Path, solved: dict[str, _Solved], per_question: Lengths) -> None:
+def _add_questions(path: Path, solved: dict[str, _Solved], per_question: LengthHistogram) -> None:
     columns = ["source", "correct", "incorrect", "unparseable", "pairs"]
-    for batch in batches(path, columns):
+    for batch in record_batches(path, columns):
         sources = np.array(batch.column("source").to_pylist(), object)
         correct = _ints(batch, "correct")
         checked = correct + _ints(batch, "incorrect") + _ints(batch, "unparseable")

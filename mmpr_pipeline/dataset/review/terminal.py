@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mmpr_pipeline.screening.report import sentences, unchecked
+from mmpr_pipeline.screening.report import report_sentences, unchecked
 
 if TYPE_CHECKING:
     from mmpr_pipeline.dataset.review.verify import Report
@@ -39,7 +39,7 @@ def heading(text: str) -> RenderableType:
     return Padding(Text(text, style="bold"), (1, 0, 0, 0))
 
 
-def bars(rows: Iterable[tuple[str, int, str]], whole: int) -> Table:
+def count_bars(rows: Iterable[tuple[str, int, str]], whole: int) -> Table:
     """One line for each (name, count, style): name, count, share of `whole`, bar against the greatest count."""
     rows = list(rows)
     most = max((count for _, count, _ in rows), default=0)
@@ -82,7 +82,7 @@ def summary_page(summary: Mapping[str, Any]) -> RenderableType:
 def _screened(summary: Mapping[str, Any]) -> list[str]:
     """What was dropped before sampling, and with what questions were compared."""
     report = summary.get("screening")
-    return [told for told in (*sentences(report), unchecked(report)) if told] if report else []
+    return [told for told in (*report_sentences(report), unchecked(report)) if told] if report else []
 
 
 def _recorded(summary: Mapping[str, Any]) -> str | None:
@@ -117,7 +117,7 @@ def _headline(summary: Mapping[str, Any]) -> Text:
     if pairs and counts["generated_tokens"]:
         text.append(f" ({counts['generated_tokens']:,} tokens, {counts['generated_tokens'] / pairs:,.0f} a pair)")
     shards = summary.get("finished", summary["shards"])
-    text.append(f", with {counts['images']:,} images, in {shards:,} shards ({size(summary['bytes'])})")
+    text.append(f", with {counts['images']:,} images, in {shards:,} shards ({human_size(summary['bytes'])})")
     return text
 
 
@@ -155,10 +155,10 @@ def fates(counts: Mapping[str, Any]) -> Table:
     for status, style in (("unpaired", "yellow"), ("rejected", "red")):
         reasons = sorted(counts[status].items(), key=lambda item: (-item[1], item[0]))
         rows += [(f"{status}: {reason.replace('_', ' ')}", count, style) for reason, count in reasons]
-    return bars(rows, counts["questions"])
+    return count_bars(rows, counts["questions"])
 
 
-def size(count: float) -> str:
+def human_size(count: float) -> str:
     """Bytes as a person says them."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
@@ -169,7 +169,7 @@ def size(count: float) -> str:
 
 def verify_page(report: Report) -> RenderableType:
     """What was checked, and each problem by name, the first few of them in full."""
-    checked = f"{report.shards:,} shards, {report.files:,} files, {size(report.bytes)}, {report.pairs:,} pairs"
+    checked = f"{report.shards:,} shards, {report.files:,} files, {human_size(report.bytes)}, {report.pairs:,} pairs"
     if report.ok:
         return Text.assemble(("All is as promised", "bold green"), f": {checked}.")
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
@@ -200,7 +200,7 @@ def stats_page(figures: Mapping[str, Any]) -> RenderableType:
         per_question = sorted((int(pairs), count) for pairs, count in figures["pairs_per_question"].items())
         whole = sum(count for _, count in per_question)
         parts += [heading("Questions by number of pairs")]
-        parts += [bars([(str(pairs), count, "cyan") for pairs, count in per_question], whole)]
+        parts += [count_bars([(str(pairs), count, "cyan") for pairs, count in per_question], whole)]
     return Group(*parts)
 
 
@@ -230,7 +230,9 @@ def _figures(lengths: Mapping[str, float], *names: str) -> list[str]:
 
 def _rollouts(rollouts: Mapping[str, int]) -> Table:
     styles = {"correct": "green", "incorrect": "red", "unparseable": "yellow"}
-    return bars([(name, count, styles.get(name, "cyan")) for name, count in rollouts.items()], sum(rollouts.values()))
+    return count_bars(
+        [(name, count, styles.get(name, "cyan")) for name, count in rollouts.items()], sum(rollouts.values())
+    )
 
 
 def _solved_total(found: Mapping[str, Any]) -> int:
@@ -245,4 +247,4 @@ def _solve_rates(solve_rates: Mapping[str, Mapping[str, Any]]) -> Table:
     rows = [("none", none, "red")]
     rows += [(f"{step * i}-{step * (i + 1)}%", count, "cyan") for i, count in enumerate(bins)]
     rows += [("all", every, "green")]
-    return bars(rows, none + every + sum(bins))
+    return count_bars(rows, none + every + sum(bins))

@@ -16,7 +16,7 @@ import numpy as np
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.records import SCHEMA_VERSION
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches, schema_of, sha256_of
+from mmpr_pipeline.dataset.files.arrow_file import record_batches, schema_of, sha256_of
 from mmpr_pipeline.dataset.files.manifest import FileEntry, Manifest, read_manifest
 from mmpr_pipeline.dataset.review.verify_described import check_described
 from mmpr_pipeline.dataset.review.verify_rows import check_rows
@@ -82,23 +82,23 @@ def verify(out: str | Path, progress: Progress | None = None) -> Report:
     """
     store = open_store(out)
     keys = set(store.list())
-    of, manifests = _manifest_keys(keys)
-    if not of:
+    num_shards, manifests = _manifest_keys(keys)
+    if not num_shards:
         raise DatasetError(f"{store.url} holds no finished shard.", remedy="Give the output of `mmpr build`.")
-    report = Report(store.url, shards=of)
-    _check_names(keys, store.left_over(), of, report)
+    report = Report(store.url, shards=num_shards)
+    _check_names(keys, store.left_over(), num_shards, report)
     ids = _PairIds()
     identity: str | None = None
-    for shard in range(of):
-        key = layout.manifest(shard, of)
-        if key in manifests and (manifest := _manifest(store, key, shard, of, report)) is not None:
+    for shard in range(num_shards):
+        key = layout.manifest(shard, num_shards)
+        if key in manifests and (manifest := _manifest(store, key, shard, num_shards, report)) is not None:
             if manifest.identity != (identity := identity or manifest.identity):
                 report.add("other_identity", key, "built with other settings than the shards before")
             _check_shard(store, manifest, report, ids)
         if progress:
-            progress(shard + 1, of)
-    check_described(store, keys, of, identity, report.add)
-    _check_shared_ids(store, of, ids, report)
+            progress(shard + 1, num_shards)
+    check_described(store, keys, num_shards, identity, report.add)
+    _check_shared_ids(store, num_shards, ids, report)
     return report
 
 
@@ -113,8 +113,8 @@ def _manifest_keys(keys: set[str]) -> tuple[int, set[str]]:
     return max(found.items(), key=lambda item: len(item[1]), default=(0, set()))
 
 
-def _check_names(keys: set[str], left: set[str], of: int, report: Report) -> None:
-    expected = layout.expected(of)
+def _check_names(keys: set[str], left: set[str], num_shards: int, report: Report) -> None:
+    expected = layout.expected(num_shards)
     for key in sorted(expected - keys):
         if key == layout.SUMMARY or key.startswith("manifests/"):
             report.add("unfinished", key, "not there: run the same `mmpr build` again, it goes on")
@@ -131,17 +131,17 @@ def _check_names(keys: set[str], left: set[str], of: int, report: Report) -> Non
         report.add("left_over", name, "a worker that was killed left it, or one is at work")
 
 
-def _manifest(store: Store, key: str, shard: int, of: int, report: Report) -> Manifest | None:
+def _manifest(store: Store, key: str, shard: int, num_shards: int, report: Report) -> Manifest | None:
     try:
         manifest = read_manifest(store.read(key), key)
     except DatasetError as error:
         report.add("bad_manifest", key, error.message)
         return None
-    if (manifest.shard, manifest.of) != (shard, of) or manifest.schema_version != SCHEMA_VERSION:
+    if (manifest.shard, manifest.of) != (shard, num_shards) or manifest.schema_version != SCHEMA_VERSION:
         report.add("bad_manifest", key, f"states shard {manifest.shard} of {manifest.of}, {manifest.schema_version}")
         return None
     named = [entry.path for entry in manifest.files]
-    if sorted(named) != sorted(layout.data(kind, shard, of) for kind in layout.SCHEMAS):
+    if sorted(named) != sorted(layout.data(kind, shard, num_shards) for kind in layout.SCHEMAS):
         report.add("bad_manifest", key, "names other files than those of its shard")
         return None
     if not all(counts.adds_up() for counts in (manifest.counts, *manifest.sources.values())):
@@ -177,7 +177,7 @@ def _check_file(store: Store, entry: FileEntry, folder: Path, report: Report) ->
         return None  # damaged Arrow files were seen to end the whole process when they are parsed
     try:
         schema = schema_of(path)
-        rows = sum(batch.num_rows for batch in batches(path, schema.names[:1]))
+        rows = sum(batch.num_rows for batch in record_batches(path, schema.names[:1]))
     except DatasetError as error:
         report.add("unreadable", entry.path, error.message)
         return None
@@ -215,14 +215,14 @@ def _is_hex(text: str) -> bool:
     return len(text) == 32 and all(c in "0123456789abcdef" for c in text)
 
 
-def _check_shared_ids(store: Store, of: int, ids: _PairIds, report: Report) -> None:
+def _check_shared_ids(store: Store, num_shards: int, ids: _PairIds, report: Report) -> None:
     """Name the pairs of which two shards hold the same, by a second look at the ids of the candidates."""
     candidates = ids.shared()
     if not candidates:
         return
     first: dict[str, int] = {}
     for shard in ids.shards:
-        for pair_id in set(_pair_ids(store, layout.data("pairs", shard, of))):
+        for pair_id in set(_pair_ids(store, layout.data("pairs", shard, num_shards))):
             if _is_hex(pair_id) and int(pair_id[:16], 16) in candidates and first.setdefault(pair_id, shard) != shard:
                 report.add("duplicate_pair", f"shard {shard}", f"pair {pair_id} is in shard {first[pair_id]} too")
 
@@ -230,7 +230,7 @@ def _check_shared_ids(store: Store, of: int, ids: _PairIds, report: Report) -> N
 def _pair_ids(store: Store, key: str) -> Iterator[str]:
     try:
         with TemporaryDirectory(prefix="mmpr-") as folder:
-            for batch in batches(store.fetch(key, Path(folder)), ["pair_id"]):
+            for batch in record_batches(store.fetch(key, Path(folder)), ["pair_id"]):
                 yield from batch.column(0).to_pylist()
     except (MissingKeyError, DatasetError):
         return  # reported already

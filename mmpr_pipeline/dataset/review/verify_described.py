@@ -20,7 +20,7 @@ Add = Callable[[str, str, str], None]
 _NAMES = {layout.CONFIG: "bad_config", layout.SUMMARY: "bad_summary", REPORT: "bad_screening"}
 
 
-def check_described(store: Store, keys: set[str], of: int, identity: str | None, add: Add) -> None:
+def check_described(store: Store, keys: set[str], num_shards: int, identity: str | None, add: Add) -> None:
     """Check them against each other, against the manifests' `identity`, and against their own checksums."""
     sound = {key: content for key in _NAMES if key in keys and (content := _read(store, key, add)) is not None}
     config, summary, report = (sound.get(key, {}) for key in (layout.CONFIG, layout.SUMMARY, REPORT))
@@ -29,11 +29,11 @@ def check_described(store: Store, keys: set[str], of: int, identity: str | None,
     if report and config and report.get("plan", config.get("digest")) != config.get("digest"):
         add("other_identity", REPORT, "the rows were screened for other settings")
     if layout.SUMMARY in sound:
-        _check_totals(store, of, summary, add)
+        _check_totals(store, num_shards, summary, add)
     for key in damaged(store, {**report.get("hashes", {}), **summary.get("hashes", {})}):
         if key in keys and (key in sound or key not in _NAMES):  # a broken seal is noted already
             add("bad_hash", key, "the content is not what was written")
-        elif key not in keys and key not in layout.expected(of):
+        elif key not in keys and key not in layout.expected(num_shards):
             add("missing_file", key, "")
     if "hashes" in summary:
         for key in sorted(keys & set(layout.SCREENED) - summary["hashes"].keys()):
@@ -48,9 +48,9 @@ def _read(store: Store, key: str, add: Add) -> dict[str, Any] | None:
         return None
 
 
-def _check_totals(store: Store, of: int, stated: dict[str, Any], add: Add) -> None:
+def _check_totals(store: Store, num_shards: int, stated: dict[str, Any], add: Add) -> None:
     try:
-        found = json.loads(json_bytes(summarise(store, of)))
+        found = json.loads(json_bytes(summarise(store, num_shards)))
     except DatasetError:
         return  # manifests are reported already
     if wrong := [name for name, value in found.items() if stated.get(name) != value]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.manifest import Counts, Manifest
 
 Note = Callable[[str, str], None]
@@ -94,7 +94,7 @@ class _Limited:
 
 
 def _check_images(path: Path, shard: _Shard, note: _Limited) -> None:
-    for batch in batches(path, ["sha256", "data"]):
+    for batch in record_batches(path, ["sha256", "data"]):
         names, data = batch.column("sha256"), batch.column("data")
         for name, value in zip(names.to_pylist(), data, strict=True):
             if name in shard.images:
@@ -106,7 +106,7 @@ def _check_images(path: Path, shard: _Shard, note: _Limited) -> None:
 
 def _check_questions(path: Path, shard: _Shard, note: _Limited) -> None:
     columns = ["source", "question_id", "status", "reason", "pairs", "rollouts", "images", "generated_tokens"]
-    for batch in batches(path, columns):
+    for batch in record_batches(path, columns):
         for row in batch.to_pylist():
             _check_question(row["question_id"], _Question(**{k: row[k] for k in _QUESTION}), shard, note)
             found = shard.found(row["source"])
@@ -133,7 +133,7 @@ def _check_question(question_id: str | None, question: _Question, shard: _Shard,
 
 def _check_pairs(path: Path, shard: _Shard, note: _Limited) -> None:
     columns = ["pair_id", "question_id", "source", "strategy", "images", "chosen", "rejected", "chosen_index"]
-    for batch in batches(path, [*columns, "rejected_index"]):
+    for batch in record_batches(path, [*columns, "rejected_index"]):
         for row in batch.to_pylist():
             pair_id, question_id = row["pair_id"], row["question_id"]
             if pair_id in shard.pair_ids:
@@ -155,7 +155,7 @@ def _check_pairs(path: Path, shard: _Shard, note: _Limited) -> None:
 def _check_rollouts(path: Path, shard: _Shard, note: _Limited) -> None:
     columns = ["question_id", "source", "index", "parent", "outcome", "text"]
     last: tuple[str, int] | None = None
-    for batch in batches(path, columns):
+    for batch in record_batches(path, columns):
         keys = list(zip(batch.column("question_id").to_pylist(), batch.column("index").to_pylist(), strict=True))
         _count_rollouts(batch, shard)
         texts = batch.column("text")

@@ -17,15 +17,15 @@ from collections.abc import AsyncIterator, Sequence
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected, MmprError
 from mmpr_pipeline.core.logs import attach
-from mmpr_pipeline.engines.actors.busy import Busy
-from mmpr_pipeline.engines.actors.gate import Gate
+from mmpr_pipeline.engines.actors.busy_timer import BusyTimer
 from mmpr_pipeline.engines.actors.guardian import guard_children
-from mmpr_pipeline.engines.actors.heartbeat import STDERR, beat
 from mmpr_pipeline.engines.actors.messages import Answer, EngineLost, Request, Served, cause_of
 from mmpr_pipeline.engines.actors.metrics import EngineMeter
-from mmpr_pipeline.engines.actors.routing import Lengths, Load
+from mmpr_pipeline.engines.actors.routing import ExpectedLengths, ExpectedWork
+from mmpr_pipeline.engines.actors.shared_lock import SharedLock
+from mmpr_pipeline.engines.actors.watchdog import STDERR, watch_progress
 from mmpr_pipeline.engines.engine import Engine, EngineInfo, EngineStats, SampleRequest
-from mmpr_pipeline.engines.registry import kind_of, make_engine
+from mmpr_pipeline.engines.registry import engine_kind, make_engine
 from mmpr_pipeline.engines.settings import EngineSettings
 
 log = logging.getLogger(__name__)
@@ -48,12 +48,12 @@ class EngineActor:
         self._engine: Engine | None = None
         self._failed: EngineLost | None = None
         self._loading = asyncio.Lock()
-        self._gate = Gate()
+        self._gate = SharedLock()
         self._born = f"{os.getpid()}-{time.time_ns()}"
-        self._busy = Busy()
+        self._busy = BusyTimer()
         self._heart: asyncio.Task[None] | None = None
-        self._lengths = Lengths()
-        self._outstanding = Load()
+        self._lengths = ExpectedLengths()
+        self._outstanding = ExpectedWork()
 
     async def ready(self, again: bool = False, memory_deaths: int = 0) -> EngineInfo:
         """Load the engine, if it is not yet; raises EngineError where it cannot start.
@@ -79,7 +79,7 @@ class EngineActor:
         engine, work = self._loaded(), self._lengths.expect(request)
         self._outstanding += work
         try:
-            async with self._gate.together():
+            async with self._gate.shared():
                 with self._busy:
                     answer = await self._answer(engine, request)
         finally:
@@ -90,7 +90,7 @@ class EngineActor:
     async def serve_trial(self, requests: Sequence[Request]) -> AsyncIterator[tuple[int, Answer | ItemRejected] | None]:
         """Answer these requests with nothing else in the engine: None when they begin, then each as it is answered."""
         engine = self._loaded()
-        async with self._gate.alone():
+        async with self._gate.exclusive():
             yield None
             with self._busy:
                 running = [asyncio.create_task(self._numbered(engine, i, each)) for i, each in enumerate(requests)]
@@ -126,7 +126,7 @@ class EngineActor:
         try:
             if isinstance(request, SampleRequest):
                 return await engine.sample(request)
-            return await engine.continue_blind(request)
+            return await engine.continue_without_image(request)
         except EngineError as error:
             raise self._fail(error) from error
 
@@ -152,7 +152,7 @@ class EngineActor:
             fewer = max(FEWEST_SEQUENCES, most >> memory_deaths)
             settings = settings.model_copy(update={"max_num_seqs": fewer})
             log.warning("Engine %s decodes at most %d rollouts at once: it ran out of memory before", self._born, fewer)
-        if kind_of(settings).on_gpu:
+        if engine_kind(settings).on_gpu:
             guard_children()
         faulthandler.dump_traceback_later(settings.load_seconds, exit=True, file=STDERR)
         try:
@@ -160,8 +160,10 @@ class EngineActor:
         finally:
             faulthandler.cancel_dump_traceback_later()
         log.info("Engine %s is loaded after %.0f s: %s", self._born, time.monotonic() - began, engine.info)
-        self._busy = Busy()
-        self._heart = asyncio.create_task(beat(settings.stall_seconds, self._busy, engine, EngineMeter(settings.name)))
+        self._busy = BusyTimer()
+        self._heart = asyncio.create_task(
+            watch_progress(settings.stall_seconds, self._busy, engine, EngineMeter(settings.name))
+        )
         return engine
 
     async def _usual_sequences(self) -> int | None:

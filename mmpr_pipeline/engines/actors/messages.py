@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mmpr_pipeline.core.records import Rollout
-from mmpr_pipeline.engines.actors.routing import Load
+from mmpr_pipeline.engines.actors.routing import ExpectedWork
 from mmpr_pipeline.engines.engine import ContinueRequest, SampleRequest
 
 Request = SampleRequest | ContinueRequest
@@ -23,7 +23,7 @@ class Served:
     """An answer, and what its engine has left to do for all workers that share it."""
 
     answer: Answer
-    outstanding: Load
+    outstanding: ExpectedWork
 
 
 class EngineLost(Exception):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mmpr_pipeline.engines.engine import EngineStats
 
 if TYPE_CHECKING:
-    from mmpr_pipeline.engines.actors.busy import Busy
+    from mmpr_pipeline.engines.actors.busy_timer import BusyTimer
 
 ENGINE_IN_FLIGHT = "mmpr_engine_in_flight"
 ENGINE_SEQUENCES = "mmpr_engine_sequences"
@@ -61,7 +61,7 @@ class EngineMeter:
             metric.set_default_tags({"engine": engine})
         self._counted: dict[str, float] = dict.fromkeys(self._counters, 0.0)
 
-    def show(self, stats: EngineStats, busy: Busy) -> None:
+    def show(self, stats: EngineStats, busy: BusyTimer) -> None:
         """Export what has changed since the last time."""
         now = {
             ENGINE_BUSY_SECONDS: busy.seconds,

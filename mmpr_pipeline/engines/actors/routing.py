@@ -51,33 +51,33 @@ LEAST_QUESTIONS = 16
 
 
 @dataclass(frozen=True)
-class Load:
+class ExpectedWork:
     """Work: expected tokens and rollouts (sequences)."""
 
     tokens: float = 0.0
     sequences: int = 0
 
-    def __add__(self, other: Load) -> Load:
-        return Load(self.tokens + other.tokens, self.sequences + other.sequences)
+    def __add__(self, other: ExpectedWork) -> ExpectedWork:
+        return ExpectedWork(self.tokens + other.tokens, self.sequences + other.sequences)
 
-    def __sub__(self, other: Load) -> Load:
-        return Load(max(0.0, self.tokens - other.tokens), max(0, self.sequences - other.sequences))
+    def __sub__(self, other: ExpectedWork) -> ExpectedWork:
+        return ExpectedWork(max(0.0, self.tokens - other.tokens), max(0, self.sequences - other.sequences))
 
 
-class Lengths:
+class ExpectedLengths:
     """How long prompts and responses of each source are, learned from the answers."""
 
     def __init__(self) -> None:
         self._response: dict[str, float] = {}
         self._prompt: dict[str, float] = {}
 
-    def expect(self, request: SampleRequest | ContinueRequest) -> Load:
+    def expect(self, request: SampleRequest | ContinueRequest) -> ExpectedWork:
         """What a request will cost."""
         source, most = request.question.source, request.decoding.max_tokens
         response = min(self._response.get(source, FIRST_GUESS), most)
         prompt = self._prompt.get(source, FIRST_GUESS)
         rollouts = request.n if isinstance(request, SampleRequest) else 1
-        return Load(prompt + rollouts * response, rollouts)
+        return ExpectedWork(prompt + rollouts * response, rollouts)
 
     def learn(self, source: str, rollouts: Sequence[Rollout]) -> None:
         """Take in what an answer cost; recorded rollouts, which tell no tokens, teach nothing."""
@@ -96,8 +96,8 @@ class Router:
     """The view that one worker has of the engines."""
 
     def __init__(self, engines: int, info: EngineInfo | None, turn: int = 0) -> None:
-        self._own = [Load() for _ in range(engines)]
-        self._others = [Load() for _ in range(engines)]
+        self._own = [ExpectedWork() for _ in range(engines)]
+        self._others = [ExpectedWork() for _ in range(engines)]
         # The same as numbers, side by side: with hundreds of engines each choice looks at all of them.
         self._sums, self._mine = np.zeros((2, engines)), np.zeros((2, engines))
         self._homes: OrderedDict[str, int] = OrderedDict()
@@ -105,13 +105,13 @@ class Router:
         self._holds = np.tile(_held(info)[:, None], (1, engines))
         # Workers that all began with the first engine would load it more than the others.
         self._turn, self._random = turn, random.Random(turn)
-        self.lengths = Lengths()
+        self.lengths = ExpectedLengths()
 
     def holds(self, info: EngineInfo, which: int) -> None:
         """What an engine can hold now."""
         self._holds[:, which] = _held(info)
 
-    def own(self, which: int) -> Load:
+    def own(self, which: int) -> ExpectedWork:
         """This worker's outstanding work in an engine."""
         return self._own[which]
 
@@ -119,7 +119,7 @@ class Router:
         """The engine that has the question's image and prefix."""
         return self._homes.get(question_id)
 
-    def load(self, which: int) -> Load:
+    def load(self, which: int) -> ExpectedWork:
         """Outstanding work of an engine: this worker's, and the others' when it last answered."""
         return self._own[which] + self._others[which]
 
@@ -154,7 +154,7 @@ class Router:
         anyone, mine = _limit(holds, HEADROOM, CROWD), _limit(holds, SHARE, SHARE)
         return (self._sums[:, which] < anyone).all(axis=0) | (self._mine[:, which] < mine).all(axis=0)
 
-    def take(self, which: int, question_id: str, work: Load) -> None:
+    def take(self, which: int, question_id: str, work: ExpectedWork) -> None:
         """A request is on its way to an engine, which is the question's own from now on."""
         self._own[which] += work
         self._note(which)
@@ -163,19 +163,19 @@ class Router:
         if len(self._homes) > REMEMBERED_QUESTIONS:
             self._homes.popitem(last=False)
 
-    def give(self, which: int, work: Load) -> None:
+    def give(self, which: int, work: ExpectedWork) -> None:
         """A request was answered, or is lost."""
         self._own[which] -= work
         self._note(which)
 
-    def heard(self, which: int, outstanding: Load) -> None:
+    def heard(self, which: int, outstanding: ExpectedWork) -> None:
         """What an engine said of itself with its last answer: the work of all workers that it has."""
         self._others[which] = outstanding - self._own[which]
         self._note(which)
 
     def lost(self, which: int) -> None:
         """An engine died, with all that was in it."""
-        self._others[which] = Load()
+        self._others[which] = ExpectedWork()
         self._note(which)
 
     def _note(self, which: int) -> None:

@@ -16,7 +16,7 @@ from mmpr_pipeline.engines.check.questions import make_questions
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineStats, SampleRequest
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import start_engines
-from mmpr_pipeline.rollouts.prompts import turn_for, without_images
+from mmpr_pipeline.rollouts.prompts import prompt_for, without_images
 from mmpr_pipeline.rollouts.seeds import sampling_seed
 from mmpr_pipeline.rollouts.settings import Decoding
 
@@ -37,7 +37,7 @@ Say = Callable[[Line], None]
 
 
 @dataclass(frozen=True)
-class Load:
+class CheckLoad:
     """What is asked."""
 
     questions: int = 8
@@ -45,7 +45,7 @@ class Load:
     max_tokens: int = 256
 
 
-async def check_engine(settings: EngineSettings, load: Load, say: Say) -> list[Line]:
+async def check_engine(settings: EngineSettings, load: CheckLoad, notify: Say) -> list[Line]:
     """Look at everything, telling each line as it is known. An engine that does not start ends the check.
 
     With engine actors (the default of vllm) Ray must be initialised.
@@ -54,7 +54,7 @@ async def check_engine(settings: EngineSettings, load: Load, say: Say) -> list[L
 
     def found(name: str, state: State, text: str) -> None:
         lines.append(Line(name, state, text))
-        say(lines[-1])
+        notify(lines[-1])
 
     began = time.monotonic()
     try:
@@ -72,7 +72,7 @@ async def check_engine(settings: EngineSettings, load: Load, say: Say) -> list[L
 
 
 async def _look(
-    engine: Engine, settings: EngineSettings, load: Load, started: float, found: Callable[[str, State, str], None]
+    engine: Engine, settings: EngineSettings, load: CheckLoad, started: float, found: Callable[[str, State, str], None]
 ) -> None:
     info = engine.info
     found("start", "pass", f"{info.model} serves after {started:.0f} s, context {info.context or 'not known'}")
@@ -97,8 +97,8 @@ async def _look(
         found("kill and restart", "info", "not tried: no engine actors here")
 
 
-def _request(question: Question, load: Load, number: int = 0) -> SampleRequest:
-    turn = turn_for(question, STYLE)
+def _request(question: Question, load: CheckLoad, number: int = 0) -> SampleRequest:
+    turn = prompt_for(question, STYLE)
     return SampleRequest(
         question=question,
         prompt=turn.text,
@@ -188,7 +188,7 @@ async def _continued(
         parent = max(answer, key=lambda rollout: rollout.tokens) if isinstance(answer, list) and answer else None
         if parent is None or parent.tokens < 4:
             continue
-        continued = await engine.continue_blind(
+        continued = await engine.continue_without_image(
             ContinueRequest(
                 question=request.question,
                 prompt=without_images(request.prompt),

@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
-from mmpr_pipeline.engines.openai.messages import choices_of, longest, refusal
-from mmpr_pipeline.engines.openai.window import Window
+from mmpr_pipeline.engines.openai.limiter import RolloutLimiter
+from mmpr_pipeline.engines.openai.messages import completions_of, longest, refusal
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ _TIMEOUT_BLAME = 3
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long to try."""
 
     timeout: float = 600.0
@@ -42,7 +42,7 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Trouble:
+class TransientError:
     """A request that was not answered, and may be later."""
 
     what: str
@@ -55,7 +55,9 @@ class Trouble:
 class Client:
     """Requests to one server, from one event loop."""
 
-    def __init__(self, base_url: str, model: str, key: str | None, window: Window, patience: Patience) -> None:
+    def __init__(
+        self, base_url: str, model: str, key: str | None, window: RolloutLimiter, patience: RetryPolicy
+    ) -> None:
         self._base = base_url
         self._model = model
         self._window = window
@@ -133,32 +135,32 @@ class Client:
         """Close all connections."""
         await self._http.aclose()
 
-    async def _once(self, body: dict[str, Any], weight: int) -> dict[str, Any] | Trouble:
-        async with self._window.passage(weight) as sent:
+    async def _once(self, body: dict[str, Any], weight: int) -> dict[str, Any] | TransientError:
+        async with self._window.acquire(weight) as sent:
             try:
                 response = await self._http.post(f"{self._base}/chat/completions", json=body)
             except httpx.TimeoutException as error:
                 # A server that cannot even be connected to is not the question's fault.
-                return Trouble("timeout", 0 if isinstance(error, httpx.ConnectTimeout) else _TIMEOUT_BLAME)
+                return TransientError("timeout", 0 if isinstance(error, httpx.ConnectTimeout) else _TIMEOUT_BLAME)
             except httpx.ConnectError:
-                return Trouble("no connection", 0)
+                return TransientError("no connection", 0)
             except httpx.HTTPError as error:
-                return Trouble(type(error).__name__, 1)
+                return TransientError(type(error).__name__, 1)
             return self._judged(response, sent, weight)
 
-    def _judged(self, response: httpx.Response, sent: float, weight: int) -> dict[str, Any] | Trouble:
+    def _judged(self, response: httpx.Response, sent: float, weight: int) -> dict[str, Any] | TransientError:
         status = response.status_code
         if status != 200:
             if (final := refusal(status, response.text)) is not None:
                 raise final
             if status in _BUSY:
                 self._window.pushed_back(sent)
-            return Trouble(f"status {status}", int(status not in _BUSY), _retry_after(response))
+            return TransientError(f"status {status}", int(status not in _BUSY), _retry_after(response))
         try:
             answer = json.loads(response.content)
-            choices = choices_of(answer)
+            choices = completions_of(answer)
         except ValueError as error:
-            return Trouble(f"torn answer: {str(error)[:100]}", 1)
+            return TransientError(f"torn answer: {str(error)[:100]}", 1)
         self._window.answered(sent, weight, longest(choices, answer.get("usage") or {}))
         return answer
 

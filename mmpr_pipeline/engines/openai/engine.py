@@ -21,16 +21,16 @@ from mmpr_pipeline.core.errors import ConfigError, EngineError, ItemRejected
 from mmpr_pipeline.core.records import Rollout
 from mmpr_pipeline.engines.choosing import probabilities
 from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest, least_room
-from mmpr_pipeline.engines.openai.client import Client, Patience
+from mmpr_pipeline.engines.openai.client import Client, RetryPolicy
+from mmpr_pipeline.engines.openai.limiter import RolloutLimiter
 from mmpr_pipeline.engines.openai.messages import (
-    Choice,
+    Completion,
     asking_for,
-    choices_of,
+    completions_of,
     cut_by_characters,
     sampling_body,
     user_message,
 )
-from mmpr_pipeline.engines.openai.window import Window
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.rollouts.reserved import LIKE_A_TOKEN, asked_texts, spelled
 
@@ -53,7 +53,7 @@ class Server:
 
 
 @dataclass(frozen=True)
-class Cut:
+class KeptText:
     """The kept part of a parent response; `tokens` is 0 where the server does not show them."""
 
     text: str
@@ -63,7 +63,7 @@ class Cut:
 class OpenAiEngine:
     """Asks the server what it is when it is made (raises EngineError at once), then serves from any event loop."""
 
-    def __init__(self, settings: EngineSettings, patience: Patience | None = None) -> None:
+    def __init__(self, settings: EngineSettings, patience: RetryPolicy | None = None) -> None:
         if not settings.base_url:
             raise ConfigError("The openai engine has no server.", remedy="Give --base-url http://host:port/v1.")
         self._base = settings.base_url
@@ -73,7 +73,7 @@ class OpenAiEngine:
         self._takes_n = True
         self._stats = EngineStats()
         self._client, self._server = asyncio.run_coroutine_threadsafe(
-            self._meet(settings, patience or Patience(timeout=settings.stall_seconds)), self._loop
+            self._connect(settings, patience or RetryPolicy(timeout=settings.stall_seconds)), self._loop
         ).result()
         label = f"{settings.model}@{settings.revision}" if settings.revision else settings.model
         self.can_continue = self._server.can_continue
@@ -89,8 +89,8 @@ class OpenAiEngine:
         """See `Engine.sample`; raises ItemRejected for what the server cannot take."""
         return await self._there(self._sample(request))
 
-    async def continue_blind(self, request: ContinueRequest) -> Rollout:
-        """See `Engine.continue_blind`. Without the server's `/tokenize` the cut is at the end of a word."""
+    async def continue_without_image(self, request: ContinueRequest) -> Rollout:
+        """See `Engine.continue_without_image`. Without the server's `/tokenize` the cut is at the end of a word."""
         return await self._there(self._continue(request))
 
     async def stats(self) -> EngineStats:
@@ -106,8 +106,8 @@ class OpenAiEngine:
         """Run in the engine's own loop: connections and the window are shared by all loops of this process."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
-    async def _meet(self, settings: EngineSettings, patience: Patience) -> tuple[Client, Server]:
-        window = Window(settings.max_num_seqs or SEQUENCES)
+    async def _connect(self, settings: EngineSettings, patience: RetryPolicy) -> tuple[Client, Server]:
+        window = RolloutLimiter(settings.max_num_seqs or SEQUENCES)
         client = Client(self._base, self._model, os.environ.get("OPENAI_API_KEY"), window, patience)
         models = {model["id"]: model for model in await client.models()}
         if self._model not in models:
@@ -157,7 +157,9 @@ class OpenAiEngine:
             choices, seeds = choices * request.n, [request.seed + i for i in range(request.n)]
         return [self._rollout(request, i, choice, seeds[i]) for i, choice in enumerate(choices)]
 
-    async def _complete(self, body: dict[str, Any], request: SampleRequest, n: int) -> tuple[list[Choice], list[int]]:
+    async def _complete(
+        self, body: dict[str, Any], request: SampleRequest, n: int
+    ) -> tuple[list[Completion], list[int]]:
         """n completions and their seeds: in one request, or one by one where the server makes only one at a time."""
         if n > 1 and self._takes_n:
             try:
@@ -177,42 +179,42 @@ class OpenAiEngine:
         return await self._singly(body, request, n, [])
 
     async def _singly(
-        self, body: dict[str, Any], request: SampleRequest, n: int, first: list[Choice]
-    ) -> tuple[list[Choice], list[int]]:
+        self, body: dict[str, Any], request: SampleRequest, n: int, first: list[Completion]
+    ) -> tuple[list[Completion], list[int]]:
         seeds = [request.seed + i for i in range(n)]
         rest = await asyncio.gather(*(self._fitting(body, request, 1, seed) for seed in seeds[len(first) :]))
         return [*first, *(choices[0] for choices in rest)], seeds
 
     async def _fitting(
         self, body: dict[str, Any], request: SampleRequest | ContinueRequest, n: int, seed: int
-    ) -> list[Choice]:
+    ) -> list[Completion]:
         """Completions as long as asked for, or as the context leaves where that is less."""
         decoding = request.decoding
         parameters = sampling_body(decoding, n, seed, self._server.vllm)
         try:
-            return choices_of(await self._client.chat({**body, **parameters}, n))
+            return completions_of(await self._client.chat({**body, **parameters}, n))
         except ItemRejected as reject:
             least = least_room(decoding.max_tokens, self._server.context)
             if reject.reason != "prompt_too_long" or decoding.max_tokens <= least:
                 raise
         shortest = {**body, **parameters, "n": 1, "max_tokens": least}
-        [probe, *_] = choices_of(await self._client.chat(shortest))  # raises where even that does not fit
+        [probe, *_] = completions_of(await self._client.chat(shortest))  # raises where even that does not fit
         if self._server.context and probe.prompt_tokens:
             room = self._server.context - probe.prompt_tokens
-            return choices_of(await self._client.chat({**body, **parameters, "max_tokens": room}, n))
+            return completions_of(await self._client.chat({**body, **parameters, "max_tokens": room}, n))
         return await self._halving(body, parameters, n, least)
 
-    async def _halving(self, body: dict[str, Any], parameters: dict[str, Any], n: int, least: int) -> list[Choice]:
+    async def _halving(self, body: dict[str, Any], parameters: dict[str, Any], n: int, least: int) -> list[Completion]:
         """For a server that does not tell its context: half as many tokens until they fit."""
         most = parameters["max_tokens"] // 2
         while most > least:
             try:
-                return choices_of(await self._client.chat({**body, **parameters, "max_tokens": most}, n))
+                return completions_of(await self._client.chat({**body, **parameters, "max_tokens": most}, n))
             except ItemRejected as reject:
                 if reject.reason != "prompt_too_long":
                     raise
                 most //= 2
-        return choices_of(await self._client.chat({**body, **parameters, "max_tokens": least}, n))
+        return completions_of(await self._client.chat({**body, **parameters, "max_tokens": least}, n))
 
     async def _continue(self, request: ContinueRequest) -> Rollout:
         if not self.can_continue:
@@ -241,16 +243,16 @@ class OpenAiEngine:
             prefix_chars=len(cut.text),
         )
 
-    async def _cut(self, request: ContinueRequest) -> Cut:
+    async def _cut(self, request: ContinueRequest) -> KeptText:
         """The kept part: whole tokens and whole characters where the server shows its tokens, else whole words."""
         text = request.parent.text
         if not self._server.shows_tokens:
-            return Cut(cut_by_characters(text, request.ratio), 0)
+            return KeptText(cut_by_characters(text, request.ratio), 0)
         ids = await self._tokens(self._client, text) or []
         for kept in range(int(len(ids) * request.ratio), 0, -1):
             prefix = await self._text(ids[:kept])
             if prefix and text.startswith(prefix) and not prefix.endswith("\ufffd"):
-                return Cut(prefix, kept)
+                return KeptText(prefix, kept)
         raise ItemRejected("too_short_to_cut", f"{len(ids)} tokens")
 
     async def _refuse_reserved(self, texts: Sequence[str]) -> None:
@@ -283,7 +285,7 @@ class OpenAiEngine:
         self._stats.rollouts += rollouts
         self._stats.tokens += tokens
 
-    def _rollout(self, request: SampleRequest, i: int, choice: Choice, seed: int) -> Rollout:
+    def _rollout(self, request: SampleRequest, i: int, choice: Completion, seed: int) -> Rollout:
         return Rollout(
             question_id=request.question.question_id,
             round=request.round,

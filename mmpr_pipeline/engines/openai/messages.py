@@ -27,7 +27,7 @@ _FILTERED = ("content_filter", "content_policy", "content management policy")
 
 
 @dataclass(frozen=True)
-class Choice:
+class Completion:
     """One completion."""
 
     text: str
@@ -75,7 +75,7 @@ def asking_for(words: Sequence[str]) -> dict[str, Any]:
     return {"logprobs": True, "top_logprobs": TOP} if words else {}
 
 
-def choices_of(answer: dict[str, Any]) -> list[Choice]:
+def completions_of(answer: dict[str, Any]) -> list[Completion]:
     """The completions of an answer, in the order of their indices.
 
     Raises ItemRejected for content filters and unusable ends, ValueError where the answer is not of the known form.
@@ -88,13 +88,13 @@ def choices_of(answer: dict[str, Any]) -> list[Choice]:
         raise ValueError(f"not a chat completion: {type(error).__name__} {error}") from None
 
 
-def longest(choices: list[Choice], usage: dict[str, Any]) -> int:
+def longest(choices: list[Completion], usage: dict[str, Any]) -> int:
     """About how many tokens the longest completion has."""
     known = max((choice.tokens for choice in choices), default=0)
     return known or int(usage.get("completion_tokens") or 0) // max(len(choices), 1)
 
 
-def _choice(choice: dict[str, Any], usage: dict[str, Any], of: int) -> Choice:
+def _choice(choice: dict[str, Any], usage: dict[str, Any], of: int) -> Completion:
     message, finish = choice["message"], choice.get("finish_reason")
     if finish == "content_filter":
         raise ItemRejected("content_filter", "the server's filter ended the response")
@@ -112,7 +112,7 @@ def _choice(choice: dict[str, Any], usage: dict[str, Any], of: int) -> Choice:
         tokens = int(usage.get("completion_tokens") or 0) if of == 1 else 0
     # A server that repeats the key in a response would have it published.
     text = without_secrets(message.get("content") or "")
-    return Choice(text, tokens, finish, int(usage.get("prompt_tokens") or 0), _first_tokens(choice))
+    return Completion(text, tokens, finish, int(usage.get("prompt_tokens") or 0), _first_tokens(choice))
 
 
 def _first_tokens(choice: dict[str, Any]) -> tuple[tuple[str, float], ...]:

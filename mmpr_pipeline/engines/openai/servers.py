@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from mmpr_pipeline.core.errors import EngineError
 from mmpr_pipeline.core.records import Rollout
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
-from mmpr_pipeline.engines.openai.client import Patience
+from mmpr_pipeline.engines.openai.client import RetryPolicy
 from mmpr_pipeline.engines.openai.engine import OpenAiEngine
 from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.settings import EngineSettings
@@ -35,16 +35,16 @@ T = TypeVar("T")
 class OpenAiServers:
     """All servers of `engine.base_url`; raises EngineError where none answers at the start, or they differ."""
 
-    def __init__(self, settings: EngineSettings, patience: Patience | None = None) -> None:
+    def __init__(self, settings: EngineSettings, patience: RetryPolicy | None = None) -> None:
         self._settings = settings
-        self._patience = patience or Patience(timeout=settings.stall_seconds, outage=OUTAGE_SECONDS)
+        self._patience = patience or RetryPolicy(timeout=settings.stall_seconds, outage=OUTAGE_SECONDS)
         self._urls = settings.base_urls
         self._engines: dict[str, OpenAiEngine] = {}
         self._away: dict[str, float] = {}
         """Servers that did not answer, and when they are asked again."""
         for url in self._urls:
             try:
-                self._meet(url)
+                self._connect(url)
             except EngineError as error:
                 self._lost(url, error)
         if not self._engines:
@@ -61,9 +61,9 @@ class OpenAiServers:
         """See `Engine.sample`."""
         return await self._ask(request.question.question_id, lambda engine: engine.sample(request))
 
-    async def continue_blind(self, request: ContinueRequest) -> Rollout:
-        """See `Engine.continue_blind`."""
-        return await self._ask(request.question.question_id, lambda engine: engine.continue_blind(request))
+    async def continue_without_image(self, request: ContinueRequest) -> Rollout:
+        """See `Engine.continue_without_image`."""
+        return await self._ask(request.question.question_id, lambda engine: engine.continue_without_image(request))
 
     async def stats(self) -> EngineStats:
         """Sums over the servers."""
@@ -81,7 +81,7 @@ class OpenAiServers:
         for url in self._in_turn(question_id):
             try:
                 known = self._engines.get(url)
-                answer = await ask(known if known is not None else await asyncio.to_thread(self._meet, url))
+                answer = await ask(known if known is not None else await asyncio.to_thread(self._connect, url))
             except EngineError as error:
                 failed = error
                 self._lost(url, error)
@@ -99,7 +99,7 @@ class OpenAiServers:
         now = time.monotonic()
         return sorted(turn, key=lambda url: self._away.get(url, 0.0) > now)
 
-    def _meet(self, url: str) -> OpenAiEngine:
+    def _connect(self, url: str) -> OpenAiEngine:
         self._engines[url] = OpenAiEngine(self._settings.model_copy(update={"base_url": url}), self._patience)
         return self._engines[url]
 

@@ -13,7 +13,7 @@ from typing import Any
 from mmpr_pipeline.core.errors import EngineError
 from mmpr_pipeline.engines.actors.actor import MAX_CONCURRENCY, EngineActor
 from mmpr_pipeline.engines.pool.pool import EnginePool
-from mmpr_pipeline.engines.registry import kind_of
+from mmpr_pipeline.engines.registry import engine_kind
 from mmpr_pipeline.engines.settings import EngineSettings
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def actor_options(settings: EngineSettings, actors: int, nodes: Sequence[dict[st
         "max_task_retries": 0,  # the pool retries: it must know which request was lost how often
         "max_concurrency": MAX_CONCURRENCY,
     }
-    if not kind_of(settings).on_gpu:
+    if not engine_kind(settings).on_gpu:
         return options
     if uses_gpu(nodes):
         gpus = settings.tensor_parallel * int(settings.options.get("pipeline_parallel_size", 1))

@@ -19,7 +19,7 @@ from typing import Any, cast
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
 from mmpr_pipeline.core.records import Rollout
 from mmpr_pipeline.engines.actors.messages import Answer, Cause, EngineLost, Request, Served
-from mmpr_pipeline.engines.actors.routing import Load, Router
+from mmpr_pipeline.engines.actors.routing import ExpectedWork, Router
 from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.engines.pool.calls import called
 from mmpr_pipeline.engines.pool.lives import Lives
@@ -72,7 +72,7 @@ class EnginePool:
 
     @property
     def can_continue(self) -> bool:
-        """Whether `continue_blind` works."""
+        """Whether `continue_without_image` works."""
         return self.info.can_continue
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
@@ -81,8 +81,8 @@ class EnginePool:
         self._router.lengths.learn(request.question.source, rollouts)
         return rollouts
 
-    async def continue_blind(self, request: ContinueRequest) -> Rollout:
-        """See `Engine.continue_blind`. The images stay here: they are not used."""
+    async def continue_without_image(self, request: ContinueRequest) -> Rollout:
+        """See `Engine.continue_without_image`. The images stay here: they are not used."""
         blind = request.question.model_copy(update={"images": ()})
         return cast(Rollout, await self._serve(request.model_copy(update={"question": blind})))
 
@@ -122,7 +122,7 @@ class EnginePool:
         from ray.exceptions import RayActorError
 
         which, work = await self._place(request)
-        outstanding: Load | None = None
+        outstanding: ExpectedWork | None = None
         try:
             served: Served = await called(self._actors[which].serve.remote(request))
             outstanding = served.outstanding
@@ -157,7 +157,7 @@ class EnginePool:
                 self._free(which, work, None)
         return True
 
-    async def _place(self, request: Request) -> tuple[int, Load]:
+    async def _place(self, request: Request) -> tuple[int, ExpectedWork]:
         """An actor for the request, and the work put on its account; waits where all actors are full or dead."""
         question, begun = request.question.question_id, _begun(request)
         work = self._router.lengths.expect(request)
@@ -200,7 +200,7 @@ class EnginePool:
                 change.set_result(None)
                 return
 
-    def _free(self, which: int, work: Load, outstanding: Load | None) -> None:
+    def _free(self, which: int, work: ExpectedWork, outstanding: ExpectedWork | None) -> None:
         """A request is no longer with an actor, which told what it has left to do."""
         self._router.give(which, work)
         if outstanding is not None:

@@ -43,7 +43,7 @@ class PresetEngine:
             for index, text in enumerate(texts)
         ]
 
-    async def continue_blind(self, request: ContinueRequest) -> Rollout:
+    async def continue_without_image(self, request: ContinueRequest) -> Rollout:
         """Not possible: there is no model."""
         raise ItemRejected("engine_cannot_continue", "preset responses cannot be continued")
 

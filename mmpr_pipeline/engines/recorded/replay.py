@@ -53,7 +53,7 @@ class ReplayEngine:
         self._stats.rollouts += last - first
         return [self._rollout(request, i, *spans[2 * i : 2 * i + 2]) for i in range(first, last)]
 
-    async def continue_blind(self, request: ContinueRequest) -> Rollout:
+    async def continue_without_image(self, request: ContinueRequest) -> Rollout:
         """Not possible: there is no model."""
         raise ItemRejected("engine_cannot_continue", "recorded rollouts cannot be continued")
 

@@ -27,7 +27,7 @@ from mmpr_pipeline.core.records import FinishReason, Rollout
 from mmpr_pipeline.engines.choosing import probabilities
 from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.engines.registry import EngineKind
-from mmpr_pipeline.engines.scripted.text import closing, prose, unparseable, wrong_answer
+from mmpr_pipeline.engines.scripted.text import closing, ending_without_answer, prose, wrong_answer
 from mmpr_pipeline.engines.settings import EngineSettings
 
 _TOKEN = re.compile(r"[\u3000-\u9fff\uff00-\uffef]|[^\s\u3000-\u9fff\uff00-\uffef]+\s*|\s+")
@@ -135,7 +135,7 @@ class ScriptedEngine:
         self._log(f"{question.question_id} sample/{request.round}")
         return rollouts
 
-    async def continue_blind(self, request: ContinueRequest) -> Rollout:
+    async def continue_without_image(self, request: ContinueRequest) -> Rollout:
         """The first `ratio` of the parent's words and characters, then prose; needs a parent of two tokens."""
         async with self._decoding(1):
             await self._before(request.question.source_id)
@@ -191,7 +191,7 @@ class ScriptedEngine:
         text = prose(_mix(chain), script.tokens, question.language)
         if question.kind != "none" and question.answer is not None:
             if parseable < script.unparseable_rate:
-                text += unparseable(question.language)
+                text += ending_without_answer(question.language)
             else:
                 answer = question.answer if chance < rate else wrong_answer(question, _mix(bits + 1))
                 text = closing(text, answer, request.prompt_version)

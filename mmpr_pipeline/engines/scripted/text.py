@@ -68,7 +68,7 @@ def closing(text: str, answer: str, prompt_version: str) -> str:
     return f"{text}\n{'最终答案：' if '-zh' in prompt_version else 'Final answer: '}{answer}"
 
 
-def unparseable(language: str) -> str:
+def ending_without_answer(language: str) -> str:
     """An ending without an answer."""
     return "我无法确定。" if language == "zh" else " It cannot be told from this."
 

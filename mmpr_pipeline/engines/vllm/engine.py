@@ -25,7 +25,7 @@ from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.vllm.images import DecodedImages
 from mmpr_pipeline.engines.vllm.load import load_engine, reproducible_identity, require_vllm, runs_on
-from mmpr_pipeline.engines.vllm.prompts import Cut, Prepared, PromptBuilder
+from mmpr_pipeline.engines.vllm.prompts import KeptTokens, Prepared, PromptBuilder
 from mmpr_pipeline.engines.vllm.stepping import Stepper
 from mmpr_pipeline.models.resolve import resolve_model
 
@@ -72,8 +72,8 @@ class VllmEngine:
             return [self._rollout(request, prepared, completion.index, completion) for completion in output.outputs]
         return [self._rollout(request, prepared, i, output.outputs[0]) for i in range(request.n)]
 
-    async def continue_blind(self, request: ContinueRequest) -> Rollout:
-        """See `Engine.continue_blind`."""
+    async def continue_without_image(self, request: ContinueRequest) -> Rollout:
+        """See `Engine.continue_without_image`."""
         cut, prepared = await self._in_thread(self._prepare_continuation, request)
         output = await self._generate(prepared)
         return self._continued(request, cut, prepared, output.outputs[0])
@@ -106,7 +106,7 @@ class VllmEngine:
         images = [self._images.get(image) for image in request.question.images]
         return self._prompts.sample(request, images, f"r{next(self._ids)}")
 
-    def _prepare_continuation(self, request: ContinueRequest) -> tuple[Cut, Prepared]:
+    def _prepare_continuation(self, request: ContinueRequest) -> tuple[KeptTokens, Prepared]:
         cut = self._prompts.cut(request)
         return cut, self._prompts.continuation(request, cut, f"c{next(self._ids)}")
 
@@ -132,7 +132,7 @@ class VllmEngine:
             prompt_version=request.prompt_version,
         )
 
-    def _continued(self, request: ContinueRequest, cut: Cut, prepared: Prepared, completion: Any) -> Rollout:
+    def _continued(self, request: ContinueRequest, cut: KeptTokens, prepared: Prepared, completion: Any) -> Rollout:
         ids, finish = _response(completion)
         text = self._text([*cut.ids, *ids], finish)
         if not text.startswith(cut.text):  # the tokenizer decodes it otherwise before what follows

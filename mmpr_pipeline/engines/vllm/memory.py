@@ -82,7 +82,7 @@ def sizes_of(config: dict[str, Any]) -> Sizes:
     )
 
 
-def fit(sizes: Sizes, gpu_bytes: float, gpus: int, share: float, mean_response: float, prompt: float) -> Fit:
+def fit_engine(sizes: Sizes, gpu_bytes: float, gpus: int, share: float, mean_response: float, prompt: float) -> Fit:
     """What an engine of `gpus` GPUs holds; `prompt` tokens are shared by about four rollouts of a question."""
     room = gpus * (gpu_bytes * share - ACTIVATIONS) - sizes.weight_bytes
     tokens = max(0, int(room / sizes.kv_bytes))
@@ -101,7 +101,7 @@ def plan_lines(settings: EngineSettings, mean_response: float, prompt: float) ->
         return [f"Memory of an engine: {error.message}"]
     gpus = settings.tensor_parallel * int(settings.options.get("pipeline_parallel_size", 1))
     share = settings.gpu_memory
-    found = fit(sizes, GPU_BYTES, gpus, share, mean_response, prompt)
+    found = fit_engine(sizes, GPU_BYTES, gpus, share, mean_response, prompt)
     weights, each = sizes.weight_bytes / 1e9, sizes.kv_bytes / 1e3
     lines = [
         f"Memory of an engine on {gpus} GPU(s) of {GPU_BYTES / 1e9:.0f} GB (assumed): {share:g} of it less "

@@ -38,7 +38,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Cut:
+class KeptTokens:
     """The kept part of a parent response: its token ids and its text."""
 
     ids: list[int]
@@ -78,7 +78,7 @@ class PromptBuilder:
         top = TOP if request.words else None
         return self._prepare(rendered, request.decoding, request.n, request.seed, request_id, top)
 
-    def cut(self, request: ContinueRequest) -> Cut:
+    def cut(self, request: ContinueRequest) -> KeptTokens:
         """The kept tokens of the parent, cut back to a character boundary; raises ItemRejected where none are left."""
         text = request.parent.text
         ids = self._plain(text)
@@ -86,10 +86,10 @@ class PromptBuilder:
             prefix = self._tokenizer.decode(ids[:kept], skip_special_tokens=False)
             # A token may hold part of a character only; decoding then ends in U+FFFD, which is not in the text.
             if prefix and text.startswith(prefix) and not prefix.endswith("\ufffd"):
-                return Cut(ids[:kept], prefix)
+                return KeptTokens(ids[:kept], prefix)
         raise ItemRejected("too_short_to_cut", f"{len(ids)} tokens")
 
-    def continuation(self, request: ContinueRequest, cut: Cut, request_id: str) -> Prepared:
+    def continuation(self, request: ContinueRequest, cut: KeptTokens, request_id: str) -> Prepared:
         """The chat without images, followed by the kept tokens of the response."""
         if IMAGE_MARK in request.prompt:
             raise ItemRejected("image_marks", "the prompt of a continuation has none")

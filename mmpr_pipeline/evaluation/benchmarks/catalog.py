@@ -36,7 +36,7 @@ def known() -> dict[str, Benchmark]:
 
 
 @cache
-def groups() -> dict[str, tuple[str, ...]]:
+def benchmark_groups() -> dict[str, tuple[str, ...]]:
     """The groups of benchmarks, and the names in each."""
     made: dict[str, list[str]] = {}
     for name, benchmark in known().items():
@@ -53,17 +53,17 @@ def find(names: Iterable[str]) -> list[Benchmark]:
 def _meant_by(name: str) -> list[Benchmark]:
     if name in known():
         return [known()[name]]
-    if name in groups():
-        return [known()[each] for each in groups()[name]]
+    if name in benchmark_groups():
+        return [known()[each] for each in benchmark_groups()[name]]
     if name in catalog_names():
         return [of_source(name)]
     if Path(name).suffix.lower() in (".yaml", ".yml"):
         return [load_benchmark(Path(name)) if "metrics:" in _text(name) else of_source(name)]
-    close = difflib.get_close_matches(name, [*known(), *groups(), *catalog_names()], n=3)
+    close = difflib.get_close_matches(name, [*known(), *benchmark_groups(), *catalog_names()], n=3)
     raise ConfigError(
         f"There is no benchmark {name!r}.",
         remedy=(f"Did you mean {' or '.join(close)}? " if close else "")
-        + f"Groups: {', '.join(groups())}; `mmpr eval --list` lists all; or give a declaration (NAME.yaml).",
+        + f"Groups: {', '.join(benchmark_groups())}; `mmpr eval --list` lists all; or give a declaration (NAME.yaml).",
     )
 
 

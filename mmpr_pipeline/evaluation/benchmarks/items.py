@@ -13,10 +13,10 @@ from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Prompting, Question, Reject
 from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark, OwnPrompt
 from mmpr_pipeline.evaluation.settings import EvalConfig
-from mmpr_pipeline.rollouts.prompts import PromptTemplate, place_images, template_for, turn_for, version_of
+from mmpr_pipeline.rollouts.prompts import PromptTemplate, place_images, prompt_for, template_for, version_of
 from mmpr_pipeline.sources.files.formats import Unreadable
 from mmpr_pipeline.sources.open import open_source
-from mmpr_pipeline.sources.rows.columns import as_text
+from mmpr_pipeline.sources.rows.columns import cell_text
 from mmpr_pipeline.sources.rows.mapping import lookup, place_marks
 from mmpr_pipeline.sources.source import Source
 
@@ -24,7 +24,7 @@ _PLACE = re.compile(r"\{([A-Za-z_][\w.;\- ]{0,63})\}")
 
 
 @dataclass(frozen=True)
-class Item:
+class BenchmarkItem:
     """One item of a benchmark. `row` holds the columns that the benchmark looks at, by name."""
 
     question: Question
@@ -44,10 +44,10 @@ class Item:
     def text(self, column: str) -> str:
         """A column of the row as text; empty where it is null."""
         value = self.row.get(column)
-        return ", ".join(map(str, value)) if isinstance(value, list | tuple) else as_text(value) or ""
+        return ", ".join(map(str, value)) if isinstance(value, list | tuple) else cell_text(value) or ""
 
 
-def read_items(benchmark: Benchmark, config: EvalConfig) -> Iterator[Item | Reject]:
+def read_items(benchmark: Benchmark, config: EvalConfig) -> Iterator[BenchmarkItem | Reject]:
     """The items in order, `limit` of them after `skip`, and in their places the rows that are unusable.
 
     Rows that the benchmark's `where` leaves out are not part of it. One row at a time is in memory: images may be
@@ -59,7 +59,7 @@ def read_items(benchmark: Benchmark, config: EvalConfig) -> Iterator[Item | Reje
     part = 0
     for number, (row, found) in enumerate(source.read_with_rows(index, 0, index.rows)):
         known = {} if isinstance(row, Unreadable) else {name: _value(row, name) for name in benchmark.columns()}
-        if any((as_text(known.get(name)) or "") not in values for name, values in benchmark.where.items()):
+        if any((cell_text(known.get(name)) or "") not in values for name, values in benchmark.where.items()):
             continue
         if isinstance(found, Reject) and found.reason == "not_selected":
             continue
@@ -83,14 +83,14 @@ def _value(row: Any, column: str) -> Any:
         return None
 
 
-def _item(benchmark: Benchmark, question: Question, row: dict[str, Any], number: int) -> Item:
+def _item(benchmark: Benchmark, question: Question, row: dict[str, Any], number: int) -> BenchmarkItem:
     groups: dict[str, tuple[str, ...]] = {}
     for name, by in benchmark.by.items():
         if isinstance(by, str):
             groups[name] = tuple(_names(row.get(by)))
         else:
-            groups[name] = tuple(_names((as_text(row.get(by.column)) or "").split(by.split)))
-    return Item(question, row, groups, _cycle(benchmark, row, number))
+            groups[name] = tuple(_names((cell_text(row.get(by.column)) or "").split(by.split)))
+    return BenchmarkItem(question, row, groups, _cycle(benchmark, row, number))
 
 
 def _names(value: Any) -> Iterator[str]:
@@ -106,14 +106,14 @@ def _cycle(benchmark: Benchmark, row: dict[str, Any], number: int) -> str:
         return ""
     if benchmark.cycle.startswith("rows:"):
         return f"{benchmark.name}/{number // int(benchmark.cycle.removeprefix('rows:'))}"
-    return as_text(row.get(benchmark.cycle)) or ""
+    return cell_text(row.get(benchmark.cycle)) or ""
 
 
-def as_asked(benchmark: Benchmark, item: Item, config: EvalConfig) -> Question:
+def as_asked(benchmark: Benchmark, item: BenchmarkItem, config: EvalConfig) -> Question:
     """The item's question with the user turn that is put to the model."""
     question = item.question
     if benchmark.prompt is None:
-        turn = turn_for(question, config.asked_in, config.prompt_language)
+        turn = prompt_for(question, config.asked_in, config.prompt_language)
         return _asked(question, turn.text, turn.version)
     own = benchmark.prompt
     template = template_for(question.model_copy(update={"prompting": None}), config.asked_in, config.prompt_language)
@@ -138,7 +138,7 @@ def _asked(question: Question, turn: str, label: str) -> Question:
     return question.model_copy(update={"prompting": Prompting(turn=turn, label=label)})
 
 
-def _filled(body: str, item: Item) -> str:
+def _filled(body: str, item: BenchmarkItem) -> str:
     """The body with every `{NAME}` replaced once: what a row holds is not looked at for places again."""
 
     def value(match: re.Match[str]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmpr_pipeline.evaluation.metrics.metric import Mark, Metric
+from mmpr_pipeline.evaluation.metrics.metric import Metric, ScoredItem
 from mmpr_pipeline.evaluation.statistics import LEVEL, sign_test
 
 _CELLS = 4_000_000
@@ -42,7 +42,7 @@ class Difference:
     p: float
 
 
-def interval(marks: Sequence[Mark], metric: Metric, resamples: int, seed: int) -> Interval:
+def metric_interval(marks: Sequence[ScoredItem], metric: Metric, resamples: int, seed: int) -> Interval:
     """The metric of these marks; NaN of none."""
     if not marks:
         return Interval(float("nan"), float("nan"), float("nan"), 0, 0)
@@ -51,7 +51,9 @@ def interval(marks: Sequence[Mark], metric: Metric, resamples: int, seed: int) -
     return Interval(metric.of(marks), low, high, len(marks), len(sums))
 
 
-def difference(model: Sequence[Mark], other: Sequence[Mark], metric: Metric, resamples: int, seed: int) -> Difference:
+def metric_difference(
+    model: Sequence[ScoredItem], other: Sequence[ScoredItem], metric: Metric, resamples: int, seed: int
+) -> Difference:
     """The model minus the other; marks stand in the same order of items. Raises ValueError where they do not."""
     if [mark.id for mark in model] != [mark.id for mark in other]:
         raise ValueError("two models can be compared on the same items only")
@@ -69,7 +71,7 @@ def difference(model: Sequence[Mark], other: Sequence[Mark], metric: Metric, res
     return Difference(value, low, high, int((gains > 0).sum()), int((gains < 0).sum()), p)
 
 
-def _by_cluster(marks: Sequence[Mark], metric: Metric) -> np.ndarray:
+def _by_cluster(marks: Sequence[ScoredItem], metric: Metric) -> np.ndarray:
     """The sums of terms of each cluster, (C, K)."""
     terms, place = metric.terms(marks), _places(marks)
     made = np.zeros((int(place.max()) + 1, terms.shape[1]))
@@ -77,7 +79,7 @@ def _by_cluster(marks: Sequence[Mark], metric: Metric) -> np.ndarray:
     return made
 
 
-def _places(marks: Sequence[Mark]) -> np.ndarray:
+def _places(marks: Sequence[ScoredItem]) -> np.ndarray:
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(mark.cluster or mark.id, len(numbers)) for mark in marks])
 

@@ -74,7 +74,7 @@ def order_of(rows: Sequence[dict[str, Any]]) -> list[str]:
     return sorted(models, key=rank)
 
 
-def render(rows: Sequence[dict[str, Any]]) -> RenderableType:
+def leaderboard_table(rows: Sequence[dict[str, Any]]) -> RenderableType:
     """The board for a terminal: best number of each row in bold, numbers of unlike ways of asking marked."""
     from rich.table import Table
     from rich.text import Text
@@ -91,7 +91,7 @@ def render(rows: Sequence[dict[str, Any]]) -> RenderableType:
     return table
 
 
-def markdown(rows: Sequence[dict[str, Any]]) -> str:
+def leaderboard_markdown(rows: Sequence[dict[str, Any]]) -> str:
     """The board as Markdown."""
     models = order_of(rows)
     heads = ["benchmark", "mode", "metric", *models]

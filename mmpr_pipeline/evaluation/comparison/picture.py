@@ -10,7 +10,7 @@ ROW, LEFT, WIDTH, TOP = 26, 220, 460, 34
 COLOURS = ("#0f766e", "#b45309", "#4338ca", "#be123c", "#4d7c0f", "#6b21a8")
 
 
-def draw(results: dict[str, Any]) -> str:
+def draw_intervals(results: dict[str, Any]) -> str:
     """A dot and its interval for each benchmark, mode and model, on 0 to 100; a judge's points on their own scale."""
     models = results["models"]
     rows = [

@@ -95,7 +95,7 @@ def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items() if count)
 
 
-def markdown(results: dict[str, Any]) -> str:
+def comparison_markdown(results: dict[str, Any]) -> str:
     """The table as Markdown, with breakdowns and what is to be known below it."""
     models, rows = results["models"], table_rows(results)
     gain = [f"{models[0]} − {models[1]}"] if len(models) > 1 else []
@@ -134,7 +134,7 @@ def _line(cells: list[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
-def render(results: dict[str, Any]) -> RenderableType:
+def comparison_table(results: dict[str, Any]) -> RenderableType:
     """The table for a terminal, gains in colour, and what is to be known below it."""
     from rich.console import Group
     from rich.table import Table

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmpr_pipeline.core.records import Question
-from mmpr_pipeline.rollouts.prompts import IMAGE_MARK, turn_for
+from mmpr_pipeline.rollouts.prompts import IMAGE_MARK, prompt_for
 from mmpr_pipeline.sources.open import open_source
 
 SMALL_TASK = "mmpr_nano_grid"
@@ -69,7 +69,7 @@ def write_small_task(folder: Path, limit: int | None) -> Path:
     task.mkdir(parents=True)
     rows = [
         {
-            "prompt": turn_for(question, "cot-final").text.replace(IMAGE_MARK, "").strip(),
+            "prompt": prompt_for(question, "cot-final").text.replace(IMAGE_MARK, "").strip(),
             "answer": question.answer,
             "image": question.images[0].data,
         }

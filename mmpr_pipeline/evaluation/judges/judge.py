@@ -10,7 +10,7 @@ from math import ceil
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Prompting, Question, content_id
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
-from mmpr_pipeline.evaluation.benchmarks.items import Item
+from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
 from mmpr_pipeline.evaluation.judges.rubric import Rubric
 from mmpr_pipeline.evaluation.judges.settings import JudgeSettings
 from mmpr_pipeline.evaluation.scoring.graded import Graded
@@ -85,7 +85,7 @@ class Judge:
         """Verdicts for each answer."""
         return 2 if self._rubric.both_orders and self._settings.both_orders else 1
 
-    def cost(self, items: Sequence[Item], response_tokens: int) -> Cost:
+    def cost(self, items: Sequence[BenchmarkItem], response_tokens: int) -> Cost:
         """What judging one response of so many tokens to each item takes, before it begins."""
         chars = sum(len(self._rubric.prompt(item, "")) for item in items)
         images = sum(len(item.question.images) for item in items) if self._rubric.with_image else 0
@@ -97,7 +97,7 @@ class Judge:
         money = (read * (prices[0] or 0) + write * (prices[1] or 0)) / 1e6 if known else None
         return Cost(requests, read, write, money)
 
-    async def grade(self, item: Item, response: str) -> Graded:
+    async def grade(self, item: BenchmarkItem, response: str) -> Graded:
         """The judge's score; of two orders the mean. Where no verdict can be read, the rubric's `failed`.
 
         Raises ItemRejected where the judge refuses to be asked, EngineError where it cannot serve at all.
@@ -113,7 +113,7 @@ class Judge:
         parts["orders_differ"] = float(first.score != second.score)
         return Graded(mean, f"{first.said} | {second.said}", "judge", parts)
 
-    async def _verdict(self, item: Item, response: str, *, swap: bool) -> Graded:
+    async def _verdict(self, item: BenchmarkItem, response: str, *, swap: bool) -> Graded:
         prompt = self._rubric.prompt(item, response, swap=swap)
         for attempt in range(self._settings.attempts):
             reply = await self._reply(item, prompt, attempt)
@@ -121,7 +121,7 @@ class Judge:
                 return replace(found, parts={**found.parts, "unread": 0.0})
         return Graded(self._rubric.failed, None, "no_verdict", {"unread": 1.0})
 
-    async def _reply(self, item: Item, prompt: str, attempt: int) -> str:
+    async def _reply(self, item: BenchmarkItem, prompt: str, attempt: int) -> str:
         """The judge's text; the first attempt is greedy, later ones are warmer, as asking the same again helps none."""
         images = item.question.images if self._rubric.with_image else ()
         key = content_id(self.label, prompt, [image.sha256 for image in images], str(attempt))
@@ -161,12 +161,12 @@ class Judge:
 
 
 async def grade_all(
-    judge: Judge, work: Sequence[tuple[Item, str]], done: Callable[[int], None]
+    judge: Judge, work: Sequence[tuple[BenchmarkItem, str]], done: Callable[[int], None]
 ) -> list[Graded | ItemRejected]:
     """Every response judged, in order; `done` is told how many are."""
     finished = 0
 
-    async def one(item: Item, response: str) -> Graded | ItemRejected:
+    async def one(item: BenchmarkItem, response: str) -> Graded | ItemRejected:
         nonlocal finished
         try:
             return await judge.grade(item, response)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import content_id
-from mmpr_pipeline.evaluation.benchmarks.items import Item
+from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
 from mmpr_pipeline.evaluation.scoring.graded import Graded
 
 Read = Callable[[str], Graded | None]
@@ -30,7 +30,7 @@ class Rubric:
 
     name: str
     template: str
-    fields: Callable[[Item], Mapping[str, str]]
+    fields: Callable[[BenchmarkItem], Mapping[str, str]]
     read: Read
     with_image: bool = False
     both_orders: bool = False
@@ -44,7 +44,7 @@ class Rubric:
     """Whose words the template has: ours, or the file that was put in place."""
     version: str = field(default="")
 
-    def prompt(self, item: Item, response: str, *, swap: bool = False) -> str:
+    def prompt(self, item: BenchmarkItem, response: str, *, swap: bool = False) -> str:
         """The judge's user turn. What rows and responses hold is not looked at for places again."""
         told = {**self.fields(item), "response": response}
         if swap:
@@ -201,11 +201,11 @@ Response: {response}
 Reply with yes or no alone."""
 
 
-def _with_truth(column: str) -> Callable[[Item], Mapping[str, str]]:
+def _with_truth(column: str) -> Callable[[BenchmarkItem], Mapping[str, str]]:
     return lambda item: {"question": _asked(item), "truth": item.question.answer or item.text(column)}
 
 
-def _asked(item: Item) -> str:
+def _asked(item: BenchmarkItem) -> str:
     return item.question.text.replace("<image>", "").strip()
 
 

@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mmpr_pipeline.evaluation.metrics.metric import Mark, Metric, divided
+from mmpr_pipeline.evaluation.metrics.metric import Metric, ScoredItem, divided
 
 
-def mean_over(name: str, group: Callable[[Mark], str], of: Metric) -> Metric:
+def mean_over(name: str, group: Callable[[ScoredItem], str], of: Metric) -> Metric:
     """The mean, over the groups that there are, of a metric of the form a / b.
 
     Sums are (a, b) for each group in turn; a group that a bootstrap did not draw is left out of that mean.
     """
 
-    def terms(marks: Sequence[Mark]) -> np.ndarray:
+    def terms(marks: Sequence[ScoredItem]) -> np.ndarray:
         inner = of.terms(marks)
         names = sorted({group(mark) for mark in marks})
         made = np.zeros((len(marks), 2 * len(names)))

@@ -17,7 +17,7 @@ from mmpr_pipeline.evaluation.scoring.graded import Graded
 
 
 @dataclass(frozen=True)
-class Mark:
+class ScoredItem:
     """One item with its scored responses; none where it could not be asked, or the judge gave no score."""
 
     id: str
@@ -34,7 +34,7 @@ class Mark:
         return sum(values) / len(values) if values else 0.0
 
 
-Terms = Callable[[Sequence[Mark]], np.ndarray]
+Terms = Callable[[Sequence[ScoredItem]], np.ndarray]
 """The terms of each mark, (N, K)."""
 
 
@@ -48,7 +48,7 @@ class Metric:
     unit: str = "%"
     better: Literal["higher", "lower", "neither"] = "higher"
 
-    def of(self, marks: Sequence[Mark]) -> float:
+    def of(self, marks: Sequence[ScoredItem]) -> float:
         """The metric of these marks."""
         return float(self.value(self.terms(marks).sum(0))) if marks else float("nan")
 
@@ -67,6 +67,6 @@ def divided(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(a, b, out=np.full(np.broadcast(a, b).shape, np.nan), where=np.asarray(b) != 0)
 
 
-def columns(marks: Sequence[Mark], *values: Callable[[Mark], float]) -> np.ndarray:
+def metric_columns(marks: Sequence[ScoredItem], *values: Callable[[ScoredItem], float]) -> np.ndarray:
     """One column a function, (N, K)."""
     return np.array([[value(mark) for value in values] for mark in marks], np.float64).reshape(-1, len(values))

@@ -8,27 +8,27 @@ from math import comb
 
 import numpy as np
 
-from mmpr_pipeline.evaluation.metrics.metric import Mark, Metric, columns, ratio
+from mmpr_pipeline.evaluation.metrics.metric import Metric, ScoredItem, metric_columns, ratio
 
 
-def _one(mark: Mark) -> float:
+def _one(mark: ScoredItem) -> float:
     return 1.0
 
 
 def accuracy() -> Metric:
     """Share of right responses, %; of several responses to one question the mean, avg@k. Not asked is wrong."""
-    return Metric("accuracy", lambda marks: columns(marks, Mark.mean, _one), ratio(100))
+    return Metric("accuracy", lambda marks: metric_columns(marks, ScoredItem.mean, _one), ratio(100))
 
 
 def pass_at(k: int) -> Metric:
     """pass@k, %: the chance that one of k responses is right, estimated without bias from n of which c are right:
     1 - C(n - c, k) / C(n, k) (Chen et al. 2021, arXiv 2107.03374, equation 1)."""
 
-    def chance(mark: Mark) -> float:
+    def chance(mark: ScoredItem) -> float:
         n, right = len(mark.graded), sum(each.score >= 1 for each in mark.graded)
         return 1 - comb(n - right, k) / comb(n, k) if n >= k else float(right > 0)
 
-    return Metric(f"pass@{k}", lambda marks: columns(marks, chance, _one), ratio(100))
+    return Metric(f"pass@{k}", lambda marks: metric_columns(marks, chance, _one), ratio(100))
 
 
 def majority() -> Metric:
@@ -37,48 +37,50 @@ def majority() -> Metric:
     Of equally frequent answers the first counts; responses without an answer do not vote.
     """
 
-    def right(mark: Mark) -> float:
+    def right(mark: ScoredItem) -> float:
         votes = Counter(each.said for each in mark.graded if each.said is not None)
         if not votes:
             return 0.0
         chosen = votes.most_common(1)[0][0]
         return next(each.score for each in mark.graded if each.said == chosen)
 
-    return Metric("majority", lambda marks: columns(marks, right, _one), ratio(100))
+    return Metric("majority", lambda marks: metric_columns(marks, right, _one), ratio(100))
 
 
 def mean_score(unit: str = "points", over: float = 1.0) -> Metric:
     """Mean of a judge's scores, `over` times; items without a score count 0, as the official scripts have it."""
-    return Metric("score", lambda marks: columns(marks, Mark.mean, _one), ratio(over), unit=unit)
+    return Metric("score", lambda marks: metric_columns(marks, ScoredItem.mean, _one), ratio(over), unit=unit)
 
 
 def rate_below(threshold: float) -> Metric:
     """Share of responses that score below a threshold, %. MMHal-Bench (Sun et al. 2023): below 3 is a hallucination."""
 
-    def below(mark: Mark) -> float:
+    def below(mark: ScoredItem) -> float:
         return sum(each.score < threshold for each in mark.graded) / len(mark.graded) if mark.graded else 1.0
 
-    return Metric("hallucination_rate", lambda marks: columns(marks, below, _one), ratio(100), better="lower")
+    return Metric("hallucination_rate", lambda marks: metric_columns(marks, below, _one), ratio(100), better="lower")
 
 
 def relative() -> Metric:
     """100 times the mean score of the model over that of the reference (Liu et al. 2023, LLaVA-Bench): of the means,
     not the mean of ratios."""
-    return Metric("relative", lambda marks: columns(marks, Mark.mean, lambda m: m.mean("reference")), ratio(100))
+    return Metric(
+        "relative", lambda marks: metric_columns(marks, ScoredItem.mean, lambda m: m.mean("reference")), ratio(100)
+    )
 
 
 def win_rate() -> Metric:
     """Share of better and much better, % (MM-AlignBench; a score of 1 or 2 on -2 to 2)."""
 
-    def wins(mark: Mark) -> float:
+    def wins(mark: ScoredItem) -> float:
         return sum(each.score > 0 for each in mark.graded) / max(1, len(mark.graded))
 
-    return Metric("win_rate", lambda marks: columns(marks, wins, _one), ratio(100))
+    return Metric("win_rate", lambda marks: metric_columns(marks, wins, _one), ratio(100))
 
 
 def reward() -> Metric:
     """100, 50, 0, -50, -100 for much better to much worse, their mean (MM-AlignBench)."""
-    return Metric("reward", lambda marks: columns(marks, Mark.mean, _one), ratio(50), unit="points")
+    return Metric("reward", lambda marks: metric_columns(marks, ScoredItem.mean, _one), ratio(50), unit="points")
 
 
 def instruction_rate(loose: bool) -> Metric:
@@ -86,18 +88,18 @@ def instruction_rate(loose: bool) -> Metric:
     part = "followed_loosely" if loose else "followed"
     return Metric(
         f"instructions_{'loose' if loose else 'strict'}",
-        lambda marks: columns(marks, lambda m: m.mean(part), lambda m: float(_instructions(m))),
+        lambda marks: metric_columns(marks, lambda m: m.mean(part), lambda m: float(_instructions(m))),
         ratio(100),
     )
 
 
-def _instructions(mark: Mark) -> float:
+def _instructions(mark: ScoredItem) -> float:
     return mark.mean("instructions") if mark.graded else 1.0
 
 
 def part_rate(name: str, part: str) -> Metric:
     """Mean of one part, %: IFEval's prompts that are followed loosely."""
-    return Metric(name, lambda marks: columns(marks, lambda m: m.mean(part), _one), ratio(100))
+    return Metric(name, lambda marks: metric_columns(marks, lambda m: m.mean(part), _one), ratio(100))
 
 
 def chair_responses(of_all: bool) -> Metric:
@@ -106,18 +108,18 @@ def chair_responses(of_all: bool) -> Metric:
     RLAIF-V counts only the descriptions that name any object of COCO; `of_all` counts every description.
     """
 
-    def counted(mark: Mark) -> float:
+    def counted(mark: ScoredItem) -> float:
         return 1.0 if of_all else mark.mean("names_objects")
 
     name = "chair_s_all" if of_all else "chair_s"
-    return Metric(name, lambda marks: columns(marks, Mark.mean, counted), ratio(100), better="lower")
+    return Metric(name, lambda marks: metric_columns(marks, ScoredItem.mean, counted), ratio(100), better="lower")
 
 
 def chair_objects() -> Metric:
     """CHAIRi, %: share of the named objects that are not there (Rohrbach et al. 2018, equation 1)."""
     return Metric(
         "chair_i",
-        lambda marks: columns(marks, lambda m: m.mean("hallucinated"), lambda m: m.mean("named")),
+        lambda marks: metric_columns(marks, lambda m: m.mean("hallucinated"), lambda m: m.mean("named")),
         ratio(100),
         better="lower",
     )
@@ -127,7 +129,7 @@ def chair_recall() -> Metric:
     """Share of the shown objects that are named, %: what a silent model does not have."""
     return Metric(
         "object_recall",
-        lambda marks: columns(marks, lambda m: m.mean("recalled"), lambda m: m.mean("shown")),
+        lambda marks: metric_columns(marks, lambda m: m.mean("recalled"), lambda m: m.mean("shown")),
         ratio(100),
     )
 
@@ -138,7 +140,7 @@ def circular() -> Metric:
     All terms of a question stand at its first rotation, so a question is drawn as a whole where clusters are.
     """
 
-    def terms(marks: Sequence[Mark]) -> np.ndarray:
+    def terms(marks: Sequence[ScoredItem]) -> np.ndarray:
         first, right = _cycles(marks)
         made = np.zeros((len(marks), 2))
         for cycle, at in first.items():
@@ -148,7 +150,7 @@ def circular() -> Metric:
     return Metric("circular", terms, ratio(100))
 
 
-def _cycles(marks: Sequence[Mark]) -> tuple[dict[str, int], dict[str, bool]]:
+def _cycles(marks: Sequence[ScoredItem]) -> tuple[dict[str, int], dict[str, bool]]:
     first: dict[str, int] = {}
     right: dict[str, bool] = {}
     for at, mark in enumerate(marks):

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mmpr_pipeline.evaluation.metrics.metric import Mark, Metric, divided
+from mmpr_pipeline.evaluation.metrics.metric import Metric, ScoredItem, divided
 
 
-def _terms(marks: Sequence[Mark]) -> np.ndarray:
+def _terms(marks: Sequence[ScoredItem]) -> np.ndarray:
     """True positives, false positives, false negatives, all; of the mean response of each item."""
     made = np.zeros((len(marks), 4))
     for at, mark in enumerate(marks):

@@ -11,33 +11,33 @@ from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Reject, Rollout
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark
-from mmpr_pipeline.evaluation.benchmarks.items import Item, as_asked, read_items
+from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem, as_asked, read_items
 from mmpr_pipeline.evaluation.judges.judge import Judge
-from mmpr_pipeline.evaluation.metrics.metric import Mark
-from mmpr_pipeline.evaluation.running.kept import Scored
+from mmpr_pipeline.evaluation.metrics.metric import ScoredItem
+from mmpr_pipeline.evaluation.running.kept import StoredScores
 from mmpr_pipeline.evaluation.scoring.graded import Graded, Score
-from mmpr_pipeline.evaluation.seen import Seen
+from mmpr_pipeline.evaluation.seen import TrainingOverlap
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.rollouts.prompts import asks_for_thinking
 from mmpr_pipeline.rollouts.seeds import sampling_seed
 from mmpr_pipeline.rollouts.settings import Decoding
-from mmpr_pipeline.rollouts.verdicts import unfit
+from mmpr_pipeline.rollouts.verdicts import unusable_verdict
 
 Done = Callable[[int, int], None]
 """Told the items that are scored, and of how many as far as is known."""
 
 
 async def answer_all(
-    benchmark: Benchmark, engine: Engine, config: EvalConfig, score: Score | Judge, seen: Seen, done: Done
-) -> Scored:
+    benchmark: Benchmark, engine: Engine, config: EvalConfig, score: Score | Judge, seen: TrainingOverlap, done: Done
+) -> StoredScores:
     """Every item of a benchmark asked and scored, `in_flight` at once. Raises EngineError, SourceError, ConfigError."""
     began, gate = time.monotonic(), asyncio.Semaphore(config.in_flight)
-    marks: dict[int, tuple[Mark, tuple[str, ...]]] = {}
+    marks: dict[int, tuple[ScoredItem, tuple[str, ...]]] = {}
     unreadable: Counter[str] = Counter()
     expected = min(benchmark.rows_expected or 0, config.limit or 10**9)
     tokens, running, failed = 0, set[asyncio.Task[None]](), list[Exception]()
 
-    async def one(number: int, item: Item) -> None:
+    async def one(number: int, item: BenchmarkItem) -> None:
         nonlocal tokens
         try:
             mark, rollouts = await _answered(benchmark, item, engine, config, score)
@@ -74,7 +74,7 @@ async def answer_all(
             task.cancel()
         raise
     ordered = [marks[n] for n in sorted(marks)]
-    return Scored(
+    return StoredScores(
         model=engine.info.model,
         mode=config.mode,
         marks=tuple(mark for mark, _ in ordered),
@@ -88,15 +88,15 @@ async def answer_all(
     )
 
 
-def _next(items: Iterator[Item | Reject]) -> Item | Reject | None:
+def _next(items: Iterator[BenchmarkItem | Reject]) -> BenchmarkItem | Reject | None:
     return next(items, None)
 
 
 async def _answered(
-    benchmark: Benchmark, item: Item, engine: Engine, config: EvalConfig, score: Score | Judge
-) -> tuple[Mark, Sequence[Rollout]]:
-    def mark(graded: Sequence[Graded], reason: str | None = None) -> Mark:
-        return Mark(item.question.question_id + f"/{item.question.source_id}", tuple(graded), item.groups,
+    benchmark: Benchmark, item: BenchmarkItem, engine: Engine, config: EvalConfig, score: Score | Judge
+) -> tuple[ScoredItem, Sequence[Rollout]]:
+    def mark(graded: Sequence[Graded], reason: str | None = None) -> ScoredItem:
+        return ScoredItem(item.question.question_id + f"/{item.question.source_id}", tuple(graded), item.groups,
                     item.cluster, item.cycle, reason)  # fmt: skip
 
     try:
@@ -121,9 +121,9 @@ async def _answered(
     return mark(graded), responses
 
 
-def _graded(score: Score, item: Item, response: Rollout) -> Graded:
+def _graded(score: Score, item: BenchmarkItem, response: Rollout) -> Graded:
     """The rule's score; thinking that did not end, and a short answer that was cut off, have none."""
-    if item.question.kind != "none" and (verdict := unfit(response)):
+    if item.question.kind != "none" and (verdict := unusable_verdict(response)):
         return Graded(0.0, None, verdict.rule, score(item, "").parts)
     return score(item, _without_thinking(response))
 

@@ -9,18 +9,18 @@ from typing import Any
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import content_id
-from mmpr_pipeline.evaluation.metrics.metric import Mark
+from mmpr_pipeline.evaluation.metrics.metric import ScoredItem
 from mmpr_pipeline.evaluation.scoring.graded import Graded
 from mmpr_pipeline.storage import Store
 
 
 @dataclass(frozen=True)
-class Scored:
+class StoredScores:
     """One model's marks on one benchmark in one mode."""
 
     model: str
     mode: str
-    marks: tuple[Mark, ...]
+    marks: tuple[ScoredItem, ...]
     texts: tuple[tuple[str, ...], ...]
     """The responses of each mark."""
     tokens: int = 0
@@ -35,13 +35,13 @@ class Scored:
     """For each model that says what it was trained on: rows asked whose question, image or wording it has seen."""
 
 
-def key_of(benchmark: str, mode: str, model: str) -> str:
+def scores_key(benchmark: str, mode: str, model: str) -> str:
     """Where one model's marks lie."""
     slug = re.sub(r"[^A-Za-z0-9._-]+", "_", model).strip("._")[-60:]
     return f"scored/{benchmark}/{mode}/{slug}-{content_id(model)[:6]}.jsonl"
 
 
-def write_scored(store: Store, key: str, identity: dict[str, Any], scored: Scored) -> None:
+def write_scored(store: Store, key: str, identity: dict[str, Any], scored: StoredScores) -> None:
     """One line of facts, then one a mark."""
     head = {
         "identity": identity,
@@ -52,7 +52,7 @@ def write_scored(store: Store, key: str, identity: dict[str, Any], scored: Score
     store.write(key, ("\n".join(lines) + "\n").encode("utf-8", "replace"))
 
 
-def _line(mark: Mark, texts: tuple[str, ...]) -> str:
+def _line(mark: ScoredItem, texts: tuple[str, ...]) -> str:
     told = {
         "id": mark.id,
         "groups": {name: list(values) for name, values in mark.groups.items()},
@@ -67,7 +67,7 @@ def _line(mark: Mark, texts: tuple[str, ...]) -> str:
     return json.dumps(told, ensure_ascii=False)
 
 
-def read_scored(store: Store, key: str, identity: dict[str, Any] | None) -> Scored | None:
+def read_scored(store: Store, key: str, identity: dict[str, Any] | None) -> StoredScores | None:
     """What was scored before; None where nothing was. Raises ConfigError where it was scored with other settings."""
     if not store.exists(key):
         return None
@@ -82,7 +82,7 @@ def read_scored(store: Store, key: str, identity: dict[str, Any] | None) -> Scor
             remedy="Give another --out, or the settings of before; what is there stays as it is.",
         )
     rows = [json.loads(line) for line in lines]
-    return Scored(
+    return StoredScores(
         **{
             name: told[name]
             for name in ("model", "mode", "tokens", "seconds", "judge", "unreadable", "left_out", "seen")
@@ -92,7 +92,7 @@ def read_scored(store: Store, key: str, identity: dict[str, Any] | None) -> Scor
     )
 
 
-def _mark(row: dict[str, Any]) -> Mark:
+def _mark(row: dict[str, Any]) -> ScoredItem:
     graded = [Graded(r["score"], r["said"], r["rule"], r["parts"]) for r in row["responses"]]
     groups = {name: tuple(values) for name, values in row["groups"].items()}
-    return Mark(row["id"], tuple(graded), groups, row["cluster"], row["cycle"], row["reason"])
+    return ScoredItem(row["id"], tuple(graded), groups, row["cluster"], row["cycle"], row["reason"])

@@ -22,15 +22,15 @@ from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import actor_count, start_engines
 from mmpr_pipeline.evaluation.benchmarks import catalog
 from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark
-from mmpr_pipeline.evaluation.benchmarks.items import Item, read_items
+from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem, read_items
 from mmpr_pipeline.evaluation.judges.judge import Judge, Memory
 from mmpr_pipeline.evaluation.judges.rubric import rubric_of
 from mmpr_pipeline.evaluation.running.answers import answer_all
-from mmpr_pipeline.evaluation.running.kept import Scored, key_of, read_scored, write_scored
+from mmpr_pipeline.evaluation.running.kept import StoredScores, read_scored, scores_key, write_scored
 from mmpr_pipeline.evaluation.running.summary import benchmark_results
 from mmpr_pipeline.evaluation.scoring.graded import Score
 from mmpr_pipeline.evaluation.scoring.registry import score_of
-from mmpr_pipeline.evaluation.seen import Seen
+from mmpr_pipeline.evaluation.seen import TrainingOverlap
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.storage import Store, open_store
 from mmpr_pipeline.storage.local import LocalStore
@@ -48,7 +48,9 @@ class _Prepared:
     score: Score | Judge
 
 
-def run_benchmarks(config: EvalConfig, progress: Progress = no_progress, say: Say = lambda _: None) -> dict[str, Any]:
+def run_benchmarks(
+    config: EvalConfig, progress: Progress = no_progress, notify: Say = lambda _: None
+) -> dict[str, Any]:
     """Ask, score, keep, sum up; gives the results as plain data, and writes `results.json` into `config.out`.
 
     A benchmark that a group brought and that cannot be scored here (no judge, no annotations, not in reach) is told as
@@ -59,21 +61,21 @@ def run_benchmarks(config: EvalConfig, progress: Progress = no_progress, say: Sa
         store.check_writable()
         keep_logs(Path(store.url) / FOLDER if isinstance(store, LocalStore) else None)
     with _ray(config, config.engine):
-        return asyncio.run(_run(config, store, progress, say))
+        return asyncio.run(_run(config, store, progress, notify))
 
 
-async def _run(config: EvalConfig, store: Store | None, progress: Progress, say: Say) -> dict[str, Any]:
+async def _run(config: EvalConfig, store: Store | None, progress: Progress, notify: Say) -> dict[str, Any]:
     benchmarks = catalog.find(config.benchmarks)
     names = [config.engine.model, *([config.against] if config.against else [])]
     trained = {name: known for name in names if (known := read_trained_on(name))}
     modes = config.modes or (config.mode,)
-    scored: dict[tuple[str, str], list[Scored]] = {}
+    scored: dict[tuple[str, str], list[StoredScores]] = {}
     async with AsyncExitStack() as stack:
         judge = await _judge_engine(config, stack)
         memory = Memory(store)
         stack.callback(memory.close)
         prepared, not_run = _prepare(benchmarks, config, judge, memory)
-        _tell_cost(prepared, config, len(names) * len(modes), say)
+        _tell_cost(prepared, config, len(names) * len(modes), notify)
         for name in names:
             engine = _Late(config.engine.model_copy(update={"model": name}))
             try:
@@ -94,7 +96,7 @@ async def _model(
     trained: dict[str, TrainedOn],
     prepared: list[_Prepared],
     not_run: dict[str, str],
-    scored: dict[tuple[str, str], list[Scored]],
+    scored: dict[tuple[str, str], list[StoredScores]],
     progress: Progress,
 ) -> None:
     """One model through every benchmark and mode; a benchmark whose rows cannot be had is taken out."""
@@ -116,7 +118,7 @@ async def _model(
 def _results(
     config: EvalConfig,
     prepared: Sequence[_Prepared],
-    scored: dict[tuple[str, str], list[Scored]],
+    scored: dict[tuple[str, str], list[StoredScores]],
     modes: Sequence[str],
     not_run: dict[str, str],
 ) -> dict[str, Any]:
@@ -143,13 +145,13 @@ async def _one(
     store: Store | None,
     trained: dict[str, TrainedOn],
     progress: Progress,
-) -> Scored:
+) -> StoredScores:
     """One model on one benchmark in one mode; from the store where it is there."""
     benchmark = prepared.benchmark
-    key, identity = key_of(benchmark.name, config.mode, model), _identity(prepared, config, model, trained)
+    key, identity = scores_key(benchmark.name, config.mode, model), _identity(prepared, config, model, trained)
     if store and (known := read_scored(store, key, identity)):
         return known
-    seen = Seen(trained, config.trained_on)
+    seen = TrainingOverlap(trained, config.trained_on)
 
     def done(count: int, of: int) -> None:
         progress(f"{benchmark.title}, {config.mode}, {model}", count, of)
@@ -216,15 +218,15 @@ def _score(benchmark: Benchmark, config: EvalConfig, judge: Engine | None, memor
     return Judge(judge, rubric_of(benchmark.judge, config.judge.prompts), config.judge, memory)
 
 
-def _tell_cost(prepared: Sequence[_Prepared], config: EvalConfig, times: int, say: Say) -> None:
+def _tell_cost(prepared: Sequence[_Prepared], config: EvalConfig, times: int, notify: Say) -> None:
     for each in prepared:
         if isinstance(each.score, Judge):
             try:
-                items = [item for item in read_items(each.benchmark, config) if isinstance(item, Item)]
+                items = [item for item in read_items(each.benchmark, config) if isinstance(item, BenchmarkItem)]
             except MmprError:
                 continue  # told where it is asked
             cost = each.score.cost(items * times, RESPONSE_TOKENS)
-            say(f"{each.benchmark.title}: judged by {each.score.label}. {cost.told()}.")
+            notify(f"{each.benchmark.title}: judged by {each.score.label}. {cost.told()}.")
 
 
 async def _judge_engine(config: EvalConfig, stack: AsyncExitStack) -> Engine | None:
@@ -264,9 +266,9 @@ def _ray(config: EvalConfig, settings: EngineSettings) -> Any:
 
 def write_tables(results: dict[str, Any], out: str) -> None:
     """The table as Markdown and as a picture beside the results."""
-    from mmpr_pipeline.evaluation.comparison.picture import draw
-    from mmpr_pipeline.evaluation.comparison.table import markdown
+    from mmpr_pipeline.evaluation.comparison.picture import draw_intervals
+    from mmpr_pipeline.evaluation.comparison.table import comparison_markdown
 
     store = open_store(out)
-    store.write("table.md", markdown(results).encode("utf-8", "replace"))
-    store.write("table.svg", draw(results).encode("utf-8", "replace"))
+    store.write("table.md", comparison_markdown(results).encode("utf-8", "replace"))
+    store.write("table.svg", draw_intervals(results).encode("utf-8", "replace"))

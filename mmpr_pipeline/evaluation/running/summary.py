@@ -8,10 +8,10 @@ from dataclasses import asdict
 from typing import Any
 
 from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark
-from mmpr_pipeline.evaluation.comparison.intervals import difference, interval
-from mmpr_pipeline.evaluation.metrics.metric import Mark, Metric
+from mmpr_pipeline.evaluation.comparison.intervals import metric_difference, metric_interval
+from mmpr_pipeline.evaluation.metrics.metric import Metric, ScoredItem
 from mmpr_pipeline.evaluation.metrics.registry import metric_of
-from mmpr_pipeline.evaluation.running.kept import Scored
+from mmpr_pipeline.evaluation.running.kept import StoredScores
 from mmpr_pipeline.evaluation.settings import EvalConfig
 
 GROUP_RESAMPLES = 1000
@@ -26,7 +26,9 @@ def metrics_of(benchmark: Benchmark, config: EvalConfig) -> list[Metric]:
     return [metric_of(name) for name in names]
 
 
-def benchmark_results(benchmark: Benchmark, scored: Sequence[Sequence[Scored]], config: EvalConfig) -> dict[str, Any]:
+def benchmark_results(
+    benchmark: Benchmark, scored: Sequence[Sequence[StoredScores]], config: EvalConfig
+) -> dict[str, Any]:
     """The results of one benchmark: `scored` has for each mode one entry a model, the model before the other."""
     metrics = metrics_of(benchmark, config)
     return {
@@ -43,23 +45,25 @@ def benchmark_results(benchmark: Benchmark, scored: Sequence[Sequence[Scored]], 
     }
 
 
-def _mode(metrics: Sequence[Metric], scored: Sequence[Scored], config: EvalConfig) -> dict[str, Any]:
+def _mode(metrics: Sequence[Metric], scored: Sequence[StoredScores], config: EvalConfig) -> dict[str, Any]:
     found: dict[str, Any] = {"models": {each.model: _model(metrics, each, config) for each in scored}}
     if len(scored) > 1:
         found["difference"] = {
-            metric.name: asdict(difference(scored[0].marks, scored[1].marks, metric, config.resamples, config.seed))
+            metric.name: asdict(
+                metric_difference(scored[0].marks, scored[1].marks, metric, config.resamples, config.seed)
+            )
             for metric in metrics
         }
     return found
 
 
-def _model(metrics: Sequence[Metric], scored: Scored, config: EvalConfig) -> dict[str, Any]:
+def _model(metrics: Sequence[Metric], scored: StoredScores, config: EvalConfig) -> dict[str, Any]:
     marks = scored.marks
     return {
-        "measures": {m.name: asdict(interval(marks, m, config.resamples, config.seed)) for m in metrics},
+        "measures": {m.name: asdict(metric_interval(marks, m, config.resamples, config.seed)) for m in metrics},
         "by": {
             breakdown: {
-                group: asdict(interval(within, metrics[0], GROUP_RESAMPLES, config.seed))
+                group: asdict(metric_interval(within, metrics[0], GROUP_RESAMPLES, config.seed))
                 for group, within in _grouped(marks, breakdown).items()
             }
             for breakdown in dict.fromkeys(name for mark in marks for name in mark.groups)
@@ -78,8 +82,8 @@ def _model(metrics: Sequence[Metric], scored: Scored, config: EvalConfig) -> dic
     }
 
 
-def _grouped(marks: Sequence[Mark], breakdown: str) -> dict[str, list[Mark]]:
-    found: dict[str, list[Mark]] = {}
+def _grouped(marks: Sequence[ScoredItem], breakdown: str) -> dict[str, list[ScoredItem]]:
+    found: dict[str, list[ScoredItem]] = {}
     for mark in marks:
         for group in mark.groups.get(breakdown, ()):
             found.setdefault(group, []).append(mark)

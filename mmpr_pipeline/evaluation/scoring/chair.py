@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mmpr_pipeline.core.errors import ConfigError, ItemRejected
-from mmpr_pipeline.evaluation.benchmarks.items import Item
+from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
 from mmpr_pipeline.evaluation.scoring.graded import Graded
 
 OWN_SYNONYMS = Path(__file__).parent / "coco_objects.txt"
@@ -87,7 +87,7 @@ class Chair:
         self._words = read_vocabulary(official if official.is_file() else OWN_SYNONYMS)
         self._shown = self._annotations(folder, files)
 
-    def __call__(self, item: Item, response: str) -> Graded:
+    def __call__(self, item: BenchmarkItem, response: str) -> Graded:
         """1 where the description names an object that is not there. Raises ItemRejected: no_annotation."""
         shown = self._shown.get(_image_id(item.text("image_id")))
         if shown is None:

@@ -6,7 +6,7 @@ import re
 import string
 
 from mmpr_pipeline.checking import check_question
-from mmpr_pipeline.evaluation.benchmarks.items import Item
+from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
 from mmpr_pipeline.evaluation.scoring.conclusion import conclusion
 from mmpr_pipeline.evaluation.scoring.graded import Graded
 
@@ -19,13 +19,13 @@ _LETTERS = re.compile(r"(?<![A-Za-z'’])(?!A [a-z])([A-H]{1,6})(?![A-Za-z'’])
 """One letter or several written together: `BCD`."""
 
 
-def checker(item: Item, response: str) -> Graded:
+def checker_score(item: BenchmarkItem, response: str) -> Graded:
     """The verdict of this package's checker, as a build gives it."""
     verdict = check_question(item.question, response)
     return Graded(float(verdict.outcome == "correct"), verdict.extracted, verdict.rule)
 
 
-def m3cot(item: Item, response: str) -> Graded:
+def m3cot(item: BenchmarkItem, response: str) -> Graded:
     """M3CoT (Chen et al. 2024, `utils/metric.py` of the authors): the last `(X)` after the last `[Answer]`; else the
     last choice whose text is in the response; else the last capital, then small, letter that stands alone as a word."""
     text = conclusion(response)
@@ -48,7 +48,7 @@ def _m3cot_letter(text: str, choices: tuple[str, ...]) -> tuple[str | None, str]
     return None, "none"
 
 
-def crpe(item: Item, response: str) -> Graded:
+def crpe(item: BenchmarkItem, response: str) -> Graded:
     """CRPE (Wang et al. 2024): the letter of the answer; or, of prose, that the right choice's text is in it.
 
     VLMEvalKit takes the first letter of the text for it, so that `Answer: B` is right where A is.
@@ -61,7 +61,7 @@ def crpe(item: Item, response: str) -> Graded:
     return Graded(float(bool(right) and right.lower() in text.lower()), None, "choice_text")
 
 
-def _choice_text(item: Item, gold: str) -> str:
+def _choice_text(item: BenchmarkItem, gold: str) -> str:
     """The text of the right choice, which stands in the question as `A. text`."""
     if len(gold) > 1:
         return gold[1:].lstrip(".): ").strip()
@@ -69,7 +69,7 @@ def _choice_text(item: Item, gold: str) -> str:
     return listed[1].strip() if listed else ""
 
 
-def letter(item: Item, response: str) -> Graded:
+def letter(item: BenchmarkItem, response: str) -> Graded:
     """The letter of one choice (V*, HR-Bench, MMStar): stated, first, or the only one that stands alone.
 
     These benchmarks leave reading the letter to a rule or to a model; this rule gives none where several are named.
@@ -94,11 +94,11 @@ def read_letter(text: str) -> tuple[str | None, str]:
     return (alone[0].upper(), "alone") if len(alone) == 1 else (None, "none")
 
 
-def _gold_letter(item: Item) -> str:
+def _gold_letter(item: BenchmarkItem) -> str:
     return (item.question.answer or item.text("answer") or item.text("label")).strip().upper()[:1]
 
 
-def letters(item: Item, response: str) -> Graded:
+def letters(item: BenchmarkItem, response: str) -> Graded:
     """XLRS-Bench (Wang et al. 2025): the letters that are named, as a set, must be those of the gold."""
     text = conclusion(response)
     groups = _IN_BRACKETS.findall(text) or _LETTERS.findall(text)

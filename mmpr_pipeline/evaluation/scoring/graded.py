@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from mmpr_pipeline.evaluation.benchmarks.items import Item
+from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
 
 
 @dataclass(frozen=True)
@@ -20,5 +20,5 @@ class Graded:
     """Further numbers that a metric adds up, by name."""
 
 
-Score = Callable[[Item, str], Graded]
+Score = Callable[[BenchmarkItem, str], Graded]
 """Scores one response to one item; pure."""

@@ -10,11 +10,11 @@ from functools import cache
 from typing import Any
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.evaluation.benchmarks.items import Item
+from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
 from mmpr_pipeline.evaluation.scoring.graded import Graded
 
 
-def ifeval(item: Item, response: str) -> Graded:
+def ifeval(item: BenchmarkItem, response: str) -> Graded:
     """1 where every instruction is followed, strictly; `parts` count instructions and how many were, strict and loose.
 
     Loose also tries the response without its first line, its last line, and its asterisks. Raises ConfigError where

@@ -10,14 +10,14 @@ import re
 
 from mmpr_pipeline.checking import check_question
 from mmpr_pipeline.checking.matching.document import levenshtein
-from mmpr_pipeline.evaluation.benchmarks.items import Item
+from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
 from mmpr_pipeline.evaluation.scoring.graded import Graded
 
 _LETTER = re.compile(r"\(([a-zA-Z])\)")
 _NUMBER = re.compile(r"[-+]?\d[\d,]*\.?\d*(?:[eE][-+]?\d{1,3})?|[-+]?\.\d+")
 
 
-def mathvista(item: Item, response: str) -> Graded:
+def mathvista(item: BenchmarkItem, response: str) -> Graded:
     """Right where the extracted answer, in the form of its type, is the gold's text."""
     verdict = check_question(item.question, response)
     extracted = verdict.extracted if verdict.extracted is not None else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mmpr_pipeline.checking.matching.document import levenshtein
-from mmpr_pipeline.evaluation.benchmarks.items import Item
+from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
 from mmpr_pipeline.evaluation.scoring.conclusion import conclusion
 from mmpr_pipeline.evaluation.scoring.graded import Graded
 
@@ -14,7 +14,7 @@ _NOT_WORD = re.compile(r"[^\w%.\-]+")
 MOST_CHARS = 1000
 
 
-def anls(item: Item, response: str) -> Graded:
+def anls(item: BenchmarkItem, response: str) -> Graded:
     """Average normalised Levenshtein similarity, below 0.5 none (Biten et al. 2019, ST-VQA); the best gold counts."""
     said = conclusion(response)
     golds = [item.question.answer or "", *item.question.answers]
@@ -30,7 +30,7 @@ def _similarity(said: str, gold: str) -> float:
     return likeness if likeness >= 0.5 else 0.0
 
 
-def relaxed(item: Item, response: str) -> Graded:
+def relaxed(item: BenchmarkItem, response: str) -> Graded:
     """Relaxed accuracy (Methani et al. 2020, PlotQA; Masry et al. 2022, ChartQA): numbers within 5%, words the same."""
     said = conclusion(response).strip().rstrip(".")
     return Graded(float(any(_relaxed(said, gold) for gold in (item.question.answer or "", *item.question.answers))),
@@ -51,7 +51,7 @@ def _float(text: str) -> float | None:
         return None
 
 
-def words(item: Item, response: str) -> Graded:
+def words_in_order(item: BenchmarkItem, response: str) -> Graded:
     """VisualProbe (Lai et al. 2025) by rule: the gold's words stand in the answer in their order; articles aside.
 
     The authors let a language model compare the two; with --judge that is done here too.

@@ -16,7 +16,7 @@ from mmpr_pipeline.evaluation.scoring.graded import Score
 ENTRY_POINTS = "mmpr.scoring"
 
 _RULES: dict[str, Score] = {
-    "checker": choice.checker,
+    "checker": choice.checker_score,
     "m3cot": choice.m3cot,
     "crpe": choice.crpe,
     "letter": choice.letter,
@@ -27,7 +27,7 @@ _RULES: dict[str, Score] = {
     "ifeval": ifeval.ifeval,
     "anls": open_answer.anls,
     "relaxed": open_answer.relaxed,
-    "words": open_answer.words,
+    "words": open_answer.words_in_order,
 }
 _FACTORIES: dict[str, Callable[[Benchmark, Path], Score]] = {"chair": lambda told, folder: Chair(folder, told.files)}
 

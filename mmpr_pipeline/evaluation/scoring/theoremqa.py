@@ -6,11 +6,11 @@ import ast
 import math
 import re
 
-from mmpr_pipeline.checking.reading.latex.parser import parse
+from mmpr_pipeline.checking.reading.latex.parser import parse_latex
 from mmpr_pipeline.checking.values.expression import ParseError
 from mmpr_pipeline.checking.values.numbers.evaluate import approximate
 from mmpr_pipeline.checking.values.numbers.exact import Undecided
-from mmpr_pipeline.evaluation.benchmarks.items import Item
+from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
 from mmpr_pipeline.evaluation.scoring.conclusion import conclusion
 from mmpr_pipeline.evaluation.scoring.graded import Graded
 
@@ -23,7 +23,7 @@ _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?")
 _TRUE, _FALSE = re.compile(r"\b(?:yes|true)\b", re.IGNORECASE), re.compile(r"\b(?:no|false)\b", re.IGNORECASE)
 
 
-def theoremqa(item: Item, response: str) -> Graded:
+def theoremqa(item: BenchmarkItem, response: str) -> Graded:
     """Right by the answer's type, which the row names."""
     text = conclusion(response)
     stated = list(_ANSWER.finditer(text))
@@ -42,7 +42,7 @@ def theoremqa(item: Item, response: str) -> Graded:
         pairs = zip(sorted(said_list), sorted(gold_list), strict=True) if right else ()
         return Graded(float(right and all(_same(a, b) for a, b in pairs)), text[:200], "list")
     several = text.startswith(("[", "(")) and "," in text  # a list is no number
-    value, wanted = None if several else number(text), number(gold)
+    value, wanted = None if several else number_in(text), number_in(gold)
     right = value is not None and wanted is not None and _same(value, wanted, whole=kind == "integer")
     return Graded(float(right), text[:200] or None, kind or "number")
 
@@ -52,7 +52,7 @@ def _truth(text: str) -> str | None:
     return "true" if _TRUE.search(text) else "false" if _FALSE.search(text) else None
 
 
-def number(text: str) -> float | None:
+def number_in(text: str) -> float | None:
     """The value of a text: what follows its last `=`, as a formula; else its last number."""
     part = text.rsplit("=", 1)[-1].strip().strip("$").replace("°", "").replace(",", "")
     share = part.endswith("%")
@@ -66,7 +66,7 @@ def number(text: str) -> float | None:
 def _value(text: str) -> float | None:
     """The value of a formula without letters; None where it is none, or is not real."""
     try:
-        found = approximate(parse(text[:500]), {})
+        found = approximate(parse_latex(text[:500]), {})
     except (ParseError, Undecided, RecursionError):
         return None
     return found.real if abs(found.imag) <= 1e-9 * max(1.0, abs(found.real)) else None

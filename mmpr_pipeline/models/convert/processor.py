@@ -29,7 +29,7 @@ CHAT_TEMPLATE = (
 _PROBES = ("Think step by step: 3 + 4 = 7.", " two  spaces", "Final answer: 12\n", "请一步一步推理", "(A) left")
 
 
-def make_processor(folder: Path, original: dict[str, Any]) -> Any:
+def native_processor(folder: Path, original: dict[str, Any]) -> Any:
     """The native processor of an original checkpoint."""
     from mmpr_pipeline.models.torchvision_cpu import install
 

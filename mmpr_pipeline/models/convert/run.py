@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError, TrainingError
 from mmpr_pipeline.models.convert.config import heads_of, native_config, text_type
-from mmpr_pipeline.models.convert.processor import IMAGE_TOKENS, make_processor
+from mmpr_pipeline.models.convert.processor import IMAGE_TOKENS, native_processor
 from mmpr_pipeline.models.convert.weights import convert_tensor
 
 FILE_BYTES = 4 << 30
@@ -34,7 +34,7 @@ def convert(source: str | Path, out: str | Path) -> dict[str, Any]:
     if target.exists():
         raise ConfigError(f"{target} exists.", remedy="Give a new directory.")
     names = _names(folder)
-    processor = make_processor(folder, original)
+    processor = native_processor(folder, original)
     image_token = processor.tokenizer.convert_tokens_to_ids(IMAGE_TOKENS["context_image_token"])
     tied = not any(name.endswith(("lm_head.weight", "language_model.output.weight")) for name in names)
     config = native_config(original, image_token, tied)

@@ -73,7 +73,7 @@ class Plan(Protocol):
         """What summary.json says of the screening and the sources."""
         ...
 
-    def prepare(self, workers: int, say: Stage, still_held: Callable[[], None]) -> Plan:
+    def prepare(self, workers: int, notify: Stage, still_held: Callable[[], None]) -> Plan:
         """Do what must be done on the cluster before the shards; returns the plan to carry out."""
         ...
 

@@ -32,7 +32,7 @@ Marks = Mapping[tuple[str, int], Outcome]
 
 
 @dataclass(frozen=True)
-class ReworkPlan:
+class RebuildPlan:
     """A plan whose questions and rollouts come from a finished dataset."""
 
     config: BuildConfig
@@ -85,13 +85,13 @@ class ReworkPlan:
         """As the finished dataset has it."""
         return {name: self.summary[name] for name in ("screening", "warnings") if name in self.summary}
 
-    def prepare(self, workers: int, say: Stage, still_held: Callable[[], None]) -> ReworkPlan:
+    def prepare(self, workers: int, notify: Stage, still_held: Callable[[], None]) -> RebuildPlan:
         """Nothing comes before the shards but to say how many marks count."""
         if self.marks:
-            say(f"{len(self.marks):,} of the rollouts are judged by people: {layout.MARKS}")
+            notify(f"{len(self.marks):,} of the rollouts are judged by people: {layout.MARKS}")
         return self
 
-    def with_config(self, config: BuildConfig) -> ReworkPlan:
+    def with_config(self, config: BuildConfig) -> RebuildPlan:
         """The plan with other operational settings."""
         return replace(self, config=config)
 
@@ -143,7 +143,7 @@ class StoredEngine:
                 self._continued[rollout.question_id, rollout.parent] = rollout
         return [rollout for rollout in rollouts if rollout.parent is None]
 
-    async def continue_blind(self, request: ContinueRequest) -> Rollout:
+    async def continue_without_image(self, request: ContinueRequest) -> Rollout:
         """The stored continuation of this parent; raises ItemRejected where it was never continued."""
         known = self._continued.pop((request.parent.question_id, request.parent.index), None)
         if known is None:
@@ -170,7 +170,7 @@ class StoredEngine:
         return self._held.pop(question_id)
 
 
-def make_rework(before: str, given: dict[str, Any]) -> ReworkPlan:
+def make_rebuild_plan(before: str, given: dict[str, Any]) -> RebuildPlan:
     """The plan to check and pair a finished dataset again, with `given` settings (dotted names, None: not given).
 
     Raises ConfigError where a setting is given that decides what was sampled, DatasetError where the dataset is not
@@ -197,4 +197,4 @@ def make_rework(before: str, given: dict[str, Any]) -> ReworkPlan:
     marks: dict[tuple[str, int], Outcome] = {
         key: "unparseable" if mark == "ignore" else mark for key, mark in read_marks(store).items()
     }
-    return ReworkPlan(config, store.url, described, marks, read_sealed(store, layout.SUMMARY))
+    return RebuildPlan(config, store.url, described, marks, read_sealed(store, layout.SUMMARY))

@@ -20,7 +20,7 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.engines.identity import engine_identity
-from mmpr_pipeline.engines.journaled import JournaledEngine
+from mmpr_pipeline.engines.journalled import JournalledEngine
 from mmpr_pipeline.engines.recorded.preset import PresetEngine
 from mmpr_pipeline.engines.registry import make_engine
 from mmpr_pipeline.engines.settings import EngineSettings
@@ -29,11 +29,17 @@ from mmpr_pipeline.pairing.registry import STRATEGIES
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.base import ResumableEngine
-from mmpr_pipeline.pipeline.plans.sources import NO_COMPARISON, Against, PlannedSource, planned_against, planned_sources
-from mmpr_pipeline.pipeline.second_opinion import JournaledWithVerifier
-from mmpr_pipeline.rollouts.prompts import asked_as_it_stands
+from mmpr_pipeline.pipeline.plans.sources import (
+    NO_COMPARISON,
+    EvaluationSets,
+    ResolvedSource,
+    resolve_evaluation_sets,
+    resolve_sources,
+)
+from mmpr_pipeline.pipeline.second_opinion import JournalledWithVerifier
+from mmpr_pipeline.rollouts.prompts import with_own_prompt
 from mmpr_pipeline.screening import REPORT, SCREENING
-from mmpr_pipeline.screening.mixture import ALL, described
+from mmpr_pipeline.screening.mixture import ALL, share_fields
 from mmpr_pipeline.screening.selection import Selection, load_selections
 from mmpr_pipeline.sources.declaration.licences import evaluation_warnings
 from mmpr_pipeline.storage import Journal, Store, open_store
@@ -44,9 +50,9 @@ class BuildPlan:
     """Everything a shard worker needs to know; small, whatever the sources' sizes."""
 
     config: BuildConfig
-    sources: tuple[PlannedSource, ...]
+    sources: tuple[ResolvedSource, ...]
     identity: dict[str, Any]
-    against: Against = NO_COMPARISON
+    against: EvaluationSets = NO_COMPARISON
     screened: Mapping[str, Any] | None = None
     """The report of the screening, once it has decided on the rows; until then a worker takes them all."""
 
@@ -94,12 +100,12 @@ class BuildPlan:
         """Whether engines are needed."""
         return not self.config.preset
 
-    def prepare(self, workers: int, say: Stage, still_held: Callable[[], None]) -> BuildPlan:
+    def prepare(self, workers: int, notify: Stage, still_held: Callable[[], None]) -> BuildPlan:
         """Screen the rows of the sources, where that was not done before."""
-        from mmpr_pipeline.pipeline.plans.screening_pass import look_on_ray, screen
+        from mmpr_pipeline.pipeline.plans.screening_pass import chunks_on_ray, screen
 
-        look = partial(look_on_ray, workers=workers, say=say, still_held=still_held)
-        return replace(self, screened=screen(self, say, look))
+        look = partial(chunks_on_ray, workers=workers, notify=notify, still_held=still_held)
+        return replace(self, screened=screen(self, notify, look))
 
     def with_config(self, config: BuildConfig) -> BuildPlan:
         """The plan with other operational settings."""
@@ -118,55 +124,55 @@ class BuildPlan:
         """The engine with the journal of the shard, or one that answers with the sources' own responses."""
         if engine is None:
             return PresetEngine()
-        store, of = open_store(self.config.out, known=True), self.config.shards
-        journal = Journal(store, layout.journal(shard, of), self.digest, layout.manifest(shard, of))
+        store, num_shards = open_store(self.config.out, known=True), self.config.shards
+        journal = Journal(store, layout.journal(shard, num_shards), self.digest, layout.manifest(shard, num_shards))
         second = self.config.checking.second
         if second is not None and second.base_url:
             served = EngineSettings(name="openai", model=second.model or "", base_url=second.base_url)
-            return JournaledWithVerifier(engine, make_engine(served), journal)
-        return JournaledEngine(engine, journal)
+            return JournalledWithVerifier(engine, make_engine(served), journal)
+        return JournalledEngine(engine, journal)
 
     def read(self, shard: int) -> Iterator[Question | Reject]:
         """The rows of one shard, in source order; one item for every row."""
         for row in self._rows(shard):
-            yield asked_as_it_stands(row) if self.config.preset and isinstance(row, Question) else row
+            yield with_own_prompt(row) if self.config.preset and isinstance(row, Question) else row
 
     def _rows(self, shard: int) -> Iterator[Question | Reject]:
-        of = self.config.shards
+        num_shards = self.config.shards
         chosen: dict[str, Selection] = {}
         if self.screened is not None:
             repeats = {planned.name: planned.share.repeat for planned in self.sources}
             hashes = self.screened.get("hashes", {})
-            chosen = load_selections(open_store(self.config.out), shard, of, repeats, hashes)
+            chosen = load_selections(open_store(self.config.out), shard, num_shards, repeats, hashes)
         for planned in self.sources:
             source = planned.open(self.config.data_root)
             if planned.name in chosen:
                 yield from chosen[planned.name].read(source, planned.index)
             else:
-                yield from source.read(planned.index, *shard_slice(planned.index.rows, shard, of))
+                yield from source.read(planned.index, *shard_slice(planned.index.rows, shard, num_shards))
 
 
-def shard_slice(rows: int, shard: int, of: int) -> tuple[int, int]:
+def shard_slice(rows: int, shard: int, num_shards: int) -> tuple[int, int]:
     """The rows [start, stop) of a source of `rows` rows that shard number `shard` of `of` takes."""
-    return rows * shard // of, rows * (shard + 1) // of
+    return rows * shard // num_shards, rows * (shard + 1) // num_shards
 
 
-def make_plan(config: BuildConfig, begun: Mapping[str, Any] | None = None) -> BuildPlan:
+def make_build_plan(config: BuildConfig, begun: Mapping[str, Any] | None = None) -> BuildPlan:
     """Open and index every source. Raises SourceError or ConfigError before any work is done.
 
     `begun`: the config.json of the output, where it was begun before.
     """
-    sources = planned_sources(config)
-    against = planned_against(config, sources, begun)
+    sources = resolve_sources(config)
+    against = resolve_evaluation_sets(config, sources, begun)
     return BuildPlan(config, sources, _identity(config, sources, against), against)
 
 
-def _identity(config: BuildConfig, sources: Sequence[PlannedSource], against: Against) -> dict[str, Any]:
+def _identity(config: BuildConfig, sources: Sequence[ResolvedSource], against: EvaluationSets) -> dict[str, Any]:
     """What decides every byte of the shards. Paths are replaced by what is behind them."""
     identity = config.identity()
     identity["engine"] = None if config.preset else engine_identity(config.engine)
     identity["sources"] = {source.name: source.content for source in sources}
-    identity["mixture"] = {source.name: described(source.share) for source in sources if source.share != ALL}
+    identity["mixture"] = {source.name: share_fields(source.share) for source in sources if source.share != ALL}
     identity["screening"] |= {"version": SCREENING, "against": dict(against.content)}
     if plugins := STRATEGIES.origins(config.pairing.strategies):
         identity["plugins"] = {"strategies": plugins}

@@ -16,21 +16,21 @@ from mmpr_pipeline.core.json_files import sealed
 from mmpr_pipeline.core.progress import Stage
 from mmpr_pipeline.dataset.files.sealed import damaged, read_sealed
 from mmpr_pipeline.pipeline.config import BuildConfig
-from mmpr_pipeline.pipeline.plans.sources import Against, PlannedSource, screened_by_content
+from mmpr_pipeline.pipeline.plans.sources import EvaluationSets, ResolvedSource, screened_by_content
 from mmpr_pipeline.screening import REPORT
-from mmpr_pipeline.screening.contamination import EvaluationRows
-from mmpr_pipeline.screening.merge import Screened, merge
-from mmpr_pipeline.screening.pieces import (
-    PIECES,
-    Piece,
+from mmpr_pipeline.screening.chunks import (
+    CHUNKS,
+    Chunk,
+    chunks_of,
+    hash_keys,
+    hash_sketches,
     is_sound,
-    look_at_keys,
-    look_at_sketches,
-    pieces_of,
-    read_piece,
+    read_chunk,
     read_sketches,
-    write_piece,
+    write_chunk,
 )
+from mmpr_pipeline.screening.contamination import EvaluationRows
+from mmpr_pipeline.screening.merge import Screened, merge_chunks
 from mmpr_pipeline.screening.sketch_cache import cached_sketches
 from mmpr_pipeline.storage import MissingKeyError, Store, open_store
 
@@ -40,7 +40,7 @@ PIECE_RETRIES = 5
 SAY_EVERY = 10.0
 """Seconds between two words on how far the pass is."""
 
-Say = Stage
+Notify = Stage
 
 
 class Screenable(Protocol):
@@ -57,12 +57,12 @@ class Screenable(Protocol):
         ...
 
     @property
-    def sources(self) -> tuple[PlannedSource, ...]:
+    def sources(self) -> tuple[ResolvedSource, ...]:
         """The sources that questions come from."""
         ...
 
     @property
-    def against(self) -> Against:
+    def against(self) -> EvaluationSets:
         """The evaluation sources that they are compared with."""
         ...
 
@@ -72,11 +72,11 @@ class Screenable(Protocol):
         ...
 
 
-Look = Callable[[Screenable, Sequence[Piece], str], None]
+Look = Callable[[Screenable, Sequence[Chunk], str], None]
 """Looks at pieces, of which the last argument says in words what they hold; raises the first error."""
 
 
-def screen(plan: Screenable, say: Say, look: Look) -> dict[str, Any] | None:
+def screen(plan: Screenable, notify: Notify, look: Look) -> dict[str, Any] | None:
     """The report on what is left of the plan's sources, made where it was not made before; None without screening.
 
     Sound pieces that a killed run left are kept. Raises SourceError where a source cannot be read.
@@ -84,25 +84,25 @@ def screen(plan: Screenable, say: Say, look: Look) -> dict[str, Any] | None:
     if not plan.screens:
         return None
     store = open_store(plan.config.out)
-    before = _report(plan, store, say)
+    before = _report(plan, store, notify)
     wrong = damaged(store, before.get("hashes", {})) if before is not None else []
     if before is not None and not wrong:
-        store.delete_prefix(PIECES)
+        store.delete_prefix(CHUNKS)
         return before
     if wrong:
-        say(f"screening again: {', '.join(wrong)} is gone or damaged")
+        notify(f"screening again: {', '.join(wrong)} is gone or damaged")
     if plan.against and not plan.against.sources:
         raise StoreError(
             f"{store.url} has shards, but what screening left there, by which their questions were chosen "
             f"({REPORT} and the files beside it), is gone or damaged.",
             remedy="Bring it back from a copy, or begin a new build with another --out.",
         )
-    there = {key for key in store.list(PIECES) if is_sound(store, key)}
+    there = {key for key in store.list(CHUNKS) if is_sound(store, key)}
     rows = [piece for part in key_pieces(plan) for piece in part]
     for pieces, what in ((sketch_pieces(plan), "evaluation rows"), (rows, "rows")):
         look(plan, [piece for piece in pieces if piece.key not in there], what)
     report = decide(plan, store)
-    store.delete_prefix(PIECES)
+    store.delete_prefix(CHUNKS)
     if wrong and before and report["hashes"] != before["hashes"]:
         store.write(REPORT, sealed(before))  # so that the next run compares again
         raise SourceError(
@@ -112,14 +112,14 @@ def screen(plan: Screenable, say: Say, look: Look) -> dict[str, Any] | None:
     return report
 
 
-def _report(plan: Screenable, store: Store, say: Say) -> dict[str, Any] | None:
+def _report(plan: Screenable, store: Store, notify: Notify) -> dict[str, Any] | None:
     """The report of an earlier run of this plan; None where there is none, or a damaged one."""
     try:
         report = read_sealed(store, REPORT)
     except MissingKeyError:
         return None
     except DatasetError as error:
-        say(f"screening again: {error.message}")
+        notify(f"screening again: {error.message}")
         return None
     return report if report.get("plan", plan.digest) == plan.digest else None
 
@@ -131,39 +131,45 @@ def decide(plan: Screenable, store: Store) -> dict[str, Any]:
     screened = [Screened(source.name, pieces, source.share) for source, pieces in parts]
     compared = {"against": dict(plan.against.content), "unchecked": dict(plan.against.unchecked)}
     told = {"plan": plan.digest, **compared}
-    return merge(store, screened, known, plan.config.screening, plan.config.shards, told)
+    return merge_chunks(store, screened, known, plan.config.screening, plan.config.shards, told)
 
 
-def sketch_pieces(plan: Screenable) -> list[Piece]:
+def sketch_pieces(plan: Screenable) -> list[Chunk]:
     """The pieces of the evaluation sources."""
     sources = enumerate(plan.against.sources)
-    return [piece for n, source in sources for piece in pieces_of("sketches", n, source.name, source.index.rows)]
+    return [piece for n, source in sources for piece in chunks_of("sketches", n, source.name, source.index.rows)]
 
 
-def key_pieces(plan: Screenable) -> list[list[Piece]]:
+def key_pieces(plan: Screenable) -> list[list[Chunk]]:
     """The pieces of each source of the build."""
-    return [pieces_of("keys", n, source.name, source.index.rows) for n, source in enumerate(plan.sources)]
+    return [chunks_of("keys", n, source.name, source.index.rows) for n, source in enumerate(plan.sources)]
 
 
-def _ids(store: Store, piece: Piece) -> Iterable[tuple[int, str]]:
-    table = read_piece(store, piece.key)
+def _ids(store: Store, piece: Chunk) -> Iterable[tuple[int, str]]:
+    table = read_chunk(store, piece.key)
     return zip(table["row"].to_pylist(), table["source_id"].to_pylist(), strict=True)
 
 
-def look_on_ray(
-    plan: Screenable, pieces: Sequence[Piece], what: str, *, workers: int, say: Say, still_held: Callable[[], None]
+def chunks_on_ray(
+    plan: Screenable,
+    pieces: Sequence[Chunk],
+    what: str,
+    *,
+    workers: int,
+    notify: Notify,
+    still_held: Callable[[], None],
 ) -> None:
     """Look at the pieces, `workers` at once. Raises the first error."""
     waiting = deque(pieces)
     total, done = sum(piece.stop - piece.start for piece in waiting), 0
     told = -SAY_EVERY
     shared = ray.put(plan) if waiting else None
-    running: dict[Any, Piece] = {}
+    running: dict[Any, Chunk] = {}
     try:
         while waiting or running:
             if time.monotonic() - told >= SAY_EVERY:
                 told = time.monotonic()
-                say(f"screening {what}", done, total)
+                notify(f"screening {what}", done, total)
             while waiting and len(running) < workers:
                 piece = waiting.popleft()
                 running[_piece_task.remote(shared, piece)] = piece
@@ -177,7 +183,7 @@ def look_on_ray(
         end(list(running))
 
 
-def _lost(piece: Piece, error: str) -> SourceError:
+def _lost(piece: Chunk, error: str) -> SourceError:
     return SourceError(
         f"The worker that read rows {piece.start:,} to {piece.stop:,} of {piece.name} died {PIECE_RETRIES + 1} "
         f"times: {error}.",
@@ -186,26 +192,26 @@ def _lost(piece: Piece, error: str) -> SourceError:
 
 
 @ray.remote(num_cpus=1, max_retries=PIECE_RETRIES)
-def _piece_task(plan: Screenable, piece: Piece) -> None:
+def _piece_task(plan: Screenable, piece: Chunk) -> None:
     """One piece in a Ray worker; what comes of it lies in the store."""
     look_at(plan, piece)
 
 
-def look_at(plan: Screenable, piece: Piece) -> None:
+def look_at(plan: Screenable, piece: Chunk) -> None:
     """Look at one piece and write its table."""
     store, root = open_store(plan.config.out), plan.config.data_root
     if piece.kind == "sketches":
         planned = plan.against.sources[piece.source]
-        look = partial(look_at_sketches, planned.open(root), planned.index, piece.start, piece.stop)
+        look = partial(hash_sketches, planned.open(root), planned.index, piece.start, piece.stop)
         table = cached_sketches(planned.index, piece.start, piece.stop, look)
     else:
         planned = plan.sources[piece.source]
         evaluation = _evaluation(plan, store) if _compared(plan, planned) else None
-        table = look_at_keys(planned.open(root), planned.index, piece.start, piece.stop, evaluation)
-    write_piece(store, piece.key, table)
+        table = hash_keys(planned.open(root), planned.index, piece.start, piece.stop, evaluation)
+    write_chunk(store, piece.key, table)
 
 
-def _compared(plan: Screenable, source: PlannedSource) -> bool:
+def _compared(plan: Screenable, source: ResolvedSource) -> bool:
     """Whether a source is compared with the evaluation sources; one of these is not compared with itself."""
     return bool(plan.against) and screened_by_content(source, plan.config) and source.name not in plan.against.content
 

@@ -10,14 +10,14 @@ from typing import Any
 
 from mmpr_pipeline.core.errors import ConfigError, SourceError
 from mmpr_pipeline.pipeline.config import BuildConfig
-from mmpr_pipeline.screening.mixture import ALL, described, share_of, taken
+from mmpr_pipeline.screening.mixture import ALL, share_fields, share_of, taken
 from mmpr_pipeline.screening.settings import Share
 from mmpr_pipeline.sources import Source, SourceIndex, open_source
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, expand, find_declaration
 
 
 @dataclass(frozen=True)
-class PlannedSource:
+class ResolvedSource:
     """One source of the build: how to open it, and its index."""
 
     name: str
@@ -54,7 +54,7 @@ class PlannedSource:
             "homepage": self.homepage,
             "description": self.description,
             **({"instructions": list(self.instructions)} if self.instructions else {}),
-            **({"share": described(self.share)} if self.share != ALL else {}),
+            **({"share": share_fields(self.share)} if self.share != ALL else {}),
         }
 
     def open(self, data_root: str | None) -> Source:
@@ -63,10 +63,10 @@ class PlannedSource:
 
 
 @dataclass(frozen=True)
-class Against:
+class EvaluationSets:
     """The evaluation sources that training sources are compared with. False where there are none."""
 
-    sources: tuple[PlannedSource, ...] = ()
+    sources: tuple[ResolvedSource, ...] = ()
     """Empty where the comparison is done already, and nothing is to be opened again."""
     content: Mapping[str, Any] = field(default_factory=dict)
     """What identifies the rows of each."""
@@ -77,17 +77,17 @@ class Against:
         return bool(self.content)
 
 
-NO_COMPARISON = Against()
+NO_COMPARISON = EvaluationSets()
 _OUT_OF_REACH = re.compile(r"on the Hub: \w*(Connect|Timeout|Proxy|SSL|Network|Offline)|not in the Hub's cache")
 """Of an error: the Hub gave no answer. Any other answer is about the one data set only."""
 
 
-def planned_source(path: str, data_root: str | None, limit: int | None = None, share: Share = ALL) -> PlannedSource:
+def resolve_source(path: str, data_root: str | None, limit: int | None = None, share: Share = ALL) -> ResolvedSource:
     """Open and index a source. Raises SourceError or ConfigError."""
     source = open_source(path, data_root)
     told = source.declaration
     index = source.index(limit)
-    return PlannedSource(
+    return ResolvedSource(
         name=source.name,
         path=path,
         index=index,
@@ -101,9 +101,9 @@ def planned_source(path: str, data_root: str | None, limit: int | None = None, s
     )
 
 
-def planned_sources(config: BuildConfig) -> tuple[PlannedSource, ...]:
+def resolve_sources(config: BuildConfig) -> tuple[ResolvedSource, ...]:
     """The sources of a build with their shares. Raises SourceError or ConfigError before any work is done."""
-    sources: dict[str, PlannedSource] = {}
+    sources: dict[str, ResolvedSource] = {}
     used: set[str] = set()
     for given in config.sources:
         for path in expand([given]):
@@ -118,7 +118,7 @@ def planned_sources(config: BuildConfig) -> tuple[PlannedSource, ...]:
                 )
             names = (name, path, given)
             used |= set(names)
-            sources[path] = planned_source(path, config.data_root, config.limit, share_of(config.mixture, names))
+            sources[path] = resolve_source(path, config.data_root, config.limit, share_of(config.mixture, names))
     names_given = [source.name for source in sources.values()]
     if repeated := sorted({name for name in names_given if names_given.count(name) > 1}):
         raise ConfigError(
@@ -132,14 +132,16 @@ def planned_sources(config: BuildConfig) -> tuple[PlannedSource, ...]:
     return tuple(sources.values())
 
 
-def screened_by_content(source: PlannedSource, config: BuildConfig) -> bool:
+def screened_by_content(source: ResolvedSource, config: BuildConfig) -> bool:
     """Whether a source is compared with evaluation sources: with those that are named, every source; by default those
     to train on, but for what this program generates itself. An evaluation source among them is warned of."""
     named = config.screening.against is not None
     return config.screening.decontaminate and (named or (source.role == "train" and not source.generated))
 
 
-def planned_against(config: BuildConfig, sources: Sequence[PlannedSource], begun: Mapping[str, Any] | None) -> Against:
+def resolve_evaluation_sets(
+    config: BuildConfig, sources: Sequence[ResolvedSource], begun: Mapping[str, Any] | None
+) -> EvaluationSets:
     """The evaluation sources to compare with.
 
     `begun`: the config.json of an output that was begun: there, "all that are to be had" stays what it was. Raises
@@ -150,36 +152,36 @@ def planned_against(config: BuildConfig, sources: Sequence[PlannedSource], begun
     if config.screening.against is not None:
         return _opened(expand(config.screening.against), config)
     if begun and "screening" in begun:  # its rows were compared before anything was sampled
-        return Against((), begun["identity"]["screening"]["against"], begun["screening"]["unchecked"])
+        return EvaluationSets((), begun["identity"]["screening"]["against"], begun["screening"]["unchecked"])
     return _to_be_had([name for name in _evaluation_names() if name not in {source.name for source in sources}], config)
 
 
-def _opened(paths: Sequence[str], config: BuildConfig) -> Against:
-    found = tuple(planned_source(path, config.data_root) for path in paths)
-    return Against(found, {source.name: source.content for source in found})
+def _opened(paths: Sequence[str], config: BuildConfig) -> EvaluationSets:
+    found = tuple(resolve_source(path, config.data_root) for path in paths)
+    return EvaluationSets(found, {source.name: source.content for source in found})
 
 
-def _to_be_had(names: Sequence[str], config: BuildConfig) -> Against:
+def _to_be_had(names: Sequence[str], config: BuildConfig) -> EvaluationSets:
     """Each by itself; once the Hub turns out to be out of reach, the others only from its cache."""
-    found: list[PlannedSource] = []
+    found: list[ResolvedSource] = []
     unchecked: dict[str, str] = {}
     reachable = True
     for name in names:
         try:
             with _offline(not reachable):
-                found.append(planned_source(name, config.data_root))
+                found.append(resolve_source(name, config.data_root))
         except SourceError as error:
             unchecked[name] = error.message[:200]
             reachable = reachable and not _OUT_OF_REACH.search(error.message)
     for name in list(unchecked) if not reachable else ():  # those asked for in vain may lie in the cache
         try:
             with _offline(True):
-                found.append(planned_source(name, config.data_root))
+                found.append(resolve_source(name, config.data_root))
             del unchecked[name]
         except SourceError:
             continue
     found.sort(key=lambda source: source.name)
-    return Against(tuple(found), {source.name: source.content for source in found}, unchecked)
+    return EvaluationSets(tuple(found), {source.name: source.content for source in found}, unchecked)
 
 
 @contextmanager

@@ -10,12 +10,12 @@ from rich.markup import escape
 
 from mmpr_pipeline.core.progress.bar import Bar
 from mmpr_pipeline.pipeline.plans.base import Plan
-from mmpr_pipeline.screening.report import sentences, unchecked
+from mmpr_pipeline.screening.report import report_sentences, unchecked
 
 _REMEDY = escape("Name those that matter (--decontaminate-against), or say --no-decontaminate.")
 
 
-class ConsoleView:
+class BuildConsole:
     """Shows a build on a console; a context manager, so that the bar is gone before anything else is printed."""
 
     def __init__(self, console: Console) -> None:
@@ -25,27 +25,29 @@ class ConsoleView:
         self._rows = self._shards = 0
         self._since = time.monotonic()
 
-    def __enter__(self) -> ConsoleView:
+    def __enter__(self) -> BuildConsole:
         self._bar.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._bar.__exit__(kind, error, at)
 
-    def stage(self, text: str, done: int = 0, of: int = 0, /) -> None:
+    def stage(self, text: str, done: int = 0, num_shards: int = 0, /) -> None:
         """Name what is being done."""
         if text != self._stage:
             self._stage, self._since = text, time.monotonic()
-        self._bar(text, done, of)
+        self._bar(text, done, num_shards)
 
     def planned(self, plan: Plan, missing: int) -> None:
         """Say what will be done, and what is already there."""
-        of = plan.config.shards
+        num_shards = plan.config.shards
         self._shards = missing
-        self._rows = plan.rows * missing // of  # a finished shard's rows are not worked on again
-        kept = f", {of - missing} finished before" if missing < of else ""
+        self._rows = plan.rows * missing // num_shards  # a finished shard's rows are not worked on again
+        kept = f", {num_shards - missing} finished before" if missing < num_shards else ""
         names = ", ".join(source["name"] for source in plan.described_sources)
-        self._console.print(f"[bold]{plan.rows:,}[/] questions of {names} into {of} shards{kept}", highlight=False)
+        self._console.print(
+            f"[bold]{plan.rows:,}[/] questions of {names} into {num_shards} shards{kept}", highlight=False
+        )
         if held_out := [s["name"] for s in plan.described_sources if s["role"] == "evaluation"]:
             self._console.print(
                 f"[bold yellow]Warning:[/] {', '.join(held_out)} is meant for evaluation. A model trained on these "
@@ -58,7 +60,7 @@ class ConsoleView:
         report = plan.screened
         if report is None:
             return
-        for sentence in sentences(report):
+        for sentence in report_sentences(report):
             self._console.print(escape(sentence), highlight=False)
         if warning := unchecked(report):
             self._console.print(f"[bold yellow]Warning:[/] {escape(warning)} {_REMEDY}", highlight=False)

@@ -32,7 +32,7 @@ yours and give `--tokens-per-second`."""
 
 
 @dataclass(frozen=True)
-class Estimate:
+class BuildEstimate:
     """Upper bounds: every question sampled to the full, nothing taken from a journal."""
 
     questions: int
@@ -48,7 +48,9 @@ class Estimate:
         return self.generated_tokens / (self.engines * self.tokens_per_second) / 3600
 
 
-def estimate(plan: BuildPlan, tokens_per_second: float | None = None, response_tokens: float | None = None) -> Estimate:
+def estimate_build(
+    plan: BuildPlan, tokens_per_second: float | None = None, response_tokens: float | None = None
+) -> BuildEstimate:
     """Upper bounds for a plan; `tokens_per_second` is one engine's rate, `response_tokens` the mean response."""
     config = plan.config
     nano = config.engine.model == NANO
@@ -57,25 +59,25 @@ def estimate(plan: BuildPlan, tokens_per_second: float | None = None, response_t
     response = min(usual, config.sampling.decoding.max_tokens)
     tokens = 0 if config.preset or config.engine.name == "replay" else round(rollouts * response)
     rate = tokens_per_second or (NANO_TOKENS_PER_SECOND if nano else TOKENS_PER_SECOND)
-    return Estimate(plan.rows, rollouts, tokens, max(1, actor_count(config.engine)), rate, response)
+    return BuildEstimate(plan.rows, rollouts, tokens, max(1, actor_count(config.engine)), rate, response)
 
 
-def render(plan: BuildPlan, bounds: Estimate) -> RenderableType:
+def estimate_table(plan: BuildPlan, bounds: BuildEstimate) -> RenderableType:
     """The plan as a person reads it."""
-    of = plan.config.shards
+    num_shards = plan.config.shards
     table = Table(title=f"Plan for {plan.config.out}", title_justify="left")
     for title in ("source", "rows", "share", "questions", "a shard", "rollouts, at most"):
         table.add_column(title, justify="left" if title in ("source", "share") else "right")
     for source in plan.sources:
         share, asked = source.share, taken(source.index.rows, source.share)
-        each = [f"{count * share.repeat:,}" for count in sorted({asked // of, -(-asked // of)})]
+        each = [f"{count * share.repeat:,}" for count in sorted({asked // num_shards, -(-asked // num_shards)})]
         rollouts = f"{source.questions * plan.config.sampling.samples:,}"
         told = f"{source.questions:,}"
         table.add_row(source.name, f"{source.index.rows:,}", _share(share), told, " or ".join(each), rollouts)
     engine = plan.config.engine
     lines = [*_screening(plan)]
     lines += [
-        f"{bounds.questions:,} questions, {of} shards, up to {bounds.rollouts:,} rollouts "
+        f"{bounds.questions:,} questions, {num_shards} shards, up to {bounds.rollouts:,} rollouts "
         f"and {bounds.generated_tokens:,} generated tokens.",
     ]
     if engine.name == "vllm":

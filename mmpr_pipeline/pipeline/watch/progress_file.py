@@ -31,7 +31,7 @@ KEPT = 90
 """Measured points that a word carries along, for whoever begins to look later."""
 
 
-class Beacon:
+class ProgressFile:
     """Writes the progress of one run of a build. A store that fails now is not worth an error."""
 
     def __init__(self, store: Store) -> None:
@@ -51,9 +51,9 @@ class Beacon:
 
     def planned(self, plan: Plan, missing: int) -> None:
         """It is known how much is to be done."""
-        of = plan.config.shards
-        rows = plan.rows * missing // of
-        self._word |= {"shards": of, "missing": missing, "rows": rows}
+        num_shards = plan.config.shards
+        rows = plan.rows * missing // num_shards
+        self._word |= {"shards": num_shards, "missing": missing, "rows": rows}
         self._write()
 
     def show(self, finished: int, tally: dict[str, int], engine: Callable[[], EngineStats]) -> None:

@@ -31,7 +31,7 @@ def count(tally: Tally, outcome: QuestionOutcome) -> None:
         tally[f"{by}/why/{row.reason}"] += 1
 
 
-class Board:
+class TallyBoard:
     """The newest tally of every shard; hosted in a Ray actor. Losing it loses nothing but the progress shown."""
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ MOST_SOURCES, MOST_REASONS, MOST_BLOCKS = 12, 3, 4 * 64
 _LEVELS = "▁▂▃▄▅▆▇█"
 
 
-def render(seen: Look) -> RenderableType:
+def status_text(seen: Look) -> RenderableType:
     """The look as a person reads it."""
     return Group(*_parts(seen))
 

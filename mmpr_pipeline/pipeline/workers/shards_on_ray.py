@@ -21,7 +21,7 @@ from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.watch.meter import BuildMeter
-from mmpr_pipeline.pipeline.watch.tally import Board, Tally
+from mmpr_pipeline.pipeline.watch.tally import Tally, TallyBoard
 from mmpr_pipeline.pipeline.workers.shard import IN_FLIGHT, work_shard
 from mmpr_pipeline.rollouts.rounds import first_round
 
@@ -81,7 +81,7 @@ def bundles(shards: Sequence[int], rows: float, wanted: int, workers: int) -> li
     return [shards[start : start + size] for start in range(0, len(shards), size)]
 
 
-class _MeteredBoard(Board):
+class _MeteredBoard(TallyBoard):
     """The board, which tells Ray's metrics what it tells the driver."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mmpr_pipeline import __version__
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.report.assets import asset, environment, page_script
-from mmpr_pipeline.report.differences import compare
+from mmpr_pipeline.report.differences import compare_texts
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -22,7 +22,8 @@ def diff_page(found: dict[str, Any], path: str | Path) -> Path:
 
     script = page_script()
     flips = {
-        kind: [(one, *compare(*one["texts"])) for one in group["examples"]] for kind, group in found["flipped"].items()
+        kind: [(one, *compare_texts(*one["texts"])) for one in group["examples"]]
+        for kind, group in found["flipped"].items()
     }
     html = (
         environment()
@@ -54,7 +55,7 @@ def diff_terminal(found: dict[str, Any]) -> RenderableType:
     for row in found["sources"]:
         before, after = row["right"]
         points = "" if before is None or after is None else f"{100 * (after - before):+.1f}"
-        sources.add_row(row["source"], f"{row['questions']:,}", percent(before), percent(after), points)
+        sources.add_row(row["source"], f"{row['questions']:,}", percent_text(before), percent_text(after), points)
     pairs, flipped = found["pairs"], found["flipped"]
     alone = found["only"]
     lines = [
@@ -70,6 +71,6 @@ def diff_terminal(found: dict[str, Any]) -> RenderableType:
     return Group(Text("\n".join(lines)), sources, *([changed] if changed.rows else []))
 
 
-def percent(share: float | None) -> str:
+def percent_text(share: float | None) -> str:
     """A share as people read it; a dash where nothing was checked."""
     return "–" if share is None else f"{share:.1%}"

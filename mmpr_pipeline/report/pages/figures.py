@@ -16,15 +16,15 @@ import pyarrow.compute as pc
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.marks import read_all
 from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.dataset.files.summary import finished_shards, shards_of
 from mmpr_pipeline.dataset.review.facts import facts_of
 from mmpr_pipeline.dataset.review.marks_summary import marks_summary
-from mmpr_pipeline.dataset.review.stats import Lengths
+from mmpr_pipeline.dataset.review.stats import LengthHistogram
 from mmpr_pipeline.report.pages.examples import doubtful, lost_examples, solve_bands
-from mmpr_pipeline.screening.report import sentences
+from mmpr_pipeline.screening.report import report_sentences
 from mmpr_pipeline.storage.open import open_store
 from mmpr_pipeline.storage.store import MissingKeyError, Store
 
@@ -68,7 +68,7 @@ def report_figures(out: str | Path, progress: Callable[[int, int], None] | None 
         "examples": lost_examples(store, shards),
         "doubts": doubtful(store, shards),
         "marks": marks_summary(read_all(store)),
-        "screening": sentences(facts.screening) if facts.screening else [],
+        "screening": report_sentences(facts.screening) if facts.screening else [],
     }
 
 
@@ -98,30 +98,32 @@ def _run(store: Store) -> dict[str, Any]:
 
 
 def _sampling(store: Store, shards: int) -> tuple[dict[int, int], dict[int, int]]:
-    rollouts, rounds = Lengths(), Lengths()
+    rollouts, rounds = LengthHistogram(), LengthHistogram()
     for shard in finished_shards(store):
         with TemporaryDirectory(prefix="mmpr-") as folder:
             path = store.fetch(layout.data("questions", shard, shards), Path(folder))
-            for batch in batches(path, ["rollouts", "rounds"]):
+            for batch in record_batches(path, ["rollouts", "rounds"]):
                 sampled = batch["rollouts"].to_numpy()
                 rollouts.add(sampled[sampled > 0])
                 rounds.add(batch["rounds"].to_numpy()[sampled > 0])
     return rollouts.counts(), rounds.counts()
 
 
-Sides = dict[str, dict[str, Lengths]]
+Sides = dict[str, dict[str, LengthHistogram]]
 """Lengths of chosen and rejected responses, in tokens and in characters."""
 
 
 def _lengths(store: Store, shards: int) -> dict[str, Any]:
-    sides: Sides = {name: {"tokens": Lengths(), "characters": Lengths()} for name in ("chosen", "rejected")}
+    sides: Sides = {
+        name: {"tokens": LengthHistogram(), "characters": LengthHistogram()} for name in ("chosen", "rejected")
+    }
     balance: dict[tuple[str, str], dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     pairs = known = 0
     for shard in finished_shards(store):
         with TemporaryDirectory(prefix="mmpr-") as folder:
             path = store.fetch(layout.data("pairs", shard, shards), Path(folder))
             columns = ["source", "strategy", "chosen", "rejected", "chosen_tokens", "rejected_tokens"]
-            for batch in batches(path, columns):
+            for batch in record_batches(path, columns):
                 pairs += batch.num_rows
                 known += _add_lengths(batch, sides, balance)
     unit = "tokens" if pairs and known == pairs else "characters"
@@ -170,7 +172,7 @@ def _edges(counts: Counter[int]) -> tuple[str, list[int]]:
     return "linear", list(range(low, end + width + 1, width))
 
 
-def _bins(one: Lengths, other: Lengths) -> tuple[str, list[dict[str, int]]]:
+def _bins(one: LengthHistogram, other: LengthHistogram) -> tuple[str, list[dict[str, int]]]:
     """Scale, and both histograms in the same bins; what is shorter or longer is counted in the outermost ones."""
     counts = one.counts(), other.counts()
     if not (every := Counter(counts[0]) + Counter(counts[1])):

@@ -10,16 +10,16 @@ from typing import Any
 from mmpr_pipeline.dataset.files.lookup import ShardFiles
 from mmpr_pipeline.dataset.files.summary import shards_of
 from mmpr_pipeline.dataset.review.show import pick_pairs
-from mmpr_pipeline.report.differences import Piece, compare
+from mmpr_pipeline.report.differences import TextSpan, compare_texts
 from mmpr_pipeline.report.images import MEDIA_TYPES, data_uri
 from mmpr_pipeline.storage.open import open_store
 
 
 @dataclass(frozen=True)
-class Side:
+class PairSide:
     """One response of a pair."""
 
-    pieces: list[Piece]
+    pieces: list[TextSpan]
     answer: str | None
     rule: str
     tokens: int
@@ -34,8 +34,8 @@ class Shown:
 
     pair: dict[str, Any]
     images: list[tuple[str, int, int]]
-    chosen: Side
-    rejected: Side
+    chosen: PairSide
+    rejected: PairSide
 
 
 def gallery(out: str | Path, number: int, seed: int) -> list[Shown]:
@@ -47,14 +47,14 @@ def gallery(out: str | Path, number: int, seed: int) -> list[Shown]:
     return [Shown(pair, list(_images(pair["images"], files[pair["shard"]])), *sides(pair)) for pair in pairs]
 
 
-def sides(pair: dict[str, Any]) -> tuple[Side, Side]:
+def sides(pair: dict[str, Any]) -> tuple[PairSide, PairSide]:
     """Chosen and rejected of a row of the pairs file."""
     answers = pair["chosen_answer"], pair["rejected_answer"]
-    one, other = compare(pair["chosen"], pair["rejected"], answers, pair["shared_chars"])
+    one, other = compare_texts(pair["chosen"], pair["rejected"], answers, pair["shared_chars"])
     return (
-        Side(one, answers[0], pair["chosen_rule"], pair["chosen_tokens"], pair["model"], pair["chosen_index"],
+        PairSide(one, answers[0], pair["chosen_rule"], pair["chosen_tokens"], pair["model"], pair["chosen_index"],
              pair["seed"]),
-        Side(other, answers[1], pair["rejected_rule"], pair["rejected_tokens"], pair["rejected_model"],
+        PairSide(other, answers[1], pair["rejected_rule"], pair["rejected_tokens"], pair["rejected_model"],
              pair["rejected_index"], pair["rejected_seed"]),
     )  # fmt: skip
 

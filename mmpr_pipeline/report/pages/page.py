@@ -41,7 +41,7 @@ def report(
     if isinstance(store, LocalStore) and target.absolute().is_relative_to(store.root):
         raise ConfigError(f"{target} lies within the dataset.", remedy="Give --path outside of it.")
     figures = {**report_figures(out, progress), "viewer": href(viewer), "price": price}
-    html = render(_name(out), figures, gallery(out, pairs, seed), seed)
+    html = page_html(_name(out), figures, gallery(out, pairs, seed), seed)
     try:
         target.write_text(html, encoding="utf-8")
     except OSError as error:
@@ -49,7 +49,7 @@ def report(
     return target
 
 
-def render(name: str, figures: dict[str, Any], shown: list[Any], seed: int) -> str:
+def page_html(name: str, figures: dict[str, Any], shown: list[Any], seed: int) -> str:
     """The page. All text of the dataset is escaped, and a content policy lets only the page's own script run."""
     from markupsafe import Markup
 

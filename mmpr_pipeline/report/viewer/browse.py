@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.lookup import ShardFiles
-from mmpr_pipeline.dataset.files.manifest import Manifest, merge, read_manifest
+from mmpr_pipeline.dataset.files.manifest import Manifest, merge_counts, read_manifest
 from mmpr_pipeline.dataset.files.marks import Mark, Marks, append_mark, read_all
 from mmpr_pipeline.report.viewer.doubt import doubts_of
 from mmpr_pipeline.report.viewer.index import Columns, columns_of
@@ -36,7 +36,7 @@ FRESH_SECONDS = 1.5
 
 
 @dataclass(frozen=True)
-class Place:
+class QuestionPlace:
     """A question's shard, and its row in the questions file."""
 
     shard: int
@@ -44,7 +44,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Part:
+class BrowsePart:
     """Something of some shards: the next number to ask from, None at the end."""
 
     items: list[Any]
@@ -93,7 +93,7 @@ class Library:
         """Totals of the finished shards."""
         self.refresh()
         manifests = list(self._manifests.values())
-        counts = merge(manifest.counts for manifest in manifests)
+        counts = merge_counts(manifest.counts for manifest in manifests)
         return {
             "shards": self.of,
             "finished": len(manifests),
@@ -114,11 +114,11 @@ class Library:
                 self._open.popitem(last=False)
             return files
 
-    def index(self, start: int, seconds: float = ANSWER_SECONDS) -> Part:
+    def index(self, start: int, seconds: float = ANSWER_SECONDS) -> BrowsePart:
         """Columns of the finished shards from number `start` of `order` on."""
         return self._parts(start, seconds, lambda shard: columns_of(self._passing(shard)))
 
-    def doubts(self, start: int, seconds: float = ANSWER_SECONDS) -> Part:
+    def doubts(self, start: int, seconds: float = ANSWER_SECONDS) -> BrowsePart:
         """Doubts about the verdicts of the same shards, kept once they are known."""
 
         def known(shard: int) -> Columns:
@@ -128,7 +128,7 @@ class Library:
 
         return self._parts(start, seconds, known)
 
-    def search(self, text: str, start: int, *, responses: bool, seconds: float = ANSWER_SECONDS) -> Part:
+    def search(self, text: str, start: int, *, responses: bool, seconds: float = ANSWER_SECONDS) -> BrowsePart:
         """[place in `order`, rows] of each shard with questions that say `text`: in question, answer and ids, or else
         in their responses."""
 
@@ -139,19 +139,19 @@ class Library:
 
         part = self._parts(start, seconds, found)
         places = {shard: place for place, shard in enumerate(self.order)}
-        return Part([[places[shard], rows] for shard, rows in part.items if rows], part.following)
+        return BrowsePart([[places[shard], rows] for shard, rows in part.items if rows], part.following)
 
-    def rows(self, places: list[Place]) -> list[dict[str, Any]]:
+    def rows(self, places: list[QuestionPlace]) -> list[dict[str, Any]]:
         """What a list shows of these questions beside their index: text, answer, ids, the first image."""
         return [_listed(self.shard(place.shard), place.row) for place in places]
 
-    def find(self, name: str) -> tuple[Place, str | None] | None:
+    def find(self, name: str) -> tuple[QuestionPlace, str | None] | None:
         """Where the question with this id is, or that of the pair with this id (which is then named too)."""
         for files in map(self._passing, self.order):
             if (row := files.row_of.get(name)) is not None:
-                return Place(files.shard, row), None
+                return QuestionPlace(files.shard, row), None
             if (question_id := files.question_of_pair(name)) is not None:
-                return Place(files.shard, files.row_of[question_id]), name
+                return QuestionPlace(files.shard, files.row_of[question_id]), name
         return None
 
     def mark(self, mark: Mark) -> None:
@@ -170,15 +170,15 @@ class Library:
         with self._lock:
             return self._open.get(shard) or ShardFiles(self.store, shard, self.of)
 
-    def _parts(self, start: int, seconds: float, make: Any) -> Part:
+    def _parts(self, start: int, seconds: float, make: Any) -> BrowsePart:
         until = time.monotonic() + seconds
         items = []
         order = self.order
         for place in range(start, len(order)):
             items.append(make(order[place]))
             if time.monotonic() > until and place + 1 < len(order):
-                return Part(items, place + 1)
-        return Part(items, None)
+                return BrowsePart(items, place + 1)
+        return BrowsePart(items, None)
 
 
 def _shards(store: Store) -> int:

@@ -12,7 +12,7 @@ from mmpr_pipeline.dataset.files.marks import Mark
 from mmpr_pipeline.dataset.review.marks_summary import marks_summary
 from mmpr_pipeline.report.assets import STATIC, environment
 from mmpr_pipeline.report.images import MEDIA_TYPES
-from mmpr_pipeline.report.viewer.browse import Library, Part, Place
+from mmpr_pipeline.report.viewer.browse import BrowsePart, Library, QuestionPlace
 from mmpr_pipeline.report.viewer.detail import pair_detail, question_detail
 from mmpr_pipeline.report.viewer.index import encode, join
 from mmpr_pipeline.report.viewer.live import newest_rollouts, progress
@@ -98,11 +98,11 @@ class Desk:
     def rows(self, request: Request) -> Response:
         asked = request.query_params["at"].split(",")[:MOST_ROWS]
         parts = [place.partition(".") for place in asked]
-        return _json(self._library.rows([Place(_whole(shard), _whole(row)) for shard, _, row in parts]))
+        return _json(self._library.rows([QuestionPlace(_whole(shard), _whole(row)) for shard, _, row in parts]))
 
     def search(self, request: Request) -> Response:
         asked = request.query_params
-        part: Part = self._library.search(
+        part: BrowsePart = self._library.search(
             asked["text"][:500], _number(asked, "from"), responses=asked.get("in") == "responses"
         )
         return _json({"found": part.items, "next": part.following})

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmpr_pipeline.dataset.files.lookup import ShardFiles
 from mmpr_pipeline.dataset.files.marks import Mark
-from mmpr_pipeline.report.differences import Piece, answer_span, compare
+from mmpr_pipeline.report.differences import TextSpan, answer_span, compare_texts
 from mmpr_pipeline.report.tiling import tile_grid
 
 _PAIR = ("pair_id", "strategy", "chosen_index", "rejected_index", "chosen_answer", "rejected_answer", "chosen_rule",
@@ -48,7 +48,7 @@ def pair_detail(files: ShardFiles, question_id: str, pair_id: str) -> dict[str, 
 def pair_pieces(pair: dict[str, Any]) -> dict[str, Any]:
     """Both responses of a row of the pairs file, as pieces."""
     answers = pair["chosen_answer"], pair["rejected_answer"]
-    chosen, rejected = compare(pair["chosen"], pair["rejected"], answers, pair["shared_chars"])
+    chosen, rejected = compare_texts(pair["chosen"], pair["rejected"], answers, pair["shared_chars"])
     return {"chosen": _plain(chosen), "rejected": _plain(rejected)}
 
 
@@ -57,9 +57,9 @@ def rollout_detail(rollout: dict[str, Any], marks: list[Mark]) -> dict[str, Any]
     text = rollout.pop("text")
     start, stop = answer_span(text, rollout["extracted"])
     kept = rollout["prefix_chars"]
-    pieces = [Piece(text[:kept], True), Piece(text[kept:], False)]
+    pieces = [TextSpan(text[:kept], True), TextSpan(text[kept:], False)]
     if stop > start:
-        pieces = [Piece(text[:start], False), Piece(text[start:stop], False, True), Piece(text[stop:], False)]
+        pieces = [TextSpan(text[:start], False), TextSpan(text[start:stop], False, True), TextSpan(text[stop:], False)]
     return {
         **rollout,
         "seed": str(rollout["seed"]),
@@ -68,5 +68,5 @@ def rollout_detail(rollout: dict[str, Any], marks: list[Mark]) -> dict[str, Any]
     }
 
 
-def _plain(pieces: list[Piece]) -> list[dict[str, Any]]:
+def _plain(pieces: list[TextSpan]) -> list[dict[str, Any]]:
     return [asdict(piece) for piece in pieces if piece.text]

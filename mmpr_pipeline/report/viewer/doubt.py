@@ -15,7 +15,7 @@ from statistics import median
 import numpy as np
 import pyarrow.compute as pc
 
-from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.lookup import ShardFiles
 from mmpr_pipeline.report.viewer.index import Column, Columns
 
@@ -35,7 +35,7 @@ _NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?")
 
 
 @dataclass(frozen=True)
-class Seen:
+class RolloutView:
     """One checked rollout, as far as doubts need it; `tail` is the end of an unparseable response, else empty."""
 
     index: int
@@ -47,7 +47,7 @@ class Seen:
     tail: str = ""
 
 
-def doubt(golds: Sequence[str], kind: str, seen: Sequence[Seen]) -> tuple[int, int, int]:
+def doubt(golds: Sequence[str], kind: str, seen: Sequence[RolloutView]) -> tuple[int, int, int]:
     """Worth (0 to 99), rollout index and reason (place in WHY) of the greatest doubt about a question's verdicts.
 
     Each further reason for the same rollout adds a little.
@@ -62,7 +62,7 @@ def doubt(golds: Sequence[str], kind: str, seen: Sequence[Seen]) -> tuple[int, i
     return best
 
 
-def _signs(golds: list[str], kind: str, seen: Sequence[Seen]) -> Iterator[tuple[int, int, int]]:
+def _signs(golds: list[str], kind: str, seen: Sequence[RolloutView]) -> Iterator[tuple[int, int, int]]:
     loose = {_loosely(gold) for gold in golds} - {""}
     lengths = [one.tokens for one in seen if one.tokens]
     usual = median(lengths) if len(lengths) >= LEAST else 0
@@ -97,7 +97,7 @@ def _near_misses(golds: set[str], kind: str, answer: str) -> Iterator[tuple[int,
             yield 58, _CLOSE
 
 
-def _outvoted(seen: Sequence[Seen]) -> Iterator[tuple[int, int, int]]:
+def _outvoted(seen: Sequence[RolloutView]) -> Iterator[tuple[int, int, int]]:
     """A wrong answer that most rollouts agree on: perhaps it is the gold that is wrong."""
     answers = Counter(_loosely(one.extracted) for one in seen if one.outcome == "incorrect" and one.extracted)
     answers.pop("", None)
@@ -126,9 +126,9 @@ def _states(tail: str, golds: Iterable[str]) -> bool:
 
 def doubts_of(files: ShardFiles) -> Columns:
     """`doubt`, `doubt_index` and `why` of every question of a shard, in its order; zeros where there is no doubt."""
-    seen: dict[str, list[Seen]] = {}
+    seen: dict[str, list[RolloutView]] = {}
     names = ["question_id", "index", "outcome", "extracted", "rule", "tokens", "finish_reason"]
-    for batch in batches(files.path("rollouts"), [*names, "text"]):
+    for batch in record_batches(files.path("rollouts"), [*names, "text"]):
         checked = batch.filter(pc.is_valid(batch["outcome"]))
         tails = pc.if_else(
             pc.equal(checked["outcome"], "unparseable"), pc.utf8_slice_codeunits(checked["text"], -200, None), ""
@@ -136,7 +136,7 @@ def doubts_of(files: ShardFiles) -> Columns:
         columns = [checked[name].to_pylist() for name in names]
         for name, index, outcome, answer, rule, tokens, finish, tail in zip(*columns, tails.to_pylist(), strict=True):
             seen.setdefault(name, []).append(
-                Seen(index, outcome, answer, rule or "", tokens, finish == "length", tail or "")
+                RolloutView(index, outcome, answer, rule or "", tokens, finish == "length", tail or "")
             )
     table = files.questions
     rows = zip(*(table.column(name).to_pylist() for name in ("question_id", "answer", "answers", "kind")), strict=True)

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from mmpr_pipeline.core.errors import HubError
 from mmpr_pipeline.core.masking import masked
 from mmpr_pipeline.core.progress import Progress, no_progress
-from mmpr_pipeline.dataset.publish.hub_errors import MESSAGE_CHARS, told
+from mmpr_pipeline.dataset.publish.hub_errors import MESSAGE_CHARS, error_text
 from mmpr_pipeline.report.viewer.bundle import write_bundle
 
 
@@ -33,7 +33,7 @@ def publish_viewer(out: str | Path, name: str, *, private: bool = True, progress
                 commit_message="The viewer of the data set",
             )
         except (OSError, ValueError, RuntimeError) as error:  # what the client raises is one of these
-            said = masked(told(error), api.token if isinstance(api.token, str) else None)
+            said = masked(error_text(error), api.token if isinstance(api.token, str) else None)
             raise HubError(
                 f"The Hub did not take the Space {name}: {said[:MESSAGE_CHARS]}",
                 remedy="Use a token that may write Spaces; or `mmpr view OUT --bundle DIR` and upload the folder.",

@@ -157,10 +157,10 @@ def _mark(guess: Guess, table: Table) -> None:
     for mark in MARKS:
         having = [text for text in texts if mark in text]
         if len(having) > 0.8 * len(texts):
-            return guess.say("answer_after", mark, f"{len(having)} of {len(texts)} golds stand behind it")
+            return guess.suggest("answer_after", mark, f"{len(having)} of {len(texts)} golds stand behind it")
     dots = [text for text in texts if text.endswith(".") and len(text) < 60]
     if len(dots) > 0.8 * len(texts):
-        guess.say("answer_strip", ".", "golds end in a full stop")
+        guess.suggest("answer_strip", ".", "golds end in a full stop")
 
 
 def _golds(guess: Guess, table: Table) -> list[str]:

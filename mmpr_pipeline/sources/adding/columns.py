@@ -25,7 +25,7 @@ from mmpr_pipeline.sources.adding.table import Rows, Table, empty, image_form, i
 from mmpr_pipeline.sources.declaration.schema import Columns
 from mmpr_pipeline.sources.files.formats import Unreadable
 from mmpr_pipeline.sources.rows.choices import parse_choices
-from mmpr_pipeline.sources.rows.entries import ANSWERING, ASKING, as_json, last_said, rows_of
+from mmpr_pipeline.sources.rows.entries import ANSWERING, ASKING, as_json, entry_rows, last_said
 
 _LETTERED = re.compile(r"^(?:(?:option|choice|answer|opt)[ _-]?)?([a-h])$", re.IGNORECASE)
 
@@ -34,11 +34,11 @@ def guess_columns(rows: Rows, given: Mapping[str, str]) -> tuple[Guess, Table]:
     """The columns of a sample, those `given` as they are; and the table of its single questions."""
     guess = Guess()
     for name, column in given.items():
-        guess.say(name, column.split(",") if "," in column else column, "as you said")
+        guess.suggest(name, column.split(",") if "," in column else column, "as you said")
     if not {"each", "turns"} & set(given):
         guess_entries(guess, Table(rows))
     told = Columns(question="-", **{name: guess.columns[name] for name in ("each", "turns") if name in guess.columns})
-    single = [one for row in rows for one in rows_of(row, told)]
+    single = [one for row in rows for one in entry_rows(row, told)]
     table = Table([row for row in single if not isinstance(row, Unreadable)])
     if not {"image", "images", "image_path"} & set(guess.columns):
         guess_images(guess, table)
@@ -52,11 +52,11 @@ def _question(guess: Guess, table: Table) -> None:
         return
     taken = _taken(guess)
     for name in _by_name(table, QUESTION, taken, turns=True):
-        return guess.say("question", name, "by its name")
+        return guess.suggest("question", name, "by its name")
     asks = {name: sum("?" in text or "？" in text for text in table.texts(name)) for name in table.columns}
     best = max((name for name in asks if name not in taken), key=asks.__getitem__, default="")
     if best and asks[best] > 0.3 * table.size:
-        guess.say("question", best, f"{asks[best]} of {table.size} texts ask something")
+        guess.suggest("question", best, f"{asks[best]} of {table.size} texts ask something")
 
 
 def _pair(guess: Guess, table: Table) -> None:
@@ -67,9 +67,9 @@ def _pair(guess: Guess, table: Table) -> None:
     both = [next(_by_name(table, names, taken, turns=True), None) for names in (CHOSEN, REJECTED)]
     if all(both):
         for name, column in zip(("chosen", "rejected"), both, strict=True):
-            guess.say(name, column, "by its name: rows are pairs already, which --engine given takes as they are")
+            guess.suggest(name, column, "by its name: rows are pairs already, which --engine given takes as they are")
         if "question" not in guess.columns and all(last_said(one, ASKING) for one in table.present(both[0] or "")):
-            guess.say("question", both[0], "what is asked in it last")
+            guess.suggest("question", both[0], "what is asked in it last")
 
 
 def _choices(guess: Guess, table: Table) -> None:
@@ -82,13 +82,13 @@ def _choices(guess: Guess, table: Table) -> None:
         if sum(map(_parses, values)) > 0.5 * len(values):
             shape = "a mapping" if isinstance(as_json(values[0]), Mapping) else "a list"
             shape = "a text that lists them" if isinstance(as_json(values[0]), str) else shape
-            return guess.say("choices", name, f"by its name, {shape}")
+            return guess.suggest("choices", name, f"by its name, {shape}")
         if all(isinstance(value, str) for value in values):
             guess.doubts.append(f"{name} sounds like choices, but they cannot be told apart, as in {values[0][:60]!r}.")
     lettered = {found[1].upper(): name for name in table.columns if (found := _LETTERED.fullmatch(last(name)))}
     row = [lettered[letter] for letter in "ABCDEFGH" if letter in lettered]
     if len(row) > 1 and "A" in lettered and "B" in lettered and all(map(table.texts, row[:2])):
-        guess.say("choices", row, "a column for each choice")
+        guess.suggest("choices", row, "a column for each choice")
 
 
 def _parses(value: Any) -> bool:
@@ -103,12 +103,14 @@ def _answer(guess: Guess, table: Table) -> None:
         return
     taken = _taken(guess)
     for name in _by_name(table, AGREED, taken):
-        return guess.say("answer", name, "by its name: what most said")
+        return guess.suggest("answer", name, "by its name: what most said")
     for name in _by_name(table, ANSWERS, taken, lists=True):
         several = any(isinstance(value, list | tuple) for value in table.present(name))
-        return guess.say("answers" if several else "answer", name, f"by its name{', golds of equal right' * several}")
+        return guess.suggest(
+            "answers" if several else "answer", name, f"by its name{', golds of equal right' * several}"
+        )
     for name in _by_name(table, ANSWER, taken, lists=True):
-        return guess.say("answer", name, "by its name")
+        return guess.suggest("answer", name, "by its name")
 
 
 def _id(guess: Guess, table: Table) -> None:
@@ -121,7 +123,7 @@ def _id(guess: Guess, table: Table) -> None:
         inside = any(name.startswith(f"{entry}.") for entry in entries)
         if len(whole) < table.size or (len(set(values)) < table.size and (inside or not entries)):
             continue
-        return guess.say("id", name, "one of its own for each row" if entries else "different in every row")
+        return guess.suggest("id", name, "one of its own for each row" if entries else "different in every row")
 
 
 def _context(guess: Guess, table: Table) -> None:
@@ -130,7 +132,7 @@ def _context(guess: Guess, table: Table) -> None:
     for name in _by_name(table, CONTEXT, _taken(guess), least=0.05):
         texts = [text for text in table.texts(name) if len(text) > 20]
         if len(texts) > 0.3 * len(table.present(name)):
-            return guess.say("context", name, "texts to be read before the question")
+            return guess.suggest("context", name, "texts to be read before the question")
 
 
 def _measures(guess: Guess, table: Table) -> None:
@@ -138,10 +140,10 @@ def _measures(guess: Guess, table: Table) -> None:
     taken = _taken(guess)
     for name in _by_name(table, ("unit",), taken, least=0.01):
         if "unit" not in guess.columns and max(map(len, table.texts(name)), default=99) < 30:
-            guess.say("unit", name, "by its name: units of numbers")
+            guess.suggest("unit", name, "by its name: units of numbers")
     for name in _by_name(table, ("precision", "decimals"), taken, least=0.01):
         if "precision" not in guess.columns and all(_is_number(text) for text in table.texts(name)):
-            guess.say("precision", name, "by its name: decimals asked for")
+            guess.suggest("precision", name, "by its name: decimals asked for")
 
 
 def _is_number(text: str) -> bool:

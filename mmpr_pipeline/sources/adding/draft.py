@@ -15,7 +15,7 @@ from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.sources.adding.answers import guess_answers
 from mmpr_pipeline.sources.adding.columns import guess_columns
 from mmpr_pipeline.sources.adding.guess import Guess
-from mmpr_pipeline.sources.adding.look import Found, look
+from mmpr_pipeline.sources.adding.look import Found, inspect_target
 from mmpr_pipeline.sources.adding.names import source_name
 from mmpr_pipeline.sources.adding.paths import guess_places
 from mmpr_pipeline.sources.adding.table import Table, image_form, last
@@ -77,7 +77,7 @@ def draft_source(
         raise ConfigError(
             f"{path} is there already.", remedy="Give another file with --out, or write over it: --force."
         )
-    found = look(target, path.parent)
+    found = inspect_target(target, path.parent)
     known = dict(given or {})
     fixed = {key: known.pop(key) for key in ("kind", "answer_form", "language") if key in known}
     guess, table = guess_columns(found.rows, known)

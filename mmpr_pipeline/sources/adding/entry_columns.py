@@ -29,13 +29,13 @@ def guess_entries(guess: Guess, table: Table) -> None:
                 return _conversation(guess, name, found)
             keys = {str(key).lower() for key in structs[0]}
             if keys & set(QUESTION[:9]):
-                return guess.say("each", name, f"lists of {', '.join(sorted(keys))}: each a question of its own")
+                return guess.suggest("each", name, f"lists of {', '.join(sorted(keys))}: each a question of its own")
         elif entries and all(isinstance(entry, str | int | float) for entry in entries):
             lists[name] = sum(len(value) for value in found)
     asked = next((name for name in lists if last(name).rstrip("s") in QUESTION[:4]), None)
     if asked:
         beside = [name for name in lists if lists[name] == lists[asked]]
-        guess.say("each", beside if len(beside) > 1 else asked, f"lists side by side: {', '.join(beside)}")
+        guess.suggest("each", beside if len(beside) > 1 else asked, f"lists side by side: {', '.join(beside)}")
 
 
 def _is_conversation(said: Sequence[Mapping[str, Any]]) -> bool:
@@ -46,12 +46,12 @@ def _is_conversation(said: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _conversation(guess: Guess, name: str, found: Sequence[Sequence[Any]]) -> None:
-    guess.say("turns", name, "a conversation: each question and its reply are a question of their own")
-    guess.say("question", f"{name}.question", "what is asked in a turn")
-    guess.say("answer", f"{name}.answer", "the reply to it")
+    guess.suggest("turns", name, "a conversation: each question and its reply are a question of their own")
+    guess.suggest("question", f"{name}.question", "what is asked in a turn")
+    guess.suggest("answer", f"{name}.answer", "the reply to it")
     told = [turn for conversation in found for (turn,) in _told(conversation)]
     if any(turn["images"] for turn in told):
-        guess.say("images", f"{name}.images", "images stand in the turns")
+        guess.suggest("images", f"{name}.images", "images stand in the turns")
     if len(told) > len(found):
         guess.doubts.append("Later turns of a conversation may speak of earlier ones, which the model will not see.")
 

@@ -15,7 +15,7 @@ class Guess:
     why: dict[str, str] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
 
-    def say(self, name: str, value: Any, why: str) -> None:
+    def suggest(self, name: str, value: Any, why: str) -> None:
         """A column and the reason for it."""
         self.columns[name] = value
         self.why[f"columns.{name}"] = why

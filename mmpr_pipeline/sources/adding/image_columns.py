@@ -30,14 +30,14 @@ def guess_images(guess: Guess, table: Table) -> None:
     names = sorted(found, key=lambda name: (order[found[name]], not _IMAGE_WORD.search(last(name)), name))
     best = names[0]
     if found[best] == "list":
-        guess.say("images", best, "lists of images")
+        guess.suggest("images", best, "lists of images")
     elif len(group := _numbered(best, [*_alike(names, found, order), *_never_given(table)])) > 1:
-        guess.say("image", group, f"images ({found[best]}) in numbered columns")
+        guess.suggest("image", group, f"images ({found[best]}) in numbered columns")
     elif best in _MEMBERS:  # members of a tar
         every = [name for name in _MEMBERS if found.get(name) == "bytes"]
-        guess.say("image", ";".join(every), "image files of the tar")
+        guess.suggest("image", ";".join(every), "image files of the tar")
     else:
-        guess.say("image", best, _TOLD[found[best]])
+        guess.suggest("image", best, _TOLD[found[best]])
     if table.share(best) < 1 and best not in _MEMBERS:
         guess.doubts.append(f"{1 - table.share(best):.0%} of the sample have no image; `text_only: true` keeps them.")
 

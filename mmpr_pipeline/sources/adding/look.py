@@ -50,7 +50,7 @@ class Found:
     names: list[str] = field(default_factory=list)
 
 
-def look(target: str, base: Path) -> Found:
+def inspect_target(target: str, base: Path) -> Found:
     """What is at a path (paths of the declaration start at `base`), or in the Hub's data set of that id.
 
     Raises ConfigError where it is neither, SourceError where it has no rows that can be read.

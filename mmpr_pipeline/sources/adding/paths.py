@@ -97,5 +97,5 @@ def _path_of_names(guess: Guess, table: Table, found: Found) -> None:
             name = PurePosixPath(by_stem[next(stem for stem in stems if stem in by_stem)])
             pad = f":0{digits}d" if digits else ""
             parent = "" if str(name.parent) == "." else f"{name.parent}/"
-            guess.say("image_path", f"{parent}{{{column}{pad}}}{name.suffix}", f"files are named by {column}")
+            guess.suggest("image_path", f"{parent}{{{column}{pad}}}{name.suffix}", f"files are named by {column}")
             return

@@ -19,7 +19,7 @@ def catalog_names() -> list[str]:
 
 
 @cache
-def groups() -> dict[str, tuple[str, ...]]:
+def source_groups() -> dict[str, tuple[str, ...]]:
     """The groups of the catalog and the sources in each, both by name."""
     found: dict[str, list[str]] = {}
     for name in catalog_names():
@@ -40,13 +40,13 @@ def _sources_of(name: str) -> Sequence[str]:
     """What one name stands for; the catalog's groups, which cost a read of all of it, are asked last."""
     if name in catalog_names():
         return [name]
-    return declarations_in(name) or ([name] if _is_path(name) else groups().get(name, (name,)))
+    return declarations_in(name) or ([name] if _is_path(name) else source_groups().get(name, (name,)))
 
 
 def declarations_in(name: str) -> list[str]:
     """The declarations that lie in a folder, by name; none where it is none, or is called what the catalog knows."""
     folder = Path(name)
-    if not folder.is_dir() or name in catalog_names() or name in groups():
+    if not folder.is_dir() or name in catalog_names() or name in source_groups():
         return []
     return [str(path) for path in sorted(folder.glob("*.yaml"))]
 
@@ -66,15 +66,16 @@ def _is_path(name: str) -> bool:
 
 
 def _unknown(name: str) -> ConfigError:
-    if name in groups():
+    if name in source_groups():
         return ConfigError(
-            f"{name!r} is a group of sources, not one of them.", remedy=f"Name one of {', '.join(groups()[name])}."
+            f"{name!r} is a group of sources, not one of them.",
+            remedy=f"Name one of {', '.join(source_groups()[name])}.",
         )
-    names = [*catalog_names(), *groups()]
+    names = [*catalog_names(), *source_groups()]
     close = difflib.get_close_matches(name, names, n=3)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     return ConfigError(
         f"There is no source {name!r} in the catalog.",
-        remedy=f"{hint}The catalog has {', '.join(catalog_names())}; the groups {', '.join(groups())}; "
+        remedy=f"{hint}The catalog has {', '.join(catalog_names())}; the groups {', '.join(source_groups())}; "
         "or give the path of a declaration (NAME.yaml).",
     )

@@ -7,7 +7,7 @@ from random import Random
 
 from PIL import Image, ImageDraw
 
-from mmpr_pipeline.sources.generated.item import Item, Patch, as_choice
+from mmpr_pipeline.sources.generated.item import Patch, SceneQuestion, as_choice
 from mmpr_pipeline.sources.generated.shapes import CELL, COLOURS, INK, SIDE, Colour, blank, shade
 
 FLOOR = SIDE - 4  # px: y of the axis
@@ -57,42 +57,44 @@ class Chart:
     def patches(self) -> list[Patch]:
         return [Patch(bar.colour, "bar", bar.value) for _ in range(4) for bar in self.bars]
 
-    def ask(self, rng: Random) -> Item:
+    def ask(self, rng: Random) -> SceneQuestion:
         return rng.choice((self._read, self._difference, self._sum, self._extreme, self._taller))(rng)
 
     def _all(self) -> str:
         return " ".join(f"{bar.colour} is {bar.value}." for bar in self.bars)
 
-    def _read(self, rng: Random) -> Item:
+    def _read(self, rng: Random) -> SceneQuestion:
         bar = rng.choice(self.bars)
         reasoning = f"{self._all()} The {bar.colour} bar reaches {bar.value}."
-        return Item(f"What is the value of the {bar.colour} bar?", "chart", str(bar.value), reasoning)
+        return SceneQuestion(f"What is the value of the {bar.colour} bar?", "chart", str(bar.value), reasoning)
 
-    def _difference(self, rng: Random) -> Item:
+    def _difference(self, rng: Random) -> SceneQuestion:
         low, high = sorted(rng.sample(self.bars, 2), key=lambda bar: bar.value)
         gap = str(high.value - low.value)
         reasoning = f"{self._all()} {high.colour} minus {low.colour}: {high.value} - {low.value} = {gap}."
-        return Item(f"How much taller is the {high.colour} bar than the {low.colour} bar?", "number", gap, reasoning)
+        return SceneQuestion(
+            f"How much taller is the {high.colour} bar than the {low.colour} bar?", "number", gap, reasoning
+        )
 
-    def _sum(self, rng: Random) -> Item:
+    def _sum(self, rng: Random) -> SceneQuestion:
         one, two = rng.sample(self.bars, 2)
         total = str(one.value + two.value)
         reasoning = f"{self._all()} {one.colour} plus {two.colour}: {one.value} + {two.value} = {total}."
-        return Item(f"What is the sum of the {one.colour} and {two.colour} bars?", "number", total, reasoning)
+        return SceneQuestion(f"What is the sum of the {one.colour} and {two.colour} bars?", "number", total, reasoning)
 
-    def _extreme(self, rng: Random) -> Item:
+    def _extreme(self, rng: Random) -> SceneQuestion:
         word, pick = rng.choice((("tallest", max), ("shortest", min)))
         bar = pick(self.bars, key=lambda bar: bar.value)
         reasoning = f"{self._all()} The {word} is {bar.value}, the {bar.colour} bar."
         question = f"Which bar is the {word}?"
         if rng.random() < 0.5:
             return as_choice(rng, question, bar.colour, [b.colour for b in self.bars if b is not bar], reasoning)
-        return Item(question, "text", bar.colour, reasoning)
+        return SceneQuestion(question, "text", bar.colour, reasoning)
 
-    def _taller(self, rng: Random) -> Item:
+    def _taller(self, rng: Random) -> SceneQuestion:
         one, two = rng.sample(self.bars, 2)
         more = one.value > two.value
         sign = "more" if more else "less"
         reasoning = f"{self._all()} {one.value} is {sign} than {two.value}."
         question = f"Is the {one.colour} bar taller than the {two.colour} bar?"
-        return Item(question, "yes_no", "Yes" if more else "No", reasoning)
+        return SceneQuestion(question, "yes_no", "Yes" if more else "No", reasoning)

@@ -8,7 +8,7 @@ from random import Random
 
 from PIL import Image, ImageDraw
 
-from mmpr_pipeline.sources.generated.item import Item, Patch
+from mmpr_pipeline.sources.generated.item import Patch, SceneQuestion
 from mmpr_pipeline.sources.generated.shapes import CELL, COLOURS, SHAPES, SIDE, Thing, blank, draw_thing, thing
 
 PLACES = (
@@ -62,8 +62,8 @@ class Scene:
             labels[4 * (item.y // CELL) + item.x // CELL] = Patch(item.colour, item.shape)
         return labels
 
-    def ask(self, rng: Random) -> Item:
-        return Item(rng.choice(REQUESTS), "none", None, self.caption())
+    def ask(self, rng: Random) -> SceneQuestion:
+        return SceneQuestion(rng.choice(REQUESTS), "none", None, self.caption())
 
 
 def named_objects(response: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from random import Random
 
 from PIL import Image, ImageDraw
 
-from mmpr_pipeline.sources.generated.item import Item, Patch
+from mmpr_pipeline.sources.generated.item import Patch, SceneQuestion
 from mmpr_pipeline.sources.generated.shapes import CELL, Colour, blank, draw_text
 
 CORNERS = ("left", "right", "top")
@@ -72,38 +72,42 @@ class Triangle:
         chain = f"At the {c1} it is {a1}, at the {c2} it is {a2}. {a1} + {a2} = {a1 + a2}."
         return f"{chain} 180 - {a1 + a2} = {180 - a1 - a2}.", 180 - a1 - a2
 
-    def ask(self, rng: Random) -> Item:
+    def ask(self, rng: Random) -> SceneQuestion:
         return rng.choice((self._find, self._find, self._degrees, self._read, self._type, self._larger))(rng)
 
-    def _find(self, rng: Random) -> Item:
+    def _find(self, rng: Random) -> SceneQuestion:
         chain, third = self._third()
-        return Item("How many degrees is the angle marked ?", "number", str(third), chain)
+        return SceneQuestion("How many degrees is the angle marked ?", "number", str(third), chain)
 
-    def _degrees(self, rng: Random) -> Item:
+    def _degrees(self, rng: Random) -> SceneQuestion:
         chain, third = self._third()
-        return Item(f"Find the angle at the {self.hidden} of the triangle, in degrees.", "math", str(third), chain)
+        return SceneQuestion(
+            f"Find the angle at the {self.hidden} of the triangle, in degrees.", "math", str(third), chain
+        )
 
-    def _read(self, rng: Random) -> Item:
+    def _read(self, rng: Random) -> SceneQuestion:
         corner, angle = rng.choice(self._known())
         (c1, a1), (c2, a2) = self._known()
         chain = f"At the {c1} it is {a1}, at the {c2} it is {a2}."
-        return Item(f"What number is written at the {corner}?", "number", str(angle), chain)
+        return SceneQuestion(f"What number is written at the {corner}?", "number", str(angle), chain)
 
-    def _type(self, rng: Random) -> Item:
+    def _type(self, rng: Random) -> SceneQuestion:
         chain, _ = self._third()
         largest = max(self.angles)
         name = "acute" if largest < 90 else "right" if largest == 90 else "obtuse"
         options = ("acute", "right", "obtuse")
         letter = "ABC"[options.index(name)]
         chain = f"{chain} The largest is {largest}, so it is {name}. That is {letter}."
-        return Item("Which type of triangle is it?", "choice", letter, chain, options)
+        return SceneQuestion("Which type of triangle is it?", "choice", letter, chain, options)
 
-    def _larger(self, rng: Random) -> Item:
+    def _larger(self, rng: Random) -> SceneQuestion:
         chain, third = self._third()
         bound = 5 * rng.randint(8, 16)
         more = third > bound
         chain = f"{chain} {third} is {'more' if more else 'not more'} than {bound}."
-        return Item(f"Is the angle marked ? larger than {bound} degrees?", "yes_no", "Yes" if more else "No", chain)
+        return SceneQuestion(
+            f"Is the angle marked ? larger than {bound} degrees?", "yes_no", "Yes" if more else "No", chain
+        )
 
 
 def _moved(rng: Random, point: tuple[int, int], wander: int) -> tuple[int, int]:

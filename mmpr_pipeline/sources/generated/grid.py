@@ -7,7 +7,7 @@ from random import Random
 
 from PIL import Image, ImageDraw
 
-from mmpr_pipeline.sources.generated.item import Item, Patch, as_choice
+from mmpr_pipeline.sources.generated.item import Patch, SceneQuestion, as_choice
 from mmpr_pipeline.sources.generated.shapes import (
     CELL,
     COLOURS,
@@ -68,7 +68,7 @@ class Grid:
                 labels.append(Patch(cell.colour, cell.shape) if cell else Patch())
         return labels
 
-    def ask(self, rng: Random) -> Item:
+    def ask(self, rng: Random) -> SceneQuestion:
         return rng.choice((self._look_up, self._count, self._count, self._present))(rng)
 
     def _row(self, row: int) -> str:
@@ -77,27 +77,27 @@ class Grid:
     def _rows(self) -> str:
         return " ".join(self._row(row) for row in range(3))
 
-    def _look_up(self, rng: Random) -> Item:
+    def _look_up(self, rng: Random) -> SceneQuestion:
         place = rng.choice([n for n in range(9) if self.cells[n]] or [0])
         row, column, name = place // 3, place % 3, self.names()[place]
         question = f"What is in row {row + 1}, column {column + 1}?"
         reasoning = f"{self._row(row)} Column {column + 1} is {name}."
         if rng.random() < 0.4:
             return as_choice(rng, question, name, [n for n in [*NAMES, "empty"] if n != name], reasoning)
-        return Item(question, "text", name, reasoning)
+        return SceneQuestion(question, "text", name, reasoning)
 
-    def _count(self, rng: Random) -> Item:
+    def _count(self, rng: Random) -> SceneQuestion:
         word = rng.choice(SHAPES if rng.random() < 0.7 else list(COLOURS))
         found = [cell.name for cell in self.cells if cell and word in (cell.colour, cell.shape)]
         what = {"cross": "crosses"}.get(word, f"{word}s") if word in SHAPES else f"{word} shapes"
         listed = ", ".join(f"{n} {name}" for n, name in enumerate(found, 1)) or "none"
         reasoning = f"{self._rows()} Found: {listed}."
-        return Item(f"How many {what} are there?", "number", str(len(found)), reasoning)
+        return SceneQuestion(f"How many {what} are there?", "number", str(len(found)), reasoning)
 
-    def _present(self, rng: Random) -> Item:
+    def _present(self, rng: Random) -> SceneQuestion:
         present = sorted({cell.name for cell in self.cells if cell})
         absent = [name for name in NAMES if name not in present]
         name = rng.choice(present if present and rng.random() < 0.5 else absent)
         is_there = "is" if name in present else "is not"
         reasoning = f"{self._rows()} A {name} {is_there} listed."
-        return Item(f"Is there a {name} in the grid?", "yes_no", "Yes" if name in present else "No", reasoning)
+        return SceneQuestion(f"Is there a {name} in the grid?", "yes_no", "Yes" if name in present else "No", reasoning)

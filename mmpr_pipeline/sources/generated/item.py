@@ -12,7 +12,7 @@ from mmpr_pipeline.core.verdict import AnswerKind
 
 
 @dataclass(frozen=True)
-class Item:
+class SceneQuestion:
     """A question about a world with its gold, and the reasoning that leads there (used for training only).
 
     `answer` is None for open-ended questions, whose whole response is `reasoning`; for a choice it is the letter.
@@ -34,7 +34,7 @@ class Patch:
     number: int = -1
 
 
-class World(Protocol):
+class GeneratedScene(Protocol):
     """A generated picture and everything known about it."""
 
     def key(self) -> str:
@@ -45,7 +45,7 @@ class World(Protocol):
         """The picture, 112 x 112 px RGB; a pure function of the world."""
         ...
 
-    def ask(self, rng: Random) -> Item:
+    def ask(self, rng: Random) -> SceneQuestion:
         """One of the questions that this world can answer."""
         ...
 
@@ -54,9 +54,9 @@ class World(Protocol):
         ...
 
 
-def as_choice(rng: Random, question: str, right: str, wrong: list[str], reasoning: str) -> Item:
+def as_choice(rng: Random, question: str, right: str, wrong: list[str], reasoning: str) -> SceneQuestion:
     """Turn a question into a multiple choice of four; the reasoning ends by naming the letter."""
     options = [right, *rng.sample(wrong, 3)]
     rng.shuffle(options)
     letter = "ABCD"[options.index(right)]
-    return Item(question, "choice", letter, f"{reasoning} That is {letter}.", tuple(options))
+    return SceneQuestion(question, "choice", letter, f"{reasoning} That is {letter}.", tuple(options))

@@ -10,7 +10,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def ahead(work: Iterator[Callable[[], Item]], threads: int = 8, most: int = 32) -> Iterator[Item]:
+def run_ahead(work: Iterator[Callable[[], Item]], threads: int = 8, most: int = 32) -> Iterator[Item]:
     """The results of the work in its order, with up to `most` of it under way: it waits for the network."""
     waiting: deque[Future[Item]] = deque()
     with ThreadPoolExecutor(threads) as pool:

@@ -45,11 +45,11 @@ def check_source(source: Source, rows: int = ROWS) -> Checked:
     checked = Checked(source, index.rows)
     for low, high in blocks(index.rows, rows or index.rows):
         checked.items += enumerate(source.read(index, low, high), start=low)
-    judge(checked)
+    inspect_rows(checked)
     return checked
 
 
-def judge(checked: Checked) -> None:
+def inspect_rows(checked: Checked) -> None:
     """Fill in the counts and findings of what was read."""
     _rejects(checked)
     _golds(checked)
@@ -206,7 +206,7 @@ def _outcome(question: Question, answer: str) -> str:
     return check_question(question, f"Final answer: {answer}").outcome
 
 
-def told(checked: Checked, most: int = 8) -> Iterator[str]:
+def finding_lines(checked: Checked, most: int = 8) -> Iterator[str]:
     """What was found, as lines of text."""
     name, places = checked.source.name, Places(checked.source)
     yield f"{name}: {len(checked.items):,} of {checked.total:,} rows looked at, {len(checked.questions):,} questions"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.sources.rows.columns import as_text, without_marks
+from mmpr_pipeline.sources.rows.columns import cell_text, without_marks
 
 LETTERS = string.ascii_uppercase
 
@@ -98,9 +98,9 @@ def _choice(item: Any) -> str:
     if isinstance(item, Mapping):
         named = next((item[name] for name in _TEXTS if item.get(name) is not None), None)
         item = next(iter(item.values())) if named is None and len(item) == 1 else named
-    elif isinstance(item, list | tuple) and len(item) == 2 and _LETTER.fullmatch(as_text(item[0]) or ""):
+    elif isinstance(item, list | tuple) and len(item) == 2 and _LETTER.fullmatch(cell_text(item[0]) or ""):
         item = item[1]
-    text = as_text(item)
+    text = cell_text(item)
     if text is None:
         raise ItemRejected("bad_choices", f"a choice that is {type(item).__name__}")
     return text

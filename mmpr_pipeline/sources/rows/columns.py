@@ -64,7 +64,7 @@ def image_path(template: str, value_of: Callable[[str], Any]) -> str:
         value = value_of(name)
         if value is None or value == "":
             raise ItemRejected("missing_image", f"{name} is empty")
-        text = None if isinstance(value, bool | float) else as_text(value)
+        text = None if isinstance(value, bool | float) else cell_text(value)
         if text is None:
             raise ItemRejected("wrong_type", f"{name}: {type(value).__name__}")
         return text.rjust(int(digits), "0") if digits else text
@@ -85,11 +85,11 @@ def without_marks(text: str) -> str:
 
 def text_or_none(value: Any) -> str | None:
     """A value as text without blanks around it; None where nothing is left."""
-    text = as_text(value)
+    text = cell_text(value)
     return text.strip() or None if text else None
 
 
-def as_text(value: Any) -> str | None:
+def cell_text(value: Any) -> str | None:
     """Text, numbers and truth values as text; None for null, NaN, integers of thousands of digits, anything else."""
     if isinstance(value, str):
         return clean(value)

@@ -22,7 +22,7 @@ _WHAT = ("value", "content", "text")
 _PICTURE = ("image", "image_url", "url", "path", "bytes")
 
 
-def rows_of(row: Row, columns: Columns) -> list[Row]:
+def entry_rows(row: Row, columns: Columns) -> list[Row]:
     """The rows of one question each that a row stands for; at least one, so that none is lost uncounted.
 
     A row whose entries cannot be told apart is one Unreadable: `no_entries`, `bad_entries`, or `unreadable_row`.
@@ -87,18 +87,18 @@ def turns(conversation: Any) -> list[tuple[dict[str, Any]]] | Unreadable:
             return Unreadable("bad_entries", f"a turn that is {type(turn).__name__}")
         if "user" in turn and "assistant" in turn:
             images = images + pictured(turn["user"])
-            made.append({"question": said(turn["user"]), "answer": said(turn["assistant"]), "images": images})
+            made.append({"question": turn_text(turn["user"]), "answer": turn_text(turn["assistant"]), "images": images})
             continue
         who = str(_first(turn, _WHO) or "").lower()
         if who in ASKING:
             images = images + pictured(_first(turn, _WHAT))
-            made.append({"question": said(_first(turn, _WHAT)), "answer": "", "images": images})
+            made.append({"question": turn_text(_first(turn, _WHAT)), "answer": "", "images": images})
         elif who in ANSWERING and made and not made[-1]["answer"]:
-            made[-1]["answer"] = said(_first(turn, _WHAT))
+            made[-1]["answer"] = turn_text(_first(turn, _WHAT))
     return [(turn,) for turn in made]
 
 
-def said(content: Any) -> str:
+def turn_text(content: Any) -> str:
     """What a turn says: a text, or parts of which the images become marks."""
     if isinstance(content, str):
         return content
@@ -122,7 +122,7 @@ def last_said(conversation: Any, who: Collection[str]) -> str | None:
         for turn in (listed if isinstance(listed, list | tuple) else [])
         if isinstance(turn, Mapping) and str(_first(turn, _WHO) or "").lower() in who
     ]
-    return said(_first(found[-1], _WHAT)) if found else None
+    return turn_text(_first(found[-1], _WHAT)) if found else None
 
 
 def pictured(content: Any) -> list[Any]:

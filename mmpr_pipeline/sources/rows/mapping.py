@@ -20,7 +20,7 @@ from mmpr_pipeline.sources.images.decode import load_image
 from mmpr_pipeline.sources.rows.choices import choice_letters, literal, parse_choices
 from mmpr_pipeline.sources.rows.columns import (
     MARK,
-    as_text,
+    cell_text,
     clean,
     cut,
     cut_answer,
@@ -97,7 +97,7 @@ def question_from_row(
 def row_id(declaration: SourceDeclaration, row: Row) -> str | None:
     """The row's id as its source gives it, or None where it gives none."""
     value = _value(row, declaration.columns.id)
-    text = None if isinstance(value, bool | float) else as_text(value)
+    text = None if isinstance(value, bool | float) else cell_text(value)
     return text[:500] if text and text.strip() and "\0" not in text else None
 
 
@@ -148,7 +148,7 @@ def _required(row: Row, column: str) -> Any:
 def _selected(declaration: SourceDeclaration, row: Row) -> None:
     for column, values in declaration.where.items():
         value = _required(row, column)
-        text = str(value) if isinstance(value, bool) else as_text(value)
+        text = str(value) if isinstance(value, bool) else cell_text(value)
         if text not in values:
             raise ItemRejected("not_selected", f"{column}: {text}"[:200])
 
@@ -158,7 +158,7 @@ def _kind(declaration: SourceDeclaration, row: Row) -> AnswerKind:
         return declaration.kind
     seen = []
     for rule in declaration.kind_rules():
-        value = as_text(_value(row, rule.column)) or ""
+        value = cell_text(_value(row, rule.column)) or ""
         kind = rule.values.get(value) or _kind_in(rule, value) or rule.otherwise
         if kind:
             return cast(AnswerKind, kind)
@@ -175,7 +175,7 @@ def _kind_in(rule: KindByColumn, value: str) -> str | None:
 def _language(declaration: SourceDeclaration, row: Row) -> Language:
     if isinstance(declaration.language, str):
         return declaration.language
-    value = as_text(_value(row, declaration.language.column)) or ""
+    value = cell_text(_value(row, declaration.language.column)) or ""
     return declaration.language.values.get(value, declaration.language.otherwise)
 
 
@@ -216,7 +216,7 @@ def _responses(preset: PresetPair | None) -> tuple[str, ...]:
 
 def _cut_off(row: Row, columns: Columns) -> str:
     """What `question_after` and `question_until` leave out of the question: instructions, mostly."""
-    whole = as_text(_value(row, columns.question)) or ""
+    whole = cell_text(_value(row, columns.question)) or ""
     kept = cut(whole, columns.question_after, columns.question_until)
     head, _, tail = whole.partition(kept) if kept else ("", "", "")
     return "\n".join(part for part in (MARK.sub("", head).strip(), MARK.sub("", tail).strip()) if part)
@@ -255,7 +255,7 @@ def _gold_text(value: Any, kind: str) -> str | None:
         return _gold_text(value[0], kind)
     if isinstance(value, bool) and kind == "yes_no":
         return "yes" if value else "no"
-    text = _listed_gold(value) if isinstance(value, list | tuple) and value else as_text(value)
+    text = _listed_gold(value) if isinstance(value, list | tuple) and value else cell_text(value)
     return text.strip() if text else None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.report.charts import draw
+from mmpr_pipeline.report.charts import chart_svg
 from mmpr_pipeline.study.results.table import WAYS
 from mmpr_pipeline.training.objective.loss import needs_reference, recipe
 from mmpr_pipeline.training.run.metrics import METRICS, read_lines
@@ -32,15 +32,15 @@ def draw_curves(results: dict[str, Any], root: Path) -> dict[str, str]:
     """SVG texts by file name; what was not studied has no curve. Rewards are those of losses that have a reference."""
     drawn = {}
     if gains := gain_points(results):
-        drawn["gains.svg"] = draw({**_PLAIN, **_gains_chart(gains)})
+        drawn["gains.svg"] = chart_svg({**_PLAIN, **_gains_chart(gains)})
     if points := pair_points(results):
-        drawn["curve-pairs.svg"] = draw({**_PLAIN, **_pairs_chart(points)})
+        drawn["curve-pairs.svg"] = chart_svg({**_PLAIN, **_pairs_chart(points)})
     runs = {loss: read_lines(path / "run" / METRICS) for loss, path in _runs_by_loss(results["config"], root).items()}
     for metric, title in _TRAINING.items():
         shown = {loss: lines for loss, lines in runs.items() if metric == "nll" or needs_reference(recipe(loss))}
         values = [v for loss, lines in shown.items() for v in training_points(loss, lines, metric)]
         if values:
-            drawn[f"curve-{metric.replace('/', '-')}.svg"] = draw({**_PLAIN, **_training_chart(values, title)})
+            drawn[f"curve-{metric.replace('/', '-')}.svg"] = chart_svg({**_PLAIN, **_training_chart(values, title)})
     return drawn
 
 

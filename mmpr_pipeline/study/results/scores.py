@@ -17,9 +17,9 @@ import numpy as np
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.settings import identity_of
-from mmpr_pipeline.evaluation.statistics import compare, estimate
+from mmpr_pipeline.evaluation.statistics import bootstrap_mean, compare_scores
 from mmpr_pipeline.storage import open_store
-from mmpr_pipeline.study.recipe import BASE, Plan, Row, rows_so_far
+from mmpr_pipeline.study.recipe import BASE, Row, StudyPlan, rows_so_far
 from mmpr_pipeline.study.settings import StudyConfig
 from mmpr_pipeline.study.steps.measure import COT, DESCRIBE, DIRECT, SAMPLED
 from mmpr_pipeline.study.steps.step import DONE
@@ -48,7 +48,7 @@ class Scores:
         return self.values[np.array([each == source for each in self.sources])]
 
 
-def results_of(config: StudyConfig, plan: Plan, root: Path) -> dict[str, Any]:
+def results_of(config: StudyConfig, plan: StudyPlan, root: Path) -> dict[str, Any]:
     """Everything that the tables tell, as plain data: a function of the measurements' files alone.
 
     Of a study that is not done it tells what is there. Raises ConfigError where not even the base was measured, or
@@ -81,11 +81,11 @@ def results_of(config: StudyConfig, plan: Plan, root: Path) -> dict[str, Any]:
 def write_results(results: dict[str, Any], root: Path) -> None:
     """table.json, table.md, the curves, and what each step took (apart: time is in no table)."""
     from mmpr_pipeline.study.results.curves import draw_curves
-    from mmpr_pipeline.study.results.table import markdown
+    from mmpr_pipeline.study.results.table import study_markdown
 
     store = open_store(root)
     store.write(RESULTS, json_bytes(results))
-    store.write("table.md", markdown(results).encode())
+    store.write("table.md", study_markdown(results).encode())
     for name, svg in draw_curves(results, root).items():
         store.write(name, svg.encode())
     times = {}
@@ -140,14 +140,14 @@ def _measured(scores: Scores, base: Scores | None, config: StudyConfig) -> dict[
     found: dict[str, Any] = {"of_seeds": list(scores.of_seeds)}
     for source in (ALL, *dict.fromkeys(scores.sources)):
         values = scores.within(source)
-        found[source] = {"mean": asdict(estimate(values.tolist(), config.measure.resamples))}
+        found[source] = {"mean": asdict(bootstrap_mean(values.tolist(), config.measure.resamples))}
         if base is not None and base is not scores:
             found[source]["gain"] = _difference(base.within(source), values, config)
     return found
 
 
 def _difference(first: np.ndarray, second: np.ndarray, config: StudyConfig) -> dict[str, Any]:
-    return asdict(compare(second.tolist(), first.tolist(), config.measure.resamples))
+    return asdict(compare_scores(second.tolist(), first.tolist(), config.measure.resamples))
 
 
 def _headline(measured: dict[tuple[str, str], dict[str, Scores]], config: StudyConfig) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ WAYS = {
 }
 
 
-def markdown(results: dict[str, Any]) -> str:
+def study_markdown(results: dict[str, Any]) -> str:
     """All tables, one after the other; rows that lack seeds yet say so."""
     parts = [*_so_far(results["steps"]), _headline(results["headline"])]
     base, seeds = results["tables"]["losses"][0], len(results["config"]["seeds"])

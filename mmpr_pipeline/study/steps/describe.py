@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from mmpr_pipeline.core.records import Question, Rollout
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
-from mmpr_pipeline.rollouts.prompts import turn_for
+from mmpr_pipeline.rollouts.prompts import prompt_for
 from mmpr_pipeline.rollouts.seeds import sampling_seed
 from mmpr_pipeline.rollouts.settings import Decoding
 from mmpr_pipeline.sources.generated.describe import Scene, hallucinated, missed, named_objects
-from mmpr_pipeline.sources.generated.worlds import world_of
+from mmpr_pipeline.sources.generated.scenes import scene_of
 from mmpr_pipeline.sources.open import open_source
 
 IN_FLIGHT = 128
@@ -39,9 +39,9 @@ class Described:
         return self.false / max(1, self.named)
 
 
-def described(question: Question, texts: Sequence[str]) -> Described:
+def score_descriptions(question: Question, texts: Sequence[str]) -> Described:
     """What the descriptions of a generated picture say of it. Raises SourceError for another question's id."""
-    scene = world_of(question.source_id)
+    scene = scene_of(question.source_id)
     assert isinstance(scene, Scene), question.source_id
     false = [len(hallucinated(text, scene)) for text in texts]
     return Described(
@@ -65,13 +65,13 @@ async def describe_all(
     decoding = Decoding(temperature=1.0, max_tokens=max_tokens)
     gate = asyncio.Semaphore(IN_FLIGHT)
     responses = await asyncio.gather(*(_ask(q, engine, gate, samples, decoding, seed) for q in questions))
-    return [described(q, [r.text for r in each]) for q, each in zip(questions, responses, strict=True)]
+    return [score_descriptions(q, [r.text for r in each]) for q, each in zip(questions, responses, strict=True)]
 
 
 async def _ask(
     question: Question, engine: Engine, gate: asyncio.Semaphore, samples: int, decoding: Decoding, seed: int
 ) -> list[Rollout]:
-    turn = turn_for(question, "cot-final")  # an open-ended question takes its own template
+    turn = prompt_for(question, "cot-final")  # an open-ended question takes its own template
     request = SampleRequest(
         question=question,
         prompt=turn.text,

@@ -17,7 +17,7 @@ COT, SAMPLED, DIRECT, DESCRIBE = "cot", "cot_sampled", "direct", "describe"
 """What a measurement writes: greedy chain of thought, the same at T=1, greedy answers only, descriptions at T=1."""
 
 
-def measure(settings: dict[str, Any]) -> dict[str, Any]:
+def measure_study(settings: dict[str, Any]) -> dict[str, Any]:
     """Ask everything that has not been asked yet; nothing is to be told of it beside what was written."""
     asyncio.run(_measure(settings))
     return {}

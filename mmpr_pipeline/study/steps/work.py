@@ -17,14 +17,14 @@ from typing import Any
 
 from mmpr_pipeline.core.errors import MmprError
 from mmpr_pipeline.pipeline.config import BuildConfig
-from mmpr_pipeline.study.steps.measure import measure
+from mmpr_pipeline.study.steps.measure import measure_study
 from mmpr_pipeline.study.steps.step import Step, placed, read_step
 
 
 def do(step: Step, root: Path) -> None:
     """Do a step, or go on with it, and mark it done."""
     settings = placed(step.settings, root)
-    works = {"build": _build, "repair": _repair, "train": _train, "measure": measure}
+    works = {"build": _build, "repair": _repair, "train": _train, "measure": measure_study}
     started = time.monotonic()
     facts = works[step.kind](settings)
     step.finish(root, {**facts, "seconds": round(time.monotonic() - started, 1)})
@@ -38,10 +38,10 @@ def _build(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _repair(settings: dict[str, Any]) -> dict[str, Any]:
     from mmpr_pipeline.pipeline.driver import run_plan
-    from mmpr_pipeline.pipeline.plans.from_rollouts import make_rework
+    from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
 
     given = {name: value for name, value in settings.items() if name != "before"}
-    return _built(run_plan(make_rework(settings["before"], given), _Unseen()))
+    return _built(run_plan(make_rebuild_plan(settings["before"], given), _Unseen()))
 
 
 def _built(summary: dict[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Outline:
 
 
 @dataclass(frozen=True)
-class Piece:
+class ItemSlice:
     """Pairs `first` to `stop` of an item of the step."""
 
     item: int
@@ -41,10 +41,10 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StepPlan:
     """`ranks[r]` are the micro-batches of rank r, the longest first; `time` is the sum of the longest of each turn."""
 
-    ranks: tuple[tuple[tuple[Piece, ...], ...], ...]
+    ranks: tuple[tuple[tuple[ItemSlice, ...], ...], ...]
     time: int
     tokens: int
 
@@ -54,7 +54,7 @@ class Plan:
         return self.tokens / (len(self.ranks) * self.time) if self.time else 1.0
 
 
-def plan(outlines: Sequence[Outline], ranks: int, budget: int, shares: bool = True) -> Plan:
+def plan(outlines: Sequence[Outline], ranks: int, budget: int, shares: bool = True) -> StepPlan:
     """Deal a step's questions out to ranks and micro-batches of about `budget` tokens. Pure and deterministic.
 
     Token counts may be estimates: what then exceeds the budget is packed anew by the rank itself (`data`).
@@ -62,10 +62,10 @@ def plan(outlines: Sequence[Outline], ranks: int, budget: int, shares: bool = Tr
     pieces = [
         part
         for item, outline in enumerate(outlines)
-        for part in _within(Piece(item, 0, len(outline.pairs)), outline, budget, shares)
+        for part in _within(ItemSlice(item, 0, len(outline.pairs)), outline, budget, shares)
     ]
 
-    def cost(piece: Piece) -> int:
+    def cost(piece: ItemSlice) -> int:
         return outlines[piece.item].tokens(piece.first, piece.stop, shares)
 
     best = now = _deal([(cost(piece), piece) for piece in pieces], ranks, budget)
@@ -86,19 +86,19 @@ def plan(outlines: Sequence[Outline], ranks: int, budget: int, shares: bool = Tr
     return best
 
 
-def _within(piece: Piece, outline: Outline, budget: int, shares: bool) -> list[Piece]:
+def _within(piece: ItemSlice, outline: Outline, budget: int, shares: bool) -> list[ItemSlice]:
     """The piece, divided until each part is within the budget or a single pair."""
     if piece.stop - piece.first <= 1 or outline.tokens(piece.first, piece.stop, shares) <= budget:
         return [piece]
     return [part for half in _halves(piece) for part in _within(half, outline, budget, shares)]
 
 
-def _halves(piece: Piece) -> tuple[Piece, Piece]:
+def _halves(piece: ItemSlice) -> tuple[ItemSlice, ItemSlice]:
     middle = (piece.first + piece.stop) // 2
-    return Piece(piece.item, piece.first, middle), Piece(piece.item, middle, piece.stop)
+    return ItemSlice(piece.item, piece.first, middle), ItemSlice(piece.item, middle, piece.stop)
 
 
-def _deal(costs: Sequence[tuple[int, Piece]], ranks: int, budget: int) -> Plan:
+def _deal(costs: Sequence[tuple[int, ItemSlice]], ranks: int, budget: int) -> StepPlan:
     """The dearest first, each to the emptiest micro-batch; as few turns as the budget allows."""
     ordered = sorted(costs, key=lambda entry: (-entry[0], entry[1].item, entry[1].first))
     total = sum(cost for cost, _ in costs)
@@ -106,7 +106,7 @@ def _deal(costs: Sequence[tuple[int, Piece]], ranks: int, budget: int) -> Plan:
     turns = max(1, ceil(total / (ranks * budget)))
     while True:
         emptiest = [(0, number) for number in range(ranks * turns)]
-        filled: list[list[Piece]] = [[] for _ in emptiest]
+        filled: list[list[ItemSlice]] = [[] for _ in emptiest]
         loads = [0] * len(emptiest)
         for cost, piece in ordered:
             load, number = heapq.heappop(emptiest)
@@ -121,4 +121,4 @@ def _deal(costs: Sequence[tuple[int, Piece]], ranks: int, budget: int) -> Plan:
         tuple(tuple(filled[order[turn * ranks + rank]]) for turn in range(turns) if filled[order[turn * ranks + rank]])
         for rank in range(ranks)
     )
-    return Plan(dealt, sum(loads[order[turn * ranks]] for turn in range(turns)), total)
+    return StepPlan(dealt, sum(loads[order[turn * ranks]] for turn in range(turns)), total)

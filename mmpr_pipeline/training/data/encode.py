@@ -59,7 +59,7 @@ class Encoded:
     rejects: tuple[PairReject, ...] = ()
 
 
-class Encoder:
+class PairEncoder:
     """Encodes questions with a model's processor; safe to use from several threads.
 
     `model` and `family` say how many image tokens the prompt must hold; `max_tiles` bounds every image.

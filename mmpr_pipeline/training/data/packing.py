@@ -39,7 +39,7 @@ def size_of(group: Group) -> Size:
 def pack(groups: Iterable[Group], budget: int, shares: bool = True) -> Iterator[list[Group]]:
     """Micro-batches of at most `budget` tokens, groups in the order given (so that a stream is packed as it comes).
 
-    Groups must fit the budget each: see `fit`. Raises ConfigError for one that does not.
+    Groups must fit the budget each: see `fit_group`. Raises ConfigError for one that does not.
     """
     batch: list[Group] = []
     used = Size(0, 0, 0)
@@ -48,7 +48,7 @@ def pack(groups: Iterable[Group], budget: int, shares: bool = True) -> Iterator[
         if size.tokens(shares) > budget:
             raise ConfigError(
                 f"The group of question {group.question_id} has {size.tokens(shares)} tokens, the budget is {budget}.",
-                remedy="Split groups with `fit` first, or raise the token budget.",
+                remedy="Split groups with `fit_group` first, or raise the token budget.",
             )
         if batch and (used + size).tokens(shares) > budget:
             yield batch
@@ -59,7 +59,7 @@ def pack(groups: Iterable[Group], budget: int, shares: bool = True) -> Iterator[
         yield batch
 
 
-def fit(group: Group, budget: int, shares: bool = True) -> tuple[list[Group], list[tuple[IndexedPair, str]]]:
+def fit_group(group: Group, budget: int, shares: bool = True) -> tuple[list[Group], list[tuple[IndexedPair, str]]]:
     """Cut a group into groups of at most `budget` tokens, and name the pairs that fit into none.
 
     Pairs stay in order; each part takes pairs as long as they fit. A pair that is too long even alone comes back with

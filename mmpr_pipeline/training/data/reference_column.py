@@ -63,10 +63,10 @@ class ReferenceKey:
     encoding: str
     dtype: str
 
-    def file(self, shard: int, of: int) -> str:
+    def file(self, shard: int, num_shards: int) -> str:
         """Store key of a shard's column file."""
         parts = [self.weights, self.encoding, self.dtype]
-        return f"{REFERENCE}{content_id(parts)[:16]}/reference-{shard:05d}-of-{of:05d}.arrow"
+        return f"{REFERENCE}{content_id(parts)[:16]}/reference-{shard:05d}-of-{num_shards:05d}.arrow"
 
 
 def weights_digest(folder: Path) -> str:
@@ -84,7 +84,7 @@ def weights_digest(folder: Path) -> str:
     return content_id(parts)
 
 
-def write_reference(store: Store, key: ReferenceKey, shard: int, of: int, rows: Iterable[ReferenceRow]) -> None:
+def write_reference(store: Store, key: ReferenceKey, shard: int, num_shards: int, rows: Iterable[ReferenceRow]) -> None:
     """Write a shard's column file, whole and atomically."""
     columns: dict[str, list[object]] = {name: [] for name in SCHEMA.names}
     for row in rows:
@@ -94,13 +94,13 @@ def write_reference(store: Store, key: ReferenceKey, shard: int, of: int, rows: 
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, schema) as writer:
         writer.write_table(pa.table(columns, schema=schema))
-    name = key.file(shard, of)
+    name = key.file(shard, num_shards)
     store.write(name, with_checksum(name, sink.getvalue().to_pybytes()))
 
 
-def read_reference(store: Store, key: ReferenceKey, shard: int, of: int) -> dict[str, ReferenceRow] | None:
+def read_reference(store: Store, key: ReferenceKey, shard: int, num_shards: int) -> dict[str, ReferenceRow] | None:
     """A shard's rows by pair id; None where it was not scored yet. Raises DatasetError where the file is damaged."""
-    name = key.file(shard, of)
+    name = key.file(shard, num_shards)
     if not store.exists(name):
         return None
     try:

@@ -31,11 +31,11 @@ ImageTokens = Callable[[int, int, int], int]  # of an image's width, height, and
 class Shard:
     """One open shard. Groups are runs of pairs of the same prompt and images: those of a question lie side by side."""
 
-    def __init__(self, store: Store, number: int, of: int, hashes: Mapping[str, str]) -> None:
+    def __init__(self, store: Store, number: int, num_shards: int, hashes: Mapping[str, str]) -> None:
         """`hashes`: sha256 of the files that are to be checked, by key; raises DatasetError where one is another."""
 
         def table(kind: str, columns: Sequence[str]) -> pa.Table:
-            key = layout.data(kind, number, of)
+            key = layout.data(kind, number, num_shards)
             path = sound_file(store, key, hashes[key]) if key in hashes else store.local_copy(key)
             return open_table(path, columns)
 

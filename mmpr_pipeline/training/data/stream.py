@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmpr_pipeline.training.data.balance import Piece, plan
+from mmpr_pipeline.training.data.balance import ItemSlice, plan
 from mmpr_pipeline.training.data.batch import PackedBatch, collate
-from mmpr_pipeline.training.data.encode import Encoded, Encoder, PairReject
+from mmpr_pipeline.training.data.encode import Encoded, PairEncoder, PairReject
 from mmpr_pipeline.training.data.groups import Group, IndexedPair
 from mmpr_pipeline.training.data.order import Slice
-from mmpr_pipeline.training.data.packing import fit, pack
+from mmpr_pipeline.training.data.packing import fit_group, pack
 from mmpr_pipeline.training.data.reference_column import ReferenceRow
 from mmpr_pipeline.training.data.shards import Shards
 
@@ -56,7 +56,7 @@ class Stream:
     """
 
     shards: Shards
-    encoder: Encoder
+    encoder: PairEncoder
     budget: int
     rank: int = 0
     ranks: int = 1
@@ -83,7 +83,7 @@ class Stream:
             return MicroBatch(step, batch, {i: stored[i] for i in batch.pair_ids if i in stored})
 
         planned = self._share(slices)
-        encoded = in_order(pool, self._encode, [part for parts in planned for part in parts])
+        encoded = map_in_order(pool, self._encode, [part for parts in planned for part in parts])
         left: list[Group] = []
         for parts in planned:
             groups = [group for _ in parts for group in self._groups(*next(encoded), rows, stored, images, rejects)]
@@ -111,7 +111,7 @@ class Stream:
         if rows is not None:
             known = rows(part.shard)
             stored.update({p.pair_id: known[p.pair_id] for p in encoded.group.pairs if p.pair_id in known})
-        groups, too_long = fit(encoded.group, self.budget, self.shares)
+        groups, too_long = fit_group(encoded.group, self.budget, self.shares)
         rejects += [self._too_long(part, pair, reason) for pair, reason in too_long]
         images.update({id(group): encoded.images for group in groups})
         return groups
@@ -133,7 +133,7 @@ class Stream:
         return PairReject(pair.pair_id, row.source, row.source_id, reason, f"token budget {self.budget}")
 
 
-def _within(part: Slice, piece: Piece) -> Slice:
+def _within(part: Slice, piece: ItemSlice) -> Slice:
     return Slice(part.shard, part.group, part.first + piece.first, part.first + piece.stop)
 
 
@@ -141,7 +141,7 @@ def _cast(images: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]
     return {name: value.to(dtype) if value.is_floating_point() else value for name, value in images.items()}
 
 
-def in_order(pool: ThreadPoolExecutor, work: Any, items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+def map_in_order(pool: ThreadPoolExecutor, work: Any, items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
     """Each item with the result of `work`, in order, a bounded number of them under way."""
     waiting: deque[tuple[Any, Future[Any]]] = deque()
     for item in items:
@@ -153,7 +153,7 @@ def in_order(pool: ThreadPoolExecutor, work: Any, items: Sequence[Any]) -> Itera
         yield first, result.result()
 
 
-def ahead(items: Iterator[Any], count: int = AHEAD) -> Iterator[Any]:
+def prefetch(items: Iterator[Any], count: int = AHEAD) -> Iterator[Any]:
     """The same items, made by another thread up to `count` ahead; its errors are raised here."""
     made: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(maxsize=count)
     stopped, end = threading.Event(), object()

@@ -138,7 +138,7 @@ def _draw(name: str, parameter: Any, seed: int) -> None:
         mine.copy_(whole[place])
 
 
-def write(policy: Any, stored: Stored, out: Path, scale: float, world: World) -> None:
+def write_weights(policy: Any, stored: Stored, out: Path, scale: float, world: World) -> None:
     """Write the policy's weights into `out`, as `stored` has the base's; adapters count `scale`. On every rank.
 
     Raises TrainingError where a trained tensor is not finite, or a matrix all zero.
@@ -149,13 +149,13 @@ def write(policy: Any, stored: Stored, out: Path, scale: float, world: World) ->
     problem: TrainingError | OSError | None = None
     for file in sorted({file for file, _ in stored.places.values()}):
         entries, start = _header(file)
-        with open(file, "rb") as base, open(out / file.name if world.first else "/dev/null", "wb") as target:
+        with open(file, "rb") as base, open(out / file.name if world.is_main else "/dev/null", "wb") as target:
             target.write(base.read(start))
             for key, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
                 first, end = entry["data_offsets"]
                 name = names.get((file, key))
                 value = _trained(parameters, plain[name]) if name else None
-                if not world.first or problem:
+                if not world.is_main or problem:
                     continue
                 base.seek(start + first)
                 before = b"" if isinstance(value, Tensor) else base.read(end - first)
@@ -163,7 +163,7 @@ def write(policy: Any, stored: Stored, out: Path, scale: float, world: World) ->
                     _put(target, before, entry, value, scale, key)
                 except (TrainingError, OSError) as error:  # the other ranks wait in the next gathering
                     problem = error
-    problem = world.from_first(problem)
+    problem = world.broadcast(problem)
     if problem:
         raise problem
 

@@ -41,7 +41,7 @@ class World:
         return int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this rank writes what is written once."""
         return self.rank == 0
 
@@ -55,7 +55,7 @@ class World:
             return list(flags)
         return [count > 0 for count in self.sum(torch.tensor(flags, dtype=torch.float64)).tolist()]
 
-    def gather(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any) -> list[Any]:
         """Every rank's (small, picklable) value, by rank."""
         if self.size == 1:
             return [value]
@@ -63,22 +63,22 @@ class World:
         dist.all_gather_object(values, value)
         return values
 
-    def from_first(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """The first rank's value, for which it may have worked while the others wait."""
         values = [value]
         if self.size > 1:
             dist.broadcast_object_list(values, 0, group=self.patient, device=torch.device("cpu"))
         return values[0]
 
-    def on_first(self, work: Callable[[], T]) -> T:
+    def on_main(self, work: Callable[[], T]) -> T:
         """Let the first rank work while the others wait; what comes of it, or what it raises, on every rank."""
         problem, made = None, None
-        if self.first:
+        if self.is_main:
             try:
                 made = work()
             except Exception as error:  # the others must hear of it
                 problem = error
-        problem, made = self.from_first((problem, made))
+        problem, made = self.broadcast((problem, made))
         if problem:
             raise problem
         return cast(T, made)
@@ -157,7 +157,7 @@ def _unusable_gpus() -> bool:
 
 
 def _same_devices(world: World) -> None:
-    kinds = world.gather(world.device.type)
+    kinds = world.all_gather(world.device.type)
     if len(set(kinds)) > 1:
         raise ConfigError(
             f"{kinds.count('cuda')} of {world.size} processes have a GPU.",

@@ -24,7 +24,7 @@ from mmpr_pipeline.training.data.reference_column import (
     weights_digest,
     write_reference,
 )
-from mmpr_pipeline.training.data.stream import EndOfStep, MicroBatch, Stream, ahead, idle_batch
+from mmpr_pipeline.training.data.stream import EndOfStep, MicroBatch, Stream, idle_batch, prefetch
 from mmpr_pipeline.training.distributed.stopping import Stopped
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.objective.reference import reference_rows
@@ -64,25 +64,27 @@ def score_shards(
 
     Raises Stopped where any rank is asked to stop; shards that are scored stay so.
     """
-    of = stream.shards.of
-    missing = world.on_first(lambda: [s for s in range(of) if _incomplete(store, key, s, of, stream.budget)])
+    num_shards = stream.shards.of
+    missing = world.on_main(
+        lambda: [s for s in range(num_shards) if _incomplete(store, key, s, num_shards, stream.budget)]
+    )
     for done, shard in enumerate(missing):
         progress(done, len(missing))
         rows = _score(policy, stream, world, shard, stopping)
-        world.on_first(partial(write_reference, store, key, shard, of, rows))
+        world.on_main(partial(write_reference, store, key, shard, num_shards, rows))
     if missing:
         progress(len(missing), len(missing))
 
     @lru_cache(maxsize=16)
     def rows_of(shard: int) -> dict[str, ReferenceRow]:
-        return read_reference(store, key, shard, of) or {}
+        return read_reference(store, key, shard, num_shards) or {}
 
     return rows_of
 
 
-def _incomplete(store: Store, key: ReferenceKey, shard: int, of: int, budget: int) -> bool:
+def _incomplete(store: Store, key: ReferenceKey, shard: int, num_shards: int, budget: int) -> bool:
     """Whether a shard must be scored: it never was, or pairs were too long for a smaller budget than today's."""
-    rows = read_reference(store, key, shard, of)
+    rows = read_reference(store, key, shard, num_shards)
     if rows is None:
         return True
     reasons = (row.reason.partition(":") for row in rows.values() if row.reason)
@@ -105,7 +107,7 @@ def _score(
                 yield event.batch
 
     idle = idle_batch()
-    made: Any = ahead(batches(stream.steps([(shard, slices)])))
+    made: Any = prefetch(batches(stream.steps([(shard, slices)])))
     with closing(made) as waiting:
         while True:
             batch = next(waiting, None)
@@ -116,7 +118,7 @@ def _score(
                 break
             rows = list(reference_rows(policy, [batch or idle]))
             mine.extend(asdict(row) for row in rows if batch is not None)
-    rows_by_id = {row["pair_id"]: ReferenceRow(**row) for part in world.gather(mine) for row in part}
+    rows_by_id = {row["pair_id"]: ReferenceRow(**row) for part in world.all_gather(mine) for row in part}
     pairs = (pair.pair_id for group in range(len(slices)) for pair in opened.pairs(group))
     return [rows_by_id[pair_id] for pair_id in pairs]
 

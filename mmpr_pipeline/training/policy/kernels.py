@@ -138,7 +138,7 @@ _BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor, SharedLayout, float], Ten
 
 
 def choose_backend(
-    device: torch.device, dtype: torch.dtype, wanted: Backend | None = None, say: Callable[[str], None] | None = None
+    device: torch.device, dtype: torch.dtype, wanted: Backend | None = None, notify: Callable[[str], None] | None = None
 ) -> Backend:
     """`wanted`, else the fastest that this device and type run: checked on a small example against plain SDPA.
 
@@ -154,8 +154,8 @@ def choose_backend(
         trouble = "" if backend == "sdpa" else _disagreement(backend, device, dtype)
         if not trouble:
             return backend
-        if say:
-            say(f"attention: {backend} cannot be used here: {trouble}")
+        if notify:
+            notify(f"attention: {backend} cannot be used here: {trouble}")
         if wanted:
             raise ConfigError(
                 f"Attention backend {backend!r} cannot be used on {device.type} with {dtype}: {trouble}",

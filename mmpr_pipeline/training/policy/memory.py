@@ -89,7 +89,7 @@ class MemoryEstimate:
         return [f"{name:20} {size / GIB:8.2f} GiB" for name, size in [*rows, ("total", self.total)]]
 
 
-def estimate(model: ModelShape, step: StepShape) -> MemoryEstimate:
+def estimate_memory(model: ModelShape, step: StepShape) -> MemoryEstimate:
     """Peak memory of one optimizer step with AdamW. Pure."""
     everything = sum(model.parameters.values())
     trained = sum(count for part, count in model.parameters.items() if part in step.trained)
@@ -144,7 +144,7 @@ def _activations(stack: StackShape, tokens: int, keys: int, value: int, checkpoi
 
 def choose_checkpointing(model: ModelShape, step: StepShape, room: int) -> Checkpointing:
     """`matmuls`, which costs next to no time, where a step then takes no more than `room` bytes; else `full`."""
-    return "matmuls" if estimate(model, replace(step, checkpointing="matmuls")).total <= room else "full"
+    return "matmuls" if estimate_memory(model, replace(step, checkpointing="matmuls")).total <= room else "full"
 
 
 def _head(model: ModelShape, step: StepShape) -> int:

@@ -13,7 +13,7 @@ import torch
 from mmpr_pipeline.core.errors import TrainingError
 from mmpr_pipeline.training.data.balance import Outline
 from mmpr_pipeline.training.data.batch import PackedBatch, collate
-from mmpr_pipeline.training.data.encode import Encoder
+from mmpr_pipeline.training.data.encode import PairEncoder
 from mmpr_pipeline.training.data.order import Slice
 from mmpr_pipeline.training.data.shards import Shards
 from mmpr_pipeline.training.policy.families import CHECKED
@@ -26,24 +26,24 @@ TRIED = 64  # questions looked at for one with an image
 
 def choose_path(
     policy: PrefixSharedPolicy,
-    encoder: Encoder,
+    encoder: PairEncoder,
     shards: Shards,
     slices: Sequence[Slice],
     dtype: torch.dtype,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> None:
     """Make the policy take the plain path where it must. On every rank, with the same `slices` of the data."""
     kind = policy.bare.config.model_type
     if policy.shares and kind not in CHECKED:
-        apart = difference(policy, _sample(encoder, shards, slices, dtype))
+        apart = path_difference(policy, _sample(encoder, shards, slices, dtype))
         if apart > APART.get(dtype, 0.1):
             policy.give_up_sharing(f"log-probs {apart:.2g} nats a token from the model's own")
         else:
-            say(f"{kind}: shared prefixes compared with the model's own forward, {apart:.1e} nats a token apart.")
+            notify(f"{kind}: shared prefixes compared with the model's own forward, {apart:.1e} nats a token apart.")
     if not policy.shares:
         outlines = [shards[s.shard].outline(s.group, s.first, s.stop, encoder.image_tokens) for s in slices]
-        say(f"{kind} cannot share prefixes ({'; '.join(policy.why_plain)}): each response is computed with its own")
-        say(f"image and prompt, {cost_of_not_sharing(outlines):.1f} times the tokens.")
+        notify(f"{kind} cannot share prefixes ({'; '.join(policy.why_plain)}): each response is computed with its own")
+        notify(f"image and prompt, {cost_of_not_sharing(outlines):.1f} times the tokens.")
 
 
 def cost_of_not_sharing(outlines: Sequence[Outline]) -> float:
@@ -53,7 +53,7 @@ def cost_of_not_sharing(outlines: Sequence[Outline]) -> float:
 
 
 @torch.no_grad()
-def difference(policy: PrefixSharedPolicy, batch: PackedBatch) -> float:
+def path_difference(policy: PrefixSharedPolicy, batch: PackedBatch) -> float:
     """Nats a token between shared prefixes and the plain path, of the response where they are furthest apart."""
     shared = policy(batch).responses
     why, policy.why_plain = policy.why_plain, ["compared"]
@@ -67,7 +67,7 @@ def difference(policy: PrefixSharedPolicy, batch: PackedBatch) -> float:
     return float(apart.nan_to_num(nan=torch.inf).max())
 
 
-def _sample(encoder: Encoder, shards: Shards, slices: Sequence[Slice], dtype: torch.dtype) -> PackedBatch:
+def _sample(encoder: PairEncoder, shards: Shards, slices: Sequence[Slice], dtype: torch.dtype) -> PackedBatch:
     """One pair of one question, with an image if there is one. Raises TrainingError where no pair can be used."""
     best: PackedBatch | None = None
     for part in slices[:TRIED]:

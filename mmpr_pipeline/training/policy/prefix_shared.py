@@ -47,7 +47,7 @@ class PrefixSharedPolicy(nn.Module):
         self.backend: Backend | None = None
         self._wanted, self._chunk_bytes = backend, chunk_bytes
         turn_off_randomness(self.bare)
-        shared_attention.register()
+        shared_attention.register_attention()
         config = self.family.language_model(self.bare).config
         self._before = config._attn_implementation
         self.experts = experts_of(config)

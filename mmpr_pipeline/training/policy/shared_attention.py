@@ -55,7 +55,7 @@ def shared_attention(
     return attend(query, key, value, shared, scale), None
 
 
-def register() -> None:
+def register_attention() -> None:
     """Make the function known to transformers under `NAME`; again is harmless."""
     from transformers.modeling_utils import AttentionInterface
 

@@ -58,23 +58,23 @@ def save(
 
     problem = None
     try:
-        if world.first:
+        if world.is_main:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         world.barrier()
         _write(partial, model, optimizer, reference, world)
     except (Exception, CheckpointException) as error:  # torch wraps what a rank's disk said
         problem = (_reason(error), _remedy(error))
-    problems = [p for p in world.gather(problem) if p]
+    problems = [p for p in world.all_gather(problem) if p]
     if problems:
-        if world.first:
+        if world.is_main:
             shutil.rmtree(partial, ignore_errors=True)
         (what, remedy), *_ = problems
         raise StoreError(
             f"The checkpoint of step {progress.step} cannot be written to {folder}: {what}.", remedy=remedy
         )
     hashes = _hashes(partial, world)
-    if world.first:
+    if world.is_main:
         _finish(partial, target, progress, hashes, keep)
     world.barrier()
     return target
@@ -94,7 +94,7 @@ def _write(
 def _hashes(folder: Path, world: World) -> dict[str, str]:
     """sha256 of every file but STATE, on every rank; each rank reads its part of them."""
     files = sorted(path for path in folder.iterdir() if path.name != STATE)[world.rank :: world.size]
-    parts = world.gather({path.name: _sha256(path) for path in files})
+    parts = world.all_gather({path.name: _sha256(path) for path in files})
     return {name: sha256 for part in parts for name, sha256 in part.items()}
 
 
@@ -125,7 +125,7 @@ def prune(run: Path, keep: int) -> None:
         shutil.rmtree(hidden, ignore_errors=True)
 
 
-def load(
+def load_checkpoint(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, world: World, reference: nn.Module | None = None
 ) -> Progress:
     """Bring model, optimizer (and a moving reference) to a checkpoint's state, in place. Raises StoreError."""

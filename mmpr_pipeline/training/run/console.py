@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 LEAST_MFU = 0.1  # below, as on a CPU, it says nothing
 
 
-class View(Protocol):
+class TrainingView(Protocol):
     """Shows a run."""
 
-    def say(self, lines: str | Sequence[str]) -> None:
+    def message(self, lines: str | Sequence[str]) -> None:
         """Something to be read."""
 
     def scoring(self, done: int, shards: int) -> None:
@@ -28,10 +28,10 @@ class View(Protocol):
         """A step was done; `step` counts from 1."""
 
 
-class NoView:
+class NoTrainingView:
     """Shows nothing: ranks other than the first, and tests."""
 
-    def say(self, lines: str | Sequence[str]) -> None:
+    def message(self, lines: str | Sequence[str]) -> None:
         """Nothing."""
 
     def scoring(self, done: int, shards: int) -> None:
@@ -55,7 +55,7 @@ def line_of(metrics: dict[str, Any]) -> str:
     return "  ".join([*parts, f"{metrics['tokens_per_second']:,.0f} tokens/s", f"{metrics['memory_gib']:.1f} GiB"])
 
 
-class ConsoleView:
+class TrainingConsole:
     """The view of a terminal or a log file; a context manager."""
 
     def __init__(self, console: Console) -> None:
@@ -71,7 +71,7 @@ class ConsoleView:
     ) -> None:
         self._bar.__exit__(kind, error, trace)
 
-    def say(self, lines: str | Sequence[str]) -> None:
+    def message(self, lines: str | Sequence[str]) -> None:
         """Something to be read."""
         for line in [lines] if isinstance(lines, str) else lines:
             self._console.print(line, highlight=False, markup=False)

@@ -10,23 +10,23 @@ import torch
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError, TrainingError
-from mmpr_pipeline.training.distributed.weights import Stored, write
+from mmpr_pipeline.training.distributed.weights import Stored, write_weights
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.policy.load import ModelFolder, add_adapters, load_model, load_processor
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.policy.settings import LoraSettings
 
-MARK = "mmpr_export.json"
+EXPORT_MARKER = "mmpr_export.json"
 COPIED = ("generation_config.json",)
 
 
 def check_target(out: Path) -> None:
     """Raise ConfigError, before training, where the export would land on something else."""
-    if out.exists() and not (out / MARK).is_file() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and not (out / EXPORT_MARKER).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} exists and is no export of mmpr.", remedy="Give --export a new directory.")
 
 
-def export(
+def export_model(
     policy: PrefixSharedPolicy, base: ModelFolder, out: Path, lora: LoraSettings | None, world: World,
     stored: Stored | None = None,
 ) -> Path:  # fmt: skip
@@ -38,23 +38,23 @@ def export(
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     partial, old = (out.parent / f".unfinished-{out.name}{ending}" for ending in ("", "-old"))
-    world.on_first(lambda: _clear(partial, old, out))
+    world.on_main(lambda: _clear(partial, old, out))
     try:
         if stored:
-            world.on_first(lambda: _copy_what_is_no_weight(base.path, partial, out))
-            write(policy, stored, partial, lora.alpha / lora.rank if lora else 0.0, world)
+            world.on_main(lambda: _copy_what_is_no_weight(base.path, partial, out))
+            write_weights(policy, stored, partial, lora.alpha / lora.rank if lora else 0.0, world)
         else:
             options = StateDictOptions(full_state_dict=True, cpu_offload=True)
             weights = get_model_state_dict(policy, options=options)
-            world.on_first(lambda: _write_whole(weights, base, partial, out, lora))
-        world.on_first(lambda: _put_in_place(partial, old, out))
+            world.on_main(lambda: _write_whole(weights, base, partial, out, lora))
+        world.on_main(lambda: _put_in_place(partial, old, out))
     except OSError as error:
         raise StoreError(
             f"The export cannot be written to {out}: {error.strerror or error}.",
             remedy="Free some space or give another --export; the same command with --resume exports again.",
         ) from error
     finally:
-        if world.first:
+        if world.is_main:
             _clear(partial, old, out)
     return out
 
@@ -77,7 +77,7 @@ def _clear(partial: Path, old: Path, out: Path) -> None:
 
 
 def _put_in_place(partial: Path, old: Path, out: Path) -> None:
-    (partial / MARK).write_text("{}\n")
+    (partial / EXPORT_MARKER).write_text("{}\n")
     self_test(partial)
     if out.exists():
         out.rename(old)

@@ -17,7 +17,7 @@ import torch
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.data.order import Slice
-from mmpr_pipeline.training.data.stream import EndOfStep, Stream, ahead, idle_batch
+from mmpr_pipeline.training.data.stream import EndOfStep, Stream, idle_batch, prefetch
 from mmpr_pipeline.training.objective.loss import mixed
 from mmpr_pipeline.training.objective.pair_scores import pair_log_probs
 from mmpr_pipeline.training.objective.reference import StoredReference
@@ -33,7 +33,7 @@ _HIGHER: frozenset[str] = frozenset({"accuracy", "margin"})
 
 
 @torch.no_grad()
-def measure(
+def measure_held_out(
     learner: Learner, stream: Stream, slices: Sequence[Slice], rows: Any, stopping: Callable[[], bool]
 ) -> dict[str, float] | None:
     """Means over the pairs of `slices`, by all ranks together; δ is that of the steps so far and does not move.
@@ -41,14 +41,14 @@ def measure(
     None where any rank is `stopping`: a checkpoint comes first.
     """
     sums = Sums([name for name, weight in learner.weights.items() if weight])
-    events = ahead(stream.steps([(0, list(slices))], rows))
+    events = prefetch(stream.steps([(0, list(slices))], rows))
     mine, stopped = True, False
     while not stopped:
         event = next(events) if mine else None
         if isinstance(event, EndOfStep):
             sums.add(rejected=len(event.rejects))
             mine, event = False, None
-        heard = learner.world.gather((mine, stopping()))
+        heard = learner.world.all_gather((mine, stopping()))
         stopped = any(stop for _, stop in heard)
         if stopped or not any(more for more, _ in heard):
             break
@@ -68,7 +68,7 @@ def measure(
     return {"accuracy": found["reward/accuracy"], **{name: found[name] for name in found if name not in unwanted}}
 
 
-class Record:
+class HeldOutRecord:
     """Keeps what was measured in the run's directory; on the first rank only."""
 
     def __init__(self, run: Path, best_by: BestBy, resumed_at: int) -> None:
@@ -99,7 +99,7 @@ def best_line(run: Path, by: BestBy) -> dict[str, Any] | None:
     return min(lines, key=lambda line: (sign * line[_NAMES[by]], line["loss"], line["step"]), default=None)
 
 
-def said(step: int, found: dict[str, float]) -> str:
+def held_out_line(step: int, found: dict[str, float]) -> str:
     """A line for people."""
     return (
         f"Held out, after {step} steps: accuracy {found['accuracy']:.3f}, margin {found['reward/margin']:+.3f},"

@@ -11,18 +11,18 @@ from typing import Any
 from mmpr_pipeline.core import errors
 from mmpr_pipeline.core.errors import ConfigError, MmprError, TrainingError
 from mmpr_pipeline.storage import absolute_model, absolute_url, open_store
-from mmpr_pipeline.training.run.console import NoView, View
+from mmpr_pipeline.training.run.console import NoTrainingView, TrainingView
 from mmpr_pipeline.training.settings import TrainConfig
 
 FOLLOW_EVERY = 1.0  # seconds
 ERROR = "error.json"  # in the run's directory: what stopped a worker
 
 
-def run_training(config: TrainConfig, view: View | None = None, *, resume: bool = False) -> Any:
+def run_training(config: TrainConfig, view: TrainingView | None = None, *, resume: bool = False) -> Any:
     """Train as `config.launch` says; gives a `loop.Result`. Under torchrun, call it in every process (see `train`)."""
     from mmpr_pipeline.training.distributed.stopping import forget
 
-    shown = view or NoView()
+    shown = view or NoTrainingView()
     if os.environ.get("RANK", "0") == "0":
         forget(Path(config.run_dir))
     if config.launch.on == "ray":
@@ -31,7 +31,7 @@ def run_training(config: TrainConfig, view: View | None = None, *, resume: bool 
         from mmpr_pipeline.training.run.loop import train
 
         result = train(config, shown, resume=resume)
-    shown.say(said_at_the_end(result, config))
+    shown.message(said_at_the_end(result, config))
     return result
 
 
@@ -49,13 +49,13 @@ def said_at_the_end(result: Any, config: TrainConfig) -> list[str]:
     return lines
 
 
-def absolute(config: TrainConfig) -> TrainConfig:
+def absolute_training_paths(config: TrainConfig) -> TrainConfig:
     """The settings with local paths made absolute: workers have other working directories."""
     places = {name: absolute_url(getattr(config, name)) for name in ("data", "run_dir", "export")}
     return config.model_copy(update={**places, "model": absolute_model(config.model)})
 
 
-def _on_ray(config: TrainConfig, view: View, resume: bool) -> Any:
+def _on_ray(config: TrainConfig, view: TrainingView, resume: bool) -> Any:
     """The same train function in workers of Ray Train, which sets up their process group.
 
     A run that lost a worker goes on from its newest checkpoint, up to three times. Asked to stop, this process leaves
@@ -69,7 +69,7 @@ def _on_ray(config: TrainConfig, view: View, resume: bool) -> Any:
     from mmpr_pipeline.training.distributed.stopping import stop_requested
     from mmpr_pipeline.training.run.checkpoint import checkpoints
 
-    config = absolute(config)
+    config = absolute_training_paths(config)
     if checkpoints(Path(config.run_dir)) and not resume:
         raise ConfigError(f"{config.run_dir} holds a run.", remedy="Go on with --resume, or give another --run-dir.")
     with ray_session(config.launch.address), stop_requested() as stopping:
@@ -136,7 +136,7 @@ def _work(settings: dict[str, Any]) -> None:
         raise RuntimeError(error.message) from None
 
 
-def _fit(trainer: Any, run: Path, view: View, stopping: threading.Event) -> None:
+def _fit(trainer: Any, run: Path, view: TrainingView, stopping: threading.Event) -> None:
     """Train, in another thread: this one, the main one, is where signals come to.
 
     Shows the steps of the workers as their metrics come into the run's directory.
@@ -158,7 +158,7 @@ def _fit(trainer: Any, run: Path, view: View, stopping: threading.Event) -> None
     while thread.is_alive():
         thread.join(FOLLOW_EVERY)
         if stopping.is_set() and not told:
-            view.say("Stopping: the workers keep their last finished step.")
+            view.message("Stopping: the workers keep their last finished step.")
             ask_to_stop(run)
             told = True
         lines = read_lines(run / METRICS)

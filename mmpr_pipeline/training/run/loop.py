@@ -20,11 +20,11 @@ from mmpr_pipeline.core.errors import ConfigError, TrainingError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.dataset.files.trained_on import write_trained_on
 from mmpr_pipeline.storage import lease, open_store
-from mmpr_pipeline.training.data.encode import Encoder
+from mmpr_pipeline.training.data.encode import PairEncoder
 from mmpr_pipeline.training.data.held_out import hold_out
 from mmpr_pipeline.training.data.order import Order
 from mmpr_pipeline.training.data.shards import Shards
-from mmpr_pipeline.training.data.stream import Stream, ahead
+from mmpr_pipeline.training.data.stream import Stream, prefetch
 from mmpr_pipeline.training.distributed.fsdp import shard
 from mmpr_pipeline.training.distributed.stopping import Stopped, forget, stop_requested
 from mmpr_pipeline.training.distributed.weights import fill, stored_weights
@@ -48,7 +48,7 @@ from mmpr_pipeline.training.policy.memory import (
     StepShape,
     check_memory,
     choose_checkpointing,
-    estimate,
+    estimate_memory,
     shape_of,
 )
 from mmpr_pipeline.training.policy.paths import choose_path
@@ -56,12 +56,12 @@ from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.policy.recompute import set_checkpointing
 from mmpr_pipeline.training.recipes import warning
 from mmpr_pipeline.training.run import checkpoint, samples
-from mmpr_pipeline.training.run.console import NoView, View
-from mmpr_pipeline.training.run.export import check_target, export
-from mmpr_pipeline.training.run.held_out import Record, measure, said
+from mmpr_pipeline.training.run.console import NoTrainingView, TrainingView
+from mmpr_pipeline.training.run.export import check_target, export_model
+from mmpr_pipeline.training.run.held_out import HeldOutRecord, held_out_line, measure_held_out
 from mmpr_pipeline.training.run.metrics import REJECTS, Metrics, memory_gib, read_lines
-from mmpr_pipeline.training.run.run_folder import SUMMARY, claim, note
-from mmpr_pipeline.training.run.schedule import rate_at
+from mmpr_pipeline.training.run.run_folder import SUMMARY, claim_run, note
+from mmpr_pipeline.training.run.schedule import lr_at
 from mmpr_pipeline.training.run.step import Learner, make_optimizer
 from mmpr_pipeline.training.settings import ReferenceKind, TrainConfig
 
@@ -77,7 +77,7 @@ class Result:
     export: str | None = None
 
 
-def train(config: TrainConfig, view: View | None = None, *, resume: bool = False) -> Result:
+def train(config: TrainConfig, view: TrainingView | None = None, *, resume: bool = False) -> Result:
     """Run, or go on with, the training that the settings describe. In every process of it.
 
     Raises ConfigError, DatasetError, EngineError or StoreError before any work where that is possible, TrainingError
@@ -87,18 +87,20 @@ def train(config: TrainConfig, view: View | None = None, *, resume: bool = False
     """
     run = Path(config.run_dir).expanduser().absolute()
     with connect(config.launch.device, config.launch.patience) as world, ExitStack() as held:
-        if world.first:  # two runs in one directory would mix their metrics and checkpoints
+        if world.is_main:  # two runs in one directory would mix their metrics and checkpoints
             held.enter_context(lease(open_store(config.run_dir)))
             held.callback(forget, run)
-        stopping = held.enter_context(stop_requested(run if world.first else None))
-        shown: View = (view or NoView()) if world.first else NoView()
+        stopping = held.enter_context(stop_requested(run if world.is_main else None))
+        shown: TrainingView = (view or NoTrainingView()) if world.is_main else NoTrainingView()
         return Trainer(config, world, shown, resume, stopping).run()
 
 
 class Trainer:
     """One run in one process. The constructor does all that can fail early; `run` trains."""
 
-    def __init__(self, config: TrainConfig, world: World, view: View, resume: bool, stopping: threading.Event) -> None:
+    def __init__(
+        self, config: TrainConfig, world: World, view: TrainingView, resume: bool, stopping: threading.Event
+    ) -> None:
         self.config, self.world, self.view, self.stopping = config, world, view, stopping
         self.run_dir = Path(config.run_dir).expanduser().absolute()
         self.dtype = computation_type(config, world.device)
@@ -119,14 +121,14 @@ class Trainer:
         self.resumed_from = self._claim(resume)
         self.policy, shape = self._load()
         trained = sum(p.numel() for p in self.policy.parameters() if p.requires_grad)
-        if world.first:
+        if world.is_main:
             checkpoint.check_room(self.run_dir, trained, world.size)
         self._warn()
         self._fit(shape, kind == "online")
-        self.encoder = encoder = Encoder(self.processor, self.policy.bare, self.policy.family, config.max_tiles)
+        self.encoder = encoder = PairEncoder(self.processor, self.policy.bare, self.policy.family, config.max_tiles)
         self.stream = Stream(self.shards, encoder, config.token_budget, world.rank, world.size, self.dtype)
         reference, self.moving = self._reference(kind)
-        backend = choose_backend(world.device, self.dtype, say=self.view.say)
+        backend = choose_backend(world.device, self.dtype, notify=self.view.message)
         self.policy.backend = backend
         if isinstance(reference, OnlineReference):
             reference.policy.backend = backend
@@ -141,9 +143,9 @@ class Trainer:
         )  # fmt: skip
         self._choose_path(encoder)
         self.scores_reference = kind == "stored"
-        if world.first:
+        if world.is_main:
             attention = backend if self.policy.shares else "the model's own"
-            self.view.say(f"On {world.size} x {_name(world.device)}, {self.dtype}; attention by {attention}.")
+            self.view.message(f"On {world.size} x {_name(world.device)}, {self.dtype}; attention by {attention}.")
             computed = {"device": _name(world.device), "ranks": world.size, "dtype": str(self.dtype)}
             note(self.run_dir, computed={**computed, "attention": attention, "recompute": self.recompute})
 
@@ -160,14 +162,14 @@ class Trainer:
         """The steps that are left; gives how many are finished, and whether the run was asked to stop."""
         config, world = self.config, self.world
         start = self._resume()
-        self.record = Record(self.run_dir, config.best_by, start) if world.first else None
+        self.record = HeldOutRecord(self.run_dir, config.best_by, start) if world.is_main else None
         stop = min(self.steps, config.max_steps or self.steps)
-        metrics = Metrics(self.run_dir, config.watch, config.model_dump(mode="json"), start) if world.first else None
+        metrics = Metrics(self.run_dir, config.watch, config.model_dump(mode="json"), start) if world.is_main else None
         saved = step = start
         with ExitStack() as cleanup:
             if metrics:
                 cleanup.callback(metrics.close)
-            events = ahead(self.stream.steps(self.order.steps(start, stop, self._sizes), rows))
+            events = prefetch(self.stream.steps(self.order.steps(start, stop, self._sizes), rows))
             cleanup.callback(events.close)  # type: ignore[attr-defined]
             peak = matmul_peak(world.device, self.dtype) * world.size
             if start == 0:
@@ -188,8 +190,13 @@ class Trainer:
 
     def _step(self, step: int, events: Iterator[Any], metrics: Metrics | None, peak: float) -> None:
         config, world = self.config, self.world
-        rate = rate_at(
-            step, self.steps, highest=config.lr, warm_up=config.warm_up, schedule=config.schedule, lowest=config.lr_end
+        rate = lr_at(
+            step,
+            self.steps,
+            peak_lr=config.lr,
+            warm_up=config.warm_up,
+            schedule=config.schedule,
+            final_lr=config.lr_end,
         )
         for group in self.learner.optimizer.param_groups:
             group["lr"] = rate
@@ -199,7 +206,7 @@ class Trainer:
         if self.moving is not None and (step + 1) % config.follow_every == 0:
             follow_policy(self.moving, self.policy, config.follow_share)
         seconds = time.perf_counter() - began
-        left_out = [asdict(r) for part in world.gather(rejects) for r in part] if found["rejected"] else []
+        left_out = [asdict(r) for part in world.all_gather(rejects) for r in part] if found["rejected"] else []
         if step == 0 and not found["pairs"]:
             reasons = Counter(each["reason"] for each in left_out)
             raise TrainingError(
@@ -224,7 +231,7 @@ class Trainer:
 
     def _claim(self, resume: bool) -> Path | None:
         data = self.shards.identity
-        return self.world.on_first(lambda: claim(self.run_dir, self.config, self.folder.label, data, resume))
+        return self.world.on_main(lambda: claim_run(self.run_dir, self.config, self.folder.label, data, resume))
 
     def _load(self) -> tuple[PrefixSharedPolicy, ModelShape]:
         torch.manual_seed(self.config.seed)
@@ -246,12 +253,12 @@ class Trainer:
         config, model = self.config, self.policy.bare
         kinds = model.config.model_type, self.policy.family.language_model(model).config.model_type
         if not config.lora and (heard := warning(config.lr, f"{config.model} {self.folder.label}", *kinds)):
-            self.view.say(heard)
+            self.view.message(heard)
 
     def _check_host_memory(self, model: Any) -> None:
         """Before every rank loads the model whole. Raises ConfigError where they all have not the memory."""
         needed, free = 4 * sum(p.numel() for p in model.parameters()), _machine("MemAvailable") // self.world.local_size
-        self.view.say(f"{self.folder.label}: weights are not stored one to one; every rank loads the model whole.")
+        self.view.message(f"{self.folder.label}: weights are not stored one to one; every rank loads the model whole.")
         if needed > free:
             raise ConfigError(
                 f"Each of the {self.world.local_size} processes of this machine needs {needed / 2**30:.0f} GiB to load"
@@ -268,10 +275,10 @@ class Trainer:
             share = 0.8 if world.device.type == "cuda" else 0.5  # main memory is shared with others
             kept = choose_checkpointing(shape, step, int(share * _memory(world, "MemTotal")))
         set_checkpointing(self.policy.bare, kept)
-        needed = estimate(shape, replace(step, checkpointing=kept))
+        needed = estimate_memory(shape, replace(step, checkpointing=kept))
         where = "each GPU" if world.device.type == "cuda" else "each process"
         about = f"A step of {config.token_budget:,} tokens (recompute: {kept}) needs, on {where}, about:"
-        self.view.say([about, *needed.lines()])
+        self.view.message([about, *needed.lines()])
         self.recompute = kept
         check_memory(needed, _memory(world, "MemAvailable"))
 
@@ -293,9 +300,9 @@ class Trainer:
             second_model=second_model,
         )
 
-    def _choose_path(self, encoder: Encoder) -> None:
+    def _choose_path(self, encoder: PairEncoder) -> None:
         _, slices = next(self.order.steps(0, 1, self._sizes))
-        choose_path(self.policy, encoder, self.shards, slices, self.dtype, self.view.say)
+        choose_path(self.policy, encoder, self.shards, slices, self.dtype, self.view.message)
         self.stream.shares = self.policy.shares
         if isinstance(self.learner.reference, OnlineReference) and not self.policy.shares:
             self.learner.reference.policy.give_up_sharing("as the policy")
@@ -319,8 +326,8 @@ class Trainer:
 
     def _score(self) -> Any:
         tiles, data = self.config.max_tiles, self.shards.store
-        key = self.world.on_first(lambda: reference_key(self.folder, tiles, str(self.dtype)))
-        beside = self.world.on_first(lambda: column_store(data, self.run_dir) is data)
+        key = self.world.on_main(lambda: reference_key(self.folder, tiles, str(self.dtype)))
+        beside = self.world.on_main(lambda: column_store(data, self.run_dir) is data)
         store = data if beside else open_store(self.run_dir)
         return score_shards(self.policy, self.stream, self.world, store, key, self.view.scoring, self.stopping.is_set)
 
@@ -333,13 +340,13 @@ class Trainer:
         if not self.held_out.groups:
             return
         slices = self.held_out.slices(self.shards)
-        found = measure(self.learner, self.stream, slices, rows, self.stopping.is_set)
+        found = measure_held_out(self.learner, self.stream, slices, rows, self.stopping.is_set)
         if found is None:
             return
         if self.record and metrics:
             self.record.add(step, found)
             metrics.watch({f"held_out/{name}": value for name, value in found.items()}, step)
-        self.view.say(said(step, found))
+        self.view.message(held_out_line(step, found))
         if self.record and metrics and self.config.samples and self.world.size == 1:
             asked = samples.fixed_questions(slices, self.config.samples)
             lines = list(
@@ -355,11 +362,11 @@ class Trainer:
         if self.resumed_from is None:
             return 0
         shift = self.learner.shift
-        progress = checkpoint.load(
+        progress = checkpoint.load_checkpoint(
             self.resumed_from, self.policy, self.learner.optimizer, self.world, reference=self.moving
         )
         shift.load_state_dict({"total": progress.shift_total, "count": progress.shift_count})
-        self.view.say(f"Going on from step {progress.step} of {self.steps}.")
+        self.view.message(f"Going on from step {progress.step} of {self.steps}.")
         return progress.step
 
     def _save(self, step: int) -> None:
@@ -377,12 +384,12 @@ class Trainer:
         """Bring the policy to the best checkpoint, where that one is to be exported. Raises ConfigError for none."""
         if self.config.exported == "newest":
             return
-        best = self.world.from_first(checkpoint.best(self.run_dir) if self.world.first else None)
+        best = self.world.broadcast(checkpoint.best(self.run_dir) if self.world.is_main else None)
         if best is None:
-            self.view.say("No checkpoint of this run was measured: the newest is exported.")
+            self.view.message("No checkpoint of this run was measured: the newest is exported.")
             return
-        self.view.say(f"The best checkpoint by {self.config.best_by} is {best.name}.")
-        checkpoint.load(best, self.policy, self.learner.optimizer, self.world, reference=self.moving)
+        self.view.message(f"The best checkpoint by {self.config.best_by} is {best.name}.")
+        checkpoint.load_checkpoint(best, self.policy, self.learner.optimizer, self.world, reference=self.moving)
 
     def _finish(self, step: int, interrupted: bool) -> Result:
         done = step >= min(self.steps, self.config.max_steps or self.steps) and not interrupted
@@ -390,13 +397,13 @@ class Trainer:
         exported = None
         if done and self.config.export:
             self._take_best(step)
-            self.view.say("exporting")
+            self.view.message("exporting")
             target = Path(self.config.export)
-            exported = str(export(self.policy, self.folder, target, self.config.lora, self.world, self.stored))
-            if self.world.first:  # so that `mmpr eval` can leave out what was trained on
+            exported = str(export_model(self.policy, self.folder, target, self.config.lora, self.world, self.stored))
+            if self.world.is_main:  # so that `mmpr eval` can leave out what was trained on
                 write_trained_on(self.config.data, Path(exported), self.folder.path)
         result = Result(step, self.steps, interrupted, rejected, exported)
-        if self.world.first:
+        if self.world.is_main:
             open_store(self.run_dir).write(SUMMARY, json_bytes(asdict(result)))
         return result
 

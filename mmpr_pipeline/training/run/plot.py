@@ -52,11 +52,11 @@ def plot(run: str | Path, out: str | Path | None = None) -> Path:
     if not lines:
         raise ConfigError(f"{folder} has no metrics.", remedy="Give the --run-dir of a run that made a step.")
     target = Path(out).expanduser().absolute() if out else folder / "metrics.svg"
-    open_store(target.parent).write(target.name, picture(lines, folder.name).encode())
+    open_store(target.parent).write(target.name, metrics_svg(lines, folder.name).encode())
     return target
 
 
-def picture(lines: Sequence[dict[str, Any]], title: str) -> str:
+def metrics_svg(lines: Sequence[dict[str, Any]], title: str) -> str:
     """The SVG of metrics, one panel after the other. Pure."""
     terms = {name: name.partition("/")[2] for name in lines[0] if name.startswith("loss/")}
     panels = [Panel(p.title, p.curves or terms) for p in PANELS]

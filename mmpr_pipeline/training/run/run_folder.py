@@ -40,7 +40,7 @@ def _identity_before(store: Store) -> dict[str, Any]:
         ) from None
 
 
-def claim(run: Path, config: TrainConfig, model: str, data: str, resume: bool) -> Path | None:
+def claim_run(run: Path, config: TrainConfig, model: str, data: str, resume: bool) -> Path | None:
     """Take a run's directory; gives the checkpoint to go on from, None for a start at step 0.
 
     Raises ConfigError where the directory holds a run and `resume` is off, or a run with other settings.

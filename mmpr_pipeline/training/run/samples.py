@@ -16,7 +16,7 @@ import torch
 from mmpr_pipeline.checking.api import check
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import PreferencePair
-from mmpr_pipeline.training.data.encode import Encoder
+from mmpr_pipeline.training.data.encode import PairEncoder
 from mmpr_pipeline.training.data.order import Slice
 from mmpr_pipeline.training.data.shards import Shards
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
@@ -33,7 +33,7 @@ def fixed_questions(slices: Sequence[Slice], number: int) -> list[Slice]:
 @torch.no_grad()
 def say(
     policy: PrefixSharedPolicy,
-    encoder: Encoder,
+    encoder: PairEncoder,
     shards: Shards,
     questions: Sequence[Slice],
     dtype: torch.dtype,
@@ -68,7 +68,7 @@ def say(
 
 def _answer(
     policy: PrefixSharedPolicy,
-    encoder: Encoder,
+    encoder: PairEncoder,
     prompt: Sequence[int],
     images: dict[str, torch.Tensor],
     device: torch.device,

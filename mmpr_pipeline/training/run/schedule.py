@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 
-def rate_at(
-    step: int, steps: int, *, highest: float, warm_up: float, schedule: str = "cosine", lowest: float = 0.0
+def lr_at(
+    step: int, steps: int, *, peak_lr: float, warm_up: float, schedule: str = "cosine", final_lr: float = 0.0
 ) -> float:
     """Rate of optimizer step `step` (from 0) of `steps`: a linear rise over the first share `warm_up`, then the fall.
 
@@ -15,8 +15,8 @@ def rate_at(
     """
     rising = math.ceil(warm_up * steps)
     if step < rising:
-        return highest * (step + 1) / rising
+        return peak_lr * (step + 1) / rising
     passed = (step - rising) / max(1, steps - rising)
     if schedule == "cosine":
-        return lowest + (highest - lowest) * 0.5 * (1 + math.cos(math.pi * min(1.0, passed)))
-    return highest if schedule == "constant" else lowest + (highest - lowest) * max(0.0, 1 - passed)
+        return final_lr + (peak_lr - final_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, passed)))
+    return peak_lr if schedule == "constant" else final_lr + (peak_lr - final_lr) * max(0.0, 1 - passed)

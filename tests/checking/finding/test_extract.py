@@ -6,8 +6,8 @@ import pytest
 
 from mmpr_pipeline.checking.case import Asked
 from mmpr_pipeline.checking.finding.extract import extract
-from mmpr_pipeline.checking.finding.reply import MAX_CHARS, prepare
-from mmpr_pipeline.checking.finding.spans import boxes
+from mmpr_pipeline.checking.finding.reply import MAX_CHARS, prepare_reply
+from mmpr_pipeline.checking.finding.spans import boxed_spans
 
 LETTERS = Asked("choice", ("red", "blue", "green", "yellow"))
 COUNT = Asked("number", question="How many apples are there?")
@@ -98,9 +98,12 @@ def test_questions_that_a_model_asks_itself_are_not_answered_for_it() -> None:
 
 
 def test_boxes_are_balanced_and_blanks_left_out() -> None:
-    assert [box.text for box in boxes(r"\boxed{\frac{1}{2}} and \boxed{ \{1, 2\} }")] == [r"\frac{1}{2}", r" \{1, 2\} "]
-    assert boxes(r"\boxed{\phantom{2}} \boxed{} \boxed{?} \boxed{3") == []
-    assert [box.text for box in boxes(r"\boxed 5")] == ["5"]
+    assert [box.text for box in boxed_spans(r"\boxed{\frac{1}{2}} and \boxed{ \{1, 2\} }")] == [
+        r"\frac{1}{2}",
+        r" \{1, 2\} ",
+    ]
+    assert boxed_spans(r"\boxed{\phantom{2}} \boxed{} \boxed{?} \boxed{3") == []
+    assert [box.text for box in boxed_spans(r"\boxed 5")] == ["5"]
 
 
 def test_boxes_side_by_side_are_one_answer() -> None:
@@ -110,7 +113,7 @@ def test_boxes_side_by_side_are_one_answer() -> None:
 
 def test_a_long_response_keeps_head_and_tail() -> None:
     long = "Hm. " * 50_000 + "The answer is 5."
-    assert len(prepare(long).text) <= MAX_CHARS + 1
+    assert len(prepare_reply(long).text) <= MAX_CHARS + 1
     assert extract(long, COUNT).text == "5"
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmpr_pipeline.checking.kinds import kind_of
+from mmpr_pipeline.checking.kinds import answer_kind
 from mmpr_pipeline.checking.matching.chart import match_chart
-from mmpr_pipeline.checking.matching.document import levenshtein, match_document, similarity
+from mmpr_pipeline.checking.matching.document import edit_similarity, levenshtein, match_document
 from mmpr_pipeline.checking.reading.quantity import read_quantity
 
 
@@ -79,8 +79,8 @@ def test_the_bounded_distance_is_the_distance_up_to_its_bound(a: str, b: str, mo
 
 @given(words, words)
 def test_similarity_is_symmetric_and_one_only_for_equals(a: str, b: str) -> None:
-    assert similarity(a, b) == similarity(b, a)
-    assert similarity(a, a) == 1.0
+    assert edit_similarity(a, b) == edit_similarity(b, a)
+    assert edit_similarity(a, a) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,9 @@ def test_similarity_is_symmetric_and_one_only_for_equals(a: str, b: str) -> None
     ],
 )  # fmt: skip
 def test_kinds(kind: str | None, gold: str, choices: tuple[str, ...], question: str, settled: str) -> None:
-    assert kind_of(kind, gold, choices, question) == settled
+    assert answer_kind(kind, gold, choices, question) == settled
 
 
 def test_an_unknown_kind_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"no kind of answer 'numbr'\. Is it number"):
-        kind_of("numbr", "5")
+        answer_kind("numbr", "5")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmpr_pipeline.checking.reading.focus import boxes, core
+from mmpr_pipeline.checking.reading.focus import boxed_contents, core
 from mmpr_pipeline.checking.values.expression import ParseError
 
 
@@ -37,4 +37,4 @@ def test_several_formulas_in_a_sentence_are_not_guessed_among() -> None:
 
 
 def test_boxes_nest_and_may_be_left_open() -> None:
-    assert boxes(r"\boxed{a{b}c} \boxed{} \boxed{d") == ["a{b}c", "d"]
+    assert boxed_contents(r"\boxed{a{b}c} \boxed{} \boxed{d") == ["a{b}c", "d"]

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import pytest
 
-from mmpr_pipeline.checking.reading.latex.parser import parse
+from mmpr_pipeline.checking.reading.latex.parser import parse_latex
 from mmpr_pipeline.checking.values.expression import MAX_CHARS, Expr, ParseError, free_symbols, operations
 from mmpr_pipeline.checking.values.numbers.evaluate import approximate
 from mmpr_pipeline.checking.values.numbers.exact import exact
@@ -48,7 +48,7 @@ from mmpr_pipeline.checking.values.numbers.exact import exact
     ],
 )
 def test_values(text: str, value: Fraction | int) -> None:
-    assert exact(parse(text)) == value
+    assert exact(parse_latex(text)) == value
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_values(text: str, value: Fraction | int) -> None:
     ],
 )
 def test_functions(text: str, value: float) -> None:
-    assert approximate(parse(text), {}) == pytest.approx(value)
+    assert approximate(parse_latex(text), {}) == pytest.approx(value)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_functions(text: str, value: float) -> None:
     ],
 )
 def test_shapes(text: str, op: str) -> None:
-    assert parse(text).op == op
+    assert parse_latex(text).op == op
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_shapes(text: str, op: str) -> None:
     ],
 )
 def test_symbols(text: str, names: set[str]) -> None:
-    assert free_symbols(parse(text)) == names
+    assert free_symbols(parse_latex(text)) == names
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_symbols(text: str, names: set[str]) -> None:
 )
 def test_what_is_not_mathematics_is_refused(text: str) -> None:
     with pytest.raises(ParseError):
-        parse(text)
+        parse_latex(text)
 
 
 @pytest.mark.parametrize(
@@ -159,11 +159,11 @@ def test_what_is_not_mathematics_is_refused(text: str) -> None:
 )
 def test_bounds(text: str) -> None:
     with pytest.raises(ParseError):
-        parse(text)
+        parse_latex(text)
 
 
 def test_no_text_becomes_anything_but_plain_data() -> None:
-    tree = parse(r"\frac{x+1}{\sqrt{y}} + f(z)")
+    tree = parse_latex(r"\frac{x+1}{\sqrt{y}} + f(z)")
     assert isinstance(tree, Expr)
     assert operations(tree) == {"add", "div", "sym", "num", "pow", "apply"}
 
@@ -172,5 +172,5 @@ def test_no_text_becomes_anything_but_plain_data() -> None:
 def test_no_text_is_read_over_and_over(text: str) -> None:
     start = time.process_time()
     with contextlib.suppress(ParseError):
-        parse(text)
+        parse_latex(text)
     assert time.process_time() - start < 1

@@ -12,13 +12,13 @@ from multiprocessing import get_context
 
 import pytest
 
-from mmpr_pipeline.checking.reading.latex.parser import parse
+from mmpr_pipeline.checking.reading.latex.parser import parse_latex
 from mmpr_pipeline.checking.symbolic import client as symbolic
 from mmpr_pipeline.checking.symbolic.client import SymbolicWorker
 from mmpr_pipeline.checking.values.context import Decision
 from mmpr_pipeline.checking.values.expression import Expr
 
-SLOW = Expr("sum", (parse("n"), parse("1"), parse("9999"), parse(r"\sin(n^n)+\frac{1}{n^n+1}")))
+SLOW = Expr("sum", (parse_latex("n"), parse_latex("1"), parse_latex("9999"), parse_latex(r"\sin(n^n)+\frac{1}{n^n+1}")))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def worker() -> SymbolicWorker:
     ],
 )
 def test_equal(worker: SymbolicWorker, left: str, right: str) -> None:
-    assert worker.equal(parse(left), parse(right))[0] is True
+    assert worker.equal(parse_latex(left), parse_latex(right))[0] is True
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,12 @@ def test_equal(worker: SymbolicWorker, left: str, right: str) -> None:
     [(r"\sum_{k=1}^{10} k", "54"), (r"\int_0^1 x dx", "1"), (r"\lim_{x\to0} \frac{\sin x}{x}", "2")],
 )
 def test_unequal(worker: SymbolicWorker, left: str, right: str) -> None:
-    assert worker.equal(parse(left), parse(right))[0] is False
+    assert worker.equal(parse_latex(left), parse_latex(right))[0] is False
 
 
 def test_long_work_ends_after_its_budget_of_calls() -> None:
     worker = SymbolicWorker()
-    assert worker.equal(SLOW, parse("7")) == (None, "over_budget")
+    assert worker.equal(SLOW, parse_latex("7")) == (None, "over_budget")
     assert worker.restarts == 1
     worker.close()
 
@@ -72,8 +72,8 @@ def test_eight_busy_processes_change_no_verdict() -> None:
     def verdicts() -> list[Decision]:
         worker = SymbolicWorker()
         try:
-            found = [worker.equal(parse(left), parse(right)) for left, right in HARD]
-            return [*found, worker.equal(SLOW, parse("7"))]
+            found = [worker.equal(parse_latex(left), parse_latex(right)) for left, right in HARD]
+            return [*found, worker.equal(SLOW, parse_latex("7"))]
         finally:
             worker.close()
 
@@ -90,7 +90,7 @@ def test_eight_busy_processes_change_no_verdict() -> None:
 
 def test_the_order_of_comparisons_changes_no_verdict() -> None:
     worker = SymbolicWorker()
-    trees = [(parse(left), parse(right)) for left, right in HARD]
+    trees = [(parse_latex(left), parse_latex(right)) for left, right in HARD]
     forth = [worker.equal(*pair) for pair in trees]
     assert [worker.equal(*pair) for pair in reversed(trees)] == forth[::-1]
     worker.close()
@@ -98,19 +98,19 @@ def test_the_order_of_comparisons_changes_no_verdict() -> None:
 
 def test_a_worker_that_takes_too_long_is_killed_and_costs_one_verdict() -> None:
     worker = SymbolicWorker(limit_s=0.15, patience_s=60.0)
-    worker.equal(parse("1"), parse("1"))
+    worker.equal(parse_latex("1"), parse_latex("1"))
     start = time.monotonic()
-    assert worker.equal(SLOW, parse("7")) == (None, "timeout")
+    assert worker.equal(SLOW, parse_latex("7")) == (None, "timeout")
     assert time.monotonic() - start < 5
     assert worker.restarts >= 2
     worker.limit_s = 5.0  # The next one is there already.
-    assert worker.equal(parse("6"), parse("6"))[0] is True
+    assert worker.equal(parse_latex("6"), parse_latex("6"))[0] is True
     worker.close()
 
 
 def test_memory_is_capped() -> None:
     worker = SymbolicWorker(limit_s=10.0)
-    worker.equal(parse("1"), parse("1"))
+    worker.equal(parse_latex("1"), parse_latex("1"))
     process = worker._process
     assert process is not None
     with open(f"/proc/{process.pid}/limits") as limits:
@@ -120,26 +120,26 @@ def test_memory_is_capped() -> None:
 
 
 def test_a_tree_that_the_worker_does_not_build_is_in_doubt(worker: SymbolicWorker) -> None:
-    verdict, rule = worker.equal(Expr("unknown"), parse("1"))
+    verdict, rule = worker.equal(Expr("unknown"), parse_latex("1"))
     assert verdict is None
     assert rule.startswith("sympy_unsupported")
 
 
 def test_many_threads_share_one_worker(worker: SymbolicWorker) -> None:
-    tree, golds = parse(r"\sum_{k=1}^{4} k"), [parse(str(value)) for value in (10, 11)]
+    tree, golds = parse_latex(r"\sum_{k=1}^{4} k"), [parse_latex(str(value)) for value in (10, 11)]
     with ThreadPoolExecutor(8) as pool:
         verdicts = list(pool.map(lambda index: worker.equal(tree, golds[index % 2])[0], range(24)))
     assert verdicts == [index % 2 == 0 for index in range(24)]
 
 
 def _in_child(queue: object) -> None:
-    queue.put((symbolic.equal(parse(r"\sum_{k=1}^{4} k"), parse("10"))[0], symbolic._shared._process.pid))  # type: ignore[attr-defined,union-attr]
+    queue.put((symbolic.equal(parse_latex(r"\sum_{k=1}^{4} k"), parse_latex("10"))[0], symbolic._shared._process.pid))  # type: ignore[attr-defined,union-attr]
     symbolic.close()
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_child_process_has_a_worker_of_its_own(method: str) -> None:
-    assert symbolic.equal(parse(r"\sum_{k=1}^{4} k"), parse("10"))[0] is True
+    assert symbolic.equal(parse_latex(r"\sum_{k=1}^{4} k"), parse_latex("10"))[0] is True
     own = symbolic._shared._process
     assert own is not None
     context = get_context(method)
@@ -151,16 +151,16 @@ def test_a_child_process_has_a_worker_of_its_own(method: str) -> None:
     assert verdict is True
     assert pid != own.pid
     assert own.poll() is None  # The parent's worker lives on,
-    assert symbolic.equal(parse(r"\sum_{k=1}^{4} k"), parse("11"))[0] is False  # and still answers.
+    assert symbolic.equal(parse_latex(r"\sum_{k=1}^{4} k"), parse_latex("11"))[0] is False  # and still answers.
 
 
 def test_a_fork_while_another_thread_compares_does_not_deadlock() -> None:
-    holding = threading.Thread(target=symbolic.equal, args=(SLOW, parse("7")))
+    holding = threading.Thread(target=symbolic.equal, args=(SLOW, parse_latex("7")))
     holding.start()
     time.sleep(0.05)
     pid = os.fork()
     if pid == 0:
-        verdict = symbolic.equal(parse(r"\sum_{k=1}^{4} k"), parse("10"))[0]
+        verdict = symbolic.equal(parse_latex(r"\sum_{k=1}^{4} k"), parse_latex("10"))[0]
         symbolic.close()
         os._exit(0 if verdict else 1)
     holding.join()
@@ -169,7 +169,7 @@ def test_a_fork_while_another_thread_compares_does_not_deadlock() -> None:
 
 def test_the_worker_ends_with_its_parent() -> None:
     worker = SymbolicWorker()
-    worker.equal(parse("1"), parse("1"))
+    worker.equal(parse_latex("1"), parse_latex("1"))
     process = worker._process
     assert process is not None
     assert process.stdin is not None
@@ -179,4 +179,4 @@ def test_the_worker_ends_with_its_parent() -> None:
 
 def test_a_worker_that_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/nonexistent/python")
-    assert SymbolicWorker().equal(parse("1"), parse("1")) == (None, "symbolic_worker_did_not_start")
+    assert SymbolicWorker().equal(parse_latex("1"), parse_latex("1")) == (None, "symbolic_worker_did_not_start")

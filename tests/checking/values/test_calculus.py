@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmpr_pipeline.checking.reading.latex.parser import parse
+from mmpr_pipeline.checking.reading.latex.parser import parse_latex
 from mmpr_pipeline.checking.values.numbers.calculus import TooLong, compare_limit, written_out
 from mmpr_pipeline.checking.values.numbers.exact import exact
 
@@ -19,13 +19,13 @@ from mmpr_pipeline.checking.values.numbers.exact import exact
     ],
 )
 def test_short_series(text: str, value: int) -> None:
-    assert exact(written_out(parse(text))) == value
+    assert exact(written_out(parse_latex(text))) == value
 
 
 def test_long_series_are_left_alone() -> None:
     with pytest.raises(TooLong):
-        written_out(parse(r"\sum_{n=1}^{100000000} \frac{1}{n}"))
-    assert written_out(parse(r"\sum_{k=1}^{n} k")) == parse(r"\sum_{k=1}^{n} k")
+        written_out(parse_latex(r"\sum_{n=1}^{100000000} \frac{1}{n}"))
+    assert written_out(parse_latex(r"\sum_{k=1}^{n} k")) == parse_latex(r"\sum_{k=1}^{n} k")
 
 
 @pytest.mark.parametrize(
@@ -42,4 +42,4 @@ def test_long_series_are_left_alone() -> None:
     ],
 )
 def test_limits(text: str, value: str, verdict: bool | None) -> None:
-    assert compare_limit(parse(text), parse(value))[0] is verdict
+    assert compare_limit(parse_latex(text), parse_latex(value))[0] is verdict

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mmpr_pipeline.checking.reading.latex.parser import parse
-from mmpr_pipeline.checking.values.collections.real_sets import NotASet, pieces_of, same_set
+from mmpr_pipeline.checking.reading.latex.parser import parse_latex
+from mmpr_pipeline.checking.values.collections.real_sets import NotASet, intervals_of, same_set
 from mmpr_pipeline.checking.values.context import Context
 
 
@@ -29,10 +29,10 @@ from mmpr_pipeline.checking.values.context import Context
     ],
 )
 def test_same_set(one: str, other: str, same: bool) -> None:
-    assert same_set(parse(one), parse(other), Context()) is same
+    assert same_set(parse_latex(one), parse_latex(other), Context()) is same
 
 
 def test_what_is_no_set() -> None:
     for text in ("5", "x + 1", "(1, 2, 3)", "x + y > 1", "x^2 > 1"):
         with pytest.raises(NotASet):
-            pieces_of(parse(text))
+            intervals_of(parse_latex(text))

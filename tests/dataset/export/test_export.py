@@ -17,11 +17,11 @@ import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, DatasetError
 from mmpr_pipeline.core.schemas import IMAGE_SCHEMA, PAIR_SCHEMA
-from mmpr_pipeline.dataset.export import FORMATS, Exported, export, render
+from mmpr_pipeline.dataset.export import FORMATS, Exported, export, export_table
 from mmpr_pipeline.dataset.export.built import line
 from mmpr_pipeline.dataset.export.trl import parts
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches, sha256_of
+from mmpr_pipeline.dataset.files.arrow_file import record_batches, sha256_of
 from tests.dataset.built import build_made
 
 SHARDS = 2
@@ -35,7 +35,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pairs(out: Path) -> list[dict[str, Any]]:
     files = [out / layout.data("pairs", shard, SHARDS) for shard in range(SHARDS)]
-    return [row for file in files for batch in batches(file) for row in batch.to_pylist()]
+    return [row for file in files for batch in record_batches(file) for row in batch.to_pylist()]
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
@@ -144,14 +144,14 @@ def test_trl_takes_a_step_on_it(out: Path, pairs: list[dict[str, Any]], tmp_path
     import datasets
     from trl import DPOConfig, DPOTrainer
 
-    from mmpr_pipeline.nano.model import make_model, make_processor, make_tokenizer
+    from mmpr_pipeline.nano.model import make_model, make_tokenizer, nano_processor
 
     export(out, "trl", tmp_path / "trl")
     dataset = datasets.load_dataset(str(tmp_path / "trl"), split="train", cache_dir=str(tmp_path / "cache"))
     assert [row["pair_id"] for row in dataset] == [pair["pair_id"] for pair in pairs]
     assert dataset[0]["prompt"][0]["content"][0] == {"type": "image", "text": None}
     texts = [pair[side] for pair in pairs for side in ("prompt", "chosen", "rejected")]
-    processor = make_processor(make_tokenizer(texts * 4))
+    processor = nano_processor(make_tokenizer(texts * 4))
     model = make_model(processor.tokenizer, 0)
     model.config.text_config.pad_token_id = None
     before = copy.deepcopy(model.state_dict())
@@ -196,7 +196,7 @@ def rewritten(out: Path, target: Path, kind: str, change: Any) -> Path:
     shutil.copytree(out, target)
     path = target / layout.data(kind, 0, SHARDS)
     schema = {"pairs": PAIR_SCHEMA, "images": IMAGE_SCHEMA}[kind]
-    rows = [row for batch in batches(path) for row in batch.to_pylist()]
+    rows = [row for batch in record_batches(path) for row in batch.to_pylist()]
     change(rows[0])
     path.unlink()
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
@@ -273,7 +273,7 @@ def test_a_killed_export_leaves_no_folder_and_the_next_one_is_whole(
     whole = export(out, "swift", tmp_path / "data")
     assert whole.pairs == len(lines_of(tmp_path / "data" / "train.jsonl"))
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
-    assert render(whole)
+    assert export_table(whole)
 
 
 def test_a_dataset_in_s3_is_exported_like_a_local_one(out: Path, s3_bucket: str, tmp_path: Path) -> None:

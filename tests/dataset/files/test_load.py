@@ -15,7 +15,7 @@ import pytest
 import mmpr_pipeline
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from tests.dataset.conftest import make_image, make_outcome, write_dataset
 
 datasets = pytest.importorskip("datasets")
@@ -52,7 +52,9 @@ def test_every_pair_with_its_image(out: Path) -> None:
 
 
 def test_all_columns_are_those_of_the_shards(out: Path) -> None:
-    rows = [r for shard in range(3) for b in batches(out / layout.data("pairs", shard, 3)) for r in b.to_pylist()]
+    rows = [
+        r for shard in range(3) for b in record_batches(out / layout.data("pairs", shard, 3)) for r in b.to_pylist()
+    ]
     loaded = mmpr_pipeline.load(out).remove_columns("images").to_list()
     assert loaded == [{k: v for k, v in row.items() if k != "images"} for row in rows]
 

@@ -9,7 +9,7 @@ import pytest
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.summary import shards_of
 from mmpr_pipeline.dataset.files.trained_on import FILE, read_trained_on, write_trained_on
 from mmpr_pipeline.storage import open_store
@@ -21,7 +21,7 @@ def pairs_of(out: Path) -> list[dict[str, Any]]:
     store = open_store(out)
     shards = shards_of(store)
     files = [store.local_copy(layout.data("pairs", shard, shards)) for shard in range(shards)]
-    return [row for file in files for batch in batches(file) for row in batch.to_pylist()]
+    return [row for file in files for batch in record_batches(file) for row in batch.to_pylist()]
 
 
 def test_questions_of_the_pairs_are_known_and_others_are_not(out: Path, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_the_same_outcomes_give_the_same_bytes(tmp_path: Path, monkeypatch: pyte
 def test_batches_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrow_file, "BATCH_ROWS", 10)
     write_shard(open_store(tmp_path), 0, 1, [make_outcome(n) for n in range(50)])
-    sizes = [batch.num_rows for batch in arrow_file.batches(tmp_path / layout.data("rollouts", 0, 1))]
+    sizes = [batch.num_rows for batch in arrow_file.record_batches(tmp_path / layout.data("rollouts", 0, 1))]
     assert sum(sizes) == 170
     assert max(sizes) < 10 + 5
 

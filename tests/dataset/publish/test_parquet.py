@@ -11,7 +11,7 @@ import pytest
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.schemas import PAIR_SCHEMA
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.load import pair_features
 from mmpr_pipeline.dataset.publish import parquet
 from mmpr_pipeline.dataset.publish.parquet import Images, row_groups, shard_groups, write_parquet
@@ -43,7 +43,9 @@ def written(out: Path, target: Path, shards: int = 1) -> Path:
 def test_an_image_that_many_pairs_share_costs_once(out: Path, tmp_path: Path) -> None:
     path = written(out, tmp_path / "a.parquet")
     images = Images.open(out / layout.data("images", 0, 1))
-    named = [n for b in batches(out / layout.data("pairs", 0, 1)) for names in b["images"].to_pylist() for n in names]
+    named = [
+        n for b in record_batches(out / layout.data("pairs", 0, 1)) for names in b["images"].to_pylist() for n in names
+    ]
     unique = sum(images.sizes[name] for name in set(named))
     repeated = sum(images.sizes[name] for name in named)
     text = (out / layout.data("pairs", 0, 1)).stat().st_size
@@ -56,7 +58,7 @@ def test_the_bytes_are_those_of_the_shard_and_the_same_each_time(out: Path, tmp_
     one, other = written(out, tmp_path / "a.parquet"), written(out, tmp_path / "b.parquet")
     assert one.read_bytes() == other.read_bytes()
     table = pq.read_table(one)
-    stored = pa.Table.from_batches(batches(out / layout.data("pairs", 0, 1)))
+    stored = pa.Table.from_batches(record_batches(out / layout.data("pairs", 0, 1)))
     assert table.num_rows == stored.num_rows
     for images, names in zip(table["images"].to_pylist(), stored["images"].to_pylist(), strict=True):
         assert [hashlib.sha256(image["bytes"]).hexdigest() for image in images] == names

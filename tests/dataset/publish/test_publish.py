@@ -21,7 +21,7 @@ from mmpr_pipeline.core.errors import ConfigError, DatasetError, HubError
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.publish import run as publishing
 from mmpr_pipeline.dataset.publish.parts import CARD, NOTE
-from mmpr_pipeline.dataset.publish.run import Publication, publish, render
+from mmpr_pipeline.dataset.publish.run import Publication, publication_table, publish
 from tests.dataset.built import build_made
 from tests.hub.faults import Fault
 from tests.hub.repository import Blob, Repository
@@ -254,7 +254,7 @@ def test_a_dry_run_sends_nothing_and_tells_about_what_would_go(
     assert plan.files.keys() == real.files.keys()
     assert plan.bytes == pytest.approx(real.bytes, rel=0.25)
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(render(plan))
+    console.print(publication_table(plan))
     text = console.export_text()
     assert "dry run" in text
     assert f"about {plan.bytes / 1000:,.1f} kB" in text

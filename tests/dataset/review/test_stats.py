@@ -13,10 +13,10 @@ from rich.console import Console
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.manifest import Counts, merge
+from mmpr_pipeline.dataset.files.manifest import Counts, merge_counts
 from mmpr_pipeline.dataset.files.summary import summarise
-from mmpr_pipeline.dataset.review.stats import Lengths, stats
-from mmpr_pipeline.dataset.review.terminal import bar, size, stats_page, summary_page
+from mmpr_pipeline.dataset.review.stats import LengthHistogram, stats
+from mmpr_pipeline.dataset.review.terminal import bar, human_size, stats_page, summary_page
 from mmpr_pipeline.storage import open_store
 from tests.dataset.conftest import make_outcome, write_shard
 
@@ -37,7 +37,7 @@ def test_the_summary_is_the_sum_of_the_outcomes(out: Path) -> None:
     assert sum(counts["pairs"].values()) == sum(len(o.pairs) for o in outcomes)
     assert sum(counts["rollouts"].values()) == sum(len(o.rollouts) for o in outcomes)
     assert counts["generated_tokens"] == sum(r.tokens for o in outcomes for r in o.rollouts)
-    assert merge(Counts(**c) for c in summary["sources"].values()) == Counts(**counts)
+    assert merge_counts(Counts(**c) for c in summary["sources"].values()) == Counts(**counts)
     assert summary["bytes"] == sum(p.stat().st_size for p in out.rglob("*.arrow"))
 
 
@@ -96,7 +96,7 @@ def test_the_stats_page(out: Path) -> None:
 
 @pytest.mark.parametrize("values", [[5], [1, 2, 3, 4], [0, 0, 7], list(range(100))])
 def test_lengths_agree_with_numpy(values: list[int]) -> None:
-    lengths = Lengths()
+    lengths = LengthHistogram()
     for part in np.array_split(np.array(values), 3):
         lengths.add(part)
     found = lengths.summary()
@@ -111,4 +111,4 @@ def test_bars_and_sizes() -> None:
     assert bar(1, 4) == "████"
     assert bar(0.5, 4) == "██"
     assert bar(1e-9, 4) == "▏", "what is there is seen"
-    assert [size(n) for n in (0, 999, 1000, 2_500_000, 7e12)] == ["0 B", "999 B", "1.0 kB", "2.5 MB", "7.0 TB"]
+    assert [human_size(n) for n in (0, 999, 1000, 2_500_000, 7e12)] == ["0 B", "999 B", "1.0 kB", "2.5 MB", "7.0 TB"]

@@ -12,8 +12,8 @@ from mmpr_pipeline.engines.actors.routing import (
     MOST_QUESTIONS,
     SHARE,
     SLACK,
-    Lengths,
-    Load,
+    ExpectedLengths,
+    ExpectedWork,
     Router,
     questions_each,
 )
@@ -29,7 +29,7 @@ def holding(sequences: int | None = None, kv_tokens: int | None = None) -> Engin
     )
 
 
-def fill(router: Router, work: Load, most: int = 1000) -> int:
+def fill(router: Router, work: ExpectedWork, most: int = 1000) -> int:
     """Questions that the engines are given before all are full."""
     for count in range(most):
         which = router.choose(f"q{count}", range(len(router._own)), begun=False)
@@ -41,11 +41,11 @@ def fill(router: Router, work: Load, most: int = 1000) -> int:
 
 def test_the_engine_with_the_least_outstanding_tokens_is_chosen_not_the_one_with_the_fewest_requests() -> None:
     router = Router(2, None)
-    router.take(0, "long", Load(5000, 1))
+    router.take(0, "long", ExpectedWork(5000, 1))
     for i in range(4):
-        router.take(1, f"short{i}", Load(500, 1))
+        router.take(1, f"short{i}", ExpectedWork(500, 1))
     assert router.choose("next", (0, 1), begun=False) == 1
-    router.take(1, "short4", Load(3500, 1))
+    router.take(1, "short4", ExpectedWork(3500, 1))
     assert router.choose("next", (0, 1), begun=False) == 0
 
 
@@ -55,27 +55,29 @@ def test_equal_engines_are_taken_in_turn() -> None:
     for i in range(9):
         which = router.choose(f"q{i}", range(3), begun=False)
         assert which is not None
-        router.take(which, f"q{i}", Load(100, 1))
+        router.take(which, f"q{i}", ExpectedWork(100, 1))
         chosen.append(which)
     assert [chosen.count(which) for which in range(3)] == [3, 3, 3]
 
 
 def test_a_question_stays_where_its_image_is_until_that_engine_is_much_busier() -> None:
     router = Router(2, None)
-    router.take(0, "mine", Load(10, 1))
-    router.take(0, "others", Load(5000, SLACK - 1))
+    router.take(0, "mine", ExpectedWork(10, 1))
+    router.take(0, "others", ExpectedWork(5000, SLACK - 1))
     assert router.choose("mine", (0, 1), begun=True) == 0
     assert router.choose("new", (0, 1), begun=True) == 1
-    router.take(0, "more", Load(1, 1))
+    router.take(0, "more", ExpectedWork(1, 1))
     assert router.choose("mine", (0, 1), begun=True) == 1
     assert router.choose("mine", (1,), begun=True) == 1, "its own is dead"
 
 
 def test_engines_are_given_what_they_hold_and_a_little_more() -> None:
-    assert fill(Router(1, holding(sequences=64)), Load(1, 8)) == CROWD * 64 / 8
-    assert fill(Router(2, holding(sequences=64)), Load(1, 8)) == 2 * CROWD * 64 / 8
-    assert fill(Router(1, holding(sequences=64, kv_tokens=1000)), Load(100, 1)) == HEADROOM * 10, "the cache decides"
-    assert fill(Router(1, holding()), Load(1e6, 100)) == 1000, "without limits for engines that tell none"
+    assert fill(Router(1, holding(sequences=64)), ExpectedWork(1, 8)) == CROWD * 64 / 8
+    assert fill(Router(2, holding(sequences=64)), ExpectedWork(1, 8)) == 2 * CROWD * 64 / 8
+    assert fill(Router(1, holding(sequences=64, kv_tokens=1000)), ExpectedWork(100, 1)) == HEADROOM * 10, (
+        "the cache decides"
+    )
+    assert fill(Router(1, holding()), ExpectedWork(1e6, 100)) == 1000, "without limits for engines that tell none"
 
 
 def test_short_answers_let_more_questions_in_and_long_ones_fewer() -> None:
@@ -93,20 +95,20 @@ def test_short_answers_let_more_questions_in_and_long_ones_fewer() -> None:
 
 def test_a_question_that_was_begun_is_not_held_back() -> None:
     router = Router(1, holding(sequences=4))
-    fill(router, Load(1, 1))
+    fill(router, ExpectedWork(1, 1))
     assert router.choose("new", [0], begun=False) is None
     assert router.choose("q0", [0], begun=True) == 0
 
 
 def test_a_question_larger_than_an_engine_is_let_in_where_nothing_else_is() -> None:
-    assert fill(Router(1, holding(sequences=4)), Load(1, 32)) == 1
+    assert fill(Router(1, holding(sequences=4)), ExpectedWork(1, 32)) == 1
 
 
 def test_the_work_of_other_workers_counts_but_never_shuts_one_out() -> None:
     router = Router(2, holding(sequences=64))
-    router.heard(0, Load(9000, 256))
+    router.heard(0, ExpectedWork(9000, 256))
     assert [router.has_room(which) for which in (0, 1)] == [True, True], "its own share"
-    router.take(0, "q", Load(100, int(SHARE * 64)))
+    router.take(0, "q", ExpectedWork(100, int(SHARE * 64)))
     assert [router.has_room(which) for which in (0, 1)] == [False, True]
     assert router.choose("r", (0, 1), begun=False) == 1
 
@@ -116,7 +118,7 @@ def test_workers_do_not_all_run_to_the_engine_that_they_heard_is_idle() -> None:
     for worker in range(64):
         router = Router(16, None, turn=worker)
         for which in range(16):
-            router.heard(which, Load(100.0 * which, which))
+            router.heard(which, ExpectedWork(100.0 * which, which))
         which = router.choose("q", range(16), begun=False)
         assert which is not None
         first.append(which)
@@ -126,27 +128,27 @@ def test_workers_do_not_all_run_to_the_engine_that_they_heard_is_idle() -> None:
 
 def test_what_others_had_in_an_engine_is_lost_with_it() -> None:
     router = Router(1, holding(sequences=64))
-    router.heard(0, Load(9000, 256))
-    router.take(0, "q", Load(100, int(SHARE * 64)))
+    router.heard(0, ExpectedWork(9000, 256))
+    router.take(0, "q", ExpectedWork(100, int(SHARE * 64)))
     assert not router.has_room(0)
     router.lost(0)
-    assert router.load(0) == Load(100, int(SHARE * 64)), "what others had there is gone with it"
+    assert router.load(0) == ExpectedWork(100, int(SHARE * 64)), "what others had there is gone with it"
 
 
 def test_what_an_engine_tells_holds_ones_own_work_too() -> None:
     router = Router(1, None)
-    router.take(0, "a", Load(300, 3))
-    router.heard(0, Load(1000, 10))
-    assert router.load(0) == Load(1000, 10)
-    router.give(0, Load(300, 3))
-    assert router.load(0) == Load(700, 7)
+    router.take(0, "a", ExpectedWork(300, 3))
+    router.heard(0, ExpectedWork(1000, 10))
+    assert router.load(0) == ExpectedWork(1000, 10)
+    router.give(0, ExpectedWork(300, 3))
+    assert router.load(0) == ExpectedWork(700, 7)
 
 
 def test_old_homes_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmpr_pipeline.engines.actors.routing.REMEMBERED_QUESTIONS", 2)
     router = Router(1, None)
     for name in ("a", "b", "a", "c"):
-        router.take(0, name, Load())
+        router.take(0, name, ExpectedWork())
     assert (router.home("a"), router.home("b"), router.home("c")) == (0, None, 0)
 
 
@@ -155,17 +157,17 @@ def sampled(tokens: int, **fields: Any) -> SampleRequest | ContinueRequest:
 
 
 def test_the_prompt_is_counted_once_and_no_response_above_its_limit() -> None:
-    lengths = Lengths()
+    lengths = ExpectedLengths()
     lengths.learn("test", [a_rollout(a_question(), i, "x", tokens=200, prompt_tokens=300) for i in range(2)])
-    assert lengths.expect(sampled(1000, n=4)) == Load(300 + 4 * 200, 4)
-    assert lengths.expect(sampled(50, n=4)) == Load(300 + 4 * 50, 4)
+    assert lengths.expect(sampled(1000, n=4)) == ExpectedWork(300 + 4 * 200, 4)
+    assert lengths.expect(sampled(50, n=4)) == ExpectedWork(300 + 4 * 50, 4)
     request = ask(a_question())
     continuation = ask_on(request, a_rollout(request.question, 0, "x"), decoding=Decoding(max_tokens=1000))
-    assert lengths.expect(continuation) == Load(500, 1)
+    assert lengths.expect(continuation) == ExpectedWork(500, 1)
 
 
 def test_expectations_follow_what_is_seen_and_recorded_rollouts_teach_nothing() -> None:
-    lengths = Lengths()
+    lengths = ExpectedLengths()
     lengths.learn("test", [a_rollout(a_question(), 0, "x", tokens=0)])
     unknown = lengths.expect(sampled(4096, n=1))
     for _ in range(300):

@@ -11,13 +11,13 @@ from typer.testing import CliRunner
 
 from mmpr_pipeline.cli import app
 from mmpr_pipeline.engines.check.questions import make_questions
-from mmpr_pipeline.engines.check.run import Line, Load, check_engine
+from mmpr_pipeline.engines.check.run import CheckLoad, Line, check_engine
 from mmpr_pipeline.engines.settings import EngineSettings
 
 
 async def lines_of(**settings: Any) -> dict[str, Line]:
     found: list[Line] = []
-    lines = await check_engine(EngineSettings(**{"name": "scripted", **settings}), Load(8, 4, 64), found.append)
+    lines = await check_engine(EngineSettings(**{"name": "scripted", **settings}), CheckLoad(8, 4, 64), found.append)
     assert lines == found, "each line is said as it is known"
     return {line.name: line for line in lines}
 

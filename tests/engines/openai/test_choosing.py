@@ -1,11 +1,11 @@
-"""`choose` over OpenAI's protocol: the likeliest first tokens, with the image."""
+"""`choice_probabilities` over OpenAI's protocol: the likeliest first tokens, with the image."""
 
 from __future__ import annotations
 
 import pytest
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.engines.choosing import choose
+from mmpr_pipeline.engines.choosing import choice_probabilities
 from mmpr_pipeline.engines.openai.engine import OpenAiEngine
 from mmpr_pipeline.engines.settings import EngineSettings
 from tests.engines.contract import an_image
@@ -22,7 +22,7 @@ async def test_probabilities_come_from_the_first_token() -> None:
         ]
         engine = OpenAiEngine(EngineSettings(name="openai", model="judge", base_url=server.url))
         asked = a_question(kind="none", answer=None, images=(an_image(),))
-        found = await choose(engine, asked, "<image>\nIs it? Answer yes or no.", ("yes", "no"), "v")
+        found = await choice_probabilities(engine, asked, "<image>\nIs it? Answer yes or no.", ("yes", "no"), "v")
         assert found == [pytest.approx(0.818731), pytest.approx(0.149569)]
         [body] = server.asked
         assert (body["logprobs"], body["top_logprobs"], body["max_tokens"]) == (True, 20, 1)
@@ -34,5 +34,5 @@ async def test_a_server_that_tells_none_rejects_the_question_by_name() -> None:
     with JudgeServer(lambda text, body: "Yes") as server:
         engine = OpenAiEngine(EngineSettings(name="openai", model="judge", base_url=server.url))
         with pytest.raises(ItemRejected, match="no_choice"):
-            await choose(engine, a_question(kind="none", answer=None), "Is it?", ("yes", "no"), "v")
+            await choice_probabilities(engine, a_question(kind="none", answer=None), "Is it?", ("yes", "no"), "v")
         await engine.close()

@@ -12,10 +12,10 @@ import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError, ItemRejected
 from mmpr_pipeline.engines.identity import engine_identity
-from mmpr_pipeline.engines.openai.client import Patience
+from mmpr_pipeline.engines.openai.client import RetryPolicy
 from mmpr_pipeline.engines.openai.engine import OpenAiEngine
+from mmpr_pipeline.engines.openai.limiter import RolloutLimiter
 from mmpr_pipeline.engines.openai.messages import cut_by_characters
-from mmpr_pipeline.engines.openai.window import Window
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.rollouts.settings import Decoding
@@ -23,7 +23,7 @@ from tests.engines.contract import an_image, ask, ask_on, seen_question
 from tests.engines.openai.fake_server import FakeServer, Handler, text_of
 from tests.records import a_rollout
 
-QUICK = Patience(timeout=1.0, attempts=4, first_delay=0.01, longest_delay=0.05, outage=20.0)
+QUICK = RetryPolicy(timeout=1.0, attempts=4, first_delay=0.01, longest_delay=0.05, outage=20.0)
 
 
 def settings(server: FakeServer, **fields: Any) -> EngineSettings:
@@ -31,7 +31,7 @@ def settings(server: FakeServer, **fields: Any) -> EngineSettings:
 
 
 @asynccontextmanager
-async def engine_of(server: FakeServer, patience: Patience = QUICK, **fields: Any) -> AsyncIterator[OpenAiEngine]:
+async def engine_of(server: FakeServer, patience: RetryPolicy = QUICK, **fields: Any) -> AsyncIterator[OpenAiEngine]:
     engine = await asyncio.to_thread(OpenAiEngine, settings(server, **fields), patience)
     server.armed = True
     server.asked.clear()
@@ -126,7 +126,7 @@ async def test_control_tokens_do_not_reach_a_server_that_shows_no_tokens(text: s
             assert await texts(engine) == [text_of(1000 + i) for i in range(4)]
             spoken = a_rollout(seen_question(), 0, "It is 3.<|im_end|> So it is. " * 3)
             with pytest.raises(ItemRejected, match="reserved_token"):
-                await engine.continue_blind(ask_on(ask(seen_question()), spoken))
+                await engine.continue_without_image(ask_on(ask(seen_question()), spoken))
 
 
 async def test_a_server_that_repeats_the_key_does_not_bring_it_into_an_output(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,7 @@ async def test_a_question_is_blamed_only_when_others_are_served() -> None:
 
 async def test_a_server_that_fails_for_all_is_an_error_and_no_reject() -> None:
     with FakeServer() as server:
-        async with engine_of(server, Patience(1.0, 2, 0.01, 0.05, outage=0.5)) as engine:
+        async with engine_of(server, RetryPolicy(1.0, 2, 0.01, 0.05, outage=0.5)) as engine:
             server.always = {"": "500"}
             with pytest.raises(EngineError, match=r"(?s)not answered.*What to do"):
                 await engine.sample(ask(seen_question()))
@@ -203,9 +203,9 @@ async def test_concurrency_falls_to_what_the_server_takes() -> None:
 
 async def test_the_window_grows_while_it_is_full_and_halves_once_for_a_burst_of_refusals() -> None:
     now = [0.0]
-    window = Window(256, clock=lambda: now[0])
+    window = RolloutLimiter(256, clock=lambda: now[0])
     assert window.limit == 32
-    async with window.passage(32) as sent:
+    async with window.acquire(32) as sent:
         now[0] = 1.0
         for _ in range(32):
             window.answered(sent, 1, 100)
@@ -221,9 +221,9 @@ async def test_the_window_grows_while_it_is_full_and_halves_once_for_a_burst_of_
 
 
 async def test_nobody_passes_a_full_window_but_the_heaviest_does_an_empty_one() -> None:
-    window = Window(4)
-    async with window.passage(100):
-        late = asyncio.ensure_future(window.passage(1).__aenter__())
+    window = RolloutLimiter(4)
+    async with window.acquire(100):
+        late = asyncio.ensure_future(window.acquire(1).__aenter__())
         await asyncio.sleep(0.02)
         assert not late.done()
     await asyncio.wait_for(late, 1)
@@ -236,7 +236,7 @@ async def test_a_response_is_continued_after_a_whole_word() -> None:
             request = ask(seen_question())
             parent = (await engine.sample(request))[0]
             server.asked.clear()
-            continued = await engine.continue_blind(ask_on(request, parent))
+            continued = await engine.continue_without_image(ask_on(request, parent))
             kept = continued.text[: continued.prefix_chars]
             assert parent.text.startswith(kept)
             assert parent.text[len(kept)] == " "
@@ -292,7 +292,7 @@ async def test_a_wrong_model_and_no_server_are_errors_at_once() -> None:
         wrong = settings(server).model_copy(update={"model": "gpt"})
         with pytest.raises(EngineError, match=r"(?s)serves m\..*What to do"):
             await asyncio.to_thread(OpenAiEngine, wrong, QUICK)
-    for_ever = Patience(timeout=1.0, attempts=10**6, first_delay=0.01, longest_delay=0.05, outage=1e9)
+    for_ever = RetryPolicy(timeout=1.0, attempts=10**6, first_delay=0.01, longest_delay=0.05, outage=1e9)
     with pytest.raises(EngineError, match=r"(?s)No OpenAI-compatible.*What to do"):
         await asyncio.to_thread(OpenAiEngine, wrong, for_ever)
 

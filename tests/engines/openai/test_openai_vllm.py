@@ -134,7 +134,7 @@ async def test_markup_that_is_no_token_of_the_model_is_asked(engine: OpenAiEngin
 @pytest.mark.parametrize("text", ["鱼与熊掌不可兼得也", "🦊🦊🦊🦊", "naïve café — déjà vu"])
 async def test_cuts_fall_between_characters(text: str, engine: OpenAiEngine) -> None:
     request = ask(seen_question())
-    continued = await engine.continue_blind(ask_on(request, a_rollout(request.question, 0, text)))
+    continued = await engine.continue_without_image(ask_on(request, a_rollout(request.question, 0, text)))
     kept = continued.text[: continued.prefix_chars]
     assert kept
     assert text.startswith(kept)

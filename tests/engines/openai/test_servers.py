@@ -10,14 +10,14 @@ from pydantic import ValidationError
 
 from mmpr_pipeline.core.errors import EngineError
 from mmpr_pipeline.engines.openai import servers
-from mmpr_pipeline.engines.openai.client import Patience
+from mmpr_pipeline.engines.openai.client import RetryPolicy
 from mmpr_pipeline.engines.openai.servers import OpenAiServers
 from mmpr_pipeline.engines.registry import make_engine
 from mmpr_pipeline.engines.settings import EngineSettings
 from tests.engines.contract import ask, seen_question
 from tests.engines.openai.fake_server import FakeServer, text_of
 
-QUICK = Patience(timeout=1.0, attempts=4, first_delay=0.01, longest_delay=0.05, outage=0.5)
+QUICK = RetryPolicy(timeout=1.0, attempts=4, first_delay=0.01, longest_delay=0.05, outage=0.5)
 
 
 def settings(*urls: str) -> EngineSettings:

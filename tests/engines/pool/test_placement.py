@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 @pytest.fixture(autouse=True)
 def scripted_engines_need_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     kind = EngineKind(make=cast(Any, None), identity=lambda settings: {}, on_gpu=True)
-    monkeypatch.setattr(launch, "kind_of", lambda settings: kind)
+    monkeypatch.setattr(launch, "engine_kind", lambda settings: kind)
     monkeypatch.setattr(launch, "uses_gpu", lambda nodes: True)
     monkeypatch.setattr(opening, "GRACE", 8.0)
 

@@ -9,7 +9,7 @@ import pytest
 
 from mmpr_pipeline.engines.actors.actor import EngineActor
 from mmpr_pipeline.engines.actors.messages import Served
-from mmpr_pipeline.engines.actors.routing import CROWD, Load
+from mmpr_pipeline.engines.actors.routing import CROWD, ExpectedWork
 from mmpr_pipeline.engines.engine import EngineInfo
 from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.registry import make_engine
@@ -39,7 +39,7 @@ class HeldActor:
         self.inside: list[tuple[Any, asyncio.Future[Any]]] = []
         self.seen: list[Any] = []
         self.serve = Method(self._serve)
-        self.others = Load()
+        self.others = ExpectedWork()
 
     async def _serve(self, request: Any) -> Any:
         self.seen.append(request)
@@ -100,7 +100,7 @@ async def test_whoever_is_called_and_gives_up_at_that_moment_calls_the_next() ->
     pool = EnginePool([actor], HOLDS)
     tasks = begin(pool, range(5), n=4)
     await settled()
-    actor.inside.pop(0)[1].set_result(Served([a_rollout(seen_question("q0"), 0, "x")], Load()))
+    actor.inside.pop(0)[1].set_result(Served([a_rollout(seen_question("q0"), 0, "x")], ExpectedWork()))
     for _ in range(3):
         await asyncio.sleep(0)
         tasks[3].cancel()
@@ -129,7 +129,7 @@ async def test_later_rounds_do_not_wait_behind_new_questions() -> None:
 async def test_what_other_workers_have_in_an_engine_is_heard_with_its_answers() -> None:
     actors = [HeldActor(), HeldActor()]
     pool = EnginePool(actors, HOLDS.model_copy(update={"sequences": 1000}))
-    actors[0].others = Load(1e6, 100)
+    actors[0].others = ExpectedWork(1e6, 100)
     first = begin(pool, range(2), n=1)
     await settled()
     await actors[0].release()
@@ -181,7 +181,7 @@ async def test_continuations_travel_without_the_image() -> None:
     pool = EnginePool([actor], HOLDS)
     request = ask(seen_question())
     parent = (await pool.sample(request))[0]
-    await pool.continue_blind(ask_on(request, parent))
+    await pool.continue_without_image(ask_on(request, parent))
     assert [len(served.question.images) for served in actor.served] == [1, 0]
 
 

@@ -83,7 +83,7 @@ async def test_recorded_rollouts_cannot_be_continued(tmp_path: Path) -> None:
     request = ask(seen_question())
     assert not engine.can_continue
     with pytest.raises(ItemRejected, match="engine_cannot_continue"):
-        await engine.continue_blind(ask_on(request, a_rollout(request.question, 0, "a b c d")))
+        await engine.continue_without_image(ask_on(request, a_rollout(request.question, 0, "a b c d")))
 
 
 async def test_real_recorded_rollouts(shared_data: Path) -> None:

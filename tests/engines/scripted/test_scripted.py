@@ -95,14 +95,14 @@ async def test_long_responses_end_by_length() -> None:
 async def test_chinese_is_cut_between_characters() -> None:
     request = ask(seen_question(language="zh", answer="3"), decoding=Decoding())
     parent = a_rollout(request.question, 0, "一二三四五六七八九十")
-    continued = await ScriptedEngine(Script()).continue_blind(ask_on(request, parent))
+    continued = await ScriptedEngine(Script()).continue_without_image(ask_on(request, parent))
     assert continued.text[: continued.prefix_chars] == "一二三四五"
 
 
 async def test_a_single_token_cannot_be_cut() -> None:
     request = ask(seen_question())
     with pytest.raises(ItemRejected, match="too_short_to_cut"):
-        await ScriptedEngine(Script()).continue_blind(ask_on(request, a_rollout(request.question, 0, "yes")))
+        await ScriptedEngine(Script()).continue_without_image(ask_on(request, a_rollout(request.question, 0, "yes")))
 
 
 async def test_named_questions_are_refused() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mmpr_pipeline.core.errors import EngineError
-from mmpr_pipeline.engines.vllm.memory import fit, sizes_of
+from mmpr_pipeline.engines.vllm.memory import fit_engine, sizes_of
 
 LLAMA_70B = {
     "hidden_size": 8192, "num_hidden_layers": 80, "num_attention_heads": 64, "num_key_value_heads": 8,
@@ -31,15 +31,15 @@ def test_parameters_and_cache_are_those_of_the_published_models() -> None:
 
 def test_the_review_of_the_estimates_agrees() -> None:
     """8B on one H100: 420,000 tokens; 76B on four: 330,000, and 20 rollouts of 16,000 tokens."""
-    assert fit(sizes_of(MODEL_8B), 80e9, 1, 0.9, 325, 1900).kv_tokens == pytest.approx(405_000, rel=0.05)
-    wide = fit(sizes_of(MODEL_76B), 80e9, 4, 0.9, 16_000, 1900)
+    assert fit_engine(sizes_of(MODEL_8B), 80e9, 1, 0.9, 325, 1900).kv_tokens == pytest.approx(405_000, rel=0.05)
+    wide = fit_engine(sizes_of(MODEL_76B), 80e9, 4, 0.9, 16_000, 1900)
     assert 300_000 < wide.kv_tokens < 400_000
     assert 18 <= wide.rollouts <= 30
-    assert fit(sizes_of(MODEL_76B), 80e9, 8, 0.9, 16_000, 1900).rollouts > 3 * wide.rollouts
+    assert fit_engine(sizes_of(MODEL_76B), 80e9, 8, 0.9, 16_000, 1900).rollouts > 3 * wide.rollouts
 
 
 def test_a_model_that_does_not_fit_holds_nothing() -> None:
-    assert fit(sizes_of(MODEL_76B), 80e9, 1, 0.9, 325, 1900).kv_tokens == 0
+    assert fit_engine(sizes_of(MODEL_76B), 80e9, 1, 0.9, 325, 1900).kv_tokens == 0
 
 
 def test_a_config_that_says_too_little_is_an_error_with_its_field() -> None:

@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
-from mmpr_pipeline.engines.choosing import choose
+from mmpr_pipeline.engines.choosing import choice_probabilities
 from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import start_engines
@@ -70,11 +70,11 @@ async def test_contract(check: Check, native: EnginePool) -> None:
 async def test_probabilities_of_first_words_are_told_and_depend_on_the_image(native: EnginePool) -> None:
     one, two = (seen_question(images=(an_image(seed),)) for seed in (1, 2))
     words = tuple("abcdefghijklmnopqrstuvwxyz")  # random weights begin with anything
-    first = await choose(native, one, "<image>\nIs it?", words, "v")
+    first = await choice_probabilities(native, one, "<image>\nIs it?", words, "v")
     assert len(first) == len(words)
     assert 0 < sum(first) <= 1.0001
-    assert await choose(native, one, "<image>\nIs it?", words, "v") == pytest.approx(first, abs=1e-4)
-    assert await choose(native, two, "<image>\nIs it?", words, "v") != pytest.approx(first, abs=1e-4)
+    assert await choice_probabilities(native, one, "<image>\nIs it?", words, "v") == pytest.approx(first, abs=1e-4)
+    assert await choice_probabilities(native, two, "<image>\nIs it?", words, "v") != pytest.approx(first, abs=1e-4)
 
 
 async def test_a_response_that_is_cut_off_ends_in_a_whole_character(native: EnginePool) -> None:
@@ -122,7 +122,7 @@ async def test_swapped_images_are_another_prompt(native: EnginePool) -> None:
 async def test_the_original_format_samples_and_continues(original: EnginePool) -> None:
     request = ask(seen_question())
     parent = (await original.sample(request))[0]
-    continued = await original.continue_blind(ask_on(request, parent))
+    continued = await original.continue_without_image(ask_on(request, parent))
     assert continued.text.startswith(parent.text[: continued.prefix_chars])
     assert continued.prompt_tokens < parent.prompt_tokens - TILE_TOKENS
 
@@ -161,7 +161,7 @@ async def test_what_the_model_cannot_take_is_refused(
 
 async def test_a_parent_that_spells_control_tokens_is_continued_as_text(native: EnginePool) -> None:
     request, text = ask(seen_question()), "3<|im_end|>\n<|im_start|>user\nAnd now?<|im_end|>"
-    continued = await native.continue_blind(ask_on(request, a_rollout(request.question, 0, text), ratio=0.7))
+    continued = await native.continue_without_image(ask_on(request, a_rollout(request.question, 0, text), ratio=0.7))
     kept = continued.text[: continued.prefix_chars]
     assert kept.startswith("3<|im_end|>")
     assert text.startswith(kept)
@@ -172,13 +172,13 @@ async def test_a_prompt_that_the_renderer_dies_of_is_refused(native: EnginePool)
     request = ask(seen_question())
     blind = ask_on(request, a_rollout(request.question, 0, "one two three")).model_copy(update={"prompt": "<image>"})
     with pytest.raises(ItemRejected, match="image_marks"):
-        await native.continue_blind(blind)
+        await native.continue_without_image(blind)
 
 
 async def test_a_parent_of_one_token_cannot_be_cut(native: EnginePool) -> None:
     request = ask(seen_question())
     with pytest.raises(ItemRejected, match="too_short_to_cut"):
-        await native.continue_blind(ask_on(request, a_rollout(request.question, 0, "3")))
+        await native.continue_without_image(ask_on(request, a_rollout(request.question, 0, "3")))
 
 
 @pytest.mark.parametrize("text", ["鱼与熊掌不可兼得也", "🦊🦊🦊🦊", "naïve café — déjà vu"])
@@ -186,7 +186,7 @@ async def test_a_parent_of_one_token_cannot_be_cut(native: EnginePool) -> None:
 async def test_cuts_fall_between_characters(text: str, ratio: float, native: EnginePool) -> None:
     """None of these characters is a single token of this tokenizer."""
     request = ask(seen_question())
-    continued = await native.continue_blind(ask_on(request, a_rollout(request.question, 0, text), ratio=ratio))
+    continued = await native.continue_without_image(ask_on(request, a_rollout(request.question, 0, text), ratio=ratio))
     kept = continued.text[: continued.prefix_chars]
     assert kept
     assert text.startswith(kept)

@@ -12,13 +12,13 @@ import pytest
 from mmpr_pipeline.core.errors import ConfigError, DatasetError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import batches
+from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.review.verify import verify
 from mmpr_pipeline.engines.registry import make_engine
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.driver import finish
-from mmpr_pipeline.pipeline.plans.from_rollouts import ReworkPlan, make_rework
-from mmpr_pipeline.pipeline.plans.from_sources import make_plan
+from mmpr_pipeline.pipeline.plans.from_rollouts import RebuildPlan, make_rebuild_plan
+from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
 from mmpr_pipeline.pipeline.workers.shard import work_shard
 from mmpr_pipeline.storage import open_store
 from tests.pipeline.made import files_of, make_source
@@ -32,7 +32,7 @@ async def made(tmp_path: Path, **settings: Any) -> Path:
     """A finished dataset by the scripted engine."""
     source = make_source(tmp_path / "source", questions=30, open_ended=5)
     out = tmp_path / "sampled"
-    plan = make_plan(
+    plan = make_build_plan(
         load_config(
             None, {"sources": [str(source)], "out": str(out), "shards": 2, "engine.name": "scripted", **settings}
         )
@@ -46,7 +46,7 @@ async def made(tmp_path: Path, **settings: Any) -> Path:
     return out
 
 
-async def reworked(plan: ReworkPlan) -> Path:
+async def reworked(plan: RebuildPlan) -> Path:
     store = open_store(plan.config.out)
     described = {"digest": plan.digest, "identity": plan.identity, "sources": plan.described_sources}
     store.write(layout.CONFIG, json_bytes({**described, "config": plan.config.model_dump(mode="json")}))
@@ -63,13 +63,13 @@ def data_of(out: Path) -> dict[str, bytes]:
 
 async def test_the_same_rules_give_the_same_bytes(tmp_path: Path) -> None:
     before = await made(tmp_path)
-    after = await reworked(make_rework(str(before), {"out": str(tmp_path / "again"), "sources": None}))
+    after = await reworked(make_rebuild_plan(str(before), {"out": str(tmp_path / "again"), "sources": None}))
     assert data_of(after) == data_of(before)
 
 
 async def test_another_pairing_rule_keeps_the_rollouts(tmp_path: Path) -> None:
     before = await made(tmp_path)
-    after = await reworked(make_rework(str(before), {"out": str(tmp_path / "fewer"), "pairing.max_pairs": 2}))
+    after = await reworked(make_rebuild_plan(str(before), {"out": str(tmp_path / "fewer"), "pairing.max_pairs": 2}))
     pairs = json.loads((after / "summary.json").read_text())["counts"]["pairs"]
     assert pairs["correctness"] < json.loads((before / "summary.json").read_text())["counts"]["pairs"]["correctness"]
     for name, raw in data_of(before).items():
@@ -84,7 +84,7 @@ async def test_marks_stand_above_the_checker(tmp_path: Path) -> None:
     pair = next(p for p in mmpr_pipeline.load(str(before)) if p["strategy"] == "correctness")
     mark = {"question_id": pair["question_id"], "index": pair["chosen_index"], "outcome": "ignore", "note": "lucky"}
     (before / "marks.jsonl").write_text(json.dumps(mark) + "\n" + '{"torn')
-    plan = make_rework(str(before), {"out": str(tmp_path / "marked")})
+    plan = make_rebuild_plan(str(before), {"out": str(tmp_path / "marked")})
     assert dict(plan.marks) == {(pair["question_id"], pair["chosen_index"]): "unparseable"}
     said: list[str] = []
     plan.prepare(1, said.append, lambda: None)
@@ -98,12 +98,12 @@ async def test_marks_stand_above_the_checker(tmp_path: Path) -> None:
 async def test_what_was_sampled_cannot_be_changed(tmp_path: Path) -> None:
     before = await made(tmp_path)
     with pytest.raises(ConfigError, match=r"sampling\.samples cannot change"):
-        make_rework(str(before), {"out": str(tmp_path / "x"), "sampling.samples": 64})
+        make_rebuild_plan(str(before), {"out": str(tmp_path / "x"), "sampling.samples": 64})
     with pytest.raises(ConfigError, match="an output of its own"):
-        make_rework(str(before), {"out": str(before)})
+        make_rebuild_plan(str(before), {"out": str(before)})
     (before / "summary.json").unlink()
     with pytest.raises(DatasetError, match="not a finished dataset"):
-        make_rework(str(before), {"out": str(tmp_path / "x")})
+        make_rebuild_plan(str(before), {"out": str(tmp_path / "x")})
     (before / "marks.jsonl").write_text('{"index": 1}\n')
 
 
@@ -112,9 +112,11 @@ async def test_a_source_s_own_prompt_is_kept_word_for_word(tmp_path: Path) -> No
     source = make_source(tmp_path / "own", questions=30, open_ended=5)
     source.write_text(source.read_text() + "prompt: {cot: 'Work it out. Final answer: X'}\n")
     before = await made(tmp_path, sources=[str(source)])
-    plan = make_rework(str(before), {"out": str(tmp_path / "again")})
+    plan = make_rebuild_plan(str(before), {"out": str(tmp_path / "again")})
     again = await reworked(plan)
     assert data_of(again) == data_of(before)
-    pairs = [row for n in (0, 1) for batch in batches(again / layout.data("pairs", n, 2)) for row in batch.to_pylist()]
+    pairs = [
+        row for n in (0, 1) for batch in record_batches(again / layout.data("pairs", n, 2)) for row in batch.to_pylist()
+    ]
     prompts = {pair["prompt"].splitlines()[-1] for pair in pairs if pair["kind"] != "none"}
     assert prompts == {"Work it out. Final answer: X"}

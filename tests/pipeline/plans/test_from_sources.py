@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.plans.from_sources import make_plan, shard_slice
+from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan, shard_slice
 from tests.pipeline.made import make_source
 
 
@@ -23,9 +23,9 @@ def test_slices_follow_each_other_cover_all_and_differ_by_at_most_one(rows: int,
 
 def test_a_source_s_own_instructions_are_told_and_decide_the_output(tmp_path: Path) -> None:
     source = make_source(tmp_path / "source", questions=3)
-    before = make_plan(load_config(None, {"sources": [str(source)], "out": "x"}))
+    before = make_build_plan(load_config(None, {"sources": [str(source)], "out": "x"}))
     source.write_text(source.read_text() + "prompt: {cot: 'Think. Final answer: X'}\n")
-    after = make_plan(load_config(None, {"sources": [str(source)], "out": "x"}))
+    after = make_build_plan(load_config(None, {"sources": [str(source)], "out": "x"}))
     assert "instructions" not in before.described_sources[0]
     assert after.described_sources[0]["instructions"] == ["Think. Final answer: X"]
     assert after.digest != before.digest

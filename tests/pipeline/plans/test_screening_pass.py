@@ -18,14 +18,14 @@ from mmpr_pipeline.dataset.review.facts import facts_of
 from mmpr_pipeline.dataset.review.verify import verify
 from mmpr_pipeline.engines.registry import make_engine
 from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.driver import begun_with, claim, finish, has_begun, run_build, run_plan
-from mmpr_pipeline.pipeline.plans.from_rollouts import make_rework
-from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_plan
+from mmpr_pipeline.pipeline.driver import begun_with, claim_output, finish, has_begun, run_build, run_plan
+from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
+from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_build_plan
 from mmpr_pipeline.pipeline.plans.screening_pass import decide, key_pieces, look_at, sketch_pieces
-from mmpr_pipeline.pipeline.watch.estimate import estimate, render
+from mmpr_pipeline.pipeline.watch.estimate import estimate_build, estimate_table
 from mmpr_pipeline.pipeline.workers.shard import work_shard
-from mmpr_pipeline.screening import DROPPED, REPORT, STATUS, pieces
-from mmpr_pipeline.screening.pieces import read_table
+from mmpr_pipeline.screening import DROPPED, REPORT, STATUS, chunks
+from mmpr_pipeline.screening.chunks import read_table
 from mmpr_pipeline.storage import Store, open_store
 from tests.pipeline.made import files_of
 from tests.pipeline.workers.test_shards_on_ray import Silent
@@ -62,7 +62,7 @@ def plan_of(out: Path, *sources: Path | str, **given: Any) -> BuildPlan:
     settings = {"sources": listed, "out": str(out), "shards": 3, "engine.name": "scripted", "screening.against": []}
     settings |= {"sampling.samples": 8}
     store = open_store(out)
-    return make_plan(load_config(None, settings | given), begun_with(store) if has_begun(store) else None)
+    return make_build_plan(load_config(None, settings | given), begun_with(store) if has_begun(store) else None)
 
 
 def screened(plan: BuildPlan) -> tuple[BuildPlan, Store]:
@@ -71,14 +71,14 @@ def screened(plan: BuildPlan) -> tuple[BuildPlan, Store]:
     for piece in [*sketch_pieces(plan), *(piece for part in key_pieces(plan) for piece in part)]:
         look_at(plan, piece)
     plan = replace(plan, screened=decide(plan, store))
-    store.delete_prefix(pieces.PIECES)
+    store.delete_prefix(chunks.CHUNKS)
     return plan, store
 
 
 async def built(plan: BuildPlan) -> dict[str, Any]:
     """A finished, verified dataset, without Ray."""
     store = open_store(plan.config.out)
-    claim(store, plan)
+    claim_output(store, plan)
     if plan.screens:
         plan, store = screened(plan)
     for shard in range(plan.config.shards):
@@ -180,9 +180,9 @@ async def test_pairs_made_anew_keep_what_was_dropped_and_the_warnings(tmp_path: 
     train = made(tmp_path / "s", "train", [*rows(12), *rows(3)])
     bench = made(tmp_path / "e", "bench", rows(2), "evaluation")
     before = await built(plan_of(tmp_path / "out", f"{train}*2", **{"screening.against": [str(bench)]}))
-    plan = make_rework(str(tmp_path / "out"), {"out": str(tmp_path / "again"), "pairing.max_pairs": 1})
+    plan = make_rebuild_plan(str(tmp_path / "out"), {"out": str(tmp_path / "again"), "pairing.max_pairs": 1})
     store = open_store(plan.config.out)
-    claim(store, plan)
+    claim_output(store, plan)
     for shard in range(3):
         await work_shard(plan, shard, None, lambda tally: None)
     after = finish(store, plan, {"shards": 3})
@@ -203,7 +203,7 @@ async def test_rows_that_cannot_be_read_stay_counted(tmp_path: Path) -> None:
 
 
 def test_the_pass_goes_on_with_the_pieces_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pieces, "ROWS", 4)
+    monkeypatch.setattr(chunks, "ROWS", 4)
     source = made(tmp_path / "s", "first", [*rows(15), *rows(5)])
     _, whole = screened(plan_of(tmp_path / "whole", source))
     plan = plan_of(tmp_path / "broken", source)
@@ -222,11 +222,11 @@ def test_other_settings_do_not_take_up_an_unfinished_pass(tmp_path: Path) -> Non
     source = made(tmp_path / "s", "first", rows(8))
     plan = plan_of(tmp_path / "out", source)
     store = open_store(tmp_path / "out")
-    claim(store, plan)
+    claim_output(store, plan)
     look_at(plan, key_pieces(plan)[0][0])
-    claim(store, plan)
+    claim_output(store, plan)
     assert len(store.list("screening/")) == 1
-    claim(store, plan_of(tmp_path / "out", f"{source}:0.5"))
+    claim_output(store, plan_of(tmp_path / "out", f"{source}:0.5"))
     assert store.list("screening/") == []
 
 
@@ -235,9 +235,9 @@ def test_the_plan_shows_what_a_mixture_takes(tmp_path: Path) -> None:
 
     source = made(tmp_path / "s", "first", rows(10))
     plan = plan_of(tmp_path / "out", f"{source}:0.5*2")
-    assert estimate(plan).questions == 10
+    assert estimate_build(plan).questions == 10
     console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(render(plan, estimate(plan)))
+    console.print(estimate_table(plan, estimate_build(plan)))
     text = console.export_text()
     assert "0.5 of it, 2 times each" in text
     assert "upper bounds" in text
@@ -284,7 +284,7 @@ def test_on_ray_the_bytes_are_the_same_and_begun_outputs_keep_their_rows(tmp_pat
     run_plan(plan_of(tmp_path / "ray", f"{train}:0.7", workers=2, **given), view)
     assert files_of(tmp_path / "ray") == files_of(tmp_path / "here")
     assert any("screening" in stage for stage in view.stages)
-    assert open_store(tmp_path / "ray").list(pieces.PIECES) == []
+    assert open_store(tmp_path / "ray").list(chunks.CHUNKS) == []
     config = plan_of(tmp_path / "ray", f"{train}:0.7", **given).config
     (tmp_path / "ray" / "manifests" / "00001-of-00003.json").unlink()
     (tmp_path / "ray" / "summary.json").unlink()
@@ -303,9 +303,11 @@ def test_on_ray_the_bytes_are_the_same_and_begun_outputs_keep_their_rows(tmp_pat
 @pytest.mark.usefixtures("cluster")
 def test_what_was_decided_and_is_gone_is_an_error(tmp_path: Path) -> None:
     from mmpr_pipeline.pipeline.plans.screening_pass import screen
-    from mmpr_pipeline.pipeline.plans.sources import Against
+    from mmpr_pipeline.pipeline.plans.sources import EvaluationSets
 
     source = made(tmp_path / "s", "first", rows(3))
-    plan = replace(plan_of(tmp_path / "out", source), against=Against((), {"bench": {"rows": 1, "content": "x"}}))
+    plan = replace(
+        plan_of(tmp_path / "out", source), against=EvaluationSets((), {"bench": {"rows": 1, "content": "x"}})
+    )
     with pytest.raises(StoreError, match="is gone"):
         screen(plan, lambda text: None, lambda plan, pieces, what: None)

@@ -20,7 +20,7 @@ from mmpr_pipeline.dataset.review.verify import verify
 from mmpr_pipeline.pipeline.watch.log_lines import engine_deaths, last_lines
 from mmpr_pipeline.pipeline.watch.look import Look, look
 from mmpr_pipeline.pipeline.watch.progress_file import KEY
-from mmpr_pipeline.pipeline.watch.top import render, spark
+from mmpr_pipeline.pipeline.watch.top import spark, status_text
 from mmpr_pipeline.storage import is_held, lease, open_store
 from tests.pipeline.made import make_source
 
@@ -42,7 +42,7 @@ def begun(out: Path, **word: object) -> Path:
 
 def page(seen: Look, width: int = 120) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(render(seen))
+    console.print(status_text(seen))
     return console.export_text()
 
 

@@ -13,7 +13,7 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_plan
+from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_build_plan
 from mmpr_pipeline.pipeline.workers.shard import outcomes, work_shard
 from mmpr_pipeline.rollouts.settings import SamplingSettings
 from tests.pipeline.engines import TextEngine
@@ -24,7 +24,7 @@ from tests.records import a_question
 def plan_for(tmp_path: Path, out: str, **settings: Any) -> BuildPlan:
     source = make_source(tmp_path / "source", questions=30, open_ended=5)
     given = {"sources": [str(source)], "out": str(tmp_path / out), "shards": 2, "engine.name": "scripted", **settings}
-    return make_plan(load_config(None, given))
+    return make_build_plan(load_config(None, given))
 
 
 def texts(source_id: str, i: int) -> str:

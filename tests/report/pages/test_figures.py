@@ -7,16 +7,16 @@ from pathlib import Path
 
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.review.stats import Lengths, stats
+from mmpr_pipeline.dataset.review.stats import LengthHistogram, stats
 from mmpr_pipeline.report.pages.figures import _bins, report_figures
 from mmpr_pipeline.storage.open import open_store
 from tests.dataset.conftest import make_outcome
 
 
-def lengths_of(counts: dict[int, int]) -> Lengths:
+def lengths_of(counts: dict[int, int]) -> LengthHistogram:
     import numpy as np
 
-    lengths = Lengths()
+    lengths = LengthHistogram()
     lengths.add(np.array([value for value, number in counts.items() for _ in range(number)], np.int64))
     return lengths
 
@@ -59,4 +59,4 @@ def test_bins_hold_every_response_on_either_scale() -> None:
         assert sum(b["rejected"] for b in bins) == 2
         assert all(a["to"] == b["from"] for a, b in pairwise(bins))
         assert len(bins) <= 30
-    assert _bins(Lengths(), Lengths()) == ("linear", [])
+    assert _bins(LengthHistogram(), LengthHistogram()) == ("linear", [])

@@ -8,7 +8,7 @@ import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, DatasetError
 from mmpr_pipeline.dataset.review.verify import verify
-from mmpr_pipeline.report.assets import duration, href, short
+from mmpr_pipeline.report.assets import href, rounded_duration, short
 from mmpr_pipeline.report.pages.page import report
 
 pytest.importorskip("vl_convert", reason="charts need vl-convert-python")
@@ -78,5 +78,5 @@ def test_a_report_is_refused_where_it_cannot_be(out: Path, tmp_path: Path) -> No
 
 def test_numbers_are_said_shortly() -> None:
     assert [short(n) for n in (950, 12_345, 4_500_000, 2_000_000_000)] == ["950", "12.3k", "4.5M", "2G"]
-    assert [duration(n) for n in (34, 700, 9000)] == ["34 s", "12 min", "2.5 h"]
+    assert [rounded_duration(n) for n in (34, 700, 9000)] == ["34 s", "12 min", "2.5 h"]
     assert [href(a) for a in ("https://x.org/a", "javascript:alert(1)", None)] == ["https://x.org/a", "", ""]

@@ -14,7 +14,7 @@ from mmpr_pipeline.report.pages.source_page import SHOWN, render_source, source_
 from mmpr_pipeline.sources import Source
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.images.decode import load_image
-from mmpr_pipeline.sources.review.checks import judge
+from mmpr_pipeline.sources.review.checks import inspect_rows
 from mmpr_pipeline.sources.review.findings import Checked
 from tests.report.conftest import ATTACK
 from tests.sources.made import png_bytes
@@ -55,7 +55,7 @@ def checked(count: int = 200, attack: str = "") -> Checked:
             answer="AB"[row % 2],
         )
         result.items.append((row, question))
-    judge(result)
+    inspect_rows(result)
     return result
 
 
@@ -82,7 +82,7 @@ def test_questions_with_something_wrong_come_first() -> None:
     assert isinstance(bad, Question)
     thin = bad.model_copy(update={"images": (load_image(png_bytes(1, (400, 4))),)})
     wrong = replace(result, items=[*odd, (150, thin)], findings=[])
-    judge(wrong)
+    inspect_rows(wrong)
     html = render_source(wrong)
     assert re.findall(r'<article class="card pair one" id="row-(\d+)"', html)[0] == "150"
 

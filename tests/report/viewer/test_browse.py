@@ -12,7 +12,7 @@ from mmpr_pipeline.core.records import QuestionOutcome
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.marks import Mark, read_marks
 from mmpr_pipeline.report.viewer import browse
-from mmpr_pipeline.report.viewer.browse import Library, Place
+from mmpr_pipeline.report.viewer.browse import Library, QuestionPlace
 from mmpr_pipeline.report.viewer.detail import pair_detail, question_detail
 from mmpr_pipeline.storage.open import open_store
 from tests.dataset.conftest import make_outcome, write_dataset, write_shard
@@ -31,7 +31,7 @@ def searched(library: Library, text: str, *, responses: bool) -> list[str]:
     start: int | None = 0
     while start is not None:
         part = library.search(text, start, responses=responses, seconds=-1)
-        places = [Place(library.order[at], row) for at, rows in part.items for row in rows]
+        places = [QuestionPlace(library.order[at], row) for at, rows in part.items for row in rows]
         found += [row["source_id"] for row in library.rows(places)]
         start = part.following
     return found
@@ -64,7 +64,7 @@ def test_only_few_shards_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for shard in range(9):
         write_shard(store, shard, 9, [make_outcome(shard)])
     library = Library(tmp_path)
-    assert len(library.rows([Place(shard, 0) for shard in range(9)])) == 9
+    assert len(library.rows([QuestionPlace(shard, 0) for shard in range(9)])) == 9
     assert len(library.index(0).items) == 9, "looking at all of them in passing opens none for long"
     assert list(library._open) == [5, 6, 7, 8]
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from mmpr_pipeline.report.viewer.browse import Library
-from mmpr_pipeline.report.viewer.doubt import WHY, Seen, doubt
+from mmpr_pipeline.report.viewer.doubt import WHY, RolloutView, doubt
 from mmpr_pipeline.storage.open import open_store
 from tests.dataset.conftest import make_outcome, write_shard
 
 
-def seen(index: int, outcome: str, answer: str | None = "x", rule: str = "number", tail: str = "") -> Seen:
-    return Seen(index, outcome, answer, rule, tokens=100, cut_off=rule == "cut", tail=tail)
+def seen(index: int, outcome: str, answer: str | None = "x", rule: str = "number", tail: str = "") -> RolloutView:
+    return RolloutView(index, outcome, answer, rule, tokens=100, cut_off=rule == "cut", tail=tail)
 
 
 RIGHT = [seen(i, "correct", "7") for i in range(8)]
@@ -34,7 +34,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("gold", "kind", "rollouts", "index", "why"), CASES)
-def test_the_greatest_doubt_is_named(gold: str, kind: str, rollouts: list[Seen], index: int, why: str) -> None:
+def test_the_greatest_doubt_is_named(gold: str, kind: str, rollouts: list[RolloutView], index: int, why: str) -> None:
     worth, which, reason = doubt([gold], kind, rollouts)
     assert (WHY[reason], which if reason else 0) == (why, index)
     assert (worth > 0) == bool(why)

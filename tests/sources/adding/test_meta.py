@@ -14,7 +14,7 @@ import yaml
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import PresetPair
 from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.driver import absolute
+from mmpr_pipeline.pipeline.driver import absolute_build_paths
 from mmpr_pipeline.sources import open_source
 from mmpr_pipeline.sources.adding import draft_entry, meta_entries
 from mmpr_pipeline.sources.declaration.catalog import expand
@@ -82,7 +82,9 @@ def test_a_folder_of_declarations_stays_one_in_other_working_directories(
     (tmp_path / "geoqa" / "two.yaml").write_text("name: two")
     monkeypatch.chdir(tmp_path)
     config = load_config(None, {"sources": ["decls", "geoqa", "math"], "out": "out"})
-    assert absolute(config).sources == (str(tmp_path / "decls"), "geoqa", "math"), "the catalog's names come first"
+    assert absolute_build_paths(config).sources == (str(tmp_path / "decls"), "geoqa", "math"), (
+        "the catalog's names come first"
+    )
     assert expand(["decls", "geoqa"]) == ["decls/one.yaml", "geoqa"]
 
 

@@ -14,7 +14,7 @@ from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.sources import open_source
 from mmpr_pipeline.sources.adding import draft_source, write_rows
 from mmpr_pipeline.sources.adding.answers import kind_of_golds
-from mmpr_pipeline.sources.review.checks import check_source, told
+from mmpr_pipeline.sources.review.checks import check_source, finding_lines
 from tests.sources.made import png_bytes
 
 
@@ -47,7 +47,7 @@ def test_a_csv_is_understood_whatever_stands_between_its_cells(tmp_path: Path, s
     source = open_source(str(draft.path))
     items = list(source.read(source.index(), 0, 7))
     assert [isinstance(item, Question) for item in items] == [True, True, True, False, True, True, True]
-    found = "\n".join(told(check_source(source)))
+    found = "\n".join(finding_lines(check_source(source)))
     assert "line 6: `Prompt` is empty" in found
     assert "empty_question, 1 row:" in found
     assert 'line 7: "n/a" as ' in found

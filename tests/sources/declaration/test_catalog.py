@@ -15,11 +15,11 @@ from mmpr_pipeline.checking.reading.choices import choices_in
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.sources import open_source
-from mmpr_pipeline.sources.declaration.catalog import catalog_names, expand, find_declaration, groups
+from mmpr_pipeline.sources.declaration.catalog import catalog_names, expand, find_declaration, source_groups
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.review.preview import LIST_COLUMNS, list_sources, preview_source, show_source
 from mmpr_pipeline.sources.rows.choices import LETTERS
-from mmpr_pipeline.sources.rows.entries import rows_of
+from mmpr_pipeline.sources.rows.entries import entry_rows
 from mmpr_pipeline.sources.rows.mapping import question_from_row
 from tests.sources.made import png_bytes
 
@@ -51,7 +51,7 @@ def with_images(declaration: SourceDeclaration, row: dict[str, Any]) -> dict[str
 
 def asked(name: str, field: str = "example") -> Question:
     declaration = DECLARATIONS[name]
-    row = rows_of(with_images(declaration, getattr(declaration, field)), declaration.columns)[0]
+    row = entry_rows(with_images(declaration, getattr(declaration, field)), declaration.columns)[0]
     assert isinstance(row, dict)
     return question_from_row(declaration, row, "1", lambda raw: raw if isinstance(raw, bytes) else png_bytes())
 
@@ -166,7 +166,7 @@ def test_groups_expand_to_their_sources() -> None:
 
 
 def test_no_group_mixes_training_and_evaluation() -> None:
-    for members in groups().values():
+    for members in source_groups().values():
         assert len({DECLARATIONS[name].role for name in members}) == 1
 
 
@@ -176,7 +176,7 @@ def test_expanding_keeps_order_names_and_paths_and_says_each_source_once() -> No
 
 
 def test_no_source_is_called_like_a_group() -> None:
-    assert not set(NAMES) & set(groups())
+    assert not set(NAMES) & set(source_groups())
 
 
 def test_a_group_given_for_a_source_is_told_with_its_members() -> None:

@@ -62,7 +62,7 @@ def ids_of(name: str) -> list[str]:
     found = []
     for number, row in enumerate(rows_of(name)):
         own = row_id(ENTRIES[name], row) or f"row {number}"
-        questions = len(entries.rows_of(row, ENTRIES[name].columns))
+        questions = len(entries.entry_rows(row, ENTRIES[name].columns))
         several = ENTRIES[name].columns.entry_columns()
         found += [f"{own}#{entry}" for entry in range(1, questions + 1)] if several else [own]
     return found

@@ -76,7 +76,7 @@ def test_rows_as_parquet(name: str, tmp_path: Path) -> None:
     rows = rows_of(name)
     found = questions(as_parquet(name, tmp_path, rows))
     columns = find_declaration(name)[0].columns
-    assert len(found) == sum(len(entries.rows_of(row, columns)) for row in rows)
+    assert len(found) == sum(len(entries.entry_rows(row, columns)) for row in rows)
     assert len({question.question_id for question in found}) == len(found)
     assert all(question.images for question in found)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mmpr_pipeline.sources.generated.describe import Scene, hallucinated, missed, named_objects
+from mmpr_pipeline.sources.generated.scenes import scene_and_question
 from mmpr_pipeline.sources.generated.shapes import Thing
-from mmpr_pipeline.sources.generated.worlds import world_and_item
 
 
 def _scene(*names: str) -> Scene:
@@ -42,7 +42,7 @@ def test_missed_objects() -> None:
 
 def test_captions_name_exactly_what_is_there() -> None:
     for index in range(50):
-        world, item = world_and_item("nano_describe", "train", 0, index)
+        world, item = scene_and_question("nano_describe", "train", 0, index)
         assert isinstance(world, Scene)
         assert item.answer is None
         assert set(named_objects(item.reasoning)) == world.names()
@@ -51,6 +51,6 @@ def test_captions_name_exactly_what_is_there() -> None:
 
 
 def test_a_caption_of_another_scene_is_hallucinated() -> None:
-    scenes = [world_and_item("nano_describe", "train", 0, index)[0] for index in range(20)]
+    scenes = [scene_and_question("nano_describe", "train", 0, index)[0] for index in range(20)]
     pairs = [(a, b) for a in scenes for b in scenes if isinstance(a, Scene) and isinstance(b, Scene) and a is not b]
     assert sum(bool(hallucinated(a.caption(), b)) for a, b in pairs) > 0.9 * len(pairs)

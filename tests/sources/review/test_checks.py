@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from mmpr_pipeline.cli import app
 from mmpr_pipeline.sources import open_source
-from mmpr_pipeline.sources.review.checks import blocks, check_source, told
+from mmpr_pipeline.sources.review.checks import blocks, check_source, finding_lines
 from mmpr_pipeline.sources.review.findings import Checked
 from tests.sources.conftest import Declare
 from tests.sources.made import png_bytes
@@ -39,7 +39,7 @@ def test_a_right_source(declare: Declare, tmp_path: Path) -> None:
     assert found(result) == {}
     assert (result.accepted, result.answered, result.refused, result.foreign) == (30, 30, 30, 30)
     assert not result.serious
-    assert list(told(result))[-1].strip() == "nothing wrong was found"
+    assert list(finding_lines(result))[-1].strip() == "nothing wrong was found"
 
 
 def test_a_wrong_kind_is_serious_and_its_rows_are_named(declare: Declare, tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_wrong_kind_is_serious_and_its_rows_are_named(declare: Declare, tmp_pa
     level, rows = found(result)["gold_not_accepted"]
     assert (level, rows) == ("error", list(range(20)))
     assert result.serious
-    assert 'line 1: "a colour a" is' in "\n".join(told(result))
+    assert 'line 1: "a colour a" is' in "\n".join(finding_lines(result))
 
 
 def test_a_wrong_answer_form_shows_as_rejects(declare: Declare, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_equal_choices_and_open_questions(declare: Declare, tmp_path: Path) -> N
     assert found(result)["equal_choices"] == ("warning", [0])
     opened = checked(declare, tmp_path, [{}, {}], kind="none")
     assert (opened.answered, found(opened)) == (0, {})
-    assert "open-ended" in "\n".join(told(opened))
+    assert "open-ended" in "\n".join(finding_lines(opened))
 
 
 def test_nothing_but_rejects_is_serious(declare: Declare, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.sources import Source
 from mmpr_pipeline.sources.declaration.schema import Columns
 from mmpr_pipeline.sources.files.formats import Unreadable
-from mmpr_pipeline.sources.rows.entries import rows_of
+from mmpr_pipeline.sources.rows.entries import entry_rows
 from tests.sources.conftest import Declare
 from tests.sources.made import png_bytes
 
@@ -24,7 +24,7 @@ def asked(row: dict[str, Any], **columns: Any) -> list[tuple[Any, Any]]:
     """Question and answer of each entry."""
     told = Columns(question="q", image="image", **columns)
     found = []
-    for one in rows_of(row, told):
+    for one in entry_rows(row, told):
         assert not isinstance(one, Unreadable), one
         entry = one[told.turns or told.each]  # type: ignore[index]
         found.append((entry["question"], entry["answer"]))
@@ -65,13 +65,13 @@ def test_lists_of_structs_structs_of_lists_and_parallel_lists_are_the_same() -> 
     assert asked({"qa": entries}, each="qa") == wanted
     assert asked({"qa": lists}, each="qa") == wanted
     assert asked({"qa": json.dumps(entries)}, each="qa") == wanted
-    parallel = rows_of({**lists, "x": 1}, Columns(question="question", each=("question", "answer")))
+    parallel = entry_rows({**lists, "x": 1}, Columns(question="question", each=("question", "answer")))
     assert [(row["question"], row["answer"], row["x"]) for row in parallel] == [("a?", "1", 1), ("b?", "2", 1)]  # type: ignore[index]
 
 
 def test_a_list_within_a_struct_is_reached_and_replaced_alone() -> None:
     row = {"json": {"qa": [{"q": "a?"}, {"q": "b?"}], "licence": "MIT"}, "png": b"1"}
-    made = rows_of(row, Columns(question="json.qa.q", each="json.qa"))
+    made = entry_rows(row, Columns(question="json.qa.q", each="json.qa"))
     assert made == [
         {"json": {"qa": {"q": "a?"}, "licence": "MIT"}, "png": b"1"},
         {"json": {"qa": {"q": "b?"}, "licence": "MIT"}, "png": b"1"},
@@ -94,7 +94,7 @@ def test_a_list_within_a_struct_is_reached_and_replaced_alone() -> None:
     ],
 )
 def test_rows_without_entries_are_one_reject(row: dict[str, Any], columns: dict[str, Any], reason: str) -> None:
-    (only,) = rows_of(row, Columns(question="q", **columns))
+    (only,) = entry_rows(row, Columns(question="q", **columns))
     assert isinstance(only, Unreadable)
     assert only.reason == reason
 

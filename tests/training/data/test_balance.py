@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmpr_pipeline.training.data.balance import Outline, Plan, plan
+from mmpr_pipeline.training.data.balance import Outline, StepPlan, plan
 
 BUDGET = 16384
 
@@ -48,7 +48,7 @@ def test_dividing_questions_among_many_ranks_shortens_the_step() -> None:
     assert plan(outlines, 64, BUDGET).time < 0.9 * whole
 
 
-def assert_sound(outlines: list[Outline], made: Plan, budget: int, shares: bool) -> None:
+def assert_sound(outlines: list[Outline], made: StepPlan, budget: int, shares: bool) -> None:
     pieces = [piece for rank in made.ranks for turn in rank for piece in turn]
     covered = sorted((p.item, i) for p in pieces for i in range(p.first, p.stop))
     assert covered == [(item, i) for item, outline in enumerate(outlines) for i in range(len(outline.pairs))]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.storage import open_store
-from mmpr_pipeline.training.data.encode import Encoded, Encoder, encoding_digest, end_of_turn
+from mmpr_pipeline.training.data.encode import Encoded, PairEncoder, encoding_digest, end_of_turn
 from mmpr_pipeline.training.data.shards import Shards
 from mmpr_pipeline.training.policy.families import family_of
 from mmpr_pipeline.training.policy.load import load_model, load_processor
@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def encode(folder: Path, tmp_path: Path, outcome: Any, max_tiles: int = 12) -> tuple[Encoded, Any]:
     model, processor = load_model(folder), load_processor(folder)
     shards = Shards(open_store(made.dataset(tmp_path / "data", [outcome], shards=1)))
-    return Encoder(processor, model, family_of(model), max_tiles).encode(shards[0], 0, 0, 2), processor
+    return PairEncoder(processor, model, family_of(model), max_tiles).encode(shards[0], 0, 0, 2), processor
 
 
 def test_a_question_becomes_the_chat_that_was_sampled(folder: Path, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_image_tokens_are_known_without_opening_the_image(folder: Path, tmp_path
     pairs = tuple(p.model_copy(update={"prompt_tokens": 0}) for p in outcome.pairs)
     model, processor = load_model(folder), load_processor(folder)
     shards = Shards(open_store(made.dataset(tmp_path / "data", [replace(outcome, pairs=pairs)], shards=1)))
-    encoder = Encoder(processor, model, family_of(model), max_tiles)
+    encoder = PairEncoder(processor, model, family_of(model), max_tiles)
     group = encoder.encode(shards[0], 0, 0, 2).group
     assert group is not None
     tokens = group.prompt.count(processor.tokenizer.vocab["<IMG_CONTEXT>"])
@@ -82,7 +82,7 @@ def test_image_tokens_of_other_processors_are_known_too(name: str, tmp_path: Pat
     model = load_model(folder)
     assert encoded.group is not None
     tokens = encoded.group.prompt.count(processor.image_token_id)
-    estimated = Encoder(processor, model, family_of(model), 12).image_tokens(23, 10, 12)
+    estimated = PairEncoder(processor, model, family_of(model), 12).image_tokens(23, 10, 12)
     assert estimated == tokens
 
 
@@ -156,7 +156,7 @@ def test_whatever_a_processor_raises_rejects_the_group(
     """Transformers' InternVL processor raised UnboundLocalError on `<video>` in a text."""
     model, processor = load_model(folder), load_processor(folder)
     shards = Shards(open_store(made.dataset(tmp_path / "data", [make_outcome(6)], shards=1)))
-    encoder = Encoder(processor, model, family_of(model), 12)
+    encoder = PairEncoder(processor, model, family_of(model), 12)
 
     def fail(*args: Any, **fields: Any) -> Any:
         raise UnboundLocalError("video_patch_indices")
@@ -174,7 +174,7 @@ def test_whatever_a_tokenizer_raises_rejects_the_pair(folder: Path, tmp_path: Pa
     outcome = make_outcome(6)
     bad = outcome.pairs[0].model_copy(update={"chosen": "unheard of"})
     data = made.dataset(tmp_path / "data", [replace(outcome, pairs=(bad, *outcome.pairs[1:]))], shards=1)
-    encoder = Encoder(processor, model, family_of(model), 12)
+    encoder = PairEncoder(processor, model, family_of(model), 12)
     plain = encoder._plain
 
     def fail(text: str) -> list[int]:

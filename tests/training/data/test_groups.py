@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from mmpr_pipeline.core.errors import ConfigError, ItemRejected
 from mmpr_pipeline.core.records import PreferencePair
 from mmpr_pipeline.training.data.groups import Group, IndexedPair, by_prompt, make_group, prefix_tree, subgroup
-from mmpr_pipeline.training.data.packing import fit, pack
+from mmpr_pipeline.training.data.packing import fit_group, pack
 
 PROMPT = (1, 2, 3)
 
@@ -147,7 +147,7 @@ def test_packing_refuses_a_group_over_the_budget() -> None:
 
 def test_a_group_over_the_budget_is_cut_between_pairs() -> None:
     group = group_of((1,) * 5, (2,) * 5, (3,) * 5, (4,) * 5, pairs=[(0, 1), (0, 2), (3, 2)])
-    parts, rejected = fit(group, 18)
+    parts, rejected = fit_group(group, 18)
     assert not rejected
     assert [[p.pair_id for p in part.pairs] for part in parts] == [["p0", "p1"], ["p2"]]
     assert parts[0].responses == group.responses[:3]
@@ -158,8 +158,8 @@ def test_a_group_over_the_budget_is_cut_between_pairs() -> None:
 
 def test_without_sharing_a_row_for_each_response_is_what_counts() -> None:
     group = group_of((1,) * 5, (2,) * 6, (3,) * 7)  # three rows of 3 + 7 tokens at most
-    assert fit(group, 30, shares=False) == ([group], [])
-    parts, _ = fit(group, 29, shares=False)
+    assert fit_group(group, 30, shares=False) == ([group], [])
+    parts, _ = fit_group(group, 29, shares=False)
     assert [[p.pair_id for p in part.pairs] for part in parts] == [["p0"], ["p1"]]
     one, two = group_of((1,), (2,)), group_of((1,) * 7, (2,) * 7)  # together four rows of 10
     assert [len(batch) for batch in pack([one, two], 40, shares=False)] == [2]
@@ -167,20 +167,20 @@ def test_without_sharing_a_row_for_each_response_is_what_counts() -> None:
 
 
 def test_a_pair_over_the_budget_is_rejected_by_name() -> None:
-    parts, rejected = fit(group_of((1,) * 5, (2,) * 50, (3,) * 5), 20)
+    parts, rejected = fit_group(group_of((1,) * 5, (2,) * 50, (3,) * 5), 20)
     assert [[p.pair_id for p in part.pairs] for part in parts] == [["p1"]]
     assert [(p.pair_id, reason) for p, reason in rejected] == [("p0", "pair_over_budget")]
 
 
 def test_a_prompt_over_the_budget_is_rejected_by_name() -> None:
-    parts, rejected = fit(group_of((1,), (2,)), 3)
+    parts, rejected = fit_group(group_of((1,), (2,)), 3)
     assert parts == []
     assert [reason for _, reason in rejected] == ["prompt_over_budget"]
 
 
 def test_a_group_within_the_budget_is_left_alone() -> None:
     group = group_of((1, 2), (3, 4))
-    assert fit(group, 7) == ([group], [])
+    assert fit_group(group, 7) == ([group], [])
 
 
 def test_a_subgroup_keeps_weights() -> None:

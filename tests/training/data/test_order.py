@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from mmpr_pipeline.training.data.order import Order, Slice
-from mmpr_pipeline.training.run.schedule import rate_at
+from mmpr_pipeline.training.run.schedule import lr_at
 
 SIZES = {0: [3, 1, 4], 1: [15, 2], 2: [1] * 9, 3: [7], 4: [2, 2, 2]}
 ORDER = Order(tuple(sum(sizes) for sizes in SIZES.values()), batch=6, seed=3, window=2)
@@ -77,12 +77,12 @@ def test_a_step_of_256_pairs_is_of_at_least_64_questions() -> None:
 
 
 def test_the_papers_schedule() -> None:
-    rates = [rate_at(step, 1000, highest=5e-6, warm_up=0.05) for step in range(1000)]
+    rates = [lr_at(step, 1000, peak_lr=5e-6, warm_up=0.05) for step in range(1000)]
     assert rates[0] == pytest.approx(1e-7)
     assert rates[49] == rates[50] == pytest.approx(5e-6)
     assert rates[525] == pytest.approx(2.5e-6, rel=1e-2)
     assert 0 < rates[-1] < 1e-10
-    assert rate_at(999, 1000, highest=1.0, warm_up=0, schedule="constant") == 1.0
-    assert rate_at(500, 1000, highest=1.0, warm_up=0, schedule="linear") == pytest.approx(0.5)
-    assert rate_at(1000, 1000, highest=8e-7, warm_up=0.05, lowest=2e-9) == pytest.approx(2e-9)
-    assert rate_at(49, 1000, highest=8e-7, warm_up=0.05, lowest=2e-9) == pytest.approx(8e-7)
+    assert lr_at(999, 1000, peak_lr=1.0, warm_up=0, schedule="constant") == 1.0
+    assert lr_at(500, 1000, peak_lr=1.0, warm_up=0, schedule="linear") == pytest.approx(0.5)
+    assert lr_at(1000, 1000, peak_lr=8e-7, warm_up=0.05, final_lr=2e-9) == pytest.approx(2e-9)
+    assert lr_at(49, 1000, peak_lr=8e-7, warm_up=0.05, final_lr=2e-9) == pytest.approx(8e-7)

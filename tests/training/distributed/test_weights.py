@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.training.distributed.weights import fill, stored_weights, write
+from mmpr_pipeline.training.distributed.weights import fill, stored_weights, write_weights
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.policy.load import add_adapters, empty_model, load_model
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
@@ -50,7 +50,7 @@ def test_what_was_not_trained_is_written_as_it_was(folder: Path, tmp_path: Path)
     assert stored is not None
     policy = PrefixSharedPolicy(model.requires_grad_(False))
     fill(policy, stored, CPU, 0)
-    write(policy, stored, tmp_path, 0.0, ALONE)
+    write_weights(policy, stored, tmp_path, 0.0, ALONE)
     for file in folder.glob("*.safetensors"):
         assert (tmp_path / file.name).read_bytes() == file.read_bytes()
 
@@ -70,7 +70,7 @@ def test_adapters_begin_as_nothing_differ_by_seed_and_are_merged_as_peft_merges_
             parameter.add_(0.1 * torch.randn(parameter.shape))
     stored = stored_weights(folder, empty_model(folder))
     assert stored is not None
-    write(policy, stored, tmp_path, lora.alpha / lora.rank, ALONE)
+    write_weights(policy, stored, tmp_path, lora.alpha / lora.rank, ALONE)
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
     merged = policy.model.merge_and_unload()
     for name, value in load_model(tmp_path).named_parameters():

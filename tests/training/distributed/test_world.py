@@ -45,21 +45,21 @@ def test_what_the_first_rank_does_alone_and_what_stops_it_reaches_every_rank(mon
     sent: list[tuple[Exception | None, object]] = []
 
     def exchange(self: world.World, value: tuple[Exception | None, object]) -> tuple[Exception | None, object]:
-        if self.first:
+        if self.is_main:
             sent.append(value)
         return sent[-1]
 
-    monkeypatch.setattr(world.World, "from_first", exchange)
+    monkeypatch.setattr(world.World, "broadcast", exchange)
     first, second = (world.World(rank, 2, torch.device("cpu")) for rank in (0, 1))
 
     def never() -> int:
         raise AssertionError("only the first rank works")
 
-    assert first.on_first(lambda: 3) == second.on_first(never) == 3
+    assert first.on_main(lambda: 3) == second.on_main(never) == 3
 
     def failing() -> int:
         raise ConfigError("no room")
 
     for rank, work in ((first, failing), (second, never)):
         with pytest.raises(ConfigError, match="no room"):
-            rank.on_first(work)
+            rank.on_main(work)

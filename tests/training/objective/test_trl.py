@@ -31,9 +31,9 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def processor() -> Any:
     pytest.importorskip("trl")
-    from mmpr_pipeline.nano.model import make_processor, make_tokenizer
+    from mmpr_pipeline.nano.model import make_tokenizer, nano_processor
 
-    return make_processor(make_tokenizer(["a red circle left of a blue square", "count the shapes in row two"] * 20))
+    return nano_processor(make_tokenizer(["a red circle left of a blue square", "count the shapes in row two"] * 20))
 
 
 def rows() -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from mmpr_pipeline.training.policy.memory import (
     StackShape,
     StepShape,
     check_memory,
-    estimate,
+    estimate_memory,
     shape_of,
 )
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
@@ -64,7 +64,7 @@ def step(packed: PackedBatch, **changes: Any) -> StepShape:
 def test_activations_are_what_a_forward_keeps(text: str, dtype: torch.dtype) -> None:
     policy = PrefixSharedPolicy(tiny.internvl(text).to(dtype).train())
     packed = batch()
-    needed = estimate(shape_of(policy.bare, policy.family), step(packed, bytes_per_value=dtype.itemsize))
+    needed = estimate_memory(shape_of(policy.bare, policy.family), step(packed, bytes_per_value=dtype.itemsize))
     counted = needed.text_activations + needed.vision_activations + packed.tokens * 64 * dtype.itemsize
     assert counted == pytest.approx(kept_by_autograd(policy, packed), rel=0.15)
 
@@ -76,7 +76,7 @@ def test_with_checkpointing_only_layer_inputs_are_kept() -> None:
     shape = shape_of(policy.bare, policy.family)
     inputs = shape.text.layers * packed.tokens * shape.text.hidden * 4
     others = kept_by_autograd(policy, packed) - inputs
-    full = estimate(shape, step(packed)).text_activations
+    full = estimate_memory(shape, step(packed)).text_activations
     assert 0 < others < 0.3 * full
 
 
@@ -90,7 +90,7 @@ def test_parameters_are_counted_once_and_by_part() -> None:
 
 
 def test_adamw_on_one_gpu_is_sixteen_bytes_a_parameter() -> None:
-    needed = estimate(INTERNVL2_8B, StepShape(tokens=4300, scored=2400, keys=19500, tiles=7))
+    needed = estimate_memory(INTERNVL2_8B, StepShape(tokens=4300, scored=2400, keys=19500, tiles=7))
     everything = sum(INTERNVL2_8B.parameters.values())
     copies = needed.weights + needed.gradients + needed.optimizer - 16 * everything
     assert 0 < copies < 2 * everything / 4  # a layer, embeddings and output layer, cast to bfloat16
@@ -100,9 +100,9 @@ def test_adamw_on_one_gpu_is_sixteen_bytes_a_parameter() -> None:
 
 def test_eight_gpus_hold_what_one_cannot() -> None:
     one = StepShape(tokens=4300, scored=2400, keys=19500, tiles=7)
-    eight = estimate(INTERNVL2_8B, StepShape(tokens=4300, scored=2400, keys=19500, tiles=7, ranks=8))
+    eight = estimate_memory(INTERNVL2_8B, StepShape(tokens=4300, scored=2400, keys=19500, tiles=7, ranks=8))
     check_memory(eight, 80 * GIB)
-    assert eight.total < estimate(INTERNVL2_8B, one).total / 3
+    assert eight.total < estimate_memory(INTERNVL2_8B, one).total / 3
 
 
 @pytest.mark.parametrize(
@@ -117,14 +117,16 @@ def test_eight_gpus_hold_what_one_cannot() -> None:
 )
 def test_each_remedy_lowers_its_part(change: dict[str, Any], part: str) -> None:
     base = {"tokens": 4300, "scored": 2400, "keys": 19500, "tiles": 7, "checkpointing": "none"}
-    before, after = (estimate(INTERNVL2_8B, StepShape(**{**base, **extra})) for extra in ({}, change))
+    before, after = (estimate_memory(INTERNVL2_8B, StepShape(**{**base, **extra})) for extra in ({}, change))
     assert getattr(after, part) < getattr(before, part)
     assert after.total < before.total
 
 
 def test_a_second_model_costs_its_weights() -> None:
     base = {"tokens": 100, "scored": 50, "keys": 200, "tiles": 1}
-    without, with_one = (estimate(INTERNVL2_8B, StepShape(**base, second_model=second)) for second in (False, True))
+    without, with_one = (
+        estimate_memory(INTERNVL2_8B, StepShape(**base, second_model=second)) for second in (False, True)
+    )
     assert with_one.total - without.total == 4 * sum(INTERNVL2_8B.parameters.values())  # kept in float32
 
 

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.training.policy import paths
-from mmpr_pipeline.training.run.console import NoView
+from mmpr_pipeline.training.run.console import NoTrainingView
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.metrics import read_lines
 from tests.training import made, zoo_folders
 
 
-class Heard(NoView):
+class Heard(NoTrainingView):
     """Keeps what is said."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def say(self, lines: Any) -> None:
+    def message(self, lines: Any) -> None:
         self.lines += [lines] if isinstance(lines, str) else lines
 
 

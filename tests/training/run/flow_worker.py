@@ -19,11 +19,11 @@ from typing import Any
 import torch
 
 from mmpr_pipeline.training.distributed.fsdp import shard
-from mmpr_pipeline.training.distributed.weights import fill, stored_weights, write
+from mmpr_pipeline.training.distributed.weights import fill, stored_weights, write_weights
 from mmpr_pipeline.training.distributed.world import World, connect
 from mmpr_pipeline.training.policy.load import empty_model
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.run.console import NoView
+from mmpr_pipeline.training.run.console import NoTrainingView
 from mmpr_pipeline.training.run.loop import Trainer
 from tests.training import made
 
@@ -51,7 +51,7 @@ def measure_memory(directory: Path, world: World) -> None:
     """Load and export a model of 0.5 GB; `memory-RANK.json`: bytes of the model, of a shard, of the largest tensor, and
     the most that this rank had taken of its own."""
     folder = directory / "large"
-    if world.first:
+    if world.is_main:
         made.large_folder(folder)
     world.barrier()
     model = empty_model(folder)
@@ -63,7 +63,7 @@ def measure_memory(directory: Path, world: World) -> None:
         fill(policy, stored, world.device, 0)
         (directory / "written").mkdir(exist_ok=True)
         world.barrier()
-        write(policy, stored, directory / "written", 0.0, world)
+        write_weights(policy, stored, directory / "written", 0.0, world)
     found = {"model": sum(sizes), "shard": sum(sizes) // world.size, "largest": max(sizes), "taken": most[0]}
     (directory / f"memory-{world.rank}.json").write_text(json.dumps(found))
 
@@ -98,7 +98,7 @@ def run_case(directory: Path, name: str, options: dict[str, Any], world: World) 
     trained ones.
     """
     place = directory / str(world.size) / name
-    if world.first:  # a copy that was never scored
+    if world.is_main:  # a copy that was never scored
         shutil.copytree(directory / "data", place / "data")
     world.barrier()
     config = made.settings(
@@ -106,14 +106,14 @@ def run_case(directory: Path, name: str, options: dict[str, Any], world: World) 
         **options,
     )  # fmt: skip
     first = config.model_copy(update={"max_steps": 2, "export": None})
-    trainer = Trainer(first, world, NoView(), False, threading.Event())
+    trainer = Trainer(first, world, NoTrainingView(), False, threading.Event())
     before = trained(trainer)
     trainer.run()
     after = trained(trainer)
-    trainer = Trainer(config, world, NoView(), True, threading.Event())
+    trainer = Trainer(config, world, NoTrainingView(), True, threading.Event())
     trainer.run()
     merged = trained(trainer)
-    if world.first:
+    if world.is_main:
         stuck = [key for key, value in before.items() if torch.equal(value, after[key])]
         (place / "moved.json").write_text(json.dumps({"trained": len(before), "stuck": stuck}))
         if "lora" not in options:

@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
-from mmpr_pipeline.training.run.console import NoView
+from mmpr_pipeline.training.run.console import NoTrainingView
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.settings import TrainConfig
 
 
-class Killer(NoView):
+class Killer(NoTrainingView):
     def __init__(self, after: int | None) -> None:
         self.after = after
 

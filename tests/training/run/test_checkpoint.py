@@ -11,7 +11,7 @@ from torch import nn
 from mmpr_pipeline.core.errors import ConfigError, StoreError
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.run import checkpoint
-from mmpr_pipeline.training.run.checkpoint import Progress, check_room, checkpoints, load, save, sweep
+from mmpr_pipeline.training.run.checkpoint import Progress, check_room, checkpoints, load_checkpoint, save, sweep
 
 ALONE = World(0, 1, torch.device("cpu"))
 
@@ -38,7 +38,7 @@ def test_weights_moments_and_random_state_come_back(tmp_path: Path) -> None:
     drawn = torch.rand(4)
     move(model, optimizer, 2)
     other, others = learner()
-    assert load(checkpoints(tmp_path)[-1], other, others, ALONE) == Progress(3, 30, 1.25, 60)
+    assert load_checkpoint(checkpoints(tmp_path)[-1], other, others, ALONE) == Progress(3, 30, 1.25, 60)
     assert torch.equal(torch.rand(4), drawn)
     move(other, others, 2)
     for ours, theirs in zip(other.parameters(), model.parameters(), strict=True):
@@ -102,7 +102,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     for file in folder.glob("*.distcp"):
         file.write_bytes(b"torn")
     with pytest.raises(StoreError, match=r"step-00000001 cannot be read[\s\S]*one before"):
-        load(folder, *learner(1), ALONE)
+        load_checkpoint(folder, *learner(1), ALONE)
     assert json.loads((folder / "state.json").read_text())["step"] == 1
 
 
@@ -119,16 +119,16 @@ def test_any_flipped_bit_of_a_checkpoint_is_found(tmp_path: Path) -> None:
             damaged[bit // 8] ^= 1 << bit % 8
             path.write_bytes(damaged)
             with pytest.raises(StoreError, match=r"step-00000001 cannot be read[\s\S]*What to do: Remove it"):
-                load(folder, *learner(1), ALONE)
+                load_checkpoint(folder, *learner(1), ALONE)
         path.unlink()
         with pytest.raises(StoreError, match=r"step-00000001 cannot be read"):
-            load(folder, *learner(1), ALONE)
+            load_checkpoint(folder, *learner(1), ALONE)
         path.write_bytes(raw)
     (folder / "stranger").write_text("x")
     with pytest.raises(StoreError, match=r"stranger is gone or damaged"):
-        load(folder, *learner(1), ALONE)
+        load_checkpoint(folder, *learner(1), ALONE)
     (folder / "stranger").unlink()
-    assert load(folder, *learner(1), ALONE) == Progress(1, 1, 0.5, 2)
+    assert load_checkpoint(folder, *learner(1), ALONE) == Progress(1, 1, 0.5, 2)
 
 
 def test_a_checkpoint_of_a_version_without_hashes_is_taken(tmp_path: Path) -> None:
@@ -136,10 +136,10 @@ def test_a_checkpoint_of_a_version_without_hashes_is_taken(tmp_path: Path) -> No
     move(model, optimizer, 1)
     folder = save(tmp_path, Progress(1, 1, 0.5, 2), model, optimizer, ALONE, keep=2)
     (folder / "state.json").write_text('{"step": 1, "pairs": 1, "shift_total": 0.5, "shift_count": 2}')
-    assert load(folder, *learner(1), ALONE) == Progress(1, 1, 0.5, 2)
+    assert load_checkpoint(folder, *learner(1), ALONE) == Progress(1, 1, 0.5, 2)
     (folder / "state.json").write_text('{"step": 1, "pairs": 1, "shift_total": 0.5, "shift_count": 2, "hashez": {}}')
     with pytest.raises(StoreError, match="it has no checksum"):
-        load(folder, *learner(1), ALONE)
+        load_checkpoint(folder, *learner(1), ALONE)
 
 
 def test_a_disk_too_small_is_refused_before_any_work(tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ import torch
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.data.batch import collate
-from mmpr_pipeline.training.data.encode import Encoder
+from mmpr_pipeline.training.data.encode import PairEncoder
 from mmpr_pipeline.training.data.shards import Shards
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.policy.families import family_of
 from mmpr_pipeline.training.policy.load import add_adapters, find_model, load_model, load_processor
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.policy.settings import LoraSettings
-from mmpr_pipeline.training.run.export import MARK, export, self_test
+from mmpr_pipeline.training.run.export import EXPORT_MARKER, export_model, self_test
 from tests.training import made
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -32,7 +32,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
 
 
 def scores(policy: PrefixSharedPolicy, folder: Path, shards: Shards) -> torch.Tensor:
-    encoder = Encoder(load_processor(folder), policy.bare, policy.family, 12)
+    encoder = PairEncoder(load_processor(folder), policy.bare, policy.family, 12)
     encoded = encoder.encode(shards[0], 0, 0, 1)
     assert encoded.group is not None
     with torch.no_grad():
@@ -52,15 +52,15 @@ def test_the_export_scores_as_the_policy_did(
                 parameter.add_(0.02 * torch.randn(parameter.shape))
     trained = scores(policy, folder, shards)
     assert not torch.allclose(trained, before, atol=0.05)
-    out = export(policy, find_model(str(folder)), tmp_path / "out", lora, ALONE)
+    out = export_model(policy, find_model(str(folder)), tmp_path / "out", lora, ALONE)
     again = PrefixSharedPolicy(load_model(out))
     torch.testing.assert_close(scores(again, out, shards), trained, atol=1e-4, rtol=1e-4)
     assert family_of(again.bare).image_tokens(again.bare, {}) == 0
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
-    export(policy, find_model(str(folder)), out, lora, ALONE)  # an export may be replaced ...
-    (out / MARK).unlink()
+    export_model(policy, find_model(str(folder)), out, lora, ALONE)  # an export may be replaced ...
+    (out / EXPORT_MARKER).unlink()
     with pytest.raises(ConfigError, match="no export"):
-        export(policy, find_model(str(folder)), out, lora, ALONE)  # ... and nothing else
+        export_model(policy, find_model(str(folder)), out, lora, ALONE)  # ... and nothing else
 
 
 @pytest.mark.parametrize(("value", "said"), [(float("nan"), "not finite"), (0.0, "all zero")])
@@ -69,7 +69,7 @@ def test_a_broken_export_is_not_put_in_place(folder: Path, tmp_path: Path, value
     with torch.no_grad():
         policy.bare.model.language_model.layers[0].mlp.up_proj.weight.fill_(value)
     with pytest.raises(TrainingError, match=said):
-        export(policy, find_model(str(folder)), tmp_path / "out", None, ALONE)
+        export_model(policy, find_model(str(folder)), tmp_path / "out", None, ALONE)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -117,13 +117,13 @@ def test_the_model_answers_the_same_questions_at_every_checkpoint(run: Path, dat
 
 def test_the_nll_is_that_of_the_pairs_scored_alone(run: Path, model: Path, data: Path) -> None:
     from mmpr_pipeline.training.data.batch import collate
-    from mmpr_pipeline.training.data.encode import Encoder
+    from mmpr_pipeline.training.data.encode import PairEncoder
     from mmpr_pipeline.training.policy.load import load_model, load_processor
     from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 
     shards = Shards(open_store(data))
     policy = PrefixSharedPolicy(load_model(model))
-    encoder = Encoder(load_processor(model), policy.bare, policy.family, 12)
+    encoder = PairEncoder(load_processor(model), policy.bare, policy.family, 12)
     each = []
     for part in hold_out(shards, 0.2, 1024, 0).slices(shards):
         encoded = encoder.encode(shards[part.shard], part.group, part.first, part.stop)

@@ -59,9 +59,9 @@ def test_too_few_gpus_are_an_error_and_never_a_run_on_cpus(
 def test_paths_are_made_absolute_for_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "m").mkdir()
-    found = launch.absolute(made.settings(Path("m"), Path("d"), Path("r"), export="e"))
+    found = launch.absolute_training_paths(made.settings(Path("m"), Path("d"), Path("r"), export="e"))
     assert (found.model, found.data, found.run_dir, found.export) == tuple(str(tmp_path / n) for n in "mdre")
-    kept = launch.absolute(
+    kept = launch.absolute_training_paths(
         made.settings(Path("org/name"), Path("d"), Path("r")).model_copy(update={"data": "s3://b/d"})
     )
     assert (kept.model, kept.data) == ("org/name", "s3://b/d")

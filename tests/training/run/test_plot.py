@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.training.run.plot import picture, plot, thinned, ticks
+from mmpr_pipeline.training.run.plot import metrics_svg, plot, thinned, ticks
 
 
 def lines(count: int) -> list[dict[str, float]]:
@@ -32,7 +32,7 @@ def test_every_metric_of_the_run_becomes_a_curve_that_falls_as_it_does(tmp_path:
 
 def test_long_runs_are_thinned_and_names_cannot_break_the_picture() -> None:
     assert len(thinned([(float(i), 1.0) for i in range(10_000)])) <= 600
-    ET.fromstring(picture(lines(3), "<script>&"))
+    ET.fromstring(metrics_svg(lines(3), "<script>&"))
 
 
 def test_ticks_are_round_and_within() -> None:

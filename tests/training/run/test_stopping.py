@@ -102,7 +102,7 @@ def test_a_file_stops_a_run_and_is_gone_when_it_was_obeyed(
         ask_to_stop(tmp_path)
         time.sleep(0.3)
 
-    monkeypatch.setattr(loop, "rate_at", at_call(3, loop.rate_at, ask))
+    monkeypatch.setattr(loop, "lr_at", at_call(3, loop.lr_at, ask))
     result = train(made.settings(model, data, tmp_path, checkpoint_every=100))
     assert (result.step, result.interrupted) == (2, True)
     assert [p.name for p in checkpoints(tmp_path)] == ["step-00000002"]
@@ -126,7 +126,7 @@ def test_a_pod_that_is_taken_away_waits_until_the_step_is_kept(
         time.sleep(0.5)
         assert started[0].poll() is None
 
-    monkeypatch.setattr(loop, "rate_at", at_call(3, loop.rate_at, taken_away))
+    monkeypatch.setattr(loop, "lr_at", at_call(3, loop.lr_at, taken_away))
     assert train(made.settings(model, data, tmp_path, checkpoint_every=100)).interrupted
     assert started[0].wait(timeout=10) == 0
     assert [p.name for p in checkpoints(tmp_path)] == ["step-00000002"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from mmpr_pipeline.checking.finding.prose.sentences import sentences
+from mmpr_pipeline.checking.finding.prose.sentences import split_sentences
 from mmpr_pipeline.checking.reading.text import tokens
 from mmpr_pipeline.checking.reading.words import singular
 
@@ -19,7 +19,7 @@ CUE = re.compile(
 
 def restating(said: Sequence[str], question: str) -> list[str]:
     """Sentences that hold most of the content words of the question's last sentence, the closest ones."""
-    parts = [s for s in sentences(question) if len(tokens(s)) > 2]
+    parts = [s for s in split_sentences(question) if len(tokens(s)) > 2]
     asked = tokens(parts[-1]) if parts else ()
     words = {singular(w) for w in asked if len(w) > 2 and w not in _ASKING}
     if len(words) < 2:

@@ -196,19 +196,19 @@ def is_vague(match: re.Match[str], text: str) -> bool:
     if not _RANGE_AFTER.match(after):
         return False
     following = quantities(after)
-    return not (following and restates(match.group(), following[0].group()))
+    return not (following and same_number_twice(match.group(), following[0].group()))
 
 
 def offers_two(text: str) -> bool:
     """True for two different numbers with `or` between them."""
     for joined in re.finditer(r"\s(?:or|and/or)\s|或者?", text[:MOST_CHARS]):
         before, after = quantities(text[: joined.start()]), quantities(text[joined.end() : joined.end() + 60])
-        if before and after and not restates(before[-1].group(), after[0].group()):
+        if before and after and not same_number_twice(before[-1].group(), after[0].group()):
             return True
     return False
 
 
-def restates(a: str, b: str) -> bool:
+def same_number_twice(a: str, b: str) -> bool:
     """`0.2 or 20%`, `0.247, or 1/4`: the same number said twice, to two digits."""
     left, right = _rough(a), _rough(b)
     return left is not None and right is not None and abs(left - right) <= 0.02 * max(abs(left), abs(right))

@@ -17,7 +17,7 @@ from mmpr_pipeline.checking.finding.prose.numbers import (
     number_alone,
     plain_number,
     quantities,
-    restates,
+    same_number_twice,
     with_unit,
 )
 
@@ -107,7 +107,7 @@ def _is_listed(chosen: re.Match[str], found: Sequence[re.Match[str]], text: str)
 def _stand_in_a_row(first: re.Match[str], second: re.Match[str], text: str) -> bool:
     """True for two numbers that nothing but a comma or `and` keeps apart; `0.2 or 20%` says one number twice."""
     between = text[first.end() : second.start()]
-    twice = "," not in between and restates(first.group(), second.group())
+    twice = "," not in between and same_number_twice(first.group(), second.group())
     return _JOINED.fullmatch(between) is not None and not twice
 
 

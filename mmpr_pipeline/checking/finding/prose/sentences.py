@@ -17,7 +17,7 @@ _COURTESY = re.compile(
 )
 
 
-def sentences(text: str) -> list[str]:
+def split_sentences(text: str) -> list[str]:
     """Sentences and lines of a text, courtesies ("I hope this helps!") left out."""
     found = []
     for line in text.split("\n"):

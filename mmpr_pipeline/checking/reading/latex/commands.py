@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmpr_pipeline.checking.reading.latex.operands import Operands
 from mmpr_pipeline.checking.reading.latex.tokens import Token
 from mmpr_pipeline.checking.reading.latex.words import FUNCTIONS, GREEK
-from mmpr_pipeline.checking.values.expression import Expr, ParseError, constant_as_symbol, number, symbol
+from mmpr_pipeline.checking.values.expression import Expr, ParseError, constant_as_symbol, number_leaf, symbol
 
 _ARGUMENT_STOPS = frozenset({"+", "-", "*", "/", ",", ";", ":", ")", "]", "}", "=", "<", ">"})
 _LINES = frozenset({"align", "aligned", "alignat", "gather", "gathered", "split", "eqnarray", "equation", "multline"})
@@ -48,7 +48,7 @@ class Commands(Operands):
         if token.kind == "word" and len(token.text) > 1:
             return self.first_letter()
         if token.kind == "num":
-            return number(int(self.take().text)) if self.now.text.isdigit() else self.literal()
+            return number_leaf(int(self.take().text)) if self.now.text.isdigit() else self.literal()
         return self.operand()
 
     def command(self) -> Expr:
@@ -106,13 +106,13 @@ class Commands(Operands):
         raise ParseError(f"command {name[:20]}")
 
     def root(self, name: str) -> Expr:
-        index: Expr = number(3 if name == "cbrt" else 2)
+        index: Expr = number_leaf(3 if name == "cbrt" else 2)
         if self.now.text == "[":
             self.at += 1
             index = self.sum()
             self.expect("]")
         inner = self.literal() if self.now.kind == "num" else self.argument()
-        return Expr("pow", (inner, Expr("div", (number(1), index))))
+        return Expr("pow", (inner, Expr("div", (number_leaf(1), index))))
 
     def environment(self) -> Expr:
         name = self.raw_group()
@@ -163,12 +163,12 @@ class Commands(Operands):
                 base = self.argument() if self.now.text == "{" or self.now.kind != "num" else self.literal()
         argument = self.function_argument(name)
         if name == "sqrt":
-            return Expr("pow", (*argument, Expr("div", (number(1), number(2)))))
+            return Expr("pow", (*argument, Expr("div", (number_leaf(1), number_leaf(2)))))
         if base is not None and name == "log":
             result = Expr("div", (Expr("func", argument, "ln"), Expr("func", (base,), "ln")))
         elif base is not None:
             raise ParseError("subscript on a function")
-        elif power == Expr("neg", (number(1),)) and name in _INVERSES:
+        elif power == Expr("neg", (number_leaf(1),)) and name in _INVERSES:
             return Expr("func", argument, _INVERSES[name])
         else:
             result = Expr("func", argument, name)
@@ -227,6 +227,6 @@ class Commands(Operands):
         factors = body.args if body.op == "mul" else (body,)
         if len(factors) < 2 or factors[-2] != symbol("d") or factors[-1].op != "sym" or len(bounds) == 1:
             raise ParseError("integral")
-        rest = factors[:-2] or (number(1),)
+        rest = factors[:-2] or (number_leaf(1),)
         inner = rest[0] if len(rest) == 1 else Expr("mul", tuple(rest))
         return Expr("int", (factors[-1], inner, *(bounds[k] for k in ("_", "^") if k in bounds)))

@@ -9,7 +9,7 @@ from mmpr_pipeline.checking.reading.latex.stream import TokenStream
 from mmpr_pipeline.checking.reading.latex.tokens import Token, tokenise
 from mmpr_pipeline.checking.reading.latex.words import CONNECTIVES, FUNCTIONS, GREEK
 from mmpr_pipeline.checking.reading.number_words import SCALES
-from mmpr_pipeline.checking.values.expression import MAX_DIGITS, Expr, ParseError, number, symbol
+from mmpr_pipeline.checking.values.expression import MAX_DIGITS, Expr, ParseError, number_leaf, symbol
 
 _FUNCTION_LETTERS = frozenset("fF")
 _MAYBE_FUNCTION = frozenset("gGhHPQWpq")
@@ -62,20 +62,20 @@ class Operands(TokenStream):
         """A literal with the `million` or 万 that may follow it; its precision is scaled with it."""
         zeros = SCALES.get(self.now.text.lower()) if self.now.kind == "word" else None
         if zeros is None:
-            return number(value, literal)
+            return number_leaf(value, literal)
         dozens = self.take().text.lower() == "dozen"
         mantissa, _, exponent = literal.lower().partition("e")
         if dozens:
-            return number(value * 12)
-        return number(value * 10**zeros, f"{mantissa}e{int(exponent or 0) + zeros}" if literal else "")
+            return number_leaf(value * 12)
+        return number_leaf(value * 10**zeros, f"{mantissa}e{int(exponent or 0) + zeros}" if literal else "")
 
     def mixed(self, whole: Fraction) -> Expr:
         """`1\\frac{1}{2}` is one and a half; where the fraction is not proper it is a product."""
         fraction = self.command()
         top, bottom = fraction.args
         if top.op == "num" and bottom.op == "num" and not top.args and top.value < bottom.value:  # type: ignore[operator]
-            return Expr("add", (number(whole), fraction))
-        return Expr("mul", (number(whole), fraction))
+            return Expr("add", (number_leaf(whole), fraction))
+        return Expr("mul", (number_leaf(whole), fraction))
 
     def word(self) -> Expr:
         text = self.now.text

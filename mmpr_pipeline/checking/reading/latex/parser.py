@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 
 from mmpr_pipeline.checking.reading.latex.arithmetic import Arithmetic
-from mmpr_pipeline.checking.reading.latex.tokens import fold, tokenise
+from mmpr_pipeline.checking.reading.latex.tokens import fold_latex, tokenise
 from mmpr_pipeline.checking.reading.latex.words import CONNECTIVES, DISJUNCTIONS, NEUTRAL_WORDS, RELATIONS, is_condition
 from mmpr_pipeline.checking.values.expression import Expr, ParseError, free_symbols
 
@@ -157,9 +157,9 @@ def _repeating(match: re.Match[str]) -> str:
 
 
 @lru_cache(maxsize=4096)
-def parse(text: str) -> Expr:
+def parse_latex(text: str) -> Expr:
     """The tree of an answer's text. Raises ParseError when it is not mathematics that we read, or over a bound."""
-    folded = fold(text)
+    folded = fold_latex(text)
     if len(folded) < 500 and any(mark in folded for mark in (r"\overline", r"\dot", r"\bar")):
         folded = _REPEATING.sub(_repeating, folded)
     try:

@@ -117,7 +117,7 @@ def _join_groups(text: str) -> str:
     return _SPACE_THOUSANDS.sub(lambda m: m[0].replace(" ", ""), text)
 
 
-def fold(text: str) -> str:
+def fold_latex(text: str) -> str:
     """One spelling of many: ASCII digits and operators, single backslashes, no spacing or sizing commands.
 
     Raises ParseError when the text is longer than MAX_CHARS.

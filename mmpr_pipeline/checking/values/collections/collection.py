@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmpr_pipeline.checking.values.collections.members import Decide, all_of, in_order, in_order_only, match_unordered
+from mmpr_pipeline.checking.values.collections.members import (
+    Decide,
+    all_of,
+    in_order_only,
+    match_unordered,
+    members_in_order,
+)
 from mmpr_pipeline.checking.values.collections.plus_minus import simplified
 from mmpr_pipeline.checking.values.collections.real_sets import same_set
 from mmpr_pipeline.checking.values.collections.relations import (
@@ -30,7 +36,7 @@ def compare_collections(left: Expr, right: Expr, context: Context, decide: Decid
     sets = compare_sets(left, right, context) if _inequalities(left) or _inequalities(right) else (None, "")
     if sets[0] is not None:
         return sets
-    ones, others = items_of(left), items_of(right)
+    ones, others = members_of(left), members_of(right)
     ones, others = _opened(ones, left, others), _opened(others, right, ones)
     if (left.op == "set" and right.op == "paren") or (left.op == "paren" and right.op == "set"):
         return None, "set_or_interval"
@@ -44,7 +50,7 @@ def compare_collections(left: Expr, right: Expr, context: Context, decide: Decid
     if named is not None:
         return named
     if _labels(ones) and _labels(others):
-        decision = in_order(_bare(ones), _bare(others), decide, "")
+        decision = members_in_order(_bare(ones), _bare(others), decide, "")
         return (None, "other_names") if decision[0] is not False else decision
     if _labels(ones) or _labels(others):
         return in_order_only(_bare(ones), _bare(others), decide)
@@ -64,21 +70,21 @@ def _unless_interval(decision: Decision, bracketed: Expr, whole: Expr, labelled:
     return decision if said or bracketed.value == "[]" else (None, "point_or_interval")
 
 
-def items_of(expr: Expr) -> list[Expr]:
+def members_of(expr: Expr) -> list[Expr]:
     """The members of a collection: lists within are opened, plus-minus expanded, tuple assignments read."""
     expr = simplified(expr)
     if expr.op in ("list", "set"):
-        return [member for item in expr.args if not is_membership(item) for member in items_of(item)]
+        return [member for item in expr.args if not is_membership(item) for member in members_of(item)]
     if expr.op == "rel" and is_definition(expr) and expr.args[0].op == "paren" and expr.args[0].args:
         value = definition_value(expr)
         if value.op == "paren" and len(value.args) == len(expr.args[0].args) and expr.args[0].args[0].op == "apply":
             pairs = zip(expr.args[0].args, value.args, strict=True)
             return [Expr("rel", (name, item), ("=",)) for name, item in pairs]
-        return items_of(value) if value.op in ("list", "set") else [value]
+        return members_of(value) if value.op in ("list", "set") else [value]
     if expr.op == "rel" and is_definition(expr) and definition_value(expr).op in ("list", "set"):
-        return items_of(definition_value(expr))
+        return members_of(definition_value(expr))
     if expr.op == "rel" and operators_of(expr) == ("in",) and expr.args[1].op == "set":
-        return items_of(expr.args[1])
+        return members_of(expr.args[1])
     return [expr]
 
 

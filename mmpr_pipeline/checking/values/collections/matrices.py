@@ -10,7 +10,7 @@ from mmpr_pipeline.checking.values.expression import Expr, operations
 _ONE = Fraction(1)
 
 
-def rows_of(expr: Expr) -> list[tuple[Expr, ...]] | None:
+def matrix_rows(expr: Expr) -> list[tuple[Expr, ...]] | None:
     """Entries of a matrix by rows: written, as nested brackets, or worked out from a sum or a scalar multiple."""
     if expr.op == "matrix":
         return [row.args for row in expr.args]
@@ -24,7 +24,7 @@ def rows_of(expr: Expr) -> list[tuple[Expr, ...]] | None:
 
 
 def _sum_of_rows(terms: Sequence[Expr]) -> list[tuple[Expr, ...]] | None:
-    parts = [rows_of(term) for term in terms]
+    parts = [matrix_rows(term) for term in terms]
     first = parts[0]
     if first is None or any(part is None or [len(r) for r in part] != [len(r) for r in first] for part in parts):
         return None

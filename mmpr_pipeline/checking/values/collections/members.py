@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from mmpr_pipeline.checking.values.context import Decision
-from mmpr_pipeline.checking.values.expression import Expr, size
+from mmpr_pipeline.checking.values.expression import Expr, tree_size
 
 MAX_WORK = 30_000  # Nodes that matching without order may have to look at.
 MAX_ITEMS = 30  # Longest list that is matched without order.
@@ -24,7 +24,7 @@ def all_of(decisions: Sequence[Decision], rule: str) -> Decision:
     return True, rule
 
 
-def in_order(ones: Sequence[Expr], others: Sequence[Expr], decide: Decide, rule: str) -> Decision:
+def members_in_order(ones: Sequence[Expr], others: Sequence[Expr], decide: Decide, rule: str) -> Decision:
     """Members compared one by one, in their order."""
     if len(ones) != len(others):
         return False, "other_length"
@@ -38,7 +38,7 @@ def in_order(ones: Sequence[Expr], others: Sequence[Expr], decide: Decide, rule:
 
 def in_order_only(ones: Sequence[Expr], others: Sequence[Expr], decide: Decide) -> Decision:
     """One side has an order or names, the other has not: the same order is a match, another order is in doubt."""
-    decision = in_order(ones, others, decide, "same_in_order")
+    decision = members_in_order(ones, others, decide, "same_in_order")
     if decision[0] is False and len(ones) == len(others):
         return (None, "other_order") if match_unordered(ones, others, decide)[0] else decision
     return decision
@@ -49,8 +49,8 @@ def match_unordered(ones: Sequence[Expr], others: Sequence[Expr], decide: Decide
     if max(len(ones), len(others)) > MAX_ITEMS:
         ones, others = _without_equals(ones, others)
     if max(len(ones), len(others)) > MAX_ITEMS:
-        return in_order(ones, others, decide, "same_in_order")
-    if sum(map(size, ones)) * len(others) + sum(map(size, others)) * len(ones) > MAX_WORK:
+        return members_in_order(ones, others, decide, "same_in_order")
+    if sum(map(tree_size, ones)) * len(others) + sum(map(tree_size, others)) * len(ones) > MAX_WORK:
         return None, "too_large"
     ones, others = _without_equals(ones, others) if len(ones) == len(others) else (ones, others)
     table = [[decide(one, other)[0] for other in others] for one in ones]

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from mmpr_pipeline.checking.values.context import Context
-from mmpr_pipeline.checking.values.expression import Expr, free_symbols, is_membership, number, operators_of
+from mmpr_pipeline.checking.values.expression import Expr, free_symbols, is_membership, number_leaf, operators_of
 from mmpr_pipeline.checking.values.numbers.constants import float_of
 from mmpr_pipeline.checking.values.numbers.evaluate import approximate
 from mmpr_pipeline.checking.values.numbers.exact import Undecided
@@ -22,7 +22,7 @@ class NotASet(Exception):
     """The tree is not a set of real numbers that we can read."""
 
 
-class Piece(NamedTuple):
+class RealInterval(NamedTuple):
     """One interval; a point is closed with both ends the same."""
 
     low: Expr
@@ -31,15 +31,15 @@ class Piece(NamedTuple):
     high_closed: bool
 
 
-def pieces_of(expr: Expr) -> list[Piece]:
+def intervals_of(expr: Expr) -> list[RealInterval]:
     """The set as disjoint pieces in order. Raises NotASet or Undecided."""
     return _merged(_pieces(expr))
 
 
-def _pieces(expr: Expr) -> list[Piece]:
+def _pieces(expr: Expr) -> list[RealInterval]:
     op, args = expr.op, expr.args
     if op == "paren" and len(args) == 2:
-        return [Piece(args[0], str(expr.value)[0] == "[", args[1], str(expr.value)[1] == "]")]
+        return [RealInterval(args[0], str(expr.value)[0] == "[", args[1], str(expr.value)[1] == "]")]
     if op == "union":
         return _pieces(args[0]) + _pieces(args[1])
     if op == "intersect":
@@ -48,11 +48,11 @@ def _pieces(expr: Expr) -> list[Piece]:
         removed = args[1].args[0] if op == "add" else args[1]
         return _intersected(_merged(_pieces(args[0])), _complement(_merged(_pieces(removed))))
     if op == "set":
-        return [Piece(arg, True, arg, True) for arg in args]
+        return [RealInterval(arg, True, arg, True) for arg in args]
     if op == "builder":
         return _builder(expr)
     if op == "const" and expr.value == "set_R":
-        return [Piece(_MINUS_INF, False, _INF, False)]
+        return [RealInterval(_MINUS_INF, False, _INF, False)]
     if op == "rel":
         return _relation(expr)
     if op == "list":
@@ -60,14 +60,14 @@ def _pieces(expr: Expr) -> list[Piece]:
     raise NotASet
 
 
-def _builder(expr: Expr) -> list[Piece]:
+def _builder(expr: Expr) -> list[RealInterval]:
     conditions = [c for c in expr.args[1].args if not is_membership(c)]
     if not conditions or len(expr.args[0].args) != 1:
         raise NotASet
     return _several(Expr("list", tuple(conditions), expr.args[1].value))
 
 
-def _several(expr: Expr) -> list[Piece]:
+def _several(expr: Expr) -> list[RealInterval]:
     """Conditions joined: `or` unites; `and` or a comma intersects, unless nothing would be left."""
     parts = [_merged(_pieces(arg)) for arg in expr.args if arg.op in ("rel", "union", "paren", "set")]
     if len(parts) != len(expr.args) or not parts or any(arg.op == "paren" for arg in expr.args):
@@ -81,11 +81,11 @@ def _several(expr: Expr) -> list[Piece]:
     return [piece for part in parts for piece in part]
 
 
-def _relation(expr: Expr) -> list[Piece]:
+def _relation(expr: Expr) -> list[RealInterval]:
     operators = operators_of(expr)
     if operators == ("in",) and expr.args[0].op == "sym":
         return _pieces(expr.args[1])
-    result: list[Piece] | None = None
+    result: list[RealInterval] | None = None
     for left, operator, right in zip(expr.args, operators, expr.args[1:], strict=False):
         part = _one_relation(left, operator, right)
         result = part if result is None else _intersected(result, part)
@@ -94,7 +94,7 @@ def _relation(expr: Expr) -> list[Piece]:
     return result
 
 
-def _one_relation(left: Expr, operator: str, right: Expr) -> list[Piece]:
+def _one_relation(left: Expr, operator: str, right: Expr) -> list[RealInterval]:
     if operator not in _FLIPPED:
         raise NotASet
     if right.op == "func" and right.value == "abs" and not free_symbols(left):
@@ -106,22 +106,22 @@ def _one_relation(left: Expr, operator: str, right: Expr) -> list[Piece]:
     if left.op != "sym" or free_symbols(right):
         left, operator, right = _solved(left, operator, right)
     return {
-        "<": [Piece(_MINUS_INF, False, right, False)],
-        "<=": [Piece(_MINUS_INF, False, right, True)],
-        ">": [Piece(right, False, _INF, False)],
-        ">=": [Piece(right, True, _INF, False)],
-        "=": [Piece(right, True, right, True)],
-        "!=": [Piece(_MINUS_INF, False, right, False), Piece(right, False, _INF, False)],
+        "<": [RealInterval(_MINUS_INF, False, right, False)],
+        "<=": [RealInterval(_MINUS_INF, False, right, True)],
+        ">": [RealInterval(right, False, _INF, False)],
+        ">=": [RealInterval(right, True, _INF, False)],
+        "=": [RealInterval(right, True, right, True)],
+        "!=": [RealInterval(_MINUS_INF, False, right, False), RealInterval(right, False, _INF, False)],
     }[operator]
 
 
-def _absolute(inner: Expr, operator: str, bound: Expr) -> list[Piece]:
+def _absolute(inner: Expr, operator: str, bound: Expr) -> list[RealInterval]:
     """`|x - 1| < 2` as the interval between the two bounds; `>` as what lies outside of them."""
     other = Expr("neg", (bound,))
     if operator == "!=":
         return _complement(_merged(_absolute(inner, "=", bound)))
     if float_of(bound) < 0:
-        return [] if operator in ("<", "<=", "=") else [Piece(_MINUS_INF, False, _INF, False)]
+        return [] if operator in ("<", "<=", "=") else [RealInterval(_MINUS_INF, False, _INF, False)]
     ones, others = _one_relation(inner, operator, bound), _one_relation(inner, _FLIPPED[operator], other)
     return _intersected(_merged(ones), _merged(others)) if operator in ("<", "<=") else ones + others
 
@@ -137,13 +137,13 @@ def _solved(left: Expr, operator: str, right: Expr) -> tuple[Expr, str, Expr]:
     slope = at_one - at_zero
     if slope == 0 or not math.isclose(at_five, at_zero + 5 * slope, rel_tol=1e-9, abs_tol=1e-9):
         raise NotASet
-    root = number(Fraction(-at_zero / slope).limit_denominator(10**7))
+    root = number_leaf(Fraction(-at_zero / slope).limit_denominator(10**7))
     return Expr("sym", (), name), operator if slope > 0 else _FLIPPED[operator], root
 
 
-def _merged(pieces: list[Piece]) -> list[Piece]:
+def _merged(pieces: list[RealInterval]) -> list[RealInterval]:
     """Sorted by value, overlapping or touching pieces joined, empty ones dropped. Raises Undecided for symbols."""
-    result: list[Piece] = []
+    result: list[RealInterval] = []
     for piece in sorted(pieces, key=lambda p: (float_of(p.low), not p.low_closed)):
         low, high = float_of(piece.low), float_of(piece.high)
         if low > high or (low == high and not (piece.low_closed and piece.high_closed)):
@@ -155,41 +155,41 @@ def _merged(pieces: list[Piece]) -> list[Piece]:
     return result
 
 
-def _touches(first: Piece, second: Piece) -> bool:
+def _touches(first: RealInterval, second: RealInterval) -> bool:
     end, start = float_of(first.high), float_of(second.low)
     return start < end or (math.isclose(start, end, rel_tol=1e-12) and (first.high_closed or second.low_closed))
 
 
-def _joined(first: Piece, second: Piece) -> Piece:
+def _joined(first: RealInterval, second: RealInterval) -> RealInterval:
     one, two = float_of(first.high), float_of(second.high)
     if one > two or (one == two and first.high_closed):
         return first
     return first._replace(high=second.high, high_closed=second.high_closed)
 
 
-def _intersected(first: list[Piece], second: list[Piece]) -> list[Piece]:
+def _intersected(first: list[RealInterval], second: list[RealInterval]) -> list[RealInterval]:
     result = []
     for one in first:
         for two in second:
             low = max((one, two), key=lambda p: (float_of(p.low), not p.low_closed))
             high = min((one, two), key=lambda p: (float_of(p.high), p.high_closed))
-            result.append(Piece(low.low, low.low_closed, high.high, high.high_closed))
+            result.append(RealInterval(low.low, low.low_closed, high.high, high.high_closed))
     return _merged(result)
 
 
-def _complement(pieces: list[Piece]) -> list[Piece]:
+def _complement(pieces: list[RealInterval]) -> list[RealInterval]:
     result, low, closed = [], _MINUS_INF, False
     for piece in pieces:
-        result.append(Piece(low, closed, piece.low, not piece.low_closed))
+        result.append(RealInterval(low, closed, piece.low, not piece.low_closed))
         low, closed = piece.high, not piece.high_closed
-    result.append(Piece(low, closed, _INF, False))
+    result.append(RealInterval(low, closed, _INF, False))
     return _merged(result)
 
 
 def same_set(left: Expr, right: Expr, context: Context) -> bool | None:
     """Whether two trees are the same set of reals; None when one of them is not a set that we read."""
     try:
-        ones, others = pieces_of(left), pieces_of(right)
+        ones, others = intervals_of(left), intervals_of(right)
     except (NotASet, Undecided):
         return None
     if len(ones) != len(others):

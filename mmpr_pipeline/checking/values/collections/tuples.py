@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from mmpr_pipeline.checking.values.collections.matrices import rows_of
-from mmpr_pipeline.checking.values.collections.members import Decide, all_of, in_order
+from mmpr_pipeline.checking.values.collections.matrices import matrix_rows
+from mmpr_pipeline.checking.values.collections.members import Decide, all_of, members_in_order
 from mmpr_pipeline.checking.values.context import Context, Decision
 from mmpr_pipeline.checking.values.expression import (
     SCALAR_OPS,
     Expr,
     constant_as_symbol,
     free_symbols,
-    number,
+    number_leaf,
     substituted,
 )
 from mmpr_pipeline.checking.values.numbers.evaluate import approximate
@@ -25,17 +25,17 @@ def compare_tuples(left: Expr, right: Expr, decide: Decide) -> Decision:
         vector = entries_along_axes(other, len(bare.args))
         if vector is not None:
             ones, others = (bare.args, vector) if bare is left else (vector, bare.args)
-            return in_order(ones, others, decide, "same_vector")
+            return members_in_order(ones, others, decide, "same_vector")
         if len(bare.args) == 1 and str(bare.value) == "[]":
             return decide(bare.args[0], other) if bare is left else decide(other, bare.args[0])
         return (False, "tuple_and_number") if other.op in SCALAR_OPS else (None, "different_shapes")
     if left.value != right.value and len(left.args) == 2:
         return _other_brackets(left, right, decide)
-    return in_order(left.args, right.args, decide, "same_tuple")
+    return members_in_order(left.args, right.args, decide, "same_tuple")
 
 
 def _other_brackets(left: Expr, right: Expr, decide: Decide) -> Decision:
-    same = in_order(left.args, right.args, decide, "")[0]
+    same = members_in_order(left.args, right.args, decide, "")[0]
     round_or_square = {left.value, right.value} == {"()", "[]"}
     doubt = same is None or (same and round_or_square)  # A point or list in other brackets, or another interval.
     return (None, "other_brackets") if doubt else (False, "other_brackets")
@@ -43,13 +43,13 @@ def _other_brackets(left: Expr, right: Expr, decide: Decide) -> Decision:
 
 def compare_matrices(left: Expr, right: Expr, decide: Decide) -> Decision:
     """Matrices of one shape, entry by entry, or a vector and a tuple."""
-    ones, others = rows_of(left), rows_of(right)
+    ones, others = matrix_rows(left), matrix_rows(right)
     if ones is None or others is None:
         return _vector_and_tuple(left, right, decide)
     if [len(row) for row in ones] != [len(row) for row in others]:
         return False, "other_matrix_shape"
     flat_left = [cell for row in ones for cell in row]
-    return in_order(flat_left, [cell for row in others for cell in row], decide, "same_matrix")
+    return members_in_order(flat_left, [cell for row in others for cell in row], decide, "same_matrix")
 
 
 def _vector_and_tuple(left: Expr, right: Expr, decide: Decide) -> Decision:
@@ -60,7 +60,7 @@ def _vector_and_tuple(left: Expr, right: Expr, decide: Decide) -> Decision:
     if len(matrix.args) == 1 or all(len(row.args) == 1 for row in matrix.args):
         flat = [cell for row in matrix.args for cell in row.args]
         ones, others = (flat, list(other.args)) if matrix is left else (list(other.args), flat)
-        return in_order(ones, others, decide, "same_vector")
+        return members_in_order(ones, others, decide, "same_vector")
     return False, "matrix_and_tuple"
 
 
@@ -86,7 +86,7 @@ def compare_ratios(left: Expr, right: Expr, context: Context, decide: Decide) ->
     if any(part.op not in SCALAR_OPS for part in (*ones, *others)):
         return None, "different_shapes"
     if len(ones) == len(others) and any(_is_zero(part) for part in (*ones, *others)):
-        return in_order(ones, others, decide, "same_ratio")  # a clock time such as 12:00; not a ratio to zero
+        return members_in_order(ones, others, decide, "same_ratio")  # a clock time such as 12:00; not a ratio to zero
     if len(ones) != len(others):
         if max(len(ones), len(others)) > 2:
             return False, "other_length"
@@ -120,7 +120,7 @@ def entries_along_axes(expr: Expr, count: int) -> tuple[Expr, ...] | None:
 
 def _at_axis(expr: Expr, names: dict[str, str], axis: str) -> Expr:
     for name, letter in names.items():
-        expr = substituted(expr, name, number(int(letter == axis)))
+        expr = substituted(expr, name, number_leaf(int(letter == axis)))
     return expr
 
 

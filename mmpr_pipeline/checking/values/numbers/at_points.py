@@ -17,7 +17,7 @@ from mmpr_pipeline.checking.values.expression import (
     free_symbols,
     function_names,
     rename,
-    size,
+    tree_size,
 )
 from mmpr_pipeline.checking.values.numbers.constants import decimal_digits, mentions_pi
 from mmpr_pipeline.checking.values.numbers.evaluate import approximate, same_value
@@ -82,7 +82,7 @@ def compare_expressions(left: Expr, right: Expr) -> Decision:
     names = free_symbols(left) | free_symbols(right)
     if "dots" in names:
         return None, "ellipsis"
-    if size(left) + size(right) > MAX_SIZE:
+    if tree_size(left) + tree_size(right) > MAX_SIZE:
         return None, "too_large"
     same, other = agreement(left, right, points(names, 5), RELATIVE)
     if other == 0 and same >= 3:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from mmpr_pipeline.checking.values.context import Decision
-from mmpr_pipeline.checking.values.expression import CALCULUS_OPS, Expr, free_symbols, number, operations, size
+from mmpr_pipeline.checking.values.expression import (
+    CALCULUS_OPS,
+    Expr,
+    free_symbols,
+    number_leaf,
+    operations,
+    tree_size,
+)
 from mmpr_pipeline.checking.values.numbers.exact import NotRational, Undecided, exact
 from mmpr_pipeline.checking.values.numbers.precise import precise_value
 
@@ -29,9 +36,9 @@ def written_out(expr: Expr, room: int = MAX_NODES) -> Expr:
     if bounds is None:
         return expr._replace(args=tuple(written_out(arg, room) for arg in expr.args))
     name, body, count = str(expr.args[0].value), expr.args[3], bounds[1] - bounds[0] + 1
-    if count * size(body) > room:
+    if count * tree_size(body) > room:
         raise TooLong
-    terms = (substituted(body, name, number(k)) for k in range(bounds[0], bounds[1] + 1))
+    terms = (with_value(body, name, number_leaf(k)) for k in range(bounds[0], bounds[1] + 1))
     return Expr("add" if expr.op == "sum" else "mul", tuple(written_out(term, room // count) for term in terms))
 
 
@@ -47,11 +54,11 @@ def _whole_bounds(expr: Expr) -> tuple[int, int] | None:
     return (int(start), int(stop)) if whole else None
 
 
-def substituted(expr: Expr, name: str, value: Expr) -> Expr:
+def with_value(expr: Expr, name: str, value: Expr) -> Expr:
     """The tree with a symbol replaced by a value."""
     if expr.op == "sym":
         return value if expr.value == name else expr
-    return expr if expr.op == "num" else expr._replace(args=tuple(substituted(arg, name, value) for arg in expr.args))
+    return expr if expr.op == "num" else expr._replace(args=tuple(with_value(arg, name, value) for arg in expr.args))
 
 
 def compare_limit(left: Expr, right: Expr) -> Decision:
@@ -82,13 +89,13 @@ def _values_near(limit: Expr, context: Any) -> list[Any]:
     variable, target, body = limit.args
     if variable.op != "sym" or operations(body) & CALCULUS_OPS or free_symbols(body) - {str(variable.value)}:
         raise Undecided("not a plain limit")
-    if size(body) > 400:
+    if tree_size(body) > 400:
         raise Undecided("too large")
     point = exact(target)
-    steps = [number(point + sign * exact_power_of_ten(-k)) for sign in (1, -1) for k in _NEAR]
-    return [precise_value(substituted(body, str(variable.value), step), context) for step in steps]
+    steps = [number_leaf(point + sign * exact_power_of_ten(-k)) for sign in (1, -1) for k in _NEAR]
+    return [precise_value(with_value(body, str(variable.value), step), context) for step in steps]
 
 
 def exact_power_of_ten(power: int) -> Any:
     """10 to a whole power as a fraction."""
-    return exact(Expr("pow", (number(10), number(power))))
+    return exact(Expr("pow", (number_leaf(10), number_leaf(power))))

@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 
 from mmpr_pipeline.checking.values.context import Context, Decision
-from mmpr_pipeline.checking.values.expression import CALCULUS_OPS, Expr, free_symbols, number, operations, rename
+from mmpr_pipeline.checking.values.expression import CALCULUS_OPS, Expr, free_symbols, number_leaf, operations, rename
 from mmpr_pipeline.checking.values.numbers.at_points import compare_expressions
 from mmpr_pipeline.checking.values.numbers.calculus import TooLong, compare_limit, written_out
 from mmpr_pipeline.checking.values.numbers.constants import compare_constants, mentions_pi, stated
@@ -180,7 +180,9 @@ def _compare_with_units(left: Expr, unit_left: str, right: Expr, unit_right: str
 def _rounds_in_its_unit(left: Expr, right: Expr, worth: Fraction, context: Context) -> bool:
     """`72.42 km/h` is 45 mph: the gold, in the prediction's unit, rounds to the digits that the prediction has."""
     try:
-        return stated(left) is not None and compare_constants(left, number(exact(right) / worth), context)[0] is True
+        return (
+            stated(left) is not None and compare_constants(left, number_leaf(exact(right) / worth), context)[0] is True
+        )
     except (NotRational, Undecided):
         return False
 

@@ -24,12 +24,12 @@ def rows_of_batch(batch: pa.RecordBatch, *, checked: bool = False) -> list[Value
     except Exception:  # which value it is, is found one by one
         columns = {name: batch.column(at) for at, name in enumerate(batch.schema.names)}
         return [
-            {name: value_of(name, column.slice(row, 1), checked) for name, column in columns.items()}
+            {name: first_value(name, column.slice(row, 1), checked) for name, column in columns.items()}
             for row in range(batch.num_rows)
         ]
 
 
-def value_of(name: str, array: pa.Array, checked: bool = False) -> Any:
+def first_value(name: str, array: pa.Array, checked: bool = False) -> Any:
     """The first value of an array, or why it cannot be read."""
     try:
         if checked:

@@ -22,7 +22,7 @@ def scan(file: SourceFile, scan: Scan) -> None:
             if scan.rows % ROWS_PER_MARK == 0 or offset - marked >= BYTES_PER_MARK:
                 scan.marks.append((scan.rows, offset))
                 marked = offset
-            scan.saw(parse(line) if scan.look else None)
+            scan.saw(parse_line(line) if scan.look else None)
 
 
 def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str] | None) -> Iterator[Row]:
@@ -33,7 +33,7 @@ def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, colum
             if number >= stop:
                 return
             if number >= start:
-                yield parse(line)
+                yield parse_line(line)
 
 
 def _lines(stream: BinaryIO, offset: int) -> Iterator[tuple[int, bytes | None]]:
@@ -48,7 +48,7 @@ def _lines(stream: BinaryIO, offset: int) -> Iterator[tuple[int, bytes | None]]:
         offset += length
 
 
-def parse(line: bytes | None) -> Row:
+def parse_line(line: bytes | None) -> Row:
     """One line as an object, or why it is none."""
     if line is None:
         return Unreadable("row_too_large", f"more than {MAX_ROW_BYTES} bytes")

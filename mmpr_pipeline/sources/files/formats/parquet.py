@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.sources.files.formats import Mark, Row, Scan, SourceFile, mark_before
-from mmpr_pipeline.sources.files.formats.batches import rows_of_batch, unreadable, value_of
+from mmpr_pipeline.sources.files.formats.batches import first_value, rows_of_batch, unreadable
 
 ROWS_AT_ONCE = 32
 BYTES_AT_ONCE = 32 << 20
@@ -154,7 +154,7 @@ def _values(file: SourceFile, group: int, column: str, rows: int, found: Excepti
     with _Opened(file) as opened:
         try:
             for batch in opened.parquet.iter_batches(1, row_groups=[group], columns=[column]):
-                yield value_of(column, batch.column(0))
+                yield first_value(column, batch.column(0))
                 seen += 1
         except (pa.ArrowException, OSError) as error:
             opened.require_read()

@@ -2,22 +2,22 @@ from __future__ import annotations
 
 import asyncio
 
-from mmpr_pipeline.engines.actors.gate import Gate
+from mmpr_pipeline.engines.actors.shared_lock import SharedLock
 
 
 async def test_many_pass_together_and_one_alone() -> None:
-    gate, inside, seen = Gate(), 0, []
+    gate, inside, seen = SharedLock(), 0, []
 
     async def shared() -> None:
         nonlocal inside
-        async with gate.together():
+        async with gate.shared():
             inside += 1
             await asyncio.sleep(0.01)
             seen.append(("shared", inside))
             inside -= 1
 
     async def solo() -> None:
-        async with gate.alone():
+        async with gate.exclusive():
             seen.append(("alone", inside))
             await asyncio.sleep(0.03)
             seen.append(("alone", inside))
@@ -28,10 +28,10 @@ async def test_many_pass_together_and_one_alone() -> None:
 
 
 async def test_giving_up_waiting_lets_others_pass() -> None:
-    gate = Gate()
-    async with gate.together():
-        waiting = asyncio.create_task(gate.alone().__aenter__())
+    gate = SharedLock()
+    async with gate.shared():
+        waiting = asyncio.create_task(gate.exclusive().__aenter__())
         await asyncio.sleep(0.01)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        await asyncio.wait_for(gate.together().__aenter__(), timeout=1)
+        await asyncio.wait_for(gate.shared().__aenter__(), timeout=1)

@@ -26,7 +26,7 @@ from mmpr_pipeline.sources.generated.chart import Chart
 from mmpr_pipeline.sources.generated.describe import Scene
 from mmpr_pipeline.sources.generated.geometry import Triangle
 from mmpr_pipeline.sources.generated.grid import Grid
-from mmpr_pipeline.sources.generated.item import Item, World
+from mmpr_pipeline.sources.generated.item import GeneratedScene, SceneQuestion
 
 WORLDS: dict[str, type[Grid] | type[Chart] | type[Triangle] | type[Scene]] = {
     "nano_grid": Grid,
@@ -41,22 +41,22 @@ HELDOUT_PART = 8  # one scene in eight is held out
 _ROW_ID = re.compile(rf"(nano_[a-z]+)-({'|'.join(SPLITS)})-(\d{{1,12}})-(\d{{6,12}})")
 
 
-def split_of(world: World) -> str:
+def split_of(world: GeneratedScene) -> str:
     """`heldout` or `train`: a function of what the scene shows."""
     return "heldout" if _part(world) == 0 else "train"
 
 
-def is_in(world: World, split: str) -> bool:
+def is_in(world: GeneratedScene, split: str) -> bool:
     """Whether a scene belongs to a split, or to a part of one."""
     part = _part(world)
     return {"heldout": part == 0, "train": part > 0, "validation": part == 1, "practice": part > 1}[split]
 
 
-def _part(world: World) -> int:
+def _part(world: GeneratedScene) -> int:
     return hashlib.sha256(world.key().encode()).digest()[0] % HELDOUT_PART
 
 
-def world_and_item(source: str, split: str, seed: int, index: int) -> tuple[World, Item]:
+def scene_and_question(source: str, split: str, seed: int, index: int) -> tuple[GeneratedScene, SceneQuestion]:
     """The world and the question of one row."""
     if source not in WORLDS or split not in SPLITS:
         raise SourceError(
@@ -72,7 +72,7 @@ def world_and_item(source: str, split: str, seed: int, index: int) -> tuple[Worl
 
 def row(source: str, split: str, seed: int, index: int) -> dict[str, Any]:
     """One row: id, question, image (PNG bytes), answer (None if open-ended), kind, choices."""
-    world, item = world_and_item(source, split, seed, index)
+    world, item = scene_and_question(source, split, seed, index)
     return {
         "id": f"{source}-{split}-{seed}-{index:06d}",
         "question": item.question,
@@ -93,16 +93,16 @@ def rows(
         index += 1
 
 
-def world_of(row_id: str) -> World:
+def scene_of(row_id: str) -> GeneratedScene:
     """The world behind a row's id, e.g. to tell what a description of it hallucinates."""
     match = _ROW_ID.fullmatch(row_id)
     if not match:
         raise SourceError(f"Not the id of a nano row: {row_id!r}.", remedy="Use an id as given by `rows`.")
     source, split, seed, index = match.groups()
-    return world_and_item(source, split, int(seed), int(index))[0]
+    return scene_and_question(source, split, int(seed), int(index))[0]
 
 
-def png(world: World) -> bytes:
+def png(world: GeneratedScene) -> bytes:
     """The picture as a PNG file."""
     buffer = io.BytesIO()
     world.draw().save(buffer, "PNG", compress_level=6)

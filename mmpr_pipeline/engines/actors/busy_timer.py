@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-class Busy:
+class BusyTimer:
     """How long at least one request was in flight."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

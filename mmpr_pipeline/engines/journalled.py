@@ -20,7 +20,7 @@ from mmpr_pipeline.storage.journal import Journal
 _log = logging.getLogger(__name__)
 
 
-class JournaledEngine:
+class JournalledEngine:
     """Wraps an engine and the journal of one shard. Close it to close the journal; the engine stays open."""
 
     def __init__(self, engine: Engine, journal: Journal) -> None:
@@ -52,11 +52,11 @@ class JournaledEngine:
             request.question.question_id, f"sample/{request.round}", lambda: self._engine.sample(request)
         )
 
-    async def continue_blind(self, request: ContinueRequest) -> Rollout:
+    async def continue_without_image(self, request: ContinueRequest) -> Rollout:
         """The continuation of this parent, from the journal if it is there."""
 
         async def alone() -> list[Rollout]:
-            return [await self._engine.continue_blind(request)]
+            return [await self._engine.continue_without_image(request)]
 
         return (await self._once(request.question.question_id, f"continue/{request.parent.index}", alone))[0]
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class Gate:
+class SharedLock:
     """Shared passage, until someone asks to be alone: then newcomers wait until that one has gone."""
 
     def __init__(self) -> None:
@@ -17,7 +17,7 @@ class Gate:
         self._changed = asyncio.Condition()
 
     @asynccontextmanager
-    async def together(self) -> AsyncIterator[None]:
+    async def shared(self) -> AsyncIterator[None]:
         """Pass with others."""
         async with self._changed:
             await self._changed.wait_for(lambda: not self._alone and not self._alone_waiting)
@@ -28,7 +28,7 @@ class Gate:
             await self._leave()
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
+    async def exclusive(self) -> AsyncIterator[None]:
         """Pass when nobody else is inside, and keep everybody out."""
         async with self._changed:
             self._alone_waiting += 1

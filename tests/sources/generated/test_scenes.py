@@ -13,9 +13,17 @@ from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.sources.generated.chart import Chart
 from mmpr_pipeline.sources.generated.geometry import CORNERS, Triangle
 from mmpr_pipeline.sources.generated.grid import Grid
-from mmpr_pipeline.sources.generated.item import Item
+from mmpr_pipeline.sources.generated.item import SceneQuestion
+from mmpr_pipeline.sources.generated.scenes import (
+    NANO_SOURCES,
+    SPLITS,
+    row,
+    rows,
+    scene_and_question,
+    scene_of,
+    split_of,
+)
 from mmpr_pipeline.sources.generated.shapes import COLOURS
-from mmpr_pipeline.sources.generated.worlds import NANO_SOURCES, SPLITS, row, rows, split_of, world_and_item, world_of
 
 
 @pytest.mark.parametrize("source", NANO_SOURCES)
@@ -45,7 +53,7 @@ def test_rows_without_end_go_on() -> None:
 @pytest.mark.parametrize("source", NANO_SOURCES)
 def test_no_scene_is_in_both_splits(source: str) -> None:
     keys = {
-        split: {world_and_item(source, split, seed, n)[0].key() for seed in (0, 1) for n in range(300)}
+        split: {scene_and_question(source, split, seed, n)[0].key() for seed in (0, 1) for n in range(300)}
         for split in ("train", "heldout")
     }
     assert keys["train"].isdisjoint(keys["heldout"])
@@ -54,12 +62,12 @@ def test_no_scene_is_in_both_splits(source: str) -> None:
 
 @pytest.mark.parametrize("source", NANO_SOURCES)
 def test_practice_and_validation_are_disjoint_parts_of_train(source: str) -> None:
-    drawn = {split: [world_and_item(source, split, 1, n)[0] for n in range(200)] for split in SPLITS}
+    drawn = {split: [scene_and_question(source, split, 1, n)[0] for n in range(200)] for split in SPLITS}
     keys = {split: {world.key() for world in worlds} for split, worlds in drawn.items()}
     for one, other in (("practice", "validation"), ("practice", "heldout"), ("validation", "heldout")):
         assert keys[one].isdisjoint(keys[other])
     assert all(split_of(world) == "train" for split in ("practice", "validation") for world in drawn[split])
-    assert world_of(row(source, "validation", 1, 4)["id"]).key() == drawn["validation"][4].key()
+    assert scene_of(row(source, "validation", 1, 4)["id"]).key() == drawn["validation"][4].key()
 
 
 @pytest.mark.parametrize("source", NANO_SOURCES)
@@ -67,7 +75,7 @@ def test_pictures_are_one_tile_and_the_world_can_be_found_again(source: str) -> 
     for each in rows(source, "heldout", 0, 10):
         image = Image.open(io.BytesIO(each["image"]))
         assert (image.format, image.size, image.mode) == ("PNG", (112, 112), "RGB")
-        world = world_of(each["id"])
+        world = scene_of(each["id"])
         assert split_of(world) == "heldout"
         assert world.draw().tobytes() == image.tobytes()
 
@@ -94,17 +102,17 @@ def test_unknown_sources_stop_at_once(name: str) -> None:
 @pytest.mark.parametrize("row_id", ["nano_grid-heldout-0-12", "nano_grid-test-0-000012", "../etc", ""])
 def test_ids_of_no_row_are_refused(row_id: str) -> None:
     with pytest.raises(SourceError):
-        world_of(row_id)
+        scene_of(row_id)
 
 
 @pytest.mark.parametrize("index", range(150))
 def test_answers_are_right(index: int) -> None:
     for source, solve in (("nano_grid", _solve_grid), ("nano_chart", _solve_chart), ("nano_geometry", _solve_triangle)):
-        world, item = world_and_item(source, "train", 5, index)
+        world, item = scene_and_question(source, "train", 5, index)
         assert item.answer == _as_letter(item, solve(world, item.question)), item
 
 
-def _as_letter(item: Item, answer: str) -> str:
+def _as_letter(item: SceneQuestion, answer: str) -> str:
     return "ABCD"[item.choices.index(answer)] if item.kind == "choice" else answer
 
 
@@ -160,7 +168,7 @@ def _solve_triangle(world: object, question: str) -> str:
 
 def test_every_cell_of_a_grid_is_drawn_in_the_colour_that_it_is_named_by() -> None:
     for index in range(30):
-        world, _ = world_and_item("nano_grid", "heldout", 0, index)
+        world, _ = scene_and_question("nano_grid", "heldout", 0, index)
         assert isinstance(world, Grid)
         picture = world.draw()
         for cell in world.cells:

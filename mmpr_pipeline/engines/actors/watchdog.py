@@ -12,7 +12,7 @@ import asyncio
 import faulthandler
 from typing import TYPE_CHECKING
 
-from mmpr_pipeline.engines.actors.busy import Busy
+from mmpr_pipeline.engines.actors.busy_timer import BusyTimer
 from mmpr_pipeline.engines.engine import Engine
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ MOST_BETWEEN = 2.0
 """Most seconds between two looks."""
 
 
-async def beat(stall: float, busy: Busy, engine: Engine, meter: EngineMeter) -> None:
+async def watch_progress(stall: float, busy: BusyTimer, engine: Engine, meter: EngineMeter) -> None:
     """Watch for ever: the process ends after `stall` seconds in which requests were in flight and nothing came."""
     seen = -1
     while True:

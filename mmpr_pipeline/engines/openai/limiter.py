@@ -21,7 +21,7 @@ _FORGET = 1.002
 """Growth of the best latency with each answer, so that one lucky answer does not hold the window down for ever."""
 
 
-class Window:
+class RolloutLimiter:
     """A limit on the rollouts in flight, for one event loop."""
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -39,7 +39,7 @@ class Window:
         return max(1, int(self._limit))
 
     @asynccontextmanager
-    async def passage(self, weight: int) -> AsyncIterator[float]:
+    async def acquire(self, weight: int) -> AsyncIterator[float]:
         """A place for a request of `weight` rollouts; gives the time at which it was taken.
 
         A request heavier than the whole window passes when nothing else is in flight.

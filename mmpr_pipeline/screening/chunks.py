@@ -22,7 +22,7 @@ from mmpr_pipeline.screening.phash import VIEWS, WORDS
 from mmpr_pipeline.sources import Source, SourceIndex
 from mmpr_pipeline.storage import Store
 
-PIECES = f"{FOLDER}pieces/"
+CHUNKS = f"{FOLDER}pieces/"
 ROWS = 2048
 """Rows of a piece: seconds of work."""
 
@@ -56,7 +56,7 @@ SKETCHES = pa.schema(
 
 
 @dataclass(frozen=True)
-class Piece:
+class Chunk:
     """Rows `start` to `stop` of the source that is number `source` of its kind."""
 
     kind: str
@@ -69,12 +69,12 @@ class Piece:
     @property
     def key(self) -> str:
         """Where in the store it is kept."""
-        return f"{PIECES}{self.kind}/{self.name}-{self.start:09d}.arrow"
+        return f"{CHUNKS}{self.kind}/{self.name}-{self.start:09d}.arrow"
 
 
-def pieces_of(kind: str, number: int, name: str, rows: int) -> list[Piece]:
+def chunks_of(kind: str, number: int, name: str, rows: int) -> list[Chunk]:
     """The pieces of a source, in order."""
-    return [Piece(kind, number, name, start, min(start + ROWS, rows)) for start in range(0, rows, ROWS)]
+    return [Chunk(kind, number, name, start, min(start + ROWS, rows)) for start in range(0, rows, ROWS)]
 
 
 def content_key(question: Question) -> bytes:
@@ -88,9 +88,7 @@ def row_digest(item: Question | Reject) -> bytes:
     return hashlib.blake2b(repr(said).encode("utf-8", "surrogatepass"), digest_size=ROW_BYTES).digest()
 
 
-def look_at_keys(
-    source: Source, index: SourceIndex, start: int, stop: int, evaluation: EvaluationRows | None
-) -> pa.Table:
+def hash_keys(source: Source, index: SourceIndex, start: int, stop: int, evaluation: EvaluationRows | None) -> pa.Table:
     """The table of KEYS of some rows. Without evaluation rows no image is decoded. Raises SourceError."""
     columns: dict[str, list[object]] = {name: [] for name in KEYS.names}
     hasher = Hasher()
@@ -114,7 +112,7 @@ def look_at_keys(
     return pa.table(columns, KEYS)
 
 
-def look_at_sketches(source: Source, index: SourceIndex, start: int, stop: int) -> pa.Table:
+def hash_sketches(source: Source, index: SourceIndex, start: int, stop: int) -> pa.Table:
     """The table of SKETCHES of some rows of an evaluation source. Raises SourceError."""
     columns: dict[str, list[object]] = {name: [] for name in SKETCHES.names}
     hasher = Hasher()
@@ -139,10 +137,10 @@ def look_at_sketches(source: Source, index: SourceIndex, start: int, stop: int) 
     return pa.table(columns, SKETCHES)
 
 
-def read_sketches(store: Store, pieces: list[Piece]) -> Iterator[Sketch]:
+def read_sketches(store: Store, pieces: list[Chunk]) -> Iterator[Sketch]:
     """The sketches of evaluation sources, in the order of the pieces."""
     for piece in pieces:
-        for row in read_piece(store, piece.key).to_pylist():
+        for row in read_chunk(store, piece.key).to_pylist():
             hashes = (np.frombuffer(raw, np.uint64).reshape(VIEWS, WORDS) for raw in row["hashes"])
             images = tuple(zip(row["images"], hashes, strict=True))
             grams = np.frombuffer(row["shingles"], np.uint64)
@@ -164,12 +162,12 @@ def read_table(store: Store, key: str, sha256: str | None = None) -> pa.Table:
     return _decoded(store, key, raw)
 
 
-def write_piece(store: Store, key: str, table: pa.Table) -> None:
+def write_chunk(store: Store, key: str, table: pa.Table) -> None:
     """Put a piece: a checksum of its key and its table, and the table."""
     store.write(key, with_checksum(key, _encoded(table)))
 
 
-def read_piece(store: Store, key: str) -> pa.Table:
+def read_chunk(store: Store, key: str) -> pa.Table:
     """The table of a piece. Raises MissingKeyError, and DatasetError where it is damaged, or another piece."""
     try:
         return _decoded(store, key, without_checksum(key, store.read(key)))
@@ -180,7 +178,7 @@ def read_piece(store: Store, key: str) -> pa.Table:
 def is_sound(store: Store, key: str) -> bool:
     """Whether a piece can be read."""
     try:
-        read_piece(store, key)
+        read_chunk(store, key)
     except DatasetError:
         return False
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from mmpr_pipeline.pipeline.driver import BuildView
 
 PLAN = "Plan only"
+
+TOP_SECONDS = 2.0
 
 
 @app.command(
@@ -83,19 +86,23 @@ def _say(chosen: Chosen) -> None:
 def top(
     out: Annotated[str, typer.Argument(help="Output of a build, running or not.")],
     watch: Annotated[
-        float | None, typer.Option(help="Look again every this many seconds, until the build ends.")
+        float | None,
+        typer.Option(
+            help=r"BuildStatus again every this many seconds. \[default: 2 on a terminal; elsewhere one look only]",
+            show_default=False,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, once.")] = False,
 ) -> None:
-    """Status of a build: throughput, rejects, time left."""
+    """How far a build is, how busy its engines are, what is rejected, and its last log lines."""
     import json
-    import time
     from dataclasses import asdict
 
     from rich.console import Console
     from rich.live import Live
 
-    from mmpr_pipeline.pipeline.watch.top import read_status, status_text
+    from mmpr_pipeline.pipeline.watch.status import read_status
+    from mmpr_pipeline.pipeline.watch.top import status_text
     from mmpr_pipeline.storage import open_store
 
     store = open_store(out)
@@ -103,12 +110,13 @@ def top(
     if as_json:
         print(json.dumps(asdict(seen)))
         return
-    if watch is None:
-        Console().print(status_text(seen), highlight=False)
+    console = Console()
+    if watch is None and not console.is_terminal:
+        console.print(status_text(seen), highlight=False)
         return
-    with Live(status_text(seen), console=Console(), auto_refresh=False) as live:
-        while seen.state != "finished":
-            time.sleep(max(watch, 0.5))
+    with Live(status_text(seen), console=console, auto_refresh=False, vertical_overflow="crop") as live:
+        while seen.state == "running":
+            time.sleep(max(watch or TOP_SECONDS, 0.5))
             seen = read_status(store)
             live.update(status_text(seen), refresh=True)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mmpr_pipeline.cli.app import app, example
-from mmpr_pipeline.cli.progress import progress_bar
+from mmpr_pipeline.cli.progress import shown
 
 
 @app.command(epilog=example("mmpr verify out/geoqa-mathvista", docs="reliability.md"))
@@ -80,7 +80,7 @@ def publish(
     from mmpr_pipeline.dataset.publish.run import publish as send
 
     console = Console()
-    with progress_bar(console) as progress:
+    with shown(console) as progress:
         found = send(
             out,
             repo,
@@ -97,7 +97,7 @@ def publish(
     if with_viewer and not dry_run:
         from mmpr_pipeline.report.viewer.space import publish_viewer
 
-        with progress_bar(console) as progress:
+        with shown(console) as progress:
             space = publish_viewer(out, f"{repo}-viewer", private=not public, progress=progress)
         print(f"viewer: {space}")
 
@@ -127,7 +127,7 @@ def export(
 
     console = Console()
     dest = dest or Path(f"{Path(out.rstrip('/')).name}-{to}")
-    with progress_bar(console) as progress:
+    with shown(console) as progress:
         found = write(out, to, dest, progress=progress, solve_rate=solve_rate, layout=layout)
     console.print(export_table(found))
 
@@ -154,7 +154,7 @@ def report(
         return
     from mmpr_pipeline.report.pages.page import report as write
 
-    with progress_bar(Console()) as progress:
+    with shown(Console()) as progress:
         page = write(
             out,
             path,
@@ -216,7 +216,7 @@ def view(
 
     from mmpr_pipeline.report.viewer.bundle import write_bundle
 
-    with progress_bar(Console()) as progress:
+    with shown(Console()) as progress:
         written = write_bundle(out, bundle, progress)
     print(f"{bundle}: {written['files']:,} files, {written['bytes'] / 1e6:.1f} MB")
     print(f"Next  python -m http.server -d {bundle}    look at it")

@@ -10,7 +10,7 @@ import typer
 
 from mmpr_pipeline.cli.app import app, example
 from mmpr_pipeline.cli.options import names, settings_options
-from mmpr_pipeline.cli.progress import progress_bar
+from mmpr_pipeline.cli.progress import shown
 from mmpr_pipeline.evaluation.settings import EvalConfig, load_eval_config
 
 if TYPE_CHECKING:
@@ -89,13 +89,13 @@ def _run(
     if not settings.benchmarks:
         from mmpr_pipeline.evaluation.run import results_tables, run_eval
 
-        with progress_bar(console) as progress:
+        with shown(console) as progress:
             found = run_eval(settings, progress)
         return found, results_tables(found)
     from mmpr_pipeline.evaluation.comparison import table
     from mmpr_pipeline.evaluation.running.run import run_benchmarks, write_tables
 
-    with progress_bar(console) as progress:
+    with shown(console) as progress:
         if harness is not None:
             from mmpr_pipeline.evaluation.harness.lmms import run_harness
 

@@ -65,6 +65,13 @@ def sources_add(
         typer.Option(help="A better guess, FIELD=COLUMN: answer=label; also kind=, answer_form=, language=."),
     ] = None,
     allow_host: Annotated[list[str] | None, typer.Option(help="A host that image URLs may name.")] = None,
+    question: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="For a folder of images alone: what to ask of each; of several, one by the hash of its path."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a declaration that is there.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
 ) -> None:
     """Look at files or a Hub data set, guess which column is what, show rows, and write a declaration."""
@@ -73,8 +80,10 @@ def sources_add(
     from rich.console import Console
 
     from mmpr_pipeline.core.errors import ConfigError
-    from mmpr_pipeline.sources.adding import draft_source, meta_entries
+    from mmpr_pipeline.sources.adding import draft_source, meta_entries, write_rows
+    from mmpr_pipeline.sources.adding.names import source_name
     from mmpr_pipeline.sources.review.checks import check_source
+    from mmpr_pipeline.sources.review.sentences import Places, counted, sentence
     from mmpr_pipeline.sources.review.terminal import can_show_pictures, guessed, items
 
     given = dict(pair.partition("=")[::2] for pair in column or ())
@@ -82,10 +91,16 @@ def sources_add(
         raise ConfigError("--column takes FIELD=COLUMN.", remedy="For example --column answer=label.")
     if entries := meta_entries(target):
         return _add_entries(entries, Path(out or "sources"), given, yes)
-    draft = draft_source(target, name, out, given, tuple(allow_host or ()))
+    if question:
+        declared = Path(out or f"{Path(target).resolve().name}.yaml")
+        rows = declared.with_suffix(".jsonl")
+        print(f"Wrote {write_rows(Path(target), question, rows, force):,} rows to {rows}.")
+        name, target, out = name or source_name(declared.stem), str(rows), str(declared)
+    draft = draft_source(target, name, out, given, tuple(allow_host or ()), force=force)
     console = Console()
     console.print(guessed(draft.why), "")
     checked = check_source(draft.source, 50)
+    places = Places(draft.source)
     first = islice((item for _, item in checked.items), 3)
     console.print(items(list(first), can_show_pictures(console)), "")
     console.print(
@@ -95,11 +110,16 @@ def sources_add(
     for doubt in draft.doubts:
         console.print(f"[yellow]Doubtful:[/yellow] {doubt}", highlight=False)
     for finding in checked.findings:
-        console.print(f"[yellow]{finding.name}[/yellow] {len(finding.rows)} rows: {finding.text}", highlight=False)
-    if not yes and not typer.confirm(f"Write {draft.path}?", default=True):
+        console.print(f"[yellow]{finding.name}[/yellow] {counted(len(finding.rows))}: {finding.text}", highlight=False)
+        for row, seen in finding.rows[:3]:
+            console.print(f"    {sentence(finding, places(row), seen)}", highlight=False, markup=False)
+    usable = bool(checked.questions)
+    if not usable:
+        console.print("[bold yellow]No row is a question yet:[/] correct the guess with --column FIELD=COLUMN.")
+    if not yes and not typer.confirm(f"Write {draft.path}?", default=usable):
         print("Nothing was written. Correct the guess with --column FIELD=COLUMN.")
         raise typer.Exit(1)
-    draft.write()
+    draft.write(force)
     print(f"Wrote {draft.path}. Next:\n  mmpr sources check {draft.path} --page {draft.path.stem}.html")
     if draft.declaration.columns.chosen:
         print(f"  mmpr build --sources {draft.path} --strategies preset --out pairs    # its own pairs, as they are")

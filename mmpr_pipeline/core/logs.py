@@ -44,6 +44,20 @@ def keep_logs(folder: Path | None) -> None:
     attach("driver")
 
 
+def take_over(*libraries: str) -> None:
+    """Send what other libraries say, from warnings on, to this process's log; where it has none, keep only errors."""
+    ours = next((h for h in logging.getLogger("mmpr_pipeline").handlers if getattr(h, "of_mmpr", False)), None)
+    if ours is not None:
+        logging.captureWarnings(True)
+    for name in (*libraries, *(["py.warnings"] if ours else [])):
+        logger = logging.getLogger(name)
+        if ours is None:
+            logger.setLevel(logging.ERROR)
+            continue
+        logger.handlers[:], logger.propagate = [ours], False
+        logger.setLevel(logging.WARNING)
+
+
 def attach(role: str) -> None:
     """Send this process's lines to its file, named by host, role and process. May be called again."""
     package = logging.getLogger("mmpr_pipeline")

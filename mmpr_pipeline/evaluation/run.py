@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError, require
 from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.logs import FOLDER, keep_logs
+from mmpr_pipeline.core.progress import Progress, no_progress
 from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.dataset.files.trained_on import read_trained_on
 from mmpr_pipeline.engines.engine import Engine
@@ -23,12 +25,10 @@ from mmpr_pipeline.evaluation.seen import TrainingOverlap
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.evaluation.statistics import bootstrap_mean, compare_scores
 from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.storage.local import LocalStore
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-Progress = Callable[[str, int, int], None]
-"""Called with the model, questions answered, and questions in all."""
 
 
 def run_eval(config: EvalConfig, progress: Progress | None = None) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def run_eval(config: EvalConfig, progress: Progress | None = None) -> dict[str, 
             f"{' and '.join(seen.models)} trained on all of these {len(questions)} rows.",
             remedy="Evaluate on rows of another split or behind --skip; or say --trained-on keep.",
         )
-    answered = [_answers(config, name, kept, progress or (lambda *_: None)) for name in names]
+    answered = [_answers(config, name, kept, progress or no_progress) for name in names]
     return _summed_up(config, answered, rejects, seen)
 
 
@@ -66,7 +66,9 @@ async def run_eval_on(engine: Engine, config: EvalConfig) -> dict[str, Any]:
 
 def _writable(config: EvalConfig) -> None:
     if config.out:
-        open_store(config.out).check_writable()
+        store = open_store(config.out)
+        store.check_writable()
+        keep_logs(Path(store.url) / FOLDER if isinstance(store, LocalStore) else None)
 
 
 def _summed_up(
@@ -101,10 +103,13 @@ def _answers(
     settings = config.engine.model_copy(update={"model": model})
 
     async def work() -> tuple[str, list[Answered]]:
+        progress(f"starting {model}", 0, 0)
         engine = await start_engines(settings)
         try:
             label = engine.info.model
-            return label, await ask_all(questions, engine, config, lambda done: progress(label, done, len(questions)))
+            return label, await ask_all(
+                questions, engine, config, lambda done: progress(f"asking {label}", done, len(questions))
+            )
         finally:
             await engine.close()
 

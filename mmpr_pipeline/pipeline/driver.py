@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from mmpr_pipeline.core.errors import ConfigError, DatasetError, require
+from mmpr_pipeline.core.errors import ConfigError, DatasetError, MmprError, StoreError, require
 from mmpr_pipeline.core.json_files import sealed
 from mmpr_pipeline.core.logs import FOLDER, keep_logs
+from mmpr_pipeline.core.masking import masked
 from mmpr_pipeline.core.settings import differences
 from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.manifest import read_manifest
 from mmpr_pipeline.dataset.files.sealed import damaged, hashes, read_sealed
 from mmpr_pipeline.dataset.files.summary import summarise
+from mmpr_pipeline.engines.engine import EngineStats
 from mmpr_pipeline.engines.owner import EngineOwner
 from mmpr_pipeline.models.choice import REHEARSAL_WARNING
 from mmpr_pipeline.pipeline.choosing import few_right, with_model
@@ -34,8 +36,8 @@ from mmpr_pipeline.storage import MissingKeyError, Store, absolute_model, absolu
 class BuildView(Protocol):
     """What shows a build to its user."""
 
-    def stage(self, text: str) -> None:
-        """A new stage of the build begins."""
+    def stage(self, text: str, done: int = 0, num_shards: int = 0, /) -> None:
+        """A new stage of the build begins; or it goes on, where its parts are counted."""
 
     def planned(self, plan: Plan, missing: int) -> None:
         """The plan is made; `missing` shards are to be worked on."""
@@ -47,7 +49,7 @@ class BuildView(Protocol):
 class NoBuildView:
     """Shows nothing."""
 
-    def stage(self, text: str) -> None:
+    def stage(self, text: str, done: int = 0, num_shards: int = 0, /) -> None:
         """See `BuildView`."""
 
     def planned(self, plan: Plan, missing: int) -> None:
@@ -66,30 +68,82 @@ def run_build(config: BuildConfig, view: BuildView | None = None) -> dict[str, A
     require("build")
     view = view or NoBuildView()
     compared = ", and the evaluation sets to compare them with (--no-decontaminate leaves those out)"
-    view.stage(f"reading sources{compared * config.screening.decontaminate}")
     config = absolute_build_paths(with_model(config).config)
     store = open_store(config.out)
-    return run_plan(make_build_plan(config, begun_with(store) if has_begun(store) else None), view)
+    with _claimed(store, view) as (watched, still_held):
+        watched.stage(f"reading sources{compared * config.screening.decontaminate}")
+        return _carry_out(make_build_plan(config, begun_with(store) if has_begun(store) else None), watched, still_held)
 
 
 def run_plan(plan: Plan, view: BuildView | None = None) -> dict[str, Any]:
     """Carry out a plan: claim its output, make what is missing, sum up."""
-    view = view or NoBuildView()
-    store = open_store(plan.config.out)
+    with _claimed(open_store(plan.config.out), view or NoBuildView()) as (watched, still_held):
+        return _carry_out(plan, watched, still_held)
+
+
+class _Watched:
+    """The user's view, and the progress that the output itself tells of."""
+
+    def __init__(self, view: BuildView, beacon: ProgressFile) -> None:
+        self._view, self._beacon = view, beacon
+        self.engines: Callable[[], EngineStats] = EngineStats
+
+    def stage(self, text: str, done: int = 0, num_shards: int = 0, /) -> None:
+        """See `BuildView`."""
+        self._beacon.stage(f"{text}, {done:,} of {num_shards:,}" if num_shards else text)
+        self._view.stage(text, done, num_shards)
+
+    def planned(self, plan: Plan, missing: int) -> None:
+        """See `BuildView`."""
+        self._beacon.planned(plan, missing)
+        self._view.planned(plan, missing)
+
+    def progress(self, finished: int, tally: dict[str, int]) -> None:
+        """See `BuildView`."""
+        self._view.progress(finished, tally)
+        self._beacon.show(finished, tally, self.engines)
+
+
+@contextmanager
+def _claimed(store: Store, view: BuildView) -> Iterator[tuple[_Watched, Callable[[], None]]]:
+    """Hold the output alone and let it tell what becomes of this run: stopped, failed, or nothing once finished."""
     store.check_writable()
-    started = time.monotonic()
     with store.lease() as still_held:
-        store.sweep()
-        claim_output(store, plan)
-        missing = missing_shards(store, plan)
-        if not missing:
-            view.planned(plan, 0)
-        run = _make(plan, missing, view, still_held) if missing else {}
-        seconds = time.monotonic() - started
-        return finish(store, plan, {"seconds": round(seconds, 1), "shards": len(missing), **run})
+        beacon = ProgressFile(store)
+
+        def ended(how: Literal["stopped", "failed"], why: str = "") -> None:
+            with suppress(StoreError):  # who lost the lease says nothing in the name of who has it now
+                still_held()
+                if store.exists(layout.CONFIG) and not store.exists(layout.SUMMARY):
+                    beacon.end(how, why)
+                else:  # nothing was begun, or nothing was left to do
+                    store.delete(PROGRESS)
+
+        try:
+            yield _Watched(view, beacon), still_held
+        except KeyboardInterrupt:
+            ended("stopped")
+            raise
+        except MmprError as error:
+            ended("failed", error.message)
+            raise
+        except Exception as error:
+            ended("failed", f"{type(error).__name__}: {masked(str(error))}"[:500])
+            raise
 
 
-def _make(plan: Plan, missing: list[int], view: BuildView, still_held: Callable[[], None]) -> dict[str, Any]:
+def _carry_out(plan: Plan, view: _Watched, still_held: Callable[[], None]) -> dict[str, Any]:
+    store, started = open_store(plan.config.out), time.monotonic()
+    store.sweep()
+    claim_output(store, plan)
+    missing = missing_shards(store, plan)
+    if not missing:
+        view.planned(plan, 0)
+    run = _make(plan, missing, view, still_held) if missing else {}
+    return finish(store, plan, {"seconds": round(time.monotonic() - started, 1), "shards": len(missing), **run})
+
+
+def _make(plan: Plan, missing: list[int], view: _Watched, still_held: Callable[[], None]) -> dict[str, Any]:
     """Make the missing shards on Ray; the counts of what this run did, and what its engines say of themselves."""
     from mmpr_pipeline.cluster.session import ray_session
     from mmpr_pipeline.pipeline.workers.shards_on_ray import work_shards
@@ -102,24 +156,22 @@ def _make(plan: Plan, missing: list[int], view: BuildView, still_held: Callable[
         still_held()
         tally.update(now)
         view.progress(finished, now)
-        beacon.show(finished, tally, engines.stats)
 
+    view.engines = engines.stats
     view.stage("starting Ray")
     with ray_session(plan.config.address) as cpus:
         plan = plan.prepare(plan.config.workers or cpus, view.stage, still_held)
         view.planned(plan, len(missing))
-        beacon = ProgressFile(open_store(plan.config.out), plan, missing)
         if plan.samples:
             view.stage(f"starting the {plan.config.engine.name} engine")
         workers = plan.config.workers or min(len(missing), cpus)
         with engines:
             view.stage("sampling" if engines.engine else "checking and pairing")
             work_shards(plan, missing, engines.engine, workers, progress)
-            beacon.end()
-            tally = {name: value for name, value in tally.items() if not name.startswith("by/")}
+            counted = {name: value for name, value in tally.items() if not name.startswith(("by/", "shard/"))}
             if engines.engine is None:
-                return tally
-            return {**tally, "engine": asdict(engines.stats()), "runs_on": engines.engine.info.runs_on}
+                return counted
+            return {**counted, "engine": asdict(engines.stats()), "runs_on": engines.engine.info.runs_on}
 
 
 def log_folder(store: Store) -> Path | None:

@@ -9,12 +9,13 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from mmpr_pipeline.core.errors import StoreError
+from mmpr_pipeline.storage.file_lease import file_lease, is_locked
 from mmpr_pipeline.storage.file_log import FileLog
-from mmpr_pipeline.storage.store import LOCK_KEY, MissingKeyError, Store, check_key, held
+from mmpr_pipeline.storage.store import LOCK_KEY, MissingKeyError, Store, check_key
 
 UNFINISHED = ".unfinished-"
 LEAST_FREE_BYTES = 64 << 20
@@ -144,27 +145,12 @@ class LocalStore(Store):
     def open_log(self, prefix: str, attempt: int, done: str | None = None) -> FileLog:
         return FileLog(self.root, check_key(prefix), attempt)
 
-    @contextmanager
-    def lease(self) -> Iterator[Callable[[], None]]:
+    def lease(self) -> AbstractContextManager[Callable[[], None]]:
         """A file lock, which the kernel releases however its holder dies: it cannot be lost."""
-        path = self.root / LOCK_KEY
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise StoreError(
-                f"Cannot lock {path}: {error.strerror}.", remedy="Give an output that you may write to."
-            ) from error
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise held(self.url, os.pread(handle, 100, 0).decode(errors="replace").strip()) from None
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"process {os.getpid()}\n".encode(), 0)
-            yield lambda: None
-        finally:
-            os.close(handle)  # the file stays: removing it would let two processes lock two files of one name
+        return file_lease(self.root)
+
+    def is_held(self) -> bool:
+        return is_locked(self.root)
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:

@@ -28,6 +28,7 @@ RETRY_SECONDS = 5.0
 LOOK_SECONDS = 1.0
 """Seconds between looks at a lease of which it is not known whether its holder lives."""
 
+
 _log = logger(__name__)
 
 
@@ -67,6 +68,13 @@ class ObjectLease:
         self._lost, self._renewed = "", 0.0
         self._thread = threading.Thread(target=self._renew, name="mmpr-lease", daemon=True)
 
+    def is_held(self) -> bool:
+        """Whether a process holds the lease now, this one or another."""
+        present = self.present()
+        if present is None or seen_dead(present.holder):
+            return False
+        return seen_alive(present.holder) or present.age < LEASE_SECONDS
+
     def acquire(self) -> None:
         """Take the lease. Raises StoreError where another process holds it.
 
@@ -75,7 +83,7 @@ class ObjectLease:
         """
         watched = ""
         while not (etag := self._put({"IfNoneMatch": "*"})):
-            present = self._present()
+            present = self.present()
             if present is None:
                 continue  # released at this very moment
             if watched not in ("", present.etag) or seen_alive(present.holder):
@@ -101,7 +109,7 @@ class ObjectLease:
         """Raise StoreError where the lease was lost: S3 was away for too long, or another build took it meanwhile."""
         if time.monotonic() - self._renewed > LEASE_SECONDS:  # this process was paused: the thread may not know yet
             with self._one_renewal, suppress(StoreError):
-                present = self._present()
+                present = self.present()
                 if present is None or present.owner != self._owner:
                     self._lost = self._lost or "another process took it"
         if self._lost:
@@ -114,7 +122,7 @@ class ObjectLease:
         self._stop.set()
         self._thread.join()
         with suppress(StoreError):  # what cannot be released lapses
-            if not self._lost and (present := self._present()) and present.owner == self._owner:
+            if not self._lost and (present := self.present()) and present.owner == self._owner:
                 self._store.delete(LOCK_KEY)
 
     def _put(self, condition: dict[str, str]) -> str | None:
@@ -125,7 +133,7 @@ class ObjectLease:
         except MissingKeyError:
             return None
 
-    def _present(self) -> _Present | None:
+    def present(self) -> _Present | None:
         """The lease that lies there; its age in seconds is by the server's own clock."""
         try:
             found = self._store.stamped(LOCK_KEY)
@@ -146,7 +154,7 @@ class ObjectLease:
             try:
                 with self._one_renewal:
                     etag = self._put({"IfMatch": self._etag})
-                    if etag is None and (present := self._present()) and present.owner == self._owner:
+                    if etag is None and (present := self.present()) and present.owner == self._owner:
                         etag = present.etag  # an earlier renewal was done, although its answer was lost
                     self._etag = etag or self._etag
             except Exception as error:

@@ -231,6 +231,9 @@ class S3Store(Store):
         finally:
             taken.release()
 
+    def is_held(self) -> bool:
+        return ObjectLease(self, self).is_held()
+
     @contextmanager
     def workspace(self) -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(prefix="mmpr-"))

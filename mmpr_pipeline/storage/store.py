@@ -142,6 +142,13 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def is_held(self) -> bool:
+        """Whether a process holds the lease now. Changes nothing, and may be asked at any time.
+
+        Raises StoreError where the store cannot be read.
+        """
+
+    @abstractmethod
     def workspace(self) -> AbstractContextManager[Path]:
         """A new local folder from where `put_file` is cheap; removed at the end."""
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from mmpr_pipeline.core.errors import MmprError
 from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.progress import Progress, no_progress
 from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.study.recipe import StudyPlan, make_study_plan
@@ -25,8 +26,6 @@ STUDY, TABLE = "study.json", "table.json"
 LAST_LINES = 25
 STEP_BYTES = 6 * 10**9
 """Memory that one step may take: a vLLM engine of the embedded model, Ray, and workers were seen to take 4 GB."""
-Told = Callable[[str, int, int], None]
-"""Called with the step that begins, the steps done, and the steps in all."""
 Doer = Callable[[Step, Path], None]
 
 
@@ -34,7 +33,7 @@ class StepFailed(MmprError):
     """A step of a study ended with an error."""
 
 
-def run_study(config: StudyConfig, told: Told = lambda *_: None, doer: Doer | None = None) -> dict[str, Any]:
+def run_study(config: StudyConfig, told: Progress = no_progress, doer: Doer | None = None) -> dict[str, Any]:
     """Do every step that is not done yet, then the tables; gives the results, as written to `table.json`.
 
     Raises ConfigError where a step was begun with other settings, StepFailed where one ends with an error. May be
@@ -72,7 +71,7 @@ def _root(config: StudyConfig) -> Path:
     return Path(config.out).expanduser().absolute()
 
 
-def _do_all(plan: StudyPlan, root: Path, told: Told, doer: Doer, jobs: int) -> None:
+def _do_all(plan: StudyPlan, root: Path, told: Progress, doer: Doer, jobs: int) -> None:
     """Every step that is not done, `jobs` at once, each after what it needs; the first error stops them all."""
     steps = list(plan.steps.values())
     waiting = [step for step in steps if step.done(root) is None]

@@ -178,6 +178,16 @@ class TrainConfig(Settings):
         description="Share of the pairs, in whole questions, that is not trained on but measured at every checkpoint.",
     )
     held_out_pairs: int = Field(default=1024, ge=1, description="Most pairs held out, whatever their share.")
+    samples: int = Field(
+        default=3,
+        ge=0,
+        description="Held-out questions that the model answers, greedily, at every checkpoint, for samples.jsonl and"
+        " `mmpr view RUN`. Where the weights are sharded over ranks nothing is sampled.",
+        json_schema_extra=OPERATIONAL,
+    )
+    sample_tokens: int = Field(
+        default=128, ge=1, description="Most tokens of such an answer.", json_schema_extra=OPERATIONAL
+    )
     best_by: BestBy = Field(
         default="accuracy",
         description="By what of the held-out pairs the best checkpoint is named, which is kept beside the newest.",

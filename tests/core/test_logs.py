@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmpr_pipeline.core.logs import attach, choose_level, keep_logs
+from mmpr_pipeline.core.logs import attach, choose_level, keep_logs, take_over
 from mmpr_pipeline.dataset.review.verify import verify
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.driver import run_build
@@ -70,3 +70,23 @@ def test_a_build_tells_of_its_shards_and_verify_passes_its_logs_by(tmp_path: Pat
         assert f"shard {shard} of 2 begins" in said
         assert f"shard {shard} of 2 is finished: " in said
     assert verify(str(tmp_path / "out")).problems == []
+
+
+def test_other_libraries_warn_into_the_log_and_not_onto_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = logging.getLogger("a_noisy_library")
+    loud = logging.StreamHandler()
+    library.addHandler(loud)
+    try:
+        take_over("a_noisy_library")  # no log: errors only
+        library.warning("a sequence is long")
+        assert "a sequence" not in capsys.readouterr().err
+        keep_logs(tmp_path)
+        take_over("a_noisy_library")
+        logging.getLogger("a_noisy_library.part").warning("Token indices are long")
+        assert capsys.readouterr().err == ""
+        assert "a_noisy_library.part: Token indices are long" in lines_of(tmp_path, "driver")
+    finally:
+        logging.captureWarnings(False)
+        library.handlers.clear()

@@ -33,7 +33,7 @@ def test_no_question_about_a_vllm_in_the_workers_loads_it(monkeypatch: pytest.Mo
     with EngineOwner(plan.start) as owner:
         engine = owner.engine
         assert isinstance(engine, LocalEngine)
-        ProgressFile(open_store(str(tmp_path)), plan, [0]).show(0, {}, owner.stats)
+        ProgressFile(open_store(str(tmp_path))).show(0, {}, owner.stats)
         assert owner.stats() == EngineStats()
         assert engine.info.model.startswith("nano@")
         assert (engine.info.engines, engine.can_continue, engine.state) == (1, True, "created")

@@ -14,7 +14,7 @@ from mmpr_pipeline.core.errors import ConfigError, DatasetError, MmprError, Stor
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.review.facts import facts_of
 from mmpr_pipeline.dataset.review.verify import verify
-from mmpr_pipeline.pipeline.watch.top import read_status
+from mmpr_pipeline.pipeline.watch.status import read_status
 from mmpr_pipeline.screening import DROPPED, REPORT, STATUS
 from mmpr_pipeline.storage import open_store
 from tests.chaos.inline import Inline, Stopped

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError
+from mmpr_pipeline.core.progress import Progress, no_progress
 from mmpr_pipeline.dataset.export.built import Built
 from mmpr_pipeline.dataset.export.registry import EXPORTS
 from mmpr_pipeline.dataset.export.rl import rl_prompts
@@ -18,9 +18,6 @@ from mmpr_pipeline.storage import open_store
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many shards are done, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +62,13 @@ def export(
     manifests = list(manifests_of(store, shards_of(store)))
     hashes = {key: sha256 for manifest in manifests for key, sha256 in manifest.hashes.items()}
     built = Built(store, len(manifests), target.name, hashes)
-    told = progress or (lambda what, done, of: None)
-    told("exporting", 0, built.shards)
+    told = progress or no_progress
+    told("exporting shards", 0, built.shards)
     partial = target.with_name(f".{target.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        counts = chosen.write(built, partial, lambda done: told("exporting", done, built.shards))
+        counts = chosen.write(built, partial, lambda done: told("exporting shards", done, built.shards))
         if not (partial / "README.md").exists():
             (partial / "README.md").write_text(chosen.usage(Path(target.name)), "utf-8")
         written = [path for path in partial.rglob("*") if path.is_file()]

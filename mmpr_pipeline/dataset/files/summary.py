@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mmpr_pipeline.core.errors import DatasetError
@@ -12,12 +12,13 @@ from mmpr_pipeline.dataset.files.manifest import Manifest, merge_counts, read_ma
 from mmpr_pipeline.storage import MissingKeyError, Store
 
 
-def summarise(store: Store, shards: int) -> dict[str, Any]:
-    """Totals over all shards: `schema_version`, `shards`, `identity`, `counts`, `sources`, `files`, `bytes`.
+def summarise(store: Store, shards: int, only: Iterable[int] | None = None) -> dict[str, Any]:
+    """Totals over all shards, or over `only` some: `schema_version`, `shards`, `identity`, `counts`, `sources`,
+    `files`, `bytes`.
 
-    Raises DatasetError where a shard is not finished.
+    Raises DatasetError where one of them is not finished.
     """
-    manifests = list(manifests_of(store, shards))
+    manifests = list(manifests_of(store, shards, only))
     names = sorted({name for m in manifests for name in m.sources})
     files = [entry for m in manifests for entry in m.files]
     return {
@@ -32,24 +33,39 @@ def summarise(store: Store, shards: int) -> dict[str, Any]:
 
 
 def shards_of(store: Store) -> int:
-    """Number of shards of the dataset. Raises DatasetError where no shard is there."""
+    """Number of shards of the dataset. Raises DatasetError where none is finished."""
     found = [key.removesuffix(".json").rpartition("-of-")[2] for key in store.list("manifests/")]
     if not found or not found[0].isdecimal():
-        raise DatasetError(f"{store.url} holds no finished shard.", remedy="Give the output of `mmpr build`.")
+        remedy = _wait(store) if store.is_held() else "Give the output of `mmpr build`."
+        raise DatasetError(f"{store.url} holds no finished shard.", remedy=remedy)
     return int(found[0])
 
 
-def manifests_of(store: Store, shards: int) -> Iterator[Manifest]:
-    """Manifests of all shards in order. Raises DatasetError where one is missing or belongs to another build."""
+def finished_shards(store: Store) -> list[int]:
+    """Numbers of the shards that are finished, in order; also while a build goes on."""
+    names = (key.removeprefix("manifests/").partition("-of-")[0] for key in store.list("manifests/"))
+    return [int(name) for name in names if name.isdecimal()]
+
+
+def _wait(store: Store) -> str:
+    return f"A build is at work on it: wait for its first shard; `mmpr top {store.url}` shows how far it is."
+
+
+def manifests_of(store: Store, shards: int, only: Iterable[int] | None = None) -> Iterator[Manifest]:
+    """Manifests of all shards, or of `only` some, in order. Raises DatasetError where one is missing or belongs to
+    another build."""
     first: Manifest | None = None
-    for shard in range(shards):
+    for shard in range(shards) if only is None else only:
         key = layout.manifest(shard, shards)
         try:
             manifest = read_manifest(store.read(key), key)
         except MissingKeyError:
+            again = "Run the same `mmpr build` again: it goes on."
             raise DatasetError(
                 f"{store.url} is not finished: {key} is missing.",
-                remedy="Run the same `mmpr build` again to resume.",
+                remedy=f"A build is running on it: wait for its end; `mmpr top {store.url}` shows how far it is."
+                if store.is_held()
+                else again,
             ) from None
         if (manifest.shard, manifest.of) != (shard, shards):
             raise DatasetError(
@@ -60,7 +76,7 @@ def manifests_of(store: Store, shards: int) -> Iterator[Manifest]:
         first = first or manifest
         if manifest.identity != first.identity:
             raise DatasetError(
-                f"{store.url}/{key} was built with other settings than {layout.manifest(0, shards)}.",
+                f"{store.url}/{key} was built with other settings than {layout.manifest(first.shard, shards)}.",
                 remedy="Where one of them is damaged, bring it back from a copy.",
             )
         yield manifest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mmpr_pipeline.core.errors import ConfigError, DatasetError, HubError
+from mmpr_pipeline.core.progress import Progress, no_progress
 from mmpr_pipeline.dataset.files.arrow_file import sha256_of
 from mmpr_pipeline.dataset.files.load import pair_features
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
@@ -42,9 +43,6 @@ COMMIT_FILES = 64
 COMMIT_BYTES = 20 << 30
 """A commit is made after so many files or bytes: what a killed run uploaded without a commit is found again too, but
 the Hub drops it after a while."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and of how much."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def publish(
 
     Raises ConfigError, DatasetError or StoreError before anything is sent, HubError where the Hub refuses.
     """
-    told = progress or (lambda what, done, of: None)
+    told = progress or no_progress
     refuse_rehearsal(open_store(out), "publish it", allowed=allow_rehearsal or dry_run)
     store, parts = _planned(out, name, files)
     facts = facts_of(out, lambda done, of: told("reading", done, of))

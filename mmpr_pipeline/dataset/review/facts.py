@@ -18,7 +18,7 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.marks import read_all
 from mmpr_pipeline.dataset.files.sealed import read_sealed
-from mmpr_pipeline.dataset.files.summary import shards_of
+from mmpr_pipeline.dataset.files.summary import finished_shards, shards_of
 from mmpr_pipeline.dataset.review.marks_summary import marks_summary
 from mmpr_pipeline.dataset.review.rehearsal import is_rehearsal
 from mmpr_pipeline.dataset.review.stats import stats
@@ -79,7 +79,7 @@ class Facts:
 
 
 def facts_of(out: str | Path, progress: Callable[[int, int], None] | None = None) -> Facts:
-    """Read what there is to tell, shard by shard. Raises DatasetError where the dataset is not finished."""
+    """Read what the finished shards tell, one by one. Raises DatasetError where none is finished."""
     store = open_store(out)
     shards = shards_of(store)
     figures = stats(out, progress)
@@ -123,7 +123,7 @@ def _read_pairs(store: Store, shards: int) -> tuple[dict[str, dict[str, int]], d
     """`made_by` and `characters` of Facts."""
     counted: dict[str, Counter[str]] = {name: Counter() for name in TOLD}
     sums: dict[tuple[str, str], np.ndarray] = defaultdict(lambda: np.zeros(4, np.int64))
-    for shard in range(shards):
+    for shard in finished_shards(store):
         with TemporaryDirectory(prefix="mmpr-") as folder:
             path = store.fetch(layout.data("pairs", shard, shards), Path(folder))
             for batch in record_batches(path, [*TOLD, "source", "strategy", "chosen", "rejected"]):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
-from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
+from mmpr_pipeline.dataset.files.summary import finished_shards, manifests_of, shards_of
 from mmpr_pipeline.storage import open_store
 
 if TYPE_CHECKING:
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def pick_pairs(out: str | Path, number: int, seed: int) -> list[dict[str, Any]]:
-    """`number` pairs of a finished dataset, chosen evenly by `seed`, of different questions where there are enough.
+    """`number` pairs of the finished shards, chosen evenly by `seed`, of different questions where there are enough.
 
     Each is a row of the pairs file with `image_sizes` (format, width, height) and `shard` added. Raises
-    DatasetError where the dataset is not finished.
+    DatasetError where no shard is finished.
     """
     store = open_store(out)
-    shards = shards_of(store)
-    rows_of = [next(f.rows for f in m.files if f.path.startswith("pairs/")) for m in manifests_of(store, shards)]
+    shards, done = shards_of(store), finished_shards(store)
+    rows_of = [next(f.rows for f in m.files if f.path.startswith("pairs/")) for m in manifests_of(store, shards, done)]
     total = sum(rows_of)
     drawn = random.Random(seed).sample(range(total), min(total, number * 8))
     picked: list[dict[str, Any]] = []
@@ -33,7 +33,8 @@ def pick_pairs(out: str | Path, number: int, seed: int) -> list[dict[str, Any]]:
         for position in drawn:
             if len(picked) == number:
                 return picked
-            shard, row = _locate(position, rows_of)
+            place, row = _locate(position, rows_of)
+            shard = done[place]
             pair = _row(store.local_copy(layout.data("pairs", shard, shards)), row)
             if pair["pair_id"] not in seen and not (strict and pair["question_id"] in seen):
                 seen |= {pair["pair_id"], pair["question_id"]}
@@ -69,12 +70,13 @@ def _sizes(path: Path, pair: dict[str, Any]) -> list[tuple[str, int, int]]:
 
 
 def show_pairs(out: str | Path, number: int, seed: int, console: Console) -> None:
-    """Print `number` pairs, chosen by `seed`. Raises DatasetError where the dataset is not finished."""
+    """Print `number` pairs, chosen by `seed`. Raises DatasetError where no shard is finished."""
     from rich.text import Text
 
     pairs = pick_pairs(out, number, seed)
     if not pairs:
-        console.print("The dataset holds no pairs: `mmpr stats` says why.")
+        shown = "No pair was asked for." if number < 1 else "The dataset holds no pairs: `mmpr stats` says why."
+        console.print(shown)
     for pair in pairs:
         console.rule(Text(f"{pair['source']} · {pair['source_id']} · {pair['strategy'].replace('_', ' ')}", "bold"))
         console.print(_question(pair))

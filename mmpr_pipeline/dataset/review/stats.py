@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
-from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of, summarise
+from mmpr_pipeline.dataset.files.summary import finished_shards, manifests_of, shards_of, summarise
 from mmpr_pipeline.storage import open_store
 
 SOLVE_BINS = 10
@@ -48,31 +48,32 @@ class LengthHistogram:
 
 
 def stats(out: str | Path, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
-    """Figures of a finished dataset as plain data: the summary's, and
+    """Figures of a dataset as plain data, of what is finished where a build goes on: the summary's, and
 
     `groups`: for each source and strategy: pairs, questions, prompt/chosen/rejected token counts (count, mean, p50,
     p95, max; of those known), `chosen_longer` (share of pairs whose chosen response has more tokens than the rejected
     one; null where not known);
     `solve_rates`: for each source the questions with checked rollouts by share judged correct: `none`, `all`, and
-    `bins` in between; `pairs_per_question`: how many questions have 1, 2, ... pairs.
+    `bins` in between; `pairs_per_question`: how many questions have 1, 2, ... pairs; `finished`: shards counted here.
 
-    Raises DatasetError where the dataset is not finished.
+    Raises DatasetError where no shard is finished.
     """
     store = open_store(out)
-    shards = shards_of(store)
+    shards, done = shards_of(store), finished_shards(store)
     groups: dict[tuple[str, str], _Group] = defaultdict(_Group)
     solved: dict[str, _Solved] = defaultdict(_Solved)
     per_question = LengthHistogram()
-    for number, manifest in enumerate(manifests_of(store, shards)):
+    for number, manifest in enumerate(manifests_of(store, shards, done)):
         with TemporaryDirectory(prefix="mmpr-") as folder:
             pairs, questions = (layout.data(kind, manifest.shard, shards) for kind in ("pairs", "questions"))
             _add_pairs(sound_file(store, pairs, manifest.hashes[pairs], Path(folder)), groups)
             path = sound_file(store, questions, manifest.hashes[questions], Path(folder))
             _add_questions(path, solved, per_question)
         if progress:
-            progress(number + 1, shards)
+            progress(number + 1, len(done))
     return {
-        **summarise(store, shards),
+        **summarise(store, shards, done),
+        "finished": len(done),
         "groups": [{"source": s, "strategy": t, **group.summary()} for (s, t), group in sorted(groups.items())],
         "solve_rates": {source: found.summary() for source, found in sorted(solved.items())},
         "pairs_per_question": per_question.counts(),

@@ -119,7 +119,8 @@ def _headline(summary: Mapping[str, Any]) -> Text:
     text.append(f"{sum(counts['rollouts'].values()):,} rollouts", style="bold")
     if pairs and counts["generated_tokens"]:
         text.append(f" ({counts['generated_tokens']:,} tokens, {counts['generated_tokens'] / pairs:,.0f} a pair)")
-    text.append(f", with {counts['images']:,} images, in {summary['shards']:,} shards ({human_size(summary['bytes'])})")
+    shards = summary.get("finished", summary["shards"])
+    text.append(f", with {counts['images']:,} images, in {shards:,} shards ({human_size(summary['bytes'])})")
     return text
 
 
@@ -190,6 +191,9 @@ def verify_page(report: Report) -> RenderableType:
 def stats_page(figures: Mapping[str, Any]) -> RenderableType:
     """The summary's page, then lengths by source and strategy, solve rates and pairs per question."""
     parts: list[RenderableType] = [summary_page(figures)]
+    if figures["finished"] < figures["shards"]:
+        told = f"Not finished: {figures['finished']:,} of {figures['shards']:,} shards. All figures are of these."
+        parts.insert(0, Text(told, "bold yellow"))
     if figures["groups"]:
         parts += [heading("Tokens by source and strategy"), _lengths(figures["groups"])]
     parts += [heading("Rollouts"), _rollouts(figures["counts"]["rollouts"])]

@@ -13,6 +13,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.core.errors import EngineError, require
+from mmpr_pipeline.core.logs import take_over
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.models.resolve import ModelRef
 from mmpr_pipeline.models.tiles import MAX_TILES, tile_settings
@@ -55,6 +56,7 @@ def load_engine(settings: EngineSettings, model: ModelRef) -> LLMEngine:
     from vllm.platforms import current_platform
     from vllm.v1.engine.llm_engine import LLMEngine
 
+    take_over("vllm", "transformers")
     if settings.reproducible and not current_platform.is_cpu():
         _check_gpu(settings, str(current_platform.get_device_name()))
     try:

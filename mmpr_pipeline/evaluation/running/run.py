@@ -13,6 +13,8 @@ from typing import Any
 from mmpr_pipeline import __version__
 from mmpr_pipeline.core.errors import ConfigError, MmprError, SourceError
 from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.logs import FOLDER, keep_logs
+from mmpr_pipeline.core.progress import Progress, no_progress
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.dataset.files.trained_on import TrainedOn, read_trained_on
 from mmpr_pipeline.engines.engine import Engine
@@ -31,12 +33,12 @@ from mmpr_pipeline.evaluation.scoring.registry import SCORINGS, score_of
 from mmpr_pipeline.evaluation.seen import TrainingOverlap
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.storage import Store, open_store
+from mmpr_pipeline.storage.local import LocalStore
 
 RESULTS = "results.json"
 RESPONSE_TOKENS = 300
 """About how long an answer is that a judge reads: for the estimate of cost."""
 
-Progress = Callable[[str, int, int], None]
 Say = Callable[[str], None]
 
 
@@ -47,7 +49,7 @@ class _Prepared:
 
 
 def run_benchmarks(
-    config: EvalConfig, progress: Progress = lambda *_: None, notify: Say = lambda _: None
+    config: EvalConfig, progress: Progress = no_progress, notify: Say = lambda _: None
 ) -> dict[str, Any]:
     """Ask, score, keep, sum up; gives the results as plain data, and writes `results.json` into `config.out`.
 
@@ -57,6 +59,7 @@ def run_benchmarks(
     store = open_store(config.out) if config.out else None
     if store:
         store.check_writable()
+        keep_logs(Path(store.url) / FOLDER if isinstance(store, LocalStore) else None)
     with _ray(config, config.engine):
         return asyncio.run(_run(config, store, progress, notify))
 

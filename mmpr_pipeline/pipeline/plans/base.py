@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
+from mmpr_pipeline.core.progress import Stage
 from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pairing.strategy import Recipe
@@ -72,7 +73,7 @@ class Plan(Protocol):
         """What summary.json says of the screening and the sources."""
         ...
 
-    def prepare(self, workers: int, notify: Callable[[str], None], still_held: Callable[[], None]) -> Plan:
+    def prepare(self, workers: int, notify: Stage, still_held: Callable[[], None]) -> Plan:
         """Do what must be done on the cluster before the shards; returns the plan to carry out."""
         ...
 

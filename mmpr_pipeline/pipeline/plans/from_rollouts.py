@@ -13,6 +13,7 @@ from typing import Any
 
 from mmpr_pipeline.checking import checker_identity
 from mmpr_pipeline.core.errors import ConfigError, DatasetError, ItemRejected
+from mmpr_pipeline.core.progress import Stage
 from mmpr_pipeline.core.records import SCHEMA_VERSION, Question, Reject, Rollout, content_id
 from mmpr_pipeline.core.verdict import Outcome
 from mmpr_pipeline.dataset.files import layout
@@ -86,7 +87,7 @@ class RebuildPlan:
         """As the finished dataset has it."""
         return {name: self.summary[name] for name in ("screening", "warnings") if name in self.summary}
 
-    def prepare(self, workers: int, notify: Callable[[str], None], still_held: Callable[[], None]) -> RebuildPlan:
+    def prepare(self, workers: int, notify: Stage, still_held: Callable[[], None]) -> RebuildPlan:
         """Nothing comes before the shards but to say how many marks count."""
         if self.marks:
             notify(f"{len(self.marks):,} rollouts have a verdict set by hand ({layout.MARKS})")

@@ -14,6 +14,7 @@ from typing import Any
 
 from mmpr_pipeline.checking import checker_identity
 from mmpr_pipeline.checking.second.prompts import VERSION
+from mmpr_pipeline.core.progress import Stage
 from mmpr_pipeline.core.records import SCHEMA_VERSION, Question, Reject, content_id
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.sealed import read_sealed
@@ -100,7 +101,7 @@ class BuildPlan:
         """Whether engines are needed."""
         return not self.config.preset
 
-    def prepare(self, workers: int, notify: Callable[[str], None], still_held: Callable[[], None]) -> BuildPlan:
+    def prepare(self, workers: int, notify: Stage, still_held: Callable[[], None]) -> BuildPlan:
         """Screen the rows of the sources, where that was not done before."""
         from mmpr_pipeline.pipeline.plans.screening_pass import chunks_on_ray, screen
 

@@ -13,6 +13,7 @@ import ray
 from mmpr_pipeline.cluster.tasks import end, result
 from mmpr_pipeline.core.errors import DatasetError, SourceError, StoreError
 from mmpr_pipeline.core.json_files import sealed
+from mmpr_pipeline.core.progress import Stage
 from mmpr_pipeline.dataset.files.sealed import damaged, read_sealed
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.sources import EvaluationSets, ResolvedSource, screened_by_content
@@ -39,7 +40,7 @@ PIECE_RETRIES = 5
 SAY_EVERY = 10.0
 """Seconds between two words on how far the pass is."""
 
-Notify = Callable[[str], None]
+Notify = Stage
 
 
 class Screenable(Protocol):
@@ -168,7 +169,7 @@ def chunks_on_ray(
         while waiting or running:
             if time.monotonic() - told >= SAY_EVERY:
                 told = time.monotonic()
-                notify(f"screening: {done:,} of {total:,} {what}")
+                notify(f"screening {what}", done, total)
             while waiting and len(running) < workers:
                 piece = waiting.popleft()
                 running[_piece_task.remote(shared, piece)] = piece

@@ -7,15 +7,12 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from mmpr_pipeline.core.progress.bar import Bar
 from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.screening.report import report_sentences, unchecked
 
 _REMEDY = escape("Name those that matter (--decontaminate-against), or say --no-decontaminate.")
-
-PLAIN_EVERY = 10.0
-"""Seconds between progress lines where there is no terminal."""
 
 
 class BuildConsole:
@@ -23,36 +20,23 @@ class BuildConsole:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rates]}"),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("reading sources", total=None, rates="")
+        self._bar = Bar(console)
+        self._stage = ""
         self._rows = self._shards = 0
-        self._pace = Pace()
-        self._printed = time.monotonic()
+        self._since = time.monotonic()
 
     def __enter__(self) -> BuildConsole:
-        if self._console.is_terminal:
-            self._bar.start()
+        self._bar.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._console.is_terminal:
-            self._bar.stop()
+        self._bar.__exit__(kind, error, at)
 
-    def stage(self, text: str) -> None:
+    def stage(self, text: str, done: int = 0, num_shards: int = 0, /) -> None:
         """Name what is being done."""
-        self._bar.update(self._task, description=text)
-        if not self._console.is_terminal:
-            self._console.print(f"mmpr: {text}")
+        if text != self._stage:
+            self._stage, self._since = text, time.monotonic()
+        self._bar(text, done, num_shards)
 
     def planned(self, plan: Plan, missing: int) -> None:
         """Say what will be done, and what is already there."""
@@ -83,38 +67,21 @@ class BuildConsole:
 
     def progress(self, finished: int, tally: dict[str, int]) -> None:
         """Show counts and rates."""
-        rates = self._pace.line(tally, self._rows)
-        self._bar.update(self._task, total=self._rows, completed=tally.get("questions", 0), rates=rates)
-        if not self._console.is_terminal and time.monotonic() - self._printed >= PLAIN_EVERY:
-            self._printed = time.monotonic()
-            done = f"{tally.get('questions', 0):,}/{self._rows:,} questions, {finished}/{self._shards} shards"
-            self._console.print(f"mmpr: {done}, {rates}", highlight=False)
+        if tally:  # else the board is just being restarted
+            note = noted(tally, time.monotonic() - self._since, finished, self._shards)
+            self._bar(f"{self._stage}, questions", tally.get("questions", 0), self._rows, note)
 
 
-class Pace:
-    """Rates over the whole run so far; what came from a journal does not count as made now."""
-
-    def __init__(self) -> None:
-        self._start = time.monotonic()
-
-    def line(self, tally: dict[str, int], rows: int) -> str:
-        """Rollouts/s, tokens/s, pairs and the time left, as one short line."""
-        seconds = max(time.monotonic() - self._start, 1e-3)
-        made = tally.get("rollouts", 0) - tally.get("resumed", 0)
-        share = made / max(tally.get("rollouts", 0), 1)
-        parts = [
+def noted(tally: dict[str, int], seconds: float, finished: int, shards: int) -> str:
+    """Shards, pairs and rates as one short line; what came from a journal does not count as made now."""
+    made = tally.get("rollouts", 0) - tally.get("resumed", 0)
+    share = made / max(tally.get("rollouts", 0), 1)
+    seconds = max(seconds, 1e-3)
+    return "  ".join(
+        (
+            f"{finished}/{shards} shards",
+            f"{tally.get('pairs', 0):,} pairs",
             f"{made / seconds:,.0f} rollouts/s",
             f"{tally.get('tokens', 0) * share / seconds:,.0f} tokens/s",
-            f"{tally.get('pairs', 0):,} pairs",
-        ]
-        questions = tally.get("questions", 0)
-        if questions and rows > questions:
-            parts.append(f"{duration(seconds * (rows - questions) / questions)} left")
-        return "  ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: 1h05m, 3m20s or 12s."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{seconds:02d}s" if minutes else f"{seconds}s"
+        )
+    )

@@ -1,7 +1,8 @@
-"""What a running build says of itself beside its output, for `mmpr top`.
+"""What a build says of itself beside its output, for `mmpr top` and `mmpr view`, from its first second on.
 
-One small hidden key, written over every few seconds and deleted at the end: a build that was killed leaves its last
-word there. It decides nothing.
+One small hidden key, written every few seconds and deleted when the dataset is finished. A run that stops says so in
+it; one that was killed leaves its last word. Whether a build runs is told by its lease, never by this file, and nothing
+is decided by it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.dataset.files import layout
@@ -22,39 +23,70 @@ if TYPE_CHECKING:
     from mmpr_pipeline.pipeline.plans.base import Plan
 
 KEY = layout.PROGRESS
-EVERY = 5.0
-"""Seconds between two words."""
+EVERY, EVERY_LOCAL = 5.0, 2.0
+"""Seconds between two words, on an object store and on a disk."""
+
+KEPT = 90
+"""Measured points that a word carries along, for whoever begins to look later."""
 
 
 class ProgressFile:
-    """Writes the progress of one run of a build."""
+    """Writes the progress of one run of a build. A store that fails now is not worth an error."""
 
-    def __init__(self, store: Store, plan: Plan, missing: list[int]) -> None:
-        num_shards = plan.config.shards
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._fixed = {
-            "started": time.time(),
-            "shards": num_shards,
-            "missing": len(missing),
-            "rows": plan.rows * len(missing) // num_shards,
-        }
+        self._every = EVERY_LOCAL if store.folder else EVERY
+        self._word: dict[str, Any] = {"started": time.time(), "stage": "starting"}
         self._last: dict[str, Any] = {}
-        self._next = time.monotonic()
+        self._points: list[tuple[float, float, int]] = []
+        self._next = 0.0
+
+    def stage(self, text: str) -> None:
+        """A new stage begins."""
+        self._word["stage"] = text
+        if "rows" in self._word:  # a start of engines is no part of the pace
+            self._word["sampling_since"] = time.time()
+        self._write()
+
+    def planned(self, plan: Plan, missing: int) -> None:
+        """It is known how much is to be done."""
+        num_shards = plan.config.shards
+        rows = plan.rows * missing // num_shards
+        self._word |= {"shards": num_shards, "missing": missing, "rows": rows}
+        self._write()
 
     def show(self, finished: int, tally: dict[str, int], engine: Callable[[], EngineStats]) -> None:
-        """Write how far the build is, if it is time to. A store that fails now is not worth an error."""
+        """Write how far the build is, if it is time to."""
         if time.monotonic() < self._next:
             return
+        self._next = time.monotonic() + self._every
         stats = {}
         with contextlib.suppress(Exception):  # an engine that cannot be asked now is none of this file's business
             stats = asdict(engine())
-        word = {**self._fixed, "now": time.time(), "finished": finished, "tally": dict(tally), "engine": stats}
-        with contextlib.suppress(StoreError):
-            self._store.write(KEY, json.dumps({**word, "before": self._last}).encode())
-        self._last = {name: word[name] for name in ("now", "tally", "engine")}
-        self._next = time.monotonic() + EVERY
+        now: dict[str, Any] = {"now": time.time(), "tally": dict(tally), "engine": stats}
+        if (rate := tokens_per_second(now, self._last)) is not None:
+            self._points = [*self._points[1 - KEPT :], (now["now"], round(rate, 1), stats.get("in_flight", 0))]
+        self._word |= {**now, "finished": finished, "before": self._last, "points": self._points}
+        self._last = now
+        self._write()
 
-    def end(self) -> None:
-        """The run came to its end."""
+    def end(self, how: Literal["stopped", "failed"], why: str = "") -> None:
+        """The run ends before the dataset is finished."""
+        self._word["ended"] = {"how": how, "why": why, "at": time.time()}
+        self._write()
+
+    def _write(self) -> None:
         with contextlib.suppress(StoreError):
-            self._store.delete(KEY)
+            self._store.write(KEY, json.dumps({"now": time.time(), **self._word, "said": time.time()}).encode())
+
+
+def tokens_per_second(now: dict[str, Any], before: dict[str, Any]) -> float | None:
+    """Tokens a second between two words, of the engines or of finished questions, whichever is known."""
+    if not before:
+        return None
+    seconds = max(now["now"] - before["now"], 1e-3)
+    for part in ("engine", "tally"):
+        grown = now[part].get("tokens", 0) - before[part].get("tokens", 0)
+        if "tokens" in now[part] and grown > 0:
+            return float(grown) / seconds
+    return 0.0

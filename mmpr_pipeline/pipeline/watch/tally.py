@@ -9,21 +9,26 @@ from mmpr_pipeline.core.records import QuestionOutcome
 
 Tally = Counter[str]
 """Counts by name: questions, paired, unpaired, rejected, pairs, rollouts, resumed, tokens, `why/REASON`; of each source
-`by/SOURCE/correct` and `/checked` (rollouts)."""
+`by/SOURCE/questions`, `/paired`, `/correct`, `/checked` (rollouts) and `by/SOURCE/why/REASON`; and, of the board's sum,
+`shard/N`: questions done in a shard that is being made."""
 
 
 def count(tally: Tally, outcome: QuestionOutcome) -> None:
     """Add one question's outcome to a tally."""
     row = outcome.row
+    by = f"by/{row.source}"
     tally["questions"] += 1
     tally[row.status] += 1
     tally["pairs"] += row.pairs
     tally["rollouts"] += len(outcome.rollouts)
     tally["tokens"] += row.generated_tokens
-    tally[f"by/{row.source}/correct"] += row.correct
-    tally[f"by/{row.source}/checked"] += row.correct + row.incorrect + row.unparseable
+    tally[f"{by}/questions"] += 1
+    tally[f"{by}/paired"] += row.status == "paired"
+    tally[f"{by}/correct"] += row.correct
+    tally[f"{by}/checked"] += row.correct + row.incorrect + row.unparseable
     if row.reason:
         tally[f"why/{row.reason}"] += 1
+        tally[f"{by}/why/{row.reason}"] += 1
 
 
 class TallyBoard:
@@ -31,14 +36,18 @@ class TallyBoard:
 
     def __init__(self) -> None:
         self._tallies: dict[int, Tally] = {}
+        self._done: set[int] = set()
+        self._total: Tally = Counter()
 
-    def put(self, shard: int, tally: dict[str, int]) -> None:
+    def put(self, shard: int, tally: dict[str, int], done: bool = False) -> None:
         """Replace a shard's tally: a shard that starts again counts again from its journal."""
+        self._total.subtract(self._tallies.get(shard, {}))
         self._tallies[shard] = Counter(tally)
+        self._total.update(tally)
+        (self._done.add if done else self._done.discard)(shard)
 
     def total(self) -> dict[str, Any]:
         """Sum over all shards."""
-        total: Tally = Counter()
-        for tally in self._tallies.values():
-            total.update(tally)
-        return dict(total)
+        total = {name: value for name, value in self._total.items() if value}
+        at_work = self._tallies.keys() - self._done
+        return total | {f"shard/{shard}": self._tallies[shard]["questions"] for shard in sorted(at_work)}

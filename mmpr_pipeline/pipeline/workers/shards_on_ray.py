@@ -126,7 +126,7 @@ async def _work_reported(plan: Plan, shard: int, engine: Engine | None, board: A
             board.put.remote(shard, dict(tally))
 
     await work_shard(plan, shard, engine, report, slots)
-    board.put.remote(shard, dict(latest))
+    board.put.remote(shard, dict(latest), True)
 
 
 def _lost(shards: Sequence[int], error: str) -> EngineError:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from mmpr_pipeline.dataset.files.lookup import ShardFiles
+from mmpr_pipeline.dataset.files.summary import finished_shards
 from mmpr_pipeline.report.viewer.doubt import WHY, doubts_of
 from mmpr_pipeline.storage import Store
 
@@ -19,7 +20,7 @@ BANDS = ("none right", "up to 20%", "20 to 80%", "above 80%", "all right")
 def lost_examples(store: Store, shards: int) -> dict[str, list[dict[str, Any]]]:
     """For each reason the first rows without a pair: source, source_id, text (or what was seen of a rejected row)."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for shard in range(shards):
+    for shard in finished_shards(store):
         table = ShardFiles(store, shard, shards).questions
         columns = ("status", "reason", "source", "source_id", "text", "detail", "answer")
         for status, reason, source, name, text, detail, answer in zip(
@@ -35,7 +36,7 @@ def doubtful(store: Store, shards: int) -> dict[str, Any]:
     question, gold, the answer found, the verdict and its rule. The same order that the viewer's review queue has."""
     counts: Counter[str] = Counter()
     top: list[tuple[int, int, int, int, str]] = []
-    for shard in range(shards):
+    for shard in finished_shards(store):
         columns = doubts_of(ShardFiles(store, shard, shards))
         rows = zip(*(columns[name].data.tolist() for name in ("doubt", "doubt_index", "why")), strict=True)
         found = [(worth, -shard, row, index, WHY[why]) for row, (worth, index, why) in enumerate(rows) if worth]

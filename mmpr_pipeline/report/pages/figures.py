@@ -19,7 +19,7 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.marks import read_all
 from mmpr_pipeline.dataset.files.sealed import read_sealed
-from mmpr_pipeline.dataset.files.summary import shards_of
+from mmpr_pipeline.dataset.files.summary import finished_shards, shards_of
 from mmpr_pipeline.dataset.review.beside import beside_sentences
 from mmpr_pipeline.dataset.review.facts import facts_of
 from mmpr_pipeline.dataset.review.marks_summary import marks_summary
@@ -47,7 +47,7 @@ def report_figures(out: str | Path, progress: Callable[[int, int], None] | None 
     `marks`: what people marked; `screening`: what was dropped before sampling, `beside`: what was sampled beside the
     questions, each in sentences.
 
-    Raises DatasetError where the dataset is not finished.
+    While a build goes on, all of it is of the finished shards. Raises DatasetError where none is finished.
     """
     store = open_store(out)
     facts = facts_of(out, progress)
@@ -102,7 +102,7 @@ def _run(store: Store) -> dict[str, Any]:
 
 def _sampling(store: Store, shards: int) -> tuple[dict[int, int], dict[int, int]]:
     rollouts, rounds = LengthHistogram(), LengthHistogram()
-    for shard in range(shards):
+    for shard in finished_shards(store):
         with TemporaryDirectory(prefix="mmpr-") as folder:
             path = store.fetch(layout.data("questions", shard, shards), Path(folder))
             for batch in record_batches(path, ["rollouts", "rounds"]):
@@ -122,7 +122,7 @@ def _lengths(store: Store, shards: int) -> dict[str, Any]:
     }
     balance: dict[tuple[str, str], dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     pairs = known = 0
-    for shard in range(shards):
+    for shard in finished_shards(store):
         with TemporaryDirectory(prefix="mmpr-") as folder:
             path = store.fetch(layout.data("pairs", shard, shards), Path(folder))
             columns = ["source", "strategy", "chosen", "rejected", "chosen_tokens", "rejected_tokens"]

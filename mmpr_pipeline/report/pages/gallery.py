@@ -39,7 +39,7 @@ class Shown:
 
 
 def gallery(out: str | Path, number: int, seed: int) -> list[Shown]:
-    """`number` pairs chosen evenly by `seed`. Raises DatasetError where the dataset is not finished."""
+    """`number` pairs chosen evenly by `seed`. Raises DatasetError where no shard is finished."""
     store = open_store(out)
     shards = shards_of(store)
     pairs = pick_pairs(out, number, seed)

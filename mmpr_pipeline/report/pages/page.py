@@ -29,11 +29,11 @@ def report(
     price: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write the report on the finished dataset at `out` and return its file.
+    """Write the report on the dataset at `out`, on its finished shards where it is not finished, and return its file.
 
     `path` is by default the output's name with `-report.html`, in the current directory. `pairs` are drawn by `seed`.
     `viewer` is the address of a viewer of the dataset, to be linked to; `price` what a million generated tokens cost.
-    Raises DatasetError where the dataset is not finished, ConfigError where the file cannot be there.
+    Raises DatasetError where no shard is finished, ConfigError where the file cannot be there.
     """
     target = Path(path) if path is not None else Path(f"{_name(out)}-report.html")
     folder = open_store(out).folder

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmpr_pipeline.core.errors import ConfigError, DatasetError
+from mmpr_pipeline.core.progress import Progress, no_progress
 from mmpr_pipeline.dataset.files.lookup import ShardFiles
 from mmpr_pipeline.report.assets import STATIC, environment
 from mmpr_pipeline.report.images import MEDIA_TYPES
@@ -51,9 +52,7 @@ Questions, rollouts, verdicts and preference pairs of `{name}`, made by `mmpr vi
 """
 
 
-def write_bundle(
-    out: str | Path, folder: str | Path, progress: Callable[[str, int, int], None] | None = None
-) -> dict[str, int]:
+def write_bundle(out: str | Path, folder: str | Path, progress: Progress = no_progress) -> dict[str, int]:
     """Write the folder; returns `files` and `bytes`. Raises ConfigError where it is not empty, DatasetError where no
     shard of the dataset is finished."""
     target = Path(folder)
@@ -83,8 +82,7 @@ def write_bundle(
                 if question_id is not None and files.row_of[question_id] == row:
                     writers[kind].add(one(files, question_id))
             places[kind].append(starts)
-        if progress:
-            progress("shards", number + 1, len(shards))
+        progress("writing shards", number + 1, len(shards))
     rows = {kind: writer.close() for kind, writer in writers.items()}
     index = join(library.index(0, seconds=float("inf")).items)
     for kind, starts_of in places.items():

@@ -5,40 +5,28 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.core.errors import StoreError
+from mmpr_pipeline.core.errors import DatasetError, StoreError
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.storage.store import MissingKeyError, Store
+from mmpr_pipeline.pipeline.watch.status import read_status
+from mmpr_pipeline.storage.store import Store
 
 TAIL_BYTES = 200_000
 NEWEST = 8
-SILENT_SECONDS = 60
-"""Seconds after which a build that says nothing is taken for stopped."""
 
 
 def progress(store: Store) -> dict[str, Any] | None:
-    """`questions`, `rows` of the present run, `pairs`, `tokens`, `seconds`, `tokens_per_second`, `running`; None
-    where no build says anything."""
+    """`state` (as `mmpr top` names it), `stage`, `questions`, `rows` of the present run, `pairs`, `tokens`,
+    `tokens_per_second`, `left` (seconds, where known), `running`; None where the store cannot be read."""
     try:
-        word = json.loads(store.read(layout.PROGRESS))
-        tally, before = word["tally"], word.get("before") or {}
-        seconds = max(1e-3, word["now"] - word["started"])
-        span = max(1e-3, word["now"] - before["now"]) if before else seconds
-        tokens = tally.get("tokens", 0)
-        return {
-            "questions": tally.get("questions", 0),
-            "rows": word["rows"],
-            "pairs": tally.get("pairs", 0),
-            "tokens": tokens,
-            "seconds": seconds,
-            "tokens_per_second": max(0, tokens - before.get("tally", {}).get("tokens", 0)) / span,
-            "running": time.time() - word["now"] < SILENT_SECONDS,
-        }
-    except (MissingKeyError, StoreError, ValueError, KeyError, TypeError):
+        seen = read_status(store)
+    except (StoreError, DatasetError):
         return None
+    kept = ("state", "stage", "questions", "rows", "pairs", "tokens", "left")
+    told = {name: getattr(seen, name) for name in kept}
+    return {**told, "tokens_per_second": seen.tokens_per_second or 0.0, "running": seen.state == "running"}
 
 
 def newest_rollouts(store: Store, number: int = NEWEST) -> list[dict[str, Any]]:

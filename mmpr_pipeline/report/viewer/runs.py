@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from mmpr_pipeline.core.checksums import sound_lines
+from mmpr_pipeline.storage import open_store
 
-METRICS, SAMPLES, REJECTS = "metrics.jsonl", "samples.jsonl", "rejects.jsonl"
+METRICS, SAMPLES, REJECTS, HELD_OUT = "metrics.jsonl", "samples.jsonl", "rejects.jsonl", "held_out.jsonl"
 CONFIG, SUMMARY = "run.json", "summary.json"
 """Files of a run: one step a line; one sampled response a line (`step`, `question`, `text`, and what else is known,
 such as `outcome`, `answer` and `prompt`); the pairs left out; its settings; its
 totals, written last."""
-RUNNING_SECONDS = 120
-"""An unfinished run that wrote nothing for so long is taken for stopped."""
 MOST_SAMPLES = 2000
 
 
@@ -32,16 +31,23 @@ class Run:
         self.name = self.folder.name
 
     def overview(self) -> dict[str, Any]:
-        """`settings`, `running`, `seconds` since the last step was written, `rejects`: the pairs left out."""
+        """`settings`, `running`, `seconds` since the last step was written, `rejects`: the pairs left out, `held_out`:
+        what was measured at checkpoints."""
         try:
             settings = json.loads((self.folder / CONFIG).read_text("utf-8"))
         except (OSError, ValueError):
             settings = {}
+        held = open_store(self.folder).is_held()
         written = self.folder / (METRICS if (self.folder / METRICS).is_file() else CONFIG)
         since = max(0.0, time.time() - written.stat().st_mtime)
-        running = since < RUNNING_SECONDS and not (self.folder / SUMMARY).is_file()
+        running = held
         rejects = lines_of(self.folder / REJECTS)[0]
-        return {"settings": settings, "running": running, "seconds": since, "rejects": rejects[:200]}
+        held_out = [
+            {name if name == "step" else f"held_out/{name}": value for name, value in line.items()}
+            for line in lines_of(self.folder / HELD_OUT)[0]
+        ]
+        told = {"settings": settings, "running": running, "seconds": since, "rejects": rejects[:200]}
+        return {**told, "held_out": held_out}
 
     def metrics(self, start: int) -> dict[str, Any]:
         """Whole lines from byte `start` on, and the byte to go on from. A file that has shrunk was cut back by a run

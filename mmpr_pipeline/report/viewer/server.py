@@ -10,15 +10,18 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmpr_pipeline.core.errors import ConfigError, MmprError
+from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.report.viewer.browse import Library
 from mmpr_pipeline.report.viewer.desk import Desk, RunDesk, missing, shown
 from mmpr_pipeline.report.viewer.guard import Guard
 from mmpr_pipeline.report.viewer.runs import Run, is_run
+from mmpr_pipeline.storage import open_store
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -36,6 +39,7 @@ def view(
     """
     import uvicorn
 
+    await_build(out)
     shown_here: Library | Run = Run(out) if is_run(out) else Library(out)
     key = None if host == "localhost" or is_loopback(host) else secrets.token_urlsafe(18)
     listener = listen(host, port)
@@ -54,6 +58,13 @@ def view(
         timeout_graceful_shutdown=3,  # a client that holds a request does not keep the viewer from ending
     )
     uvicorn.Server(settings).run(sockets=[listener])
+
+
+def await_build(out: str | Path) -> None:
+    """Wait while a build at work reads its sources: how many shards it will have is not known before."""
+    store = open_store(out)
+    while not is_run(out) and not store.exists(layout.CONFIG) and store.is_held():
+        time.sleep(0.5)
 
 
 def listen(host: str, port: int) -> socket.socket:

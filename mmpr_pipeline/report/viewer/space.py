@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mmpr_pipeline.core.errors import HubError
 from mmpr_pipeline.core.masking import masked
+from mmpr_pipeline.core.progress import Progress, no_progress
 from mmpr_pipeline.dataset.publish.hub_errors import MESSAGE_CHARS, error_text
 from mmpr_pipeline.report.viewer.bundle import write_bundle
 
 
-def publish_viewer(
-    out: str | Path, name: str, *, private: bool = True, progress: Callable[[str, int, int], None] | None = None
-) -> str:
+def publish_viewer(out: str | Path, name: str, *, private: bool = True, progress: Progress = no_progress) -> str:
     """Write the bundle and make it the Space `name`; returns the address. `private` decides about a new Space only.
 
     The same call again sends what changed. Raises HubError where the Hub refuses, DatasetError where no shard is

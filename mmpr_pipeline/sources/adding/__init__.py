@@ -2,5 +2,6 @@
 
 from mmpr_pipeline.sources.adding.draft import Draft, draft_source
 from mmpr_pipeline.sources.adding.meta import MetaEntry, draft_entry, meta_entries
+from mmpr_pipeline.sources.adding.pictures import write_rows
 
-__all__ = ["Draft", "MetaEntry", "draft_entry", "draft_source", "meta_entries"]
+__all__ = ["Draft", "MetaEntry", "draft_entry", "draft_source", "meta_entries", "write_rows"]

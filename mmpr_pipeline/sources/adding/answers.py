@@ -11,6 +11,7 @@ from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.sources.adding.guess import Guess
 from mmpr_pipeline.sources.adding.names import LANGUAGE
 from mmpr_pipeline.sources.adding.table import Table, last
+from mmpr_pipeline.sources.review.findings import is_missing
 from mmpr_pipeline.sources.rows.choices import LETTERS, choice_letters, parse_choices
 from mmpr_pipeline.sources.rows.columns import cut_answer
 
@@ -44,6 +45,8 @@ def guess_answers(guess: Guess, table: Table, place: str) -> None:
         guess.doubts.append(
             f"Some rows have choices and some have none, and no column tells which: kind {kind} for all."
         )
+    if missing := sum(map(is_missing, golds)):
+        guess.doubts.append(f"{missing} of {len(golds)} golds only say that there is none, like n/a.")
     if any(choices):
         _form(guess, golds, choices)
     elif kind == "choice":
@@ -54,7 +57,7 @@ def guess_answers(guess: Guess, table: Table, place: str) -> None:
 
 def kind_of_golds(golds: Sequence[str], choices: Sequence[tuple[str, ...]], place: str) -> tuple[str, str]:
     """The kind that nearly all golds are of, and why."""
-    told = [gold for gold in golds if gold]
+    told = [gold for gold in golds if gold and not is_missing(gold)]
     if not told:
         return "none", "no row has a gold"
     if sum(map(bool, choices)) > 0.5 * len(golds):
@@ -74,7 +77,9 @@ def kind_of_golds(golds: Sequence[str], choices: Sequence[tuple[str, ...]], plac
     if _CHART.search(place):
         return "chart", f"{place} sounds like charts: numbers within 5%"
     if most(numbers):
-        return "number", "every gold is a number"
+        return "number", "every gold is a number" if numbers == len(
+            told
+        ) else f"{numbers} of {len(told)} golds are numbers"
     if numbers + sum(bool(_MATHS.search(gold)) and len(gold) < 200 for gold in told) > 0.6 * len(told):
         return "math", "golds are numbers and formulas"
     if sum(len(gold) for gold in told) > 80 * len(told):

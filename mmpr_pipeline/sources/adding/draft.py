@@ -44,10 +44,10 @@ class Draft:
         """The source as it would be."""
         return Source(self.declaration, self.path.parent.resolve(), whole_files=False)
 
-    def write(self) -> None:
-        """Write the file. Raises ConfigError where it cannot be written, or is there already."""
+    def write(self, force: bool = False) -> None:
+        """Write the file. Raises ConfigError where it cannot be written, or, without `force`, is there already."""
         try:
-            with self.path.open("x", encoding="utf-8") as file:
+            with self.path.open("w" if force else "x", encoding="utf-8") as file:
                 file.write(self.text)
         except OSError as error:
             raise ConfigError(
@@ -63,18 +63,21 @@ def draft_source(
     hosts: tuple[str, ...] = (),
     told: Mapping[str, Any] | None = None,
     doubts: Sequence[str] = (),
+    force: bool = False,
 ) -> Draft:
     """A declaration of what is at a path or on the Hub.
 
     `given` are columns that are known, by their name in `Columns`, and may hold `kind`, `answer_form` and `language`;
     `hosts` are hosts that image URLs may name; `told` are other fields of the declaration that are known;
-    `doubts` are added to those that arise. Raises ConfigError where `target` is nothing or its columns cannot be
-    guessed, SourceError where it has no rows.
+    `doubts` are added to those that arise; `force`: a file that is there may be written over. Raises ConfigError where
+    `target` is nothing or its columns cannot be guessed, SourceError where it has no rows.
     """
-    called = name or _name(target)
+    called = name or _name(str(out).removesuffix(".yml").removesuffix(".yaml") if out else target)
     path = Path(out) if out else Path(f"{called}.yaml")
-    if path.exists():
-        raise ConfigError(f"{path} is there already.", remedy="Give another file with --out, or delete that one.")
+    if path.exists() and not force:
+        raise ConfigError(
+            f"{path} already exists.", remedy="Give another file with --out, or write over it with --force."
+        )
     return draft_found(inspect_target(target, path.parent), path, called, given, hosts, told, doubts)
 
 
@@ -143,7 +146,7 @@ def _licence(guess: Guess, table: Table, found: Found) -> None:
 def _drafted(path: Path, called: str, found: Found, guess: Guess) -> Draft:
     columns = {key: guess.columns[key] for key in _COLUMNS if key in guess.columns}
     columns |= {key: value for key, value in guess.columns.items() if key not in columns}
-    fields = {"name": called, "description": f"Questions of {found.place}.", **found.fields, **guess.fields}
+    fields = {"name": called, "description": f"Questions of {called}.", **found.fields, **guess.fields}
     if not {"image", "images", "image_path"} & set(columns):
         fields["text_only"] = True
         guess.why["text_only"] = "no column refers to images"

@@ -96,7 +96,8 @@ def _rows_among(every: list[Path], folder: Path) -> list[Path]:
     if not known:
         raise SourceError(
             f"{folder} has no file of rows ({', '.join(EXTENSIONS)}).",
-            remedy="Questions and answers must stand in a file; images alone are not enough.",
+            remedy='Of images alone, say what to ask: --question "Describe this picture in detail."; else give a file '
+            "of questions and answers.",
         )
     sets: dict[str, list[Path]] = {}
     for one in known:

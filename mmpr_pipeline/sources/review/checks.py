@@ -6,13 +6,15 @@ rejected would say nothing. What is found carries the numbers of the rows.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from mmpr_pipeline.checking import check_question
 from mmpr_pipeline.core.records import Question
-from mmpr_pipeline.sources.review.findings import Checked
+from mmpr_pipeline.sources.review.findings import Checked, is_missing
 from mmpr_pipeline.sources.review.pair_checks import judge_pairs
+from mmpr_pipeline.sources.review.sentences import Places, counted, sentence
 from mmpr_pipeline.sources.rows.choices import LETTERS
 from mmpr_pipeline.sources.source import Source
 
@@ -25,6 +27,9 @@ BLOCKS = 10
 SERIOUS_REJECTED = 0.2
 SERIOUS_GOLDS = 0.05
 """Shares of rows, and of questions with a gold, from which on a build would be wasted."""
+
+_CALCULATED = ("number", "math", "chart")
+_LETTERED = re.compile(r"(?:^|[\s(])([A-H])\s?[).:．：]", re.MULTILINE)
 
 SMALL_SIDE, LONG_SIDE = 28, 20
 """Images below so many pixels on a side, or so many times longer than wide, hardly show anything."""
@@ -49,6 +54,7 @@ def inspect_rows(checked: Checked) -> None:
     _rejects(checked)
     _golds(checked)
     _foreign(checked)
+    _choices(checked)
     _sameness(checked)
     _pictures(checked)
     judge_pairs(checked)
@@ -90,9 +96,29 @@ def _golds(checked: Checked) -> None:
         bad = [f'"{gold[:80]}" is {outcome} as {question.kind}' for gold, outcome in verdicts if outcome != "correct"]
         if bad:
             wrong.append((row, bad[0]))
+    missing = [
+        (row, f'"{question.answer}" as {question.kind}')
+        for row, question in checked.questions
+        if question.answer is not None and question.kind in _CALCULATED and is_missing(question.answer)
+    ]
+    checked.found(
+        "gold_is_no_number", "a gold that says that there is none; leave the row out, or give its answer", missing
+    )
     checked.accepted = checked.answered - len(wrong)
     text = "the checker does not accept the gold as the answer; kind or answer_form may be wrong"
     checked.found("gold_not_accepted", text, wrong, serious=len(wrong) > SERIOUS_GOLDS * checked.answered)
+
+
+def _choices(checked: Checked) -> None:
+    """Questions of kind choice have choices: in a column, or as letters in their text."""
+    asked = [(row, question) for row, question in checked.questions if question.kind == "choice"]
+    without = [
+        (row, f'gold "{(question.answer or "")[:40]}"')
+        for row, question in asked
+        if not question.choices and len(set(_LETTERED.findall(question.text))) < 2
+    ]
+    text = "kind is choice, but there are no choices: name their column with `choices:`, or set another kind"
+    checked.found("no_choices", text, without, serious=len(without) > SERIOUS_GOLDS * max(len(asked), 1))
 
 
 def _foreign(checked: Checked) -> None:
@@ -182,7 +208,7 @@ def _outcome(question: Question, answer: str) -> str:
 
 def finding_lines(checked: Checked, most: int = 8) -> Iterator[str]:
     """What was found, as lines of text."""
-    name = checked.source.name
+    name, places = checked.source.name, Places(checked.source)
     yield f"{name}: {len(checked.items):,} of {checked.total:,} rows looked at, {len(checked.questions):,} questions"
     if checked.answered:
         yield f"  golds accepted by the checker    {checked.accepted:,} of {checked.answered:,}"
@@ -191,11 +217,11 @@ def finding_lines(checked: Checked, most: int = 8) -> Iterator[str]:
     if opened:
         yield f"  open-ended, nothing to check     {opened:,}"
     for finding in checked.findings:
-        yield f"{finding.level}: {finding.name}, {len(finding.rows):,} rows: {finding.text}"
+        yield f"{finding.level}: {finding.name}, {counted(len(finding.rows))}: {finding.text}"
         for row, seen in finding.rows[:most]:
-            yield f"    row {row}  {' '.join(seen.split())}".rstrip()
+            yield f"    {sentence(finding, places(row), seen)}"
         if len(finding.rows) > most:
-            more = ", ".join(str(row) for row, _ in finding.rows[most : most + 20])
-            yield f"    and rows {more}{' ...' if len(finding.rows) > most + 20 else ''}"
+            more = ", ".join(places(row) for row, _ in finding.rows[most : most + 20])
+            yield f"    and {more}{' ...' if len(finding.rows) > most + 20 else ''}"
     if not checked.findings:
         yield "  nothing wrong was found"

@@ -90,7 +90,7 @@ def _evaluate(settings: dict[str, Any]) -> dict[str, Any]:
 class _Unseen:
     """A view of a build that shows nothing."""
 
-    def stage(self, text: str) -> None:
+    def stage(self, text: str, done: int = 0, of: int = 0, /) -> None:
         """Nothing."""
 
     def planned(self, plan: Any, missing: int) -> None:

@@ -82,7 +82,7 @@ class PairEncoder:
         """The pairs of one question. Nothing is raised for a bad pair: it is left out, with its reason."""
         pairs = shard.pairs(group, first, stop)
         try:
-            prompt, images = self._prompt(pairs[0], shard)
+            prompt, images = self.prompt(pairs[0], shard)
             made, rejects = self._group(pairs, prompt)
             if made:
                 with _refusing():
@@ -95,6 +95,15 @@ class PairEncoder:
     def image_tokens(self, width: int, height: int, tiles: int) -> int:
         """About how many tokens of the prompt an image takes, without opening it."""
         return self._counted(width, height, tiles)
+
+    @property
+    def end(self) -> int:
+        """The token that ends a response."""
+        return self._end
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """A response's text, without control tokens."""
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
 
     def response(self, text: str) -> tuple[int, ...]:
         """Tokens of a response and the end of the turn."""
@@ -118,7 +127,8 @@ class PairEncoder:
                 rejects.append(_rejected(pair, reject))
         return make_group(good, prompt, self.response) if good else None, tuple(rejects)
 
-    def _prompt(self, pair: PreferencePair, shard: Shard) -> tuple[tuple[int, ...], dict[str, Tensor]]:
+    def prompt(self, pair: PreferencePair, shard: Shard) -> tuple[tuple[int, ...], dict[str, Tensor]]:
+        """Tokens of the user's turn, and the model's inputs of its images. Raises ItemRejected."""
         pieces = pair.prompt.split(IMAGE_MARK)
         if len(pieces) != len(pair.images) + 1:
             raise ItemRejected("image_marks", f"{len(pieces) - 1} marks for {len(pair.images)} images")

@@ -3,7 +3,8 @@
 Shards are shuffled; `window` of them at a time are opened and their questions shuffled among each other. A question
 with more than `together` pairs comes in several parts, spread evenly over the window: a step of 256 pairs is then of 64
 questions at least, where the window holds enough of them. (The paper shuffles pairs; parts keep most of what sharing
-saves.) A step takes exactly `batch` pairs (the last of an epoch what is left), so a part may be cut between two steps.
+saves.) The steps of an epoch take equally many pairs, give or take one, and at most `batch`: a last step of the few
+that are left would count each of them many times over, and look like divergence. A part may be cut between two steps.
 Since every shard holds the same mixture, a window's order is as good as one over everything, at bounded memory. Nothing
 is kept of the way to a step: resuming at a step is asking for it.
 """
@@ -49,7 +50,7 @@ class Order:
         step = start
         while step < stop:
             epoch, within = divmod(step, self.steps_per_epoch)
-            for slices in self._cut(self._groups(epoch, within * self.batch, sizes)):
+            for slices in self._cut(self._groups(epoch, self._begin(within), sizes), within):
                 if step >= stop:
                     return
                 yield step, slices
@@ -85,9 +86,13 @@ class Order:
             for i, (first, stop) in enumerate(pairwise(bounds))
         ]
 
-    def _cut(self, groups: Iterator[Slice]) -> Iterator[list[Slice]]:
+    def _begin(self, within: int) -> int:
+        """Pairs of an epoch before its step number `within`."""
+        return sum(self.pairs) * within // self.steps_per_epoch
+
+    def _cut(self, groups: Iterator[Slice], within: int) -> Iterator[list[Slice]]:
         taken: list[Slice] = []
-        room = self.batch
+        room = self._begin(within + 1) - self._begin(within)
         for group in groups:
             first = group.first
             while first < group.stop:
@@ -97,6 +102,7 @@ class Order:
                 first = stop
                 if not room:
                     yield taken
-                    taken, room = [], self.batch
+                    within += 1
+                    taken, room = [], self._begin(within + 1) - self._begin(within)
         if taken:
             yield taken

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from mmpr_pipeline.core.progress.bar import Bar
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-EVERY = 10.0  # seconds between plain lines
+
+LEAST_MFU = 0.1  # below, as on a CPU, it says nothing
 
 
 class TrainingView(Protocol):
@@ -40,43 +42,34 @@ class NoTrainingView:
 
 
 def line_of(metrics: dict[str, Any]) -> str:
-    """The metrics worth a glance."""
-    mfu = metrics.get("mfu")
-    return (
-        f"loss {metrics['loss']:.4f}  margin {metrics['reward/margin']:+.3f}  accuracy {metrics['reward/accuracy']:.2f}"
-        f"  grad {metrics['grad_norm']:.2f}  lr {metrics['lr']:.1e}  {metrics['tokens_per_second']:,.0f} tokens/s"
-        + (f"  MFU {mfu:.0%}" if mfu else "")
-        + f"  {metrics['memory_gib']:.1f} GiB"
-    )
+    """The metrics worth a glance, the most telling first."""
+    parts = [
+        f"loss {metrics['loss']:.4f}",
+        f"margin {metrics['reward/margin']:+.3f}",
+        f"chosen ahead {metrics['reward/accuracy']:.0%}",
+        f"grad {metrics['grad_norm']:.2f}",
+        f"lr {metrics['lr']:.1e}",
+    ]
+    if (mfu := metrics.get("mfu") or 0.0) >= LEAST_MFU:
+        parts.append(f"MFU {mfu:.0%}")
+    return "  ".join([*parts, f"{metrics['tokens_per_second']:,.0f} tokens/s", f"{metrics['memory_gib']:.1f} GiB"])
 
 
 class TrainingConsole:
     """The view of a terminal or a log file; a context manager."""
 
     def __init__(self, console: Console) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
         self._console = console
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[now]}"),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._tasks: dict[str, Any] = {}
-        self._said = 0.0
+        self._bar = Bar(console)
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        self._bar.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        self._bar.__exit__(kind, error, trace)
 
     def message(self, lines: str | Sequence[str]) -> None:
         """Something to be read."""
@@ -85,17 +78,8 @@ class TrainingConsole:
 
     def scoring(self, done: int, shards: int) -> None:
         """Progress of the reference pass."""
-        self._show("scoring the reference, shards", done, shards, "")
+        self._bar("scoring the reference, shards", done, shards)
 
     def step(self, step: int, steps: int, metrics: dict[str, Any]) -> None:
         """A step was done."""
-        self._show("training, steps", step, steps, line_of(metrics))
-
-    def _show(self, what: str, done: int, total: int, now: str) -> None:
-        if what not in self._tasks:
-            self._tasks[what] = self._bar.add_task(what, total=total, now="")
-        self._bar.update(self._tasks[what], completed=done, now=now)
-        due = time.monotonic() - self._said >= EVERY or done == total
-        if not self._console.is_terminal and due:
-            self._said = time.monotonic()
-            self.message(f"{what} {done}/{total}  {now}".rstrip())
+        self._bar("training, steps", step, steps, line_of(metrics))

@@ -23,6 +23,7 @@ from mmpr_pipeline.training.objective.pair_scores import pair_log_probs
 from mmpr_pipeline.training.objective.reference import StoredReference
 from mmpr_pipeline.training.run.checkpoint import BEST, checkpoints, step_of
 from mmpr_pipeline.training.run.metrics import Sums, keep_until, read_lines
+from mmpr_pipeline.training.run.samples import SAMPLES
 from mmpr_pipeline.training.run.step import Learner
 from mmpr_pipeline.training.settings import BestBy
 
@@ -72,7 +73,8 @@ class HeldOutRecord:
 
     def __init__(self, run: Path, best_by: BestBy, resumed_at: int) -> None:
         self._run, self._by = run, best_by
-        keep_until(run / HELD_OUT, resumed_at + 1)  # the line of a checkpoint stands by it
+        for name in (HELD_OUT, SAMPLES):
+            keep_until(run / name, resumed_at + 1)  # the line of a checkpoint stands by it
 
     def add(self, step: int, found: dict[str, float]) -> None:
         """A checkpoint's line."""

@@ -55,7 +55,7 @@ from mmpr_pipeline.training.policy.paths import choose_path
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.policy.recompute import set_checkpointing
 from mmpr_pipeline.training.recipes import warning
-from mmpr_pipeline.training.run import checkpoint
+from mmpr_pipeline.training.run import checkpoint, samples
 from mmpr_pipeline.training.run.console import NoTrainingView, TrainingView
 from mmpr_pipeline.training.run.export import check_target, export_model
 from mmpr_pipeline.training.run.held_out import HeldOutRecord, held_out_line, measure_held_out
@@ -125,7 +125,7 @@ class Trainer:
             checkpoint.check_room(self.run_dir, trained, world.size)
         self._warn()
         self._fit(shape, kind == "online")
-        encoder = PairEncoder(self.processor, self.policy.bare, self.policy.family, config.max_tiles)
+        self.encoder = encoder = PairEncoder(self.processor, self.policy.bare, self.policy.family, config.max_tiles)
         self.stream = Stream(self.shards, encoder, config.token_budget, world.rank, world.size, self.dtype)
         reference, self.moving = self._reference(kind)
         backend = choose_backend(world.device, self.dtype, notify=self.view.message)
@@ -347,6 +347,16 @@ class Trainer:
             self.record.add(step, found)
             metrics.watch({f"held_out/{name}": value for name, value in found.items()}, step)
         self.view.message(held_out_line(step, found))
+        if self.record and metrics and self.config.samples and self.world.size == 1:
+            asked = samples.fixed_questions(slices, self.config.samples)
+            lines = list(
+                samples.say(
+                    self.policy, self.encoder, self.shards, asked, self.dtype, self.config.sample_tokens,
+                    self.stopping.is_set,
+                )
+            )  # fmt: skip
+            samples.add(self.run_dir, step, lines)
+            metrics.samples(lines, step)
 
     def _resume(self) -> int:
         if self.resumed_from is None:

@@ -15,8 +15,10 @@ memory_gib (most on a GPU; resident in main memory), rejected (pairs left out in
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +84,7 @@ class Metrics:
         self._run = run
         for name in (METRICS, REJECTS):
             keep_until(run / name, resumed_at)
-        self._tensorboard = _tensorboard(run, resumed_at) if "tensorboard" in watch else None
+        self._tensorboard = _tensorboard(run, config, resumed_at) if "tensorboard" in watch else None
         self._wandb = _wandb(run, config) if "wandb" in watch else None
 
     def write(self, line: dict[str, Any]) -> None:
@@ -94,9 +96,19 @@ class Metrics:
         """Numbers for the other watchers only."""
         if self._tensorboard:
             for name, value in numbers.items():
-                self._tensorboard.add_scalar(name, value, step)
+                self._tensorboard.add_scalar(tag(name), value, step)
         if self._wandb:
             self._wandb.log(numbers, step=step)
+
+    def samples(self, lines: Sequence[dict[str, Any]], step: int) -> None:
+        """What the model says of the fixed questions, for TensorBoard."""
+        if self._tensorboard is None:
+            return
+        for number, line in enumerate(lines):
+            quoted = "\n".join(f"    {each}" for each in str(line["text"]).splitlines())  # as code: nothing is markup
+            asked = "\n".join(f"    {each}" for each in str(line["question"]).splitlines())
+            told = f"{asked}\n\n{line.get('outcome', 'not checked')}:\n\n{quoted}"
+            self._tensorboard.add_text(f"samples/{number}", told, step)
 
     def reject(self, step: int, rejects: list[dict[str, Any]]) -> None:
         """Pairs left out of a step."""
@@ -140,7 +152,20 @@ def memory_gib(device: torch.device) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**30
 
 
-def _tensorboard(run: Path, resumed_at: int) -> Any:
+_PERFORMANCE = frozenset(
+    ("seconds", "tokens_per_second", "pairs_per_second", "mfu", "memory_gib", "tokens", "tiles", "micro_batches",
+     "pairs", "rejected")
+)  # fmt: skip
+
+
+def tag(name: str) -> str:
+    """A metric's name in TensorBoard: in the groups train, loss, reward, held_out and performance."""
+    if "/" in name:
+        return name
+    return f"{'performance' if name in _PERFORMANCE else 'train'}/{name}"
+
+
+def _tensorboard(run: Path, config: dict[str, Any], resumed_at: int) -> Any:
     """Events of steps that a resumed run computes again are purged, as they are from the metrics file."""
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -148,7 +173,14 @@ def _tensorboard(run: Path, resumed_at: int) -> Any:
         raise ConfigError(
             "TensorBoard is not installed.", remedy="Run pip install tensorboard, or remove it from `watch`."
         ) from None
-    return SummaryWriter(run / "tensorboard", purge_step=resumed_at or None)
+    from torch.utils.tensorboard.summary import hparams
+
+    writer = SummaryWriter(run / "tensorboard", purge_step=resumed_at or None)
+    flat = {name: value for name, value in config.items() if isinstance(value, str | int | float | bool)}
+    for summary in hparams(flat, {"held_out/accuracy": None, "held_out/loss": None}):  # what is compared across runs
+        writer.file_writer.add_summary(summary)
+    writer.add_text("settings", "\n".join(f"    {line}" for line in json.dumps(config, indent=1).splitlines()))
+    return writer
 
 
 def _wandb(run: Path, config: dict[str, Any]) -> Any:

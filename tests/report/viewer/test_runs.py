@@ -7,6 +7,7 @@ from starlette.testclient import TestClient
 
 from mmpr_pipeline.report.viewer.runs import Run, is_run
 from mmpr_pipeline.report.viewer.server import make_app
+from mmpr_pipeline.storage import lease, open_store
 
 
 def a_run(folder: Path, steps: int = 5) -> Path:
@@ -46,7 +47,11 @@ def test_a_run_is_told_from_a_dataset_and_served(tmp_path: Path, out: Path) -> N
     browser = TestClient(make_app(Run(folder)), base_url="http://127.0.0.1:8123")
     assert "run.js" in browser.get("/").text
     assert browser.get("/api/run").json()["settings"] == {"config": {"lr": 1e-6}}
-    assert browser.get("/api/run").json()["running"]
+    (folder / "held_out.jsonl").write_text('{"step": 0, "accuracy": 0.5}\n')
+    with lease(open_store(folder)):
+        found = browser.get("/api/run").json()
+    assert found["running"]
+    assert found["held_out"] == [{"step": 0, "held_out/accuracy": 0.5}]
     assert browser.get("/api/samples").json()[0]["text"] == "t"
     assert browser.get("/api/overview").status_code == 404
     (folder / "summary.json").write_text("{}")

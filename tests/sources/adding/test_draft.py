@@ -72,7 +72,7 @@ def test_json_lines_beside_a_folder_of_images(tmp_path: Path) -> None:
     told = draft.declaration
     columns = told.columns
     assert (columns.id, columns.question, columns.image, columns.answer) == ("qid", "query", "img", "label")
-    assert (told.kind, told.files, told.name) == ("number", ("../data/rows.jsonl",), "rows")
+    assert (told.kind, told.files, told.name) == ("number", ("../data/rows.jsonl",), "guess")
     assert questions[7].images[0].data == png_bytes(7, (40, 30))
     assert not draft.doubts
 
@@ -345,7 +345,7 @@ def test_every_line_says_why_and_hostile_names_stay_text(tmp_path: Path) -> None
     made = [{"question": f"{i}?", "image": f"images/{i}.png", "answer": i, "licence": nasty} for i in range(5)]
     draft, _ = drafted(lines(tmp_path / "rows.jsonl", made), tmp_path)
     data = yaml.safe_load(draft.text)
-    assert (data["name"], data["kind"], data["licence"]) == ("rows", "number", nasty)
+    assert (data["name"], data["kind"], data["licence"]) == ("guess", "number", nasty)
     told = [line for line in draft.text.splitlines() if line.startswith("  ")]
     assert told
     assert all("  # " in line for line in told)

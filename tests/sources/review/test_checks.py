@@ -47,7 +47,7 @@ def test_a_wrong_kind_is_serious_and_its_rows_are_named(declare: Declare, tmp_pa
     level, rows = found(result)["gold_not_accepted"]
     assert (level, rows) == ("error", list(range(20)))
     assert result.serious
-    assert 'row 0  "a colour a" is' in "\n".join(finding_lines(result))
+    assert 'line 1: "a colour a" is' in "\n".join(finding_lines(result))
 
 
 def test_a_wrong_answer_form_shows_as_rejects(declare: Declare, tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ def test_an_epoch_takes_every_pair_once_in_steps_of_the_batch() -> None:
     assert len(seen) == len(everything)
     assert set(seen) == everything
     sizes = [sum(s.stop - s.first for s in slices) for _, slices in epoch]
-    assert sizes[:-1] == [6] * (len(sizes) - 1)
-    assert 0 < sizes[-1] <= 6
+    assert max(sizes) <= 6
+    assert max(sizes) - min(sizes) <= 1, "a step of the few pairs that are left counts each of them many times over"
 
 
 @pytest.mark.parametrize("start", range(0, 22))

@@ -101,6 +101,20 @@ def test_every_checkpoint_is_measured_and_the_untrained_model_too(run: Path) -> 
     assert {"loss/dpo", "loss/bco", "loss/sft", "nll", "reward/chosen", "reward/rejected"} <= set(first)
 
 
+def test_the_model_answers_the_same_questions_at_every_checkpoint(run: Path, data: Path) -> None:
+    found = read_lines(run / "samples.jsonl")
+    asked = [line["question_id"] for line in found if line["step"] == 0]
+    assert asked
+    assert [line["question_id"] for line in found] == asked * 9
+    assert [line["step"] for line in found] == [step for step in range(9) for _ in asked]
+    shards = Shards(open_store(data))
+    held = {
+        shards[each.shard].pairs(each.group)[0].question_id for each in hold_out(shards, 0.2, 1024, 0).slices(shards)
+    }
+    assert set(asked) <= held
+    assert all(isinstance(line["text"], str) for line in found)
+
+
 def test_the_nll_is_that_of_the_pairs_scored_alone(run: Path, model: Path, data: Path) -> None:
     from mmpr_pipeline.training.data.batch import collate
     from mmpr_pipeline.training.data.encode import PairEncoder

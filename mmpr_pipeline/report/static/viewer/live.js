@@ -11,10 +11,13 @@ export function drawLive(totals, rows) {
   if (box.hidden) return;
   const { progress, newest = [] } = totals;
   const open = box.querySelector("details")?.open ?? rows === 0;
-  const said = progress
-    ? `${progress.running ? "Building" : "No word from the build"}: ${count(progress.questions)} of ${count(progress.rows)} questions, ${count(progress.pairs)} pairs, ${count(Math.round(progress.tokens_per_second))} tokens/s`
-    : totals.finished ? "This build is not finished, and nothing says that it runs." : "The build starts: no shard is finished yet.";
-  const bar = el("progress", { max: Math.max(1, progress?.rows ?? totals.shards), value: progress?.questions ?? totals.finished, "aria-label": "Progress of the build" });
+  const rate = progress?.tokens_per_second ? `, ${count(Math.round(progress.tokens_per_second))} tokens/s` : "";
+  const far = progress?.rows ? `${count(progress.questions)} of ${count(progress.rows)} questions, ${count(progress.pairs)} pairs${rate}` : "";
+  const ends = { stopped: "The build was stopped", killed: "The build was killed", failed: "The build failed" };
+  const said = progress?.running
+    ? far ? `Building: ${far}` : `The build starts: ${progress.stage}`
+    : `${ends[progress?.state] ?? "No build is at work here"}${far ? `: ${far}` : ""}. The same mmpr build goes on from here.`;
+  const bar = el("progress", { max: Math.max(1, progress?.rows || totals.shards), value: progress?.rows ? progress.questions : totals.finished, "aria-label": "Progress of the build" });
   box.replaceChildren(el("p", {}, said), bar, newest.length
     ? el("details", { open }, el("summary", {}, "Newest rollouts"), el("ol", {}, newest.map((rollout) => {
       const text = el("div", { class: "response" });

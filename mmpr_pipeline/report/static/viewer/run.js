@@ -22,7 +22,7 @@ const PANELS = [
 const HELD_OUT = /^(?:eval|held_?out|heldout|valid(?:ation)?)\//;
 const LABELS = { delta: "δ", "reward/chosen": "chosen", "reward/rejected": "rejected", tokens_per_second: "tokens/s" };
 const COLOURS = { "reward/chosen": "chosen-line", "reward/rejected": "rejected-line", delta: "c3" };
-const state = { lines: [], next: 0, samples: [], at: new Map() };
+const state = { lines: [], next: 0, samples: [], held: [], at: new Map() };
 
 async function ask(path, parameters = {}) {
   const answer = await fetch(`${path}?${new URLSearchParams(parameters)}`);
@@ -30,14 +30,15 @@ async function ask(path, parameters = {}) {
   return answer.json();
 }
 
-const numbers = (name) => state.lines.filter((line) => Number.isFinite(line[name]));
+const linesOf = (name) => HELD_OUT.test(name) ? state.held : state.lines;
+const numbers = (name) => linesOf(name).filter((line) => Number.isFinite(line[name]));
 const curve = (name, i) => {
   const lines = numbers(name);
   return { label: LABELS[name] ?? words(name.replace(/^.*\//, "")), points: lines.map((line) => [line.step, line[name]]), weights: lines.map((line) => line.pairs || 1), className: COLOURS[name] ?? `c${i % 5}` };
 };
 
 function drawCharts() {
-  const factor = Number($("smooth").value), names = new Set(state.lines.flatMap((line) => Object.keys(line)));
+  const factor = Number($("smooth").value), names = new Set([...state.lines, ...state.held].flatMap((line) => Object.keys(line)));
   const of = (wanted) => [...names].filter((name) => (Array.isArray(wanted) ? wanted.includes(name) : wanted.test(name)));
   const held = [...names].filter((name) => HELD_OUT.test(name));
   const panels = [...PANELS, ...held.map((name) => [`Held out: ${words(name.replace(HELD_OUT, ""))}`, [name]])];
@@ -88,14 +89,15 @@ function drawSamples() {
 async function look() {
   try {
     const [run, metrics, samples] = [await ask("/api/run"), await ask("/api/metrics", { from: state.next }), await ask("/api/samples")];
-    const before = state.lines.length;
+    const before = state.lines.length, heldBefore = state.held.length;
+    state.held = run.held_out;
     state.lines = metrics.anew ? metrics.lines : state.lines.concat(metrics.lines);
     state.next = metrics.next;
     $("state").className = run.running ? "running" : "";
     $("state").textContent = run.running ? "running" : state.lines.length ? "not running" : "no step is made yet";
     if (run.rejects.length) $("state").textContent += ` · ${count(run.rejects.length)} pairs left out`;
     $("settings").querySelector("pre").textContent = JSON.stringify(run.settings, null, 1);
-    if (state.lines.length !== before || metrics.anew) { drawTiles(); drawCharts(); }
+    if (state.lines.length !== before || state.held.length !== heldBefore || metrics.anew) { drawTiles(); drawCharts(); }
     if (samples.length !== state.samples.length) { state.samples = samples; drawSamples(); }
   } catch (error) { tell(error.message); }
   setTimeout(look, POLL_MS);

@@ -19,12 +19,14 @@ MAX_LINES = 500
 
 _UNCLOSED = f"a quote that is not closed within {MAX_LINES} lines, or at all"
 DELIMITER = ","
+OTHERS = (";", "\t", "|")
+"""Where a spreadsheet writes commas into numbers it writes these between cells: taken where a comma splits nothing."""
 
 
 def scan(file: SourceFile, scan: Scan, delimiter: str = DELIMITER) -> None:
     """See RowFormat."""
     with file.open() as stream:
-        names, begin = _header(stream, file.name, delimiter)
+        names, begin, delimiter = _header(stream, file.name, delimiter)
         for offset, cells in _records(stream, begin, delimiter):
             if scan.full:
                 return
@@ -43,13 +45,20 @@ def read(
 ) -> Iterator[Row]:
     """See RowFormat."""
     with file.open() as stream:
-        names, begin = _header(stream, file.name, delimiter)
+        names, begin, delimiter = _header(stream, file.name, delimiter)
         first, offset = mark_before(marks, start)
         for number, (_, cells) in enumerate(_records(stream, offset or begin, delimiter), start=first):
             if number >= stop:
                 return
             if number >= start:
                 yield _row(names, cells)
+
+
+def row_offsets(file: SourceFile, delimiter: str = DELIMITER) -> list[int]:
+    """Where each row begins, in bytes. Raises SourceError where the file is no table."""
+    with file.open() as stream:
+        _, begin, delimiter = _header(stream, file.name, delimiter)
+        return [offset for offset, _ in _records(stream, begin, delimiter)]
 
 
 class _Lines:
@@ -98,10 +107,15 @@ class _Lines:
         return text
 
 
-def _header(stream: BinaryIO, name: str, delimiter: str) -> tuple[list[str], int]:
+def _header(stream: BinaryIO, name: str, delimiter: str) -> tuple[list[str], int, str]:
+    """Names of the columns, the offset of the first row, and the sign between cells."""
     lines = _Lines(stream, 0)
     try:
         names = next(csv.reader(lines, delimiter=delimiter), [])
+        if delimiter == DELIMITER and len(names) == 1:
+            split = {other: next(csv.reader([names[0]], delimiter=other), []) for other in OTHERS}
+            best = max(split, key=lambda other: len(split[other]))
+            names, delimiter = (split[best], best) if len(split[best]) > 1 else (names, delimiter)
     except csv.Error as error:
         raise SourceError(f"{name} cannot be read as a table: {error}", remedy="Rewrite it as CSV.") from None
     if not names or len(set(names)) < len(names):
@@ -109,7 +123,7 @@ def _header(stream: BinaryIO, name: str, delimiter: str) -> tuple[list[str], int
             f"{name} begins with no header, or with one that names a column twice.",
             remedy="Give each column a unique name in the first line.",
         )
-    return names, lines.offset
+    return names, lines.offset, delimiter
 
 
 def _records(stream: BinaryIO, offset: int, delimiter: str) -> Iterator[tuple[int, list[str] | Unreadable]]:

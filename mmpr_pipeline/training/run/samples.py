@@ -1,0 +1,102 @@
+"""What the model says at every checkpoint on the same questions, none of which it trains on.
+
+RUN/samples.jsonl   a line an answer: `step` finished steps, question_id, `question`, `answer` (the gold), `text`, and
+                    for questions with a gold the checker's `outcome`
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmpr_pipeline.checking.api import check
+from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.core.records import PreferencePair
+from mmpr_pipeline.training.data.encode import PairEncoder
+from mmpr_pipeline.training.data.order import Slice
+from mmpr_pipeline.training.data.shards import Shards
+from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
+
+SAMPLES = "samples.jsonl"
+
+
+def fixed_questions(slices: Sequence[Slice], number: int) -> list[Slice]:
+    """`number` of the held-out questions, spread over them: the same at every checkpoint."""
+    count = min(number, len(slices))
+    return [slices[i * len(slices) // count] for i in range(count)]
+
+
+@torch.no_grad()
+def say(
+    policy: PrefixSharedPolicy,
+    encoder: PairEncoder,
+    shards: Shards,
+    questions: Sequence[Slice],
+    dtype: torch.dtype,
+    most: int,
+    stopping: Callable[[], bool],
+) -> Iterator[dict[str, Any]]:
+    """The policy's greedy answer to each question, of at most `most` tokens, by the model's own attention.
+
+    The policy is as it was before, afterwards. A question that cannot be encoded is passed over.
+    """
+    device = next(policy.parameters()).device
+    training = policy.training
+    policy.release()
+    policy.eval()
+    try:
+        for each in questions:
+            if stopping():
+                return
+            shard = shards[each.shard]
+            [pair] = shard.pairs(each.group, each.first, each.first + 1)
+            try:
+                prompt, images = encoder.prompt(pair, shard)
+            except ItemRejected:
+                continue
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                text = _answer(policy, encoder, prompt, images, device, most)
+            yield _line(pair, text)
+    finally:
+        policy.train(training)
+        policy.take()
+
+
+def _answer(
+    policy: PrefixSharedPolicy,
+    encoder: PairEncoder,
+    prompt: Sequence[int],
+    images: dict[str, torch.Tensor],
+    device: torch.device,
+    most: int,
+) -> str:
+    ids = torch.tensor([list(prompt)], device=device)
+    given = {name: value.to(device) for name, value in images.items()}
+    said = policy.bare.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        **given,
+        max_new_tokens=most,
+        do_sample=False,
+        eos_token_id=encoder.end,
+        pad_token_id=encoder.end,
+    )
+    return encoder.text(said[0, ids.shape[1] :].tolist())
+
+
+def _line(pair: PreferencePair, text: str) -> dict[str, Any]:
+    line: dict[str, Any] = {"question_id": pair.question_id, "question": pair.question, "answer": pair.answer}
+    if pair.answer is not None and pair.kind not in ("none", "choice"):  # a pair does not hold its choices
+        line["outcome"] = check(text, pair.answer, kind=pair.kind).outcome
+    return {**line, "text": text}
+
+
+def add(run: Path, step: int, lines: Sequence[dict[str, Any]]) -> None:
+    """Append a checkpoint's answers."""
+    with open(run / SAMPLES, "a", encoding="utf-8") as file:
+        for line in lines:
+            file.write(json.dumps({"step": step, **line}, ensure_ascii=False) + "\n")

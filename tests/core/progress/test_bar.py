@@ -1,0 +1,86 @@
+"""The bar of every command: at 80 columns, without a terminal, and the time that it says is left."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from mmpr_pipeline.core.progress import bar as module
+from mmpr_pipeline.core.progress.bar import Bar, pace
+from mmpr_pipeline.core.progress.pace import duration, time_left
+
+NOTE = "loss 0.7310  margin +0.412  chosen ahead 71%  grad 1.02  lr 4.9e-06  1,234 tokens/s  11.3 GiB"
+
+
+class Clock:
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def drawn(bar: Bar, width: int) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), record=True, force_terminal=True)
+    console.print(bar._line())
+    return console.export_text().splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_count_rate_and_time_left_stand_beside_a_bar(clock: Clock, width: int) -> None:
+    bar = Bar(Console(file=io.StringIO(), force_terminal=True))
+    bar("training, steps", 0, 350, "")
+    clock.now += 60
+    bar("training, steps", 30, 350, NOTE)
+    first, second = drawn(bar, width)
+    assert "30/350  2.0 s each  10m40s left" in first
+    assert first.count("━") >= 10, "no bar is left"
+    assert second.startswith("loss 0.7310  margin")
+    assert max(len(first), len(second)) <= width
+
+
+def test_work_of_unknown_size_has_no_count_and_no_time_left(clock: Clock) -> None:
+    bar = Bar(Console(file=io.StringIO(), force_terminal=True))
+    bar("starting nano", 0, 0)
+    clock.now += 60
+    assert "0" not in drawn(bar, 80)[0]
+    assert bar.text() == "starting nano"
+
+
+def test_without_a_terminal_a_line_comes_now_and_then_and_at_the_end(clock: Clock) -> None:
+    out = io.StringIO()
+    with Bar(Console(file=out, width=60)) as bar:
+        for done in range(101):
+            bar("shards", done, 100)
+            clock.now += 0.5
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "mmpr: shards  0/100"
+    assert lines[-1].startswith("mmpr: shards  100/100")
+    assert 4 < len(lines) < 9
+    silent = io.StringIO()
+    with Bar(Console(file=silent), plain=False) as bar:
+        bar("shards", 1, 2)
+    assert silent.getvalue() == ""
+
+
+def test_the_time_left_is_said_only_when_it_is_more_than_a_guess() -> None:
+    assert time_left(1, 45, 5.0) is None, "too early"
+    assert time_left(1, 1000, 60.0) is None, "too little"
+    assert time_left(0, 10, 60.0) is None
+    assert time_left(10, 10, 60.0) is None
+    assert time_left(10, 40, 30.0) == 90.0
+    assert [duration(n) for n in (12, 200, 3900)] == ["12s", "3m20s", "1h05m"]
+
+
+def test_paces_read_well() -> None:
+    assert [pace(*each) for each in ((3000, 2.0), (3, 2.0), (1, 4.2), (1, 90.0))] == [
+        "1,500/s", "1.5/s", "4.2 s each", "1m30s each",
+    ]  # fmt: skip

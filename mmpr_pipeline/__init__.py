@@ -80,9 +80,9 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
     except ModuleNotFoundError as error:
-        from mmpr_pipeline.core.errors import explained
+        from mmpr_pipeline.core.errors import explain_missing_package
 
-        raise explained(error) or error from None
+        raise explain_missing_package(error) or error from None
 
 
 def __dir__() -> list[str]:

@@ -42,13 +42,13 @@ COMMANDS = {
     "marks": Place("dataset", LOOK, "Summarise what people marked in the viewer."),
     "check": Place("check", LOOK, "Check answers in a file against their golds."),
     "publish": Place("dataset", SHARE, "Send an output to the Hub, with a card."),
-    "merge": Place("iterate", SHARE, "Join several outputs and pair them again, without an engine."),
+    "merge": Place("dataset", SHARE, "Join several outputs and pair them again, without an engine."),
     "export": Place("dataset", SHARE, "Write an output in another trainer's format."),
     "train": Place("training", TRAIN, "Train a model on an output with MPO."),
     "plot": Place("training", TRAIN, "Draw the curves of a training run."),
     "eval": Place("evaluation", TRAIN, "Measure a model on benchmarks, alone or against another."),
     "leaderboard": Place("evaluation", TRAIN, "Show the results of several models side by side."),
-    "iterate": Place("iterate", TRAIN, "Build, train, evaluate, and again with the better model."),
+    "iterate": Place("study", TRAIN, "Build, train, evaluate, and again with the better model."),
     "convert": Place("training", TRAIN, "Convert an original InternVL checkpoint to the native format."),
     "study": Place("study", TRAIN, "Run the paper's experiment in miniature."),
 }
@@ -127,7 +127,7 @@ app.add_typer(sources_app, name="sources")
 
 def main() -> None:
     """Run `mmpr`; an error made on purpose is printed without a traceback and ends with status 1."""
-    from mmpr_pipeline.core.errors import MmprError, explained
+    from mmpr_pipeline.core.errors import MmprError, explain_missing_package
     from mmpr_pipeline.core.masking import masked
 
     try:
@@ -149,7 +149,7 @@ def main() -> None:
         if hasattr(error, "show") and hasattr(error, "exit_code"):
             error.show()
             sys.exit(error.exit_code)
-        if isinstance(error, ModuleNotFoundError) and (missing := explained(error)):
+        if isinstance(error, ModuleNotFoundError) and (missing := explain_missing_package(error)):
             print(f"mmpr: {missing}", file=sys.stderr)
             sys.exit(1)
         print(masked("".join(traceback.format_exception(error))), file=sys.stderr, end="")

@@ -251,3 +251,30 @@ def marks(
         print(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         Console().print(marks_page(found))
+
+
+@app.command(epilog=example("mmpr merge out/one out/two --out out/both", docs="concepts.md"))
+def merge(
+    outputs: Annotated[list[str], typer.Argument(help="Finished outputs of `mmpr build`, two or more.")],
+    out: Annotated[str, typer.Option(help="New output directory or s3://bucket/prefix.")],
+    strategies: Annotated[
+        str | None, typer.Option(help=r"Pairing strategies by commas. \[default: those of the first output]")
+    ] = None,
+    max_pairs: Annotated[int | None, typer.Option(help="Most correctness pairs a question.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of pairing.")] = None,
+    workers: Annotated[int | None, typer.Option(help=r"Shards worked on at once. \[default: the CPUs]")] = None,
+) -> None:
+    """Several outputs as one: each question once, with the rollouts of all, paired again without an engine."""
+    from mmpr_pipeline.cli.build import show_build
+    from mmpr_pipeline.pipeline.driver import run_plan
+    from mmpr_pipeline.pipeline.plans.merged import make_merge
+
+    given = {
+        "out": out,
+        "pairing.strategies": [name.strip() for name in strategies.split(",")] if strategies else None,
+        "pairing.max_pairs": max_pairs,
+        "seed": seed,
+        "workers": workers,
+    }
+    plan = make_merge(outputs, given)
+    show_build(lambda view: run_plan(plan, view), out)

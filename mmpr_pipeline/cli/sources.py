@@ -71,7 +71,7 @@ def sources_add(
             help="For a folder of images alone: what to ask of each; of several, one by the hash of its path."
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a declaration that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing declaration.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
 ) -> None:
     """Look at files or a Hub data set, guess which column is what, show rows, and write a declaration."""
@@ -83,7 +83,7 @@ def sources_add(
     from mmpr_pipeline.sources.adding import draft_source, meta_entries, write_rows
     from mmpr_pipeline.sources.adding.names import source_name
     from mmpr_pipeline.sources.review.checks import check_source
-    from mmpr_pipeline.sources.review.sentences import Places, counted, sentence
+    from mmpr_pipeline.sources.review.sentences import Places, count_text, finding_sentence
     from mmpr_pipeline.sources.review.terminal import can_show_pictures, guessed, items
 
     given = dict(pair.partition("=")[::2] for pair in column or ())
@@ -110,9 +110,11 @@ def sources_add(
     for doubt in draft.doubts:
         console.print(f"[yellow]Doubtful:[/yellow] {doubt}", highlight=False)
     for finding in checked.findings:
-        console.print(f"[yellow]{finding.name}[/yellow] {counted(len(finding.rows))}: {finding.text}", highlight=False)
+        console.print(
+            f"[yellow]{finding.name}[/yellow] {count_text(len(finding.rows))}: {finding.text}", highlight=False
+        )
         for row, seen in finding.rows[:3]:
-            console.print(f"    {sentence(finding, places(row), seen)}", highlight=False, markup=False)
+            console.print(f"    {finding_sentence(finding, places(row), seen)}", highlight=False, markup=False)
     usable = bool(checked.questions)
     if not usable:
         console.print("[bold yellow]No row is a question yet:[/] correct the guess with --column FIELD=COLUMN.")

@@ -1,4 +1,4 @@
-"""`mmpr study`."""
+"""`mmpr study` and `mmpr iterate`."""
 
 from __future__ import annotations
 
@@ -58,3 +58,29 @@ def study(
 
 def _held(results: dict[str, list[dict[str, object]]]) -> bool:
     return any(claim["name"] == "mpo_cot" and claim["held"] for claim in results["headline"])
+
+
+@app.command(epilog=example("mmpr iterate examples/iterate.yaml --rounds 3", docs="concepts.md"))
+def iterate(
+    config: Annotated[Path, typer.Argument(help="YAML file of settings: build, train, evaluate; flags win over it.")],
+    out: Annotated[str | None, typer.Option(help="Directory of all rounds.")] = None,
+    model: Annotated[str | None, typer.Option(help=r"The model to begin with. \[default: nano]")] = None,
+    rounds: Annotated[int | None, typer.Option(help=r"Most rounds. \[default: 3]")] = None,
+) -> None:
+    """Build, train, evaluate on held-out questions, and again with the better model, until accuracy no longer rises."""
+    from rich.console import Console
+
+    from mmpr_pipeline.study.iterate.run import PAGE, run_iterate
+    from mmpr_pipeline.study.iterate.settings import load_iterate_config
+
+    settings = load_iterate_config(config, {"out": out, "model": model, "rounds": rounds})
+    console = Console()
+    stop_by_signals()
+    try:
+        results = run_iterate(settings, lambda told: console.print(told, highlight=False))
+    except KeyboardInterrupt:
+        console.print("Stopped. What is done is kept: the same command goes on from here.")
+        raise
+    best = results["best"]
+    console.print(f"Ended: {results['stopped']}. Best: round {best['round']}, {best['model']}", highlight=False)
+    console.print(f"[bold]Next[/]  open {settings.out}/{PAGE}", highlight=False)

@@ -87,7 +87,7 @@ def require(extra: str) -> None:
         raise MissingPackageError(f"{_listed(missing)} not installed.", remedy=_install(extra))
 
 
-def explained(error: ModuleNotFoundError) -> MissingPackageError | None:
+def explain_missing_package(error: ModuleNotFoundError) -> MissingPackageError | None:
     """The error to show instead, where the module that is missing belongs to an extra; else None."""
     name = (error.name or "").partition(".")[0]
     extra = next((extra for extra, names in EXTRAS.items() if name in names), None)

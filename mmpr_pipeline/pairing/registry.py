@@ -16,7 +16,7 @@ STRATEGIES: Registry[type[Strategy]] = Registry(
         "dropout_ntp": "mmpr_pipeline.pairing.dropout_ntp:DropoutNTP",
         "dropout_preset": "mmpr_pipeline.pairing.dropout_preset:DropoutPreset",
         "feedback": "mmpr_pipeline.pairing.feedback:Feedback",
-        "format": "mmpr_pipeline.pairing.beside.format:Format",
+        "format": "mmpr_pipeline.pairing.beside.format:FormatPairs",
         "preset": "mmpr_pipeline.pairing.preset:Preset",
         "step": "mmpr_pipeline.pairing.beside.step:Steps",
         "vote": "mmpr_pipeline.pairing.vote:Vote",

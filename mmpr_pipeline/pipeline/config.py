@@ -170,7 +170,7 @@ class BuildConfig(Settings):
         if self.engine.name != "replay" and self.engine.rollouts:
             raise ValueError(f"--rollouts goes with --engine replay, not {self.engine.name}")
         if self.engine.name == "replay" and (asking := {"blind", "step"} & set(self.pairing.strategies)):
-            raise ValueError(f"recorded rollouts cannot be asked anew: no {', '.join(sorted(asking))}")
+            raise ValueError(f"recorded rollouts cannot be sampled again: no {', '.join(sorted(asking))}")
         if self.engine.name == "openai" and not self.engine.base_url:
             raise ValueError("the openai engine needs the address of a server: give --base-url URL")
         if self.engine.name != "openai" and self.engine.base_url:

@@ -47,9 +47,9 @@ def chart_svg(spec: dict[str, Any]) -> str:
     try:
         import vl_convert
     except ModuleNotFoundError as error:
-        from mmpr_pipeline.core.errors import explained
+        from mmpr_pipeline.core.errors import explain_missing_package
 
-        raise explained(error) or error from None
+        raise explain_missing_package(error) or error from None
     svg: str = vl_convert.vegalite_to_svg({**_PAGE, **spec})
     return svg
 

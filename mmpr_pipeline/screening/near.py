@@ -93,7 +93,8 @@ def _alike(rows: np.ndarray, numbers: np.ndarray, image_bits: int, likeness: flo
                 part = same[at : at + _CHUNK]
                 found.append(_verified(rows, numbers[order[part]], numbers[order[part + step]], image_bits, least))
     pairs = np.unique(np.concatenate(found), axis=0)
-    return pairs[np.lexsort((pairs[:, 0], pairs[:, 1]))]
+    ordered: np.ndarray = pairs[np.lexsort((pairs[:, 0], pairs[:, 1]))]
+    return ordered
 
 
 def _keys(rows: np.ndarray, numbers: np.ndarray) -> Iterator[np.ndarray]:
@@ -111,7 +112,8 @@ def _mixed(key: np.ndarray, part: np.ndarray) -> np.ndarray:
     key = (key ^ part.astype(np.uint64)) * np.uint64(0xBF58476D1CE4E5B9)
     key ^= key >> np.uint64(27)
     key *= np.uint64(0x94D049BB133111EB)
-    return key ^ (key >> np.uint64(31))
+    mixed: np.ndarray = key ^ (key >> np.uint64(31))
+    return mixed
 
 
 def _verified(rows: np.ndarray, one: np.ndarray, other: np.ndarray, image_bits: int, least: int) -> np.ndarray:
@@ -120,7 +122,8 @@ def _verified(rows: np.ndarray, one: np.ndarray, other: np.ndarray, image_bits: 
     bits = np.bitwise_count(a["image"] ^ b["image"]).sum(axis=1, dtype=np.int64)
     agreeing = (a["text"] == b["text"]).sum(axis=1)
     alike = (bits <= image_bits) & (agreeing >= least) & (a["same"] == b["same"])
-    return np.column_stack([np.minimum(one, other)[alike], np.maximum(one, other)[alike], bits[alike]])
+    found: np.ndarray = np.column_stack([np.minimum(one, other)[alike], np.maximum(one, other)[alike], bits[alike]])
+    return found
 
 
 def gathered(parts: Sequence[bytes | None]) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.core import errors
-from mmpr_pipeline.core.errors import EXTRAS, ConfigError, MissingPackageError, explained, require
+from mmpr_pipeline.core.errors import EXTRAS, ConfigError, MissingPackageError, explain_missing_package, require
 
 ROOT = Path(__file__).resolve().parents[2]
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "botocore": "boto3"}
@@ -76,10 +76,10 @@ def test_a_missing_package_is_named_with_the_command(monkeypatch: pytest.MonkeyP
 
 
 def test_only_a_package_of_an_extra_is_explained() -> None:
-    missing = explained(ModuleNotFoundError("no", name="torch.distributed"))
+    missing = explain_missing_package(ModuleNotFoundError("no", name="torch.distributed"))
     assert isinstance(missing, MissingPackageError)
     assert "mmpr-pipeline[train]" in str(missing)
-    assert explained(ModuleNotFoundError("no", name="mmpr_pipeline.nothing")) is None
+    assert explain_missing_package(ModuleNotFoundError("no", name="mmpr_pipeline.nothing")) is None
 
 
 def test_all_brings_everything_but_an_engine() -> None:

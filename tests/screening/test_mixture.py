@@ -114,8 +114,8 @@ def test_both_ways_of_writing_a_mixture_mean_the_same() -> None:
     ("given", "why"),
     [
         ({"sources": ["geoqa:0"]}, "greater than 0"),
-        ({"sources": ["geoqa:1.5"]}, "less than or equal to 1"),
-        ({"sources": ["geoqa*0"]}, "greater than or equal to 1"),
+        ({"sources": ["geoqa:1.5"]}, "at most 1"),
+        ({"sources": ["geoqa*0"]}, "at least 1"),
         ({"sources": ["geoqa:0.5:0.7"]}, "weight twice"),
         ({"sources": ["geoqa:0.5"], "mixture": {"geoqa": {"cap": 3}}}, "given twice"),
         ({"sources": ["geoqa*2"], "engine.name": "replay", "engine.rollouts": "r.jsonl"}, "remove repeat for geoqa"),

@@ -16,7 +16,7 @@ PLAIN_SECONDS = 10.0
 """Seconds between lines where there is no terminal."""
 
 
-class Bar:
+class ProgressBar:
     """A `Progress` on a console; a context manager, and the bar is gone at its end.
 
     On a terminal it is one line of 80 columns (what, bar, count, rate, time left), and a second one where there are
@@ -74,7 +74,7 @@ class Bar:
 
     def _line(self) -> RenderableType:
         from rich.console import Group
-        from rich.progress_bar import ProgressBar
+        from rich.progress_bar import ProgressBar as DrawnBar
         from rich.table import Table
         from rich.text import Text
 
@@ -86,7 +86,7 @@ class Bar:
         figures = [figure for figure in self._figures() if figure]
         for _ in figures:
             line.add_column(no_wrap=True, justify="right")
-        middle = ProgressBar(self._of, self._done) if self._of else self._turning
+        middle = DrawnBar(self._of, self._done) if self._of else self._turning
         line.add_row(Text(self._what, "bold"), middle, *(Text(f" {figure}") for figure in figures))
         return Group(line, Text(self._note, "dim", no_wrap=True, overflow="ellipsis")) if self._note else line
 

@@ -15,7 +15,7 @@ from mmpr_pipeline.core.settings.declared import (
     flag,
 )
 from mmpr_pipeline.core.settings.reading import load_settings, read_yaml
-from mmpr_pipeline.core.settings.wrong import explained
+from mmpr_pipeline.core.settings.wrong import explain_settings_error
 
 __all__ = [
     "ASK",
@@ -32,7 +32,7 @@ __all__ = [
     "Settings",
     "declared_settings",
     "differences",
-    "explained",
+    "explain_settings_error",
     "flag",
     "identity_of",
     "load_settings",

@@ -29,7 +29,8 @@ def identity_of(settings: BaseModel) -> dict[str, Any]:
             continue
         value = getattr(settings, name)
         kept[name] = _plain(value)
-    return json.loads(json.dumps(kept))  # tuples to lists: what is read back compares equal
+    found: dict[str, Any] = json.loads(json.dumps(kept))  # tuples to lists: what is read back compares equal
+    return found
 
 
 def _plain(value: Any) -> Any:

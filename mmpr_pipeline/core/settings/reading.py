@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.settings.base import S
-from mmpr_pipeline.core.settings.wrong import explained
+from mmpr_pipeline.core.settings.wrong import explain_settings_error
 from mmpr_pipeline.core.yaml_text import load_yaml
 
 
@@ -25,7 +25,7 @@ def load_settings(kind: type[S], path: str | Path | None, overrides: dict[str, A
         return kind.model_validate(data)
     except ValidationError as error:
         raise ConfigError(
-            "These settings cannot work:\n    " + "\n    ".join(explained(error, kind)),
+            "These settings cannot work:\n    " + "\n    ".join(explain_settings_error(error, kind)),
             remedy=f"Correct them in the config file or by flags; `{command} --help` and docs/settings.md list them.",
         ) from None
 

@@ -30,7 +30,7 @@ _TYPES = {
 }
 
 
-def explained(error: ValidationError, model: type[BaseModel]) -> list[str]:
+def explain_settings_error(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """A line for each setting that is wrong, each one once."""
     declared = list(declared_settings(model))
     flags = {each.path: each.flag for each in declared if each.flag}

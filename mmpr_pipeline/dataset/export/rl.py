@@ -113,7 +113,9 @@ class RlPrompts:
                     for row in self._rows(built, shard, Path(place), counts):
                         if pictures:
                             paths = pictures.paths(images, row["images"])
-                            held = [{"bytes": None, "path": f"{TINY}/images/{path}"} for path in paths]
+                            held: list[dict[str, Any]] = [
+                                {"bytes": None, "path": f"{TINY}/images/{path}"} for path in paths
+                            ]
                         else:
                             names = row["images"]
                             held = [{"bytes": images.bytes_of(n), "path": images.file_name(n)} for n in names]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from mmpr_pipeline.core.errors import ConfigError, explained
+from mmpr_pipeline.core.errors import ConfigError, explain_missing_package
 from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
 from mmpr_pipeline.evaluation.scoring.graded import Graded
 
@@ -54,5 +54,5 @@ def _library() -> tuple[Any, Any]:
         from if_verifiable.common import evaluate_instructions
         from if_verifiable.ifeval import INSTRUCTION_DICT
     except ModuleNotFoundError as error:
-        raise explained(error) or error from None
+        raise explain_missing_package(error) or error from None
     return evaluate_instructions, INSTRUCTION_DICT

@@ -1,4 +1,4 @@
-"""Format pairs: a right answer in the form that was asked for is chosen over a response without that form.
+"""FormatPairs pairs: a right answer in the form that was asked for is chosen over a response without that form.
 
 Right or wrong is one signal, well-formed or not another: MMPR-v1.2 holds sets of `format_rules` beside those of
 `correctness_rules`. A rejected response here is one that gives the right answer, or none that can be read, but not
@@ -31,7 +31,7 @@ class FormatSettings(Settings):
     cut_off: bool = Field(default=False, description="Take responses that ran out of tokens as ill-formed too.")
 
 
-class Format:
+class FormatPairs:
     """Pairs of a well-formed right response and an ill-formed one; asked beside the other strategies."""
 
     needs_rollouts = True

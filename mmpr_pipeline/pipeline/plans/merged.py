@@ -68,7 +68,7 @@ class MergePlan(RebuildPlan):
         further = [_rollouts_of(url, asked) for url in self.others]
         for stored in own:
             found = [each[stored.row.question_id] for each in further if stored.row.question_id in each]
-            yield joined([stored, *found])
+            yield joined_question([stored, *found])
         for at, url in enumerate(self.others, 1):
             yield from self._only_in(url, urls[:at], urls[at + 1 :], shard)
 
@@ -85,10 +85,12 @@ class MergePlan(RebuildPlan):
             asked = {stored.row.question_id for stored in new if stored.row.question_id}
             further = [_rollouts_of(one, asked) for one in later]
             for stored in new:
-                yield joined([stored, *(e[stored.row.question_id] for e in further if stored.row.question_id in e)])
+                yield joined_question(
+                    [stored, *(e[stored.row.question_id] for e in further if stored.row.question_id in e)]
+                )
 
 
-def joined(found: Sequence[StoredQuestion]) -> StoredQuestion:
+def joined_question(found: Sequence[StoredQuestion]) -> StoredQuestion:
     """One question of several outputs: the first that could be used, with the rollouts of all of them."""
     usable = [stored for stored in found if stored.row.status != "rejected"]
     if len(usable) < 2:

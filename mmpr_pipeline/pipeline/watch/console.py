@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.markup import escape
 
-from mmpr_pipeline.core.progress.bar import Bar
+from mmpr_pipeline.core.progress.bar import ProgressBar
 from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.screening.report import report_sentences, unchecked
 
@@ -20,7 +20,7 @@ class BuildConsole:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bar = Bar(console)
+        self._bar = ProgressBar(console)
         self._stage = ""
         self._rows = self._shards = 0
         self._since = time.monotonic()

@@ -88,5 +88,5 @@ def tokens_per_second(now: dict[str, Any], before: dict[str, Any]) -> float | No
     for part in ("engine", "tally"):
         grown = now[part].get("tokens", 0) - before[part].get("tokens", 0)
         if "tokens" in now[part] and grown > 0:
-            return float(grown) / seconds
+            return float(grown / seconds)
     return 0.0

@@ -234,8 +234,8 @@ def _sources(tally: dict[str, int]) -> tuple[SourceSeen, ...]:
 def _busy(now: dict[str, Any], before: dict[str, Any]) -> float | None:
     """Rollouts decoded over those that could be; of engines that do not tell, the time with a request in flight."""
     for part, whole in (("sequence_seconds", "capacity_seconds"), ("busy_seconds", "alive_seconds")):
-        num_shards = now.get(whole, 0.0) - before.get(whole, 0.0)
+        possible = now.get(whole, 0.0) - before.get(whole, 0.0)
         used = now.get(part, 0.0) - before.get(part, 0.0)
-        if num_shards > 0 and (used > 0 or part == "busy_seconds"):
-            return min(1.0, max(0.0, used / num_shards))
+        if possible > 0 and (used > 0 or part == "busy_seconds"):
+            return float(min(1.0, max(0.0, used / possible)))
     return None

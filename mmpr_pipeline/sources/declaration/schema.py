@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Language, Prompting
-from mmpr_pipeline.core.settings import explained
+from mmpr_pipeline.core.settings import explain_settings_error
 from mmpr_pipeline.core.verdict import AnswerKind
 from mmpr_pipeline.core.yaml_text import load_yaml
 from mmpr_pipeline.sources.row_formats import Format
@@ -368,7 +368,8 @@ def load_declaration(path: str | Path) -> SourceDeclaration:
         return SourceDeclaration.model_validate(data)
     except ValidationError as error:
         raise ConfigError(
-            f"The source declaration {path} cannot work:\n    " + "\n    ".join(explained(error, SourceDeclaration)),
+            f"The source declaration {path} cannot work:\n    "
+            + "\n    ".join(explain_settings_error(error, SourceDeclaration)),
             remedy="Correct these fields; docs/declarations.md lists them all, and examples/sources has examples.",
         ) from None
 

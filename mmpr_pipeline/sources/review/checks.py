@@ -14,7 +14,7 @@ from mmpr_pipeline.checking import check_question
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.sources.review.findings import Checked, is_missing
 from mmpr_pipeline.sources.review.pair_checks import judge_pairs
-from mmpr_pipeline.sources.review.sentences import Places, counted, sentence
+from mmpr_pipeline.sources.review.sentences import Places, count_text, finding_sentence
 from mmpr_pipeline.sources.rows.choices import LETTERS
 from mmpr_pipeline.sources.source import Source
 
@@ -217,9 +217,9 @@ def finding_lines(checked: Checked, most: int = 8) -> Iterator[str]:
     if opened:
         yield f"  open-ended, nothing to check     {opened:,}"
     for finding in checked.findings:
-        yield f"{finding.level}: {finding.name}, {counted(len(finding.rows))}: {finding.text}"
+        yield f"{finding.level}: {finding.name}, {count_text(len(finding.rows))}: {finding.text}"
         for row, seen in finding.rows[:most]:
-            yield f"    {sentence(finding, places(row), seen)}"
+            yield f"    {finding_sentence(finding, places(row), seen)}"
         if len(finding.rows) > most:
             more = ", ".join(places(row) for row, _ in finding.rows[most : most + 20])
             yield f"    and {more}{' ...' if len(finding.rows) > most + 20 else ''}"

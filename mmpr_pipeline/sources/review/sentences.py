@@ -30,7 +30,7 @@ _SAID = {
 }
 
 
-def sentence(finding: Finding, place: str, seen: str) -> str:
+def finding_sentence(finding: Finding, place: str, seen: str) -> str:
     """One row of a finding."""
     seen = " ".join(seen.split())
     if seen and finding.name in _SAID:
@@ -38,7 +38,7 @@ def sentence(finding: Finding, place: str, seen: str) -> str:
     return f"{place}: {seen}" if seen else place
 
 
-def counted(rows: int) -> str:
+def count_text(rows: int) -> str:
     """`1 row`, `1,200 rows`."""
     return f"{rows:,} row{'' if rows == 1 else 's'}"
 

@@ -29,7 +29,9 @@ _DECLARATION = {
 }
 
 
-def hold_out(sources: Sequence[str], data_root: str | None, number: int, limit: int | None, folder: Path) -> int:
+def hold_out_questions(
+    sources: Sequence[str], data_root: str | None, number: int, limit: int | None, folder: Path
+) -> int:
     """Write `number` questions of the sources, evenly from all and spread over their rows, into a folder with its
     declaration `held_out.yaml`; returns how many there are. Questions without an answer are not taken.
 

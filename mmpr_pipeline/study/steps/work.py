@@ -73,10 +73,14 @@ def _train(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _hold_out(settings: dict[str, Any]) -> dict[str, Any]:
-    from mmpr_pipeline.study.steps.held_out import hold_out
+    from mmpr_pipeline.study.steps.held_out import hold_out_questions
 
     root, limit = settings["data_root"], settings["limit"]
-    return {"questions": hold_out(settings["sources"], root, settings["held_out"], limit, Path(settings["folder"]))}
+    return {
+        "questions": hold_out_questions(
+            settings["sources"], root, settings["held_out"], limit, Path(settings["folder"])
+        )
+    }
 
 
 def _evaluate(settings: dict[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """How far a run is: finished optimizer steps (hence place in the data and in the schedule), and δ's sums."""
 
     step: int
@@ -44,7 +44,7 @@ class Progress:
 
 
 def save(
-    run: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, world: World, keep: int,
+    run: Path, progress: RunProgress, model: nn.Module, optimizer: torch.optim.Optimizer, world: World, keep: int,
     reference: nn.Module | None = None,
 ) -> Path:  # fmt: skip
     """Write a checkpoint and remove all but the `keep` newest. On every rank.
@@ -105,7 +105,7 @@ def _sha256(path: Path) -> str:
         return ""
 
 
-def _finish(partial: Path, target: Path, progress: Progress, hashes: dict[str, str], keep: int) -> None:
+def _finish(partial: Path, target: Path, progress: RunProgress, hashes: dict[str, str], keep: int) -> None:
     with open(partial / STATE, "wb") as file:
         file.write(sealed({**asdict(progress), "hashes": hashes}))
         file.flush()
@@ -127,7 +127,7 @@ def prune(run: Path, keep: int) -> None:
 
 def load_checkpoint(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, world: World, reference: nn.Module | None = None
-) -> Progress:
+) -> RunProgress:
     """Bring model, optimizer (and a moving reference) to a checkpoint's state, in place. Raises StoreError."""
     import torch.distributed.checkpoint as dcp
     from torch.distributed.checkpoint.api import CheckpointException
@@ -162,19 +162,19 @@ def load_checkpoint(
     return progress
 
 
-def _checked(folder: Path, world: World) -> Progress:
+def _checked(folder: Path, world: World) -> RunProgress:
     """The state of a checkpoint all of whose files are what was written. On every rank; raises ValueError or OSError.
 
     Checkpoints of the first versions tell no hashes and are taken as they are.
     """
-    names = frozenset(field.name for field in fields(Progress))
+    names = frozenset(field.name for field in fields(RunProgress))
     state = unsealed((folder / STATE).read_bytes(), names, frozenset())
     stated = state.pop("hashes", None)
     found = _hashes(folder, world)
     if stated is not None and found != stated:
         wrong = sorted(name for name in {*found, *stated} if found.get(name) != stated.get(name))
         raise ValueError(f"{wrong[0]} is gone or damaged")
-    return Progress(**state)
+    return RunProgress(**state)
 
 
 def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer, reference: nn.Module | None) -> dict[str, Any]:

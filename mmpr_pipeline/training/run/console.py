@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from mmpr_pipeline.core.progress.bar import Bar
+from mmpr_pipeline.core.progress.bar import ProgressBar
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,7 +60,7 @@ class TrainingConsole:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bar = Bar(console)
+        self._bar = ProgressBar(console)
 
     def __enter__(self) -> Self:
         self._bar.__enter__()

@@ -7,13 +7,13 @@ RUN/best.json        the step of the best line so far, by the setting `best_by`;
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mmpr_pipeline.core.checksums import checked_line
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.data.order import Slice
@@ -78,8 +78,8 @@ class HeldOutRecord:
 
     def add(self, step: int, found: dict[str, float]) -> None:
         """A checkpoint's line."""
-        with open(self._run / HELD_OUT, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **found}) + "\n")
+        with open(self._run / HELD_OUT, "ab") as file:
+            file.write(checked_line({"step": step, **found}))
 
     def note_best(self) -> dict[str, Any] | None:
         """Name the best line that has a checkpoint; once that is in place. Gives it."""

@@ -11,8 +11,8 @@ from typing import Any
 from mmpr_pipeline.core import errors
 from mmpr_pipeline.core.errors import ConfigError, MmprError, TrainingError, require
 from mmpr_pipeline.storage import absolute_model, absolute_url, open_store
+from mmpr_pipeline.training.policy_choice import with_policy
 from mmpr_pipeline.training.run.console import NoTrainingView, TrainingView
-from mmpr_pipeline.training.run.policy import with_policy
 from mmpr_pipeline.training.settings import TrainConfig
 
 FOLLOW_EVERY = 1.0  # seconds

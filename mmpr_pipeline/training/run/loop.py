@@ -371,7 +371,7 @@ class Trainer:
 
     def _save(self, step: int) -> None:
         state = self.learner.shift.state_dict()
-        progress = checkpoint.Progress(step, step * self.config.batch, state["total"], int(state["count"]))
+        progress = checkpoint.RunProgress(step, step * self.config.batch, state["total"], int(state["count"]))
         learner = self.learner
         checkpoint.save(
             self.run_dir, progress, self.policy, learner.optimizer, self.world, self.config.keep, self.moving

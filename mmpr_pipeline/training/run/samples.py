@@ -6,7 +6,6 @@ RUN/samples.jsonl   a line an answer: `step` finished steps, question_id, `quest
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from mmpr_pipeline.checking.api import check
+from mmpr_pipeline.core.checksums import checked_line
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import PreferencePair
 from mmpr_pipeline.training.data.encode import PairEncoder
@@ -97,6 +97,6 @@ def _line(pair: PreferencePair, text: str) -> dict[str, Any]:
 
 def add(run: Path, step: int, lines: Sequence[dict[str, Any]]) -> None:
     """Append a checkpoint's answers."""
-    with open(run / SAMPLES, "a", encoding="utf-8") as file:
+    with open(run / SAMPLES, "ab") as file:
         for line in lines:
-            file.write(json.dumps({"step": step, **line}, ensure_ascii=False) + "\n")
+            file.write(checked_line({"step": step, **line}))

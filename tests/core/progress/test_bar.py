@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from mmpr_pipeline.core.progress import bar as module
-from mmpr_pipeline.core.progress.bar import Bar, pace
+from mmpr_pipeline.core.progress.bar import ProgressBar, pace
 from mmpr_pipeline.core.progress.pace import duration, time_left
 
 NOTE = "loss 0.7310  margin +0.412  chosen ahead 71%  grad 1.02  lr 4.9e-06  1,234 tokens/s  11.3 GiB"
@@ -28,7 +28,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def drawn(bar: Bar, width: int) -> list[str]:
+def drawn(bar: ProgressBar, width: int) -> list[str]:
     console = Console(width=width, file=io.StringIO(), record=True, force_terminal=True)
     console.print(bar._line())
     return console.export_text().splitlines()
@@ -36,7 +36,7 @@ def drawn(bar: Bar, width: int) -> list[str]:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_count_rate_and_time_left_stand_beside_a_bar(clock: Clock, width: int) -> None:
-    bar = Bar(Console(file=io.StringIO(), force_terminal=True))
+    bar = ProgressBar(Console(file=io.StringIO(), force_terminal=True))
     bar("training, steps", 0, 350, "")
     clock.now += 60
     bar("training, steps", 30, 350, NOTE)
@@ -48,7 +48,7 @@ def test_count_rate_and_time_left_stand_beside_a_bar(clock: Clock, width: int) -
 
 
 def test_work_of_unknown_size_has_no_count_and_no_time_left(clock: Clock) -> None:
-    bar = Bar(Console(file=io.StringIO(), force_terminal=True))
+    bar = ProgressBar(Console(file=io.StringIO(), force_terminal=True))
     bar("starting nano", 0, 0)
     clock.now += 60
     assert "0" not in drawn(bar, 80)[0]
@@ -57,7 +57,7 @@ def test_work_of_unknown_size_has_no_count_and_no_time_left(clock: Clock) -> Non
 
 def test_without_a_terminal_a_line_comes_now_and_then_and_at_the_end(clock: Clock) -> None:
     out = io.StringIO()
-    with Bar(Console(file=out, width=60)) as bar:
+    with ProgressBar(Console(file=out, width=60)) as bar:
         for done in range(101):
             bar("shards", done, 100)
             clock.now += 0.5
@@ -66,7 +66,7 @@ def test_without_a_terminal_a_line_comes_now_and_then_and_at_the_end(clock: Cloc
     assert lines[-1].startswith("mmpr: shards  100/100")
     assert 4 < len(lines) < 9
     silent = io.StringIO()
-    with Bar(Console(file=silent), plain=False) as bar:
+    with ProgressBar(Console(file=silent), plain=False) as bar:
         bar("shards", 1, 2)
     assert silent.getvalue() == ""
 

@@ -248,7 +248,7 @@ def test_a_line_stays_a_line() -> None:
 
 
 def test_what_cannot_work_is_told_and_nothing_is_written(out: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="Unknown format 'arrow'"):
+    with pytest.raises(ConfigError, match="There is no export format 'arrow'"):
         export(out, "arrow", tmp_path / "x")
     with pytest.raises(DatasetError):
         export(tmp_path, "swift", tmp_path / "x")

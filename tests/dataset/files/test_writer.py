@@ -55,7 +55,8 @@ def test_the_manifest_counts_and_adds_up(tmp_path: Path) -> None:
     }  # fmt: skip
     assert manifest["sources"]["grids"]["questions"] == 5
     assert [entry["rows"] for entry in manifest["files"]] == [10, 20, 20, 68]
-    assert json.loads((tmp_path / layout.manifest(0, 1)).read_text()) == manifest
+    stored = json.loads((tmp_path / layout.manifest(0, 1)).read_text())
+    assert stored == {name: value for name, value in manifest.items() if name != "rehearsal"}
     assert str(tmp_path) not in json.dumps(manifest)
 
 

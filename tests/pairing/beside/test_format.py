@@ -1,4 +1,4 @@
-"""Format pairs: what is well-formed in each style, and which responses are paired."""
+"""FormatPairs pairs: what is well-formed in each style, and which responses are paired."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from mmpr_pipeline.core.records import CheckedRollout
-from mmpr_pipeline.pairing.beside.format import Format, form_of, well_formed
+from mmpr_pipeline.pairing.beside.format import FormatPairs, form_of, well_formed
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe
 from mmpr_pipeline.rollouts.prompts import Prompt
@@ -45,7 +45,7 @@ def test_only_our_own_prompts_ask_for_a_known_form() -> None:
 
 def made(rollouts: list[CheckedRollout], **options: object) -> Pairs:
     recipe = Recipe(SamplingSettings(), PairingSettings(strategies=("format",), options={"format": options}), seed=0)
-    return asyncio.run(Format().pair(QUESTION, Prompt("How many?", "cot-final-en@1"), rollouts, None, recipe))  # type: ignore[arg-type]
+    return asyncio.run(FormatPairs().pair(QUESTION, Prompt("How many?", "cot-final-en@1"), rollouts, None, recipe))  # type: ignore[arg-type]
 
 
 GOOD = a_checked(QUESTION, 0, "One, two.\nFinal answer: 3", "correct")

@@ -9,7 +9,7 @@ import pytest
 
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.report.viewer.live import newest_rollouts, progress
-from mmpr_pipeline.storage import Journal, lease, open_store
+from mmpr_pipeline.storage import Journal, open_store
 
 
 def said(index: int, text: str) -> dict[str, object]:
@@ -41,7 +41,7 @@ def test_progress_is_what_the_build_says_and_its_lease(tmp_path: Path, running: 
     tally = {"questions": 7, "pairs": 3, "tokens": 2000}
     word = {"started": now - 60, "rows": 40, "missing": 1, "now": now, "tally": tally, "engine": {}, "before": before}
     store.write(layout.PROGRESS, json.dumps(word).encode())
-    with lease(store) if running else nullcontext():
+    with store.lease() if running else nullcontext():
         found = progress(store)
     assert found
     assert (found["questions"], found["rows"], found["pairs"], found["running"]) == (7, 40, 3, running)

@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 from mmpr_pipeline.report.viewer.runs import Run, is_run
 from mmpr_pipeline.report.viewer.server import make_app
-from mmpr_pipeline.storage import lease, open_store
+from mmpr_pipeline.storage import open_store
 
 
 def a_run(folder: Path, steps: int = 5) -> Path:
@@ -48,7 +48,7 @@ def test_a_run_is_told_from_a_dataset_and_served(tmp_path: Path, out: Path) -> N
     assert "run.js" in browser.get("/").text
     assert browser.get("/api/run").json()["settings"] == {"config": {"lr": 1e-6}}
     (folder / "held_out.jsonl").write_text('{"step": 0, "accuracy": 0.5}\n')
-    with lease(open_store(folder)):
+    with open_store(folder).lease():
         found = browser.get("/api/run").json()
     assert found["running"]
     assert found["held_out"] == [{"step": 0, "held_out/accuracy": 0.5}]

@@ -14,7 +14,7 @@ from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.sources.open import open_source
 from mmpr_pipeline.study.iterate.run import PAGE, RESULTS, run_iterate
 from mmpr_pipeline.study.iterate.settings import IterateConfig, load_iterate_config
-from mmpr_pipeline.study.steps.held_out import hold_out
+from mmpr_pipeline.study.steps.held_out import hold_out_questions
 from mmpr_pipeline.study.steps.step import Step
 from tests.pipeline.made import make_source
 
@@ -42,7 +42,7 @@ class Fake:
             "build": {"counts": {"pairs": {"correctness": 7}, "generated_tokens": 90, "questions": 27}},
             "train": {"steps": 3},
             "evaluate": {"accuracy": {"all": right}},
-            "hold_out": {"questions": 9},
+            "hold_out_questions": {"questions": 9},
         }
         step.finish(root, facts[step.kind])
 
@@ -99,7 +99,7 @@ def test_what_a_later_round_would_refuse_is_refused_at_once(wrong: dict[str, Any
 
 def test_questions_are_held_out_of_ones_own_data(tmp_path: Path) -> None:
     source = make_source(tmp_path / "source", questions=30, open_ended=3)
-    assert hold_out([str(source)], None, 6, None, tmp_path / "held") == 6
+    assert hold_out_questions([str(source)], None, 6, None, tmp_path / "held") == 6
     held = open_source(str(tmp_path / "held" / "held_out.yaml"))
     index = held.index(None)
     questions = [item for item in held.read(index, 0, index.rows) if isinstance(item, mmpr.Question)]

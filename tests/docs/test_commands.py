@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def blocks(page: Path) -> list[str]:
 def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which README's commands were run one after another, each to its end."""
     folder = tmp_path_factory.mktemp("readme")
-    (folder / "examples").symlink_to(ROOT / "examples")
+    shutil.copytree(ROOT / "examples", folder / "examples")
     environment = {
         **os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100",
         "PYTHONPATH": str(ROOT), "MMPR_CACHE": str(folder / "cache"), "RAY_USAGE_STATS_ENABLED": "0",

@@ -11,9 +11,8 @@ from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.sources.adding.guess import Guess
 from mmpr_pipeline.sources.adding.names import LANGUAGE
 from mmpr_pipeline.sources.adding.table import Table, last
-from mmpr_pipeline.sources.review.findings import is_missing
 from mmpr_pipeline.sources.rows.choices import LETTERS, choice_letters, parse_choices
-from mmpr_pipeline.sources.rows.columns import cut_answer
+from mmpr_pipeline.sources.rows.columns import cut_answer, is_missing
 
 MARKS = ("<answer>", "Final answer:", "final answer is", "####", "The answer is", "the answer is", "Answer:",
          "答案：", "答案:", "\\boxed{")  # fmt: skip

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Sequence
 
 from mmpr_pipeline.checking import check_question
 from mmpr_pipeline.core.records import Question
-from mmpr_pipeline.sources.review.findings import Checked, is_missing
+from mmpr_pipeline.sources.review.findings import Checked
 from mmpr_pipeline.sources.review.pair_checks import judge_pairs
 from mmpr_pipeline.sources.review.sentences import Places, count_text, finding_sentence
 from mmpr_pipeline.sources.rows.choices import LETTERS
+from mmpr_pipeline.sources.rows.columns import is_missing
 from mmpr_pipeline.sources.source import Source
 
 ROWS = 200

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.sources.source import Source
-
-_MISSING = re.compile(r"n\.?\s?/?\s?a\.?|none|null|nan|unknown|-+|\?+|tbd", re.IGNORECASE)
-
-
-def is_missing(gold: str) -> bool:
-    """Whether a cell says that there is no answer: `n/a`, `-`, `unknown`."""
-    return _MISSING.fullmatch(gold.strip()) is not None
-
 
 Level = Literal["error", "warning"]
 

@@ -108,3 +108,11 @@ def cell_text(value: Any) -> str | None:
 def clean(text: str) -> str:
     """Text that can be written as UTF-8: half surrogate pairs, which JSON can spell, become the replacement sign."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+_MISSING = re.compile(r"n\.?\s?/?\s?a\.?|none|null|nan|unknown|-+|\?+|tbd", re.IGNORECASE)
+
+
+def is_missing(gold: str) -> bool:
+    """Whether a cell says that there is no answer: `n/a`, `-`, `unknown`."""
+    return _MISSING.fullmatch(gold.strip()) is not None

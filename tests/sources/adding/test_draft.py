@@ -354,7 +354,7 @@ def test_every_line_says_why_and_hostile_names_stay_text(tmp_path: Path) -> None
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     path = lines(tmp_path / "rows.jsonl", rows())
     (tmp_path / "a.yaml").write_text("mine")
-    with pytest.raises(ConfigError, match="there already"):
+    with pytest.raises(ConfigError, match="already exists"):
         draft_source(str(path), out=tmp_path / "a.yaml")
     draft = draft_source(str(path), out=tmp_path / "b.yaml")
     (tmp_path / "b.yaml").write_text("mine")

@@ -97,7 +97,7 @@ class BuildStatus:
 
 
 def read_status(store: Store, now: float | None = None) -> BuildStatus:
-    """What the output tells. Raises DatasetError where there is no build."""
+    """What the output tells. Raises DatasetError where there is no build, or its settings or summary are damaged."""
     held, word, shards = store.is_held(), _word(store), _shards(store)
     if shards is None and not held and not word:
         raise DatasetError(f"{store.url} holds no build.", remedy="Give the --out of `mmpr build`.")
@@ -126,7 +126,7 @@ def _word(store: Store) -> dict[str, Any]:
 def _shards(store: Store) -> int | None:
     try:
         return int(read_sealed(store, layout.CONFIG)["config"]["shards"])
-    except (MissingKeyError, LookupError, TypeError, ValueError, DatasetError):
+    except (MissingKeyError, LookupError, TypeError, ValueError):
         return None
 
 

@@ -141,7 +141,7 @@ async def test_an_engine_that_cannot_start_is_an_error_at_once(
     actors: int, settings: dict[str, Any], kind: type[Exception]
 ) -> None:
     with pytest.raises(kind, match="What to do"):
-        await asyncio.wait_for(start_engines(EngineSettings(actors=actors, **settings)), timeout=30)
+        await asyncio.wait_for(start_engines(EngineSettings(actors=actors, **settings)), timeout=240)
 
 
 async def test_a_vllm_in_the_workers_is_looked_for_before_they_start() -> None:

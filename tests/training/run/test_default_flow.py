@@ -22,7 +22,7 @@ COMPARED = ("pairs", "loss", "loss/dpo", "loss/bco", "loss/sft", "delta", "rewar
 WHOLE = [name for name, options in flow_worker.CASES.items() if "dtype" not in options]
 HALF = [name for name in flow_worker.CASES if name not in WHOLE]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2000)]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
         done = subprocess.run(
             [sys.executable, *torchrun, "-m", "tests.training.run.flow_worker", str(directory)],
-            cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=280,
+            cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=900,
             check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-4000:]

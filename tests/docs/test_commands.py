@@ -23,7 +23,7 @@ SERVERS = ("view",)
 NEEDS = {
     "a model of the Hub": r"OpenGVLab|\bMODEL\b|rlaif_v_pairs|ORG/NAME|MMPR-v1.2",
     "a cluster": r"s3://|--address|--on ray|ray://|--actors|jobs/build.yaml",
-    "hours": r"^mmpr study (?!.*--(steps|tables))|^mmpr iterate|^mmpr engine-check",
+    "hours": r"^mmpr study (?!.*--steps)|^mmpr iterate|^mmpr engine-check",
     "the network": r"publish (?!.*--dry-run)|--with-viewer|geoqa,mathvista|preview geoqa",
     "an argument": r"^mmpr( \w+){1,2}$|--benchmarks|[A-Z]{2,}\.jsonl|NAME_OR_FILE"
     r"|^mmpr build --(dry|from|str)\S*( preset)?$",

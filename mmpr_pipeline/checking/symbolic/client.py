@@ -26,7 +26,7 @@ from mmpr_pipeline.checking.values.expression import Expr, to_wire
 PATIENCE_S = 4.0  # Processor seconds after which the child gives up; its budget of calls ends most work long before.
 LIMIT_S = 6.0  # Processor seconds after which the parent kills a child that does not heed its own limit.
 WALL_S = 120.0  # Seconds of the clock after which it is killed whatever it has used, on the busiest machine.
-START_LIMIT_S = 60.0  # Importing sympy takes about half a second, more on a busy machine.
+START_LIMIT_S = 180.0  # Importing sympy takes about half a second, a hundred times that on the busiest machine.
 MEMORY_MB = 448  # Address space of the child.
 MAX_REPLY_BYTES = 65_536
 _LOOK_EVERY_MS = 200

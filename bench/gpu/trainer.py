@@ -72,7 +72,7 @@ def trainer(results: dict[str, Any]) -> Found:
         }  # fmt: skip
         run = Path(tempfile.mkdtemp())
         began = time.monotonic()
-        kept = checkpoint.save(run, checkpoint.Progress(6, 6, 0.0, 0), policy, optimizer, world, 1)
+        kept = checkpoint.save(run, checkpoint.RunProgress(6, 6, 0.0, 0), policy, optimizer, world, 1)
         figures["checkpoint_s"] = time.monotonic() - began
         step()
         after = losses.pop()

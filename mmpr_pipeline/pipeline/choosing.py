@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from mmpr_pipeline.core.errors import ConfigError, MmprError
+from mmpr_pipeline.core.errors import ConfigError, MmprError, require
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.models.choice import REHEARSAL_WARNING, ModelChoice, choose_model, local_gpus
@@ -38,6 +38,7 @@ def with_model(config: BuildConfig) -> Chosen:
 
     An output that was begun goes on with the model that it was begun with, whatever this machine has.
     """
+    require("build")
     if config.preset or config.engine.name != "vllm":
         return Chosen(config)
     if config.rehearsal and config.engine.model != NANO:

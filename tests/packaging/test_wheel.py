@@ -106,7 +106,7 @@ def test_a_light_install_works_and_says_what_to_install(light: Path, output: Pat
     }.items():
         refused = said(str(light / "mmpr"), *words.split())
         assert (refused.returncode, refused.stdout) == (1, ""), (words, refused)
-        assert f"pip install 'mmpr-pipeline[{extra}]'" in refused.stderr
+        assert f"pip install 'mmpr-pipeline[{extra}]'" in refused.stderr, words
         assert "Traceback" not in refused.stderr
     for words in ("--version", f"verify {output}", f"stats {output}", f"show {output}", "sources list"):
         done = said(str(light / "mmpr"), *words.split())

@@ -14,38 +14,26 @@ from pydantic import ValidationError
 
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Rollout, content_id
-from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.engines.engine import ContinueRequest, Engine, SampleRequest
+from mmpr_pipeline.engines.wrapped import WrappedEngine
 from mmpr_pipeline.rollouts.asides import aside_of
 from mmpr_pipeline.storage.journal import Journal
 
 _log = logging.getLogger(__name__)
 
 
-class JournalledEngine:
+class JournalledEngine(WrappedEngine):
     """Wraps an engine and the journal of one shard. Close it to close the journal; the engine stays open."""
 
     def __init__(self, engine: Engine, journal: Journal) -> None:
-        self._engine, self._journal = engine, journal
+        super().__init__(engine)
+        self._journal = journal
         self._past = {(str(entry.get("question")), str(entry.get("step"))): entry for entry in journal.read()}
         if journal.torn:
             _log.warning("%s: %d torn or damaged lines are made again", journal.prefix, journal.torn)
         self._writer = journal.open()
         self.resumed_rollouts = 0
         """Rollouts that came from the journal, not from the engine."""
-
-    @property
-    def can_continue(self) -> bool:
-        """Whether the engine can."""
-        return self._engine.can_continue
-
-    @property
-    def info(self) -> EngineInfo:
-        """What the engine is."""
-        return self._engine.info
-
-    async def stats(self) -> EngineStats:
-        """The engine's counts."""
-        return await self._engine.stats()
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
         """The rollouts of this question and round, from the journal if they are there."""

@@ -13,8 +13,9 @@ from mmpr_pipeline.checking.second.prompts import VERSION, verifier_prompt, vote
 from mmpr_pipeline.checking.second.settings import SecondOpinion
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout, Question, Rollout, content_id
-from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.engines.journalled import JournalledEngine
+from mmpr_pipeline.engines.wrapped import WrappedEngine
 from mmpr_pipeline.rollouts.seeds import sampling_seed
 from mmpr_pipeline.rollouts.settings import Decoding
 from mmpr_pipeline.storage.journal import Journal
@@ -60,37 +61,17 @@ async def _votes(question: Question, answer: str, engine: Engine, rules: SecondO
         return ()
 
 
-class WithVerifier:
-    """An engine whose second opinions come from another one."""
+class WithVerifier(WrappedEngine):
+    """An engine whose second opinions come from another one. Both stay open; the verifier's counts are its server's."""
 
     def __init__(self, engine: Engine, verifier: Engine) -> None:
-        self._engine, self._verifier = engine, verifier
-
-    @property
-    def can_continue(self) -> bool:
-        """Whether the engine can."""
-        return self._engine.can_continue
-
-    @property
-    def info(self) -> EngineInfo:
-        """What the engine is."""
-        return self._engine.info
-
-    async def stats(self) -> EngineStats:
-        """The engine's counts; those of the verifier are its server's."""
-        return await self._engine.stats()
+        super().__init__(engine)
+        self._verifier = verifier
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
         """Rollouts of the engine, or votes of the verifier."""
         asks = request.prompt_version in VERSION.values()
         return await (self._verifier if asks else self._engine).sample(request)
-
-    async def continue_without_image(self, request: ContinueRequest) -> Rollout:
-        """The engine's continuation."""
-        return await self._engine.continue_without_image(request)
-
-    async def close(self) -> None:
-        """Nothing: both engines stay open."""
 
 
 class JournalledWithVerifier(JournalledEngine):

@@ -58,9 +58,6 @@ def build(
     ] = None,
 ) -> None:
     """Questions -> rollouts -> verdicts -> pairs -> shards. After any stop, run the same command again to go on."""
-    from mmpr_pipeline.core.errors import require
-
-    require("build")
     from mmpr_pipeline.pipeline.choosing import with_model
 
     flags["pairing.options.blind.samples"] = blind_filter

@@ -34,25 +34,35 @@ class Chosen:
 
 
 def with_model(config: BuildConfig) -> Chosen:
-    """The settings with a model. Looks at GPUs (of the cluster, where `address` names one) only if none is named.
+    """The settings with a model, as `choose` gives them, and what the user must know of it."""
+    chosen, line = choose(config)
+    if chosen.rehearsal or not line:
+        return Chosen(chosen, (line,) if line else ())
+    named = "model" in config.engine.model_fields_set
+    return Chosen(chosen, (line, *_first_use(chosen)), _strangers(chosen) if named else ())
 
-    An output that was begun goes on with the model that it was begun with, whatever this machine has.
+
+def choose(config: BuildConfig) -> tuple[BuildConfig, str]:
+    """The settings with a model, and which one in a sentence; that is empty where a build needs none or has it from
+    elsewhere. Looks at GPUs (of the cluster, where `address` names one) only if no model is named.
+
+    An output that was begun goes on with the model that it was begun with, whatever this machine has. Raises
+    ConfigError where a rehearsal names another model than nano, or the packages of a build are not installed.
     """
     require("build")
     if config.preset or config.engine.name != "vllm":
-        return Chosen(config)
+        return config, ""
     if config.rehearsal and config.engine.model != NANO:
         raise ConfigError(
             f"A rehearsal uses {NANO}, not {config.engine.model}.", remedy="Leave `rehearsal` out, or the model."
         )
     if config.rehearsal:
-        return Chosen(config, (REHEARSAL_WARNING,))
+        return config, REHEARSAL_WARNING
     if "model" in config.engine.model_fields_set:
-        return Chosen(config, (f"Model: {config.engine.model}.", *_first_use(config)), _strangers(config))
+        return config, f"Model: {config.engine.model}."
     choice = _begun(config) or _by_gpus(config)
     engine = config.engine.model_copy(update={"model": choice.model})
-    config = config.model_copy(update={"engine": engine, "rehearsal": choice.rehearsal})
-    return Chosen(config, (choice.line, *_first_use(config)))
+    return config.model_copy(update={"engine": engine, "rehearsal": choice.rehearsal}), choice.line
 
 
 def _first_use(config: BuildConfig) -> tuple[str, ...]:

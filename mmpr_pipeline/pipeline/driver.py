@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from mmpr_pipeline.core.errors import ConfigError, DatasetError, MmprError, StoreError, require
+from mmpr_pipeline.core.errors import ConfigError, DatasetError, MmprError, StoreError
 from mmpr_pipeline.core.json_files import sealed
 from mmpr_pipeline.core.logs import FOLDER, keep_logs
 from mmpr_pipeline.core.masking import masked
@@ -22,7 +22,7 @@ from mmpr_pipeline.dataset.files.summary import summarise
 from mmpr_pipeline.engines.engine import EngineStats
 from mmpr_pipeline.engines.owner import EngineOwner
 from mmpr_pipeline.models.choice import REHEARSAL_WARNING
-from mmpr_pipeline.pipeline.choosing import few_right, with_model
+from mmpr_pipeline.pipeline.choosing import choose, few_right
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
@@ -65,10 +65,9 @@ def run_build(config: BuildConfig, view: BuildView | None = None) -> dict[str, A
     Raises ConfigError, SourceError, EngineError or StoreError, each before any work where that is possible. May be
     killed at any time; the same call goes on from there.
     """
-    require("build")
     view = view or NoBuildView()
     compared = ", and the evaluation sets to compare them with (--no-decontaminate leaves those out)"
-    config = absolute_build_paths(with_model(config).config)
+    config = absolute_build_paths(choose(config)[0])
     store = open_store(config.out)
     with _claimed(store, view) as (watched, still_held):
         watched.stage(f"reading sources{compared * config.screening.decontaminate}")
@@ -84,24 +83,24 @@ def run_plan(plan: Plan, view: BuildView | None = None) -> dict[str, Any]:
 class _Watched:
     """The user's view, and the progress that the output itself tells of."""
 
-    def __init__(self, view: BuildView, beacon: ProgressFile) -> None:
-        self._view, self._beacon = view, beacon
+    def __init__(self, view: BuildView, progress_file: ProgressFile) -> None:
+        self._view, self._progress_file = view, progress_file
         self.engines: Callable[[], EngineStats] = EngineStats
 
     def stage(self, text: str, done: int = 0, num_shards: int = 0, /) -> None:
         """See `BuildView`."""
-        self._beacon.stage(f"{text}, {done:,} of {num_shards:,}" if num_shards else text)
+        self._progress_file.stage(f"{text}, {done:,} of {num_shards:,}" if num_shards else text)
         self._view.stage(text, done, num_shards)
 
     def planned(self, plan: Plan, missing: int) -> None:
         """See `BuildView`."""
-        self._beacon.planned(plan, missing)
+        self._progress_file.planned(plan, missing)
         self._view.planned(plan, missing)
 
     def progress(self, finished: int, tally: dict[str, int]) -> None:
         """See `BuildView`."""
         self._view.progress(finished, tally)
-        self._beacon.show(finished, tally, self.engines)
+        self._progress_file.show(finished, tally, self.engines)
 
 
 @contextmanager
@@ -109,18 +108,18 @@ def _claimed(store: Store, view: BuildView) -> Iterator[tuple[_Watched, Callable
     """Hold the output alone and let it tell what becomes of this run: stopped, failed, or nothing once finished."""
     store.check_writable()
     with store.lease() as still_held:
-        beacon = ProgressFile(store)
+        progress_file = ProgressFile(store)
 
         def ended(how: Literal["stopped", "failed"], why: str = "") -> None:
             with suppress(StoreError):  # who lost the lease says nothing in the name of who has it now
                 still_held()
                 if store.exists(layout.CONFIG) and not store.exists(layout.SUMMARY):
-                    beacon.end(how, why)
+                    progress_file.end(how, why)
                 else:  # nothing was begun, or nothing was left to do
                     store.delete(PROGRESS)
 
         try:
-            yield _Watched(view, beacon), still_held
+            yield _Watched(view, progress_file), still_held
         except KeyboardInterrupt:
             ended("stopped")
             raise

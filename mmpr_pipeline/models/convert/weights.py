@@ -11,10 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from mmpr_pipeline.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 VISION, PROJECTOR, TEXT = "model.vision_tower.", "model.multi_modal_projector.", "model.language_model."
 _IGNORED = re.compile(r"(rotary_emb\.inv_freq|\.position_ids)$")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,21 +19,28 @@ _SAME_DEATH = timedelta(seconds=10)
 """Every worker that misses an engine says so; it died once."""
 
 
-def last_lines(folder: Path, number: int = 6) -> tuple[str, ...]:
-    """The last lines of all logs together, oldest first: `12:30:05 warning engines.pool.lives: …`."""
-    lines = sorted((line for path in _newest(folder) for line in _lines(path)), key=lambda line: line[0])
+LogLine = tuple[str, str, str, str]
+"""Time, level, logger and text."""
+
+
+def read_log_lines(folder: Path) -> list[LogLine]:
+    """The lines at the ends of all logs together, oldest first."""
+    return sorted((line for path in _newest(folder) for line in _lines(path)), key=lambda line: line[0])
+
+
+def last_lines(lines: Sequence[LogLine], number: int = 6) -> tuple[str, ...]:
+    """The last lines as one shows them: `12:30:05 warning engines.pool.lives: …`."""
     return tuple(
         f"{at[11:]} {level.lower()} {name.removeprefix('mmpr_pipeline.')}: {text}"
         for at, level, name, text in lines[-number:]
     )
 
 
-def engine_deaths(folder: Path) -> dict[str, int]:
+def engine_deaths(lines: Sequence[LogLine]) -> dict[str, int]:
     """Deaths of engines by cause."""
     met = sorted(
         (int(found[1]), found[2], datetime.fromisoformat(at))
-        for path in _newest(folder)
-        for at, _, _, text in _lines(path)
+        for at, _, _, text in lines
         if (found := _DEATH.match(text))
     )
     deaths: Counter[str] = Counter()
@@ -52,8 +60,8 @@ def _newest(folder: Path) -> list[Path]:
     return [Path(path) for _, path in sorted(entries, reverse=True)[:FILES]]
 
 
-def _lines(path: Path) -> list[tuple[str, str, str, str]]:
-    """Time, level, logger and text of the lines at a log's end; lines that go on from others are left out."""
+def _lines(path: Path) -> list[LogLine]:
+    """The lines at a log's end; lines that go on from others are left out."""
     try:
         with open(path, "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))

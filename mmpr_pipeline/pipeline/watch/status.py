@@ -17,7 +17,7 @@ from mmpr_pipeline.core.progress.pace import time_left
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.sealed import read_sealed
 from mmpr_pipeline.dataset.files.summary import finished_shards
-from mmpr_pipeline.pipeline.watch.log_lines import engine_deaths, last_lines
+from mmpr_pipeline.pipeline.watch.log_lines import engine_deaths, last_lines, read_log_lines
 from mmpr_pipeline.pipeline.watch.progress_file import KEY, tokens_per_second
 from mmpr_pipeline.storage import MissingKeyError, Store
 
@@ -175,7 +175,7 @@ def _unfinished(
         if name.startswith("shard/")
     }
     sampling = max(0.0, word["now"] - word["sampling_since"]) if "sampling_since" in word and "now" in word else 0.0
-    logs = store.folder / FOLDER if store.folder else None
+    log = read_log_lines(store.folder / FOLDER) if store.folder else []
     return BuildStatus(
         state,
         shards,
@@ -205,8 +205,8 @@ def _unfinished(
         done=tuple(done),
         at_work={shard: share for shard, share in at_work.items() if shard not in set(done)},
         points=tuple((float(at), float(rate), int(flight)) for at, rate, flight in word.get("points", [])),
-        deaths=engine_deaths(logs) if logs else {},
-        log=last_lines(logs) if logs else (),
+        deaths=engine_deaths(log),
+        log=last_lines(log),
     )
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.review.verify import verify
-from mmpr_pipeline.pipeline.watch.log_lines import engine_deaths, last_lines
+from mmpr_pipeline.pipeline.watch.log_lines import engine_deaths, last_lines, read_log_lines
 from mmpr_pipeline.pipeline.watch.progress_file import KEY
 from mmpr_pipeline.pipeline.watch.status import BuildStatus, read_status
 from mmpr_pipeline.pipeline.watch.top import spark, status_text
@@ -151,12 +151,13 @@ def test_the_logs_tell_the_last_lines_and_the_deaths_of_engines_once(tmp_path: P
     died = "Engine 0 out_of_memory with 3 rollouts of this worker in flight. "
     (tmp_path / "worker-a.log").write_text(line.format(1, died) + line.format(5, "Engine 0 serves after 2.0 s"))
     (tmp_path / "worker-b.log").write_text(line.format(2, died) + "  a line that goes on\n")
-    assert engine_deaths(tmp_path) == {"out_of_memory": 1}
-    assert last_lines(tmp_path, 2) == (
+    lines = read_log_lines(tmp_path)
+    assert engine_deaths(lines) == {"out_of_memory": 1}
+    assert last_lines(lines, 2) == (
         f"10:00:02 warning engines.pool.lives: {died}",
         "10:00:05 warning engines.pool.lives: Engine 0 serves after 2.0 s",
     )
-    assert last_lines(tmp_path / "none") == ()
+    assert last_lines(read_log_lines(tmp_path / "none")) == ()
 
 
 def seen_by(command: str, out: Path, *more: str) -> subprocess.CompletedProcess[str]:

@@ -47,7 +47,6 @@ def train(
     if int(os.environ.get("RANK", "0")):
         run_training(settings, NoTrainingView(), resume=resume)
         return
-    print(f"Run: {settings.run_dir}")
     with TrainingConsole(Console()) as view:
         result = run_training(settings, view, resume=resume)
     if result.interrupted and "RANK" not in os.environ:  # torchrun would take a status for a crash, and start again

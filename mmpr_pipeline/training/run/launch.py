@@ -25,6 +25,7 @@ def run_training(config: TrainConfig, view: TrainingView | None = None, *, resum
     from mmpr_pipeline.training.distributed.stopping import forget
 
     shown, named = view or NoTrainingView(), config.model
+    shown.message(f"Run: {config.run_dir}")
     config = with_policy(config)
     if config.model != named:
         shown.message([f"Model: {config.model}, which made these pairs; --model names another."])

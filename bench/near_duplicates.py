@@ -52,7 +52,7 @@ def main() -> None:
         started = time.perf_counter()
         near = near_duplicates(rows, np.ones(len(rows), bool), image_bits=16, likeness=0.8)
         seconds = time.perf_counter() - started
-        told = {
+        figures = {
             "rows": given.rows,
             "bits_apart": bits,
             "seconds": round(seconds, 1),
@@ -61,7 +61,7 @@ def main() -> None:
             "false": int(((near.earlier >= 0) & (copied < 0)).sum()),
             "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         }
-        print(json.dumps(told), flush=True)
+        print(json.dumps(figures), flush=True)
 
 
 if __name__ == "__main__":

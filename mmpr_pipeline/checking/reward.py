@@ -68,8 +68,8 @@ def openrlhf_reward(
 
     scores = []
     for query, prompt, label in zip(queries, prompts, labels, strict=True):
-        told = json.loads(label)
-        scores.append(compute_score("", query.removeprefix(prompt), told["solution"], told, doubtful))
+        columns = json.loads(label)
+        scores.append(compute_score("", query.removeprefix(prompt), columns["solution"], columns, doubtful))
     rewards = torch.tensor(scores)
     return {"rewards": rewards, "scores": rewards, "extra_logs": {"correct": rewards}}
 

@@ -77,7 +77,7 @@ def iterate(
     console = Console()
     stop_by_signals()
     try:
-        results = run_iterate(settings, lambda told: console.print(told, highlight=False))
+        results = run_iterate(settings, lambda text: console.print(text, highlight=False))
     except KeyboardInterrupt:
         console.print("Stopped. What is done is kept: the same command goes on from here.")
         raise

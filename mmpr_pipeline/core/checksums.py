@@ -50,9 +50,9 @@ def checked_fields(line: bytes, parse_constant: Callable[[str], Any] | None = No
     except RecursionError:
         raise ValueError("it is not JSON") from None
     if not isinstance(fields, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     if "check" in fields and not is_checked(line):
-        raise ValueError("its checksum is another")
+        raise ValueError("its checksum does not match")
     fields.pop("check", None)
     return fields
 

@@ -164,5 +164,5 @@ def test_votes_are_asked_for_with_a_final_answer(tmp_path: Path) -> None:
 
 
 def test_recorded_rollouts_cannot_be_asked_without_the_image(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be asked anew: no blind, step"):
+    with pytest.raises(ConfigError, match="cannot be sampled again: no blind, step"):
         plan_of(tmp_path, "out", **{"engine.name": "replay", "engine.rollouts": "x.jsonl", "engine.script": {}})

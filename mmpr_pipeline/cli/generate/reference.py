@@ -40,8 +40,8 @@ def _section(path: tuple[str, ...], command: object) -> str:
             continue
         if getattr(parameter, "hidden", False):
             continue
-        told = _plain(parameter.help or "").replace("|", "\\|")
-        lines.append(f"- `{' / '.join(names)}`: {told}")
+        text = _plain(parameter.help or "").replace("|", "\\|")
+        lines.append(f"- `{' / '.join(names)}`: {text}")
     if epilog := _plain(getattr(command, "epilog", None) or ""):
         shown, _, more = epilog.partition("Read more")
         examples = [line for line in shown.splitlines() if line.startswith("mmpr ")]

@@ -12,7 +12,7 @@ from mmpr_pipeline.cli.app import app, example
 
 _CONFIG = """\
 # yaml-language-server: $schema=build.schema.json
-# Everything that a build can be told is in docs/settings.md. To start, or to go on after a stop:
+# docs/settings.md lists all settings. To start the build, or to resume it:
 #   mmpr build {file}
 sources: [{sources}]
 out: {out}

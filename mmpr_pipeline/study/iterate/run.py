@@ -18,17 +18,19 @@ from mmpr_pipeline.study.steps.step import Step
 
 RESULTS, PAGE = "rounds.json", "rounds.html"
 HELD_OUT = f"./steps/held-out/questions/{NAME}.yaml"
-Told = Callable[[str], None]
+Announce = Callable[[str], None]
 """Called with the name of each step as it begins, and with what a round came to."""
 
 
-def iterate(*, out: str | Path, view: Told | None = None, **settings: Any) -> dict[str, Any]:
+def iterate(*, out: str | Path, view: Announce | None = None, **settings: Any) -> dict[str, Any]:
     """Build, train and evaluate in rounds from Python; `settings` as in `mmpr iterate`'s YAML. See `run_iterate`."""
     config = load_settings(IterateConfig, None, {"out": str(out), **settings}, "mmpr iterate")
-    return run_iterate(config, view or (lambda told: None))
+    return run_iterate(config, view or (lambda text: None))
 
 
-def run_iterate(config: IterateConfig, told: Told = lambda told: None, doer: Doer | None = None) -> dict[str, Any]:
+def run_iterate(
+    config: IterateConfig, announce: Announce = lambda text: None, doer: Doer | None = None
+) -> dict[str, Any]:
     """Do the rounds and return what stands in `rounds.json`: `rounds`, `best` and `stopped`, why there is no further.
 
     Raises ConfigError where a step was begun with other settings, StepFailed where one ends with an error. May be
@@ -40,34 +42,34 @@ def run_iterate(config: IterateConfig, told: Told = lambda told: None, doer: Doe
     doer = doer or InProcesses(2)
     with store.lease():
         try:
-            return _rounds(config, root, told, doer)
+            return _rounds(config, root, announce, doer)
         except BaseException:
             if isinstance(doer, InProcesses):
                 doer.stop()
             raise
 
 
-def _rounds(config: IterateConfig, root: Path, told: Told, doer: Doer) -> dict[str, Any]:
+def _rounds(config: IterateConfig, root: Path, announce: Announce, doer: Doer) -> dict[str, Any]:
     if config.holds_out:
         given = {name: config.build.get(name) for name in ("sources", "data_root", "limit")}
         settings = {**given, "held_out": config.held_out, "folder": HELD_OUT.rpartition("/")[0]}
-        _done(Step("held-out", "hold_out", settings), root, told, doer)
-    rounds = [{"round": 0, "model": config.model, **_evaluated(config, 0, config.model, root, told, doer)}]
+        _done(Step("held-out", "hold_out", settings), root, announce, doer)
+    rounds = [{"round": 0, "model": config.model, **_evaluated(config, 0, config.model, root, announce, doer)}]
     stopped = f"all {config.rounds} rounds are done"
     for number in range(1, config.rounds + 1):
         best = rounds[-1]
         model, name = best["model"], f"round-{number}"
         built = f"./steps/{name}/build/data"
         build = Step(f"{name}/build", "build", config.build_settings(model, built, number, HELD_OUT))
-        counts = _done(build, root, told, doer)["counts"]
+        counts = _done(build, root, announce, doer)["counts"]
         trained = f"./steps/{name}/train/model"
         settings = config.train_settings(model, built, f"./steps/{name}/train/run", trained)
-        training = _done(Step(f"{name}/train", "train", settings, (build.name,)), root, told, doer)
-        measured = _evaluated(config, number, trained, root, told, doer)
+        training = _done(Step(f"{name}/train", "train", settings, (build.name,)), root, announce, doer)
+        measured = _evaluated(config, number, trained, root, announce, doer)
         made = {"pairs": counts["pairs"], "tokens": counts["generated_tokens"], "questions": counts["questions"]}
         rounds.append({"round": number, "model": trained, **made, "steps": training["steps"], **measured})
         gain = rounds[-1]["accuracy"]["mean"] - best["accuracy"]["mean"]
-        told(f"round {number}: held-out accuracy {rounds[-1]['accuracy']['mean']:.1%} ({gain:+.1%})")
+        announce(f"round {number}: held-out accuracy {rounds[-1]['accuracy']['mean']:.1%} ({gain:+.1%})")
         _write(config, rounds, "", root)
         if gain <= config.least_gain:
             stopped = f"round {number} did not raise held-out accuracy by more than {config.least_gain:.1%}"
@@ -75,20 +77,22 @@ def _rounds(config: IterateConfig, root: Path, told: Told, doer: Doer) -> dict[s
     return _write(config, rounds, stopped, root)
 
 
-def _evaluated(config: IterateConfig, number: int, model: str, root: Path, told: Told, doer: Doer) -> dict[str, Any]:
+def _evaluated(
+    config: IterateConfig, number: int, model: str, root: Path, announce: Announce, doer: Doer
+) -> dict[str, Any]:
     """A round's accuracy over all held-out questions, and by source."""
     name = f"round-{number}/evaluate"
     settings = config.eval_settings(model, f"./steps/{name}/results", HELD_OUT)
     needs = (f"round-{number}/train",) if number else ()
-    found = _done(Step(name, "evaluate", settings, needs), root, told, doer)
+    found = _done(Step(name, "evaluate", settings, needs), root, announce, doer)
     return {"accuracy": found["accuracy"]["all"], "by_source": found["accuracy"]}
 
 
-def _done(step: Step, root: Path, told: Told, doer: Doer) -> dict[str, Any]:
+def _done(step: Step, root: Path, announce: Announce, doer: Doer) -> dict[str, Any]:
     """What a step wrote down when it was done, now or before."""
     found = step.done(root)
     if found is None:
-        told(step.name)
+        announce(step.name)
         step.begin(root)
         doer(step, root)
         found = step.done(root)

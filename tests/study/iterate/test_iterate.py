@@ -42,7 +42,7 @@ class Fake:
             "build": {"counts": {"pairs": {"correctness": 7}, "generated_tokens": 90, "questions": 27}},
             "train": {"steps": 3},
             "evaluate": {"accuracy": {"all": right}},
-            "hold_out_questions": {"questions": 9},
+            "hold_out": {"questions": 9},
         }
         step.finish(root, facts[step.kind])
 

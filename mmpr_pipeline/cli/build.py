@@ -12,6 +12,7 @@ import typer
 from mmpr_pipeline.cli.app import app, example, stop_by_signals
 from mmpr_pipeline.cli.options import settings_options
 from mmpr_pipeline.core.settings import PAIRS
+from mmpr_pipeline.dataset.files.summary import BuildSummary
 from mmpr_pipeline.pipeline.config import BuildConfig, load_config
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ class WarningView:
         self._view.progress(finished, tally)
 
 
-def show_build(work: Callable[[Any], dict[str, Any]], out: str) -> None:
+def show_build(work: Callable[[BuildView], BuildSummary], out: str) -> None:
     """Do a build before the user's eyes, and print its summary."""
     from rich.console import Console
 

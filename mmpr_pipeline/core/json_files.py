@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 SEAL = "sha256"
 
 
-def json_bytes(data: Any) -> bytes:
+def json_bytes(data: object) -> bytes:
     """JSON that a person can read, the same bytes for the same data."""
     return (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
-def sealed(content: dict[str, Any]) -> bytes:
+def sealed(content: Mapping[str, object]) -> bytes:
     """The sealed file of this content."""
     return json_bytes({**content, SEAL: _seal(content)})
 
@@ -47,5 +48,5 @@ def unsealed(raw: bytes, needed: frozenset[str], allowed: frozenset[str]) -> dic
     return content
 
 
-def _seal(content: dict[str, Any]) -> str:
+def _seal(content: Mapping[str, object]) -> str:
     return hashlib.sha256(json_bytes(content)).hexdigest()

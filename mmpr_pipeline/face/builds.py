@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.core.errors import require
+from mmpr_pipeline.dataset.files.summary import BuildSummary
 from mmpr_pipeline.face.source import Source
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def build(
     engine: str | Mapping[str, Any] = "vllm",
     view: BuildView | None = None,
     **settings: Any,
-) -> dict[str, Any]:
+) -> BuildSummary:
     """Make the dataset of these sources in `out`, or finish it, and return its summary.
 
     `sources`: catalog names, paths of declarations, or sources that Python made. `engine`: the name of an engine, or
@@ -42,7 +43,7 @@ def build(
     return run_build(load_settings(BuildConfig, None, values, "mmpr build"), view)
 
 
-def rebuild(before: str | Path, *, out: str | Path, view: BuildView | None = None, **settings: Any) -> dict[str, Any]:
+def rebuild(before: str | Path, *, out: str | Path, view: BuildView | None = None, **settings: Any) -> BuildSummary:
     """Check and pair a finished output again, into `out`, without an engine; returns the new summary.
 
     Marks that people set count. `settings`: what may change (`seed=1, pairing={"max_pairs": 4}`). Raises ConfigError

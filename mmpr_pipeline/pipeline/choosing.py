@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmpr_pipeline.core.errors import ConfigError, MmprError, require
-from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.sealed import read_sealed
+from mmpr_pipeline.dataset.files.sealed import read_config
 from mmpr_pipeline.models.choice import REHEARSAL_WARNING, ModelChoice, choose_model, local_gpus
 from mmpr_pipeline.models.convert.first_use import first_use
 from mmpr_pipeline.models.resolve import NANO
@@ -72,9 +71,9 @@ def _first_use(config: BuildConfig) -> tuple[str, ...]:
 
 
 def _begun(config: BuildConfig) -> ModelChoice | None:
-    found: dict[str, Any] = {}
+    found: Mapping[str, Any] = {}
     with suppress(MissingKeyError, MmprError):
-        found = read_sealed(open_store(config.out), layout.CONFIG).get("config", {})
+        found = read_config(open_store(config.out)).get("config", {})
     engine = found.get("engine") or {}
     if engine.get("name") != "vllm" or not engine.get("model"):
         return None

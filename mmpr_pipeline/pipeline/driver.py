@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol, cast
 
 from mmpr_pipeline.core.errors import ConfigError, DatasetError, MmprError, StoreError
 from mmpr_pipeline.core.json_files import sealed
@@ -17,8 +17,15 @@ from mmpr_pipeline.core.settings import differences
 from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.manifest import read_manifest
-from mmpr_pipeline.dataset.files.sealed import damaged, hashes, read_sealed
-from mmpr_pipeline.dataset.files.summary import summarise
+from mmpr_pipeline.dataset.files.sealed import (
+    BuildDescription,
+    damaged,
+    hashes,
+    read_config,
+    read_screening,
+    read_summary,
+)
+from mmpr_pipeline.dataset.files.summary import BuildSummary, RunFigures, summarise
 from mmpr_pipeline.engines.engine import EngineStats
 from mmpr_pipeline.engines.owner import EngineOwner
 from mmpr_pipeline.models.choice import REHEARSAL_WARNING
@@ -28,7 +35,6 @@ from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
 from mmpr_pipeline.pipeline.watch.progress_file import KEY as PROGRESS
 from mmpr_pipeline.pipeline.watch.progress_file import ProgressFile
-from mmpr_pipeline.screening import REPORT
 from mmpr_pipeline.sources.declaration.catalog import declarations_in
 from mmpr_pipeline.storage import MissingKeyError, Store, absolute_model, absolute_url, open_store
 
@@ -59,7 +65,7 @@ class NoBuildView:
         """See `BuildView`."""
 
 
-def run_build(config: BuildConfig, view: BuildView | None = None) -> dict[str, Any]:
+def run_build(config: BuildConfig, view: BuildView | None = None) -> BuildSummary:
     """Make the dataset that the settings describe, or finish it, and return its summary.
 
     Raises ConfigError, SourceError, EngineError or StoreError, each before any work where that is possible. May be
@@ -74,7 +80,7 @@ def run_build(config: BuildConfig, view: BuildView | None = None) -> dict[str, A
         return _carry_out(make_build_plan(config, begun_with(store) if has_begun(store) else None), watched, still_held)
 
 
-def run_plan(plan: Plan, view: BuildView | None = None) -> dict[str, Any]:
+def run_plan(plan: Plan, view: BuildView | None = None) -> BuildSummary:
     """Carry out a plan: claim its output, make what is missing, sum up."""
     with _claimed(open_store(plan.config.out), view or NoBuildView()) as (watched, still_held):
         return _carry_out(plan, watched, still_held)
@@ -131,18 +137,19 @@ def _claimed(store: Store, view: BuildView) -> Iterator[tuple[_Watched, Callable
             raise
 
 
-def _carry_out(plan: Plan, view: _Watched, still_held: Callable[[], None]) -> dict[str, Any]:
+def _carry_out(plan: Plan, view: _Watched, still_held: Callable[[], None]) -> BuildSummary:
     store, started = open_store(plan.config.out), time.monotonic()
     store.sweep()
     claim_output(store, plan)
     missing = missing_shards(store, plan)
     if not missing:
         view.planned(plan, 0)
-    run = _make(plan, missing, view, still_held) if missing else {}
-    return finish(store, plan, {"seconds": round(time.monotonic() - started, 1), "shards": len(missing), **run})
+    run = _make(plan, missing, view, still_held) if missing else RunFigures()
+    run |= {"seconds": round(time.monotonic() - started, 1), "shards": len(missing)}
+    return finish(store, plan, run)
 
 
-def _make(plan: Plan, missing: list[int], view: _Watched, still_held: Callable[[], None]) -> dict[str, Any]:
+def _make(plan: Plan, missing: list[int], view: _Watched, still_held: Callable[[], None]) -> RunFigures:
     """Make the missing shards on Ray; the counts of what this run did, and what its engines say of themselves."""
     from mmpr_pipeline.cluster.session import ray_session
     from mmpr_pipeline.pipeline.workers.shards_on_ray import work_shards
@@ -168,9 +175,10 @@ def _make(plan: Plan, missing: list[int], view: _Watched, still_held: Callable[[
             view.stage("sampling" if engines.engine else "checking and pairing")
             work_shards(plan, missing, engines.engine, workers, progress)
             counted = {name: value for name, value in tally.items() if not name.startswith(("by/", "shard/"))}
-            if engines.engine is None:
-                return counted
-            return {**counted, "engine": asdict(engines.stats()), "runs_on": engines.engine.info.runs_on}
+            run = cast(RunFigures, counted)
+            if engines.engine is not None:
+                run |= {"engine": asdict(engines.stats()), "runs_on": engines.engine.info.runs_on}
+            return run
 
 
 def log_folder(store: Store) -> Path | None:
@@ -180,14 +188,15 @@ def log_folder(store: Store) -> Path | None:
 
 def claim_output(store: Store, plan: Plan) -> None:
     """Write config.json, or refuse an output that was begun with other settings, with the difference shown."""
-    described = {
+    described: BuildDescription = {
         "mmpr_version": __version__,
         "digest": plan.digest,
         "identity": plan.identity,
         "config": plan.config.model_dump(mode="json"),
         "sources": plan.described_sources,
-        **plan.described_screening,
     }
+    if (compared := plan.described_screening) is not None:
+        described["screening"] = compared
     before = begun_with(store)
     if not has_begun(store):  # nothing was made yet, whatever a stopped run meant to make
         if before is None or before["digest"] != plan.digest:
@@ -216,10 +225,10 @@ def has_begun(store: Store) -> bool:
     return bool(store.list("manifests/") or store.list(layout.JOURNALS))
 
 
-def begun_with(store: Store) -> dict[str, Any] | None:
+def begun_with(store: Store) -> BuildDescription | None:
     """The config.json of an output; None where there is none, or a damaged one."""
     try:
-        found = read_sealed(store, layout.CONFIG)
+        found = read_config(store)
     except (MissingKeyError, DatasetError):
         return None
     return found if {"digest", "identity"} <= found.keys() else None
@@ -228,7 +237,7 @@ def begun_with(store: Store) -> dict[str, Any] | None:
 def _was_begun_by(store: Store, plan: Plan) -> bool:
     """Whether the screening's report, or a finished shard, tells that the output is this plan's."""
     with suppress(MissingKeyError, DatasetError):
-        if read_sealed(store, REPORT).get("plan") == plan.digest:
+        if read_screening(store).get("plan") == plan.digest:
             return True
     for key in store.list("manifests/"):
         with suppress(DatasetError):
@@ -243,7 +252,7 @@ def missing_shards(store: Store, plan: Plan) -> list[int]:
     return [i for i in range(plan.config.shards) if layout.manifest(i, plan.config.shards) not in there]
 
 
-def finish(store: Store, plan: Plan, run: dict[str, Any]) -> dict[str, Any]:
+def finish(store: Store, plan: Plan, run: RunFigures) -> BuildSummary:
     """Write summary.json, last of all: the totals of all manifests, and what the finishing run took.
 
     What killed workers left is removed before. Raises DatasetError where a file of the output is gone or damaged.
@@ -256,7 +265,8 @@ def finish(store: Store, plan: Plan, run: dict[str, Any]) -> dict[str, Any]:
     if before and not run["shards"]:
         return before
     totals = summarise(store, plan.config.shards)
-    summary = {"mmpr_version": __version__, "digest": plan.digest, "run": run, **totals, **plan.in_summary(store)}
+    own = {"mmpr_version": __version__, "digest": plan.digest, "run": run}
+    summary = cast(BuildSummary, {**own, **totals, **plan.in_summary(store)})
     rollouts = totals["counts"]["rollouts"]
     checked = sum(rollouts.get(outcome, 0) for outcome in ("correct", "incorrect", "unparseable"))
     said = [REHEARSAL_WARNING] if plan.config.rehearsal else []
@@ -279,15 +289,15 @@ def finish(store: Store, plan: Plan, run: dict[str, Any]) -> dict[str, Any]:
     return summary
 
 
-def _summary(store: Store) -> dict[str, Any]:
-    """The summary of a run that finished; empty where there is none, or a damaged one, which is written anew."""
+def _summary(store: Store) -> BuildSummary | None:
+    """The summary of a run that finished; None where there is none, or a damaged one, which is written anew."""
     try:
-        return read_sealed(store, layout.SUMMARY)
+        return read_summary(store)
     except (MissingKeyError, DatasetError):
-        return {}
+        return None
 
 
-def _check_files(store: Store, shards: int, summary: dict[str, Any]) -> None:
+def _check_files(store: Store, shards: int, summary: BuildSummary | None) -> None:
     """Raise DatasetError where a file of a finished shard is gone, or one that the summary covers is damaged."""
     if gone := sorted(layout.expected(shards) - {layout.SUMMARY} - set(store.list())):
         raise DatasetError(
@@ -295,7 +305,7 @@ def _check_files(store: Store, shards: int, summary: dict[str, Any]) -> None:
             remedy="Bring it back from a copy; or delete the manifest of its shard and run the same command again: the "
             "shard is rebuilt.",
         )
-    for key in damaged(store, summary.get("hashes", {})):
+    for key in damaged(store, summary.get("hashes", {}) if summary else {}):
         raise DatasetError(f"{store.url}/{key} is gone or damaged.", remedy="Bring it back from a copy.")
 
 

@@ -16,6 +16,7 @@ from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.lookup import ShardFiles
 from mmpr_pipeline.dataset.files.summary import shards_of
+from mmpr_pipeline.dataset.rows import RolloutFields
 from mmpr_pipeline.report.viewer.browse import QuestionPlace
 from mmpr_pipeline.storage import Store, open_store
 
@@ -119,7 +120,7 @@ def _verdicts(base: OutputSide, new: OutputSide, both: set[str]) -> dict[str, An
     compared = 0
     for files in base.files():
         names = [name for name in files.row_of if name in both]
-        theirs: dict[str, dict[int, dict[str, Any]]] = {}
+        theirs: dict[str, dict[int, RolloutFields]] = {}
         for place in {new.questions[name][0].shard for name in names}:
             wanted = [name for name in names if new.questions[name][0].shard == place]
             other = ShardFiles(new.store, place, new.shards)
@@ -139,7 +140,7 @@ def _verdicts(base: OutputSide, new: OutputSide, both: set[str]) -> dict[str, An
     return {"compared": compared, "changed": changed, "examples": examples}
 
 
-def _changed(files: ShardFiles, name: str, rollout: dict[str, Any], match: dict[str, Any]) -> dict[str, Any]:
+def _changed(files: ShardFiles, name: str, rollout: RolloutFields, match: RolloutFields) -> dict[str, Any]:
     question = files.question(files.row_of[name])
     said = [{key: each[key] for key in ("outcome", "extracted", "rule")} for each in (rollout, match)]
     asked = {key: question[key] for key in ("source", "source_id", "answer")}
@@ -166,7 +167,7 @@ def _flip(base: OutputSide, new: OutputSide, name: str) -> dict[str, Any]:
     }
 
 
-def _telling(rollouts: list[dict[str, Any]], solved: bool) -> str:
+def _telling(rollouts: list[RolloutFields], solved: bool) -> str:
     """A response that shows what most of them came to."""
     wanted = "correct" if solved else "incorrect"
     return next((r["text"] for r in rollouts if r["outcome"] == wanted), rollouts[0]["text"] if rollouts else "")

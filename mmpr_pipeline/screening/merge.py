@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,7 @@ from mmpr_pipeline.screening import DROPPED, REPORT, STATUS
 from mmpr_pipeline.screening.chunks import KEY_BYTES, Chunk, read_chunk, write_table
 from mmpr_pipeline.screening.contamination import templates
 from mmpr_pipeline.screening.mixture import share_fields, share_mask
+from mmpr_pipeline.screening.report import ComparedSets, ScreenedCounts, ScreeningReport
 from mmpr_pipeline.screening.selection import (
     ASKED,
     CONTAMINATED,
@@ -62,8 +62,8 @@ class _Rows:
 
 def merge_chunks(
     store: Store, sources: Sequence[Screened], known: Known, rules: ScreeningSettings, shards: int,
-    told: Mapping[str, Any],
-) -> dict[str, Any]:  # fmt: skip
+    told: ComparedSets,
+) -> ScreeningReport:  # fmt: skip
     """Decide on every row, write it beside the output of so many shards, and return the report, in which `told` stands
     too."""
     rows = _gather(store, sources)
@@ -89,7 +89,7 @@ def merge_chunks(
     hashes[STATUS] = write_table(store, STATUS, decided)
     by_set = Counter(zip(*(dropped.filter(pc.equal(dropped["reason"], REASONS[CONTAMINATED]))[name].to_pylist()
                            for name in ("of_source", "measure")), strict=True))  # fmt: skip
-    report = {
+    report: ScreeningReport = {
         **told,
         "sources": {s.name: _counts(status[parts[s.name]], s.share) for s in sources},
         "contaminated": {f"{name} by {measure}": count for (name, measure), count in sorted(by_set.items())},
@@ -171,7 +171,7 @@ def _dropped(
             at = stop
 
 
-def _counts(status: np.ndarray, share: Share) -> dict[str, Any]:
+def _counts(status: np.ndarray, share: Share) -> ScreenedCounts:
     counted = np.bincount(status, minlength=5).tolist()
     return {
         "rows": len(status),

@@ -7,7 +7,7 @@ and the other sources do not matter, and a greater weight or cap keeps every que
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypedDict, cast
 
 import numpy as np
 
@@ -42,6 +42,14 @@ def share_of(mixture: Mapping[str, Share], names: Sequence[str]) -> Share:
     return next((mixture[name] for name in names if name in mixture), ALL)
 
 
-def share_fields(share: Share) -> dict[str, Any]:
+class ShareFields(TypedDict, total=False):
+    """What of a share is not the default."""
+
+    weight: float
+    cap: int
+    repeat: int
+
+
+def share_fields(share: Share) -> ShareFields:
     """What of a share is not the default, as plain JSON data."""
-    return share.model_dump(mode="json", exclude_defaults=True)
+    return cast(ShareFields, share.model_dump(mode="json", exclude_defaults=True))

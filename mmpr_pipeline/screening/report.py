@@ -2,13 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Literal, NotRequired, TypedDict
 
-DROPS = {"duplicate_question": "that an earlier row has too", "contaminated": "that an evaluation set has too"}
+from mmpr_pipeline.screening.mixture import ShareFields
 
 
-def report_sentences(report: Mapping[str, Any]) -> list[str]:
+class EvaluationSet(TypedDict):
+    """An evaluation source that questions were compared with. `content`: the fingerprint of its files."""
+
+    rows: int
+    content: str
+
+
+class ScreenedCounts(TypedDict):
+    """What became of the rows of one source. `questions`: what is left to work on, repeats included."""
+
+    rows: int
+    asked: int
+    left_out: int
+    unreadable: int
+    duplicate_question: int
+    contaminated: int
+    share: ShareFields
+    questions: int
+
+
+class ComparedSets(TypedDict):
+    """The evaluation sources that a plan compares with, and why it does not compare with others."""
+
+    against: dict[str, EvaluationSet]
+    unchecked: dict[str, str]
+    plan: NotRequired[str]
+
+
+class ScreeningReport(ComparedSets):
+    """screening/report.json."""
+
+    sources: dict[str, ScreenedCounts]
+    contaminated: dict[str, int]
+    templates: int
+    hashes: NotRequired[dict[str, str]]
+
+
+DROPS: dict[Literal["duplicate_question", "contaminated"], str] = {
+    "duplicate_question": "that an earlier row has too",
+    "contaminated": "that an evaluation set has too",
+}
+
+
+def report_sentences(report: ScreeningReport) -> list[str]:
     """What was dropped and left out, with what it was compared, and with what not."""
     told = [_dropped(report), _compared(report)]
     if left := sum(counts["left_out"] for counts in report["sources"].values()):
@@ -21,7 +63,7 @@ def report_sentences(report: Mapping[str, Any]) -> list[str]:
     return [sentence for sentence in told if sentence]
 
 
-def unchecked(report: Mapping[str, Any]) -> str | None:
+def unchecked(report: ComparedSets) -> str | None:
     """The warning about evaluation sets that could not be compared with; None where there are none."""
     missed = report["unchecked"]
     if not missed:
@@ -33,7 +75,7 @@ def unchecked(report: Mapping[str, Any]) -> str | None:
     )
 
 
-def _dropped(report: Mapping[str, Any]) -> str:
+def _dropped(report: ScreeningReport) -> str:
     counts = {reason: sum(source[reason] for source in report["sources"].values()) for reason in DROPS}
     told = [f"{count:,} questions dropped {DROPS[reason]}" for reason, count in counts.items() if count]
     if not told:
@@ -42,7 +84,7 @@ def _dropped(report: Mapping[str, Any]) -> str:
     return "; ".join(told) + (f" ({by})." if by else ".")
 
 
-def _compared(report: Mapping[str, Any]) -> str:
+def _compared(report: ScreeningReport) -> str:
     if not report["against"]:
         return ""
     sets = ", ".join(f"{name} ({content['rows']:,} rows)" for name, content in report["against"].items())

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from mmpr_pipeline.core.errors import DatasetError
-from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.sealed import read_sealed
+from mmpr_pipeline.dataset.files.sealed import read_config
 from mmpr_pipeline.dataset.review.rehearsal import refuse_rehearsal
 from mmpr_pipeline.models.resolve import NANO
 from mmpr_pipeline.storage import MissingKeyError, open_store
@@ -24,7 +23,7 @@ def with_policy(config: TrainConfig) -> TrainConfig:
 def _sampler(data: str) -> str | None:
     """The model that sampled the responses, where it can be loaded here."""
     try:
-        engine = read_sealed(open_store(data), layout.CONFIG).get("config", {}).get("engine") or {}
+        engine = read_config(open_store(data)).get("config", {}).get("engine") or {}
     except (MissingKeyError, DatasetError):
         return None
     model = engine.get("model")

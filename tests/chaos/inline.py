@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mmpr_pipeline.dataset.files.summary import BuildSummary
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.driver import (
@@ -36,7 +37,7 @@ class Inline:
     requests: int | None = None
     said: list[str] = field(default_factory=list)
 
-    async def run(self) -> dict[str, Any]:
+    async def run(self) -> BuildSummary:
         """Begin the build or go on with it; the summary. Raises what `mmpr build` would end with, or Stopped."""
         config = absolute_build_paths(load_config(None, dict(self.settings)))
         store = open_store(config.out)

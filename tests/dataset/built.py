@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ def build(out: Path, sources: list[str], shards: int = 2, rollouts: Path | None 
         await worker.close()
 
     asyncio.run(work())
-    finish(store, plan, {"seconds": 0.0, "shards": shards, **Counter()})
+    finish(store, plan, {"seconds": 0.0, "shards": shards})
     return out
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import open_table, record_batches
+from mmpr_pipeline.dataset.rows import PairFields, QuestionFields, RolloutFields
 from mmpr_pipeline.storage import Store
 
 Run = tuple[int, int, int]
@@ -48,20 +49,21 @@ class ShardFiles:
                 found[name].add(strategy)
         return dict(found)
 
-    def question(self, row: int) -> dict[str, Any]:
+    def question(self, row: int) -> QuestionFields:
         """One row of the questions file. Raises IndexError where there is no such row."""
         if not 0 <= row < self.questions.num_rows:
             raise IndexError(row)
-        found: dict[str, Any] = self.questions.slice(row, 1).to_pylist()[0]
-        return found
+        return cast(QuestionFields, self.questions.slice(row, 1).to_pylist()[0])
 
-    def pairs(self, question_id: str) -> list[dict[str, Any]]:
+    def pairs(self, question_id: str) -> list[PairFields]:
         """Pairs of a question."""
-        return self._rows("pairs", self._pair_runs.get(question_id, []))
+        runs = self._pair_runs.get(question_id, [])
+        return [cast(PairFields, row) for row in self._rows("pairs", runs)]
 
-    def rollouts(self, question_id: str) -> list[dict[str, Any]]:
+    def rollouts(self, question_id: str) -> list[RolloutFields]:
         """Rollouts of a question with their verdicts, continuations last."""
-        return self._rows("rollouts", self._rollout_runs.get(question_id, []))
+        runs = self._rollout_runs.get(question_id, [])
+        return [cast(RolloutFields, row) for row in self._rows("rollouts", runs)]
 
     def image(self, sha256: str) -> tuple[str, bytes] | None:
         """Format and bytes of an image; None where the shard does not hold it."""
@@ -110,8 +112,8 @@ class ShardFiles:
                 found[one["sha256"]] = (number, row, one["width"], one["height"])
         return found
 
-    def _rows(self, kind: str, runs: list[Run]) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = []
+    def _rows(self, kind: str, runs: list[Run]) -> list[object]:
+        rows: list[object] = []
         for number, start, count in runs:
             rows += _batch(self.path(kind), number).slice(start, count).to_pylist()
         return rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
@@ -42,9 +42,27 @@ class Counts(Record):
             data.pop("beside_tokens", None)
         return data
 
+    def plain(self) -> CountsFields:
+        """The counts as they stand in summary.json."""
+        return cast(CountsFields, self.model_dump())
+
     def adds_up(self) -> bool:
         """Whether no question is lost."""
         return self.questions == self.paired + sum(self.unpaired.values()) + sum(self.rejected.values())
+
+
+class CountsFields(TypedDict):
+    """`Counts` as plain data."""
+
+    questions: int
+    paired: int
+    unpaired: dict[str, int]
+    rejected: dict[str, int]
+    pairs: dict[str, int]
+    rollouts: dict[str, int]
+    images: int
+    generated_tokens: int
+    beside_tokens: NotRequired[dict[str, int]]
 
 
 class FileEntry(Record):

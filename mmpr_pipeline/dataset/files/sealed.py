@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.json_files import unsealed
 from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.summary import BuildSummary
 from mmpr_pipeline.screening import REPORT
+from mmpr_pipeline.screening.mixture import ShareFields
+from mmpr_pipeline.screening.report import ScreeningReport
 from mmpr_pipeline.storage import MissingKeyError, Store
 
 _AGAIN = "Run the same `mmpr build` again: it writes the file anew."
@@ -56,6 +59,53 @@ def read_sealed(store: Store, key: str) -> dict[str, Any]:
         return unsealed(raw, before.needed, before.allowed)
     except ValueError as error:
         raise DatasetError(f"{store.url}/{key} is damaged: {error}.", remedy=_REMEDIES[key]) from None
+
+
+class SourceNote(TypedDict):
+    """What users of an output must know of a source."""
+
+    name: str
+    role: str
+    licence: str
+    homepage: str | None
+    description: str
+    rows: NotRequired[int]
+    revision: NotRequired[str | None]
+    instructions: NotRequired[list[str]]
+    share: NotRequired[ShareFields]
+
+
+class ComparedWith(TypedDict):
+    """How each evaluation source was opened, and why others were not compared with."""
+
+    against: dict[str, str]
+    unchecked: dict[str, str]
+
+
+class BuildDescription(TypedDict):
+    """config.json. `identity` decides every byte of the shards; `config` holds all settings of the first run."""
+
+    digest: str
+    identity: dict[str, Any]
+    mmpr_version: NotRequired[str]
+    config: NotRequired[dict[str, Any]]
+    sources: NotRequired[list[SourceNote]]
+    screening: NotRequired[ComparedWith]
+
+
+def read_config(store: Store) -> BuildDescription:
+    """config.json. Raises as `read_sealed`."""
+    return cast(BuildDescription, read_sealed(store, layout.CONFIG))
+
+
+def read_summary(store: Store) -> BuildSummary:
+    """summary.json. Raises as `read_sealed`."""
+    return cast(BuildSummary, read_sealed(store, layout.SUMMARY))
+
+
+def read_screening(store: Store) -> ScreeningReport:
+    """screening/report.json. Raises as `read_sealed`."""
+    return cast(ScreeningReport, read_sealed(store, REPORT))
 
 
 def hashes(store: Store) -> dict[str, str]:

@@ -1,18 +1,83 @@
-"""The summary of a finished dataset: the totals of all manifests."""
+"""The summary of a finished dataset: the totals of all manifests, and what its last run took."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.records import SCHEMA_VERSION
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.manifest import Manifest, merge_counts, read_manifest
+from mmpr_pipeline.dataset.files.manifest import CountsFields, Manifest, merge_counts, read_manifest
+from mmpr_pipeline.screening.report import ScreeningReport
 from mmpr_pipeline.storage import MissingKeyError, Store
 
 
-def summarise(store: Store, shards: int, only: Iterable[int] | None = None) -> dict[str, Any]:
+class Totals(TypedDict):
+    """What all manifests say together."""
+
+    schema_version: str
+    shards: int
+    identity: str
+    counts: CountsFields
+    sources: dict[str, CountsFields]
+    files: int
+    bytes: int
+
+
+class RunFigures(TypedDict, total=False):
+    """What the run that finished a dataset did: its share of the counts, and what its engines say of themselves."""
+
+    seconds: float
+    shards: int
+    questions: int
+    paired: int
+    unpaired: int
+    rejected: int
+    pairs: int
+    rollouts: int
+    resumed: int
+    tokens: int
+    engine: dict[str, Any]
+    runs_on: dict[str, str]
+
+
+class RecordedFigures(TypedDict):
+    """Where the rollouts of a recorded file went."""
+
+    rollouts: int
+    used: int
+    unused: int
+    unusable_lines: int
+
+
+class MergedOutput(TypedDict):
+    """An output that was merged into this one."""
+
+    digest: str
+    model: str
+
+
+class PlanSummary(TypedDict):
+    """What a plan adds to the summary."""
+
+    screening: NotRequired[ScreeningReport]
+    warnings: NotRequired[list[str]]
+    merged: NotRequired[list[MergedOutput]]
+
+
+class BuildSummary(Totals, PlanSummary):
+    """summary.json. Versions before 0.2 wrote neither `hashes` nor `rehearsal`."""
+
+    mmpr_version: str
+    digest: str
+    run: RunFigures
+    rehearsal: NotRequired[bool]
+    recorded: NotRequired[RecordedFigures]
+    hashes: NotRequired[dict[str, str]]
+
+
+def summarise(store: Store, shards: int, only: Iterable[int] | None = None) -> Totals:
     """Totals over all shards, or over `only` some: `schema_version`, `shards`, `identity`, `counts`, `sources`,
     `files`, `bytes`.
 
@@ -25,8 +90,8 @@ def summarise(store: Store, shards: int, only: Iterable[int] | None = None) -> d
         "schema_version": SCHEMA_VERSION,
         "shards": shards,
         "identity": manifests[0].identity,
-        "counts": merge_counts(m.counts for m in manifests).model_dump(),
-        "sources": {n: merge_counts(m.sources[n] for m in manifests if n in m.sources).model_dump() for n in names},
+        "counts": merge_counts(m.counts for m in manifests).plain(),
+        "sources": {n: merge_counts(m.sources[n] for m in manifests if n in m.sources).plain() for n in names},
         "files": len(files),
         "bytes": sum(entry.bytes for entry in files),
     }

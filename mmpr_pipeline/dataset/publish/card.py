@@ -149,7 +149,7 @@ def _difficulty(facts: Facts) -> str:
 def _lengths(facts: Facts) -> str:
     rows = []
     for group in facts.figures["groups"]:
-        found = [group[f"{side}_tokens"] for side in ("prompt", "chosen", "rejected")]
+        found = [group["prompt_tokens"], group["chosen_tokens"], group["rejected_tokens"]]
         tokens = [f"{f['mean']:,} / {f['p95']:,} / {f['max']:,}" if f["count"] else "not known" for f in found]
         known = facts.characters[group["source"], group["strategy"]]
         characters = [f"{known.chosen:,.0f}", f"{known.rejected:,.0f}", f"{known.chosen_longer:.1%}"]

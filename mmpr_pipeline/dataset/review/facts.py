@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -17,13 +17,13 @@ from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.marks import read_all
-from mmpr_pipeline.dataset.files.sealed import read_sealed
+from mmpr_pipeline.dataset.files.sealed import BuildDescription, SourceNote, read_config, read_summary
 from mmpr_pipeline.dataset.files.summary import finished_shards, shards_of
-from mmpr_pipeline.dataset.review.marks_summary import marks_summary
+from mmpr_pipeline.dataset.review.marks_summary import MarksSummary, marks_summary
 from mmpr_pipeline.dataset.review.rehearsal import is_rehearsal
-from mmpr_pipeline.dataset.review.stats import stats
+from mmpr_pipeline.dataset.review.stats import DatasetStats, stats
 from mmpr_pipeline.models.choice import REHEARSAL_WARNING
-from mmpr_pipeline.screening.report import unchecked
+from mmpr_pipeline.screening.report import ScreeningReport, unchecked
 from mmpr_pipeline.sources.declaration.licences import warnings_of
 from mmpr_pipeline.storage import MissingKeyError, Store, open_store
 
@@ -47,17 +47,17 @@ class Facts:
     `characters`, lengths by source and strategy, which are known where tokens are not.
     """
 
-    figures: dict[str, Any]
-    sources: list[dict[str, Any]]
+    figures: DatasetStats
+    sources: list[SourceNote]
     identity: dict[str, Any]
     mmpr_version: str
     made_by: dict[str, dict[str, int]]
     characters: dict[tuple[str, str], Characters]
-    screening: dict[str, Any] | None = None
+    screening: ScreeningReport | None = None
     """What was dropped before sampling, as summary.json tells it; None where nothing was compared."""
     rehearsal: bool = False
     """Whether the embedded toy model stood in for a real one."""
-    marks: dict[str, Any] | None = None
+    marks: MarksSummary | None = None
     """What people marked, as `marks_summary` gives it."""
 
     @property
@@ -92,31 +92,25 @@ def facts_of(out: str | Path, progress: Callable[[int, int], None] | None = None
         mmpr_version=str(config.get("mmpr_version", "unknown")),
         made_by=made_by,
         characters=characters,
-        screening=_summary(store).get("screening"),
+        screening=read_summary(store).get("screening") if store.exists(layout.SUMMARY) else None,
         rehearsal=is_rehearsal(config),
         marks=marks_summary(read_all(store)),
     )
 
 
-def _config(store: Store) -> dict[str, Any]:
+def _config(store: Store) -> BuildDescription:
     try:
-        return read_sealed(store, layout.CONFIG)
+        return read_config(store)
     except MissingKeyError:
         raise DatasetError(f"{store.url} has no {layout.CONFIG}.", remedy="Give the output of `mmpr build`.") from None
 
 
-def _summary(store: Store) -> dict[str, Any]:
-    try:
-        return read_sealed(store, layout.SUMMARY)
-    except MissingKeyError:
-        return {}
-
-
-def _sources(config: dict[str, Any], names: list[str]) -> list[dict[str, Any]]:
+def _sources(config: BuildDescription, names: list[str]) -> list[SourceNote]:
     """What the build noted of each source; where it noted nothing, nothing is known of it."""
     noted = {source["name"]: source for source in config.get("sources", ())}
+
     unknown = {"role": "unknown", "licence": "unknown", "homepage": None, "description": ""}
-    return [{"name": name, **unknown, **noted.get(name, {})} for name in names]
+    return [cast(SourceNote, {"name": name, **unknown, **noted.get(name, {})}) for name in names]
 
 
 def _read_pairs(store: Store, shards: int) -> tuple[dict[str, dict[str, int]], dict[tuple[str, str], Characters]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from mmpr_pipeline.dataset.files.marks import Mark, Marks
 
@@ -15,15 +15,47 @@ if TYPE_CHECKING:
 Z = 1.96
 """Of a 95% interval."""
 
+Side = Literal["correct", "incorrect"]
+"""A verdict whose precision is estimated."""
 
-def marks_summary(marks: Marks) -> dict[str, Any]:
-    """Plain data:
 
-    `rollouts` marked, `people` with the number of their marks, `overruled`: rollouts of which the merged mark is not
-    the checker's verdict; `precision`: for `correct` and `incorrect` verdicts the `checked` of a random sample, how
-    many a person confirmed (`right`), their `share` and its 95% interval `low` to `high` (Wilson); `rules`: for each
-    rule the rollouts marked and overruled, however they were drawn; `agreement` of each two people on what both marked:
-    `both`, `same`, and Cohen's `kappa` (None where it is not defined).
+class Precision(TypedDict):
+    """Of a random sample of one verdict: how many were looked at and confirmed, their share, and its 95% interval
+    (Wilson)."""
+
+    checked: int
+    right: int
+    share: float | None
+    low: float
+    high: float
+
+
+class Agreement(TypedDict):
+    """What two people marked alike. `kappa`: Cohen's; None where it is not defined."""
+
+    people: list[str]
+    both: int
+    same: int
+    kappa: float | None
+
+
+class MarksSummary(TypedDict):
+    """`rollouts` marked; `people` with the number of their marks; `overruled`: rollouts of which the merged mark is not
+    the checker's verdict; `rules`: for each rule the rollouts marked and overruled, however they were drawn."""
+
+    rollouts: int
+    people: dict[str, int]
+    overruled: int
+    precision: dict[Side, Precision]
+    rules: dict[str, dict[str, int]]
+    agreement: list[Agreement]
+
+
+SIDES: tuple[Side, ...] = ("correct", "incorrect")
+
+
+def marks_summary(marks: Marks) -> MarksSummary:
+    """What all marks say together.
 
     Marks set by hand or drawn as doubtful say nothing about all verdicts, so that only the sample's count as precision.
     """
@@ -37,13 +69,13 @@ def marks_summary(marks: Marks) -> dict[str, Any]:
         "rollouts": len(merged),
         "people": dict(sorted(people.items())),
         "overruled": sum(1 for mark in merged if mark.judged and mark.outcome != mark.judged),
-        "precision": {verdict: _precision(merged, verdict) for verdict in ("correct", "incorrect")},
+        "precision": {verdict: _precision(merged, verdict) for verdict in SIDES},
         "rules": {rule: dict(counts) for rule, counts in sorted(rules.items())},
         "agreement": _agreement(marks),
     }
 
 
-def _precision(merged: list[Mark], verdict: str) -> dict[str, Any]:
+def _precision(merged: list[Mark], verdict: Side) -> Precision:
     sample = [mark for mark in merged if mark.drawn == "sample" and mark.judged == verdict and mark.outcome != "ignore"]
     right = sum(mark.outcome == verdict for mark in sample)
     low, high = wilson_interval(right, len(sample))
@@ -61,11 +93,11 @@ def wilson_interval(right: int, of: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def _agreement(marks: Marks) -> list[dict[str, Any]]:
+def _agreement(marks: Marks) -> list[Agreement]:
     by: dict[str, dict[tuple[str, int], str]] = defaultdict(dict)
     for mark in marks:
         by[mark.by][mark.question_id, mark.index] = mark.outcome
-    found = []
+    found: list[Agreement] = []
     for one, other in combinations(sorted(by), 2):
         both = sorted(by[one].keys() & by[other].keys())
         if both:
@@ -83,7 +115,7 @@ def _kappa(pairs: list[tuple[str, str]]) -> float | None:
     return None if chance == 1 else (seen - chance) / (1 - chance)
 
 
-def precision_text(found: dict[str, Any], verdict: str) -> str:
+def precision_text(found: MarksSummary, verdict: Side) -> str:
     """`48 of 50 (96%, 95% interval 87% to 99%)`; empty where nothing was drawn at random."""
     precise = found["precision"][verdict]
     if not precise["checked"]:
@@ -92,7 +124,7 @@ def precision_text(found: dict[str, Any], verdict: str) -> str:
     return f"{precise['right']} of {precise['checked']} ({precise['share']:.0%}, 95% interval {low:.0%} to {high:.0%})"
 
 
-def marks_page(found: dict[str, Any]) -> RenderableType:
+def marks_page(found: MarksSummary) -> RenderableType:
     """The summary for a terminal."""
     from rich.console import Group
     from rich.table import Table
@@ -102,7 +134,7 @@ def marks_page(found: dict[str, Any]) -> RenderableType:
         return Text("No rollout is marked. `mmpr view OUT`, Review, is where marks are made.")
     people = ", ".join(f"{name or 'unnamed'} {number:,}" for name, number in found["people"].items())
     lines = [f"{found['rollouts']:,} rollouts marked, {found['overruled']:,} verdicts overruled ({people})"]
-    for verdict in ("correct", "incorrect"):
+    for verdict in SIDES:
         said = precision_text(found, verdict) or "nothing drawn at random yet: Review, Random sample"
         lines.append(f"verdicts {verdict}, confirmed: {said}")
     for each in found["agreement"]:

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, cast
 
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.summary import finished_shards, manifests_of, shards_of
+from mmpr_pipeline.dataset.rows import PairFields
 from mmpr_pipeline.storage import open_store
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
 
-def pick_pairs(out: str | Path, number: int, seed: int) -> list[dict[str, Any]]:
+class PickedPair(PairFields):
+    """A pair with the shard that holds it, and format, width and height of each of its images."""
+
+    shard: int
+    image_sizes: list[tuple[str, int, int]]
+
+
+def pick_pairs(out: str | Path, number: int, seed: int) -> list[PickedPair]:
     """`number` pairs of the finished shards, chosen evenly by `seed`, of different questions where there are enough.
 
-    Each is a row of the pairs file with `image_sizes` (format, width, height) and `shard` added. Raises
-    DatasetError where no shard is finished.
+    Raises DatasetError where no shard is finished.
     """
     store = open_store(out)
     shards, done = shards_of(store), finished_shards(store)
     rows_of = [next(f.rows for f in m.files if f.path.startswith("pairs/")) for m in manifests_of(store, shards, done)]
     total = sum(rows_of)
     drawn = random.Random(seed).sample(range(total), min(total, number * 8))
-    picked: list[dict[str, Any]] = []
+    picked: list[PickedPair] = []
     seen: set[str] = set()
     for strict in (True, False):
         for position in drawn:
@@ -39,7 +47,7 @@ def pick_pairs(out: str | Path, number: int, seed: int) -> list[dict[str, Any]]:
             if pair["pair_id"] not in seen and not (strict and pair["question_id"] in seen):
                 seen |= {pair["pair_id"], pair["question_id"]}
                 sizes = _sizes(store.local_copy(layout.data("images", shard, shards)), pair)
-                picked.append(pair | {"image_sizes": sizes, "shard": shard})
+                picked.append({**pair, "image_sizes": sizes, "shard": shard})
     return picked
 
 
@@ -51,16 +59,15 @@ def _locate(position: int, rows_of: list[int]) -> tuple[int, int]:
     raise IndexError(position)
 
 
-def _row(path: Path, number: int) -> dict[str, Any]:
+def _row(path: Path, number: int) -> PairFields:
     for batch in record_batches(path):
         if number < batch.num_rows:
-            found: dict[str, Any] = batch.slice(number, 1).to_pylist()[0]
-            return found
+            return cast(PairFields, batch.slice(number, 1).to_pylist()[0])
         number -= batch.num_rows
     raise IndexError(number)
 
 
-def _sizes(path: Path, pair: dict[str, Any]) -> list[tuple[str, int, int]]:
+def _sizes(path: Path, pair: PairFields) -> list[tuple[str, int, int]]:
     found = {}
     for batch in record_batches(path, ["sha256", "format", "width", "height"]):
         for row in batch.to_pylist():
@@ -84,7 +91,7 @@ def show_pairs(out: str | Path, number: int, seed: int, console: Console) -> Non
         console.print(_provenance(pair), "")
 
 
-def _question(pair: dict[str, Any]) -> Text:
+def _question(pair: PickedPair) -> Text:
     from rich.text import Text
 
     text = Text(_safe(pair["prompt"].replace("<image>\n", "").replace("<image>", "")).strip())
@@ -95,14 +102,14 @@ def _question(pair: dict[str, Any]) -> Text:
     return text
 
 
-def _responses(pair: dict[str, Any], width: int) -> Any:
+def _responses(pair: PairFields, width: int) -> Table:
     """Chosen and rejected side by side, or one above the other in a narrow terminal."""
     from rich.box import SIMPLE
     from rich.table import Table
 
     shared = shared_prefix(pair["chosen"], pair["rejected"])
     titles = [_title(pair, "chosen", "green"), _title(pair, "rejected", "red")]
-    bodies = [_body(pair[side], shared, style) for side, style in (("chosen", "green"), ("rejected", "red"))]
+    bodies = [_body(pair["chosen"], shared, "green"), _body(pair["rejected"], shared, "red")]
     if width < 90:
         table = Table.grid()
         for title, body in zip(titles, bodies, strict=True):
@@ -122,13 +129,16 @@ def shared_prefix(one: str, other: str) -> int:
     return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
-def _title(pair: dict[str, Any], side: str, style: str) -> Text:
+def _title(pair: PairFields, side: Literal["chosen", "rejected"], style: str) -> Text:
     from rich.text import Text
 
+    chosen = side == "chosen"
+    answer = pair["chosen_answer"] if chosen else pair["rejected_answer"]
+    tokens = pair["chosen_tokens"] if chosen else pair["rejected_tokens"]
     title = Text(side, f"bold {style}")
-    if pair[f"{side}_answer"] is not None:
-        title.append(f"  {_safe(pair[f'{side}_answer'])}", style)
-    return title.append(f"  {pair[f'{side}_tokens']} tokens", "dim") if pair[f"{side}_tokens"] else title
+    if answer is not None:
+        title.append(f"  {_safe(answer)}", style)
+    return title.append(f"  {tokens} tokens", "dim") if tokens else title
 
 
 def _body(response: str, shared: int, style: str) -> Text:
@@ -137,10 +147,10 @@ def _body(response: str, shared: int, style: str) -> Text:
     return Text.assemble((_safe(response[:shared]), "dim"), (_safe(response[shared:]), style))
 
 
-def _provenance(pair: dict[str, Any]) -> Text:
+def _provenance(pair: PairFields) -> Text:
     from rich.text import Text
 
-    rules = " / ".join(_safe(pair[name]) for name in ("chosen_rule", "rejected_rule") if pair[name])
+    rules = " / ".join(_safe(rule) for rule in (pair["chosen_rule"], pair["rejected_rule"]) if rule)
     parts = [pair["model"], pair["prompt_version"], pair["checker"], rules, f"seed {pair['seed']}", pair["pair_id"]]
     return Text(" · ".join(_safe(part) for part in parts if part), "dim")
 

@@ -6,18 +6,60 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
 
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
-from mmpr_pipeline.dataset.files.summary import finished_shards, manifests_of, shards_of, summarise
+from mmpr_pipeline.dataset.files.summary import PlanSummary, Totals, finished_shards, manifests_of, shards_of, summarise
 from mmpr_pipeline.storage import open_store
 
 SOLVE_BINS = 10
 """Bins of the solve-rate histogram: [0, 0.1), [0.1, 0.2), ..., [0.9, 1.0]; exact 0 and 1 are counted apart."""
+
+
+class LengthFigures(TypedDict):
+    """Tokens of some responses; zeros where none is known."""
+
+    count: int
+    mean: float
+    p50: int
+    p95: int
+    max: int
+
+
+class GroupFigures(TypedDict):
+    """The pairs of one source and strategy. `chosen_longer`: share of pairs whose chosen response has more tokens than
+    the rejected one; None where not known."""
+
+    source: str
+    strategy: str
+    pairs: int
+    questions: int
+    prompt_tokens: LengthFigures
+    chosen_tokens: LengthFigures
+    rejected_tokens: LengthFigures
+    chosen_longer: float | None
+
+
+class SolveRates(TypedDict):
+    """Questions of a source with checked rollouts, by the share judged correct: none, all, and the bins between."""
+
+    none: int
+    bins: list[int]
+    all: int
+
+
+class DatasetStats(Totals, PlanSummary):
+    """The totals, and what the rows tell. `finished`: shards counted; `pairs_per_question`: how many questions have 1,
+    2, ... pairs."""
+
+    finished: int
+    groups: list[GroupFigures]
+    solve_rates: dict[str, SolveRates]
+    pairs_per_question: dict[int, int]
 
 
 class LengthHistogram:
@@ -36,7 +78,7 @@ class LengthHistogram:
         """How often each number was counted, where at all."""
         return {int(value): int(self._histogram[value]) for value in np.flatnonzero(self._histogram)}
 
-    def summary(self) -> dict[str, float]:
+    def summary(self) -> LengthFigures:
         """count, mean, p50, p95 and max; zeros where nothing was counted."""
         count = int(self._histogram.sum())
         if not count:
@@ -47,7 +89,7 @@ class LengthHistogram:
         return {"count": count, "mean": round(mean, 1), "p50": p50, "p95": p95, "max": len(self._histogram) - 1}
 
 
-def stats(out: str | Path, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+def stats(out: str | Path, progress: Callable[[int, int], None] | None = None) -> DatasetStats:
     """Figures of a dataset as plain data, of what is finished where a build goes on: the summary's, and
 
     `groups`: for each source and strategy: pairs, questions, prompt/chosen/rejected token counts (count, mean, p50,
@@ -71,13 +113,13 @@ def stats(out: str | Path, progress: Callable[[int, int], None] | None = None) -
             _add_questions(path, solved, per_question)
         if progress:
             progress(number + 1, len(done))
-    return {
-        **summarise(store, shards, done),
+    rows = {
         "finished": len(done),
-        "groups": [{"source": s, "strategy": t, **group.summary()} for (s, t), group in sorted(groups.items())],
+        "groups": [group.figures(*name) for name, group in sorted(groups.items())],
         "solve_rates": {source: found.summary() for source, found in sorted(solved.items())},
         "pairs_per_question": per_question.counts(),
     }
+    return cast(DatasetStats, {**summarise(store, shards, done), **rows})
 
 
 class _Group:
@@ -96,11 +138,16 @@ class _Group:
         self._known += int(known.sum())
         self._longer += int((tokens["chosen"] > tokens["rejected"])[known].sum())
 
-    def summary(self) -> dict[str, Any]:
+    def figures(self, source: str, strategy: str) -> GroupFigures:
+        lengths = {name: each.summary() for name, each in self._tokens.items()}
         return {
+            "source": source,
+            "strategy": strategy,
             "pairs": self._pairs,
             "questions": self._questions,
-            **{f"{name}_tokens": lengths.summary() for name, lengths in self._tokens.items()},
+            "prompt_tokens": lengths["prompt"],
+            "chosen_tokens": lengths["chosen"],
+            "rejected_tokens": lengths["rejected"],
             "chosen_longer": round(self._longer / self._known, 4) if self._known else None,
         }
 
@@ -119,7 +166,7 @@ class _Solved:
         between = (correct > 0) & (correct < checked)
         self._bins += np.bincount(correct[between] * SOLVE_BINS // checked[between], minlength=SOLVE_BINS)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> SolveRates:
         return {"none": self._none, "bins": self._bins.tolist(), "all": self._all}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -12,7 +12,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from mmpr_pipeline.dataset.files.summary import BuildSummary, RunFigures
 from mmpr_pipeline.dataset.review.beside import beside_sentences
+from mmpr_pipeline.dataset.review.stats import DatasetStats
 from mmpr_pipeline.screening.report import report_sentences, unchecked
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ def grid(columns: Iterable[str], rows: Iterable[Iterable[str]], total: Iterable[
     return table
 
 
-def summary_page(summary: Mapping[str, Any]) -> RenderableType:
+def summary_page(summary: BuildSummary | DatasetStats) -> RenderableType:
     """The totals of a dataset: a headline, a table by source, and what became of the questions."""
     counts = summary["counts"]
     parts: list[RenderableType] = [_headline(summary), heading("By source"), _sources(summary)]
@@ -78,19 +80,19 @@ def summary_page(summary: Mapping[str, Any]) -> RenderableType:
         parts += [heading("Beside the questions"), *map(Text, beside)]
     if told := [*summary.get("warnings", ()), *_screened(summary)]:
         parts += [heading("Please note"), *map(Text, told)]
-    notes = [note for note in (_recorded(summary), _pace(summary.get("run", {}))) if note]
+    notes = [note for note in (_recorded(summary), _pace(summary)) if note]
     return Group(*parts, *([heading("This run"), *map(Text, notes)] if notes else []))
 
 
-def _screened(summary: Mapping[str, Any]) -> list[str]:
+def _screened(summary: BuildSummary | DatasetStats) -> list[str]:
     """What was dropped before sampling, and with what questions were compared."""
     report = summary.get("screening")
     return [told for told in (*report_sentences(report), unchecked(report)) if told] if report else []
 
 
-def _recorded(summary: Mapping[str, Any]) -> str | None:
+def _recorded(summary: BuildSummary | DatasetStats) -> str | None:
     """Where the rollouts of a recorded file went."""
-    recorded = summary.get("recorded")
+    recorded = cast(BuildSummary, summary).get("recorded")
     if not recorded:
         return None
     unused = f"{recorded['unused']:,} belong to no question that was sampled" if recorded["unused"] else "none unused"
@@ -98,8 +100,9 @@ def _recorded(summary: Mapping[str, Any]) -> str | None:
     return f"{recorded['rollouts']:,} recorded rollouts: {recorded['used']:,} used, {unused}{broken}."
 
 
-def _pace(run: Mapping[str, Any]) -> str | None:
+def _pace(summary: BuildSummary | DatasetStats) -> str | None:
     """How long the last run took, and what it found done before."""
+    run = cast(BuildSummary, summary).get("run", RunFigures())
     if not run.get("shards"):
         return None
     seconds, made = run["seconds"], run.get("rollouts", 0) - run.get("resumed", 0)
@@ -110,7 +113,7 @@ def _pace(run: Mapping[str, Any]) -> str | None:
     return f"{run['shards']:,} shards in {seconds:,.0f} s: {made:,} rollouts made{resumed}{died}{lost}."
 
 
-def _headline(summary: Mapping[str, Any]) -> Text:
+def _headline(summary: BuildSummary | DatasetStats) -> Text:
     counts = summary["counts"]
     pairs = sum(counts["pairs"].values())
     text = Text()
@@ -124,7 +127,7 @@ def _headline(summary: Mapping[str, Any]) -> Text:
     return text
 
 
-def _sources(summary: Mapping[str, Any]) -> Table:
+def _sources(summary: BuildSummary | DatasetStats) -> Table:
     strategies = sorted(summary["counts"]["pairs"])
     header = ["source", "rows", "paired", "unpaired", "rejected", *(_strategy(s) for s in strategies)]
     header += ["rollouts", "right"]
@@ -188,7 +191,7 @@ def verify_page(report: Report) -> RenderableType:
     return Group(headline, Text(), table, *rest, Text(), *(Text(f"What to do: {told}") for told in report.remedies))
 
 
-def stats_page(figures: Mapping[str, Any]) -> RenderableType:
+def stats_page(figures: DatasetStats) -> RenderableType:
     """The summary's page, then lengths by source and strategy, solve rates and pairs per question."""
     parts: list[RenderableType] = [summary_page(figures)]
     if figures["finished"] < figures["shards"]:

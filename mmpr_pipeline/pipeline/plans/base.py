@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from mmpr_pipeline.core.progress import Stage
 from mmpr_pipeline.core.records import Question, Reject
+from mmpr_pipeline.dataset.files.sealed import ComparedWith, SourceNote
+from mmpr_pipeline.dataset.files.summary import PlanSummary
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig
+from mmpr_pipeline.screening.report import ScreeningReport
 from mmpr_pipeline.storage import Store
 
 
@@ -55,21 +58,21 @@ class Plan(Protocol):
         ...
 
     @property
-    def screened(self) -> Mapping[str, Any] | None:
+    def screened(self) -> ScreeningReport | None:
         """The report of the screening pass, where this plan has one."""
         ...
 
     @property
-    def described_sources(self) -> list[dict[str, Any]]:
+    def described_sources(self) -> list[SourceNote]:
         """What users of the output must know of its sources; written into config.json."""
         ...
 
     @property
-    def described_screening(self) -> dict[str, Any]:
-        """What config.json says of the evaluation sets that the sources are compared with."""
+    def described_screening(self) -> ComparedWith | None:
+        """What config.json says of the evaluation sets that the sources are compared with; None: nothing."""
         ...
 
-    def in_summary(self, store: Store) -> dict[str, Any]:
+    def in_summary(self, store: Store) -> PlanSummary:
         """What summary.json says of the screening and the sources."""
         ...
 

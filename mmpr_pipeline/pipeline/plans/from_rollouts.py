@@ -19,8 +19,8 @@ from mmpr_pipeline.core.verdict import Outcome
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.marks import read_marks
 from mmpr_pipeline.dataset.files.reader import StoredQuestion, stored_questions
-from mmpr_pipeline.dataset.files.sealed import read_sealed
-from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
+from mmpr_pipeline.dataset.files.sealed import BuildDescription, ComparedWith, SourceNote, read_config, read_summary
+from mmpr_pipeline.dataset.files.summary import BuildSummary, PlanSummary, manifests_of, shards_of
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig, load_config
@@ -39,10 +39,10 @@ class RebuildPlan:
     config: BuildConfig
     before: str
     """The finished dataset."""
-    described: dict[str, Any]
+    described: BuildDescription
     """Its config.json."""
     marks: Marks
-    summary: dict[str, Any]
+    summary: BuildSummary
     """Its summary.json."""
 
     @property
@@ -64,10 +64,9 @@ class RebuildPlan:
         return content_id(json.dumps(self.identity, sort_keys=True))
 
     @property
-    def described_sources(self) -> list[dict[str, Any]]:
+    def described_sources(self) -> list[SourceNote]:
         """What users must know of the sources: as the finished dataset says."""
-        found: list[dict[str, Any]] = self.described.get("sources", [])
-        return found
+        return self.described.get("sources", [])
 
     @property
     def rows(self) -> int:
@@ -75,17 +74,22 @@ class RebuildPlan:
         return int(self.summary["counts"]["questions"])
 
     @property
-    def described_screening(self) -> dict[str, Any]:
+    def described_screening(self) -> ComparedWith | None:
         """As the finished dataset has it."""
-        return {"screening": self.described["screening"]} if "screening" in self.described else {}
+        return self.described.get("screening")
 
     samples = False
     screened = None
     """Its rows were screened before they were sampled."""
 
-    def in_summary(self, store: Store) -> dict[str, Any]:
+    def in_summary(self, store: Store) -> PlanSummary:
         """As the finished dataset has it."""
-        return {name: self.summary[name] for name in ("screening", "warnings") if name in self.summary}
+        told: PlanSummary = {}
+        if "screening" in self.summary:
+            told["screening"] = self.summary["screening"]
+        if "warnings" in self.summary:
+            told["warnings"] = self.summary["warnings"]
+        return told
 
     def prepare(self, workers: int, notify: Stage, still_held: Callable[[], None]) -> RebuildPlan:
         """Nothing comes before the shards but to say how many marks count."""
@@ -187,13 +191,13 @@ class StoredEngine:
         return self._held.pop(question_id)
 
 
-def make_rebuild_plan(before: str, given: dict[str, Any]) -> RebuildPlan:
-    """The plan to check and pair a finished dataset again, with `given` settings (dotted names, None: not given).
+def make_rebuild_plan(before: str, overrides: Mapping[str, object]) -> RebuildPlan:
+    """The plan to check and pair a finished dataset again. `overrides`: settings by dotted name; None: as it was.
 
-    Raises ConfigError where a setting is given that decides what was sampled, DatasetError where the dataset is not
+    Raises ConfigError where one of them decides what was sampled, DatasetError where the dataset is not
     finished.
     """
-    fixed = [name for name, value in given.items() if value is not None and name.split(".")[0] not in CHANGEABLE]
+    fixed = [name for name, value in overrides.items() if value is not None and name.split(".")[0] not in CHANGEABLE]
     if fixed:
         raise ConfigError(
             f"{', '.join(fixed)} cannot change with --from-rollouts: it decided what was sampled.",
@@ -205,13 +209,13 @@ def make_rebuild_plan(before: str, given: dict[str, Any]) -> RebuildPlan:
             f"{before} is not a finished dataset.", remedy="Finish it first, with the command that began it."
         )
     list(manifests_of(store, shards_of(store)))  # each of them is there, and one
-    described = read_sealed(store, layout.CONFIG)
-    if open_store(str(given.get("out") or described["config"]["out"])).url == store.url:
+    described = read_config(store)
+    if open_store(str(overrides.get("out") or described["config"]["out"])).url == store.url:
         raise ConfigError("--from-rollouts needs a separate output.", remedy="Give --out a new directory.")
     settings = {**described["config"], "address": "local", "workers": None}
-    config = load_config(None, {**settings, **{name: value for name, value in given.items() if value is not None}})
+    config = load_config(None, {**settings, **{name: value for name, value in overrides.items() if value is not None}})
     # An ignored rollout is one that no verdict can be given on: it is in no pair.
     marks: dict[tuple[str, int], Outcome] = {
         key: "unparseable" if mark == "ignore" else mark for key, mark in read_marks(store).items()
     }
-    return RebuildPlan(config, store.url, described, marks, read_sealed(store, layout.SUMMARY))
+    return RebuildPlan(config, store.url, described, marks, read_summary(store))

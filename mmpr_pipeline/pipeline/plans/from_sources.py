@@ -17,7 +17,8 @@ from mmpr_pipeline.checking.second.prompts import VERSION
 from mmpr_pipeline.core.progress import Stage
 from mmpr_pipeline.core.records import SCHEMA_VERSION, Question, Reject, content_id
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.sealed import read_sealed
+from mmpr_pipeline.dataset.files.sealed import ComparedWith, SourceNote, read_screening
+from mmpr_pipeline.dataset.files.summary import PlanSummary
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.engines.identity import engine_identity
 from mmpr_pipeline.engines.journalled import JournalledEngine
@@ -40,6 +41,7 @@ from mmpr_pipeline.pipeline.second_opinion import JournalledWithVerifier
 from mmpr_pipeline.rollouts.prompts import with_own_prompt
 from mmpr_pipeline.screening import REPORT, SCREENING
 from mmpr_pipeline.screening.mixture import ALL, share_fields
+from mmpr_pipeline.screening.report import ScreeningReport
 from mmpr_pipeline.screening.selection import Selection, load_selections
 from mmpr_pipeline.sources.declaration.licences import evaluation_warnings
 from mmpr_pipeline.sources.registry import SOURCES
@@ -54,7 +56,7 @@ class BuildPlan:
     sources: tuple[ResolvedSource, ...]
     identity: dict[str, Any]
     against: EvaluationSets = NO_COMPARISON
-    screened: Mapping[str, Any] | None = None
+    screened: ScreeningReport | None = None
     """The report of the screening, once it has decided on the rows; until then a worker takes them all."""
 
     @property
@@ -78,23 +80,25 @@ class BuildPlan:
         return (self.config.screening.dedup and several) or bool(self.against) or shared
 
     @property
-    def described_sources(self) -> list[dict[str, Any]]:
+    def described_sources(self) -> list[SourceNote]:
         """What users of the dataset must know of its sources."""
         return [source.described() for source in self.sources]
 
     @property
-    def described_screening(self) -> dict[str, Any]:
+    def described_screening(self) -> ComparedWith | None:
         """What stands in config.json of the evaluation sources: how each was opened, and which were not to be had."""
         opened = {source.name: source.path for source in self.against.sources}
-        return {"screening": {"against": opened, "unchecked": dict(self.against.unchecked)}}
+        return {"against": opened, "unchecked": dict(self.against.unchecked)}
 
-    def in_summary(self, store: Store) -> dict[str, Any]:
+    def in_summary(self, store: Store) -> PlanSummary:
         """The screening's report, and warnings about the sources."""
-        report: dict[str, Any] = {}
+        told: PlanSummary = {"warnings": evaluation_warnings(self.described_sources)}
         if store.exists(REPORT):
-            found = read_sealed(store, REPORT)
-            report["screening"] = {name: found[name] for name in found.keys() - {"plan", "hashes"}}
-        return {**report, "warnings": evaluation_warnings(self.described_sources)}
+            report = read_screening(store)
+            report.pop("plan", None)
+            report.pop("hashes", None)
+            told["screening"] = report
+        return told
 
     @property
     def samples(self) -> bool:

@@ -21,8 +21,8 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
 from mmpr_pipeline.dataset.files.marks import read_marks
 from mmpr_pipeline.dataset.files.reader import StoredQuestion, stored_questions
-from mmpr_pipeline.dataset.files.sealed import read_sealed
-from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
+from mmpr_pipeline.dataset.files.sealed import BuildDescription, SourceNote, read_config
+from mmpr_pipeline.dataset.files.summary import MergedOutput, PlanSummary, manifests_of, shards_of
 from mmpr_pipeline.pipeline.plans.from_rollouts import RebuildPlan, make_rebuild_plan
 from mmpr_pipeline.storage import Store, open_store
 
@@ -33,7 +33,7 @@ class MergePlan(RebuildPlan):
 
     others: tuple[str, ...] = ()
     """The other outputs, in order."""
-    descriptions: tuple[Mapping[str, Any], ...] = field(default=())
+    descriptions: tuple[BuildDescription, ...] = field(default=())
     """Their config.json."""
     questions: int = 0
     """Questions of all outputs; those that several have counted as often."""
@@ -45,7 +45,7 @@ class MergePlan(RebuildPlan):
         return {**super().identity, "from": digests}
 
     @property
-    def described_sources(self) -> list[dict[str, Any]]:
+    def described_sources(self) -> list[SourceNote]:
         """The sources of all outputs, each once."""
         told = {source["name"]: source for each in reversed(self.descriptions) for source in each.get("sources", [])}
         return list({**told, **{source["name"]: source for source in super().described_sources}}.values())
@@ -55,10 +55,12 @@ class MergePlan(RebuildPlan):
         """Rows of all shards, at most."""
         return self.questions
 
-    def in_summary(self, store: Store) -> dict[str, Any]:
+    def in_summary(self, store: Store) -> PlanSummary:
         """As the first output has it, and what was merged."""
         every = (self.described, *self.descriptions)
-        names = [{"digest": each["digest"], "model": each["config"]["engine"]["model"]} for each in every]
+        names: list[MergedOutput] = [
+            {"digest": each["digest"], "model": each["config"]["engine"]["model"]} for each in every
+        ]
         return {**super().in_summary(store), "merged": names}
 
     def _stored(self, shard: int) -> Iterator[StoredQuestion]:
@@ -149,8 +151,8 @@ def _number(question_id: str) -> int:
     return int(question_id[:16], 16)
 
 
-def make_merge(outputs: Sequence[str], given: dict[str, Any]) -> MergePlan:
-    """The plan to merge finished outputs, with `given` settings as `make_rebuild_plan` takes them.
+def make_merge(outputs: Sequence[str], overrides: Mapping[str, object]) -> MergePlan:
+    """The plan to merge finished outputs, with `overrides` as `make_rebuild_plan` takes them.
 
     Raises ConfigError where there are fewer than two, one stands twice, or people marked rollouts of another than the
     first; DatasetError where one is not finished.
@@ -158,7 +160,7 @@ def make_merge(outputs: Sequence[str], given: dict[str, Any]) -> MergePlan:
     urls = [open_store(output).url for output in outputs]
     if len(urls) < 2 or len(set(urls)) < len(urls):
         raise ConfigError("There is nothing to merge.", remedy="Name two or more different outputs.")
-    first, *others = [make_rebuild_plan(output, given) for output in outputs]
+    first, *others = [make_rebuild_plan(output, overrides) for output in outputs]
     for plan, url in zip(others, urls[1:], strict=True):
         if read_marks(open_store(url)):
             raise ConfigError(
@@ -172,6 +174,6 @@ def make_merge(outputs: Sequence[str], given: dict[str, Any]) -> MergePlan:
         marks=first.marks,
         summary=first.summary,
         others=tuple(plan.before for plan in others),
-        descriptions=tuple(read_sealed(open_store(url), layout.CONFIG) for url in urls[1:]),
+        descriptions=tuple(read_config(open_store(url)) for url in urls[1:]),
         questions=sum(plan.rows for plan in (first, *others)),
     )

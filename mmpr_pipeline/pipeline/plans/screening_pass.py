@@ -14,7 +14,7 @@ from mmpr_pipeline.cluster.tasks import end, result
 from mmpr_pipeline.core.errors import DatasetError, SourceError, StoreError
 from mmpr_pipeline.core.json_files import sealed
 from mmpr_pipeline.core.progress import Stage
-from mmpr_pipeline.dataset.files.sealed import damaged, read_sealed
+from mmpr_pipeline.dataset.files.sealed import damaged, read_screening
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.sources import EvaluationSets, ResolvedSource, screened_by_content
 from mmpr_pipeline.screening import REPORT
@@ -31,6 +31,7 @@ from mmpr_pipeline.screening.chunks import (
 )
 from mmpr_pipeline.screening.contamination import EvaluationRows
 from mmpr_pipeline.screening.merge import Screened, merge_chunks
+from mmpr_pipeline.screening.report import ComparedSets, ScreeningReport
 from mmpr_pipeline.screening.sketch_cache import cached_sketches
 from mmpr_pipeline.storage import MissingKeyError, Store, open_store
 
@@ -76,7 +77,7 @@ Look = Callable[[Screenable, Sequence[Chunk], str], None]
 """Looks at pieces, of which the last argument says in words what they hold; raises the first error."""
 
 
-def screen(plan: Screenable, notify: Notify, look: Look) -> dict[str, Any] | None:
+def screen(plan: Screenable, notify: Notify, look: Look) -> ScreeningReport | None:
     """The report on what is left of the plan's sources, made where it was not made before; None without screening.
 
     Sound pieces that a killed run left are kept. Raises SourceError where a source cannot be read.
@@ -112,10 +113,10 @@ def screen(plan: Screenable, notify: Notify, look: Look) -> dict[str, Any] | Non
     return report
 
 
-def _report(plan: Screenable, store: Store, notify: Notify) -> dict[str, Any] | None:
+def _report(plan: Screenable, store: Store, notify: Notify) -> ScreeningReport | None:
     """The report of an earlier run of this plan; None where there is none, or a damaged one."""
     try:
-        report = read_sealed(store, REPORT)
+        report = read_screening(store)
     except MissingKeyError:
         return None
     except DatasetError as error:
@@ -124,13 +125,16 @@ def _report(plan: Screenable, store: Store, notify: Notify) -> dict[str, Any] | 
     return report if report.get("plan", plan.digest) == plan.digest else None
 
 
-def decide(plan: Screenable, store: Store) -> dict[str, Any]:
+def decide(plan: Screenable, store: Store) -> ScreeningReport:
     """Decide on every row when all pieces are there, and return the report."""
     known = [(piece.name, row, name) for piece in sketch_pieces(plan) for row, name in _ids(store, piece)]
     parts = zip(plan.sources, key_pieces(plan), strict=True)
     screened = [Screened(source.name, pieces, source.share) for source, pieces in parts]
-    compared = {"against": dict(plan.against.content), "unchecked": dict(plan.against.unchecked)}
-    told = {"plan": plan.digest, **compared}
+    told: ComparedSets = {
+        "plan": plan.digest,
+        "against": dict(plan.against.content),
+        "unchecked": dict(plan.against.unchecked),
+    }
     return merge_chunks(store, screened, known, plan.config.screening, plan.config.shards, told)
 
 

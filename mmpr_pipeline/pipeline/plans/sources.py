@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmpr_pipeline.core.errors import ConfigError, SourceError
+from mmpr_pipeline.dataset.files.sealed import SourceNote
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.screening.mixture import ALL, share_fields, share_of, taken
+from mmpr_pipeline.screening.report import EvaluationSet
 from mmpr_pipeline.screening.settings import Share
 from mmpr_pipeline.sources import Source, SourceIndex, open_source
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, expand, find_declaration
@@ -39,13 +41,13 @@ class ResolvedSource:
         return taken(self.index.rows, self.share) * self.share.repeat
 
     @property
-    def content(self) -> dict[str, Any]:
+    def content(self) -> EvaluationSet:
         """What identifies its rows."""
         return {"rows": self.index.rows, "content": self.index.fingerprint}
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> SourceNote:
         """What users of the dataset must know of its source."""
-        return {
+        note: SourceNote = {
             "name": self.name,
             "rows": self.index.rows,
             "revision": self.index.revision,
@@ -53,9 +55,12 @@ class ResolvedSource:
             "licence": self.licence,
             "homepage": self.homepage,
             "description": self.description,
-            **({"instructions": list(self.instructions)} if self.instructions else {}),
-            **({"share": share_fields(self.share)} if self.share != ALL else {}),
         }
+        if self.instructions:
+            note["instructions"] = list(self.instructions)
+        if self.share != ALL:
+            note["share"] = share_fields(self.share)
+        return note
 
     def open(self, data_root: str | None) -> Source:
         """The source, in whichever process this is."""
@@ -68,7 +73,7 @@ class EvaluationSets:
 
     sources: tuple[ResolvedSource, ...] = ()
     """Empty where the comparison is done already, and nothing is to be opened again."""
-    content: Mapping[str, Any] = field(default_factory=dict)
+    content: Mapping[str, EvaluationSet] = field(default_factory=dict)
     """What identifies the rows of each."""
     unchecked: Mapping[str, str] = field(default_factory=dict)
     """Evaluation sources of the catalog that are not to be had, and why."""

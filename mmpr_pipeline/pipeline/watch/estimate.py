@@ -13,7 +13,7 @@ from mmpr_pipeline.engines.vllm.memory import plan_lines
 from mmpr_pipeline.models.resolve import NANO
 from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan
 from mmpr_pipeline.screening.mixture import taken
-from mmpr_pipeline.screening.report import unchecked
+from mmpr_pipeline.screening.report import ComparedSets, unchecked
 from mmpr_pipeline.screening.settings import Share
 
 RESPONSE_TOKENS = 325
@@ -101,7 +101,7 @@ def _share(share: Share) -> str:
 
 def _screening(plan: BuildPlan) -> list[str]:
     """What screening will do; what it will find is known only when the rows are read."""
-    report = {"against": plan.against.content, "unchecked": plan.against.unchecked}
+    report: ComparedSets = {"against": dict(plan.against.content), "unchecked": dict(plan.against.unchecked)}
     lines = [f"Questions are compared with {', '.join(plan.against.content)} before sampling."] if plan.against else []
     if warning := unchecked(report):
         lines.append(f"Warning: {warning}")

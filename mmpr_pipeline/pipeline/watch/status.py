@@ -15,7 +15,7 @@ from mmpr_pipeline.core.errors import DatasetError, StoreError
 from mmpr_pipeline.core.logs import FOLDER
 from mmpr_pipeline.core.progress.pace import time_left
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.sealed import read_sealed
+from mmpr_pipeline.dataset.files.sealed import read_config, read_summary
 from mmpr_pipeline.dataset.files.summary import finished_shards
 from mmpr_pipeline.pipeline.watch.log_lines import engine_deaths, last_lines, read_log_lines
 from mmpr_pipeline.pipeline.watch.progress_file import KEY, tokens_per_second
@@ -125,13 +125,13 @@ def _word(store: Store) -> dict[str, Any]:
 
 def _shards(store: Store) -> int | None:
     try:
-        return int(read_sealed(store, layout.CONFIG)["config"]["shards"])
+        return int(read_config(store)["config"]["shards"])
     except (MissingKeyError, LookupError, TypeError, ValueError):
         return None
 
 
 def _finished(store: Store, shards: int) -> BuildStatus:
-    summary = read_sealed(store, layout.SUMMARY)
+    summary = read_summary(store)
     counts = summary["counts"]
     sources = tuple(
         SourceSeen(

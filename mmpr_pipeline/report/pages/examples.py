@@ -48,7 +48,7 @@ def doubtful(store: Store, shards: int) -> dict[str, Any]:
 def _doubted(store: Store, shards: int, worth: int, place: int, row: int, index: int, why: str) -> dict[str, Any]:
     files = ShardFiles(store, -place, shards)
     question = files.question(row)
-    rollout = next(one for one in files.rollouts(question["question_id"]) if one["index"] == index)
+    rollout = next(one for one in files.rollouts(question["question_id"] or "") if one["index"] == index)
     kept = {name: rollout[name] for name in ("outcome", "extracted", "rule")}
     asked = {name: question[name] for name in ("question_id", "source", "source_id", "answer")}
     return {**asked, **kept, "text": question["text"][:300], "worth": worth, "index": index, "why": why}

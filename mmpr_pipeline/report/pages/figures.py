@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
+from mmpr_pipeline.dataset.files.manifest import CountsFields
 from mmpr_pipeline.dataset.files.marks import read_all
-from mmpr_pipeline.dataset.files.sealed import read_sealed
+from mmpr_pipeline.dataset.files.sealed import read_summary
 from mmpr_pipeline.dataset.files.summary import finished_shards, shards_of
 from mmpr_pipeline.dataset.review.beside import beside_sentences
 from mmpr_pipeline.dataset.review.facts import facts_of
@@ -75,7 +76,7 @@ def report_figures(out: str | Path, progress: Callable[[int, int], None] | None 
     }
 
 
-def _funnel(counts: dict[str, Any]) -> list[dict[str, Any]]:
+def _funnel(counts: CountsFields) -> list[dict[str, Any]]:
     usable = counts["questions"] - sum(counts["rejected"].values())
     return [
         {"step": "rows read", "questions": counts["questions"]},
@@ -84,20 +85,20 @@ def _funnel(counts: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _lost(counts: dict[str, Any]) -> list[dict[str, Any]]:
-    steps = (("rejected", "row not usable"), ("unpaired", "sampled, no pair"))
-    lost = [{"step": s, "reason": r, "questions": n} for name, s in steps for r, n in counts[name].items()]
+def _lost(counts: CountsFields) -> list[dict[str, Any]]:
+    steps = ((counts["rejected"], "row not usable"), (counts["unpaired"], "sampled, no pair"))
+    lost = [{"step": s, "reason": r, "questions": n} for reasons, s in steps for r, n in reasons.items()]
     return sorted(lost, key=lambda row: -row["questions"])
 
 
 def _run(store: Store) -> dict[str, Any]:
     """Seconds, rollouts and tokens of the run that finished the build; empty where it left no such note."""
     try:
-        run = read_sealed(store, layout.SUMMARY).get("run", {})
+        run = read_summary(store).get("run", {})
     except (MissingKeyError, DatasetError):
         return {}
     kept = {"seconds", "rollouts", "tokens", "resumed"}
-    return {name: run[name] for name in kept if isinstance(run.get(name), int | float)}
+    return {name: value for name, value in run.items() if name in kept and isinstance(value, int | float)}
 
 
 def _sampling(store: Store, shards: int) -> tuple[dict[int, int], dict[int, int]]:

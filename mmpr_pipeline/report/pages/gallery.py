@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mmpr_pipeline.dataset.files.lookup import ShardFiles
 from mmpr_pipeline.dataset.files.summary import shards_of
-from mmpr_pipeline.dataset.review.show import pick_pairs
+from mmpr_pipeline.dataset.review.show import PickedPair, pick_pairs
+from mmpr_pipeline.dataset.rows import PairFields
 from mmpr_pipeline.report.differences import TextSpan, compare_texts
 from mmpr_pipeline.report.images import MEDIA_TYPES, data_uri
 from mmpr_pipeline.storage.open import open_store
@@ -32,7 +32,7 @@ class PairSide:
 class Shown:
     """A pair as the gallery shows it; `images` are data URIs with width and height in pixels."""
 
-    pair: dict[str, Any]
+    pair: PickedPair
     images: list[tuple[str, int, int]]
     chosen: PairSide
     rejected: PairSide
@@ -47,7 +47,7 @@ def gallery(out: str | Path, number: int, seed: int) -> list[Shown]:
     return [Shown(pair, list(_images(pair["images"], files[pair["shard"]])), *sides(pair)) for pair in pairs]
 
 
-def sides(pair: dict[str, Any]) -> tuple[PairSide, PairSide]:
+def sides(pair: PairFields) -> tuple[PairSide, PairSide]:
     """Chosen and rejected of a row of the pairs file."""
     answers = pair["chosen_answer"], pair["rejected_answer"]
     one, other = compare_texts(pair["chosen"], pair["rejected"], answers, pair["shared_chars"])

@@ -203,7 +203,7 @@ def _listed(files: ShardFiles, row: int) -> dict[str, Any]:
     full = files.question(row)
     images = full["images"]
     return {
-        **{name: full[name] for name in _LISTED},
+        **{name: value for name, value in full.items() if name in _LISTED},
         "text": (full["text"] or full["detail"])[:MOST_LISTED],
         "image": images[0] if images else None,
     }

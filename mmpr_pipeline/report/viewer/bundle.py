@@ -120,19 +120,21 @@ def _question(files: ShardFiles, row: int, seen: set[str], target: Path) -> dict
             seen.add(sha256)
             (target / path).parent.mkdir(parents=True, exist_ok=True)
             (target / path).write_bytes(found[1])
-    listed = {"text": question["text"] or question["detail"], "source_id": question["source_id"]}
-    first = images[0]["path"] if images else ""
-    answer = question["answer"] or ""
+    first = next((str(image["path"]) for image in images), "")
     return {
-        **listed, "source": question["source"], "answer": answer, "image": first,
+        "text": question["text"] or question["detail"],
+        "source_id": question["source_id"],
+        "source": question["source"],
+        "answer": question["answer"] or "",
+        "image": first,
         "json": json.dumps({"question": question, "images": images}, ensure_ascii=False),
-    }  # fmt: skip
+    }
 
 
 def _rollouts(files: ShardFiles, question_id: str) -> Iterator[dict[str, str]]:
     for rollout in files.rollouts(question_id):
         text = rollout["text"]
-        detail = rollout_detail(dict(rollout), [])
+        detail = rollout_detail(rollout, [])
         kept = {key: value for key, value in detail.items() if key not in _LEFT_OUT}
         yield {"text": text, "json": json.dumps(kept, ensure_ascii=False)}
 

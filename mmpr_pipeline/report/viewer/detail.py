@@ -7,6 +7,7 @@ from typing import Any
 
 from mmpr_pipeline.dataset.files.lookup import ShardFiles
 from mmpr_pipeline.dataset.files.marks import Mark
+from mmpr_pipeline.dataset.rows import PairFields, RolloutFields
 from mmpr_pipeline.report.differences import TextSpan, answer_span, compare_texts
 from mmpr_pipeline.report.tiling import tile_grid
 
@@ -33,7 +34,9 @@ def question_detail(files: ShardFiles, row: int, marks: dict[int, list[Mark]]) -
             if s
         ],
         "rollouts": [rollout_detail(r, marks.get(r["index"], [])) for r in files.rollouts(name)] if name else [],
-        "pairs": [{key: pair[key] for key in _PAIR} for pair in files.pairs(name)] if name else [],
+        "pairs": [{key: value for key, value in pair.items() if key in _PAIR} for pair in files.pairs(name)]
+        if name
+        else [],
     }
 
 
@@ -45,23 +48,23 @@ def pair_detail(files: ShardFiles, question_id: str, pair_id: str) -> dict[str, 
     return None
 
 
-def pair_pieces(pair: dict[str, Any]) -> dict[str, Any]:
+def pair_pieces(pair: PairFields) -> dict[str, Any]:
     """Both responses of a row of the pairs file, as pieces."""
     answers = pair["chosen_answer"], pair["rejected_answer"]
     chosen, rejected = compare_texts(pair["chosen"], pair["rejected"], answers, pair["shared_chars"])
     return {"chosen": _plain(chosen), "rejected": _plain(rejected)}
 
 
-def rollout_detail(rollout: dict[str, Any], marks: list[Mark]) -> dict[str, Any]:
+def rollout_detail(rollout: RolloutFields, marks: list[Mark]) -> dict[str, Any]:
     """A row of the rollouts file with its text cut into pieces."""
-    text = rollout.pop("text")
+    text = rollout["text"]
     start, stop = answer_span(text, rollout["extracted"])
     kept = rollout["prefix_chars"]
     pieces = [TextSpan(text[:kept], True), TextSpan(text[kept:], False)]
     if stop > start:
         pieces = [TextSpan(text[:start], False), TextSpan(text[start:stop], False, True), TextSpan(text[stop:], False)]
     return {
-        **rollout,
+        **{name: value for name, value in rollout.items() if name != "text"},
         "seed": str(rollout["seed"]),
         "pieces": _plain(pieces),
         "marks": [mark.model_dump() for mark in marks],

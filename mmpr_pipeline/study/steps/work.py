@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mmpr_pipeline.core.errors import MmprError
+from mmpr_pipeline.dataset.files.summary import BuildSummary
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.study.steps.measure import measure_study
 from mmpr_pipeline.study.steps.step import Step, placed, read_step
@@ -51,7 +52,7 @@ def _repair(settings: dict[str, Any]) -> dict[str, Any]:
     return _built(run_plan(make_rebuild_plan(settings["before"], given), _Unseen()))
 
 
-def _built(summary: dict[str, Any]) -> dict[str, Any]:
+def _built(summary: BuildSummary) -> dict[str, Any]:
     return {"counts": summary["counts"]}
 
 

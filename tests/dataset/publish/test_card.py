@@ -9,6 +9,7 @@ import yaml
 
 from mmpr_pipeline.core.records import PreferencePair
 from mmpr_pipeline.dataset.files.marks import Mark, append_mark
+from mmpr_pipeline.dataset.files.sealed import SourceNote
 from mmpr_pipeline.dataset.publish.card import dataset_card, size_category
 from mmpr_pipeline.dataset.review.facts import Facts, facts_of
 from mmpr_pipeline.rollouts.prompts import version_of
@@ -72,18 +73,19 @@ def test_lengths_of_responses_are_counted(facts: Facts) -> None:
 
 
 def test_an_evaluation_set_and_a_forbidding_licence_are_warned_of(facts: Facts) -> None:
-    source = {**facts.sources[0], "role": "evaluation", "licence": "CC BY-NC-ND 4.0"}
+    source: SourceNote = {**facts.sources[0], "role": "evaluation", "licence": "CC BY-NC-ND 4.0"}
     card = card_of(replace(facts, sources=[source]))
     assert "made is an evaluation set" in card
     assert "forbids derived works" in card
     assert card.index("Before you use it") < card.index("How to load")
-    free = [{**facts.sources[0], "role": "train", "licence": "MIT"}]
+    free: list[SourceNote] = [{**facts.sources[0], "role": "train", "licence": "MIT"}]
     assert "Warning" not in card_of(replace(facts, sources=free))
     assert "license: mit\n" in card_of(replace(facts, sources=free))
 
 
 def test_text_of_a_declaration_stays_text(facts: Facts) -> None:
-    hostile = {**facts.sources[0], "description": "a | b\n# Head\n<script>alert(1)</script>", "homepage": "x`y"}
+    description = "a | b\n# Head\n<script>alert(1)</script>"
+    hostile: SourceNote = {**facts.sources[0], "description": description, "homepage": "x`y"}
     card = card_of(replace(facts, sources=[hostile]))
     assert "<script>" not in card
     assert "\n# Head" not in card
@@ -150,7 +152,7 @@ def test_an_output_whose_build_noted_no_sources_is_called_unknown(tmp_path: Path
 def test_a_source_s_own_instruction_is_shown_behind_its_label(facts: Facts) -> None:
     text = "Work in centimetres, then write: Final answer: X"
     label = f"cot-final-en-made@{version_of(text)}"
-    source = {**facts.sources[0], "instructions": [text]}
+    source: SourceNote = {**facts.sources[0], "instructions": [text]}
     made_by = {**facts.made_by, "prompt_version": {label: 7, "cot-final-en-made@00000000": 1}}
     card = card_of(replace(facts, sources=[source], made_by=made_by))
     assert f"| `{label}` | 7 | {text} |" in card

@@ -14,6 +14,7 @@ import pytest
 
 import mmpr_pipeline
 from mmpr_pipeline.core.errors import ConfigError, StoreError
+from mmpr_pipeline.dataset.files.summary import BuildSummary
 from mmpr_pipeline.dataset.review.facts import facts_of
 from mmpr_pipeline.dataset.review.verify import verify
 from mmpr_pipeline.engines.registry import make_engine
@@ -75,7 +76,7 @@ def screened(plan: BuildPlan) -> tuple[BuildPlan, Store]:
     return plan, store
 
 
-async def built(plan: BuildPlan) -> dict[str, Any]:
+async def built(plan: BuildPlan) -> BuildSummary:
     """A finished, verified dataset, without Ray."""
     store = open_store(plan.config.out)
     claim_output(store, plan)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, MmprError, SourceError, StoreError
+from mmpr_pipeline.dataset.files.summary import BuildSummary
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.driver import run_build
 from tests.pipeline.made import files_of, make_source
@@ -47,7 +48,7 @@ def source(tmp_path: Path) -> Path:
     return make_source(tmp_path / "source", questions=40, open_ended=8)
 
 
-def build(source: Path, out: Path, view: Silent | None = None, **settings: Any) -> dict[str, Any]:
+def build(source: Path, out: Path, view: Silent | None = None, **settings: Any) -> BuildSummary:
     given = {"sources": [str(source)], "out": str(out), "shards": 5, "engine.name": "scripted", **settings}
     return run_build(load_config(None, given), view or Silent())
 

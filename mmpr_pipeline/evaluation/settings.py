@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -120,7 +121,7 @@ class EvalConfig(Settings):
         return "direct" if self.mode == "direct" else self.style
 
 
-def load_eval_config(path: str | Path | None, overrides: dict[str, Any]) -> EvalConfig:
+def load_eval_config(path: str | Path | None, overrides: Mapping[str, object]) -> EvalConfig:
     """Settings of a YAML file (if any) with flags on top. Raises ConfigError naming each setting that is wrong."""
     if overrides.get("engine.actors") is None:
         overrides = {**overrides, "engine.actors": 0}

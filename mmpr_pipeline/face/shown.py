@@ -7,17 +7,24 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from mmpr_pipeline.dataset.review.show import PickedPair, pick_pairs
 
 MOST_CHARS = 4_000
 """Characters of a text that are shown."""
+
+
+class ShownPair(PickedPair):
+    """A pair with its images: format and bytes of each."""
+
+    shown_images: list[tuple[str, bytes]]
 
 
 @dataclass(frozen=True)
 class Shown:
     """A few pairs of an output. A notebook renders them with images; `print` gives their texts."""
 
-    rows: Sequence[dict[str, Any]]
+    rows: Sequence[ShownPair]
 
     def __repr__(self) -> str:
         blocks = [
@@ -35,31 +42,32 @@ def show(out: str | Path, number: int = 3, seed: int = 0) -> Shown:
     from mmpr_pipeline.dataset.files import layout
     from mmpr_pipeline.dataset.files.arrow_file import record_batches
     from mmpr_pipeline.dataset.files.summary import shards_of
-    from mmpr_pipeline.dataset.review.show import pick_pairs
     from mmpr_pipeline.storage import open_store
 
     store = open_store(out)
     shards = shards_of(store)
-    rows = []
+    rows: list[ShownPair] = []
     for pair in pick_pairs(out, number, seed):
         wanted = set(pair["images"])
-        images: dict[str, dict[str, Any]] = {}
+        images: dict[str, tuple[str, bytes]] = {}
         for batch in record_batches(store.local_copy(layout.data("images", pair["shard"], shards))):
-            images |= {row["sha256"]: row for row in batch.to_pylist() if row["sha256"] in wanted}
-        rows.append(pair | {"shown_images": [images[name] for name in pair["images"] if name in images]})
+            for row in batch.to_pylist():
+                if row["sha256"] in wanted:
+                    images[row["sha256"]] = (row["format"], row["data"])
+        rows.append({**pair, "shown_images": [images[name] for name in pair["images"] if name in images]})
     return Shown(rows)
 
 
-def _card(row: dict[str, Any]) -> str:
+def _card(row: ShownPair) -> str:
     pictures = "".join(
         f'<img style="max-height:14em;margin-right:.5em" alt="image of the question" '
-        f'src="data:image/{html.escape(image["format"] or "png")};base64,{b64encode(image["data"]).decode()}">'
-        for image in row["shown_images"]
+        f'src="data:image/{html.escape(form or "png")};base64,{b64encode(data).decode()}">'
+        for form, data in row["shown_images"]
     )
     sides = "".join(
         f'<td style="vertical-align:top;text-align:left;width:50%;white-space:pre-wrap"><b>{side}</b>\n'
-        f"{_text(row[side])}</td>"
-        for side in ("chosen", "rejected")
+        f"{_text(response)}</td>"
+        for side, response in (("chosen", row["chosen"]), ("rejected", row["rejected"]))
     )
     return (
         f'<div style="border-top:1px solid #8888;padding:.6em 0">{pictures}'

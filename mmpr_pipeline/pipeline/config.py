@@ -8,7 +8,7 @@ change from run to run without changing a byte of the shards.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +205,7 @@ def name_of(sources: Sequence[str]) -> str:
     return "-".join(names) if len(names) <= MOST_IN_NAME else f"{names[0]}-and-{len(names) - 1}-more"
 
 
-def load_config(path: str | Path | None, overrides: dict[str, Any]) -> BuildConfig:
+def load_config(path: str | Path | None, overrides: Mapping[str, object]) -> BuildConfig:
     """Settings of a YAML file (if any) with flags on top; `overrides` uses dotted names, None means not given.
 
     Raises ConfigError naming each setting that is wrong.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -97,6 +98,6 @@ class StudyConfig(Settings):
         return self
 
 
-def load_study_config(path: str | Path | None, overrides: dict[str, Any]) -> StudyConfig:
+def load_study_config(path: str | Path | None, overrides: Mapping[str, object]) -> StudyConfig:
     """Settings of a YAML file (if any) with flags on top. Raises ConfigError naming each setting that is wrong."""
     return load_settings(StudyConfig, path, overrides, "mmpr study")

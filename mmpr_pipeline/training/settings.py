@@ -5,6 +5,7 @@ As in a build, those marked `operational` may change when a run is resumed; the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -285,7 +286,7 @@ class TrainConfig(Settings):
         return "online" if self.follows else "adapter_off" if self.lora else "stored"
 
 
-def load_train_config(path: str | Path | None, overrides: dict[str, Any]) -> TrainConfig:
+def load_train_config(path: str | Path | None, overrides: Mapping[str, object]) -> TrainConfig:
     """Settings of a YAML file (if any) with flags on top. Raises ConfigError naming each setting that is wrong."""
     return load_settings(TrainConfig, path, overrides, "mmpr train")
 

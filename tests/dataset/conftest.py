@@ -131,7 +131,7 @@ def write_shard(store: Store, shard: int, of: int, outcomes: list[QuestionOutcom
     with ShardWriter(store, shard, of, IDENTITY) as writer:
         for outcome in outcomes:
             writer.add(outcome)
-        return writer.finish()
+        return writer.finish().model_dump(mode="json")
 
 
 def write_dataset(url: str | Path, questions: int = 40, shards: int = SHARDS) -> Store:

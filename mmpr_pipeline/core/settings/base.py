@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -39,7 +40,7 @@ def _plain(value: Any) -> Any:
     return identity_of(value) if isinstance(value, BaseModel) else value
 
 
-def differences(before: dict[str, Any], after: dict[str, Any], path: str = "") -> list[str]:
+def differences(before: Mapping[str, object], after: Mapping[str, object], path: str = "") -> list[str]:
     """Lines `setting: before -> after` for each setting that differs between two identities."""
     lines = []
     for name in sorted({*before, *after}):

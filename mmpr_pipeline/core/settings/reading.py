@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from mmpr_pipeline.core.settings.wrong import explain_settings_error
 from mmpr_pipeline.core.yaml_text import load_yaml
 
 
-def load_settings(kind: type[S], path: str | Path | None, overrides: dict[str, Any], command: str) -> S:
+def load_settings(kind: type[S], path: str | Path | None, overrides: Mapping[str, object], command: str) -> S:
     """Settings of any kind, as `load_config`; `command` is the one whose help lists them."""
     data = read_yaml(Path(path)) if path else {}
     for name, value in overrides.items():

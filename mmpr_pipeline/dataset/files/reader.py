@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -56,12 +55,12 @@ def stored_questions(store: Store, shard: int, num_shards: int) -> Iterator[Stor
         yield StoredQuestion(row, tuple(images[sha256] for sha256 in row.images), rollouts)
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def _rows(path: Path) -> Iterator[dict[str, object]]:
     for batch in record_batches(path):
         yield from batch.to_pylist()
 
 
-def _rollout(fields: dict[str, Any]) -> Rollout:
+def _rollout(fields: Mapping[str, object]) -> Rollout:
     return Rollout.model_validate({name: fields[name] for name in Rollout.model_fields})
 
 

@@ -13,7 +13,7 @@ from mmpr_pipeline.screening.report import ScreeningReport
 from mmpr_pipeline.storage import MissingKeyError, Store
 
 
-class Totals(TypedDict):
+class DatasetTotals(TypedDict):
     """What all manifests say together."""
 
     schema_version: str
@@ -66,7 +66,7 @@ class PlanSummary(TypedDict):
     merged: NotRequired[list[MergedOutput]]
 
 
-class BuildSummary(Totals, PlanSummary):
+class BuildSummary(DatasetTotals, PlanSummary):
     """summary.json. Versions before 0.2 wrote neither `hashes` nor `rehearsal`."""
 
     mmpr_version: str
@@ -77,8 +77,8 @@ class BuildSummary(Totals, PlanSummary):
     hashes: NotRequired[dict[str, str]]
 
 
-def summarise(store: Store, shards: int, only: Iterable[int] | None = None) -> Totals:
-    """Totals over all shards, or over `only` some: `schema_version`, `shards`, `identity`, `counts`, `sources`,
+def summarise(store: Store, shards: int, only: Iterable[int] | None = None) -> DatasetTotals:
+    """DatasetTotals over all shards, or over `only` some: `schema_version`, `shards`, `identity`, `counts`, `sources`,
     `files`, `bytes`.
 
     Raises DatasetError where one of them is not finished.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.records import Image, QuestionOutcome
@@ -60,8 +60,8 @@ class ShardWriter:
         new_to_source = self._keep(self._stored_by_source.setdefault(source, set()), outcome.images)
         self._by_source.setdefault(source, Tally()).add(outcome, len(new_to_source))
 
-    def finish(self) -> dict[str, Any]:
-        """Put the files, then the manifest, and return the manifest as plain data (the fields of `Manifest`).
+    def finish(self) -> Manifest:
+        """Put the files, then the manifest, and return the manifest.
 
         Raises DatasetError where the shard was finished before with other content.
         """
@@ -85,7 +85,7 @@ class ShardWriter:
                 f"{key} already exists with other content.",
                 remedy="Was this output made by another version of mmpr? Build into a new output.",
             )
-        return manifest.model_dump(mode="json")
+        return manifest
 
     def _closed(self, kind: str, file: RecordFile) -> FileEntry:
         file.close()

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import Field, ValidationError
 
@@ -110,7 +109,7 @@ def outdated(there: Iterable[str], parts: Iterable[ParquetPart]) -> list[str]:
     return sorted(path for path in there if is_ours(path) and path.startswith("data/") and path not in wanted)
 
 
-def sizes(files: Iterable[PublishedFile]) -> dict[str, Any]:
+def sizes(files: Iterable[PublishedFile]) -> dict[str, int]:
     """Totals: `rows`, `bytes`, `decoded_bytes`."""
     held = list(files)
     return {name: sum(getattr(file, name) for file in held) for name in ("rows", "bytes", "decoded_bytes")}

@@ -13,7 +13,14 @@ import pyarrow as pa
 
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
-from mmpr_pipeline.dataset.files.summary import PlanSummary, Totals, finished_shards, manifests_of, shards_of, summarise
+from mmpr_pipeline.dataset.files.summary import (
+    DatasetTotals,
+    PlanSummary,
+    finished_shards,
+    manifests_of,
+    shards_of,
+    summarise,
+)
 from mmpr_pipeline.storage import open_store
 
 SOLVE_BINS = 10
@@ -52,7 +59,7 @@ class SolveRates(TypedDict):
     all: int
 
 
-class DatasetStats(Totals, PlanSummary):
+class DatasetStats(DatasetTotals, PlanSummary):
     """The totals, and what the rows tell. `finished`: shards counted; `pairs_per_question`: how many questions have 1,
     2, ... pairs."""
 

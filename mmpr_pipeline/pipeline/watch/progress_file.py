@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.dataset.files import layout
@@ -30,14 +30,46 @@ KEPT = 90
 """Measured points that a word carries along, for whoever begins to look later."""
 
 
+class Ending(TypedDict):
+    """How a run ended before the dataset was finished."""
+
+    how: Literal["stopped", "failed"]
+    why: str
+    at: float
+
+
+class Measured(TypedDict, total=False):
+    """One measurement of a run: when, what was counted (see `Tally`), and what the engines say (see `EngineStats`)."""
+
+    now: float
+    tally: dict[str, int]
+    engine: dict[str, Any]
+
+
+class ProgressWord(Measured, total=False):
+    """The file's content. Times are seconds since the epoch; `rows` and `missing`: questions and shards to be done."""
+
+    started: float
+    stage: str
+    shards: int
+    missing: int
+    rows: int
+    finished: int
+    sampling_since: float
+    before: Measured
+    points: list[tuple[float, float, int]]
+    said: float
+    ended: Ending
+
+
 class ProgressFile:
     """Writes the progress of one run of a build. A store that fails now is not worth an error."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._every = EVERY_LOCAL if store.folder else EVERY
-        self._word: dict[str, Any] = {"started": time.time(), "stage": "starting"}
-        self._last: dict[str, Any] = {}
+        self._word: ProgressWord = {"started": time.time(), "stage": "starting"}
+        self._last: Measured = {}
         self._points: list[tuple[float, float, int]] = []
         self._next = 0.0
 
@@ -63,10 +95,11 @@ class ProgressFile:
         stats = {}
         with contextlib.suppress(Exception):  # an engine that cannot be asked now is none of this file's business
             stats = asdict(engine())
-        now: dict[str, Any] = {"now": time.time(), "tally": dict(tally), "engine": stats}
+        now: Measured = {"now": time.time(), "tally": dict(tally), "engine": stats}
         if (rate := tokens_per_second(now, self._last)) is not None:
             self._points = [*self._points[1 - KEPT :], (now["now"], round(rate, 1), stats.get("in_flight", 0))]
-        self._word |= {**now, "finished": finished, "before": self._last, "points": self._points}
+        self._word |= {"now": now["now"], "tally": now["tally"], "engine": stats}
+        self._word |= {"finished": finished, "before": self._last, "points": self._points}
         self._last = now
         self._write()
 
@@ -80,13 +113,13 @@ class ProgressFile:
             self._store.write(KEY, json.dumps({"now": time.time(), **self._word, "said": time.time()}).encode())
 
 
-def tokens_per_second(now: dict[str, Any], before: dict[str, Any]) -> float | None:
+def tokens_per_second(now: Measured, before: Measured) -> float | None:
     """Tokens a second between two words, of the engines or of finished questions, whichever is known."""
     if not before:
         return None
     seconds = max(now["now"] - before["now"], 1e-3)
-    for part in ("engine", "tally"):
-        grown = now[part].get("tokens", 0) - before[part].get("tokens", 0)
-        if "tokens" in now[part] and grown > 0:
+    for counted, earlier in ((now["engine"], before["engine"]), (now["tally"], before["tally"])):
+        grown = counted.get("tokens", 0) - earlier.get("tokens", 0)
+        if "tokens" in counted and grown > 0:
             return float(grown / seconds)
     return 0.0

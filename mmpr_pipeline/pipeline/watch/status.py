@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from mmpr_pipeline.core.errors import DatasetError, StoreError
 from mmpr_pipeline.core.logs import FOLDER
@@ -18,7 +18,7 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.sealed import read_config, read_summary
 from mmpr_pipeline.dataset.files.summary import finished_shards
 from mmpr_pipeline.pipeline.watch.log_lines import engine_deaths, last_lines, read_log_lines
-from mmpr_pipeline.pipeline.watch.progress_file import KEY, tokens_per_second
+from mmpr_pipeline.pipeline.watch.progress_file import KEY, Measured, ProgressWord, tokens_per_second
 from mmpr_pipeline.storage import MissingKeyError, Store
 
 State = Literal["running", "stopped", "killed", "failed", "unfinished", "finished"]
@@ -105,8 +105,8 @@ def read_status(store: Store, now: float | None = None) -> BuildStatus:
         return _finished(store, shards or 0)
     done = finished_shards(store)
     shards = shards or int(word.get("shards", 0))
-    ended = word.get("ended", {})
-    state: State = "running" if held else ended.get("how") or ("killed" if word else "unfinished")
+    ended = word.get("ended")
+    state: State = "running" if held else ended["how"] if ended else "killed" if word else "unfinished"
     if held and ended:  # a run begins, and has not said anything yet
         word = {}
     try:
@@ -115,12 +115,12 @@ def read_status(store: Store, now: float | None = None) -> BuildStatus:
         return BuildStatus(state, shards, len(done), done=tuple(done))
 
 
-def _word(store: Store) -> dict[str, Any]:
+def _word(store: Store) -> ProgressWord:
     try:
         found = json.loads(store.read(KEY))
     except (MissingKeyError, StoreError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return cast(ProgressWord, found) if isinstance(found, dict) else {}
 
 
 def _shards(store: Store) -> int | None:
@@ -161,11 +161,11 @@ def _finished(store: Store, shards: int) -> BuildStatus:
 
 
 def _unfinished(
-    store: Store, state: State, word: dict[str, Any], shards: int, done: list[int], now: float
+    store: Store, state: State, word: ProgressWord, shards: int, done: list[int], now: float
 ) -> BuildStatus:
     tally, engine = word.get("tally", {}), word.get("engine", {})
-    last = {"now": word.get("now", now), "tally": tally, "engine": engine}
-    before = word.get("before", {})
+    last: Measured = {"now": word.get("now", now), "tally": tally, "engine": engine}
+    before: Measured = word.get("before", {})
     until = now if state == "running" else word.get("said", now)
     questions, rows = tally.get("questions", 0), word.get("rows", 0)
     each = word["rows"] / max(word["missing"], 1) if word.get("rows") else 0.0
@@ -181,7 +181,7 @@ def _unfinished(
         shards,
         len(done),
         stage=str(word.get("stage", "starting")),
-        why=str(word.get("ended", {}).get("why", "")),
+        why=str(word["ended"]["why"]) if "ended" in word else "",
         since=until - word["started"] if "started" in word else None,
         questions=questions,
         rows=rows,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from mmpr_pipeline.core.records import QuestionOutcome
 
@@ -46,7 +45,7 @@ class TallyBoard:
         self._total.update(tally)
         (self._done.add if done else self._done.discard)(shard)
 
-    def total(self) -> dict[str, Any]:
+    def total(self) -> dict[str, int]:
         """Sum over all shards."""
         total = {name: value for name, value in self._total.items() if value}
         at_work = self._tallies.keys() - self._done

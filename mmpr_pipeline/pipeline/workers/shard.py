@@ -8,12 +8,11 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any
 
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.core.records import Question, QuestionOutcome, Reject
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.manifest import read_manifest
+from mmpr_pipeline.dataset.files.manifest import Manifest, read_manifest
 from mmpr_pipeline.dataset.files.writer import ShardWriter
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pairing.registry import make_strategies
@@ -44,7 +43,7 @@ Report = Callable[[Tally], None]
 
 async def work_shard(
     plan: Plan, shard: int, engine: Engine | None, report: Report, slots: asyncio.Semaphore | None = None
-) -> dict[str, Any]:
+) -> Manifest:
     """Make one shard and return its manifest. A shard whose manifest is there already is left as it is.
 
     Whatever a killed attempt left behind is either a finished file that comes out the same again, or its journal.
@@ -54,7 +53,7 @@ async def work_shard(
     store = open_store(config.out, known=True)
     # Ray may run a task again whose worker died after the shard was finished, when its journal is gone.
     if store.exists(done := layout.manifest(shard, config.shards)):
-        return read_manifest(store.read(done), done).model_dump(mode="json")
+        return read_manifest(store.read(done), done)
     answering = plan.engine_for(shard, engine)
     started = time.monotonic()
     log.info("shard %d of %d begins", shard, config.shards)
@@ -77,7 +76,7 @@ async def work_shard(
         if not store.exists(done):
             raise
         # A worker that outlived its driver has finished the shard meanwhile, and this one's journal said so.
-        manifest = read_manifest(store.read(done), done).model_dump(mode="json")
+        manifest = read_manifest(store.read(done), done)
         answering.forget()
     finally:
         await answering.close()

@@ -88,7 +88,7 @@ class _MeteredBoard(TallyBoard):
         super().__init__()
         self._meter = BuildMeter()
 
-    def total(self) -> dict[str, Any]:
+    def total(self) -> dict[str, int]:
         """See `Board.total`."""
         total = super().total()
         self._meter.show(total)

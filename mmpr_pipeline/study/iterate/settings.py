@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,6 @@ def _absolute(source: Any) -> Any:
     return absolute_url(source) if declared else source
 
 
-def load_iterate_config(path: str | Path | None, overrides: dict[str, Any]) -> IterateConfig:
+def load_iterate_config(path: str | Path | None, overrides: Mapping[str, object]) -> IterateConfig:
     """Settings of a YAML file (if any) with flags on top. Raises ConfigError naming each setting that is wrong."""
     return load_settings(IterateConfig, path, overrides, "mmpr iterate")

@@ -6,9 +6,9 @@ Pure, thread-safe, without Ray. Precision before recall: what is in doubt is `un
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import NamedTuple, TYPE_CHECKING
 
 from mmpr_pipeline.checking.case import Asked, Gold
 from mmpr_pipeline.checking.finding.abstain import abstains
@@ -35,8 +35,7 @@ LONGEST_FORMULA = 50_000
 """Characters of a prediction that may still be one formula."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """How a verdict came about: the kind, the places looked at, what was extracted, and what the matchers said."""
 
     kind: str

@@ -7,7 +7,6 @@ prediction says, or whether it is the gold.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -126,7 +125,7 @@ def _same_digits(said: Quantity, gold: Quantity, context: Context) -> bool:
 
 def _unscaled(quantity: Quantity) -> Quantity:
     literal = quantity.literal.partition("e")[0] if quantity.zeros else quantity.literal
-    return replace(quantity, value=quantity.value / 10**quantity.zeros, literal=literal, zeros=0)
+    return quantity._replace(value=quantity.value / 10**quantity.zeros, literal=literal, zeros=0)
 
 
 def _scalars(*trees: Expr) -> bool:

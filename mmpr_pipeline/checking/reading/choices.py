@@ -63,10 +63,14 @@ _SAME_SIGN = (
 @lru_cache(maxsize=8192)
 def canonical(text: str) -> str:
     """A choice's text as compared: undressed, case-folded, one blank between words, degrees as one sign."""
-    text = _DEGREES.sub("°", undressed(without_spacing_commands(text).replace("~", " ")).casefold())
-    for written, sign in _SAME_SIGN:
-        text = text.replace(written, sign)
-    text = fold_diacritics(_IGNORED.sub(" ", text).replace("$", ""))
+    text = undressed(without_spacing_commands(text).replace("~", " ")).casefold()
+    if any(sign in text for sign in ("circ", "degree", "°", "度")):
+        text = _DEGREES.sub("°", text)
+    if not text.replace(" ", "").isalnum():
+        for written, sign in _SAME_SIGN:
+            text = text.replace(written, sign)
+        text = _IGNORED.sub(" ", text).replace("$", "")
+    text = fold_diacritics(text)
     return _ARTICLES.sub("", blanks(text).rstrip(".,;: "))
 
 

@@ -70,7 +70,7 @@ def core(text: str, depth: int = 0) -> str:
 
 def _unit_out_of_brackets(text: str) -> str:
     """`5 (cm)` as `5 cm`."""
-    match = _BRACKETED_UNIT.search(text[-30:])
+    match = _BRACKETED_UNIT.search(text[-30:]) if text.endswith(")") else None
     if match is None or parse_unit(match[1]) is None:
         return text
     return f"{text[: len(text) - len(match[0])]} {match[1]}"
@@ -126,7 +126,7 @@ def _tail(text: str) -> str:
     """`the number is 5` gives 5; a text without a verb stays as it is."""
     if len(text) > 2_000 or not any(c.isalpha() for c in text[:40]):
         return text
-    match = _TAIL.search(text[-250:])
+    match = _TAIL.match(text[-250:])
     return match[1] if match else text
 
 

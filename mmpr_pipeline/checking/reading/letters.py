@@ -6,8 +6,8 @@ A letter counts only as a label: not the article in "A cat", nor the letter in "
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from mmpr_pipeline.checking.reading.normalise import without_spacing_commands, without_text_commands
 
@@ -58,8 +58,7 @@ _MAY_FOLLOW = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Letters:
+class Letters(NamedTuple):
     """Letters named, in order of the alphabet, e.g. `B` or `AC`.
 
     `hedged`: offered as alternatives. `denied`: said to be wrong by what follows. `loose`: followed by a word that a

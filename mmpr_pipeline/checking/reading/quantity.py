@@ -8,9 +8,9 @@ units with it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from typing import NamedTuple
 
 from mmpr_pipeline.checking.reading.normalise import undressed
 from mmpr_pipeline.checking.reading.number_words import SCALES, number_from_words
@@ -110,8 +110,7 @@ _COUNTED = re.compile(rf"([{_CHINESE_DIGITS}分之半]{{1,24}}?)([^{_CHINESE_DIG
 _DOLLARS_AND_CENTS = re.compile(r"(.{2,60}?) dollars?,? (?:and )?(.{2,30}?) cents?", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(NamedTuple):
     """A number as written: its value with sign and scale word applied (but not its percent sign), and its dressing.
 
     `literal` keeps the digits of a decimal with the exponent that scales it, so that its precision is known; it is

@@ -12,7 +12,8 @@ from mmpr_pipeline.checking.reading.words import ARTICLES, NEGATIONS, NUMBERS, O
 
 MOST_CHARS = 1_000
 _TOKEN = re.compile(
-    r"\d+(?:st|nd|rd|th)\b|[+\-]?\$?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?%?|[^\W_]+(?:'[^\W_]+)*\+{0,2}"
+    r"[a-z]++(?![\w'+])"  # most words, at once
+    r"|\d+(?:st|nd|rd|th)\b|[+\-]?\$?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?%?|[^\W_]+(?:'[^\W_]+)*\+{0,2}"
     r"|(?<=\d)[:,](?=\s?[-+]?\d)"
     r"|[<>=≤≥≠+\-*/^%$°#&@|~√π]"
 )

@@ -13,6 +13,7 @@ _MATH = re.compile(
     r"\$\$(?P<a>.{1,800}?)\$\$|\$(?P<b>[^$\n]{1,400})\$|\\\((?P<c>.{1,800}?)\\\)|\\\[(?P<d>.{1,800}?)\\\]", re.DOTALL
 )
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}(?![A-Za-z]*\()|[\u4e00-\u9fff]")
+_COMMAND = re.compile(r"\\[A-Za-z]+")
 _NOT_PROSE = frozenset(
     [
         "and",
@@ -42,10 +43,8 @@ _NOT_PROSE = frozenset(
 
 def is_formula(text: str) -> bool:
     """True for text without words of prose: digits, letters, commands and signs only."""
-    bare = re.sub(r"\\[A-Za-z]+", " ", without_text_commands(text))
-    return not any(m.group().lower() not in _NOT_PROSE for m in _PROSE.finditer(bare)) and any(
-        c.isalnum() for c in bare
-    )
+    bare = _COMMAND.sub(" ", without_text_commands(text)) if "\\" in text else text
+    return all(word.lower() in _NOT_PROSE for word in _PROSE.findall(bare)) and any(map(str.isalnum, bare))
 
 
 def math_segments(text: str) -> list[re.Match[str]]:

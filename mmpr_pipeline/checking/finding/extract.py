@@ -68,7 +68,8 @@ def _extract(text: str, asked: Asked) -> Extraction:
         return Extraction("none", "empty")
     plain = _plain(text, asked)
     tried: list[str] = []
-    for place in (_formal_and_stated, _whole, _elsewhere):
+    bare = len(text) < 4 and text.isascii()  # too short for an announcement
+    for place in (_whole, _elsewhere) if bare else (_formal_and_stated, _whole, _elsewhere):
         found = place(plain, text, asked, tried)
         if found is not None:
             return Extraction(found.status, found.rule, found.reading, tuple(tried))

@@ -7,7 +7,7 @@ only there: a scan for words in any case would look at every character.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mmpr_pipeline.checking.finding.spans import FINAL, MOST_SPANS, SPAN_CHARS, STATED, Span
 
@@ -141,7 +141,10 @@ def _spans(text: str, low: str, present: set[str], triggers: tuple[_Trigger, ...
         if present.isdisjoint(keys):
             continue
         # Small letters of some scripts are two signs: then places in `low` are not those in `text`.
-        matches = _matches(text, low, begins, pattern) if begins and len(low) == len(text) else pattern.finditer(text)
+        if begins and len(low) == len(text):
+            matches = _matches(text, _lines(low, keys) if begins == _AT_LINE else _beginnings(low, begins), pattern)
+        else:
+            matches = pattern.finditer(text)
         for match in matches:
             after = text[match.end() : match.end() + SPAN_CHARS]
             bare = after.lstrip(" \n\t:")
@@ -160,14 +163,24 @@ def _tells_a_way(text: str, match: re.Match[str], after: str) -> bool:
     return prose or _STEP.match(after) is not None
 
 
-def _matches(text: str, low: str, begins: tuple[str, ...], pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
-    """What `finditer` gives for a pattern whose matches begin at one of `begins`, or at the very beginning."""
+def _beginnings(low: str, begins: tuple[str, ...]) -> list[int]:
+    """The very beginning, and where one of some literals stands."""
     places = [0]
     for literal in begins:
         place = low.find(literal)
         while place >= 0:
             places.append(place)
             place = low.find(literal, place + 1)
+    return places
+
+
+def _lines(low: str, keys: tuple[str, ...]) -> set[int]:
+    """Where the lines begin, line break included, that hold a keyword."""
+    return {max(low.rfind("\n", 0, place + 1), 0) for place in _beginnings(low, keys)}
+
+
+def _matches(text: str, places: Iterable[int], pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+    """What `finditer` gives for a pattern whose matches begin at one of some places."""
     end = 0
     for place in sorted(places):
         if place >= end and (match := pattern.match(text, place)):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mmpr_pipeline.checking.reading.letters import read_letters
+from mmpr_pipeline.checking.reading.letters import UNKNOWN_COUNT, read_letters
 from mmpr_pipeline.checking.reading.normalise import (
     blanks,
     fold_diacritics,
@@ -162,6 +162,10 @@ def choices_in(question: str) -> tuple[str, ...]:
 
 def read_choice(text: str, choices: Sequence[str]) -> Choice | None:
     """The choice that a text names at its beginning: a letter, or the words or value of one choice."""
+    if len(text) < 4 and _ALONE.fullmatch(text) and not _has_letters(tuple(choices)):
+        letter = text.strip("()")
+        if ord(letter) - 65 < (len(choices) or UNKNOWN_COUNT):
+            return Choice(letter, "letter")
     whole = read_by_text(text, choices)
     if whole is not None and whole.by == "text" and len(canonical(text).strip("()")) > 1:
         return whole
@@ -180,6 +184,16 @@ def read_choice(text: str, choices: Sequence[str]) -> Choice | None:
     if (named.loose or named.denied) and not begins_with_own_text(named.rest, named.letters, choices):
         return None if named.denied else whole
     return Choice(named.letters, "letter", named.hedged, named.rest)
+
+
+_ALONE = re.compile(r"[A-H]|\([A-H]\)")
+"""Most answers there are: a letter and nothing else."""
+
+
+@lru_cache(maxsize=1_024)
+def _has_letters(choices: tuple[str, ...]) -> bool:
+    """True where the text of a choice is a letter itself."""
+    return any(len(canonical(choice).strip("()")) <= 1 for choice in choices)
 
 
 _CIRCLED = re.compile("[①-⑩]")
@@ -216,6 +230,11 @@ def gold_letters(gold: str, choices: Sequence[str]) -> tuple[str, ...]:
 
     More than one where choices repeat: `18` among 9, 12, 18, 18 is C and is D.
     """
+    return _gold_letters(gold, tuple(choices))
+
+
+@lru_cache(maxsize=2_048)
+def _gold_letters(gold: str, choices: tuple[str, ...]) -> tuple[str, ...]:
     text = undressed(gold)
     listed = _LISTED_LETTERS.fullmatch(text)
     if listed:

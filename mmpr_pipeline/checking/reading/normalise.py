@@ -27,7 +27,7 @@ _TEXT_COMMAND = re.compile(
     r"\s{0,3}\{([^{}]{0,400})\}"
 )
 _SPACING = re.compile(r"\\(?:[,;:!> ]|quad|qquad|displaystyle|left|right|bf|rm)(?![a-zA-Z])")
-_EMPHASIS = re.compile(r"\*{1,3}|_{2,3}|`{1,3}|~~")
+_EMPHASIS = re.compile(r"[*_`~](?:(?<=\*)\*{0,2}|(?<=_)_{1,2}|(?<=`)`{0,2}|(?<=~)~)")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{(.{0,2000})\}", re.DOTALL)
 _DOUBLED = re.compile(r"\\\\(?=(?:d?frac|left|right|sqrt|boxed|text|mathrm|pi|times|cdot|circ|infty|theta)(?![a-z]))")
 

@@ -7,6 +7,7 @@ its value is the matchers' work. Alternatives ("5 or 6"), ranges and bounds ("mo
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from mmpr_pipeline.checking.reading.number_words import SCALES
 from mmpr_pipeline.checking.reading.quantity import DIGITS, POWER, read_quantity
@@ -72,9 +73,10 @@ COPULA = re.compile(
 )
 
 
-def quantities(text: str) -> list[re.Match[str]]:
+@lru_cache(maxsize=1_024)
+def quantities(text: str) -> tuple[re.Match[str], ...]:
     """Numbers of a text in order, number words among them (only where they count something that is new)."""
-    return [m for m in NUMBER.finditer(text) if not _pronoun(m, text) and not _is_part(m, text)]
+    return tuple(m for m in NUMBER.finditer(text) if not _pronoun(m, text) and not _is_part(m, text))
 
 
 def _is_part(match: re.Match[str], text: str) -> bool:

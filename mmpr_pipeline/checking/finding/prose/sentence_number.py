@@ -72,7 +72,7 @@ def _number_of_clause(clause: str, question: str, *, alone: bool) -> str | None:
     if _NONE_OF.search(clause) and re.search(r"\bhow many\b", question, re.IGNORECASE):
         return "0"
     found = [m for m in quantities(clause) if not _DENIED.search(clause[max(m.start() - 12, 0) : m.start()])]
-    asked = _numbers_of(question)
+    asked = numbers_of(question)
     fresh = [m for m in found if plain_number(m.group()) not in asked]
     found = fresh or [m for m in found if not _is_echo(m, clause, question)]
     told = [m for m in found if COPULA.search(clause[max(m.start() - 60, 0) : m.start()])]
@@ -84,13 +84,14 @@ def _number_of_clause(clause: str, question: str, *, alone: bool) -> str | None:
 
 
 @lru_cache(maxsize=512)
-def _numbers_of(question: str) -> frozenset[str]:
+def numbers_of(question: str) -> frozenset[str]:
+    """What the numbers of a question are told apart by."""
     return frozenset(plain_number(m.group()) for m in quantities(question))
 
 
 def numbers_listed(sentence: str, question: str = "") -> str | None:
     """The numbers of a sentence that are new and stand in a list: `2010, 2011` of "between 2010 and 2011"."""
-    asked = _numbers_of(question)
+    asked = numbers_of(question)
     found = [m for m in quantities(sentence[:MOST_CHARS]) if plain_number(m.group()) not in asked]
     joined = all(_JOINED.fullmatch(sentence[a.end() : b.start()]) for a, b in pairwise(found))
     return ", ".join(m.group().strip() for m in found) if len(found) > 1 and joined else None

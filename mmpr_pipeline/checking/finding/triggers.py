@@ -1,13 +1,13 @@
 """Words that announce an answer, in English and Chinese: "Final answer:", "the answer is", 答案, 故选.
 
-A pattern is tried only on a text that holds one of its keywords, and where it begins with its keyword, or with a line,
-only there: a scan for words in any case would look at every character.
+A pattern is tried only on a text that holds one of its keywords. Where it begins with its keyword it is tried only
+there, and where it begins with a line only on lines with a keyword: a scan for words in any case looks at every character.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from mmpr_pipeline.checking.finding.spans import FINAL, MOST_SPANS, SPAN_CHARS, STATED, Span
 
@@ -114,32 +114,37 @@ def _compiled(words: _Words) -> tuple[_Trigger, ...]:
     return tuple((keys, rule, begins, re.compile(pattern, re.IGNORECASE)) for keys, rule, begins, pattern in words)
 
 
-_FINAL = _compiled(_FINAL_WORDS)
-_STATED = _compiled(_STATED_WORDS)
+_TRIGGERS = (_compiled(_FINAL_WORDS), _compiled(_STATED_WORDS))
+"""By tier."""
 
 
 _STEP = re.compile(r"(?:1[.)]|[-*•]|step\b|first\b)\s", re.IGNORECASE)
 """Begins a list of steps: "Here is how I got to the answer:" announces a way, not an answer."""
-_KEYS = sorted({key for keys, *_ in (*_FINAL_WORDS, *_STATED_WORDS) for key in keys}, key=len)
+_BY_KEY: dict[str, list[tuple[int, int]]] = {}
+"""Keyword -> tier and place of the triggers that need it."""
+for _tier, _triggers in enumerate(_TRIGGERS):
+    for _place, (_keys, *_) in enumerate(_triggers):
+        for _key in _keys:
+            _BY_KEY.setdefault(_key, []).append((_tier, _place))
 
 
 def announced(text: str) -> list[Span]:
     """Final and stated answers announced in words, in order of place, at most a dozen of each tier, the last ones."""
     low = text.lower()
-    present = {key for key in _KEYS if key in low}
+    present = sorted({at for key, found in _BY_KEY.items() if key in low for at in found})
     if not present:
         return []
-    final = _spans(text, low, present, _FINAL, FINAL)
-    ends = {span.end for span in final}
-    stated = [span for span in _spans(text, low, present, _STATED, STATED) if span.end not in ends]
+    final = _spans(text, low, [_TRIGGERS[FINAL][place] for tier, place in present if tier == FINAL], FINAL)
+    stated = _spans(text, low, [_TRIGGERS[STATED][place] for tier, place in present if tier == STATED], STATED)
+    if final and stated:
+        ends = {span.end for span in final}
+        stated = [span for span in stated if span.end not in ends]
     return sorted(final[-MOST_SPANS:] + stated[-MOST_SPANS:], key=lambda span: span.start)
 
 
-def _spans(text: str, low: str, present: set[str], triggers: tuple[_Trigger, ...], tier: int) -> list[Span]:
+def _spans(text: str, low: str, triggers: Sequence[_Trigger], tier: int) -> list[Span]:
     found: dict[int, Span] = {}
     for keys, rule, begins, pattern in triggers:
-        if present.isdisjoint(keys):
-            continue
         # Small letters of some scripts are two signs: then places in `low` are not those in `text`.
         if begins and len(low) == len(text):
             matches = _matches(text, _lines(low, keys) if begins == _AT_LINE else _beginnings(low, begins), pattern)

@@ -64,7 +64,7 @@ _SAME_SIGN = (
 def canonical(text: str) -> str:
     """A choice's text as compared: undressed, case-folded, one blank between words, degrees as one sign."""
     text = undressed(without_spacing_commands(text).replace("~", " ")).casefold()
-    if any(sign in text for sign in ("circ", "degree", "°", "度")):
+    if "circ" in text or "degree" in text or "°" in text or "度" in text:
         text = _DEGREES.sub("°", text)
     if not text.replace(" ", "").isalnum():
         for written, sign in _SAME_SIGN:

@@ -99,7 +99,9 @@ def _of_text(text: str, asked: Asked, *, closed: bool) -> Reading | None:
     return _phrase(text, asked, closed=closed)
 
 
-_INSTEAD = re.compile(r",? (?:not|rather than|instead of|and not|but not|unlike|as opposed to)\b", re.IGNORECASE)
+INSTEAD = re.compile(
+    r",? (?:not|rather than|instead of|and not|but not|unlike|as opposed to|whereas|while)\b", re.IGNORECASE
+)
 
 
 def choice_named(text: str, asked: Asked, *, closed: bool = False) -> Reading | None:
@@ -108,9 +110,11 @@ def choice_named(text: str, asked: Asked, *, closed: bool = False) -> Reading | 
         return None
     text = _NOT_BUT.sub("", text)
     clause = text if closed else first_sentence(text)
+    if not closed and text[len(clause) :].startswith("?"):
+        return None
     found = read_choice(text if closed else clause, asked.choices)
     if found is None and asked.choices:
-        said = _INSTEAD.split(clause, maxsplit=1)[0]
+        said = INSTEAD.split(clause, maxsplit=1)[0]
         named = mentions(said, asked.choices)
         if len(named) == 1 and not negated(said):
             found = by_index(named[0], "mention")
@@ -161,9 +165,14 @@ def value_of_span(span: Span, asked: Asked) -> Reading | None:
     return value_alone(span.text if span.closed else announced_clause(span.text), asked)
 
 
+_LABEL = re.compile(r"[(\[][A-J][)\]]")
+
+
 def value_alone(text: str, asked: Asked) -> Reading | None:
     """A formula with digits, where there are choices that it may be compared with."""
     bare = undressed(text)
+    if _LABEL.search(bare):
+        return None
     return Reading(bare) if asked.choices and formula.is_formula(bare) and any(c.isdigit() for c in bare) else None
 
 
@@ -188,7 +197,9 @@ def _formula(text: str, asked: Asked, *, closed: bool) -> Reading | None:
         found = _number(clause, asked.question)
     if found is None and asked.kind != "number":
         found = formula.formula_of_sentence(clause, asked.question)
-    return Reading(found, weight=1, hedged=" be" in clause and _OR_ANOTHER.search(clause) is not None) if found else None
+    return (
+        Reading(found, weight=1, hedged=" be" in clause and _OR_ANOTHER.search(clause) is not None) if found else None
+    )
 
 
 _OR_ANOTHER = re.compile(r"\b(?:though|but|or)\b[^.]{0,30}\b(?:could|might|may) (?:also )?be\b", re.IGNORECASE)
@@ -255,7 +266,7 @@ _HEDGES = re.compile(
 )
 
 
-_HEDGING = tuple("maybe perhaps guess possibl might could sure or either 可能 也许 大概 或许".split())
+_HEDGING = "maybe perhaps guess possibl might could sure or either 可能 也许 大概 或许".split()  # noqa: SIM905
 
 
 def hedges(text: str) -> bool:

@@ -27,11 +27,13 @@ def places(asked: Asked) -> list[tuple[str, Place]]:
         return [
             ("leading_letter", choice_places.leading_choice),
             ("said_correct", choice_places.said_correct),
+            ("judged", choice_places.judged_choice),
             ("last_letter", choice_places.last_choice),
             ("marked", choice_places.marked_choice),
             ("leading_yes_no", choice_places.leading_truth_choice),
             ("restated", choice_places.restated_choice),
             ("mentioned", choice_places.mentioned_choice),
+            ("concluded_value", choice_places.concluded_value),
         ]
     if asked.kind == "yes_no":
         return [("leading", _leading_truth), ("concluded", _concluded_truth), ("restated", _restated_truth)]

@@ -1,7 +1,8 @@
 """Words that announce an answer, in English and Chinese: "Final answer:", "the answer is", 答案, 故选.
 
 A pattern is tried only on a text that holds one of its keywords. Where it begins with its keyword it is tried only
-there, and where it begins with a line only on lines with a keyword: a scan for words in any case looks at every character.
+there, and where it begins with a line only on lines with a keyword: a scan for words in any case looks at every
+character.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ A_LINE = "a_line"
 """The last line `A: 33`, which for a choice would be the first one's label."""
 _FOREIGN = (
     *("antwort", "lösung", "ergebnis", "réponse", "résultat", "respuesta", "solución", "resultado", "resposta"),
-    *("risposta", "risultato", "ответ", "答え", "正解", "정답"),
+    *("opción correcta", "opção correta", "opzione corretta", "option correcte"),
+    *("risposta", "risultato", "ответ", "答え", "正解", "正答", "정답", "답은", "답 :"),
+    *("antwoord", "resultaat", "odpowied", "wynik", "cevap", "sonuç", "svaret", "đáp án", "jawaban", "الإجابة", "उत्तर"),
 )
-"""`Die Antwort ist 3,5`, `La bonne réponse est B`, `Respuesta: sí`: German, French, Spanish, Portuguese and others."""
+"""`Die Antwort ist 3,5`, `La bonne réponse est B`, `Respuesta: sí`, 正解は: languages but English and Chinese."""
 
 _Words = tuple[tuple[tuple[str, ...], str, tuple[str, ...], str], ...]
 _FINAL_WORDS: _Words = (
@@ -69,10 +72,11 @@ _STATED_WORDS: _Words = (
         _FOREIGN,
         "foreign_answer",
         _FOREIGN,
-        rf"(?:{'|'.join(_FOREIGN)})\b[^\n.?!:]{{0,60}}?"
-        r"(?: (?:ist|lautet|beträgt|est|es|é|è|sera|será|sarà)\b(?: (?:also|donc|entonces))?(?: ?:)?"
+        rf"(?:{'|'.join(_FOREIGN)})(?:\b|(?=[はが은는이]))[^\n.?!:]{{0,60}}?"
+        r"(?: (?:ist|lautet|beträgt|est|es|é|è|sera|será|sarà|is|jest|to|är|er|adalah|là|هي|هو)\b"
+        r"(?: (?:also|donc|entonces|dus|zatem))?(?: ?:)?"
         r"(?: (?:la|le|el|die|der|das)(?= [(\[]?[A-J]\b))?| ?:"
-        r"|(?:は|은|는)[ ]?)",
+        r"|(?:は|은|는)[ ]?|(?<=답은)[ ])",
     ),
     (
         ("correct ", "right ", "best ", "proper ", "appropriate ", "only valid "),

@@ -7,6 +7,7 @@ prediction says, or whether it is the gold.
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +19,7 @@ from mmpr_pipeline.checking.reading.quantity import COMMA_LANGUAGES, Quantity, e
 from mmpr_pipeline.checking.symbolic.client import equal, start_worker
 from mmpr_pipeline.checking.values.compare import compare_values, compare_words
 from mmpr_pipeline.checking.values.context import Context, Decision
-from mmpr_pipeline.checking.values.expression import SCALAR_OPS, Expr, ParseError, operations, tree_size
+from mmpr_pipeline.checking.values.expression import SCALAR_OPS, Expr, ParseError, function_names, operations, tree_size
 from mmpr_pipeline.checking.values.numbers.exact import NotRational, Undecided
 from mmpr_pipeline.checking.values.numbers.scalars import compare_scalars
 
@@ -93,28 +94,55 @@ def _decide(prediction: str, gold: str, context: Context, precision: tuple[float
     decision = compare_values(tree, gold_tree, context)
     if decision[0] is None and decision[1] in _FOR_SYMPY and _scalars(tree, gold_tree):
         decision = equal(tree, gold_tree)
+    logarithms = decision[0] is False and {"ln", "log"} <= function_names(tree) | function_names(gold_tree)
+    if logarithms and compare_values(_natural(tree), _natural(gold_tree), context)[0]:
+        decision = None, "log_or_ln"
     if decision[0] is None and plain_text(left) == plain_text(right):
         return correct("same_text")
     return _as_match(decision)
+
+
+def _natural(tree: Expr) -> Expr:
+    r"""Every `\log` read as `\ln`, as most books of analysis mean it."""
+    if tree.op == "num":
+        return tree
+    args = tuple(_natural(arg) for arg in tree.args)
+    return tree._replace(args=args, value="ln" if tree.op == "func" and tree.value == "log" else tree.value)
 
 
 def _compare_plain(left: str, right: str, context: Context) -> Decision | None:
     """Two plain numbers; None where either is not one."""
     gold = read_quantity(right, context.language)
     said = read_quantity(left, context.language) if gold is not None else None
-    if gold is None or said is None or ((gold.unit or said.unit) and gold.digits and said.digits):
-        return None  # units of measure are the parser's; numbers in words it does not read
+    if gold is None or said is None:
+        return None
+    said = _millions(said, gold)
+    if (gold.unit or said.unit) and gold.digits and said.digits and not (said.comma or gold.comma):
+        return None  # units of measure are the parser's; numbers in words and commas it does not read
     if said.comma != gold.comma and context.language not in COMMA_LANGUAGES:
-        same = said.value == gold.value
+        same = said.value == gold.value and said.unit == gold.unit
         return (True if said.comma else None, "decimal_comma") if same else None
     if said.bracketed != gold.bracketed:
         if said.value == -gold.value:
             return True, "accounting_brackets"
         return (None if said.value == gold.value else False), "accounting_brackets"
     decision = compare_scalars(expression_of(said), expression_of(gold), context)
+    unsigned = decision[0] is False and not (said.percent or gold.percent) and said.value
+    if unsigned and context.asks_percent() and gold.value / said.value in (100, Fraction(1, 100)):
+        return None, "percent_or_share"
     if decision[0] is False and bool(said.zeros) != bool(gold.zeros) and _same_digits(said, gold, context):
         return None, "scale_left_out"
     return decision
+
+
+def _millions(said: Quantity, gold: Quantity) -> Quantity:
+    """`2.5m` beside a gold in millions: no metres."""
+    zeros = {"m": 6, "b": 9, "t": 12}.get(said.unit.lower(), 0)
+    if not zeros or zeros != gold.zeros or gold.unit:
+        return said
+    return said._replace(
+        value=said.value * 10**zeros, zeros=zeros, unit="", literal=f"{said.literal}e{zeros}" if said.literal else ""
+    )
 
 
 def _same_digits(said: Quantity, gold: Quantity, context: Context) -> bool:

@@ -206,11 +206,16 @@ def begins_with_own_text(rest: str, letters: str, choices: Sequence[str]) -> boo
     return bool(own) and _words(rest).startswith(_words(own))
 
 
+_AFTER_LETTER = re.compile(r"^(?:[ .):,(*]|-(?!\d))+")
+"""`C) -1.4 km` keeps its sign; `C - 1.4 km` has none."""
+
+
 def contradicts(choice: Choice, choices: Sequence[str]) -> bool:
     """True if a letter is followed by another choice's text, or by another number than its own."""
     if len(choice.letters) != 1 or not choices or not choice.rest or choice.by != "letter":
         return False
-    rest = re.split(r"[\n.;]\s|\n", choice.rest.lstrip(" .):,-(*"), maxsplit=1)[0].strip(" ).,*")
+    bare = _AFTER_LETTER.sub("", choice.rest)
+    rest = re.split(r"[\n.;]\s|\n", bare, maxsplit=1)[0].strip(" ).,*")
     own = choice_value(choices[choice.index])
     result = choice_value(rest.rpartition("=")[2])
     if result is not None and own is not None:

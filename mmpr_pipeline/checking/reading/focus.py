@@ -13,6 +13,13 @@ _CONNECTIVE = re.compile(r"(?:\s|[.,;:、，；。+*_]|\\\\|\b(?:and|or)\b|和|�
 _SEGMENT = re.compile(r"\$\$([^$]+)\$\$|\$([^$]+)\$")
 _MONEY = re.compile(r"[\d,.]+ [a-z ,]*")  # `$5 and $7` is money, not a formula.
 _ARROWS = (r"\Rightarrow", r"\implies", "⇒", r"\therefore", "∴")
+_STEPS = ("→", r"\to ", r"\rightarrow", "⟹", r"\Longrightarrow", "=>")
+"""From one equation to the next; `x → 0` has none before it."""
+_CLOCKED = re.compile(r"^(\d{1,4})\s?h(?:rs?)?\s?(\d{1,2})\s?m(?:ins?)?\.?$")
+_FEET = re.compile(r"^(\d{1,3})\s?(?:'|′|ft)\s?(\d{1,2}(?:\.\d)?)\s?(?:\"|″|''|in)\.?$")
+_DERIVATIVE = re.compile(r"frac\s?\{\s?\\?(?:d|partial)\s?\}\s?\{\s?\\?(?:d|partial)\s?[a-z]\s?\}")
+_LOWERED_POWER = re.compile(r"(?<=\d)(\s?(?:×|\\times|x)\s?10)[-−–](\d{1,2})(?![\d.])")
+"""`1.23 × 10−4`, whose exponent has come down on the way."""
 _BRACKETED_UNIT = re.compile(r"(?:(?<=\d)|\s)\(([^()\d]{2,20}\d?)\)$")
 _FINAL = re.compile(r"(?:\b(?:is|are|equals|be)|[=:]|为|是)\s*$", re.IGNORECASE)
 _TAIL = re.compile(
@@ -60,7 +67,14 @@ def core(text: str, depth: int = 0) -> str:
         return ", ".join(dict.fromkeys(core(box, depth + 1) for box in boxed))
     for arrow in _ARROWS:
         text = text.rpartition(arrow)[2] if arrow in text else text
+    for arrow in _STEPS:
+        before, _, after = text.rpartition(arrow) if arrow in text else ("", "", text)
+        text = after if not before.strip() or "=" in before.replace(arrow, "") else text
+    text = _FEET.sub(r"\1 ft \2 in", _CLOCKED.sub(r"\1 h \2 min", text)) if len(text) < 20 else text
     text = _undressed(text)
+    if _DERIVATIVE.search(text):
+        raise ParseError("a derivative to be taken")
+    text = _LOWERED_POWER.sub(r"\1^{-\2}", text)
     if "$" in text:
         text = _without_dollars(text)
     if plain_text(text) in _ALL_REALS:
@@ -68,8 +82,15 @@ def core(text: str, depth: int = 0) -> str:
     return _unit_out_of_brackets(_tail(text).strip())
 
 
+_DENOMINATOR = re.compile(r"(?<=[A-Za-z])\s?/\s?\(([A-Za-z]{1,6}(?:\s?(?:[·⋅*]|\\cdot)?\s?[A-Za-z]{1,6}){1,2})\)")
+
+
 def _unit_out_of_brackets(text: str) -> str:
-    """`5 (cm)` as `5 cm`."""
+    """`5 (cm)` as `5 cm`, `5 J/(kg·K)` as `5 J/kg/K`."""
+    below = _DENOMINATOR.search(text[-60:])
+    names = re.findall(r"[A-Za-z]+", below[1].replace("\\cdot", " ")) if below else []
+    if below and all(parse_unit(name) for name in names):
+        return text[: len(text) - len(text[-60:])] + _DENOMINATOR.sub("/" + "/".join(names), text[-60:])
     match = _BRACKETED_UNIT.search(text[-30:]) if text.endswith(")") else None
     if match is None or parse_unit(match[1]) is None:
         return text

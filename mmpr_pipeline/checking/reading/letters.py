@@ -50,7 +50,7 @@ _WRONG_AFTER = re.compile(
     re.IGNORECASE,
 )
 _MAY_FOLLOW = re.compile(
-    r"\s*(?:$|[,;:()\[\].\"'*!}\n\u4e00-\u9fff-]"
+    r"\s*(?:$|[,;:()\[\].\"'*!}\n\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3-]"
     r"|(?:is|are|was|because|since|as|which|with|and|or|who|where|that|for|corresponds?|corresponding|means|meaning"
     r"|representing"
     r"|in|on|from|based|here|at|to|would|if|due)\b)",

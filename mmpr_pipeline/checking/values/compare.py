@@ -85,8 +85,15 @@ def decider(context: Context) -> Decide:
     return lambda left, right: compare_values(left, right, context)
 
 
+_SAME_WORDS = (
+    frozenset({"no solution", "no solutions", "there is no solution", "there are no solutions", "none exist", "无解"}),
+)
+
+
 def compare_words(left: str, right: str) -> Decision:
     """Two texts that differ: another single word is another answer; phrases may mean the same."""
+    if any(left.lower() in group and right.lower() in group for group in _SAME_WORDS):
+        return True, "same_words"
     ones, others = left.lower().split(), right.lower().split()
     if len(ones) == len(others) == 1 and ones[0][:4] != others[0][:4]:
         return False, "other_text"

@@ -90,6 +90,11 @@ def _joined_from(segments: Sequence[re.Match[str]], text: str) -> str:
     return text[segments[0].start() : end]
 
 
+_CLAUSE = re.compile(
+    r"^(?:given by|equal to|therefore|thus)\s|,? (?:which|where|with|since|because|so that)\b.*$", re.DOTALL
+)
+
+
 def formula_of_sentence(sentence: str, question: str = "") -> str | None:
     """The formula or number that a concluding sentence gives."""
     text = sentence.strip().rstrip(".。")
@@ -102,4 +107,7 @@ def formula_of_sentence(sentence: str, question: str = "") -> str | None:
     parts = re.split(r"\s(?:is|are|be|equals|becomes)\s|是|为|等于", text)
     if len(parts) > 1 and is_formula(parts[-1]):
         return first_formula(parts[-1])
+    clause = _CLAUSE.sub("", parts[-1]).strip() if len(parts) > 1 else ""
+    if "=" in clause and is_formula(clause):
+        return first_formula(clause)
     return number_of_sentence(text, question)

@@ -42,7 +42,9 @@ def number_of_sentence(sentence: str, question: str = "") -> str | None:
         return money
     if re.search(r"=\s?\\?[-$\d.]", sentence):
         return first_number(sentence)
-    result = _RESULTING.search(sentence) if any(word in sentence for word in ("which ", "so ", "total of")) else None
+    result = (
+        _RESULTING.search(sentence) if any(word in sentence for word in ("which ", "so ", "total of", "ing ")) else None
+    )
     if result is not None:
         return number_alone(result[1]) or result[1]
     end = _CLAUSE_END.search(sentence, 8)
@@ -99,8 +101,10 @@ def numbers_listed(sentence: str, question: str = "") -> str | None:
 
 _RESULTING = re.compile(
     r"(?:which (?:is|equals|gives|makes|comes to)|so (?:there are|that is|it is|it's)?"
-    r"|(?:for|making|giving) a total of) ?"
-    r"(?:about |approximately )?([-+]?[$€£]?\d{1,15}(?:,\d{3}){0,4}(?:\.\d{1,15})?%?(?: [a-z°]{1,12})?)"
+    r"|(?:for|making|giving) a total of"
+    r"|, (?:giving|making|yielding|leaving|totall?ing|resulting in)(?: you| us| him| her| them)?) ?"
+    r"(?:about |approximately )?([-+]?[$€£]?\d{1,15}(?:,\d{3}){0,4}(?:\.\d{1,15})?%?(?: [a-z°]{1,12})?"
+    r"|(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve) [a-z]{1,12})"
     r"(?<! in)(?: in total| in all| altogether)?\.?$"
 )
 _JOINED = re.compile(r"\s?(?:,|,?\s?and\s|&|or\s|to\s)\s?(?:and\s)?[$€£]?")

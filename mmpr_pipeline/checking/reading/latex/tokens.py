@@ -44,7 +44,7 @@ _SPACING = re.compile(
 _SIZES = re.compile(r"(?<!\\)\\(?:left|right|[bB]igg?[lrm]?|middle)(?![a-zA-Z])\.?")
 _GROUPED = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\,)\s?(?=\d{3}(?!\d))")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d])(?!,\d)")
-_SPACE_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?!\d)")
+_SPACE_THOUSANDS = re.compile(r"(?<![\d.,_^])\d{1,3}(?: \d{3})+(?!\d)")
 _MIXED = re.compile(r"(?<![\d.^_{])(\d+)(?:\s+|\s*-\s*(?=\d+/\d+\s*$))(\d+)\s?/\s?(\d+)(?![\d.])")
 _HYPHEN_UNIT = re.compile(r"(?<=\d)-(?=[a-z]{3})")
 _GLUED_CONNECTIVE = re.compile(r"(?<=[\d)}])(or|and)(?=[A-Z\\(\d])")

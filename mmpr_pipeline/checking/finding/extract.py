@@ -72,7 +72,8 @@ def _extract(text: str, asked: Asked) -> Extraction:
     for place in (_whole, _elsewhere) if bare else (_formal_and_stated, _whole, _elsewhere):
         found = place(plain, text, asked, tried)
         if found is not None and found.status == "abstained" and asked.kind == "choice":
-            found = _elsewhere(plain, text, asked, tried) or found  # "That is no option. So all options are wrong."
+            named = _elsewhere(plain, text, asked, tried)  # "That is no option. So all options are wrong."
+            found = named if named and named.reading and named.reading.choice else found
         if found is not None:
             return Extraction(found.status, found.rule, found.reading, tuple(tried))
     status: Status = "abstained" if abstains(plain) else "none"

@@ -242,7 +242,8 @@ def _in_words(text: str) -> Quantity | None:
             return Quantity(whole + part / 100, currency="$")
     part = _AND_PART.fullmatch(text)
     if part:
-        return Quantity(int(part[1]) + number_from_words(part[2])) if number_from_words(part[2]) else None
+        share = number_from_words(part[2])
+        return None if share is None else Quantity(int(part[1]) + share)
     if not text[0].isalpha():
         return None
     match = _WORDED.fullmatch(text)

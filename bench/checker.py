@@ -151,7 +151,7 @@ def shares(verdicts: list[bool | None], labels: list[bool]) -> list[str]:
 
 
 def by_length(todo: list, busy: dict[str, list[float]]) -> Table:
-    """Cases for a second of processor on short answers and on long whole responses, and how many times as many ours are."""
+    """Cases for a second of processor, of all answers and of long whole responses, and how many times as many we do."""
     table = Table(
         "answers", "n", *busy, "ours is", title="cases for a second of processor", title_justify="left", box=None
     )

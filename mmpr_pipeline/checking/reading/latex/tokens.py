@@ -56,6 +56,11 @@ _CIRCLED = {chr(0x2460 + i): f" {i + 1}, " for i in range(20)} | {chr(0x2776 + i
 _CIRCLED_TABLE = str.maketrans(_CIRCLED)
 
 
+_HATTED = re.compile("[ijk]\u0302|[îĵ]")
+_HATS = {"î": "i", "ĵ": "j"}
+"""Unit vectors: `î + 2ĵ`."""
+
+
 def _vulgar(text: str) -> str:
     for char, (top, bottom) in _VULGAR.items():
         if char in text:
@@ -64,7 +69,7 @@ def _vulgar(text: str) -> str:
 
 
 def _fold_unicode(text: str) -> str:
-    text = _vulgar(text).translate(_CIRCLED_TABLE)
+    text = _HATTED.sub(lambda m: rf"\hat{{{_HATS.get(m[0], m[0][0])}}}", _vulgar(text).translate(_CIRCLED_TABLE))
     text = _SUPERSCRIPT_RUN.sub(lambda m: "^{" + "".join(_SUPERSCRIPTS[c] for c in m[0]) + "}", text)
     text = _SUBSCRIPT_RUN.sub(lambda m: "_{" + "".join(_SUBSCRIPTS[c] for c in m[0]) + "}", text)
     text = unicodedata.normalize("NFKC", text.translate(_SYMBOL_TABLE)).translate(_SYMBOL_TABLE)

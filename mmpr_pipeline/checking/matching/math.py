@@ -15,6 +15,7 @@ from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unp
 from mmpr_pipeline.checking.reading.clock import compare_times
 from mmpr_pipeline.checking.reading.focus import core, is_prose, plain_text
 from mmpr_pipeline.checking.reading.latex.parser import parse_latex
+from mmpr_pipeline.checking.reading.normalise import undressed
 from mmpr_pipeline.checking.reading.quantity import COMMA_LANGUAGES, Quantity, expression_of, read_quantity
 from mmpr_pipeline.checking.symbolic.client import equal, start_worker
 from mmpr_pipeline.checking.values.compare import compare_values, compare_words
@@ -81,7 +82,7 @@ def _decide(prediction: str, gold: str, context: Context, precision: tuple[float
     for early in (_compare_plain(left, right, context), compare_times(left, right)):
         if early is not None:
             return _as_match(early)
-    if left == right:
+    if _BLANKS.sub("", left) == _BLANKS.sub("", right) or _same_letter(left, right):
         return correct("same_text")
     try:
         start_worker()
@@ -100,6 +101,12 @@ def _decide(prediction: str, gold: str, context: Context, precision: tuple[float
     if decision[0] is None and plain_text(left) == plain_text(right):
         return correct("same_text")
     return _as_match(decision)
+
+
+def _same_letter(left: str, right: str) -> bool:
+    r"""`\text{(C)}` and `C`: the label of a choice."""
+    one, other = undressed(left).strip("()"), undressed(right).strip("()")
+    return one == other and len(one) == 1 and "A" <= one <= "Z"
 
 
 def _natural(tree: Expr) -> Expr:
@@ -121,7 +128,7 @@ def _compare_plain(left: str, right: str, context: Context) -> Decision | None:
         return None  # units of measure are the parser's; numbers in words and commas it does not read
     if said.comma != gold.comma and context.language not in COMMA_LANGUAGES:
         same = said.value == gold.value and said.unit == gold.unit
-        return (True if said.comma else None, "decimal_comma") if same else None
+        return (True if said.comma or right.startswith("0,") else None, "decimal_comma") if same else None
     if said.bracketed != gold.bracketed:
         if said.value == -gold.value:
             return True, "accounting_brackets"

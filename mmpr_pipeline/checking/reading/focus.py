@@ -64,7 +64,8 @@ def core(text: str, depth: int = 0) -> str:
     if boxed:
         if depth == MAX_BOXES_DEEP:
             raise ParseError("boxes within boxes")
-        return ", ".join(dict.fromkeys(core(box, depth + 1) for box in boxed))
+        contents = ", ".join(dict.fromkeys(core(box, depth + 1) for box in boxed))
+        return f"{contents}%" if len(boxed) == 1 and _percent_behind(text.rpartition("}")[2]) else contents
     for arrow in _ARROWS:
         text = text.rpartition(arrow)[2] if arrow in text else text
     for arrow in _STEPS:
@@ -139,8 +140,16 @@ def _segment(text: str, segments: list[re.Match[str]]) -> str:
     if len(segments) == 1 and re.search(r"\d\s?$", text[: last.start()]):
         return text[: last.start()] + (last[1] or last[2]) + text[last.end() :]  # `16 $\pi$`: a factor stands before it
     if len(segments) == 1 or _FINAL.search(text[: last.start()]):
-        return last[1] or last[2]
+        return (last[1] or last[2]) + ("%" if _percent_behind(text[last.end() :]) else "")
     raise ParseError("several formulas in a sentence")
+
+
+def _percent_behind(text: str) -> bool:
+    """`$28$ percent`: the sign stands outside of the formula."""
+    return _PERCENT.match(text) is not None
+
+
+_PERCENT = re.compile(r"[\s$]*(?:\\?%|percent\b|per cent\b|pct\b)", re.IGNORECASE)
 
 
 def _tail(text: str) -> str:

@@ -214,7 +214,7 @@ def _number(match: re.Match[str], language: str) -> tuple[Fraction, str, bool] |
     if match["mixed"]:
         return None
     comma = False
-    if re.fullmatch(r"\d{1,3}(?:\.\d{3})+,\d+|\d+,(?:\d{1,2}|\d{4,40})", digits) or (
+    if re.fullmatch(r"\d{1,3}(?:\.\d{3})+,\d+|(?:0,\d+|\d+,(?:\d{1,2}|\d{4,40}))", digits) or (
         language in COMMA_LANGUAGES and re.fullmatch(r"\d+,\d+", digits)
     ):
         digits, comma = digits.replace(".", "").replace(",", "."), True

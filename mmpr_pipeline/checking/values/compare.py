@@ -52,7 +52,10 @@ def compare_values(left: Expr, right: Expr, context: Context) -> Decision:
     if left.op == "rel" or right.op == "rel":
         return _compare_with_relation(left, right, context)
     if left.op in ("list", "set") or right.op in ("list", "set"):
-        return compare_collections(left, right, context, decide)
+        decision = compare_collections(left, right, context, decide)
+        definitions = any(side.op == "list" and all(map(is_definition, side.args)) for side in (left, right))
+        # `p=5,q=2;p=7,q=2` may be two pairs
+        return (None, "several_definitions") if definitions and decision == (False, "other_length") else decision
     if left.op == "residue" or right.op == "residue":
         return compare_residues(left, right, decide)
     if (

@@ -38,9 +38,7 @@ _SYMBOLS = {
     "…": r"\dots ", "\u2009": " ", "\u00a0": " ", "\u200b": "", "\ufeff": "", "∶": ":", "∖": r"\setminus ",
 }  # fmt: skip
 _SYMBOL_TABLE = str.maketrans(_SYMBOLS)
-_SPACING = re.compile(
-    r"(?<!\\)\\(?:[,;:!> ]|quad(?![a-zA-Z])|qquad(?![a-zA-Z])|displaystyle(?![a-zA-Z])|limits(?![a-zA-Z]))"
-)
+_SPACING = re.compile(r"(?<!\\)\\(?:[,;:!> ]|q?quad|displaystyle(?![a-zA-Z])|limits(?![a-zA-Z]))")
 _SIZES = re.compile(r"(?<!\\)\\(?:left|right|[bB]igg?[lrm]?|middle)(?![a-zA-Z])\.?")
 _GROUPED = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\,)\s?(?=\d{3}(?!\d))")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d])(?!,\d)")

@@ -29,6 +29,8 @@ from rich.table import Table  # noqa: E402
 from mmpr_pipeline.checking import CHECKER, check_prediction, check_response  # noqa: E402
 
 BESIDE = [Path(__file__).parents[1].parent / "shared" / "data" / name for name in ("answers", "answers2")]
+LONG = 500
+"""Characters of a whole response that counts as long."""
 GROUPS = {"number": "number, math", "math": "number, math", "choice": "choice"}
 EMBEDDED = [
     {"kind": "choice", "choices": ["12", "15"], "gold": "15", "response": "So the answer is (B) 15.", "label": True},
@@ -92,21 +94,25 @@ def cases(folder: Path | None, limit: int | None) -> Iterator[tuple[str, str, st
                     yield path.stem, level, row[level], row
 
 
-def measured(checker: Checker, todo: list[tuple[str, str, str, dict]]) -> tuple[list[bool | None], list[float], float]:
-    """Verdicts and seconds of each case, and the processor's seconds of all, after a warm-up on the first few."""
+Measured = tuple[list[bool | None], list[float], list[float], float]
+
+
+def measured(checker: Checker, todo: list[tuple[str, str, str, dict]]) -> Measured:
+    """Verdicts, seconds and the processor's seconds of each case, and those of all with children, after a warm-up."""
     for _, level, text, row in todo[:3]:
         checker(level, text, row)
     verdicts: list[bool | None] = []
-    seconds, cpu = [], _cpu()
+    seconds, own, cpu = [], [], _cpu()
     for _, level, text, row in todo:
-        started = time.perf_counter()
+        started, busy = time.perf_counter(), time.process_time()
         try:
             verdict = checker(level, text, row)
         except Exception:  # another's checker may raise anything; that is its verdict
             verdict = False
         seconds.append(time.perf_counter() - started)
+        own.append(time.process_time() - busy)
         verdicts.append(verdict)
-    return verdicts, seconds, _cpu() - cpu
+    return verdicts, seconds, own, _cpu() - cpu
 
 
 def _cpu() -> float:
@@ -142,6 +148,20 @@ def shares(verdicts: list[bool | None], labels: list[bool]) -> list[str]:
         sum(v is None for v, _ in pairs),
     )
     return [f"{count / len(pairs):.2%}" for count in counts]
+
+
+def by_length(todo: list, busy: dict[str, list[float]]) -> Table:
+    """Cases for a second of processor, of all answers and of long whole responses, and how many times as many we do."""
+    table = Table(
+        "answers", "n", *busy, "ours is", title="cases for a second of processor", title_justify="left", box=None
+    )
+    long = [level == "response" and len(text) >= LONG for _, level, text, _ in todo]
+    for name, picked in (("all", [True] * len(todo)), (f"responses of {LONG} characters or more", long)):
+        n = sum(picked)
+        rates = {who: n / sum(s for s, here in zip(times, picked, strict=True) if here) for who, times in busy.items()}
+        fastest = max(rate for who, rate in rates.items() if who.startswith("Math-Verify"))
+        table.add_row(name, f"{n:,}", *(f"{rate:,.0f}" for rate in rates.values()), f"{rates[CHECKER] / fastest:.1f}x")
+    return table
 
 
 def by_kind(todo: list, results: dict[str, list[bool | None]]) -> Table:
@@ -203,12 +223,14 @@ def main() -> None:
         "checker", "right", "false +", "false -", "in doubt", "cases/s", "cases/cpu s", "p50 ms", "p99 ms", "worst ms",
         title=f"{len(todo):,} labelled answers, one core", title_justify="left", box=None,
     )  # fmt: skip
-    results, rates = {}, {}
+    results, rates, busy = {}, {}, {}
     for name, checker in checkers.items():
-        results[name], seconds, cpu = measured(checker, todo)
+        results[name], seconds, busy[name], cpu = measured(checker, todo)
         rates[name] = report(name, todo, results[name], seconds, cpu, table)
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table)
+    if any(level == "response" and len(text) >= LONG for _, level, text, _ in todo):
+        console.print(by_length(todo, busy))
     console.print(by_kind(todo, results))
     console.print(by_file(todo, results))
     console.print(*places(todo))

@@ -6,9 +6,9 @@ Pure, thread-safe, without Ray. Precision before recall: what is in doubt is `un
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mmpr_pipeline.checking.case import Asked, Gold
 from mmpr_pipeline.checking.finding.abstain import abstains
@@ -23,6 +23,7 @@ from mmpr_pipeline.checking.matching.formula import match_formula
 from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unparseable
 from mmpr_pipeline.checking.matching.text import match_text
 from mmpr_pipeline.checking.matching.yes_no import match_yes_no
+from mmpr_pipeline.checking.reading.choices import gold_letters
 from mmpr_pipeline.checking.reading.yes_no import gold_yes_no
 from mmpr_pipeline.checking.registry import Checker, checker_for, third_parties
 from mmpr_pipeline.core.verdict import AnswerKind, Verdict
@@ -30,16 +31,15 @@ from mmpr_pipeline.core.verdict import AnswerKind, Verdict
 if TYPE_CHECKING:
     from mmpr_pipeline.core.records import Question
 
-CHECKER = "mmpr-checker@3"
+CHECKER = "mmpr-checker@4"
 LONGEST_FORMULA = 50_000
 """Characters of a prediction that may still be one formula."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """How a verdict came about: the kind, the places looked at, what was extracted, and what the matchers said."""
 
-    kind: str
+    kind: AnswerKind
     extraction: Extraction
     matches: tuple[Match, ...]
     verdict: Verdict
@@ -214,7 +214,13 @@ def _trace_prediction(prediction: str, known: Gold) -> Trace:
 
 def _abstained(known: Gold) -> Match:
     """An honest "I can't tell" is no match, unless that is the gold."""
-    return correct("abstained_as_gold") if any(abstains(gold) for gold in known.golds) else incorrect("abstained")
+    if any(abstains(gold) for gold in known.golds):
+        return correct("abstained_as_gold")
+    letters = "".join("".join(gold_letters(gold, known.asked.choices)) for gold in known.golds[:1])
+    own = [choice for i, choice in enumerate(known.asked.choices) if chr(65 + i) in letters]
+    if any(abstains(choice) for choice in own):  # perhaps it means the choice that says so
+        return unparseable("abstained_like_choice")
+    return incorrect("abstained")
 
 
 def _direct(text: str, known: Gold) -> tuple[Match, ...] | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
+from typing import NamedTuple
 
 from mmpr_pipeline.checking.kinds import answer_kind
 from mmpr_pipeline.checking.reading.choices import choices_in, gold_letters
@@ -14,8 +14,7 @@ from mmpr_pipeline.checking.values.numbers.units import parse_unit
 from mmpr_pipeline.core.verdict import AnswerKind
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What was asked: all of a question that matters for finding its answer, the gold not among it."""
 
     kind: AnswerKind
@@ -25,8 +24,7 @@ class Asked:
     language: str = "en"
 
 
-@dataclass(frozen=True, slots=True)
-class Gold:
+class Gold(NamedTuple):
     """What is right, and what was asked: everything but the answer to be judged."""
 
     golds: tuple[str, ...]

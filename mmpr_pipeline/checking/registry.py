@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, get_args
 
+from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.registry import Registry
-from mmpr_pipeline.core.verdict import Verdict
+from mmpr_pipeline.core.verdict import AnswerKind, Verdict
 
 if TYPE_CHECKING:
     from mmpr_pipeline.core.records import Question
@@ -28,15 +29,19 @@ CHECKERS: Registry[Checker] = Registry("mmpr.checkers", "checker", {})
 
 
 @cache
-def checker_for(kind: str) -> tuple[Checker, str] | None:
+def checker_for(kind: AnswerKind) -> tuple[Checker, str] | None:
     """The third party's checker for a kind, with its name and version; None where the rules of this package decide."""
     if kind not in CHECKERS.names():
         return None
     return CHECKERS.get(kind), f"{kind} of {CHECKERS.origins([kind])[kind]}"
 
 
-def checker(kind: str, *, version: int | str) -> Callable[[Checker], Checker]:
-    """Register a function as the checker of a kind in this process."""
+def checker(kind: AnswerKind, *, version: int | str) -> Callable[[Checker], Checker]:
+    """Register a function as the checker of a kind in this process. Raises ConfigError for a kind that is not known."""
+    if kind not in get_args(AnswerKind):
+        raise ConfigError(
+            f"There is no kind of answer {kind!r}.", remedy=f"Name one of {', '.join(get_args(AnswerKind))}."
+        )
 
     def add(function: Checker) -> Checker:
         name = getattr(function, "__qualname__", type(function).__name__)

@@ -48,8 +48,9 @@ def test_the_seeds_traps(kind: str, prediction: str, gold: str, judged: bool) ->
 def test_ours_is_right_on_the_embedded_cases() -> None:
     bench = load("checker")
     todo = list(bench.cases(None, None))
-    verdicts, seconds, cpu = bench.measured(bench.ours, todo)
+    verdicts, seconds, busy, cpu = bench.measured(bench.ours, todo)
     assert [verdict is True for verdict in verdicts] == [row["label"] for _, _, _, row in todo]
     assert all(s > 0 for s in seconds)
+    assert len(busy) == len(todo)
     assert cpu >= 0
     assert bench.measured(bench.seed, todo)[0] != [verdict is True for verdict in verdicts]

@@ -53,3 +53,8 @@ def test_a_fault_of_theirs_costs_one_verdict() -> None:
 def test_a_kind_has_one_checker() -> None:
     with pytest.raises(ConfigError, match="already"):
         checker("text", version=4)(lambda question, response: Verdict(outcome="correct", rule="x"))
+
+
+def test_a_kind_that_is_not_known_has_no_checker() -> None:
+    with pytest.raises(ConfigError, match="no kind of answer 'txt'"):
+        checker("txt", version=1)  # type: ignore[arg-type]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from mmpr_pipeline.checking.case import Asked
 from mmpr_pipeline.checking.finding.abstain import abstains, is_bare_abstention
@@ -19,8 +19,7 @@ from mmpr_pipeline.checking.reading.text import tokens
 from mmpr_pipeline.checking.reading.yes_no import read_yes_no
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """One answer read: its text, its value (letters, truth value), and whether it is offered as one of several.
 
     `prose` marks a sentence whose answer could not be cut out: a match in it counts, a mismatch is in doubt.
@@ -43,8 +42,11 @@ def key(found: Reading, asked: Asked) -> Hashable:
         return found.truth
     if asked.kind in ("number", "math", "list", "choice"):
         text = undressed(found.text).replace(" ", "").replace("{", "").replace("}", "").replace("\\", "")
-        return re.sub(r"(?<=\d),(?=\d{3})|^[a-zA-Z]=|[$]|\.0+$", "", text)
+        return _WRITING.sub("", text)
     return tokens(found.text)
+
+
+_WRITING = re.compile(r"(?<=\d),(?=\d{3})|^[a-zA-Z]=|[$]|\.0+$")
 
 
 def same_answer(a: Reading, b: Reading, asked: Asked) -> bool:
@@ -97,7 +99,9 @@ def _of_text(text: str, asked: Asked, *, closed: bool) -> Reading | None:
     return _phrase(text, asked, closed=closed)
 
 
-_INSTEAD = re.compile(r",? (?:not|rather than|instead of|and not|but not|unlike|as opposed to)\b", re.IGNORECASE)
+INSTEAD = re.compile(
+    r",? (?:not|rather than|instead of|and not|but not|unlike|as opposed to|whereas|while)\b", re.IGNORECASE
+)
 
 
 def choice_named(text: str, asked: Asked, *, closed: bool = False) -> Reading | None:
@@ -106,9 +110,11 @@ def choice_named(text: str, asked: Asked, *, closed: bool = False) -> Reading | 
         return None
     text = _NOT_BUT.sub("", text)
     clause = text if closed else first_sentence(text)
+    if not closed and text[len(clause) :].startswith("?"):
+        return None
     found = read_choice(text if closed else clause, asked.choices)
     if found is None and asked.choices:
-        said = _INSTEAD.split(clause, maxsplit=1)[0]
+        said = INSTEAD.split(clause, maxsplit=1)[0]
         named = mentions(said, asked.choices)
         if len(named) == 1 and not negated(said):
             found = by_index(named[0], "mention")
@@ -159,20 +165,25 @@ def value_of_span(span: Span, asked: Asked) -> Reading | None:
     return value_alone(span.text if span.closed else announced_clause(span.text), asked)
 
 
+_LABEL = re.compile(r"[(\[][A-J][)\]]")
+
+
 def value_alone(text: str, asked: Asked) -> Reading | None:
     """A formula with digits, where there are choices that it may be compared with."""
     bare = undressed(text)
+    if _LABEL.search(bare):
+        return None
     return Reading(bare) if asked.choices and formula.is_formula(bare) and any(c.isdigit() for c in bare) else None
 
 
 def negated(text: str) -> bool:
     """True if a text denies something: what it mentions is then no answer."""
-    return (
-        re.search(
-            r"\b(?:not|cannot|never|neither|nor|except|incorrect|wrong|false)\b|n't\b|不|错|非|除", text, re.IGNORECASE
-        )
-        is not None
-    )
+    return _NEGATIVE.search(text) is not None
+
+
+_NEGATIVE = re.compile(
+    r"\b(?:not|cannot|never|neither|nor|except|incorrect|wrong|false)\b|n't\b|不|错|非|除", re.IGNORECASE
+)
 
 
 def _formula(text: str, asked: Asked, *, closed: bool) -> Reading | None:
@@ -186,7 +197,9 @@ def _formula(text: str, asked: Asked, *, closed: bool) -> Reading | None:
         found = _number(clause, asked.question)
     if found is None and asked.kind != "number":
         found = formula.formula_of_sentence(clause, asked.question)
-    return Reading(found, weight=1, hedged=_OR_ANOTHER.search(clause) is not None) if found else None
+    return (
+        Reading(found, weight=1, hedged=" be" in clause and _OR_ANOTHER.search(clause) is not None) if found else None
+    )
 
 
 _OR_ANOTHER = re.compile(r"\b(?:though|but|or)\b[^.]{0,30}\b(?:could|might|may) (?:also )?be\b", re.IGNORECASE)
@@ -194,9 +207,12 @@ _OR_ANOTHER = re.compile(r"\b(?:though|but|or)\b[^.]{0,30}\b(?:could|might|may) 
 
 def _echoes(clause: str, question: str) -> bool:
     """True for four words or more that stand in the question as they are: what was asked, not an answer."""
-    words, asked = tokens(clause), tokens(question[:4_000])
+    words = tokens(clause)
     n = len(words)
-    return n > 3 and any(asked[i : i + n] == words for i in range(len(asked) - n + 1))
+    if n <= 3 or not question:
+        return False
+    asked = tokens(question[:4_000])
+    return any(asked[i : i + n] == words for i in range(len(asked) - n + 1))
 
 
 def _number(clause: str, question: str) -> str | None:
@@ -250,9 +266,13 @@ _HEDGES = re.compile(
 )
 
 
+_HEDGING = "maybe perhaps guess possibl might could sure or either 可能 也许 大概 或许".split()  # noqa: SIM905
+
+
 def hedges(text: str) -> bool:
     """True for guesses: "maybe", "perhaps", "I guess"."""
-    return _HEDGES.search(text) is not None
+    low = text.lower()
+    return any(key in low for key in _HEDGING) and _HEDGES.search(text) is not None
 
 
 def of_choice(found: Choice, asked: Asked) -> Reading:

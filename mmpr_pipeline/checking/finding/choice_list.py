@@ -13,9 +13,9 @@ MOST_LABELS = 200
 """The first so many labels of a response are looked at."""
 
 _LABEL = re.compile(
-    r"(?:^|(?<=[\s,;:.\u3002\uff0c\uff1b\uff1a\]]))"
-    r"(?:[(\[]([A-Ja-j])[)\]]|([A-J])[).:\uff0e\u3001])[ \t]{0,4}(?=\S)",
-    re.MULTILINE,
+    r"[A-Ja-j(\[](?:(?<=[(\[])(?<![^\s,;:.\u3002\uff0c\uff1b\uff1a\]].)([A-Ja-j])[)\]]"
+    r"|(?<=([A-J]))(?<![^\s,;:.\u3002\uff0c\uff1b\uff1a\]].)[).:\uff0e\u3001])[ \t]{0,4}(?=\S)",
+    re.DOTALL,
 )
 _EVERY_OTHER = re.compile(r"[BDFHJbdfhj][)\].:\uff0e\u3001]")
 """One of two labels that follow each other is one of these."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mmpr_pipeline.checking.case import Asked
 from mmpr_pipeline.checking.finding import answer as reading
@@ -29,8 +28,7 @@ from mmpr_pipeline.checking.reading.normalise import fold_width, without_emphasi
 Status = Literal["found", "none", "ambiguous", "abstained"]
 
 
-@dataclass(frozen=True, slots=True)
-class Extraction:
+class Extraction(NamedTuple):
     """What was found: a reading and the rule that found it; `tried` lists the places looked at, for `--explain`."""
 
     status: Status
@@ -70,8 +68,12 @@ def _extract(text: str, asked: Asked) -> Extraction:
         return Extraction("none", "empty")
     plain = _plain(text, asked)
     tried: list[str] = []
-    for place in (_formal_and_stated, _whole, _elsewhere):
+    bare = len(text) < 4 and text.isascii()  # too short for an announcement
+    for place in (_whole, _elsewhere) if bare else (_formal_and_stated, _whole, _elsewhere):
         found = place(plain, text, asked, tried)
+        if found is not None and found.status == "abstained" and asked.kind == "choice":
+            named = _elsewhere(plain, text, asked, tried)  # "That is no option. So all options are wrong."
+            found = named if named and named.reading and named.reading.choice else found
         if found is not None:
             return Extraction(found.status, found.rule, found.reading, tuple(tried))
     status: Status = "abstained" if abstains(plain) else "none"
@@ -84,6 +86,8 @@ def _extract(text: str, asked: Asked) -> Extraction:
 def _formal_and_stated(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction | None:
     boxed = _joined_boxes(boxed_spans(plain), plain)
     spans = sorted([*boxed, *tagged(plain), *in_json(plain), *_announced(plain, asked)], key=lambda span: span.start)
+    if not spans:
+        return None
     if boxed:
         inside = [(box.start, box.end) for box in boxed]
         spans = [s for s in spans if s in boxed or not any(a < s.start < b for a, b in inside)]
@@ -195,8 +199,7 @@ def _whole(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction 
     return Extraction("found", "whole", found)
 
 
-@dataclass(frozen=True, slots=True)
-class Unannounced:
+class Unannounced(NamedTuple):
     """A response that announces no answer: its sentences and its text."""
 
     sentences: list[str]

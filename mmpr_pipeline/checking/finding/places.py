@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from mmpr_pipeline.checking.case import Asked
 from mmpr_pipeline.checking.finding import choice_places
@@ -26,11 +27,13 @@ def places(asked: Asked) -> list[tuple[str, Place]]:
         return [
             ("leading_letter", choice_places.leading_choice),
             ("said_correct", choice_places.said_correct),
+            ("judged", choice_places.judged_choice),
             ("last_letter", choice_places.last_choice),
             ("marked", choice_places.marked_choice),
             ("leading_yes_no", choice_places.leading_truth_choice),
             ("restated", choice_places.restated_choice),
             ("mentioned", choice_places.mentioned_choice),
+            ("concluded_value", choice_places.concluded_value),
         ]
     if asked.kind == "yes_no":
         return [("leading", _leading_truth), ("concluded", _concluded_truth), ("restated", _restated_truth)]
@@ -102,7 +105,7 @@ def _is_outdone(number: str, said: list[str], asked: Asked) -> bool:
     concluded = [r for s in said[-4:-1] if CUE.match(s) and (r := _sentence(s, asked)) is not None]
     if any(not same_answer(r, Reading(number), asked) for r in concluded):
         return True
-    known = {quantity.plain_number(m.group()) for m in quantity.quantities(asked.question)}
+    known = sentence_number.numbers_of(asked.question)
     if quantity.plain_number(number) not in known:
         return False
     earlier = [r for s in said[-6:-1] if (r := _sentence(s, asked)) is not None]
@@ -119,7 +122,9 @@ def _bold_number(said: list[str], text: str, asked: Asked) -> list[Reading]:
     return [Reading(b) for b in found[-1:] if b is not None]
 
 
+@lru_cache(maxsize=1_024)
 def _sentence(sentence: str, asked: Asked) -> Reading | None:
+    """Remembered: one place after the other looks at the same sentences."""
     if hedges(sentence) or abstains(sentence) or sentence.endswith(("?", ":")) or _ITEM.match(sentence):
         return None
     if _TASK.match(sentence) and "=" not in sentence:

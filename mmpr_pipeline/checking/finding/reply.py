@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_CHARS = 24_000
 """The most characters of a response that are looked at: its head and, mostly, its tail, where answers are."""
@@ -15,14 +15,14 @@ _NEW_TURN = re.compile(
     r"<\|im_start\|>\s{0,3}(?:user|system|human)?|<\|start_header_id\|>|<\|user\|>|"
     r"\n\s{0,3}#{0,4}\s{0,3}(?:Human|User|USER|HUMAN)\s{0,2}:|\[INST\]"
 )
+_MAY_TURN = re.compile(r"[<\[HU](?:\||INST\]|uman|ser|SER|UMAN)")
 _FENCED = re.compile(r"```[^`]{0,8000}```")
 _CALCULATION = re.compile(r"<<[^<>\n]{1,80}>>")
 _NEW_QUESTION = re.compile(r"\n\s{0,3}#{0,4}\s{0,3}(?:Question|Q|Problem)\s{0,2}\d{0,2}\s{0,2}:")
 _CONTROL = re.compile(r"<\|[a-z_0-9]{1,30}\|>|</?s>|<eo[aem]>|<(?:unk|pad|eos|bos)>|\[/INST\]", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A response in which to look for an answer, and what a model that ran on into further questions wrote there."""
 
     text: str
@@ -73,7 +73,7 @@ def _without_code(text: str) -> str:
 
 def _split_at_new_turn(text: str) -> tuple[str, str]:
     """Cut at the first further turn that the model invented, unless nothing stands before it."""
-    turn = _NEW_TURN.search(text) if "<|" in text or "\n" in text or "[INST]" in text else None
+    turn = _NEW_TURN.search(text) if _MAY_TURN.search(text) else None
     if turn is None or not _CONTROL.sub("", text[: turn.start()]).strip():
         return text, ""
     return text[: turn.start()], text[turn.end() :]

@@ -15,8 +15,10 @@ from mmpr_pipeline.checking.finding.answer import (
     value_alone,
     value_given,
 )
+from mmpr_pipeline.checking.finding.choice_places import lists_choices
 from mmpr_pipeline.checking.finding.prose import formula, sentence_number
 from mmpr_pipeline.checking.finding.prose import numbers as quantity
+from mmpr_pipeline.checking.finding.prose.sentences import split_sentences
 from mmpr_pipeline.checking.reading.choices import choice_value
 from mmpr_pipeline.checking.reading.normalise import undressed
 from mmpr_pipeline.checking.reading.quantity import read_quantity
@@ -52,7 +54,17 @@ _LEAD_IN = re.compile(
 )
 
 
+_SO = re.compile(
+    r"[\d,.;] ?(?:so|thus|hence|therefore),? (?:it is |it's |the answer is )?([(\[]?[A-J][)\]]?)\W{0,3}$", re.IGNORECASE
+)
+
+
 def _choice(line: str, asked: Asked) -> Reading | None:
+    if lists_choices(split_sentences(line)):
+        return None
+    concluded = _SO.search(line)
+    if concluded:
+        return choice_named(concluded[1], asked)
     named = _unless_in_passing(choice_named(_LEAD_IN.sub("", line), asked), line, asked)
     return named or choice_by_truth(line, asked) or value_alone(line, asked)
 
@@ -75,10 +87,12 @@ def _list(line: str, asked: Asked) -> Reading:
 def _formula(line: str, asked: Asked) -> Reading | None:
     if asked.kind == "number" and quantity.offers_two(line):
         return Reading(line, hedged=True)
+    if not line.isascii() and (worded := read_quantity(line)) is not None and not worded.digits:
+        return Reading(line)  # 三分之二
     if asked.kind == "number" and (result := quantity.result_of(line)):
         return Reading(result)
-    worded = asked.kind == "number" and re.match(r"[A-Za-z]{2,} ", line)
-    if formula.is_formula(line) and not worded:
+    prose = asked.kind == "number" and re.match(r"[A-Za-z]{2,} ", line)
+    if formula.is_formula(line) and not prose:
         return Reading(formula.first_formula(line) or line)
     of_sentence = formula.formula_of_sentence if asked.kind == "math" else sentence_number.number_of_sentence
     found = of_sentence(line, asked.question)

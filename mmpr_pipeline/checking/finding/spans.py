@@ -7,7 +7,7 @@ reader of the answer's kind (see `reading`) takes the answer from its beginning.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 FINAL, STATED = 0, 1
 """Tiers: a formal final answer; "the answer is ...". An answer is taken from the most explicit tier that has one."""
@@ -20,8 +20,7 @@ MOST_SPANS = 12
 """The last so many announcements are looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Text that starts where an answer is announced; `closed` if its end is known (a box, a tag)."""
 
     text: str

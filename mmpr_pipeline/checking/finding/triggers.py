@@ -1,13 +1,14 @@
 """Words that announce an answer, in English and Chinese: "Final answer:", "the answer is", 答案, 故选.
 
-A pattern is tried only on a text that holds one of its keywords, and where it begins with its keyword, or with a line,
-only there: a scan for words in any case would look at every character.
+A pattern is tried only on a text that holds one of its keywords. Where it begins with its keyword it is tried only
+there, and where it begins with a line only on lines with a keyword: a scan for words in any case looks at every
+character.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from mmpr_pipeline.checking.finding.spans import FINAL, MOST_SPANS, SPAN_CHARS, STATED, Span
 
@@ -29,9 +30,11 @@ A_LINE = "a_line"
 """The last line `A: 33`, which for a choice would be the first one's label."""
 _FOREIGN = (
     *("antwort", "lösung", "ergebnis", "réponse", "résultat", "respuesta", "solución", "resultado", "resposta"),
-    *("risposta", "risultato", "ответ", "答え", "正解", "정답"),
+    *("opción correcta", "opção correta", "opzione corretta", "option correcte"),
+    *("risposta", "risultato", "ответ", "答え", "正解", "正答", "정답", "답은", "답 :"),
+    *("antwoord", "resultaat", "odpowied", "wynik", "cevap", "sonuç", "svaret", "đáp án", "jawaban", "الإجابة", "उत्तर"),
 )
-"""`Die Antwort ist 3,5`, `La bonne réponse est B`, `Respuesta: sí`: German, French, Spanish, Portuguese and others."""
+"""`Die Antwort ist 3,5`, `La bonne réponse est B`, `Respuesta: sí`, 正解は: languages but English and Chinese."""
 
 _Words = tuple[tuple[tuple[str, ...], str, tuple[str, ...], str], ...]
 _FINAL_WORDS: _Words = (
@@ -69,10 +72,11 @@ _STATED_WORDS: _Words = (
         _FOREIGN,
         "foreign_answer",
         _FOREIGN,
-        rf"(?:{'|'.join(_FOREIGN)})\b[^\n.?!:]{{0,60}}?"
-        r"(?: (?:ist|lautet|beträgt|est|es|é|è|sera|será|sarà)\b(?: (?:also|donc|entonces))?(?: ?:)?"
+        rf"(?:{'|'.join(_FOREIGN)})(?:\b|(?=[はが은는이]))[^\n.?!:]{{0,60}}?"
+        r"(?: (?:ist|lautet|beträgt|est|es|é|è|sera|será|sarà|is|jest|to|är|er|adalah|là|هي|هو)\b"
+        r"(?: (?:also|donc|entonces|dus|zatem))?(?: ?:)?"
         r"(?: (?:la|le|el|die|der|das)(?= [(\[]?[A-J]\b))?| ?:"
-        r"|(?:は|은|는)[ ]?)",
+        r"|(?:は|은|는)[ ]?|(?<=답은)[ ])",
     ),
     (
         ("correct ", "right ", "best ", "proper ", "appropriate ", "only valid "),
@@ -114,34 +118,42 @@ def _compiled(words: _Words) -> tuple[_Trigger, ...]:
     return tuple((keys, rule, begins, re.compile(pattern, re.IGNORECASE)) for keys, rule, begins, pattern in words)
 
 
-_FINAL = _compiled(_FINAL_WORDS)
-_STATED = _compiled(_STATED_WORDS)
+_TRIGGERS = (_compiled(_FINAL_WORDS), _compiled(_STATED_WORDS))
+"""By tier."""
 
 
 _STEP = re.compile(r"(?:1[.)]|[-*•]|step\b|first\b)\s", re.IGNORECASE)
 """Begins a list of steps: "Here is how I got to the answer:" announces a way, not an answer."""
-_KEYS = sorted({key for keys, *_ in (*_FINAL_WORDS, *_STATED_WORDS) for key in keys}, key=len)
+_BY_KEY: dict[str, list[tuple[int, int]]] = {}
+"""Keyword -> tier and place of the triggers that need it."""
+for _tier, _triggers in enumerate(_TRIGGERS):
+    for _place, (_keys, *_) in enumerate(_triggers):
+        for _key in _keys:
+            _BY_KEY.setdefault(_key, []).append((_tier, _place))
 
 
 def announced(text: str) -> list[Span]:
     """Final and stated answers announced in words, in order of place, at most a dozen of each tier, the last ones."""
     low = text.lower()
-    present = {key for key in _KEYS if key in low}
+    present = sorted({at for key, found in _BY_KEY.items() if key in low for at in found})
     if not present:
         return []
-    final = _spans(text, low, present, _FINAL, FINAL)
-    ends = {span.end for span in final}
-    stated = [span for span in _spans(text, low, present, _STATED, STATED) if span.end not in ends]
+    final = _spans(text, low, [_TRIGGERS[FINAL][place] for tier, place in present if tier == FINAL], FINAL)
+    stated = _spans(text, low, [_TRIGGERS[STATED][place] for tier, place in present if tier == STATED], STATED)
+    if final and stated:
+        ends = {span.end for span in final}
+        stated = [span for span in stated if span.end not in ends]
     return sorted(final[-MOST_SPANS:] + stated[-MOST_SPANS:], key=lambda span: span.start)
 
 
-def _spans(text: str, low: str, present: set[str], triggers: tuple[_Trigger, ...], tier: int) -> list[Span]:
+def _spans(text: str, low: str, triggers: Sequence[_Trigger], tier: int) -> list[Span]:
     found: dict[int, Span] = {}
     for keys, rule, begins, pattern in triggers:
-        if present.isdisjoint(keys):
-            continue
         # Small letters of some scripts are two signs: then places in `low` are not those in `text`.
-        matches = _matches(text, low, begins, pattern) if begins and len(low) == len(text) else pattern.finditer(text)
+        if begins and len(low) == len(text):
+            matches = _matches(text, _lines(low, keys) if begins == _AT_LINE else _beginnings(low, begins), pattern)
+        else:
+            matches = pattern.finditer(text)
         for match in matches:
             after = text[match.end() : match.end() + SPAN_CHARS]
             bare = after.lstrip(" \n\t:")
@@ -160,14 +172,24 @@ def _tells_a_way(text: str, match: re.Match[str], after: str) -> bool:
     return prose or _STEP.match(after) is not None
 
 
-def _matches(text: str, low: str, begins: tuple[str, ...], pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
-    """What `finditer` gives for a pattern whose matches begin at one of `begins`, or at the very beginning."""
+def _beginnings(low: str, begins: tuple[str, ...]) -> list[int]:
+    """The very beginning, and where one of some literals stands."""
     places = [0]
     for literal in begins:
         place = low.find(literal)
         while place >= 0:
             places.append(place)
             place = low.find(literal, place + 1)
+    return places
+
+
+def _lines(low: str, keys: tuple[str, ...]) -> set[int]:
+    """Where the lines begin, line break included, that hold a keyword."""
+    return {max(low.rfind("\n", 0, place + 1), 0) for place in _beginnings(low, keys)}
+
+
+def _matches(text: str, places: Iterable[int], pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+    """What `finditer` gives for a pattern whose matches begin at one of some places."""
     end = 0
     for place in sorted(places):
         if place >= end and (match := pattern.match(text, place)):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mmpr_pipeline.core.verdict import Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """One decision. `unparseable` means in doubt: the answer was not understood, or could not be decided safely."""
 
     outcome: Outcome

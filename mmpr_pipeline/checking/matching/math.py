@@ -7,7 +7,7 @@ prediction says, or whether it is the gold.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -15,11 +15,12 @@ from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unp
 from mmpr_pipeline.checking.reading.clock import compare_times
 from mmpr_pipeline.checking.reading.focus import core, is_prose, plain_text
 from mmpr_pipeline.checking.reading.latex.parser import parse_latex
+from mmpr_pipeline.checking.reading.normalise import undressed
 from mmpr_pipeline.checking.reading.quantity import COMMA_LANGUAGES, Quantity, expression_of, read_quantity
 from mmpr_pipeline.checking.symbolic.client import equal, start_worker
 from mmpr_pipeline.checking.values.compare import compare_values, compare_words
 from mmpr_pipeline.checking.values.context import Context, Decision
-from mmpr_pipeline.checking.values.expression import SCALAR_OPS, Expr, ParseError, operations, tree_size
+from mmpr_pipeline.checking.values.expression import SCALAR_OPS, Expr, ParseError, function_names, operations, tree_size
 from mmpr_pipeline.checking.values.numbers.exact import NotRational, Undecided
 from mmpr_pipeline.checking.values.numbers.scalars import compare_scalars
 
@@ -81,7 +82,7 @@ def _decide(prediction: str, gold: str, context: Context, precision: tuple[float
     for early in (_compare_plain(left, right, context), compare_times(left, right)):
         if early is not None:
             return _as_match(early)
-    if left == right:
+    if _BLANKS.sub("", left) == _BLANKS.sub("", right) or _same_letter(left, right):
         return correct("same_text")
     try:
         start_worker()
@@ -94,28 +95,61 @@ def _decide(prediction: str, gold: str, context: Context, precision: tuple[float
     decision = compare_values(tree, gold_tree, context)
     if decision[0] is None and decision[1] in _FOR_SYMPY and _scalars(tree, gold_tree):
         decision = equal(tree, gold_tree)
+    logarithms = decision[0] is False and {"ln", "log"} <= function_names(tree) | function_names(gold_tree)
+    if logarithms and compare_values(_natural(tree), _natural(gold_tree), context)[0]:
+        decision = None, "log_or_ln"
     if decision[0] is None and plain_text(left) == plain_text(right):
         return correct("same_text")
     return _as_match(decision)
+
+
+def _same_letter(left: str, right: str) -> bool:
+    r"""`\text{(C)}` and `C`: the label of a choice."""
+    one, other = undressed(left).strip("()"), undressed(right).strip("()")
+    return one == other and len(one) == 1 and "A" <= one <= "Z"
+
+
+def _natural(tree: Expr) -> Expr:
+    r"""Every `\log` read as `\ln`, as most books of analysis mean it."""
+    if tree.op == "num":
+        return tree
+    args = tuple(_natural(arg) for arg in tree.args)
+    return tree._replace(args=args, value="ln" if tree.op == "func" and tree.value == "log" else tree.value)
 
 
 def _compare_plain(left: str, right: str, context: Context) -> Decision | None:
     """Two plain numbers; None where either is not one."""
     gold = read_quantity(right, context.language)
     said = read_quantity(left, context.language) if gold is not None else None
-    if gold is None or said is None or ((gold.unit or said.unit) and gold.digits and said.digits):
-        return None  # units of measure are the parser's; numbers in words it does not read
+    if gold is None or said is None:
+        return None
+    said = _millions(said, gold)
+    if (gold.unit or said.unit) and gold.digits and said.digits and not (said.comma or gold.comma):
+        return None  # units of measure are the parser's; numbers in words and commas it does not read
     if said.comma != gold.comma and context.language not in COMMA_LANGUAGES:
-        same = said.value == gold.value
-        return (True if said.comma else None, "decimal_comma") if same else None
+        same = said.value == gold.value and said.unit == gold.unit
+        return (True if said.comma or right.startswith("0,") else None, "decimal_comma") if same else None
     if said.bracketed != gold.bracketed:
         if said.value == -gold.value:
             return True, "accounting_brackets"
         return (None if said.value == gold.value else False), "accounting_brackets"
     decision = compare_scalars(expression_of(said), expression_of(gold), context)
+    unsigned = decision[0] is False and not (said.percent or gold.percent) and said.value
+    if unsigned and context.asks_percent() and gold.value / said.value in (100, Fraction(1, 100)):
+        return None, "percent_or_share"
     if decision[0] is False and bool(said.zeros) != bool(gold.zeros) and _same_digits(said, gold, context):
         return None, "scale_left_out"
     return decision
+
+
+def _millions(said: Quantity, gold: Quantity) -> Quantity:
+    """`2.5m` beside a gold in millions: no metres."""
+    zeros = {"m": 6, "b": 9, "t": 12}.get(said.unit.lower(), 0)
+    if not zeros or zeros != gold.zeros or gold.unit:
+        return said
+    return said._replace(
+        value=said.value * 10**zeros, zeros=zeros, unit="", literal=f"{said.literal}e{zeros}" if said.literal else ""
+    )
 
 
 def _same_digits(said: Quantity, gold: Quantity, context: Context) -> bool:
@@ -126,7 +160,7 @@ def _same_digits(said: Quantity, gold: Quantity, context: Context) -> bool:
 
 def _unscaled(quantity: Quantity) -> Quantity:
     literal = quantity.literal.partition("e")[0] if quantity.zeros else quantity.literal
-    return replace(quantity, value=quantity.value / 10**quantity.zeros, literal=literal, zeros=0)
+    return quantity._replace(value=quantity.value / 10**quantity.zeros, literal=literal, zeros=0)
 
 
 def _scalars(*trees: Expr) -> bool:

@@ -17,11 +17,13 @@ from mmpr_pipeline.checking.reading.quantity import read_quantity
 from mmpr_pipeline.checking.reading.spelling import alike, is_chemical, is_initials, unabbreviated
 from mmpr_pipeline.checking.reading.text import MOST_CHARS, holds_in_order, opposite, tokens
 from mmpr_pipeline.checking.reading.words import ARTICLES, COPULAS, FILLER, NEGATIONS, singular
+from mmpr_pipeline.checking.values.numbers.units import parse_unit
 
 _LEAD_IN = re.compile(
     r"^(?:(?:it|this|that|they|these|those|he|she|there|answer|the answer|i think it|i believe it)(?:'s|'re| is"
     r"| are| was| were| will| would| appears? to be| seems? to be)"
-    r"|(?:it|this|the (?:image|picture|photo|figure)) (?:shows|depicts|displays|says|reads))[ ]+",
+    r"|(?:it|this|the (?:image|picture|photo|figure|clock|watch|sign|label))"
+    r" (?:shows|depicts|displays|says|reads))[ ]+",
     re.IGNORECASE,
 )
 
@@ -33,11 +35,11 @@ def same_text(a: str, b: str, language: str = "en") -> str | None:
         return None
     if left == right or unabbreviated(left) == unabbreviated(right):
         return "text_exact"
-    if "".join(left) == "".join(right) and not any(t[0].isdigit() or not t[0].isalnum() for t in left + right):
+    if _joined(left) == _joined(right) and not any(t[0].isdigit() or not t[0].isalnum() for t in left + right):
         return "text_joined"
     if len(left) == len(right) and left[:-1] == right[:-1] and singular(left[-1]) == singular(right[-1]):
         return "text_plural"
-    if _same_amount(a, b):
+    if _same_amount(a, b) or _same_measure(a, b):
         return "text_number"
     if is_initials(a, right) or is_initials(b, left):
         return "text_initials"
@@ -45,6 +47,28 @@ def same_text(a: str, b: str, language: str = "en") -> str | None:
     if times is not None and times[0]:
         return "text_time"
     return "text_date" if same_date(a, b, language) else None
+
+
+def _joined(words: Sequence[str]) -> str:
+    """`McDonald's` and `McDonalds`, `ice cream` and `icecream`."""
+    return "".join(words).replace("'", "")
+
+
+def _same_list(a: str, b: str) -> bool:
+    """`red and blue`, `blue, red`: the same things in another order."""
+    if "[" in a + b or "(" in a + b:  # a list in brackets, whose order counts
+        return False
+    left, right = ([tokens(item) for item in _SEPARATOR.split(text) if item.strip()] for text in (a, b))
+    return len(left) > 1 and len(left) == len(right) and all(left) and all(right) and sorted(left) == sorted(right)
+
+
+_SEPARATOR = re.compile(r"\s*(?:,|;|&|\band\b)(?:\s*(?:,|&|\band\b))?\s*")
+_ORDERED = re.compile(
+    r"\border|\bsequence\b|\brespective|\bleft to right\b|\bright to left\b|\btop to bottom\b|\bfirst\b|\bsort|\brank"
+    r"|\bfrom\b.{1,60}\bto\b",
+    re.IGNORECASE,
+)
+"""A question for which the order of a list is part of the answer."""
 
 
 def _same_amount(a: str, b: str) -> bool:
@@ -55,6 +79,19 @@ def _same_amount(a: str, b: str) -> bool:
     if left.currency and right.currency and left.currency != right.currency:
         return False
     return singular(left.unit) == singular(right.unit)
+
+
+def _same_measure(a: str, b: str) -> bool:
+    """One value in two units of one measure: `10 km`, `10 kilometers`, `10000 m`."""
+    left, right = read_quantity(a), read_quantity(b)
+    if left is None or right is None or not left.unit or not right.unit or left.percent or right.percent:
+        return False
+    one, other = parse_unit(left.unit), parse_unit(right.unit)
+    if one is None or other is None or one.dimensions != other.dimensions:
+        return False
+    return left.value * one.worth == right.value * other.worth and {part[0] for part in one.dimensions}.isdisjoint(
+        ("celsius", "fahrenheit")
+    )
 
 
 def restates(prediction: str, gold: str, question: str) -> bool:
@@ -85,6 +122,26 @@ def restates(prediction: str, gold: str, question: str) -> bool:
     return False
 
 
+_COLOURS = frozenset(
+    """red blue green yellow orange purple pink brown black white gray silver gold beige tan maroon navy teal turquoise
+    violet cyan magenta cream golden""".split()  # noqa: SIM905
+)
+_COLOUR_ASKED = re.compile(r"\bcolou?rs?\b", re.IGNORECASE)
+
+
+def names_colour(prediction: str, gold: str, question: str) -> bool:
+    """True where a colour is asked for and a sentence has the gold as its only one, said of what was asked about."""
+    words, wanted = tokens(prediction), tokens(gold)
+    if len(wanted) != 1 or wanted[0] not in _COLOURS or not _COLOUR_ASKED.search(question):
+        return False
+    if {w for w in words if w in _COLOURS} != {wanted[0]} or not NEGATIONS.isdisjoint(words):
+        return False
+    asked = {singular(t) for t in tokens(question)}
+    at = words.index(wanted[0])
+    after = words[at + 1 : at + 2]
+    return singular(after[0]) in asked if after else at > 0 and words[at - 1] in COPULAS
+
+
 _RELATING = frozenset(
     """left right above below under over behind before after between than beside next front top bottom inside outside
     older younger larger smaller bigger more less""".split()  # noqa: SIM905
@@ -103,10 +160,13 @@ _FURTHER = re.compile(
 )
 
 
+_STATES = frozenset("wearing wears worn located situated found placed positioned sitting standing lying".split())  # noqa: SIM905
+
+
 def _only_asked(words: Sequence[str], asked: set[str]) -> bool:
     if not set(words).isdisjoint(NEGATIONS):
         return False
-    return all(w in COPULAS or w in FILLER or w in ARTICLES or singular(w) in asked for w in words)
+    return all(w in COPULAS or w in _STATES or w in FILLER or w in ARTICLES or singular(w) in asked for w in words)
 
 
 def match_text(prediction: str, golds: Sequence[str], question: str = "", language: str = "en") -> Match:
@@ -122,8 +182,12 @@ def match_text(prediction: str, golds: Sequence[str], question: str = "", langua
                 if rule == "text_exact" and _other_capitals(candidate, gold):
                     return unparseable("text_letter_case", gold[:80])
                 return correct(rule)
+    if not _ORDERED.search(question) and any(_same_list(bare, gold) for gold in golds):
+        return correct("text_list")
     if any(restates(candidate, gold, question) for candidate in (text, bare) for gold in golds):
         return correct("text_restated")
+    if any(names_colour(bare, gold, question) for gold in golds):
+        return correct("text_colour")
     return _different(bare, golds, language)
 
 

@@ -10,6 +10,8 @@ from mmpr_pipeline.checking.reading.normalise import undressed
 
 _JOINT = re.compile(r"\s?[,;\n]\s?(?:and\s)?|\s(?:and|&)\s|和|与")
 MOST_ITEMS = 50
+_TRUTHS = frozenset({"true", "false", "yes", "no", "t", "f", "对", "错"})
+"""Answers to several questions, whose order says which is which."""
 
 
 def list_items(text: str) -> list[str]:
@@ -36,4 +38,10 @@ def match_word_list(prediction: str, gold: str) -> Match:
         if found is None:
             return incorrect("list_other_items") if len(said) == len(wanted) else unparseable("list_differs")
         left.remove(found)
+    if (
+        not left
+        and {w.casefold() for w in wanted} <= _TRUTHS
+        and [*map(str.casefold, said)] != [*map(str.casefold, wanted)]
+    ):
+        return incorrect("list_other_order")
     return correct("list_same_items") if not left else incorrect("list_more_items")

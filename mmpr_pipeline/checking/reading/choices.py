@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mmpr_pipeline.checking.reading.letters import read_letters
+from mmpr_pipeline.checking.reading.letters import UNKNOWN_COUNT, read_letters
 from mmpr_pipeline.checking.reading.normalise import (
     blanks,
     fold_diacritics,
@@ -63,10 +63,14 @@ _SAME_SIGN = (
 @lru_cache(maxsize=8192)
 def canonical(text: str) -> str:
     """A choice's text as compared: undressed, case-folded, one blank between words, degrees as one sign."""
-    text = _DEGREES.sub("°", undressed(without_spacing_commands(text).replace("~", " ")).casefold())
-    for written, sign in _SAME_SIGN:
-        text = text.replace(written, sign)
-    text = fold_diacritics(_IGNORED.sub(" ", text).replace("$", ""))
+    text = undressed(without_spacing_commands(text).replace("~", " ")).casefold()
+    if "circ" in text or "degree" in text or "°" in text or "度" in text:
+        text = _DEGREES.sub("°", text)
+    if not text.replace(" ", "").isalnum():
+        for written, sign in _SAME_SIGN:
+            text = text.replace(written, sign)
+        text = _IGNORED.sub(" ", text).replace("$", "")
+    text = fold_diacritics(text)
     return _ARTICLES.sub("", blanks(text).rstrip(".,;: "))
 
 
@@ -158,6 +162,10 @@ def choices_in(question: str) -> tuple[str, ...]:
 
 def read_choice(text: str, choices: Sequence[str]) -> Choice | None:
     """The choice that a text names at its beginning: a letter, or the words or value of one choice."""
+    if len(text) < 4 and _ALONE.fullmatch(text) and not _has_letters(tuple(choices)):
+        letter = text.strip("()")
+        if ord(letter) - 65 < (len(choices) or UNKNOWN_COUNT):
+            return Choice(letter, "letter")
     whole = read_by_text(text, choices)
     if whole is not None and whole.by == "text" and len(canonical(text).strip("()")) > 1:
         return whole
@@ -178,6 +186,16 @@ def read_choice(text: str, choices: Sequence[str]) -> Choice | None:
     return Choice(named.letters, "letter", named.hedged, named.rest)
 
 
+_ALONE = re.compile(r"[A-H]|\([A-H]\)")
+"""Most answers there are: a letter and nothing else."""
+
+
+@lru_cache(maxsize=1_024)
+def _has_letters(choices: tuple[str, ...]) -> bool:
+    """True where the text of a choice is a letter itself."""
+    return any(len(canonical(choice).strip("()")) <= 1 for choice in choices)
+
+
 _CIRCLED = re.compile("[①-⑩]")
 
 
@@ -188,11 +206,16 @@ def begins_with_own_text(rest: str, letters: str, choices: Sequence[str]) -> boo
     return bool(own) and _words(rest).startswith(_words(own))
 
 
+_AFTER_LETTER = re.compile(r"^(?:[ .):,(*]|-(?!\d))+")
+"""`C) -1.4 km` keeps its sign; `C - 1.4 km` has none."""
+
+
 def contradicts(choice: Choice, choices: Sequence[str]) -> bool:
     """True if a letter is followed by another choice's text, or by another number than its own."""
     if len(choice.letters) != 1 or not choices or not choice.rest or choice.by != "letter":
         return False
-    rest = re.split(r"[\n.;]\s|\n", choice.rest.lstrip(" .):,-(*"), maxsplit=1)[0].strip(" ).,*")
+    bare = _AFTER_LETTER.sub("", choice.rest)
+    rest = re.split(r"[\n.;]\s|\n", bare, maxsplit=1)[0].strip(" ).,*")
     own = choice_value(choices[choice.index])
     result = choice_value(rest.rpartition("=")[2])
     if result is not None and own is not None:
@@ -212,6 +235,11 @@ def gold_letters(gold: str, choices: Sequence[str]) -> tuple[str, ...]:
 
     More than one where choices repeat: `18` among 9, 12, 18, 18 is C and is D.
     """
+    return _gold_letters(gold, tuple(choices))
+
+
+@lru_cache(maxsize=2_048)
+def _gold_letters(gold: str, choices: tuple[str, ...]) -> tuple[str, ...]:
     text = undressed(gold)
     listed = _LISTED_LETTERS.fullmatch(text)
     if listed:

@@ -13,6 +13,13 @@ _CONNECTIVE = re.compile(r"(?:\s|[.,;:、，；。+*_]|\\\\|\b(?:and|or)\b|和|�
 _SEGMENT = re.compile(r"\$\$([^$]+)\$\$|\$([^$]+)\$")
 _MONEY = re.compile(r"[\d,.]+ [a-z ,]*")  # `$5 and $7` is money, not a formula.
 _ARROWS = (r"\Rightarrow", r"\implies", "⇒", r"\therefore", "∴")
+_STEPS = ("→", r"\to ", r"\rightarrow", "⟹", r"\Longrightarrow", "=>")
+"""From one equation to the next; `x → 0` has none before it."""
+_CLOCKED = re.compile(r"^(\d{1,4})\s?h(?:rs?)?\s?(\d{1,2})\s?m(?:ins?)?\.?$")
+_FEET = re.compile(r"^(\d{1,3})\s?(?:'|′|ft)\s?(\d{1,2}(?:\.\d)?)\s?(?:\"|″|''|in)\.?$")
+_DERIVATIVE = re.compile(r"frac\s?\{\s?\\?(?:d|partial)\s?\}\s?\{\s?\\?(?:d|partial)\s?[a-z]\s?\}")
+_LOWERED_POWER = re.compile(r"(?<=\d)(\s?(?:×|\\times|x)\s?10)[-−–](\d{1,2})(?![\d.])")
+"""`1.23 × 10−4`, whose exponent has come down on the way."""
 _BRACKETED_UNIT = re.compile(r"(?:(?<=\d)|\s)\(([^()\d]{2,20}\d?)\)$")
 _FINAL = re.compile(r"(?:\b(?:is|are|equals|be)|[=:]|为|是)\s*$", re.IGNORECASE)
 _TAIL = re.compile(
@@ -57,10 +64,18 @@ def core(text: str, depth: int = 0) -> str:
     if boxed:
         if depth == MAX_BOXES_DEEP:
             raise ParseError("boxes within boxes")
-        return ", ".join(dict.fromkeys(core(box, depth + 1) for box in boxed))
+        contents = ", ".join(dict.fromkeys(core(box, depth + 1) for box in boxed))
+        return f"{contents}%" if len(boxed) == 1 and _percent_behind(text.rpartition("}")[2]) else contents
     for arrow in _ARROWS:
         text = text.rpartition(arrow)[2] if arrow in text else text
+    for arrow in _STEPS:
+        before, _, after = text.rpartition(arrow) if arrow in text else ("", "", text)
+        text = after if not before.strip() or "=" in before.replace(arrow, "") else text
+    text = _FEET.sub(r"\1 ft \2 in", _CLOCKED.sub(r"\1 h \2 min", text)) if len(text) < 20 else text
     text = _undressed(text)
+    if _DERIVATIVE.search(text):
+        raise ParseError("a derivative to be taken")
+    text = _LOWERED_POWER.sub(r"\1^{-\2}", text)
     if "$" in text:
         text = _without_dollars(text)
     if plain_text(text) in _ALL_REALS:
@@ -68,9 +83,16 @@ def core(text: str, depth: int = 0) -> str:
     return _unit_out_of_brackets(_tail(text).strip())
 
 
+_DENOMINATOR = re.compile(r"(?<=[A-Za-z])\s?/\s?\(([A-Za-z]{1,6}(?:\s?(?:[·⋅*]|\\cdot)?\s?[A-Za-z]{1,6}){1,2})\)")
+
+
 def _unit_out_of_brackets(text: str) -> str:
-    """`5 (cm)` as `5 cm`."""
-    match = _BRACKETED_UNIT.search(text[-30:])
+    """`5 (cm)` as `5 cm`, `5 J/(kg·K)` as `5 J/kg/K`."""
+    below = _DENOMINATOR.search(text[-60:])
+    names = re.findall(r"[A-Za-z]+", below[1].replace("\\cdot", " ")) if below else []
+    if below and all(parse_unit(name) for name in names):
+        return text[: len(text) - len(text[-60:])] + _DENOMINATOR.sub("/" + "/".join(names), text[-60:])
+    match = _BRACKETED_UNIT.search(text[-30:]) if text.endswith(")") else None
     if match is None or parse_unit(match[1]) is None:
         return text
     return f"{text[: len(text) - len(match[0])]} {match[1]}"
@@ -118,15 +140,23 @@ def _segment(text: str, segments: list[re.Match[str]]) -> str:
     if len(segments) == 1 and re.search(r"\d\s?$", text[: last.start()]):
         return text[: last.start()] + (last[1] or last[2]) + text[last.end() :]  # `16 $\pi$`: a factor stands before it
     if len(segments) == 1 or _FINAL.search(text[: last.start()]):
-        return last[1] or last[2]
+        return (last[1] or last[2]) + ("%" if _percent_behind(text[last.end() :]) else "")
     raise ParseError("several formulas in a sentence")
+
+
+def _percent_behind(text: str) -> bool:
+    """`$28$ percent`: the sign stands outside of the formula."""
+    return _PERCENT.match(text) is not None
+
+
+_PERCENT = re.compile(r"[\s$]*(?:\\?%|percent\b|per cent\b|pct\b)", re.IGNORECASE)
 
 
 def _tail(text: str) -> str:
     """`the number is 5` gives 5; a text without a verb stays as it is."""
     if len(text) > 2_000 or not any(c.isalpha() for c in text[:40]):
         return text
-    match = _TAIL.search(text[-250:])
+    match = _TAIL.match(text[-250:])
     return match[1] if match else text
 
 

@@ -6,8 +6,8 @@ A letter counts only as a label: not the article in "A cat", nor the letter in "
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from mmpr_pipeline.checking.reading.normalise import without_spacing_commands, without_text_commands
 
@@ -50,7 +50,7 @@ _WRONG_AFTER = re.compile(
     re.IGNORECASE,
 )
 _MAY_FOLLOW = re.compile(
-    r"\s*(?:$|[,;:()\[\].\"'*!}\n\u4e00-\u9fff-]"
+    r"\s*(?:$|[,;:()\[\].\"'*!}\n\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3-]"
     r"|(?:is|are|was|because|since|as|which|with|and|or|who|where|that|for|corresponds?|corresponding|means|meaning"
     r"|representing"
     r"|in|on|from|based|here|at|to|would|if|due)\b)",
@@ -58,8 +58,7 @@ _MAY_FOLLOW = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Letters:
+class Letters(NamedTuple):
     """Letters named, in order of the alphabet, e.g. `B` or `AC`.
 
     `hedged`: offered as alternatives. `denied`: said to be wrong by what follows. `loose`: followed by a word that a

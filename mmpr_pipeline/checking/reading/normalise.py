@@ -17,14 +17,17 @@ _MARKS: dict[int | str, int | str | None] = {
     "「": '"', "」": '"', "『": '"', "』": '"', "﹪": "%", "﹕": ":", "∶": ":", "\r": "\n",
     0x200B: None, 0x200C: None, 0x200D: None, 0x2060: None, 0xFEFF: None,
 }  # fmt: skip
-_FOLD = str.maketrans(_FULL_WIDTH | _MARKS)
+_FOLDED = {
+    chr(mark) if isinstance(mark, int) else mark: chr(other) if isinstance(other, int) else other or ""
+    for mark, other in (_FULL_WIDTH | _MARKS).items()
+}
 
 _TEXT_COMMAND = re.compile(
     r"\\(?:text|textbf|textit|textrm|textsf|texttt|mathrm|mathbf|mathit|mathsf|mathtt|operatorname|mbox|hbox|emph|bf|rm)"
     r"\s{0,3}\{([^{}]{0,400})\}"
 )
 _SPACING = re.compile(r"\\(?:[,;:!> ]|quad|qquad|displaystyle|left|right|bf|rm)(?![a-zA-Z])")
-_EMPHASIS = re.compile(r"\*{1,3}|_{2,3}|`{1,3}|~~")
+_EMPHASIS = re.compile(r"[*_`~](?:(?<=\*)\*{0,2}|(?<=_)_{1,2}|(?<=`)`{0,2}|(?<=~)~)")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{(.{0,2000})\}", re.DOTALL)
 _DOUBLED = re.compile(r"\\\\(?=(?:d?frac|left|right|sqrt|boxed|text|mathrm|pi|times|cdot|circ|infty|theta)(?![a-z]))")
 
@@ -34,7 +37,11 @@ def fold_width(text: str) -> str:
 
     Circled numbers, superscripts and fractions stay as they are: they are not the digits that they resemble.
     """
-    return text if text.isascii() and "\r" not in text else text.translate(_FOLD)
+    if text.isascii() and "\r" not in text:
+        return text
+    for mark in _FOLDED.keys() & set(text):
+        text = text.replace(mark, _FOLDED[mark])
+    return text
 
 
 def blanks(text: str) -> str:
@@ -44,13 +51,16 @@ def blanks(text: str) -> str:
 
 def without_emphasis(text: str) -> str:
     """Markdown emphasis and code marks taken away; a `*` or `_` between word characters or digits stays."""
-    if not any(mark in text for mark in "*_`~"):
+    if not ("*" in text or "_" in text or "`" in text or "~" in text):
         return text
     return _EMPHASIS.sub(lambda m: m.group() if _is_operator(text, m) else "", text)
 
 
 def _is_operator(text: str, match: re.Match[str]) -> bool:
     """True for `2*3`, `2 * 3` and `2**3`: the same on both sides, which marks of emphasis are not."""
+    before, after = text[match.start() - 1 : match.start()], text[match.end() : match.end() + 1]
+    if not (before == " " == after or (before.isalnum() and after.isalnum())):
+        return False
     around = text[max(match.start() - 2, 0) : match.start()], text[match.end() : match.end() + 2]
     if match.group() not in ("*", "**") or not (around[0].isascii() and around[1].isascii()):
         return False
@@ -62,7 +72,7 @@ def _is_operator(text: str, match: re.Match[str]) -> bool:
 def without_text_commands(text: str) -> str:
     r"""`\text{A}` and its kin as `A`, nested up to three deep."""
     for _ in range(3):
-        if "\\" not in text:
+        if "\\" not in text or "{" not in text:
             return text
         shorter = _TEXT_COMMAND.sub(r"\1", text)
         if shorter == text:
@@ -73,6 +83,8 @@ def without_text_commands(text: str) -> str:
 
 def undressed(text: str) -> str:
     r"""The bare answer: no emphasis, `$...$`, `\(...\)`, `\text{...}`, outer quotes or brackets, final stop."""
+    if text.isalnum() and text.isascii():
+        return text
     return _undressed_short(text) if len(text) <= 200 else _undressed(text)
 
 
@@ -99,19 +111,20 @@ def once_escaped(text: str) -> str:
     return _DOUBLED.sub(lambda _: "\\", text) if "\\\\" in text else text
 
 
+_FRAMES = {
+    "$": (("$$", "$$"), ("$", "$")),
+    "\\": ((r"\(", r"\)"), (r"\[", r"\]")),
+    '"': (('"', '"'),),
+    "'": (("'", "'"),),
+    "《": (("《", "》"),),
+}
+
+
 def _peel(text: str) -> str:
-    box = _BOX.fullmatch(text)
+    box = _BOX.fullmatch(text) if text.startswith("\\") else None
     if box and box[1].count("{") == box[1].count("}") and "boxed" not in box[1]:
         return box[1]
-    for opening, closing in (
-        ("$$", "$$"),
-        ("$", "$"),
-        (r"\(", r"\)"),
-        (r"\[", r"\]"),
-        ('"', '"'),
-        ("'", "'"),
-        ("《", "》"),
-    ):
+    for opening, closing in _FRAMES.get(text[:1], ()):
         inner = text[len(opening) : len(text) - len(closing)]
         framed = text.startswith(opening) and text.endswith(closing) and len(text) > len(opening) + len(closing)
         if framed and opening not in inner and closing not in inner:

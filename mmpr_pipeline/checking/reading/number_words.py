@@ -19,6 +19,8 @@ _LARGE = {name: 10**zeros for name, zeros in SCALES.items() if len(name) > 3} | 
 _PARTS = {"half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8}
 _PARTS |= {"ninth": 9, "tenth": 10, "twelfth": 12, "hundredth": 100}
 _DIGITS = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2, "兩": 2}
+_FORMAL = str.maketrans("壹贰叁肆伍陆柒捌玖拾佰仟", "一二三四五六七八九十百千")
+"""Numerals as cheques have them."""
 _CHINESE_UNITS = {"十": 10, "百": 100, "千": 1000}
 _CHINESE = re.compile(r"负?[零一二三四五六七八九〇两兩十百千万亿]{1,20}(?:点[零一二三四五六七八九〇]{1,12})?|半")
 _SHARE = re.compile(r"(负?)([一二三四五六七八九十百千零]{1,10})分之([一二三四五六七八九十百千零]{1,10})")
@@ -40,13 +42,22 @@ def _english(text: str) -> Fraction | None:
         inner = _english(" ".join(words[1:]))
         return None if inner is None else -inner
     part = words[-1].removesuffix("s") if words[-1] != "halves" else "half"
-    if words == ["half"] or words == ["a", "quarter"]:
-        return Fraction(1, _PARTS[words[-1]])
+    if words[0] == "half" and words[1:2] in (["a"], ["an"]) and len(words) > 2:  # `half a million`
+        inner = _english(" ".join(["one", *words[2:]]))
+        return None if inner is None else inner / 2
+    if words in (["half", "a"], ["half", "an"]) or words == ["half"] or words == ["a", "quarter"]:
+        return Fraction(1, 4 if words[-1] == "quarter" else 2)
     for at in range(1, len(words) - 1):  # `three and a half`, `two and three quarters`
         if words[at] == "and" and part in _PARTS:
             whole, rest = _whole(words[:at]), _english(" ".join(words[at + 1 :]))
             if whole is not None and rest is not None and rest < 1:
                 return whole + rest
+    if "point" in words[1:-1]:  # `three point one four`
+        at = words.index("point")
+        whole, digits = _whole(words[:at]), [_SMALL.get(word, 10) for word in words[at + 1 :]]
+        if whole is None or max(digits) > 9:
+            return None
+        return whole + Fraction(int("".join(map(str, digits))), 10 ** len(digits))
     if words[0] == "a" and len(words) > 1 and words[1] in _LARGE:
         words = ["one", *words[1:]]
     if part in _PARTS and len(words) > 1:
@@ -73,6 +84,10 @@ def _whole(words: list[str]) -> int | None:
 
 
 def _chinese(text: str) -> Fraction | None:
+    text = text.translate(_FORMAL)
+    tenths = re.fullmatch(r"([一二三四五六七八九])成(半)?", text)
+    if tenths:
+        return Fraction(_DIGITS[tenths[1]], 10) + (Fraction(1, 20) if tenths[2] else 0)
     share = _SHARE.fullmatch(text)
     if share:
         bottom, top = _chinese_whole(share[2]), _chinese_whole(share[3])

@@ -8,9 +8,9 @@ units with it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from typing import NamedTuple
 
 from mmpr_pipeline.checking.reading.normalise import undressed
 from mmpr_pipeline.checking.reading.number_words import SCALES, number_from_words
@@ -24,7 +24,8 @@ COMMA_LANGUAGES = frozenset(
 """Languages that write 3,5 for three and a half."""
 
 CURRENCY = r"(?:US|HK|AU|CA|NZ|A|C|S)?\\?\$|[€£¥₹]|\b(?:USD|EUR|GBP|JPY|CNY|RMB|INR|Rs\.?)(?= ?[-\d.])"
-DIGITS = r"\d{1,15},\d{1,2}(?!\d|,\d|\.\d)|(?:\d{1,3}(?:,\d{3}){1,6}|\d{1,40})(?:\.\d{1,40})?|\.\d{1,40}"
+DIGITS = r"\d{1,15},\d{1,2}(?!\d|,\d|\.\d)|(?:\d{1,2}(?:,\d{2}){1,6},\d{3}(?!\d)|"
+DIGITS += r"\d{1,3}(?:,\d{3}){1,6}|\d{1,40})(?:\.\d{1,40})?|\.\d{1,40}"
 POWER = r"(?:[eE][+-]?\d{1,4}|\s?(?:×|x|\*|\\times|\\cdot)\s?10\s?\^\s?\{?\s?[+-]?\d{1,4}\s?\}?)"
 SCALE_WORDS = "|".join(sorted((name for name in SCALES if len(name) > 1 or not name.isascii()), key=len, reverse=True))
 _LETTERS_OF_SCALE = {"k": 3, "K": 3, "M": 6, "B": 9, "m": 6, "b": 9, "t": 12, "T": 12}
@@ -33,7 +34,7 @@ _LETTERS_OF_SCALE = {"k": 3, "K": 3, "M": 6, "B": 9, "m": 6, "b": 9, "t": 12, "T
 _QUANTITY = re.compile(
     rf"(?P<open>\()?\s?(?P<sign>[-+]|(?:negative|minus)\b)?\s?(?P<money>{CURRENCY})?\s?(?P<open2>\()?(?P<sign2>[-+])?\s?"
     r"(?:(?P<mixed>\d{1,9})[ -])?(?:(?P<top>\d{1,15})\s?/\s?(?P<bottom>\d{1,15})|(?P<vulgar>[½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])"
-    r"|(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d{1,300})?|\d{1,300}(?:\.\d{0,300})?|\.\d{1,300}"
+    r"|(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d{1,300})?|\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d{1,300})?|\d{1,3}(?:'\d{3})+(?:\.\d{1,300})?|\d{1,300}(?:\.\d{0,300})?|\.\d{1,300}"
     r"|\d{1,3}(?:\.\d{3})+,\d{1,40}|\d{1,3}(?:\.\d{3}){2,6}|\d{1,3}(?: \d{3})+(?:[.,]\d{1,40})?|\d{1,40},\d{1,40})"
     r"(?:[eE](?P<exponent>[-+]?\d{1,3}))?)(?P<close>\))?"
     rf"(?:(?P<letter>[kKMBTmbt](?:n(?![a-z]))?)(?![A-Za-z/²³^])|\s?-?(?P<scale>{SCALE_WORDS})s?(?![A-Za-z]))?(?P<close2>\))?"
@@ -101,17 +102,20 @@ _CURRENCY_NAMES = [
 ]
 _CURRENCY_WORDS = dict(zip(_CURRENCY_NAMES[::2], _CURRENCY_NAMES[1::2], strict=True)) | {c: c for c in "$€£¥₹"}
 _WORDED = re.compile(
-    r"(?P<words>[a-z][a-z -]{1,78}?|[负零一二三四五六七八九〇两兩十百千万亿分之点半]{1,24})"
+    r"(?P<words>[a-z][a-z -]{1,78}?|[负零一二三四五六七八九〇两兩十百千万亿分之点半成壹贰叁肆伍陆柒捌玖拾佰仟]{1,24})"
     r"(?P<percent> percent| per cent|%)?",
     re.IGNORECASE,
 )
 _CHINESE_DIGITS = "负零一二三四五六七八九〇两兩十百千万亿点"
 _COUNTED = re.compile(rf"([{_CHINESE_DIGITS}分之半]{{1,24}}?)([^{_CHINESE_DIGITS}\W\d]{{1,4}})")
+_AND_PART = re.compile(
+    r"(\d{1,9}) and ((?:an?|one|two|three) (?:half|thirds?|quarters?|fourths?|fifths?|eighths?))", re.IGNORECASE
+)
+"""`2 and a quarter`."""
 _DOLLARS_AND_CENTS = re.compile(r"(.{2,60}?) dollars?,? (?:and )?(.{2,30}?) cents?", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(NamedTuple):
     """A number as written: its value with sign and scale word applied (but not its percent sign), and its dressing.
 
     `literal` keeps the digits of a decimal with the exponent that scales it, so that its precision is known; it is
@@ -138,10 +142,10 @@ class Quantity:
 @lru_cache(maxsize=8192)
 def read_quantity(text: str, language: str = "en") -> Quantity | None:
     """The quantity that a whole text is; None for anything else."""
-    bare = undressed(text) if len(text) <= MOST_CHARS else text
+    bare = undressed(text).removesuffix("/-") if len(text) <= MOST_CHARS else text  # `Rs. 500/-`
     if not bare or len(bare) > 700 or bare[-1] == "(":
         return None
-    match = _QUANTITY.fullmatch(bare)
+    match = _QUANTITY.fullmatch(bare) if " and " not in bare else None
     if match is None:
         return _in_words(bare) if len(bare) <= MOST_CHARS else None
     if bool(match["open"] or match["open2"]) != bool(match["close"] or match["close2"]):
@@ -206,11 +210,11 @@ def _number(match: re.Match[str], language: str) -> tuple[Fraction, str, bool] |
         return None if bottom == 0 else (whole + Fraction(int(match["top"]), bottom), "", False)
     if match["vulgar"]:
         return whole + Fraction(_VULGAR[match["vulgar"]]), "", False
-    digits = match["digits"].replace(" ", "")
+    digits = match["digits"].replace(" ", "").replace("'", "")
     if match["mixed"]:
         return None
     comma = False
-    if re.fullmatch(r"\d{1,3}(?:\.\d{3})+,\d+|\d+,(?:\d{1,2}|\d{4,40})", digits) or (
+    if re.fullmatch(r"\d{1,3}(?:\.\d{3})+,\d+|(?:0,\d+|\d+,(?:\d{1,2}|\d{4,40}))", digits) or (
         language in COMMA_LANGUAGES and re.fullmatch(r"\d+,\d+", digits)
     ):
         digits, comma = digits.replace(".", "").replace(",", "."), True
@@ -236,6 +240,10 @@ def _in_words(text: str) -> Quantity | None:
         whole, part = (Fraction(p) if p.isdecimal() else number_from_words(p) for p in cents.groups())
         if whole is not None and part is not None:
             return Quantity(whole + part / 100, currency="$")
+    part = _AND_PART.fullmatch(text)
+    if part:
+        share = number_from_words(part[2])
+        return None if share is None else Quantity(int(part[1]) + share)
     if not text[0].isalpha():
         return None
     match = _WORDED.fullmatch(text)

@@ -17,6 +17,7 @@ _SPELT = dict(
     yoghurt=yogurt whisky=whiskey omelette=omelet storey=story kerb=curb aeroplane=airplane maths=math okay=ok
     mediaeval=medieval anaemia=anemia oestrogen=estrogen foetus=fetus haemoglobin=hemoglobin paediatric=pediatric
     manoeuvre=maneuver cosy=cozy sceptical=skeptical artefact=artifact judgement=judgment ageing=aging
+    &=and mt=mount jr=junior sr=senior ii=2 iii=3 iv=4 vi=6 vii=7 viii=8 ix=9
     tv=television telly=television fridge=refrigerator
     mon=monday tue=tuesday tues=tuesday wed=wednesday thu=thursday thur=thursday thurs=thursday fri=friday
     jan=january feb=february apr=april aug=august sept=september sep=september oct=october nov=november dec=december
@@ -55,6 +56,7 @@ _PHRASES = {
         ("usa", "united states"), ("us", "united states"), ("united states of america", "united states"),
         ("uk", "united kingdom"), ("nyc", "new york city"), ("uae", "united arab emirates"), ("eu", "european union"),
         ("un", "united nations"), ("ussr", "soviet union"), ("prc", "china"), ("washington dc", "washington d c"),
+        ("wwii", "world war 2"), ("ww2", "world war 2"), ("wwi", "world war i"),
     )
 }  # fmt: skip
 

@@ -12,7 +12,8 @@ from mmpr_pipeline.checking.reading.words import ARTICLES, NEGATIONS, NUMBERS, O
 
 MOST_CHARS = 1_000
 _TOKEN = re.compile(
-    r"\d+(?:st|nd|rd|th)\b|[+\-]?\$?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?%?|[^\W_]+(?:'[^\W_]+)*\+{0,2}"
+    r"[a-z]++(?![\w'+])"  # most words, at once
+    r"|\d+(?:st|nd|rd|th)\b|[+\-]?\$?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?%?|[^\W_]+(?:'[^\W_]+)*\+{0,2}"
     r"|(?<=\d)[:,](?=\s?[-+]?\d)"
     r"|[<>=≤≥≠+\-*/^%$°#&@|~√π]"
 )
@@ -21,6 +22,7 @@ _NOON = re.compile(r"\b([ap])\.\s?m\b\.?")
 _INITIALS = re.compile(r"\b(?:[a-z]\.){2,}")
 _HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
 _SPACED_PERCENT = re.compile(r"(?<=\d)\s+%")
+_SPACED_COLON = re.compile(r"(?<=\d)\s{1,3}:\s{0,3}(?=\d)")
 _POSSESSIVE = re.compile(r"(?<=[\u4e00-\u9fff]{2})的$")
 
 
@@ -35,6 +37,7 @@ def tokens(text: str) -> tuple[str, ...]:
         text = _INITIALS.sub(lambda m: m.group().replace(".", ""), text)
     text = _HYPHEN.sub(" ", text) if "-" in text else text
     text = _SPACED_PERCENT.sub("%", text) if "%" in text else text
+    text = _SPACED_COLON.sub(":", text) if " :" in text else text
     text = _POSSESSIVE.sub("", text) if text.endswith("的") else text
     found = [
         NUMBERS.get(word) or (word.replace(",", "") if word[-1].isdigit() else spelt(word))

@@ -6,9 +6,11 @@ import re
 
 from mmpr_pipeline.checking.reading.normalise import undressed
 
-_YES = "yes|yeah|yep|true|correct|right|affirmative|是的|是|对的|对|正确|有|能|可以|会|√|✓|✔"
+_YES = "yes|yeah|yep|yup|true|correct|right|affirmative|是的|是|对的|对|正确|有|能|可以|会|√|✓|✔"
 _YES += "|(?:ja|oui|sí|sim|да)(?!-)|はい|예|네"
-_NO = "no|nope|false|incorrect|wrong|negative|不是|不对|不正确|错误|错|否|没有|不能|不可以|不会|不|×|✗|✘"
+_YES += r"|(?:absolutely|definitely|indeed)(?=[,.]|$)"
+_NO = r"(?:not at all|not really|i don't think so|(?:definitely|certainly|absolutely) not)(?=[,.]|$)"
+_NO += "|no|nope|false|incorrect|wrong|negative|不是|不对|不正确|错误|错|否|没有|不能|不可以|不会|不|×|✗|✘"
 _NO += "|(?:nein|non|não|нет)(?!-)|いいえ|아니요"
 _FIRST = re.compile(
     r"(?:(?:based on|according to|in|from|looking at|as shown in|given)\b[^,.\n]{0,80}, )?(?:\(?[A-D][).:] ?)?[\"']?"

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmpr_pipeline.core.verdict import Outcome
+from mmpr_pipeline.core.verdict import AnswerKind, Outcome
 
 KINDS = frozenset({"text", "math", "number"})
 _BEYOND = frozenset({"marked", "cut_off", "no_thinking", "no_gold"})
 """Rules whose verdict is not about the answer."""
 
 
-def is_asked(kind: str, outcome: Outcome | None, rule: str | None, extracted: str | None) -> bool:
+def is_asked(kind: AnswerKind, outcome: Outcome | None, rule: str | None, extracted: str | None) -> bool:
     """Whether a verifier is asked about a verdict: doubtful or incorrect, of these kinds, with an extracted answer."""
     return kind in KINDS and outcome in ("incorrect", "unparseable") and bool(extracted) and rule not in _BEYOND
 

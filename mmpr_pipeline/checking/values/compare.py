@@ -52,7 +52,10 @@ def compare_values(left: Expr, right: Expr, context: Context) -> Decision:
     if left.op == "rel" or right.op == "rel":
         return _compare_with_relation(left, right, context)
     if left.op in ("list", "set") or right.op in ("list", "set"):
-        return compare_collections(left, right, context, decide)
+        decision = compare_collections(left, right, context, decide)
+        definitions = any(side.op == "list" and all(map(is_definition, side.args)) for side in (left, right))
+        # `p=5,q=2;p=7,q=2` may be two pairs
+        return (None, "several_definitions") if definitions and decision == (False, "other_length") else decision
     if left.op == "residue" or right.op == "residue":
         return compare_residues(left, right, decide)
     if (
@@ -85,8 +88,15 @@ def decider(context: Context) -> Decide:
     return lambda left, right: compare_values(left, right, context)
 
 
+_SAME_WORDS = (
+    frozenset({"no solution", "no solutions", "there is no solution", "there are no solutions", "none exist", "无解"}),
+)
+
+
 def compare_words(left: str, right: str) -> Decision:
     """Two texts that differ: another single word is another answer; phrases may mean the same."""
+    if any(left.lower() in group and right.lower() in group for group in _SAME_WORDS):
+        return True, "same_words"
     ones, others = left.lower().split(), right.lower().split()
     if len(ones) == len(others) == 1 and ones[0][:4] != others[0][:4]:
         return False, "other_text"

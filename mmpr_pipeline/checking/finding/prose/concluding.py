@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from mmpr_pipeline.checking.finding.prose.sentences import split_sentences
 from mmpr_pipeline.checking.reading.text import tokens
@@ -19,14 +20,19 @@ CUE = re.compile(
 
 def restating(said: Sequence[str], question: str) -> list[str]:
     """Sentences that hold most of the content words of the question's last sentence, the closest ones."""
-    parts = [s for s in split_sentences(question) if len(tokens(s)) > 2]
-    asked = tokens(parts[-1]) if parts else ()
-    words = {singular(w) for w in asked if len(w) > 2 and w not in _ASKING}
+    words = _asked(question)
     if len(words) < 2:
         return []
     scored = [(len(words & {singular(w) for w in tokens(s)}) / len(words), s) for s in said]
     best = max((score for score, _ in scored), default=0.0)
     return [s for score, s in scored if score == best] if best >= 0.6 else []
+
+
+@lru_cache(maxsize=512)
+def _asked(question: str) -> frozenset[str]:
+    parts = [s for s in split_sentences(question) if len(tokens(s)) > 2]
+    asked = tokens(parts[-1]) if parts else ()
+    return frozenset(singular(w) for w in asked if len(w) > 2 and w not in _ASKING)
 
 
 _ASKING = frozenset(

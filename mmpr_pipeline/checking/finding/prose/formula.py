@@ -13,6 +13,7 @@ _MATH = re.compile(
     r"\$\$(?P<a>.{1,800}?)\$\$|\$(?P<b>[^$\n]{1,400})\$|\\\((?P<c>.{1,800}?)\\\)|\\\[(?P<d>.{1,800}?)\\\]", re.DOTALL
 )
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}(?![A-Za-z]*\()|[\u4e00-\u9fff]")
+_COMMAND = re.compile(r"\\[A-Za-z]+")
 _NOT_PROSE = frozenset(
     [
         "and",
@@ -42,10 +43,8 @@ _NOT_PROSE = frozenset(
 
 def is_formula(text: str) -> bool:
     """True for text without words of prose: digits, letters, commands and signs only."""
-    bare = re.sub(r"\\[A-Za-z]+", " ", without_text_commands(text))
-    return not any(m.group().lower() not in _NOT_PROSE for m in _PROSE.finditer(bare)) and any(
-        c.isalnum() for c in bare
-    )
+    bare = _COMMAND.sub(" ", without_text_commands(text)) if "\\" in text else text
+    return all(word.lower() in _NOT_PROSE for word in _PROSE.findall(bare)) and any(map(str.isalnum, bare))
 
 
 def math_segments(text: str) -> list[re.Match[str]]:
@@ -91,6 +90,11 @@ def _joined_from(segments: Sequence[re.Match[str]], text: str) -> str:
     return text[segments[0].start() : end]
 
 
+_CLAUSE = re.compile(
+    r"^(?:given by|equal to|therefore|thus)\s|,? (?:which|where|with|since|because|so that)\b.*$", re.DOTALL
+)
+
+
 def formula_of_sentence(sentence: str, question: str = "") -> str | None:
     """The formula or number that a concluding sentence gives."""
     text = sentence.strip().rstrip(".。")
@@ -103,4 +107,7 @@ def formula_of_sentence(sentence: str, question: str = "") -> str | None:
     parts = re.split(r"\s(?:is|are|be|equals|becomes)\s|是|为|等于", text)
     if len(parts) > 1 and is_formula(parts[-1]):
         return first_formula(parts[-1])
+    clause = _CLAUSE.sub("", parts[-1]).strip() if len(parts) > 1 else ""
+    if "=" in clause and is_formula(clause):
+        return first_formula(clause)
     return number_of_sentence(text, question)

@@ -7,6 +7,7 @@ its value is the matchers' work. Alternatives ("5 or 6"), ranges and bounds ("mo
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from mmpr_pipeline.checking.reading.number_words import SCALES
 from mmpr_pipeline.checking.reading.quantity import DIGITS, POWER, read_quantity
@@ -36,6 +37,7 @@ NUMBER = re.compile(
 _UNIT = re.compile(
     r"(?:\s|-)?(?P<unit>(?:(?:square|cubic|sq\.?|cu\.?)\s)?(?P<name>[A-Za-zµμΩ°Å]{1,16})(?:\^\{?-?[23]\}?|[²³23])?"
     r"(?:/[a-zA-Z]{1,4}(?:\^\{?[23]\}?|[²³])?)?)(?![A-Za-z0-9_])"
+    r"|(?P<zh>(?:百万|千万|万亿|[千万亿])(?:美元|欧元|日元|元)?)"
 )
 _NO_UNITS = frozenset("a A u U d t G B M M. pt pc au AU turn grain stone score bar cup carat".split()) - {"bar", "cup"}  # noqa: SIM905
 """Words of the table of units that mean something else in most sentences."""
@@ -44,7 +46,9 @@ _NO_UNITS = frozenset("a A u U d t G B M M. pt pc au AU turn grain stone score b
 def unit_after(match: re.Match[str], text: str) -> re.Match[str] | None:
     """The unit of measure, the scale word or the word `units` that follows a number; None if another word does."""
     unit = _UNIT.match(text, match.end())
-    if unit is None or unit["name"] in _NO_UNITS:
+    if unit is None or unit["zh"]:
+        return unit
+    if unit["name"] in _NO_UNITS:
         return None
     name = unit["name"].lower()
     if name in SCALES or name in ("unit", "units", "k") or parse_unit(unit["unit"]) is not None:
@@ -72,13 +76,16 @@ COPULA = re.compile(
 )
 
 
-def quantities(text: str) -> list[re.Match[str]]:
+@lru_cache(maxsize=1_024)
+def quantities(text: str) -> tuple[re.Match[str], ...]:
     """Numbers of a text in order, number words among them (only where they count something that is new)."""
-    return [m for m in NUMBER.finditer(text) if not _pronoun(m, text) and not _is_part(m, text)]
+    return tuple(m for m in NUMBER.finditer(text) if not _pronoun(m, text) and not _is_part(m, text))
 
 
 def _is_part(match: re.Match[str], text: str) -> bool:
     if match["word"] and _TIMES.match(text, match.end()):
+        return True
+    if match["sign"] and match["sign"].strip() == "+" and _OPERAND.search(text, 0, match.start()):
         return True
     return _PART.match(text, match.end()) is not None or (
         text[match.end() : match.end() + 1] == ")" and _FUNCTION.search(text, 0, match.start()) is not None
@@ -86,13 +93,15 @@ def _is_part(match: re.Match[str], text: str) -> bool:
 
 
 _PART = re.compile(
-    r"[.:]\d|\s?/\s?$|\s?(?:x|[*^×÷+=<>≤≥])(?![a-z])|[A-Za-z](?=[²³^]|\b)(?<![a-zA-Z]{2})(?<![mgsLlKkVWANJ])",
+    r"[.:]\d|-?ish\b|\s?/\s?$|\s?(?:x|[*^×÷+=<>≤≥])(?![a-z])|[A-Za-z](?=[²³^]|\b)(?<![a-zA-Z]{2})(?<![mgsLlKkVWANJ])",
     re.IGNORECASE,
 )
 _TIMES = re.compile(r"\s(?:times|fold)\s(?:the|as|that|its|larger|smaller|more|bigger|longer)\b", re.IGNORECASE)
 """What makes a number a part of something else: `5.0.1`, `5:00`, `5x`, `5 + 2`; `four times the length`."""
 
 
+_OPERAND = re.compile(r"[A-Za-z0-9)}]\s?$")
+"""What stands before the sign of a sum: the `+ 1` of `2x + 1` is no number of its own."""
 _FUNCTION = re.compile(r"(?<![A-Za-z])[A-Za-z]\($")
 """The 0 of `f(0)` is no answer."""
 _KNOWN = re.compile(r"\b(?:the|these|those|other|first|last|past|next)\s$", re.IGNORECASE)
@@ -125,7 +134,8 @@ def with_unit(match: re.Match[str], text: str) -> str:
     unit = unit_after(match, text)
     if unit and unit.group().strip() == "in" and _PLACE.match(text, unit.end()):
         unit = None
-    if unit and (not match["money"] or unit["name"].lower() in SCALES or unit["name"] in ("k", "K")):
+    name = (unit["name"] or "") if unit else ""
+    if unit and (not match["money"] or unit["zh"] or name.lower() in SCALES or name in ("k", "K")):
         rate = _RATE.match(text, unit.end())
         return f"{number} {unit.group().strip(' -')}{rate.group() if rate else ''}"
     behind = _MONEY_BEHIND.match(text, match.end())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 from mmpr_pipeline.checking.finding.prose.numbers import (
@@ -41,7 +42,9 @@ def number_of_sentence(sentence: str, question: str = "") -> str | None:
         return money
     if re.search(r"=\s?\\?[-$\d.]", sentence):
         return first_number(sentence)
-    result = _RESULTING.search(sentence)
+    result = (
+        _RESULTING.search(sentence) if any(word in sentence for word in ("which ", "so ", "total of", "ing ")) else None
+    )
     if result is not None:
         return number_alone(result[1]) or result[1]
     end = _CLAUSE_END.search(sentence, 8)
@@ -71,7 +74,7 @@ def _number_of_clause(clause: str, question: str, *, alone: bool) -> str | None:
     if _NONE_OF.search(clause) and re.search(r"\bhow many\b", question, re.IGNORECASE):
         return "0"
     found = [m for m in quantities(clause) if not _DENIED.search(clause[max(m.start() - 12, 0) : m.start()])]
-    asked = {plain_number(m.group()) for m in quantities(question)} if question else set()
+    asked = numbers_of(question)
     fresh = [m for m in found if plain_number(m.group()) not in asked]
     found = fresh or [m for m in found if not _is_echo(m, clause, question)]
     told = [m for m in found if COPULA.search(clause[max(m.start() - 60, 0) : m.start()])]
@@ -82,9 +85,15 @@ def _number_of_clause(clause: str, question: str, *, alone: bool) -> str | None:
     return None
 
 
+@lru_cache(maxsize=512)
+def numbers_of(question: str) -> frozenset[str]:
+    """What the numbers of a question are told apart by."""
+    return frozenset(plain_number(m.group()) for m in quantities(question))
+
+
 def numbers_listed(sentence: str, question: str = "") -> str | None:
     """The numbers of a sentence that are new and stand in a list: `2010, 2011` of "between 2010 and 2011"."""
-    asked = {plain_number(m.group()) for m in quantities(question)}
+    asked = numbers_of(question)
     found = [m for m in quantities(sentence[:MOST_CHARS]) if plain_number(m.group()) not in asked]
     joined = all(_JOINED.fullmatch(sentence[a.end() : b.start()]) for a, b in pairwise(found))
     return ", ".join(m.group().strip() for m in found) if len(found) > 1 and joined else None
@@ -92,8 +101,10 @@ def numbers_listed(sentence: str, question: str = "") -> str | None:
 
 _RESULTING = re.compile(
     r"(?:which (?:is|equals|gives|makes|comes to)|so (?:there are|that is|it is|it's)?"
-    r"|(?:for|making|giving) a total of) ?"
-    r"(?:about |approximately )?([-+]?[$€£]?\d{1,15}(?:,\d{3}){0,4}(?:\.\d{1,15})?%?(?: [a-z°]{1,12})?)"
+    r"|(?:for|making|giving) a total of"
+    r"|, (?:giving|making|yielding|leaving|totall?ing|resulting in)(?: you| us| him| her| them)?) ?"
+    r"(?:about |approximately )?([-+]?[$€£]?\d{1,15}(?:,\d{3}){0,4}(?:\.\d{1,15})?%?(?: [a-z°]{1,12})?"
+    r"|(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve) [a-z]{1,12})"
     r"(?<! in)(?: in total| in all| altogether)?\.?$"
 )
 _JOINED = re.compile(r"\s?(?:,|,?\s?and\s|&|or\s|to\s)\s?(?:and\s)?[$€£]?")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 _SENTENCE_END = re.compile(
-    r"(?<!\b[A-Z])(?<!\b(?:Mr|Dr|St|vs|No))(?<!\b(?:Mrs|etc|Fig))[.!?](?:[\"')\]]{0,2})(?=\s|$|[\u4e00-\u9fff])"
-    r"|(?:\$\$|\\\])(?=\s+[A-Z])"
+    r"[.!?$\\](?:(?<=[.!?])(?<!\b[A-Z].)(?<!\b(?:Mr|Dr|St|vs|No).)(?<!\b(?:Mrs|etc|Fig).)"
+    r"[\"')\]]{0,2}(?=\s|$|[\u4e00-\u9fff])"
+    r"|(?:(?<=\$)\$|(?<=\\)\])(?=\s+[A-Z]))"
 )
 _TABLE_RULE = re.compile(r"[\s|:+-]{3,200}")
 _TABLE_HEAD = re.compile(r"^[ |:]*-{3,}[ :]*\|[-\s|:]*$", re.MULTILINE)

@@ -38,13 +38,11 @@ _SYMBOLS = {
     "…": r"\dots ", "\u2009": " ", "\u00a0": " ", "\u200b": "", "\ufeff": "", "∶": ":", "∖": r"\setminus ",
 }  # fmt: skip
 _SYMBOL_TABLE = str.maketrans(_SYMBOLS)
-_SPACING = re.compile(
-    r"(?<!\\)\\(?:[,;:!> ]|quad(?![a-zA-Z])|qquad(?![a-zA-Z])|displaystyle(?![a-zA-Z])|limits(?![a-zA-Z]))"
-)
+_SPACING = re.compile(r"(?<!\\)\\(?:[,;:!> ]|q?quad|displaystyle(?![a-zA-Z])|limits(?![a-zA-Z]))")
 _SIZES = re.compile(r"(?<!\\)\\(?:left|right|[bB]igg?[lrm]?|middle)(?![a-zA-Z])\.?")
 _GROUPED = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\,)\s?(?=\d{3}(?!\d))")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d])(?!,\d)")
-_SPACE_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?!\d)")
+_SPACE_THOUSANDS = re.compile(r"(?<![\d.,_^])\d{1,3}(?: \d{3})+(?!\d)")
 _MIXED = re.compile(r"(?<![\d.^_{])(\d+)(?:\s+|\s*-\s*(?=\d+/\d+\s*$))(\d+)\s?/\s?(\d+)(?![\d.])")
 _HYPHEN_UNIT = re.compile(r"(?<=\d)-(?=[a-z]{3})")
 _GLUED_CONNECTIVE = re.compile(r"(?<=[\d)}])(or|and)(?=[A-Z\\(\d])")
@@ -56,6 +54,11 @@ _CIRCLED = {chr(0x2460 + i): f" {i + 1}, " for i in range(20)} | {chr(0x2776 + i
 _CIRCLED_TABLE = str.maketrans(_CIRCLED)
 
 
+_HATTED = re.compile("[ijk]\u0302|[îĵ]")
+_HATS = {"î": "i", "ĵ": "j"}
+"""Unit vectors: `î + 2ĵ`."""
+
+
 def _vulgar(text: str) -> str:
     for char, (top, bottom) in _VULGAR.items():
         if char in text:
@@ -64,7 +67,7 @@ def _vulgar(text: str) -> str:
 
 
 def _fold_unicode(text: str) -> str:
-    text = _vulgar(text).translate(_CIRCLED_TABLE)
+    text = _HATTED.sub(lambda m: rf"\hat{{{_HATS.get(m[0], m[0][0])}}}", _vulgar(text).translate(_CIRCLED_TABLE))
     text = _SUPERSCRIPT_RUN.sub(lambda m: "^{" + "".join(_SUPERSCRIPTS[c] for c in m[0]) + "}", text)
     text = _SUBSCRIPT_RUN.sub(lambda m: "_{" + "".join(_SUBSCRIPTS[c] for c in m[0]) + "}", text)
     text = unicodedata.normalize("NFKC", text.translate(_SYMBOL_TABLE)).translate(_SYMBOL_TABLE)

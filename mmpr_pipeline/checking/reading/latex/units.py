@@ -92,7 +92,8 @@ class UnitReader(Commands):
                 parts.append(token.text[-1])
             elif token.text == "^" and parts:
                 self.at += 1
-                parts.append("^" + self.raw_group())
+                sign = self.take().text if self.now.text == "-" else ""
+                parts.append(f"^{sign}{self.raw_group()}")
             elif token.text in ("/", r"\cdot", "*", r"\times") and self.peek().kind in ("text", "word"):
                 self.at += 1
                 parts.append("/" if token.text == "/" else "*")

@@ -12,7 +12,14 @@ from mmpr_pipeline.checking.values.numbers.calculus import TooLong, compare_limi
 from mmpr_pipeline.checking.values.numbers.constants import compare_constants, mentions_pi, stated
 from mmpr_pipeline.checking.values.numbers.evaluate import approximate
 from mmpr_pipeline.checking.values.numbers.exact import NotRational, Undecided, exact
-from mmpr_pipeline.checking.values.numbers.units import UNIT_LETTERS, asked_unit, compare_units, is_counter, parse_unit
+from mmpr_pipeline.checking.values.numbers.units import (
+    UNIT_LETTERS,
+    asked_unit,
+    compare_units,
+    is_counter,
+    parse_unit,
+    perhaps_another_unit,
+)
 
 
 def compare_scalars(left: Expr, right: Expr, context: Context) -> Decision:
@@ -27,9 +34,10 @@ def compare_scalars(left: Expr, right: Expr, context: Context) -> Decision:
     names, gold_names = free_symbols(left), free_symbols(right)
     if not names and not gold_names:
         return compare_constants(left, right, context)
-    if {"c", "C"} & names and {"c", "C"} & gold_names and len({"c", "C"} & (names | gold_names)) == 2:
-        left, right = rename(left, "c", "C"), rename(right, "c", "C")  # the constant of an integration
-        names, gold_names = free_symbols(left), free_symbols(right)
+    constant, gold_constant = _integration_constant(left), _integration_constant(right)
+    if constant and gold_constant and constant != gold_constant:
+        left = rename(left, constant, gold_constant)
+        names = free_symbols(left)
     decision, rule = compare_expressions(left, right)
     if decision is False and len(names - gold_names) == len(gold_names - names) == 1:
         return _other_letter(left, right, context)
@@ -38,6 +46,16 @@ def compare_scalars(left: Expr, right: Expr, context: Context) -> Decision:
     return decision, rule
 
 
+def _integration_constant(expr: Expr) -> str:
+    """`C` of `e^x + C`, by any of its letters, where it stands nowhere else; empty without one."""
+    terms = [term for term in expr.args if term.op == "sym" and term.value in _CONSTANTS] if expr.op == "add" else []
+    if len(terms) != 1:
+        return ""
+    rest = Expr("add", tuple(term for term in expr.args if term is not terms[0]))
+    return "" if terms[0].value in free_symbols(rest) or not free_symbols(rest) else str(terms[0].value)
+
+
+_CONSTANTS = frozenset("cCkK")
 _PARAMETERS = frozenset("tskmncC")
 
 
@@ -129,7 +147,18 @@ def _compare_dressed(left: Expr, right: Expr, context: Context) -> Decision:
     if not unit_right and context.unit and unit_left:
         return _compare_with_units(bare_left, unit_left, bare_right, context.unit, context)
     decision = compare_scalars(bare_left, bare_right, context)
+    if decision[0] is False and unit_right and _in_another_unit(bare_left, bare_right, unit):
+        decision = None, "perhaps_another_unit"
     return decision if unit_right else _as_asked(decision, bare_left, unit_left, bare_right, context)
+
+
+def _in_another_unit(said: Expr, gold: Expr, unit: str) -> bool:
+    """A bare 14 for `2 weeks`: it may count days."""
+    try:
+        value, other = exact(said), exact(gold)
+    except (NotRational, Undecided):
+        return False
+    return other != 0 and perhaps_another_unit(unit, value / other)
 
 
 def _as_asked(decision: Decision, left: Expr, unit: str, right: Expr, context: Context) -> Decision:
@@ -161,6 +190,12 @@ def _compare_with_units(left: Expr, unit_left: str, right: Expr, unit_right: str
     if kelvin[0] is not None and kelvin[1] is not None:
         return _compare_temperatures(kelvin[0], kelvin[1])
     same, worth = compare_units(unit_left, unit_right)
+    if same is False and {unit_left.strip(), unit_right.strip()} == {"F", "C"}:  # no farads and coulombs
+        left_degrees, right_degrees = (
+            in_kelvin(v, f"deg{u.strip()}") for v, u in ((left, unit_left), (right, unit_right))
+        )
+        if left_degrees is not None and right_degrees is not None:
+            return _compare_temperatures(left_degrees, right_degrees)
     if same is False:
         return False, "other_unit"
     if same is None:  # what is not known to be another unit may be another name of the same

@@ -36,7 +36,7 @@ _COUNTERS = frozenset("个只条张本人名支枝块次种件倍棵辆头组页
 NOT_IN_A_UNIT = re.compile(
     r"\b(?:not|no|never|than|is|are|was|were|isn't|more|less|fewer|least|most|maybe|perhaps|but|wrong|incorrect|cannot|or"
     r"|unless|from|between|if|plus|minus|divided|over|under|above|below|greater|larger|smaller|twice|half|double|nor"
-    r"|instead|except|unknown)\b|[不非未超多少]|以上|以下|左右",
+    r"|instead|except|unknown|ish)\b|[不非未超多少]|以上|以下|左右",
     re.IGNORECASE,
 )
 
@@ -168,6 +168,21 @@ def added(parts: Sequence[Expr]) -> Expr | None:
     return Expr("quantity", (Expr("num", (), total),), parts[0].value)
 
 
+_TWO_MEANINGS = {"¥": "JPY", "pound": "GBP"}
+"""Names of two units, and the second one: `¥` is yuan or yen, and a pound is money too."""
+
+
+def perhaps_another_unit(unit: str, ratio: Fraction) -> bool:
+    """True where a bare number is `ratio` times a quantity, and some unit of that measure is worth so much less: days
+    for weeks."""
+    known = parse_unit(unit)
+    return (
+        known is not None
+        and ratio > 0
+        and any(of == known.dimensions and worth * ratio == known.worth for worth, of in UNITS.values())
+    )
+
+
 def compare_units(left: str, right: str) -> tuple[bool | None, Fraction]:
     """Whether two unit texts measure the same thing, and what one `left` is worth in `right`.
 
@@ -178,6 +193,10 @@ def compare_units(left: str, right: str) -> tuple[bool | None, Fraction]:
         return True, _F(1)
     one, other = parse_unit(left), parse_unit(right)
     if one is not None and other is not None:
+        if {_TWO_MEANINGS.get(noun_key(left) or left, ""), _TWO_MEANINGS.get(noun_key(right) or right, "")} & {
+            part[0] for part in (*one.dimensions, *other.dimensions)
+        } and one.dimensions != other.dimensions:
+            return True, _F(1)
         return one.dimensions == other.dimensions, one.worth / other.worth
     if one is None and other is None and noun_key(left) == noun_key(right):
         return True, _F(1)

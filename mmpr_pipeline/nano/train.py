@@ -102,7 +102,8 @@ def rate_factor(step: int, steps: int, plan: NanoSettings) -> float:
     return min(1.0, (step + 1) / plan.warm_up, (steps - step) / fall)
 
 
-def _step(student: Student, tools: list[torch.optim.Optimizer], loss: torch.Tensor, factor: float) -> None:
+def take_step(student: Student, tools: list[torch.optim.Optimizer], loss: torch.Tensor, factor: float) -> None:
+    """One step of the optimizers on a loss, at a share of their rates."""
     loss.backward()
     nn.utils.clip_grad_norm_(student.parameters(), 1.0)
     for tool in tools:
@@ -126,7 +127,7 @@ def learn(student: Student, lessons: Iterator[Batch], plan: NanoSettings, stage:
         else:
             speak = student.speak_loss(batch, visual)
             loss = speak + plan.probe_weight * probe
-        _step(student, tools, loss, rate_factor(step, steps, plan))
+        take_step(student, tools, loss, rate_factor(step, steps, plan))
         sums = [sums[0] + speak.item(), sums[1] + probe.item()]
         if (step + 1) % 50 == 0:
             seconds = round(time.perf_counter() - started, 1)

@@ -48,6 +48,23 @@ class MeasureSettings(Settings):
     resamples: int = Field(default=10_000, ge=100, description="Bootstrap resamples of the questions.")
 
 
+class TeachSettings(Settings):
+    """Lessons for the base model before all else: whether a claim about a picture is true."""
+
+    steps: int = Field(default=600, ge=1, description="Optimizer steps; half of each batch are claims.")
+    batch: int = Field(default=48, ge=2, description="Lessons of a step.")
+    rate: float = Field(default=0.8, gt=0, description="Learning rates, as a share of those it was made at.")
+
+
+class FeedbackComparison(Settings):
+    """Feedback against DropNTP on the same chosen responses, both on descriptions, trained with MPO."""
+
+    each: int = Field(default=800, ge=1, description="Pictures that are described, for each seed.")
+    answers: int = Field(default=8, ge=2, le=16, description="Descriptions of a picture that feedback scores.")
+    pairs: int = Field(default=2, ge=1, le=4, description="Pairs of a picture, at most.")
+    training: TrainSettings = TrainSettings(batch=64, lr=3e-4)
+
+
 class StudyConfig(Settings):
     """Everything a study does. Each part that is empty or off is left out of the table."""
 
@@ -66,6 +83,12 @@ class StudyConfig(Settings):
     sampling: SamplingSettings = SamplingSettings(samples=16, decoding=Decoding(max_tokens=256))
     pairing: PairingSettings = PairingSettings()
     training: TrainSettings = TrainSettings()
+    teach: TeachSettings | None = Field(
+        default=None, description="Teach the base model to check claims, which feedback needs; not if not set."
+    )
+    feedback: FeedbackComparison | None = Field(
+        default=None, description="Compare feedback with DropNTP on the same chosen responses; not if not set."
+    )
     losses: tuple[str, ...] = Field(default=PAPER_LOSSES, description="Losses compared on the same pairs.")
     size: int = Field(default=3, ge=1, description="Size at which losses are compared, in multiples of `practice`.")
     sizes: tuple[int, ...] = Field(default=(1, 3, 10), description="Sizes at which MPO is trained.")

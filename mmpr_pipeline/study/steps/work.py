@@ -31,6 +31,8 @@ def do(step: Step, root: Path) -> None:
         "measure": measure_study,
         "hold_out": _hold_out,
         "evaluate": _evaluate,
+        "teach": _teach,
+        "hand_over": _hand_over,
     }
     started = time.monotonic()
     facts = works[step.kind](settings)
@@ -89,6 +91,21 @@ def _evaluate(settings: dict[str, Any]) -> dict[str, Any]:
 
     [found] = run_eval(EvalConfig.model_validate(settings))["models"]
     return {"accuracy": found["accuracy"], "outcomes": found["outcomes"]}
+
+
+def _teach(settings: dict[str, Any]) -> dict[str, Any]:
+    from mmpr_pipeline.models.resolve import resolve_model
+    from mmpr_pipeline.study.steps.teach import teach_claims
+
+    lessons = {name: settings[name] for name in ("steps", "batch", "rate", "seed")}
+    curve = list(teach_claims(Path(resolve_model(settings["model"]).path), Path(settings["export"]), **lessons))
+    return {"curve": curve}
+
+
+def _hand_over(settings: dict[str, Any]) -> dict[str, Any]:
+    from mmpr_pipeline.study.steps.same_chosen import hand_over_pairs
+
+    return {"counts": hand_over_pairs(settings["data"], Path(settings["folder"]), settings["only_chosen_in"])}
 
 
 class _Unseen:

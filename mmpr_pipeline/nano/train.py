@@ -71,8 +71,9 @@ class Student(nn.Module):
         ]
         return torch.stack(losses).sum()
 
-    def speak_loss(self, batch: Batch, visual: torch.Tensor) -> torch.Tensor:
-        """Mean negative log-likelihood of the response tokens, nats."""
+    def speak_loss(self, batch: Batch, visual: torch.Tensor, first_weight: float = 0.0) -> torch.Tensor:
+        """Mean negative log-likelihood of the response tokens, nats; `first_weight` times that of each response's
+        first token is added."""
         core = self.model.model
         embedded = core.language_model.embed_tokens(batch.ids)
         here = (batch.ids == self.model.config.image_token_id)[..., None].expand_as(embedded)
@@ -80,8 +81,12 @@ class Student(nn.Module):
         hidden = core.language_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
         # Padding is on the right, where a causal model cannot see it, so no mask is needed.
         learn = batch.learn[:, 1:]
-        logits = self.model.lm_head(hidden[:, :-1][learn])
-        return cross_entropy(logits, batch.ids[:, 1:][learn])
+        logits, targets = self.model.lm_head(hidden[:, :-1][learn]), batch.ids[:, 1:][learn]
+        loss = cross_entropy(logits, targets)
+        if first_weight:
+            begins = (learn & ~batch.learn[:, :-1])[learn]
+            loss = loss + first_weight * cross_entropy(logits[begins], targets[begins])
+        return loss
 
 
 def optimizers(student: Student, plan: NanoSettings) -> list[torch.optim.Optimizer]:

@@ -10,7 +10,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from mmpr_pipeline.study.settings import QuestionSettings, StudyConfig, TeachSettings, TrainSettings
+from mmpr_pipeline.study.settings import (
+    FeedbackComparison,
+    QuestionSettings,
+    StudyConfig,
+    TeachSettings,
+    TrainSettings,
+)
 from mmpr_pipeline.study.steps.step import Step
 
 BASE = "base"
@@ -162,38 +168,47 @@ class _Seed:
         """Descriptions that feedback pairs; the same chosen ones with what DropNTP rejects; those that both have."""
         if (rules := self.config.feedback) is None:
             return
-        name, seed = f"s{self.seed}/build-feedback", self.config.practice.seed + self.seed
-        folder = f"describe-{seed}"
+        folder, model = f"describe-{self.config.practice.seed + self.seed}", base_model(self.config)
+        seed = self.config.practice.seed + self.seed
         self.plan.sources[folder] = self.config.practice.model_copy(update={"each": rules.each, "seed": seed})
-        asked = {"strategies": ["feedback"], "options": {"feedback": {"answers": rules.answers, "pairs": rules.pairs}}}
-        model = base_model(self.config)
-        first = self._build(name, [f"./sources/{folder}/nano_describe.yaml"], asked, model, _needs(model))
-        chosen = self._handed_over("chosen", first, None)
-        dropped = self._build(
-            f"s{self.seed}/build-dropout", [_rows_of(chosen)], {"strategies": ["dropout_preset"]}, model
-        )
-        both = self._handed_over("both", first, dropped)
-        preset = self._build(f"s{self.seed}/build-both", [_rows_of(both)], {"strategies": ["preset"]}, model)
-        yield Made(FEEDBACK, self.model("mpo", preset, model, rules.training), preset, first)
+        source = f"./sources/{folder}/nano_describe.yaml"
+        chosen, cost = (self._by_world if rules.labels == "world" else self._by_model)(source, rules, model)
+        continued = {"strategies": ["dropout_preset"]}
+        dropped = self._build(f"s{self.seed}/build-dropout", _rows_of(chosen), continued, model, (chosen,))
+        both = f"s{self.seed}/both"
+        settings = {"rows": f"./steps/{chosen}/rows", "data": data_of(dropped), "folder": f"./steps/{both}/rows"}
+        self.plan.add(Step(both, "hand_over", settings, (dropped,)))
+        preset = self._build(f"s{self.seed}/build-both", _rows_of(both), {"strategies": ["preset"]}, model, (both,))
+        yield Made(FEEDBACK, self.model("mpo", preset, model, rules.training), preset, cost)
         yield Made(SAME_CHOSEN, self.model("mpo", dropped, model, rules.training), dropped, both)
 
-    def _handed_over(self, what: str, data: str, only: str | None) -> str:
-        """A dataset's pairs as rows; the name of the step."""
-        name = f"s{self.seed}/{what}"
+    def _by_world(self, source: str, rules: FeedbackComparison, model: str) -> tuple[str, str]:
+        """Feedback's pairs as rows, labelled by the world: the step that writes them, and that counts their tokens."""
+        name = f"s{self.seed}/chosen"
         settings = {
-            "data": data_of(data),
+            **rules.model_dump(mode="json", include={"each", "answers", "pairs"}),
+            "source": source,
+            "engine": {**_engine(self.config, model), "actors": 0},
+            "decoding": self.config.sampling.decoding.model_dump(mode="json"),
+            "seed": self.seed,
             "folder": f"./steps/{name}/rows",
-            "only_chosen_in": None if only is None else data_of(only),
         }
-        return self.plan.add(Step(name, "hand_over", settings, (only or data,)))
+        return self.plan.add(Step(name, "pair_by_world", settings, _needs(model))), name
 
-    def _build(
-        self, name: str, sources: list[str], pairing: dict[str, Any], model: str, needs: tuple[str, ...] = ()
-    ) -> str:
-        """A build of descriptions alone; those of rows that were handed over need the step that did."""
+    def _by_model(self, source: str, rules: FeedbackComparison, model: str) -> tuple[str, str]:
+        """The same, made by the strategy `feedback`, with what the base model says of each claim."""
+        options = {"feedback": {"answers": rules.answers, "pairs": rules.pairs}}
+        built = self._build(f"s{self.seed}/build-feedback", source, {"strategies": ["feedback"], "options": options},
+                            model, _needs(model))  # fmt: skip
+        name = f"s{self.seed}/chosen"
+        settings = {"data": data_of(built), "folder": f"./steps/{name}/rows"}
+        return self.plan.add(Step(name, "hand_over", settings, (built,))), built
+
+    def _build(self, name: str, source: str, pairing: dict[str, Any], model: str, needs: tuple[str, ...]) -> str:
+        """A build of descriptions alone."""
         config = self.config
         settings = {
-            "sources": sources,
+            "sources": [source],
             "out": f"./steps/{name}/data",
             "shards": config.shards,
             "seed": self.seed,
@@ -202,8 +217,7 @@ class _Seed:
             "pairing": pairing,
             "screening": {"dedup": False, "decontaminate": False},
         }
-        handed_over = tuple(s.removeprefix("./steps/").partition("/rows/")[0] for s in sources if "/rows/" in s)
-        return self.plan.add(Step(name, "build", settings, (*needs, *handed_over)))
+        return self.plan.add(Step(name, "build", settings, needs))
 
     def build(
         self, size: int, *, ratio: float | None = None, adaptive: bool | None = None, round: int = 1, model: str = ""

@@ -59,6 +59,12 @@ class TeachSettings(Settings):
 class FeedbackComparison(Settings):
     """Feedback against DropNTP on the same chosen responses, both on descriptions, trained with MPO."""
 
+    labels: Literal["world", "model"] = Field(
+        default="world",
+        description="Who says whether a claim is true: the world behind a generated picture, which never errs, or the"
+        " base model, as the strategy `feedback` asks it (see `teach`).",
+    )
+
     each: int = Field(default=800, ge=1, description="Pictures that are described, for each seed.")
     answers: int = Field(default=8, ge=2, le=16, description="Descriptions of a picture that feedback scores.")
     pairs: int = Field(default=2, ge=1, le=4, description="Pairs of a picture, at most.")

@@ -311,6 +311,17 @@ def test_the_bridge_brings_another_kits_numbers_into_the_table(benchmark: Path, 
         run_harness(asked, "other", None)
 
 
+def test_the_harness_server_takes_the_engine_as_it_is_set() -> None:
+    """What is not set is left to the server: it was asked for `--max-num-seqs None`."""
+    from mmpr_pipeline.engines.settings import EngineSettings
+    from mmpr_pipeline.evaluation.harness.serve import server_command
+
+    plain = server_command(EngineSettings(model="nano"), 8000)
+    assert "None" not in plain
+    few = server_command(EngineSettings(model="nano", max_num_seqs=8), 8000)
+    assert few[few.index("--max-num-seqs") + 1] == "8"
+
+
 def test_recorded_responses_are_scored_without_a_model(benchmark: Path, tmp_path: Path) -> None:
     recorded = tmp_path / "recorded.jsonl"
     lines = [{"question_id": f"s{i}", "response": f"Final answer: {i + 1 if i < 6 else 0}"} for i in range(ROWS)]

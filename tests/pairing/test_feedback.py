@@ -12,6 +12,7 @@ import pytest
 from mmpr_pipeline.core.errors import ConfigError, ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout, Image, Rollout
 from mmpr_pipeline.dataset.files.reader import StoredQuestion
+from mmpr_pipeline.dataset.review.beside import beside_sentences
 from mmpr_pipeline.engines.choosing import choice_probabilities, probabilities
 from mmpr_pipeline.engines.engine import EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
@@ -147,6 +148,16 @@ def test_every_claim_is_kept_with_its_probabilities_and_tokens() -> None:
     assert counted_as(cat.prompt_version) == "claim"
     assert asked_label(cat.prompt_version) == "open-en@1"
     assert found.detail == "claims denied, by answer: 0: 0 of 2, 1: 2 of 3, 2: 1 of 2"  # type: ignore[attr-defined]
+
+
+def test_summary_report_and_card_say_what_feedback_took() -> None:
+    counts = {"rollouts": {"claim": 5120, "claims": 16}, "beside_tokens": {"claim": 5120, "claims": 700}, "pairs": {},
+              "unpaired": {"same_scores": 3}}  # fmt: skip
+    [told] = beside_sentences(counts)
+    assert told == (
+        "Feedback: 5,120 claims of answers were asked about (5,120 tokens), 16 lists of them (700); 3 questions whose "
+        "answers all score alike."
+    )
 
 
 def test_lists_of_the_model_are_kept_too() -> None:

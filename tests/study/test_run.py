@@ -238,8 +238,12 @@ def test_the_whole_way_with_a_scripted_engine(tmp_path: Path) -> None:
     assert sum(1 for _ in rework.read(0)) == 6
 
 
-def test_feedback_and_dropout_are_compared_on_the_same_chosen_responses(tmp_path: Path) -> None:
-    """All steps are the pipeline's own, lessons included; the model's words and probabilities are scripted."""
+@pytest.mark.parametrize("labels", ["world", "model"])
+def test_feedback_and_dropout_are_compared_on_the_same_chosen_responses(
+    tmp_path: Path, labels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All steps are the pipeline's own; the model's words and probabilities are scripted, and of no object."""
+    monkeypatch.setattr("mmpr_pipeline.study.steps.known_feedback.is_true", lambda claim, scene: len(claim) % 3 > 0)
     tiny = config(
         tmp_path,
         seeds=(0,),
@@ -247,7 +251,7 @@ def test_feedback_and_dropout_are_compared_on_the_same_chosen_responses(tmp_path
         dropout_off=False,
         sources=("nano_describe",),
         engine={"name": "scripted"},
-        feedback={"each": 8, "answers": 4, "training": {"batch": 4}},
+        feedback={"labels": labels, "each": 8, "answers": 4, "training": {"batch": 4}},
         practice={"split": "practice", "each": 3, "seed": 1},
         measure={"questions": {"split": "heldout", "each": 4, "seed": 1}, "resamples": 200},
         shards=1,
@@ -262,12 +266,13 @@ def test_feedback_and_dropout_are_compared_on_the_same_chosen_responses(tmp_path
         return {pair["chosen"]: pair["rejected"] for pair in load(steps / built / "data")}
 
     assert pairs("build-both").keys() == pairs("build-dropout").keys()
-    assert set(pairs("build-both").items()) <= set(pairs("build-feedback").items())
     assert not set(pairs("build-both").values()) & set(pairs("build-dropout").values())
-    asked = json.loads((steps / "build-feedback" / DONE).read_text())["counts"]
-    assert feedback["tokens_a_pair"] == asked["generated_tokens"] / asked["pairs"]["feedback"]
-    assert asked["beside_tokens"]["claim"] == asked["rollouts"]["claim"] > 0
+    asked = json.loads((steps / ("chosen" if labels == "world" else "build-feedback") / DONE).read_text())["counts"]
+    made = asked["pairs"] if labels == "world" else asked["pairs"]["feedback"]
+    assert feedback["tokens_a_pair"] == asked["generated_tokens"] / made
     assert 0 < dropped["tokens_a_pair"] < feedback["tokens_a_pair"]
+    if labels == "model":
+        assert asked["beside_tokens"]["claim"] == asked["rollouts"]["claim"] > 0
 
 
 def test_jobs_follow_cores_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Chosen responses handed from one build to another: pairs of a dataset as rows of a source.
+"""Pairs handed from one way of making them to another, as rows of a source.
 
 Feedback and DropNTP are compared on the same chosen responses. What feedback chose becomes a source, for the strategy
 `dropout_preset`; and of feedback's pairs those whose chosen response DropNTP could use become one, for `preset`.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypedDict
 
-from mmpr_pipeline.core.records import PreferencePair
+from mmpr_pipeline.core.records import Image, PreferencePair
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
 from mmpr_pipeline.dataset.files.manifest import read_manifest
@@ -18,26 +19,47 @@ from mmpr_pipeline.dataset.files.reader import stored_questions
 from mmpr_pipeline.dataset.files.summary import shards_of
 from mmpr_pipeline.storage import open_store
 
-NAME = "same_chosen"
+NAME, ROWS = "same_chosen", "rows.jsonl"
 _DECLARATION = {
     "name": NAME,
-    "description": "Chosen responses of another build, with its rejected ones.",
-    "files": "rows.jsonl",
+    "description": "Chosen responses that were made before, with their rejected ones.",
+    "files": ROWS,
     "role": "train",
     "kind": "none",
     "columns": {"id": "id", "question": "question", "image": "images", "chosen": "chosen", "rejected": "rejected"},
 }
 
 
-def hand_over_pairs(data: str, folder: Path, only_chosen_in: str | None) -> dict[str, int]:
-    """Write the pairs of a finished dataset as rows, with the declaration `same_chosen.yaml`.
+class PairRow(TypedDict):
+    """A pair as a row of a source; `images` are names of files beside it, each the sha256 and the format."""
 
-    `only_chosen_in`: a DropNTP dataset made from these rows; those whose chosen response has no pair there are left
-    out. Gives the rows, as `pairs`, and with that dataset the `generated_tokens` that its pairs took: those of the
-    chosen responses, each once, and of the continuations.
-    """
-    continued = {} if only_chosen_in is None else {_key(pair): pair for pair in _pairs(only_chosen_in)}
-    out, store, lines = open_store(folder), open_store(data), []
+    id: str
+    question: str
+    images: list[str]
+    chosen: str
+    rejected: str
+    chosen_tokens: int
+
+
+def write_rows(folder: Path, rows: list[PairRow], images: dict[str, bytes]) -> None:
+    """Write pairs as a source, with the declaration `same_chosen.yaml`; `images` by their names."""
+    store = open_store(folder)
+    for name in {name for row in rows for name in row["images"]}:
+        store.write(name, images[name])
+    store.write(ROWS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+    store.write(f"{NAME}.yaml", json.dumps(_DECLARATION, indent=1).encode())  # JSON is YAML
+
+
+def pair_row(pair_id: str, question: str, images: list[Image], chosen: str, rejected: str, tokens: int) -> PairRow:
+    """A row of a pair."""
+    names = [f"{image.sha256}.{image.format}" for image in images]
+    return {"id": pair_id, "question": question, "images": names, "chosen": chosen, "rejected": rejected,
+            "chosen_tokens": tokens}  # fmt: skip
+
+
+def hand_over_pairs(data: str, folder: Path) -> dict[str, int]:
+    """Write all pairs of a finished dataset; gives how many, as `pairs`."""
+    store = open_store(data)
     shards = shards_of(store)
     images = {
         image.sha256: image
@@ -45,30 +67,31 @@ def hand_over_pairs(data: str, folder: Path, only_chosen_in: str | None) -> dict
         for stored in stored_questions(store, shard, shards)
         for image in stored.images
     }
-    written = set()
-    tokens: dict[tuple[str, ...], int] = {}
-    for pair in _pairs(data):
-        if only_chosen_in is not None and _key(pair) not in continued:
-            continue
-        if only_chosen_in is not None:
-            dropped = continued[_key(pair)]
-            shared = round(pair.chosen_tokens * dropped.shared_chars / len(pair.chosen))
-            tokens[_key(pair)] = pair.chosen_tokens + dropped.rejected_tokens - shared
-        names = [f"{sha256}.{images[sha256].format}" for sha256 in pair.images]
-        for sha256, name in zip(pair.images, names, strict=True):
-            if sha256 not in written:
-                out.write(name, images[sha256].data)
-                written.add(sha256)
-        row = {"id": pair.pair_id, "question": pair.question, "images": names}
-        lines.append(json.dumps({**row, "chosen": pair.chosen, "rejected": pair.rejected}, ensure_ascii=False) + "\n")
-    out.write("rows.jsonl", "".join(lines).encode())
-    out.write(f"{NAME}.yaml", json.dumps(_DECLARATION, indent=1).encode())  # JSON is YAML
-    return {"pairs": len(lines), "generated_tokens": sum(tokens.values())}
+    rows = [
+        pair_row(p.pair_id, p.question, [images[sha256] for sha256 in p.images], p.chosen, p.rejected, p.chosen_tokens)
+        for p in _pairs(data)
+    ]
+    write_rows(folder, rows, {f"{image.sha256}.{image.format}": image.data for image in images.values()})
+    return {"pairs": len(rows)}
 
 
-def _key(pair: PreferencePair) -> tuple[str, ...]:
-    """The question, its images, and the chosen response."""
-    return (pair.question, pair.chosen, *pair.images)
+def keep_continued(rows: Path, continued: str, folder: Path) -> dict[str, int]:
+    """Write those of some rows whose chosen response has a pair in the DropNTP dataset that was made from them.
+
+    Gives how many, as `pairs`, and the `generated_tokens` that DropNTP's took: those of the chosen responses, and of
+    the continuations without what they keep.
+    """
+    made = {(p.question, p.chosen, p.images): p for p in _pairs(continued)}
+    kept, tokens = [], dict[tuple[str, str, tuple[str, ...]], int]()
+    for line in (rows / ROWS).read_text("utf-8").splitlines():
+        row: PairRow = json.loads(line)
+        key = (row["question"], row["chosen"], tuple(name.partition(".")[0] for name in row["images"]))
+        if key in made:
+            kept.append(row)
+            shared = round(row["chosen_tokens"] * made[key].shared_chars / len(row["chosen"]))
+            tokens[key] = row["chosen_tokens"] + made[key].rejected_tokens - shared
+    write_rows(folder, kept, {name: (rows / name).read_bytes() for row in kept for name in row["images"]})
+    return {"pairs": len(kept), "generated_tokens": sum(tokens.values())}
 
 
 def _pairs(data: str) -> Iterator[PreferencePair]:

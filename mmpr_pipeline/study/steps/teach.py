@@ -86,7 +86,10 @@ def teach_claims(model: Path, out: Path, *, steps: int, batch: int, rate: float,
     sums = [0.0, 0.0]
     for step in range(steps):
         batches = [next(each) for each in series]
-        losses = [student.speak_loss(each, student.see(each.pixels)) for each in batches]
+        losses = [
+            student.speak_loss(each, student.see(each.pixels), weight)
+            for each, weight in zip(batches, (1.0, 0.0), strict=True)
+        ]
         take_step(student, tools, losses[0] + losses[1], rate * min(1.0, (step + 1) / 50))
         sums = [total + loss.item() for total, loss in zip(sums, losses, strict=True)]
         if (step + 1) % 50 == 0 or step + 1 == steps:

@@ -32,6 +32,7 @@ def do(step: Step, root: Path) -> None:
         "hold_out": _hold_out,
         "evaluate": _evaluate,
         "teach": _teach,
+        "pair_by_world": _pair_by_world,
         "hand_over": _hand_over,
     }
     started = time.monotonic()
@@ -102,10 +103,19 @@ def _teach(settings: dict[str, Any]) -> dict[str, Any]:
     return {"curve": curve}
 
 
-def _hand_over(settings: dict[str, Any]) -> dict[str, Any]:
-    from mmpr_pipeline.study.steps.same_chosen import hand_over_pairs
+def _pair_by_world(settings: dict[str, Any]) -> dict[str, Any]:
+    from mmpr_pipeline.study.steps.known_feedback import pair_by_world
 
-    return {"counts": hand_over_pairs(settings["data"], Path(settings["folder"]), settings["only_chosen_in"])}
+    return {"counts": pair_by_world(settings)}
+
+
+def _hand_over(settings: dict[str, Any]) -> dict[str, Any]:
+    from mmpr_pipeline.study.steps.same_chosen import hand_over_pairs, keep_continued
+
+    folder = Path(settings["folder"])
+    if "rows" in settings:
+        return {"counts": keep_continued(Path(settings["rows"]), settings["data"], folder)}
+    return {"counts": hand_over_pairs(settings["data"], folder)}
 
 
 class _Unseen:

@@ -76,20 +76,21 @@ def hand_over_pairs(data: str, folder: Path) -> dict[str, int]:
 
 
 def keep_continued(rows: Path, continued: str, folder: Path) -> dict[str, int]:
-    """Write those of some rows whose chosen response has a pair in the DropNTP dataset that was made from them.
+    """Write those of some rows that have a pair in the DropNTP dataset that was made from them.
 
     Gives how many, as `pairs`, and the `generated_tokens` that DropNTP's took: those of the chosen responses, and of
     the continuations without what they keep.
     """
-    made = {(p.question, p.chosen, p.images): p for p in _pairs(continued)}
-    kept, tokens = [], dict[tuple[str, str, tuple[str, ...]], int]()
+    made = {pair.source_id: pair for pair in _pairs(continued)}
+    kept, tokens = [], dict[tuple[str, ...], int]()
     for line in (rows / ROWS).read_text("utf-8").splitlines():
         row: PairRow = json.loads(line)
-        key = (row["question"], row["chosen"], tuple(name.partition(".")[0] for name in row["images"]))
-        if key in made:
+        if pair := made.get(row["id"]):
             kept.append(row)
-            shared = round(row["chosen_tokens"] * made[key].shared_chars / len(row["chosen"]))
-            tokens[key] = row["chosen_tokens"] + made[key].rejected_tokens - shared
+            shared = round(row["chosen_tokens"] * pair.shared_chars / len(row["chosen"]))
+            chosen = (row["question"], row["chosen"], *row["images"])
+            new = 0 if chosen in tokens else row["chosen_tokens"]
+            tokens[chosen] = tokens.get(chosen, 0) + new + pair.rejected_tokens - shared
     write_rows(folder, kept, {name: (rows / name).read_bytes() for row in kept for name in row["images"]})
     return {"pairs": len(kept), "generated_tokens": sum(tokens.values())}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -85,13 +85,11 @@ class LessonEncoder:
         return Batch(ids, learn, pixels, torch.tensor([patch_labels(world) for world in worlds]))
 
 
-def lesson_batches(
-    encoder: LessonEncoder, seed: int, size: int, series: Callable[[int, int], Lesson] = lesson
-) -> Iterator[Batch]:
-    """Batches of the endless series of lessons of a seed; `series(seed, index)` is one of them."""
+def lesson_batches(encoder: LessonEncoder, seed: int, size: int) -> Iterator[Batch]:
+    """Batches of the endless series of lessons of a seed."""
     start, order = 0, torch.Generator().manual_seed(seed)
     while True:
-        pool = [series(seed, index) for index in range(start, start + POOL * size)]
+        pool = [lesson(seed, index) for index in range(start, start + POOL * size)]
         start += POOL * size
         pool.sort(key=lambda each: len(each.prompt) + len(each.response))
         for n in torch.randperm(POOL, generator=order).tolist():

@@ -71,9 +71,8 @@ class Student(nn.Module):
         ]
         return torch.stack(losses).sum()
 
-    def speak_loss(self, batch: Batch, visual: torch.Tensor, first_weight: float = 0.0) -> torch.Tensor:
-        """Mean negative log-likelihood of the response tokens, nats; `first_weight` times that of each response's
-        first token is added."""
+    def speak_loss(self, batch: Batch, visual: torch.Tensor) -> torch.Tensor:
+        """Mean negative log-likelihood of the response tokens, nats."""
         core = self.model.model
         embedded = core.language_model.embed_tokens(batch.ids)
         here = (batch.ids == self.model.config.image_token_id)[..., None].expand_as(embedded)
@@ -81,12 +80,8 @@ class Student(nn.Module):
         hidden = core.language_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
         # Padding is on the right, where a causal model cannot see it, so no mask is needed.
         learn = batch.learn[:, 1:]
-        logits, targets = self.model.lm_head(hidden[:, :-1][learn]), batch.ids[:, 1:][learn]
-        loss = cross_entropy(logits, targets)
-        if first_weight:
-            begins = (learn & ~batch.learn[:, :-1])[learn]
-            loss = loss + first_weight * cross_entropy(logits[begins], targets[begins])
-        return loss
+        logits = self.model.lm_head(hidden[:, :-1][learn])
+        return cross_entropy(logits, batch.ids[:, 1:][learn])
 
 
 def optimizers(student: Student, plan: NanoSettings) -> list[torch.optim.Optimizer]:
@@ -107,8 +102,7 @@ def rate_factor(step: int, steps: int, plan: NanoSettings) -> float:
     return min(1.0, (step + 1) / plan.warm_up, (steps - step) / fall)
 
 
-def take_step(student: Student, tools: list[torch.optim.Optimizer], loss: torch.Tensor, factor: float) -> None:
-    """One step of the optimizers on a loss, at a share of their rates."""
+def _step(student: Student, tools: list[torch.optim.Optimizer], loss: torch.Tensor, factor: float) -> None:
     loss.backward()
     nn.utils.clip_grad_norm_(student.parameters(), 1.0)
     for tool in tools:
@@ -132,7 +126,7 @@ def learn(student: Student, lessons: Iterator[Batch], plan: NanoSettings, stage:
         else:
             speak = student.speak_loss(batch, visual)
             loss = speak + plan.probe_weight * probe
-        take_step(student, tools, loss, rate_factor(step, steps, plan))
+        _step(student, tools, loss, rate_factor(step, steps, plan))
         sums = [sums[0] + speak.item(), sums[1] + probe.item()]
         if (step + 1) % 50 == 0:
             seconds = round(time.perf_counter() - started, 1)

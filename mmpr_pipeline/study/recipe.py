@@ -14,7 +14,6 @@ from mmpr_pipeline.study.settings import (
     FeedbackComparison,
     QuestionSettings,
     StudyConfig,
-    TeachSettings,
     TrainSettings,
 )
 from mmpr_pipeline.study.steps.step import Step
@@ -77,13 +76,8 @@ class StudyPlan:
 def make_study_plan(config: StudyConfig) -> StudyPlan:
     """Everything that a study does, in order."""
     plan = StudyPlan(sources={"measure": config.measure.questions})
-    if config.teach:
-        plan.add(_teach(config, config.teach))
-    base = plan.add(_measure(config, BASE, base_model(config), _needs(base_model(config))))
+    base = plan.add(_measure(config, BASE, config.engine.model, ()))
     plan.rows.append(Row("losses", "base", (base,)))
-    if config.teach:
-        untaught = plan.add(_measure(config, "untaught", config.engine.model, ()))
-        plan.rows.append(Row("lessons", "before the lessons", (untaught,)))
     ways: dict[tuple[str, str], list[Made]] = {}
     seeds = [_Seed(config, plan, seed).tables() for seed in config.seeds]
     for table in seeds[0]:
@@ -152,7 +146,7 @@ class _Seed:
             yield Made(label, self.model("mpo", built), built)
 
     def _rounds(self) -> Iterator[Made]:
-        config, model = self.config, base_model(self.config)
+        config, model = self.config, self.config.engine.model
         for number in range(1, config.rounds + 1) if config.rounds > 1 else ():
             built = self.build(config.size, round=number, model=model)
             measured = self.model("mpo", built, start=model)
@@ -168,7 +162,7 @@ class _Seed:
         """Descriptions that feedback pairs; the same chosen ones with what DropNTP rejects; those that both have."""
         if (rules := self.config.feedback) is None:
             return
-        folder, model = f"describe-{self.config.practice.seed + self.seed}", base_model(self.config)
+        folder, model = f"describe-{self.config.practice.seed + self.seed}", self.config.engine.model
         seed = self.config.practice.seed + self.seed
         self.plan.sources[folder] = self.config.practice.model_copy(update={"each": rules.each, "seed": seed})
         source = f"./sources/{folder}/nano_describe.yaml"
@@ -199,7 +193,7 @@ class _Seed:
         """The same, made by the strategy `feedback`, with what the base model says of each claim."""
         options = {"feedback": {"answers": rules.answers, "pairs": rules.pairs}}
         built = self._build(f"s{self.seed}/build-feedback", source, {"strategies": ["feedback"], "options": options},
-                            model, _needs(model))  # fmt: skip
+                            model, ())  # fmt: skip
         name = f"s{self.seed}/chosen"
         settings = {"data": data_of(built), "folder": f"./steps/{name}/rows"}
         return self.plan.add(Step(name, "hand_over", settings, (built,))), built
@@ -239,11 +233,11 @@ class _Seed:
             "shards": config.shards,
             "limit": practice.each * size,
             "seed": self.seed,
-            "engine": _engine(config, model or base_model(config)),
+            "engine": _engine(config, model or config.engine.model),
             "sampling": config.sampling.model_copy(update={"adaptive": adaptive}).model_dump(mode="json"),
             "pairing": config.pairing.model_copy(update={"dropout_ratio": ratio}).model_dump(mode="json"),
         }
-        return self.plan.add(Step(name, "build", settings, _needs(model or base_model(config))))
+        return self.plan.add(Step(name, "build", settings, _needs(model)))
 
     def repair(self, built: str) -> str:
         """The same rollouts without DropNTP pairs."""
@@ -257,7 +251,7 @@ class _Seed:
 
     def model(self, loss: str, built: str, start: str = "", training: TrainSettings | None = None) -> str:
         """A model trained on a dataset, and measured; the name of the measuring step."""
-        config, start = self.config, start or base_model(self.config)
+        config, start = self.config, start or self.config.engine.model
         name = self.train_name(loss, built)
         settings = {
             **(training or config.training).model_dump(mode="json"),
@@ -271,16 +265,6 @@ class _Seed:
         self.plan.add(Step(name, "train", settings, (built, *_needs(start))))
         measuring = name.replace("/train-", "/measure-", 1)
         return self.plan.add(_measure(config, measuring, model_of(name), (name,)))
-
-
-def base_model(config: StudyConfig) -> str:
-    """The model that all others begin with: the engine's, or that with lessons of its own."""
-    return model_of("teach") if config.teach else config.engine.model
-
-
-def _teach(config: StudyConfig, lessons: TeachSettings) -> Step:
-    settings = {**lessons.model_dump(mode="json"), "model": config.engine.model, "export": model_of("teach"), "seed": 0}
-    return Step("teach", "teach", settings)
 
 
 def _measure(config: StudyConfig, name: str, model: str, needs: tuple[str, ...]) -> Step:

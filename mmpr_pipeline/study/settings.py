@@ -48,21 +48,13 @@ class MeasureSettings(Settings):
     resamples: int = Field(default=10_000, ge=100, description="Bootstrap resamples of the questions.")
 
 
-class TeachSettings(Settings):
-    """Lessons for the base model before all else: whether a claim about a picture is true."""
-
-    steps: int = Field(default=600, ge=1, description="Optimizer steps; half of each batch are claims.")
-    batch: int = Field(default=48, ge=2, description="Lessons of a step.")
-    rate: float = Field(default=0.8, gt=0, description="Learning rates, as a share of those it was made at.")
-
-
 class FeedbackComparison(Settings):
     """Feedback against DropNTP on the same chosen responses, both on descriptions, trained with MPO."""
 
     labels: Literal["world", "model"] = Field(
         default="world",
         description="Who says whether a claim is true: the world behind a generated picture, which never errs, or the"
-        " base model, as the strategy `feedback` asks it (see `teach`).",
+        " base model, as the strategy `feedback` asks it. The embedded one never learned to.",
     )
 
     each: int = Field(default=800, ge=1, description="Pictures that are described, for each seed.")
@@ -89,9 +81,6 @@ class StudyConfig(Settings):
     sampling: SamplingSettings = SamplingSettings(samples=16, decoding=Decoding(max_tokens=256))
     pairing: PairingSettings = PairingSettings()
     training: TrainSettings = TrainSettings()
-    teach: TeachSettings | None = Field(
-        default=None, description="Teach the base model to check claims, which feedback needs; not if not set."
-    )
     feedback: FeedbackComparison | None = Field(
         default=None, description="Compare feedback with DropNTP on the same chosen responses; not if not set."
     )

@@ -1,16 +1,23 @@
-"""Claims about generated pictures: what the world behind a picture says of them, and what lessons about them teach."""
+"""Claims about generated pictures, and what the world behind a picture says of them."""
 
 from __future__ import annotations
 
-import re
+import json
+from pathlib import Path
 from random import Random
 
 import pytest
 
-from mmpr_pipeline.pairing.feedback import claim_prompt, split_claims
+from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.pairing.feedback import split_claims
 from mmpr_pipeline.sources.generated.describe import Scene
+from mmpr_pipeline.sources.generated.scenes import scene_of
+from mmpr_pipeline.sources.open import open_source
+from mmpr_pipeline.study.settings import QuestionSettings
+from mmpr_pipeline.study.steps import known_feedback
 from mmpr_pipeline.study.steps.known_feedback import is_true
-from mmpr_pipeline.study.steps.teach import claim_lesson
+from mmpr_pipeline.study.steps.worlds import write_sources
+from tests.pipeline.engines import TextEngine
 
 
 def scene() -> Scene:
@@ -46,12 +53,38 @@ def test_a_claim_without_a_place_is_about_the_whole_picture_and_one_without_an_o
     assert is_true("It is a pleasant picture.", shown)
 
 
-def test_lessons_say_what_the_world_says_and_half_of_the_claims_are_true() -> None:
-    lessons = [claim_lesson(0, index) for index in range(300)]
-    for lesson in lessons:
-        found = re.search(r'"(.*)"', lesson.prompt)
-        assert found
-        assert isinstance(lesson.world, Scene)
-        assert lesson.prompt.endswith(claim_prompt(found[1]))
-        assert is_true(found[1], lesson.world) == lesson.response.startswith("Yes. ")
-    assert 100 < sum(lesson.response.startswith("Yes") for lesson in lessons) < 200
+def test_pairs_by_the_world_have_fewer_false_claims_in_what_is_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that swaps in a thing that is not there, in every answer but the first two of a picture."""
+
+    def text(source_id: str, index: int) -> str:
+        shown = scene_of(source_id)
+        assert isinstance(shown, Scene)
+        place, invented = shown.places[0], next(n for n in ("red cross", "blue cross") if n != shown.things[0].name)
+        said = shown.caption() if index < 2 else f"The picture shows a {invented} at the {place}, answer {index}."
+        return said if index != 1 else said.replace("The picture shows", "It shows")
+
+    async def start(settings: EngineSettings) -> TextEngine:
+        return TextEngine(text)
+
+    monkeypatch.setattr(known_feedback, "start_engines", start)
+    write_sources(tmp_path / "source", ("nano_describe",), QuestionSettings(split="practice", each=5, seed=3))
+    settings = {
+        "source": str(tmp_path / "source" / "nano_describe.yaml"),
+        "each": 5,
+        "answers": 4,
+        "pairs": 2,
+        "engine": {"name": "scripted", "actors": 0},
+        "decoding": {},
+        "seed": 0,
+        "folder": str(tmp_path / "rows"),
+    }
+    counts = known_feedback.pair_by_world(settings)
+    rows = [json.loads(line) for line in (tmp_path / "rows" / "rows.jsonl").read_text().splitlines()]
+    assert len(rows) == counts["pairs"] == 10
+    assert all("answer" in row["rejected"] and "answer" not in row["chosen"] for row in rows)
+    source = open_source(str(tmp_path / "rows" / "same_chosen.yaml"))
+    read = list(source.read(source.index(None), 0, 10))
+    assert [item.preset.chosen for item in read] == [row["chosen"] for row in rows]  # type: ignore[union-attr]
+    assert counts["generated_tokens"] > sum(row["chosen_tokens"] for row in rows)

@@ -24,7 +24,6 @@ TITLES = {
     "DropNTP": "DropNTP, on and off and by the share that is kept (MPO)",
     "sampling": "Adaptive against flat sampling (MPO)",
     "rounds": "Rounds: build with the trained model, train again (MPO)",
-    "lessons": "The base, before it was taught to check claims",
     "feedback": "Feedback against DropNTP on the same chosen responses (MPO)",
 }
 WAYS = {

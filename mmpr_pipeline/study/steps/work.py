@@ -31,7 +31,6 @@ def do(step: Step, root: Path) -> None:
         "measure": measure_study,
         "hold_out": _hold_out,
         "evaluate": _evaluate,
-        "teach": _teach,
         "pair_by_world": _pair_by_world,
         "hand_over": _hand_over,
     }
@@ -92,15 +91,6 @@ def _evaluate(settings: dict[str, Any]) -> dict[str, Any]:
 
     [found] = run_eval(EvalConfig.model_validate(settings))["models"]
     return {"accuracy": found["accuracy"], "outcomes": found["outcomes"]}
-
-
-def _teach(settings: dict[str, Any]) -> dict[str, Any]:
-    from mmpr_pipeline.models.resolve import resolve_model
-    from mmpr_pipeline.study.steps.teach import teach_claims
-
-    lessons = {name: settings[name] for name in ("steps", "batch", "rate", "seed")}
-    curve = list(teach_claims(Path(resolve_model(settings["model"]).path), Path(settings["export"]), **lessons))
-    return {"curve": curve}
 
 
 def _pair_by_world(settings: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from mmpr_pipeline.sources.generated.describe import PLACES, Scene, named_object
 from mmpr_pipeline.sources.generated.scenes import scene_of
 from mmpr_pipeline.sources.open import open_source
 from mmpr_pipeline.study.steps.describe import IN_FLIGHT, sample_description
-from mmpr_pipeline.study.steps.same_chosen import PairRow, pair_row, write_rows
+from mmpr_pipeline.study.steps.same_chosen import PairRow, pair_row, write_pair_rows
 
 _PLACE = re.compile(rf"at the ({'|'.join(sorted((p for row in PLACES for p in row), key=len, reverse=True))})\b")
 
@@ -56,7 +56,7 @@ async def _pair(settings: dict[str, Any]) -> dict[str, int]:
                 pair_row(pair_id, question.text, list(question.images), chosen.text, rejected.text, chosen.tokens)
             )
     images = {f"{image.sha256}.{image.format}": image.data for q in questions for image in q.images}
-    write_rows(Path(settings["folder"]), rows, images)
+    write_pair_rows(Path(settings["folder"]), rows, images)
     return {"pairs": len(rows), "generated_tokens": tokens}
 
 

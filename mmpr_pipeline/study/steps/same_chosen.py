@@ -41,7 +41,7 @@ class PairRow(TypedDict):
     chosen_tokens: int
 
 
-def write_rows(folder: Path, rows: list[PairRow], images: dict[str, bytes]) -> None:
+def write_pair_rows(folder: Path, rows: list[PairRow], images: dict[str, bytes]) -> None:
     """Write pairs as a source, with the declaration `same_chosen.yaml`; `images` by their names."""
     store = open_store(folder)
     for name in {name for row in rows for name in row["images"]}:
@@ -71,7 +71,7 @@ def hand_over_pairs(data: str, folder: Path) -> dict[str, int]:
         pair_row(p.pair_id, p.question, [images[sha256] for sha256 in p.images], p.chosen, p.rejected, p.chosen_tokens)
         for p in _pairs(data)
     ]
-    write_rows(folder, rows, {f"{image.sha256}.{image.format}": image.data for image in images.values()})
+    write_pair_rows(folder, rows, {f"{image.sha256}.{image.format}": image.data for image in images.values()})
     return {"pairs": len(rows)}
 
 
@@ -91,7 +91,7 @@ def keep_continued(rows: Path, continued: str, folder: Path) -> dict[str, int]:
             chosen = (row["question"], row["chosen"], *row["images"])
             new = 0 if chosen in tokens else row["chosen_tokens"]
             tokens[chosen] = tokens.get(chosen, 0) + new + pair.rejected_tokens - shared
-    write_rows(folder, kept, {name: (rows / name).read_bytes() for row in kept for name in row["images"]})
+    write_pair_rows(folder, kept, {name: (rows / name).read_bytes() for row in kept for name in row["images"]})
     return {"pairs": len(kept), "generated_tokens": sum(tokens.values())}
 
 

@@ -20,6 +20,7 @@ from mmpr_pipeline.pairing.feedback import Feedback, ScoredAnswer, pick, split_c
 from mmpr_pipeline.pairing.registry import make_strategies
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.from_rollouts import StoredEngine
 from mmpr_pipeline.pipeline.question import work_question
 from mmpr_pipeline.rollouts.asides import NO_PARENT, asked_label, counted_as
@@ -120,6 +121,13 @@ def test_options_are_checked() -> None:
         made(Truthful(), ANSWERS, differnce=1)
     [strategy] = make_strategies(["feedback"])
     assert isinstance(strategy, Feedback)
+
+
+def test_recorded_answers_cannot_be_asked_about() -> None:
+    engine = {"name": "replay", "rollouts": "rollouts.jsonl"}
+    settings = {"sources": ["nano_describe"], "engine": engine, "pairing": {"strategies": ["feedback"]}}
+    with pytest.raises(ValueError, match="recorded rollouts cannot be sampled again: no feedback"):
+        BuildConfig.model_validate(settings)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -125,6 +126,39 @@ def llava_bench(cases: list[Case]) -> dict[str, Any]:
     return {"VLMEvalKit: relative": float(table.iloc[0]["Relative Score (main)"])}
 
 
+def mmvet(cases: list[Case]) -> dict[str, Any]:
+    import pandas
+
+    found: dict[str, Any] = {}
+    with contextlib.suppress(ImportError):  # an environment may have one of the kits
+        from vlmeval.dataset.utils.mmvet import MMVet_acc, MMVet_auxeval
+
+        class Judge:
+            def __init__(self, reply: str) -> None:
+                self.reply = reply
+
+            def generate(self, prompt: str, temperature: float) -> str:
+                return self.reply
+
+        line = {"question": "q", "answer": "a", "prediction": "p"}
+        scores = [float(MMVet_auxeval(Judge(c["reply"]), line)["score"]) for c in cases]
+        with tempfile.NamedTemporaryFile(suffix=".xlsx") as file:
+            told = {"category": [c["capability"] for c in cases], "score": scores}
+            pandas.DataFrame(told).to_excel(file.name)
+            table = MMVet_acc(file.name)[0].set_index("Category")["acc"]
+        found |= {f"VLMEvalKit: {name}": float(table[key]) for name, key in MMVET_NUMBERS.items()}
+    with contextlib.suppress(ImportError):
+        from lmms_eval.tasks.mmvet.utils import mmvet_aggregate_results
+
+        read = [{"score": float(c["reply"]) if c["reply"] != "none" else 0.0} for c in cases]
+        told = [{**each, "capabilities": c["capability"]} for each, c in zip(read, cases, strict=True)]
+        found["lmms-eval: mean"] = float(mmvet_aggregate_results(told))
+    return found
+
+
+MMVET_NUMBERS = {"mean": "Overall", "ocr": "ocr", "math": "math"}
+
+
 def mm_alignbench(cases: list[Case]) -> dict[str, Any]:
     from vlmeval.dataset.mmalignbench import MMAlignBench, get_score
 
@@ -150,6 +184,61 @@ def mmhal_bench(cases: list[Case], authors: Path) -> dict[str, Any]:
         "authors: score (2 decimals)": float(numbers["Average score"]),
         "authors: rate (2 decimals)": 100 * float(numbers["Hallucination rate"]),
     }
+
+
+def object_halbench(cases: list[Case], authors: Path) -> dict[str, Any]:
+    """RLAIF-V's CHAIR, its rule: spaCy's model and NLTK's data are out of reach, so a word is its own lemma here and
+    descriptions are written in singular."""
+    import re
+    import types
+
+    os.chdir(authors / "RLHF-V+RLAIF-V")
+    sys.path.insert(0, "eval")
+    nltk, spacy = types.ModuleType("nltk"), types.ModuleType("spacy")
+    nltk.word_tokenize = lambda text: re.findall(r"[a-z]+|[^a-z\s]", text)  # type: ignore[attr-defined]
+    lemma = types.SimpleNamespace(lemmatize=lambda word: word)
+    nltk.wordnet = types.SimpleNamespace(WordNetLemmatizer=lambda: lemma)  # type: ignore[attr-defined]
+    spacy.load = lambda name: None  # type: ignore[attr-defined]
+    client, lines = types.ModuleType("gpt4_grpc"), types.ModuleType("jsonlines")
+    client.Chat = lambda **given: None  # type: ignore[attr-defined]
+    lines.Reader = lambda file: map(json.loads, file)  # type: ignore[attr-defined]
+    made = {"nltk": nltk, "nltk.stem": types.ModuleType("nltk.stem"), "spacy": spacy, "gpt4_grpc": client}
+    sys.modules |= {**made, "jsonlines": lines}
+    from eval_gpt_obj_halbench import CHAIR
+
+    images = sorted({c["image_id"] for c in cases})
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        annotations(Path(folder), cases)
+        for split in ("instances", "captions"):
+            (Path(folder) / f"{split}_val2014.json").write_text(json.dumps(EMPTY))
+        answers = Path(folder) / "answers.jsonl"
+        told = [{"image_id": c["image_id"], "question": "q", "answer": c["response"]} for c in cases]
+        answers.write_text("".join(json.dumps(each) + "\n" for each in told))
+        chair = CHAIR(images, folder, "none")
+        chair.get_annotations()
+        found = chair.compute_chair(str(answers), -1)["overall_metrics"]
+    return {
+        "authors: CHAIRs": 100 * found["CHAIRs_refine"],
+        "authors: CHAIRs of all": 100 * found["CHAIRs"],
+        "authors: CHAIRi": 100 * found["CHAIRi"],
+        "authors: recall": 100 * found["obj_rec"],
+    }
+
+
+EMPTY: Case = {"info": {}, "licenses": [], "categories": [], "images": [], "annotations": []}
+
+
+def annotations(folder: Path, cases: list[Case]) -> None:
+    """COCO's two files of annotations for the made-up images of these cases."""
+    shown = {c["image_id"]: (c["shown"], c["caption"]) for c in cases}
+    names = sorted({name for objects, _ in shown.values() for name in objects})
+    ids = {name: number for number, name in enumerate(names)}
+    instances = [{"image_id": i, "category_id": ids[n]} for i, (objects, _) in shown.items() for n in objects]
+    captions = [{"image_id": i, "caption": caption} for i, (_, caption) in shown.items()]
+    categories = [{"id": number, "name": name} for name, number in ids.items()]
+    for name, rows in (("instances", instances), ("captions", captions)):
+        whole = {**EMPTY, "categories": categories, "annotations": rows}
+        (folder / f"{name}_train2014.json").write_text(json.dumps(whole))
 
 
 def m3cot(cases: list[Case], authors: Path) -> dict[str, Any]:
@@ -181,9 +270,9 @@ def main() -> None:
     cases, authors = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
     own = {
         f.__name__: f
-        for f in (pope, crpe, letter, hrbench, xlrs, mathvista, mathvision, ifeval, llava_bench, mm_alignbench)
+        for f in (pope, crpe, letter, hrbench, xlrs, mathvista, mathvision, ifeval, llava_bench, mmvet, mm_alignbench)
     }
-    of_authors = {f.__name__: f for f in (mmhal_bench, m3cot, theoremqa)}
+    of_authors = {f.__name__: f for f in (mmhal_bench, m3cot, theoremqa, object_halbench)}
     found: dict[str, Any] = {}
     for name, rows in cases.items():
         base = name.partition("/")[0]

@@ -2,8 +2,9 @@
 
     python bench/evaluation_peers.py --kit-python ENV/bin/python --authors CHECKOUTS
 
-Predictions are made up (many ways to answer, right and wrong), and where authors publish theirs (M3CoT, TheoremQA),
-those. Every case on which two scorers differ can be listed with --show.
+Predictions are made up (many ways to answer, right and wrong), and where authors publish theirs (M3CoT, TheoremQA,
+MathVision with --mathvision FOLDER: its questions.jsonl, and a rollouts.jsonl that has the authors' own verdict on each
+answer), those. Every case on which two scorers differ can be listed with --show.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from mmpr_pipeline.evaluation.metrics import means, rates, yes_no
 from mmpr_pipeline.evaluation.metrics.metric import Metric, ScoredItem
 from mmpr_pipeline.evaluation.scoring import choice, ifeval, mathvista, theoremqa
 from mmpr_pipeline.evaluation.scoring import yes_no as yes_no_rule
+from mmpr_pipeline.evaluation.scoring.chair import Chair
 from mmpr_pipeline.evaluation.scoring.graded import Graded, Score
 
 Case = dict[str, Any]
@@ -168,6 +170,50 @@ def reply_cases(rng: Random, ways: list[str]) -> list[Case]:
     return [{"reply": rng.choice(ways), "response": ""} for _ in range(200)]
 
 
+def mmvet_cases(rng: Random) -> list[Case]:
+    """Replies as a judge gives them; that they are read is another test's matter."""
+    kinds = ["rec", "ocr", "ocr,math", "rec,know,gen", "ocr,spat", "rec,spat"]
+    replies = [*(f"{n / 10:.1f}" for n in range(11)), "1", "0", "none"]
+    return [{"reply": rng.choice(replies), "capability": rng.choice(kinds), "response": ""} for _ in range(218)]
+
+
+def object_halbench_cases(rng: Random) -> list[Case]:
+    """Descriptions in singular of made-up images, with what each shows and one of its captions."""
+    objects = ["person", "dog", "cat", "car", "dining table", "wine glass", "cell phone", "pizza", "toilet", "tie"]
+    words = {"person": ["man", "woman", "person"], "dog": ["puppy", "dog"], "dining table": ["table", "dining table"],
+             "cell phone": ["cell phone", "phone"], "tie": ["bow tie", "tie"], "toilet": ["toilet seat", "toilet"],
+             "car": ["car", "suv"]}  # fmt: skip
+    made = []
+    for image in range(1, 151):
+        shown = rng.sample(objects, rng.randint(1, 4))
+        captioned = rng.choice(objects)
+        caption = f"A {rng.choice(words.get(captioned, [captioned]))} near a wall."
+        named = [rng.choice(words.get(o, [o])) for o in rng.sample(objects, rng.randint(0, 5))]
+        text = "The image shows " + (", ".join(f"a {name}" for name in named) or "nothing of note") + " in the light."
+        made.append({"image_id": image, "shown": shown, "caption": caption, "response": text})
+    return made
+
+
+def chair_numbers(cases: list[Case], authors: Path) -> dict[str, float]:
+    """Our CHAIR of these, with the authors' synonyms."""
+    import shutil
+
+    from evaluation_kits import annotations
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copy(authors / "RLHF-V+RLAIF-V" / "eval" / "data" / "synonyms_refine.txt", folder / "synonyms.txt")
+        annotations(folder, cases)
+        score = Chair(folder, {"instances": "instances_*2014.json", "captions": "captions_*2014.json"})
+        marks = [ScoredItem(str(i), (score(item(c, "none"), c["response"]),)) for i, c in enumerate(cases)]
+    return {
+        "CHAIRs": rates.chair_responses(of_all=False).of(marks),
+        "CHAIRs of all": rates.chair_responses(of_all=True).of(marks),
+        "CHAIRi": rates.chair_objects().of(marks),
+        "recall": rates.chair_recall().of(marks),
+    }
+
+
 def m3cot_cases(authors: Path) -> dict[str, list[Case]]:
     """The authors' published predictions of eight models."""
     found = {}
@@ -180,6 +226,17 @@ def m3cot_cases(authors: Path) -> dict[str, list[Case]]:
                 cases.append({"choices": row["choices"], "answer": letter, "response": row["messages"][-1]})
         found[f"m3cot/{path.parent.name}"] = cases
     return found
+
+
+def mathvision_published(folder: Path) -> tuple[list[Case], list[bool]]:
+    """The authors' published answers of fifteen models to some questions, and their verdict on each."""
+    asked = {row["id"]: row for row in map(json.loads, (folder / "questions.jsonl").read_text().splitlines())}
+    cases, verdicts = [], []
+    for row in map(json.loads, (folder / "rollouts.jsonl").read_text().splitlines()):
+        question = asked[row["question_id"]]
+        cases.append({**question, "choices": question["choices"] or [], "response": row["response"]})
+        verdicts.append(row["official_correct"])
+    return cases, verdicts
 
 
 def first_answer(text: str) -> str:
@@ -209,7 +266,7 @@ def theoremqa_cases(authors: Path) -> dict[str, list[Case]]:
     return found
 
 
-def ours(name: str, cases: list[Case]) -> tuple[list[float] | None, dict[str, float]]:
+def ours(name: str, cases: list[Case], authors: Path) -> tuple[list[float] | None, dict[str, float]]:
     """Our score of each case, and our numbers of all of them by the name of the kit's number."""
     base = name.partition("/")[0]
     rules: dict[str, tuple[Score, str]] = {
@@ -239,11 +296,21 @@ def ours(name: str, cases: list[Case]) -> tuple[list[float] | None, dict[str, fl
     if base == "hrbench":
         marks = [ScoredItem(str(i), (Graded(c["right"]),), cycle=c["cycle"]) for i, c in enumerate(cases)]
         return None, {"cycle mean": means.cycle_mean(rates.accuracy()).of(marks)}
+    if base == "object_halbench":
+        return None, chair_numbers(cases, authors)
     readers: dict[str, Callable[[str], Graded | None]] = {
-        "llava_bench": rubric.read_two, "mm_alignbench": rubric.read_preference, "mmhal_bench": rubric.read_rating
+        "llava_bench": rubric.read_two, "mm_alignbench": rubric.read_preference, "mmhal_bench": rubric.read_rating,
+        "mmvet": rubric.read_share,
     }  # fmt: skip
     marks = [ScoredItem(str(i), (readers[base](c["reply"]) or Graded(0.0),)) for i, c in enumerate(cases)]
+    by = {
+        c: [m for m, case in zip(marks, cases, strict=True) if c in case.get("capability", "")] for c in ("ocr", "math")
+    }
     return None, {
+        "mmvet": lambda: {
+            "mean": rates.mean_score("%", 100.0).of(marks),
+            **{name: rates.mean_score("%", 100.0).of(within) for name, within in by.items()},
+        },
         "llava_bench": lambda: {"relative": rates.relative().of(marks)},
         "mm_alignbench": lambda: {"win rate": rates.win_rate().of(marks), "reward": rates.reward().of(marks)},
         "mmhal_bench": lambda: {
@@ -275,6 +342,8 @@ def all_cases(authors: Path) -> dict[str, list[Case]]:
         "mmhal_bench": reply_cases(
             Random(11), [f"Well.\nRating: {n}, so" for n in range(7)] + ["none", "rating: 1 rating: 2"]
         )[:96],
+        "mmvet": mmvet_cases(Random(12)),
+        "object_halbench": object_halbench_cases(Random(13)),
         **m3cot_cases(authors),
         **theoremqa_cases(authors),
     }
@@ -285,9 +354,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kit-python", required=True, action="append", help="Python with the kits; or several.")
     parser.add_argument("--authors", required=True, type=Path)
+    parser.add_argument("--mathvision", type=Path, help="Folder of published answers with the authors' verdicts.")
+    parser.add_argument("--only", default="", help="Systems to compare; all if not given.")
     parser.add_argument("--show", default="", help="Systems whose differing cases are listed.")
     given = parser.parse_args()
     cases = all_cases(given.authors)
+    if given.only:
+        cases = {name: rows for name, rows in cases.items() if name.partition("/")[0] in given.only.split(",")}
     kits: dict[str, dict[str, Any]] = {}
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(cases, file)
@@ -305,8 +378,13 @@ def main() -> None:
                 known = {k: v for k, v in kits.get(name, {}).items() if k != "error"}
                 kits[name] = {**known, **found} if "error" not in found or not known else known
     print("| system | cases | scorer | ours | theirs | cases that differ |\n|---|---|---|---|---|---|")
+    if given.mathvision:
+        rows, verdicts = mathvision_published(given.mathvision)
+        each = [scored(choice.checker_score, [case], case["kind"])[0] for case in rows]
+        shown = "mathvision" in given.show.split(",")
+        tell("mathvision/published", rows, "authors", verdicts, each, {}, shown)
     for name, rows in cases.items():
-        each, numbers = ours(name, rows)
+        each, numbers = ours(name, rows, given.authors)
         for scorer, theirs in kits[name].items():
             tell(name, rows, scorer, theirs, each, numbers, name.partition("/")[0] in given.show.split(","))
 

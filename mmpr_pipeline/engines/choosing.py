@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.core.records import Question
+from mmpr_pipeline.core.records import Question, Rollout
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.rollouts.settings import Decoding
 
@@ -19,13 +19,13 @@ TOP = 20
 """Likeliest first tokens that are looked at: what servers tell at most."""
 
 
-async def choice_probabilities(
+async def ask_choice(
     engine: Engine, question: Question, prompt: str, words: Sequence[str], version: str
-) -> list[float]:
-    """The probability of each word as the beginning of the response to a prompt with the question's images.
+) -> tuple[Rollout, list[float]]:
+    """The rollout of a choice, and the probability of each word as the beginning of the response.
 
-    `question.question_id` names what is asked: other prompts need other ids, or a journal would take one for another.
-    Words are told apart by their first letters. Raises ItemRejected: no_choice, where the engine tells none.
+    `question.question_id` and `version` name what is asked: other prompts need others, or a journal would take one for
+    another. Words are told apart by their first letters. Raises ItemRejected: no_choice, where the engine has none.
     """
     request = SampleRequest(
         question=question,
@@ -43,7 +43,14 @@ async def choice_probabilities(
         raise ItemRejected("no_choice", "the engine does not return probabilities") from None
     if len(found) != len(words):
         raise ItemRejected("no_choice", f"{len(found)} probabilities of {len(words)} words")
-    return found
+    return rollout, found
+
+
+async def choice_probabilities(
+    engine: Engine, question: Question, prompt: str, words: Sequence[str], version: str
+) -> list[float]:
+    """The probabilities of `ask_choice`."""
+    return (await ask_choice(engine, question, prompt, words, version))[1]
 
 
 def probabilities(tokens: Iterable[tuple[str, float]], words: Sequence[str]) -> str:

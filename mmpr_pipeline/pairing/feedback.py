@@ -3,6 +3,10 @@
 An answer is split into claims, each claim becomes a yes/no question, and the model says how likely it answers yes or
 no with the image. An answer's score is minus the number of claims that it denies; answers whose scores differ are a
 pair. What DropNTP is compared with: Wang et al. count 993 generated tokens a pair for this, and 571 for DropNTP.
+
+What was asked is stored beside the question's rollouts: of each claim a rollout whose text is [P(yes), P(no)], with
+the claim as `extracted` and `denied` or `upheld` as `rule`; of each list that the model made, its text. So tokens are
+counted, scores can be looked at, and a rebuild from rollouts scores again without an engine.
 """
 
 from __future__ import annotations
@@ -17,18 +21,18 @@ from typing import Literal
 from pydantic import Field
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.core.records import CheckedRollout, Question, content_id
+from mmpr_pipeline.core.records import CheckedRollout, Question, Rollout, content_id
 from mmpr_pipeline.core.settings import Settings
-from mmpr_pipeline.engines.choosing import choice_probabilities
+from mmpr_pipeline.engines.choosing import ask_choice
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.pairing.dropout_ntp import parents_to_cut
 from mmpr_pipeline.pairing.pairs import make_pair
 from mmpr_pipeline.pairing.settings import FEEDBACK_ANSWERS
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe, options_of
-from mmpr_pipeline.rollouts.prompts import IMAGE_MARK, Prompt
+from mmpr_pipeline.rollouts.asides import CLAIM, CLAIMS, NO_PARENT, aside_label
+from mmpr_pipeline.rollouts.prompts import IMAGE_MARK, Prompt, place_images
 from mmpr_pipeline.rollouts.settings import Decoding
 
-VERSION = "feedback@1"
 WORDS = ("yes", "no")
 MOST_CLAIMS = 32
 MOST_CHARS = 400
@@ -38,6 +42,8 @@ SPLIT = (
 )
 CHECK = 'Is this true of the image? "{claim}"\nAnswer yes or no.'
 
+_LISTED = re.compile(r",\s+(?:and\s+)?(?=(?:an?|one|two|three|four|five|six|several|\d{1,3})\s)|\s+and\s+(?=(?:an?)\s)")
+"""Where a sentence goes on with the next thing of a list: `a dog, two cats and a ball`."""
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])|\n")
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+(\S.{0,399})$", re.MULTILINE)
 
@@ -79,78 +85,83 @@ class Feedback:
         answers = parents_to_cut(question, rollouts, most=settings.answers, seed=recipe.seed)
         if len(answers) < 2:
             return Pairs((), "too_few_answers")
+        asking = Asking(question, prompt, engine)
         try:
-            scored = await _score_all(question, answers, engine, settings)
+            scored = await asking.scored(answers, settings.claims)
         except ItemRejected as reject:
-            return Pairs((), reject.reason)
+            return Pairs((), reject.reason, asking.asked)
         chosen = pick(scored, settings.difference, settings.pairs)
         pairs = [make_pair(question, prompt.text, one.rollout, two.rollout, "feedback") for one, two in chosen]
-        return Pairs(pairs, None if pairs else "same_scores")
+        in_order = sorted(scored, key=lambda each: each.rollout.index)
+        scores = ", ".join(f"{each.rollout.index}: {each.denied} of {each.claims}" for each in in_order)
+        return Pairs(pairs, None if pairs else "same_scores", asking.asked, f"claims denied, by answer: {scores}")
 
 
-async def _score_all(
-    question: Question, answers: Sequence[CheckedRollout], engine: Engine, settings: FeedbackSettings
-) -> list[ScoredAnswer]:
-    """Every answer scored; a claim that several of them make is asked about once."""
-    claims = [split_claims(answer.text) for answer in answers]
-    if settings.claims == "model":
-        listed = await asyncio.gather(*(_claims_by_model(question, answer, engine) for answer in answers))
-        claims = [own or by_rule for own, by_rule in zip(listed, claims, strict=True)]
-    distinct = list(dict.fromkeys(claim for own in claims for claim in own))
-    judged = await asyncio.gather(*(_denied(question, claim, engine) for claim in distinct))
-    denied = dict(zip(distinct, judged, strict=True))
-    return [
-        ScoredAnswer(answer, len(own), sum(denied[claim] for claim in own))
-        for answer, own in zip(answers, claims, strict=True)
-    ]
+class Asking:
+    """What is asked of the model about one question's answers; `asked` keeps it as rollouts beside the question's."""
+
+    def __init__(self, question: Question, prompt: Prompt, engine: Engine) -> None:
+        self._question, self._label, self._engine = question, prompt.version, engine
+        self.asked: list[CheckedRollout] = []
+
+    async def scored(self, answers: Sequence[CheckedRollout], by: Literal["split", "model"]) -> list[ScoredAnswer]:
+        """Every answer scored; a claim that several of them make is asked about once. Raises ItemRejected."""
+        claims = [split_claims(answer.text) for answer in answers]
+        if by == "model":
+            listed = await asyncio.gather(*(self._listed(answer) for answer in answers))
+            self.asked += [self._kept(rollout, None, None) for rollout in listed]
+            by_model = [list(dict.fromkeys(claim.strip() for claim in _BULLET.findall(r.text))) for r in listed]
+            claims = [own[:MOST_CLAIMS] or by_rule for own, by_rule in zip(by_model, claims, strict=True)]
+        distinct = list(dict.fromkeys(claim for own in claims for claim in own))
+        judged = await asyncio.gather(*(self._judged(claim) for claim in distinct))
+        denied = {claim: no > yes for claim, (_, (yes, no)) in zip(distinct, judged, strict=True)}
+        self.asked += [
+            self._kept(rollout, claim, "denied" if denied[claim] else "upheld")
+            for claim, (rollout, _) in zip(distinct, judged, strict=True)
+        ]
+        return [
+            ScoredAnswer(answer, len(own), sum(denied[claim] for claim in own))
+            for answer, own in zip(answers, claims, strict=True)
+        ]
+
+    async def _listed(self, answer: CheckedRollout) -> Rollout:
+        """The model's list of an answer's claims."""
+        texts = {"question": self._question.text, "answer": answer.text}
+        prompt = re.sub(r"\{(question|answer)\}", lambda m: texts[m[1]], SPLIT).replace(IMAGE_MARK, "")
+        request = SampleRequest(
+            question=self._question.model_copy(update={"images": ()}),
+            prompt=prompt,
+            prompt_version=aside_label(self._label, CLAIMS, content_id(prompt)[:16]),
+            n=1,
+            seed=0,
+            decoding=Decoding(temperature=0, max_tokens=512),
+        )
+        return (await self._engine.sample(request))[0]
+
+    async def _judged(self, claim: str) -> tuple[Rollout, list[float]]:
+        """The probabilities of yes and of no, with the image."""
+        prompt = place_images(claim_prompt(claim), len(self._question.images))
+        label = aside_label(self._label, CLAIM, content_id(prompt)[:16])
+        return await ask_choice(self._engine, self._question, prompt, WORDS, label)
+
+    def _kept(self, rollout: Rollout, claim: str | None, rule: str | None) -> CheckedRollout:
+        fields = {**rollout.model_dump(), "parent": NO_PARENT, "source": self._question.source}
+        fields |= {"source_id": self._question.source_id, "outcome": None, "extracted": claim, "rule": rule}
+        return CheckedRollout(**fields, checker=None)
+
+
+def claim_prompt(claim: str) -> str:
+    """How the model is asked about a claim; the image comes before it."""
+    return CHECK.replace("{claim}", claim.replace(IMAGE_MARK, ""))
 
 
 def split_claims(text: str) -> list[str]:
-    """The sentences of an answer, each once, at most `MOST_CLAIMS`: claims by a rule, where no model splits them."""
-    found = (part.strip(" \t\n-*•")[:MOST_CHARS] for part in _SENTENCE_END.split(text.replace("Final answer:", "\n")))
+    """The sentences of an answer, and the things that one lists, each once, at most `MOST_CLAIMS`: claims by a rule,
+    where no model splits them."""
+    sentences = _SENTENCE_END.split(text.replace("Final answer:", "\n"))
+    parts = (part for sentence in sentences for part in _LISTED.split(sentence))
+    found = (part.strip(" \t\n-*•")[:MOST_CHARS] for part in parts)
     return list(dict.fromkeys(claim for claim in found if any(c.isalpha() for c in claim)))[:MOST_CLAIMS]
-
-
-async def _claims_by_model(question: Question, answer: CheckedRollout, engine: Engine) -> list[str]:
-    """The claims that the model lists; none where its list cannot be read."""
-    told = {"question": question.text, "answer": answer.text}
-    prompt = re.sub(r"\{(question|answer)\}", lambda m: told[m[1]], SPLIT).replace(IMAGE_MARK, "")
-    asked = _asked(question, prompt, with_image=False)
-    request = SampleRequest(
-        question=asked,
-        prompt=prompt,
-        prompt_version=VERSION,
-        n=1,
-        seed=0,
-        decoding=Decoding(temperature=0, max_tokens=512),
-    )
-    [rollout] = await engine.sample(request)
-    return list(dict.fromkeys(claim.strip() for claim in _BULLET.findall(rollout.text)))[:MOST_CLAIMS]
-
-
-async def _denied(question: Question, claim: str, engine: Engine) -> bool:
-    """Whether no is likelier than yes."""
-    prompt = CHECK.replace("{claim}", claim.replace(IMAGE_MARK, ""))
-    asked = _asked(question, prompt, with_image=True)
-    yes, no = await choice_probabilities(
-        engine, asked, f"{IMAGE_MARK}\n" * len(question.images) + prompt, WORDS, VERSION
-    )
-    return no > yes
-
-
-def _asked(question: Question, prompt: str, *, with_image: bool) -> Question:
-    """A question of its own: a journal tells what is asked by its id."""
-    return question.model_copy(
-        update={
-            "question_id": content_id(question.question_id, VERSION, prompt),
-            "text": prompt,
-            "kind": "none",
-            "answer": None,
-            "answers": (),
-            "choices": (),
-            "images": question.images if with_image else (),
-        }
-    )
 
 
 def pick(scored: Sequence[ScoredAnswer], difference: int, most: int) -> list[tuple[ScoredAnswer, ScoredAnswer]]:
@@ -166,8 +177,8 @@ def pick(scored: Sequence[ScoredAnswer], difference: int, most: int) -> list[tup
             candidates.append((better, worse))
 
     def unbalanced(pairs: Iterable[tuple[ScoredAnswer, ScoredAnswer]]) -> tuple[int, int]:
-        told = list(pairs)
-        return abs(sum(map(_excess, told))), -sum(worse.denied - better.denied for better, worse in told)
+        taken = list(pairs)
+        return abs(sum(map(_excess, taken))), -sum(worse.denied - better.denied for better, worse in taken)
 
     return list(min(combinations(candidates, min(most, len(candidates))), key=unbalanced))
 

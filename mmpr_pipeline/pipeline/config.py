@@ -129,7 +129,7 @@ class BuildConfig(Settings):
         if engine.get("name") in ("given", "preset"):
             engine = {name: value for name, value in engine.items() if name != "name"}
             pairing = {"strategies": ["preset"], **pairing}
-        if list(pairing.get("strategies", ())) == ["preset"]:
+        if list(pairing.get("strategies", ())) in (["preset"], ["dropout_preset"]):
             screening = {"dedup": False, **screening}
         return data | {"engine": engine, "pairing": pairing, "screening": screening}
 
@@ -169,7 +169,7 @@ class BuildConfig(Settings):
             raise ValueError("the replay engine needs a file of recorded rollouts: give --rollouts FILE")
         if self.engine.name != "replay" and self.engine.rollouts:
             raise ValueError(f"--rollouts goes with --engine replay, not {self.engine.name}")
-        if self.engine.name == "replay" and (asking := {"blind", "step"} & set(self.pairing.strategies)):
+        if self.engine.name == "replay" and (asking := {"blind", "step", "feedback"} & set(self.pairing.strategies)):
             raise ValueError(f"recorded rollouts cannot be sampled again: no {', '.join(sorted(asking))}")
         if self.engine.name == "openai" and not self.engine.base_url:
             raise ValueError("the openai engine needs the address of a server: give --base-url URL")

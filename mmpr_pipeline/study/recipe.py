@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from mmpr_pipeline.study.settings import QuestionSettings, StudyConfig
+from mmpr_pipeline.study.settings import (
+    FeedbackComparison,
+    QuestionSettings,
+    StudyConfig,
+    TrainSettings,
+)
 from mmpr_pipeline.study.steps.step import Step
 
 BASE = "base"
+FEEDBACK, SAME_CHOSEN = "feedback (RLAIF-V)", "DropNTP"
+"""Rows of the comparison on the same chosen responses."""
 ROUND_SEEDS = 50
 """Between the generator seeds of one round's questions and the next's: no round sees another's questions."""
 
@@ -27,16 +34,27 @@ class Row:
     measured: tuple[str, ...]
     built: tuple[str, ...] = ()
     """The steps that built what it was trained on, one for each that measured; none for the base."""
+    cost: tuple[str, ...] = ()
+    """The steps that count the tokens of its pairs, where those are not the ones that built."""
 
     def of_seeds(self, seeds: Collection[str]) -> Row:
         """The row with these seeds only."""
         kept = [n for n, name in enumerate(self.measured) if seed_of(name) in seeds]
-        built = tuple(self.built[n] for n in kept) if self.built else ()
-        return replace(self, measured=tuple(self.measured[n] for n in kept), built=built)
+        built, cost = (tuple(names[n] for n in kept) if names else () for names in (self.built, self.cost))
+        return replace(self, measured=tuple(self.measured[n] for n in kept), built=built, cost=cost)
 
     def seeds_among(self, done: Collection[str]) -> set[str]:
         """The seeds of which the measurement is among these steps."""
         return {seed_of(name) for name in self.measured if name in done}
+
+
+class Made(NamedTuple):
+    """A row of one seed: its label, and the steps that measure, that build, and that count its tokens."""
+
+    label: str
+    measured: str
+    built: str
+    cost: str = ""
 
 
 @dataclass
@@ -60,14 +78,15 @@ def make_study_plan(config: StudyConfig) -> StudyPlan:
     plan = StudyPlan(sources={"measure": config.measure.questions})
     base = plan.add(_measure(config, BASE, config.engine.model, ()))
     plan.rows.append(Row("losses", "base", (base,)))
-    ways: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    ways: dict[tuple[str, str], list[Made]] = {}
     seeds = [_Seed(config, plan, seed).tables() for seed in config.seeds]
     for table in seeds[0]:
         for tables in seeds:
-            for label, measured, built in tables[table]:
-                ways.setdefault((table, label), []).append((measured, built))
+            for made in tables[table]:
+                ways.setdefault((table, made.label), []).append(made)
     for (table, label), found in ways.items():
-        plan.rows.append(Row(table, label, tuple(m for m, _ in found), tuple(b for _, b in found)))
+        measured, built, cost = (tuple(names) for names in zip(*(made[1:] for made in found), strict=True))
+        plan.rows.append(Row(table, label, measured, built, cost if all(cost) else ()))
     return plan
 
 
@@ -93,8 +112,8 @@ class _Seed:
     plan: StudyPlan
     seed: int
 
-    def tables(self) -> dict[str, Iterator[tuple[str, str, str]]]:
-        """The tables in the order in which they are done: (label, measuring step, building step) of each row.
+    def tables(self) -> dict[str, Iterator[Made]]:
+        """The tables in the order in which they are done.
 
         A table's steps are planned as its rows are taken.
         """
@@ -104,39 +123,95 @@ class _Seed:
             "sampling": self._sampling(),
             "rounds": self._rounds(),
             "pairs": self._pairs(),
+            "feedback": self._feedback(),
         }
 
-    def _losses(self) -> Iterator[tuple[str, str, str]]:
-        main = self.build(self.config.size)
+    def _losses(self) -> Iterator[Made]:
         for loss in self.config.losses:
-            yield loss, self.model(loss, main), main
+            main = self.build(self.config.size)
+            yield Made(loss, self.model(loss, main), main)
 
-    def _dropout(self) -> Iterator[tuple[str, str, str]]:
+    def _dropout(self) -> Iterator[Made]:
         config = self.config
         if config.dropout_off:
             off = self.repair(self.build(1))
-            yield "off", self.model("mpo", off), off
+            yield Made("off", self.model("mpo", off), off)
         for ratio in config.dropout_ratios:
             built = self.build(1, ratio=ratio)
-            yield f"{ratio:g}", self.model("mpo", built), built
+            yield Made(f"{ratio:g}", self.model("mpo", built), built)
 
-    def _sampling(self) -> Iterator[tuple[str, str, str]]:
+    def _sampling(self) -> Iterator[Made]:
         for label, adaptive in (("adaptive", True), ("flat", False)) if self.config.flat else ():
             built = self.build(1, adaptive=adaptive)
-            yield label, self.model("mpo", built), built
+            yield Made(label, self.model("mpo", built), built)
 
-    def _rounds(self) -> Iterator[tuple[str, str, str]]:
+    def _rounds(self) -> Iterator[Made]:
         config, model = self.config, self.config.engine.model
         for number in range(1, config.rounds + 1) if config.rounds > 1 else ():
             built = self.build(config.size, round=number, model=model)
             measured = self.model("mpo", built, start=model)
             model = model_of(self.train_name("mpo", built))
-            yield f"{number}", measured, built
+            yield Made(f"{number}", measured, built)
 
-    def _pairs(self) -> Iterator[tuple[str, str, str]]:
+    def _pairs(self) -> Iterator[Made]:
         for size in self.config.sizes:
             built = self.build(size)
-            yield f"{size}x", self.model("mpo", built), built
+            yield Made(f"{size}x", self.model("mpo", built), built)
+
+    def _feedback(self) -> Iterator[Made]:
+        """Descriptions that feedback pairs; the same chosen ones with what DropNTP rejects; those that both have."""
+        if (rules := self.config.feedback) is None:
+            return
+        folder, model = f"describe-{self.config.practice.seed + self.seed}", self.config.engine.model
+        seed = self.config.practice.seed + self.seed
+        self.plan.sources[folder] = self.config.practice.model_copy(update={"each": rules.each, "seed": seed})
+        source = f"./sources/{folder}/nano_describe.yaml"
+        chosen, cost = (self._by_world if rules.labels == "world" else self._by_model)(source, rules, model)
+        continued = {"strategies": ["dropout_preset"]}
+        dropped = self._build(f"s{self.seed}/build-dropout", _rows_of(chosen), continued, model, (chosen,))
+        both = f"s{self.seed}/both"
+        settings = {"rows": f"./steps/{chosen}/rows", "data": data_of(dropped), "folder": f"./steps/{both}/rows"}
+        self.plan.add(Step(both, "hand_over", settings, (dropped,)))
+        preset = self._build(f"s{self.seed}/build-both", _rows_of(both), {"strategies": ["preset"]}, model, (both,))
+        yield Made(FEEDBACK, self.model("mpo", preset, model, rules.training), preset, cost)
+        yield Made(SAME_CHOSEN, self.model("mpo", dropped, model, rules.training), dropped, both)
+
+    def _by_world(self, source: str, rules: FeedbackComparison, model: str) -> tuple[str, str]:
+        """Feedback's pairs as rows, labelled by the world: the step that writes them, and that counts their tokens."""
+        name = f"s{self.seed}/chosen"
+        settings = {
+            **rules.model_dump(mode="json", include={"each", "answers", "pairs"}),
+            "source": source,
+            "engine": {**_engine(self.config, model), "actors": 0},
+            "decoding": self.config.sampling.decoding.model_dump(mode="json"),
+            "seed": self.seed,
+            "folder": f"./steps/{name}/rows",
+        }
+        return self.plan.add(Step(name, "pair_by_world", settings, _needs(model))), name
+
+    def _by_model(self, source: str, rules: FeedbackComparison, model: str) -> tuple[str, str]:
+        """The same, made by the strategy `feedback`, with what the base model says of each claim."""
+        options = {"feedback": {"answers": rules.answers, "pairs": rules.pairs}}
+        built = self._build(f"s{self.seed}/build-feedback", source, {"strategies": ["feedback"], "options": options},
+                            model, ())  # fmt: skip
+        name = f"s{self.seed}/chosen"
+        settings = {"data": data_of(built), "folder": f"./steps/{name}/rows"}
+        return self.plan.add(Step(name, "hand_over", settings, (built,))), built
+
+    def _build(self, name: str, source: str, pairing: dict[str, Any], model: str, needs: tuple[str, ...]) -> str:
+        """A build of descriptions alone."""
+        config = self.config
+        settings = {
+            "sources": [source],
+            "out": f"./steps/{name}/data",
+            "shards": config.shards,
+            "seed": self.seed,
+            "engine": _engine(config, model),
+            "sampling": config.sampling.model_dump(mode="json"),
+            "pairing": pairing,
+            "screening": {"dedup": False, "decontaminate": False},
+        }
+        return self.plan.add(Step(name, "build", settings, needs))
 
     def build(
         self, size: int, *, ratio: float | None = None, adaptive: bool | None = None, round: int = 1, model: str = ""
@@ -174,12 +249,12 @@ class _Seed:
         """Name of the training step."""
         return built.replace("/build-", f"/train-{loss}-", 1)
 
-    def model(self, loss: str, built: str, start: str = "") -> str:
+    def model(self, loss: str, built: str, start: str = "", training: TrainSettings | None = None) -> str:
         """A model trained on a dataset, and measured; the name of the measuring step."""
         config, start = self.config, start or self.config.engine.model
         name = self.train_name(loss, built)
         settings = {
-            **config.training.model_dump(mode="json"),
+            **(training or config.training).model_dump(mode="json"),
             "data": data_of(built),
             "run_dir": f"./steps/{name}/run",
             "export": model_of(name),
@@ -209,6 +284,11 @@ def _engine(config: StudyConfig, model: str) -> dict[str, Any]:
 def seed_of(name: str) -> str:
     """The seed that a step is of, as its folder is named: `s0`; of the base, `base`."""
     return name.partition("/")[0]
+
+
+def _rows_of(handed_over: str) -> str:
+    """The declaration of rows that were handed over."""
+    return f"./steps/{handed_over}/rows/same_chosen.yaml"
 
 
 def data_of(built: str) -> str:

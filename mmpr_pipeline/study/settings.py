@@ -49,6 +49,21 @@ class MeasureSettings(Settings):
     resamples: int = Field(default=10_000, ge=100, description="Bootstrap resamples of the questions.")
 
 
+class FeedbackComparison(Settings):
+    """Feedback against DropNTP on the same chosen responses, both on descriptions, trained with MPO."""
+
+    labels: Literal["world", "model"] = Field(
+        default="world",
+        description="Who says whether a claim is true: the world behind a generated picture, which never errs, or the"
+        " base model, as the strategy `feedback` asks it. The embedded one never learned to.",
+    )
+
+    each: int = Field(default=800, ge=1, description="Pictures that are described, for each seed.")
+    answers: int = Field(default=8, ge=2, le=16, description="Descriptions of a picture that feedback scores.")
+    pairs: int = Field(default=2, ge=1, le=4, description="Pairs of a picture, at most.")
+    training: TrainSettings = TrainSettings(batch=64, lr=3e-4)
+
+
 class StudyConfig(Settings):
     """Everything a study does. Each part that is empty or off is left out of the table."""
 
@@ -67,6 +82,9 @@ class StudyConfig(Settings):
     sampling: SamplingSettings = SamplingSettings(samples=16, decoding=Decoding(max_tokens=256))
     pairing: PairingSettings = PairingSettings()
     training: TrainSettings = TrainSettings()
+    feedback: FeedbackComparison | None = Field(
+        default=None, description="Compare feedback with DropNTP on the same chosen responses; not if not set."
+    )
     losses: tuple[str, ...] = Field(default=PAPER_LOSSES, description="Losses compared on the same pairs.")
     size: int = Field(default=3, ge=1, description="Size at which losses are compared, in multiples of `practice`.")
     sizes: tuple[int, ...] = Field(default=(1, 3, 10), description="Sizes at which MPO is trained.")

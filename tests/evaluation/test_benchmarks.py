@@ -108,6 +108,18 @@ def test_the_table_tells_model_minus_against(benchmark: Path, engines: Engines, 
     assert "good − bad" in screen.getvalue()
 
 
+def test_a_share_of_a_hundred_is_not_taken_for_one_of_one_and_published_gains_are_told() -> None:
+    measure = {"value": 0.8, "low": 0.0, "high": 2.4, "items": 9, "clusters": 9}
+    model = {"measures": {"accuracy": measure}, "by": {}, "items": 9, "judge": None, "unread_verdicts": 0,
+             "not_scored": {}, "unreadable": {}, "left_out": 0, "seen": {}}  # fmt: skip
+    benchmark = {"title": "Sums", "metrics": [{"name": "accuracy", "unit": "%", "better": "higher"}], "notes": [],
+                 "rows_expected": None, "official_judge": None, "modes": {"cot": {"models": {"m": model}}},
+                 "published": [{"model": "X", "value": 20.4, "mode": "cot"},
+                               {"model": "X-MPO", "value": 25.7, "mode": "cot"}]}  # fmt: skip
+    told = comparison_markdown({"models": ["m"], "benchmarks": {"sums": benchmark}, "not_run": {}})
+    assert "| 0.8 [0.0, 2.4] | X 20.4; X-MPO 25.7 (+5.3) |" in told
+
+
 def test_what_was_scored_is_not_asked_again(benchmark: Path, engines: Engines, tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     first = run.run_benchmarks(config(benchmark, out=out))
@@ -188,7 +200,9 @@ def test_they_are_refused_or_kept_where_that_is_wanted(benchmark: Path, engines:
     told = found["benchmarks"]["sums"]["modes"]["direct"]["models"]["bad"]
     assert told["items"] == ROWS
     assert told["seen"] == {"bad": {"question": 2, "wording": 2}}
-    assert "contamination: bad was trained on the question 2, wording 2" in comparison_markdown(found)
+    assert "contamination: of these rows bad was trained on the question of 2, the wording of 2" in comparison_markdown(
+        found
+    )
 
 
 def test_a_group_goes_on_without_what_cannot_be_scored_here(
@@ -277,6 +291,9 @@ def test_the_list_names_every_benchmark() -> None:
 
 KIT = """#!{python}
 import json, pathlib, sys
+if sys.argv[1] == "-c":
+    print("0.7.3")
+    sys.exit()
 given = dict(zip(sys.argv, sys.argv[1:]))
 assert sys.argv[1:3] == ["-m", "lmms_eval"]
 out = pathlib.Path(given["--output_path"]) / "m"
@@ -304,11 +321,24 @@ def test_the_bridge_brings_another_kits_numbers_into_the_table(benchmark: Path, 
     measure = found["benchmarks"]["pope"]["modes"]["direct"]["models"]["m"]["measures"]["pope_f1_score"]
     assert (measure["value"], measure["items"]) == (0.8, 5)
     assert measure["low"] == pytest.approx(0.8 - 0.0196)
-    assert "asked and scored by lmms-eval" in comparison_markdown(found)
+    told = comparison_markdown(found)
+    assert "asked and scored by lmms-eval 0.7.3" in told
+    assert "Brackets: 1.96 of lmms-eval's standard errors." in told
     with pytest.raises(ConfigError, match="environment of its own"):
         run_harness(asked, "lmms-eval", str(tmp_path / "nothing"))
     with pytest.raises(ConfigError, match="Unknown harness"):
         run_harness(asked, "other", None)
+
+
+def test_the_harness_server_takes_the_engine_as_it_is_set() -> None:
+    """What is not set is left to the server: it was asked for `--max-num-seqs None`."""
+    from mmpr_pipeline.engines.settings import EngineSettings
+    from mmpr_pipeline.evaluation.harness.serve import server_command
+
+    plain = server_command(EngineSettings(model="nano"), 8000)
+    assert "None" not in plain
+    few = server_command(EngineSettings(model="nano", max_num_seqs=8), 8000)
+    assert few[few.index("--max-num-seqs") + 1] == "8"
 
 
 def test_recorded_responses_are_scored_without_a_model(benchmark: Path, tmp_path: Path) -> None:

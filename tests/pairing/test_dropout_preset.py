@@ -4,6 +4,7 @@ from mmpr_pipeline.core.records import PresetPair
 from mmpr_pipeline.pairing.registry import make_strategies
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.question import work_question
 from mmpr_pipeline.rollouts.settings import SamplingSettings
 from tests.pipeline.engines import TextEngine
@@ -34,3 +35,10 @@ async def test_a_row_without_a_pair_is_told_by_name() -> None:
         a_question(kind="none", answer=None), engine, recipe, make_strategies(pairing.strategies)
     )
     assert (found.row.status, found.row.reason) == ("unpaired", "no_preset_pair")
+
+
+def test_rows_that_share_a_question_are_all_kept() -> None:
+    """RLAIF-V has several pairs of a question: each has a chosen response of its own."""
+    config = BuildConfig.model_validate({"sources": ["rlaif_v_pairs"], "pairing": {"strategies": ["dropout_preset"]}})
+    assert not config.screening.dedup
+    assert BuildConfig.model_validate({"sources": ["rlaif_v_pairs"]}).screening.dedup

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections import Counter
 
 import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout, Image, Rollout
+from mmpr_pipeline.dataset.files.reader import StoredQuestion
+from mmpr_pipeline.dataset.review.beside import beside_sentences
 from mmpr_pipeline.engines.choosing import choice_probabilities, probabilities
 from mmpr_pipeline.engines.engine import EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
@@ -17,6 +20,10 @@ from mmpr_pipeline.pairing.feedback import Feedback, ScoredAnswer, pick, split_c
 from mmpr_pipeline.pairing.registry import make_strategies
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.pipeline.config import BuildConfig
+from mmpr_pipeline.pipeline.plans.from_rollouts import StoredEngine
+from mmpr_pipeline.pipeline.question import work_question
+from mmpr_pipeline.rollouts.asides import NO_PARENT, asked_label, counted_as
 from mmpr_pipeline.rollouts.prompts import Prompt
 from mmpr_pipeline.rollouts.settings import SamplingSettings
 from tests.records import a_question, a_rollout
@@ -45,7 +52,7 @@ class Truthful:
     async def sample(self, request: SampleRequest) -> list[Rollout]:
         self.asked.append(request)
         text = json.dumps([0.1, 0.8] if "cat" in request.prompt else [0.7, 0.2]) if request.words else self.listed
-        return [a_rollout(request.question, 0, text)]
+        return [a_rollout(request.question, 0, text).model_copy(update={"prompt_version": request.prompt_version})]
 
     async def stats(self) -> EngineStats:
         return EngineStats()
@@ -75,7 +82,7 @@ def test_answers_with_fewer_denied_claims_are_preferred() -> None:
     assert {p.strategy for p in found.pairs} == {"feedback"}  # type: ignore[attr-defined]
     assert len(engine.asked) == 6  # one question a claim, each with the image; two answers share a claim
     assert all(request.question.images and request.words == ("yes", "no") for request in engine.asked)
-    assert len({request.question.question_id for request in engine.asked}) == 6
+    assert len({request.prompt_version for request in engine.asked}) == 6  # a journal tells them apart
 
 
 def test_a_difference_of_two_leaves_out_the_close_ones() -> None:
@@ -116,6 +123,13 @@ def test_options_are_checked() -> None:
     assert isinstance(strategy, Feedback)
 
 
+def test_recorded_answers_cannot_be_asked_about() -> None:
+    engine = {"name": "replay", "rollouts": "rollouts.jsonl"}
+    settings = {"sources": ["nano_describe"], "engine": engine, "pairing": {"strategies": ["feedback"]}}
+    with pytest.raises(ValueError, match="recorded rollouts cannot be sampled again: no feedback"):
+        BuildConfig.model_validate(settings)
+
+
 @pytest.mark.parametrize(
     ("text", "claims"),
     [
@@ -124,14 +138,67 @@ def test_options_are_checked() -> None:
         ("- a dog\n- a cat", ["a dog", "a cat"]),
         ("有一只狗。有一只猫。", ["有一只狗。", "有一只猫。"]),
         ("Same. Same. 12.", ["Same."]),
+        ("It shows a dog, two cats and a red ball.", ["It shows a dog", "two cats", "a red ball."]),
+        ("A man, who is tall, and the dog run and jump.", ["A man, who is tall, and the dog run and jump."]),
         ("", []),
     ],
 )
-def test_claims_are_sentences(text: str, claims: list[str]) -> None:
+def test_claims_are_sentences_and_what_they_list(text: str, claims: list[str]) -> None:
     assert split_claims(text) == claims
 
 
-@pytest.mark.parametrize("text", ["." * 100_000, "a" * 100_000, "a." * 50_000, "\n" * 100_000, "。" * 50_000])
+def test_every_claim_is_kept_with_its_probabilities_and_tokens() -> None:
+    found = made(Truthful(), ANSWERS)
+    kept = {rollout.extracted: rollout for rollout in found.rollouts}  # type: ignore[attr-defined]
+    cat = kept["A cat sleeps."]
+    assert (json.loads(cat.text), cat.rule, cat.parent) == ([0.1, 0.8], "denied", NO_PARENT)
+    assert kept["A dog sits there."].rule == "upheld"
+    assert counted_as(cat.prompt_version) == "claim"
+    assert asked_label(cat.prompt_version) == "open-en@1"
+    assert found.detail == "claims denied, by answer: 0: 0 of 2, 1: 2 of 3, 2: 1 of 2"  # type: ignore[attr-defined]
+
+
+def test_summary_report_and_card_say_what_feedback_took() -> None:
+    counts = {"rollouts": {"claim": 5120, "claims": 16}, "beside_tokens": {"claim": 5120, "claims": 700}, "pairs": {},
+              "unpaired": {"same_scores": 3}}  # fmt: skip
+    [told] = beside_sentences(counts)
+    assert told == (
+        "Feedback: 5,120 claims of answers were asked about (5,120 tokens), 16 lists of them (700); 3 questions whose "
+        "answers all score alike."
+    )
+
+
+def test_lists_of_the_model_are_kept_too() -> None:
+    found = made(Truthful(listed="- There is a dog.\n- There is a cat."), ANSWERS[:2], claims="model")
+    names = Counter(counted_as(rollout.prompt_version) for rollout in found.rollouts)  # type: ignore[attr-defined]
+    assert names == {"claims": 2, "claim": 2}
+
+
+async def test_a_rebuild_scores_again_without_an_engine() -> None:
+    """From a scripted engine's answers and probabilities as a shard keeps them: the same pairs and the same rows."""
+    options = {"feedback": {"claims": "model"}}
+    recipe = Recipe(SamplingSettings(), PairingSettings(strategies=("feedback",), options=options), seed=0)
+    [strategy] = make_strategies(["feedback"])
+    engine = ScriptedEngine(parse_script({}))
+    questions = [QUESTION.model_copy(update={"question_id": f"{n:032x}", "source_id": f"q{n}"}) for n in range(6)]
+    first = [await work_question(question, engine, recipe, [strategy]) for question in questions]
+    assert sum(len(each.pairs) for each in first) >= 2
+    stored = [
+        StoredQuestion(each.row, each.images, tuple(Rollout(**{n: getattr(r, n) for n in Rollout.model_fields})
+                                                    for r in each.rollouts))
+        for each in first
+    ]  # fmt: skip
+    kept = StoredEngine(iter(stored))
+    again = [await work_question(each.question(), kept, recipe, [strategy]) for each in stored]
+    for one, two in zip(first, again, strict=True):
+        assert two.pairs == one.pairs
+        assert two.rollouts == one.rollouts
+        assert two.row == one.row
+
+
+@pytest.mark.parametrize(
+    "text", ["." * 100_000, "a" * 100_000, "a." * 50_000, ", a" * 50_000, "\n" * 100_000, "。" * 50_000]
+)
 def test_hostile_answers_are_split_in_bounded_time(text: str) -> None:
     assert len(split_claims(text)) <= 32
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.dataset.files.load import load
 from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
 from mmpr_pipeline.study.recipe import make_study_plan
 from mmpr_pipeline.study.results.scores import results_of
@@ -235,6 +236,40 @@ def test_the_whole_way_with_a_scripted_engine(tmp_path: Path) -> None:
     rework = make_rebuild_plan(given.pop("before"), given)
     assert rework.config.pairing.strategies == ("correctness",)
     assert sum(1 for _ in rework.read(0)) == 6
+
+
+@pytest.mark.slow  # three builds
+def test_feedback_and_dropout_are_compared_on_the_same_chosen_responses(tmp_path: Path) -> None:
+    """All steps are the pipeline's own; the model's words and probabilities are scripted."""
+    tiny = config(
+        tmp_path,
+        seeds=(0,),
+        losses=(),
+        dropout_off=False,
+        sources=("nano_describe",),
+        engine={"name": "scripted"},
+        feedback={"labels": "model", "each": 8, "answers": 4, "training": {"batch": 4}},
+        practice={"split": "practice", "each": 3, "seed": 1},
+        measure={"questions": {"split": "heldout", "each": 4, "seed": 1}, "resamples": 200},
+        shards=1,
+    )
+    found = run_study(tiny, doer=in_this_process)
+    base, (feedback, dropped) = found["tables"]["losses"][0], found["tables"]["feedback"]
+    assert feedback["pairs"] == dropped["pairs"] > 0
+    assert "hallucination" in base
+    steps = tmp_path / "steps" / "s0"
+
+    def pairs(built: str) -> list[tuple[str, str]]:
+        return sorted((pair["chosen"], pair["rejected"]) for pair in load(steps / built / "data"))
+
+    both, continued = pairs("build-both"), pairs("build-dropout")
+    assert [chosen for chosen, _ in both] == [chosen for chosen, _ in continued]
+    assert set(both) <= set(pairs("build-feedback"))
+    assert not {rejected for _, rejected in both} & {rejected for _, rejected in continued}
+    asked = json.loads((steps / "build-feedback" / DONE).read_text())["counts"]
+    assert asked["beside_tokens"]["claim"] == asked["rollouts"]["claim"] > 0
+    assert feedback["tokens_a_pair"] == asked["generated_tokens"] / asked["pairs"]["feedback"]
+    assert 0 < dropped["tokens_a_pair"] < feedback["tokens_a_pair"]
 
 
 def test_jobs_follow_cores_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,12 @@ def beside_sentences(counts: Mapping[str, Any]) -> list[str]:
             f"Step data: {rollouts['step']:,} completions of first steps ({tokens.get('step', 0):,} tokens); "
             "`mmpr export --to steps` writes their labels."
         )
+    if "claim" in rollouts:
+        listed = f", {rollouts['claims']:,} lists of them ({tokens.get('claims', 0):,})" if "claims" in rollouts else ""
+        told.append(
+            f"Feedback: {rollouts['claim']:,} claims of answers were asked about ({tokens.get('claim', 0):,} tokens)"
+            f"{listed}; {counts['unpaired'].get('same_scores', 0):,} questions whose answers all score alike."
+        )
     if votes := counts["pairs"].get("vote"):
         told.append(f"Voted: the chosen responses of {votes:,} pairs are a majority's, and no gold confirms them.")
     return told

@@ -130,7 +130,8 @@ class ScriptedEngine:
                 )
             )
         if request.words:
-            chances = (((of_question >> 13 * i) & 0xFFF) / 2**12 or 1e-9 for i in range(len(request.words)))
+            bits = _digest(f"{question.question_id}/{request.prompt_version}/{request.prompt}")
+            chances = (((bits >> 13 * i) & 0xFFF) / 2**12 or 1e-9 for i in range(len(request.words)))
             logs = (math.log(chance / len(request.words)) for chance in chances)
             told = probabilities(zip(request.words, logs, strict=True), request.words)
             rollouts = [rollouts[0].model_copy(update={"text": told, "tokens": 1})]

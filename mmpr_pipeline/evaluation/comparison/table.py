@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mmpr_pipeline.evaluation.comparison.words import COLOURS, Verdict, signed, verdict
+from mmpr_pipeline.evaluation.comparison.words import COLOURS, SHOWN, Verdict, signed, verdict
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+
+BRACKETS = "Brackets: 95% bootstrap intervals; rows that share an image are drawn together."
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def _row(told: dict[str, Any], mode: str, found: dict[str, Any], models: list[st
     metric = told["metrics"][0]
     name = metric["name"]
     by_model = found["models"]
-    numbers = tuple(_number(by_model[m]["measures"][name]) if m in by_model else "" for m in models)
+    numbers = tuple(_number(by_model[m]["measures"][name], metric["unit"]) if m in by_model else "" for m in models)
     change = found.get("difference", {}).get(name)
     arrow = " (lower is better)" if metric["better"] == "lower" else ""
     return TableRow(
@@ -57,14 +60,17 @@ def _row(told: dict[str, Any], mode: str, found: dict[str, Any], models: list[st
     )
 
 
-def _number(measure: dict[str, Any]) -> str:
-    digits = 3 if abs(measure["value"]) <= 1 else 1  # shares, as other kits tell them
+def _number(measure: dict[str, Any], unit: str) -> str:
+    digits = 1 if unit == "%" or abs(measure["value"]) > 1 else 3  # shares, as other kits have them
     return "{:.{d}f} [{:.{d}f}, {:.{d}f}]".format(measure["value"], measure["low"], measure["high"], d=digits)
 
 
 def _published(told: dict[str, Any], mode: str) -> str:
-    shown = [each for each in told["published"] if each["mode"] in (mode, "unknown")]
-    return "; ".join(f"{each['model']} {each['value']:g}" for each in shown)
+    """What others have published; of a base and its MPO the gain as well."""
+    shown = {each["model"]: each["value"] for each in told["published"] if each["mode"] in (mode, "unknown")}
+    base_of = {model: model.removesuffix("-MPO") for model in shown if model.endswith("-MPO")}
+    gains = {model: shown[model] - shown[base] for model, base in base_of.items() if base in shown}
+    return "; ".join(f"{m} {v:g}" + (f" ({gains[m]:+.1f})" if m in gains else "") for m, v in shown.items())
 
 
 def _warnings(told: dict[str, Any], by_model: dict[str, Any]) -> Iterator[str]:
@@ -87,7 +93,8 @@ def _warnings(told: dict[str, Any], by_model: dict[str, Any]) -> Iterator[str]:
             yield f"{found['left_out']} rows left out: a model was trained on them"
         for seen, count in found["seen"].items():
             if any(count.values()):
-                yield f"contamination: {seen} was trained on the {_counts(count)} of that many rows"
+                rows = ", ".join(f"the {way} of {count[way]:,}" for way in count if count[way])
+                yield f"contamination: of these rows {seen} was trained on {rows}"
         break
 
 
@@ -103,8 +110,8 @@ def comparison_markdown(results: dict[str, Any]) -> str:
     lines = [_line(heads), "|" + "---|" * len(heads)]
     for row in rows:
         cells = [row.benchmark, row.mode, f"{row.metric}, {row.unit}", f"{row.items:,}", *row.numbers]
-        lines.append(_line([*cells, *([f"{row.gain} ({row.verdict})"] if gain else []), row.published]))
-    parts = ["\n".join(lines), "Brackets: 95% bootstrap intervals; rows that share an image are drawn together."]
+        lines.append(_line([*cells, *([f"{row.gain}, {SHOWN[row.verdict]}"] if gain else []), row.published]))
+    parts = ["\n".join(lines), results.get("intervals", BRACKETS)]
     notes = [f"- {row.benchmark}, {row.mode}: {warning}" for row in rows for warning in row.warnings]
     notes += [f"- {told['title']}: {note}" for told in results["benchmarks"].values() for note in told["notes"]]
     notes += [f"- {name} was not run: {why}" for name, why in results["not_run"].items()]
@@ -115,14 +122,17 @@ def comparison_markdown(results: dict[str, Any]) -> str:
 
 def _details(told: dict[str, Any], models: list[str]) -> Iterator[str]:
     """Further metrics and breakdowns of one benchmark."""
+    unit = told["metrics"][0]["unit"]
     for mode, found in told["modes"].items():
-        further = [m["name"] for m in told["metrics"][1:]]
-        rows = [[name, *(_number(found["models"][m]["measures"][name]) for m in models)] for name in further]
+        rows = [
+            [each["name"], *(_number(found["models"][m]["measures"][each["name"]], each["unit"]) for m in models)]
+            for each in told["metrics"][1:]
+        ]
         first = next(iter(found["models"].values()))
         for breakdown, groups in first["by"].items():
             rows += [
                 [f"{breakdown}: {group} ({told_of['items']})"]
-                + [_number(found["models"][m]["by"].get(breakdown, {}).get(group, told_of)) for m in models]
+                + [_number(found["models"][m]["by"].get(breakdown, {}).get(group, told_of), unit) for m in models]
                 for group, told_of in groups.items()
             ]
         if rows:
@@ -149,7 +159,7 @@ def comparison_table(results: dict[str, Any]) -> RenderableType:
     for row in rows:
         cells: list[str | Text] = [row.benchmark, row.mode, f"{row.metric}, {row.unit}", f"{row.items:,}", *row.numbers]
         if len(models) > 1:
-            cells.append(Text(f"{row.gain}\n{row.verdict}", style=COLOURS[row.verdict]))
+            cells.append(Text(f"{row.gain}\n{SHOWN[row.verdict]}", style=COLOURS[row.verdict]))
         table.add_row(*cells, row.published)
     notes = list(dict.fromkeys(f"{row.benchmark}: {warning}" for row in rows for warning in row.warnings))
     notes += [f"{name} was not run: {why}" for name, why in results["not_run"].items()]

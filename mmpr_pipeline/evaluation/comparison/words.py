@@ -15,6 +15,7 @@ def verdict(difference: dict[str, Any], better: str = "higher") -> Verdict:
     return "better" if (low > 0) == (better == "higher") else "worse"
 
 
+SHOWN: dict[Verdict, str] = {"better": "better", "worse": "worse", "same": "no difference shown"}
 COLOURS: dict[Verdict, str] = {"better": "green", "worse": "red", "same": "dim"}
 
 
@@ -26,9 +27,7 @@ def signed(difference: dict[str, Any], scale: float = 1.0) -> str:
 
 def sentence(model: str, other: str, difference: dict[str, Any], better: str = "higher", scale: float = 1.0) -> str:
     """`trained − nano: +9.0 [2.5, 16.0], better; higher on 33 questions, lower on 15`."""
-    found = verdict(difference, better)
-    told = {"better": "better", "worse": "worse", "same": "no difference shown"}[found]
     return (
-        f"{model} − {other}: {signed(difference, scale)}, {told}; "
+        f"{model} − {other}: {signed(difference, scale)}, {SHOWN[verdict(difference, better)]}; "
         f"higher on {difference['better']} questions, lower on {difference['worse']}"
     )

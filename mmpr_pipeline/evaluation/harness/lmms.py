@@ -61,7 +61,7 @@ def run_harness(config: EvalConfig, harness: str, python: str | None) -> dict[st
         )
     names = [config.engine.model, *([config.against] if config.against else [])]
     told = [_model(config, name, python) for name in names]
-    return _results(config, names, told)
+    return _results(config, names, told, _version(told[0], python))
 
 
 def _model(config: EvalConfig, name: str, python: str) -> dict[str, Any]:
@@ -93,20 +93,20 @@ def _evaluated(config: EvalConfig, name: str, address: str, python: str, place: 
     return dict(json.loads(found[-1].read_text("utf-8")))
 
 
-def _results(config: EvalConfig, names: list[str], told: list[dict[str, Any]]) -> dict[str, Any]:
+def _results(config: EvalConfig, names: list[str], told: list[dict[str, Any]], version: str) -> dict[str, Any]:
     benchmarks = {}
     for benchmark in config.benchmarks:
         task = TASKS.get(benchmark, benchmark)
         models = {name: _measures(each, task) for name, each in zip(names, told, strict=True)}
         first = next(iter(models.values()))
         benchmarks[benchmark] = {
-            "title": f"{benchmark} ({PACKAGE}: {task})",
+            "title": f"{benchmark} ({PACKAGE}" + (")" if task == benchmark else f": {task})"),
             "groups": [],
             "metrics": [{"name": name, "unit": "its own", "better": "higher"} for name in first["measures"]],
-            "definition": f"{PACKAGE} {_version(told[0])}, task {task}",
+            "definition": f"{PACKAGE} {version}, task {task}",
             "prompt_of": f"{PACKAGE}'s",
             "official_judge": None,
-            "notes": [f"asked and scored by {PACKAGE} {_version(told[0])}"],
+            "notes": [f"asked and scored by {PACKAGE} {version}"],
             "published": [],
             "rows_expected": None,
             "modes": {"direct": {"models": models}},
@@ -114,6 +114,7 @@ def _results(config: EvalConfig, names: list[str], told: list[dict[str, Any]]) -
     return {
         "mmpr_version": __version__,
         "kind": "benchmarks",
+        "intervals": f"Brackets: 1.96 of {PACKAGE}'s standard errors.",
         "models": names,
         "config": config.model_dump(mode="json", exclude={"out"}),
         "benchmarks": benchmarks,
@@ -121,9 +122,14 @@ def _results(config: EvalConfig, names: list[str], told: list[dict[str, Any]]) -
     }
 
 
-def _version(told: dict[str, Any]) -> str:
-    version = str(told.get("lmms_eval_version") or "")
-    return "of a version that it does not tell" if not version or "unknown" in version else version
+def _version(told: dict[str, Any], python: str) -> str:
+    """Its version: as its results name it, else as its environment does."""
+    named = str(told.get("lmms_eval_version") or "")
+    if named and "unknown" not in named:
+        return named
+    ask = f"from importlib.metadata import version; print(version({PACKAGE!r}))"
+    ran = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=False)
+    return ran.stdout.strip() if ran.returncode == 0 and ran.stdout.strip() else "of an unknown version"
 
 
 def _measures(told: dict[str, Any], task: str) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def served(settings: EngineSettings, log: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     with log.open("w") as output:
         process = subprocess.Popen(
-            _command(settings, port), stdout=output, stderr=subprocess.STDOUT, env=_environment(settings)
+            server_command(settings, port), stdout=output, stderr=subprocess.STDOUT, env=_environment(settings)
         )
     try:
         address = f"http://127.0.0.1:{port}/v1"
@@ -50,11 +50,13 @@ def served(settings: EngineSettings, log: Path) -> Iterator[str]:
             process.wait()
 
 
-def _command(settings: EngineSettings, port: int) -> list[str]:
+def server_command(settings: EngineSettings, port: int) -> list[str]:
+    """The command of vLLM's server of a model at a port, as the engine of this package would load it."""
     model = resolve_model(settings.model, settings.revision)
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model.path)]
     command += ["--served-model-name", settings.model, "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--max-num-seqs", str(settings.max_num_seqs), "--tensor-parallel-size", str(settings.tensor_parallel)]
+    command += ["--tensor-parallel-size", str(settings.tensor_parallel)]
+    command += ["--max-num-seqs", str(settings.max_num_seqs)] if settings.max_num_seqs else []
     command += ["--max-model-len", str(settings.max_model_len)] if settings.max_model_len else []
     command += ["--trust-remote-code"] if settings.trust_remote_code else []
     command += ["--gpu-memory-utilization", str(settings.gpu_memory)]

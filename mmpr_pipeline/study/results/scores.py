@@ -19,7 +19,7 @@ from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.settings import identity_of
 from mmpr_pipeline.evaluation.statistics import bootstrap_mean, compare_scores
 from mmpr_pipeline.storage import open_store
-from mmpr_pipeline.study.recipe import BASE, Row, StudyPlan, rows_so_far
+from mmpr_pipeline.study.recipe import BASE, FEEDBACK, SAME_CHOSEN, Row, StudyPlan, rows_so_far
 from mmpr_pipeline.study.settings import StudyConfig
 from mmpr_pipeline.study.steps.measure import COT, DESCRIBE, DIRECT, SAMPLED
 from mmpr_pipeline.study.steps.step import DONE
@@ -126,10 +126,19 @@ def _data_facts(row: Row, root: Path) -> dict[str, Any]:
     """Pairs and what they cost, summed over the seeds."""
     facts: dict[str, Any] = {"seeds": len(row.measured)}
     for name in row.built:
-        counts = json.loads((root / "steps" / name / DONE).read_text("utf-8"))["counts"]
+        counts = _counts_of(root, name)
         for fact in ("pairs", "rollouts", "generated_tokens"):
             facts[fact] = facts.get(fact, 0) + _total(counts[fact])
+    costs = [_counts_of(root, name) for name in row.cost or row.built]
+    if costs:
+        tokens, pairs = (sum(_total(each[fact]) for each in costs) for fact in ("generated_tokens", "pairs"))
+        facts["tokens_a_pair"] = tokens / max(1, pairs)
     return facts
+
+
+def _counts_of(root: Path, step: str) -> dict[str, Any]:
+    counts: dict[str, Any] = json.loads((root / "steps" / step / DONE).read_text("utf-8"))["counts"]
+    return counts
 
 
 def _total(count: Any) -> int:
@@ -182,4 +191,11 @@ def _headline(measured: dict[tuple[str, str], dict[str, Scores]], config: StudyC
     claim("mpo_hallucination", "hallucination, base over MPO", mpo.get(HALLUCINATION), base.get(HALLUCINATION))
     claim("dropout", "hallucination, DropNTP off over on", on.get(HALLUCINATION), off.get(HALLUCINATION))
     claim("dropout_base", "hallucination, base over DropNTP", on.get(HALLUCINATION), base.get(HALLUCINATION))
+    feedback, dropped = of["feedback", FEEDBACK], of["feedback", SAME_CHOSEN]
+    claim("feedback_base", "hallucination, base over feedback", feedback.get(HALLUCINATION), base.get(HALLUCINATION))
+    claim("same_chosen_base", "hallucination, base over DropNTP on the same chosen", dropped.get(HALLUCINATION),
+          base.get(HALLUCINATION))  # fmt: skip
+    claim("same_chosen", "hallucination, feedback over DropNTP on the same chosen", dropped.get(HALLUCINATION),
+          feedback.get(HALLUCINATION))  # fmt: skip
+    cot("same_chosen_cot", "DropNTP over feedback, same chosen", feedback, dropped)
     return claims

@@ -64,13 +64,14 @@ async def describe_all(
     questions = [item for item in opened.read(index, 0, index.rows) if isinstance(item, Question)]
     decoding = Decoding(temperature=1.0, max_tokens=max_tokens)
     gate = asyncio.Semaphore(IN_FLIGHT)
-    responses = await asyncio.gather(*(_ask(q, engine, gate, samples, decoding, seed) for q in questions))
+    responses = await asyncio.gather(*(sample_description(q, engine, gate, samples, decoding, seed) for q in questions))
     return [score_descriptions(q, [r.text for r in each]) for q, each in zip(questions, responses, strict=True)]
 
 
-async def _ask(
+async def sample_description(
     question: Question, engine: Engine, gate: asyncio.Semaphore, samples: int, decoding: Decoding, seed: int
 ) -> list[Rollout]:
+    """Descriptions of a picture, in the words in which a build asks for them."""
     turn = prompt_for(question, "cot-final")  # an open-ended question takes its own template
     request = SampleRequest(
         question=question,

@@ -16,7 +16,7 @@ STEP, DONE, LOG = "step.json", "done.json", "log.txt"
 HERE = "./"
 """What begins a path that is meant from the study's directory, so that a moved study is the same study."""
 
-Kind = Literal["build", "repair", "train", "measure", "hold_out", "evaluate"]
+Kind = Literal["build", "repair", "train", "measure", "hold_out", "evaluate", "pair_by_world", "hand_over"]
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ def do(step: Step, root: Path) -> None:
         "measure": measure_study,
         "hold_out": _hold_out,
         "evaluate": _evaluate,
+        "pair_by_world": _pair_by_world,
+        "hand_over": _hand_over,
     }
     started = time.monotonic()
     facts = works[step.kind](settings)
@@ -90,6 +92,21 @@ def _evaluate(settings: dict[str, Any]) -> dict[str, Any]:
 
     [found] = run_eval(EvalConfig.model_validate(settings))["models"]
     return {"accuracy": found["accuracy"], "outcomes": found["outcomes"]}
+
+
+def _pair_by_world(settings: dict[str, Any]) -> dict[str, Any]:
+    from mmpr_pipeline.study.steps.known_feedback import pair_by_world
+
+    return {"counts": pair_by_world(settings)}
+
+
+def _hand_over(settings: dict[str, Any]) -> dict[str, Any]:
+    from mmpr_pipeline.study.steps.same_chosen import hand_over_pairs, keep_continued
+
+    folder = Path(settings["folder"])
+    if "rows" in settings:
+        return {"counts": keep_continued(Path(settings["rows"]), settings["data"], folder)}
+    return {"counts": hand_over_pairs(settings["data"], folder)}
 
 
 class _Unseen:

@@ -1,0 +1,91 @@
+"""Feedback by a labeller that never errs: claims about generated pictures are checked against the world behind them.
+
+It is the most that feedback can get from asking a model about claims. Answers, claims, scores and the choice of pairs
+are those of the strategy `feedback`; each claim counts as one token, as the yes or no that a model would say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmpr_pipeline.core.records import CheckedRollout, Question, content_id
+from mmpr_pipeline.engines.engine import Engine
+from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.engines.start import start_engines
+from mmpr_pipeline.pairing.dropout_ntp import parents_to_cut
+from mmpr_pipeline.pairing.feedback import ScoredAnswer, pick, split_claims
+from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.verdicts import check_rollouts
+from mmpr_pipeline.sources.generated.describe import PLACES, Scene, named_objects
+from mmpr_pipeline.sources.generated.scenes import scene_of
+from mmpr_pipeline.sources.open import open_source
+from mmpr_pipeline.study.steps.describe import IN_FLIGHT, sample_description
+from mmpr_pipeline.study.steps.same_chosen import PairRow, pair_row, write_pair_rows
+
+_PLACE = re.compile(rf"at the ({'|'.join(sorted((p for row in PLACES for p in row), key=len, reverse=True))})\b")
+
+
+def pair_by_world(settings: dict[str, Any]) -> dict[str, int]:
+    """Describe pictures, pair the descriptions, write the pairs as rows; gives `pairs` and `generated_tokens`."""
+    return asyncio.run(_pair(settings))
+
+
+async def _pair(settings: dict[str, Any]) -> dict[str, int]:
+    source = open_source(settings["source"])
+    index = source.index(settings["each"])
+    questions = [item for item in source.read(index, 0, index.rows) if isinstance(item, Question)]
+    engine = await start_engines(EngineSettings.model_validate(settings["engine"]))
+    try:
+        answered = await _answers(questions, engine, settings)
+    finally:
+        await engine.close()
+    rows: list[PairRow] = []
+    tokens = 0
+    for question, answers in zip(questions, answered, strict=True):
+        tokens += sum(answer.tokens for answer in answers)
+        usable = parents_to_cut(question, answers, most=len(answers), seed=settings["seed"])
+        tokens += len({claim for answer in usable for claim in split_claims(answer.text)})
+        for better, worse in pick(scored_by_world(question, usable), 1, settings["pairs"]):
+            chosen, rejected = better.rollout, worse.rollout
+            pair_id = content_id(question.question_id, chosen.text, rejected.text)
+            rows.append(
+                pair_row(pair_id, question.text, list(question.images), chosen.text, rejected.text, chosen.tokens)
+            )
+    images = {f"{image.sha256}.{image.format}": image.data for q in questions for image in q.images}
+    write_pair_rows(Path(settings["folder"]), rows, images)
+    return {"pairs": len(rows), "generated_tokens": tokens}
+
+
+async def _answers(
+    questions: Sequence[Question], engine: Engine, settings: dict[str, Any]
+) -> list[list[CheckedRollout]]:
+    gate = asyncio.Semaphore(IN_FLIGHT)
+    decoding = Decoding.model_validate(settings["decoding"])
+    sampled = await asyncio.gather(
+        *(sample_description(q, engine, gate, settings["answers"], decoding, settings["seed"]) for q in questions)
+    )
+    return [check_rollouts(question, rollouts, {}) for question, rollouts in zip(questions, sampled, strict=True)]
+
+
+def scored_by_world(question: Question, answers: Sequence[CheckedRollout]) -> list[ScoredAnswer]:
+    """Answers about a generated picture, and how many of their claims are false."""
+    scene = scene_of(question.source_id)
+    assert isinstance(scene, Scene), question.source_id
+    claims = [split_claims(answer.text) for answer in answers]
+    return [
+        ScoredAnswer(answer, len(own), sum(not is_true(claim, scene) for claim in own))
+        for answer, own in zip(answers, claims, strict=True)
+    ]
+
+
+def is_true(claim: str, scene: Scene) -> bool:
+    """Whether every object that a claim names is in the picture, at the place that it states; true of no object."""
+    shown = {(thing.name, place) for thing, place in zip(scene.things, scene.places, strict=True)}
+    places = set(_PLACE.findall(claim.lower()))
+    if not places:
+        return scene.names() >= set(named_objects(claim))
+    return all(any((name, place) in shown for place in places) for name in named_objects(claim))

@@ -214,6 +214,18 @@ class TrainConfig(Settings):
         default=100, ge=1, description="Steps between checkpoints.", json_schema_extra=OPERATIONAL
     )
     keep: int = Field(default=2, ge=1, description="Checkpoints kept, the newest ones.", json_schema_extra=OPERATIONAL)
+    checkpoints: str | None = Field(
+        default=None,
+        description="Where checkpoints are kept: a directory that every node sees, or an s3:// prefix; `checkpoints` in"
+        " run_dir if not given.",
+        json_schema_extra=flag("--checkpoints", RUN, default="in the run's directory", operational=True),
+    )
+    write_behind: bool = Field(
+        default=True,
+        description="Checkpoints are copied to main memory and written while training goes on (12 bytes a trained"
+        " parameter, shared among the ranks); where that memory is not free, training waits for the disk.",
+        json_schema_extra=OPERATIONAL,
+    )
     check_start: bool = Field(
         default=True,
         description="Stop if the first loss is not that of policy = reference.",

@@ -7,6 +7,7 @@ RUN/best.json        the step of the best line so far, by the setting `best_by`;
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,18 @@ import torch
 from mmpr_pipeline.core.checksums import checked_line
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.training.checkpoints.places import CheckpointPlace
 from mmpr_pipeline.training.data.order import Slice
 from mmpr_pipeline.training.data.stream import EndOfStep, Stream, idle_batch, prefetch
 from mmpr_pipeline.training.objective.loss import mixed
 from mmpr_pipeline.training.objective.pair_scores import pair_log_probs
 from mmpr_pipeline.training.objective.reference import StoredReference
-from mmpr_pipeline.training.run.checkpoint import BEST, checkpoints, step_of
 from mmpr_pipeline.training.run.metrics import Sums, keep_until, read_lines
 from mmpr_pipeline.training.run.samples import SAMPLES
 from mmpr_pipeline.training.run.step import Learner
 from mmpr_pipeline.training.settings import BestBy
 
-HELD_OUT = "held_out.jsonl"
+HELD_OUT, BEST = "held_out.jsonl", "best.json"
 _NAMES = {"accuracy": "accuracy", "margin": "reward/margin", "nll": "nll", "loss": "loss"}
 _HIGHER: frozenset[str] = frozenset({"accuracy", "margin"})
 
@@ -71,8 +72,8 @@ def measure_held_out(
 class HeldOutRecord:
     """Keeps what was measured in the run's directory; on the first rank only."""
 
-    def __init__(self, run: Path, best_by: BestBy, resumed_at: int) -> None:
-        self._run, self._by = run, best_by
+    def __init__(self, run: Path, place: CheckpointPlace, best_by: BestBy, resumed_at: int) -> None:
+        self._run, self._place, self._by = run, place, best_by
         for name in (HELD_OUT, SAMPLES):
             keep_until(run / name, resumed_at + 1)  # the line of a checkpoint stands by it
 
@@ -83,7 +84,7 @@ class HeldOutRecord:
 
     def note_best(self) -> dict[str, Any] | None:
         """Name the best line that has a checkpoint; once that is in place. Gives it."""
-        best = best_line(self._run, self._by)
+        best = best_line(self._run, self._place.steps(), self._by)
         if best is not None:
             value = best[_NAMES[self._by]]
             made = {"step": best["step"], "by": self._by, "value": value}
@@ -91,12 +92,20 @@ class HeldOutRecord:
         return best
 
 
-def best_line(run: Path, by: BestBy) -> dict[str, Any] | None:
-    """The best line whose checkpoint is there; equal ones go by the loss, then the earlier wins."""
+def best_line(run: Path, steps: Sequence[int], by: BestBy) -> dict[str, Any] | None:
+    """The best line of a checkpoint that is there, of `steps`; equal ones go by the loss, then the earlier wins."""
     sign = -1 if by in _HIGHER else 1
-    there = {step_of(folder) for folder in checkpoints(run)}
-    lines = [line for line in read_lines(run / HELD_OUT) if line["step"] in there and line["pairs"]]
+    lines = [line for line in read_lines(run / HELD_OUT) if line["step"] in steps and line["pairs"]]
     return min(lines, key=lambda line: (sign * line[_NAMES[by]], line["loss"], line["step"]), default=None)
+
+
+def best_step(run: Path, place: CheckpointPlace) -> int | None:
+    """The best checkpoint by the run's held-out pairs; None where there is none."""
+    try:
+        step = int(json.loads((run / BEST).read_text("utf-8"))["step"])
+    except (OSError, ValueError, KeyError):
+        return None
+    return step if step in place.steps() else None
 
 
 def held_out_line(step: int, found: dict[str, float]) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections import Counter
@@ -58,10 +59,17 @@ from mmpr_pipeline.training.policy.paths import choose_path
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.policy.recompute import set_checkpointing
 from mmpr_pipeline.training.recipes import warning
-from mmpr_pipeline.training.run import samples
 from mmpr_pipeline.training.run.console import NoTrainingView, TrainingView
 from mmpr_pipeline.training.run.export import check_target, export_model
-from mmpr_pipeline.training.run.held_out import HeldOutRecord, best_step, held_out_line, measure_held_out
+from mmpr_pipeline.training.run.measuring import samples
+from mmpr_pipeline.training.run.measuring.benchmarks import BENCHMARKS, Measured, measure_benchmarks
+from mmpr_pipeline.training.run.measuring.held_out import (
+    HELD_OUT_METRICS,
+    HeldOutRecord,
+    best_step,
+    held_out_line,
+    measure_held_out,
+)
 from mmpr_pipeline.training.run.metrics import REJECTS, Metrics, memory_gib, read_lines
 from mmpr_pipeline.training.run.run_folder import SUMMARY, claim_run, note
 from mmpr_pipeline.training.run.schedule import lr_at
@@ -110,7 +118,7 @@ class Trainer:
         weights, kind = config.weights(), config.reference_kind()
         self.shards = Shards(open_store(config.data), cached=2 * config.window)
         self.held_out = hold_out(self.shards, config.held_out, config.held_out_pairs, config.seed)
-        if config.exported == "best" and not self.held_out.groups:
+        if config.exported == "best" and not self.held_out.groups and config.best_by in HELD_OUT_METRICS:
             raise ConfigError(
                 "No pair is held out, so no checkpoint can be called the best.",
                 remedy="Hold more questions out (held_out), or export the newest.",
@@ -354,27 +362,58 @@ class Trainer:
         return self.held_out.left(shard, self.shards[shard].sizes)
 
     def _measure(self, step: int, metrics: Metrics | None, rows: Any) -> None:
-        """Measure the held-out pairs, where there are any."""
-        if not self.held_out.groups:
-            return
-        slices = self.held_out.slices(self.shards)
-        found = measure_held_out(self.learner, self.stream, slices, rows, self.stopping.is_set)
+        """Measure held-out pairs, benchmarks and the fixed questions, as far as there are any."""
+        slices = self.held_out.slices(self.shards) if self.held_out.groups else []
+        found = measure_held_out(self.learner, self.stream, slices, rows, self.stopping.is_set) if slices else {}
         if found is None:
             return
-        if self.record and metrics:
-            self.record.add(step, found)
-            metrics.watch({f"held_out/{name}": value for name, value in found.items()}, step)
-        self.view.message(held_out_line(step, found))
-        if self.record and metrics and self.config.samples and self.world.size == 1:
+        benchmarks = self._benchmarks(step)
+        if (found or benchmarks) and self.record and metrics:
+            self.record.add(step, found, benchmarks)
+            of_benchmarks = {f"benchmark/{name}": each["value"] for name, each in benchmarks.items()}
+            metrics.watch({**{f"held_out/{name}": value for name, value in found.items()}, **of_benchmarks}, step)
+        if found:
+            self.view.message(held_out_line(step, found))
+        if slices and self.config.samples:
             asked = samples.fixed_questions(slices, self.config.samples)
             lines = list(
                 samples.say(
-                    self.policy, self.encoder, self.shards, asked, self.dtype, self.config.sample_tokens,
+                    self.policy, self.encoder, self.shards, asked, self.dtype, self.config.sample_tokens, self.world,
                     self.stopping.is_set,
                 )
             )  # fmt: skip
-            samples.add(self.run_dir, step, lines)
-            metrics.samples(lines, step)
+            if metrics:
+                samples.add(self.run_dir, step, lines)
+                metrics.samples(lines, step)
+
+    def _benchmarks(self, step: int) -> dict[str, Measured]:
+        """What `mmpr eval` says of the weights of now. One that fails before the first step ends the run; later ones
+        are told and passed over."""
+        config, wanted = self.config, self.config.benchmarks
+        if wanted is None or step // config.checkpoint_every % wanted.every:
+            return {}
+        self.view.message(f"Measuring {', '.join(wanted.names)}, after {step} steps.")
+        out = self.run_dir / BENCHMARKS / step_name(step)
+        exported = self.run_dir / BENCHMARKS / "model"
+        model = export_model(self.policy, self.folder, exported, config.lora, self.world, self.stored) if step else None
+        if model and self.world.is_main:
+            write_trained_on(config.data, model, self.folder.path)
+        try:
+            found = self.world.on_main(lambda: measure_benchmarks(model or self.folder.path, out, wanted))
+        except TrainingError as error:
+            if not step:
+                raise
+            self.view.message(str(error))
+            return {}
+        finally:
+            if self.world.is_main:
+                shutil.rmtree(exported, ignore_errors=True)
+        if config.best_by not in (*HELD_OUT_METRICS, *found):
+            raise ConfigError(
+                f"best_by is {config.best_by}, which was not measured.", remedy=f"Name one of {', '.join(found)}."
+            )
+        self.view.message([f"{name}: {each['value']:.2f}" for name, each in found.items()])
+        return found
 
     def _resume(self) -> int:
         if self.resumed_from is None:

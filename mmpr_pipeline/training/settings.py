@@ -18,7 +18,6 @@ from mmpr_pipeline.models.tiles import MAX_TILES
 from mmpr_pipeline.training.policy.settings import LoraSettings, Part
 from mmpr_pipeline.training.recipes import recipe_named
 
-BestBy = Literal["accuracy", "margin", "nll", "loss"]
 ReferenceKind = Literal["auto", "stored", "online", "adapter_off", "none"]
 
 
@@ -52,6 +51,16 @@ class LaunchSettings(Settings):
     )
     patience: float = Field(
         default=10.0, gt=0, description="Minutes that a rank waits for the others' part in a step before it gives up."
+    )
+
+
+class BenchmarkSettings(Settings):
+    """Benchmarks that `mmpr eval` measures at checkpoints, in a process of its own beside the training's memory."""
+
+    names: tuple[str, ...] = Field(min_length=1, description="Names of benchmarks, as `mmpr eval --benchmarks`.")
+    every: int = Field(default=1, ge=1, description="Checkpoints from one measurement to the next.")
+    options: tuple[str, ...] = Field(
+        default=(), description="Further options of `mmpr eval`, e.g. [--limit, '500', --mode, direct]."
     )
 
 
@@ -183,15 +192,21 @@ class TrainConfig(Settings):
         default=3,
         ge=0,
         description="Held-out questions that the model answers, greedily, at every checkpoint, for samples.jsonl and"
-        " `mmpr view RUN`. Where the weights are sharded over ranks nothing is sampled.",
+        " `mmpr view RUN`. Where weights are sharded all ranks answer together, gathering them for every token.",
         json_schema_extra=OPERATIONAL,
     )
     sample_tokens: int = Field(
         default=128, ge=1, description="Most tokens of such an answer.", json_schema_extra=OPERATIONAL
     )
-    best_by: BestBy = Field(
+    benchmarks: BenchmarkSettings | None = Field(
+        default=None,
+        description="Benchmarks measured at checkpoints, and of the model before the first step.",
+        json_schema_extra=OPERATIONAL,
+    )
+    best_by: str = Field(
         default="accuracy",
-        description="By what of the held-out pairs the best checkpoint is named, which is kept beside the newest.",
+        description="By what the best checkpoint is named, which is kept beside the newest: accuracy, margin, nll or"
+        " loss of the held-out pairs, or the name of a benchmark of `benchmarks`.",
         json_schema_extra=OPERATIONAL,
     )
     exported: Literal["newest", "best"] = Field(
@@ -215,6 +230,18 @@ class TrainConfig(Settings):
         default=100, ge=1, description="Steps between checkpoints.", json_schema_extra=OPERATIONAL
     )
     keep: int = Field(default=2, ge=1, description="Checkpoints kept, the newest ones.", json_schema_extra=OPERATIONAL)
+    checkpoints: str | None = Field(
+        default=None,
+        description="Where checkpoints are kept: a directory that every node sees, or an s3:// prefix; `checkpoints` in"
+        " run_dir if not given.",
+        json_schema_extra=flag("--checkpoints", RUN, default="in the run's directory", operational=True),
+    )
+    write_behind: bool = Field(
+        default=True,
+        description="Checkpoints are copied to main memory and written while training goes on (12 bytes a trained"
+        " parameter, shared among the ranks); where that memory is not free, training waits for the disk.",
+        json_schema_extra=OPERATIONAL,
+    )
     check_start: bool = Field(
         default=True,
         description="Stop if the first loss is not that of policy = reference.",
@@ -254,6 +281,8 @@ class TrainConfig(Settings):
 
     @model_validator(mode="after")
     def _possible(self) -> TrainConfig:
+        if self.best_by not in ("accuracy", "margin", "nll", "loss") and not self.benchmarks:
+            raise ValueError(f"best_by {self.best_by!r} is a benchmark's name, and `benchmarks` names none")
         if self.lora and self.freeze:
             raise ValueError("with lora everything but the adapters is frozen: leave `freeze` out")
         if set(self.freeze) == {"vision", "projector", "language"}:

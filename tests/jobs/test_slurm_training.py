@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mmpr_pipeline.training.run.checkpoint import checkpoints, step_of
+from mmpr_pipeline.training.checkpoints.places import checkpoint_place
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.metrics import read_lines
 from tests.jobs.test_jobs import BIN, JOBS, free_port, node_address, shim
@@ -60,10 +60,10 @@ def test_time_that_is_over_costs_no_finished_step(tmp_path: Path) -> None:
         said = (tmp_path / "job.log").read_text()
         assert job.returncode == 0, said[-3000:]
         assert "scontrol requeue 7" in (tmp_path / "log").read_text()
-        [kept] = checkpoints(run)
-        assert len(read_lines(run / "metrics.jsonl")) == step_of(kept) >= 2, said[-3000:]
+        [kept] = checkpoint_place(run).steps()
+        assert len(read_lines(run / "metrics.jsonl")) == kept >= 2, said[-3000:]
 
-        last = settings.model_copy(update={"max_steps": step_of(kept) + 2})
+        last = settings.model_copy(update={"max_steps": kept + 2})
         config.write_text(yaml.safe_dump(last.model_dump(mode="json")))
         job = submit(tmp_path, config)
         assert job.wait(timeout=200) == 0, (tmp_path / "job.log").read_text()[-3000:]

@@ -59,19 +59,20 @@ def _built(summary: BuildSummary) -> dict[str, Any]:
 
 
 def _train(settings: dict[str, Any]) -> dict[str, Any]:
-    from mmpr_pipeline.training.run.checkpoint import checkpoints
+    from mmpr_pipeline.training.checkpoints.places import checkpoint_place
     from mmpr_pipeline.training.run.launch import run_training
     from mmpr_pipeline.training.settings import TrainConfig
 
     config = TrainConfig.model_validate({**settings, "keep": 1})
-    run, exported = Path(config.run_dir), Path(settings["export"])
+    exported = Path(settings["export"])
     if exported.exists():  # killed while it was written, or right after: the checkpoint has it all
         shutil.rmtree(exported)
-    result = run_training(config, resume=bool(checkpoints(run)))
+    place = checkpoint_place(config.run_dir, config.checkpoints)
+    result = run_training(config, resume=bool(place.steps()))
     if result.interrupted:
         raise KeyboardInterrupt
-    for each in checkpoints(run):
-        shutil.rmtree(each)
+    for step in place.steps():
+        place.remove(step)
     return {"steps": result.steps, "left_out": result.rejected}
 
 

@@ -27,7 +27,7 @@ def shard(policy: PrefixSharedPolicy, world: World, dtype: torch.dtype, over: in
     if not torch.distributed.is_initialized():
         return policy if any(p.is_meta for p in policy.parameters()) else policy.to(world.device)
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
     sizes = (world.size // over, over) if over else (world.size,)
     if math.prod(sizes) != world.size:
@@ -45,6 +45,7 @@ def shard(policy: PrefixSharedPolicy, world: World, dtype: torch.dtype, over: in
     # backward follows (the reference's, an evaluation's) would leave them gathered: optimizer and checkpoints would
     # then take these copies for the weights, and train nothing in them.
     policy.register_forward_hook(_shard_again)
+    register_fsdp_forward_method(policy, "generate")
     return policy
 
 

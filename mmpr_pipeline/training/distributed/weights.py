@@ -63,6 +63,22 @@ def stored_weights(folder: Path, model: Any) -> Stored | None:
     return Stored(folder, places)
 
 
+def check_shapes(stored: Stored, model: Any) -> None:
+    """Raise ConfigError for a stored weight of another shape than the model's; nothing but headers is read."""
+    shapes = {name: list(parameter.shape) for name, parameter in model.named_parameters()}
+    headers = {file: _header(file)[0] for file, _ in stored.places.values()}
+    for name, (file, key) in stored.places.items():
+        _check_shape(key, headers[file][key]["shape"], shapes[name])
+
+
+def _check_shape(key: str, found: list[int], wanted: list[int]) -> None:
+    if found != wanted:
+        raise ConfigError(
+            f"The weight {key} has the shape {found}, by its config {wanted}.",
+            remedy="Config and weights of this checkpoint do not belong together.",
+        )
+
+
 def _renaming(model: Any) -> Callable[[str], tuple[str, Any]] | None:
     """What transformers makes of a stored name: the model's name, and the converter where it computes something."""
     try:
@@ -100,11 +116,7 @@ def fill(policy: Any, stored: Stored, device: torch.device, seed: int) -> None:
         with safe_open(file, "pt") as opened:
             for key, parameter in parameters:
                 found = opened.get_slice(key)
-                if list(found.get_shape()) != list(parameter.shape):
-                    raise ConfigError(
-                        f"The weight {key} has the shape {found.get_shape()}, by its config {list(parameter.shape)}.",
-                        remedy="Config and weights of this checkpoint do not belong together.",
-                    )
+                _check_shape(key, list(found.get_shape()), list(parameter.shape))
                 mine, place = _mine(parameter)
                 if mine.numel():
                     mine.copy_(found[place] if place else opened.get_tensor(key))

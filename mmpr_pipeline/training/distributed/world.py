@@ -26,14 +26,15 @@ ALONE = timedelta(minutes=60)
 class World:
     """This process among all. Every method but the properties is to be called by every rank.
 
-    `patient` is a group of all ranks whose members may wait `ALONE` for each other; in the others none waits longer
-    than the launch's `patience`.
+    `patient` is a group of all ranks whose members may wait `ALONE` for each other; in `group`, torch's own for None,
+    none waits longer than the launch's `patience`.
     """
 
     rank: int
     size: int
     device: torch.device
     patient: Any = None
+    group: Any = None
 
     @property
     def local_size(self) -> int:
@@ -60,7 +61,7 @@ class World:
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
-        dist.all_gather_object(values, value)
+        dist.all_gather_object(values, value, group=self.group)
         return values
 
     def broadcast(self, value: Any) -> Any:

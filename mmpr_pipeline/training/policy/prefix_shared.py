@@ -97,6 +97,11 @@ class PrefixSharedPolicy(nn.Module):
         uneven = imbalance(routing, self.experts) if self.experts and self._routes else None
         return ResponseScores(_per_response(tokens, batch), tokens, uneven)
 
+    def generate(self, **inputs: Any) -> Tensor:
+        """transformers' own generation, after `release`; the tokens of prompt and answer, (B, L)."""
+        made: Tensor = self.bare.generate(**inputs)
+        return made
+
     def _plain(self, bare: Any, batch: PackedBatch, blank: Tensor | float) -> ResponseScores:
         with recorded(self.family.language_model(bare), self._routes) as routing:
             tokens, real = plain_token_log_probs(self.family, bare, batch)

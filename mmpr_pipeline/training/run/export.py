@@ -10,14 +10,17 @@ import torch
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError, TrainingError
-from mmpr_pipeline.training.distributed.weights import Stored, write_weights
+from mmpr_pipeline.training.distributed.weights import Stored, check_shapes, stored_weights, write_weights
 from mmpr_pipeline.training.distributed.world import World
-from mmpr_pipeline.training.policy.load import ModelFolder, add_adapters, load_model, load_processor
+from mmpr_pipeline.training.policy.load import ModelFolder, add_adapters, empty_model, load_model, load_processor
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.policy.settings import LoraSettings
 
 EXPORT_MARKER = "mmpr_export.json"
 COPIED = ("generation_config.json",)
+WHOLE = 4 << 30
+"""Bytes of weights up to which the self-test loads an export and lets it answer; above, no process could be sure to
+hold it, and every tensor was looked at while it was written."""
 
 
 def check_target(out: Path) -> None:
@@ -111,12 +114,24 @@ def _stored_type(folder: Path) -> torch.dtype:
 
 
 @torch.no_grad()
-def self_test(folder: Path) -> None:
-    """Load an exported checkpoint as anyone would and use it: weights finite, no matrix all zero, an image and a
-    question answered with finite scores. Raises TrainingError."""
+def self_test(folder: Path, whole: int = WHOLE) -> None:
+    """Use an exported checkpoint as anyone would: its processor reads an image and a question; all weights of its
+    architecture are there, in their shapes. Up to `whole` bytes it is loaded, too: weights finite, no matrix all zero,
+    the question answered with finite scores. Raises TrainingError, and ConfigError where a weight is missing.
+    """
     import PIL.Image
 
-    model, processor = load_model(folder, _stored_type(folder)).eval(), load_processor(folder)
+    processor = load_processor(folder)
+    image = PIL.Image.new("RGB", (64, 64), "white")
+    turn = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is this?"}]}]
+    text = processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+    inputs = processor(text=[text], images=[[image]], return_tensors="pt", add_special_tokens=False)
+    empty = empty_model(folder)
+    if (stored := stored_weights(folder, empty)) is not None:
+        check_shapes(stored, empty)
+    if sum(file.stat().st_size for file in folder.glob("*.safetensors")) > whole:
+        return
+    model = load_model(folder, _stored_type(folder)).eval()
     wrong = [name for name, value in model.named_parameters() if not bool(torch.isfinite(value).all())]
     empty = [n for n, v in model.named_parameters() if v.ndim > 1 and not bool(v.any()) and "embeddings" not in n]
     if wrong or empty:
@@ -124,10 +139,6 @@ def self_test(folder: Path) -> None:
             f"The exported weights are not usable: {[*wrong, *empty][0]} is {'not finite' if wrong else 'all zero'}.",
             remedy="Export from an earlier checkpoint; look at the metrics.",
         )
-    image = PIL.Image.new("RGB", (64, 64), "white")
-    turn = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is this?"}]}]
-    text = processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
-    inputs = processor(text=[text], images=[[image]], return_tensors="pt", add_special_tokens=False)
     inputs = {n: v.to(model.dtype) if v.is_floating_point() else v for n, v in inputs.items()}
     inputs.pop("token_type_ids", None)
     made = model.generate(**inputs, max_new_tokens=8, do_sample=False, output_scores=True, return_dict_in_generate=True)

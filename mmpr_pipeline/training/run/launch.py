@@ -11,6 +11,7 @@ from typing import Any
 from mmpr_pipeline.core import errors
 from mmpr_pipeline.core.errors import ConfigError, MmprError, TrainingError, require
 from mmpr_pipeline.storage import absolute_model, absolute_url, open_store
+from mmpr_pipeline.training.checkpoints.places import checkpoint_place
 from mmpr_pipeline.training.policy_choice import with_policy
 from mmpr_pipeline.training.run.console import NoTrainingView, TrainingView
 from mmpr_pipeline.training.settings import TrainConfig
@@ -57,7 +58,7 @@ def said_at_the_end(result: Any, config: TrainConfig) -> list[str]:
 
 def absolute_training_paths(config: TrainConfig) -> TrainConfig:
     """The settings with local paths made absolute: workers have other working directories."""
-    places = {name: absolute_url(getattr(config, name)) for name in ("data", "run_dir", "export")}
+    places = {name: absolute_url(getattr(config, name)) for name in ("data", "run_dir", "export", "checkpoints")}
     return config.model_copy(update={**places, "model": absolute_model(config.model)})
 
 
@@ -73,10 +74,9 @@ def _on_ray(config: TrainConfig, view: TrainingView, resume: bool) -> Any:
 
     from mmpr_pipeline.cluster.session import ray_session
     from mmpr_pipeline.training.distributed.stopping import stop_requested
-    from mmpr_pipeline.training.run.checkpoint import checkpoints
 
     config = absolute_training_paths(config)
-    if checkpoints(Path(config.run_dir)) and not resume:
+    if checkpoint_place(config.run_dir, config.checkpoints).steps() and not resume:
         raise ConfigError(
             f"{config.run_dir} already holds a run.", remedy="Go on with --resume, or give another --out."
         )
@@ -127,7 +127,6 @@ def device_on_ray(config: TrainConfig, gpus: int) -> str:
 def _work(settings: dict[str, Any]) -> None:
     """What each worker runs. An error that mmpr made is written down: it would not survive Ray's wrapping, and a
     worker started again must not try once more what cannot work."""
-    from mmpr_pipeline.training.run.checkpoint import checkpoints
     from mmpr_pipeline.training.run.loop import train
 
     config = TrainConfig.model_validate(settings["config"])
@@ -135,7 +134,7 @@ def _work(settings: dict[str, Any]) -> None:
     if before := _recorded(error_file):
         raise RuntimeError(before.message)
     # A worker that Ray starts again finds the checkpoints of the attempt before it.
-    resume = settings["resume"] or bool(checkpoints(Path(config.run_dir)))
+    resume = settings["resume"] or bool(checkpoint_place(config.run_dir, config.checkpoints).steps())
     try:
         train(config, resume=resume)
     except MmprError as error:

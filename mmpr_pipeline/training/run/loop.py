@@ -5,21 +5,25 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from mmpr_pipeline.core.errors import ConfigError, TrainingError
+from mmpr_pipeline.core.errors import ConfigError, MmprError, StoreError, TrainingError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.dataset.files.trained_on import write_trained_on
 from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.training.checkpoints.checkpointer import Checkpointer
+from mmpr_pipeline.training.checkpoints.places import checkpoint_place, step_name
+from mmpr_pipeline.training.checkpoints.state import RunProgress
 from mmpr_pipeline.training.data.encode import PairEncoder
 from mmpr_pipeline.training.data.held_out import hold_out
 from mmpr_pipeline.training.data.order import Order
@@ -55,10 +59,17 @@ from mmpr_pipeline.training.policy.paths import choose_path
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.policy.recompute import set_checkpointing
 from mmpr_pipeline.training.recipes import warning
-from mmpr_pipeline.training.run import checkpoint, samples
 from mmpr_pipeline.training.run.console import NoTrainingView, TrainingView
 from mmpr_pipeline.training.run.export import check_target, export_model
-from mmpr_pipeline.training.run.held_out import HeldOutRecord, held_out_line, measure_held_out
+from mmpr_pipeline.training.run.measuring import samples
+from mmpr_pipeline.training.run.measuring.benchmarks import BENCHMARKS, Measured, measure_benchmarks
+from mmpr_pipeline.training.run.measuring.held_out import (
+    HELD_OUT_METRICS,
+    HeldOutRecord,
+    best_step,
+    held_out_line,
+    measure_held_out,
+)
 from mmpr_pipeline.training.run.metrics import REJECTS, Metrics, memory_gib, read_lines
 from mmpr_pipeline.training.run.run_folder import SUMMARY, claim_run, note
 from mmpr_pipeline.training.run.schedule import lr_at
@@ -107,7 +118,7 @@ class Trainer:
         weights, kind = config.weights(), config.reference_kind()
         self.shards = Shards(open_store(config.data), cached=2 * config.window)
         self.held_out = hold_out(self.shards, config.held_out, config.held_out_pairs, config.seed)
-        if config.exported == "best" and not self.held_out.groups:
+        if config.exported == "best" and not self.held_out.groups and config.best_by in HELD_OUT_METRICS:
             raise ConfigError(
                 "No pair is held out, so no checkpoint can be called the best.",
                 remedy="Hold more questions out (held_out), or export the newest.",
@@ -118,11 +129,12 @@ class Trainer:
         self.folder = find_model(config.model, config.revision)
         if config.export:
             check_target(Path(config.export))
+        self.place = checkpoint_place(self.run_dir, config.checkpoints)
         self.resumed_from = self._claim(resume)
         self.policy, shape = self._load()
         trained = sum(p.numel() for p in self.policy.parameters() if p.requires_grad)
         if world.is_main:
-            checkpoint.check_room(self.run_dir, trained, world.size)
+            self.place.check_room(12 * trained // world.size, 12 * trained)
         self._warn()
         self._fit(shape, kind == "online")
         self.encoder = encoder = PairEncoder(self.processor, self.policy.bare, self.policy.family, config.max_tiles)
@@ -141,6 +153,11 @@ class Trainer:
             self.policy, optimizer, world, weights, losses, config.batch, config.max_grad_norm, shape, reference,
             stopping.is_set, RewardShift(decay=config.delta_decay),
         )  # fmt: skip
+        self.checkpointer = Checkpointer(
+            self.place, world, self.policy, optimizer, self.moving,
+            behind=config.write_behind and self._can_copy(trained), committed=self._committed,
+        )  # fmt: skip
+        self.record: HeldOutRecord | None = None
         self._choose_path(encoder)
         self.scores_reference = kind == "stored"
         if world.is_main:
@@ -154,15 +171,21 @@ class Trainer:
         try:
             rows = self._score() if self.scores_reference else None
         except Stopped:
-            return self._finish(checkpoint.step_of(self.resumed_from) if self.resumed_from else 0, True)
-        step, interrupted = self._train(rows)
+            return self._finish(self.resumed_from or 0, True)
+        try:
+            step, interrupted = self._train(rows)
+        except MmprError:
+            with suppress(StoreError):  # the checkpoint before is whole; what ended the training is what is told
+                self.checkpointer.wait()
+            raise
         return self._finish(step, interrupted)
 
     def _train(self, rows: Any) -> tuple[int, bool]:
         """The steps that are left; gives how many are finished, and whether the run was asked to stop."""
         config, world = self.config, self.world
         start = self._resume()
-        self.record = HeldOutRecord(self.run_dir, config.best_by, start) if world.is_main else None
+        if world.is_main:
+            self.record = HeldOutRecord(self.run_dir, self.place, config.best_by, start)
         stop = min(self.steps, config.max_steps or self.steps)
         metrics = Metrics(self.run_dir, config.watch, config.model_dump(mode="json"), start) if world.is_main else None
         saved = step = start
@@ -186,6 +209,7 @@ class Trainer:
                     saved = step
             if step > saved:
                 self._save(step)
+            self.checkpointer.wait()
         return step, world.any(step < stop or self.stopping.is_set())[0]
 
     def _step(self, step: int, events: Iterator[Any], metrics: Metrics | None, peak: float) -> None:
@@ -229,9 +253,11 @@ class Trainer:
             metrics.reject(step, left_out)
         self.view.step(step + 1, self.steps, line)
 
-    def _claim(self, resume: bool) -> Path | None:
+    def _claim(self, resume: bool) -> int | None:
         data = self.shards.identity
-        return self.world.on_main(lambda: claim_run(self.run_dir, self.config, self.folder.label, data, resume))
+        return self.world.on_main(
+            lambda: claim_run(self.run_dir, self.place, self.config, self.folder.label, data, resume)
+        )
 
     def _load(self) -> tuple[PrefixSharedPolicy, ModelShape]:
         torch.manual_seed(self.config.seed)
@@ -336,60 +362,98 @@ class Trainer:
         return self.held_out.left(shard, self.shards[shard].sizes)
 
     def _measure(self, step: int, metrics: Metrics | None, rows: Any) -> None:
-        """Measure the held-out pairs, where there are any."""
-        if not self.held_out.groups:
-            return
-        slices = self.held_out.slices(self.shards)
-        found = measure_held_out(self.learner, self.stream, slices, rows, self.stopping.is_set)
+        """Measure held-out pairs, benchmarks and the fixed questions, as far as there are any."""
+        slices = self.held_out.slices(self.shards) if self.held_out.groups else []
+        found = measure_held_out(self.learner, self.stream, slices, rows, self.stopping.is_set) if slices else {}
         if found is None:
             return
-        if self.record and metrics:
-            self.record.add(step, found)
-            metrics.watch({f"held_out/{name}": value for name, value in found.items()}, step)
-        self.view.message(held_out_line(step, found))
-        if self.record and metrics and self.config.samples and self.world.size == 1:
+        benchmarks = self._benchmarks(step)
+        if (found or benchmarks) and self.record and metrics:
+            self.record.add(step, found, benchmarks)
+            of_benchmarks = {f"benchmark/{name}": each["value"] for name, each in benchmarks.items()}
+            metrics.watch({**{f"held_out/{name}": value for name, value in found.items()}, **of_benchmarks}, step)
+        if found:
+            self.view.message(held_out_line(step, found))
+        if slices and self.config.samples:
             asked = samples.fixed_questions(slices, self.config.samples)
             lines = list(
                 samples.say(
-                    self.policy, self.encoder, self.shards, asked, self.dtype, self.config.sample_tokens,
+                    self.policy, self.encoder, self.shards, asked, self.dtype, self.config.sample_tokens, self.world,
                     self.stopping.is_set,
                 )
             )  # fmt: skip
-            samples.add(self.run_dir, step, lines)
-            metrics.samples(lines, step)
+            if metrics:
+                samples.add(self.run_dir, step, lines)
+                metrics.samples(lines, step)
+
+    def _benchmarks(self, step: int) -> dict[str, Measured]:
+        """What `mmpr eval` says of the weights of now. One that fails before the first step ends the run; later ones
+        are told and passed over."""
+        config, wanted = self.config, self.config.benchmarks
+        if wanted is None or step // config.checkpoint_every % wanted.every:
+            return {}
+        self.view.message(f"Measuring {', '.join(wanted.names)}, after {step} steps.")
+        out = self.run_dir / BENCHMARKS / step_name(step)
+        exported = self.run_dir / BENCHMARKS / "model"
+        model = export_model(self.policy, self.folder, exported, config.lora, self.world, self.stored) if step else None
+        if model and self.world.is_main:
+            write_trained_on(config.data, model, self.folder.path)
+        try:
+            found = self.world.on_main(lambda: measure_benchmarks(model or self.folder.path, out, wanted))
+        except TrainingError as error:
+            if not step:
+                raise
+            self.view.message(str(error))
+            return {}
+        finally:
+            if self.world.is_main:
+                shutil.rmtree(exported, ignore_errors=True)
+        if config.best_by not in (*HELD_OUT_METRICS, *found):
+            raise ConfigError(
+                f"best_by is {config.best_by}, which was not measured.", remedy=f"Name one of {', '.join(found)}."
+            )
+        self.view.message([f"{name}: {each['value']:.2f}" for name, each in found.items()])
+        return found
 
     def _resume(self) -> int:
         if self.resumed_from is None:
             return 0
-        shift = self.learner.shift
-        progress = checkpoint.load_checkpoint(
-            self.resumed_from, self.policy, self.learner.optimizer, self.world, reference=self.moving
-        )
-        shift.load_state_dict({"total": progress.shift_total, "count": progress.shift_count})
+        progress = self.checkpointer.load(self.resumed_from)
+        self.learner.shift.load_state_dict({"total": progress.shift_total, "count": progress.shift_count})
         self.view.message(f"Resuming at step {progress.step} of {self.steps}.")
         return progress.step
 
     def _save(self, step: int) -> None:
-        state = self.learner.shift.state_dict()
-        progress = checkpoint.RunProgress(step, step * self.config.batch, state["total"], int(state["count"]))
-        learner = self.learner
-        checkpoint.save(
-            self.run_dir, progress, self.policy, learner.optimizer, self.world, self.config.keep, self.moving
-        )
+        shift = self.learner.shift
+        self.checkpointer.save(RunProgress(step, step * self.config.batch, shift.total, shift.count))
+
+    def _committed(self) -> None:
+        """A checkpoint is in its place: name the best, and remove what is neither that nor among the newest."""
         if self.record:
             self.record.note_best()
-            checkpoint.prune(self.run_dir, self.config.keep)  # what was the best before
+        self.place.prune(self.config.keep, best_step(self.run_dir, self.place))
+
+    def _can_copy(self, trained: int) -> bool:
+        """Whether the machine has the memory for copies of all its ranks' shards; the same on every rank."""
+        needed, free = 12 * trained // self.world.size, _machine("MemAvailable") // self.world.local_size
+        short = self.world.any(needed > free)[0]
+        if short:
+            self.view.message(
+                f"Training waits while checkpoints are written: their copies would take {needed / 2**30:.1f} GiB of"
+                f" main memory a process, {free / 2**30:.1f} GiB are free."
+            )
+        return not short
 
     def _take_best(self, step: int) -> None:
         """Bring the policy to the best checkpoint, where that one is to be exported. Raises ConfigError for none."""
         if self.config.exported == "newest":
             return
-        best = self.world.broadcast(checkpoint.best(self.run_dir) if self.world.is_main else None)
+        best = self.world.broadcast(best_step(self.run_dir, self.place) if self.world.is_main else None)
         if best is None:
             self.view.message("No checkpoint of this run was measured: the newest is exported.")
             return
-        self.view.message(f"The best checkpoint by {self.config.best_by} is {best.name}.")
-        checkpoint.load_checkpoint(best, self.policy, self.learner.optimizer, self.world, reference=self.moving)
+        self.view.message(f"The best checkpoint by {self.config.best_by} is {step_name(best)}.")
+        self.checkpointer.load(best)
 
     def _finish(self, step: int, interrupted: bool) -> Result:
         done = step >= min(self.steps, self.config.max_steps or self.steps) and not interrupted

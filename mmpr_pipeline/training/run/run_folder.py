@@ -2,7 +2,7 @@
 
 RUN/run.json         resolved settings, what model and data they meant, versions, on what it is computed; written first
 RUN/metrics.jsonl    one line a step            RUN/rejects.jsonl   pairs that were left out, with reasons
-RUN/checkpoints/     see `checkpoint`           RUN/summary.json    totals; written last, not there while a run is on
+RUN/checkpoints/     see `checkpoints`          RUN/summary.json    totals; written last, not there while a run is on
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from mmpr_pipeline.core.json_files import sealed, unsealed
 from mmpr_pipeline.core.settings import differences, identity_of
 from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.storage import Store, open_store
+from mmpr_pipeline.training.checkpoints.places import CheckpointPlace, step_name
 from mmpr_pipeline.training.objective.loss import LOSSES
-from mmpr_pipeline.training.run.checkpoint import checkpoints, sweep
 from mmpr_pipeline.training.settings import TrainConfig
 
 RUN_FILE, SUMMARY = "run.json", "summary.json"
@@ -45,7 +45,9 @@ def _identity_before(store: Store) -> dict[str, Any]:
         ) from None
 
 
-def claim_run(run: Path, config: TrainConfig, model: str, data: str, resume: bool) -> Path | None:
+def claim_run(
+    run: Path, place: CheckpointPlace, config: TrainConfig, model: str, data: str, resume: bool
+) -> int | None:
     """Take a run's directory; gives the checkpoint to go on from, None for a start at step 0.
 
     Raises ConfigError where the directory holds a run and `resume` is off, or a run with other settings.
@@ -53,10 +55,10 @@ def claim_run(run: Path, config: TrainConfig, model: str, data: str, resume: boo
     now = identity(config, model, data)
     store = open_store(run)
     store.check_writable()
-    there = checkpoints(run)
+    there = place.steps()
     if there and not resume:
         raise ConfigError(
-            f"{run} already holds a run, kept at {there[-1].name}.",
+            f"{run} already holds a run, kept at {step_name(there[-1])}.",
             remedy="Go on with --resume, or give another --out.",
         )
     if there and store.exists(RUN_FILE):
@@ -66,7 +68,7 @@ def claim_run(run: Path, config: TrainConfig, model: str, data: str, resume: boo
                 f"{run} was begun with other settings:\n    " + "\n    ".join(lines),
                 remedy="Use the same settings to go on, or another --out for a new run.",
             )
-    sweep(run)
+    place.sweep()
     store.delete(SUMMARY)
     import transformers
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
 from mmpr_pipeline.storage import open_store
@@ -15,6 +17,7 @@ from mmpr_pipeline.training.policy.families import family_of
 from mmpr_pipeline.training.policy.load import add_adapters, find_model, load_model, load_processor
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.policy.settings import LoraSettings
+from mmpr_pipeline.training.run import export
 from mmpr_pipeline.training.run.export import EXPORT_MARKER, export_model, self_test
 from tests.training import made
 
@@ -75,3 +78,22 @@ def test_a_broken_export_is_not_put_in_place(folder: Path, tmp_path: Path, value
 
 def test_the_self_test_passes_a_good_model(folder: Path) -> None:
     self_test(folder)
+
+
+def test_a_large_export_is_tested_without_holding_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names and shapes by the files' headers; the processor is used."""
+    copy = tmp_path / "large"
+    shutil.copytree(folder, copy)
+    monkeypatch.setattr(export, "load_model", None)
+    self_test(copy, whole=0)
+    [file] = copy.glob("*.safetensors")
+    tensors = load_file(file)
+    last = sorted(tensors)[-1]
+    save_file({**tensors, last: tensors[last][:-1].clone()}, file)
+    with pytest.raises(ConfigError, match="has the shape"):
+        self_test(copy, whole=0)
+    save_file({name: value for name, value in tensors.items() if name != last}, file)
+    with pytest.raises(ConfigError, match="lacks 1 weights"):
+        self_test(copy, whole=0)

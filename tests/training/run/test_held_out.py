@@ -14,11 +14,11 @@ import torch
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.training.checkpoints.places import checkpoint_place
 from mmpr_pipeline.training.data.held_out import hold_out
 from mmpr_pipeline.training.data.shards import Shards
-from mmpr_pipeline.training.run.checkpoint import checkpoints
-from mmpr_pipeline.training.run.held_out import best_line
 from mmpr_pipeline.training.run.loop import Trainer, train
+from mmpr_pipeline.training.run.measuring.held_out import best_line
 from mmpr_pipeline.training.run.metrics import read_lines
 from mmpr_pipeline.training.run.step import Learner
 from mmpr_pipeline.training.settings import load_train_config
@@ -137,11 +137,11 @@ def test_the_nll_is_that_of_the_pairs_scored_alone(run: Path, model: Path, data:
 
 def test_the_best_checkpoint_is_kept_beside_the_newest_and_exported(run: Path) -> None:
     best = json.loads((run / "best.json").read_text())
-    line = best_line(run, "accuracy")
+    line = best_line(run, checkpoint_place(run).steps(), "accuracy")
     assert line is not None
     assert best == {"step": line["step"], "by": "accuracy", "value": line["accuracy"]}
     assert line["accuracy"] == max(each["accuracy"] for each in lines(run)[1:])
-    assert [p.name for p in checkpoints(run)] == sorted({f"step-{best['step']:08d}", "step-00000008"})
+    assert checkpoint_place(run).steps() == sorted({best["step"], 8})
     assert (run / "best" / "model.safetensors").is_file()
 
 
@@ -211,3 +211,6 @@ def test_two_ranks_measure_what_one_measures(run: Path, model: Path, data: Path,
         for name in ("accuracy", "nll", "loss", "reward/margin", "loss/dpo", "loss/bco"):
             assert two[name] == pytest.approx(alone[name], abs=2e-4), (alone["step"], name)
     assert (tmp_path / "run" / "best" / "model.safetensors").is_file()
+    said, alone_said = (read_lines(folder / "samples.jsonl") for folder in (tmp_path / "run", run))
+    assert [line["text"] for line in said if not line["step"]] == [x["text"] for x in alone_said if not x["step"]]
+    assert len(said) == len(alone_said) > 9

@@ -13,8 +13,8 @@ import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError, TrainingError
 from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.training.checkpoints.places import checkpoint_place
 from mmpr_pipeline.training.run import loop, step
-from mmpr_pipeline.training.run.checkpoint import checkpoints
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.metrics import read_lines
 from mmpr_pipeline.training.settings import TrainConfig
@@ -74,10 +74,10 @@ def launch(config: TrainConfig, *options: str) -> subprocess.CompletedProcess[st
 
 @pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted(model: Path, data: Path, whole: Path, tmp_path: Path) -> None:
-    config = made.settings(model, data, tmp_path / "run", epochs=2, checkpoint_every=3)
+    config = made.settings(model, data, tmp_path / "run", epochs=2, checkpoint_every=3, write_behind=False)
     killed = launch(config, "--kill-after", "5")  # the last checkpoint is that of step 3: mid-epoch
     assert killed.returncode == -signal.SIGKILL
-    assert [p.name for p in checkpoints(tmp_path / "run")] == ["step-00000003"]
+    assert checkpoint_place(tmp_path / "run").steps() == [3]
     done = launch(config, "--resume")
     assert done.returncode == 0, done.stderr[-2000:]
     assert metrics(tmp_path / "run") == metrics(whole)
@@ -158,7 +158,7 @@ def test_a_loss_that_is_not_a_number_stops_without_a_checkpoint(
     monkeypatch.setattr(step, "mixed", broken)
     with pytest.raises(TrainingError, match=r"loss is nan at step 2[\s\S]*lower learning rate"):
         train(made.settings(model, data, tmp_path, checkpoint_every=3))
-    assert checkpoints(tmp_path) == []
+    assert checkpoint_place(tmp_path).steps() == []
     assert [line["step"] for line in metrics(tmp_path)] == [0, 1]
 
 

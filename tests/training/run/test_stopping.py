@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
+from mmpr_pipeline.training.checkpoints.places import checkpoint_place
 from mmpr_pipeline.training.distributed import stopping
 from mmpr_pipeline.training.distributed.stopping import ask_to_stop, stop_requested
 from mmpr_pipeline.training.objective import reference_pass
 from mmpr_pipeline.training.run import loop, step
-from mmpr_pipeline.training.run.checkpoint import checkpoints, step_of
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.metrics import read_lines
 from mmpr_pipeline.training.settings import TrainConfig
@@ -71,7 +71,7 @@ def test_in_the_middle_of_a_step_the_last_finished_one_is_kept(
     monkeypatch.setattr(step.Learner, "_backward", counted)
     result = train(config)
     assert (result.step, result.interrupted, len(done)) == (2, True, 1)
-    assert [p.name for p in checkpoints(tmp_path)] == ["step-00000002"]
+    assert checkpoint_place(tmp_path).steps() == [2]
     monkeypatch.undo()
     assert train(config, resume=True).step == 4
     assert losses(tmp_path) == losses(whole)
@@ -105,7 +105,7 @@ def test_a_file_stops_a_run_and_is_gone_when_it_was_obeyed(
     monkeypatch.setattr(loop, "lr_at", at_call(3, loop.lr_at, ask))
     result = train(made.settings(model, data, tmp_path, checkpoint_every=100))
     assert (result.step, result.interrupted) == (2, True)
-    assert [p.name for p in checkpoints(tmp_path)] == ["step-00000002"]
+    assert checkpoint_place(tmp_path).steps() == [2]
     assert not (tmp_path / stopping.STOP).exists()
 
 
@@ -129,7 +129,7 @@ def test_a_pod_that_is_taken_away_waits_until_the_step_is_kept(
     monkeypatch.setattr(loop, "lr_at", at_call(3, loop.lr_at, taken_away))
     assert train(made.settings(model, data, tmp_path, checkpoint_every=100)).interrupted
     assert started[0].wait(timeout=10) == 0
-    assert [p.name for p in checkpoints(tmp_path)] == ["step-00000002"]
+    assert checkpoint_place(tmp_path).steps() == [2]
     subprocess.run(["sh", "-c", hook], timeout=10, check=True)  # nothing runs: nothing to wait for
     assert pod["terminationGracePeriodSeconds"] >= 120
 
@@ -191,11 +191,11 @@ def test_under_torchrun_a_signal_keeps_a_step_and_a_rank_that_hangs_is_noticed(
     wait_for_step(run, 2, job)
     job.send_signal(signal.SIGTERM)
     said = job.communicate(timeout=60)[0]
-    [kept] = checkpoints(run)
-    assert len(read_lines(run / "metrics.jsonl")) == step_of(kept) >= 2, said
+    [kept] = checkpoint_place(run).steps()
+    assert len(read_lines(run / "metrics.jsonl")) == kept >= 2, said
 
     job = start(config, *torchrun)
-    wait_for_step(run, step_of(kept) + 2, job)
+    wait_for_step(run, kept + 2, job)
     [hangs] = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _is_rank(int(pid), 1, run)]
     os.kill(hangs, signal.SIGSTOP)
     try:
@@ -205,7 +205,7 @@ def test_under_torchrun_a_signal_keeps_a_step_and_a_rank_that_hangs_is_noticed(
             os.kill(hangs, signal.SIGKILL)
     assert "Another rank is gone, or did not answer within 0.1 minutes" in said, said[-3000:]
 
-    last = config.model_copy(update={"max_steps": step_of(kept) + 1})
+    last = config.model_copy(update={"max_steps": kept + 1})
     train(last, resume=True)
     train(last.model_copy(update={"run_dir": str(tmp_path / "whole")}))
     for ours, theirs in zip(losses(run), losses(tmp_path / "whole"), strict=True):

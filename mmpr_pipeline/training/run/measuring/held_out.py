@@ -1,12 +1,14 @@
 """What a run says of questions that it does not train on, at every checkpoint; and which checkpoint was the best.
 
 RUN/held_out.jsonl   a line a checkpoint, and one before the first step: `step` finished steps; preference `accuracy`
-                     (share of pairs with h_c > h_r), `reward/margin`, `nll`, `loss` and the rest as in metrics.jsonl
+                     (share of pairs with h_c > h_r), `reward/margin`, `nll`, `loss` and the rest as in metrics.jsonl;
+                     `benchmarks` by name, where some are measured
 RUN/best.json        the step of the best line so far, by the setting `best_by`; its checkpoint is kept
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,19 +18,19 @@ import torch
 from mmpr_pipeline.core.checksums import checked_line
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.training.checkpoints.places import CheckpointPlace
 from mmpr_pipeline.training.data.order import Slice
 from mmpr_pipeline.training.data.stream import EndOfStep, Stream, idle_batch, prefetch
 from mmpr_pipeline.training.objective.loss import mixed
 from mmpr_pipeline.training.objective.pair_scores import pair_log_probs
 from mmpr_pipeline.training.objective.reference import StoredReference
-from mmpr_pipeline.training.run.checkpoint import BEST, checkpoints, step_of
+from mmpr_pipeline.training.run.measuring.benchmarks import Measured
+from mmpr_pipeline.training.run.measuring.samples import SAMPLES
 from mmpr_pipeline.training.run.metrics import Sums, keep_until, read_lines
-from mmpr_pipeline.training.run.samples import SAMPLES
 from mmpr_pipeline.training.run.step import Learner
-from mmpr_pipeline.training.settings import BestBy
 
-HELD_OUT = "held_out.jsonl"
-_NAMES = {"accuracy": "accuracy", "margin": "reward/margin", "nll": "nll", "loss": "loss"}
+HELD_OUT, BEST = "held_out.jsonl", "best.json"
+HELD_OUT_METRICS = {"accuracy": "accuracy", "margin": "reward/margin", "nll": "nll", "loss": "loss"}
 _HIGHER: frozenset[str] = frozenset({"accuracy", "margin"})
 
 
@@ -71,32 +73,48 @@ def measure_held_out(
 class HeldOutRecord:
     """Keeps what was measured in the run's directory; on the first rank only."""
 
-    def __init__(self, run: Path, best_by: BestBy, resumed_at: int) -> None:
-        self._run, self._by = run, best_by
+    def __init__(self, run: Path, place: CheckpointPlace, best_by: str, resumed_at: int) -> None:
+        self._run, self._place, self._by = run, place, best_by
         for name in (HELD_OUT, SAMPLES):
             keep_until(run / name, resumed_at + 1)  # the line of a checkpoint stands by it
 
-    def add(self, step: int, found: dict[str, float]) -> None:
-        """A checkpoint's line."""
+    def add(self, step: int, found: dict[str, float], benchmarks: dict[str, Measured]) -> None:
+        """A checkpoint's line: what was measured on held-out pairs and on benchmarks, of which either may be empty."""
         with open(self._run / HELD_OUT, "ab") as file:
-            file.write(checked_line({"step": step, **found}))
+            file.write(checked_line({"step": step, **found, **({"benchmarks": benchmarks} if benchmarks else {})}))
 
     def note_best(self) -> dict[str, Any] | None:
         """Name the best line that has a checkpoint; once that is in place. Gives it."""
-        best = best_line(self._run, self._by)
+        best = best_line(self._run, self._place.steps(), self._by)
         if best is not None:
-            value = best[_NAMES[self._by]]
+            [(value, _)] = _measured(best, self._by)
             made = {"step": best["step"], "by": self._by, "value": value}
             open_store(self._run).write(BEST, json_bytes(made))
         return best
 
 
-def best_line(run: Path, by: BestBy) -> dict[str, Any] | None:
-    """The best line whose checkpoint is there; equal ones go by the loss, then the earlier wins."""
-    sign = -1 if by in _HIGHER else 1
-    there = {step_of(folder) for folder in checkpoints(run)}
-    lines = [line for line in read_lines(run / HELD_OUT) if line["step"] in there and line["pairs"]]
-    return min(lines, key=lambda line: (sign * line[_NAMES[by]], line["loss"], line["step"]), default=None)
+def best_line(run: Path, steps: Sequence[int], by: str) -> dict[str, Any] | None:
+    """The best line of a checkpoint that is there, of `steps`; equal ones go by the loss, then the earlier wins."""
+    lines = [line for line in read_lines(run / HELD_OUT) if line["step"] in steps]
+    ranked = [(sign * value, line.get("loss", 0.0), line) for line in lines for value, sign in _measured(line, by)]
+    return min(ranked, key=lambda entry: (*entry[:2], entry[2]["step"]), default=(0.0, 0.0, None))[2]
+
+
+def _measured(line: dict[str, Any], by: str) -> list[tuple[float, int]]:
+    """What a line says of the metric `by`, and the sign that makes less of it better; none where that is missing."""
+    if by in HELD_OUT_METRICS:
+        return [(line[HELD_OUT_METRICS[by]], -1 if by in _HIGHER else 1)] if line.get("pairs") else []
+    found = line.get("benchmarks", {}).get(by)
+    return [(found["value"], 1 if found["less_is_better"] else -1)] if found else []
+
+
+def best_step(run: Path, place: CheckpointPlace) -> int | None:
+    """The best checkpoint by the run's held-out pairs; None where there is none."""
+    try:
+        step = int(json.loads((run / BEST).read_text("utf-8"))["step"])
+    except (OSError, ValueError, KeyError):
+        return None
+    return step if step in place.steps() else None
 
 
 def held_out_line(step: int, found: dict[str, float]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 
 from mmpr_pipeline.checking.api import check
 from mmpr_pipeline.core.checksums import checked_line
@@ -19,6 +20,7 @@ from mmpr_pipeline.core.records import PreferencePair
 from mmpr_pipeline.training.data.encode import PairEncoder
 from mmpr_pipeline.training.data.order import Slice
 from mmpr_pipeline.training.data.shards import Shards
+from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 
 SAMPLES = "samples.jsonl"
@@ -38,19 +40,21 @@ def say(
     questions: Sequence[Slice],
     dtype: torch.dtype,
     most: int,
+    world: World,
     stopping: Callable[[], bool],
 ) -> Iterator[dict[str, Any]]:
     """The policy's greedy answer to each question, of at most `most` tokens, by the model's own attention.
 
-    The policy is as it was before, afterwards. A question that cannot be encoded is passed over.
+    By all ranks together, which gather sharded weights for each other. The policy is as it was before, afterwards. A
+    question that cannot be encoded is passed over.
     """
-    device = next(policy.parameters()).device
+    device = world.device
     training = policy.training
     policy.release()
     policy.eval()
     try:
         for each in questions:
-            if stopping():
+            if world.any(stopping())[0]:
                 return
             shard = shards[each.shard]
             [pair] = shard.pairs(each.group, each.first, each.first + 1)
@@ -64,6 +68,8 @@ def say(
     finally:
         policy.train(training)
         policy.take()
+        if isinstance(policy, FSDPModule):
+            policy.reshard()  # the root's weights, which generation leaves gathered
 
 
 def _answer(
@@ -76,7 +82,7 @@ def _answer(
 ) -> str:
     ids = torch.tensor([list(prompt)], device=device)
     given = {name: value.to(device) for name, value in images.items()}
-    said = policy.bare.generate(
+    said = policy.generate(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         **given,

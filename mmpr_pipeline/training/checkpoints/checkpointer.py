@@ -1,0 +1,210 @@
+"""Writes checkpoints behind the training, and reads them: on every rank, each of which handles its own shard.
+
+A save copies the rank's shard to main memory; the disk, or S3, is another thread's matter while the next steps are
+computed. Ranks agree in that thread by a process group of their own. What failed there is raised by the next call.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import nn
+
+from mmpr_pipeline.core.errors import StoreError
+from mmpr_pipeline.dataset.files.arrow_file import sha256_of
+from mmpr_pipeline.training.checkpoints.failures import reason_of, remedy_of
+from mmpr_pipeline.training.checkpoints.places import CheckpointPlace, step_name
+from mmpr_pipeline.training.checkpoints.state import (
+    RunProgress,
+    fill_optimizer,
+    random_state,
+    read_state_file,
+    set_random_state,
+    set_tensors,
+    state_file,
+    tensors_of,
+)
+from mmpr_pipeline.training.distributed.world import ALONE, World
+
+
+class Checkpointer:
+    """Saves and loads the state of a run. Every method is to be called by every rank."""
+
+    def __init__(
+        self,
+        place: CheckpointPlace,
+        world: World,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        reference: nn.Module | None = None,
+        *,
+        behind: bool = True,
+        committed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`behind`: whether a save returns before it is written; `committed` is called, in that thread of the first
+        rank, when a checkpoint is in its place."""
+        from torch.distributed.checkpoint.staging import BlockingAsyncStager
+
+        self.place, self._world, self._committed = place, world, committed
+        self._of = (model, optimizer, reference)
+        self._stager = BlockingAsyncStager(cache_staged_state_dict=world.device.type == "cuda") if behind else None
+        if behind and torch.distributed.is_initialized():
+            group = torch.distributed.new_group(backend="gloo", timeout=ALONE)
+            self._world = replace(world, patient=group, group=group)
+        self._writing: threading.Thread | None = None
+        self._failure: StoreError | None = None
+
+    def save(self, progress: RunProgress) -> None:
+        """Save a checkpoint, behind the training or at once. Raises StoreError where this one or the one before cannot
+        be written; those before it are as they were, and nothing stays of it."""
+        self.wait()
+        tensors, random = tensors_of(*self._of), random_state()
+        if self._stager is None:
+            self._write(progress, tensors, random)
+            return self.wait()
+        staged: Any = self._stager.stage(tensors)
+        arguments = (progress, staged, random)
+        self._writing = threading.Thread(target=self._write, args=arguments, name="checkpoint", daemon=True)
+        self._writing.start()
+
+    def wait(self) -> None:
+        """Wait until all that was saved is written. Raises StoreError where it could not be."""
+        if self._writing:
+            self._writing.join()
+            self._writing = None
+        failure, self._failure = self._failure, None
+        if failure:
+            raise failure
+
+    def load(self, step: int) -> RunProgress:
+        """Bring model, optimizer and moving reference to a checkpoint's state, in place; and the random generators,
+        where as many ranks wrote it. Raises StoreError where it is damaged."""
+        import torch.distributed.checkpoint as dcp
+        from torch.distributed.checkpoint.api import CheckpointException  # not an Exception
+
+        self.wait()
+        _, optimizer, _ = self._of
+        fill_optimizer(optimizer)
+        state, progress, problem = tensors_of(*self._of), None, None
+        with tempfile.TemporaryDirectory(prefix="mmpr-") as folder:
+            try:
+                progress, hashes = read_state_file(self.place.state(step))
+                files = _SoundFiles(self.place, step, hashes, Path(folder))
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # that one process alone is not distributed
+                    dcp.load(state, storage_reader=files.reader())
+                own = f"random-{self._world.rank:05d}.pt"
+                if own in (hashes or {}):
+                    set_random_state(torch.load(files.open(own), weights_only=True))
+            except (Exception, CheckpointException) as error:
+                problem = reason_of(error)
+        problems = [each for each in self._world.all_gather(problem) if each]
+        if problems or progress is None:
+            raise StoreError(
+                f"The checkpoint {self.place.url}/{step_name(step)} cannot be read: {problems[0]}.",
+                remedy="Remove it to go on from the one before, or start a new run.",
+            )
+        set_tensors(state, *self._of)
+        return progress
+
+    def _write(self, progress: RunProgress, tensors: dict[str, Any], random: dict[str, torch.Tensor]) -> None:
+        """All of a save that needs the disk; what fails on one rank fails on all."""
+        world, place, step = self._world, self.place, progress.step
+        failed: list[tuple[str, str]] = []
+
+        def agreed(work: Callable[[], Any]) -> list[Any]:
+            """What the work of every rank gave; nothing is begun any more where an earlier one failed somewhere."""
+            problem, made = None, None
+            try:
+                made = None if failed else work()
+            except (Exception, CheckpointException) as error:  # torch wraps what a rank's disk said
+                problem = (reason_of(error), remedy_of(error))
+            everywhere = world.all_gather((problem, made))
+            failed.extend(each for each, _ in everywhere if each)
+            return [each for _, each in everywhere]
+
+        def commit() -> None:
+            if world.is_main:
+                place.commit(step, state_file(progress, {name: value for own in hashes for name, value in own.items()}))
+                self._committed()
+
+        from torch.distributed.checkpoint.api import CheckpointException  # not an Exception
+
+        try:
+            with ExitStack() as held:
+                agreed(lambda: place.begin(step) if world.is_main else None)
+                folders: list[Path] = []
+                agreed(lambda: folders.append(held.enter_context(place.folder(step))))
+                hashes = agreed(lambda: self._files(folders[0], step, tensors, random))
+                agreed(commit)
+        except RuntimeError as error:  # another rank is gone
+            failed.append((reason_of(error), "--resume goes on from the checkpoint before."))
+        if failed:
+            if world.is_main:
+                with suppress(OSError, StoreError):  # the failure itself is what is told
+                    place.abandon(step)
+            what, remedy = failed[0]
+            self._failure = StoreError(
+                f"The checkpoint of step {step} cannot be written to {place.url}: {what}.", remedy=remedy
+            )
+
+    def _files(
+        self, folder: Path, step: int, tensors: dict[str, Any], random: dict[str, torch.Tensor]
+    ) -> dict[str, str]:
+        """Write this rank's files into a folder that it may share with others; gives their sha256 by name."""
+        import torch.distributed.checkpoint as dcp
+
+        rank = self._world.rank
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that one process alone is not distributed
+            dcp.save(tensors, checkpoint_id=folder, process_group=self._world.patient)
+        torch.save(random, folder / f"random-{rank:05d}.pt")
+        own = (f"__{rank}_", f"random-{rank:05d}.pt", *([".metadata"] if self._world.is_main else []))
+        files = sorted(path for path in folder.iterdir() if path.name.startswith(own))
+        hashes = {file.name: sha256_of(file) for file in files}
+        self.place.put(step, files)
+        return hashes
+
+
+class _SoundFiles:
+    """Files of a checkpoint, opened only where they are what its state says."""
+
+    def __init__(self, place: CheckpointPlace, step: int, hashes: dict[str, str] | None, folder: Path) -> None:
+        self._place, self._step, self._hashes, self._folder = place, step, hashes, folder
+
+    def open(self, name: str) -> Path:
+        """Raises ValueError where it is gone or damaged."""
+        try:
+            path = self._place.open(self._step, name, self._folder)
+            if self._hashes is None or sha256_of(path) == self._hashes.get(name):
+                return path
+        except FileNotFoundError:
+            pass
+        raise ValueError(f"{name} is gone or damaged")
+
+    def reader(self) -> Any:
+        """A reader for torch.distributed.checkpoint."""
+        from torch.distributed.checkpoint import FileSystemReader
+        from torch.distributed.checkpoint.filesystem import FileSystem
+
+        opened = self.open
+
+        class Checked(FileSystem):
+            """Opens sound files by their names."""
+
+            @contextmanager
+            def create_stream(self, path: Any, mode: str) -> Iterator[IO[bytes]]:  # type: ignore[override]
+                with open(opened(Path(path).name), "rb") as stream:
+                    yield stream
+
+        reader = FileSystemReader(self._folder)
+        reader.fs = Checked()
+        return reader

@@ -1,0 +1,93 @@
+"""What a checkpoint holds: trained weights, the optimizer's moments, a moving reference, random states, the progress.
+
+Only trained parameters are kept; frozen ones are the model's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmpr_pipeline.core.json_files import sealed, unsealed
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """How far a run is: finished optimizer steps (hence place in the data and in the schedule), and δ's sums."""
+
+    step: int
+    pairs: int
+    shift_total: float
+    shift_count: int
+
+
+def state_file(progress: RunProgress, hashes: dict[str, str]) -> bytes:
+    """state.json: the progress, and the sha256 of every other file of the checkpoint."""
+    return sealed({**asdict(progress), "hashes": hashes})
+
+
+def read_state_file(raw: bytes) -> tuple[RunProgress, dict[str, str] | None]:
+    """Progress and hashes; no hashes in checkpoints of the first versions. Raises ValueError where it is damaged."""
+    names = frozenset(field.name for field in fields(RunProgress))
+    state = unsealed(raw, names, frozenset())
+    hashes = state.pop("hashes", None)
+    return RunProgress(**state), hashes
+
+
+def tensors_of(model: nn.Module, optimizer: torch.optim.Optimizer, reference: nn.Module | None) -> dict[str, Any]:
+    """Weights and moments as torch.distributed.checkpoint takes them: this rank's shards."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, get_state_dict
+
+    weights, moments = get_state_dict(model, optimizer, options=StateDictOptions(ignore_frozen_params=True))
+    state: dict[str, Any] = {"model": weights, "optimizer": moments}
+    if reference is not None:
+        state["reference"] = get_model_state_dict(reference)
+    return state
+
+
+def set_tensors(
+    state: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, reference: nn.Module | None
+) -> None:
+    """Bring model, optimizer and reference to what `tensors_of` gave of others."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict, set_state_dict
+
+    set_state_dict(
+        model,
+        optimizer,
+        model_state_dict=state["model"],
+        optim_state_dict=state["optimizer"],
+        options=StateDictOptions(ignore_frozen_params=True, strict=False),
+    )
+    if reference is not None:
+        set_model_state_dict(reference, state["reference"])
+
+
+def fill_optimizer(optimizer: torch.optim.Optimizer) -> None:
+    """Make the optimizer's state exist, so that there is something to load into: a step with zero gradients."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+
+
+def random_state() -> dict[str, torch.Tensor]:
+    """The generators of this rank."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_random_state(state: dict[str, torch.Tensor]) -> None:
+    """Bring the generators to a state."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

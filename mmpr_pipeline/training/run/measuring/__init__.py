@@ -1,0 +1,1 @@
+"""What is measured at checkpoints: held-out pairs, fixed questions, benchmarks."""

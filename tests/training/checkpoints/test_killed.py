@@ -1,0 +1,60 @@
+"""Killed with -9 while a checkpoint is written behind the training: on a disk, and on a real S3 server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmpr_pipeline.training.checkpoints.places import checkpoint_place
+from mmpr_pipeline.training.run.metrics import read_lines
+from tests.conftest import new_bucket
+from tests.storage.seaweed import SeaweedServer
+from tests.training import made
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_killed_while_a_checkpoint_is_written_it_goes_on_from_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two ranks; step 2's files are on the way when a rank dies, on S3 between two files, on the disk before the
+    rename. The losses are those of the run that nobody killed, and what was half written is gone."""
+    server = SeaweedServer(tmp_path / "seaweed")
+    server.start()
+    try:
+        bucket = new_bucket(server.address, monkeypatch, tmp_path)
+        model, data = made.model_folder(tmp_path / "model"), made.dataset(tmp_path / "data")
+        losses = {}
+        for name, checkpoints, moment in (
+            ("whole", None, None), ("s3", f"s3://{bucket}/kept", "put:2"), ("disk", None, "commit:2"),
+        ):  # fmt: skip
+            config = made.settings(model, data, tmp_path / name, checkpoints=checkpoints, dtype="bfloat16")
+            settings = tmp_path / f"{name}.json"
+            settings.write_text(config.model_dump_json())
+            place = checkpoint_place(config.run_dir, checkpoints)
+            if moment:
+                assert run(settings, "--kill-in", moment).returncode != 0
+                assert place.steps() == [1]
+            done = run(settings, "--resume")
+            assert done.returncode == 0, done.stderr[-3000:]
+            assert place.steps() == [3, 4]
+            losses[name] = [line["loss"] for line in read_lines(tmp_path / name / "metrics.jsonl")]
+        assert len(losses["whole"]) == 4
+        assert losses["s3"] == losses["disk"] == losses["whole"]
+        keys = {key.partition("/")[0] for key in checkpoint_place("", f"s3://{bucket}/kept").store.list()}
+        assert keys == {"step-00000003", "step-00000004"}
+    finally:
+        server.kill()
+
+
+def run(settings: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [sys.executable, *launch, "-m", "tests.training.run.loop_worker", str(settings), *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)

@@ -97,6 +97,9 @@ class SourcePrompt(_Part):
     direct: OwnInstruction | None = Field(default=None, description="Own instruction, where only the answer is.")
     open: OwnInstruction | None = Field(default=None, description="Own instruction for open-ended questions.")
     strip: bool = Field(default=True, description="Take off the instructions that questions carry already.")
+    hint: bool = Field(
+        default=False, description="Ask with what was taken off too, between the choices and the build's instruction."
+    )
 
     @field_validator("cot", "direct", "open")
     @classmethod
@@ -333,6 +336,8 @@ class SourceDeclaration(_Part):
         for name in ("most_pixels", "image_prefix"):
             if kept[name] is None:
                 del kept[name]
+        if self.prompt and not self.prompt.hint:
+            del kept["prompt"]["hint"]
         return {**kept, "stripping": STRIPPING}
 
     @property
@@ -347,7 +352,7 @@ class SourceDeclaration(_Part):
 
     def prompting(self) -> Prompting | None:
         """How its questions are to be asked; nothing where the build decides."""
-        return Prompting(**self.prompt.model_dump(exclude={"strip"})) if self.prompt else None
+        return Prompting(**self.prompt.model_dump(exclude={"strip", "hint"})) if self.prompt else None
 
 
 def load_declaration(path: str | Path) -> SourceDeclaration:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-DROPS = {"duplicate_question": "that an earlier row has too", "contaminated": "that an evaluation set has too"}
+DROPS = {
+    "duplicate_question": "that an earlier row has too",
+    "near_duplicate": "that are nearly those of an earlier row",
+    "contaminated": "that an evaluation set has too",
+}
 
 
 def report_sentences(report: Mapping[str, Any]) -> list[str]:
@@ -34,12 +38,14 @@ def unchecked(report: Mapping[str, Any]) -> str | None:
 
 
 def _dropped(report: Mapping[str, Any]) -> str:
-    counts = {reason: sum(source[reason] for source in report["sources"].values()) for reason in DROPS}
-    told = [f"{count:,} questions dropped {DROPS[reason]}" for reason, count in counts.items() if count]
-    if not told:
-        return ""
-    by = ", ".join(f"{name}: {count:,}" for name, count in report["contaminated"].items())
-    return "; ".join(told) + (f" ({by})." if by else ".")
+    counts = {reason: sum(source.get(reason, 0) for source in report["sources"].values()) for reason in DROPS}
+    pairs = {"contaminated": report["contaminated"], "near_duplicate": report.get("near_duplicates", {})}
+    dropped = []
+    for reason, count in counts.items():
+        by = ", ".join(f"{name}: {n:,}" for name, n in pairs.get(reason, {}).items())
+        if count:
+            dropped.append(f"{count:,} questions dropped {DROPS[reason]}" + (f" ({by})" if by else ""))
+    return "; ".join(dropped) + "." * bool(dropped)
 
 
 def _compared(report: Mapping[str, Any]) -> str:

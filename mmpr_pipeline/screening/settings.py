@@ -18,6 +18,21 @@ class ScreeningSettings(Settings):
         "shard.",
         json_schema_extra=flag("--dedup/--no-dedup", SCREENING),
     )
+    near_duplicates: bool = Field(
+        default=False,
+        description="Drop questions that are nearly an earlier row of any source: an alike image and question, the "
+        "same answer.",
+        json_schema_extra=flag("--near-duplicates", SCREENING),
+    )
+    near_image_bits: int = Field(
+        default=16, ge=0, le=64, description="Most bits of 256 in which the images of near-duplicates differ."
+    )
+    near_question: float = Field(
+        default=0.8,
+        ge=0.5,
+        le=1,
+        description="Least likeness of the questions of near-duplicates: Jaccard index of word triples, estimated.",
+    )
     decontaminate: bool = Field(
         default=True,
         description="Drop training questions that also appear (exactly or nearly) in a benchmark.",

@@ -131,7 +131,7 @@ class Source:
 
     def _item(self, row: Row, place: RowPlace, repeated: bool, load: mapping.Load) -> Question | Reject:
         source_id = place.name
-        look = partial(load_image, limits=self._limits) if self.looks else unseen_image
+        look = partial(load_image, limits=self.limits) if self.looks else unseen_image
         try:
             if isinstance(row, Unreadable):
                 raise ItemRejected(row.reason, row.detail)
@@ -150,7 +150,7 @@ class Source:
             return Reject(source=self.name, source_id=source_id, reason="unreadable_row", detail=type(error).__name__)
 
     @property
-    def _limits(self) -> ImageLimits:
+    def limits(self) -> ImageLimits:
         """Most pixels and bytes of an image; where more pixels are allowed, bytes are too."""
         most = self.declaration.most_pixels
         return USUAL if most is None else ImageLimits(most, max(USUAL.bytes, 3 * most))
@@ -323,7 +323,7 @@ class Source:
             hub=HubImages(told.hub.id, index.revision or "", told.image_root)
             if told.hub and told.image_root and not files
             else None,
-            most_bytes=self._limits.bytes,
+            most_bytes=self.limits.bytes,
             prefix=told.image_prefix or "",
         )
         return lambda reference: image_bytes(reference, places)

@@ -75,7 +75,8 @@ class BuildPlan:
         anyhow."""
         several = len(self.sources) > 1 or self.config.shards > 1
         shared = any(source.share != ALL for source in self.sources)
-        return (self.config.screening.dedup and several) or bool(self.against) or shared
+        rules = self.config.screening
+        return (rules.dedup and several) or rules.near_duplicates or bool(self.against) or shared
 
     @property
     def described_sources(self) -> list[dict[str, Any]]:
@@ -175,6 +176,8 @@ def _identity(config: BuildConfig, sources: Sequence[ResolvedSource], against: E
     identity["sources"] = {source.name: source.content for source in sources}
     identity["mixture"] = {source.name: share_fields(source.share) for source in sources if source.share != ALL}
     identity["screening"] |= {"version": SCREENING, "against": dict(against.content)}
+    if not config.screening.near_duplicates:  # as it was before they could be looked for
+        identity["screening"] = {k: v for k, v in identity["screening"].items() if not k.startswith("near_")}
     foreign = [source.path for source in sources if source.path in SOURCES.names()]
     plugins = {"strategies": STRATEGIES.origins(config.pairing.strategies), "sources": SOURCES.origins(foreign)}
     if any(plugins.values()):

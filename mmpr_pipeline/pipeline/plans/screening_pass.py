@@ -207,7 +207,8 @@ def look_at(plan: Screenable, piece: Chunk) -> None:
     else:
         planned = plan.sources[piece.source]
         evaluation = _evaluation(plan, store) if _compared(plan, planned) else None
-        table = hash_keys(planned.open(root), planned.index, piece.start, piece.stop, evaluation)
+        near = plan.config.screening.near_duplicates
+        table = hash_keys(planned.open(root), planned.index, piece.start, piece.stop, evaluation, near)
     write_chunk(store, piece.key, table)
 
 

@@ -69,8 +69,11 @@ class Source:
         """The source's name, as it is written into every row."""
         return self.declaration.name
 
-    def index(self, limit: int | None = None) -> SourceIndex:
-        """Look once over the rows, or over the first `limit`. Raises SourceError: no files, no rows, out of reach."""
+    def index(self, limit: int | None = None, commit: str | None = None) -> SourceIndex:
+        """Look once over the rows, or over the first `limit`; on the Hub at `commit`, where the declaration pins none.
+
+        Raises SourceError: no files, no rows, out of reach.
+        """
         revision: str | None = None
         parts: list[IndexedFile] = []
         archives: list[IndexedArchive] = []
@@ -78,7 +81,7 @@ class Source:
         if self.declaration.generated:
             parts = [self._generated_part(limit)]
         else:
-            revision, listed = self._files()
+            revision, listed = self._files(commit)
             archives = self._archives(revision)
             known = {archive.name for archive in archives}
             parts, ids = self._scan([file for file in listed if file.name not in known], limit)
@@ -218,8 +221,10 @@ class Source:
             for name, file in sorted(found.items())
         ]
 
-    def _files(self) -> tuple[str | None, Sequence[SourceFile]]:
+    def _files(self, commit: str | None) -> tuple[str | None, Sequence[SourceFile]]:
         hub, wanted = self.declaration.hub, self.declaration.hub.files if self.declaration.hub else ()
+        if hub and commit and hub.revision is None:
+            hub = hub.model_copy(update={"revision": commit})
         if not any(map(is_address, wanted or self.declaration.files)):
             if hub:
                 return resolve(hub, self.whole_files)
@@ -311,14 +316,14 @@ class Source:
         told = self.declaration
         folder = ImageFolder()
         if told.image_root and not told.hub:
-            folder = ImageFolder(self.root / told.image_root, self.root / told.image_root)
+            folder = ImageFolder(self.root / told.image_root, self.root / told.image_root, self.limits.bytes)
         elif told.files:
             base = (self.root / part.name.split(INSIDE)[0]).parent
-            folder = ImageFolder(base, base if part.name.startswith("../") else self.root)
+            folder = ImageFolder(base, base if part.name.startswith("../") else self.root, self.limits.bytes)
         files = tuple(self._file(index, archive) for archive in index.archives)
         places = ImagePlaces(
             folder=folder,
-            archives=ImageArchives(files, told.image_root or "") if files else None,
+            archives=ImageArchives(files, told.image_root or "", self.limits.bytes) if files else None,
             web=WebImages(told.image_hosts, told.private_hosts) if told.image_hosts else None,
             hub=HubImages(told.hub.id, index.revision or "", told.image_root)
             if told.hub and told.image_root and not files

@@ -17,6 +17,7 @@ from mmpr_pipeline.core.records import Language, Prompting
 from mmpr_pipeline.core.settings import explain_settings_error
 from mmpr_pipeline.core.verdict import AnswerKind
 from mmpr_pipeline.core.yaml_text import load_yaml
+from mmpr_pipeline.models.tiles import MOST_TILES
 from mmpr_pipeline.sources.row_formats import Format
 
 PATH_COLUMN = re.compile(r"\{([^{}:]+)(?::0(\d{1,2})d)?\}")
@@ -24,8 +25,6 @@ PATH_COLUMN = re.compile(r"\{([^{}:]+)(?::0(\d{1,2})d)?\}")
 
 HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:\d{1,5})?|\[[0-9a-fA-F:]{2,39}\](:\d{1,5})?")
 """A host that images may be fetched from, with its port where that is not the usual one."""
-
-MOST_TILES = 40
 
 AnswerForm = Literal["letter", "index", "index1", "text"]
 

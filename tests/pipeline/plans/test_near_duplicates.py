@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def sources(folder: Path) -> tuple[Path, Path]:
-    """Two sources; the second has five of the first's rows, the figures encoded anew, and one that asks it otherwise."""
+    """Two sources; the second has five of the first's rows, figures encoded anew, and a figure with other words."""
     first = made(folder, "first", rows(12))
     again = [*rows(3, first=40), *rows(5), ("What is the length of the third side from the left?", 7, "7")]
     return first, made(folder, "second", again, suffix="jpg")

@@ -44,6 +44,7 @@ from mmpr_pipeline.sources.row_formats import ROW_FORMATS
 from mmpr_pipeline.sources.rows import mapping
 from mmpr_pipeline.sources.rows.columns import clean
 from mmpr_pipeline.sources.rows.entries import entry_rows
+from mmpr_pipeline.sources.rows.joined import joined_rows
 
 MAX_DETAIL = 300
 """Most characters of a reject's detail."""
@@ -77,13 +78,14 @@ class Source:
         revision: str | None = None
         parts: list[IndexedFile] = []
         archives: list[IndexedArchive] = []
+        joined: IndexedArchive | None = None
         ids: array[int] = array("Q")
         if self.declaration.generated:
             parts = [self._generated_part(limit)]
         else:
             revision, listed = self._files(commit)
-            archives = self._archives(revision)
-            known = {archive.name for archive in archives}
+            archives, joined = self._archives(revision), self._joined(revision)
+            known = {archive.name for archive in [*archives, *([joined] if joined else [])]}
             parts, ids = self._scan([file for file in listed if file.name not in known], limit)
         rows = sum(part.rows for part in parts)
         if not rows:
@@ -91,7 +93,7 @@ class Source:
                 f"The source {self.name} has no rows.", remedy="Check its files, or leave it out of --sources."
             )
         identity = json.dumps(self.declaration.identity(), sort_keys=True, ensure_ascii=False)
-        files: list[IndexedFile | IndexedArchive] = [*parts, *archives]
+        files: list[IndexedFile | IndexedArchive] = [*parts, *archives, *([joined] if joined else [])]
         seen = [f"{part.name}:{part.size}:{part.digest}" for part in files]
         origins = ROW_FORMATS.origins({part.format for part in parts if part.format})
         seen += [f"{name} of {origin}" for name, origin in sorted(origins.items())]
@@ -102,6 +104,7 @@ class Source:
             files=tuple(parts),
             duplicates=tuple(repeated_positions(ids)),
             archives=tuple(archives),
+            joined=joined,
         )
 
     def read(self, index: SourceIndex, start: int, stop: int) -> Iterator[Question | Reject]:
@@ -200,7 +203,14 @@ class Source:
         if part.format is None:
             return self._generate(low, high)
         columns = with_struct_columns([*self.declaration.column_names(), *self.also])
-        return formats.row_format(part.format).read(self._file(index, part), part.marks, low, high, columns)
+        join = self.declaration.join
+        if join:
+            columns = list(dict.fromkeys([*columns, join.key]))
+        rows = formats.row_format(part.format).read(self._file(index, part), part.marks, low, high, columns)
+        if not join or not index.joined:
+            return rows
+        other = self._plain(index, index.joined.name, index.joined.size)
+        return joined_rows(rows, join.key, other, formats.format_of(other.name), columns)
 
     def _archives(self, revision: str | None) -> list[IndexedArchive]:
         wanted = self.declaration.archives
@@ -220,6 +230,18 @@ class Source:
             IndexedArchive(name=name, size=file.size, digest=_digest(file), within=_within(file))
             for name, file in sorted(found.items())
         ]
+
+    def _joined(self, revision: str | None) -> IndexedArchive | None:
+        """The file that is joined; its rows are looked at when they are needed."""
+        if not self.declaration.join:
+            return None
+        wanted, hub = (self.declaration.join.file,), self.declaration.hub
+        (file,) = (
+            repository_files(hub, revision or "", wanted, self.whole_files)
+            if hub
+            else local_files(wanted, self.root, self.name)
+        )
+        return IndexedArchive(name=file.name, size=file.size, digest=_digest(file))
 
     def _files(self, commit: str | None) -> tuple[str | None, Sequence[SourceFile]]:
         hub, wanted = self.declaration.hub, self.declaration.hub.files if self.declaration.hub else ()

@@ -54,6 +54,13 @@ class HubLocation(_Part):
         return _as_tuple(files)
 
 
+class FurtherColumns(_Part):
+    """A second file that holds further columns of the rows, such as the answers."""
+
+    file: str = Field(description="Path, where the files of rows are: beside the declaration, or on the Hub.")
+    key: str = Field(description="Column that both files have, by which their rows belong together.")
+
+
 class GeneratedRows(_Part):
     """Rows that a generator of the nano room makes, each a pure function of seed and row number."""
 
@@ -205,6 +212,9 @@ class SourceDeclaration(_Part):
     hub: HubLocation | None = Field(default=None, description="Data set on the Hub.")
     generated: GeneratedRows | None = Field(default=None, description="Rows that are generated.")
     format: Format | None = Field(default=None, description="Format of the files; by their extension if not given.")
+    join: FurtherColumns | None = Field(
+        default=None, description="A second file with further columns of each row: answers beside questions."
+    )
     image_root: str | None = Field(
         default=None, description="Where image paths start; the rows' own folder if not set."
     )
@@ -288,6 +298,8 @@ class SourceDeclaration(_Part):
             raise ValueError("columns: give each or turns, not both")
         if self.archives and self.generated:
             raise ValueError("archives: generated rows have no image files")
+        if self.join and (self.generated or self.columns.entry_columns()):
+            raise ValueError("join: only for files of which a row is one question")
         ways = sum(map(bool, (self.columns.image, self.columns.images, self.columns.image_path)))
         if ways > 1:
             raise ValueError("columns: give image or images, not both; nor image_path beside them")
@@ -332,7 +344,7 @@ class SourceDeclaration(_Part):
         kept = self.model_dump(mode="json", exclude=told)
         if not self.columns.chosen:  # as it was before a source could bring pairs
             kept["columns"] = {name: value for name, value in kept["columns"].items() if name not in _PAIR}
-        for name in ("most_pixels", "image_prefix"):
+        for name in ("most_pixels", "image_prefix", "join"):
             if kept[name] is None:
                 del kept[name]
         if self.prompt and not self.prompt.hint:

@@ -75,7 +75,7 @@ def _spread(parts: Iterable[tuple[np.ndarray, np.ndarray]], folder: Path) -> lis
     files = [path.open("wb", _BUFFERED) for path in paths]
     try:
         for numbers, rows in parts:
-            kept = np.empty(len(rows), _KEPT)
+            kept: np.ndarray = np.empty(len(rows), _KEPT)
             kept["number"], kept["row"] = numbers, rows
             place = rows["same"] % np.uint64(FILES)
             for i in np.unique(place).tolist():

@@ -62,7 +62,7 @@ class _Known:
     def read(self, file: SourceFile, wanted: Sequence[int], columns: Sequence[str]) -> dict[int, Mapping[str, Any]]:
         """The rows of these keys, by key."""
         keys: Any = np.unique(np.array(wanted, np.uint64))
-        at = np.searchsorted(self.hashes, keys)
+        at: Any = np.searchsorted(self.hashes, keys)
         there = (at < len(self.hashes)) & (keys != 0)
         there[there] = self.hashes[at[there]] == keys[there]
         places = np.sort(self.places[at[there]])

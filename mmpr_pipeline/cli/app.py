@@ -30,6 +30,7 @@ COMMANDS = {
     "init": Place("start.init", START, "Write a small project: settings of a build, and what to type next."),
     "doctor": Place("start.doctor", START, "Check this machine: what is installed, what is missing, how to get it."),
     "sources": Place("sources", START, "The catalog of question sources, and your own declarations."),
+    "screening": Place("start.screening", START, "Fingerprints of evaluation sets, in place of the sets themselves."),
     "build": Place("build", BUILD, "Questions -> rollouts -> verdicts -> pairs -> shards."),
     "top": Place("build", BUILD, "Status of a build: throughput, rejects, time left."),
     "engine-check": Place("engines", BUILD, "Check that an engine and its model work here."),
@@ -88,9 +89,9 @@ def example(*lines: str, docs: str) -> str:
 def load(name: str) -> Any:
     """A command, or group of commands, from its module."""
     import_module(f"mmpr_pipeline.cli.{COMMANDS[name].module}")
-    if name == "sources":
+    if name in GROUPS:
         group = typer.main.get_group_from_info(
-            app.registered_groups[0],
+            app.registered_groups[GROUPS.index(name)],
             pretty_exceptions_short=False,
             suggest_commands=True,
             rich_markup_mode="rich",
@@ -121,8 +122,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-sources_app = typer.Typer(no_args_is_help=True, help=COMMANDS["sources"].line)
+GROUPS = ("sources", "screening")
+"""Commands that have commands of their own."""
+
+sources_app, screening_app = (typer.Typer(no_args_is_help=True, help=COMMANDS[name].line) for name in GROUPS)
 app.add_typer(sources_app, name="sources")
+app.add_typer(screening_app, name="screening")
 
 
 def main() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from click import Choice
 
 from mmpr_pipeline.cli.app import app, example, stop_by_signals
 from mmpr_pipeline.cli.options import settings_options
@@ -41,6 +43,9 @@ def build(
         str | None,
         typer.Option(help="Check and pair a finished output again, without an engine.", rich_help_panel=PAIRS),
     ] = None,
+    no_decontaminate: Annotated[
+        bool, typer.Option("--no-decontaminate", help="The same as --decontaminate none.", hidden=True)
+    ] = False,
     blind_filter: Annotated[
         int | None,
         typer.Option(
@@ -62,12 +67,14 @@ def build(
     from mmpr_pipeline.pipeline.choosing import with_model
 
     flags["pairing.options.blind.samples"] = blind_filter
+    if no_decontaminate:
+        flags["screening.decontaminate"] = "none"
     if from_rollouts:
         _rework(from_rollouts, config, flags)
         return
     chosen = with_model(load_config(config, flags))
     _say(chosen)
-    _dry_run(chosen.config, tokens_per_second, response_tokens) if dry_run else _build(chosen.config)
+    _dry_run(chosen.config, tokens_per_second, response_tokens) if dry_run else _build(_agreed(chosen.config))
 
 
 def _say(chosen: Chosen) -> None:
@@ -122,15 +129,45 @@ def top(
             live.update(status_text(seen), refresh=True)
 
 
-def _dry_run(settings: Any, tokens_per_second: float | None, response_tokens: float | None) -> None:
+def _dry_run(settings: BuildConfig, tokens_per_second: float | None, response_tokens: float | None) -> None:
     from rich.console import Console
 
     from mmpr_pipeline.pipeline.driver import absolute_build_paths
+    from mmpr_pipeline.pipeline.plans.evaluation_sets import fetch_sentence, to_fetch
     from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
     from mmpr_pipeline.pipeline.watch.estimate import estimate_build, estimate_table
 
+    console = Console()
+    if settings.screening.decontaminate in ("ask", "all"):  # a plan fetches nothing but what it must read itself
+        if missing := to_fetch(settings):
+            console.print(fetch_sentence(missing), markup=False, highlight=False)
+        settings = settings.model_copy(
+            update={"screening": settings.screening.model_copy(update={"decontaminate": "cached"})}
+        )
     plan = make_build_plan(absolute_build_paths(settings))
-    Console().print(estimate_table(plan, estimate_build(plan, tokens_per_second, response_tokens)))
+    console.print(estimate_table(plan, estimate_build(plan, tokens_per_second, response_tokens)))
+
+
+def _agreed(settings: BuildConfig) -> BuildConfig:
+    """The settings after what is to be fetched for decontamination was told, and on a terminal agreed to."""
+    from rich.console import Console
+
+    from mmpr_pipeline.pipeline.driver import has_begun
+    from mmpr_pipeline.pipeline.plans.evaluation_sets import fetch_sentence, to_fetch
+    from mmpr_pipeline.storage import open_store
+
+    if settings.screening.decontaminate not in ("ask", "all") or has_begun(open_store(settings.out)):
+        return settings
+    missing = to_fetch(settings)
+    if not missing:
+        return settings
+    console = Console()
+    console.print(fetch_sentence(missing), markup=False, highlight=False)
+    choice: str = "all"
+    if settings.screening.decontaminate == "ask" and console.is_terminal and sys.stdin.isatty():
+        asked = "Fetch all of them, compare with what is here (cached), or with none?"
+        choice = typer.prompt(asked, default="all", type=Choice(["all", "cached", "none"]))
+    return settings.model_copy(update={"screening": settings.screening.model_copy(update={"decontaminate": choice})})
 
 
 def _rework(before: str, config: Path | None, flags: dict[str, Any]) -> None:

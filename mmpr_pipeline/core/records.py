@@ -47,6 +47,7 @@ class Prompting(Record):
     cot: str | None = Field(default=None, description="The source's own instruction, where reasoning is asked for.")
     direct: str | None = Field(default=None, description="The source's own instruction, where only the answer is.")
     open: str | None = Field(default=None, description="The source's own instruction for open-ended questions.")
+    hint: str | None = Field(default=None, description="The row's own hint on how to answer, where it is to be kept.")
     turn: str | None = Field(default=None, description="The whole user turn, where it was asked before.")
     label: str = Field(default="", description="Name and version of the prompt that made `turn`.")
 

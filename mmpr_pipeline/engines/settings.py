@@ -13,6 +13,7 @@ from mmpr_pipeline.engines.kinds import ENGINES
 from mmpr_pipeline.engines.options import refused_options
 from mmpr_pipeline.models.choice import DEFAULT_TEXT
 from mmpr_pipeline.models.resolve import NANO
+from mmpr_pipeline.models.tiles import MAX_TILES, MOST_TILES
 
 
 class EngineSettings(Settings):
@@ -34,6 +35,13 @@ class EngineSettings(Settings):
         json_schema_extra=flag("--revision", MODEL, default="the newest"),
     )
     dtype: str = Field(default="auto", description="Weights' type: auto, float32, bfloat16 or float16.")
+    most_tiles: int = Field(
+        default=MAX_TILES,
+        ge=1,
+        le=MOST_TILES,
+        description="Most tiles of an image that memory is planned for; a build raises it to what its sources ask for.",
+        json_schema_extra=OPERATIONAL,
+    )
     max_model_len: int | None = Field(default=None, description="Context in tokens; the model's own if not given.")
     trust_remote_code: bool = Field(
         default=False,

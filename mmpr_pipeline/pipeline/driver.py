@@ -72,11 +72,11 @@ def run_build(config: BuildConfig, view: BuildView | None = None) -> BuildSummar
     killed at any time; the same call goes on from there.
     """
     view = view or NoBuildView()
-    compared = ", and the evaluation sets to compare them with (--no-decontaminate leaves those out)"
+    compared = ", and the evaluation sets to compare them with (--decontaminate none leaves those out)"
     config = absolute_build_paths(choose(config)[0])
     store = open_store(config.out)
     with _claimed(store, view) as (watched, still_held):
-        watched.stage(f"reading sources{compared * config.screening.decontaminate}")
+        watched.stage(f"reading sources{compared * config.screening.decontaminates}")
         return _carry_out(make_build_plan(config, begun_with(store) if has_begun(store) else None), watched, still_held)
 
 

@@ -103,6 +103,8 @@ def prompt_text(question: Question, template: PromptTemplate) -> str:
     if question.choices and question.kind != "none":
         letters = string.ascii_uppercase
         lines += [f"({letters[i]}) {choice}" for i, choice in enumerate(question.choices)]
+    if question.prompting and question.prompting.hint:
+        lines.append(question.prompting.hint)
     return "\n".join([*lines, template.suffix] if template.suffix else lines)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from mmpr_pipeline.core.errors import DatasetError, ItemRejected
 from mmpr_pipeline.core.records import Question, Reject, content_id
 from mmpr_pipeline.screening import FOLDER
 from mmpr_pipeline.screening.contamination import EvaluationRows, Hasher, Sketch
+from mmpr_pipeline.screening.near.rows import ROW, row_of
 from mmpr_pipeline.screening.phash import VIEWS, WORDS
 from mmpr_pipeline.sources import Source, SourceIndex
 from mmpr_pipeline.storage import Store
@@ -41,6 +43,9 @@ KEYS = pa.schema(
     ]
 )
 """A piece of a training source: one row a row; `key` is null where the row is no question, `row` its `row_digest`."""
+
+NEAR_KEYS = KEYS.append(pa.field("near", pa.binary(ROW.itemsize)))
+"""The same where near-duplicates are looked for: what `row_of` keeps of each row, null where it is like none."""
 
 SKETCHES = pa.schema(
     [
@@ -88,34 +93,40 @@ def row_digest(item: Question | Reject) -> bytes:
     return hashlib.blake2b(repr(said).encode("utf-8", "surrogatepass"), digest_size=ROW_BYTES).digest()
 
 
-def hash_keys(source: Source, index: SourceIndex, start: int, stop: int, evaluation: EvaluationRows | None) -> pa.Table:
-    """The table of KEYS of some rows. Without evaluation rows no image is decoded. Raises SourceError."""
-    columns: dict[str, list[object]] = {name: [] for name in KEYS.names}
-    hasher = Hasher()
+def hash_keys(
+    source: Source, index: SourceIndex, start: int, stop: int, evaluation: EvaluationRows | None, near: bool = False
+) -> pa.Table:
+    """The table of KEYS, or with `near` of NEAR_KEYS, of some rows. Raises SourceError.
+
+    Without evaluation rows, and without `near`, no image is decoded.
+    """
+    schema = NEAR_KEYS if near else KEYS
+    columns: dict[str, list[object]] = {name: [] for name in schema.names}
+    hasher = Hasher(source.limits)
     source = replace(source, looks=False)
     for number, item in enumerate(source.read(index, start, stop), start):
-        key, hit = None, None
+        key, hit, kept = None, None, None
         if isinstance(item, Question):
             key = content_key(item)
-            try:
+            with suppress(ItemRejected):  # its shard will say so, when it reads the row
                 hit = evaluation.match(hasher.sketch(item, number)) if evaluation else None
-            except ItemRejected:  # its shard will say so, when it reads the row
-                hit = None
+                kept = row_of(item, hasher.hash(item.images[0])) if near and item.images else None
         values = (
             key,
             row_digest(item),
             item.source_id,
             *((hit.measure, hit.against, hit.bits, hit.similarity) if hit else [None] * 4),
+            *([kept] if near else ()),
         )
-        for name, value in zip(KEYS.names, values, strict=True):
+        for name, value in zip(schema.names, values, strict=True):
             columns[name].append(value)
-    return pa.table(columns, KEYS)
+    return pa.table(columns, schema)
 
 
 def hash_sketches(source: Source, index: SourceIndex, start: int, stop: int) -> pa.Table:
     """The table of SKETCHES of some rows of an evaluation source. Raises SourceError."""
     columns: dict[str, list[object]] = {name: [] for name in SKETCHES.names}
-    hasher = Hasher()
+    hasher = Hasher(source.limits)
     source = replace(source, looks=False)
     for number, item in enumerate(source.read(index, start, stop), start):
         if not isinstance(item, Question):

@@ -28,7 +28,7 @@ from mmpr_pipeline.core.records import Image, Question
 from mmpr_pipeline.screening.phash import VIEWS, WORDS, Hash, distances, perceptual_hash
 from mmpr_pipeline.screening.settings import ScreeningSettings
 from mmpr_pipeline.screening.shingles import Shingles, SimilarQuestions, shingles, split_words
-from mmpr_pipeline.sources.images.decode import load_image
+from mmpr_pipeline.sources.images.decode import USUAL, ImageLimits, load_image
 
 Measure = Literal["image", "image_and_question", "question"]
 LEAST_WORDS = 3
@@ -63,15 +63,16 @@ class Hasher:
     """Perceptual hashes of images that were not looked into yet; neighbouring rows often share theirs, so the last few
     thousand are remembered."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: ImageLimits = USUAL) -> None:
         self._known: OrderedDict[str, Hash | None] = OrderedDict()
+        self._limits = limits
 
     def hash(self, image: Image) -> Hash | None:
         """See `perceptual_hash`. Raises ItemRejected as `load_image` does."""
         if image.sha256 in self._known:
             self._known.move_to_end(image.sha256)
             return self._known[image.sha256]
-        found = self._known[image.sha256] = perceptual_hash(load_image(image.data).data)
+        found = self._known[image.sha256] = perceptual_hash(load_image(image.data, self._limits).data)
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
         return found

@@ -15,6 +15,8 @@ from mmpr_pipeline.screening import DROPPED, REPORT, STATUS
 from mmpr_pipeline.screening.chunks import KEY_BYTES, Chunk, read_chunk, write_table
 from mmpr_pipeline.screening.contamination import templates
 from mmpr_pipeline.screening.mixture import share_fields, share_mask
+from mmpr_pipeline.screening.near.rows import gathered
+from mmpr_pipeline.screening.near.search import Near, near_duplicates
 from mmpr_pipeline.screening.report import ComparedSets, ScreenedCounts, ScreeningReport
 from mmpr_pipeline.screening.selection import (
     ASKED,
@@ -22,6 +24,7 @@ from mmpr_pipeline.screening.selection import (
     DROPPED_SCHEMA,
     DUPLICATE,
     LEFT_OUT,
+    NEAR_DUPLICATE,
     REASONS,
     STATUS_SCHEMA,
     UNREADABLE,
@@ -72,13 +75,16 @@ def merge_chunks(
     status[hits["at"].to_numpy()] = CONTAMINATED
     earlier = first_of_each(rows.keys, status == ASKED) if rules.dedup else np.full(len(status), -1, np.int64)
     status[earlier >= 0] = DUPLICATE
+    near = _near(store, sources, status, rules) if rules.near_duplicates else None
+    if near is not None:
+        status[near.earlier >= 0] = NEAR_DUPLICATE
     parts = {s.name: slice(rows.offsets[i], rows.offsets[i + 1]) for i, s in enumerate(sources)}
     for source in sources:
         part = status[parts[source.name]]
         asked = np.flatnonzero(part == ASKED)
         part[asked[~share_mask(rows.keys[parts[source.name]][asked], source.share)]] = LEFT_OUT
     dropped = pa.concat_tables(
-        [DROPPED_SCHEMA.empty_table(), *_dropped(store, sources, rows, status, earlier, hits, known)]
+        [DROPPED_SCHEMA.empty_table(), *_dropped(store, sources, rows, status, earlier, near, hits, known)]
     )
     hashes = {DROPPED: write_table(store, DROPPED, dropped)}
     bodies = [status[parts[source.name]].tobytes() for source in sources]
@@ -91,13 +97,36 @@ def merge_chunks(
                            for name in ("of_source", "measure")), strict=True))  # fmt: skip
     report: ScreeningReport = {
         **told,
-        "sources": {s.name: _counts(status[parts[s.name]], s.share) for s in sources},
+        "sources": {s.name: _counts(status[parts[s.name]], s.share, rules) for s in sources},
         "contaminated": {f"{name} by {measure}": count for (name, measure), count in sorted(by_set.items())},
         "templates": voided,
         "hashes": hashes,
     }
+    if rules.near_duplicates:
+        report["near_duplicates"] = _of_sources(dropped)
     store.write(REPORT, sealed(report))
     return report
+
+
+def _near(store: Store, sources: Sequence[Screened], status: np.ndarray, rules: ScreeningSettings) -> Near:
+    """The near-duplicates among the rows that are still asked."""
+
+    def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        at = 0
+        for piece in (piece for source in sources for piece in source.pieces):
+            kept, there = gathered(read_chunk(store, piece.key)["near"].to_pylist())
+            mine = np.flatnonzero(there & (status[at : at + len(there)] == ASKED))
+            yield at + mine, kept[mine]
+            at += len(there)
+
+    return near_duplicates(parts(), len(status), image_bits=rules.near_image_bits, likeness=rules.near_question)
+
+
+def _of_sources(dropped: pa.Table) -> dict[str, int]:
+    """How many rows of a source are nearly rows of which."""
+    near = dropped.filter(pc.equal(dropped["reason"], REASONS[NEAR_DUPLICATE]))
+    counted = Counter(zip(near["source"].to_pylist(), near["of_source"].to_pylist(), strict=True))
+    return {f"{source} of {other}": count for (source, other), count in sorted(counted.items())}
 
 
 def _gather(store: Store, sources: Sequence[Screened]) -> _Rows:
@@ -141,6 +170,7 @@ def _dropped(
     rows: _Rows,
     status: np.ndarray,
     earlier: np.ndarray,
+    near: Near | None,
     hits: pa.Table,
     known: Known,
 ) -> Iterator[pa.Table]:
@@ -152,15 +182,21 @@ def _dropped(
         first = at
         for piece in source.pieces:
             stop = at + piece.stop - piece.start
-            gone = at + np.flatnonzero(np.isin(status[at:stop], (DUPLICATE, CONTAMINATED)))
+            gone = at + np.flatnonzero(np.isin(status[at:stop], tuple(REASONS)))
             if len(gone):
                 ids = read_chunk(store, piece.key)["source_id"].to_pylist()
                 lines = []
                 for row in gone.tolist():
                     line = {"source": source.name, "row": row - first, "source_id": ids[row - at]}
                     if status[row] == DUPLICATE:
-                        of = int(np.searchsorted(rows.offsets, earlier[row], side="right")) - 1
-                        found = {"measure": "same", "of_source": names[of], "of_row": earlier[row] - rows.offsets[of]}
+                        found = {"measure": "same", **_place(int(earlier[row]), rows.offsets, names)}
+                    elif near is not None and status[row] == NEAR_DUPLICATE:
+                        found = {
+                            "measure": "near",
+                            "bits": int(near.bits[row]),
+                            "similarity": float(near.likeness[row]),
+                        }
+                        found |= _place(int(near.earlier[row]), rows.offsets, names)
                     else:
                         hit = hits.slice(int(np.searchsorted(hit_rows, row)), 1).to_pylist()[0]
                         of_source, of_row, of_id = known[hit["against"]]
@@ -171,9 +207,16 @@ def _dropped(
             at = stop
 
 
-def _counts(status: np.ndarray, share: Share) -> ScreenedCounts:
-    counted = np.bincount(status, minlength=5).tolist()
-    return {
+def _place(row: int, offsets: Sequence[int], names: Sequence[str]) -> dict[str, str | int]:
+    """Source and number of a row that is known by its number among all rows."""
+    of = int(np.searchsorted(offsets, row, side="right")) - 1
+    return {"of_source": names[of], "of_row": row - offsets[of]}
+
+
+def _counts(status: np.ndarray, share: Share, rules: ScreeningSettings) -> ScreenedCounts:
+    counted = np.bincount(status, minlength=6).tolist()
+    dropped = counted[DUPLICATE] + counted[NEAR_DUPLICATE] + counted[CONTAMINATED]
+    counts: ScreenedCounts = {
         "rows": len(status),
         "asked": counted[ASKED],
         "left_out": counted[LEFT_OUT],
@@ -181,5 +224,8 @@ def _counts(status: np.ndarray, share: Share) -> ScreenedCounts:
         "duplicate_question": counted[DUPLICATE],
         "contaminated": counted[CONTAMINATED],
         "share": share_fields(share),
-        "questions": counted[ASKED] * share.repeat + counted[UNREADABLE] + counted[DUPLICATE] + counted[CONTAMINATED],
+        "questions": counted[ASKED] * share.repeat + counted[UNREADABLE] + dropped,
     }
+    if rules.near_duplicates:
+        counts["near_duplicate"] = counted[NEAR_DUPLICATE]
+    return counts

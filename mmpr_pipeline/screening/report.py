@@ -25,6 +25,7 @@ class ScreenedCounts(TypedDict):
     contaminated: int
     share: ShareFields
     questions: int
+    near_duplicate: NotRequired[int]
 
 
 class ComparedSets(TypedDict):
@@ -41,11 +42,13 @@ class ScreeningReport(ComparedSets):
     sources: dict[str, ScreenedCounts]
     contaminated: dict[str, int]
     templates: int
+    near_duplicates: NotRequired[dict[str, int]]
     hashes: NotRequired[dict[str, str]]
 
 
-DROPS: dict[Literal["duplicate_question", "contaminated"], str] = {
+DROPS: dict[Literal["duplicate_question", "near_duplicate", "contaminated"], str] = {
     "duplicate_question": "that an earlier row has too",
+    "near_duplicate": "that are nearly those of an earlier row",
     "contaminated": "that an evaluation set has too",
 }
 
@@ -76,12 +79,14 @@ def unchecked(report: ComparedSets) -> str | None:
 
 
 def _dropped(report: ScreeningReport) -> str:
-    counts = {reason: sum(source[reason] for source in report["sources"].values()) for reason in DROPS}
-    told = [f"{count:,} questions dropped {DROPS[reason]}" for reason, count in counts.items() if count]
-    if not told:
-        return ""
-    by = ", ".join(f"{name}: {count:,}" for name, count in report["contaminated"].items())
-    return "; ".join(told) + (f" ({by})." if by else ".")
+    counts = {reason: sum(source.get(reason, 0) for source in report["sources"].values()) for reason in DROPS}
+    pairs = {"contaminated": report["contaminated"], "near_duplicate": report.get("near_duplicates", {})}
+    dropped = []
+    for reason, count in counts.items():
+        by = ", ".join(f"{name}: {n:,}" for name, n in pairs.get(reason, {}).items())
+        if count:
+            dropped.append(f"{count:,} questions dropped {DROPS[reason]}" + (f" ({by})" if by else ""))
+    return "; ".join(dropped) + "." * bool(dropped)
 
 
 def _compared(report: ScreeningReport) -> str:

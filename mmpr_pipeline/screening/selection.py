@@ -22,11 +22,11 @@ from mmpr_pipeline.screening.mixture import repetitions
 from mmpr_pipeline.sources import Source, SourceIndex
 from mmpr_pipeline.storage import Store
 
-LEFT_OUT, ASKED, UNREADABLE, DUPLICATE, CONTAMINATED = range(5)
+LEFT_OUT, ASKED, UNREADABLE, DUPLICATE, CONTAMINATED, NEAR_DUPLICATE = range(6)
 """Of a row: not in the mixture; asked; not a question that can be read; dropped."""
 
 READ = (ASKED, UNREADABLE)
-REASONS = {DUPLICATE: "duplicate_question", CONTAMINATED: "contaminated"}
+REASONS = {DUPLICATE: "duplicate_question", CONTAMINATED: "contaminated", NEAR_DUPLICATE: "near_duplicate"}
 
 STATUS_SCHEMA = pa.schema(
     [
@@ -43,13 +43,13 @@ DROPPED_SCHEMA = pa.schema(
             ("source", pa.string(), "Source of the dropped row."),
             ("row", pa.int64(), "Its number in the source, from 0."),
             ("source_id", pa.string(), "Its id as the source gives it."),
-            ("reason", pa.string(), "duplicate_question or contaminated."),
-            ("measure", pa.string(), "same, image, image_and_question or question."),
+            ("reason", pa.string(), "duplicate_question, near_duplicate or contaminated."),
+            ("measure", pa.string(), "same, near, image, image_and_question or question."),
             ("of_source", pa.string(), "Source of the row that it is like."),
             ("of_row", pa.int64(), "Number of that row."),
             ("of_id", pa.string(), "Id of that row, of an evaluation source."),
             ("bits", pa.int16(), "Bits of 256 in which the images differ."),
-            ("similarity", pa.float32(), "Jaccard index of the questions' word triples."),
+            ("similarity", pa.float32(), "Jaccard index of the questions' word triples; of near ones, an estimate."),
         ]
     ]
 )
@@ -201,6 +201,7 @@ def _reject(row: dict[str, Any]) -> Reject:
     words = f"{row['similarity']:.2f} of its word triples" if row["similarity"] is not None else ""
     told = {
         "same": f"the same question and images as {other}",
+        "near": f"the answer of {other}, an image like its, {bits} apart, and a question like its, {words}",
         "image": f"an image of {other}" + (f", but for {bits}" if row["bits"] else ""),
         "image_and_question": f"an image like one of {other}, {bits} apart, and a question like its, {words}",
         "question": f"the question of {other}, {words}",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from mmpr_pipeline.core.settings import SCREENING, Settings, flag
 
@@ -18,10 +19,27 @@ class ScreeningSettings(Settings):
         "shard.",
         json_schema_extra=flag("--dedup/--no-dedup", SCREENING),
     )
-    decontaminate: bool = Field(
-        default=True,
-        description="Drop training questions that also appear (exactly or nearly) in a benchmark.",
-        json_schema_extra=flag("--decontaminate/--no-decontaminate", SCREENING),
+    near_duplicates: bool = Field(
+        default=False,
+        description="Drop questions that are nearly an earlier row of any source: an alike image and question, the "
+        "same answer.",
+        json_schema_extra=flag("--near-duplicates", SCREENING),
+    )
+    near_image_bits: int = Field(
+        default=16, ge=0, le=64, description="Most bits of 256 in which the images of near-duplicates differ."
+    )
+    near_question: float = Field(
+        default=0.8,
+        ge=0.5,
+        le=1,
+        description="Least likeness of the questions of near-duplicates: Jaccard index of word triples, estimated.",
+    )
+    decontaminate: Literal["ask", "all", "cached", "none"] = Field(
+        default="ask",
+        description="Drop training questions that also appear (exactly or nearly) in a benchmark: in any of the "
+        "catalog, in those that are on this machine (cached), or keep them (none). `ask` says what all would fetch, "
+        "and asks on a terminal; elsewhere it means all. Named benchmarks are compared with, unless this is none.",
+        json_schema_extra=flag("--decontaminate", SCREENING),
     )
     against: tuple[str, ...] | None = Field(
         default=None,
@@ -53,6 +71,17 @@ class ScreeningSettings(Settings):
         description="Questions that may be like one evaluation question, without an image like its own; of more, its "
         "wording is a template and says nothing.",
     )
+
+    @field_validator("decontaminate", mode="before")
+    @classmethod
+    def _on_or_off(cls, value: object) -> object:
+        """True and False, as mmpr 0.3 had them."""
+        return {True: "ask", False: "none"}[value] if isinstance(value, bool) else value
+
+    @property
+    def decontaminates(self) -> bool:
+        """Whether any benchmark is compared with."""
+        return self.decontaminate != "none"
 
 
 class Share(Settings):

@@ -63,6 +63,7 @@ class SourceIndex(Record):
     files: tuple[IndexedFile, ...] = Field(description="The files, in reading order.")
     duplicates: tuple[int, ...] = Field(default=(), description="Numbers of rows whose id an earlier row has.")
     archives: tuple[IndexedArchive, ...] = Field(default=(), description="The archives that hold the images.")
+    joined: IndexedArchive | None = Field(default=None, description="The file that holds further columns of the rows.")
 
 
 def with_struct_columns(names: list[str]) -> list[str]:

@@ -44,6 +44,7 @@ from mmpr_pipeline.sources.row_formats import ROW_FORMATS
 from mmpr_pipeline.sources.rows import mapping
 from mmpr_pipeline.sources.rows.columns import clean
 from mmpr_pipeline.sources.rows.entries import entry_rows
+from mmpr_pipeline.sources.rows.joined import joined_rows
 
 MAX_DETAIL = 300
 """Most characters of a reject's detail."""
@@ -69,18 +70,22 @@ class Source:
         """The source's name, as it is written into every row."""
         return self.declaration.name
 
-    def index(self, limit: int | None = None) -> SourceIndex:
-        """Look once over the rows, or over the first `limit`. Raises SourceError: no files, no rows, out of reach."""
+    def index(self, limit: int | None = None, commit: str | None = None) -> SourceIndex:
+        """Look once over the rows, or over the first `limit`; on the Hub at `commit`, where the declaration pins none.
+
+        Raises SourceError: no files, no rows, out of reach.
+        """
         revision: str | None = None
         parts: list[IndexedFile] = []
         archives: list[IndexedArchive] = []
+        joined: IndexedArchive | None = None
         ids: array[int] = array("Q")
         if self.declaration.generated:
             parts = [self._generated_part(limit)]
         else:
-            revision, listed = self._files()
-            archives = self._archives(revision)
-            known = {archive.name for archive in archives}
+            revision, listed = self._files(commit)
+            archives, joined = self._archives(revision), self._joined(revision)
+            known = {archive.name for archive in [*archives, *([joined] if joined else [])]}
             parts, ids = self._scan([file for file in listed if file.name not in known], limit)
         rows = sum(part.rows for part in parts)
         if not rows:
@@ -88,7 +93,7 @@ class Source:
                 f"The source {self.name} has no rows.", remedy="Check its files, or leave it out of --sources."
             )
         identity = json.dumps(self.declaration.identity(), sort_keys=True, ensure_ascii=False)
-        files: list[IndexedFile | IndexedArchive] = [*parts, *archives]
+        files: list[IndexedFile | IndexedArchive] = [*parts, *archives, *([joined] if joined else [])]
         seen = [f"{part.name}:{part.size}:{part.digest}" for part in files]
         origins = ROW_FORMATS.origins({part.format for part in parts if part.format})
         seen += [f"{name} of {origin}" for name, origin in sorted(origins.items())]
@@ -99,6 +104,7 @@ class Source:
             files=tuple(parts),
             duplicates=tuple(repeated_positions(ids)),
             archives=tuple(archives),
+            joined=joined,
         )
 
     def read(self, index: SourceIndex, start: int, stop: int) -> Iterator[Question | Reject]:
@@ -131,7 +137,7 @@ class Source:
 
     def _item(self, row: Row, place: RowPlace, repeated: bool, load: mapping.Load) -> Question | Reject:
         source_id = place.name
-        look = partial(load_image, limits=self._limits) if self.looks else unseen_image
+        look = partial(load_image, limits=self.limits) if self.looks else unseen_image
         try:
             if isinstance(row, Unreadable):
                 raise ItemRejected(row.reason, row.detail)
@@ -150,7 +156,7 @@ class Source:
             return Reject(source=self.name, source_id=source_id, reason="unreadable_row", detail=type(error).__name__)
 
     @property
-    def _limits(self) -> ImageLimits:
+    def limits(self) -> ImageLimits:
         """Most pixels and bytes of an image; where more pixels are allowed, bytes are too."""
         most = self.declaration.most_pixels
         return USUAL if most is None else ImageLimits(most, max(USUAL.bytes, 3 * most))
@@ -197,7 +203,14 @@ class Source:
         if part.format is None:
             return self._generate(low, high)
         columns = with_struct_columns([*self.declaration.column_names(), *self.also])
-        return formats.row_format(part.format).read(self._file(index, part), part.marks, low, high, columns)
+        join = self.declaration.join
+        if join:
+            columns = list(dict.fromkeys([*columns, join.key]))
+        rows = formats.row_format(part.format).read(self._file(index, part), part.marks, low, high, columns)
+        if not join or not index.joined:
+            return rows
+        other = self._plain(index, index.joined.name, index.joined.size)
+        return joined_rows(rows, join.key, other, formats.format_of(other.name), columns)
 
     def _archives(self, revision: str | None) -> list[IndexedArchive]:
         wanted = self.declaration.archives
@@ -218,8 +231,22 @@ class Source:
             for name, file in sorted(found.items())
         ]
 
-    def _files(self) -> tuple[str | None, Sequence[SourceFile]]:
+    def _joined(self, revision: str | None) -> IndexedArchive | None:
+        """The file that is joined; its rows are looked at when they are needed."""
+        if not self.declaration.join:
+            return None
+        wanted, hub = (self.declaration.join.file,), self.declaration.hub
+        (file,) = (
+            repository_files(hub, revision or "", wanted, self.whole_files)
+            if hub
+            else local_files(wanted, self.root, self.name)
+        )
+        return IndexedArchive(name=file.name, size=file.size, digest=_digest(file))
+
+    def _files(self, commit: str | None) -> tuple[str | None, Sequence[SourceFile]]:
         hub, wanted = self.declaration.hub, self.declaration.hub.files if self.declaration.hub else ()
+        if hub and commit and hub.revision is None:
+            hub = hub.model_copy(update={"revision": commit})
         if not any(map(is_address, wanted or self.declaration.files)):
             if hub:
                 return resolve(hub, self.whole_files)
@@ -311,19 +338,19 @@ class Source:
         told = self.declaration
         folder = ImageFolder()
         if told.image_root and not told.hub:
-            folder = ImageFolder(self.root / told.image_root, self.root / told.image_root)
+            folder = ImageFolder(self.root / told.image_root, self.root / told.image_root, self.limits.bytes)
         elif told.files:
             base = (self.root / part.name.split(INSIDE)[0]).parent
-            folder = ImageFolder(base, base if part.name.startswith("../") else self.root)
+            folder = ImageFolder(base, base if part.name.startswith("../") else self.root, self.limits.bytes)
         files = tuple(self._file(index, archive) for archive in index.archives)
         places = ImagePlaces(
             folder=folder,
-            archives=ImageArchives(files, told.image_root or "") if files else None,
+            archives=ImageArchives(files, told.image_root or "", self.limits.bytes) if files else None,
             web=WebImages(told.image_hosts, told.private_hosts) if told.image_hosts else None,
             hub=HubImages(told.hub.id, index.revision or "", told.image_root)
             if told.hub and told.image_root and not files
             else None,
-            most_bytes=self._limits.bytes,
+            most_bytes=self.limits.bytes,
             prefix=told.image_prefix or "",
         )
         return lambda reference: image_bytes(reference, places)

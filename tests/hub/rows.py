@@ -99,8 +99,16 @@ def mathvista(rng: Random, number: int) -> Row:
     return {
         **row,
         "metadata": {**meta, "skills": ["arithmetic reasoning"]},
-        "query": f"{INTEGER_HINT}\nQuestion: {row['question']}",
+        "query": _mathvista_query(row),
     }
+
+
+def _mathvista_query(row: Row) -> str:
+    """What is asked: hint, question, unit and choices."""
+    unit = f" (Unit: {row['unit']})" if row["unit"] else ""
+    listed = [f"({letter}) {choice}" for letter, choice in zip("ABCD", row["choices"] or (), strict=False)]
+    hint = LETTER_HINT if listed else INTEGER_HINT
+    return "\n".join([hint, f"Question: {row['question']}{unit}", *(["Choices:", *listed] if listed else ())])
 
 
 def mathvision(rng: Random, number: int) -> Row:
@@ -172,7 +180,7 @@ def mathv360k(rng: Random, number: int) -> Row:
     human = f"<image>\n{LETTER_HINT}\nQuestion: Which fruit is sold most in chart {number}?\nChoices:\n{listed}"
     turns = [{"from": "human", "value": human}, {"from": "gpt", "value": f"The answer is {'ABCD'[order[-1]]}"}]
     path = f"DVQA/images/bar_{number:05d}.png"
-    return {"id": path, "image": path, "conversations": turns, "_picture": encoded(pictures.bars(rng, names, values))}
+    return {"image": path, "conversations": turns, "_picture": encoded(pictures.bars(rng, names, values))}
 
 
 def chartqa(rng: Random, number: int) -> Row:
@@ -195,7 +203,7 @@ def docvqa(rng: Random, number: int) -> Row:
     }
     asked = rng.choice(list(fields))
     return {
-        "questionId": str(500 + number),
+        "questionId": 500 + number,
         "question": f"What is the {asked.lower()} given in letter {number}?",
         "question_types": ["form"],
         "image": image(encoded(pictures.page(rng, rng.choice(("Memorandum", "Invoice", "Receipt")), fields))),

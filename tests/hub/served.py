@@ -43,12 +43,12 @@ PARQUET = {
     "clevr_math": ("lmms-lab/LLaVA-OneVision-Data", Split("CLEVR-Math(MathV360K)", "train", "CLEVR-Math(MathV360K)")),
     "chartqa": ("HuggingFaceM4/ChartQA", Split("default", "train", "data", files=3)),
     "docvqa": ("HuggingFaceM4/DocumentVQA", Split("default", "train", "data", group=5)),
-    "textvqa": ("lmms-lab/textvqa", Split("default", "train", "data")),
+    "textvqa": ("lmms-lab-encoder/textvqa", Split("default", "train", "data")),
     "ocrvqa": ("howard-hou/OCR-VQA", Split("default", "train", "data")),
     "ai2d": ("HuggingFaceM4/the_cauldron", Split("ai2d", "train", "ai2d")),
     "vqav2": ("HuggingFaceM4/the_cauldron", Split("vqav2", "train", "vqav2", files=2)),
     "m3cot": ("LightChen2333/M3CoT", Split("default", "train", "data")),
-    "scienceqa": ("lmms-lab/ScienceQA", Split("ScienceQA-IMG", "train", "ScienceQA-IMG")),
+    "scienceqa": ("lmms-lab-encoder/ScienceQA", Split("ScienceQA-IMG", "train", "ScienceQA-IMG")),
     "rlaif_v": ("openbmb/RLAIF-V-Dataset", Split("default", "train", "data")),
 }
 

@@ -18,3 +18,13 @@ from mmpr_pipeline.models.tiles import tile_settings
 )
 def test_each_format_is_told_in_its_own_words(architecture: str | None, tiles: int, expected: dict[str, int]) -> None:
     assert tile_settings(architecture, tiles) == expected
+
+
+def test_more_tiles_than_are_planned_for_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(3):
+        assert tile_settings("InternVLChatModel", 24) == {"max_dynamic_patch": 12}
+    assert tile_settings("InternVLChatModel", 24, 24) == {"max_dynamic_patch": 24}
+    assert tile_settings("Qwen2VLForConditionalGeneration", 30) == {}
+    assert [record.getMessage() for record in caplog.records] == [
+        "a source asks for up to 24 tiles an image; here they are cut into at most 12"
+    ]

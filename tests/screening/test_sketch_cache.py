@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from mmpr_pipeline.screening.chunks import SKETCHES
-from mmpr_pipeline.screening.sketch_cache import cached_sketches
+from mmpr_pipeline.screening.fingerprints.cache import cached_sketches
 from mmpr_pipeline.sources import SourceIndex
 
 HASH = bytes(SKETCHES.field("hashes").type.value_type.byte_width)

@@ -3,15 +3,18 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.core.records import Question, Reject
+from mmpr_pipeline.screening.chunks import hash_sketches
 from mmpr_pipeline.sources import Source, SourceIndex
 from mmpr_pipeline.sources.indexed import repeated_positions
 from tests.sources.conftest import Declare
@@ -129,6 +132,29 @@ def test_an_image_root_is_where_image_paths_start_and_end(declare: Declare, tmp_
     write_jsonl(tmp_path / "rows" / "rows.jsonl", [*rows, {**rows[0], "id": "out", "image": "../rows/rows.jsonl"}])
     items = read_all(declare(files="rows/rows.jsonl", image_root="pictures"))
     assert [getattr(item, "reason", "") for item in items] == ["", "", "image_outside_root"]
+
+
+@pytest.mark.slow
+def test_a_source_may_have_larger_images_than_others(declare: Declare, tmp_path: Path) -> None:
+    """XLRS-Bench's images have 72 megapixels. The limit of bytes grows with that of pixels, wherever images lie, and
+    screening looks at such images too."""
+    large = PIL.Image.new("L", (9000, 8000), 255)
+    large.paste(0, (100, 100, 4000, 3000))
+    large.save(tmp_path / "large.png")
+    PIL.Image.new("RGB", (2700, 2700), "red").save(tmp_path / "heavy.bmp")  # 22 MB
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.write(tmp_path / "heavy.bmp", "inside.bmp")
+    names = ("large.png", "heavy.bmp", "inside.bmp")
+    write_jsonl(tmp_path / "rows.jsonl", [{**made_rows(1)[0], "id": name, "image": name} for name in names])
+    usual = read_all(declare(files="rows.jsonl", archives="images.zip", image_root="."))
+    assert [getattr(item, "reason", "") for item in usual] == ["image_too_large"] * 3
+    source = declare(files="rows.jsonl", archives="images.zip", image_root=".", most_pixels=80_000_000)
+    found = read_all(source)
+    assert [(item.images[0].width, item.images[0].height) for item in found if isinstance(item, Question)] == [
+        (9000, 8000), (2700, 2700), (2700, 2700),
+    ]  # fmt: skip
+    sketches = hash_sketches(source, source.index(), 0, 1).to_pylist()
+    assert len(sketches[0]["hashes"]) == 1
 
 
 def test_the_fingerprint_is_of_content_not_of_place_or_time(declare: Declare, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from mmpr_pipeline.core.errors import EngineError, require
 from mmpr_pipeline.core.logs import take_over
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.models.resolve import ModelRef
-from mmpr_pipeline.models.tiles import MAX_TILES, tile_settings
+from mmpr_pipeline.models.tiles import tile_settings
 
 if TYPE_CHECKING:
     from vllm.v1.engine.llm_engine import LLMEngine
@@ -95,7 +95,7 @@ def engine_arguments(settings: EngineSettings, model: ModelRef, *, cpu: bool) ->
     }
     if settings.tensor_parallel > 1:
         arguments["distributed_executor_backend"] = "mp"  # inside a Ray actor vLLM would ask Ray for more actors
-    tiles = tile_settings(model.architecture, MAX_TILES)
+    tiles = tile_settings(model.architecture, settings.most_tiles, settings.most_tiles)
     if tiles:
         arguments["mm_processor_kwargs"] = tiles  # vLLM plans its encoder's memory for this many
     return {**arguments, **settings.options}

@@ -30,13 +30,8 @@ from mmpr_pipeline.pairing.registry import STRATEGIES
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.base import ResumableEngine
-from mmpr_pipeline.pipeline.plans.sources import (
-    NO_COMPARISON,
-    EvaluationSets,
-    ResolvedSource,
-    resolve_evaluation_sets,
-    resolve_sources,
-)
+from mmpr_pipeline.pipeline.plans.evaluation_sets import NO_COMPARISON, EvaluationSets, resolve_evaluation_sets
+from mmpr_pipeline.pipeline.plans.sources import ResolvedSource, resolve_sources
 from mmpr_pipeline.pipeline.second_opinion import JournalledWithVerifier
 from mmpr_pipeline.rollouts.prompts import with_own_prompt
 from mmpr_pipeline.screening import REPORT, SCREENING
@@ -77,7 +72,8 @@ class BuildPlan:
         anyhow."""
         several = len(self.sources) > 1 or self.config.shards > 1
         shared = any(source.share != ALL for source in self.sources)
-        return (self.config.screening.dedup and several) or bool(self.against) or shared
+        rules = self.config.screening
+        return (rules.dedup and several) or rules.near_duplicates or bool(self.against) or shared
 
     @property
     def described_sources(self) -> list[SourceNote]:
@@ -123,7 +119,10 @@ class BuildPlan:
 
     async def start(self) -> Engine | None:
         """Start the engines; None where the sources bring the pairs. Raises EngineError where they cannot serve."""
-        return None if self.config.preset else await start_engines(self.config.engine)
+        if self.config.preset:
+            return None
+        asked = max(self.config.engine.most_tiles, *(source.tiles for source in self.sources))
+        return await start_engines(self.config.engine.model_copy(update={"most_tiles": asked}))
 
     def engine_for(self, shard: int, engine: Engine | None) -> ResumableEngine:
         """The engine with the journal of the shard, or one that answers with the sources' own responses."""
@@ -167,7 +166,7 @@ def make_build_plan(config: BuildConfig, begun: Mapping[str, Any] | None = None)
 
     `begun`: the config.json of the output, where it was begun before.
     """
-    sources = resolve_sources(config)
+    sources = resolve_sources(config, begun)
     against = resolve_evaluation_sets(config, sources, begun)
     return BuildPlan(config, sources, _identity(config, sources, against), against)
 
@@ -179,6 +178,9 @@ def _identity(config: BuildConfig, sources: Sequence[ResolvedSource], against: E
     identity["sources"] = {source.name: source.content for source in sources}
     identity["mixture"] = {source.name: share_fields(source.share) for source in sources if source.share != ALL}
     identity["screening"] |= {"version": SCREENING, "against": dict(against.content)}
+    identity["screening"]["decontaminate"] = config.screening.decontaminates  # which ones says `against`
+    if not config.screening.near_duplicates:  # as it was before they could be looked for
+        identity["screening"] = {k: v for k, v in identity["screening"].items() if not k.startswith("near_")}
     foreign = [source.path for source in sources if source.path in SOURCES.names()]
     plugins = {"strategies": STRATEGIES.origins(config.pairing.strategies), "sources": SOURCES.origins(foreign)}
     if any(plugins.values()):

@@ -16,7 +16,8 @@ from mmpr_pipeline.core.json_files import sealed
 from mmpr_pipeline.core.progress import Stage
 from mmpr_pipeline.dataset.files.sealed import damaged, read_screening
 from mmpr_pipeline.pipeline.config import BuildConfig
-from mmpr_pipeline.pipeline.plans.sources import EvaluationSets, ResolvedSource, screened_by_content
+from mmpr_pipeline.pipeline.plans.evaluation_sets import EvaluationSets, screened_by_content
+from mmpr_pipeline.pipeline.plans.sources import ResolvedSource
 from mmpr_pipeline.screening import REPORT
 from mmpr_pipeline.screening.chunks import (
     CHUNKS,
@@ -30,9 +31,9 @@ from mmpr_pipeline.screening.chunks import (
     write_chunk,
 )
 from mmpr_pipeline.screening.contamination import EvaluationRows
+from mmpr_pipeline.screening.fingerprints.cache import cached_sketches
 from mmpr_pipeline.screening.merge import Screened, merge_chunks
 from mmpr_pipeline.screening.report import ComparedSets, ScreeningReport
-from mmpr_pipeline.screening.sketch_cache import cached_sketches
 from mmpr_pipeline.storage import MissingKeyError, Store, open_store
 
 PIECE_RETRIES = 5
@@ -99,6 +100,10 @@ def screen(plan: Screenable, notify: Notify, look: Look) -> ScreeningReport | No
             remedy="Bring it back from a copy, or begin a new build with another --out.",
         )
     there = {key for key in store.list(CHUNKS) if is_sound(store, key)}
+    for piece in (piece for piece in sketch_pieces(plan) if piece.key not in there):
+        if fingerprint := plan.against.sources[piece.source].fingerprint:  # it lies on this machine only
+            write_chunk(store, piece.key, fingerprint.sketches(piece.start, piece.stop))
+            there.add(piece.key)
     rows = [piece for part in key_pieces(plan) for piece in part]
     for pieces, what in ((sketch_pieces(plan), "evaluation rows"), (rows, "rows")):
         look(plan, [piece for piece in pieces if piece.key not in there], what)
@@ -211,7 +216,8 @@ def look_at(plan: Screenable, piece: Chunk) -> None:
     else:
         planned = plan.sources[piece.source]
         evaluation = _evaluation(plan, store) if _compared(plan, planned) else None
-        table = hash_keys(planned.open(root), planned.index, piece.start, piece.stop, evaluation)
+        near = plan.config.screening.near_duplicates
+        table = hash_keys(planned.open(root), planned.index, piece.start, piece.stop, evaluation, near)
     write_chunk(store, piece.key, table)
 
 

@@ -1,21 +1,20 @@
-"""The sources of a build, opened and indexed: those that questions come from, and those that they must not be in."""
+"""The sources of a build, opened and indexed."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from mmpr_pipeline.core.errors import ConfigError, SourceError
+from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.dataset.files.sealed import SourceNote
 from mmpr_pipeline.pipeline.config import BuildConfig
+from mmpr_pipeline.screening.fingerprints.file import Fingerprint
 from mmpr_pipeline.screening.mixture import ALL, share_fields, share_of, taken
 from mmpr_pipeline.screening.report import EvaluationSet
 from mmpr_pipeline.screening.settings import Share
 from mmpr_pipeline.sources import Source, SourceIndex, open_source
-from mmpr_pipeline.sources.declaration.catalog import catalog_names, expand, find_declaration
+from mmpr_pipeline.sources.declaration.catalog import expand, find_declaration
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,10 @@ class ResolvedSource:
     """How much of it is taken."""
     instructions: tuple[str, ...] = ()
     """The source's own, in place of the templates'."""
+    tiles: int = 0
+    """Most tiles of an image that its questions ask for."""
+    fingerprint: Fingerprint | None = None
+    """What stands for the rows of an evaluation source, where they are not here themselves."""
 
     @property
     def questions(self) -> int:
@@ -67,31 +70,14 @@ class ResolvedSource:
         return open_source(self.path, data_root)
 
 
-@dataclass(frozen=True)
-class EvaluationSets:
-    """The evaluation sources that training sources are compared with. False where there are none."""
-
-    sources: tuple[ResolvedSource, ...] = ()
-    """Empty where the comparison is done already, and nothing is to be opened again."""
-    content: Mapping[str, EvaluationSet] = field(default_factory=dict)
-    """What identifies the rows of each."""
-    unchecked: Mapping[str, str] = field(default_factory=dict)
-    """Evaluation sources of the catalog that are not to be had, and why."""
-
-    def __bool__(self) -> bool:
-        return bool(self.content)
-
-
-NO_COMPARISON = EvaluationSets()
-_OUT_OF_REACH = re.compile(r"on the Hub: \w*(Connect|Timeout|Proxy|SSL|Network|Offline)|not in the Hub's cache")
-"""Of an error: the Hub gave no answer. Any other answer is about the one data set only."""
-
-
-def resolve_source(path: str, data_root: str | None, limit: int | None = None, share: Share = ALL) -> ResolvedSource:
-    """Open and index a source. Raises SourceError or ConfigError."""
+def resolve_source(
+    path: str, data_root: str | None, limit: int | None = None, share: Share = ALL, commit: str | None = None
+) -> ResolvedSource:
+    """Open and index a source, on the Hub at this commit where its declaration pins none. Raises SourceError or
+    ConfigError."""
     source = open_source(path, data_root)
     told = source.declaration
-    index = source.index(limit)
+    index = source.index(limit, commit)
     return ResolvedSource(
         name=source.name,
         path=path,
@@ -103,11 +89,16 @@ def resolve_source(path: str, data_root: str | None, limit: int | None = None, s
         generated=told.generated is not None,
         share=share,
         instructions=told.instructions(),
+        tiles=told.tiles,
     )
 
 
-def resolve_sources(config: BuildConfig) -> tuple[ResolvedSource, ...]:
-    """The sources of a build with their shares. Raises SourceError or ConfigError before any work is done."""
+def resolve_sources(config: BuildConfig, begun: Mapping[str, Any] | None = None) -> tuple[ResolvedSource, ...]:
+    """The sources of a build with their shares. Raises SourceError or ConfigError before any work is done.
+
+    `begun`: the config.json of an output that was begun: it keeps the commits of the Hub that it began with.
+    """
+    commits = {source["name"]: source["revision"] for source in (begun or {}).get("sources", ())}
     sources: dict[str, ResolvedSource] = {}
     used: set[str] = set()
     for given in config.sources:
@@ -123,7 +114,8 @@ def resolve_sources(config: BuildConfig) -> tuple[ResolvedSource, ...]:
                 )
             names = (name, path, given)
             used |= set(names)
-            sources[path] = resolve_source(path, config.data_root, config.limit, share_of(config.mixture, names))
+            share = share_of(config.mixture, names)
+            sources[path] = resolve_source(path, config.data_root, config.limit, share, commits.get(name))
     names_given = [source.name for source in sources.values()]
     if repeated := sorted({name for name in names_given if names_given.count(name) > 1}):
         raise ConfigError(
@@ -135,72 +127,3 @@ def resolve_sources(config: BuildConfig) -> tuple[ResolvedSource, ...]:
             remedy="Name it in sources too, or correct its name.",
         )
     return tuple(sources.values())
-
-
-def screened_by_content(source: ResolvedSource, config: BuildConfig) -> bool:
-    """Whether a source is compared with evaluation sources: with those that are named, every source; by default those
-    to train on, but for what this program generates itself. An evaluation source among them is warned of."""
-    named = config.screening.against is not None
-    return config.screening.decontaminate and (named or (source.role == "train" and not source.generated))
-
-
-def resolve_evaluation_sets(
-    config: BuildConfig, sources: Sequence[ResolvedSource], begun: Mapping[str, Any] | None
-) -> EvaluationSets:
-    """The evaluation sources to compare with.
-
-    `begun`: the config.json of an output that was begun: there, "all that are to be had" stays what it was. Raises
-    SourceError or ConfigError where one that is named cannot be opened.
-    """
-    if not any(screened_by_content(source, config) for source in sources):
-        return NO_COMPARISON
-    if config.screening.against is not None:
-        return _opened(expand(config.screening.against), config)
-    if begun and "screening" in begun:  # its rows were compared before anything was sampled
-        return EvaluationSets((), begun["identity"]["screening"]["against"], begun["screening"]["unchecked"])
-    return _to_be_had([name for name in _evaluation_names() if name not in {source.name for source in sources}], config)
-
-
-def _opened(paths: Sequence[str], config: BuildConfig) -> EvaluationSets:
-    found = tuple(resolve_source(path, config.data_root) for path in paths)
-    return EvaluationSets(found, {source.name: source.content for source in found})
-
-
-def _to_be_had(names: Sequence[str], config: BuildConfig) -> EvaluationSets:
-    """Each by itself; once the Hub turns out to be out of reach, the others only from its cache."""
-    found: list[ResolvedSource] = []
-    unchecked: dict[str, str] = {}
-    reachable = True
-    for name in names:
-        try:
-            with _offline(not reachable):
-                found.append(resolve_source(name, config.data_root))
-        except SourceError as error:
-            unchecked[name] = error.message[:200]
-            reachable = reachable and not _OUT_OF_REACH.search(error.message)
-    for name in list(unchecked) if not reachable else ():  # those asked for in vain may lie in the cache
-        try:
-            with _offline(True):
-                found.append(resolve_source(name, config.data_root))
-            del unchecked[name]
-        except SourceError:
-            continue
-    found.sort(key=lambda source: source.name)
-    return EvaluationSets(tuple(found), {source.name: source.content for source in found}, unchecked)
-
-
-@contextmanager
-def _offline(offline: bool) -> Iterator[None]:
-    """The Hub's library as if HF_HUB_OFFLINE=1 were set."""
-    from huggingface_hub import constants
-
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or offline
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
-
-
-def _evaluation_names() -> list[str]:
-    return [name for name in catalog_names() if find_declaration(name)[0].role == "evaluation"]

@@ -17,6 +17,7 @@ from mmpr_pipeline.core.records import Language, Prompting
 from mmpr_pipeline.core.settings import explain_settings_error
 from mmpr_pipeline.core.verdict import AnswerKind
 from mmpr_pipeline.core.yaml_text import load_yaml
+from mmpr_pipeline.models.tiles import MOST_TILES
 from mmpr_pipeline.sources.row_formats import Format
 
 PATH_COLUMN = re.compile(r"\{([^{}:]+)(?::0(\d{1,2})d)?\}")
@@ -24,8 +25,6 @@ PATH_COLUMN = re.compile(r"\{([^{}:]+)(?::0(\d{1,2})d)?\}")
 
 HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:\d{1,5})?|\[[0-9a-fA-F:]{2,39}\](:\d{1,5})?")
 """A host that images may be fetched from, with its port where that is not the usual one."""
-
-MOST_TILES = 40
 
 AnswerForm = Literal["letter", "index", "index1", "text"]
 
@@ -53,6 +52,13 @@ class HubLocation(_Part):
     @classmethod
     def _one_is_a_list(cls, files: object) -> object:
         return _as_tuple(files)
+
+
+class FurtherColumns(_Part):
+    """A second file that holds further columns of the rows, such as the answers."""
+
+    file: str = Field(description="Path, where the files of rows are: beside the declaration, or on the Hub.")
+    key: str = Field(description="Column that both files have, by which their rows belong together.")
 
 
 class GeneratedRows(_Part):
@@ -97,6 +103,9 @@ class SourcePrompt(_Part):
     direct: OwnInstruction | None = Field(default=None, description="Own instruction, where only the answer is.")
     open: OwnInstruction | None = Field(default=None, description="Own instruction for open-ended questions.")
     strip: bool = Field(default=True, description="Take off the instructions that questions carry already.")
+    hint: bool = Field(
+        default=False, description="Ask with what was taken off too, between the choices and the build's instruction."
+    )
 
     @field_validator("cot", "direct", "open")
     @classmethod
@@ -203,6 +212,9 @@ class SourceDeclaration(_Part):
     hub: HubLocation | None = Field(default=None, description="Data set on the Hub.")
     generated: GeneratedRows | None = Field(default=None, description="Rows that are generated.")
     format: Format | None = Field(default=None, description="Format of the files; by their extension if not given.")
+    join: FurtherColumns | None = Field(
+        default=None, description="A second file with further columns of each row: answers beside questions."
+    )
     image_root: str | None = Field(
         default=None, description="Where image paths start; the rows' own folder if not set."
     )
@@ -286,6 +298,8 @@ class SourceDeclaration(_Part):
             raise ValueError("columns: give each or turns, not both")
         if self.archives and self.generated:
             raise ValueError("archives: generated rows have no image files")
+        if self.join and (self.generated or self.columns.entry_columns()):
+            raise ValueError("join: only for files of which a row is one question")
         ways = sum(map(bool, (self.columns.image, self.columns.images, self.columns.image_path)))
         if ways > 1:
             raise ValueError("columns: give image or images, not both; nor image_path beside them")
@@ -330,9 +344,11 @@ class SourceDeclaration(_Part):
         kept = self.model_dump(mode="json", exclude=told)
         if not self.columns.chosen:  # as it was before a source could bring pairs
             kept["columns"] = {name: value for name, value in kept["columns"].items() if name not in _PAIR}
-        for name in ("most_pixels", "image_prefix"):
+        for name in ("most_pixels", "image_prefix", "join"):
             if kept[name] is None:
                 del kept[name]
+        if self.prompt and not self.prompt.hint:
+            del kept["prompt"]["hint"]
         return {**kept, "stripping": STRIPPING}
 
     @property
@@ -347,7 +363,7 @@ class SourceDeclaration(_Part):
 
     def prompting(self) -> Prompting | None:
         """How its questions are to be asked; nothing where the build decides."""
-        return Prompting(**self.prompt.model_dump(exclude={"strip"})) if self.prompt else None
+        return Prompting(**self.prompt.model_dump(exclude={"strip", "hint"})) if self.prompt else None
 
 
 def load_declaration(path: str | Path) -> SourceDeclaration:

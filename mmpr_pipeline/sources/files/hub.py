@@ -49,7 +49,7 @@ class HubFile:
             return open(cached, "rb")
         if self.whole and self.size <= WHOLE_FILE_BYTES:
             return self.local().open("rb")
-        with _as_source_error(self.repository):
+        with as_source_error(self.repository):
             path = f"datasets/{self.repository}@{self.commit}/{self.name}"
             stream = HfFileSystem().open(path, "rb", cache_type="none")  # exact ranges
         if _EXACT.search(self.name, self.name.rfind("/") + 1):  # these ask for what they need; others read line by line
@@ -60,7 +60,7 @@ class HubFile:
         """See SourceFile."""
         from huggingface_hub import hf_hub_download
 
-        with _as_source_error(self.repository):
+        with as_source_error(self.repository):
             return Path(hf_hub_download(self.repository, self.name, repo_type="dataset", revision=self.commit))
 
 
@@ -68,7 +68,7 @@ def commit_of(location: HubLocation) -> str:
     """The commit that a location means now. Raises SourceError."""
     from huggingface_hub import constants
 
-    with _as_source_error(location.id):
+    with as_source_error(location.id):
         return (_cached(location) if constants.HF_HUB_OFFLINE else _online(location))[0]
 
 
@@ -77,7 +77,7 @@ def hub_file(repository: str, commit: str, name: str) -> bytes:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
-    with _as_source_error(repository):
+    with as_source_error(repository):
         try:
             return Path(hf_hub_download(repository, name, repo_type="dataset", revision=commit)).read_bytes()
         except EntryNotFoundError:
@@ -88,13 +88,28 @@ def resolve(location: HubLocation, whole: bool = True) -> tuple[str, list[HubFil
     """The commit and the files of a split, by name. Raises SourceError within seconds where the Hub is out of reach."""
     from huggingface_hub import constants
 
-    with _as_source_error(location.id):
+    with as_source_error(location.id):
         commit, where = _cached(location) if constants.HF_HUB_OFFLINE else _online(location)
         if location.files:
             return commit, repository_files(location, commit, location.files, whole)
         paths = _paths(location, commit, where)
         sizes = _sizes(location, commit, where, paths)
     return commit, [HubFile(location.id, commit, path, sizes[path], whole) for path in sorted(paths)]
+
+
+def bytes_to_fetch(location: HubLocation, archives: tuple[str, ...] = ()) -> int:
+    """Bytes of a split's files, and of archives beside them, that are not in the Hub's cache. Raises SourceError."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if constants.HF_HUB_OFFLINE:
+        return 0
+    commit, files = resolve(location)
+    files += repository_files(location, commit, archives, whole=True) if archives else []
+
+    def is_here(file: HubFile) -> bool:
+        return isinstance(try_to_load_from_cache(location.id, file.name, revision=commit, repo_type="dataset"), str)
+
+    return sum(file.size for file in files if not is_here(file))
 
 
 @dataclass(frozen=True)
@@ -113,7 +128,7 @@ def told_of(id: str) -> Told:
     import datasets
     from huggingface_hub import HfApi
 
-    with _as_source_error(id):
+    with as_source_error(id):
         found = HfApi().dataset_info(id, timeout=_TIMEOUT)
         files = tuple(sibling.rfilename for sibling in found.siblings or ())
         configs = tuple(map(str, datasets.get_dataset_config_names(id, revision=found.sha)))
@@ -132,7 +147,7 @@ def repository_files(location: HubLocation, commit: str, wanted: tuple[str, ...]
     """The files of a repository that paths or globs name. Raises SourceError where one names none."""
     from huggingface_hub import constants
 
-    with _as_source_error(location.id):
+    with as_source_error(location.id):
         sizes = _cached_tree(location) if constants.HF_HUB_OFFLINE else _tree(location, commit)
     found: dict[str, int] = {}
     for pattern in wanted:
@@ -214,14 +229,14 @@ def _sizes(location: HubLocation, commit: str, where: str, paths: list[str]) -> 
 
 
 @contextmanager
-def _as_source_error(repository: str) -> Iterator[None]:
+def as_source_error(repository: str) -> Iterator[None]:
     """What the Hub's libraries raise, as a SourceError that says what to do."""
     from huggingface_hub import errors
 
     remedy = _NETWORK.format(id=repository)
     try:
         yield
-    except SourceError:
+    except (SourceError, ItemRejected):
         raise
     except errors.GatedRepoError:
         raise SourceError(

@@ -48,16 +48,16 @@ class ZipImages:
                 return member
         return None
 
-    def read(self, member: Member) -> bytes:
+    def read(self, member: Member, most: int = MAX_BYTES) -> bytes:
         """The member's bytes. Raises ItemRejected: image_too_large, zip_bomb, archive_member or broken_image."""
-        _refuse(member)
+        _refuse(member, most)
         try:
             with self.lock:
                 data = self._packed(member)
         except MissingPart as error:
             raise ItemRejected("missing_part", f"{member.name[:200]}: {error}".splitlines()[0]) from None
         try:
-            raw = data if member.method == STORED else _inflated(data)
+            raw = data if member.method == STORED else _inflated(data, most)
         except zlib.error as error:
             raise ItemRejected("broken_image", f"{member.name[:200]}{self._part(member)}: {error}") from None
         if len(raw) != member.size or zlib.crc32(raw) != member.crc:
@@ -84,30 +84,32 @@ class ZipImages:
         return data[begin : begin + member.packed]
 
 
-def _refuse(member: Member) -> None:
+def _refuse(member: Member, most: int) -> None:
     shown = member.name[:200]
     if member.link:
         raise ItemRejected("archive_member", f"{shown} is a symbolic link")
     if member.encrypted or member.method not in (STORED, DEFLATED):
         how = "encrypted" if member.encrypted else f"compressed by method {member.method}"
         raise ItemRejected("archive_member", f"{shown} is {how}; only stored and deflated members are read")
-    if member.size > MAX_BYTES or member.packed > MAX_BYTES:
-        raise ItemRejected("image_too_large", f"{shown}: {member.size} bytes, at most {MAX_BYTES}")
+    if member.size > most or member.packed > most:
+        raise ItemRejected("image_too_large", f"{shown}: {member.size} bytes, at most {most}")
     if member.size > SMALL and member.size > MAX_RATIO * max(member.packed, 1):
         raise ItemRejected("zip_bomb", f"{shown}: {member.packed} bytes become {member.size}")
 
 
-def _inflated(data: bytes) -> bytes:
+def _inflated(data: bytes, most: int) -> bytes:
     """Deflated bytes as they were; no more than allowed is ever made, whatever the archive said."""
-    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, MAX_BYTES + 1)
+    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, most + 1)
 
 
 @dataclass(frozen=True)
 class ImageArchives:
-    """The archives of a source. `root` is put before paths, where the declaration has an image_root."""
+    """The archives of a source. `root` is put before paths, where the declaration has an image_root; `most`: bytes of
+    an image."""
 
     files: tuple[SourceFile, ...]
     root: str = ""
+    most: int = MAX_BYTES
 
     def has(self, path: str) -> bool:
         """Whether one of the archives has a member of this path; nothing of it is read."""
@@ -125,7 +127,7 @@ class ImageArchives:
         for file in self.files:
             archive = opened(file)
             if member := archive.find(wanted):
-                return archive.read(member)
+                return archive.read(member, self.most)
         return None
 
 

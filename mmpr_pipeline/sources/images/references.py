@@ -33,6 +33,7 @@ class ImageFolder:
 
     base: Path | None = None
     root: Path | None = None
+    most: int = MAX_BYTES
 
     def read(self, path: str) -> bytes:
         """The bytes of an image file. Raises ItemRejected: missing_image, image_outside_root or image_too_large."""
@@ -47,19 +48,19 @@ class ImageFolder:
         if os.path.isabs(path) or os.path.commonpath([target, root]) != root:
             raise ItemRejected("image_outside_root", path[:200])
         try:
-            return _read_bounded(target)
+            return _read_bounded(target, self.most)
         except OSError as error:
             raise ItemRejected("missing_image", f"{path[:200]}: {error.strerror or error}") from None
 
 
-def _read_bounded(path: str) -> bytes:
+def _read_bounded(path: str, most: int) -> bytes:
     found = os.stat(path)
     if not stat.S_ISREG(found.st_mode):
         raise ItemRejected("missing_image", f"{os.path.basename(path)[:200]} is not a file")
-    if found.st_size > MAX_BYTES:
-        raise ItemRejected("image_too_large", f"{found.st_size} bytes, at most {MAX_BYTES}")
+    if found.st_size > most:
+        raise ItemRejected("image_too_large", f"{found.st_size} bytes, at most {most}")
     with open(path, "rb") as file:
-        return file.read(MAX_BYTES + 1)
+        return file.read(most + 1)
 
 
 @dataclass(frozen=True)

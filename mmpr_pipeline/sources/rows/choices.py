@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import math
 import re
 import string
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmpr_pipeline.core.errors import ItemRejected
@@ -20,6 +21,10 @@ MAX_LITERAL = 20_000
 """Most characters of a Python list in a text."""
 
 _LETTER = re.compile(r"\s*[(\[（]?\s*([A-Za-z])\s*[)\]）.:：、．]?\s*")
+_JOINED = re.compile(r"\s*[(\[（]?\s*(A?B?C?D?E?F?G?H?I?J?)\s*[)\]）]?\s*")
+"""Letters of several choices written as one word, in their order."""
+
+_SEVERAL = re.compile(r"[,;，、；/&|]|(?<=[A-Z])\s+and\s+(?=[A-Z])|[()\[\]（）]")
 _LETTERED = re.compile(r"\s*[(\[（]?\s*([A-Za-z])\s*[)\]）.:：、．]\s*(?=\S)")
 _LISTED = re.compile(r"(?:(?<=\s)|(?<=[;,；，])|^)[(\[（]?([A-Z])[)\]）.:：、．]\s*(?=\S)", re.IGNORECASE)
 # Python warns of literals such as `1if`, with a line on the terminal for each text that has one.
@@ -117,24 +122,63 @@ def _without_letters(texts: list[str]) -> list[str]:
 
 
 def choice_letters(gold: str, form: str, choices: tuple[str, ...]) -> list[str]:
-    """The letters that a gold means, several where choices repeat a text. Raises ItemRejected: answer_not_a_choice.
+    """The golds in letters, each as good as the other: more than one where choices repeat a text.
 
-    Without choices (they may stand in the question or the image) a letter or index is believed, a text kept.
+    A gold may name several choices, all of which are right together (`AC`, `A, C`, `["red", "blue"]`): that is one gold
+    of several letters, in order. Without choices (they may stand in the question or the image) a letter or index is
+    believed, a text kept. Raises ItemRejected: answer_not_a_choice.
     """
+    if form == "text" and not choices:
+        return [gold]
+    together = [_one(part, form, choices) for part in _together(gold, form, choices)]
+    if not together or not all(together):
+        raise ItemRejected("answer_not_a_choice", f"{gold[:100]} of {len(choices)} choices, as {form}")
+    if len(together) == 1:
+        return together[0]
+    return ["".join(sorted({letters[0] for letters in together}))]
+
+
+def equal_choices(letter: str, choices: Sequence[str]) -> list[str]:
+    """The letter, and those of other choices with the very same text: whoever names one of them is right."""
+    place = LETTERS.index(letter)
+    if place >= len(choices):
+        return [letter]
+    texts = [" ".join(choice.split()) for choice in choices]
+    return [letter, *(LETTERS[i] for i, text in enumerate(texts) if i != place and text == texts[place])]
+
+
+def _one(gold: str, form: str, choices: tuple[str, ...]) -> list[str]:
+    """The letters that mean the one choice that a gold names; nothing where it names none."""
     if form == "text":
-        if not choices:
-            return [gold]
-        letters = _of_text(gold, choices)
-    elif form == "letter":
+        return _of_text(gold, choices)
+    if form == "letter":
         match = _LETTER.fullmatch(gold)
-        letters = [match.group(1).upper()] if match else _lettered(gold, choices)
+        found = [match.group(1).upper()] if match else _lettered(gold, choices)
     else:
         number = _whole(gold)
         index = -1 if number is None else number - (form == "index1")
-        letters = [LETTERS[index]] if 0 <= index < len(LETTERS) else []
-    if not letters or (choices and LETTERS.index(letters[0]) >= len(choices)):
-        raise ItemRejected("answer_not_a_choice", f"{gold[:100]} of {len(choices)} choices, as {form}")
-    return letters
+        found = [LETTERS[index]] if 0 <= index < len(LETTERS) else []
+    if not found or (choices and LETTERS.index(found[0]) >= len(choices)):
+        return []
+    return equal_choices(found[0], choices)
+
+
+def _together(gold: str, form: str, choices: tuple[str, ...]) -> list[str]:
+    """The parts of a gold that names several choices; else the gold itself."""
+    if gold.startswith("["):  # a column that is a list, or spells one
+        with contextlib.suppress(ItemRejected):
+            parts = [cell_text(part) for part in literal(gold)]
+            if parts and all(parts):
+                return [part for part in parts if part]
+    if form == "letter":
+        joined = None if gold in choices else _JOINED.fullmatch(gold)
+        letters = joined[1] if joined else "".join(_SEVERAL.sub("", gold).split()) if _SEVERAL.search(gold) else ""
+        most = len(choices) or len(LETTERS)
+        if len(letters) > 1 and letters.isalpha() and letters.isupper() and len({*letters}) == len(letters) <= most:
+            return list(letters)
+    elif form != "text" and "," in gold:
+        return [part.strip() for part in gold.split(",")]
+    return [gold]
 
 
 def _of_text(gold: str, choices: tuple[str, ...]) -> list[str]:

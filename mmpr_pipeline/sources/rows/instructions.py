@@ -108,6 +108,7 @@ _OPENS = re.compile(
 _BOUNDARY = re.compile(r"[.?!:;。？！；：)）\]\"”](?=\s)\s+|\n\s*|[。？！；：]|(?=请|提示[:：]|让我们|[（(]?Hint:)")
 _HINT = re.compile(r"(?:hint|note|提示)\s?[:：]\s*\Z", re.IGNORECASE)
 _LABEL = re.compile(r"\s*(?:Question|问题|题目)\s?[:：]\s*", re.IGNORECASE)
+_LABEL_LAST = re.compile(r"\s*(?:Question|问题|题目)\s?[:：]\s*\Z", re.IGNORECASE)
 _MARKS_FIRST = re.compile(r"(?:\s*<image>)*\s*")
 _MARKS_LAST = re.compile(r"(?:\s*<image>)*\s*\Z")
 _DECIMALS = re.compile(r"floating-point number with (one|two|three|four) decimal", re.IGNORECASE)
@@ -120,6 +121,11 @@ class Stripped:
 
     text: str
     instruction: str = ""
+
+    @property
+    def hint(self) -> str:
+        """The instruction without the label of the question that followed it."""
+        return _LABEL_LAST.sub("", self.instruction)
 
 
 def strip_instruction(text: str) -> Stripped:

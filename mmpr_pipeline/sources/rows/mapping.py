@@ -12,12 +12,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast, get_args
 
+from mmpr_pipeline.checking.reading.choices import choices_in
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Image, Language, PresetPair, Question, question_id
 from mmpr_pipeline.core.verdict import AnswerKind
 from mmpr_pipeline.sources.declaration.schema import Columns, KindByColumn, SourceDeclaration
 from mmpr_pipeline.sources.images.decode import load_image
-from mmpr_pipeline.sources.rows.choices import choice_letters, literal, parse_choices
+from mmpr_pipeline.sources.rows.choices import LETTERS, choice_letters, equal_choices, literal, parse_choices
 from mmpr_pipeline.sources.rows.columns import (
     MARK,
     cell_text,
@@ -62,7 +63,7 @@ def question_from_row(
     columns = declaration.columns
     text = _question(row, columns)
     choices = _choices(row, columns) if kind == "choice" else ()
-    golds = _golds(declaration, row, kind, choices)
+    golds = _golds(declaration, row, kind, choices, text)
     raw = [load(reference) for reference in _references(declaration, row)]
     if "\0" in text or any("\0" in part for part in (*choices, *golds)):
         raise ItemRejected("nul_byte", "in the question, a choice or a gold")
@@ -74,6 +75,9 @@ def question_from_row(
     asked = strip_instruction(text) if declaration.strips and not columns.chosen else Stripped(text)
     instruction = "\n".join(part for part in (_cut_off(row, columns), asked.instruction) if part)[:MAX_INSTRUCTION]
     precision = _precision(_value(row, columns.precision))
+    prompting = declaration.prompting()
+    if prompting and declaration.prompt and declaration.prompt.hint and asked.hint:
+        prompting = prompting.model_copy(update={"hint": asked.hint})
     return Question(
         question_id=question_id(declaration.name, digests, text, (*choices, *_responses(preset))),
         source=declaration.name,
@@ -89,7 +93,7 @@ def question_from_row(
         precision=decimals_asked(instruction) if precision is None and kind == "number" else precision,
         language=_language(declaration, row),
         tiles=declaration.tiles,
-        prompting=declaration.prompting(),
+        prompting=prompting,
         preset=preset,
     )
 
@@ -230,7 +234,7 @@ def _choices(row: Row, columns: Columns) -> tuple[str, ...]:
     return parse_choices([value for value in found if value is not None and value != ""])
 
 
-def _golds(declaration: SourceDeclaration, row: Row, kind: str, choices: tuple[str, ...]) -> tuple[str, ...]:
+def _golds(declaration: SourceDeclaration, row: Row, kind: str, choices: tuple[str, ...], text: str) -> tuple[str, ...]:
     """The gold first, then further ones; the letters of right choices; nothing for open-ended questions."""
     if kind == "none":
         return ()
@@ -244,8 +248,19 @@ def _golds(declaration: SourceDeclaration, row: Row, kind: str, choices: tuple[s
     if not golds:
         raise ItemRejected("no_answer", columns.answer or columns.answers or "")
     if kind == "choice":
-        golds = [letter for gold in golds for letter in choice_letters(gold, declaration.answer_form, choices)]
+        golds = [letter for gold in golds for letter in _letters(gold, declaration.answer_form, choices, text)]
     return tuple(dict.fromkeys(golds))
+
+
+def _letters(gold: str, form: str, choices: tuple[str, ...], text: str) -> list[str]:
+    """See `choice_letters`; of choices that only the question lists, the letters of those that say the same, too."""
+    if choices or form == "text":
+        return choice_letters(gold, form, choices)
+    listed = choices_in(text)
+    if len(gold) > 1 and gold in listed:  # the segment AB, say, and not A and B together
+        return equal_choices(LETTERS[listed.index(gold)], listed)
+    letters = choice_letters(gold, form, ())
+    return equal_choices(letters[0], listed) if len(letters[0]) == 1 else letters
 
 
 def _gold_text(value: Any, kind: str) -> str | None:

@@ -69,7 +69,7 @@ class IterateConfig(Settings):
         if self.holds_out:
             screening = dict(given.get("screening", {}))
             against = [*(screening.get("against") or ()), held_out]
-            settings["screening"] = {**screening, "decontaminate": True, "against": against}
+            settings["screening"] = {**screening, "decontaminate": "all", "against": against}
         return BuildConfig.model_validate(settings).model_dump(mode="json")
 
     def train_settings(self, model: str, data: str, run_dir: str, export: str) -> dict[str, Any]:

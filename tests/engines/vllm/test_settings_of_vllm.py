@@ -40,6 +40,11 @@ def test_an_engine_on_a_gpu_gets_our_defaults_and_nothing_that_is_for_cpus() -> 
     }
 
 
+def test_memory_is_planned_for_the_tiles_that_sources_ask_for() -> None:
+    planned = arguments(False, most_tiles=24)["mm_processor_kwargs"]
+    assert planned == {"crop_to_patches": True, "min_patches": 1, "max_patches": 24}
+
+
 def test_settings_and_options_win_over_the_defaults() -> None:
     asked = arguments(False, max_num_seqs=64, tensor_parallel=4, options={"max_num_batched_tokens": 16384})
     assert (asked["max_num_seqs"], asked["max_num_batched_tokens"]) == (64, 16384)

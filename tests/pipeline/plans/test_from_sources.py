@@ -3,12 +3,15 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan, shard_slice
 from tests.pipeline.made import make_source
+from tests.pipeline.plans.test_screening_pass import made, plan_of, rows
 
 
 @given(st.integers(0, 10_000), st.integers(1, 600))
@@ -29,3 +32,21 @@ def test_a_source_s_own_instructions_are_told_and_decide_the_output(tmp_path: Pa
     assert "instructions" not in before.described_sources[0]
     assert after.described_sources[0]["instructions"] == ["Think. Final answer: X"]
     assert after.digest != before.digest
+
+
+async def test_engines_plan_their_memory_for_the_tiles_that_the_sources_ask_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MMPR's own sources ask for 18 and 24 tiles; engines planned for 12 would show their images coarser."""
+    started: list[int] = []
+
+    async def start(settings: EngineSettings) -> None:
+        started.append(settings.most_tiles)
+
+    monkeypatch.setattr("mmpr_pipeline.pipeline.plans.from_sources.start_engines", start)
+    source = made(tmp_path, "first", rows(2))
+    declared = source.read_text()
+    for tiles in (6, 24):
+        source.write_text(f"{declared}tiles: {tiles}\n")
+        await plan_of(tmp_path / "out", source).start()
+    assert started == [12, 24]

@@ -303,8 +303,8 @@ def test_on_ray_the_bytes_are_the_same_and_begun_outputs_keep_their_rows(tmp_pat
 
 @pytest.mark.usefixtures("cluster")
 def test_what_was_decided_and_is_gone_is_an_error(tmp_path: Path) -> None:
+    from mmpr_pipeline.pipeline.plans.evaluation_sets import EvaluationSets
     from mmpr_pipeline.pipeline.plans.screening_pass import screen
-    from mmpr_pipeline.pipeline.plans.sources import EvaluationSets
 
     source = made(tmp_path / "s", "first", rows(3))
     plan = replace(

@@ -14,6 +14,7 @@ from mmpr_pipeline.checking import check_prediction
 from mmpr_pipeline.checking.reading.choices import choices_in
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Question
+from mmpr_pipeline.rollouts.prompts import prompt_for
 from mmpr_pipeline.sources import open_source
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, expand, find_declaration, source_groups
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
@@ -152,7 +153,40 @@ def test_an_entry_refuses_a_foreign_gold(name: str) -> None:
 def test_geoqa_and_mathvista_golds() -> None:
     assert (asked("geoqa").answer, asked("geoqa").language) == ("D", "zh")
     assert (asked("mathvista").answer, asked("mathvista").kind) == ("A", "choice")
-    assert (asked("mathvista", "other_example").kind, asked("mathvista", "other_example").unit) == ("number", "years")
+    assert (asked("mathvista", "other_example").kind, asked("mathvista", "other_example").unit) == ("number", "g")
+
+
+def test_mathvista_is_asked_as_its_authors_ask_it() -> None:
+    """The unit and the hint reach the prompt, from `query`; `question` has neither. The choices stand there once."""
+    number, choice = asked("mathvista", "other_example"), asked("mathvista")
+    assert number.text == "what is the total volume of the measuring cup? (Unit: g)"
+    assert prompt_for(number, "direct").text.splitlines() == [
+        "<image>",
+        "what is the total volume of the measuring cup? (Unit: g)",
+        "Hint: Please answer the question requiring an integer answer and provide the final value, e.g., 1, 2, 3, at "
+        "the end.",
+        "Reply with the answer only.",
+    ]
+    turn = prompt_for(choice, "cot-final").text
+    assert turn.count("(A) 97") == turn.count("Hint:") == 1
+    assert turn.startswith("<image>\nFind $m\\angle H$\n(A) 97\n")
+
+
+def test_examples_have_the_columns_and_types_of_the_real_rows() -> None:
+    assert DECLARATIONS["docvqa"].example
+    assert isinstance(DECLARATIONS["docvqa"].example["questionId"], int)
+    assert DECLARATIONS["mathv360k"].example
+    assert set(DECLARATIONS["mathv360k"].example) == {"image", "conversations"}
+
+
+def test_data_sets_that_moved_are_named_where_they_are() -> None:
+    """lmms-lab moved them to lmms-lab-encoder; LLaVA-OneVision-Data stayed."""
+    there = {d.hub.id for d in DECLARATIONS.values() if d.hub and d.hub.id.startswith("lmms-lab/")}
+    assert there == {"lmms-lab/LLaVA-OneVision-Data"}
+    moved = {name for name, d in DECLARATIONS.items() if d.hub and d.hub.id.startswith("lmms-lab-encoder/")}
+    assert moved == {
+        "pope", "docvqa_val", "infovqa_val", "mmmu_val", "scienceqa", "scienceqa_test", "ai2d_test", "textvqa",
+    }  # fmt: skip
 
 
 def test_groups_expand_to_their_sources() -> None:

@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.sources import Source, open_source
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
-from mmpr_pipeline.sources.rows import entries
+from mmpr_pipeline.sources.rows import entries, joined
+from mmpr_pipeline.sources.rows.columns import image_path
 from tests.sources.made import png_bytes
 
 ON_THE_HUB = [name for name in catalog_names() if find_declaration(name)[0].hub]
@@ -42,7 +44,14 @@ def as_folder(name: str, folder: Path, rows: list[dict[str, Any]]) -> Source:
     declaration, _ = find_declaration(name)
     path = folder / declaration.files[0].replace("*", "part")
     path.parent.mkdir(parents=True)
-    if path.suffix == ".jsonl":
+    if declaration.join:  # the answers in a file of their own, in another order
+        asked = ("question_id", "image_id", "question")
+        questions = [{name: row[name] for name in asked} for row in rows]
+        answers = [{name: row[name] for name in row if name != "question"} for row in reversed(rows)]
+        info = {"info": {"year": 2017, "urls": ["a", "b"]}, "license": {"name": "CC"}, "data_subtype": "train2014"}
+        path.write_text(json.dumps({**info, "questions": questions}), "utf-8")
+        (folder / declaration.join.file).write_text(json.dumps({**info, "annotations": answers}), "utf-8")
+    elif path.suffix == ".jsonl":
         path.write_text("\n".join(map(json.dumps, rows)) + "\n", "utf-8")
     elif "_key" in rows[0]:
         keyed = {row["_key"]: {key: value for key, value in row.items() if key != "_key"} for row in rows}
@@ -50,7 +59,8 @@ def as_folder(name: str, folder: Path, rows: list[dict[str, Any]]) -> Source:
     else:
         path.write_text(json.dumps(rows), "utf-8")
     for row in rows:
-        found = row["image"] if "image" in row else f"{row['imageId']}.jpg"
+        template = declaration.columns.image_path
+        found = image_path(template, row.__getitem__) if template else row["image"]
         for image in [found] if isinstance(found, str) else found:
             target = folder / (declaration.image_root or ".") / image
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -122,3 +132,26 @@ def test_a_conversation_without_an_answer_is_a_named_reject(tmp_path: Path) -> N
     item = next(source.read(source.index(), 0, 1))
     assert isinstance(item, Reject)
     assert item.reason == "no_answer"
+
+
+def test_vqas_official_questions_and_annotations_are_joined_whatever_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joined, "BATCH", 4)
+    monkeypatch.setattr(joined, "_GAP", 1)
+    example, other = rows_of("vqav2_official")
+    rows = [{**(example, other)[i % 2], "question_id": 1000 + i, "multiple_choice_answer": f"a{i}"} for i in range(30)]
+    source = as_folder("vqav2_official", tmp_path, rows)
+    assert [(q.source_id, q.answer) for q in questions(source)] == [(str(1000 + i), f"a{i}") for i in range(30)]
+    index = source.index()
+    assert [q.answer for q in source.read(index, 13, 17) if isinstance(q, Question)] == ["a13", "a14", "a15", "a16"]
+    annotations = tmp_path / "vqav2" / "v2_mscoco_train2014_annotations.json"
+    kept = json.loads(annotations.read_text())
+    kept["annotations"] = [row for row in kept["annotations"] if row["question_id"] != 1003]
+    annotations.write_text(json.dumps(kept), "utf-8")
+    again = source.index()
+    assert again.fingerprint != index.fingerprint
+    found = list(source.read(again, 2, 5))
+    assert [getattr(item, "reason", "") for item in found] == ["", "no_joined_row", ""]
+    with pytest.raises(SourceError, match="not any more"):
+        list(source.read(index, 0, 3))

@@ -20,10 +20,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.hub.server import COMMIT, HubServer
-from tests.sources.made import BASE, made_rows
+from tests.sources.made import BASE, made_rows, png_bytes
 
 pytestmark = pytest.mark.slow  # each client process imports `datasets`: seconds
 
+PLAIN = ("data/0.png", "data/1.png", "data/2.png", "../../secret.png")
 CARD = b"""---
 configs:
 - config_name: default
@@ -76,6 +77,10 @@ def hub() -> Iterator[HubServer]:
         "data/testmini-00000-of-00002.parquet": parquet_bytes(600, 50),
         "data/testmini-00001-of-00002.parquet": parquet_bytes(20, 50),
         "lines/train.jsonl": "\n".join(map(json.dumps, lines)).encode(),
+        "plain/val.json": json.dumps(
+            [{**row, "image": path} for row, path in zip(made_rows(4), PLAIN, strict=True)]
+        ).encode(),
+        **{f"plain/data/{i}.png": png_bytes(i) for i in range(2)},
     }
     server = HubServer(files)
     yield server
@@ -117,6 +122,17 @@ def test_a_slice_of_a_large_file_is_read_by_ranges(hub: HubServer, tmp_path: Pat
     assert told["items"] == ["q300", "q301", "q302"]
     path = "data/testmini-00000-of-00002.parquet"
     assert 0 < hub.sent[path] < len(hub.files[path]) * 0.3
+
+
+def test_plain_image_files_of_a_repository_are_read_one_by_one(hub: HubServer, tmp_path: Path) -> None:
+    """CRPE, MMHal-Bench and VisualProbe keep JSON beside folders of images: neither Parquet nor a zip."""
+    declared = {**BASE, "hub": {"id": "made/rows", "files": "plain/val.json"}, "image_root": "plain"}
+    hub.sent.clear()
+    (found,) = client(tmp_path, hub.endpoint, (declared, 0, 4, True))
+    assert found.get("items", found) == ["q0", "q1", "missing_image", "image_outside_root"]
+    assert {path for path in hub.sent if path.startswith("plain/")} == {
+        "plain/val.json", "plain/data/0.png", "plain/data/1.png",
+    }  # fmt: skip
 
 
 def test_without_network_a_cached_data_set_works_and_any_other_fails_at_once(hub: HubServer, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from mmpr_pipeline.checking import check_prediction
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Question, question_id
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
@@ -49,6 +50,36 @@ def test_a_text_gold_is_found_whatever_its_case_and_blanks_but_exactly_first() -
     assert choice_letters("2", "text", ("2", "3", "2")) == ["A", "C"]
 
 
+@pytest.mark.parametrize(
+    ("form", "gold"),
+    [("letter", gold) for gold in ("AC", "A, C", "C, A", "A and C", "(A)(C)", "[AC]", ["A", "C"], "['A', 'C']")]
+    + [("index", [0, 2]), ("index", "0, 2"), ("index1", [1, 3]), ("text", ["red", "green"])],
+)
+def test_a_gold_of_several_choices_is_one_gold_of_their_letters(form: str, gold: object) -> None:
+    question = asked({"choices": ABC, "a": gold}, answer_form=form)
+    assert (question.answer, question.answers) == ("AC", ())
+    judged = {
+        said: check_prediction(said, gold="AC", kind="choice", choices=question.choices, question="Why?").outcome
+        for said in ("A, C", "A", "ABC")
+    }
+    assert judged == {"A, C": "correct", "A": "incorrect", "ABC": "incorrect"}
+
+
+def test_a_word_of_capitals_that_is_a_choice_is_that_choice() -> None:
+    assert reason_of({"choices": ["AB", "BC", "CD"], "a": "AB"}) == "answer_not_a_choice"
+    listed = {"q": "Which is longest?\nA. AB\nB. BC\nC. CD", "choices": None, "a": "BC"}
+    assert asked(listed).answer == "B"
+
+
+def test_equal_choices_are_equally_right_wherever_they_stand() -> None:
+    """Geo170K scales the numbers of its questions, and two choices may then be the same number."""
+    question = asked({"choices": ["4.0", "2.5", "4.0 "], "a": "C"})
+    assert (question.answer, question.answers) == ("C", ("A",))
+    listed = "How long is AB?\nChoices:\nA: 4.0\nB: 2.5\nC: 3.0\nD: 4.0"
+    question = asked({"q": listed, "choices": None, "a": "D"})
+    assert (question.answer, question.answers) == ("D", ("A",))
+
+
 def test_a_gold_text_that_two_choices_share_accepts_both_letters() -> None:
     question = asked({"choices": ["2", "3", "2"], "a": "2"}, answer_form="text")
     assert (question.answer, question.answers) == ("A", ("C",))
@@ -56,7 +87,7 @@ def test_a_gold_text_that_two_choices_share_accepts_both_letters() -> None:
 
 @pytest.mark.parametrize(
     ("form", "gold"),
-    [("letter", "D"), ("letter", "blue"), ("letter", "AB"), ("index", 3), ("index", -1), ("index1", 0), ("text", "b"),
+    [("letter", "D"), ("letter", "blue"), ("letter", "AE"), ("index", 3), ("index", -1), ("index1", 0), ("text", "b"),
      ("index", "one"), ("index", 0.5), ("index", "nan"), ("index", "1e400")],
 )  # fmt: skip
 def test_a_gold_that_is_no_choice_is_rejected(form: str, gold: object) -> None:

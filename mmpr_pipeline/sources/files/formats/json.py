@@ -17,7 +17,9 @@ from mmpr_pipeline.sources.files.formats import MAX_ROW_BYTES, Mark, Row, Scan, 
 ROWS_PER_MARK = 256
 _CHUNK = 1 << 20
 _HEAD = 1 << 16
-_OF_ROWS = frozenset(["data", "rows", "questions", "samples", "items", "examples", "instances", "entries", "records"])
+_OF_ROWS = frozenset(
+    ["data", "rows", "questions", "samples", "items", "examples", "instances", "entries", "records", "annotations"]
+)
 _NEXT = re.compile(r'[\s,]*(?=")')
 _VALUE = re.compile(r"\s*:\s*")
 _LIST_OF_OBJECTS = re.compile(r"\[\s*\{")

@@ -145,7 +145,7 @@ def test_marking_keeps_what_dropping_drops(whole: Path) -> None:
 def test_step_labels_are_exported(whole: Path) -> None:
     found = export(whole, "steps", whole.parent / "steps")
     rows = [json.loads(line) for line in (whole.parent / "steps" / "steps.jsonl").read_text().splitlines()]
-    assert len(rows) == found.pairs > 0
+    assert len(rows) == found.rows > 0
     assert export_table(found)
     total = sum(step["num_mc_total"] for row in rows for step in row["steps_with_score"][:-1])
     assert total == counts_of(whole)["rollouts"]["step"]

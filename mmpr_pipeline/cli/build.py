@@ -40,13 +40,6 @@ def build(
         str | None,
         typer.Option(help="Check and pair a finished output again, without an engine.", rich_help_panel=PAIRS),
     ] = None,
-    blind_filter: Annotated[
-        int | None,
-        typer.Option(
-            help="Ask each question this many times without its image, and drop those solved that way.",
-            rich_help_panel=PAIRS,
-        ),
-    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan with estimates, and stop.", rich_help_panel=PLAN)
     ] = False,
@@ -60,7 +53,6 @@ def build(
     """Questions -> rollouts -> verdicts -> pairs -> shards. After any stop, run the same command again to go on."""
     from mmpr_pipeline.pipeline.choosing import with_model
 
-    flags["pairing.options.blind.samples"] = blind_filter
     if from_rollouts:
         _rework(from_rollouts, config, flags)
         return

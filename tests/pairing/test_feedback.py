@@ -7,8 +7,9 @@ import json
 import re
 
 import pytest
+from pydantic import ValidationError
 
-from mmpr_pipeline.core.errors import ConfigError, ItemRejected
+from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout, Image, Rollout
 from mmpr_pipeline.engines.choosing import choice_probabilities, probabilities
 from mmpr_pipeline.engines.engine import EngineInfo, EngineStats, SampleRequest
@@ -110,7 +111,7 @@ def test_an_engine_that_tells_no_probabilities_rejects_by_name() -> None:
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(ConfigError, match=r"feedback\.differnce"):
+    with pytest.raises(ValidationError, match=r"feedback\.differnce"):
         made(Truthful(), ANSWERS, differnce=1)
     [strategy] = make_strategies(["feedback"])
     assert isinstance(strategy, Feedback)

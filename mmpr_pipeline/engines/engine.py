@@ -38,7 +38,7 @@ class SampleRequest(Record):
     )
 
 
-def step_of(request: SampleRequest) -> str:
+def request_name(request: SampleRequest) -> str:
     """The name of a request among those of its question, as journals have it.
 
     What is sampled beside a question has its own: two responses may begin alike, and each is completed for itself.

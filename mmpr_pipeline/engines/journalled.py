@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Rollout
-from mmpr_pipeline.engines.engine import ContinueRequest, Engine, SampleRequest, step_of
+from mmpr_pipeline.engines.engine import ContinueRequest, Engine, SampleRequest, request_name
 from mmpr_pipeline.engines.wrapped import WrappedEngine
 from mmpr_pipeline.storage.journal import Journal
 
@@ -36,7 +36,9 @@ class JournalledEngine(WrappedEngine):
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
         """The rollouts of this question and round, from the journal if they are there."""
-        return await self._once(request.question.question_id, step_of(request), lambda: self._engine.sample(request))
+        return await self._once(
+            request.question.question_id, request_name(request), lambda: self._engine.sample(request)
+        )
 
     async def continue_without_image(self, request: ContinueRequest) -> Rollout:
         """The continuation of this parent, from the journal if it is there."""

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.study.settings import QuestionSettings, StudyConfig
 from mmpr_pipeline.study.steps.step import Step
 
@@ -104,6 +105,7 @@ class _Seed:
             "sampling": self._sampling(),
             "rounds": self._rounds(),
             "pairs": self._pairs(),
+            "signals": self._signals(),
         }
 
     def _losses(self) -> Iterator[tuple[str, str, str]]:
@@ -137,6 +139,28 @@ class _Seed:
         for size in self.config.sizes:
             built = self.build(size)
             yield f"{size}x", self.model("mpo", built), built
+
+    def _signals(self) -> Iterator[tuple[str, str, str]]:
+        for label, pairing in self.config.signals.items():
+            built = self.signal(label, pairing)
+            yield label, self.model("mpo", built), built
+
+    def signal(self, label: str, pairing: PairingSettings) -> str:
+        """The practice questions at size 1, paired in another way; with their answers taken off where that is asked."""
+        config, plain = self.config, self.plan.steps[self.build(1)]
+        name = f"s{self.seed}/build-{label}"
+        settings = {
+            **plain.settings,
+            "out": data_of(name),
+            "pairing": pairing.model_dump(mode="json"),
+            "sampling": {**plain.settings["sampling"], "style": config.signal_style},
+        }
+        if label in config.unlabelled:
+            folder = f"unlabelled-{config.practice.seed + self.seed}"
+            practice = self.plan.sources[f"practice-{config.practice.seed + self.seed}"]
+            self.plan.sources[folder] = practice.model_copy(update={"answers": False})
+            settings["sources"] = [f"./sources/{folder}/{source}.yaml" for source in config.sources]
+        return self.plan.add(Step(name, "build", settings, plain.needs))
 
     def build(
         self, size: int, *, ratio: float | None = None, adaptive: bool | None = None, round: int = 1, model: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmpr_pipeline.engines.engine import SampleRequest, step_of
+from mmpr_pipeline.engines.engine import SampleRequest, request_name
 from mmpr_pipeline.engines.journalled import JournalledEngine
 from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
 from mmpr_pipeline.rollouts.asides import BLIND, STEP, aside_label
@@ -23,8 +23,8 @@ def test_every_request_of_a_question_has_a_name_of_its_own() -> None:
     own = SampleRequest(question=a_question(), prompt="How many?", prompt_version="cot-final-en@1", n=2, seed=1)
     requests = [own, own.model_copy(update={"round": 1}), completing(4), completing(6), completing(4, "I saw.\n"),
                 completing(4, label=BLIND)]  # fmt: skip
-    assert len({step_of(request) for request in requests}) == len(requests)
-    assert step_of(own) == "sample/0"
+    assert len({request_name(request) for request in requests}) == len(requests)
+    assert request_name(own) == "sample/0"
 
 
 async def test_two_responses_that_begin_alike_get_their_own_completions_back(tmp_path: Path) -> None:

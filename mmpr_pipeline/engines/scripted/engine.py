@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mmpr_pipeline.core.errors import ConfigError, EngineError, ItemRejected
 from mmpr_pipeline.core.records import FinishReason, Question, Rollout
 from mmpr_pipeline.engines.choosing import probabilities
-from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest, step_of
+from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest, request_name
 from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.scripted.text import closing, ending_without_answer, prose, wrong_answer
 from mmpr_pipeline.engines.settings import EngineSettings
@@ -136,7 +136,7 @@ class ScriptedEngine:
             told = probabilities(zip(request.words, logs, strict=True), request.words)
             rollouts = [rollouts[0].model_copy(update={"text": told, "tokens": 1})]
         self._count(request.n, sum(rollout.tokens for rollout in rollouts))
-        self._log(f"{question.question_id} {step_of(request)}")
+        self._log(f"{question.question_id} {request_name(request)}")
         return rollouts
 
     async def continue_without_image(self, request: ContinueRequest) -> Rollout:

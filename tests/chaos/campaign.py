@@ -93,7 +93,7 @@ class Reference:
 
 
 EVERY_STRATEGY = {
-    "strategies": ["blind", "correctness", "dropout_ntp", "vote", "format", "step"],
+    "strategies": ["blind", "correctness", "vote", "dropout_ntp", "format", "step"],
     "options": {"blind": {"samples": 2}, "vote": {"answers": 6}, "step": {"responses": 2, "steps": 4, "samples": 2}},
 }
 """Settings of pairing under which every kind of request is made."""

@@ -46,13 +46,6 @@ def build(
     no_decontaminate: Annotated[
         bool, typer.Option("--no-decontaminate", help="The same as --decontaminate none.", hidden=True)
     ] = False,
-    blind_filter: Annotated[
-        int | None,
-        typer.Option(
-            help="Ask each question this many times without its image, and drop those solved that way.",
-            rich_help_panel=PAIRS,
-        ),
-    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan with estimates, and stop.", rich_help_panel=PLAN)
     ] = False,
@@ -66,7 +59,6 @@ def build(
     """Questions -> rollouts -> verdicts -> pairs -> shards. After any stop, run the same command again to go on."""
     from mmpr_pipeline.pipeline.choosing import with_model
 
-    flags["pairing.options.blind.samples"] = blind_filter
     if no_decontaminate:
         flags["screening.decontaminate"] = "none"
     if from_rollouts:

@@ -106,7 +106,10 @@ def publish(
 def export(
     out: Annotated[str, typer.Argument(help="Output of a build.")],
     to: Annotated[
-        str, typer.Option(help="trl, internvl, swift, llamafactory, webdataset or parquet; rl: prompts; steps.")
+        str,
+        typer.Option(
+            help="trl, internvl, swift, llamafactory, nemo-rl, openrlhf, webdataset or parquet; rl: prompts; steps."
+        ),
     ],
     dest: Annotated[
         Path | None, typer.Option("--out", help=r"New directory to write to. \[default: NAME-TO]", show_default=False)

@@ -21,6 +21,7 @@ SCHEMA_VERSION = "1"
 
 Language = Literal["en", "zh"]
 FinishReason = Literal["stop", "length", "recorded"]
+Role = Literal["system", "user", "assistant"]
 
 
 class Record(BaseModel):
@@ -59,6 +60,13 @@ class PresetPair(Record):
     rejected: str = Field(description="The dispreferred response.")
 
 
+class Turn(Record):
+    """What was said before a question: a system prompt, or an earlier turn of its conversation."""
+
+    role: Role = Field(description="Who speaks: system, user or assistant.")
+    text: str = Field(description="What is said; `<image>` marks where an image goes.")
+
+
 class Question(Record):
     """One visual question with its images and, where there is one, its answer."""
 
@@ -78,6 +86,7 @@ class Question(Record):
     tiles: int = Field(default=6, description="Most image tiles the model may use (the paper: 6 general, 12 OCR).")
     prompting: Prompting | None = Field(default=None, description="How to ask it, if not as the build does.")
     preset: PresetPair | None = Field(default=None, description="The pair of responses that its source brings, if any.")
+    history: tuple[Turn, ...] = Field(default=(), description="System prompt and turns before the question, in order.")
 
 
 class Rollout(Record):

@@ -13,7 +13,8 @@ from typing import Protocol
 
 from pydantic import Field
 
-from mmpr_pipeline.core.records import Question, Record, Rollout
+from mmpr_pipeline.core.records import Question, Record, Rollout, content_id
+from mmpr_pipeline.rollouts.asides import aside_of
 from mmpr_pipeline.rollouts.settings import Decoding
 
 
@@ -35,6 +36,17 @@ class SampleRequest(Record):
     words: tuple[str, ...] = Field(
         default=(), description="Ask how likely the response begins with each of these words: see `engines.choosing`."
     )
+
+
+def request_name(request: SampleRequest) -> str:
+    """The name of a request among those of its question, as journals have it.
+
+    What is sampled beside a question has its own: two responses may begin alike, and each is completed for itself.
+    """
+    step = f"sample/{request.round}"
+    if not aside_of(request.prompt_version):
+        return step
+    return f"{step}/{content_id(request.prompt_version, request.prefix, str(request.first_index))[:16]}"
 
 
 class ContinueRequest(Record):

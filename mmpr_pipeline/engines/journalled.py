@@ -13,10 +13,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.core.records import Rollout, content_id
-from mmpr_pipeline.engines.engine import ContinueRequest, Engine, SampleRequest
+from mmpr_pipeline.core.records import Rollout
+from mmpr_pipeline.engines.engine import ContinueRequest, Engine, SampleRequest, request_name
 from mmpr_pipeline.engines.wrapped import WrappedEngine
-from mmpr_pipeline.rollouts.asides import aside_of
 from mmpr_pipeline.storage.journal import Journal
 
 _log = logging.getLogger(__name__)
@@ -37,10 +36,9 @@ class JournalledEngine(WrappedEngine):
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
         """The rollouts of this question and round, from the journal if they are there."""
-        step = f"sample/{request.round}"
-        if aside_of(request.prompt_version):
-            step += f"/{content_id(request.prompt_version, request.prefix)[:16]}"
-        return await self._once(request.question.question_id, step, lambda: self._engine.sample(request))
+        return await self._once(
+            request.question.question_id, request_name(request), lambda: self._engine.sample(request)
+        )
 
     async def continue_without_image(self, request: ContinueRequest) -> Rollout:
         """The continuation of this parent, from the journal if it is there."""

@@ -18,16 +18,13 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from pydantic import Field
-
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout, Question, Rollout, content_id
-from mmpr_pipeline.core.settings import Settings
 from mmpr_pipeline.engines.choosing import ask_choice
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.pairing.dropout_ntp import parents_to_cut
+from mmpr_pipeline.pairing.options import FeedbackSettings
 from mmpr_pipeline.pairing.pairs import make_pair
-from mmpr_pipeline.pairing.settings import FEEDBACK_ANSWERS
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe, options_of
 from mmpr_pipeline.rollouts.asides import CLAIM, CLAIMS, NO_PARENT, aside_label
 from mmpr_pipeline.rollouts.prompts import IMAGE_MARK, Prompt, place_images
@@ -46,19 +43,6 @@ _LISTED = re.compile(r",\s+(?:and\s+)?(?=(?:an?|one|two|three|four|five|six|seve
 """Where a sentence goes on with the next thing of a list: `a dog, two cats and a ball`."""
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])|\n")
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+(\S.{0,399})$", re.MULTILINE)
-
-
-class FeedbackSettings(Settings):
-    """Settings of the strategy: `pairing.options.feedback`."""
-
-    claims: Literal["split", "model"] = Field(
-        default="split", description="Who splits an answer into claims: a rule (a sentence, a claim), or the model."
-    )
-    answers: int = Field(
-        default=FEEDBACK_ANSWERS, ge=2, le=16, description="Answers of a question that are scored, at most."
-    )
-    difference: int = Field(default=1, ge=1, description="Claims by which the scores of a pair differ at least.")
-    pairs: int = Field(default=2, ge=1, le=4, description="Pairs of a question, at most (RLAIF-V: 2).")
 
 
 @dataclass(frozen=True)

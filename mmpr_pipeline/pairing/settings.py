@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from mmpr_pipeline.core.settings import PAIRS, Settings, flag
+from mmpr_pipeline.core.settings import PAIRS, OptionGroups, Settings, flag
+from mmpr_pipeline.pairing.options import FEEDBACK_ANSWERS, STRATEGY_OPTIONS, VOTE_ANSWERS
 
 SAMPLED = ("correctness", "dropout_ntp")
 """The paper's strategies, for sampled responses."""
-
-
-FEEDBACK_ANSWERS = 8
-"""Answers of a question that the strategy `feedback` scores, at most."""
-
-VOTE_ANSWERS = 16
-"""Responses to a question without a gold that the strategy `vote` samples."""
 
 
 class PairingSettings(Settings):
@@ -38,7 +32,9 @@ class PairingSettings(Settings):
     )
     dropout_ratio: float = Field(default=0.5, gt=0, lt=1, description="Share of a response's tokens kept (paper: 0.5).")
     dropout_pairs: int = Field(default=2, ge=1, description="Maximum DropNTP pairs per question.")
-    options: dict[str, Any] = Field(default_factory=dict, description="Settings of installed strategies, by name.")
+    options: Annotated[dict[str, Any], OptionGroups(STRATEGY_OPTIONS)] = Field(
+        default_factory=dict, description="Settings of strategies, by name; those of installed ones too."
+    )
 
     @property
     def open_responses(self) -> int:
@@ -69,6 +65,18 @@ class PairingSettings(Settings):
             return data
         names = list(data.get("strategies", SAMPLED))
         return data if "blind" in names else data | {"strategies": ["blind", *names]}
+
+    @field_validator("options")
+    @classmethod
+    def _options_are_right(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """A wrong option stops before any work; those of installed strategies are theirs to check."""
+        for name, group in STRATEGY_OPTIONS.items():
+            try:
+                group.model_validate(options.get(name, {}))
+            except ValidationError as error:
+                wrong = [f"{'.'.join([name, *map(str, each['loc'])])}: {each['msg']}" for each in error.errors()]
+                raise ValueError("; ".join(wrong)) from None
+        return options
 
     @field_validator("strategies")
     @classmethod

@@ -10,29 +10,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
 
-from pydantic import Field
-
 from mmpr_pipeline.checking import answers_equal, find_answer
 from mmpr_pipeline.core.records import CheckedRollout, Question
-from mmpr_pipeline.core.settings import Settings
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pairing.correctness import combinations
+from mmpr_pipeline.pairing.options import VoteSettings
 from mmpr_pipeline.pairing.pairs import make_pair, seeded_order
-from mmpr_pipeline.pairing.settings import VOTE_ANSWERS
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe, options_of
 from mmpr_pipeline.rollouts.prompts import Prompt, votable_kind
 
 VERSION = "vote@1"
-
-
-class VoteSettings(Settings):
-    """Settings of the strategy: `pairing.options.vote`."""
-
-    answers: int = Field(default=VOTE_ANSWERS, ge=3, le=1024, description="Responses sampled for a vote.")
-    majority: float = Field(
-        default=0.7, gt=0.5, le=1, description="Share of all responses that must give one answer for it to be chosen."
-    )
-    pairs: int = Field(default=4, ge=1, le=64, description="Maximum pairs per question.")
 
 
 class Vote:

@@ -25,7 +25,10 @@ async def work_question(
 
     Nothing is sampled where no strategy needs rollouts, unless the engine only brings recorded ones.
     """
-    prompt = _turn(question, recipe)
+    try:
+        prompt = _turn(question, recipe)
+    except ItemRejected as reject:
+        return rejected(question, "", reject)
     try:
         return await _worked(question, prompt, engine, recipe, strategies)
     except ItemRejected as reject:

@@ -1,4 +1,4 @@
-"""Prompt templates: how a question becomes the user turn of a chat.
+"""Prompt templates: how a question becomes the user turn of a chat, or the conversation that ends in it.
 
 A template has a name and a version; both go into every rollout, and a change of wording is a new version. The
 question's images are marked by `<image>`: where the question's text does not place them itself, they come first. What
@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.records import Prompting, Question
+from mmpr_pipeline.core.records import Prompting, Question, Turn
 from mmpr_pipeline.core.verdict import AnswerKind
+from mmpr_pipeline.models.conversation import IMAGE_MARK as IMAGE_MARK
+from mmpr_pipeline.models.conversation import conversation
 
-IMAGE_MARK = "<image>"
 THINK_START = "<think>"
 THINK_END = "</think>"
 """What ends the reasoning in the style `cot-think`; the answer is read only after it."""
@@ -98,14 +99,24 @@ def version_of(instruction: str) -> str:
 
 
 def prompt_text(question: Question, template: PromptTemplate) -> str:
-    """The full text of the user turn, with exactly one `<image>` mark for each image of the question."""
-    lines = [place_images(question.text, len(question.images))]
+    """The full text of the prompt, with exactly one `<image>` mark for each image of the question.
+
+    It is the user turn; or, of a question with a history, the conversation that ends in it (`conversation`). Marks that
+    are missing go before the first thing that the user says. Raises ItemRejected (`turn_mark`).
+    """
+    lines = [question.text]
     if question.choices and question.kind != "none":
         letters = string.ascii_uppercase
         lines += [f"({letters[i]}) {choice}" for i, choice in enumerate(question.choices)]
     if question.prompting and question.prompting.hint:
         lines.append(question.prompting.hint)
-    return "\n".join([*lines, template.suffix] if template.suffix else lines)
+    asked = Turn(role="user", text="\n".join([*lines, template.suffix] if template.suffix else lines))
+    turns = [*question.history, asked]
+    others = question.text.count(IMAGE_MARK) + sum(turn.text.count(IMAGE_MARK) for turn in question.history)
+    first = next(number for number, turn in enumerate(turns) if turn.role == "user")
+    marks = (IMAGE_MARK + "\n") * max(len(question.images) - others, 0)
+    turns[first] = Turn(role="user", text=marks + turns[first].text)
+    return conversation(turns)
 
 
 def place_images(text: str, count: int) -> str:
@@ -129,7 +140,7 @@ _ENDS = tuple(f"\n{template.suffix}" for template in _TEMPLATES if template.suff
 
 @dataclass(frozen=True)
 class Prompt:
-    """The user turn of one question and the label of the template that made it."""
+    """What one question is asked with, its user turn or conversation, and the label of the template that made it."""
 
     text: str
     version: str

@@ -101,7 +101,7 @@ def merge_chunks(
         "contaminated": {f"{name} by {measure}": count for (name, measure), count in sorted(by_set.items())},
         "templates": voided,
         "hashes": hashes,
-    }
+    }  # type: ignore[typeddict-item]  # mypy does not see that **told has no more than its type says
     if rules.near_duplicates:
         report["near_duplicates"] = _of_sources(dropped)
     store.write(REPORT, sealed(report))
@@ -207,7 +207,7 @@ def _dropped(
             at = stop
 
 
-def _place(row: int, offsets: Sequence[int], names: Sequence[str]) -> dict[str, str | int]:
+def _place(row: int, offsets: Sequence[int], names: Sequence[str]) -> dict[str, str | float]:
     """Source and number of a row that is known by its number among all rows."""
     of = int(np.searchsorted(offsets, row, side="right")) - 1
     return {"of_source": names[of], "of_row": row - offsets[of]}

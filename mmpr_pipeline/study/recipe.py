@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.study.settings import (
     FeedbackComparison,
     QuestionSettings,
@@ -124,6 +125,7 @@ class _Seed:
             "rounds": self._rounds(),
             "pairs": self._pairs(),
             "feedback": self._feedback(),
+            "signals": self._signals(),
         }
 
     def _losses(self) -> Iterator[Made]:
@@ -212,6 +214,28 @@ class _Seed:
             "screening": {"dedup": False, "decontaminate": False},
         }
         return self.plan.add(Step(name, "build", settings, needs))
+
+    def _signals(self) -> Iterator[Made]:
+        for label, pairing in self.config.signals.items():
+            built = self.signal(label, pairing)
+            yield Made(label, self.model("mpo", built), built)
+
+    def signal(self, label: str, pairing: PairingSettings) -> str:
+        """The practice questions at size 1, paired in another way; with their answers taken off where that is asked."""
+        config, plain = self.config, self.plan.steps[self.build(1)]
+        name = f"s{self.seed}/build-{label}"
+        settings = {
+            **plain.settings,
+            "out": data_of(name),
+            "pairing": pairing.model_dump(mode="json"),
+            "sampling": {**plain.settings["sampling"], "style": config.signal_style},
+        }
+        if label in config.unlabelled:
+            folder = f"unlabelled-{config.practice.seed + self.seed}"
+            practice = self.plan.sources[f"practice-{config.practice.seed + self.seed}"]
+            self.plan.sources[folder] = practice.model_copy(update={"answers": False})
+            settings["sources"] = [f"./sources/{folder}/{source}.yaml" for source in config.sources]
+        return self.plan.add(Step(name, "build", settings, plain.needs))
 
     def build(
         self, size: int, *, ratio: float | None = None, adaptive: bool | None = None, round: int = 1, model: str = ""

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from mmpr_pipeline.core.settings import RUN, Settings, flag, load_settings
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.pairing.settings import PairingSettings
+from mmpr_pipeline.rollouts.prompts import Style
 from mmpr_pipeline.rollouts.settings import Decoding, SamplingSettings
 from mmpr_pipeline.sources.generated.scenes import NANO_SOURCES
 from mmpr_pipeline.training.objective.loss import RECIPES
@@ -25,6 +26,7 @@ class QuestionSettings(Settings):
     split: str = Field(description="Split of the nano worlds: practice, validation or heldout.")
     each: int = Field(ge=1, description="Questions of each source.")
     seed: int = Field(ge=0, description="Seed of the generator.")
+    answers: bool = Field(default=True, description="Whether the answers stand beside the questions.")
 
 
 class TrainSettings(Settings):
@@ -91,6 +93,13 @@ class StudyConfig(Settings):
     dropout_ratios: tuple[float, ...] = Field(default=(0.25, 0.5, 0.75), description="DropNTP ratios, at size 1.")
     dropout_off: bool = Field(default=True, description="MPO without DropNTP pairs, at size 1.")
     flat: bool = Field(default=True, description="Flat against adaptive sampling, at size 1.")
+    signals: dict[str, PairingSettings] = Field(
+        default_factory=dict, description="Other settings of pairing under which MPO is trained at size 1, by a name."
+    )
+    signal_style: Style = Field(default="cot-final", description="Prompt style of the builds of `signals`.")
+    unlabelled: tuple[str, ...] = Field(
+        default=(), description="Those of `signals` whose practice questions have no answers."
+    )
     rounds: int = Field(default=2, ge=1, description="Rounds of build and MPO, each on new questions.")
     measure: MeasureSettings = MeasureSettings()
     shards: int = Field(default=4, ge=1, description="Shards of each build.")
@@ -111,6 +120,8 @@ class StudyConfig(Settings):
             raise ValueError(f"no nano source: {', '.join(unknown)}; the study needs worlds that it can generate")
         if missing := [name for name in self.losses if name not in RECIPES]:
             raise ValueError(f"unknown loss: {', '.join(missing)}")
+        if unknown_signals := sorted(set(self.unlabelled) - self.signals.keys()):
+            raise ValueError(f"unlabelled: no signal {', '.join(unknown_signals)}")
         if self.measure.questions.split == self.practice.split:
             raise ValueError("measured on the split that is learned from")
         return self

@@ -83,6 +83,8 @@ class Reference:
     source: Path
     files: dict[str, bytes]
     steps: set[str]
+    pairing: dict[str, Any] = field(default_factory=dict)
+    """Settings of pairing that are not the defaults."""
 
     @property
     def digest(self) -> str:
@@ -90,11 +92,21 @@ class Reference:
         return digest_of(self.files)
 
 
-def make_reference(folder: Path, questions: int = 60, open_ended: int = 6) -> Reference:
+EVERY_STRATEGY = {
+    "strategies": ["blind", "correctness", "vote", "dropout_ntp", "format", "step"],
+    "options": {"blind": {"samples": 2}, "vote": {"answers": 6}, "step": {"responses": 2, "steps": 4, "samples": 2}},
+}
+"""Settings of pairing under which every kind of request is made."""
+
+
+def make_reference(
+    folder: Path, questions: int = 60, open_ended: int = 6, pairing: dict[str, Any] | None = None
+) -> Reference:
     """Make the source, and build it in this process, without Ray, journals replayed or faults."""
     source = make_source(folder / "source", questions=questions, open_ended=open_ended)
     out, log = folder / "whole", folder / "whole.log"
-    plan = make_build_plan(absolute_build_paths(load_config(None, settings(source, str(out), log))))
+    given = settings(source, str(out), log, pairing or {})
+    plan = make_build_plan(absolute_build_paths(load_config(None, given)))
 
     async def build() -> None:
         engine = await plan.start()
@@ -103,15 +115,17 @@ def make_reference(folder: Path, questions: int = 60, open_ended: int = 6) -> Re
 
     asyncio.run(build())
     files = {p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file()}
-    return Reference(source, data_of(files), set(log.read_text().splitlines()))
+    return Reference(source, data_of(files), set(log.read_text().splitlines()), pairing or {})
 
 
-def settings(source: Path, out: str, log: Path, **engine: Any) -> dict[str, Any]:
+def settings(source: Path, out: str, log: Path, pairing: dict[str, Any], **engine: Any) -> dict[str, Any]:
     """Settings that every campaign's builds share: what decides the bytes."""
     script = {"log": str(log), "latency": engine.pop("latency", 0.0)}
+    if pairing:  # what is there is part of the identity
+        script |= {"solve_rate": 0.8, "blind_rate": 0.6, "sloppy_rate": 0.3, "unparseable_rate": 0.1}
     given = {"sources": [str(source)], "out": out, "shards": SHARDS, "in_flight": 2}
     given["screening"] = {"decontaminate": False}  # nothing here is to be asked of the Hub
-    return {**given, "engine": {"name": "scripted", "script": script, **engine}}
+    return {**given, "pairing": pairing, "engine": {"name": "scripted", "script": script, **engine}}
 
 
 def data_of(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -156,7 +170,7 @@ class Campaign:
         began = time.monotonic()
         actors = self._draw.randint(1, 2)
         latency = self._draw.choice((0.15, 0.3, 0.45))
-        given = settings(self._reference.source, "", self._log, actors=actors, latency=latency)
+        given = settings(self._reference.source, "", self._log, self._reference.pairing, actors=actors, latency=latency)
         if self._noise:  # a setting that is there is part of the identity
             given["engine"]["script"]["noise"] = True
         self._config.write_text(yaml.safe_dump({**given, **self._place.settings()}))

@@ -36,7 +36,7 @@ def main(work: Path, disk: Path) -> dict[str, Any]:
     need = sum(len(data) for data in reference.files.values())
     tries = []
     plan = make_build_plan(
-        absolute_build_paths(load_config(None, settings(reference.source, str(disk / "out"), work / "log")))
+        absolute_build_paths(load_config(None, settings(reference.source, str(disk / "out"), work / "log", {})))
     )
     for size in range(24 * KIB, 3 * need, 40 * KIB):
         resize(disk, size)
@@ -81,7 +81,7 @@ def driver(work: Path, disk: Path, source: Path) -> dict[str, Any]:
     resize(disk, 200 << 20)
     out, log, ballast = disk / "whole", work / "driver.log", disk / "ballast"
     config = work / "driver.yaml"
-    config.write_text(yaml.safe_dump(settings(source, str(out), log, latency=0.2)))
+    config.write_text(yaml.safe_dump(settings(source, str(out), log, {}, latency=0.2)))
     filler = threading.Thread(target=fill, args=(ballast, log))
     filler.start()
     command = [sys.executable, "-m", "mmpr_pipeline.cli", "build", str(config)]

@@ -8,8 +8,9 @@ import re
 from collections import Counter
 
 import pytest
+from pydantic import ValidationError
 
-from mmpr_pipeline.core.errors import ConfigError, ItemRejected
+from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout, Image, Rollout
 from mmpr_pipeline.dataset.files.reader import StoredQuestion
 from mmpr_pipeline.dataset.review.beside import beside_sentences
@@ -117,7 +118,7 @@ def test_an_engine_that_tells_no_probabilities_rejects_by_name() -> None:
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(ConfigError, match=r"feedback\.differnce"):
+    with pytest.raises(ValidationError, match=r"feedback\.differnce"):
         made(Truthful(), ANSWERS, differnce=1)
     [strategy] = make_strategies(["feedback"])
     assert isinstance(strategy, Feedback)

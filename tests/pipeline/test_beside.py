@@ -145,7 +145,7 @@ def test_marking_keeps_what_dropping_drops(whole: Path) -> None:
 def test_step_labels_are_exported(whole: Path) -> None:
     found = export(whole, "steps", whole.parent / "steps")
     rows = [json.loads(line) for line in (whole.parent / "steps" / "steps.jsonl").read_text().splitlines()]
-    assert len(rows) == found.pairs > 0
+    assert len(rows) == found.rows > 0
     assert export_table(found)
     total = sum(step["num_mc_total"] for row in rows for step in row["steps_with_score"][:-1])
     assert total == counts_of(whole)["rollouts"]["step"]
@@ -156,11 +156,22 @@ def test_step_labels_are_exported(whole: Path) -> None:
 
 
 def test_votes_are_asked_for_with_a_final_answer(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, "votes", **{"pairing.strategies": ["correctness", "vote"], "pairing.options": {}})
+    plan = plan_of(tmp_path, "votes", **{
+        "pairing.strategies": ["correctness", "vote"], "pairing.options": {}, "engine.script": {"solve_rate": 0.8},
+    })  # fmt: skip
     finished(plan, make_engine(plan.config.engine))
     asked = [row for row in rows_of(tmp_path / "votes", "questions") if row["kind"] == "none"]
     assert [("Final answer" in row["prompt"], row["rollouts"]) for row in asked] == [(True, 8)] * 4
-    assert {row["reason"] for row in asked} == {"no_answer_to_vote_on"}
+    assert {row["reason"] for row in asked} <= {None, "no_majority", "unanimous"}
+    voted = [row for row in rows_of(tmp_path / "votes", "pairs") if row["strategy"] == "vote"]
+    assert voted
+    assert {row["answer"] for row in voted} == {None}
+    assert all(row["chosen_rule"].startswith("majority_") for row in voted)
+    counts = counts_of(tmp_path / "votes")
+    assert counts["pairs"]["vote"] == len(voted)
+    sentence = f"the chosen responses of {len(voted):,} pairs are a majority's"
+    assert any(sentence in told for told in beside_sentences(counts))
+    assert sentence in dataset_card(facts_of(tmp_path / "votes"), "org/set", "https://example.org", 1, 1)
 
 
 def test_recorded_rollouts_cannot_be_asked_without_the_image(tmp_path: Path) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.records import Question
+from mmpr_pipeline.sources.open import open_source
 from mmpr_pipeline.study.recipe import make_study_plan, rows_so_far
-from mmpr_pipeline.study.settings import StudyConfig, load_study_config
+from mmpr_pipeline.study.settings import QuestionSettings, StudyConfig, load_study_config
+from mmpr_pipeline.study.steps.worlds import write_sources
 
 
 def config(**more: object) -> StudyConfig:
@@ -92,3 +97,24 @@ def test_seeds_differ_in_questions_sampling_and_order() -> None:
 def test_settings_that_cannot_work_are_refused(more: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         load_study_config(None, {"out": "out", **more})
+
+
+def test_signals_are_paired_in_their_own_ways_on_the_same_questions() -> None:
+    signals = {"format": {"strategies": ["correctness", "format"]}, "vote": {"strategies": ["vote"]}}
+    plan = make_study_plan(config(seeds=(0,), signals=signals, unlabelled=["vote"]))
+    plain, form, vote = (plan.steps[f"s0/build-{name}"].settings for name in ("1x", "format", "vote"))
+    assert (form["sources"], form["limit"], form["seed"]) == (plain["sources"], plain["limit"], plain["seed"])
+    assert form["pairing"]["strategies"] == ["correctness", "format"]
+    assert vote["sources"] == ["./sources/unlabelled-100/" + source.rpartition("/")[2] for source in plain["sources"]]
+    assert not plan.sources["unlabelled-100"].answers
+    assert plan.sources["practice-100"].answers
+    assert [row.label for row in plan.rows if row.table == "signals"] == ["format", "vote"]
+    with pytest.raises(ConfigError, match="no signal stemp"):
+        load_study_config(None, {"signals": signals, "unlabelled": ["stemp"]})
+
+
+def test_questions_without_answers_are_declared_open(tmp_path: Path) -> None:
+    write_sources(tmp_path, ("nano_grid",), QuestionSettings(split="practice", each=3, seed=1, answers=False))
+    source = open_source(str(tmp_path / "nano_grid.yaml"))
+    questions = list(source.read(source.index(None), 0, 3))
+    assert [question.answer for question in questions if isinstance(question, Question)] == [None] * 3

@@ -11,6 +11,7 @@ from mmpr_pipeline.core.settings.declared import (
     SCREENING,
     TRAINING,
     Declared,
+    OptionGroups,
     declared_settings,
     flag,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "SCREENING",
     "TRAINING",
     "Declared",
+    "OptionGroups",
     "S",
     "Settings",
     "declared_settings",

@@ -8,7 +8,7 @@ A field says it in one place:
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -39,6 +39,13 @@ def flag(
     said |= {"default_text": default} if default else {}
     said |= {"operational": True} if operational else {}
     return said
+
+
+@dataclass(frozen=True)
+class OptionGroups:
+    """A note on a field of free options: the settings that are known below some of its names."""
+
+    groups: Mapping[str, type[BaseModel]]
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,9 @@ def declared_settings(model: type[BaseModel], prefix: str = "", operational: boo
             default_text=_text(extra.get("default_text")),
             operational=run_only,
         )
+        for note in field.metadata:
+            for option, known in note.groups.items() if isinstance(note, OptionGroups) else ():
+                yield from declared_settings(known, f"{prefix}{name}.{option}.", run_only)
 
 
 def _text(value: object) -> str | None:

@@ -14,9 +14,9 @@ from typing import Any
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
 from mmpr_pipeline.dataset.publish.parquet import Images
+from mmpr_pipeline.models.conversation import IMAGE_MARK, TURN_MARK
 from mmpr_pipeline.storage import Store
 
-IMAGE_MARK = "<image>"
 PAIR_COLUMNS = ("prompt", "chosen", "rejected", "images", "pair_id", "source", "source_id", "strategy", "answer")
 
 
@@ -37,25 +37,25 @@ class Built:
             pairs, images = (self.fetch(kind, shard, Path(folder)) for kind in ("pairs", "images"))
             yield pairs, Images.open(images)
 
-    def rows(self, told: Callable[[int], None]) -> Iterator[tuple[dict[str, Any], Images]]:
+    def rows(self, announce: Callable[[int], None]) -> Iterator[tuple[dict[str, Any], Images]]:
         """Every pair, as a dict of PAIR_COLUMNS, with the images of its shard. Memory holds one batch."""
         for shard in range(self.shards):
             with self.opened(shard) as (pairs, images):
                 for batch in record_batches(pairs, list(PAIR_COLUMNS)):
                     for row in batch.to_pylist():
                         yield row, images
-            told(shard + 1)
+            announce(shard + 1)
 
     def tiles(self) -> dict[str, int]:
         """Most tiles of an image that the questions of each source may use."""
-        found: Counter[str] = Counter()
+        most: Counter[str] = Counter()
         for shard in range(self.shards):
             with TemporaryDirectory(prefix="mmpr-") as folder:
                 path = self.fetch("questions", shard, Path(folder))
                 for batch in record_batches(path, ["source", "tiles"]):
                     for source, tiles in zip(*(batch[name].to_pylist() for name in ("source", "tiles")), strict=True):
-                        found[source] = max(found[source], tiles)
-        return dict(found)
+                        most[source] = max(most[source], tiles)
+        return dict(most)
 
     def fetch(self, kind: str, shard: int, folder: Path) -> Path:
         """A data file of a shard, on this machine. Raises DatasetError where it is not what its manifest says."""
@@ -90,6 +90,11 @@ def misplaced(row: dict[str, Any]) -> str | None:
     if IMAGE_MARK in row["chosen"] or IMAGE_MARK in row["rejected"]:
         return "image_mark_in_response"
     return None if row["prompt"].count(IMAGE_MARK) == len(row["images"]) else "image_marks_differ_from_images"
+
+
+def follows_on(row: dict[str, Any]) -> str | None:
+    """Why a format that holds one question and no turns before it cannot hold a pair; None where it can."""
+    return "turns_before_the_question" if row["prompt"].startswith(TURN_MARK) else None
 
 
 def line(value: dict[str, Any]) -> str:

@@ -10,21 +10,32 @@ from typing import Protocol
 from mmpr_pipeline.core.registry import Registry
 from mmpr_pipeline.dataset.export.built import Built
 
-FORMATS = ("trl", "internvl", "swift", "llamafactory", "webdataset", "parquet", "rl", "steps")
+PAIR_FORMATS = ("trl", "internvl", "swift", "llamafactory", "nemo-rl", "openrlhf", "webdataset", "parquet")
+FORMATS = (*PAIR_FORMATS, "steps", "rl")
 """Those of this package."""
 
 
 class Format(Protocol):
-    """What an export format has: a module, or any object."""
+    """What an export format has: a module, or any object.
 
-    def write(self, built: Built, folder: Path, told: Callable[[int], None]) -> Counter[str]:
-        """Write the dataset into an empty folder, telling the number of each finished shard; the counts are `pairs`
-        written, and others left out, by reason."""
+    It may also have `UNITS`, the names under which `write` counts what it has written (of one without it: `pairs`), and
+    `configured(**options)`, which gives the format with options of its own and raises ConfigError for wrong values.
+    """
+
+    def write(self, built: Built, folder: Path, announce: Callable[[int], None]) -> Counter[str]:
+        """Write the dataset into an empty folder, announcing the number of each finished shard; the counts are what
+        was written, and what was left out, by reason."""
 
     def usage(self, dest: Path) -> str:
         """How the written folder is used, in Markdown."""
 
 
+def _module(name: str) -> str:
+    return f"mmpr_pipeline.dataset.export.formats.{name.replace('-', '_')}"
+
+
 EXPORTS: Registry[Format] = Registry(
-    "mmpr.export_formats", "export format", {name: f"mmpr_pipeline.dataset.export.{name}" for name in FORMATS}
+    "mmpr.export_formats",
+    "export format",
+    {name: "mmpr_pipeline.dataset.export.rl.prompts" if name == "rl" else _module(name) for name in FORMATS},
 )

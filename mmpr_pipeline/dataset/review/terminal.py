@@ -108,9 +108,10 @@ def _pace(summary: BuildSummary | DatasetStats) -> str | None:
     seconds, made = run["seconds"], run.get("rollouts", 0) - run.get("resumed", 0)
     resumed = f", {run['resumed']:,} taken from the journal" if run.get("resumed") else ""
     engine = run.get("engine", {})
+    what = "made" if engine else "read"  # pairs that are made again, and merged outputs, ask no engine
     died = f", {engine['restarts']} engine restarts" if engine.get("restarts") else ""
     lost = f", {engine['lost']} engines given up" if engine.get("lost") else ""
-    return f"{run['shards']:,} shards in {seconds:,.0f} s: {made:,} rollouts made{resumed}{died}{lost}."
+    return f"{run['shards']:,} shards in {seconds:,.0f} s: {made:,} rollouts {what}{resumed}{died}{lost}."
 
 
 def _headline(summary: BuildSummary | DatasetStats) -> Text:

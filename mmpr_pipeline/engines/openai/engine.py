@@ -26,10 +26,10 @@ from mmpr_pipeline.engines.openai.limiter import RolloutLimiter
 from mmpr_pipeline.engines.openai.messages import (
     Completion,
     asking_for,
+    chat_messages,
     completions_of,
     cut_by_characters,
     sampling_body,
-    user_message,
 )
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.rollouts.reserved import LIKE_A_TOKEN, asked_texts, spelled
@@ -140,7 +140,7 @@ class OpenAiEngine:
         return 0 < lengths[0] < lengths[1]
 
     async def _sample(self, request: SampleRequest) -> list[Rollout]:
-        messages = [user_message(request.prompt, request.question.images)]
+        messages = chat_messages(request.prompt, request.question.images)
         await self._refuse_reserved([*asked_texts(request.prompt), request.prefix])
         begun = {}
         if request.prefix:
@@ -228,7 +228,7 @@ class OpenAiEngine:
             raise EngineError("This server cannot continue a partial response.")
         cut = await self._cut(request)
         await self._refuse_reserved([*asked_texts(request.prompt), cut.text])
-        messages = [user_message(request.prompt, ()), {"role": "assistant", "content": cut.text}]
+        messages = [*chat_messages(request.prompt, ()), {"role": "assistant", "content": cut.text}]
         self._stats.in_flight += 1
         try:
             [choice, *_] = await self._fitting({"messages": messages, **_CONTINUE}, request, 1, request.seed)

@@ -13,7 +13,7 @@ from mmpr_pipeline.core.masking import masked, without_secrets
 from mmpr_pipeline.core.records import FinishReason, Image
 from mmpr_pipeline.engines.choosing import TOP
 from mmpr_pipeline.models.chat import interleaved
-from mmpr_pipeline.rollouts.prompts import IMAGE_MARK
+from mmpr_pipeline.models.conversation import messages_of
 from mmpr_pipeline.rollouts.settings import Decoding
 
 _WORD_SEARCH = 40
@@ -39,15 +39,10 @@ class Completion:
     """The likeliest first tokens with their log-probabilities, where they were asked for and are told."""
 
 
-def user_message(prompt: str, images: tuple[Image, ...]) -> dict[str, Any]:
-    """The user turn, each image as a data URL where its mark stands."""
-    pieces = prompt.split(IMAGE_MARK)
-    if len(pieces) != len(images) + 1:
-        raise ItemRejected("image_marks", f"{len(pieces) - 1} marks for {len(images)} images")
-    if not images:
-        return {"role": "user", "content": prompt}
+def chat_messages(prompt: str, images: tuple[Image, ...]) -> list[dict[str, Any]]:
+    """The turns of a prompt, each image as a data URL where its mark stands. Raises ItemRejected (`image_marks`)."""
     parts = [{"type": "image_url", "image_url": {"url": data_url(image)}} for image in images]
-    return {"role": "user", "content": interleaved(pieces, parts)}
+    return messages_of(prompt, parts, lambda pieces, here: interleaved(pieces, here) if here else pieces[0])
 
 
 def data_url(image: Image) -> str:

@@ -23,9 +23,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError, ItemRejected
-from mmpr_pipeline.core.records import FinishReason, Rollout
+from mmpr_pipeline.core.records import FinishReason, Question, Rollout
 from mmpr_pipeline.engines.choosing import probabilities
-from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest, request_name
 from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.scripted.text import closing, ending_without_answer, prose, wrong_answer
 from mmpr_pipeline.engines.settings import EngineSettings
@@ -44,6 +44,7 @@ class Script(BaseModel):
     extremes: float = Field(default=0.2, ge=0, le=1, description="Share of questions always right or always wrong.")
     blind_rate: float = Field(default=0.1, ge=0, le=1, description="The same, of answers without the image.")
     unparseable_rate: float = Field(default=0.02, ge=0, le=1, description="Share of rollouts that state no answer.")
+    sloppy_rate: float = Field(default=0.0, ge=0, le=1, description="Share of answers that lack the form asked for.")
     tokens: int = Field(default=40, ge=1, description="About how many words a response has.")
     variety: int = Field(default=2**32, ge=1, description="Different chains of thought that exist.")
     latency: float = Field(default=0.0, ge=0, description="Seconds that each request takes.")
@@ -136,7 +137,7 @@ class ScriptedEngine:
             told = probabilities(zip(request.words, logs, strict=True), request.words)
             rollouts = [rollouts[0].model_copy(update={"text": told, "tokens": 1})]
         self._count(request.n, sum(rollout.tokens for rollout in rollouts))
-        self._log(f"{question.question_id} sample/{request.round}")
+        self._log(f"{question.question_id} {request_name(request)}")
         return rollouts
 
     async def continue_without_image(self, request: ContinueRequest) -> Rollout:
@@ -193,12 +194,14 @@ class ScriptedEngine:
         chance, parseable = (bits & 0xFFFFF) / 2**20, ((bits >> 20) & 0xFFFF) / 2**16
         chain = _mix(bits) % script.variety
         text = prose(_mix(chain), script.tokens, question.language)
-        if question.kind != "none" and question.answer is not None:
+        asked = question if question.answer is not None else _voted_on(question, request.prompt_version)
+        if asked is not None:
             if parseable < script.unparseable_rate:
                 text += ending_without_answer(question.language)
             else:
-                answer = question.answer if chance < rate else wrong_answer(question, _mix(bits + 1))
-                text = closing(text, answer, request.prompt_version)
+                answer = asked.answer or "" if chance < rate else wrong_answer(asked, _mix(bits + 1))
+                sloppy = (_mix(bits + 2) & 0xFFFF) / 2**16 < script.sloppy_rate
+                text = f"{text} The answer is {answer}." if sloppy else closing(text, answer, request.prompt_version)
         text, tokens, finish = _clip(text, request.decoding.max_tokens)
         return request.prefix + text, tokens, finish
 
@@ -238,6 +241,14 @@ class ScriptedEngine:
             time.sleep(1e6)  # blocks the whole loop, as an engine that hangs in native code does
         if script.kill_after is not None and self._stats.requests >= script.kill_after:
             _die_once(Path(script.kill_marker or ""))
+
+
+def _voted_on(question: Question, prompt_version: str) -> Question | None:
+    """An open-ended question that is asked for a final answer, with what most responses say; else None."""
+    if not prompt_version.startswith(("cot-", "direct-")):
+        return None
+    most = "A" if question.choices else str(_digest(question.question_id) % 17)
+    return question.model_copy(update={"answer": most, "kind": "choice" if question.choices else "number"})
 
 
 def _rate(script: Script, of_question: int) -> float:

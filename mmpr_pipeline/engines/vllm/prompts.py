@@ -15,8 +15,8 @@ from mmpr_pipeline.core.records import Image
 from mmpr_pipeline.engines.choosing import TOP
 from mmpr_pipeline.engines.engine import ContinueRequest, SampleRequest, least_room
 from mmpr_pipeline.models.chat import interleaved, marked
+from mmpr_pipeline.models.conversation import IMAGE_MARK, messages_of
 from mmpr_pipeline.models.tiles import MAX_TILES, tile_settings
-from mmpr_pipeline.rollouts.prompts import IMAGE_MARK
 from mmpr_pipeline.rollouts.reserved import ReservedTokens, plain_encoder
 from mmpr_pipeline.rollouts.settings import Decoding
 
@@ -72,9 +72,9 @@ class PromptBuilder:
 
     def sample(self, request: SampleRequest, images: list[PIL.Image.Image], request_id: str) -> Prepared:
         """The chat with its images, for n rollouts; raises ItemRejected where it cannot be put to the model."""
-        content = self._content(request.prompt, images, request.question.images)
+        messages = self._messages(request.prompt, images, request.question.images)
         tiles = tile_settings(self._architecture, request.question.tiles, self._most_tiles)
-        rendered = self._render(content, {"mm_processor_kwargs": tiles} if tiles and images else {})
+        rendered = self._render(messages, {"mm_processor_kwargs": tiles} if tiles and images else {})
         if request.prefix:
             rendered["prompt_token_ids"] = [*rendered["prompt_token_ids"], *self._plain(request.prefix)]
             rendered.pop("prompt", None)
@@ -94,38 +94,39 @@ class PromptBuilder:
 
     def continuation(self, request: ContinueRequest, cut: KeptTokens, request_id: str) -> Prepared:
         """The chat without images, followed by the kept tokens of the response."""
-        if IMAGE_MARK in request.prompt:
-            raise ItemRejected("image_marks", "the prompt of a continuation has none")
-        self._reserved.refuse(request.prompt)
-        rendered = self._render(request.prompt, {})
+        rendered = self._render(self._messages(request.prompt, [], ()), {})
         rendered["prompt_token_ids"] = [*rendered["prompt_token_ids"], *cut.ids]
         rendered.pop("prompt", None)
         return self._prepare(rendered, request.decoding, 1, request.seed, request_id)
 
-    def _content(self, prompt: str, images: list[PIL.Image.Image], stored: tuple[Image, ...]) -> Any:
-        """The user turn as vLLM's chat takes it, each image where its mark stands."""
-        pieces = prompt.split(IMAGE_MARK)
-        if len(pieces) != len(images) + 1:
-            raise ItemRejected("image_marks", f"{len(pieces) - 1} marks for {len(images)} images")
-        if self._mark != IMAGE_MARK and self._mark and any(self._mark in piece for piece in pieces):
+    def _messages(self, prompt: str, images: list[PIL.Image.Image], stored: tuple[Image, ...]) -> list[dict[str, Any]]:
+        """The turns as vLLM's chat takes them, each image where its mark stands."""
+        if self._mark != IMAGE_MARK and self._mark and self._mark in prompt.replace(IMAGE_MARK, "\n"):
             raise ItemRejected("reserved_token", f"the text holds {self._mark}")
         self._reserved.refuse(prompt)
-        if not images:
-            return prompt
+        shown = 0
+
+        def content(pieces: list[str], parts: list[dict[str, Any]]) -> Any:
+            nonlocal shown
+            before, shown = shown, shown + len(parts)
+            if not parts:
+                return pieces[0]
+            if self._parts:
+                return interleaved(pieces, parts)
+            return [*parts, marked(pieces, lambda at: self._mark_of(before + at))]
+
         parts = [
             {"type": "image_pil", "image_pil": image, "uuid": kept.sha256}
             for image, kept in zip(images, stored, strict=True)
         ]
-        return interleaved(pieces, parts) if self._parts else [*parts, marked(pieces, self._mark_of)]
+        return messages_of(prompt, parts, content)
 
-    def _render(self, content: Any, extras: dict[str, Any]) -> Any:
+    def _render(self, messages: list[dict[str, Any]], extras: dict[str, Any]) -> Any:
         from vllm.exceptions import VLLMValidationError
 
         try:
             with self._lock:
-                _, [rendered] = self._engine.renderer.render_chat(
-                    [[{"role": "user", "content": content}]], self._chat_params, prompt_extras=extras
-                )
+                _, [rendered] = self._engine.renderer.render_chat([messages], self._chat_params, prompt_extras=extras)
         except VLLMValidationError as error:
             too_long = "maximum context length" in str(error)
             raise ItemRejected("prompt_too_long" if too_long else "prompt_refused", str(error)[:200]) from None

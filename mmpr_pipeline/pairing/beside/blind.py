@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil
-from typing import Literal
-
-from pydantic import Field
 
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout, Question
-from mmpr_pipeline.core.settings import Settings
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
+from mmpr_pipeline.pairing.options import BlindSettings
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe, options_of
 from mmpr_pipeline.rollouts.asides import BLIND, NO_PARENT, aside_label
 from mmpr_pipeline.rollouts.prompts import Prompt, without_images
@@ -23,18 +20,6 @@ from mmpr_pipeline.rollouts.seeds import MAX_ROUNDS, sampling_seed
 from mmpr_pipeline.rollouts.verdicts import check_rollouts
 
 SOLVED = "solved_without_image"
-
-
-class BlindSettings(Settings):
-    """Settings of the filter: `pairing.options.blind`."""
-
-    samples: int = Field(default=4, ge=1, le=64, description="Answers sampled without the image.")
-    solved: float = Field(
-        default=0.75, gt=0, le=1, description="Share of them that must be right for the question to count as solved."
-    )
-    action: Literal["drop", "mark"] = Field(
-        default="drop", description="Drop a solved question before it is sampled, or only say so in its row."
-    )
 
 
 class BlindFilter:

@@ -11,24 +11,15 @@ import re
 from collections.abc import Sequence
 from itertools import islice
 
-from pydantic import Field
-
 from mmpr_pipeline.core.records import CheckedRollout, Question
-from mmpr_pipeline.core.settings import Settings
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pairing.correctness import combinations
+from mmpr_pipeline.pairing.options import FormatSettings
 from mmpr_pipeline.pairing.pairs import make_pair, seeded_order
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe, options_of
 from mmpr_pipeline.rollouts.prompts import TEMPLATES, THINK_END, THINK_START, Prompt
 
 _FINAL = re.compile(r"^[ \t>*#]{0,9}(?:final answer|最终答案)[ \t*]{0,4}[:：]", re.IGNORECASE | re.MULTILINE)
-
-
-class FormatSettings(Settings):
-    """Settings of the strategy: `pairing.options.format`."""
-
-    pairs: int = Field(default=2, ge=1, le=64, description="Maximum format pairs per question.")
-    cut_off: bool = Field(default=False, description="Take responses that ran out of tokens as ill-formed too.")
 
 
 class FormatPairs:

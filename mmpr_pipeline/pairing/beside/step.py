@@ -12,12 +12,10 @@ import asyncio
 import re
 from collections.abc import Sequence
 
-from pydantic import Field
-
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout, Question
-from mmpr_pipeline.core.settings import Settings
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
+from mmpr_pipeline.pairing.options import StepSettings
 from mmpr_pipeline.pairing.pairs import seeded_order
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe, options_of
 from mmpr_pipeline.rollouts.asides import STEP, aside_label
@@ -30,14 +28,6 @@ _FIRST_SEED = 1 << 20
 
 _BREAK = re.compile(r"\n[ \t]*\n+|\n")
 _SENTENCE = re.compile(r"(?<=[.!?])[ \t]+(?=[A-Z\\$(])|(?<=[。！？])")
-
-
-class StepSettings(Settings):
-    """Settings of the strategy: `pairing.options.step`."""
-
-    responses: int = Field(default=4, ge=1, le=64, description="Responses of a question that are split (VisualPRM: 4).")
-    steps: int = Field(default=12, ge=2, le=32, description="Most steps of a response; short ones are joined.")
-    samples: int = Field(default=16, ge=1, le=64, description="Completions after each step (VisualPRM: 16).")
 
 
 class Steps:

@@ -8,9 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mmpr_pipeline.core.errors import EngineError
 from mmpr_pipeline.engines.start import actor_count
 from mmpr_pipeline.engines.vllm.memory import plan_lines
-from mmpr_pipeline.models.resolve import NANO
+from mmpr_pipeline.models.resolve import NANO, resolve_model
+from mmpr_pipeline.pairing.options import BlindSettings, StepSettings
 from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan
 from mmpr_pipeline.screening.mixture import taken
 from mmpr_pipeline.screening.report import ComparedSets, unchecked
@@ -22,6 +24,11 @@ RESPONSE_TOKENS = 325
 PROMPT_TOKENS = 1_900
 """Tokens of a prompt with one image of seven tiles."""
 
+THINKING_SHARE = 0.25
+LONG = 8_192
+"""Assumed of responses that think, or may be longer than LONG: they take this share of `--max-tokens` in the mean.
+Measure yours and give `--response-tokens`."""
+
 NANO_RESPONSE_TOKENS = 50
 NANO_TOKENS_PER_SECOND = 2_500
 """The embedded model, measured on two CPU cores."""
@@ -32,20 +39,45 @@ yours and give `--tokens-per-second`."""
 
 
 @dataclass(frozen=True)
+class Part:
+    """What one way of sampling costs at most."""
+
+    name: str
+    rollouts: int
+    tokens: int
+
+
+@dataclass(frozen=True)
 class BuildEstimate:
     """Upper bounds: every question sampled to the full, nothing taken from a journal."""
 
     questions: int
-    rollouts: int
-    generated_tokens: int
+    parts: tuple[Part, ...]
+    """The questions' own rollouts first, then what strategies sample beside them."""
     engines: int
+    gpus: int
+    """Of each engine; 0 on a CPU."""
     tokens_per_second: float
     response_tokens: float = RESPONSE_TOKENS
 
     @property
+    def rollouts(self) -> int:
+        """Of all parts."""
+        return sum(part.rollouts for part in self.parts)
+
+    @property
+    def generated_tokens(self) -> int:
+        """Of all parts."""
+        return sum(part.tokens for part in self.parts)
+
+    @property
     def hours(self) -> float:
         """Wall time of generation with all engines busy."""
-        return self.generated_tokens / (self.engines * self.tokens_per_second) / 3600
+        return self.hours_of(self.generated_tokens) / self.engines
+
+    def hours_of(self, tokens: int) -> float:
+        """Hours of one engine that so many tokens take."""
+        return tokens / self.tokens_per_second / 3600
 
 
 def estimate_build(
@@ -54,12 +86,35 @@ def estimate_build(
     """Upper bounds for a plan; `tokens_per_second` is one engine's rate, `response_tokens` the mean response."""
     config = plan.config
     nano = config.engine.model == NANO
-    rollouts = plan.rows * config.sampling.samples
-    usual = response_tokens or (NANO_RESPONSE_TOKENS if nano else RESPONSE_TOKENS)
-    response = min(usual, config.sampling.decoding.max_tokens)
-    tokens = 0 if config.preset or config.engine.name == "replay" else round(rollouts * response)
+    decoding = config.sampling.decoding
+    usual: float = NANO_RESPONSE_TOKENS if nano else RESPONSE_TOKENS
+    if not nano and (config.sampling.style == "cot-think" or decoding.max_tokens > LONG):
+        usual = max(usual, THINKING_SHARE * decoding.max_tokens)
+    response = min(response_tokens or usual, decoding.max_tokens)
+    samples = config.sampling.samples
+    parts = [Part("questions", plan.rows * samples, round(plan.rows * samples * response))]
+    if config.preset or config.engine.name == "replay":
+        parts = [Part("questions", plan.rows * samples, 0)]
+    else:
+        parts += _beside(plan, response)
+    gpus = 0 if nano else config.engine.tensor_parallel
     rate = tokens_per_second or (NANO_TOKENS_PER_SECOND if nano else TOKENS_PER_SECOND)
-    return BuildEstimate(plan.rows, rollouts, tokens, max(1, actor_count(config.engine)), rate, response)
+    return BuildEstimate(plan.rows, tuple(parts), max(1, actor_count(config.engine)), gpus, rate, response)
+
+
+def _beside(plan: BuildPlan, response: float) -> list[Part]:
+    """What strategies sample beside the questions' own rollouts, if every question calls for it."""
+    pairing, parts = plan.config.pairing, []
+    if "blind" in pairing.strategies:
+        rollouts = plan.rows * BlindSettings.model_validate(pairing.options.get("blind", {})).samples
+        parts.append(Part("blind filter", rollouts, round(rollouts * response)))
+    if "step" in pairing.strategies:
+        step = StepSettings.model_validate(pairing.options.get("step", {}))
+        split = min(step.responses, plan.config.sampling.samples)
+        # The whole response is not completed; a beginning is, on average, half of it.
+        rollouts = plan.rows * split * (step.steps - 1) * step.samples
+        parts.append(Part("step data", rollouts, round(rollouts * response / 2)))
+    return parts
 
 
 def estimate_table(plan: BuildPlan, bounds: BuildEstimate) -> RenderableType:
@@ -80,6 +135,11 @@ def estimate_table(plan: BuildPlan, bounds: BuildEstimate) -> RenderableType:
         f"{bounds.questions:,} questions, {num_shards} shards, up to {bounds.rollouts:,} rollouts "
         f"and {bounds.generated_tokens:,} generated tokens.",
     ]
+    if len(bounds.parts) > 1:
+        lines += [
+            f"  {part.name}: up to {part.rollouts:,} rollouts, {part.tokens:,} tokens, {_hours(bounds, part)}"
+            for part in bounds.parts
+        ]
     if engine.name == "vllm":
         lines.append(
             f"About {bounds.hours:,.1f} h at most with {bounds.engines} engine(s) of {engine.tensor_parallel} GPU(s) "
@@ -88,8 +148,30 @@ def estimate_table(plan: BuildPlan, bounds: BuildEstimate) -> RenderableType:
         )
         if engine.model != NANO:
             lines += plan_lines(engine, bounds.response_tokens, PROMPT_TOKENS)
+            lines += _context(plan)
     lines.append("Nothing was generated or written.")
     return Group(table, Text("\n".join(lines)))
+
+
+def _hours(bounds: BuildEstimate, part: Part) -> str:
+    hours = bounds.hours_of(part.tokens)
+    return f"{hours * bounds.gpus:,.1f} GPU hours" if bounds.gpus else f"{hours:,.1f} hours of an engine"
+
+
+def _context(plan: BuildPlan) -> list[str]:
+    """A warning where the longest response that is asked for does not fit behind a prompt."""
+    engine, longest = plan.config.engine, plan.config.sampling.decoding.max_tokens
+    try:
+        context = engine.max_model_len or resolve_model(engine.model, engine.revision).context
+    except EngineError:
+        return []
+    if context is None or PROMPT_TOKENS + longest <= context:
+        return []
+    return [
+        f"Warning: a context of {context:,} tokens does not hold a prompt of {PROMPT_TOKENS:,} (assumed) and a "
+        f"response of {longest:,}: longer ones are cut off and make no pair. Raise engine.max_model_len, or lower "
+        "--max-tokens."
+    ]
 
 
 def _share(share: Share) -> str:

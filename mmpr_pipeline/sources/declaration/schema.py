@@ -102,12 +102,15 @@ class SourcePrompt(_Part):
     cot: OwnInstruction | None = Field(default=None, description="Own instruction, where reasoning is asked for.")
     direct: OwnInstruction | None = Field(default=None, description="Own instruction, where only the answer is.")
     open: OwnInstruction | None = Field(default=None, description="Own instruction for open-ended questions.")
+    system: OwnInstruction | None = Field(
+        default=None, description="System prompt of every question, where its row brings none."
+    )
     strip: bool = Field(default=True, description="Take off the instructions that questions carry already.")
     hint: bool = Field(
         default=False, description="Ask with what was taken off too, between the choices and the build's instruction."
     )
 
-    @field_validator("cot", "direct", "open")
+    @field_validator("cot", "direct", "open", "system")
     @classmethod
     def _names_no_image(cls, text: str | None) -> str | None:
         if text is not None and "<image>" in text:
@@ -139,6 +142,12 @@ class Columns(_Part):
         default=None, description="Only what comes before this text in (the rest of) the question, where it stands."
     )
     context: str | None = Field(default=None, description="A passage or hint, put before the question, where given.")
+    system: str | None = Field(default=None, description="System prompt, where the row brings one.")
+    history: str | None = Field(
+        default=None,
+        description="Conversation before the question, as turns of who speaks and what. The question's own column: all "
+        "before the last that the user says. With `turns`: `COLUMN.history`.",
+    )
     id: str | None = Field(default=None, description="Id of the row, unique in the source.")
     image: str | tuple[str, ...] | None = Field(default=None, description="Column of one image; or several columns.")
     images: str | None = Field(default=None, description="Column of a list of images.")
@@ -186,6 +195,8 @@ class Columns(_Part):
             self.answers,
             *self.entry_columns(),
             self.context,
+            self.system,
+            self.history,
             self.chosen,
             self.rejected,
             self.unit,
@@ -201,6 +212,7 @@ def path_columns(template: str) -> list[tuple[str, int]]:
 
 
 _PAIR = ("chosen", "rejected")
+_TALK = ("system", "history")
 
 
 class SourceDeclaration(_Part):
@@ -344,6 +356,11 @@ class SourceDeclaration(_Part):
         kept = self.model_dump(mode="json", exclude=told)
         if not self.columns.chosen:  # as it was before a source could bring pairs
             kept["columns"] = {name: value for name, value in kept["columns"].items() if name not in _PAIR}
+        for name in _TALK:
+            if kept["columns"][name] is None:
+                del kept["columns"][name]
+        if self.prompt and self.prompt.system is None:
+            del kept["prompt"]["system"]
         for name in ("most_pixels", "image_prefix", "join"):
             if kept[name] is None:
                 del kept[name]
@@ -363,7 +380,7 @@ class SourceDeclaration(_Part):
 
     def prompting(self) -> Prompting | None:
         """How its questions are to be asked; nothing where the build decides."""
-        return Prompting(**self.prompt.model_dump(exclude={"strip", "hint"})) if self.prompt else None
+        return Prompting(**self.prompt.model_dump(exclude={"strip", "hint", "system"})) if self.prompt else None
 
 
 def load_declaration(path: str | Path) -> SourceDeclaration:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from mmpr_pipeline.core.records import Turn
 from mmpr_pipeline.sources.declaration.schema import Columns
 from mmpr_pipeline.sources.files.formats import Row, Unreadable, Values
 
@@ -73,8 +74,8 @@ def _transposed(struct: Mapping[str, Any]) -> Any:
 def turns(conversation: Any) -> list[tuple[dict[str, Any]]] | Unreadable:
     """Each question of a conversation with the reply that follows it, as `question` and `answer`.
 
-    `images` are those that stand in the turns themselves, up to and with the question's. A question without a reply
-    keeps an empty one; a reply that nothing asked for is passed over.
+    `images` are those that stand in the turns themselves, up to and with the question's; `history` is what was said
+    before. A question without a reply keeps an empty one; a reply that nothing asked for is passed over.
     """
     if conversation is None:
         return []
@@ -82,20 +83,38 @@ def turns(conversation: Any) -> list[tuple[dict[str, Any]]] | Unreadable:
         return Unreadable("bad_entries", f"a conversation that is {type(conversation).__name__}")
     made: list[dict[str, Any]] = []
     images: list[Any] = []
-    for turn in conversation:
+    for number, turn in enumerate(conversation):
         if not isinstance(turn, Mapping):
             return Unreadable("bad_entries", f"a turn that is {type(turn).__name__}")
+        before = conversation[:number]
         if "user" in turn and "assistant" in turn:
             images = images + pictured(turn["user"])
-            made.append({"question": turn_text(turn["user"]), "answer": turn_text(turn["assistant"]), "images": images})
+            replied = {"question": turn_text(turn["user"]), "answer": turn_text(turn["assistant"])}
+            made.append({**replied, "images": images, "history": before})
             continue
         who = str(_first(turn, _WHO) or "").lower()
         if who in ASKING:
             images = images + pictured(_first(turn, _WHAT))
-            made.append({"question": turn_text(_first(turn, _WHAT)), "answer": "", "images": images})
+            asked = turn_text(_first(turn, _WHAT))
+            made.append({"question": asked, "answer": "", "images": images, "history": before})
         elif who in ANSWERING and made and not made[-1]["answer"]:
             made[-1]["answer"] = turn_text(_first(turn, _WHAT))
     return [(turn,) for turn in made]
+
+
+def spoken(conversation: Any) -> list[Turn]:
+    """The turns of a conversation in order; what is said by nobody that is known is passed over."""
+    made: list[Turn] = []
+    for turn in conversation if isinstance(conversation, list | tuple) else []:
+        if not isinstance(turn, Mapping):
+            continue
+        who = str(_first(turn, _WHO) or "").lower()
+        if "user" in turn and "assistant" in turn:
+            made += [Turn(role=role, text=turn_text(turn[role])) for role in ("user", "assistant")]
+        elif who in ASKING or who in ANSWERING or who == "system":
+            role = "user" if who in ASKING else "assistant" if who in ANSWERING else "system"
+            made.append(Turn(role=role, text=turn_text(_first(turn, _WHAT))))  # type: ignore[arg-type]
+    return made
 
 
 def turn_text(content: Any) -> str:

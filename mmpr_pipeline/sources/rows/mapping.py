@@ -14,8 +14,9 @@ from typing import Any, cast, get_args
 
 from mmpr_pipeline.checking.reading.choices import choices_in
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.core.records import Image, Language, PresetPair, Question, question_id
+from mmpr_pipeline.core.records import Image, Language, PresetPair, Question, Turn, question_id
 from mmpr_pipeline.core.verdict import AnswerKind
+from mmpr_pipeline.models.conversation import TURN_MARK, conversation
 from mmpr_pipeline.sources.declaration.schema import Columns, KindByColumn, SourceDeclaration
 from mmpr_pipeline.sources.images.decode import load_image
 from mmpr_pipeline.sources.rows.choices import LETTERS, choice_letters, equal_choices, literal, parse_choices
@@ -30,6 +31,7 @@ from mmpr_pipeline.sources.rows.columns import (
     without_marks,
 )
 from mmpr_pipeline.sources.rows.entries import ANSWERING, ASKING, last_said
+from mmpr_pipeline.sources.rows.history import history_of
 from mmpr_pipeline.sources.rows.instructions import MAX_INSTRUCTION, Stripped, decimals_asked, strip_instruction
 
 MAX_QUESTION = 100_000
@@ -55,8 +57,8 @@ def question_from_row(
     """The question in a row. `load` gives the encoded image behind a reference, `look` what is in it.
 
     Raises ItemRejected with one of the reasons: missing_column, wrong_type, not_selected, unknown_kind, nul_byte,
-    empty_question, question_too_long, bad_choices, no_answer, answer_not_a_choice, missing_image, too_many_images,
-    image_marks, and those of `load` and `look`.
+    empty_question, question_too_long, turn_mark, bad_history, bad_choices, no_answer, answer_not_a_choice,
+    missing_image, too_many_images, image_marks, and those of `load` and `look`.
     """
     _selected(declaration, row)
     kind = _kind(declaration, row)
@@ -64,11 +66,18 @@ def question_from_row(
     text = _question(row, columns)
     choices = _choices(row, columns) if kind == "choice" else ()
     golds = _golds(declaration, row, kind, choices, text)
+    history = history_of(declaration, lambda column: _value(row, column))
     raw = [load(reference) for reference in _references(declaration, row)]
     if "\0" in text or any("\0" in part for part in (*choices, *golds)):
         raise ItemRejected("nul_byte", "in the question, a choice or a gold")
-    text, order = place_marks(text, len(raw))
+    if any(TURN_MARK in part for part in (text, *choices)):
+        raise ItemRejected("turn_mark", f"{TURN_MARK} stands between turns")
+    # Marks may stand in any turn: they are put in order over all of them.
+    whole, order = place_marks(TURN_MARK.join([*(turn.text for turn in history), text]), len(raw))
+    *said, text = whole.split(TURN_MARK)
+    history = tuple(Turn(role=turn.role, text=words) for turn, words in zip(history, said, strict=True))
     raw = [raw[i] for i in order]
+    asked_in_all = conversation([*history, Turn(role="user", text=text)])
     digests = [hashlib.sha256(data).hexdigest() for data in raw]
     preset = _preset(row, columns)
     # Responses that are there already answer to the whole of what was asked.
@@ -79,7 +88,7 @@ def question_from_row(
     if prompting and declaration.prompt and declaration.prompt.hint and asked.hint:
         prompting = prompting.model_copy(update={"hint": asked.hint})
     return Question(
-        question_id=question_id(declaration.name, digests, text, (*choices, *_responses(preset))),
+        question_id=question_id(declaration.name, digests, asked_in_all, (*choices, *_responses(preset))),
         source=declaration.name,
         source_id=source_id,
         text=asked.text,
@@ -95,6 +104,7 @@ def question_from_row(
         tiles=declaration.tiles,
         prompting=prompting,
         preset=preset,
+        history=history,
     )
 
 

@@ -23,6 +23,7 @@ TITLES = {
     "pairs": "Number of pairs (MPO)",
     "DropNTP": "DropNTP, on and off and by the share that is kept (MPO)",
     "sampling": "Adaptive against flat sampling (MPO)",
+    "signals": "More signals from the same engines (MPO)",
     "rounds": "Rounds: build with the trained model, train again (MPO)",
     "feedback": "Feedback against DropNTP on the same chosen responses (MPO)",
 }
@@ -69,7 +70,7 @@ def _headline(claims: list[dict[str, Any]]) -> str:
 def _table(rows: list[dict[str, Any]], name: str, seeds: int) -> str:
     ways = [way for way in WAYS if any(way in row for row in rows)]
     sources = _sources(rows[0])
-    cost = ["tokens a pair"] if name in ("sampling", "feedback") else []
+    cost = ["tokens a pair"] if name in ("sampling", "signals", "feedback") else []
     headings = ["", "pairs", *cost, *(WAYS[way] for way in ways), *(f"CoT {s.removeprefix('nano_')}" for s in sources)]
     paper = _paper(name)
     headings += [paper[0]] if paper else []

@@ -16,10 +16,9 @@ NAME = "held_out"
 _DECLARATION = {
     "name": NAME,
     "description": "Questions held out of training.",
-    "files": "rows.jsonl",
     "role": "evaluation",
     "columns": {
-        **{name: name for name in ("id", "question", "answer", "choices", "unit")},
+        **{name: name for name in ("id", "question", "answer", "choices", "unit", "history")},
         "image": "images",
     },
     "kind": {"column": "kind"},
@@ -56,6 +55,7 @@ def hold_out_questions(
                 "kind": question.kind,
                 "unit": question.unit,
                 "language": question.language,
+                "history": [{"role": turn.role, "content": turn.text} for turn in question.history],
             }
             lines.append(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n")
     if not lines:
@@ -64,7 +64,9 @@ def hold_out_questions(
             remedy="Name evaluation sources: evaluate: {sources: [...]}.",
         )
     store.write("rows.jsonl", "".join(lines).encode())
-    store.write(f"{NAME}.yaml", json.dumps(_DECLARATION, indent=1).encode())  # JSON is YAML
+    # Whole, for relative paths start in the data root of whoever reads it.
+    declared = {**_DECLARATION, "files": str(folder.resolve() / "rows.jsonl")}
+    store.write(f"{NAME}.yaml", json.dumps(declared, indent=1).encode())  # JSON is YAML
     return len(lines)
 
 

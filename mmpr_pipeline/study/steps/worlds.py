@@ -17,6 +17,9 @@ def write_sources(folder: Path, sources: tuple[str, ...], questions: QuestionSet
     for name in sources:
         declared = yaml.safe_load((CATALOG / f"{name}.yaml").read_text("utf-8"))
         generated = {"name": name, "split": questions.split, "rows": questions.each, "seed": questions.seed}
+        if not questions.answers:
+            kept = {name: column for name, column in declared["columns"].items() if name != "answer"}
+            declared = {**declared, "columns": kept, "kind": "none"}
         text = yaml.safe_dump({**declared, "rows": questions.each, "generated": generated}, sort_keys=False)
         if not store.exists(f"{name}.yaml") or store.read(f"{name}.yaml") != text.encode():
             store.write(f"{name}.yaml", text.encode())

@@ -21,8 +21,8 @@ from torch import Tensor
 from mmpr_pipeline.core.errors import ConfigError, ItemRejected
 from mmpr_pipeline.core.records import PreferencePair, content_id
 from mmpr_pipeline.models.chat import decode_image, interleaved
+from mmpr_pipeline.models.conversation import IMAGE_MARK, messages_of
 from mmpr_pipeline.models.tiles import tile_settings
-from mmpr_pipeline.rollouts.prompts import IMAGE_MARK
 from mmpr_pipeline.rollouts.reserved import ReservedTokens, plain_encoder
 from mmpr_pipeline.training.data.groups import Group, make_group
 from mmpr_pipeline.training.data.shards import Shard
@@ -128,20 +128,19 @@ class PairEncoder:
         return make_group(good, prompt, self.response) if good else None, tuple(rejects)
 
     def prompt(self, pair: PreferencePair, shard: Shard) -> tuple[tuple[int, ...], dict[str, Tensor]]:
-        """Tokens of the user's turn, and the model's inputs of its images. Raises ItemRejected."""
-        pieces = pair.prompt.split(IMAGE_MARK)
-        if len(pieces) != len(pair.images) + 1:
-            raise ItemRejected("image_marks", f"{len(pieces) - 1} marks for {len(pair.images)} images")
-        if self._mark and any(self._mark in piece for piece in pieces):
+        """Tokens of the user's turn, or of the conversation that it ends, and the model's inputs of its images.
+
+        Raises ItemRejected.
+        """
+        parts = [{"type": "image"} for _ in pair.images]
+        messages = messages_of(pair.prompt, parts, interleaved)
+        if self._mark and self._mark in pair.prompt.replace(IMAGE_MARK, "\n"):
             raise ItemRejected("reserved_token", f"the text holds {self._mark}")
         pictures = [decode_image(shard.image(name)) for name in pair.images]
         tiles = tile_settings(self._architecture, shard.tiles(pair.question_id), self._max_tiles)
-        content = interleaved(pieces, [{"type": "image"} for _ in pictures])
         with _refusing():
             self._reserved.refuse(pair.prompt)
-            text = self._processor.apply_chat_template(
-                [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-            )
+            text = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
             if not pictures:
                 return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"]), {}
             made = self._processor(

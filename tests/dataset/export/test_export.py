@@ -16,12 +16,14 @@ import pyarrow as pa
 import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, DatasetError
+from mmpr_pipeline.core.records import Turn
 from mmpr_pipeline.core.schemas import IMAGE_SCHEMA, PAIR_SCHEMA
 from mmpr_pipeline.dataset.export import FORMATS, Exported, export, export_table
 from mmpr_pipeline.dataset.export.built import line
-from mmpr_pipeline.dataset.export.trl import parts
+from mmpr_pipeline.dataset.export.formats.trl import in_parts, parts
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches, sha256_of
+from mmpr_pipeline.models.conversation import conversation
 from tests.dataset.built import build_made
 
 SHARDS = 2
@@ -56,7 +58,7 @@ def check_image_files(folder: Path, pairs: list[dict[str, Any]]) -> None:
 def test_swift(out: Path, pairs: list[dict[str, Any]], tmp_path: Path) -> None:
     found = export(out, "swift", tmp_path / "data")
     written = lines_of(tmp_path / "data" / "train.jsonl")
-    assert found.pairs == len(written) == len(pairs)
+    assert found.rows == len(written) == len(pairs)
     for row, pair in zip(written, pairs, strict=True):
         assert row.keys() == {"messages", "rejected_response", "images"}
         assert row["messages"][0] == {"role": "user", "content": pair["prompt"]}
@@ -102,6 +104,59 @@ def test_internvl(out: Path, pairs: list[dict[str, Any]], tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+def test_nemo_rl_reads_it_as_mmpr_preferences(out: Path, pairs: list[dict[str, Any]], tmp_path: Path) -> None:
+    """As `MMPRPreferenceDataset` reads it: paths of `meta.json` begin above its folder; one image file a row."""
+    found = export(out, "nemo-rl", tmp_path / "mine")
+    root, read = tmp_path, []
+    for entry in json.loads((tmp_path / "mine" / "meta.json").read_text()).values():
+        for row in lines_of(root / entry["annotation"]):
+            assert isinstance(row["image"], str)
+            assert (root / entry["root"] / row["image"]).is_file()
+            read.append((row["question"], row["chosen"], row["rejected"]))
+    assert sorted(read) == sorted((pair["prompt"], pair["chosen"], pair["rejected"]) for pair in pairs)
+    assert (found.rows, found.left_out) == (len(pairs), {})
+
+
+def test_openrlhf_renders_prompt_and_sides(out: Path, pairs: list[dict[str, Any]], tmp_path: Path) -> None:
+    """As its `train_dpo` does it: the prompt rendered, then cut off the prompt with each side behind it."""
+    import datasets
+
+    from mmpr_pipeline.nano.model import make_tokenizer
+
+    export(out, "openrlhf", tmp_path / "data")
+    rows = datasets.load_dataset("json", data_files=str(tmp_path / "data" / "train.jsonl"), split="train",
+                                 cache_dir=str(tmp_path / "c"))  # fmt: skip
+    render = make_tokenizer([pairs[0]["prompt"]]).apply_chat_template
+    for row, pair in zip(rows, pairs, strict=True):
+        prompt = render(row["prompt"], tokenize=False, add_generation_prompt=True)
+        for side in ("chosen", "rejected"):
+            whole = render(row["prompt"] + row[side], tokenize=False)
+            assert whole.startswith(prompt)
+            assert whole[len(prompt) :].startswith(pair[side])
+        assert all(same_image(tmp_path / "data" / p, n) for p, n in zip(row["images"], pair["images"], strict=True))
+
+
+TALK = [
+    Turn(role="system", text="Be brief."), Turn(role="user", text="<image>\nWhat is it?"),
+    Turn(role="assistant", text="Dots."), Turn(role="user", text="How many?"),
+]  # fmt: skip
+
+
+def test_a_conversation_keeps_its_turns_where_the_format_has_turns(out: Path, tmp_path: Path) -> None:
+    talked = rewritten(out, tmp_path / "out", "pairs", lambda row: row.update(prompt=conversation(TALK)))
+    plain = [{"role": turn.role, "content": turn.text} for turn in TALK]
+    export(talked, "swift", tmp_path / "swift")
+    assert lines_of(tmp_path / "swift" / "train.jsonl")[0]["messages"][:-1] == plain
+    export(talked, "openrlhf", tmp_path / "openrlhf")
+    assert lines_of(tmp_path / "openrlhf" / "train.jsonl")[0]["prompt"] == plain
+    export(talked, "llamafactory", tmp_path / "llama")
+    said = [(turn["from"], turn["value"]) for turn in lines_of(tmp_path / "llama" / "train.jsonl")[0]["conversations"]]
+    assert said == list(zip(("system", "human", "gpt", "human"), (turn.text for turn in TALK), strict=True))
+    assert [message["role"] for message in in_parts(conversation(TALK))] == [turn.role for turn in TALK]
+    for to in ("internvl", "nemo-rl"):
+        assert export(talked, to, tmp_path / to).left_out == {"turns_before_the_question": 1}
+
+
 def test_webdataset(out: Path, pairs: list[dict[str, Any]], tmp_path: Path) -> None:
     webdataset = pytest.importorskip("webdataset")
     export(out, "webdataset", tmp_path / "tars")
@@ -229,7 +284,7 @@ def test_a_mark_that_a_model_wrote_itself_leaves_the_pair_out_and_is_counted(out
         assert found.left_out == {"image_mark_in_response": 1}
     kept = export(hostile, "webdataset", tmp_path / "tar")
     assert kept.left_out == {}
-    assert kept.pairs == found.pairs + 1
+    assert kept.rows == found.rows + 1
 
 
 def test_names_that_would_leave_the_folder_are_refused(out: Path, tmp_path: Path) -> None:
@@ -271,7 +326,7 @@ def test_a_killed_export_leaves_no_folder_and_the_next_one_is_whole(
         export(out, "swift", tmp_path / "data", progress=dies)
     assert not (tmp_path / "data").exists()
     whole = export(out, "swift", tmp_path / "data")
-    assert whole.pairs == len(lines_of(tmp_path / "data" / "train.jsonl"))
+    assert whole.rows == len(lines_of(tmp_path / "data" / "train.jsonl"))
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
     assert export_table(whole)
 
@@ -284,6 +339,6 @@ def test_a_dataset_in_s3_is_exported_like_a_local_one(out: Path, s3_bucket: str,
         if path.is_file() and not path.name.startswith("."):
             store.write(path.relative_to(out).as_posix(), path.read_bytes())
     near, far = export(out, "parquet", tmp_path / "a" / "x"), export(store.url, "parquet", tmp_path / "b" / "x")
-    assert (near.pairs, near.files, near.bytes) == (far.pairs, far.files, far.bytes)
+    assert (near.rows, near.files, near.bytes) == (far.rows, far.files, far.bytes)
     for path in near.dest.rglob("*.parquet"):
         assert path.read_bytes() == (far.dest / path.relative_to(near.dest)).read_bytes()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import datasets
@@ -17,7 +19,11 @@ from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.dataset.export import export
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
+from mmpr_pipeline.engines.registry import make_engine
+from mmpr_pipeline.pipeline.config import load_config
+from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
 from tests.dataset.built import build_made
+from tests.pipeline.test_golden import finished
 
 BAND = "0.1:0.9"
 
@@ -57,8 +63,8 @@ def test_the_band_and_what_is_left_out(out: Path, wanted: dict[str, dict[str, An
     found = export(out, "rl", tmp_path / "rl", solve_rate=BAND)
     table = pq.read_table(tmp_path / "rl" / "data" / "train.parquet").to_pylist()
     assert {row["question_id"]: row["solve_rate"] for row in table} == {k: v["rate"] for k, v in wanted.items()}
-    assert found.pairs == len(table)
-    assert found.pairs + sum(found.left_out.values()) == 24
+    assert found.rows == len(table)
+    assert found.rows + sum(found.left_out.values()) == 24
     assert found.left_out["no_gold"] == 4
 
 
@@ -89,6 +95,46 @@ def test_verl_rows_and_reward(out: Path, wanted: dict[str, dict[str, Any]], tmp_
         assert score(row["data_source"], "Final answer: 987", gold, row["extra_info"]) == 0.0
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_trl_trains_on_it_with_our_reward(tmp_path: Path) -> None:
+    """The embedded model answers some of its own questions rightly, so the reward differs within a group."""
+    pytest.importorskip("trl")
+    from transformers import AutoProcessor
+    from trl import GRPOConfig, GRPOTrainer
+
+    from mmpr_pipeline.models.resolve import resolve_model
+
+    plan = make_build_plan(load_config(None, {
+        "sources": ["nano_grid"], "limit": 12, "shards": 1, "out": str(tmp_path / "out"), "engine.name": "scripted",
+        "screening.decontaminate": False,
+    }))  # fmt: skip
+    finished(plan, make_engine(plan.config.engine))
+    export(tmp_path / "out", "rl", tmp_path / "rl", solve_rate="0:1", layout="trl")
+    rows = datasets.load_dataset("parquet", data_files=str(tmp_path / "rl/data/*.parquet"), split="train",
+                                 cache_dir=str(tmp_path / "cache"))  # fmt: skip
+    checker, seen = reward_module(tmp_path / "rl").reward, dict[str, float | None]()
+
+    def reward(completions: Any, solution: Any, **columns: Any) -> list[float | None]:
+        given = checker(completions=completions, solution=solution, **columns)
+        seen.update((f"{gold}: {c[-1]['content']}", r) for c, gold, r in zip(completions, solution, given, strict=True))
+        return given
+
+    model = str(resolve_model("nano").path)
+    config = GRPOConfig(
+        output_dir=str(tmp_path / "run"), per_device_train_batch_size=8, num_generations=8, max_steps=2, seed=0,
+        max_completion_length=64, learning_rate=1e-3, logging_steps=1, report_to=[], save_strategy="no", use_cpu=True,
+        disable_tqdm=True, bf16=False, gradient_checkpointing=False, model_init_kwargs={"dtype": "float32"},
+    )  # fmt: skip
+    processor = AutoProcessor.from_pretrained(model)
+    trainer = GRPOTrainer(model, reward_funcs=[reward], args=config, train_dataset=rows, processing_class=processor)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.train()
+    assert {0.0, 1.0} <= set(seen.values()), "right and wrong answers"
+    assert max(entry.get("grad_norm", 0) for entry in trainer.state.log_history) > 0
+    assert any(not value.equal(before[name]) for name, value in trainer.model.state_dict().items())
+
+
 def test_nemo_rl_reads_it_as_mmpr_tiny(out: Path, wanted: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     export(out, "rl", tmp_path / "rl", solve_rate=BAND, layout="nemo-rl")
     assert (tmp_path / "rl" / ".mmpr_ready").is_file()
@@ -96,6 +142,9 @@ def test_nemo_rl_reads_it_as_mmpr_tiny(out: Path, wanted: dict[str, dict[str, An
     assert {row["extra_info"]["question_id"] for row in rows} == set(wanted)
     assert all((tmp_path / "rl" / row["images"][0]["path"]).is_file() for row in rows)
     assert all(row["prompt"][0]["role"] == "user" and row["reward_model"]["ground_truth"] for row in rows)
+    # Its loader asks what stands in `question`: that must be the whole prompt, with the instruction and the image.
+    assert all(row["extra_info"]["question"] == row["prompt"][0]["content"] for row in rows)
+    assert all("Final answer" in row["extra_info"]["question"] for row in rows)
 
 
 @pytest.mark.parametrize("name", ["swift", "openrlhf"])
@@ -104,6 +153,7 @@ def test_json_lines(name: str, out: Path, wanted: dict[str, dict[str, Any]], tmp
     rows = [json.loads(text) for text in (tmp_path / "rl" / "train.jsonl").read_text().splitlines()]
     assert len(rows) == len(wanted)
     assert all((tmp_path / "rl" / path).is_file() for row in rows for path in row["images"])
+    assert all(turn["content"].count("<image>") == 1 for row in rows for turn in row.get("messages", row.get("prompt")))
     if name == "openrlhf":
         golds = [json.loads(row["label"])["solution"] for row in rows]
         asked, labels = ["Q:"] * len(rows), [row["label"] for row in rows]
@@ -112,9 +162,24 @@ def test_json_lines(name: str, out: Path, wanted: dict[str, dict[str, Any]], tmp
         assert found["rewards"].tolist() == [1.0] * len(rows)
 
 
+def test_swift_finds_the_reward_under_its_name(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ms-swift loads `--external_plugins`: the file is imported, and `orms` then has the function's name."""
+    rewards = ModuleType("swift.rewards")
+    rewards.ORM, rewards.orms = object, {}  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "swift", ModuleType("swift"))
+    monkeypatch.setitem(sys.modules, "swift.rewards", rewards)
+    export(out, "rl", tmp_path / "rl", solve_rate=BAND, layout="swift")
+    reward_module(tmp_path / "rl")
+    rows = [json.loads(text) for text in (tmp_path / "rl" / "train.jsonl").read_text().splitlines()]
+    columns = {name: [row[name] for row in rows] for name in rows[0] if name not in ("messages", "images", "solution")}
+    golds = [row["solution"] for row in rows]
+    scored = rewards.orms["mmpr"]()([f"Final answer: {gold}" for gold in golds], golds, **columns)
+    assert scored == [1.0] * len(rows)
+
+
 @pytest.mark.parametrize("given", [{"solve_rate": "0.8:0.2"}, {"solve_rate": "x"}, {"layout": "none"}])
 def test_bad_settings_stop_at_once(given: dict[str, str], out: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         export(out, "rl", tmp_path / "rl", **given)
-    with pytest.raises(ConfigError, match="belong to --to rl"):
+    with pytest.raises(ConfigError, match="no option solve_rate"):
         export(out, "trl", tmp_path / "rl", solve_rate="0.2:0.8")

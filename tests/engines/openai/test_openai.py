@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError, ItemRejected
+from mmpr_pipeline.core.records import Turn
 from mmpr_pipeline.engines.identity import engine_identity
 from mmpr_pipeline.engines.openai.client import RetryPolicy
 from mmpr_pipeline.engines.openai.engine import OpenAiEngine
@@ -73,6 +74,22 @@ async def test_images_go_as_data_urls_where_their_marks_stand() -> None:
     urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
     assert urls[0] != urls[1]
     assert all(url.startswith("data:image/png;base64,iVBOR") for url in urls)
+
+
+async def test_earlier_turns_go_as_messages_of_their_own() -> None:
+    history = (
+        Turn(role="system", text="Be brief."), Turn(role="user", text="<image>\nWhat is it?"),
+        Turn(role="assistant", text="A cat."),
+    )  # fmt: skip
+    question = seen_question(text="Of what colour?", history=history)
+    with FakeServer() as server:
+        async with engine_of(server) as engine:
+            await engine.sample(ask(question))
+    messages = server.asked[0]["messages"]
+    assert [message["role"] for message in messages] == ["system", "user", "assistant", "user"]
+    assert (messages[0]["content"], messages[2]["content"]) == ("Be brief.", "A cat.")
+    assert [part["type"] for part in messages[1]["content"]] == ["image_url", "text"]
+    assert messages[3]["content"].startswith("Of what colour?\n")
 
 
 @pytest.mark.parametrize("how", [{"takes_n": False}, {"ignores_n": True}])

@@ -12,10 +12,13 @@ from typing import cast
 import pytest
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
+from mmpr_pipeline.core.records import Turn
 from mmpr_pipeline.engines.choosing import choice_probabilities
 from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import start_engines
+from mmpr_pipeline.models.chat import decode_image, interleaved
+from mmpr_pipeline.models.conversation import messages_of
 from mmpr_pipeline.rollouts.settings import Decoding
 from tests.engines import models
 from tests.engines.contract import CONTINUING, SAMPLING, Check, an_image, ask, ask_on, seen_question
@@ -75,6 +78,23 @@ async def test_probabilities_of_first_words_are_told_and_depend_on_the_image(nat
     assert 0 < sum(first) <= 1.0001
     assert await choice_probabilities(native, one, "<image>\nIs it?", words, "v") == pytest.approx(first, abs=1e-4)
     assert await choice_probabilities(native, two, "<image>\nIs it?", words, "v") != pytest.approx(first, abs=1e-4)
+
+
+async def test_a_conversation_is_put_to_the_model_as_it_is_trained_on(native: EnginePool, tmp_path: Path) -> None:
+    from transformers import AutoProcessor
+
+    history = (
+        Turn(role="system", text="Be brief."), Turn(role="user", text="<image>\nWhat is it?"),
+        Turn(role="assistant", text="A cat."),
+    )  # fmt: skip
+    question = seen_question(text="Of what colour?", history=history)
+    request = ask(question, n=1, decoding=Decoding(max_tokens=1))
+    [rollout] = await native.sample(request)
+    processor = AutoProcessor.from_pretrained(models.native(tmp_path / "tiny"))
+    messages = messages_of(request.prompt, [{"type": "image"}], interleaved)
+    text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    made = processor(text=[text], images=[[decode_image(question.images[0])]], add_special_tokens=False)
+    assert rollout.prompt_tokens == len(made["input_ids"][0])
 
 
 async def test_a_response_that_is_cut_off_ends_in_a_whole_character(native: EnginePool) -> None:

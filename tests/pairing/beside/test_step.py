@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from mmpr_pipeline.dataset.export.steps import labelled
+from mmpr_pipeline.dataset.export.formats.steps import labelled
 from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
 from mmpr_pipeline.pairing.beside.step import Steps, step_ends
 from mmpr_pipeline.pairing.settings import PairingSettings

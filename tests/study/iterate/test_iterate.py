@@ -104,6 +104,7 @@ def test_questions_are_held_out_of_ones_own_data(tmp_path: Path) -> None:
     index = held.index(None)
     questions = [item for item in held.read(index, 0, index.rows) if isinstance(item, mmpr.Question)]
     assert [q.source_id for q in questions] == [f"made/q{i}" for i in (0, 5, 11, 16, 22, 27)]
+    assert open_source(str(tmp_path / "held" / "held_out.yaml"), "/elsewhere").index(None).rows == 6
     own = open_source(str(source))
     whole = own.index(None)
     first = next(iter(own.read(whole, 0, 1)))

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from mmpr_pipeline.core.records import Turn
+from mmpr_pipeline.models.conversation import conversation
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.data.encode import Encoded, PairEncoder, encoding_digest, end_of_turn
 from mmpr_pipeline.training.data.shards import Shards
@@ -40,6 +42,22 @@ def test_a_question_becomes_the_chat_that_was_sampled(folder: Path, tmp_path: Pa
     chosen = group.responses[group.pairs[0].chosen]
     assert processor.tokenizer.decode(chosen) == outcome.pairs[0].chosen + "<|im_end|>"
     assert chosen[-1] == end_of_turn(processor)
+
+
+def test_a_conversation_becomes_the_turns_that_were_sampled(folder: Path, tmp_path: Path) -> None:
+    outcome = make_outcome(6)
+    talk = [
+        Turn(role="system", text="Be brief."), Turn(role="user", text="<image>\nWhat is it?"),
+        Turn(role="assistant", text="A chart."), Turn(role="user", text="How tall is bar 6?"),
+    ]  # fmt: skip
+    pairs = tuple(p.model_copy(update={"prompt": conversation(talk)}) for p in outcome.pairs)
+    encoded, processor = encode(folder, tmp_path, replace(outcome, pairs=pairs))
+    assert encoded.group is not None
+    assert processor.tokenizer.decode(encoded.group.prompt).replace("<IMG_CONTEXT>", "") == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n<img></img>\nWhat is it?<|im_end|>\n"
+        "<|im_start|>assistant\nA chart.<|im_end|>\n<|im_start|>user\nHow tall is bar 6?<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
 
 
 def test_tiles_follow_the_source_and_the_limit(folder: Path, tmp_path: Path) -> None:

@@ -16,22 +16,30 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mmpr_pipeline.core.errors import DatasetError
-from mmpr_pipeline.dataset.export.built import Built, ExportedImages, line, misplaced
+from mmpr_pipeline.dataset.export.built import Built, ExportedImages, follows_on, line, misplaced
 
 SOURCE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 """Names of sources, as declarations have them: they become names of files."""
 
 
-def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[str]:
+Refusal = Callable[[dict[str, Any]], str | None]
+
+
+def write(built: Built, folder: Path, announce: Callable[[int], None]) -> Counter[str]:
     """Write `meta.json`, `annotations/SOURCE.jsonl` and `images/`."""
+    return write_recipe(built, folder, announce, lambda row: misplaced(row) or follows_on(row))
+
+
+def write_recipe(built: Built, folder: Path, announce: Callable[[int], None], refused: Refusal) -> Counter[str]:
+    """The same without the pairs that `refused` names a reason for."""
     counts: Counter[str] = Counter()
     lengths: Counter[str] = Counter()
     pictures = ExportedImages(folder / "images")
     (folder / "annotations").mkdir()
     with ExitStack() as stack:
         files: dict[str, TextIO] = {}
-        for row, images in built.rows(told):
-            if reason := misplaced(row):
+        for row, images in built.rows(announce):
+            if reason := refused(row):
                 counts[reason] += 1
                 continue
             source = row["source"]
@@ -67,7 +75,7 @@ def _meta(name: str, source: str, length: int, tiles: int) -> dict[str, Any]:
 
 
 def usage(dest: Path) -> str:
-    """How InternVL's trainer is told of it."""
+    """How InternVL's trainer opens it."""
     return (
         f"# For InternVL's MPO trainer\n\nRun it in the folder that holds `{dest.name}`, or link `{dest.name}` to "
         f"where it runs:\n\n    --meta_path {dest.name}/meta.json\n"

@@ -19,7 +19,7 @@ from mmpr_pipeline.dataset.files.arrow_file import open_table
 from mmpr_pipeline.dataset.publish.parquet import Images
 
 
-def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[str]:
+def write(built: Built, folder: Path, announce: Callable[[int], None]) -> Counter[str]:
     """Write `pairs-NNNNNN.tar`, numbered from 0 without a gap."""
     counts: Counter[str] = Counter()
     for shard in range(built.shards):
@@ -28,7 +28,7 @@ def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[st
             tarfile.open(folder / f"pairs-{shard:06d}.tar", "w", format=tarfile.USTAR_FORMAT) as tar,
         ):
             counts["pairs"] += _write_shard(tar, shard, pairs, images)
-        told(shard + 1)
+        announce(shard + 1)
     return counts
 
 

@@ -12,23 +12,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmpr_pipeline.dataset.export.built import Built, ExportedImages, line, misplaced
+from mmpr_pipeline.models.conversation import turns_of
 
 FILE = "train.jsonl"
+_SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
 COLUMNS = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected", "images": "images"}
 
 
-def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[str]:
+def write(built: Built, folder: Path, announce: Callable[[int], None]) -> Counter[str]:
     """Write `train.jsonl`, `dataset_info.json` and `images/`."""
     counts: Counter[str] = Counter()
     pictures = ExportedImages(folder / "images")
     with open(folder / FILE, "w", encoding="utf-8") as file:
-        for row, images in built.rows(told):
+        for row, images in built.rows(announce):
             if reason := misplaced(row):
                 counts[reason] += 1
                 continue
             paths = [f"images/{path}" for path in pictures.paths(images, row["images"])]
             answers = {side: {"from": "gpt", "value": row[side]} for side in ("chosen", "rejected")}
-            turns = [{"from": "human", "value": row["prompt"]}]
+            turns = [{"from": _SPEAKERS[turn.role], "value": turn.text} for turn in turns_of(row["prompt"])]
             file.write(line({"conversations": turns, **answers, "images": paths}))
             counts["pairs"] += 1
     entry = {"file_name": FILE, "formatting": "sharegpt", "ranking": True, "columns": COLUMNS}
@@ -37,7 +39,7 @@ def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[st
 
 
 def usage(dest: Path) -> str:
-    """How LLaMA-Factory is told of it."""
+    """How LLaMA-Factory opens it."""
     return (
         "# For LLaMA-Factory\n\n"
         f"    llamafactory-cli train ... stage=dpo dataset={dest.name} dataset_dir={dest} media_dir={dest}\n"

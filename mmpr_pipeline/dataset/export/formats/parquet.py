@@ -13,7 +13,7 @@ from mmpr_pipeline.dataset.publish.parquet import shard_groups, write_parquet
 from mmpr_pipeline.dataset.review.facts import facts_of
 
 
-def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[str]:
+def write(built: Built, folder: Path, announce: Callable[[int], None]) -> Counter[str]:
     """Write `data/train-*.parquet` and `README.md`."""
     counts: Counter[str] = Counter()
     features = pair_features()
@@ -24,7 +24,7 @@ def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[st
         written = write_parquet(path, shard_groups(built.store, shard, built.shards, features), features.arrow_schema)
         size, decoded = size + path.stat().st_size, decoded + written.decoded_bytes
         counts["pairs"] += written.rows
-        told(shard + 1)
+        announce(shard + 1)
     card = dataset_card(facts_of(built.store.url), built.name, built.name, size, decoded)
     (folder / "README.md").write_text(card, "utf-8")
     return counts

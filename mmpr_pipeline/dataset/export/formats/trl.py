@@ -1,5 +1,5 @@
 """TRL: a data set that `load_dataset` opens and `DPOTrainer` takes as it is: `images`, and `prompt`, `chosen` and
-`rejected` as conversations, the user's turn in parts, so that each image stands where the question has it."""
+`rejected` as conversations, the prompt's turns in parts, so that each image stands where the question has it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmpr_pipeline.dataset.export.built import IMAGE_MARK, Built
+from mmpr_pipeline.dataset.export.built import Built
 from mmpr_pipeline.dataset.files.load import pair_features
 from mmpr_pipeline.dataset.publish.parquet import shard_groups, write_parquet
+from mmpr_pipeline.models.conversation import IMAGE_MARK, turns_of
 
 KEPT = ("pair_id", "source", "strategy")
 FRONT = """---
@@ -25,7 +26,7 @@ configs:
 """
 
 
-def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[str]:
+def write(built: Built, folder: Path, announce: Callable[[int], None]) -> Counter[str]:
     """Write `data/train-*.parquet` and `README.md`."""
     counts: Counter[str] = Counter()
     pairs, schema = pair_features(), _features().arrow_schema
@@ -34,7 +35,7 @@ def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[st
         path = folder / "data" / f"train-{shard:05d}-of-{built.shards:05d}.parquet"
         groups = shard_groups(built.store, shard, built.shards, pairs)
         counts["pairs"] += write_parquet(path, (_conversations(group, schema) for group in groups), schema).rows
-        told(shard + 1)
+        announce(shard + 1)
     (folder / "README.md").write_text(FRONT + usage(Path(built.name)), "utf-8")
     return counts
 
@@ -53,7 +54,7 @@ def _conversations(pairs: pa.Table, schema: pa.Schema) -> pa.Table:
     def column(field: pa.Field) -> pa.Array:
         values = pairs[field.name].combine_chunks()
         if field.name == "prompt":
-            return pa.array([[{"role": "user", "content": parts(text)}] for text in values.to_pylist()], field.type)
+            return pa.array([in_parts(text) for text in values.to_pylist()], field.type)
         if field.name in ("chosen", "rejected"):
             return pa.array([[{"role": "assistant", "content": text}] for text in values.to_pylist()], field.type)
         return values
@@ -61,19 +62,24 @@ def _conversations(pairs: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays([column(field) for field in schema], schema=schema)
 
 
-def parts(prompt: str) -> list[dict[str, str | None]]:
-    """A user's turn as TRL's parts: text, and images where the marks are. Line ends at a mark go with it."""
-    found: list[dict[str, str | None]] = []
-    for number, text in enumerate(prompt.split(IMAGE_MARK)):
+def in_parts(prompt: str) -> list[dict[str, Any]]:
+    """The turns of a prompt as TRL's messages."""
+    return [{"role": turn.role, "content": parts(turn.text)} for turn in turns_of(prompt)]
+
+
+def parts(turn: str) -> list[dict[str, str | None]]:
+    """A turn as TRL's parts: text, and images where the marks are. Line ends at a mark go with it."""
+    made: list[dict[str, str | None]] = []
+    for number, text in enumerate(turn.split(IMAGE_MARK)):
         if number:
-            found.append({"type": "image", "text": None})
+            made.append({"type": "image", "text": None})
         if text.strip("\n"):
-            found.append({"type": "text", "text": text.strip("\n")})
-    return found
+            made.append({"type": "text", "text": text.strip("\n")})
+    return made
 
 
 def usage(dest: Path) -> str:
-    """How TRL is told of it."""
+    """How TRL opens it."""
     return (
         "# For TRL\n\n"
         f'    dataset = datasets.load_dataset("{dest}", split="train")\n'

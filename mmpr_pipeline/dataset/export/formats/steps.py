@@ -20,11 +20,12 @@ from mmpr_pipeline.dataset.publish.parquet import Images
 from mmpr_pipeline.rollouts.asides import STEP, aside_of
 
 FILE = "steps.jsonl"
+UNITS = ("responses", "steps")
 _ROLLOUT = ("question_id", "index", "text", "parent", "prefix_chars", "outcome", "prompt_version", "model")
 _QUESTION = ("question_id", "source", "source_id", "text", "prompt", "answer", "images", "status")
 
 
-def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[str]:
+def write(built: Built, folder: Path, announce: Callable[[int], None]) -> Counter[str]:
     """Write `steps.jsonl` and `images/`; counts `responses` and `steps`. Memory holds one shard's questions."""
     counts: Counter[str] = Counter()
     pictures = ExportedImages(folder / "images")
@@ -42,7 +43,7 @@ def write(built: Built, folder: Path, told: Callable[[int], None]) -> Counter[st
                         paths = [f"images/{path}" for path in pictures.paths(kept, question["images"])]
                         file.write(line(_described(question, response, paths)))
                         counts.update(responses=1, steps=len(response["steps_with_score"]))
-            told(shard + 1)
+            announce(shard + 1)
     return counts
 
 

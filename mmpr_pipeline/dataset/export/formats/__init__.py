@@ -1,0 +1,1 @@
+"""The export formats of pairs and step labels, one file each."""

@@ -1,0 +1,1 @@
+"""Prompts for online RL: which questions, and in which layout."""

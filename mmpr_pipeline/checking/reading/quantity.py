@@ -240,10 +240,10 @@ def _in_words(text: str) -> Quantity | None:
         whole, part = (Fraction(p) if p.isdecimal() else number_from_words(p) for p in cents.groups())
         if whole is not None and part is not None:
             return Quantity(whole + part / 100, currency="$")
-    part = _AND_PART.fullmatch(text)
-    if part:
-        share = number_from_words(part[2])
-        return None if share is None else Quantity(int(part[1]) + share)
+    mixed = _AND_PART.fullmatch(text)
+    if mixed:
+        share = number_from_words(mixed[2])
+        return None if share is None else Quantity(int(mixed[1]) + share)
     if not text[0].isalpha():
         return None
     match = _WORDED.fullmatch(text)

@@ -18,6 +18,8 @@ from mmpr_pipeline.models.tiles import MAX_TILES
 from mmpr_pipeline.training.policy.settings import LoraSettings, Part
 from mmpr_pipeline.training.recipes import recipe_named
 
+MOST_TOKENS = 16384
+"""Of a micro-batch, where the settings name no budget: more makes no step quicker."""
 ReferenceKind = Literal["auto", "stored", "online", "adapter_off", "none"]
 
 
@@ -213,17 +215,19 @@ class TrainConfig(Settings):
         default="newest", description="Which checkpoint's weights are exported.", json_schema_extra=OPERATIONAL
     )
 
-    token_budget: int = Field(
-        default=16384,
+    token_budget: int | None = Field(
+        default=None,
         ge=16,
-        description="Most tokens of a micro-batch on one device.",
-        json_schema_extra=flag("--token-budget", RUN, unit="tokens", operational=True),
+        description="Most tokens of a micro-batch on one device; if not given, 16,384, or half of it where layers can"
+        " then keep the results of matrix products.",
+        json_schema_extra=flag("--token-budget", RUN, unit="tokens", default="by what fits", operational=True),
     )
     recompute: Literal["auto", "none", "matmuls", "full"] = Field(
         default="auto",
         description="Gradient checkpointing. none: keep everything; matmuls: keep what matrix products gave (half of"
         " the memory of none, little slower); full: keep each layer's input only (a third more time); auto: matmuls"
-        " where a step then takes up to four fifths of a GPU (half of the main memory), else full.",
+        " where a step, as measured before the first one, then takes at most nine tenths of a GPU (half of the main"
+        " memory), else full.",
         json_schema_extra=OPERATIONAL,
     )
     checkpoint_every: int = Field(

@@ -17,7 +17,7 @@ HERE = LaunchSettings(device="cpu")
 TEXTS = ["The bars are read one by one. Reading 1 of 3. Final answer: 0\nThink step by step. How tall is bar?"] * 20
 
 
-def model_folder(directory: Path, seed: int = 0) -> Path:
+def model_folder(directory: Path, seed: int = 0, layers: int = 2, mlp: int = 64) -> Path:
     """A native InternVL of 0.2M random weights with its processor: one layer each, tiles of 112 px, 16 tokens each."""
     from transformers import InternVLConfig, InternVLForConditionalGeneration, Qwen2Config
 
@@ -26,7 +26,7 @@ def model_folder(directory: Path, seed: int = 0) -> Path:
 
     tokenizer = make_tokenizer(TEXTS)
     text = Qwen2Config(
-        hidden_size=64, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+        hidden_size=64, intermediate_size=mlp, num_hidden_layers=layers, num_attention_heads=2, num_key_value_heads=1,
         vocab_size=len(tokenizer), max_position_embeddings=1024, tie_word_embeddings=False,
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
     )  # fmt: skip

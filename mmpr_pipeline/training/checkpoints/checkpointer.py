@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -201,7 +201,7 @@ class _SoundFiles:
             """Opens sound files by their names."""
 
             @contextmanager
-            def create_stream(self, path: Any, mode: str) -> Iterator[IO[bytes]]:  # type: ignore[override]
+            def create_stream(self, path: Any, mode: str) -> Iterator[Any]:
                 with open(opened(Path(path).name), "rb") as stream:
                     yield stream
 

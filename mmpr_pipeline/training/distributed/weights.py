@@ -20,6 +20,7 @@ from torch import Tensor
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.training.distributed.world import World
+from mmpr_pipeline.training.policy.nf4 import quantised
 
 ADAPTER = ("lora_A", "lora_B")
 
@@ -112,6 +113,10 @@ def fill(policy: Any, stored: Stored, device: torch.device, seed: int) -> None:
             wanted.setdefault(file, []).append((key, parameter))
     from safetensors import safe_open
 
+    for name, layer in quantised(policy):
+        file, key = stored.places[plain_name(f"{name}.weight")]
+        with safe_open(file, "pt") as opened:
+            layer.load(opened.get_tensor(key))
     for file, parameters in wanted.items():
         with safe_open(file, "pt") as opened:
             for key, parameter in parameters:
@@ -157,6 +162,7 @@ def write_weights(policy: Any, stored: Stored, out: Path, scale: float, world: W
     """
     parameters = dict(policy.named_parameters())
     plain = {plain_name(name): name for name in parameters if not any(part in name for part in ADAPTER)}
+    plain |= {plain_name(name): name for name in (f"{module}.weight" for module, _ in quantised(policy))}
     names = {place: name for name, place in stored.places.items()}
     problem: TrainingError | OSError | None = None
     for file in sorted({file for file, _ in stored.places.values()}):

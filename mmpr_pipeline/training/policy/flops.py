@@ -8,11 +8,39 @@ nor do prompts that the plain path computes again.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from mmpr_pipeline.training.data.batch import PackedBatch
-from mmpr_pipeline.training.policy.memory import ModelShape
+from mmpr_pipeline.training.policy.families.experts import experts_of
+
+
+@dataclass(frozen=True)
+class StackShape:
+    """A stack of transformer layers: widths in elements. `kv` is the width of keys (and of values)."""
+
+    layers: int
+    hidden: int
+    mlp: int
+    query: int
+    kv: int
+    gated: bool
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """Parameters by part, tokens of the vision tower by tile."""
+
+    text: StackShape
+    vision: StackShape
+    vocabulary: int
+    tile_tokens: int
+    parameters: Mapping[str, int]  # text, vision, projector, head (embeddings and output layer)
+    idle_experts: int = 0  # of `text`: parameters of experts that a token does not take
+    patch_values: int = 588  # of an image that become one token of the vision tower
 
 
 def forward_flops(shape: ModelShape, batch: PackedBatch) -> float:
@@ -69,3 +97,81 @@ def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def shape_of(model: Any, family: Any) -> ModelShape:
+    """The shape of a transformers model, its parameters counted by part."""
+    text, vision = family.language_model(model).config, getattr(model.config, "vision_config", None)
+    parts = {
+        "vision": family.vision(model),
+        "projector": family.projector(model),
+        "text": family.language_model(model),
+    }
+    counts = {name: {id(p): p.numel() for p in part.parameters()} for name, part in parts.items()}
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    counts["head"] = {id(p): p.numel() for end in ends for p in end.parameters()}
+    for name, other in (("vision", "projector"), ("text", "head")):  # one inside the other in some families
+        counts[name] = {key: size for key, size in counts[name].items() if key not in counts[other]}
+    return ModelShape(
+        text=_text_stack(text),
+        vision=_vision_stack(vision),
+        vocabulary=text.vocab_size,
+        tile_tokens=_tile_tokens(vision),
+        parameters={name: sum(sizes.values()) for name, sizes in counts.items()},
+        idle_experts=_idle_experts(family.language_model(model)),
+        patch_values=_patch_values(vision),
+    )
+
+
+def _text_stack(config: Any) -> StackShape:
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    experts = experts_of(config)
+    width = getattr(config, "moe_intermediate_size", None) if experts else None
+    return StackShape(
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        mlp=experts.taken * width if experts and width else config.intermediate_size,
+        query=head * config.num_attention_heads,
+        kv=head * (getattr(config, "num_key_value_heads", None) or config.num_attention_heads),
+        gated=True,
+    )
+
+
+def _vision_stack(config: Any) -> StackShape:
+    """By the names that towers use; one without them counts by its parameters alone."""
+    layers = int(getattr(config, "num_hidden_layers", None) or getattr(config, "depth", None) or 0)
+    width = int(getattr(config, "embed_dim", None) or getattr(config, "hidden_size", None) or 0)
+    mlp = int(getattr(config, "intermediate_size", None) or width * getattr(config, "mlp_ratio", 4))
+    return StackShape(layers, width, mlp, width, width, gated=hasattr(config, "spatial_merge_size"))
+
+
+def _tile_tokens(config: Any) -> int:
+    """Tokens of a tile in the vision tower, the class token included; 1 where tiles are single patches."""
+    if hasattr(config, "spatial_merge_size") or not hasattr(config, "image_size"):
+        return 1
+    (height, width), (down, across) = _sides(config.image_size), _sides(getattr(config, "patch_size", 14))
+    return (height // down) * (width // across) + 1
+
+
+def _patch_values(config: Any) -> int:
+    """Values of an image that become one token of the tower."""
+    down, across = _sides(getattr(config, "patch_size", None) or 14)
+    return 3 * down * across * (getattr(config, "temporal_patch_size", None) or 1)
+
+
+def _sides(size: Any) -> tuple[int, int]:
+    down, across = size if isinstance(size, list | tuple) else (size, size)
+    return int(down), int(across)
+
+
+def _idle_experts(language: Any) -> int:
+    """Experts are stacked parameters (E, ...) of modules named `experts`; a token takes some of them."""
+    experts = experts_of(language.config)
+    if experts is None:
+        return 0
+    stacks = [module for name, module in language.named_modules() if name.rpartition(".")[2] == "experts"]
+    return int(
+        sum(p.numel() for stack in stacks for p in stack.parameters())
+        * (experts.count - experts.taken)
+        // experts.count
+    )

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -37,7 +37,7 @@ from mmpr_pipeline.training.objective.loss import LossSettings
 from mmpr_pipeline.training.objective.reference import AdapterOffReference, NoReference, OnlineReference, follow_policy
 from mmpr_pipeline.training.objective.reference_pass import column_store, reference_key, score_shards
 from mmpr_pipeline.training.objective.reward_shift import RewardShift
-from mmpr_pipeline.training.policy.flops import matmul_peak
+from mmpr_pipeline.training.policy.flops import ModelShape, matmul_peak, shape_of
 from mmpr_pipeline.training.policy.kernels import choose_backend
 from mmpr_pipeline.training.policy.load import (
     choose_parts,
@@ -47,20 +47,20 @@ from mmpr_pipeline.training.policy.load import (
     load_model,
     load_processor,
 )
-from mmpr_pipeline.training.policy.memory import (
-    ModelShape,
-    StepShape,
-    check_memory,
-    choose_checkpointing,
-    estimate_memory,
-    shape_of,
-)
+from mmpr_pipeline.training.policy.nf4 import quantise_base
 from mmpr_pipeline.training.policy.paths import choose_path
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.policy.recompute import set_checkpointing
 from mmpr_pipeline.training.recipes import warning
 from mmpr_pipeline.training.run.console import NoTrainingView, TrainingView
 from mmpr_pipeline.training.run.export import check_target, export_model
+from mmpr_pipeline.training.run.fitting import (
+    check_host_memory,
+    check_resting,
+    device_memory,
+    fit_step,
+    main_memory,
+    room_of,
+)
 from mmpr_pipeline.training.run.measuring import samples
 from mmpr_pipeline.training.run.measuring.benchmarks import BENCHMARKS, Measured, measure_benchmarks
 from mmpr_pipeline.training.run.measuring.held_out import (
@@ -71,10 +71,10 @@ from mmpr_pipeline.training.run.measuring.held_out import (
     measure_held_out,
 )
 from mmpr_pipeline.training.run.metrics import REJECTS, Metrics, memory_gib, read_lines
-from mmpr_pipeline.training.run.run_folder import SUMMARY, claim_run, note
+from mmpr_pipeline.training.run.run_folder import SUMMARY, claim_run, computed_before, note
 from mmpr_pipeline.training.run.schedule import lr_at
 from mmpr_pipeline.training.run.step import Learner, make_optimizer
-from mmpr_pipeline.training.settings import ReferenceKind, TrainConfig
+from mmpr_pipeline.training.settings import MOST_TOKENS, ReferenceKind, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,12 @@ class Trainer:
         if world.is_main:
             self.place.check_room(12 * trained // world.size, 12 * trained)
         self._warn()
-        self._fit(shape, kind == "online")
+        over = config.launch.shard_over or world.size
+        resting = check_resting(self.policy, over, kind == "online", device_memory(world))
+        self.view.message(f"Weights, gradients and Adam's moments: {resting / 2**30:.2f} GiB a process.")
         self.encoder = encoder = PairEncoder(self.processor, self.policy.bare, self.policy.family, config.max_tiles)
-        self.stream = Stream(self.shards, encoder, config.token_budget, world.rank, world.size, self.dtype)
+        budget = config.token_budget or MOST_TOKENS
+        self.stream = Stream(self.shards, encoder, budget, world.rank, world.size, self.dtype)
         reference, self.moving = self._reference(kind)
         backend = choose_backend(world.device, self.dtype, notify=self.view.message)
         self.policy.backend = backend
@@ -160,11 +163,14 @@ class Trainer:
         self.record: HeldOutRecord | None = None
         self._choose_path(encoder)
         self.scores_reference = kind == "stored"
+        attention = backend if self.policy.shares else "the model's own"
+        self._computed: dict[str, Any] = {
+            "device": _name(world.device), "ranks": world.size, "dtype": str(self.dtype), "attention": attention,
+        }  # fmt: skip
+        self._fit()
         if world.is_main:
-            attention = backend if self.policy.shares else "the model's own"
             self.view.message(f"On {world.size} x {_name(world.device)}, {self.dtype}; attention by {attention}.")
-            computed = {"device": _name(world.device), "ranks": world.size, "dtype": str(self.dtype)}
-            note(self.run_dir, computed={**computed, "attention": attention, "recompute": self.recompute})
+            note(self.run_dir, computed=self._computed)
 
     def run(self) -> Result:
         """Score the reference where it is to be stored; train until the end, or until asked to stop; export."""
@@ -265,14 +271,23 @@ class Trainer:
         model = empty_model(self.folder.path)
         self.stored = stored_weights(self.folder.path, model)
         if self.stored is None:
-            self._check_host_memory(model)
+            self.view.message(f"{self.folder.label} is not stored one to one; every rank loads the model whole.")
+            check_host_memory(model, self.world)
             model = load_model(self.folder.path)
         policy = PrefixSharedPolicy(choose_parts(model, self.config))
         policy.train()
         for parameter in policy.parameters():
             if not parameter.requires_grad:  # nothing is added to it: the computation's type is enough
                 parameter.data = parameter.data.to(self.dtype)
-        return policy, shape_of(policy.bare, policy.family)
+        shape = shape_of(policy.bare, policy.family)
+        if self.config.lora and self.config.lora.quantise:
+            if self.stored is None:
+                raise ConfigError(
+                    "The weights of this model are not stored one to one: they cannot be packed while they are read.",
+                    remedy="Leave lora.quantise out.",
+                )
+            quantise_base(policy.bare)
+        return policy, shape
 
     def _warn(self) -> None:
         """Say where the learning rate is far above what the model's authors took; of all weights, not of adapters."""
@@ -281,49 +296,21 @@ class Trainer:
         if not config.lora and (heard := warning(config.lr, f"{config.model} {self.folder.label}", *kinds)):
             self.view.message(heard)
 
-    def _check_host_memory(self, model: Any) -> None:
-        """Before every rank loads the model whole. Raises ConfigError where they all have not the memory."""
-        needed, free = 4 * sum(p.numel() for p in model.parameters()), _machine("MemAvailable") // self.world.local_size
-        self.view.message(f"{self.folder.label}: weights are not stored one to one; every rank loads the model whole.")
-        if needed > free:
-            raise ConfigError(
-                f"Each of the {self.world.local_size} processes of this machine needs {needed / 2**30:.0f} GiB to load"
-                f" the model, {free / 2**30:.0f} GiB are free.",
-                remedy="Train with fewer processes to a machine, or on one with more memory.",
-            )
-
-    def _fit(self, shape: ModelShape, second_model: bool) -> None:
-        """Set what layers keep; print what the largest micro-batch will need, and stop where the device has less."""
+    def _fit(self) -> None:
+        """Choose tokens of a micro-batch and what layers keep, by measuring; a resumed run keeps to what it chose."""
         config, world = self.config, self.world
-        step = self._largest(second_model)
-        kept = config.recompute
-        if kept == "auto":  # by what a device has, not by what is free: a resumed run must choose the same
-            share = 0.8 if world.device.type == "cuda" else 0.5  # main memory is shared with others
-            kept = choose_checkpointing(shape, step, int(share * _memory(world, "MemTotal")))
-        set_checkpointing(self.policy.bare, kept)
-        needed = estimate_memory(shape, replace(step, checkpointing=kept))
+        kept = world.on_main(lambda: computed_before(self.run_dir))
+        alike = all(kept.get(name) == value for name, value in self._computed.items())
+        budget = config.token_budget or (kept.get("token_budget") if alike else None)
+        recompute = kept["recompute"] if alike and config.recompute == "auto" else config.recompute
+        _, slices = next(self.order.steps(0, 1, self._sizes))
+        fit = fit_step(self.policy, self.stream, slices, world, budget, recompute, room_of(world))
+        self.stream.budget = fit.token_budget
+        self._computed |= {"recompute": fit.recompute, "token_budget": fit.token_budget}
         where = "each GPU" if world.device.type == "cuda" else "each process"
-        about = f"A step of {config.token_budget:,} tokens (recompute: {kept}) needs, on {where}, about:"
-        self.view.message([about, *needed.lines()])
-        self.recompute = kept
-        check_memory(needed, _memory(world, "MemAvailable"))
-
-    def _largest(self, second_model: bool) -> StepShape:
-        """The largest micro-batch: nearly all of it tiles, and four pairs a question (five times the keys)."""
-        config, world = self.config, self.world
-        names = {"language": ("text", "head"), "vision": ("vision",), "projector": ("projector",)}
-        trained = tuple(n for part, own in names.items() if part not in config.freeze for n in own)
-        blank = self.policy.family.blank_image(self.policy.bare)
-        per_tile = (self.policy.family.image_tokens(self.policy.bare, blank) or 256) / len(blank["pixel_values"])
-        return StepShape(
-            tokens=config.token_budget,
-            scored=config.token_budget // 2,
-            keys=5 * config.token_budget,
-            tiles=max(1, int(0.9 * config.token_budget / per_tile)),
-            bytes_per_value=torch.finfo(self.dtype).bits // 8,
-            ranks=config.launch.shard_over or world.size,
-            trained=() if config.lora else trained,
-            second_model=second_model,
+        self.view.message(
+            f"A step of {fit.token_budget:,} tokens (recompute: {fit.recompute}) takes about"
+            f" {fit.needed / 2**30:.2f} GiB of {where}."
         )
 
     def _choose_path(self, encoder: PairEncoder) -> None:
@@ -435,7 +422,7 @@ class Trainer:
 
     def _can_copy(self, trained: int) -> bool:
         """Whether the machine has the memory for copies of all its ranks' shards; the same on every rank."""
-        needed, free = 12 * trained // self.world.size, _machine("MemAvailable") // self.world.local_size
+        needed, free = 12 * trained // self.world.size, main_memory("MemAvailable") // self.world.local_size
         short = self.world.any(needed > free)[0]
         if short:
             self.view.message(
@@ -474,20 +461,3 @@ class Trainer:
 
 def _name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-
-
-def _memory(world: World, which: Literal["MemTotal", "MemAvailable"]) -> int:
-    """Bytes of one device, or of this process's share of the machine: all of them, or those free."""
-    if world.device.type == "cuda":
-        return int(torch.cuda.mem_get_info(world.device)[1])
-    return _machine(which) // world.local_size
-
-
-def _machine(which: Literal["MemTotal", "MemAvailable"]) -> int:
-    """Bytes of main memory: all of them, or those free."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return 1 << 62
-    free = next(int(line.split()[1]) for line in lines if line.startswith(which))
-    return free * 1024

@@ -32,11 +32,12 @@ def identity(config: TrainConfig, model: str, data: str) -> dict[str, Any]:
     return found
 
 
-def _identity_before(store: Store) -> dict[str, Any]:
+_NAMES = frozenset(("identity", "config", "versions"))
+
+
+def _before(store: Store) -> dict[str, Any]:
     try:
-        names = frozenset(("identity", "config", "versions"))
-        found: dict[str, Any] = unsealed(store.read(RUN_FILE), names, frozenset())["identity"]
-        return found
+        return unsealed(store.read(RUN_FILE), _NAMES, frozenset())
     except ValueError as error:
         raise ConfigError(
             f"{store.url}/{RUN_FILE} is damaged: {error}.",
@@ -55,15 +56,15 @@ def claim_run(
     now = identity(config, model, data)
     store = open_store(run)
     store.check_writable()
-    there = place.steps()
+    there, before = place.steps(), dict[str, Any]()
     if there and not resume:
         raise ConfigError(
             f"{run} already holds a run, kept at {step_name(there[-1])}.",
             remedy="Go on with --resume, or give another --out.",
         )
     if there and store.exists(RUN_FILE):
-        before = _identity_before(store)
-        if lines := differences(before, now):
+        before = _before(store)
+        if lines := differences(before["identity"], now):
             raise ConfigError(
                 f"{run} was begun with other settings:\n    " + "\n    ".join(lines),
                 remedy="Use the same settings to go on, or another --out for a new run.",
@@ -74,6 +75,8 @@ def claim_run(
 
     versions = {"mmpr": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
     described = {"identity": now, "config": config.model_dump(mode="json"), "versions": versions}
+    if "computed" in before:
+        described["computed"] = before["computed"]
     store.write(RUN_FILE, sealed(described))
     return there[-1] if there else None
 
@@ -81,5 +84,10 @@ def claim_run(
 def note(run: Path, **more: Any) -> None:
     """Add to what RUN/run.json says."""
     store = open_store(run)
-    names = frozenset(("identity", "config", "versions"))
-    store.write(RUN_FILE, sealed({**unsealed(store.read(RUN_FILE), names, frozenset()), **more}))
+    store.write(RUN_FILE, sealed({**_before(store), **more}))
+
+
+def computed_before(run: Path) -> dict[str, Any]:
+    """By what device, type, kernel, and in what portions a run computed so far; empty where it is new."""
+    found: dict[str, Any] = _before(open_store(run)).get("computed", {})
+    return found

@@ -19,8 +19,7 @@ from mmpr_pipeline.training.objective.loss import LossSettings, LossTerms, mixed
 from mmpr_pipeline.training.objective.pair_scores import pair_log_probs
 from mmpr_pipeline.training.objective.reference import Reference, StoredReference
 from mmpr_pipeline.training.objective.reward_shift import RewardShift
-from mmpr_pipeline.training.policy.flops import training_flops
-from mmpr_pipeline.training.policy.memory import ModelShape
+from mmpr_pipeline.training.policy.flops import ModelShape, training_flops
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.run.metrics import Sums
 

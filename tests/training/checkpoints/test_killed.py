@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints.places import checkpoint_place
 from mmpr_pipeline.training.run.metrics import read_lines
 from tests.conftest import new_bucket
@@ -47,7 +48,7 @@ def test_killed_while_a_checkpoint_is_written_it_goes_on_from_the_one_before(
             losses[name] = [line["loss"] for line in read_lines(tmp_path / name / "metrics.jsonl")]
         assert len(losses["whole"]) == 4
         assert losses["s3"] == losses["disk"] == losses["whole"]
-        keys = {key.partition("/")[0] for key in checkpoint_place("", f"s3://{bucket}/kept").store.list()}
+        keys = {key.partition("/")[0] for key in open_store(f"s3://{bucket}/kept").list()}
         assert keys == {"step-00000003", "step-00000004"}
     finally:
         server.kill()

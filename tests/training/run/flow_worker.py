@@ -34,6 +34,7 @@ CASES: dict[str, dict[str, Any]] = {
     "online-bf16": {"reference": "online", "dtype": "bfloat16"},
     "lora": {"lora": {"rank": 4}},
     "lora-bf16": {"lora": {"rank": 4}, "dtype": "bfloat16"},
+    "qlora": {"lora": {"rank": 4, "quantise": "nf4"}},
     "tr-dpo": {"loss": "tr_dpo+sft", "follow_every": 1},
     "frozen": {"freeze": ["vision"], "recompute": "full"},
     "hsdp": {"launch": {"device": "cpu", "shard_over": 2}},

@@ -1,0 +1,203 @@
+"""What a step takes of a device, measured before the first one: how many tokens at a time, and what layers keep.
+
+Pairs of the data are scored and differentiated in two sizes. Memory grows evenly with tokens (attention keeps no
+square), so the two tell what a micro-batch of any size takes, without ever coming near the device's end.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from mmpr_pipeline.core.errors import ConfigError, TrainingError
+from mmpr_pipeline.training.data.order import Slice
+from mmpr_pipeline.training.data.stream import MicroBatch, Stream, idle_batch
+from mmpr_pipeline.training.distributed.world import World
+from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
+from mmpr_pipeline.training.policy.recompute import Checkpointing, set_checkpointing
+from mmpr_pipeline.training.settings import MOST_TOKENS
+
+SHARES = {"cuda": 0.9, "cpu": 0.5}
+"""Of a device's memory that a step may take: the rest is for fragments; main memory is shared with others."""
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class StepFit:
+    """Tokens of a micro-batch, what layers keep of it, and the bytes that a step then takes of each rank's device."""
+
+    token_budget: int
+    recompute: Checkpointing
+    needed: int
+
+
+@dataclass(frozen=True)
+class _Growth:
+    """Bytes that a step takes, by its tokens."""
+
+    start: float
+    a_token: float
+
+    def at(self, tokens: float) -> int:
+        return int(self.start + self.a_token * tokens)
+
+
+def fit_step(
+    policy: PrefixSharedPolicy,
+    stream: Stream,
+    slices: Sequence[Slice],
+    world: World,
+    token_budget: int | None,
+    recompute: Literal["auto", "none", "matmuls", "full"],
+    room: int,
+) -> StepFit:
+    """The quickest way to compute steps within `room` bytes of each device; the policy is set to it. On every rank.
+
+    What is given is kept. Else, in this order: `MOST_TOKENS` keeping the results of matrix products, half of the tokens
+    so, `MOST_TOKENS` keeping layers' inputs only, half of the tokens so; halves only where the pairs of `slices`, a
+    step's, fit in them well. Raises TrainingError where nothing fits.
+    """
+    most = token_budget or MOST_TOKENS
+    outlines = [stream.shards[s.shard].outline(s.group, s.first, s.stop, stream.encoder.image_tokens) for s in slices]
+    longest = max(o.tokens(i, i + 1, stream.shares) for o in outlines for i in range(len(o.pairs)))
+    whole = 1.2 * sum(o.tokens(0, len(o.pairs), stream.shares) for o in outlines) / world.size
+    halves = token_budget is None and 1.5 * longest < most // 2
+    kinds: list[Checkpointing] = ["matmuls", "full"] if recompute == "auto" else [recompute]
+    small = min(most, max(most // 8, int(1.1 * longest)))
+    needed = 0
+    for kind in kinds:
+        growth = _measure(policy, stream, slices, world, kind, (small, min(most, 2 * small)))
+        for budget in (most, most // 2) if halves else (most,):
+            needed = growth.at(min(budget, max(whole, longest)))
+            if needed <= room:
+                set_checkpointing(policy.bare, kind)
+                return StepFit(budget, kind, needed)
+    raise TrainingError(
+        f"A step of {most:,} tokens needs about {needed / _GIB:.1f} GiB (recompute: {kinds[-1]}), there are"
+        f" {room / _GIB:.1f} GiB for it.",
+        remedy="Lower the token budget, set recompute to full, freeze the vision tower, use LoRA, or train on more"
+        " devices.",
+    )
+
+
+def _measure(
+    policy: PrefixSharedPolicy,
+    stream: Stream,
+    slices: Sequence[Slice],
+    world: World,
+    kind: Checkpointing,
+    budgets: tuple[int, int],
+) -> _Growth:
+    """By one forward and backward of micro-batches of about `budgets` tokens; the dearest rank counts."""
+    set_checkpointing(policy.bare, kind)
+    found: list[tuple[int, int]] = []
+    for budget in budgets:
+        with closing(replace(stream, budget=budget).steps([(0, list(slices))])) as events:  # type: ignore[type-var]
+            first = next(events)
+        batch = first.batch if isinstance(first, MicroBatch) else idle_batch()
+        _begin_peak(world.device)
+        (policy(batch).responses.sum() * 0.0).backward()
+        peak = _peak(world.device)
+        policy.zero_grad(set_to_none=True)
+        tokens = batch.tokens * (len(batch.lengths) if not stream.shares else 1)
+        found.append((tokens, peak))
+    moments = sum(8 * _local(p).numel() for p in policy.parameters() if p.requires_grad)
+    growths = []
+    for (small, low), (large, high) in world.all_gather(found):
+        a_token = max(0.0, (high - low) / (large - small)) if large > small else low / max(1, small)
+        growths.append(_Growth(low - a_token * small + moments, a_token))
+    return max(growths, key=lambda growth: growth.at(MOST_TOKENS))
+
+
+def resting_bytes(policy: PrefixSharedPolicy, ranks: int, reference: bool) -> int:
+    """Weights, gradients and Adam's moments on each of `ranks` devices; without memory for any of them yet.
+
+    Trained weights take 16 bytes, others those of their type; a second model takes its weights.
+    """
+    sizes = [p.numel() * (p.element_size() + (12 if p.requires_grad else 0)) for p in policy.parameters()]
+    second = sum(p.numel() * p.element_size() for p in policy.parameters()) if reference else 0
+    whole = sum(b.numel() * b.element_size() for b in policy.buffers())  # packed weights above all: on every rank
+    return int((sum(sizes) + second) // ranks + whole)
+
+
+def check_resting(policy: PrefixSharedPolicy, ranks: int, reference: bool, available: int) -> int:
+    """`resting_bytes`. Raises TrainingError, before anything is loaded, where a device has less than that."""
+    needed = resting_bytes(policy, ranks, reference)
+    if needed > available:
+        raise TrainingError(
+            f"Weights, gradients and Adam's moments take {needed / _GIB:.1f} GiB, the device has"
+            f" {available / _GIB:.1f} GiB.",
+            remedy="Freeze parts of the model, use LoRA, or train on more devices.",
+        )
+    return needed
+
+
+def room_of(world: World) -> int:
+    """Bytes that a step may take of a device, or of this process's share of the machine; by its size, not by what is
+    free, as other processes come and go. What others hold of a GPU is theirs."""
+    if world.device.type != "cuda":
+        return int(SHARES["cpu"] * main_memory("MemTotal") / world.local_size)
+    free, total = torch.cuda.mem_get_info(world.device)
+    others = total - free - torch.cuda.memory_reserved(world.device)
+    return int(SHARES["cuda"] * (total - others))
+
+
+def device_memory(world: World) -> int:
+    """Bytes that are free of a device, or of this process's share of the machine."""
+    if world.device.type == "cuda":
+        return int(torch.cuda.mem_get_info(world.device)[0])
+    return main_memory("MemAvailable") // world.local_size
+
+
+def main_memory(which: Literal["MemTotal", "MemAvailable"]) -> int:
+    """Bytes of main memory: all of them, or those free."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return 1 << 62
+    return next(int(line.split()[1]) for line in lines if line.startswith(which)) * 1024
+
+
+def check_host_memory(model: Any, world: World) -> None:
+    """Before every rank loads a model whole, in float32. Raises ConfigError where they all have not the memory."""
+    needed, free = 4 * sum(p.numel() for p in model.parameters()), main_memory("MemAvailable") // world.local_size
+    if needed > free:
+        raise ConfigError(
+            f"Each of the {world.local_size} processes of this machine needs {needed / _GIB:.0f} GiB to load the model,"
+            f" {free / _GIB:.0f} GiB are free.",
+            remedy="Train with fewer processes to a machine, or on one with more memory.",
+        )
+
+
+def _local(parameter: Any) -> torch.Tensor:
+    local: torch.Tensor = parameter.to_local() if hasattr(parameter, "to_local") else parameter
+    return local
+
+
+def _begin_peak(device: torch.device) -> None:
+    """Forget the most memory so far. On Linux a process may do so of its resident memory, once malloc has given back
+    what it kept of freed blocks."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError, AttributeError):  # then the most so far counts
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))

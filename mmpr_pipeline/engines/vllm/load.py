@@ -90,6 +90,7 @@ def engine_arguments(settings: EngineSettings, model: ModelRef, *, cpu: bool) ->
         "tensor_parallel_size": settings.tensor_parallel,
         "seed": 0,
         "disable_log_stats": True,
+        "scheduling_policy": "priority",  # a question's later rounds do not wait behind younger questions
         "generation_config": "auto",
         **(_cpu_arguments(settings, model) if cpu else _gpu_arguments(settings)),
     }

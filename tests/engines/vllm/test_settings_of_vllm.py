@@ -35,6 +35,7 @@ def test_an_engine_on_a_gpu_gets_our_defaults_and_nothing_that_is_for_cpus() -> 
         "tensor_parallel_size": 1,
         "seed": 0,
         "disable_log_stats": True,
+        "scheduling_policy": "priority",
         "generation_config": "auto",
         "mm_processor_kwargs": {"crop_to_patches": True, "min_patches": 1, "max_patches": 12},
     }

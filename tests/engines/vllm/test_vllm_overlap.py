@@ -39,7 +39,7 @@ class SteppedEngine:
     def get_tokenizer(self) -> Any:
         return SimpleNamespace(decode=lambda ids, **_: " ".join(map(str, ids)))
 
-    def add_request(self, name: str, prompt: Any, params: Any) -> None:
+    def add_request(self, name: str, prompt: Any, params: Any, priority: int) -> None:
         self.threads.add(threading.current_thread().name)
         self.left[name] = LENGTH
 
@@ -74,7 +74,8 @@ class Gated:
             while time.monotonic() < until:
                 pass
         self.ended += 1
-        return Prepared(name, {}, None, 10)  # type: ignore[arg-type]
+        params: Any = SimpleNamespace(max_tokens=LENGTH)
+        return Prepared(name, {}, params, 10, request.question.question_id)
 
 
 @pytest.fixture

@@ -94,7 +94,7 @@ def engine_arguments(settings: EngineSettings, model: ModelRef, *, cpu: bool) ->
         "generation_config": "auto",
         **(_cpu_arguments(settings, model) if cpu else _gpu_arguments(settings)),
     }
-    if settings.tensor_parallel > 1:
+    if settings.tensor_parallel * int(settings.options.get("pipeline_parallel_size", 1)) > 1:
         arguments["distributed_executor_backend"] = "mp"  # inside a Ray actor vLLM would ask Ray for more actors
     tiles = tile_settings(model.architecture, MAX_TILES)
     if tiles:

@@ -45,6 +45,7 @@ def test_settings_and_options_win_over_the_defaults() -> None:
     asked = arguments(False, max_num_seqs=64, tensor_parallel=4, options={"max_num_batched_tokens": 16384})
     assert (asked["max_num_seqs"], asked["max_num_batched_tokens"]) == (64, 16384)
     assert (asked["tensor_parallel_size"], asked["distributed_executor_backend"]) == (4, "mp")
+    assert arguments(False, options={"pipeline_parallel_size": 2})["distributed_executor_backend"] == "mp"
     assert arguments(True)["max_num_seqs"] == 256
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from mmpr_pipeline.engines.vllm import admission
 from mmpr_pipeline.engines.vllm.admission import ActiveLimit, Turns
+from mmpr_pipeline.engines.vllm.observe import Observer
 
 KV_TOKENS = 420_000
 
@@ -59,3 +63,14 @@ def test_all_requests_of_a_question_have_its_place_in_line(monkeypatch: pytest.M
     assert [turns.of(name) for name in ("a", "b", "a", "b")] == [0, 1, 0, 1]
     assert turns.of("c") == 2
     assert turns.of("a") == 3, "forgotten: it comes last"
+
+
+def test_vllms_scheduler_is_told_how_many_may_run() -> None:
+    """`max_num_active_reqs`: what it lets in, beside the places that the model runner has."""
+    running = [SimpleNamespace(num_output_tokens=tokens) for tokens in (200, 400)]
+    scheduler = SimpleNamespace(running=running, max_num_active_reqs=64)
+    engine: Any = SimpleNamespace(engine_core=SimpleNamespace(engine_core=SimpleNamespace(scheduler=scheduler)))
+    observer, limit = Observer(engine), ActiveLimit(4096, 64)
+    limit.asked(400, 0)
+    observer.admit(limit)
+    assert scheduler.max_num_active_reqs == observer.seen.capacity == int(4096 / (1.5 * 300))

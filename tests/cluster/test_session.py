@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -48,25 +49,28 @@ print("SEEN", json.dumps(report))
 
 
 def test_the_environment_of_a_local_session_holds_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray import _raylet
     from ray._private import services
-    from ray._raylet import AuthenticationMode, AuthenticationTokenLoader, get_authentication_mode
 
     from mmpr_pipeline.cluster.session import _closed_to_others
 
+    raylet: Any = _raylet  # compiled, without types
+
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    before, tokens = dict(os.environ), set()
+    before = dict(os.environ)
+    tokens: set[str] = set()
     for _ in range(2):
         with _closed_to_others():
             assert services.get_node_ip_address() == "127.0.0.1"
-            assert get_authentication_mode() == AuthenticationMode.TOKEN
-            tokens.add(AuthenticationTokenLoader.instance().get_raw_token())
+            assert raylet.get_authentication_mode() == raylet.AuthenticationMode.TOKEN
+            tokens.add(raylet.AuthenticationTokenLoader.instance().get_raw_token())
             assert os.environ["RAY_AUTH_TOKEN"] in tokens
         assert dict(os.environ) == before
     assert len(tokens) == 2, "each session has its own"
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     with _closed_to_others():
-        assert get_authentication_mode() == AuthenticationMode.DISABLED, "as the user has set it"
+        assert raylet.get_authentication_mode() == raylet.AuthenticationMode.DISABLED, "as the user has set it"
         assert "RAY_AUTH_TOKEN" not in os.environ
 
 

@@ -51,7 +51,7 @@ class Documented(Handler):
         self.reply(400, {"object": "error", "message": message, "type": "BadRequestError", "code": 400})
 
     def do_GET(self) -> None:
-        card = {"id": MODEL, "object": "model", "owned_by": self.owner, "root": MODEL, "parent": None}
+        card: dict[str, Any] = {"id": MODEL, "object": "model", "owned_by": self.owner, "root": MODEL, "parent": None}
         if self.context is not None:
             card["max_model_len"] = self.context
         self.reply(200, {"object": "list", "data": [card]})

@@ -18,8 +18,11 @@ Rates of an engine, one H100 80 GB with Llama-3.1-8B in 16 bits (InternVL2-8B's 
   512: more than 256 gain little at 8B, whose steps are then bound by reading the KV cache);
 - 27,600 prompt tokens a second: half, for 16 bits, of the prompts of NVIDIA's 3,450 output tokens a second at 2,048 in
   and 128 out in FP8 (TensorRT-LLM, docs/source/performance/perf-overview.md).
-A prompt has 1,900 tokens (7 tiles of 256, and text), a response 325 on average (the paper: 300 and 350.5), spread as a
-lognormal with sigma 0.7, at most 2,048. Solve rates are Beta(0.5, 0.5). A message takes 1 ms each way.
+A prompt has 1,900 tokens (7 tiles of 256, and text), a response 325 on average (the paper: 300 and 350.5), at most
+2,048: lognormal, with means that differ between four sources (assumed, as the spread). Solve rates are Beta(0.5, 0.5).
+A message takes 1 ms each way. `--unordered` is without what shortens the end: questions begin in their rows' order
+(not those of the longest source first), requests in the order of their arrival (not those of the oldest question
+first), and an engine decodes 256 rollouts at once whatever its cache will hold.
 """
 
 from __future__ import annotations
@@ -32,10 +35,11 @@ import math
 import random
 import selectors
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 from unittest.mock import patch
@@ -46,12 +50,14 @@ from mmpr_pipeline.engines.actors.busy_timer import BusyTimer
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, SampleRequest
 from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.engines.vllm.admission import ActiveLimit, Turns
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Recipe, Strategy
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.workers import shards_on_ray as cluster
 from mmpr_pipeline.pipeline.workers.shard import IN_FLIGHT, outcomes
 from mmpr_pipeline.pipeline.workers.shards_on_ray import REPORT_EVERY
+from mmpr_pipeline.pipeline.workers.slots import Slots
 from mmpr_pipeline.rollouts.rounds import next_round
 from mmpr_pipeline.rollouts.settings import Decoding, SamplingSettings
 
@@ -59,12 +65,18 @@ SEQUENCES = 256
 STEP_ALONE = 0.00648
 STEP_FULL = SEQUENCES / 12_500
 PROMPT_TOKENS, PROMPT_RATE = 1_900, 27_600.0
-TOKENS, SIGMA, MOST_TOKENS = 325, 0.7, 2_048
+TOKENS, MOST_TOKENS = 325, 2_048
 MESSAGE = 0.001
 KV_TOKENS = 420_000
 """0.9 of 80 GB less 16 GB of weights, at 131 kB a token (32 layers, 8 heads of 128 for keys and for values)."""
 
 CACHED_PROMPTS = (KV_TOKENS - SEQUENCES * TOKENS) // PROMPT_TOKENS
+SOURCES = {"short": 0.4, "usual": 0.8, "long": 1.1, "longest": 1.7}
+"""Mean length of each source's responses, as a multiple of the mean of all."""
+
+SIGMA = 0.5
+"""Spread of the logarithm within a source; 0.73 over all of them."""
+
 BLIND_TOKENS = 250
 """Prompt of a continuation: no image, half of a response."""
 
@@ -118,30 +130,40 @@ class SimulatedEngine:
     sequences that were thrown out of it, hold all sequences up for as long as they take to compute.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sequences: int = SEQUENCES) -> None:
-        self._loop, self._sequences = loop, sequences
-        self._waiting: deque[_Sequence] = deque()
+    def __init__(self, loop: asyncio.AbstractEventLoop, sequences: int = SEQUENCES, ordered: bool = True) -> None:
+        self._loop, self._ordered = loop, ordered
+        self._waiting: list[tuple[int, int, _Sequence]] = []
+        self._limit = ActiveLimit(KV_TOKENS if ordered else None, sequences)
+        self._turns = Turns()
         self._running: list[tuple[int, int, _Sequence]] = []
-        self._cached: dict[str, None] = {}
+        self._cached: dict[tuple[str, int], None] = {}
         self._steps, self._since, self._prefill, self._order = 0.0, 0.0, 0.0, 0
+        self._began_sum = self._prompt_sum = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self.tokens = self.prompts = 0
         self.recomputed = 0.0
         """Tokens that were computed again, because their sequence had been thrown out of the KV cache."""
         self.sequence_seconds = 0.0
 
-    def submit(self, question: str, lengths: list[int], prompt_tokens: int) -> asyncio.Future[None]:
+    def submit(
+        self, question: str, lengths: list[int], prompt_tokens: int, most: int = MOST_TOKENS
+    ) -> asyncio.Future[None]:
         """Generate sequences of these lengths; done when all are."""
         self._advance()
-        if question not in self._cached:
+        self._limit.asked(most, prompt_tokens)
+        prompt = (question, prompt_tokens)
+        if prompt not in self._cached:
             self.prompts += 1
             self._prefill += prompt_tokens / PROMPT_RATE
-        self._cached.pop(question, None)
-        self._cached[question] = None
+        self._cached.pop(prompt, None)
+        self._cached[prompt] = None
         if len(self._cached) > CACHED_PROMPTS:
             del self._cached[next(iter(self._cached))]
         request = _Request(len(lengths), prompt_tokens, self._loop.create_future())
-        self._waiting.extend(_Sequence(length, request) for length in lengths)
+        turn = self._turns.of(question) if self._ordered else 0
+        for length in lengths:
+            self._order += 1
+            heapq.heappush(self._waiting, (turn, self._order, _Sequence(length, request, turn, self._order)))
         self._go_on()
         return request.done
 
@@ -157,27 +179,38 @@ class SimulatedEngine:
 
     def _free(self) -> float:
         """Tokens for which the KV cache has room: what runs holds its tokens, and each request's prompt once."""
-        held = sum(self._steps - sequence.began for _, _, sequence in self._running)
-        prompts = {id(sequence.request): sequence.request.prompt_tokens for _, _, sequence in self._running}
-        return KV_TOKENS - held - sum(prompts.values())
+        return KV_TOKENS - len(self._running) * self._steps + self._began_sum - self._prompt_sum
+
+    def _begin(self, sequence: _Sequence) -> None:
+        self._began_sum += sequence.began
+        if not sequence.request.running:
+            self._prompt_sum += sequence.request.prompt_tokens
+        sequence.request.running += 1
+
+    def _leave(self, sequence: _Sequence) -> None:
+        self._began_sum -= sequence.began
+        sequence.request.running -= 1
+        if not sequence.request.running:
+            self._prompt_sum -= sequence.request.prompt_tokens
 
     def _go_on(self) -> None:
         """Fill the batch, and wait for the next end of a sequence or of the KV cache's room."""
-        free = self._free()
-        while self._waiting and len(self._running) < self._sequences:
-            sequence = self._waiting[0]
+        free, running = self._free(), len(self._running)
+        limit = self._limit.now(self._steps - self._began_sum / running if running else 0.0)
+        while self._waiting and len(self._running) < limit:
+            sequence = self._waiting[0][2]
             needed = sequence.made + sequence.request.prompt_tokens
             if self._running and free < needed + len(self._running):
                 break
-            self._waiting.popleft()
+            heapq.heappop(self._waiting)
             free -= needed
             if sequence.made:
                 self.recomputed += sequence.made
                 self._prefill += sequence.made / PROMPT_RATE
-            self._order += 1
             sequence.began = self._steps - sequence.made
+            self._begin(sequence)
             end = math.ceil(self._steps - 1e-6) + sequence.length - sequence.made
-            heapq.heappush(self._running, (math.ceil(end), self._order, sequence))
+            heapq.heappush(self._running, (math.ceil(end), sequence.order, sequence))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -192,25 +225,30 @@ class SimulatedEngine:
         self._advance()
         while self._running and self._running[0][0] <= self._steps + 1e-6:
             sequence = heapq.heappop(self._running)[2]
+            self._leave(sequence)
             self.tokens += sequence.length
+            self._limit.ended(sequence.length)
             sequence.request.one_ended()
         while len(self._running) > 1 and self._free() <= 0:
-            last = max(self._running, key=lambda entry: entry[1])
+            last = max(self._running, key=lambda entry: (entry[2].turn, entry[1]))
             self._running.remove(last)
             heapq.heapify(self._running)
-            last[2].made = self._steps - last[2].began
-            self._waiting.appendleft(last[2])
+            sequence = last[2]
+            self._leave(sequence)
+            sequence.made = self._steps - sequence.began
+            heapq.heappush(self._waiting, (sequence.turn, sequence.order, sequence))
         self._go_on()
 
 
 class _Sequence:
-    def __init__(self, length: int, request: _Request) -> None:
-        self.length, self.request, self.made, self.began = length, request, 0.0, 0.0
+    def __init__(self, length: int, request: _Request, turn: int, order: int) -> None:
+        self.length, self.request, self.turn, self.order = length, request, turn, order
+        self.made = self.began = 0.0
 
 
 class _Request:
     def __init__(self, sequences: int, prompt_tokens: int, done: asyncio.Future[None]) -> None:
-        self._left, self.prompt_tokens, self.done = sequences, prompt_tokens, done
+        self._left, self.prompt_tokens, self.done, self.running = sequences, prompt_tokens, done, 0
 
     def one_ended(self) -> None:
         self._left -= 1
@@ -229,30 +267,31 @@ class Response(NamedTuple):
 class SimulatedEngineOfModel:
     """A simulated engine with the face of an engine: what an `EngineActor` hosts."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, model: SimulatedModel, sequences: int) -> None:
-        self.model, self.batch, self.requests = model, SimulatedEngine(loop, sequences), 0
+    def __init__(self, model: SimulatedModel, batch: SimulatedEngine) -> None:
+        self.model, self.batch, self.requests = model, batch, 0
 
     async def sample(self, request: SampleRequest) -> list[Response]:
         """n responses, of which each has its length."""
         self.requests += 1
-        lengths, question = self.model.lengths(request.n), request.question.question_id
-        await self.batch.submit(question, lengths, PROMPT_TOKENS)
+        question = request.question.question_id
+        lengths = self.model.lengths(request.n, request.question.source)
+        await self.batch.submit(question, lengths, PROMPT_TOKENS, request.decoding.max_tokens)
         right = self.model.answers(question, request.n)
         return [Response(length, PROMPT_TOKENS, well) for length, well in zip(lengths, right, strict=True)]
 
     async def continue_without_image(self, request: ContinueRequest) -> Response:
         """One continuation of half of a response."""
         self.requests += 1
-        lengths = [1 + self.model.lengths(1)[0] // 2]
-        await self.batch.submit(f"{request.question.question_id} blind", lengths, BLIND_TOKENS)
+        lengths = [1 + self.model.lengths(1, request.question.source)[0] // 2]
+        await self.batch.submit(request.question.question_id, lengths, BLIND_TOKENS, request.decoding.max_tokens)
         return Response(lengths[0], BLIND_TOKENS, False)
 
 
 class Handle:
     """A handle of an actor, as Ray gives it: `handle.serve.remote(request)`. The actor is the real one."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, model: SimulatedModel, sequences: int) -> None:
-        self._loop, self.engine, self.busy = loop, SimulatedEngineOfModel(loop, model, sequences), BusyTimer(loop.time)
+    def __init__(self, loop: asyncio.AbstractEventLoop, engine: SimulatedEngineOfModel) -> None:
+        self._loop, self.engine, self.busy = loop, engine, BusyTimer(loop.time)
         self._actor = EngineActor(EngineSettings(name="scripted"))
         self._actor._engine = cast(Engine, self.engine)
         self._actor._busy = self.busy
@@ -279,13 +318,14 @@ class SimulatedModel:
     def __init__(self, seed: int, tokens: int = TOKENS, most: int = MOST_TOKENS) -> None:
         self._draw, self._most = random.Random(seed), most
         self._rates: dict[str, float] = {}
-        self._mu = math.log(tokens) - SIGMA**2 / 2
+        self._mean = tokens
         self.rollouts = 0
 
-    def lengths(self, n: int) -> list[int]:
+    def lengths(self, n: int, source: str) -> list[int]:
         """Tokens of n responses."""
         self.rollouts += n
-        return [min(self._most, max(1, int(self._draw.lognormvariate(self._mu, SIGMA)))) for _ in range(n)]
+        mu = math.log(self._mean * SOURCES[source]) - SIGMA**2 / 2
+        return [min(self._most, max(1, int(self._draw.lognormvariate(mu, SIGMA)))) for _ in range(n)]
 
     def answers(self, question: str, n: int) -> list[bool]:
         """Which of n responses are right."""
@@ -326,11 +366,24 @@ async def work_question(question: Question, engine: Any, recipe: Recipe, strateg
 
 def questions(shard: int, count: int) -> Iterator[Question]:
     """The questions of a shard."""
-    for number in range(count):
+    for number, source in zip(range(count), cycle(SOURCES), strict=False):
         name = f"{shard}-{number}"
         yield Question.model_construct(
-            question_id=name, source="sim", source_id=name, text="", kind="number", images=()
+            question_id=name, source=source, source_id=name, text="", kind="number", images=()
         )
+
+
+class InOrder:
+    """Places for questions in flight, given in the order of the rows: what `--unordered` has for `workers.slots`."""
+
+    def __init__(self, places: int) -> None:
+        self._free = asyncio.Semaphore(places)
+
+    @asynccontextmanager
+    async def place(self, source: str) -> AsyncIterator[None]:
+        """Wait for a place, and hold it."""
+        async with self._free:
+            yield
 
 
 async def simulate(
@@ -341,11 +394,13 @@ async def simulate(
     tokens_mean: int = TOKENS,
     most: int = MOST_TOKENS,
     sequences: int = SEQUENCES,
+    ordered: bool = True,
 ) -> dict[str, Any]:
     """One build: `each` questions an engine, in as many shards as there are engines, all at once."""
     loop = asyncio.get_running_loop()
     model = SimulatedModel(engines, tokens_mean, most)
-    actors = [Handle(loop, model, sequences) for _ in range(engines)]
+    batches = [SimulatedEngine(loop, sequences, ordered) for _ in range(engines)]
+    actors = [Handle(loop, SimulatedEngineOfModel(model, batch)) for batch in batches]
     info = EngineInfo(
         engine="simulated", model="8B", context=None, can_continue=True, sequences=sequences, kv_tokens=KV_TOKENS
     )
@@ -359,7 +414,8 @@ async def simulate(
         with patch("os.getpid", lambda: 1_000 + 7 * shard):  # each worker is a process, in a cluster
             pool = EnginePool(actors, info)
         pairs = 0
-        async for outcome in outcomes(questions(shard, each), pool, recipe, in_flight):
+        slots = None if ordered else cast(Slots, InOrder(in_flight))
+        async for outcome in outcomes(questions(shard, each), pool, recipe, in_flight, slots):
             pairs += int(outcome)  # type: ignore[call-overload]
         ends.append(loop.time())
         return pairs
@@ -426,6 +482,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=TOKENS, help="mean tokens of a response")
     parser.add_argument("--most-tokens", type=int, default=MOST_TOKENS, help="most tokens of a response")
     parser.add_argument("--sequences", type=int, default=SEQUENCES, help="sequences that an engine decodes at once")
+    parser.add_argument("--unordered", action="store_true", help="without what shortens the end of a build")
     parser.add_argument("--json", type=Path, help="file for the figures as JSON lines")
     given = parser.parse_args()
     print(HEAD, flush=True)
@@ -441,6 +498,7 @@ def main() -> None:
                 given.tokens,
                 given.most_tokens,
                 given.sequences,
+                not given.unordered,
             )
         )
         row["cpu_s"] = round(time.process_time() - began, 1)

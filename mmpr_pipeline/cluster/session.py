@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import ray
+from ray._private import ray_constants
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 from ray.exceptions import RayError
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError
+
+_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Set to 0, Ray's name for a node that has no others: it and all its processes listen on 127.0.0.1 alone."""
 
 RAY_STARTS = 3
 """Times that Ray is started here before it is given up."""
@@ -20,19 +26,51 @@ RAY_STARTS = 3
 
 @contextmanager
 def ray_session(address: str) -> Iterator[int]:
-    """Connect to Ray (`local` starts one here) and disconnect at the end; gives the cluster's CPUs."""
+    """Connect to Ray (`local` starts one here) and disconnect at the end; gives the cluster's CPUs.
+
+    Whoever reaches an open Ray runs code by it. One that is started here listens on the loopback address, and asks
+    for a token of its own, which is in the environment of its processes and in no file.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if ray.is_initialized():  # a caller's own session, e.g. inside a Ray job's driver or a test
         yield max(2, int(ray.cluster_resources().get("CPU", 1)))
         return
     stop = signal.getsignal(signal.SIGTERM)
-    _connect(address)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, stop)  # Ray took it to end at once; a build that is stopped closes its journals
+    with _closed_to_others() if address == "local" else nullcontext():
+        _connect(address)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, stop)  # Ray took it to end at once; a stopped build closes its journals
+        try:
+            yield max(2, int(ray.cluster_resources().get("CPU", 1)))
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _closed_to_others() -> Iterator[None]:
+    """The environment for a Ray of this machine, as it was before afterwards. A user's own RAY_AUTH_MODE is kept."""
+    before = dict(os.environ)
+    with_others = ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[_LOOPBACK] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False  # read from the environment when Ray was imported
+    if "RAY_AUTH_MODE" not in os.environ:
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    _read_token_anew()
     try:
-        yield max(2, int(ray.cluster_resources().get("CPU", 1)))
+        yield
     finally:
-        ray.shutdown()
+        ray_constants.ENABLE_RAY_CLUSTER = with_others
+        for name in (_LOOPBACK, "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+            os.environ.pop(name, None)
+            if name in before:
+                os.environ[name] = before[name]
+        _read_token_anew()
+
+
+def _read_token_anew() -> None:
+    """Ray reads mode and token once a process; an earlier session of this one had others."""
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _connect(address: str) -> None:

@@ -21,6 +21,7 @@ import yaml
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.training.settings import load_train_config
 from tests.pipeline.made import make_source
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 JOBS = ROOT / "jobs"
@@ -157,12 +158,6 @@ def test_hadolint_has_nothing_to_say(name: str) -> None:
         pytest.skip("hadolint is not installed")
     done = subprocess.run([linter, str(ROOT / "docker" / name)], capture_output=True, text=True, check=False)
     assert done.stdout + done.stderr == ""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def scripted(tmp_path: Path) -> tuple[Path, Path]:

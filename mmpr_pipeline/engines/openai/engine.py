@@ -4,8 +4,8 @@ The server renders the chat, cuts images into tiles and decides how they are pla
 the questions need. It runs elsewhere, so there are no engine actors: each worker talks to it, all its requests through
 one thread with one event loop. The key is taken from OPENAI_API_KEY and kept nowhere.
 
-Seeds: vLLM seeds completion i of a request with seed + i, and so it is recorded. Other servers promise nothing about
-it, and there the seed of the request is recorded for all its rollouts.
+Seeds: vLLM and LMDeploy seed completion i of a request with seed + i, and so it is recorded. Other servers promise
+nothing about it, and there the seed of the request is recorded for all its rollouts.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStat
 from mmpr_pipeline.engines.openai.client import Client, RetryPolicy
 from mmpr_pipeline.engines.openai.limiter import RolloutLimiter
 from mmpr_pipeline.engines.openai.messages import (
+    SEEDS_IN_TURN,
     Completion,
     asking_for,
     chat_messages,
@@ -46,7 +47,8 @@ T = TypeVar("T")
 class Server:
     """What was found out about a server."""
 
-    vllm: bool
+    kind: str
+    """As it names itself the owner of its models: vllm, sglang, lmdeploy, or another."""
     context: int | None
     can_continue: bool
     shows_tokens: bool
@@ -118,26 +120,33 @@ class OpenAiEngine:
         served = models[self._model]
         context = served.get("max_model_len")
         return client, Server(
-            vllm=served.get("owned_by") == "vllm",
+            kind=str(served.get("owned_by")),
             context=context if isinstance(context, int) else None,
             can_continue=await self._continues(client),
             shows_tokens=await self._tokens(client, "Hello") is not None,
         )
 
     async def _continues(self, client: Client) -> bool:
-        """Whether the server goes on with a begun response: then the prompt is shorter than with a new turn opened.
+        """Whether the server goes on with a begun response: at our word, as vLLM and SGLang, or always, as LMDeploy.
 
-        Asked with the flags, a server that ignores them counts as many prompt tokens as without them.
+        The count of prompt tokens tells. A server that ignores the flags counts as many with them as without, and more
+        than the response's own words have: those that end a turn and open another.
         """
-        begun = [{"role": "user", "content": "Count."}, {"role": "assistant", "content": "One two"}]
-        lengths = []
-        for flags in (_CONTINUE, {}):
-            try:
-                answer = await client.chat({"messages": begun, "max_tokens": 1, "temperature": 0, **flags})
-            except ItemRejected:
-                return False
-            lengths.append(int((answer.get("usage") or {}).get("prompt_tokens") or 0))
-        return 0 < lengths[0] < lengths[1]
+
+        async def length(begun: str, flags: dict[str, Any]) -> int:
+            messages = [{"role": "user", "content": "Count."}]
+            messages += [{"role": "assistant", "content": begun}] if begun else []
+            answer = await client.chat({"messages": messages, "max_tokens": 1, "temperature": 0, **flags})
+            return int((answer.get("usage") or {}).get("prompt_tokens") or 0)
+
+        try:
+            begun = await length("One two", _CONTINUE)
+            if 0 < begun < await length("One two", {}):
+                return True
+            words = await length("One two One two", _CONTINUE) - begun
+            return 0 < begun - await length("", {}) <= words
+        except ItemRejected:
+            return False
 
     async def _sample(self, request: SampleRequest) -> list[Rollout]:
         messages = chat_messages(request.prompt, request.question.images)
@@ -179,7 +188,7 @@ class OpenAiEngine:
                 self._takes_n = False
                 return await self._singly(body, request, n, first)
             if len(choices) >= n:
-                step = 1 if self._server.vllm else 0
+                step = int(self._server.kind in SEEDS_IN_TURN)
                 return choices[:n], [request.seed + step * i for i in range(n)]
             self._takes_n = False  # it ignores n
             return await self._singly(body, request, n, choices[:1])
@@ -197,7 +206,7 @@ class OpenAiEngine:
     ) -> list[Completion]:
         """Completions as long as asked for, or as the context leaves where that is less."""
         decoding = request.decoding
-        parameters = sampling_body(decoding, n, seed, self._server.vllm)
+        parameters = sampling_body(decoding, n, seed, self._server.kind)
         try:
             return completions_of(await self._client.chat({**body, **parameters}, n))
         except ItemRejected as reject:
@@ -284,7 +293,7 @@ class OpenAiEngine:
 
     async def _text(self, ids: list[int]) -> str | None:
         found = await self._client.extra("detokenize", {"tokens": ids})
-        text = found.get("prompt") if found else None
+        text = found.get("prompt", found.get("text")) if found else None  # vLLM's name and SGLang's
         return text if isinstance(text, str) else None
 
     def _count(self, rollouts: int, tokens: int) -> None:

@@ -50,8 +50,20 @@ def data_url(image: Image) -> str:
     return f"data:image/{image.format};base64,{base64.b64encode(image.data).decode('ascii')}"
 
 
-def sampling_body(decoding: Decoding, n: int, seed: int, vllm: bool) -> dict[str, Any]:
-    """The sampling parameters. vLLM is told more: its servers else take truncations from the model's own defaults."""
+NO_TRUNCATION: dict[str, dict[str, Any]] = {
+    "vllm": {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True},
+    "sglang": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},  # which refuses a top_k of 0
+    "lmdeploy": {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0},  # which refuses a negative one
+}
+"""What servers that are known by their `owned_by` are asked beside OpenAI's parameters. Left out, they truncate as the
+model's own defaults say (LMDeploy: to 40 tokens)."""
+
+SEEDS_IN_TURN = frozenset({"vllm", "lmdeploy"})
+"""Servers that seed completion i of a request with seed + i."""
+
+
+def sampling_body(decoding: Decoding, n: int, seed: int, server: str) -> dict[str, Any]:
+    """The sampling parameters, in the words of a server of this kind."""
     body: dict[str, Any] = {
         "temperature": decoding.temperature,
         "top_p": decoding.top_p,
@@ -60,9 +72,7 @@ def sampling_body(decoding: Decoding, n: int, seed: int, vllm: bool) -> dict[str
     }
     if n > 1:
         body["n"] = n
-    if vllm:
-        body |= {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True}
-    return body
+    return body | NO_TRUNCATION.get(server, {})
 
 
 def asking_for(words: Sequence[str]) -> dict[str, Any]:

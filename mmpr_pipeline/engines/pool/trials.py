@@ -46,6 +46,8 @@ class Trials:
         self._running: set[asyncio.Task[None]] = set()
         self._most: int | None = None
         """Requests of a group; None until the first one is formed."""
+        self._too_many: int | None = None
+        """Requests of the smallest group that killed its engine; None where that is not known any more."""
         self._needed = self._answered = 0
         """Groups that must be answered in a row before a larger one is tried, and those that were."""
 
@@ -89,7 +91,10 @@ class Trials:
     def _was_answered(self) -> None:
         self._answered += 1
         if self._most and self._answered >= self._needed:
-            self._most, self._answered = 2 * self._most, 0
+            larger = 2 * self._most if self._too_many is None else (self._most + self._too_many) // 2
+            if larger == self._most:
+                self._too_many = None  # the requests may have become shorter since
+            self._most, self._answered = larger, 0
 
     def _died(self, group: list[Suspect]) -> None:
         left = [suspect for suspect in group if not suspect.answer.done()]
@@ -97,8 +102,9 @@ class Trials:
         if len(group) == 1 and left:
             log.warning("Question %s is rejected as poison", left[0].request.question.question_id)
             left[0].answer.set_exception(ItemRejected("poison", "the engine died of this question alone"))
-            self._needed = 0
+            self._needed, self._too_many = 0, None
             return
+        self._too_many = len(group)
         self._most, self._needed = max(1, len(group) // 2), max(1, 2 * self._needed)
         log.warning(
             "An engine died of %d suspected requests, %d unanswered; next %d", len(group), len(left), self._most

@@ -81,7 +81,9 @@ class VllmEngine:
 
     async def stats(self) -> EngineStats:
         """Counts since the start."""
-        return replace(self._stats, steps=self._stepper.steps, **asdict(self._stepper.observed))
+        observed = asdict(self._stepper.observed)
+        capacity = observed.pop("capacity") or self._stats.capacity
+        return replace(self._stats, steps=self._stepper.steps, capacity=capacity, **observed)
 
     async def close(self) -> None:
         """Stop stepping and release the engine's memory."""

@@ -90,10 +90,11 @@ def engine_arguments(settings: EngineSettings, model: ModelRef, *, cpu: bool) ->
         "tensor_parallel_size": settings.tensor_parallel,
         "seed": 0,
         "disable_log_stats": True,
+        "scheduling_policy": "priority",  # a question's later rounds do not wait behind younger questions
         "generation_config": "auto",
         **(_cpu_arguments(settings, model) if cpu else _gpu_arguments(settings)),
     }
-    if settings.tensor_parallel > 1:
+    if settings.tensor_parallel * int(settings.options.get("pipeline_parallel_size", 1)) > 1:
         arguments["distributed_executor_backend"] = "mp"  # inside a Ray actor vLLM would ask Ray for more actors
     tiles = tile_settings(model.architecture, settings.most_tiles, settings.most_tiles)
     if tiles:

@@ -5,10 +5,7 @@
     tokens held = (share of the GPU - weights - activations) / KV of a token
     rollouts = tokens held / mean response * 1.2, beside the prompts, which the rollouts of a question share
 
-The factor: of rollouts at all stages, about half of each is there. With more at once the cache overflows and some are
-computed again. That is cheaper than it sounds, for a prompt is read ten times faster than a response is written: by
-`bench/engines.py`, at 16,000 tokens a response, engines that decode this many compute 1% of their tokens again, and
-without the limit half, but make 27% more of them.
+The last line is `admission.fitting`, to which a running engine holds itself as it learns how long its responses are.
 """
 
 from __future__ import annotations
@@ -18,14 +15,13 @@ from typing import Any
 
 from mmpr_pipeline.core.errors import EngineError
 from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.engines.vllm.admission import fitting
 from mmpr_pipeline.engines.vllm.load import GPU_SEQUENCES
 from mmpr_pipeline.models.resolve import resolve_model
 
 ACTIVATIONS = 3e9
 """Bytes of an engine's GPU beside weights and KV cache: activations of a step of 8,192 tokens, CUDA graphs, the
 encoder's cache. Assumed; `mmpr engine-check` shows the KV cache that a real engine found."""
-
-STAGES = 1.2
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ class Fit:
     kv_tokens: int
     """Tokens of KV cache; 0 where the weights do not fit."""
     rollouts: int
-    """Rollouts of the mean length that it can decode at once and computes few of them again."""
+    """Rollouts of the mean length that it decodes at once, and computes few of them again."""
 
 
 def sizes_of(config: dict[str, Any]) -> Sizes:
@@ -86,7 +82,7 @@ def fit_engine(sizes: Sizes, gpu_bytes: float, gpus: int, share: float, mean_res
     """What an engine of `gpus` GPUs holds; `prompt` tokens are shared by about four rollouts of a question."""
     room = gpus * (gpu_bytes * share - ACTIVATIONS) - sizes.weight_bytes
     tokens = max(0, int(room / sizes.kv_bytes))
-    return Fit(tokens, int(STAGES * tokens / (mean_response + prompt / 4)))
+    return Fit(tokens, fitting(tokens, mean_response, prompt))
 
 
 GPU_BYTES = 80e9
@@ -112,7 +108,7 @@ def plan_lines(settings: EngineSettings, mean_response: float, prompt: float) ->
         lines.append("Warning: the weights do not fit: raise --tensor-parallel.")
     elif found.rollouts < (settings.max_num_seqs or GPU_SEQUENCES):
         lines.append(
-            f"That is about {found.rollouts:,} rollouts of {mean_response:,.0f} tokens at once; of more, some are "
-            f"computed again (engine.max_num_seqs {found.rollouts} avoids it)."
+            f"That is about {found.rollouts:,} rollouts of {mean_response:,.0f} tokens at once, to which the engine "
+            "holds itself."
         )
     return lines

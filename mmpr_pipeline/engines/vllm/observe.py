@@ -1,7 +1,7 @@
 """vLLM's own numbers, read from its scheduler: what runs, how full the KV cache is, what was recomputed.
 
-vLLM's statistics loggers cost time for every token; these few numbers are read once a step. Where a version of vLLM
-keeps them elsewhere they stay zero: they are shown, and decide nothing.
+vLLM's statistics loggers cost time for every token; these few numbers are read once a step. One thing is set: how many
+rollouts run at once. Where a version of vLLM keeps them elsewhere the numbers stay zero, and its own limit holds.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from mmpr_pipeline.engines.vllm.admission import ActiveLimit
 
 if TYPE_CHECKING:
     from vllm.v1.engine.llm_engine import LLMEngine
@@ -27,6 +29,8 @@ class Observed:
     preemptions: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    capacity: int = 0
+    """Rollouts that it decodes at once now; 0 where not known."""
 
 
 class Observer:
@@ -52,6 +56,14 @@ class Observer:
             self.seen.kv_use = float(self._cache.usage)
             stats = self._cache.prefix_cache_stats
             self.seen.prompt_tokens, self.seen.cached_tokens = stats.queries, stats.hits
+
+    def admit(self, limit: ActiveLimit) -> None:
+        """Let as many rollouts run as the KV cache will hold to their ends."""
+        with contextlib.suppress(Exception):  # another version of vLLM
+            running = self._scheduler.running
+            ages = sum(request.num_output_tokens for request in running)
+            self.seen.capacity = limit.now(ages / max(1, len(running)))
+            self._scheduler.max_num_active_reqs = self.seen.capacity
 
     def idle(self) -> None:
         """Nothing is in the engine."""

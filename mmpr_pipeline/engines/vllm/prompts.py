@@ -18,7 +18,6 @@ from mmpr_pipeline.models.chat import interleaved, marked
 from mmpr_pipeline.models.conversation import IMAGE_MARK, messages_of
 from mmpr_pipeline.models.tiles import MAX_TILES, tile_settings
 from mmpr_pipeline.rollouts.reserved import ReservedTokens, plain_encoder
-from mmpr_pipeline.rollouts.settings import Decoding
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -35,6 +34,7 @@ class Prepared:
     """Token ids and image tensors as vLLM's renderer gives them."""
     params: SamplingParams
     prompt_tokens: int
+    question_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class PromptBuilder:
             rendered["prompt_token_ids"] = [*rendered["prompt_token_ids"], *self._plain(request.prefix)]
             rendered.pop("prompt", None)
         top = TOP if request.words else None
-        return self._prepare(rendered, request.decoding, request.n, request.seed, request_id, top)
+        return self._prepare(rendered, request, request.n, request_id, top)
 
     def cut(self, request: ContinueRequest) -> KeptTokens:
         """The kept tokens of the parent, cut back to a character boundary; raises ItemRejected where none are left."""
@@ -97,7 +97,7 @@ class PromptBuilder:
         rendered = self._render(self._messages(request.prompt, [], ()), {})
         rendered["prompt_token_ids"] = [*rendered["prompt_token_ids"], *cut.ids]
         rendered.pop("prompt", None)
-        return self._prepare(rendered, request.decoding, 1, request.seed, request_id)
+        return self._prepare(rendered, request, 1, request_id)
 
     def _messages(self, prompt: str, images: list[PIL.Image.Image], stored: tuple[Image, ...]) -> list[dict[str, Any]]:
         """The turns as vLLM's chat takes them, each image where its mark stands."""
@@ -135,13 +135,13 @@ class PromptBuilder:
         return rendered
 
     def _prepare(
-        self, rendered: Any, decoding: Decoding, n: int, seed: int, request_id: str, top: int | None = None
+        self, rendered: Any, request: SampleRequest | ContinueRequest, n: int, request_id: str, top: int | None = None
     ) -> Prepared:
         """`top`: tell the log-probabilities of so many likeliest tokens at each place."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        length = len(rendered["prompt_token_ids"])
+        decoding, length = request.decoding, len(rendered["prompt_token_ids"])
         room = self.context - length
         if room < (least := least_room(decoding.max_tokens, self.context)):
             detail = f"{length} of {self.context} tokens leave {max(0, room)} for a response, {least} are needed"
@@ -151,12 +151,12 @@ class PromptBuilder:
             temperature=decoding.temperature,
             top_p=decoding.top_p,
             max_tokens=min(decoding.max_tokens, room),
-            seed=seed,
+            seed=request.seed,
             output_kind=RequestOutputKind.FINAL_ONLY,
             detokenize=False,
             logprobs=top,
         )
-        return Prepared(request_id, rendered, params, length)
+        return Prepared(request_id, rendered, params, length, request.question.question_id)
 
     def _mark_of(self, index: int) -> str:
         """The model's own mark for its image number `index` (from 0), in templates that take one string."""

@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
+from mmpr_pipeline.engines.vllm.admission import ActiveLimit, Turns
 from mmpr_pipeline.engines.vllm.observe import Observed, Observer
 from mmpr_pipeline.engines.vllm.prompts import Prepared
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from vllm.v1.engine.llm_engine import LLMEngine
 
 log = logging.getLogger(__name__)
+
+LIMIT_EVERY = 16
+"""Steps between two looks at how many rollouts the KV cache will hold."""
 
 
 class Stepper:
@@ -31,6 +35,8 @@ class Stepper:
         self._load = load
         self._loaded: Future[LLMEngine] = Future()
         self._observer: Observer | None = None
+        self._limit: ActiveLimit | None = None
+        self._turns = Turns()
         self._arrivals: queue.SimpleQueue[tuple[Prepared, Future[Any]] | None] = queue.SimpleQueue()
         self._waiting: dict[str, Future[Any]] = {}
         self._failure: EngineError | None = None
@@ -71,9 +77,11 @@ class Stepper:
             self._loaded.set_exception(error)
             return
         self._observer = Observer(engine)
+        config = engine.vllm_config
+        self._limit = ActiveLimit(config.cache_config.kv_cache_size_tokens, config.scheduler_config.max_num_seqs)
         self._loaded.set_result(engine)
         try:
-            self._step(engine, self._observer)
+            self._step(engine, self._observer, self._limit)
             self._fail(EngineError("The engine was stopped."))
         except BaseException as error:
             log.error("vLLM failed with %d requests in flight", len(self._waiting), exc_info=error)
@@ -84,18 +92,22 @@ class Stepper:
             failure.__cause__ = error
             self._fail(failure)
 
-    def _step(self, engine: LLMEngine, observer: Observer) -> None:
-        while self._take_in(engine, wait=not self._waiting):
+    def _step(self, engine: LLMEngine, observer: Observer, limit: ActiveLimit) -> None:
+        while self._take_in(engine, limit, wait=not self._waiting):
             if self._waiting:
                 for output in engine.step():
                     if output.finished:
+                        lengths = [len(completion.token_ids) for completion in output.outputs]
+                        limit.ended(sum(lengths) / len(lengths), len(lengths))
                         self._waiting.pop(output.request_id).set_result(output)
+                if self.steps % LIMIT_EVERY == 0:
+                    observer.admit(limit)
                 self.steps += 1
                 observer.step()
             if not self._waiting:
                 observer.idle()
 
-    def _take_in(self, engine: LLMEngine, wait: bool) -> bool:
+    def _take_in(self, engine: LLMEngine, limit: ActiveLimit, wait: bool) -> bool:
         """Add what has arrived; False when asked to stop. Waits for an arrival if there is nothing to step for."""
         while True:
             try:
@@ -109,11 +121,13 @@ class Stepper:
                 self._observer.idle()  # the time waited was no work
             wait = False
             try:
-                engine.add_request(prepared.request_id, prepared.prompt, prepared.params)
+                turn = self._turns.of(prepared.question_id)
+                engine.add_request(prepared.request_id, prepared.prompt, prepared.params, priority=turn)
             except ValueError as error:  # vLLM's validation of one request; the engine is as it was
                 future.set_exception(ItemRejected("prompt_refused", str(error)[:200]))
             else:
                 self._waiting[prepared.request_id] = future
+                limit.asked(prepared.params.max_tokens or 0, prepared.prompt_tokens)
 
     def _fail(self, error: EngineError) -> None:
         self._failure = error

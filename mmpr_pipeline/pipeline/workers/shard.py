@@ -21,6 +21,7 @@ from mmpr_pipeline.pipeline.outcome import unread
 from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.question import work_question
 from mmpr_pipeline.pipeline.watch.tally import Tally, count
+from mmpr_pipeline.pipeline.workers.slots import Slots
 from mmpr_pipeline.storage import open_store
 
 READ_ROWS = 8
@@ -42,7 +43,7 @@ Report = Callable[[Tally], None]
 
 
 async def work_shard(
-    plan: Plan, shard: int, engine: Engine | None, report: Report, slots: asyncio.Semaphore | None = None
+    plan: Plan, shard: int, engine: Engine | None, report: Report, slots: Slots | None = None
 ) -> Manifest:
     """Make one shard and return its manifest. A shard whose manifest is there already is left as it is.
 
@@ -88,11 +89,11 @@ async def outcomes(
     engine: Engine,
     recipe: Recipe,
     in_flight: int,
-    slots: asyncio.Semaphore | None = None,
+    slots: Slots | None = None,
 ) -> AsyncIterator[QuestionOutcome]:
     """The outcome of every row, in the rows' order, with up to `in_flight` questions being worked on at once."""
     strategies = make_strategies(recipe.pairing.strategies)
-    slots = slots or asyncio.Semaphore(in_flight)
+    slots = slots or Slots(in_flight)
     seen: set[str] = set()
     started: deque[asyncio.Task[QuestionOutcome]] = deque()
     try:
@@ -111,11 +112,11 @@ async def outcomes(
 
 
 async def _work(
-    row: Question | Reject, engine: Engine, recipe: Recipe, strategies: Sequence[Strategy], slots: asyncio.Semaphore
+    row: Question | Reject, engine: Engine, recipe: Recipe, strategies: Sequence[Strategy], slots: Slots
 ) -> QuestionOutcome:
     if isinstance(row, Reject):
         return unread(row)
-    async with slots:
+    async with slots.place(row.source):
         started = time.monotonic()
         outcome = await work_question(row, engine, recipe, strategies)
     if (seconds := time.monotonic() - started) > SLOW_QUESTION:

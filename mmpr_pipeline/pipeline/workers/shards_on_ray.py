@@ -23,6 +23,7 @@ from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.watch.meter import BuildMeter
 from mmpr_pipeline.pipeline.watch.tally import Tally, TallyBoard
 from mmpr_pipeline.pipeline.workers.shard import IN_FLIGHT, work_shard
+from mmpr_pipeline.pipeline.workers.slots import Slots
 from mmpr_pipeline.rollouts.rounds import first_round
 
 REPORT_EVERY = 0.5
@@ -104,7 +105,7 @@ def _shard_task(plan: Plan, shards: Sequence[int], engine: Engine | None, board:
 
 async def _work_together(plan: Plan, shards: Sequence[int], engine: Engine | None, board: Any) -> None:
     """At most as many questions in flight over all the shards as one shard alone may have; the first error ends all."""
-    slots = asyncio.Semaphore(plan.config.in_flight or IN_FLIGHT)
+    slots = Slots(plan.config.in_flight or IN_FLIGHT)
     tasks = [asyncio.create_task(_work_reported(plan, shard, engine, board, slots)) for shard in shards]
     try:
         await asyncio.gather(*tasks)
@@ -114,7 +115,7 @@ async def _work_together(plan: Plan, shards: Sequence[int], engine: Engine | Non
         await asyncio.gather(*tasks, return_exceptions=True)  # journals are closed
 
 
-async def _work_reported(plan: Plan, shard: int, engine: Engine | None, board: Any, slots: asyncio.Semaphore) -> None:
+async def _work_reported(plan: Plan, shard: int, engine: Engine | None, board: Any, slots: Slots) -> None:
     latest: Tally = Counter()
     told = 0.0
 

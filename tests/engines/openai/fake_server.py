@@ -32,8 +32,9 @@ class FakeServer(ThreadingHTTPServer):
         always: dict[str, str] | None = None,
         port: int = 0,
         models_status: int = 200,
+        handler: type[Handler] | None = None,
     ) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
+        super().__init__(("127.0.0.1", port), handler or Handler)
         self.faults, self.takes_n, self.ignores_n = list(faults), takes_n, ignores_n
         self.context, self.owner, self.key, self.capacity = context, owner, key, capacity
         self.always = always or {}

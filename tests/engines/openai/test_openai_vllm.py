@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -32,6 +31,7 @@ from mmpr_pipeline.rollouts.settings import Decoding
 from tests.engines.contract import CONTINUING, SAMPLING, Check, an_image, ask, ask_on, seen_question
 from tests.pipeline.made import make_source
 from tests.pipeline.workers.test_shards_on_ray import Silent
+from tests.ports import free_port
 from tests.records import a_question, a_rollout
 
 pytest.importorskip("vllm")
@@ -42,9 +42,7 @@ START_SECONDS = 400
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of `vllm serve` (its module: the command itself asks for a package called vllm) in its own processes."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = tmp_path_factory.mktemp("serve") / "log"
     command = [
         sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(NANO_CHECKPOINT),
@@ -90,7 +88,7 @@ async def test_contract(check: Check, engine: OpenAiEngine) -> None:
 
 
 def test_the_server_is_understood(engine: OpenAiEngine) -> None:
-    assert engine._server.vllm
+    assert engine._server.kind == "vllm"
     assert engine._server.shows_tokens
     assert engine.info.context == 2048
     assert engine.can_continue

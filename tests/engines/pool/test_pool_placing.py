@@ -210,3 +210,49 @@ async def test_an_engine_tells_what_all_workers_have_in_it() -> None:
         door.set()
     await asyncio.gather(*tasks)
     assert actor.actor._outstanding.sequences == 0
+
+
+class JoiningActor:
+    """Serves at once, after its door is opened, as an actor that waits for a GPU."""
+
+    def __init__(self, opened: bool) -> None:
+        self.door = asyncio.Event()
+        if opened:
+            self.door.set()
+        self.served = 0
+        self.ready, self.serve = Method(self._ready), Method(self._serve)
+
+    async def _ready(self, **again: Any) -> EngineInfo:
+        await self.door.wait()
+        return HOLDS
+
+    async def _serve(self, request: Any) -> Served:
+        assert self.door.is_set()
+        self.served += 1
+        await asyncio.sleep(0.01)
+        return Served([], ExpectedWork())
+
+
+async def test_512_engines_share_the_work_and_those_that_come_late_take_their_part() -> None:
+    """Of 512, 448 are there at the start; with two looked at for each request none has much more than the others."""
+    actors = [JoiningActor(opened=which < 448) for which in range(512)]
+    pool = EnginePool(actors, HOLDS, joined=frozenset(range(448)))
+    question = seen_question(images=())
+    usual = ask(question, n=1)
+
+    async def work(first: int, count: int) -> None:
+        named = (question.model_copy(update={"question_id": f"{i:08x}"}) for i in range(first, first + count))
+        await asyncio.gather(*(pool.sample(usual.model_copy(update={"question": each})) for each in named))
+
+    await work(0, 2240)
+    counts = [actor.served for actor in actors]
+    assert counts[448:] == [0] * 64
+    assert min(counts[:448]) > 0
+    assert max(counts) <= 10, "twice the mean"
+    for actor in actors[448:]:
+        actor.door.set()
+    await pool.settled()
+    await work(2240, 2560)
+    late = [actor.served for actor in actors[448:]]
+    assert min(late) > 0
+    assert 3 < sum(late) / 64 < 10, "five each, and those that have served less are no magnet"

@@ -35,6 +35,7 @@ def test_an_engine_on_a_gpu_gets_our_defaults_and_nothing_that_is_for_cpus() -> 
         "tensor_parallel_size": 1,
         "seed": 0,
         "disable_log_stats": True,
+        "scheduling_policy": "priority",
         "generation_config": "auto",
         "mm_processor_kwargs": {"crop_to_patches": True, "min_patches": 1, "max_patches": 12},
     }
@@ -49,6 +50,7 @@ def test_settings_and_options_win_over_the_defaults() -> None:
     asked = arguments(False, max_num_seqs=64, tensor_parallel=4, options={"max_num_batched_tokens": 16384})
     assert (asked["max_num_seqs"], asked["max_num_batched_tokens"]) == (64, 16384)
     assert (asked["tensor_parallel_size"], asked["distributed_executor_backend"]) == (4, "mp")
+    assert arguments(False, options={"pipeline_parallel_size": 2})["distributed_executor_backend"] == "mp"
     assert arguments(True)["max_num_seqs"] == 256
 
 

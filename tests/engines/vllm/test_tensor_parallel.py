@@ -71,12 +71,15 @@ async def all_gone(pids: set[int]) -> bool:
     return bool(gone)
 
 
-def actor_of(stall: float = 600) -> Any:
+def two_ranks(**fields: Any) -> EngineSettings:
+    return EngineSettings(name="vllm", tensor_parallel=2, kv_cache_gib=0.25, **fields)
+
+
+def actor_of(settings: EngineSettings) -> Any:
     import ray
 
     from mmpr_pipeline.engines.actors.actor import EngineActor
 
-    settings = EngineSettings(name="vllm", tensor_parallel=2, kv_cache_gib=0.25, stall_seconds=stall)
     options: Any = {"num_cpus": 0, "max_restarts": 0, "max_concurrency": 100}
     return (
         ray.remote(EngineActor).options(**options, runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}}).remote(settings)
@@ -90,7 +93,7 @@ async def pid_of(actor: Any) -> int:
 
 @pytest.mark.usefixtures("cluster")
 async def test_a_kill_while_loading_leaves_no_process() -> None:
-    actor = actor_of()
+    actor = actor_of(two_ranks())
     pid = await pid_of(actor)
     loading = actor.ready.remote()
     # The guardian, and both workers, which load for seconds.
@@ -106,7 +109,7 @@ async def test_a_kill_while_loading_leaves_no_process() -> None:
 @pytest.mark.parametrize("how", ["killed", "killed while its workers hang", "hung"])
 async def test_a_serving_engine_that_ends_leaves_no_process(how: str) -> None:
     """Workers that hang in native code are stood in for by stopped ones, which no polite signal reaches either."""
-    actor = actor_of(stall=8 if how == "hung" else 600)
+    actor = actor_of(two_ranks(stall_seconds=8 if how == "hung" else 600))
     pid = await pid_of(actor)
     await actor.ready.remote()
     children = descendants(pid)

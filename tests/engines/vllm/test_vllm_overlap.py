@@ -27,6 +27,7 @@ class SteppedEngine:
 
     def __init__(self) -> None:
         self.left: dict[str, int] = {}
+        self.turns: list[int] = []
         self.most_together = 0
         self.threads: set[str] = set()
         self.vllm_config = SimpleNamespace(
@@ -39,9 +40,10 @@ class SteppedEngine:
     def get_tokenizer(self) -> Any:
         return SimpleNamespace(decode=lambda ids, **_: " ".join(map(str, ids)))
 
-    def add_request(self, name: str, prompt: Any, params: Any) -> None:
+    def add_request(self, name: str, prompt: Any, params: Any, priority: int) -> None:
         self.threads.add(threading.current_thread().name)
         self.left[name] = LENGTH
+        self.turns.append(priority)
 
     def step(self) -> list[Any]:
         self.threads.add(threading.current_thread().name)
@@ -74,7 +76,8 @@ class Gated:
             while time.monotonic() < until:
                 pass
         self.ended += 1
-        return Prepared(name, {}, None, 10)  # type: ignore[arg-type]
+        params: Any = SimpleNamespace(max_tokens=LENGTH)
+        return Prepared(name, {}, params, 10, request.question.question_id)
 
 
 @pytest.fixture
@@ -145,6 +148,13 @@ async def test_loading_and_all_calls_into_the_engine_are_made_by_one_thread(part
     engine, stepped, _ = parts
     await asyncio.gather(*(engine.sample(ask(seen_question(f"q{i}"), n=1)) for i in range(6)))
     assert stepped.threads == {"vllm-steps"}
+
+
+async def test_a_questions_later_round_has_the_place_of_its_first(parts: Parts) -> None:
+    engine, stepped, _ = parts
+    for name, number in (("q0", 0), ("q1", 0), ("q0", 1), ("q2", 0)):
+        await engine.sample(ask(seen_question(name), n=1, round=number))
+    assert stepped.turns == [0, 1, 0, 2]
 
 
 def test_the_engine_tells_what_it_holds(parts: Parts) -> None:

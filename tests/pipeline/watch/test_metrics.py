@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -63,14 +62,12 @@ def value(text: str, name: str, **tags: str) -> float:
 def test_prometheus_reads_a_builds_metrics(tmp_path: Path) -> None:
     import ray
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     ray.init(
         address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-        _metrics_export_port=port, _system_config={"metrics_report_interval_ms": 500},
+        _system_config={"metrics_report_interval_ms": 500},
     )  # fmt: skip
     try:
+        [port] = [node["MetricsExportPort"] for node in ray.nodes()]
         source = make_source(tmp_path / "source", questions=60, open_ended=6)
         script = {"latency": 0.4, "fail_on": ["q1"]}
         text = ""

@@ -15,6 +15,7 @@ from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_build_plan
 from mmpr_pipeline.pipeline.workers.shard import outcomes, work_shard
+from mmpr_pipeline.pipeline.workers.slots import Slots
 from mmpr_pipeline.rollouts.settings import SamplingSettings
 from tests.pipeline.engines import TextEngine
 from tests.pipeline.made import files_of, make_source
@@ -165,7 +166,7 @@ async def test_small_shards_side_by_side_share_the_questions_in_flight_and_come_
             return await super().sample(request)
 
     plan = plan_for(tmp_path, "together", shards=35, in_flight=8)
-    slots = asyncio.Semaphore(8)
+    slots = Slots(8)
     await asyncio.gather(*(work_shard(plan, shard, Slow(texts), quiet, slots) for shard in range(35)))
     assert most == 8, "shards of one question each"
 

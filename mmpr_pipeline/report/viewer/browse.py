@@ -23,7 +23,8 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.lookup import ShardFiles
 from mmpr_pipeline.dataset.files.manifest import Manifest, merge_counts, read_manifest
 from mmpr_pipeline.dataset.files.marks import Mark, Marks, append_mark, read_all
-from mmpr_pipeline.report.viewer.doubt import doubts_of
+from mmpr_pipeline.dataset.review.marks_summary import marks_summary
+from mmpr_pipeline.report.viewer.doubt import doubts_of, often_overruled
 from mmpr_pipeline.report.viewer.index import Columns, columns_of
 from mmpr_pipeline.storage.open import open_store
 from mmpr_pipeline.storage.store import MissingKeyError, Store
@@ -65,6 +66,7 @@ class Library:
         self._manifests: dict[int, Manifest] = {}
         self._looked = -FRESH_SECONDS
         self._doubts: dict[int, Columns] = {}
+        self._overruled: dict[str, int] = {}
         self.marks: Marks = read_all(self.store)
         self.refresh()
 
@@ -119,11 +121,15 @@ class Library:
         return self._parts(start, seconds, lambda shard: columns_of(self._passing(shard)))
 
     def doubts(self, start: int, seconds: float = ANSWER_SECONDS) -> BrowsePart:
-        """Doubts about the verdicts of the same shards, kept once they are known."""
+        """Doubts about the verdicts of the same shards, kept once they are known; who asks from the start gets them
+        anew where people's marks have changed which rules are trusted."""
+        with self._lock:
+            if start == 0 and (overruled := often_overruled(self.marks)) != self._overruled:
+                self._doubts, self._overruled = {}, overruled
 
         def known(shard: int) -> Columns:
             if shard not in self._doubts:
-                self._doubts[shard] = doubts_of(self._passing(shard))
+                self._doubts[shard] = doubts_of(self._passing(shard), self._overruled)
             return self._doubts[shard]
 
         return self._parts(start, seconds, known)
@@ -159,6 +165,11 @@ class Library:
         append_mark(self.store, mark)
         with self._lock:
             self.marks.add(mark)
+
+    def marked(self) -> tuple[list[Mark], dict[str, Any]]:
+        """Every mark that counts, and what they say of the dataset."""
+        with self._lock:
+            return list(self.marks), marks_summary(self.marks)
 
     def marks_on(self, question_id: str) -> dict[int, list[Mark]]:
         """Marks on the rollouts of a question, by index."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from mmpr_pipeline.dataset.files.marks import Mark
-from mmpr_pipeline.dataset.review.marks_summary import marks_summary
 from mmpr_pipeline.report.assets import STATIC, environment
 from mmpr_pipeline.report.images import MEDIA_TYPES
 from mmpr_pipeline.report.viewer.browse import BrowsePart, Library, QuestionPlace
@@ -125,9 +124,9 @@ class Desk:
 
     def marked(self, request: Request) -> Response:
         """Which questions are marked, by whom, and what the marks say of the dataset."""
-        marks = [{"question_id": m.question_id, "index": m.index, "by": m.by, "outcome": m.outcome}
-                 for m in self._library.marks]  # fmt: skip
-        return _json({"marks": marks, "summary": marks_summary(self._library.marks)})
+        marks, summary = self._library.marked()
+        kept = [{"question_id": m.question_id, "index": m.index, "by": m.by, "outcome": m.outcome} for m in marks]
+        return _json({"marks": kept, "summary": summary})
 
     async def mark(self, request: Request) -> Response:
         from starlette.concurrency import run_in_threadpool

@@ -7,8 +7,11 @@ most OPEN_SHARDS shards keep their indexes.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -32,6 +35,11 @@ from mmpr_pipeline.storage.store import MissingKeyError, Store
 OPEN_SHARDS = 24
 ANSWER_SECONDS = 1.0
 """A search, or a piece of the index, answers after about this long with what it has, and where to go on."""
+FIRST_SECONDS = 0.2
+"""The first piece of the index comes sooner: there is nothing on the page yet."""
+KEPT_BYTES = 512 << 20
+"""Most bytes of questions' texts kept in memory, so that a search opens no file; some hundred bytes a question."""
+THREADS = min(8, os.cpu_count() or 1)
 FRESH_SECONDS = 1.5
 """How long the list of finished shards is taken for true."""
 
@@ -62,6 +70,9 @@ class Library:
         self.store = open_store(out)
         self.of = _shards(self.store)
         self._open: OrderedDict[int, ShardFiles] = OrderedDict()
+        self._texts: dict[int, pa.Table] = {}
+        self._texts_bytes = 0
+        self._pool = ThreadPoolExecutor(THREADS)
         self._lock, self._refreshing = Lock(), Lock()
         self._manifests: dict[int, Manifest] = {}
         self._looked = -FRESH_SECONDS
@@ -116,9 +127,16 @@ class Library:
                 self._open.popitem(last=False)
             return files
 
-    def index(self, start: int, seconds: float = ANSWER_SECONDS) -> BrowsePart:
+    def index(self, start: int, seconds: float | None = None) -> BrowsePart:
         """Columns of the finished shards from number `start` of `order` on."""
-        return self._parts(start, seconds, lambda shard: columns_of(self._passing(shard)))
+
+        def columns(shard: int) -> Columns:
+            files = self._passing(shard)
+            self._keep_texts(files)
+            return columns_of(files)
+
+        usual = ANSWER_SECONDS if start else FIRST_SECONDS
+        return self._parts(start, usual if seconds is None else seconds, columns)
 
     def doubts(self, start: int, seconds: float = ANSWER_SECONDS) -> BrowsePart:
         """Doubts about the verdicts of the same shards, kept once they are known; who asks from the start gets them
@@ -140,7 +158,8 @@ class Library:
 
         def found(shard: int) -> tuple[int, list[int]]:
             files = self._passing(shard)
-            mask = _in_responses(files, text) if responses else _in_question(files, text)
+            table = self._keep_texts(files)
+            mask = _in_responses(files, table, text) if responses else _in_question(files, table, text)
             return shard, np.flatnonzero(mask).tolist()
 
         part = self._parts(start, seconds, found)
@@ -181,14 +200,25 @@ class Library:
         with self._lock:
             return self._open.get(shard) or ShardFiles(self.store, shard, self.of)
 
-    def _parts(self, start: int, seconds: float, make: Any) -> BrowsePart:
+    def _keep_texts(self, files: ShardFiles) -> pa.Table:
+        """What a search of the questions looks at; from memory where the first KEPT_BYTES of all hold it."""
+        if (table := self._texts.get(files.shard)) is None:
+            table = files.questions.select(_SEARCHED)
+            with self._lock:
+                if self._texts_bytes + table.nbytes <= KEPT_BYTES and files.shard not in self._texts:
+                    self._texts[files.shard] = table
+                    self._texts_bytes += table.nbytes
+        return table
+
+    def _parts(self, start: int, seconds: float, make: Callable[[int], Any]) -> BrowsePart:
+        """What `make` finds in each shard, in their order, several at a time, until the time is over."""
         until = time.monotonic() + seconds
-        items = []
+        items: list[Any] = []
         order = self.order
-        for place in range(start, len(order)):
-            items.append(make(order[place]))
-            if time.monotonic() > until and place + 1 < len(order):
-                return BrowsePart(items, place + 1)
+        for first in range(start, len(order), THREADS):
+            items += self._pool.map(make, order[first : first + THREADS])
+            if time.monotonic() > until and first + THREADS < len(order):
+                return BrowsePart(items, first + THREADS)
         return BrowsePart(items, None)
 
 
@@ -220,8 +250,10 @@ def _listed(files: ShardFiles, row: int) -> dict[str, Any]:
     }
 
 
-def _in_question(files: ShardFiles, text: str) -> np.ndarray:
-    table = files.questions
+_SEARCHED = ("text", "source_id", "answer", "question_id")
+
+
+def _in_question(files: ShardFiles, table: pa.Table, text: str) -> np.ndarray:
     found = np.zeros(table.num_rows, bool)
     for name in ("text", "source_id", "answer"):
         found |= _bools(pc.match_substring(table.column(name), text, ignore_case=True))
@@ -230,9 +262,9 @@ def _in_question(files: ShardFiles, text: str) -> np.ndarray:
     return result
 
 
-def _in_responses(files: ShardFiles, text: str) -> np.ndarray:
+def _in_responses(files: ShardFiles, table: pa.Table, text: str) -> np.ndarray:
     names = pa.array(sorted(files.questions_that_say(text)), pa.string())
-    return _bools(pc.is_in(files.questions.column("question_id"), names))
+    return _bools(pc.is_in(table.column("question_id"), names))
 
 
 def _bools(values: pa.ChunkedArray) -> np.ndarray:

@@ -29,6 +29,7 @@ from mmpr_pipeline.dataset.files.marks import Mark, Marks, append_mark, read_all
 from mmpr_pipeline.dataset.review.marks_summary import marks_summary
 from mmpr_pipeline.report.viewer.doubt import doubts_of, often_overruled
 from mmpr_pipeline.report.viewer.index import Columns, columns_of
+from mmpr_pipeline.report.viewer.origin import Origins
 from mmpr_pipeline.storage.open import open_store
 from mmpr_pipeline.storage.store import MissingKeyError, Store
 
@@ -72,6 +73,7 @@ class Library:
         self._open: OrderedDict[int, ShardFiles] = OrderedDict()
         self._texts: dict[int, pa.Table] = {}
         self._texts_bytes = 0
+        self.origins = Origins(self.store, self.of)
         self._pool = ThreadPoolExecutor(THREADS)
         self._lock, self._refreshing = Lock(), Lock()
         self._manifests: dict[int, Manifest] = {}

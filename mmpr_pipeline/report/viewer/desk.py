@@ -12,7 +12,7 @@ from mmpr_pipeline.dataset.files.marks import Mark
 from mmpr_pipeline.report.assets import STATIC, environment
 from mmpr_pipeline.report.images import MEDIA_TYPES
 from mmpr_pipeline.report.viewer.browse import BrowsePart, Library, QuestionPlace
-from mmpr_pipeline.report.viewer.detail import pair_detail, question_detail
+from mmpr_pipeline.report.viewer.detail import origin_detail, pair_detail, question_detail
 from mmpr_pipeline.report.viewer.index import encode, join
 from mmpr_pipeline.report.viewer.live import newest_rollouts, progress
 from mmpr_pipeline.report.viewer.runs import Run
@@ -110,8 +110,13 @@ class Desk:
         asked = request.query_params
         files = self._library.shard(_number(asked, "shard"))
         row = files.row_of[asked["id"]] if "id" in asked else _number(asked, "row")
-        marks = self._library.marks_on(files.question(row)["question_id"] or "")
-        return _json(question_detail(files, row, marks))
+        question = files.question(row)
+        marks = self._library.marks_on(question["question_id"] or "")
+        detail = question_detail(files, row, marks)
+        if question["status"] == "rejected":
+            origin = self._library.origins.row(question["source"], question["source_id"], files.shard)
+            detail |= origin_detail(origin, question["tiles"]) if origin else {}
+        return _json(detail)
 
     def pair(self, request: Request) -> Response:
         asked = request.query_params
@@ -149,9 +154,12 @@ class Desk:
     def image(self, request: Request) -> Response:
         from starlette.responses import Response
 
-        found = self._library.shard(request.path_params["shard"]).image(request.path_params["sha256"])
+        sha256 = request.path_params["sha256"]
+        found = self._library.shard(request.path_params["shard"]).image(sha256)
+        if found is None and (origin := self._library.origins.image(sha256)):
+            found = origin.format, origin.data
         if found is None or found[0] not in MEDIA_TYPES:  # nothing else is an image that cannot run anything
-            raise KeyError(request.path_params["sha256"])
+            raise KeyError(sha256)
         return Response(
             found[1], media_type=MEDIA_TYPES[found[0]], headers={"Cache-Control": "private, max-age=3600, immutable"}
         )

@@ -247,7 +247,7 @@ def _listed(files: ShardFiles, row: int) -> dict[str, Any]:
     images = full["images"]
     return {
         **{name: full[name] for name in _LISTED},
-        "text": (full["text"] or full["detail"])[:MOST_LISTED],
+        "text": (full["text"] or f"{full['source_id']}: {full['detail']}".removesuffix(": "))[:MOST_LISTED],
         "image": images[0] if images else None,
     }
 

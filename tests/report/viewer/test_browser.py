@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import threading
@@ -328,6 +329,26 @@ def test_the_report_reads_well_everywhere(
     browser.click(".pair img")
     browser.until(lambda: browser.all("#zoom[open]"))
     browser.keep(f"report-{size[0]}-{'dark' if dark else 'light'}")
+    assert browser.errors() == []
+
+
+def test_the_report_prints_as_a_whole(out: Path, tmp_path: Path, browser: Browser) -> None:
+    from mmpr_pipeline.report.pages.page import report
+
+    browser.open(report(out, tmp_path / "page.html").as_uri(), dark=True)
+    browser.until(lambda: browser.all(".pair"))
+    pdf = base64.b64decode(browser.driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
+    assert pdf.startswith(b"%PDF-")
+    assert 2 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 20
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert browser.js("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)", "dark or not"
+    assert not any(each.is_displayed() for each in browser.all(".contents, .switch, .theme-toggle, .unfold"))
+    cut = "return [...document.querySelectorAll('[data-fold]')].filter(e => e.scrollHeight > e.clientHeight + 2).length"
+    assert browser.js(cut) == 0, "nothing is folded on paper"
+    shown = "return [...document.querySelectorAll('.pair')].filter(e => e.getBoundingClientRect().height > 0).length"
+    assert browser.js(shown) == len(browser.all(".pair")) > 0
+    browser.keep("report-print")
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
     assert browser.errors() == []
 
 

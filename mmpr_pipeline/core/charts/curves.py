@@ -126,5 +126,6 @@ def _span(raw: list[float], over: list[float]) -> tuple[float, float]:
     raw = sorted(raw)
     low = min(*over, raw[int(0.01 * len(raw))]) if len(over) > 1 else over[0]
     high = max(*over, raw[math.ceil(0.99 * len(raw)) - 1]) if len(over) > 1 else over[0]
-    margin = 0.05 * (high - low) or abs(high) * 0.1 or 1.0
+    flat = high - low <= 1e-9 * max(abs(low), abs(high))  # the average of equal values differs in its last bits
+    margin = abs(high) * 0.1 or 1.0 if flat else 0.05 * (high - low)
     return low - margin, high + margin

@@ -439,6 +439,7 @@ def test_a_training_run_is_drawn_as_it_goes(
         browser.until(lambda: browser.all("#charts svg .line") and browser.all(".sample mfrac"))
         assert browser.fits()
         assert "40 / 9" in browser.text("#tiles")
+        assert "Memory, GiB" in browser.text("#charts"), "what never changes is drawn, too"
         browser.keep(f"run-{size[0]}")
         with open(folder / "metrics.jsonl", "a") as file:
             file.write(json.dumps({"step": 40, "steps": 9, "loss": 0.1}) + "\n")

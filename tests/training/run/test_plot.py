@@ -65,3 +65,9 @@ def test_smoothing_is_corrected_for_its_start() -> None:
 def test_a_folder_without_metrics_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no metrics"):
         plot(tmp_path)
+
+
+def test_what_never_changes_has_an_axis_around_it() -> None:
+    svg = metrics_svg([{"step": i, "loss": 31.5} for i in range(400)], "run")
+    (height,) = {round(y) for _, y in drawn(svg)[1]}
+    assert 40 < height < 130, "px, in the middle of the panel"

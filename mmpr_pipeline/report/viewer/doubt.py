@@ -85,7 +85,7 @@ def doubts(
     checked = np.flatnonzero(pc.is_valid(rollouts.column("outcome")).to_numpy() & (row >= 0))
     seen = rollouts.select(_WEIGHED).take(checked)
     signs = [sign for sign in _signs(questions, row[checked], seen, checked, rollouts, overruled) if len(sign[0])]
-    best = np.zeros((3, len(questions)), np.int64)
+    best: np.ndarray = np.zeros((3, len(questions)), np.int64)
     if not signs:
         return best[0], best[1], best[2]
     place = np.concatenate([places for places, *_ in signs])
@@ -160,7 +160,7 @@ def _answers(
         row[places] * len(names) + answer[places], return_index=True, return_inverse=True, return_counts=True
     )
     known = list(names)
-    reasons = np.zeros(len(key), np.uint8)
+    reasons: np.ndarray = np.zeros(len(key), np.uint8)
     for at, (question, code) in enumerate(zip(*(part.tolist() for part in divmod(key, len(names))), strict=True)):
         golds, kind = questions[question]
         reasons[at] = _near_miss(_loose_golds(tuple(golds), kind), known[code])

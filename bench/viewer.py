@@ -75,7 +75,7 @@ def measure(folder: Path) -> None:
 
 def over_http(folder: Path) -> None:
     """200 clients at once through a real server, and the first paint in Chromium, where there is one."""
-    from tests.report.viewer.test_browser import serving
+    from tests.report.viewer.driven import serving
 
     def visit(number: int) -> list[float]:
         with httpx.Client(base_url=address, timeout=120) as client:

@@ -73,8 +73,11 @@ def convert(
 def plot(
     run: Annotated[str, typer.Argument(help="Directory of a training run.")],
     out: Annotated[str | None, typer.Option(help="The picture to write. \\[default: RUN/metrics.svg]")] = None,
+    smoothing: Annotated[
+        float, typer.Option(help="Weight of the past in the moving average; 0 draws the raw values alone.")
+    ] = 0.8,
 ) -> None:
-    """The curves of a training run as a picture."""
+    """The curves of a training run as a picture, smoothed over the raw values."""
     from mmpr_pipeline.training.run.plot import plot as draw
 
-    print(draw(run, out))
+    print(draw(run, out, smoothing))

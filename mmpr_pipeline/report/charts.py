@@ -1,57 +1,15 @@
-"""Charts of the report: figures -> Vega-Lite specifications -> SVG, drawn here by `vl_convert`, without a network.
-
-Colours are CSS variables of the page (`var(--good)`), so that one drawing serves dark and light.
-"""
+"""Charts of the report: figures -> Vega-Lite specifications, drawn by `core.charts`."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
-WIDTH = 340
-"""Pixels that a chart is drawn for: a phone's; wider pages scale it up a little or set charts side by side."""
+from mmpr_pipeline.core.charts.draw import ACCENT, BAD, GOOD, INK, NEUTRAL, SECOND, chart_svg, with_own_ids
+
 MOST_ROWS = 24
 """Rows of a chart by source or reason; the rest is told as one row."""
 STRATEGIES = {"correctness": "correctness", "dropout_ntp": "DropNTP", "preset": "preset", "given": "preset"}
-
-_INK, _FAINT, _LINE = "var(--ink)", "var(--faint)", "var(--line)"
-GOOD, BAD, NEUTRAL, ACCENT, SECOND = "var(--good)", "var(--bad)", "var(--neutral)", "var(--accent)", "var(--second)"
-_CONFIG = {
-    "font": "system-ui, sans-serif",
-    "view": {"stroke": None},
-    "axis": {
-        "labelColor": _FAINT, "titleColor": _FAINT, "gridColor": _LINE, "domainColor": _LINE, "ticks": False,
-        "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal", "labelPadding": 6, "titlePadding": 8,
-        "labelLimit": 170,
-    },
-    "legend": {
-        "labelColor": _INK, "orient": "top", "title": None, "labelFontSize": 11, "symbolType": "square", "offset": 8,
-        "symbolStrokeWidth": 0, "columnPadding": 16,
-    },
-    "text": {"color": _FAINT, "fontSize": 11},
-}  # fmt: skip
-
-
-_PAGE = {
-    "config": _CONFIG,
-    "background": None,
-    "width": WIDTH,
-    "autosize": {"type": "fit-x", "contains": "padding"},
-    "padding": 2,
-}
-
-
-def chart_svg(spec: dict[str, Any]) -> str:
-    """The SVG of a specification; text in it is escaped. Raises MissingPackageError without `vl-convert-python`."""
-    try:
-        import vl_convert
-    except ModuleNotFoundError as error:
-        from mmpr_pipeline.core.errors import explain_missing_package
-
-        raise explain_missing_package(error) or error from None
-    svg: str = vl_convert.vegalite_to_svg({**_PAGE, **spec})
-    return svg
 
 
 def charts_of(figures: dict[str, Any]) -> dict[str, str]:
@@ -71,14 +29,7 @@ def charts_of(figures: dict[str, Any]) -> dict[str, str]:
         "per_question": column_chart(figures["pairs_per_question"], "pairs of a question", SECOND),
         "tokens": bar_chart(_tokens(figures["sources"]), "source", "tokens", SECOND),
     }
-    return {name: _own_ids(chart_svg(spec), name) for name, spec in specs.items() if spec}
-
-
-def _own_ids(svg: str, name: str) -> str:
-    """The drawing with its clips named after the chart: several on one page must not share ids, and the renderer's
-    count goes on from drawing to drawing."""
-    ids = {found: f"{name}-{number}" for number, found in enumerate(dict.fromkeys(re.findall(r'id="(clip\d+)"', svg)))}
-    return re.sub(r'(id="|url\(#)(clip\d+)(?=["\)])', lambda match: match[1] + ids.get(match[2], match[2]), svg)
+    return {name: with_own_ids(chart_svg(spec), name) for name, spec in specs.items() if spec}
 
 
 def bar_chart(rows: list[dict[str, Any]], name: str, value: str, colour: str) -> dict[str, Any] | None:
@@ -89,7 +40,7 @@ def bar_chart(rows: list[dict[str, Any]], name: str, value: str, colour: str) ->
     if rest := rows[MOST_ROWS:]:
         kept = [*kept, {name: f"{len(rest)} others", value: sum(row[value] for row in rest)}]
     top = max(row[value] for row in kept)
-    y = {"field": name, "type": "nominal", "sort": None, "title": None, "axis": {"domain": False, "labelColor": _INK}}
+    y = {"field": name, "type": "nominal", "sort": None, "title": None, "axis": {"domain": False, "labelColor": INK}}
     x = {"field": value, "type": "quantitative", "axis": None, "scale": {"domain": [0, max(top, 1) * 1.18]}}
     return {
         "data": {"values": kept},
@@ -98,7 +49,7 @@ def bar_chart(rows: list[dict[str, Any]], name: str, value: str, colour: str) ->
         "layer": [
             {"mark": {"type": "bar", "color": colour, "cornerRadiusEnd": 3, "height": {"band": 0.66}}},
             {
-                "mark": {"type": "text", "align": "left", "dx": 5, "color": _INK},
+                "mark": {"type": "text", "align": "left", "dx": 5, "color": INK},
                 "encoding": {"text": {"field": value, "format": ","}},
             },
         ],
@@ -127,7 +78,7 @@ def stacked(
                 "type": "nominal",
                 "sort": None,
                 "title": None,
-                "axis": {"domain": False, "labelColor": _INK},
+                "axis": {"domain": False, "labelColor": INK},
             },
             "x": x,
             "color": _colours(present),

@@ -12,6 +12,7 @@ import json
 import sys
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -121,17 +122,39 @@ class Source:
         """As `read`, each item with the row that it was made of."""
         return ((row, make()) for row, make in self._work(index, start, stop))
 
+    def find(self, index: SourceIndex, start: int, stop: int, source_id: str) -> tuple[Row, list[bytes]] | None:
+        """The first of the rows `start` to `stop` that has this id, and its images as they are stored: those that can
+        be read without a network. No question is made of it: it may be one that was rejected."""
+        for _, row, place, part in self._every_row(index, start, stop):
+            if source_id == (place.name if isinstance(row, Unreadable) else self._source_id(row, place)):
+                if isinstance(row, Unreadable) or self.declaration.image_hosts or self.declaration.hub:
+                    return row, []
+                load = self._loader(index, part)
+                images: list[bytes] = []
+                with suppress(ItemRejected):  # no column of images, or none named in it
+                    for reference in mapping.image_references(self.declaration, row):
+                        with suppress(ItemRejected, SourceError, OSError):
+                            images.append(load(reference))
+                return row, images
+        return None
+
     def _work(self, index: SourceIndex, start: int, stop: int) -> Iterator[tuple[Row, Callable[[], Question | Reject]]]:
         """Each row, and what is still to be done for it: to fetch its images, look at them, and make the question."""
         repeats = set(index.duplicates)
+        loaders: dict[str, mapping.Load] = {}
+        for number, row, place, part in self._every_row(index, start, stop):
+            if part.name not in loaders:
+                loaders = {part.name: self._loader(index, part)}
+            yield row, partial(self._item, row, place, number in repeats, loaders[part.name])
+
+    def _every_row(self, index: SourceIndex, start: int, stop: int) -> Iterator[tuple[int, Row, RowPlace, IndexedFile]]:
+        """Number, row, place within all files, and file of the rows `start` to `stop`."""
         first = lines = 0
         for part in index.files:
             low, high = max(start - first, 0), min(stop - first, part.rows)
             if low < high:
-                load = self._loader(index, part)
                 for number, (row, place) in enumerate(self._rows(index, part, low, high), start=first + low):
-                    place = RowPlace(place.row + lines, place.entry)
-                    yield row, partial(self._item, row, place, number in repeats, load)
+                    yield number, row, RowPlace(place.row + lines, place.entry), part
             first += part.rows
             lines += part.lines or part.rows
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -101,9 +102,16 @@ def _only(path: Path, columns: Sequence[str] | None) -> pa.ipc.IpcReadOptions:
 def schema_of(path: Path) -> pa.Schema:
     """The schema that a file states. Raises DatasetError where the file is not readable Arrow."""
     try:
-        return pa.ipc.open_file(pa.memory_map(str(path))).schema
+        state = path.stat()
+        return _stated_schema(path, (state.st_ino, state.st_mtime_ns, state.st_size))
     except (pa.ArrowException, OSError) as error:
         raise DatasetError(f"{path.name} is not a readable Arrow file: {error}") from None
+
+
+@lru_cache(maxsize=4096)
+def _stated_schema(path: Path, state: tuple[int, int, int]) -> pa.Schema:
+    """Kept for each state of a file: a viewer opens the same files again and again, by some of their columns."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).schema
 
 
 def sha256_of(path: Path) -> str:

@@ -40,15 +40,6 @@ class ShardFiles:
         ids = self.questions.column("question_id").to_pylist()
         return {name: row for row, name in reversed(list(enumerate(ids))) if name is not None}
 
-    @cached_property
-    def strategies(self) -> dict[str, set[str]]:
-        """For each question with pairs, their strategies."""
-        found: dict[str, set[str]] = defaultdict(set)
-        for batch in record_batches(self.path("pairs"), ["question_id", "strategy"]):
-            for name, strategy in zip(batch["question_id"].to_pylist(), batch["strategy"].to_pylist(), strict=True):
-                found[name].add(strategy)
-        return dict(found)
-
     def question(self, row: int) -> QuestionFields:
         """One row of the questions file. Raises IndexError where there is no such row."""
         if not 0 <= row < self.questions.num_rows:

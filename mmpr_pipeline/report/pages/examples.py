@@ -6,8 +6,9 @@ from collections import Counter
 from typing import Any
 
 from mmpr_pipeline.dataset.files.lookup import ShardFiles
+from mmpr_pipeline.dataset.files.marks import read_all
 from mmpr_pipeline.dataset.files.summary import finished_shards
-from mmpr_pipeline.report.viewer.doubt import WHY, doubts_of
+from mmpr_pipeline.report.viewer.doubt import WHY, doubts_of, often_overruled
 from mmpr_pipeline.storage import Store
 
 EXAMPLES = 3
@@ -36,8 +37,9 @@ def doubtful(store: Store, shards: int) -> dict[str, Any]:
     question, gold, the answer found, the verdict and its rule. The same order that the viewer's review queue has."""
     counts: Counter[str] = Counter()
     top: list[tuple[int, int, int, int, str]] = []
+    overruled = often_overruled(read_all(store))
     for shard in finished_shards(store):
-        columns = doubts_of(ShardFiles(store, shard, shards))
+        columns = doubts_of(ShardFiles(store, shard, shards), overruled)
         rows = zip(*(columns[name].data.tolist() for name in ("doubt", "doubt_index", "why")), strict=True)
         found = [(worth, -shard, row, index, WHY[why]) for row, (worth, index, why) in enumerate(rows) if worth]
         counts.update(why for *_, why in found)

@@ -7,8 +7,11 @@ most OPEN_SHARDS shards keep their indexes.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -23,14 +26,21 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.lookup import ShardFiles
 from mmpr_pipeline.dataset.files.manifest import Manifest, merge_counts, read_manifest
 from mmpr_pipeline.dataset.files.marks import Mark, Marks, append_mark, read_all
-from mmpr_pipeline.report.viewer.doubt import doubts_of
+from mmpr_pipeline.dataset.review.marks_summary import marks_summary
+from mmpr_pipeline.report.viewer.doubt import doubts_of, often_overruled
 from mmpr_pipeline.report.viewer.index import Columns, columns_of
+from mmpr_pipeline.report.viewer.origin import Origins
 from mmpr_pipeline.storage.open import open_store
 from mmpr_pipeline.storage.store import MissingKeyError, Store
 
 OPEN_SHARDS = 24
 ANSWER_SECONDS = 1.0
 """A search, or a piece of the index, answers after about this long with what it has, and where to go on."""
+FIRST_SECONDS = 0.2
+"""The first piece of the index comes sooner: there is nothing on the page yet."""
+KEPT_BYTES = 512 << 20
+"""Most bytes of questions' texts kept in memory, so that a search opens no file; some hundred bytes a question."""
+THREADS = min(8, os.cpu_count() or 1)
 FRESH_SECONDS = 1.5
 """How long the list of finished shards is taken for true."""
 
@@ -61,10 +71,15 @@ class Library:
         self.store = open_store(out)
         self.of = _shards(self.store)
         self._open: OrderedDict[int, ShardFiles] = OrderedDict()
+        self._texts: dict[int, pa.Table] = {}
+        self._texts_bytes = 0
+        self.origins = Origins(self.store, self.of)
+        self._pool = ThreadPoolExecutor(THREADS)
         self._lock, self._refreshing = Lock(), Lock()
         self._manifests: dict[int, Manifest] = {}
         self._looked = -FRESH_SECONDS
         self._doubts: dict[int, Columns] = {}
+        self._overruled: dict[str, int] = {}
         self.marks: Marks = read_all(self.store)
         self.refresh()
 
@@ -114,16 +129,27 @@ class Library:
                 self._open.popitem(last=False)
             return files
 
-    def index(self, start: int, seconds: float = ANSWER_SECONDS) -> BrowsePart:
+    def index(self, start: int, seconds: float | None = None) -> BrowsePart:
         """Columns of the finished shards from number `start` of `order` on."""
-        return self._parts(start, seconds, lambda shard: columns_of(self._passing(shard)))
+
+        def columns(shard: int) -> Columns:
+            files = self._passing(shard)
+            self._keep_texts(files)
+            return columns_of(files)
+
+        usual = ANSWER_SECONDS if start else FIRST_SECONDS
+        return self._parts(start, usual if seconds is None else seconds, columns)
 
     def doubts(self, start: int, seconds: float = ANSWER_SECONDS) -> BrowsePart:
-        """Doubts about the verdicts of the same shards, kept once they are known."""
+        """Doubts about the verdicts of the same shards, kept once they are known; who asks from the start gets them
+        anew where people's marks have changed which rules are trusted."""
+        with self._lock:
+            if start == 0 and (overruled := often_overruled(self.marks)) != self._overruled:
+                self._doubts, self._overruled = {}, overruled
 
         def known(shard: int) -> Columns:
             if shard not in self._doubts:
-                self._doubts[shard] = doubts_of(self._passing(shard))
+                self._doubts[shard] = doubts_of(self._passing(shard), self._overruled)
             return self._doubts[shard]
 
         return self._parts(start, seconds, known)
@@ -134,7 +160,8 @@ class Library:
 
         def found(shard: int) -> tuple[int, list[int]]:
             files = self._passing(shard)
-            mask = _in_responses(files, text) if responses else _in_question(files, text)
+            table = self._keep_texts(files)
+            mask = _in_responses(files, table, text) if responses else _in_question(files, table, text)
             return shard, np.flatnonzero(mask).tolist()
 
         part = self._parts(start, seconds, found)
@@ -160,6 +187,11 @@ class Library:
         with self._lock:
             self.marks.add(mark)
 
+    def marked(self) -> tuple[list[Mark], dict[str, Any]]:
+        """Every mark that counts, and what they say of the dataset."""
+        with self._lock:
+            return list(self.marks), marks_summary(self.marks)
+
     def marks_on(self, question_id: str) -> dict[int, list[Mark]]:
         """Marks on the rollouts of a question, by index."""
         with self._lock:
@@ -170,14 +202,25 @@ class Library:
         with self._lock:
             return self._open.get(shard) or ShardFiles(self.store, shard, self.of)
 
-    def _parts(self, start: int, seconds: float, make: Any) -> BrowsePart:
+    def _keep_texts(self, files: ShardFiles) -> pa.Table:
+        """What a search of the questions looks at; from memory where the first KEPT_BYTES of all hold it."""
+        if (table := self._texts.get(files.shard)) is None:
+            table = files.questions.select(_SEARCHED)
+            with self._lock:
+                if self._texts_bytes + table.nbytes <= KEPT_BYTES and files.shard not in self._texts:
+                    self._texts[files.shard] = table
+                    self._texts_bytes += table.nbytes
+        return table
+
+    def _parts(self, start: int, seconds: float, make: Callable[[int], Any]) -> BrowsePart:
+        """What `make` finds in each shard, in their order, several at a time, until the time is over."""
         until = time.monotonic() + seconds
-        items = []
+        items: list[Any] = []
         order = self.order
-        for place in range(start, len(order)):
-            items.append(make(order[place]))
-            if time.monotonic() > until and place + 1 < len(order):
-                return BrowsePart(items, place + 1)
+        for first in range(start, len(order), THREADS):
+            items += self._pool.map(make, order[first : first + THREADS])
+            if time.monotonic() > until and first + THREADS < len(order):
+                return BrowsePart(items, first + THREADS)
         return BrowsePart(items, None)
 
 
@@ -204,13 +247,15 @@ def _listed(files: ShardFiles, row: int) -> dict[str, Any]:
     images = full["images"]
     return {
         **{name: value for name, value in full.items() if name in _LISTED},
-        "text": (full["text"] or full["detail"])[:MOST_LISTED],
+        "text": (full["text"] or f"{full['source_id']}: {full['detail']}".removesuffix(": "))[:MOST_LISTED],
         "image": images[0] if images else None,
     }
 
 
-def _in_question(files: ShardFiles, text: str) -> np.ndarray:
-    table = files.questions
+_SEARCHED = ("text", "source_id", "answer", "question_id")
+
+
+def _in_question(files: ShardFiles, table: pa.Table, text: str) -> np.ndarray:
     found = np.zeros(table.num_rows, bool)
     for name in ("text", "source_id", "answer"):
         found |= _bools(pc.match_substring(table.column(name), text, ignore_case=True))
@@ -219,9 +264,9 @@ def _in_question(files: ShardFiles, text: str) -> np.ndarray:
     return result
 
 
-def _in_responses(files: ShardFiles, text: str) -> np.ndarray:
+def _in_responses(files: ShardFiles, table: pa.Table, text: str) -> np.ndarray:
     names = pa.array(sorted(files.questions_that_say(text)), pa.string())
-    return _bools(pc.is_in(files.questions.column("question_id"), names))
+    return _bools(pc.is_in(table.column("question_id"), names))
 
 
 def _bools(values: pa.ChunkedArray) -> np.ndarray:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from mmpr_pipeline.dataset.files.marks import Mark
-from mmpr_pipeline.dataset.review.marks_summary import marks_summary
 from mmpr_pipeline.report.assets import STATIC, environment
 from mmpr_pipeline.report.images import MEDIA_TYPES
 from mmpr_pipeline.report.viewer.browse import BrowsePart, Library, QuestionPlace
-from mmpr_pipeline.report.viewer.detail import pair_detail, question_detail
+from mmpr_pipeline.report.viewer.detail import origin_detail, pair_detail, question_detail
 from mmpr_pipeline.report.viewer.index import encode, join
 from mmpr_pipeline.report.viewer.live import newest_rollouts, progress
 from mmpr_pipeline.report.viewer.runs import Run
@@ -111,8 +110,13 @@ class Desk:
         asked = request.query_params
         files = self._library.shard(_number(asked, "shard"))
         row = files.row_of[asked["id"]] if "id" in asked else _number(asked, "row")
-        marks = self._library.marks_on(files.question(row)["question_id"] or "")
-        return _json(question_detail(files, row, marks))
+        question = files.question(row)
+        marks = self._library.marks_on(question["question_id"] or "")
+        detail = question_detail(files, row, marks)
+        if question["status"] == "rejected":
+            origin = self._library.origins.row(question["source"], question["source_id"], files.shard)
+            detail |= origin_detail(origin, question["tiles"]) if origin else {}
+        return _json(detail)
 
     def pair(self, request: Request) -> Response:
         asked = request.query_params
@@ -125,9 +129,9 @@ class Desk:
 
     def marked(self, request: Request) -> Response:
         """Which questions are marked, by whom, and what the marks say of the dataset."""
-        marks = [{"question_id": m.question_id, "index": m.index, "by": m.by, "outcome": m.outcome}
-                 for m in self._library.marks]  # fmt: skip
-        return _json({"marks": marks, "summary": marks_summary(self._library.marks)})
+        marks, summary = self._library.marked()
+        kept = [{"question_id": m.question_id, "index": m.index, "by": m.by, "outcome": m.outcome} for m in marks]
+        return _json({"marks": kept, "summary": summary})
 
     async def mark(self, request: Request) -> Response:
         from starlette.concurrency import run_in_threadpool
@@ -150,9 +154,12 @@ class Desk:
     def image(self, request: Request) -> Response:
         from starlette.responses import Response
 
-        found = self._library.shard(request.path_params["shard"]).image(request.path_params["sha256"])
+        sha256 = request.path_params["sha256"]
+        found = self._library.shard(request.path_params["shard"]).image(sha256)
+        if found is None and (origin := self._library.origins.image(sha256)):
+            found = origin.format, origin.data
         if found is None or found[0] not in MEDIA_TYPES:  # nothing else is an image that cannot run anything
-            raise KeyError(request.path_params["sha256"])
+            raise KeyError(sha256)
         return Response(
             found[1], media_type=MEDIA_TYPES[found[0]], headers={"Cache-Control": "private, max-age=3600, immutable"}
         )

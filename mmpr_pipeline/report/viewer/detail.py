@@ -10,6 +10,7 @@ from mmpr_pipeline.dataset.files.marks import Mark
 from mmpr_pipeline.dataset.rows import PairFields, RolloutFields
 from mmpr_pipeline.report.differences import TextSpan, answer_span, compare_texts
 from mmpr_pipeline.report.tiling import tile_grid
+from mmpr_pipeline.report.viewer.origin import SourceRow
 
 _PAIR = ("pair_id", "strategy", "chosen_index", "rejected_index", "chosen_answer", "rejected_answer", "chosen_rule",
          "rejected_rule", "chosen_tokens", "rejected_tokens", "model", "rejected_model", "prompt_version",
@@ -37,6 +38,17 @@ def question_detail(files: ShardFiles, row: int, marks: dict[int, list[Mark]]) -
         "pairs": [{key: value for key, value in pair.items() if key in _PAIR} for pair in files.pairs(name)]
         if name
         else [],
+    }
+
+
+def origin_detail(origin: SourceRow, tiles: int) -> dict[str, Any]:
+    """What a rejected row is shown with beside its reason: `raw`, the row as its source holds it, and `images`."""
+    return {
+        "raw": origin.raw,
+        "images": [
+            {"sha256": i.sha256, "width": i.width, "height": i.height, "tiles": tile_grid(i.width, i.height, tiles)}
+            for i in origin.images
+        ],
     }
 
 

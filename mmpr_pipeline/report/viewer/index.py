@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmpr_pipeline.dataset.files.arrow_file import open_table
 from mmpr_pipeline.dataset.files.lookup import ShardFiles
 
 MAGIC = b"MMPRIDX1"
@@ -42,15 +43,15 @@ def columns_of(files: ShardFiles) -> Columns:
     table = files.questions
     rows = table.num_rows
     found: Columns = {name: _coded(table.column(name)) for name in _NAMES}
-    found["strategy"] = _coded(_strategies(files, table))
+    found["strategy"] = _strategies(files, table)
     for name in _NUMBERS:
         found["tokens" if name == "generated_tokens" else name] = Column(_narrow(table.column(name).to_numpy()))
     found["chars"] = Column(_narrow(pc.utf8_length(table.column("text")).to_numpy()))
     found["images"] = Column(_narrow(pc.list_value_length(table.column("images")).to_numpy()))
     found["shard"] = Column(_narrow(np.full(rows, files.shard)))
-    ids = [name or "0" * 16 for name in table.column("question_id").to_pylist()]
-    found["id_high"] = Column(np.array([int(name[:8], 16) for name in ids], np.uint32))
-    found["id_low"] = Column(np.array([int(name[8:16], 16) for name in ids], np.uint32))
+    ids = "".join((name or "0" * 16)[:16] for name in table.column("question_id").to_pylist())
+    halves = np.frombuffer(bytes.fromhex(ids), ">u4").astype(np.uint32)
+    found["id_high"], found["id_low"] = Column(halves[0::2]), Column(halves[1::2])
     return found
 
 
@@ -103,10 +104,21 @@ def _coded(values: pa.ChunkedArray) -> Column:
     return Column(_narrow(coded.indices.to_numpy()), tuple(coded.dictionary.to_pylist()))
 
 
-def _strategies(files: ShardFiles, table: pa.Table) -> pa.ChunkedArray:
-    found = files.strategies
-    names = ["+".join(sorted(found.get(name, ()))) for name in table.column("question_id").to_pylist()]
-    return pa.chunked_array([pa.array(names, pa.string())])
+def _strategies(files: ShardFiles, table: pa.Table) -> Column:
+    """All strategies of each question, joined by +; as bits first, since there are few of them."""
+    pairs = open_table(files.path("pairs"), ["question_id", "strategy"])
+    strategies = pairs.column("strategy").combine_chunks().dictionary_encode()
+    names = strategies.dictionary.to_pylist()
+    order = {name: place for place, name in enumerate(sorted(names))}
+    rows = pc.index_in(pairs.column("question_id"), value_set=table.column("question_id").combine_chunks())
+    known = pc.is_valid(rows).to_numpy()
+    bit = np.array([1 << order[name] for name in names], np.int64)
+    bits = np.zeros(table.num_rows, np.int64)
+    if names:
+        np.bitwise_or.at(bits, pc.drop_null(rows).to_numpy(), bit[strategies.indices.to_numpy()[known]])
+    kinds, codes = np.unique(bits, return_inverse=True)
+    joined = ("+".join(name for name in sorted(names) if kind >> order[name] & 1) for kind in kinds.tolist())
+    return Column(_narrow(codes), tuple(joined))
 
 
 def _narrow(values: np.ndarray) -> np.ndarray:

@@ -67,7 +67,7 @@ def question_from_row(
     choices = _choices(row, columns) if kind == "choice" else ()
     golds = _golds(declaration, row, kind, choices, text)
     history = history_of(declaration, lambda column: _value(row, column))
-    raw = [load(reference) for reference in _references(declaration, row)]
+    raw = [load(reference) for reference in image_references(declaration, row)]
     if "\0" in text or any("\0" in part for part in (*choices, *golds)):
         raise ItemRejected("nul_byte", "in the question, a choice or a gold")
     if any(TURN_MARK in part for part in (text, *choices)):
@@ -291,7 +291,9 @@ def _listed_gold(value: Sequence[Any]) -> str:
         raise ItemRejected("wrong_type", f"a gold that is a list: {error}"[:200]) from None
 
 
-def _references(declaration: SourceDeclaration, row: Row) -> list[Any]:
+def image_references(declaration: SourceDeclaration, row: Row) -> list[Any]:
+    """What stands for each image of a row: its bytes, or where they are. Raises ItemRejected: missing_column,
+    wrong_type, missing_image, too_many_images."""
     columns = declaration.columns
     found: list[Any]
     if columns.image_path:

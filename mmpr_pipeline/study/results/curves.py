@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.report.charts import chart_svg
+from mmpr_pipeline.core.charts.draw import chart_svg
 from mmpr_pipeline.study.results.table import WAYS
 from mmpr_pipeline.training.objective.loss import needs_reference, recipe
 from mmpr_pipeline.training.run.metrics import METRICS, read_lines

@@ -53,9 +53,22 @@ def test_a_search_finds_what_a_look_at_every_question_finds(
     assert searched(Library(out), text, responses=responses) == [o.row.source_id for o in made() if right(o)]
 
 
-def test_a_search_without_time_says_where_to_go_on(out: Path) -> None:
-    part = Library(out).search("nothing says this", 0, responses=True, seconds=-1)
-    assert (part.items, part.following) == ([], 1)
+def test_a_search_without_time_says_where_to_go_on(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browse, "THREADS", 2)
+    library = Library(out)
+    part = library.search("nothing says this", 0, responses=True, seconds=-1)
+    assert (part.items, part.following) == ([], 2)
+    assert library.search("nothing says this", 2, responses=True, seconds=-1).following is None
+
+
+def test_questions_are_searched_alike_whether_their_texts_are_kept_or_not(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Library(out)
+    assert kept.index(0, seconds=60).following is None
+    assert len(kept._texts) == SHARDS
+    monkeypatch.setattr(browse, "KEPT_BYTES", 0)
+    assert searched(kept, "bar 1", responses=False) == searched(Library(out), "bar 1", responses=False) != []
 
 
 def test_only_few_shards_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +78,7 @@ def test_only_few_shards_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         write_shard(store, shard, 9, [make_outcome(shard)])
     library = Library(tmp_path)
     assert len(library.rows([QuestionPlace(shard, 0) for shard in range(9)])) == 9
-    assert len(library.index(0).items) == 9, "looking at all of them in passing opens none for long"
+    assert len(library.index(0, seconds=60).items) == 9, "looking at all of them in passing opens none for long"
     assert list(library._open) == [5, 6, 7, 8]
 
 
@@ -155,7 +168,7 @@ def test_a_question_whose_rows_cross_a_batch_is_whole(tmp_path: Path) -> None:
 
 def test_the_index_is_a_row_a_question(tmp_path: Path) -> None:
     write_dataset(tmp_path / "out")
-    parts = Library(tmp_path / "out").index(0).items
+    parts = Library(tmp_path / "out").index(0, seconds=60).items
     sources = [part["source"].values[code] for part in parts for code in part["source"].data]
     assert sources == [o.row.source for o in made()]
     assert [n for part in parts for n in part["pairs"].data] == [len(o.pairs) for o in made()]

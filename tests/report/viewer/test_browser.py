@@ -1,22 +1,15 @@
-"""The report and the viewer in a real browser: by clicks and keys, in phone width, and under attack.
-
-`MMPR_SCREENSHOTS=FOLDER` keeps pictures to look at.
-"""
+"""The report and the viewer in a real browser: by clicks and keys, in phone width, and under attack."""
 
 from __future__ import annotations
 
+import base64
 import json
-import os
 import re
-import shutil
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,140 +18,15 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.marks import Mark, marks_of
 from mmpr_pipeline.report.viewer.browse import Library
 from mmpr_pipeline.report.viewer.bundle import write_bundle
-from mmpr_pipeline.report.viewer.runs import Run, is_run
-from mmpr_pipeline.report.viewer.server import listen, make_app
 from mmpr_pipeline.storage import Journal
 from mmpr_pipeline.storage.open import open_store
 from tests.dataset.conftest import make_outcome, write_shard
 from tests.report.conftest import ATTACK
+from tests.report.viewer.driven import PHONE, Browser, serving
 from tests.report.viewer.test_runs import a_run
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium")
 pytest.importorskip("vl_convert", reason="charts need vl-convert-python")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium with its driver on this machine"),
-]
-FLAGS = (
-    "headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
-    "disable-component-update", "disable-sync", "hide-scrollbars",
-)  # fmt: skip
-PHONE = (390, 844)
-SETTLED = """
-const [selector, number, done] = arguments;
-const box = () => document.querySelectorAll(selector)[number]?.getBoundingClientRect();
-const images = () => [...document.images].every((image) => image.complete || image.loading === "lazy");
-const before = box();
-requestAnimationFrame(() => requestAnimationFrame(() => {
-  const now = box();
-  done(Boolean(before && now && images() && ["x", "y", "width", "height"].every((side) => before[side] === now[side])));
-}));
-"""  # whether an element is there, and stays where it is
-
-
-class Browser:
-    """A driven Chromium; every look at the page waits until what is looked for is there."""
-
-    def __init__(self, driver: Any) -> None:
-        self.driver = driver
-
-    def open(self, address: str, size: tuple[int, int] = (1280, 860), *, dark: bool = False) -> None:
-        theme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": theme})
-        metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        self.driver.get("about:blank")  # else a new hash alone would not load the page anew
-        self.driver.get(address)
-
-    def until(self, condition: Callable[[], Any]) -> Any:
-        from selenium.webdriver.support.ui import WebDriverWait
-
-        return WebDriverWait(self.driver, 30).until(lambda _: condition())
-
-    def js(self, script: str, *values: Any) -> Any:
-        return self.driver.execute_script(script, *values)
-
-    def all(self, selector: str) -> list[Any]:
-        from selenium.webdriver.common.by import By
-
-        return self.driver.find_elements(By.CSS_SELECTOR, selector)
-
-    def click(self, selector: str, number: int = 0) -> None:
-        """Click once the element stands still; one that the page has drawn anew meanwhile is looked for again."""
-        from selenium.common import exceptions as selenium
-
-        passing = selenium.StaleElementReferenceException, selenium.ElementNotInteractableException
-
-        def clicked() -> bool:
-            try:
-                self.all(selector)[number].click()
-            except (*passing, selenium.ElementClickInterceptedException):
-                return False
-            return True
-
-        self.until(lambda: self.driver.execute_async_script(SETTLED, selector, number))
-        self.until(clicked)
-
-    def text(self, selector: str) -> str:
-        return self.js("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
-
-    def keys(self, keys: str) -> None:
-        from selenium.webdriver.common.action_chains import ActionChains
-
-        ActionChains(self.driver).send_keys(keys).perform()
-
-    def fits(self) -> bool:
-        """Whether nothing sticks out to the side."""
-        return self.js("return document.documentElement.scrollWidth <= innerWidth")
-
-    def errors(self) -> list[str]:
-        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
-
-    def keep(self, name: str) -> None:
-        if folder := os.environ.get("MMPR_SCREENSHOTS"):
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            self.driver.save_screenshot(str(Path(folder) / f"{name}.png"))
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    for flag in FLAGS:
-        options.add_argument(f"--{flag}")
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
-    options.binary_location = CHROMIUM
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
-
-
-@pytest.fixture
-def browser(chromium: Any) -> Browser:
-    found = Browser(chromium)
-    found.driver.get("about:blank")
-    found.errors()
-    return found
-
-
-@contextmanager
-def serving(out: Path) -> Iterator[str]:
-    """The viewer's address while it runs."""
-    import uvicorn
-
-    listener = listen("127.0.0.1", 0)
-    port = listener.getsockname()[1]
-    server = uvicorn.Server(
-        uvicorn.Config(make_app(Run(out) if is_run(out) else Library(out)), log_level="warning", lifespan="off")
-    )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        server.should_exit = True
-        thread.join(20)
+pytestmark = pytest.mark.slow
 
 
 def test_questions_are_walked_through_by_keys_and_found_again_by_their_link(out: Path, browser: Browser) -> None:
@@ -464,6 +332,26 @@ def test_the_report_reads_well_everywhere(
     assert browser.errors() == []
 
 
+def test_the_report_prints_as_a_whole(out: Path, tmp_path: Path, browser: Browser) -> None:
+    from mmpr_pipeline.report.pages.page import report
+
+    browser.open(report(out, tmp_path / "page.html").as_uri(), dark=True)
+    browser.until(lambda: browser.all(".pair"))
+    pdf = base64.b64decode(browser.driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
+    assert pdf.startswith(b"%PDF-")
+    assert 2 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 20
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert browser.js("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)", "dark or not"
+    assert not any(each.is_displayed() for each in browser.all(".contents, .switch, .theme-toggle, .unfold"))
+    cut = "return [...document.querySelectorAll('[data-fold]')].filter(e => e.scrollHeight > e.clientHeight + 2).length"
+    assert browser.js(cut) == 0, "nothing is folded on paper"
+    shown = "return [...document.querySelectorAll('.pair')].filter(e => e.getBoundingClientRect().height > 0).length"
+    assert browser.js(shown) == len(browser.all(".pair")) > 0
+    browser.keep("report-print")
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert browser.errors() == []
+
+
 def test_hostile_text_does_not_run_in_the_report(hostile: Path, tmp_path: Path, browser: Browser) -> None:
     from mmpr_pipeline.report.pages.page import report
 
@@ -551,6 +439,7 @@ def test_a_training_run_is_drawn_as_it_goes(
         browser.until(lambda: browser.all("#charts svg .line") and browser.all(".sample mfrac"))
         assert browser.fits()
         assert "40 / 9" in browser.text("#tiles")
+        assert "Memory, GiB" in browser.text("#charts"), "what never changes is drawn, too"
         browser.keep(f"run-{size[0]}")
         with open(folder / "metrics.jsonl", "a") as file:
             file.write(json.dumps({"step": 40, "steps": 9, "loss": 0.1}) + "\n")

@@ -2,17 +2,37 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
+from mmpr_pipeline.core.schemas import ROLLOUT_SCHEMA
+from mmpr_pipeline.dataset.files.marks import Mark, Marks
 from mmpr_pipeline.report.viewer.browse import Library
-from mmpr_pipeline.report.viewer.doubt import WHY, RolloutView, doubt
+from mmpr_pipeline.report.viewer.doubt import WHY, doubts, often_overruled
 from mmpr_pipeline.storage.open import open_store
 from tests.dataset.conftest import make_outcome, write_shard
 
+Seen = dict[str, Any]
 
-def seen(index: int, outcome: str, answer: str | None = "x", rule: str = "number", tail: str = "") -> RolloutView:
-    return RolloutView(index, outcome, answer, rule, tokens=100, cut_off=rule == "cut", tail=tail)
+
+def seen(index: int, outcome: str | None, answer: str | None = "x", rule: str = "number", text: str = "") -> Seen:
+    ends = "length" if rule == "cut" else "stop"
+    told = {"index": index, "outcome": outcome, "extracted": answer, "rule": rule, "finish_reason": ends}
+    return {**told, "tokens": 100, "text": text}
+
+
+def doubt(gold: str, kind: str, rollouts: list[Seen], overruled: dict[str, int] | None = None) -> tuple[int, int, str]:
+    """Worth, rollout and reason of the greatest doubt about one question, which stands between two others."""
+    schema = ROLLOUT_SCHEMA.remove(0)
+    names = [name for name in rollouts[0] if name in schema.names]
+    table = pa.Table.from_pylist(rollouts, pa.schema([schema.field(name) for name in names]))
+    questions = [(["other"], "text"), ([gold], kind), (["none"], "none")]
+    worth, index, why = doubts(questions, np.full(len(rollouts), 1), table, overruled or {})
+    assert not worth[[0, 2]].any()
+    return int(worth[1]), int(index[1]), WHY[why[1]]
 
 
 RIGHT = [seen(i, "correct", "7") for i in range(8)]
@@ -27,23 +47,47 @@ CASES = [
     ("7", "number", SIX_NINES, 0, "most agree on another answer than the gold"),
     ("B", "choice", [seen(0, "incorrect", "A", "choice_value_of_none")], 0, "rule that guesses"),
     ("7", "number", [seen(0, "incorrect", "99", "cut")], 0, "cut off, yet judged"),
-    ("42", "number", [seen(0, "unparseable", None, tail=TAIL)], 0, "unparseable, yet states the gold"),
+    ("42", "number", [seen(0, "unparseable", None, text=TAIL)], 0, "unparseable, yet states the gold"),
     ("4", "number", [seen(0, "incorrect", "4!")], 0, ""),
-    ("42", "number", [seen(0, "unparseable", None, tail="it is 420")], 0, ""),
+    ("42", "number", [seen(0, "unparseable", None, text="it is 420")], 0, ""),
+    ("42", "number", [seen(0, None, text=TAIL)], 0, ""),
+    ("7", "number", [*RIGHT, seen(8, "unparseable", "seven", "second_disagrees")], 8, "second opinion disagrees"),
+    ("7", "number", [seen(3, "correct", "vii", "second_correct")], 3, "decided by the second opinion alone"),
+    ("7", "number", [*RIGHT, {**seen(8, "correct", "7"), "tokens": 401}], 8, "far longer than the others"),
+    ("7", "number", [*RIGHT, {**seen(8, "correct", "7"), "tokens": 400}], 0, ""),
 ]
 
 
 @pytest.mark.parametrize(("gold", "kind", "rollouts", "index", "why"), CASES)
-def test_the_greatest_doubt_is_named(gold: str, kind: str, rollouts: list[RolloutView], index: int, why: str) -> None:
-    worth, which, reason = doubt([gold], kind, rollouts)
-    assert (WHY[reason], which if reason else 0) == (why, index)
+def test_the_greatest_doubt_is_named(gold: str, kind: str, rollouts: list[Seen], index: int, why: str) -> None:
+    worth, which, reason = doubt(gold, kind, rollouts)
+    assert (reason, which) == (why, index)
     assert (worth > 0) == bool(why)
     assert worth < 100
 
 
 def test_a_lucky_guess_among_choices_is_doubted_less_than_a_lone_wrong_number() -> None:
-    lucky = doubt(["B"], "choice", [*(seen(i, "incorrect", f"{i}") for i in range(7)), seen(7, "correct")])
-    assert lucky[0] < doubt(["7"], "number", [*RIGHT, seen(8, "incorrect", "99")])[0]
+    lucky = doubt("B", "choice", [*(seen(i, "incorrect", f"{i}") for i in range(7)), seen(7, "correct")])
+    assert lucky[0] < doubt("7", "number", [*RIGHT, seen(8, "incorrect", "99")])[0]
+
+
+def test_further_reasons_add_to_the_worth_of_a_verdict() -> None:
+    once = doubt("7", "number", [seen(0, "incorrect", "99", "cut")])[0]
+    assert doubt("B", "choice", [{**seen(0, "correct", "B", "cut"), "rule": "choice_mention"}])[0] == once + 4
+
+
+def test_a_rule_that_people_overruled_is_doubted_from_then_on() -> None:
+    marks = Marks()
+    judged = {"judged": "correct", "by": "ada", "drawn": "sample"}
+    for number in range(12):
+        outcome = "incorrect" if number < 6 else "correct"
+        marks.add(Mark(question_id=f"{number:032x}", index=0, outcome=outcome, rule="same_text", **judged))
+        marks.add(Mark(question_id=f"{number:032x}", index=1, outcome="correct", rule="same_number", **judged))
+    overruled = often_overruled(marks)
+    assert overruled == {"same_text": 50}
+    verdict = [seen(0, "correct", "a cat", "same_text")]
+    assert doubt("cat", "text", verdict) == (0, 0, "")
+    assert doubt("cat", "text", verdict, overruled) == (50, 0, "people often overrule this rule")
 
 
 def test_a_shard_has_a_doubt_a_question(tmp_path: Path) -> None:

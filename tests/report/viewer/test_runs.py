@@ -12,7 +12,9 @@ from mmpr_pipeline.storage import open_store
 
 def a_run(folder: Path, steps: int = 5) -> Path:
     folder.mkdir()
-    lines = [{"step": step, "steps": 9, "loss": 1.0 / (step + 1), "pairs": 4} for step in range(steps)]
+    lines = [
+        {"step": step, "steps": 9, "loss": 1.0 / (step + 1), "pairs": 4, "memory_gib": 31.5} for step in range(steps)
+    ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "run.json").write_text('{"config": {"lr": 1e-6}}')
     return folder

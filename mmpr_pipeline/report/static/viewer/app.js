@@ -41,22 +41,37 @@ class App {
 
   async start() {
     this.totals = await this.data.overview();
-    await this.#grow();
+    let early = location.hash.length > 1; // an address may name what only a later block holds
+    await this.#grow(async () => {
+      if (early) return;
+      early = true;
+      await this.#draw();
+    });
     await this.#loadMarks();
-    await this.follow();
+    if (location.hash.length > 1 && !this.list.shown) await this.follow(); else await this.#extend();
     if (this.totals.finished < this.totals.shards) this.#poll();
   }
 
   // ---- the index
 
-  async #grow() {
+  async #grow(seen = () => {}) {
     for await (const { block, reached } of this.data.index(this.#reached)) {
       const shards = block.columns.shard;
       for (let i = 0; i < block.rows; i += 1) if (i === 0 || shards.data[i] !== shards.data[i - 1]) this.starts.push(this.index.rows + i);
       this.index.append(block);
       this.#reached = reached;
       this.#drawTotals();
+      await seen();
     }
+  }
+
+  // Takes in rows that came at the end, without moving what is shown.
+  async #extend() {
+    if (this.filter.text) return this.#find();
+    if (this.view !== "browse" || !this.list.shown || (this.filter.sort && $("list").scrollTop <= 200)) return this.#draw();
+    this.rows = this.#selected();
+    this.#sayFilters();
+    return this.list.more();
   }
 
   async #poll() {
@@ -67,8 +82,7 @@ class App {
       if (this.index.rows !== before) {
         this.doubtsKnown = false;
         await this.#loadMarks();
-        if (this.filter.text) this.#find();
-        else if (this.view === "browse" && $("list").scrollTop > 200) { this.rows = this.#selected(); this.#sayFilters(); } else await this.#draw();
+        await this.#extend();
         if (this.current === null && this.view === "browse" && wide() && this.rows.length) await this.open(this.rows[0]);
       }
       this.#drawTotals();

@@ -50,7 +50,8 @@ export function chart(title, curves, factor) {
   const steps = shown.map((point) => point[0]), first = Math.min(...steps), last = Math.max(...steps, first + 1);
   // The smooth curves and nearly all raw values fit: one spike does not flatten everything else.
   let low = Math.min(...shown.map((point) => point[1]), raw[Math.floor(0.01 * raw.length)]), high = Math.max(...shown.map((point) => point[1]), raw[Math.ceil(0.99 * raw.length) - 1]);
-  const margin = 0.06 * (high - low) || Math.abs(high) * 0.1 || 1;
+  const flat = high - low <= 1e-9 * Math.max(Math.abs(low), Math.abs(high)); // the average of equal values differs in its last bits
+  const margin = flat ? Math.abs(high) * 0.1 || 1 : 0.06 * (high - low);
   [low, high] = [low - margin, high + margin];
   const x = (step) => LEFT + (WIDTH - LEFT - RIGHT) * (step - first) / (last - first), y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (high - Math.min(high, Math.max(low, value))) / (high - low);
   const path = (points) => `M${thin(points).map(([step, value]) => `${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join("L")}`;

@@ -34,7 +34,7 @@ export class Detail {
     this.box.replaceChildren(
       el("header", { class: "detail-head" },
         el("button", { type: "button", class: "round back", "aria-label": "Back to the list" }, "‹"),
-        el("span", { class: "tag" }, question.source), el("span", { class: "tag" }, words(question.kind)),
+        el("span", { class: "tag" }, question.source), question.question_id ? el("span", { class: "tag" }, words(question.kind)) : null,
         el("span", { class: `tag ${question.status}` }, question.status === "paired" ? "paired" : words(question.reason)),
         el("span", { class: "facts" }, `${question.source_id} · shard ${detail.shard}`),
         el("span", { class: "switches" },

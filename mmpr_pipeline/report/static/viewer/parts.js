@@ -59,7 +59,7 @@ export function asked(detail, data) {
     look.tiles ? tileGrid(image.tiles) : null));
   const bare = question.choices.every((choice, i) => choice === String.fromCharCode(65 + i)); // the image holds them
   const letters = bare ? [] : question.choices.map((choice) => el("li", {}, renderAnswer(choice, look)));
-  const shown = question.text || question.detail || "(no text)";
+  const shown = question.text || `Row ${question.source_id.replace(/^row /, "")} became no question.`;
   const text = el("div", { class: `question${shown.length > FOLDED ? " folded" : ""}` });
   text.append(renderText(shown, hits(shown, look.needle), look));
   const unfold = shown.length > FOLDED ? el("button", { type: "button", class: "link", onclick: () => { text.classList.remove("folded"); unfold.remove(); } }, `show all ${count(shown.length)} characters`) : null;
@@ -70,7 +70,7 @@ export function asked(detail, data) {
       letters.length ? el("ol", { class: "choices", type: "A" }, letters) : null,
       golds.length
         ? el("p", { class: "gold" }, "Gold answer ", golds.flatMap((gold, i) => [i ? " or " : "", el("b", {}, renderAnswer(gold, look))]), question.unit ? ` ${question.unit}` : "")
-        : el("p", { class: "gold" }, question.question_id ? "Open-ended: no gold answer" : `Not usable: ${words(question.reason)}`),
+        : el("p", { class: "gold" }, question.question_id ? "Open-ended: no gold answer" : `Not usable: ${words(question.reason)}${question.detail ? `: ${question.detail}` : ""}`),
       detail.raw ? el("details", { class: "prompt", open: true }, el("summary", {}, "Row as its source holds it"), el("pre", {}, detail.raw)) : null,
       question.prompt ? el("details", { class: "prompt" }, el("summary", {}, "Prompt as sampled"), el("pre", {}, question.prompt)) : null));
 }

@@ -40,7 +40,7 @@ const curve = (name, i) => {
 function drawCharts() {
   const factor = Number($("smooth").value), names = new Set([...state.lines, ...state.held].flatMap((line) => Object.keys(line)));
   const of = (wanted) => [...names].filter((name) => (Array.isArray(wanted) ? wanted.includes(name) : wanted.test(name)));
-  const held = [...names].filter((name) => HELD_OUT.test(name));
+  const held = [...names].filter((name) => HELD_OUT.test(name) && !/\/(pairs|tokens|tiles)$/.test(name));
   const panels = [...PANELS, ...held.map((name) => [`Held out: ${words(name.replace(HELD_OUT, ""))}`, [name]])];
   $("charts").replaceChildren(...panels.map(([title, wanted]) => chart(title, of(wanted).map(curve), HELD_OUT.test(wanted[0]) ? 0 : factor)).filter(Boolean));
 }
@@ -55,7 +55,7 @@ function drawTiles() {
     [`${Math.round(100 * (last["reward/accuracy"] ?? NaN))}%`, "chosen ahead"], [shortly(mean("tokens_per_second")), "tokens/s"], [`${shortly(mean("pairs_per_second"))}`, "pairs/s"],
   ];
   if (last.mfu >= 0.01) tiles.push([`${(100 * last.mfu).toFixed(0)}%`, "MFU"]);
-  if (left > 0) tiles.push([left < 90 ? `${Math.round(left)} s` : left < 5400 ? `${Math.round(left / 60)} min` : `${(left / 3600).toFixed(1)} h`, "left"]);
+  if (left > 0 && state.running) tiles.push([left < 90 ? `${Math.round(left)} s` : left < 5400 ? `${Math.round(left / 60)} min` : `${(left / 3600).toFixed(1)} h`, "left"]);
   $("tiles").replaceChildren(...tiles.filter(([value]) => !/NaN/.test(value)).map(([value, label]) => el("div", { class: "tile" }, el("b", {}, value), el("span", {}, label))));
   $("progress").hidden = !steps;
   $("progress").max = steps || 1;
@@ -90,14 +90,16 @@ async function look() {
   try {
     const [run, metrics, samples] = [await ask("/api/run"), await ask("/api/metrics", { from: state.next }), await ask("/api/samples")];
     const before = state.lines.length, heldBefore = state.held.length;
+    const wasRunning = state.running;
     state.held = run.held_out;
+    state.running = run.running;
     state.lines = metrics.anew ? metrics.lines : state.lines.concat(metrics.lines);
     state.next = metrics.next;
     $("state").className = run.running ? "running" : "";
     $("state").textContent = run.running ? "running" : state.lines.length ? "not running" : "no step is made yet";
     if (run.rejects.length) $("state").textContent += ` · ${count(run.rejects.length)} pairs left out`;
     $("settings").querySelector("pre").textContent = JSON.stringify(run.settings, null, 1);
-    if (state.lines.length !== before || state.held.length !== heldBefore || metrics.anew) { drawTiles(); drawCharts(); }
+    if (state.lines.length !== before || state.held.length !== heldBefore || metrics.anew || wasRunning !== state.running) { drawTiles(); drawCharts(); }
     if (samples.length !== state.samples.length) { state.samples = samples; drawSamples(); }
   } catch (error) { tell(error.message); }
   setTimeout(look, POLL_MS);

@@ -95,13 +95,13 @@ def merge_chunks(
     hashes[STATUS] = write_table(store, STATUS, decided)
     by_set = Counter(zip(*(dropped.filter(pc.equal(dropped["reason"], REASONS[CONTAMINATED]))[name].to_pylist()
                            for name in ("of_source", "measure")), strict=True))  # fmt: skip
-    report: ScreeningReport = {
+    report: ScreeningReport = {  # type: ignore[typeddict-item]  # `told` holds no more than its type says
         **told,
         "sources": {s.name: _counts(status[parts[s.name]], s.share, rules) for s in sources},
         "contaminated": {f"{name} by {measure}": count for (name, measure), count in sorted(by_set.items())},
         "templates": voided,
         "hashes": hashes,
-    }  # type: ignore[typeddict-item]  # mypy does not see that **told has no more than its type says
+    }
     if rules.near_duplicates:
         report["near_duplicates"] = _of_sources(dropped)
     store.write(REPORT, sealed(report))

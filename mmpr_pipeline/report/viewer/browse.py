@@ -26,7 +26,7 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.lookup import ShardFiles
 from mmpr_pipeline.dataset.files.manifest import Manifest, merge_counts, read_manifest
 from mmpr_pipeline.dataset.files.marks import Mark, Marks, append_mark, read_all
-from mmpr_pipeline.dataset.review.marks_summary import marks_summary
+from mmpr_pipeline.dataset.review.marks_summary import MarksSummary, marks_summary
 from mmpr_pipeline.report.viewer.doubt import doubts_of, often_overruled
 from mmpr_pipeline.report.viewer.index import Columns, columns_of
 from mmpr_pipeline.report.viewer.origin import Origins
@@ -187,7 +187,7 @@ class Library:
         with self._lock:
             self.marks.add(mark)
 
-    def marked(self) -> tuple[list[Mark], dict[str, Any]]:
+    def marked(self) -> tuple[list[Mark], MarksSummary]:
         """Every mark that counts, and what they say of the dataset."""
         with self._lock:
             return list(self.marks), marks_summary(self.marks)

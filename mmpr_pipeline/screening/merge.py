@@ -95,8 +95,8 @@ def merge_chunks(
     hashes[STATUS] = write_table(store, STATUS, decided)
     by_set = Counter(zip(*(dropped.filter(pc.equal(dropped["reason"], REASONS[CONTAMINATED]))[name].to_pylist()
                            for name in ("of_source", "measure")), strict=True))  # fmt: skip
-    report: ScreeningReport = {  # type: ignore[typeddict-item]  # `told` holds no more than its type says
-        **told,
+    report: ScreeningReport = {
+        **told,  # type: ignore[typeddict-item]  # it holds no more than its type says
         "sources": {s.name: _counts(status[parts[s.name]], s.share, rules) for s in sources},
         "contaminated": {f"{name} by {measure}": count for (name, measure), count in sorted(by_set.items())},
         "templates": voided,

@@ -27,7 +27,7 @@ EVERY, EVERY_LOCAL = 5.0, 2.0
 """Seconds between two words, on an object store and on a disk."""
 
 KEPT = 90
-"""Measured points that a word carries along, for whoever begins to look later."""
+"""Measurement points that a word carries along, for whoever begins to look later."""
 
 
 class Ending(TypedDict):
@@ -38,7 +38,7 @@ class Ending(TypedDict):
     at: float
 
 
-class Measured(TypedDict, total=False):
+class Measurement(TypedDict, total=False):
     """One measurement of a run: when, what was counted (see `Tally`), and what the engines say (see `EngineStats`)."""
 
     now: float
@@ -46,7 +46,7 @@ class Measured(TypedDict, total=False):
     engine: dict[str, Any]
 
 
-class ProgressWord(Measured, total=False):
+class ProgressWord(Measurement, total=False):
     """The file's content. Times are seconds since the epoch; `rows` and `missing`: questions and shards to be done."""
 
     started: float
@@ -56,7 +56,7 @@ class ProgressWord(Measured, total=False):
     rows: int
     finished: int
     sampling_since: float
-    before: Measured
+    before: Measurement
     points: list[tuple[float, float, int]]
     said: float
     ended: Ending
@@ -69,7 +69,7 @@ class ProgressFile:
         self._store = store
         self._every = EVERY_LOCAL if store.folder else EVERY
         self._word: ProgressWord = {"started": time.time(), "stage": "starting"}
-        self._last: Measured = {}
+        self._last: Measurement = {}
         self._points: list[tuple[float, float, int]] = []
         self._next = 0.0
 
@@ -95,7 +95,7 @@ class ProgressFile:
         stats = {}
         with contextlib.suppress(Exception):  # an engine that cannot be asked now is none of this file's business
             stats = asdict(engine())
-        now: Measured = {"now": time.time(), "tally": dict(tally), "engine": stats}
+        now: Measurement = {"now": time.time(), "tally": dict(tally), "engine": stats}
         if (rate := tokens_per_second(now, self._last)) is not None:
             self._points = [*self._points[1 - KEPT :], (now["now"], round(rate, 1), stats.get("in_flight", 0))]
         self._word |= {"now": now["now"], "tally": now["tally"], "engine": stats}
@@ -113,7 +113,7 @@ class ProgressFile:
             self._store.write(KEY, json.dumps({"now": time.time(), **self._word, "said": time.time()}).encode())
 
 
-def tokens_per_second(now: Measured, before: Measured) -> float | None:
+def tokens_per_second(now: Measurement, before: Measurement) -> float | None:
     """Tokens a second between two words, of the engines or of finished questions, whichever is known."""
     if not before:
         return None

@@ -18,7 +18,7 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.sealed import read_config, read_summary
 from mmpr_pipeline.dataset.files.summary import finished_shards
 from mmpr_pipeline.pipeline.watch.log_lines import engine_deaths, last_lines, read_log_lines
-from mmpr_pipeline.pipeline.watch.progress_file import KEY, Measured, ProgressWord, tokens_per_second
+from mmpr_pipeline.pipeline.watch.progress_file import KEY, Measurement, ProgressWord, tokens_per_second
 from mmpr_pipeline.storage import MissingKeyError, Store
 
 State = Literal["running", "stopped", "killed", "failed", "unfinished", "finished"]
@@ -164,8 +164,8 @@ def _unfinished(
     store: Store, state: State, word: ProgressWord, shards: int, done: list[int], now: float
 ) -> BuildStatus:
     tally, engine = word.get("tally", {}), word.get("engine", {})
-    last: Measured = {"now": word.get("now", now), "tally": tally, "engine": engine}
-    before: Measured = word.get("before", {})
+    last: Measurement = {"now": word.get("now", now), "tally": tally, "engine": engine}
+    before: Measurement = word.get("before", {})
     until = now if state == "running" else word.get("said", now)
     questions, rows = tally.get("questions", 0), word.get("rows", 0)
     each = word["rows"] / max(word["missing"], 1) if word.get("rows") else 0.0

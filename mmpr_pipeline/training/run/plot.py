@@ -10,7 +10,7 @@ from typing import Any
 from mmpr_pipeline.core.charts.curves import COLOURS, CurvePanel, Points, curves_svg
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.storage import open_store
-from mmpr_pipeline.training.run.held_out import HELD_OUT
+from mmpr_pipeline.training.run.measuring.held_out import HELD_OUT
 from mmpr_pipeline.training.run.metrics import METRICS, read_lines
 
 SMOOTHING = 0.8

@@ -215,12 +215,29 @@ def case_of(row: object, number: int = 0, source: Level | None = None) -> Case:
         raise BadCase("not_an_object")
     name = _id_of(row, number)
     level, answer = _answer(row, source)
-    golds = _golds(row)
+    gold, more = row.get("gold"), row.get("golds")
+    if isinstance(gold, list):
+        gold, more = (json.dumps(gold, ensure_ascii=False), more) if row.get("kind") == "list" else (None, gold)
+    found = [_text(gold), *(_text(g) for g in (more if isinstance(more, list) else []))]
+    golds = [text for text in found if text is not None and text.strip()]
+    if not golds:
+        raise BadCase("missing_gold")
     kind = row.get("kind")
     if kind is not None and not isinstance(kind, str):
         raise BadCase("bad_kind")
     unknown = kind if kind and not is_kind(kind) else ""
-    gold = _gold(row, golds, None if unknown else kind)
+    gold_kind = None if unknown else kind
+    value = row.get("choices")
+    values = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else []
+    gold = Gold.of(
+        golds[0],
+        golds[1:],
+        kind=gold_kind,
+        choices=[_text(v) or "" for v in values][:26],
+        question=_text(row.get("question")) or "",
+        unit=_text(row.get("unit")),
+        precision=_precision(row.get("precision")),
+    )
     label = row.get("label")
     return Case(
         name,
@@ -231,18 +248,6 @@ def case_of(row: object, number: int = 0, source: Level | None = None) -> Case:
         _source_of(row, name),
         label if isinstance(label, bool) else None,
         unknown,
-    )
-
-
-def _gold(row: Mapping[str, Any], golds: list[str], kind: str | None) -> Gold:
-    return Gold.of(
-        golds[0],
-        golds[1:],
-        kind=kind,
-        choices=_choices(row.get("choices")),
-        question=_text(row.get("question")) or "",
-        unit=_text(row.get("unit")),
-        precision=_precision(row.get("precision")),
     )
 
 
@@ -271,22 +276,6 @@ def _answer(row: Mapping[str, Any], source: Level | None) -> tuple[Level, str]:
     if texts:
         return texts[0]
     raise BadCase("missing_answer")
-
-
-def _golds(row: Mapping[str, Any]) -> list[str]:
-    gold, more = row.get("gold"), row.get("golds")
-    if isinstance(gold, list):
-        gold, more = (json.dumps(gold, ensure_ascii=False), more) if row.get("kind") == "list" else (None, gold)
-    found = [_text(gold), *(_text(g) for g in (more if isinstance(more, list) else []))]
-    texts = [text for text in found if text is not None and text.strip()]
-    if not texts:
-        raise BadCase("missing_gold")
-    return texts
-
-
-def _choices(value: object) -> list[str]:
-    values = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else []
-    return [_text(v) or "" for v in values][:26]
 
 
 def _text(value: object) -> str | None:

@@ -20,7 +20,6 @@ from mmpr_pipeline.pipeline.config import BuildConfig, load_config
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mmpr_pipeline.pipeline.choosing import Chosen
     from mmpr_pipeline.pipeline.driver import BuildView
 
 PLAN = "Plan only"
@@ -62,15 +61,21 @@ def build(
     if no_decontaminate:
         flags["screening.decontaminate"] = "none"
     if from_rollouts:
-        _rework(from_rollouts, config, flags)
+        from mmpr_pipeline.core.errors import ConfigError
+        from mmpr_pipeline.pipeline.driver import run_plan
+        from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
+
+        if config is not None:
+            raise ConfigError(
+                "--from-rollouts takes its settings from the output.", remedy="Give flags instead of a file."
+            )
+        out = flags["out"] or f"{from_rollouts.rstrip('/')}-again"
+        plan = make_rebuild_plan(from_rollouts, {**flags, "out": out})
+        print(f"Output: {out}")
+        show_build(lambda view: run_plan(plan, view), out)
         return
     chosen = with_model(load_config(config, flags))
-    _say(chosen)
-    _dry_run(chosen.config, tokens_per_second, response_tokens) if dry_run else _build(_agreed(chosen.config))
-
-
-def _say(chosen: Chosen) -> None:
-    """Which model, where to, and what to be warned of: the first lines of a build."""
+    # Which model, where to, and what to be warned of: the first lines of a build.
     from rich.console import Console
 
     console = Console()
@@ -80,6 +85,7 @@ def _say(chosen: Chosen) -> None:
     for line in chosen.warnings:
         console.print(f"Warning: {line}", style="bold yellow", markup=False, highlight=False)
     console.print(f"Output: {chosen.config.out}", markup=False, highlight=False)
+    _dry_run(chosen.config, tokens_per_second, response_tokens) if dry_run else _build(_agreed(chosen.config))
 
 
 @app.command(epilog=example("mmpr top out/geoqa-mathvista --watch 5", docs="clusters.md"))
@@ -160,19 +166,6 @@ def _agreed(settings: BuildConfig) -> BuildConfig:
         asked = "Fetch all of them, compare with what is here (cached), or with none?"
         choice = typer.prompt(asked, default="all", type=Choice(["all", "cached", "none"]))
     return settings.model_copy(update={"screening": settings.screening.model_copy(update={"decontaminate": choice})})
-
-
-def _rework(before: str, config: Path | None, flags: dict[str, Any]) -> None:
-    from mmpr_pipeline.core.errors import ConfigError
-    from mmpr_pipeline.pipeline.driver import run_plan
-    from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
-
-    if config is not None:
-        raise ConfigError("--from-rollouts takes its settings from the output.", remedy="Give flags instead of a file.")
-    out = flags["out"] or f"{before.rstrip('/')}-again"
-    plan = make_rebuild_plan(before, {**flags, "out": out})
-    print(f"Output: {out}")
-    show_build(lambda view: run_plan(plan, view), out)
 
 
 def _build(settings: Any) -> None:

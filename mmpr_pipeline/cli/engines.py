@@ -45,8 +45,12 @@ def engine_check(
     from mmpr_pipeline.engines.start import actor_count
 
     from_file: dict[str, Any] = read_yaml(config).get("engine", {}) if config else {}
+    given_flags = {**flags, "model": model}
     settings = load_settings(
-        EngineSettings, None, {**from_file, **_given({**flags, "model": model})}, "mmpr engine-check"
+        EngineSettings,
+        None,
+        {**from_file, **{name: value for name, value in given_flags.items() if value is not None}},
+        "mmpr engine-check",
     )
     console = Console(soft_wrap=True)
 
@@ -65,7 +69,3 @@ def engine_check(
         print(json.dumps([asdict(line) for line in lines], indent=1))
     if any(line.state == "FAIL" for line in lines):
         raise typer.Exit(1)
-
-
-def _given(flags: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in flags.items() if value is not None}

@@ -54,7 +54,9 @@ def without_secrets(text: str, *known: str | None) -> str:
         text = text.replace(form, BLOT)
     for form in forms:
         if len(form) > PART:
-            text = _without_end(_without_begin(text, form), form)
+            # The text without what ends as a secret does.
+            without_end_text = _without_begin(text, form)
+            text = _without_begin(without_end_text[::-1], form[::-1])[::-1]
     return text
 
 
@@ -62,19 +64,20 @@ def _without_begin(text: str, secret: str) -> str:
     """The text without what begins as a secret does."""
     at = text.find(secret[:PART])
     while at >= 0:
-        text = text[:at] + BLOT + text[at + _alike(text[at : at + len(secret)], secret) :]
+        # How many of their first characters are the same.
+        a = text[at : at + len(secret)]
+        text = (
+            text[:at]
+            + BLOT
+            + text[
+                at
+                + next(
+                    (n for n, (x, y) in enumerate(zip(a, secret, strict=False)) if x != y), min(len(a), len(secret))
+                ) :
+            ]
+        )
         at = text.find(secret[:PART], at + len(BLOT))
     return text
-
-
-def _without_end(text: str, secret: str) -> str:
-    """The text without what ends as a secret does."""
-    return _without_begin(text[::-1], secret[::-1])[::-1]
-
-
-def _alike(a: str, b: str) -> int:
-    """How many of their first characters are the same."""
-    return next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 @lru_cache(maxsize=4)

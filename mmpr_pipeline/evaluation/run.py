@@ -87,7 +87,17 @@ def _summed_up(
         "seen": {label: dict(count) for label, count in seen.counts.items()} if seen else {},
     }
     if config.against:
-        results["comparison"] = _comparison(answered[0][1], answered[1][1], config)
+        model = answered[0][1]
+        other = answered[1][1]
+        ours, theirs = _by_source(model), _by_source(other)
+        results["comparison"] = {
+            name: asdict(
+                compare_scores(
+                    [e.score for e in ours[name]], [e.score for e in theirs[name]], config.resamples, config.seed
+                )
+            )
+            for name in ours
+        }
     if config.out:
         store = open_store(config.out)
         for number, (_, each) in enumerate(answered):
@@ -151,18 +161,6 @@ def _summary(label: str, answered: list[Answered], config: EvalConfig) -> dict[s
         "outcomes": dict(sorted(Counter(v.outcome for v in verdicts).items())),
         "not_asked": dict(sorted(Counter(e.reason for e in answered if e.reason).items())),
         "tokens": sum(r.tokens for e in answered for r in e.responses) / max(1, len(verdicts)),
-    }
-
-
-def _comparison(model: list[Answered], other: list[Answered], config: EvalConfig) -> dict[str, Any]:
-    ours, theirs = _by_source(model), _by_source(other)
-    return {
-        name: asdict(
-            compare_scores(
-                [e.score for e in ours[name]], [e.score for e in theirs[name]], config.resamples, config.seed
-            )
-        )
-        for name in ours
     }
 
 

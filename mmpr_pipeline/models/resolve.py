@@ -64,7 +64,21 @@ def resolve_model(name: str, revision: str | None = None) -> ModelRef:
             f"The model directory {name} does not exist.",
             remedy="Give the directory of a checkpoint (with its config.json), or a Hub id such as org/name.",
         )
-    return _hub(name, revision)
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        # snapshots/<commit>/config.json; where the Hub cannot be reached, from the local cache
+        config = Path(hf_hub_download(name, "config.json", revision=revision))
+    except (OSError, HFValidationError) as error:  # the Hub's own errors are OSErrors
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise EngineError(
+            f"Cannot get the model {name!r}: {lines[0]}",
+            remedy="Give a Hub id that exists (log in if it is gated; the Hub must be reachable unless the model is in "
+            "the local cache), or the directory of a downloaded model.",
+        ) from None
+    commit = config.parent.name
+    return ModelRef(name, commit, f"{name}@{commit}", _read_config(config))
 
 
 def pinned_revision(name: str, revision: str | None) -> str | None:
@@ -101,24 +115,6 @@ def directory_digest(directory: Path) -> str:
                 head = hashlib.sha256(file.read(_HEAD_BYTES)).hexdigest()
             parts.append(f"{path.name} {path.stat().st_size} {head}")
     return content_id(*parts)[:12]
-
-
-def _hub(name: str, revision: str | None) -> ModelRef:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        # snapshots/<commit>/config.json; where the Hub cannot be reached, from the local cache
-        config = Path(hf_hub_download(name, "config.json", revision=revision))
-    except (OSError, HFValidationError) as error:  # the Hub's own errors are OSErrors
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise EngineError(
-            f"Cannot get the model {name!r}: {lines[0]}",
-            remedy="Give a Hub id that exists (log in if it is gated; the Hub must be reachable unless the model is in "
-            "the local cache), or the directory of a downloaded model.",
-        ) from None
-    commit = config.parent.name
-    return ModelRef(name, commit, f"{name}@{commit}", _read_config(config))
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -85,7 +85,13 @@ def by_transformers(
     results: list[list[Sample]] = []
     for start in range(0, len(requests), 32):
         batch = requests[start : start + 32]
-        inputs = _inputs(processor, batch)
+        from PIL import Image
+
+        inputs_texts = [chat_text(processor.tokenizer, request) for request in batch]
+        images = [
+            Image.open(io.BytesIO(request.image)).convert("RGB") for request in batch if request.image is not None
+        ]
+        inputs = dict(processor(images=images or None, text=inputs_texts, padding=True, return_tensors="pt"))
         with torch.no_grad():
             out = model.generate(**inputs, max_new_tokens=limit, **how)
         new = out[:, inputs["input_ids"].shape[1] :].tolist()
@@ -93,14 +99,6 @@ def by_transformers(
         each = len(texts) // len(batch)
         results += [texts[n * each : (n + 1) * each] for n in range(len(batch))]
     return results
-
-
-def _inputs(processor: Any, batch: list[Request]) -> dict[str, Any]:
-    from PIL import Image
-
-    texts = [chat_text(processor.tokenizer, request) for request in batch]
-    images = [Image.open(io.BytesIO(request.image)).convert("RGB") for request in batch if request.image is not None]
-    return dict(processor(images=images or None, text=texts, padding=True, return_tensors="pt"))
 
 
 def _sample(tokenizer: Any, ids: list[int]) -> Sample:

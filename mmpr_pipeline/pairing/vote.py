@@ -6,7 +6,7 @@ right. So it is off unless it is asked for, a pair says so by its strategy and r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import islice
 
@@ -39,7 +39,14 @@ class Vote:
         kind = votable_kind(question)
         told = [(r, find_answer(question, r.text, kind)) for r in own if r.finish_reason != "length"]
         equal = partial(answers_equal, kind=kind, choices=question.choices, question=question.text)
-        camps = _camps([(r, answer) for r, answer in told if answer is not None], equal)
+        # Responses by their answers: each joins the first camp whose first answer is not surely another.
+        camps_told = [(r, answer) for r, answer in told if answer is not None]
+        camps: list[list[tuple[CheckedRollout, str]]] = []
+        for rollout, answer in camps_told:
+            camp = next((camp for camp in camps if equal(camp[0][1], answer)), None)
+            if camp is None:
+                camps.append(camp := [])
+            camp.append((rollout, answer))
         if not camps:
             return Pairs((), "no_answer_to_vote_on")
         first = max(camps, key=len)  # of equal ones the earliest, but no majority has an equal
@@ -52,19 +59,6 @@ class Vote:
         found = islice(combinations(most, few), settings.pairs)
         pairs = [make_pair(question, prompt.text, one, two, "vote") for one, two in found]
         return Pairs(pairs, None if pairs else "unanimous")
-
-
-def _camps(
-    told: Sequence[tuple[CheckedRollout, str]], equal: Callable[[str, str], bool]
-) -> list[list[tuple[CheckedRollout, str]]]:
-    """Responses by their answers: each joins the first camp whose first answer is not surely another."""
-    camps: list[list[tuple[CheckedRollout, str]]] = []
-    for rollout, answer in told:
-        camp = next((camp for camp in camps if equal(camp[0][1], answer)), None)
-        if camp is None:
-            camps.append(camp := [])
-        camp.append((rollout, answer))
-    return camps
 
 
 def _voted(rollout: CheckedRollout, answer: str, rule: str) -> CheckedRollout:

@@ -38,7 +38,9 @@ def with_model(config: BuildConfig) -> Chosen:
     if chosen.rehearsal or not line:
         return Chosen(chosen, (line,) if line else ())
     named = "model" in config.engine.model_fields_set
-    return Chosen(chosen, (line, *_first_use(chosen)), _strangers(chosen) if named else ())
+    engine = chosen.engine
+    said = None if engine.trust_remote_code else first_use(engine.model, engine.revision)
+    return Chosen(chosen, (line, *((said,) if said else ())), _strangers(chosen) if named else ())
 
 
 def choose(config: BuildConfig) -> tuple[BuildConfig, str]:
@@ -62,12 +64,6 @@ def choose(config: BuildConfig) -> tuple[BuildConfig, str]:
     choice = _begun(config) or _by_gpus(config)
     engine = config.engine.model_copy(update={"model": choice.model})
     return config.model_copy(update={"engine": engine, "rehearsal": choice.rehearsal}), choice.line
-
-
-def _first_use(config: BuildConfig) -> tuple[str, ...]:
-    engine = config.engine
-    said = None if engine.trust_remote_code else first_use(engine.model, engine.revision)
-    return (said,) if said else ()
 
 
 def _begun(config: BuildConfig) -> ModelChoice | None:

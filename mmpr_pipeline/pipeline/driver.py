@@ -261,7 +261,15 @@ def finish(store: Store, plan: Plan, run: RunFigures) -> BuildSummary:
     store.sweep()
     store.delete(PROGRESS)  # of a run that was killed after its last shard
     before = _summary(store)
-    _check_files(store, plan.config.shards, before)
+    # Raise DatasetError where a file of a finished shard is gone, or one that the summary covers is damaged.
+    if gone := sorted(layout.expected(plan.config.shards) - {layout.SUMMARY} - set(store.list())):
+        raise DatasetError(
+            f"{store.url}/{gone[0]} is gone ({len(gone)} of the output's files are).",
+            remedy="Bring it back from a copy; or delete the manifest of its shard and run the same command again: the "
+            "shard is rebuilt.",
+        )
+    for key in damaged(store, before.get("hashes", {}) if before else {}):
+        raise DatasetError(f"{store.url}/{key} is gone or damaged.", remedy="Bring it back from a copy.")
     if before and not run["shards"]:
         return before
     totals = summarise(store, plan.config.shards)
@@ -295,18 +303,6 @@ def _summary(store: Store) -> BuildSummary | None:
         return read_summary(store)
     except (MissingKeyError, DatasetError):
         return None
-
-
-def _check_files(store: Store, shards: int, summary: BuildSummary | None) -> None:
-    """Raise DatasetError where a file of a finished shard is gone, or one that the summary covers is damaged."""
-    if gone := sorted(layout.expected(shards) - {layout.SUMMARY} - set(store.list())):
-        raise DatasetError(
-            f"{store.url}/{gone[0]} is gone ({len(gone)} of the output's files are).",
-            remedy="Bring it back from a copy; or delete the manifest of its shard and run the same command again: the "
-            "shard is rebuilt.",
-        )
-    for key in damaged(store, summary.get("hashes", {}) if summary else {}):
-        raise DatasetError(f"{store.url}/{key} is gone or damaged.", remedy="Bring it back from a copy.")
 
 
 def absolute_build_paths(config: BuildConfig) -> BuildConfig:

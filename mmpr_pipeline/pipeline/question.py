@@ -30,7 +30,30 @@ async def work_question(
     except ItemRejected as reject:
         return rejected(question, "", reject)
     try:
-        return await _worked(question, prompt, engine, recipe, strategies)
+        # Sampled before the first strategy that needs rollouts; made before that are rollouts beside the
+        # question's.
+        rollouts = await sample(question, prompt, engine, recipe) if engine.info.recorded else None
+        beside: list[CheckedRollout] = []
+        pairs: list[PreferencePair] = []
+        reason, detail, paired = "", "", False
+        for strategy in strategies:
+            always = getattr(strategy, "always", False)
+            if paired and not always:
+                continue
+            if strategy.needs_rollouts and rollouts is None:
+                rollouts = await sample(question, prompt, engine, recipe)
+            made = await strategy.pair(question, prompt, rollouts or [], engine, recipe)
+            beside += [rollout for rollout in made.rollouts if rollout.parent == NO_PARENT]
+            if more := [rollout for rollout in made.rollouts if rollout.parent != NO_PARENT]:
+                rollouts = [*(rollouts or []), *more]
+            pairs += made.pairs
+            detail = detail or made.detail
+            paired = paired or bool(made.pairs and not always)
+            reason = reason or made.reason or "" if always else made.reason or reason
+            if made.last:
+                break
+        kept = [*(rollouts or []), *_numbered(beside, rollouts or [])]
+        return outcome(question, prompt.text, kept, pairs, None if pairs else reason or "no_strategy_applies", detail)
     except ItemRejected as reject:
         return rejected(question, prompt.text, reject)
 
@@ -38,34 +61,6 @@ async def work_question(
 def _turn(question: Question, recipe: Recipe) -> Prompt:
     votes = question.kind == "none" and "vote" in recipe.pairing.strategies
     return (turn_for_vote if votes else prompt_for)(question, recipe.sampling.style, recipe.sampling.prompt_language)
-
-
-async def _worked(
-    question: Question, prompt: Prompt, engine: Engine, recipe: Recipe, strategies: Sequence[Strategy]
-) -> QuestionOutcome:
-    """Sampled before the first strategy that needs rollouts; made before that are rollouts beside the question's."""
-    rollouts = await sample(question, prompt, engine, recipe) if engine.info.recorded else None
-    beside: list[CheckedRollout] = []
-    pairs: list[PreferencePair] = []
-    reason, detail, paired = "", "", False
-    for strategy in strategies:
-        always = getattr(strategy, "always", False)
-        if paired and not always:
-            continue
-        if strategy.needs_rollouts and rollouts is None:
-            rollouts = await sample(question, prompt, engine, recipe)
-        made = await strategy.pair(question, prompt, rollouts or [], engine, recipe)
-        beside += [rollout for rollout in made.rollouts if rollout.parent == NO_PARENT]
-        if more := [rollout for rollout in made.rollouts if rollout.parent != NO_PARENT]:
-            rollouts = [*(rollouts or []), *more]
-        pairs += made.pairs
-        detail = detail or made.detail
-        paired = paired or bool(made.pairs and not always)
-        reason = reason or made.reason or "" if always else made.reason or reason
-        if made.last:
-            break
-    kept = [*(rollouts or []), *_numbered(beside, rollouts or [])]
-    return outcome(question, prompt.text, kept, pairs, None if pairs else reason or "no_strategy_applies", detail)
 
 
 def _numbered(beside: Sequence[CheckedRollout], rollouts: Sequence[CheckedRollout]) -> list[CheckedRollout]:

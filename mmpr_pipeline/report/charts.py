@@ -15,6 +15,8 @@ STRATEGIES = {"correctness": "correctness", "dropout_ntp": "DropNTP", "preset": 
 def charts_of(figures: dict[str, Any]) -> dict[str, str]:
     """The report's charts by name; those without anything to show are left out."""
     lengths = figures["lengths"]
+    sources = figures["sources"]
+    rows = [{"source": source, "tokens": counts["generated_tokens"]} for source, counts in sources.items()]
     specs = {
         "funnel": bar_chart(figures["funnel"], "step", "questions", ACCENT),
         "lost": bar_chart([_named(row) for row in figures["lost"]], "reason", "questions", BAD)
@@ -27,7 +29,9 @@ def charts_of(figures: dict[str, Any]) -> dict[str, str]:
         "balance": length_balance(lengths["balance"]) if lengths["bins"] else None,
         "rollouts": column_chart(figures["rollouts_per_question"], "rollouts of a question", ACCENT),
         "per_question": column_chart(figures["pairs_per_question"], "pairs of a question", SECOND),
-        "tokens": bar_chart(_tokens(figures["sources"]), "source", "tokens", SECOND),
+        "tokens": bar_chart(
+            sorted((row for row in rows if row["tokens"]), key=lambda row: -row["tokens"]), "source", "tokens", SECOND
+        ),
     }
     return {name: with_own_ids(chart_svg(spec), name) for name, spec in specs.items() if spec}
 
@@ -217,11 +221,6 @@ def _colours(kinds: dict[str, str]) -> dict[str, Any]:
 
 def _largest(sources: dict[str, Any], size: Any) -> Iterable[tuple[str, Any]]:
     return sorted(sources.items(), key=lambda item: (-size(item[1]), item[0]))[:MOST_ROWS]
-
-
-def _tokens(sources: dict[str, Any]) -> list[dict[str, Any]]:
-    rows = [{"source": source, "tokens": counts["generated_tokens"]} for source, counts in sources.items()]
-    return sorted((row for row in rows if row["tokens"]), key=lambda row: -row["tokens"])
 
 
 def _named(row: dict[str, Any]) -> dict[str, Any]:

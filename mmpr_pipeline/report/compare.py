@@ -87,11 +87,21 @@ def compare_outputs(one: str | Path, other: str | Path) -> dict[str, Any]:
         if before is not None and after is not None and before != after:
             flips["gained" if after else "lost"].append(name)
     shared = base.pairs.keys() & new.pairs.keys()
+    totals: dict[str, list[int]] = {}
+    for sources_name in both:
+        row = totals.setdefault(base.questions[sources_name][1], [0] * 5)
+        found = (1, *base.questions[sources_name][2:], *new.questions[sources_name][2:])
+        totals[base.questions[sources_name][1]] = [a + b for a, b in zip(row, found, strict=True)]
     return {
         "names": [_name(one), _name(other)],
         "questions": len(both),
         "only": [len(base.questions) - len(both), len(new.questions) - len(both)],
-        "sources": _sources(base, new, both),
+        "sources": (
+            [
+                {"source": source, "questions": n, "right": [a / x if x else None, b / y if y else None]}
+                for source, (n, a, x, b, y) in sorted(totals.items())
+            ]
+        ),
         "flipped": {
             kind: {"questions": len(names), "examples": [_flip(base, new, name) for name in names[:SHOWN]]}
             for kind, names in flips.items()
@@ -99,18 +109,6 @@ def compare_outputs(one: str | Path, other: str | Path) -> dict[str, Any]:
         "verdicts": _verdicts(base, new, set(both)),
         "pairs": {"both": len(shared), "gained": len(new.pairs) - len(shared), "lost": len(base.pairs) - len(shared)},
     }
-
-
-def _sources(base: OutputSide, new: OutputSide, both: list[str]) -> list[dict[str, Any]]:
-    totals: dict[str, list[int]] = {}
-    for name in both:
-        row = totals.setdefault(base.questions[name][1], [0] * 5)
-        found = (1, *base.questions[name][2:], *new.questions[name][2:])
-        totals[base.questions[name][1]] = [a + b for a, b in zip(row, found, strict=True)]
-    return [
-        {"source": source, "questions": n, "right": [a / x if x else None, b / y if y else None]}
-        for source, (n, a, x, b, y) in sorted(totals.items())
-    ]
 
 
 def _verdicts(base: OutputSide, new: OutputSide, both: set[str]) -> dict[str, Any]:
@@ -135,17 +133,23 @@ def _verdicts(base: OutputSide, new: OutputSide, both: set[str]) -> dict[str, An
                 if match["outcome"] != rollout["outcome"]:
                     counts[rollout["outcome"], match["outcome"] or "none", match["rule"] or ""] += 1
                     if len(examples) < ROLLOUTS_SHOWN:
-                        examples.append(_changed(files, name, rollout, match))
+                        question = files.question(files.row_of[name])
+                        said = [
+                            {key: each[key] for key in ("outcome", "extracted", "rule")} for each in (rollout, match)
+                        ]
+                        asked = {key: question[key] for key in ("source", "source_id", "answer")}
+                        text = rollout["text"] if len(rollout["text"]) < 700 else "… " + rollout["text"][-700:]
+                        examples.append(
+                            {
+                                **asked,
+                                "question": question["text"][:400],
+                                "index": rollout["index"],
+                                "text": text,
+                                "sides": said,
+                            }
+                        )
     changed = [{"from": a, "to": b, "rule": rule, "rollouts": n} for (a, b, rule), n in counts.most_common()]
     return {"compared": compared, "changed": changed, "examples": examples}
-
-
-def _changed(files: ShardFiles, name: str, rollout: RolloutFields, match: RolloutFields) -> dict[str, Any]:
-    question = files.question(files.row_of[name])
-    said = [{key: each[key] for key in ("outcome", "extracted", "rule")} for each in (rollout, match)]
-    asked = {key: question[key] for key in ("source", "source_id", "answer")}
-    text = rollout["text"] if len(rollout["text"]) < 700 else "… " + rollout["text"][-700:]
-    return {**asked, "question": question["text"][:400], "index": rollout["index"], "text": text, "sides": said}
 
 
 def _flip(base: OutputSide, new: OutputSide, name: str) -> dict[str, Any]:

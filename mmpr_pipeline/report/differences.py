@@ -33,7 +33,22 @@ def compare_texts(
     `shared_chars` characters count as shared even where a word is cut (DropNTP).
     """
     cut = shared_chars if one[:shared_chars] == other[:shared_chars] else 0
-    spans = _shared(_WORD.findall(one[cut:]), _WORD.findall(other[cut:]))
+    # Spans of characters that both word lists have in common, in each.
+    shared_one = _WORD.findall(one[cut:])
+    shared_other = _WORD.findall(other[cut:])
+    head = _common(shared_one, shared_other)
+    tail = _common(shared_one[head:][::-1], shared_other[head:][::-1])
+    tail = tail if tail >= LEAST_RUN else 0
+    middles = shared_one[head : len(shared_one) - tail], shared_other[head : len(shared_other) - tail]
+    blocks = [(0, 0, head)]
+    if max(map(len, middles)) <= MOST_WORDS:
+        found = SequenceMatcher(None, *middles).get_matching_blocks()
+        blocks += [(a + head, b + head, size) for a, b, size in found if size >= LEAST_RUN]
+    blocks.append((len(shared_one) - tail, len(shared_other) - tail, tail))
+    spans = (
+        _spans(shared_one, [(a, size) for a, _, size in blocks]),
+        _spans(shared_other, [(b, size) for _, b, size in blocks]),
+    )
     left, right = ([(0, cut), *((a + cut, b + cut) for a, b in side)] for side in spans)
     return _pieces(one, left, answer_span(one, answers[0])), _pieces(other, right, answer_span(other, answers[1]))
 
@@ -53,20 +68,6 @@ def answer_span(text: str, answer: str | None) -> tuple[int, int]:
 
 def _wordy(char: str) -> bool:
     return char.isascii() and char.isalnum()
-
-
-def _shared(one: list[str], other: list[str]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Spans of characters that both word lists have in common, in each."""
-    head = _common(one, other)
-    tail = _common(one[head:][::-1], other[head:][::-1])
-    tail = tail if tail >= LEAST_RUN else 0
-    middles = one[head : len(one) - tail], other[head : len(other) - tail]
-    blocks = [(0, 0, head)]
-    if max(map(len, middles)) <= MOST_WORDS:
-        found = SequenceMatcher(None, *middles).get_matching_blocks()
-        blocks += [(a + head, b + head, size) for a, b, size in found if size >= LEAST_RUN]
-    blocks.append((len(one) - tail, len(other) - tail, tail))
-    return _spans(one, [(a, size) for a, _, size in blocks]), _spans(other, [(b, size) for _, b, size in blocks])
 
 
 def _common(one: list[str], other: list[str]) -> int:

@@ -103,7 +103,12 @@ def merge_chunks(
         "hashes": hashes,
     }
     if rules.near_duplicates:
-        report["near_duplicates"] = _of_sources(dropped)
+        # How many rows of a source are nearly rows of which.
+        near = dropped.filter(pc.equal(dropped["reason"], REASONS[NEAR_DUPLICATE]))
+        counted = Counter(zip(near["source"].to_pylist(), near["of_source"].to_pylist(), strict=True))
+        report["near_duplicates"] = {
+            f"{source} of {other}": count for (source, other), count in sorted(counted.items())
+        }
     store.write(REPORT, sealed(report))
     return report
 
@@ -122,13 +127,6 @@ def _near(store: Store, sources: Sequence[Screened], status: np.ndarray, rules: 
     return near_duplicates(parts(), len(status), image_bits=rules.near_image_bits, likeness=rules.near_question)
 
 
-def _of_sources(dropped: pa.Table) -> dict[str, int]:
-    """How many rows of a source are nearly rows of which."""
-    near = dropped.filter(pc.equal(dropped["reason"], REASONS[NEAR_DUPLICATE]))
-    counted = Counter(zip(near["source"].to_pylist(), near["of_source"].to_pylist(), strict=True))
-    return {f"{source} of {other}": count for (source, other), count in sorted(counted.items())}
-
-
 def _gather(store: Store, sources: Sequence[Screened]) -> _Rows:
     total = sum(piece.stop - piece.start for source in sources for piece in source.pieces)
     keys: np.ndarray = np.zeros((total, 2), np.uint64)
@@ -143,16 +141,12 @@ def _gather(store: Store, sources: Sequence[Screened]) -> _Rows:
             raw = table["key"].fill_null(bytes(KEY_BYTES)).to_pylist()
             keys[rows] = np.frombuffer(b"".join(raw), ">u8").reshape(-1, 2)
             digests[rows] = np.frombuffer(b"".join(table["row"].to_pylist()), ">u8")
-            hits.append(_hits(table, at))
+            numbered = table.append_column("at", pa.array(range(at, at + table.num_rows), pa.int64()))
+            found = numbered.filter(pc.is_valid(table["measure"]))
+            hits.append(found.select(["at", "measure", "against", "bits", "similarity"]))
             at += table.num_rows
         offsets.append(at)
     return _Rows(keys, digests, readable, pa.concat_tables(hits), offsets)
-
-
-def _hits(table: pa.Table, first: int) -> pa.Table:
-    numbered = table.append_column("at", pa.array(range(first, first + table.num_rows), pa.int64()))
-    found = numbered.filter(pc.is_valid(table["measure"]))
-    return found.select(["at", "measure", "against", "bits", "similarity"])
 
 
 def _without_templates(rows: _Rows, rules: ScreeningSettings) -> tuple[pa.Table, int]:

@@ -48,7 +48,16 @@ def perceptual_hash(data: bytes) -> Hash | None:
     if grey.std() < FLAT:
         return None
     whole = _view(grey)
-    inside = _inside(grey)
+    # The part inside the plain margin; None where there is no margin, or so much that it is none.
+    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    drawn = np.abs(grey.astype(np.int16) - np.int16(np.median(border))) > _MARGIN_LEVELS
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    if not len(rows):
+        inside = None
+    else:
+        part = grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        small = any(side < _MOST_MARGIN * whole for side, whole in zip(part.shape, grey.shape, strict=True))
+        inside = None if small or part.shape == grey.shape else part
     found: Hash | None = np.stack([whole, whole if inside is None else _view(inside)])
     return found
 
@@ -78,18 +87,6 @@ def _opaque(picture: PIL.Image.Image) -> PIL.Image.Image:
         return picture
     layer = picture.convert("RGBA")
     return PIL.Image.alpha_composite(PIL.Image.new("RGBA", layer.size, "white"), layer)
-
-
-def _inside(grey: np.ndarray) -> np.ndarray | None:
-    """The part inside the plain margin; None where there is no margin, or so much that it is none."""
-    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    drawn = np.abs(grey.astype(np.int16) - np.int16(np.median(border))) > _MARGIN_LEVELS
-    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
-    if not len(rows):
-        return None
-    part = grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    small = any(side < _MOST_MARGIN * whole for side, whole in zip(part.shape, grey.shape, strict=True))
-    return None if small or part.shape == grey.shape else part
 
 
 def _view(grey: np.ndarray) -> np.ndarray:

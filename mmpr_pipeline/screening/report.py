@@ -55,7 +55,14 @@ DROPS: dict[Literal["duplicate_question", "near_duplicate", "contaminated"], str
 
 def report_sentences(report: ScreeningReport) -> list[str]:
     """What was dropped and left out, with what it was compared, and with what not."""
-    told = [_dropped(report), _compared(report)]
+    counts = {reason: sum(source.get(reason, 0) for source in report["sources"].values()) for reason in DROPS}
+    pairs = {"contaminated": report["contaminated"], "near_duplicate": report.get("near_duplicates", {})}
+    dropped = []
+    for reason, count in counts.items():
+        by = ", ".join(f"{name}: {n:,}" for name, n in pairs.get(reason, {}).items())
+        if count:
+            dropped.append(f"{count:,} questions dropped {DROPS[reason]}" + (f" ({by})" if by else ""))
+    told = [("; ".join(dropped) + "." * bool(dropped)), _compared(report)]
     if left := sum(counts["left_out"] for counts in report["sources"].values()):
         told.append(f"{left:,} questions are not in the mixture.")
     if report["templates"]:
@@ -76,17 +83,6 @@ def unchecked(report: ComparedSets) -> str | None:
         f"Not compared with the evaluation sets {', '.join(missed)}: they cannot be had here ({name}: {why}). What "
         "they share with the training sources is still in."
     )
-
-
-def _dropped(report: ScreeningReport) -> str:
-    counts = {reason: sum(source.get(reason, 0) for source in report["sources"].values()) for reason in DROPS}
-    pairs = {"contaminated": report["contaminated"], "near_duplicate": report.get("near_duplicates", {})}
-    dropped = []
-    for reason, count in counts.items():
-        by = ", ".join(f"{name}: {n:,}" for name, n in pairs.get(reason, {}).items())
-        if count:
-            dropped.append(f"{count:,} questions dropped {DROPS[reason]}" + (f" ({by})" if by else ""))
-    return "; ".join(dropped) + "." * bool(dropped)
 
 
 def _compared(report: ScreeningReport) -> str:

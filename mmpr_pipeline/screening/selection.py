@@ -131,11 +131,9 @@ class Selection:
                     found[row - self.start] = int.from_bytes(row_digest(item))
             at = self.start + high
         yield from self._rejects(at, self.start + len(self.status))
-        self._check(source, found[np.isin(self.status, READ)])
-
-    def _check(self, source: Source, found: np.ndarray) -> None:
-        """Images of the web are not under the source's control, and may be another's or away."""
-        if self.seen and not source.declaration.image_hosts and rows_digest(found) != self.seen:
+        # Images of the web are not under the source's control, and may be another's or away.
+        check_found = found[np.isin(self.status, READ)]
+        if self.seen and not source.declaration.image_hosts and rows_digest(check_found) != self.seen:
             raise SourceError(
                 f"Rows {self.start:,} to {self.start + len(self.status):,} of {source.name}, or their images, are not "
                 "what they were when they were screened.",
@@ -179,19 +177,14 @@ def load_selections(
         status = np.frombuffer(row["status"], np.uint8)
         start, stop = shard_bounds(status, shard, num_shards)
         name = row["source"]
-        drops, seen = _drops(dropped, name, start, stop), row.get("seen")
+        column = dropped["row"]
+        here = pc.and_(
+            pc.equal(dropped["source"], name), pc.and_(pc.greater_equal(column, start), pc.less(column, stop))
+        )
+        drops, seen = {row["row"]: _reject(row) for row in dropped.filter(here).to_pylist()}, row.get("seen")
         repeat = repeats.get(name, 1)
         found[name] = Selection(start, status[start:stop], drops, repeat, seen[shard] if seen else None)
     return found
-
-
-def _drops(table: pa.Table, source: str, start: int, stop: int) -> dict[int, Reject]:
-    here = pc.and_(pc.equal(table["source"], source), _between(table["row"], start, stop))
-    return {row["row"]: _reject(row) for row in table.filter(here).to_pylist()}
-
-
-def _between(column: Any, start: int, stop: int) -> Any:
-    return pc.and_(pc.greater_equal(column, start), pc.less(column, stop))
 
 
 def _reject(row: dict[str, Any]) -> Reject:

@@ -82,7 +82,10 @@ class Source:
         joined: IndexedArchive | None = None
         ids: array[int] = array("Q")
         if self.declaration.generated:
-            parts = [self._generated_part(limit)]
+            made = self.declaration.generated
+            assert made is not None
+            rows = made.rows if limit is None else min(made.rows, limit)
+            parts = [IndexedFile(name=f"{made.name}/{made.split}", format=None, size=0, digest="", rows=rows, marks=())]
         else:
             revision, listed = self._files(commit)
             archives, joined = self._archives(revision), self._joined(revision)
@@ -224,7 +227,11 @@ class Source:
 
     def _open_rows(self, index: SourceIndex, part: IndexedFile, low: int, high: int) -> Iterator[Row]:
         if part.format is None:
-            return self._generate(low, high)
+            from mmpr_pipeline.sources.generated import scenes
+
+            made = self.declaration.generated
+            assert made is not None
+            return scenes.rows(made.name, split=made.split, start=low, stop=high, seed=made.seed)
         columns = with_struct_columns([*self.declaration.column_names(), *self.also])
         join = self.declaration.join
         if join:
@@ -310,26 +317,25 @@ class Source:
         for file in files:
             left = None if limit is None else limit - sum(part.rows for part in parts)
             scan = Scan(limit=left, look=look, columns=columns)
-            parts.append(self._scan_file(file, scan))
+            format = self.declaration.format or formats.format_of(file.name)
+            several = bool(self.declaration.columns.entry_columns())
+            if not scan.full:
+                formats.row_format(format).scan(file, scan)
+            parts.append(
+                IndexedFile(
+                    name=file.name,
+                    format=format,
+                    size=file.size,
+                    digest=_digest(file),
+                    within=_within(file),
+                    rows=scan.questions,
+                    marks=tuple(scan.marks),
+                    places=tuple(scan.places) if several else (),
+                    lines=scan.rows if several else 0,
+                )
+            )
             ids.extend(scan.ids)
         return parts, ids
-
-    def _scan_file(self, file: SourceFile, scan: Scan) -> IndexedFile:
-        format = self.declaration.format or formats.format_of(file.name)
-        several = bool(self.declaration.columns.entry_columns())
-        if not scan.full:
-            formats.row_format(format).scan(file, scan)
-        return IndexedFile(
-            name=file.name,
-            format=format,
-            size=file.size,
-            digest=_digest(file),
-            within=_within(file),
-            rows=scan.questions,
-            marks=tuple(scan.marks),
-            places=tuple(scan.places) if several else (),
-            lines=scan.rows if several else 0,
-        )
 
     def _look(self) -> tuple[Callable[[Row], list[int]] | None, tuple[str, ...]]:
         """How to tell the ids of a row's questions, as 64 bits of their hash, 0 for none; and the columns for it.
@@ -377,19 +383,6 @@ class Source:
             prefix=told.image_prefix or "",
         )
         return lambda reference: image_bytes(reference, places)
-
-    def _generated_part(self, limit: int | None) -> IndexedFile:
-        made = self.declaration.generated
-        assert made is not None
-        rows = made.rows if limit is None else min(made.rows, limit)
-        return IndexedFile(name=f"{made.name}/{made.split}", format=None, size=0, digest="", rows=rows, marks=())
-
-    def _generate(self, low: int, high: int) -> Iterator[Row]:
-        from mmpr_pipeline.sources.generated import scenes
-
-        made = self.declaration.generated
-        assert made is not None
-        return scenes.rows(made.name, split=made.split, start=low, stop=high, seed=made.seed)
 
 
 def _found(pattern: str, listed: Callable[[str], Sequence[SourceFile]]) -> Sequence[SourceFile]:

@@ -29,7 +29,12 @@ class JournalWriter:
 
     def append(self, record: Any) -> None:
         """Log one record: a dict of JSON data, or one that holds pydantic models (they are written as their fields)."""
-        self._log.append(_encode(record, self._plan))
+        # The line of a record: checksum, space, JSON, newline.
+        try:
+            body = to_json(record)
+        except PydanticSerializationError:  # a lone surrogate in a model's text has no UTF-8: keep it as an escape
+            body = json.dumps(record, separators=(",", ":"), default=lambda model: model.model_dump()).encode()
+        self._log.append(_checksum(body, self._plan) + b" " + body + b"\n")
 
     def flush(self) -> None:
         """Return only when every appended record would outlive this machine (local: fsync; S3: put)."""
@@ -81,28 +86,21 @@ class Journal:
     def open(self) -> JournalWriter:
         """A writer for a new attempt. On a local store what `append` returned for outlives a kill -9 of the process;
         on S3 the last seconds may be lost with it (see `object_log`)."""
-        return JournalWriter(self.store.open_log(self.prefix, self._next_attempt(), self.done), self.plan)
+        names = (_SEGMENT.fullmatch(key.rpartition("/")[2]) for key in self.store.list(f"{self.prefix}/"))
+        return JournalWriter(
+            self.store.open_log(
+                self.prefix, (1 + max((int(name[1]) for name in names if name), default=-1)), self.done
+            ),
+            self.plan,
+        )
 
     def delete(self) -> None:
         """Forget everything: the shard is finished."""
         self.store.delete_prefix(f"{self.prefix}/")
 
-    def _next_attempt(self) -> int:
-        names = (_SEGMENT.fullmatch(key.rpartition("/")[2]) for key in self.store.list(f"{self.prefix}/"))
-        return 1 + max((int(name[1]) for name in names if name), default=-1)
-
 
 def _checksum(body: bytes, plan: bytes) -> bytes:
     return hashlib.blake2b(body, digest_size=CHECKSUM_BYTES, key=plan).hexdigest().encode()
-
-
-def _encode(record: Any, plan: bytes) -> bytes:
-    """The line of a record: checksum, space, JSON, newline."""
-    try:
-        body = to_json(record)
-    except PydanticSerializationError:  # a lone surrogate in a model's text has no UTF-8: keep it as an escape
-        body = json.dumps(record, separators=(",", ":"), default=lambda model: model.model_dump()).encode()
-    return _checksum(body, plan) + b" " + body + b"\n"
 
 
 def _record(line: bytes, plan: bytes) -> dict[str, Any] | None:

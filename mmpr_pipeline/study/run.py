@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -79,31 +79,26 @@ def _do_all(plan: StudyPlan, root: Path, told: Progress, doer: Doer, jobs: int) 
     with ThreadPoolExecutor(jobs) as threads:
         try:
             while waiting or running:
-                for step in _ready(waiting, running.values())[: jobs - len(running)]:
+                # Steps of which every need is done, in their order.
+                ready_running = running.values()
+                undone = {step.name for step in (*waiting, *ready_running)}
+                for step in [step for step in waiting if undone.isdisjoint(step.needs)][: jobs - len(running)]:
                     told(step.name, len(steps) - len(waiting), len(steps))
                     waiting.remove(step)
                     step.begin(root)
                     running[threads.submit(doer, step, root)] = step
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     step = running.pop(future)
-                    _ended(step, root, future)
+                    future.result()
+                    if step.done(root) is None:
+                        raise StepFailed(
+                            f"The step {step.name} ended without a result.", remedy=f"See {step.folder(root) / LOG}."
+                        )
         except BaseException:
             if isinstance(doer, InProcesses):
                 doer.stop()
             raise
     told("tables", len(steps), len(steps))
-
-
-def _ready(waiting: Sequence[Step], running: Collection[Step]) -> list[Step]:
-    """Steps of which every need is done, in their order."""
-    undone = {step.name for step in (*waiting, *running)}
-    return [step for step in waiting if undone.isdisjoint(step.needs)]
-
-
-def _ended(step: Step, root: Path, future: Future[None]) -> None:
-    future.result()
-    if step.done(root) is None:
-        raise StepFailed(f"The step {step.name} ended without a result.", remedy=f"See {step.folder(root) / LOG}.")
 
 
 class InProcesses:

@@ -80,23 +80,44 @@ def _of_span(text: str, closed: bool, asked: Asked) -> Reading | None:
     """Remembered: the rollouts of one question, which are read one after the other, announce few different answers."""
     if not text or is_bare_abstention(text):
         return None
-    found = _of_text(text, asked, closed=closed)
+    if asked.kind == "choice":
+        found = choice_named(text, asked, closed=closed)
+    elif asked.kind == "yes_no":
+        truth = read_yes_no(text)
+        found = None if truth is None else Reading("Yes" if truth else "No", truth=truth)
+    elif asked.kind in ("number", "math", "list"):
+        if closed:
+            found = Reading(text.strip(), weight=2, hedged=asked.kind == "number" and quantity.offers_two(text))
+        else:
+            clause = announced_clause(text)
+            if abstains(clause) or _echoes(clause, asked.question):
+                found = None
+            else:
+                formula_found = formula.first_formula(clause) if asked.kind != "number" else None
+                if formula_found is None or not any(c.isalnum() for c in formula_found):
+                    segments = formula.math_segments(clause)
+                    if segments and formula.is_formula_like_prefix(clause[: segments[0].start()]):
+                        inner = undressed(segments[0].group())
+                        tail = clause[segments[0].end() : segments[0].end() + 30]
+                        formula_found = inner + tail if re.match(r"\s?(?:\\?%|°)", tail) else inner
+                    elif re.match(r"\W{0,4}(?:\w{1,15}\W{1,3}){0,2}[-+]?[$€£]?\.?\d", clause):
+                        formula_found = quantity.first_number(clause)
+                    else:
+                        formula_found = sentence_number.number_of_sentence(clause, asked.question)
+                if formula_found is None and asked.kind != "number":
+                    formula_found = formula.formula_of_sentence(clause, asked.question)
+                found = (
+                    Reading(formula_found, weight=1, hedged=" be" in clause and _OR_ANOTHER.search(clause) is not None)
+                    if formula_found
+                    else None
+                )
+    else:
+        found = _phrase(text, asked, closed=closed)
     if closed and asked.kind != "choice" and abstains(undressed(text)):
         return None
     if found is None and closed and asked.kind != "choice":
         return Reading(undressed(text), weight=1)
     return found
-
-
-def _of_text(text: str, asked: Asked, *, closed: bool) -> Reading | None:
-    if asked.kind == "choice":
-        return choice_named(text, asked, closed=closed)
-    if asked.kind == "yes_no":
-        truth = read_yes_no(text)
-        return None if truth is None else Reading("Yes" if truth else "No", truth=truth)
-    if asked.kind in ("number", "math", "list"):
-        return _formula(text, asked, closed=closed)
-    return _phrase(text, asked, closed=closed)
 
 
 INSTEAD = re.compile(
@@ -186,22 +207,6 @@ _NEGATIVE = re.compile(
 )
 
 
-def _formula(text: str, asked: Asked, *, closed: bool) -> Reading | None:
-    if closed:
-        return Reading(text.strip(), weight=2, hedged=asked.kind == "number" and quantity.offers_two(text))
-    clause = announced_clause(text)
-    if abstains(clause) or _echoes(clause, asked.question):
-        return None
-    found = formula.first_formula(clause) if asked.kind != "number" else None
-    if found is None or not any(c.isalnum() for c in found):
-        found = _number(clause, asked.question)
-    if found is None and asked.kind != "number":
-        found = formula.formula_of_sentence(clause, asked.question)
-    return (
-        Reading(found, weight=1, hedged=" be" in clause and _OR_ANOTHER.search(clause) is not None) if found else None
-    )
-
-
 _OR_ANOTHER = re.compile(r"\b(?:though|but|or)\b[^.]{0,30}\b(?:could|might|may) (?:also )?be\b", re.IGNORECASE)
 
 
@@ -213,17 +218,6 @@ def _echoes(clause: str, question: str) -> bool:
         return False
     asked = tokens(question[:4_000])
     return any(asked[i : i + n] == words for i in range(len(asked) - n + 1))
-
-
-def _number(clause: str, question: str) -> str | None:
-    segments = formula.math_segments(clause)
-    if segments and formula.is_formula_like_prefix(clause[: segments[0].start()]):
-        inner = undressed(segments[0].group())
-        tail = clause[segments[0].end() : segments[0].end() + 30]
-        return inner + tail if re.match(r"\s?(?:\\?%|°)", tail) else inner
-    if re.match(r"\W{0,4}(?:\w{1,15}\W{1,3}){0,2}[-+]?[$€£]?\.?\d", clause):
-        return quantity.first_number(clause)
-    return sentence_number.number_of_sentence(clause, question)
 
 
 def announced_clause(text: str) -> str:

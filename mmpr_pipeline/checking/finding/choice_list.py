@@ -39,7 +39,16 @@ def without_choice_list(text: str, choices: Sequence[str]) -> str:
         (mark, _item_end(text, mark.end(), after.start() if after else None, texts)) for mark, after in _next(labels)
     ]
     kept, last = [], 0
-    for run in _runs(text, items):
+    # Items in a row, nothing between them, whose labels follow each other.
+    runs: list[list[_Item]] = []
+    for item in items:
+        if item[1] < 0:
+            runs.append([])
+        elif runs and runs[-1] and _follows(text, runs[-1][-1], item):
+            runs[-1].append(item)
+        else:
+            runs.append([item])
+    for run in [run for run in runs if len(run) > 1]:
         if len(run) > 2 or len(run) == len(choices) or _index(run[-1][0]) >= len(choices):
             kept.append(text[last : run[0][0].start()])
             last = run[-1][1]
@@ -65,19 +74,6 @@ def _item_end(text: str, start: int, stop: int | None, texts: frozenset[str]) ->
     ends += [match.start() for match in _ITEM_END.finditer(text, start, start + 400)][:2]
     ends += [min(len(text), start + 400)] if stop is None else []
     return next((end for end in ends if canonical(text[start:end]) in texts), -1)
-
-
-def _runs(text: str, items: Sequence[_Item]) -> list[list[_Item]]:
-    """Items in a row, nothing between them, whose labels follow each other."""
-    runs: list[list[_Item]] = []
-    for item in items:
-        if item[1] < 0:
-            runs.append([])
-        elif runs and runs[-1] and _follows(text, runs[-1][-1], item):
-            runs[-1].append(item)
-        else:
-            runs.append([item])
-    return [run for run in runs if len(run) > 1]
 
 
 def _follows(text: str, before: _Item, item: _Item) -> bool:

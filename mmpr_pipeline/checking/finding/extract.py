@@ -229,18 +229,15 @@ def _elsewhere(plain: str, text: str, asked: Asked, tried: list[str]) -> Extract
         tried.append(f"{rule}: {[r.text for r in found][:4]}")
         if found:
             if asked.kind in ("number", "math", "list") and abstains(said[-1]):
-                return _taken_back(rule, said[-1])
+                # It was that of an example ("For x^2 it is 2. Without the function it cannot be told."), or is in
+                # doubt.
+                return Extraction("ambiguous", f"{rule}_taken_back") if _BUT.search(said[-1]) else None
             if any(not reading.same_answer(r, found[-1], asked) for r in found):
                 return Extraction("ambiguous", f"{rule}_several")
             if found[-1].hedged:
                 return Extraction("ambiguous", f"{rule}_hedged")
             return Extraction("found", rule, found[-1])
     return None
-
-
-def _taken_back(rule: str, last: str) -> Extraction | None:
-    """It was that of an example ("For x^2 it is 2. Without the function it cannot be told."), or is in doubt."""
-    return Extraction("ambiguous", f"{rule}_taken_back") if _BUT.search(last) else None
 
 
 _BUT = re.compile(r"\b(?:but|still|nevertheless)\b", re.IGNORECASE)

@@ -35,7 +35,12 @@ def prepare_reply(response: str) -> Reply:
     Thinking (`<think>...</think>`) never counts, and thinking that was never closed leaves nothing. Text longer than
     `MAX_CHARS` keeps its head and its tail.
     """
-    text, further = _split_at_new_turn(_without_thinking(response.strip()))
+    without_thinking_text = response.strip()
+    closes = list(_THINK_CLOSE.finditer(without_thinking_text)) if "</" in without_thinking_text else []
+    if closes:
+        without_thinking_text = without_thinking_text[closes[-1].end() :]
+    opened = _THINK_OPEN.search(without_thinking_text) if "<" in without_thinking_text else None
+    text, further = _split_at_new_turn(without_thinking_text[: opened.start()] if opened else without_thinking_text)
     question = _NEW_QUESTION.search(text) if ":" in text else None
     if question is not None and any(c.isalnum() for c in text[: question.start()]):
         text, further = text[: question.start()], text[question.end() :]
@@ -52,14 +57,6 @@ def _bounded(text: str) -> str:
     if len(text) <= MAX_CHARS:
         return text
     return text[:_HEAD_CHARS].rstrip() + "\n" + text[_HEAD_CHARS - MAX_CHARS :].lstrip()
-
-
-def _without_thinking(text: str) -> str:
-    closes = list(_THINK_CLOSE.finditer(text)) if "</" in text else []
-    if closes:
-        text = text[closes[-1].end() :]
-    opened = _THINK_OPEN.search(text) if "<" in text else None
-    return text[: opened.start()] if opened else text
 
 
 def _without_code(text: str) -> str:

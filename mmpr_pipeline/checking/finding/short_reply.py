@@ -37,9 +37,23 @@ def of_short(line: str, asked: Asked) -> Reading | None:
         truth = read_yes_no(line)
         return None if truth is None else Reading("Yes" if truth else "No", truth=truth)
     if asked.kind == "list":
-        return _list(line, asked)
+        if formula.is_formula(line):
+            return Reading(formula.first_formula(line) or line)
+        listed = formula.bracketed(line) or sentence_number.numbers_listed(line, asked.question)
+        return Reading(listed or line)
     if asked.kind in ("number", "math"):
-        return _formula(line, asked)
+        if asked.kind == "number" and quantity.offers_two(line):
+            return Reading(line, hedged=True)
+        if not line.isascii() and (worded := read_quantity(line)) is not None and not worded.digits:
+            return Reading(line)  # 三分之二
+        if asked.kind == "number" and (result := quantity.result_of(line)):
+            return Reading(result)
+        prose = asked.kind == "number" and re.match(r"[A-Za-z]{2,} ", line)
+        if formula.is_formula(line) and not prose:
+            return Reading(formula.first_formula(line) or line)
+        of_sentence = formula.formula_of_sentence if asked.kind == "math" else sentence_number.number_of_sentence
+        found = of_sentence(line, asked.question)
+        return Reading(found) if found else None
     if asked.numeric and read_quantity(line) is None:
         return Reading(sentence_number.number_of_sentence(line, asked.question) or line)
     told = told_at_the_end(line)
@@ -65,38 +79,22 @@ def _choice(line: str, asked: Asked) -> Reading | None:
     concluded = _SO.search(line)
     if concluded:
         return choice_named(concluded[1], asked)
-    named = _unless_in_passing(choice_named(_LEAD_IN.sub("", line), asked), line, asked)
+    # None for a value of a choice that merely stands in a calculation: `20°` in `20° + 140° = 160°`.
+    unless_in_passing_named = choice_named(_LEAD_IN.sub("", line), asked)
+    if (
+        unless_in_passing_named is None
+        or unless_in_passing_named.choice is None
+        or unless_in_passing_named.choice.by != "mention"
+    ):
+        named = unless_in_passing_named
+    else:
+        valued = choice_value(asked.choices[unless_in_passing_named.choice.index]) is not None
+        named = (
+            unless_in_passing_named
+            if not valued or value_given(line, asked) == unless_in_passing_named.choice.index
+            else None
+        )
     return named or choice_by_truth(line, asked) or value_alone(line, asked)
-
-
-def _unless_in_passing(named: Reading | None, line: str, asked: Asked) -> Reading | None:
-    """None for a value of a choice that merely stands in a calculation: `20°` in `20° + 140° = 160°`."""
-    if named is None or named.choice is None or named.choice.by != "mention":
-        return named
-    valued = choice_value(asked.choices[named.choice.index]) is not None
-    return named if not valued or value_given(line, asked) == named.choice.index else None
-
-
-def _list(line: str, asked: Asked) -> Reading:
-    if formula.is_formula(line):
-        return Reading(formula.first_formula(line) or line)
-    listed = formula.bracketed(line) or sentence_number.numbers_listed(line, asked.question)
-    return Reading(listed or line)
-
-
-def _formula(line: str, asked: Asked) -> Reading | None:
-    if asked.kind == "number" and quantity.offers_two(line):
-        return Reading(line, hedged=True)
-    if not line.isascii() and (worded := read_quantity(line)) is not None and not worded.digits:
-        return Reading(line)  # 三分之二
-    if asked.kind == "number" and (result := quantity.result_of(line)):
-        return Reading(result)
-    prose = asked.kind == "number" and re.match(r"[A-Za-z]{2,} ", line)
-    if formula.is_formula(line) and not prose:
-        return Reading(formula.first_formula(line) or line)
-    of_sentence = formula.formula_of_sentence if asked.kind == "math" else sentence_number.number_of_sentence
-    found = of_sentence(line, asked.question)
-    return Reading(found) if found else None
 
 
 _TOLD = re.compile(

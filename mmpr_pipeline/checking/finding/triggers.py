@@ -151,7 +151,14 @@ def _spans(text: str, low: str, triggers: Sequence[_Trigger], tier: int) -> list
     for keys, rule, begins, pattern in triggers:
         # Small letters of some scripts are two signs: then places in `low` are not those in `text`.
         if begins and len(low) == len(text):
-            matches = _matches(text, _lines(low, keys) if begins == _AT_LINE else _beginnings(low, begins), pattern)
+            # Where the lines begin, line break included, that hold a keyword.
+            matches = _matches(
+                text,
+                {max(low.rfind("\n", 0, place + 1), 0) for place in _beginnings(low, keys)}
+                if begins == _AT_LINE
+                else _beginnings(low, begins),
+                pattern,
+            )
         else:
             matches = pattern.finditer(text)
         for match in matches:
@@ -181,11 +188,6 @@ def _beginnings(low: str, begins: tuple[str, ...]) -> list[int]:
             places.append(place)
             place = low.find(literal, place + 1)
     return places
-
-
-def _lines(low: str, keys: tuple[str, ...]) -> set[int]:
-    """Where the lines begin, line break included, that hold a keyword."""
-    return {max(low.rfind("\n", 0, place + 1), 0) for place in _beginnings(low, keys)}
 
 
 def _matches(text: str, places: Iterable[int], pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:

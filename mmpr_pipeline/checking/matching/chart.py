@@ -37,19 +37,11 @@ def _match_one(prediction: str, gold: str, question: str) -> Match:
     if wanted.unit and said.unit and wanted.unit.rstrip("s") != said.unit.rstrip("s"):
         return unparseable("chart_unit_differs", f"{said.unit} / {wanted.unit}")
     if is_year(wanted):
-        return _match_year(said, wanted, question)
-    return _match_value(said, wanted, question)
-
-
-def _match_year(said: Quantity, wanted: Quantity, question: str) -> Match:
-    if said.value == wanted.value and not said.percent:
-        return correct("chart_year")
-    if _YEAR_ASKED.search(question) or not _near(float(said.value), float(wanted.value)):
-        return incorrect("chart_year")
-    return unparseable("chart_perhaps_year")
-
-
-def _match_value(said: Quantity, wanted: Quantity, question: str) -> Match:
+        if said.value == wanted.value and not said.percent:
+            return correct("chart_year")
+        if _YEAR_ASKED.search(question) or not _near(float(said.value), float(wanted.value)):
+            return incorrect("chart_year")
+        return unparseable("chart_perhaps_year")
     a, b = float(said.value), float(wanted.value)
     if said.scale != wanted.scale and not _near(a, b) and _near(a / said.scale, b / wanted.scale):
         return unparseable("chart_scale_differs", f"{a:g} / {b:g}")

@@ -188,7 +188,18 @@ def match_text(prediction: str, golds: Sequence[str], question: str = "", langua
         return correct("text_restated")
     if any(names_colour(bare, gold, question) for gold in golds):
         return correct("text_colour")
-    return _different(bare, golds, language)
+    words = tokens(bare)
+    for gold in golds:
+        wanted = tokens(gold)
+        if compare_times(undressed(bare), undressed(gold)) or same_date(bare, gold, language) is False:
+            return incorrect("text_other_time", gold[:80])
+        if holds_in_order(words, wanted) or holds_in_order(wanted, words):
+            return unparseable("text_contains", gold[:80])
+        if opposite(bare, gold):
+            return incorrect("text_opposite", gold[:80])
+        if _resembles(words, wanted) or is_chemical(undressed(gold)) != is_chemical(undressed(bare)):
+            return unparseable("text_resembles", gold[:80])
+    return incorrect("text_differs")
 
 
 def _other_capitals(text: str, gold: str) -> bool:
@@ -200,21 +211,6 @@ def _other_capitals(text: str, gold: str) -> bool:
         and is_chemical(a)
         and is_chemical(b)
     )
-
-
-def _different(text: str, golds: Sequence[str], language: str = "en") -> Match:
-    words = tokens(text)
-    for gold in golds:
-        wanted = tokens(gold)
-        if compare_times(undressed(text), undressed(gold)) or same_date(text, gold, language) is False:
-            return incorrect("text_other_time", gold[:80])
-        if holds_in_order(words, wanted) or holds_in_order(wanted, words):
-            return unparseable("text_contains", gold[:80])
-        if opposite(text, gold):
-            return incorrect("text_opposite", gold[:80])
-        if _resembles(words, wanted) or is_chemical(undressed(gold)) != is_chemical(undressed(text)):
-            return unparseable("text_resembles", gold[:80])
-    return incorrect("text_differs")
 
 
 def _resembles(words: Sequence[str], wanted: Sequence[str]) -> bool:

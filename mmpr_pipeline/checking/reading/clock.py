@@ -41,7 +41,20 @@ def read_time(text: str) -> Time | None:
         return Time(*_NAMED[text.lower()], True)
     match = _TIME.fullmatch(text)
     if match is None:
-        return _spoken(text)
+        spoken_match = _SPOKEN.fullmatch(text)
+        if spoken_match is None:
+            return None
+        part = {"quarter": 15, "half": 30}.get(spoken_match["part"].lower()) or number_from_words(spoken_match["part"])
+        spoken_hour = (
+            number_from_words(spoken_match["hour"]) if spoken_match["hour"].isalpha() else int(spoken_match["hour"])
+        )
+        if part is None or spoken_hour is None or not 0 < part < 60 or not 0 < spoken_hour <= 12:
+            return None
+        past = spoken_match["side"].lower() in ("past", "after")
+        hours = int(spoken_hour) if past else int(spoken_hour) - 1 or 12
+        return Time(
+            hours, int(part) if past else 60 - int(part), 0, (spoken_match["half"] or "").lower().replace(".", ""), True
+        )
     if not (match[2] or match[4]):
         return None
     hour, minute, second = int(match[1]), int(match[2] or 0), int(match[3] or 0)
@@ -49,19 +62,6 @@ def read_time(text: str) -> Time | None:
         return None
     half = (match[4] or "").lower().replace(".", "").replace(" ", "")
     return Time(hour, minute, second, {"noon": "pm", "o'clock": ""}.get(half, half), bool(half))
-
-
-def _spoken(text: str) -> Time | None:
-    match = _SPOKEN.fullmatch(text)
-    if match is None:
-        return None
-    part = {"quarter": 15, "half": 30}.get(match["part"].lower()) or number_from_words(match["part"])
-    hour = number_from_words(match["hour"]) if match["hour"].isalpha() else int(match["hour"])
-    if part is None or hour is None or not 0 < part < 60 or not 0 < hour <= 12:
-        return None
-    past = match["side"].lower() in ("past", "after")
-    hours = int(hour) if past else int(hour) - 1 or 12
-    return Time(hours, int(part) if past else 60 - int(part), 0, (match["half"] or "").lower().replace(".", ""), True)
 
 
 def compare_times(left: str, right: str) -> Decision | None:

@@ -59,7 +59,11 @@ def core(text: str, depth: int = 0) -> str:
     if "</think>" in text:
         text = text.rpartition("</think>")[2].strip()
     if len(text) > MAX_CHARS:
-        return _end_of(text)
+        # Of a text that is too long to read, the number that it ends on, where it says that this is the answer.
+        match = _LONG_TAIL.search(text[-200:])
+        if match is None:
+            raise ParseError("too long")
+        return match[1]
     boxed = boxed_contents(text) if r"\boxed" in text else []
     if boxed:
         if depth == MAX_BOXES_DEEP:
@@ -72,7 +76,12 @@ def core(text: str, depth: int = 0) -> str:
         before, _, after = text.rpartition(arrow) if arrow in text else ("", "", text)
         text = after if not before.strip() or "=" in before.replace(arrow, "") else text
     text = _FEET.sub(r"\1 ft \2 in", _CLOCKED.sub(r"\1 h \2 min", text)) if len(text) < 20 else text
-    text = _undressed(text)
+    undressed_text = text
+    for opening, closing in _PAIRS:
+        if opening in undressed_text and closing in undressed_text and r"\begin" not in undressed_text:
+            undressed_text = undressed_text.replace(opening, "$").replace(closing, "$")
+    match = _EMPHASIS.match(undressed_text)
+    text = match[2].strip() if match else undressed_text
     if _DERIVATIVE.search(text):
         raise ParseError("a derivative to be taken")
     text = _LOWERED_POWER.sub(r"\1^{-\2}", text)
@@ -98,22 +107,6 @@ def _unit_out_of_brackets(text: str) -> str:
     return f"{text[: len(text) - len(match[0])]} {match[1]}"
 
 
-def _end_of(text: str) -> str:
-    """Of a text that is too long to read, the number that it ends on, where it says that this is the answer."""
-    match = _LONG_TAIL.search(text[-200:])
-    if match is None:
-        raise ParseError("too long")
-    return match[1]
-
-
-def _undressed(text: str) -> str:
-    for opening, closing in _PAIRS:
-        if opening in text and closing in text and r"\begin" not in text:
-            text = text.replace(opening, "$").replace(closing, "$")
-    match = _EMPHASIS.match(text)
-    return match[2].strip() if match else text
-
-
 def _without_dollars(text: str) -> str:
     """Dollars that delimit mathematics go; a dollar that is money stays."""
     stripped = text.strip().rstrip(".。")
@@ -131,11 +124,7 @@ def _without_dollars(text: str) -> str:
         return text.replace("$", " ")
     if _CONNECTIVE.fullmatch(outside):
         return _SEGMENT.sub(lambda m: m[1] or m[2], text)
-    return _segment(text, segments)
-
-
-def _segment(text: str, segments: list[re.Match[str]]) -> str:
-    """The one piece of mathematics in a sentence, or the one that the sentence ends on."""
+    # The one piece of mathematics in a sentence, or the one that the sentence ends on.
     last = segments[-1]
     if len(segments) == 1 and re.search(r"\d\s?$", text[: last.start()]):
         return text[: last.start()] + (last[1] or last[2]) + text[last.end() :]  # `16 $\pi$`: a factor stands before it

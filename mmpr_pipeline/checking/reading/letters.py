@@ -74,51 +74,48 @@ class Letters(NamedTuple):
 
 def read_letters(text: str, count: int) -> Letters | None:
     """Labels at the beginning of `text`, among `count` choices (0: not known); None if it starts otherwise."""
-    text = _bare(text)
+    bare_text = text
+    bare_text = without_text_commands(without_spacing_commands(bare_text[:400]))
+    for mark in ("$", "{}", "\\(", "\\)", "\\[", "\\]"):
+        bare_text = bare_text.replace(mark, "")
+    bare_text = bare_text.lstrip(" \n\t:-=,>#*")
+    text = _QUOTED.sub(r"\1", bare_text).lstrip("\"'`") if bare_text[:1] in _QUOTES else bare_text
     limit = min(count or UNKNOWN_COUNT, MOST_CHOICES)
     many = _MANY.match(text)
     if many and _is_set(many["many"], limit) and not _EQUATED.match(text, many.end()):
         return Letters(many["many"], text[many.end() :])
     if _SPACED.match(text) and _is_set(text.replace(" ", "").rstrip("."), limit):
         return Letters(text.replace(" ", "").rstrip("."), "")
-    found, end, hedged, plain = _labels(text, limit)
-    if not found:
-        return _numbered(text, count)
-    rest = text[end:]
-    loose = plain and not _MAY_FOLLOW.match(rest)
-    denied = _WRONG_AFTER.match(rest) is not None
-    return Letters("".join(sorted(set(found))), rest, hedged=hedged, loose=loose, denied=denied)
-
-
-def _bare(text: str) -> str:
-    text = without_text_commands(without_spacing_commands(text[:400]))
-    for mark in ("$", "{}", "\\(", "\\)", "\\[", "\\]"):
-        text = text.replace(mark, "")
-    text = text.lstrip(" \n\t:-=,>#*")
-    return _QUOTED.sub(r"\1", text).lstrip("\"'`") if text[:1] in _QUOTES else text
-
-
-def _labels(text: str, limit: int) -> tuple[list[str], int, bool, bool]:
-    """Labels joined by commas, `and` or `or`; where they end; if alternatives; if the last is a letter without "
-    "marks."""
-    found: list[str] = []
-    position = end = 0
-    hedged = plain = joined_by_or = False
-    while len(found) < MOST_CHOICES:
+    # Labels joined by commas, `and` or `or`; where they end; if alternatives; if the last is a letter without "
+    # "marks.
+    labels_found: list[str] = []
+    position = labels_end = 0
+    labels_hedged = labels_plain = joined_by_or = False
+    while len(labels_found) < MOST_CHOICES:
         match = _LABEL.match(text, position)
         letter = _letter(match, text, limit) if match else None
         if match is None or letter is None:
             break
-        found.append(letter)
-        hedged = hedged or (len(found) > 1 and joined_by_or)
-        plain = match["bare"] is not None and match["close"] is None and match["noun"] is None
-        end = match.end()
-        joiner = _OR.match(text, end) or _AND.match(text, end)
+        labels_found.append(letter)
+        labels_hedged = labels_hedged or (len(labels_found) > 1 and joined_by_or)
+        labels_plain = match["bare"] is not None and match["close"] is None and match["noun"] is None
+        labels_end = match.end()
+        joiner = _OR.match(text, labels_end) or _AND.match(text, labels_end)
         if joiner is None:
             break
-        joined_by_or = _OR.match(text, end) is not None
+        joined_by_or = _OR.match(text, labels_end) is not None
         position = joiner.end()
-    return found, end, hedged, plain
+    found, end, hedged, plain = (labels_found, labels_end, labels_hedged, labels_plain)
+    if not found:
+        match = _NUMBERED.match(text) if count else None
+        if match is None:
+            return None
+        index = int(match["digit"]) - 1 if match["digit"] else _ORDINAL[match["ordinal"].lower()]
+        return Letters(chr(65 + index), text[match.end() :]) if index < count else None
+    rest = text[end:]
+    loose = plain and not _MAY_FOLLOW.match(rest)
+    denied = _WRONG_AFTER.match(rest) is not None
+    return Letters("".join(sorted(set(found))), rest, hedged=hedged, loose=loose, denied=denied)
 
 
 def _letter(match: re.Match[str], text: str, limit: int) -> str | None:
@@ -148,14 +145,6 @@ def _is_label(match: re.Match[str], text: str) -> bool:
     if token in "AI" and not marked and re.match(r" [a-z]", after):
         return _MAY_FOLLOW.match(after) is not None
     return True
-
-
-def _numbered(text: str, count: int) -> Letters | None:
-    match = _NUMBERED.match(text) if count else None
-    if match is None:
-        return None
-    index = int(match["digit"]) - 1 if match["digit"] else _ORDINAL[match["ordinal"].lower()]
-    return Letters(chr(65 + index), text[match.end() :]) if index < count else None
 
 
 def _is_set(letters: str, limit: int) -> bool:

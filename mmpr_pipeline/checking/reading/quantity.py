@@ -150,14 +150,15 @@ def read_quantity(text: str, language: str = "en") -> Quantity | None:
         return _in_words(bare) if len(bare) <= MOST_CHARS else None
     if bool(match["open"] or match["open2"]) != bool(match["close"] or match["close2"]):
         return None
-    return _read(match, language)
-
-
-def _read(match: re.Match[str], language: str) -> Quantity | None:
     letter = match["letter"] or ""
     money = (match["money"] or "").replace("\\", "")
     if letter and letter[0] in "mbtT" and len(letter) == 1 and not money:
-        return _with_unit_letter(match, letter)
+        # `5m`: metres or millions; the letter counts as a unit.
+        read = _number(match, "en")
+        if read is None or match["unit"] or match["percent"] or match["open"]:
+            return None
+        negative = (match["sign"] or match["sign2"] or "+") not in "+"
+        return Quantity(-read[0] if negative else read[0], read[1], unit=letter, digits=match["digits"] or "")
     zeros = SCALES[match["scale"].lower()] if match["scale"] else _LETTERS_OF_SCALE[letter[0]] if letter else 0
     number_read = _number(match, language)
     if number_read is None:
@@ -191,15 +192,6 @@ def _read(match: re.Match[str], language: str) -> Quantity | None:
 _CURRENCY_CODES = {"US": "$", "EU": "€", "GB": "£", "JP": "¥", "CN": "¥", "RM": "¥", "IN": "₹", "RS": "₹"}
 SCALE_FACTORS = {"dozen": 12}
 """Scale words that are no power of ten."""
-
-
-def _with_unit_letter(match: re.Match[str], letter: str) -> Quantity | None:
-    """`5m`: metres or millions; the letter counts as a unit."""
-    read = _number(match, "en")
-    if read is None or match["unit"] or match["percent"] or match["open"]:
-        return None
-    negative = (match["sign"] or match["sign2"] or "+") not in "+"
-    return Quantity(-read[0] if negative else read[0], read[1], unit=letter, digits=match["digits"] or "")
 
 
 def _number(match: re.Match[str], language: str) -> tuple[Fraction, str, bool] | None:

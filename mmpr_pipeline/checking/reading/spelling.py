@@ -156,24 +156,20 @@ def alike(a: str, b: str) -> bool:
         return True
     if len(short) < 4 or len(long) - len(short) > 2:
         return False
-    return _distance(short, long) <= (1 if len(long) < 8 else 2) and (len(short) > 4 or sorted(a) == sorted(b))
+    # Edits between two short words, two letters in the other order counting as one.
+    before, row = list(range(len(long) + 1)), list(range(len(long) + 1))
+    previous: list[int] = []
+    for i, x in enumerate(short, 1):
+        previous, before, row = before, row, [i]
+        for j, y in enumerate(long, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (x != y))
+            if i > 1 and j > 1 and x == long[j - 2] and short[i - 2] == y:
+                cost = min(cost, previous[j - 2] + 1)
+            row.append(cost)
+    return row[-1] <= (1 if len(long) < 8 else 2) and (len(short) > 4 or sorted(a) == sorted(b))
 
 
 _NONE: frozenset[int] = frozenset()
-
-
-def _distance(a: str, b: str) -> int:
-    """Edits between two short words, two letters in the other order counting as one."""
-    before, row = list(range(len(b) + 1)), list(range(len(b) + 1))
-    previous: list[int] = []
-    for i, x in enumerate(a, 1):
-        previous, before, row = before, row, [i]
-        for j, y in enumerate(b, 1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (x != y))
-            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
-                cost = min(cost, previous[j - 2] + 1)
-            row.append(cost)
-    return row[-1]
 
 
 _ELEMENTS = frozenset(

@@ -31,7 +31,16 @@ def tokens(text: str) -> tuple[str, ...]:
     """Words, numbers and meaningful signs of a text, in order, without articles (unless nothing else is there)."""
     if not any(map(str.isalnum, text)):  # brackets to be closed, signs to be chosen: each sign counts
         return tuple(text.replace("$", "").replace('"', "").replace("'", "").replace("`", "").rstrip(".").split())
-    text = fold_diacritics(undressed(_scripted(text[:MOST_CHARS]))).casefold().replace("\\%", "%")
+    # `H₂O`, `H_2O` and `H_{2}O` as `H2O`; `x²` as `x^2`.
+    scripted_text = text[:MOST_CHARS]
+    if not scripted_text.isascii():
+        scripted_text = _SUPER.sub(lambda m: "^" + m[0].translate(_SCRIPTS), scripted_text).translate(_SCRIPTS)
+    scripted_text = _CHARGE.sub(r"\1", scripted_text) if "^" in scripted_text else scripted_text
+    text = (
+        fold_diacritics(undressed(_LOWERED.sub(r"\1", scripted_text) if "_" in scripted_text else scripted_text))
+        .casefold()
+        .replace("\\%", "%")
+    )
     if "." in text:
         text = _NOON.sub(r"\1m", text)
         text = _INITIALS.sub(lambda m: m.group().replace(".", ""), text)
@@ -46,14 +55,6 @@ def tokens(text: str) -> tuple[str, ...]:
     if "," in found or ":" in found:  # a tuple or an interval: its brackets matter
         found = [*_BRACKET.findall(text), *found]
     return tuple(t for t in found if t not in ARTICLES) or tuple(found)
-
-
-def _scripted(text: str) -> str:
-    """`H₂O`, `H_2O` and `H_{2}O` as `H2O`; `x²` as `x^2`."""
-    if not text.isascii():
-        text = _SUPER.sub(lambda m: "^" + m[0].translate(_SCRIPTS), text).translate(_SCRIPTS)
-    text = _CHARGE.sub(r"\1", text) if "^" in text else text
-    return _LOWERED.sub(r"\1", text) if "_" in text else text
 
 
 _SCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉⁰¹²³⁴⁵⁶⁷⁸⁹", "01234567890123456789")

@@ -72,16 +72,27 @@ class SymbolicWorker:
         with self._lock:
             try:
                 self._spawn()
-                self._wait_ready()
+                if not self._ready:
+                    self._receive(time.monotonic() + START_LIMIT_S)
+                    self._ready = True
             except (_Gone, OSError):
                 self._kill()
                 return None, "symbolic_worker_did_not_start"
             try:
-                self._send(request)
+                process = self._process
+                if process is None or process.stdin is None:
+                    raise _Gone
+                data = memoryview(struct.pack(">I", len(request)) + request)
+                while data:
+                    data = data[process.stdin.write(data) :]
                 reply = json.loads(self._receive(time.monotonic() + self.wall_s, self._used() + self.limit_s))
             except (_Gone, OSError, ValueError):
                 self._kill()
-                self._respawn()
+                # The next worker starts now, so that the next comparison need not wait for it.
+                try:
+                    self._spawn()
+                except OSError:
+                    self._process = None
                 return None, "timeout"
         verdict, rule = reply
         return (verdict if isinstance(verdict, bool) else None), str(rule)[:60]
@@ -116,26 +127,6 @@ class SymbolicWorker:
             env=environment,
         )
         self._ready = False
-
-    def _respawn(self) -> None:
-        """The next worker starts now, so that the next comparison need not wait for it."""
-        try:
-            self._spawn()
-        except OSError:
-            self._process = None
-
-    def _wait_ready(self) -> None:
-        if not self._ready:
-            self._receive(time.monotonic() + START_LIMIT_S)
-            self._ready = True
-
-    def _send(self, payload: bytes) -> None:
-        process = self._process
-        if process is None or process.stdin is None:
-            raise _Gone
-        data = memoryview(struct.pack(">I", len(payload)) + payload)
-        while data:
-            data = data[process.stdin.write(data) :]
 
     def _receive(self, deadline: float, most_used: float = math.inf) -> bytes:
         (size,) = struct.unpack(">I", self._read(4, deadline, most_used))

@@ -46,9 +46,17 @@ def compare_values(left: Expr, right: Expr, context: Context) -> Decision:
     if left == right:
         return True, "same_tree"
     if right.op in SCALAR_OPS and left.op in ("paren", "list") and all(is_definition(item) for item in left.args):
-        return _compare_asked(left, right, context)
+        # `(h=7, b=-4)` for a gold that is one value: the one whose name the question asks for; in doubt without
+        # it.
+        asked = [item for item in left.args if context.asks_for(defined_name(item))]
+        if len(asked) == 1:
+            return compare_values(definition_value(asked[0]), right, context)
+        return None, "one_of_several_names"
     if left.op == "text" or right.op == "text":
-        return _compare_texts(left, right)
+        if left.op == right.op == "text":
+            same = str(left.value).lower().split() == str(right.value).lower().split()
+            return compare_words(str(left.value), str(right.value)) if not same else (True, "same_text")
+        return None, "text_and_mathematics"
     if left.op == "rel" or right.op == "rel":
         return _compare_with_relation(left, right, context)
     if left.op in ("list", "set") or right.op in ("list", "set"):
@@ -75,14 +83,6 @@ def compare_values(left: Expr, right: Expr, context: Context) -> Decision:
     return None, "different_shapes"
 
 
-def _compare_asked(named: Expr, gold: Expr, context: Context) -> Decision:
-    """`(h=7, b=-4)` for a gold that is one value: the one whose name the question asks for; in doubt without it."""
-    asked = [item for item in named.args if context.asks_for(defined_name(item))]
-    if len(asked) == 1:
-        return compare_values(definition_value(asked[0]), gold, context)
-    return None, "one_of_several_names"
-
-
 def decider(context: Context) -> Decide:
     """`compare_values` with its context given."""
     return lambda left, right: compare_values(left, right, context)
@@ -101,13 +101,6 @@ def compare_words(left: str, right: str) -> Decision:
     if len(ones) == len(others) == 1 and ones[0][:4] != others[0][:4]:
         return False, "other_text"
     return None, "other_words"
-
-
-def _compare_texts(left: Expr, right: Expr) -> Decision:
-    if left.op == right.op == "text":
-        same = str(left.value).lower().split() == str(right.value).lower().split()
-        return compare_words(str(left.value), str(right.value)) if not same else (True, "same_text")
-    return None, "text_and_mathematics"
 
 
 # --- relations ------------------------------------------------------------------------------------------------------

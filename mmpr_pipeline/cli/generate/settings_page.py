@@ -62,7 +62,15 @@ def declarations_page() -> str:
             continue
         seen.add(model.__name__)
         parts.append(f"## {title or 'Fields'}\n")
-        parts.append(_fields(model))
+        rows = ["| field | meaning | default |", "|---|---|---|"]
+        for name, field in model.model_fields.items():
+            default = field.get_default(call_default_factory=True) if not field.is_required() else None
+            empty = default is None or default in ((), {}, "")
+            shown = "required" if field.is_required() else "-" if empty else f"`{_plain(default)}`"
+            listed = choices(field.annotation)
+            values = f" One of {', '.join(f'`{c}`' for c in listed)}." if listed and len(listed) < 12 else ""
+            rows.append(f"| `{name}` | {_cell((field.description or '') + values)} | {_cell(shown)} |")
+        parts.append("\n".join(rows) + "\n")
     return "\n".join(parts)
 
 
@@ -78,18 +86,6 @@ def _table(settings: list[Declared], first: str) -> str:
         rows.append(
             f"| `{each.path}` | {_cell(meaning)} | {_cell(default)} | {f'`{each.flag}`' if each.flag else ''} |"
         )
-    return "\n".join(rows) + "\n"
-
-
-def _fields(model: type[BaseModel]) -> str:
-    rows = ["| field | meaning | default |", "|---|---|---|"]
-    for name, field in model.model_fields.items():
-        default = field.get_default(call_default_factory=True) if not field.is_required() else None
-        empty = default is None or default in ((), {}, "")
-        shown = "required" if field.is_required() else "-" if empty else f"`{_plain(default)}`"
-        listed = choices(field.annotation)
-        values = f" One of {', '.join(f'`{c}`' for c in listed)}." if listed and len(listed) < 12 else ""
-        rows.append(f"| `{name}` | {_cell((field.description or '') + values)} | {_cell(shown)} |")
     return "\n".join(rows) + "\n"
 
 

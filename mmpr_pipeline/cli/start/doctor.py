@@ -50,30 +50,26 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     if as_json:
         print(json.dumps([asdict(line) for line in lines], indent=1))
     else:
-        _show(lines)
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for line in lines:
+            text = Text(line.found)
+            if line.remedy:
+                text.append(f"\n{line.remedy}", style="dim")
+            table.add_row(Text(line.state, style=_COLOURS[line.state]), line.name, text)
+        console = Console()
+        console.print(table)
+        bad = [line.name for line in lines if line.state == "missing"]
+        said = f"Missing: {', '.join(bad)}." if bad else "Builds work here."
+        console.print(said, style="bold", highlight=False)
     if any(line.state == "missing" for line in lines):
         raise typer.Exit(1)
-
-
-def _show(lines: list[Line]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for line in lines:
-        text = Text(line.found)
-        if line.remedy:
-            text.append(f"\n{line.remedy}", style="dim")
-        table.add_row(Text(line.state, style=_COLOURS[line.state]), line.name, text)
-    console = Console()
-    console.print(table)
-    bad = [line.name for line in lines if line.state == "missing"]
-    said = f"Missing: {', '.join(bad)}." if bad else "Builds work here."
-    console.print(said, style="bold", highlight=False)
 
 
 def examined() -> Iterator[Line]:
@@ -86,7 +82,9 @@ def examined() -> Iterator[Line]:
     yield _token()
     yield _network()
     yield from _disks()
-    yield _memory()
+    cores = os.cpu_count() or 1
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    yield Line("machine", "ok", f"{cores} cores, {total:,.0f} GiB of memory, {platform.system()} {platform.machine()}")
 
 
 def _python() -> Line:
@@ -165,12 +163,6 @@ def _disks() -> Iterator[Line]:
             f"An 8B model takes 16 GiB, and as much again if it is converted. {variable and f'Move it: {variable}.'}"
         )
         yield Line(name, "warn" if few else "ok", f"{free:,.0f} GiB free in {place}", remedy.strip() if few else "")
-
-
-def _memory() -> Line:
-    cores = os.cpu_count() or 1
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return Line("machine", "ok", f"{cores} cores, {total:,.0f} GiB of memory, {platform.system()} {platform.machine()}")
 
 
 def _version(name: str) -> str | None:

@@ -83,8 +83,17 @@ def thinned(points: Points, most: int = POINTS) -> list[tuple[float, float]]:
 def _panel(panel: CurvePanel, smoothing: float) -> dict[str, Any]:
     curves = {label: points for label, points in panel.curves.items() if points}
     over = {label: smoothed(points, smoothing) for label, points in curves.items()}
-    low, high = _span([value for points in curves.values() for _, value in points],
-                      [value for points in over.values() for _, value in points])  # fmt: skip
+    # All of the smooth curves and nearly all raw values: one spike does not flatten everything else.
+    raw = [value for points in curves.values() for _, value in points]
+    span_over = [value for points in over.values() for _, value in points]
+    raw = sorted(raw)
+    span_low = min(*span_over, raw[int(0.01 * len(raw))]) if len(span_over) > 1 else span_over[0]
+    span_high = max(*span_over, raw[math.ceil(0.99 * len(raw)) - 1]) if len(span_over) > 1 else span_over[0]
+    flat = span_high - span_low <= 1e-9 * max(
+        abs(span_low), abs(span_high)
+    )  # the average of equal values differs in its last bits
+    margin = abs(span_high) * 0.1 or 1.0 if flat else 0.05 * (span_high - span_low)
+    low, high = (span_low - margin, span_high + margin)  # fmt: skip
     scale: dict[str, Any] = {"type": "log"} if panel.log else {"domain": [low, high], "nice": True, "zero": False}
     names = list(curves)
     x = {
@@ -119,13 +128,3 @@ def _panel(panel: CurvePanel, smoothing: float) -> dict[str, Any]:
             {"data": {"values": [{"step": step} for step in panel.rules]}, "mark": rule, "encoding": {"x": x}}
         )
     return {"title": panel.title, "layer": layers}
-
-
-def _span(raw: list[float], over: list[float]) -> tuple[float, float]:
-    """All of the smooth curves and nearly all raw values: one spike does not flatten everything else."""
-    raw = sorted(raw)
-    low = min(*over, raw[int(0.01 * len(raw))]) if len(over) > 1 else over[0]
-    high = max(*over, raw[math.ceil(0.99 * len(raw)) - 1]) if len(over) > 1 else over[0]
-    flat = high - low <= 1e-9 * max(abs(low), abs(high))  # the average of equal values differs in its last bits
-    margin = abs(high) * 0.1 or 1.0 if flat else 0.05 * (high - low)
-    return low - margin, high + margin

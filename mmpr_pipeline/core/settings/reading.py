@@ -21,7 +21,11 @@ def load_settings(kind: type[S], path: str | Path | None, overrides: Mapping[str
     data = read_yaml(Path(path)) if path else {}
     for name, value in overrides.items():
         if value is not None:
-            _set(data, name.split("."), value)
+            set_data = data
+            set_path = name.split(".")
+            for set_name in set_path[:-1]:
+                set_data = set_data.setdefault(set_name, {})
+            set_data[set_path[-1]] = value
     try:
         return kind.model_validate(data)
     except ValidationError as error:
@@ -56,9 +60,3 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError(f"The config {path} is not a mapping of settings.", remedy="See examples/nano.yaml.")
     return data
-
-
-def _set(data: dict[str, Any], path: list[str], value: Any) -> None:
-    for name in path[:-1]:
-        data = data.setdefault(name, {})
-    data[path[-1]] = value

@@ -41,7 +41,13 @@ def load(out: str | Path) -> datasets.Dataset:
     store = open_store(out)
     shards = shards_of(store)
     manifests = list(manifests_of(store, shards))
-    folder = cache_folder() / "datasets" / _digest(store, manifests)
+    # Names the cached form by the content of all pairs and by where their images lie.
+    hashes = [entry.sha256 for m in manifests for entry in m.files if entry.path.startswith("pairs/")]
+    folder = (
+        cache_folder()
+        / "datasets"
+        / hashlib.sha256("\n".join([_VERSION, store.url, *hashes]).encode()).hexdigest()[:32]
+    )
     features = pair_features()
     parts = []
     for manifest in manifests:
@@ -64,12 +70,6 @@ def pair_features() -> datasets.Features:
 
     schema = layout.SCHEMAS["pairs"]
     return datasets.Features({name: feature(name, schema.field(name).type) for name in schema.names})
-
-
-def _digest(store: Store, manifests: list[Manifest]) -> str:
-    """Names the cached form by the content of all pairs and by where their images lie."""
-    hashes = [entry.sha256 for m in manifests for entry in m.files if entry.path.startswith("pairs/")]
-    return hashlib.sha256("\n".join([_VERSION, store.url, *hashes]).encode()).hexdigest()[:32]
 
 
 def _unpack(store: Store, manifest: Manifest, target: Path, schema: pa.Schema) -> None:

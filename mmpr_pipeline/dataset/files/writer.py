@@ -47,7 +47,22 @@ class ShardWriter:
 
         Raises DatasetError where the outcome contradicts itself: that is a bug of the caller, never bad input.
         """
-        _check(outcome)
+        # A row must say what became of it, and the counts in it must be those of what lies beside it.
+        row, sampled = outcome.row, [r for r in outcome.rollouts if r.parent is None]
+        seen = [r.outcome for r in sampled]
+        facts = {
+            "pairs": (row.pairs, len(outcome.pairs)),
+            "paired means pairs": (row.status == "paired", bool(outcome.pairs)),
+            "a reason unless paired": (row.reason is None, row.status == "paired"),
+            "rollouts": (row.rollouts, len(sampled)),
+            "correct": (row.correct, seen.count("correct")),
+            "incorrect": (row.incorrect, seen.count("incorrect")),
+            "unparseable": (row.unparseable, seen.count("unparseable")),
+            "images": (set(row.images), {image.sha256 for image in outcome.images}),
+        }
+        wrong = [name for name, (stated, found) in facts.items() if stated != found]
+        if wrong:
+            raise DatasetError(f"The outcome of {row.source} {row.source_id} contradicts itself: {', '.join(wrong)}.")
         new = self._keep(self._stored, outcome.images)
         self._files["questions"].add([outcome.row], 500)
         self._files["images"].add(new, sum(len(image.data) for image in new))
@@ -102,22 +117,3 @@ class ShardWriter:
                 stored.add(name)
                 new.append(image)
         return new
-
-
-def _check(outcome: QuestionOutcome) -> None:
-    """A row must say what became of it, and the counts in it must be those of what lies beside it."""
-    row, sampled = outcome.row, [r for r in outcome.rollouts if r.parent is None]
-    seen = [r.outcome for r in sampled]
-    facts = {
-        "pairs": (row.pairs, len(outcome.pairs)),
-        "paired means pairs": (row.status == "paired", bool(outcome.pairs)),
-        "a reason unless paired": (row.reason is None, row.status == "paired"),
-        "rollouts": (row.rollouts, len(sampled)),
-        "correct": (row.correct, seen.count("correct")),
-        "incorrect": (row.incorrect, seen.count("incorrect")),
-        "unparseable": (row.unparseable, seen.count("unparseable")),
-        "images": (set(row.images), {image.sha256 for image in outcome.images}),
-    }
-    wrong = [name for name, (stated, found) in facts.items() if stated != found]
-    if wrong:
-        raise DatasetError(f"The outcome of {row.source} {row.source_id} contradicts itself: {', '.join(wrong)}.")

@@ -38,20 +38,53 @@ STRATEGIES = {
 
 def dataset_card(facts: Facts, name: str, url: str, parquet_bytes: int, arrow_bytes: int) -> str:
     """The whole card of the dataset `name` (ORG/NAME) that lies at `url`."""
+    rows = [[f"`{name}`", field.description or ""] for name, field in PreferencePair.model_fields.items()]
+    rows = [[name, "The images, in order." if name == "`images`" else told] for name, told in rows]
+    lines = ["| column | meaning |", "|---|---|", *(f"| {name} | {told} |" for name, told in rows)]
+    key = "".join(c if c.isalnum() else "-" for c in name)
+    own = f"@misc{{{key},\n  title={{{name}}},\n  howpublished={{\\url{{{url}}}}},\n  note={{Built with mmpr}}\n}}"
+    homes = [s["name"] for s in facts.sources]
+    asked = f"Please cite the sources too: {', '.join(_plain(home) for home in homes)}."
+    rows = [
+        [g["source"], g["strategy"], f"{g['pairs']:,}", f"{g['questions']:,}", f"{g['pairs'] / facts.pairs:.1%}"]
+        for g in facts.figures["groups"]
+    ]
+    table = _table(["source", "strategy", "pairs", "questions", "share"], rows)
+    used = sorted({g["strategy"] for g in facts.figures["groups"]})
+    rows = []
+    for source, solved in facts.figures["solve_rates"].items():
+        bins = solved["bins"]
+        fifths = [sum(bins[i : i + 2]) for i in range(0, len(bins), 2)]
+        rows.append([source, *(f"{n:,}" for n in (solved["none"], *fifths, solved["all"]))])
+    names = ["source", "none", "< 20%", "20–40%", "40–60%", "60–80%", "≥ 80%", "all"]
+    counts = facts.figures["counts"]
+    funnel_rows = [["paired", "", f"{counts['paired']:,}"]]
+    for fate in ("unpaired", "rejected"):
+        funnel_rows += [[fate, reason.replace("_", " "), f"{n:,}"] for reason, n in sorted(counts[fate].items())]
+    text = "Every question of the sources ended in one of these rows; `rejected` ones could not be read or used."
+    beside = "".join(f"\n\n{_plain(sentence)}" for sentence in beside_sentences(counts))
+    sources_rows = [
+        [s["name"], s["description"], s["licence"], s["role"], s["homepage"] or "", s.get("revision") or ""]
+        for s in facts.sources
+    ]
     sections = [
         _head(facts, name),
         _warnings(facts),
         _load(name),
-        _composition(facts),
-        _sources(facts),
+        ("## What is in it\n\n" + table + "\n\n" + "\n".join(f"- **{s}**: {STRATEGIES.get(s, '')}" for s in used)),
+        (
+            "## Sources and their licences\n\n"
+            + _table(["source", "questions about", "licence", "meant for", "home page", "revision"], sources_rows)
+            + "\n\nImages, questions and answers remain under the licences of their sources."
+        ),
         _provenance(facts),
-        _difficulty(facts),
+        ("## Solve rate\n\nQuestions by the share of their checked responses that is right.\n\n" + _table(names, rows)),
         _lengths(facts),
-        _funnel(facts),
+        (f"## What became of the questions\n\n{text}\n\n" + _table(["", "reason", "questions"], funnel_rows) + beside),
         _screening(facts),
-        _columns(),
+        ("## Columns\n\n" + "\n".join(lines)),
         _limits(facts),
-        _citation(facts, name, url),
+        (f"## How to cite\n\n```bibtex\n{own}\n\n{PAPER}\n```\n\n{asked}"),
     ]
     front = front_matter(facts, name, parquet_bytes, arrow_bytes)
     return front + "\n" + "\n\n".join(section for section in sections if section) + "\n"
@@ -85,28 +118,6 @@ def _load(name: str) -> str:
     )
 
 
-def _composition(facts: Facts) -> str:
-    rows = [
-        [g["source"], g["strategy"], f"{g['pairs']:,}", f"{g['questions']:,}", f"{g['pairs'] / facts.pairs:.1%}"]
-        for g in facts.figures["groups"]
-    ]
-    table = _table(["source", "strategy", "pairs", "questions", "share"], rows)
-    used = sorted({g["strategy"] for g in facts.figures["groups"]})
-    return "## What is in it\n\n" + table + "\n\n" + "\n".join(f"- **{s}**: {STRATEGIES.get(s, '')}" for s in used)
-
-
-def _sources(facts: Facts) -> str:
-    rows = [
-        [s["name"], s["description"], s["licence"], s["role"], s["homepage"] or "", s.get("revision") or ""]
-        for s in facts.sources
-    ]
-    return (
-        "## Sources and their licences\n\n"
-        + _table(["source", "questions about", "licence", "meant for", "home page", "revision"], rows)
-        + "\n\nImages, questions and answers remain under the licences of their sources."
-    )
-
-
 def _provenance(facts: Facts) -> str:
     from mmpr_pipeline.rollouts.prompts import TEMPLATES, version_of
 
@@ -136,16 +147,6 @@ def _provenance(facts: Facts) -> str:
     return "## What made it\n\n" + "\n".join(lines) + "\n\n" + table
 
 
-def _difficulty(facts: Facts) -> str:
-    rows = []
-    for source, solved in facts.figures["solve_rates"].items():
-        bins = solved["bins"]
-        fifths = [sum(bins[i : i + 2]) for i in range(0, len(bins), 2)]
-        rows.append([source, *(f"{n:,}" for n in (solved["none"], *fifths, solved["all"]))])
-    names = ["source", "none", "< 20%", "20–40%", "40–60%", "60–80%", "≥ 80%", "all"]
-    return "## Solve rate\n\nQuestions by the share of their checked responses that is right.\n\n" + _table(names, rows)
-
-
 def _lengths(facts: Facts) -> str:
     rows = []
     for group in facts.figures["groups"]:
@@ -160,35 +161,12 @@ def _lengths(facts: Facts) -> str:
     return f"## Lengths\n\n{text}\n\n" + _table(names, rows)
 
 
-def _funnel(facts: Facts) -> str:
-    counts = facts.figures["counts"]
-    rows = [["paired", "", f"{counts['paired']:,}"]]
-    for fate in ("unpaired", "rejected"):
-        rows += [[fate, reason.replace("_", " "), f"{n:,}"] for reason, n in sorted(counts[fate].items())]
-    text = "Every question of the sources ended in one of these rows; `rejected` ones could not be read or used."
-    beside = "".join(f"\n\n{_plain(sentence)}" for sentence in beside_sentences(counts))
-    return f"## What became of the questions\n\n{text}\n\n" + _table(["", "reason", "questions"], rows) + beside
-
-
 def _screening(facts: Facts) -> str:
     if facts.screening is None:
         return ""
     told = report_sentences(facts.screening) or ["No question was found twice."]
     how = "Images were compared by perceptual hash, questions by their word triples, before anything was sampled."
     return "## Duplicates and contamination\n\n" + "\n".join(f"- {_plain(line)}" for line in [*told, how])
-
-
-def _columns() -> str:
-    rows = [[f"`{name}`", field.description or ""] for name, field in PreferencePair.model_fields.items()]
-    rows = [[name, "The images, in order." if name == "`images`" else told] for name, told in rows]
-    lines = ["| column | meaning |", "|---|---|", *(f"| {name} | {told} |" for name, told in rows)]
-    return "## Columns\n\n" + "\n".join(lines)
-
-
-def _reviewed(facts: Facts) -> list[str]:
-    """How precise people found the verdicts, where they looked at a random sample."""
-    said = {verdict: precision_text(facts.marks, verdict) for verdict in ("correct", "incorrect") if facts.marks}
-    return [f"In a random sample, people confirmed {text} verdicts `{name}`." for name, text in said.items() if text]
 
 
 def _limits(facts: Facts) -> str:
@@ -199,8 +177,10 @@ def _limits(facts: Facts) -> str:
         "Questions that the model always or never solved gave no correctness pairs: what is left is of middling "
         "difficulty for this model, and says less about others.",
     ]
+    # How precise people found the verdicts, where they looked at a random sample.
+    said = {verdict: precision_text(facts.marks, verdict) for verdict in ("correct", "incorrect") if facts.marks}
     limits = [
-        *_reviewed(facts),
+        *[f"In a random sample, people confirmed {text} verdicts `{name}`." for name, text in said.items() if text],
         *(sampled if strategies - {"preset"} else []),
         "All responses are a model's own words, unedited: they may be false, biased or offensive, and may hold text "
         "that looks like instructions or markup.",
@@ -213,14 +193,6 @@ def _limits(facts: Facts) -> str:
             where = f"{_plain(group['strategy'])} pairs of {_plain(group['source'])}"
             limits.append(f"Length bias: in {longer:.0%} of the {where} the chosen response is the longer one.")
     return "## Known limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
-
-
-def _citation(facts: Facts, name: str, url: str) -> str:
-    key = "".join(c if c.isalnum() else "-" for c in name)
-    own = f"@misc{{{key},\n  title={{{name}}},\n  howpublished={{\\url{{{url}}}}},\n  note={{Built with mmpr}}\n}}"
-    homes = [s["name"] for s in facts.sources]
-    asked = f"Please cite the sources too: {', '.join(_plain(home) for home in homes)}."
-    return f"## How to cite\n\n```bibtex\n{own}\n\n{PAPER}\n```\n\n{asked}"
 
 
 def _table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

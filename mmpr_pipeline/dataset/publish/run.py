@@ -90,7 +90,13 @@ def publish(
     """
     told = progress or no_progress
     refuse_rehearsal(open_store(out), "publish it", allowed=allow_rehearsal or dry_run)
-    store, parts = _planned(out, name, files)
+    if not REPOSITORY.fullmatch(name):
+        raise ConfigError(f"{name!r} is not a name on the Hub.", remedy="Give --repo ORG/NAME.")
+    planned_store = open_store(out)
+    planned_parts = parts_of(list(manifests_of(planned_store, shards_of(planned_store))), files)
+    if not any(part.rows for part in planned_parts):
+        raise DatasetError(f"{planned_store.url} holds no pairs.", remedy="`mmpr stats` says why.")
+    store, parts = (planned_store, planned_parts)
     facts = facts_of(out, lambda done, of: told("reading", done, of))
     url = f"{os.environ.get('HF_ENDPOINT', 'https://huggingface.co')}/datasets/{name}"
     plan = Publication(
@@ -109,16 +115,6 @@ def publish(
     return _Publishing(store, parts, facts, hub, told).run(plan)
 
 
-def _planned(out: str | Path, name: str, files: int | None) -> tuple[Store, list[ParquetPart]]:
-    if not REPOSITORY.fullmatch(name):
-        raise ConfigError(f"{name!r} is not a name on the Hub.", remedy="Give --repo ORG/NAME.")
-    store = open_store(out)
-    parts = parts_of(list(manifests_of(store, shards_of(store))), files)
-    if not any(part.rows for part in parts):
-        raise DatasetError(f"{store.url} holds no pairs.", remedy="`mmpr stats` says why.")
-    return store, parts
-
-
 class _Publishing:
     """One run: what is there, what is missing, and the commits that bring it."""
 
@@ -126,9 +122,23 @@ class _Publishing:
         self._store, self._parts, self._facts, self._hub, self._told = store, parts, facts, hub, told
         self._features = pair_features()
         self._remote = hub.look()
-        self._before = self._noted()
+        # The note of what was published there before. Raises HubError where something else lives there.
+        if foreign := sorted(path for path in self._remote.files if not is_ours(path)):
+            raise HubError(
+                f"{self._hub.name} holds other files, such as {foreign[0]}.",
+                remedy="Publish under another name; the existing files are left unchanged.",
+            )
+        self._before = read_note(self._hub.read(NOTE, self._remote.commit)) if NOTE in self._remote.files else None
         self._card = self._before.card if self._before else None
-        self._files = self._found()
+        # The files of this publication that are there already, as the note says and their hashes prove.
+        noted = self._before.files if self._before else {}
+        self._files = {
+            part.path: noted[part.path]
+            for part in self._parts
+            if part.path in noted
+            and noted[part.path].made_from == part.made_from
+            and self._remote.holds(part.path, Content(noted[part.path].sha256))
+        }
         self._uploaded = 0
 
     def run(self, plan: Publication) -> Publication:
@@ -147,8 +157,28 @@ class _Publishing:
         self._told("uploading", len(missing), len(missing))
         total = sizes(self._files.values())
         card = dataset_card(self._facts, plan.name, self._hub.url, total["bytes"], total["decoded_bytes"])
-        wanted = self._finish(changes, card)
-        self._check(wanted)
+        # The last commit, with card, note and removals, where it would change anything; what must be there then.
+        edited = self._card is not None and not self._remote.holds(CARD, Content("", self._card))
+        small = {} if edited and CARD in self._remote.files else {CARD: card.encode()}
+        if small:
+            self._card = Content.of(card.encode()).blob_id
+        small[NOTE] = self._note().encode()
+        for path, data in small.items():
+            if not self._remote.holds(path, Content.of(data)):
+                changes.add(path, data)
+        for path in outdated(self._remote.files, self._parts):
+            changes.delete(path)
+        if changes.operations:
+            self._commit(changes, f"{self._facts.pairs:,} preference pairs, by mmpr {self._facts.mmpr_version}")
+        large = {path: Content(file.sha256) for path, file in self._files.items()}
+        wanted = large | {path: Content.of(data) for path, data in small.items()}
+        self._told("checking", 0, len(wanted))
+        if wrong := self._hub.check(wanted, self._remote.commit):
+            raise HubError(
+                f"{self._hub.name}: {wrong[0]} is not on the Hub as it was sent ({len(wrong)} such files).",
+                remedy="Run the same command again to send them again. Is someone else changing this data set?",
+            )
+        self._told("checking", len(wanted), len(wanted))
         return replace(
             plan,
             url=self._hub.url,
@@ -158,26 +188,6 @@ class _Publishing:
             commits=self._hub.commits,
             commit=self._remote.commit,
         )
-
-    def _noted(self) -> Note | None:
-        """The note of what was published there before. Raises HubError where something else lives there."""
-        if foreign := sorted(path for path in self._remote.files if not is_ours(path)):
-            raise HubError(
-                f"{self._hub.name} holds other files, such as {foreign[0]}.",
-                remedy="Publish under another name; the existing files are left unchanged.",
-            )
-        return read_note(self._hub.read(NOTE, self._remote.commit)) if NOTE in self._remote.files else None
-
-    def _found(self) -> dict[str, PublishedFile]:
-        """The files of this publication that are there already, as the note says and their hashes prove."""
-        noted = self._before.files if self._before else {}
-        return {
-            part.path: noted[part.path]
-            for part in self._parts
-            if part.path in noted
-            and noted[part.path].made_from == part.made_from
-            and self._remote.holds(part.path, Content(noted[part.path].sha256))
-        }
 
     def _add(self, changes: Changes, part: ParquetPart) -> None:
         """Write one Parquet file, bring it to the Hub's store, and forget it here."""
@@ -206,38 +216,9 @@ class _Publishing:
         identity = str(self._facts.figures["identity"])
         return Note(mmpr=self._facts.mmpr_version, identity=identity, card=self._card, files=known)
 
-    def _finish(self, changes: Changes, card: str) -> dict[str, Content]:
-        """The last commit, with card, note and removals, where it would change anything; what must be there then.
-
-        A card that was edited on the Hub is left as it is.
-        """
-        edited = self._card is not None and not self._remote.holds(CARD, Content("", self._card))
-        small = {} if edited and CARD in self._remote.files else {CARD: card.encode()}
-        if small:
-            self._card = Content.of(card.encode()).blob_id
-        small[NOTE] = self._note().encode()
-        for path, data in small.items():
-            if not self._remote.holds(path, Content.of(data)):
-                changes.add(path, data)
-        for path in outdated(self._remote.files, self._parts):
-            changes.delete(path)
-        if changes.operations:
-            self._commit(changes, f"{self._facts.pairs:,} preference pairs, by mmpr {self._facts.mmpr_version}")
-        large = {path: Content(file.sha256) for path, file in self._files.items()}
-        return large | {path: Content.of(data) for path, data in small.items()}
-
     def _commit(self, changes: Changes, title: str) -> None:
         self._told("committing", len(self._files), len(self._parts))
         self._remote = self._hub.commit(changes, self._remote, title)
-
-    def _check(self, wanted: dict[str, Content]) -> None:
-        self._told("checking", 0, len(wanted))
-        if wrong := self._hub.check(wanted, self._remote.commit):
-            raise HubError(
-                f"{self._hub.name}: {wrong[0]} is not on the Hub as it was sent ({len(wrong)} such files).",
-                remedy="Run the same command again to send them again. Is someone else changing this data set?",
-            )
-        self._told("checking", len(wanted), len(wanted))
 
 
 def publication_table(found: Publication) -> RenderableType:

@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmpr_pipeline.core.errors import DatasetError
@@ -84,10 +83,38 @@ def facts_of(out: str | Path, progress: Callable[[int, int], None] | None = None
     shards = shards_of(store)
     figures = stats(out, progress)
     config = _config(store)
-    made_by, characters = _read_pairs(store, shards)
+    # `made_by` and `characters` of Facts.
+    counted: dict[str, Counter[str]] = {name: Counter() for name in TOLD}
+    sums: dict[tuple[str, str], np.ndarray] = defaultdict(lambda: np.zeros(4, np.int64))
+    for shard in finished_shards(store):
+        with TemporaryDirectory(prefix="mmpr-") as folder:
+            path = store.fetch(layout.data("pairs", shard, shards), Path(folder))
+            for batch in record_batches(path, [*TOLD, "source", "strategy", "chosen", "rejected"]):
+                for name in TOLD:
+                    counts = batch[name].value_counts().to_pylist()
+                    counted[name].update({entry["values"]: entry["counts"] for entry in counts})
+                chosen, rejected = (pc.utf8_length(batch[side]).to_numpy() for side in ("chosen", "rejected"))
+                groups = list(zip(batch["source"].to_pylist(), batch["strategy"].to_pylist(), strict=True))
+                for group in set(groups):
+                    rows = np.array([name == group for name in groups])
+                    longer = (chosen > rejected)[rows].sum()
+                    sums[group] += np.array([rows.sum(), chosen[rows].sum(), rejected[rows].sum(), longer], np.int64)
+    pairs_made_by = {name: dict(counts.most_common()) for name, counts in counted.items()}
+    made_by, characters = (
+        pairs_made_by,
+        {
+            group: Characters(chosen / rows, rejected / rows, longer / rows)
+            for group, (rows, chosen, rejected, longer) in sums.items()
+        },
+    )
+    # What the build noted of each source; where it noted nothing, nothing is known of it.
+    names = sorted(figures["sources"])
+    noted = {source["name"]: source for source in config.get("sources", ())}
+
+    unknown = {"role": "unknown", "licence": "unknown", "homepage": None, "description": ""}
     return Facts(
         figures=figures,
-        sources=_sources(config, sorted(figures["sources"])),
+        sources=[cast(SourceNote, {"name": name, **unknown, **noted.get(name, {})}) for name in names],
         identity=config.get("identity", {}),
         mmpr_version=str(config.get("mmpr_version", "unknown")),
         made_by=made_by,
@@ -103,39 +130,3 @@ def _config(store: Store) -> BuildDescription:
         return read_config(store)
     except MissingKeyError:
         raise DatasetError(f"{store.url} has no {layout.CONFIG}.", remedy="Give the output of `mmpr build`.") from None
-
-
-def _sources(config: BuildDescription, names: list[str]) -> list[SourceNote]:
-    """What the build noted of each source; where it noted nothing, nothing is known of it."""
-    noted = {source["name"]: source for source in config.get("sources", ())}
-
-    unknown = {"role": "unknown", "licence": "unknown", "homepage": None, "description": ""}
-    return [cast(SourceNote, {"name": name, **unknown, **noted.get(name, {})}) for name in names]
-
-
-def _read_pairs(store: Store, shards: int) -> tuple[dict[str, dict[str, int]], dict[tuple[str, str], Characters]]:
-    """`made_by` and `characters` of Facts."""
-    counted: dict[str, Counter[str]] = {name: Counter() for name in TOLD}
-    sums: dict[tuple[str, str], np.ndarray] = defaultdict(lambda: np.zeros(4, np.int64))
-    for shard in finished_shards(store):
-        with TemporaryDirectory(prefix="mmpr-") as folder:
-            path = store.fetch(layout.data("pairs", shard, shards), Path(folder))
-            for batch in record_batches(path, [*TOLD, "source", "strategy", "chosen", "rejected"]):
-                for name in TOLD:
-                    counts = batch[name].value_counts().to_pylist()
-                    counted[name].update({entry["values"]: entry["counts"] for entry in counts})
-                _add_characters(batch, sums)
-    made_by = {name: dict(counts.most_common()) for name, counts in counted.items()}
-    return made_by, {
-        group: Characters(chosen / rows, rejected / rows, longer / rows)
-        for group, (rows, chosen, rejected, longer) in sums.items()
-    }
-
-
-def _add_characters(batch: pa.RecordBatch, sums: dict[tuple[str, str], np.ndarray]) -> None:
-    chosen, rejected = (pc.utf8_length(batch[side]).to_numpy() for side in ("chosen", "rejected"))
-    groups = list(zip(batch["source"].to_pylist(), batch["strategy"].to_pylist(), strict=True))
-    for group in set(groups):
-        rows = np.array([name == group for name in groups])
-        longer = (chosen > rejected)[rows].sum()
-        sums[group] += np.array([rows.sum(), chosen[rows].sum(), rejected[rows].sum(), longer], np.int64)

@@ -65,13 +65,27 @@ def marks_summary(marks: Marks) -> MarksSummary:
     for mark in merged:
         if mark.rule:
             rules[mark.rule].update(marked=1, overruled=int(mark.outcome != mark.judged))
+    by: dict[str, dict[tuple[str, int], str]] = defaultdict(dict)
+    for agreement_mark in marks:
+        by[agreement_mark.by][agreement_mark.question_id, agreement_mark.index] = agreement_mark.outcome
+    found: list[Agreement] = []
+    for one, other in combinations(sorted(by), 2):
+        both = sorted(by[one].keys() & by[other].keys())
+        if both:
+            pairs = [(by[one][key], by[other][key]) for key in both]
+            # Cohen's kappa: agreement beyond what two people who guess with the same habits would reach.
+            left, right = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
+            chance = sum(left[name] * right[name] for name in left) / len(pairs) ** 2
+            seen = sum(a == b for a, b in pairs) / len(pairs)
+            found.append({"people": [one, other], "both": len(both), "same": sum(a == b for a, b in pairs),
+                          "kappa": (None if chance == 1 else (seen - chance) / (1 - chance))})  # fmt: skip
     return {
         "rollouts": len(merged),
         "people": dict(sorted(people.items())),
         "overruled": sum(1 for mark in merged if mark.judged and mark.outcome != mark.judged),
         "precision": {verdict: _precision(merged, verdict) for verdict in SIDES},
         "rules": {rule: dict(counts) for rule, counts in sorted(rules.items())},
-        "agreement": _agreement(marks),
+        "agreement": found,
     }
 
 
@@ -91,28 +105,6 @@ def wilson_interval(right: int, of: int) -> tuple[float, float]:
     middle = (share + Z * Z / (2 * of)) / (1 + Z * Z / of)
     half = Z * math.sqrt(share * (1 - share) / of + Z * Z / (4 * of * of)) / (1 + Z * Z / of)
     return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def _agreement(marks: Marks) -> list[Agreement]:
-    by: dict[str, dict[tuple[str, int], str]] = defaultdict(dict)
-    for mark in marks:
-        by[mark.by][mark.question_id, mark.index] = mark.outcome
-    found: list[Agreement] = []
-    for one, other in combinations(sorted(by), 2):
-        both = sorted(by[one].keys() & by[other].keys())
-        if both:
-            pairs = [(by[one][key], by[other][key]) for key in both]
-            found.append({"people": [one, other], "both": len(both), "same": sum(a == b for a, b in pairs),
-                          "kappa": _kappa(pairs)})  # fmt: skip
-    return found
-
-
-def _kappa(pairs: list[tuple[str, str]]) -> float | None:
-    """Cohen's kappa: agreement beyond what two people who guess with the same habits would reach."""
-    left, right = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
-    chance = sum(left[name] * right[name] for name in left) / len(pairs) ** 2
-    seen = sum(a == b for a, b in pairs) / len(pairs)
-    return None if chance == 1 else (seen - chance) / (1 - chance)
 
 
 def precision_text(found: MarksSummary, verdict: Side) -> str:

@@ -46,7 +46,13 @@ def pick_pairs(out: str | Path, number: int, seed: int) -> list[PickedPair]:
             pair = _row(store.local_copy(layout.data("pairs", shard, shards)), row)
             if pair["pair_id"] not in seen and not (strict and pair["question_id"] in seen):
                 seen |= {pair["pair_id"], pair["question_id"]}
-                sizes = _sizes(store.local_copy(layout.data("images", shard, shards)), pair)
+                path = store.local_copy(layout.data("images", shard, shards))
+                found = {}
+                for batch in record_batches(path, ["sha256", "format", "width", "height"]):
+                    for sizes_row in batch.to_pylist():
+                        if sizes_row["sha256"] in pair["images"]:
+                            found[sizes_row["sha256"]] = (sizes_row["format"], sizes_row["width"], sizes_row["height"])
+                sizes = [found[name] for name in pair["images"] if name in found]
                 picked.append({**pair, "image_sizes": sizes, "shard": shard})
     return picked
 
@@ -65,15 +71,6 @@ def _row(path: Path, number: int) -> PairFields:
             return cast(PairFields, batch.slice(number, 1).to_pylist()[0])
         number -= batch.num_rows
     raise IndexError(number)
-
-
-def _sizes(path: Path, pair: PairFields) -> list[tuple[str, int, int]]:
-    found = {}
-    for batch in record_batches(path, ["sha256", "format", "width", "height"]):
-        for row in batch.to_pylist():
-            if row["sha256"] in pair["images"]:
-                found[row["sha256"]] = (row["format"], row["width"], row["height"])
-    return [found[name] for name in pair["images"] if name in found]
 
 
 def show_pairs(out: str | Path, number: int, seed: int, console: Console) -> None:

@@ -74,7 +74,12 @@ def grid(columns: Iterable[str], rows: Iterable[Iterable[str]], total: Iterable[
 def summary_page(summary: BuildSummary | DatasetStats) -> RenderableType:
     """The totals of a dataset: a headline, a table by source, and what became of the questions."""
     counts = summary["counts"]
-    parts: list[RenderableType] = [_headline(summary), heading("By source"), _sources(summary)]
+    strategies = sorted(summary["counts"]["pairs"])
+    header = ["source", "rows", "paired", "unpaired", "rejected", *(_strategy(s) for s in strategies)]
+    header += ["rollouts", "right"]
+    rows = [_source_row(name, counts, strategies) for name, counts in summary["sources"].items()]
+    total = _source_row("all", summary["counts"], strategies) if len(rows) > 1 else None
+    parts: list[RenderableType] = [_headline(summary), heading("By source"), grid(header, rows, total)]
     parts += [heading("What became of the questions"), fates(counts)]
     if beside := beside_sentences(counts):
         parts += [heading("Beside the questions"), *map(Text, beside)]
@@ -126,15 +131,6 @@ def _headline(summary: BuildSummary | DatasetStats) -> Text:
     shards = summary.get("finished", summary["shards"])
     text.append(f", with {counts['images']:,} images, in {shards:,} shards ({human_size(summary['bytes'])})")
     return text
-
-
-def _sources(summary: BuildSummary | DatasetStats) -> Table:
-    strategies = sorted(summary["counts"]["pairs"])
-    header = ["source", "rows", "paired", "unpaired", "rejected", *(_strategy(s) for s in strategies)]
-    header += ["rollouts", "right"]
-    rows = [_source_row(name, counts, strategies) for name, counts in summary["sources"].items()]
-    total = _source_row("all", summary["counts"], strategies) if len(rows) > 1 else None
-    return grid(header, rows, total)
 
 
 def _source_row(name: str, counts: Mapping[str, Any], strategies: list[str]) -> list[str]:

@@ -82,11 +82,37 @@ def verify(out: str | Path, progress: Progress | None = None) -> Report:
     """
     store = open_store(out)
     keys = set(store.list())
-    num_shards, manifests = _manifest_keys(keys)
+    # Number of shards, as the greatest number of manifests agree, and the manifests' keys.
+    found: dict[int, set[str]] = {}
+    for key in keys:
+        if key.startswith("manifests/") and key.endswith(".json"):
+            number = key[:-5].rpartition("-of-")[2]
+            if number.isdecimal():
+                found.setdefault(int(number), set()).add(key)
+    num_shards, manifests = max(found.items(), key=lambda item: len(item[1]), default=(0, set()))
     if not num_shards:
         raise DatasetError(f"{store.url} holds no finished shard.", remedy="Give the output of `mmpr build`.")
     report = Report(store.url, shards=num_shards)
-    _check_names(keys, store.left_over(), num_shards, report)
+    left = store.left_over()
+    expected = layout.expected(num_shards)
+    for check_names_key in sorted(expected - keys):
+        if check_names_key == layout.SUMMARY or check_names_key.startswith("manifests/"):
+            report.add("unfinished", check_names_key, "not there: run the same `mmpr build` again, it goes on")
+        else:
+            report.add("missing_file", check_names_key)
+    for check_names_key in sorted(keys - expected):
+        if check_names_key.startswith(layout.JOURNALS):
+            report.add("unfinished", check_names_key, "a journal is left: run the same `mmpr build` again, it goes on")
+        elif check_names_key.startswith(layout.SCREENING) and layout.SUMMARY not in keys:
+            continue  # pieces, while the rows are looked at
+        elif (
+            check_names_key != layout.MARKS
+            and check_names_key not in layout.SCREENED
+            and not check_names_key.startswith((layout.REFERENCE, layout.LOGS))
+        ):
+            report.add("extra_file", check_names_key, "no build wrote it here")
+    for name in sorted(left):
+        report.add("left_over", name, "a worker that was killed left it, or one is at work")
     ids = _PairIds()
     identity: str | None = None
     for shard in range(num_shards):
@@ -100,35 +126,6 @@ def verify(out: str | Path, progress: Progress | None = None) -> Report:
     check_described(store, keys, num_shards, identity, report.add)
     _check_shared_ids(store, num_shards, ids, report)
     return report
-
-
-def _manifest_keys(keys: set[str]) -> tuple[int, set[str]]:
-    """Number of shards, as the greatest number of manifests agree, and the manifests' keys."""
-    found: dict[int, set[str]] = {}
-    for key in keys:
-        if key.startswith("manifests/") and key.endswith(".json"):
-            number = key[:-5].rpartition("-of-")[2]
-            if number.isdecimal():
-                found.setdefault(int(number), set()).add(key)
-    return max(found.items(), key=lambda item: len(item[1]), default=(0, set()))
-
-
-def _check_names(keys: set[str], left: set[str], num_shards: int, report: Report) -> None:
-    expected = layout.expected(num_shards)
-    for key in sorted(expected - keys):
-        if key == layout.SUMMARY or key.startswith("manifests/"):
-            report.add("unfinished", key, "not there: run the same `mmpr build` again, it goes on")
-        else:
-            report.add("missing_file", key)
-    for key in sorted(keys - expected):
-        if key.startswith(layout.JOURNALS):
-            report.add("unfinished", key, "a journal is left: run the same `mmpr build` again, it goes on")
-        elif key.startswith(layout.SCREENING) and layout.SUMMARY not in keys:
-            continue  # pieces, while the rows are looked at
-        elif key != layout.MARKS and key not in layout.SCREENED and not key.startswith((layout.REFERENCE, layout.LOGS)):
-            report.add("extra_file", key, "no build wrote it here")
-    for name in sorted(left):
-        report.add("left_over", name, "a worker that was killed left it, or one is at work")
 
 
 def _manifest(store: Store, key: str, shard: int, num_shards: int, report: Report) -> Manifest | None:

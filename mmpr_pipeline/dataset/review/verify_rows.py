@@ -68,7 +68,30 @@ def check_rows(paths: Mapping[str, Path], manifest: Manifest, note: Note) -> set
     shard, limited = _Shard(), _Limited(note)
     _check_images(paths["images"], shard, limited)
     _check_questions(paths["questions"], shard, limited)
-    _check_pairs(paths["pairs"], shard, limited)
+    path = paths["pairs"]
+    columns = ["pair_id", "question_id", "source", "strategy", "images", "chosen", "rejected", "chosen_index"]
+    for batch in record_batches(path, [*columns, "rejected_index"]):
+        for row in batch.to_pylist():
+            pair_id, check_pairs_question_id = row["pair_id"], row["question_id"]
+            if pair_id in shard.pair_ids:
+                limited("duplicate_pair", f"pair {pair_id} is there twice")
+            shard.pair_ids.add(pair_id)
+            shard.pairs_of[check_pairs_question_id] += 1
+            shard.found(row["source"]).pairs[row["strategy"]] += 1
+            check_pairs_question = shard.questions.get(check_pairs_question_id)
+            if check_pairs_question is None or check_pairs_question.status != "paired":
+                limited(
+                    "missing_question",
+                    f"pair {pair_id} is of {check_pairs_question_id}, which is not a paired question here",
+                )
+            for image in set(row["images"]) - shard.images:
+                limited("missing_image", f"image {image} of pair {pair_id} is not in the images file")
+            for side in ("chosen", "rejected"):
+                key = (check_pairs_question_id, row[f"{side}_index"])
+                if shard.responses.setdefault(key, hash(row[side])) != hash(row[side]):
+                    limited(
+                        "bad_response", f"rollout {key[1]} of question {check_pairs_question_id} has two texts in pairs"
+                    )
     _check_rollouts(paths["rollouts"], shard, limited)
     for question_id, question in shard.questions.items():
         if shard.pairs_of[question_id] != question.pairs or shard.sampled_of[question_id] != question.rollouts:
@@ -131,27 +154,6 @@ def _check_question(question_id: str | None, question: _Question, shard: _Shard,
         shard.questions[question_id] = question
     elif question.status != "rejected":  # a repeated row is rejected by name; another one must not be there
         note("duplicate_question", f"question {question_id} is there twice")
-
-
-def _check_pairs(path: Path, shard: _Shard, note: _Limited) -> None:
-    columns = ["pair_id", "question_id", "source", "strategy", "images", "chosen", "rejected", "chosen_index"]
-    for batch in record_batches(path, [*columns, "rejected_index"]):
-        for row in batch.to_pylist():
-            pair_id, question_id = row["pair_id"], row["question_id"]
-            if pair_id in shard.pair_ids:
-                note("duplicate_pair", f"pair {pair_id} is there twice")
-            shard.pair_ids.add(pair_id)
-            shard.pairs_of[question_id] += 1
-            shard.found(row["source"]).pairs[row["strategy"]] += 1
-            question = shard.questions.get(question_id)
-            if question is None or question.status != "paired":
-                note("missing_question", f"pair {pair_id} is of {question_id}, which is not a paired question here")
-            for image in set(row["images"]) - shard.images:
-                note("missing_image", f"image {image} of pair {pair_id} is not in the images file")
-            for side in ("chosen", "rejected"):
-                key = (question_id, row[f"{side}_index"])
-                if shard.responses.setdefault(key, hash(row[side])) != hash(row[side]):
-                    note("bad_response", f"rollout {key[1]} of question {question_id} has two texts in pairs")
 
 
 def _check_rollouts(path: Path, shard: _Shard, note: _Limited) -> None:

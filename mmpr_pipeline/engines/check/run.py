@@ -63,38 +63,33 @@ async def check_engine(settings: EngineSettings, load: CheckLoad, notify: Say) -
         found("start", "FAIL", str(error))
         return lines
     try:
-        await _look(engine, settings, load, time.monotonic() - began, found)
+        started = time.monotonic() - began
+        info = engine.info
+        found("start", "pass", f"{info.model} serves after {started:.0f} s, context {info.context or 'not known'}")
+        found("runs on", "info", ", ".join(f"{k} {v}" for k, v in info.runs_on.items()) or "not known")
+        _say_memory(info.sequences, info.kv_tokens, found)
+        requests = [_request(question, load) for question in make_questions(load.questions)]
+
+        first, seconds = await _sampled(engine, requests)
+        _say_answers("sample", requests, first, seconds, found)
+        before = await engine.stats()
+        again, seconds = await _sampled(engine, requests)
+        after = await engine.stats()
+        _say_answers("sample again", requests, again, seconds, found)
+        exact = info.runs_on.get("device", "cpu").lower() == "cpu" or settings.reproducible
+        _say_equal("same seeds, same texts", first, again, exact, found)
+        _say_caches(before, after, found)
+
+        await _continued(engine, requests, first, found)
+        if hasattr(engine, "kill"):
+            await _killed(engine, requests, first, exact, found)
+        else:
+            found("kill and restart", "info", "not tried: no engine actors here")
     except Exception as error:
         found("to the end", "FAIL", f"{type(error).__name__}: {error}")
     finally:
         await engine.close()
     return lines
-
-
-async def _look(
-    engine: Engine, settings: EngineSettings, load: CheckLoad, started: float, found: Callable[[str, State, str], None]
-) -> None:
-    info = engine.info
-    found("start", "pass", f"{info.model} serves after {started:.0f} s, context {info.context or 'not known'}")
-    found("runs on", "info", ", ".join(f"{k} {v}" for k, v in info.runs_on.items()) or "not known")
-    _say_memory(info.sequences, info.kv_tokens, found)
-    requests = [_request(question, load) for question in make_questions(load.questions)]
-
-    first, seconds = await _sampled(engine, requests)
-    _say_answers("sample", requests, first, seconds, found)
-    before = await engine.stats()
-    again, seconds = await _sampled(engine, requests)
-    after = await engine.stats()
-    _say_answers("sample again", requests, again, seconds, found)
-    exact = info.runs_on.get("device", "cpu").lower() == "cpu" or settings.reproducible
-    _say_equal("same seeds, same texts", first, again, exact, found)
-    _say_caches(before, after, found)
-
-    await _continued(engine, requests, first, found)
-    if hasattr(engine, "kill"):
-        await _killed(engine, requests, first, exact, found)
-    else:
-        found("kill and restart", "info", "not tried: no engine actors here")
 
 
 def _request(question: Question, load: CheckLoad, number: int = 0) -> SampleRequest:

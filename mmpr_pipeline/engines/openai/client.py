@@ -90,7 +90,14 @@ class Client:
                     remedy="Check the server, then run the same command again: finished work is kept.",
                 )
             wait = max(answer.wait, self._delay(tries))
-            self._say(answer.what, wait)
+            # A line in the log at most every `SAY_EVERY` seconds: a server that is away troubles hundreds of
+            # requests.
+            self._troubles += 1
+            if time.monotonic() - self._said >= SAY_EVERY:
+                log.warning(
+                    "%s: %s; %d requests wait, this one for %.1f s", self._base, answer.what, self._troubles, wait
+                )
+                self._said, self._troubles = time.monotonic(), 0
             await asyncio.sleep(wait)
             tries += 1
 
@@ -173,13 +180,6 @@ class Client:
         except httpx.HTTPError:
             return False
         return response.status_code == 200
-
-    def _say(self, what: str, wait: float) -> None:
-        """A line in the log at most every `SAY_EVERY` seconds: a server that is away troubles hundreds of requests."""
-        self._troubles += 1
-        if time.monotonic() - self._said >= SAY_EVERY:
-            log.warning("%s: %s; %d requests wait, this one for %.1f s", self._base, what, self._troubles, wait)
-            self._said, self._troubles = time.monotonic(), 0
 
     def _delay(self, tries: int) -> float:
         """Exponential back-off, half of it jitter, so that many workers do not come back all at once."""

@@ -78,7 +78,11 @@ class OpenAiServers:
     async def _ask(self, question_id: str, ask: Callable[[OpenAiEngine], Awaitable[T]]) -> T:
         """The answer of the question's server, or of the next ones. Raises EngineError where none of them answers."""
         failed: EngineError | None = None
-        for url in self._in_turn(question_id):
+        # The servers from the question's own on; those that are away last, for nobody is left out for good.
+        start = int(question_id[:8], 16) % len(self._urls)
+        turn = [*self._urls[start:], *self._urls[:start]]
+        now = time.monotonic()
+        for url in sorted(turn, key=lambda url: self._away.get(url, 0.0) > now):
             try:
                 known = self._engines.get(url)
                 answer = await ask(known if known is not None else await asyncio.to_thread(self._connect, url))
@@ -91,13 +95,6 @@ class OpenAiServers:
                 return answer
         assert failed is not None
         raise failed
-
-    def _in_turn(self, question_id: str) -> list[str]:
-        """The servers from the question's own on; those that are away last, for nobody is left out for good."""
-        start = int(question_id[:8], 16) % len(self._urls)
-        turn = [*self._urls[start:], *self._urls[:start]]
-        now = time.monotonic()
-        return sorted(turn, key=lambda url: self._away.get(url, 0.0) > now)
 
     def _connect(self, url: str) -> OpenAiEngine:
         self._engines[url] = OpenAiEngine(self._settings.model_copy(update={"base_url": url}), self._patience)

@@ -92,17 +92,17 @@ def actor_options(settings: EngineSettings, actors: int, nodes: Sequence[dict[st
                 "on the CPU.",
             )
         wanted = ENGINE_CPUS + (gpus if gpus > 1 else 0)
-        return {**options, "num_gpus": gpus, "num_cpus": min(wanted, _cpus_to_spare(nodes, gpus))}
+        # Half of the CPUs that a node has for each engine on it: the other half is for shard workers.
+        able = [node for node in nodes if node.get("GPU", 0) >= gpus]
+        return {
+            **options,
+            "num_gpus": gpus,
+            "num_cpus": min(wanted, min(node.get("CPU", 0) / (2 * (node["GPU"] // gpus)) for node in able)),
+        }
     # Ray would allow one thread to an actor that reserves no CPU; the engines share the machine's cores instead.
     # Whoever runs several builds on one machine says by OMP_NUM_THREADS how much of it is this one's.
     threads = os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // actors)
     return {**options, "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads)}}}
-
-
-def _cpus_to_spare(nodes: Sequence[dict[str, float]], gpus: int) -> float:
-    """Half of the CPUs that a node has for each engine on it: the other half is for shard workers."""
-    able = [node for node in nodes if node.get("GPU", 0) >= gpus]
-    return min(node.get("CPU", 0) / (2 * (node["GPU"] // gpus)) for node in able)
 
 
 def why_waiting(options: dict[str, Any], nodes: Sequence[dict[str, float]], free: dict[str, float]) -> str:

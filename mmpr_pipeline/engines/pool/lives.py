@@ -115,16 +115,12 @@ class Lives:
             refused += 1
             log.warning("Engine %d did not start, try %d of %d: %s", which, refused, REVIVALS, why)
             await asyncio.sleep(min(0.1 * 2**refused, LONGEST_DELAY))
-        _kill(actor)
+        import ray
+
+        with contextlib.suppress(Exception):  # it may be dead already
+            ray.kill(actor, no_restart=True)
         log.error("Engine %d is given up after %d tries, and its actor killed: %s", which, refused, why)
         raise EngineError(
             f"An engine actor died and does not come back: {why}",
             remedy="Look at the cluster's nodes and logs, then run the same command again: what is finished is kept.",
         )
-
-
-def _kill(actor: Any) -> None:
-    import ray
-
-    with contextlib.suppress(Exception):  # it may be dead already
-        ray.kill(actor, no_restart=True)

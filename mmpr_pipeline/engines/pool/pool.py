@@ -163,7 +163,11 @@ class EnginePool:
         work = self._router.lengths.expect(request)
         waited = False
         while True:
-            alive = await self._alive()
+            # The actors in use; waits where there are none, and raises EngineError where there will be none.
+            if self._awaits_joining:
+                self._awaits_joining = False
+                self._lives.join(set(range(len(self._actors))) - self._joined)
+            alive = await self._lives.alive()
             # Whoever comes later does not pass those who wait.
             held = self._waiting and not (begun or waited)
             which = None if held else self._router.choose(question, alive, begun=begun)
@@ -173,13 +177,6 @@ class EnginePool:
                 return which, work
             await self._wait(first=waited)
             waited = True
-
-    async def _alive(self) -> list[int]:
-        """The actors in use; waits where there are none, and raises EngineError where there will be none."""
-        if self._awaits_joining:
-            self._awaits_joining = False
-            self._lives.join(set(range(len(self._actors))) - self._joined)
-        return await self._lives.alive()
 
     async def _wait(self, first: bool) -> None:
         """Until something has changed; in line, or at its head for who has been there."""

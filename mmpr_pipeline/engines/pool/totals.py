@@ -57,15 +57,12 @@ class Totals:
                 value = sum(getattr(stats, name) for stats in seen)
             setattr(total, name, round(value, 1) if isinstance(value, float) else value)
         total.kv_use = round(sum(stats.kv_use for stats in alive) / max(1, len(alive)), 3)
-        self._tell(total)
-        return total
-
-    def _tell(self, total: EngineStats) -> None:
-        """A line in the log whenever engines come, go or are given up."""
+        # A line in the log whenever engines come, go or are given up.
         told = f"{total.actors} engines answer, {total.waiting} are waited for, {total.lost} are given up"
         if told != self._told and (self._told or total.waiting or total.lost):
             log.warning("%s", told)
         self._told = told
+        return total
 
 
 async def _asked(actor: Any) -> tuple[str, EngineStats]:

@@ -68,7 +68,12 @@ class Trials:
         try:
             while group := self._next_group():
                 if await self._try_group(group):
-                    self._was_answered()
+                    self._answered += 1
+                    if self._most and self._answered >= self._needed:
+                        larger = 2 * self._most if self._too_many is None else (self._most + self._too_many) // 2
+                        if larger == self._most:
+                            self._too_many = None  # the requests may have become shorter since
+                        self._most, self._answered = larger, 0
                 else:
                     self._died(group)
         except BaseException as error:
@@ -87,14 +92,6 @@ class Trials:
             self._most = max(1, len(waiting) // 2)  # all of them together have killed twice
         self._suspects = deque(waiting[self._most or 0 :])
         return waiting[: self._most or 0]
-
-    def _was_answered(self) -> None:
-        self._answered += 1
-        if self._most and self._answered >= self._needed:
-            larger = 2 * self._most if self._too_many is None else (self._most + self._too_many) // 2
-            if larger == self._most:
-                self._too_many = None  # the requests may have become shorter since
-            self._most, self._answered = larger, 0
 
     def _died(self, group: list[Suspect]) -> None:
         left = [suspect for suspect in group if not suspect.answer.done()]

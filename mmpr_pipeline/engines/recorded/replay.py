@@ -41,7 +41,28 @@ class ReplayEngine:
         """The lines that could not be used, the first 1,000 of them; `rejected_lines` counts all."""
         self.rejected_lines = 0
         self._stats = EngineStats()
-        self._index()
+        for number, (start, end) in enumerate(_lines(self._data), 1):
+            try:
+                source_id = _checked_id(self._data, start, end)
+            except ItemRejected as reject:
+                self.rejected_lines += 1
+                if len(self.rejects) < LISTED_REJECTS:
+                    self.rejects.append(
+                        Reject(
+                            source=self._path.name,
+                            source_id=f"line {number}",
+                            reason=reject.reason,
+                            detail=reject.detail[:200],
+                        )
+                    )
+                continue
+            if source_id is not None:
+                self._spans.setdefault(source_id, array("Q")).extend((start, end))
+        if not self._spans:
+            raise EngineError(
+                f"{self._path} holds no recorded rollout ({self.rejected_lines} lines cannot be used).",
+                remedy='Give a JSONL file with lines such as {"question_id": "7", "response": "...", "model": "..."}.',
+            )
         self.info = EngineInfo(engine="replay", model="recorded", context=None, can_continue=False, recorded=True)
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
@@ -83,30 +104,6 @@ class ReplayEngine:
             model=str(line.get("model") or "unknown"),
             prompt_version=request.prompt_version,
         )
-
-    def _index(self) -> None:
-        for number, (start, end) in enumerate(_lines(self._data), 1):
-            try:
-                source_id = _checked_id(self._data, start, end)
-            except ItemRejected as reject:
-                self._reject(number, reject)
-                continue
-            if source_id is not None:
-                self._spans.setdefault(source_id, array("Q")).extend((start, end))
-        if not self._spans:
-            raise EngineError(
-                f"{self._path} holds no recorded rollout ({self.rejected_lines} lines cannot be used).",
-                remedy='Give a JSONL file with lines such as {"question_id": "7", "response": "...", "model": "..."}.',
-            )
-
-    def _reject(self, number: int, reject: ItemRejected) -> None:
-        self.rejected_lines += 1
-        if len(self.rejects) < LISTED_REJECTS:
-            self.rejects.append(
-                Reject(
-                    source=self._path.name, source_id=f"line {number}", reason=reject.reason, detail=reject.detail[:200]
-                )
-            )
 
 
 def _checked_id(data: mmap.mmap, start: int, end: int) -> str | None:
@@ -153,11 +150,8 @@ def _make(settings: EngineSettings) -> ReplayEngine:
 
 
 def _identity(settings: EngineSettings) -> dict[str, Any]:
-    return {"name": "replay", "rollouts": _file_digest(settings.rollouts or "")}
-
-
-def _file_digest(path: str) -> str:
-    """Digest of a file's size, beginning and end: recorded rollouts can be too large to be read twice."""
+    # Digest of a file's size, beginning and end: recorded rollouts can be too large to be read twice.
+    path = settings.rollouts or ""
     try:
         size = Path(path).stat().st_size
         with Path(path).open("rb") as file:
@@ -168,7 +162,7 @@ def _file_digest(path: str) -> str:
         raise ConfigError(
             f"Cannot read the recorded rollouts {path}: {error.strerror}.", remedy="Give --rollouts a readable file."
         ) from None
-    return digest.hexdigest()[:32]
+    return {"name": "replay", "rollouts": digest.hexdigest()[:32]}
 
 
 KIND = EngineKind(make=_make, identity=_identity)

@@ -240,7 +240,9 @@ class ScriptedEngine:
         if source_id in script.hang_on or (script.hang_once and self._stats.requests >= 2 and _first(script.hang_once)):
             time.sleep(1e6)  # blocks the whole loop, as an engine that hangs in native code does
         if script.kill_after is not None and self._stats.requests >= script.kill_after:
-            _die_once(Path(script.kill_marker or ""))
+            marker = Path(script.kill_marker or "")
+            if _first(str(marker)):
+                os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _voted_on(question: Question, prompt_version: str) -> Question | None:
@@ -257,11 +259,6 @@ def _rate(script: Script, of_question: int) -> float:
     if draw < script.extremes:
         return float(draw < script.extremes * script.solve_rate)
     return script.solve_rate
-
-
-def _die_once(marker: Path) -> None:
-    if _first(str(marker)):
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _first(marker: str) -> bool:

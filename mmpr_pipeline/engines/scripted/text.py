@@ -77,7 +77,14 @@ def wrong_answer(question: Question, bits: int) -> str:
     """An answer that someone could have given: another choice, another number, the opposite, another word."""
     gold = question.answer or ""
     if len(question.choices) > 1:
-        return _other_choice(question, gold, bits)
+        letters = string.ascii_uppercase[: len(question.choices)]
+        right = gold.strip().upper()
+        others = [
+            letter
+            for letter, choice in zip(letters, question.choices, strict=False)
+            if letter != right and choice != gold.strip()
+        ]
+        return others[bits % len(others)] if others else "none of these"
     if question.kind == "yes_no":
         return "no" if gold.strip().lower() in {"yes", "true", "1"} else "yes"
     number = _NUMBER.search(gold)
@@ -86,17 +93,6 @@ def wrong_answer(question: Question, bits: int) -> str:
     golds = {gold.strip().lower(), *(a.strip().lower() for a in question.answers)}
     others = [word for word in _WORDS if word.lower() not in golds]
     return others[bits % len(others)]
-
-
-def _other_choice(question: Question, gold: str, bits: int) -> str:
-    letters = string.ascii_uppercase[: len(question.choices)]
-    right = gold.strip().upper()
-    others = [
-        letter
-        for letter, choice in zip(letters, question.choices, strict=False)
-        if letter != right and choice != gold.strip()
-    ]
-    return others[bits % len(others)] if others else "none of these"
 
 
 def _other_number(number: str, bits: int) -> str:

@@ -68,7 +68,12 @@ class VllmEngine:
         prepared = await self._in_thread(self._prepare_sample, request)
         output = await self._generate(prepared)
         if request.words:
-            return [self._choice(request, prepared, output.outputs[0])]
+            # How likely the response begins with each of the words.
+            completion = output.outputs[0]
+            first: dict[int, Any] = completion.logprobs[0] if completion.logprobs else {}
+            told = [(str(self._tokenizer.decode([token])), float(found.logprob)) for token, found in first.items()]
+            rollout = self._rollout(request, prepared, 0, completion)
+            return [rollout.model_copy(update={"text": probabilities(told, request.words)})]
         if request.decoding.temperature > 0:
             return [self._rollout(request, prepared, completion.index, completion) for completion in output.outputs]
         return [self._rollout(request, prepared, i, output.outputs[0]) for i in range(request.n)]
@@ -77,7 +82,25 @@ class VllmEngine:
         """See `Engine.continue_without_image`."""
         cut, prepared = await self._in_thread(self._prepare_continuation, request)
         output = await self._generate(prepared)
-        return self._continued(request, cut, prepared, output.outputs[0])
+        completion = output.outputs[0]
+        ids, finish = _response(completion)
+        text = self._text([*cut.ids, *ids], finish)
+        if not text.startswith(cut.text):  # the tokenizer decodes it otherwise before what follows
+            text = cut.text + self._text(ids, finish)
+        return Rollout(
+            question_id=request.question.question_id,
+            round=request.parent.round,
+            index=request.index,
+            seed=request.seed,
+            text=text,
+            tokens=len(cut.ids) + len(ids),
+            prompt_tokens=prepared.prompt_tokens - len(cut.ids),
+            finish_reason=finish,
+            model=self.info.model,
+            prompt_version=request.prompt_version,
+            parent=request.parent.index,
+            prefix_chars=len(cut.text),
+        )
 
     async def stats(self) -> EngineStats:
         """Counts since the start."""
@@ -113,13 +136,6 @@ class VllmEngine:
         cut = self._prompts.cut(request)
         return cut, self._prompts.continuation(request, cut, f"c{next(self._ids)}")
 
-    def _choice(self, request: SampleRequest, prepared: Prepared, completion: Any) -> Rollout:
-        """How likely the response begins with each of the words."""
-        first: dict[int, Any] = completion.logprobs[0] if completion.logprobs else {}
-        told = [(str(self._tokenizer.decode([token])), float(found.logprob)) for token, found in first.items()]
-        rollout = self._rollout(request, prepared, 0, completion)
-        return rollout.model_copy(update={"text": probabilities(told, request.words)})
-
     def _rollout(self, request: SampleRequest, prepared: Prepared, i: int, completion: Any) -> Rollout:
         ids, finish = _response(completion)
         return Rollout(
@@ -133,26 +149,6 @@ class VllmEngine:
             finish_reason=finish,
             model=self.info.model,
             prompt_version=request.prompt_version,
-        )
-
-    def _continued(self, request: ContinueRequest, cut: KeptTokens, prepared: Prepared, completion: Any) -> Rollout:
-        ids, finish = _response(completion)
-        text = self._text([*cut.ids, *ids], finish)
-        if not text.startswith(cut.text):  # the tokenizer decodes it otherwise before what follows
-            text = cut.text + self._text(ids, finish)
-        return Rollout(
-            question_id=request.question.question_id,
-            round=request.parent.round,
-            index=request.index,
-            seed=request.seed,
-            text=text,
-            tokens=len(cut.ids) + len(ids),
-            prompt_tokens=prepared.prompt_tokens - len(cut.ids),
-            finish_reason=finish,
-            model=self.info.model,
-            prompt_version=request.prompt_version,
-            parent=request.parent.index,
-            prefix_chars=len(cut.text),
         )
 
     def _text(self, ids: list[int], finish: FinishReason) -> str:

@@ -92,7 +92,11 @@ def engine_arguments(settings: EngineSettings, model: ModelRef, *, cpu: bool) ->
         "disable_log_stats": True,
         "scheduling_policy": "priority",  # a question's later rounds do not wait behind younger questions
         "generation_config": "auto",
-        **(_cpu_arguments(settings, model) if cpu else _gpu_arguments(settings)),
+        **(
+            _cpu_arguments(settings, model)
+            if cpu
+            else {"gpu_memory_utilization": settings.gpu_memory, "max_num_batched_tokens": GPU_BATCH_TOKENS}
+        ),
     }
     if settings.tensor_parallel * int(settings.options.get("pipeline_parallel_size", 1)) > 1:
         arguments["distributed_executor_backend"] = "mp"  # inside a Ray actor vLLM would ask Ray for more actors
@@ -107,10 +111,6 @@ def usual_sequences() -> int:
     from vllm.platforms import current_platform
 
     return _CPU_SEQUENCES if current_platform.is_cpu() else GPU_SEQUENCES
-
-
-def _gpu_arguments(settings: EngineSettings) -> dict[str, Any]:
-    return {"gpu_memory_utilization": settings.gpu_memory, "max_num_batched_tokens": GPU_BATCH_TOKENS}
 
 
 def _cpu_arguments(settings: EngineSettings, model: ModelRef) -> dict[str, Any]:

@@ -63,7 +63,10 @@ class PromptBuilder:
         self._architecture = architectures[0]
         self._most_tiles = _most_tiles(self._config)
         self._mark = self._image_mark()
-        self._parts = self._template_takes_parts()
+        from vllm.renderers.hf import resolve_chat_template_content_format
+
+        form = resolve_chat_template_content_format(None, None, "auto", self._tokenizer, model_config=self._config)
+        self._parts = bool(form == "openai")
 
     @property
     def context(self) -> int:
@@ -174,12 +177,6 @@ class PromptBuilder:
             return self._mark_of(0)
         except (ValueError, AttributeError):
             return None
-
-    def _template_takes_parts(self) -> bool:
-        from vllm.renderers.hf import resolve_chat_template_content_format
-
-        form = resolve_chat_template_content_format(None, None, "auto", self._tokenizer, model_config=self._config)
-        return bool(form == "openai")
 
 
 def _most_tiles(config: Any) -> int:

@@ -46,6 +46,10 @@ def _row(told: dict[str, Any], mode: str, found: dict[str, Any], models: list[st
     numbers = tuple(_number(by_model[m]["measures"][name], metric["unit"]) if m in by_model else "" for m in models)
     change = found.get("difference", {}).get(name)
     arrow = " (lower is better)" if metric["better"] == "lower" else ""
+    # What others have published; of a base and its MPO the gain as well.
+    shown = {each["model"]: each["value"] for each in told["published"] if each["mode"] in (mode, "unknown")}
+    base_of = {model: model.removesuffix("-MPO") for model in shown if model.endswith("-MPO")}
+    gains = {model: shown[model] - shown[base] for model, base in base_of.items() if base in shown}
     return TableRow(
         benchmark=told["title"],
         mode="CoT" if mode == "cot" else mode,
@@ -55,7 +59,7 @@ def _row(told: dict[str, Any], mode: str, found: dict[str, Any], models: list[st
         numbers=numbers,
         gain=signed(change) if change else "",
         verdict=verdict(change, metric["better"]) if change else "same",
-        published=_published(told, mode),
+        published="; ".join(f"{m} {v:g}" + (f" ({gains[m]:+.1f})" if m in gains else "") for m, v in shown.items()),
         warnings=tuple(_warnings(told, by_model)),
     )
 
@@ -63,14 +67,6 @@ def _row(told: dict[str, Any], mode: str, found: dict[str, Any], models: list[st
 def _number(measure: dict[str, Any], unit: str) -> str:
     digits = 1 if unit == "%" or abs(measure["value"]) > 1 else 3  # shares, as other kits have them
     return "{:.{d}f} [{:.{d}f}, {:.{d}f}]".format(measure["value"], measure["low"], measure["high"], d=digits)
-
-
-def _published(told: dict[str, Any], mode: str) -> str:
-    """What others have published; of a base and its MPO the gain as well."""
-    shown = {each["model"]: each["value"] for each in told["published"] if each["mode"] in (mode, "unknown")}
-    base_of = {model: model.removesuffix("-MPO") for model in shown if model.endswith("-MPO")}
-    gains = {model: shown[model] - shown[base] for model, base in base_of.items() if base in shown}
-    return "; ".join(f"{m} {v:g}" + (f" ({gains[m]:+.1f})" if m in gains else "") for m, v in shown.items())
 
 
 def _warnings(told: dict[str, Any], by_model: dict[str, Any]) -> Iterator[str]:

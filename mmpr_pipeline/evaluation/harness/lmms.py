@@ -61,7 +61,33 @@ def run_harness(config: EvalConfig, harness: str, python: str | None) -> dict[st
         )
     names = [config.engine.model, *([config.against] if config.against else [])]
     told = [_model(config, name, python) for name in names]
-    return _results(config, names, told, _version(told[0], python))
+    version = _version(told[0], python)
+    benchmarks = {}
+    for benchmark in config.benchmarks:
+        task = TASKS.get(benchmark, benchmark)
+        models = {name: _measures(each, task) for name, each in zip(names, told, strict=True)}
+        first = next(iter(models.values()))
+        benchmarks[benchmark] = {
+            "title": f"{benchmark} ({PACKAGE}" + (")" if task == benchmark else f": {task})"),
+            "groups": [],
+            "metrics": [{"name": name, "unit": "its own", "better": "higher"} for name in first["measures"]],
+            "definition": f"{PACKAGE} {version}, task {task}",
+            "prompt_of": f"{PACKAGE}'s",
+            "official_judge": None,
+            "notes": [f"asked and scored by {PACKAGE} {version}"],
+            "published": [],
+            "rows_expected": None,
+            "modes": {"direct": {"models": models}},
+        }
+    return {
+        "mmpr_version": __version__,
+        "kind": "benchmarks",
+        "intervals": f"Brackets: 1.96 of {PACKAGE}'s standard errors.",
+        "models": names,
+        "config": config.model_dump(mode="json", exclude={"out"}),
+        "benchmarks": benchmarks,
+        "not_run": {},
+    }
 
 
 def _model(config: EvalConfig, name: str, python: str) -> dict[str, Any]:
@@ -91,35 +117,6 @@ def _evaluated(config: EvalConfig, name: str, address: str, python: str, place: 
             remedy="Look at its own message above.",
         )
     return dict(json.loads(found[-1].read_text("utf-8")))
-
-
-def _results(config: EvalConfig, names: list[str], told: list[dict[str, Any]], version: str) -> dict[str, Any]:
-    benchmarks = {}
-    for benchmark in config.benchmarks:
-        task = TASKS.get(benchmark, benchmark)
-        models = {name: _measures(each, task) for name, each in zip(names, told, strict=True)}
-        first = next(iter(models.values()))
-        benchmarks[benchmark] = {
-            "title": f"{benchmark} ({PACKAGE}" + (")" if task == benchmark else f": {task})"),
-            "groups": [],
-            "metrics": [{"name": name, "unit": "its own", "better": "higher"} for name in first["measures"]],
-            "definition": f"{PACKAGE} {version}, task {task}",
-            "prompt_of": f"{PACKAGE}'s",
-            "official_judge": None,
-            "notes": [f"asked and scored by {PACKAGE} {version}"],
-            "published": [],
-            "rows_expected": None,
-            "modes": {"direct": {"models": models}},
-        }
-    return {
-        "mmpr_version": __version__,
-        "kind": "benchmarks",
-        "intervals": f"Brackets: 1.96 of {PACKAGE}'s standard errors.",
-        "models": names,
-        "config": config.model_dump(mode="json", exclude={"out"}),
-        "benchmarks": benchmarks,
-        "not_run": {},
-    }
 
 
 def _version(told: dict[str, Any], python: str) -> str:

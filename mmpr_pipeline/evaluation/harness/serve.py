@@ -34,8 +34,11 @@ def served(settings: EngineSettings, log: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with log.open("w") as output:
+        own = {"VLLM_NO_USAGE_STATS": "1"}
+        if not _has_gpu():
+            own |= {"VLLM_CPU_KVCACHE_SPACE": f"{settings.kv_cache_gib:g}", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
         process = subprocess.Popen(
-            server_command(settings, port), stdout=output, stderr=subprocess.STDOUT, env=_environment(settings)
+            server_command(settings, port), stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **own}
         )
     try:
         address = f"http://127.0.0.1:{port}/v1"
@@ -66,13 +69,6 @@ def server_command(settings: EngineSettings, port: int) -> list[str]:
     elif settings.dtype != "auto":
         command += ["--dtype", settings.dtype]
     return command
-
-
-def _environment(settings: EngineSettings) -> dict[str, str]:
-    own = {"VLLM_NO_USAGE_STATS": "1"}
-    if not _has_gpu():
-        own |= {"VLLM_CPU_KVCACHE_SPACE": f"{settings.kv_cache_gib:g}", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    return {**os.environ, **own}
 
 
 def _has_gpu() -> bool:

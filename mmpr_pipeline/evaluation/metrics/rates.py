@@ -141,20 +141,16 @@ def circular() -> Metric:
     """
 
     def terms(marks: Sequence[ScoredItem]) -> np.ndarray:
-        first, right = _cycles(marks)
+        cycles_first: dict[str, int] = {}
+        cycles_right: dict[str, bool] = {}
+        for cycles_at, mark in enumerate(marks):
+            cycles_cycle = mark.cycle or mark.id
+            cycles_first.setdefault(cycles_cycle, cycles_at)
+            cycles_right[cycles_cycle] = cycles_right.get(cycles_cycle, True) and mark.mean() >= 1
+        first, right = (cycles_first, cycles_right)
         made = np.zeros((len(marks), 2))
         for cycle, at in first.items():
             made[at] = (float(right[cycle]), 1.0)
         return made
 
     return Metric("circular", terms, ratio(100))
-
-
-def _cycles(marks: Sequence[ScoredItem]) -> tuple[dict[str, int], dict[str, bool]]:
-    first: dict[str, int] = {}
-    right: dict[str, bool] = {}
-    for at, mark in enumerate(marks):
-        cycle = mark.cycle or mark.id
-        first.setdefault(cycle, at)
-        right[cycle] = right.get(cycle, True) and mark.mean() >= 1
-    return first, right

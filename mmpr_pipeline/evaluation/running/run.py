@@ -82,7 +82,19 @@ async def _run(config: EvalConfig, store: Store | None, progress: Progress, noti
                 await _model(name, engine, config, store, trained, prepared, not_run, scored, progress)
             finally:
                 await engine.close()
-    results = _results(config, prepared, scored, modes, not_run)
+    results = {
+        "mmpr_version": __version__,
+        "kind": "benchmarks",
+        "models": list(dict.fromkeys(each.model for found in scored.values() for each in found)),
+        "config": config.model_dump(mode="json", exclude={"out"}),
+        "benchmarks": {
+            each.benchmark.name: benchmark_results(
+                each.benchmark, [scored[each.benchmark.name, mode] for mode in modes], config
+            )
+            for each in prepared
+        },
+        "not_run": not_run,
+    }
     if store:
         store.write(RESULTS, json_bytes(results))
     return results
@@ -113,28 +125,6 @@ async def _model(
                 prepared.remove(each)
                 break
             scored.setdefault(key, []).append(found)
-
-
-def _results(
-    config: EvalConfig,
-    prepared: Sequence[_Prepared],
-    scored: dict[tuple[str, str], list[StoredScores]],
-    modes: Sequence[str],
-    not_run: dict[str, str],
-) -> dict[str, Any]:
-    return {
-        "mmpr_version": __version__,
-        "kind": "benchmarks",
-        "models": list(dict.fromkeys(each.model for found in scored.values() for each in found)),
-        "config": config.model_dump(mode="json", exclude={"out"}),
-        "benchmarks": {
-            each.benchmark.name: benchmark_results(
-                each.benchmark, [scored[each.benchmark.name, mode] for mode in modes], config
-            )
-            for each in prepared
-        },
-        "not_run": not_run,
-    }
 
 
 async def _one(

@@ -85,11 +85,22 @@ class Chair:
         official = folder / files.get("synonyms", "synonyms.txt")
         self.synonyms = "authors'" if official.is_file() else "ours"
         self._words = read_vocabulary(official if official.is_file() else OWN_SYNONYMS)
-        self._shown = self._annotations(folder, files)
+        shown: dict[int, set[str]] = {}
+        for path in _found(folder, files["instances"]):
+            told = _json(path)
+            names = {each["id"]: self._class(each["name"]) for each in told["categories"]}
+            for each in told["annotations"]:
+                shown.setdefault(each["image_id"], set()).add(names[each["category_id"]])
+        for path in _found(folder, files["captions"]):
+            for each in _json(path)["annotations"]:
+                shown.setdefault(each["image_id"], set()).update(self._words.named(each["caption"]))
+        self._shown = shown
 
     def __call__(self, item: BenchmarkItem, response: str) -> Graded:
         """1 where the description names an object that is not there. Raises ItemRejected: no_annotation."""
-        shown = self._shown.get(_image_id(item.text("image_id")))
+        text = item.text("image_id")
+        digits = re.findall(r"\d+", text)
+        shown = self._shown.get(int(digits[-1]) if digits else -1)
         if shown is None:
             raise ItemRejected("no_annotation", f"image {item.text('image_id')}")
         named = self._words.named(response)
@@ -103,25 +114,8 @@ class Chair:
         }
         return Graded(float(bool(absent)), ", ".join(dict.fromkeys(absent)) or None, "chair", parts)
 
-    def _annotations(self, folder: Path, files: Mapping[str, str]) -> dict[int, set[str]]:
-        shown: dict[int, set[str]] = {}
-        for path in _found(folder, files["instances"]):
-            told = _json(path)
-            names = {each["id"]: self._class(each["name"]) for each in told["categories"]}
-            for each in told["annotations"]:
-                shown.setdefault(each["image_id"], set()).add(names[each["category_id"]])
-        for path in _found(folder, files["captions"]):
-            for each in _json(path)["annotations"]:
-                shown.setdefault(each["image_id"], set()).update(self._words.named(each["caption"]))
-        return shown
-
     def _class(self, name: str) -> str:
         return self._words.classes.get(name.lower(), name.lower())
-
-
-def _image_id(text: str) -> int:
-    digits = re.findall(r"\d+", text)
-    return int(digits[-1]) if digits else -1
 
 
 def _found(folder: Path, pattern: str) -> Iterable[Path]:

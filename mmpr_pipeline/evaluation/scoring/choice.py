@@ -57,16 +57,13 @@ def crpe(item: BenchmarkItem, response: str) -> Graded:
     said, rule = read_letter(text)
     if said is not None:
         return Graded(float(said == gold[:1].upper()), said, rule)
-    right = _choice_text(item, gold)
-    return Graded(float(bool(right) and right.lower() in text.lower()), None, "choice_text")
-
-
-def _choice_text(item: BenchmarkItem, gold: str) -> str:
-    """The text of the right choice, which stands in the question as `A. text`."""
+    # The text of the right choice, which stands in the question as `A. text`.
     if len(gold) > 1:
-        return gold[1:].lstrip(".): ").strip()
-    listed = re.search(rf"^\(?{re.escape(gold)}[.):]\s*(.+)$", item.question.text, re.MULTILINE)
-    return listed[1].strip() if listed else ""
+        right = gold[1:].lstrip(".): ").strip()
+    else:
+        listed = re.search(rf"^\(?{re.escape(gold)}[.):]\s*(.+)$", item.question.text, re.MULTILINE)
+        right = listed[1].strip() if listed else ""
+    return Graded(float(bool(right) and right.lower() in text.lower()), None, "choice_text")
 
 
 def letter(item: BenchmarkItem, response: str) -> Graded:
@@ -80,7 +77,14 @@ def letter(item: BenchmarkItem, response: str) -> Graded:
         named = [i for i, choice in enumerate(item.question.choices) if choice.lower() in low]
         if len(named) == 1:
             said, rule = string.ascii_uppercase[named[0]], "choice_text"
-    return Graded(float(said is not None and said == _gold_letter(item)), said, rule)
+    return Graded(
+        float(
+            said is not None
+            and said == (item.question.answer or item.text("answer") or item.text("label")).strip().upper()[:1]
+        ),
+        said,
+        rule,
+    )
 
 
 def read_letter(text: str) -> tuple[str | None, str]:
@@ -92,10 +96,6 @@ def read_letter(text: str) -> tuple[str | None, str]:
     alone = list(dict.fromkeys(_ALONE.findall(text)))
     alone = alone if len(alone) == 1 else list(dict.fromkeys(_IN_BRACKETS.findall(text)))
     return (alone[0].upper(), "alone") if len(alone) == 1 else (None, "none")
-
-
-def _gold_letter(item: BenchmarkItem) -> str:
-    return (item.question.answer or item.text("answer") or item.text("label")).strip().upper()[:1]
 
 
 def letters(item: BenchmarkItem, response: str) -> Graded:

@@ -22,7 +22,17 @@ def ifeval(item: BenchmarkItem, response: str) -> Graded:
     """
     ids = [str(one) for one in item.row.get("instruction_id_list") or ()]
     kwargs = [{k: v for k, v in (one or {}).items() if v is not None} for one in item.row.get("kwargs") or ()]
-    results, scores = _checked(item.question.text, ids, kwargs, response)
+    evaluate, registry = _library()
+    if unknown := sorted(set(ids) - set(registry)):
+        raise ConfigError(f"if-verifiable does not know {', '.join(unknown)}.", remedy="Install if-verifiable>=0.1.2.")
+    try:
+        checked_results, checked_scores = evaluate(response, ids, kwargs, item.question.text, registry)
+    except LookupError as error:
+        raise ConfigError(
+            f"An instruction of IFEval needs data of NLTK that is not here: {str(error).strip().splitlines()[0][:80]}",
+            remedy="Run `python -m nltk.downloader punkt punkt_tab` once, where there is a network.",
+        ) from None
+    results, scores = (list(checked_results), checked_scores)
     parts = {
         "strict": scores.binary_strict,
         "loose": scores.binary_loose,
@@ -32,20 +42,6 @@ def ifeval(item: BenchmarkItem, response: str) -> Graded:
     }
     broken = [each.instruction_id for each in results if not each.strict_pass]
     return Graded(scores.binary_strict, ", ".join(broken) or None, "ifeval", parts)
-
-
-def _checked(prompt: str, ids: list[str], kwargs: list[dict[str, Any]], response: str) -> tuple[list[Any], Any]:
-    evaluate, registry = _library()
-    if unknown := sorted(set(ids) - set(registry)):
-        raise ConfigError(f"if-verifiable does not know {', '.join(unknown)}.", remedy="Install if-verifiable>=0.1.2.")
-    try:
-        results, scores = evaluate(response, ids, kwargs, prompt, registry)
-    except LookupError as error:
-        raise ConfigError(
-            f"An instruction of IFEval needs data of NLTK that is not here: {str(error).strip().splitlines()[0][:80]}",
-            remedy="Run `python -m nltk.downloader punkt punkt_tab` once, where there is a network.",
-        ) from None
-    return list(results), scores
 
 
 @cache

@@ -31,7 +31,9 @@ def theoremqa(item: BenchmarkItem, response: str) -> Graded:
     text = (text.splitlines() or [""])[0 if stated else -1].strip().rstrip(".")
     gold, kind = item.text("Answer").strip(), item.text("Answer_type").lower()
     if kind == "bool":
-        said = _truth(text)
+        # `true` where the text says yes or true anywhere, as the authors read it; else `false` where it says
+        # that.
+        said = "true" if _TRUE.search(text) else "false" if _FALSE.search(text) else None
         return Graded(float(said is not None and said == gold.lower()), said, "bool")
     if kind == "option":
         options = [f"({letter.lower()})" for letter in _OPTION.findall(text)] or [text.lower()[:20]]
@@ -45,11 +47,6 @@ def theoremqa(item: BenchmarkItem, response: str) -> Graded:
     value, wanted = None if several else number_in(text), number_in(gold)
     right = value is not None and wanted is not None and _same(value, wanted, whole=kind == "integer")
     return Graded(float(right), text[:200] or None, kind or "number")
-
-
-def _truth(text: str) -> str | None:
-    """`true` where the text says yes or true anywhere, as the authors read it; else `false` where it says that."""
-    return "true" if _TRUE.search(text) else "false" if _FALSE.search(text) else None
 
 
 def number_in(text: str) -> float | None:

@@ -52,7 +52,14 @@ def native_config(original: dict[str, Any], image_token: int, tied: bool) -> Any
 
     text, kind = original["llm_config"], text_type(original)
     fields = {name: text[name] for name in _COPIED if text.get(name) is not None}
-    fields["rope_parameters"] = _rope(text)
+    # Rotary parameters in today's spelling; InternLM2 checkpoints scale dynamically past their context.
+    scaling = dict(text.get("rope_scaling") or {})
+    rope_kind = scaling.pop("type", scaling.pop("rope_type", "default"))
+    fields["rope_parameters"] = {
+        "rope_type": rope_kind,
+        "rope_theta": float(text.get("rope_theta") or 10_000.0),
+        **scaling,
+    }
     fields["head_dim"] = heads_of(original).channels
     if kind == "llama":
         biased = bool(text.get("bias", text.get("attention_bias", False)))
@@ -102,10 +109,3 @@ def _vision(original: dict[str, Any]) -> dict[str, Any]:
         "patch_size": [patch, patch],
         "use_mean_pooling": True,  # no norm after the last layer, as in the original
     }
-
-
-def _rope(text: dict[str, Any]) -> dict[str, Any]:
-    """Rotary parameters in today's spelling; InternLM2 checkpoints scale dynamically past their context."""
-    scaling = dict(text.get("rope_scaling") or {})
-    kind = scaling.pop("type", scaling.pop("rope_type", "default"))
-    return {"rope_type": kind, "rope_theta": float(text.get("rope_theta") or 10_000.0), **scaling}

@@ -56,7 +56,9 @@ def load_tokenizer(folder: Path) -> Any:
     """
     from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 
-    settings = _settings(folder)
+    path = folder / "tokenizer_config.json"
+    found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    settings = found if isinstance(found, dict) else {}
     if (folder / "tokenizer.json").is_file():
         roles = {name: _text(settings[name]) for name in _ROLES if settings.get(name)}
         tokenizer: Any = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **roles)
@@ -74,17 +76,7 @@ def load_tokenizer(folder: Path) -> Any:
         raise ConfigError(
             f"The tokenizer of {folder} does not know {', '.join(missing)}.", remedy="Is this an InternVL checkpoint?"
         )
-    return _native(tokenizer)
-
-
-_ROLES = ("bos_token", "eos_token", "pad_token", "unk_token")
-
-
-def _native(tokenizer: Any) -> Any:
-    """The tokenizer as a plain fast one that names the image tokens.
-
-    `<video>` takes the id of an existing token where it has none of its own: the embeddings are not to grow.
-    """
+    # The tokenizer as a plain fast one that names the image tokens.
     from transformers import PreTrainedTokenizerFast
 
     video = VIDEO_TOKEN if VIDEO_TOKEN in tokenizer.get_vocab() else IMAGE_TOKENS["context_image_token"]
@@ -97,6 +89,9 @@ def _native(tokenizer: Any) -> Any:
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )
+
+
+_ROLES = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
 def _from_sentencepiece(folder: Path) -> Any:
@@ -116,12 +111,6 @@ def _from_sentencepiece(folder: Path) -> Any:
         f"The sentencepiece tokenizer of {folder} cannot be converted exactly.",
         remedy="Please report the model's name.",
     )
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    path = folder / "tokenizer_config.json"
-    found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    return found if isinstance(found, dict) else {}
 
 
 def _text(token: Any) -> str:

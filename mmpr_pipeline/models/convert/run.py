@@ -33,7 +33,16 @@ def convert(source: str | Path, out: str | Path, revision: str | None = None) ->
     text = text_type(original)
     if target.exists():
         raise ConfigError(f"{target} already exists.", remedy="Give a new directory.")
-    names = _names(folder)
+    # Every tensor of the checkpoint and the file it is in.
+    from safetensors import safe_open
+
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ConfigError(f"{folder} holds no safetensors.", remedy="Download the checkpoint whole, as safetensors.")
+    names: dict[str, Path] = {}
+    for file in files:
+        with safe_open(file, "pt") as opened:
+            names |= dict.fromkeys(opened.keys(), file)
     processor = native_processor(folder, original)
     image_token = processor.tokenizer.convert_tokens_to_ids(IMAGE_TOKENS["context_image_token"])
     tied = not any(name.endswith(("lm_head.weight", "language_model.output.weight")) for name in names)
@@ -44,7 +53,13 @@ def convert(source: str | Path, out: str | Path, revision: str | None = None) ->
     try:
         done = _write(folder, names, partial, config, original)
         processor.save_pretrained(partial)
-        _generation(processor).save_pretrained(partial)
+        # Generation ends at the end of the turn, and at the tokenizer's own end token.
+        from transformers import GenerationConfig
+
+        tokenizer = processor.tokenizer
+        ends = {tokenizer.convert_tokens_to_ids("<|im_end|>"), tokenizer.eos_token_id} - {None}
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        GenerationConfig(eos_token_id=sorted(ends), pad_token_id=pad).save_pretrained(partial)
         partial.rename(target)
     except OSError as error:
         raise StoreError(
@@ -76,20 +91,6 @@ def _config(folder: Path) -> dict[str, Any]:
             f"{folder} is a checkpoint of type {kind}.{native}", remedy="Give an original InternVL2 or 2.5."
         )
     return config
-
-
-def _names(folder: Path) -> dict[str, Path]:
-    """Every tensor of the checkpoint and the file it is in."""
-    from safetensors import safe_open
-
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise ConfigError(f"{folder} holds no safetensors.", remedy="Download the checkpoint whole, as safetensors.")
-    names: dict[str, Path] = {}
-    for file in files:
-        with safe_open(file, "pt") as opened:
-            names |= dict.fromkeys(opened.keys(), file)
-    return names
 
 
 def _write(
@@ -176,13 +177,3 @@ def _index(partial: Path, files: list[list[str]], size: int) -> None:
         weight_map |= dict.fromkeys(names, name)
     index = {"metadata": {"total_size": size}, "weight_map": weight_map}
     (partial / "model.safetensors.index.json").write_text(json.dumps(index, indent=1, sort_keys=True) + "\n")
-
-
-def _generation(processor: Any) -> Any:
-    """Generation ends at the end of the turn, and at the tokenizer's own end token."""
-    from transformers import GenerationConfig
-
-    tokenizer = processor.tokenizer
-    ends = {tokenizer.convert_tokens_to_ids("<|im_end|>"), tokenizer.eos_token_id} - {None}
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    return GenerationConfig(eos_token_id=sorted(ends), pad_token_id=pad)

@@ -62,7 +62,33 @@ def resolve_evaluation_sets(
         )
     if begun and "screening" in begun:  # its rows were compared before anything was sampled
         return EvaluationSets((), begun["identity"]["screening"]["against"], begun["screening"]["unchecked"])
-    return _to_be_had(_by_default({source.name for source in sources}), config)
+    # Each by itself; once the Hub turns out to be out of reach, the others only from its cache.
+    names = _by_default({source.name for source in sources})
+    found: list[ResolvedSource] = []
+    unchecked: dict[str, str] = {}
+    fetches = config.screening.decontaminate != "cached"
+    reachable = True
+    for name in names:
+        if kept := _kept(name):
+            found.append(kept)
+            continue
+        try:
+            with _offline(not reachable):
+                if fetches or _is_here(name):
+                    found.append(resolve_source(name, config.data_root))
+                else:
+                    unchecked[name] = NOT_FETCHED
+        except SourceError as error:
+            unchecked[name] = error.message[:200]
+            reachable = reachable and not _OUT_OF_REACH.search(error.message)
+    for name in list(unchecked) if not reachable else ():  # those asked for in vain may lie in the cache
+        try:
+            with _offline(True):
+                found.append(resolve_source(name, config.data_root))
+            del unchecked[name]
+        except SourceError:
+            continue
+    return _sets(sorted(found, key=lambda source: source.name), unchecked)
 
 
 def to_fetch(config: BuildConfig) -> dict[str, int]:
@@ -124,35 +150,6 @@ def _kept(path: str) -> ResolvedSource | None:
         description=declaration.description,
         fingerprint=kept,
     )
-
-
-def _to_be_had(names: Sequence[str], config: BuildConfig) -> EvaluationSets:
-    """Each by itself; once the Hub turns out to be out of reach, the others only from its cache."""
-    found: list[ResolvedSource] = []
-    unchecked: dict[str, str] = {}
-    fetches = config.screening.decontaminate != "cached"
-    reachable = True
-    for name in names:
-        if kept := _kept(name):
-            found.append(kept)
-            continue
-        try:
-            with _offline(not reachable):
-                if fetches or _is_here(name):
-                    found.append(resolve_source(name, config.data_root))
-                else:
-                    unchecked[name] = NOT_FETCHED
-        except SourceError as error:
-            unchecked[name] = error.message[:200]
-            reachable = reachable and not _OUT_OF_REACH.search(error.message)
-    for name in list(unchecked) if not reachable else ():  # those asked for in vain may lie in the cache
-        try:
-            with _offline(True):
-                found.append(resolve_source(name, config.data_root))
-            del unchecked[name]
-        except SourceError:
-            continue
-    return _sets(sorted(found, key=lambda source: source.name), unchecked)
 
 
 def _is_here(name: str) -> bool:

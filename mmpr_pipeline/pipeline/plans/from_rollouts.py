@@ -143,26 +143,29 @@ class StoredEngine:
     async def sample(self, request: SampleRequest) -> list[Rollout]:
         """All rollouts of the question, in one go; of those beside them, the ones of this purpose and beginning."""
         if aside_of(request.prompt_version):
-            return self._known(request)
+            kept = self._beside.get((request.question.question_id, request.prompt_version), [])
+            found = [r for r in kept if r.prefix_chars == len(request.prefix) and r.text.startswith(request.prefix)]
+            if not found:
+                raise ItemRejected("not_sampled_before", request.prompt_version)
+            chosen = found[: request.n]
+            for rollout in chosen:  # responses may begin alike: each has completions of its own
+                kept.remove(rollout)
+            return [r.model_copy(update={"index": request.first_index + i}) for i, r in enumerate(chosen)]
         if request.round:
             return []
-        rollouts = self._take(request.question.question_id)
+        while request.question.question_id not in self._held:
+            stored = next(self._stored, None)
+            if stored is None:
+                raise DatasetError(f"The rollouts of question {request.question.question_id} are missing.")
+            if stored.row.question_id and stored.row.status != "rejected":
+                self._held[stored.row.question_id] = stored.rollouts
+        rollouts = self._held.pop(request.question.question_id)
         for rollout in rollouts:
             if aside_of(rollout.prompt_version):
                 self._beside.setdefault((rollout.question_id, rollout.prompt_version), []).append(rollout)
             elif rollout.parent is not None:
                 self._continued[rollout.question_id, rollout.parent] = rollout
         return [rollout for rollout in rollouts if rollout.parent is None]
-
-    def _known(self, request: SampleRequest) -> list[Rollout]:
-        kept = self._beside.get((request.question.question_id, request.prompt_version), [])
-        found = [r for r in kept if r.prefix_chars == len(request.prefix) and r.text.startswith(request.prefix)]
-        if not found:
-            raise ItemRejected("not_sampled_before", request.prompt_version)
-        chosen = found[: request.n]
-        for rollout in chosen:  # responses may begin alike: each has completions of its own
-            kept.remove(rollout)
-        return [r.model_copy(update={"index": request.first_index + i}) for i, r in enumerate(chosen)]
 
     async def continue_without_image(self, request: ContinueRequest) -> Rollout:
         """The stored continuation of this parent; raises ItemRejected where it was never continued."""
@@ -180,15 +183,6 @@ class StoredEngine:
 
     async def close(self) -> None:
         """Nothing is held open."""
-
-    def _take(self, question_id: str) -> tuple[Rollout, ...]:
-        while question_id not in self._held:
-            stored = next(self._stored, None)
-            if stored is None:
-                raise DatasetError(f"The rollouts of question {question_id} are missing.")
-            if stored.row.question_id and stored.row.status != "rejected":
-                self._held[stored.row.question_id] = stored.rollouts
-        return self._held.pop(question_id)
 
 
 def make_rebuild_plan(before: str, overrides: Mapping[str, object]) -> RebuildPlan:

@@ -7,7 +7,7 @@ the same mixture and a worker reads only its slices.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -168,11 +168,7 @@ def make_build_plan(config: BuildConfig, begun: Mapping[str, Any] | None = None)
     """
     sources = resolve_sources(config, begun)
     against = resolve_evaluation_sets(config, sources, begun)
-    return BuildPlan(config, sources, _identity(config, sources, against), against)
-
-
-def _identity(config: BuildConfig, sources: Sequence[ResolvedSource], against: EvaluationSets) -> dict[str, Any]:
-    """What decides every byte of the shards. Paths are replaced by what is behind them."""
+    # What decides every byte of the shards. Paths are replaced by what is behind them.
     identity = config.identity()
     identity["engine"] = None if config.preset else engine_identity(config.engine)
     identity["sources"] = {source.name: source.content for source in sources}
@@ -188,4 +184,6 @@ def _identity(config: BuildConfig, sources: Sequence[ResolvedSource], against: E
     second = config.checking.second
     if second is not None:
         identity["checking"]["second"]["prompt"] = VERSION[second.style]
-    return {**identity, "checker": checker_identity(), "schema_version": SCHEMA_VERSION}
+    return BuildPlan(
+        config, sources, {**identity, "checker": checker_identity(), "schema_version": SCHEMA_VERSION}, against
+    )

@@ -16,7 +16,6 @@ from mmpr_pipeline.pairing.options import BlindSettings, StepSettings
 from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan
 from mmpr_pipeline.screening.mixture import taken
 from mmpr_pipeline.screening.report import ComparedSets, unchecked
-from mmpr_pipeline.screening.settings import Share
 
 RESPONSE_TOKENS = 325
 """Mean of the paper's chosen (300) and rejected (350.5) responses."""
@@ -96,25 +95,21 @@ def estimate_build(
     if config.preset or config.engine.name == "replay":
         parts = [Part("questions", plan.rows * samples, 0)]
     else:
-        parts += _beside(plan, response)
+        # What strategies sample beside the questions' own rollouts, if every question calls for it.
+        pairing, beside_parts = plan.config.pairing, []
+        if "blind" in pairing.strategies:
+            rollouts = plan.rows * BlindSettings.model_validate(pairing.options.get("blind", {})).samples
+            beside_parts.append(Part("blind filter", rollouts, round(rollouts * response)))
+        if "step" in pairing.strategies:
+            step = StepSettings.model_validate(pairing.options.get("step", {}))
+            split = min(step.responses, plan.config.sampling.samples)
+            # The whole response is not completed; a beginning is, on average, half of it.
+            rollouts = plan.rows * split * (step.steps - 1) * step.samples
+            beside_parts.append(Part("step data", rollouts, round(rollouts * response / 2)))
+        parts += beside_parts
     gpus = 0 if nano else config.engine.tensor_parallel
     rate = tokens_per_second or (NANO_TOKENS_PER_SECOND if nano else TOKENS_PER_SECOND)
     return BuildEstimate(plan.rows, tuple(parts), max(1, actor_count(config.engine)), gpus, rate, response)
-
-
-def _beside(plan: BuildPlan, response: float) -> list[Part]:
-    """What strategies sample beside the questions' own rollouts, if every question calls for it."""
-    pairing, parts = plan.config.pairing, []
-    if "blind" in pairing.strategies:
-        rollouts = plan.rows * BlindSettings.model_validate(pairing.options.get("blind", {})).samples
-        parts.append(Part("blind filter", rollouts, round(rollouts * response)))
-    if "step" in pairing.strategies:
-        step = StepSettings.model_validate(pairing.options.get("step", {}))
-        split = min(step.responses, plan.config.sampling.samples)
-        # The whole response is not completed; a beginning is, on average, half of it.
-        rollouts = plan.rows * split * (step.steps - 1) * step.samples
-        parts.append(Part("step data", rollouts, round(rollouts * response / 2)))
-    return parts
 
 
 def estimate_table(plan: BuildPlan, bounds: BuildEstimate) -> RenderableType:
@@ -128,9 +123,25 @@ def estimate_table(plan: BuildPlan, bounds: BuildEstimate) -> RenderableType:
         each = [f"{count * share.repeat:,}" for count in sorted({asked // num_shards, -(-asked // num_shards)})]
         rollouts = f"{source.questions * plan.config.sampling.samples:,}"
         told = f"{source.questions:,}"
-        table.add_row(source.name, f"{source.index.rows:,}", _share(share), told, " or ".join(each), rollouts)
+        parts = [f"{share.weight:g} of it"] if share.weight != 1 else []
+        parts += [f"at most {share.cap:,}"] if share.cap is not None else []
+        parts += [f"{share.repeat} times each"] if share.repeat != 1 else []
+        table.add_row(
+            source.name, f"{source.index.rows:,}", (", ".join(parts) or "all"), told, " or ".join(each), rollouts
+        )
     engine = plan.config.engine
-    lines = [*_screening(plan)]
+    # What screening will do; what it will find is known only when the rows are read.
+    report: ComparedSets = {"against": dict(plan.against.content), "unchecked": dict(plan.against.unchecked)}
+    screening_lines = (
+        [f"Questions are compared with {', '.join(plan.against.content)} before sampling."] if plan.against else []
+    )
+    if warning := unchecked(report):
+        screening_lines.append(f"Warning: {warning}")
+    if plan.screens:
+        screening_lines.append(
+            "Repeated and contaminated questions will be dropped first: the counts are upper bounds."
+        )
+    lines = [*screening_lines]
     lines += [
         f"{bounds.questions:,} questions, {num_shards} shards, up to {bounds.rollouts:,} rollouts "
         f"and {bounds.generated_tokens:,} generated tokens.",
@@ -172,21 +183,3 @@ def _context(plan: BuildPlan) -> list[str]:
         f"response of {longest:,}: longer ones are cut off and make no pair. Raise engine.max_model_len, or lower "
         "--max-tokens."
     ]
-
-
-def _share(share: Share) -> str:
-    parts = [f"{share.weight:g} of it"] if share.weight != 1 else []
-    parts += [f"at most {share.cap:,}"] if share.cap is not None else []
-    parts += [f"{share.repeat} times each"] if share.repeat != 1 else []
-    return ", ".join(parts) or "all"
-
-
-def _screening(plan: BuildPlan) -> list[str]:
-    """What screening will do; what it will find is known only when the rows are read."""
-    report: ComparedSets = {"against": dict(plan.against.content), "unchecked": dict(plan.against.unchecked)}
-    lines = [f"Questions are compared with {', '.join(plan.against.content)} before sampling."] if plan.against else []
-    if warning := unchecked(report):
-        lines.append(f"Warning: {warning}")
-    if plan.screens:
-        lines.append("Repeated and contaminated questions will be dropped first: the counts are upper bounds.")
-    return lines

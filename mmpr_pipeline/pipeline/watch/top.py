@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmpr_pipeline.core.progress.pace import duration
-from mmpr_pipeline.pipeline.watch.status import SILENT_SECONDS, BuildStatus, SourceSeen, State
+from mmpr_pipeline.pipeline.watch.status import SILENT_SECONDS, BuildStatus, State
 
 STYLES: dict[State, str] = {
     "running": "bold green",
@@ -43,7 +43,20 @@ def _parts(seen: BuildStatus) -> Iterator[RenderableType]:
         yield _Shards(seen)
     if seen.sources:
         yield Text()
-        yield _sources(seen.sources)
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
+        table.add_column("source", overflow="ellipsis", no_wrap=True, min_width=10, max_width=24)
+        for name in ("questions", "paired", "right"):
+            table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+        table.add_column("without a pair", overflow="ellipsis", no_wrap=True, ratio=1)
+        shown = sorted(seen.sources, key=lambda source: -source.questions)
+        for source in shown[:MOST_SOURCES]:
+            right = f"{source.correct / source.checked:.0%}" if source.checked else "-"
+            table.add_row(
+                Text(source.name), f"{source.questions:,}", f"{source.paired:,}", right, Text(_reasons(source.rejects))
+            )
+        if len(shown) > MOST_SOURCES:
+            table.add_row(Text(f"{len(shown) - MOST_SOURCES} more", "dim"))
+        yield table
     elif seen.rejects:
         yield Text(f"Without a pair: {_reasons(seen.rejects)}")
     if seen.deaths or seen.restarts:
@@ -164,23 +177,6 @@ class _Shards:
         if each > 1:
             text.append(f"\n       a block is {each} shards", "dim")
         yield text
-
-
-def _sources(sources: Sequence[SourceSeen]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
-    table.add_column("source", overflow="ellipsis", no_wrap=True, min_width=10, max_width=24)
-    for name in ("questions", "paired", "right"):
-        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
-    table.add_column("without a pair", overflow="ellipsis", no_wrap=True, ratio=1)
-    shown = sorted(sources, key=lambda source: -source.questions)
-    for source in shown[:MOST_SOURCES]:
-        right = f"{source.correct / source.checked:.0%}" if source.checked else "-"
-        table.add_row(
-            Text(source.name), f"{source.questions:,}", f"{source.paired:,}", right, Text(_reasons(source.rejects))
-        )
-    if len(shown) > MOST_SOURCES:
-        table.add_row(Text(f"{len(shown) - MOST_SOURCES} more", "dim"))
-    return table
 
 
 def _reasons(rejects: dict[str, int]) -> str:

@@ -41,13 +41,11 @@ class Slots:
         began = asyncio.get_running_loop().time()
         try:
             yield
-            self._learn(source, asyncio.get_running_loop().time() - began)
+            seconds = asyncio.get_running_loop().time() - began
+            before = self._seconds.get(source, seconds)
+            self._seconds[source] = before + (seconds - before) / MEMORY
         finally:
             self._leave()
-
-    def _learn(self, source: str, seconds: float) -> None:
-        before = self._seconds.get(source, seconds)
-        self._seconds[source] = before + (seconds - before) / MEMORY
 
     def _leave(self) -> None:
         """Hand a place on to the first in line of the longest source; one of which nothing is known comes first."""

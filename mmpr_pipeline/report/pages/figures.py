@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
-from mmpr_pipeline.dataset.files.manifest import CountsFields
 from mmpr_pipeline.dataset.files.marks import read_all
 from mmpr_pipeline.dataset.files.sealed import read_summary
 from mmpr_pipeline.dataset.files.summary import finished_shards, shards_of
@@ -54,10 +53,21 @@ def report_figures(out: str | Path, progress: Callable[[int, int], None] | None 
     facts = facts_of(out, progress)
     shards = shards_of(store)
     rollouts, rounds = _sampling(store, shards)
+    counts = facts.figures["counts"]
+    steps = ((counts["rejected"], "row not usable"), (counts["unpaired"], "sampled, no pair"))
+    lost = [{"step": s, "reason": r, "questions": n} for reasons, s in steps for r, n in reasons.items()]
+    counts = facts.figures["counts"]
+    usable = counts["questions"] - sum(counts["rejected"].values())
     return {
         **facts.figures,
-        "funnel": _funnel(facts.figures["counts"]),
-        "lost": _lost(facts.figures["counts"]),
+        "funnel": (
+            [
+                {"step": "rows read", "questions": counts["questions"]},
+                {"step": "usable", "questions": usable},
+                {"step": "with pairs", "questions": counts["paired"]},
+            ]
+        ),
+        "lost": sorted(lost, key=lambda row: -row["questions"]),
         "lengths": _lengths(store, shards),
         "rollouts_per_question": rollouts,
         "rounds_per_question": rounds,
@@ -74,21 +84,6 @@ def report_figures(out: str | Path, progress: Callable[[int, int], None] | None 
         "screening": report_sentences(facts.screening) if facts.screening else [],
         "beside": beside_sentences(facts.figures["counts"]),
     }
-
-
-def _funnel(counts: CountsFields) -> list[dict[str, Any]]:
-    usable = counts["questions"] - sum(counts["rejected"].values())
-    return [
-        {"step": "rows read", "questions": counts["questions"]},
-        {"step": "usable", "questions": usable},
-        {"step": "with pairs", "questions": counts["paired"]},
-    ]
-
-
-def _lost(counts: CountsFields) -> list[dict[str, Any]]:
-    steps = ((counts["rejected"], "row not usable"), (counts["unpaired"], "sampled, no pair"))
-    lost = [{"step": s, "reason": r, "questions": n} for reasons, s in steps for r, n in reasons.items()]
-    return sorted(lost, key=lambda row: -row["questions"])
 
 
 def _run(store: Store) -> dict[str, Any]:

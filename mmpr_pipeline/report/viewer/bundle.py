@@ -64,7 +64,11 @@ def write_bundle(out: str | Path, folder: str | Path, progress: Progress = no_pr
         raise DatasetError(f"{library.store.url} has no finished shard yet.", remedy="Wait for the first one.")
     (target / "data").mkdir(parents=True)
     name = library.store.url.rstrip("/").rpartition("/")[2]
-    _page(target, name)
+    shutil.copytree(STATIC, target / "static", ignore=shutil.ignore_patterns("report.*", "source.css", "__pycache__"))
+    html = environment().get_template("viewer.html").render(name=name, token="", root="static/", bundle="data/")
+    (target / "index.html").write_text(html, "utf-8")
+    plain = "".join(char for char in name if char.isalnum() or char in "-_. ") or "dataset"
+    (target / "README.md").write_text(_SPACE.format(title=plain[:60], name=plain), "utf-8")
     totals = library.overview()
     writers = {
         kind: _Writer(target / "data" / f"{kind}.parquet", columns, totals[kind]) for kind, columns in FILES.items()
@@ -95,14 +99,6 @@ def write_bundle(out: str | Path, folder: str | Path, progress: Progress = no_pr
     (target / "data" / "overview.json").write_text(json.dumps({**totals, "shards": len(shards), "name": name}), "utf-8")
     written = [path for path in target.rglob("*") if path.is_file()]
     return {"files": len(written), "bytes": sum(path.stat().st_size for path in written)}
-
-
-def _page(target: Path, name: str) -> None:
-    shutil.copytree(STATIC, target / "static", ignore=shutil.ignore_patterns("report.*", "source.css", "__pycache__"))
-    html = environment().get_template("viewer.html").render(name=name, token="", root="static/", bundle="data/")
-    (target / "index.html").write_text(html, "utf-8")
-    plain = "".join(char for char in name if char.isalnum() or char in "-_. ") or "dataset"
-    (target / "README.md").write_text(_SPACE.format(title=plain[:60], name=plain), "utf-8")
 
 
 def _question(files: ShardFiles, row: int, seen: set[str], target: Path) -> dict[str, str]:

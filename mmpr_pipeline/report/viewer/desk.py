@@ -70,7 +70,13 @@ class Desk:
         }
 
     def page(self, request: Request) -> Response:
-        return page("viewer.html", name=_name(self._library.store.url), token=self._token, root="/static/", bundle="")
+        return page(
+            "viewer.html",
+            name=self._library.store.url.rstrip("/").rpartition("/")[2],
+            token=self._token,
+            root="/static/",
+            bundle="",
+        )
 
     def overview(self, request: Request) -> Response:
         found = self._library.overview()
@@ -187,10 +193,6 @@ class RunDesk:
 
     def samples(self, request: Request) -> Response:
         return _json(self._run.samples())
-
-
-def _name(url: str) -> str:
-    return url.rstrip("/").rpartition("/")[2]
 
 
 def _number(asked: Any, name: str) -> int:

@@ -127,7 +127,17 @@ def _signs(
     yield np.flatnonzero(where("rule", "second_correct") | where("rule", "second_incorrect")), 35, _VERIFIER
     yield np.flatnonzero(where("finish_reason", "length") & ~unread), 40, _CUT
     tokens = seen.column("tokens").to_numpy()
-    yield np.flatnonzero((tokens > 4 * _usual_length(tokens, row, asked)[row]) & right), 25, _LONG
+    # The median length of each question's rollouts, in tokens; a length that none exceeds where fewer than LEAST
+    # are known.
+    known = np.flatnonzero(tokens > 0)
+    lengths = tokens[known][np.lexsort((tokens[known], row[known]))]
+    of = np.bincount(row[known], minlength=asked)
+    ends = np.cumsum(of)
+    usual = np.full(asked, np.inf)
+    enough = of >= LEAST
+    low, high = (ends - of + (of - 1) // 2)[enough], (ends - of + of // 2)[enough]
+    usual[enough] = (lengths[low] + lengths[high]) / 2
+    yield np.flatnonzero((tokens > 4 * usual[row]) & right), 25, _LONG
     votes = {True: np.bincount(row[right], minlength=asked), False: np.bincount(row[wrong], minlength=asked)}
     others = votes[True] + votes[False]
     few = np.array([kind in ("choice", "yes_no") for _, kind in questions], bool)  # may be guessed
@@ -198,20 +208,6 @@ def _near_miss(golds: Golds, answer: str) -> int:
         if number is not None and value != number and abs(value - number) <= 0.02 * max(abs(value), abs(number)):
             found |= 4
     return found
-
-
-def _usual_length(tokens: np.ndarray, row: np.ndarray, asked: int) -> np.ndarray:
-    """The median length of each question's rollouts, in tokens; a length that none exceeds where fewer than LEAST are
-    known."""
-    known = np.flatnonzero(tokens > 0)
-    lengths = tokens[known][np.lexsort((tokens[known], row[known]))]
-    of = np.bincount(row[known], minlength=asked)
-    ends = np.cumsum(of)
-    usual = np.full(asked, np.inf)
-    enough = of >= LEAST
-    low, high = (ends - of + (of - 1) // 2)[enough], (ends - of + of // 2)[enough]
-    usual[enough] = (lengths[low] + lengths[high]) / 2
-    return usual
 
 
 @lru_cache(maxsize=100_000)

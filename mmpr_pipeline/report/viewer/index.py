@@ -43,7 +43,20 @@ def columns_of(files: ShardFiles) -> Columns:
     table = files.questions
     rows = table.num_rows
     found: Columns = {name: _coded(table.column(name)) for name in _NAMES}
-    found["strategy"] = _strategies(files, table)
+    # All strategies of each question, joined by +; as bits first, since there are few of them.
+    pairs = open_table(files.path("pairs"), ["question_id", "strategy"])
+    strategies = pairs.column("strategy").combine_chunks().dictionary_encode()
+    names = strategies.dictionary.to_pylist()
+    order = {name: place for place, name in enumerate(sorted(names))}
+    strategies_rows = pc.index_in(pairs.column("question_id"), value_set=table.column("question_id").combine_chunks())
+    known = pc.is_valid(strategies_rows).to_numpy()
+    bit = np.array([1 << order[name] for name in names], np.int64)
+    bits = np.zeros(table.num_rows, np.int64)
+    if names:
+        np.bitwise_or.at(bits, pc.drop_null(strategies_rows).to_numpy(), bit[strategies.indices.to_numpy()[known]])
+    kinds, codes = np.unique(bits, return_inverse=True)
+    joined = ("+".join(name for name in sorted(names) if kind >> order[name] & 1) for kind in kinds.tolist())
+    found["strategy"] = Column(_narrow(codes), tuple(joined))
     for name in _NUMBERS:
         found["tokens" if name == "generated_tokens" else name] = Column(_narrow(table.column(name).to_numpy()))
     found["chars"] = Column(_narrow(pc.utf8_length(table.column("text")).to_numpy()))
@@ -102,23 +115,6 @@ def _coded(values: pa.ChunkedArray) -> Column:
     if isinstance(coded, pa.ChunkedArray):
         coded = coded.combine_chunks()
     return Column(_narrow(coded.indices.to_numpy()), tuple(coded.dictionary.to_pylist()))
-
-
-def _strategies(files: ShardFiles, table: pa.Table) -> Column:
-    """All strategies of each question, joined by +; as bits first, since there are few of them."""
-    pairs = open_table(files.path("pairs"), ["question_id", "strategy"])
-    strategies = pairs.column("strategy").combine_chunks().dictionary_encode()
-    names = strategies.dictionary.to_pylist()
-    order = {name: place for place, name in enumerate(sorted(names))}
-    rows = pc.index_in(pairs.column("question_id"), value_set=table.column("question_id").combine_chunks())
-    known = pc.is_valid(rows).to_numpy()
-    bit = np.array([1 << order[name] for name in names], np.int64)
-    bits = np.zeros(table.num_rows, np.int64)
-    if names:
-        np.bitwise_or.at(bits, pc.drop_null(rows).to_numpy(), bit[strategies.indices.to_numpy()[known]])
-    kinds, codes = np.unique(bits, return_inverse=True)
-    joined = ("+".join(name for name in sorted(names) if kind >> order[name] & 1) for kind in kinds.tolist())
-    return Column(_narrow(codes), tuple(joined))
 
 
 def _narrow(values: np.ndarray) -> np.ndarray:

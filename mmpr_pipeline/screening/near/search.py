@@ -59,7 +59,21 @@ def near_duplicates(
     near = Near(np.full(total, -1, np.int64), np.zeros(total, np.int16), np.zeros(total, np.float32))
     least = int(np.ceil(likeness * MIN_HASHES))
     with tempfile.TemporaryDirectory(prefix="mmpr-near-") as folder:
-        for file in _spread(parts, Path(folder)):
+        # The rows in files by what must be the same, each in their order.
+        spread_folder = Path(folder)
+        paths = [spread_folder / f"{i:03d}" for i in range(FILES)]
+        files = [path.open("wb", _BUFFERED) for path in paths]
+        try:
+            for numbers, rows in parts:
+                kept: np.ndarray = np.empty(len(rows), _KEPT)
+                kept["number"], kept["row"] = numbers, rows
+                place = rows["same"] % np.uint64(FILES)
+                for i in np.unique(place).tolist():
+                    files[i].write(kept[place == i].tobytes())
+        finally:
+            for spread_file in files:
+                spread_file.close()
+        for file in paths:
             pairs = _alike(file, image_bits, least)
             for first, later, bits, agreeing in pairs.tolist():  # whether the earlier one stays is known by then
                 if near.earlier[later] < 0 and near.earlier[first] < 0:
@@ -67,23 +81,6 @@ def near_duplicates(
                     near.likeness[later] = agreeing / MIN_HASHES
             file.unlink()
     return near
-
-
-def _spread(parts: Iterable[tuple[np.ndarray, np.ndarray]], folder: Path) -> list[Path]:
-    """The rows in files by what must be the same, each in their order."""
-    paths = [folder / f"{i:03d}" for i in range(FILES)]
-    files = [path.open("wb", _BUFFERED) for path in paths]
-    try:
-        for numbers, rows in parts:
-            kept: np.ndarray = np.empty(len(rows), _KEPT)
-            kept["number"], kept["row"] = numbers, rows
-            place = rows["same"] % np.uint64(FILES)
-            for i in np.unique(place).tolist():
-                files[i].write(kept[place == i].tobytes())
-    finally:
-        for file in files:
-            file.close()
-    return paths
 
 
 def _alike(path: Path, image_bits: int, least: int) -> np.ndarray:

@@ -34,7 +34,17 @@ def guess_answers(guess: Guess, table: Table, place: str) -> None:
         guess.why["kind"] = "no column of golds was found: open-ended questions"
         return
     _mark(guess, table)
-    golds, choices = _golds(guess, table), _choices(guess, table)
+    columns = guess.columns.get("choices")
+    names = [columns] if isinstance(columns, str) else list(columns or ())
+    found = []
+    for number in range(table.size):
+        values = [table.columns[name][number] for name in names if name in table.columns]
+        value = values[0] if len(names) == 1 and values else [one for one in values if one not in (None, "")]
+        try:
+            found.append(parse_choices(value))
+        except ItemRejected:
+            found.append(())
+    golds, choices = _golds(guess, table), found
     kind, why = kind_of_golds(golds, choices, place)
     guess.fields["kind"], guess.why["kind"] = kind, why
     by_type = _by_type(table, golds, choices, place)
@@ -47,7 +57,17 @@ def guess_answers(guess: Guess, table: Table, place: str) -> None:
     if missing := sum(map(is_missing, golds)):
         guess.doubts.append(f"{missing} of {len(golds)} golds only say that there is none, like n/a.")
     if any(choices):
-        _form(guess, golds, choices)
+        form, doubt = form_of_golds(golds, choices)
+        guess.fields["answer_form"] = form
+        rows = [(gold, options) for gold, options in zip(golds, choices, strict=True) if gold and options]
+        fit = sum(_means(gold, form, options) for gold, options in rows)
+        guess.why["answer_form"] = (
+            f"fits {fit} of {len(rows)} golds, such as {rows[0][0][:40]!r}" if rows else "a guess"
+        )
+        if doubt:
+            guess.doubts.append(f"answer_form: {doubt}.")
+        if rows and {gold for gold, _ in rows} <= set(LETTERS) and form == "text":
+            guess.doubts.append("answer_form: the golds are letters that are also texts of choices.")
     elif kind == "choice":
         guess.fields["answer_form"], guess.why["answer_form"] = "letter", "as the golds are"
     if _DOCUMENT.search(place) or _CHART.search(place):
@@ -110,18 +130,6 @@ def _means(gold: str, form: str, options: tuple[str, ...]) -> bool:
         return False
 
 
-def _form(guess: Guess, golds: Sequence[str], choices: Sequence[tuple[str, ...]]) -> None:
-    form, doubt = form_of_golds(golds, choices)
-    guess.fields["answer_form"] = form
-    rows = [(gold, options) for gold, options in zip(golds, choices, strict=True) if gold and options]
-    fit = sum(_means(gold, form, options) for gold, options in rows)
-    guess.why["answer_form"] = f"fits {fit} of {len(rows)} golds, such as {rows[0][0][:40]!r}" if rows else "a guess"
-    if doubt:
-        guess.doubts.append(f"answer_form: {doubt}.")
-    if rows and {gold for gold, _ in rows} <= set(LETTERS) and form == "text":
-        guess.doubts.append("answer_form: the golds are letters that are also texts of choices.")
-
-
 def _by_type(
     table: Table, golds: Sequence[str], choices: Sequence[tuple[str, ...]], place: str
 ) -> dict[str, Any] | None:
@@ -176,20 +184,6 @@ def _golds(guess: Guess, table: Table) -> list[str]:
             one = one[0] if len(one) == 1 else json.dumps(one, ensure_ascii=False, default=str)
         text = "" if one is None or one != one else str(one).strip()
         found.append(cut_answer(text, [marks] if marks else [], guess.columns.get("answer_strip")))
-    return found
-
-
-def _choices(guess: Guess, table: Table) -> list[tuple[str, ...]]:
-    columns = guess.columns.get("choices")
-    names = [columns] if isinstance(columns, str) else list(columns or ())
-    found = []
-    for number in range(table.size):
-        values = [table.columns[name][number] for name in names if name in table.columns]
-        value = values[0] if len(names) == 1 and values else [one for one in values if one not in (None, "")]
-        try:
-            found.append(parse_choices(value))
-        except ItemRejected:
-            found.append(())
     return found
 
 

@@ -59,7 +59,30 @@ def inspect_target(target: str, base: Path) -> Found:
     """
     path = Path(target)
     if path.exists():
-        return _local(path, base)
+        local_path = path
+        if local_path.is_file():
+            files, folder, others = [local_path], local_path.parent, list(local_path.parent.glob("*.zip"))
+        else:
+            folder = local_path
+            every = sorted(islice((one for one in local_path.rglob("*") if one.is_file()), MAX_LISTED))
+            files, others = _rows_among(every, local_path), [one for one in every if one.suffix.lower() == ".zip"]
+        relative = [Path(os.path.relpath(file, base)).as_posix() for file in files]
+        found = Found(folder.resolve().name if local_path.is_dir() else local_path.stem, {"files": _pattern(relative)})
+        found.folder, found.beside = folder, files[0].parent
+        found.root = Path(os.path.relpath(folder, base)).as_posix()
+        found.why["files"] = "the file of rows" if len(files) == 1 else f"the {len(files)} files of rows"
+        local = [LocalFile(file, name, file.stat().st_size) for file, name in zip(files, relative, strict=True)]
+        read_sample(found, list(local))
+        found.archives = [
+            LocalFile(one, Path(os.path.relpath(one, base)).as_posix(), one.stat().st_size) for one in others
+        ]
+        # Names of image files below a folder, as paths from there.
+        names = []
+        for local_path in islice(folder.rglob("*"), MAX_LISTED):
+            if IMAGE_NAME.search(local_path.name):
+                names.append(local_path.relative_to(folder).as_posix())
+        found.names = names
+        return found
     if is_hub_id(target):
         return _hub(target.removeprefix("hf://datasets/"))
     raise ConfigError(
@@ -71,25 +94,6 @@ def inspect_target(target: str, base: Path) -> Found:
 def is_hub_id(target: str) -> bool:
     """Whether this may be the id of a data set on the Hub."""
     return _ID.fullmatch(target.removeprefix("hf://datasets/")) is not None
-
-
-def _local(path: Path, base: Path) -> Found:
-    if path.is_file():
-        files, folder, others = [path], path.parent, list(path.parent.glob("*.zip"))
-    else:
-        folder = path
-        every = sorted(islice((one for one in path.rglob("*") if one.is_file()), MAX_LISTED))
-        files, others = _rows_among(every, path), [one for one in every if one.suffix.lower() == ".zip"]
-    relative = [Path(os.path.relpath(file, base)).as_posix() for file in files]
-    found = Found(folder.resolve().name if path.is_dir() else path.stem, {"files": _pattern(relative)})
-    found.folder, found.beside = folder, files[0].parent
-    found.root = Path(os.path.relpath(folder, base)).as_posix()
-    found.why["files"] = "the file of rows" if len(files) == 1 else f"the {len(files)} files of rows"
-    local = [LocalFile(file, name, file.stat().st_size) for file, name in zip(files, relative, strict=True)]
-    read_sample(found, list(local))
-    found.archives = [LocalFile(one, Path(os.path.relpath(one, base)).as_posix(), one.stat().st_size) for one in others]
-    found.names = _image_names(folder)
-    return found
 
 
 def _rows_among(every: list[Path], folder: Path) -> list[Path]:
@@ -155,15 +159,6 @@ def _rows(file: SourceFile, format: Any, wanted: int) -> list[Mapping[str, Any]]
     return [row for row in rows if isinstance(row, Mapping) and row]
 
 
-def _image_names(folder: Path) -> list[str]:
-    """Names of image files below a folder, as paths from there."""
-    names = []
-    for path in islice(folder.rglob("*"), MAX_LISTED):
-        if IMAGE_NAME.search(path.name):
-            names.append(path.relative_to(folder).as_posix())
-    return names
-
-
 def archive_names(archives: list[SourceFile]) -> list[str]:
     """Names of the images in archives; nothing where they cannot be read."""
     names: list[str] = []
@@ -203,7 +198,14 @@ def _hub(id: str) -> Found:
     readable = [file for file in files if Path(file.name).suffix.lower() in EXTENSIONS]
     if len(readable) < len(files) or not files:
         rows = [path for path in told.files if Path(path).suffix.lower() in EXTENSIONS]
-        best = _likeliest(rows)
+        # Files of one extension and folder: where most are, those of training first.
+        if not rows:
+            best = []
+        else:
+            train = [path for path in rows if "train" in path.lower()] or rows
+            groups = Counter((str(Path(path).parent), Path(path).suffix) for path in train)
+            likeliest_best = groups.most_common(1)[0][0]
+            best = [path for path in train if (str(Path(path).parent), Path(path).suffix) == likeliest_best]
         if not best:
             raise SourceError(
                 f"{id} has no files of rows that can be read.",
@@ -216,16 +218,6 @@ def _hub(id: str) -> Found:
     if zips:
         found.archives = list(repository_files(location, commit, tuple(zips), whole=False))
     return found
-
-
-def _likeliest(paths: list[str]) -> list[str]:
-    """Files of one extension and folder: where most are, those of training first."""
-    if not paths:
-        return []
-    train = [path for path in paths if "train" in path.lower()] or paths
-    groups = Counter((str(Path(path).parent), Path(path).suffix) for path in train)
-    best = groups.most_common(1)[0][0]
-    return [path for path in train if (str(Path(path).parent), Path(path).suffix) == best]
 
 
 def write_rows(folder: Path, questions: Sequence[str], rows: Path, force: bool = False) -> int:

@@ -104,30 +104,29 @@ def draft_entry(entry: MetaEntry, folder: Path, given: Mapping[str, str] | None 
         told["tiles"] = tiles
     place = folder / f"{entry.name}.yaml"
     if entry.rows is None:
-        return _draft_released(entry, place, told, given)
+        # The declaration of a file of rows that lies in a release, with the archives that its images lie in.
+        draft_released_told = told
+        release, file = entry.release, entry.file
+        assert release is not None
+        assert file is not None
+        if place.exists():
+            raise ConfigError(f"{place} is there already.", remedy="Give another file with --out, or delete that one.")
+        found = Found(f"{release.place} ({PurePosixPath(file.name).stem})", address_fields(release, file, place.parent))
+        found.why["hub" if release.hub else "files"] = "read where it lies"
+        read_sample(found, [file])
+        doubts = [*_doubts(entry), *release.damaged]
+        if "image_root" not in draft_released_told and (paths := image_paths(found.rows)):
+            where = release.find_images(str(entry.told.get("root", "")), paths)
+            if where is None:
+                doubts.append(f"No archive has {paths[0]}: its rows have no images.")
+            draft_released_told["archives"] = image_archive_names(release, place.parent)
+            draft_released_told |= {
+                key: value
+                for key, value in zip(("image_root", "image_prefix"), where or ("", ""), strict=True)
+                if value
+            }
+        return draft_found(found, place, entry.name, given, told=draft_released_told, doubts=doubts)
     return draft_source(str(entry.rows), entry.name, place, given, told=told, doubts=_doubts(entry))
-
-
-def _draft_released(entry: MetaEntry, place: Path, told: dict[str, Any], given: Mapping[str, str] | None) -> Draft:
-    """The declaration of a file of rows that lies in a release, with the archives that its images lie in."""
-    release, file = entry.release, entry.file
-    assert release is not None
-    assert file is not None
-    if place.exists():
-        raise ConfigError(f"{place} is there already.", remedy="Give another file with --out, or delete that one.")
-    found = Found(f"{release.place} ({PurePosixPath(file.name).stem})", address_fields(release, file, place.parent))
-    found.why["hub" if release.hub else "files"] = "read where it lies"
-    read_sample(found, [file])
-    doubts = [*_doubts(entry), *release.damaged]
-    if "image_root" not in told and (paths := image_paths(found.rows)):
-        where = release.find_images(str(entry.told.get("root", "")), paths)
-        if where is None:
-            doubts.append(f"No archive has {paths[0]}: its rows have no images.")
-        told["archives"] = image_archive_names(release, place.parent)
-        told |= {
-            key: value for key, value in zip(("image_root", "image_prefix"), where or ("", ""), strict=True) if value
-        }
-    return draft_found(found, place, entry.name, given, told=told, doubts=doubts)
 
 
 def _doubts(entry: MetaEntry) -> list[str]:

@@ -74,32 +74,25 @@ def image_form(value: Any) -> str | None:
         path = next((value[key] for key in ("path", "url", "src") if isinstance(value.get(key), str)), None)
         return image_form(path) and "struct"
     if isinstance(value, str):
-        return _text_form(value)
+        text = value
+        start = text[:40].lstrip()
+        if start.lower().startswith("data:image"):
+            return "base64"
+        if start.lower().startswith(("http://", "https://")):
+            return "url"
+        if len(text) > 100 and start.startswith(BASE64_OF_IMAGES):
+            return "base64"
+        if start.startswith("["):
+            # `list` for a text that spells a list of images, as JSON or as Python prints it.
+            try:
+                text_form_value = literal(text)
+            except ItemRejected:
+                return None
+            return image_form(text_form_value) if isinstance(text_form_value, list | tuple) else None
+        return "path" if len(text) < 1000 and "\n" not in text and IMAGE_NAME.search(text.strip()) else None
     if isinstance(value, list | tuple):
         return "list" if value and all(image_form(item) for item in value) else None
     return None
-
-
-def _text_form(text: str) -> str | None:
-    start = text[:40].lstrip()
-    if start.lower().startswith("data:image"):
-        return "base64"
-    if start.lower().startswith(("http://", "https://")):
-        return "url"
-    if len(text) > 100 and start.startswith(BASE64_OF_IMAGES):
-        return "base64"
-    if start.startswith("["):
-        return _spelled_form(text)
-    return "path" if len(text) < 1000 and "\n" not in text and IMAGE_NAME.search(text.strip()) else None
-
-
-def _spelled_form(text: str) -> str | None:
-    """`list` for a text that spells a list of images, as JSON or as Python prints it."""
-    try:
-        value = literal(text)
-    except ItemRejected:
-        return None
-    return image_form(value) if isinstance(value, list | tuple) else None
 
 
 def last(name: str) -> str:

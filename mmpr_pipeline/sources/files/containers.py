@@ -342,30 +342,24 @@ def join_parts(name: str, parts: Sequence[SourceFile]) -> JoinedFile:
     """The parts of one split file, in order, with a hole for each that is missing between them."""
     parts = sorted(parts, key=lambda part: (len(part.name), part.name))
     there = {part.name: part for part in parts}
-    names = _sequence(parts[0].name, parts[-1].name)
-    stride = max((part.size for part in parts[:-1]), default=parts[-1].size) or 1
-    return JoinedFile(name, tuple(map(there.get, names)), tuple(names), stride)
-
-
-def _sequence(first: str, last: str) -> list[str]:
-    """The names of the parts from the first of its kind to the last; those between two that are there, too."""
+    # The names of the parts from the first of its kind to the last; those between two that are there, too.
+    first = parts[0].name
+    last = parts[-1].name
     match, end = SPLIT.fullmatch(first), SPLIT.fullmatch(last)
     assert match is not None
     assert end is not None
     stem, width = match["whole"] + match["sign"], len(match["part"])
     digits = "0123456789" if match["part"].isdecimal() else "abcdefghijklmnopqrstuvwxyz"
     low = 0 if digits[0] == "a" else min(1, int(match["part"]))
-    count = _number(end["part"].lower(), digits)
+    part = end["part"].lower()
+    count = 0
+    for sign in part:
+        count = count * len(digits) + digits.index(sign)
     if count - low >= 10_000:
         raise SourceError(f"{last} would be part {count} of a split file.", remedy="Rename its parts.")
-    return [stem + _spelled(number, digits, width) for number in range(low, count + 1)]
-
-
-def _number(part: str, digits: str) -> int:
-    value = 0
-    for sign in part:
-        value = value * len(digits) + digits.index(sign)
-    return value
+    names = [stem + _spelled(number, digits, width) for number in range(low, count + 1)]
+    stride = max((part.size for part in parts[:-1]), default=parts[-1].size) or 1
+    return JoinedFile(name, tuple(map(there.get, names)), tuple(names), stride)
 
 
 def _spelled(number: int, digits: str, width: int) -> str:

@@ -92,8 +92,34 @@ def resolve(location: HubLocation, whole: bool = True) -> tuple[str, list[HubFil
         commit, where = _cached(location) if constants.HF_HUB_OFFLINE else _online(location)
         if location.files:
             return commit, repository_files(location, commit, location.files, whole)
-        paths = _paths(location, commit, where)
-        sizes = _sizes(location, commit, where, paths)
+        # Paths in the repository of the split's files, as its card or its folders say.
+        import datasets
+
+        revision = None if where != location.id else commit
+        try:
+            builder = datasets.load_dataset_builder(where, name=location.config, revision=revision)
+        except ValueError as error:
+            raise SourceError(
+                f"{location.id} has no configuration {location.config!r}: {error}", remedy="Correct `hub: config`."
+            ) from None
+        splits = dict(builder.config.data_files or {})
+        if location.split not in splits:
+            raise SourceError(
+                f"{location.id} has no split {location.split!r}; it has {', '.join(map(str, splits)) or 'none'}.",
+                remedy="Correct `hub: split` in the declaration.",
+            )
+        paths = [_inside(str(path), location, commit, where) for path in splits[location.split]]
+        if where != location.id:
+            sizes = {path: os.path.getsize(os.path.join(where, path)) for path in paths}
+        else:
+            from huggingface_hub import HfApi
+
+            found: list[Any] = []
+            for first in range(0, len(paths), 100):
+                found += HfApi().get_paths_info(
+                    location.id, paths[first : first + 100], repo_type="dataset", revision=commit
+                )
+            sizes = {entry.path: entry.size for entry in found}
     return commit, [HubFile(location.id, commit, path, sizes[path], whole) for path in sorted(paths)]
 
 
@@ -135,12 +161,14 @@ def told_of(id: str) -> Told:
         config = "default" if "default" in configs else next(iter(configs), None)
         builder = datasets.load_dataset_builder(id, name=config, revision=found.sha)
         splits = tuple(map(str, dict(builder.config.data_files or {})))
-    return Told(files, configs, config if len(configs) > 1 else None, splits, _licence(found.card_data))
-
-
-def _licence(card: Any) -> str | None:
-    value = card.get("license") if card else None
-    return ", ".join(map(str, value)) if isinstance(value, list) else value and str(value)
+    value = found.card_data.get("license") if found.card_data else None
+    return Told(
+        files,
+        configs,
+        config if len(configs) > 1 else None,
+        splits,
+        (", ".join(map(str, value)) if isinstance(value, list) else value and str(value)),
+    )
 
 
 def repository_files(location: HubLocation, commit: str, wanted: tuple[str, ...], whole: bool) -> list[HubFile]:
@@ -188,26 +216,6 @@ def _cached(location: HubLocation) -> tuple[str, str]:
     return Path(folder).name, folder
 
 
-def _paths(location: HubLocation, commit: str, where: str) -> list[str]:
-    """Paths in the repository of the split's files, as its card or its folders say."""
-    import datasets
-
-    revision = None if where != location.id else commit
-    try:
-        builder = datasets.load_dataset_builder(where, name=location.config, revision=revision)
-    except ValueError as error:
-        raise SourceError(
-            f"{location.id} has no configuration {location.config!r}: {error}", remedy="Correct `hub: config`."
-        ) from None
-    splits = dict(builder.config.data_files or {})
-    if location.split not in splits:
-        raise SourceError(
-            f"{location.id} has no split {location.split!r}; it has {', '.join(map(str, splits)) or 'none'}.",
-            remedy="Correct `hub: split` in the declaration.",
-        )
-    return [_inside(str(path), location, commit, where) for path in splits[location.split]]
-
-
 def _inside(path: str, location: HubLocation, commit: str, where: str) -> str:
     remote = f"hf://datasets/{location.id}@{commit}/"
     if path.startswith(remote):
@@ -215,17 +223,6 @@ def _inside(path: str, location: HubLocation, commit: str, where: str) -> str:
     if where != location.id:
         return Path(os.path.relpath(path, where)).as_posix()
     raise SourceError(f"{location.id} points outside itself: {path}", remedy="Declare that data set itself.")
-
-
-def _sizes(location: HubLocation, commit: str, where: str, paths: list[str]) -> dict[str, int]:
-    if where != location.id:
-        return {path: os.path.getsize(os.path.join(where, path)) for path in paths}
-    from huggingface_hub import HfApi
-
-    found: list[Any] = []
-    for first in range(0, len(paths), 100):
-        found += HfApi().get_paths_info(location.id, paths[first : first + 100], repo_type="dataset", revision=commit)
-    return {entry.path: entry.size for entry in found}
 
 
 @contextmanager

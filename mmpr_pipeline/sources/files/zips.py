@@ -53,39 +53,44 @@ class ZipDirectory:
 
 def read_directory(stream: BinaryIO, size: int) -> ZipDirectory:
     """The directory of a zip file of `size` bytes. Raises ValueError or struct.error where there is none."""
-    entries, start = _directory(stream, size)
-    return ZipDirectory(entries, start, _members(entries, start))
+    # The list of members as it lies, and how far the archive is moved within the file. Raises ValueError.
+    begin = max(size - _END.size - 0xFFFF - _LOCATOR.size, 0)
+    stream.seek(begin)
+    tail = stream.read(size - begin)
+    at = _end_record(tail)
+    _, disk, first, *_, length, offset, _ = _END.unpack_from(tail, at)
+    directory_end = begin + at
+    if at >= _LOCATOR.size and tail[at - _LOCATOR.size : at][:4] == b"PK\6\7":
+        *_, where, _ = _LOCATOR.unpack_from(tail, at - _LOCATOR.size)
+        if where > directory_end:
+            raise ValueError("the end of its list of members lies outside of it")
+        stream.seek(where)
+        _, _, _, _, disk, first, _, _, length, offset = _END64.unpack(stream.read(_END64.size))
+        directory_end = where
+    if disk or first:
+        raise ValueError("it is one part of several")
+    if length > MAX_DIRECTORY:
+        raise ValueError(f"its list of members has {length} bytes, at most {MAX_DIRECTORY}")
+    if length > directory_end or offset > directory_end:
+        raise ValueError("its list of members lies outside of it")
+    stream.seek(directory_end - length)
+    entries, start = (stream.read(length), directory_end - length - offset)
+    # Where each file's entry stands in the list, by name; names that lead out of the archive name nothing.
+    found: dict[str, int] = {}
+    at = 0
+    while at < len(entries):
+        member, end = _entry(entries, at, start)
+        name = safe_name(member.name)
+        if name and not member.name.endswith("/"):
+            found.setdefault(name, at)
+        at = end
+    return ZipDirectory(entries, start, found)
 
 
 def safe_name(name: str) -> str | None:
     """A name within an archive, in one spelling; None for one that leads out of it."""
     flat = posixpath.normpath(name.replace("\\", "/"))
     return None if flat.startswith(("/", "../")) or flat == ".." or "\0" in name else flat
-
-
-def _directory(stream: BinaryIO, size: int) -> tuple[bytes, int]:
-    """The list of members as it lies, and how far the archive is moved within the file. Raises ValueError."""
-    begin = max(size - _END.size - 0xFFFF - _LOCATOR.size, 0)
-    stream.seek(begin)
-    tail = stream.read(size - begin)
-    at = _end_record(tail)
-    _, disk, first, *_, length, offset, _ = _END.unpack_from(tail, at)
-    end = begin + at
-    if at >= _LOCATOR.size and tail[at - _LOCATOR.size : at][:4] == b"PK\6\7":
-        *_, where, _ = _LOCATOR.unpack_from(tail, at - _LOCATOR.size)
-        if where > end:
-            raise ValueError("the end of its list of members lies outside of it")
-        stream.seek(where)
-        _, _, _, _, disk, first, _, _, length, offset = _END64.unpack(stream.read(_END64.size))
-        end = where
-    if disk or first:
-        raise ValueError("it is one part of several")
-    if length > MAX_DIRECTORY:
-        raise ValueError(f"its list of members has {length} bytes, at most {MAX_DIRECTORY}")
-    if length > end or offset > end:
-        raise ValueError("its list of members lies outside of it")
-    stream.seek(end - length)
-    return stream.read(length), end - length - offset
 
 
 def _end_record(tail: bytes) -> int:
@@ -101,19 +106,6 @@ def _end_record(tail: bytes) -> int:
     if last < 0:
         raise ValueError("it has no end of an archive")
     return last
-
-
-def _members(directory: bytes, start: int) -> dict[str, int]:
-    """Where each file's entry stands in the list, by name; names that lead out of the archive name nothing."""
-    found: dict[str, int] = {}
-    at = 0
-    while at < len(directory):
-        member, end = _entry(directory, at, start)
-        name = safe_name(member.name)
-        if name and not member.name.endswith("/"):
-            found.setdefault(name, at)
-        at = end
-    return found
 
 
 def _entry(directory: bytes, at: int, start: int) -> tuple[Member, int]:

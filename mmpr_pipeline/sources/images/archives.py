@@ -50,7 +50,16 @@ class ZipImages:
 
     def read(self, member: Member, most: int = MAX_BYTES) -> bytes:
         """The member's bytes. Raises ItemRejected: image_too_large, zip_bomb, archive_member or broken_image."""
-        _refuse(member, most)
+        shown = member.name[:200]
+        if member.link:
+            raise ItemRejected("archive_member", f"{shown} is a symbolic link")
+        if member.encrypted or member.method not in (STORED, DEFLATED):
+            how = "encrypted" if member.encrypted else f"compressed by method {member.method}"
+            raise ItemRejected("archive_member", f"{shown} is {how}; only stored and deflated members are read")
+        if member.size > most or member.packed > most:
+            raise ItemRejected("image_too_large", f"{shown}: {member.size} bytes, at most {most}")
+        if member.size > SMALL and member.size > MAX_RATIO * max(member.packed, 1):
+            raise ItemRejected("zip_bomb", f"{shown}: {member.packed} bytes become {member.size}")
         try:
             with self.lock:
                 data = self._packed(member)
@@ -82,19 +91,6 @@ class ZipImages:
         if len(data) < begin + member.packed:
             data += self.stream.read(begin + member.packed - len(data))
         return data[begin : begin + member.packed]
-
-
-def _refuse(member: Member, most: int) -> None:
-    shown = member.name[:200]
-    if member.link:
-        raise ItemRejected("archive_member", f"{shown} is a symbolic link")
-    if member.encrypted or member.method not in (STORED, DEFLATED):
-        how = "encrypted" if member.encrypted else f"compressed by method {member.method}"
-        raise ItemRejected("archive_member", f"{shown} is {how}; only stored and deflated members are read")
-    if member.size > most or member.packed > most:
-        raise ItemRejected("image_too_large", f"{shown}: {member.size} bytes, at most {most}")
-    if member.size > SMALL and member.size > MAX_RATIO * max(member.packed, 1):
-        raise ItemRejected("zip_bomb", f"{shown}: {member.packed} bytes become {member.size}")
 
 
 def _inflated(data: bytes, most: int) -> bytes:

@@ -105,7 +105,9 @@ def _opened(raw: bytes, most: int) -> PIL.Image.Image:
 def _checked(picture: PIL.Image.Image, raw: bytes) -> Image:
     kept = _KEPT.get(picture.format or "")
     if picture.format == "PNG":
-        _verify_checksums(raw)
+        # Pillow decodes a PNG without looking at its checksums; a flipped byte would pass for pixels.
+        with PIL.Image.open(io.BytesIO(raw), formats=("PNG",)) as verify_checksums_picture:
+            verify_checksums_picture.verify()
     plain = picture.mode in _KEPT_MODES and "transparency" not in picture.info
     if kept and plain and _still(picture) and _orientation(picture) == 1:
         size = picture.size
@@ -124,16 +126,13 @@ def _still(picture: PIL.Image.Image) -> bool:
     return picture.format == "MPO" or getattr(picture, "n_frames", 1) == 1
 
 
-def _verify_checksums(raw: bytes) -> None:
-    """Pillow decodes a PNG without looking at its checksums; a flipped byte would pass for pixels."""
-    with PIL.Image.open(io.BytesIO(raw), formats=("PNG",)) as picture:
-        picture.verify()
-
-
 def to_rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
     """Any mode as RGB; what is transparent becomes white, 16 bits become 8 by dropping the lower ones."""
     if picture.mode.startswith("I"):
-        picture = _eight_bits(picture)
+        values = np.asarray(picture)
+        highest = int(values.max())
+        shift = 0 if highest < 256 and picture.mode == "I" else max(highest.bit_length() - 16, 0) + 8
+        picture = PIL.Image.fromarray((values.clip(0) >> shift).astype(np.uint8))
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         white = PIL.Image.new("RGBA", layer.size, "white")
@@ -141,13 +140,6 @@ def to_rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
     if picture.mode == "F":
         raise ItemRejected("image_format", "floating-point pixels")
     return picture.convert("RGB")
-
-
-def _eight_bits(picture: PIL.Image.Image) -> PIL.Image.Image:
-    values = np.asarray(picture)
-    highest = int(values.max())
-    shift = 0 if highest < 256 and picture.mode == "I" else max(highest.bit_length() - 16, 0) + 8
-    return PIL.Image.fromarray((values.clip(0) >> shift).astype(np.uint8))
 
 
 def _orientation(picture: PIL.Image.Image) -> int:

@@ -48,19 +48,15 @@ class ImageFolder:
         if os.path.isabs(path) or os.path.commonpath([target, root]) != root:
             raise ItemRejected("image_outside_root", path[:200])
         try:
-            return _read_bounded(target, self.most)
+            found = os.stat(target)
+            if not stat.S_ISREG(found.st_mode):
+                raise ItemRejected("missing_image", f"{os.path.basename(target)[:200]} is not a file")
+            if found.st_size > self.most:
+                raise ItemRejected("image_too_large", f"{found.st_size} bytes, at most {self.most}")
+            with open(target, "rb") as file:
+                return file.read(self.most + 1)
         except OSError as error:
             raise ItemRejected("missing_image", f"{path[:200]}: {error.strerror or error}") from None
-
-
-def _read_bounded(path: str, most: int) -> bytes:
-    found = os.stat(path)
-    if not stat.S_ISREG(found.st_mode):
-        raise ItemRejected("missing_image", f"{os.path.basename(path)[:200]} is not a file")
-    if found.st_size > most:
-        raise ItemRejected("image_too_large", f"{found.st_size} bytes, at most {most}")
-    with open(path, "rb") as file:
-        return file.read(most + 1)
 
 
 @dataclass(frozen=True)
@@ -119,21 +115,22 @@ def image_bytes(reference: Any, places: ImagePlaces) -> bytes:
     if isinstance(reference, str):
         return _from_text(reference, places)
     if isinstance(reference, Mapping):
-        return _from_struct(reference, places)
+        if isinstance(reference.get("bytes"), bytes | bytearray | memoryview | str):
+            return image_bytes(reference["bytes"], places)
+        path = reference.get("path") or reference.get("url") or reference.get("src")
+        if isinstance(path, str):
+            return _from_text(path, places)
+        raise ItemRejected("missing_image", "neither bytes nor path")
     if reference is None:
         raise ItemRejected("missing_image", "no image in the row")
     if callable(getattr(reference, "save", None)) and hasattr(reference, "mode"):
-        return _from_pillow(reference)
+        buffer = io.BytesIO()
+        try:
+            reference.save(buffer, "PNG")
+        except (OSError, ValueError):
+            return encode_png(reference.convert("RGB"))
+        return buffer.getvalue()
     raise ItemRejected("wrong_type", f"image: {type(reference).__name__}")
-
-
-def _from_struct(reference: Mapping[str, Any], places: ImagePlaces) -> bytes:
-    if isinstance(reference.get("bytes"), bytes | bytearray | memoryview | str):
-        return image_bytes(reference["bytes"], places)
-    path = reference.get("path") or reference.get("url") or reference.get("src")
-    if isinstance(path, str):
-        return _from_text(path, places)
-    raise ItemRejected("missing_image", "neither bytes nor path")
 
 
 def _from_text(text: str, places: ImagePlaces) -> bytes:
@@ -159,12 +156,3 @@ def _from_base64(text: str, most: int) -> bytes:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise ItemRejected("broken_image", f"base64: {error}") from None
-
-
-def _from_pillow(picture: Any) -> bytes:
-    buffer = io.BytesIO()
-    try:
-        picture.save(buffer, "PNG")
-    except (OSError, ValueError):
-        return encode_png(picture.convert("RGB"))
-    return buffer.getvalue()

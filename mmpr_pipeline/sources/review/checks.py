@@ -52,12 +52,40 @@ def check_source(source: Source, rows: int = ROWS) -> Checked:
 
 def inspect_rows(checked: Checked) -> None:
     """Fill in the counts and findings of what was read."""
-    _rejects(checked)
+    by_reason: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for row, reject in checked.rejects:
+        by_reason[reject.reason].append((row, reject.detail))
+    whole = len(checked.items)
+    for reason, rows in by_reason.items():
+        if reason != "not_selected":
+            checked.found(
+                reason, "rows that cannot become questions", rows, serious=len(rows) > SERIOUS_REJECTED * whole
+            )
+    if whole and not checked.questions:
+        checked.found("no_questions", "not one row became a question", [(checked.items[0][0], "")], serious=True)
     _golds(checked)
     _foreign(checked)
-    _choices(checked)
+    # Questions of kind choice have choices: in a column, or as letters in their text.
+    asked = [(row, question) for row, question in checked.questions if question.kind == "choice"]
+    without = [
+        (row, f'gold "{(question.answer or "")[:40]}"')
+        for row, question in asked
+        if not question.choices and len(set(_LETTERED.findall(question.text))) < 2
+    ]
+    text = "kind is choice, but there are no choices: name their column with `choices:`, or set another kind"
+    checked.found("no_choices", text, without, serious=len(without) > SERIOUS_GOLDS * max(len(asked), 1))
     _sameness(checked)
-    _pictures(checked)
+    odd = []
+    same = []
+    for row, question in checked.questions:
+        for image in question.images:
+            short, long = sorted((image.width, image.height))
+            if short < SMALL_SIDE or long > LONG_SIDE * short:
+                odd.append((row, f"{image.width} x {image.height}"))
+        if len({choice.lower() for choice in question.choices}) < len(question.choices):
+            same.append((row, ", ".join(question.choices)[:100]))
+    checked.found("odd_image", "an image that hardly shows anything", odd)
+    checked.found("equal_choices", "two choices say the same", same)
     judge_pairs(checked)
     checked.findings.sort(key=lambda finding: (finding.level, -len(finding.rows)))
 
@@ -70,20 +98,6 @@ def blocks(total: int, wanted: int) -> list[tuple[int, int]]:
     sizes = [wanted // number + (i < wanted % number) for i in range(number)]
     starts = [i * (total - sizes[i]) // max(number - 1, 1) for i in range(number)]
     return [(start, start + size) for start, size in zip(starts, sizes, strict=True)]
-
-
-def _rejects(checked: Checked) -> None:
-    by_reason: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for row, reject in checked.rejects:
-        by_reason[reject.reason].append((row, reject.detail))
-    whole = len(checked.items)
-    for reason, rows in by_reason.items():
-        if reason != "not_selected":
-            checked.found(
-                reason, "rows that cannot become questions", rows, serious=len(rows) > SERIOUS_REJECTED * whole
-            )
-    if whole and not checked.questions:
-        checked.found("no_questions", "not one row became a question", [(checked.items[0][0], "")], serious=True)
 
 
 def _golds(checked: Checked) -> None:
@@ -108,18 +122,6 @@ def _golds(checked: Checked) -> None:
     checked.accepted = checked.answered - len(wrong)
     text = "the checker does not accept the gold as the answer; kind or answer_form may be wrong"
     checked.found("gold_not_accepted", text, wrong, serious=len(wrong) > SERIOUS_GOLDS * checked.answered)
-
-
-def _choices(checked: Checked) -> None:
-    """Questions of kind choice have choices: in a column, or as letters in their text."""
-    asked = [(row, question) for row, question in checked.questions if question.kind == "choice"]
-    without = [
-        (row, f'gold "{(question.answer or "")[:40]}"')
-        for row, question in asked
-        if not question.choices and len(set(_LETTERED.findall(question.text))) < 2
-    ]
-    text = "kind is choice, but there are no choices: name their column with `choices:`, or set another kind"
-    checked.found("no_choices", text, without, serious=len(without) > SERIOUS_GOLDS * max(len(asked), 1))
 
 
 def _foreign(checked: Checked) -> None:
@@ -187,20 +189,6 @@ def _sameness(checked: Checked) -> None:
     if images and len(checked.questions) >= 10 and images.most_common(1)[0][1] > 0.9 * len(checked.questions):
         rows = [(row, "") for row, _ in checked.questions]
         checked.found("one_image", "nearly all questions show the same image", rows)
-
-
-def _pictures(checked: Checked) -> None:
-    odd = []
-    same = []
-    for row, question in checked.questions:
-        for image in question.images:
-            short, long = sorted((image.width, image.height))
-            if short < SMALL_SIDE or long > LONG_SIDE * short:
-                odd.append((row, f"{image.width} x {image.height}"))
-        if len({choice.lower() for choice in question.choices}) < len(question.choices):
-            same.append((row, ", ".join(question.choices)[:100]))
-    checked.found("odd_image", "an image that hardly shows anything", odd)
-    checked.found("equal_choices", "two choices say the same", same)
 
 
 def _outcome(question: Question, answer: str) -> str:

@@ -35,12 +35,7 @@ def judge_pairs(checked: Checked) -> None:
     checked.found("no_preset_pair", "chosen or rejected is empty, or is no text", missing, serious=serious)
     same = [(row, pair.chosen[:80]) for row, _, pair in pairs if pair.chosen.strip() == pair.rejected.strip()]
     checked.found("same_responses", "chosen and rejected are the same", same)
-    _swapped(checked, pairs)
-    _one_sided(checked, pairs)
-
-
-def _swapped(checked: Checked, pairs: Pairs) -> None:
-    """Pairs whose rejected response is right and whose chosen one is wrong, where there is a gold."""
+    # Pairs whose rejected response is right and whose chosen one is wrong, where there is a gold.
     with_gold = [(row, question, pair) for row, question, pair in pairs if question.answer is not None]
     wrong = []
     for row, question, pair in with_gold:
@@ -49,10 +44,7 @@ def _swapped(checked: Checked, pairs: Pairs) -> None:
             wrong.append((row, f'"{chosen.extracted}" is chosen, the gold is "{question.answer}"'[:200]))
     text = "the checker finds rejected right and chosen wrong; are the columns swapped?"
     checked.found("wrong_preference", text, wrong, serious=len(wrong) > SERIOUS_SWAPPED * len(with_gold))
-
-
-def _one_sided(checked: Checked, pairs: Pairs) -> None:
-    """One side that is nearly always the longer one."""
+    # One side that is nearly always the longer one.
     longer = [(row, len(pair.chosen) > len(pair.rejected)) for row, _, pair in pairs]
     for side, is_chosen in (("chosen", True), ("rejected", False)):
         rows = [(row, "") for row, chosen in longer if chosen is is_chosen]

@@ -55,7 +55,11 @@ def preview_source(name_or_path: str, n: int = 3, data_root: str | Path | None =
     source = replace(open_source(name_or_path, data_root), whole_files=False)
     index = source.index(limit=n)
     for item in source.read(index, 0, index.rows):
-        yield _rejected(item) if isinstance(item, Reject) else _asked(item)
+        yield (
+            (f"{item.source} {item.source_id}  rejected: {item.reason}  {item.detail}")
+            if isinstance(item, Reject)
+            else _asked(item)
+        )
 
 
 def _listed(declaration: SourceDeclaration) -> tuple[str, ...]:
@@ -86,7 +90,3 @@ def _asked(question: Question) -> str:
     others = f"  (or {', '.join(question.answers)})" if question.answers else ""
     lines.append(f"  gold: {question.answer}{unit}{others}" if question.answer else "  open-ended: no gold")
     return "\n".join(lines)
-
-
-def _rejected(reject: Reject) -> str:
-    return f"{reject.source} {reject.source_id}  rejected: {reject.reason}  {reject.detail}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 
 from mmpr_pipeline.sources.files.formats import csv as table
 from mmpr_pipeline.sources.files.formats import format_of, tsv
@@ -69,15 +68,12 @@ class Places:
                 return [number for number, line in enumerate(file, 1) if line.strip()]
         if format not in ("csv", "tsv"):
             return []
-        return _lines_at(path, table.row_offsets(files[0], tsv.DELIMITER if format == "tsv" else table.DELIMITER))
-
-
-def _lines_at(path: Path, offsets: list[int]) -> list[int]:
-    """The line on which each offset lies; offsets ascend."""
-    lines, line, at = [], 1, 0
-    with open(path, "rb") as file:
-        for offset in offsets:
-            line += file.read(offset - at).count(b"\n")
-            at = offset
-            lines.append(line)
-    return lines
+        # The line on which each offset lies; offsets ascend.
+        offsets = table.row_offsets(files[0], tsv.DELIMITER if format == "tsv" else table.DELIMITER)
+        lines, line, at = [], 1, 0
+        with open(path, "rb") as file:
+            for offset in offsets:
+                line += file.read(offset - at).count(b"\n")
+                at = offset
+                lines.append(line)
+        return lines

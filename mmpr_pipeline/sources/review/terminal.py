@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import PIL.Image
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -37,7 +37,12 @@ def items(shown: Sequence[Question | Reject], pictures: bool) -> Table:
         if isinstance(item, Reject):
             table.add_row(escape(item.source_id), "", f"[red]rejected: {item.reason}[/red] {escape(item.detail)}", "")
         else:
-            table.add_row(escape(item.source_id[:100]), _images(item, pictures), _asked(item), _gold(item))
+            lines = [item.text[:400], *(f"({LETTERS[i]}) {choice[:100]}" for i, choice in enumerate(item.choices))]
+            told = [f"{image.format} {image.width} x {image.height}" for image in item.images]
+            drawn = [thumbnail(item.images[0])] if pictures and item.images else []
+            table.add_row(
+                escape(item.source_id[:100]), Group(*drawn, "\n".join(told)), Text("\n".join(lines)), _gold(item)
+            )
     return table
 
 
@@ -78,17 +83,6 @@ def thumbnail(image: Image, width: int = WIDTH) -> Text:
 
 def _colour(pixel: object) -> str:
     return f"rgb{pixel}".replace(" ", "")
-
-
-def _images(question: Question, pictures: bool) -> RenderableType:
-    told = [f"{image.format} {image.width} x {image.height}" for image in question.images]
-    drawn = [thumbnail(question.images[0])] if pictures and question.images else []
-    return Group(*drawn, "\n".join(told))
-
-
-def _asked(question: Question) -> Text:
-    lines = [question.text[:400], *(f"({LETTERS[i]}) {choice[:100]}" for i, choice in enumerate(question.choices))]
-    return Text("\n".join(lines))
 
 
 def _gold(question: Question) -> Text:

@@ -47,7 +47,15 @@ def parse_choices(value: Any) -> tuple[str, ...]:
         return ()
     if not isinstance(value, list | tuple):
         raise ItemRejected("bad_choices", type(value).__name__)
-    texts = _without_letters([without_marks(_choice(item)) for item in value])
+    # `A. red`, `B. blue` as `red`, `blue`, where every choice carries the letter of its place.
+    without_letters_texts = [without_marks(_choice(item)) for item in value]
+    found = [_LETTERED.match(text) for text in without_letters_texts]
+    if len(without_letters_texts) < 2 or not all(
+        match and match[1].upper() == letter for match, letter in zip(found, LETTERS, strict=False)
+    ):
+        texts = without_letters_texts
+    else:
+        texts = [text[match.end() :] for text, match in zip(without_letters_texts, found, strict=True) if match]
     if len(texts) < 2 or len(texts) > len(LETTERS) or not all(texts):
         raise ItemRejected("bad_choices", f"{len(texts)} choices, {sum(not text for text in texts)} of them empty")
     return tuple(texts)
@@ -111,16 +119,6 @@ def _choice(item: Any) -> str:
     return text
 
 
-def _without_letters(texts: list[str]) -> list[str]:
-    """`A. red`, `B. blue` as `red`, `blue`, where every choice carries the letter of its place."""
-    found = [_LETTERED.match(text) for text in texts]
-    if len(texts) < 2 or not all(
-        match and match[1].upper() == letter for match, letter in zip(found, LETTERS, strict=False)
-    ):
-        return texts
-    return [text[match.end() :] for text, match in zip(texts, found, strict=True) if match]
-
-
 def choice_letters(gold: str, form: str, choices: tuple[str, ...]) -> list[str]:
     """The golds in letters, each as good as the other: more than one where choices repeat a text.
 
@@ -150,7 +148,12 @@ def equal_choices(letter: str, choices: Sequence[str]) -> list[str]:
 def _one(gold: str, form: str, choices: tuple[str, ...]) -> list[str]:
     """The letters that mean the one choice that a gold names; nothing where it names none."""
     if form == "text":
-        return _of_text(gold, choices)
+        exact = [LETTERS[i] for i, choice in enumerate(choices) if choice == gold]
+        if exact:
+            return exact
+        wanted = " ".join(gold.lower().split())
+        loose = [LETTERS[i] for i, choice in enumerate(choices) if " ".join(choice.lower().split()) == wanted]
+        return loose or _lettered(gold, choices)
     if form == "letter":
         match = _LETTER.fullmatch(gold)
         found = [match.group(1).upper()] if match else _lettered(gold, choices)
@@ -179,15 +182,6 @@ def _together(gold: str, form: str, choices: tuple[str, ...]) -> list[str]:
     elif form != "text" and "," in gold:
         return [part.strip() for part in gold.split(",")]
     return [gold]
-
-
-def _of_text(gold: str, choices: tuple[str, ...]) -> list[str]:
-    exact = [LETTERS[i] for i, choice in enumerate(choices) if choice == gold]
-    if exact:
-        return exact
-    wanted = " ".join(gold.lower().split())
-    loose = [LETTERS[i] for i, choice in enumerate(choices) if " ".join(choice.lower().split()) == wanted]
-    return loose or _lettered(gold, choices)
 
 
 def _lettered(gold: str, choices: tuple[str, ...]) -> list[str]:

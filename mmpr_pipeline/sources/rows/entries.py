@@ -32,25 +32,21 @@ def entry_rows(row: Row, columns: Columns) -> list[Row]:
     if not names or isinstance(row, Unreadable):
         return [row]
     try:
-        return _entries(row, columns, names)
+        found = [as_json(reach(row, name)) for name in names]
+        entries = turns(found[0]) if columns.turns else _parallel(found)
+        if isinstance(entries, Unreadable):
+            return [entries]
+        if not entries:
+            return [Unreadable("no_entries", ", ".join(names))]
+        made: list[Row] = []
+        for entry in entries:
+            one: Values = row
+            for name, value in zip(names, entry, strict=True):
+                one = _replaced(one, name, value)
+            made.append(one)
+        return made
     except Exception as error:  # nothing but the row goes in here
         return [Unreadable("unreadable_row", type(error).__name__)]
-
-
-def _entries(row: Values, columns: Columns, names: Sequence[str]) -> list[Row]:
-    found = [as_json(reach(row, name)) for name in names]
-    entries = turns(found[0]) if columns.turns else _parallel(found)
-    if isinstance(entries, Unreadable):
-        return [entries]
-    if not entries:
-        return [Unreadable("no_entries", ", ".join(names))]
-    made: list[Row] = []
-    for entry in entries:
-        one: Values = row
-        for name, value in zip(names, entry, strict=True):
-            one = _replaced(one, name, value)
-        made.append(one)
-    return made
 
 
 def _parallel(found: list[Any]) -> list[tuple[Any, ...]] | Unreadable:

@@ -137,7 +137,17 @@ def strip_instruction(text: str) -> Stripped:
     begin = first.end() if first else 0
     last = _MARKS_LAST.search(text, max(begin, len(text) - WINDOW))
     end = last.start() if last else len(text)
-    low, high = _after_head(text, begin, end), _before_tail(text, begin, end)
+    # Where the instruction at the end starts.
+    before_tail_high = end
+    for start in reversed([begin, *_boundaries(text, max(begin, end - WINDOW), end)]):
+        if (
+            start < before_tail_high
+            and _OPENS.match(text, start, before_tail_high)
+            and _SENTENCE.fullmatch(text, start, before_tail_high)
+        ):
+            before_tail_high = start
+    hint = _HINT.search(text, max(begin, before_tail_high - 16), before_tail_high) if before_tail_high < end else None
+    low, high = _after_head(text, begin, end), (hint.start() if hint else before_tail_high)
     if low > begin and (label := _LABEL.match(text, low, end)):
         low = label.end()
     kept = text[low:high]
@@ -162,16 +172,6 @@ def _after_head(text: str, begin: int, end: int) -> int:
         if stop > low and _SENTENCE.fullmatch(text, low, stop):
             low = stop
     return low
-
-
-def _before_tail(text: str, begin: int, end: int) -> int:
-    """Where the instruction at the end starts."""
-    high = end
-    for start in reversed([begin, *_boundaries(text, max(begin, end - WINDOW), end)]):
-        if start < high and _OPENS.match(text, start, high) and _SENTENCE.fullmatch(text, start, high):
-            high = start
-    hint = _HINT.search(text, max(begin, high - 16), high) if high < end else None
-    return hint.start() if hint else high
 
 
 def _boundaries(text: str, begin: int, end: int) -> list[int]:

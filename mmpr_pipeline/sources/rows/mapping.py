@@ -299,7 +299,12 @@ def image_references(declaration: SourceDeclaration, row: Row) -> list[Any]:
     if columns.image_path:
         found = [image_path(columns.image_path, lambda name: _required(row, name))]
     elif columns.images:
-        found = _listed(_required(row, columns.images))
+        # A list of images; one alone; or, as tables of text have it, a list of paths spelled as JSON or Python.
+        value = _required(row, columns.images)
+        if isinstance(value, str) and value.lstrip()[:1] == "[":
+            with contextlib.suppress(ItemRejected):
+                value = literal(value)
+        found = list(value) if isinstance(value, list | tuple) else [value]
     else:
         names = columns.image_columns()
         found = [*(_required(row, name) for name in names[:1]), *(_value(row, name) for name in names[1:])]
@@ -314,14 +319,6 @@ def image_references(declaration: SourceDeclaration, row: Row) -> list[Any]:
     if len(found) > MAX_IMAGES:
         raise ItemRejected("too_many_images", f"{len(found)}, at most {MAX_IMAGES}")
     return found
-
-
-def _listed(value: Any) -> list[Any]:
-    """A list of images; one alone; or, as tables of text have it, a list of paths spelled as JSON or Python."""
-    if isinstance(value, str) and value.lstrip()[:1] == "[":
-        with contextlib.suppress(ItemRejected):
-            value = literal(value)
-    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def place_marks(text: str, count: int) -> tuple[str, list[int]]:

@@ -38,25 +38,24 @@ def _row(each: Mapping[str, Any], best: bool) -> str:
     accuracy = each["accuracy"]
     name = f"{each['round']}" if each["round"] else "0, before any"
     pairs = f"{sum(each['pairs'].values()):,}" if "pairs" in each else ""
+    # Accuracy as a bar from 0 to 1, its interval as a line.
+    mean = accuracy["mean"]
+    low = accuracy["low"]
+    high = accuracy["high"]
+    middle = _HEIGHT // 2
     cells = [
         name,
         f"{accuracy['mean']:.1%}",
         f"{accuracy['low']:.1%} to {accuracy['high']:.1%}",
-        _bar(accuracy["mean"], accuracy["low"], accuracy["high"]),
+        (
+            f'<svg width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-label="{mean:.1%}">'
+            f'<rect width="{mean * _WIDTH:.1f}" height="{_HEIGHT}" fill="#3f7cbf"/>'
+            f'<line x1="{low * _WIDTH:.1f}" x2="{high * _WIDTH:.1f}" y1="{middle}" y2="{middle}" '
+            'stroke="#d9822b" stroke-width="3"/></svg>'
+        ),
         pairs,
         f"{each['tokens']:,}" if "tokens" in each else "",
         f"{each['steps']:,}" if "steps" in each else "",
     ]
     shown = "".join(f"<td>{cell}</td>" for cell in cells)
     return f'<tr class="{"best" if best else ""}">{shown}</tr>'
-
-
-def _bar(mean: float, low: float, high: float) -> str:
-    """Accuracy as a bar from 0 to 1, its interval as a line."""
-    middle = _HEIGHT // 2
-    return (
-        f'<svg width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-label="{mean:.1%}">'
-        f'<rect width="{mean * _WIDTH:.1f}" height="{_HEIGHT}" fill="#3f7cbf"/>'
-        f'<line x1="{low * _WIDTH:.1f}" x2="{high * _WIDTH:.1f}" y1="{middle}" y2="{middle}" '
-        'stroke="#d9822b" stroke-width="3"/></svg>'
-    )

@@ -105,28 +105,38 @@ def _gains_chart(points: list[dict[str, Any]]) -> dict[str, Any]:
         axis = None if columns else {"labelLimit": 220}
         shown = [point for point in points if point["way"] == way]
         column = {"title": WAYS[way], "width": 170, "height": {"step": 17}, "data": {"values": shown}}
-        columns.append({**column, "layer": _gains_layers({**y, "axis": axis})})
+        gains_layers_y = {**y, "axis": axis}
+        x = {"type": "quantitative", "title": "points over the base", "axis": {"tickCount": 5}}
+        columns.append(
+            {
+                **column,
+                "layer": (
+                    [
+                        {"mark": {"type": "rule", "color": "#999"}, "encoding": {"x": {"datum": 0}}},
+                        {
+                            "mark": {"type": "rule", "strokeWidth": 2, "color": "#4c78a8"},
+                            "encoding": {"y": gains_layers_y, "x": {**x, "field": "low"}, "x2": {"field": "high"}},
+                        },
+                        {
+                            "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1, "color": "#4c78a8"},
+                            "encoding": {"y": gains_layers_y, "x": {**x, "field": "mean"}},
+                        },
+                        {
+                            "transform": [{"flatten": ["seeds"]}],
+                            "mark": {
+                                "type": "point",
+                                "shape": "diamond",
+                                "size": 22,
+                                "color": "#f58518",
+                                "opacity": 0.9,
+                            },
+                            "encoding": {"y": gains_layers_y, "x": {**x, "field": "seeds"}},
+                        },
+                    ]
+                ),
+            }
+        )
     return {"hconcat": columns, "spacing": 12, "autosize": "pad", "width": None, "height": None}
-
-
-def _gains_layers(y: dict[str, Any]) -> list[dict[str, Any]]:
-    x = {"type": "quantitative", "title": "points over the base", "axis": {"tickCount": 5}}
-    return [
-        {"mark": {"type": "rule", "color": "#999"}, "encoding": {"x": {"datum": 0}}},
-        {
-            "mark": {"type": "rule", "strokeWidth": 2, "color": "#4c78a8"},
-            "encoding": {"y": y, "x": {**x, "field": "low"}, "x2": {"field": "high"}},
-        },
-        {
-            "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1, "color": "#4c78a8"},
-            "encoding": {"y": y, "x": {**x, "field": "mean"}},
-        },
-        {
-            "transform": [{"flatten": ["seeds"]}],
-            "mark": {"type": "point", "shape": "diamond", "size": 22, "color": "#f58518", "opacity": 0.9},
-            "encoding": {"y": y, "x": {**x, "field": "seeds"}},
-        },
-    ]
 
 
 def _pairs_chart(points: list[dict[str, Any]]) -> dict[str, Any]:

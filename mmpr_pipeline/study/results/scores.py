@@ -64,10 +64,20 @@ def results_of(config: StudyConfig, plan: StudyPlan, root: Path) -> dict[str, An
     tables: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         found = measured[row.table, row.label]
+        # Pairs and what they cost, summed over the seeds.
+        facts: dict[str, Any] = {"seeds": len(row.measured)}
+        for name in row.built:
+            counts = _counts_of(root, name)
+            for fact in ("pairs", "rollouts", "generated_tokens"):
+                facts[fact] = facts.get(fact, 0) + _total(counts[fact])
+        costs = [_counts_of(root, name) for name in row.cost or row.built]
+        if costs:
+            tokens, pairs = (sum(_total(each[fact]) for each in costs) for fact in ("generated_tokens", "pairs"))
+            facts["tokens_a_pair"] = tokens / max(1, pairs)
         tables.setdefault(row.table, []).append(
             {
                 "label": row.label,
-                **_data_facts(row, root),
+                **facts,
                 **{way: _measured(scores, base.get(way), config) for way, scores in found.items()},
             }
         )
@@ -120,20 +130,6 @@ def _pooled(seeds: list[list[dict[str, Any]]], score: Any) -> Scores:
     values = np.array([[score(line) for line in lines] for lines in seeds], dtype=np.float64)
     sources = tuple(line.get("source", "nano_describe") for line in seeds[0])
     return Scores(ids[0], sources, values.mean(0), tuple(float(m) for m in values.mean(1)))
-
-
-def _data_facts(row: Row, root: Path) -> dict[str, Any]:
-    """Pairs and what they cost, summed over the seeds."""
-    facts: dict[str, Any] = {"seeds": len(row.measured)}
-    for name in row.built:
-        counts = _counts_of(root, name)
-        for fact in ("pairs", "rollouts", "generated_tokens"):
-            facts[fact] = facts.get(fact, 0) + _total(counts[fact])
-    costs = [_counts_of(root, name) for name in row.cost or row.built]
-    if costs:
-        tokens, pairs = (sum(_total(each[fact]) for each in costs) for fact in ("generated_tokens", "pairs"))
-        facts["tokens_a_pair"] = tokens / max(1, pairs)
-    return facts
 
 
 def _counts_of(root: Path, step: str) -> dict[str, Any]:

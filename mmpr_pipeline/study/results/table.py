@@ -37,23 +37,10 @@ WAYS = {
 
 def study_markdown(results: dict[str, Any]) -> str:
     """All tables, one after the other; rows that lack seeds yet say so."""
-    parts = [*_so_far(results["steps"]), _headline(results["headline"])]
-    base, seeds = results["tables"]["losses"][0], len(results["config"]["seeds"])
-    for name, rows in results["tables"].items():
-        shown = rows if rows[0] is base else [base, *rows]
-        parts.append(f"### {TITLES.get(name, name)}\n\n{_table(shown, name, seeds)}")
-    if seeds > 1:
-        parts.append(f"### Every seed, each with its own questions, rollouts and pairs\n\n{_seeds(results['tables'])}")
-    return "\n\n".join(parts) + "\n"
-
-
-def _so_far(steps: dict[str, int]) -> list[str]:
+    steps = results["steps"]
     done = steps["done"] == steps["of"]
-    return [] if done else [f"So far: {steps['done']} of {steps['of']} steps are done."]
-
-
-def _headline(claims: list[dict[str, Any]]) -> str:
-    rows = [
+    claims = results["headline"]
+    headline_rows = [
         [
             claim["what"],
             f"{100 * claim['difference']['mean']:+.1f}",
@@ -64,19 +51,43 @@ def _headline(claims: list[dict[str, Any]]) -> str:
         for claim in claims
     ]
     headings = ["what", "difference, points", "95% interval", "better / worse questions", "shown"]
-    return "### What was to be shown\n\n" + _grid(headings, rows)
+    parts = [
+        *([] if done else [f"So far: {steps['done']} of {steps['of']} steps are done."]),
+        ("### What was to be shown\n\n" + _grid(headings, headline_rows)),
+    ]
+    base, seeds = results["tables"]["losses"][0], len(results["config"]["seeds"])
+    for name, rows in results["tables"].items():
+        shown = rows if rows[0] is base else [base, *rows]
+        parts.append(f"### {TITLES.get(name, name)}\n\n{_table(shown, name, seeds)}")
+    if seeds > 1:
+        parts.append(f"### Every seed, each with its own questions, rollouts and pairs\n\n{_seeds(results['tables'])}")
+    return "\n\n".join(parts) + "\n"
 
 
 def _table(rows: list[dict[str, Any]], name: str, seeds: int) -> str:
     ways = [way for way in WAYS if any(way in row for row in rows)]
-    sources = _sources(rows[0])
+    sources_row = rows[0]
+    sources = [name for name in sources_row.get("cot", {}) if name.startswith("nano_")]
     cost = ["tokens a pair"] if name in ("sampling", "signals", "feedback") else []
     headings = ["", "pairs", *cost, *(WAYS[way] for way in ways), *(f"CoT {s.removeprefix('nano_')}" for s in sources)]
-    paper = _paper(name)
+    table = name
+    if table == "losses":
+        of = {name: f"{direct} / {cot}" for name, (direct, cot) in PAPER_M3COT.items()}
+        paper = "paper, M3CoT: direct / CoT", of
+    elif table == "DropNTP":
+        paper = "paper, Object HalBench (lower is better)", {n: f"{v}" for n, v in PAPER_OBJECT_HALBENCH.items()}
+    elif table == "feedback":
+        paper = "paper, tokens a pair", {n: f"{v}" for n, v in PAPER_TOKENS_A_PAIR.items()}
+    else:
+        paper = None
     headings += [paper[0]] if paper else []
     lines = []
     for row in rows:
-        cells = [_label(row, seeds), *_pairs_cells(row)[: 1 + len(cost)]]
+        whole = "pairs" not in row or row["seeds"] == seeds  # the base is of no seed
+        cells = [
+            (row["label"] if whole else f"{row['label']} ({row['seeds']} of {seeds} seeds)"),
+            *_pairs_cells(row)[: 1 + len(cost)],
+        ]
         cells += [_cell(row.get(way), "all") for way in ways]
         cells += [_cell(row.get("cot"), source, short=True) for source in sources]
         cells += [paper[1].get(row["label"], "")] if paper else []
@@ -108,15 +119,6 @@ def _pairs_cells(row: dict[str, Any]) -> list[str]:
     return [f"{row['pairs'] // row['seeds']:,}", f"{row['tokens_a_pair']:.0f}"]
 
 
-def _label(row: dict[str, Any], seeds: int) -> str:
-    whole = "pairs" not in row or row["seeds"] == seeds  # the base is of no seed
-    return row["label"] if whole else f"{row['label']} ({row['seeds']} of {seeds} seeds)"
-
-
-def _sources(row: dict[str, Any]) -> list[str]:
-    return [name for name in row.get("cot", {}) if name.startswith("nano_")]
-
-
 def _cell(measured: dict[str, Any] | None, source: str, *, short: bool = False) -> str:
     """A mean in %, and the difference from the base with its interval where there is one."""
     if measured is None or source not in measured:
@@ -130,14 +132,3 @@ def _cell(measured: dict[str, Any] | None, source: str, *, short: bool = False) 
 
 def _span(found: dict[str, Any], sign: str = "") -> str:
     return f"[{100 * found['low']:{sign}.1f}, {100 * found['high']:{sign}.1f}]"
-
-
-def _paper(table: str) -> tuple[str, dict[str, str]] | None:
-    if table == "losses":
-        of = {name: f"{direct} / {cot}" for name, (direct, cot) in PAPER_M3COT.items()}
-        return "paper, M3CoT: direct / CoT", of
-    if table == "DropNTP":
-        return "paper, Object HalBench (lower is better)", {n: f"{v}" for n, v in PAPER_OBJECT_HALBENCH.items()}
-    if table == "feedback":
-        return "paper, tokens a pair", {n: f"{v}" for n, v in PAPER_TOKENS_A_PAIR.items()}
-    return None

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from mmpr_pipeline.core.records import CheckedRollout, Question, content_id
-from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import start_engines
 from mmpr_pipeline.pairing.dropout_ntp import parents_to_cut
@@ -40,7 +39,14 @@ async def _pair(settings: dict[str, Any]) -> dict[str, int]:
     questions = [item for item in source.read(index, 0, index.rows) if isinstance(item, Question)]
     engine = await start_engines(EngineSettings.model_validate(settings["engine"]))
     try:
-        answered = await _answers(questions, engine, settings)
+        gate = asyncio.Semaphore(IN_FLIGHT)
+        decoding = Decoding.model_validate(settings["decoding"])
+        sampled = await asyncio.gather(
+            *(sample_description(q, engine, gate, settings["answers"], decoding, settings["seed"]) for q in questions)
+        )
+        answered = [
+            check_rollouts(question, rollouts, {}) for question, rollouts in zip(questions, sampled, strict=True)
+        ]
     finally:
         await engine.close()
     rows: list[PairRow] = []
@@ -58,17 +64,6 @@ async def _pair(settings: dict[str, Any]) -> dict[str, int]:
     images = {f"{image.sha256}.{image.format}": image.data for q in questions for image in q.images}
     write_pair_rows(Path(settings["folder"]), rows, images)
     return {"pairs": len(rows), "generated_tokens": tokens}
-
-
-async def _answers(
-    questions: Sequence[Question], engine: Engine, settings: dict[str, Any]
-) -> list[list[CheckedRollout]]:
-    gate = asyncio.Semaphore(IN_FLIGHT)
-    decoding = Decoding.model_validate(settings["decoding"])
-    sampled = await asyncio.gather(
-        *(sample_description(q, engine, gate, settings["answers"], decoding, settings["seed"]) for q in questions)
-    )
-    return [check_rollouts(question, rollouts, {}) for question, rollouts in zip(questions, sampled, strict=True)]
 
 
 def scored_by_world(question: Question, answers: Sequence[CheckedRollout]) -> list[ScoredAnswer]:

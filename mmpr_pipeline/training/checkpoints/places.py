@@ -121,7 +121,13 @@ class DirectoryPlace(CheckpointPlace):
             os.fsync(file.fileno())
         shutil.rmtree(target, ignore_errors=True)  # of the same step, from before a resume
         os.rename(partial, target)
-        _sync(self.root)
+        handle = os.open(self.root, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        except OSError:
+            pass  # some mounts cannot sync folders
+        finally:
+            os.close(handle)
 
     def abandon(self, step: int) -> None:
         shutil.rmtree(self._partial(step), ignore_errors=True)
@@ -215,13 +221,3 @@ class ObjectPlace(CheckpointPlace):
 def _key(step: int, name: str) -> str:
     """A store lists no names with a dot in front."""
     return f"{step_name(step)}/{name.removeprefix('.')}"
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass  # some mounts cannot sync folders
-    finally:
-        os.close(handle)

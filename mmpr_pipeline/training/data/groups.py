@@ -134,8 +134,21 @@ def _grow(
 
     A member that ends at `start` is a beginning of others and adds no segment of its own.
     """
-    for cluster in _clusters(responses, members, start, enough):
-        end = start + _common(responses, cluster, start)
+    # Members that agree on the next `enough` tokens from `start` together, in order of first appearance.
+    found: dict[Tokens, list[int]] = {}
+    for member in members:
+        found.setdefault(responses[member][start : start + enough], []).append(member)
+    # Distinct responses can agree on fewer than `enough` tokens only by ending there: those stand alone, as do
+    # all that agree with nobody.
+    for cluster in list(found.values()):
+        # Tokens from `start` that all members have in common.
+        first, last = (pick(responses[m] for m in cluster) for pick in (min, max))
+        length = 0
+        for a, b in zip(first[start:], last[start:], strict=False):
+            if a != b:
+                break
+            length += 1
+        end = start + length
         if start == end:  # ended exactly here
             paths[cluster[0]] = above[1:]
             continue
@@ -145,24 +158,3 @@ def _grow(
             paths[cluster[0]] = path[1:]
         else:
             _grow(responses, cluster, end, path, enough, segments, paths)
-
-
-def _clusters(responses: Sequence[Tokens], members: list[int], start: int, enough: int) -> list[list[int]]:
-    """Members that agree on the next `enough` tokens from `start` together, in order of first appearance."""
-    found: dict[Tokens, list[int]] = {}
-    for member in members:
-        found.setdefault(responses[member][start : start + enough], []).append(member)
-    # Distinct responses can agree on fewer than `enough` tokens only by ending there: those stand alone, as do
-    # all that agree with nobody.
-    return list(found.values())
-
-
-def _common(responses: Sequence[Tokens], members: list[int], start: int) -> int:
-    """Tokens from `start` that all members have in common."""
-    first, last = (pick(responses[m] for m in members) for pick in (min, max))
-    length = 0
-    for a, b in zip(first[start:], last[start:], strict=False):
-        if a != b:
-            break
-        length += 1
-    return length

@@ -51,7 +51,11 @@ def hold_out(shards: Shards, share: float, most: int, seed: int) -> HeldOut:
             break
         sizes, quota = shards[shard].sizes, min(wanted, shards.pairs[shard] // 2)
         taken, count = set[int](), 0
-        for question in _questions(shards, shard, seed):
+        # Groups of each question of a shard, in an order that only its content and the seed decide.
+        found: dict[str, list[int]] = {}
+        for group, (text, images) in enumerate(shards[shard].questions):
+            found.setdefault(content_id(str(seed), text, *images), []).append(group)
+        for question in [found[name] for name in sorted(found)]:
             size = sum(sizes[group] for group in question)
             if count + size <= quota:
                 taken.update(question)
@@ -60,11 +64,3 @@ def hold_out(shards: Shards, share: float, most: int, seed: int) -> HeldOut:
             groups[shard], pairs[shard] = frozenset(taken), count
             wanted -= count
     return HeldOut(groups, pairs)
-
-
-def _questions(shards: Shards, shard: int, seed: int) -> list[list[int]]:
-    """Groups of each question of a shard, in an order that only its content and the seed decide."""
-    found: dict[str, list[int]] = {}
-    for group, (text, images) in enumerate(shards[shard].questions):
-        found.setdefault(content_id(str(seed), text, *images), []).append(group)
-    return [found[name] for name in sorted(found)]

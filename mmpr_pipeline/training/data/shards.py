@@ -48,7 +48,10 @@ class Shard:
         questions = table("questions", ["question_id", "tiles"]).to_pydict()
         self._tiles = dict(zip(questions["question_id"], questions["tiles"], strict=True))
         asked = (self._pairs.column(name).to_pylist() for name in ("prompt", "images"))
-        self._starts = _runs(list(zip(*asked, strict=True)))
+        # Where runs of equal values start, and the end.
+        values = list(zip(*asked, strict=True))
+        starts = [i for i, value in enumerate(values) if i == 0 or value != values[i - 1]]
+        self._starts = [*starts, len(values)]
 
     @property
     def sizes(self) -> list[int]:
@@ -99,12 +102,6 @@ class Shard:
         if row is None:
             raise ItemRejected("missing_image", sha256)
         return Image(**{name: self._images.column(name)[row].as_py() for name in IMAGE_SCHEMA.names})
-
-
-def _runs(values: Sequence[object]) -> list[int]:
-    """Where runs of equal values start, and the end."""
-    starts = [i for i, value in enumerate(values) if i == 0 or value != values[i - 1]]
-    return [*starts, len(values)]
 
 
 class Shards:

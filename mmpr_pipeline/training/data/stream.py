@@ -82,7 +82,12 @@ class Stream:
             batch = collate(packed, inputs, share=self.shares)
             return MicroBatch(step, batch, {i: stored[i] for i in batch.pair_ids if i in stored})
 
-        planned = self._share(slices)
+        # This rank's micro-batches; every rank plans the same for all.
+        outlines = [
+            self.shards[s.shard].outline(s.group, s.first, s.stop, self.encoder.image_tokens) for s in slices
+        ]  # fmt: skip
+        mine = plan(outlines, self.ranks, self.budget, self.shares).ranks[self.rank]
+        planned = [[_within(slices[piece.item], piece) for piece in pieces] for pieces in mine]
         encoded = map_in_order(pool, self._encode, [part for parts in planned for part in parts])
         left: list[Group] = []
         for parts in planned:
@@ -115,14 +120,6 @@ class Stream:
         rejects += [self._too_long(part, pair, reason) for pair, reason in too_long]
         images.update({id(group): encoded.images for group in groups})
         return groups
-
-    def _share(self, slices: list[Slice]) -> list[list[Slice]]:
-        """This rank's micro-batches; every rank plans the same for all."""
-        outlines = [
-            self.shards[s.shard].outline(s.group, s.first, s.stop, self.encoder.image_tokens) for s in slices
-        ]  # fmt: skip
-        mine = plan(outlines, self.ranks, self.budget, self.shares).ranks[self.rank]
-        return [[_within(slices[piece.item], piece) for piece in pieces] for pieces in mine]
 
     def _encode(self, part: Slice) -> Encoded:
         return self.encoder.encode(self.shards[part.shard], part.group, part.first, part.stop)

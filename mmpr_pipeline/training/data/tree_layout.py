@@ -64,7 +64,13 @@ def layout_of(trees: Sequence[PrefixTree]) -> SharedLayout:
             queries.append(span)
             keys.append(_merge((*above, span)))
             here = span[1]
-        until += _ends_below(tree, queries[first:])
+        # For each token of a tree, the end of the range taken by its segment and everything below.
+        spans = queries[first:]
+        ends = [end for _, end in spans]
+        for index in range(len(spans) - 1, 0, -1):  # children come after parents
+            parent = tree.segments[index].parent
+            ends[parent] = max(ends[parent], ends[index])
+        until += [end for (start, stop), end in zip(spans, ends, strict=True) for _ in range(stop - start)]
     lengths = [sum(end - start for start, end in path) for path in keys]
     return SharedLayout(
         queries=tuple(queries),
@@ -81,12 +87,3 @@ def _merge(spans: tuple[Span, ...]) -> tuple[Span, ...]:
     if len(spans) > 1 and spans[-2][1] == spans[-1][0]:
         return (*spans[:-2], (spans[-2][0], spans[-1][1]))
     return spans
-
-
-def _ends_below(tree: PrefixTree, spans: list[Span]) -> list[int]:
-    """For each token of a tree, the end of the range taken by its segment and everything below."""
-    ends = [end for _, end in spans]
-    for index in range(len(spans) - 1, 0, -1):  # children come after parents
-        parent = tree.segments[index].parent
-        ends[parent] = max(ends[parent], ends[index])
-    return [end for (start, stop), end in zip(spans, ends, strict=True) for _ in range(stop - start)]

@@ -107,7 +107,15 @@ def fill(policy: Any, stored: Stored, device: torch.device, seed: int) -> None:
     wanted: dict[Path, list[tuple[str, Any]]] = {}
     for name, parameter in policy.named_parameters():
         if any(part in name for part in ADAPTER):
-            _draw(name, parameter, seed)
+            # As peft begins: uniform in the first matrix (Kaiming, a = sqrt(5)), zeros in the second.
+            draw_mine, draw_place = _mine(parameter)
+            draw_mine.zero_()
+            if ADAPTER[0] in name:
+                generator = torch.Generator().manual_seed(int(content_id(str(seed), plain_name(name))[:15], 16))
+                whole = torch.empty(parameter.shape).uniform_(-1, 1, generator=generator) / math.sqrt(
+                    parameter.shape[1]
+                )
+                draw_mine.copy_(whole[draw_place])
         else:
             file, key = stored.places[plain_name(name)]
             wanted.setdefault(file, []).append((key, parameter))
@@ -143,16 +151,6 @@ def _mine(parameter: Any) -> tuple[Tensor, tuple[slice, ...]]:
     )  # fmt: skip
     spans = (slice(start, start + size) for start, size in zip(offset, shape, strict=True))
     return parameter.to_local(), tuple(spans)
-
-
-def _draw(name: str, parameter: Any, seed: int) -> None:
-    """As peft begins: uniform in the first matrix (Kaiming, a = sqrt(5)), zeros in the second."""
-    mine, place = _mine(parameter)
-    mine.zero_()
-    if ADAPTER[0] in name:
-        generator = torch.Generator().manual_seed(int(content_id(str(seed), plain_name(name))[:15], 16))
-        whole = torch.empty(parameter.shape).uniform_(-1, 1, generator=generator) / math.sqrt(parameter.shape[1])
-        mine.copy_(whole[place])
 
 
 def write_weights(policy: Any, stored: Stored, out: Path, scale: float, world: World) -> None:

@@ -117,7 +117,12 @@ def connect(device: str = "auto", patience: float = 10.0) -> Iterator[World]:
         if dist.is_initialized():
             patient = dist.new_group(backend="gloo", timeout=ALONE)
             world = World(dist.get_rank(), dist.get_world_size(), place, patient)
-            _same_devices(world)
+            kinds = world.all_gather(world.device.type)
+            if len(set(kinds)) > 1:
+                raise ConfigError(
+                    f"{kinds.count('cuda')} of {world.size} processes have a GPU.",
+                    remedy="Give each a GPU, or say launch.device: cpu for all.",
+                )
         yield world
     except RuntimeError as error:
         if ours and (lost := _lost_rank(str(error))):
@@ -130,7 +135,11 @@ def connect(device: str = "auto", patience: float = 10.0) -> Iterator[World]:
     finally:
         if ours:
             dist.destroy_process_group()
-            _wait_for_gloo()
+            # Wait until gloo's threads rest, as Linux tells; elsewhere for nothing.
+            end, rests = time.monotonic() + 10.0, 0
+            while rests < 2 and time.monotonic() < end:  # twice: the first time it may have waited for the GIL
+                time.sleep(0.005)
+                rests = rests + 1 if all(state in "SZ" for state in _gloo_threads()) else 0
 
 
 def _device(wanted: str) -> torch.device:
@@ -157,32 +166,10 @@ def _unusable_gpus() -> bool:
     return Path("/dev/nvidia0").exists() and os.environ.get("CUDA_VISIBLE_DEVICES", "all") not in ("", "-1")
 
 
-def _same_devices(world: World) -> None:
-    kinds = world.all_gather(world.device.type)
-    if len(set(kinds)) > 1:
-        raise ConfigError(
-            f"{kinds.count('cuda')} of {world.size} processes have a GPU.",
-            remedy="Give each a GPU, or say launch.device: cpu for all.",
-        )
-
-
 def _lost_rank(said: str) -> str:
     """The line of an error by which a collective tells that a rank is gone; empty where it is about something else."""
     signs = ("Timed out waiting", "Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL")
     return next((line.strip()[:200] for line in said.splitlines() if any(sign in line for sign in signs)), "")
-
-
-def _wait_for_gloo(seconds: float = 10.0) -> None:
-    """Wait until gloo's threads rest, as Linux tells; elsewhere for nothing.
-
-    They outlive their group where anything still holds it (meshes do), and one that lets go of a collective's tensor
-    while Python ends takes the whole process with it: "terminate called without an active exception"
-    (https://github.com/pytorch/pytorch/issues/190489). On a loaded machine a run that was done failed so.
-    """
-    end, rests = time.monotonic() + seconds, 0
-    while rests < 2 and time.monotonic() < end:  # twice: the first time it may have waited for the GIL
-        time.sleep(0.005)
-        rests = rests + 1 if all(state in "SZ" for state in _gloo_threads()) else 0
 
 
 def _gloo_threads() -> list[str]:

@@ -112,28 +112,26 @@ def shape_of(model: Any, family: Any) -> ModelShape:
     counts["head"] = {id(p): p.numel() for end in ends for p in end.parameters()}
     for name, other in (("vision", "projector"), ("text", "head")):  # one inside the other in some families
         counts[name] = {key: size for key, size in counts[name].items() if key not in counts[other]}
+    head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    experts = experts_of(text)
+    width = getattr(text, "moe_intermediate_size", None) if experts else None
     return ModelShape(
-        text=_text_stack(text),
+        text=(
+            StackShape(
+                layers=text.num_hidden_layers,
+                hidden=text.hidden_size,
+                mlp=experts.taken * width if experts and width else text.intermediate_size,
+                query=head * text.num_attention_heads,
+                kv=head * (getattr(text, "num_key_value_heads", None) or text.num_attention_heads),
+                gated=True,
+            )
+        ),
         vision=_vision_stack(vision),
         vocabulary=text.vocab_size,
         tile_tokens=_tile_tokens(vision),
         parameters={name: sum(sizes.values()) for name, sizes in counts.items()},
         idle_experts=_idle_experts(family.language_model(model)),
         patch_values=_patch_values(vision),
-    )
-
-
-def _text_stack(config: Any) -> StackShape:
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    experts = experts_of(config)
-    width = getattr(config, "moe_intermediate_size", None) if experts else None
-    return StackShape(
-        layers=config.num_hidden_layers,
-        hidden=config.hidden_size,
-        mlp=experts.taken * width if experts and width else config.intermediate_size,
-        query=head * config.num_attention_heads,
-        kv=head * (getattr(config, "num_key_value_heads", None) or config.num_attention_heads),
-        gated=True,
     )
 
 

@@ -58,7 +58,13 @@ class _TokenLogProbs(torch.autograd.Function):
             if grad_hidden is not None:
                 grad_hidden[part] = slope @ weight
             if grad_weight is not None:
-                _add_outer(grad_weight, slope, hidden[part])
+                # total += slope.T @ hidden, in place where the types allow it.
+                total = grad_weight
+                add_outer_hidden = hidden[part]
+                if slope.dtype == total.dtype:
+                    total.addmm_(slope.T, add_outer_hidden)
+                else:
+                    total += product(slope.T, add_outer_hidden)
         return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None
 
 
@@ -77,11 +83,3 @@ def product(a: Tensor, b: Tensor) -> Tensor:
         result: Tensor = torch.mm(a, b, out_dtype=torch.float32)  # PyTorch 2.8 and newer
         return result
     return a.float() @ b.float()
-
-
-def _add_outer(total: Tensor, slope: Tensor, hidden: Tensor) -> None:
-    """total += slope.T @ hidden, in place where the types allow it."""
-    if slope.dtype == total.dtype:
-        total.addmm_(slope.T, hidden)
-    else:
-        total += product(slope.T, hidden)

@@ -85,9 +85,19 @@ class PrefixSharedPolicy(nn.Module):
         dtype = bare.get_input_embeddings().weight.dtype
         if torch.is_autocast_enabled(device.type):
             dtype = torch.get_autocast_dtype(device.type)
-        blank = self._blank(batch)
+        # 0, through the vision tower where the batch has no image and there are other ranks: a sharded tower
+        # gathers its weights in every rank's forward, and a rank that skipped it would leave the others waiting
+        # for ever.
+        if batch.images or not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            blank = 0.0
+        else:
+            blank = 0.0 * self.family.blank_features(self.bare)
         if not self.shares:
-            return self._plain(bare, batch.to(device), blank)
+            plain_batch = batch.to(device)
+            with recorded(self.family.language_model(bare), self._routes) as plain_routing:
+                tokens, real = plain_token_log_probs(self.family, bare, plain_batch)
+            uneven = imbalance(plain_routing, self.experts, real) if self.experts and self._routes else None
+            return ResponseScores(_per_response(tokens, plain_batch) + blank, tokens, uneven)
         self.backend = self.backend or choose_backend(device, dtype, self._wanted)
         positions = self.family.positions(bare, batch).to(device, non_blocking=True)
         batch = batch.to(device, self.backend)
@@ -102,23 +112,10 @@ class PrefixSharedPolicy(nn.Module):
         made: Tensor = self.bare.generate(**inputs)
         return made
 
-    def _plain(self, bare: Any, batch: PackedBatch, blank: Tensor | float) -> ResponseScores:
-        with recorded(self.family.language_model(bare), self._routes) as routing:
-            tokens, real = plain_token_log_probs(self.family, bare, batch)
-        uneven = imbalance(routing, self.experts, real) if self.experts and self._routes else None
-        return ResponseScores(_per_response(tokens, batch) + blank, tokens, uneven)
-
     @property
     def _routes(self) -> bool:
         """Whether this forward's routing is wanted: an auxiliary loss is learnt from."""
         return self.experts is not None and self.experts.weight > 0 and torch.is_grad_enabled()
-
-    def _blank(self, batch: PackedBatch) -> Tensor | float:
-        """0, through the vision tower where the batch has no image and there are other ranks: a sharded tower gathers
-        its weights in every rank's forward, and a rank that skipped it would leave the others waiting for ever."""
-        if batch.images or not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-            return 0.0
-        return 0.0 * self.family.blank_features(self.bare)
 
 
 def _per_response(tokens: Tensor, batch: PackedBatch) -> Tensor:

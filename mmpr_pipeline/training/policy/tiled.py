@@ -29,7 +29,10 @@ def tile(model: nn.Module, on: bool) -> None:
     """Switch tiling of every gated MLP on or off, by class: parameters, names and copies stay what they are."""
     for module in model.modules():
         if on and not isinstance(module, Tiled) and all(hasattr(module, name) for name in _GATED):
-            module.__class__ = _tiled_class(type(module))
+            kind = type(module)
+            if kind not in _CLASSES:
+                _CLASSES[kind] = type(f"Tiled{kind.__name__}", (Tiled, kind), {})
+            module.__class__ = _CLASSES[kind]
         elif not on and isinstance(module, Tiled):
             module.__class__ = type(module).__mro__[2]
 
@@ -48,12 +51,6 @@ class Tiled(nn.Module):
 
 
 _CLASSES: dict[type, type] = {}
-
-
-def _tiled_class(kind: type) -> type:
-    if kind not in _CLASSES:
-        _CLASSES[kind] = type(f"Tiled{kind.__name__}", (Tiled, kind), {})
-    return _CLASSES[kind]
 
 
 @contextmanager

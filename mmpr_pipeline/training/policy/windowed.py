@@ -35,7 +35,11 @@ def attend_windowed(
         cut = max(0, above + 1 - window) if window else 0  # keys before the first query's window
         at = torch.cat([torch.arange(a, b, device=key.device) for a, b in path])[cut:]
         keys, values = (t.index_select(2, at) for t in (key, value))
-        seen = _seen(end - start, above - cut, window, key.device)
+        # (length, above + length): causal with the diagonal at the bottom right, within the window.
+        length = end - start
+        seen_above = above - cut
+        causal = torch.ones(length, seen_above + length, dtype=torch.bool, device=key.device).tril(seen_above)
+        seen = causal & _within(length, seen_above, window, key.device)
         if blocks is not None:
             own = blocks[start:end, None]
             same = (own == blocks[at][None]) & (own >= 0)
@@ -46,12 +50,6 @@ def attend_windowed(
             ).transpose(1, 2)
         )
     return torch.cat(outputs, 1)
-
-
-def _seen(length: int, above: int, window: int | None, device: torch.device) -> Tensor:
-    """(length, above + length): causal with the diagonal at the bottom right, within the window."""
-    causal = torch.ones(length, above + length, dtype=torch.bool, device=device).tril(above)
-    return causal & _within(length, above, window, device)
 
 
 def _within(length: int, above: int, window: int | None, device: torch.device) -> Tensor:

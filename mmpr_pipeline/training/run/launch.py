@@ -104,7 +104,10 @@ def _on_ray(config: TrainConfig, view: TrainingView, resume: bool) -> Any:
                 f"Training on Ray failed: {type(error).__name__}: {str(error)[:500]}",
                 remedy="Look at the workers' logs (ray logs); --resume goes on from the newest checkpoint.",
             ) from error
-    return _result(config)
+    from mmpr_pipeline.training.run.loop import Result
+    from mmpr_pipeline.training.run.run_folder import SUMMARY
+
+    return Result(**json.loads((Path(config.run_dir) / SUMMARY).read_text("utf-8")))
 
 
 def device_on_ray(config: TrainConfig, gpus: int) -> str:
@@ -174,13 +177,6 @@ def _fit(trainer: Any, run: Path, view: TrainingView, stopping: threading.Event)
             view.step(shown + 1, lines[-1]["steps"], lines[-1])
     if failed:
         raise failed[0]
-
-
-def _result(config: TrainConfig) -> Any:
-    from mmpr_pipeline.training.run.loop import Result
-    from mmpr_pipeline.training.run.run_folder import SUMMARY
-
-    return Result(**json.loads((Path(config.run_dir) / SUMMARY).read_text("utf-8")))
 
 
 def _recorded(path: Path) -> MmprError | None:

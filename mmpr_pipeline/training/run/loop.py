@@ -189,7 +189,13 @@ class Trainer:
     def _train(self, rows: Any) -> tuple[int, bool]:
         """The steps that are left; gives how many are finished, and whether the run was asked to stop."""
         config, world = self.config, self.world
-        start = self._resume()
+        if self.resumed_from is None:
+            start = 0
+        else:
+            progress = self.checkpointer.load(self.resumed_from)
+            self.learner.shift.load_state_dict({"total": progress.shift_total, "count": progress.shift_count})
+            self.view.message(f"Resuming at step {progress.step} of {self.steps}.")
+            start = progress.step
         if world.is_main:
             self.record = HeldOutRecord(self.run_dir, self.place, config.best_by, start)
         stop = min(self.steps, config.max_steps or self.steps)
@@ -401,14 +407,6 @@ class Trainer:
             )
         self.view.message([f"{name}: {each['value']:.2f}" for name, each in found.items()])
         return found
-
-    def _resume(self) -> int:
-        if self.resumed_from is None:
-            return 0
-        progress = self.checkpointer.load(self.resumed_from)
-        self.learner.shift.load_state_dict({"total": progress.shift_total, "count": progress.shift_count})
-        self.view.message(f"Resuming at step {progress.step} of {self.steps}.")
-        return progress.step
 
     def _save(self, step: int) -> None:
         shift = self.learner.shift

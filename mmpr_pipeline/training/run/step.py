@@ -57,8 +57,16 @@ class Learner:
             self.optimizer.zero_grad(set_to_none=True)
             return {**metrics, "grad_norm": 0.0, "delta": delta}, rejects
         if check_start is not None:
-            self._check_start(metrics, check_start)
-        self._scale_gradients(self.batch / metrics["pairs"])
+            terms = {n.partition("/")[2]: torch.tensor([v]) for n, v in metrics.items() if n.startswith("loss/")}
+            total = torch.tensor([metrics["loss"]])
+            check_first_loss(LossTerms(total, terms), self.weights, self.settings, check_start, self.shift.value)
+        # A step's gradient is the mean over the pairs that were used: fewer than `batch` where some were left
+        # out.
+        factor = self.batch / metrics["pairs"]
+        if factor != 1.0:
+            for parameter in self.policy.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.mul_(factor)
         norm = clip(self.policy, self.max_grad_norm)
         check_finite(norm, "gradient norm", number)
         pairs = metrics["pairs"]
@@ -104,18 +112,6 @@ class Learner:
         (total * (self.world.size / self.batch)).backward()
         beta = self.settings.beta
         sums.add_batch(batch, pairs, loss, beta, training_flops(self.shape, batch))
-
-    def _check_start(self, metrics: dict[str, float], dtype: torch.dtype) -> None:
-        terms = {n.partition("/")[2]: torch.tensor([v]) for n, v in metrics.items() if n.startswith("loss/")}
-        total = torch.tensor([metrics["loss"]])
-        check_first_loss(LossTerms(total, terms), self.weights, self.settings, dtype, self.shift.value)
-
-    def _scale_gradients(self, factor: float) -> None:
-        """A step's gradient is the mean over the pairs that were used: fewer than `batch` where some were left out."""
-        if factor != 1.0:
-            for parameter in self.policy.parameters():
-                if parameter.grad is not None:
-                    parameter.grad.mul_(factor)
 
 
 def clip(policy: nn.Module, largest: float) -> float:

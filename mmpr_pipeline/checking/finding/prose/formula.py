@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from mmpr_pipeline.checking.finding.prose.numbers import first_number, number_alone
 from mmpr_pipeline.checking.finding.prose.sentence_number import number_of_sentence
@@ -59,7 +58,13 @@ def first_formula(clause: str) -> str | None:
         return number_alone(text) or re.sub(r"^\[\s?([^\[\],]+)\s?\]$", r"\1", text)
     segments = math_segments(text)
     if segments and is_formula_like_prefix(text[: segments[0].start()]):
-        return _joined_from(segments, text)
+        # The first segment and those joined to it by a comma or `and`, as one text.
+        end = segments[0].end()
+        for segment in segments[1:]:
+            if not re.fullmatch(r"[\s,;]{0,3}(?:and|or)?[\s,;]{0,3}", text[end : segment.start()]):
+                break
+            end = segment.end()
+        return text[segments[0].start() : end]
     part = re.split(r"\s(?:is|are|be|equals|becomes|will be|as|by)\s|:\s|是|为|等于", text)[-1].strip()
     if part != text and part:
         return first_formula(part) if len(part) < len(text) else None
@@ -78,16 +83,6 @@ def bracketed(text: str) -> str | None:
 def is_formula_like_prefix(text: str) -> bool:
     """True if nothing but marks or one short word stands before a formula."""
     return len(re.findall(r"\w+", text)) <= 1
-
-
-def _joined_from(segments: Sequence[re.Match[str]], text: str) -> str:
-    """The first segment and those joined to it by a comma or `and`, as one text."""
-    end = segments[0].end()
-    for segment in segments[1:]:
-        if not re.fullmatch(r"[\s,;]{0,3}(?:and|or)?[\s,;]{0,3}", text[end : segment.start()]):
-            break
-        end = segment.end()
-    return text[segments[0].start() : end]
 
 
 _CLAUSE = re.compile(

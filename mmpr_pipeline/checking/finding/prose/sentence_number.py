@@ -37,7 +37,11 @@ def number_of_sentence(sentence: str, question: str = "") -> str | None:
     """The number that a whole sentence gives as its answer; None if it names several and none stands out."""
     if len(sentence) > MOST_CHARS:
         return None
-    money = _dollars_and_cents(sentence)
+    # `thirty-four dollars and 72 cents` of a sentence: one amount, not two.
+    match = _CENTS.search(sentence) if "cent" in sentence.lower() else None
+    words = match.group().split(" ") if match else []
+    amounts = (" ".join(words[start:]) for start in range(len(words)))
+    money = next((amount for amount in amounts if read_quantity(amount) is not None), None)
     if money is not None:
         return money
     if re.search(r"=\s?\\?[-$\d.]", sentence):
@@ -59,14 +63,6 @@ _CENTS = re.compile(
     r"(?<![\w-])(?:[\w-]{1,20} ){0,7}[\w-]{1,20} dollars?,? (?:and )?(?:[\w-]{1,20} )?[\w-]{1,20} cents?\b",
     re.IGNORECASE,
 )
-
-
-def _dollars_and_cents(sentence: str) -> str | None:
-    """`thirty-four dollars and 72 cents` of a sentence: one amount, not two."""
-    match = _CENTS.search(sentence) if "cent" in sentence.lower() else None
-    words = match.group().split(" ") if match else []
-    amounts = (" ".join(words[start:]) for start in range(len(words)))
-    return next((amount for amount in amounts if read_quantity(amount) is not None), None)
 
 
 def _number_of_clause(clause: str, question: str, *, alone: bool) -> str | None:

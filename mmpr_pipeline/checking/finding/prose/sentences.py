@@ -35,11 +35,7 @@ def split_sentences(text: str) -> list[str]:
             start = match.end()
         found.append(line[start:].strip())
     said = [s for s in found if s and any(c.isalnum() for c in s) and not _COURTESY.match(s)]
-    return _completed(said)
-
-
-def _completed(said: list[str]) -> list[str]:
-    """A sentence that ends in a colon with the few words after it: `So the total is:` and `$13`."""
+    # A sentence that ends in a colon with the few words after it: `So the total is:` and `$13`.
     joined: list[str] = []
     for sentence in said:
         before = joined[-1] if joined else ""

@@ -59,21 +59,6 @@ _HATS = {"î": "i", "ĵ": "j"}
 """Unit vectors: `î + 2ĵ`."""
 
 
-def _vulgar(text: str) -> str:
-    for char, (top, bottom) in _VULGAR.items():
-        if char in text:
-            text = text.replace(char, rf"\frac{{{top}}}{{{bottom}}}")
-    return text
-
-
-def _fold_unicode(text: str) -> str:
-    text = _HATTED.sub(lambda m: rf"\hat{{{_HATS.get(m[0], m[0][0])}}}", _vulgar(text).translate(_CIRCLED_TABLE))
-    text = _SUPERSCRIPT_RUN.sub(lambda m: "^{" + "".join(_SUPERSCRIPTS[c] for c in m[0]) + "}", text)
-    text = _SUBSCRIPT_RUN.sub(lambda m: "_{" + "".join(_SUBSCRIPTS[c] for c in m[0]) + "}", text)
-    text = unicodedata.normalize("NFKC", text.translate(_SYMBOL_TABLE)).translate(_SYMBOL_TABLE)
-    return "".join(str(unicodedata.digit(c)) if c.isdigit() and not c.isascii() else c for c in text)
-
-
 def _ungroup(text: str) -> str:
     """Join digit groups (1,000 and 1 000), outside brackets only: inside them a comma separates."""
     if "," not in text and " " not in text:
@@ -104,17 +89,6 @@ _OHM = re.compile(
 )
 
 
-def _unit_signs(text: str) -> str:
-    """`5 \\mu\\text{m}` as `5 um`, `5\\,k\\Omega` as `5 kohm`: Greek letters that are part of a unit."""
-    if "μ" in text or "µ" in text or "\\mu" in text:
-        text = _MICRO.sub(r" u\1", text)
-    if "Ω" in text or "Ω" in text or "\\Omega" in text:
-        text = _OHM.sub(r" \2ohm", text)
-    if "\\" in text and ("bf{" in text or "vec{" in text or "\\b" in text or "math{" in text):
-        text = _AXIS.sub(r"\\hat{\1}", text)
-    return text
-
-
 def _join_groups(text: str) -> str:
     text = _THOUSANDS.sub(lambda m: m[0].replace(",", ""), text)
     return _SPACE_THOUSANDS.sub(lambda m: m[0].replace(" ", ""), text)
@@ -125,13 +99,40 @@ def fold_latex(text: str) -> str:
 
     Raises ParseError when the text is longer than MAX_CHARS.
     """
-    text = _unit_signs(text.strip())
+    # `5 \mu\text{m}` as `5 um`, `5\,k\Omega` as `5 kohm`: Greek letters that are part of a unit.
+    unit_signs_text = text.strip()
+    if "μ" in unit_signs_text or "µ" in unit_signs_text or "\\mu" in unit_signs_text:
+        unit_signs_text = _MICRO.sub(r" u\1", unit_signs_text)
+    if "Ω" in unit_signs_text or "Ω" in unit_signs_text or "\\Omega" in unit_signs_text:
+        unit_signs_text = _OHM.sub(r" \2ohm", unit_signs_text)
+    if "\\" in unit_signs_text and (
+        "bf{" in unit_signs_text or "vec{" in unit_signs_text or "\\b" in unit_signs_text or "math{" in unit_signs_text
+    ):
+        unit_signs_text = _AXIS.sub(r"\\hat{\1}", unit_signs_text)
+    text = unit_signs_text
     if text.endswith("\\") and not text.endswith("\\\\"):
         text = text[:-1]
     if len(text) > MAX_CHARS:
         raise ParseError("too long")
     if not text.isascii():
-        text = _fold_unicode(text)
+        fold_unicode_text = text
+        vulgar_text = fold_unicode_text
+        for char, (top, bottom) in _VULGAR.items():
+            if char in vulgar_text:
+                vulgar_text = vulgar_text.replace(char, rf"\frac{{{top}}}{{{bottom}}}")
+        fold_unicode_text = _HATTED.sub(
+            lambda m: rf"\hat{{{_HATS.get(m[0], m[0][0])}}}", vulgar_text.translate(_CIRCLED_TABLE)
+        )
+        fold_unicode_text = _SUPERSCRIPT_RUN.sub(
+            lambda m: "^{" + "".join(_SUPERSCRIPTS[c] for c in m[0]) + "}", fold_unicode_text
+        )
+        fold_unicode_text = _SUBSCRIPT_RUN.sub(
+            lambda m: "_{" + "".join(_SUBSCRIPTS[c] for c in m[0]) + "}", fold_unicode_text
+        )
+        fold_unicode_text = unicodedata.normalize("NFKC", fold_unicode_text.translate(_SYMBOL_TABLE)).translate(
+            _SYMBOL_TABLE
+        )
+        text = "".join(str(unicodedata.digit(c)) if c.isdigit() and not c.isascii() else c for c in fold_unicode_text)
     if "\\" in text:
         text = _DOUBLED.sub(r"\\", text)
         if r"\begin" not in text:

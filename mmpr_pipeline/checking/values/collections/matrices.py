@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from fractions import Fraction
 
 from mmpr_pipeline.checking.values.expression import Expr, operations
@@ -17,26 +16,18 @@ def matrix_rows(expr: Expr) -> list[tuple[Expr, ...]] | None:
     if expr.op == "paren" and expr.args and all(arg.op == "paren" for arg in expr.args):
         return [arg.args for arg in expr.args]
     if expr.op == "add":
-        return _sum_of_rows(expr.args)
+        parts = [matrix_rows(term) for term in expr.args]
+        first = parts[0]
+        if first is None or any(part is None or [len(r) for r in part] != [len(r) for r in first] for part in parts):
+            return None
+        grids = [part for part in parts if part is not None]
+        return [tuple(Expr("add", cells) for cells in zip(*rows, strict=True)) for rows in zip(*grids, strict=True)]
     if expr.op in ("neg", "mul"):
-        return _scaled_rows(expr)
+        # A matrix times a scalar, or negated.
+        matrices = [arg for arg in expr.args if arg.op == "matrix"]
+        if len(matrices) != 1 or any("matrix" in operations(arg) for arg in expr.args if arg.op != "matrix"):
+            return None
+        rest = tuple(arg for arg in expr.args if arg.op != "matrix")
+        scale = Expr("neg", (Expr("num", (), _ONE),)) if expr.op == "neg" else Expr("mul", rest)
+        return [tuple(Expr("mul", (scale, cell)) for cell in row.args) for row in matrices[0].args]
     return None
-
-
-def _sum_of_rows(terms: Sequence[Expr]) -> list[tuple[Expr, ...]] | None:
-    parts = [matrix_rows(term) for term in terms]
-    first = parts[0]
-    if first is None or any(part is None or [len(r) for r in part] != [len(r) for r in first] for part in parts):
-        return None
-    grids = [part for part in parts if part is not None]
-    return [tuple(Expr("add", cells) for cells in zip(*rows, strict=True)) for rows in zip(*grids, strict=True)]
-
-
-def _scaled_rows(expr: Expr) -> list[tuple[Expr, ...]] | None:
-    """A matrix times a scalar, or negated."""
-    matrices = [arg for arg in expr.args if arg.op == "matrix"]
-    if len(matrices) != 1 or any("matrix" in operations(arg) for arg in expr.args if arg.op != "matrix"):
-        return None
-    rest = tuple(arg for arg in expr.args if arg.op != "matrix")
-    scale = Expr("neg", (Expr("num", (), _ONE),)) if expr.op == "neg" else Expr("mul", rest)
-    return [tuple(Expr("mul", (scale, cell)) for cell in row.args) for row in matrices[0].args]

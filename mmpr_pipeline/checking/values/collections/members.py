@@ -55,7 +55,13 @@ def match_unordered(ones: Sequence[Expr], others: Sequence[Expr], decide: Decide
     ones, others = _without_equals(ones, others) if len(ones) == len(others) else (ones, others)
     table = [[decide(one, other)[0] for other in others] for one in ones]
     if len(ones) != len(others):
-        return _as_plain_set(table, ones, others, decide)
+        # Different lengths: the same set only where one side merely repeats a member.
+        if not ones or not others:
+            return False, "other_length"
+        covered = all(any(row) for row in table) and all(any(row[j] for row in table) for j in range(len(others)))
+        if covered and len(ones) > len(others) and all(item.op == "paren" for item in others):
+            return True, "same_members"
+        return (None, "repeated_member") if covered else (False, "other_length")
     used: set[int] = set()
     doubt = False
     for row in table:
@@ -73,15 +79,3 @@ def _without_equals(ones: Sequence[Expr], others: Sequence[Expr]) -> tuple[list[
     """What is left of two collections when members with the same tree are taken out pair by pair."""
     left, right = Counter(ones), Counter(others)
     return list((left - right).elements()), list((right - left).elements())
-
-
-def _as_plain_set(
-    table: list[list[bool | None]], ones: Sequence[Expr], others: Sequence[Expr], decide: Decide
-) -> Decision:
-    """Different lengths: the same set only where one side merely repeats a member."""
-    if not ones or not others:
-        return False, "other_length"
-    covered = all(any(row) for row in table) and all(any(row[j] for row in table) for j in range(len(others)))
-    if covered and len(ones) > len(others) and all(item.op == "paren" for item in others):
-        return True, "same_members"
-    return (None, "repeated_member") if covered else (False, "other_length")

@@ -50,21 +50,26 @@ def _pieces(expr: Expr) -> list[RealInterval]:
     if op == "set":
         return [RealInterval(arg, True, arg, True) for arg in args]
     if op == "builder":
-        return _builder(expr)
+        conditions = [c for c in expr.args[1].args if not is_membership(c)]
+        if not conditions or len(expr.args[0].args) != 1:
+            raise NotASet
+        return _several(Expr("list", tuple(conditions), expr.args[1].value))
     if op == "const" and expr.value == "set_R":
         return [RealInterval(_MINUS_INF, False, _INF, False)]
     if op == "rel":
-        return _relation(expr)
+        operators = operators_of(expr)
+        if operators == ("in",) and expr.args[0].op == "sym":
+            return _pieces(expr.args[1])
+        result: list[RealInterval] | None = None
+        for left, operator, right in zip(expr.args, operators, expr.args[1:], strict=False):
+            part = _one_relation(left, operator, right)
+            result = part if result is None else _intersected(result, part)
+        if result is None:
+            raise NotASet
+        return result
     if op == "list":
         return _several(expr)
     raise NotASet
-
-
-def _builder(expr: Expr) -> list[RealInterval]:
-    conditions = [c for c in expr.args[1].args if not is_membership(c)]
-    if not conditions or len(expr.args[0].args) != 1:
-        raise NotASet
-    return _several(Expr("list", tuple(conditions), expr.args[1].value))
 
 
 def _several(expr: Expr) -> list[RealInterval]:
@@ -81,19 +86,6 @@ def _several(expr: Expr) -> list[RealInterval]:
     return [piece for part in parts for piece in part]
 
 
-def _relation(expr: Expr) -> list[RealInterval]:
-    operators = operators_of(expr)
-    if operators == ("in",) and expr.args[0].op == "sym":
-        return _pieces(expr.args[1])
-    result: list[RealInterval] | None = None
-    for left, operator, right in zip(expr.args, operators, expr.args[1:], strict=False):
-        part = _one_relation(left, operator, right)
-        result = part if result is None else _intersected(result, part)
-    if result is None:
-        raise NotASet
-    return result
-
-
 def _one_relation(left: Expr, operator: str, right: Expr) -> list[RealInterval]:
     if operator not in _FLIPPED:
         raise NotASet
@@ -104,7 +96,18 @@ def _one_relation(left: Expr, operator: str, right: Expr) -> list[RealInterval]:
     if right.op == "sym" and not free_symbols(left):
         left, operator, right = right, _FLIPPED[operator], left
     if left.op != "sym" or free_symbols(right):
-        left, operator, right = _solved(left, operator, right)
+        # A linear inequality in one symbol, solved for it.
+        names = free_symbols(left) | free_symbols(right)
+        if len(names) != 1:
+            raise NotASet
+        name = next(iter(names))
+        difference = Expr("add", (left, Expr("neg", (right,))))
+        at_zero, at_one, at_five = (approximate(difference, {name: complex(x)}).real for x in (0, 1, 5))
+        slope = at_one - at_zero
+        if slope == 0 or not math.isclose(at_five, at_zero + 5 * slope, rel_tol=1e-9, abs_tol=1e-9):
+            raise NotASet
+        root = number_leaf(Fraction(-at_zero / slope).limit_denominator(10**7))
+        left, operator, right = (Expr("sym", (), name), operator if slope > 0 else _FLIPPED[operator], root)
     return {
         "<": [RealInterval(_MINUS_INF, False, right, False)],
         "<=": [RealInterval(_MINUS_INF, False, right, True)],
@@ -124,21 +127,6 @@ def _absolute(inner: Expr, operator: str, bound: Expr) -> list[RealInterval]:
         return [] if operator in ("<", "<=", "=") else [RealInterval(_MINUS_INF, False, _INF, False)]
     ones, others = _one_relation(inner, operator, bound), _one_relation(inner, _FLIPPED[operator], other)
     return _intersected(_merged(ones), _merged(others)) if operator in ("<", "<=") else ones + others
-
-
-def _solved(left: Expr, operator: str, right: Expr) -> tuple[Expr, str, Expr]:
-    """A linear inequality in one symbol, solved for it."""
-    names = free_symbols(left) | free_symbols(right)
-    if len(names) != 1:
-        raise NotASet
-    name = next(iter(names))
-    difference = Expr("add", (left, Expr("neg", (right,))))
-    at_zero, at_one, at_five = (approximate(difference, {name: complex(x)}).real for x in (0, 1, 5))
-    slope = at_one - at_zero
-    if slope == 0 or not math.isclose(at_five, at_zero + 5 * slope, rel_tol=1e-9, abs_tol=1e-9):
-        raise NotASet
-    root = number_leaf(Fraction(-at_zero / slope).limit_denominator(10**7))
-    return Expr("sym", (), name), operator if slope > 0 else _FLIPPED[operator], root
 
 
 def _merged(pieces: list[RealInterval]) -> list[RealInterval]:

@@ -97,7 +97,17 @@ def _compare_definitions(left: Expr, right: Expr, compare: Compare, context: Con
     value, gold = definition_value(left), definition_value(right)
     same_names = defined_name(left) == defined_name(right)
     if same_names and left.args[0].op == right.args[0].op == "apply" and left.args[0] != right.args[0]:
-        return _bound_variables(left, right, value, gold, compare, context)
+        # f(n) = n^2 is f(x) = x^2: the variable of a definition is bound.
+        bound_variables_value = value
+        bound_variables_gold = gold
+        ones, others = left.args[0].args, right.args[0].args
+        if len(ones) != len(others) or any(arg.op != "sym" for arg in (*ones, *others)):
+            return None, "other_argument"
+        for index, one in enumerate(ones):
+            bound_variables_value = rename(bound_variables_value, str(one.value), f"bound{index}")
+        for index, other in enumerate(others):
+            bound_variables_gold = rename(bound_variables_gold, str(other.value), f"bound{index}")
+        return compare(bound_variables_value, bound_variables_gold, context)
     decision, rule = compare(value, gold, context)
     if decision and not same_names and free_symbols(gold):
         return None, "other_name"
@@ -146,18 +156,6 @@ def _turned(relation: Expr) -> Expr:
 
 def _both_plain(left: Expr, right: Expr) -> bool:
     return left.args[0].op == right.args[0].op == "sym" and len(left.args) == len(right.args) == 2
-
-
-def _bound_variables(left: Expr, right: Expr, value: Expr, gold: Expr, compare: Compare, context: Context) -> Decision:
-    """f(n) = n^2 is f(x) = x^2: the variable of a definition is bound."""
-    ones, others = left.args[0].args, right.args[0].args
-    if len(ones) != len(others) or any(arg.op != "sym" for arg in (*ones, *others)):
-        return None, "other_argument"
-    for index, one in enumerate(ones):
-        value = rename(value, str(one.value), f"bound{index}")
-    for index, other in enumerate(others):
-        gold = rename(gold, str(other.value), f"bound{index}")
-    return compare(value, gold, context)
 
 
 def _sides(left: Expr, right: Expr, compare: Compare, context: Context) -> Decision:

@@ -30,38 +30,32 @@ def compare_tuples(left: Expr, right: Expr, decide: Decide) -> Decision:
             return decide(bare.args[0], other) if bare is left else decide(other, bare.args[0])
         return (False, "tuple_and_number") if other.op in SCALAR_OPS else (None, "different_shapes")
     if left.value != right.value and len(left.args) == 2:
-        return _other_brackets(left, right, decide)
+        same = members_in_order(left.args, right.args, decide, "")[0]
+        round_or_square = {left.value, right.value} == {"()", "[]"}
+        doubt = same is None or (same and round_or_square)  # A point or list in other brackets, or another interval.
+        return (None, "other_brackets") if doubt else (False, "other_brackets")
     return members_in_order(left.args, right.args, decide, "same_tuple")
-
-
-def _other_brackets(left: Expr, right: Expr, decide: Decide) -> Decision:
-    same = members_in_order(left.args, right.args, decide, "")[0]
-    round_or_square = {left.value, right.value} == {"()", "[]"}
-    doubt = same is None or (same and round_or_square)  # A point or list in other brackets, or another interval.
-    return (None, "other_brackets") if doubt else (False, "other_brackets")
 
 
 def compare_matrices(left: Expr, right: Expr, decide: Decide) -> Decision:
     """Matrices of one shape, entry by entry, or a vector and a tuple."""
     ones, others = matrix_rows(left), matrix_rows(right)
     if ones is None or others is None:
-        return _vector_and_tuple(left, right, decide)
+        # A row or column vector is the tuple of its entries.
+        matrix, other = (left, right) if left.op == "matrix" else (right, left)
+        if matrix.op != "matrix" or other.op != "paren":
+            return None, "different_shapes"
+        if len(matrix.args) == 1 or all(len(row.args) == 1 for row in matrix.args):
+            flat = [cell for row in matrix.args for cell in row.args]
+            vector_and_tuple_ones, vector_and_tuple_others = (
+                (flat, list(other.args)) if matrix is left else (list(other.args), flat)
+            )
+            return members_in_order(vector_and_tuple_ones, vector_and_tuple_others, decide, "same_vector")
+        return False, "matrix_and_tuple"
     if [len(row) for row in ones] != [len(row) for row in others]:
         return False, "other_matrix_shape"
     flat_left = [cell for row in ones for cell in row]
     return members_in_order(flat_left, [cell for row in others for cell in row], decide, "same_matrix")
-
-
-def _vector_and_tuple(left: Expr, right: Expr, decide: Decide) -> Decision:
-    """A row or column vector is the tuple of its entries."""
-    matrix, other = (left, right) if left.op == "matrix" else (right, left)
-    if matrix.op != "matrix" or other.op != "paren":
-        return None, "different_shapes"
-    if len(matrix.args) == 1 or all(len(row.args) == 1 for row in matrix.args):
-        flat = [cell for row in matrix.args for cell in row.args]
-        ones, others = (flat, list(other.args)) if matrix is left else (list(other.args), flat)
-        return members_in_order(ones, others, decide, "same_vector")
-    return False, "matrix_and_tuple"
 
 
 def compare_residues(left: Expr, right: Expr, decide: Decide) -> Decision:

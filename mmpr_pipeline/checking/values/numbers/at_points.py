@@ -27,11 +27,6 @@ RELATIVE = 1e-9
 _INTEGER_NAMES = frozenset("nmkljNMK")
 
 
-def _coordinate(name: str, index: int) -> float:
-    """A fixed, unremarkable positive number for a symbol at the index-th point."""
-    return 0.37 + (zlib.crc32(f"{name}/{index}".encode()) % 100_003) / 100_003 * 2.4
-
-
 def points(
     names: frozenset[str], count: int, *, signed: bool = False, whole: bool = False
 ) -> Iterator[dict[str, complex]]:
@@ -39,7 +34,8 @@ def points(
     for index in range(count):
         point: dict[str, complex] = {}
         for name in sorted(names):
-            value = _coordinate(name, index)
+            # A fixed, unremarkable positive number for a symbol at the index-th point.
+            value = 0.37 + (zlib.crc32(f"{name}/{index}".encode()) % 100_003) / 100_003 * 2.4
             if whole:
                 value = 2.0 + zlib.crc32(f"{name}#{index}".encode()) % 9
             elif signed and zlib.crc32(f"{index}?{name}".encode()) % 2:
@@ -89,17 +85,31 @@ def compare_expressions(left: Expr, right: Expr) -> Decision:
         _, differs = agreement(left, right, points(names, 4, signed=True), RELATIVE)
         return (True, "same_at_points") if not differs else _domain_only(left, right)
     if 0 < same < 3 and other == 0:
-        return _within_one(left, right, names)
+        # Equal where both are real, at few points: more are taken between 0 and 1, where inverse functions live.
+        inside = ({name: value / 3 for name, value in point.items()} for point in points(names, 6))
+        within_one_same, within_one_other = agreement(left, right, inside, RELATIVE)
+        return (True, "same_at_points") if within_one_same >= 3 and not within_one_other else (None, "no_value")
     if same + other == 0:
         return _whole_points(left, right, names)
-    return _unequal(left, right, names)
-
-
-def _within_one(left: Expr, right: Expr, names: frozenset[str]) -> Decision:
-    """Equal where both are real, at few points: more are taken between 0 and 1, where inverse functions live."""
-    inside = ({name: value / 3 for name, value in point.items()} for point in points(names, 6))
-    same, other = agreement(left, right, inside, RELATIVE)
-    return (True, "same_at_points") if same >= 3 and not other else (None, "no_value")
+    # They differ at a point; decimals, integer parameters and renamed parameters may still make them one.
+    digits = min(decimal_digits(left), decimal_digits(right))
+    if 4 <= digits < 99:
+        same, other = agreement(left, right, points(names, 4), 0.5 * 10 ** (1 - digits))
+        if same >= 3 and not other:
+            return True, "same_to_stated_digits"
+    whole = bool({"floor", "ceil"} & (function_names(left) | function_names(right))) or _alternates(left, right)
+    if whole and names <= _INTEGER_NAMES:
+        return _whole_points(left, right, names)
+    # pi/6 + n pi is pi/6 + k pi: an integer parameter may have any of its usual names.
+    only_left, only_right = free_symbols(left) - free_symbols(right), free_symbols(right) - free_symbols(left)
+    if len(only_left) == len(only_right) == 1 and only_left <= _INTEGER_NAMES and only_right <= _INTEGER_NAMES:
+        renamed = rename(left, next(iter(only_left)), next(iter(only_right)))
+        same, other = agreement(renamed, right, points(free_symbols(right), 4), RELATIVE)
+        if same >= 3 and not other:
+            return (
+                (True, "renamed_parameter") if mentions_pi(left) or _mentions_degree(left) else (None, "renamed_symbol")
+            )
+    return False, "other_value"
 
 
 def _domain_only(left: Expr, right: Expr) -> Decision:
@@ -114,19 +124,6 @@ def _whole_points(left: Expr, right: Expr, names: frozenset[str]) -> Decision:
     if same >= 3 and not other:
         return True, "same_at_whole_points"
     return (False, "other_value") if other > 1 else (None, "no_value")
-
-
-def _unequal(left: Expr, right: Expr, names: frozenset[str]) -> Decision:
-    """They differ at a point; decimals, integer parameters and renamed parameters may still make them one."""
-    digits = min(decimal_digits(left), decimal_digits(right))
-    if 4 <= digits < 99:
-        same, other = agreement(left, right, points(names, 4), 0.5 * 10 ** (1 - digits))
-        if same >= 3 and not other:
-            return True, "same_to_stated_digits"
-    whole = bool({"floor", "ceil"} & (function_names(left) | function_names(right))) or _alternates(left, right)
-    if whole and names <= _INTEGER_NAMES:
-        return _whole_points(left, right, names)
-    return _renamed(left, right)
 
 
 def _alternates(left: Expr, right: Expr) -> bool:
@@ -144,19 +141,6 @@ def _nodes(expr: Expr) -> list[Expr]:
         found.append(node)
         stack.extend(children(node))
     return found
-
-
-def _renamed(left: Expr, right: Expr) -> Decision:
-    """pi/6 + n pi is pi/6 + k pi: an integer parameter may have any of its usual names."""
-    only_left, only_right = free_symbols(left) - free_symbols(right), free_symbols(right) - free_symbols(left)
-    if len(only_left) == len(only_right) == 1 and only_left <= _INTEGER_NAMES and only_right <= _INTEGER_NAMES:
-        renamed = rename(left, next(iter(only_left)), next(iter(only_right)))
-        same, other = agreement(renamed, right, points(free_symbols(right), 4), RELATIVE)
-        if same >= 3 and not other:
-            return (
-                (True, "renamed_parameter") if mentions_pi(left) or _mentions_degree(left) else (None, "renamed_symbol")
-            )
-    return False, "other_value"
 
 
 def _mentions_degree(expr: Expr) -> bool:

@@ -71,7 +71,15 @@ def compare_limit(left: Expr, right: Expr) -> Decision:
     context = mpmath.mp.clone()
     context.dps = _DIGITS
     try:
-        near = _values_near(limit, context)
+        # Values of the limit's body on both sides of its point. Raises Undecided and what mpmath raises.
+        variable, target, body = limit.args
+        if variable.op != "sym" or operations(body) & CALCULUS_OPS or free_symbols(body) - {str(variable.value)}:
+            raise Undecided("not a plain limit")
+        if tree_size(body) > 400:
+            raise Undecided("too large")
+        point = exact(target)
+        steps = [number_leaf(point + sign * exact_power_of_ten(-k)) for sign in (1, -1) for k in _NEAR]
+        near = [precise_value(with_value(body, str(variable.value), step), context) for step in steps]
         gold = precise_value(other, context)
     except (ArithmeticError, ValueError, TypeError, NotRational, Undecided, NotImplementedError):
         return None, "calculus"
@@ -82,18 +90,6 @@ def compare_limit(left: Expr, right: Expr) -> Decision:
     if gap <= scale * context.mpf(10) ** -11:
         return True, "limit_by_values"
     return (False, "limit_by_values") if gap > scale * context.mpf(10) ** -6 else (None, "calculus")
-
-
-def _values_near(limit: Expr, context: Any) -> list[Any]:
-    """Values of the limit's body on both sides of its point. Raises Undecided and what mpmath raises."""
-    variable, target, body = limit.args
-    if variable.op != "sym" or operations(body) & CALCULUS_OPS or free_symbols(body) - {str(variable.value)}:
-        raise Undecided("not a plain limit")
-    if tree_size(body) > 400:
-        raise Undecided("too large")
-    point = exact(target)
-    steps = [number_leaf(point + sign * exact_power_of_ten(-k)) for sign in (1, -1) for k in _NEAR]
-    return [precise_value(with_value(body, str(variable.value), step), context) for step in steps]
 
 
 def exact_power_of_ten(power: int) -> Any:

@@ -39,7 +39,10 @@ def stated(expr: Expr) -> tuple[Fraction, int] | None:
 def compare_constants(left: Expr, right: Expr, context: Context) -> Decision:
     """Two constants: exactly, within the stated precision, or as one rounds to the other's digits."""
     if (left.op == "base") != (right.op == "base"):
-        return _same_digits(left, right, context)
+        # `2220` beside `2220_3`: the base is left out where the question names it; else it is in doubt.
+        bare, based = (right, left) if left.op == "base" else (left, right)
+        same = bare.op == "num" and bare.value == based.args[0].value
+        return (True, "base_of_the_question") if same and context.asks_base() else (None, "other_base")
     if left.op == right.op == "base" and left.value != right.value and context.asks_base():
         return False, "other_base"  # to be written in a base: the same number in another one is no answer
     if _infinite(left) or _infinite(right):
@@ -54,13 +57,6 @@ def compare_constants(left: Expr, right: Expr, context: Context) -> Decision:
     if one == other:
         return True, "same_number"
     return _compare_rounded(one, other, left, right, context)
-
-
-def _same_digits(left: Expr, right: Expr, context: Context) -> Decision:
-    """`2220` beside `2220_3`: the base is left out where the question names it; else it is in doubt."""
-    bare, based = (right, left) if left.op == "base" else (left, right)
-    same = bare.op == "num" and bare.value == based.args[0].value
-    return (True, "base_of_the_question") if same and context.asks_base() else (None, "other_base")
 
 
 def _compare_floats(left: Expr, right: Expr, context: Context) -> Decision:
@@ -100,12 +96,26 @@ def _compare_rounded(one: Fraction, other: Fraction, left: Expr, right: Expr, co
     if gold and not (prediction and prediction[0] >= gold[0]):
         decision, rule = _finer_prediction(one, other, gold, prediction is None)
         if decision is False and prediction is None and one.denominator == 1:
-            return _integer_for_decimal(one, difference)
+            if one.denominator == 1 and difference <= Fraction(1, 2) and abs(one) >= 100:
+                return None, "rounded_to_integer"
+            return False, "other_value"
         certain = gold[1] >= 3 or context.asks_rounding()
         return (None, "rounds_to_few_digits") if decision and not certain else (decision, rule)
     if prediction is None:
         return False, "other_value"
-    return _coarser_prediction(one, other, prediction, context, bool(gold))
+    # The prediction is a decimal, the gold finer or exact: the prediction must be the gold rounded or truncated.
+    gold_decimal = bool(gold)
+    last, significant = prediction
+    difference = other - one
+    rounded = abs(difference) <= last / 2
+    truncated = 0 <= (difference if other > 0 else -difference) < last
+    if not rounded and not (truncated and significant >= 4 and not gold_decimal):
+        return False, "other_value"
+    if not gold_decimal and context.asks_exact():
+        return None, "rounded_where_exact_is_asked"
+    if significant >= (3 if gold_decimal else 4) or (context.asks_rounding() and significant >= 2):
+        return True, "rounds_gold"
+    return None, "rounded_too_far"
 
 
 def tolerance_of(precision: float) -> Fraction:
@@ -124,29 +134,6 @@ def _finer_prediction(one: Fraction, other: Fraction, gold: tuple[Fraction, int]
     if exact_prediction and 0 <= (difference if other > 0 else -difference) < last and significant >= 4:
         return True, "truncates_to_gold"
     return False, "other_value"
-
-
-def _integer_for_decimal(one: Fraction, difference: Fraction) -> Decision:
-    if one.denominator == 1 and difference <= Fraction(1, 2) and abs(one) >= 100:
-        return None, "rounded_to_integer"
-    return False, "other_value"
-
-
-def _coarser_prediction(
-    one: Fraction, other: Fraction, prediction: tuple[Fraction, int], context: Context, gold_decimal: bool
-) -> Decision:
-    """The prediction is a decimal, the gold finer or exact: the prediction must be the gold rounded or truncated."""
-    last, significant = prediction
-    difference = other - one
-    rounded = abs(difference) <= last / 2
-    truncated = 0 <= (difference if other > 0 else -difference) < last
-    if not rounded and not (truncated and significant >= 4 and not gold_decimal):
-        return False, "other_value"
-    if not gold_decimal and context.asks_exact():
-        return None, "rounded_where_exact_is_asked"
-    if significant >= (3 if gold_decimal else 4) or (context.asks_rounding() and significant >= 2):
-        return True, "rounds_gold"
-    return None, "rounded_too_far"
 
 
 def _approximate_decimals(left: Expr, right: Expr, one: complex, other: complex) -> Decision:

@@ -88,7 +88,13 @@ def _value(expr: Expr, point: Mapping[str, complex]) -> complex:
         top, bottom = (_value(arg, point) for arg in args)
         return _gamma(top + 1) / (_gamma(bottom + 1) * _gamma(top - bottom + 1))
     if op == "apply":
-        return _unknown(str(expr.value), [_value(arg, point) for arg in args])
+        # A stand-in for an unknown function: smooth, fixed by its name, so f(x) equals f(y) only where x equals
+        # y.
+        name = str(expr.value)
+        unknown_args = [_value(arg, point) for arg in args]
+        seed = zlib.crc32(name.encode()) % 9973 / 9973 + 0.3
+        total = sum((seed + 0.37 * (index + 1)) * arg for index, arg in enumerate(unknown_args))
+        return cmath.sin(total + seed) + 0.17 * total + 2.0 + seed
     if op == "base":
         return complex(exact(expr))
     raise Undecided(op)
@@ -135,13 +141,6 @@ def _gamma(value: complex) -> complex:
     if abs(value.imag) > 1e-12:
         raise Undecided("gamma")
     return complex(math.gamma(value.real))
-
-
-def _unknown(name: str, args: list[complex]) -> complex:
-    """A stand-in for an unknown function: smooth, fixed by its name, so f(x) equals f(y) only where x equals y."""
-    seed = zlib.crc32(name.encode()) % 9973 / 9973 + 0.3
-    total = sum((seed + 0.37 * (index + 1)) * arg for index, arg in enumerate(args))
-    return cmath.sin(total + seed) + 0.17 * total + 2.0 + seed
 
 
 def _real(value: complex) -> float:

@@ -32,7 +32,10 @@ def exact(expr: Expr) -> Fraction:
     if op == "num":
         return rational(expr)
     if op == "add":
-        return _exact_sum(expr.args)
+        total = Fraction(0)
+        for arg in expr.args:
+            total = _bounded(total + exact(arg))
+        return total
     if op == "neg":
         return -exact(expr.args[0])
     if op == "mul":
@@ -54,17 +57,16 @@ def exact(expr: Expr) -> Fraction:
     if op == "binom":
         return Fraction(math.comb(*(_small_natural(exact(arg)) for arg in expr.args)))
     if op == "base":
-        return _exact_base(expr)
+        digits, base = str(expr.args[0].value), str(expr.value).lower().removeprefix("base").strip()
+        if expr.args[0].op != "num" or not base.isdigit() or not 2 <= int(base) <= 36:
+            raise NotRational
+        try:
+            return Fraction(int(digits, int(base)))
+        except ValueError as error:
+            raise NotRational from error
     if op == "func":
         return _exact_function(str(expr.value), [exact(arg) for arg in expr.args])
     raise NotRational
-
-
-def _exact_sum(args: tuple[Expr, ...]) -> Fraction:
-    total = Fraction(0)
-    for arg in args:
-        total = _bounded(total + exact(arg))
-    return total
 
 
 def _bounded(value: Fraction) -> Fraction:
@@ -75,7 +77,14 @@ def _bounded(value: Fraction) -> Fraction:
 
 def _exact_power(base: Fraction, exponent: Fraction) -> Fraction:
     if exponent.denominator != 1:
-        return _exact_root(base, exponent)
+        # A root that comes out even; others are not rational.
+        degree = exponent.denominator
+        if base < 0 or degree > 64 or abs(exponent.numerator) > 64:
+            raise NotRational
+        top, bottom = _integer_root(base.numerator, degree), _integer_root(base.denominator, degree)
+        if top is None or bottom is None:
+            raise NotRational
+        return _exact_power(Fraction(top, bottom), Fraction(exponent.numerator))
     power = exponent.numerator
     if base in (0, 1, -1):
         if base == 0 and power <= 0:
@@ -85,17 +94,6 @@ def _exact_power(base: Fraction, exponent: Fraction) -> Fraction:
     if abs(power) * bits > MAX_BITS:
         raise Undecided("too large")
     return base**power
-
-
-def _exact_root(base: Fraction, exponent: Fraction) -> Fraction:
-    """A root that comes out even; others are not rational."""
-    degree = exponent.denominator
-    if base < 0 or degree > 64 or abs(exponent.numerator) > 64:
-        raise NotRational
-    top, bottom = _integer_root(base.numerator, degree), _integer_root(base.denominator, degree)
-    if top is None or bottom is None:
-        raise NotRational
-    return _exact_power(Fraction(top, bottom), Fraction(exponent.numerator))
 
 
 def _integer_root(value: int, degree: int) -> int | None:
@@ -114,16 +112,6 @@ def _small_natural(value: Fraction) -> int:
     if value.denominator != 1 or not 0 <= value <= MAX_FACTORIAL:
         raise Undecided("factorial")
     return value.numerator
-
-
-def _exact_base(expr: Expr) -> Fraction:
-    digits, base = str(expr.args[0].value), str(expr.value).lower().removeprefix("base").strip()
-    if expr.args[0].op != "num" or not base.isdigit() or not 2 <= int(base) <= 36:
-        raise NotRational
-    try:
-        return Fraction(int(digits, int(base)))
-    except ValueError as error:
-        raise NotRational from error
 
 
 def _exact_function(name: str, args: list[Fraction]) -> Fraction:

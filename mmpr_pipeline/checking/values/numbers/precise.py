@@ -45,34 +45,30 @@ def precise_value(expr: Expr, mp: Any) -> Any:
     if op == "div":
         return precise_value(args[0], mp) / precise_value(args[1], mp)
     if op == "pow":
-        return _power(args[0], args[1], mp)
+        base = args[0]
+        exponent = args[1]
+        value, power = precise_value(base, mp), precise_value(exponent, mp)
+        if abs(power) > _MAX_EXPONENT:
+            raise Undecided("too large")
+        try:
+            ratio = exact(exponent)
+        except (NotRational, Undecided):
+            return value**power
+        if ratio.denominator % 2 == 1 and ratio.denominator > 1 and mp.im(value) == 0 and mp.re(value) < 0:
+            root = (-value) ** power
+            return -root if ratio.numerator % 2 else root
+        return value**power
     if op == "degree":
         return precise_value(args[0], mp) * mp.pi / 180
     if op == "percent":
         return precise_value(args[0], mp) / 100
     if op == "func" and len(args) == 1:
-        return _function(str(expr.value), precise_value(args[0], mp), mp)
+        name = str(expr.value)
+        value = precise_value(args[0], mp)
+        if abs(value) > _MAX_EXPONENT and name in ("exp", "sinh", "cosh"):
+            raise Undecided("too large")
+        if name in ("floor", "ceil", "sgn", "det", "arg"):
+            raise NotRational
+        return getattr(mp, {"abs": "fabs"}.get(name, name))(value) if name != "log" else mp.log(value, 10)
     exact_value = exact(expr)
     return mp.mpf(exact_value.numerator) / exact_value.denominator
-
-
-def _power(base: Expr, exponent: Expr, mp: Any) -> Any:
-    value, power = precise_value(base, mp), precise_value(exponent, mp)
-    if abs(power) > _MAX_EXPONENT:
-        raise Undecided("too large")
-    try:
-        ratio = exact(exponent)
-    except (NotRational, Undecided):
-        return value**power
-    if ratio.denominator % 2 == 1 and ratio.denominator > 1 and mp.im(value) == 0 and mp.re(value) < 0:
-        root = (-value) ** power
-        return -root if ratio.numerator % 2 else root
-    return value**power
-
-
-def _function(name: str, value: Any, mp: Any) -> Any:
-    if abs(value) > _MAX_EXPONENT and name in ("exp", "sinh", "cosh"):
-        raise Undecided("too large")
-    if name in ("floor", "ceil", "sgn", "det", "arg"):
-        raise NotRational
-    return getattr(mp, {"abs": "fabs"}.get(name, name))(value) if name != "log" else mp.log(value, 10)

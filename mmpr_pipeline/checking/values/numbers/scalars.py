@@ -30,7 +30,19 @@ def compare_scalars(left: Expr, right: Expr, context: Context) -> Decision:
     if {left.op, right.op} & {"quantity", "degree", "percent"}:
         return _compare_dressed(left, right, context)
     if CALCULUS_OPS & (operations(left) | operations(right)):
-        return _compare_calculus(left, right, context)
+        # Short series written out, limits by values; what is left is for the symbolic worker (rule `calculus`).
+        compare_calculus_left = left
+        compare_calculus_right = right
+        try:
+            compare_calculus_left, compare_calculus_right = (
+                written_out(compare_calculus_left),
+                written_out(compare_calculus_right),
+            )
+        except TooLong:
+            return None, "series_too_long"
+        if CALCULUS_OPS & (operations(compare_calculus_left) | operations(compare_calculus_right)):
+            return compare_limit(compare_calculus_left, compare_calculus_right)
+        return compare_scalars(compare_calculus_left, compare_calculus_right, context)
     names, gold_names = free_symbols(left), free_symbols(right)
     if not names and not gold_names:
         return compare_constants(left, right, context)
@@ -40,7 +52,16 @@ def compare_scalars(left: Expr, right: Expr, context: Context) -> Decision:
         names = free_symbols(left)
     decision, rule = compare_expressions(left, right)
     if decision is False and len(names - gold_names) == len(gold_names - names) == 1:
-        return _other_letter(left, right, context)
+        # In doubt where only a parameter has another letter, one that the question does not have: `3t - 32`, `3x
+        # - 32`.
+        (ours,), (gold,) = free_symbols(left) - free_symbols(right), free_symbols(right) - free_symbols(left)
+        spoken_of = (
+            re.search(rf"(?<![A-Za-z\\]){re.escape(ours)}(?![A-Za-z])", context.question) or not context.question
+        )
+        if ours not in _PARAMETERS or left.op == "sym" or spoken_of:
+            return False, "other_value"
+        same = compare_expressions(rename(left, ours, gold), right)[0]
+        return (None, "renamed_symbol") if same else (False, "other_value")
     if decision is False and bool(names) != bool(gold_names):
         return _hidden_unit(left, right, context)
     return decision, rule
@@ -57,27 +78,6 @@ def _integration_constant(expr: Expr) -> str:
 
 _CONSTANTS = frozenset("cCkK")
 _PARAMETERS = frozenset("tskmncC")
-
-
-def _other_letter(left: Expr, right: Expr, context: Context) -> Decision:
-    """In doubt where only a parameter has another letter, one that the question does not have: `3t - 32`, `3x - 32`."""
-    (ours,), (gold,) = free_symbols(left) - free_symbols(right), free_symbols(right) - free_symbols(left)
-    spoken_of = re.search(rf"(?<![A-Za-z\\]){re.escape(ours)}(?![A-Za-z])", context.question) or not context.question
-    if ours not in _PARAMETERS or left.op == "sym" or spoken_of:
-        return False, "other_value"
-    same = compare_expressions(rename(left, ours, gold), right)[0]
-    return (None, "renamed_symbol") if same else (False, "other_value")
-
-
-def _compare_calculus(left: Expr, right: Expr, context: Context) -> Decision:
-    """Short series written out, limits by values; what is left is for the symbolic worker (rule `calculus`)."""
-    try:
-        left, right = written_out(left), written_out(right)
-    except TooLong:
-        return None, "series_too_long"
-    if CALCULUS_OPS & (operations(left) | operations(right)):
-        return compare_limit(left, right)
-    return compare_scalars(left, right, context)
 
 
 def _letter(expr: Expr) -> object:
@@ -138,7 +138,21 @@ def _compare_dressed(left: Expr, right: Expr, context: Context) -> Decision:
         return _compare_with_units(bare_left, unit_left, bare_right, unit_right, context)
     unit = unit_left or unit_right
     if unit == "%":
-        return _compare_percent(left, right, bare_left, bare_right, context)
+        # 30% is 0.3. A bare 30 is 30% only where the question speaks of percent; then a bare 0.3 is in doubt.
+        as_number, _ = compare_scalars(bare_left, bare_right, context)
+        as_share, rule = _constant_values(left, right, context)
+        if context.asks_rate() and as_number and left.op == "percent":
+            return True, "percent_asked"
+        if context.asks_percent() or context.unit == "%":
+            if as_number:
+                return True, "percent_asked"
+            if as_share and "div" in (bare_left.op, bare_right.op):
+                return True, "percent_as_fraction"
+            return (False, "other_value") if as_share is False is as_number else (None, "percent_or_share")
+        if as_share:
+            return True, "percent_value"
+        doubt = as_number or as_share is None or (left.op == "percent" and _within(left, right, 0.005))
+        return (None, "percent_or_number") if doubt else (False, rule)
     if unit == "degree":
         return _compare_degree(left, right, bare_left, bare_right, context)
     plain = bare_right if unit_left else bare_left
@@ -260,24 +274,6 @@ def _folded(scaled: Expr, left: Expr, worth: Fraction) -> Expr:
         return Expr("num", (), exact(left) * worth)
     except (NotRational, Undecided):
         return scaled
-
-
-def _compare_percent(left: Expr, right: Expr, bare_left: Expr, bare_right: Expr, context: Context) -> Decision:
-    """30% is 0.3. A bare 30 is 30% only where the question speaks of percent; then a bare 0.3 is in doubt."""
-    as_number, _ = compare_scalars(bare_left, bare_right, context)
-    as_share, rule = _constant_values(left, right, context)
-    if context.asks_rate() and as_number and left.op == "percent":
-        return True, "percent_asked"
-    if context.asks_percent() or context.unit == "%":
-        if as_number:
-            return True, "percent_asked"
-        if as_share and "div" in (bare_left.op, bare_right.op):
-            return True, "percent_as_fraction"
-        return (False, "other_value") if as_share is False is as_number else (None, "percent_or_share")
-    if as_share:
-        return True, "percent_value"
-    doubt = as_number or as_share is None or (left.op == "percent" and _within(left, right, 0.005))
-    return (None, "percent_or_number") if doubt else (False, rule)
 
 
 def _constant_values(left: Expr, right: Expr, context: Context) -> Decision:

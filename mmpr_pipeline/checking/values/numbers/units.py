@@ -89,7 +89,18 @@ def parse_unit(text: str) -> Unit | None:
             sign = -1
         if part in ("/", "per", "*", "·", "⋅", "每", ""):
             continue
-        atoms = _parse_atoms(part)
+        # One unit, or several side by side: `m s^-2`.
+        parse_atoms_text = part
+        whole = _parse_atom(parse_atoms_text)
+        if whole is not None or " " not in parse_atoms_text:
+            atoms = None if whole is None else [whole]
+        else:
+            parse_atoms = [_parse_atom(part) for part in parse_atoms_text.split()]
+            atoms = (
+                None
+                if None in parse_atoms or len(parse_atoms) > 4
+                else [atom for atom in parse_atoms if atom is not None]
+            )
         if atoms is None:
             return None
         for value, of in atoms:
@@ -101,15 +112,6 @@ def parse_unit(text: str) -> Unit | None:
 
 
 _Atom = tuple[Fraction, Dimensions]
-
-
-def _parse_atoms(text: str) -> list[_Atom] | None:
-    """One unit, or several side by side: `m s^-2`."""
-    whole = _parse_atom(text)
-    if whole is not None or " " not in text:
-        return None if whole is None else [whole]
-    atoms = [_parse_atom(part) for part in text.split()]
-    return None if None in atoms or len(atoms) > 4 else [atom for atom in atoms if atom is not None]
 
 
 def _parse_atom(text: str) -> _Atom | None:

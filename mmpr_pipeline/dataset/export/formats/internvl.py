@@ -48,19 +48,16 @@ def write_recipe(built: Built, folder: Path, announce: Callable[[int], None], re
                     raise DatasetError(f"{source!r} is not the name of a source.")
                 path = folder / "annotations" / f"{source}.jsonl"
                 files[source] = stack.enter_context(open(path, "w", encoding="utf-8"))
-            files[source].write(line(_annotation(row, pictures.paths(images, row["images"]))))
+            paths = pictures.paths(images, row["images"])
+            image: dict[str, Any] = {"image": paths[0] if len(paths) == 1 else paths} if paths else {}
+            answers = {side: row[side] for side in ("chosen", "rejected")}
+            files[source].write(line({"id": row["pair_id"], **image, "question": row["prompt"], **answers}))
             lengths[source] += 1
             counts["pairs"] += 1
     tiles = built.tiles()
     meta = {source: _meta(built.name, source, lengths[source], tiles[source]) for source in sorted(lengths)}
     (folder / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", "utf-8")
     return counts
-
-
-def _annotation(row: dict[str, Any], paths: list[str]) -> dict[str, Any]:
-    image: dict[str, Any] = {"image": paths[0] if len(paths) == 1 else paths} if paths else {}
-    answers = {side: row[side] for side in ("chosen", "rejected")}
-    return {"id": row["pair_id"], **image, "question": row["prompt"], **answers}
 
 
 def _meta(name: str, source: str, length: int, tiles: int) -> dict[str, Any]:

@@ -29,7 +29,13 @@ configs:
 def write(built: Built, folder: Path, announce: Callable[[int], None]) -> Counter[str]:
     """Write `data/train-*.parquet` and `README.md`."""
     counts: Counter[str] = Counter()
-    pairs, schema = pair_features(), _features().arrow_schema
+    import datasets
+
+    text = datasets.Value("string")
+    parts = datasets.List({"role": text, "content": datasets.List({"type": text, "text": text})})
+    answer = datasets.List({"role": text, "content": text})
+    columns = {"images": datasets.List(datasets.Image()), "prompt": parts, "chosen": answer, "rejected": answer}
+    pairs, schema = pair_features(), datasets.Features(columns | dict.fromkeys(KEPT, text)).arrow_schema
     (folder / "data").mkdir()
     for shard in range(built.shards):
         path = folder / "data" / f"train-{shard:05d}-of-{built.shards:05d}.parquet"
@@ -38,16 +44,6 @@ def write(built: Built, folder: Path, announce: Callable[[int], None]) -> Counte
         announce(shard + 1)
     (folder / "README.md").write_text(FRONT + usage(Path(built.name)), "utf-8")
     return counts
-
-
-def _features() -> Any:
-    import datasets
-
-    text = datasets.Value("string")
-    parts = datasets.List({"role": text, "content": datasets.List({"type": text, "text": text})})
-    answer = datasets.List({"role": text, "content": text})
-    columns = {"images": datasets.List(datasets.Image()), "prompt": parts, "chosen": answer, "rejected": answer}
-    return datasets.Features(columns | dict.fromkeys(KEPT, text))
 
 
 def _conversations(pairs: pa.Table, schema: pa.Schema) -> pa.Table:

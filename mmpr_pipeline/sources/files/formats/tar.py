@@ -102,15 +102,12 @@ def _row(sample: dict[str, Any]) -> Row:
         if isinstance(content, Unreadable):
             return content
         try:
-            row[name] = _decoded(name.rpartition(".")[2], content)
+            extension = name.rpartition(".")[2]
+            row[name] = (
+                (json.loads(content))
+                if (extension == "json")
+                else ((content.decode("utf-8")) if (extension in ("txt", "cls", "text")) else (content))
+            )
         except (ValueError, RecursionError) as error:
             return Unreadable("torn_line", f"{name}: {error}"[:200])
     return row
-
-
-def _decoded(extension: str, content: Any) -> Any:
-    if extension == "json":
-        return json.loads(content)
-    if extension in ("txt", "cls", "text"):
-        return content.decode("utf-8")
-    return content

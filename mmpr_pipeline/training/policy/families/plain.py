@@ -21,7 +21,15 @@ from mmpr_pipeline.training.policy.families import Family
 def plain_token_log_probs(family: Family, model: Any, batch: PackedBatch) -> tuple[Tensor, Tensor]:
     """(N,) float32 log-probs of the batch's scored tokens, in the order of `batch.targets`; and which places of the
     rows, padded right, hold a token: (R, L) bool."""
-    rows = _responses(batch)
+    # Of each response: tokens of prompt and response, where the response starts, and the segments it runs
+    # through.
+    paths: list[list[int]] = [[] for _ in range(len(batch.lengths))]
+    for response, segment in zip(batch.path_response.tolist(), batch.path_segment.tolist(), strict=True):
+        paths[response].append(segment)
+    rows = []
+    for responses_path, group in zip(paths, batch.response_group, strict=True):
+        spans = [batch.prompts[group], *(batch.layout.queries[segment] for segment in responses_path)]
+        rows.append((torch.cat([batch.input_ids[a:b] for a, b in spans]), spans[0][1] - spans[0][0], responses_path))
     lengths = [len(ids) for ids, _, _ in rows]
     width = max(lengths)
     ids = torch.stack([F.pad(ids, (0, width - len(ids))) for ids, _, _ in rows])
@@ -45,18 +53,6 @@ def plain_token_log_probs(family: Family, model: Any, batch: PackedBatch) -> tup
         sizes = [end - begin for begin, end in (batch.layout.queries[segment] for segment in path)]
         by_segment.update(zip(path, scores.split(sizes), strict=True))
     return torch.cat([by_segment[segment] for segment in sorted(by_segment)]), mask
-
-
-def _responses(batch: PackedBatch) -> list[tuple[Tensor, int, list[int]]]:
-    """Of each response: tokens of prompt and response, where the response starts, and the segments it runs through."""
-    paths: list[list[int]] = [[] for _ in range(len(batch.lengths))]
-    for response, segment in zip(batch.path_response.tolist(), batch.path_segment.tolist(), strict=True):
-        paths[response].append(segment)
-    rows = []
-    for path, group in zip(paths, batch.response_group, strict=True):
-        spans = [batch.prompts[group], *(batch.layout.queries[segment] for segment in path)]
-        rows.append((torch.cat([batch.input_ids[a:b] for a, b in spans]), spans[0][1] - spans[0][0], path))
-    return rows
 
 
 def _images(batch: PackedBatch) -> dict[str, Tensor]:

@@ -16,7 +16,6 @@ from torch.distributed.fsdp import FSDPModule
 from mmpr_pipeline.checking.api import check
 from mmpr_pipeline.core.checksums import checked_line
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.core.records import PreferencePair
 from mmpr_pipeline.training.data.encode import PairEncoder
 from mmpr_pipeline.training.data.order import Slice
 from mmpr_pipeline.training.data.shards import Shards
@@ -64,7 +63,10 @@ def say(
                 continue
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 text = _answer(policy, encoder, prompt, images, device, most)
-            yield _line(pair, text)
+            line: dict[str, Any] = {"question_id": pair.question_id, "question": pair.question, "answer": pair.answer}
+            if pair.answer is not None and pair.kind not in ("none", "choice"):  # a pair does not hold its choices
+                line["outcome"] = check(text, pair.answer, kind=pair.kind).outcome
+            yield {**line, "text": text}
     finally:
         policy.train(training)
         policy.take()
@@ -92,13 +94,6 @@ def _answer(
         pad_token_id=encoder.end,
     )
     return encoder.text(said[0, ids.shape[1] :].tolist())
-
-
-def _line(pair: PreferencePair, text: str) -> dict[str, Any]:
-    line: dict[str, Any] = {"question_id": pair.question_id, "question": pair.question, "answer": pair.answer}
-    if pair.answer is not None and pair.kind not in ("none", "choice"):  # a pair does not hold its choices
-        line["outcome"] = check(text, pair.answer, kind=pair.kind).outcome
-    return {**line, "text": text}
 
 
 def add(run: Path, step: int, lines: Sequence[dict[str, Any]]) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from click import Choice
 
 from mmpr_pipeline.cli.app import app, example, stop_by_signals
 from mmpr_pipeline.cli.options import settings_options
@@ -149,6 +148,7 @@ def _dry_run(settings: BuildConfig, tokens_per_second: float | None, response_to
 def _agreed(settings: BuildConfig) -> BuildConfig:
     """The settings after what is to be fetched for decontamination was told, and on a terminal agreed to."""
     from rich.console import Console
+    from rich.prompt import Prompt
 
     from mmpr_pipeline.pipeline.driver import has_begun
     from mmpr_pipeline.pipeline.plans.evaluation_sets import fetch_sentence, to_fetch
@@ -164,7 +164,7 @@ def _agreed(settings: BuildConfig) -> BuildConfig:
     choice: str = "all"
     if settings.screening.decontaminate == "ask" and console.is_terminal and sys.stdin.isatty():
         asked = "Fetch all of them, compare with what is here (cached), or with none?"
-        choice = typer.prompt(asked, default="all", type=Choice(["all", "cached", "none"]))
+        choice = Prompt.ask(asked, console=console, choices=["all", "cached", "none"], default="all")
     return settings.model_copy(update={"screening": settings.screening.model_copy(update={"decontaminate": choice})})
 
 

@@ -42,6 +42,8 @@ _EQUATED = re.compile(r"\s?[=<>≈≤≥⊥∥~]")
 """`AB = 3` is a length."""
 _SPACED = re.compile(r"[A-J](?:[ ]{1,3}[A-J]){1,7}[ .]{0,3}$")
 _AND = re.compile(r"[ ]?(?:,[ ]?(?:and\b|&)?|;|&|and\b|和|及|与|/|\+)[ ]?(?=\S)", re.IGNORECASE)
+_BESIDE = re.compile(r"[ ]?(?=[(\[][A-Z][)\]])")
+"""Between `(A)` and `(C)`."""
 _OR = re.compile(r"[ ,]{0,3}(?:or\b|或者?|还是)[ ]{0,2}", re.IGNORECASE)
 _WRONG_AFTER = re.compile(
     r"^[^\n.;!?]{0,60}?(?:\b(?:is|are|seems?|would be) (?:not|wrong|incorrect|false|excluded|eliminated|ruled|out"
@@ -86,26 +88,24 @@ def read_letters(text: str, count: int) -> Letters | None:
         return Letters(many["many"], text[many.end() :])
     if _SPACED.match(text) and _is_set(text.replace(" ", "").rstrip("."), limit):
         return Letters(text.replace(" ", "").rstrip("."), "")
-    # Labels joined by commas, `and` or `or`; where they end; if alternatives; if the last is a letter without "
-    # "marks.
-    labels_found: list[str] = []
-    position = labels_end = 0
-    labels_hedged = labels_plain = joined_by_or = False
-    while len(labels_found) < MOST_CHOICES:
+    # Labels side by side in brackets, or joined by commas, `and` or `or`. `plain`: the last is a letter without marks.
+    found: list[str] = []
+    position = end = 0
+    hedged = plain = joined_by_or = False
+    while len(found) < MOST_CHOICES:
         match = _LABEL.match(text, position)
         letter = _letter(match, text, limit) if match else None
         if match is None or letter is None:
             break
-        labels_found.append(letter)
-        labels_hedged = labels_hedged or (len(labels_found) > 1 and joined_by_or)
-        labels_plain = match["bare"] is not None and match["close"] is None and match["noun"] is None
-        labels_end = match.end()
-        joiner = _OR.match(text, labels_end) or _AND.match(text, labels_end)
-        if joiner is None:
+        found.append(letter)
+        hedged = hedged or (len(found) > 1 and joined_by_or)
+        plain = match["bare"] is not None and match["close"] is None and match["noun"] is None
+        end = match.end()
+        joiner = _OR.match(text, end) or _AND.match(text, end) or (match["inside"] and _BESIDE.match(text, end))
+        if not joiner:
             break
-        joined_by_or = _OR.match(text, labels_end) is not None
+        joined_by_or = _OR.match(text, end) is not None
         position = joiner.end()
-    found, end, hedged, plain = (labels_found, labels_end, labels_hedged, labels_plain)
     if not found:
         match = _NUMBERED.match(text) if count else None
         if match is None:

@@ -38,22 +38,20 @@ def explain_settings_error(error: ValidationError, model: type[BaseModel]) -> li
     lines: dict[str, str] = {}
     for each in error.errors(include_url=False):
         found = [str(part) for part in each["loc"]]
-        # The part of a location that names fields, as a user wrote them, and the fields that stand beside the
-        # last.
-        named_path: list[str] = []
+        # The part of a location that names fields, as a user wrote them, and the fields beside the last one.
+        path: list[str] = []
         at: type[BaseModel] | None = model
-        named_fields = list(model.model_fields)
+        fields = list(model.model_fields)
         for part in found:
             if at is None:
                 break
-            named_fields = list(at.model_fields)
-            named_path.append(part)
+            fields = list(at.model_fields)
+            path.append(part)
             field = at.model_fields.get(part)
             at = None
             if field is not None:
                 groups = [p for p in plain_types(field.annotation) if isinstance(p, type) and issubclass(p, BaseModel)]
                 at = groups[0] if len(groups) == 1 and len(plain_types(field.annotation)) == 1 else None
-        path, fields = (named_path, named_fields)
         dotted = ".".join(path)
         if each["type"] == "missing" and dotted in derived:  # it follows from what else is missing or wrong
             continue

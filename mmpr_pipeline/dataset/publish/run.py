@@ -92,11 +92,10 @@ def publish(
     refuse_rehearsal(open_store(out), "publish it", allowed=allow_rehearsal or dry_run)
     if not REPOSITORY.fullmatch(name):
         raise ConfigError(f"{name!r} is not a name on the Hub.", remedy="Give --repo ORG/NAME.")
-    planned_store = open_store(out)
-    planned_parts = parts_of(list(manifests_of(planned_store, shards_of(planned_store))), files)
-    if not any(part.rows for part in planned_parts):
-        raise DatasetError(f"{planned_store.url} holds no pairs.", remedy="`mmpr stats` says why.")
-    store, parts = (planned_store, planned_parts)
+    store = open_store(out)
+    parts = parts_of(list(manifests_of(store, shards_of(store))), files)
+    if not any(part.rows for part in parts):
+        raise DatasetError(f"{store.url} holds no pairs.", remedy="`mmpr stats` says why.")
     facts = facts_of(out, lambda done, of: told("reading", done, of))
     url = f"{os.environ.get('HF_ENDPOINT', 'https://huggingface.co')}/datasets/{name}"
     plan = Publication(

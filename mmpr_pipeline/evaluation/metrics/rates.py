@@ -141,13 +141,12 @@ def circular() -> Metric:
     """
 
     def terms(marks: Sequence[ScoredItem]) -> np.ndarray:
-        cycles_first: dict[str, int] = {}
-        cycles_right: dict[str, bool] = {}
-        for cycles_at, mark in enumerate(marks):
-            cycles_cycle = mark.cycle or mark.id
-            cycles_first.setdefault(cycles_cycle, cycles_at)
-            cycles_right[cycles_cycle] = cycles_right.get(cycles_cycle, True) and mark.mean() >= 1
-        first, right = (cycles_first, cycles_right)
+        first: dict[str, int] = {}
+        right: dict[str, bool] = {}
+        for number, mark in enumerate(marks):
+            name = mark.cycle or mark.id
+            first.setdefault(name, number)
+            right[name] = right.get(name, True) and mark.mean() >= 1
         made = np.zeros((len(marks), 2))
         for cycle, at in first.items():
             made[at] = (float(right[cycle]), 1.0)

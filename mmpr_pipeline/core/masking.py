@@ -55,8 +55,8 @@ def without_secrets(text: str, *known: str | None) -> str:
     for form in forms:
         if len(form) > PART:
             # The text without what ends as a secret does.
-            without_end_text = _without_begin(text, form)
-            text = _without_begin(without_end_text[::-1], form[::-1])[::-1]
+            shown = _without_begin(text, form)
+            text = _without_begin(shown[::-1], form[::-1])[::-1]
     return text
 
 

@@ -80,8 +80,8 @@ def _do_all(plan: StudyPlan, root: Path, told: Progress, doer: Doer, jobs: int) 
         try:
             while waiting or running:
                 # Steps of which every need is done, in their order.
-                ready_running = running.values()
-                undone = {step.name for step in (*waiting, *ready_running)}
+                busy = running.values()
+                undone = {step.name for step in (*waiting, *busy)}
                 for step in [step for step in waiting if undone.isdisjoint(step.needs)][: jobs - len(running)]:
                     told(step.name, len(steps) - len(waiting), len(steps))
                     waiting.remove(step)

@@ -93,22 +93,22 @@ def _of_span(text: str, closed: bool, asked: Asked) -> Reading | None:
             if abstains(clause) or _echoes(clause, asked.question):
                 found = None
             else:
-                formula_found = formula.first_formula(clause) if asked.kind != "number" else None
-                if formula_found is None or not any(c.isalnum() for c in formula_found):
+                number = formula.first_formula(clause) if asked.kind != "number" else None
+                if number is None or not any(c.isalnum() for c in number):
                     segments = formula.math_segments(clause)
                     if segments and formula.is_formula_like_prefix(clause[: segments[0].start()]):
                         inner = undressed(segments[0].group())
                         tail = clause[segments[0].end() : segments[0].end() + 30]
-                        formula_found = inner + tail if re.match(r"\s?(?:\\?%|°)", tail) else inner
+                        number = inner + tail if re.match(r"\s?(?:\\?%|°)", tail) else inner
                     elif re.match(r"\W{0,4}(?:\w{1,15}\W{1,3}){0,2}[-+]?[$€£]?\.?\d", clause):
-                        formula_found = quantity.first_number(clause)
+                        number = quantity.first_number(clause)
                     else:
-                        formula_found = sentence_number.number_of_sentence(clause, asked.question)
-                if formula_found is None and asked.kind != "number":
-                    formula_found = formula.formula_of_sentence(clause, asked.question)
+                        number = sentence_number.number_of_sentence(clause, asked.question)
+                if number is None and asked.kind != "number":
+                    number = formula.formula_of_sentence(clause, asked.question)
                 found = (
-                    Reading(formula_found, weight=1, hedged=" be" in clause and _OR_ANOTHER.search(clause) is not None)
-                    if formula_found
+                    Reading(number, weight=1, hedged=" be" in clause and _OR_ANOTHER.search(clause) is not None)
+                    if number
                     else None
                 )
     else:

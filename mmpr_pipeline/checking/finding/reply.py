@@ -35,12 +35,12 @@ def prepare_reply(response: str) -> Reply:
     Thinking (`<think>...</think>`) never counts, and thinking that was never closed leaves nothing. Text longer than
     `MAX_CHARS` keeps its head and its tail.
     """
-    without_thinking_text = response.strip()
-    closes = list(_THINK_CLOSE.finditer(without_thinking_text)) if "</" in without_thinking_text else []
+    said = response.strip()
+    closes = list(_THINK_CLOSE.finditer(said)) if "</" in said else []
     if closes:
-        without_thinking_text = without_thinking_text[closes[-1].end() :]
-    opened = _THINK_OPEN.search(without_thinking_text) if "<" in without_thinking_text else None
-    text, further = _split_at_new_turn(without_thinking_text[: opened.start()] if opened else without_thinking_text)
+        said = said[closes[-1].end() :]
+    opened = _THINK_OPEN.search(said) if "<" in said else None
+    text, further = _split_at_new_turn(said[: opened.start()] if opened else said)
     question = _NEW_QUESTION.search(text) if ":" in text else None
     if question is not None and any(c.isalnum() for c in text[: question.start()]):
         text, further = text[: question.start()], text[question.end() :]

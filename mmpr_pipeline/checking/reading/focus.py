@@ -76,12 +76,12 @@ def core(text: str, depth: int = 0) -> str:
         before, _, after = text.rpartition(arrow) if arrow in text else ("", "", text)
         text = after if not before.strip() or "=" in before.replace(arrow, "") else text
     text = _FEET.sub(r"\1 ft \2 in", _CLOCKED.sub(r"\1 h \2 min", text)) if len(text) < 20 else text
-    undressed_text = text
+    bare = text
     for opening, closing in _PAIRS:
-        if opening in undressed_text and closing in undressed_text and r"\begin" not in undressed_text:
-            undressed_text = undressed_text.replace(opening, "$").replace(closing, "$")
-    match = _EMPHASIS.match(undressed_text)
-    text = match[2].strip() if match else undressed_text
+        if opening in bare and closing in bare and r"\begin" not in bare:
+            bare = bare.replace(opening, "$").replace(closing, "$")
+    match = _EMPHASIS.match(bare)
+    text = match[2].strip() if match else bare
     if _DERIVATIVE.search(text):
         raise ParseError("a derivative to be taken")
     text = _LOWERED_POWER.sub(r"\1^{-\2}", text)

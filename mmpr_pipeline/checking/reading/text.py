@@ -32,12 +32,12 @@ def tokens(text: str) -> tuple[str, ...]:
     if not any(map(str.isalnum, text)):  # brackets to be closed, signs to be chosen: each sign counts
         return tuple(text.replace("$", "").replace('"', "").replace("'", "").replace("`", "").rstrip(".").split())
     # `H₂O`, `H_2O` and `H_{2}O` as `H2O`; `x²` as `x^2`.
-    scripted_text = text[:MOST_CHARS]
-    if not scripted_text.isascii():
-        scripted_text = _SUPER.sub(lambda m: "^" + m[0].translate(_SCRIPTS), scripted_text).translate(_SCRIPTS)
-    scripted_text = _CHARGE.sub(r"\1", scripted_text) if "^" in scripted_text else scripted_text
+    scripted = text[:MOST_CHARS]
+    if not scripted.isascii():
+        scripted = _SUPER.sub(lambda m: "^" + m[0].translate(_SCRIPTS), scripted).translate(_SCRIPTS)
+    scripted = _CHARGE.sub(r"\1", scripted) if "^" in scripted else scripted
     text = (
-        fold_diacritics(undressed(_LOWERED.sub(r"\1", scripted_text) if "_" in scripted_text else scripted_text))
+        fold_diacritics(undressed(_LOWERED.sub(r"\1", scripted) if "_" in scripted else scripted))
         .casefold()
         .replace("\\%", "%")
     )

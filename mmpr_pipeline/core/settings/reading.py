@@ -21,11 +21,11 @@ def load_settings(kind: type[S], path: str | Path | None, overrides: Mapping[str
     data = read_yaml(Path(path)) if path else {}
     for name, value in overrides.items():
         if value is not None:
-            set_data = data
-            set_path = name.split(".")
-            for set_name in set_path[:-1]:
-                set_data = set_data.setdefault(set_name, {})
-            set_data[set_path[-1]] = value
+            group = data
+            names = name.split(".")
+            for set_name in names[:-1]:
+                group = group.setdefault(set_name, {})
+            group[names[-1]] = value
     try:
         return kind.model_validate(data)
     except ValidationError as error:

@@ -72,26 +72,24 @@ def check_rows(paths: Mapping[str, Path], manifest: Manifest, note: Note) -> set
     columns = ["pair_id", "question_id", "source", "strategy", "images", "chosen", "rejected", "chosen_index"]
     for batch in record_batches(path, [*columns, "rejected_index"]):
         for row in batch.to_pylist():
-            pair_id, check_pairs_question_id = row["pair_id"], row["question_id"]
+            pair_id, name = row["pair_id"], row["question_id"]
             if pair_id in shard.pair_ids:
                 limited("duplicate_pair", f"pair {pair_id} is there twice")
             shard.pair_ids.add(pair_id)
-            shard.pairs_of[check_pairs_question_id] += 1
+            shard.pairs_of[name] += 1
             shard.found(row["source"]).pairs[row["strategy"]] += 1
-            check_pairs_question = shard.questions.get(check_pairs_question_id)
+            check_pairs_question = shard.questions.get(name)
             if check_pairs_question is None or check_pairs_question.status != "paired":
                 limited(
                     "missing_question",
-                    f"pair {pair_id} is of {check_pairs_question_id}, which is not a paired question here",
+                    f"pair {pair_id} is of {name}, which is not a paired question here",
                 )
             for image in set(row["images"]) - shard.images:
                 limited("missing_image", f"image {image} of pair {pair_id} is not in the images file")
             for side in ("chosen", "rejected"):
-                key = (check_pairs_question_id, row[f"{side}_index"])
+                key = (name, row[f"{side}_index"])
                 if shard.responses.setdefault(key, hash(row[side])) != hash(row[side]):
-                    limited(
-                        "bad_response", f"rollout {key[1]} of question {check_pairs_question_id} has two texts in pairs"
-                    )
+                    limited("bad_response", f"rollout {key[1]} of question {name} has two texts in pairs")
     _check_rollouts(paths["rollouts"], shard, limited)
     for question_id, question in shard.questions.items():
         if shard.pairs_of[question_id] != question.pairs or shard.sampled_of[question_id] != question.rollouts:

@@ -96,17 +96,17 @@ def estimate_build(
         parts = [Part("questions", plan.rows * samples, 0)]
     else:
         # What strategies sample beside the questions' own rollouts, if every question calls for it.
-        pairing, beside_parts = plan.config.pairing, []
+        pairing, beside = plan.config.pairing, []
         if "blind" in pairing.strategies:
             rollouts = plan.rows * BlindSettings.model_validate(pairing.options.get("blind", {})).samples
-            beside_parts.append(Part("blind filter", rollouts, round(rollouts * response)))
+            beside.append(Part("blind filter", rollouts, round(rollouts * response)))
         if "step" in pairing.strategies:
             step = StepSettings.model_validate(pairing.options.get("step", {}))
             split = min(step.responses, plan.config.sampling.samples)
             # The whole response is not completed; a beginning is, on average, half of it.
             rollouts = plan.rows * split * (step.steps - 1) * step.samples
-            beside_parts.append(Part("step data", rollouts, round(rollouts * response / 2)))
-        parts += beside_parts
+            beside.append(Part("step data", rollouts, round(rollouts * response / 2)))
+        parts += beside
     gpus = 0 if nano else config.engine.tensor_parallel
     rate = tokens_per_second or (NANO_TOKENS_PER_SECOND if nano else TOKENS_PER_SECOND)
     return BuildEstimate(plan.rows, tuple(parts), max(1, actor_count(config.engine)), gpus, rate, response)
@@ -132,16 +132,14 @@ def estimate_table(plan: BuildPlan, bounds: BuildEstimate) -> RenderableType:
     engine = plan.config.engine
     # What screening will do; what it will find is known only when the rows are read.
     report: ComparedSets = {"against": dict(plan.against.content), "unchecked": dict(plan.against.unchecked)}
-    screening_lines = (
+    screening = (
         [f"Questions are compared with {', '.join(plan.against.content)} before sampling."] if plan.against else []
     )
     if warning := unchecked(report):
-        screening_lines.append(f"Warning: {warning}")
+        screening.append(f"Warning: {warning}")
     if plan.screens:
-        screening_lines.append(
-            "Repeated and contaminated questions will be dropped first: the counts are upper bounds."
-        )
-    lines = [*screening_lines]
+        screening.append("Repeated and contaminated questions will be dropped first: the counts are upper bounds.")
+    lines = [*screening]
     lines += [
         f"{bounds.questions:,} questions, {num_shards} shards, up to {bounds.rollouts:,} rollouts "
         f"and {bounds.generated_tokens:,} generated tokens.",

@@ -71,8 +71,8 @@ def near_duplicates(
                 for i in np.unique(place).tolist():
                     files[i].write(kept[place == i].tobytes())
         finally:
-            for spread_file in files:
-                spread_file.close()
+            for part in files:
+                part.close()
         for file in paths:
             pairs = _alike(file, image_bits, least)
             for first, later, bits, agreeing in pairs.tolist():  # whether the earlier one stays is known by then

@@ -59,15 +59,15 @@ def inspect_target(target: str, base: Path) -> Found:
     """
     path = Path(target)
     if path.exists():
-        local_path = path
-        if local_path.is_file():
-            files, folder, others = [local_path], local_path.parent, list(local_path.parent.glob("*.zip"))
+        place = path
+        if place.is_file():
+            files, folder, others = [place], place.parent, list(place.parent.glob("*.zip"))
         else:
-            folder = local_path
-            every = sorted(islice((one for one in local_path.rglob("*") if one.is_file()), MAX_LISTED))
-            files, others = _rows_among(every, local_path), [one for one in every if one.suffix.lower() == ".zip"]
+            folder = place
+            every = sorted(islice((one for one in place.rglob("*") if one.is_file()), MAX_LISTED))
+            files, others = _rows_among(every, place), [one for one in every if one.suffix.lower() == ".zip"]
         relative = [Path(os.path.relpath(file, base)).as_posix() for file in files]
-        found = Found(folder.resolve().name if local_path.is_dir() else local_path.stem, {"files": _pattern(relative)})
+        found = Found(folder.resolve().name if place.is_dir() else place.stem, {"files": _pattern(relative)})
         found.folder, found.beside = folder, files[0].parent
         found.root = Path(os.path.relpath(folder, base)).as_posix()
         found.why["files"] = "the file of rows" if len(files) == 1 else f"the {len(files)} files of rows"
@@ -78,9 +78,9 @@ def inspect_target(target: str, base: Path) -> Found:
         ]
         # Names of image files below a folder, as paths from there.
         names = []
-        for local_path in islice(folder.rglob("*"), MAX_LISTED):
-            if IMAGE_NAME.search(local_path.name):
-                names.append(local_path.relative_to(folder).as_posix())
+        for place in islice(folder.rglob("*"), MAX_LISTED):
+            if IMAGE_NAME.search(place.name):
+                names.append(place.relative_to(folder).as_posix())
         found.names = names
         return found
     if is_hub_id(target):

@@ -60,11 +60,11 @@ class _TokenLogProbs(torch.autograd.Function):
             if grad_weight is not None:
                 # total += slope.T @ hidden, in place where the types allow it.
                 total = grad_weight
-                add_outer_hidden = hidden[part]
+                outer = hidden[part]
                 if slope.dtype == total.dtype:
-                    total.addmm_(slope.T, add_outer_hidden)
+                    total.addmm_(slope.T, outer)
                 else:
-                    total += product(slope.T, add_outer_hidden)
+                    total += product(slope.T, outer)
         return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None
 
 

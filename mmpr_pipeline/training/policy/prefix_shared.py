@@ -93,11 +93,11 @@ class PrefixSharedPolicy(nn.Module):
         else:
             blank = 0.0 * self.family.blank_features(self.bare)
         if not self.shares:
-            plain_batch = batch.to(device)
+            plain = batch.to(device)
             with recorded(self.family.language_model(bare), self._routes) as plain_routing:
-                tokens, real = plain_token_log_probs(self.family, bare, plain_batch)
+                tokens, real = plain_token_log_probs(self.family, bare, plain)
             uneven = imbalance(plain_routing, self.experts, real) if self.experts and self._routes else None
-            return ResponseScores(_per_response(tokens, plain_batch) + blank, tokens, uneven)
+            return ResponseScores(_per_response(tokens, plain) + blank, tokens, uneven)
         self.backend = self.backend or choose_backend(device, dtype, self._wanted)
         positions = self.family.positions(bare, batch).to(device, non_blocking=True)
         batch = batch.to(device, self.backend)

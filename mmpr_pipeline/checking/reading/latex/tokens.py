@@ -100,39 +100,29 @@ def fold_latex(text: str) -> str:
     Raises ParseError when the text is longer than MAX_CHARS.
     """
     # `5 \mu\text{m}` as `5 um`, `5\,k\Omega` as `5 kohm`: Greek letters that are part of a unit.
-    unit_signs_text = text.strip()
-    if "μ" in unit_signs_text or "µ" in unit_signs_text or "\\mu" in unit_signs_text:
-        unit_signs_text = _MICRO.sub(r" u\1", unit_signs_text)
-    if "Ω" in unit_signs_text or "Ω" in unit_signs_text or "\\Omega" in unit_signs_text:
-        unit_signs_text = _OHM.sub(r" \2ohm", unit_signs_text)
-    if "\\" in unit_signs_text and (
-        "bf{" in unit_signs_text or "vec{" in unit_signs_text or "\\b" in unit_signs_text or "math{" in unit_signs_text
-    ):
-        unit_signs_text = _AXIS.sub(r"\\hat{\1}", unit_signs_text)
-    text = unit_signs_text
+    spelled = text.strip()
+    if "μ" in spelled or "µ" in spelled or "\\mu" in spelled:
+        spelled = _MICRO.sub(r" u\1", spelled)
+    if "Ω" in spelled or "Ω" in spelled or "\\Omega" in spelled:
+        spelled = _OHM.sub(r" \2ohm", spelled)
+    if "\\" in spelled and ("bf{" in spelled or "vec{" in spelled or "\\b" in spelled or "math{" in spelled):
+        spelled = _AXIS.sub(r"\\hat{\1}", spelled)
+    text = spelled
     if text.endswith("\\") and not text.endswith("\\\\"):
         text = text[:-1]
     if len(text) > MAX_CHARS:
         raise ParseError("too long")
     if not text.isascii():
-        fold_unicode_text = text
-        vulgar_text = fold_unicode_text
+        folded = text
+        fractions = folded
         for char, (top, bottom) in _VULGAR.items():
-            if char in vulgar_text:
-                vulgar_text = vulgar_text.replace(char, rf"\frac{{{top}}}{{{bottom}}}")
-        fold_unicode_text = _HATTED.sub(
-            lambda m: rf"\hat{{{_HATS.get(m[0], m[0][0])}}}", vulgar_text.translate(_CIRCLED_TABLE)
-        )
-        fold_unicode_text = _SUPERSCRIPT_RUN.sub(
-            lambda m: "^{" + "".join(_SUPERSCRIPTS[c] for c in m[0]) + "}", fold_unicode_text
-        )
-        fold_unicode_text = _SUBSCRIPT_RUN.sub(
-            lambda m: "_{" + "".join(_SUBSCRIPTS[c] for c in m[0]) + "}", fold_unicode_text
-        )
-        fold_unicode_text = unicodedata.normalize("NFKC", fold_unicode_text.translate(_SYMBOL_TABLE)).translate(
-            _SYMBOL_TABLE
-        )
-        text = "".join(str(unicodedata.digit(c)) if c.isdigit() and not c.isascii() else c for c in fold_unicode_text)
+            if char in fractions:
+                fractions = fractions.replace(char, rf"\frac{{{top}}}{{{bottom}}}")
+        folded = _HATTED.sub(lambda m: rf"\hat{{{_HATS.get(m[0], m[0][0])}}}", fractions.translate(_CIRCLED_TABLE))
+        folded = _SUPERSCRIPT_RUN.sub(lambda m: "^{" + "".join(_SUPERSCRIPTS[c] for c in m[0]) + "}", folded)
+        folded = _SUBSCRIPT_RUN.sub(lambda m: "_{" + "".join(_SUBSCRIPTS[c] for c in m[0]) + "}", folded)
+        folded = unicodedata.normalize("NFKC", folded.translate(_SYMBOL_TABLE)).translate(_SYMBOL_TABLE)
+        text = "".join(str(unicodedata.digit(c)) if c.isdigit() and not c.isascii() else c for c in folded)
     if "\\" in text:
         text = _DOUBLED.sub(r"\\", text)
         if r"\begin" not in text:

@@ -98,16 +98,16 @@ def _compare_definitions(left: Expr, right: Expr, compare: Compare, context: Con
     same_names = defined_name(left) == defined_name(right)
     if same_names and left.args[0].op == right.args[0].op == "apply" and left.args[0] != right.args[0]:
         # f(n) = n^2 is f(x) = x^2: the variable of a definition is bound.
-        bound_variables_value = value
-        bound_variables_gold = gold
+        theirs = value
+        ours = gold
         ones, others = left.args[0].args, right.args[0].args
         if len(ones) != len(others) or any(arg.op != "sym" for arg in (*ones, *others)):
             return None, "other_argument"
         for index, one in enumerate(ones):
-            bound_variables_value = rename(bound_variables_value, str(one.value), f"bound{index}")
+            theirs = rename(theirs, str(one.value), f"bound{index}")
         for index, other in enumerate(others):
-            bound_variables_gold = rename(bound_variables_gold, str(other.value), f"bound{index}")
-        return compare(bound_variables_value, bound_variables_gold, context)
+            ours = rename(ours, str(other.value), f"bound{index}")
+        return compare(theirs, ours, context)
     decision, rule = compare(value, gold, context)
     if decision and not same_names and free_symbols(gold):
         return None, "other_name"

@@ -31,18 +31,18 @@ def compare_scalars(left: Expr, right: Expr, context: Context) -> Decision:
         return _compare_dressed(left, right, context)
     if CALCULUS_OPS & (operations(left) | operations(right)):
         # Short series written out, limits by values; what is left is for the symbolic worker (rule `calculus`).
-        compare_calculus_left = left
-        compare_calculus_right = right
+        first = left
+        second = right
         try:
-            compare_calculus_left, compare_calculus_right = (
-                written_out(compare_calculus_left),
-                written_out(compare_calculus_right),
+            first, second = (
+                written_out(first),
+                written_out(second),
             )
         except TooLong:
             return None, "series_too_long"
-        if CALCULUS_OPS & (operations(compare_calculus_left) | operations(compare_calculus_right)):
-            return compare_limit(compare_calculus_left, compare_calculus_right)
-        return compare_scalars(compare_calculus_left, compare_calculus_right, context)
+        if CALCULUS_OPS & (operations(first) | operations(second)):
+            return compare_limit(first, second)
+        return compare_scalars(first, second, context)
     names, gold_names = free_symbols(left), free_symbols(right)
     if not names and not gold_names:
         return compare_constants(left, right, context)
@@ -55,10 +55,8 @@ def compare_scalars(left: Expr, right: Expr, context: Context) -> Decision:
         # In doubt where only a parameter has another letter, one that the question does not have: `3t - 32`, `3x
         # - 32`.
         (ours,), (gold,) = free_symbols(left) - free_symbols(right), free_symbols(right) - free_symbols(left)
-        spoken_of = (
-            re.search(rf"(?<![A-Za-z\\]){re.escape(ours)}(?![A-Za-z])", context.question) or not context.question
-        )
-        if ours not in _PARAMETERS or left.op == "sym" or spoken_of:
+        clock = re.search(rf"(?<![A-Za-z\\]){re.escape(ours)}(?![A-Za-z])", context.question) or not context.question
+        if ours not in _PARAMETERS or left.op == "sym" or clock:
             return False, "other_value"
         same = compare_expressions(rename(left, ours, gold), right)[0]
         return (None, "renamed_symbol") if same else (False, "other_value")

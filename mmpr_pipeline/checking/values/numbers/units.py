@@ -90,12 +90,12 @@ def parse_unit(text: str) -> Unit | None:
         if part in ("/", "per", "*", "·", "⋅", "每", ""):
             continue
         # One unit, or several side by side: `m s^-2`.
-        parse_atoms_text = part
-        whole = _parse_atom(parse_atoms_text)
-        if whole is not None or " " not in parse_atoms_text:
+        rest = part
+        whole = _parse_atom(rest)
+        if whole is not None or " " not in rest:
             atoms = None if whole is None else [whole]
         else:
-            parse_atoms = [_parse_atom(part) for part in parse_atoms_text.split()]
+            parse_atoms = [_parse_atom(part) for part in rest.split()]
             atoms = (
                 None
                 if None in parse_atoms or len(parse_atoms) > 4

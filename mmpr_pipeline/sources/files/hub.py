@@ -84,10 +84,19 @@ def hub_file(repository: str, commit: str, name: str) -> bytes:
             raise ItemRejected("missing_image", f"{repository} has no {name[:200]}") from None
 
 
+_LOOKED_UP: dict[tuple[str, str], tuple[str, list[HubFile]] | SourceError] = {}
+"""What `bytes_to_fetch` found, by the Hub's address and the location, until `resolve` is asked: once, not twice."""
+
+
 def resolve(location: HubLocation, whole: bool = True) -> tuple[str, list[HubFile]]:
     """The commit and the files of a split, by name. Raises SourceError within seconds where the Hub is out of reach."""
     from huggingface_hub import constants
 
+    known = _LOOKED_UP.pop((constants.ENDPOINT, location.model_dump_json()), None) if whole else None
+    if isinstance(known, SourceError):
+        raise known
+    if known is not None:
+        return known
     with as_source_error(location.id):
         commit, where = _cached(location) if constants.HF_HUB_OFFLINE else _online(location)
         if location.files:
@@ -129,7 +138,15 @@ def bytes_to_fetch(location: HubLocation, archives: tuple[str, ...] = ()) -> int
 
     if constants.HF_HUB_OFFLINE:
         return 0
-    commit, files = resolve(location)
+    key = (constants.ENDPOINT, location.model_dump_json())
+    _LOOKED_UP.pop(key, None)
+    try:
+        found = resolve(location)
+    except SourceError as error:
+        _LOOKED_UP[key] = error
+        raise
+    _LOOKED_UP[key] = found
+    commit, files = found[0], list(found[1])
     files += repository_files(location, commit, archives, whole=True) if archives else []
 
     def is_here(file: HubFile) -> bool:

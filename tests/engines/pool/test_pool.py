@@ -125,7 +125,8 @@ async def test_actors_that_are_gone_for_good_stop_the_run(monkeypatch: pytest.Mo
     async with pool_of(1) as pool:
         await pool.close()
         with pytest.raises(EngineError, match="does not come back"):
-            await pool.sample(requests(1)[0])
+            for request in requests(200):  # an actor that is being killed may still answer
+                await pool.sample(request)
 
 
 @pytest.mark.usefixtures("cluster")

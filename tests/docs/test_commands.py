@@ -24,7 +24,8 @@ NEEDS = {
     "a model of the Hub": r"OpenGVLab|\bMODEL\b|rlaif_v_pairs|ORG/NAME|MMPR-v1.2",
     "a cluster": r"s3://|--address|--on ray|ray://|--actors|jobs/build.yaml",
     "hours": r"^mmpr study (?!.*--steps)|^mmpr iterate|^mmpr engine-check",
-    "the network": r"publish (?!.*--dry-run)|--with-viewer|geoqa,mathvista|preview geoqa|screening (?:fetch|fingerprint)",
+    "the network": r"publish (?!.*--dry-run)|--with-viewer|geoqa,mathvista|preview geoqa"
+    r"|screening (?:fetch|fingerprint)",
     "an argument": r"^mmpr( \w+){1,2}$|--benchmarks|[A-Z]{2,}\.jsonl|NAME_OR_FILE"
     r"|^mmpr build --(dry|from|str)\S*( preset)?$",
     "what the page's reader made": r"my_pairs|build\.yaml|puzzlevqa|adversarial|cases\.jsonl|FLAT|my\.yaml|charts\.yaml"

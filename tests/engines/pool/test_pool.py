@@ -124,9 +124,13 @@ async def test_actors_that_are_gone_for_good_stop_the_run(monkeypatch: pytest.Mo
     monkeypatch.setattr("mmpr_pipeline.engines.pool.lives.REVIVALS", 2)
     async with pool_of(1) as pool:
         await pool.close()
-        with pytest.raises(EngineError, match="does not come back"):
+
+        async def ask() -> None:
             for request in requests(200):  # an actor that is being killed may still answer
                 await pool.sample(request)
+
+        with pytest.raises(EngineError, match="does not come back"):
+            await ask()
 
 
 @pytest.mark.usefixtures("cluster")

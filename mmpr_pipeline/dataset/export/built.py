@@ -17,6 +17,9 @@ from mmpr_pipeline.dataset.publish.parquet import Images
 from mmpr_pipeline.models.conversation import IMAGE_MARK, TURN_MARK
 from mmpr_pipeline.storage import Store
 
+TRAIN_FILE = "train.jsonl"
+"""The file of pairs, in the formats that have one."""
+
 PAIR_COLUMNS = ("prompt", "chosen", "rejected", "images", "pair_id", "source", "source_id", "strategy", "answer")
 
 
@@ -80,6 +83,29 @@ class ExportedImages:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(images.bytes_of(name))
         return path
+
+
+def write_pairs(
+    built: Built,
+    folder: Path,
+    announce: Callable[[int], None],
+    record: Callable[[dict[str, Any], list[str]], dict[str, Any]],
+) -> Counter[str]:
+    """Write `train.jsonl`, one `record` a pair, and `images/`; returns the counts, those left out by reason.
+
+    `record` gets a row and the paths of its images below `folder`. A pair that is `misplaced` is left out.
+    """
+    counts: Counter[str] = Counter()
+    pictures = ExportedImages(folder / "images")
+    with open(folder / TRAIN_FILE, "w", encoding="utf-8") as file:
+        for row, images in built.rows(announce):
+            if reason := misplaced(row):
+                counts[reason] += 1
+                continue
+            paths = [f"images/{path}" for path in pictures.paths(images, row["images"])]
+            file.write(line(record(row, paths)))
+            counts["pairs"] += 1
+    return counts
 
 
 def misplaced(row: dict[str, Any]) -> str | None:

@@ -10,32 +10,27 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from mmpr_pipeline.dataset.export.built import Built, ExportedImages, line, misplaced
+from mmpr_pipeline.dataset.export.built import TRAIN_FILE, Built, write_pairs
 from mmpr_pipeline.models.conversation import turns_of
 
-FILE = "train.jsonl"
 _SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
 COLUMNS = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected", "images": "images"}
 
 
 def write(built: Built, folder: Path, announce: Callable[[int], None]) -> Counter[str]:
     """Write `train.jsonl`, `dataset_info.json` and `images/`."""
-    counts: Counter[str] = Counter()
-    pictures = ExportedImages(folder / "images")
-    with open(folder / FILE, "w", encoding="utf-8") as file:
-        for row, images in built.rows(announce):
-            if reason := misplaced(row):
-                counts[reason] += 1
-                continue
-            paths = [f"images/{path}" for path in pictures.paths(images, row["images"])]
-            answers = {side: {"from": "gpt", "value": row[side]} for side in ("chosen", "rejected")}
-            turns = [{"from": _SPEAKERS[turn.role], "value": turn.text} for turn in turns_of(row["prompt"])]
-            file.write(line({"conversations": turns, **answers, "images": paths}))
-            counts["pairs"] += 1
-    entry = {"file_name": FILE, "formatting": "sharegpt", "ranking": True, "columns": COLUMNS}
+    counts = write_pairs(built, folder, announce, _record)
+    entry = {"file_name": TRAIN_FILE, "formatting": "sharegpt", "ranking": True, "columns": COLUMNS}
     (folder / "dataset_info.json").write_text(json.dumps({built.name: entry}, indent=2) + "\n", "utf-8")
     return counts
+
+
+def _record(row: dict[str, Any], paths: list[str]) -> dict[str, Any]:
+    answers = {side: {"from": "gpt", "value": row[side]} for side in ("chosen", "rejected")}
+    turns = [{"from": _SPEAKERS[turn.role], "value": turn.text} for turn in turns_of(row["prompt"])]
+    return {"conversations": turns, **answers, "images": paths}
 
 
 def usage(dest: Path) -> str:

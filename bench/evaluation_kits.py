@@ -26,16 +26,16 @@ def pope(cases: list[Case]) -> dict[str, Any]:
 
     said = [YOrN_Extraction(case["response"]) for case in cases]
     truth = [case["answer"].title() for case in cases]
-    told = {"answer": truth, "extracted": said, "score": [a == b for a, b in zip(said, truth, strict=True)]}
+    rows = {"answer": truth, "extracted": said, "score": [a == b for a, b in zip(said, truth, strict=True)]}
     with tempfile.NamedTemporaryFile(suffix=".xlsx") as file:
-        pandas.DataFrame({**told, "category": "random", "index": range(len(cases))}).to_excel(file.name)
+        pandas.DataFrame({**rows, "category": "random", "index": range(len(cases))}).to_excel(file.name)
         rating = POPE_rating(file.name).iloc[0]
     found = [
         utils.pope_process_results({"answer": c["answer"], "question_id": "1"}, [c["response"]])["pope_f1_score"]
         for c in cases
     ]
     return {
-        "VLMEvalKit": told["score"],
+        "VLMEvalKit": rows["score"],
         "VLMEvalKit: F1": float(rating["Overall"]),
         "VLMEvalKit: precision": float(rating["precision"]),
         "VLMEvalKit: recall": float(rating["recall"]),
@@ -68,8 +68,8 @@ def letter(cases: list[Case]) -> dict[str, Any]:
 def hrbench(cases: list[Case]) -> dict[str, Any]:
     from lmms_eval.tasks.hrbench.utils import hrbench_aggregate_results
 
-    told = [{"gpt_score": c["right"], "cycle_category": c["cycle"], "index": i} for i, c in enumerate(cases)]
-    return {"lmms-eval: cycle mean": 100 * hrbench_aggregate_results(told, None)}
+    rows = [{"gpt_score": c["right"], "cycle_category": c["cycle"], "index": i} for i, c in enumerate(cases)]
+    return {"lmms-eval: cycle mean": 100 * hrbench_aggregate_results(rows, None)}
 
 
 def xlrs(cases: list[Case]) -> dict[str, Any]:
@@ -121,8 +121,8 @@ def llava_bench(cases: list[Case]) -> dict[str, Any]:
     from vlmeval.dataset.utils.llavabench import LLaVABench_score, parse_score
 
     pairs = [parse_score(c["reply"]) for c in cases]
-    told = {"category": ["conv"] * len(cases), "gpt4_score": [p[0] for p in pairs], "score": [p[1] for p in pairs]}
-    table = LLaVABench_score(pandas.DataFrame(told))
+    rows = {"category": ["conv"] * len(cases), "gpt4_score": [p[0] for p in pairs], "score": [p[1] for p in pairs]}
+    table = LLaVABench_score(pandas.DataFrame(rows))
     return {"VLMEvalKit: relative": float(table.iloc[0]["Relative Score (main)"])}
 
 
@@ -143,16 +143,16 @@ def mmvet(cases: list[Case]) -> dict[str, Any]:
         line = {"question": "q", "answer": "a", "prediction": "p"}
         scores = [float(MMVet_auxeval(Judge(c["reply"]), line)["score"]) for c in cases]
         with tempfile.NamedTemporaryFile(suffix=".xlsx") as file:
-            told = {"category": [c["capability"] for c in cases], "score": scores}
-            pandas.DataFrame(told).to_excel(file.name)
+            rows = {"category": [c["capability"] for c in cases], "score": scores}
+            pandas.DataFrame(rows).to_excel(file.name)
             table = MMVet_acc(file.name)[0].set_index("Category")["acc"]
         found |= {f"VLMEvalKit: {name}": float(table[key]) for name, key in MMVET_NUMBERS.items()}
     with contextlib.suppress(ImportError):
         from lmms_eval.tasks.mmvet.utils import mmvet_aggregate_results
 
         read = [{"score": float(c["reply"]) if c["reply"] != "none" else 0.0} for c in cases]
-        told = [{**each, "capabilities": c["capability"]} for each, c in zip(read, cases, strict=True)]
-        found["lmms-eval: mean"] = float(mmvet_aggregate_results(told))
+        rows = [{**each, "capabilities": c["capability"]} for each, c in zip(read, cases, strict=True)]
+        found["lmms-eval: mean"] = float(mmvet_aggregate_results(rows))
     return found
 
 
@@ -212,8 +212,8 @@ def object_halbench(cases: list[Case], authors: Path) -> dict[str, Any]:
         for split in ("instances", "captions"):
             (Path(folder) / f"{split}_val2014.json").write_text(json.dumps(EMPTY))
         answers = Path(folder) / "answers.jsonl"
-        told = [{"image_id": c["image_id"], "question": "q", "answer": c["response"]} for c in cases]
-        answers.write_text("".join(json.dumps(each) + "\n" for each in told))
+        rows = [{"image_id": c["image_id"], "question": "q", "answer": c["response"]} for c in cases]
+        answers.write_text("".join(json.dumps(each) + "\n" for each in rows))
         chair = CHAIR(images, folder, "none")
         chair.get_annotations()
         found = chair.compute_chair(str(answers), -1)["overall_metrics"]

@@ -3,7 +3,7 @@
     python bench/grpo.py OUT [--model nano] [--steps 20] [--prompts 4] [--generations 8] [--solve-rate 0.2:0.8]
 
 OUT is a finished build; its questions in that range of solve rates are exported and trained on. Responses are sampled
-by transformers, TRL's own way without a server, so the times are no measure of anything but that it runs.
+by transformers, TRL's own way without a server, so the times say only that it runs.
 """
 
 from __future__ import annotations

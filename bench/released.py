@@ -31,7 +31,7 @@ REPOSITORY = "OpenGVLab/MMPR-v1.2"
 
 
 def release(folder: Path, gigabytes: float, parts: int) -> int:
-    """Write a release of about so many gigabytes; returns the rows of each source."""
+    """Write a release of roughly the size asked for; returns the rows of each source."""
     rows = max(2, round(gigabytes * 1e9 / IMAGE_BYTES / len(SOURCES)))
     folder.mkdir(parents=True)
     whole, meta, annotations = folder / "images.zip", {}, {}

@@ -7,9 +7,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from mmpr_pipeline.cluster.session import _closed_to_others, _read_token_anew
 
 SESSION = """
 import json, os, subprocess, sys
@@ -48,16 +51,22 @@ print("SEEN", json.dumps(report))
 """
 
 
-def test_the_environment_of_a_local_session_holds_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def environment() -> Iterator[pytest.MonkeyPatch]:
+    """Puts Ray's mode back along with the variables: a plain `ray.init` of an earlier test leaves both at "token"."""
+    with pytest.MonkeyPatch.context() as changes:
+        yield changes
+    _read_token_anew()
+
+
+def test_the_environment_of_a_local_session_holds_while_it_lasts(environment: pytest.MonkeyPatch) -> None:
     from ray import _raylet
     from ray._private import services
-
-    from mmpr_pipeline.cluster.session import _closed_to_others
 
     raylet: Any = _raylet  # compiled, without types
 
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+        environment.delenv(name, raising=False)
     before = dict(os.environ)
     tokens: set[str] = set()
     for _ in range(2):
@@ -68,7 +77,7 @@ def test_the_environment_of_a_local_session_holds_while_it_lasts(monkeypatch: py
             assert os.environ["RAY_AUTH_TOKEN"] in tokens
         assert dict(os.environ) == before
     assert len(tokens) == 2, "each session has its own"
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    environment.setenv("RAY_AUTH_MODE", "disabled")
     with _closed_to_others():
         assert raylet.get_authentication_mode() == raylet.AuthenticationMode.DISABLED, "as the user has set it"
         assert "RAY_AUTH_TOKEN" not in os.environ

@@ -19,6 +19,8 @@ MAX_CALLS = 600_000
 """Calls of Python functions that one comparison may make: about half a second of sympy's time."""
 MAX_REQUEST_BYTES = 4_000_000
 MAX_TERMS = 10_000  # Longest finite series that is added up term by term.
+AGAIN_S = 0.2
+"""Processor seconds after which work that swallowed the end of its budget or its time is told again, and again."""
 DIGITS = 40
 _SAME_NAME = (
     *("sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "acot", "asec", "acsc"),
@@ -209,7 +211,7 @@ def answer(payload: bytes, patience_s: float) -> tuple[bool | None, str]:
     """The reply to one request; never raises."""
     try:
         left, right = json.loads(payload)
-        alarm(patience_s)
+        give_up_with(TimeoutError, patience_s)
         with budget(MAX_CALLS):
             return same(build(left), build(right))
     except OverBudget:
@@ -223,12 +225,16 @@ def answer(payload: bytes, patience_s: float) -> tuple[bool | None, str]:
     except Exception as error:  # Whatever sympy raises on hostile input costs one verdict, not the worker.
         return None, f"sympy_{type(error).__name__}"
     finally:
-        alarm(0)
+        give_up_with(None)
 
 
 @contextmanager
 def budget(most: int) -> Iterator[None]:
-    """Raise OverBudget within the block once it has made `most` calls of Python functions."""
+    """Raise OverBudget within the block once it has made `most` calls of Python functions, at its end at the latest.
+
+    sympy and the interpreter drop an exception here and there (a bare except, a finaliser), and Python 3.11 stops
+    counting after the first: the processor's timer then raises it again.
+    """
     from sympy.core.cache import clear_cache
 
     clear_cache()
@@ -238,36 +244,48 @@ def budget(most: int) -> Iterator[None]:
         nonlocal calls
         calls += 1
         if calls > most:
+            give_up_with(OverBudget, AGAIN_S)
             raise OverBudget
 
     monitoring = getattr(sys, "monitoring", None)
+    tool = monitoring.PROFILER_ID if monitoring else 0
     if monitoring is None:  # before Python 3.12
         sys.setprofile(lambda frame, event, _: count() if event == "call" else None)
-        try:
-            yield
-        finally:
-            sys.setprofile(None)
-        return
-    tool, started = monitoring.PROFILER_ID, monitoring.events.PY_START
-    monitoring.use_tool_id(tool, "mmpr-budget")
-    monitoring.register_callback(tool, started, count)
-    monitoring.set_events(tool, started)
+    else:
+        if monitoring.get_tool(tool) is None:
+            monitoring.use_tool_id(tool, "mmpr-budget")  # kept: there is one comparison after the other
+        monitoring.register_callback(tool, monitoring.events.PY_START, count)
+        monitoring.set_events(tool, monitoring.events.PY_START)
     try:
         yield
     finally:
-        monitoring.set_events(tool, 0)
-        monitoring.free_tool_id(tool)
+        give_up_with(None)
+        if monitoring is None:
+            sys.setprofile(None)
+        else:
+            monitoring.set_events(tool, 0)
+    if calls > most:
+        raise OverBudget
 
 
-def alarm(patience_s: float) -> None:
-    """Bounds the processor time of what makes no calls, at no restart; the parent kills what does not heed it."""
+def give_up_with(error: type[BaseException] | None, after_s: float = 0.0) -> None:
+    """Raise `error` after these seconds of processor time, and again until it ends the work; None takes it back.
+
+    It bounds what makes no calls, at no restart; the parent kills what does not heed it.
+    """
+    global _reason
+    _reason = error
     if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_PROF, patience_s)
+        signal.setitimer(signal.ITIMER_PROF, after_s, AGAIN_S if error else 0.0)
+
+
+_reason: type[BaseException] | None = None
 
 
 def give_up(*_: object) -> None:
-    """The alarm's handler."""
-    raise TimeoutError
+    """The timer's handler."""
+    if _reason is not None:
+        raise _reason
 
 
 def send(stream: BinaryIO, reply: object) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing import get_context
 
 import pytest
 
 from mmpr_pipeline.checking.reading.latex.parser import parse_latex
 from mmpr_pipeline.checking.symbolic import client as symbolic
+from mmpr_pipeline.checking.symbolic import sympy_worker
 from mmpr_pipeline.checking.symbolic.client import SymbolicWorker
 from mmpr_pipeline.checking.values.context import Decision
 from mmpr_pipeline.checking.values.expression import Expr
@@ -53,10 +56,50 @@ def test_unequal(worker: SymbolicWorker, left: str, right: str) -> None:
 
 
 def test_long_work_ends_after_its_budget_of_calls() -> None:
-    worker = SymbolicWorker(limit_s=100.0)  # the budget is of calls: a busy machine must not end it first
+    # The budget is of calls: a slow or busy machine must not end the work first.
+    worker = SymbolicWorker(limit_s=90.0, patience_s=60.0, wall_s=240.0)
     assert worker.equal(SLOW, parse_latex("7")) == (None, "over_budget")
     assert worker.restarts == 1
     worker.close()
+
+
+def work(calls: int) -> int:
+    return sum(len(str(number)) for number in range(calls) if abs(number) >= 0 and repeat(number))
+
+
+def repeat(number: int) -> bool:
+    return number >= 0
+
+
+def swallow_it_twice() -> None:
+    with suppress(BaseException):
+        work(1_000)
+    with suppress(BaseException):
+        spin()
+    spin()
+
+
+def spin() -> None:
+    """A minute of work that calls nothing that is counted."""
+    ends = time.process_time() + 60.0
+    while time.process_time() < ends:
+        pass
+
+
+def test_an_end_of_the_budget_that_is_swallowed_comes_again() -> None:
+    """sympy holds bare excepts; work that dropped the exception ran on until its patience was over."""
+    before = signal.signal(signal.SIGPROF, sympy_worker.give_up)
+    try:
+        with pytest.raises(sympy_worker.OverBudget), sympy_worker.budget(100), suppress(BaseException):
+            work(1_000)
+        started = time.process_time()
+        with pytest.raises(sympy_worker.OverBudget), sympy_worker.budget(100):
+            swallow_it_twice()
+        assert time.process_time() - started < 30.0
+        with sympy_worker.budget(10_000):
+            assert work(1_000) > 0
+    finally:
+        signal.signal(signal.SIGPROF, before)
 
 
 HARD = [

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
-from mmpr_pipeline.core.errors import EngineError
+from mmpr_pipeline.core.errors import EngineError, MmprError
 from mmpr_pipeline.core.records import Rollout
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.engines.registry import engine_kind, make_engine
 from mmpr_pipeline.engines.settings import EngineSettings
+
+log = logging.getLogger(__name__)
 
 State = Literal["created", "open", "closed"]
 
@@ -66,11 +71,13 @@ class LocalEngine:
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
         """See `Engine.sample`."""
-        return await self.open().sample(request)
+        with self._plain_errors("sample"):
+            return await self.open().sample(request)
 
     async def continue_without_image(self, request: ContinueRequest) -> Rollout:
         """See `Engine.continue_without_image`."""
-        return await self.open().continue_without_image(request)
+        with self._plain_errors("continue_without_image"):
+            return await self.open().continue_without_image(request)
 
     async def stats(self) -> EngineStats:
         """Counts of this process's engine; zeros where it is not open."""
@@ -83,6 +90,20 @@ class LocalEngine:
         engine = _OPENED.pop(self._settings.model_dump_json(), None)
         if engine is not None:
             await engine.close()
+
+    @contextmanager
+    def _plain_errors(self, method: str) -> Iterator[None]:
+        """Whatever a third party's engine raises, as an EngineError; the traceback goes into the log."""
+        try:
+            yield
+        except MmprError:
+            raise
+        except Exception as error:
+            log.exception("The engine %s raised an error.", self._settings.name)
+            raise EngineError(
+                f"The {self._settings.name} engine failed in {method}: {type(error).__name__}: {str(error)[:600]}",
+                remedy="Its traceback is in the log (OUT/logs). Mend the engine, then run the same command again.",
+            ) from error
 
     def _opened(self) -> Engine | None:
         return _OPENED.get(self._settings.model_dump_json())

@@ -29,6 +29,10 @@ class Mine(ScriptedEngine):
     def __init__(self, settings):
         super().__init__(Script(tokens=settings.options.get("tokens", 10)))
 
+class Faulty(Mine):
+    async def sample(self, request):
+        return request.question.no_such_field
+
 def broken(settings):
     raise KeyError("no such thing")
 """
@@ -41,7 +45,9 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     info = tmp_path / "my_engines-1.2.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-engines\nVersion: 1.2\n")
-    (info / "entry_points.txt").write_text("[mmpr.engines]\nmine = my_engines:Mine\nbroken = my_engines:broken\n")
+    names = {"mine": "Mine", "broken": "broken", "faulty": "Faulty"}
+    lines = [f"{name} = my_engines:{attribute}" for name, attribute in names.items()]
+    (info / "entry_points.txt").write_text("\n".join(["[mmpr.engines]", *lines, ""]))
     monkeypatch.syspath_prepend(str(tmp_path))
     yield info
     sys.modules.pop("my_engines", None)
@@ -62,6 +68,17 @@ async def test_a_foreign_engine_is_made_by_its_first_request() -> None:
     assert engine.state == "created"
     await engine.sample(ask(seen_question()))
     assert engine.state == "open"
+    await engine.close()
+
+
+@pytest.mark.usefixtures("plugin")
+async def test_an_error_in_a_foreign_engine_is_told_plainly_and_its_traceback_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    engine = LocalEngine(EngineSettings(name="faulty"))
+    with pytest.raises(EngineError, match=r"The faulty engine failed in sample: AttributeError: .*no_such_field"):
+        await engine.sample(ask(seen_question()))
+    assert "Traceback" in caplog.text
     await engine.close()
 
 

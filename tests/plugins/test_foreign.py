@@ -70,6 +70,21 @@ def test_a_foreign_strategy_and_checker_make_pairs_and_stand_in_the_identity(sit
     assert "mmpr-foreign 1.3" in again.stdout + again.stderr
 
 
+def test_a_foreign_engine_is_used_by_name_and_stands_in_the_identity(site: Path, tmp_path: Path) -> None:
+    source = make_source(tmp_path / "source", questions=4)
+    out = tmp_path / "out"
+    flags = ("--engine", "counting", "--shards", "1", "--workers", "1", "--no-decontaminate", "--samples", "4")
+    done = mmpr(site, "build", "--sources", str(source), "--out", str(out), *flags)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((out / "summary.json").read_text())["counts"]["pairs"]["correctness"] > 0
+    assert json.loads((out / "config.json").read_text())["identity"]["engine"]["origin"] == "mmpr-foreign 1.2"
+    (out / "summary.json").unlink()
+    with another_version(site):
+        again = mmpr(site, "build", "--sources", str(source), "--out", str(out), *flags)
+    assert again.returncode == 1
+    assert "mmpr-foreign 1.3" in again.stdout + again.stderr
+
+
 def test_without_the_distribution_its_name_is_unknown(tmp_path: Path) -> None:
     source = make_source(tmp_path / "source", questions=2)
     config = tmp_path / "build.yaml"
@@ -121,15 +136,25 @@ def test_the_version_of_a_foreign_row_format_is_part_of_its_rows_identity(site: 
         assert rows()[0] != before[0]
 
 
-def test_a_foreign_loss_and_benchmark_are_known_by_name(site: Path) -> None:
+def test_a_foreign_loss_family_and_benchmark_are_known_by_name_and_version(site: Path) -> None:
     code = (
+        "from pathlib import Path\n"
         "from mmpr_pipeline.training.objective.loss import LOSSES, needs_reference, recipe\n"
-        "from mmpr_pipeline.evaluation.benchmarks.catalog import find\n"
+        "from mmpr_pipeline.training.policy.families import FAMILIES\n"
+        "from mmpr_pipeline.training.policy.load import ModelFolder\n"
+        "from mmpr_pipeline.training.run.run_folder import identity\n"
+        "from mmpr_pipeline.training.settings import TrainConfig\n"
+        "from mmpr_pipeline.evaluation.benchmarks.catalog import benchmark_origin, find\n"
         "assert recipe('half+sft') == {'half': 1.0, 'sft': 1.0}\n"
         "assert not needs_reference(recipe('half')) and needs_reference({'half': 1.0, 'dpo': 1.0})\n"
-        "print(LOSSES.origins(['half', 'dpo']), [b.title for b in find(['sums'])])\n"
+        "config = TrainConfig(data='out', model='m', loss='half+sft')\n"
+        "print(identity(config, ModelFolder(Path(), 'm', None, 'made_up_vl'), 'd')['plugins'])\n"
+        "print(FAMILIES.get('made_up_vl').__name__, [b.title for b in find(['sums'])], benchmark_origin('sums'))\n"
     )
     path = os.pathsep.join([str(site), str(Path(__file__).parents[2])])
     environment = {**os.environ, "PYTHONPATH": path}
     found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert found.stdout == "{'half': 'mmpr-foreign 1.2'} ['Sums']\n", found.stderr
+    assert found.returncode == 0, found.stderr
+    plugins, names = found.stdout.splitlines()
+    assert plugins == "{'losses': {'half': 'mmpr-foreign 1.2'}, 'families': {'made_up_vl': 'mmpr-foreign 1.2'}}"
+    assert names == "Family ['Sums'] {'sums': 'mmpr-foreign 1.2'}"

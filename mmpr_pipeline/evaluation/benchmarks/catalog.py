@@ -26,15 +26,31 @@ BENCHMARKS: Registry[Callable[[], Benchmark | Mapping[str, Any]]] = Registry("mm
 def known() -> dict[str, Benchmark]:
     """Every benchmark by name. Raises ConfigError where two share one."""
     found = {path.stem: load_benchmark(path) for path in sorted(CATALOG.glob("*.yaml"))}
-    for entry in BENCHMARKS.names():
-        made = BENCHMARKS.get(entry)()
-        benchmark = made if isinstance(made, Benchmark) else benchmark_of(dict(made), f"of the plug-in {entry}")
+    for entry, benchmark in _brought().items():
         if benchmark.name in found:
             raise ConfigError(
                 f"Two benchmarks are called {benchmark.name!r}.", remedy=f"Rename that of the plug-in {entry}."
             )
         found[benchmark.name] = benchmark
     return found
+
+
+@cache
+def _brought() -> dict[str, Benchmark]:
+    """The benchmarks of plug-ins, by entry point."""
+    found: dict[str, Benchmark] = {}
+    for entry in BENCHMARKS.names():
+        made = BENCHMARKS.get(entry)()
+        found[entry] = made if isinstance(made, Benchmark) else benchmark_of(dict(made), f"of the plug-in {entry}")
+    return found
+
+
+def benchmark_origin(name: str) -> dict[str, str]:
+    """The distribution and version that a benchmark comes from, by its name; empty for one of this package."""
+    for entry, benchmark in _brought().items():
+        if benchmark.name == name:
+            return {name: BENCHMARKS.origins([entry])[entry]}
+    return {}
 
 
 @cache

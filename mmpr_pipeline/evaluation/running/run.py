@@ -173,8 +173,12 @@ def _identity(prepared: _Prepared, config: EvalConfig, model: str, trained: dict
         "judge": prepared.score.label if isinstance(prepared.score, Judge) else None,
         **config.model_dump(mode="json", include=set(asked)),
     }
-    if plugins := SCORINGS.origins([name for name in [prepared.benchmark.score] if name in SCORINGS.names()]):
-        found["plugins"] = {"scoring": plugins}
+    plugins = {
+        "benchmark": catalog.benchmark_origin(prepared.benchmark.name),
+        "scoring": SCORINGS.origins([name for name in [prepared.benchmark.score] if name in SCORINGS.names()]),
+    }
+    if any(plugins.values()):
+        found["plugins"] = {kind: origins for kind, origins in plugins.items() if origins}
     return dict(json.loads(json.dumps(found)))
 
 

@@ -25,6 +25,8 @@ class ModelFolder:
     path: Path
     label: str
     revision: str | None
+    kind: str
+    """`model_type` of its config."""
 
 
 def find_model(name: str, revision: str | None = None) -> ModelFolder:
@@ -39,8 +41,8 @@ def find_model(name: str, revision: str | None = None) -> ModelFolder:
             f"{name} is an original InternVL checkpoint of a kind that cannot be converted.",
             remedy="Give a checkpoint in the transformers-native format (its name often ends in -hf).",
         )
-    path = Path(found.path)
-    return ModelFolder(path if path.is_dir() else _fetch(found.path, found.revision), found.label, found.revision)
+    path = Path(found.path) if Path(found.path).is_dir() else _fetch(found.path, found.revision)
+    return ModelFolder(path, found.label, found.revision, str(found.config.get("model_type")))
 
 
 def _fetch(name: str, revision: str | None) -> Path:

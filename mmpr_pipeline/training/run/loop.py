@@ -267,9 +267,7 @@ class Trainer:
 
     def _claim(self, resume: bool) -> int | None:
         data = self.shards.identity
-        return self.world.on_main(
-            lambda: claim_run(self.run_dir, self.place, self.config, self.folder.label, data, resume)
-        )
+        return self.world.on_main(lambda: claim_run(self.run_dir, self.place, self.config, self.folder, data, resume))
 
     def _load(self) -> tuple[PrefixSharedPolicy, ModelShape]:
         torch.manual_seed(self.config.seed)

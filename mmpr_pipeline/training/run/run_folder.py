@@ -19,16 +19,23 @@ from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.storage import Store, open_store
 from mmpr_pipeline.training.checkpoints.places import CheckpointPlace, step_name
 from mmpr_pipeline.training.objective.loss import LOSSES
+from mmpr_pipeline.training.policy.families import FAMILIES
+from mmpr_pipeline.training.policy.load import ModelFolder
 from mmpr_pipeline.training.settings import TrainConfig
 
 RUN_FILE, SUMMARY = "run.json", "summary.json"
 
 
-def identity(config: TrainConfig, model: str, data: str) -> dict[str, Any]:
-    """What makes a run this run: settings that decide its losses, the model's label, the dataset's identity."""
-    found = {**identity_of(config), "model": model, "data": data}
-    if plugins := LOSSES.origins(config.weights()):
-        found["plugins"] = {"losses": plugins}
+def identity(config: TrainConfig, model: ModelFolder, data: str) -> dict[str, Any]:
+    """What makes a run this run: settings that decide its losses, the model's label, the dataset's identity.
+
+    Losses and a model family of another distribution stand in it with their version.
+    """
+    found = {**identity_of(config), "model": model.label, "data": data}
+    families = FAMILIES.origins([model.kind]) if model.kind in FAMILIES.names() else {}
+    plugins = {"losses": LOSSES.origins(config.weights()), "families": families}
+    if any(plugins.values()):
+        found["plugins"] = {group: origins for group, origins in plugins.items() if origins}
     return found
 
 
@@ -47,7 +54,7 @@ def _before(store: Store) -> dict[str, Any]:
 
 
 def claim_run(
-    run: Path, place: CheckpointPlace, config: TrainConfig, model: str, data: str, resume: bool
+    run: Path, place: CheckpointPlace, config: TrainConfig, model: ModelFolder, data: str, resume: bool
 ) -> int | None:
     """Take a run's directory; gives the checkpoint to go on from, None for a start at step 0.
 

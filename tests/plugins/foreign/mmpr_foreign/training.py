@@ -1,4 +1,10 @@
-"""A loss, and a benchmark."""
+"""A loss, a model family, and a benchmark."""
+
+from mmpr_pipeline.training.policy.families.generic import Generic
+
+
+class Family(Generic):
+    pass
 
 
 def half(pairs, settings, shift=0.0):

@@ -15,13 +15,12 @@ from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.logs import FOLDER, keep_logs
 from mmpr_pipeline.core.progress import Progress, no_progress
 from mmpr_pipeline.core.records import Question, Reject
-from mmpr_pipeline.dataset.files.trained_on import read_trained_on
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import actor_count, start_engines
 from mmpr_pipeline.evaluation.ask import Answered, ask_all, questions_of
 from mmpr_pipeline.evaluation.comparison.words import COLOURS, sentence, verdict
-from mmpr_pipeline.evaluation.seen import TrainingOverlap
+from mmpr_pipeline.evaluation.seen import TrainingOverlap, trained_models
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.evaluation.statistics import bootstrap_mean, compare_scores
 from mmpr_pipeline.storage import open_store
@@ -41,7 +40,7 @@ def run_eval(config: EvalConfig, progress: Progress | None = None) -> dict[str, 
     questions, rejects = questions_of(config)
     _writable(config)
     names = [config.engine.model, *([config.against] if config.against else [])]
-    seen = TrainingOverlap({name: known for name in names if (known := read_trained_on(name))}, config.trained_on)
+    seen = TrainingOverlap(trained_models(names), config.trained_on)
     kept = [question for question in questions if seen.keeps(question)]
     if not kept:
         raise ConfigError(

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Question
-from mmpr_pipeline.dataset.files.trained_on import TrainedOn
+from mmpr_pipeline.dataset.files.trained_on import TrainedOn, read_trained_on
+from mmpr_pipeline.models.resolve import resolve_model
+
+
+def trained_models(names: Iterable[str]) -> dict[str, TrainedOn]:
+    """What models were trained on, by their labels; without those whose folder says nothing of it."""
+    known = {name: found for name in names if (found := read_trained_on(name))}
+    return {resolve_model(name).label if Path(name).is_dir() else name: found for name, found in known.items()}
 
 
 @dataclass
 class TrainingOverlap:
-    """What models were trained on, by their names, and what of it is asked."""
+    """What models were trained on, by their labels, and what of it is asked."""
 
     models: dict[str, TrainedOn]
     policy: Literal["leave_out", "refuse", "keep"] = "leave_out"

@@ -18,6 +18,7 @@ from mmpr_pipeline.cli import app
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.dataset.files import trained_on
 from mmpr_pipeline.dataset.files.trained_on import TrainedOn
+from mmpr_pipeline.evaluation import seen
 from mmpr_pipeline.evaluation.benchmarks import catalog
 from mmpr_pipeline.evaluation.benchmarks.declaration import benchmark_of
 from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem, as_asked, read_items
@@ -178,7 +179,7 @@ def knowing(benchmark: Path, engines: Engines, monkeypatch: pytest.MonkeyPatch, 
     [declared] = catalog.find([str(benchmark)])
     items = [item for item in read_items(declared, config(benchmark)) if isinstance(item, BenchmarkItem)]
     known = _trained(tmp_path, [item.question for item in items[:2]])
-    monkeypatch.setattr(run, "read_trained_on", lambda name: known if name == "bad" else None)
+    monkeypatch.setattr(seen, "read_trained_on", lambda name: known if name == "bad" else None)
     return known
 
 
@@ -349,3 +350,13 @@ def test_recorded_responses_are_scored_without_a_model(benchmark: Path, tmp_path
     found = run.run_benchmarks(config(benchmark, engine=engine))
     told = found["benchmarks"]["sums"]["modes"]["direct"]["models"]
     assert {name: each["measures"]["accuracy"]["value"] for name, each in told.items()} == {"theirs": 75.0}
+
+
+def test_a_trained_model_is_named_by_its_label(tmp_path: Path) -> None:
+    """Not by the folder's path, which differs from machine to machine."""
+    folder = tmp_path / "export"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    _trained(folder, [])
+    [label] = seen.trained_models([str(folder), "org/name"])
+    assert label.startswith("export@")

@@ -16,7 +16,7 @@ from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.logs import FOLDER, keep_logs
 from mmpr_pipeline.core.progress import Progress, no_progress
 from mmpr_pipeline.core.records import content_id
-from mmpr_pipeline.dataset.files.trained_on import TrainedOn, read_trained_on
+from mmpr_pipeline.dataset.files.trained_on import TrainedOn
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import actor_count, start_engines
@@ -30,7 +30,7 @@ from mmpr_pipeline.evaluation.running.kept import StoredScores, read_scored, sco
 from mmpr_pipeline.evaluation.running.summary import benchmark_results
 from mmpr_pipeline.evaluation.scoring.graded import Score
 from mmpr_pipeline.evaluation.scoring.registry import SCORINGS, score_of
-from mmpr_pipeline.evaluation.seen import TrainingOverlap
+from mmpr_pipeline.evaluation.seen import TrainingOverlap, trained_models
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.storage import Store, open_store
 from mmpr_pipeline.storage.local import LocalStore
@@ -67,7 +67,7 @@ def run_benchmarks(
 async def _run(config: EvalConfig, store: Store | None, progress: Progress, notify: Say) -> dict[str, Any]:
     benchmarks = catalog.find(config.benchmarks)
     names = [config.engine.model, *([config.against] if config.against else [])]
-    trained = {name: known for name in names if (known := read_trained_on(name))}
+    trained = trained_models(names)
     modes = config.modes or (config.mode,)
     scored: dict[tuple[str, str], list[StoredScores]] = {}
     async with AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The goals on labelled answers of real models, beside the checkout; skipped where they are absent."""
+"""The goals on labelled answers of real models: whole sets beside the checkout, else the sample."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from mmpr_pipeline.checking import cases
 from mmpr_pipeline.checking.cases import Level, Score
+from tests.checking.conftest import labelled_set
 
 RESPONSES = ["mathvista", "mathvision", "tabmwp", "gaokao_zh", "qwen_math_cot", "hallusionbench_yesno"]
 PREDICTIONS = {
@@ -37,14 +38,6 @@ LABELLED_WRONG = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def answers(shared_data: Path) -> Path:
-    folder = shared_data / "answers"
-    if not folder.is_dir():
-        pytest.skip("no labelled answers beside the checkout")
-    return folder
-
-
 def judged(path: Path, level: Level) -> Iterator[cases.Judged]:
     """Verdicts on the labelled answers of one level."""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -62,7 +55,7 @@ def score(path: Path, level: Level) -> Score:
 
 @pytest.mark.parametrize("name", RESPONSES)
 def test_responses(answers: Path, name: str) -> None:
-    found = score(answers / f"{name}.jsonl", "response")
+    found = score(labelled_set(answers, name), "response")
     assert found.accuracy is not None
     assert found.accuracy >= 0.985, found
     assert found.false_positives <= 0.003 * found.labelled, found
@@ -70,7 +63,7 @@ def test_responses(answers: Path, name: str) -> None:
 
 @pytest.mark.parametrize(("name", "goal"), PREDICTIONS.items())
 def test_predictions(answers: Path, name: str, goal: float) -> None:
-    found = score(answers / f"{name}.jsonl", "prediction")
+    found = score(labelled_set(answers, name), "prediction")
     assert found.accuracy is not None
     assert found.accuracy >= goal, found
     assert found.false_positives <= 0.003 * found.labelled, found

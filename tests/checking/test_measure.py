@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from mmpr_pipeline.checking.case import Gold
 from mmpr_pipeline.checking.cases import BadCase, case_of
 from mmpr_pipeline.checking.measure import PlaceScore, measure_places
@@ -52,10 +50,9 @@ def labelled(folder: Path) -> Iterator[tuple[str, Gold, bool]]:
                     continue
 
 
-def test_no_place_stands_before_one_that_is_surely_better(shared_data: Path) -> None:
-    cases = [*labelled(shared_data / "answers"), *labelled(shared_data / "answers2")]
-    if not cases:
-        pytest.skip("no labelled answers beside the checkout")
+def test_no_place_stands_before_one_that_is_surely_better(answers: Path) -> None:
+    cases = [*labelled(answers), *labelled(answers.with_name("answers2"))]
+    assert cases
     for kind, scores in measure_places(cases).items():
         ordered = list(scores.items())
         for i, (name, score) in enumerate(ordered):

@@ -1,4 +1,4 @@
-"""The matchers on real models' labelled answers, where they lie beside the checkout."""
+"""The matchers on real models' labelled answers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from mmpr_pipeline.checking.matching.match import Match
 from mmpr_pipeline.checking.matching.math import match_math
+from tests.checking.conftest import labelled_set
 
 _MATCHERS = {"number": match_math, "list": match_math, "math": match_math}
 GOALS = {
@@ -37,17 +38,15 @@ def _cases(path: Path) -> Iterator[tuple[dict[str, object], Match]]:
 
 
 @pytest.mark.parametrize("name", GOALS)
-def test_labelled_answers(shared_data: Path, name: str) -> None:
-    judged = [
-        (case["label"], match.outcome == "correct") for case, match in _cases(shared_data / "answers" / f"{name}.jsonl")
-    ]
+def test_labelled_answers(answers: Path, name: str) -> None:
+    judged = [(case["label"], match.outcome == "correct") for case, match in _cases(labelled_set(answers, name))]
     assert 100 * sum(label == verdict for label, verdict in judged) / len(judged) >= GOALS[name]
     assert sum(verdict and not label for label, verdict in judged) <= 0.003 * len(judged)
 
 
-def test_adversarial_answers(shared_data: Path, tmp_path: Path) -> None:
+def test_adversarial_answers(answers: Path) -> None:
     marks = set(Path("/tmp").glob("PWNED*"))
-    for line in (shared_data / "answers" / "adversarial.jsonl").read_text().splitlines():
+    for line in (answers / "adversarial.jsonl").read_text().splitlines():
         case = json.loads(line)
         verdict = match_math(case["prediction"], case["gold"]).outcome == "correct"
         assert case["label"] is None or case["label"] == verdict or case["gold"] in "AB", case["id"]

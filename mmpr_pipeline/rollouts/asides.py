@@ -7,6 +7,8 @@ same purpose, in `#` and what tells them apart.
 
 from __future__ import annotations
 
+from mmpr_pipeline.core.records import Rollout
+
 BLIND = "blind@1"
 """Answers to the question without its image: the blind filter."""
 
@@ -45,3 +47,13 @@ def counted_as(label: str) -> str | None:
     """The name under which counts list such rollouts, as `blind`; None for answers to the question."""
     aside = aside_of(label)
     return aside.partition("@")[0] if aside else None
+
+
+def generated_tokens(rollout: Rollout) -> int:
+    """Tokens that were generated: of a continuation (DropNTP) without what it keeps, by its share of the characters.
+
+    Of completions of first steps, engines count what they completed.
+    """
+    if rollout.parent is None or counted_as(rollout.prompt_version):
+        return rollout.tokens
+    return rollout.tokens - round(rollout.tokens * rollout.prefix_chars / max(len(rollout.text), 1))

@@ -28,7 +28,9 @@ class Counts(Record):
         "`blind`: answers without the image; `step`: completions of first steps.",
     )
     images: int = Field(default=0, description="Images stored; in a shard's own counts each one once.")
-    generated_tokens: int = Field(default=0, description="Tokens generated, continuations included.")
+    generated_tokens: int = Field(
+        default=0, description="Tokens generated; of continuations what was continued, not what was kept."
+    )
     beside_tokens: dict[str, int] = Field(
         default_factory=dict,
         description="Of those, tokens of rollouts beside the questions' own: `blind`, `step`. Absent where none are.",

@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,8 @@ def test_images_are_cut_into_as_many_tiles_as_were_sampled(model: Path, tmp_path
     heard: list[str] = []
 
     class View(NoTrainingView):
-        def message(self, text: str) -> None:
-            heard.append(text)
+        def message(self, lines: str | Sequence[str]) -> None:
+            heard.append(str(lines))
 
     def tiles(name: str, **more: Any) -> int:
         train(made.settings(model, data, tmp_path / name, batch=1, token_budget=4096, max_steps=1, **more), view=View())

@@ -21,6 +21,9 @@ CLAIM = "claim@1"
 CLAIMS = "claims@1"
 """The claims of an answer, as the model lists them: feedback."""
 
+UNDECIDED_VOTES = ("no_answer_to_vote_on", "no_majority", "unanimous")
+"""Why a question whose responses voted has no pair."""
+
 NO_PARENT = -1
 """`parent` of a rollout that continues no response."""
 

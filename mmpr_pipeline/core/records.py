@@ -97,7 +97,7 @@ class Rollout(Record):
     index: int = Field(description="Number of the rollout within its question, from 0, continuations last.")
     seed: int = Field(description="Sampling seed: a function of question id, round and index.")
     text: str = Field(description="The whole response; for a continuation, the kept prefix and what was continued.")
-    tokens: int = Field(description="Tokens of `text`, as the model counts them; 0 where not known (replay).")
+    tokens: int = Field(description="Tokens of `text`, or after a step, as the model counts them; 0 if unknown.")
     prompt_tokens: int = Field(default=0, description="Tokens of the prompt, image tokens included; 0 if not known.")
     finish_reason: FinishReason = Field(description="Why generation ended: stop, length, or recorded (replay).")
     model: str = Field(description="The model that sampled it.")
@@ -193,7 +193,9 @@ class QuestionRow(Record):
     incorrect: int = Field(default=0, description="Rollouts judged incorrect.")
     unparseable: int = Field(default=0, description="Rollouts judged unparseable.")
     rounds: int = Field(default=0, description="Sampling rounds that were run.")
-    generated_tokens: int = Field(default=0, description="Tokens generated, continuations included.")
+    generated_tokens: int = Field(
+        default=0, description="Tokens generated; of continuations what was continued, not what was kept."
+    )
     text: str = Field(default="", description="The question as asked.")
     prompt: str = Field(default="", description="The full user turn as sampled; `<image>` marks where an image goes.")
     choices: tuple[str, ...] = Field(default=(), description="Texts of the choices A, B, C, ... in order.")

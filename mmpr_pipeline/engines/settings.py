@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,7 +40,8 @@ class EngineSettings(Settings):
         default=MAX_TILES,
         ge=1,
         le=MOST_TILES,
-        description="Most tiles of an image that memory is planned for; a build raises it to what its sources ask for.",
+        description="Most tiles of an image that memory is planned for; builds and evaluations raise it to what their "
+        "sources ask for.",
         json_schema_extra=OPERATIONAL,
     )
     max_model_len: int | None = Field(default=None, description="Context in tokens; the model's own if not given.")
@@ -140,6 +142,10 @@ class EngineSettings(Settings):
     def _hold_no_secret(cls, urls: str | None) -> str | None:
         """The addresses without a slash at their ends. They are saved with the output: no password or key in them."""
         return urls and ",".join(_checked_address(url.strip()) for url in urls.split(","))
+
+    def planned_for(self, tiles: Iterable[int]) -> EngineSettings:
+        """The settings with memory for as many tiles of an image as any of these sources or questions asks for."""
+        return self.model_copy(update={"most_tiles": max([self.most_tiles, *tiles])})
 
     @property
     def base_urls(self) -> list[str]:

@@ -109,7 +109,7 @@ def _answers(
     config: EvalConfig, model: str, questions: list[Question], progress: Progress
 ) -> tuple[str, list[Answered]]:
     """The label of a model, and its answers."""
-    settings = config.engine.model_copy(update={"model": model})
+    settings = config.engine.model_copy(update={"model": model}).planned_for(q.tiles for q in questions)
 
     async def work() -> tuple[str, list[Answered]]:
         progress(f"starting {model}", 0, 0)

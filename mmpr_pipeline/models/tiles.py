@@ -37,4 +37,9 @@ def tile_settings(architecture: str | None, tiles: int, most: int = MAX_TILES) -
 
 @cache
 def _tell_once(tiles: int, most: int) -> None:
-    log.warning("a source asks for up to %d tiles an image; here they are cut into at most %d", tiles, most)
+    log.warning(
+        "a source asks for up to %d tiles an image; here they are cut into at most %d (engine.most_tiles when sampling,"
+        " max_tiles when training)",
+        tiles,
+        most,
+    )

@@ -17,9 +17,11 @@ from mmpr_pipeline.pairing.correctness import combinations
 from mmpr_pipeline.pairing.options import VoteSettings
 from mmpr_pipeline.pairing.pairs import make_pair, seeded_order
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe, options_of
+from mmpr_pipeline.rollouts.asides import UNDECIDED_VOTES
 from mmpr_pipeline.rollouts.prompts import Prompt, votable_kind
 
 VERSION = "vote@1"
+NO_ANSWER, NO_MAJORITY, UNANIMOUS = UNDECIDED_VOTES
 
 
 class Vote:
@@ -48,17 +50,17 @@ class Vote:
                 camps.append(camp := [])
             camp.append((rollout, answer))
         if not camps:
-            return Pairs((), "no_answer_to_vote_on")
+            return Pairs((), NO_ANSWER)
         first = max(camps, key=len)  # of equal ones the earliest, but no majority has an equal
         votes = f"{len(first)}_of_{len(own)}"
         if len(first) < settings.majority * len(own):
-            return Pairs((), "no_majority")
+            return Pairs((), NO_MAJORITY)
         most = seeded_order((_voted(r, a, f"majority_{votes}") for r, a in first), recipe.seed, "chosen")
         others = [(r, a) for camp in camps if camp is not first for r, a in camp]
         few = seeded_order((_voted(r, a, "minority") for r, a in others), recipe.seed, "rejected")
         found = islice(combinations(most, few), settings.pairs)
         pairs = [make_pair(question, prompt.text, one, two, "vote") for one, two in found]
-        return Pairs(pairs, None if pairs else "unanimous")
+        return Pairs(pairs, None if pairs else UNANIMOUS)
 
 
 def _voted(rollout: CheckedRollout, answer: str, rule: str) -> CheckedRollout:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout, PreferencePair, Question, QuestionOutcome, QuestionRow, Reject
+from mmpr_pipeline.rollouts.asides import generated_tokens
 
 
 def unread(reject: Reject) -> QuestionOutcome:
@@ -52,7 +53,7 @@ def outcome(
         incorrect=seen["incorrect"],
         unparseable=seen["unparseable"],
         rounds=len({r.round for r in sampled}),
-        generated_tokens=sum(r.tokens for r in rollouts),
+        generated_tokens=sum(map(generated_tokens, rollouts)),
     )
     return QuestionOutcome(row=row, images=question.images, rollouts=tuple(rollouts), pairs=tuple(pairs))
 

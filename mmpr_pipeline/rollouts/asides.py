@@ -7,6 +7,8 @@ same purpose, in `#` and what tells them apart.
 
 from __future__ import annotations
 
+from mmpr_pipeline.core.records import Rollout
+
 BLIND = "blind@1"
 """Answers to the question without its image: the blind filter."""
 
@@ -18,6 +20,9 @@ CLAIM = "claim@1"
 
 CLAIMS = "claims@1"
 """The claims of an answer, as the model lists them: feedback."""
+
+UNDECIDED_VOTES = ("no_answer_to_vote_on", "no_majority", "unanimous")
+"""Why a question whose responses voted has no pair."""
 
 NO_PARENT = -1
 """`parent` of a rollout that continues no response."""
@@ -45,3 +50,13 @@ def counted_as(label: str) -> str | None:
     """The name under which counts list such rollouts, as `blind`; None for answers to the question."""
     aside = aside_of(label)
     return aside.partition("@")[0] if aside else None
+
+
+def generated_tokens(rollout: Rollout) -> int:
+    """Tokens that were generated: of a continuation (DropNTP) without what it keeps, by its share of the characters.
+
+    Of completions of first steps, engines count what they completed.
+    """
+    if rollout.parent is None or counted_as(rollout.prompt_version):
+        return rollout.tokens
+    return rollout.tokens - round(rollout.tokens * rollout.prefix_chars / max(len(rollout.text), 1))

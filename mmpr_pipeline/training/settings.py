@@ -14,7 +14,6 @@ from pydantic import Field, model_validator
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.settings import MODEL, OPERATIONAL, RUN, TRAINING, Settings, flag, load_settings
 from mmpr_pipeline.models.resolve import NANO
-from mmpr_pipeline.models.tiles import MAX_TILES
 from mmpr_pipeline.training.policy.settings import LoraSettings, Part
 from mmpr_pipeline.training.recipes import recipe_named
 
@@ -165,7 +164,11 @@ class TrainConfig(Settings):
         default="auto",
         description="Type of the computation; weights and optimizer stay float32. auto: bfloat16 on GPUs.",
     )
-    max_tiles: int = Field(default=MAX_TILES, ge=1, description="Most tiles of an image, whatever its source asks for.")
+    max_tiles: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most tiles of an image, whatever its source asks for. Left out: as many as each source asks for.",
+    )
     seed: int = Field(
         default=0,
         ge=0,

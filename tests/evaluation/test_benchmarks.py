@@ -66,11 +66,13 @@ class Engines:
 
     def __init__(self) -> None:
         self.started: list[str] = []
+        self.tiles: list[int] = []
         right = [f"Final answer: {i + 1}" for i in range(ROWS)]
         self.replies = {"good": [*right[:-1], "99"], "bad": [*["99"] * 5, *right[5:]]}
 
     async def __call__(self, settings: Any) -> Told:
         self.started.append(settings.model)
+        self.tiles.append(settings.most_tiles)
         return Told(settings.model, self.replies[settings.model])
 
 
@@ -85,6 +87,18 @@ def config(benchmark: Path, **more: Any) -> EvalConfig:
     engine = {"name": "scripted", "model": "good", "actors": 0}
     fields = {"benchmarks": [str(benchmark)], "engine": engine, "mode": "direct", "resamples": 500, **more}
     return EvalConfig.model_validate(fields)
+
+
+def test_engines_plan_for_the_tiles_that_a_benchmark_asks_for(
+    benchmark: Path, engines: Engines, tmp_path: Path
+) -> None:
+    """HR-Bench, V* and VisualProbe ask for 24; scores of fewer tiles, kept by an older version, are not taken."""
+    run.run_benchmarks(config(benchmark))
+    benchmark.write_text(benchmark.read_text().replace("  kind: number", "  tiles: 24\n  kind: number"))
+    run.run_benchmarks(config(benchmark, out=str(tmp_path / "out")))
+    assert engines.tiles == [12, 24]
+    (kept,) = (tmp_path / "out" / "scored").rglob("*.jsonl")
+    assert json.loads(kept.read_text().splitlines()[0])["identity"]["tiles"] == 24
 
 
 def test_the_table_tells_model_minus_against(benchmark: Path, engines: Engines, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Rollout
 from mmpr_pipeline.engines import local as make
 from mmpr_pipeline.engines.engine import SampleRequest
+from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.evaluation.run import results_tables, run_eval
 from mmpr_pipeline.evaluation.settings import EvalConfig, load_eval_config
 from tests.pipeline.engines import TextEngine
@@ -55,6 +56,22 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> None:
 def config(source: Path, **more: object) -> EvalConfig:
     fields = {"sources": [str(source)], "engine": {"model": "./bad", "actors": 0}, "resamples": 500, **more}
     return EvalConfig.model_validate(fields)
+
+
+def test_engines_plan_for_the_tiles_that_a_source_asks_for(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiles: list[int] = []
+
+    def made(settings: EngineSettings) -> TextEngine:
+        tiles.append(settings.most_tiles)
+        return TextEngine(lambda source_id, _: "Final answer: 1")
+
+    monkeypatch.setattr(make, "make_engine", made)
+    monkeypatch.setattr(make.LocalEngine, "check", lambda self: self.open())
+    run_eval(config(source))
+    source.write_text(f"{DECLARATION}tiles: 18\n")
+    run_eval(config(source))
+    assert set(tiles[:1]) == {12}
+    assert tiles[-1] == 18
 
 
 @pytest.mark.parametrize(

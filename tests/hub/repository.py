@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 
@@ -24,7 +25,7 @@ class Blob:
     data: bytes
     lfs: bool
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         return hashlib.sha256(self.data).hexdigest()
 
@@ -33,7 +34,7 @@ class Blob:
         head = "version https://git-lfs.github.com/spec/v1\n"
         return f"{head}oid sha256:{self.sha256}\nsize {len(self.data)}\n".encode()
 
-    @property
+    @cached_property
     def oid(self) -> str:
         """Git's name of the blob."""
         held = self.pointer if self.lfs else self.data
@@ -64,7 +65,7 @@ class Repository:
     """The large file store: sha256 -> content, also of files that no commit names yet."""
 
     def large(self, path: str) -> bool:
-        return path.endswith((".parquet", ".arrow", ".tar", ".zip"))
+        return path.endswith((".parquet", ".arrow", ".tar")) or ".zip" in path
 
     def put(self, files: dict[str, bytes], title: str, branch: str = "main", sha: str | None = None) -> Commit:
         """A commit made behind the server's back."""

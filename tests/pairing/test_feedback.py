@@ -164,8 +164,8 @@ def test_summary_report_and_card_say_what_feedback_took() -> None:
               "unpaired": {"same_scores": 3}}  # fmt: skip
     [told] = beside_sentences(counts)
     assert told == (
-        "Feedback: 5,120 claims of answers were asked about (5,120 tokens), 16 lists of them (700); 3 questions whose "
-        "answers all score alike."
+        "Feedback: 5,120 claims of answers were asked about (5,120 tokens), 16 lists of them (700): 0 pairs; 3 "
+        "questions whose answers all score alike."
     )
 
 

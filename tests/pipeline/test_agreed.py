@@ -17,6 +17,7 @@ from mmpr_pipeline.pipeline.config import BuildConfig, load_config
 from mmpr_pipeline.pipeline.plans import evaluation_sets
 from mmpr_pipeline.pipeline.plans.evaluation_sets import fetch_sentence
 from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
+from mmpr_pipeline.sources.review.preview import show_source
 from tests.hub.served import serve
 from tests.pipeline.plans.test_screening_pass import made, rows
 
@@ -49,6 +50,12 @@ def test_a_build_tells_what_it_would_fetch_and_asks_on_a_terminal(
     )
 
 
+def test_what_pins_no_commit_says_so() -> None:
+    assert "# not pinned: a build takes the newest commit, records it" in show_source("geoqa")
+    assert "# not pinned" not in show_source("mathvista")  # pinned
+    assert "# not pinned" not in show_source("nano_grid")  # not on the Hub
+
+
 def test_what_is_said_already_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation_sets, "to_fetch", lambda config: pytest.fail("nothing is to be asked for"))
     for choice in ("cached", "none"):
@@ -76,17 +83,22 @@ def test_true_and_false_are_what_they_were(tmp_path: Path) -> None:
 
 
 BEGUN = """
-import json, sys
+import io, json, sys
+from rich.console import Console
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.driver import begun_with, claim_output
 from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
+from mmpr_pipeline.pipeline.watch.console import BuildConsole
 from mmpr_pipeline.storage import open_store
 
 config = load_config(None, {"sources": ["geoqa"], "out": sys.argv[1], "engine.name": "scripted",
                             "screening.decontaminate": "none"})
 plan = make_build_plan(config, begun_with(open_store(config.out)))
 claim_output(open_store(config.out), plan)
-print(json.dumps([plan.digest, plan.sources[0].index.revision]))
+said = io.StringIO()
+with BuildConsole(Console(file=said, width=200)) as console:
+    console.planned(plan, config.shards)
+print(json.dumps([plan.digest, plan.sources[0].index.revision, said.getvalue()]))
 """
 
 
@@ -108,6 +120,10 @@ def test_an_output_that_was_begun_keeps_the_commit_it_began_with(tmp_path: Path)
 
     try:
         first = plan("begun")
+        commit = server.repositories["hz2475/geoQA"].head().sha
+        noted = json.loads((tmp_path / "begun" / "config.json").read_text())["sources"][0]
+        assert (first[1], noted["revision"]) == (commit, commit)
+        assert f"which this output keeps to: geoqa {commit[:12]}" in first[2]
         server.repositories["hz2475/geoQA"].put({"later.txt": b"more"}, "later")
         assert plan("begun") == first
         other = plan("new")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import io
 import json
 from collections import Counter
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from rich.console import Console
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Rollout
@@ -16,12 +19,15 @@ from mmpr_pipeline.dataset.export.run import export, export_table
 from mmpr_pipeline.dataset.publish.card import dataset_card
 from mmpr_pipeline.dataset.review.beside import beside_sentences
 from mmpr_pipeline.dataset.review.facts import facts_of
+from mmpr_pipeline.dataset.review.stats import stats
+from mmpr_pipeline.dataset.review.terminal import stats_page
 from mmpr_pipeline.engines.engine import SampleRequest
 from mmpr_pipeline.engines.registry import make_engine
 from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
 from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
+from mmpr_pipeline.report.pages.page import report
 from tests.pipeline.made import files_of, make_source
 from tests.pipeline.test_golden import finished
 
@@ -98,10 +104,26 @@ def test_each_signal_is_counted_with_its_tokens_and_yield(whole: Path) -> None:
     assert min(counts["rollouts"]["step"], counts["pairs"]["format"], counts["pairs"]["correctness"]) > 0
     assert counts["beside_tokens"].keys() == {"blind", "step"}
     assert sum(counts["beside_tokens"].values()) < counts["generated_tokens"]
-    told = " ".join(beside_sentences(counts))
-    assert f"{counts['unpaired']['solved_without_image']:,} questions dropped" in told
-    card = dataset_card(facts_of(whole), "org/set", "https://example.org", 1, 1)
-    assert all(told in card for told in ("Blind filter", "**format**", "Step data"))
+    blind, step, formed = beside_sentences(counts)
+    assert f"({counts['beside_tokens']['blind']:,} tokens); {counts['unpaired']['solved_without_image']:,}" in blind
+    assert f"{counts['rollouts']['step']:,} completions" in step
+    assert f"({counts['beside_tokens']['step']:,} tokens)" in step
+    assert formed.startswith(f"Format: {counts['pairs']['format']:,} pairs")
+    assert "no further tokens" in formed
+    everywhere(whole, blind, step, formed)
+
+
+def everywhere(out: Path, *sentences: str) -> None:
+    """Each sentence stands in the terminal's summary, in the report and in the card."""
+    card = dataset_card(facts_of(out), "org/set", "https://example.org", 1, 1)
+    page = report(out, out.parent / f"{out.name}.html")
+    console = Console(width=10_000, record=True, file=io.StringIO())
+    console.print(stats_page(stats(out)))
+    shown = console.export_text()
+    for sentence in sentences:
+        assert sentence in card
+        assert sentence in html.unescape(page.read_text())
+        assert sentence in shown
 
 
 def test_a_dropped_question_costs_its_blind_answers_only(whole: Path) -> None:
@@ -169,9 +191,25 @@ def test_votes_are_asked_for_with_a_final_answer(tmp_path: Path) -> None:
     assert all(row["chosen_rule"].startswith("majority_") for row in voted)
     counts = counts_of(tmp_path / "votes")
     assert counts["pairs"]["vote"] == len(voted)
-    sentence = f"the chosen responses of {len(voted):,} pairs are a majority's"
-    assert any(sentence in told for told in beside_sentences(counts))
-    assert sentence in dataset_card(facts_of(tmp_path / "votes"), "org/set", "https://example.org", 1, 1)
+    ids = {row["question_id"] for row in asked}
+    tokens = sum(row["tokens"] for row in rows_of(tmp_path / "votes", "rollouts") if row["question_id"] in ids)
+    assert counts["beside_tokens"] == {"vote": tokens}
+    (sentence,) = beside_sentences(counts)
+    assert f"of {len(voted):,} pairs are a majority's, and no gold confirms them ({tokens:,} tokens" in sentence
+    everywhere(tmp_path / "votes", sentence)
+
+
+def test_feedback_says_what_its_claims_took_and_gave(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "claims", **{"pairing.strategies": ["feedback"], "pairing.options": {}})
+    finished(plan, make_engine(plan.config.engine))
+    counts = counts_of(tmp_path / "claims")
+    claims = [row for row in rows_of(tmp_path / "claims", "rollouts") if "claim@1" in row["prompt_version"]]
+    pairs, tokens = counts["pairs"].get("feedback", 0), sum(row["tokens"] for row in claims)
+    assert claims
+    assert counts["beside_tokens"] == {"claim": tokens}
+    (sentence,) = beside_sentences(counts)
+    assert f"{len(claims):,} claims of answers were asked about ({tokens:,} tokens): {pairs:,} pairs" in sentence
+    everywhere(tmp_path / "claims", sentence)
 
 
 def test_recorded_rollouts_cannot_be_asked_without_the_image(tmp_path: Path) -> None:

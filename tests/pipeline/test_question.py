@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import QuestionOutcome
+from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
 from mmpr_pipeline.pairing.registry import make_strategies
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Recipe
@@ -72,6 +75,17 @@ async def test_all_correct_responses_are_cut_and_continued_without_the_image() -
     assert [r.index for r in outcome.rollouts] == list(range(FLAT.sampling.samples + 2)), "continuations come last"
     for pair in outcome.pairs:
         assert outcome.rollouts[pair.rejected_index].parent == pair.chosen_index
+
+
+@pytest.mark.parametrize("strategies", [("dropout_ntp",), ("step",)])
+async def test_tokens_are_those_that_were_generated_not_what_continuations_and_steps_keep(
+    strategies: tuple[str, ...],
+) -> None:
+    engine = ScriptedEngine(parse_script({"solve_rate": 1.0, "extremes": 0.0, "tokens": 200}))
+    rules = PairingSettings(strategies=strategies, dropout_pairs=6)
+    made = await outcome_of(cast(TextEngine, engine), Recipe(FLAT.sampling, rules, seed=0))
+    assert [r for r in made.rollouts if r.parent is not None and r.prefix_chars]
+    assert made.row.generated_tokens == pytest.approx((await engine.stats()).tokens, rel=0.01)
 
 
 async def test_open_questions_are_sampled_only_as_often_as_they_are_cut() -> None:

@@ -11,7 +11,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, mode
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.records import SCHEMA_VERSION, QuestionOutcome, Record
-from mmpr_pipeline.rollouts.asides import counted_as
+from mmpr_pipeline.rollouts.asides import UNDECIDED_VOTES, counted_as
 
 
 class Counts(Record):
@@ -28,10 +28,13 @@ class Counts(Record):
         "`blind`: answers without the image; `step`: completions of first steps.",
     )
     images: int = Field(default=0, description="Images stored; in a shard's own counts each one once.")
-    generated_tokens: int = Field(default=0, description="Tokens generated, continuations included.")
+    generated_tokens: int = Field(
+        default=0, description="Tokens generated; of continuations what was continued, not what was kept."
+    )
     beside_tokens: dict[str, int] = Field(
         default_factory=dict,
-        description="Of those, tokens of rollouts beside the questions' own: `blind`, `step`. Absent where none are.",
+        description="Of those, tokens of rollouts beside the questions' own: `blind`, `step`, `claim`, `claims`; and "
+        "of responses that voted: `vote`. Absent where none are.",
     )
 
     @model_serializer(mode="wrap")
@@ -133,6 +136,9 @@ class Tally:
         for rollout in outcome.rollouts:
             if name := counted_as(rollout.prompt_version):
                 self._groups["beside_tokens"][name] += rollout.tokens
+        if row.reason in UNDECIDED_VOTES or any(pair.strategy == "vote" for pair in outcome.pairs):
+            voted = sum(rollout.tokens for rollout in outcome.rollouts if rollout.parent is None)
+            self._groups["beside_tokens"]["vote"] += voted
 
     def counts(self) -> Counts:
         """What was counted so far."""

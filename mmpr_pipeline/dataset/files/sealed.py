@@ -73,6 +73,8 @@ class SourceNote(TypedDict):
     revision: NotRequired[str | None]
     instructions: NotRequired[list[str]]
     share: NotRequired[ShareFields]
+    tiles: NotRequired[int]
+    """Most tiles of its images; absent where it asks for no more than `MAX_TILES`."""
 
 
 class ComparedWith(TypedDict):

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mmpr_pipeline.rollouts.asides import UNDECIDED_VOTES
+
+_UNDECIDED = dict(zip(UNDECIDED_VOTES, ("have no answer to vote on", "have no majority", "are unanimous"), strict=True))
+
 
 def beside_sentences(counts: Mapping[str, Any]) -> list[str]:
-    """How much was sampled without the image or after first steps, for how many tokens, and what it gave."""
-    tokens, rollouts = counts.get("beside_tokens", {}), counts["rollouts"]
+    """What each strategy beside correctness and DropNTP took, in tokens, and what it gave."""
+    tokens, rollouts, pairs, unpaired = (
+        counts.get("beside_tokens", {}), counts["rollouts"], counts["pairs"], counts["unpaired"]
+    )  # fmt: skip
     told = []
     if "blind" in rollouts:
-        dropped = counts["unpaired"].get("solved_without_image", 0)
+        dropped = unpaired.get("solved_without_image", 0)
         told.append(
             f"Blind filter: {rollouts['blind']:,} answers without the image ({tokens.get('blind', 0):,} tokens); "
             f"{dropped:,} questions dropped that are solved so."
@@ -25,8 +31,19 @@ def beside_sentences(counts: Mapping[str, Any]) -> list[str]:
         listed = f", {rollouts['claims']:,} lists of them ({tokens.get('claims', 0):,})" if "claims" in rollouts else ""
         told.append(
             f"Feedback: {rollouts['claim']:,} claims of answers were asked about ({tokens.get('claim', 0):,} tokens)"
-            f"{listed}; {counts['unpaired'].get('same_scores', 0):,} questions whose answers all score alike."
+            f"{listed}: {pairs.get('feedback', 0):,} pairs; {unpaired.get('same_scores', 0):,} questions whose answers "
+            "all score alike."
         )
-    if votes := counts["pairs"].get("vote"):
-        told.append(f"Voted: the chosen responses of {votes:,} pairs are a majority's, and no gold confirms them.")
+    if formed := pairs.get("format"):
+        told.append(
+            f"Format: {formed:,} pairs of a right answer in the form that was asked for over one without it, from the "
+            "questions' own rollouts: no further tokens."
+        )
+    undecided = {name: unpaired[name] for name in UNDECIDED_VOTES if name in unpaired}
+    if "vote" in pairs or undecided:
+        without = "".join(f"; {number:,} questions {_UNDECIDED[name]}" for name, number in undecided.items())
+        told.append(
+            f"Voted: the chosen responses of {pairs.get('vote', 0):,} pairs are a majority's, and no gold confirms "
+            f"them ({tokens.get('vote', 0):,} tokens of responses that voted){without}."
+        )
     return told

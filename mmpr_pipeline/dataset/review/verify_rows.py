@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.manifest import Counts, Manifest, counted
-from mmpr_pipeline.rollouts.asides import counted_as
+from mmpr_pipeline.rollouts.asides import UNDECIDED_VOTES, counted_as
 
 Note = Callable[[str, str], None]
 """Takes the name of a problem and what was seen."""
@@ -42,6 +42,8 @@ class _Shard:
     """Hash of the text of each rollout that pairs use; texts themselves would not fit for one huge shard."""
     pairs_of: Counter[str] = field(default_factory=Counter)
     sampled_of: Counter[str] = field(default_factory=Counter)
+    voted: set[str] = field(default_factory=set)
+    """Questions whose responses voted."""
 
     def found(self, source: str) -> _Found:
         return self.counts.setdefault(source, _Found())
@@ -77,6 +79,8 @@ def check_rows(paths: Mapping[str, Path], manifest: Manifest, note: Note) -> set
                 limited("duplicate_pair", f"pair {pair_id} is there twice")
             shard.pair_ids.add(pair_id)
             shard.pairs_of[name] += 1
+            if row["strategy"] == "vote":
+                shard.voted.add(name)
             shard.found(row["source"]).pairs[row["strategy"]] += 1
             check_pairs_question = shard.questions.get(name)
             if check_pairs_question is None or check_pairs_question.status != "paired":
@@ -132,6 +136,8 @@ def _check_questions(path: Path, shard: _Shard, note: _Limited) -> None:
     for batch in record_batches(path, columns):
         for row in batch.to_pylist():
             _check_question(row["question_id"], _Question(**{k: row[k] for k in _QUESTION}), shard, note)
+            if row["reason"] in UNDECIDED_VOTES:
+                shard.voted.add(row["question_id"])
             found = shard.found(row["source"])
             found.ints.update(questions=1, generated_tokens=row["generated_tokens"], paired=row["status"] == "paired")
             if row["status"] in ("unpaired", "rejected"):
@@ -176,8 +182,8 @@ def _count_rollouts(batch: pa.RecordBatch, shard: _Shard) -> None:
     names = ("question_id", "source", "parent", "outcome", "prompt_version", "tokens")
     rows = list(zip(*(batch.column(name).to_pylist() for name in names), strict=True))
     tally = Counter((q, s, counted(o, p, label), p is None) for q, s, p, o, label, _ in rows)
-    for _, source, _, _, label, tokens in rows:
-        if name := counted_as(label):
+    for question_id, source, parent, _, label, tokens in rows:
+        if name := counted_as(label) or ("vote" if parent is None and question_id in shard.voted else None):
             shard.found(source).beside_tokens[name] += tokens
     for (question_id, source, outcome, sampled), count in tally.items():
         shard.found(source).rollouts[outcome] += count
@@ -186,6 +192,9 @@ def _count_rollouts(batch: pa.RecordBatch, shard: _Shard) -> None:
 
 def _check_counts(shard: _Shard, manifest: Manifest, note: _Limited) -> None:
     """The manifest's counts against those of the rows, by source and in all."""
+    if "vote" not in manifest.counts.beside_tokens:  # by a version that did not count them
+        for each in shard.counts.values():
+            each.beside_tokens.pop("vote", None)
     found = {source: _as_counts(f) for source, f in shard.counts.items()}
     for source in sorted({*found, *manifest.sources}):
         stated = manifest.sources.get(source, Counts())

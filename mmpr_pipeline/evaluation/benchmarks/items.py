@@ -70,6 +70,11 @@ def read_items(benchmark: Benchmark, config: EvalConfig) -> Iterator[BenchmarkIt
             yield found if isinstance(found, Reject) else _item(benchmark, found, known, number)
 
 
+def tiles_of(benchmark: Benchmark, config: EvalConfig) -> int:
+    """Most tiles of an image that the benchmark's rows ask for. Raises ConfigError."""
+    return _source(benchmark, config).declaration.tiles
+
+
 def _source(benchmark: Benchmark, config: EvalConfig) -> Source:
     if isinstance(benchmark.rows, str):
         return open_source(benchmark.rows, config.data_root)

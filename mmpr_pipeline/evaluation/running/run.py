@@ -22,7 +22,7 @@ from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import actor_count, start_engines
 from mmpr_pipeline.evaluation.benchmarks import catalog
 from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark
-from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem, read_items
+from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem, read_items, tiles_of
 from mmpr_pipeline.evaluation.judges.judge import Judge, Memory
 from mmpr_pipeline.evaluation.judges.rubric import rubric_of
 from mmpr_pipeline.evaluation.running.answers import answer_all
@@ -32,6 +32,7 @@ from mmpr_pipeline.evaluation.scoring.graded import Score
 from mmpr_pipeline.evaluation.scoring.registry import SCORINGS, score_of
 from mmpr_pipeline.evaluation.seen import TrainingOverlap, trained_models
 from mmpr_pipeline.evaluation.settings import EvalConfig
+from mmpr_pipeline.models.tiles import MAX_TILES
 from mmpr_pipeline.storage import Store, open_store
 from mmpr_pipeline.storage.local import LocalStore
 
@@ -76,8 +77,9 @@ async def _run(config: EvalConfig, store: Store | None, progress: Progress, noti
         stack.callback(memory.close)
         prepared, not_run = _prepare(benchmarks, config, judge, memory)
         _tell_cost(prepared, config, len(names) * len(modes), notify)
+        planned = config.engine.planned_for(tiles_of(each.benchmark, config) for each in prepared)
         for name in names:
-            engine = _Late(config.engine.model_copy(update={"model": name}))
+            engine = _Late(planned.model_copy(update={"model": name}))
             try:
                 await _model(name, engine, config, store, trained, prepared, not_run, scored, progress)
             finally:
@@ -173,6 +175,9 @@ def _identity(prepared: _Prepared, config: EvalConfig, model: str, trained: dict
         "judge": prepared.score.label if isinstance(prepared.score, Judge) else None,
         **config.model_dump(mode="json", include=set(asked)),
     }
+    # scores from before engines planned for more tiles differ
+    if (tiles := tiles_of(prepared.benchmark, config)) > MAX_TILES:
+        found["tiles"] = tiles
     plugins = {
         "benchmark": catalog.benchmark_origin(prepared.benchmark.name),
         "scoring": SCORINGS.origins([name for name in [prepared.benchmark.score] if name in SCORINGS.names()]),

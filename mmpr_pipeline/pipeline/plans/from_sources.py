@@ -121,8 +121,7 @@ class BuildPlan:
         """Start the engines; None where the sources bring the pairs. Raises EngineError where they cannot serve."""
         if self.config.preset:
             return None
-        asked = max(self.config.engine.most_tiles, *(source.tiles for source in self.sources))
-        return await start_engines(self.config.engine.model_copy(update={"most_tiles": asked}))
+        return await start_engines(self.config.engine.planned_for(source.tiles for source in self.sources))
 
     def engine_for(self, shard: int, engine: Engine | None) -> ResumableEngine:
         """The engine with the journal of the shard, or one that answers with the sources' own responses."""

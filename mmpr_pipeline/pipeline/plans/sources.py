@@ -8,6 +8,7 @@ from typing import Any
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.dataset.files.sealed import SourceNote
+from mmpr_pipeline.models.tiles import MAX_TILES
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.screening.fingerprints.file import Fingerprint
 from mmpr_pipeline.screening.mixture import ALL, share_fields, share_of, taken
@@ -63,6 +64,8 @@ class ResolvedSource:
             note["instructions"] = list(self.instructions)
         if self.share != ALL:
             note["share"] = share_fields(self.share)
+        if self.tiles > MAX_TILES:
+            note["tiles"] = self.tiles
         return note
 
     def open(self, data_root: str | None) -> Source:

@@ -48,6 +48,11 @@ class BuildConsole:
         self._console.print(
             f"[bold]{plan.rows:,}[/] questions of {names} into {num_shards} shards{kept}", highlight=False
         )
+        commits = [f"{s['name']} {s['revision'][:12]}" for s in plan.described_sources if s.get("revision")]
+        if commits:
+            self._console.print(
+                f"Read from the Hub at these commits, which this output keeps to: {', '.join(commits)}", highlight=False
+            )
         if held_out := [s["name"] for s in plan.described_sources if s["role"] == "evaluation"]:
             self._console.print(
                 f"[bold yellow]Warning:[/] {', '.join(held_out)} is meant for evaluation. A model trained on these "

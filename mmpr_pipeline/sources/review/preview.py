@@ -47,6 +47,10 @@ def show_source(name_or_path: str) -> str:
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
     rules = "".join(f"# judged by, for {kind}: {JUDGED_BY[kind]}\n" for kind in _kinds(declaration))
     notes = "".join(f"# not confirmed: {note}\n" for note in declaration.unconfirmed)
+    if declaration.hub and declaration.hub.revision is None:
+        notes += (
+            "# not pinned: a build takes the newest commit, records it and keeps to it; `revision` under hub pins one\n"
+        )
     return f"# {path}\n{rules}{notes}{text}"
 
 

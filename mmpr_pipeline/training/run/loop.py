@@ -20,6 +20,7 @@ import torch
 from mmpr_pipeline.core.errors import ConfigError, MmprError, StoreError, TrainingError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.dataset.files.trained_on import write_trained_on
+from mmpr_pipeline.models.tiles import tile_settings
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints.checkpointer import Checkpointer
 from mmpr_pipeline.training.checkpoints.places import checkpoint_place, step_name
@@ -139,7 +140,8 @@ class Trainer:
         over = config.launch.shard_over or world.size
         resting = check_resting(self.policy, over, kind == "online", device_memory(world))
         self.view.message(f"Weights, gradients and Adam's moments: {resting / 2**30:.2f} GiB a process.")
-        self.encoder = encoder = PairEncoder(self.processor, self.policy.bare, self.policy.family, config.max_tiles)
+        self.max_tiles = config.max_tiles or self.shards.most_tiles
+        self.encoder = encoder = PairEncoder(self.processor, self.policy.bare, self.policy.family, self.max_tiles)
         budget = config.token_budget or MOST_TOKENS
         self.stream = Stream(self.shards, encoder, budget, world.rank, world.size, self.dtype)
         reference, self.moving = self._reference(kind)
@@ -294,7 +296,13 @@ class Trainer:
         return policy, shape
 
     def _warn(self) -> None:
-        """Say where the learning rate is far above what the model's authors took; of all weights, not of adapters."""
+        """Say where images are cut into fewer tiles than were sampled with, and where the learning rate is far above
+        what the model's authors took; of all weights, not of adapters."""
+        asked, limit = self.shards.most_tiles, self.config.max_tiles
+        if limit and limit < asked and tile_settings(type(self.policy.bare).__name__, limit):
+            self.view.message(
+                f"max_tiles cuts images into at most {limit} tiles; sources ask for up to {asked}, and so were sampled."
+            )
         config, model = self.config, self.policy.bare
         kinds = model.config.model_type, self.policy.family.language_model(model).config.model_type
         if not config.lora and (heard := warning(config.lr, f"{config.model} {self.folder.label}", *kinds)):
@@ -342,7 +350,7 @@ class Trainer:
         return (AdapterOffReference(self.policy) if kind == "adapter_off" else NoReference()), None
 
     def _score(self) -> Any:
-        tiles, data = self.config.max_tiles, self.shards.store
+        tiles, data = self.max_tiles, self.shards.store
         key = self.world.on_main(lambda: reference_key(self.folder, tiles, str(self.dtype)))
         beside = self.world.on_main(lambda: column_store(data, self.run_dir) is data)
         store = data if beside else open_store(self.run_dir)

@@ -39,6 +39,7 @@ async def test_engines_plan_their_memory_for_the_tiles_that_the_sources_ask_for(
 ) -> None:
     """MMPR's own sources ask for 18 and 24 tiles; engines planned for 12 would show their images coarser."""
     started: list[int] = []
+    noted: list[int | None] = []
 
     async def start(settings: EngineSettings) -> None:
         started.append(settings.most_tiles)
@@ -48,5 +49,8 @@ async def test_engines_plan_their_memory_for_the_tiles_that_the_sources_ask_for(
     declared = source.read_text()
     for tiles in (6, 24):
         source.write_text(f"{declared}tiles: {tiles}\n")
-        await plan_of(tmp_path / "out", source).start()
+        plan = plan_of(tmp_path / "out", source)
+        await plan.start()
+        noted.append(plan.described_sources[0].get("tiles"))
     assert started == [12, 24]
+    assert noted == [None, 24]  # so that training cuts as many

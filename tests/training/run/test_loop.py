@@ -6,19 +6,24 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError, TrainingError
+from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints.places import checkpoint_place
 from mmpr_pipeline.training.run import loop, step
+from mmpr_pipeline.training.run.console import NoTrainingView
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.metrics import read_lines
 from mmpr_pipeline.training.settings import TrainConfig
-from tests.dataset.conftest import make_outcome
+from tests.dataset.conftest import IDENTITY, make_outcome
 from tests.training import made
 
 ROOT = Path(__file__).parents[3]
@@ -62,6 +67,34 @@ def test_training_learns_the_preference(whole: Path) -> None:
     assert lines[-1]["reward/margin"] > 1
     assert lines[-1]["reward/accuracy"] == 1
     assert lines[2]["delta"] != 0
+
+
+def test_images_are_cut_into_as_many_tiles_as_were_sampled(model: Path, tmp_path: Path) -> None:
+    """A source of 24 tiles (MMPR's own InfoVQA) was sampled with them: training on 12 would show a coarser image."""
+    outcome = make_outcome(6)  # an image of 23 x 10 px: seven by three tiles fit it best, of at most twelve five by two
+    wide = replace(outcome, row=outcome.row.model_copy(update={"tiles": 24}))
+    data = made.dataset(tmp_path / "data", [wide], shards=1)
+    described: dict[str, Any] = {"digest": IDENTITY, "identity": {}, "sources": [{"name": "bars", "tiles": 24}]}
+    open_store(data).write(layout.CONFIG, json_bytes(described))
+    heard: list[str] = []
+
+    class View(NoTrainingView):
+        def message(self, lines: str | Sequence[str]) -> None:
+            heard.append(str(lines))
+
+    def tiles(name: str, **more: Any) -> int:
+        train(made.settings(model, data, tmp_path / name, batch=1, token_budget=4096, max_steps=1, **more), view=View())
+        return int(metrics(tmp_path / name)[0]["tiles"])
+
+    assert tiles("all") == 7 * 3 + 1
+    assert not [line for line in heard if "max_tiles" in line]
+    assert tiles("few", max_tiles=12) == 5 * 2 + 1
+    assert [line for line in heard if "max_tiles" in line] == [
+        "max_tiles cuts images into at most 12 tiles; sources ask for up to 24, and so were sampled."
+    ]
+    described["sources"] = [{"name": "bars"}]  # by a version whose engines were planned for 12
+    open_store(data).write(layout.CONFIG, json_bytes(described))
+    assert tiles("older") == 5 * 2 + 1
 
 
 def launch(config: TrainConfig, *options: str) -> subprocess.CompletedProcess[str]:

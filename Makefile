@@ -42,10 +42,10 @@ demo: setup
 	@$(VENV)/bin/mmpr show $(OUT) -n 3
 
 test: lint
-	$(PY) -m pytest -q -n $(TEST_WORKERS) --dist loadfile
+	$(PY) -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-fast: setup
-	$(PY) -m pytest -q -n $(TEST_WORKERS) --dist loadfile -m "not slow"
+	$(PY) -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow"
 
 check: lint
 	$(PY) -m pytest -q tests/core tests/pairing tests/rollouts tests/pipeline/test_golden.py tests/pipeline/test_question.py \

@@ -29,8 +29,8 @@ assert Path(mmpr_pipeline.__file__).resolve().parents[1] == CHECKOUT, (
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 _GUARDED = ("RAY_", "HF_", "CUDA_", "MMPR_")
-_OF_THE_PROCESS = {"MMPR_LOGS", "MMPR_LOG_LEVEL"}
-"""What a command sets for the processes that it starts, and leaves as it ends with its own process."""
+_OF_THE_PROCESS = {"MMPR_LOGS", "MMPR_LOG_LEVEL", "RAY_CLIENT_MODE"}
+"""What a command sets for the processes that it starts, and leaves as it ends with its own; the import of Ray too."""
 
 
 @pytest.hookimpl(trylast=True)

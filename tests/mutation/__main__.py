@@ -90,14 +90,15 @@ def changes(node: ast.AST) -> Iterator[tuple[str, object]]:
         yield "call dropped", lambda: setattr(node, "value", ast.Constant(None))
 
 
-def noticed(copy: Path, tests: list[str], seconds: float) -> bool:
-    """Whether the tests fail, or do not end."""
+def noticed(copy: Path, tests: list[str], seconds: float) -> str | None:
+    """The end of what pytest says where the tests fail, or do not end; None where they pass."""
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", *tests]
     try:
-        return subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=seconds).returncode != 0
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=seconds, text=True)
     except subprocess.TimeoutExpired:
-        return True
+        return f"no end after {seconds:.0f} s"
+    return (done.stdout + done.stderr)[-3000:] if done.returncode else None
 
 
 def main() -> int:
@@ -115,14 +116,15 @@ def main() -> int:
     for module in asked.modules:
         path = copy / "mmpr_pipeline" / module
         whole = path.read_text("utf-8")
-        assert not noticed(copy, MODULES[module], asked.seconds), f"the tests of {module} fail as it is"
+        failed = noticed(copy, MODULES[module], asked.seconds)
+        assert failed is None, f"the tests of {module} fail as it is:\n{failed}"
         found = list(mutants(whole))
         if asked.most is not None and len(found) > asked.most:
             found = random.Random(f"{asked.seed} {module}").sample(found, asked.most)
         alive = 0
         for line, what, text in sorted(found):
             path.write_text(text, "utf-8")
-            if not noticed(copy, MODULES[module], asked.seconds):
+            if noticed(copy, MODULES[module], asked.seconds) is None:
                 alive += 1
                 print(f"  survived: {module}:{line} {what}", flush=True)
         path.write_text(whole, "utf-8")

@@ -17,6 +17,7 @@ from mmpr_pipeline.engines.pool.launch import start_pool, why_waiting
 from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.settings import EngineSettings
+from tests.cluster.sessions import ray_environment
 from tests.engines.pool.test_pool import answers, expected, requests
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -36,15 +37,16 @@ def cluster_of(*gpus: int) -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "num_gpus": gpus[0]})
-    try:
-        for count in gpus[1:]:
-            cluster.add_node(num_cpus=4, num_gpus=count)
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-        yield cluster
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
+    with ray_environment():
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "num_gpus": gpus[0]})
+        try:
+            for count in gpus[1:]:
+                cluster.add_node(num_cpus=4, num_gpus=count)
+            ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
 
 
 async def devices(pool: EnginePool, which: int) -> str:

@@ -23,7 +23,7 @@ MODULES: dict[str, list[str]] = {
     "pairing/pairs.py": ["tests/pairing"],
     "pairing/correctness.py": ["tests/pairing", "tests/pipeline/test_question.py"],
     "pairing/dropout_ntp.py": ["tests/pairing", "tests/pipeline/test_question.py"],
-    "pipeline/question.py": ["tests/pipeline/test_question.py"],
+    "pipeline/question.py": ["tests/pipeline/test_question.py", "tests/pipeline/test_beside.py"],
     "rollouts/rounds.py": ["tests/rollouts"],
     "rollouts/seeds.py": ["tests/rollouts"],
     "rollouts/prompts.py": ["tests/rollouts"],

@@ -24,7 +24,7 @@ from tests.engines.contract import ask, seen_question
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 GONE_SECONDS = 10.0
-LOAD_SECONDS, STALL_SECONDS = 90.0, 6.0
+LOAD_SECONDS, STALL_SECONDS = 150.0, 6.0
 """Watchdogs of an engine that hangs: longer than the way to the phase on a busy machine, and no longer."""
 
 

@@ -52,7 +52,7 @@ def test_every_strategy_goes_on_from_its_journal_to_the_same_bytes(tmp_path: Pat
     assert {counted_as(row["prompt_version"]) for row in rollouts} == {None, "blind", "step"}
     mark = f"{tmp_path.parent.name}-{tmp_path.name}"
     with PLACES["folder"](tmp_path, 31, mark) as there:
-        blows = draw_blows(31, ("driver", "engine", "worker", "driver"))
+        blows = draw_blows(31, ("driver", "engine", "worker", "interrupt"))
         result = Campaign(tmp_path, reference, there, 31, mark, blows).run()
     assert result.digest == reference.digest
     assert result.blows.total() >= 2, "most blows must land"

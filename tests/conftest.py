@@ -54,8 +54,9 @@ def _environment_after_a_test() -> Iterator[None]:
 
 
 def _unchanged_environment() -> Iterator[None]:
-    before = _guarded_environment()
+    environment, before = os.environ, _guarded_environment()
     yield
+    os.environ = environment  # noqa: B003 - `datasets` puts a copy in its place, where monkeypatch undoes nothing
     after = _guarded_environment()
     changed = {name for name in before | after if before.get(name) != after.get(name)}
     for name in changed:

@@ -50,10 +50,10 @@ _COMPUTED = {
 
 def mutants(source: str) -> Iterator[tuple[int, str, str]]:
     """Line, what was changed, and the changed source, for each change that there is."""
-    count = sum(len(list(changes(node))) for node in ast.walk(ast.parse(source)))
+    count = sum(len(list(changes(node))) for node in that_run(ast.parse(source)))
     for wanted in range(count):
         tree, number = ast.parse(source), 0
-        for node in ast.walk(tree):
+        for node in that_run(tree):
             for what, change in changes(node):
                 if number == wanted:
                     change()  # type: ignore[operator]
@@ -61,8 +61,17 @@ def mutants(source: str) -> Iterator[tuple[int, str, str]]:
                 number += 1
 
 
+def that_run(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes below this one, but for annotations, which nothing evaluates."""
+    for name, value in ast.iter_fields(tree):
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST) and name not in ("annotation", "returns"):
+                yield child
+                yield from that_run(child)
+
+
 def changes(node: ast.AST) -> Iterator[tuple[str, object]]:
-    """What can be changed at a node, and how. Docstrings and annotations hold nothing of it."""
+    """What can be changed at a node, and how. Docstrings hold nothing of it."""
     if isinstance(node, ast.Compare):
         for at, op in enumerate(node.ops):
             if other := _COMPARED.get(type(op)):

@@ -23,7 +23,7 @@ help:
 	@echo "make demo     build preference pairs with the embedded model, verify them, show a few"
 	@echo "make test     lint, types and all tests;   make test-fast  without the slow ones"
 	@echo "make check    lint, types and the tests of the core, in about a minute: run it before you push"
-	@echo "make chaos    kill builds for ten minutes (CHAOS_SECONDS) and damage outputs for as long; compare every byte"
+	@echo "make chaos    kill builds for ten minutes (CHAOS_SECONDS), damage outputs for as long, end engines in every phase"
 	@echo "make fuzz     hostile rows, pictures, archives and texts through everything that reads them (FUZZ_SEED)"
 	@echo "make lint     ruff and mypy;               make format     let ruff rewrite"
 	@echo "make bench    the benchmarks;              make schemas    write schemas/ anew"
@@ -42,10 +42,10 @@ demo: setup
 	@$(VENV)/bin/mmpr show $(OUT) -n 3
 
 test: lint
-	$(PY) -m pytest -q -n $(TEST_WORKERS) --dist loadfile
+	$(PY) -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-fast: setup
-	$(PY) -m pytest -q -n $(TEST_WORKERS) --dist loadfile -m "not slow"
+	$(PY) -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow"
 
 check: lint
 	$(PY) -m pytest -q tests/core tests/pairing tests/rollouts tests/pipeline/test_golden.py tests/pipeline/test_question.py \
@@ -63,6 +63,7 @@ format: setup
 chaos: setup
 	$(PY) -m tests.chaos
 	$(PY) -m tests.chaos.damage --seconds $(CHAOS_SECONDS)
+	$(PY) -m tests.chaos.phases
 
 fuzz: setup
 	$(PY) -m tests.fuzz

@@ -15,6 +15,10 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 for _name in list(os.environ):
     if (_name.startswith(_OF_THE_USER) and _name != "HF_HOME") or _name.lower() in _PROXIES:
         del os.environ[_name]
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores; OpenMP threads of one that wait by spinning take the time of the others.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import mmpr_pipeline  # noqa: E402
 
@@ -23,6 +27,48 @@ assert Path(mmpr_pipeline.__file__).resolve().parents[1] == CHECKOUT, (
     f"These tests would test {mmpr_pipeline.__file__}. Run them with PYTHONPATH={CHECKOUT}."
 )
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+_GUARDED = ("RAY_", "HF_", "CUDA_", "MMPR_")
+_OF_THE_PROCESS = {"MMPR_LOGS", "MMPR_LOG_LEVEL", "RAY_CLIENT_MODE"}
+"""What a command sets for the processes that it starts, and leaves as it ends with its own; the import of Ray too."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where workers share the files, those with slow tests come first: the last one to end is then a short one."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _environment_after_a_module() -> Iterator[None]:
+    """A module's own fixtures leave the environment as they found it."""
+    yield from _unchanged_environment()
+
+
+@pytest.fixture(autouse=True)
+def _environment_after_a_test() -> Iterator[None]:
+    """A test that sets what decides other tests, and does not put it back, fails; the others see nothing of it."""
+    yield from _unchanged_environment()
+
+
+def _unchanged_environment() -> Iterator[None]:
+    environment, before = os.environ, _guarded_environment()
+    yield
+    os.environ = environment  # noqa: B003 - `datasets` puts a copy in its place, where monkeypatch undoes nothing
+    after = _guarded_environment()
+    changed = {name for name in before | after if before.get(name) != after.get(name)}
+    for name in changed:
+        os.environ.pop(name, None)
+        if name in before:
+            os.environ[name] = before[name]
+    if left := sorted(changed - _OF_THE_PROCESS):
+        pytest.fail(f"left changed in the environment: {', '.join(left)}", pytrace=False)
+
+
+def _guarded_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(_GUARDED)}
 
 
 @pytest.fixture(scope="session")

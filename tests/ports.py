@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-import random
 import socket
-from pathlib import Path
 
-_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_LOWEST = 20_000  # Ray gives its workers ports from 10,002 to 19,999
+_HELD: list[socket.socket] = []
 
 
-def free_port() -> int:
-    """A free port that the system gives to nobody who asks for any port or connects to somewhere.
+def free_port(beside: int = 0) -> int:
+    """A free port of this process for as long as it lives; with `beside`, the one that many numbers above it is too.
 
-    One that was asked for by `bind(("", 0))` and released may be given to the next process before the server takes it.
+    The socket that holds it does not listen: a server that sets SO_REUSEADDR, as all of the tests do, binds the port
+    beside it, before and after each restart, and nobody else is given it.
     """
-    highest = int(_EPHEMERAL.read_text().split()[0]) if _EPHEMERAL.exists() else 32_768
     while True:
-        port = random.SystemRandom().randrange(min(_LOWEST, highest - 1000), highest)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("", port))
-            except OSError:
-                continue
-            return port
+        held = [hold(0)]
+        port = held[0].getsockname()[1] - beside
+        try:
+            held += [hold(port)] if beside else []
+        except OSError:
+            held[0].close()
+            continue
+        _HELD.extend(held)
+        return port
+
+
+def hold(port: int) -> socket.socket:
+    """A bound socket; 0 takes any free port. Raises OSError where another has it."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        held.bind(("127.0.0.1", port))
+    except OSError:
+        held.close()
+        raise
+    return held

@@ -53,6 +53,9 @@ def build(
     response_tokens: Annotated[
         float | None, typer.Option(help="Mean length of a response in tokens, for the estimate.", rich_help_panel=PLAN)
     ] = None,
+    images: Annotated[
+        int, typer.Option(help="Images of a question, for the estimate.", min=0, rich_help_panel=PLAN)
+    ] = 1,
 ) -> None:
     """Questions -> rollouts -> verdicts -> pairs -> shards. After any stop, run the same command again to go on."""
     from mmpr_pipeline.pipeline.choosing import with_model
@@ -84,7 +87,10 @@ def build(
     for line in chosen.warnings:
         console.print(f"Warning: {line}", style="bold yellow", markup=False, highlight=False)
     console.print(f"Output: {chosen.config.out}", markup=False, highlight=False)
-    _dry_run(chosen.config, tokens_per_second, response_tokens) if dry_run else _build(_agreed(chosen.config))
+    if dry_run:
+        _dry_run(chosen.config, tokens_per_second, response_tokens, images)
+    else:
+        _build(_agreed(chosen.config))
 
 
 @app.command(epilog=example("mmpr top out/geoqa-mathvista --watch 5", docs="clusters.md"))
@@ -126,7 +132,9 @@ def top(
             live.update(status_text(seen), refresh=True)
 
 
-def _dry_run(settings: BuildConfig, tokens_per_second: float | None, response_tokens: float | None) -> None:
+def _dry_run(
+    settings: BuildConfig, tokens_per_second: float | None, response_tokens: float | None, images: int
+) -> None:
     from rich.console import Console
 
     from mmpr_pipeline.pipeline.driver import absolute_build_paths
@@ -142,7 +150,7 @@ def _dry_run(settings: BuildConfig, tokens_per_second: float | None, response_to
             update={"screening": settings.screening.model_copy(update={"decontaminate": "cached"})}
         )
     plan = make_build_plan(absolute_build_paths(settings))
-    console.print(estimate_table(plan, estimate_build(plan, tokens_per_second, response_tokens)))
+    console.print(estimate_table(plan, estimate_build(plan, tokens_per_second, response_tokens, images)))
 
 
 def _agreed(settings: BuildConfig) -> BuildConfig:

@@ -21,11 +21,11 @@ def writers(tmp_path_factory: pytest.TempPathFactory) -> Writers:
 
 
 def test_training_that_is_killed_while_it_writes_comes_out_the_same(writers: Writers) -> None:
-    assert sum((writers.train(seed) for seed in (3, 4)), start=writers.train(2)).total() >= 2
+    assert writers.train(129).total() >= 2  # kills in reference columns, in a checkpoint and in the export
 
 
 def test_publishing_that_is_killed_comes_out_the_same(writers: Writers) -> None:
-    assert writers.publish(1).total() >= 1
+    assert writers.publish(7).total() >= 1
 
 
 def test_a_disk_that_fills_up_under_training_is_told_and_the_run_goes_on(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import mmpr_pipeline
 PAGE = Path(mmpr_pipeline.__file__).parents[1] / "docs" / "python.md"
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MMPR_CACHE", str(tmp_path / "cache"))

@@ -55,6 +55,7 @@ def test_questions_from_plain_values(tmp_path: Path) -> None:
         mmpr.question("How many?", tmp_path / "gone.png", answer=3)
 
 
+@pytest.mark.slow
 def test_pairs_in_memory_are_those_that_a_build_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMPR_CACHE", str(tmp_path / "cache"))
     outcomes = list(mmpr.pairs(asked(), engine=SCRIPT, sampling={"samples": 8}))

@@ -23,7 +23,7 @@ MODULES: dict[str, list[str]] = {
     "pairing/pairs.py": ["tests/pairing"],
     "pairing/correctness.py": ["tests/pairing", "tests/pipeline/test_question.py"],
     "pairing/dropout_ntp.py": ["tests/pairing", "tests/pipeline/test_question.py"],
-    "pipeline/question.py": ["tests/pipeline/test_question.py"],
+    "pipeline/question.py": ["tests/pipeline/test_question.py", "tests/pipeline/test_beside.py"],
     "rollouts/rounds.py": ["tests/rollouts"],
     "rollouts/seeds.py": ["tests/rollouts"],
     "rollouts/prompts.py": ["tests/rollouts"],
@@ -50,10 +50,10 @@ _COMPUTED = {
 
 def mutants(source: str) -> Iterator[tuple[int, str, str]]:
     """Line, what was changed, and the changed source, for each change that there is."""
-    count = sum(len(list(changes(node))) for node in ast.walk(ast.parse(source)))
+    count = sum(len(list(changes(node))) for node in that_run(ast.parse(source)))
     for wanted in range(count):
         tree, number = ast.parse(source), 0
-        for node in ast.walk(tree):
+        for node in that_run(tree):
             for what, change in changes(node):
                 if number == wanted:
                     change()  # type: ignore[operator]
@@ -61,8 +61,17 @@ def mutants(source: str) -> Iterator[tuple[int, str, str]]:
                 number += 1
 
 
+def that_run(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes below this one, but for annotations, which nothing evaluates."""
+    for name, value in ast.iter_fields(tree):
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST) and name not in ("annotation", "returns"):
+                yield child
+                yield from that_run(child)
+
+
 def changes(node: ast.AST) -> Iterator[tuple[str, object]]:
-    """What can be changed at a node, and how. Docstrings and annotations hold nothing of it."""
+    """What can be changed at a node, and how. Docstrings hold nothing of it."""
     if isinstance(node, ast.Compare):
         for at, op in enumerate(node.ops):
             if other := _COMPARED.get(type(op)):
@@ -90,14 +99,15 @@ def changes(node: ast.AST) -> Iterator[tuple[str, object]]:
         yield "call dropped", lambda: setattr(node, "value", ast.Constant(None))
 
 
-def noticed(copy: Path, tests: list[str], seconds: float) -> bool:
-    """Whether the tests fail, or do not end."""
+def noticed(copy: Path, tests: list[str], seconds: float) -> str | None:
+    """The end of what pytest says where the tests fail, or do not end; None where they pass."""
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", *tests]
     try:
-        return subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=seconds).returncode != 0
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=seconds, text=True)
     except subprocess.TimeoutExpired:
-        return True
+        return f"no end after {seconds:.0f} s"
+    return (done.stdout + done.stderr)[-3000:] if done.returncode else None
 
 
 def main() -> int:
@@ -115,14 +125,15 @@ def main() -> int:
     for module in asked.modules:
         path = copy / "mmpr_pipeline" / module
         whole = path.read_text("utf-8")
-        assert not noticed(copy, MODULES[module], asked.seconds), f"the tests of {module} fail as it is"
+        failed = noticed(copy, MODULES[module], asked.seconds)
+        assert failed is None, f"the tests of {module} fail as it is:\n{failed}"
         found = list(mutants(whole))
         if asked.most is not None and len(found) > asked.most:
             found = random.Random(f"{asked.seed} {module}").sample(found, asked.most)
         alive = 0
         for line, what, text in sorted(found):
             path.write_text(text, "utf-8")
-            if not noticed(copy, MODULES[module], asked.seconds):
+            if noticed(copy, MODULES[module], asked.seconds) is None:
                 alive += 1
                 print(f"  survived: {module}:{line} {what}", flush=True)
         path.write_text(whole, "utf-8")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import operator
 import random
 from collections import Counter
@@ -8,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mmpr_pipeline.core.records import CheckedRollout, PreferencePair
-from mmpr_pipeline.pairing.correctness import correctness_pairs
+from mmpr_pipeline.pairing.correctness import combinations, correctness_pairs
 from tests.records import a_checked, a_question
 
 QUESTION = a_question()
@@ -32,6 +33,19 @@ def test_as_many_pairs_as_there_are_and_may_be_each_side_used_evenly(correct: in
     for side, size in (("chosen", correct), ("rejected", incorrect)):
         uses = Counter(getattr(p, side) for p in pairs)
         assert max(uses.values(), default=0) <= -(-len(pairs) // max(size, 1)) + 1
+
+
+def test_none_is_used_two_times_more_than_the_least_while_others_are_left() -> None:
+    for m, n in itertools.product(range(1, 9), repeat=2):
+        sides = [a_checked(QUESTION, i, f"{i}", "correct") for i in range(max(m, n))]
+        cells = [(i.index, j.index) for i, j in combinations(sides[:m], sides[:n])]
+        assert sorted(cells) == list(itertools.product(range(m), range(n)))
+        used = [0] * m, [0] * n
+        for at, cell in enumerate(cells):
+            even = {c for c in cells[at:] if all(used[k][c[k]] < min(used[k]) + 2 for k in (0, 1))}
+            assert cell in even or not even, (m, n, at)
+            for k in (0, 1):
+                used[k][cell[k]] += 1
 
 
 def test_the_order_of_rollouts_does_not_matter() -> None:

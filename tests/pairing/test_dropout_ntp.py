@@ -77,6 +77,8 @@ def looping(words: int, looped: int) -> str:
         ("a b c " * 3 + " ".join(f"w{i}" for i in range(15)), False),
         ("a b c " * 8, True),
         (" ".join(["x y z"] * 3 + [f"w{i}" for i in range(8)] + ["k l m"] * 3), False),  # three times is no loop
+        (" ".join([f"w{i}" for i in range(9)] * 3), False),  # nor is all of a text three times
+        (" ".join([f"w{i}" for i in range(9)] * 4), True),
     ],
 )
 def test_the_border_of_a_loop_of_words(text: str, expected: bool) -> None:

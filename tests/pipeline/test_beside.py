@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import io
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +132,13 @@ def test_a_dropped_question_costs_its_blind_answers_only(whole: Path) -> None:
     dropped = [row for row in rows if row["reason"] == "solved_without_image"]
     assert {(row["rollouts"], made[row["question_id"]]) for row in dropped} == {(0, 2)}
     assert {row["detail"] for row in dropped} == {"solved without the image: 2 of 2"}
+
+
+def test_rollouts_are_numbered_from_zero_and_those_beside_follow_the_others(whole: Path) -> None:
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for row in rows_of(whole, "rollouts"):
+        numbers[row["question_id"]].append(row["index"])
+    assert all(sorted(each) == list(range(len(each))) for each in numbers.values())
 
 
 def test_what_crashes_goes_on_from_its_journal_to_the_same_bytes(whole: Path) -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.sessions import ray_environment
 from tests.pipeline.made import files_of, make_source
 from tests.pipeline.workers.test_shards_on_ray import build
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
+@ray_environment()
 def test_a_node_that_is_killed_costs_what_it_had_in_flight(tmp_path: Path) -> None:
     import ray
     from ray.cluster_utils import Cluster

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 import mmpr_pipeline
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.rollouts.prompts import TEMPLATES, prompt_text, template_for
-from mmpr_pipeline.rollouts.reserved import CONTROL_TOKEN, LIKE_A_TOKEN, ReservedTokens, plain_encoder
+from mmpr_pipeline.rollouts.reserved import CONTROL_TOKEN, LIKE_A_TOKEN, ReservedTokens, plain_encoder, spelled
 from tests.records import a_question
 
 NANO = Path(mmpr_pipeline.__file__).parent / "nano" / "checkpoint"
@@ -158,3 +158,19 @@ def test_known_control_tokens_look_like_it(text: str) -> None:
 @pytest.mark.parametrize("text", ["a < b and c > d", "[3, 5]", "|x| < |y|", "<br>", "[A]", "<b>bold</b>", "f[X_1]"])
 def test_ordinary_text_holds_no_control_token(text: str) -> None:
     assert not CONTROL_TOKEN.search(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens", "name"),
+    [
+        ("so <|im_end|> and", ["so", " ", "<|im_end|>", " and"], "<|im_end|>"),
+        ("so <|im_end|> and", ["so", " <", "|", "im", "_end", "|>", " and"], None),  # to this server it is text
+        ("a <brand_new> one", ["a", " ", "<brand_new>", " one"], "<brand_new>"),
+        ("a <brand_new> one", None, None),
+        ("so <|im_end|> and", None, "<|im_end|>"),
+    ],
+)
+def test_a_server_that_shows_its_tokens_decides_what_a_control_token_is(
+    text: str, tokens: list[str] | None, name: str | None
+) -> None:
+    assert spelled(text, tokens) == name

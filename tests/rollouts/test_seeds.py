@@ -53,5 +53,12 @@ def test_each_build_has_its_own() -> None:
 
 @pytest.mark.parametrize("round", [-1, MAX_ROUNDS])
 def test_rounds_outside_the_window_are_refused(round: int) -> None:
-    with pytest.raises(ValueError, match="round"):
+    with pytest.raises(ValueError, match=rf"round {round} is outside 0\.\.1023"):
         sampling_seed(0, IDS[0], round)
+
+
+@pytest.mark.parametrize("index", [-1, 4096 * 1024])
+def test_continuations_outside_the_window_are_refused(index: int) -> None:
+    with pytest.raises(ValueError, match=rf"index {index} is outside 0\.\.4194303"):
+        continuation_seed(0, IDS[0], index)
+    assert continuation_seed(0, IDS[0], 4096 * 1024 - 1) < 2**62

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
+from tests.ports import free_port
 
 ACCESS_KEY = SECRET_KEY = "test"
 PORTS = ("master", "volume", "filer", "s3")
@@ -32,7 +32,7 @@ class SeaweedServer:
 
     def __init__(self, folder: Path) -> None:
         self._binary, self._folder = weed_binary(), folder
-        self._ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+        self._ports = {name: free_port(beside=10_000) for name in PORTS}  # and gRPC there
         self._process: subprocess.Popen[bytes] | None = None
         self.address = f"http://127.0.0.1:{self._ports['s3']}"
 
@@ -110,24 +110,3 @@ def client_for(address: str):  # type: ignore[no-untyped-def]
         "s3", endpoint_url=address, region_name="us-east-1", config=config,
         aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY,
     )  # fmt: skip
-
-
-def _free_ports(count: int) -> Sequence[int]:
-    """Free ports whose number plus 10,000, where the server's gRPC listens, is free too."""
-    found: list[int] = []
-    held: list[socket.socket] = []
-    try:
-        while len(found) < count:
-            pair = [socket.socket(), socket.socket()]
-            held += pair
-            pair[0].bind(("127.0.0.1", 0))
-            port = pair[0].getsockname()[1] - 10_000
-            try:
-                pair[1].bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            found.append(port)
-    finally:
-        for one in held:
-            one.close()
-    return found

@@ -3,6 +3,7 @@
     weights = parameters * bytes / tensor parallel
     KV of a token = 2 * layers * KV heads * head size * bytes / tensor parallel, for each GPU
     tokens held = (share of the GPU - weights - activations) / KV of a token
+    prompt = images * (tiles + a thumbnail) * tokens of a tile + text
     rollouts = tokens held / mean response * 1.2, beside the prompts, which the rollouts of a question share
 
 The last line is `admission.fitting`, to which a running engine holds itself as it learns how long its responses are.
@@ -24,15 +25,34 @@ ACTIVATIONS = 3e9
 encoder's cache. Assumed; `mmpr engine-check` shows the KV cache that a real engine found."""
 
 
+TEXT_TOKENS = 108
+"""Tokens of a prompt beside its images: with one image of six tiles and a thumbnail, 1,900 in all."""
+
+
 @dataclass(frozen=True)
 class Sizes:
     """A model's sizes. Bytes are of the whole model."""
 
     parameters: float
     weight_bytes: float
-    kv_bytes: int
-    """Of one token."""
+    layers: int
+    kv_heads: int
+    head_size: int
+    kv_element: int
+    """Bytes of a number in the KV cache."""
     context: int | None
+    tile_tokens: int
+    """Tokens that the language model sees of one tile."""
+
+    @property
+    def kv_bytes(self) -> int:
+        """KV cache of one token: keys and values of each layer."""
+        return 2 * self.layers * self.kv_heads * self.head_size * self.kv_element
+
+    def prompt(self, images: int, tiles: float) -> int:
+        """Tokens of a prompt with so many images, each cut into so many tiles."""
+        thumbnail = 1 if tiles > 1 else 0
+        return round(images * (tiles + thumbnail) * self.tile_tokens) + TEXT_TOKENS
 
 
 @dataclass(frozen=True)
@@ -45,11 +65,12 @@ class Fit:
     """Rollouts of the mean length that it decodes at once, and computes few of them again."""
 
 
-def sizes_of(config: dict[str, Any]) -> Sizes:
+def sizes_of(config: dict[str, Any], kv_element: int | None = None) -> Sizes:
     """Sizes by the fields of a config.json, in the native or the original format of InternVL and models like it.
 
-    Raises EngineError where it lacks a field. Biases, norms and projectors are below 1% and left out; experts are
-    counted with all their weights.
+    `kv_element`: bytes of a number in the KV cache, where it is not the model's own type. Raises EngineError where
+    the config lacks a field. Biases, norms and projectors are below 1% and left out; experts are counted with all
+    their weights.
     """
     text = config.get("text_config") or config.get("llm_config") or config
     vision = config.get("vision_config") or {}
@@ -74,8 +95,16 @@ def sizes_of(config: dict[str, Any]) -> Sizes:
         parameters += vision.get("num_hidden_layers", 0) * block
     each = 4 if "float32" in str(text.get("dtype") or text.get("torch_dtype") or config.get("dtype")) else 2
     return Sizes(
-        parameters, parameters * each, 2 * layers * kv_heads * size * each, text.get("max_position_embeddings")
-    )
+        parameters, parameters * each, layers, kv_heads, size, kv_element or each, text.get("max_position_embeddings"),
+        _tile_tokens(config, vision),
+    )  # fmt: skip
+
+
+def _tile_tokens(config: dict[str, Any], vision: dict[str, Any]) -> int:
+    """Patches of a tile, four of which InternVL makes into one token: 256 at 448 px."""
+    sides = [vision.get(name, usual) for name, usual in (("image_size", 448), ("patch_size", 14))]
+    image, patch = (side[0] if isinstance(side, list) else side for side in sides)
+    return int((image // patch * config.get("downsample_ratio", 0.5)) ** 2)
 
 
 def fit_engine(sizes: Sizes, gpu_bytes: float, gpus: int, share: float, mean_response: float, prompt: float) -> Fit:
@@ -89,26 +118,50 @@ GPU_BYTES = 80e9
 """Memory of the GPU that a plan assumes: an H100 or A100 of 80 GB."""
 
 
-def plan_lines(settings: EngineSettings, mean_response: float, prompt: float) -> list[str]:
-    """The memory of one engine, as `mmpr build --dry-run` prints it."""
+@dataclass(frozen=True)
+class PromptPlan:
+    """What is assumed of the questions."""
+
+    images: int = 1
+    tiles: float = 6
+    """Of an image, in the mean."""
+    most_tiles: int = 6
+
+
+def plan_lines(settings: EngineSettings, mean_response: float, longest: int, asked: PromptPlan) -> list[str]:
+    """The memory of one engine, as `mmpr build --dry-run` prints it; `longest`: tokens of the longest response."""
+    fp8 = str(settings.options.get("kv_cache_dtype", "")).startswith("fp8")
     try:
-        sizes = sizes_of(resolve_model(settings.model, settings.revision).config)
+        model = resolve_model(settings.model, settings.revision)
+        sizes = sizes_of(model.config, 1 if fp8 else None)
     except EngineError as error:
         return [f"Memory of an engine: {error.message}"]
     gpus = settings.tensor_parallel * int(settings.options.get("pipeline_parallel_size", 1))
-    share = settings.gpu_memory
+    share, prompt = settings.gpu_memory, sizes.prompt(asked.images, asked.tiles)
     found = fit_engine(sizes, GPU_BYTES, gpus, share, mean_response, prompt)
-    weights, each = sizes.weight_bytes / 1e9, sizes.kv_bytes / 1e3
+    gpu, weights, rest = GPU_BYTES / 1e9, sizes.weight_bytes / 1e9, ACTIVATIONS / 1e9
+    cut = f"{asked.tiles:.0f} tiles and a thumbnail" if asked.tiles > 1 else "one tile"
+    room = found.kv_tokens * sizes.kv_bytes / 1e9
     lines = [
-        f"Memory of an engine on {gpus} GPU(s) of {GPU_BYTES / 1e9:.0f} GB (assumed): {share:g} of it less "
-        f"{weights:,.0f} GB of weights and {ACTIVATIONS / 1e9:.0f} GB a GPU of activations, at {each:,.0f} kB a token, "
-        f"holds {found.kv_tokens:,} tokens of KV cache."
+        f"A prompt has about {prompt:,} tokens: {asked.images} image(s) of {cut}, "
+        f"{sizes.tile_tokens} tokens each, and {TEXT_TOKENS} of text (assumed: give --images).",
+        f"Memory of an engine on {gpus} GPU(s) of {gpu:.0f} GB (assumed): {gpus} x ({gpu:.0f} x {share:g} - {rest:.0f} "
+        f"of activations) - {weights:,.0f} of weights = {room:,.0f} GB of KV cache; a token takes 2 x {sizes.layers} "
+        f"layers x {sizes.kv_heads} heads x {sizes.head_size} x {sizes.kv_element} bytes = "
+        f"{sizes.kv_bytes / 1e3:,.0f} kB: {found.kv_tokens:,} tokens.",
     ]
     if not found.kv_tokens:
         lines.append("Warning: the weights do not fit: raise --tensor-parallel.")
     elif found.rollouts < (settings.max_num_seqs or GPU_SEQUENCES):
         lines.append(
-            f"That is about {found.rollouts:,} rollouts of {mean_response:,.0f} tokens at once, to which the engine "
-            "holds itself."
+            f"That is about {found.rollouts:,} rollouts of {mean_response:,.0f} tokens at once, beside a quarter of a "
+            "prompt each, to which the engine holds itself."
+        )
+    context = settings.max_model_len or model.context
+    if context and (whole := sizes.prompt(asked.images, asked.most_tiles)) + longest > context:
+        lines.append(
+            f"Warning: a context of {context:,} tokens does not hold a prompt of {whole:,} (assumed) and a response of "
+            f"{longest:,}: longer ones are cut off and make no pair. Raise engine.max_model_len, or lower "
+            "--max-tokens or the tiles of the sources."
         )
     return lines

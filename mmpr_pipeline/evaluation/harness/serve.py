@@ -30,27 +30,29 @@ def served(settings: EngineSettings, log: Path) -> Iterator[str]:
     if settings.name == "openai" and settings.base_url:
         yield settings.base_url
         return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with log.open("w") as output:
+    # Bound, not listening: the server, which sets SO_REUSEADDR too, can bind the port, and nobody else is given it.
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    port = held.getsockname()[1]
+    with held, log.open("w") as output:
         own = {"VLLM_NO_USAGE_STATS": "1"}
         if not _has_gpu():
             own |= {"VLLM_CPU_KVCACHE_SPACE": f"{settings.kv_cache_gib:g}", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
         process = subprocess.Popen(
             server_command(settings, port), stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **own}
         )
-    try:
-        address = f"http://127.0.0.1:{port}/v1"
-        _wait(address, process, log)
-        yield address
-    finally:
-        process.terminate()
         try:
-            process.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            address = f"http://127.0.0.1:{port}/v1"
+            _wait(address, process, log)
+            yield address
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def server_command(settings: EngineSettings, port: int) -> list[str]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mmpr_pipeline.core.errors import EngineError
 from mmpr_pipeline.engines.start import actor_count
-from mmpr_pipeline.engines.vllm.memory import plan_lines
-from mmpr_pipeline.models.resolve import NANO, resolve_model
+from mmpr_pipeline.engines.vllm.memory import PromptPlan, plan_lines
+from mmpr_pipeline.models.resolve import NANO
 from mmpr_pipeline.pairing.options import BlindSettings, StepSettings
 from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan
 from mmpr_pipeline.screening.mixture import taken
@@ -19,9 +18,6 @@ from mmpr_pipeline.screening.report import ComparedSets, unchecked
 
 RESPONSE_TOKENS = 325
 """Mean of the paper's chosen (300) and rejected (350.5) responses."""
-
-PROMPT_TOKENS = 1_900
-"""Tokens of a prompt with one image of seven tiles."""
 
 THINKING_SHARE = 0.25
 LONG = 8_192
@@ -58,6 +54,7 @@ class BuildEstimate:
     """Of each engine; 0 on a CPU."""
     tokens_per_second: float
     response_tokens: float = RESPONSE_TOKENS
+    prompt: PromptPlan = field(default_factory=PromptPlan)
 
     @property
     def rollouts(self) -> int:
@@ -80,9 +77,10 @@ class BuildEstimate:
 
 
 def estimate_build(
-    plan: BuildPlan, tokens_per_second: float | None = None, response_tokens: float | None = None
+    plan: BuildPlan, tokens_per_second: float | None = None, response_tokens: float | None = None, images: int = 1
 ) -> BuildEstimate:
-    """Upper bounds for a plan; `tokens_per_second` is one engine's rate, `response_tokens` the mean response."""
+    """Upper bounds for a plan; `tokens_per_second` is one engine's rate, `response_tokens` the mean response, `images`
+    those of a question."""
     config = plan.config
     nano = config.engine.model == NANO
     decoding = config.sampling.decoding
@@ -109,7 +107,10 @@ def estimate_build(
         parts += beside
     gpus = 0 if nano else config.engine.tensor_parallel
     rate = tokens_per_second or (NANO_TOKENS_PER_SECOND if nano else TOKENS_PER_SECOND)
-    return BuildEstimate(plan.rows, tuple(parts), max(1, actor_count(config.engine)), gpus, rate, response)
+    tiles = [(source.tiles, source.questions) for source in plan.sources]
+    mean_tiles = sum(most * questions for most, questions in tiles) / max(1, plan.rows)
+    prompt = PromptPlan(images, mean_tiles, max((most for most, _ in tiles), default=1))
+    return BuildEstimate(plan.rows, tuple(parts), max(1, actor_count(config.engine)), gpus, rate, response, prompt)
 
 
 def estimate_table(plan: BuildPlan, bounds: BuildEstimate) -> RenderableType:
@@ -156,8 +157,8 @@ def estimate_table(plan: BuildPlan, bounds: BuildEstimate) -> RenderableType:
             "--tokens-per-second)."
         )
         if engine.model != NANO:
-            lines += plan_lines(engine, bounds.response_tokens, PROMPT_TOKENS)
-            lines += _context(plan)
+            longest = plan.config.sampling.decoding.max_tokens
+            lines += plan_lines(engine, bounds.response_tokens, longest, bounds.prompt)
     lines.append("Nothing was generated or written.")
     return Group(table, Text("\n".join(lines)))
 
@@ -165,19 +166,3 @@ def estimate_table(plan: BuildPlan, bounds: BuildEstimate) -> RenderableType:
 def _hours(bounds: BuildEstimate, part: Part) -> str:
     hours = bounds.hours_of(part.tokens)
     return f"{hours * bounds.gpus:,.1f} GPU hours" if bounds.gpus else f"{hours:,.1f} hours of an engine"
-
-
-def _context(plan: BuildPlan) -> list[str]:
-    """A warning where the longest response that is asked for does not fit behind a prompt."""
-    engine, longest = plan.config.engine, plan.config.sampling.decoding.max_tokens
-    try:
-        context = engine.max_model_len or resolve_model(engine.model, engine.revision).context
-    except EngineError:
-        return []
-    if context is None or PROMPT_TOKENS + longest <= context:
-        return []
-    return [
-        f"Warning: a context of {context:,} tokens does not hold a prompt of {PROMPT_TOKENS:,} (assumed) and a "
-        f"response of {longest:,}: longer ones are cut off and make no pair. Raise engine.max_model_len, or lower "
-        "--max-tokens."
-    ]

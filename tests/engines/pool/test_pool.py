@@ -20,16 +20,14 @@ from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.registry import make_engine
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import actor_count, start_engines
+from tests.cluster.sessions import local_ray
 from tests.engines.contract import CONTINUING, SAMPLING, Check, ask, seen_question
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    import ray
-
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
+    with local_ray():
+        yield
 
 
 @pytest.fixture(scope="module")

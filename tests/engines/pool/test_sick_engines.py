@@ -13,6 +13,7 @@ import pytest
 
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.engines.engine import SampleRequest
+from tests.cluster.sessions import local_ray
 from tests.engines.contract import ask, seen_question
 from tests.engines.pool.test_pool import answers, expected, pool_of, requests
 
@@ -21,11 +22,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    import ray
-
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
+    with local_ray():
+        yield
 
 
 async def kill(pool: Any, which: int) -> None:

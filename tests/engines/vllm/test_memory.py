@@ -38,6 +38,20 @@ def test_the_review_of_the_estimates_agrees() -> None:
     assert fit_engine(sizes_of(MODEL_76B), 80e9, 8, 0.9, 16_000, 1900).rollouts > 3 * wide.rollouts
 
 
+def test_nine_images_of_24_tiles_and_32k_of_thinking_by_hand() -> None:
+    """76B on eight GPUs: 8 x 69 GB - 152 GB at 327,680 bytes a token; nine images of twelve tiles are 27.6k tokens."""
+    sizes, thrifty = sizes_of(MODEL_76B), sizes_of(MODEL_76B, kv_element=1)
+    assert (sizes.tile_tokens, sizes.prompt(1, 6)) == (256, 1900)
+    assert sizes.prompt(9, 12) - 9 * 256 == pytest.approx(27_600, rel=0.01)  # the review's has no thumbnails
+    assert sizes.prompt(9, 24) == 9 * 25 * 256 + 108 == 57_708
+    plain = fit_engine(sizes, 80e9, 8, 0.9, 16_384, sizes.prompt(9, 24))
+    assert plain.kv_tokens == pytest.approx((8 * 69e9 - 152.4e9) / 327_680, rel=0.01)
+    assert plain.rollouts == int(1.2 * plain.kv_tokens / (16_384 + 57_708 / 4)) == 47
+    # The review holds eight GPUs to 68 rollouts of 16,000 tokens with short prompts, and asks for fp8 and 64 sequences.
+    assert 60 <= fit_engine(sizes, 80e9, 8, 0.9, 16_000, 1900).rollouts / 1.2 <= 80
+    assert fit_engine(thrifty, 80e9, 8, 0.9, 16_384, sizes.prompt(9, 24)).rollouts == pytest.approx(95, abs=1)
+
+
 def test_a_model_that_does_not_fit_holds_nothing() -> None:
     assert fit_engine(sizes_of(MODEL_76B), 80e9, 1, 0.9, 325, 1900).kv_tokens == 0
 

@@ -20,6 +20,7 @@ from mmpr_pipeline.engines.start import start_engines
 from mmpr_pipeline.models.chat import decode_image, interleaved
 from mmpr_pipeline.models.conversation import messages_of
 from mmpr_pipeline.rollouts.settings import Decoding
+from tests.cluster.sessions import local_ray
 from tests.engines import models
 from tests.engines.contract import CONTINUING, SAMPLING, Check, an_image, ask, ask_on, seen_question
 from tests.records import a_rollout
@@ -31,11 +32,8 @@ TILE_TOKENS = 16
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    import ray
-
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
+    with local_ray():
+        yield
 
 
 def started(settings: EngineSettings) -> Iterator[EnginePool]:

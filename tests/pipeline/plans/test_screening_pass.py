@@ -28,6 +28,7 @@ from mmpr_pipeline.pipeline.workers.shard import work_shard
 from mmpr_pipeline.screening import DROPPED, REPORT, STATUS, chunks
 from mmpr_pipeline.screening.chunks import read_table
 from mmpr_pipeline.storage import Store, open_store
+from tests.cluster.sessions import local_ray
 from tests.pipeline.made import files_of
 from tests.pipeline.workers.test_shards_on_ray import Silent
 from tests.screening.figures import encoded, figure
@@ -268,11 +269,8 @@ def test_evaluation_sets_that_cannot_be_had_break_nothing(tmp_path: Path, monkey
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    import ray
-
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
+    with local_ray():
+        yield
 
 
 @pytest.mark.usefixtures("cluster")

@@ -72,3 +72,21 @@ def test_long_thinking_is_not_taken_for_the_papers_300_tokens(tmp_path: Path, mo
     assert "does not hold" not in said(planned(tmp_path, model, **thinking), bounds)
     longer = planned(tmp_path, model, **{**thinking, "sampling.decoding.max_tokens": 32_768})
     assert "a context of 32,768 tokens does not hold" in said(longer, estimate_build(longer))
+
+
+def test_nine_images_of_24_tiles_and_32k_tokens_are_planned_with_the_arithmetic_shown(
+    tmp_path: Path, model: Path
+) -> None:
+    source = make_source(tmp_path / "wide", questions=10)
+    source.write_text(source.read_text() + "tiles: 24\n")
+    thinking = {"sampling.style": "cot-think", "sampling.decoding.max_tokens": 32_768, "engine.max_model_len": 65_536}
+    plan = planned(tmp_path, model, sources=[str(source)], **thinking)
+    shown = " ".join(said(plan, estimate_build(plan, images=9)).split())
+    assert "A prompt has about 57,708 tokens: 9 image(s) of 24 tiles and a thumbnail, 256 tokens each" in shown
+    assert "4 x (80 x 0.9 - 3 of activations) - 17 of weights = 259 GB of KV cache" in shown
+    assert "a token takes 2 x 36 layers x 8 heads x 128 x 2 bytes = 147 kB" in shown
+    assert int(1.2 * 259e9 / 147_456 / (8192 + 57_708 / 4)) == 93
+    assert "about 93 rollouts of 8,192 tokens at once" in shown
+    assert "a context of 65,536 tokens does not hold a prompt of 57,708 (assumed) and a response of 32,768" in shown
+    short = planned(tmp_path, model, sources=[str(source)], **{**thinking, "engine.options.kv_cache_dtype": "fp8"})
+    assert "8 heads x 128 x 1 bytes = 74 kB" in " ".join(said(short, estimate_build(short, images=9)).split())

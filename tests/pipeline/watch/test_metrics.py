@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from mmpr_pipeline.cluster.session import RAY_STARTS
 from mmpr_pipeline.engines.actors import metrics
+from tests.cluster.sessions import local_ray
 from tests.pipeline.made import make_source
 from tests.pipeline.workers.test_shards_on_ray import build
 
@@ -63,18 +63,7 @@ def value(text: str, name: str, **tags: str) -> float:
 def test_prometheus_reads_a_builds_metrics(tmp_path: Path) -> None:
     import ray
 
-    for tries in range(RAY_STARTS):
-        try:
-            ray.init(
-                address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-                _system_config={"metrics_report_interval_ms": 500},
-            )  # fmt: skip
-            break
-        except RuntimeError:  # on a busy machine, as in `ray_session`
-            ray.shutdown()
-            if tries == RAY_STARTS - 1:
-                raise
-    try:
+    with local_ray(3, _system_config={"metrics_report_interval_ms": 500}):
         [port] = [node["MetricsExportPort"] for node in ray.nodes()]
         source = make_source(tmp_path / "source", questions=60, open_ended=6)
         script = {"latency": 0.4, "fail_on": ["q1"]}
@@ -96,5 +85,3 @@ def test_prometheus_reads_a_builds_metrics(tmp_path: Path) -> None:
         assert value(text, "ray_mmpr_questions_total", status="paired") > 5
         assert value(text, "ray_mmpr_rejects_total", reason="prompt_too_long") == 1
         assert value(text, "ray_mmpr_engine_busy_seconds_total", engine="scripted") > 1
-    finally:
-        ray.shutdown()

@@ -237,7 +237,9 @@ def test_a_real_build_is_told_running_stopped_killed_and_finished(build: Build) 
     assert "wait for its end" in unfinished.stderr, "a second driver is advised"
 
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 130
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, output
+    assert "the same command goes on" in output
     assert top(build.out)["state"] == "stopped"
     assert "goes on from here" in seen_by("top", build.out).stdout
 

@@ -14,6 +14,7 @@ from mmpr_pipeline.core.errors import ConfigError, MmprError, SourceError, Store
 from mmpr_pipeline.dataset.files.summary import BuildSummary
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.driver import run_build
+from tests.cluster.sessions import local_ray
 from tests.pipeline.made import files_of, make_source
 
 
@@ -36,11 +37,8 @@ class Silent:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    import ray
-
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
+    with local_ray(4):
+        yield
 
 
 @pytest.fixture

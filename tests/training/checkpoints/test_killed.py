@@ -31,21 +31,19 @@ def test_killed_while_a_checkpoint_is_written_it_goes_on_from_the_one_before(
     try:
         bucket = new_bucket(server.address, monkeypatch, tmp_path)
         model, data = made.model_folder(tmp_path / "model"), made.dataset(tmp_path / "data")
-        losses = {}
-        for name, checkpoints, moment in (
-            ("whole", None, None), ("s3", f"s3://{bucket}/kept", "put:2"), ("disk", None, "commit:2"),
-        ):  # fmt: skip
+        kept = {"whole": None, "s3": f"s3://{bucket}/kept", "disk": None}
+        settings = {name: tmp_path / f"{name}.json" for name in kept}
+        for name, checkpoints in kept.items():
             config = made.settings(model, data, tmp_path / name, checkpoints=checkpoints, dtype="bfloat16")
-            settings = tmp_path / f"{name}.json"
-            settings.write_text(config.model_dump_json())
-            place = checkpoint_place(config.run_dir, checkpoints)
-            if moment:
-                assert run(settings, "--kill-in", moment).returncode != 0
-                assert place.steps() == [1]
-            done = run(settings, "--resume")
-            assert done.returncode == 0, done.stderr[-3000:]
-            assert place.steps() == [3, 4]
-            losses[name] = [line["loss"] for line in read_lines(tmp_path / name / "metrics.jsonl")]
+            settings[name].write_text(config.model_dump_json())
+        places = {name: checkpoint_place(str(tmp_path / name), kept[name]) for name in kept}
+        for name, moment in (("s3", "put:2"), ("disk", "commit:2")):
+            assert run(settings[name], "--kill-in", moment).returncode != 0
+            assert places[name].steps() == [1]
+        done = run(*settings.values(), "--resume")
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert [place.steps() for place in places.values()] == [[3, 4]] * 3
+        losses = {name: [line["loss"] for line in read_lines(tmp_path / name / "metrics.jsonl")] for name in kept}
         assert len(losses["whole"]) == 4
         assert losses["s3"] == losses["disk"] == losses["whole"]
         keys = {key.partition("/")[0] for key in open_store(f"s3://{bucket}/kept").list()}
@@ -54,8 +52,8 @@ def test_killed_while_a_checkpoint_is_written_it_goes_on_from_the_one_before(
         server.kill()
 
 
-def run(settings: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def run(*options: Path | str) -> subprocess.CompletedProcess[str]:
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [sys.executable, *launch, "-m", "tests.training.run.loop_worker", str(settings), *options]
+    command = [sys.executable, *launch, "-m", "tests.training.run.loop_worker", *map(str, options)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)

@@ -1,5 +1,6 @@
 """A training run in a process of its own: `python -m tests.training.run.loop_worker SETTINGS.json [--resume]`.
 
+Several settings are several runs, one after another.
 With `--kill-after N` the process kills itself (kill -9) right after it wrote step N's metrics; with `--kill-in put:N`
 (or commit:N) while the checkpoint of step N is written behind the training: before the last file, or before the commit.
 """
@@ -9,12 +10,14 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mmpr_pipeline.training.checkpoints.places import DirectoryPlace, ObjectPlace
+from mmpr_pipeline.training.distributed.world import connect
 from mmpr_pipeline.training.run.console import NoTrainingView
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.settings import TrainConfig
@@ -47,7 +50,7 @@ def kill_in(place: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("settings", type=Path)
+    parser.add_argument("settings", type=Path, nargs="+")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--kill-after", type=int)
     parser.add_argument("--kill-in")
@@ -55,8 +58,10 @@ def main() -> None:
     if args.kill_in:
         kill_in(args.kill_in)
     torch.set_num_threads(1)
-    config = TrainConfig.model_validate_json(args.settings.read_text())
-    print(train(config, Killer(args.kill_after), resume=args.resume))
+    with connect("cpu") if len(args.settings) > 1 else nullcontext():
+        for settings in args.settings:
+            config = TrainConfig.model_validate_json(settings.read_text())
+            print(train(config, Killer(args.kill_after), resume=args.resume))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The part of cpu.lock that the CPU image needs: what the extras `all` and `cpu` ask for, nothing that only developers use.
+"""The part of cpu.lock that the CPU image needs: what the extras `all` and `cpu` ask for, nothing for developers alone.
 
     .venv/bin/python requirements/image_lock.py > requirements/cpu-image.lock
 

@@ -13,7 +13,7 @@ fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 pip() { "$VENV/bin/python" -m pip --disable-pip-version-check "$@"; }
 echo "setup: installing $(grep -c == "$LOCK") locked packages into $VENV (a few minutes the first time)"
 if [ -n "$TORCH_INDEX" ]; then
-    pip install -q --no-deps --index-url "$TORCH_INDEX" "$(grep '^torch==' requirements/cpu.lock)"
+    pip install -q --no-deps --index-url "$TORCH_INDEX" "$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' "$LOCK")"
 fi
 pip install -q --no-deps -r "$LOCK"  # where a line has hashes, pip wants them of all
 pip install -q --no-deps --no-build-isolation -e .

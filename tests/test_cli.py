@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mmpr_pipeline.cli import app
+from mmpr_pipeline.cli import app, main
+from mmpr_pipeline.core.errors import MmprError
 from tests.pipeline.made import make_source
 
 
@@ -33,16 +34,28 @@ def test_help_names_every_command() -> None:
         (["build", "--out", "x", "--sources", "nano_grid", "--shards", "0"], "--shards: 0 must be at least 1"),
         (["build", "--out", "x", "--sources", "nano_grid,nano_grid"], "named twice: nano_grid"),
         (["build", "--out", "x", "--sources", "nano_grid", "--engine", "replay"], "give --rollouts FILE"),
-        (["build", "--sources", "nano_grid", "--engine", "vlm"], "--engine (engine.name)"),
+        (["build", "--sources", "nano_grid", "--engine", "vlm"], "--engine (engine.name): There is no engine 'vlm'"),
+        (["build", "--sources", "nano_grid", "--engine", "vlm"], "did you mean vllm?"),
+        (["build", "--sources", "nano_grid", "--style", "cot"], "did you mean cot-final"),
+        (["build", "--sources", "nano_grid", "--strategies", "corectness"], "did you mean correctness?"),
+        (["build", "--sources", "geoqqa"], "Did you mean geoqa"),
+        (["export", "nowhere", "--to", "trll"], "did you mean trl"),
         (["build", "missing.yaml"], "Cannot read the config"),
-        (["verify", "nowhere"], "nowhere"),
+        (["verify", "nowhere"], "There is nothing at"),
+        (["stats", "nowhere"], "There is nothing at"),
+        (["show", "tests"], "is no output of `mmpr build`"),
         (["sources", "show", "no_such_source"], "no_such_source"),
     ],
 )
-def test_mistakes_are_answered_with_the_remedy_and_without_a_traceback(words: list[str], said: str) -> None:
-    done = mmpr(*words)
-    text = done.stdout + done.stderr
-    assert done.returncode == 1, text
+def test_mistakes_are_answered_with_the_remedy_and_without_a_traceback(
+    words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mmpr", *words])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    printed = capsys.readouterr()
+    text = printed.out + printed.err
+    assert stopped.value.code == 1, text
     assert said in text
     assert "Traceback" not in text
     assert "What to do" in text
@@ -52,6 +65,37 @@ def test_a_flag_that_does_not_exist_is_named() -> None:
     done = mmpr("build", "--shardz", "3")
     assert done.returncode == 2
     assert "--shardz" in done.stderr
+
+
+def test_a_command_that_does_not_exist_is_answered_with_the_nearest() -> None:
+    done = mmpr("buidl")
+    assert done.returncode == 2
+    assert "did you mean build?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("was", "wrong", "said"),
+    [
+        ("kind: {column: kind}", "kind: numeric", "kind: 'numeric' is none of"),
+        ("kind: {column: kind}", "kind: numeric", "did you mean number?"),
+        ("columns:", "colums:", "colums: there is no such setting; did you mean columns?"),
+        ("text_only:", "textonly:", "did you mean text_only?"),
+        ("question: question", "question: Question", "no column Question; did you mean question?"),
+        ("answer: answer", "answer: Answer", "no column Answer; did you mean answer?"),
+        ("image: image", "image: imgae", "no column imgae; did you mean image?"),
+    ],
+)
+def test_a_wrong_word_in_a_declaration_is_answered_with_the_nearest(
+    tmp_path: Path, was: str, wrong: str, said: str
+) -> None:
+    source = make_source(tmp_path, questions=8)
+    source.write_text(source.read_text().replace(was, wrong))
+    out = tmp_path / "out"
+    result = CliRunner().invoke(app, ["build", "--sources", str(source), "--out", str(out), "--engine", "scripted"])
+    assert isinstance(result.exception, MmprError)
+    assert said in str(result.exception)
+    assert "pydantic" not in str(result.exception)
+    assert not out.exists(), "nothing is begun"
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path) -> None:

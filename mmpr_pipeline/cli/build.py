@@ -99,7 +99,7 @@ def top(
     watch: Annotated[
         float | None,
         typer.Option(
-            help=r"BuildStatus again every this many seconds. \[default: 2 on a terminal; elsewhere one look only]",
+            help=r"Look again every this many seconds. \[default: 2 on a terminal; elsewhere one look only]",
             show_default=False,
         ),
     ] = None,

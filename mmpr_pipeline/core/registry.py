@@ -11,13 +11,13 @@ distribution and version belong to the output's identity (`origins`).
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar, cast
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.settings.wrong import MOST_NAMES, nearest
 
 T = TypeVar("T")
 
@@ -60,10 +60,11 @@ class Registry(Generic[T]):
         """The name, if there is such an implementation; raises ConfigError with the nearest names where not."""
         names = self.names()
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=3) or names[:10]
+            near = nearest(name, names, listing=False) or "."
+            listed = ", ".join(names[:MOST_NAMES]) + (" …" if len(names) > MOST_NAMES else "")
             raise ConfigError(
-                f"There is no {self._kind} {name!r}.",
-                remedy=f"Use one of {', '.join(near)}, or install the distribution that brings it.",
+                f"There is no {self._kind} {name!r}{near}",
+                remedy=f"Use one of {listed}, or install the distribution that brings it.",
             )
         return name
 

@@ -160,7 +160,7 @@ class BuildConfig(Settings):
             try:
                 STRATEGIES.require(name)
             except ConfigError as error:
-                raise ValueError(str(error)) from None
+                raise ValueError(f"{error.message} {error.remedy}") from None
         return self
 
     @model_validator(mode="after")

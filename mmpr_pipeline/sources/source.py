@@ -85,7 +85,9 @@ class Source:
             made = self.declaration.generated
             assert made is not None
             rows = made.rows if limit is None else min(made.rows, limit)
-            parts = [IndexedFile(name=f"{made.name}/{made.split}", format=None, size=0, digest="", rows=rows, marks=())]
+            digest = "ids without split" if made.split == "heldout" else ""
+            name = f"{made.name}/{made.split}"
+            parts = [IndexedFile(name=name, format=None, size=0, digest=digest, rows=rows, marks=())]
         else:
             revision, listed = self._files(commit)
             archives, joined = self._archives(revision), self._joined(revision)

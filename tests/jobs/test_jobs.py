@@ -36,7 +36,7 @@ def documents(name: str) -> dict[str, Any]:
 
 def locked(package: str) -> str:
     lock = (ROOT / "requirements" / "cpu.lock").read_text()
-    return re.findall(rf"^{package}==(\S+)$", lock, re.MULTILINE)[0]
+    return re.findall(rf"^{package}==(\S+)", lock, re.MULTILINE)[0]
 
 
 @pytest.mark.parametrize("what", ["build", "train"])

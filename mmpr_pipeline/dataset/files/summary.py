@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.records import SCHEMA_VERSION
+from mmpr_pipeline.core.settings.wrong import nearest
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.manifest import CountsFields, Manifest, merge_counts, read_manifest
 from mmpr_pipeline.screening.report import ScreeningReport
@@ -101,9 +103,27 @@ def shards_of(store: Store) -> int:
     """Number of shards of the dataset. Raises DatasetError where none is finished."""
     found = [key.removesuffix(".json").rpartition("-of-")[2] for key in store.list("manifests/")]
     if not found or not found[0].isdecimal():
-        remedy = _wait(store) if store.is_held() else "Give the output of `mmpr build`."
-        raise DatasetError(f"{store.url} holds no finished shard.", remedy=remedy)
+        raise no_dataset(store)
     return int(found[0])
+
+
+def no_dataset(store: Store) -> DatasetError:
+    """What to raise where no shard is finished: nothing is there, a build is at work, or one was stopped early."""
+    if store.is_held():
+        return DatasetError(f"{store.url} holds no finished shard yet.", remedy=_wait(store))
+    if store.exists(layout.CONFIG):
+        return DatasetError(
+            f"{store.url} holds no finished shard: its build was stopped before.",
+            remedy="Run the same `mmpr build` again: it goes on.",
+        )
+    if next(iter(store.list()), None) is not None:
+        return DatasetError(f"{store.url} is no output of `mmpr build`.", remedy="Give the --out of a build.")
+    place = Path(store.url)
+    folders = [each.name for each in place.parent.iterdir() if each.is_dir()] if place.parent.is_dir() else []
+    return DatasetError(
+        f"There is nothing at {store.url}{nearest(place.name, folders, listing=False) or '.'}",
+        remedy="Give the output of `mmpr build`.",
+    )
 
 
 def finished_shards(store: Store) -> list[int]:

@@ -175,17 +175,31 @@ def verify_page(report: Report) -> RenderableType:
     checked = f"{report.shards:,} shards, {report.files:,} files, {human_size(report.bytes)}, {report.pairs:,} pairs"
     if report.ok:
         return Text.assemble(("All is as promised", "bold green"), f": {checked}.")
+    # A build that is not finished is one thing to know, not a problem for each of its shards.
+    wrong = [problem for problem in report.problems if problem.name not in ("unfinished", "left_over")]
+    unfinished = len(wrong) < len(report.problems) and report.finished < report.shards
+    state = Text(f"Not finished: {report.finished:,} of {report.shards:,} shards are there.", "bold yellow")
+    running = Text(f"A build is at work on it: `mmpr top {report.out}` shows how far it is; verify it at its end.")
+    if unfinished and not wrong:
+        whole = Text(f"What is there is as promised: {checked.partition(' shards, ')[2]}.")
+        advice = [running] if report.running else [Text(f"What to do: {told}") for told in report.remedies]
+        return Group(state, whole, *advice)
+    if not unfinished:
+        wrong = report.problems
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
     for name in ("problem", "where", "what"):
         table.add_column(name, overflow="fold")
-    for problem in report.problems[:MOST_PROBLEMS]:
+    for problem in wrong[:MOST_PROBLEMS]:
         table.add_row(Text(problem.name, "red"), escape(problem.where), escape(problem.detail))
-    more = len(report.problems) - MOST_PROBLEMS
-    names = Counter(problem.name for problem in report.problems)
+    more = len(wrong) - MOST_PROBLEMS
+    names = Counter(problem.name for problem in wrong)
     found = ", ".join(f"{count} {name}" for name, count in names.most_common())
-    headline = Text.assemble((f"{len(report.problems):,} problems", "bold red"), f" ({found}) in {checked}.")
+    headline = Text.assemble(
+        (f"{len(wrong):,} problem{'s'[: len(wrong) > 1]}", "bold red"), f" ({found}) in {checked}."
+    )
+    head = [state, *([running] if report.running else []), headline] if unfinished else [headline]
     rest = [Text(f"... and {more:,} more", "dim")] if more > 0 else []
-    return Group(headline, Text(), table, *rest, Text(), *(Text(f"What to do: {told}") for told in report.remedies))
+    return Group(*head, Text(), table, *rest, Text(), *(Text(f"What to do: {told}") for told in report.remedies))
 
 
 def stats_page(figures: DatasetStats) -> RenderableType:

@@ -18,6 +18,7 @@ from mmpr_pipeline.core.records import SCHEMA_VERSION
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches, schema_of, sha256_of
 from mmpr_pipeline.dataset.files.manifest import FileEntry, Manifest, read_manifest
+from mmpr_pipeline.dataset.files.summary import no_dataset
 from mmpr_pipeline.dataset.review.verify_described import check_described
 from mmpr_pipeline.dataset.review.verify_rows import check_rows
 from mmpr_pipeline.storage import MissingKeyError, Store, open_store
@@ -53,6 +54,10 @@ class Report:
 
     out: str
     shards: int = 0
+    finished: int = 0
+    """Shards that have a manifest."""
+    running: bool = False
+    """Whether a build is at work on it."""
     files: int = 0
     bytes: int = 0
     pairs: int = 0
@@ -66,7 +71,7 @@ class Report:
     @property
     def remedies(self) -> list[str]:
         """What to do about the problems, a sentence for each sort of them."""
-        found = {problem.name for problem in self.problems}
+        found = {problem.name for problem in self.problems} - ({"unfinished", "left_over"} if self.running else set())
         again = [REMEDIES[name] for name in sorted(found & REMEDIES.keys())]
         return [*again, *([DAMAGED] if found - REMEDIES.keys() else [])]
 
@@ -91,14 +96,20 @@ def verify(out: str | Path, progress: Progress | None = None) -> Report:
                 found.setdefault(int(number), set()).add(key)
     num_shards, manifests = max(found.items(), key=lambda item: len(item[1]), default=(0, set()))
     if not num_shards:
-        raise DatasetError(f"{store.url} holds no finished shard.", remedy="Give the output of `mmpr build`.")
-    report = Report(store.url, shards=num_shards)
+        raise no_dataset(store)
+    report = Report(store.url, num_shards, finished=len(manifests), running=store.is_held())
     left = store.left_over()
     expected = layout.expected(num_shards)
+    unmade = {
+        layout.data(kind, shard, num_shards)
+        for shard in range(num_shards)
+        for kind in layout.SCHEMAS
+        if layout.manifest(shard, num_shards) not in manifests
+    }
     for check_names_key in sorted(expected - keys):
         if check_names_key == layout.SUMMARY or check_names_key.startswith("manifests/"):
             report.add("unfinished", check_names_key, "not there: run the same `mmpr build` again, it goes on")
-        else:
+        elif check_names_key not in unmade:
             report.add("missing_file", check_names_key)
     for check_names_key in sorted(keys - expected):
         if check_names_key.startswith(layout.JOURNALS):

@@ -31,7 +31,7 @@ from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.base import ResumableEngine
 from mmpr_pipeline.pipeline.plans.evaluation_sets import NO_COMPARISON, EvaluationSets, resolve_evaluation_sets
-from mmpr_pipeline.pipeline.plans.sources import ResolvedSource, resolve_sources
+from mmpr_pipeline.pipeline.plans.sources import ResolvedSource, require_columns, resolve_sources
 from mmpr_pipeline.pipeline.second_opinion import JournalledWithVerifier
 from mmpr_pipeline.rollouts.prompts import with_own_prompt
 from mmpr_pipeline.screening import REPORT, SCREENING
@@ -166,6 +166,9 @@ def make_build_plan(config: BuildConfig, begun: Mapping[str, Any] | None = None)
     `begun`: the config.json of the output, where it was begun before.
     """
     sources = resolve_sources(config, begun)
+    if not begun:
+        for source in sources:
+            require_columns(source, config.data_root)
     against = resolve_evaluation_sets(config, sources, begun)
     # What decides every byte of the shards. Paths are replaced by what is behind them.
     identity = config.identity()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.errors import ConfigError, SourceError
+from mmpr_pipeline.core.records import Reject
 from mmpr_pipeline.dataset.files.sealed import SourceNote
 from mmpr_pipeline.models.tiles import MAX_TILES
 from mmpr_pipeline.pipeline.config import BuildConfig
@@ -16,6 +18,9 @@ from mmpr_pipeline.screening.report import EvaluationSet
 from mmpr_pipeline.screening.settings import Share
 from mmpr_pipeline.sources import Source, SourceIndex, open_source
 from mmpr_pipeline.sources.declaration.catalog import expand, find_declaration
+
+FIRST_ROWS = 20
+"""Rows of a file that are tried before a build begins."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,24 @@ def resolve_source(
         instructions=told.instructions(),
         tiles=told.tiles,
     )
+
+
+def require_columns(planned: ResolvedSource, data_root: str | None) -> None:
+    """Raise SourceError where a declaration names a column that none of the first rows of its files has: no row would
+    be a question. Rows of the Hub are not looked at, nor are images."""
+    if not Path(planned.path).suffix or planned.generated:
+        return
+    source = planned.open(data_root)
+    if source.declaration.hub is not None:
+        return
+    rows = min(FIRST_ROWS, planned.index.rows)
+    items = list(replace(source, looks=False).read(planned.index, 0, rows))
+    rejects = [item for item in items if isinstance(item, Reject) and item.reason == "missing_column"]
+    if rows and len(rejects) == rows:
+        raise SourceError(
+            f"No row of {planned.name} can be a question: there is no column {rejects[0].detail}",
+            remedy=f"Correct the columns in {planned.path}; `mmpr sources check {planned.path}` tries them.",
+        )
 
 
 def resolve_sources(config: BuildConfig, begun: Mapping[str, Any] | None = None) -> tuple[ResolvedSource, ...]:

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mmpr_pipeline.core.progress.pace import duration
 from mmpr_pipeline.engines.start import actor_count
 from mmpr_pipeline.engines.vllm.memory import PromptPlan, plan_lines
 from mmpr_pipeline.models.resolve import NANO
@@ -151,10 +152,12 @@ def estimate_table(plan: BuildPlan, bounds: BuildEstimate) -> RenderableType:
             for part in bounds.parts
         ]
     if engine.name == "vllm":
+        engines = "1 engine" if bounds.engines == 1 else f"{bounds.engines:,} engines"
+        devices = f"of {bounds.gpus} GPU{'s'[: bounds.gpus > 1]} each" if bounds.gpus else "on the CPU"
+        time = f"{bounds.hours:,.1f} h" if bounds.hours >= 1 else duration(bounds.hours * 3600)
         lines.append(
-            f"About {bounds.hours:,.1f} h at most with {bounds.engines} engine(s) of {engine.tensor_parallel} GPU(s) "
-            f"each, at {bounds.tokens_per_second:,.0f} tokens/s an engine (assumed: measure, and give "
-            "--tokens-per-second)."
+            f"About {time} at most with {engines} {devices}, "
+            f"at {bounds.tokens_per_second:,.0f} tokens/s an engine (assumed: measure, and give --tokens-per-second)."
         )
         if engine.model != NANO:
             longest = plan.config.sampling.decoding.max_tokens

@@ -29,10 +29,12 @@ def read_log_lines(folder: Path) -> list[LogLine]:
 
 
 def last_lines(lines: Sequence[LogLine], number: int = 6) -> tuple[str, ...]:
-    """The last lines as one shows them: `12:30:05 warning engines.pool.lives: …`."""
+    """The last lines as one shows them: `12:30:05 warning engines.pool.lives: …`. What Python warns of, deprecations of
+    other packages mostly, stays in the logs."""
+    own = [line for line in lines if line[2] != "py.warnings"]
     return tuple(
         f"{at[11:]} {level.lower()} {name.removeprefix('mmpr_pipeline.')}: {text}"
-        for at, level, name, text in lines[-number:]
+        for at, level, name, text in own[-number:]
     )
 
 

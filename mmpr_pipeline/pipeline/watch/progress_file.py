@@ -72,6 +72,8 @@ class ProgressFile:
         self._last: Measurement = {}
         self._points: list[tuple[float, float, int]] = []
         self._next = 0.0
+        self._seen: tuple[int, dict[str, int]] | None = None
+        """What was last to be shown, written or not: the last word is of it."""
 
     def stage(self, text: str) -> None:
         """A new stage begins."""
@@ -89,6 +91,7 @@ class ProgressFile:
 
     def show(self, finished: int, tally: dict[str, int], engine: Callable[[], EngineStats]) -> None:
         """Write how far the build is, if it is time to."""
+        self._seen = finished, dict(tally)
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + self._every
@@ -105,6 +108,8 @@ class ProgressFile:
 
     def end(self, how: Literal["stopped", "failed"], why: str = "") -> None:
         """The run ends before the dataset is finished."""
+        if self._seen is not None:
+            self._word["finished"], self._word["tally"] = self._seen
         self._word["ended"] = {"how": how, "why": why, "at": time.time()}
         self._write()
 

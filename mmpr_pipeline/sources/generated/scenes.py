@@ -1,7 +1,7 @@
 """The nano sources: each row a pure function of (source, split, seed, index).
 
 A row of the real `nano_chart`:
-    {"id": "nano_chart-heldout-0-000003", "question": "Which bar is the tallest?", "answer": "C", "kind": "choice",
+    {"id": "nano_chart-0-000003", "question": "Which bar is the tallest?", "answer": "C", "kind": "choice",
      "choices": ["blue", "red", "green", "black"], "image": b"\\x89PNG..."}
 
 The two splits are disjoint by construction: the hash of what a picture shows (without jitter) says which split it is
@@ -38,7 +38,7 @@ NANO_SOURCES = tuple(WORLDS)
 SPLITS = ("train", "heldout", "practice", "validation")
 DEFAULT_ROWS = 10_000
 HELDOUT_PART = 8  # one scene in eight is held out
-_ROW_ID = re.compile(rf"(nano_[a-z]+)-({'|'.join(SPLITS)})-(\d{{1,12}})-(\d{{6,12}})")
+_ROW_ID = re.compile(rf"(nano_[a-z]+)-(?:({'|'.join(SPLITS)})-)?(\d{{1,12}})-(\d{{6,12}})")
 
 
 def split_of(world: GeneratedScene) -> str:
@@ -74,13 +74,19 @@ def row(source: str, split: str, seed: int, index: int) -> dict[str, Any]:
     """One row: id, question, image (PNG bytes), answer (None if open-ended), kind, choices."""
     world, item = scene_and_question(source, split, seed, index)
     return {
-        "id": f"{source}-{split}-{seed}-{index:06d}",
+        "id": row_id(source, split, seed, index),
         "question": item.question,
         "image": png(world),
         "answer": item.answer,
         "kind": item.kind,
         "choices": list(item.choices),
     }
+
+
+def row_id(source: str, split: str, seed: int, index: int) -> str:
+    """The id of a row. Of the usual split it is not named: what nano did not see, users build from and train on."""
+    named = "" if split == "heldout" else f"{split}-"
+    return f"{source}-{named}{seed}-{index:06d}"
 
 
 def rows(
@@ -99,7 +105,7 @@ def scene_of(row_id: str) -> GeneratedScene:
     if not match:
         raise SourceError(f"Not the id of a nano row: {row_id!r}.", remedy="Use an id as given by `rows`.")
     source, split, seed, index = match.groups()
-    return scene_and_question(source, split, int(seed), int(index))[0]
+    return scene_and_question(source, split or "heldout", int(seed), int(index))[0]
 
 
 def png(world: GeneratedScene) -> bytes:

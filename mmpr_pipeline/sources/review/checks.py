@@ -207,6 +207,13 @@ def finding_lines(checked: Checked, most: int = 8) -> Iterator[str]:
         yield f"  open-ended, nothing to check     {opened:,}"
     for finding in checked.findings:
         yield f"{finding.level}: {finding.name}, {count_text(len(finding.rows))}: {finding.text}"
+        if finding.name == "missing_column" and len({seen for _, seen in finding.rows}) == 1:
+            whole = len(finding.rows) == len(checked.items)
+            place = "every row" if whole else ", ".join(places(row) for row, _ in finding.rows[:most])
+            yield f"    {finding_sentence(finding, place, finding.rows[0][1])}"
+            continue
+        if finding.name == "no_questions":
+            continue
         for row, seen in finding.rows[:most]:
             yield f"    {finding_sentence(finding, places(row), seen)}"
         if len(finding.rows) > most:

@@ -15,7 +15,7 @@ MOST_BYTES = 256 << 20
 
 _SAID = {
     "empty_question": "`{}` is empty",
-    "no_answer": "`{}` is empty, or no such column",
+    "no_answer": "`{}` is empty or missing",
     "missing_column": "there is no column {}",
     "torn_line": "the row is torn: {}",
     "missing_image": "the image is missing: {}",

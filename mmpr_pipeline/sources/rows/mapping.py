@@ -9,12 +9,14 @@ import contextlib
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast, get_args
 
 from mmpr_pipeline.checking.reading.choices import choices_in
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Image, Language, PresetPair, Question, Turn, question_id
+from mmpr_pipeline.core.settings.wrong import nearest
 from mmpr_pipeline.core.verdict import AnswerKind
 from mmpr_pipeline.models.conversation import TURN_MARK, conversation
 from mmpr_pipeline.sources.declaration.schema import Columns, KindByColumn, SourceDeclaration
@@ -45,6 +47,7 @@ IMAGEMARK = "<image>"
 
 _KINDS: tuple[str, ...] = get_args(AnswerKind)
 _ABSENT = object()
+_NO_SIGN = re.compile(r"[\W_]+")
 
 Row = Mapping[str, Any]
 Load = Callable[[Any], bytes]
@@ -156,7 +159,18 @@ def _required(row: Row, column: str) -> Any:
     try:
         return lookup(row, column)
     except KeyError:
-        raise ItemRejected("missing_column", f"{column}; the row has {', '.join(map(str, row))}"[:300]) from None
+        names = list(map(str, row))
+        near = nearest(column, names, listing=False) or f"; the row has {', '.join(names)}"
+        raise ItemRejected("missing_column", f"{column}{near}"[:300]) from None
+
+
+def _spelt_otherwise(row: Row, column: str) -> str | None:
+    """What to say where the row has no such column, but one that differs by case or signs; else None."""
+    if not column or column in row:
+        return None
+    folded = _NO_SIGN.sub("", column.casefold())
+    found = next((name for name in map(str, row) if _NO_SIGN.sub("", name.casefold()) == folded), None)
+    return found and f"{column}; did you mean {found}?"[:300]
 
 
 def _selected(declaration: SourceDeclaration, row: Row) -> None:
@@ -256,6 +270,8 @@ def _golds(declaration: SourceDeclaration, row: Row, kind: str, choices: tuple[s
     golds = [cut_answer(text, columns.answer_marks(), columns.answer_strip) for text in texts if text]
     golds = [text for text in golds if text]
     if not golds:
+        if spelt := _spelt_otherwise(row, columns.answer or columns.answers or ""):
+            raise ItemRejected("missing_column", spelt)
         raise ItemRejected("no_answer", columns.answer or columns.answers or "")
     if kind == "choice":
         golds = [letter for gold in golds for letter in _letters(gold, declaration.answer_form, choices, text)]

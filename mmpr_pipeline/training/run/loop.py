@@ -20,6 +20,7 @@ import torch
 from mmpr_pipeline.core.errors import ConfigError, MmprError, StoreError, TrainingError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.dataset.files.trained_on import write_trained_on
+from mmpr_pipeline.models.resolve import NANO
 from mmpr_pipeline.models.tiles import tile_settings
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints.checkpointer import Checkpointer
@@ -305,7 +306,9 @@ class Trainer:
             )
         config, model = self.config, self.policy.bare
         kinds = model.config.model_type, self.policy.family.language_model(model).config.model_type
-        if not config.lora and (heard := warning(config.lr, f"{config.model} {self.folder.label}", *kinds)):
+        if config.lora or config.model == NANO:  # nano is no model of these authors
+            return
+        if heard := warning(config.lr, f"{config.model} {self.folder.label}", *kinds):
             self.view.message(heard)
 
     def _fit(self) -> None:

@@ -91,11 +91,6 @@ def test_a_dataset_of_empty_shards_has_no_problem(tmp_path: Path) -> None:
     assert names(tmp_path) == set()
 
 
-def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no finished shard"):
-        verify(tmp_path / "nothing")
-
-
 def test_a_flipped_bit(out: Path) -> None:
     for kind in layout.SCHEMAS:
         path = out / layout.data(kind, 0, 3)
@@ -139,6 +134,39 @@ def test_an_unfinished_dataset(out: Path) -> None:
     (out / layout.journal(2, 3)).mkdir(parents=True)
     (out / layout.journal(2, 3) / "000000-000000.jsonl").write_text("{}\n")
     assert [p.name for p in verify(out).problems] == ["unfinished"] * 3
+
+
+def test_the_page_says_of_an_unfinished_dataset_what_it_is_and_what_to_do(out: Path) -> None:
+    (out / layout.SUMMARY).unlink()
+    for kind in layout.SCHEMAS:
+        (out / layout.data(kind, 2, 3)).unlink()
+    (out / layout.manifest(2, 3)).unlink()
+    text = page(verify(out))
+    assert "Not finished: 2 of 3 shards are there." in text
+    assert "What is there is as promised: 8 files" in text
+    assert "run the same `mmpr build` again: it goes on" in text
+    assert len(text.splitlines()) == 3, "shards that are to come are no problems"
+    with open_store(out).lease():
+        running = page(verify(out))
+    assert "mmpr top" in running
+    assert "run the same" not in running, "a second driver is advised"
+    (out / layout.data("images", 1, 3)).unlink()
+    damaged = page(verify(out))
+    assert "Not finished: 2 of 3" in damaged
+    assert "1 problem (1 missing_file)" in damaged
+
+
+def test_where_no_dataset_is_the_error_says_what_is_there(out: Path) -> None:
+    with pytest.raises(DatasetError, match=f"There is nothing at .*; did you mean {out.name}"):
+        verify(f"{out}s")
+    (out.parent / "else").mkdir()
+    (out.parent / "else" / "notes.txt").write_text("none")
+    with pytest.raises(DatasetError, match="is no output of `mmpr build`"):
+        verify(out.parent / "else")
+    for manifest in (out / "manifests").iterdir():
+        manifest.unlink()
+    with pytest.raises(DatasetError, match="no finished shard: its build was stopped before"):
+        verify(out)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"shard": 1}', b"\xff"])

@@ -46,7 +46,7 @@ def test_rows_differ_by_index_seed_and_split(source: str) -> None:
 
 def test_rows_without_end_go_on() -> None:
     ids = [r["id"] for r in islice(rows("nano_chart", stop=None), 3)]
-    assert ids == [f"nano_chart-heldout-0-00000{n}" for n in range(3)]
+    assert ids == [f"nano_chart-0-00000{n}" for n in range(3)]
     assert sum(1 for _ in rows("nano_chart", stop=5, start=2)) == 3
 
 

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -48,6 +50,30 @@ def test_a_wrong_kind_is_serious_and_its_rows_are_named(declare: Declare, tmp_pa
     assert (level, rows) == ("error", list(range(20)))
     assert result.serious
     assert 'line 1: "a colour a" is' in "\n".join(finding_lines(result))
+
+
+def test_a_column_that_differs_by_case_is_said_once_with_the_right_one(declare: Declare, tmp_path: Path) -> None:
+    rows = [{"a": str(i)} for i in range(12)]
+    result = checked(declare, tmp_path, rows, columns={**COLUMNS, "answer": "A"})
+    assert found(result)["missing_column"] == ("error", list(range(12)))
+    lines = [line.strip() for line in finding_lines(result)]
+    assert "every row: there is no column A; did you mean a?" in lines
+    assert not any(line.startswith("line ") for line in lines)
+
+
+@pytest.mark.parametrize("format", ["parquet", "arrow"])
+def test_a_column_that_differs_by_case_is_named_in_files_of_columns(
+    declare: Declare, tmp_path: Path, format: str
+) -> None:
+    table = pa.table({"id": ["1", "2"], "q": ["How many?", "How much?"], "a": ["1", "2"], "image": [png_bytes(1)] * 2})
+    if format == "parquet":
+        pq.write_table(table, tmp_path / "rows.parquet")
+    else:
+        with pa.OSFile(str(tmp_path / "rows.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+    columns = {**COLUMNS, "question": "Q", "answer": "a"}
+    result = check_source(declare(files=f"rows.{format}", columns=columns, kind="number", answer_form=None), 0)
+    assert "there is no column Q; did you mean q?" in "\n".join(finding_lines(result))
 
 
 def test_a_wrong_answer_form_shows_as_rejects(declare: Declare, tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, colum
     for _, batch in _batches(file, begin):
         if first >= stop:
             return
-        names = [name for name in batch.schema.names if columns is None or name in columns]
+        wanted = None if columns is None else {name.casefold() for name in columns}  # what differs by case is named
+        names = [name for name in batch.schema.names if wanted is None or name.casefold() in wanted]
         low, high = max(start - first, 0), min(stop - first, batch.num_rows)
         for at in range(low, high, ROWS_AT_ONCE):
             yield from rows_of_batch(batch.slice(at, min(ROWS_AT_ONCE, high - at)).select(names), checked=True)

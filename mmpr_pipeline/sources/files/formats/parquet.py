@@ -99,8 +99,11 @@ class _Opened:
         self._stream.close()
 
     def present(self, columns: list[str]) -> list[str]:
-        """Those of the columns that the file has."""
-        return [name for name in columns if name in self.names]
+        """Those of the columns that the file has; in place of one that it lacks, what differs from it by case only, so
+        that a reject can name it."""
+        lacking = {name.casefold() for name in columns if name not in self.names}
+        also = [name for name in self.names if name.casefold() in lacking and name not in columns]
+        return [*(name for name in columns if name in self.names), *also]
 
     def require_read(self) -> None:
         """Raise what reading the bytes themselves raised, if it did: a network that failed is no damaged page."""

@@ -64,7 +64,7 @@ def evaluate(
     return run_eval(load_settings(EvalConfig, None, values, "mmpr eval"))
 
 
-def _pair_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+def _pair_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, object]]:
     """Arguments of `question` with both responses, from the columns that other tools' datasets have."""
     for number, row in enumerate(rows):
         text = _said(row.get("prompt") or row.get("question"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NotRequired, TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.json_files import unsealed
@@ -48,7 +48,7 @@ _UNSEALED = {
 }
 
 
-def read_sealed(store: Store, key: str) -> dict[str, Any]:
+def read_sealed(store: Store, key: str) -> dict[str, object]:
     """The content of CONFIG, SUMMARY or REPORT, without its seal.
 
     Raises MissingKeyError where it is not there, and DatasetError, with the remedy, where it is damaged.
@@ -86,9 +86,9 @@ class BuildDescription(TypedDict):
     """config.json. `identity` decides every byte of the shards; `config` holds all settings of the first run."""
 
     digest: str
-    identity: dict[str, Any]
+    identity: dict[str, object]
     mmpr_version: NotRequired[str]
-    config: NotRequired[dict[str, Any]]
+    config: NotRequired[dict[str, object]]
     sources: NotRequired[list[SourceNote]]
     screening: NotRequired[ComparedWith]
 

@@ -125,9 +125,10 @@ def _word(store: Store) -> ProgressWord:
 
 def _shards(store: Store) -> int | None:
     try:
-        return int(read_config(store)["config"]["shards"])
+        shards = read_config(store).get("config", {}).get("shards")
     except (MissingKeyError, LookupError, TypeError, ValueError):
         return None
+    return shards if isinstance(shards, int) else None
 
 
 def _finished(store: Store, shards: int) -> BuildStatus:

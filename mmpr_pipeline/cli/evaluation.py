@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,7 +31,7 @@ _JUDGED = {"rich_help_panel": "Judge and harness"}
 )
 @settings_options(EvalConfig, leave_out=("engine.model", "judge"), defaults={"engine.actors": "0: in this process"})
 def evaluate(
-    flags: dict[str, Any],
+    flags: dict[str, object],
     model: Annotated[str, typer.Argument(help="Hub id or directory; `nano` is the embedded one.")] = "nano",
     config: Annotated[Path | None, typer.Option(help="YAML file of settings; flags win over it.")] = None,
     mode: Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,7 +23,7 @@ _ENGINE = tuple(each.path for each in declared_settings(StudyConfig) if each.pat
 @app.command(epilog=example("mmpr study examples/study-small.yaml", docs="study.md"))
 @settings_options(StudyConfig, leave_out=_ENGINE, defaults={"engine.model": "nano"})
 def study(
-    flags: dict[str, Any],
+    flags: dict[str, object],
     config: Annotated[Path | None, typer.Argument(help="YAML file of settings; flags win over it.")] = None,
     steps: Annotated[bool, typer.Option("--steps", help="Print the steps, done or not, and stop.")] = False,
     tables: Annotated[bool, typer.Option("--tables", help="Tell what is done so far, and stop.")] = False,

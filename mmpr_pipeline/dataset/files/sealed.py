@@ -115,7 +115,7 @@ def hashes(store: Store) -> dict[str, str]:
     return {key: sha256 for key, sha256 in found.items() if sha256}
 
 
-def damaged(store: Store, stated: Mapping[str, str]) -> list[str]:
+def damaged(store: Store, stated: Mapping[str, object]) -> list[str]:
     """Keys of which the content has another sha256 than stated, or that are gone."""
     return [key for key, sha256 in sorted(stated.items()) if _sha256(store, key) != sha256]
 

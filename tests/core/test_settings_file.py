@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.yaml_text import load_yaml
 from mmpr_pipeline.pipeline.config import load_config
 
 
@@ -16,3 +17,11 @@ def test_a_flag_within_what_is_no_group_is_refused(tmp_path: Path, written: str)
     file.write_text(f"sources: [geoqa]\nout: out\n{written}\n")
     with pytest.raises(ConfigError, match="engine is not a group of settings"):
         load_config(file, {"engine.model": "nano"})
+
+
+def test_only_true_and_false_are_booleans() -> None:
+    """Of settings and of declarations alike."""
+    text = "on: ray\nlanguage: no\nanswers: [yes, Off, y]\nvideo: True\ndedup: false\n"
+    assert load_yaml(text) == {
+        "on": "ray", "language": "no", "answers": ["yes", "Off", "y"], "video": True, "dedup": False
+    }  # fmt: skip

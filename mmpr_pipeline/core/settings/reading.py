@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,26 +38,10 @@ def load_settings(kind: type[S], path: str | Path | None, overrides: Mapping[str
         ) from None
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML with the booleans of version 1.2: to version 1.1 `on` is one, here it is the name of a setting."""
-
-
-_BOOL = "tag:yaml.org,2002:bool"
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, form) for tag, form in resolvers if tag != _BOOL]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-_Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-
-
 def read_yaml(path: Path) -> dict[str, object]:
     """The mapping in a YAML file; raises ConfigError where there is none."""
     try:
-        data = load_yaml(path.read_text("utf-8"), _Loader)
+        data = load_yaml(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"Cannot read the config {path}: {error}", remedy="Give a readable YAML file.") from None
     if not isinstance(data, dict):

@@ -159,6 +159,24 @@ def test_the_command_line_and_the_records_import_nothing_heavy() -> None:
     assert loaded.isdisjoint({"torch", "ray", "vllm", "transformers", "datasets", "sympy", "pyarrow", "PIL", "numpy"})
 
 
+def test_the_help_imports_nothing_but_the_list_of_commands() -> None:
+    """So it is there in a fifth of a second. What takes the time is typer, with which it is drawn."""
+    code = (
+        "import sys, mmpr_pipeline.cli as cli\ntry:\n    cli.main()\nfinally:\n    print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
+    assert "Train a model on an output with MPO." in done.stdout
+    loaded = set(done.stderr.split())
+    ours = {name for name in loaded if name.startswith("mmpr_pipeline.") and path_of(name).name != "__init__.py"}
+    assert ours <= {
+        "mmpr_pipeline.cli.app",
+        *(f"mmpr_pipeline.core.{name}" for name in ("errors", "masking", "version")),
+    }
+    assert loaded.isdisjoint(
+        {"torch", "ray", "vllm", "transformers", "datasets", "pyarrow", "numpy", "pydantic", "yaml", "httpx", "asyncio"}
+    )
+
+
 def test_no_model_is_loaded_with_its_own_code_unless_the_flag_says_so() -> None:
     """Transformers asks on the terminal where it is not told, and `echo y` would answer."""
     silent = []

@@ -59,7 +59,7 @@ def compute_score(
 
 def openrlhf_reward(
     queries: Sequence[str], prompts: Sequence[str], labels: Sequence[str], doubtful: float = INCORRECT, **_: Any
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Rewards in OpenRLHF's shape (`--remote_rm_url reward.py`); a label is the JSON that `mmpr export` writes.
 
     A query is its prompt and the response behind it.

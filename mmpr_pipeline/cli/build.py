@@ -35,7 +35,7 @@ TOP_SECONDS = 2.0
 )
 @settings_options(BuildConfig)
 def build(
-    flags: dict[str, Any],
+    flags: dict[str, object],
     config: Annotated[Path | None, typer.Argument(help="YAML file of settings; flags win over it.")] = None,
     from_rollouts: Annotated[
         str | None,
@@ -71,7 +71,7 @@ def build(
             raise ConfigError(
                 "--from-rollouts takes its settings from the output.", remedy="Give flags instead of a file."
             )
-        out = flags["out"] or f"{from_rollouts.rstrip('/')}-again"
+        out = str(flags["out"] or f"{from_rollouts.rstrip('/')}-again")
         plan = make_rebuild_plan(from_rollouts, {**flags, "out": out})
         print(f"Output: {out}")
         show_build(lambda view: run_plan(plan, view), out)

@@ -19,7 +19,7 @@ from mmpr_pipeline.engines.settings import EngineSettings
 )
 @settings_options(EngineSettings, leave_out=("model", "rollouts"))
 def engine_check(
-    flags: dict[str, Any],
+    flags: dict[str, object],
     model: Annotated[
         str | None, typer.Argument(help=r"Hub id or directory of the model. \[default: that of --config, or nano]")
     ] = None,
@@ -40,11 +40,11 @@ def engine_check(
 
     from rich.console import Console
 
-    from mmpr_pipeline.core.settings import load_settings, read_yaml
+    from mmpr_pipeline.core.settings import group_of, load_settings, read_yaml
     from mmpr_pipeline.engines.check.run import CheckLoad, Line, check_engine
     from mmpr_pipeline.engines.start import actor_count
 
-    from_file: dict[str, Any] = read_yaml(config).get("engine", {}) if config else {}
+    from_file = group_of(read_yaml(config), "engine") if config else {}
     given_flags = {**flags, "model": model}
     settings = load_settings(
         EngineSettings,

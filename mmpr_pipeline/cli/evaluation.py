@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,9 @@ from mmpr_pipeline.cli.progress import shown
 from mmpr_pipeline.evaluation.settings import EvalConfig, load_eval_config
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
+
+    from mmpr_pipeline.evaluation.results import BenchmarksEvaluation, SourcesEvaluation
 
 
 _JUDGED = {"rich_help_panel": "Judge and harness"}
@@ -29,7 +31,7 @@ _JUDGED = {"rich_help_panel": "Judge and harness"}
 )
 @settings_options(EvalConfig, leave_out=("engine.model", "judge"), defaults={"engine.actors": "0: in this process"})
 def evaluate(
-    flags: dict[str, Any],
+    flags: dict[str, object],
     model: Annotated[str, typer.Argument(help="Hub id or directory; `nano` is the embedded one.")] = "nano",
     config: Annotated[Path | None, typer.Option(help="YAML file of settings; flags win over it.")] = None,
     mode: Annotated[
@@ -84,14 +86,14 @@ def evaluate(
 
 def _run(
     settings: EvalConfig, harness: str | None, python: str | None, console: Console, *, quiet: bool
-) -> tuple[dict[str, Any], Any]:
+) -> tuple[SourcesEvaluation | BenchmarksEvaluation, RenderableType]:
     """The results, and their table for the terminal."""
     if not settings.benchmarks:
         from mmpr_pipeline.evaluation.run import results_tables, run_eval
 
         with shown(console) as progress:
-            found = run_eval(settings, progress)
-        return found, results_tables(found)
+            on_sources = run_eval(settings, progress)
+        return on_sources, results_tables(on_sources)
     from mmpr_pipeline.evaluation.comparison import table
     from mmpr_pipeline.evaluation.running.run import run_benchmarks, write_tables
 
@@ -107,7 +109,7 @@ def _run(
     return found, table.comparison_table(found)
 
 
-def _judge(address: str | None, prompts: str | None, one_order: bool) -> dict[str, Any] | None:
+def _judge(address: str | None, prompts: str | None, one_order: bool) -> dict[str, object] | None:
     """The settings of a judge that is written as URL#MODEL."""
     from mmpr_pipeline.core.errors import ConfigError
 

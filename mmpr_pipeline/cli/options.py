@@ -102,7 +102,7 @@ def _parameter(name: str, kind: Any, default: Any, option: Any) -> inspect.Param
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
 
-def _value(each: Declared, values: dict[str, Any]) -> Any:
+def _value(each: Declared, values: dict[str, object]) -> Any:
     """The value of a setting's option as the setting takes it, taken out of all values; None where it is not given."""
     value, off = values.pop(_name(each)), values.pop(_OFF + _name(each), False)
     if plain_types(each.annotation) == [bool]:

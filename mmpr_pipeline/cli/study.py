@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from mmpr_pipeline.cli.options import settings_options
 from mmpr_pipeline.core.settings import declared_settings
 from mmpr_pipeline.study.settings import StudyConfig, load_study_config
 
+if TYPE_CHECKING:
+    from mmpr_pipeline.study.results.fields import StudyResults
+
 _KEPT = ("out", "jobs", "engine.model")
 _ENGINE = tuple(each.path for each in declared_settings(StudyConfig) if each.path not in _KEPT)
 
@@ -20,7 +23,7 @@ _ENGINE = tuple(each.path for each in declared_settings(StudyConfig) if each.pat
 @app.command(epilog=example("mmpr study examples/study-small.yaml", docs="study.md"))
 @settings_options(StudyConfig, leave_out=_ENGINE, defaults={"engine.model": "nano"})
 def study(
-    flags: dict[str, Any],
+    flags: dict[str, object],
     config: Annotated[Path | None, typer.Argument(help="YAML file of settings; flags win over it.")] = None,
     steps: Annotated[bool, typer.Option("--steps", help="Print the steps, done or not, and stop.")] = False,
     tables: Annotated[bool, typer.Option("--tables", help="Tell what is done so far, and stop.")] = False,
@@ -56,7 +59,7 @@ def study(
         raise typer.Exit(1)
 
 
-def _held(results: dict[str, list[dict[str, object]]]) -> bool:
+def _held(results: StudyResults) -> bool:
     return any(claim["name"] == "mpo_cot" and claim["held"] for claim in results["headline"])
 
 

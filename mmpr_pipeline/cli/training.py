@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -25,7 +25,7 @@ STOPPED = 143  # as a shell says it of a process that SIGTERM ended: whoever sta
 )
 @settings_options(TrainConfig)
 def train(
-    flags: dict[str, Any],
+    flags: dict[str, object],
     data: Annotated[str | None, typer.Argument(help="Output of `mmpr build`; or a YAML file of settings.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings; flags win over it.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,

@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
 
 import ray
 from ray._private import ray_constants
@@ -76,7 +75,7 @@ def _read_token_anew() -> None:
 def _connect(address: str) -> None:
     """`ray.init`; raises ConfigError where there is no cluster, EngineError where Ray does not start here."""
     here = address == "local"
-    options: dict[str, Any] = {"num_cpus": max(2, os.cpu_count() or 1), "include_dashboard": False} if here else {}
+    options: dict[str, object] = {"num_cpus": max(2, os.cpu_count() or 1), "include_dashboard": False} if here else {}
     for _ in range(RAY_STARTS):
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)

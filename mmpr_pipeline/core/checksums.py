@@ -40,7 +40,7 @@ def is_checked(line: bytes) -> bool:
     return bool(found) and check == _line_check(body + b"}") + b'"}'
 
 
-def checked_fields(line: bytes, parse_constant: Callable[[str], Any] | None = None) -> dict[str, Any]:
+def checked_fields(line: bytes, parse_constant: Callable[[str], Any] | None = None) -> dict[str, object]:
     """The fields of a line, without its checksum. Raises ValueError where it is damaged.
 
     A line without a `check`, written by hand or by a version before, is taken as it is. `parse_constant`: as in json.
@@ -57,7 +57,7 @@ def checked_fields(line: bytes, parse_constant: Callable[[str], Any] | None = No
     return fields
 
 
-def sound_lines(raw: bytes, parse_constant: Callable[[str], Any] | None = None) -> list[dict[str, Any]]:
+def sound_lines(raw: bytes, parse_constant: Callable[[str], Any] | None = None) -> list[dict[str, object]]:
     """The fields of all whole lines that are sound. Beside lines with a checksum, one without is damaged."""
     lines = [line for line in raw.split(b"\n")[:-1] if line]
     if any(is_checked(line) for line in lines):

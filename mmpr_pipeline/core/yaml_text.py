@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -11,22 +12,35 @@ MAX_DEPTH = 64
 
 MAX_CHARS = 4_000_000
 
-FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_BOOL = "tag:yaml.org,2002:bool"
+_Fast: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The loader in C, where there is one: the same values as PyYAML's `SafeLoader`."""
 
 
-def load_yaml(text: str, loader: Any = FAST_LOADER) -> Any:
+class _Loader(_Fast):
+    """YAML with the booleans of version 1.2: to version 1.1 `on` is one, here it is the name of a setting, and `no` a
+    language."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in resolvers if tag != _BOOL]
+    for first, resolvers in _Fast.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
+def load_yaml(text: str) -> Any:
     """The value of a YAML text by a safe loader. Raises yaml.YAMLError, also for one that is too deep or too long."""
     if len(text) > MAX_CHARS:
         raise yaml.YAMLError(f"it has {len(text):,} characters, at most {MAX_CHARS:,}")
     depth = 0
-    for event in yaml.parse(text, Loader=FAST_LOADER):  # events come one by one, whatever the depth
+    for event in yaml.parse(text, Loader=_Loader):  # events come one by one, whatever the depth
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise yaml.YAMLError(f"it nests deeper than {MAX_DEPTH} mappings and lists,{event.start_mark}")
     try:
-        return yaml.load(text, Loader=loader)
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError:
         raise
     except Exception as error:  # PyYAML raises whatever it meets: `2026-13-99` a ValueError, `!!timestamp x` another

@@ -8,8 +8,8 @@ its reason; an engine that cannot serve at all raises `errors.EngineError`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from typing import Protocol, TypedDict, cast
 
 from pydantic import Field
 
@@ -125,6 +125,37 @@ class EngineStats:
     """Replay: usable rollouts in the recorded file."""
     rejected_lines: int = 0
     """Replay: lines of the recorded file that could not be used."""
+
+    def plain(self) -> EngineStatsFields:
+        """As JSON data."""
+        return cast(EngineStatsFields, asdict(self))
+
+
+class EngineStatsFields(TypedDict, total=False):
+    """`EngineStats` as JSON; earlier versions wrote fewer fields."""
+
+    actors: int
+    waiting: int
+    lost: int
+    in_flight: int
+    requests: int
+    rollouts: int
+    tokens: int
+    steps: int
+    busy_seconds: float
+    alive_seconds: float
+    restarts: int
+    sequences: int
+    capacity: int
+    sequence_seconds: float
+    capacity_seconds: float
+    kv_use: float
+    preemptions: int
+    prompt_tokens: int
+    cached_tokens: int
+    load_seconds: float
+    recorded: int
+    rejected_lines: int
 
 
 def least_room(max_tokens: int, context: int | None) -> int:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mmpr_pipeline.engines.kinds import ENGINES
 from mmpr_pipeline.engines.registry import engine_kind
 from mmpr_pipeline.engines.settings import EngineSettings
 
 
-def engine_identity(settings: EngineSettings) -> dict[str, Any]:
+def engine_identity(settings: EngineSettings) -> dict[str, object]:
     """Name and settings of the engine, with paths replaced by the content behind them. Starts nothing.
 
     An engine of another distribution carries that distribution's name and version. Raises EngineError or ConfigError

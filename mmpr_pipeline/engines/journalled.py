@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -85,7 +84,7 @@ class JournalledEngine(WrappedEngine):
         return rollouts
 
     def _keep(self, question: str, step: str, result: list[Rollout] | ItemRejected) -> None:
-        entry: dict[str, Any] = {"question": question, "step": step}
+        entry: dict[str, object] = {"question": question, "step": step}
         if isinstance(result, ItemRejected):
             entry["reject"] = [result.reason, result.detail]
         else:

@@ -46,7 +46,7 @@ def refused_options(options: Mapping[str, Any]) -> list[str]:
     return [f"{name}: {_REFUSED[name]}" for name in sorted(options) if name in _REFUSED]
 
 
-def deciding_options(options: Mapping[str, Any]) -> dict[str, Any]:
+def deciding_options(options: Mapping[str, Any]) -> dict[str, object]:
     """The options that may change what is sampled."""
     return {name: value for name, value in sorted(options.items()) if name not in OPERATIONAL_OPTIONS}
 

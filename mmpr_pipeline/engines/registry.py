@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError, MmprError
 from mmpr_pipeline.engines.engine import Engine, EngineInfo
@@ -27,7 +26,7 @@ class EngineKind:
 
     make: Callable[[EngineSettings], Engine]
     """Start an engine in this process; raises EngineError or ConfigError."""
-    identity: Callable[[EngineSettings], dict[str, Any]]
+    identity: Callable[[EngineSettings], dict[str, object]]
     """What decides the rollouts, with paths replaced by the content behind them. Starts nothing."""
     describe: Callable[[EngineSettings], EngineInfo] | None = None
     """What an engine would say of itself, without loading a model; raises what would keep it from starting. None where
@@ -71,7 +70,7 @@ def make_engine(settings: EngineSettings) -> Engine:
         ) from error
 
 
-def _all_settings(settings: EngineSettings) -> dict[str, Any]:
+def _all_settings(settings: EngineSettings) -> dict[str, object]:
     """For engines that do not say what decides their rollouts: whatever they may read of it."""
     read = {"model", "revision", "dtype", "max_model_len", "rollouts", "script", "options"}
     return {"name": settings.name, **settings.model_dump(mode="json", include=read, exclude_defaults=True)}

@@ -61,7 +61,7 @@ class EngineSettings(Settings):
         description="For replay: JSONL file of recorded rollouts.",
         json_schema_extra=flag("--rollouts", MODEL),
     )
-    script: dict[str, Any] = Field(default_factory=dict, description="For scripted: what the fake engine does.")
+    script: dict[str, object] = Field(default_factory=dict, description="For scripted: what the fake engine does.")
     actors: int | None = Field(
         default=None,
         ge=0,

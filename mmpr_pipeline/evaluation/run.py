@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections import Counter
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,13 @@ from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import actor_count, start_engines
 from mmpr_pipeline.evaluation.ask import Answered, ask_all, questions_of
 from mmpr_pipeline.evaluation.comparison.words import COLOURS, sentence, verdict
+from mmpr_pipeline.evaluation.results import (
+    ComparisonFields,
+    DifferenceFields,
+    MeanFields,
+    ModelAccuracy,
+    SourcesEvaluation,
+)
 from mmpr_pipeline.evaluation.seen import TrainingOverlap, trained_models
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.evaluation.statistics import bootstrap_mean, compare_scores
@@ -30,7 +36,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def run_eval(config: EvalConfig, progress: Progress | None = None) -> dict[str, Any]:
+def run_eval(config: EvalConfig, progress: Progress | None = None) -> SourcesEvaluation:
     """Ask, judge, and sum up; gives the results as plain data, and writes them to `config.out` if that is given.
 
     `models` has for each model its label and an Estimate for each source and for `all`; with `against`, `comparison`
@@ -51,7 +57,7 @@ def run_eval(config: EvalConfig, progress: Progress | None = None) -> dict[str, 
     return _summed_up(config, answered, rejects, seen)
 
 
-async def run_eval_on(engine: Engine, config: EvalConfig) -> dict[str, Any]:
+async def run_eval_on(engine: Engine, config: EvalConfig) -> SourcesEvaluation:
     """`run_eval` of the one model of an engine that runs already: several evaluations share its start.
 
     `config.engine` is written down with the results, as what the engine is.
@@ -75,9 +81,9 @@ def _summed_up(
     answered: list[tuple[str, list[Answered]]],
     rejects: list[Reject],
     seen: TrainingOverlap | None = None,
-) -> dict[str, Any]:
+) -> SourcesEvaluation:
     """The results, written where the config says."""
-    results: dict[str, Any] = {
+    results: SourcesEvaluation = {
         "mode": config.mode,
         "config": config.model_dump(mode="json", exclude={"out"}),
         "unreadable": dict(Counter(f"{r.source}: {r.reason}" for r in rejects)),
@@ -90,11 +96,9 @@ def _summed_up(
         other = answered[1][1]
         ours, theirs = _by_source(model), _by_source(other)
         results["comparison"] = {
-            name: asdict(
-                compare_scores(
-                    [e.score for e in ours[name]], [e.score for e in theirs[name]], config.resamples, config.seed
-                )
-            )
+            name: compare_scores(
+                [e.score for e in ours[name]], [e.score for e in theirs[name]], config.resamples, config.seed
+            ).plain()
             for name in ours
         }
     if config.out:
@@ -149,12 +153,12 @@ def _by_source(answered: list[Answered]) -> dict[str, list[Answered]]:
     return groups
 
 
-def _summary(label: str, answered: list[Answered], config: EvalConfig) -> dict[str, Any]:
+def _summary(label: str, answered: list[Answered], config: EvalConfig) -> ModelAccuracy:
     verdicts = [v for each in answered for v in each.verdicts]
     return {
         "model": label,
         "accuracy": {
-            name: asdict(bootstrap_mean([e.score for e in group], config.resamples, config.seed))
+            name: bootstrap_mean([e.score for e in group], config.resamples, config.seed).plain()
             for name, group in _by_source(answered).items()
         },
         "outcomes": dict(sorted(Counter(v.outcome for v in verdicts).items())),
@@ -183,13 +187,13 @@ def _lines(answered: list[Answered]) -> bytes:
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8", "replace")
 
 
-def results_tables(results: dict[str, Any]) -> RenderableType:
+def results_tables(results: SourcesEvaluation) -> RenderableType:
     """The results as tables for a terminal."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    def interval(of: dict[str, Any]) -> str:
+    def interval(of: MeanFields) -> str:
         return f"{100 * of['mean']:.1f}  [{100 * of['low']:.1f}, {100 * of['high']:.1f}]"
 
     models = results["models"]
@@ -199,15 +203,19 @@ def results_tables(results: dict[str, Any]) -> RenderableType:
     for name, first in models[0]["accuracy"].items():
         table.add_row(name, str(first["questions"]), *(interval(m["accuracy"][name]) for m in models))
     lines = [Text(line, style="yellow") for line in _notes(results)]
-    for name, found in results.get("comparison", {}).items():
-        change = {**found["difference"], **{key: found[key] for key in ("better", "worse", "p")}}
-        change["value"] = change.pop("mean")
+    comparison: dict[str, ComparisonFields] = results.get("comparison", {})
+    for name, found in comparison.items():
+        mean = found["difference"]
+        change: DifferenceFields = {
+            "value": mean["mean"], "low": mean["low"], "high": mean["high"], "better": found["better"],
+            "worse": found["worse"], "p": found["p"],
+        }  # fmt: skip
         said = sentence(models[0]["model"], models[1]["model"], change, scale=100)
         lines.append(Text(f"{name}: {said} (p {found['p']:.2g}, sign test)", style=COLOURS[verdict(change)]))
     return Group(table, *lines)
 
 
-def _notes(results: dict[str, Any]) -> list[str]:
+def _notes(results: SourcesEvaluation) -> list[str]:
     """What a reader of the table must know: rows that a model was trained on."""
     notes = []
     if results["left_out"]:

@@ -12,6 +12,8 @@ from math import comb
 
 import numpy as np
 
+from mmpr_pipeline.evaluation.results import ComparisonFields, MeanFields
+
 LEVEL = 0.95
 
 
@@ -23,6 +25,10 @@ class BootstrapMean:
     mean: float
     low: float
     high: float
+
+    def plain(self) -> MeanFields:
+        """As JSON data."""
+        return {"questions": self.questions, "mean": self.mean, "low": self.low, "high": self.high}
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,10 @@ class Comparison:
     better: int
     worse: int
     p: float
+
+    def plain(self) -> ComparisonFields:
+        """As JSON data."""
+        return {"difference": self.difference.plain(), "better": self.better, "worse": self.worse, "p": self.p}
 
 
 def bootstrap_mean(scores: Sequence[float], resamples: int = 10_000, seed: int = 0) -> BootstrapMean:

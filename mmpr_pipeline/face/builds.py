@@ -53,7 +53,7 @@ def rebuild(before: str | Path, *, out: str | Path, view: BuildView | None = Non
     from mmpr_pipeline.pipeline.driver import run_plan
     from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
 
-    flat: dict[str, Any] = {"out": str(out)}
+    flat: dict[str, object] = {"out": str(out)}
     for name, value in settings.items():
         flat |= {f"{name}.{part}": v for part, v in value.items()} if isinstance(value, Mapping) else {name: value}
     return run_plan(make_rebuild_plan(str(before), flat), view)

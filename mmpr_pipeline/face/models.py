@@ -14,6 +14,8 @@ from mmpr_pipeline.face.source import Source
 if TYPE_CHECKING:
     import datasets
 
+    from mmpr_pipeline.evaluation.results import SourcesEvaluation
+
 
 def train(
     data: str | Path | datasets.Dataset | Iterable[Mapping[str, Any]],
@@ -44,7 +46,9 @@ def train(
     return run_training(load_settings(TrainConfig, None, values, "mmpr train"), resume=resume)
 
 
-def evaluate(model: str, benchmarks: Sequence[str], *, against: str | None = None, **settings: Any) -> dict[str, Any]:
+def evaluate(
+    model: str, benchmarks: Sequence[str], *, against: str | None = None, **settings: Any
+) -> SourcesEvaluation:
     """Accuracy of a model on benchmarks (catalog names or declarations); with `against`, compared with another model.
 
     `settings`: as in `mmpr eval`. Raises ConfigError, SourceError, EngineError.
@@ -60,7 +64,7 @@ def evaluate(model: str, benchmarks: Sequence[str], *, against: str | None = Non
     return run_eval(load_settings(EvalConfig, None, values, "mmpr eval"))
 
 
-def _pair_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+def _pair_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, object]]:
     """Arguments of `question` with both responses, from the columns that other tools' datasets have."""
     for number, row in enumerate(rows):
         text = _said(row.get("prompt") or row.get("question"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Any
 
 import PIL.Image
 
@@ -23,9 +22,9 @@ def decode_image(image: Image) -> PIL.Image.Image:
         raise ItemRejected("broken_image", str(error)[:200]) from None
 
 
-def interleaved(pieces: list[str], images: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def interleaved(pieces: list[str], images: list[dict[str, object]]) -> list[dict[str, object]]:
     """Content parts in order. A line break after a mark belongs to the mark: templates set their own around images."""
-    parts: list[dict[str, Any]] = []
+    parts: list[dict[str, object]] = []
     for i, piece in enumerate(pieces):
         if i > 0:
             parts.append(images[i - 1])
@@ -35,7 +34,7 @@ def interleaved(pieces: list[str], images: list[dict[str, Any]]) -> list[dict[st
     return parts
 
 
-def marked(pieces: list[str], mark_of: Callable[[int], str]) -> dict[str, Any]:
+def marked(pieces: list[str], mark_of: Callable[[int], str]) -> dict[str, object]:
     """One text with the model's own mark for each image."""
     text = pieces[0] + "".join(mark_of(i) + piece for i, piece in enumerate(pieces[1:]))
     return {"type": "text", "text": text}

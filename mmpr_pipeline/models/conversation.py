@@ -20,7 +20,7 @@ So records, shards and stored outputs need no further column, and whatever puts 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, get_args
+from typing import TypeVar, get_args
 
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Role, Turn
@@ -56,14 +56,17 @@ def turns_of(prompt: str) -> list[Turn]:
     ]
 
 
-def messages_of(prompt: str, images: Sequence[P], content: Callable[[list[str], list[P]], Any]) -> list[dict[str, Any]]:
+def messages_of(
+    prompt: str, images: Sequence[P], content: Callable[[list[str], list[P]], object]
+) -> list[dict[str, object]]:
     """The messages of a chat. `content` makes a message's content of its text, cut at the marks, and its images.
 
     Raises ItemRejected (`image_marks`) where the marks are not as many as the images.
     """
     if (marks := prompt.count(IMAGE_MARK)) != len(images):
         raise ItemRejected("image_marks", f"{marks} marks for {len(images)} images")
-    messages, first = [], 0
+    messages: list[dict[str, object]] = []
+    first = 0
     for turn in turns_of(prompt):
         pieces = turn.text.split(IMAGE_MARK)
         here = list(images[first : first + len(pieces) - 1])

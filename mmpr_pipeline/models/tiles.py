@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from functools import cache
-from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +22,7 @@ _ORIGINAL = {"InternVLChatModel", "InternVLForCausalLM"}
 _NATIVE = {"InternVLForConditionalGeneration", "InternS1ForConditionalGeneration"}
 
 
-def tile_settings(architecture: str | None, tiles: int, most: int = MAX_TILES) -> dict[str, Any]:
+def tile_settings(architecture: str | None, tiles: int, most: int = MAX_TILES) -> dict[str, int | bool]:
     """Image-processor settings for at most `tiles` tiles (never above `most`); empty for models without tiles."""
     if tiles > most and architecture in _ORIGINAL | _NATIVE:
         _tell_once(tiles, most)

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, TypedDict
 
 from mmpr_pipeline.core.charts.curves import CurvePanel, curves_svg
 
-_LABELS = {"response_nats": "responses, nats a token", "probe_nats": "probes of the visual tokens, nats"}
+_LABELS: dict[Literal["response_nats", "probe_nats"], str] = {
+    "response_nats": "responses, nats a token",
+    "probe_nats": "probes of the visual tokens, nats",
+}
 
 
-def curve_svg(curve: list[dict[str, Any]]) -> str:
+class CurvePoint(TypedDict):
+    """Losses at a step of a stage, and the seconds since the stage began."""
+
+    stage: Literal["see", "speak"]
+    step: int
+    response_nats: float
+    probe_nats: float
+    seconds: float
+
+
+def curve_svg(curve: list[CurvePoint]) -> str:
     """SVG with both losses over the steps of both stages, on a logarithmic scale."""
     seen = max((point["step"] for point in curve if point["stage"] == "see"), default=0)
     steps = [point["step"] + (seen if point["stage"] == "speak" else 0) for point in curve]

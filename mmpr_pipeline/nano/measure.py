@@ -13,7 +13,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from mmpr_pipeline.nano.lessons import lesson_prompt
 from mmpr_pipeline.nano.sample import Request, Sample, by_transformers, by_vllm
@@ -83,7 +82,7 @@ def _mean(values: Iterable[float]) -> float:
     return round(sum(listed) / max(1, len(listed)), 4)
 
 
-def measure_checkpoint(checkpoint: Path, args: argparse.Namespace) -> dict[str, Any]:
+def measure_checkpoint(checkpoint: Path, args: argparse.Namespace) -> dict[str, object]:
     """All figures of one checkpoint; with the picture, and descriptions also continued from their half without it."""
     sampler = by_vllm if args.engine == "vllm" else by_transformers
     drawn = [(s, *scene_and_question(s, args.split, args.seed, n)) for s in NANO_SOURCES for n in range(args.questions)]

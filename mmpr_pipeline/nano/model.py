@@ -7,7 +7,7 @@ in patches of 14 px, four patches to a visual token, so 16 visual tokens a tile;
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmpr_pipeline.models.torchvision_cpu import install
 from mmpr_pipeline.sources.generated.shapes import SIDE
@@ -104,7 +104,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> InternVLForCond
     import torch
     from transformers import InternVLConfig, InternVLForConditionalGeneration
 
-    vision: dict[str, Any] = {
+    vision: dict[str, object] = {
         "hidden_size": 128,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
@@ -114,7 +114,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> InternVLForCond
         "attention_bias": True,
         "layer_scale_init_value": 1.0,
     }
-    text: dict[str, Any] = {
+    text: dict[str, object] = {
         "model_type": "qwen3",
         "architectures": ["Qwen3ForCausalLM"],
         "vocab_size": len(tokenizer),

@@ -58,7 +58,7 @@ def by_vllm(
     llm = LLM(str(checkpoint), dtype="float32", max_model_len=2048, enable_chunked_prefill=False, enforce_eager=True)
     tokenizer, prompts, settings = llm.get_tokenizer(), [], []
     for number, request in enumerate(requests):
-        prompt: dict[str, Any] = {"prompt": chat_text(tokenizer, request)}
+        prompt: dict[str, object] = {"prompt": chat_text(tokenizer, request)}
         if request.image is not None:
             prompt["multi_modal_data"] = {"image": Image.open(io.BytesIO(request.image)).convert("RGB")}
         prompts.append(prompt)
@@ -80,7 +80,12 @@ def by_transformers(
     model = InternVLForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32, trust_remote_code=False)
     model.eval()
     torch.manual_seed(seed)
-    how: dict[str, Any] = {"do_sample": True, "temperature": temperature, "top_k": 0, "num_return_sequences": samples}
+    how: dict[str, object] = {
+        "do_sample": True,
+        "temperature": temperature,
+        "top_k": 0,
+        "num_return_sequences": samples,
+    }
     how = how if temperature > 0 else {"do_sample": False}
     results: list[list[Sample]] = []
     for start in range(0, len(requests), 32):

@@ -19,14 +19,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from mmpr_pipeline.nano.batches import PATCH_CLASSES, Batch, LessonEncoder, lesson_batches
-from mmpr_pipeline.nano.curve import curve_svg
+from mmpr_pipeline.nano.curve import CurvePoint, curve_svg
 from mmpr_pipeline.nano.lessons import tokenizer_texts
 from mmpr_pipeline.nano.model import make_model, make_tokenizer, nano_processor
 
@@ -113,7 +113,9 @@ def _step(student: Student, tools: list[torch.optim.Optimizer], loss: torch.Tens
         tool.zero_grad(set_to_none=True)
 
 
-def learn(student: Student, lessons: Iterator[Batch], plan: NanoSettings, stage: str) -> Iterator[dict[str, Any]]:
+def learn(
+    student: Student, lessons: Iterator[Batch], plan: NanoSettings, stage: Literal["see", "speak"]
+) -> Iterator[CurvePoint]:
     """Run one stage, `see` or `speak`; yields the losses of every 50th step, averaged over the 50 before it."""
     steps = plan.see_steps if stage == "see" else plan.speak_steps
     tools, sums, started = optimizers(student, plan), [0.0, 0.0], time.perf_counter()
@@ -130,9 +132,15 @@ def learn(student: Student, lessons: Iterator[Batch], plan: NanoSettings, stage:
         sums = [sums[0] + speak.item(), sums[1] + probe.item()]
         if (step + 1) % 50 == 0:
             seconds = round(time.perf_counter() - started, 1)
-            point = {"stage": stage, "step": step + 1, "response_nats": sums[0] / 50, "probe_nats": sums[1] / 50}
+            speak_nats, probe_nats = sums[0] / 50, sums[1] / 50
             sums = [0.0, 0.0]
-            yield {**point, "seconds": seconds}
+            yield {
+                "stage": stage,
+                "step": step + 1,
+                "response_nats": speak_nats,
+                "probe_nats": probe_nats,
+                "seconds": seconds,
+            }
 
 
 def train_nano(plan: NanoSettings, out: Path) -> None:
@@ -141,8 +149,9 @@ def train_nano(plan: NanoSettings, out: Path) -> None:
     tokenizer = make_tokenizer(tokenizer_texts(plan.seed, 4000))
     student = Student(make_model(tokenizer, plan.seed))
     processor, lessons = nano_processor(tokenizer), lesson_batches(LessonEncoder(tokenizer), plan.seed, plan.batch)
-    curve: list[dict[str, Any]] = []
-    for stage in ("see", "speak"):
+    curve: list[CurvePoint] = []
+    stages: tuple[Literal["see", "speak"], ...] = ("see", "speak")
+    for stage in stages:
         for point in learn(student, lessons, plan, stage):
             curve.append(point)
             print(json.dumps(point), flush=True)

@@ -32,7 +32,7 @@ class PairingSettings(Settings):
     )
     dropout_ratio: float = Field(default=0.5, gt=0, lt=1, description="Share of a response's tokens kept (paper: 0.5).")
     dropout_pairs: int = Field(default=2, ge=1, description="Maximum DropNTP pairs per question.")
-    options: Annotated[dict[str, Any], OptionGroups(STRATEGY_OPTIONS)] = Field(
+    options: Annotated[dict[str, object], OptionGroups(STRATEGY_OPTIONS)] = Field(
         default_factory=dict, description="Settings of strategies, by name; those of installed ones too."
     )
 
@@ -68,7 +68,7 @@ class PairingSettings(Settings):
 
     @field_validator("options")
     @classmethod
-    def _options_are_right(cls, options: dict[str, Any]) -> dict[str, Any]:
+    def _options_are_right(cls, options: dict[str, object]) -> dict[str, object]:
         """A wrong option stops before any work; those of installed strategies are theirs to check."""
         for name, group in STRATEGY_OPTIONS.items():
             try:

@@ -185,7 +185,7 @@ class BuildConfig(Settings):
         """Whether the sources bring the pairs, so that nothing is sampled."""
         return self.pairing.strategies == ("preset",)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """The settings that decide what is in the shards, as plain JSON data."""
         identity = identity_of(self)
         if self.checking.second is None:  # as before there was a second opinion

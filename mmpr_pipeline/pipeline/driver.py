@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
@@ -177,7 +176,7 @@ def _make(plan: Plan, missing: list[int], view: _Watched, still_held: Callable[[
             counted = {name: value for name, value in tally.items() if not name.startswith(("by/", "shard/"))}
             run = cast(RunFigures, counted)
             if engines.engine is not None:
-                run |= {"engine": asdict(engines.stats()), "runs_on": engines.engine.info.runs_on}
+                run |= {"engine": engines.stats().plain(), "runs_on": engines.engine.info.runs_on}
             return run
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -187,7 +187,21 @@ def load_selections(
     return found
 
 
-def _reject(row: dict[str, Any]) -> Reject:
+class _Dropped(TypedDict):
+    """A row of the table of dropped rows: why, and like which other row."""
+
+    source: str
+    source_id: str
+    reason: str
+    measure: str
+    of_source: str
+    of_id: str
+    of_row: int
+    bits: int | None
+    similarity: float | None
+
+
+def _reject(row: _Dropped) -> Reject:
     named = row["of_id"] or f"row {row['of_row']}"
     other = f"{row['of_source']} {named}"
     bits = f"{row['bits']} of 256 bits" if row["bits"] is not None else ""

@@ -6,9 +6,9 @@ is done for all seeds before the next is begun, and the dearest come last.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.study.settings import (
@@ -200,7 +200,7 @@ class _Seed:
         settings = {"data": data_of(built), "folder": f"./steps/{name}/rows"}
         return self.plan.add(Step(name, "hand_over", settings, (built,))), built
 
-    def _build(self, name: str, source: str, pairing: dict[str, Any], model: str, needs: tuple[str, ...]) -> str:
+    def _build(self, name: str, source: str, pairing: Mapping[str, object], model: str, needs: tuple[str, ...]) -> str:
         """A build of descriptions alone."""
         config = self.config
         settings = {
@@ -228,7 +228,7 @@ class _Seed:
             **plain.settings,
             "out": data_of(name),
             "pairing": pairing.model_dump(mode="json"),
-            "sampling": {**plain.settings["sampling"], "style": config.signal_style},
+            "sampling": config.sampling.model_copy(update={"style": config.signal_style}).model_dump(mode="json"),
         }
         if label in config.unlabelled:
             folder = f"unlabelled-{config.practice.seed + self.seed}"
@@ -292,7 +292,7 @@ class _Seed:
 
 
 def _measure(config: StudyConfig, name: str, model: str, needs: tuple[str, ...]) -> Step:
-    settings: dict[str, Any] = {
+    settings: dict[str, object] = {
         **config.measure.model_dump(mode="json"),
         "engine": {**_engine(config, model), "actors": 0},
         "sources": [f"./sources/measure/{source}.yaml" for source in config.sources],
@@ -301,7 +301,7 @@ def _measure(config: StudyConfig, name: str, model: str, needs: tuple[str, ...])
     return Step(name, "measure", settings, needs)
 
 
-def _engine(config: StudyConfig, model: str) -> dict[str, Any]:
+def _engine(config: StudyConfig, model: str) -> dict[str, object]:
     return config.engine.model_copy(update={"model": model}).model_dump(mode="json")
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from mmpr_pipeline.core.errors import MmprError
 from mmpr_pipeline.core.json_files import json_bytes
@@ -17,6 +17,7 @@ from mmpr_pipeline.core.progress import Progress, no_progress
 from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.study.recipe import StudyPlan, make_study_plan
+from mmpr_pipeline.study.results.fields import StudyResults
 from mmpr_pipeline.study.settings import StudyConfig
 from mmpr_pipeline.study.steps.step import LOG, Step
 from mmpr_pipeline.study.steps.work import do
@@ -33,7 +34,7 @@ class StepFailed(MmprError):
     """A step of a study ended with an error."""
 
 
-def run_study(config: StudyConfig, told: Progress = no_progress, doer: Doer | None = None) -> dict[str, Any]:
+def run_study(config: StudyConfig, told: Progress = no_progress, doer: Doer | None = None) -> StudyResults:
     """Do every step that is not done yet, then the tables; gives the results, as written to `table.json`.
 
     Raises ConfigError where a step was begun with other settings, StepFailed where one ends with an error. May be
@@ -54,12 +55,12 @@ def run_study(config: StudyConfig, told: Progress = no_progress, doer: Doer | No
         return _tables(config, plan, root)
 
 
-def tell_so_far(config: StudyConfig) -> dict[str, Any]:
+def tell_so_far(config: StudyConfig) -> StudyResults:
     """The results of what is done, without doing anything; the study may be running. Raises as `results_of`."""
     return _tables(config, make_study_plan(config), _root(config))
 
 
-def _tables(config: StudyConfig, plan: StudyPlan, root: Path) -> dict[str, Any]:
+def _tables(config: StudyConfig, plan: StudyPlan, root: Path) -> StudyResults:
     from mmpr_pipeline.study.results.scores import results_of, write_results
 
     results = results_of(config, plan, root)

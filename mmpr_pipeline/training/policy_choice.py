@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.core.settings import group_of
 from mmpr_pipeline.dataset.files.sealed import read_config
 from mmpr_pipeline.dataset.review.rehearsal import refuse_rehearsal
 from mmpr_pipeline.models.resolve import NANO
@@ -23,7 +24,7 @@ def with_policy(config: TrainConfig) -> TrainConfig:
 def _sampler(data: str) -> str | None:
     """The model that sampled the responses, where it can be loaded here."""
     try:
-        engine = read_config(open_store(data)).get("config", {}).get("engine") or {}
+        engine = group_of(read_config(open_store(data)).get("config", {}), "engine")
     except (MissingKeyError, DatasetError):
         return None
     model = engine.get("model")

@@ -8,21 +8,49 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 from mmpr_pipeline.core.errors import ConfigError
+
+
+class _Recommended(TypedDict, total=False):
+    """Settings of `mmpr train` that a recipe may name."""
+
+    loss: str
+    beta: float
+    schedule: str
+    warm_up: float
+    weight_decay: float
+    epochs: int
+    batch: int
+    lr_end: float
+    delta_decay: float
+    loss_weights: dict[str, float]
+
+
+class RecipeSettings(_Recommended):
+    """Settings of `mmpr train`, among them the learning rate."""
+
+    lr: float
 
 
 @dataclass(frozen=True)
 class PublishedRecipe:
     """Settings, and where they were read."""
 
-    settings: dict[str, Any]
+    settings: RecipeSettings
     source: str
     note: str = ""
 
 
-_PAPER = {"loss": "mpo", "beta": 0.1, "schedule": "cosine", "warm_up": 0.05, "weight_decay": 0.05, "epochs": 1}
+_PAPER: _Recommended = {
+    "loss": "mpo",
+    "beta": 0.1,
+    "schedule": "cosine",
+    "warm_up": 0.05,
+    "weight_decay": 0.05,
+    "epochs": 1,
+}
 _AUTHORS = "OpenGVLab's training scripts"
 
 RECIPES: dict[str, PublishedRecipe] = {

@@ -13,7 +13,7 @@ import pytest
 
 from mmpr_pipeline.core.errors import EngineError
 from mmpr_pipeline.engines import local
-from mmpr_pipeline.engines.engine import EngineStats
+from mmpr_pipeline.engines.engine import EngineStats, EngineStatsFields
 from mmpr_pipeline.engines.local import LocalEngine
 from mmpr_pipeline.engines.owner import EngineOwner
 from mmpr_pipeline.engines.settings import EngineSettings
@@ -94,3 +94,7 @@ def test_an_owner_whose_engine_does_not_start_is_closed() -> None:
     with pytest.raises(EngineError, match="/nowhere"), owner:
         pass
     assert owner.state == "closed"
+
+
+def test_the_json_form_of_the_counts_names_all_of_them() -> None:
+    assert EngineStats().plain().keys() == EngineStatsFields.__annotations__.keys()

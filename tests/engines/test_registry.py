@@ -146,7 +146,7 @@ def test_what_decides_the_model_is_no_option(name: str) -> None:
 
 
 def test_a_reproducible_build_names_its_gpu_and_versions() -> None:
-    identity = engine_identity(EngineSettings(reproducible=True, gpu="H100", tensor_parallel=2))
+    identity: Any = engine_identity(EngineSettings(reproducible=True, gpu="H100", tensor_parallel=2))
     assert identity["reproducible"]["gpu"] == "H100"
     assert identity["reproducible"]["tensor_parallel"] == 2
     assert "torch" in identity["reproducible"]["versions"]

@@ -131,7 +131,8 @@ def test_a_share_of_a_hundred_is_not_taken_for_one_of_one_and_published_gains_ar
                  "rows_expected": None, "official_judge": None, "modes": {"cot": {"models": {"m": model}}},
                  "published": [{"model": "X", "value": 20.4, "mode": "cot"},
                                {"model": "X-MPO", "value": 25.7, "mode": "cot"}]}  # fmt: skip
-    told = comparison_markdown({"models": ["m"], "benchmarks": {"sums": benchmark}, "not_run": {}})
+    results: Any = {"models": ["m"], "benchmarks": {"sums": benchmark}, "not_run": {}}
+    told = comparison_markdown(results)
     assert "| 0.8 [0.0, 2.4] | X 20.4; X-MPO 25.7 (+5.3) |" in told
 
 

@@ -203,7 +203,7 @@ def test_the_slurm_script_builds_on_a_cluster_of_two_nodes(tmp_path: Path) -> No
         "NODE_IP": node_address(), "RAY_HEAD_SECONDS": "5",
     }  # fmt: skip
     job = subprocess.Popen(
-        ["bash", str(JOBS / "slurm-build.sh"), str(config)],
+        ["bash", str(JOBS / "slurm.sh"), "build", str(config)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True,
     )  # fmt: skip
     try:

@@ -1,4 +1,4 @@
-"""jobs/slurm-train.sh with the real `mmpr train` on real Ray nodes; only Slurm's own commands are stood in for."""
+"""jobs/slurm.sh with the real `mmpr train` on real Ray nodes; only Slurm's own commands are stood in for."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def submit(tmp_path: Path, config: Path) -> subprocess.Popen[str]:
     }  # fmt: skip
     with open(tmp_path / "job.log", "a") as log:
         return subprocess.Popen(
-            ["bash", str(JOBS / "slurm-train.sh"), str(config)],
+            ["bash", str(JOBS / "slurm.sh"), "train", str(config)],
             stdout=log, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True,
         )  # fmt: skip
 

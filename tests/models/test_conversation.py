@@ -42,7 +42,7 @@ def test_what_is_no_conversation_is_one_turn() -> None:
 def test_images_stand_in_the_turn_that_shows_them() -> None:
     turns = [TALK[0], Turn(role="user", text="<image>\nThis?"), TALK[2], Turn(role="user", text="Or <image>?")]
     images: list[dict[str, Any]] = [{"type": "image", "name": name} for name in "ab"]
-    shown = messages_of(conversation(turns), images, interleaved)
+    shown: Any = messages_of(conversation(turns), images, interleaved)
     assert [message["role"] for message in shown] == ["system", "user", "assistant", "user"]
     assert shown[1]["content"] == [images[0], {"type": "text", "text": "This?"}]
     assert shown[3]["content"][1] == images[1]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.cli import build
+from mmpr_pipeline.core.settings import group_of
 from mmpr_pipeline.pipeline.config import BuildConfig, load_config
 from mmpr_pipeline.pipeline.plans import evaluation_sets
 from mmpr_pipeline.pipeline.plans.evaluation_sets import fetch_sentence
@@ -79,7 +80,7 @@ def test_true_and_false_are_what_they_were(tmp_path: Path) -> None:
     assert settings(tmp_path, **{"screening.decontaminate": False}).screening.decontaminate == "none"
     plans = [make_build_plan(settings(tmp_path, sources=["nano_grid"], limit=4, **{"screening.decontaminate": choice}))
              for choice in ("ask", "all", "cached", "none")]  # fmt: skip
-    assert [plan.identity["screening"]["decontaminate"] for plan in plans] == [True, True, True, False]
+    assert [group_of(plan.identity, "screening")["decontaminate"] for plan in plans] == [True, True, True, False]
 
 
 BEGUN = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mmpr_pipeline.checking.second.settings import CheckingSettings, SecondOpinion
 from mmpr_pipeline.core.records import QuestionOutcome, Rollout
@@ -85,5 +86,6 @@ def test_it_is_part_of_the_identity_only_where_it_is_on() -> None:
     plain = BuildConfig(sources=("geoqa",), out="x")
     asked = BuildConfig(sources=("geoqa",), out="x", checking=CheckingSettings(second=SecondOpinion(votes=3)))
     assert "checking" not in plain.identity()
-    assert asked.identity()["checking"]["second"]["votes"] == 3
+    checking: Any = asked.identity()["checking"]
+    assert checking["second"]["votes"] == 3
     assert plain.digest() != asked.digest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,11 +12,16 @@ from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.sources.open import open_source
 from mmpr_pipeline.study.recipe import make_study_plan, rows_so_far
 from mmpr_pipeline.study.settings import QuestionSettings, StudyConfig, load_study_config
+from mmpr_pipeline.study.steps.step import Step
 from mmpr_pipeline.study.steps.worlds import write_sources
 
 
 def config(**more: object) -> StudyConfig:
     return StudyConfig.model_validate({"out": "out", **more})
+
+
+def settings_of(step: Step) -> Any:
+    return step.settings
 
 
 def test_every_step_comes_after_what_it_needs() -> None:
@@ -70,12 +76,13 @@ def test_rows_of_one_table_are_told_of_the_same_seeds() -> None:
 def test_a_second_round_asks_its_model_new_questions() -> None:
     plan = make_study_plan(config(seeds=(0,)))
     first, second = plan.steps["s0/build-3x"], plan.steps["s0/build-3x-round2"]
-    assert second.settings["engine"]["model"] == "./steps/s0/train-mpo-3x/model"
+    before, after = settings_of(first), settings_of(second)
+    assert after["engine"]["model"] == "./steps/s0/train-mpo-3x/model"
     assert second.needs == ("s0/train-mpo-3x",)
-    assert not {*first.settings["sources"]} & {*second.settings["sources"]}
+    assert not {*before["sources"]} & {*after["sources"]}
     seeds = [questions.seed for questions in plan.sources.values()]
     assert len(set(seeds)) == len(seeds)
-    assert plan.steps["s0/train-mpo-3x-round2"].settings["model"] == second.settings["engine"]["model"]
+    assert plan.steps["s0/train-mpo-3x-round2"].settings["model"] == after["engine"]["model"]
 
 
 def test_seeds_differ_in_questions_sampling_and_order() -> None:
@@ -102,7 +109,7 @@ def test_settings_that_cannot_work_are_refused(more: dict[str, object], said: st
 def test_signals_are_paired_in_their_own_ways_on_the_same_questions() -> None:
     signals = {"format": {"strategies": ["correctness", "format"]}, "vote": {"strategies": ["vote"]}}
     plan = make_study_plan(config(seeds=(0,), signals=signals, unlabelled=["vote"]))
-    plain, form, vote = (plan.steps[f"s0/build-{name}"].settings for name in ("1x", "format", "vote"))
+    plain, form, vote = (settings_of(plan.steps[f"s0/build-{name}"]) for name in ("1x", "format", "vote"))
     assert (form["sources"], form["limit"], form["seed"]) == (plain["sources"], plain["limit"], plain["seed"])
     assert form["pairing"]["strategies"] == ["correctness", "format"]
     assert vote["sources"] == ["./sources/unlabelled-100/" + source.rpartition("/")[2] for source in plain["sources"]]

@@ -110,7 +110,8 @@ def test_more_may_be_asked_of_a_study_but_nothing_else(tmp_path: Path) -> None:
 
 def test_the_tables_say_what_was_measured(tmp_path: Path) -> None:
     found = run_study(config(tmp_path), doer=Fake())
-    base, sft, mpo = found["tables"]["losses"]
+    rows: list[Any] = [*found["tables"]["losses"]]
+    base, sft, mpo = rows
     assert [row["label"] for row in (base, sft, mpo)] == ["base", "sft", "mpo"]
     assert base["cot"]["all"]["mean"]["mean"] == 0.25
     gain = mpo["cot"]["all"]["gain"]
@@ -225,7 +226,7 @@ def test_the_whole_way_with_a_scripted_engine(tmp_path: Path) -> None:
         shards=1,
     )
     found = run_study(tiny, doer=in_this_process)
-    rows = {row["label"]: row for row in found["tables"]["losses"]}
+    rows: dict[str, Any] = {row["label"]: row for row in found["tables"]["losses"]}
     assert rows["mpo"]["pairs"] > 0
     assert rows["mpo"]["cot"]["all"]["gain"]["difference"]["mean"] == 0.0  # both are the same script
     model = tmp_path / "steps" / "s0" / "train-mpo-1x" / "model"

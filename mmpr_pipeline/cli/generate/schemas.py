@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from pydantic import BaseModel
@@ -46,7 +45,7 @@ WRITTEN_BY_HAND = (BuildConfig, TrainConfig, EvalConfig, StudyConfig, SourceDecl
 FOLDER = Path("schemas")
 
 
-def json_schema(model: type[BaseModel]) -> dict[str, Any]:
+def json_schema(model: type[BaseModel]) -> dict[str, object]:
     """JSON Schema (2020-12) of a record as it is written, of settings as they may be given; with its version."""
     schema = model.model_json_schema(mode="validation" if model in WRITTEN_BY_HAND else "serialization")
     return {
@@ -56,7 +55,7 @@ def json_schema(model: type[BaseModel]) -> dict[str, Any]:
     }
 
 
-def describe(schema: pa.Schema) -> dict[str, Any]:
+def describe(schema: pa.Schema) -> dict[str, object]:
     """An Arrow schema as plain data: record, version, and name, type, nullability and meaning of each column."""
     metadata = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
     columns = [
@@ -81,7 +80,7 @@ def files() -> dict[str, bytes]:
     return found
 
 
-def _text(data: dict[str, Any]) -> bytes:
+def _text(data: dict[str, object]) -> bytes:
     return (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode()  # in the order of the fields
 
 

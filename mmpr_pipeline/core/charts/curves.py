@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mmpr_pipeline.core.charts.draw import PAPER, chart_svg, with_own_ids
 
@@ -80,7 +79,7 @@ def thinned(points: Points, most: int = POINTS) -> list[tuple[float, float]]:
     return [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
 
 
-def _panel(panel: CurvePanel, smoothing: float) -> dict[str, Any]:
+def _panel(panel: CurvePanel, smoothing: float) -> dict[str, object]:
     curves = {label: points for label, points in panel.curves.items() if points}
     over = {label: smoothed(points, smoothing) for label, points in curves.items()}
     # All of the smooth curves and nearly all raw values: one spike does not flatten everything else.
@@ -94,7 +93,7 @@ def _panel(panel: CurvePanel, smoothing: float) -> dict[str, Any]:
     )  # the average of equal values differs in its last bits
     margin = abs(span_high) * 0.1 or 1.0 if flat else 0.05 * (span_high - span_low)
     low, high = (span_low - margin, span_high + margin)  # fmt: skip
-    scale: dict[str, Any] = {"type": "log"} if panel.log else {"domain": [low, high], "nice": True, "zero": False}
+    scale: dict[str, object] = {"type": "log"} if panel.log else {"domain": [low, high], "nice": True, "zero": False}
     names = list(curves)
     x = {
         "field": "step", "type": "quantitative", "title": panel.x_title or None,
@@ -111,7 +110,7 @@ def _panel(panel: CurvePanel, smoothing: float) -> dict[str, Any]:
         "scale": {"domain": names, "range": panel.colours[: len(names)]},
     }  # fmt: skip
 
-    def layer(kept: Mapping[str, Points], **line: Any) -> dict[str, Any]:
+    def layer(kept: Mapping[str, Points], **line: object) -> dict[str, object]:
         rows = [
             {"curve": label, "step": step, "value": value}
             for label, points in kept.items()

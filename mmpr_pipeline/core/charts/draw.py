@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping
 
 WIDTH = 340
 """Pixels that a page's chart is drawn for: a phone's; wider pages scale it up a little or set charts side by side."""
@@ -12,7 +12,7 @@ GOOD, BAD, NEUTRAL, ACCENT, SECOND = "var(--good)", "var(--bad)", "var(--neutral
 """Colours of a page's charts: its own variables, so that one drawing serves dark and light."""
 
 
-def _config(ink: str, faint: str, line: str) -> dict[str, Any]:
+def _config(ink: str, faint: str, line: str) -> dict[str, object]:
     small = {"labelFontSize": 11, "titleFontSize": 11}
     return {
         "font": "system-ui, sans-serif",
@@ -30,7 +30,7 @@ def _config(ink: str, faint: str, line: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-PAGE: dict[str, Any] = {
+PAGE: dict[str, object] = {
     "config": _config(INK, FAINT, LINE),
     "background": None,
     "width": WIDTH,
@@ -38,11 +38,11 @@ PAGE: dict[str, Any] = {
     "padding": 2,
 }
 """For a chart that stands in one of our pages."""
-PAPER: dict[str, Any] = {"config": _config("#1d1d1f", "#55555b", "#e4e4e0"), "background": "white", "padding": 14}
+PAPER: dict[str, object] = {"config": _config("#1d1d1f", "#55555b", "#e4e4e0"), "background": "white", "padding": 14}
 """For a picture that stands alone."""
 
 
-def chart_svg(spec: dict[str, Any], style: dict[str, Any] = PAGE) -> str:
+def chart_svg(spec: Mapping[str, object], style: Mapping[str, object] = PAGE) -> str:
     """The SVG of a specification; text in it is escaped, and its ids are its own wherever it is put.
 
     Raises MissingPackageError without `vl-convert-python`.

@@ -1,6 +1,6 @@
 """Settings: one declaration a setting, from which files, flags, pages and schemas are made."""
 
-from mmpr_pipeline.core.settings.base import OPERATIONAL, S, Settings, differences, identity_of
+from mmpr_pipeline.core.settings.base import OPERATIONAL, S, Settings, differences, group_of, identity_of
 from mmpr_pipeline.core.settings.declared import (
     ASK,
     MEASURED,
@@ -36,6 +36,7 @@ __all__ = [
     "differences",
     "explain_settings_error",
     "flag",
+    "group_of",
     "identity_of",
     "load_settings",
     "read_yaml",

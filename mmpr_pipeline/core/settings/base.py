@@ -21,16 +21,16 @@ class Settings(BaseModel):
 S = TypeVar("S", bound=Settings)
 
 
-def identity_of(settings: BaseModel) -> dict[str, Any]:
+def identity_of(settings: BaseModel) -> dict[str, object]:
     """The settings that are not operational, as plain JSON data."""
-    kept: dict[str, Any] = {}
+    kept: dict[str, object] = {}
     for name, field in type(settings).model_fields.items():
         extra = field.json_schema_extra
         if isinstance(extra, dict) and extra.get("operational"):
             continue
         value = getattr(settings, name)
         kept[name] = _plain(value)
-    found: dict[str, Any] = json.loads(json.dumps(kept))  # tuples to lists: what is read back compares equal
+    found: dict[str, object] = json.loads(json.dumps(kept))  # tuples to lists: what is read back compares equal
     return found
 
 
@@ -38,6 +38,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(part) for name, part in value.items()}
     return identity_of(value) if isinstance(value, BaseModel) else value
+
+
+def group_of(settings: Mapping[str, object], name: str) -> Mapping[str, object]:
+    """A group of settings that were read back as plain JSON data; empty where there is none."""
+    group = settings.get(name)
+    return group if isinstance(group, Mapping) else {}
 
 
 def differences(before: Mapping[str, object], after: Mapping[str, object], path: str = "") -> list[str]:

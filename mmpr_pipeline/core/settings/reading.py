@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -22,10 +20,15 @@ def load_settings(kind: type[S], path: str | Path | None, overrides: Mapping[str
     for name, value in overrides.items():
         if value is not None:
             group = data
-            names = name.split(".")
-            for set_name in names[:-1]:
-                group = group.setdefault(set_name, {})
-            group[names[-1]] = value
+            *groups, last = name.split(".")
+            for outer in groups:
+                inner = group.setdefault(outer, {})
+                if not isinstance(inner, dict):
+                    raise ConfigError(
+                        f"{path}: {outer} is not a group of settings.", remedy="Write its settings below it, indented."
+                    )
+                group = inner
+            group[last] = value
     try:
         return kind.model_validate(data)
     except ValidationError as error:
@@ -35,26 +38,10 @@ def load_settings(kind: type[S], path: str | Path | None, overrides: Mapping[str
         ) from None
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML with the booleans of version 1.2: to version 1.1 `on` is one, here it is the name of a setting."""
-
-
-_BOOL = "tag:yaml.org,2002:bool"
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, form) for tag, form in resolvers if tag != _BOOL]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-_Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, object]:
     """The mapping in a YAML file; raises ConfigError where there is none."""
     try:
-        data = load_yaml(path.read_text("utf-8"), _Loader)
+        data = load_yaml(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"Cannot read the config {path}: {error}", remedy="Give a readable YAML file.") from None
     if not isinstance(data, dict):

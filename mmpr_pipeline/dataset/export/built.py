@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TypedDict
 
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
@@ -21,6 +21,41 @@ TRAIN_FILE = "train.jsonl"
 """The file of pairs, in the formats that have one."""
 
 PAIR_COLUMNS = ("prompt", "chosen", "rejected", "images", "pair_id", "source", "source_id", "strategy", "answer")
+
+
+class ExportedPair(TypedDict):
+    """A pair as the formats read it: PAIR_COLUMNS. `images` holds the sha256 of each."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+    images: list[str]
+    pair_id: str
+    source: str
+    source_id: str
+    strategy: str
+    answer: str | None
+
+
+class ExportedQuestion(TypedDict):
+    """A question as the exports for online RL read it, with the counts of its rollouts."""
+
+    question_id: str
+    source: str
+    source_id: str
+    prompt: str
+    images: list[str]
+    text: str
+    answer: str | None
+    answers: list[str]
+    kind: str
+    choices: list[str]
+    unit: str | None
+    precision: float | None
+    language: str
+    correct: int
+    incorrect: int
+    unparseable: int
 
 
 @dataclass(frozen=True)
@@ -40,7 +75,7 @@ class Built:
             pairs, images = (self.fetch(kind, shard, Path(folder)) for kind in ("pairs", "images"))
             yield pairs, Images.open(images)
 
-    def rows(self, announce: Callable[[int], None]) -> Iterator[tuple[dict[str, Any], Images]]:
+    def rows(self, announce: Callable[[int], None]) -> Iterator[tuple[ExportedPair, Images]]:
         """Every pair, as a dict of PAIR_COLUMNS, with the images of its shard. Memory holds one batch."""
         for shard in range(self.shards):
             with self.opened(shard) as (pairs, images):
@@ -89,7 +124,7 @@ def write_pairs(
     built: Built,
     folder: Path,
     announce: Callable[[int], None],
-    record: Callable[[dict[str, Any], list[str]], dict[str, Any]],
+    record: Callable[[ExportedPair, list[str]], Mapping[str, object]],
 ) -> Counter[str]:
     """Write `train.jsonl`, one `record` a pair, and `images/`; returns the counts, those left out by reason.
 
@@ -108,7 +143,7 @@ def write_pairs(
     return counts
 
 
-def misplaced(row: dict[str, Any]) -> str | None:
+def misplaced(row: ExportedPair) -> str | None:
     """Why a format that finds its images by marks in the text cannot hold a pair; None where it can.
 
     Such trainers count the marks over all of a conversation: one that a model wrote itself would take an image's place.
@@ -118,12 +153,12 @@ def misplaced(row: dict[str, Any]) -> str | None:
     return None if row["prompt"].count(IMAGE_MARK) == len(row["images"]) else "image_marks_differ_from_images"
 
 
-def follows_on(row: dict[str, Any]) -> str | None:
+def follows_on(row: ExportedPair | ExportedQuestion) -> str | None:
     """Why a format that holds one question and no turns before it cannot hold a pair; None where it can."""
     return "turns_before_the_question" if row["prompt"].startswith(TURN_MARK) else None
 
 
-def line(value: dict[str, Any]) -> str:
+def line(value: Mapping[str, object]) -> str:
     """A line of JSON Lines. Line separators of Unicode are escaped: some readers split at them."""
     text = json.dumps(value, ensure_ascii=False)
     return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029").replace("\x85", "\\u0085") + "\n"

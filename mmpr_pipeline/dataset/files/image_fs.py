@@ -45,7 +45,7 @@ class ImageFileSystem(AbstractFileSystem):
         found: bytes = _image(self._strip_protocol(path)).to_pybytes()[start:end]
         return found
 
-    def info(self, path: str, **_: Any) -> dict[str, Any]:
+    def info(self, path: str, **_: Any) -> dict[str, object]:
         stripped = self._strip_protocol(path)
         return {"name": stripped, "size": _image(stripped).size, "type": "file"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, NotRequired, TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
@@ -38,9 +38,9 @@ class Counts(Record):
     )
 
     @model_serializer(mode="wrap")
-    def _without_empty(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_empty(self, whole: SerializerFunctionWrapHandler) -> dict[str, object]:
         """As before there were such rollouts, where there are none."""
-        data: dict[str, Any] = whole(self)
+        data: dict[str, object] = whole(self)
         if not self.beside_tokens:
             data.pop("beside_tokens", None)
         return data

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NotRequired, TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.json_files import unsealed
@@ -48,7 +48,7 @@ _UNSEALED = {
 }
 
 
-def read_sealed(store: Store, key: str) -> dict[str, Any]:
+def read_sealed(store: Store, key: str) -> dict[str, object]:
     """The content of CONFIG, SUMMARY or REPORT, without its seal.
 
     Raises MissingKeyError where it is not there, and DatasetError, with the remedy, where it is damaged.
@@ -88,9 +88,9 @@ class BuildDescription(TypedDict):
     """config.json. `identity` decides every byte of the shards; `config` holds all settings of the first run."""
 
     digest: str
-    identity: dict[str, Any]
+    identity: dict[str, object]
     mmpr_version: NotRequired[str]
-    config: NotRequired[dict[str, Any]]
+    config: NotRequired[dict[str, object]]
     sources: NotRequired[list[SourceNote]]
     screening: NotRequired[ComparedWith]
 
@@ -117,7 +117,7 @@ def hashes(store: Store) -> dict[str, str]:
     return {key: sha256 for key, sha256 in found.items() if sha256}
 
 
-def damaged(store: Store, stated: Mapping[str, str]) -> list[str]:
+def damaged(store: Store, stated: Mapping[str, object]) -> list[str]:
     """Keys of which the content has another sha256 than stated, or that are gone."""
     return [key for key, sha256 in sorted(stated.items()) if _sha256(store, key) != sha256]
 

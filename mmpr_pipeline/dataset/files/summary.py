@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.records import SCHEMA_VERSION
 from mmpr_pipeline.core.settings.wrong import nearest
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.manifest import CountsFields, Manifest, merge_counts, read_manifest
+from mmpr_pipeline.engines.engine import EngineStatsFields
 from mmpr_pipeline.screening.report import ScreeningReport
 from mmpr_pipeline.storage import MissingKeyError, Store
 
@@ -40,7 +41,7 @@ class RunFigures(TypedDict, total=False):
     rollouts: int
     resumed: int
     tokens: int
-    engine: dict[str, Any]
+    engine: EngineStatsFields
     runs_on: dict[str, str]
 
 

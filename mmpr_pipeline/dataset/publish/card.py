@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mmpr_pipeline.core.records import PreferencePair
+from mmpr_pipeline.core.settings import group_of
 from mmpr_pipeline.dataset.review.beside import beside_sentences
 from mmpr_pipeline.dataset.review.facts import Facts
 from mmpr_pipeline.dataset.review.marks_summary import precision_text
@@ -123,8 +124,8 @@ def _provenance(facts: Facts) -> str:
 
     known = {template.label: template.suffix for template in TEMPLATES.values()}
     own = {version_of(text): text for source in facts.sources for text in source.get("instructions", ())}
-    made, engine = facts.made_by, facts.identity.get("engine") or {}
-    decoding = facts.identity.get("sampling", {}).get("decoding", {})
+    made, engine = facts.made_by, group_of(facts.identity, "engine")
+    decoding = group_of(group_of(facts.identity, "sampling"), "decoding")
     models = {**made["model"], **made["rejected_model"]}
     lines = [
         f"- Model: {', '.join(f'`{_code(m)}`' for m in models)} (`model`, `rejected_model` say it for each response)",
@@ -233,7 +234,7 @@ def front_matter(facts: Facts, name: str, parquet_bytes: int, arrow_bytes: int) 
     from mmpr_pipeline.dataset.files.load import pair_features
 
     licence = hub_licence([source["licence"] for source in facts.sources])
-    fields: dict[str, Any] = {
+    fields: dict[str, object] = {
         "license": licence,
         "language": sorted(facts.made_by["language"]) or ["en"],
         "pretty_name": name.rpartition("/")[2],

@@ -106,7 +106,7 @@ class HubDataset:
             raise HubError("No Hub token was found.", remedy=_REMEDIES[401])
         self.name, self.branch = name, revision or "main"
         self._api = HfApi(os.environ.get("HF_ENDPOINT"), token=self._token)
-        self._where: dict[str, Any] = {"repo_id": name, "repo_type": "dataset"}
+        self._where: dict[str, object] = {"repo_id": name, "repo_type": "dataset"}
         self._waiting = waiting
         self.commits = 0
         """Commits made by this object."""

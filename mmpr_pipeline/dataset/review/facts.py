@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pyarrow.compute as pc
@@ -48,7 +48,7 @@ class Facts:
 
     figures: DatasetStats
     sources: list[SourceNote]
-    identity: dict[str, Any]
+    identity: dict[str, object]
     mmpr_version: str
     made_by: dict[str, dict[str, int]]
     characters: dict[tuple[str, str], Characters]

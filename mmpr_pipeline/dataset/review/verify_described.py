@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.settings import group_of
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.sealed import damaged, read_sealed
 from mmpr_pipeline.dataset.files.summary import summarise
@@ -30,17 +30,17 @@ def check_described(store: Store, keys: set[str], num_shards: int, identity: str
         add("other_identity", REPORT, "the rows were screened for other settings")
     if layout.SUMMARY in sound:
         _check_totals(store, num_shards, summary, add)
-    for key in damaged(store, {**report.get("hashes", {}), **summary.get("hashes", {})}):
+    for key in damaged(store, {**group_of(report, "hashes"), **group_of(summary, "hashes")}):
         if key in keys and (key in sound or key not in _NAMES):  # a broken seal is noted already
             add("bad_hash", key, "the content is not what was written")
         elif key not in keys and key not in layout.expected(num_shards):
             add("missing_file", key, "")
     if "hashes" in summary:
-        for key in sorted(keys & set(layout.SCREENED) - summary["hashes"].keys()):
+        for key in sorted(keys & set(layout.SCREENED) - group_of(summary, "hashes").keys()):
             add("extra_file", key, "no build wrote it here")
 
 
-def _read(store: Store, key: str, add: Add) -> dict[str, Any] | None:
+def _read(store: Store, key: str, add: Add) -> dict[str, object] | None:
     try:
         return read_sealed(store, key)
     except DatasetError as error:
@@ -48,7 +48,7 @@ def _read(store: Store, key: str, add: Add) -> dict[str, Any] | None:
         return None
 
 
-def _check_totals(store: Store, num_shards: int, stated: dict[str, Any], add: Add) -> None:
+def _check_totals(store: Store, num_shards: int, stated: dict[str, object], add: Add) -> None:
     try:
         found = json.loads(json_bytes(summarise(store, num_shards)))
     except DatasetError:

@@ -11,6 +11,7 @@ import json
 import logging
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ import httpx
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
 from mmpr_pipeline.engines.openai.limiter import RolloutLimiter
-from mmpr_pipeline.engines.openai.messages import completions_of, longest, refusal
+from mmpr_pipeline.engines.openai.messages import Completion, completions_of, longest, refusal
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,16 @@ class TransientError:
     """Seconds that the server asked to wait."""
 
 
+@dataclass(frozen=True)
+class ServedModel:
+    """A model as the server lists it."""
+
+    name: str
+    owner: str
+    """As the server names itself the owner: vllm, sglang, lmdeploy, or another."""
+    context: int | None
+
+
 class Client:
     """Requests to one server, from one event loop."""
 
@@ -71,15 +82,15 @@ class Client:
             limits=limits,
         )
 
-    async def chat(self, body: dict[str, Any], weight: int = 1) -> dict[str, Any]:
-        """The answer to a chat completion of `weight` rollouts.
+    async def chat(self, body: Mapping[str, object], weight: int = 1) -> list[Completion]:
+        """The completions of a chat, `weight` rollouts.
 
         Raises ItemRejected where the question is at fault, EngineError where the server cannot serve at all.
         """
         began, faults, tries = time.monotonic(), 0, 0
         while True:
             answer = await self._once({"model": self._model, **body}, weight)
-            if isinstance(answer, dict):
+            if not isinstance(answer, TransientError):
                 return answer
             faults += answer.blame
             if faults >= self._patience.attempts and await self._serves():
@@ -101,7 +112,7 @@ class Client:
             await asyncio.sleep(wait)
             tries += 1
 
-    async def extra(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+    async def extra(self, path: str, body: Mapping[str, object]) -> dict[str, object] | None:
         """The answer of an endpoint that not every server has, beside `/v1`; None where it is not there.
 
         Raises EngineError where it stays broken: what depends on it must not depend on the network's mood.
@@ -120,7 +131,7 @@ class Client:
             await asyncio.sleep(self._delay(tries))
         raise EngineError(f"{url} does not answer.", remedy="Check the server; the same command resumes from here.")
 
-    async def models(self) -> list[dict[str, Any]]:
+    async def models(self) -> list[ServedModel]:
         """What the server serves; raises EngineError at once where it cannot be reached."""
         try:
             response = await self._http.get(f"{self._base}/models", timeout=min(30.0, self._patience.timeout))
@@ -131,7 +142,7 @@ class Client:
                     f"{self._base}/models answers {response.status_code}.",
                     remedy="Give --base-url with the path that the API has (mostly /v1); or look at the server's log.",
                 )
-            return [model for model in response.json()["data"] if isinstance(model.get("id"), str)]
+            return [_served(model) for model in response.json()["data"] if isinstance(model.get("id"), str)]
         except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise EngineError(
                 f"No OpenAI-compatible server answers at {self._base}: {type(error).__name__}.",
@@ -142,7 +153,7 @@ class Client:
         """Close all connections."""
         await self._http.aclose()
 
-    async def _once(self, body: dict[str, Any], weight: int) -> dict[str, Any] | TransientError:
+    async def _once(self, body: Mapping[str, object], weight: int) -> list[Completion] | TransientError:
         async with self._window.acquire(weight) as sent:
             try:
                 response = await self._http.post(f"{self._base}/chat/completions", json=body)
@@ -155,7 +166,7 @@ class Client:
                 return TransientError(type(error).__name__, 1)
             return self._judged(response, sent, weight)
 
-    def _judged(self, response: httpx.Response, sent: float, weight: int) -> dict[str, Any] | TransientError:
+    def _judged(self, response: httpx.Response, sent: float, weight: int) -> list[Completion] | TransientError:
         status = response.status_code
         if status != 200:
             if (final := refusal(status, response.text)) is not None:
@@ -169,7 +180,7 @@ class Client:
         except ValueError as error:
             return TransientError(f"torn answer: {str(error)[:100]}", 1)
         self._window.answered(sent, weight, longest(choices, answer.get("usage") or {}))
-        return answer
+        return choices
 
     async def _serves(self) -> bool:
         """Whether the server answers a request that nothing can be wrong with."""
@@ -185,6 +196,11 @@ class Client:
         """Exponential back-off, half of it jitter, so that many workers do not come back all at once."""
         longest_now = min(self._patience.longest_delay, self._patience.first_delay * 2.0 ** min(tries, 20))
         return longest_now * self._jitter.uniform(0.5, 1.0)
+
+
+def _served(model: dict[str, Any]) -> ServedModel:
+    context = model.get("max_model_len")
+    return ServedModel(model["id"], str(model.get("owned_by")), context if isinstance(context, int) else None)
 
 
 def _retry_after(response: httpx.Response) -> float:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -28,7 +28,6 @@ from mmpr_pipeline.engines.openai.messages import (
     Completion,
     asking_for,
     chat_messages,
-    completions_of,
     cut_by_characters,
     sampling_body,
 )
@@ -111,17 +110,16 @@ class OpenAiEngine:
     async def _connect(self, settings: EngineSettings, patience: RetryPolicy) -> tuple[Client, Server]:
         window = RolloutLimiter(settings.max_num_seqs or SEQUENCES)
         client = Client(self._base, self._model, os.environ.get("OPENAI_API_KEY"), window, patience)
-        models = {model["id"]: model for model in await client.models()}
+        models = {model.name: model for model in await client.models()}
         if self._model not in models:
             raise EngineError(
                 f"{self._base} does not serve {self._model!r}; it serves {', '.join(sorted(models)) or 'nothing'}.",
                 remedy="Give --model as the server names it.",
             )
         served = models[self._model]
-        context = served.get("max_model_len")
         return client, Server(
-            kind=str(served.get("owned_by")),
-            context=context if isinstance(context, int) else None,
+            kind=served.owner,
+            context=served.context,
             can_continue=await self._continues(client),
             shows_tokens=await self._tokens(client, "Hello") is not None,
         )
@@ -133,11 +131,11 @@ class OpenAiEngine:
         than the response's own words have: those that end a turn and open another.
         """
 
-        async def length(begun: str, flags: dict[str, Any]) -> int:
+        async def length(begun: str, flags: Mapping[str, object]) -> int:
             messages = [{"role": "user", "content": "Count."}]
             messages += [{"role": "assistant", "content": begun}] if begun else []
-            answer = await client.chat({"messages": messages, "max_tokens": 1, "temperature": 0, **flags})
-            return int((answer.get("usage") or {}).get("prompt_tokens") or 0)
+            choices = await client.chat({"messages": messages, "max_tokens": 1, "temperature": 0, **flags})
+            return choices[0].prompt_tokens if choices else 0
 
         try:
             begun = await length("One two", _CONTINUE)
@@ -150,8 +148,8 @@ class OpenAiEngine:
 
     async def _sample(self, request: SampleRequest) -> list[Rollout]:
         messages = chat_messages(request.prompt, request.question.images)
+        begun: Mapping[str, object] = {}
         await self._refuse_reserved([*asked_texts(request.prompt), request.prefix])
-        begun = {}
         if request.prefix:
             if not self.can_continue:
                 raise EngineError("This server does not go on with a begun response.")
@@ -174,7 +172,7 @@ class OpenAiEngine:
         return [self._rollout(request, i, choice, seeds[i]) for i, choice in enumerate(choices)]
 
     async def _complete(
-        self, body: dict[str, Any], request: SampleRequest, n: int
+        self, body: Mapping[str, object], request: SampleRequest, n: int
     ) -> tuple[list[Completion], list[int]]:
         """n completions and their seeds: in one request, or one by one where the server makes only one at a time."""
         if n > 1 and self._takes_n:
@@ -195,42 +193,42 @@ class OpenAiEngine:
         return await self._singly(body, request, n, [])
 
     async def _singly(
-        self, body: dict[str, Any], request: SampleRequest, n: int, first: list[Completion]
+        self, body: Mapping[str, object], request: SampleRequest, n: int, first: list[Completion]
     ) -> tuple[list[Completion], list[int]]:
         seeds = [request.seed + i for i in range(n)]
         rest = await asyncio.gather(*(self._fitting(body, request, 1, seed) for seed in seeds[len(first) :]))
         return [*first, *(choices[0] for choices in rest)], seeds
 
     async def _fitting(
-        self, body: dict[str, Any], request: SampleRequest | ContinueRequest, n: int, seed: int
+        self, body: Mapping[str, object], request: SampleRequest | ContinueRequest, n: int, seed: int
     ) -> list[Completion]:
         """Completions as long as asked for, or as the context leaves where that is less."""
         decoding = request.decoding
         parameters = sampling_body(decoding, n, seed, self._server.kind)
         try:
-            return completions_of(await self._client.chat({**body, **parameters}, n))
+            return await self._client.chat({**body, **parameters}, n)
         except ItemRejected as reject:
             least = least_room(decoding.max_tokens, self._server.context)
             if reject.reason != "prompt_too_long" or decoding.max_tokens <= least:
                 raise
         shortest = {**body, **parameters, "n": 1, "max_tokens": least}
-        [probe, *_] = completions_of(await self._client.chat(shortest))  # raises where even that does not fit
+        [probe, *_] = await self._client.chat(shortest)  # raises where even that does not fit
         if self._server.context and probe.prompt_tokens:
             room = self._server.context - probe.prompt_tokens
-            return completions_of(await self._client.chat({**body, **parameters, "max_tokens": room}, n))
-        return await self._halving(body, parameters, n, least)
+            return await self._client.chat({**body, **parameters, "max_tokens": room}, n)
+        return await self._halving({**body, **parameters}, decoding.max_tokens, n, least)
 
-    async def _halving(self, body: dict[str, Any], parameters: dict[str, Any], n: int, least: int) -> list[Completion]:
+    async def _halving(self, body: Mapping[str, object], most: int, n: int, least: int) -> list[Completion]:
         """For a server that does not tell its context: half as many tokens until they fit."""
-        most = parameters["max_tokens"] // 2
+        most //= 2
         while most > least:
             try:
-                return completions_of(await self._client.chat({**body, **parameters, "max_tokens": most}, n))
+                return await self._client.chat({**body, "max_tokens": most}, n)
             except ItemRejected as reject:
                 if reject.reason != "prompt_too_long":
                     raise
                 most //= 2
-        return completions_of(await self._client.chat({**body, **parameters, "max_tokens": least}, n))
+        return await self._client.chat({**body, "max_tokens": least}, n)
 
     async def _continue(self, request: ContinueRequest) -> Rollout:
         if not self.can_continue:

@@ -39,9 +39,9 @@ class Completion:
     """The likeliest first tokens with their log-probabilities, where they were asked for and are told."""
 
 
-def chat_messages(prompt: str, images: tuple[Image, ...]) -> list[dict[str, Any]]:
+def chat_messages(prompt: str, images: tuple[Image, ...]) -> list[dict[str, object]]:
     """The turns of a prompt, each image as a data URL where its mark stands. Raises ItemRejected (`image_marks`)."""
-    parts = [{"type": "image_url", "image_url": {"url": data_url(image)}} for image in images]
+    parts: list[dict[str, object]] = [{"type": "image_url", "image_url": {"url": data_url(image)}} for image in images]
     return messages_of(prompt, parts, lambda pieces, here: interleaved(pieces, here) if here else pieces[0])
 
 
@@ -50,7 +50,7 @@ def data_url(image: Image) -> str:
     return f"data:image/{image.format};base64,{base64.b64encode(image.data).decode('ascii')}"
 
 
-NO_TRUNCATION: dict[str, dict[str, Any]] = {
+NO_TRUNCATION: dict[str, dict[str, object]] = {
     "vllm": {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True},
     "sglang": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},  # which refuses a top_k of 0
     "lmdeploy": {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0},  # which refuses a negative one
@@ -62,9 +62,9 @@ SEEDS_IN_TURN = frozenset({"vllm", "lmdeploy"})
 """Servers that seed completion i of a request with seed + i."""
 
 
-def sampling_body(decoding: Decoding, n: int, seed: int, server: str) -> dict[str, Any]:
+def sampling_body(decoding: Decoding, n: int, seed: int, server: str) -> dict[str, object]:
     """The sampling parameters, in the words of a server of this kind."""
-    body: dict[str, Any] = {
+    body: dict[str, object] = {
         "temperature": decoding.temperature,
         "top_p": decoding.top_p,
         "max_tokens": decoding.max_tokens,
@@ -75,7 +75,7 @@ def sampling_body(decoding: Decoding, n: int, seed: int, server: str) -> dict[st
     return body | NO_TRUNCATION.get(server, {})
 
 
-def asking_for(words: Sequence[str]) -> dict[str, Any]:
+def asking_for(words: Sequence[str]) -> dict[str, object]:
     """What to ask for the probabilities of words: the likeliest first tokens."""
     return {"logprobs": True, "top_logprobs": TOP} if words else {}
 

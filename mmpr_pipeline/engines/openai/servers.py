@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, fields
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mmpr_pipeline.core.errors import EngineError
 from mmpr_pipeline.core.records import Rollout
@@ -110,7 +110,7 @@ def _make(settings: EngineSettings) -> Engine:
     return OpenAiServers(settings) if len(settings.base_urls) > 1 else OpenAiEngine(settings)
 
 
-def _identity(settings: EngineSettings) -> dict[str, Any]:
+def _identity(settings: EngineSettings) -> dict[str, object]:
     """Which server answers changes nothing: any that serves the model will do."""
     return {"name": "openai", "model": settings.model, "revision": settings.revision}
 

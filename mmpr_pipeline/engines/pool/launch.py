@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
-from typing import Any
+from typing import Required, TypedDict
 
 from mmpr_pipeline.core.errors import EngineError
 from mmpr_pipeline.engines.actors.actor import MAX_CONCURRENCY, EngineActor
@@ -47,7 +47,18 @@ async def start_pool(settings: EngineSettings, actors: int) -> EnginePool:
     return pool
 
 
-async def _room_for_one(settings: EngineSettings, actors: int) -> dict[str, Any]:
+class ActorOptions(TypedDict, total=False):
+    """Ray's options for an actor."""
+
+    num_cpus: Required[float]
+    num_gpus: int
+    max_restarts: int
+    max_task_retries: int
+    max_concurrency: int
+    runtime_env: dict[str, dict[str, str]]
+
+
+async def _room_for_one(settings: EngineSettings, actors: int) -> ActorOptions:
     """Ray's options for each actor, once a node is large enough for one; see `engine.node_wait_seconds`."""
     began, said = time.monotonic(), 0.0
     while True:
@@ -72,9 +83,9 @@ def alive_nodes() -> list[dict[str, float]]:
     return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
-def actor_options(settings: EngineSettings, actors: int, nodes: Sequence[dict[str, float]]) -> dict[str, Any]:
+def actor_options(settings: EngineSettings, actors: int, nodes: Sequence[dict[str, float]]) -> ActorOptions:
     """Ray's options for each actor; raises EngineError where no node is large enough for even one."""
-    options: dict[str, Any] = {
+    options: ActorOptions = {
         "num_cpus": 0,
         "max_restarts": -1,
         "max_task_retries": 0,  # the pool retries: it must know which request was lost how often
@@ -105,7 +116,7 @@ def actor_options(settings: EngineSettings, actors: int, nodes: Sequence[dict[st
     return {**options, "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads)}}}
 
 
-def why_waiting(options: dict[str, Any], nodes: Sequence[dict[str, float]], free: dict[str, float]) -> str:
+def why_waiting(options: ActorOptions, nodes: Sequence[dict[str, float]], free: dict[str, float]) -> str:
     """Why actors may not have a place: what one needs, what the largest node has, what is free in the cluster."""
     needs = {"GPU": options.get("num_gpus", 0), "CPU": options["num_cpus"]}
     for name, least in needs.items():

@@ -13,7 +13,6 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pydantic_core import from_json
 
@@ -149,7 +148,7 @@ def _make(settings: EngineSettings) -> ReplayEngine:
     return ReplayEngine(settings.rollouts)
 
 
-def _identity(settings: EngineSettings) -> dict[str, Any]:
+def _identity(settings: EngineSettings) -> dict[str, object]:
     # Digest of a file's size, beginning and end: recorded rollouts can be too large to be read twice.
     path = settings.rollouts or ""
     try:

@@ -14,11 +14,10 @@ import os
 import re
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -70,7 +69,7 @@ class Script(BaseModel):
     log: str | None = Field(default=None, description="File to which every served request is added, a line each.")
 
 
-def parse_script(script: dict[str, Any]) -> Script:
+def parse_script(script: Mapping[str, object]) -> Script:
     """The script of the settings; raises ConfigError naming each setting that is wrong."""
     try:
         parsed = Script.model_validate(script)
@@ -306,7 +305,7 @@ _FAULTS = frozenset(
 """Settings that change what happens to an engine, and nothing of what it answers."""
 
 
-def _identity(settings: EngineSettings) -> dict[str, Any]:
+def _identity(settings: EngineSettings) -> dict[str, object]:
     return {"name": "scripted", "script": {k: v for k, v in settings.script.items() if k not in _FAULTS}}
 
 

@@ -183,9 +183,9 @@ def _label(settings: EngineSettings) -> str:
     return found.label if settings.trust_remote_code else native_label(found)
 
 
-def _identity(settings: EngineSettings) -> dict[str, Any]:
+def _identity(settings: EngineSettings) -> dict[str, object]:
     """The model by its label, and what else decides its rollouts."""
-    identity: dict[str, Any] = {
+    identity: dict[str, object] = {
         "name": "vllm",
         "model": _label(settings),
         "dtype": settings.dtype,

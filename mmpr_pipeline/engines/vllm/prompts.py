@@ -102,14 +102,16 @@ class PromptBuilder:
         rendered.pop("prompt", None)
         return self._prepare(rendered, request, 1, request_id)
 
-    def _messages(self, prompt: str, images: list[PIL.Image.Image], stored: tuple[Image, ...]) -> list[dict[str, Any]]:
+    def _messages(
+        self, prompt: str, images: list[PIL.Image.Image], stored: tuple[Image, ...]
+    ) -> list[dict[str, object]]:
         """The turns as vLLM's chat takes them, each image where its mark stands."""
         if self._mark != IMAGE_MARK and self._mark and self._mark in prompt.replace(IMAGE_MARK, "\n"):
             raise ItemRejected("reserved_token", f"the text holds {self._mark}")
         self._reserved.refuse(prompt)
         shown = 0
 
-        def content(pieces: list[str], parts: list[dict[str, Any]]) -> Any:
+        def content(pieces: list[str], parts: list[dict[str, object]]) -> object:
             nonlocal shown
             before, shown = shown, shown + len(parts)
             if not parts:
@@ -118,13 +120,13 @@ class PromptBuilder:
                 return interleaved(pieces, parts)
             return [*parts, marked(pieces, lambda at: self._mark_of(before + at))]
 
-        parts = [
+        parts: list[dict[str, object]] = [
             {"type": "image_pil", "image_pil": image, "uuid": kept.sha256}
             for image, kept in zip(images, stored, strict=True)
         ]
         return messages_of(prompt, parts, content)
 
-    def _render(self, messages: list[dict[str, Any]], extras: dict[str, Any]) -> Any:
+    def _render(self, messages: list[dict[str, object]], extras: dict[str, object]) -> Any:
         from vllm.exceptions import VLLMValidationError
 
         try:

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.yaml_text import load_yaml
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 
 
@@ -98,7 +99,7 @@ class Benchmark(_Part):
 def load_benchmark(path: Path) -> Benchmark:
     """The declaration in a YAML file. Raises ConfigError that names the file and each field that is wrong."""
     try:
-        data: Any = yaml.safe_load(path.read_text("utf-8"))
+        data: Any = load_yaml(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"Cannot read the benchmark {path}: {error}", remedy="Give a readable YAML file.") from None
     return benchmark_of(data, str(path))

@@ -28,7 +28,7 @@ class BenchmarkItem:
     """One item of a benchmark. `row` holds the columns that the benchmark looks at, by name."""
 
     question: Question
-    row: dict[str, Any] = field(default_factory=dict)
+    row: dict[str, object] = field(default_factory=dict)
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """The item's groups in each breakdown: `{"topic": ("physics",)}`."""
     cycle: str = ""
@@ -40,6 +40,11 @@ class BenchmarkItem:
         if self.question.images:
             return ",".join(image.sha256 for image in self.question.images)
         return self.cycle or self.question.question_id
+
+    def cells(self, column: str) -> list[object]:
+        """A column of the row that holds a list; empty where it is null."""
+        value = self.row.get(column)
+        return list(value) if isinstance(value, list | tuple) else []
 
     def text(self, column: str) -> str:
         """A column of the row as text; empty where it is null."""
@@ -88,7 +93,7 @@ def _value(row: Any, column: str) -> Any:
         return None
 
 
-def _item(benchmark: Benchmark, question: Question, row: dict[str, Any], number: int) -> BenchmarkItem:
+def _item(benchmark: Benchmark, question: Question, row: dict[str, object], number: int) -> BenchmarkItem:
     groups: dict[str, tuple[str, ...]] = {}
     for name, by in benchmark.by.items():
         if isinstance(by, str):
@@ -106,7 +111,7 @@ def _names(value: Any) -> Iterator[str]:
         yield str(value).strip()
 
 
-def _cycle(benchmark: Benchmark, row: dict[str, Any], number: int) -> str:
+def _cycle(benchmark: Benchmark, row: dict[str, object], number: int) -> str:
     if not benchmark.cycle:
         return ""
     if benchmark.cycle.startswith("rows:"):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmpr_pipeline.evaluation.metrics.metric import Metric, ScoredItem
+from mmpr_pipeline.evaluation.results import DifferenceFields, IntervalFields
 from mmpr_pipeline.evaluation.statistics import LEVEL, sign_test
 
 _CELLS = 4_000_000
@@ -28,6 +29,12 @@ class Interval:
     items: int
     clusters: int
 
+    def plain(self) -> IntervalFields:
+        """As JSON data."""
+        return {
+            "value": self.value, "low": self.low, "high": self.high, "items": self.items, "clusters": self.clusters
+        }  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -40,6 +47,13 @@ class Difference:
     better: int
     worse: int
     p: float
+
+    def plain(self) -> DifferenceFields:
+        """As JSON data."""
+        return {
+            "value": self.value, "low": self.low, "high": self.high, "better": self.better, "worse": self.worse,
+            "p": self.p,
+        }  # fmt: skip
 
 
 def metric_interval(marks: Sequence[ScoredItem], metric: Metric, resamples: int, seed: int) -> Interval:

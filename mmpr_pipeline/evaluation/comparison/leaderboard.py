@@ -5,16 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.evaluation.results import BenchmarksEvaluation, IntervalFields, MetricFields
 from mmpr_pipeline.storage import open_store
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def read_results(place: str) -> dict[str, Any]:
+class BoardRow(TypedDict):
+    """One benchmark and mode: the models' numbers, and how each was asked."""
+
+    title: str
+    mode: str
+    metric: MetricFields
+    models: dict[str, IntervalFields]
+    asked: dict[str, tuple[object, ...]]
+    alike: bool
+
+
+def read_results(place: str) -> BenchmarksEvaluation:
     """The results in a directory, or in a results.json. Raises ConfigError where there are none."""
     path = Path(place)
     try:
@@ -29,21 +41,28 @@ def read_results(place: str) -> dict[str, Any]:
         raise ConfigError(
             f"{place} holds no benchmark results.", remedy="Run `mmpr eval MODEL --benchmarks … --out DIR` first."
         )
-    return found
+    return cast(BenchmarksEvaluation, found)
 
 
-def merged(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def merged(results: Sequence[BenchmarksEvaluation]) -> list[BoardRow]:
     """One row a benchmark and mode: each model's number, and where models were not asked alike, what differs.
 
     A model that stands in several results has the number of the last one.
     """
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    rows: dict[tuple[str, str], BoardRow] = {}
     for each in results:
         for name, told in each["benchmarks"].items():
             for mode, found in told["modes"].items():
                 row = rows.setdefault(
                     (name, mode),
-                    {"title": told["title"], "mode": mode, "metric": told["metrics"][0], "models": {}, "asked": {}},
+                    {
+                        "title": told["title"],
+                        "mode": mode,
+                        "metric": told["metrics"][0],
+                        "models": {},
+                        "asked": {},
+                        "alike": True,
+                    },
                 )
                 for model, its in found["models"].items():
                     row["models"][model] = its["measures"][told["metrics"][0]["name"]]
@@ -58,7 +77,7 @@ def merged(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def order_of(rows: Sequence[dict[str, Any]]) -> list[str]:
+def order_of(rows: Sequence[BoardRow]) -> list[str]:
     """Models by their mean rank over the benchmarks that all of them have; those named first win ties."""
     models = list(dict.fromkeys(model for row in rows for model in row["models"]))
     shared = [row for row in rows if all(model in row["models"] for model in models)]
@@ -74,7 +93,7 @@ def order_of(rows: Sequence[dict[str, Any]]) -> list[str]:
     return sorted(models, key=rank)
 
 
-def leaderboard_table(rows: Sequence[dict[str, Any]]) -> RenderableType:
+def leaderboard_table(rows: Sequence[BoardRow]) -> RenderableType:
     """The board for a terminal: best number of each row in bold, numbers of unlike ways of asking marked."""
     from rich.table import Table
     from rich.text import Text
@@ -91,7 +110,7 @@ def leaderboard_table(rows: Sequence[dict[str, Any]]) -> RenderableType:
     return table
 
 
-def leaderboard_markdown(rows: Sequence[dict[str, Any]]) -> str:
+def leaderboard_markdown(rows: Sequence[BoardRow]) -> str:
     """The board as Markdown."""
     models = order_of(rows)
     heads = ["benchmark", "mode", "metric", *models]
@@ -104,7 +123,7 @@ def leaderboard_markdown(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n\n\\* not asked alike: rows, judge, style or samples differ\n"
 
 
-def _best(row: dict[str, Any]) -> str | None:
+def _best(row: BoardRow) -> str | None:
     if row["metric"]["better"] == "neither":
         return None
     sign = -1 if row["metric"]["better"] == "lower" else 1
@@ -112,6 +131,6 @@ def _best(row: dict[str, Any]) -> str | None:
     return best
 
 
-def _cell(row: dict[str, Any], model: str) -> str:
+def _cell(row: BoardRow, model: str) -> str:
     its = row["models"].get(model)
     return "" if its is None else f"{its['value']:.1f} [{its['low']:.1f}, {its['high']:.1f}]"

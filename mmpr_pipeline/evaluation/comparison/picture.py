@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from html import escape
-from typing import Any
+
+from mmpr_pipeline.evaluation.results import BenchmarksEvaluation, IntervalFields, MetricFields
 
 ROW, LEFT, WIDTH, TOP = 26, 220, 460, 34
 COLOURS = ("#0f766e", "#b45309", "#4338ca", "#be123c", "#4d7c0f", "#6b21a8")
 
 
-def draw_intervals(results: dict[str, Any]) -> str:
+def draw_intervals(results: BenchmarksEvaluation) -> str:
     """A dot and its interval for each benchmark, mode and model, on 0 to 100; a judge's points on their own scale."""
     models = results["models"]
     rows = [
@@ -45,11 +46,12 @@ def draw_intervals(results: dict[str, Any]) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _dot(measure: dict[str, Any], metric: dict[str, Any], y: float, colour: str) -> str:
+def _dot(measure: IntervalFields, metric: MetricFields, y: float, colour: str) -> str:
     if math.isnan(measure["value"]):
         return ""
     over = 100 / 6 if metric["unit"] == "points" and metric["name"] == "score" else 1
-    x, low, high = (LEFT + WIDTH * min(110, max(-5, over * measure[n])) / 100 for n in ("value", "low", "high"))
+    values = (measure["value"], measure["low"], measure["high"])
+    x, low, high = (LEFT + WIDTH * min(110, max(-5, over * value)) / 100 for value in values)
     shown = f"{measure['value']:.1f}"
     return (
         f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{y:.1f}" y2="{y:.1f}" stroke="{colour}" stroke-width="2"/>'

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmpr_pipeline.evaluation.comparison.words import COLOURS, SHOWN, Verdict, signed, verdict
+from mmpr_pipeline.evaluation.results import (
+    BenchmarkResults,
+    BenchmarksEvaluation,
+    IntervalFields,
+    ModelMeasures,
+    ModeResults,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -31,7 +38,7 @@ class TableRow:
     warnings: tuple[str, ...]
 
 
-def table_rows(results: dict[str, Any]) -> list[TableRow]:
+def table_rows(results: BenchmarksEvaluation) -> list[TableRow]:
     """The rows of the table, in the order of benchmarks."""
     return [
         _row(told, mode, found, results["models"]) for told in results["benchmarks"].values()
@@ -39,12 +46,12 @@ def table_rows(results: dict[str, Any]) -> list[TableRow]:
     ]  # fmt: skip
 
 
-def _row(told: dict[str, Any], mode: str, found: dict[str, Any], models: list[str]) -> TableRow:
+def _row(told: BenchmarkResults, mode: str, found: ModeResults, models: list[str]) -> TableRow:
     metric = told["metrics"][0]
     name = metric["name"]
     by_model = found["models"]
     numbers = tuple(_number(by_model[m]["measures"][name], metric["unit"]) if m in by_model else "" for m in models)
-    change = found.get("difference", {}).get(name)
+    change = found["difference"].get(name) if "difference" in found else None
     arrow = " (lower is better)" if metric["better"] == "lower" else ""
     # What others have published; of a base and its MPO the gain as well.
     shown = {each["model"]: each["value"] for each in told["published"] if each["mode"] in (mode, "unknown")}
@@ -64,12 +71,12 @@ def _row(told: dict[str, Any], mode: str, found: dict[str, Any], models: list[st
     )
 
 
-def _number(measure: dict[str, Any], unit: str) -> str:
+def _number(measure: IntervalFields, unit: str) -> str:
     digits = 1 if unit == "%" or abs(measure["value"]) > 1 else 3  # shares, as other kits have them
     return "{:.{d}f} [{:.{d}f}, {:.{d}f}]".format(measure["value"], measure["low"], measure["high"], d=digits)
 
 
-def _warnings(told: dict[str, Any], by_model: dict[str, Any]) -> Iterator[str]:
+def _warnings(told: BenchmarkResults, by_model: dict[str, ModelMeasures]) -> Iterator[str]:
     first = next(iter(by_model.values()))
     if told["rows_expected"] and first["items"] < told["rows_expected"]:
         yield f"{first['items']:,} of {told['rows_expected']:,} rows"
@@ -98,7 +105,7 @@ def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items() if count)
 
 
-def comparison_markdown(results: dict[str, Any]) -> str:
+def comparison_markdown(results: BenchmarksEvaluation) -> str:
     """The table as Markdown, with breakdowns and what is to be known below it."""
     models, rows = results["models"], table_rows(results)
     gain = [f"{models[0]} − {models[1]}"] if len(models) > 1 else []
@@ -116,7 +123,7 @@ def comparison_markdown(results: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _details(told: dict[str, Any], models: list[str]) -> Iterator[str]:
+def _details(told: BenchmarkResults, models: list[str]) -> Iterator[str]:
     """Further metrics and breakdowns of one benchmark."""
     unit = told["metrics"][0]["unit"]
     for mode, found in told["modes"].items():
@@ -140,7 +147,7 @@ def _line(cells: list[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
-def comparison_table(results: dict[str, Any]) -> RenderableType:
+def comparison_table(results: BenchmarksEvaluation) -> RenderableType:
     """The table for a terminal, gains in colour, and what is to be known below it."""
     from rich.console import Group
     from rich.table import Table

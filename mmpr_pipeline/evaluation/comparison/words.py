@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
+
+from mmpr_pipeline.evaluation.results import DifferenceFields
 
 Verdict = Literal["better", "worse", "same"]
 
 
-def verdict(difference: dict[str, Any], better: str = "higher") -> Verdict:
+def verdict(difference: DifferenceFields, better: str = "higher") -> Verdict:
     """Better or worse where the interval lies on one side of 0; the same, as far as can be told, where it does not."""
     low, high = difference["low"], difference["high"]
     if better == "neither" or not (low > 0 or high < 0):
@@ -19,13 +21,13 @@ SHOWN: dict[Verdict, str] = {"better": "better", "worse": "worse", "same": "no d
 COLOURS: dict[Verdict, str] = {"better": "green", "worse": "red", "same": "dim"}
 
 
-def signed(difference: dict[str, Any], scale: float = 1.0) -> str:
+def signed(difference: DifferenceFields, scale: float = 1.0) -> str:
     """`+9.0 [2.5, 16.0]`."""
-    value, low, high = (scale * difference[name] for name in ("value", "low", "high"))
+    value, low, high = (scale * end for end in (difference["value"], difference["low"], difference["high"]))
     return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
-def sentence(model: str, other: str, difference: dict[str, Any], better: str = "higher", scale: float = 1.0) -> str:
+def sentence(model: str, other: str, difference: DifferenceFields, better: str = "higher", scale: float = 1.0) -> str:
     """`trained − nano: +9.0 [2.5, 16.0], better; higher on 33 questions, lower on 15`."""
     return (
         f"{model} − {other}: {signed(difference, scale)}, {SHOWN[verdict(difference, better)]}; "

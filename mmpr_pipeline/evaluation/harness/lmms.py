@@ -20,6 +20,7 @@ from mmpr_pipeline.core.errors import ConfigError, EngineError
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.evaluation.harness.serve import served
 from mmpr_pipeline.evaluation.harness.small_task import SMALL_TASK, write_small_task
+from mmpr_pipeline.evaluation.results import BenchmarkResults, BenchmarksEvaluation, IntervalFields, ModelMeasures
 from mmpr_pipeline.evaluation.settings import EvalConfig
 
 PACKAGE = "lmms-eval"
@@ -44,7 +45,7 @@ TASKS = {
 _LAST_LINES = 25
 
 
-def run_harness(config: EvalConfig, harness: str, python: str | None) -> dict[str, Any]:
+def run_harness(config: EvalConfig, harness: str, python: str | None) -> BenchmarksEvaluation:
     """The results of lmms-eval on `config.benchmarks`, in the form of this package's results.
 
     `python` is that of the environment that has lmms-eval, else $MMPR_LMMS_EVAL. Raises ConfigError where it cannot be
@@ -62,7 +63,7 @@ def run_harness(config: EvalConfig, harness: str, python: str | None) -> dict[st
     names = [config.engine.model, *([config.against] if config.against else [])]
     told = [_model(config, name, python) for name in names]
     version = _version(told[0], python)
-    benchmarks = {}
+    benchmarks: dict[str, BenchmarkResults] = {}
     for benchmark in config.benchmarks:
         task = TASKS.get(benchmark, benchmark)
         models = {name: _measures(each, task) for name, each in zip(names, told, strict=True)}
@@ -129,10 +130,10 @@ def _version(told: dict[str, Any], python: str) -> str:
     return ran.stdout.strip() if ran.returncode == 0 and ran.stdout.strip() else "of an unknown version"
 
 
-def _measures(told: dict[str, Any], task: str) -> dict[str, Any]:
+def _measures(told: dict[str, Any], task: str) -> ModelMeasures:
     """The numbers of one task, as this package tells them. Raises EngineError where there are none."""
     found = told.get("results", {}).get(task, {})
-    measures: dict[str, dict[str, float]] = {}
+    measures: dict[str, IntervalFields] = {}
     items = int(told.get("n-samples", {}).get(task, {}).get("effective", 0))
     for key, value in found.items():
         metric, _, _ = key.partition(",")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import content_id
@@ -35,13 +36,32 @@ class StoredScores:
     """For each model that says what it was trained on: rows asked whose question, image or wording it has seen."""
 
 
+class _KeptResponse(TypedDict):
+    text: str
+    score: float
+    said: str | None
+    rule: str
+    parts: dict[str, float]
+
+
+class _KeptMark(TypedDict):
+    """A line of the file: an item, its scored responses, or the reason why there are none."""
+
+    id: str
+    groups: dict[str, list[str]]
+    cluster: str
+    cycle: str
+    reason: str | None
+    responses: list[_KeptResponse]
+
+
 def scores_key(benchmark: str, mode: str, model: str) -> str:
     """Where one model's marks lie."""
     slug = re.sub(r"[^A-Za-z0-9._-]+", "_", model).strip("._")[-60:]
     return f"scored/{benchmark}/{mode}/{slug}-{content_id(model)[:6]}.jsonl"
 
 
-def write_scored(store: Store, key: str, identity: dict[str, Any], scored: StoredScores) -> None:
+def write_scored(store: Store, key: str, identity: Mapping[str, object], scored: StoredScores) -> None:
     """One line of facts, then one a mark."""
     head = {
         "identity": identity,
@@ -53,7 +73,7 @@ def write_scored(store: Store, key: str, identity: dict[str, Any], scored: Store
 
 
 def _line(mark: ScoredItem, texts: tuple[str, ...]) -> str:
-    told = {
+    kept: _KeptMark = {
         "id": mark.id,
         "groups": {name: list(values) for name, values in mark.groups.items()},
         "cluster": mark.cluster,
@@ -64,10 +84,10 @@ def _line(mark: ScoredItem, texts: tuple[str, ...]) -> str:
             for text, each in zip(texts, mark.graded, strict=True)
         ],
     }
-    return json.dumps(told, ensure_ascii=False)
+    return json.dumps(kept, ensure_ascii=False)
 
 
-def read_scored(store: Store, key: str, identity: dict[str, Any] | None) -> StoredScores | None:
+def read_scored(store: Store, key: str, identity: Mapping[str, object] | None) -> StoredScores | None:
     """What was scored before; None where nothing was. Raises ConfigError where it was scored with other settings."""
     if not store.exists(key):
         return None
@@ -81,7 +101,7 @@ def read_scored(store: Store, key: str, identity: dict[str, Any] | None) -> Stor
             f"{key} was scored with other settings: {', '.join(changed)}.",
             remedy="Use another --out or the earlier settings; the existing files are left unchanged.",
         )
-    rows = [json.loads(line) for line in lines]
+    rows: list[_KeptMark] = [json.loads(line) for line in lines]
     return StoredScores(
         **{
             name: told[name]
@@ -92,7 +112,7 @@ def read_scored(store: Store, key: str, identity: dict[str, Any] | None) -> Stor
     )
 
 
-def _mark(row: dict[str, Any]) -> ScoredItem:
+def _mark(row: _KeptMark) -> ScoredItem:
     graded = [Graded(r["score"], r["said"], r["rule"], r["parts"]) for r in row["responses"]]
     groups = {name: tuple(values) for name, values in row["groups"].items()}
     return ScoredItem(row["id"], tuple(graded), groups, row["cluster"], row["cycle"], row["reason"])

@@ -25,6 +25,7 @@ from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark
 from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem, read_items, tiles_of
 from mmpr_pipeline.evaluation.judges.judge import Judge, Memory
 from mmpr_pipeline.evaluation.judges.rubric import rubric_of
+from mmpr_pipeline.evaluation.results import BenchmarksEvaluation
 from mmpr_pipeline.evaluation.running.answers import answer_all
 from mmpr_pipeline.evaluation.running.kept import StoredScores, read_scored, scores_key, write_scored
 from mmpr_pipeline.evaluation.running.summary import benchmark_results
@@ -51,7 +52,7 @@ class _Prepared:
 
 def run_benchmarks(
     config: EvalConfig, progress: Progress = no_progress, notify: Say = lambda _: None
-) -> dict[str, Any]:
+) -> BenchmarksEvaluation:
     """Ask, score, keep, sum up; gives the results as plain data, and writes `results.json` into `config.out`.
 
     A benchmark that a group brought and that cannot be scored here (no judge, no annotations, not in reach) is told as
@@ -65,7 +66,7 @@ def run_benchmarks(
         return asyncio.run(_run(config, store, progress, notify))
 
 
-async def _run(config: EvalConfig, store: Store | None, progress: Progress, notify: Say) -> dict[str, Any]:
+async def _run(config: EvalConfig, store: Store | None, progress: Progress, notify: Say) -> BenchmarksEvaluation:
     benchmarks = catalog.find(config.benchmarks)
     names = [config.engine.model, *([config.against] if config.against else [])]
     trained = trained_models(names)
@@ -84,7 +85,7 @@ async def _run(config: EvalConfig, store: Store | None, progress: Progress, noti
                 await _model(name, engine, config, store, trained, prepared, not_run, scored, progress)
             finally:
                 await engine.close()
-    results = {
+    results: BenchmarksEvaluation = {
         "mmpr_version": __version__,
         "kind": "benchmarks",
         "models": list(dict.fromkeys(each.model for found in scored.values() for each in found)),
@@ -162,7 +163,7 @@ async def _one(
     return found
 
 
-def _identity(prepared: _Prepared, config: EvalConfig, model: str, trained: dict[str, TrainedOn]) -> dict[str, Any]:
+def _identity(prepared: _Prepared, config: EvalConfig, model: str, trained: dict[str, TrainedOn]) -> dict[str, object]:
     """What decides the marks, so that those of other settings are not taken for these."""
     asked = ("mode", "style", "prompt_language", "limit", "skip", "samples", "temperature", "max_tokens", "seed")
     engine = config.engine.model_dump(mode="json", include={"name", "revision", "dtype", "script"})
@@ -265,7 +266,7 @@ def _ray(config: EvalConfig, settings: EngineSettings) -> Any:
     return ray_session(config.address)
 
 
-def write_tables(results: dict[str, Any], out: str) -> None:
+def write_tables(results: BenchmarksEvaluation, out: str) -> None:
     """The table as Markdown and as a picture beside the results."""
     from mmpr_pipeline.evaluation.comparison.picture import draw_intervals
     from mmpr_pipeline.evaluation.comparison.table import comparison_markdown

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark
 from mmpr_pipeline.evaluation.comparison.intervals import metric_difference, metric_interval
 from mmpr_pipeline.evaluation.metrics.metric import Metric, ScoredItem
 from mmpr_pipeline.evaluation.metrics.registry import metric_of
+from mmpr_pipeline.evaluation.results import BenchmarkResults, ModelMeasures, ModeResults
 from mmpr_pipeline.evaluation.running.kept import StoredScores
 from mmpr_pipeline.evaluation.settings import EvalConfig
 
@@ -28,7 +27,7 @@ def metrics_of(benchmark: Benchmark, config: EvalConfig) -> list[Metric]:
 
 def benchmark_results(
     benchmark: Benchmark, scored: Sequence[Sequence[StoredScores]], config: EvalConfig
-) -> dict[str, Any]:
+) -> BenchmarkResults:
     """The results of one benchmark: `scored` has for each mode one entry a model, the model before the other."""
     metrics = metrics_of(benchmark, config)
     return {
@@ -39,31 +38,34 @@ def benchmark_results(
         "prompt_of": benchmark.prompt_of,
         "official_judge": benchmark.official_judge,
         "notes": list(benchmark.notes),
-        "published": [each.model_dump() for each in benchmark.published],
+        "published": [
+            {"model": each.model, "value": each.value, "mode": each.mode, "source": each.source}
+            for each in benchmark.published
+        ],
         "rows_expected": benchmark.rows_expected,
         "modes": {each[0].mode: _mode(metrics, each, config) for each in scored},
     }
 
 
-def _mode(metrics: Sequence[Metric], scored: Sequence[StoredScores], config: EvalConfig) -> dict[str, Any]:
-    found: dict[str, Any] = {"models": {each.model: _model(metrics, each, config) for each in scored}}
+def _mode(metrics: Sequence[Metric], scored: Sequence[StoredScores], config: EvalConfig) -> ModeResults:
+    found: ModeResults = {"models": {each.model: _model(metrics, each, config) for each in scored}}
     if len(scored) > 1:
         found["difference"] = {
-            metric.name: asdict(
-                metric_difference(scored[0].marks, scored[1].marks, metric, config.resamples, config.seed)
-            )
+            metric.name: metric_difference(
+                scored[0].marks, scored[1].marks, metric, config.resamples, config.seed
+            ).plain()
             for metric in metrics
         }
     return found
 
 
-def _model(metrics: Sequence[Metric], scored: StoredScores, config: EvalConfig) -> dict[str, Any]:
+def _model(metrics: Sequence[Metric], scored: StoredScores, config: EvalConfig) -> ModelMeasures:
     marks = scored.marks
     return {
-        "measures": {m.name: asdict(metric_interval(marks, m, config.resamples, config.seed)) for m in metrics},
+        "measures": {m.name: metric_interval(marks, m, config.resamples, config.seed).plain() for m in metrics},
         "by": {
             breakdown: {
-                group: asdict(metric_interval(within, metrics[0], GROUP_RESAMPLES, config.seed))
+                group: metric_interval(within, metrics[0], GROUP_RESAMPLES, config.seed).plain()
                 for group, within in _grouped(marks, breakdown).items()
             }
             for breakdown in dict.fromkeys(name for mark in marks for name in mark.groups)

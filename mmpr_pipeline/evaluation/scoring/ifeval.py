@@ -20,8 +20,11 @@ def ifeval(item: BenchmarkItem, response: str) -> Graded:
     Loose also tries the response without its first line, its last line, and its asterisks. Raises ConfigError where
     the package or NLTK's data is missing.
     """
-    ids = [str(one) for one in item.row.get("instruction_id_list") or ()]
-    kwargs = [{k: v for k, v in (one or {}).items() if v is not None} for one in item.row.get("kwargs") or ()]
+    ids = [str(one) for one in item.cells("instruction_id_list")]
+    kwargs = [
+        {name: value for name, value in one.items() if value is not None} if isinstance(one, dict) else {}
+        for one in item.cells("kwargs")
+    ]
     evaluate, registry = _library()
     if unknown := sorted(set(ids) - set(registry)):
         raise ConfigError(f"if-verifiable does not know {', '.join(unknown)}.", remedy="Install if-verifiable>=0.1.2.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
 from mmpr_pipeline.core.progress import Stage
 from mmpr_pipeline.core.records import Question, Reject
@@ -38,7 +38,7 @@ class Plan(Protocol):
         ...
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """What decides every byte of the shards."""
         ...
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from mmpr_pipeline.checking import checker_identity
 from mmpr_pipeline.core.errors import ConfigError, DatasetError, ItemRejected
@@ -46,7 +45,7 @@ class RebuildPlan:
     """Its summary.json."""
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """What decides every byte of the shards."""
         marked = sorted([*key, outcome] for key, outcome in self.marks.items())
         return {

@@ -16,6 +16,7 @@ from mmpr_pipeline.checking import checker_identity
 from mmpr_pipeline.checking.second.prompts import VERSION
 from mmpr_pipeline.core.progress import Stage
 from mmpr_pipeline.core.records import SCHEMA_VERSION, Question, Reject, content_id
+from mmpr_pipeline.core.settings import group_of
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.sealed import ComparedWith, SourceNote, read_screening
 from mmpr_pipeline.dataset.files.summary import PlanSummary
@@ -49,7 +50,7 @@ class BuildPlan:
 
     config: BuildConfig
     sources: tuple[ResolvedSource, ...]
-    identity: dict[str, Any]
+    identity: dict[str, object]
     against: EvaluationSets = NO_COMPARISON
     screened: ScreeningReport | None = None
     """The report of the screening, once it has decided on the rows; until then a worker takes them all."""
@@ -175,17 +176,20 @@ def make_build_plan(config: BuildConfig, begun: Mapping[str, Any] | None = None)
     identity["engine"] = None if config.preset else engine_identity(config.engine)
     identity["sources"] = {source.name: source.content for source in sources}
     identity["mixture"] = {source.name: share_fields(source.share) for source in sources if source.share != ALL}
-    identity["screening"] |= {"version": SCREENING, "against": dict(against.content)}
-    identity["screening"]["decontaminate"] = config.screening.decontaminates  # which ones says `against`
+    screening = {**group_of(identity, "screening"), "version": SCREENING, "against": dict(against.content)}
+    screening["decontaminate"] = config.screening.decontaminates  # which ones says `against`
     if not config.screening.near_duplicates:  # as it was before they could be looked for
-        identity["screening"] = {k: v for k, v in identity["screening"].items() if not k.startswith("near_")}
+        screening = {k: v for k, v in screening.items() if not k.startswith("near_")}
+    identity["screening"] = screening
     foreign = [source.path for source in sources if source.path in SOURCES.names()]
     plugins = {"strategies": STRATEGIES.origins(config.pairing.strategies), "sources": SOURCES.origins(foreign)}
     if any(plugins.values()):
         identity["plugins"] = {kind: origins for kind, origins in plugins.items() if origins}
     second = config.checking.second
     if second is not None:
-        identity["checking"]["second"]["prompt"] = VERSION[second.style]
+        checking = group_of(identity, "checking")
+        asked = {**group_of(checking, "second"), "prompt": VERSION[second.style]}
+        identity["checking"] = {**checking, "second": asked}
     return BuildPlan(
         config, sources, {**identity, "checker": checker_identity(), "schema_version": SCHEMA_VERSION}, against
     )

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Rollout
+from mmpr_pipeline.core.settings import group_of
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
 from mmpr_pipeline.dataset.files.marks import read_marks
@@ -39,7 +39,7 @@ class MergePlan(RebuildPlan):
     """Questions of all outputs; those that several have counted as often."""
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """What decides every byte of the shards."""
         digests = [self.described["digest"], *(each["digest"] for each in self.descriptions)]
         return {**super().identity, "from": digests}
@@ -59,7 +59,7 @@ class MergePlan(RebuildPlan):
         """As the first output has it, and what was merged."""
         every = (self.described, *self.descriptions)
         names: list[MergedOutput] = [
-            {"digest": each["digest"], "model": each["config"]["engine"]["model"]} for each in every
+            {"digest": each["digest"], "model": str(group_of(each["config"], "engine")["model"])} for each in every
         ]
         return {**super().in_summary(store), "merged": names}
 

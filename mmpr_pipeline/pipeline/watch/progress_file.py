@@ -11,12 +11,11 @@ import contextlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.engines.engine import EngineStats
+from mmpr_pipeline.engines.engine import EngineStats, EngineStatsFields
 from mmpr_pipeline.storage import Store
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class Measurement(TypedDict, total=False):
 
     now: float
     tally: dict[str, int]
-    engine: dict[str, Any]
+    engine: EngineStatsFields
 
 
 class ProgressWord(Measurement, total=False):
@@ -95,9 +94,9 @@ class ProgressFile:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + self._every
-        stats = {}
+        stats: EngineStatsFields = {}
         with contextlib.suppress(Exception):  # an engine that cannot be asked now is none of this file's business
-            stats = asdict(engine())
+            stats = engine().plain()
         now: Measurement = {"now": time.time(), "tally": dict(tally), "engine": stats}
         if (rate := tokens_per_second(now, self._last)) is not None:
             self._points = [*self._points[1 - KEPT :], (now["now"], round(rate, 1), stats.get("in_flight", 0))]

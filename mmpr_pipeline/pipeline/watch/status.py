@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 from mmpr_pipeline.core.errors import DatasetError, StoreError
 from mmpr_pipeline.core.logs import FOLDER
@@ -17,6 +17,7 @@ from mmpr_pipeline.core.progress.pace import time_left
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.sealed import read_config, read_summary
 from mmpr_pipeline.dataset.files.summary import finished_shards
+from mmpr_pipeline.engines.engine import EngineStatsFields
 from mmpr_pipeline.pipeline.watch.log_lines import engine_deaths, last_lines, read_log_lines
 from mmpr_pipeline.pipeline.watch.progress_file import KEY, Measurement, ProgressWord, tokens_per_second
 from mmpr_pipeline.storage import MissingKeyError, Store
@@ -125,9 +126,10 @@ def _word(store: Store) -> ProgressWord:
 
 def _shards(store: Store) -> int | None:
     try:
-        return int(read_config(store)["config"]["shards"])
+        shards = read_config(store).get("config", {}).get("shards")
     except (MissingKeyError, LookupError, TypeError, ValueError):
         return None
+    return shards if isinstance(shards, int) else None
 
 
 def _finished(store: Store, shards: int) -> BuildStatus:
@@ -231,9 +233,17 @@ def _sources(tally: dict[str, int]) -> tuple[SourceSeen, ...]:
     )
 
 
-def _busy(now: dict[str, Any], before: dict[str, Any]) -> float | None:
+_Used = Literal["sequence_seconds", "busy_seconds"]
+_Possible = Literal["capacity_seconds", "alive_seconds"]
+
+
+def _busy(now: EngineStatsFields, before: EngineStatsFields) -> float | None:
     """Rollouts decoded over those that could be; of engines that do not tell, the time with a request in flight."""
-    for part, whole in (("sequence_seconds", "capacity_seconds"), ("busy_seconds", "alive_seconds")):
+    measured: tuple[tuple[_Used, _Possible], ...] = (
+        ("sequence_seconds", "capacity_seconds"),
+        ("busy_seconds", "alive_seconds"),
+    )
+    for part, whole in measured:
         possible = now.get(whole, 0.0) - before.get(whole, 0.0)
         used = now.get(part, 0.0) - before.get(part, 0.0)
         if possible > 0 and (used > 0 or part == "busy_seconds"):

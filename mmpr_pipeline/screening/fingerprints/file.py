@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from mmpr_pipeline.core.cache import cache_folder
 from mmpr_pipeline.core.errors import ConfigError, DatasetError, SourceError, StoreError
+from mmpr_pipeline.core.settings import group_of
 from mmpr_pipeline.screening import SCREENING
 from mmpr_pipeline.screening.chunks import SKETCHES, chunks_of, hash_sketches, read_chunk, write_chunk
 from mmpr_pipeline.screening.fingerprints.cache import cached_sketches
@@ -139,5 +140,5 @@ def fetch_fingerprints(repository: str) -> Iterator[Fingerprint]:
 
 def _declared(declaration: SourceDeclaration) -> str:
     identity = declaration.identity()
-    identity["hub"] = {**(identity["hub"] or {}), "revision": None}
+    identity["hub"] = {**group_of(identity, "hub"), "revision": None}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]

@@ -96,7 +96,7 @@ def draft_entry(entry: MetaEntry, folder: Path, given: Mapping[str, str] | None 
         raise ConfigError(
             f"There is no {entry.told['annotation']}.{damaged}", remedy="Fetch it, or the archive that has it."
         )
-    told: dict[str, Any] = {}
+    told: dict[str, object] = {}
     if entry.images:
         told["image_root"] = Path(os.path.relpath(entry.images, folder)).as_posix()
     tiles = entry.told.get("max_dynamic_patch")

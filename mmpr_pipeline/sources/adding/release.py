@@ -188,7 +188,7 @@ def _look_inside(
         archives.append(file)
 
 
-def address_fields(release: Release, file: SourceFile, base: Path) -> dict[str, Any]:
+def address_fields(release: Release, file: SourceFile, base: Path) -> dict[str, object]:
     """The fields of a declaration at `base` that name a file of rows of the release, and its archives."""
 
     def named(one: SourceFile) -> str:
@@ -196,7 +196,7 @@ def address_fields(release: Release, file: SourceFile, base: Path) -> dict[str, 
             return one.name
         return posixpath.join(Path(_relative(release.folder, base)).as_posix(), one.name)
 
-    fields: dict[str, Any] = {}
+    fields: dict[str, object] = {}
     if release.hub:
         hub = release.hub
         fields["hub"] = {"id": hub.id, "revision": hub.revision, "files": file.name}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -268,8 +268,8 @@ class SourceDeclaration(_Part):
     rows: int | None = Field(default=None, ge=1, description="About how many rows, where known.")
     homepage: str | None = Field(default=None, description="Where to read more.")
     groups: tuple[str, ...] = Field(default=(), description="Groups it belongs to: `--sources math` means all of them.")
-    example: dict[str, Any] | None = Field(default=None, description="A row as the source has it, images left out.")
-    other_example: dict[str, Any] | None = Field(
+    example: dict[str, object] | None = Field(default=None, description="A row as the source has it, images left out.")
+    other_example: dict[str, object] | None = Field(
         default=None, description="Another such row; its gold must not pass for the first one's."
     )
     unconfirmed: tuple[str, ...] = Field(default=(), description="What is stated here without having been confirmed.")
@@ -340,7 +340,7 @@ class SourceDeclaration(_Part):
             names.append(self.language.column)
         return list(dict.fromkeys(names))
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """What decides the questions made of the rows, as plain JSON data: all but what is only told about them."""
         told = {
             "description",

@@ -19,7 +19,6 @@ import io
 import re
 from collections.abc import Iterator
 from random import Random
-from typing import Any
 
 from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.sources.generated.chart import Chart
@@ -70,7 +69,7 @@ def scene_and_question(source: str, split: str, seed: int, index: int) -> tuple[
             return world, world.ask(rng)
 
 
-def row(source: str, split: str, seed: int, index: int) -> dict[str, Any]:
+def row(source: str, split: str, seed: int, index: int) -> dict[str, object]:
     """One row: id, question, image (PNG bytes), answer (None if open-ended), kind, choices."""
     world, item = scene_and_question(source, split, seed, index)
     return {
@@ -91,7 +90,7 @@ def row_id(source: str, split: str, seed: int, index: int) -> str:
 
 def rows(
     source: str, split: str = "heldout", start: int = 0, stop: int | None = DEFAULT_ROWS, seed: int = 0
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, object]]:
     """Rows `start` to `stop` (exclusive; None: without end) of a source."""
     index = start
     while stop is None or index < stop:

@@ -112,7 +112,7 @@ class PythonSource:
         return f"Source({self.name!r})"
 
 
-def _rows(items: Iterable[Question | Mapping[str, Any]]) -> Iterator[tuple[dict[str, Any], tuple[Image, ...]]]:
+def _rows(items: Iterable[Question | Mapping[str, Any]]) -> Iterator[tuple[dict[str, object], tuple[Image, ...]]]:
     for item in items:
         pair = {}
         if not isinstance(item, Question):
@@ -129,7 +129,7 @@ def _rows(items: Iterable[Question | Mapping[str, Any]]) -> Iterator[tuple[dict[
             "unit": asked.unit,
             "language": asked.language,
         }
-        yield row | pair, asked.images
+        yield {**row, **pair}, asked.images
 
 
 def _declaration(name: str, pairs: bool) -> str:

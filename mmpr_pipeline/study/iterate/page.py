@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from html import escape
-from typing import Any
+
+from mmpr_pipeline.study.iterate.rounds import IterateResults, RoundResults
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2026;"
@@ -15,7 +15,7 @@ _STYLE = (
 _WIDTH, _HEIGHT = 240, 14
 
 
-def write_page(results: Mapping[str, Any]) -> str:
+def write_page(results: IterateResults) -> str:
     """The page of `rounds.json`."""
     rounds, best = results["rounds"], results["best"]["round"]
     rows = "".join(_row(each, each["round"] == best) for each in rounds)
@@ -34,7 +34,7 @@ def write_page(results: Mapping[str, Any]) -> str:
     )
 
 
-def _row(each: Mapping[str, Any], best: bool) -> str:
+def _row(each: RoundResults, best: bool) -> str:
     accuracy = each["accuracy"]
     name = f"{each['round']}" if each["round"] else "0, before any"
     pairs = f"{sum(each['pairs'].values()):,}" if "pairs" in each else ""

@@ -9,12 +9,14 @@ from typing import Any
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.settings import load_settings
 from mmpr_pipeline.core.version import __version__
+from mmpr_pipeline.evaluation.results import MeanFields
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.study.iterate.page import write_page
+from mmpr_pipeline.study.iterate.rounds import IterateResults, RoundResults
 from mmpr_pipeline.study.iterate.settings import IterateConfig
 from mmpr_pipeline.study.run import Doer, InProcesses, StepFailed
 from mmpr_pipeline.study.steps.held_out import NAME
-from mmpr_pipeline.study.steps.step import Step
+from mmpr_pipeline.study.steps.step import Step, StepFacts, build_counts
 
 RESULTS, PAGE = "rounds.json", "rounds.html"
 HELD_OUT = f"./steps/held-out/questions/{NAME}.yaml"
@@ -22,7 +24,7 @@ Announce = Callable[[str], None]
 """Called with the name of each step as it begins, and with what a round came to."""
 
 
-def iterate(*, out: str | Path, view: Announce | None = None, **settings: Any) -> dict[str, Any]:
+def iterate(*, out: str | Path, view: Announce | None = None, **settings: Any) -> IterateResults:
     """Build, train and evaluate in rounds from Python; `settings` as in `mmpr iterate`'s YAML. See `run_iterate`."""
     config = load_settings(IterateConfig, None, {"out": str(out), **settings}, "mmpr iterate")
     return run_iterate(config, view or (lambda text: None))
@@ -30,7 +32,7 @@ def iterate(*, out: str | Path, view: Announce | None = None, **settings: Any) -
 
 def run_iterate(
     config: IterateConfig, announce: Announce = lambda text: None, doer: Doer | None = None
-) -> dict[str, Any]:
+) -> IterateResults:
     """Do the rounds and return what stands in `rounds.json`: `rounds`, `best` and `stopped`, why there is no further.
 
     Raises ConfigError where a step was begun with other settings, StepFailed where one ends with an error. May be
@@ -49,25 +51,38 @@ def run_iterate(
             raise
 
 
-def _rounds(config: IterateConfig, root: Path, announce: Announce, doer: Doer) -> dict[str, Any]:
+def _rounds(config: IterateConfig, root: Path, announce: Announce, doer: Doer) -> IterateResults:
     if config.holds_out:
         given = {name: config.build.get(name) for name in ("sources", "data_root", "limit")}
         settings = {**given, "held_out": config.held_out, "folder": HELD_OUT.rpartition("/")[0]}
         _done(Step("held-out", "hold_out", settings), root, announce, doer)
-    rounds = [{"round": 0, "model": config.model, **_evaluated(config, 0, config.model, root, announce, doer)}]
+    accuracy = _evaluated(config, 0, config.model, root, announce, doer)
+    rounds: list[RoundResults] = [
+        {"round": 0, "model": config.model, "accuracy": accuracy["all"], "by_source": accuracy}
+    ]
     stopped = f"all {config.rounds} rounds are done"
     for number in range(1, config.rounds + 1):
         best = rounds[-1]
         model, name = best["model"], f"round-{number}"
         built = f"./steps/{name}/build/data"
         build = Step(f"{name}/build", "build", config.build_settings(model, built, number, HELD_OUT))
-        counts = _done(build, root, announce, doer)["counts"]
+        counts = build_counts(_done(build, root, announce, doer))
         trained = f"./steps/{name}/train/model"
         settings = config.train_settings(model, built, f"./steps/{name}/train/run", trained)
         training = _done(Step(f"{name}/train", "train", settings, (build.name,)), root, announce, doer)
-        measured = _evaluated(config, number, trained, root, announce, doer)
-        made = {"pairs": counts["pairs"], "tokens": counts["generated_tokens"], "questions": counts["questions"]}
-        rounds.append({"round": number, "model": trained, **made, "steps": training["steps"], **measured})
+        accuracy = _evaluated(config, number, trained, root, announce, doer)
+        rounds.append(
+            {
+                "round": number,
+                "model": trained,
+                "pairs": counts["pairs"],
+                "tokens": counts["generated_tokens"],
+                "questions": counts["questions"],
+                "steps": training["steps"],
+                "accuracy": accuracy["all"],
+                "by_source": accuracy,
+            }
+        )
         gain = rounds[-1]["accuracy"]["mean"] - best["accuracy"]["mean"]
         announce(f"round {number}: held-out accuracy {rounds[-1]['accuracy']['mean']:.1%} ({gain:+.1%})")
         _write(config, rounds, "", root)
@@ -79,16 +94,15 @@ def _rounds(config: IterateConfig, root: Path, announce: Announce, doer: Doer) -
 
 def _evaluated(
     config: IterateConfig, number: int, model: str, root: Path, announce: Announce, doer: Doer
-) -> dict[str, Any]:
-    """A round's accuracy over all held-out questions, and by source."""
+) -> dict[str, MeanFields]:
+    """A round's accuracy on the held-out questions, by source and over `all`."""
     name = f"round-{number}/evaluate"
     settings = config.eval_settings(model, f"./steps/{name}/results", HELD_OUT)
     needs = (f"round-{number}/train",) if number else ()
-    found = _done(Step(name, "evaluate", settings, needs), root, announce, doer)
-    return {"accuracy": found["accuracy"]["all"], "by_source": found["accuracy"]}
+    return _done(Step(name, "evaluate", settings, needs), root, announce, doer)["accuracy"]
 
 
-def _done(step: Step, root: Path, announce: Announce, doer: Doer) -> dict[str, Any]:
+def _done(step: Step, root: Path, announce: Announce, doer: Doer) -> StepFacts:
     """What a step wrote down when it was done, now or before."""
     found = step.done(root)
     if found is None:
@@ -101,9 +115,9 @@ def _done(step: Step, root: Path, announce: Announce, doer: Doer) -> dict[str, A
     return found
 
 
-def _write(config: IterateConfig, rounds: list[dict[str, Any]], stopped: str, root: Path) -> dict[str, Any]:
+def _write(config: IterateConfig, rounds: list[RoundResults], stopped: str, root: Path) -> IterateResults:
     best = max(rounds, key=lambda each: (each["accuracy"]["mean"], -each["round"]))
-    results = {
+    results: IterateResults = {
         "mmpr_version": __version__,
         "config": config.model_dump(mode="json"),
         "rounds": rounds,

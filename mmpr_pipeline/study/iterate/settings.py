@@ -31,9 +31,9 @@ class IterateConfig(Settings):
         description="Questions of the build's sources that are held out, where `evaluate` names no sources; whatever "
         "shows their images is left out of the builds.",
     )
-    build: dict[str, Any] = Field(description="Settings of `mmpr build`, but `out` and the model.")
-    train: dict[str, Any] = Field(default_factory=dict, description="Of `mmpr train`, but data, model and paths.")
-    evaluate: dict[str, Any] = Field(default_factory=dict, description="Of `mmpr eval`, but `out` and the model.")
+    build: dict[str, object] = Field(description="Settings of `mmpr build`, but `out` and the model.")
+    train: dict[str, object] = Field(default_factory=dict, description="Of `mmpr train`, but data, model and paths.")
+    evaluate: dict[str, object] = Field(default_factory=dict, description="Of `mmpr eval`, but `out` and the model.")
 
     @model_validator(mode="before")
     @classmethod
@@ -61,35 +61,49 @@ class IterateConfig(Settings):
         """Whether questions of the build's own sources are held out."""
         return not (self.evaluate.get("sources") or self.evaluate.get("benchmarks"))
 
-    def build_settings(self, model: str, out: str, number: int, held_out: str) -> dict[str, Any]:
+    def build_settings(self, model: str, out: str, number: int, held_out: str) -> dict[str, object]:
         """The settings of a round's build: another seed each round, and no question on a held-out image."""
         given = self._free("build", "out")
-        engine = {**given.get("engine", {}), "model": model}
-        settings = {**given, "out": out, "engine": engine, "seed": given.get("seed", 0) + number - 1}
+        engine = {**_group(given, "engine"), "model": model}
+        seed = given.get("seed", 0)
+        if not isinstance(seed, int):
+            raise ValueError("build: seed is not a whole number")
+        settings = {**given, "out": out, "engine": engine, "seed": seed + number - 1}
         if self.holds_out:
-            screening = dict(given.get("screening", {}))
-            against = [*(screening.get("against") or ()), held_out]
+            screening = _group(given, "screening")
+            before = screening.get("against") or ()
+            if not isinstance(before, list | tuple):
+                raise ValueError("screening: against is not a list of sources")
+            against = [*before, held_out]
             settings["screening"] = {**screening, "decontaminate": "all", "against": against}
         return BuildConfig.model_validate(settings).model_dump(mode="json")
 
-    def train_settings(self, model: str, data: str, run_dir: str, export: str) -> dict[str, Any]:
+    def train_settings(self, model: str, data: str, run_dir: str, export: str) -> dict[str, object]:
         """The settings of a round's training."""
         given = self._free("train", "data", "model", "run_dir", "export")
         settings = {**given, "data": data, "model": model, "run_dir": run_dir, "export": export}
         return TrainConfig.model_validate(settings).model_dump(mode="json", exclude_unset=True)
 
-    def eval_settings(self, model: str, out: str, held_out: str) -> dict[str, Any]:
+    def eval_settings(self, model: str, out: str, held_out: str) -> dict[str, object]:
         """The settings of an evaluation; its engine is the build's unless it has one of its own."""
         given = self._free("evaluate", "out", "against")
-        engine = {**self.build.get("engine", {}), "actors": 0, **given.get("engine", {}), "model": model}
+        engine = {**_group(self.build, "engine"), "actors": 0, **_group(given, "engine"), "model": model}
         settings = {**({"sources": [held_out]} if self.holds_out else {}), **given, "out": out, "engine": engine}
         return EvalConfig.model_validate(settings).model_dump(mode="json")
 
-    def _free(self, part: str, *fixed: str) -> dict[str, Any]:
+    def _free(self, part: str, *fixed: str) -> dict[str, object]:
         given = dict(getattr(self, part))
         if taken := sorted(given.keys() & set(fixed)):
             raise ValueError(f"{part}: {', '.join(taken)} is set by each round")
         return given
+
+
+def _group(settings: Mapping[str, object], name: str) -> Mapping[str, object]:
+    """A group of settings; none where it is not named."""
+    group = settings.get(name, {})
+    if not isinstance(group, Mapping):
+        raise ValueError(f"{name} is not a group of settings")
+    return group
 
 
 def _absolute(source: Any) -> Any:

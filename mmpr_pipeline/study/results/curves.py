@@ -3,11 +3,12 @@ likelihoods go in training."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from mmpr_pipeline.core.charts.draw import chart_svg
+from mmpr_pipeline.study.results.fields import StudyChoices, StudyResults, Way, means_of_seeds, source_score
 from mmpr_pipeline.study.results.table import WAYS
 from mmpr_pipeline.training.objective.loss import needs_reference, recipe
 from mmpr_pipeline.training.run.metrics import METRICS, read_lines
@@ -28,7 +29,36 @@ _PLAIN = {
 _TRAINING = {"reward/margin": "reward margin", "nll": "nats a token of the chosen", "reward/accuracy": "chosen ahead"}
 
 
-def draw_curves(results: dict[str, Any], root: Path) -> dict[str, str]:
+class GainPoint(TypedDict):
+    """What a row gained over the base, in points."""
+
+    row: str
+    way: Way
+    mean: float
+    low: float
+    high: float
+    seeds: list[float]
+
+
+class PairPoint(TypedDict):
+    """Accuracy in % of a model that was trained on so many pairs."""
+
+    pairs: int
+    way: str
+    mean: float
+    low: float
+    high: float
+
+
+class TrainingPoint(TypedDict):
+    """A metric at a share of the training."""
+
+    loss: str
+    done: float
+    value: float
+
+
+def draw_curves(results: StudyResults, root: Path) -> dict[str, str]:
     """SVG texts by file name; what was not studied has no curve. Rewards are those of losses that have a reference."""
     drawn = {}
     if gains := gain_points(results):
@@ -44,46 +74,61 @@ def draw_curves(results: dict[str, Any], root: Path) -> dict[str, str]:
     return drawn
 
 
-def _runs_by_loss(config: dict[str, Any], root: Path) -> dict[str, Path]:
+def _runs_by_loss(config: StudyChoices, root: Path) -> dict[str, Path]:
     """The first seed's runs on the same pairs."""
     seed, size = config["seeds"][0], config["size"]
     return {loss: root / "steps" / f"s{seed}/train-{loss}-{size}x" for loss in config["losses"]}
 
 
-def gain_points(results: dict[str, Any]) -> list[dict[str, Any]]:
+def gain_points(results: StudyResults) -> list[GainPoint]:
     """For each row and way of asking the difference from the base in points, with its interval and each seed's own."""
     base = results["tables"]["losses"][0]
-    points = []
+    points: list[GainPoint] = []
     for table, rows in results["tables"].items():
         for row in rows:
             for way in WAYS:
-                found = row.get(way, {})
-                if "gain" not in found.get("all", {}):
+                score, start = source_score(row.get(way), "all"), source_score(base.get(way), "all")
+                if score is None or start is None or "gain" not in score:
                     continue
-                gain = {key: 100 * found["all"]["gain"]["difference"][key] for key in ("mean", "low", "high")}
-                seeds = [100 * (mean - base[way]["all"]["mean"]["mean"]) for mean in found["of_seeds"]]
-                points.append({"row": f"{table}: {row['label']}", "way": way, **gain, "seeds": seeds})
+                gain = score["gain"]["difference"]
+                points.append(
+                    {
+                        "row": f"{table}: {row['label']}",
+                        "way": way,
+                        "mean": 100 * gain["mean"],
+                        "low": 100 * gain["low"],
+                        "high": 100 * gain["high"],
+                        "seeds": [100 * (mean - start["mean"]["mean"]) for mean in means_of_seeds(row.get(way))],
+                    }
+                )
     return points
 
 
-def pair_points(results: dict[str, Any]) -> list[dict[str, Any]]:
+def pair_points(results: StudyResults) -> list[PairPoint]:
     """Accuracy with its interval against pairs of a seed, for the ways of asking; the base stands at 0 pairs."""
     rows = results["tables"].get("pairs", [])
     if not rows:
         return []
     base = results["tables"]["losses"][0]
-    points = []
+    points: list[PairPoint] = []
+    names: dict[Way, str] = {"cot": "CoT", "cot_sampled": "CoT, T=1", "direct": "direct"}
     for row in [base, *rows]:
-        for way, name in (("cot", "CoT"), ("cot_sampled", "CoT, T=1"), ("direct", "direct")):
-            if way in row:
-                mean = row[way]["all"]["mean"]
-                pairs = row["pairs"] // row["seeds"] if "pairs" in row else 0
-                values = {key: 100 * mean[key] for key in ("mean", "low", "high")}
-                points.append({"pairs": pairs, "way": name, **values})
+        for way, name in names.items():
+            if score := source_score(row.get(way), "all"):
+                mean = score["mean"]
+                points.append(
+                    {
+                        "pairs": row["pairs"] // row["seeds"] if "pairs" in row else 0,
+                        "way": name,
+                        "mean": 100 * mean["mean"],
+                        "low": 100 * mean["low"],
+                        "high": 100 * mean["high"],
+                    }
+                )
     return points
 
 
-def training_points(loss: str, lines: list[dict[str, Any]], metric: str) -> Iterable[dict[str, Any]]:
+def training_points(loss: str, lines: Sequence[Mapping[str, float]], metric: str) -> Iterable[TrainingPoint]:
     """A metric of a run over the share of its steps that is done."""
     found = [(line["step"] / max(1, line["steps"]), line[metric]) for line in lines if metric in line]
     size = -(-len(found) // POINTS) if found else 1
@@ -96,11 +141,11 @@ def training_points(loss: str, lines: list[dict[str, Any]], metric: str) -> Iter
         }
 
 
-def _gains_chart(points: list[dict[str, Any]]) -> dict[str, Any]:
+def _gains_chart(points: list[GainPoint]) -> dict[str, object]:
     """A column for each way of asking, in which every row has its interval, its mean and a small mark for each seed."""
     rows = list(dict.fromkeys(point["row"] for point in points))
     y = {"field": "row", "type": "nominal", "title": None, "sort": rows}
-    columns: list[dict[str, Any]] = []
+    columns: list[dict[str, object]] = []
     for way in dict.fromkeys(point["way"] for point in points):
         axis = None if columns else {"labelLimit": 220}
         shown = [point for point in points if point["way"] == way]
@@ -139,7 +184,7 @@ def _gains_chart(points: list[dict[str, Any]]) -> dict[str, Any]:
     return {"hconcat": columns, "spacing": 12, "autosize": "pad", "width": None, "height": None}
 
 
-def _pairs_chart(points: list[dict[str, Any]]) -> dict[str, Any]:
+def _pairs_chart(points: list[PairPoint]) -> dict[str, object]:
     x = {"field": "pairs", "type": "quantitative", "title": "pairs"}
     colour = {"field": "way", "type": "nominal"}
     y = {"field": "mean", "type": "quantitative", "title": "accuracy, %", "scale": {"zero": False}}
@@ -153,7 +198,7 @@ def _pairs_chart(points: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _training_chart(values: list[dict[str, Any]], title: str) -> dict[str, Any]:
+def _training_chart(values: list[TrainingPoint], title: str) -> dict[str, object]:
     return {
         "data": {"values": values},
         "mark": {"type": "line", "strokeWidth": 1.3},

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Final, NamedTuple, cast
 
 import numpy as np
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.settings import identity_of
+from mmpr_pipeline.dataset.files.manifest import CountsFields
+from mmpr_pipeline.evaluation.results import ComparisonFields
 from mmpr_pipeline.evaluation.statistics import bootstrap_mean, compare_scores
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.study.recipe import BASE, FEEDBACK, SAME_CHOSEN, Row, StudyPlan, rows_so_far
+from mmpr_pipeline.study.results.fields import Claim, SourceScore, StudyChoices, StudyResults, StudyRow, Way, WayScores
 from mmpr_pipeline.study.settings import StudyConfig
 from mmpr_pipeline.study.steps.measure import COT, DESCRIBE, DIRECT, SAMPLED
-from mmpr_pipeline.study.steps.step import DONE
+from mmpr_pipeline.study.steps.step import DONE, HandedOver
 
 ALL = "all"
-HALLUCINATION = "hallucination"
+HALLUCINATION: Final = "hallucination"
 RESULTS, TIMES = "table.json", "times.json"
 
 
@@ -49,7 +53,15 @@ class Scores:
         return found
 
 
-def results_of(config: StudyConfig, plan: StudyPlan, root: Path) -> dict[str, Any]:
+class _Scored(NamedTuple):
+    """One question's score, as a measurement wrote it down."""
+
+    question_id: str
+    source: str
+    score: float
+
+
+def results_of(config: StudyConfig, plan: StudyPlan, root: Path) -> StudyResults:
     """Everything that the tables tell, as plain data: a function of the measurements' files alone.
 
     Of a study that is not done it tells what is there. Raises ConfigError where not even the base was measured, or
@@ -61,35 +73,28 @@ def results_of(config: StudyConfig, plan: StudyPlan, root: Path) -> dict[str, An
     rows = rows_so_far(plan.rows, done)
     measured = {(row.table, row.label): _row_scores(row, root) for row in rows}
     base = measured["losses", "base"]
-    tables: dict[str, list[dict[str, Any]]] = {}
+    tables: dict[str, list[StudyRow]] = {}
     for row in rows:
-        found = measured[row.table, row.label]
+        line: StudyRow = {"label": row.label, "seeds": len(row.measured)}
         # Pairs and what they cost, summed over the seeds.
-        facts: dict[str, Any] = {"seeds": len(row.measured)}
-        for name in row.built:
-            counts = _counts_of(root, name)
-            for fact in ("pairs", "rollouts", "generated_tokens"):
-                facts[fact] = facts.get(fact, 0) + _total(counts[fact])
-        costs = [_counts_of(root, name) for name in row.cost or row.built]
-        if costs:
-            tokens, pairs = (sum(_total(each[fact]) for each in costs) for fact in ("generated_tokens", "pairs"))
-            facts["tokens_a_pair"] = tokens / max(1, pairs)
-        tables.setdefault(row.table, []).append(
-            {
-                "label": row.label,
-                **facts,
-                **{way: _measured(scores, base.get(way), config) for way, scores in found.items()},
-            }
-        )
+        if built := [_counts_of(root, name) for name in row.built]:
+            line["pairs"] = sum(sum(counts["pairs"].values()) for counts in built)
+            line["rollouts"] = sum(sum(counts["rollouts"].values()) for counts in built)
+            line["generated_tokens"] = sum(counts["generated_tokens"] for counts in built)
+        if costs := [_cost_of(root, name) for name in row.cost or row.built]:
+            line["tokens_a_pair"] = sum(tokens for tokens, _ in costs) / max(1, sum(pairs for _, pairs in costs))
+        for way, scores in measured[row.table, row.label].items():
+            line[way] = _measured(scores, base.get(way), config)
+        tables.setdefault(row.table, []).append(line)
     return {
-        "config": identity_of(config),
+        "config": cast(StudyChoices, identity_of(config)),
         "steps": {"done": len(done), "of": len(plan.steps)},
         "tables": tables,
         "headline": _headline(measured, config),
     }
 
 
-def write_results(results: dict[str, Any], root: Path) -> None:
+def write_results(results: StudyResults, root: Path) -> None:
     """table.json, table.md, the curves, and what each step took (apart: time is in no table)."""
     from mmpr_pipeline.study.results.curves import draw_curves
     from mmpr_pipeline.study.results.table import study_markdown
@@ -106,59 +111,71 @@ def write_results(results: dict[str, Any], root: Path) -> None:
     store.write(TIMES, json_bytes({"seconds": round(sum(times.values()), 1), "steps": times}))
 
 
-def _row_scores(row: Row, root: Path) -> dict[str, Scores]:
-    found = {}
-    for way in (COT, SAMPLED, DIRECT):
+def _row_scores(row: Row, root: Path) -> dict[Way, Scores]:
+    found: dict[Way, Scores] = {}
+    ways: tuple[Way, ...] = (COT, SAMPLED, DIRECT)
+    for way in ways:
         files = [root / "steps" / name / way / "responses-0.jsonl" for name in row.measured]
         if all(path.is_file() for path in files):
-            found[way] = _pooled([_lines(path) for path in files], lambda line: line["score"])
+            found[way] = _pooled([_answered(path) for path in files])
     files = [root / "steps" / name / f"{DESCRIBE}.jsonl" for name in row.measured]
     if all(path.is_file() for path in files):
-        pooled = _pooled([_lines(path) for path in files], lambda line: line["false"] / max(1, line["named"]))
-        found[HALLUCINATION] = pooled
-        found["missed"] = _pooled([_lines(path) for path in files], lambda line: line["missed"] / line["present"])
+        found[HALLUCINATION] = _pooled(
+            [_described(path, lambda each: each["false"] / max(1, each["named"])) for path in files]
+        )
+        found["missed"] = _pooled([_described(path, lambda each: each["missed"] / each["present"]) for path in files])
     return found
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+def _answered(path: Path) -> list[_Scored]:
+    lines = map(json.loads, path.read_text("utf-8").splitlines())
+    return [_Scored(line["question_id"], line["source"], line["score"]) for line in lines]
 
 
-def _pooled(seeds: list[list[dict[str, Any]]], score: Any) -> Scores:
-    ids = [tuple(line["question_id"] for line in lines) for lines in seeds]
+def _described(path: Path, score: Callable[[Mapping[str, int]], float]) -> list[_Scored]:
+    lines = map(json.loads, path.read_text("utf-8").splitlines())
+    return [_Scored(line["question_id"], "nano_describe", score(line)) for line in lines]
+
+
+def _pooled(seeds: list[list[_Scored]]) -> Scores:
+    ids = [tuple(line.question_id for line in lines) for lines in seeds]
     assert len(set(ids)) == 1, "every model is asked the same questions, in the same order"
-    values = np.array([[score(line) for line in lines] for lines in seeds], dtype=np.float64)
-    sources = tuple(line.get("source", "nano_describe") for line in seeds[0])
+    values = np.array([[line.score for line in lines] for lines in seeds], dtype=np.float64)
+    sources = tuple(line.source for line in seeds[0])
     return Scores(ids[0], sources, values.mean(0), tuple(float(m) for m in values.mean(1)))
 
 
-def _counts_of(root: Path, step: str) -> dict[str, Any]:
-    counts: dict[str, Any] = json.loads((root / "steps" / step / DONE).read_text("utf-8"))["counts"]
+def _counts_of(root: Path, build: str) -> CountsFields:
+    counts: CountsFields = json.loads((root / "steps" / build / DONE).read_text("utf-8"))["counts"]
     return counts
 
 
-def _total(count: Any) -> int:
-    return sum(_total(each) for each in count.values()) if isinstance(count, dict) else int(count)
+def _cost_of(root: Path, step: str) -> tuple[int, int]:
+    """Generated tokens and pairs of a step, whether it built or handed over."""
+    counts: CountsFields | HandedOver = json.loads((root / "steps" / step / DONE).read_text("utf-8"))["counts"]
+    pairs = counts["pairs"]
+    return counts["generated_tokens"], sum(pairs.values()) if isinstance(pairs, dict) else pairs
 
 
-def _measured(scores: Scores, base: Scores | None, config: StudyConfig) -> dict[str, Any]:
+def _measured(scores: Scores, base: Scores | None, config: StudyConfig) -> WayScores:
     """By source and over all: the mean with its interval, and the difference from the base with its own."""
-    found: dict[str, Any] = {"of_seeds": list(scores.of_seeds)}
+    found: WayScores = {"of_seeds": list(scores.of_seeds)}
     for source in (ALL, *dict.fromkeys(scores.sources)):
         values = scores.within(source)
-        found[source] = {"mean": asdict(bootstrap_mean(values.tolist(), config.measure.resamples))}
+        score: SourceScore = {"mean": bootstrap_mean(values.tolist(), config.measure.resamples).plain()}
         if base is not None and base is not scores:
-            found[source]["gain"] = _difference(base.within(source), values, config)
+            score["gain"] = _difference(base.within(source), values, config)
+        found[source] = score
     return found
 
 
-def _difference(first: np.ndarray, second: np.ndarray, config: StudyConfig) -> dict[str, Any]:
-    return asdict(compare_scores(second.tolist(), first.tolist(), config.measure.resamples))
+def _difference(first: np.ndarray, second: np.ndarray, config: StudyConfig) -> ComparisonFields:
+    return compare_scores(second.tolist(), first.tolist(), config.measure.resamples).plain()
 
 
-def _headline(measured: dict[tuple[str, str], dict[str, Scores]], config: StudyConfig) -> list[dict[str, Any]]:
+def _headline(measured: dict[tuple[str, str], dict[Way, Scores]], config: StudyConfig) -> list[Claim]:
     """What the study set out to show, each as a difference with its interval and whether that shows it."""
-    claims: list[dict[str, Any]] = []
+    claims: list[Claim] = []
 
     def claim(name: str, what: str, first: Scores | None, second: Scores | None) -> None:
         if first is not None and second is not None:
@@ -166,11 +183,11 @@ def _headline(measured: dict[tuple[str, str], dict[str, Scores]], config: StudyC
             held = difference["difference"]["low"] > 0
             claims.append({"name": name, "what": what, **difference, "held": bool(held)})
 
-    def cot(name: str, what: str, first: dict[str, Scores], second: dict[str, Scores]) -> None:
+    def cot(name: str, what: str, first: dict[Way, Scores], second: dict[Way, Scores]) -> None:
         claim(name, f"CoT accuracy, {what}", first.get(COT), second.get(COT))
         claim(f"{name}_sampled", f"CoT accuracy at T=1, {what}", first.get(SAMPLED), second.get(SAMPLED))
 
-    of: dict[tuple[str, str], dict[str, Scores]] = defaultdict(dict, measured)
+    of: dict[tuple[str, str], dict[Way, Scores]] = defaultdict(dict, measured)
     base, mpo = of["losses", "base"], of["losses", "mpo"]
     off, on = of["DropNTP", "off"], of["DropNTP", f"{config.pairing.dropout_ratio:g}"]
     cot("mpo_cot", "MPO over base", base, mpo)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from mmpr_pipeline.evaluation.results import MeanFields
+from mmpr_pipeline.study.results.fields import StudyResults, StudyRow, Way, WayScores, means_of_seeds, source_score
 
 PAPER_M3COT = {
     "base": (59.3, 57.0),
@@ -27,7 +28,7 @@ TITLES = {
     "rounds": "Rounds: build with the trained model, train again (MPO)",
     "feedback": "Feedback against DropNTP on the same chosen responses (MPO)",
 }
-WAYS = {
+WAYS: dict[Way, str] = {
     "cot": "CoT, greedy",
     "cot_sampled": "CoT, T=1",
     "direct": "direct, greedy",
@@ -35,7 +36,7 @@ WAYS = {
 }
 
 
-def study_markdown(results: dict[str, Any]) -> str:
+def study_markdown(results: StudyResults) -> str:
     """All tables, one after the other; rows that lack seeds yet say so."""
     steps = results["steps"]
     done = steps["done"] == steps["of"]
@@ -64,7 +65,7 @@ def study_markdown(results: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _table(rows: list[dict[str, Any]], name: str, seeds: int) -> str:
+def _table(rows: list[StudyRow], name: str, seeds: int) -> str:
     ways = [way for way in WAYS if any(way in row for row in rows)]
     sources_row = rows[0]
     sources = [name for name in sources_row.get("cot", {}) if name.startswith("nano_")]
@@ -95,12 +96,12 @@ def _table(rows: list[dict[str, Any]], name: str, seeds: int) -> str:
     return _grid(headings, lines)
 
 
-def _seeds(tables: dict[str, list[dict[str, Any]]]) -> str:
+def _seeds(tables: dict[str, list[StudyRow]]) -> str:
     """Each seed's mean, for every row and way of asking."""
     rows = [(f"{name}: {row['label']}", row) for name, rows in tables.items() for row in rows if "pairs" in row]
     ways = [way for way in WAYS if any(way in row for _, row in rows)]
     lines = [
-        [label, *(", ".join(f"{100 * mean:.1f}" for mean in row.get(way, {}).get("of_seeds", ())) for way in ways)]
+        [label, *(", ".join(f"{100 * mean:.1f}" for mean in means_of_seeds(row.get(way))) for way in ways)]
         for label, row in rows
     ]
     return _grid(["", *(WAYS[way] for way in ways)], lines)
@@ -112,23 +113,24 @@ def _grid(headings: list[str], rows: list[list[str]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(headings), *lines[1:]])
 
 
-def _pairs_cells(row: dict[str, Any]) -> list[str]:
+def _pairs_cells(row: StudyRow) -> list[str]:
     """Pairs of a seed, and the tokens that were generated for each; empty for the base."""
     if "pairs" not in row:
         return ["", ""]
     return [f"{row['pairs'] // row['seeds']:,}", f"{row['tokens_a_pair']:.0f}"]
 
 
-def _cell(measured: dict[str, Any] | None, source: str, *, short: bool = False) -> str:
+def _cell(measured: WayScores | None, source: str, *, short: bool = False) -> str:
     """A mean in %, and the difference from the base with its interval where there is one."""
-    if measured is None or source not in measured:
+    score = source_score(measured, source)
+    if score is None:
         return ""
-    text = f"{100 * measured[source]['mean']['mean']:.1f}"
-    if "gain" not in measured[source]:
-        return text if short else f"{text} {_span(measured[source]['mean'])}"
-    gain = measured[source]["gain"]["difference"]
+    text = f"{100 * score['mean']['mean']:.1f}"
+    if "gain" not in score:
+        return text if short else f"{text} {_span(score['mean'])}"
+    gain = score["gain"]["difference"]
     return f"{text} ({100 * gain['mean']:+.1f})" if short else f"{text} ({100 * gain['mean']:+.1f} {_span(gain, '+')})"
 
 
-def _span(found: dict[str, Any], sign: str = "") -> str:
+def _span(found: MeanFields, sign: str = "") -> str:
     return f"[{100 * found['low']:{sign}.1f}, {100 * found['high']:{sign}.1f}]"

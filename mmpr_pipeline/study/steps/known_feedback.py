@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from mmpr_pipeline.core.records import CheckedRollout, Question, content_id
+from mmpr_pipeline.core.settings import Settings
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import start_engines
 from mmpr_pipeline.pairing.dropout_ntp import parents_to_cut
@@ -24,25 +24,38 @@ from mmpr_pipeline.sources.generated.scenes import scene_of
 from mmpr_pipeline.sources.open import open_source
 from mmpr_pipeline.study.steps.describe import IN_FLIGHT, sample_description
 from mmpr_pipeline.study.steps.same_chosen import PairRow, pair_row, write_pair_rows
+from mmpr_pipeline.study.steps.step import HandedOver
 
 _PLACE = re.compile(rf"at the ({'|'.join(sorted((p for row in PLACES for p in row), key=len, reverse=True))})\b")
 
 
-def pair_by_world(settings: dict[str, Any]) -> dict[str, int]:
+class PairByWorldStep(Settings):
+    """The settings of a step that pairs descriptions: those of `FeedbackComparison`, and where from and where to."""
+
+    each: int
+    answers: int
+    pairs: int
+    source: str
+    engine: EngineSettings
+    decoding: Decoding
+    seed: int
+    folder: str
+
+
+def pair_by_world(settings: Mapping[str, object]) -> HandedOver:
     """Describe pictures, pair the descriptions, write the pairs as rows; gives `pairs` and `generated_tokens`."""
-    return asyncio.run(_pair(settings))
+    return asyncio.run(_pair(PairByWorldStep.model_validate(settings)))
 
 
-async def _pair(settings: dict[str, Any]) -> dict[str, int]:
-    source = open_source(settings["source"])
-    index = source.index(settings["each"])
+async def _pair(step: PairByWorldStep) -> HandedOver:
+    source = open_source(step.source)
+    index = source.index(step.each)
     questions = [item for item in source.read(index, 0, index.rows) if isinstance(item, Question)]
-    engine = await start_engines(EngineSettings.model_validate(settings["engine"]))
+    engine = await start_engines(step.engine)
     try:
         gate = asyncio.Semaphore(IN_FLIGHT)
-        decoding = Decoding.model_validate(settings["decoding"])
         sampled = await asyncio.gather(
-            *(sample_description(q, engine, gate, settings["answers"], decoding, settings["seed"]) for q in questions)
+            *(sample_description(q, engine, gate, step.answers, step.decoding, step.seed) for q in questions)
         )
         answered = [
             check_rollouts(question, rollouts, {}) for question, rollouts in zip(questions, sampled, strict=True)
@@ -53,16 +66,16 @@ async def _pair(settings: dict[str, Any]) -> dict[str, int]:
     tokens = 0
     for question, answers in zip(questions, answered, strict=True):
         tokens += sum(answer.tokens for answer in answers)
-        usable = parents_to_cut(question, answers, most=len(answers), seed=settings["seed"])
+        usable = parents_to_cut(question, answers, most=len(answers), seed=step.seed)
         tokens += len({claim for answer in usable for claim in split_claims(answer.text)})
-        for better, worse in pick(scored_by_world(question, usable), 1, settings["pairs"]):
+        for better, worse in pick(scored_by_world(question, usable), 1, step.pairs):
             chosen, rejected = better.rollout, worse.rollout
             pair_id = content_id(question.question_id, chosen.text, rejected.text)
             rows.append(
                 pair_row(pair_id, question.text, list(question.images), chosen.text, rejected.text, chosen.tokens)
             )
     images = {f"{image.sha256}.{image.format}": image.data for q in questions for image in q.images}
-    write_pair_rows(Path(settings["folder"]), rows, images)
+    write_pair_rows(Path(step.folder), rows, images)
     return {"pairs": len(rows), "generated_tokens": tokens}
 
 

@@ -4,60 +4,74 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import start_engines
 from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.study.settings import MeasureSettings
+from mmpr_pipeline.study.steps.step import StepFacts
 
-COT, SAMPLED, DIRECT, DESCRIBE = "cot", "cot_sampled", "direct", "describe"
+COT: Final = "cot"
+SAMPLED: Final = "cot_sampled"
+DIRECT: Final = "direct"
+DESCRIBE = "describe"
 """What a measurement writes: greedy chain of thought, the same at T=1, greedy answers only, descriptions at T=1."""
 
 
-def measure_study(settings: dict[str, Any]) -> dict[str, Any]:
+class MeasureStep(MeasureSettings):
+    """The settings of a step that measures."""
+
+    engine: EngineSettings
+    sources: tuple[str, ...]
+    out: str
+
+
+def measure_study(settings: Mapping[str, object]) -> StepFacts:
     """Ask everything that has not been asked yet; nothing is to be told of it beside what was written."""
-    asyncio.run(_measure(settings))
+    asyncio.run(_measure(MeasureStep.model_validate(settings)))
     return {}
 
 
-async def _measure(settings: dict[str, Any]) -> None:
-    engine = await start_engines(EngineSettings.model_validate(settings["engine"]))
+async def _measure(step: MeasureStep) -> None:
+    engine = await start_engines(step.engine)
     try:
         from mmpr_pipeline.evaluation.run import run_eval_on
         from mmpr_pipeline.evaluation.settings import EvalConfig
 
-        out, sources = Path(settings["out"]), [each for each in settings["sources"] if not _open_ended(each)]
-        ways: dict[str, dict[str, Any]] = {
+        out, sources = Path(step.out), [each for each in step.sources if not _open_ended(each)]
+        ways: dict[str, dict[str, object]] = {
             COT: {"mode": "cot"},
-            SAMPLED: {"mode": "cot", "samples": settings["samples"], "temperature": 1.0},
+            SAMPLED: {"mode": "cot", "samples": step.samples, "temperature": 1.0},
             DIRECT: {"mode": "direct"},
         }
         for name, way in ways.items():
             if sources and not (out / name / "results.json").is_file():
                 shared = {
                     "sources": sources,
-                    "engine": settings["engine"],
-                    "limit": settings["questions"]["each"],
-                    "max_tokens": settings["max_tokens"],
-                    "resamples": settings["resamples"],
+                    "engine": step.engine,
+                    "limit": step.questions.each,
+                    "max_tokens": step.max_tokens,
+                    "resamples": step.resamples,
                     "out": str(out / name),
                 }
                 await run_eval_on(engine, EvalConfig.model_validate({**shared, **way}))
         from mmpr_pipeline.study.steps.describe import describe_all
 
-        for source in filter(_open_ended, settings["sources"]):
+        for source in filter(_open_ended, step.sources):
             found = await describe_all(
                 source,
                 engine,
-                limit=settings["questions"]["each"],
-                samples=settings["describe_samples"],
-                max_tokens=settings["max_tokens"],
+                limit=step.questions.each,
+                samples=step.describe_samples,
+                max_tokens=step.max_tokens,
                 seed=0,
             )
             lines = "".join(json.dumps(asdict(each)) + "\n" for each in found)
-            open_store(settings["out"]).write(f"{DESCRIBE}.jsonl", lines.encode())
+            open_store(step.out).write(f"{DESCRIBE}.jsonl", lines.encode())
     finally:
         await engine.close()
 

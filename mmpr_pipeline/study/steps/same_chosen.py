@@ -18,6 +18,7 @@ from mmpr_pipeline.dataset.files.manifest import read_manifest
 from mmpr_pipeline.dataset.files.reader import stored_questions
 from mmpr_pipeline.dataset.files.summary import shards_of
 from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.study.steps.step import HandedOver
 
 NAME, ROWS = "same_chosen", "rows.jsonl"
 _DECLARATION = {
@@ -57,7 +58,7 @@ def pair_row(pair_id: str, question: str, images: list[Image], chosen: str, reje
             "chosen_tokens": tokens}  # fmt: skip
 
 
-def hand_over_pairs(data: str, folder: Path) -> dict[str, int]:
+def hand_over_pairs(data: str, folder: Path) -> HandedOver:
     """Write all pairs of a finished dataset; gives how many, as `pairs`."""
     store = open_store(data)
     shards = shards_of(store)
@@ -75,7 +76,7 @@ def hand_over_pairs(data: str, folder: Path) -> dict[str, int]:
     return {"pairs": len(rows)}
 
 
-def keep_continued(rows: Path, continued: str, folder: Path) -> dict[str, int]:
+def keep_continued(rows: Path, continued: str, folder: Path) -> HandedOver:
     """Write those of some rows that have a pair in the DropNTP dataset that was made from them.
 
     Gives how many, as `pairs`, and the `generated_tokens` that DropNTP's took: those of the chosen responses, and of

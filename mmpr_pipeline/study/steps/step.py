@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired, TypedDict, final
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.settings import differences
+from mmpr_pipeline.dataset.files.manifest import CountsFields
+from mmpr_pipeline.evaluation.results import MeanFields
 from mmpr_pipeline.storage import open_store
 
 STEP, DONE, LOG = "step.json", "done.json", "log.txt"
@@ -19,20 +22,48 @@ HERE = "./"
 Kind = Literal["build", "repair", "train", "measure", "hold_out", "evaluate", "pair_by_world", "hand_over"]
 
 
+@final
+class HandedOver(TypedDict):
+    """Pairs that became rows of a source, and the tokens that were generated for them where that is counted."""
+
+    pairs: int
+    generated_tokens: NotRequired[int]
+
+
+class StepFacts(TypedDict, total=False):
+    """What a finished step wrote down: its time, and what its kind of work has counted."""
+
+    seconds: float
+    counts: CountsFields | HandedOver
+    steps: int
+    left_out: int
+    questions: int
+    accuracy: dict[str, MeanFields]
+    outcomes: dict[str, int]
+
+
+def build_counts(facts: StepFacts) -> CountsFields:
+    """The counts of a build or a repair. Raises TypeError for another step's."""
+    counts = facts["counts"]
+    if "questions" not in counts:
+        raise TypeError("these are the counts of pairs that were handed over")
+    return counts
+
+
 @dataclass(frozen=True)
 class Step:
     """What is done in one go. `settings` are plain JSON data; `needs` names the steps whose results it uses."""
 
     name: str
     kind: Kind
-    settings: dict[str, Any]
+    settings: Mapping[str, object]
     needs: tuple[str, ...] = field(default=())
 
     def folder(self, root: Path) -> Path:
         """Where the step's files are."""
         return root / "steps" / self.name
 
-    def done(self, root: Path) -> dict[str, Any] | None:
+    def done(self, root: Path) -> StepFacts | None:
         """What the finished step wrote down; None where it is not finished.
 
         Raises ConfigError where the folder holds a step with other settings, finished or begun.
@@ -52,13 +83,13 @@ class Step:
         """Write down what the step is to do."""
         open_store(self.folder(root)).write(STEP, json_bytes(self.described()))
 
-    def finish(self, root: Path, facts: dict[str, Any]) -> None:
+    def finish(self, root: Path, facts: StepFacts) -> None:
         """The marker that makes the step finished, with what is to be told of it."""
         open_store(self.folder(root)).write(DONE, json_bytes(facts))
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> dict[str, object]:
         """The step as JSON data."""
-        described: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        described: dict[str, object] = json.loads(json.dumps(asdict(self)))
         return described
 
 

@@ -12,20 +12,39 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from mmpr_pipeline.core.errors import MmprError
+from mmpr_pipeline.core.settings import Settings
 from mmpr_pipeline.dataset.files.summary import BuildSummary
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.study.steps.measure import measure_study
-from mmpr_pipeline.study.steps.step import Step, placed, read_step
+from mmpr_pipeline.study.steps.step import Kind, Step, StepFacts, placed, read_step
+
+
+class HoldOutStep(Settings):
+    """The settings of a step that holds questions out: as many as `held_out` of a build's sources, into a folder."""
+
+    sources: tuple[str, ...]
+    data_root: str | None
+    limit: int | None
+    held_out: int
+    folder: str
+
+
+class HandOverStep(Settings):
+    """The settings of a step that writes pairs of `data` as rows; with `rows`, those that were continued."""
+
+    data: str
+    folder: str
+    rows: str | None = None
 
 
 def do(step: Step, root: Path) -> None:
     """Do a step, or go on with it, and mark it done."""
     settings = placed(step.settings, root)
-    works = {
+    works: dict[Kind, Callable[[Mapping[str, object]], StepFacts]] = {
         "build": _build,
         "repair": _repair,
         "train": _train,
@@ -37,34 +56,35 @@ def do(step: Step, root: Path) -> None:
     }
     started = time.monotonic()
     facts = works[step.kind](settings)
-    step.finish(root, {**facts, "seconds": round(time.monotonic() - started, 1)})
+    facts["seconds"] = round(time.monotonic() - started, 1)
+    step.finish(root, facts)
 
 
-def _build(settings: dict[str, Any]) -> dict[str, Any]:
+def _build(settings: Mapping[str, object]) -> StepFacts:
     from mmpr_pipeline.pipeline.driver import run_build
 
     return _built(run_build(BuildConfig.model_validate(settings), _Unseen()))
 
 
-def _repair(settings: dict[str, Any]) -> dict[str, Any]:
+def _repair(settings: Mapping[str, object]) -> StepFacts:
     from mmpr_pipeline.pipeline.driver import run_plan
     from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
 
-    given = {name: value for name, value in settings.items() if name != "before"}
-    return _built(run_plan(make_rebuild_plan(settings["before"], given), _Unseen()))
+    changes = {name: value for name, value in settings.items() if name != "before"}
+    return _built(run_plan(make_rebuild_plan(str(settings["before"]), changes), _Unseen()))
 
 
-def _built(summary: BuildSummary) -> dict[str, Any]:
+def _built(summary: BuildSummary) -> StepFacts:
     return {"counts": summary["counts"]}
 
 
-def _train(settings: dict[str, Any]) -> dict[str, Any]:
+def _train(settings: Mapping[str, object]) -> StepFacts:
     from mmpr_pipeline.training.checkpoints.places import checkpoint_place
     from mmpr_pipeline.training.run.launch import run_training
     from mmpr_pipeline.training.settings import TrainConfig
 
     config = TrainConfig.model_validate({**settings, "keep": 1})
-    exported = Path(settings["export"])
+    exported = Path(str(settings["export"]))
     if exported.exists():  # killed while it was written, or right after: the checkpoint has it all
         shutil.rmtree(exported)
     place = checkpoint_place(config.run_dir, config.checkpoints)
@@ -76,18 +96,15 @@ def _train(settings: dict[str, Any]) -> dict[str, Any]:
     return {"steps": result.steps, "left_out": result.rejected}
 
 
-def _hold_out(settings: dict[str, Any]) -> dict[str, Any]:
+def _hold_out(settings: Mapping[str, object]) -> StepFacts:
     from mmpr_pipeline.study.steps.held_out import hold_out_questions
 
-    root, limit = settings["data_root"], settings["limit"]
-    return {
-        "questions": hold_out_questions(
-            settings["sources"], root, settings["held_out"], limit, Path(settings["folder"])
-        )
-    }
+    step = HoldOutStep.model_validate(settings)
+    held_out = hold_out_questions(step.sources, step.data_root, step.held_out, step.limit, Path(step.folder))
+    return {"questions": held_out}
 
 
-def _evaluate(settings: dict[str, Any]) -> dict[str, Any]:
+def _evaluate(settings: Mapping[str, object]) -> StepFacts:
     from mmpr_pipeline.evaluation.run import run_eval
     from mmpr_pipeline.evaluation.settings import EvalConfig
 
@@ -95,19 +112,19 @@ def _evaluate(settings: dict[str, Any]) -> dict[str, Any]:
     return {"accuracy": found["accuracy"], "outcomes": found["outcomes"]}
 
 
-def _pair_by_world(settings: dict[str, Any]) -> dict[str, Any]:
+def _pair_by_world(settings: Mapping[str, object]) -> StepFacts:
     from mmpr_pipeline.study.steps.known_feedback import pair_by_world
 
     return {"counts": pair_by_world(settings)}
 
 
-def _hand_over(settings: dict[str, Any]) -> dict[str, Any]:
+def _hand_over(settings: Mapping[str, object]) -> StepFacts:
     from mmpr_pipeline.study.steps.same_chosen import hand_over_pairs, keep_continued
 
-    folder = Path(settings["folder"])
-    if "rows" in settings:
-        return {"counts": keep_continued(Path(settings["rows"]), settings["data"], folder)}
-    return {"counts": hand_over_pairs(settings["data"], folder)}
+    step = HandOverStep.model_validate(settings)
+    if step.rows is not None:
+        return {"counts": keep_continued(Path(step.rows), step.data, Path(step.folder))}
+    return {"counts": hand_over_pairs(step.data, Path(step.folder))}
 
 
 class _Unseen:
@@ -116,7 +133,7 @@ class _Unseen:
     def stage(self, text: str, done: int = 0, of: int = 0, /) -> None:
         """Nothing."""
 
-    def planned(self, plan: Any, missing: int) -> None:
+    def planned(self, plan: object, missing: int) -> None:
         """Nothing."""
 
     def progress(self, finished: int, tally: dict[str, int]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from mmpr_pipeline.core.yaml_text import load_yaml
 from mmpr_pipeline.sources.declaration.catalog import CATALOG
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.study.settings import QuestionSettings
@@ -15,7 +16,7 @@ def write_sources(folder: Path, sources: tuple[str, ...], questions: QuestionSet
     """One declaration for each nano source, under its own name."""
     store = open_store(folder)
     for name in sources:
-        declared = yaml.safe_load((CATALOG / f"{name}.yaml").read_text("utf-8"))
+        declared = load_yaml((CATALOG / f"{name}.yaml").read_text("utf-8"))
         generated = {"name": name, "split": questions.split, "rows": questions.each, "seed": questions.seed}
         if not questions.answers:
             kept = {name: column for name, column in declared["columns"].items() if name != "answer"}

@@ -115,7 +115,7 @@ class Checkpointer:
         set_tensors(state, *self._of)
         return progress
 
-    def _write(self, progress: RunProgress, tensors: dict[str, Any], random: dict[str, torch.Tensor]) -> None:
+    def _write(self, progress: RunProgress, tensors: dict[str, object], random: dict[str, torch.Tensor]) -> None:
         """All of a save that needs the disk; what fails on one rank fails on all."""
         world, place, step = self._world, self.place, progress.step
         failed: list[tuple[str, str]] = []
@@ -157,7 +157,7 @@ class Checkpointer:
             )
 
     def _files(
-        self, folder: Path, step: int, tensors: dict[str, Any], random: dict[str, torch.Tensor]
+        self, folder: Path, step: int, tensors: dict[str, object], random: dict[str, torch.Tensor]
     ) -> dict[str, str]:
         """Write this rank's files into a folder that it may share with others; gives their sha256 by name."""
         import torch.distributed.checkpoint as dcp

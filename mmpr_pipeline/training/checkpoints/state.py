@@ -6,7 +6,6 @@ Only trained parameters are kept; frozen ones are the model's own.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
 
 import torch
 from torch import nn
@@ -37,19 +36,19 @@ def read_state_file(raw: bytes) -> tuple[RunProgress, dict[str, str] | None]:
     return RunProgress(**state), hashes
 
 
-def tensors_of(model: nn.Module, optimizer: torch.optim.Optimizer, reference: nn.Module | None) -> dict[str, Any]:
+def tensors_of(model: nn.Module, optimizer: torch.optim.Optimizer, reference: nn.Module | None) -> dict[str, object]:
     """Weights and moments as torch.distributed.checkpoint takes them: this rank's shards."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, get_state_dict
 
     weights, moments = get_state_dict(model, optimizer, options=StateDictOptions(ignore_frozen_params=True))
-    state: dict[str, Any] = {"model": weights, "optimizer": moments}
+    state: dict[str, object] = {"model": weights, "optimizer": moments}
     if reference is not None:
         state["reference"] = get_model_state_dict(reference)
     return state
 
 
 def set_tensors(
-    state: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, reference: nn.Module | None
+    state: dict[str, object], model: nn.Module, optimizer: torch.optim.Optimizer, reference: nn.Module | None
 ) -> None:
     """Bring model, optimizer and reference to what `tensors_of` gave of others."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict, set_state_dict

@@ -132,7 +132,7 @@ class PairEncoder:
 
         Raises ItemRejected.
         """
-        parts = [{"type": "image"} for _ in pair.images]
+        parts: list[dict[str, object]] = [{"type": "image"} for _ in pair.images]
         messages = messages_of(pair.prompt, parts, interleaved)
         if self._mark and self._mark in pair.prompt.replace(IMAGE_MARK, "\n"):
             raise ItemRejected("reserved_token", f"the text holds {self._mark}")

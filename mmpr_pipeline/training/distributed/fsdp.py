@@ -37,7 +37,7 @@ def shard(policy: PrefixSharedPolicy, world: World, dtype: torch.dtype, over: in
         )
     mesh = init_device_mesh(world.device.type, sizes, mesh_dim_names=("copies", "shards")[-len(sizes) :])
     precision = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32) if dtype != torch.float32 else None
-    options: dict[str, Any] = {"mesh": mesh, **({"mp_policy": precision} if precision else {})}
+    options: dict[str, object] = {"mesh": mesh, **({"mp_policy": precision} if precision else {})}
     for layer in layers_of(policy):
         fully_shard(layer, **options)
     fully_shard(policy, **options)

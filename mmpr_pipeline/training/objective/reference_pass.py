@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -97,12 +96,12 @@ def _score(
     """Rows of all the shard's pairs, in the shard's order, on every rank."""
     opened = stream.shards[shard]
     slices = [Slice(shard, group, 0, size) for group, size in enumerate(opened.sizes)]
-    mine: list[dict[str, Any]] = []
+    mine: list[ReferenceRow] = []
 
     def batches(events: Iterable[MicroBatch | EndOfStep]) -> Iterator[Any]:
         for event in events:
             if isinstance(event, EndOfStep):
-                mine.extend(asdict(_unscored(reject, stream.budget)) for reject in event.rejects)
+                mine.extend(_unscored(reject, stream.budget) for reject in event.rejects)
             else:
                 yield event.batch
 
@@ -117,8 +116,8 @@ def _score(
             if not more:
                 break
             rows = list(reference_rows(policy, [batch or idle]))
-            mine.extend(asdict(row) for row in rows if batch is not None)
-    rows_by_id = {row["pair_id"]: ReferenceRow(**row) for part in world.all_gather(mine) for row in part}
+            mine.extend(row for row in rows if batch is not None)
+    rows_by_id = {row.pair_id: row for part in world.all_gather(mine) for row in part}
     pairs = (pair.pair_id for group in range(len(slices)) for pair in opened.pairs(group))
     return [rows_by_id[pair_id] for pair_id in pairs]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from mmpr_pipeline.core.progress.bar import ProgressBar
 
@@ -24,7 +24,7 @@ class TrainingView(Protocol):
     def scoring(self, done: int, shards: int) -> None:
         """Progress of the reference pass."""
 
-    def step(self, step: int, steps: int, metrics: dict[str, Any]) -> None:
+    def step(self, step: int, steps: int, metrics: Mapping[str, float]) -> None:
         """A step was done; `step` counts from 1."""
 
 
@@ -37,11 +37,11 @@ class NoTrainingView:
     def scoring(self, done: int, shards: int) -> None:
         """Nothing."""
 
-    def step(self, step: int, steps: int, metrics: dict[str, Any]) -> None:
+    def step(self, step: int, steps: int, metrics: Mapping[str, float]) -> None:
         """Nothing."""
 
 
-def line_of(metrics: dict[str, Any]) -> str:
+def line_of(metrics: Mapping[str, float]) -> str:
     """The metrics worth a glance, the most telling first."""
     parts = [
         f"loss {metrics['loss']:.4f}",
@@ -80,6 +80,6 @@ class TrainingConsole:
         """Progress of the reference pass."""
         self._bar("scoring the reference, shards", done, shards)
 
-    def step(self, step: int, steps: int, metrics: dict[str, Any]) -> None:
+    def step(self, step: int, steps: int, metrics: Mapping[str, float]) -> None:
         """A step was done."""
         self._bar("training, steps", step, steps, line_of(metrics))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
@@ -88,7 +88,7 @@ def _put_in_place(partial: Path, old: Path, out: Path) -> None:
 
 
 def _write_whole(
-    weights: dict[str, Any], base: ModelFolder, partial: Path, out: Path, lora: LoraSettings | None
+    weights: Mapping[str, torch.Tensor], base: ModelFolder, partial: Path, out: Path, lora: LoraSettings | None
 ) -> None:
     """Through a whole model, for those that transformers stores otherwise than it holds them."""
     check_target(out)

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from mmpr_pipeline.core import errors
 from mmpr_pipeline.core.errors import ConfigError, MmprError, TrainingError, require
@@ -127,7 +127,12 @@ def device_on_ray(config: TrainConfig, gpus: int) -> str:
     return "cuda"
 
 
-def _work(settings: dict[str, Any]) -> None:
+class _WorkerSettings(TypedDict):
+    config: dict[str, object]
+    resume: bool
+
+
+def _work(settings: _WorkerSettings) -> None:
     """What each worker runs. An error that mmpr made is written down: it would not survive Ray's wrapping, and a
     worker started again must not try once more what cannot work."""
     from mmpr_pipeline.training.run.loop import train

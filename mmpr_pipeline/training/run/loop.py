@@ -73,7 +73,7 @@ from mmpr_pipeline.training.run.measuring.held_out import (
     measure_held_out,
 )
 from mmpr_pipeline.training.run.metrics import REJECTS, Metrics, memory_gib, read_lines
-from mmpr_pipeline.training.run.run_folder import SUMMARY, claim_run, computed_before, note
+from mmpr_pipeline.training.run.run_folder import SUMMARY, Computed, claim_run, computed_before, note
 from mmpr_pipeline.training.run.schedule import lr_at
 from mmpr_pipeline.training.run.step import Learner, make_optimizer
 from mmpr_pipeline.training.settings import MOST_TOKENS, ReferenceKind, TrainConfig
@@ -167,13 +167,13 @@ class Trainer:
         self._choose_path(encoder)
         self.scores_reference = kind == "stored"
         attention = backend if self.policy.shares else "the model's own"
-        self._computed: dict[str, Any] = {
+        self._computed: Computed = {
             "device": _name(world.device), "ranks": world.size, "dtype": str(self.dtype), "attention": attention,
         }  # fmt: skip
         self._fit()
         if world.is_main:
             self.view.message(f"On {world.size} x {_name(world.device)}, {self.dtype}; attention by {attention}.")
-            note(self.run_dir, computed=self._computed)
+            note(self.run_dir, self._computed)
 
     def run(self) -> Result:
         """Score the reference where it is to be stored; train until the end, or until asked to stop; export."""

@@ -18,9 +18,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -32,6 +32,16 @@ from mmpr_pipeline.training.data.batch import PackedBatch
 from mmpr_pipeline.training.objective.loss import LossTerms, PairLogProbs
 
 METRICS, REJECTS, WANDB_ID = "metrics.jsonl", "rejects.jsonl", "wandb_id"
+
+
+class SampleLine(TypedDict):
+    """A line of samples.jsonl, without its `step`."""
+
+    question_id: str
+    question: str
+    answer: str | None
+    outcome: NotRequired[str]
+    text: str
 
 
 class Sums:
@@ -80,19 +90,19 @@ class Sums:
 class Metrics:
     """Writes metrics and rejects of a run; on the first rank only."""
 
-    def __init__(self, run: Path, watch: tuple[str, ...], config: dict[str, Any], resumed_at: int) -> None:
+    def __init__(self, run: Path, watch: tuple[str, ...], config: Mapping[str, object], resumed_at: int) -> None:
         self._run = run
         for name in (METRICS, REJECTS):
             keep_until(run / name, resumed_at)
         self._tensorboard = _tensorboard(run, config, resumed_at) if "tensorboard" in watch else None
         self._wandb = _wandb(run, config) if "wandb" in watch else None
 
-    def write(self, line: dict[str, Any]) -> None:
+    def write(self, line: Mapping[str, float]) -> None:
         """A step's metrics; must hold `step`."""
         self._append(METRICS, line)
-        self.watch({name: value for name, value in line.items() if name not in ("step", "steps")}, line["step"])
+        self.watch({name: value for name, value in line.items() if name not in ("step", "steps")}, int(line["step"]))
 
-    def watch(self, numbers: dict[str, float], step: int) -> None:
+    def watch(self, numbers: Mapping[str, float], step: int) -> None:
         """Numbers for the other watchers only."""
         if self._tensorboard:
             for name, value in numbers.items():
@@ -100,7 +110,7 @@ class Metrics:
         if self._wandb:
             self._wandb.log(numbers, step=step)
 
-    def samples(self, lines: Sequence[dict[str, Any]], step: int) -> None:
+    def samples(self, lines: Sequence[SampleLine], step: int) -> None:
         """What the model says of the fixed questions, for TensorBoard."""
         if self._tensorboard is None:
             return
@@ -110,7 +120,7 @@ class Metrics:
             told = f"{asked}\n\n{line.get('outcome', 'not checked')}:\n\n{quoted}"
             self._tensorboard.add_text(f"samples/{number}", told, step)
 
-    def reject(self, step: int, rejects: list[dict[str, Any]]) -> None:
+    def reject(self, step: int, rejects: Sequence[Mapping[str, object]]) -> None:
         """Pairs left out of a step."""
         for each in rejects:
             self._append(REJECTS, {"step": step, **each})
@@ -122,7 +132,7 @@ class Metrics:
         if self._wandb:
             self._wandb.finish()
 
-    def _append(self, name: str, line: dict[str, Any]) -> None:
+    def _append(self, name: str, line: Mapping[str, object]) -> None:
         with open(self._run / name, "ab") as file:
             file.write(checked_line(line))
 
@@ -165,7 +175,7 @@ def tag(name: str) -> str:
     return f"{'performance' if name in _PERFORMANCE else 'train'}/{name}"
 
 
-def _tensorboard(run: Path, config: dict[str, Any], resumed_at: int) -> Any:
+def _tensorboard(run: Path, config: Mapping[str, object], resumed_at: int) -> Any:
     """Events of steps that a resumed run computes again are purged, as they are from the metrics file."""
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -183,12 +193,12 @@ def _tensorboard(run: Path, config: dict[str, Any], resumed_at: int) -> Any:
     return writer
 
 
-def _wandb(run: Path, config: dict[str, Any]) -> Any:
+def _wandb(run: Path, config: Mapping[str, object]) -> Any:
     try:
         import wandb
     except ImportError:
         raise ConfigError("W&B is not installed.", remedy="Run pip install wandb, or remove it from `watch`.") from None
-    return wandb.init(dir=str(run), config=config, id=_wandb_id(run), name=run.name, resume="allow")
+    return wandb.init(dir=str(run), config=dict(config), id=_wandb_id(run), name=run.name, resume="allow")
 
 
 def _wandb_id(run: Path) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from mmpr_pipeline.core.charts.curves import COLOURS, CurvePanel, Points, curves_svg
 from mmpr_pipeline.core.errors import ConfigError
@@ -55,9 +54,9 @@ def plot(run: str | Path, out: str | Path | None = None, smoothing: float = SMOO
 
 
 def metrics_svg(
-    lines: Sequence[dict[str, Any]],
+    lines: Sequence[Mapping[str, float]],
     title: str,
-    held_out: Sequence[dict[str, Any]] = (),
+    held_out: Sequence[Mapping[str, float]] = (),
     smoothing: float = SMOOTHING,
 ) -> str:
     """The SVG of a run's metrics; what was measured on held-out pairs is shown as it is, never smoothed."""
@@ -71,7 +70,7 @@ def metrics_svg(
     return curves_svg(f"{title}: {len(lines)} steps", panels, smoothing=smoothing)
 
 
-def points_of(lines: Sequence[dict[str, Any]], name: str) -> Points:
+def points_of(lines: Sequence[Mapping[str, float]], name: str) -> Points:
     """(step, value) where the metric is a finite number."""
     found = ((line["step"], line.get(name)) for line in lines)
     return [(step, value) for step, value in found if isinstance(value, int | float) and math.isfinite(value)]

@@ -8,7 +8,7 @@ RUN/checkpoints/     see `checkpoints`          RUN/summary.json    totals; writ
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict, cast
 
 import torch
 
@@ -21,17 +21,38 @@ from mmpr_pipeline.training.checkpoints.places import CheckpointPlace, step_name
 from mmpr_pipeline.training.objective.loss import LOSSES
 from mmpr_pipeline.training.policy.families import FAMILIES
 from mmpr_pipeline.training.policy.load import ModelFolder
+from mmpr_pipeline.training.policy.recompute import Checkpointing
 from mmpr_pipeline.training.settings import TrainConfig
 
 RUN_FILE, SUMMARY = "run.json", "summary.json"
 
 
-def identity(config: TrainConfig, model: ModelFolder, data: str) -> dict[str, Any]:
+class Computed(TypedDict, total=False):
+    """By what device, type and kernel, and in what portions a run computes."""
+
+    device: str
+    ranks: int
+    dtype: str
+    attention: str
+    recompute: Checkpointing
+    token_budget: int
+
+
+class RunDescription(TypedDict):
+    """run.json."""
+
+    identity: dict[str, object]
+    config: dict[str, object]
+    versions: dict[str, str]
+    computed: NotRequired[Computed]
+
+
+def identity(config: TrainConfig, model: ModelFolder, data: str) -> dict[str, object]:
     """What makes a run this run: settings that decide its losses, the model's label, the dataset's identity.
 
     Losses and a model family of another distribution stand in it with their version.
     """
-    found = {**identity_of(config), "model": model.label, "data": data}
+    found: dict[str, object] = {**identity_of(config), "model": model.label, "data": data}
     families = FAMILIES.origins([model.kind]) if model.kind in FAMILIES.names() else {}
     plugins = {"losses": LOSSES.origins(config.weights()), "families": families}
     if any(plugins.values()):
@@ -42,9 +63,9 @@ def identity(config: TrainConfig, model: ModelFolder, data: str) -> dict[str, An
 _NAMES = frozenset(("identity", "config", "versions"))
 
 
-def _before(store: Store) -> dict[str, Any]:
+def _before(store: Store) -> RunDescription:
     try:
-        return unsealed(store.read(RUN_FILE), _NAMES, frozenset())
+        return cast(RunDescription, unsealed(store.read(RUN_FILE), _NAMES, frozenset()))
     except ValueError as error:
         raise ConfigError(
             f"{store.url}/{RUN_FILE} is damaged: {error}.",
@@ -63,7 +84,8 @@ def claim_run(
     now = identity(config, model, data)
     store = open_store(run)
     store.check_writable()
-    there, before = place.steps(), dict[str, Any]()
+    there = place.steps()
+    computed: Computed | None = None
     if there and not resume:
         raise ConfigError(
             f"{run} already holds a run, kept at {step_name(there[-1])}.",
@@ -71,6 +93,7 @@ def claim_run(
         )
     if there and store.exists(RUN_FILE):
         before = _before(store)
+        computed = before.get("computed")
         if lines := differences(before["identity"], now):
             raise ConfigError(
                 f"{run} was begun with other settings:\n    " + "\n    ".join(lines),
@@ -81,20 +104,19 @@ def claim_run(
     import transformers
 
     versions = {"mmpr": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
-    described = {"identity": now, "config": config.model_dump(mode="json"), "versions": versions}
-    if "computed" in before:
-        described["computed"] = before["computed"]
+    described: RunDescription = {"identity": now, "config": config.model_dump(mode="json"), "versions": versions}
+    if computed is not None:
+        described["computed"] = computed
     store.write(RUN_FILE, sealed(described))
     return there[-1] if there else None
 
 
-def note(run: Path, **more: Any) -> None:
-    """Add to what RUN/run.json says."""
+def note(run: Path, computed: Computed) -> None:
+    """Write into RUN/run.json how the run computes."""
     store = open_store(run)
-    store.write(RUN_FILE, sealed({**_before(store), **more}))
+    store.write(RUN_FILE, sealed({**_before(store), "computed": computed}))
 
 
-def computed_before(run: Path) -> dict[str, Any]:
+def computed_before(run: Path) -> Computed:
     """By what device, type, kernel, and in what portions a run computed so far; empty where it is new."""
-    found: dict[str, Any] = _before(open_store(run)).get("computed", {})
-    return found
+    return _before(open_store(run)).get("computed", {})

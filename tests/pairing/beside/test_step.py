@@ -53,7 +53,7 @@ def test_each_beginning_is_completed_and_labelled() -> None:
     assert all(r.text.startswith(texts[r.parent or 0][: r.prefix_chars]) for r in made.rollouts)
     rows = [r.model_dump() for r in [*rollouts, *made.rollouts]]
     first, second = labelled(rows)
-    assert [s["step"] for s in first["steps_with_score"]] == ["I see a.\n", "I see b.\n", "Final answer: 3"]
-    assert [s["num_mc_total"] for s in first["steps_with_score"]] == [4, 4, 1]
+    assert [s["step"] for s in first.steps] == ["I see a.\n", "I see b.\n", "Final answer: 3"]
+    assert [s["num_mc_total"] for s in first.steps] == [4, 4, 1]
     right = sum(r.outcome == "correct" and r.prefix_chars == 9 and r.parent == 1 for r in made.rollouts)
-    assert [s["score"] for s in second["steps_with_score"]] == [right / 4, 0]
+    assert [s["score"] for s in second.steps] == [right / 4, 0]

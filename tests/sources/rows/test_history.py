@@ -73,7 +73,7 @@ def test_what_comes_before_is_part_of_the_questions_identity() -> None:
     plain, other = (asked({"q": "Why?"}, {"question": "q"}, prompt={"system": text}) for text in (None, "Be brief."))
     assert plain.question_id == asked({"q": "Why?"}, {"question": "q"}).question_id
     assert plain.question_id != other.question_id
-    kept = declared({"question": "q"}).identity()
+    kept: Any = declared({"question": "q"}).identity()
     assert "history" not in kept["columns"], "sources without one keep their fingerprints"
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ class Killer(NoTrainingView):
     def __init__(self, after: int | None) -> None:
         self.after = after
 
-    def step(self, step: int, steps: int, metrics: dict[str, Any]) -> None:
+    def step(self, step: int, steps: int, metrics: Mapping[str, float]) -> None:
         print(f"step {step}", flush=True)
         if step == self.after:
             os.kill(os.getpid(), signal.SIGKILL)

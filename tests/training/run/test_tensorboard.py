@@ -27,8 +27,9 @@ def test_tags_stand_in_groups_beside_samples_and_settings(tmp_path: Path) -> Non
     metrics.write(LINE)
     metrics.write({**LINE, "step": 1, "loss": 1.25})
     metrics.watch({"held_out/accuracy": 0.75}, 2)
-    said = {"question": "What is <b>this</b>?", "text": "# A heading\n9", "outcome": "correct"}
-    metrics.samples([said, {"question": "Describe it.", "text": "A bar."}], 2)
+    said: Any = {"question": "What is <b>this</b>?", "text": "# A heading\n9", "outcome": "correct"}
+    unchecked: Any = {"question": "Describe it.", "text": "A bar."}
+    metrics.samples([said, unchecked], 2)
     metrics.close()
     events = events_of(tmp_path)
     tags = events.Tags()

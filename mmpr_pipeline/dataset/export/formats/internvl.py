@@ -13,16 +13,16 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from mmpr_pipeline.core.errors import DatasetError
-from mmpr_pipeline.dataset.export.built import Built, ExportedImages, follows_on, line, misplaced
+from mmpr_pipeline.dataset.export.built import Built, ExportedImages, ExportedPair, follows_on, line, misplaced
 
 SOURCE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 """Names of sources, as declarations have them: they become names of files."""
 
 
-Refusal = Callable[[dict[str, Any]], str | None]
+Refusal = Callable[[ExportedPair], str | None]
 
 
 def write(built: Built, folder: Path, announce: Callable[[int], None]) -> Counter[str]:
@@ -49,7 +49,7 @@ def write_recipe(built: Built, folder: Path, announce: Callable[[int], None], re
                 path = folder / "annotations" / f"{source}.jsonl"
                 files[source] = stack.enter_context(open(path, "w", encoding="utf-8"))
             paths = pictures.paths(images, row["images"])
-            image: dict[str, Any] = {"image": paths[0] if len(paths) == 1 else paths} if paths else {}
+            image: dict[str, object] = {"image": paths[0] if len(paths) == 1 else paths} if paths else {}
             answers = {side: row[side] for side in ("chosen", "rejected")}
             files[source].write(line({"id": row["pair_id"], **image, "question": row["prompt"], **answers}))
             lengths[source] += 1
@@ -60,7 +60,7 @@ def write_recipe(built: Built, folder: Path, announce: Callable[[int], None], re
     return counts
 
 
-def _meta(name: str, source: str, length: int, tiles: int) -> dict[str, Any]:
+def _meta(name: str, source: str, length: int, tiles: int) -> dict[str, object]:
     return {
         "root": f"{name}/images/",
         "annotation": f"{name}/annotations/{source}.jsonl",

@@ -10,9 +10,8 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from mmpr_pipeline.dataset.export.built import TRAIN_FILE, Built, write_pairs
+from mmpr_pipeline.dataset.export.built import TRAIN_FILE, Built, ExportedPair, write_pairs
 from mmpr_pipeline.models.conversation import turns_of
 
 _SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
@@ -27,7 +26,7 @@ def write(built: Built, folder: Path, announce: Callable[[int], None]) -> Counte
     return counts
 
 
-def _record(row: dict[str, Any], paths: list[str]) -> dict[str, Any]:
+def _record(row: ExportedPair, paths: list[str]) -> dict[str, object]:
     answers = {side: {"from": "gpt", "value": row[side]} for side in ("chosen", "rejected")}
     turns = [{"from": _SPEAKERS[turn.role], "value": turn.text} for turn in turns_of(row["prompt"])]
     return {"conversations": turns, **answers, "images": paths}

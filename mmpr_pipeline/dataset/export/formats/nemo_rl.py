@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from mmpr_pipeline.dataset.export.built import Built, follows_on, misplaced
+from mmpr_pipeline.dataset.export.built import Built, ExportedPair, follows_on, misplaced
 from mmpr_pipeline.dataset.export.formats.internvl import write_recipe
 
 
@@ -21,7 +20,7 @@ def write(built: Built, folder: Path, announce: Callable[[int], None]) -> Counte
     return write_recipe(built, folder, announce, _refused)
 
 
-def _refused(row: dict[str, Any]) -> str | None:
+def _refused(row: ExportedPair) -> str | None:
     return misplaced(row) or follows_on(row) or (None if len(row["images"]) == 1 else "not_one_image")
 
 

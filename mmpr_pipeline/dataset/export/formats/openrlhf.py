@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from mmpr_pipeline.dataset.export.built import TRAIN_FILE, Built, write_pairs
+from mmpr_pipeline.dataset.export.built import TRAIN_FILE, Built, ExportedPair, write_pairs
 from mmpr_pipeline.models.conversation import turns_of
 
 
@@ -21,7 +20,7 @@ def write(built: Built, folder: Path, announce: Callable[[int], None]) -> Counte
     return write_pairs(built, folder, announce, _record)
 
 
-def _record(row: dict[str, Any], paths: list[str]) -> dict[str, Any]:
+def _record(row: ExportedPair, paths: list[str]) -> dict[str, object]:
     prompt = [{"role": turn.role, "content": turn.text} for turn in turns_of(row["prompt"])]
     answers = {side: [{"role": "assistant", "content": row[side]}] for side in ("chosen", "rejected")}
     return {"prompt": prompt, **answers, "images": paths}

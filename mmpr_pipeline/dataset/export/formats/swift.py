@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from mmpr_pipeline.dataset.export.built import TRAIN_FILE, Built, write_pairs
+from mmpr_pipeline.dataset.export.built import TRAIN_FILE, Built, ExportedPair, write_pairs
 from mmpr_pipeline.models.conversation import turns_of
 
 
@@ -20,7 +19,7 @@ def write(built: Built, folder: Path, announce: Callable[[int], None]) -> Counte
     return write_pairs(built, folder, announce, _record)
 
 
-def _record(row: dict[str, Any], paths: list[str]) -> dict[str, Any]:
+def _record(row: ExportedPair, paths: list[str]) -> dict[str, object]:
     turns = [{"role": turn.role, "content": turn.text} for turn in turns_of(row["prompt"])]
     turns.append({"role": "assistant", "content": row["chosen"]})
     return {"messages": turns, "rejected_response": row["rejected"], "images": paths}

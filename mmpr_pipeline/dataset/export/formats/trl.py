@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -58,7 +57,7 @@ def _conversations(pairs: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays([column(field) for field in schema], schema=schema)
 
 
-def in_parts(prompt: str) -> list[dict[str, Any]]:
+def in_parts(prompt: str) -> list[dict[str, object]]:
     """The turns of a prompt as TRL's messages."""
     return [{"role": turn.role, "content": parts(turn.text)} for turn in turns_of(prompt)]
 

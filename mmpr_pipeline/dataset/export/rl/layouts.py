@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mmpr_pipeline.dataset.export.built import ExportedQuestion
 from mmpr_pipeline.dataset.export.formats.trl import in_parts
 from mmpr_pipeline.models.conversation import turns_of
 
@@ -36,7 +38,7 @@ class Layout:
     one_image: bool = False
     """Whether the trainer passes over rows without exactly one image."""
 
-    def record(self, row: dict[str, Any], images: list[Any]) -> dict[str, Any]:
+    def record(self, row: ExportedQuestion, images: Sequence[object]) -> dict[str, object]:
         """The row of a question, `images` in the form in which the files hold them."""
         known = checker_columns(row)
         turns = [{"role": turn.role, "content": turn.text} for turn in turns_of(row["prompt"])]
@@ -84,7 +86,7 @@ _EVERY = (
 LAYOUTS = {layout.name: layout for layout in _EVERY}
 
 
-def checker_columns(row: dict[str, Any]) -> dict[str, Any]:
+def checker_columns(row: ExportedQuestion) -> dict[str, object]:
     """What the checker takes beside a response, the question's solve rate, and where it is from."""
     checked = row["correct"] + row["incorrect"] + row["unparseable"]
     return {

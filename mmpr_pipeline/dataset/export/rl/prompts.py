@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pyarrow as pa
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.dataset.export.built import Built, ExportedImages, follows_on, line
+from mmpr_pipeline.dataset.export.built import Built, ExportedImages, ExportedQuestion, follows_on, line
 from mmpr_pipeline.dataset.export.rl.layouts import LAYOUTS, TINY, Layout, features
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.publish.parquet import Images, write_parquet
@@ -75,11 +74,11 @@ class RlPrompts:
             self._write_table(folder / "data" / "train.parquet", records)
         return counts
 
-    def _write_table(self, path: Path, records: Iterator[dict[str, Any]]) -> None:
+    def _write_table(self, path: Path, records: Iterator[dict[str, object]]) -> None:
         schema = features(self.layout.name).arrow_schema
 
         def tables() -> Iterator[pa.Table]:
-            group: list[dict[str, Any]] = []
+            group: list[dict[str, object]] = []
             for record in records:
                 group.append(record)
                 if len(group) == _GROUP:
@@ -92,7 +91,7 @@ class RlPrompts:
 
     def _rows(
         self, built: Built, announce: Callable[[int], None], counts: Counter[str]
-    ) -> Iterator[tuple[dict[str, Any], Images]]:
+    ) -> Iterator[tuple[ExportedQuestion, Images]]:
         """The questions that are kept, with the images of their shard; of the others, why not is counted."""
         for shard in range(built.shards):
             with TemporaryDirectory(prefix="mmpr-") as place:
@@ -105,7 +104,7 @@ class RlPrompts:
                             yield row, images
             announce(shard + 1)
 
-    def _left_out(self, row: dict[str, Any]) -> str | None:
+    def _left_out(self, row: ExportedQuestion) -> str | None:
         checked = row["correct"] + row["incorrect"] + row["unparseable"]
         if not row["question_id"] or row["kind"] == "none" or row["answer"] is None:
             return "no_gold"

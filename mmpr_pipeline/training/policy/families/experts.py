@@ -50,7 +50,7 @@ def recorded(language: nn.Module, on: bool) -> Iterator[Routing]:
         yield found
         return
 
-    def ask(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+    def ask(module: nn.Module, args: Any, kwargs: dict[str, object]) -> Any:
         return args, {**kwargs, "output_router_logits": True}
 
     def keep(module: nn.Module, args: Any, out: Any) -> None:

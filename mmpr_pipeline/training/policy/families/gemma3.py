@@ -14,7 +14,7 @@ from mmpr_pipeline.training.policy.families.generic import Generic
 class Gemma3(Generic):
     """The generic family, with the blocks of image tokens for the attention function."""
 
-    def attention_inputs(self, model: Any, batch: PackedBatch) -> dict[str, Any]:
+    def attention_inputs(self, model: Any, batch: PackedBatch) -> dict[str, object]:
         """`blocks`, see `blocks_of`."""
         return {"blocks": blocks_of(batch.input_ids == self.image_token(model))}
 

@@ -163,7 +163,7 @@ class Generic:
         hidden: Tensor = out.last_hidden_state[0]
         return hidden
 
-    def attention_inputs(self, model: Any, batch: PackedBatch) -> dict[str, Any]:
+    def attention_inputs(self, model: Any, batch: PackedBatch) -> dict[str, object]:
         """More for every layer's attention function: none, unless a subclass says so."""
         return {}
 
@@ -190,10 +190,10 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 @contextmanager
-def _arguments(module: nn.Module, replaced: dict[str, Any]) -> Iterator[None]:
+def _arguments(module: nn.Module, replaced: dict[str, object]) -> Iterator[None]:
     """Within, `module` is called with these keyword arguments, whatever its caller gives."""
 
-    def replace(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+    def replace(module: nn.Module, args: Any, kwargs: dict[str, object]) -> Any:
         return args, {**kwargs, **replaced}
 
     handle = module.register_forward_pre_hook(replace, with_kwargs=True)

@@ -9,9 +9,9 @@ RUN/best.json        the step of the best line so far, by the setting `best_by`;
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -70,6 +70,14 @@ def measure_held_out(
     return {"accuracy": found["reward/accuracy"], **{name: found[name] for name in found if name not in unwanted}}
 
 
+class HeldOutLine(NamedTuple):
+    """A checkpoint's line of held_out.jsonl."""
+
+    step: int
+    numbers: Mapping[str, float]
+    benchmarks: Mapping[str, Measured]
+
+
 class HeldOutRecord:
     """Keeps what was measured in the run's directory; on the first rank only."""
 
@@ -78,33 +86,41 @@ class HeldOutRecord:
         for name in (HELD_OUT, SAMPLES):
             keep_until(run / name, resumed_at + 1)  # the line of a checkpoint stands by it
 
-    def add(self, step: int, found: dict[str, float], benchmarks: dict[str, Measured]) -> None:
+    def add(self, step: int, found: Mapping[str, float], benchmarks: Mapping[str, Measured]) -> None:
         """A checkpoint's line: what was measured on held-out pairs and on benchmarks, of which either may be empty."""
         with open(self._run / HELD_OUT, "ab") as file:
             file.write(checked_line({"step": step, **found, **({"benchmarks": benchmarks} if benchmarks else {})}))
 
-    def note_best(self) -> dict[str, Any] | None:
+    def note_best(self) -> HeldOutLine | None:
         """Name the best line that has a checkpoint; once that is in place. Gives it."""
         best = best_line(self._run, self._place.steps(), self._by)
         if best is not None:
             [(value, _)] = _measured(best, self._by)
-            made = {"step": best["step"], "by": self._by, "value": value}
+            made = {"step": best.step, "by": self._by, "value": value}
             open_store(self._run).write(BEST, json_bytes(made))
         return best
 
 
-def best_line(run: Path, steps: Sequence[int], by: str) -> dict[str, Any] | None:
+def best_line(run: Path, steps: Sequence[int], by: str) -> HeldOutLine | None:
     """The best line of a checkpoint that is there, of `steps`; equal ones go by the loss, then the earlier wins."""
-    lines = [line for line in read_lines(run / HELD_OUT) if line["step"] in steps]
-    ranked = [(sign * value, line.get("loss", 0.0), line) for line in lines for value, sign in _measured(line, by)]
-    return min(ranked, key=lambda entry: (*entry[:2], entry[2]["step"]), default=(0.0, 0.0, None))[2]
+    lines = [
+        HeldOutLine(line.pop("step"), benchmarks=line.pop("benchmarks", {}), numbers=line)
+        for line in read_lines(run / HELD_OUT)
+    ]
+    ranked = [
+        (sign * value, line.numbers.get("loss", 0.0), line)
+        for line in lines
+        if line.step in steps
+        for value, sign in _measured(line, by)
+    ]
+    return min(ranked, key=lambda entry: (*entry[:2], entry[2].step), default=(0.0, 0.0, None))[2]
 
 
-def _measured(line: dict[str, Any], by: str) -> list[tuple[float, int]]:
+def _measured(line: HeldOutLine, by: str) -> list[tuple[float, int]]:
     """What a line says of the metric `by`, and the sign that makes less of it better; none where that is missing."""
     if by in HELD_OUT_METRICS:
-        return [(line[HELD_OUT_METRICS[by]], -1 if by in _HIGHER else 1)] if line.get("pairs") else []
-    found = line.get("benchmarks", {}).get(by)
+        return [(line.numbers[HELD_OUT_METRICS[by]], -1 if by in _HIGHER else 1)] if line.numbers.get("pairs") else []
+    found = line.benchmarks.get(by)
     return [(found["value"], 1 if found["less_is_better"] else -1)] if found else []
 
 

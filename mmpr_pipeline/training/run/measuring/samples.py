@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.distributed.fsdp import FSDPModule
@@ -21,6 +20,7 @@ from mmpr_pipeline.training.data.order import Slice
 from mmpr_pipeline.training.data.shards import Shards
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
+from mmpr_pipeline.training.run.metrics import SampleLine
 
 SAMPLES = "samples.jsonl"
 
@@ -41,7 +41,7 @@ def say(
     most: int,
     world: World,
     stopping: Callable[[], bool],
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[SampleLine]:
     """The policy's greedy answer to each question, of at most `most` tokens, by the model's own attention.
 
     By all ranks together, which gather sharded weights for each other. The policy is as it was before, afterwards. A
@@ -63,10 +63,13 @@ def say(
                 continue
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 text = _answer(policy, encoder, prompt, images, device, most)
-            line: dict[str, Any] = {"question_id": pair.question_id, "question": pair.question, "answer": pair.answer}
             if pair.answer is not None and pair.kind not in ("none", "choice"):  # a pair does not hold its choices
-                line["outcome"] = check(text, pair.answer, kind=pair.kind).outcome
-            yield {**line, "text": text}
+                outcome = check(text, pair.answer, kind=pair.kind).outcome
+                yield {"question_id": pair.question_id, "question": pair.question, "answer": pair.answer,
+                       "outcome": outcome, "text": text}  # fmt: skip
+            else:
+                yield {"question_id": pair.question_id, "question": pair.question, "answer": pair.answer,
+                       "text": text}  # fmt: skip
     finally:
         policy.train(training)
         policy.take()
@@ -96,7 +99,7 @@ def _answer(
     return encoder.text(said[0, ids.shape[1] :].tolist())
 
 
-def add(run: Path, step: int, lines: Sequence[dict[str, Any]]) -> None:
+def add(run: Path, step: int, lines: Sequence[SampleLine]) -> None:
     """Append a checkpoint's answers."""
     with open(run / SAMPLES, "ab") as file:
         for line in lines:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-#SBATCH --job-name=mmpr-train
+#SBATCH --job-name=mmpr
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
 #SBATCH --gpus-per-node=8
@@ -8,14 +8,20 @@
 #SBATCH --time=24:00:00
 #SBATCH --requeue
 #SBATCH --signal=B:TERM@300
-#SBATCH --output=mmpr-train-%j.log
-# A training run on the nodes of one Slurm job:
-#   sbatch jobs/slurm-train.sh jobs/train.yaml
-# The settings need `launch: {on: ray, address: auto}`. Five minutes before its time is over the run is asked to stop, keeps
-# its last finished step, and the job is queued again: it goes on from there.
+#SBATCH --output=mmpr-%j.log
+# A build, or a training run, on the nodes of one Slurm job:
+#   sbatch --nodes=2 jobs/slurm.sh build jobs/build.yaml
+#   sbatch --nodes=1 jobs/slurm.sh train jobs/train.yaml
+# The settings of a build need `address: auto`, those of a training run `launch: {on: ray, address: auto}`. Five minutes
+# before its time is over the run is asked to stop: a build closes its journals, a training run keeps its last finished
+# step. Then the job is queued again, and goes on from there.
 set -euo pipefail
 
-config=${1:?a settings file}
+case ${1:-} in
+    build) run=(mmpr build "${2:?a settings file}") ;;
+    train) run=(mmpr train "${2:?a settings file}" --resume) ;;
+    *) echo "usage: sbatch $0 build|train SETTINGS.yaml" >&2; exit 2 ;;
+esac
 port=${RAY_PORT:-6379}
 nodes=${SLURM_JOB_NUM_NODES:-${SLURM_NNODES:?this runs under Slurm}}
 # No `| head -n 1`: it closes the pipe, and what writes into it then ends the whole job, now and then, with 141.
@@ -42,14 +48,22 @@ again=0
 driver=
 trap 'again=1; if [[ $driver ]]; then kill -TERM "$driver" 2>/dev/null || true; fi' TERM
 
-# --overlap: these steps share the job's resources with each other.
-srun --overlap --nodes=1 --ntasks=1 --nodelist="$head" \
-    ray start --head --node-ip-address="$address" --port="$port" --disable-usage-stats --block &
+# --overlap: these steps share the job's resources with each other. Some versions of Slurm (22.05 to 23.02) do not hand
+# --cpus-per-task down to srun: a Ray node would be bound to one core and still offer all of them.
+step=(--overlap)
+offers=(--disable-usage-stats --block)
+if [[ ${SLURM_CPUS_PER_TASK:-} ]]; then
+    step+=(--cpus-per-task="$SLURM_CPUS_PER_TASK")
+    offers+=(--num-cpus="$SLURM_CPUS_PER_TASK")
+fi
+if [[ ${SLURM_GPUS_ON_NODE:-} ]]; then offers+=(--num-gpus="$SLURM_GPUS_ON_NODE"); fi
+srun "${step[@]}" --nodes=1 --ntasks=1 --nodelist="$head" \
+    ray start --head --node-ip-address="$address" --port="$port" "${offers[@]}" &
 started+=($!)
 if ((nodes > 1)); then
     sleep "${RAY_HEAD_SECONDS:-15}"
-    srun --overlap --nodes=$((nodes - 1)) --ntasks=$((nodes - 1)) --exclude="$head" \
-        ray start --address="$address:$port" --disable-usage-stats --block &
+    srun "${step[@]}" --nodes=$((nodes - 1)) --ntasks=$((nodes - 1)) --exclude="$head" \
+        ray start --address="$address:$port" "${offers[@]}" &
     started+=($!)
 fi
 
@@ -66,7 +80,7 @@ done
 
 status=0
 if ((! again)); then
-    mmpr train "$config" --resume &
+    "${run[@]}" &
     driver=$!
     ((again)) && kill -TERM "$driver" 2>/dev/null || true    # the signal came in between
     wait "$driver" || status=$?

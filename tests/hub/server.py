@@ -175,9 +175,8 @@ class _Handler(BaseHTTPRequestHandler):
         siblings = [{"rfilename": file} for file in head.files]
         told = {"id": name, "sha": head.sha, "siblings": siblings, "private": found.private, "tags": []}
         if "README.md" in head.files:
-            told["cardData"] = card_of(head.files["README.md"].data.decode())
-        if found.kind == "space":
-            told["sdk"] = (told.get("cardData") or {}).get("sdk")
+            card = card_of(head.files["README.md"].data.decode())
+            told |= {"cardData": card, "sdk": (card or {}).get("sdk")}
         self._json(told, headers={"X-Repo-Commit": head.sha})
 
     def _refs(self, name: str) -> None:

@@ -270,9 +270,10 @@ def _in_question(files: ShardFiles, table: pa.Table, text: str) -> np.ndarray:
 
 
 def _in_responses(files: ShardFiles, table: pa.Table, text: str) -> np.ndarray:
-    if not (names := files.questions_that_say(text)):
-        return np.zeros(table.num_rows, bool)
-    return _bools(pc.is_in(table.column("question_id"), pa.array(sorted(names), pa.string())))
+    if names := files.questions_that_say(text):
+        return _bools(pc.is_in(table.column("question_id"), pa.array(sorted(names), pa.string())))
+    none: np.ndarray = np.zeros(table.num_rows, bool)
+    return none
 
 
 def _bools(values: pa.ChunkedArray) -> np.ndarray:

@@ -11,6 +11,7 @@ from mmpr_pipeline.dataset.review.verify import verify
 from mmpr_pipeline.report.assets import href, rounded_duration, short
 from mmpr_pipeline.report.pages.figures import report_figures
 from mmpr_pipeline.report.pages.page import report
+from mmpr_pipeline.screening.report import NOT_COMPARED
 
 pytest.importorskip("vl_convert", reason="charts need vl-convert-python")
 from tests.report.conftest import ATTACK
@@ -43,6 +44,8 @@ def test_the_page_stands_alone_and_shows_pairs_with_their_images(out: Path, tmp_
     assert all(source.startswith(("data:image/", "#")) for source in sources), "nothing is fetched"
     assert any(source.startswith("data:image/png;base64,") for source in sources)
     assert "How tall is bar" in "".join(page.words)
+    assert NOT_COMPARED in page.words
+    assert "Tokens a pair" in page.words
     assert path.stat().st_size < 1_000_000
     assert report(out, tmp_path / "again.html", pairs=5).read_text() == html, "the same pairs for the same seed"
     assert report(out, tmp_path / "other.html", pairs=5, seed=1).read_text() != html

@@ -1,9 +1,10 @@
 """The viewer over a million pairs: how soon the index is there, how long searches, questions and doubts take.
 
-    python bench/viewer.py [--shards 512] [--folder DIR] [--keep]
+    python bench/viewer.py [--shards 512] [--characters 0] [--folder DIR] [--keep]
 
 One shard of 490 questions, 7,824 rollouts and 2,608 pairs is written by the real writer and stands for all shards by
-hard links, so that 1.3 million pairs need little disk. Times are of the server's own answers, one after the other.
+hard links, so that 1.3 million pairs need little disk. With --characters, responses are that long and of random words;
+without, they are some 70 characters. Times are of the server's own answers, one after the other.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shutil
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 from starlette.testclient import TestClient
 
 from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.records import QuestionOutcome
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.report.viewer.browse import Library
 from mmpr_pipeline.report.viewer.server import make_app
@@ -28,12 +32,20 @@ from mmpr_pipeline.storage import open_store
 from tests.dataset.conftest import make_outcome, write_shard
 
 
-def many_shards(folder: Path, shards: int) -> None:
+def many_shards(folder: Path, shards: int, characters: int = 0) -> None:
     """The dataset: every shard holds the same rows under its own number."""
+    chance = random.Random(0)
+    words = ["".join(chance.choices("etaoinshrdlucmfw", k=chance.randint(2, 9))) for _ in range(3000)]
+
+    def lengthened(outcome: QuestionOutcome) -> QuestionOutcome:
+        said = [" ".join([r.text, *chance.choices(words, k=max(0, characters - 70) // 6)]) for r in outcome.rollouts]
+        rollouts = zip(outcome.rollouts, said, strict=True)
+        return replace(outcome, rollouts=tuple(rollout.model_copy(update={"text": text}) for rollout, text in rollouts))
+
     store = open_store(folder)
     store.write(layout.CONFIG, json_bytes({"config": {"shards": shards}, "digest": "0" * 32}))
     outcomes = [make_outcome(n * 5 + k, f"source{n % 7}", rollouts=16) for n in range(163) for k in (0, 1, 3)]
-    write_shard(store, 0, shards, [*outcomes, make_outcome(4)])
+    write_shard(store, 0, shards, [lengthened(outcome) for outcome in (*outcomes, make_outcome(4))])
     manifest = json.loads(store.read(layout.manifest(0, shards)))
     for shard in range(1, shards):
         for kind in layout.SCHEMAS:
@@ -65,12 +77,15 @@ def measure(folder: Path) -> None:
         print(f"{name:<44}{time.perf_counter() - start:8.3f} s in {pieces} pieces")
     timed("a question", "/api/question?shard=300&row=7")
     timed("40 rows of a list, of 40 shards", "/api/rows?at=" + ",".join(f"{shard}.3" for shard in range(40)))
-    for where in ("questions", "responses"):
-        start, following = time.perf_counter(), 0
+    for text, where in (("bar 77", "questions"), ("bar 77", "responses"), ("blindly", "responses")):
+        start, cpu, following, first, hits = time.perf_counter(), time.process_time(), 0, 0.0, 0
         while following is not None:
-            found = browser.get(f"/api/search?text=bar+77&in={where}&from={following}").json()
-            following = found["next"]
-        print(f"{'a search through all ' + where:<44}{time.perf_counter() - start:8.3f} s")
+            found = browser.get("/api/search", params={"text": text, "in": where, "from": following}).json()
+            following, hits = found["next"], hits + sum(len(rows) for _, rows in found["found"])
+            first = first or time.perf_counter() - start
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+        name = f"{text!r} in all {where}"
+        print(f"{name:<44}{seconds:8.3f} s, first answer {first:.3f} s, CPU {cpu:.3f} s, {hits} hits")
 
 
 def over_http(folder: Path) -> None:
@@ -128,12 +143,13 @@ def painted(address: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shards", type=int, default=512)
+    parser.add_argument("--characters", type=int, default=0, help="length of a response; 0: as short as they come")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--keep", action="store_true", help="keep the dataset, to look at it in a browser")
     asked = parser.parse_args()
     place = asked.folder or Path(tempfile.mkdtemp(prefix="mmpr-viewer-"))
     if not (place / layout.CONFIG).is_file():
-        many_shards(place, asked.shards)
+        many_shards(place, asked.shards, asked.characters)
     measure(place)
     over_http(place)
     if not asked.keep:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import mmpr_pipeline
 from mmpr_pipeline.cli import app, main
 from mmpr_pipeline.core.errors import MmprError
 from tests.pipeline.made import make_source
@@ -132,11 +133,21 @@ def test_check_prints_a_table_and_writes_verdicts(tmp_path: Path) -> None:
     assert {"id", "verdict", "extracted", "rule"} <= set(verdicts[0])
 
 
-def test_verify_ends_with_a_status_that_scripts_can_use(tmp_path: Path) -> None:
+def test_a_build_is_verified_marked_and_paired_again(tmp_path: Path) -> None:
     source = make_source(tmp_path / "source", questions=4)
     out = tmp_path / "out"
     built = mmpr("build", "--sources", str(source), "--out", str(out), "--shards", "1", "--engine", "scripted")
     assert built.returncode == 0, built.stderr
     assert mmpr("verify", str(out)).returncode == 0
+    pair = next(iter(mmpr_pipeline.load(str(out))))
+    mark = {"question_id": pair["question_id"], "index": pair["chosen_index"], "outcome": "incorrect", "by": "ana"}
+    (tmp_path / "ana.jsonl").write_text(json.dumps(mark) + "\n")
+    assert "1 new marks" in mmpr("marks", str(out), "--add", str(tmp_path / "ana.jsonl")).stdout
+    again = mmpr("build", "--from-rollouts", str(out), "--out", str(tmp_path / "again"))
+    assert again.returncode == 0, again.stderr
+    assert "1 mark counted (marks.jsonl)" in again.stdout + again.stderr
+    chosen = {(p["question_id"], p["chosen_index"]) for p in mmpr_pipeline.load(str(tmp_path / "again"))}
+    assert chosen
+    assert (pair["question_id"], pair["chosen_index"]) not in chosen
     next((out / "images").iterdir()).unlink()
     assert mmpr("verify", str(out)).returncode == 1

@@ -145,6 +145,9 @@ def report(
     seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
     viewer: Annotated[str, typer.Option(help="Address of a viewer of it, to link to.")] = "",
     price: Annotated[float, typer.Option(help="What a million generated tokens cost, for a column of costs.")] = 0.0,
+    against: Annotated[
+        str | None, typer.Option(help="Output of another build of the same sources, to be compared with.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON instead.")] = False,
 ) -> None:
     """One self-contained HTML page: the way from questions to pairs, lengths, solve rates, and a gallery of pairs."""
@@ -153,7 +156,7 @@ def report(
     if as_json:
         from mmpr_pipeline.report.pages.figures import report_figures
 
-        print(json.dumps(report_figures(out), indent=2, ensure_ascii=False))
+        print(json.dumps(report_figures(out, against=against), indent=2, ensure_ascii=False))
         return
     from mmpr_pipeline.report.pages.page import report as write
 
@@ -165,6 +168,7 @@ def report(
             seed=seed,
             viewer=viewer,
             price=price,
+            against=against,
             progress=lambda done, of: progress("reading shards", done, of),
         )
     print(page)

@@ -73,6 +73,17 @@ def report_sentences(report: ScreeningReport) -> list[str]:
     return [sentence for sentence in told if sentence]
 
 
+NOT_COMPARED = "No question was compared with an evaluation set."
+
+
+def contamination_sentences(report: ScreeningReport | None) -> list[str]:
+    """`report_sentences`, and whether anything was compared with evaluation sets at all; None: nothing was screened."""
+    if report is None:
+        return [NOT_COMPARED]
+    compared = report["against"] or report["unchecked"]
+    return report_sentences(report) + [NOT_COMPARED] * (not compared)
+
+
 def unchecked(report: ComparedSets) -> str | None:
     """The warning about evaluation sets that could not be compared with; None where there are none."""
     missed = report["unchecked"]

@@ -55,10 +55,11 @@ class Commit:
 
 @dataclass
 class Repository:
-    """One data set. `large` decides which paths go to LFS."""
+    """One data set, or Space. `large` decides which paths go to LFS."""
 
     name: str
     private: bool = False
+    kind: str = "dataset"
     commits: dict[str, Commit] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     stored: dict[str, bytes] = field(default_factory=dict)

@@ -136,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _repository(self, name: str) -> Repository:
         role = self._role()
         found = self.server.repositories.get(name)
-        if found is None or (found.private and role is None):
+        if found is None or (found.private and role is None) or f"/{found.kind}s/" not in self.path:
             raise Refused(404 if role else 401, "Repository Not Found", "RepoNotFound")
         return found
 
@@ -151,13 +151,16 @@ class _Handler(BaseHTTPRequestHandler):
         self._may_write()
         asked = json.loads(self.body)
         name = f"{asked.get('organization') or 'made'}/{asked['name']}"
-        if asked.get("type") != "dataset":
-            raise Refused(400, "only data sets live here")
-        url = f"{self.server.endpoint}/datasets/{name}"
+        kind = asked.get("type")
+        if kind not in ("dataset", "space"):
+            raise Refused(400, "only data sets and Spaces live here")
+        if kind == "space" and asked.get("sdk") not in ("static", "gradio", "docker"):
+            raise Refused(400, "A Space needs an SDK")
+        url = f"{self.server.endpoint}/{kind}s/{name}"
         if name in self.server.repositories:
-            return self._json({"error": "You already created this dataset repo", "url": url}, 409)
+            return self._json({"error": f"You already created this {kind} repo", "url": url}, 409)
         private = asked.get("private", asked.get("visibility") == "private")
-        made = self.server.repositories[name] = Repository(name, private=bool(private))
+        made = self.server.repositories[name] = Repository(name, private=bool(private), kind=kind)
         made.put({".gitattributes": b"*.parquet filter=lfs diff=lfs merge=lfs -text\n"}, "initial commit")
         self._json({"url": url, "name": name, "id": name})
 
@@ -172,7 +175,8 @@ class _Handler(BaseHTTPRequestHandler):
         siblings = [{"rfilename": file} for file in head.files]
         told = {"id": name, "sha": head.sha, "siblings": siblings, "private": found.private, "tags": []}
         if "README.md" in head.files:
-            told["cardData"] = card_of(head.files["README.md"].data.decode())
+            card = card_of(head.files["README.md"].data.decode())
+            told |= {"cardData": card, "sdk": (card or {}).get("sdk")}
         self._json(told, headers={"X-Repo-Commit": head.sha})
 
     def _refs(self, name: str) -> None:
@@ -296,7 +300,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _commit(self, name: str, revision: str) -> None:
         self._may_write()
         made = self._repository(name).commit(revision, self.body)
-        url = f"{self.server.endpoint}/datasets/{name}/commit/{made.sha}"
+        url = f"{self.server.endpoint}/{self._repository(name).kind}s/{name}/commit/{made.sha}"
         self._json({"success": True, "commitOid": made.sha, "commitUrl": url, "hookOutput": ""})
 
     # answers
@@ -324,7 +328,7 @@ def card_of(text: str) -> dict[str, Any] | None:
 
 
 _H = _Handler
-_API = f"/api/datasets/{NAME}"
+_API = f"/api/(?:dataset|space)s/{NAME}"
 _LFS = rf"/lfs/{NAME}/(?P<oid>[0-9a-f]+)"
 _ROUTES: list[tuple[str, str, Callable[..., None]]] = [
     ("GET", "/api/whoami-v2", _H._whoami),
@@ -339,9 +343,9 @@ _ROUTES: list[tuple[str, str, Callable[..., None]]] = [
     ("GET", f"{_API}/commits/{REVISION}", _H._commits),
     ("GET", f"{_API}/revision/{REVISION}", _H._info),
     ("GET", _API, _H._info),
-    ("GET", f"/datasets/{NAME}/resolve/{REVISION}/(?P<path>.+)", _H._resolve),
+    ("GET", f"/(?:dataset|space)s/{NAME}/resolve/{REVISION}/(?P<path>.+)", _H._resolve),
     ("GET", rf"/cdn/{NAME}/(?P<oid>[0-9a-f]+)/(?P<path>.+)", _H._cdn),
-    ("POST", rf"/datasets/{NAME}\.git/info/lfs/objects/batch", _H._lfs_batch),
+    ("POST", rf"/(?:dataset|space)s/{NAME}\.git/info/lfs/objects/batch", _H._lfs_batch),
     ("PUT", f"{_LFS}/whole", _H._lfs_whole),
     ("PUT", rf"{_LFS}/part/(?P<number>\d+)", _H._lfs_part),
     ("POST", f"{_LFS}/complete", _H._lfs_complete),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,3 +51,26 @@ def _attacked(outcome: QuestionOutcome) -> QuestionOutcome:
         for p in outcome.pairs
     ]
     return QuestionOutcome(row=row, images=outcome.images, rollouts=tuple(rollouts), pairs=tuple(pairs))
+
+
+def judged(outcome: QuestionOutcome, right: int, pairs: int | None = None, **more: Any) -> QuestionOutcome:
+    """The question with so many of its rollouts judged right."""
+    rollouts = tuple(
+        r.model_copy(update={"outcome": "correct" if i < right else "incorrect", **more})
+        for i, r in enumerate(outcome.rollouts)
+    )
+    kept = outcome.pairs if pairs is None else outcome.pairs[:pairs]
+    row = outcome.row.model_copy(update={"correct": right, "incorrect": len(rollouts) - right, "pairs": len(kept)})
+    return replace(outcome, row=row, rollouts=rollouts, pairs=kept)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Path, Path]:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder in (one, other):
+        open_store(folder).write(layout.CONFIG, json_bytes({"digest": IDENTITY, "identity": {}}))
+    a, b, c = make_outcome(0), make_outcome(5), make_outcome(10)
+    write_shard(open_store(one), 0, 1, [judged(a, 1), judged(b, 3), judged(c, 2)])
+    write_shard(open_store(other), 0, 2, [judged(a, 3, text="Another text. 3", rule=ATTACK), judged(b, 1, 1)])
+    write_shard(open_store(other), 1, 2, [make_outcome(6)])
+    return one, other

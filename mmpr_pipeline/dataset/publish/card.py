@@ -13,7 +13,7 @@ from mmpr_pipeline.core.settings import group_of
 from mmpr_pipeline.dataset.review.beside import beside_sentences
 from mmpr_pipeline.dataset.review.facts import Facts
 from mmpr_pipeline.dataset.review.marks_summary import precision_text
-from mmpr_pipeline.screening.report import report_sentences
+from mmpr_pipeline.screening.report import contamination_sentences
 from mmpr_pipeline.sources.declaration.licences import hub_licence
 
 PAPER = """@article{wang2024mpo,
@@ -132,6 +132,7 @@ def _provenance(facts: Facts) -> str:
         f"- Engine: {'none' if facts.preset else _plain(str(engine.get('name', 'unknown')))}",
         f"- Sampling: {_plain(', '.join(f'{k} {v}' for k, v in sorted(decoding.items())) or 'not known')}",
         f"- Checker: {', '.join(f'`{_code(c)}`' for c in made['checker'] if c) or 'none'}",
+        *([f"- Cost: {cost}"] if (cost := _cost(facts)) else []),
         f"- Settings: identity `{_code(str(facts.figures['identity']))}`",
     ]
     if engine.get("name") == "replay":
@@ -146,6 +147,16 @@ def _provenance(facts: Facts) -> str:
         rows.append([f"`{_code(label)}`", f"{count:,}", text])
     table = _table(["prompt", "pairs", "instruction after the question"], rows)
     return "## What made it\n\n" + "\n".join(lines) + "\n\n" + table
+
+
+def _cost(facts: Facts) -> str:
+    """What sampling took; empty where its tokens are not known."""
+    counts = facts.figures["counts"]
+    tokens, rollouts = counts["generated_tokens"], sum(counts["rollouts"].values())
+    if not tokens:
+        return ""
+    a_pair = f", {tokens / facts.pairs:,.0f} tokens a pair" if facts.pairs else ""
+    return f"{rollouts:,} rollouts of {tokens:,} generated tokens{a_pair}"
 
 
 def _lengths(facts: Facts) -> str:
@@ -163,11 +174,10 @@ def _lengths(facts: Facts) -> str:
 
 
 def _screening(facts: Facts) -> str:
-    if facts.screening is None:
-        return ""
-    told = report_sentences(facts.screening) or ["No question was found twice."]
-    how = "Images were compared by perceptual hash, questions by their word triples, before anything was sampled."
-    return "## Duplicates and contamination\n\n" + "\n".join(f"- {_plain(line)}" for line in [*told, how])
+    told = contamination_sentences(facts.screening)
+    if facts.screening is not None:
+        told.append("Images were compared by perceptual hash, questions by their word triples, before sampling.")
+    return "## Duplicates and contamination\n\n" + "\n".join(f"- {_plain(line)}" for line in told)
 
 
 def _limits(facts: Facts) -> str:

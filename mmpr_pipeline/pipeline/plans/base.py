@@ -63,6 +63,11 @@ class Plan(Protocol):
         ...
 
     @property
+    def notes(self) -> list[str]:
+        """What else a user must know before the shards are worked on, a line each."""
+        ...
+
+    @property
     def described_sources(self) -> list[SourceNote]:
         """What users of the output must know of its sources; written into config.json."""
         ...

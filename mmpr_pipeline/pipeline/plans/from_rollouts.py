@@ -77,6 +77,12 @@ class RebuildPlan:
         """As the finished dataset has it."""
         return self.described.get("screening")
 
+    @property
+    def notes(self) -> list[str]:
+        """How many marks count."""
+        number = len(self.marks)
+        return [f"{number:,} mark{'' if number == 1 else 's'} counted ({layout.MARKS})"] if number else []
+
     samples = False
     screened = None
     """Its rows were screened before they were sampled."""
@@ -91,9 +97,7 @@ class RebuildPlan:
         return told
 
     def prepare(self, workers: int, notify: Stage, still_held: Callable[[], None]) -> RebuildPlan:
-        """Nothing comes before the shards but to say how many marks count."""
-        if self.marks:
-            notify(f"{len(self.marks):,} rollouts have a verdict set by hand ({layout.MARKS})")
+        """Nothing comes before the shards."""
         return self
 
     def with_config(self, config: BuildConfig) -> RebuildPlan:

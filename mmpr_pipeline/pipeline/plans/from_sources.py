@@ -98,6 +98,11 @@ class BuildPlan:
         return told
 
     @property
+    def notes(self) -> list[str]:
+        """Nothing else."""
+        return []
+
+    @property
     def samples(self) -> bool:
         """Whether engines are needed."""
         return not self.config.preset

@@ -59,6 +59,8 @@ class BuildConsole:
                 "pairs must not be measured on it; config.json and the dataset's card say so.",
                 highlight=False,
             )
+        for note in plan.notes:
+            self._console.print(note, highlight=False)
         self._screening(plan)
 
     def _screening(self, plan: Plan) -> None:

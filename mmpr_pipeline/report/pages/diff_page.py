@@ -21,16 +21,12 @@ def diff_page(found: dict[str, Any], path: str | Path) -> Path:
     from markupsafe import Markup
 
     script = page_script()
-    flips = {
-        kind: [(one, *compare_texts(*one["texts"])) for one in group["examples"]]
-        for kind, group in found["flipped"].items()
-    }
     html = (
         environment()
         .get_template("diff.html")
         .render(
             d=found,
-            flips=flips,
+            flips=flip_examples(found),
             version=__version__,
             style=Markup(asset("theme.css", "markup.css", "report.css")),
             script=Markup(script),
@@ -42,6 +38,14 @@ def diff_page(found: dict[str, Any], path: str | Path) -> Path:
     except OSError as error:
         raise ConfigError(f"Cannot write {path}: {error.strerror}", remedy="Give another --page.") from None
     return Path(path)
+
+
+def flip_examples(found: dict[str, Any], most: int | None = None) -> dict[str, list[tuple[Any, ...]]]:
+    """Of each kind of flip at most `most` questions, each with the pieces of both responses."""
+    return {
+        kind: [(one, *compare_texts(*one["texts"])) for one in group["examples"][:most]]
+        for kind, group in found["flipped"].items()
+    }
 
 
 def diff_terminal(found: dict[str, Any]) -> RenderableType:

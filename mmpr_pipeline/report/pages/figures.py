@@ -23,9 +23,10 @@ from mmpr_pipeline.dataset.files.summary import finished_shards, shards_of
 from mmpr_pipeline.dataset.review.beside import beside_sentences
 from mmpr_pipeline.dataset.review.facts import facts_of
 from mmpr_pipeline.dataset.review.marks_summary import marks_summary
-from mmpr_pipeline.dataset.review.stats import LengthHistogram
+from mmpr_pipeline.dataset.review.stats import LengthHistogram, stats
+from mmpr_pipeline.report.compare import compare_outputs
 from mmpr_pipeline.report.pages.examples import doubtful, lost_examples, solve_bands
-from mmpr_pipeline.screening.report import report_sentences
+from mmpr_pipeline.screening.report import contamination_sentences
 from mmpr_pipeline.storage.open import open_store
 from mmpr_pipeline.storage.store import MissingKeyError, Store
 
@@ -35,7 +36,9 @@ LONGEST_SHOWN = 0.98
 """Share of the responses whose lengths the histogram tells apart; longer ones are counted in its last bin."""
 
 
-def report_figures(out: str | Path, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+def report_figures(
+    out: str | Path, progress: Callable[[int, int], None] | None = None, against: str | Path | None = None
+) -> dict[str, Any]:
     """Everything that the report shows but its pairs: `stats`' figures, and
 
     `funnel`: questions after each step (rows read, usable, with pairs); `lost`: questions without a pair by step and
@@ -45,7 +48,8 @@ def report_figures(out: str | Path, progress: Callable[[int, int], None] | None 
     questions had how many; `run`: what the last run of the build took, where known; `made_by`, `settings`,
     `source_facts`, `warnings`: as `facts_of` gives them; `bands`, `examples`, `doubts`: as `examples` gives them;
     `marks`: what people marked; `screening`: what was dropped before sampling, `beside`: what was sampled beside the
-    questions, each in sentences.
+    questions, each in sentences; `against`: None, or `found`, what `compare_outputs` says with the
+    other output as base, and `counts` of both.
 
     While a build goes on, all of it is of the finished shards. Raises DatasetError where none is finished.
     """
@@ -81,8 +85,10 @@ def report_figures(out: str | Path, progress: Callable[[int, int], None] | None 
         "examples": lost_examples(store, shards),
         "doubts": doubtful(store, shards),
         "marks": marks_summary(read_all(store)),
-        "screening": report_sentences(facts.screening) if facts.screening else [],
+        "screening": contamination_sentences(facts.screening),
         "beside": beside_sentences(facts.figures["counts"]),
+        "against": against
+        and {"found": compare_outputs(against, out), "counts": [stats(against)["counts"], facts.figures["counts"]]},
     }
 
 

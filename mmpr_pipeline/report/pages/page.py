@@ -11,12 +11,15 @@ from typing import Any
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.report.assets import asset, environment, href, page_script
 from mmpr_pipeline.report.charts import charts_of
+from mmpr_pipeline.report.pages.diff_page import flip_examples
 from mmpr_pipeline.report.pages.figures import report_figures
 from mmpr_pipeline.report.pages.gallery import gallery
 from mmpr_pipeline.storage.open import open_store
 
 PAIRS = 12
 """Pairs in the gallery."""
+FLIPS = 4
+"""Examples of each kind in a comparison; `mmpr diff` shows more."""
 
 
 def report(
@@ -27,19 +30,21 @@ def report(
     seed: int = 0,
     viewer: str = "",
     price: float = 0.0,
+    against: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write the report on the dataset at `out`, on its finished shards where it is not finished, and return its file.
 
     `path` is by default the output's name with `-report.html`, in the current directory. `pairs` are drawn by `seed`.
-    `viewer` is the address of a viewer of the dataset, to be linked to; `price` what a million generated tokens cost.
-    Raises DatasetError where no shard is finished, ConfigError where the file cannot be there.
+    `viewer` is the address of a viewer of the dataset, to be linked to; `price` what a million generated tokens cost;
+    `against` another output of the same sources, to be compared with. Raises DatasetError where no shard is finished
+    or no question is in both, ConfigError where the file cannot be there.
     """
     target = Path(path) if path is not None else Path(f"{_name(out)}-report.html")
     folder = open_store(out).folder
     if folder is not None and target.absolute().is_relative_to(folder):
         raise ConfigError(f"{target} lies within the dataset.", remedy="Give --path outside of it.")
-    figures = {**report_figures(out, progress), "viewer": href(viewer), "price": price}
+    figures = {**report_figures(out, progress, against), "viewer": href(viewer), "price": price}
     html = page_html(_name(out), figures, gallery(out, pairs, seed), seed)
     try:
         target.write_text(html, encoding="utf-8")
@@ -53,6 +58,8 @@ def page_html(name: str, figures: dict[str, Any], shown: list[Any], seed: int) -
     from markupsafe import Markup
 
     script = page_script()
+    if compared := figures["against"]:
+        figures["against"] = {**compared, "flips": flip_examples(compared["found"], FLIPS)}
     return (
         environment()
         .get_template("report.html")

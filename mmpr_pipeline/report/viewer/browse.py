@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -37,7 +38,7 @@ OPEN_SHARDS = 24
 ANSWER_SECONDS = 1.0
 """A search, or a piece of the index, answers after about this long with what it has, and where to go on."""
 FIRST_SECONDS = 0.2
-"""The first piece of the index comes sooner: there is nothing on the page yet."""
+"""The first piece comes sooner: there is nothing on the page yet."""
 KEPT_BYTES = 512 << 20
 """Most bytes of questions' texts kept in memory, so that a search opens no file; some hundred bytes a question."""
 THREADS = min(8, os.cpu_count() or 1)
@@ -137,10 +138,9 @@ class Library:
             self._keep_texts(files)
             return columns_of(files)
 
-        usual = ANSWER_SECONDS if start else FIRST_SECONDS
-        return self._parts(start, usual if seconds is None else seconds, columns)
+        return self._parts(start, seconds, columns)
 
-    def doubts(self, start: int, seconds: float = ANSWER_SECONDS) -> BrowsePart:
+    def doubts(self, start: int, seconds: float | None = None) -> BrowsePart:
         """Doubts about the verdicts of the same shards, kept once they are known; who asks from the start gets them
         anew where people's marks have changed which rules are trusted."""
         with self._lock:
@@ -154,7 +154,7 @@ class Library:
 
         return self._parts(start, seconds, known)
 
-    def search(self, text: str, start: int, *, responses: bool, seconds: float = ANSWER_SECONDS) -> BrowsePart:
+    def search(self, text: str, start: int, *, responses: bool, seconds: float | None = None) -> BrowsePart:
         """[place in `order`, rows] of each shard with questions that say `text`: in question, answer and ids, or else
         in their responses."""
 
@@ -212,16 +212,21 @@ class Library:
                     self._texts_bytes += table.nbytes
         return table
 
-    def _parts(self, start: int, seconds: float, make: Callable[[int], Any]) -> BrowsePart:
+    def _parts(self, start: int, seconds: float | None, make: Callable[[int], Any]) -> BrowsePart:
         """What `make` finds in each shard, in their order, several at a time, until the time is over."""
+        if seconds is None:
+            seconds = ANSWER_SECONDS if start else FIRST_SECONDS
         until = time.monotonic() + seconds
         items: list[Any] = []
         order = self.order
-        for first in range(start, len(order), THREADS):
-            items += self._pool.map(make, order[first : first + THREADS])
-            if time.monotonic() > until and first + THREADS < len(order):
-                return BrowsePart(items, first + THREADS)
-        return BrowsePart(items, None)
+        shards = iter(order[start:])
+        waiting = deque(self._pool.submit(make, shard) for shard in islice(shards, 2 * THREADS))
+        while waiting:
+            items.append(waiting.popleft().result())
+            if time.monotonic() < until and (shard := next(shards, None)) is not None:
+                waiting.append(self._pool.submit(make, shard))
+        following = start + len(items)
+        return BrowsePart(items, following if following < len(order) else None)
 
 
 def _shards(store: Store) -> int:
@@ -265,8 +270,10 @@ def _in_question(files: ShardFiles, table: pa.Table, text: str) -> np.ndarray:
 
 
 def _in_responses(files: ShardFiles, table: pa.Table, text: str) -> np.ndarray:
-    names = pa.array(sorted(files.questions_that_say(text)), pa.string())
-    return _bools(pc.is_in(table.column("question_id"), names))
+    if names := files.questions_that_say(text):
+        return _bools(pc.is_in(table.column("question_id"), pa.array(sorted(names), pa.string())))
+    none: np.ndarray = np.zeros(table.num_rows, bool)
+    return none
 
 
 def _bools(values: pa.ChunkedArray) -> np.ndarray:

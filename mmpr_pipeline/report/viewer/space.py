@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,17 +22,19 @@ def publish_viewer(out: str | Path, name: str, *, private: bool = True, progress
     """
     from huggingface_hub import HfApi
 
-    api = HfApi()
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=os.environ.get("HF_TOKEN"))
     with TemporaryDirectory(prefix="mmpr-viewer-") as folder:
         write_bundle(out, Path(folder) / "viewer", progress)
         try:
             api.create_repo(name, repo_type="space", space_sdk="static", private=private, exist_ok=True)
-            api.upload_folder(
-                folder_path=Path(folder) / "viewer",
-                repo_id=name,
-                repo_type="space",
-                commit_message="The viewer of the data set",
-            )
+            with warnings.catch_warnings():  # the page reads Parquet: it is meant to be in the Space
+                warnings.filterwarnings("ignore", "It seems that you are about to commit a data file", UserWarning)
+                api.upload_folder(
+                    folder_path=Path(folder) / "viewer",
+                    repo_id=name,
+                    repo_type="space",
+                    commit_message="The viewer of the data set",
+                )
         except (OSError, ValueError, RuntimeError) as error:  # what the client raises is one of these
             said = masked(error_text(error), api.token if isinstance(api.token, str) else None)
             raise HubError(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -13,6 +14,7 @@ from mmpr_pipeline.dataset.files.sealed import SourceNote
 from mmpr_pipeline.dataset.publish.card import dataset_card, size_category
 from mmpr_pipeline.dataset.review.facts import Facts, facts_of
 from mmpr_pipeline.rollouts.prompts import version_of
+from mmpr_pipeline.screening.report import NOT_COMPARED
 from mmpr_pipeline.sources.declaration.licences import concerns, hub_licence, warnings_of
 from tests.dataset.built import build_made
 from tests.dataset.conftest import write_dataset
@@ -58,7 +60,23 @@ def test_the_figures_are_those_of_the_dataset(facts: Facts) -> None:
     assert "`cot-final-en@1`" in card
     assert 'load_dataset("me/my-pairs", split="train")' in card
     assert all(checker in card for checker in facts.made_by["checker"] if checker)
+    rollouts = sum(counts["rollouts"].values())
+    assert f"- Cost: {rollouts:,} rollouts of {counts['generated_tokens']:,} generated tokens" in card
+    assert f"{counts['generated_tokens'] / facts.pairs:,.0f} tokens a pair" in card
     assert card == card_of(facts)
+
+
+def test_what_was_compared_with_evaluation_sets_is_said(facts: Facts) -> None:
+    assert f"- {NOT_COMPARED}" in card_of(replace(facts, screening=None))
+    screening = {
+        "sources": {"made": {"questions": 9, "left_out": 0, "contaminated": 3}},
+        "templates": 0, "contaminated": {"mathvista": 3}, "unchecked": {},
+        "against": {"mathvista": {"rows": 1000}},
+    }  # fmt: skip
+    card = card_of(replace(facts, screening=cast(Any, screening)))
+    assert "3 questions dropped that an evaluation set has too (mathvista: 3)" in card
+    assert "Compared with the evaluation sets mathvista (1,000 rows)" in card
+    assert NOT_COMPARED not in card
 
 
 def test_lengths_of_responses_are_counted(facts: Facts) -> None:

@@ -91,9 +91,7 @@ async def test_marks_stand_above_the_checker(tmp_path: Path) -> None:
     (before / "marks.jsonl").write_text(json.dumps(mark) + "\n" + '{"torn')
     plan = make_rebuild_plan(str(before), {"out": str(tmp_path / "marked")})
     assert dict(plan.marks) == {(pair["question_id"], pair["chosen_index"]): "unparseable"}
-    said: list[str] = []
-    plan.prepare(1, said.append, lambda: None)
-    assert said == ["1 rollouts have a verdict set by hand (marks.jsonl)"]
+    assert plan.notes == ["1 mark counted (marks.jsonl)"]
     after = await reworked(plan)
     same = [p for p in mmpr_pipeline.load(str(after)) if p["question_id"] == pair["question_id"]]
     assert same

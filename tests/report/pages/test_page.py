@@ -9,7 +9,9 @@ import pytest
 from mmpr_pipeline.core.errors import ConfigError, DatasetError
 from mmpr_pipeline.dataset.review.verify import verify
 from mmpr_pipeline.report.assets import href, rounded_duration, short
+from mmpr_pipeline.report.pages.figures import report_figures
 from mmpr_pipeline.report.pages.page import report
+from mmpr_pipeline.screening.report import NOT_COMPARED
 
 pytest.importorskip("vl_convert", reason="charts need vl-convert-python")
 from tests.report.conftest import ATTACK
@@ -42,14 +44,33 @@ def test_the_page_stands_alone_and_shows_pairs_with_their_images(out: Path, tmp_
     assert all(source.startswith(("data:image/", "#")) for source in sources), "nothing is fetched"
     assert any(source.startswith("data:image/png;base64,") for source in sources)
     assert "How tall is bar" in "".join(page.words)
+    assert NOT_COMPARED in page.words
+    assert "Tokens a pair" in page.words
     assert path.stat().st_size < 1_000_000
     assert report(out, tmp_path / "again.html", pairs=5).read_text() == html, "the same pairs for the same seed"
     assert report(out, tmp_path / "other.html", pairs=5, seed=1).read_text() != html
     assert verify(out).ok
 
 
+def test_a_report_holds_what_another_output_did_otherwise(two: tuple[Path, Path], tmp_path: Path) -> None:
+    one, other = two
+    html = report(other, tmp_path / "page.html", against=one, price=1e6).read_text()
+    assert '<h2 id="against">Against one' in html
+    rows = {
+        row[0]: row[1:] for row in (re.findall(r"<td[^>]*>([^<]*)</td>", line) for line in html.splitlines()) if row
+    }
+    assert rows["Pairs"] == ["6", "5", "-17%"]
+    assert rows["With pairs"] == ["100%", "100%", "+0.0 points"]
+    assert rows["Cost"][:2] == [f"{float(tokens.replace(',', '')):.2f}" for tokens in rows["Tokens generated"][:2]]
+    assert "No longer solved" in html
+    assert "Newly solved" in html
+    figures = report_figures(other, against=one)["against"]
+    assert figures["found"]["pairs"] == {"both": 3, "gained": 2, "lost": 3}
+    assert 'id="against"' not in report(other, tmp_path / "alone.html").read_text()
+
+
 def test_hostile_text_stays_text(hostile: Path, tmp_path: Path) -> None:
-    html = report(hostile, tmp_path / "page.html").read_text()
+    html = report(hostile, tmp_path / "page.html", against=hostile).read_text()
     page = Tags(html)
     assert [tag for tag, _ in page.tags].count("script") == 1, "the page's own"
     assert not [a for _, a in page.tags if any(name.startswith("on") for name in a)]

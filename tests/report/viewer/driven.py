@@ -42,9 +42,14 @@ class Browser:
     def __init__(self, driver: Any) -> None:
         self.driver = driver
 
-    def open(self, address: str, size: tuple[int, int] = (1280, 860), *, dark: bool = False) -> None:
-        theme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": theme})
+    def open(
+        self, address: str, size: tuple[int, int] = (1280, 860), *, dark: bool = False, still: bool = False
+    ) -> None:
+        wishes = [
+            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
+            {"name": "prefers-reduced-motion", "value": "reduce" if still else ""},
+        ]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wishes})
         metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         self.driver.get("about:blank")  # else a new hash alone would not load the page anew

@@ -54,7 +54,7 @@ def test_a_search_finds_what_a_look_at_every_question_finds(
 
 
 def test_a_search_without_time_says_where_to_go_on(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(browse, "THREADS", 2)
+    monkeypatch.setattr(browse, "THREADS", 1)
     library = Library(out)
     part = library.search("nothing says this", 0, responses=True, seconds=-1)
     assert (part.items, part.following) == ([], 2)

@@ -1,46 +1,72 @@
+"""The viewer as a Space of the test Hub, over its protocol, by the real command."""
+
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import huggingface_hub
 import pytest
+from huggingface_hub import HfApi, constants, snapshot_download
+from typer.testing import CliRunner
 
+from mmpr_pipeline.cli.app import app
 from mmpr_pipeline.core.errors import HubError
+from mmpr_pipeline.report.viewer.bundle import write_bundle
 from mmpr_pipeline.report.viewer.space import publish_viewer
+from tests.hub.faults import Fault
+from tests.hub.server import HubServer
+
+TOKEN = "hf_VerySecretTokenOfTheTests"
+SPACE = "org/pairs-viewer"
 
 
-class FakeHub:
-    """Stands for the Hub's client; the loopback Hub of these tests speaks no Spaces."""
-
-    token = "hf_secret1234"
-    made: dict[str, Any] = {}
-    refuses = False
-
-    def create_repo(self, name: str, **more: Any) -> None:
-        if self.refuses:
-            raise ValueError("403 Forbidden for hf_secret1234")
-        FakeHub.made = {"name": name, **more}
-
-    def upload_folder(self, *, folder_path: Path, repo_id: str, **more: Any) -> None:
-        files = {path.relative_to(folder_path).as_posix() for path in folder_path.rglob("*") if path.is_file()}
-        FakeHub.made |= {"files": files, "repo_id": repo_id, **more}
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
+    server = HubServer()
+    server.tokens = {TOKEN: "write", "hf_reader": "read"}
+    monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    yield server
+    server.close()
 
 
-def test_the_viewer_becomes_a_static_space(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface_hub, "HfApi", FakeHub)
-    monkeypatch.setenv("HF_ENDPOINT", "https://hub.example")
-    assert publish_viewer(out, "org/pairs-viewer") == "https://hub.example/spaces/org/pairs-viewer"
-    made = FakeHub.made
-    assert (made["name"], made["repo_type"], made["space_sdk"], made["private"]) == (
-        "org/pairs-viewer", "space", "static", True,
-    )  # fmt: skip
-    assert {"index.html", "README.md", "data/index.bin", "static/viewer/bundled.js"} <= made["files"]
+def test_publishing_with_the_viewer_makes_a_static_space_beside_the_data_set(
+    hub: HubServer, out: Path, tmp_path: Path
+) -> None:
+    done = CliRunner().invoke(app, ["publish", str(out), "--repo", "org/pairs", "--with-viewer"])
+    assert done.exit_code == 0, done.output
+    assert f"viewer: {hub.endpoint}/spaces/{SPACE}" in done.output
+    assert hub.repositories["org/pairs"].kind == "dataset"
+    made = hub.repositories[SPACE]
+    assert (made.kind, made.private) == ("space", True)
+    assert HfApi(endpoint=hub.endpoint).space_info(SPACE).sdk == "static"
+    got = Path(snapshot_download(SPACE, repo_type="space", endpoint=hub.endpoint, local_dir=tmp_path / "got"))
+    write_bundle(out, tmp_path / "bundle")
+    files = {path.relative_to(tmp_path / "bundle") for path in (tmp_path / "bundle").rglob("*") if path.is_file()}
+    assert {Path("index.html"), Path("data/rollouts.parquet"), Path("static/viewer/bundled.js")} <= files
+    assert [name for name in files if (got / name).read_bytes() != (tmp_path / "bundle" / name).read_bytes()] == []
 
 
-def test_a_refusal_is_explained_without_the_token(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface_hub, "HfApi", FakeHub)
-    monkeypatch.setattr(FakeHub, "refuses", True)
+def test_the_same_viewer_again_uploads_nothing(hub: HubServer, out: Path, recwarn: pytest.WarningsRecorder) -> None:
+    address = publish_viewer(out, SPACE, private=False)
+    assert address == f"{hub.endpoint}/spaces/{SPACE}"
+    assert not hub.repositories[SPACE].private
+    commits, received = len(hub.repositories[SPACE].history()), len(hub.received)
+    publish_viewer(out, SPACE)
+    assert (len(hub.repositories[SPACE].history()), len(hub.received)) == (commits, received)
+    assert not [warning for warning in recwarn if "data file" in str(warning.message)]
+    assert not hub.repositories[SPACE].private, "only a new Space is made private"
+
+
+@pytest.mark.parametrize(("token", "said"), [("hf_reader", "rights"), (TOKEN, "no more")])
+def test_a_refusal_is_explained_without_the_token(
+    hub: HubServer, out: Path, monkeypatch: pytest.MonkeyPatch, token: str, said: str
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    hub.faults.add(Fault("POST /api/spaces/.*/commit/", status=403, body="no more for {authorization}"))
     with pytest.raises(HubError, match="did not take the Space") as refused:
-        publish_viewer(out, "org/pairs-viewer")
-    assert "secret" not in str(refused.value)
+        publish_viewer(out, SPACE)
+    assert said in str(refused.value)
+    assert token not in str(refused.value)

@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -37,7 +37,9 @@ from mmpr_pipeline.training.objective.loss import LossSettings
 from mmpr_pipeline.training.objective.reference import AdapterOffReference, NoReference, OnlineReference, follow_policy
 from mmpr_pipeline.training.objective.reference_pass import column_store, reference_key, score_shards
 from mmpr_pipeline.training.objective.reward_shift import RewardShift
+from mmpr_pipeline.training.policy.families import family_of
 from mmpr_pipeline.training.policy.flops import ModelShape, matmul_peak, shape_of
+from mmpr_pipeline.training.policy.fused import fuse
 from mmpr_pipeline.training.policy.kernels import choose_backend
 from mmpr_pipeline.training.policy.load import (
     choose_parts,
@@ -166,10 +168,12 @@ class Trainer:
         attention = backend if self.policy.shares else "the model's own"
         self._computed: dict[str, Any] = {
             "device": _name(world.device), "ranks": world.size, "dtype": str(self.dtype), "attention": attention,
+            "layers": self.layers,
         }  # fmt: skip
         self._fit()
         if world.is_main:
-            self.view.message(f"On {world.size} x {_name(world.device)}, {self.dtype}; attention by {attention}.")
+            kinds = f"attention by {attention}, norms and MLPs {self.layers}"
+            self.view.message(f"On {world.size} x {_name(world.device)}, {self.dtype}; {kinds}.")
             note(self.run_dir, computed=self._computed)
 
     def run(self) -> Result:
@@ -280,6 +284,7 @@ class Trainer:
             self.view.message(f"{self.folder.label} is not stored one to one; every rank loads the model whole.")
             check_host_memory(model, self.world)
             model = load_model(self.folder.path)
+        self.layers = self._fuse(model, self.view.message)
         policy = PrefixSharedPolicy(choose_parts(model, self.config))
         policy.train()
         for parameter in policy.parameters():
@@ -294,6 +299,9 @@ class Trainer:
                 )
             quantise_base(policy.bare)
         return policy, shape
+
+    def _fuse(self, model: Any, notify: Callable[[str], None] | None = None) -> str:
+        return fuse(family_of(model).language_model(model), self.world.device, self.dtype, notify)
 
     def _warn(self) -> None:
         """Say where the learning rate is far above what the model's authors took; of all weights, not of adapters."""
@@ -331,7 +339,9 @@ class Trainer:
     def _reference(self, kind: ReferenceKind) -> tuple[Any, PrefixSharedPolicy | None]:
         """The reference, None where its rows come with the data; and its policy, where that moves (TR-DPO)."""
         if kind == "online":
-            policy = PrefixSharedPolicy(empty_model(self.folder.path) if self.stored else load_model(self.folder.path))
+            model = empty_model(self.folder.path) if self.stored else load_model(self.folder.path)
+            self._fuse(model)
+            policy = PrefixSharedPolicy(model)
             if not self.config.follows:
                 policy.requires_grad_(False).to(dtype=self.dtype)
             shard(policy, self.world, self.dtype, self.config.launch.shard_over)

@@ -144,6 +144,7 @@ class Trainer:
         self.encoder = encoder = PairEncoder(self.processor, self.policy.bare, self.policy.family, config.max_tiles)
         budget = config.token_budget or MOST_TOKENS
         self.stream = Stream(self.shards, encoder, budget, world.rank, world.size, self.dtype)
+        self.stream.image_budget = config.image_budget
         reference, self.moving = self._reference(kind)
         backend = choose_backend(world.device, self.dtype, notify=self.view.message)
         self.policy.backend = backend
@@ -316,14 +317,20 @@ class Trainer:
         kept = world.on_main(lambda: computed_before(self.run_dir))
         alike = all(kept.get(name) == value for name, value in self._computed.items())
         budget = config.token_budget or (kept.get("token_budget") if alike else None)
-        recompute = kept["recompute"] if alike and config.recompute == "auto" else config.recompute
+        recompute, vision = config.recompute, config.recompute_vision
+        if alike and recompute == "auto":
+            recompute = kept["recompute"]
+            vision = kept["recompute_vision"] if vision == "auto" else vision
         _, slices = next(self.order.steps(0, 1, self._sizes))
-        fit = fit_step(self.policy, self.stream, slices, world, budget, recompute, room_of(world))
+        fit = fit_step(self.policy, self.stream, slices, world, budget, recompute, vision, room_of(world))
         self.stream.budget = fit.token_budget
-        self._computed |= {"recompute": fit.recompute, "token_budget": fit.token_budget}
+        self._computed |= {
+            "recompute": fit.recompute, "recompute_vision": fit.recompute_vision, "token_budget": fit.token_budget,
+        }  # fmt: skip
         where = "each GPU" if world.device.type == "cuda" else "each process"
         self.view.message(
-            f"A step of {fit.token_budget:,} tokens (recompute: {fit.recompute}) takes about"
+            f"A step of {fit.token_budget:,} tokens (recompute: {fit.recompute}, of the vision tower"
+            f" {fit.recompute_vision}) takes about"
             f" {fit.needed / 2**30:.2f} GiB of {where}."
         )
 

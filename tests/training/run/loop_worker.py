@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,13 @@ def kill_in(place: str) -> None:
         setattr(kind, name, killed)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("settings", type=Path)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--kill-after", type=int)
     parser.add_argument("--kill-in")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if args.kill_in:
         kill_in(args.kill_in)
     torch.set_num_threads(1)

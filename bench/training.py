@@ -35,6 +35,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,9 @@ FRUGAL = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"
 SHAPES: dict[str, dict[str, Any]] = {
     "full": {"side": 448, "patch": 14, "image": (1344, 896), "tiles": 7, "words": 60, "answer": 110,
              "hidden": 512, "mlp": 1792, "layers": 3, "heads": 8, "kv": 2, "vision": 96, "vision_layers": 2},
+    "1B": {"side": 448, "patch": 14, "image": (1344, 896), "tiles": 7, "words": 60, "answer": 110,
+           "hidden": 896, "mlp": 4864, "layers": 24, "heads": 14, "kv": 2, "vision": 1024, "vision_layers": 24,
+           "vision_heads": 16, "vocabulary": 151655},  # of bench/training_gpu.py
     "tiny": {"side": 56, "patch": 14, "image": (112, 56), "tiles": 3, "words": 10, "answer": 12,
              "hidden": 64, "mlp": 128, "layers": 2, "heads": 2, "kv": 1, "vision": 64, "vision_layers": 1},
 }  # fmt: skip
@@ -64,19 +68,21 @@ def make_processor(shape: dict[str, Any]) -> Any:
     return processor
 
 
-def make_model(shape: dict[str, Any], processor: Any) -> Any:
-    """The same random model each time it is asked for."""
+def make_model(shape: dict[str, Any], processor: Any, half: bool = False) -> Any:
+    """The same random model each time it is asked for; with `half` in bfloat16, on the GPU."""
     import torch
     from transformers import InternVLConfig, InternVLForConditionalGeneration, Qwen2Config
 
     text = Qwen2Config(
         hidden_size=shape["hidden"], intermediate_size=shape["mlp"], num_hidden_layers=shape["layers"],
-        num_attention_heads=shape["heads"], num_key_value_heads=shape["kv"], vocab_size=VOCABULARY,
+        num_attention_heads=shape["heads"], num_key_value_heads=shape["kv"],
+        vocab_size=shape.get("vocabulary", VOCABULARY),
         max_position_embeddings=8192, tie_word_embeddings=False,
     )  # fmt: skip
     vision = {
         "hidden_size": shape["vision"], "intermediate_size": 4 * shape["vision"],
-        "num_hidden_layers": shape["vision_layers"], "num_attention_heads": shape["vision"] // 32,
+        "num_hidden_layers": shape["vision_layers"],
+        "num_attention_heads": shape.get("vision_heads", shape["vision"] // 32),
         "image_size": [shape["side"]] * 2, "patch_size": [shape["patch"]] * 2, "layer_scale_init_value": 1.0,
     }  # fmt: skip
     image_token = processor.tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
@@ -84,7 +90,10 @@ def make_model(shape: dict[str, Any], processor: Any) -> Any:
         vision_config=vision, text_config=text.to_dict(), image_token_id=image_token, tie_word_embeddings=False
     )
     torch.manual_seed(0)
-    return InternVLForConditionalGeneration(config)
+    if not half:
+        return InternVLForConditionalGeneration(config)
+    with torch.device("cuda"):
+        return InternVLForConditionalGeneration(config).to(torch.bfloat16)
 
 
 def rows(shape: dict[str, Any], questions: int, pairs: int) -> list[dict[str, Any]]:
@@ -118,7 +127,11 @@ def peak_mb() -> float:
 
 
 def now() -> tuple[float, float]:
-    """Wall clock and CPU seconds of this process."""
+    """Wall clock and CPU seconds of this process, when the GPU is done."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     return time.perf_counter(), time.process_time()
 
 
@@ -129,8 +142,9 @@ def since(start: tuple[float, float]) -> tuple[float, float]:
 
 
 def run_trl(
-    shape: dict[str, Any], pairs: int, steps: int, folder: Path, batch: int = 1, checkpointing: str = "none"
-) -> dict[str, Any]:
+    shape: dict[str, Any], pairs: int, steps: int, folder: Path, batch: int = 1, checkpointing: str = "none",
+    half: bool = False, liger: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """DPOTrainer for `steps` optimizer steps of `pairs` pairs, `batch` in a micro-batch; saves its micro-batches."""
     import copy
 
@@ -142,17 +156,12 @@ def run_trl(
     from trl import DPOConfig, DPOTrainer
 
     processor = make_processor(shape)
-    batches: list[Any] = []
+    numbers = count()
     times: list[tuple[float, float]] = []
 
     class InOrder(DPOTrainer):
         def _get_train_sampler(self, *args: Any) -> Any:
             return SequentialSampler(self.train_dataset)
-
-        def training_step(self, model: Any, inputs: Any, *args: Any) -> Any:
-            torch.save(dict(inputs), folder / f"{len(batches):05d}.pt")
-            batches.append(None)
-            return super().training_step(model, inputs, *args)
 
     class Clock(TrainerCallback):
         def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
@@ -166,24 +175,32 @@ def run_trl(
         beta=BETA, per_device_train_batch_size=batch, gradient_accumulation_steps=pairs // batch, max_steps=steps,
         learning_rate=RATE, lr_scheduler_type="constant", max_grad_norm=0.0, weight_decay=0.0,
         optim="adamw_torch_fused",
-        logging_steps=1, report_to=[], save_strategy="no", use_cpu=True, max_length=None, bf16=False,
-        gradient_checkpointing=checkpointing == "full", disable_tqdm=True,
+        logging_steps=1, report_to=[], save_strategy="no", use_cpu=not half, max_length=None, bf16=half,
+        use_liger_kernel=liger, gradient_checkpointing=checkpointing == "full", disable_tqdm=True,
     )  # fmt: skip
     data = Dataset.from_list(rows(shape, steps, pairs))
     base = peak_mb()
     with record_function("set-up"):
-        model = make_model(shape, processor)
+        model = make_model(shape, processor, half)
         trainer = InOrder(
             model=model, ref_model=copy.deepcopy(model), args=config, train_dataset=data, processing_class=processor,
             callbacks=[Clock()],
         )  # fmt: skip
+    collator = trainer.data_collator
+
+    def kept(examples: Any) -> Any:
+        made = collator(examples)  # before a step's clock starts
+        torch.save(dict(made), folder / f"{next(numbers):05d}.pt")
+        return made
+
+    trainer.data_collator = kept
     trainer.train()
     losses = [line["loss"] for line in trainer.state.log_history if "loss" in line]
     return {"losses": losses, "times": times, "peak": peak_mb(), "base": base}
 
 
-def our_batches(folder: Path, pairs: int, steps: int) -> Iterator[Any]:
-    """TRL's micro-batches of one pair, `pairs` of them together as one group."""
+def our_batches(folder: Path, pairs: int, steps: int, half: bool = False) -> Iterator[Any]:
+    """TRL's micro-batches of one pair, `pairs` of them together as one group; tiles in bfloat16 with `half`."""
     import torch
     from torch.profiler import record_function
 
@@ -201,13 +218,15 @@ def our_batches(folder: Path, pairs: int, steps: int) -> Iterator[Any]:
             indexed.append(IndexedPair(f"{step}-{number}", 2 * number, 2 * number + 1))
         with record_function("batch"):
             tiles = raw["pixel_values"][: len(raw["pixel_values"]) // 2].clone()
+            tiles = tiles.to(torch.bfloat16) if half else tiles
         del raw  # holds every tile twice
         yield collate([Group(str(step), prompt, (), tuple(responses), tuple(indexed))], [{"pixel_values": tiles}])
 
 
 def run_ours(
-    shape: dict[str, Any], pairs: int, steps: int, folder: Path, reference: str = "stored", checkpointing: str = "none"
-) -> dict[str, Any]:
+    shape: dict[str, Any], pairs: int, steps: int, folder: Path, reference: str = "stored", checkpointing: str = "none",
+    half: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """The prefix-shared MPO step on TRL's batches; `reference` is `stored` or `online`."""
     import copy
 
@@ -223,20 +242,20 @@ def run_ours(
     processor = make_processor(shape)
     base = peak_mb()
     with record_function("set-up"):
-        policy = PrefixSharedPolicy(make_model(shape, processor).train())
+        policy = PrefixSharedPolicy(make_model(shape, processor, half).train())
         online = OnlineReference(PrefixSharedPolicy(copy.deepcopy(policy.bare))) if reference == "online" else None
     set_checkpointing(policy.bare, checkpointing)
     start = now()
     source: Reference
     if online is None:
-        scored = {row.pair_id: row for row in reference_rows(policy, our_batches(folder, pairs, steps))}
+        scored = {row.pair_id: row for row in reference_rows(policy, our_batches(folder, pairs, steps, half))}
         source = StoredReference(scored)
     else:
         source = online
     scoring = since(start)[0]
     optimizer = torch.optim.AdamW(policy.parameters(), RATE, weight_decay=0.0, fused=True)
     losses, times = [], []
-    for batch in our_batches(folder, pairs, steps):
+    for batch in our_batches(folder, pairs, steps, half):
         start = now()
         loss = mpo(pair_log_probs(batch, policy(batch).responses, *source(batch))).total.mean()
         loss.backward()

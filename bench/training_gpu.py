@@ -1,19 +1,29 @@
 """One call on one GPU: does training compute what it must there, by which kernel, how fast, in how much memory?
 
-    python bench/training_gpu.py [--out DIR] [--only peak,attention,...] [--seconds 480]
+    python bench/training_gpu.py [--out DIR] [--only peak,attention,...] [--seconds 480] [--sampler gumbel.py]
 
-Needs torch, transformers and this checkout; `trainer` and `command` also pydantic (with pydantic_core, annotated-types,
-typing-inspection: 2.6 MB of wheels) and pyarrow. Weights are random. Sections, in this order; `peak` always runs:
+Needs torch, transformers and this checkout. What sections need besides comes in small wheels, which are unpacked beside
+the checkout (`pip install --no-deps --target DIR ...`, then PYTHONPATH=DIR) where the machine has no registry:
+
+    trainer, command   pydantic pydantic_core annotated-types typing-inspection (3 MB), pyarrow, typer, rich
+    trl                trl datasets dill multiprocess xxhash (3 MB), accelerate; liger-kernel (0.4 MB) for its best rows
+    sampling           one file of vLLM, v1/worker/gpu/sample/gumbel.py, where vLLM is not installed: --sampler
+
+Weights are random. Sections, in this order; `peak` always runs:
 
     peak        products in half precision, rounded and with float32 results
-    attention   each kernel on layouts of real micro-batches: error, time, FLOP/s
-    trainer     a 1B by the trainer's own parts: sharding, reference first, steps, checkpoint, resume, memory
-    command     `mmpr train` and its export, a tiny model, beside the CPU's losses
+    trainer     a model by the trainer's own parts: sharding, reference first, steps, checkpoint, resume, memory
     numerics    half precision against float32: log-probs, gradients, first loss
     speed       2B, 8B, 1B; one pair and four pairs a question; what is kept; beside concatenated rows
+    attention   each kernel on layouts of real micro-batches: error, time, FLOP/s
+    trl         the real TRL and ours on the same pairs, a 1B, online reference
+    command     `mmpr train` and its export, a tiny model, beside the CPU's losses
+    sampling    vLLM's seeded sampling and half-precision products: do tokens depend on the batch, what do seeds cost
 
 Each section says what it claims and whether it holds; DIR/training_gpu.json is written after each one, so that a call
-that ends early has told what it found. The status is 1 where a claim fails. On a CPU everything is tiny: a smoke test.
+that ends early leaves what it measured. A section that needs what is not installed is left out by name. No section runs
+longer than its share of the time, and one that breaks the GPU's context is followed by a new process. The status is 1
+where a claim fails. On a CPU everything is tiny: a smoke test.
 MFU: FLOPs that the step needs as it is laid out (6 a parameter and token, and attention), over time, over the peak.
 """
 
@@ -23,10 +33,12 @@ import argparse
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 import traceback
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -34,16 +46,22 @@ os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
 import torch
 
-from bench.gpu.made import CUDA, clear
+from bench.gpu.made import CUDA, Absent, clear
 
-SECTIONS = {  # by module: one that lacks a package leaves the others alone
-    "peak": "kernels",
-    "attention": "kernels",
-    "trainer": "trainer",
-    "command": "trainer",
-    "numerics": "numerics",
-    "speed": "speed",
+SECTIONS = {  # by module: one that lacks a package leaves the others alone; and the most seconds
+    "peak": ("kernels", 20),
+    "trainer": ("trainer", 60),
+    "numerics": ("numerics", 40),
+    "speed": ("speed", 220),
+    "attention": ("kernels", 90),
+    "trl": ("beside_trl", 90),
+    "command": ("trainer", 90),
+    "sampling": ("sampling", 40),
 }
+
+
+class OutOfTime(BaseException):
+    """A section's share of the time is over. No Exception: sections catch those of single rows."""
 
 
 def main() -> int:
@@ -51,33 +69,68 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", ".")))
     parser.add_argument("--only", default=",".join(SECTIONS))
     parser.add_argument("--seconds", type=float, default=480.0)
+    parser.add_argument("--sampler", type=Path, help="vLLM's gumbel.py, where vLLM is not installed")
+    parser.add_argument("--go-on", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     until = time.monotonic() + args.seconds
-    wanted = ["peak", *(name for name in args.only.split(",") if name != "peak")]
-    results: dict[str, Any] = {
+    if args.sampler:
+        os.environ["MMPR_SAMPLER"] = str(args.sampler)
+    file = args.out / "training_gpu.json"
+    results: dict[str, Any] = json.loads(file.read_text()) if args.go_on else {
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if CUDA else "CPU",
-    }
-    failed = False
-    for name in wanted:
-        if time.monotonic() > until:
-            results[name] = {"failed": "no time left"}
-            continue
-        began = time.monotonic()
-        try:
-            more = {"until": until} if name == "speed" else {}
-            section = getattr(importlib.import_module(f"bench.gpu.{SECTIONS[name]}"), name)
-            figures, claims = section(results, **more)
-        except Exception:  # the other sections still have something to tell
-            figures, claims = {"failed": traceback.format_exc()[-2000:]}, {"it runs": False}
-        clear()
-        results[name] = {"seconds": round(time.monotonic() - began, 1), "figures": figures, "claims": claims}
-        (args.out / "training_gpu.json").write_text(json.dumps(results, indent=1))
-        print(f"== {name} ({results[name]['seconds']} s)\n{json.dumps(figures, indent=1)}")
-        for claim, holds in claims.items():
+    }  # fmt: skip
+    wanted = [name for name in SECTIONS if name in args.only.split(",") or (name == "peak" and not args.go_on)]
+    signal.signal(signal.SIGALRM, _out_of_time)
+    for number, name in enumerate(wanted):
+        results[name] = _section(name, results, until)
+        file.write_text(json.dumps(results, indent=1))
+        print(f"== {name} ({results[name]['seconds']} s)\n{json.dumps(results[name]['figures'], indent=1)}")
+        for claim, holds in results[name]["claims"].items():
             print(f"{'pass' if holds else 'FAIL'}  {name}: {claim}", flush=True)
-            failed |= not holds
-    return int(failed)
+        if not _sound() and (left := wanted[number + 1 :]):
+            rest = ["--out", str(args.out), "--only", ",".join(left), "--seconds", str(until - time.monotonic())]
+            os.execv(sys.executable, [sys.executable, __file__, *rest, "--go-on"])
+    return int(any(not all(part["claims"].values()) for part in results.values() if isinstance(part, dict)))
+
+
+def _section(name: str, results: dict[str, Any], until: float) -> dict[str, Any]:
+    """Figures and claims of a section, within its share of what is left of the time."""
+    module, most = SECTIONS[name]
+    began = time.monotonic()
+    share = min(float(most), until - began)
+    figures: dict[str, Any]
+    if share < 1:
+        return {"seconds": 0.0, "figures": {"left out": "no time left"}, "claims": {"there is time for it": False}}
+    try:
+        section = getattr(importlib.import_module(f"bench.gpu.{module}"), name)
+        signal.setitimer(signal.ITIMER_REAL, share + 5 if CUDA else 0)
+        figures, claims = section(results, began + share)
+    except Absent as why:
+        figures, claims = {"left out": str(why)}, {}
+    except OutOfTime:
+        figures, claims = {"failed": traceback.format_exc()[-1000:]}, {f"{most} s are enough": False}
+    except Exception:  # the other sections still have something to say
+        figures, claims = {"failed": traceback.format_exc()[-2000:]}, {"it runs": False}
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    if _sound():
+        clear()
+    return {"seconds": round(time.monotonic() - began, 1), "figures": figures, "claims": claims}
+
+
+def _out_of_time(number: int, frame: FrameType | None) -> None:
+    raise OutOfTime
+
+
+def _sound() -> bool:
+    """Whether the GPU's context still works: after an illegal access every call fails."""
+    try:
+        if CUDA:
+            torch.cuda.synchronize()
+    except Exception:
+        return False
+    return True
 
 
 if __name__ == "__main__":

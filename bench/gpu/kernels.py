@@ -16,7 +16,7 @@ from mmpr_pipeline.training.policy.kernels import attend
 Found = tuple[dict[str, Any], dict[str, bool]]  # figures, and what was claimed of them
 
 
-def peak(results: dict[str, Any]) -> Found:
+def peak(results: dict[str, Any], until: float) -> Found:
     """Large square products in half precision, rounded and with float32 results; a copy."""
     size = 8192 if CUDA else 256
     a, b = (torch.randn(size, size, device=DEVICE).to(HALF) for _ in range(2))
@@ -35,12 +35,14 @@ def peak(results: dict[str, Any]) -> Found:
 
 def _both(leaves: Any, layout: Any, grad: Any) -> Any:
     """Forward and backward."""
+    for leaf in leaves:
+        leaf.grad = None
     out = attend(*leaves, layout, leaves[0].shape[-1] ** -0.5)
     out.backward(grad)
     return out.detach()
 
 
-def attention(results: dict[str, Any]) -> Found:
+def attention(results: dict[str, Any], until: float) -> Found:
     """Each kernel: its error against float32, forward and backward time, FLOP/s of the work that is needed."""
     shape = SHAPES["8B" if CUDA else "tiny"]
     figures: dict[str, Any] = {}
@@ -64,6 +66,9 @@ def attention(results: dict[str, Any]) -> Found:
                 leaves = [t.clone().requires_grad_() for t in made]
 
                 both = partial(_both, leaves, layout, grad)
+                if time.monotonic() > until:
+                    row[backend] = "no time left"
+                    continue
                 try:
                     clear()
                     began = time.monotonic()

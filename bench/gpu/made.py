@@ -22,6 +22,10 @@ HALF = torch.bfloat16 if CUDA else torch.float32
 PATCH = 14
 
 
+class Absent(Exception):
+    """What a section needs is not installed."""
+
+
 @dataclass(frozen=True)
 class Shape:
     """A model, and the questions that it is asked: `tiles` and `words` of a prompt, tokens of a response."""
@@ -49,6 +53,7 @@ SHAPES = {
     "2B": Shape(2048, 8192, 24, 16, 8, 92553),
     "8B": Shape(4096, 14336, 32, 32, 8, 92553),
     "8B/4": Shape(4096, 14336, 8, 32, 8, 92553, vision_layers=6),  # a quarter of the layers
+    "1B/4": Shape(896, 4864, 6, 14, 2, 32000, vision_layers=6),  # and a small vocabulary: 2.7 GB of a checkpoint
     "tiny": Shape(128, 256, 2, 4, 2, 500, 2, 64, 56, 3, 10, 12),
 }
 

@@ -14,7 +14,7 @@ from mmpr_pipeline.training.objective.pair_scores import pair_log_probs
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 
 
-def numerics(results: dict[str, Any]) -> Found:
+def numerics(results: dict[str, Any], until: float) -> Found:
     """Log-probs off the truth (float32, plain rows), gradients apart, the first loss; by kernel."""
     shape = SHAPES["8B/4" if CUDA else "tiny"]
     model = make_model(shape, torch.float32)
@@ -29,14 +29,17 @@ def numerics(results: dict[str, Any]) -> Found:
         model.zero_grad(set_to_none=True)
         try:
             if kind == "plain":
+                with torch.no_grad():
+                    before, _ = plain_scores(model, group, images)
                 scores, _ = plain_scores(model, group, images)
-                chosen, rejected, long, short = *scores.view(-1, 2).T, *lengths.view(-1, 2).T
-                loss = mpo(PairLogProbs(chosen, rejected, chosen.detach(), rejected.detach(), long, short))
+                loss = mpo(PairLogProbs(*scores.view(-1, 2).T, *before.view(-1, 2).T, *lengths.view(-1, 2).T))
             else:
                 policy = PrefixSharedPolicy(model, backend=kind)  # type: ignore[arg-type]
                 batch = packed([group], [images])
+                with torch.no_grad():
+                    reference = policy(batch).responses
                 responses = policy(batch).responses
-                reference, scores = responses.detach(), responses[order]
+                scores = responses[order]
                 loss = mpo(
                     pair_log_probs(batch, responses, *(reference[i.to(DEVICE)] for i in (batch.chosen, batch.rejected)))
                 )

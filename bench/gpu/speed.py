@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from bench.gpu.kernels import Found
@@ -13,6 +11,7 @@ from bench.gpu.made import (
     DEVICE,
     HALF,
     SHAPES,
+    Shape,
     clear,
     make_groups,
     make_model,
@@ -24,17 +23,19 @@ from bench.gpu.made import (
 )
 from mmpr_pipeline.training.objective.loss import PairLogProbs, mpo
 from mmpr_pipeline.training.objective.pair_scores import pair_log_probs
+from mmpr_pipeline.training.policy.fused import fuse
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.policy.recompute import set_checkpointing
 
-CASES = [
-    ("varlen", "matmuls", False), ("varlen", "full", False), ("varlen", "full", True), ("flex", "full", False),
-    ("sdpa", "full", False), ("varlen", "none", False),
-]  # fmt: skip
+CASES = [("varlen", "matmuls"), ("varlen", "full"), ("flex", "full"), ("sdpa", "full"), ("varlen", "none")]
+SECONDS_A_PAIR = 2.5  # GPU-seconds, 8B, four pairs a question
 
 
 def speed(results: dict[str, Any], until: float) -> Found:
-    """Forward and backward of the loss at 2B, 8B and 1B, one pair and four pairs a question, about 16k tokens."""
+    """Forward and backward of the loss at 2B, 8B and 1B, one pair and four pairs a question, about 16k tokens.
+
+    `s_pair`: GPU-seconds a pair, without the optimizer's step, which comes once in hundreds of pairs.
+    """
     figures: dict[str, Any] = {}
     claims: dict[str, bool] = {}
     peak = results["peak"]["figures"]["tflops"] * 1e12
@@ -42,51 +43,64 @@ def speed(results: dict[str, Any], until: float) -> Found:
         shape = SHAPES[name]
         clear()
         model = make_model(shape, HALF)
+        heard: list[str] = []
+        layers = fuse(model.model.language_model, DEVICE, HALF, heard.append)
         for pairs, count in [(1, 6), (4, 4)] if CUDA else [(1, 2), (2, 1)]:
             groups, images = make_groups(shape, count, pairs)
-            batch, total = packed(groups, images), sum(len(group.pairs) for group in groups)
-            row: dict[str, Any] = {"tokens": batch.tokens, "pairs": total}
-            for backend, kept, compiled in CASES if CUDA else [("sdpa", "full", False), ("sdpa", "matmuls", False)]:
-                case = f"{backend} {kept}{' compiled' if compiled else ''}"
-                if time.monotonic() > until:
-                    row[case] = "no time left"
-                    continue
-                clear()
-                set_checkpointing(model, kept)  # type: ignore[arg-type]
-                policy = PrefixSharedPolicy(model, backend=backend)  # type: ignore[arg-type]
-
-                def step(policy: Any = policy, batch: Any = batch, model: Any = model) -> None:
-                    scores = policy(batch).responses
-                    reference = scores.detach()
-                    sides = (reference[index.to(DEVICE)] for index in (batch.chosen, batch.rejected))
-                    mpo(pair_log_probs(batch, scores, *sides)).total.mean().backward()
-                    model.zero_grad(set_to_none=True)
-
-                try:
-                    with _compiled(model, compiled):
-                        row[case] = _measured(step, total, step_flops(shape, model, groups, True), peak)
-                except Exception as problem:
-                    row[case] = f"{type(problem).__name__}: {str(problem)[:160]}"
-                policy.release()
-                model.zero_grad(set_to_none=True)
-            row["concatenated full"] = _concatenated(model, shape, groups, images, peak)
             title = f"{name}, {count} of {pairs}+{pairs}"
-            figures[title] = row
-            best = max(
-                (r["pairs_s"] for k, r in row.items() if isinstance(r, dict) and k != "concatenated full"), default=0
-            )
+            row = figures[title] = {"layers": layers, "refused": heard}
+            for number, (backend, kept) in enumerate(CASES if CUDA else [("sdpa", "full"), ("sdpa", "matmuls")]):
+                few = count // 2 if name == "8B" and kept != "full" else count  # what fits beside weights and gradients
+                case = f"{backend} {kept}"
+                row[case] = (
+                    _shared(model, shape, groups[:few], images[:few], backend, kept, peak)
+                    if time.monotonic() < until
+                    else "no time left"
+                )
+                if number == 1:  # what is claimed comes before the other kernels
+                    row["concatenated full"] = _concatenated(model, shape, groups, images, peak)
+            ours = [r for k, r in row.items() if isinstance(r, dict) and k != "concatenated full"]
             beside = row["concatenated full"]
-            if CUDA and isinstance(beside, dict):
-                times = 1.6 if pairs == 1 else 3.0
-                claims[f"{title}: {times} times concatenated rows"] = best > times * beside["pairs_s"]
+            if CUDA:
+                times, best = 1.6 if pairs == 1 else 3.0, max((r["pairs_s"] for r in ours), default=0.0)
+                claims[f"{title}: {times} times concatenated rows"] = (
+                    isinstance(beside, dict) and best > times * beside["pairs_s"]
+                )
+            if CUDA and (name, pairs) == ("8B", 4):
+                claims[f"{title}: at most {SECONDS_A_PAIR} GPU-seconds a pair"] = (
+                    min((r["s_pair"] for r in ours), default=9.9) <= SECONDS_A_PAIR
+                )
         goal = {"2B": 0.45, "8B": 0.40}.get(name)
         if CUDA and goal:
-            mfu = max(
+            mfu = [
                 r["mfu"] for k, v in figures.items() if k.startswith(name) for r in v.values() if isinstance(r, dict)
-            )
-            claims[f"{name}: MFU of {goal:.0%}"] = mfu >= goal
+            ]
+            claims[f"{name}: MFU of {goal:.0%}"] = max(mfu, default=0.0) >= goal
         del model
     return figures, claims
+
+
+def _shared(model: Any, shape: Shape, groups: Any, images: Any, backend: Any, kept: Any, peak: float) -> Any:
+    batch = packed(groups, images)
+    clear()
+    set_checkpointing(model, kept)
+    policy = PrefixSharedPolicy(model, backend=backend)
+
+    def step() -> None:
+        scores = policy(batch).responses
+        reference = scores.detach()
+        sides = (reference[index.to(DEVICE)] for index in (batch.chosen, batch.rejected))
+        mpo(pair_log_probs(batch, scores, *sides)).total.mean().backward()
+        model.zero_grad(set_to_none=True)
+
+    total = sum(len(group.pairs) for group in groups)
+    try:
+        return {"tokens": batch.tokens, **_measured(step, total, step_flops(shape, model, groups, True), peak)}
+    except Exception as problem:
+        return f"{type(problem).__name__}: {str(problem)[:160]}"
+    finally:
+        policy.release()
+        model.zero_grad(set_to_none=True)
 
 
 def _concatenated(model: Any, shape: Any, groups: Any, images: Any, peak: float) -> Any:
@@ -107,20 +121,12 @@ def _concatenated(model: Any, shape: Any, groups: Any, images: Any, peak: float)
         return f"{type(problem).__name__}: {str(problem)[:160]}"
 
 
-@contextmanager
-def _compiled(model: Any, wanted: bool) -> Iterator[None]:
-    """Norms and MLPs of the language model fused by torch.compile."""
-    layers = model.model.language_model.layers if wanted else []
-    parts = [part for layer in layers for part in (layer.input_layernorm, layer.post_attention_layernorm, layer.mlp)]
-    for part in parts:
-        part.compile(dynamic=True)
-    try:
-        yield
-    finally:
-        for part in parts:
-            part._compiled_call_impl = None
-
-
 def _measured(step: Any, pairs: int, flops: float, peak: float, repeats: int = 3) -> dict[str, float]:
     seconds = timed(step, repeats, warm=1)
-    return {"ms": seconds * 1e3, "pairs_s": pairs / seconds, "mfu": flops / seconds / peak, "gib": peak_gib()}
+    return {
+        "ms": seconds * 1e3,
+        "pairs_s": pairs / seconds,
+        "s_pair": seconds / pairs,
+        "mfu": flops / seconds / peak,
+        "gib": peak_gib(),
+    }

@@ -233,6 +233,19 @@ class TrainConfig(Settings):
         " memory), else full.",
         json_schema_extra=OPERATIONAL,
     )
+    recompute_vision: Literal["auto", "none", "matmuls", "full"] = Field(
+        default="auto",
+        description="The same of the vision tower's layers; auto: as the language model's, or full where only that lets"
+        " the language model keep its products.",
+        json_schema_extra=OPERATIONAL,
+    )
+    image_budget: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most image tokens of a micro-batch on one device (InternVL: 256 a tile), for towers that are large"
+        " beside their language model; a question's images stay together. If not given, as many as token_budget holds.",
+        json_schema_extra=OPERATIONAL,
+    )
     checkpoint_every: int = Field(
         default=100, ge=1, description="Steps between checkpoints.", json_schema_extra=OPERATIONAL
     )

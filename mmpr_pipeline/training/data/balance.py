@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 
 ATTEMPTS = 12  # divisions in a row that make nothing shorter
 CANDIDATES = 4  # questions of which the best to divide is taken
@@ -20,10 +20,11 @@ CANDIDATES = 4  # questions of which the best to divide is taken
 @dataclass(frozen=True)
 class Outline:
     """About how many tokens some pairs of one question are: the prompt's (images included), and for each pair chosen
-    and rejected as (name of the response, tokens)."""
+    and rejected as (name of the response, tokens). `images`: how many of the prompt's are images'."""
 
     prompt: int
     pairs: tuple[tuple[tuple[int, int], tuple[int, int]], ...]
+    images: int = 0
 
     def tokens(self, first: int, stop: int, shares: bool = True) -> int:
         """Of pairs `first` to `stop`: prompt and each distinct response once; without sharing a prompt a response."""
@@ -54,8 +55,9 @@ class StepPlan:
         return self.tokens / (len(self.ranks) * self.time) if self.time else 1.0
 
 
-def plan(outlines: Sequence[Outline], ranks: int, budget: int, shares: bool = True) -> StepPlan:
-    """Deal a step's questions out to ranks and micro-batches of about `budget` tokens. Pure and deterministic.
+def plan(outlines: Sequence[Outline], ranks: int, budget: int, shares: bool = True, images: float = inf) -> StepPlan:
+    """Deal a step's questions out to ranks and micro-batches of about `budget` tokens, of which at most about `images`
+    are images'. Pure and deterministic.
 
     Token counts may be estimates: what then exceeds the budget is packed anew by the rank itself (`data`).
     """
@@ -68,7 +70,10 @@ def plan(outlines: Sequence[Outline], ranks: int, budget: int, shares: bool = Tr
     def cost(piece: ItemSlice) -> int:
         return outlines[piece.item].tokens(piece.first, piece.stop, shares)
 
-    best = now = _deal([(cost(piece), piece) for piece in pieces], ranks, budget)
+    def dealt(parts: Sequence[ItemSlice]) -> StepPlan:
+        return _deal([(cost(part), outlines[part.item].images, part) for part in parts], ranks, budget, images)
+
+    best = now = dealt(pieces)
     attempts = 0
     while len(pieces) < 4 * ranks and attempts < ATTEMPTS:
         # Of the longest micro-batches; a single long pair there must not stop the search.
@@ -79,7 +84,7 @@ def plan(outlines: Sequence[Outline], ranks: int, budget: int, shares: bool = Tr
         tried = []
         for divided in divisible:
             parts = [part for piece in pieces for part in (_halves(piece) if piece == divided else (piece,))]
-            tried.append((_deal([(cost(piece), piece) for piece in parts], ranks, budget), parts))
+            tried.append((dealt(parts), parts))
         now, pieces = min(tried, key=lambda entry: (entry[0].time, entry[0].tokens))
         attempts = 0 if now.time < best.time else attempts + 1
         best = min(best, now, key=lambda each: each.time)
@@ -98,22 +103,25 @@ def _halves(piece: ItemSlice) -> tuple[ItemSlice, ItemSlice]:
     return ItemSlice(piece.item, piece.first, middle), ItemSlice(piece.item, middle, piece.stop)
 
 
-def _deal(costs: Sequence[tuple[int, ItemSlice]], ranks: int, budget: int) -> StepPlan:
-    """The dearest first, each to the emptiest micro-batch; as few turns as the budget allows."""
-    ordered = sorted(costs, key=lambda entry: (-entry[0], entry[1].item, entry[1].first))
-    total = sum(cost for cost, _ in costs)
+def _deal(costs: Sequence[tuple[int, int, ItemSlice]], ranks: int, budget: int, images: float) -> StepPlan:
+    """The dearest first, each to the emptiest micro-batch; as few turns as the budgets allow. By tokens, and those of
+    images among them."""
+    ordered = sorted(costs, key=lambda entry: (-entry[0], entry[2].item, entry[2].first))
+    total = sum(cost for cost, _, _ in costs)
     room = max(budget, ordered[0][0] if ordered else 0)
+    gallery = max(images, max((image for _, image, _ in costs), default=0))
     turns = max(1, ceil(total / (ranks * budget)))
     while True:
         emptiest = [(0, number) for number in range(ranks * turns)]
         filled: list[list[ItemSlice]] = [[] for _ in emptiest]
-        loads = [0] * len(emptiest)
-        for cost, piece in ordered:
+        loads, hung = [0] * len(emptiest), [0] * len(emptiest)
+        for cost, image, piece in ordered:
             load, number = heapq.heappop(emptiest)
             filled[number].append(piece)
             loads[number] = load + cost
+            hung[number] += image
             heapq.heappush(emptiest, (load + cost, number))
-        if max(loads) <= room or turns * ranks > len(ordered):
+        if (max(loads) <= room and max(hung) <= gallery) or turns * ranks > len(ordered):
             break
         turns += 1
     order = sorted(range(len(loads)), key=lambda number: (-loads[number], number))

@@ -71,7 +71,7 @@ class PairEncoder:
         self._architecture = type(model).__name__
         # Of what the processor makes of images, what the model's forward takes: some processors make more.
         self._image_inputs = set(processor.image_processor.model_input_names) & _arguments(model)
-        self._image_token = family.image_token(model)
+        self.image_token = family.image_token(model)
         self._mark = str(getattr(processor, "image_token", "") or "")
         self._reserved = ReservedTokens(self._tokenizer)
         self._plain = plain_encoder(self._tokenizer)
@@ -87,7 +87,7 @@ class PairEncoder:
             if made:
                 with _refusing():
                     tokens = self._family.image_tokens(self._model, images)
-                require_images_match(made, self._image_token, tokens)
+                require_images_match(made, self.image_token, tokens)
         except ItemRejected as reject:  # of the question: none of its pairs can be used
             return Encoded(None, {}, tuple(_rejected(pair, reject) for pair in pairs))
         return Encoded(made, images, rejects)

@@ -2,13 +2,14 @@
 
 The cost of a micro-batch is the tokens that a forward computes: prompts once, responses once, shared beginnings once;
 on the plain path a row for each response, padded to the longest. Image tokens are among them, in a fixed ratio to the
-vision tower's work, so that one budget bounds both.
+vision tower's work, so that one budget bounds both; a large tower can have a bound of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.training.data.groups import Group, IndexedPair, prefix_tree, subgroup
@@ -36,13 +37,24 @@ def size_of(group: Group) -> Size:
     return Size(prefix_tree(group).tokens, len(group.responses), longest)
 
 
-def pack(groups: Iterable[Group], budget: int, shares: bool = True) -> Iterator[list[Group]]:
+@dataclass(frozen=True)
+class ImageBudget:
+    """Most image tokens of a micro-batch, and the token that is one. A question's own images stay together."""
+
+    most: float = inf
+    token: int = -1
+
+
+def pack(
+    groups: Iterable[Group], budget: int, shares: bool = True, images: ImageBudget | None = None
+) -> Iterator[list[Group]]:
     """Micro-batches of at most `budget` tokens, groups in the order given (so that a stream is packed as it comes).
 
     Groups must fit the budget each: see `fit_group`. Raises ConfigError for one that does not.
     """
     batch: list[Group] = []
-    used = Size(0, 0, 0)
+    used, seen = Size(0, 0, 0), 0
+    images = images or ImageBudget()
     for group in groups:
         size = size_of(group)
         if size.tokens(shares) > budget:
@@ -50,11 +62,12 @@ def pack(groups: Iterable[Group], budget: int, shares: bool = True) -> Iterator[
                 f"The group of question {group.question_id} has {size.tokens(shares)} tokens, the budget is {budget}.",
                 remedy="Split groups with `fit_group` first, or raise the token budget.",
             )
-        if batch and (used + size).tokens(shares) > budget:
+        more = group.prompt.count(images.token)
+        if batch and ((used + size).tokens(shares) > budget or seen + more > images.most):
             yield batch
-            batch, used = [], Size(0, 0, 0)
+            batch, used, seen = [], Size(0, 0, 0), 0
         batch.append(group)
-        used += size
+        used, seen = used + size, seen + more
     if batch:
         yield batch
 

@@ -86,13 +86,12 @@ class Shard:
             return names.setdefault(text, len(names)), tokens
 
         head = known[0]
-        prompt = head["prompt_tokens"]
-        if not prompt:
-            tiles = self.tiles(head["question_id"])
-            sizes = [self._sizes[name] for name in head["images"] if name in self._sizes]
-            prompt = len(texts[0]["prompt"]) // CHARS_PER_TOKEN
-            prompt += sum(image_tokens(width, height, tiles) for width, height in sizes)
-        return Outline(prompt, tuple((response(i, "chosen"), response(i, "rejected")) for i in range(len(known))))
+        tiles = self.tiles(head["question_id"])
+        sizes = [self._sizes[name] for name in head["images"] if name in self._sizes]
+        images = sum(image_tokens(width, height, tiles) for width, height in sizes)
+        prompt = head["prompt_tokens"] or len(texts[0]["prompt"]) // CHARS_PER_TOKEN + images
+        pairs = tuple((response(i, "chosen"), response(i, "rejected")) for i in range(len(known)))
+        return Outline(prompt, pairs, images)
 
     def tiles(self, question_id: str) -> int:
         """Most tiles that the question's source allows."""

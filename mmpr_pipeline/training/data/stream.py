@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from mmpr_pipeline.training.data.batch import PackedBatch, collate
 from mmpr_pipeline.training.data.encode import Encoded, PairEncoder, PairReject
 from mmpr_pipeline.training.data.groups import Group, IndexedPair
 from mmpr_pipeline.training.data.order import Slice
-from mmpr_pipeline.training.data.packing import fit_group, pack
+from mmpr_pipeline.training.data.packing import ImageBudget, fit_group, pack
 from mmpr_pipeline.training.data.reference_column import ReferenceRow
 from mmpr_pipeline.training.data.shards import Shards
 
@@ -52,7 +53,8 @@ class EndOfStep:
 class Stream:
     """Makes micro-batches out of slices of groups, for rank `rank` of `ranks`.
 
-    `rows(shard)` gives stored reference rows; images are cast to `dtype`; `shares`: prefixes are computed once.
+    `rows(shard)` gives stored reference rows; images are cast to `dtype`; `shares`: prefixes are computed once;
+    `image_budget`: most image tokens of a micro-batch, None for as many as `budget` holds.
     """
 
     shards: Shards
@@ -62,6 +64,7 @@ class Stream:
     ranks: int = 1
     dtype: torch.dtype = torch.float32
     shares: bool = True
+    image_budget: int | None = None
 
     def steps(self, steps: Iterable[tuple[int, list[Slice]]], rows: Any = None) -> Iterator[MicroBatch | EndOfStep]:
         """Every step's micro-batches in order, each step closed by an EndOfStep."""
@@ -86,17 +89,18 @@ class Stream:
         outlines = [
             self.shards[s.shard].outline(s.group, s.first, s.stop, self.encoder.image_tokens) for s in slices
         ]  # fmt: skip
-        mine = plan(outlines, self.ranks, self.budget, self.shares).ranks[self.rank]
+        images_most = ImageBudget(self.image_budget or inf, self.encoder.image_token)
+        mine = plan(outlines, self.ranks, self.budget, self.shares, images_most.most).ranks[self.rank]
         planned = [[_within(slices[piece.item], piece) for piece in pieces] for pieces in mine]
         encoded = map_in_order(pool, self._encode, [part for parts in planned for part in parts])
         left: list[Group] = []
         for parts in planned:
             groups = [group for _ in parts for group in self._groups(*next(encoded), rows, stored, images, rejects)]
-            first, *others = pack(groups, self.budget, self.shares) if groups else ([],)
+            first, *others = pack(groups, self.budget, self.shares, images_most) if groups else ([],)
             left += [group for packed in others for group in packed]
             if first:
                 yield made(first)
-        for packed in pack(left, self.budget, self.shares):
+        for packed in pack(left, self.budget, self.shares, images_most):
             yield made(packed)
         yield EndOfStep(step, tuple(rejects))
 

@@ -9,14 +9,18 @@ full       each layer's input only; every layer is computed twice, a third more 
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, Literal
 
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.training.policy.families import family_of
 from mmpr_pipeline.training.policy.tiled import recomputing, tile
 
 Checkpointing = Literal["none", "matmuls", "full"]
+Recompute = Literal["auto", "none", "matmuls", "full"]
 
 _KEPT_NAMES = (
     "aten.mm", "aten.addmm", "aten.bmm", "aten.baddbmm", "aten.convolution",
@@ -26,23 +30,42 @@ _KEPT_NAMES = (
 )  # fmt: skip
 
 
-def set_checkpointing(model: Any, kind: Checkpointing) -> None:
-    """Set what the layers of a transformers model (bare, or wrapped by peft) keep while training.
+def set_checkpointing(model: Any, kind: Checkpointing, vision: Checkpointing | None = None) -> None:
+    """Set what the layers of a transformers model (bare, or wrapped by peft) keep while training; those of its vision
+    tower `vision`, where that is another kind.
 
     Raises ConfigError for an unknown kind, or a model without support.
     """
-    if kind not in ("none", "matmuls", "full"):
-        raise ConfigError(f"Unknown checkpointing {kind!r}.", remedy="Use none, matmuls or full.")
-    tile(model, kind == "full")
-    if kind == "none":
+    vision = vision or kind
+    for each in (kind, vision):
+        if each not in ("none", "matmuls", "full"):
+            raise ConfigError(f"Unknown checkpointing {each!r}.", remedy="Use none, matmuls or full.")
+    if {kind, vision} == {"none"}:
+        tile(model, False)
         model.gradient_checkpointing_disable()
         return
     if not getattr(model, "supports_gradient_checkpointing", False):
         raise ConfigError("This model cannot recompute its layers.", remedy="Set checkpointing to none.")
-    contexts = _selective if kind == "matmuls" else _whole
+    tile(model, kind == "full")
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=_options(kind))
+    if vision == kind:
+        return
+    tower = family_of(model).vision(model)
+    tile(tower, vision == "full")
+    for module in tower.modules():  # as transformers' own switch does to every layer
+        if hasattr(module, "gradient_checkpointing"):
+            module.gradient_checkpointing = vision != "none"
+            module._gradient_checkpointing_func = partial(checkpoint, **_options(vision))
+    if kind == "none":
+        for module in family_of(model).language_model(model).modules():
+            if hasattr(module, "gradient_checkpointing"):
+                module.gradient_checkpointing = False
+
+
+def _options(kind: Checkpointing) -> dict[str, object]:
     # Nothing in a layer is random: keeping the generators' state would cost a copy from the device a layer.
-    options: dict[str, object] = {"use_reentrant": False, "context_fn": contexts, "preserve_rng_state": False}
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
+    contexts = _selective if kind == "matmuls" else _whole
+    return {"use_reentrant": False, "context_fn": contexts, "preserve_rng_state": False}
 
 
 def _whole() -> Any:

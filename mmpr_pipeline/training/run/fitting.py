@@ -21,7 +21,7 @@ from mmpr_pipeline.training.data.order import Slice
 from mmpr_pipeline.training.data.stream import MicroBatch, Stream, idle_batch
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.policy.recompute import Checkpointing, set_checkpointing
+from mmpr_pipeline.training.policy.recompute import Checkpointing, Recompute, set_checkpointing
 from mmpr_pipeline.training.settings import MOST_TOKENS
 
 SHARES = {"cuda": 0.9, "cpu": 0.5}
@@ -31,10 +31,12 @@ _GIB = 1 << 30
 
 @dataclass(frozen=True)
 class StepFit:
-    """Tokens of a micro-batch, what layers keep of it, and the bytes that a step then takes of each rank's device."""
+    """Tokens of a micro-batch, what layers of the language model and of the vision tower keep of it, and the bytes that
+    a step then takes of each rank's device."""
 
     token_budget: int
     recompute: Checkpointing
+    recompute_vision: Checkpointing
     needed: int
 
 
@@ -55,36 +57,48 @@ def fit_step(
     slices: Sequence[Slice],
     world: World,
     token_budget: int | None,
-    recompute: Literal["auto", "none", "matmuls", "full"],
+    recompute: Recompute,
+    recompute_vision: Recompute,
     room: int,
 ) -> StepFit:
     """The quickest way to compute steps within `room` bytes of each device; the policy is set to it. On every rank.
 
     What is given is kept. Else, in this order: `MOST_TOKENS` keeping the results of matrix products, half of the tokens
-    so, `MOST_TOKENS` keeping layers' inputs only, half of the tokens so; halves only where the pairs of `slices`, a
-    step's, fit in them well. Raises TrainingError where nothing fits.
+    so; both with the vision tower, whose layers are the cheaper ones, keeping its layers' inputs only; both with all
+    layers doing so. Halves only where the pairs of `slices`, a step's, fit in them well. Raises TrainingError where
+    nothing fits.
     """
     most = token_budget or MOST_TOKENS
     outlines = [stream.shards[s.shard].outline(s.group, s.first, s.stop, stream.encoder.image_tokens) for s in slices]
     longest = max(o.tokens(i, i + 1, stream.shares) for o in outlines for i in range(len(o.pairs)))
     whole = 1.2 * sum(o.tokens(0, len(o.pairs), stream.shares) for o in outlines) / world.size
     halves = token_budget is None and 1.5 * longest < most // 2
-    kinds: list[Checkpointing] = ["matmuls", "full"] if recompute == "auto" else [recompute]
     small = min(most, max(most // 8, int(1.1 * longest)))
     needed = 0
-    for kind in kinds:
-        growth = _measure(policy, stream, slices, world, kind, (small, min(most, 2 * small)))
+    for kind, vision in kinds_of(recompute, recompute_vision):
+        growth = _measure(policy, stream, slices, world, (kind, vision), (small, min(most, 2 * small)))
         for budget in (most, most // 2) if halves else (most,):
             needed = growth.at(min(budget, max(whole, longest)))
             if needed <= room:
-                set_checkpointing(policy.bare, kind)
-                return StepFit(budget, kind, needed)
+                set_checkpointing(policy.bare, kind, vision)
+                return StepFit(budget, kind, vision, needed)
     raise TrainingError(
-        f"A step of {most:,} tokens needs about {needed / _GIB:.1f} GiB (recompute: {kinds[-1]}), there are"
-        f" {room / _GIB:.1f} GiB for it.",
-        remedy="Lower the token budget, set recompute to full, freeze the vision tower, use LoRA, or train on more"
-        " devices.",
+        f"A step of {most:,} tokens needs about {needed / _GIB:.1f} GiB (recompute: {kind}, of the vision tower"
+        f" {vision}), there are {room / _GIB:.1f} GiB for it.",
+        remedy="Lower the token budget or the image budget, set recompute to full, freeze the vision tower, use LoRA,"
+        " or train on more devices.",
     )
+
+
+def kinds_of(recompute: Recompute, vision: Recompute) -> list[tuple[Checkpointing, Checkpointing]]:
+    """What language model and vision tower may keep, the quickest first. A tower that is left open is as the language
+    model, or keeps less."""
+    text: list[Checkpointing] = ["matmuls", "full"] if recompute == "auto" else [recompute]
+    if vision != "auto":
+        return [(kind, vision) for kind in text]
+    if recompute != "auto":
+        return [(recompute, recompute)]
+    return [("matmuls", "matmuls"), ("matmuls", "full"), ("full", "full")]
 
 
 def _measure(
@@ -92,11 +106,11 @@ def _measure(
     stream: Stream,
     slices: Sequence[Slice],
     world: World,
-    kind: Checkpointing,
+    kinds: tuple[Checkpointing, Checkpointing],
     budgets: tuple[int, int],
 ) -> _Growth:
     """By one forward and backward of micro-batches of about `budgets` tokens; the dearest rank counts."""
-    set_checkpointing(policy.bare, kind)
+    set_checkpointing(policy.bare, *kinds)
     found: list[tuple[int, int]] = []
     for budget in budgets:
         with closing(replace(stream, budget=budget).steps([(0, list(slices))])) as events:  # type: ignore[type-var]

@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -39,7 +39,9 @@ from mmpr_pipeline.training.objective.loss import LossSettings
 from mmpr_pipeline.training.objective.reference import AdapterOffReference, NoReference, OnlineReference, follow_policy
 from mmpr_pipeline.training.objective.reference_pass import column_store, reference_key, score_shards
 from mmpr_pipeline.training.objective.reward_shift import RewardShift
+from mmpr_pipeline.training.policy.families import family_of
 from mmpr_pipeline.training.policy.flops import ModelShape, matmul_peak, shape_of
+from mmpr_pipeline.training.policy.fused import fuse
 from mmpr_pipeline.training.policy.kernels import choose_backend
 from mmpr_pipeline.training.policy.load import (
     choose_parts,
@@ -145,6 +147,7 @@ class Trainer:
         self.encoder = encoder = PairEncoder(self.processor, self.policy.bare, self.policy.family, self.max_tiles)
         budget = config.token_budget or MOST_TOKENS
         self.stream = Stream(self.shards, encoder, budget, world.rank, world.size, self.dtype)
+        self.stream.image_budget = config.image_budget
         reference, self.moving = self._reference(kind)
         backend = choose_backend(world.device, self.dtype, notify=self.view.message)
         self.policy.backend = backend
@@ -169,10 +172,12 @@ class Trainer:
         attention = backend if self.policy.shares else "the model's own"
         self._computed: Computed = {
             "device": _name(world.device), "ranks": world.size, "dtype": str(self.dtype), "attention": attention,
+            "layers": self.layers,
         }  # fmt: skip
         self._fit()
         if world.is_main:
-            self.view.message(f"On {world.size} x {_name(world.device)}, {self.dtype}; attention by {attention}.")
+            kinds = f"attention by {attention}, norms and MLPs {self.layers}"
+            self.view.message(f"On {world.size} x {_name(world.device)}, {self.dtype}; {kinds}.")
             note(self.run_dir, self._computed)
 
     def run(self) -> Result:
@@ -281,6 +286,7 @@ class Trainer:
             self.view.message(f"{self.folder.label} is not stored one to one; every rank loads the model whole.")
             check_host_memory(model, self.world)
             model = load_model(self.folder.path)
+        self.layers = self._fuse(model, self.view.message)
         policy = PrefixSharedPolicy(choose_parts(model, self.config))
         policy.train()
         for parameter in policy.parameters():
@@ -295,6 +301,9 @@ class Trainer:
                 )
             quantise_base(policy.bare)
         return policy, shape
+
+    def _fuse(self, model: Any, notify: Callable[[str], None] | None = None) -> str:
+        return fuse(family_of(model).language_model(model), self.world.device, self.dtype, notify)
 
     def _warn(self) -> None:
         """Say where images are cut into fewer tiles than were sampled with, and where the learning rate is far above
@@ -317,14 +326,20 @@ class Trainer:
         kept = world.on_main(lambda: computed_before(self.run_dir))
         alike = all(kept.get(name) == value for name, value in self._computed.items())
         budget = config.token_budget or (kept.get("token_budget") if alike else None)
-        recompute = kept["recompute"] if alike and config.recompute == "auto" else config.recompute
+        recompute, vision = config.recompute, config.recompute_vision
+        if alike and recompute == "auto":
+            recompute = kept["recompute"]
+            vision = kept["recompute_vision"] if vision == "auto" else vision
         _, slices = next(self.order.steps(0, 1, self._sizes))
-        fit = fit_step(self.policy, self.stream, slices, world, budget, recompute, room_of(world))
+        fit = fit_step(self.policy, self.stream, slices, world, budget, recompute, vision, room_of(world))
         self.stream.budget = fit.token_budget
-        self._computed |= {"recompute": fit.recompute, "token_budget": fit.token_budget}
+        self._computed |= {
+            "recompute": fit.recompute, "recompute_vision": fit.recompute_vision, "token_budget": fit.token_budget,
+        }  # fmt: skip
         where = "each GPU" if world.device.type == "cuda" else "each process"
         self.view.message(
-            f"A step of {fit.token_budget:,} tokens (recompute: {fit.recompute}) takes about"
+            f"A step of {fit.token_budget:,} tokens (recompute: {fit.recompute}, of the vision tower"
+            f" {fit.recompute_vision}) takes about"
             f" {fit.needed / 2**30:.2f} GiB of {where}."
         )
 
@@ -340,7 +355,9 @@ class Trainer:
     def _reference(self, kind: ReferenceKind) -> tuple[Any, PrefixSharedPolicy | None]:
         """The reference, None where its rows come with the data; and its policy, where that moves (TR-DPO)."""
         if kind == "online":
-            policy = PrefixSharedPolicy(empty_model(self.folder.path) if self.stored else load_model(self.folder.path))
+            model = empty_model(self.folder.path) if self.stored else load_model(self.folder.path)
+            self._fuse(model)
+            policy = PrefixSharedPolicy(model)
             if not self.config.follows:
                 policy.requires_grad_(False).to(dtype=self.dtype)
             shard(policy, self.world, self.dtype, self.config.launch.shard_over)

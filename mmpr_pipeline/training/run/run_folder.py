@@ -34,6 +34,7 @@ class Computed(TypedDict, total=False):
     ranks: int
     dtype: str
     attention: str
+    layers: str
     recompute: Checkpointing
     token_budget: int
 

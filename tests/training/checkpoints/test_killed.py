@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,11 @@ from mmpr_pipeline.training.run.metrics import read_lines
 from tests.conftest import new_bucket
 from tests.storage.seaweed import SeaweedServer
 from tests.training import made
-
-ROOT = Path(__file__).parents[3]
+from tests.training.ranks import run_ranks
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(500)
 def test_killed_while_a_checkpoint_is_written_it_goes_on_from_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -35,25 +33,18 @@ def test_killed_while_a_checkpoint_is_written_it_goes_on_from_the_one_before(
         settings = {name: tmp_path / f"{name}.json" for name in kept}
         for name, checkpoints in kept.items():
             config = made.settings(model, data, tmp_path / name, checkpoints=checkpoints, dtype="bfloat16")
-            settings[name].write_text(config.model_dump_json())
-        places = {name: checkpoint_place(str(tmp_path / name), kept[name]) for name in kept}
-        for name, moment in (("s3", "put:2"), ("disk", "commit:2")):
-            assert run(settings[name], "--kill-in", moment).returncode != 0
-            assert places[name].steps() == [1]
-        done = run(*settings.values(), "--resume")
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert [place.steps() for place in places.values()] == [[3, 4]] * 3
-        losses = {name: [line["loss"] for line in read_lines(tmp_path / name / "metrics.jsonl")] for name in kept}
+            settings = tmp_path / f"{name}.json"
+            settings.write_text(config.model_dump_json())
+            place = checkpoint_place(config.run_dir, checkpoints)
+            if moment:
+                assert -signal.SIGKILL in run_ranks([str(settings), "--kill-in", moment], os.environ)
+                assert place.steps() == [1]
+            assert run_ranks([str(settings), "--resume"], os.environ) == [0, 0]
+            assert place.steps() == [3, 4]
+            losses[name] = [line["loss"] for line in read_lines(tmp_path / name / "metrics.jsonl")]
         assert len(losses["whole"]) == 4
         assert losses["s3"] == losses["disk"] == losses["whole"]
         keys = {key.partition("/")[0] for key in open_store(f"s3://{bucket}/kept").list()}
         assert keys == {"step-00000003", "step-00000004"}
     finally:
         server.kill()
-
-
-def run(*options: Path | str) -> subprocess.CompletedProcess[str]:
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [sys.executable, *launch, "-m", "tests.training.run.loop_worker", *map(str, options)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)

@@ -22,7 +22,7 @@ def question(rng: random.Random, pairs: int) -> Outline:
     half = responses // 2
     chosen, rejected = (range(half), range(half, responses))
     made = [(chosen[i % len(chosen)], rejected[i % len(rejected)]) for i in range(pairs)]
-    return Outline(80 + 256 * tiles, tuple(((c, lengths[c]), (r, lengths[r])) for c, r in made))
+    return Outline(80 + 256 * tiles, tuple(((c, lengths[c]), (r, lengths[r])) for c, r in made), 256 * tiles)
 
 
 def step(seed: int, most: int = 4, pairs: int = 256) -> list[Outline]:
@@ -39,6 +39,15 @@ def step(seed: int, most: int = 4, pairs: int = 256) -> list[Outline]:
 def test_ranks_are_busy(ranks: int, goal: float) -> None:
     plans = [plan(step(seed), ranks, BUDGET) for seed in range(10)]
     assert sum(each.busy for each in plans) / len(plans) >= goal
+
+
+def test_a_bound_on_image_tokens_takes_more_turns() -> None:
+    outlines = step(2)
+    made = plan(outlines, 8, BUDGET, images=13 * 256)
+    images = [sum(outlines[p.item].images for p in turn) for rank in made.ranks for turn in rank]
+    assert max(images) <= 13 * 256
+    assert len(images) > len([turn for rank in plan(outlines, 8, BUDGET).ranks for turn in rank])
+    assert_sound(outlines, made, BUDGET, True)
 
 
 def test_dividing_questions_among_many_ranks_shortens_the_step() -> None:

@@ -14,13 +14,13 @@ from mmpr_pipeline.training.policy.recompute import Checkpointing, set_checkpoin
 from tests.training import tiny
 
 
-def gradients_and_memory(kind: Checkpointing) -> tuple[dict[str, Tensor], int]:
+def gradients_and_memory(kind: Checkpointing, vision: Checkpointing | None = None) -> tuple[dict[str, Tensor], int]:
     """Gradients of a scored batch, and bytes alive between forward and backward, weights aside."""
     import gc
 
     model: Any = tiny.internvl().train()
     policy = PrefixSharedPolicy(model)
-    set_checkpointing(model, kind)
+    set_checkpointing(model, kind, vision)
     batch = collate(*tiny.several_groups())
     policy(batch)  # caches are made
     gc.collect()
@@ -56,6 +56,22 @@ def test_each_kind_gives_the_same_gradients_and_the_next_one_keeps_less() -> Non
         for name, expected in runs["none"][0].items():
             torch.testing.assert_close(runs[kind][0][name], expected, rtol=1e-4, atol=1e-5)
     assert runs["full"][1] < runs["matmuls"][1] < 0.8 * runs["none"][1]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_the_vision_tower_has_a_kind_of_its_own() -> None:
+    """Memory lies between the two kinds; gradients are the same."""
+    names: list[tuple[Checkpointing, Checkpointing]] = [
+        ("matmuls", "matmuls"), ("matmuls", "full"), ("full", "full"), ("none", "full"), ("full", "none"),
+    ]  # fmt: skip
+    runs = {pair: gradients_and_memory(*pair) for pair in names}
+    for grads, _ in runs.values():
+        for name, expected in runs["matmuls", "matmuls"][0].items():
+            torch.testing.assert_close(grads[name], expected, rtol=1e-4, atol=1e-5)
+    sizes = {pair: size for pair, (_, size) in runs.items()}
+    assert sizes["full", "full"] < sizes["matmuls", "full"] < sizes["matmuls", "matmuls"]
+    assert sizes["full", "full"] < sizes["full", "none"]
+    assert sizes["matmuls", "full"] < sizes["none", "full"]
 
 
 def test_products_are_not_computed_again_and_the_rest_is() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -49,13 +49,13 @@ def kill_in(place: str) -> None:
         setattr(kind, name, killed)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("settings", type=Path, nargs="+")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--kill-after", type=int)
     parser.add_argument("--kill-in")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if args.kill_in:
         kill_in(args.kill_in)
     torch.set_num_threads(1)

@@ -39,7 +39,7 @@ def fitted(
 ) -> tuple[int, str]:
     """For a step of the data, `times` over: enough for the largest budget."""
     _, slices = next(trainer.order.steps(0, 1, trainer._sizes))
-    found = fit_step(trainer.policy, trainer.stream, slices * times, ALONE, budget, recompute, room)
+    found = fit_step(trainer.policy, trainer.stream, slices * times, ALONE, budget, recompute, "auto", room)
     assert found.needed <= room
     return found.token_budget, found.recompute
 
@@ -47,8 +47,8 @@ def fitted(
 def grows(bytes_a_token: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a step take that much, by what is kept."""
 
-    def measured(policy: Any, stream: Any, slices: Any, world: Any, kind: str, budgets: Any) -> Any:
-        return fitting._Growth(0.0, bytes_a_token[kind])
+    def measured(policy: Any, stream: Any, slices: Any, world: Any, kinds: Any, budgets: Any) -> Any:
+        return fitting._Growth(0.0, bytes_a_token[kinds[0]])
 
     monkeypatch.setattr(fitting, "_measure", measured)
 
@@ -86,11 +86,11 @@ def test_the_measure_foretells_a_larger_micro_batch(tmp_path: Path) -> None:
     made_of = Trainer(config, ALONE, NoTrainingView(), False, threading.Event())
     _, slices = next(made_of.order.steps(0, 1, made_of._sizes))
     slices = slices * 6
-    growth = fitting._measure(made_of.policy, made_of.stream, slices, ALONE, "none", (700, 1400))
-    large = fitting._measure(made_of.policy, made_of.stream, slices, ALONE, "none", (2800, 4000))
+    growth = fitting._measure(made_of.policy, made_of.stream, slices, ALONE, ("none", "none"), (700, 1400))
+    large = fitting._measure(made_of.policy, made_of.stream, slices, ALONE, ("none", "none"), (2800, 4000))
     assert growth.a_token > 100_000
     assert growth.at(4000) == pytest.approx(large.at(4000), rel=0.1)
-    less = fitting._measure(made_of.policy, made_of.stream, slices, ALONE, "full", (700, 1400))
+    less = fitting._measure(made_of.policy, made_of.stream, slices, ALONE, ("full", "full"), (700, 1400))
     assert less.a_token < growth.a_token / 2
 
 
@@ -101,16 +101,29 @@ def test_a_resumed_run_computes_as_it_began(
     train(config.model_copy(update={"max_steps": 1}))
     computed = json.loads((tmp_path / "run.json").read_text())["computed"]
     assert (computed["token_budget"], computed["recompute"]) == (16384, "matmuls")
-    asked: list[tuple[Any, Any]] = []
+    assert (computed["recompute_vision"], computed["layers"]) == ("matmuls", "eager")
+    asked: list[tuple[Any, ...]] = []
     right = fitting.fit_step
 
     def spied(*args: Any) -> Any:
-        asked.append(args[4:6])
+        asked.append(args[4:7])
         return right(*args)
 
     monkeypatch.setattr(loop, "fit_step", spied)
     train(config, resume=True)
-    assert asked == [(16384, "matmuls")]
+    assert asked == [(16384, "matmuls", "matmuls")]
+
+
+def test_a_large_tower_keeps_less_before_the_language_model_does(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {("matmuls", "matmuls"): 1000.0, ("matmuls", "full"): 600.0, ("full", "full"): 400.0}
+    monkeypatch.setattr(fitting, "_measure", lambda *args: fitting._Growth(0.0, sizes[args[4]]))
+    _, slices = next(trainer.order.steps(0, 1, trainer._sizes))
+    fit = fit_step(trainer.policy, trainer.stream, slices * 40, ALONE, None, "auto", "auto", 16384 * 600 // 2)
+    assert (fit.token_budget, fit.recompute, fit.recompute_vision) == (8192, "matmuls", "full")
+    assert fitting.kinds_of("auto", "full") == [("matmuls", "full"), ("full", "full")]
+    assert fitting.kinds_of("none", "auto") == [("none", "none")]
 
 
 def test_what_cannot_even_rest_on_a_device_is_refused_before_it_is_loaded(trainer: Trainer) -> None:

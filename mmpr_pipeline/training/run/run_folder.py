@@ -36,6 +36,7 @@ class Computed(TypedDict, total=False):
     attention: str
     layers: str
     recompute: Checkpointing
+    recompute_vision: Checkpointing
     token_budget: int
 
 

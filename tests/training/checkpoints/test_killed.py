@@ -33,15 +33,14 @@ def test_killed_while_a_checkpoint_is_written_it_goes_on_from_the_one_before(
         settings = {name: tmp_path / f"{name}.json" for name in kept}
         for name, checkpoints in kept.items():
             config = made.settings(model, data, tmp_path / name, checkpoints=checkpoints, dtype="bfloat16")
-            settings = tmp_path / f"{name}.json"
-            settings.write_text(config.model_dump_json())
-            place = checkpoint_place(config.run_dir, checkpoints)
-            if moment:
-                assert -signal.SIGKILL in run_ranks([str(settings), "--kill-in", moment], os.environ)
-                assert place.steps() == [1]
-            assert run_ranks([str(settings), "--resume"], os.environ) == [0, 0]
-            assert place.steps() == [3, 4]
-            losses[name] = [line["loss"] for line in read_lines(tmp_path / name / "metrics.jsonl")]
+            settings[name].write_text(config.model_dump_json())
+        places = {name: checkpoint_place(str(tmp_path / name), kept[name]) for name in kept}
+        for name, moment in (("s3", "put:2"), ("disk", "commit:2")):
+            assert -signal.SIGKILL in run_ranks([str(settings[name]), "--kill-in", moment], os.environ)
+            assert places[name].steps() == [1]
+        assert run_ranks([*map(str, settings.values()), "--resume"], os.environ) == [0, 0]
+        assert [place.steps() for place in places.values()] == [[3, 4]] * 3
+        losses = {name: [line["loss"] for line in read_lines(tmp_path / name / "metrics.jsonl")] for name in kept}
         assert len(losses["whole"]) == 4
         assert losses["s3"] == losses["disk"] == losses["whole"]
         keys = {key.partition("/")[0] for key in open_store(f"s3://{bucket}/kept").list()}

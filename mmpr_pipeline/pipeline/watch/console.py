@@ -48,8 +48,7 @@ class BuildConsole:
         self._console.print(
             f"[bold]{plan.rows:,}[/] questions of {names} into {num_shards} shards{kept}", highlight=False
         )
-        commits = [f"{s['name']} {commit[:12]}" for s in plan.described_sources if (commit := s.get("revision"))]
-        if commits:
+        if commits := [f"{s['name']} {commit[:12]}" for s in plan.described_sources if (commit := s.get("revision"))]:
             self._console.print(
                 f"Read from the Hub at these commits, which this output keeps to: {', '.join(commits)}", highlight=False
             )

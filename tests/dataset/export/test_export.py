@@ -115,6 +115,8 @@ def test_nemo_rl_reads_it_as_mmpr_preferences(out: Path, pairs: list[dict[str, A
             read.append((row["question"], row["chosen"], row["rejected"]))
     assert sorted(read) == sorted((pair["prompt"], pair["chosen"], pair["rejected"]) for pair in pairs)
     assert (found.rows, found.left_out) == (len(pairs), {})
+    assert f" data.train.data_path={tmp_path / 'mine' / 'meta.json'}\n" in found.how
+    assert " data.train.data_path=$PWD/mine/meta.json\n" in (tmp_path / "mine" / "README.md").read_text()
 
 
 def test_openrlhf_renders_prompt_and_sides(out: Path, pairs: list[dict[str, Any]], tmp_path: Path) -> None:

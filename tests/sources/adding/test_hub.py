@@ -64,7 +64,7 @@ def mmpr(hub: HubServer, folder: Path, *arguments: str) -> subprocess.CompletedP
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=1200,  # against hanging only: the machine may be busy
     )
 
 

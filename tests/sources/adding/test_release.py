@@ -29,7 +29,7 @@ def unpacked_into(folder: Path, files: dict[str, bytes]) -> Path:
 @pytest.fixture(scope="module")
 def hub() -> Iterator[HubServer]:
     server = HubServer()
-    for name, files in (("MMPR-v1.2", mmpr()), ("MMPR-v1.2-prompts", prompts()), ("MMPR-Tiny", tiny())):
+    for name, files in (("MMPR-v1.2", mmpr(count=4)), ("MMPR-v1.2-prompts", prompts()), ("MMPR-Tiny", tiny())):
         server.repositories[f"OpenGVLab/{name}"] = Repository(f"OpenGVLab/{name}")
         server.repositories[f"OpenGVLab/{name}"].put(files, "Upload")
     yield server
@@ -140,8 +140,8 @@ def test_the_shortest_way_from_the_hub_to_a_trained_model(hub: HubServer, tmp_pa
     built = command(hub, tmp_path, "build", *build.split())
     assert built.returncode == 0, built.stdout + built.stderr
     manifests = [json.loads(path.read_text()) for path in (tmp_path / "pairs" / "manifests").glob("*.json")]
-    assert sum(count for one in manifests for count in one["counts"]["pairs"].values()) == 36
-    train = "pairs --model nano --run-dir run --export trained --max-steps 2 --batch 4 --loss mpo"
+    assert sum(count for one in manifests for count in one["counts"]["pairs"].values()) == 12
+    train = "pairs --model nano --run-dir run --export trained --max-steps 1 --batch 4 --loss mpo"
     trained = command(hub, tmp_path, "train", *train.split())
     assert trained.returncode == 0, trained.stdout + trained.stderr
     assert list((tmp_path / "trained").rglob("model*.safetensors"))

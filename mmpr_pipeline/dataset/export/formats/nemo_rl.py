@@ -25,9 +25,10 @@ def _refused(row: ExportedPair) -> str | None:
 
 
 def usage(dest: Path) -> str:
-    """How NeMo-RL opens it."""
+    """How NeMo-RL opens it: by an absolute path."""
+    where = dest if dest.is_absolute() else f"$PWD/{dest}"
     return (
         "# For NeMo-RL\n\n"
         "    uv run --extra mcore python examples/run_vlm_mpo.py --config CONFIG \\\n"
-        f"      data.train.dataset_name=MMPRPreference data.train.data_path=$PWD/{dest}/meta.json\n"
+        f"      data.train.dataset_name=MMPRPreference data.train.data_path={where}/meta.json\n"
     )

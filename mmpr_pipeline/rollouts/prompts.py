@@ -34,7 +34,6 @@ class PromptTemplate:
     name: str
     version: int | str
     suffix: str
-    reasoning: bool
 
     @property
     def label(self) -> str:
@@ -43,28 +42,25 @@ class PromptTemplate:
 
 
 _TEMPLATES = [
-    PromptTemplate(
-        "cot-final-en", 1, "Think step by step, then end with a line of the form: Final answer: ANSWER", True
-    ),
-    PromptTemplate("cot-boxed-en", 1, "Think step by step, then put the result alone in \\boxed{} at the end.", True),
+    PromptTemplate("cot-final-en", 1, "Think step by step, then end with a line of the form: Final answer: ANSWER"),
+    PromptTemplate("cot-boxed-en", 1, "Think step by step, then put the result alone in \\boxed{} at the end."),
     PromptTemplate(
         "cot-think-en",
         1,
         "First reason step by step between <think> and </think>. After </think>, write only one line of the form: "
         "Final answer: ANSWER",
-        True,
     ),
-    PromptTemplate("cot-final-zh", 1, "请一步一步推理，并在最后一行写出：最终答案：答案", True),
-    PromptTemplate("cot-boxed-zh", 1, "请一步一步推理，最后把结果写在 \\boxed{} 中。", True),
+    PromptTemplate("cot-final-zh", 1, "请一步一步推理，并在最后一行写出：最终答案：答案"),
+    PromptTemplate("cot-boxed-zh", 1, "请一步一步推理，最后把结果写在 \\boxed{} 中。"),
     PromptTemplate(
-        "cot-think-zh", 1, "请先在 <think> 和 </think> 之间一步一步推理，在 </think> 之后只写一行：最终答案：答案", True
+        "cot-think-zh", 1, "请先在 <think> 和 </think> 之间一步一步推理，在 </think> 之后只写一行：最终答案：答案"
     ),
-    PromptTemplate("direct-en", 1, "Reply with the answer only.", False),
-    PromptTemplate("direct-zh", 1, "请直接给出答案。", False),
-    PromptTemplate("open-en", 1, "", True),
-    PromptTemplate("open-zh", 1, "", True),
+    PromptTemplate("direct-en", 1, "Reply with the answer only."),
+    PromptTemplate("direct-zh", 1, "请直接给出答案。"),
+    PromptTemplate("open-en", 1, ""),
+    PromptTemplate("open-zh", 1, ""),
 ]
-_PRESET = PromptTemplate("preset", 1, "", True)
+_PRESET = PromptTemplate("preset", 1, "")
 TEMPLATES = {template.name: template for template in _TEMPLATES}
 
 
@@ -90,7 +86,7 @@ def template_for(question: Question, style: str, language: str = "auto") -> Prom
 
 def _own(template: PromptTemplate, source: str, text: str) -> PromptTemplate:
     """A source's own instruction in place of a template's; its version is its content, so none can be forgotten."""
-    return PromptTemplate(f"{template.name}-{source}", version_of(text), text, template.reasoning)
+    return PromptTemplate(f"{template.name}-{source}", version_of(text), text)
 
 
 def version_of(instruction: str) -> str:

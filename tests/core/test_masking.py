@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mmpr_pipeline.core.errors import ItemRejected, SourceError
-from mmpr_pipeline.core.masking import PART, logger, masked, without_secrets
+from mmpr_pipeline.core.masking import BLOT, PART, logger, masked, without_secrets
 
 SECRET = 'x9/K"Qw+72hT=vvR4zz8Lm0p'
 QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
@@ -191,3 +191,11 @@ def test_a_traceback_of_an_unforeseen_error_holds_no_secret() -> None:
     assert done.returncode == 1
     assert "RuntimeError: sent ***" in done.stderr
     assert SECRET not in done.stderr
+
+
+def test_the_cut_off_secret_is_masked_at_either_end_of_a_text() -> None:
+    secret = "s3cr3t-Abcdefgh-ijklmnop-qrstuvwx"
+    for part in (secret[:20], secret[-20:]):
+        for text in (part, f"{part} and more", f"more and {part}"):
+            assert part not in without_secrets(text, secret), text
+            assert without_secrets(text, secret).replace(BLOT, "") in ("", " and more", "more and ")

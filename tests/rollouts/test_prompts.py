@@ -16,6 +16,7 @@ from mmpr_pipeline.rollouts.prompts import (
     prompt_for,
     prompt_text,
     template_for,
+    with_own_prompt,
     without_images,
 )
 from tests.engines.contract import an_image
@@ -114,6 +115,15 @@ def test_what_was_asked_before_is_asked_in_the_same_words() -> None:
     question = a_question(prompting=Prompting(turn="<image>\nOld words.", label="cot-final-en@0"))
     turn = prompt_for(question, "cot-boxed", "zh")
     assert (turn.text, turn.version) == ("<image>\nOld words.", "cot-final-en@0")
+    assert with_own_prompt(question) is question
+
+
+def test_a_question_may_be_fixed_to_its_own_words_without_an_instruction() -> None:
+    fixed = with_own_prompt(a_question(prompting=Prompting(cot="Work it out.")))
+    turn = prompt_for(fixed, "cot-final")
+    assert (turn.text, turn.version) == (prompt_text(a_question(), TEMPLATES["open-en"]), "preset@1")
+    assert fixed.prompting is not None
+    assert fixed.prompting.cot == "Work it out."
 
 
 @pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)

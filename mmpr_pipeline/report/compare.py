@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
@@ -25,6 +25,84 @@ FLIP = 0.5
 SHOWN = 40
 """Examples kept of each kind."""
 ROLLOUTS_SHOWN = 60
+
+
+class SourceRight(TypedDict):
+    """Questions of a source in both outputs, and the share of their checked rollouts that is right in each."""
+
+    source: str
+    questions: int
+    right: list[float | None]
+
+
+class Flip(TypedDict):
+    """A question that one side solved: its rollouts judged right, and checked, in each, and a response of each."""
+
+    source: str
+    source_id: str
+    question: str
+    answer: str | None
+    right: list[list[int]]
+    texts: tuple[str, str]
+
+
+class FlipGroup(TypedDict):
+    """How many questions flipped, with examples."""
+
+    questions: int
+    examples: list[Flip]
+
+
+VerdictChange = TypedDict("VerdictChange", {"from": str, "to": str, "rule": str, "rollouts": int})
+"""Rollouts whose verdict changed in the same way, by the rule that decides now."""
+
+
+class VerdictSide(TypedDict):
+    """What one output says of a rollout."""
+
+    outcome: str | None
+    extracted: str | None
+    rule: str | None
+
+
+class ChangedRollout(TypedDict):
+    """A rollout with the same text and another verdict: what the base says, and what the other one says."""
+
+    source: str
+    source_id: str
+    question: str
+    answer: str | None
+    index: int
+    text: str
+    sides: list[VerdictSide]
+
+
+class ChangedVerdicts(TypedDict):
+    """Rollouts with the same text in both, and those of them whose verdict changed."""
+
+    compared: int
+    changed: list[VerdictChange]
+    examples: list[ChangedRollout]
+
+
+class PairsInBoth(TypedDict):
+    """Pairs in both outputs, only in the other one, only in the base."""
+
+    both: int
+    gained: int
+    lost: int
+
+
+class OutputsCompared(TypedDict):
+    """What `compare_outputs` says."""
+
+    names: list[str]
+    questions: int
+    only: list[int]
+    sources: list[SourceRight]
+    flipped: dict[str, FlipGroup]
+    verdicts: ChangedVerdicts
+    pairs: PairsInBoth
 
 
 @dataclass
@@ -68,7 +146,7 @@ class OutputSide:
         return right / checked > FLIP if checked else None
 
 
-def compare_outputs(one: str | Path, other: str | Path) -> dict[str, Any]:
+def compare_outputs(one: str | Path, other: str | Path) -> OutputsCompared:
     """Plain data, `one` being the base: `sources` with questions, and the share right in both; `flipped`: questions
     solved by only one side (`gained`: by the other, `lost`: by the base) with examples; `verdicts`: rollouts whose text
     is the same and whose verdict changed, by `from -> to` and rule, with examples; `pairs` in both, gained, lost;
@@ -111,10 +189,10 @@ def compare_outputs(one: str | Path, other: str | Path) -> dict[str, Any]:
     }
 
 
-def _verdicts(base: OutputSide, new: OutputSide, both: set[str]) -> dict[str, Any]:
+def _verdicts(base: OutputSide, new: OutputSide, both: set[str]) -> ChangedVerdicts:
     """Changed verdicts on the same texts: what another checker, or a mark, made of them."""
     counts: Counter[tuple[str, str, str]] = Counter()
-    examples: list[dict[str, Any]] = []
+    examples: list[ChangedRollout] = []
     compared = 0
     for files in base.files():
         names = [name for name in files.row_of if name in both]
@@ -134,36 +212,39 @@ def _verdicts(base: OutputSide, new: OutputSide, both: set[str]) -> dict[str, An
                     counts[rollout["outcome"], match["outcome"] or "none", match["rule"] or ""] += 1
                     if len(examples) < ROLLOUTS_SHOWN:
                         question = files.question(files.row_of[name])
-                        said = [
-                            {key: each[key] for key in ("outcome", "extracted", "rule")} for each in (rollout, match)
-                        ]
-                        asked = {key: question[key] for key in ("source", "source_id", "answer")}
                         text = rollout["text"] if len(rollout["text"]) < 700 else "… " + rollout["text"][-700:]
                         examples.append(
                             {
-                                **asked,
+                                "source": question["source"],
+                                "source_id": question["source_id"],
+                                "answer": question["answer"],
                                 "question": question["text"][:400],
                                 "index": rollout["index"],
                                 "text": text,
-                                "sides": said,
+                                "sides": [
+                                    {"outcome": r["outcome"], "extracted": r["extracted"], "rule": r["rule"]}
+                                    for r in (rollout, match)
+                                ],
                             }
                         )
-    changed = [{"from": a, "to": b, "rule": rule, "rollouts": n} for (a, b, rule), n in counts.most_common()]
+    changed: list[VerdictChange] = [
+        {"from": a, "to": b, "rule": rule, "rollouts": n} for (a, b, rule), n in counts.most_common()
+    ]
     return {"compared": compared, "changed": changed, "examples": examples}
 
 
-def _flip(base: OutputSide, new: OutputSide, name: str) -> dict[str, Any]:
+def _flip(base: OutputSide, new: OutputSide, name: str) -> Flip:
     place, source, *before = base.questions[name]
     files = ShardFiles(base.store, place.shard, base.shards)
     question = files.question(place.row)
     there = new.questions[name]
-    texts = [
+    texts = (
         _telling(files.rollouts(name), before[0] * 2 > before[1]),
         _telling(ShardFiles(new.store, there[0].shard, new.shards).rollouts(name), there[2] * 2 > there[3]),
-    ]
-    asked = {key: question[key] for key in ("source_id", "answer")}
+    )
     return {
-        **asked,
+        "source_id": question["source_id"],
+        "answer": question["answer"],
         "source": source,
         "question": question["text"][:400],
         "right": [before, list(there[2:])],

@@ -5,18 +5,19 @@ from __future__ import annotations
 import base64
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmpr_pipeline import __version__
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.report.assets import asset, environment, page_script
-from mmpr_pipeline.report.differences import compare_texts
+from mmpr_pipeline.report.compare import Flip, OutputsCompared
+from mmpr_pipeline.report.differences import TextSpan, compare_texts
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def diff_page(found: dict[str, Any], path: str | Path) -> Path:
+def diff_page(found: OutputsCompared, path: str | Path) -> Path:
     """Write the page of `compare_outputs`' result and return its file. Raises ConfigError where it cannot be there."""
     from markupsafe import Markup
 
@@ -40,7 +41,9 @@ def diff_page(found: dict[str, Any], path: str | Path) -> Path:
     return Path(path)
 
 
-def flip_examples(found: dict[str, Any], most: int | None = None) -> dict[str, list[tuple[Any, ...]]]:
+def flip_examples(
+    found: OutputsCompared, most: int | None = None
+) -> dict[str, list[tuple[Flip, list[TextSpan], list[TextSpan]]]]:
     """Of each kind of flip at most `most` questions, each with the pieces of both responses."""
     return {
         kind: [(one, *compare_texts(*one["texts"])) for one in group["examples"][:most]]
@@ -48,7 +51,7 @@ def flip_examples(found: dict[str, Any], most: int | None = None) -> dict[str, l
     }
 
 
-def diff_terminal(found: dict[str, Any]) -> RenderableType:
+def diff_terminal(found: OutputsCompared) -> RenderableType:
     """The same in short, for a terminal."""
     from rich.console import Group
     from rich.table import Table
@@ -70,8 +73,8 @@ def diff_terminal(found: dict[str, Any]) -> RenderableType:
         f"{sum(row['rollouts'] for row in found['verdicts']['changed']):,} verdicts changed",
     ]
     changed = Table("verdict", "now", "by rule", "rollouts", box=None)
-    for row in found["verdicts"]["changed"][:20]:
-        changed.add_row(row["from"], row["to"], row["rule"], f"{row['rollouts']:,}")
+    for change in found["verdicts"]["changed"][:20]:
+        changed.add_row(change["from"], change["to"], change["rule"], f"{change['rollouts']:,}")
     return Group(Text("\n".join(lines)), sources, *([changed] if changed.rows else []))
 
 

@@ -26,26 +26,30 @@
   document.getElementById("raw")?.addEventListener("click", flip);
   document.addEventListener("keydown", (event) => { if (event.key === "m" && !event.ctrlKey && !event.metaKey && !event.altKey) flip(); });
 })();
-// What is long is folded until it is asked for; paper shows all of it.
+// What is long is folded until it is asked for; paper shows all of it. A phone shows the first pairs, and all of them
+// when asked for: only what is seen can be measured.
 (() => {
-  for (const box of document.querySelectorAll("[data-fold]")) {
-    if (box.scrollHeight < box.clientHeight + 24) {
-      box.removeAttribute("data-fold");
-      continue;
+  const fold = () => {
+    for (const box of document.querySelectorAll("[data-fold]:not([data-measured])")) {
+      if (!box.offsetParent) continue;
+      box.dataset.measured = "";
+      if (box.scrollHeight < box.clientHeight + 24) {
+        box.removeAttribute("data-fold");
+        continue;
+      }
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "unfold";
+      button.textContent = "show all";
+      button.addEventListener("click", () => {
+        const open = box.toggleAttribute("data-open");
+        button.textContent = open ? "show less" : "show all";
+      });
+      box.after(button);
     }
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "unfold";
-    button.textContent = "show all";
-    button.addEventListener("click", () => {
-      const open = box.toggleAttribute("data-open");
-      button.textContent = open ? "show less" : "show all";
-    });
-    box.after(button);
-  }
-})();
-// A phone shows the first pairs, and all of them when asked for.
-(() => {
+  };
+  fold();
+  addEventListener("resize", fold);
   for (const gallery of document.querySelectorAll(".gallery")) {
     const number = gallery.children.length;
     if (number <= 8) continue;
@@ -53,7 +57,11 @@
     button.type = "button";
     button.className = "unfold all-pairs";
     button.textContent = `show all ${number}`;
-    button.addEventListener("click", () => { gallery.dataset.all = ""; button.remove(); });
+    button.addEventListener("click", () => {
+      gallery.dataset.all = "";
+      button.remove();
+      fold();
+    });
     gallery.after(button);
   }
 })();

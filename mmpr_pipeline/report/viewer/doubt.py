@@ -47,8 +47,8 @@ Sign = tuple[np.ndarray, "int | np.ndarray", int]
 
 
 def doubts_of(files: ShardFiles, overruled: Mapping[str, int] | None = None) -> Columns:
-    """`doubt`, `doubt_index` and `why` of every question of a shard, in its order; zeros where there is no doubt.
-    `overruled` as `often_overruled` gives it."""
+    """`doubt`, `doubt_index` and `why` of every question of a shard, in its order; zeros where there is no doubt. And
+    `rule`, which judged most of a question's rollouts. `overruled` as `often_overruled` gives it."""
     table = files.questions
     rows = zip(*(table.column(name).to_pylist() for name in ("answer", "answers", "kind")), strict=True)
     questions = [([answer or "", *more], kind) for answer, more, kind in rows]
@@ -61,7 +61,18 @@ def doubts_of(files: ShardFiles, overruled: Mapping[str, int] | None = None) -> 
         "doubt": Column(worth.astype(np.uint8)),
         "doubt_index": Column(np.minimum(index, 65_535).astype(np.uint16)),
         "why": Column(why.astype(np.uint8), WHY),
+        "rule": _main_rule(place, rollouts.column("rule"), len(questions)),
     }
+
+
+def _main_rule(row: np.ndarray, rule: pa.ChunkedArray, questions: int) -> Column:
+    """The rule of most rollouts of each question, the first by name of equally many; empty where none was checked."""
+    coded = pc.fill_null(rule, "").combine_chunks().dictionary_encode()
+    names = ["", *sorted(name for name in coded.dictionary.to_pylist() if name)]
+    code = np.array([names.index(name) for name in coded.dictionary.to_pylist()], np.int64)[coded.indices.to_numpy()]
+    judged = (row >= 0) & (code > 0)
+    counts = np.bincount(row[judged] * len(names) + code[judged], minlength=questions * len(names))
+    return Column(counts.reshape(questions, len(names)).argmax(1).astype(np.uint8), tuple(names))
 
 
 def often_overruled(marks: Marks) -> dict[str, int]:

@@ -99,4 +99,8 @@ def test_a_shard_has_a_doubt_a_question(tmp_path: Path) -> None:
     (columns,) = Library(tmp_path).doubts(0).items
     assert len(columns["doubt"].data) == 5
     assert (columns["doubt_index"].data[0], WHY[columns["why"].data[0]]) == (3, "one against all")
+    rules = [(columns["rule"].values or ())[code] for code in columns["rule"].data]
+    assert rules == ["number", "number", "", "number", ""], (
+        "no rollout of an open question, or of a rejected row, is judged"
+    )
     assert columns["doubt"].data[4] == 0, "a rejected row has no verdict to doubt"

@@ -12,6 +12,7 @@ import { look, toggle } from "./parts.js";
 import { Review } from "./review.js";
 import { Table } from "./table.js";
 
+const LATE = ["doubt", "why", "rule"]; // columns that come with the doubts, when they are asked for
 const VIEWS = ["browse", "table", "review"];
 const TITLES_KEPT = 5000, TITLES_ASKED = 100, POLL_MS = 2000;
 const wide = () => matchMedia("(min-width: 56rem)").matches;
@@ -100,7 +101,7 @@ class App {
     const found = new Index();
     found.derive = () => {};
     for (const block of parts) found.append(block);
-    for (const name of ["doubt", "doubt_index", "why"]) {
+    for (const name of [...LATE, "doubt_index"]) {
       const column = found.columns[name];
       if (!column) continue;
       const data = new column.data.constructor(this.index.rows); // shards that came meanwhile have no doubts yet
@@ -143,7 +144,8 @@ class App {
   }
 
   async refilter() {
-    if (["doubt", "-doubt"].includes(this.filter.sort) || this.filter.where.doubt || this.filter.where.why) await this.#needDoubts();
+    const used = [this.filter.sort.replace(/^-/, ""), ...Object.keys(this.filter.where), this.view === "table" ? this.table.group : ""];
+    if (LATE.some((name) => used.includes(name))) await this.#needDoubts();
     this.changed();
     await this.#draw();
   }

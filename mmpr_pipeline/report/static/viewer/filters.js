@@ -6,7 +6,7 @@ import { $, count, el, strategyName, words } from "./dom.js";
 export const LABELS = {
   source: "source", kind: "kind", status: "outcome", reason: "reason", strategy: "strategy", language: "language", pairs: "pairs", rollouts: "rollouts",
   solve: "% right", correct: "correct", incorrect: "incorrect", unparseable: "unparseable", rounds: "rounds", tokens: "tokens", chars: "length",
-  images: "images", doubt: "doubt", why: "doubted because", shard: "shard",
+  images: "images", doubt: "doubt", why: "doubted because", rule: "rule", shard: "shard",
 };
 const MOST = 4294967295;
 

@@ -7,8 +7,8 @@ import { look } from "./parts.js";
 import { isOn, LABELS, shownValue, toggleBin } from "./filters.js";
 
 const ROW = 30, MOST_ROWS = 1_000_000; // px; browsers end a page at some 33 million px
-const COLUMNS = ["source", "kind", "status", "reason", "strategy", "pairs", "rollouts", "solve", "unparseable", "tokens", "chars", "images", "doubt", "why"];
-const GROUPS = ["source", "kind", "strategy", "status", "reason", "language", "solve", "why"];
+const COLUMNS = ["source", "kind", "status", "reason", "strategy", "pairs", "rollouts", "solve", "unparseable", "tokens", "chars", "images", "rule", "doubt", "why"];
+const GROUPS = ["source", "kind", "strategy", "status", "reason", "language", "solve", "rule", "why"];
 const NUMBERS = new Set(["pairs", "rollouts", "solve", "unparseable", "tokens", "chars", "images", "doubt"]);
 
 export class Table {
@@ -17,7 +17,7 @@ export class Table {
     this.group = "";
     $("table-scroll").addEventListener("scroll", () => { cancelAnimationFrame(this.frame); this.frame = requestAnimationFrame(() => this.#rows()); });
     $("group").replaceChildren(el("option", { value: "" }, "nothing"), ...GROUPS.map((name) => el("option", { value: name }, LABELS[name])));
-    $("group").addEventListener("change", () => { this.group = $("group").value; app.changed(); this.draw(); });
+    $("group").addEventListener("change", () => { this.group = $("group").value; app.refilter(); });
     $("table").addEventListener("click", (event) => this.#click(event));
   }
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypedDict
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -184,7 +184,7 @@ def write_weights(policy: Any, stored: Stored, out: Path, scale: float, world: W
         raise problem
 
 
-def _trained(parameters: Mapping[str, Any], name: str) -> Tensor | tuple[Tensor, Tensor] | None:
+def _trained(parameters: dict[str, Any], name: str) -> Tensor | tuple[Tensor, Tensor] | None:
     """A trained tensor, whole; the two of its adapter; None where nothing was trained. Gathers: for every rank."""
     adapter = [name.replace("base_layer.weight", f"{part}.default.weight") for part in ADAPTER]
     if adapter[0] != name and adapter[0] in parameters:
@@ -198,16 +198,8 @@ def _whole(parameter: Any) -> Tensor:
     return value.full_tensor() if hasattr(value, "full_tensor") else value
 
 
-class TensorEntry(TypedDict):
-    """A tensor as the header of a safetensors file describes it."""
-
-    dtype: str
-    shape: list[int]
-    data_offsets: tuple[int, int]
-
-
 def _put(
-    target: BinaryIO, base: bytes, entry: TensorEntry, value: Tensor | tuple[Tensor, Tensor] | None, scale: float,
+    target: BinaryIO, base: bytes, entry: dict[str, Any], value: Tensor | tuple[Tensor, Tensor] | None, scale: float,
     key: str,
 ) -> None:  # fmt: skip
     """Write one tensor: the base's bytes, the trained values in the base's type, or the base plus its adapter."""
@@ -233,10 +225,10 @@ def _put(
 _TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
-def _header(file: Path) -> tuple[dict[str, TensorEntry], int]:
+def _header(file: Path) -> tuple[dict[str, Any], int]:
     """A safetensors file's entries by name, and where its data begin."""
     with open(file, "rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
-        entries: dict[str, TensorEntry] = json.loads(opened.read(length))
+        entries: dict[str, Any] = json.loads(opened.read(length))
     entries.pop("__metadata__", None)
     return entries, 8 + length

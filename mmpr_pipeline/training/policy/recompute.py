@@ -41,7 +41,7 @@ def set_checkpointing(model: Any, kind: Checkpointing) -> None:
         raise ConfigError("This model cannot recompute its layers.", remedy="Set checkpointing to none.")
     contexts = _selective if kind == "matmuls" else _whole
     # Nothing in a layer is random: keeping the generators' state would cost a copy from the device a layer.
-    options: dict[str, object] = {"use_reentrant": False, "context_fn": contexts, "preserve_rng_state": False}
+    options: dict[str, Any] = {"use_reentrant": False, "context_fn": contexts, "preserve_rng_state": False}
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
 
 

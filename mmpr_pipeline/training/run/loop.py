@@ -170,7 +170,7 @@ class Trainer:
         self._fit()
         if world.is_main:
             self.view.message(f"On {world.size} x {_name(world.device)}, {self.dtype}; attention by {attention}.")
-            note(self.run_dir, self._computed)
+            note(self.run_dir, computed=self._computed)
 
     def run(self) -> Result:
         """Score the reference where it is to be stored; train until the end, or until asked to stop; export."""

@@ -8,7 +8,7 @@ RUN/checkpoints/     see `checkpoints`          RUN/summary.json    totals; writ
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NotRequired, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 import torch
 
@@ -23,6 +23,17 @@ from mmpr_pipeline.training.policy.recompute import Checkpointing
 from mmpr_pipeline.training.settings import TrainConfig
 
 RUN_FILE, SUMMARY = "run.json", "summary.json"
+
+
+def identity(config: TrainConfig, model: str, data: str) -> dict[str, Any]:
+    """What makes a run this run: settings that decide its losses, the model's label, the dataset's identity."""
+    found = {**identity_of(config), "model": model, "data": data}
+    if plugins := LOSSES.origins(config.weights()):
+        found["plugins"] = {"losses": plugins}
+    return found
+
+
+_NAMES = frozenset(("identity", "config", "versions"))
 
 
 class Computed(TypedDict, total=False):
@@ -43,17 +54,6 @@ class RunDescription(TypedDict):
     config: dict[str, object]
     versions: dict[str, str]
     computed: NotRequired[Computed]
-
-
-def identity(config: TrainConfig, model: str, data: str) -> dict[str, object]:
-    """What makes a run this run: settings that decide its losses, the model's label, the dataset's identity."""
-    found: dict[str, object] = {**identity_of(config), "model": model, "data": data}
-    if plugins := LOSSES.origins(config.weights()):
-        found["plugins"] = {"losses": plugins}
-    return found
-
-
-_NAMES = frozenset(("identity", "config", "versions"))
 
 
 def _before(store: Store) -> RunDescription:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ class Killer(NoTrainingView):
     def __init__(self, after: int | None) -> None:
         self.after = after
 
-    def step(self, step: int, steps: int, metrics: Mapping[str, float]) -> None:
+    def step(self, step: int, steps: int, metrics: Any) -> None:
         print(f"step {step}", flush=True)
         if step == self.after:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -65,8 +65,8 @@ def convert(
 
     out = out or Path(f"{Path(source).name}-native")
     done = write(source, out)
-    tied = "tied" if done["tied"] else "untied"
-    print(f"{out}: {done['tensors']:,} tensors, {done['bytes'] / 2**30:.1f} GiB, {done['text']}, {tied} embeddings")
+    tied = "tied" if done.tied else "untied"
+    print(f"{out}: {done.tensors:,} tensors, {done.bytes / 2**30:.1f} GiB, {done.text}, {tied} embeddings")
 
 
 @app.command(epilog=example("mmpr plot runs/geoqa-mathvista", docs="training.md"))

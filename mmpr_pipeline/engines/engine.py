@@ -13,7 +13,7 @@ from typing import Protocol, TypedDict, cast
 
 from pydantic import Field
 
-from mmpr_pipeline.core.records import Question, Record, Rollout, content_id
+from mmpr_pipeline.core.records import FinishReason, Question, Record, Rollout, content_id
 from mmpr_pipeline.rollouts.asides import aside_of
 from mmpr_pipeline.rollouts.settings import Decoding
 
@@ -36,6 +36,24 @@ class SampleRequest(Record):
     words: tuple[str, ...] = Field(
         default=(), description="Ask how likely the response begins with each of these words: see `engines.choosing`."
     )
+
+    def rollout(
+        self, at: int, text: str, tokens: int, finish: FinishReason, model: str, *, prompt_tokens: int = 0,
+        seed: int | None = None,
+    ) -> Rollout:  # fmt: skip
+        """The rollout at place `at` of n; `text` begins with the prefix. `seed`: where it is not `self.seed + at`."""
+        return Rollout(
+            question_id=self.question.question_id,
+            round=self.round,
+            index=self.first_index + at,
+            seed=self.seed + at if seed is None else seed,
+            text=text,
+            tokens=tokens,
+            prompt_tokens=prompt_tokens,
+            finish_reason=finish,
+            model=model,
+            prompt_version=self.prompt_version,
+        )
 
 
 def request_name(request: SampleRequest) -> str:
@@ -60,6 +78,25 @@ class ContinueRequest(Record):
     seed: int = Field(ge=0, description="Sampling seed; below 2**62.")
     index: int = Field(ge=0, description="Index of the resulting rollout.")
     decoding: Decoding = Field(default=Decoding(), description="How to sample.")
+
+    def rollout(
+        self, kept: str, text: str, tokens: int, finish: FinishReason, model: str, *, prompt_tokens: int
+    ) -> Rollout:
+        """The continued rollout: `text` begins with the `kept` part of the parent's."""
+        return Rollout(
+            question_id=self.question.question_id,
+            round=self.parent.round,
+            index=self.index,
+            seed=self.seed,
+            text=text,
+            tokens=tokens,
+            prompt_tokens=prompt_tokens,
+            finish_reason=finish,
+            model=model,
+            prompt_version=self.prompt_version,
+            parent=self.parent.index,
+            prefix_chars=len(kept),
+        )
 
 
 class EngineInfo(Record):

@@ -15,7 +15,7 @@ from mmpr_pipeline.core.masking import masked
 from mmpr_pipeline.core.settings import differences
 from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.manifest import read_manifest
+from mmpr_pipeline.dataset.files.manifest import checked_rollouts, read_manifest
 from mmpr_pipeline.dataset.files.sealed import (
     BuildDescription,
     damaged,
@@ -275,7 +275,7 @@ def finish(store: Store, plan: Plan, run: RunFigures) -> BuildSummary:
     own = {"mmpr_version": __version__, "digest": plan.digest, "run": run}
     summary = cast(BuildSummary, {**own, **totals, **plan.in_summary(store)})
     rollouts = totals["counts"]["rollouts"]
-    checked = sum(rollouts.get(outcome, 0) for outcome in ("correct", "incorrect", "unparseable"))
+    checked = checked_rollouts(rollouts)
     said = [REHEARSAL_WARNING] if plan.config.rehearsal else []
     said += few_right(rollouts.get("correct", 0), checked) if plan.samples else []
     if said:

@@ -2,22 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, NotRequired, TypedDict
 
 from mmpr_pipeline.core.charts.draw import ACCENT, BAD, GOOD, INK, NEUTRAL, SECOND, chart_svg, with_own_ids
+from mmpr_pipeline.dataset.files.manifest import CountsFields
+from mmpr_pipeline.dataset.review.stats import SolveRates
 
 MOST_ROWS = 24
 """Rows of a chart by source or reason; the rest is told as one row."""
 STRATEGIES = {"correctness": "correctness", "dropout_ntp": "DropNTP", "preset": "preset", "given": "preset"}
 
 
+_LengthBin = TypedDict("_LengthBin", {"from": float, "to": float, "chosen": int, "rejected": int})
+"""Chosen and rejected responses of a range of lengths."""
+
+
+class _LengthBalance(TypedDict):
+    """Pairs of a source and strategy by which side is longer."""
+
+    source: str
+    strategy: str
+    longer: NotRequired[int]
+    equal: NotRequired[int]
+    shorter: NotRequired[int]
+
+
+class _Lengths(TypedDict):
+    """Lengths of both sides: bins, the summary of each, and how they compare in each pair."""
+
+    unit: str
+    scale: str
+    bins: list[_LengthBin]
+    chosen: Mapping[str, float]
+    rejected: Mapping[str, float]
+    balance: list[_LengthBalance]
+
+
+class _Part(TypedDict):
+    """A part of a bar."""
+
+    name: str
+    kind: str
+    n: int
+
+
 def charts_of(figures: dict[str, Any]) -> dict[str, str]:
     """The report's charts by name; those without anything to show are left out."""
-    lengths = figures["lengths"]
-    sources = figures["sources"]
-    rows = [{"source": source, "tokens": counts["generated_tokens"]} for source, counts in sources.items()]
-    specs = {
+    lengths: _Lengths = figures["lengths"]
+    sources: Mapping[str, CountsFields] = figures["sources"]
+    spent: dict[str, int] = {
+        source: counts["generated_tokens"] for source, counts in sources.items() if counts["generated_tokens"]
+    }
+    tokens: list[dict[str, str | int]] = [
+        {"source": source, "tokens": spent[source]} for source in sorted(spent, key=lambda each: -spent[each])
+    ]
+    specs: dict[str, dict[str, object] | None] = {
         "funnel": bar_chart(figures["funnel"], "step", "questions", ACCENT),
         "lost": bar_chart([_named(row) for row in figures["lost"]], "reason", "questions", BAD)
         if figures["lost"]
@@ -29,21 +69,19 @@ def charts_of(figures: dict[str, Any]) -> dict[str, str]:
         "balance": length_balance(lengths["balance"]) if lengths["bins"] else None,
         "rollouts": column_chart(figures["rollouts_per_question"], "rollouts of a question", ACCENT),
         "per_question": column_chart(figures["pairs_per_question"], "pairs of a question", SECOND),
-        "tokens": bar_chart(
-            sorted((row for row in rows if row["tokens"]), key=lambda row: -row["tokens"]), "source", "tokens", SECOND
-        ),
+        "tokens": bar_chart(tokens, "source", "tokens", SECOND),
     }
     return {name: with_own_ids(chart_svg(spec), name) for name, spec in specs.items() if spec}
 
 
-def bar_chart(rows: list[dict[str, Any]], name: str, value: str, colour: str) -> dict[str, Any] | None:
+def bar_chart(rows: Sequence[Mapping[str, str | int]], name: str, value: str, colour: str) -> dict[str, object] | None:
     """Horizontal bars in the given order, each with its number."""
     if not rows:
         return None
-    kept = rows[:MOST_ROWS]
+    kept = list(rows[:MOST_ROWS])
     if rest := rows[MOST_ROWS:]:
-        kept = [*kept, {name: f"{len(rest)} others", value: sum(row[value] for row in rest)}]
-    top = max(row[value] for row in kept)
+        kept = [*kept, {name: f"{len(rest)} others", value: sum(int(row[value]) for row in rest)}]
+    top = max(int(row[value]) for row in kept)
     y = {"field": name, "type": "nominal", "sort": None, "title": None, "axis": {"domain": False, "labelColor": INK}}
     x = {"field": value, "type": "quantitative", "axis": None, "scale": {"domain": [0, max(top, 1) * 1.18]}}
     return {
@@ -61,10 +99,10 @@ def bar_chart(rows: list[dict[str, Any]], name: str, value: str, colour: str) ->
 
 
 def stacked(
-    rows: list[dict[str, Any]], name: str, kinds: dict[str, str], unit: str, *, share: bool
-) -> dict[str, Any] | None:
+    parts: Iterable[_Part], field: str, kinds: dict[str, str], unit: str, *, share: bool
+) -> dict[str, object] | None:
     """Horizontal bars of parts; `kinds` gives each part's colour in order; `share` draws all bars equally long."""
-    rows = [{**row, "name": row[name]} for row in rows if row["n"]]
+    rows = [{**part, field: part["name"]} for part in parts if part["n"]]
     if not rows:
         return None
     present = {kind: colour for kind, colour in kinds.items() if any(row["kind"] == kind for row in rows)}
@@ -78,7 +116,7 @@ def stacked(
         "mark": {"type": "bar", "height": {"band": 0.66}},
         "encoding": {
             "y": {
-                "field": name,
+                "field": field,
                 "type": "nominal",
                 "sort": None,
                 "title": None,
@@ -92,7 +130,7 @@ def stacked(
     }
 
 
-def column_chart(counts: dict[int, int], title: str, colour: str) -> dict[str, Any] | None:
+def column_chart(counts: dict[int, int], title: str, colour: str) -> dict[str, object] | None:
     """Upright bars: how many questions have each number of something; small numbers each, else binned."""
     if len(counts) < 2:  # one bar says nothing that a sentence does not
         return None
@@ -112,28 +150,28 @@ def column_chart(counts: dict[int, int], title: str, colour: str) -> dict[str, A
     return {"data": {"values": binned}, "height": 150, "mark": mark, "encoding": {"x": x, "y": y}}
 
 
-def pairs_by_source(sources: dict[str, Any]) -> dict[str, Any] | None:
+def pairs_by_source(sources: Mapping[str, CountsFields]) -> dict[str, object] | None:
     """Pairs of each source by strategy."""
-    rows = [
-        {"source": source, "kind": STRATEGIES.get(strategy, strategy), "n": number}
+    rows: list[_Part] = [
+        {"name": source, "kind": STRATEGIES.get(strategy, strategy), "n": number}
         for source, counts in _largest(sources, lambda counts: sum(counts["pairs"].values()))
         for strategy, number in counts["pairs"].items()
     ]
     return stacked(rows, "source", {"correctness": ACCENT, "DropNTP": SECOND, "preset": NEUTRAL}, "pairs", share=False)
 
 
-def verdicts_by_source(sources: dict[str, Any]) -> dict[str, Any] | None:
+def verdicts_by_source(sources: Mapping[str, CountsFields]) -> dict[str, object] | None:
     """Share of each verdict in the checked rollouts of each source."""
     colours = {"correct": GOOD, "incorrect": BAD, "unparseable": NEUTRAL}
-    rows = [
-        {"source": source, "kind": outcome, "n": counts["rollouts"].get(outcome, 0)}
+    rows: list[_Part] = [
+        {"name": source, "kind": outcome, "n": counts["rollouts"].get(outcome, 0)}
         for source, counts in _largest(sources, lambda counts: sum(counts["rollouts"].values()))
         for outcome in colours
     ]
     return stacked(rows, "source", colours, "share of checked rollouts", share=True)
 
 
-def solve_rates(rates: dict[str, Any]) -> dict[str, Any] | None:
+def solve_rates(rates: Mapping[str, SolveRates]) -> dict[str, object] | None:
     """Questions by the share of their rollouts judged correct, all sources together."""
     names = ["none", *(f"{10 * i}–{10 * i + 10}%" for i in range(10)), "all"]
     totals = [0] * len(names)
@@ -162,17 +200,17 @@ def solve_rates(rates: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def length_curves(lengths: dict[str, Any]) -> dict[str, Any]:
+def length_curves(lengths: _Lengths) -> dict[str, object]:
     """Both length histograms over each other, with their means as upright rules."""
     bins, unit = lengths["bins"], lengths["unit"]
-    sides = {"chosen": GOOD, "rejected": BAD}
+    sides: dict[Literal["chosen", "rejected"], str] = {"chosen": GOOD, "rejected": BAD}
     steps = [{"x": b["from"], "n": b[side], "kind": side} for side in sides for b in bins]
     steps += [{"x": bins[-1]["to"], "n": bins[-1][side], "kind": side} for side in sides]  # the last step's own width
     means = [{"x": min(lengths[side]["mean"], bins[-1]["to"]), "kind": side} for side in sides]
     scale = {"domain": [bins[0]["from"], bins[-1]["to"]], "nice": False, "type": lengths["scale"]}
-    x = {"field": "x", "type": "quantitative", "title": f"{unit} (dashed: mean)", "scale": scale}
-    x["axis"] = {"grid": False, "tickCount": 6}
-    color = _colours(sides)
+    axis = {"grid": False, "tickCount": 6}
+    x = {"field": "x", "type": "quantitative", "title": f"{unit} (dashed: mean)", "scale": scale, "axis": axis}
+    color = _colours({"chosen": GOOD, "rejected": BAD})
     area = {"type": "area", "interpolate": "step-after", "fillOpacity": 0.28, "line": {"strokeWidth": 1.5}}
     y = {"field": "n", "type": "quantitative", "stack": None, "title": "pairs", "axis": _COUNTS}
     return {
@@ -188,12 +226,16 @@ def length_curves(lengths: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def length_balance(groups: list[dict[str, Any]]) -> dict[str, Any] | None:
+def length_balance(groups: list[_LengthBalance]) -> dict[str, object] | None:
     """Share of pairs whose chosen response is longer, as long, shorter, by source and strategy."""
-    names = {"longer": "chosen", "equal": "equal", "shorter": "rejected"}
+    names: dict[Literal["longer", "equal", "shorter"], str] = {
+        "longer": "chosen",
+        "equal": "equal",
+        "shorter": "rejected",
+    }
     many = {group["source"] for group in groups if group["strategy"] == "dropout_ntp"}
-    rows = [
-        {"group": _group_name(group, many), "kind": names[key], "n": group.get(key, 0)}
+    rows: list[_Part] = [
+        {"name": _group_name(group, many), "kind": names[key], "n": group.get(key, 0)}
         for group in groups[:MOST_ROWS]
         for key in names
     ]
@@ -205,12 +247,12 @@ _LABEL = {"calculate": "datum.name + ': ' + format(datum.n, ',') + ' ' + datum.k
 _COUNTS = {"format": "~s", "tickCount": 4, "domain": False}
 
 
-def _group_name(group: dict[str, Any], many: set[str]) -> str:
+def _group_name(group: _LengthBalance, many: set[str]) -> str:
     strategy = STRATEGIES.get(group["strategy"], group["strategy"])
     return f"{group['source']} · {strategy}" if group["source"] in many else group["source"]
 
 
-def _colours(kinds: dict[str, str]) -> dict[str, Any]:
+def _colours(kinds: Mapping[str, str]) -> dict[str, object]:
     return {
         "field": "kind",
         "type": "nominal",
@@ -219,9 +261,11 @@ def _colours(kinds: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _largest(sources: dict[str, Any], size: Any) -> Iterable[tuple[str, Any]]:
+def _largest(
+    sources: Mapping[str, CountsFields], size: Callable[[CountsFields], int]
+) -> Iterable[tuple[str, CountsFields]]:
     return sorted(sources.items(), key=lambda item: (-size(item[1]), item[0]))[:MOST_ROWS]
 
 
-def _named(row: dict[str, Any]) -> dict[str, Any]:
+def _named(row: dict[str, Any]) -> dict[str, str | int]:
     return {"reason": row["reason"].replace("_", " "), "questions": row["questions"]}

@@ -8,12 +8,13 @@ at once. A server that has never answered this process is not waited for: its ad
 
 from __future__ import annotations
 
+import itertools
 import os
-import random
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from mmpr_pipeline.core.backoff import seconds_to_wait
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.core.masking import logger
 
@@ -71,10 +72,7 @@ def patiently(where: str, call: Callable[[], T], seconds: Callable[[Exception], 
 
 def waits() -> Iterator[float]:
     """Seconds to wait before each next try: growing, and apart between clients that failed at the same moment."""
-    longest = 0.5
-    while True:
-        yield longest * random.uniform(0.5, 1.0)
-        longest = min(2 * longest, LONGEST_WAIT)
+    return (seconds_to_wait(tries, first=0.5, longest=LONGEST_WAIT) for tries in itertools.count())
 
 
 def passes(error: BaseException | None) -> bool:

@@ -28,8 +28,8 @@ def test_every_weight_arrives_and_the_model_loads(tmp_path: Path, kind: str) -> 
     source = originals.original(tmp_path / "original", kind)
     done = convert(source, tmp_path / "native")
     model = load_model(tmp_path / "native")
-    assert done["tied"] is False
-    assert done["tensors"] == len(dict(model.named_parameters()))
+    assert done.tied is False
+    assert done.tensors == len(dict(model.named_parameters()))
     tensors = originals.random_tensors(kind, model.config.text_config.vocab_size)
     assert sum(p.numel() for p in model.parameters()) == sum(t.numel() for t in tensors.values())
     processor = load_processor(tmp_path / "native")
@@ -64,7 +64,7 @@ def test_splitting_keeps_biases_apart_too() -> None:
 @pytest.mark.parametrize(("tied", "said"), [(False, True), (True, False), (True, True)])
 def test_tying_is_decided_by_the_weights_not_by_what_the_config_says(tmp_path: Path, tied: bool, said: bool) -> None:
     source = originals.original(tmp_path / "original", tied=tied, said_tied=said)
-    assert convert(source, tmp_path / "native")["tied"] is tied
+    assert convert(source, tmp_path / "native").tied is tied
     model = load_model(tmp_path / "native")
     same = model.lm_head.weight.data_ptr() == model.get_input_embeddings().weight.data_ptr()
     assert same is tied

@@ -32,7 +32,7 @@ def test_bars_carry_their_numbers_and_what_does_not_fit_is_summed_up() -> None:
 
 
 def test_names_are_escaped() -> None:
-    counts = {"pairs": {"correctness": 3}, "rollouts": {"correct": 2, "incorrect": 1}}
+    counts: Any = {"pairs": {"correctness": 3}, "rollouts": {"correct": 2, "incorrect": 1}}
     spec = charts.pairs_by_source({ATTACK: counts})
     assert spec
     svg = charts.chart_svg(spec)

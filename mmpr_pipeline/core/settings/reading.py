@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.settings.base import S
 from mmpr_pipeline.core.settings.wrong import explain_settings_error
-from mmpr_pipeline.core.yaml_text import load_yaml
+from mmpr_pipeline.core.settings.yaml_text import load_yaml
 
 
 def load_settings(kind: type[S], path: str | Path | None, overrides: Mapping[str, object], command: str) -> S:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import NotRequired, TypedDict, cast
+from collections.abc import Iterable, Mapping
+from typing import NotRequired, TypedDict, cast, get_args
 
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.records import SCHEMA_VERSION, QuestionOutcome, Record
+from mmpr_pipeline.core.verdict import Outcome
 from mmpr_pipeline.rollouts.asides import UNDECIDED_VOTES, counted_as
 
 
@@ -66,6 +67,11 @@ class CountsFields(TypedDict):
     images: int
     generated_tokens: int
     beside_tokens: NotRequired[dict[str, int]]
+
+
+def checked_rollouts(rollouts: Mapping[str, int]) -> int:
+    """How many of counted rollouts the checker has judged: all but those of questions without an answer."""
+    return sum(rollouts.get(outcome, 0) for outcome in get_args(Outcome))
 
 
 class FileEntry(Record):

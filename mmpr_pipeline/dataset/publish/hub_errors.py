@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from mmpr_pipeline.core.backoff import seconds_to_wait
+
 LONGEST_WAIT = 3700.0
 """Seconds: the Hub counts commits by the hour, and says in Retry-After when it will take the next one."""
 
@@ -54,5 +56,6 @@ def wait_for(error: BaseException, attempt: int) -> float:
     if not asked.isdecimal():
         reset = _RESET.search(headers.get("RateLimit", ""))
         asked = reset[1] if reset else ""
-    unit = 60.0 if hub_status(error) == 429 else 1.0
-    return min(float(asked) + 1 if asked else unit * 2.0**attempt, LONGEST_WAIT)
+    if asked:
+        return min(float(asked) + 1, LONGEST_WAIT)
+    return seconds_to_wait(attempt, first=120.0 if hub_status(error) == 429 else 2.0, longest=LONGEST_WAIT)

@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from mmpr_pipeline.dataset.files.manifest import checked_rollouts
 from mmpr_pipeline.dataset.files.summary import BuildSummary, RunFigures
 from mmpr_pipeline.dataset.review.beside import beside_sentences
 from mmpr_pipeline.dataset.review.stats import DatasetStats
@@ -135,7 +136,7 @@ def _headline(summary: BuildSummary | DatasetStats) -> Text:
 
 def _source_row(name: str, counts: Mapping[str, Any], strategies: list[str]) -> list[str]:
     rollouts = counts["rollouts"]
-    checked = sum(rollouts.get(outcome, 0) for outcome in ("correct", "incorrect", "unparseable"))
+    checked = checked_rollouts(rollouts)
     return [
         name,
         f"{counts['questions']:,}",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from mmpr_pipeline.core.backoff import seconds_to_wait
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
 from mmpr_pipeline.engines.openai.limiter import RolloutLimiter
 from mmpr_pipeline.engines.openai.messages import Completion, completions_of, longest, refusal
@@ -73,7 +73,6 @@ class Client:
         self._model = model
         self._window = window
         self._patience = patience
-        self._jitter = random.Random()  # timing only
         self._said, self._troubles = -SAY_EVERY, 0
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=256)
         self._http = httpx.AsyncClient(
@@ -193,9 +192,7 @@ class Client:
         return response.status_code == 200
 
     def _delay(self, tries: int) -> float:
-        """Exponential back-off, half of it jitter, so that many workers do not come back all at once."""
-        longest_now = min(self._patience.longest_delay, self._patience.first_delay * 2.0 ** min(tries, 20))
-        return longest_now * self._jitter.uniform(0.5, 1.0)
+        return seconds_to_wait(tries, first=self._patience.first_delay, longest=self._patience.longest_delay)
 
 
 def _served(model: dict[str, Any]) -> ServedModel:

@@ -242,20 +242,10 @@ class OpenAiEngine:
         finally:
             self._stats.in_flight -= 1
         self._count(1, choice.tokens)
-        return Rollout(
-            question_id=request.question.question_id,
-            round=request.parent.round,
-            index=request.index,
-            seed=request.seed,
-            text=cut.text + choice.text,
-            tokens=cut.tokens + choice.tokens if cut.tokens else 0,
-            prompt_tokens=max(0, choice.prompt_tokens - cut.tokens) if cut.tokens else 0,
-            finish_reason=choice.finish,
-            model=self.info.model,
-            prompt_version=request.prompt_version,
-            parent=request.parent.index,
-            prefix_chars=len(cut.text),
-        )
+        tokens = cut.tokens + choice.tokens if cut.tokens else 0
+        prompt_tokens = max(0, choice.prompt_tokens - cut.tokens) if cut.tokens else 0
+        text = cut.text + choice.text
+        return request.rollout(cut.text, text, tokens, choice.finish, self.info.model, prompt_tokens=prompt_tokens)
 
     async def _cut(self, request: ContinueRequest) -> KeptText:
         """The kept part: whole tokens and whole characters where the server shows its tokens, else whole words."""
@@ -300,15 +290,5 @@ class OpenAiEngine:
         self._stats.tokens += tokens
 
     def _rollout(self, request: SampleRequest, i: int, choice: Completion, seed: int) -> Rollout:
-        return Rollout(
-            question_id=request.question.question_id,
-            round=request.round,
-            index=request.first_index + i,
-            seed=seed,
-            text=request.prefix + choice.text,
-            tokens=choice.tokens,
-            prompt_tokens=choice.prompt_tokens,
-            finish_reason=choice.finish,
-            model=self.info.model,
-            prompt_version=request.prompt_version,
-        )
+        text, finish, model = request.prefix + choice.text, choice.finish, self.info.model
+        return request.rollout(i, text, choice.tokens, finish, model, prompt_tokens=choice.prompt_tokens, seed=seed)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from mmpr_pipeline.core.backoff import seconds_to_wait
 from mmpr_pipeline.core.errors import EngineError, MmprError
 from mmpr_pipeline.engines.actors.messages import Cause, EngineLost
 from mmpr_pipeline.engines.engine import EngineInfo
@@ -114,7 +115,7 @@ class Lives:
                 return
             refused += 1
             log.warning("Engine %d did not start, try %d of %d: %s", which, refused, REVIVALS, why)
-            await asyncio.sleep(min(0.1 * 2**refused, LONGEST_DELAY))
+            await asyncio.sleep(seconds_to_wait(refused, first=0.1, longest=LONGEST_DELAY))
         import ray
 
         with contextlib.suppress(Exception):  # it may be dead already

@@ -28,20 +28,7 @@ class PresetEngine:
         texts = (preset.chosen, preset.rejected) if preset and request.first_index == 0 else ()
         self._stats.requests += 1
         self._stats.rollouts += len(texts)
-        return [
-            Rollout(
-                question_id=request.question.question_id,
-                round=request.round,
-                index=index,
-                seed=0,
-                text=text,
-                tokens=0,
-                finish_reason="recorded",
-                model=MODEL,
-                prompt_version=request.prompt_version,
-            )
-            for index, text in enumerate(texts)
-        ]
+        return [request.rollout(at, text, 0, "recorded", MODEL, seed=0) for at, text in enumerate(texts)]
 
     async def continue_without_image(self, request: ContinueRequest) -> Rollout:
         """Not possible: there is no model."""

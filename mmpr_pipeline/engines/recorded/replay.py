@@ -92,17 +92,8 @@ class ReplayEngine:
 
     def _rollout(self, request: SampleRequest, index: int, start: int, end: int) -> Rollout:
         line = from_json(self._data[start:end])
-        return Rollout(
-            question_id=request.question.question_id,
-            round=request.round,
-            index=index,
-            seed=request.seed + index - request.first_index,
-            text=line["response"],
-            tokens=0,
-            finish_reason="recorded",
-            model=str(line.get("model") or "unknown"),
-            prompt_version=request.prompt_version,
-        )
+        at = index - request.first_index
+        return request.rollout(at, line["response"], 0, "recorded", str(line.get("model") or "unknown"))
 
 
 def _checked_id(data: mmap.mmap, start: int, end: int) -> str | None:

@@ -115,20 +115,7 @@ class ScriptedEngine:
         for i in range(request.n):
             bits = _mix(of_question ^ _mix(0 if greedy else (request.seed + i) ^ self._salt))
             text, tokens, finish = self._response(request, bits, rate)
-            rollouts.append(
-                Rollout(
-                    question_id=question.question_id,
-                    round=request.round,
-                    index=request.first_index + i,
-                    seed=request.seed + i,
-                    text=text,
-                    tokens=tokens,
-                    prompt_tokens=prompt_tokens,
-                    finish_reason=finish,
-                    model=self.info.model,
-                    prompt_version=request.prompt_version,
-                )
-            )
+            rollouts.append(request.rollout(i, text, tokens, finish, self.info.model, prompt_tokens=prompt_tokens))
         if request.words:
             bits = _digest(f"{question.question_id}/{request.prompt_version}/{request.prompt}")
             chances = (((bits >> 13 * i) & 0xFFF) / 2**12 or 1e-9 for i in range(len(request.words)))
@@ -155,20 +142,8 @@ class ScriptedEngine:
         text, tokens, finish = _clip(prefix + rest, kept + request.decoding.max_tokens)
         self._count(1, tokens - kept)
         self._log(f"{request.question.question_id} continue/{parent.index}")
-        return Rollout(
-            question_id=request.question.question_id,
-            round=parent.round,
-            index=request.index,
-            seed=request.seed,
-            text=text,
-            tokens=tokens,
-            prompt_tokens=len(request.prompt.split()),
-            finish_reason=finish,
-            model=self.info.model,
-            prompt_version=request.prompt_version,
-            parent=parent.index,
-            prefix_chars=len(prefix),
-        )
+        prompt_tokens = len(request.prompt.split())
+        return request.rollout(prefix, text, tokens, finish, self.info.model, prompt_tokens=prompt_tokens)
 
     async def stats(self) -> EngineStats:
         """Counts since the start."""

@@ -87,20 +87,9 @@ class VllmEngine:
         text = self._text([*cut.ids, *ids], finish)
         if not text.startswith(cut.text):  # the tokenizer decodes it otherwise before what follows
             text = cut.text + self._text(ids, finish)
-        return Rollout(
-            question_id=request.question.question_id,
-            round=request.parent.round,
-            index=request.index,
-            seed=request.seed,
-            text=text,
-            tokens=len(cut.ids) + len(ids),
-            prompt_tokens=prepared.prompt_tokens - len(cut.ids),
-            finish_reason=finish,
-            model=self.info.model,
-            prompt_version=request.prompt_version,
-            parent=request.parent.index,
-            prefix_chars=len(cut.text),
-        )
+        prompt_tokens = prepared.prompt_tokens - len(cut.ids)
+        tokens = len(cut.ids) + len(ids)
+        return request.rollout(cut.text, text, tokens, finish, self.info.model, prompt_tokens=prompt_tokens)
 
     async def stats(self) -> EngineStats:
         """Counts since the start."""
@@ -138,18 +127,8 @@ class VllmEngine:
 
     def _rollout(self, request: SampleRequest, prepared: Prepared, i: int, completion: Any) -> Rollout:
         ids, finish = _response(completion)
-        return Rollout(
-            question_id=request.question.question_id,
-            round=request.round,
-            index=request.first_index + i,
-            seed=request.seed + i,  # how vLLM seeds the children of one request
-            text=request.prefix + self._text(ids, finish),
-            tokens=len(ids),
-            prompt_tokens=prepared.prompt_tokens,
-            finish_reason=finish,
-            model=self.info.model,
-            prompt_version=request.prompt_version,
-        )
+        text = request.prefix + self._text(ids, finish)  # the seed is as vLLM seeds the children of one request
+        return request.rollout(i, text, len(ids), finish, self.info.model, prompt_tokens=prepared.prompt_tokens)
 
     def _text(self, ids: list[int], finish: FinishReason) -> str:
         text = str(self._tokenizer.decode(ids, skip_special_tokens=True))

@@ -7,7 +7,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,10 +21,19 @@ FILE_BYTES = 4 << 30
 _EMBEDDINGS, _HEAD = "model.language_model.embed_tokens.weight", "lm_head.weight"
 
 
-def convert(source: str | Path, out: str | Path, revision: str | None = None) -> dict[str, Any]:
+class Conversion(NamedTuple):
+    """What was done: weights and bytes written, type of the language model, whether its embeddings are tied."""
+
+    tensors: int
+    bytes: int
+    text: str
+    tied: bool
+
+
+def convert(source: str | Path, out: str | Path, revision: str | None = None) -> Conversion:
     """Convert an original checkpoint (folder or Hub id `source`) to the native format, in the new folder `out`.
 
-    Gives what was done: `tensors`, `bytes`, `text`, `tied`. Every weight of the native architecture must be there, in
+    Every weight of the native architecture must be there, in
     its shape, and no weight of the original may be left over. Raises ConfigError for what cannot be converted,
     StoreError where `out` cannot be written; nothing is left at `out` then.
     """
@@ -51,7 +60,7 @@ def convert(source: str | Path, out: str | Path, revision: str | None = None) ->
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.parent / f".unfinished-{uuid.uuid4().hex}"
     try:
-        done = _write(folder, names, partial, config, original)
+        tensors, size = _write(folder, names, partial, config, original)
         processor.save_pretrained(partial)
         # Generation ends at the end of the turn, and at the tokenizer's own end token.
         from transformers import GenerationConfig
@@ -67,7 +76,7 @@ def convert(source: str | Path, out: str | Path, revision: str | None = None) ->
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return {**done, "text": text, "tied": tied}
+    return Conversion(tensors, size, text, tied)
 
 
 def _folder(source: str | Path, revision: str | None) -> Path:
@@ -95,7 +104,8 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _write(
     folder: Path, names: dict[str, Path], partial: Path, config: Any, original: dict[str, Any]
-) -> dict[str, int]:
+) -> tuple[int, int]:
+    """Writes config and weights; gives how many weights, and their bytes."""
     expected = expected_shapes(config)
     config.architectures = ["InternVLForConditionalGeneration"]
     config.save_pretrained(partial)
@@ -115,7 +125,7 @@ def _write(
     if expected:
         raise ConfigError(f"The checkpoint lacks {len(expected)} weights, {sorted(expected)[0]} first.")
     _index(partial, files, sum(sizes.values()))
-    return {"tensors": len(sizes), "bytes": sum(sizes.values())}
+    return len(sizes), sum(sizes.values())
 
 
 def expected_shapes(config: Any) -> dict[str, torch.Size]:

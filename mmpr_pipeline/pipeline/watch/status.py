@@ -15,6 +15,7 @@ from mmpr_pipeline.core.errors import DatasetError, StoreError
 from mmpr_pipeline.core.logs import FOLDER
 from mmpr_pipeline.core.progress.pace import time_left
 from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.manifest import checked_rollouts
 from mmpr_pipeline.dataset.files.sealed import read_config, read_summary
 from mmpr_pipeline.dataset.files.summary import finished_shards
 from mmpr_pipeline.engines.engine import EngineStatsFields
@@ -141,7 +142,7 @@ def _finished(store: Store, shards: int) -> BuildStatus:
             each["questions"],
             each["paired"],
             each["rollouts"].get("correct", 0),
-            sum(each["rollouts"].get(outcome, 0) for outcome in ("correct", "incorrect", "unparseable")),
+            checked_rollouts(each["rollouts"]),
             {**each["unpaired"], **each["rejected"]},
         )
         for name, each in summary["sources"].items()

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Language, Prompting
 from mmpr_pipeline.core.settings import explain_settings_error
+from mmpr_pipeline.core.settings.yaml_text import load_yaml
 from mmpr_pipeline.core.verdict import AnswerKind
-from mmpr_pipeline.core.yaml_text import load_yaml
 from mmpr_pipeline.models.tiles import MOST_TILES
 from mmpr_pipeline.sources.row_formats import Format
 

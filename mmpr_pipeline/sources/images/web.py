@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
+from mmpr_pipeline.core.backoff import seconds_to_wait
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.sources.images.decode import MAX_BYTES
@@ -27,6 +28,7 @@ SECONDS = 20.0
 """Longest time for one image, redirects included."""
 
 ATTEMPTS = 3
+LONGEST_WAIT = 4.0
 REDIRECTS = 3
 _PORTS = {"http": 80, "https": 443}
 _SAFE = "%/:=&?~#+!$,;'@()*[]"
@@ -53,7 +55,7 @@ class WebImages:
             except _Again as error:
                 if attempt == ATTEMPTS - 1:
                     raise ItemRejected("image_unreachable", f"{url[:200]}: {error}") from None
-                time.sleep(0.5 * 2**attempt)
+                time.sleep(seconds_to_wait(attempt, first=1.0, longest=LONGEST_WAIT))
         raise AssertionError("unreachable")
 
     def _fetched(self, url: str) -> bytes:

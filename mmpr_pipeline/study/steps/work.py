@@ -63,7 +63,7 @@ def do(step: Step, root: Path) -> None:
 def _build(settings: Mapping[str, object]) -> StepFacts:
     from mmpr_pipeline.pipeline.driver import run_build
 
-    return _built(run_build(BuildConfig.model_validate(settings), _Unseen()))
+    return _built(run_build(BuildConfig.model_validate(settings)))
 
 
 def _repair(settings: Mapping[str, object]) -> StepFacts:
@@ -71,7 +71,7 @@ def _repair(settings: Mapping[str, object]) -> StepFacts:
     from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
 
     changes = {name: value for name, value in settings.items() if name != "before"}
-    return _built(run_plan(make_rebuild_plan(str(settings["before"]), changes), _Unseen()))
+    return _built(run_plan(make_rebuild_plan(str(settings["before"]), changes)))
 
 
 def _built(summary: BuildSummary) -> StepFacts:
@@ -125,19 +125,6 @@ def _hand_over(settings: Mapping[str, object]) -> StepFacts:
     if step.rows is not None:
         return {"counts": keep_continued(Path(step.rows), step.data, Path(step.folder))}
     return {"counts": hand_over_pairs(step.data, Path(step.folder))}
-
-
-class _Unseen:
-    """A view of a build that shows nothing."""
-
-    def stage(self, text: str, done: int = 0, of: int = 0, /) -> None:
-        """Nothing."""
-
-    def planned(self, plan: object, missing: int) -> None:
-        """Nothing."""
-
-    def progress(self, finished: int, tally: dict[str, int]) -> None:
-        """Nothing."""
 
 
 def _end_with(parent: int) -> None:

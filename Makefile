@@ -23,7 +23,7 @@ help:
 	@echo "make demo     build preference pairs with the embedded model, verify them, show a few"
 	@echo "make test     lint, types and all tests;   make test-fast  without the slow ones"
 	@echo "make check    lint, types and the tests of the core, in about a minute: run it before you push"
-	@echo "make chaos    kill builds for ten minutes (CHAOS_SECONDS), damage outputs for as long, end engines in every phase"
+	@echo "make chaos    kill builds and sharded training, damage outputs (CHAOS_SECONDS each), end engines in every phase"
 	@echo "make fuzz     hostile rows, pictures, archives and texts through everything that reads them (FUZZ_SEED)"
 	@echo "make lint     ruff and mypy;               make format     let ruff rewrite"
 	@echo "make bench    the benchmarks;              make schemas    write schemas/ anew"
@@ -64,6 +64,7 @@ chaos: setup
 	$(PY) -m tests.chaos
 	$(PY) -m tests.chaos.damage --seconds $(CHAOS_SECONDS)
 	$(PY) -m tests.chaos.phases
+	$(PY) -m tests.training.chaos --seconds $(CHAOS_SECONDS)
 
 fuzz: setup
 	$(PY) -m tests.fuzz

@@ -17,7 +17,7 @@ from mmpr_pipeline.core.errors import EXTRAS, ConfigError, MissingPackageError, 
 ROOT = Path(__file__).resolve().parents[2]
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "botocore": "boto3"}
 """Where a package's distribution is not its own name with dashes."""
-BY_OTHERS = {"flash_attn", "markupsafe", "nltk", "pydantic_core", "torchvision", "wandb"}
+BY_OTHERS = {"liger_kernel", "markupsafe", "nltk", "pydantic_core", "torchvision", "wandb"}
 """Packages that come with another one, or that the user chooses and is asked for where they are used."""
 
 

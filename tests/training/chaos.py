@@ -37,7 +37,8 @@ LAUNCHERS = ("torchrun", "ray", "slurm")
 BLOWS = ("term", "kill", "kill rank", "kill all")
 RANKS = 2
 STEPS = 12
-LIFE = {"torchrun": 40.0, "ray": 70.0, "slurm": 90.0}  # seconds of a whole run on a quiet machine
+START = {"torchrun": 15.0, "ray": 30.0, "slurm": 40.0}  # seconds until the first step, about, on a quiet machine
+STEP = 1.0  # seconds, or less
 PATIENCE = 240.0
 APART = 1e-4  # two ranks sum in another order than one
 
@@ -90,12 +91,9 @@ def struck(material: Material, folder: Path, seed: int, launcher: str, blows: in
             job = _start(launcher, file, folder, mark)
             outcome.starts += 1
             if len(outcome.blows) < blows:
-                moment = time.monotonic() + draw.uniform(0, LIFE[launcher])
-                while time.monotonic() < moment and job.poll() is None:
-                    time.sleep(0.02)
+                _wait(run, draw.randrange(STEPS), draw.random(), job, launcher)
                 if job.poll() is None:
-                    blow = draw.choice(BLOWS)
-                    step = len(read_lines(run / "metrics.jsonl"))
+                    blow, step = draw.choice(BLOWS), len(read_lines(run / "metrics.jsonl"))
                     if _strike(blow, job.pid, mark, draw):
                         outcome.blows.append(blow)
                         outcome.steps.append(step)
@@ -113,6 +111,16 @@ def struck(material: Material, folder: Path, seed: int, launcher: str, blows: in
     assert not [path for path in (run / "checkpoints").iterdir() if path.name.startswith(".")], "something is left"
     assert checkpoint_place(run).steps()[-1] == STEPS
     return outcome
+
+
+def _wait(run: Path, step: int, share: float, job: subprocess.Popen[bytes], launcher: str) -> None:
+    """Until a share of the start-up is over, or of the step after so many finished ones."""
+    until = time.monotonic() + PATIENCE
+    while len(read_lines(run / "metrics.jsonl")) < step and job.poll() is None and time.monotonic() < until:
+        time.sleep(0.02)
+    until = time.monotonic() + share * (STEP if step else START[launcher])
+    while time.monotonic() < until and job.poll() is None:
+        time.sleep(0.02)
 
 
 def _start(launcher: str, file: Path, folder: Path, mark: str) -> subprocess.Popen[bytes]:

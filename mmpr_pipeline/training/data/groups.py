@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from mmpr_pipeline.core.errors import ItemRejected
@@ -72,11 +71,6 @@ class PrefixTree:
     def tokens(self) -> int:
         """Tokens that a forward computes for the whole group."""
         return sum(len(segment.tokens) for segment in self.segments)
-
-
-def by_prompt(pairs: Sequence[PreferencePair]) -> list[list[PreferencePair]]:
-    """Consecutive pairs of the same prompt and images: shards keep those of a question side by side."""
-    return [list(run) for _, run in groupby(pairs, key=lambda p: (p.prompt, p.images))]
 
 
 def make_group(pairs: Sequence[PreferencePair], prompt: Tokens, encode: Callable[[str], Sequence[int]]) -> Group:

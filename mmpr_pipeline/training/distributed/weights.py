@@ -2,17 +2,18 @@
 
 The policy is built without memory for its weights, sharded, and only then filled: each rank reads its own slice of
 every tensor. An export is the base checkpoint, file by file, with trained tensors in the place of the base's: same
-names, same types, and the bytes of the base where nothing was trained. A rank holds one whole tensor at a time.
+names, same types, and the bytes of the base where nothing was trained. A rank holds another's part of one tensor at a
+time.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypedDict
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.policy.nf4 import quantised
 
 ADAPTER = ("lora_A", "lora_B")
+BLOCK = 64 << 20  # bytes of a tensor that are written at a time
 
 
 @dataclass(frozen=True)
@@ -168,29 +170,71 @@ def write_weights(policy: Any, stored: Stored, out: Path, scale: float, world: W
         with open(file, "rb") as base, open(out / file.name if world.is_main else "/dev/null", "wb") as target:
             target.write(base.read(start))
             for key, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
-                first, end = entry["data_offsets"]
+                base.seek(start + entry["data_offsets"][0])
                 name = names.get((file, key))
-                value = _trained(parameters, plain[name]) if name else None
-                if not world.is_main or problem:
-                    continue
-                base.seek(start + first)
-                before = b"" if isinstance(value, Tensor) else base.read(end - first)
-                try:
-                    _put(target, before, entry, value, scale, key)
-                except (TrainingError, OSError) as error:  # the other ranks wait in the next gathering
-                    problem = error
+                trained, finite, some = False, True, False
+                for block in _blocks(parameters, plain[name] if name else "", base, entry, scale, world):
+                    if not world.is_main or problem:  # the other ranks wait in the next gathering
+                        continue
+                    try:
+                        if isinstance(block, Tensor):
+                            trained, finite = True, finite and bool(torch.isfinite(block).all())
+                            some = some or bool(block.any())
+                            rounded = block.to(_TYPES[entry["dtype"]]).cpu().contiguous()
+                            target.write(rounded.reshape(-1).view(torch.uint8).numpy())
+                        else:
+                            target.write(block)
+                    except OSError as error:
+                        problem = error
+                zero = len(entry["shape"]) > 1 and not some and "embeddings" not in key
+                if trained and not problem and (not finite or zero):
+                    problem = TrainingError(
+                        f"The exported weights are not usable: {key} is {'all zero' if finite else 'not finite'}.",
+                        remedy="Export from an earlier checkpoint; look at the metrics.",
+                    )
     problem = world.broadcast(problem)
     if problem:
         raise problem
 
 
-def _trained(parameters: Mapping[str, Any], name: str) -> Tensor | tuple[Tensor, Tensor] | None:
-    """A trained tensor, whole; the two of its adapter; None where nothing was trained. Gathers: for every rank."""
+def _blocks(
+    parameters: dict[str, Any], name: str, base: BinaryIO, entry: dict[str, Any], scale: float, world: World
+) -> Iterator[Tensor | bytes]:
+    """A tensor of the export, some rows at a time, in order: trained values, or the base plus its adapter; the base's
+    bytes where nothing was trained. Gathers: for every rank; content is for the first."""
+    first, end = entry["data_offsets"]
     adapter = [name.replace("base_layer.weight", f"{part}.default.weight") for part in ADAPTER]
     if adapter[0] != name and adapter[0] in parameters:
-        first, second = (_whole(parameters[each]) for each in adapter)
-        return first, second
-    return _whole(parameters[name]) if parameters[name].requires_grad else None
+        low, high = (_whole(parameters[each]).float().cpu() for each in adapter)
+        rows, width = entry["shape"]
+        a_row = (end - first) // rows
+        for part in torch.arange(rows).split(max(1, BLOCK // a_row)) if world.is_main else ():
+            content = bytearray(base.read(len(part) * a_row))
+            before = torch.frombuffer(content, dtype=_TYPES[entry["dtype"]]).view(len(part), width)
+            yield before.float() + scale * (high[part] @ low)
+    elif name in parameters and parameters[name].requires_grad:
+        yield from _parts(parameters[name].detach())
+    elif world.is_main:
+        for at in range(first, end, BLOCK):
+            yield base.read(min(BLOCK, end - at))
+
+
+def _parts(value: Any) -> Iterator[Tensor]:
+    """A tensor by the rows of its shards, in order: each owner gives its own to the ranks that share one copy."""
+    if not hasattr(value, "to_local"):
+        yield from (
+            value.split(max(1, BLOCK // max(1, value[0].numel() * value.element_size()))) if value.ndim else [value]
+        )
+        return
+    mine = value.to_local().contiguous()
+    group = value.device_mesh.get_group(value.device_mesh.ndim - 1)
+    owners = torch.distributed.get_process_group_ranks(group)
+    rows = torch.empty(value.shape[0], device="meta").chunk(len(owners))  # as FSDP divides the first dimension
+    for owner, part in zip(owners, rows, strict=False):  # the last ranks may own none
+        own = owner == torch.distributed.get_rank()
+        block = mine if own else mine.new_empty(len(part), *value.shape[1:])
+        torch.distributed.broadcast(block, owner, group=group)
+        yield block
 
 
 def _whole(parameter: Any) -> Tensor:
@@ -198,45 +242,13 @@ def _whole(parameter: Any) -> Tensor:
     return value.full_tensor() if hasattr(value, "full_tensor") else value
 
 
-class TensorEntry(TypedDict):
-    """A tensor as the header of a safetensors file describes it."""
-
-    dtype: str
-    shape: list[int]
-    data_offsets: tuple[int, int]
-
-
-def _put(
-    target: BinaryIO, base: bytes, entry: TensorEntry, value: Tensor | tuple[Tensor, Tensor] | None, scale: float,
-    key: str,
-) -> None:  # fmt: skip
-    """Write one tensor: the base's bytes, the trained values in the base's type, or the base plus its adapter."""
-    if value is None:
-        target.write(base)
-        return
-    kind = _TYPES[entry["dtype"]]
-    if isinstance(value, tuple):
-        first, second = (each.float().cpu() for each in value)
-        before = torch.frombuffer(bytearray(base), dtype=kind).view(entry["shape"]).float()
-        made = before + scale * (second @ first)
-    else:
-        made = value
-    finite = bool(torch.isfinite(made).all())
-    if not finite or (made.ndim > 1 and not bool(made.any()) and "embeddings" not in key):
-        raise TrainingError(
-            f"The exported weights are not usable: {key} is {'all zero' if finite else 'not finite'}.",
-            remedy="Export from an earlier checkpoint; look at the metrics.",
-        )
-    target.write(made.to(kind).cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-
-
 _TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
-def _header(file: Path) -> tuple[dict[str, TensorEntry], int]:
+def _header(file: Path) -> tuple[dict[str, Any], int]:
     """A safetensors file's entries by name, and where its data begin."""
     with open(file, "rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
-        entries: dict[str, TensorEntry] = json.loads(opened.read(length))
+        entries: dict[str, Any] = json.loads(opened.read(length))
     entries.pop("__metadata__", None)
     return entries, 8 + length

@@ -8,7 +8,6 @@ flex     flex_attention with a block mask (GPU; on the CPU forward only)
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -55,11 +54,58 @@ def _bottom_right(length: int, above: int, like: Tensor, cache: dict[Any, Any]) 
     return cache[key]
 
 
+def attend_windowed(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    layout: SharedLayout,
+    scale: float,
+    window: int | None,
+    blocks: Tensor | None,
+) -> Tensor:
+    """Attention where more than causality bounds it: query (1, H, T, D), key and value (1, H_kv, T, D) -> (1, T, H, D).
+
+    A token sees itself and the `window` - 1 before it on its path (all of them for None), and besides, within the
+    window, every token of its own block: `blocks` (T,) numbers them, -1 is none. Blocks lie in prompts: images that see
+    themselves whole. A window counts along the path (prompt, segments above, its own), as in a sequence of its own.
+    Segment by segment with masks: right on every device; FlashAttention computes neither on a tree with blocks.
+    """
+    grouped = query.shape[1] != key.shape[1]
+    outputs = []
+    for (start, end), path in zip(layout.queries, layout.keys, strict=True):
+        total = sum(b - a for a, b in path)
+        above = total - (end - start)
+        cut = max(0, above + 1 - window) if window else 0  # keys before the first query's window
+        at = torch.cat([torch.arange(a, b, device=key.device) for a, b in path])[cut:]
+        keys, values = (t.index_select(2, at) for t in (key, value))
+        # (length, above + length): causal with the diagonal at the bottom right, within the window.
+        length = end - start
+        seen_above = above - cut
+        causal = torch.ones(length, seen_above + length, dtype=torch.bool, device=key.device).tril(seen_above)
+        seen = causal & _within(length, seen_above, window, key.device)
+        if blocks is not None:
+            own = blocks[start:end, None]
+            same = (own == blocks[at][None]) & (own >= 0)
+            seen = (seen | (same & _within(end - start, above - cut, window, key.device))).contiguous()
+        outputs.append(
+            F.scaled_dot_product_attention(
+                query[:, :, start:end], keys, values, seen, scale=scale, enable_gqa=grouped
+            ).transpose(1, 2)
+        )
+    return torch.cat(outputs, 1)
+
+
+def _within(length: int, above: int, window: int | None, device: torch.device) -> Tensor:
+    """(length, above + length): not further back than the window; all of them without one."""
+    whole = torch.ones(length, above + length, dtype=torch.bool, device=device)
+    return whole if window is None else whole.triu(above - window + 1)
+
+
 def _varlen(query: Tensor, key: Tensor, value: Tensor, layout: SharedLayout, scale: float) -> Tensor:
     """All segments in one FlashAttention call; each segment's path of keys is gathered next to the others'."""
     # index_select: the backward of an indexing by a tensor would sort the index first.
     keys, values = (t[0].transpose(0, 1).index_select(0, layout.key_index) for t in (key, value))
-    out = varlen_kernel()(query[0].transpose(0, 1).contiguous(), keys, values, layout, scale)
+    out = flash_varlen(query[0].transpose(0, 1).contiguous(), keys, values, layout, scale)
     return out.unsqueeze(0)
 
 
@@ -92,42 +138,18 @@ def _compiled_flex() -> Callable[..., Tensor]:
     return _COMPILED[0]
 
 
-VarlenKernel = Callable[[Tensor, Tensor, Tensor, SharedLayout, float], Tensor]
+def flash_varlen(query: Tensor, keys: Tensor, values: Tensor, layout: SharedLayout, scale: float) -> Tensor:
+    """PyTorch's FlashAttention: query (T, H, D), keys and values (K, H_kv, D) -> (T, H, D), causal with the diagonal at
+    the bottom right. GPUs only.
 
-
-def varlen_kernel() -> VarlenKernel:
-    """The FlashAttention kernel at hand: PyTorch's own, else the flash_attn package's.
-
-    It takes query (T, H, D), keys and values (K, H_kv, D) and gives (T, H, D), causal with the diagonal at the bottom
-    right. Raises ConfigError where there is none.
+    The operator below `torch.nn.attention.varlen`, whose own face changed with each release (2.10 `is_causal`, 2.11
+    `window_size`, 2.12 `enable_gqa`): this one takes the same arguments from 2.4 to 2.14, grouped heads included.
     """
-    if hasattr(torch.ops.aten, "_flash_attention_forward") and torch.backends.cuda.is_built():
-        return _aten_varlen
-    try:
-        from flash_attn import flash_attn_varlen_func
-    except ImportError:
-        raise ConfigError(
-            "No variable-length FlashAttention kernel is installed.",
-            remedy="Use attention backend `flex` or `sdpa`, a CUDA build of PyTorch, or install flash_attn.",
-        ) from None
-    return partial(_package_varlen, flash_attn_varlen_func)
-
-
-def _aten_varlen(query: Tensor, keys: Tensor, values: Tensor, layout: SharedLayout, scale: float) -> Tensor:
-    """The operator below `torch.nn.attention.varlen`, whose own face changed with each release (2.10 `is_causal`, 2.11
-    `window_size`, 2.12 `enable_gqa`): this one takes the same arguments from 2.4 to 2.14, grouped heads included."""
     bounds = (layout.query_bounds, layout.key_bounds, layout.longest_query, layout.longest_key)
     dropout, causal, debug = 0.0, True, False
     flash: Any = torch.ops.aten._flash_attention_forward
     out: Tensor = flash(query, keys, values, *bounds, dropout, causal, debug, scale=scale)[0]
     return out
-
-
-def _package_varlen(
-    kernel: Callable[..., Tensor], query: Tensor, keys: Tensor, values: Tensor, layout: SharedLayout, scale: float
-) -> Tensor:
-    bounds = (layout.query_bounds, layout.key_bounds, layout.longest_query, layout.longest_key)
-    return kernel(query, keys, values, *bounds, softmax_scale=scale, causal=True)
 
 
 _BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor, SharedLayout, float], Tensor]] = {
@@ -143,7 +165,7 @@ def choose_backend(
     """`wanted`, else the fastest that this device and type run: checked on a small example against plain SDPA.
 
     Kernels differ in where they put the causal diagonal when keys outnumber queries; a wrong one would train without
-    an error, so a backend that does not agree is not used, and `say` hears why. Raises ConfigError where `wanted`
+    an error, so a backend that does not agree is not used, and `notify` hears why. Raises ConfigError where `wanted`
     itself fails.
     """
     half = dtype in (torch.bfloat16, torch.float16)

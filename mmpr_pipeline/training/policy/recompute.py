@@ -26,7 +26,7 @@ _KEPT_NAMES = (
     "aten.mm", "aten.addmm", "aten.bmm", "aten.baddbmm", "aten.convolution",
     "aten._scaled_dot_product_flash_attention", "aten._scaled_dot_product_flash_attention_for_cpu",
     "aten._scaled_dot_product_efficient_attention", "aten._scaled_dot_product_cudnn_attention",
-    "aten._flash_attention_forward", "flash_attn._flash_attn_varlen_forward", "flex_attention",
+    "aten._flash_attention_forward", "flex_attention",
 )  # fmt: skip
 
 

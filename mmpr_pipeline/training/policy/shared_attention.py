@@ -14,8 +14,7 @@ from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
 from mmpr_pipeline.training.data.tree_layout import SharedLayout
-from mmpr_pipeline.training.policy.kernels import attend
-from mmpr_pipeline.training.policy.windowed import attend_windowed
+from mmpr_pipeline.training.policy.kernels import attend, attend_windowed
 
 NAME = "mmpr_shared_prefix"
 
@@ -36,7 +35,8 @@ def shared_attention(
     """The registered function. query (1, H, T, D), key and value (1, H_kv, T, D) -> (1, T, H, D), no weights.
 
     Raises TrainingError where the layout is missing (the model was called outside `PrefixSharedPolicy`), and
-    ConfigError for attention that it does not compute: soft-capping, sinks, a cache. See `windowed` for `blocks`.
+    ConfigError for attention that it does not compute: soft-capping, sinks, a cache. `blocks`: see
+    `attend_windowed`.
     """
     if shared is None:
         raise TrainingError(

@@ -36,8 +36,8 @@ def export_model(
     """Write the policy to `out`, with the base model's processor; adapters are merged. On every rank.
 
     The weights have the base model's stored type, and where `stored` says how they lie there, its names and files;
-    then no rank holds more than one whole tensor. Raises TrainingError where the self-test fails; then nothing is left
-    at `out`, or what was there before.
+    then no rank holds more than its shard and a part of one tensor. Raises TrainingError where the self-test fails;
+    then nothing is left at `out`, or what was there before.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     partial, old = (out.parent / f".unfinished-{out.name}{ending}" for ending in ("", "-old"))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mmpr_pipeline.core.errors import ConfigError, ItemRejected
 from mmpr_pipeline.core.records import PreferencePair
-from mmpr_pipeline.training.data.groups import Group, IndexedPair, by_prompt, make_group, prefix_tree, subgroup
+from mmpr_pipeline.training.data.groups import Group, IndexedPair, make_group, prefix_tree, subgroup
 from mmpr_pipeline.training.data.packing import ImageBudget, fit_group, pack
 
 PROMPT = (1, 2, 3)
@@ -64,11 +64,6 @@ def test_items_that_cannot_train_are_rejected_by_name(
     with pytest.raises(ItemRejected) as caught:
         make_group([pair("a", chosen, rejected)], prompt, encode)
     assert caught.value.reason == reason
-
-
-def test_pairs_of_one_question_with_other_prompts_are_other_groups() -> None:
-    pairs = [pair("a", "x", "y"), pair("b", "x", "z"), pair("c", "x", "y", prompt="other"), pair("d", "x", "y", "q2")]
-    assert [[p.pair_id for p in run] for run in by_prompt(pairs)] == [["a", "b"], ["c"], ["d"]]
 
 
 def group_of(*responses: tuple[int, ...], pairs: list[tuple[int, int]] | None = None) -> Group:
@@ -193,8 +188,3 @@ def test_a_group_within_the_budget_is_left_alone() -> None:
 def test_a_subgroup_keeps_weights() -> None:
     group = Group("q", PROMPT, (), ((1,), (2,), (3,)), (IndexedPair("a", 0, 1), IndexedPair("b", 2, 1, 0.25)))
     assert subgroup(group, group.pairs[1:]).pairs == (IndexedPair("b", 1, 0, 0.25),)
-
-
-def test_pairs_of_one_prompt_train_together_though_each_was_a_row_of_its_own() -> None:
-    rows = [pair(f"p{i}", f"right {i}", f"wrong {i}", question=f"row-{i}") for i in range(3)]
-    assert [len(run) for run in by_prompt([*rows, pair("d", "x", "y", prompt="other")])] == [3, 1]

@@ -71,7 +71,7 @@ def reference_varlen(query: Tensor, keys: Tensor, values: Tensor, layout: Shared
 def test_a_backend_computes_the_trees_attention_and_gradients(
     backend: Backend, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, "varlen_kernel", lambda: reference_varlen)
+    monkeypatch.setattr(kernels, "flash_varlen", reference_varlen)
     _, layout, inputs, expected = setting(seed)
     ours, _ = shared_attention(torch.nn.Module(), *inputs, None, scaling=0.3, shared=layout.to("cpu", backend))  # type: ignore[call-arg]
     assert torch.allclose(ours, expected, atol=1e-5)
@@ -132,9 +132,9 @@ def test_a_kernel_with_its_diagonal_at_the_top_left_is_found_out(monkeypatch: py
         return torch.cat(out)
 
     cpu = torch.device("cpu")
-    monkeypatch.setattr(kernels, "varlen_kernel", lambda: reference_varlen)
+    monkeypatch.setattr(kernels, "flash_varlen", reference_varlen)
     assert kernels.choose_backend(cpu, torch.float32, "varlen") == "varlen"
-    monkeypatch.setattr(kernels, "varlen_kernel", lambda: top_left)
+    monkeypatch.setattr(kernels, "flash_varlen", top_left)
     with pytest.raises(ConfigError, match="differs from SDPA"):
         kernels.choose_backend(cpu, torch.float32, "varlen")
 
@@ -144,7 +144,7 @@ def test_a_kernel_is_judged_by_its_gradients_even_where_the_first_forward_has_no
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A run begins with the reference's forward: the choice made there is kept."""
-    monkeypatch.setattr(kernels, "varlen_kernel", lambda: reference_varlen)
+    monkeypatch.setattr(kernels, "flash_varlen", reference_varlen)
     assert kernels.choose_backend(torch.device("cpu"), torch.float32, "varlen") == "varlen"
 
 
@@ -171,12 +171,24 @@ def test_flash_attention_is_called_as_its_operator_is_declared(monkeypatch: pyte
         return (reference_varlen(q, k, v, layout, kwargs["scale"]),)
 
     monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", declared)
-    monkeypatch.setattr(kernels, "varlen_kernel", lambda: kernels._aten_varlen)
     layout.backend = "varlen"
     found = kernels.attend(query, key, value, layout, 0.3)
     assert given[0]["is_causal"] is True
     assert given[0]["dropout_p"] == 0.0
     torch.testing.assert_close(found, setting(0)[3])
+
+
+def test_the_installed_operator_takes_a_layout_and_gives_gradients() -> None:
+    """Its own shapes and derivative, on tensors without memory."""
+    layout = setting(0)[1].to("meta", "varlen")
+    made = [
+        torch.empty(1, heads, layout.queries[-1][1], 64, device="meta", dtype=torch.bfloat16) for heads in (4, 2, 2)
+    ]
+    query, key, value = (tensor.requires_grad_() for tensor in made)
+    out = kernels.attend(query, key, value, layout, 0.125)
+    assert (out.shape, out.dtype) == ((1, query.shape[2], 4, 64), torch.bfloat16)
+    out.sum().backward()
+    assert [t.grad.shape for t in (query, key, value) if t.grad is not None] == [t.shape for t in made]
 
 
 def test_what_is_refused_is_said() -> None:

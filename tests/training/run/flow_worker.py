@@ -11,13 +11,12 @@ import json
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from bench.training_size import most_taken
 from mmpr_pipeline.training.distributed.fsdp import shard
 from mmpr_pipeline.training.distributed.weights import fill, stored_weights, write_weights
 from mmpr_pipeline.training.distributed.world import World, connect
@@ -67,29 +66,6 @@ def measure_memory(directory: Path, world: World) -> None:
         write_weights(policy, stored, directory / "written", 0.0, world)
     found = {"model": sum(sizes), "shard": sum(sizes) // world.size, "largest": max(sizes), "taken": most[0]}
     (directory / f"memory-{world.rank}.json").write_text(json.dumps(found))
-
-
-@contextmanager
-def most_taken() -> Iterator[list[int]]:
-    """The most memory that this process took of its own meanwhile, in bytes, files mapped into it not counted."""
-
-    def now() -> int:
-        status = Path("/proc/self/status").read_text()
-        return 1024 * int(next(line for line in status.splitlines() if line.startswith("RssAnon")).split()[1])
-
-    most, ended, before = [0], threading.Event(), now()
-
-    def watch() -> None:
-        while not ended.wait(0.002):
-            most[0] = max(most[0], now() - before)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield most
-    finally:
-        ended.set()
-        thread.join()
 
 
 def run_case(directory: Path, name: str, options: dict[str, Any], world: World) -> None:

@@ -276,7 +276,7 @@ def test_the_resolved_settings_are_saved(whole: Path) -> None:
     saved = json.loads((whole / "run.json").read_text())
     assert saved["config"]["beta"] == 0.1
     computed = {"device": "CPU", "ranks": 1, "dtype": "torch.float32", "attention": "sdpa"}
-    computed |= {"recompute": "matmuls", "token_budget": 512}
+    computed |= {"layers": "eager", "recompute": "matmuls", "recompute_vision": "matmuls", "token_budget": 512}
     assert saved["computed"] == computed
     assert saved["identity"]["model"].startswith("model")
     assert set(saved["versions"]) == {"mmpr", "torch", "transformers"}

@@ -201,7 +201,8 @@ def _build(folder: Path, width: int, keep: Keep) -> None:
 
 def _train(folder: Path, width: int, keep: Keep) -> None:
     train = Terminal(TRAIN.format(out=f"run-{width}"), folder, width, 40)
-    train.until("4/8")
+    train.until("training, steps")
+    train.read(12)
     keep(train, "train-running")
     train.finish()
     keep(train, "train-finished")

@@ -82,6 +82,7 @@ docs: setup
 
 site: docs
 	$(VENV)/bin/mkdocs build --strict
+	@echo "To read it: python3 -m http.server -d site"
 
 # README's moving picture, and stills of what a user sees at 80 and 120 columns, in site-pictures/. Minutes; needs DejaVu's fonts.
 pictures: setup

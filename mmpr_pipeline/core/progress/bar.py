@@ -37,7 +37,14 @@ class ProgressBar:
         if self._console.is_terminal:
             from rich.live import Live
 
-            self._live = Live(get_renderable=self._line, console=self._console, transient=True, refresh_per_second=5)
+            self._live = Live(
+                get_renderable=self._line,
+                console=self._console,
+                transient=True,
+                refresh_per_second=5,
+                redirect_stdout=self._redirects,
+                redirect_stderr=self._redirects,
+            )
             self._live.start()
         return self
 

@@ -89,13 +89,13 @@ def _run(
     if not settings.benchmarks:
         from mmpr_pipeline.evaluation.run import results_tables, run_eval
 
-        with quiet_engine(console) as terminal, shown(terminal) as progress:
+        with quiet_engine(console) as terminal, shown(terminal, redirects=False) as progress:
             found = run_eval(settings, progress)
         return found, results_tables(found)
     from mmpr_pipeline.evaluation.comparison import table
     from mmpr_pipeline.evaluation.running.run import run_benchmarks, write_tables
 
-    with quiet_engine(console) as terminal, shown(terminal) as progress:
+    with quiet_engine(console) as terminal, shown(terminal, redirects=False) as progress:
         if harness is not None:
             from mmpr_pipeline.evaluation.harness.lmms import run_harness
 

@@ -14,9 +14,9 @@ from rich.console import Console
 from mmpr_pipeline.core.progress.bar import ProgressBar
 
 
-def shown(console: Console) -> ProgressBar:
+def shown(console: Console, *, redirects: bool = True) -> ProgressBar:
     """A bar on a terminal; elsewhere these commands say what they did, and not how far they are."""
-    return ProgressBar(console, plain=False)
+    return ProgressBar(console, plain=False, redirects=redirects)
 
 
 @contextmanager

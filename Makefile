@@ -16,7 +16,7 @@ TEST_WORKERS ?= 2
 export CHAOS_SECONDS
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help setup demo test test-fast check chaos fuzz lint format bench study-small docs site schemas sbom clean
+.PHONY: help setup demo test test-fast check chaos fuzz lint format bench study-small docs site pictures schemas sbom clean
 
 help:
 	@echo "make setup    make $(VENV) with everything in it (quick the second time)"
@@ -28,6 +28,7 @@ help:
 	@echo "make lint     ruff and mypy;               make format     let ruff rewrite"
 	@echo "make bench    the benchmarks;              make schemas    write schemas/ anew"
 	@echo "make docs     write the generated pages anew;  make site      the documentation as a site, in site/"
+	@echo "make pictures README's moving picture anew, and stills of the terminal at 80 and 120 columns"
 	@echo "make study-small   does MPO help? The paper's experiment with the embedded model, in a quarter of an hour"
 
 setup: $(STAMP)
@@ -83,6 +84,12 @@ docs: setup
 
 site: docs
 	$(VENV)/bin/mkdocs build --strict
+	@echo "To read it: python3 -m http.server -d site"
+
+# README's moving picture, and stills of what a user sees at 80 and 120 columns, in site-pictures/. Minutes; needs DejaVu's fonts.
+pictures: setup
+	$(PY) docs/record.py demo
+	$(PY) docs/record.py stills site-pictures
 
 schemas: setup
 	$(PY) -m mmpr_pipeline.cli.generate.schemas

@@ -39,7 +39,7 @@ COLOURS = {
     "brightcyan": "#67e8f9", "brightwhite": "#ffffff",
 }  # fmt: skip
 BUILD = "mmpr build examples/nano.yaml --out {out} --shards 8"
-TRAIN = "mmpr train pairs --model nano --out {out} --export {out}-model --lr 3e-4 --batch 32 --steps 12"
+TRAIN = "mmpr train pairs --model nano --out {out} --export {out}-model --lr 3e-4 --batch 32 --max-steps 8"
 EVAL = "mmpr eval {model} --against nano --sources nano_grid --skip 5000 --limit 40"
 
 
@@ -201,7 +201,8 @@ def _build(folder: Path, width: int, keep: Keep) -> None:
 
 def _train(folder: Path, width: int, keep: Keep) -> None:
     train = Terminal(TRAIN.format(out=f"run-{width}"), folder, width, 40)
-    train.until("4/")
+    train.until("training, steps")
+    train.read(12)
     keep(train, "train-running")
     train.finish()
     keep(train, "train-finished")

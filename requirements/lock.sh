@@ -12,9 +12,12 @@ compile() {
 
 grep -oE '^[A-Za-z0-9._-]+(\[[a-z,]+\])?==[^ ;]+' requirements/cpu.lock > "$PLAIN/cpu.in"
 compile --no-deps "$PLAIN/cpu.in" -o "$PLAIN/cpu.lock"
-# The CPU build of torch for Python 3.11 on x86_64, from https://download.pytorch.org/whl/cpu: PyPI's files are CUDA's.
-sed '/^torch==/a\    --hash=sha256:6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b \\' "$PLAIN/cpu.lock" \
-    > requirements/cpu.lock
+# The CPU build of torch for Python 3.11 on x86_64, from https://download.pytorch.org/whl/cpu, alone: of several hashes pip
+# prefers those that an index names, PyPI's CUDA builds.
+awk -v hash=6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b '
+    /^torch==/ { print; print "    --hash=sha256:" hash; skip = 1; next }
+    skip && /^    --hash/ { next }
+    { skip = 0; print }' "$PLAIN/cpu.lock" > requirements/cpu.lock
 
 printf 'vllm==0.32.0\ntorch==2.13.0\ntorchvision==0.28.0\n' > "$PLAIN/gpu.in"
 USED='ray|pydantic|pyarrow|typer|rich|pillow|sympy|datasets|huggingface-hub|webdataset|boto3|fsspec|httpx|numpy'

@@ -15,7 +15,8 @@ echo "setup: installing $(grep -c == "$LOCK") locked packages into $VENV (a few 
 if [ -n "$TORCH_INDEX" ]; then
     pip install -q --no-deps --index-url "$TORCH_INDEX" "$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' "$LOCK")"
 fi
-pip install -q --no-deps -r "$LOCK"  # where a line has hashes, pip wants them of all
+pip install -q --no-deps -r "$LOCK" ||  # torch that is installed before is kept, whatever its hash
+    fail "a package could not be installed as it is locked. Where it is torch: make setup TORCH_INDEX=<index of PyTorch's CPU wheels>"
 pip install -q --no-deps --no-build-isolation -e .
 
 site=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')

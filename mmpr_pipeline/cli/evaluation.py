@@ -10,7 +10,7 @@ import typer
 
 from mmpr_pipeline.cli.app import app, example
 from mmpr_pipeline.cli.options import names, settings_options
-from mmpr_pipeline.cli.progress import shown
+from mmpr_pipeline.cli.progress import quiet_engine, shown
 from mmpr_pipeline.evaluation.settings import EvalConfig, load_eval_config
 
 if TYPE_CHECKING:
@@ -91,19 +91,19 @@ def _run(
     if not settings.benchmarks:
         from mmpr_pipeline.evaluation.run import results_tables, run_eval
 
-        with shown(console) as progress:
+        with quiet_engine(console) as terminal, shown(terminal, redirects=False) as progress:
             on_sources = run_eval(settings, progress)
         return on_sources, results_tables(on_sources)
     from mmpr_pipeline.evaluation.comparison import table
     from mmpr_pipeline.evaluation.running.run import run_benchmarks, write_tables
 
-    with shown(console) as progress:
+    with quiet_engine(console) as terminal, shown(terminal, redirects=False) as progress:
         if harness is not None:
             from mmpr_pipeline.evaluation.harness.lmms import run_harness
 
             found = run_harness(settings, harness, python)
         else:
-            found = run_benchmarks(settings, progress, lambda line: None if quiet else console.print(line))
+            found = run_benchmarks(settings, progress, lambda line: None if quiet else terminal.print(line))
     if settings.out:
         write_tables(found, settings.out)
     return found, table.comparison_table(found)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from mmpr_pipeline.sources.adding import MetaEntry
 
 
+WIDE = 110
+"""Columns of a terminal in which the whole catalog has room."""
+
+
 @sources_app.command("list", epilog=example("mmpr sources list", docs="sources.md"))
 def sources_list() -> None:
     """The catalog."""
@@ -22,12 +26,18 @@ def sources_list() -> None:
 
     from mmpr_pipeline.sources.review.preview import LIST_COLUMNS, list_sources
 
+    console = Console()
     name, groups, kind, rows, description = (Column(title, no_wrap=True) for title in LIST_COLUMNS)
     groups.max_width, kind.max_width, rows.justify, description.ratio = 16, 10, "right", 1
-    table = Table(name, groups, kind, rows, description, box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
+    wide = console.width >= WIDE
+    description.no_wrap = wide
+    columns = [name, groups, kind, rows, description] if wide else [name, description]
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
     for row in list_sources():
-        table.add_row(*row)
-    Console().print(table)
+        table.add_row(*(row if wide else (row[0], row[-1])))
+    console.print(table)
+    if not wide:
+        console.print(f"Groups, kinds and rows: at {WIDE} columns, or `mmpr sources show NAME`.", style="dim")
 
 
 @sources_app.command("show", epilog=example("mmpr sources show geoqa", docs="declarations.md"))

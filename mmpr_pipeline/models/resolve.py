@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from mmpr_pipeline.core.errors import EngineError
 from mmpr_pipeline.core.records import content_id
@@ -67,11 +70,14 @@ def resolve_model(name: str, revision: str | None = None) -> ModelRef:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HFValidationError
 
+    away = _hub_has_no_address()
     try:
         # snapshots/<commit>/config.json; where the Hub cannot be reached, from the local cache
-        config = Path(hf_hub_download(name, "config.json", revision=revision))
+        config = Path(hf_hub_download(name, "config.json", revision=revision, local_files_only=away))
     except (OSError, HFValidationError) as error:  # the Hub's own errors are OSErrors
         lines = str(error).strip().splitlines() or [type(error).__name__]
+        if away:
+            lines = ["The Hub cannot be reached, and the model is not in the local cache."]
         raise EngineError(
             f"Cannot get the model {name!r}: {lines[0]}",
             remedy="Give a Hub id that exists (log in if it is gated; the Hub must be reachable unless the model is in "
@@ -79,6 +85,19 @@ def resolve_model(name: str, revision: str | None = None) -> ModelRef:
         ) from None
     commit = config.parent.name
     return ModelRef(name, commit, f"{name}@{commit}", _read_config(config))
+
+
+def _hub_has_no_address() -> bool:
+    """Whether the name of the Hub's host is known to nobody: then asking it, and again, is in vain."""
+    from huggingface_hub import constants
+
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return False  # the proxy may know it
+    try:
+        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, None)
+    except OSError:
+        return True
+    return False
 
 
 def pinned_revision(name: str, revision: str | None) -> str | None:

@@ -12,6 +12,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from mmpr_pipeline.core.version import __version__
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "requirements"
 LOCKS = ("cpu.lock", "cpu-image.lock", "gpu.lock")
@@ -49,6 +51,8 @@ def test_every_line_has_hashes_and_no_address(name: str) -> None:
     for package, text in found.items():
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", text), package
     text = (FOLDER / name).read_text("utf-8")
+    if name != "gpu.lock":
+        assert found["torch"].count("--hash") == 1, "pip would take a CUDA build"
     assert not re.search(r"https?://|file:|--index|--find-links|@ ", text)
 
 
@@ -76,3 +80,16 @@ def test_the_lock_of_the_image_is_current() -> None:
     script = runpy.run_path(str(FOLDER / "image_lock.py"))
     wanted = script["needed"](script["EXTRAS"]) | set(script["ALSO"])
     assert set(entries("cpu-image.lock")) == {name for name in entries("cpu.lock") if name in wanted}
+
+
+@pytest.mark.parametrize("name", ["Dockerfile.cpu", "Dockerfile.gpu"])
+def test_an_image_is_pinned_labelled_and_installed_from_its_lock(name: str) -> None:
+    text = (ROOT / "docker" / name).read_text("utf-8")
+    bases = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE))
+    assert len(bases) == 1
+    assert re.fullmatch(r"python:[0-9.]+-slim-bookworm@sha256:[0-9a-f]{64}", bases.pop()), "pinned by digest"
+    lock = "cpu-image.lock" if name.endswith("cpu") else "gpu.lock"
+    assert f"pip install --no-deps --require-hashes -r requirements/{lock}" in text
+    for label in ("title", "version", "authors", "description", "licenses"):
+        assert f"org.opencontainers.image.{label}=" in text
+    assert f"VERSION={__version__}\n" in text

@@ -21,12 +21,13 @@ class ProgressBar:
 
     On a terminal it is one line of 80 columns (what, bar, count, rate, time left), and a second one where there are
     figures to note. Elsewhere it is a plain line now and then; nothing at all where `plain` is false.
+    What others print while it is there goes above it, unless `redirects` is false.
     """
 
-    def __init__(self, console: Console, *, plain: bool = True) -> None:
+    def __init__(self, console: Console, *, plain: bool = True, redirects: bool = True) -> None:
         from rich.spinner import Spinner
 
-        self._console, self._plain = console, plain
+        self._console, self._plain, self._redirects = console, plain, redirects
         self._live: Live | None = None
         self._what, self._done, self._of, self._note = "", 0, 0, ""
         self._first, self._began = 0, time.monotonic()
@@ -37,7 +38,14 @@ class ProgressBar:
         if self._console.is_terminal:
             from rich.live import Live
 
-            self._live = Live(get_renderable=self._line, console=self._console, transient=True, refresh_per_second=5)
+            self._live = Live(
+                get_renderable=self._line,
+                console=self._console,
+                transient=True,
+                refresh_per_second=5,
+                redirect_stdout=self._redirects,
+                redirect_stderr=self._redirects,
+            )
             self._live.start()
         return self
 

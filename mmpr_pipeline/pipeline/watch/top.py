@@ -22,6 +22,8 @@ STYLES: dict[State, str] = {
     "failed": "bold red",
 }
 MOST_SOURCES, MOST_REASONS, MOST_BLOCKS = 12, 3, 4 * 64
+WIDEST_NAME = 24
+"""Columns of a terminal that the name of a source may take."""
 _LEVELS = "▁▂▃▄▅▆▇█"
 
 
@@ -44,10 +46,11 @@ def _parts(seen: BuildStatus) -> Iterator[RenderableType]:
     if seen.sources:
         yield Text()
         table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
-        table.add_column("source", overflow="ellipsis", no_wrap=True, min_width=10, max_width=24)
+        widest = min(max(len(source.name) for source in seen.sources), WIDEST_NAME)
+        table.add_column("source", overflow="ellipsis", no_wrap=True, min_width=widest, max_width=WIDEST_NAME)
         for name in ("questions", "paired", "right"):
             table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
-        table.add_column("without a pair", overflow="ellipsis", no_wrap=True, ratio=1)
+        table.add_column("without a pair", ratio=1)
         shown = sorted(seen.sources, key=lambda source: -source.questions)
         for source in shown[:MOST_SOURCES]:
             right = f"{source.correct / source.checked:.0%}" if source.checked else "-"

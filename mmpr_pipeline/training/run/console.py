@@ -48,11 +48,12 @@ def line_of(metrics: Mapping[str, float]) -> str:
         f"margin {metrics['reward/margin']:+.3f}",
         f"chosen ahead {metrics['reward/accuracy']:.0%}",
         f"grad {metrics['grad_norm']:.2f}",
-        f"lr {metrics['lr']:.1e}",
+        f"{metrics['tokens_per_second']:,.0f} tokens/s",
+        f"{metrics['memory_gib']:.1f} GiB",
     ]
     if (mfu := metrics.get("mfu") or 0.0) >= LEAST_MFU:
         parts.append(f"MFU {mfu:.0%}")
-    return "  ".join([*parts, f"{metrics['tokens_per_second']:,.0f} tokens/s", f"{metrics['memory_gib']:.1f} GiB"])
+    return "  ".join(parts)
 
 
 class TrainingConsole:

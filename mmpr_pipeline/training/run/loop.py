@@ -271,7 +271,7 @@ class Trainer:
         if metrics:
             metrics.write(line)
             metrics.reject(step, left_out)
-        self.view.step(step + 1, self.steps, line)
+        self.view.step(step + 1, min(self.steps, config.max_steps or self.steps), line)
 
     def _claim(self, resume: bool) -> int | None:
         data = self.shards.identity

@@ -20,7 +20,7 @@ from mmpr_pipeline.dataset.review.verify import verify
 from mmpr_pipeline.engines.engine import EngineStats
 from mmpr_pipeline.pipeline.watch.log_lines import engine_deaths, last_lines, read_log_lines
 from mmpr_pipeline.pipeline.watch.progress_file import KEY, ProgressFile
-from mmpr_pipeline.pipeline.watch.status import BuildStatus, read_status
+from mmpr_pipeline.pipeline.watch.status import BuildStatus, SourceSeen, read_status
 from mmpr_pipeline.pipeline.watch.top import spark, status_text
 from mmpr_pipeline.storage import open_store
 from tests.pipeline.made import make_source
@@ -145,6 +145,16 @@ def test_sparks_and_blocks_fit_80_columns(tmp_path: Path) -> None:
         lines = page(many, width).splitlines()
         assert max(map(len, lines)) <= width
         assert sum("█" in line for line in lines) > 1
+
+
+def test_no_name_and_no_reason_is_cut_at_80_columns(tmp_path: Path) -> None:
+    reasons = {"same_as_chosen": 9, "no_correct": 2, "all_unparseable": 1}
+    sources = tuple(SourceSeen(name, 48, 35, 30, 60, reasons) for name in ("nano_geometry", "nano_describe"))
+    text = page(BuildStatus("finished", 8, 8, sources=sources), 80)
+    assert "nano_geometry" in text
+    assert "nano_describe" in text
+    assert "…" not in text
+    assert " ".join(text.split()).count("unparseable") == 2
 
 
 def test_the_last_word_of_a_build_that_is_stopped_is_of_all_that_it_did(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from mmpr_pipeline.core.records import Image
+from mmpr_pipeline.core.records import CheckedRollout, Image, QuestionOutcome
 from mmpr_pipeline.dataset.files.marks import marks_of
 from mmpr_pipeline.report.compare import compare_outputs
 from mmpr_pipeline.report.pages.diff_page import diff_page
@@ -26,6 +26,12 @@ from tests.report.viewer.test_runs import a_run
 pytestmark = pytest.mark.slow
 
 
+def judged_again(outcome: QuestionOutcome, rollouts: list[CheckedRollout]) -> QuestionOutcome:
+    seen = [rollout.outcome for rollout in rollouts if rollout.parent is None]
+    counts = {name: seen.count(name) for name in ("correct", "incorrect", "unparseable")}
+    return replace(outcome, row=outcome.row.model_copy(update=counts), rollouts=tuple(rollouts))
+
+
 def test_the_most_doubtful_verdict_comes_first_and_one_key_judges_it(tmp_path: Path, browser: Browser) -> None:
     store = open_store(tmp_path / "out")
     outcomes = [make_outcome(5 * number, rollouts=8) for number in range(3)]
@@ -37,7 +43,7 @@ def test_the_most_doubtful_verdict_comes_first_and_one_key_judges_it(tmp_path: P
     disagrees = {"outcome": "unparseable", "extracted": "nought", "rule": "second_disagrees"}
     judged[1][1][3] = judged[1][1][3].model_copy(update=disagrees)
     judged[2][1][5] = judged[2][1][5].model_copy(update={"outcome": "incorrect", "extracted": "99"})
-    write_shard(store, 0, 1, [replace(outcome, rollouts=tuple(rollouts)) for outcome, rollouts in judged])
+    write_shard(store, 0, 1, [judged_again(outcome, rollouts) for outcome, rollouts in judged])
     (columns,) = Library(tmp_path / "out").doubts(0).items
     assert [WHY[why] for why in columns["why"].data] == ["", "second opinion disagrees", "one against all"]
     assert columns["doubt"].data[1] > columns["doubt"].data[2]

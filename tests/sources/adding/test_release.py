@@ -131,6 +131,7 @@ def test_any_slice_of_a_deflated_member_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # 40 seconds of processor time, which a busy machine may take long to give
 def test_the_shortest_way_from_the_hub_to_a_trained_model(hub: HubServer, tmp_path: Path) -> None:
     """Add, build and train, each one command; nothing of the release is unpacked or fetched whole but annotations."""
     added = command(hub, tmp_path, "sources", "add", "OpenGVLab/MMPR-v1.2", "--out", "released", "--yes")

@@ -1,4 +1,4 @@
-"""Serves checkpoints in vLLM, one after another, and prints a JSON line each: log-probs of a prompt with an image."""
+"""Serves a checkpoint in vLLM and prints the log-probs of a prompt with an image, as JSON."""
 
 from __future__ import annotations
 
@@ -38,5 +38,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    for folder in sys.argv[1:]:
-        main(folder)
+    main(sys.argv[1])

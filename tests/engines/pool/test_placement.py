@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
 import pytest
 
+from mmpr_pipeline.cluster.session import RAY_STARTS
 from mmpr_pipeline.core.errors import EngineError
 from mmpr_pipeline.engines.pool import launch, opening
 from mmpr_pipeline.engines.pool.launch import start_pool, why_waiting
@@ -39,10 +39,16 @@ def cluster_of(*gpus: int) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     with ray_environment():
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 8, "num_gpus": gpus[0]})
+        for tries in range(RAY_STARTS):
+            try:
+                cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "num_gpus": gpus[0]})
+                break
+            except Exception:  # its processes were not up within 30 s
+                if tries == RAY_STARTS - 1:
+                    raise
         try:
             for count in gpus[1:]:
-                cluster.add_node(num_cpus=8, num_gpus=count)
+                cluster.add_node(num_cpus=4, num_gpus=count)
             ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
             yield cluster
         finally:
@@ -60,15 +66,13 @@ async def devices(pool: EnginePool, which: int) -> str:
 
 
 async def test_engines_have_gpus_of_their_own_and_the_others_join_when_some_are_free() -> None:
-    """Two nodes of four GPUs, two for each engine."""
-    with cluster_of(4, 4):
-        settings = EngineSettings(name="scripted", script={"latency": 0.02}, tensor_parallel=2)
+    with cluster_of(2, 2):
+        settings = EngineSettings(name="scripted", script={"latency": 0.02})
         pool = await start_pool(settings, 5)
         try:
             assert len(pool._joined) == 4
             placed = {which: await devices(pool, which) for which in pool._joined}
             assert len(set(placed.values())) == 4, placed
-            assert Counter(seen.split()[1] for seen in placed.values()) == {"0,1": 2, "2,3": 2}
             stats = await pool.stats()
             assert (stats.actors, stats.waiting, stats.lost) == (4, 1, 0)
             assert await answers(pool, requests(12)) == await expected(requests(12))
@@ -84,9 +88,9 @@ async def test_engines_have_gpus_of_their_own_and_the_others_join_when_some_are_
 
 
 async def test_an_engine_larger_than_any_node_is_an_error_at_once() -> None:
-    """Eight GPUs in all, four on each node."""
-    with cluster_of(4, 4), pytest.raises(EngineError, match=r"needs 8 GPU.*largest of 2 node\(s\) has 4"):
-        await asyncio.wait_for(start_pool(EngineSettings(name="scripted", tensor_parallel=8), 1), 10)
+    """Four GPUs in all, two on each node."""
+    with cluster_of(2, 2), pytest.raises(EngineError, match=r"needs 4 GPU.*largest of 2 node\(s\) has 2"):
+        await asyncio.wait_for(start_pool(EngineSettings(name="scripted", tensor_parallel=4), 1), 10)
 
 
 async def test_a_cluster_that_grows_from_no_gpus_is_waited_for_and_that_is_said(

@@ -68,7 +68,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", ".")))
     parser.add_argument("--only", default=",".join(SECTIONS))
-    parser.add_argument("--seconds", type=float, default=480.0)
+    parser.add_argument("--seconds", type=float, default=480.0 if CUDA else 1e9)  # a smoke test ends when it ends
     parser.add_argument("--sampler", type=Path, help="vLLM's gumbel.py, where vLLM is not installed")
     parser.add_argument("--go-on", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -98,7 +98,7 @@ def _section(name: str, results: dict[str, Any], until: float) -> dict[str, Any]
     """Figures and claims of a section, within its share of what is left of the time."""
     module, most = SECTIONS[name]
     began = time.monotonic()
-    share = min(float(most), until - began)
+    share = min(float(most) if CUDA else 1e9, until - began)
     figures: dict[str, Any]
     if share < 1:
         return {"seconds": 0.0, "figures": {"left out": "no time left"}, "claims": {"there is time for it": False}}

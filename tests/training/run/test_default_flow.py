@@ -86,8 +86,8 @@ def test_what_is_exported_is_what_was_trained(runs: Path, name: str) -> None:
 
 
 def test_no_rank_holds_the_model_while_it_loads_and_exports(runs: Path) -> None:
-    """Four ranks, half a gigabyte; FSDP holds a shard twice for a moment; 60 MB are for gloo and Python."""
+    """Four ranks, half a gigabyte; 60 MB are for gloo and Python."""
     for rank in range(4):
         found = json.loads((runs / f"memory-{rank}.json").read_text())
         assert found["model"] > 500e6
-        assert found["taken"] < 2 * found["shard"] + 3 * found["largest"] + 60e6 < 0.75 * found["model"], found
+        assert found["taken"] < found["shard"] + found["largest"] + 60e6 < 0.5 * found["model"], found

@@ -133,6 +133,18 @@ def test_check_prints_a_table_and_writes_verdicts(tmp_path: Path) -> None:
     assert {"id", "verdict", "extracted", "rule"} <= set(verdicts[0])
 
 
+def test_no_column_of_a_table_is_cut_at_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    cases = tmp_path / "cases.jsonl"
+    cases.write_text(json.dumps({"id": "1", "kind": "number", "response": "Final answer: 5", "gold": "5"}) + "\n")
+    checked = CliRunner().invoke(app, ["check", str(cases)]).output
+    assert "unclear" in checked
+    assert "cases/s" not in checked
+    listed = CliRunner().invoke(app, ["sources", "list"]).output
+    assert "…" not in listed
+    assert "Diagrams of school science with choices." in listed
+
+
 def test_a_build_is_verified_marked_and_paired_again(tmp_path: Path) -> None:
     source = make_source(tmp_path / "source", questions=4)
     out = tmp_path / "out"

@@ -11,19 +11,25 @@ from rich.table import Table
 from mmpr_pipeline.checking.cases import Score, Summary
 from mmpr_pipeline.checking.measure import PlaceScore
 
+FULL_WIDTH = 100
+"""Columns of a terminal in which the times have room."""
 
-def table_of(summary: Summary) -> Table:
-    """One row a kind of answer, one a source, and one over all."""
+
+def table_of(summary: Summary, width: int = FULL_WIDTH) -> Table:
+    """One row a kind of answer, one a source, and one over all; no times where `width` is below FULL_WIDTH."""
     table = Table(title="Answer checker", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("cases of", no_wrap=True, min_width=14)
-    for name in ("n", "accuracy", "false +", "false -", "unclear", "cases/s", "slowest"):
+    times = ("cases/s", "slowest") if width >= FULL_WIDTH else ()
+    for name in ("n", "accuracy", "false +", "false -", "unclear", *times):
         table.add_column(name, justify="right", no_wrap=True, min_width=max(len(name), 6))
-    table.add_column("slowest case", no_wrap=True, max_width=24)
+    if times:
+        table.add_column("slowest case", no_wrap=True, max_width=24)
+    columns = len(table.columns)
     for scores in (summary.by_kind, summary.by_source):
         for name in sorted(scores):
-            table.add_row(*_cells(scores[name]))
+            table.add_row(*_cells(scores[name])[:columns])
         table.add_section()
-    table.add_row(*_cells(summary.total), style="bold")
+    table.add_row(*_cells(summary.total)[:columns], style="bold")
     return table
 
 

@@ -29,7 +29,8 @@ def check(
     level = cast("Literal['response', 'prediction'] | None", source)
     if explain is None:
         summary = checking.run_cases(cases, out, level)
-        Console().print(table_of(summary))
+        console = Console()
+        console.print(table_of(summary, console.width))
         for kind, count in summary.unknown_kinds.items():
             Console(stderr=True).print(
                 f"{count} cases of the unknown kind {kind!r}: checked by a kind inferred from the gold."

@@ -73,7 +73,7 @@ def row(source: str, split: str, seed: int, index: int) -> dict[str, object]:
     """One row: id, question, image (PNG bytes), answer (None if open-ended), kind, choices."""
     world, item = scene_and_question(source, split, seed, index)
     return {
-        "id": scene_id(source, split, seed, index),
+        "id": _id(source, split, seed, index),
         "question": item.question,
         "image": png(world),
         "answer": item.answer,
@@ -82,7 +82,7 @@ def row(source: str, split: str, seed: int, index: int) -> dict[str, object]:
     }
 
 
-def scene_id(source: str, split: str, seed: int, index: int) -> str:
+def _id(source: str, split: str, seed: int, index: int) -> str:
     """The id of a row. Of the usual split it is not named: what nano did not see, users build from and train on."""
     named = "" if split == "heldout" else f"{split}-"
     return f"{source}-{named}{seed}-{index:06d}"

@@ -77,7 +77,7 @@ class Group(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The real command, with what is left of the words typed."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            from mmpr_pipeline.core.settings.wrong import nearest
+            from mmpr_pipeline.core.errors import nearest
 
             ctx.fail(f"There is no command {args[0]!r}{nearest(args[0], list(COMMANDS), listing=False) or '.'}")
         name, stub, rest = super().resolve_command(ctx, args)

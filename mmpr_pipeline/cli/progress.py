@@ -29,7 +29,7 @@ def quiet_engine(console: Console) -> Iterator[Console]:
     sys.stdout.flush()
     sys.stderr.flush()
     before = os.dup(1), os.dup(2)
-    own = console
+    own, kept = console, False
     if console.file is sys.stdout and sys.stdout is sys.__stdout__:
         terminal = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
         own = Console(file=terminal, width=console.width, force_terminal=console.is_terminal)
@@ -38,13 +38,17 @@ def quiet_engine(console: Console) -> Iterator[Console]:
         os.dup2(handle, 2)
         yield own
     except Exception:
-        own.print(f"What the engine said: {name}", highlight=False, markup=False)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        kept = Path(name).stat().st_size > 0  # a setting that was refused started no engine
+        if kept:
+            own.print(f"What the engine said: {name}", highlight=False, markup=False)
         raise
-    else:
-        Path(name).unlink()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+        if not kept:
+            Path(name).unlink()
         for number, saved in zip((1, 2), before, strict=True):
             os.dup2(saved, number)
             os.close(saved)

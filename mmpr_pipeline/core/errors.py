@@ -6,6 +6,8 @@ broken image, a torn line, a too-long prompt) is never an error: it becomes a `r
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 from mmpr_pipeline.core.masking import masked
@@ -118,3 +120,21 @@ class ItemRejected(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (ItemRejected, (self.reason, self.detail))
+
+
+MOST_NAMES = 10
+"""Names listed where a word is not known."""
+
+
+def nearest(word: str, names: Sequence[str], *, listing: bool = True) -> str:
+    """`; did you mean X?` with the nearest of the names, or `; it has A, B …` with at most ten of them."""
+    folded = {name.casefold(): name for name in names}
+    close = difflib.get_close_matches(word.casefold(), list(folded), n=2, cutoff=0.6)
+    begun = word.casefold()
+    close = close or [n for n in folded if len(n) > 2 and (begun.startswith(n) or (begun and n.startswith(begun)))][:3]
+    if close:
+        return f"; did you mean {' or '.join(folded[name] for name in close)}?"
+    if not listing or not names:
+        return ""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"; there are {', '.join(names[:MOST_NAMES])}{more}"

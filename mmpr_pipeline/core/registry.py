@@ -16,8 +16,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar, cast
 
-from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.settings.wrong import MOST_NAMES, nearest
+from mmpr_pipeline.core.errors import MOST_NAMES, ConfigError, nearest
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from mmpr_pipeline.core.errors import EngineError, MmprError
+from mmpr_pipeline.core.errors import EngineError, ItemRejected, MmprError
 from mmpr_pipeline.core.records import Rollout
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.engines.registry import engine_kind, make_engine
@@ -96,7 +96,7 @@ class LocalEngine:
         """Whatever a third party's engine raises, as an EngineError; the traceback goes into the log."""
         try:
             yield
-        except MmprError:
+        except (MmprError, ItemRejected):
             raise
         except Exception as error:
             log.exception("The engine %s raised an error.", self._settings.name)

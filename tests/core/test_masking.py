@@ -159,7 +159,7 @@ def test_a_proxy_that_repeats_the_token_does_not_bring_it_into_an_output(tmp_pat
     (tmp_path / "rows.jsonl").write_text('{"id": "1", "question": "How many?", "answer": "3"}\n')
     (tmp_path / "made.yaml").write_text(
         "{name: made, description: d, files: rows.jsonl, kind: number, text_only: true,"
-        " columns: {id: id, question: question, answer: answer, image: image}}"
+        " columns: {id: id, question: question, answer: answer}}"
     )
     environment = {
         **os.environ, **QUIET, "HF_ENDPOINT": f"http://127.0.0.1:{server.server_address[1]}", "HF_TOKEN": token,

@@ -100,6 +100,7 @@ def test_the_commands_of_the_pages_work(walked: Path, monkeypatch: pytest.Monkey
                 "trained": "better",
                 "NAME": "nano_grid",
                 "first": "pairs",
+                "OTHER": "pairs2",
             }
             put |= {"NEW": f"new-{ran}", "DIR": f"dir-{ran}"}
             if "diff" in words:

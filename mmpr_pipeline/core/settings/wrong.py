@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from mmpr_pipeline.core.errors import MOST_NAMES, nearest
 from mmpr_pipeline.core.settings.declared import choices, declared_settings, plain_types
 
-MOST_NAMES = 10
-"""Names listed where a word is not known."""
 _BOUNDS = {
     "greater_than": ("gt", "greater than"),
     "greater_than_equal": ("ge", "at least"),
@@ -84,20 +82,6 @@ def _line(error: Any, path: Sequence[str], fields: Sequence[str], model: type[Ba
         return f"{name}: {value!r} is not written as {context.get('pattern')}"
     wanted = next((text for start, text in _TYPES.items() if kind.startswith(start)), None)
     return f"{name}: {value!r} is not {wanted}" if wanted else f"{name}: {value!r} cannot be used"
-
-
-def nearest(word: str, names: Sequence[str], *, listing: bool = True) -> str:
-    """`; did you mean X?` with the nearest of the names, or `; it has A, B …` with at most ten of them."""
-    folded = {name.casefold(): name for name in names}
-    close = difflib.get_close_matches(word.casefold(), list(folded), n=2, cutoff=0.6)
-    begun = word.casefold()
-    close = close or [n for n in folded if len(n) > 2 and (begun.startswith(n) or (begun and n.startswith(begun)))][:3]
-    if close:
-        return f"; did you mean {' or '.join(folded[name] for name in close)}?"
-    if not listing or not names:
-        return ""
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return f"; there are {', '.join(names[:MOST_NAMES])}{more}"
 
 
 def _annotation(model: type[BaseModel], path: Sequence[str]) -> Any:

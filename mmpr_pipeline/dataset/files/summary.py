@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
-from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.core.errors import DatasetError, nearest
 from mmpr_pipeline.core.records import SCHEMA_VERSION
-from mmpr_pipeline.core.settings.wrong import nearest
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.manifest import CountsFields, Manifest, merge_counts, read_manifest
 from mmpr_pipeline.engines.engine import EngineStatsFields

@@ -14,9 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast, get_args
 
 from mmpr_pipeline.checking.reading.choices import choices_in
-from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.core.errors import ItemRejected, nearest
 from mmpr_pipeline.core.records import Image, Language, PresetPair, Question, Turn, question_id
-from mmpr_pipeline.core.settings.wrong import nearest
 from mmpr_pipeline.core.verdict import AnswerKind
 from mmpr_pipeline.models.conversation import TURN_MARK, conversation
 from mmpr_pipeline.sources.declaration.schema import Columns, KindByColumn, SourceDeclaration

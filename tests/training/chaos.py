@@ -1,6 +1,6 @@
 """`python -m tests.training.chaos`: sharded runs of each launcher, struck at random moments, resumed to equal losses.
 
-Each seed has a launcher (torchrun, Ray Train, jobs/slurm-train.sh) and draws blows (SIGTERM to what the user or Slurm
+Each seed has a launcher (torchrun, Ray Train, jobs/slurm.sh train) and draws blows (SIGTERM to what the user or Slurm
 would send it to; kill -9 of that process, of a rank, or of everything) and their moments, start-up included.
 The run is begun again by the same command until it is done. Its losses must be those of one process that nobody
 stopped. A seed that failed keeps its folder and can be run alone: --seed N --seeds 1.
@@ -139,7 +139,7 @@ def _start(launcher: str, file: Path, folder: Path, mark: str) -> subprocess.Pop
             "while [[ $1 == --* ]]; do shift; done\n[[ $1 == hostname ]] && { echo $NODE_IP; exit; }\n"
             'ray=$1; shift; exec "$ray" "$@" --num-cpus 4 --include-dashboard=false',
         )
-        command = ["bash", str(JOBS / "slurm-train.sh"), str(file)]
+        command = ["bash", str(JOBS / "slurm.sh"), "train", str(file)]
         environment |= {
             "PATH": f"{shims}:{BIN}:{os.environ['PATH']}", "SLURM_JOB_NUM_NODES": "1", "SLURM_JOB_ID": "7",
             "SLURM_JOB_NODELIST": "node-a", "RAY_PORT": str(free_port()), "NODE_IP": node_address(),

@@ -41,11 +41,28 @@ class StepFit:
 
 
 @dataclass(frozen=True)
-class _Growth:
+class DryStep:
+    """One forward and backward: its tokens, the bytes held before it, and the most held during it."""
+
+    tokens: int
+    rest: int
+    peak: int
+
+
+@dataclass(frozen=True)
+class MemoryGrowth:
     """Bytes that a step takes, by its tokens."""
 
     start: float
     a_token: float
+
+    @classmethod
+    def of(cls, small: DryStep, large: DryStep) -> MemoryGrowth:
+        """From two sizes. Where they are too near for a slope, all that the larger one added is laid to its tokens."""
+        most = max(0, large.peak - large.rest) / max(1, large.tokens)
+        apart = large.tokens - small.tokens
+        a_token = min(most, max(0.0, (large.peak - small.peak) / apart)) if 8 * apart >= small.tokens > 0 else most
+        return cls(large.peak - a_token * large.tokens, a_token)
 
     def at(self, tokens: float) -> int:
         return int(self.start + self.a_token * tokens)
@@ -108,26 +125,24 @@ def _measure(
     world: World,
     kinds: tuple[Checkpointing, Checkpointing],
     budgets: tuple[int, int],
-) -> _Growth:
+) -> MemoryGrowth:
     """By one forward and backward of micro-batches of about `budgets` tokens; the dearest rank counts."""
     set_checkpointing(policy.bare, *kinds)
-    found: list[tuple[int, int]] = []
+    found: list[DryStep] = []
     for budget in budgets:
         with closing(replace(stream, budget=budget).steps([(0, list(slices))])) as events:  # type: ignore[type-var]
             first = next(events)
         batch = first.batch if isinstance(first, MicroBatch) else idle_batch()
-        _begin_peak(world.device)
+        rest = _begin_peak(world.device)
         (policy(batch).responses.sum() * 0.0).backward()
         peak = _peak(world.device)
         policy.zero_grad(set_to_none=True)
         tokens = batch.tokens * (len(batch.lengths) if not stream.shares else 1)
-        found.append((tokens, peak))
+        found.append(DryStep(tokens, rest, peak))
     moments = sum(8 * _local(p).numel() for p in policy.parameters() if p.requires_grad)
-    growths = []
-    for (small, low), (large, high) in world.all_gather(found):
-        a_token = max(0.0, (high - low) / (large - small)) if large > small else low / max(1, small)
-        growths.append(_Growth(low - a_token * small + moments, a_token))
-    return max(growths, key=lambda growth: growth.at(MOST_TOKENS))
+    growths = [MemoryGrowth.of(small, large) for small, large in world.all_gather(found)]
+    dearest = max(growths, key=lambda growth: growth.at(MOST_TOKENS))
+    return replace(dearest, start=dearest.start + moments)
 
 
 def resting_bytes(policy: PrefixSharedPolicy, ranks: int, reference: bool) -> int:
@@ -195,16 +210,17 @@ def _local(parameter: Any) -> torch.Tensor:
     return local
 
 
-def _begin_peak(device: torch.device) -> None:
-    """Forget the most memory so far. On Linux a process may do so of its resident memory, once malloc has given back
-    what it kept of freed blocks."""
+def _begin_peak(device: torch.device) -> int:
+    """Forget the most memory so far; gives what is held now. On Linux a process may do so of its resident memory, once
+    malloc has given back what it kept of freed blocks."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        return
+        return int(torch.cuda.memory_allocated(device))
     with suppress(OSError, AttributeError):  # then the most so far counts
         ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
+    return _peak(device)
 
 
 def _peak(device: torch.device) -> int:

@@ -14,7 +14,7 @@ from mmpr_pipeline.core.errors import TrainingError
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.run import fitting, loop
 from mmpr_pipeline.training.run.console import NoTrainingView
-from mmpr_pipeline.training.run.fitting import check_resting, fit_step, resting_bytes
+from mmpr_pipeline.training.run.fitting import DryStep, MemoryGrowth, check_resting, fit_step, resting_bytes
 from mmpr_pipeline.training.run.loop import Trainer, train
 from tests.training import made
 
@@ -48,7 +48,7 @@ def grows(bytes_a_token: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> N
     """Let a step take that much, by what is kept."""
 
     def measured(policy: Any, stream: Any, slices: Any, world: Any, kinds: Any, budgets: Any) -> Any:
-        return fitting._Growth(0.0, bytes_a_token[kinds[0]])
+        return MemoryGrowth(0.0, bytes_a_token[kinds[0]])
 
     monkeypatch.setattr(fitting, "_measure", measured)
 
@@ -74,6 +74,18 @@ def test_what_is_given_is_kept(trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 def test_a_few_pairs_are_not_taken_for_a_whole_budget(trainer: Trainer) -> None:
     """Their step is as small as they are: by the budget it would be far above what they can need."""
     assert fitted(trainer, fitting.main_memory("MemTotal") // 2, times=1) == (16384, "matmuls")
+
+
+def test_two_sizes_that_are_near_tell_no_slope() -> None:
+    """A few kB of chance over five tokens made gigabytes of a whole budget."""
+    near = MemoryGrowth.of(DryStep(100, 900 * MB, 950 * MB), DryStep(105, 900 * MB, 960 * MB))
+    assert near.at(105) == 960 * MB
+    assert near.at(1600) == pytest.approx(900 * MB + 60 * MB * 1600 / 105, rel=1e-3)
+    equal = MemoryGrowth.of(DryStep(100, 900 * MB, 950 * MB), DryStep(100, 900 * MB, 950 * MB))
+    assert equal.at(1600) == pytest.approx(900 * MB + 50 * MB * 16, rel=1e-3)
+    apart = MemoryGrowth.of(DryStep(100, 900 * MB, 1000 * MB), DryStep(200, 900 * MB, 1050 * MB))
+    assert apart.at(400) == 1150 * MB
+    assert MemoryGrowth.of(DryStep(0, MB, MB), DryStep(0, MB, MB)).at(100) == MB
 
 
 def test_the_measure_foretells_a_larger_micro_batch(tmp_path: Path) -> None:
@@ -118,7 +130,7 @@ def test_a_large_tower_keeps_less_before_the_language_model_does(
     trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = {("matmuls", "matmuls"): 1000.0, ("matmuls", "full"): 600.0, ("full", "full"): 400.0}
-    monkeypatch.setattr(fitting, "_measure", lambda *args: fitting._Growth(0.0, sizes[args[4]]))
+    monkeypatch.setattr(fitting, "_measure", lambda *args: MemoryGrowth(0.0, sizes[args[4]]))
     _, slices = next(trainer.order.steps(0, 1, trainer._sizes))
     fit = fit_step(trainer.policy, trainer.stream, slices * 40, ALONE, None, "auto", "auto", 16384 * 600 // 2)
     assert (fit.token_budget, fit.recompute, fit.recompute_vision) == (8192, "matmuls", "full")

@@ -27,4 +27,5 @@ def test_more_tiles_than_are_planned_for_are_told_once(caplog: pytest.LogCapture
     assert tile_settings("Qwen2VLForConditionalGeneration", 30) == {}
     assert [record.getMessage() for record in caplog.records] == [
         "a source asks for up to 24 tiles an image; here they are cut into at most 12"
+        " (engine.most_tiles when sampling, max_tiles when training)"
     ]

@@ -234,10 +234,14 @@ def test_a_job_that_is_submitted_builds(tmp_path: Path) -> None:
             **os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "RAY_ADDRESS": f"http://127.0.0.1:{dashboard}",
             "RAY_AUTH_MODE": "disabled",
         }  # fmt: skip
-        done = subprocess.run(
-            ["bash", str(JOBS / "ray-job.sh"), "build", str(config)],
-            capture_output=True, text=True, timeout=240, env=environment, check=False,
-        )  # fmt: skip
+        for _ in range(20):  # the agent that takes jobs comes up after the dashboard
+            done = subprocess.run(
+                ["bash", str(JOBS / "ray-job.sh"), "build", str(config)],
+                capture_output=True, text=True, timeout=240, env=environment, check=False,
+            )  # fmt: skip
+            if "No available agent" not in done.stdout + done.stderr:
+                break
+            time.sleep(3)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         assert (out / "summary.json").exists()
     finally:

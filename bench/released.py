@@ -19,6 +19,8 @@ import zipfile
 from pathlib import Path
 from random import Random
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from tests.hub.release import CLUSTER, SOURCES, pairs, zipped
 from tests.hub.repository import Repository
 from tests.hub.server import HubServer

@@ -94,7 +94,7 @@ class Browser:
 
     def fits(self) -> bool:
         """Whether nothing sticks out to the side."""
-        return self.js("return document.documentElement.scrollWidth <= innerWidth")
+        return self.js("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
     def errors(self) -> list[str]:
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]

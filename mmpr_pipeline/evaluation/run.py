@@ -200,11 +200,16 @@ def results_tables(results: SourcesEvaluation) -> RenderableType:
     table = Table(title=f"accuracy, % ({results['mode']}), with 95% intervals over questions")
     for heading in ["source", "questions", *(m["model"] for m in models)]:
         table.add_column(heading, overflow="fold")
+    alone = len(models[0]["accuracy"]) == 2  # one source, which is all there is
     for name, first in models[0]["accuracy"].items():
+        if name == "all" and alone:
+            continue
         table.add_row(name, str(first["questions"]), *(interval(m["accuracy"][name]) for m in models))
     lines = [Text(line, style="yellow") for line in _notes(results)]
     comparison: dict[str, ComparisonFields] = results.get("comparison", {})
     for name, found in comparison.items():
+        if name == "all" and alone:
+            continue
         mean = found["difference"]
         change: DifferenceFields = {
             "value": mean["mean"], "low": mean["low"], "high": mean["high"], "better": found["better"],
@@ -221,7 +226,7 @@ def _notes(results: SourcesEvaluation) -> list[str]:
     if results["left_out"]:
         notes.append(f"{results['left_out']} rows left out: a model was trained on them.")
     for model, count in results["seen"].items():
-        told = ", ".join(f"{way} {n}" for way, n in count.items() if n)
-        if told:
-            notes.append(f"Contamination: of the rows asked, {model} was trained on the {told}.")
+        rows = ", ".join(f"the {way} of {n:,}" for way, n in count.items() if n)
+        if rows:
+            notes.append(f"Contamination: of the rows asked, {model} was trained on {rows}.")
     return notes

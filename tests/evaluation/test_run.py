@@ -119,7 +119,7 @@ def test_accuracy_and_comparison_are_those_of_the_answers(source: Path, tmp_path
     Console(file=screen, width=140).print(results_tables(results))
     assert "90.0" in screen.getvalue()
     said = " ".join(screen.getvalue().split())
-    assert "all: text − text: -40.0" in said
+    assert "sums: text − text: -40.0" in said
     assert "worse; higher on 0 questions, lower on 16" in said
 
 

@@ -79,7 +79,9 @@ def measure(folder: Path, shards: int) -> None:
             pieces += 1
         print(f"{name:<44}{time.perf_counter() - start:8.3f} s in {pieces} pieces")
     timed("a question", f"/api/question?shard={shards // 2}&row=7")
-    timed("40 rows of a list, of 40 shards", "/api/rows?at=" + ",".join(f"{shard}.3" for shard in range(min(40, shards))))
+    timed(
+        "40 rows of a list, of 40 shards", "/api/rows?at=" + ",".join(f"{shard}.3" for shard in range(min(40, shards)))
+    )
     for text, where in (("bar 77", "questions"), ("bar 77", "responses"), ("blindly", "responses")):
         start, cpu, following, first, hits = time.perf_counter(), time.process_time(), 0, 0.0, 0
         while following is not None:

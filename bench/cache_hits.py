@@ -98,8 +98,8 @@ async def measured(engine: VllmEngine, count: int, tokens: int) -> None:
         after, seen = await engine.stats(), encoded.counts.copy()
         looked, hit = after.prompt_tokens - before.prompt_tokens, after.cached_tokens - before.cached_tokens
         share = f"{hit / looked:.1%}" if looked else "-"
-        told = {name: seen[name] - seen_before[name] for name in ("encoded", "hits")}
-        print(f"| {name} | {looked:,} | {share} | {told['encoded']} | {told['hits']} |", flush=True)
+        encodings, hits = (seen[count] - seen_before[count] for count in ("encoded", "hits"))
+        print(f"| {name} | {looked:,} | {share} | {encodings} | {hits} |", flush=True)
         before, seen_before = after, seen
         engine._engine.reset_prefix_cache()
 

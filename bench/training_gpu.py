@@ -95,7 +95,7 @@ def main() -> int:
 
 
 def _section(name: str, results: dict[str, Any], until: float) -> dict[str, Any]:
-    """Figures and claims of a section, within its share of what is left of the time."""
+    """Run a section within its share of the remaining time; gives its figures and claims."""
     module, most = SECTIONS[name]
     began = time.monotonic()
     share = min(float(most) if CUDA else 1e9, until - began)

@@ -1,4 +1,4 @@
-"""Records `mmpr` in a real terminal: the moving picture of README, and stills of what a user sees while it works.
+"""Record `mmpr` in a real terminal: the animation in README, and screenshots of its commands at work.
 
     python docs/record.py demo                    docs/pictures/demo.webp: build, verify, show, as README has them
     python docs/record.py stills OUT              PNG files in OUT, at 80 and 120 columns: help, build, top, train, eval

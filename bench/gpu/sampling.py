@@ -1,8 +1,8 @@
 """What stands behind rollouts: vLLM's seeded sampling by itself, and whether a product's row depends on its neighbours.
 
 No engine is started. The sampler is vLLM's own file, by itself: a kernel that draws Gumbel noise from (seed, position,
-token), so that a token depends on neither row nor batch. Products in half precision are no such functions: their sums
-are taken in an order that depends on the batch, which is why texts on GPUs differ from run to run.
+token), so that a token depends on neither row nor batch. Matrix products in half precision do depend on the batch: it
+decides the order in which they are summed, which is why texts on GPUs differ from run to run.
 """
 
 from __future__ import annotations

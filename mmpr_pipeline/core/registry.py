@@ -86,5 +86,11 @@ class Registry(Generic[T]):
         return {point.name: point for point in entry_points(group=self.group)}
 
 
+def plugins_of(**origins: Mapping[str, str]) -> dict[str, object]:
+    """The part of an identity that says what other distributions brought, by kind; empty where they brought nothing."""
+    brought = {kind: names for kind, names in origins.items() if names}
+    return {"plugins": brought} if brought else {}
+
+
 def _origin(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.value

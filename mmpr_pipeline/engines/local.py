@@ -93,7 +93,7 @@ class LocalEngine:
 
     @contextmanager
     def _plain_errors(self, method: str) -> Iterator[None]:
-        """Whatever a third party's engine raises, as an EngineError; the traceback goes into the log."""
+        """Turn whatever a third party's engine raises into an EngineError, and log its traceback."""
         try:
             yield
         except (MmprError, ItemRejected):

@@ -26,7 +26,7 @@ from mmpr_pipeline.evaluation.results import (
     ModelAccuracy,
     SourcesEvaluation,
 )
-from mmpr_pipeline.evaluation.seen import TrainingOverlap, trained_models
+from mmpr_pipeline.evaluation.seen import TrainingOverlap, rows_seen, trained_models
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.evaluation.statistics import bootstrap_mean, compare_scores
 from mmpr_pipeline.storage import open_store
@@ -200,16 +200,14 @@ def results_tables(results: SourcesEvaluation) -> RenderableType:
     table = Table(title=f"accuracy, % ({results['mode']}), with 95% intervals over questions")
     for heading in ["source", "questions", *(m["model"] for m in models)]:
         table.add_column(heading, overflow="fold")
-    alone = len(models[0]["accuracy"]) == 2  # one source, which is all there is
-    for name, first in models[0]["accuracy"].items():
-        if name == "all" and alone:
-            continue
-        table.add_row(name, str(first["questions"]), *(interval(m["accuracy"][name]) for m in models))
+    accuracy = models[0]["accuracy"]
+    names = [name for name in accuracy if name != "all" or len(accuracy) != 2]  # one source is all there is
+    for name in names:
+        table.add_row(name, str(accuracy[name]["questions"]), *(interval(m["accuracy"][name]) for m in models))
     lines = [Text(line, style="yellow") for line in _notes(results)]
     comparison: dict[str, ComparisonFields] = results.get("comparison", {})
-    for name, found in comparison.items():
-        if name == "all" and alone:
-            continue
+    for name in names if comparison else ():
+        found = comparison[name]
         mean = found["difference"]
         change: DifferenceFields = {
             "value": mean["mean"], "low": mean["low"], "high": mean["high"], "better": found["better"],
@@ -225,8 +223,7 @@ def _notes(results: SourcesEvaluation) -> list[str]:
     notes = []
     if results["left_out"]:
         notes.append(f"{results['left_out']} rows left out: a model was trained on them.")
-    for model, count in results["seen"].items():
-        rows = ", ".join(f"the {way} of {n:,}" for way, n in count.items() if n)
-        if rows:
+    for model, counts in results["seen"].items():
+        if rows := rows_seen(counts):
             notes.append(f"Contamination: of the rows asked, {model} was trained on {rows}.")
     return notes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,11 @@ def trained_models(names: Iterable[str]) -> dict[str, TrainedOn]:
     """What models were trained on, by their labels; without those whose folder says nothing of it."""
     known = {name: found for name in names if (found := read_trained_on(name))}
     return {resolve_model(name).label if Path(name).is_dir() else name: found for name, found in known.items()}
+
+
+def rows_seen(counts: Mapping[str, int]) -> str:
+    """How many rows a model was trained on, by what of them it has seen: `the image of 3, the wording of 12`."""
+    return ", ".join(f"the {way} of {rows:,}" for way, rows in counts.items() if rows)
 
 
 @dataclass

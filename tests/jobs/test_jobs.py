@@ -181,6 +181,24 @@ def shim(folder: Path, name: str, body: str) -> None:
     path.chmod(0o755)
 
 
+def slurm_of_one_node(folder: Path) -> dict[str, str]:
+    """What a job of Slurm on one node finds in its environment. Slurm's commands lie in `folder`/bin: they run their
+    command here, and what `scontrol` is asked is in `folder`/log."""
+    (folder / "bin").mkdir(exist_ok=True)
+    shim(folder / "bin", "scontrol", 'echo "scontrol $*" >>"$SHIM_LOG"; [[ $1 == requeue ]] || echo node-a')
+    shim(
+        folder / "bin",
+        "srun",
+        "while [[ $1 == --* ]]; do shift; done\n[[ $1 == hostname ]] && { echo $NODE_IP; exit; }\n"
+        'ray=$1; shift; exec "$ray" "$@" --num-cpus 4 --include-dashboard=false',
+    )
+    return {
+        "PATH": f"{folder / 'bin'}:{BIN}:{os.environ['PATH']}", "SLURM_JOB_NUM_NODES": "1", "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NODELIST": "node-a", "RAY_PORT": str(free_port()), "SHIM_LOG": str(folder / "log"),
+        "NODE_IP": node_address(),
+    }  # fmt: skip
+
+
 @pytest.mark.slow
 def test_the_slurm_script_builds_on_a_cluster_of_two_nodes(tmp_path: Path) -> None:
     """Slurm's commands are stood in for by ones that run their command here; Ray's nodes are real."""
@@ -223,6 +241,7 @@ def test_a_job_that_is_submitted_builds(tmp_path: Path) -> None:
     ray = str(BIN / "ray")
     head = subprocess.Popen(
         [ray, "start", "--head", "--block", f"--port={port}", f"--dashboard-port={dashboard}", "--num-cpus=3",
+         f"--dashboard-agent-listen-port={free_port()}",  # it takes the jobs; another Ray of this machine has the usual
          "--include-dashboard=true", "--disable-usage-stats", f"--temp-dir={folder}"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={**os.environ, "RAY_AUTH_MODE": "disabled", "PATH": f"{BIN}:{os.environ['PATH']}"},

@@ -15,16 +15,12 @@ import yaml
 from mmpr_pipeline.training.checkpoints.places import checkpoint_place
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.metrics import read_lines
-from tests.jobs.test_jobs import BIN, JOBS, free_port, node_address, shim
+from tests.jobs.test_jobs import JOBS, slurm_of_one_node
 from tests.training import made
 
 
 def submit(tmp_path: Path, config: Path) -> subprocess.Popen[str]:
-    environment = {
-        **os.environ, "PATH": f"{tmp_path / 'bin'}:{BIN}:{os.environ['PATH']}", "SLURM_JOB_NUM_NODES": "1",
-        "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node-a", "RAY_PORT": str(free_port()),
-        "SHIM_LOG": str(tmp_path / "log"), "NODE_IP": node_address(), "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+    environment = {**os.environ, **slurm_of_one_node(tmp_path), "OMP_NUM_THREADS": "1"}
     with open(tmp_path / "job.log", "a") as log:
         return subprocess.Popen(
             ["bash", str(JOBS / "slurm.sh"), "train", str(config)],
@@ -37,14 +33,6 @@ def submit(tmp_path: Path, config: Path) -> subprocess.Popen[str]:
 def test_time_that_is_over_costs_no_finished_step(tmp_path: Path) -> None:
     """SIGTERM to the script: the workers of Ray Train keep the last finished step, the job is queued again, and goes on
     from there to the losses of one process that nobody stopped."""
-    (tmp_path / "bin").mkdir()
-    shim(tmp_path / "bin", "scontrol", 'echo "scontrol $*" >>"$SHIM_LOG"; [[ $1 == requeue ]] || echo node-a')
-    shim(
-        tmp_path / "bin",
-        "srun",
-        "while [[ $1 == --* ]]; do shift; done\n[[ $1 == hostname ]] && { echo $NODE_IP; exit; }\n"
-        'ray=$1; shift; exec "$ray" "$@" --num-cpus 4 --include-dashboard=false',
-    )
     model, data, run = made.model_folder(tmp_path / "model"), made.dataset(tmp_path / "data"), tmp_path / "run"
     launch = {"on": "ray", "workers": 2, "address": "auto", "device": "cpu"}
     settings = made.settings(model, data, run, epochs=50, checkpoint_every=1000, launch=launch)

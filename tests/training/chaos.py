@@ -29,7 +29,7 @@ from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.metrics import read_lines
 from mmpr_pipeline.training.settings import TrainConfig
 from tests.chaos.processes import MARK, kill, kill_all, marked
-from tests.jobs.test_jobs import BIN, JOBS, free_port, node_address, shim
+from tests.jobs.test_jobs import JOBS, slurm_of_one_node
 from tests.training import made
 
 ROOT = Path(__file__).parents[2]
@@ -130,20 +130,9 @@ def _start(launcher: str, file: Path, folder: Path, mark: str) -> subprocess.Pop
         launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(RANKS)]
         command = [sys.executable, *launch, *command[1:]]
     if launcher == "slurm":
-        shims = folder / "bin"
-        shims.mkdir(exist_ok=True)
-        shim(shims, "scontrol", "[[ $1 == requeue ]] || echo node-a")
-        shim(
-            shims,
-            "srun",
-            "while [[ $1 == --* ]]; do shift; done\n[[ $1 == hostname ]] && { echo $NODE_IP; exit; }\n"
-            'ray=$1; shift; exec "$ray" "$@" --num-cpus 4 --include-dashboard=false',
-        )
         command = ["bash", str(JOBS / "slurm.sh"), "train", str(file)]
-        environment |= {
-            "PATH": f"{shims}:{BIN}:{os.environ['PATH']}", "SLURM_JOB_NUM_NODES": "1", "SLURM_JOB_ID": "7",
-            "SLURM_JOB_NODELIST": "node-a", "RAY_PORT": str(free_port()), "NODE_IP": node_address(),
-        }  # fmt: skip
+        (folder / "slurm").mkdir(exist_ok=True)
+        environment |= slurm_of_one_node(folder / "slurm")
     with open(folder / "log", "ab") as log:
         return subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import socket
 from collections.abc import Mapping, Sequence
+
+from tests.ports import free_port
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
@@ -23,10 +24,7 @@ def run_ranks(
     arguments: Sequence[str], environment: Mapping[str, str], count: int = 2, seconds: float = 120
 ) -> list[int]:
     """`tests.training.run.loop_worker` with these arguments in `count` ranks; their exit codes, -9 for a killed one."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {**environment, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    shared = {**environment, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
     ranks = []
     for number in range(count):
         own = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}

@@ -20,7 +20,7 @@ MAX_CALLS = 600_000
 MAX_REQUEST_BYTES = 4_000_000
 MAX_TERMS = 10_000  # Longest finite series that is added up term by term.
 AGAIN_S = 0.2
-"""Processor seconds after which work that swallowed the end of its budget or its time is told again, and again."""
+"""Processor seconds between two attempts to end work that swallows the exception which should have ended it."""
 DIGITS = 40
 _SAME_NAME = (
     *("sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "acot", "asec", "acsc"),
@@ -233,7 +233,7 @@ def budget(most: int) -> Iterator[None]:
     """Raise OverBudget within the block once it has made `most` calls of Python functions, at its end at the latest.
 
     sympy and the interpreter drop an exception here and there (a bare except, a finaliser), and Python 3.11 stops
-    counting after the first: the processor's timer then raises it again.
+    counting calls after the first. So the processor's timer raises it again.
     """
     from sympy.core.cache import clear_cache
 

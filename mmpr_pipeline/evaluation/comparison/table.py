@@ -14,6 +14,7 @@ from mmpr_pipeline.evaluation.results import (
     ModelMeasures,
     ModeResults,
 )
+from mmpr_pipeline.evaluation.seen import rows_seen
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -94,9 +95,8 @@ def _warnings(told: BenchmarkResults, by_model: dict[str, ModelMeasures]) -> Ite
             yield f"{model}: rows left out as unreadable: {_counts(found['unreadable'])}"
         if found["left_out"]:
             yield f"{found['left_out']} rows left out: a model was trained on them"
-        for seen, count in found["seen"].items():
-            if any(count.values()):
-                rows = ", ".join(f"the {way} of {count[way]:,}" for way in count if count[way])
+        for seen, counts in found["seen"].items():
+            if rows := rows_seen(counts):
                 yield f"contamination: of these rows {seen} was trained on {rows}"
         break
 

@@ -16,6 +16,7 @@ from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.logs import FOLDER, keep_logs
 from mmpr_pipeline.core.progress import Progress, no_progress
 from mmpr_pipeline.core.records import content_id
+from mmpr_pipeline.core.registry import plugins_of
 from mmpr_pipeline.dataset.files.trained_on import TrainedOn
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.engines.settings import EngineSettings
@@ -179,12 +180,9 @@ def _identity(prepared: _Prepared, config: EvalConfig, model: str, trained: dict
     # scores from before engines planned for more tiles differ
     if (tiles := tiles_of(prepared.benchmark, config)) > MAX_TILES:
         found["tiles"] = tiles
-    plugins = {
-        "benchmark": catalog.benchmark_origin(prepared.benchmark.name),
-        "scoring": SCORINGS.origins([name for name in [prepared.benchmark.score] if name in SCORINGS.names()]),
-    }
-    if any(plugins.values()):
-        found["plugins"] = {kind: origins for kind, origins in plugins.items() if origins}
+    score = prepared.benchmark.score
+    scoring = SCORINGS.origins([score]) if score in SCORINGS.names() else {}
+    found |= plugins_of(benchmark=catalog.benchmark_origin(prepared.benchmark.name), scoring=scoring)
     return dict(json.loads(json.dumps(found)))
 
 

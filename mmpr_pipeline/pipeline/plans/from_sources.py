@@ -16,6 +16,7 @@ from mmpr_pipeline.checking import checker_identity
 from mmpr_pipeline.checking.second.prompts import VERSION
 from mmpr_pipeline.core.progress import Stage
 from mmpr_pipeline.core.records import SCHEMA_VERSION, Question, Reject, content_id
+from mmpr_pipeline.core.registry import plugins_of
 from mmpr_pipeline.core.settings import group_of
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.sealed import ComparedWith, SourceNote, read_screening
@@ -187,9 +188,8 @@ def make_build_plan(config: BuildConfig, begun: Mapping[str, Any] | None = None)
         screening = {k: v for k, v in screening.items() if not k.startswith("near_")}
     identity["screening"] = screening
     foreign = [source.path for source in sources if source.path in SOURCES.names()]
-    plugins = {"strategies": STRATEGIES.origins(config.pairing.strategies), "sources": SOURCES.origins(foreign)}
-    if any(plugins.values()):
-        identity["plugins"] = {kind: origins for kind, origins in plugins.items() if origins}
+    strategies = STRATEGIES.origins(config.pairing.strategies)
+    identity |= plugins_of(strategies=strategies, sources=SOURCES.origins(foreign))
     second = config.checking.second
     if second is not None:
         checking = group_of(identity, "checking")

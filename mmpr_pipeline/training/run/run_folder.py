@@ -14,6 +14,7 @@ import torch
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.json_files import sealed, unsealed
+from mmpr_pipeline.core.registry import plugins_of
 from mmpr_pipeline.core.settings import differences, identity_of
 from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.storage import Store, open_store
@@ -54,12 +55,9 @@ def identity(config: TrainConfig, model: ModelFolder, data: str) -> dict[str, ob
 
     Losses and a model family of another distribution stand in it with their version.
     """
-    found: dict[str, object] = {**identity_of(config), "model": model.label, "data": data}
     families = FAMILIES.origins([model.kind]) if model.kind in FAMILIES.names() else {}
-    plugins = {"losses": LOSSES.origins(config.weights()), "families": families}
-    if any(plugins.values()):
-        found["plugins"] = {group: origins for group, origins in plugins.items() if origins}
-    return found
+    plugins = plugins_of(losses=LOSSES.origins(config.weights()), families=families)
+    return {**identity_of(config), "model": model.label, "data": data, **plugins}
 
 
 _NAMES = frozenset(("identity", "config", "versions"))

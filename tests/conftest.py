@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -50,7 +51,10 @@ def _environment_after_a_module() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _environment_after_a_test() -> Iterator[None]:
     """A test that sets what decides other tests, and does not put it back, fails; the others see nothing of it."""
+    package = logging.getLogger("mmpr_pipeline")
+    level = package.level
     yield from _unchanged_environment()
+    package.setLevel(level)  # a command that a test runs in this process chooses one; `caplog` would miss warnings
 
 
 def _unchanged_environment() -> Iterator[None]:

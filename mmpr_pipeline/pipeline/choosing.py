@@ -40,7 +40,15 @@ def with_model(config: BuildConfig) -> Chosen:
     named = "model" in config.engine.model_fields_set
     engine = chosen.engine
     said = None if engine.trust_remote_code else first_use(engine.model, engine.revision)
-    return Chosen(chosen, (line, *((said,) if said else ())), _strangers(chosen) if named else ())
+    lines = (line, *((said,) if said else ()))
+    if not named or engine.model != NANO:
+        return Chosen(chosen, lines)
+    strange = [name for name in expand(chosen.sources) if find_declaration(name)[0].generated is None]
+    if not strange:
+        return Chosen(chosen, lines)
+    names = ", ".join(strange[:3]) + (f" and {len(strange) - 3} more" if len(strange) > 3 else "")
+    warning = f"{NANO} knows the nano_* sources only. What it says about {names} is noise, and so are the pairs."
+    return Chosen(chosen, lines, (warning,))
 
 
 def choose(config: BuildConfig) -> tuple[BuildConfig, str]:
@@ -90,17 +98,6 @@ def _by_gpus(config: BuildConfig) -> ModelChoice:
     if not gpus and config.engine.node_wait_seconds:  # an autoscaler brings the nodes
         return choose_model(config.engine.tensor_parallel * (config.engine.actors or 1), "nodes that will be started")
     return choose_model(gpus, f"the cluster {config.address}")
-
-
-def _strangers(config: BuildConfig) -> tuple[str, ...]:
-    """A warning where nano is asked what it never learned."""
-    if config.engine.model != NANO:
-        return ()
-    strange = [name for name in expand(config.sources) if find_declaration(name)[0].generated is None]
-    if not strange:
-        return ()
-    named = ", ".join(strange[:3]) + (f" and {len(strange) - 3} more" if len(strange) > 3 else "")
-    return (f"{NANO} knows the nano_* sources only. What it says about {named} is noise, and so are the pairs.",)
 
 
 class FewRight:

@@ -259,7 +259,9 @@ def finish(store: Store, plan: Plan, run: RunFigures) -> BuildSummary:
     store.delete_prefix(layout.JOURNALS)  # a kill right after a shard's manifest leaves its journal
     store.sweep()
     store.delete(PROGRESS)  # of a run that was killed after its last shard
-    before = _summary(store)
+    before: BuildSummary | None = None
+    with suppress(MissingKeyError, DatasetError):  # a damaged one is written anew
+        before = read_summary(store)
     # Raise DatasetError where a file of a finished shard is gone, or one that the summary covers is damaged.
     if gone := sorted(layout.expected(plan.config.shards) - {layout.SUMMARY} - set(store.list())):
         raise DatasetError(
@@ -294,14 +296,6 @@ def finish(store: Store, plan: Plan, run: RunFigures) -> BuildSummary:
         }
     store.write(layout.SUMMARY, sealed(summary))
     return summary
-
-
-def _summary(store: Store) -> BuildSummary | None:
-    """The summary of a run that finished; None where there is none, or a damaged one, which is written anew."""
-    try:
-        return read_summary(store)
-    except (MissingKeyError, DatasetError):
-        return None
 
 
 def absolute_build_paths(config: BuildConfig) -> BuildConfig:

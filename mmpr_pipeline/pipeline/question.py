@@ -26,12 +26,13 @@ async def work_question(
     Nothing is sampled where no strategy needs rollouts, unless the engine only brings recorded ones.
     """
     try:
-        prompt = _turn(question, recipe)
+        turn = turn_for_vote if question.kind == "none" and "vote" in recipe.pairing.strategies else prompt_for
+        prompt = turn(question, recipe.sampling.style, recipe.sampling.prompt_language)
     except ItemRejected as reject:
         return rejected(question, "", reject)
     try:
-        # Sampled before the first strategy that needs rollouts; made before that are rollouts beside the
-        # question's.
+        # Sampled before the first strategy that needs rollouts. `beside` are rollouts that no pair uses, such as what
+        # was asked about claims: they are numbered after all others.
         rollouts = await sample(question, prompt, engine, recipe) if engine.info.recorded else None
         beside: list[CheckedRollout] = []
         pairs: list[PreferencePair] = []
@@ -52,21 +53,12 @@ async def work_question(
             reason = reason or made.reason or "" if always else made.reason or reason
             if made.last:
                 break
-        kept = [*(rollouts or []), *_numbered(beside, rollouts or [])]
+        kept = list(rollouts or [])
+        first = 1 + max((rollout.index for rollout in kept), default=-1)
+        kept += [rollout.model_copy(update={"index": first + at}) for at, rollout in enumerate(beside)]
         return outcome(question, prompt.text, kept, pairs, None if pairs else reason or "no_strategy_applies", detail)
     except ItemRejected as reject:
         return rejected(question, prompt.text, reject)
-
-
-def _turn(question: Question, recipe: Recipe) -> Prompt:
-    votes = question.kind == "none" and "vote" in recipe.pairing.strategies
-    return (turn_for_vote if votes else prompt_for)(question, recipe.sampling.style, recipe.sampling.prompt_language)
-
-
-def _numbered(beside: Sequence[CheckedRollout], rollouts: Sequence[CheckedRollout]) -> list[CheckedRollout]:
-    """Rollouts that no pair uses, numbered after all others."""
-    first = 1 + max((rollout.index for rollout in rollouts), default=-1)
-    return [rollout.model_copy(update={"index": first + at}) for at, rollout in enumerate(beside)]
 
 
 async def sample(question: Question, prompt: Prompt, engine: Engine, recipe: Recipe) -> list[CheckedRollout]:

@@ -100,13 +100,10 @@ def joined_question(found: Sequence[StoredQuestion]) -> StoredQuestion:
     rollouts: list[Rollout] = []
     for stored in usable:
         first = 1 + max((rollout.index for rollout in rollouts), default=-1)
-        rollouts += [_numbered_from(rollout, first) for rollout in stored.rollouts]
+        for rollout in stored.rollouts:
+            parent = rollout.parent if rollout.parent is None or rollout.parent < 0 else rollout.parent + first
+            rollouts.append(rollout.model_copy(update={"index": rollout.index + first, "parent": parent}))
     return replace(usable[0], rollouts=tuple(rollouts))
-
-
-def _numbered_from(rollout: Rollout, first: int) -> Rollout:
-    parent = rollout.parent if rollout.parent is None or rollout.parent < 0 else rollout.parent + first
-    return rollout.model_copy(update={"index": rollout.index + first, "parent": parent})
 
 
 def _rollouts_of(url: str, asked: set[str]) -> dict[str | None, StoredQuestion]:

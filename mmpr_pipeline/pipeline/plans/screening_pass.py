@@ -74,6 +74,9 @@ class Screenable(Protocol):
         ...
 
 
+_loaded: dict[tuple[str, str], EvaluationRows] = {}
+"""The evaluation rows, loaded once in each worker process: by the store's URL and the plan's digest."""
+
 Look = Callable[[Screenable, Sequence[Chunk], str], None]
 """Looks at pieces, of which the last argument says in words what they hold; raises the first error."""
 
@@ -215,24 +218,14 @@ def look_at(plan: Screenable, piece: Chunk) -> None:
         table = cached_sketches(planned.index, piece.start, piece.stop, look)
     else:
         planned = plan.sources[piece.source]
-        evaluation = _evaluation(plan, store) if _compared(plan, planned) else None
+        evaluation = None
+        # An evaluation source is not compared with itself.
+        if plan.against and screened_by_content(planned, plan.config) and planned.name not in plan.against.content:
+            loaded = (store.url, plan.digest)
+            if loaded not in _loaded:
+                _loaded.clear()
+                _loaded[loaded] = EvaluationRows(list(read_sketches(store, sketch_pieces(plan))), plan.config.screening)
+            evaluation = _loaded[loaded]
         near = plan.config.screening.near_duplicates
         table = hash_keys(planned.open(root), planned.index, piece.start, piece.stop, evaluation, near)
     write_chunk(store, piece.key, table)
-
-
-def _compared(plan: Screenable, source: ResolvedSource) -> bool:
-    """Whether a source is compared with the evaluation sources; one of these is not compared with itself."""
-    return bool(plan.against) and screened_by_content(source, plan.config) and source.name not in plan.against.content
-
-
-_loaded: dict[tuple[str, str], EvaluationRows] = {}
-
-
-def _evaluation(plan: Screenable, store: Store) -> EvaluationRows:
-    """The evaluation rows, loaded once in each worker process."""
-    key = (store.url, plan.digest)
-    if key not in _loaded:
-        _loaded.clear()
-        _loaded[key] = EvaluationRows(list(read_sketches(store, sketch_pieces(plan))), plan.config.screening)
-    return _loaded[key]

@@ -60,16 +60,11 @@ class BuildConsole:
             )
         for note in plan.notes:
             self._console.print(note, highlight=False)
-        self._screening(plan)
-
-    def _screening(self, plan: Plan) -> None:
-        report = plan.screened
-        if report is None:
-            return
-        for sentence in report_sentences(report):
-            self._console.print(escape(sentence), highlight=False)
-        if warning := unchecked(report):
-            self._console.print(f"[bold yellow]Warning:[/] {escape(warning)} {_REMEDY}", highlight=False)
+        if (report := plan.screened) is not None:
+            for sentence in report_sentences(report):
+                self._console.print(escape(sentence), highlight=False)
+            if warning := unchecked(report):
+                self._console.print(f"[bold yellow]Warning:[/] {escape(warning)} {_REMEDY}", highlight=False)
 
     def progress(self, finished: int, tally: dict[str, int]) -> None:
         """Show counts and rates."""

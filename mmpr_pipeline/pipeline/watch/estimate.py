@@ -146,11 +146,10 @@ def estimate_table(plan: BuildPlan, bounds: BuildEstimate) -> RenderableType:
         f"{bounds.questions:,} questions, {num_shards} shards, up to {bounds.rollouts:,} rollouts "
         f"and {bounds.generated_tokens:,} generated tokens.",
     ]
-    if len(bounds.parts) > 1:
-        lines += [
-            f"  {part.name}: up to {part.rollouts:,} rollouts, {part.tokens:,} tokens, {_hours(bounds, part)}"
-            for part in bounds.parts
-        ]
+    for part in bounds.parts if len(bounds.parts) > 1 else ():
+        hours = bounds.hours_of(part.tokens)
+        cost = f"{hours * bounds.gpus:,.1f} GPU hours" if bounds.gpus else f"{hours:,.1f} hours of an engine"
+        lines.append(f"  {part.name}: up to {part.rollouts:,} rollouts, {part.tokens:,} tokens, {cost}")
     if engine.name == "vllm":
         engines = "1 engine" if bounds.engines == 1 else f"{bounds.engines:,} engines"
         devices = f"of {bounds.gpus} GPU{'s'[: bounds.gpus > 1]} each" if bounds.gpus else "on the CPU"
@@ -164,8 +163,3 @@ def estimate_table(plan: BuildPlan, bounds: BuildEstimate) -> RenderableType:
             lines += plan_lines(engine, bounds.response_tokens, longest, bounds.prompt)
     lines.append("Nothing was generated or written.")
     return Group(table, Text("\n".join(lines)))
-
-
-def _hours(bounds: BuildEstimate, part: Part) -> str:
-    hours = bounds.hours_of(part.tokens)
-    return f"{hours * bounds.gpus:,.1f} GPU hours" if bounds.gpus else f"{hours:,.1f} hours of an engine"

@@ -98,9 +98,18 @@ async def outcomes(
     started: deque[asyncio.Task[QuestionOutcome]] = deque()
     try:
         while batch := await asyncio.to_thread(lambda: list(islice(rows, READ_ROWS))):
-            started.extend(
-                asyncio.create_task(_work(_unrepeated(row, seen), engine, recipe, strategies, slots)) for row in batch
-            )
+            for row in batch:
+                if not isinstance(row, Reject):
+                    if row.question_id in seen:  # the same source, images, text and choices
+                        row = Reject(
+                            source=row.source,
+                            source_id=row.source_id,
+                            reason="duplicate_question",
+                            detail=f"the same question and images as an earlier row, id {row.question_id}",
+                        )
+                    else:
+                        seen.add(row.question_id)
+                started.append(asyncio.create_task(_work(row, engine, recipe, strategies, slots)))
             while len(started) > WINDOW * in_flight or (started and started[0].done()):
                 yield await started.popleft()
         while started:
@@ -122,12 +131,3 @@ async def _work(
     if (seconds := time.monotonic() - started) > SLOW_QUESTION:
         log.warning("question %s of %s took %.0f s", row.source_id, row.source, seconds)
     return outcome
-
-
-def _unrepeated(row: Question | Reject, seen: set[str]) -> Question | Reject:
-    """The row, or a reject where the same question (same source, images, text and choices) came before."""
-    if isinstance(row, Reject) or row.question_id not in seen:
-        seen.add(getattr(row, "question_id", ""))
-        return row
-    detail = f"the same question and images as an earlier row, id {row.question_id}"
-    return Reject(source=row.source, source_id=row.source_id, reason="duplicate_question", detail=detail)

@@ -131,14 +131,11 @@ async def _work_reported(plan: Plan, shard: int, engine: Engine | None, board: A
 
 
 def _lost(shards: Sequence[int], error: str) -> EngineError:
+    named = f"shard {shards[0]}" if len(shards) == 1 else f"shards {shards[0]} to {shards[-1]}"
     return EngineError(
-        f"The worker of {_named(shards)} died {SHARD_RETRIES + 1} times: {error}.",
+        f"The worker of {named} died {SHARD_RETRIES + 1} times: {error}.",
         remedy="Most often memory: lower --in-flight or --workers. The same command goes on from here.",
     )
-
-
-def _named(shards: Sequence[int]) -> str:
-    return f"shard {shards[0]}" if len(shards) == 1 else f"shards {shards[0]} to {shards[-1]}"
 
 
 def _total(board: Any) -> dict[str, int]:

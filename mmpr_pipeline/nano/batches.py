@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,10 +88,14 @@ class LessonEncoder:
 
 def lesson_batches(encoder: LessonEncoder, seed: int, size: int) -> Iterator[Batch]:
     """Batches of the endless series of lessons of a seed."""
-    start, order = 0, torch.Generator().manual_seed(seed)
+    return sorted_batches(encoder, (lesson(seed, index) for index in count()), seed, size)
+
+
+def sorted_batches(encoder: LessonEncoder, lessons: Iterator[Lesson], seed: int, size: int) -> Iterator[Batch]:
+    """Batches of lessons that are about equally long, from an endless series."""
+    order = torch.Generator().manual_seed(seed)
     while True:
-        pool = [lesson(seed, index) for index in range(start, start + POOL * size)]
-        start += POOL * size
+        pool = list(islice(lessons, POOL * size))
         pool.sort(key=lambda each: len(each.prompt) + len(each.response))
         for n in torch.randperm(POOL, generator=order).tolist():
             yield encoder.batch(pool[n * size : (n + 1) * size])

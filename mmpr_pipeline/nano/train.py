@@ -85,10 +85,12 @@ class Student(nn.Module):
 
 
 def optimizers(student: Student, plan: NanoSettings) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the layers, AdamW for the rest."""
+    """Muon for the matrices inside the layers, AdamW for the rest; none for weights that are frozen."""
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, weight in student.named_parameters():
+        if not weight.requires_grad:
+            continue
         is_matrix = weight.ndim == 2 and not any(part in name for part in ("embed", "lm_head", "probes"))
         (matrices if is_matrix else others).append(weight)
     muon = torch.optim.Muon(matrices, lr=plan.matrix_rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
@@ -102,7 +104,8 @@ def rate_factor(step: int, steps: int, plan: NanoSettings) -> float:
     return min(1.0, (step + 1) / plan.warm_up, (steps - step) / fall)
 
 
-def _step(student: Student, tools: list[torch.optim.Optimizer], loss: torch.Tensor, factor: float) -> None:
+def take_step(student: Student, tools: list[torch.optim.Optimizer], loss: torch.Tensor, factor: float) -> None:
+    """One step of the optimizers, with their rates times `factor` and gradients clipped to a norm of 1."""
     loss.backward()
     nn.utils.clip_grad_norm_(student.parameters(), 1.0)
     for tool in tools:
@@ -128,7 +131,7 @@ def learn(
         else:
             speak = student.speak_loss(batch, visual)
             loss = speak + plan.probe_weight * probe
-        _step(student, tools, loss, rate_factor(step, steps, plan))
+        take_step(student, tools, loss, rate_factor(step, steps, plan))
         sums = [sums[0] + speak.item(), sums[1] + probe.item()]
         if (step + 1) % 50 == 0:
             seconds = round(time.perf_counter() - started, 1)

@@ -44,6 +44,14 @@ class FeedbackSettings(Settings):
     )
     difference: int = Field(default=1, ge=1, description="Claims by which the scores of a pair differ at least.")
     pairs: int = Field(default=2, ge=1, le=4, description="Pairs of a question, at most (RLAIF-V: 2).")
+    verify: Literal["first_word", "reasoning"] = Field(
+        default="first_word",
+        description="How the model says whether a claim is true: by the probabilities of yes and no as its first word"
+        " (RLAIF-V), or by a majority of answers that reason first, which needs no probabilities from a server.",
+    )
+    votes: int = Field(
+        default=1, ge=1, le=16, description="Answers that reason, for each claim; a single one is greedy."
+    )
 
 
 class FormatSettings(Settings):

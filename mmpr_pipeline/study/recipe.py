@@ -193,7 +193,7 @@ class _Seed:
 
     def _by_model(self, source: str, rules: FeedbackComparison, model: str) -> tuple[str, str]:
         """The same, made by the strategy `feedback`, with what the base model says of each claim."""
-        options = {"feedback": {"answers": rules.answers, "pairs": rules.pairs}}
+        options = {"feedback": rules.model_dump(mode="json", include={"answers", "pairs", "verify", "votes"})}
         built = self._build(f"s{self.seed}/build-feedback", source, {"strategies": ["feedback"], "options": options},
                             model, ())  # fmt: skip
         name = f"s{self.seed}/chosen"

@@ -57,9 +57,13 @@ class FeedbackComparison(Settings):
     labels: Literal["world", "model"] = Field(
         default="world",
         description="Who says whether a claim is true: the world behind a generated picture, which never errs, or the"
-        " base model, as the strategy `feedback` asks it. The embedded one never learned to.",
+        " base model, as the strategy `feedback` asks it. `python -m mmpr_pipeline.study.claims` teaches"
+        " that to the embedded one.",
     )
-
+    verify: Literal["first_word", "reasoning"] = Field(
+        default="reasoning", description="How the base model says whether a claim is true (`labels: model`)."
+    )
+    votes: int = Field(default=1, ge=1, le=16, description="Answers of the base model to each claim, if it reasons.")
     each: int = Field(default=800, ge=1, description="Pictures that are described, for each seed.")
     answers: int = Field(default=8, ge=2, le=16, description="Descriptions of a picture that feedback scores.")
     pairs: int = Field(default=2, ge=1, le=4, description="Pairs of a picture, at most.")

@@ -164,9 +164,56 @@ def test_summary_report_and_card_say_what_feedback_took() -> None:
               "unpaired": {"same_scores": 3}}  # fmt: skip
     [told] = beside_sentences(counts)
     assert told == (
-        "Feedback: 5,120 claims of answers were asked about (5,120 tokens), 16 lists of them (700): 0 pairs; 3 "
+        "Feedback: 5,120 verdicts of the model on claims (5,120 tokens), 16 lists of claims (700): 0 pairs; 3 "
         "questions whose answers all score alike."
     )
+
+
+class Reasoning(Truthful):
+    """Reasons about each claim; of three answers about a cat, one is wrong and one says nothing."""
+
+    async def sample(self, request: SampleRequest) -> list[Rollout]:
+        self.asked.append(request)
+        texts = ["It is there.\nFinal answer: Yes"] * request.n
+        if "cat" in request.prompt:
+            texts = ["No cat.\nFinal answer: No", "I cannot tell.", "Final answer: No", "Final answer: Yes"][
+                : request.n
+            ]
+        return [
+            a_rollout(request.question, index, text).model_copy(update={"prompt_version": request.prompt_version})
+            for index, text in enumerate(texts)
+        ]
+
+
+def test_a_majority_of_reasoned_answers_decides_where_no_probabilities_do() -> None:
+    engine = Reasoning()
+    found = made(engine, ANSWERS, verify="reasoning", votes=4)
+    assert found.detail == "claims denied, by answer: 0: 0 of 2, 1: 2 of 3, 2: 1 of 2"  # type: ignore[attr-defined]
+    assert all(request.words == () and request.n == 4 for request in engine.asked)
+    assert all("Think step by step" in request.prompt and "yes or no" not in request.prompt for request in engine.asked)
+    assert len({request.seed for request in engine.asked}) == 6
+    rules = Counter((r.extracted, r.rule) for r in found.rollouts)  # type: ignore[attr-defined]
+    assert (rules["A cat sleeps.", "denied"], rules["A cat sleeps.", None], rules["A cat sleeps.", "upheld"]) == (
+        2,
+        1,
+        1,
+    )
+
+
+def test_an_answer_that_was_cut_off_has_no_vote() -> None:
+    class Endless(Reasoning):
+        async def sample(self, request: SampleRequest) -> list[Rollout]:
+            return [r.model_copy(update={"finish_reason": "length"}) for r in await super().sample(request)]
+
+    found = made(Endless(), ANSWERS, verify="reasoning")
+    assert found.reason == "same_scores"  # type: ignore[attr-defined]
+    assert {r.rule for r in found.rollouts} == {None}  # type: ignore[attr-defined]
+
+
+def test_a_single_reasoned_answer_is_greedy() -> None:
+    engine = Reasoning()
+    made(engine, ANSWERS, verify="reasoning")
+    assert {(request.n, request.decoding.temperature) for request in engine.asked} == {(1, 0)}
 
 
 def test_lists_of_the_model_are_kept_too() -> None:
@@ -175,15 +222,16 @@ def test_lists_of_the_model_are_kept_too() -> None:
     assert names == {"claims": 2, "claim": 2}
 
 
-async def test_a_rebuild_scores_again_without_an_engine() -> None:
+@pytest.mark.parametrize("verify", ["first_word", "reasoning"])
+async def test_a_rebuild_scores_again_without_an_engine(verify: str) -> None:
     """From a scripted engine's answers and probabilities as a shard keeps them: the same pairs and the same rows."""
-    options = {"feedback": {"claims": "model"}}
+    options = {"feedback": {"claims": "model", "verify": verify, "votes": 3}}
     recipe = Recipe(SamplingSettings(), PairingSettings(strategies=("feedback",), options=options), seed=0)
     [strategy] = make_strategies(["feedback"])
     engine = ScriptedEngine(parse_script({}))
     questions = [QUESTION.model_copy(update={"question_id": f"{n:032x}", "source_id": f"q{n}"}) for n in range(6)]
     first = [await work_question(question, engine, recipe, [strategy]) for question in questions]
-    assert sum(len(each.pairs) for each in first) >= 2
+    assert verify == "reasoning" or sum(len(each.pairs) for each in first) >= 2  # scripted prose is neither yes nor no
     stored = [
         StoredQuestion(each.row, each.images, tuple(Rollout(**{n: getattr(r, n) for n in Rollout.model_fields})
                                                     for r in each.rollouts))

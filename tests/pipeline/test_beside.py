@@ -215,7 +215,7 @@ def test_feedback_says_what_its_claims_took_and_gave(tmp_path: Path) -> None:
     assert claims
     assert counts["beside_tokens"] == {"claim": tokens}
     (sentence,) = beside_sentences(counts)
-    assert f"{len(claims):,} claims of answers were asked about ({tokens:,} tokens): {pairs:,} pairs" in sentence
+    assert f"{len(claims):,} verdicts of the model on claims ({tokens:,} tokens): {pairs:,} pairs" in sentence
     everywhere(tmp_path / "claims", sentence)
 
 

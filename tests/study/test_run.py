@@ -249,7 +249,7 @@ def test_feedback_and_dropout_are_compared_on_the_same_chosen_responses(tmp_path
         dropout_off=False,
         sources=("nano_describe",),
         engine={"name": "scripted"},
-        feedback={"labels": "model", "each": 8, "answers": 4, "training": {"batch": 4}},
+        feedback={"labels": "model", "verify": "first_word", "each": 8, "answers": 4, "training": {"batch": 4}},
         practice={"split": "practice", "each": 3, "seed": 1},
         measure={"questions": {"split": "heldout", "each": 4, "seed": 1}, "resamples": 200},
         shards=1,

@@ -28,9 +28,11 @@ def beside_sentences(counts: Mapping[str, Any]) -> list[str]:
             "`mmpr export --to steps` writes their labels."
         )
     if "claim" in rollouts:
-        listed = f", {rollouts['claims']:,} lists of them ({tokens.get('claims', 0):,})" if "claims" in rollouts else ""
+        listed = (
+            f", {rollouts['claims']:,} lists of claims ({tokens.get('claims', 0):,})" if "claims" in rollouts else ""
+        )
         told.append(
-            f"Feedback: {rollouts['claim']:,} claims of answers were asked about ({tokens.get('claim', 0):,} tokens)"
+            f"Feedback: {rollouts['claim']:,} verdicts of the model on claims ({tokens.get('claim', 0):,} tokens)"
             f"{listed}: {pairs.get('feedback', 0):,} pairs; {unpaired.get('same_scores', 0):,} questions whose answers "
             "all score alike."
         )

@@ -43,7 +43,7 @@ RATES = 0.25
 
 
 @dataclass(frozen=True)
-class Claim:
+class ClaimedObject:
     """A claim about a picture, as a description makes it, and whether it is true."""
 
     scene: Scene
@@ -52,7 +52,7 @@ class Claim:
     true: bool
 
 
-def claim_about(seed: int, index: int, split: str) -> Claim:
+def claim_about(seed: int, index: int, split: str) -> ClaimedObject:
     """Claim `index` of a seed's endless series; half of them are true, and false ones err in colour, shape or place."""
     rng = Random(f"claim/{split}/{seed}/{index}")
     scene, item = scene_and_question("nano_describe", split, seed, index)
@@ -72,10 +72,10 @@ def claim_about(seed: int, index: int, split: str) -> Claim:
             place = rng.choice(places)
         name = f"{colour} {shape}"
     text = f"a {name} at the {place}"
-    return Claim(scene, item.reasoning, f"The picture shows {text}" if rng.random() < 0.35 else text, true)
+    return ClaimedObject(scene, item.reasoning, f"The picture shows {text}" if rng.random() < 0.35 else text, true)
 
 
-def claim_lesson(claim: Claim) -> Lesson:
+def claim_lesson(claim: ClaimedObject) -> Lesson:
     """Asked as the strategy `feedback` asks: describe the picture, then say whether the claim is listed."""
     prompt = place_images(f"{claim_prompt(claim.text)}\n{REASONING}", 1)
     core = claim.text.removeprefix("The picture shows ")
@@ -100,8 +100,8 @@ def teach(out: Path, steps: int, seed: int, batch: int) -> None:
 
     torch.manual_seed(seed)
     bundled = resolve_model(NANO).path
-    processor = AutoProcessor.from_pretrained(bundled)
-    student = Student(InternVLForConditionalGeneration.from_pretrained(bundled))
+    processor = AutoProcessor.from_pretrained(bundled, trust_remote_code=False)
+    student = Student(InternVLForConditionalGeneration.from_pretrained(bundled, trust_remote_code=False))
     for name, weight in student.named_parameters():
         weight.requires_grad_(name.startswith(("model.model.language_model", "model.lm_head")))
     plan = NanoSettings(seed=seed, batch=batch)

@@ -188,7 +188,13 @@ def _guarded(trace: Callable[[str, Gold], Trace], text: str, known: Gold) -> Tra
 def _trace_response(response: str, known: Gold) -> Trace:
     found = extract(response, known.asked)
     if found.status == "abstained":
-        return _trace(known, found, (_abstained(known),))
+        # An honest "I can't tell" is no match, unless that is the gold.
+        if any(abstains(gold) for gold in known.golds):
+            return _trace(known, found, (correct("abstained_as_gold"),))
+        letters = "".join("".join(gold_letters(gold, known.asked.choices)) for gold in known.golds[:1])
+        own = [choice for i, choice in enumerate(known.asked.choices) if chr(65 + i) in letters]
+        perhaps = any(abstains(choice) for choice in own)  # it may mean the choice that says so
+        return _trace(known, found, (unparseable("abstained_like_choice") if perhaps else incorrect("abstained"),))
     if found.status != "found" or found.reading is None:
         return _trace(known, found, (unparseable(found.rule),))
     return _trace(known, found, match_reading(found.reading, known))
@@ -212,17 +218,6 @@ def _trace_prediction(prediction: str, known: Gold) -> Trace:
     if direct is not None and (read.extraction.status == "none" or several):
         return _trace(known, Extraction("found", "prediction", Reading(text), read.extraction.tried), direct)
     return read
-
-
-def _abstained(known: Gold) -> Match:
-    """An honest "I can't tell" is no match, unless that is the gold."""
-    if any(abstains(gold) for gold in known.golds):
-        return correct("abstained_as_gold")
-    letters = "".join("".join(gold_letters(gold, known.asked.choices)) for gold in known.golds[:1])
-    own = [choice for i, choice in enumerate(known.asked.choices) if chr(65 + i) in letters]
-    if any(abstains(choice) for choice in own):  # perhaps it means the choice that says so
-        return unparseable("abstained_like_choice")
-    return incorrect("abstained")
 
 
 def match_reading(found: Reading, known: Gold) -> tuple[Match, ...]:

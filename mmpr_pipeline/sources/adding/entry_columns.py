@@ -49,13 +49,8 @@ def _conversation(guess: Guess, name: str, found: Sequence[Sequence[Any]]) -> No
     guess.suggest("turns", name, "a conversation: each question and its reply are a question of their own")
     guess.suggest("question", f"{name}.question", "what is asked in a turn")
     guess.suggest("answer", f"{name}.answer", "the reply to it")
-    told = [turn for conversation in found for (turn,) in _told(conversation)]
-    if any(turn["images"] for turn in told):
+    asked = [turn for each in map(turns, found) if not isinstance(each, Unreadable) for (turn,) in each]
+    if any(turn["images"] for turn in asked):
         guess.suggest("images", f"{name}.images", "images stand in the turns")
-    if len(told) > len(found):
+    if len(asked) > len(found):
         guess.doubts.append("Later turns of a conversation may speak of earlier ones, which the model will not see.")
-
-
-def _told(conversation: Any) -> Sequence[tuple[Mapping[str, Any]]]:
-    made = turns(conversation)
-    return [] if isinstance(made, Unreadable) else made

@@ -29,9 +29,12 @@ def guess_images(guess: Guess, table: Table) -> None:
     order = {"bytes": 0, "struct": 0, "base64": 1, "list": 1, "path": 2, "url": 3}
     names = sorted(found, key=lambda name: (order[found[name]], not _IMAGE_WORD.search(last(name)), name))
     best = names[0]
+    # Columns with images in the same form, and those that are null in the whole sample: `image_7` may hold one later.
+    alike = [name for name in names if order[found[name]] == order[found[best]]]
+    null = [name for name in table.columns if not table.present(name)]
     if found[best] == "list":
         guess.suggest("images", best, "lists of images")
-    elif len(group := _numbered(best, [*_alike(names, found, order), *_never_given(table)])) > 1:
+    elif len(group := _numbered(best, [*alike, *null])) > 1:
         guess.suggest("image", group, f"images ({found[best]}) in numbered columns")
     elif best in _MEMBERS:  # members of a tar
         every = [name for name in _MEMBERS if found.get(name) == "bytes"]
@@ -63,16 +66,6 @@ def _form(table: Table, name: str) -> str | None:
         return None
     form = max(set(forms), key=forms.count)
     return form if form != "url" or _IMAGE_WORD.search(name) or "url" in last(name) else None
-
-
-def _alike(names: Sequence[str], found: Mapping[str, str], order: Mapping[str, int]) -> list[str]:
-    """The columns that hold images in a form like that of the first."""
-    return [name for name in names if order[found[name]] == order[found[names[0]]]]
-
-
-def _never_given(table: Table) -> list[str]:
-    """Columns that are null in the whole sample: `image_7` may be given in a later row."""
-    return [name for name in table.columns if not table.present(name)]
 
 
 def _numbered(best: str, names: Sequence[str]) -> list[str]:

@@ -106,7 +106,9 @@ def open_release(target: str) -> Release | None:
     archives, rows, damaged = list[SourceFile](), dict[str, SourceFile](), list[str]()
     for file in zips:
         _look_inside(file, MOST_NESTED, archives, rows, metas, damaged)
-    if not rows and not metas and not any(SPLIT.fullmatch(file.name) for file in files) and not _tiny(files):
+    # MMPR-Tiny: one file of rows whose image paths begin with the data set's own name, beside `images.zip`.
+    tiny = {"mmpr_tiny.parquet", "images.zip"} <= {PurePosixPath(file.name).name for file in files}
+    if not rows and not metas and not tiny and not any(SPLIT.fullmatch(file.name) for file in files):
         return None
     rows |= {
         file.name: file for file in files if Path(file.name).suffix.lower() in _ROWS and not _is_meta(file.name, 0)
@@ -114,11 +116,6 @@ def open_release(target: str) -> Release | None:
     if not rows:
         return None
     return Release(target, hub, folder, tuple(archives), rows, tuple(metas), tuple(damaged))
-
-
-def _tiny(files: Sequence[SourceFile]) -> bool:
-    """MMPR-Tiny: one file of rows whose image paths begin with the data set's own name, beside `images.zip`."""
-    return {"mmpr_tiny.parquet", "images.zip"} <= {PurePosixPath(file.name).name for file in files}
 
 
 def _local(folder: Path) -> Iterator[LocalFile]:

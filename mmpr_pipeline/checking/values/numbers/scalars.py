@@ -31,13 +31,8 @@ def compare_scalars(left: Expr, right: Expr, context: Context) -> Decision:
         return _compare_dressed(left, right, context)
     if CALCULUS_OPS & (operations(left) | operations(right)):
         # Short series written out, limits by values; what is left is for the symbolic worker (rule `calculus`).
-        first = left
-        second = right
         try:
-            first, second = (
-                written_out(first),
-                written_out(second),
-            )
+            first, second = written_out(left), written_out(right)
         except TooLong:
             return None, "series_too_long"
         if CALCULUS_OPS & (operations(first) | operations(second)):
@@ -214,12 +209,14 @@ def _compare_with_units(left: Expr, unit_left: str, right: Expr, unit_right: str
         return None, "unknown_unit"
     if worth == 1:
         return compare_scalars(left, right, context)
-    scaled = Expr("mul", (Expr("num", (), worth), left))
-    folded = _folded(scaled, left, worth)
-    decision, rule = compare_scalars(folded, right, context)
+    try:
+        converted = Expr("num", (), exact(left) * worth)  # one literal, so that it keeps a precision
+    except (NotRational, Undecided):
+        converted = Expr("mul", (Expr("num", (), worth), left))
+    decision, rule = compare_scalars(converted, right, context)
     if decision is False and _rounds_in_its_unit(left, right, worth, context):
         return True, "converted_and_rounded"
-    if decision is False and _within(folded, right, 0.01):
+    if decision is False and _within(converted, right, 0.01):
         return None, "converted_and_rounded"
     return decision, rule if decision is False else "converted_unit"
 
@@ -264,14 +261,6 @@ def _within(left: Expr, right: Expr, share: float) -> bool:
     except Undecided:
         return False
     return abs(one - other) <= share * max(abs(other), 0.1)
-
-
-def _folded(scaled: Expr, left: Expr, worth: Fraction) -> Expr:
-    """A converted literal as one literal, so that it keeps a precision."""
-    try:
-        return Expr("num", (), exact(left) * worth)
-    except (NotRational, Undecided):
-        return scaled
 
 
 def _constant_values(left: Expr, right: Expr, context: Context) -> Decision:

@@ -233,6 +233,9 @@ def case_of(row: object, number: int = 0, source: Level | None = None) -> Case:
     unknown = kind if kind and not is_kind(kind) else ""
     value = row.get("choices")
     values = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else []
+    precision = row.get("precision")  # one number, or one for each part of the gold
+    numbers = [_number(part) for part in (precision[:50] if isinstance(precision, list) else [precision])]
+    known = [number for number in numbers if number is not None]
     gold = Gold.of(
         golds[0],
         golds[1:],
@@ -240,7 +243,7 @@ def case_of(row: object, number: int = 0, source: Level | None = None) -> Case:
         choices=[_text(v) or "" for v in values][:26],
         question=_text(row.get("question")) or "",
         unit=_text(row.get("unit")),
-        precision=_precision(row.get("precision")),
+        precision=None if len(known) < len(numbers) else known if isinstance(precision, list) else known[0],
     )
     label = row.get("label") if isinstance(row.get("label"), bool) else None
     return Case(name, answer, level, gold, gold.asked.kind, _source_of(row, name), label, unknown)
@@ -267,14 +270,6 @@ def _text(value: object) -> str | None:
     if isinstance(value, int | float):
         return str(value)
     return value if isinstance(value, str) else None
-
-
-def _precision(value: object) -> float | list[float] | None:
-    """One number, or one for each part of the gold."""
-    if isinstance(value, list):
-        parts = [_number(part) for part in value[:50]]
-        return [part for part in parts if part is not None] if None not in parts else None
-    return _number(value)
 
 
 def _number(value: object) -> float | None:

@@ -23,7 +23,12 @@ def check_rollouts(question: Question, rollouts: Sequence[Rollout], marks: Marks
     """Each rollout with its verdict; without one where the question has no answer to check against."""
     checked = []
     for rollout in rollouts:
-        verdict = _verdict(question, rollout, marks)
+        marked = marks.get((rollout.question_id, rollout.index))
+        if question.kind == "none":
+            verdict = Verdict(outcome=marked, rule="marked", checker=CHECKER) if marked else None
+        else:
+            verdict = unusable_verdict(rollout) or check_question(question, rollout.text)
+            verdict = replace(verdict, outcome=marked, rule="marked") if marked else verdict
         checked.append(
             CheckedRollout(
                 **rollout.__dict__,
@@ -36,14 +41,6 @@ def check_rollouts(question: Question, rollouts: Sequence[Rollout], marks: Marks
             )
         )
     return checked
-
-
-def _verdict(question: Question, rollout: Rollout, marks: Marks) -> Verdict | None:
-    marked = marks.get((rollout.question_id, rollout.index))
-    if question.kind == "none":
-        return Verdict(outcome=marked, rule="marked", checker=CHECKER) if marked else None
-    verdict = unusable_verdict(rollout) or check_question(question, rollout.text)
-    return replace(verdict, outcome=marked, rule="marked") if marked else verdict
 
 
 def unusable_verdict(rollout: Rollout) -> Verdict | None:

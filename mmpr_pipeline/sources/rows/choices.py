@@ -40,7 +40,13 @@ def parse_choices(value: Any) -> tuple[str, ...]:
     (`A. red B. blue`) or one a line. Raises ItemRejected: bad_choices, image_marks.
     """
     if isinstance(value, str):
-        value = _spelled(value) if value.strip() else None
+        text = value
+        try:
+            value = literal(text) if text.strip() else None
+        except ItemRejected:
+            value = _lettered_parts(text[:MAX_LITERAL]) or [line.strip() for line in text.splitlines() if line.strip()]
+            if len(value) < 2:
+                raise
     if isinstance(value, Mapping):
         lists = {name: listed for name, listed in value.items() if isinstance(listed, list | tuple)}
         if lists:  # {"label": ["A", "B"], "text": ["red", "blue"]}
@@ -60,16 +66,6 @@ def parse_choices(value: Any) -> tuple[str, ...]:
     if len(texts) < 2 or len(texts) > len(LETTERS) or not all(texts):
         raise ItemRejected("bad_choices", f"{len(texts)} choices, {sum(not text for text in texts)} of them empty")
     return tuple(texts)
-
-
-def _spelled(text: str) -> Any:
-    try:
-        return literal(text)
-    except ItemRejected:
-        listed = _lettered_parts(text[:MAX_LITERAL]) or [line.strip() for line in text.splitlines() if line.strip()]
-        if len(listed) < 2:
-            raise
-        return listed
 
 
 def _lettered_parts(text: str) -> list[str]:

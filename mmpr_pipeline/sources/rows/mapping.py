@@ -163,15 +163,6 @@ def _required(row: Row, column: str) -> Any:
         raise ItemRejected("missing_column", f"{column}{near}"[:300]) from None
 
 
-def _spelt_otherwise(row: Row, column: str) -> str | None:
-    """What to say where the row has no such column, but one that differs by case or signs; else None."""
-    if not column or column in row:
-        return None
-    folded = _NO_SIGN.sub("", column.casefold())
-    found = next((name for name in map(str, row) if _NO_SIGN.sub("", name.casefold()) == folded), None)
-    return found and f"{column}; did you mean {found}?"[:300]
-
-
 def _selected(declaration: SourceDeclaration, row: Row) -> None:
     for column, values in declaration.where.items():
         value = _required(row, column)
@@ -265,9 +256,12 @@ def _golds(declaration: SourceDeclaration, row: Row, kind: str, choices: tuple[s
     golds = [cut_answer(text, columns.answer_marks(), columns.answer_strip) for text in texts if text]
     golds = [text for text in golds if text]
     if not golds:
-        if spelt := _spelt_otherwise(row, columns.answer or columns.answers or ""):
-            raise ItemRejected("missing_column", spelt)
-        raise ItemRejected("no_answer", columns.answer or columns.answers or "")
+        column = columns.answer or columns.answers or ""
+        folded = _NO_SIGN.sub("", column.casefold())
+        alike = next((name for name in map(str, row) if _NO_SIGN.sub("", name.casefold()) == folded), None)
+        if column and column not in row and alike:  # a column that differs by case or signs
+            raise ItemRejected("missing_column", f"{column}; did you mean {alike}?"[:300])
+        raise ItemRejected("no_answer", column)
     if kind == "choice":
         golds = [letter for gold in golds for letter in _letters(gold, declaration.answer_form, choices, text)]
     return tuple(dict.fromkeys(golds))

@@ -89,9 +89,15 @@ def compare_relations(left: Expr, right: Expr, compare: Compare, context: Contex
     if operators_of(left)[0][0] != operators_of(right)[0][0]:  # `a > b > c` as `c < b < a`
         operators = tuple(_FLIPPED.get(operator, operator) for operator in reversed(operators_of(left)))
         left = Expr("rel", tuple(reversed(left.args)), operators)
-    if operators_of(left) == operators_of(right) and len(left.args) == len(right.args):
-        return _sides(left, right, compare, context)
-    return None, "different_relations"
+    if operators_of(left) != operators_of(right) or len(left.args) != len(right.args):
+        return None, "different_relations"
+    doubt = False
+    for one, other in zip(left.args, right.args, strict=True):
+        same_side, rule = compare(one, other, context)
+        if same_side is False:
+            return False, rule
+        doubt = doubt or same_side is None
+    return (None, "side_in_doubt") if doubt else (True, "same_sides")
 
 
 def _compare_definitions(left: Expr, right: Expr, compare: Compare, context: Context) -> Decision:
@@ -134,16 +140,6 @@ def _solves(left: Expr, right: Expr) -> Decision | None:
             return None
         holds += 1
     return (True, "solved_form") if holds >= 3 else None
-
-
-def _sides(left: Expr, right: Expr, compare: Compare, context: Context) -> Decision:
-    doubt = False
-    for one, other in zip(left.args, right.args, strict=True):
-        decision, rule = compare(one, other, context)
-        if decision is False:
-            return False, rule
-        doubt = doubt or decision is None
-    return (None, "side_in_doubt") if doubt else (True, "same_sides")
 
 
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}

@@ -147,7 +147,12 @@ def _compare_dressed(left: Expr, right: Expr, context: Context) -> Decision:
         doubt = as_number or as_share is None or (left.op == "percent" and _within(left, right, 0.005))
         return (None, "percent_or_number") if doubt else (False, rule)
     if unit == "degree":
-        return _compare_degree(left, right, bare_left, bare_right, context)
+        # 60 degrees is a bare 60, and pi/3 where the bare one speaks of pi.
+        if mentions_pi(bare_right if left.op == "degree" else bare_left):
+            return _constant_values(left, right, context)
+        same, rule = compare_scalars(bare_left, bare_right, context)
+        radians = same is False and _constant_values(left, right, context)[0] is not False
+        return (None, "degrees_or_radians") if radians else (same, rule)
     plain = bare_right if unit_left else bare_left
     if plain.op in ("sym", "text") or free_symbols(plain) != free_symbols(bare_left if unit_left else bare_right):
         return _letter_unit(bare_left, unit_left, bare_right, unit_right, context)
@@ -267,13 +272,3 @@ def _constant_values(left: Expr, right: Expr, context: Context) -> Decision:
     if free_symbols(left) or free_symbols(right):
         return compare_expressions(left, right)
     return compare_constants(left, right, context)
-
-
-def _compare_degree(left: Expr, right: Expr, bare_left: Expr, bare_right: Expr, context: Context) -> Decision:
-    """60 degrees is a bare 60, and pi/3 where the bare one speaks of pi."""
-    plain = bare_right if left.op == "degree" else bare_left
-    if mentions_pi(plain):
-        return _constant_values(left, right, context)
-    decision, rule = compare_scalars(bare_left, bare_right, context)
-    radians = decision is False and _constant_values(left, right, context)[0] is not False
-    return (None, "degrees_or_radians") if radians else (decision, rule)

@@ -25,7 +25,7 @@ from mmpr_pipeline.checking.matching.text import match_text
 from mmpr_pipeline.checking.matching.yes_no import match_yes_no
 from mmpr_pipeline.checking.reading.choices import gold_letters
 from mmpr_pipeline.checking.reading.yes_no import gold_yes_no
-from mmpr_pipeline.checking.registry import Checker, checker_for, third_parties
+from mmpr_pipeline.checking.registry import checker_for, third_parties
 from mmpr_pipeline.core.verdict import AnswerKind, Verdict
 
 if TYPE_CHECKING:
@@ -106,7 +106,12 @@ def check_question(question: Question, response: str) -> Verdict:
         return unusable("no_gold")
     third = checker_for(question.kind)
     if third is not None:
-        return _by_third_party(question, response, *third)
+        checker, name = third
+        try:
+            verdict = checker(question, response)
+        except Exception as fault:  # a fault of theirs costs one verdict
+            return Verdict(outcome="unparseable", rule=f"checker_failed:{type(fault).__name__}", checker=name)
+        return replace(verdict, checker=name)
     return check_response(
         response,
         gold=question.answer,
@@ -130,14 +135,6 @@ def find_answer(question: Question, response: str, kind: AnswerKind) -> str | No
     if found.status != "found" or found.reading is None or found.reading.hedged:
         return None
     return bounded(found.reading.text)
-
-
-def _by_third_party(question: Question, response: str, checker: Checker, name: str) -> Verdict:
-    try:
-        verdict = checker(question, response)
-    except Exception as fault:  # a fault of theirs costs one verdict
-        return Verdict(outcome="unparseable", rule=f"checker_failed:{type(fault).__name__}", checker=name)
-    return replace(verdict, checker=name)
 
 
 def answers_equal(
@@ -191,7 +188,13 @@ def _guarded(trace: Callable[[str, Gold], Trace], text: str, known: Gold) -> Tra
 def _trace_response(response: str, known: Gold) -> Trace:
     found = extract(response, known.asked)
     if found.status == "abstained":
-        return _trace(known, found, (_abstained(known),))
+        # An honest "I can't tell" is no match, unless that is the gold.
+        if any(abstains(gold) for gold in known.golds):
+            return _trace(known, found, (correct("abstained_as_gold"),))
+        letters = "".join("".join(gold_letters(gold, known.asked.choices)) for gold in known.golds[:1])
+        own = [choice for i, choice in enumerate(known.asked.choices) if chr(65 + i) in letters]
+        perhaps = any(abstains(choice) for choice in own)  # it may mean the choice that says so
+        return _trace(known, found, (unparseable("abstained_like_choice") if perhaps else incorrect("abstained"),))
     if found.status != "found" or found.reading is None:
         return _trace(known, found, (unparseable(found.rule),))
     return _trace(known, found, match_reading(found.reading, known))
@@ -201,7 +204,12 @@ def _trace_prediction(prediction: str, known: Gold) -> Trace:
     text = prediction.strip()
     if not text:
         return _trace(known, Extraction("none", "empty"), (unparseable("empty"),))
-    direct = _direct(text, known)
+    # A short prediction or a formula is compared as it stands; a sentence must be read first.
+    kind, direct = known.asked.kind, None
+    if kind not in ("choice", "yes_no") and "\\boxed" not in text and "<think" not in text:
+        formula = kind in ("number", "math", "list") and len(text) <= LONGEST_FORMULA
+        if len(text) <= 300 or (formula and is_formula(text)):
+            direct = match_reading(Reading(text), known)
     if direct is not None and (direct[-1].outcome == "correct" or direct[-1].rule == "unknown_unit"):
         return _trace(known, Extraction("found", "prediction", Reading(text)), direct)
     read = _trace_response(prediction, known)
@@ -210,27 +218,6 @@ def _trace_prediction(prediction: str, known: Gold) -> Trace:
     if direct is not None and (read.extraction.status == "none" or several):
         return _trace(known, Extraction("found", "prediction", Reading(text), read.extraction.tried), direct)
     return read
-
-
-def _abstained(known: Gold) -> Match:
-    """An honest "I can't tell" is no match, unless that is the gold."""
-    if any(abstains(gold) for gold in known.golds):
-        return correct("abstained_as_gold")
-    letters = "".join("".join(gold_letters(gold, known.asked.choices)) for gold in known.golds[:1])
-    own = [choice for i, choice in enumerate(known.asked.choices) if chr(65 + i) in letters]
-    if any(abstains(choice) for choice in own):  # perhaps it means the choice that says so
-        return unparseable("abstained_like_choice")
-    return incorrect("abstained")
-
-
-def _direct(text: str, known: Gold) -> tuple[Match, ...] | None:
-    """A short prediction compared as it stands; None where it is a sentence, or must be read first."""
-    kind, formula = known.asked.kind, known.asked.kind in ("number", "math", "list")
-    if kind in ("choice", "yes_no") or "\\boxed" in text or "<think" in text:
-        return None
-    if len(text) > 300 and not (formula and len(text) <= LONGEST_FORMULA and is_formula(text)):
-        return None
-    return match_reading(Reading(text), known)
 
 
 def match_reading(found: Reading, known: Gold) -> tuple[Match, ...]:

@@ -214,41 +214,39 @@ def case_of(row: object, number: int = 0, source: Level | None = None) -> Case:
     if not isinstance(row, Mapping):
         raise BadCase("not_an_object")
     name = _id_of(row, number)
-    level, answer = _answer(row, source)
+    # What is judged: the wanted level, or the other one where a case has nothing there.
+    levels: tuple[Level, ...] = ("prediction", "response") if source == "prediction" else ("response", "prediction")
+    answers = [(level, text) for level in levels if (text := _text(row.get(level))) is not None]
+    if not answers:
+        raise BadCase("missing_answer")
+    level, answer = next((each for each in answers if each[1].strip()), answers[0])
     gold, more = row.get("gold"), row.get("golds")
     if isinstance(gold, list):
         gold, more = (json.dumps(gold, ensure_ascii=False), more) if row.get("kind") == "list" else (None, gold)
-    found = [_text(gold), *(_text(g) for g in (more if isinstance(more, list) else []))]
-    golds = [text for text in found if text is not None and text.strip()]
+    texts = [_text(gold), *(_text(g) for g in (more if isinstance(more, list) else []))]
+    golds = [text for text in texts if text is not None and text.strip()]
     if not golds:
         raise BadCase("missing_gold")
     kind = row.get("kind")
     if kind is not None and not isinstance(kind, str):
         raise BadCase("bad_kind")
     unknown = kind if kind and not is_kind(kind) else ""
-    gold_kind = None if unknown else kind
     value = row.get("choices")
     values = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else []
+    precision = row.get("precision")  # one number, or one for each part of the gold
+    numbers = [_number(part) for part in (precision[:50] if isinstance(precision, list) else [precision])]
+    known = [number for number in numbers if number is not None]
     gold = Gold.of(
         golds[0],
         golds[1:],
-        kind=gold_kind,
+        kind=None if unknown else kind,
         choices=[_text(v) or "" for v in values][:26],
         question=_text(row.get("question")) or "",
         unit=_text(row.get("unit")),
-        precision=_precision(row.get("precision")),
+        precision=None if len(known) < len(numbers) else known if isinstance(precision, list) else known[0],
     )
-    label = row.get("label")
-    return Case(
-        name,
-        answer,
-        level,
-        gold,
-        gold.asked.kind,
-        _source_of(row, name),
-        label if isinstance(label, bool) else None,
-        unknown,
-    )
+    label = row.get("label") if isinstance(row.get("label"), bool) else None
+    return Case(name, answer, level, gold, gold.asked.kind, _source_of(row, name), label, unknown)
 
 
 def _lines(path: str | Path) -> Iterator[str]:
@@ -266,32 +264,12 @@ def _parsed(line: str) -> object:
         raise BadCase("torn_line") from None
 
 
-def _answer(row: Mapping[str, Any], source: Level | None) -> tuple[Level, str]:
-    """What is judged: the wanted level, or the other one where a case has nothing there."""
-    levels: tuple[Level, ...] = ("prediction", "response") if source == "prediction" else ("response", "prediction")
-    texts = [(level, text) for level in levels if (text := _text(row.get(level))) is not None]
-    for level, text in texts:
-        if text.strip():
-            return level, text
-    if texts:
-        return texts[0]
-    raise BadCase("missing_answer")
-
-
 def _text(value: object) -> str | None:
     if isinstance(value, bool):
         return "True" if value else "False"
     if isinstance(value, int | float):
         return str(value)
     return value if isinstance(value, str) else None
-
-
-def _precision(value: object) -> float | list[float] | None:
-    """One number, or one for each part of the gold."""
-    if isinstance(value, list):
-        parts = [_number(part) for part in value[:50]]
-        return [part for part in parts if part is not None] if None not in parts else None
-    return _number(value)
 
 
 def _number(value: object) -> float | None:

@@ -64,15 +64,11 @@ def inferred(gold: str, choices: Sequence[str] = (), question: str = "") -> Answ
         return "choice"
     if _LIST.fullmatch(text) and "," in text:
         return "list"
-    if _is_number(text):
+    read = read_quantity(text)
+    if read is not None and not read.unit and not read.comma and any(c.isdigit() for c in text):
         return "number"
     if "\\" in text or "$" in gold or re.search(r"[=^√π≤≥]|\d\s?[a-z]\b", text):
         return "math"
     if re.fullmatch(r"[-+*/^().\d\s]+", text):
         return "math"
     return "text"
-
-
-def _is_number(text: str) -> bool:
-    read = read_quantity(text)
-    return read is not None and not read.unit and not read.comma and any(c.isdigit() for c in text)

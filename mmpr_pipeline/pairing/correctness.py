@@ -66,7 +66,11 @@ def correctness_pairs(
     for good, bad in combinations(chosen, rejected):
         if len(pairs) == max_pairs:
             break
-        if not _same_answer(good, bad, answers_equal):
+        if good.extracted is None or bad.extracted is None:
+            same = good.text.strip() == bad.text.strip()
+        else:
+            same = answers_equal(good.extracted, bad.extracted)
+        if not same:
             pairs.append(make_pair(question, prompt, good, bad, "correctness"))
     return pairs
 
@@ -79,7 +83,11 @@ def combinations(
     chosen: list[CheckedRollout], rejected: list[CheckedRollout]
 ) -> Iterator[tuple[CheckedRollout, CheckedRollout]]:
     """Every combination; none is used two times more than the least used of its side, as long as others are left."""
-    waiting = list(_diagonals(len(chosen), len(rejected)))
+    # Every cell of an m x n table once, each row and column before any twice (as far as the sizes allow): walking i and
+    # j together repeats after lcm(m, n) steps; shifting j by one at each repeat reaches the rest.
+    m, n = len(chosen), len(rejected)
+    cells = ((step % m, (step + shift) % n) for shift in range(n) for step in range(max(m, n))) if m else ()
+    waiting = list(dict.fromkeys(cells))
     used = [0] * len(chosen), [0] * len(rejected)
     while waiting:
         least = min(used[0]) + 2, min(used[1]) + 2
@@ -88,18 +96,3 @@ def combinations(
         used[0][i] += 1
         used[1][j] += 1
         yield chosen[i], rejected[j]
-
-
-def _diagonals(m: int, n: int) -> Iterator[tuple[int, int]]:
-    """Every cell of an m x n table once, each row and column before any twice (as far as the sizes allow).
-
-    Walking i and j together repeats after lcm(m, n) steps; shifting j by one at each repeat reaches the rest.
-    """
-    cells = ((step % m, (step + shift) % n) for shift in range(n) for step in range(max(m, n))) if m else ()
-    yield from dict.fromkeys(cells)
-
-
-def _same_answer(good: CheckedRollout, bad: CheckedRollout, answers_equal: AnswersEqual) -> bool:
-    if good.extracted is None or bad.extracted is None:
-        return good.text.strip() == bad.text.strip()
-    return answers_equal(good.extracted, bad.extracted)

@@ -198,11 +198,8 @@ def pick(scored: Sequence[ScoredAnswer], difference: int, most: int) -> list[tup
 
     def unbalanced(pairs: Iterable[tuple[ScoredAnswer, ScoredAnswer]]) -> tuple[int, int]:
         taken = list(pairs)
-        return abs(sum(map(_excess, taken))), -sum(worse.denied - better.denied for better, worse in taken)
+        # Characters by which the chosen responses are longer than the rejected ones.
+        excess = sum(len(better.rollout.text) - len(worse.rollout.text) for better, worse in taken)
+        return abs(excess), -sum(worse.denied - better.denied for better, worse in taken)
 
     return list(min(combinations(candidates, min(most, len(candidates))), key=unbalanced))
-
-
-def _excess(pair: tuple[ScoredAnswer, ScoredAnswer]) -> int:
-    """Characters by which the chosen response is longer than the rejected one."""
-    return len(pair[0].rollout.text) - len(pair[1].rollout.text)

@@ -39,13 +39,12 @@ class PairingSettings(Settings):
     @property
     def open_responses(self) -> int:
         """Responses to an open-ended question that are worth sampling: as many as are cut, compared, or vote."""
-        wanted = {"feedback": FEEDBACK_ANSWERS, "vote": VOTE_ANSWERS}
-        asked = [self._answers(name, default) for name, default in wanted.items() if name in self.strategies]
-        return max(self.dropout_pairs, *asked, 0)
-
-    def _answers(self, strategy: str, default: int) -> int:
-        told = self.options.get(strategy, {})
-        return int(told.get("answers", default)) if isinstance(told, dict) else default
+        wanted = [self.dropout_pairs, 0]
+        for strategy, default in (("feedback", FEEDBACK_ANSWERS), ("vote", VOTE_ANSWERS)):
+            if strategy in self.strategies:
+                options = self.options.get(strategy, {})
+                wanted.append(int(options.get("answers", default)) if isinstance(options, dict) else default)
+        return max(wanted)
 
     @model_validator(mode="before")
     @classmethod

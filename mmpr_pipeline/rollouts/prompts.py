@@ -65,7 +65,7 @@ TEMPLATES = {template.name: template for template in _TEMPLATES}
 
 
 def template_for(question: Question, style: str, language: str = "auto") -> PromptTemplate:
-    """The template of a style in the question's language, or in the one given; or what the question's source wants.
+    """The template of a style in the question's language, or in `language`; or what the question's source wants.
 
     Open-ended questions take `open`: they have no final answer to ask for. `direct` stays direct, whatever style the
     source wants for reasoning.
@@ -81,12 +81,10 @@ def template_for(question: Question, style: str, language: str = "auto") -> Prom
             remedy=f"Styles: {', '.join(styles)}; languages: en, zh.",
         )
     own = wanted.open if question.kind == "none" else wanted.direct if style == "direct" else wanted.cot
-    return TEMPLATES[name] if own is None else _own(TEMPLATES[name], question.source, own)
-
-
-def _own(template: PromptTemplate, source: str, text: str) -> PromptTemplate:
-    """A source's own instruction in place of a template's; its version is its content, so none can be forgotten."""
-    return PromptTemplate(f"{template.name}-{source}", version_of(text), text)
+    if own is None:
+        return TEMPLATES[name]
+    # The source's own instruction: its version is its content, so that no change of it is forgotten.
+    return PromptTemplate(f"{name}-{question.source}", version_of(own), own)
 
 
 def version_of(instruction: str) -> str:

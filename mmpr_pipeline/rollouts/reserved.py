@@ -38,18 +38,13 @@ class ReservedTokens:
 
     def refuse(self, turn: str) -> None:
         """Raise ItemRejected (`reserved_token`) where a user turn holds one, its images and our instruction aside."""
-        for text in asked_texts(turn):
-            if name := self._found(text):
-                raise ItemRejected("reserved_token", f"the text holds {name}")
-
-    def _found(self, text: str) -> str | None:
         if not self._names:
-            return None
-        for number in self._tokenizer(text, add_special_tokens=False)["input_ids"]:
-            # An unknown sign becomes the unknown token; only where that is written out it is reserved.
-            if (name := self._names.get(number)) and (name != self._tokenizer.unk_token or name in text):
-                return name
-        return None
+            return
+        for text in asked_texts(turn):
+            for number in self._tokenizer(text, add_special_tokens=False)["input_ids"]:
+                # An unknown sign becomes the unknown token; only where that is written out it is reserved.
+                if (name := self._names.get(number)) and (name != self._tokenizer.unk_token or name in text):
+                    raise ItemRejected("reserved_token", f"the text holds {name}")
 
 
 def asked_texts(turn: str) -> list[str]:

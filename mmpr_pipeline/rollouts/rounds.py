@@ -106,14 +106,12 @@ def _sizes(left: int, smallest: int) -> Iterator[int]:
 
 @lru_cache(maxsize=1 << 15)
 def _chances(n: int, a: float, b: float) -> tuple[float, ...]:
-    """Probabilities of 0 to n successes."""
-    return tuple(_beta_binomial(k, n, a, b) for k in range(n + 1))
-
-
-def _beta_binomial(k: int, n: int, a: float, b: float) -> float:
-    """Probability of k successes in n draws whose rate is Beta(a, b)."""
-    choose = lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
-    return exp(choose + _log_beta(k + a, n - k + b) - _log_beta(a, b))
+    """Probabilities of 0 to n successes in n draws whose rate is Beta(a, b)."""
+    chances = []
+    for k in range(n + 1):
+        choose = lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
+        chances.append(exp(choose + _log_beta(k + a, n - k + b) - _log_beta(a, b)))
+    return tuple(chances)
 
 
 def _log_beta(a: float, b: float) -> float:

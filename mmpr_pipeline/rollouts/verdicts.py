@@ -21,15 +21,26 @@ Marks = Mapping[tuple[str, int], Outcome]
 
 def check_rollouts(question: Question, rollouts: Sequence[Rollout], marks: Marks) -> list[CheckedRollout]:
     """Each rollout with its verdict; without one where the question has no answer to check against."""
-    return [_with_verdict(question, rollout, _verdict(question, rollout, marks)) for rollout in rollouts]
-
-
-def _verdict(question: Question, rollout: Rollout, marks: Marks) -> Verdict | None:
-    marked = marks.get((rollout.question_id, rollout.index))
-    if question.kind == "none":
-        return Verdict(outcome=marked, rule="marked", checker=CHECKER) if marked else None
-    verdict = unusable_verdict(rollout) or check_question(question, rollout.text)
-    return replace(verdict, outcome=marked, rule="marked") if marked else verdict
+    checked = []
+    for rollout in rollouts:
+        marked = marks.get((rollout.question_id, rollout.index))
+        if question.kind == "none":
+            verdict = Verdict(outcome=marked, rule="marked", checker=CHECKER) if marked else None
+        else:
+            verdict = unusable_verdict(rollout) or check_question(question, rollout.text)
+            verdict = replace(verdict, outcome=marked, rule="marked") if marked else verdict
+        checked.append(
+            CheckedRollout(
+                **rollout.__dict__,
+                source=question.source,
+                source_id=question.source_id,
+                outcome=verdict.outcome if verdict else None,
+                extracted=verdict.extracted if verdict else None,
+                rule=verdict.rule if verdict else None,
+                checker=verdict.checker if verdict else None,
+            )
+        )
+    return checked
 
 
 def unusable_verdict(rollout: Rollout) -> Verdict | None:
@@ -37,15 +48,3 @@ def unusable_verdict(rollout: Rollout) -> Verdict | None:
     if rollout.finish_reason == "length":
         return TRUNCATED
     return MISSING_THINK_END if asks_for_thinking(rollout.prompt_version) and THINK_END not in rollout.text else None
-
-
-def _with_verdict(question: Question, rollout: Rollout, verdict: Verdict | None) -> CheckedRollout:
-    return CheckedRollout(
-        **rollout.__dict__,
-        source=question.source,
-        source_id=question.source_id,
-        outcome=verdict.outcome if verdict else None,
-        extracted=verdict.extracted if verdict else None,
-        rule=verdict.rule if verdict else None,
-        checker=verdict.checker if verdict else None,
-    )

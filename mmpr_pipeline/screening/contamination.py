@@ -135,17 +135,20 @@ class EvaluationRows:
         return self._near[sha256]
 
     def _by_question(self, sketch: Sketch, alike: list[tuple[int, float]]) -> Hit | None:
-        found = [(-value, number) for number, value in alike if self._decides(sketch, self.rows[number], value)]
-        if not found:
+        hits = []
+        for number, similarity in alike:
+            other = self.rows[number]
+            fewest = min(sketch.words, other.words)
+            if fewest >= self._rules.long_question:
+                decides = similarity >= self._rules.same_question
+            else:
+                decides = similarity == 1 and fewest >= LEAST_WORDS and not sketch.images and not other.images
+            if decides:
+                hits.append((-similarity, number))
+        if not hits:
             return None
-        value, number = min(found)
+        value, number = min(hits)
         return Hit("question", number, similarity=-value)
-
-    def _decides(self, one: Sketch, other: Sketch, similarity: float) -> bool:
-        fewest = min(one.words, other.words)
-        if fewest >= self._rules.long_question:
-            return similarity >= self._rules.same_question
-        return similarity == 1 and fewest >= LEAST_WORDS and not one.images and not other.images
 
 
 def templates(against: np.ndarray, keys: np.ndarray, most: int) -> np.ndarray:

@@ -74,19 +74,15 @@ def _grey(data: bytes) -> np.ndarray:
     try:
         with PIL.Image.open(io.BytesIO(data)) as encoded:
             encoded.draft("L", (_READ_AT, _READ_AT))
-            picture = _opaque(encoded).convert("L")
+            picture: PIL.Image.Image = encoded
+            if "A" in picture.mode or "transparency" in picture.info:  # what is transparent is white, as models see it
+                layer = picture.convert("RGBA")
+                picture = PIL.Image.alpha_composite(PIL.Image.new("RGBA", layer.size, "white"), layer)
+            picture = picture.convert("L")
             found: np.ndarray = np.asarray(picture.reduce(max(1, max(picture.size) // _READ_AT)))
             return found
     except Exception as error:  # decoders raise whatever they like on hostile bytes
         raise ItemRejected("broken_image", f"{type(error).__name__}: {error}"[:200]) from None
-
-
-def _opaque(picture: PIL.Image.Image) -> PIL.Image.Image:
-    """What is transparent is white, as models are shown it."""
-    if "A" not in picture.mode and "transparency" not in picture.info:
-        return picture
-    layer = picture.convert("RGBA")
-    return PIL.Image.alpha_composite(PIL.Image.new("RGBA", layer.size, "white"), layer)
 
 
 def _view(grey: np.ndarray) -> np.ndarray:

@@ -62,15 +62,18 @@ def report_sentences(report: ScreeningReport) -> list[str]:
         by = ", ".join(f"{name}: {n:,}" for name, n in pairs.get(reason, {}).items())
         if count:
             dropped.append(f"{count:,} questions dropped {DROPS[reason]}" + (f" ({by})" if by else ""))
-    told = [("; ".join(dropped) + "." * bool(dropped)), _compared(report)]
+    sentences = ["; ".join(dropped) + "."] if dropped else []
+    if report["against"]:
+        sets = ", ".join(f"{name} ({content['rows']:,} rows)" for name, content in report["against"].items())
+        sentences.append(f"Compared with the evaluation sets {sets}.")
     if left := sum(counts["left_out"] for counts in report["sources"].values()):
-        told.append(f"{left:,} questions are not in the mixture.")
+        sentences.append(f"{left:,} questions are not in the mixture.")
     if report["templates"]:
-        told.append(
+        sentences.append(
             f"{report['templates']:,} evaluation questions are worded as many training questions are; those were kept "
             "unless their images are alike too."
         )
-    return [sentence for sentence in told if sentence]
+    return sentences
 
 
 NOT_COMPARED = "No question was compared with an evaluation set."
@@ -94,10 +97,3 @@ def unchecked(report: ComparedSets) -> str | None:
         f"Not compared with the evaluation sets {', '.join(missed)}: they cannot be had here ({name}: {why}). What "
         "they share with the training sources is still in."
     )
-
-
-def _compared(report: ScreeningReport) -> str:
-    if not report["against"]:
-        return ""
-    sets = ", ".join(f"{name} ({content['rows']:,} rows)" for name, content in report["against"].items())
-    return f"Compared with the evaluation sets {sets}."

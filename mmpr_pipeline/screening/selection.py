@@ -38,8 +38,8 @@ STATUS_SCHEMA = pa.schema(
 """`seen`: for each shard, `rows_digest` of the rows that it reads, so that it notices if they are others by then."""
 DROPPED_SCHEMA = pa.schema(
     [
-        pa.field(name, kind, metadata={"description": told})
-        for name, kind, told in [
+        pa.field(name, kind, metadata={"description": description})
+        for name, kind, description in [
             ("source", pa.string(), "Source of the dropped row."),
             ("row", pa.int64(), "Its number in the source, from 0."),
             ("source_id", pa.string(), "Its id as the source gives it."),
@@ -55,7 +55,7 @@ DROPPED_SCHEMA = pa.schema(
 )
 
 _GAP = 256
-"""Rows not wanted that are rather read than jumped over: a jump opens the file anew."""
+"""Most unwanted rows that are read rather than jumped over: a jump opens the file anew."""
 
 
 def first_of_each(keys: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -116,36 +116,33 @@ class Selection:
         Raises SourceError after the last one, where they are not those that were screened.
         """
         at = self.start
-        found: np.ndarray = np.zeros(len(self.status), np.uint64)
+        digests: np.ndarray = np.zeros(len(self.status), np.uint64)
         for low, high in runs(np.isin(self.status, READ)):
             yield from self._rejects(at, self.start + low)
             rejected = []
             for row, item in enumerate(source.read(index, self.start + low, self.start + high), self.start + low):
-                found[row - self.start] = int.from_bytes(row_digest(item))
+                digests[row - self.start] = int.from_bytes(row_digest(item))
                 if isinstance(item, Reject):
                     rejected.append(row)
-                yield from self._item(row, item)
+                status = self.status[row - self.start]
+                if status in REASONS:
+                    yield self.dropped[row]
+                elif status != LEFT_OUT:
+                    yield from repetitions(item, self.repeat) if isinstance(item, Question) else [item]
             if rejected and self.seen:  # screening looked at no image: what was it that it saw of these?
                 unseen = replace(source, looks=False).read(index, rejected[0], rejected[-1] + 1)
                 for row, item in enumerate(unseen, rejected[0]):
-                    found[row - self.start] = int.from_bytes(row_digest(item))
+                    digests[row - self.start] = int.from_bytes(row_digest(item))
             at = self.start + high
         yield from self._rejects(at, self.start + len(self.status))
         # Images of the web are not under the source's control, and may be another's or away.
-        check_found = found[np.isin(self.status, READ)]
-        if self.seen and not source.declaration.image_hosts and rows_digest(check_found) != self.seen:
+        digest = rows_digest(digests[np.isin(self.status, READ)])
+        if self.seen and not source.declaration.image_hosts and digest != self.seen:
             raise SourceError(
                 f"Rows {self.start:,} to {self.start + len(self.status):,} of {source.name}, or their images, are not "
                 "what they were when they were screened.",
                 remedy="Restore the source's files, or start a new build with another --out.",
             )
-
-    def _item(self, row: int, item: Question | Reject) -> Iterator[Question | Reject]:
-        status = self.status[row - self.start]
-        if status in REASONS:
-            yield self.dropped[row]
-        elif status != LEFT_OUT:
-            yield from repetitions(item, self.repeat) if isinstance(item, Question) else [item]
 
     def _rejects(self, start: int, stop: int) -> Iterator[Reject]:
         for row in range(start, stop):
@@ -206,7 +203,7 @@ def _reject(row: _Dropped) -> Reject:
     other = f"{row['of_source']} {named}"
     bits = f"{row['bits']} of 256 bits" if row["bits"] is not None else ""
     words = f"{row['similarity']:.2f} of its word triples" if row["similarity"] is not None else ""
-    told = {
+    details = {
         "same": f"the same question and images as {other}",
         "near": f"the answer of {other}, an image like its, {bits} apart, and a question like its, {words}",
         "image": f"an image of {other}" + (f", but for {bits}" if row["bits"] else ""),
@@ -214,5 +211,5 @@ def _reject(row: _Dropped) -> Reject:
         "question": f"the question of {other}, {words}",
     }
     return Reject(
-        source=row["source"], source_id=row["source_id"], reason=row["reason"], detail=told[row["measure"]][:500]
+        source=row["source"], source_id=row["source_id"], reason=row["reason"], detail=details[row["measure"]][:500]
     )

@@ -179,7 +179,10 @@ class Source:
             detail = clean(reason.detail)[:MAX_DETAIL]
             return Reject(source=self.name, source_id=source_id, reason=reason.reason, detail=detail)
         except Exception as error:
-            if not _of_the_row(error):
+            # Whatever a hostile row makes the code raise costs this row; what no row is to blame for stops the run: an
+            # error of the machine (a full disk), or of the whole source.
+            fatal = error.errno in _OF_THE_MACHINE if isinstance(error, OSError) else isinstance(error, MmprError)
+            if fatal:
                 raise
             return Reject(source=self.name, source_id=source_id, reason="unreadable_row", detail=type(error).__name__)
 
@@ -401,16 +404,6 @@ def _digest(file: SourceFile) -> str:
     """Identity of what is in local files; empty on the Hub, where the commit says it."""
     digests = [one.digest() for one in outermost(file) if isinstance(one, LocalFile)]
     return digests[0] if len(digests) == 1 else content_id(*digests) if digests else ""
-
-
-def _of_the_row(error: Exception) -> bool:
-    """Whether an error that nobody foresaw is the row's own, and not the machine's (a full disk) or a whole source's.
-
-    Whatever a hostile row makes the code raise costs this row; what no row is to blame for stops the run.
-    """
-    if isinstance(error, OSError):
-        return error.errno not in _OF_THE_MACHINE
-    return not isinstance(error, MmprError)
 
 
 _OF_THE_MACHINE = frozenset(

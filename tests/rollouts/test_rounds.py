@@ -38,10 +38,10 @@ def expected(
                 pairs += chance * min(max_pairs, correct * incorrect)
             for k in range(size + 1 if size else 0):
                 state = (correct + k, incorrect + size - k)
-                likely = rounds._beta_binomial(k, size, ends[0] + correct, ends[1] + incorrect)
+                likely = rounds._chances(size, ends[0] + correct, ends[1] + incorrect)[k]
                 following[state] = following.get(state, 0.0) + chance * likely
         states = following
-    flat = sum(rounds._beta_binomial(k, most, *ends) * min(max_pairs, k * (most - k)) for k in range(most + 1))
+    flat = sum(c * min(max_pairs, k * (most - k)) for k, c in enumerate(rounds._chances(most, *ends)))
     return sampled, pairs, asked, flat
 
 
@@ -100,7 +100,7 @@ def test_no_other_rule_makes_more_of_small_cases() -> None:
     states = [(c, n - c) for n in range(first, 8) for c in range(n + 1) if c * (n - c) < 4]
 
     def worth(going_on: set[tuple[int, int]]) -> float:
-        total, now = 0.0, {(c, first - c): rounds._beta_binomial(c, first, 0.5, 0.5) for c in range(first + 1)}
+        total, now = 0.0, {(c, first - c): p for c, p in enumerate(rounds._chances(first, 0.5, 0.5))}
         while now:
             following: dict[tuple[int, int], float] = {}
             for (c, w), chance in now.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from mmpr_pipeline.checking.reading.normalise import undressed
 
@@ -70,15 +69,13 @@ def abstains(text: str) -> bool:
     if is_bare_abstention(text):
         return True
     low = text[:2_000].lower().replace("’", "'")
-    return any(pattern.search(low) for pattern in _possible(low))
-
-
-def _possible(low: str) -> Iterator[re.Pattern[str]]:
     for keys, pattern in _ABSTAINS:
         for key in keys:
             if key in low:
-                yield pattern
+                if pattern.search(low):
+                    return True
                 break
+    return False
 
 
 def is_bare_abstention(text: str) -> bool:

@@ -127,8 +127,9 @@ INSTEAD = re.compile(
 
 def choice_named(text: str, asked: Asked, *, closed: bool = False) -> Reading | None:
     """The choice that a text begins with, or the only one whose words its first sentence has."""
-    if _begins_list(text):
-        return None
+    labels = _ITEM.findall(text[:600])
+    if len(labels) > 2 and labels[:3] == sorted(set(labels[:3])):
+        return None  # lines that begin with A, B and C: the choices, said over again, none of them chosen
     text = _NOT_BUT.sub("", text)
     clause = text if closed else first_sentence(text)
     if not closed and text[len(clause) :].startswith("?"):
@@ -149,12 +150,6 @@ def choice_named(text: str, asked: Asked, *, closed: bool = False) -> Reading | 
 _NOT_BUT = re.compile(r"^not [(\[]?[A-J][)\]]?,? (?:but|it is|it's|rather)(?: it is)? (?=[(\[]?[A-J]\b)")
 """`not A, but B`: the answer is what stands behind it."""
 _ITEM = re.compile(r"^\s{0,4}[(\[]?([A-H])[)\].:、．]", re.MULTILINE)
-
-
-def _begins_list(text: str) -> bool:
-    """True for a text whose lines begin with A, B and C: the choices, said over again, none of them chosen."""
-    labels = _ITEM.findall(text[:600])
-    return len(labels) > 2 and labels[:3] == sorted(set(labels[:3]))
 
 
 _BUT_ANOTHER = re.compile(

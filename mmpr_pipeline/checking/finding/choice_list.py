@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import islice, pairwise
+from itertools import islice
 
 from mmpr_pipeline.checking.reading.choices import canonical
 
@@ -36,7 +36,8 @@ def without_choice_list(text: str, choices: Sequence[str]) -> str:
         return text
     texts = _texts(tuple(choices))
     items = [
-        (mark, _item_end(text, mark.end(), after.start() if after else None, texts)) for mark, after in _next(labels)
+        (mark, _item_end(text, mark.end(), after.start() if after else None, texts))
+        for mark, after in zip(labels, [*labels[1:], None], strict=True)
     ]
     kept, last = [], 0
     # Items in a row, nothing between them, whose labels follow each other.
@@ -61,10 +62,6 @@ def _texts(choices: tuple[str, ...]) -> frozenset[str]:
 
 
 _Item = tuple[re.Match[str], int]
-
-
-def _next(labels: Sequence[re.Match[str]]) -> list[tuple[re.Match[str], re.Match[str] | None]]:
-    return [*pairwise(labels), (labels[-1], None)]
 
 
 def _item_end(text: str, start: int, stop: int | None, texts: frozenset[str]) -> int:

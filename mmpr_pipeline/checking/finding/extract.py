@@ -48,19 +48,17 @@ def extract(response: str, asked: Asked) -> Extraction:
     found = _extract(reply.text, asked)
     if found.reading is not None and reply.further:
         later = _extract(reply.further, asked)
-        if not _agrees(later, found.reading, reply.further, asked):
+        # What a model wrote to questions of its own making must give no other answer.
+        if later.reading is not None:
+            agrees = reading.same_answer(later.reading, found.reading, asked)
+        else:
+            agrees = later.status == "none" and not _ANSWERED.search(reply.further)
+        if not agrees:
             return Extraction("ambiguous", "ran_on", None, (*found.tried, *later.tried))
     return found
 
 
 _ANSWERED = re.compile(r"\b(?:answer|solution)(?: is|\s?:)|\b(?:therefore|thus|hence)\b|答案|所以|因此", re.IGNORECASE)
-
-
-def _agrees(later: Extraction, answer: Reading, further: str, asked: Asked) -> bool:
-    """True if what a model wrote to questions of its own making gives no other answer than `answer`."""
-    if later.reading is not None:
-        return reading.same_answer(later.reading, answer, asked)
-    return later.status == "none" and not _ANSWERED.search(further)
 
 
 def _extract(text: str, asked: Asked) -> Extraction:
@@ -91,7 +89,12 @@ def _formal_and_stated(plain: str, text: str, asked: Asked, tried: list[str]) ->
     if boxed:
         inside = [(box.start, box.end) for box in boxed]
         spans = [s for s in spans if s in boxed or not any(a < s.start < b for a, b in inside)]
-        spans = [s for s in spans if s in boxed or not any(s.end <= a < s.end + _reach(s) for a, _ in inside)]
+        # A box within the sentence that a span announces is what it announces.
+        spans = [
+            s
+            for s in spans
+            if s in boxed or not any(s.end <= a < s.end + len(announced_clause(s.text)) + 8 for a, _ in inside)
+        ]
     readings = [(span, reading.of_span(span, asked)) for span in spans]
     tried.extend(f"{span.rule}: {span.text[:80]!r} -> {r.text if r else None}" for span, r in readings)
     if asked.kind == "yes_no" and any(r for _, r in readings):
@@ -139,11 +142,6 @@ def _announcing(choices: tuple[str, ...]) -> tuple[str, ...]:
     """Texts of choices that announce an answer, in small letters."""
     texts = (fold_width(choice).strip().rstrip(".").lower() for choice in choices)
     return tuple(text for text in texts if announced(text))
-
-
-def _reach(span: Span) -> int:
-    """Characters of the sentence that a span announces: a box within it is what it announces."""
-    return len(announced_clause(span.text)) + 8
 
 
 def _is_abstention(span: Span) -> bool:

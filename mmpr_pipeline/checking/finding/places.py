@@ -91,25 +91,23 @@ def _blank_filled(said: list[str], text: str, asked: Asked) -> list[Reading]:
 
 
 def _last_number(said: list[str], text: str, asked: Asked) -> list[Reading]:
-    """The last sentence: measured over labelled responses it is right more often than any other."""
-    found = _sentence(said[-1], asked) if said and not _BROKEN_OFF.search(said[-1]) else None
-    if found is None or (asked.kind == "number" and _is_outdone(found.text, said, asked)):
+    """The last sentence: measured over labelled responses it is right more often than any other.
+
+    A number in it counts less than an earlier sentence that concludes, or that gives a number which the question lacks.
+    """
+    last = _sentence(said[-1], asked) if said and not _BROKEN_OFF.search(said[-1]) else None
+    if last is None:
         return []
-    return [found]
-
-
-def _is_outdone(number: str, said: list[str], asked: Asked) -> bool:
-    """True where an earlier sentence counts for more: one that concludes, or gives a number that the question lacks."""
-    if CUE.match(said[-1]):
-        return False
+    if asked.kind != "number" or CUE.match(said[-1]):
+        return [last]
     concluded = [r for s in said[-4:-1] if CUE.match(s) and (r := _sentence(s, asked)) is not None]
-    if any(not same_answer(r, Reading(number), asked) for r in concluded):
-        return True
+    if any(not same_answer(r, Reading(last.text), asked) for r in concluded):
+        return []
     known = sentence_number.numbers_of(asked.question)
-    if quantity.plain_number(number) not in known:
-        return False
+    if quantity.plain_number(last.text) not in known:
+        return [last]
     earlier = [r for s in said[-6:-1] if (r := _sentence(s, asked)) is not None]
-    return any(quantity.plain_number(r.text) not in known for r in earlier)
+    return [] if any(quantity.plain_number(r.text) not in known for r in earlier) else [last]
 
 
 _BROKEN_OFF = re.compile(r"[-+*/=(,^_{\\]\s?$")

@@ -40,7 +40,11 @@ def prepare_reply(response: str) -> Reply:
     if closes:
         said = said[closes[-1].end() :]
     opened = _THINK_OPEN.search(said) if "<" in said else None
-    text, further = _split_at_new_turn(said[: opened.start()] if opened else said)
+    text, further = said[: opened.start()] if opened else said, ""
+    # Cut at the first further turn that the model invented, unless nothing stands before it.
+    turn = _NEW_TURN.search(text) if _MAY_TURN.search(text) else None
+    if turn is not None and _CONTROL.sub("", text[: turn.start()]).strip():
+        text, further = text[: turn.start()], text[turn.end() :]
     question = _NEW_QUESTION.search(text) if ":" in text else None
     if question is not None and any(c.isalnum() for c in text[: question.start()]):
         text, further = text[: question.start()], text[question.end() :]
@@ -50,27 +54,15 @@ def prepare_reply(response: str) -> Reply:
 def _cleaned(text: str) -> str:
     text = _CONTROL.sub(" \n", text) if "<" in text or "[/" in text else text
     text = _CALCULATION.sub("", text) if "<<" in text else text
-    return _without_code(text).strip()
+    if "```" in text:
+        # Numbers in a program are no answer: fenced blocks go, unless nothing else is left or a box stands in one.
+        outside = _FENCED.sub("\n", text)
+        boxed = "boxed" in text and "boxed" not in outside
+        text = text if boxed or not any(c.isalnum() for c in outside) else outside
+    return text.strip()
 
 
 def _bounded(text: str) -> str:
     if len(text) <= MAX_CHARS:
         return text
     return text[:_HEAD_CHARS].rstrip() + "\n" + text[_HEAD_CHARS - MAX_CHARS :].lstrip()
-
-
-def _without_code(text: str) -> str:
-    """Fenced blocks cut away: numbers in a program are no answer. Kept where nothing else is left or boxed."""
-    if "```" not in text:
-        return text
-    outside = _FENCED.sub("\n", text)
-    boxed = "boxed" in text and "boxed" not in outside
-    return text if boxed or not any(c.isalnum() for c in outside) else outside
-
-
-def _split_at_new_turn(text: str) -> tuple[str, str]:
-    """Cut at the first further turn that the model invented, unless nothing stands before it."""
-    turn = _NEW_TURN.search(text) if _MAY_TURN.search(text) else None
-    if turn is None or not _CONTROL.sub("", text[: turn.start()]).strip():
-        return text, ""
-    return text[: turn.start()], text[turn.end() :]

@@ -56,8 +56,8 @@ def of_short(line: str, asked: Asked) -> Reading | None:
         return Reading(found) if found else None
     if asked.numeric and read_quantity(line) is None:
         return Reading(sentence_number.number_of_sentence(line, asked.question) or line)
-    told = told_at_the_end(line)
-    return Reading(undressed(line), prose=bool(told) or len(line.split()) > 6, also=told)
+    last = told_at_the_end(line)
+    return Reading(undressed(line), prose=bool(last) or len(line.split()) > 6, also=last)
 
 
 _LEAD_IN = re.compile(
@@ -79,21 +79,12 @@ def _choice(line: str, asked: Asked) -> Reading | None:
     concluded = _SO.search(line)
     if concluded:
         return choice_named(concluded[1], asked)
-    # None for a value of a choice that merely stands in a calculation: `20°` in `20° + 140° = 160°`.
-    unless_in_passing_named = choice_named(_LEAD_IN.sub("", line), asked)
-    if (
-        unless_in_passing_named is None
-        or unless_in_passing_named.choice is None
-        or unless_in_passing_named.choice.by != "mention"
-    ):
-        named = unless_in_passing_named
-    else:
-        valued = choice_value(asked.choices[unless_in_passing_named.choice.index]) is not None
-        named = (
-            unless_in_passing_named
-            if not valued or value_given(line, asked) == unless_in_passing_named.choice.index
-            else None
-        )
+    named = choice_named(_LEAD_IN.sub("", line), asked)
+    if named is not None and named.choice is not None and named.choice.by == "mention":
+        # The value of a choice may merely stand in a calculation: `20°` in `20° + 140° = 160°`.
+        valued = choice_value(asked.choices[named.choice.index]) is not None
+        if valued and value_given(line, asked) != named.choice.index:
+            named = None
     return named or choice_by_truth(line, asked) or value_alone(line, asked)
 
 

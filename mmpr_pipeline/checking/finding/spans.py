@@ -52,17 +52,13 @@ def boxed_spans(text: str) -> list[Span]:
         closing = closings.get(opening)
         if closing is not None and closing - opening < BOX_CHARS:
             found.append(Span(text[opening + 1 : closing], "boxed", FINAL, match.start(), closing + 1, closed=True))
-    return [box for box in found if not _is_blank(box.text)]
+    return [box for box in found if any(c.isalnum() or c in "√∞≥≤+-∅\\" for c in _EMPTY.sub("", box.text))]
 
 
-def _is_blank(content: str) -> bool:
-    r"""True for a box to be filled in, not an answer: empty, `\phantom{2}`, `\square`, `?`."""
-    bare = re.sub(
-        r"\\(?:h?phantom|vphantom)\s?\{[^{}]*\}|\\(?:quad|qquad|square|Box|hspace\{[^{}]*\}|text\s?\{\s*\}|[ ,;:!])",
-        "",
-        content,
-    )
-    return not any(c.isalnum() or c in "√∞≥≤+-∅" or c == "\\" for c in bare)
+_EMPTY = re.compile(
+    r"\\(?:h?phantom|vphantom)\s?\{[^{}]*\}|\\(?:quad|qquad|square|Box|hspace\{[^{}]*\}|text\s?\{\s*\}|[ ,;:!])"
+)
+r"""What a box to be filled in holds, which is no answer: `\phantom{2}`, `\square`."""
 
 
 def matching_braces(text: str, start: int = 0) -> dict[int, int]:

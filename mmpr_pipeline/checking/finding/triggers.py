@@ -164,19 +164,17 @@ def _spans(text: str, low: str, triggers: Sequence[_Trigger], tier: int) -> list
         for match in matches:
             after = text[match.end() : match.end() + SPAN_CHARS]
             bare = after.lstrip(" \n\t:")
-            if bare and not ("\n" in after[: len(after) - len(bare)] and _tells_a_way(text, match, bare)):
+            if bare and "\n" in after[: len(after) - len(bare)]:
+                # The next line may begin how the answer is found: steps, or prose under "Here is the answer:".
+                before = text[max(match.start() - 80, 0) : match.start()]
+                if _STEP.match(bare) or (len(bare.partition("\n")[0]) > 40 and _HERE.search(before)):
+                    continue
+            if bare:
                 found.setdefault(match.end(), Span(bare, rule, tier, match.start(), match.end()))
     return sorted(found.values(), key=lambda span: span.start)
 
 
 _HERE = re.compile(r"\b(?:here(?:'s| is| are)|(?:below|following) (?:is|are))\b[^\n.]{0,60}$", re.IGNORECASE)
-
-
-def _tells_a_way(text: str, match: re.Match[str], after: str) -> bool:
-    """True where the next line begins how the answer is found: steps, or prose under "Here is the answer:"."""
-    line = after.partition("\n")[0]
-    prose = len(line) > 40 and _HERE.search(text[max(match.start() - 80, 0) : match.start()]) is not None
-    return prose or _STEP.match(after) is not None
 
 
 def _beginnings(low: str, begins: tuple[str, ...]) -> list[int]:

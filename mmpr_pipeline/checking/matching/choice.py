@@ -17,12 +17,10 @@ _AFTER_LABEL = re.compile(r"^[\s.):,~]*(?:[-\u2013\u2014]\s)?")
 
 def is_value(text: str, choices: Sequence[str]) -> bool:
     """True if a text is a formula with a value, and so is every choice (not so where they are pictures A to E)."""
-    return all(_is_value(part) for part in (text, *choices)) and bool(choices)
-
-
-def _is_value(text: str) -> bool:
-    bare = undressed(text)
-    return len(bare) <= MOST_CHARS and is_formula(bare) and re.search(r"\d|π|\\pi", bare) is not None
+    return bool(choices) and all(
+        len(bare) <= MOST_CHARS and is_formula(bare) and re.search(r"\d|π|\\pi", bare) is not None
+        for bare in map(undressed, (text, *choices))
+    )
 
 
 def value_contradicts(named: Choice, choices: Sequence[str]) -> bool:

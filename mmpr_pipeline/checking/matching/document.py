@@ -69,7 +69,9 @@ def match_document(prediction: str, golds: Sequence[str]) -> Match:
         return unparseable("document_contains")
     if score < THRESHOLD:
         return incorrect("document_anls", f"{score:.2f}")
-    if _other_amount(text, gold):
+    said, wanted = read_quantity(text), read_quantity(gold)
+    if said is not None and wanted is not None and (said.value, said.percent) != (wanted.value, wanted.percent):
+        # `$10.5 million` for `$10.5 billion`: one word, and another amount.
         return unparseable("document_other_amount", gold[:80])
     if _digits(text) != _digits(gold):
         return unparseable("document_digits_differ", gold[:80])
@@ -80,9 +82,3 @@ def match_document(prediction: str, golds: Sequence[str]) -> Match:
 
 def _digits(text: str) -> str:
     return "".join(re.findall(r"\d", fold_width(text)))
-
-
-def _other_amount(text: str, gold: str) -> bool:
-    """`$10.5 million` for `$10.5 billion`: one word, and another amount."""
-    said, wanted = read_quantity(text), read_quantity(gold)
-    return said is not None and wanted is not None and (said.value, said.percent) != (wanted.value, wanted.percent)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import cast
 
 from mmpr_pipeline.checking.case import Gold
 from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unparseable
@@ -21,15 +20,16 @@ def match_formula(text: str, gold: str, known: Gold) -> Match:
         return match_word_list(text, gold)
     if ":" in gold and ":" not in text and re.fullmatch(r"\d{1,9}(?:\s+\d{1,9})+", text):
         return unparseable("ratio_or_time")
-    # One precision for each part of the gold is understood too.
-    precision = cast("float | None", known.precision)
-    unit = _unit_beside(text, known.unit) if known.unit else None
+    unit = known.unit or None
+    if unit and not _RATE.search(text):
+        # Of a rate (`$, per year`) what is measured, where the answer leaves the rest unsaid (`$6`).
+        unit = _RATE.split(unit, maxsplit=1)[0]
     return match_math(
         _TIE.sub(" ", text),
         _TIE.sub(" ", gold),
         question=known.asked.question,
         unit=unit,
-        precision=precision,
+        precision=known.precision,
         language=known.asked.language,
     )
 
@@ -37,8 +37,3 @@ def match_formula(text: str, gold: str, known: Gold) -> Match:
 _TIE = re.compile(r"(?<=[A-Za-z{}])~|(?<=\d)~(?=[\\A-Za-z])")
 """TeX's blank at which no line breaks: `5~\\mathrm{~cm}`. `~5` is about five, and `5~10` a range."""
 _RATE = re.compile(r",?\s*\bper\b|/\s?[A-Za-z]")
-
-
-def _unit_beside(text: str, unit: str) -> str:
-    """The gold's unit; of a rate (`$, per year`) what is measured, where the answer leaves the rest unsaid (`$6`)."""
-    return unit if _RATE.search(text) else _RATE.split(unit, maxsplit=1)[0]

@@ -7,9 +7,9 @@ prediction says, or whether it is the gold.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any
 
 from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unparseable
 from mmpr_pipeline.checking.reading.clock import compare_times
@@ -25,7 +25,8 @@ from mmpr_pipeline.checking.values.numbers.exact import NotRational, Undecided
 from mmpr_pipeline.checking.values.numbers.scalars import compare_scalars
 
 _FOR_SYMPY = frozenset({"calculus", "no_value", "same_for_positives_only"})
-MAX_SYMBOLIC_SIZE = 200  # Nodes of a tree that is worth a question to the symbolic worker.
+MAX_SYMBOLIC_SIZE = 200
+"""Nodes of a tree that is worth a question to the symbolic worker."""
 _BLANKS = re.compile(r"\s+")
 
 
@@ -35,22 +36,16 @@ def match_math(
     *,
     question: str = "",
     unit: str | None = None,
-    precision: float | None = None,
+    precision: float | Sequence[float] | None = None,
     language: str = "en",
 ) -> Match:
     """Decide whether an extracted mathematical answer is the gold.
 
     `unit` is the gold's unit where the source keeps it apart; `precision` the decimals asked for, or an absolute
-    tolerance where it is not a small whole number.
+    tolerance where it is not a small whole number. A list of golds may have one precision for each of them.
     """
-    return _match(prediction, gold, question[:4000], unit, _frozen(precision), language)
-
-
-def _frozen(precision: object) -> tuple[float, ...]:
-    if precision is None:
-        return ()
-    values: list[Any] = list(precision) if isinstance(precision, list | tuple) else [precision]
-    return tuple(float(value) for value in values)
+    each = precision if isinstance(precision, Sequence) else () if precision is None else (precision,)
+    return _match(prediction, gold, question[:4000], unit, tuple(map(float, each)), language)
 
 
 @lru_cache(maxsize=4096)
@@ -82,7 +77,10 @@ def _decide(prediction: str, gold: str, context: Context, precision: tuple[float
     for early in (_compare_plain(left, right, context), compare_times(left, right)):
         if early is not None:
             return _as_match(early)
-    if _BLANKS.sub("", left) == _BLANKS.sub("", right) or _same_letter(left, right):
+    if _BLANKS.sub("", left) == _BLANKS.sub("", right):
+        return correct("same_text")
+    label, gold_label = undressed(left).strip("()"), undressed(right).strip("()")
+    if label == gold_label and len(label) == 1 and "A" <= label <= "Z":  # `\text{(C)}` and `C`, the label of a choice
         return correct("same_text")
     try:
         start_worker()
@@ -93,7 +91,12 @@ def _decide(prediction: str, gold: str, context: Context, precision: tuple[float
     if len(precision) > 1:
         return _each_within(tree, gold_tree, precision)
     decision = compare_values(tree, gold_tree, context)
-    if decision[0] is None and decision[1] in _FOR_SYMPY and _scalars(tree, gold_tree):
+    if (
+        decision[0] is None
+        and decision[1] in _FOR_SYMPY
+        # The worker builds scalar operations only, and few of them.
+        and all(operations(t) <= SCALAR_OPS and tree_size(t) <= MAX_SYMBOLIC_SIZE for t in (tree, gold_tree))
+    ):
         decision = equal(tree, gold_tree)
     logarithms = decision[0] is False and {"ln", "log"} <= function_names(tree) | function_names(gold_tree)
     if logarithms and compare_values(_natural(tree), _natural(gold_tree), context)[0]:
@@ -101,12 +104,6 @@ def _decide(prediction: str, gold: str, context: Context, precision: tuple[float
     if decision[0] is None and plain_text(left) == plain_text(right):
         return correct("same_text")
     return _as_match(decision)
-
-
-def _same_letter(left: str, right: str) -> bool:
-    r"""`\text{(C)}` and `C`: the label of a choice."""
-    one, other = undressed(left).strip("()"), undressed(right).strip("()")
-    return one == other and len(one) == 1 and "A" <= one <= "Z"
 
 
 def _natural(tree: Expr) -> Expr:
@@ -123,7 +120,10 @@ def _compare_plain(left: str, right: str, context: Context) -> Decision | None:
     said = read_quantity(left, context.language) if gold is not None else None
     if gold is None or said is None:
         return None
-    said = _millions(said, gold)
+    zeros = {"m": 6, "b": 9, "t": 12}.get(said.unit.lower(), 0)
+    if zeros and zeros == gold.zeros and not gold.unit:  # `2.5m` beside a gold in millions: no metres
+        literal = f"{said.literal}e{zeros}" if said.literal else ""
+        said = said._replace(value=said.value * 10**zeros, zeros=zeros, unit="", literal=literal)
     if (gold.unit or said.unit) and gold.digits and said.digits and not (said.comma or gold.comma):
         return None  # units of measure are the parser's; numbers in words and commas it does not read
     if said.comma != gold.comma and context.language not in COMMA_LANGUAGES:
@@ -137,35 +137,16 @@ def _compare_plain(left: str, right: str, context: Context) -> Decision | None:
     unsigned = decision[0] is False and not (said.percent or gold.percent) and said.value
     if unsigned and context.asks_percent() and gold.value / said.value in (100, Fraction(1, 100)):
         return None, "percent_or_share"
-    if decision[0] is False and bool(said.zeros) != bool(gold.zeros) and _same_digits(said, gold, context):
-        return None, "scale_left_out"
+    if decision[0] is False and bool(said.zeros) != bool(gold.zeros):
+        # `31.5 million` and `31.5` are one number, of which one side leaves the scale to the question.
+        same = compare_scalars(expression_of(_unscaled(said)), expression_of(_unscaled(gold)), context)[0]
+        return (None, "scale_left_out") if same is not False else decision
     return decision
-
-
-def _millions(said: Quantity, gold: Quantity) -> Quantity:
-    """`2.5m` beside a gold in millions: no metres."""
-    zeros = {"m": 6, "b": 9, "t": 12}.get(said.unit.lower(), 0)
-    if not zeros or zeros != gold.zeros or gold.unit:
-        return said
-    return said._replace(
-        value=said.value * 10**zeros, zeros=zeros, unit="", literal=f"{said.literal}e{zeros}" if said.literal else ""
-    )
-
-
-def _same_digits(said: Quantity, gold: Quantity, context: Context) -> bool:
-    """`31.5 million` and `31.5`: one number, of which one side leaves the scale to the question."""
-    left, right = (expression_of(read) for read in (_unscaled(said), _unscaled(gold)))
-    return compare_scalars(left, right, context)[0] is not False
 
 
 def _unscaled(quantity: Quantity) -> Quantity:
     literal = quantity.literal.partition("e")[0] if quantity.zeros else quantity.literal
     return quantity._replace(value=quantity.value / 10**quantity.zeros, literal=literal, zeros=0)
-
-
-def _scalars(*trees: Expr) -> bool:
-    """Whether all operations of all trees are scalar ones, and few: the worker builds nothing else."""
-    return all(operations(tree) <= SCALAR_OPS and tree_size(tree) <= MAX_SYMBOLIC_SIZE for tree in trees)
 
 
 def _as_match(decision: Decision) -> Match:

@@ -39,7 +39,7 @@ def same_text(a: str, b: str, language: str = "en") -> str | None:
         return "text_joined"
     if len(left) == len(right) and left[:-1] == right[:-1] and singular(left[-1]) == singular(right[-1]):
         return "text_plural"
-    if _same_amount(a, b) or _same_measure(a, b):
+    if _same_quantity(a, b):
         return "text_number"
     if is_initials(a, right) or is_initials(b, left):
         return "text_initials"
@@ -71,20 +71,18 @@ _ORDERED = re.compile(
 """A question for which the order of a list is part of the answer."""
 
 
-def _same_amount(a: str, b: str) -> bool:
-    """One value in one money or unit: `$1.2 million`, `1.2 million dollars`; a currency may be left out."""
+def _same_quantity(a: str, b: str) -> bool:
+    """One value in one money or unit (`$1.2 million`, `1.2 million dollars`; a currency may be left out), or in two
+    units of one measure (`10 km`, `10 kilometers`, `10000 m`).
+    """
     left, right = read_quantity(a), read_quantity(b)
-    if left is None or right is None or left.value != right.value or left.percent != right.percent:
+    if left is None or right is None:
         return False
-    if left.currency and right.currency and left.currency != right.currency:
-        return False
-    return singular(left.unit) == singular(right.unit)
-
-
-def _same_measure(a: str, b: str) -> bool:
-    """One value in two units of one measure: `10 km`, `10 kilometers`, `10000 m`."""
-    left, right = read_quantity(a), read_quantity(b)
-    if left is None or right is None or not left.unit or not right.unit or left.percent or right.percent:
+    other_money = left.currency and right.currency and left.currency != right.currency
+    same_value = left.value == right.value and left.percent == right.percent
+    if same_value and not other_money and singular(left.unit) == singular(right.unit):
+        return True
+    if not left.unit or not right.unit or left.percent or right.percent:
         return False
     one, other = parse_unit(left.unit), parse_unit(right.unit)
     if one is None or other is None or one.dimensions != other.dimensions:
@@ -114,11 +112,11 @@ def restates(prediction: str, gold: str, question: str) -> bool:
     if len(asked) > 2 and {singular(w) for w in wanted}.isdisjoint(asked):
         starts = [i for i in range(1, len(words) - n + 1) if words[i : i + n] == wanted]
         rest = (*words[: starts[0]], *words[starts[0] + n :]) if len(starts) == 1 else ()
-        return (
-            bool(rest)
-            and _only_asked(rest, asked)
-            and (_RELATING.isdisjoint(rest) or _in_order(rest, tokens(question)))
-        )
+        if not rest or not _only_asked(rest, asked):
+            return False
+        # Where order matters ("left of"), the question's words must stand in the question's own order.
+        places = iter([singular(w) for w in tokens(question) if w not in _WEAK])
+        return _RELATING.isdisjoint(rest) or all(singular(w) in places for w in rest if w not in _WEAK)
     return False
 
 
@@ -147,12 +145,6 @@ _RELATING = frozenset(
     older younger larger smaller bigger more less""".split()  # noqa: SIM905
 )
 """Words by which `the dog is left of the cat` is not what `the cat is left of the dog` says."""
-
-
-def _in_order(words: Sequence[str], asked: Sequence[str]) -> bool:
-    """True if the words of the question that a sentence has stand in the question's own order."""
-    places = iter([singular(w) for w in asked if w not in _WEAK])
-    return all(singular(w) in places for w in words if w not in _WEAK)
 
 
 _FURTHER = re.compile(

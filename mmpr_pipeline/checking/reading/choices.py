@@ -96,14 +96,10 @@ def read_by_text(text: str, choices: Sequence[str]) -> Choice | None:
     if value is None:
         return None
     equal = [i for i, choice in enumerate(choices) if choice_value(choice) == value]
-    if len(equal) == 1 and _same_unit(wanted, texts[equal[0]]):
-        return by_index(equal[0], "value")
-    return None
-
-
-def _same_unit(a: str, b: str) -> bool:
-    unit_a, unit_b = re.sub(r"^[^a-z%°]*", "", a), re.sub(r"^[^a-z%°]*", "", b)
-    return not unit_a or not unit_b or unit_a == unit_b
+    if len(equal) != 1:
+        return None
+    unit, own_unit = (re.sub(r"^[^a-z%°]*", "", side) for side in (wanted, texts[equal[0]]))
+    return by_index(equal[0], "value") if not unit or not own_unit or unit == own_unit else None
 
 
 def mentions(text: str, choices: Sequence[str]) -> list[int]:

@@ -79,10 +79,8 @@ def same_date(a: str, b: str, language: str = "en") -> bool | None:
         return None
     if ones[0] == others[0]:
         return True
-    if any(_agree(one, other) for one in ones for other in others):
-        return None
+    for one in ones:
+        for other in others:
+            if all(x == y or not (x and y) for x, y in zip(one, other, strict=True)):
+                return None
     return False
-
-
-def _agree(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
-    return all(x == y or not (x and y) for x, y in zip(one, other, strict=True))

@@ -89,7 +89,9 @@ def core(text: str, depth: int = 0) -> str:
         text = _without_dollars(text)
     if plain_text(text) in _ALL_REALS:
         return r"\mathbb{R}"
-    return _unit_out_of_brackets(_tail(text).strip())
+    if len(text) <= 2_000 and any(c.isalpha() for c in text[:40]) and (match := _TAIL.match(text[-250:])):
+        text = match[1]  # `the number is 5` gives 5; a text without a verb stays as it is
+    return _unit_out_of_brackets(text.strip())
 
 
 _DENOMINATOR = re.compile(r"(?<=[A-Za-z])\s?/\s?\(([A-Za-z]{1,6}(?:\s?(?:[·⋅*]|\\cdot)?\s?[A-Za-z]{1,6}){1,2})\)")
@@ -139,14 +141,6 @@ def _percent_behind(text: str) -> bool:
 
 
 _PERCENT = re.compile(r"[\s$]*(?:\\?%|percent\b|per cent\b|pct\b)", re.IGNORECASE)
-
-
-def _tail(text: str) -> str:
-    """`the number is 5` gives 5; a text without a verb stays as it is."""
-    if len(text) > 2_000 or not any(c.isalpha() for c in text[:40]):
-        return text
-    match = _TAIL.match(text[-250:])
-    return match[1] if match else text
 
 
 _PROSE = frozenset(

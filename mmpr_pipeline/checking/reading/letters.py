@@ -76,12 +76,11 @@ class Letters(NamedTuple):
 
 def read_letters(text: str, count: int) -> Letters | None:
     """Labels at the beginning of `text`, among `count` choices (0: not known); None if it starts otherwise."""
-    bare_text = text
-    bare_text = without_text_commands(without_spacing_commands(bare_text[:400]))
+    text = without_text_commands(without_spacing_commands(text[:400]))
     for mark in ("$", "{}", "\\(", "\\)", "\\[", "\\]"):
-        bare_text = bare_text.replace(mark, "")
-    bare_text = bare_text.lstrip(" \n\t:-=,>#*")
-    text = _QUOTED.sub(r"\1", bare_text).lstrip("\"'`") if bare_text[:1] in _QUOTES else bare_text
+        text = text.replace(mark, "")
+    text = text.lstrip(" \n\t:-=,>#*")
+    text = _QUOTED.sub(r"\1", text).lstrip("\"'`") if text[:1] in _QUOTES else text
     limit = min(count or UNKNOWN_COUNT, MOST_CHOICES)
     many = _MANY.match(text)
     if many and _is_set(many["many"], limit) and not _EQUATED.match(text, many.end()):
@@ -126,7 +125,13 @@ def _letter(match: re.Match[str], text: str, limit: int) -> str | None:
     elif match["inside"]:
         index = _index(match["inside"].upper(), limit)
     else:
-        index = _index(match["bare"].upper(), limit) if _is_label(match, text) else None
+        token, after = match["bare"], text[match.end() :]
+        label, marked = True, match["noun"] is not None or match["close"] is not None
+        if token.islower():  # a small letter that nothing marks is no label
+            label = marked or not after.strip()
+        elif token in "AI" and not marked and re.match(r" [a-z]", after):  # "A cat", "I think"
+            label = _MAY_FOLLOW.match(after) is not None
+        index = _index(token.upper(), limit) if label else None
     return chr(65 + index) if index is not None and index < limit else None
 
 
@@ -134,17 +139,6 @@ def _index(token: str, limit: int) -> int | None:
     """Place of a letter in the alphabet, else its value as a Roman numeral."""
     index = ord(token) - 65 if len(token) == 1 else MOST_CHOICES
     return index if index < limit else _ROMAN.get(token)
-
-
-def _is_label(match: re.Match[str], text: str) -> bool:
-    """False for the article in "A cat", the pronoun in "I think", and small letters that nothing marks as labels."""
-    token, after = match["bare"], text[match.end() :]
-    marked = match["noun"] is not None or match["close"] is not None
-    if token.islower():
-        return marked or not after.strip()
-    if token in "AI" and not marked and re.match(r" [a-z]", after):
-        return _MAY_FOLLOW.match(after) is not None
-    return True
 
 
 def _is_set(letters: str, limit: int) -> bool:

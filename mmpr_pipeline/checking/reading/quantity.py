@@ -178,7 +178,7 @@ def read_quantity(text: str, language: str = "en") -> Quantity | None:
     value = -value if signs and signs[0] != "+" else value
     unit = (match["unit"] or "").strip()
     unit = unit if unit.isupper() else unit.lower()
-    if unit and not _is_unit_like(unit):
+    if unit and (len(unit.split()) > 4 or not _UNIT_LIKE.fullmatch(unit)):
         return None
     currency = money[-1:] if money.endswith(("$", "€", "£", "¥", "₹")) else _CURRENCY_CODES.get(money.upper()[:2], "")
     worded = _CURRENCY_WORDS.get(unit.lower().rstrip("s")) if unit else None
@@ -219,10 +219,6 @@ def _number(match: re.Match[str], language: str) -> tuple[Fraction, str, bool] |
 
 
 _UNIT_LIKE = re.compile(r"[A-Za-z°$€£¥₹%µμΩ\u4e00-\u9fff][\w°/²³^*·\- {}.\\]{0,39}")
-
-
-def _is_unit_like(unit: str) -> bool:
-    return _UNIT_LIKE.fullmatch(unit) is not None and len(unit.split()) <= 4
 
 
 def _in_words(text: str) -> Quantity | None:

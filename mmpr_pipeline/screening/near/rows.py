@@ -40,18 +40,15 @@ def row_of(question: Question, image: Hash | None) -> bytes | None:
     row["image"][0] = image[0].view(np.uint32)
     mixed = grams[:, None] * _MASKS[0] + _MASKS[1]  # modulo 2**64: multiply-add hashing, its high bits
     row["text"][0] = (mixed >> np.uint64(32)).min(axis=0).astype(np.uint32)
-    answers = sorted(" ".join(gold.lower().split()) for gold in _golds(question))
+    golds = [question.answer or "", *question.answers]
+    if question.kind == "choice":  # the texts of the choices, for another row may list them in another order
+        places = {chr(ord("A") + i): choice for i, choice in enumerate(question.choices)}
+        golds = [places.get(gold, gold) for gold in golds]
+    answers = sorted(" ".join(gold.lower().split()) for gold in golds)
     preset = [question.preset.chosen, question.preset.rejected] if question.preset else []
     exact = repr((question.kind, answers, [each.sha256 for each in question.images[1:]], *preset))
     row["same"][0] = int.from_bytes(hashlib.blake2b(exact.encode(), digest_size=8).digest(), "little")
     return row.tobytes()
-
-
-def _golds(question: Question) -> list[str]:
-    """The golds; of a letter the text of its choice, for another row may list the choices in another order."""
-    golds = [question.answer or "", *question.answers]
-    places = {chr(ord("A") + i): choice for i, choice in enumerate(question.choices)}
-    return [places.get(gold, gold) for gold in golds] if question.kind == "choice" else golds
 
 
 def gathered(parts: Sequence[bytes | None]) -> tuple[np.ndarray, np.ndarray]:

@@ -104,7 +104,11 @@ def _parts(path: Path, count: int, band: int, word: int) -> Iterator[tuple[np.nd
         chosen_keys, chosen = [], []
         with path.open("rb") as file:
             while len(kept := np.fromfile(file, _KEPT, _CHUNK)):
-                keys = _keys(kept["row"], band, word)
+                # One key a row of a band of MinHashes and a word of the image's hash, mixed with what must be the same.
+                keys = kept["row"]["same"].copy()
+                for place in range(band, band + BAND):
+                    keys = _mixed(keys, kept["row"]["text"][:, place])
+                keys = _mixed(keys, kept["row"]["image"][:, word])
                 mine = keys % of == part
                 chosen_keys.append(keys[mine])
                 chosen.append(kept[mine])
@@ -112,7 +116,9 @@ def _parts(path: Path, count: int, band: int, word: int) -> Iterator[tuple[np.nd
 
 
 def _of_one_key(keys: np.ndarray, kept: np.ndarray, image_bits: int, least: int) -> Iterator[np.ndarray]:
-    """The alike ones among rows of equal keys, each row with the few that follow it."""
+    """Those that are alike among rows of equal keys, each with the few that follow it: (earlier, later, bits, agreeing
+    MinHashes).
+    """
     order = np.argsort(keys, kind="stable")  # rows of one key stay in their order
     keys = keys[order]
     for step in range(1, min(NEIGHBOURS, len(keys) - 1) + 1):
@@ -121,15 +127,14 @@ def _of_one_key(keys: np.ndarray, kept: np.ndarray, image_bits: int, least: int)
             return
         for at in range(0, len(same), _CHUNK):
             part = same[at : at + _CHUNK]
-            yield _verified(kept[order[part]], kept[order[part + step]], image_bits, least)
-
-
-def _keys(rows: np.ndarray, band: int, word: int) -> np.ndarray:
-    """One key a row of a word of the image's hash and a band of MinHashes, mixed with what must be the same."""
-    keys = rows["same"].copy()
-    for place in range(band, band + BAND):
-        keys = _mixed(keys, rows["text"][:, place])
-    return _mixed(keys, rows["image"][:, word])
+            one, other = kept[order[part]], kept[order[part + step]]
+            a, b = one["row"], other["row"]
+            bits = np.bitwise_count(a["image"] ^ b["image"]).sum(axis=1, dtype=np.int64)
+            agreeing = (a["text"] == b["text"]).sum(axis=1)
+            alike = (bits <= image_bits) & (agreeing >= least) & (a["same"] == b["same"])
+            yield np.column_stack(
+                [one["number"][alike], other["number"][alike], bits[alike], agreeing[alike].astype(np.int64)]
+            )
 
 
 def _mixed(key: np.ndarray, part: np.ndarray) -> np.ndarray:
@@ -139,15 +144,3 @@ def _mixed(key: np.ndarray, part: np.ndarray) -> np.ndarray:
     key *= np.uint64(0x94D049BB133111EB)
     mixed: np.ndarray = key ^ (key >> np.uint64(31))
     return mixed
-
-
-def _verified(one: np.ndarray, other: np.ndarray, image_bits: int, least: int) -> np.ndarray:
-    """Of candidate pairs, the earlier row first, those that are alike: (earlier, later, bits, agreeing MinHashes)."""
-    a, b = one["row"], other["row"]
-    bits = np.bitwise_count(a["image"] ^ b["image"]).sum(axis=1, dtype=np.int64)
-    agreeing = (a["text"] == b["text"]).sum(axis=1)
-    alike = (bits <= image_bits) & (agreeing >= least) & (a["same"] == b["same"])
-    found: np.ndarray = np.column_stack(
-        [one["number"][alike], other["number"][alike], bits[alike], agreeing[alike].astype(np.int64)]
-    )
-    return found

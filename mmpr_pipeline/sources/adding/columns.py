@@ -144,12 +144,9 @@ def _measures(guess: Guess, table: Table) -> None:
         if "unit" not in guess.columns and max(map(len, table.texts(name)), default=99) < 30:
             guess.suggest("unit", name, "by its name: units of numbers")
     for name in _by_name(table, ("precision", "decimals"), taken, least=0.01):
-        if "precision" not in guess.columns and all(_is_number(text) for text in table.texts(name)):
+        numbers = all(re.fullmatch(r"\d{1,3}(\.\d{1,3})?", text) for text in table.texts(name))
+        if "precision" not in guess.columns and numbers:
             guess.suggest("precision", name, "by its name: decimals asked for")
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"\d{1,3}(\.\d{1,3})?", text) is not None
 
 
 def _by_name(
@@ -168,14 +165,9 @@ def _by_name(
                 continue
             values = table.present(name)
             plain = all(isinstance(value, str | int | float | bool) for value in values)
-            listed = (lists and all(map(_golds, values))) or (turns and all(map(_speaks, values)))
-            if (plain and not any(map(image_form, values))) or listed:
+            says = turns and all(last_said(value, ASKING | ANSWERING) is not None for value in values)
+            if (plain and not any(map(image_form, values))) or says or (lists and all(map(_golds, values))):
                 yield name
-
-
-def _speaks(value: Any) -> bool:
-    """Whether a value is turns of a conversation, which say something."""
-    return last_said(value, ASKING | ANSWERING) is not None
 
 
 def _golds(value: Any) -> bool:

@@ -22,6 +22,7 @@ from mmpr_pipeline.sources.adding.table import Table, image_form, last
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.source import Source
 
+_ENDINGS = frozenset({"jsonl", "json", "parquet", "csv", "tsv", "tar", "arrow", "ndjson"})
 _ORDER = ("name", "description", "homepage", "licence", "role", "language", "tiles", "files", "hub", "format",
           "archives", "image_root", "image_prefix", "image_hosts", "text_only", "kind", "answer_form",
           "columns")  # fmt: skip
@@ -72,7 +73,13 @@ def draft_source(
     `doubts` are added to those that arise; `force`: a file that is there may be written over. Raises ConfigError where
     `target` is nothing or its columns cannot be guessed, SourceError where it has no rows.
     """
-    called = name or _name(str(out).removesuffix(".yml").removesuffix(".yaml") if out else target)
+    called = name or ""
+    if not called:  # after the file or the data set
+        stem = str(out).removesuffix(".yml").removesuffix(".yaml") if out else target
+        stem = stem.rstrip("/").rpartition("/")[2]
+        while Path(stem).suffix.lower().lstrip(".") in _ENDINGS:
+            stem = Path(stem).stem
+        called = source_name(stem)[:64] or "my_questions"
     path = Path(out) if out else Path(f"{called}.yaml")
     if path.exists() and not force:
         raise ConfigError(
@@ -104,20 +111,16 @@ def draft_found(
     if table.size:
         guess_answers(guess, table, found.place)
     _hosts(guess, table, hosts)
-    _licence(guess, table, found)
+    for column in table.columns:
+        values = set(table.texts(column))
+        if last(column) in ("licence", "license") and len(values) == 1 and "licence" not in found.fields:
+            guess.fields["licence"], guess.why["licence"] = values.pop(), f"every row says so in {column}"
     for key, value in fixed.items():
         guess.fields[key], guess.why[key] = value, "as you said"
     for field, known_value in (told or {}).items():
         guess.fields[field], guess.why[field] = known_value, "as told beside the rows"
     guess.doubts += doubts
     return _drafted(path, called, found, guess)
-
-
-def _name(target: str) -> str:
-    stem = target.rstrip("/").rpartition("/")[2]
-    while Path(stem).suffix.lower().lstrip(".") in {"jsonl", "json", "parquet", "csv", "tsv", "tar", "arrow", "ndjson"}:
-        stem = Path(stem).stem
-    return source_name(stem)[:64] or "my_questions"
 
 
 def _hosts(guess: Guess, table: Table, hosts: tuple[str, ...]) -> None:
@@ -133,14 +136,6 @@ def _hosts(guess: Guess, table: Table, hosts: tuple[str, ...]) -> None:
             f"Images are URLs of {', '.join(seen[:5])}. Nothing is fetched from a host that image_hosts does not name: "
             f"add --allow-host {seen[0]}, if you trust it."
         )
-
-
-def _licence(guess: Guess, table: Table, found: Found) -> None:
-    """A licence that every row of the sample states."""
-    for name in table.columns:
-        values = set(table.texts(name))
-        if last(name) in ("licence", "license") and len(values) == 1 and "licence" not in found.fields:
-            guess.fields["licence"], guess.why["licence"] = values.pop(), f"every row says so in {name}"
 
 
 def _drafted(path: Path, called: str, found: Found, guess: Guess) -> Draft:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from mmpr_pipeline.sources.adding.guess import Guess
 from mmpr_pipeline.sources.adding.table import Rows, Table, image_form, last
@@ -22,17 +22,33 @@ _NUMBERED = re.compile(r"(.*?)[ _-]?(\d{1,2})$")
 
 def guess_images(guess: Guess, table: Table) -> None:
     """Columns that refer to images: those that hold the bytes before those that name a place."""
-    forms = {name: _form(table, name) for name in table.columns}
-    found = {name: form for name, form in forms.items() if form}
+    found: dict[str, str] = {}
+    for name in table.columns:
+        values = table.present(name)
+        forms = [form for value in values if (form := image_form(value))]
+        if forms and len(forms) >= 0.8 * len(values):
+            form = max(set(forms), key=forms.count)
+            if form != "url" or _IMAGE_WORD.search(name) or "url" in last(name):
+                found[name] = form
     if not found:
         return
     order = {"bytes": 0, "struct": 0, "base64": 1, "list": 1, "path": 2, "url": 3}
     names = sorted(found, key=lambda name: (order[found[name]], not _IMAGE_WORD.search(last(name)), name))
     best = names[0]
+    # `image_1`, `image_2`, ... beside each other: columns with images in the same form, and those that are null in the
+    # whole sample, for `image_7` may hold an image in a later row.
+    alike = [name for name in names if order[found[name]] == order[found[best]]]
+    null = [name for name in table.columns if not table.present(name)]
+    first = _NUMBERED.fullmatch(best)
+    numbered = sorted(
+        (int(match[2]), name)
+        for name in (*alike, *null)
+        if first and (match := _NUMBERED.fullmatch(name)) and match[1] == first[1]
+    )
     if found[best] == "list":
         guess.suggest("images", best, "lists of images")
-    elif len(group := _numbered(best, [*_alike(names, found, order), *_never_given(table)])) > 1:
-        guess.suggest("image", group, f"images ({found[best]}) in numbered columns")
+    elif len(numbered) > 1:
+        guess.suggest("image", [name for _, name in numbered], f"images ({found[best]}) in numbered columns")
     elif best in _MEMBERS:  # members of a tar
         every = [name for name in _MEMBERS if found.get(name) == "bytes"]
         guess.suggest("image", ";".join(every), "image files of the tar")
@@ -54,31 +70,3 @@ def image_paths(rows: Rows, most: int = 20) -> list[str]:
         if len(found) >= most:
             break
     return found[:most]
-
-
-def _form(table: Table, name: str) -> str | None:
-    values = table.present(name)
-    forms = [form for value in values if (form := image_form(value))]
-    if not forms or len(forms) < 0.8 * len(values):
-        return None
-    form = max(set(forms), key=forms.count)
-    return form if form != "url" or _IMAGE_WORD.search(name) or "url" in last(name) else None
-
-
-def _alike(names: Sequence[str], found: Mapping[str, str], order: Mapping[str, int]) -> list[str]:
-    """The columns that hold images in a form like that of the first."""
-    return [name for name in names if order[found[name]] == order[found[names[0]]]]
-
-
-def _never_given(table: Table) -> list[str]:
-    """Columns that are null in the whole sample: `image_7` may be given in a later row."""
-    return [name for name in table.columns if not table.present(name)]
-
-
-def _numbered(best: str, names: Sequence[str]) -> list[str]:
-    """`image_1`, `image_2`, ... beside each other, in order."""
-    match = _NUMBERED.fullmatch(best)
-    if not match:
-        return [best]
-    same = [(int(found[2]), name) for name in names if (found := _NUMBERED.fullmatch(name)) and found[1] == match[1]]
-    return [name for _, name in sorted(same)]

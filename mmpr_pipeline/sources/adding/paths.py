@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import posixpath
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mmpr_pipeline.core.errors import ItemRejected, SourceError
 from mmpr_pipeline.sources.adding.guess import Guess
 from mmpr_pipeline.sources.adding.look import Found, archive_names
 from mmpr_pipeline.sources.adding.table import Table, image_form, last
@@ -52,21 +54,15 @@ def _in_archives(guess: Guess, found: Found, paths: list[str]) -> bool:
     useful = []
     for file in found.archives:
         images = ImageArchives((file,))
-        if any(_reads(images, path) for path in paths):
-            useful.append(file.name)
+        for path in paths:
+            with suppress(ItemRejected, SourceError):
+                if images.read(path) is not None:
+                    useful.append(file.name)
+                    break
     if useful:
         guess.fields["archives"] = useful[0] if len(useful) == 1 else useful
         guess.why["archives"] = f"there is {paths[0]}"
     return bool(useful)
-
-
-def _reads(images: ImageArchives, path: str) -> bool:
-    from mmpr_pipeline.core.errors import ItemRejected, SourceError
-
-    try:
-        return images.read(path) is not None
-    except (ItemRejected, SourceError):
-        return False
 
 
 def _root(folder: Path, names: list[str], paths: list[str]) -> str | None:

@@ -9,7 +9,7 @@ import json
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -91,7 +91,11 @@ def open_release(target: str) -> Release | None:
     files: list[SourceFile] = []
     if path.exists():
         folder = path if path.is_dir() else path.parent
-        files += _local(folder)
+        # At most three folders deep; folders of unpacked images are passed over.
+        for depth in range(_DEPTH):
+            for one in islice(folder.glob("/".join(["*"] * (depth + 1))), 20_000):
+                if (_is_zip(one.name) or one.suffix.lower() in _ROWS) and one.is_file():
+                    files.append(LocalFile(one.resolve(), one.relative_to(folder).as_posix(), one.stat().st_size))
     elif is_hub_id(target):
         hub = HubLocation(id=target.removeprefix("hf://datasets/"))
         commit = commit_of(hub)
@@ -106,7 +110,9 @@ def open_release(target: str) -> Release | None:
     archives, rows, damaged = list[SourceFile](), dict[str, SourceFile](), list[str]()
     for file in zips:
         _look_inside(file, MOST_NESTED, archives, rows, metas, damaged)
-    if not rows and not metas and not any(SPLIT.fullmatch(file.name) for file in files) and not _tiny(files):
+    # MMPR-Tiny: one file of rows whose image paths begin with the data set's own name, beside `images.zip`.
+    tiny = {"mmpr_tiny.parquet", "images.zip"} <= {PurePosixPath(file.name).name for file in files}
+    if not rows and not metas and not tiny and not any(SPLIT.fullmatch(file.name) for file in files):
         return None
     rows |= {
         file.name: file for file in files if Path(file.name).suffix.lower() in _ROWS and not _is_meta(file.name, 0)
@@ -114,19 +120,6 @@ def open_release(target: str) -> Release | None:
     if not rows:
         return None
     return Release(target, hub, folder, tuple(archives), rows, tuple(metas), tuple(damaged))
-
-
-def _tiny(files: Sequence[SourceFile]) -> bool:
-    """MMPR-Tiny: one file of rows whose image paths begin with the data set's own name, beside `images.zip`."""
-    return {"mmpr_tiny.parquet", "images.zip"} <= {PurePosixPath(file.name).name for file in files}
-
-
-def _local(folder: Path) -> Iterator[LocalFile]:
-    """Zips, files of rows and `meta.json` at most three folders deep; folders of unpacked images are passed over."""
-    for depth in range(_DEPTH):
-        for path in islice(folder.glob("/".join(["*"] * (depth + 1))), 20_000):
-            if (_is_zip(path.name) or path.suffix.lower() in _ROWS) and path.is_file():
-                yield LocalFile(path.resolve(), path.relative_to(folder).as_posix(), path.stat().st_size)
 
 
 def _is_zip(name: str) -> bool:

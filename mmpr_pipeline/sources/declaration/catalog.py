@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -34,14 +34,15 @@ def expand(names: Iterable[str]) -> list[str]:
 
     Paths, names of sources, and what is neither, stay as they are: `open_source` says what is wrong with a name.
     """
-    return list(dict.fromkeys(one for name in names for one in _sources_of(name)))
-
-
-def _sources_of(name: str) -> Sequence[str]:
-    """What one name stands for; the catalog's groups, which cost a read of all of it, are asked last."""
-    if name in catalog_names():
-        return [name]
-    return declarations_in(name) or ([name] if _is_path(name) else source_groups().get(name, (name,)))
+    expanded: list[str] = []
+    for name in names:
+        if name in catalog_names():
+            expanded.append(name)
+        elif declared := declarations_in(name):
+            expanded += declared
+        else:  # the groups come last: they cost a read of the whole catalog
+            expanded += [name] if _is_path(name) else source_groups().get(name, (name,))
+    return list(dict.fromkeys(expanded))
 
 
 def declarations_in(name: str) -> list[str]:

@@ -196,7 +196,11 @@ class _MemberStream(io.RawIOBase):
         wanted = min(len(buffer), self._member.size - self._at)
         if wanted <= 0:
             return 0
-        data = self._stored(wanted) if self._member.method == STORED else self._inflated(wanted)
+        if self._member.method == STORED:
+            self._stream.seek(self._begin + self._at)
+            data = self._stream.read(wanted)
+        else:
+            data = self._inflated(wanted)
         if not data:
             raise self._damaged("it ends too early")
         if self._at == self._crc_at:
@@ -206,10 +210,6 @@ class _MemberStream(io.RawIOBase):
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
-
-    def _stored(self, wanted: int) -> bytes:
-        self._stream.seek(self._begin + self._at)
-        return self._stream.read(wanted)
 
     def _inflated(self, wanted: int) -> bytes:
         if not self._out <= self._at:
@@ -343,31 +343,26 @@ def join_parts(name: str, parts: Sequence[SourceFile]) -> JoinedFile:
     parts = sorted(parts, key=lambda part: (len(part.name), part.name))
     there = {part.name: part for part in parts}
     # The names of the parts from the first of its kind to the last; those between two that are there, too.
-    first = parts[0].name
-    last = parts[-1].name
-    match, end = SPLIT.fullmatch(first), SPLIT.fullmatch(last)
+    match, end = SPLIT.fullmatch(parts[0].name), SPLIT.fullmatch(parts[-1].name)
     assert match is not None
     assert end is not None
     stem, width = match["whole"] + match["sign"], len(match["part"])
     digits = "0123456789" if match["part"].isdecimal() else "abcdefghijklmnopqrstuvwxyz"
     low = 0 if digits[0] == "a" else min(1, int(match["part"]))
-    part = end["part"].lower()
     count = 0
-    for sign in part:
+    for sign in end["part"].lower():
         count = count * len(digits) + digits.index(sign)
     if count - low >= 10_000:
-        raise SourceError(f"{last} would be part {count} of a split file.", remedy="Rename its parts.")
-    names = [stem + _spelled(number, digits, width) for number in range(low, count + 1)]
+        raise SourceError(f"{parts[-1].name} would be part {count} of a split file.", remedy="Rename its parts.")
+    names = []
+    for number in range(low, count + 1):
+        signs = ""
+        for _ in range(width):
+            number, rest = divmod(number, len(digits))
+            signs = digits[rest] + signs
+        names.append(stem + signs)
     stride = max((part.size for part in parts[:-1]), default=parts[-1].size) or 1
     return JoinedFile(name, tuple(map(there.get, names)), tuple(names), stride)
-
-
-def _spelled(number: int, digits: str, width: int) -> str:
-    signs = ""
-    for _ in range(width):
-        number, rest = divmod(number, len(digits))
-        signs = digits[rest] + signs
-    return signs
 
 
 def is_address(pattern: str) -> bool:

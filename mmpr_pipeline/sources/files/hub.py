@@ -193,7 +193,15 @@ def repository_files(location: HubLocation, commit: str, wanted: tuple[str, ...]
     from huggingface_hub import constants
 
     with as_source_error(location.id):
-        sizes = _cached_tree(location) if constants.HF_HUB_OFFLINE else _tree(location, commit)
+        if constants.HF_HUB_OFFLINE:
+            folder = Path(_cached(location)[1])
+            files = (path for path in folder.rglob("*") if path.is_file())
+            sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+        else:
+            from huggingface_hub import HfApi
+
+            entries = HfApi().list_repo_tree(location.id, repo_type="dataset", revision=commit, recursive=True)
+            sizes = {entry.path: entry.size for entry in entries if hasattr(entry, "size")}
     found: dict[str, int] = {}
     for pattern in wanted:
         matches = {path: size for path, size in sizes.items() if fnmatchcase(path, pattern)}
@@ -204,19 +212,6 @@ def repository_files(location: HubLocation, commit: str, wanted: tuple[str, ...]
             )
         found |= matches
     return [HubFile(location.id, commit, path, found[path], whole) for path in sorted(found)]
-
-
-def _tree(location: HubLocation, commit: str) -> dict[str, int]:
-    from huggingface_hub import HfApi
-
-    entries = HfApi().list_repo_tree(location.id, repo_type="dataset", revision=commit, recursive=True)
-    return {entry.path: entry.size for entry in entries if hasattr(entry, "size")}
-
-
-def _cached_tree(location: HubLocation) -> dict[str, int]:
-    folder = Path(_cached(location)[1])
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
 def _online(location: HubLocation) -> tuple[str, str]:

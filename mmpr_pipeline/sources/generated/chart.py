@@ -58,43 +58,34 @@ class Chart:
         return [Patch(bar.colour, "bar", bar.value) for _ in range(4) for bar in self.bars]
 
     def ask(self, rng: Random) -> SceneQuestion:
-        return rng.choice((self._read, self._difference, self._sum, self._extreme, self._taller))(rng)
-
-    def _all(self) -> str:
-        return " ".join(f"{bar.colour} is {bar.value}." for bar in self.bars)
-
-    def _read(self, rng: Random) -> SceneQuestion:
-        bar = rng.choice(self.bars)
-        reasoning = f"{self._all()} The {bar.colour} bar reaches {bar.value}."
-        return SceneQuestion(f"What is the value of the {bar.colour} bar?", "chart", str(bar.value), reasoning)
-
-    def _difference(self, rng: Random) -> SceneQuestion:
-        low, high = sorted(rng.sample(self.bars, 2), key=lambda bar: bar.value)
-        gap = str(high.value - low.value)
-        reasoning = f"{self._all()} {high.colour} minus {low.colour}: {high.value} - {low.value} = {gap}."
-        return SceneQuestion(
-            f"How much taller is the {high.colour} bar than the {low.colour} bar?", "number", gap, reasoning
-        )
-
-    def _sum(self, rng: Random) -> SceneQuestion:
+        asked = rng.choice(("value", "difference", "sum", "extreme", "taller"))
+        bars = " ".join(f"{bar.colour} is {bar.value}." for bar in self.bars)
+        if asked == "value":
+            bar = rng.choice(self.bars)
+            question = f"What is the value of the {bar.colour} bar?"
+            reasoning = f"{bars} The {bar.colour} bar reaches {bar.value}."
+            return SceneQuestion(question, "chart", str(bar.value), reasoning)
+        if asked == "extreme":
+            word, pick = rng.choice((("tallest", max), ("shortest", min)))
+            bar = pick(self.bars, key=lambda bar: bar.value)
+            question = f"Which bar is the {word}?"
+            reasoning = f"{bars} The {word} is {bar.value}, the {bar.colour} bar."
+            if rng.random() < 0.5:
+                return as_choice(rng, question, bar.colour, [b.colour for b in self.bars if b is not bar], reasoning)
+            return SceneQuestion(question, "text", bar.colour, reasoning)
         one, two = rng.sample(self.bars, 2)
-        total = str(one.value + two.value)
-        reasoning = f"{self._all()} {one.colour} plus {two.colour}: {one.value} + {two.value} = {total}."
-        return SceneQuestion(f"What is the sum of the {one.colour} and {two.colour} bars?", "number", total, reasoning)
-
-    def _extreme(self, rng: Random) -> SceneQuestion:
-        word, pick = rng.choice((("tallest", max), ("shortest", min)))
-        bar = pick(self.bars, key=lambda bar: bar.value)
-        reasoning = f"{self._all()} The {word} is {bar.value}, the {bar.colour} bar."
-        question = f"Which bar is the {word}?"
-        if rng.random() < 0.5:
-            return as_choice(rng, question, bar.colour, [b.colour for b in self.bars if b is not bar], reasoning)
-        return SceneQuestion(question, "text", bar.colour, reasoning)
-
-    def _taller(self, rng: Random) -> SceneQuestion:
-        one, two = rng.sample(self.bars, 2)
+        if asked == "difference":
+            low, high = sorted((one, two), key=lambda bar: bar.value)
+            gap = high.value - low.value
+            question = f"How much taller is the {high.colour} bar than the {low.colour} bar?"
+            reasoning = f"{bars} {high.colour} minus {low.colour}: {high.value} - {low.value} = {gap}."
+            return SceneQuestion(question, "number", str(gap), reasoning)
+        if asked == "sum":
+            total = one.value + two.value
+            question = f"What is the sum of the {one.colour} and {two.colour} bars?"
+            reasoning = f"{bars} {one.colour} plus {two.colour}: {one.value} + {two.value} = {total}."
+            return SceneQuestion(question, "number", str(total), reasoning)
         more = one.value > two.value
-        sign = "more" if more else "less"
-        reasoning = f"{self._all()} {one.value} is {sign} than {two.value}."
         question = f"Is the {one.colour} bar taller than the {two.colour} bar?"
+        reasoning = f"{bars} {one.value} is {'more' if more else 'less'} than {two.value}."
         return SceneQuestion(question, "yes_no", "Yes" if more else "No", reasoning)

@@ -63,51 +63,33 @@ class Triangle:
                 labels[4 * (y // CELL) + column] = Patch(shape="label", number=number)
         return labels
 
-    def _known(self) -> list[tuple[str, int]]:
-        return [(c, a) for c, a in zip(CORNERS, self.angles, strict=True) if c != self.hidden]
-
-    def _third(self) -> tuple[str, int]:
-        """The chain up to the hidden angle, and that angle."""
-        (c1, a1), (c2, a2) = self._known()
-        chain = f"At the {c1} it is {a1}, at the {c2} it is {a2}. {a1} + {a2} = {a1 + a2}."
-        return f"{chain} 180 - {a1 + a2} = {180 - a1 - a2}.", 180 - a1 - a2
-
     def ask(self, rng: Random) -> SceneQuestion:
-        return rng.choice((self._find, self._find, self._degrees, self._read, self._type, self._larger))(rng)
-
-    def _find(self, rng: Random) -> SceneQuestion:
-        chain, third = self._third()
-        return SceneQuestion("How many degrees is the angle marked ?", "number", str(third), chain)
-
-    def _degrees(self, rng: Random) -> SceneQuestion:
-        chain, third = self._third()
-        return SceneQuestion(
-            f"Find the angle at the {self.hidden} of the triangle, in degrees.", "math", str(third), chain
-        )
-
-    def _read(self, rng: Random) -> SceneQuestion:
-        corner, angle = rng.choice(self._known())
-        (c1, a1), (c2, a2) = self._known()
-        chain = f"At the {c1} it is {a1}, at the {c2} it is {a2}."
-        return SceneQuestion(f"What number is written at the {corner}?", "number", str(angle), chain)
-
-    def _type(self, rng: Random) -> SceneQuestion:
-        chain, _ = self._third()
-        largest = max(self.angles)
-        name = "acute" if largest < 90 else "right" if largest == 90 else "obtuse"
-        options = ("acute", "right", "obtuse")
-        letter = "ABC"[options.index(name)]
-        chain = f"{chain} The largest is {largest}, so it is {name}. That is {letter}."
-        return SceneQuestion("Which type of triangle is it?", "choice", letter, chain, options)
-
-    def _larger(self, rng: Random) -> SceneQuestion:
-        chain, third = self._third()
+        asked = rng.choice(("marked", "marked", "corner", "written", "type", "larger"))
+        known = [(c, a) for c, a in zip(CORNERS, self.angles, strict=True) if c != self.hidden]
+        (c1, a1), (c2, a2) = known
+        third = 180 - a1 - a2
+        written = f"At the {c1} it is {a1}, at the {c2} it is {a2}."
+        chain = f"{written} {a1} + {a2} = {a1 + a2}. 180 - {a1 + a2} = {third}."
+        if asked == "marked":
+            return SceneQuestion("How many degrees is the angle marked ?", "number", str(third), chain)
+        if asked == "corner":
+            question = f"Find the angle at the {self.hidden} of the triangle, in degrees."
+            return SceneQuestion(question, "math", str(third), chain)
+        if asked == "written":
+            corner, angle = rng.choice(known)
+            return SceneQuestion(f"What number is written at the {corner}?", "number", str(angle), written)
+        if asked == "type":
+            largest = max(self.angles)
+            name = "acute" if largest < 90 else "right" if largest == 90 else "obtuse"
+            options = ("acute", "right", "obtuse")
+            letter = "ABC"[options.index(name)]
+            chain = f"{chain} The largest is {largest}, so it is {name}. That is {letter}."
+            return SceneQuestion("Which type of triangle is it?", "choice", letter, chain, options)
         bound = 5 * rng.randint(8, 16)
         more = third > bound
         chain = f"{chain} {third} is {'more' if more else 'not more'} than {bound}."
-        return SceneQuestion(
-            f"Is the angle marked ? larger than {bound} degrees?", "yes_no", "Yes" if more else "No", chain
-        )
+        question = f"Is the angle marked ? larger than {bound} degrees?"
+        return SceneQuestion(question, "yes_no", "Yes" if more else "No", chain)
 
 
 def _moved(rng: Random, point: tuple[int, int], wander: int) -> tuple[int, int]:

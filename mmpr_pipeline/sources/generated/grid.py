@@ -69,35 +69,25 @@ class Grid:
         return labels
 
     def ask(self, rng: Random) -> SceneQuestion:
-        return rng.choice((self._look_up, self._count, self._count, self._present))(rng)
-
-    def _row(self, row: int) -> str:
-        return f"Row {row + 1}: {', '.join(self.names()[3 * row : 3 * row + 3])}."
-
-    def _rows(self) -> str:
-        return " ".join(self._row(row) for row in range(3))
-
-    def _look_up(self, rng: Random) -> SceneQuestion:
-        place = rng.choice([n for n in range(9) if self.cells[n]] or [0])
-        row, column, name = place // 3, place % 3, self.names()[place]
-        question = f"What is in row {row + 1}, column {column + 1}?"
-        reasoning = f"{self._row(row)} Column {column + 1} is {name}."
-        if rng.random() < 0.4:
-            return as_choice(rng, question, name, [n for n in [*NAMES, "empty"] if n != name], reasoning)
-        return SceneQuestion(question, "text", name, reasoning)
-
-    def _count(self, rng: Random) -> SceneQuestion:
-        word = rng.choice(SHAPES if rng.random() < 0.7 else list(COLOURS))
-        found = [cell.name for cell in self.cells if cell and word in (cell.colour, cell.shape)]
-        what = {"cross": "crosses"}.get(word, f"{word}s") if word in SHAPES else f"{word} shapes"
-        listed = ", ".join(f"{n} {name}" for n, name in enumerate(found, 1)) or "none"
-        reasoning = f"{self._rows()} Found: {listed}."
-        return SceneQuestion(f"How many {what} are there?", "number", str(len(found)), reasoning)
-
-    def _present(self, rng: Random) -> SceneQuestion:
+        asked = rng.choice(("cell", "count", "count", "present"))
+        rows = [f"Row {row + 1}: {', '.join(self.names()[3 * row : 3 * row + 3])}." for row in range(3)]
+        if asked == "cell":
+            place = rng.choice([n for n in range(9) if self.cells[n]] or [0])
+            row, column, name = place // 3, place % 3, self.names()[place]
+            question = f"What is in row {row + 1}, column {column + 1}?"
+            reasoning = f"{rows[row]} Column {column + 1} is {name}."
+            if rng.random() < 0.4:
+                return as_choice(rng, question, name, [n for n in [*NAMES, "empty"] if n != name], reasoning)
+            return SceneQuestion(question, "text", name, reasoning)
+        if asked == "count":
+            word = rng.choice(SHAPES if rng.random() < 0.7 else list(COLOURS))
+            counted = [cell.name for cell in self.cells if cell and word in (cell.colour, cell.shape)]
+            what = {"cross": "crosses"}.get(word, f"{word}s") if word in SHAPES else f"{word} shapes"
+            listed = ", ".join(f"{n} {name}" for n, name in enumerate(counted, 1)) or "none"
+            reasoning = f"{' '.join(rows)} Found: {listed}."
+            return SceneQuestion(f"How many {what} are there?", "number", str(len(counted)), reasoning)
         present = sorted({cell.name for cell in self.cells if cell})
         absent = [name for name in NAMES if name not in present]
         name = rng.choice(present if present and rng.random() < 0.5 else absent)
-        is_there = "is" if name in present else "is not"
-        reasoning = f"{self._rows()} A {name} {is_there} listed."
+        reasoning = f"{' '.join(rows)} A {name} {'is' if name in present else 'is not'} listed."
         return SceneQuestion(f"Is there a {name} in the grid?", "yes_no", "Yes" if name in present else "No", reasoning)

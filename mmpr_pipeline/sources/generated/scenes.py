@@ -72,20 +72,16 @@ def scene_and_question(source: str, split: str, seed: int, index: int) -> tuple[
 def row(source: str, split: str, seed: int, index: int) -> dict[str, object]:
     """One row: id, question, image (PNG bytes), answer (None if open-ended), kind, choices."""
     world, item = scene_and_question(source, split, seed, index)
+    # The id does not name the usual split: what nano did not see, users build from and train on.
+    named = "" if split == "heldout" else f"{split}-"
     return {
-        "id": _id(source, split, seed, index),
+        "id": f"{source}-{named}{seed}-{index:06d}",
         "question": item.question,
         "image": png(world),
         "answer": item.answer,
         "kind": item.kind,
         "choices": list(item.choices),
     }
-
-
-def _id(source: str, split: str, seed: int, index: int) -> str:
-    """The id of a row. Of the usual split it is not named: what nano did not see, users build from and train on."""
-    named = "" if split == "heldout" else f"{split}-"
-    return f"{source}-{named}{seed}-{index:06d}"
 
 
 def rows(

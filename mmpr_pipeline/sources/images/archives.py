@@ -66,7 +66,8 @@ class ZipImages:
         except MissingPart as error:
             raise ItemRejected("missing_part", f"{member.name[:200]}: {error}".splitlines()[0]) from None
         try:
-            raw = data if member.method == STORED else _inflated(data, most)
+            # No more than allowed is ever made, whatever the archive says.
+            raw = data if member.method == STORED else zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, most + 1)
         except zlib.error as error:
             raise ItemRejected("broken_image", f"{member.name[:200]}{self._part(member)}: {error}") from None
         if len(raw) != member.size or zlib.crc32(raw) != member.crc:
@@ -91,11 +92,6 @@ class ZipImages:
         if len(data) < begin + member.packed:
             data += self.stream.read(begin + member.packed - len(data))
         return data[begin : begin + member.packed]
-
-
-def _inflated(data: bytes, most: int) -> bytes:
-    """Deflated bytes as they were; no more than allowed is ever made, whatever the archive said."""
-    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, most + 1)
 
 
 @dataclass(frozen=True)

@@ -106,10 +106,16 @@ def _checked(picture: PIL.Image.Image, raw: bytes) -> Image:
     kept = _KEPT.get(picture.format or "")
     if picture.format == "PNG":
         # Pillow decodes a PNG without looking at its checksums; a flipped byte would pass for pixels.
-        with PIL.Image.open(io.BytesIO(raw), formats=("PNG",)) as verify_checksums_picture:
-            verify_checksums_picture.verify()
+        with PIL.Image.open(io.BytesIO(raw), formats=("PNG",)) as checked:
+            checked.verify()
     plain = picture.mode in _KEPT_MODES and "transparency" not in picture.info
-    if kept and plain and _still(picture) and _orientation(picture) == 1:
+    if (
+        kept
+        and plain
+        # One frame; an MPO is a JPEG photograph that carries previews, which readers pass over.
+        and (picture.format == "MPO" or getattr(picture, "n_frames", 1) == 1)
+        and _orientation(picture) == 1
+    ):
         size = picture.size
         picture.draft("L", (1, 1))  # JPEG: reads every coefficient all the same, but computes an eighth of the pixels
         picture.load()
@@ -119,11 +125,6 @@ def _checked(picture: PIL.Image.Image, raw: bytes) -> Image:
         picture = PIL.ImageOps.exif_transpose(picture)
     upright = to_rgb(picture)
     return _image(encode_png(upright), "png", upright.size)
-
-
-def _still(picture: PIL.Image.Image) -> bool:
-    """Whether there is one frame; an MPO is a JPEG photograph that carries previews, which readers pass over."""
-    return picture.format == "MPO" or getattr(picture, "n_frames", 1) == 1
 
 
 def to_rgb(picture: PIL.Image.Image) -> PIL.Image.Image:

@@ -88,25 +88,21 @@ class WebImages:
         """The body, or where a redirect leads to."""
         host = url.hostname or ""
         port = url.port or _PORTS[url.scheme]
-        address = self._address(host, port)
-        left = end - time.monotonic()
-        if left <= 0:
-            raise _late(url)
-        with _unfailing(url, end), _connection(url.scheme, host, port, address, left) as connection:
-            path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-            connection.request("GET", quote(path, safe=_SAFE), headers=_HEADERS)
-            return _body(connection.getresponse(), url)
-
-    def _address(self, host: str, port: int) -> str:
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise _Again(f"{host}: {error}") from None
-        addresses = [str(entry[4][0]) for entry in found]
+        addresses = [str(entry[4][0]) for entry in entries]
         for address in addresses:
             if not self.private and not is_public(address):
                 raise ItemRejected("image_host", f"{host} is {address}, which is not a public address")
-        return addresses[0]
+        left = end - time.monotonic()
+        if left <= 0:
+            raise _late(url)
+        with _unfailing(url, end), _connection(url.scheme, host, port, addresses[0], left) as connection:
+            path = (url.path or "/") + (f"?{url.query}" if url.query else "")
+            connection.request("GET", quote(path, safe=_SAFE), headers=_HEADERS)
+            return _body(connection.getresponse(), url)
 
 
 class _Again(Exception):

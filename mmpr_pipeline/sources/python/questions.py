@@ -47,7 +47,8 @@ def question(
     loaded = tuple(_image(picture) for picture in given)  # type: ignore[arg-type]
     gold = None if answer is None else str(answer)
     if kind is None:
-        kind = "choice" if choices else "none" if gold is None else "number" if _is_number(gold) else "math"
+        number = re.fullmatch(r"[-+]?\d{1,30}(\.\d{1,30})?%?", (gold or "").strip())
+        kind = "choice" if choices else "none" if gold is None else "number" if number else "math"
     if kind == "choice" and gold is not None:
         gold = _letter(gold, choices)
     identity = question_id(source, [image.sha256 for image in loaded], text, choices)
@@ -167,10 +168,6 @@ def _image(picture: Picture) -> Image:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return load_image(buffer.getvalue())
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[-+]?\d{1,30}(\.\d{1,30})?%?", text.strip()) is not None
 
 
 def _letter(gold: str, choices: Sequence[str]) -> str:

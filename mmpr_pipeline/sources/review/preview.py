@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from mmpr_pipeline.core.records import Question, Reject
+from mmpr_pipeline.core.records import Reject
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.open import open_source
@@ -33,7 +33,14 @@ JUDGED_BY: dict[str, str] = {
 
 def list_sources() -> list[tuple[str, ...]]:
     """One row a source of the catalog, of the columns `LIST_COLUMNS`: what fits a terminal; `show` says the rest."""
-    return [_listed(find_declaration(name)[0]) for name in catalog_names()]
+    rows = []
+    for name in catalog_names():
+        declaration = find_declaration(name)[0]
+        groups = ", ".join(declaration.groups) or declaration.role
+        kinds = ", ".join(_kinds(declaration)) or "by column"
+        size = f"{declaration.rows:,}" if declaration.rows else ""
+        rows.append((declaration.name, groups, kinds, size, declaration.description))
+    return rows
 
 
 def show_source(name_or_path: str) -> str:
@@ -59,21 +66,18 @@ def preview_source(name_or_path: str, n: int = 3, data_root: str | Path | None =
     source = replace(open_source(name_or_path, data_root), whole_files=False)
     index = source.index(limit=n)
     for item in source.read(index, 0, index.rows):
-        yield (
-            (f"{item.source} {item.source_id}  rejected: {item.reason}  {item.detail}")
-            if isinstance(item, Reject)
-            else _asked(item)
-        )
-
-
-def _listed(declaration: SourceDeclaration) -> tuple[str, ...]:
-    return (
-        declaration.name,
-        ", ".join(declaration.groups) or declaration.role,
-        ", ".join(_kinds(declaration)) or "by column",
-        f"{declaration.rows:,}" if declaration.rows else "",
-        declaration.description,
-    )
+        if isinstance(item, Reject):
+            yield f"{item.source} {item.source_id}  rejected: {item.reason}  {item.detail}"
+            continue
+        images = [f"{image.format} {image.width} x {image.height}, {len(image.data):,} bytes" for image in item.images]
+        lines = [f"{item.source} {item.source_id}  [{item.kind}, {item.language}]"]
+        lines += [f"  image {number}: {text}" for number, text in enumerate(images, start=1)]
+        lines += [f"  {line}" for line in item.text.splitlines()]
+        lines += [f"  ({LETTERS[i]}) {choice}" for i, choice in enumerate(item.choices)]
+        unit = f" {item.unit}" if item.unit else ""
+        others = f"  (or {', '.join(item.answers)})" if item.answers else ""
+        lines.append(f"  gold: {item.answer}{unit}{others}" if item.answer else "  open-ended: no gold")
+        yield "\n".join(lines)
 
 
 def _kinds(declaration: SourceDeclaration) -> list[str]:
@@ -82,15 +86,3 @@ def _kinds(declaration: SourceDeclaration) -> list[str]:
     for rule in declaration.kind_rules():
         kinds += [*rule.values.values(), *rule.contains.values(), *([rule.otherwise] if rule.otherwise else [])]
     return list(dict.fromkeys(kinds))
-
-
-def _asked(question: Question) -> str:
-    images = [f"{image.format} {image.width} x {image.height}, {len(image.data):,} bytes" for image in question.images]
-    lines = [f"{question.source} {question.source_id}  [{question.kind}, {question.language}]"]
-    lines += [f"  image {number}: {text}" for number, text in enumerate(images, start=1)]
-    lines += [f"  {line}" for line in question.text.splitlines()]
-    lines += [f"  ({LETTERS[i]}) {choice}" for i, choice in enumerate(question.choices)]
-    unit = f" {question.unit}" if question.unit else ""
-    others = f"  (or {', '.join(question.answers)})" if question.answers else ""
-    lines.append(f"  gold: {question.answer}{unit}{others}" if question.answer else "  open-ended: no gold")
-    return "\n".join(lines)

@@ -38,10 +38,14 @@ def items(shown: Sequence[Question | Reject], pictures: bool) -> Table:
             table.add_row(escape(item.source_id), "", f"[red]rejected: {item.reason}[/red] {escape(item.detail)}", "")
         else:
             lines = [item.text[:400], *(f"({LETTERS[i]}) {choice[:100]}" for i, choice in enumerate(item.choices))]
-            told = [f"{image.format} {image.width} x {image.height}" for image in item.images]
+            sizes = [f"{image.format} {image.width} x {image.height}" for image in item.images]
             drawn = [thumbnail(item.images[0])] if pictures and item.images else []
+            gold = "open-ended"
+            if item.answer is not None:
+                more = f"\nor {', '.join(item.answers)[:80]}" if item.answers else ""
+                gold = f"{item.answer[:80]}{more}\n[{item.kind}, {item.language}]"
             table.add_row(
-                escape(item.source_id[:100]), Group(*drawn, "\n".join(told)), Text("\n".join(lines)), _gold(item)
+                escape(item.source_id[:100]), Group(*drawn, "\n".join(sizes)), Text("\n".join(lines)), Text(gold)
             )
     return table
 
@@ -83,10 +87,3 @@ def thumbnail(image: Image, width: int = WIDTH) -> Text:
 
 def _colour(pixel: object) -> str:
     return f"rgb{pixel}".replace(" ", "")
-
-
-def _gold(question: Question) -> Text:
-    if question.answer is None:
-        return Text("open-ended")
-    more = f"\nor {', '.join(question.answers)[:80]}" if question.answers else ""
-    return Text(f"{question.answer[:80]}{more}\n[{question.kind}, {question.language}]")

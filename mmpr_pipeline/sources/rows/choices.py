@@ -40,35 +40,32 @@ def parse_choices(value: Any) -> tuple[str, ...]:
     (`A. red B. blue`) or one a line. Raises ItemRejected: bad_choices, image_marks.
     """
     if isinstance(value, str):
-        value = _spelled(value) if value.strip() else None
+        text = value
+        try:
+            value = literal(text) if text.strip() else None
+        except ItemRejected:
+            value = _lettered_parts(text[:MAX_LITERAL]) or [line.strip() for line in text.splitlines() if line.strip()]
+            if len(value) < 2:
+                raise
     if isinstance(value, Mapping):
-        value = _of_mapping(value)
+        lists = {name: listed for name, listed in value.items() if isinstance(listed, list | tuple)}
+        if lists:  # {"label": ["A", "B"], "text": ["red", "blue"]}
+            value = next((lists[name] for name in _TEXTS if name in lists), None)
+        else:
+            value = [value[key] for key in sorted(value, key=str) if value[key] is not None]
     if value is None or value == []:
         return ()
     if not isinstance(value, list | tuple):
         raise ItemRejected("bad_choices", type(value).__name__)
-    # `A. red`, `B. blue` as `red`, `blue`, where every choice carries the letter of its place.
-    without_letters_texts = [without_marks(_choice(item)) for item in value]
-    found = [_LETTERED.match(text) for text in without_letters_texts]
-    if len(without_letters_texts) < 2 or not all(
-        match and match[1].upper() == letter for match, letter in zip(found, LETTERS, strict=False)
-    ):
-        texts = without_letters_texts
-    else:
-        texts = [text[match.end() :] for text, match in zip(without_letters_texts, found, strict=True) if match]
+    texts = [without_marks(_choice(item)) for item in value]
+    matches = [_LETTERED.match(text) for text in texts]
+    letters = zip(matches, LETTERS, strict=False)
+    if len(texts) > 1 and all(match and match[1].upper() == letter for match, letter in letters):
+        # `A. red`, `B. blue` as `red`, `blue`, where every choice carries the letter of its place.
+        texts = [text[match.end() :] for text, match in zip(texts, matches, strict=True) if match]
     if len(texts) < 2 or len(texts) > len(LETTERS) or not all(texts):
         raise ItemRejected("bad_choices", f"{len(texts)} choices, {sum(not text for text in texts)} of them empty")
     return tuple(texts)
-
-
-def _spelled(text: str) -> Any:
-    try:
-        return literal(text)
-    except ItemRejected:
-        listed = _lettered_parts(text[:MAX_LITERAL]) or [line.strip() for line in text.splitlines() if line.strip()]
-        if len(listed) < 2:
-            raise
-        return listed
 
 
 def _lettered_parts(text: str) -> list[str]:
@@ -98,13 +95,6 @@ def literal(text: str) -> Any:
         return ast.literal_eval(text.strip())
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):  # TypeError: a list as a key
         raise ItemRejected("bad_choices", "text that is neither JSON nor a list") from None
-
-
-def _of_mapping(value: Mapping[str, Any]) -> Any:
-    lists = {name: found for name, found in value.items() if isinstance(found, list | tuple)}
-    if lists:  # {"label": ["A", "B"], "text": ["red", "blue"]}
-        return next((lists[name] for name in _TEXTS if name in lists), None)
-    return [value[key] for key in sorted(value, key=str) if value[key] is not None]
 
 
 def _choice(item: Any) -> str:
@@ -158,8 +148,11 @@ def _one(gold: str, form: str, choices: tuple[str, ...]) -> list[str]:
         match = _LETTER.fullmatch(gold)
         found = [match.group(1).upper()] if match else _lettered(gold, choices)
     else:
-        number = _whole(gold)
-        index = -1 if number is None else number - (form == "index1")
+        try:
+            number = float(gold)
+        except ValueError:
+            number = math.nan
+        index = int(number) - (form == "index1") if number.is_integer() else -1
         found = [LETTERS[index]] if 0 <= index < len(LETTERS) else []
     if not found or (choices and LETTERS.index(found[0]) >= len(choices)):
         return []
@@ -191,11 +184,3 @@ def _lettered(gold: str, choices: tuple[str, ...]) -> list[str]:
         return []
     place, text = LETTERS.index(match[1].upper()), " ".join(gold[match.end() :].lower().split())
     return [LETTERS[place]] if place < len(choices) and " ".join(choices[place].lower().split()) == text else []
-
-
-def _whole(text: str) -> int | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return int(value) if math.isfinite(value) and value == int(value) else None

@@ -38,20 +38,14 @@ def cut_answer(text: str, marks: Sequence[str], strip: str | None) -> str:
     """
     mark = next((mark for mark in marks if mark in text), None)
     if mark:
-        text = _closed(text.rpartition(mark)[2], mark).strip().removesuffix(".")
+        text = text.rpartition(mark)[2]
+        if tag := _OPENING.fullmatch(mark.strip()):
+            text = text.partition(f"</{tag[1]}>")[0]
+        elif mark.endswith("{") and (closing := matching_braces("{" + text).get(0)) is not None:
+            text = text[: closing - 1]
+        text = text.strip().removesuffix(".")
     text = text.strip()
     return (text.rstrip(strip).strip() or text) if strip else text
-
-
-def _closed(text: str, mark: str) -> str:
-    """What comes before the end of what a mark opened; all of it where nothing is opened or closed."""
-    tag = _OPENING.fullmatch(mark.strip())
-    if tag:
-        return text.partition(f"</{tag[1]}>")[0]
-    if not mark.endswith("{"):
-        return text
-    closing = matching_braces("{" + text).get(0)
-    return text if closing is None else text[: closing - 1]
 
 
 def image_path(template: str, value_of: Callable[[str], Any]) -> str:

@@ -51,20 +51,18 @@ def entry_rows(row: Row, columns: Columns) -> list[Row]:
 
 def _parallel(found: list[Any]) -> list[tuple[Any, ...]] | Unreadable:
     """Entries of lists side by side; a struct of lists, as `datasets` keeps a sequence of structs, is one such list."""
-    lists = [_transposed(value) if isinstance(value, Mapping) else value for value in found]
-    lists = [[] if value is None else value for value in lists]
+    lists: list[Any] = []
+    for value in found:
+        if isinstance(value, Mapping):
+            columns = {name: one for name, one in value.items() if isinstance(one, list | tuple)}
+            if columns and len(columns) == len(value) and len({len(one) for one in columns.values()}) == 1:
+                value = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        lists.append([] if value is None else value)
     if any(not isinstance(value, list | tuple) for value in lists):
         return Unreadable("bad_entries", ", ".join(type(value).__name__ for value in found))
     if len({len(value) for value in lists}) > 1:
         return Unreadable("bad_entries", f"lists of {', '.join(str(len(value)) for value in lists)} entries")
     return list(zip(*lists, strict=True))
-
-
-def _transposed(struct: Mapping[str, Any]) -> Any:
-    lists = {name: value for name, value in struct.items() if isinstance(value, list | tuple)}
-    if not lists or len(lists) < len(struct) or len({len(value) for value in lists.values()}) > 1:
-        return struct
-    return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
 
 
 def turns(conversation: Any) -> list[tuple[dict[str, Any]]] | Unreadable:

@@ -137,17 +137,16 @@ def strip_instruction(text: str) -> Stripped:
     begin = first.end() if first else 0
     last = _MARKS_LAST.search(text, max(begin, len(text) - WINDOW))
     end = last.start() if last else len(text)
-    # Where the instruction at the end starts.
-    before_tail_high = end
-    for start in reversed([begin, *_boundaries(text, max(begin, end - WINDOW), end)]):
-        if (
-            start < before_tail_high
-            and _OPENS.match(text, start, before_tail_high)
-            and _SENTENCE.fullmatch(text, start, before_tail_high)
-        ):
-            before_tail_high = start
-    hint = _HINT.search(text, max(begin, before_tail_high - 16), before_tail_high) if before_tail_high < end else None
-    low, high = _after_head(text, begin, end), (hint.start() if hint else before_tail_high)
+    low, high = begin, end
+    if _OPENS.match(text, begin, end):  # the instruction at the start, sentence by sentence
+        for stop in [*_boundaries(text, begin, min(end, begin + WINDOW)), end]:
+            if stop > low and _SENTENCE.fullmatch(text, low, stop):
+                low = stop
+    for start in reversed([begin, *_boundaries(text, max(begin, end - WINDOW), end)]):  # and the one at the end
+        if start < high and _OPENS.match(text, start, high) and _SENTENCE.fullmatch(text, start, high):
+            high = start
+    hint = _HINT.search(text, max(begin, high - 16), high) if high < end else None
+    high = hint.start() if hint else high
     if low > begin and (label := _LABEL.match(text, low, end)):
         low = label.end()
     kept = text[low:high]
@@ -161,17 +160,6 @@ def decimals_asked(instruction: str) -> float | None:
     """Decimals that an instruction asks for, as MathVista's hints do; None where it says nothing of them."""
     found = _DECIMALS.search(instruction)
     return _WORDS[found[1].lower()] if found else None
-
-
-def _after_head(text: str, begin: int, end: int) -> int:
-    """Where the instruction at the start ends."""
-    low = begin
-    if not _OPENS.match(text, begin, end):
-        return low
-    for stop in [*_boundaries(text, begin, min(end, begin + WINDOW)), end]:
-        if stop > low and _SENTENCE.fullmatch(text, low, stop):
-            low = stop
-    return low
 
 
 def _boundaries(text: str, begin: int, end: int) -> list[int]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, cast, get_args
 
 from mmpr_pipeline.checking.reading.choices import choices_in
@@ -18,7 +18,7 @@ from mmpr_pipeline.core.errors import ItemRejected, nearest
 from mmpr_pipeline.core.records import Image, Language, PresetPair, Question, Turn, question_id
 from mmpr_pipeline.core.verdict import AnswerKind
 from mmpr_pipeline.models.conversation import TURN_MARK, conversation
-from mmpr_pipeline.sources.declaration.schema import Columns, KindByColumn, SourceDeclaration
+from mmpr_pipeline.sources.declaration.schema import Columns, SourceDeclaration
 from mmpr_pipeline.sources.images.decode import load_image
 from mmpr_pipeline.sources.rows.choices import LETTERS, choice_letters, equal_choices, literal, parse_choices
 from mmpr_pipeline.sources.rows.columns import (
@@ -163,15 +163,6 @@ def _required(row: Row, column: str) -> Any:
         raise ItemRejected("missing_column", f"{column}{near}"[:300]) from None
 
 
-def _spelt_otherwise(row: Row, column: str) -> str | None:
-    """What to say where the row has no such column, but one that differs by case or signs; else None."""
-    if not column or column in row:
-        return None
-    folded = _NO_SIGN.sub("", column.casefold())
-    found = next((name for name in map(str, row) if _NO_SIGN.sub("", name.casefold()) == folded), None)
-    return found and f"{column}; did you mean {found}?"[:300]
-
-
 def _selected(declaration: SourceDeclaration, row: Row) -> None:
     for column, values in declaration.where.items():
         value = _required(row, column)
@@ -186,17 +177,13 @@ def _kind(declaration: SourceDeclaration, row: Row) -> AnswerKind:
     seen = []
     for rule in declaration.kind_rules():
         value = cell_text(_value(row, rule.column)) or ""
-        kind = rule.values.get(value) or _kind_in(rule, value) or rule.otherwise
+        own_name = value if not rule.values and not rule.contains and value in _KINDS else None
+        inside = next((kind for text, kind in rule.contains.items() if text in value), None)
+        kind = rule.values.get(value) or own_name or inside or rule.otherwise
         if kind:
             return cast(AnswerKind, kind)
         seen.append(f"{rule.column}: {value}")
     raise ItemRejected("unknown_kind", ", ".join(seen)[:200])
-
-
-def _kind_in(rule: KindByColumn, value: str) -> str | None:
-    if not rule.values and not rule.contains and value in _KINDS:
-        return value
-    return next((kind for text, kind in rule.contains.items() if text in value), None)
 
 
 def _language(declaration: SourceDeclaration, row: Row) -> Language:
@@ -269,9 +256,12 @@ def _golds(declaration: SourceDeclaration, row: Row, kind: str, choices: tuple[s
     golds = [cut_answer(text, columns.answer_marks(), columns.answer_strip) for text in texts if text]
     golds = [text for text in golds if text]
     if not golds:
-        if spelt := _spelt_otherwise(row, columns.answer or columns.answers or ""):
-            raise ItemRejected("missing_column", spelt)
-        raise ItemRejected("no_answer", columns.answer or columns.answers or "")
+        column = columns.answer or columns.answers or ""
+        folded = _NO_SIGN.sub("", column.casefold())
+        alike = next((name for name in map(str, row) if _NO_SIGN.sub("", name.casefold()) == folded), None)
+        if column and column not in row and alike:  # a column that differs by case or signs
+            raise ItemRejected("missing_column", f"{column}; did you mean {alike}?"[:300])
+        raise ItemRejected("no_answer", column)
     if kind == "choice":
         golds = [letter for gold in golds for letter in _letters(gold, declaration.answer_form, choices, text)]
     return tuple(dict.fromkeys(golds))
@@ -295,13 +285,11 @@ def _gold_text(value: Any, kind: str) -> str | None:
         return _gold_text(value[0], kind)
     if isinstance(value, bool) and kind == "yes_no":
         return "yes" if value else "no"
-    text = _listed_gold(value) if isinstance(value, list | tuple) and value else cell_text(value)
-    return text.strip() if text else None
-
-
-def _listed_gold(value: Sequence[Any]) -> str:
+    if not (isinstance(value, list | tuple) and value):
+        text = cell_text(value)
+        return text.strip() if text else None
     try:
-        return clean(json.dumps(value, ensure_ascii=False))
+        return clean(json.dumps(value, ensure_ascii=False)).strip()
     except (TypeError, ValueError, RecursionError) as error:  # bytes, dates and other things that are no answer
         raise ItemRejected("wrong_type", f"a gold that is a list: {error}"[:200]) from None
 

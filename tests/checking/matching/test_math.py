@@ -284,8 +284,8 @@ def test_knowledge_of_the_question(prediction: str, gold: str, outcome: str, kno
 
 def test_a_tolerance_for_each_gold_of_a_list() -> None:
     gold, prediction = r"7 \times 10^{35}, 0.002", r"0.001, 7.1 \cdot 10^{35}"
-    assert match_math(prediction, gold, precision=[1e34, 0.001]).outcome == "correct"  # type: ignore[arg-type]
-    assert match_math(prediction, gold, precision=[1e33, 0.001]).outcome == "incorrect"  # type: ignore[arg-type]
+    assert match_math(prediction, gold, precision=[1e34, 0.001]).outcome == "correct"
+    assert match_math(prediction, gold, precision=[1e33, 0.001]).outcome == "incorrect"
 
 
 def test_lists_in_brackets_keep_their_order() -> None:

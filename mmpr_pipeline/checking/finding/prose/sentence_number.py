@@ -6,7 +6,6 @@ A number that the question did not hold, or the one that the sentence's verb giv
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 
@@ -77,7 +76,15 @@ def _number_of_clause(clause: str, question: str, *, alone: bool) -> str | None:
     for candidates in (fresh, told, found if alone else []):
         if len({plain_number(m.group()) for m in candidates}) == 1:
             chosen = candidates[0]
-            return None if is_vague(chosen, clause) or _is_listed(chosen, found, clause) else with_unit(chosen, clause)
+            if is_vague(chosen, clause) or _NEXT_ITEM.match(clause[chosen.end() : chosen.end() + 120]):
+                return None
+            # A number that stands in a list of numbers (`2 and 1`, `2, 3 and 4`) is no answer.
+            listed = any(
+                _stand_in_a_row(chosen, m, clause) if chosen.start() < m.start() else _stand_in_a_row(m, chosen, clause)
+                for m in found
+                if m is not chosen
+            )
+            return None if listed else with_unit(chosen, clause)
     return None
 
 
@@ -116,17 +123,6 @@ _NEXT_ITEM = re.compile(
     re.IGNORECASE,
 )
 """What counts something more behind a number: the answer is then both, and not the first one alone."""
-
-
-def _is_listed(chosen: re.Match[str], found: Sequence[re.Match[str]], text: str) -> bool:
-    """True for a number that stands in a list of numbers: `2 and 1`, `2, 3 and 4`."""
-    if _NEXT_ITEM.match(text[chosen.end() : chosen.end() + 120]):
-        return True
-    return any(
-        _stand_in_a_row(chosen, m, text) if chosen.start() < m.start() else _stand_in_a_row(m, chosen, text)
-        for m in found
-        if m is not chosen
-    )
 
 
 def _stand_in_a_row(first: re.Match[str], second: re.Match[str], text: str) -> bool:

@@ -100,25 +100,23 @@ def fold_latex(text: str) -> str:
     Raises ParseError when the text is longer than MAX_CHARS.
     """
     # `5 \mu\text{m}` as `5 um`, `5\,k\Omega` as `5 kohm`: Greek letters that are part of a unit.
-    spelled = text.strip()
-    if "μ" in spelled or "µ" in spelled or "\\mu" in spelled:
-        spelled = _MICRO.sub(r" u\1", spelled)
-    if "Ω" in spelled or "Ω" in spelled or "\\Omega" in spelled:
-        spelled = _OHM.sub(r" \2ohm", spelled)
-    if "\\" in spelled and ("bf{" in spelled or "vec{" in spelled or "\\b" in spelled or "math{" in spelled):
-        spelled = _AXIS.sub(r"\\hat{\1}", spelled)
-    text = spelled
+    text = text.strip()
+    if "μ" in text or "µ" in text or "\\mu" in text:
+        text = _MICRO.sub(r" u\1", text)
+    if "Ω" in text or "Ω" in text or "\\Omega" in text:
+        text = _OHM.sub(r" \2ohm", text)
+    if "\\" in text and ("bf{" in text or "vec{" in text or "\\b" in text or "math{" in text):
+        text = _AXIS.sub(r"\\hat{\1}", text)
     if text.endswith("\\") and not text.endswith("\\\\"):
         text = text[:-1]
     if len(text) > MAX_CHARS:
         raise ParseError("too long")
     if not text.isascii():
         folded = text
-        fractions = folded
         for char, (top, bottom) in _VULGAR.items():
-            if char in fractions:
-                fractions = fractions.replace(char, rf"\frac{{{top}}}{{{bottom}}}")
-        folded = _HATTED.sub(lambda m: rf"\hat{{{_HATS.get(m[0], m[0][0])}}}", fractions.translate(_CIRCLED_TABLE))
+            if char in folded:
+                folded = folded.replace(char, rf"\frac{{{top}}}{{{bottom}}}")
+        folded = _HATTED.sub(lambda m: rf"\hat{{{_HATS.get(m[0], m[0][0])}}}", folded.translate(_CIRCLED_TABLE))
         folded = _SUPERSCRIPT_RUN.sub(lambda m: "^{" + "".join(_SUPERSCRIPTS[c] for c in m[0]) + "}", folded)
         folded = _SUBSCRIPT_RUN.sub(lambda m: "_{" + "".join(_SUBSCRIPTS[c] for c in m[0]) + "}", folded)
         folded = unicodedata.normalize("NFKC", folded.translate(_SYMBOL_TABLE)).translate(_SYMBOL_TABLE)

@@ -46,9 +46,11 @@ def compare_collections(left: Expr, right: Expr, context: Context, decide: Decid
     if len(others) == 1 and others[0].op == "paren" and len(ones) > 1 and ones[0].op != "paren":
         decision = in_order_only(_bare(ones), list(others[0].args), decide)
         return _unless_interval(decision, others[0], right, _labels(ones), context)
-    named = _by_name(ones, others, decide)
-    if named is not None:
-        return named
+    named = {defined_name(item): definition_value(item) for item in ones if is_definition(item)}
+    gold_named = {defined_name(item): definition_value(item) for item in others if is_definition(item)}
+    if len(named) == len(ones) == len(gold_named) == len(others) and named.keys() == gold_named.keys():
+        # `a=1, b=2` against `b=2, a=1`: both name the same ones, each once.
+        return all_of([decide(named[name], gold_named[name]) for name in named], "same_by_name")
     if _labels(ones) and _labels(others):
         decision = members_in_order(_bare(ones), _bare(others), decide, "")
         return (None, "other_names") if decision[0] is not False else decision
@@ -114,12 +116,3 @@ def _labels(items: Sequence[Expr]) -> bool:
 
 def _bare(items: Sequence[Expr]) -> list[Expr]:
     return [definition_value(item) if is_definition(item) else item for item in items]
-
-
-def _by_name(ones: Sequence[Expr], others: Sequence[Expr], decide: Decide) -> Decision | None:
-    """`a=1, b=2` against `b=2, a=1`: by name, where both name the same ones, each once."""
-    left = {defined_name(item): definition_value(item) for item in ones if is_definition(item)}
-    right = {defined_name(item): definition_value(item) for item in others if is_definition(item)}
-    if not (len(left) == len(ones) == len(right) == len(others) and left.keys() == right.keys()):
-        return None
-    return all_of([decide(left[name], right[name]) for name in left], "same_by_name")

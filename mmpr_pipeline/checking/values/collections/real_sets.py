@@ -136,23 +136,13 @@ def _merged(pieces: list[RealInterval]) -> list[RealInterval]:
         low, high = float_of(piece.low), float_of(piece.high)
         if low > high or (low == high and not (piece.low_closed and piece.high_closed)):
             continue
-        if result and _touches(result[-1], piece):
-            result[-1] = _joined(result[-1], piece)
-        else:
+        end, closed = (float_of(result[-1].high), result[-1].high_closed) if result else (-math.inf, False)
+        touching = math.isclose(low, end, rel_tol=1e-12) and (closed or piece.low_closed)
+        if not result or not (low < end or touching):
             result.append(piece)
+        elif not (end > high or (end == high and closed)):
+            result[-1] = result[-1]._replace(high=piece.high, high_closed=piece.high_closed)
     return result
-
-
-def _touches(first: RealInterval, second: RealInterval) -> bool:
-    end, start = float_of(first.high), float_of(second.low)
-    return start < end or (math.isclose(start, end, rel_tol=1e-12) and (first.high_closed or second.low_closed))
-
-
-def _joined(first: RealInterval, second: RealInterval) -> RealInterval:
-    one, two = float_of(first.high), float_of(second.high)
-    if one > two or (one == two and first.high_closed):
-        return first
-    return first._replace(high=second.high, high_closed=second.high_closed)
 
 
 def _intersected(first: list[RealInterval], second: list[RealInterval]) -> list[RealInterval]:

@@ -40,14 +40,12 @@ def is_definition(expr: Expr) -> bool:
     if not is_equation(expr):
         return False
     first, last = expr.args[0], expr.args[-1]
-    return _names_something(first) or (last.op == "sym" and not free_symbols(first)) or _is_computation(expr)
-
-
-def _is_computation(expr: Expr) -> bool:
-    """`3 + 4 = 7`: both sides are constants, and they are equal."""
+    if _names_something(first) or (last.op == "sym" and not free_symbols(first)):
+        return True
+    # `3 + 4 = 7` is one as well: both sides are constants, and they are equal.
     if any(free_symbols(arg) or arg.op in ("text", "rel", "paren", "set", "list", "matrix") for arg in expr.args):
         return False
-    return all(compare_scalars(arg, expr.args[-1], Context())[0] for arg in expr.args[:-1])
+    return all(compare_scalars(arg, last, Context())[0] for arg in expr.args[:-1])
 
 
 def definition_value(expr: Expr) -> Expr:
@@ -77,8 +75,10 @@ def compare_relations(left: Expr, right: Expr, compare: Compare, context: Contex
         rearranged = _rearranged(left, right)
         return rearranged if rearranged[0] else decision
     if not (is_equation(left) and is_equation(right)):
-        renamed = _one_symbol_renamed(left, right)
-        if renamed is not None:
+        names, gold_names = free_symbols(left), free_symbols(right)
+        if len(names) == len(gold_names) == 1 and names != gold_names:
+            # An inequality in one symbol, compared with the gold's symbol instead of its own.
+            renamed = rename(left, next(iter(names)), next(iter(gold_names)))
             same = compare_relations(renamed, right, compare, context)
             return (None, "other_symbol") if same[0] is not False else same
     solved = _solves(left, right)
@@ -86,11 +86,18 @@ def compare_relations(left: Expr, right: Expr, compare: Compare, context: Contex
         return solved
     if len(left.args) == 2 and len(right.args) == 2:
         return _rearranged(left, right)
-    if operators_of(left)[0][0] != operators_of(right)[0][0]:
-        left = _turned(left)
-    if operators_of(left) == operators_of(right) and len(left.args) == len(right.args):
-        return _sides(left, right, compare, context)
-    return None, "different_relations"
+    if operators_of(left)[0][0] != operators_of(right)[0][0]:  # `a > b > c` as `c < b < a`
+        operators = tuple(_FLIPPED.get(operator, operator) for operator in reversed(operators_of(left)))
+        left = Expr("rel", tuple(reversed(left.args)), operators)
+    if operators_of(left) != operators_of(right) or len(left.args) != len(right.args):
+        return None, "different_relations"
+    doubt = False
+    for one, other in zip(left.args, right.args, strict=True):
+        same_side, rule = compare(one, other, context)
+        if same_side is False:
+            return False, rule
+        doubt = doubt or same_side is None
+    return (None, "side_in_doubt") if doubt else (True, "same_sides")
 
 
 def _compare_definitions(left: Expr, right: Expr, compare: Compare, context: Context) -> Decision:
@@ -98,21 +105,17 @@ def _compare_definitions(left: Expr, right: Expr, compare: Compare, context: Con
     same_names = defined_name(left) == defined_name(right)
     if same_names and left.args[0].op == right.args[0].op == "apply" and left.args[0] != right.args[0]:
         # f(n) = n^2 is f(x) = x^2: the variable of a definition is bound.
-        theirs = value
-        ours = gold
         ones, others = left.args[0].args, right.args[0].args
         if len(ones) != len(others) or any(arg.op != "sym" for arg in (*ones, *others)):
             return None, "other_argument"
-        for index, one in enumerate(ones):
-            theirs = rename(theirs, str(one.value), f"bound{index}")
-        for index, other in enumerate(others):
-            ours = rename(ours, str(other.value), f"bound{index}")
-        return compare(theirs, ours, context)
+        for index, (one, other) in enumerate(zip(ones, others, strict=True)):
+            value = rename(value, str(one.value), f"bound{index}")
+            gold = rename(gold, str(other.value), f"bound{index}")
+        return compare(value, gold, context)
     decision, rule = compare(value, gold, context)
-    if decision and not same_names and free_symbols(gold):
+    both_plain = left.args[0].op == right.args[0].op == "sym" and len(left.args) == len(right.args) == 2
+    if decision and not same_names and (both_plain or free_symbols(gold)):
         return None, "other_name"
-    if decision and not same_names and _both_plain(left, right):
-        return (None, "other_name")
     return decision, rule
 
 
@@ -139,35 +142,7 @@ def _solves(left: Expr, right: Expr) -> Decision | None:
     return (True, "solved_form") if holds >= 3 else None
 
 
-def _one_symbol_renamed(left: Expr, right: Expr) -> Expr | None:
-    """An inequality in one symbol with the gold's symbol instead of its own; None where they share it."""
-    names, gold_names = free_symbols(left), free_symbols(right)
-    if len(names) != 1 or len(gold_names) != 1 or names == gold_names:
-        return None
-    return rename(left, next(iter(names)), next(iter(gold_names)))
-
-
-def _turned(relation: Expr) -> Expr:
-    """`a > b > c` as `c < b < a`."""
-    flipped = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
-    operators = tuple(flipped.get(operator, operator) for operator in reversed(operators_of(relation)))
-    return Expr("rel", tuple(reversed(relation.args)), operators)
-
-
-def _both_plain(left: Expr, right: Expr) -> bool:
-    return left.args[0].op == right.args[0].op == "sym" and len(left.args) == len(right.args) == 2
-
-
-def _sides(left: Expr, right: Expr, compare: Compare, context: Context) -> Decision:
-    doubt = False
-    for one, other in zip(left.args, right.args, strict=True):
-        decision, rule = compare(one, other, context)
-        if decision is False:
-            return False, rule
-        doubt = doubt or decision is None
-    return (None, "side_in_doubt") if doubt else (True, "same_sides")
-
-
+_FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _DIRECTION = {"<": 1, "<=": 1, ">": -1, ">=": -1, "=": 0, "!=": 0}
 
 

@@ -79,7 +79,7 @@ def compare_ratios(left: Expr, right: Expr, context: Context, decide: Decide) ->
     others = right.args if right.op == "ratio" else (right,)
     if any(part.op not in SCALAR_OPS for part in (*ones, *others)):
         return None, "different_shapes"
-    if len(ones) == len(others) and any(_is_zero(part) for part in (*ones, *others)):
+    if len(ones) == len(others) and any(part.op == "num" and part.value == 0 for part in (*ones, *others)):
         return members_in_order(ones, others, decide, "same_ratio")  # a clock time such as 12:00; not a ratio to zero
     if len(ones) != len(others):
         if max(len(ones), len(others)) > 2:
@@ -94,10 +94,6 @@ def compare_ratios(left: Expr, right: Expr, context: Context, decide: Decide) ->
     return all_of(checks, "same_ratio")
 
 
-def _is_zero(expr: Expr) -> bool:
-    return expr.op == "num" and expr.value == 0
-
-
 def entries_along_axes(expr: Expr, count: int) -> tuple[Expr, ...] | None:
     """`2\\hat{i} - \\hat{j}` as its entries (2, -1); None for what is no sum of unit vectors."""
     expr = constant_as_symbol(expr, "i")
@@ -107,7 +103,16 @@ def entries_along_axes(expr: Expr, count: int) -> tuple[Expr, ...] | None:
     marked = any(" " in name for name in names)
     if not axes or not letters or not 2 <= count <= 3 or (axes == "xyz" and not marked) or expr.op not in SCALAR_OPS:
         return None
-    if not letters <= set(axes[:count]) or not _is_linear(expr, names):
+    if not letters <= set(axes[:count]):
+        return None
+    try:
+        zero = approximate(_at_axis(expr, names, ""), {})
+        one = approximate(expr, dict.fromkeys(names, 1 + 0j))
+        two = approximate(expr, dict.fromkeys(names, 2 + 0j))
+    except Undecided:
+        return None
+    # Nothing is left without the unit vectors, and no two are multiplied.
+    if not (abs(zero) < 1e-12 and abs(two - 2 * one) < 1e-9 * max(1.0, abs(two))):
         return None
     return tuple(_at_axis(expr, names, letter) for letter in axes[:count])
 
@@ -116,14 +121,3 @@ def _at_axis(expr: Expr, names: dict[str, str], axis: str) -> Expr:
     for name, letter in names.items():
         expr = substituted(expr, name, number_leaf(int(letter == axis)))
     return expr
-
-
-def _is_linear(expr: Expr, names: dict[str, str]) -> bool:
-    """True where nothing is left without the unit vectors, and no two are multiplied."""
-    try:
-        zero = approximate(_at_axis(expr, names, ""), {})
-        one = approximate(expr, dict.fromkeys(names, 1 + 0j))
-        two = approximate(expr, dict.fromkeys(names, 2 + 0j))
-    except Undecided:
-        return False
-    return abs(zero) < 1e-12 and abs(two - 2 * one) < 1e-9 * max(1.0, abs(two))

@@ -54,19 +54,14 @@ def agreement(left: Expr, right: Expr, at: Iterator[dict[str, complex]], toleran
             continue
         if agrees:
             same += 1
-        elif not _real(left, right, point):
             continue
-        else:
+        # Where both sides have left the real numbers, by inverse functions say, their branches prove nothing.
+        imaginary = min(abs(approximate(left, point).imag), abs(approximate(right, point).imag))
+        if imaginary < RELATIVE or _imaginary_unit(left) or _imaginary_unit(right):
             other += 1
             if other > 1:
                 break
     return same, other
-
-
-def _real(left: Expr, right: Expr, point: dict[str, complex]) -> bool:
-    """False where both sides have left the real numbers, by inverse functions say: their branches prove nothing."""
-    imaginary = min(abs(approximate(left, point).imag), abs(approximate(right, point).imag))
-    return imaginary < RELATIVE or _imaginary_unit(left) or _imaginary_unit(right)
 
 
 def _imaginary_unit(expr: Expr) -> bool:
@@ -83,7 +78,11 @@ def compare_expressions(left: Expr, right: Expr) -> Decision:
     same, other = agreement(left, right, points(names, 5), RELATIVE)
     if other == 0 and same >= 3:
         _, differs = agreement(left, right, points(names, 4, signed=True), RELATIVE)
-        return (True, "same_at_points") if not differs else _domain_only(left, right)
+        if not differs:
+            return True, "same_at_points"
+        # |x| is not x, but sqrt(ab) is what physics writes for sqrt(a)sqrt(b).
+        only_one_abs = "abs" in function_names(left) ^ function_names(right)
+        return (False if only_one_abs else None), "same_for_positives_only"
     if 0 < same < 3 and other == 0:
         # Equal where both are real, at few points: more are taken between 0 and 1, where inverse functions live.
         inside = ({name: value / 3 for name, value in point.items()} for point in points(names, 6))
@@ -110,13 +109,6 @@ def compare_expressions(left: Expr, right: Expr) -> Decision:
                 (True, "renamed_parameter") if mentions_pi(left) or _mentions_degree(left) else (None, "renamed_symbol")
             )
     return False, "other_value"
-
-
-def _domain_only(left: Expr, right: Expr) -> Decision:
-    """Equal for positive symbols only: |x| is not x, but sqrt(ab) is what physics writes for sqrt(a)sqrt(b)."""
-    if "abs" in function_names(left) ^ function_names(right):
-        return False, "same_for_positives_only"
-    return None, "same_for_positives_only"
 
 
 def _whole_points(left: Expr, right: Expr, names: frozenset[str]) -> Decision:

@@ -69,7 +69,11 @@ def _compare_floats(left: Expr, right: Expr, context: Context) -> Decision:
         if same or (same is False and min(decimal_digits(left), decimal_digits(right)) == 99):
             return same, "same_value" if same else "other_value"
     if abs(one.imag) > 1e-12 or abs(other.imag) > 1e-12:
-        return (True, "same_value") if _close(one, other, 1e-12) else _approximate_decimals(left, right, one, other)
+        if _close(one, other, 1e-12):
+            return True, "same_value"
+        digits = min(decimal_digits(left), decimal_digits(right))
+        same = 4 <= digits < 99 and _close(one, other, 0.5 * 10 ** (1 - digits))
+        return same, "same_to_stated_digits" if same else "other_value"
     return _compare_rounded(Fraction(one.real), Fraction(other.real), left, right, context)
 
 
@@ -133,13 +137,6 @@ def _finer_prediction(one: Fraction, other: Fraction, gold: tuple[Fraction, int]
         return True, "rounds_to_gold"
     if exact_prediction and 0 <= (difference if other > 0 else -difference) < last and significant >= 4:
         return True, "truncates_to_gold"
-    return False, "other_value"
-
-
-def _approximate_decimals(left: Expr, right: Expr, one: complex, other: complex) -> Decision:
-    digits = min(decimal_digits(left), decimal_digits(right))
-    if 4 <= digits < 99 and _close(one, other, 0.5 * 10 ** (1 - digits)):
-        return True, "same_to_stated_digits"
     return False, "other_value"
 
 

@@ -114,8 +114,14 @@ def _power(base: Expr, exponent: Expr, point: Mapping[str, complex]) -> complex:
     value, power = _above(_value(base, point)), _value(exponent, point)
     if power.imag == 0 and power.real == int(power.real) and abs(power.real) < 1e6:
         return value ** int(power.real)
-    if value.imag == 0 and value.real < 0 and _is_odd_root(exponent):
-        return -((-value) ** power) if _odd_top(exponent) else (-value) ** power
+    if value.imag == 0 and value.real < 0:
+        # A written rational exponent with an odd denominator: schoolbooks take the real root of a negative.
+        try:
+            written = exact(exponent)
+        except (NotRational, Undecided):
+            return value**power
+        if written.denominator % 2 == 1:
+            return -((-value) ** power) if written.numerator % 2 == 1 else (-value) ** power
     return value**power
 
 
@@ -124,35 +130,18 @@ def _above(value: complex) -> complex:
     return value if value.imag else complex(value.real, 0.0)
 
 
-def _is_odd_root(exponent: Expr) -> bool:
-    """A written rational exponent with an odd denominator: schoolbooks take the real root of a negative."""
-    try:
-        value = exact(exponent)
-    except (NotRational, Undecided):
-        return False
-    return value.denominator % 2 == 1
-
-
-def _odd_top(exponent: Expr) -> bool:
-    return exact(exponent).numerator % 2 == 1
-
-
 def _gamma(value: complex) -> complex:
     if abs(value.imag) > 1e-12:
         raise Undecided("gamma")
     return complex(math.gamma(value.real))
 
 
-def _real(value: complex) -> float:
-    if abs(value.imag) > 1e-9:
-        raise Undecided("not real")
-    return value.real
-
-
 def _function(name: str, args: list[complex]) -> complex:
     if len(args) == 1 and name in _COMPLEX:
         return _COMPLEX[name](args[0])
-    reals = [_real(arg) for arg in args]
+    if any(abs(arg.imag) > 1e-9 for arg in args):
+        raise Undecided("not real")
+    reals = [arg.real for arg in args]
     if name in ("max", "min") and reals:
         return complex(max(reals) if name == "max" else min(reals))
     if len(reals) == 1 and name in ("floor", "ceil", "sgn"):

@@ -31,13 +31,8 @@ def compare_scalars(left: Expr, right: Expr, context: Context) -> Decision:
         return _compare_dressed(left, right, context)
     if CALCULUS_OPS & (operations(left) | operations(right)):
         # Short series written out, limits by values; what is left is for the symbolic worker (rule `calculus`).
-        first = left
-        second = right
         try:
-            first, second = (
-                written_out(first),
-                written_out(second),
-            )
+            first, second = written_out(left), written_out(right)
         except TooLong:
             return None, "series_too_long"
         if CALCULUS_OPS & (operations(first) | operations(second)):
@@ -152,7 +147,12 @@ def _compare_dressed(left: Expr, right: Expr, context: Context) -> Decision:
         doubt = as_number or as_share is None or (left.op == "percent" and _within(left, right, 0.005))
         return (None, "percent_or_number") if doubt else (False, rule)
     if unit == "degree":
-        return _compare_degree(left, right, bare_left, bare_right, context)
+        # 60 degrees is a bare 60, and pi/3 where the bare one speaks of pi.
+        if mentions_pi(bare_right if left.op == "degree" else bare_left):
+            return _constant_values(left, right, context)
+        same, rule = compare_scalars(bare_left, bare_right, context)
+        radians = same is False and _constant_values(left, right, context)[0] is not False
+        return (None, "degrees_or_radians") if radians else (same, rule)
     plain = bare_right if unit_left else bare_left
     if plain.op in ("sym", "text") or free_symbols(plain) != free_symbols(bare_left if unit_left else bare_right):
         return _letter_unit(bare_left, unit_left, bare_right, unit_right, context)
@@ -214,12 +214,14 @@ def _compare_with_units(left: Expr, unit_left: str, right: Expr, unit_right: str
         return None, "unknown_unit"
     if worth == 1:
         return compare_scalars(left, right, context)
-    scaled = Expr("mul", (Expr("num", (), worth), left))
-    folded = _folded(scaled, left, worth)
-    decision, rule = compare_scalars(folded, right, context)
+    try:
+        converted = Expr("num", (), exact(left) * worth)  # one literal, so that it keeps a precision
+    except (NotRational, Undecided):
+        converted = Expr("mul", (Expr("num", (), worth), left))
+    decision, rule = compare_scalars(converted, right, context)
     if decision is False and _rounds_in_its_unit(left, right, worth, context):
         return True, "converted_and_rounded"
-    if decision is False and _within(folded, right, 0.01):
+    if decision is False and _within(converted, right, 0.01):
         return None, "converted_and_rounded"
     return decision, rule if decision is False else "converted_unit"
 
@@ -266,25 +268,7 @@ def _within(left: Expr, right: Expr, share: float) -> bool:
     return abs(one - other) <= share * max(abs(other), 0.1)
 
 
-def _folded(scaled: Expr, left: Expr, worth: Fraction) -> Expr:
-    """A converted literal as one literal, so that it keeps a precision."""
-    try:
-        return Expr("num", (), exact(left) * worth)
-    except (NotRational, Undecided):
-        return scaled
-
-
 def _constant_values(left: Expr, right: Expr, context: Context) -> Decision:
     if free_symbols(left) or free_symbols(right):
         return compare_expressions(left, right)
     return compare_constants(left, right, context)
-
-
-def _compare_degree(left: Expr, right: Expr, bare_left: Expr, bare_right: Expr, context: Context) -> Decision:
-    """60 degrees is a bare 60, and pi/3 where the bare one speaks of pi."""
-    plain = bare_right if left.op == "degree" else bare_left
-    if mentions_pi(plain):
-        return _constant_values(left, right, context)
-    decision, rule = compare_scalars(bare_left, bare_right, context)
-    radians = decision is False and _constant_values(left, right, context)[0] is not False
-    return (None, "degrees_or_radians") if radians else (decision, rule)

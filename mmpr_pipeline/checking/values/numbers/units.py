@@ -50,10 +50,6 @@ class Unit(NamedTuple):
 
 
 def _lookup(name: str) -> tuple[Fraction, Dimensions] | None:
-    return next((UNITS[spelling] for spelling in _spellings(name) if spelling in UNITS), None)
-
-
-def _spellings(name: str) -> list[str]:
     lower = name.lower()
     forms = [name] if len(name) <= 3 else [name, lower]
     if len(name) > 2:
@@ -62,7 +58,7 @@ def _spellings(name: str) -> list[str]:
         forms.append(lower[:-1])
     if lower.endswith("es") and lower[:-2] in _PLURAL_OK:
         forms.append(lower[:-2])
-    return forms
+    return next((UNITS[form] for form in forms if form in UNITS), None)
 
 
 def is_unit_word(word: str) -> bool:

@@ -109,7 +109,8 @@ def _elements(stream: BinaryIO, offset: int) -> Iterator[tuple[int, bytes | None
                 if buffer[begin:].strip(_BLANK):
                     yield offset + begin, buffer[begin:] if not chunk else None
                 return
-            at = _resume(buffer, at, in_string) - begin
+            # Search on behind this text, but for backslashes at its end: they may escape what follows.
+            at = (max(at, len(buffer.rstrip(b"\\"))) if in_string else len(buffer)) - begin
             buffer, offset, begin = buffer[begin:] + chunk, offset + begin, 0
             continue
         sign, at = found.group()[-1:], found.end()
@@ -125,8 +126,3 @@ def _elements(stream: BinaryIO, offset: int) -> Iterator[tuple[int, bytes | None
             if sign != b",":
                 return
             begin = at
-
-
-def _resume(buffer: bytes, at: int, in_string: bool) -> int:
-    """Where to go on searching once more text has come: backslashes at the end may escape what follows."""
-    return max(at, len(buffer.rstrip(b"\\"))) if in_string else len(buffer)

@@ -8,7 +8,12 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 # What a user has set for other work must not decide what tests see; libraries read much of it when they are imported.
 _OF_THE_USER = ("HF_", "HUGGING", "TRANSFORMERS_", "OPENAI_", "AWS_", "RAY_A", "VLLM_", "MMPR_STORE")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from mmpr_pipeline.checking import check_question
@@ -11,6 +12,8 @@ from mmpr_pipeline.core.errors import ConfigError, ItemRejected
 from mmpr_pipeline.core.records import Question, Reject, Rollout
 from mmpr_pipeline.core.verdict import Verdict
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
+from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.engines.start import actor_count
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.rollouts.prompts import prompt_for
 from mmpr_pipeline.rollouts.seeds import sampling_seed
@@ -42,11 +45,15 @@ def questions_of(config: EvalConfig) -> tuple[list[Question], list[Reject]]:
     """
     found: list[Question] = []
     rejects: list[Reject] = []
-    for item in _items(config):
-        if isinstance(item, Reject):
-            rejects.append(item)
-        elif item.kind != "none":
-            found.append(item)
+    for name in expand(config.sources):
+        source = open_source(name, config.data_root)
+        limit = None if config.limit is None else config.limit + config.skip
+        index = source.index(limit)
+        for item in source.read(index, min(config.skip, index.rows), index.rows):
+            if isinstance(item, Reject):
+                rejects.append(item)
+            elif item.kind != "none":
+                found.append(item)
     if not found:
         raise ConfigError(
             f"No question of {', '.join(config.sources)} has an answer to be judged by.",
@@ -55,12 +62,13 @@ def questions_of(config: EvalConfig) -> tuple[list[Question], list[Reject]]:
     return found, rejects
 
 
-def _items(config: EvalConfig) -> Iterator[Question | Reject]:
-    for name in expand(config.sources):
-        source = open_source(name, config.data_root)
-        limit = None if config.limit is None else config.limit + config.skip
-        index = source.index(limit)
-        yield from source.read(index, min(config.skip, index.rows), index.rows)
+def ray_for(config: EvalConfig, settings: EngineSettings) -> AbstractContextManager[object]:
+    """A session of Ray where the engines are actors; else nothing."""
+    if not actor_count(settings):
+        return nullcontext()
+    from mmpr_pipeline.cluster.session import ray_session
+
+    return ray_session(config.address)
 
 
 async def ask_all(

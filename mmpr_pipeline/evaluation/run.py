@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError, require
 from mmpr_pipeline.core.json_files import json_bytes
@@ -15,9 +14,8 @@ from mmpr_pipeline.core.logs import FOLDER, keep_logs
 from mmpr_pipeline.core.progress import Progress, no_progress
 from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.engines.engine import Engine
-from mmpr_pipeline.engines.settings import EngineSettings
-from mmpr_pipeline.engines.start import actor_count, start_engines
-from mmpr_pipeline.evaluation.ask import Answered, ask_all, questions_of
+from mmpr_pipeline.engines.start import start_engines
+from mmpr_pipeline.evaluation.ask import Answered, ask_all, questions_of, ray_for
 from mmpr_pipeline.evaluation.comparison.words import COLOURS, sentence, verdict
 from mmpr_pipeline.evaluation.results import (
     ComparisonFields,
@@ -126,7 +124,7 @@ def _answers(
         finally:
             await engine.close()
 
-    with _ray(config, settings):
+    with ray_for(config, settings):
         label, answered = asyncio.run(work())
     _some_answered(label, answered)
     return label, answered
@@ -136,14 +134,6 @@ def _some_answered(label: str, answered: list[Answered]) -> None:
     if all(each.reason for each in answered):
         reasons = dict(Counter(each.reason for each in answered))
         raise EngineError(f"{label} could answer none of {len(answered)} questions: {reasons}.")
-
-
-def _ray(config: EvalConfig, settings: EngineSettings) -> Any:
-    if not actor_count(settings):
-        return nullcontext()
-    from mmpr_pipeline.cluster.session import ray_session
-
-    return ray_session(config.address)
 
 
 def _by_source(answered: list[Answered]) -> dict[str, list[Answered]]:
@@ -204,7 +194,13 @@ def results_tables(results: SourcesEvaluation) -> RenderableType:
     names = [name for name in accuracy if name != "all" or len(accuracy) != 2]  # one source is all there is
     for name in names:
         table.add_row(name, str(accuracy[name]["questions"]), *(interval(m["accuracy"][name]) for m in models))
-    lines = [Text(line, style="yellow") for line in _notes(results)]
+    lines = []
+    if results["left_out"]:
+        lines.append(Text(f"{results['left_out']} rows left out: a model was trained on them.", style="yellow"))
+    for model, counts in results["seen"].items():
+        if rows := rows_seen(counts):
+            note = f"Contamination: of the rows asked, {model} was trained on {rows}."
+            lines.append(Text(note, style="yellow"))
     comparison: dict[str, ComparisonFields] = results.get("comparison", {})
     for name in names if comparison else ():
         found = comparison[name]
@@ -213,17 +209,6 @@ def results_tables(results: SourcesEvaluation) -> RenderableType:
             "value": mean["mean"], "low": mean["low"], "high": mean["high"], "better": found["better"],
             "worse": found["worse"], "p": found["p"],
         }  # fmt: skip
-        said = sentence(models[0]["model"], models[1]["model"], change, scale=100)
-        lines.append(Text(f"{name}: {said} (p {found['p']:.2g}, sign test)", style=COLOURS[verdict(change)]))
+        difference = sentence(models[0]["model"], models[1]["model"], change, scale=100)
+        lines.append(Text(f"{name}: {difference} (p {found['p']:.2g}, sign test)", style=COLOURS[verdict(change)]))
     return Group(table, *lines)
-
-
-def _notes(results: SourcesEvaluation) -> list[str]:
-    """What a reader of the table must know: rows that a model was trained on."""
-    notes = []
-    if results["left_out"]:
-        notes.append(f"{results['left_out']} rows left out: a model was trained on them.")
-    for model, counts in results["seen"].items():
-        if rows := rows_seen(counts):
-            notes.append(f"Contamination: of the rows asked, {model} was trained on {rows}.")
-    return notes

@@ -26,23 +26,28 @@ _keep: list[object] = []  # torch's Library withdraws its declarations when it i
 
 def install() -> None:
     """Declare torchvision's missing operators; to be called before torchvision is imported. May be called again."""
-    if _keep or _is_loaded() or importlib.util.find_spec("torchvision") is None:
+    # Whether torchvision's code has run: while it is being imported its module is there, but empty.
+    loaded = hasattr(sys.modules.get("torchvision"), "_meta_registrations")
+    if _keep or loaded or importlib.util.find_spec("torchvision") is None:
         return
+    import torch
     from torch import library
 
     _load_compiled()
-    missing = [schema for name, schema in _SCHEMAS.items() if not _declared(name)]
+    missing = []
+    for name, schema in _SCHEMAS.items():
+        try:
+            declared = torch._C._get_operation_overload(f"torchvision::{name}", "") is not None
+        except RuntimeError:
+            declared = False
+        if not declared:
+            missing.append(schema)
     if not missing:
         return
     operators = library.Library("torchvision", "FRAGMENT")
     for schema in missing:
         operators.define(schema)
     _keep.append(operators)
-
-
-def _is_loaded() -> bool:
-    """Whether torchvision's code has run; while it is being imported its module is there, but empty."""
-    return hasattr(sys.modules.get("torchvision"), "_meta_registrations")
 
 
 class _Watch(MetaPathFinder):
@@ -87,13 +92,3 @@ def _load_compiled() -> None:
                 torch.ops.load_library(str(library))
             except OSError:
                 return
-
-
-def _declared(name: str) -> bool:
-    import torch
-
-    try:
-        torch._C._get_operation_overload(f"torchvision::{name}", "")
-    except RuntimeError:
-        return False
-    return torch._C._get_operation_overload(f"torchvision::{name}", "") is not None

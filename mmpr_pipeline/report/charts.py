@@ -57,11 +57,12 @@ def charts_of(figures: dict[str, Any]) -> dict[str, str]:
     tokens: list[dict[str, str | int]] = [
         {"source": source, "tokens": spent[source]} for source in sorted(spent, key=lambda each: -spent[each])
     ]
+    lost: list[dict[str, str | int]] = [
+        {"reason": row["reason"].replace("_", " "), "questions": row["questions"]} for row in figures["lost"]
+    ]
     specs: dict[str, dict[str, object] | None] = {
         "funnel": bar_chart(figures["funnel"], "step", "questions", ACCENT),
-        "lost": bar_chart([_named(row) for row in figures["lost"]], "reason", "questions", BAD)
-        if figures["lost"]
-        else None,
+        "lost": bar_chart(lost, "reason", "questions", BAD) if lost else None,
         "pairs": pairs_by_source(figures["sources"]),
         "verdicts": verdicts_by_source(figures["sources"]),
         "solve_rates": solve_rates(figures["solve_rates"]),
@@ -234,22 +235,17 @@ def length_balance(groups: list[_LengthBalance]) -> dict[str, object] | None:
         "shorter": "rejected",
     }
     many = {group["source"] for group in groups if group["strategy"] == "dropout_ntp"}
-    rows: list[_Part] = [
-        {"name": _group_name(group, many), "kind": names[key], "n": group.get(key, 0)}
-        for group in groups[:MOST_ROWS]
-        for key in names
-    ]
+    rows: list[_Part] = []
+    for group in groups[:MOST_ROWS]:
+        strategy = STRATEGIES.get(group["strategy"], group["strategy"])
+        name = f"{group['source']} · {strategy}" if group["source"] in many else group["source"]
+        rows += [{"name": name, "kind": names[key], "n": group.get(key, 0)} for key in names]
     kinds = {"chosen": GOOD, "equal": NEUTRAL, "rejected": BAD}
     return stacked(rows, "group", kinds, "share of pairs by the longer response", share=True)
 
 
 _LABEL = {"calculate": "datum.name + ': ' + format(datum.n, ',') + ' ' + datum.kind", "as": "label"}
 _COUNTS = {"format": "~s", "tickCount": 4, "domain": False}
-
-
-def _group_name(group: _LengthBalance, many: set[str]) -> str:
-    strategy = STRATEGIES.get(group["strategy"], group["strategy"])
-    return f"{group['source']} · {strategy}" if group["source"] in many else group["source"]
 
 
 def _colours(kinds: Mapping[str, str]) -> dict[str, object]:
@@ -265,7 +261,3 @@ def _largest(
     sources: Mapping[str, CountsFields], size: Callable[[CountsFields], int]
 ) -> Iterable[tuple[str, CountsFields]]:
     return sorted(sources.items(), key=lambda item: (-size(item[1]), item[0]))[:MOST_ROWS]
-
-
-def _named(row: dict[str, Any]) -> dict[str, str | int]:
-    return {"reason": row["reason"].replace("_", " "), "questions": row["questions"]}

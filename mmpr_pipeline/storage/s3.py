@@ -69,6 +69,7 @@ class S3Store(Store):
         """The boto3 client; made on first use, because it cannot travel between processes."""
         require("s3")
         import boto3.session
+        import botocore.session
         from botocore.config import Config
 
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
@@ -76,7 +77,10 @@ class S3Store(Store):
             retries={"mode": "standard", "total_max_attempts": REQUEST_ATTEMPTS}, connect_timeout=10, read_timeout=120
         )
         with self.explained(""):
-            session = boto3.session.Session(botocore_session=_session())
+            # Each has today's environment, and shares the parsed service models: they take a tenth of a second of CPU.
+            core = botocore.session.get_session()
+            core.register_component("data_loader", _model_loader())
+            session = boto3.session.Session(botocore_session=core)
             return session.client("s3", region_name=region or session.region_name or "us-east-1", config=config)
 
     def name(self, key: str) -> str:
@@ -148,7 +152,8 @@ class S3Store(Store):
             except ClientError as error:
                 exists = s3_status(error) == 412 or code_of(error) == "PreconditionFailed"
                 # That, and 409 (another is putting it), say that nothing was done, but by boto's earlier tries.
-                unsure = unsure or not (exists or s3_status(error) == 409) or _retried(error)
+                retries = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
+                unsure = unsure or not (exists or s3_status(error) == 409) or retries > 0
                 if not exists:
                     raise
             except BotoCoreError:
@@ -292,18 +297,13 @@ class S3Store(Store):
             remedy = _REMEDIES.get(code) or (_COMES_BACK if passes(error) else None)
             raise StoreError(f"{where}: {message} ({code}).", remedy=remedy) from error
         except (BotoCoreError, Boto3Error) as error:
-            raise StoreError(f"{where}: {error}", remedy=_transport_remedy(error)) from error
+            kind = type(error).__name__
+            remedy = "Check the network and AWS_ENDPOINT_URL, then run the same command again: it goes on."
+            if "Credential" in kind or kind in ("ProfileNotFound", "TokenRetrievalError"):
+                remedy = "Give S3 credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a role."
+            raise StoreError(f"{where}: {error}", remedy=remedy) from error
         except OSError as error:
             raise StoreError(f"{where}: {error}", remedy=_NO_ROOM) from error
-
-
-def _session() -> Any:
-    """A new session, with today's environment, that shares the parsed service models: a tenth of a second of CPU."""
-    import botocore.session
-
-    session = botocore.session.get_session()
-    session.register_component("data_loader", _model_loader())
-    return session
 
 
 @lru_cache(maxsize=1)
@@ -311,17 +311,6 @@ def _model_loader() -> Any:
     import botocore.session
 
     return botocore.session.get_session().get_component("data_loader")
-
-
-def _retried(error: Any) -> bool:
-    return bool(error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0)
-
-
-def _transport_remedy(error: Exception) -> str:
-    kind = type(error).__name__
-    if "Credential" in kind or kind in ("ProfileNotFound", "TokenRetrievalError"):
-        return "Give S3 credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a role."
-    return "Check the network and AWS_ENDPOINT_URL, then run the same command again: it goes on."
 
 
 def _reached_before(url: str) -> S3Store:

@@ -77,6 +77,7 @@ def waits() -> Iterator[float]:
 
 def passes(error: BaseException | None) -> bool:
     """Whether the same request may succeed later: the server is away, overloaded or broken, or bytes were damaged."""
+    from boto3.exceptions import Boto3Error
     from botocore.exceptions import (
         ClientError,
         FlexibleChecksumError,
@@ -97,7 +98,9 @@ def passes(error: BaseException | None) -> bool:
         return False
     if isinstance(error, BotoConnectionError | HTTPClientError | IncompleteReadError | FlexibleChecksumError):
         return True
-    return passes(_wrapped(error))
+    if isinstance(error, Boto3Error):  # a failed transfer, with its reason inside
+        return passes(getattr(error, "last_exception", None) or error.__cause__ or error.__context__)
+    return False
 
 
 def s3_status(error: Any) -> int:
@@ -108,13 +111,3 @@ def s3_status(error: Any) -> int:
 def code_of(error: Any) -> str:
     """The S3 error code of a ClientError."""
     return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _wrapped(error: BaseException) -> BaseException | None:
-    """What a failed transfer of boto3 carries inside."""
-    from boto3.exceptions import Boto3Error
-
-    if not isinstance(error, Boto3Error):
-        return None
-    found: BaseException | None = getattr(error, "last_exception", None) or error.__cause__ or error.__context__
-    return found

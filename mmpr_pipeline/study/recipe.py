@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.study.settings import (
-    FeedbackComparison,
     QuestionSettings,
     StudyConfig,
     TrainSettings,
@@ -118,34 +117,26 @@ class _Seed:
 
         A table's steps are planned as its rows are taken.
         """
+        config = self.config
+        ways = (("adaptive", True), ("flat", False)) if config.flat else ()
         return {
-            "losses": self._losses(),
+            "losses": (self._made(loss, self.build(config.size), loss) for loss in config.losses),
             "DropNTP": self._dropout(),
-            "sampling": self._sampling(),
+            "sampling": (self._made(label, self.build(1, adaptive=adaptive)) for label, adaptive in ways),
             "rounds": self._rounds(),
-            "pairs": self._pairs(),
+            "pairs": (self._made(f"{size}x", self.build(size)) for size in config.sizes),
             "feedback": self._feedback(),
-            "signals": self._signals(),
+            "signals": (self._made(label, self.signal(label, pairing)) for label, pairing in config.signals.items()),
         }
 
-    def _losses(self) -> Iterator[Made]:
-        for loss in self.config.losses:
-            main = self.build(self.config.size)
-            yield Made(loss, self.model(loss, main), main)
+    def _made(self, label: str, built: str, loss: str = "mpo") -> Made:
+        return Made(label, self.model(loss, built), built)
 
     def _dropout(self) -> Iterator[Made]:
-        config = self.config
-        if config.dropout_off:
-            off = self.repair(self.build(1))
-            yield Made("off", self.model("mpo", off), off)
-        for ratio in config.dropout_ratios:
-            built = self.build(1, ratio=ratio)
-            yield Made(f"{ratio:g}", self.model("mpo", built), built)
-
-    def _sampling(self) -> Iterator[Made]:
-        for label, adaptive in (("adaptive", True), ("flat", False)) if self.config.flat else ():
-            built = self.build(1, adaptive=adaptive)
-            yield Made(label, self.model("mpo", built), built)
+        if self.config.dropout_off:
+            yield self._made("off", self.repair(self.build(1)))
+        for ratio in self.config.dropout_ratios:
+            yield self._made(f"{ratio:g}", self.build(1, ratio=ratio))
 
     def _rounds(self) -> Iterator[Made]:
         config, model = self.config, self.config.engine.model
@@ -155,11 +146,6 @@ class _Seed:
             model = model_of(self.train_name("mpo", built))
             yield Made(f"{number}", measured, built)
 
-    def _pairs(self) -> Iterator[Made]:
-        for size in self.config.sizes:
-            built = self.build(size)
-            yield Made(f"{size}x", self.model("mpo", built), built)
-
     def _feedback(self) -> Iterator[Made]:
         """Descriptions that feedback pairs; the same chosen ones with what DropNTP rejects; those that both have."""
         if (rules := self.config.feedback) is None:
@@ -168,7 +154,24 @@ class _Seed:
         seed = self.config.practice.seed + self.seed
         self.plan.sources[folder] = self.config.practice.model_copy(update={"each": rules.each, "seed": seed})
         source = f"./sources/{folder}/nano_describe.yaml"
-        chosen, cost = (self._by_world if rules.labels == "world" else self._by_model)(source, rules, model)
+        chosen = f"s{self.seed}/chosen"  # the step that writes feedback's pairs as rows
+        if rules.labels == "world":
+            settings: dict[str, object] = {
+                **rules.model_dump(mode="json", include={"each", "answers", "pairs"}),
+                "source": source,
+                "engine": {**_engine(self.config, model), "actors": 0},
+                "decoding": self.config.sampling.decoding.model_dump(mode="json"),
+                "seed": self.seed,
+                "folder": f"./steps/{chosen}/rows",
+            }
+            self.plan.add(Step(chosen, "pair_by_world", settings, _needs(model)))
+            cost = chosen
+        else:  # by what the base model says of each claim
+            options = {"feedback": rules.model_dump(mode="json", include={"answers", "pairs", "verify", "votes"})}
+            pairing = {"strategies": ["feedback"], "options": options}
+            cost = self._build(f"s{self.seed}/build-feedback", source, pairing, model, ())
+            settings = {"data": data_of(cost), "folder": f"./steps/{chosen}/rows"}
+            self.plan.add(Step(chosen, "hand_over", settings, (cost,)))
         continued = {"strategies": ["dropout_preset"]}
         dropped = self._build(f"s{self.seed}/build-dropout", _rows_of(chosen), continued, model, (chosen,))
         both = f"s{self.seed}/both"
@@ -177,28 +180,6 @@ class _Seed:
         preset = self._build(f"s{self.seed}/build-both", _rows_of(both), {"strategies": ["preset"]}, model, (both,))
         yield Made(FEEDBACK, self.model("mpo", preset, model, rules.training), preset, cost)
         yield Made(SAME_CHOSEN, self.model("mpo", dropped, model, rules.training), dropped, both)
-
-    def _by_world(self, source: str, rules: FeedbackComparison, model: str) -> tuple[str, str]:
-        """Feedback's pairs as rows, labelled by the world: the step that writes them, and that counts their tokens."""
-        name = f"s{self.seed}/chosen"
-        settings = {
-            **rules.model_dump(mode="json", include={"each", "answers", "pairs"}),
-            "source": source,
-            "engine": {**_engine(self.config, model), "actors": 0},
-            "decoding": self.config.sampling.decoding.model_dump(mode="json"),
-            "seed": self.seed,
-            "folder": f"./steps/{name}/rows",
-        }
-        return self.plan.add(Step(name, "pair_by_world", settings, _needs(model))), name
-
-    def _by_model(self, source: str, rules: FeedbackComparison, model: str) -> tuple[str, str]:
-        """The same, made by the strategy `feedback`, with what the base model says of each claim."""
-        options = {"feedback": rules.model_dump(mode="json", include={"answers", "pairs", "verify", "votes"})}
-        built = self._build(f"s{self.seed}/build-feedback", source, {"strategies": ["feedback"], "options": options},
-                            model, ())  # fmt: skip
-        name = f"s{self.seed}/chosen"
-        settings = {"data": data_of(built), "folder": f"./steps/{name}/rows"}
-        return self.plan.add(Step(name, "hand_over", settings, (built,))), built
 
     def _build(self, name: str, source: str, pairing: Mapping[str, object], model: str, needs: tuple[str, ...]) -> str:
         """A build of descriptions alone."""
@@ -214,11 +195,6 @@ class _Seed:
             "screening": {"dedup": False, "decontaminate": False},
         }
         return self.plan.add(Step(name, "build", settings, needs))
-
-    def _signals(self) -> Iterator[Made]:
-        for label, pairing in self.config.signals.items():
-            built = self.signal(label, pairing)
-            yield Made(label, self.model("mpo", built), built)
 
     def signal(self, label: str, pairing: PairingSettings) -> str:
         """The practice questions at size 1, paired in another way; with their answers taken off where that is asked."""

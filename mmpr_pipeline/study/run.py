@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import BinaryIO
 
 from mmpr_pipeline.core.errors import MmprError
 from mmpr_pipeline.core.json_files import json_bytes
@@ -118,27 +117,24 @@ class InProcesses:
         with open(log, "ab") as file:
             file.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {step.name}\n".encode())
             file.flush()
-            status = self._status(step, root, file)
+            command = [sys.executable, "-m", "mmpr_pipeline.study.steps.work", str(root), step.name]
+            # In a session of its own: Ctrl-C reaches the study alone, which asks each step once to end in order.
+            process = subprocess.Popen(
+                command, stdout=file, stderr=file, env={**os.environ, **self._variables}, start_new_session=True
+            )
+            self._running.add(process)
+            try:
+                if self._stopped:
+                    process.terminate()
+                status = process.wait()
+            finally:
+                self._running.discard(process)
         if status:
             last = "\n    ".join(log.read_text("utf-8", errors="replace").splitlines()[-LAST_LINES:])
             raise StepFailed(
                 f"The step {step.name} ended with status {status}:\n    {last}",
                 remedy=f"See {log}; the same command goes on from here.",
             )
-
-    def _status(self, step: Step, root: Path, file: BinaryIO) -> int:
-        command = [sys.executable, "-m", "mmpr_pipeline.study.steps.work", str(root), step.name]
-        # In a session of its own: Ctrl-C reaches the study alone, which asks each step once to end in order.
-        process = subprocess.Popen(
-            command, stdout=file, stderr=file, env={**os.environ, **self._variables}, start_new_session=True
-        )
-        self._running.add(process)
-        try:
-            if self._stopped:
-                process.terminate()
-            return process.wait()
-        finally:
-            self._running.discard(process)
 
     def stop(self) -> None:
         """End the steps that are running; they can be gone on with."""

@@ -15,17 +15,12 @@ def with_policy(config: TrainConfig) -> TrainConfig:
     """The settings with a model. Raises ConfigError where a real one would learn from a rehearsal."""
     store = open_store(config.data)
     if "model" not in config.model_fields_set:
-        config = config.model_copy(update={"model": _sampler(config.data) or NANO})
+        try:
+            engine = group_of(read_config(store).get("config", {}), "engine")
+        except (MissingKeyError, DatasetError):
+            engine = {}
+        sampler = engine.get("model") if engine.get("name") == "vllm" else None  # what can be loaded here
+        config = config.model_copy(update={"model": str(sampler or NANO)})
     if config.model != NANO:
         refuse_rehearsal(store, "train on it", allowed=config.allow_rehearsal)
     return config
-
-
-def _sampler(data: str) -> str | None:
-    """The model that sampled the responses, where it can be loaded here."""
-    try:
-        engine = group_of(read_config(open_store(data)).get("config", {}), "engine")
-    except (MissingKeyError, DatasetError):
-        return None
-    model = engine.get("model")
-    return str(model) if model and engine.get("name") == "vllm" else None

@@ -109,15 +109,14 @@ class ExportedImages:
 
     def paths(self, images: Images, names: list[str]) -> list[str]:
         """Paths of some images below the folder; those not yet there are written."""
-        return [self._path(images, name) for name in names]
-
-    def _path(self, images: Images, name: str) -> str:
-        path = f"{name[:2]}/{images.file_name(name)}"
-        target = self._folder / path
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(images.bytes_of(name))
-        return path
+        paths = []
+        for name in names:
+            paths.append(path := f"{name[:2]}/{images.file_name(name)}")
+            target = self._folder / path
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(images.bytes_of(name))
+        return paths
 
 
 def write_pairs(

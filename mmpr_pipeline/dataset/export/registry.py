@@ -30,12 +30,11 @@ class Format(Protocol):
         """How the written folder is used, in Markdown."""
 
 
-def _module(name: str) -> str:
-    return f"mmpr_pipeline.dataset.export.formats.{name.replace('-', '_')}"
-
-
 EXPORTS: Registry[Format] = Registry(
     "mmpr.export_formats",
     "export format",
-    {name: "mmpr_pipeline.dataset.export.rl.prompts" if name == "rl" else _module(name) for name in FORMATS},
+    {
+        name: f"mmpr_pipeline.dataset.export.{'rl.prompts' if name == 'rl' else 'formats.' + name.replace('-', '_')}"
+        for name in FORMATS
+    },
 )

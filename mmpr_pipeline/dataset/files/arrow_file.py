@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
@@ -52,18 +52,15 @@ class RecordFile:
 
     def _flush(self) -> None:
         if self._batch:
-            columns = zip(*self._batch, strict=True)
-            arrays = [_array(column, field.type) for column, field in zip(columns, self.schema, strict=True)]
+            arrays = []
+            for column, field in zip(zip(*self._batch, strict=True), self.schema, strict=True):
+                try:
+                    arrays.append(pa.array(column, field.type))
+                except UnicodeEncodeError:  # lone surrogates of a hostile text have no UTF-8 form
+                    arrays.append(pa.array([_encodable(value) for value in column], field.type))
             self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
             self.rows += len(self._batch)
         self._batch, self._bytes = [], 0
-
-
-def _array(column: Iterable[Any], kind: pa.DataType) -> pa.Array:
-    try:
-        return pa.array(column, kind)
-    except UnicodeEncodeError:  # lone surrogates of a hostile text have no UTF-8 form
-        return pa.array([_encodable(value) for value in column], kind)
 
 
 def _encodable(value: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,21 +75,17 @@ def _unpack(store: Store, manifest: Manifest, target: Path, schema: pa.Schema) -
     """Write a shard's pairs as `datasets` maps them: an uncompressed stream, with addresses of images."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{uuid.uuid4().hex}")
+    images, pairs = (layout.data(kind, manifest.shard, manifest.of) for kind in ("images", "pairs"))
+    prefix = image_prefix(store, images)
     try:
         with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-            for batch in _addressed(store, manifest, schema):
-                writer.write_batch(batch)
+            for batch in record_batches(sound_file(store, pairs, manifest.hashes[pairs])):
+                rows = [
+                    [{"bytes": None, "path": f"{prefix}/{name}"} for name in names]
+                    for names in batch["images"].to_pylist()
+                ]
+                columns = [pa.array(rows, f.type) if f.name == "images" else batch[f.name].cast(f.type) for f in schema]
+                writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _addressed(store: Store, manifest: Manifest, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    images, pairs = (layout.data(kind, manifest.shard, manifest.of) for kind in ("images", "pairs"))
-    prefix = image_prefix(store, images)
-    for batch in record_batches(sound_file(store, pairs, manifest.hashes[pairs])):
-        rows = [
-            [{"bytes": None, "path": f"{prefix}/{name}"} for name in names] for names in batch["images"].to_pylist()
-        ]
-        columns = [pa.array(rows, f.type) if f.name == "images" else batch[f.name].cast(f.type) for f in schema]
-        yield pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -48,7 +48,9 @@ def stored_questions(store: Store, shard: int, num_shards: int) -> Iterator[Stor
         row = QuestionRow.model_validate(fields)
         rollouts: tuple[Rollout, ...] = ()
         if ahead is not None and row.status != "rejected" and ahead[0] == row.question_id:
-            rollouts = tuple(_rollout(kept) for kept in ahead[1])
+            rollouts = tuple(
+                Rollout.model_validate({name: kept[name] for name in Rollout.model_fields}) for kept in ahead[1]
+            )
             ahead = next(groups, None)
         if row.rollouts and not rollouts:
             raise DatasetError(f"{layout.data('rollouts', shard, num_shards)} lacks the rollouts of {row.source_id}.")
@@ -58,10 +60,6 @@ def stored_questions(store: Store, shard: int, num_shards: int) -> Iterator[Stor
 def _rows(path: Path) -> Iterator[dict[str, object]]:
     for batch in record_batches(path):
         yield from batch.to_pylist()
-
-
-def _rollout(fields: Mapping[str, object]) -> Rollout:
-    return Rollout.model_validate({name: fields[name] for name in Rollout.model_fields})
 
 
 class _Images:

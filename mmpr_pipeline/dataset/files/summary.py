@@ -110,7 +110,10 @@ def shards_of(store: Store) -> int:
 def no_dataset(store: Store) -> DatasetError:
     """What to raise where no shard is finished: nothing is there, a build is at work, or one was stopped early."""
     if store.is_held():
-        return DatasetError(f"{store.url} holds no finished shard yet.", remedy=_wait(store))
+        return DatasetError(
+            f"{store.url} holds no finished shard yet.",
+            remedy=f"A build is at work on it: wait for its first shard; `mmpr top {store.url}` shows how far it is.",
+        )
     if store.exists(layout.CONFIG):
         return DatasetError(
             f"{store.url} holds no finished shard: its build was stopped before.",
@@ -130,10 +133,6 @@ def finished_shards(store: Store) -> list[int]:
     """Numbers of the shards that are finished, in order; also while a build goes on."""
     names = (key.removeprefix("manifests/").partition("-of-")[0] for key in store.list("manifests/"))
     return [int(name) for name in names if name.isdecimal()]
-
-
-def _wait(store: Store) -> str:
-    return f"A build is at work on it: wait for its first shard; `mmpr top {store.url}` shows how far it is."
 
 
 def manifests_of(store: Store, shards: int, only: Iterable[int] | None = None) -> Iterator[Manifest]:

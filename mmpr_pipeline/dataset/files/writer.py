@@ -80,13 +80,19 @@ class ShardWriter:
 
         Raises DatasetError where the shard was finished before with other content.
         """
+        files = []
+        for kind, file in sorted(self._files.items()):
+            file.close()
+            place = layout.data(kind, self._shard, self._of)
+            size = file.path.stat().st_size
+            files.append(FileEntry(path=place, sha256=sha256_of(file.path), bytes=size, rows=file.rows))
         manifest = Manifest(
             shard=self._shard,
             of=self._of,
             identity=self._identity,
             counts=self._total.counts(),
             sources={name: tally.counts() for name, tally in sorted(self._by_source.items())},
-            files=tuple(self._closed(kind, file) for kind, file in sorted(self._files.items())),
+            files=tuple(files),
             rehearsal=self._rehearsal,
         )
         if not all(counts.adds_up() for counts in (manifest.counts, *manifest.sources.values())):
@@ -101,11 +107,6 @@ class ShardWriter:
                 remedy="Was this output made by another version of mmpr? Build into a new output.",
             )
         return manifest
-
-    def _closed(self, kind: str, file: RecordFile) -> FileEntry:
-        file.close()
-        key = layout.data(kind, self._shard, self._of)
-        return FileEntry(path=key, sha256=sha256_of(file.path), bytes=file.path.stat().st_size, rows=file.rows)
 
     @staticmethod
     def _keep(stored: set[bytes], images: Iterable[Image]) -> list[Image]:

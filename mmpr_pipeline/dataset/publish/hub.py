@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -205,7 +205,9 @@ class HubDataset:
     def check(self, wanted: dict[str, Content], commit: str) -> list[str]:
         """Paths whose content in a commit, as the Hub hashed it, is not the wanted one."""
         wrong = []
-        for paths in _chunks(sorted(wanted), PATHS):
+        every = sorted(wanted)
+        for start in range(0, len(every), PATHS):
+            paths = every[start : start + PATHS]
             found = self._tried("verify", partial(self._infos, paths, commit))
             wrong += [path for path in paths if not Remote(commit, found).holds(path, wanted[path])]
         return wrong
@@ -266,7 +268,3 @@ def _no_bars() -> Iterator[None]:
 
 def _hash(entry: Any) -> str:
     return str(entry.lfs.sha256 if entry.lfs else entry.blob_id)
-
-
-def _chunks(items: Sequence[str], size: int) -> Iterable[Sequence[str]]:
-    return (items[i : i + size] for i in range(0, len(items), size))

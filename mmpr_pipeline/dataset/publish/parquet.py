@@ -63,7 +63,7 @@ class Images:
             raise DatasetError(f"{path.name}: {wrong[:80]!r} is not a sha256.")
         if wrong := next((kind for kind in formats if kind not in FORMATS), None):
             raise DatasetError(f"{path.name}: {wrong[:80]!r} is not an image format.")
-        sizes = (len(buffer) for chunk in table["data"].chunks for buffer in _buffers(chunk))
+        sizes = (len(value.as_buffer()) for chunk in table["data"].chunks for value in chunk)
         return cls(
             data=table["data"],
             rows={name: row for row, name in enumerate(names)},
@@ -86,10 +86,6 @@ class Images:
         """`SHA256.FORMAT`."""
         self.row(name)
         return f"{name}.{self.formats[name]}"
-
-
-def _buffers(chunk: pa.Array) -> Iterator[Any]:
-    return (value.as_buffer() for value in chunk)
 
 
 def shard_groups(
@@ -144,20 +140,20 @@ def embedded(pairs: pa.Table, images: Images, schema: pa.Schema) -> pa.Table:
     columns = []
     for field in schema:
         column = pairs[field.name].combine_chunks()
-        columns.append(_embedded(column, images, field.type) if field.name == "images" else column.cast(field.type))
+        if field.name != "images":
+            columns.append(column.cast(field.type))
+            continue
+        # Each image is copied out of its file once, and then repeated by number.
+        encoded = column.flatten().dictionary_encode()
+        unique = encoded.dictionary.to_pylist()
+        item = field.type.value_type
+        values = {"bytes": [images.bytes_of(n) for n in unique], "path": [images.file_name(n) for n in unique]}
+        arrays = [pa.array(values[part.name], part.type).take(encoded.indices) for part in item]
+        lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+        offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+        structs = pa.StructArray.from_arrays(arrays, fields=list(item))
+        columns.append(pa.ListArray.from_arrays(offsets, structs, type=field.type))
     return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _embedded(names: pa.ListArray, images: Images, kind: pa.DataType) -> pa.ListArray:
-    """Each image is copied out of its file once, and then repeated by number."""
-    encoded = names.flatten().dictionary_encode()
-    unique = encoded.dictionary.to_pylist()
-    item = kind.value_type
-    values = {"bytes": [images.bytes_of(n) for n in unique], "path": [images.file_name(n) for n in unique]}
-    arrays = [pa.array(values[field.name], field.type).take(encoded.indices) for field in item]
-    lengths = names.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(arrays, fields=list(item)), type=kind)
 
 
 @dataclass(frozen=True)

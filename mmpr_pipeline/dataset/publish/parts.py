@@ -76,7 +76,10 @@ def parts_of(manifests: Sequence[Manifest], files: int | None = None) -> list[Pa
     parts = []
     for number in range(of):
         held = range(shards * number // of, shards * (number + 1) // of)
-        entries = [_entries(manifests[shard]) for shard in held]
+        entries: list[tuple[FileEntry, FileEntry]] = []  # pairs and images of each shard
+        for shard in held:
+            by_kind = {entry.path.partition("/")[0]: entry for entry in manifests[shard].files}
+            entries.append((by_kind["pairs"], by_kind["images"]))
         parts.append(
             ParquetPart(
                 path=f"data/train-{number:05d}-of-{of:05d}.parquet",
@@ -88,12 +91,6 @@ def parts_of(manifests: Sequence[Manifest], files: int | None = None) -> list[Pa
             )
         )
     return parts
-
-
-def _entries(manifest: Manifest) -> tuple[FileEntry, FileEntry]:
-    """The files of pairs and of images."""
-    found = {entry.path.partition("/")[0]: entry for entry in manifest.files}
-    return found["pairs"], found["images"]
 
 
 def is_ours(path: str) -> bool:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
 
 from mmpr_pipeline.core.errors import ConfigError, DatasetError, HubError
 from mmpr_pipeline.core.progress import Progress, no_progress
@@ -192,7 +190,11 @@ class _Publishing:
         """Write one Parquet file, bring it to the Hub's store, and forget it here."""
         with TemporaryDirectory(prefix="mmpr-") as folder:
             local = Path(folder) / "part.parquet"
-            written = write_parquet(local, self._groups(part), self._features.arrow_schema)
+            num_shards = len({shard for other in self._parts for shard in other.shards})
+            of_shards = (
+                shard_groups(self._store, shard, num_shards, self._features, part.hashes) for shard in part.shards
+            )
+            written = write_parquet(local, chain.from_iterable(of_shards), self._features.arrow_schema)
             sha256 = sha256_of(local)
             self._files[part.path] = PublishedFile(
                 made_from=part.made_from,
@@ -204,11 +206,6 @@ class _Publishing:
             if not self._remote.holds(part.path, Content(sha256)):
                 self._hub.upload(changes, part.path, local, sha256)
                 self._uploaded += 1
-
-    def _groups(self, part: ParquetPart) -> Iterator[pa.Table]:
-        num_shards = len({shard for other in self._parts for shard in other.shards})
-        for shard in part.shards:
-            yield from shard_groups(self._store, shard, num_shards, self._features, part.hashes)
 
     def _note(self) -> Note:
         known = {path: self._files[path] for path in sorted(self._files)}
@@ -236,16 +233,13 @@ def publication_table(found: Publication) -> RenderableType:
         table.add_row(f"... {len(shown) - SHOWN} more", "")
     table.add_row(f"{found.rows:,} pairs, {len(shown)} files", f"{about}{size_of(found.bytes)}", style="bold")
     lines: list[Any] = [Text.assemble(("Warning  ", "bold yellow"), text) for text in found.warnings]
-    lines += [table, Text(_ending(found))]
-    return Group(*lines)
+    at = f"{found.url} at {found.commit}"
+    ending = f"{found.uploaded} files uploaded, {found.commits} commits, checked by hash: {at}"
+    if found.commit is None:
+        ending = f"Nothing was sent (dry run); it would go to {found.url}, {'private' if found.private else 'public'}."
+    elif not found.commits:
+        ending = f"Everything is already published: {at}"
+    return Group(*lines, table, Text(ending))
 
 
 SHOWN = 12
-
-
-def _ending(found: Publication) -> str:
-    if found.commit is None:
-        return f"Nothing was sent (dry run); it would go to {found.url}, {'private' if found.private else 'public'}."
-    if not found.commits:
-        return f"Everything is already published: {found.url} at {found.commit}"
-    return f"{found.uploaded} files uploaded, {found.commits} commits, checked by hash: {found.url} at {found.commit}"

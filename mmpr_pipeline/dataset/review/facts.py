@@ -78,7 +78,7 @@ class Facts:
 
 
 def facts_of(out: str | Path, progress: Callable[[int, int], None] | None = None) -> Facts:
-    """Read what the finished shards tell, one by one. Raises DatasetError where none is finished."""
+    """Read the finished shards one by one. Raises DatasetError where none is finished."""
     store = open_store(out)
     shards = shards_of(store)
     figures = stats(out, progress)
@@ -99,14 +99,10 @@ def facts_of(out: str | Path, progress: Callable[[int, int], None] | None = None
                     rows = np.array([name == group for name in groups])
                     longer = (chosen > rejected)[rows].sum()
                     sums[group] += np.array([rows.sum(), chosen[rows].sum(), rejected[rows].sum(), longer], np.int64)
-    pairs_made_by = {name: dict(counts.most_common()) for name, counts in counted.items()}
-    made_by, characters = (
-        pairs_made_by,
-        {
-            group: Characters(chosen / rows, rejected / rows, longer / rows)
-            for group, (rows, chosen, rejected, longer) in sums.items()
-        },
-    )
+    characters = {
+        group: Characters(chosen / rows, rejected / rows, longer / rows)
+        for group, (rows, chosen, rejected, longer) in sums.items()
+    }
     # What the build noted of each source; where it noted nothing, nothing is known of it.
     names = sorted(figures["sources"])
     noted = {source["name"]: source for source in config.get("sources", ())}
@@ -117,7 +113,7 @@ def facts_of(out: str | Path, progress: Callable[[int, int], None] | None = None
         sources=[cast(SourceNote, {"name": name, **unknown, **noted.get(name, {})}) for name in names],
         identity=config.get("identity", {}),
         mmpr_version=str(config.get("mmpr_version", "unknown")),
-        made_by=made_by,
+        made_by={name: dict(counts.most_common()) for name, counts in counted.items()},
         characters=characters,
         screening=read_summary(store).get("screening") if store.exists(layout.SUMMARY) else None,
         rehearsal=is_rehearsal(config),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -33,17 +35,17 @@ def pick_pairs(out: str | Path, number: int, seed: int) -> list[PickedPair]:
     store = open_store(out)
     shards, done = shards_of(store), finished_shards(store)
     rows_of = [next(f.rows for f in m.files if f.path.startswith("pairs/")) for m in manifests_of(store, shards, done)]
-    total = sum(rows_of)
-    drawn = random.Random(seed).sample(range(total), min(total, number * 8))
+    ends = [0, *accumulate(rows_of)]
+    drawn = random.Random(seed).sample(range(ends[-1]), min(ends[-1], number * 8))
     picked: list[PickedPair] = []
     seen: set[str] = set()
     for strict in (True, False):
         for position in drawn:
             if len(picked) == number:
                 return picked
-            place, row = _locate(position, rows_of)
+            place = bisect_right(ends, position) - 1
             shard = done[place]
-            pair = _row(store.local_copy(layout.data("pairs", shard, shards)), row)
+            pair = _row(store.local_copy(layout.data("pairs", shard, shards)), position - ends[place])
             if pair["pair_id"] not in seen and not (strict and pair["question_id"] in seen):
                 seen |= {pair["pair_id"], pair["question_id"]}
                 path = store.local_copy(layout.data("images", shard, shards))
@@ -55,14 +57,6 @@ def pick_pairs(out: str | Path, number: int, seed: int) -> list[PickedPair]:
                 sizes = [found[name] for name in pair["images"] if name in found]
                 picked.append({**pair, "image_sizes": sizes, "shard": shard})
     return picked
-
-
-def _locate(position: int, rows_of: list[int]) -> tuple[int, int]:
-    for shard, rows in enumerate(rows_of):
-        if position < rows:
-            return shard, position
-        position -= rows
-    raise IndexError(position)
 
 
 def _row(path: Path, number: int) -> PairFields:
@@ -83,20 +77,17 @@ def show_pairs(out: str | Path, number: int, seed: int, console: Console) -> Non
         console.print(shown)
     for pair in pairs:
         console.rule(Text(f"{pair['source']} · {pair['source_id']} · {pair['strategy'].replace('_', ' ')}", "bold"))
-        console.print(_question(pair))
+        asked = Text(_safe(pair["prompt"].replace("<image>\n", "").replace("<image>", "")).strip())
+        for kind, width, height in pair["image_sizes"]:
+            asked.append(f"  [{kind} {width}x{height}]", "cyan")
+        if pair["answer"] is not None:
+            asked.append(f"\nanswer: {_safe(pair['answer'])}", "bold")
+        console.print(asked)
         console.print(_responses(pair, console.width))
-        console.print(_provenance(pair), "")
-
-
-def _question(pair: PickedPair) -> Text:
-    from rich.text import Text
-
-    text = Text(_safe(pair["prompt"].replace("<image>\n", "").replace("<image>", "")).strip())
-    for kind, width, height in pair["image_sizes"]:
-        text.append(f"  [{kind} {width}x{height}]", "cyan")
-    if pair["answer"] is not None:
-        text.append(f"\nanswer: {_safe(pair['answer'])}", "bold")
-    return text
+        rules = " / ".join(_safe(rule) for rule in (pair["chosen_rule"], pair["rejected_rule"]) if rule)
+        origin = [pair["model"], pair["prompt_version"], pair["checker"], rules]
+        origin += [f"seed {pair['seed']}", pair["pair_id"]]
+        console.print(Text(" · ".join(_safe(part) for part in origin if part), "dim"), "")
 
 
 def _responses(pair: PairFields, width: int) -> Table:
@@ -142,14 +133,6 @@ def _body(response: str, shared: int, style: str) -> Text:
     from rich.text import Text
 
     return Text.assemble((_safe(response[:shared]), "dim"), (_safe(response[shared:]), style))
-
-
-def _provenance(pair: PairFields) -> Text:
-    from rich.text import Text
-
-    rules = " / ".join(_safe(rule) for rule in (pair["chosen_rule"], pair["rejected_rule"]) if rule)
-    parts = [pair["model"], pair["prompt_version"], pair["checker"], rules, f"seed {pair['seed']}", pair["pair_id"]]
-    return Text(" · ".join(_safe(part) for part in parts if part), "dim")
 
 
 def _safe(text: str) -> str:

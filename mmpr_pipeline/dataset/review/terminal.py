@@ -84,16 +84,12 @@ def summary_page(summary: BuildSummary | DatasetStats) -> RenderableType:
     parts += [heading("What became of the questions"), fates(counts)]
     if beside := beside_sentences(counts):
         parts += [heading("Beside the questions"), *map(Text, beside)]
-    if told := [*summary.get("warnings", ()), *_screened(summary)]:
-        parts += [heading("Please note"), *map(Text, told)]
+    report = summary.get("screening")
+    screened = (*report_sentences(report), unchecked(report)) if report else ()
+    if notices := [*summary.get("warnings", ()), *filter(None, screened)]:
+        parts += [heading("Please note"), *map(Text, notices)]
     notes = [note for note in (_recorded(summary), _pace(summary)) if note]
     return Group(*parts, *([heading("This run"), *map(Text, notes)] if notes else []))
-
-
-def _screened(summary: BuildSummary | DatasetStats) -> list[str]:
-    """What was dropped before sampling, and with what questions were compared."""
-    report = summary.get("screening")
-    return [told for told in (*report_sentences(report), unchecked(report)) if told] if report else []
 
 
 def _recorded(summary: BuildSummary | DatasetStats) -> str | None:
@@ -207,12 +203,14 @@ def stats_page(figures: DatasetStats) -> RenderableType:
     """The summary's page, then lengths by source and strategy, solve rates and pairs per question."""
     parts: list[RenderableType] = [summary_page(figures)]
     if figures["finished"] < figures["shards"]:
-        told = f"Not finished: {figures['finished']:,} of {figures['shards']:,} shards. All figures are of these."
-        parts.insert(0, Text(told, "bold yellow"))
+        notice = f"Not finished: {figures['finished']:,} of {figures['shards']:,} shards. All figures are of these."
+        parts.insert(0, Text(notice, "bold yellow"))
     if figures["groups"]:
         parts += [heading("Tokens by source and strategy"), _lengths(figures["groups"])]
-    parts += [heading("Rollouts"), _rollouts(figures["counts"]["rollouts"])]
-    if any(_solved_total(found) for found in figures["solve_rates"].values()):
+    styles, rollouts = {"correct": "green", "incorrect": "red", "unparseable": "yellow"}, figures["counts"]["rollouts"]
+    bars = [(outcome, count, styles.get(outcome, "cyan")) for outcome, count in rollouts.items()]
+    parts += [heading("Rollouts"), count_bars(bars, sum(rollouts.values()))]
+    if any(found["none"] + sum(found["bins"]) + found["all"] for found in figures["solve_rates"].values()):
         parts += [heading("Questions by share of correct rollouts"), _solve_rates(figures["solve_rates"])]
     if figures["pairs_per_question"]:
         per_question = sorted((int(pairs), count) for pairs, count in figures["pairs_per_question"].items())
@@ -244,17 +242,6 @@ def _lengths(groups: Iterable[Mapping[str, Any]]) -> Table:
 def _figures(lengths: Mapping[str, float], *names: str) -> list[str]:
     """Figures of token counts; dashes where none is known (recorded rollouts)."""
     return [f"{lengths[name]:,.0f}" if lengths["count"] else "-" for name in names]
-
-
-def _rollouts(rollouts: Mapping[str, int]) -> Table:
-    styles = {"correct": "green", "incorrect": "red", "unparseable": "yellow"}
-    return count_bars(
-        [(name, count, styles.get(name, "cyan")) for name, count in rollouts.items()], sum(rollouts.values())
-    )
-
-
-def _solved_total(found: Mapping[str, Any]) -> int:
-    return int(found["none"] + sum(found["bins"]) + found["all"])
 
 
 def _solve_rates(solve_rates: Mapping[str, Mapping[str, Any]]) -> Table:

@@ -22,14 +22,25 @@ _NAMES = {layout.CONFIG: "bad_config", layout.SUMMARY: "bad_summary", REPORT: "b
 
 def check_described(store: Store, keys: set[str], num_shards: int, identity: str | None, add: Add) -> None:
     """Check them against each other, against the manifests' `identity`, and against their own checksums."""
-    sound = {key: content for key in _NAMES if key in keys and (content := _read(store, key, add)) is not None}
+    sound: dict[str, dict[str, object]] = {}
+    for key in _NAMES:
+        if key in keys:
+            try:
+                sound[key] = read_sealed(store, key)
+            except DatasetError as error:
+                add(_NAMES[key], key, error.message)
     config, summary, report = (sound.get(key, {}) for key in (layout.CONFIG, layout.SUMMARY, REPORT))
     if config and identity is not None and config.get("digest") != identity:
         add("other_identity", layout.CONFIG, "the shards were built with other settings")
     if report and config and report.get("plan", config.get("digest")) != config.get("digest"):
         add("other_identity", REPORT, "the rows were screened for other settings")
     if layout.SUMMARY in sound:
-        _check_totals(store, num_shards, summary, add)
+        try:
+            totals = json.loads(json_bytes(summarise(store, num_shards)))
+        except DatasetError:
+            totals = {}  # the manifests are reported already
+        if wrong := [name for name, value in totals.items() if summary.get(name) != value]:
+            add("bad_summary", layout.SUMMARY, f"differs from the manifests in {', '.join(wrong)}")
     for key in damaged(store, {**group_of(report, "hashes"), **group_of(summary, "hashes")}):
         if key in keys and (key in sound or key not in _NAMES):  # a broken seal is noted already
             add("bad_hash", key, "the content is not what was written")
@@ -38,20 +49,3 @@ def check_described(store: Store, keys: set[str], num_shards: int, identity: str
     if "hashes" in summary:
         for key in sorted(keys & set(layout.SCREENED) - group_of(summary, "hashes").keys()):
             add("extra_file", key, "no build wrote it here")
-
-
-def _read(store: Store, key: str, add: Add) -> dict[str, object] | None:
-    try:
-        return read_sealed(store, key)
-    except DatasetError as error:
-        add(_NAMES[key], key, error.message)
-        return None
-
-
-def _check_totals(store: Store, num_shards: int, stated: dict[str, object], add: Add) -> None:
-    try:
-        found = json.loads(json_bytes(summarise(store, num_shards)))
-    except DatasetError:
-        return  # manifests are reported already
-    if wrong := [name for name, value in found.items() if stated.get(name) != value]:
-        add("bad_summary", layout.SUMMARY, f"differs from the manifests in {', '.join(wrong)}")

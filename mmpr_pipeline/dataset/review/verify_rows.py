@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow as pa
-
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.manifest import Counts, Manifest, counted
 from mmpr_pipeline.rollouts.asides import UNDECIDED_VOTES, counted_as
@@ -135,7 +133,16 @@ def _check_questions(path: Path, shard: _Shard, note: _Limited) -> None:
     columns = ["source", "question_id", "status", "reason", "pairs", "rollouts", "images", "generated_tokens"]
     for batch in record_batches(path, columns):
         for row in batch.to_pylist():
-            _check_question(row["question_id"], _Question(**{k: row[k] for k in _QUESTION}), shard, note)
+            question_id, question = row["question_id"], _Question(**{k: row[k] for k in _QUESTION})
+            for image in set(question.images) - shard.images:
+                note("missing_image", f"image {image} of question {question_id} is not in the images file")
+            if question_id is None:
+                if question.pairs or question.rollouts or question.status != "rejected":
+                    note("bad_counts", "a row without a question has pairs or rollouts")
+            elif question_id not in shard.questions or shard.questions[question_id].status == "rejected":
+                shard.questions[question_id] = question
+            elif question.status != "rejected":  # a repeated row is rejected by name; another one must not be there
+                note("duplicate_question", f"question {question_id} is there twice")
             if row["reason"] in UNDECIDED_VOTES:
                 shard.voted.add(row["question_id"])
             found = shard.found(row["source"])
@@ -148,24 +155,20 @@ def _check_questions(path: Path, shard: _Shard, note: _Limited) -> None:
 _QUESTION = ("status", "source", "pairs", "rollouts", "images")
 
 
-def _check_question(question_id: str | None, question: _Question, shard: _Shard, note: _Limited) -> None:
-    for image in set(question.images) - shard.images:
-        note("missing_image", f"image {image} of question {question_id} is not in the images file")
-    if question_id is None:
-        if question.pairs or question.rollouts or question.status != "rejected":
-            note("bad_counts", "a row without a question has pairs or rollouts")
-    elif question_id not in shard.questions or shard.questions[question_id].status == "rejected":
-        shard.questions[question_id] = question
-    elif question.status != "rejected":  # a repeated row is rejected by name; another one must not be there
-        note("duplicate_question", f"question {question_id} is there twice")
-
-
 def _check_rollouts(path: Path, shard: _Shard, note: _Limited) -> None:
     columns = ["question_id", "source", "index", "parent", "outcome", "text", "prompt_version", "tokens"]
     last: tuple[str, int] | None = None
     for batch in record_batches(path, columns):
         keys = list(zip(batch.column("question_id").to_pylist(), batch.column("index").to_pylist(), strict=True))
-        _count_rollouts(batch, shard)
+        names = ("question_id", "source", "parent", "outcome", "prompt_version", "tokens")
+        rows = list(zip(*(batch.column(name).to_pylist() for name in names), strict=True))
+        for question_id, source, parent, _, label, tokens in rows:
+            if name := counted_as(label) or ("vote" if parent is None and question_id in shard.voted else None):
+                shard.found(source).beside_tokens[name] += tokens
+        tally = Counter((q, s, counted(o, p, label), p is None) for q, s, p, o, label, _ in rows)
+        for (question_id, source, outcome, sampled), count in tally.items():
+            shard.found(source).rollouts[outcome] += count
+            shard.sampled_of[question_id] += count if sampled else 0
         texts = batch.column("text")
         for position, key in enumerate(keys):
             if last is not None and last[0] == key[0] and key[1] <= last[1]:
@@ -176,18 +179,6 @@ def _check_rollouts(path: Path, shard: _Shard, note: _Limited) -> None:
                 note("bad_response", f"rollout {key[1]} of question {key[0]} has another text than its pair")
     for question_id, index in shard.responses:
         note("missing_rollout", f"rollout {index} of question {question_id}, used in a pair, is missing")
-
-
-def _count_rollouts(batch: pa.RecordBatch, shard: _Shard) -> None:
-    names = ("question_id", "source", "parent", "outcome", "prompt_version", "tokens")
-    rows = list(zip(*(batch.column(name).to_pylist() for name in names), strict=True))
-    tally = Counter((q, s, counted(o, p, label), p is None) for q, s, p, o, label, _ in rows)
-    for question_id, source, parent, _, label, tokens in rows:
-        if name := counted_as(label) or ("vote" if parent is None and question_id in shard.voted else None):
-            shard.found(source).beside_tokens[name] += tokens
-    for (question_id, source, outcome, sampled), count in tally.items():
-        shard.found(source).rollouts[outcome] += count
-        shard.sampled_of[question_id] += count if sampled else 0
 
 
 def _check_counts(shard: _Shard, manifest: Manifest, note: _Limited) -> None:
@@ -201,7 +192,12 @@ def _check_counts(shard: _Shard, manifest: Manifest, note: _Limited) -> None:
         for name in Counts.model_fields:
             if getattr(stated, name) != getattr(found.get(source, Counts()), name):
                 note("bad_counts", f"{name} of {source} is not what the manifest says")
-    totals = _total(shard)
+    whole = _Found()
+    for each in shard.counts.values():
+        for name in ("ints", *_GROUPS):
+            getattr(whole, name).update(getattr(each, name))
+    whole.images = shard.images
+    totals = _as_counts(whole)
     for name in Counts.model_fields:
         if getattr(manifest.counts, name) != getattr(totals, name):
             note("bad_counts", f"{name} is not what the manifest says")
@@ -213,12 +209,3 @@ _GROUPS = ("unpaired", "rejected", "pairs", "rollouts", "beside_tokens")
 def _as_counts(found: _Found) -> Counts:
     groups = {name: dict(getattr(found, name)) for name in _GROUPS}
     return Counts.model_validate({**found.ints, **groups, "images": len(found.images)})
-
-
-def _total(shard: _Shard) -> Counts:
-    total = _Found()
-    for found in shard.counts.values():
-        for name in ("ints", *_GROUPS):
-            getattr(total, name).update(getattr(found, name))
-    total.images = shard.images
-    return _as_counts(total)

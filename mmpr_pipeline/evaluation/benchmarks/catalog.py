@@ -76,22 +76,19 @@ def _meant_by(name: str) -> list[Benchmark]:
     if name in catalog_names():
         return [of_source(name)]
     if Path(name).suffix.lower() in (".yaml", ".yml"):
-        return [load_benchmark(Path(name)) if "metrics:" in _text(name) else of_source(name)]
+        try:
+            text = Path(name).read_text("utf-8", errors="replace")
+        except OSError as error:
+            raise ConfigError(
+                f"Cannot read {name}: {error.strerror or error}.", remedy="Give a benchmark's name or YAML file."
+            ) from None
+        return [load_benchmark(Path(name)) if "metrics:" in text else of_source(name)]
     close = difflib.get_close_matches(name, [*known(), *benchmark_groups(), *catalog_names()], n=3)
     raise ConfigError(
         f"Unknown benchmark {name!r}.",
         remedy=(f"Did you mean {' or '.join(close)}? " if close else "")
         + f"Groups: {', '.join(benchmark_groups())}; `mmpr eval --list` lists all; or give a declaration (NAME.yaml).",
     )
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text("utf-8", errors="replace")
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot read {path}: {error.strerror or error}.", remedy="Give a benchmark's name or YAML file."
-        ) from None
 
 
 def of_source(name: str) -> Benchmark:

@@ -11,9 +11,9 @@ from typing import Any
 
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Prompting, Question, Reject
-from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark, OwnPrompt
+from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark
 from mmpr_pipeline.evaluation.settings import EvalConfig
-from mmpr_pipeline.rollouts.prompts import PromptTemplate, place_images, prompt_for, template_for, version_of
+from mmpr_pipeline.rollouts.prompts import place_images, prompt_for, template_for, version_of
 from mmpr_pipeline.sources.files.formats import Unreadable
 from mmpr_pipeline.sources.open import open_source
 from mmpr_pipeline.sources.rows.columns import cell_text
@@ -100,7 +100,12 @@ def _item(benchmark: Benchmark, question: Question, row: dict[str, object], numb
             groups[name] = tuple(_names(row.get(by)))
         else:
             groups[name] = tuple(_names((cell_text(row.get(by.column)) or "").split(by.split)))
-    return BenchmarkItem(question, row, groups, _cycle(benchmark, row, number))
+    cycle = ""
+    if benchmark.cycle and benchmark.cycle.startswith("rows:"):
+        cycle = f"{benchmark.name}/{number // int(benchmark.cycle.removeprefix('rows:'))}"
+    elif benchmark.cycle:
+        cycle = cell_text(row.get(benchmark.cycle)) or ""
+    return BenchmarkItem(question, row, groups, cycle)
 
 
 def _names(value: Any) -> Iterator[str]:
@@ -111,14 +116,6 @@ def _names(value: Any) -> Iterator[str]:
         yield str(value).strip()
 
 
-def _cycle(benchmark: Benchmark, row: dict[str, object], number: int) -> str:
-    if not benchmark.cycle:
-        return ""
-    if benchmark.cycle.startswith("rows:"):
-        return f"{benchmark.name}/{number // int(benchmark.cycle.removeprefix('rows:'))}"
-    return cell_text(row.get(benchmark.cycle)) or ""
-
-
 def as_asked(benchmark: Benchmark, item: BenchmarkItem, config: EvalConfig) -> Question:
     """The item's question with the user turn that is put to the model."""
     question = item.question
@@ -127,7 +124,12 @@ def as_asked(benchmark: Benchmark, item: BenchmarkItem, config: EvalConfig) -> Q
         return _asked(question, turn.text, turn.version)
     own = benchmark.prompt
     template = template_for(question.model_copy(update={"prompting": None}), config.asked_in, config.prompt_language)
-    how = "" if own.open else _how(own, config, template)
+    if own.open:
+        how = ""
+    elif config.mode == "direct":
+        how = own.direct
+    else:
+        how = template.suffix if own.cot is None else own.cot
     body = _filled(own.body, item).strip()
     text = "\n".join(part for part in (body, how) if part)
     marked, _ = place_marks(text, len(question.images))
@@ -136,12 +138,6 @@ def as_asked(benchmark: Benchmark, item: BenchmarkItem, config: EvalConfig) -> Q
         style = f"{config.asked_in}@{version_of(how)}"
     label = f"{style}+{benchmark.name}@{version_of(own.body)}"
     return _asked(question, place_images(marked, len(question.images)), label)
-
-
-def _how(own: OwnPrompt, config: EvalConfig, template: PromptTemplate) -> str:
-    if config.mode == "direct":
-        return own.direct
-    return template.suffix if own.cot is None else own.cot
 
 
 def _asked(question: Question, turn: str, label: str) -> Question:

@@ -15,9 +15,9 @@ def draw_intervals(results: BenchmarksEvaluation) -> str:
     """A dot and its interval for each benchmark, mode and model, on 0 to 100; a judge's points on their own scale."""
     models = results["models"]
     rows = [
-        (told["title"], mode, told["metrics"][0], found)
-        for told in results["benchmarks"].values()
-        for mode, found in told["modes"].items()
+        (benchmark["title"], mode, benchmark["metrics"][0], found)
+        for benchmark in results["benchmarks"].values()
+        for mode, found in benchmark["modes"].items()
     ]
     height = TOP + ROW * len(rows) + 30 + 18 * len(models)
     parts = [

@@ -61,12 +61,12 @@ def run_harness(config: EvalConfig, harness: str, python: str | None) -> Benchma
             "--harness-python LMMS/bin/python.",
         )
     names = [config.engine.model, *([config.against] if config.against else [])]
-    told = [_model(config, name, python) for name in names]
-    version = _version(told[0], python)
+    evaluated = [_model(config, name, python) for name in names]
+    version = _version(evaluated[0], python)
     benchmarks: dict[str, BenchmarkResults] = {}
     for benchmark in config.benchmarks:
         task = TASKS.get(benchmark, benchmark)
-        models = {name: _measures(each, task) for name, each in zip(names, told, strict=True)}
+        models = {name: _measures(each, task) for name, each in zip(names, evaluated, strict=True)}
         first = next(iter(models.values()))
         benchmarks[benchmark] = {
             "title": f"{benchmark} ({PACKAGE}" + (")" if task == benchmark else f": {task})"),
@@ -92,37 +92,33 @@ def run_harness(config: EvalConfig, harness: str, python: str | None) -> Benchma
 
 
 def _model(config: EvalConfig, name: str, python: str) -> dict[str, Any]:
-    """What lmms-eval tells of one model: its results file."""
+    """lmms-eval's results file of one model."""
     settings: EngineSettings = config.engine.model_copy(update={"model": name})
+    tasks = [TASKS.get(each, each) for each in config.benchmarks]
     with tempfile.TemporaryDirectory(prefix="mmpr-lmms-") as folder:
         place = Path(folder)
         with served(settings, place / "server.log") as address:
-            return _evaluated(config, name, address, python, place)
+            model = f"model_version={name},base_url={address},timeout=600,num_concurrent={min(config.in_flight, 64)}"
+            command = [python, "-m", "lmms_eval", "--model", "openai", "--model_args", model]
+            command += ["--tasks", ",".join(tasks), "--output_path", str(place / "out"), "--batch_size", "1"]
+            command += ["--limit", str(config.limit)] if config.limit else []
+            if SMALL_TASK in tasks:
+                command += ["--include_path", str(write_small_task(place / "tasks", config.limit))]
+            key = {"OPENAI_API_KEY": os.environ.get("OPENAI_API_KEY", "none")}
+            ran = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **key})
+        found = sorted((place / "out").rglob("*results.json"))
+        if ran.returncode or not found:
+            last = "\n    ".join((ran.stdout + ran.stderr).splitlines()[-_LAST_LINES:])
+            raise EngineError(
+                f"{PACKAGE} gave no results; it ended with status {ran.returncode}:\n    {last}",
+                remedy="Look at its own message above.",
+            )
+        return dict(json.loads(found[-1].read_text("utf-8")))
 
 
-def _evaluated(config: EvalConfig, name: str, address: str, python: str, place: Path) -> dict[str, Any]:
-    tasks = [TASKS.get(each, each) for each in config.benchmarks]
-    model = f"model_version={name},base_url={address},timeout=600,num_concurrent={min(config.in_flight, 64)}"
-    command = [python, "-m", "lmms_eval", "--model", "openai", "--model_args", model, "--tasks", ",".join(tasks)]
-    command += ["--output_path", str(place / "out"), "--batch_size", "1"]
-    command += ["--limit", str(config.limit)] if config.limit else []
-    if SMALL_TASK in tasks:
-        command += ["--include_path", str(write_small_task(place / "tasks", config.limit))]
-    key = {"OPENAI_API_KEY": os.environ.get("OPENAI_API_KEY", "none")}
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **key})
-    found = sorted((place / "out").rglob("*results.json"))
-    if ran.returncode or not found:
-        last = "\n    ".join((ran.stdout + ran.stderr).splitlines()[-_LAST_LINES:])
-        raise EngineError(
-            f"{PACKAGE} gave no results; it ended with status {ran.returncode}:\n    {last}",
-            remedy="Look at its own message above.",
-        )
-    return dict(json.loads(found[-1].read_text("utf-8")))
-
-
-def _version(told: dict[str, Any], python: str) -> str:
-    """Its version: as its results name it, else as its environment does."""
-    named = str(told.get("lmms_eval_version") or "")
+def _version(results: dict[str, Any], python: str) -> str:
+    """lmms-eval's version: as its results name it, else as its environment does."""
+    named = str(results.get("lmms_eval_version") or "")
     if named and "unknown" not in named:
         return named
     ask = f"from importlib.metadata import version; print(version({PACKAGE!r}))"

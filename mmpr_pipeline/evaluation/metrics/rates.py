@@ -88,13 +88,11 @@ def instruction_rate(loose: bool) -> Metric:
     part = "followed_loosely" if loose else "followed"
     return Metric(
         f"instructions_{'loose' if loose else 'strict'}",
-        lambda marks: metric_columns(marks, lambda m: m.mean(part), lambda m: float(_instructions(m))),
+        lambda marks: metric_columns(
+            marks, lambda m: m.mean(part), lambda m: float(m.mean("instructions") if m.graded else 1)
+        ),
         ratio(100),
     )
-
-
-def _instructions(mark: ScoredItem) -> float:
-    return mark.mean("instructions") if mark.graded else 1.0
 
 
 def part_rate(name: str, part: str) -> Metric:

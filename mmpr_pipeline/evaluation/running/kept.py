@@ -68,23 +68,21 @@ def write_scored(store: Store, key: str, identity: Mapping[str, object], scored:
         **{name: getattr(scored, name) for name in ("model", "mode", "tokens", "seconds", "judge")},
         **{name: getattr(scored, name) for name in ("unreadable", "left_out", "seen")},
     }
-    lines = [json.dumps(head), *(_line(mark, texts) for mark, texts in zip(scored.marks, scored.texts, strict=True))]
+    lines = [json.dumps(head)]
+    for mark, texts in zip(scored.marks, scored.texts, strict=True):
+        kept: _KeptMark = {
+            "id": mark.id,
+            "groups": {name: list(values) for name, values in mark.groups.items()},
+            "cluster": mark.cluster,
+            "cycle": mark.cycle,
+            "reason": mark.reason,
+            "responses": [
+                {"text": text, "score": each.score, "said": each.said, "rule": each.rule, "parts": dict(each.parts)}
+                for text, each in zip(texts, mark.graded, strict=True)
+            ],
+        }
+        lines.append(json.dumps(kept, ensure_ascii=False))
     store.write(key, ("\n".join(lines) + "\n").encode("utf-8", "replace"))
-
-
-def _line(mark: ScoredItem, texts: tuple[str, ...]) -> str:
-    kept: _KeptMark = {
-        "id": mark.id,
-        "groups": {name: list(values) for name, values in mark.groups.items()},
-        "cluster": mark.cluster,
-        "cycle": mark.cycle,
-        "reason": mark.reason,
-        "responses": [
-            {"text": text, "score": each.score, "said": each.said, "rule": each.rule, "parts": dict(each.parts)}
-            for text, each in zip(texts, mark.graded, strict=True)
-        ],
-    }
-    return json.dumps(kept, ensure_ascii=False)
 
 
 def read_scored(store: Store, key: str, identity: Mapping[str, object] | None) -> StoredScores | None:
@@ -92,10 +90,10 @@ def read_scored(store: Store, key: str, identity: Mapping[str, object] | None) -
     if not store.exists(key):
         return None
     head, *lines = store.read(key).decode("utf-8").splitlines()
-    told = json.loads(head)
-    if identity is not None and told["identity"] != identity:
+    stored = json.loads(head)
+    if identity is not None and stored["identity"] != identity:
         changed = sorted(
-            name for name in {*told["identity"], *identity} if told["identity"].get(name) != identity.get(name)
+            name for name in {*stored["identity"], *identity} if stored["identity"].get(name) != identity.get(name)
         )
         raise ConfigError(
             f"{key} was scored with other settings: {', '.join(changed)}.",
@@ -104,7 +102,7 @@ def read_scored(store: Store, key: str, identity: Mapping[str, object] | None) -
     rows: list[_KeptMark] = [json.loads(line) for line in lines]
     return StoredScores(
         **{
-            name: told[name]
+            name: stored[name]
             for name in ("model", "mode", "tokens", "seconds", "judge", "unreadable", "left_out", "seen")
         },
         marks=tuple(map(_mark, rows)),

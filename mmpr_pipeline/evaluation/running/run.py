@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from mmpr_pipeline import __version__
 from mmpr_pipeline.core.errors import ConfigError, MmprError, SourceError
@@ -20,7 +19,8 @@ from mmpr_pipeline.core.registry import plugins_of
 from mmpr_pipeline.dataset.files.trained_on import TrainedOn
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.engines.settings import EngineSettings
-from mmpr_pipeline.engines.start import actor_count, start_engines
+from mmpr_pipeline.engines.start import start_engines
+from mmpr_pipeline.evaluation.ask import ray_for
 from mmpr_pipeline.evaluation.benchmarks import catalog
 from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark
 from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem, read_items, tiles_of
@@ -56,14 +56,14 @@ def run_benchmarks(
 ) -> BenchmarksEvaluation:
     """Ask, score, keep, sum up; gives the results as plain data, and writes `results.json` into `config.out`.
 
-    A benchmark that a group brought and that cannot be scored here (no judge, no annotations, not in reach) is told as
-    not run; one that was named stops the evaluation. Raises ConfigError, SourceError, EngineError.
+    A benchmark that a group brought and that cannot be scored here (no judge, no annotations, not in reach) is listed
+    as not run; one that was named stops the evaluation. Raises ConfigError, SourceError, EngineError.
     """
     store = open_store(config.out) if config.out else None
     if store:
         store.check_writable()
         keep_logs(Path(store.url) / FOLDER if isinstance(store, LocalStore) else None)
-    with _ray(config, config.engine):
+    with ray_for(config, config.engine):
         return asyncio.run(_run(config, store, progress, notify))
 
 
@@ -74,7 +74,10 @@ async def _run(config: EvalConfig, store: Store | None, progress: Progress, noti
     modes = config.modes or (config.mode,)
     scored: dict[tuple[str, str], list[StoredScores]] = {}
     async with AsyncExitStack() as stack:
-        judge = await _judge_engine(config, stack)
+        judge = None
+        if config.judge is not None:
+            judge = await start_engines(config.judge.engine)
+            stack.push_async_callback(judge.close)
         memory = Memory(store)
         stack.callback(memory.close)
         prepared, not_run = _prepare(benchmarks, config, judge, memory)
@@ -194,7 +197,17 @@ def _prepare(
     not_run: dict[str, str] = {}
     for benchmark in benchmarks:
         try:
-            prepared.append(_Prepared(benchmark, _score(benchmark, config, judge, memory)))
+            score: Score | Judge
+            if benchmark.judge is None or (benchmark.score != "judge" and judge is None):
+                score = score_of(benchmark, Path(config.benchmark_data or config.data_root or "."))
+            elif judge is None or config.judge is None:
+                raise ConfigError(
+                    f"{benchmark.title} is scored by a judge (officially {benchmark.official_judge}).",
+                    remedy="Give --judge http://HOST:PORT/v1#MODEL, with its key in OPENAI_API_KEY.",
+                )
+            else:
+                score = Judge(judge, rubric_of(benchmark.judge, config.judge.prompts), config.judge, memory)
+            prepared.append(_Prepared(benchmark, score))
         except ConfigError as error:
             if benchmark.name in config.benchmarks:
                 raise
@@ -207,34 +220,15 @@ def _prepare(
     return prepared, not_run
 
 
-def _score(benchmark: Benchmark, config: EvalConfig, judge: Engine | None, memory: Memory) -> Score | Judge:
-    if benchmark.judge is None or (benchmark.score != "judge" and judge is None):
-        return score_of(benchmark, Path(config.benchmark_data or config.data_root or "."))
-    if judge is None or config.judge is None:
-        raise ConfigError(
-            f"{benchmark.title} is scored by a judge (officially {benchmark.official_judge}).",
-            remedy="Give --judge http://HOST:PORT/v1#MODEL, with its key in OPENAI_API_KEY.",
-        )
-    return Judge(judge, rubric_of(benchmark.judge, config.judge.prompts), config.judge, memory)
-
-
 def _tell_cost(prepared: Sequence[_Prepared], config: EvalConfig, times: int, notify: Say) -> None:
     for each in prepared:
         if isinstance(each.score, Judge):
             try:
                 items = [item for item in read_items(each.benchmark, config) if isinstance(item, BenchmarkItem)]
             except MmprError:
-                continue  # told where it is asked
+                continue  # reported where it is asked
             cost = each.score.cost(items * times, RESPONSE_TOKENS)
             notify(f"{each.benchmark.title}: judged by {each.score.label}. {cost.told()}.")
-
-
-async def _judge_engine(config: EvalConfig, stack: AsyncExitStack) -> Engine | None:
-    if config.judge is None:
-        return None
-    engine = await start_engines(config.judge.engine)
-    stack.push_async_callback(engine.close)
-    return engine
 
 
 class _Late:
@@ -254,14 +248,6 @@ class _Late:
         """Release it, so that the next model has the memory."""
         if self._engine is not None:
             await self._engine.close()
-
-
-def _ray(config: EvalConfig, settings: EngineSettings) -> Any:
-    if not actor_count(settings):
-        return nullcontext()
-    from mmpr_pipeline.cluster.session import ray_session
-
-    return ray_session(config.address)
 
 
 def write_tables(results: BenchmarksEvaluation, out: str) -> None:

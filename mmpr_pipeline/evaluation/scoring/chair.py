@@ -41,18 +41,16 @@ class Vocabulary:
         at = 0
         while at < len(words):
             phrase = " ".join(words[at : at + 2])
-            word = self._phrase(phrase)
+            first, _, second = phrase.partition(" ")
+            if first in ("baby", "adult") and second in _ANIMALS:
+                word: str | None = second
+            else:
+                word = _PHRASES.get(phrase) or (phrase if phrase in self.classes else None)
             at += 2 if word else 1
             found.append(word or words[at - 1])
         if "toilet" in found:
             found = [word for word in found if word != "seat"]
         return [self.classes[word] for word in found if word in self.classes]
-
-    def _phrase(self, phrase: str) -> str | None:
-        first, _, second = phrase.partition(" ")
-        if first in ("baby", "adult") and second in _ANIMALS:
-            return second
-        return _PHRASES.get(phrase) or (phrase if phrase in self.classes else None)
 
     def _singular(self, word: str) -> str:
         if word in self.classes or word in ("bus", "glass"):
@@ -61,12 +59,11 @@ class Vocabulary:
             return _IRREGULAR[word]
         for ending, put in (("ies", "y"), ("ves", "f"), ("ves", "fe"), ("es", ""), ("s", "")):
             stem = word.removesuffix(ending) + put
-            if word.endswith(ending) and (stem in self.classes or self._begins_phrase(stem)):
+            if not word.endswith(ending):
+                continue
+            if stem in self.classes or any(name.endswith(f" {stem}") for name in self.classes):
                 return stem
         return word[:-1] if word.endswith("s") and not word.endswith("ss") and len(word) > 3 else word
-
-    def _begins_phrase(self, stem: str) -> bool:
-        return any(phrase.endswith(f" {stem}") for phrase in self.classes)
 
 
 def read_vocabulary(path: Path) -> Vocabulary:
@@ -87,9 +84,10 @@ class Chair:
         self._words = read_vocabulary(official if official.is_file() else OWN_SYNONYMS)
         shown: dict[int, set[str]] = {}
         for path in _found(folder, files["instances"]):
-            told = _json(path)
-            names = {each["id"]: self._class(each["name"]) for each in told["categories"]}
-            for each in told["annotations"]:
+            instances, classes = _json(path), self._words.classes
+            plain = {each["id"]: each["name"].lower() for each in instances["categories"]}
+            names = {number: classes.get(name, name) for number, name in plain.items()}
+            for each in instances["annotations"]:
                 shown.setdefault(each["image_id"], set()).add(names[each["category_id"]])
         for path in _found(folder, files["captions"]):
             for each in _json(path)["annotations"]:
@@ -113,9 +111,6 @@ class Chair:
             "shown": float(len(shown)),
         }
         return Graded(float(bool(absent)), ", ".join(dict.fromkeys(absent)) or None, "chair", parts)
-
-    def _class(self, name: str) -> str:
-        return self._words.classes.get(name.lower(), name.lower())
 
 
 def _found(folder: Path, pattern: str) -> Iterable[Path]:

@@ -17,17 +17,13 @@ MOST_CHARS = 1000
 def anls(item: BenchmarkItem, response: str) -> Graded:
     """Average normalised Levenshtein similarity, below 0.5 none (Biten et al. 2019, ST-VQA); the best gold counts."""
     said = conclusion(response)
-    golds = [item.question.answer or "", *item.question.answers]
-    return Graded(max(_similarity(said, gold) for gold in golds), said, "anls")
-
-
-def _similarity(said: str, gold: str) -> float:
-    a, b = (" ".join(text.strip().lower().split())[:MOST_CHARS] for text in (said, gold))
-    longest = max(len(a), len(b))
-    if not longest:
-        return 0.0
-    likeness = 1 - levenshtein(a, b, longest) / longest
-    return likeness if likeness >= 0.5 else 0.0
+    best = 0.0
+    for gold in (item.question.answer or "", *item.question.answers):
+        a, b = (" ".join(text.strip().lower().split())[:MOST_CHARS] for text in (said, gold))
+        if longest := max(len(a), len(b)):
+            likeness = 1 - levenshtein(a, b, longest) / longest
+            best = max(best, likeness if likeness >= 0.5 else 0.0)
+    return Graded(best, said, "anls")
 
 
 def relaxed(item: BenchmarkItem, response: str) -> Graded:

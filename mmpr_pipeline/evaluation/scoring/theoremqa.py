@@ -53,20 +53,15 @@ def number_in(text: str) -> float | None:
     """The value of a text: what follows its last `=`, as a formula; else its last number."""
     part = text.rsplit("=", 1)[-1].strip().strip("$").replace("°", "").replace(",", "")
     share = part.endswith("%")
-    value = _value(part.rstrip("%\\ "))
+    try:  # as a formula without letters
+        formula = approximate(parse_latex(part.rstrip("%\\ ")[:500]), {})
+        value = formula.real if abs(formula.imag) <= 1e-9 * max(1.0, abs(formula.real)) else None
+    except (ParseError, Undecided, RecursionError):
+        value = None
     if value is None:
         found = _NUMBER.findall(part) or _NUMBER.findall(text)
         value = float(found[-1]) if found else None
     return value / 100 if share and value is not None else value
-
-
-def _value(text: str) -> float | None:
-    """The value of a formula without letters; None where it is none, or is not real."""
-    try:
-        found = approximate(parse_latex(text[:500]), {})
-    except (ParseError, Undecided, RecursionError):
-        return None
-    return found.real if abs(found.imag) <= 1e-9 * max(1.0, abs(found.real)) else None
 
 
 def _same(said: float, gold: float, whole: bool | None = None) -> bool:

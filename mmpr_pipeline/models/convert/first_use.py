@@ -9,8 +9,6 @@ import fcntl
 import json
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +40,16 @@ def native(model: ModelRef) -> ModelRef:
         return model
     folder = native_folder(model)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # engines of a machine may start at once: one converts, the others wait for it
         if not folder.exists():
-            _require_space(model, folder.parent)
+            wanted, free = weight_bytes(model), shutil.disk_usage(folder.parent).free
+            if free < 1.05 * wanted:
+                raise ConfigError(
+                    f"The converted model takes {wanted / 2**30:.1f} GiB, and {folder.parent} has"
+                    f" {free / 2**30:.1f} GiB free.",
+                    remedy="Free some space, or set MMPR_CACHE to a folder on a larger disk.",
+                )
             from mmpr_pipeline.models.convert.run import convert
 
             convert(model.path, folder, revision=model.revision)
@@ -90,20 +95,3 @@ def weight_bytes(model: ModelRef) -> int:
     except (OSError, HfHubHTTPError):
         return 0
     return sum(each.size or 0 for each in found if each.rfilename.endswith(".safetensors"))
-
-
-def _require_space(model: ModelRef, folder: Path) -> None:
-    wanted, free = weight_bytes(model), shutil.disk_usage(folder).free
-    if free < 1.05 * wanted:
-        raise ConfigError(
-            f"The converted model takes {wanted / 2**30:.1f} GiB, and {folder} has {free / 2**30:.1f} GiB free.",
-            remedy="Free some space, or set MMPR_CACHE to a folder on a larger disk.",
-        )
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Several engines of a machine may start at once; one converts, the others wait for it."""
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -60,7 +60,8 @@ def load_tokenizer(folder: Path) -> Any:
     found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     settings = found if isinstance(found, dict) else {}
     if (folder / "tokenizer.json").is_file():
-        roles = {name: _text(settings[name]) for name in _ROLES if settings.get(name)}
+        named = {name: settings[name] for name in _ROLES if settings.get(name)}
+        roles = {name: str(token["content"] if isinstance(token, dict) else token) for name, token in named.items()}
         tokenizer: Any = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **roles)
     elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
         tokenizer = Qwen2Tokenizer.from_pretrained(folder, trust_remote_code=False)
@@ -77,8 +78,6 @@ def load_tokenizer(folder: Path) -> Any:
             f"The tokenizer of {folder} does not know {', '.join(missing)}.", remedy="Is this an InternVL checkpoint?"
         )
     # The tokenizer as a plain fast one that names the image tokens.
-    from transformers import PreTrainedTokenizerFast
-
     video = VIDEO_TOKEN if VIDEO_TOKEN in tokenizer.get_vocab() else IMAGE_TOKENS["context_image_token"]
     roles = {name: getattr(tokenizer, name) for name in _ROLES if getattr(tokenizer, name, None)}
     return PreTrainedTokenizerFast(
@@ -111,7 +110,3 @@ def _from_sentencepiece(folder: Path) -> Any:
         f"The sentencepiece tokenizer of {folder} cannot be converted exactly.",
         remedy="Please report the model's name.",
     )
-
-
-def _text(token: Any) -> str:
-    return str(token["content"] if isinstance(token, dict) else token)

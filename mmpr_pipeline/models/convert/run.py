@@ -33,9 +33,9 @@ class Conversion(NamedTuple):
 def convert(source: str | Path, out: str | Path, revision: str | None = None) -> Conversion:
     """Convert an original checkpoint (folder or Hub id `source`) to the native format, in the new folder `out`.
 
-    Every weight of the native architecture must be there, in
-    its shape, and no weight of the original may be left over. Raises ConfigError for what cannot be converted,
-    StoreError where `out` cannot be written; nothing is left at `out` then.
+    Every weight of the native architecture must be there, in its shape, and no weight of the original may be left over.
+    Raises ConfigError for what cannot be converted, StoreError where `out` cannot be written; then nothing is left at
+    `out`.
     """
     folder, target = _folder(source, revision), Path(out)
     original = _config(folder)
@@ -60,7 +60,7 @@ def convert(source: str | Path, out: str | Path, revision: str | None = None) ->
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.parent / f".unfinished-{uuid.uuid4().hex}"
     try:
-        tensors, size = _write(folder, names, partial, config, original)
+        tensors, size = _write(names, partial, config, original)
         processor.save_pretrained(partial)
         # Generation ends at the end of the turn, and at the tokenizer's own end token.
         from transformers import GenerationConfig
@@ -102,16 +102,16 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _write(
-    folder: Path, names: dict[str, Path], partial: Path, config: Any, original: dict[str, Any]
-) -> tuple[int, int]:
+def _write(names: dict[str, Path], partial: Path, config: Any, original: dict[str, Any]) -> tuple[int, int]:
     """Writes config and weights; gives how many weights, and their bytes."""
+    from safetensors.torch import save_file
+
     expected = expected_shapes(config)
     config.architectures = ["InternVLForConditionalGeneration"]
     config.save_pretrained(partial)
     files: list[list[str]] = []
     sizes: dict[str, int] = {}
-    for number, tensors in enumerate(_files(_converted(names, original, config.tie_word_embeddings))):
+    for number, tensors in enumerate(_files(names, original)):
         for name, value in tensors.items():
             wanted = expected.pop(name, None)
             if wanted != value.shape:
@@ -120,12 +120,22 @@ def _write(
                     remedy="Config and weights of this checkpoint do not belong together.",
                 )
             sizes[name] = value.numel() * value.element_size()
-        _save(tensors, partial / f"model-{number + 1:05d}.safetensors")
+        save_file(tensors, partial / f"model-{number + 1:05d}.safetensors", metadata={"format": "pt"})
         files.append(list(tensors))
     if expected:
         raise ConfigError(f"The checkpoint lacks {len(expected)} weights, {sorted(expected)[0]} first.")
-    _index(partial, files, sum(sizes.values()))
-    return len(sizes), sum(sizes.values())
+    size = sum(sizes.values())
+    if len(files) == 1:  # one file gets the plain name; several get an index, with the number of files in each name
+        (partial / "model-00001.safetensors").rename(partial / "model.safetensors")
+        return len(sizes), size
+    weight_map: dict[str, str] = {}
+    for number, held in enumerate(files, start=1):
+        name = f"model-{number:05d}-of-{len(files):05d}.safetensors"
+        (partial / f"model-{number:05d}.safetensors").rename(partial / name)
+        weight_map |= dict.fromkeys(held, name)
+    index = {"metadata": {"total_size": size}, "weight_map": weight_map}
+    (partial / "model.safetensors.index.json").write_text(json.dumps(index, indent=1, sort_keys=True) + "\n")
+    return len(sizes), size
 
 
 def expected_shapes(config: Any) -> dict[str, torch.Size]:
@@ -143,47 +153,22 @@ def expected_shapes(config: Any) -> dict[str, torch.Size]:
     return shapes
 
 
-def _converted(names: dict[str, Path], original: dict[str, Any], tied: bool) -> Iterator[tuple[str, Tensor]]:
+def _files(names: dict[str, Path], original: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
+    """The converted tensors in dicts of at most about FILE_BYTES."""
     from safetensors import safe_open
 
-    heads = heads_of(original)
+    held: dict[str, Tensor] = {}
+    size, heads = 0, heads_of(original)
     for file in sorted(set(names.values())):
         with safe_open(file, "pt") as opened:
-            for name in opened.keys():  # noqa: SIM118 (not a dict)
-                yield from convert_tensor(name, opened.get_tensor(name), heads)
-
-
-def _files(tensors: Iterator[tuple[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
-    """The tensors in dicts of at most about FILE_BYTES."""
-    held: dict[str, Tensor] = {}
-    size = 0
-    for name, value in tensors:
-        if name in held:
-            raise TrainingError(f"Two weights of the checkpoint become {name}.")
-        held[name] = value
-        size += value.numel() * value.element_size()
-        if size >= FILE_BYTES:
-            yield held
-            held, size = {}, 0
+            for original_name in opened.keys():  # noqa: SIM118 (not a dict)
+                for name, value in convert_tensor(original_name, opened.get_tensor(original_name), heads):
+                    if name in held:
+                        raise TrainingError(f"Two weights of the checkpoint become {name}.")
+                    held[name] = value
+                    size += value.numel() * value.element_size()
+                    if size >= FILE_BYTES:
+                        yield held
+                        held, size = {}, 0
     if held:
         yield held
-
-
-def _save(tensors: dict[str, Tensor], path: Path) -> None:
-    from safetensors.torch import save_file
-
-    save_file(tensors, path, metadata={"format": "pt"})
-
-
-def _index(partial: Path, files: list[list[str]], size: int) -> None:
-    """One file gets the plain name; several get an index, with the number of files in each name."""
-    if len(files) == 1:
-        (partial / "model-00001.safetensors").rename(partial / "model.safetensors")
-        return
-    weight_map: dict[str, str] = {}
-    for number, names in enumerate(files, start=1):
-        name = f"model-{number:05d}-of-{len(files):05d}.safetensors"
-        (partial / f"model-{number:05d}.safetensors").rename(partial / name)
-        weight_map |= dict.fromkeys(names, name)
-    index = {"metadata": {"total_size": size}, "weight_map": weight_map}
-    (partial / "model.safetensors.index.json").write_text(json.dumps(index, indent=1, sort_keys=True) + "\n")

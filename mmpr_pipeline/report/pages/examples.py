@@ -44,16 +44,16 @@ def doubtful(store: Store, shards: int) -> dict[str, Any]:
         found = [(worth, -shard, row, index, WHY[why]) for row, (worth, index, why) in enumerate(rows) if worth]
         counts.update(why for *_, why in found)
         top = sorted([*top, *found], key=lambda one: (-one[0], -one[1], one[2]))[:DOUBTED]
-    return {"counts": dict(counts.most_common()), "top": [_doubted(store, shards, *one) for one in top]}
-
-
-def _doubted(store: Store, shards: int, worth: int, place: int, row: int, index: int, why: str) -> dict[str, Any]:
-    files = ShardFiles(store, -place, shards)
-    question = files.question(row)
-    rollout = next(one for one in files.rollouts(question["question_id"] or "") if one["index"] == index)
-    kept = {name: rollout[name] for name in ("outcome", "extracted", "rule")}
-    asked = {name: question[name] for name in ("question_id", "source", "source_id", "answer")}
-    return {**asked, **kept, "text": question["text"][:300], "worth": worth, "index": index, "why": why}
+    shown = []
+    for worth, place, row, index, why in top:
+        files = ShardFiles(store, -place, shards)
+        question = files.question(row)
+        rollout = next(one for one in files.rollouts(question["question_id"] or "") if one["index"] == index)
+        kept = {name: rollout[name] for name in ("outcome", "extracted", "rule")}
+        asked = {name: question[name] for name in ("question_id", "source", "source_id", "answer")}
+        described = {"text": question["text"][:300], "worth": worth, "index": index, "why": why}
+        shown.append({**asked, **kept, **described})
+    return {"counts": dict(counts.most_common()), "top": shown}
 
 
 def solve_bands(rates: dict[str, Any]) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +43,13 @@ def gallery(out: str | Path, number: int, seed: int) -> list[Shown]:
     shards = shards_of(store)
     pairs = pick_pairs(out, number, seed)
     files = {pair["shard"]: ShardFiles(store, pair["shard"], shards) for pair in pairs}
-    return [Shown(pair, list(_images(pair["images"], files[pair["shard"]])), *sides(pair)) for pair in pairs]
+    shown = []
+    for pair in pairs:
+        shard = files[pair["shard"]]
+        stored = ((shard.image(name), shard.size(name)) for name in pair["images"])
+        images = [(data_uri(*image), *size) for image, size in stored if image and size and image[0] in MEDIA_TYPES]
+        shown.append(Shown(pair, images, *sides(pair)))
+    return shown
 
 
 def sides(pair: PairFields) -> tuple[PairSide, PairSide]:
@@ -57,10 +62,3 @@ def sides(pair: PairFields) -> tuple[PairSide, PairSide]:
         PairSide(other, answers[1], pair["rejected_rule"], pair["rejected_tokens"], pair["rejected_model"],
              pair["rejected_index"], pair["rejected_seed"]),
     )  # fmt: skip
-
-
-def _images(names: list[str], files: ShardFiles) -> Iterator[tuple[str, int, int]]:
-    for name in names:
-        found, size = files.image(name), files.size(name)
-        if found and size and found[0] in MEDIA_TYPES:
-            yield data_uri(*found), *size

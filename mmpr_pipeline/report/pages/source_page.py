@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.records import Image, Question
+from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.report.assets import asset, environment, page_script
 from mmpr_pipeline.report.images import data_uri
 from mmpr_pipeline.sources.review.findings import Checked
@@ -87,8 +87,5 @@ def _shown(checked: Checked, row: int, question: Question) -> ShownQuestion:
         for at, seen in finding.rows
         if at == row and len(finding.rows) < SHOWN
     ]
-    return ShownQuestion(row, question, list(map(_image, question.images)), choices, wrong)
-
-
-def _image(image: Image) -> tuple[str, int, int]:
-    return data_uri(image.format, image.data), image.width, image.height
+    images = [(data_uri(image.format, image.data), image.width, image.height) for image in question.images]
+    return ShownQuestion(row, question, images, choices, wrong)

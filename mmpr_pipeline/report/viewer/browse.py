@@ -161,7 +161,11 @@ class Library:
         def found(shard: int) -> tuple[int, list[int]]:
             files = self._passing(shard)
             table = self._keep_texts(files)
-            mask = _in_responses(files, table, text) if responses else _in_question(files, table, text)
+            if responses:
+                answered = sorted(files.questions_that_say(text))
+                mask = _bools(pc.is_in(table.column("question_id"), pa.array(answered, pa.string())))
+            else:
+                mask = _in_question(files, table, text)
             return shard, np.flatnonzero(mask).tolist()
 
         part = self._parts(start, seconds, found)
@@ -170,7 +174,13 @@ class Library:
 
     def rows(self, places: list[QuestionPlace]) -> list[dict[str, Any]]:
         """What a list shows of these questions beside their index: text, answer, ids, the first image."""
-        return [_listed(self.shard(place.shard), place.row) for place in places]
+        listed = []
+        for place in places:
+            full = self.shard(place.shard).question(place.row)
+            shown = full["text"] or f"{full['source_id']}: {full['detail']}".removesuffix(": ")
+            kept = {name: value for name, value in full.items() if name in _LISTED}
+            listed.append({**kept, "text": shown[:MOST_LISTED], "image": next(iter(full["images"]), None)})
+        return listed
 
     def find(self, name: str) -> tuple[QuestionPlace, str | None] | None:
         """Where the question with this id is, or that of the pair with this id (which is then named too)."""
@@ -247,16 +257,6 @@ MOST_LISTED = 240
 """Characters of a question in a list."""
 
 
-def _listed(files: ShardFiles, row: int) -> dict[str, Any]:
-    full = files.question(row)
-    images = full["images"]
-    return {
-        **{name: value for name, value in full.items() if name in _LISTED},
-        "text": (full["text"] or f"{full['source_id']}: {full['detail']}".removesuffix(": "))[:MOST_LISTED],
-        "image": images[0] if images else None,
-    }
-
-
 _SEARCHED = ("text", "source_id", "answer", "question_id")
 
 
@@ -267,13 +267,6 @@ def _in_question(files: ShardFiles, table: pa.Table, text: str) -> np.ndarray:
     names = [text, files.question_of_pair(text) or text] if len(text) == 32 else []
     result: np.ndarray = found | _bools(pc.is_in(table.column("question_id"), pa.array(names, pa.string())))
     return result
-
-
-def _in_responses(files: ShardFiles, table: pa.Table, text: str) -> np.ndarray:
-    if names := files.questions_that_say(text):
-        return _bools(pc.is_in(table.column("question_id"), pa.array(sorted(names), pa.string())))
-    none: np.ndarray = np.zeros(table.num_rows, bool)
-    return none
 
 
 def _bools(values: pa.ChunkedArray) -> np.ndarray:

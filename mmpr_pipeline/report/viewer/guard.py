@@ -52,8 +52,8 @@ class Guard:
         if self._key is None and not _OWN_NAME.fullmatch(host):
             answer = PlainTextResponse("This server answers to its own name only.", 421)
         elif self._key is not None and not self._known(headers.get("cookie", "")):
-            given = parse_qs(scope["query_string"].decode("latin-1")).get("key", [""])[0]
-            if scope["path"] == "/" and secrets.compare_digest(given.encode(), self._key.encode()):
+            key = parse_qs(scope["query_string"].decode("latin-1")).get("key", [""])[0]
+            if scope["path"] == "/" and secrets.compare_digest(key.encode(), self._key.encode()):
                 answer = RedirectResponse("/", 303)  # the key leaves the address, and with it the history
                 answer.set_cookie(COOKIE, self._key, httponly=True, samesite="strict")
             else:

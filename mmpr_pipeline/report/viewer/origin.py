@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
 
 from mmpr_pipeline.core.errors import ItemRejected, MmprError
 from mmpr_pipeline.core.records import Image
@@ -80,7 +79,18 @@ class Origins:
         found = source.find(index, low, high, source_id)
         if found is None and index.rows <= MOST_SEARCHED:
             found = source.find(index, 0, index.rows, source_id)
-        return None if found is None else SourceRow(_as_text(found[0]), tuple(_shown(found[1])))
+        if found is None:
+            return None
+        row, data = found
+        if isinstance(row, Unreadable):
+            raw = f"{row.reason}: {row.detail}"
+        else:
+            raw = json.dumps(row, indent=1, ensure_ascii=False, default=_described)[:MOST_RAW]
+        images = []
+        for each in data:
+            with suppress(ItemRejected):
+                images.append(load_image(each))
+        return SourceRow(raw, tuple(images))
 
     def _open(self, name: str) -> tuple[Source, SourceIndex] | None:
         """The source of this name, if it is the one that the build read. Of the Hub nothing is fetched."""
@@ -96,21 +106,5 @@ class Origins:
         return None
 
 
-def _as_text(row: Mapping[str, Any] | Unreadable) -> str:
-    if isinstance(row, Unreadable):
-        return f"{row.reason}: {row.detail}"
-    return json.dumps(row, indent=1, ensure_ascii=False, default=_described)[:MOST_RAW]
-
-
 def _described(value: object) -> str:
     return f"{len(value):,} bytes" if isinstance(value, bytes | bytearray | memoryview) else str(value)
-
-
-def _shown(images: list[bytes]) -> list[Image]:
-    found = []
-    for data in images:
-        try:
-            found.append(load_image(data))
-        except ItemRejected:
-            continue
-    return found

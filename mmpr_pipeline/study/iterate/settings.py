@@ -43,9 +43,14 @@ class IterateConfig(Settings):
             return data
         placed = {**data, "model": absolute_model(data.get("model", "nano"))}
         for part in ("build", "evaluate"):
-            given = data.get(part)
-            if isinstance(given, dict) and isinstance(given.get("sources"), list | tuple):
-                placed[part] = {**given, "sources": [_absolute(source) for source in given["sources"]]}
+            settings = data.get(part)
+            if isinstance(settings, dict) and isinstance(settings.get("sources"), list | tuple):
+                sources = []
+                for source in settings["sources"]:
+                    yaml = isinstance(source, str) and source.endswith((".yaml", ".yml"))
+                    declared = yaml or (isinstance(source, str) and declarations_in(source))
+                    sources.append(absolute_url(source) if declared else source)
+                placed[part] = {**settings, "sources": sources}
         return placed
 
     @model_validator(mode="after")
@@ -104,11 +109,6 @@ def _group(settings: Mapping[str, object], name: str) -> Mapping[str, object]:
     if not isinstance(group, Mapping):
         raise ValueError(f"{name} is not a group of settings")
     return group
-
-
-def _absolute(source: Any) -> Any:
-    declared = isinstance(source, str) and (source.endswith((".yaml", ".yml")) or declarations_in(source))
-    return absolute_url(source) if declared else source
 
 
 def load_iterate_config(path: str | Path | None, overrides: Mapping[str, object]) -> IterateConfig:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from mmpr_pipeline.core.charts.draw import chart_svg
-from mmpr_pipeline.study.results.fields import StudyChoices, StudyResults, Way, means_of_seeds, source_score
+from mmpr_pipeline.study.results.fields import StudyResults, Way, means_of_seeds, source_score
 from mmpr_pipeline.study.results.table import WAYS
 from mmpr_pipeline.training.objective.loss import needs_reference, recipe
 from mmpr_pipeline.training.run.metrics import METRICS, read_lines
@@ -65,19 +65,18 @@ def draw_curves(results: StudyResults, root: Path) -> dict[str, str]:
         drawn["gains.svg"] = chart_svg({**_PLAIN, **_gains_chart(gains)})
     if points := pair_points(results):
         drawn["curve-pairs.svg"] = chart_svg({**_PLAIN, **_pairs_chart(points)})
-    runs = {loss: read_lines(path / "run" / METRICS) for loss, path in _runs_by_loss(results["config"], root).items()}
+    config = results["config"]
+    seed, size = config["seeds"][0], config["size"]  # the first seed's runs on the same pairs
+    runs = {
+        loss: read_lines(root / "steps" / f"s{seed}/train-{loss}-{size}x" / "run" / METRICS)
+        for loss in config["losses"]
+    }
     for metric, title in _TRAINING.items():
         shown = {loss: lines for loss, lines in runs.items() if metric == "nll" or needs_reference(recipe(loss))}
         values = [v for loss, lines in shown.items() for v in training_points(loss, lines, metric)]
         if values:
             drawn[f"curve-{metric.replace('/', '-')}.svg"] = chart_svg({**_PLAIN, **_training_chart(values, title)})
     return drawn
-
-
-def _runs_by_loss(config: StudyChoices, root: Path) -> dict[str, Path]:
-    """The first seed's runs on the same pairs."""
-    seed, size = config["seeds"][0], config["size"]
-    return {loss: root / "steps" / f"s{seed}/train-{loss}-{size}x" for loss in config["losses"]}
 
 
 def gain_points(results: StudyResults) -> list[GainPoint]:

@@ -85,9 +85,12 @@ def _table(rows: list[StudyRow], name: str, seeds: int) -> str:
     lines = []
     for row in rows:
         whole = "pairs" not in row or row["seeds"] == seeds  # the base is of no seed
+        paid = ["", ""]  # pairs of a seed, and the tokens that were generated for each; empty for the base
+        if "pairs" in row:
+            paid = [f"{row['pairs'] // row['seeds']:,}", f"{row['tokens_a_pair']:.0f}"]
         cells = [
             (row["label"] if whole else f"{row['label']} ({row['seeds']} of {seeds} seeds)"),
-            *_pairs_cells(row)[: 1 + len(cost)],
+            *paid[: 1 + len(cost)],
         ]
         cells += [_cell(row.get(way), "all") for way in ways]
         cells += [_cell(row.get("cot"), source, short=True) for source in sources]
@@ -111,13 +114,6 @@ def _grid(headings: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     lines = ["| " + " | ".join(cells) + " |" for cells in (headings, *rows)]
     return "\n".join([lines[0], "|" + "---|" * len(headings), *lines[1:]])
-
-
-def _pairs_cells(row: StudyRow) -> list[str]:
-    """Pairs of a seed, and the tokens that were generated for each; empty for the base."""
-    if "pairs" not in row:
-        return ["", ""]
-    return [f"{row['pairs'] // row['seeds']:,}", f"{row['tokens_a_pair']:.0f}"]
 
 
 def _cell(measured: WayScores | None, source: str, *, short: bool = False) -> str:

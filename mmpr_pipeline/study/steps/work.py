@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmpr_pipeline.core.errors import MmprError
@@ -20,7 +20,7 @@ from mmpr_pipeline.core.settings import Settings
 from mmpr_pipeline.dataset.files.summary import BuildSummary
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.study.steps.measure import measure_study
-from mmpr_pipeline.study.steps.step import Kind, Step, StepFacts, placed, read_step
+from mmpr_pipeline.study.steps.step import Step, StepFacts, placed, read_step
 
 
 class HoldOutStep(Settings):
@@ -44,34 +44,43 @@ class HandOverStep(Settings):
 def do(step: Step, root: Path) -> None:
     """Do a step, or go on with it, and mark it done."""
     settings = placed(step.settings, root)
-    works: dict[Kind, Callable[[Mapping[str, object]], StepFacts]] = {
-        "build": _build,
-        "repair": _repair,
-        "train": _train,
-        "measure": measure_study,
-        "hold_out": _hold_out,
-        "evaluate": _evaluate,
-        "pair_by_world": _pair_by_world,
-        "hand_over": _hand_over,
-    }
     started = time.monotonic()
-    facts = works[step.kind](settings)
+    facts: StepFacts
+    match step.kind:
+        case "build":
+            from mmpr_pipeline.pipeline.driver import run_build
+
+            facts = _built(run_build(BuildConfig.model_validate(settings)))
+        case "repair":
+            from mmpr_pipeline.pipeline.driver import run_plan
+            from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
+
+            changes = {name: value for name, value in settings.items() if name != "before"}
+            facts = _built(run_plan(make_rebuild_plan(str(settings["before"]), changes)))
+        case "train":
+            facts = _train(settings)
+        case "measure":
+            facts = measure_study(settings)
+        case "hold_out":
+            from mmpr_pipeline.study.steps.held_out import hold_out_questions
+
+            asked = HoldOutStep.model_validate(settings)
+            number = hold_out_questions(asked.sources, asked.data_root, asked.held_out, asked.limit, Path(asked.folder))
+            facts = {"questions": number}
+        case "evaluate":
+            from mmpr_pipeline.evaluation.run import run_eval
+            from mmpr_pipeline.evaluation.settings import EvalConfig
+
+            [found] = run_eval(EvalConfig.model_validate(settings))["models"]
+            facts = {"accuracy": found["accuracy"], "outcomes": found["outcomes"]}
+        case "pair_by_world":
+            from mmpr_pipeline.study.steps.known_feedback import pair_by_world
+
+            facts = {"counts": pair_by_world(settings)}
+        case "hand_over":
+            facts = _hand_over(settings)
     facts["seconds"] = round(time.monotonic() - started, 1)
     step.finish(root, facts)
-
-
-def _build(settings: Mapping[str, object]) -> StepFacts:
-    from mmpr_pipeline.pipeline.driver import run_build
-
-    return _built(run_build(BuildConfig.model_validate(settings)))
-
-
-def _repair(settings: Mapping[str, object]) -> StepFacts:
-    from mmpr_pipeline.pipeline.driver import run_plan
-    from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
-
-    changes = {name: value for name, value in settings.items() if name != "before"}
-    return _built(run_plan(make_rebuild_plan(str(settings["before"]), changes)))
 
 
 def _built(summary: BuildSummary) -> StepFacts:
@@ -96,28 +105,6 @@ def _train(settings: Mapping[str, object]) -> StepFacts:
     return {"steps": result.steps, "left_out": result.rejected}
 
 
-def _hold_out(settings: Mapping[str, object]) -> StepFacts:
-    from mmpr_pipeline.study.steps.held_out import hold_out_questions
-
-    step = HoldOutStep.model_validate(settings)
-    held_out = hold_out_questions(step.sources, step.data_root, step.held_out, step.limit, Path(step.folder))
-    return {"questions": held_out}
-
-
-def _evaluate(settings: Mapping[str, object]) -> StepFacts:
-    from mmpr_pipeline.evaluation.run import run_eval
-    from mmpr_pipeline.evaluation.settings import EvalConfig
-
-    [found] = run_eval(EvalConfig.model_validate(settings))["models"]
-    return {"accuracy": found["accuracy"], "outcomes": found["outcomes"]}
-
-
-def _pair_by_world(settings: Mapping[str, object]) -> StepFacts:
-    from mmpr_pipeline.study.steps.known_feedback import pair_by_world
-
-    return {"counts": pair_by_world(settings)}
-
-
 def _hand_over(settings: Mapping[str, object]) -> StepFacts:
     from mmpr_pipeline.study.steps.same_chosen import hand_over_pairs, keep_continued
 
@@ -127,21 +114,16 @@ def _hand_over(settings: Mapping[str, object]) -> StepFacts:
     return {"counts": hand_over_pairs(step.data, Path(step.folder))}
 
 
-def _end_with(parent: int) -> None:
-    """End this process when the study that started it is gone, however it went."""
+def main() -> None:
+    """Do the step named on the command line."""
+    root, name, parent = Path(sys.argv[1]), sys.argv[2], os.getppid()
 
-    def watch() -> None:
+    def end_with_the_study() -> None:
         while os.getppid() == parent:
             time.sleep(1.0)
         os._exit(1)
 
-    threading.Thread(target=watch, name="parent", daemon=True).start()
-
-
-def main() -> None:
-    """Do the step named on the command line."""
-    root, name = Path(sys.argv[1]), sys.argv[2]
-    _end_with(os.getppid())
+    threading.Thread(target=end_with_the_study, name="parent", daemon=True).start()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a build has journalled is closed in order
     try:
         do(read_step(root / "steps" / name), root)

@@ -69,6 +69,7 @@ def collate(groups: Sequence[Group], images: Sequence[ImageInputs], *, share: bo
     trees = [prefix_tree(group, enough) for group in groups]
     segment_base = _offsets(len(tree.segments) for tree in trees)
     response_base = _offsets(len(group.responses) for group in groups)
+    image_names = sorted({name for inputs in images for name in inputs})
     layout = layout_of(trees)
     scores = [_scores(tree, layout, base) for tree, base in zip(trees, segment_base, strict=False)]
     pairs = [(base, pair) for base, group in zip(response_base, groups, strict=False) for pair in group.pairs]
@@ -95,7 +96,7 @@ def collate(groups: Sequence[Group], images: Sequence[ImageInputs], *, share: bo
         rejected=torch.tensor([base + pair.rejected for base, pair in pairs]),
         weights=torch.tensor([pair.weight for _, pair in pairs], dtype=torch.float32),
         pair_ids=tuple(pair.pair_id for _, pair in pairs),
-        images=_join(images),
+        images={name: stack_rows([inputs[name] for inputs in images if name in inputs]) for name in image_names},
         image_rows=tuple({name: len(value) for name, value in inputs.items()} for inputs in images),
     )
 
@@ -129,9 +130,9 @@ def _scores(tree: PrefixTree, layout: SharedLayout, base: int) -> tuple[Tensor, 
     return torch.cat(at), torch.cat(target), torch.cat(owner)
 
 
-def _join(images: Sequence[ImageInputs]) -> dict[str, Tensor]:
-    names = sorted({name for inputs in images for name in inputs})
-    return {name: stack_rows([inputs[name] for inputs in images if name in inputs]) for name in names}
+def images_as(dtype: torch.dtype, images: ImageInputs) -> dict[str, Tensor]:
+    """Inputs with what is no whole number as `dtype`."""
+    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in images.items()}
 
 
 def stack_rows(tensors: Sequence[Tensor]) -> Tensor:
@@ -142,11 +143,9 @@ def stack_rows(tensors: Sequence[Tensor]) -> Tensor:
     if len(tensors) == 1:
         return tensors[0]
     widest = [max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
-    return torch.cat([_widened(tensor, widest) for tensor in tensors])
-
-
-def _widened(tensor: Tensor, widest: Sequence[int]) -> Tensor:
-    missing = [most - size for most, size in zip(widest, tensor.shape[1:], strict=True)]
-    if not any(missing):
-        return tensor
-    return torch.nn.functional.pad(tensor, [side for more in reversed(missing) for side in (0, more)])
+    wide = []
+    for tensor in tensors:
+        missing = [most - size for most, size in zip(widest, tensor.shape[1:], strict=True)]
+        sides = [side for more in reversed(missing) for side in (0, more)]
+        wide.append(torch.nn.functional.pad(tensor, sides) if any(missing) else tensor)
+    return torch.cat(wide)

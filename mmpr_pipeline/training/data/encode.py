@@ -62,20 +62,22 @@ class Encoded:
 class PairEncoder:
     """Encodes questions with a model's processor; safe to use from several threads.
 
-    `model` and `family` say how many image tokens the prompt must hold; `max_tiles` bounds every image.
+    `model` and `family` say how many image tokens the prompt must hold; `max_tiles` bounds every image. `end` is the
+    token that ends a response.
     """
 
     def __init__(self, processor: Any, model: Any, family: Any, max_tiles: int) -> None:
         self._processor, self._model, self._family, self._max_tiles = processor, model, family, max_tiles
         self._tokenizer: Any = getattr(processor, "tokenizer", processor)
         self._architecture = type(model).__name__
-        # Of what the processor makes of images, what the model's forward takes: some processors make more.
-        self._image_inputs = set(processor.image_processor.model_input_names) & _arguments(model)
+        # Of what the processor makes of images, what the model's forward takes, or that of the model inside it.
+        taken = {name for each in (model, model.base_model) for name in inspect.signature(each.forward).parameters}
+        self._image_inputs = set(processor.image_processor.model_input_names) & taken
         self.image_token = family.image_token(model)
         self._mark = str(getattr(processor, "image_token", "") or "")
         self._reserved = ReservedTokens(self._tokenizer)
         self._plain = plain_encoder(self._tokenizer)
-        self._end = end_of_turn(processor)
+        self.end = end_of_turn(processor)
         self._counted = lru_cache(maxsize=4096)(self._count_image)
 
     def encode(self, shard: Shard, group: int, first: int, stop: int) -> Encoded:
@@ -96,11 +98,6 @@ class PairEncoder:
         """About how many tokens of the prompt an image takes, without opening it."""
         return self._counted(width, height, tiles)
 
-    @property
-    def end(self) -> int:
-        """The token that ends a response."""
-        return self._end
-
     def text(self, tokens: Sequence[int]) -> str:
         """A response's text, without control tokens."""
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
@@ -108,7 +105,7 @@ class PairEncoder:
     def response(self, text: str) -> tuple[int, ...]:
         """Tokens of a response and the end of the turn."""
         with _refusing():
-            return (*self._plain(text), self._end)
+            return (*self._plain(text), self.end)
 
     def _group(
         self, pairs: Sequence[PreferencePair], prompt: tuple[int, ...]
@@ -162,14 +159,9 @@ class PairEncoder:
             return max(1, width * height // _PIXELS)
 
 
-def _arguments(model: Any) -> set[str]:
-    """Names of what a model's forward takes, that of the model inside included."""
-    return {name for each in (model, model.base_model) for name in inspect.signature(each.forward).parameters}
-
-
 @contextmanager
 def _refusing() -> Iterator[None]:
-    """Whatever a processor or tokenizer raises rejects what it was given: they do not foresee every text."""
+    """Whatever a processor or tokenizer raises rejects the item: they do not foresee every text."""
     try:
         yield
     except ItemRejected:

@@ -81,22 +81,20 @@ def make_group(pairs: Sequence[PreferencePair], prompt: Tokens, encode: Callable
     """
     if not prompt:
         raise ItemRejected("empty_prompt", pairs[0].question_id)
-    places: dict[Tokens, int] = {}
+    places: dict[Tokens, int] = {}  # index of each distinct response
     indexed = []
     for pair in pairs:
-        chosen, rejected = (_place(text, pair.pair_id, encode, places) for text in (pair.chosen, pair.rejected))
+        sides = []
+        for text in (pair.chosen, pair.rejected):
+            tokens = tuple(encode(text)) if text.strip() else ()
+            if not tokens:
+                raise ItemRejected("empty_response", pair.pair_id)
+            sides.append(places.setdefault(tokens, len(places)))
+        chosen, rejected = sides
         if chosen == rejected:
             raise ItemRejected("identical_responses", pair.pair_id)
         indexed.append(IndexedPair(pair.pair_id, chosen, rejected))
     return Group(pairs[0].question_id, prompt, pairs[0].images, tuple(places), tuple(indexed))
-
-
-def _place(text: str, pair_id: str, encode: Callable[[str], Sequence[int]], places: dict[Tokens, int]) -> int:
-    """Index of a response among the group's distinct ones, added if new."""
-    tokens = tuple(encode(text)) if text.strip() else ()
-    if not tokens:
-        raise ItemRejected("empty_response", pair_id)
-    return places.setdefault(tokens, len(places))
 
 
 def subgroup(group: Group, pairs: Sequence[IndexedPair]) -> Group:

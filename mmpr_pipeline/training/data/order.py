@@ -50,10 +50,23 @@ class Order:
         step = start
         while step < stop:
             epoch, within = divmod(step, self.steps_per_epoch)
-            for slices in self._cut(self._groups(epoch, self._begin(within), sizes), within):
-                if step >= stop:
-                    return
-                yield step, slices
+            taken: list[Slice] = []
+            room = self._begin(within + 1) - self._begin(within)
+            for group in self._groups(epoch, self._begin(within), sizes):
+                first = group.first
+                while first < group.stop:
+                    end = min(group.stop, first + room)
+                    taken.append(Slice(group.shard, group.group, first, end))
+                    room -= end - first
+                    first = end
+                    if not room:
+                        yield step, taken
+                        step, within = step + 1, within + 1
+                        if step == stop:
+                            return
+                        taken, room = [], self._begin(within + 1) - self._begin(within)
+            if taken:
+                yield step, taken
                 step += 1
 
     def _groups(self, epoch: int, skip: int, sizes: Callable[[int], Sequence[int]]) -> Iterator[Slice]:
@@ -67,42 +80,19 @@ class Order:
                 skip -= total
                 continue
             rng = random.Random(f"groups/{self.seed}/{epoch}/{number}")
-            groups = [
-                Slice(shard, group, 0, size) for shard in block for group, size in enumerate(sizes(shard)) if size
-            ]
-            parts = [part for group in groups for part in self._parts(group, rng.random())]
-            for _, group in sorted(parts, key=lambda part: part[0]):
-                first = min(group.first + skip, group.stop)
-                skip -= first - group.first
-                if first < group.stop:
-                    yield Slice(group.shard, group.group, first, group.stop)
-
-    def _parts(self, group: Slice, place: float) -> list[tuple[float, Slice]]:
-        """A question's even parts, each with its place in the window, from 0 to 1: equally far from each other."""
-        count = -(-group.stop // self.together)
-        bounds = [group.stop * i // count for i in range(count + 1)]
-        return [
-            ((i + place) / count, Slice(group.shard, group.group, first, stop))
-            for i, (first, stop) in enumerate(pairwise(bounds))
-        ]
+            # Even parts of every question, each with its place in the window, from 0 to 1: equally far from each other.
+            parts: list[tuple[float, Slice]] = []
+            groups = [(shard, group, size) for shard in block for group, size in enumerate(sizes(shard)) if size]
+            for shard, group, size in groups:
+                place, count = rng.random(), -(-size // self.together)
+                bounds = pairwise(size * i // count for i in range(count + 1))
+                parts += [((i + place) / count, Slice(shard, group, *bound)) for i, bound in enumerate(bounds)]
+            for _, part in sorted(parts, key=lambda part: part[0]):
+                first = min(part.first + skip, part.stop)
+                skip -= first - part.first
+                if first < part.stop:
+                    yield Slice(part.shard, part.group, first, part.stop)
 
     def _begin(self, within: int) -> int:
         """Pairs of an epoch before its step number `within`."""
         return sum(self.pairs) * within // self.steps_per_epoch
-
-    def _cut(self, groups: Iterator[Slice], within: int) -> Iterator[list[Slice]]:
-        taken: list[Slice] = []
-        room = self._begin(within + 1) - self._begin(within)
-        for group in groups:
-            first = group.first
-            while first < group.stop:
-                stop = min(group.stop, first + room)
-                taken.append(Slice(group.shard, group.group, first, stop))
-                room -= stop - first
-                first = stop
-                if not room:
-                    yield taken
-                    within += 1
-                    taken, room = [], self._begin(within + 1) - self._begin(within)
-        if taken:
-            yield taken

@@ -18,7 +18,6 @@ from mmpr_pipeline.core.records import Image, PreferencePair
 from mmpr_pipeline.core.schemas import IMAGE_SCHEMA, PAIR_SCHEMA
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import open_table, sound_file
-from mmpr_pipeline.dataset.files.manifest import Manifest
 from mmpr_pipeline.dataset.files.sealed import read_config
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
 from mmpr_pipeline.models.tiles import MAX_TILES
@@ -116,8 +115,14 @@ class Shards:
         self.of = shards_of(store)
         manifests = list(manifests_of(store, self.of))
         self.identity = manifests[0].identity
-        self.pairs = tuple(_pair_rows(manifest) for manifest in manifests)
-        self.most_tiles = _most_tiles(store)
+        self.pairs = tuple(
+            next(entry.rows for entry in manifest.files if entry.path.startswith("pairs/")) for manifest in manifests
+        )
+        try:
+            sources = read_config(store).get("sources", [])
+        except (MissingKeyError, DatasetError):  # outputs that do not name tiles were sampled with `MAX_TILES` at most
+            sources = []
+        self.most_tiles: int = max([MAX_TILES, *(source.get("tiles", 0) for source in sources)])
         """Most tiles of an image that any source asks for, and no fewer than `MAX_TILES`."""
         self._unchecked = {manifest.shard: manifest.hashes for manifest in manifests}
         """Files are checked when they are first opened; that reads them at the speed of the disk."""
@@ -137,16 +142,3 @@ class Shards:
                     self._open.popitem(last=False)
             self._open.move_to_end(number)
             return self._open[number]
-
-
-def _most_tiles(store: Store) -> int:
-    """Outputs that do not name their sources' tiles were sampled with at most `MAX_TILES`."""
-    try:
-        sources = read_config(store).get("sources", [])
-    except (MissingKeyError, DatasetError):
-        return MAX_TILES
-    return max([MAX_TILES, *(source.get("tiles", 0) for source in sources)])
-
-
-def _pair_rows(manifest: Manifest) -> int:
-    return next(entry.rows for entry in manifest.files if entry.path.startswith("pairs/"))

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from mmpr_pipeline.training.data.balance import ItemSlice, plan
-from mmpr_pipeline.training.data.batch import PackedBatch, collate
+from mmpr_pipeline.training.data.batch import PackedBatch, collate, images_as
 from mmpr_pipeline.training.data.encode import Encoded, PairEncoder, PairReject
 from mmpr_pipeline.training.data.groups import Group, IndexedPair
 from mmpr_pipeline.training.data.order import Slice
@@ -43,7 +43,7 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class EndOfStep:
-    """All micro-batches of a step were given; what of it could not be used."""
+    """A step has no further micro-batch; what of it could not be used."""
 
     step: int
     rejects: tuple[PairReject, ...]
@@ -81,7 +81,7 @@ class Stream:
         stored: dict[str, ReferenceRow] = {}
 
         def made(packed: list[Group]) -> MicroBatch:
-            inputs = [_cast(images.pop(id(group)), self.dtype) for group in packed]
+            inputs = [images_as(self.dtype, images.pop(id(group))) for group in packed]
             batch = collate(packed, inputs, share=self.shares)
             return MicroBatch(step, batch, {i: stored[i] for i in batch.pair_ids if i in stored})
 
@@ -121,25 +121,19 @@ class Stream:
             known = rows(part.shard)
             stored.update({p.pair_id: known[p.pair_id] for p in encoded.group.pairs if p.pair_id in known})
         groups, too_long = fit_group(encoded.group, self.budget, self.shares)
-        rejects += [self._too_long(part, pair, reason) for pair, reason in too_long]
+        for pair, reason in too_long:
+            stored_pairs = self.shards[part.shard].pairs(part.group, part.first, part.stop)
+            row = next(row for row in stored_pairs if row.pair_id == pair.pair_id)
+            rejects.append(PairReject(pair.pair_id, row.source, row.source_id, reason, f"token budget {self.budget}"))
         images.update({id(group): encoded.images for group in groups})
         return groups
 
     def _encode(self, part: Slice) -> Encoded:
         return self.encoder.encode(self.shards[part.shard], part.group, part.first, part.stop)
 
-    def _too_long(self, part: Slice, pair: IndexedPair, reason: str) -> PairReject:
-        found = self.shards[part.shard].pairs(part.group, part.first, part.stop)
-        row = next(row for row in found if row.pair_id == pair.pair_id)
-        return PairReject(pair.pair_id, row.source, row.source_id, reason, f"token budget {self.budget}")
-
 
 def _within(part: Slice, piece: ItemSlice) -> Slice:
     return Slice(part.shard, part.group, part.first + piece.first, part.first + piece.stop)
-
-
-def _cast(images: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in images.items()}
 
 
 def map_in_order(pool: ThreadPoolExecutor, work: Any, items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:

@@ -62,7 +62,10 @@ def layout_of(trees: Sequence[PrefixTree]) -> SharedLayout:
             span = (here, here + len(segment.tokens))
             above = keys[first + segment.parent] if segment.parent >= 0 else ()
             queries.append(span)
-            keys.append(_merge((*above, span)))
+            if above and above[-1][1] == here:  # it lies right behind its parent: one range
+                keys.append((*above[:-1], (above[-1][0], span[1])))
+            else:
+                keys.append((*above, span))
             here = span[1]
         # For each token of a tree, the end of the range taken by its segment and everything below.
         spans = queries[first:]
@@ -80,10 +83,3 @@ def layout_of(trees: Sequence[PrefixTree]) -> SharedLayout:
         key_bounds=torch.tensor([0, *accumulate(lengths)], dtype=torch.int32),
         seen_until=torch.tensor(until, dtype=torch.int32),
     )
-
-
-def _merge(spans: tuple[Span, ...]) -> tuple[Span, ...]:
-    """Spans with the last joined to its neighbour where they touch."""
-    if len(spans) > 1 and spans[-2][1] == spans[-1][0]:
-        return (*spans[:-2], (spans[-2][0], spans[-1][1]))
-    return spans

@@ -41,17 +41,17 @@ def shard(policy: PrefixSharedPolicy, world: World, dtype: torch.dtype, over: in
     for layer in layers_of(policy):
         fully_shard(layer, **options)
     fully_shard(policy, **options)
+
     # FSDP gathers the root's weights for the forward and shards them again after the backward. A forward that no
     # backward follows (the reference's, an evaluation's) would leave them gathered: optimizer and checkpoints would
     # then take these copies for the weights, and train nothing in them.
-    policy.register_forward_hook(_shard_again)
+    def shard_again(policy: Any, inputs: Any, outputs: Any) -> None:
+        if not torch.is_grad_enabled():
+            policy.reshard()
+
+    policy.register_forward_hook(shard_again)
     register_fsdp_forward_method(policy, "generate")
     return policy
-
-
-def _shard_again(policy: Any, inputs: Any, outputs: Any) -> None:
-    if not torch.is_grad_enabled():
-        policy.reshard()
 
 
 def layers_of(policy: PrefixSharedPolicy) -> list[nn.Module]:

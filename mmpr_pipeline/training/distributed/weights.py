@@ -205,7 +205,8 @@ def _blocks(
     first, end = entry["data_offsets"]
     adapter = [name.replace("base_layer.weight", f"{part}.default.weight") for part in ADAPTER]
     if adapter[0] != name and adapter[0] in parameters:
-        low, high = (_whole(parameters[each]).float().cpu() for each in adapter)
+        values = (parameters[each].detach() for each in adapter)
+        low, high = ((v.full_tensor() if hasattr(v, "full_tensor") else v).float().cpu() for v in values)
         rows, width = entry["shape"]
         a_row = (end - first) // rows
         for part in torch.arange(rows).split(max(1, BLOCK // a_row)) if world.is_main else ():
@@ -235,11 +236,6 @@ def _parts(value: Any) -> Iterator[Tensor]:
         block = mine if own else mine.new_empty(len(part), *value.shape[1:])
         torch.distributed.broadcast(block, owner, group=group)
         yield block
-
-
-def _whole(parameter: Any) -> Tensor:
-    value = parameter.detach()
-    return value.full_tensor() if hasattr(value, "full_tensor") else value
 
 
 _TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -135,7 +135,7 @@ def connect(device: str = "auto", patience: float = 10.0) -> Iterator[World]:
     finally:
         if ours:
             dist.destroy_process_group()
-            # Wait until gloo's threads rest, as Linux tells; elsewhere for nothing.
+            # Wait until gloo's threads rest, where Linux shows their states; elsewhere not at all.
             end, rests = time.monotonic() + 10.0, 0
             while rests < 2 and time.monotonic() < end:  # twice: the first time it may have waited for the GIL
                 time.sleep(0.005)
@@ -145,7 +145,9 @@ def connect(device: str = "auto", patience: float = 10.0) -> Iterator[World]:
 def _device(wanted: str) -> torch.device:
     """The device of this process. Raises ConfigError where it is not there: a GPU that was meant is never left out."""
     usable = torch.cuda.is_available()
-    if wanted == "cpu" or (wanted == "auto" and not usable and not _unusable_gpus()):
+    # GPUs that the machine shows to this process, although torch may see none.
+    shown = Path("/dev/nvidia0").exists() and os.environ.get("CUDA_VISIBLE_DEVICES", "all") not in ("", "-1")
+    if wanted == "cpu" or (wanted == "auto" and not usable and not shown):
         return torch.device("cpu")
     if not usable:
         raise ConfigError(
@@ -161,29 +163,21 @@ def _device(wanted: str) -> torch.device:
     return torch.device("cuda", index)
 
 
-def _unusable_gpus() -> bool:
-    """Whether the machine shows GPUs to this process, although torch sees none."""
-    return Path("/dev/nvidia0").exists() and os.environ.get("CUDA_VISIBLE_DEVICES", "all") not in ("", "-1")
-
-
-def _lost_rank(said: str) -> str:
+def _lost_rank(message: str) -> str:
     """The line of an error by which a collective tells that a rank is gone; empty where it is about something else."""
     signs = ("Timed out waiting", "Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL")
-    return next((line.strip()[:200] for line in said.splitlines() if any(sign in line for sign in signs)), "")
+    return next((line.strip()[:200] for line in message.splitlines() if any(sign in line for sign in signs)), "")
 
 
 def _gloo_threads() -> list[str]:
     """States of gloo's threads: R runs or would, S sleeps."""
-    told = [_told_of(task) for task in Path("/proc/self/task").glob("*/stat")]
-    return [text.rpartition(")")[2].split()[0] for text in told if "gloo" in text.rpartition(")")[0]]
-
-
-def _told_of(task: Path) -> str:
-    """What `stat` says of a thread; nothing where it has just ended."""
-    try:
-        return task.read_text()
-    except OSError:
-        return ""
+    states = []
+    for task in Path("/proc/self/task").glob("*/stat"):
+        with suppress(OSError):  # the thread has just ended
+            name, _, rest = task.read_text().rpartition(")")
+            if "gloo" in name:
+                states.append(rest.split()[0])
+    return states
 
 
 def sum_over_ranks(values: Tensor) -> Tensor:

@@ -44,28 +44,26 @@ class StoredReference:
 
     def __call__(self, batch: PackedBatch) -> tuple[Tensor, Tensor]:
         """(P,) twice. Raises TrainingError for a pair that was never scored, or whose tokens were others then."""
-        found = [self._row(pair_id) for pair_id in batch.pair_ids]
-        counted = [(row.chosen_tokens, row.rejected_tokens) for row in found]
         lengths = batch.lengths.cpu()
-        now = list(zip(lengths[batch.chosen.cpu()].tolist(), lengths[batch.rejected.cpu()].tolist(), strict=True))
-        for pair_id, before, after in zip(batch.pair_ids, counted, now, strict=True):
-            if before != after:
+        now = zip(lengths[batch.chosen.cpu()].tolist(), lengths[batch.rejected.cpu()].tolist(), strict=True)
+        scored = []
+        for pair_id, after in zip(batch.pair_ids, now, strict=True):
+            row = self.rows.get(pair_id)
+            if row is None or row.chosen is None or row.rejected is None:
+                why = "no row" if row is None else row.reason
+                raise TrainingError(
+                    f"Pair {pair_id} has no reference log-prob ({why}).",
+                    remedy="The shards changed since the reference was scored: delete the reference column and run"
+                    " again.",
+                )
+            scored.append((row.chosen, row.rejected))
+            if (before := (row.chosen_tokens, row.rejected_tokens)) != after:
                 raise TrainingError(
                     f"Pair {pair_id} has {after} tokens (chosen, rejected), {before} when the reference was scored.",
                     remedy="Tokenizer or chat template changed: delete the reference column, it is computed again.",
                 )
-        values = torch.tensor([(row.chosen, row.rejected) for row in found], dtype=torch.float32).view(-1, 2)
+        values = torch.tensor(scored, dtype=torch.float32).view(-1, 2)
         return values[:, 0], values[:, 1]
-
-    def _row(self, pair_id: str) -> ReferenceRow:
-        row = self.rows.get(pair_id)
-        if row is None or row.chosen is None or row.rejected is None:
-            why = "no row" if row is None else row.reason
-            raise TrainingError(
-                f"Pair {pair_id} has no reference log-prob ({why}).",
-                remedy="The shards changed since the reference was scored: delete the reference column and run again.",
-            )
-        return row
 
 
 class OnlineReference:

@@ -14,7 +14,7 @@ from typing import Any
 
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.storage import Store, open_store
-from mmpr_pipeline.training.data.encode import PairReject, encoding_digest
+from mmpr_pipeline.training.data.encode import encoding_digest
 from mmpr_pipeline.training.data.order import Slice
 from mmpr_pipeline.training.data.reference_column import (
     ReferenceKey,
@@ -100,10 +100,12 @@ def _score(
 
     def batches(events: Iterable[MicroBatch | EndOfStep]) -> Iterator[Any]:
         for event in events:
-            if isinstance(event, EndOfStep):
-                mine.extend(_unscored(reject, stream.budget) for reject in event.rejects)
-            else:
+            if not isinstance(event, EndOfStep):
                 yield event.batch
+                continue
+            for reject in event.rejects:
+                budget = f":{stream.budget}" if reject.reason in OVER_BUDGET else ""
+                mine.append(ReferenceRow(reject.pair_id, None, None, 0, 0, reject.reason + budget))
 
     idle = idle_batch()
     made: Any = prefetch(batches(stream.steps([(shard, slices)])))
@@ -120,8 +122,3 @@ def _score(
     rows_by_id = {row.pair_id: row for part in world.all_gather(mine) for row in part}
     pairs = (pair.pair_id for group in range(len(slices)) for pair in opened.pairs(group))
     return [rows_by_id[pair_id] for pair_id in pairs]
-
-
-def _unscored(reject: PairReject, budget: int) -> ReferenceRow:
-    reason = f"{reject.reason}:{budget}" if reject.reason in OVER_BUDGET else reject.reason
-    return ReferenceRow(reject.pair_id, None, None, 0, 0, reason)

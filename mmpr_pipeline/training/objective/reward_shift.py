@@ -43,11 +43,3 @@ class RewardShift:
         elif count:
             self.total, self.count = self.decay * self.value + (1 - self.decay) * total / count, 1
         return self.value
-
-    def state_dict(self) -> dict[str, float]:
-        """State for the checkpoint; taken between optimizer steps."""
-        return {"total": self.total, "count": self.count}
-
-    def load_state_dict(self, state: dict[str, float]) -> None:
-        """Restore what `state_dict` gave."""
-        self.total, self.count = float(state["total"]), int(state["count"])

@@ -16,6 +16,7 @@ import torch
 
 from mmpr_pipeline.training.data.batch import PackedBatch
 from mmpr_pipeline.training.policy.families.experts import experts_of
+from mmpr_pipeline.training.policy.families.generic import sides_of
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def forward_flops(shape: ModelShape, batch: PackedBatch) -> float:
 
 
 def vision_tokens(shape: ModelShape, batch: PackedBatch) -> float:
-    """Tokens that the vision tower computes, by the pixels it is given."""
+    """Tokens that the vision tower computes, by its pixels."""
     pixels = batch.images.get("pixel_values")
     if pixels is None:
         return 0
@@ -101,12 +102,9 @@ def _wait(device: torch.device) -> None:
 
 def shape_of(model: Any, family: Any) -> ModelShape:
     """The shape of a transformers model, its parameters counted by part."""
-    text, vision = family.language_model(model).config, getattr(model.config, "vision_config", None)
-    parts = {
-        "vision": family.vision(model),
-        "projector": family.projector(model),
-        "text": family.language_model(model),
-    }
+    language, vision = family.language_model(model), getattr(model.config, "vision_config", None)
+    text = language.config
+    parts = {"vision": family.vision(model), "projector": family.projector(model), "text": language}
     counts = {name: {id(p): p.numel() for p in part.parameters()} for name, part in parts.items()}
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
     counts["head"] = {id(p): p.numel() for end in ends for p in end.parameters()}
@@ -115,23 +113,27 @@ def shape_of(model: Any, family: Any) -> ModelShape:
     head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     experts = experts_of(text)
     width = getattr(text, "moe_intermediate_size", None) if experts else None
+    idle = 0
+    if experts:  # stacked parameters (E, ...) of modules named `experts`, of which a token takes some
+        stacks = [module for name, module in language.named_modules() if name.rpartition(".")[2] == "experts"]
+        stacked = sum(p.numel() for stack in stacks for p in stack.parameters())
+        idle = stacked * (experts.count - experts.taken) // experts.count
+    down, across = sides_of(getattr(vision, "patch_size", None) or 14)
     return ModelShape(
-        text=(
-            StackShape(
-                layers=text.num_hidden_layers,
-                hidden=text.hidden_size,
-                mlp=experts.taken * width if experts and width else text.intermediate_size,
-                query=head * text.num_attention_heads,
-                kv=head * (getattr(text, "num_key_value_heads", None) or text.num_attention_heads),
-                gated=True,
-            )
+        text=StackShape(
+            layers=text.num_hidden_layers,
+            hidden=text.hidden_size,
+            mlp=experts.taken * width if experts and width else text.intermediate_size,
+            query=head * text.num_attention_heads,
+            kv=head * (getattr(text, "num_key_value_heads", None) or text.num_attention_heads),
+            gated=True,
         ),
         vision=_vision_stack(vision),
         vocabulary=text.vocab_size,
         tile_tokens=_tile_tokens(vision),
         parameters={name: sum(sizes.values()) for name, sizes in counts.items()},
-        idle_experts=_idle_experts(family.language_model(model)),
-        patch_values=_patch_values(vision),
+        idle_experts=idle,
+        patch_values=3 * down * across * (getattr(vision, "temporal_patch_size", None) or 1),
     )
 
 
@@ -147,29 +149,5 @@ def _tile_tokens(config: Any) -> int:
     """Tokens of a tile in the vision tower, the class token included; 1 where tiles are single patches."""
     if hasattr(config, "spatial_merge_size") or not hasattr(config, "image_size"):
         return 1
-    (height, width), (down, across) = _sides(config.image_size), _sides(getattr(config, "patch_size", 14))
+    (height, width), (down, across) = sides_of(config.image_size), sides_of(getattr(config, "patch_size", 14))
     return (height // down) * (width // across) + 1
-
-
-def _patch_values(config: Any) -> int:
-    """Values of an image that become one token of the tower."""
-    down, across = _sides(getattr(config, "patch_size", None) or 14)
-    return 3 * down * across * (getattr(config, "temporal_patch_size", None) or 1)
-
-
-def _sides(size: Any) -> tuple[int, int]:
-    down, across = size if isinstance(size, list | tuple) else (size, size)
-    return int(down), int(across)
-
-
-def _idle_experts(language: Any) -> int:
-    """Experts are stacked parameters (E, ...) of modules named `experts`; a token takes some of them."""
-    experts = experts_of(language.config)
-    if experts is None:
-        return 0
-    stacks = [module for name, module in language.named_modules() if name.rpartition(".")[2] == "experts"]
-    return int(
-        sum(p.numel() for stack in stacks for p in stack.parameters())
-        * (experts.count - experts.taken)
-        // experts.count
-    )

@@ -163,17 +163,13 @@ def _apart(module: nn.Module, kind: type, device: torch.device, dtype: torch.dty
     worst = 0.0
     for length in (33, 70):
         hidden = torch.randn(1, length, width, generator=generator).to(device, dtype)
-        wanted, given = (_results(layer, hidden.clone().requires_grad_()) for layer in (eager, quick))
-        worst = max(worst, *(_relative(a, b) for a, b in zip(wanted, given, strict=True)))
+        results: list[list[Tensor]] = []
+        for layer in (eager, quick):
+            own = hidden.clone().requires_grad_()
+            with torch.enable_grad():
+                out = checkpoint(layer, own, use_reentrant=False)
+                grads = torch.autograd.grad(out.float().square().sum(), [own, *layer.parameters()])
+            results.append([t.float() for t in (out.detach(), *grads)])
+        for a, b in zip(*results, strict=True):
+            worst = max(worst, float((a - b).abs().max() / a.abs().max().clamp(min=1e-20)))
     return worst
-
-
-def _results(layer: nn.Module, hidden: Tensor) -> list[Tensor]:
-    trained = [hidden, *layer.parameters()]
-    with torch.enable_grad():
-        out = checkpoint(layer, hidden, use_reentrant=False)
-        return [out.detach(), *torch.autograd.grad(out.float().square().sum(), trained)]
-
-
-def _relative(a: Tensor, b: Tensor) -> float:
-    return float((a.float() - b.float()).abs().max() / a.float().abs().max().clamp(min=1e-20))

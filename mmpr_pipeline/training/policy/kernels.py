@@ -8,6 +8,7 @@ flex     flex_attention with a block mask (GPU; on the CPU forward only)
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -32,26 +33,22 @@ def _sdpa(query: Tensor, key: Tensor, value: Tensor, layout: SharedLayout, scale
     for (start, end), path in zip(layout.queries, layout.keys, strict=True):
         keys, values = (torch.cat([t[:, :, a:b] for a, b in path], 2) for t in (key, value))
         above = keys.shape[2] - (end - start)
-        mask = _bottom_right(end - start, above, query, layout.masks) if above else None
+        mask = None
+        if above:
+            # Additive (length, above + length): everything above, and causally oneself. Kept for the other layers, and
+            # in the query's type: SDPA would make, and autograd keep, a copy of a boolean one in every layer.
+            size = (end - start, above)
+            if size not in layout.masks:
+                future = torch.ones(end - start, keys.shape[2], dtype=torch.bool, device=query.device).triu(above + 1)
+                allowed = torch.zeros(future.shape, dtype=query.dtype, device=query.device)
+                layout.masks[size] = allowed.masked_fill_(future, -torch.inf)
+            mask = layout.masks[size]
         outputs.append(
             F.scaled_dot_product_attention(
                 query[:, :, start:end], keys, values, mask, is_causal=not above, scale=scale, enable_gqa=grouped
             ).transpose(1, 2)
         )
     return torch.cat(outputs, 1)  # contiguous as it is wanted: turned round after, it would be copied once more
-
-
-def _bottom_right(length: int, above: int, like: Tensor, cache: dict[Any, Any]) -> Tensor:
-    """(length, above + length) additive mask: everything above, and causally oneself.
-
-    Kept for the other layers, and in the query's type: SDPA would make, and autograd keep, a copy of a boolean one in
-    every layer.
-    """
-    key = (length, above)
-    if key not in cache:
-        future = torch.ones(length, above + length, dtype=torch.bool, device=like.device).triu(above + 1)
-        cache[key] = torch.zeros(future.shape, dtype=like.dtype, device=like.device).masked_fill_(future, -torch.inf)
-    return cache[key]
 
 
 def attend_windowed(
@@ -78,27 +75,21 @@ def attend_windowed(
         cut = max(0, above + 1 - window) if window else 0  # keys before the first query's window
         at = torch.cat([torch.arange(a, b, device=key.device) for a, b in path])[cut:]
         keys, values = (t.index_select(2, at) for t in (key, value))
-        # (length, above + length): causal with the diagonal at the bottom right, within the window.
-        length = end - start
-        seen_above = above - cut
-        causal = torch.ones(length, seen_above + length, dtype=torch.bool, device=key.device).tril(seen_above)
-        seen = causal & _within(length, seen_above, window, key.device)
+        # (length, above + length): not further back than the window, and causal with the diagonal at the bottom right.
+        near = torch.ones(end - start, total - cut, dtype=torch.bool, device=key.device)
+        if window is not None:
+            near = near.triu(above - cut - window + 1)
+        seen = near.tril(above - cut)
         if blocks is not None:
             own = blocks[start:end, None]
             same = (own == blocks[at][None]) & (own >= 0)
-            seen = (seen | (same & _within(end - start, above - cut, window, key.device))).contiguous()
+            seen = (seen | (same & near)).contiguous()
         outputs.append(
             F.scaled_dot_product_attention(
                 query[:, :, start:end], keys, values, seen, scale=scale, enable_gqa=grouped
             ).transpose(1, 2)
         )
     return torch.cat(outputs, 1)
-
-
-def _within(length: int, above: int, window: int | None, device: torch.device) -> Tensor:
-    """(length, above + length): not further back than the window; all of them without one."""
-    whole = torch.ones(length, above + length, dtype=torch.bool, device=device)
-    return whole if window is None else whole.triu(above - window + 1)
 
 
 def _varlen(query: Tensor, key: Tensor, value: Tensor, layout: SharedLayout, scale: float) -> Tensor:
@@ -111,7 +102,7 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, layout: SharedLayout, sca
 
 def _flex(query: Tensor, key: Tensor, value: Tensor, layout: SharedLayout, scale: float) -> Tensor:
     """One block-sparse kernel over the packed row (GPU; on the CPU forward only)."""
-    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+    from torch.nn.attention.flex_attention import create_block_mask
 
     length = query.shape[2]
     if "flex" not in layout.masks:
@@ -121,21 +112,18 @@ def _flex(query: Tensor, key: Tensor, value: Tensor, layout: SharedLayout, scale
             return (k <= q) & (q < until[k])
 
         layout.masks["flex"] = create_block_mask(visible, None, None, length, length, device=query.device.type)
-    kernel: Any = _compiled_flex() if query.is_cuda else flex_attention
+    kernel: Any = _flex_kernel(query.is_cuda)
     grouped = query.shape[1] != key.shape[1]
     out = kernel(query, key, value, block_mask=layout.masks["flex"], scale=scale, enable_gqa=grouped)
     return out.transpose(1, 2)
 
 
-_COMPILED: list[Callable[..., Tensor]] = []
-
-
-def _compiled_flex() -> Callable[..., Tensor]:
+@cache
+def _flex_kernel(compiled: bool) -> Callable[..., Tensor]:
     from torch.nn.attention.flex_attention import flex_attention
 
-    if not _COMPILED:
-        _COMPILED.append(torch.compile(flex_attention, dynamic=True))
-    return _COMPILED[0]
+    kernel: Callable[..., Tensor] = torch.compile(flex_attention, dynamic=True) if compiled else flex_attention
+    return kernel
 
 
 def flash_varlen(query: Tensor, keys: Tensor, values: Tensor, layout: SharedLayout, scale: float) -> Tensor:
@@ -194,21 +182,15 @@ def _disagreement(backend: Backend, device: torch.device, dtype: torch.dtype) ->
     generator = torch.Generator().manual_seed(0)
     shapes = [(1, 4, tree.tokens, 64), (1, 2, tree.tokens, 64), (1, 2, tree.tokens, 64)]
     inputs = [torch.randn(shape, generator=generator).to(device, dtype) for shape in shapes]
+    results: list[list[Tensor]] = []  # of both: output and input gradients
     try:
-        ours, expected = (
-            _probe([t.clone().requires_grad_() for t in inputs], layout.to(device, b)) for b in (backend, "sdpa")
-        )
+        for each in (backend, "sdpa"):
+            query, key, value = (t.clone().requires_grad_() for t in inputs)
+            with torch.enable_grad():  # the first forward of a run may be the reference's
+                out = _BACKENDS[each](query, key, value, layout.to(device, each), query.shape[-1] ** -0.5)
+                grads = torch.autograd.grad(out.square().sum(), [query, key, value])
+            results.append([t.float() for t in (out.detach(), *grads)])
     except Exception as error:  # a kernel that is absent, unsupported or not compilable fails in its own ways
         return f"{type(error).__name__}: {str(error)[:300]}"
-    worst = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, expected, strict=True))
+    worst = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(*results, strict=True))
     return "" if worst < 0.03 else f"differs from SDPA by {worst:.3f}, relative"
-
-
-def _probe(inputs: list[Tensor], layout: SharedLayout) -> list[Tensor]:
-    """Output and input gradients of one attention call."""
-    query, key, value = inputs
-    with torch.enable_grad():  # the first forward of a run may be the reference's
-        out = _BACKENDS[layout.backend](query, key, value, layout, query.shape[-1] ** -0.5)
-        torch.autograd.backward(out.square().sum())
-    grads = [t.grad for t in inputs]
-    return [t.float() for t in (out.detach(), *grads) if t is not None]

@@ -41,15 +41,13 @@ def find_model(name: str, revision: str | None = None) -> ModelFolder:
             f"{name} is an original InternVL checkpoint of a kind that cannot be converted.",
             remedy="Give a checkpoint in the transformers-native format (its name often ends in -hf).",
         )
-    path = Path(found.path) if Path(found.path).is_dir() else _fetch(found.path, found.revision)
+    path = Path(found.path)
+    if not path.is_dir():
+        from huggingface_hub import snapshot_download
+
+        wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+        path = Path(snapshot_download(found.path, revision=found.revision, allow_patterns=wanted))
     return ModelFolder(path, found.label, found.revision, str(found.config.get("model_type")))
-
-
-def _fetch(name: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-
-    wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-    return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
 
 
 def load_processor(folder: Path) -> Any:

@@ -1,4 +1,4 @@
-"""Shared prefixes or the plain path: chosen once, before training, and said.
+"""Shared prefixes or the plain path: chosen once, before training, and reported.
 
 Types of models that the tests do not hold equal are compared on one question of the data: with shared prefixes and as
 transformers computes them. What differs is trained by the plain path, which is always right and always slower.
@@ -12,7 +12,7 @@ import torch
 
 from mmpr_pipeline.core.errors import TrainingError
 from mmpr_pipeline.training.data.balance import Outline
-from mmpr_pipeline.training.data.batch import PackedBatch, collate
+from mmpr_pipeline.training.data.batch import PackedBatch, collate, images_as
 from mmpr_pipeline.training.data.encode import PairEncoder
 from mmpr_pipeline.training.data.order import Slice
 from mmpr_pipeline.training.data.shards import Shards
@@ -74,7 +74,7 @@ def _sample(encoder: PairEncoder, shards: Shards, slices: Sequence[Slice], dtype
         made = encoder.encode(shards[part.shard], part.group, part.first, part.first + 1)
         if made.group is None:
             continue
-        images = {n: v.to(dtype) if v.is_floating_point() else v for n, v in made.images.items()}
+        images = images_as(dtype, made.images)
         if images:
             return collate([made.group], [images])
         best = best or collate([made.group], [{}])

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.training.policy.families import family_of
@@ -64,7 +64,7 @@ def set_checkpointing(model: Any, kind: Checkpointing, vision: Checkpointing | N
 
 def _options(kind: Checkpointing) -> dict[str, object]:
     # Nothing in a layer is random: keeping the generators' state would cost a copy from the device a layer.
-    contexts = _selective if kind == "matmuls" else _whole
+    contexts = partial(create_selective_checkpoint_contexts, _keep) if kind == "matmuls" else _whole
     return {"use_reentrant": False, "context_fn": contexts, "preserve_rng_state": False}
 
 
@@ -72,14 +72,6 @@ def _whole() -> Any:
     return nullcontext(), recomputing()
 
 
-def _selective() -> Any:
-    from torch.utils.checkpoint import create_selective_checkpoint_contexts
-
-    return create_selective_checkpoint_contexts(_keep)
-
-
 def _keep(context: Any, operator: Any, *args: Any, **kwargs: Any) -> Any:
-    from torch.utils.checkpoint import CheckpointPolicy
-
     name = str(operator).rsplit(".", 1)[0] if isinstance(operator, torch._ops.OpOverload) else str(operator)
     return CheckpointPolicy.MUST_SAVE if name in _KEPT_NAMES else CheckpointPolicy.PREFER_RECOMPUTE

@@ -68,7 +68,11 @@ class _TiledRun(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, run: Any, hidden: Tensor, *trained: Tensor) -> Tensor:
-        ctx.run, ctx.autocast = run, _autocast(hidden)
+        # The autocast of now, for the backward, which runs outside of it.
+        kind = hidden.device.type
+        cast = torch.is_autocast_enabled(kind)
+        ctx.autocast = torch.autocast(kind, torch.get_autocast_dtype(kind)) if cast else nullcontext()
+        ctx.run = run
         ctx.save_for_backward(hidden)
         if getattr(_here, "recomputing", False):
             return torch.full_like(hidden, torch.nan)  # if it were read after all, the step would stop by name
@@ -107,11 +111,3 @@ def _tile_size(hidden: Tensor) -> int:
 
 def _by_tiles(run: Any, hidden: Tensor) -> Tensor:
     return torch.cat([run(part) for part in hidden.split(_tile_size(hidden), -2)], -2)
-
-
-def _autocast(like: Tensor) -> Any:
-    """The autocast of now, for the backward, which runs outside of it."""
-    kind = like.device.type
-    if not torch.is_autocast_enabled(kind):
-        return nullcontext()
-    return torch.autocast(kind, torch.get_autocast_dtype(kind))

@@ -80,10 +80,10 @@ def fit_step(
 ) -> StepFit:
     """The quickest way to compute steps within `room` bytes of each device; the policy is set to it. On every rank.
 
-    What is given is kept. Else, in this order: `MOST_TOKENS` keeping the results of matrix products, half of the tokens
-    so; both with the vision tower, whose layers are the cheaper ones, keeping its layers' inputs only; both with all
-    layers doing so. Halves only where the pairs of `slices`, a step's, fit in them well. Raises TrainingError where
-    nothing fits.
+    What the settings name is kept. Else these are tried in order: `MOST_TOKENS` with the results of matrix products
+    kept, then half of the tokens; both with only the layers' inputs of the vision tower kept, whose layers are the
+    cheaper ones; both with only the inputs of all layers kept. Half of the tokens are tried only where the pairs of
+    `slices`, a step's, fit in them well. Raises TrainingError where nothing fits.
     """
     most = token_budget or MOST_TOKENS
     outlines = [stream.shards[s.shard].outline(s.group, s.first, s.stop, stream.encoder.image_tokens) for s in slices]
@@ -139,7 +139,8 @@ def _measure(
         policy.zero_grad(set_to_none=True)
         tokens = batch.tokens * (len(batch.lengths) if not stream.shares else 1)
         found.append(DryStep(tokens, rest, peak))
-    moments = sum(8 * _local(p).numel() for p in policy.parameters() if p.requires_grad)
+    trained: list[Any] = [p for p in policy.parameters() if p.requires_grad]
+    moments = sum(8 * (p.to_local() if hasattr(p, "to_local") else p).numel() for p in trained)
     growths = [MemoryGrowth.of(small, large) for small, large in world.all_gather(found)]
     dearest = max(growths, key=lambda growth: growth.at(MOST_TOKENS))
     return replace(dearest, start=dearest.start + moments)
@@ -203,11 +204,6 @@ def check_host_memory(model: Any, world: World) -> None:
             f" {free / _GIB:.0f} GiB are free.",
             remedy="Train with fewer processes to a machine, or on one with more memory.",
         )
-
-
-def _local(parameter: Any) -> torch.Tensor:
-    local: torch.Tensor = parameter.to_local() if hasattr(parameter, "to_local") else parameter
-    return local
 
 
 def _begin_peak(device: torch.device) -> int:

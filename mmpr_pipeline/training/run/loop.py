@@ -134,7 +134,10 @@ class Trainer:
         if config.export:
             check_target(Path(config.export))
         self.place = checkpoint_place(self.run_dir, config.checkpoints)
-        self.resumed_from = self._claim(resume)
+        data = self.shards.identity
+        self.resumed_from = world.on_main(
+            lambda: claim_run(self.run_dir, self.place, config, self.folder, data, resume)
+        )
         self.policy, shape = self._load()
         trained = sum(p.numel() for p in self.policy.parameters() if p.requires_grad)
         if world.is_main:
@@ -183,13 +186,19 @@ class Trainer:
     def run(self) -> Result:
         """Score the reference where it is to be stored; train until the end, or until asked to stop; export."""
         try:
-            rows = self._score() if self.scores_reference else None
+            rows = None
+            if self.scores_reference:
+                key = self.world.on_main(lambda: reference_key(self.folder, self.max_tiles, str(self.dtype)))
+                data, stopping = self.shards.store, self.stopping.is_set
+                beside = self.world.on_main(lambda: column_store(data, self.run_dir) is data)
+                store = data if beside else open_store(self.run_dir)
+                rows = score_shards(self.policy, self.stream, self.world, store, key, self.view.scoring, stopping)
         except Stopped:
             return self._finish(self.resumed_from or 0, True)
         try:
             step, interrupted = self._train(rows)
         except MmprError:
-            with suppress(StoreError):  # the checkpoint before is whole; what ended the training is what is told
+            with suppress(StoreError):  # the checkpoint before is whole; what ended the training is raised
                 self.checkpointer.wait()
             raise
         return self._finish(step, interrupted)
@@ -201,7 +210,7 @@ class Trainer:
             start = 0
         else:
             progress = self.checkpointer.load(self.resumed_from)
-            self.learner.shift.load_state_dict({"total": progress.shift_total, "count": progress.shift_count})
+            self.learner.shift.total, self.learner.shift.count = progress.shift_total, progress.shift_count
             self.view.message(f"Resuming at step {progress.step} of {self.steps}.")
             start = progress.step
         if world.is_main:
@@ -235,13 +244,9 @@ class Trainer:
     def _step(self, step: int, events: Iterator[Any], metrics: Metrics | None, peak: float) -> None:
         config, world = self.config, self.world
         rate = lr_at(
-            step,
-            self.steps,
-            peak_lr=config.lr,
-            warm_up=config.warm_up,
-            schedule=config.schedule,
+            step, self.steps, peak_lr=config.lr, warm_up=config.warm_up, schedule=config.schedule,
             final_lr=config.lr_end,
-        )
+        )  # fmt: skip
         for group in self.learner.optimizer.param_groups:
             group["lr"] = rate
         began = time.perf_counter()
@@ -272,10 +277,6 @@ class Trainer:
             metrics.write(line)
             metrics.reject(step, left_out)
         self.view.step(step + 1, min(self.steps, config.max_steps or self.steps), line)
-
-    def _claim(self, resume: bool) -> int | None:
-        data = self.shards.identity
-        return self.world.on_main(lambda: claim_run(self.run_dir, self.place, self.config, self.folder, data, resume))
 
     def _load(self) -> tuple[PrefixSharedPolicy, ModelShape]:
         torch.manual_seed(self.config.seed)
@@ -369,13 +370,6 @@ class Trainer:
             return None, None
         return (AdapterOffReference(self.policy) if kind == "adapter_off" else NoReference()), None
 
-    def _score(self) -> Any:
-        tiles, data = self.max_tiles, self.shards.store
-        key = self.world.on_main(lambda: reference_key(self.folder, tiles, str(self.dtype)))
-        beside = self.world.on_main(lambda: column_store(data, self.run_dir) is data)
-        store = data if beside else open_store(self.run_dir)
-        return score_shards(self.policy, self.stream, self.world, store, key, self.view.scoring, self.stopping.is_set)
-
     def _sizes(self, shard: int) -> list[int]:
         """Pairs of each group to train on."""
         return self.held_out.left(shard, self.shards[shard].sizes)
@@ -406,8 +400,8 @@ class Trainer:
                 metrics.samples(lines, step)
 
     def _benchmarks(self, step: int) -> dict[str, Measured]:
-        """What `mmpr eval` says of the weights of now. One that fails before the first step ends the run; later ones
-        are told and passed over."""
+        """What `mmpr eval` says of the present weights. A failure before the first step ends the run; later ones are
+        reported and passed over."""
         config, wanted = self.config, self.config.benchmarks
         if wanted is None or step // config.checkpoint_every % wanted.every:
             return {}
@@ -455,23 +449,18 @@ class Trainer:
             )
         return not short
 
-    def _take_best(self, step: int) -> None:
-        """Bring the policy to the best checkpoint, where that one is to be exported. Raises ConfigError for none."""
-        if self.config.exported == "newest":
-            return
-        best = self.world.broadcast(best_step(self.run_dir, self.place) if self.world.is_main else None)
-        if best is None:
-            self.view.message("No checkpoint of this run was measured: the newest is exported.")
-            return
-        self.view.message(f"The best checkpoint by {self.config.best_by} is {step_name(best)}.")
-        self.checkpointer.load(best)
-
     def _finish(self, step: int, interrupted: bool) -> Result:
         done = step >= min(self.steps, self.config.max_steps or self.steps) and not interrupted
         rejected = dict(Counter(line["reason"] for line in read_lines(self.run_dir / REJECTS) if "reason" in line))
         exported = None
         if done and self.config.export:
-            self._take_best(step)
+            if self.config.exported == "best":
+                best = self.world.broadcast(best_step(self.run_dir, self.place) if self.world.is_main else None)
+                if best is None:
+                    self.view.message("No checkpoint of this run was measured: the newest is exported.")
+                else:
+                    self.view.message(f"The best checkpoint by {self.config.best_by} is {step_name(best)}.")
+                    self.checkpointer.load(best)
             self.view.message("exporting")
             target = Path(self.config.export)
             exported = str(export_model(self.policy, self.folder, target, self.config.lora, self.world, self.stored))

@@ -117,8 +117,8 @@ class Metrics:
         for number, line in enumerate(lines):
             quoted = "\n".join(f"    {each}" for each in str(line["text"]).splitlines())  # as code: nothing is markup
             asked = "\n".join(f"    {each}" for each in str(line["question"]).splitlines())
-            told = f"{asked}\n\n{line.get('outcome', 'not checked')}:\n\n{quoted}"
-            self._tensorboard.add_text(f"samples/{number}", told, step)
+            text = f"{asked}\n\n{line.get('outcome', 'not checked')}:\n\n{quoted}"
+            self._tensorboard.add_text(f"samples/{number}", text, step)
 
     def reject(self, step: int, rejects: Sequence[Mapping[str, object]]) -> None:
         """Pairs left out of a step."""
@@ -198,12 +198,9 @@ def _wandb(run: Path, config: Mapping[str, object]) -> Any:
         import wandb
     except ImportError:
         raise ConfigError("W&B is not installed.", remedy="Run pip install wandb, or remove it from `watch`.") from None
-    return wandb.init(dir=str(run), config=dict(config), id=_wandb_id(run), name=run.name, resume="allow")
-
-
-def _wandb_id(run: Path) -> str:
-    """Drawn once, kept with the run: a resumed run goes on in its history, others of the same name have theirs."""
+    # Drawn once, kept with the run: a resumed run goes on in its history, others of the same name have theirs.
     path = run / WANDB_ID
     if not path.is_file():
         path.write_text(secrets.token_hex(8))
-    return path.read_text().strip()
+    own = path.read_text().strip()
+    return wandb.init(dir=str(run), config=dict(config), id=own, name=run.name, resume="allow")

@@ -10,8 +10,8 @@ def lr_at(
 ) -> float:
     """Rate of optimizer step `step` (from 0) of `steps`: a linear rise over the first share `warm_up`, then the fall.
 
-    The first step already moves, and the last one still does: the rise ends at `highest`, the fall would reach `lowest`
-    at step `steps`.
+    The first step already moves, and the last one still does: the rise ends at `peak_lr`, the fall would reach
+    `final_lr` at step `steps`.
     """
     rising = math.ceil(warm_up * steps)
     if step < rising:

@@ -90,28 +90,24 @@ class Learner:
                 raise Stopped
             if not more:
                 return sums, rejects
-            self._backward(event, sums)
-
-    def _backward(self, micro: MicroBatch | None, sums: Sums) -> None:
-        batch = micro.batch if micro else idle_batch()
-        # Idle ranks too: a forward gathers weights from all. And before the policy keeps anything for its backward.
-        expected = self.reference(batch) if self.reference else None
-        found = self.policy(batch)
-        scores = found.responses
-        if micro is None:
-            (scores.sum() * 0.0).backward()
-            return
-        check_completions(batch)
-        pairs = pair_log_probs(batch, scores, *(expected or StoredReference(micro.reference)(batch)))
-        loss = mixed(pairs, self.weights, self.settings, self.shift.value)
-        # Sharded gradients are means over ranks; of a step's pairs, the sum over ranks is wanted.
-        total = (loss.total * batch.weights.to(scores)).sum()
-        if found.imbalance is not None and self.policy.experts:
-            total = total + batch.pairs * self.policy.experts.weight * found.imbalance
-            sums.add(imbalance=batch.pairs * float(found.imbalance.detach()))
-        (total * (self.world.size / self.batch)).backward()
-        beta = self.settings.beta
-        sums.add_batch(batch, pairs, loss, beta, training_flops(self.shape, batch))
+            batch = event.batch if event else idle_batch()
+            # Idle ranks too: a forward gathers weights from all. And before the policy keeps anything for its backward.
+            expected = self.reference(batch) if self.reference else None
+            found = self.policy(batch)
+            scores = found.responses
+            if event is None:
+                (scores.sum() * 0.0).backward()
+                continue
+            check_completions(batch)
+            pairs = pair_log_probs(batch, scores, *(expected or StoredReference(event.reference)(batch)))
+            loss = mixed(pairs, self.weights, self.settings, self.shift.value)
+            # Sharded gradients are means over ranks; of a step's pairs, the sum over ranks is wanted.
+            total = (loss.total * batch.weights.to(scores)).sum()
+            if found.imbalance is not None and self.policy.experts:
+                total = total + batch.pairs * self.policy.experts.weight * found.imbalance
+                sums.add(imbalance=batch.pairs * float(found.imbalance.detach()))
+            (total * (self.world.size / self.batch)).backward()
+            sums.add_batch(batch, pairs, loss, self.settings.beta, training_flops(self.shape, batch))
 
 
 def clip(policy: nn.Module, largest: float) -> float:

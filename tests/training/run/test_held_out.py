@@ -15,12 +15,13 @@ import torch
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints.places import checkpoint_place
+from mmpr_pipeline.training.data.batch import PackedBatch
 from mmpr_pipeline.training.data.held_out import hold_out
 from mmpr_pipeline.training.data.shards import Shards
+from mmpr_pipeline.training.run import step
 from mmpr_pipeline.training.run.loop import Trainer, train
 from mmpr_pipeline.training.run.measuring.held_out import best_line
 from mmpr_pipeline.training.run.metrics import read_lines
-from mmpr_pipeline.training.run.step import Learner
 from mmpr_pipeline.training.settings import load_train_config
 from tests.training import made
 
@@ -44,13 +45,11 @@ def trained_on() -> set[str]:
 def run(model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory, trained_on: set[str]) -> Path:
     """A run of 8 steps with four of twenty pairs held out; what it trains on is written down."""
     run, patch = tmp_path_factory.mktemp("run"), pytest.MonkeyPatch()
-    backward = Learner._backward
 
-    def spied(self: Learner, micro: Any, *rest: Any) -> None:
-        trained_on.update(micro.batch.pair_ids if micro else ())
-        backward(self, micro, *rest)
+    def spied(batch: PackedBatch) -> None:
+        trained_on.update(batch.pair_ids)
 
-    patch.setattr(Learner, "_backward", spied)
+    patch.setattr(step, "check_completions", spied)
     result = train(made.settings(model, data, run, epochs=2, held_out=0.2, keep=1, export="best"))
     patch.undo()
     assert (result.step, result.steps) == (8, 8)

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from mmpr_pipeline.training.checkpoints.places import checkpoint_place
+from mmpr_pipeline.training.data.batch import PackedBatch
 from mmpr_pipeline.training.distributed import stopping
 from mmpr_pipeline.training.distributed.stopping import ask_to_stop, stop_requested
 from mmpr_pipeline.training.objective import reference_pass
@@ -60,15 +61,13 @@ def test_in_the_middle_of_a_step_the_last_finished_one_is_kept(
     model, data, whole = folders
     config = made.settings(model, data, tmp_path, token_budget=128, checkpoint_every=100)
     done: list[int] = []
-    backward = step.Learner._backward
 
-    def counted(self: Any, *args: Any) -> None:
+    def counted(batch: PackedBatch) -> None:
         if len(read_lines(tmp_path / "metrics.jsonl")) == 2:
             done.append(1)
             os.kill(os.getpid(), signal.SIGTERM)
-        backward(self, *args)
 
-    monkeypatch.setattr(step.Learner, "_backward", counted)
+    monkeypatch.setattr(step, "check_completions", counted)
     result = train(config)
     assert (result.step, result.interrupted, len(done)) == (2, True, 1)
     assert checkpoint_place(tmp_path).steps() == [2]

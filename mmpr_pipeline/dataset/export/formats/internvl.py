@@ -55,20 +55,19 @@ def write_recipe(built: Built, folder: Path, announce: Callable[[int], None], re
             lengths[source] += 1
             counts["pairs"] += 1
     tiles = built.tiles()
-    meta = {source: _meta(built.name, source, lengths[source], tiles[source]) for source in sorted(lengths)}
+    meta = {
+        source: {
+            "root": f"{built.name}/images/",
+            "annotation": f"{built.name}/annotations/{source}.jsonl",
+            "data_augment": False,
+            "max_dynamic_patch": tiles[source],
+            "repeat_time": 1,
+            "length": lengths[source],
+        }
+        for source in sorted(lengths)
+    }
     (folder / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", "utf-8")
     return counts
-
-
-def _meta(name: str, source: str, length: int, tiles: int) -> dict[str, object]:
-    return {
-        "root": f"{name}/images/",
-        "annotation": f"{name}/annotations/{source}.jsonl",
-        "data_augment": False,
-        "max_dynamic_patch": tiles,
-        "repeat_time": 1,
-        "length": length,
-    }
 
 
 def usage(dest: Path) -> str:

@@ -16,7 +16,6 @@ from pathlib import Path
 from mmpr_pipeline.core.schemas import PAIR_SCHEMA
 from mmpr_pipeline.dataset.export.built import Built
 from mmpr_pipeline.dataset.files.arrow_file import open_table
-from mmpr_pipeline.dataset.publish.parquet import Images
 
 
 def write(built: Built, folder: Path, announce: Callable[[int], None]) -> Counter[str]:
@@ -24,26 +23,22 @@ def write(built: Built, folder: Path, announce: Callable[[int], None]) -> Counte
     counts: Counter[str] = Counter()
     for shard in range(built.shards):
         with (
-            built.opened(shard) as (pairs, images),
+            built.opened(shard) as (path, images),
             tarfile.open(folder / f"pairs-{shard:06d}.tar", "w", format=tarfile.USTAR_FORMAT) as tar,
         ):
-            counts["pairs"] += _write_shard(tar, shard, pairs, images)
+            pairs = open_table(path, PAIR_SCHEMA.names)
+            samples: dict[tuple[str, ...], list[int]] = {}
+            for row, names in enumerate(pairs["images"].to_pylist()):
+                samples.setdefault(tuple(names), []).append(row)
+            for number, (images_of, rows) in enumerate(samples.items()):
+                key = f"{shard:06d}-{number:08d}"
+                sample = {"images": list(images_of), "pairs": pairs.take(rows).to_pylist()}
+                _add(tar, f"{key}.json", json.dumps(sample, ensure_ascii=False).encode())
+                for place, name in enumerate(images_of):
+                    _add(tar, f"{key}.{place}.{images.formats[name]}", images.bytes_of(name))
+            counts["pairs"] += int(pairs.num_rows)
         announce(shard + 1)
     return counts
-
-
-def _write_shard(tar: tarfile.TarFile, shard: int, path: Path, images: Images) -> int:
-    pairs = open_table(path, PAIR_SCHEMA.names)
-    samples: dict[tuple[str, ...], list[int]] = {}
-    for row, names in enumerate(pairs["images"].to_pylist()):
-        samples.setdefault(tuple(names), []).append(row)
-    for number, (names, rows) in enumerate(samples.items()):
-        key = f"{shard:06d}-{number:08d}"
-        sample = {"images": list(names), "pairs": pairs.take(rows).to_pylist()}
-        _add(tar, f"{key}.json", json.dumps(sample, ensure_ascii=False).encode())
-        for place, name in enumerate(names):
-            _add(tar, f"{key}.{place}.{images.formats[name]}", images.bytes_of(name))
-    return int(pairs.num_rows)
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

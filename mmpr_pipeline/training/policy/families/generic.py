@@ -92,20 +92,20 @@ class Generic:
                 remedy="Train with one process, or bring a family of your own with `blank_image`.",
             )
         wanted = inspect.signature(method).parameters
-        down, across = _sides(patch)
+        down, across = sides_of(patch)
         channels = getattr(vision, "num_channels", None) or getattr(vision, "in_channels", None) or 3
         if "image_grid_thw" in wanted:
             merge = vision.spatial_merge_size
             values = channels * getattr(vision, "temporal_patch_size", 1) * down * across
             grid = torch.tensor([[1, merge, merge]])
             return {"pixel_values": torch.ones(merge * merge, values), "image_grid_thw": grid}
-        height, width = _sides(vision.image_size)
+        height, width = sides_of(vision.image_size)
         rows: tuple[int, ...] = (1,)
         sizes: tuple[int, ...] = ()
         if "pixel_attention_mask" in wanted:  # (prompts, images of each, ...)
             rows = (1, 1)
         elif pinpoints := getattr(model.config, "image_grid_pinpoints", None):  # (images, the whole and its tiles, ...)
-            sizes = min(map(_sides, pinpoints), key=lambda sides: sides[0] * sides[1])
+            sizes = min(map(sides_of, pinpoints), key=lambda sides: sides[0] * sides[1])
             rows = (1, 1 + (sizes[0] // height) * (sizes[1] // width))
         elif "image_sizes" in inspect.signature(self.vision(model).forward).parameters:  # of any size
             merge = getattr(model.config, "spatial_merge_size", 1)
@@ -175,7 +175,7 @@ class Generic:
         return model.base_model
 
 
-def _sides(size: Any) -> tuple[int, int]:
+def sides_of(size: Any) -> tuple[int, int]:
     """Height and width: of a pair, or of a square."""
     down, across = size if isinstance(size, list | tuple) else (size, size)
     return int(down), int(across)

@@ -35,9 +35,9 @@ def measure_benchmarks(model: Path, out: Path, settings: BenchmarkSettings) -> d
     with open(out / "eval.log", "wb") as log:
         done = subprocess.run(command, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
-        said = (out / "eval.log").read_text("utf-8", "replace").strip()[-800:]
+        end_of_log = (out / "eval.log").read_text("utf-8", "replace").strip()[-800:]
         raise TrainingError(
-            f"mmpr eval on {', '.join(settings.names)} failed: {said}",
+            f"mmpr eval on {', '.join(settings.names)} failed: {end_of_log}",
             remedy=f"Run it alone: mmpr {' '.join(command[3:])}. The evaluation needs memory beside the training.",
         )
     return read_measured(out)

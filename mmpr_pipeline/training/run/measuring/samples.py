@@ -86,17 +86,17 @@ def _answer(
     most: int,
 ) -> str:
     ids = torch.tensor([list(prompt)], device=device)
-    given = {name: value.to(device) for name, value in images.items()}
-    said = policy.generate(
+    pictures = {name: value.to(device) for name, value in images.items()}
+    made = policy.generate(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
-        **given,
+        **pictures,
         max_new_tokens=most,
         do_sample=False,
         eos_token_id=encoder.end,
         pad_token_id=encoder.end,
     )
-    return encoder.text(said[0, ids.shape[1] :].tolist())
+    return encoder.text(made[0, ids.shape[1] :].tolist())
 
 
 def add(run: Path, step: int, lines: Sequence[SampleLine]) -> None:

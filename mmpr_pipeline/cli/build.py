@@ -149,7 +149,7 @@ def _dry_run(
         settings = settings.model_copy(
             update={"screening": settings.screening.model_copy(update={"decontaminate": "cached"})}
         )
-    plan = make_build_plan(absolute_build_paths(settings))
+    plan = make_build_plan(absolute_build_paths(settings), only_shown=True)
     console.print(estimate_table(plan, estimate_build(plan, tokens_per_second, response_tokens, images)))
 
 

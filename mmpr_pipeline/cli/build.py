@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -214,10 +215,11 @@ def show_build(work: Callable[[BuildView], BuildSummary], out: str) -> None:
         console.print("Stopped. Every finished rollout is kept: the same command goes on from here.")
         raise
     console.print(summary_page(summary))
+    typed = quote(out)
     console.print(
-        f"[bold]Next[/]  mmpr show {out}    a few pairs, side by side\n"
-        f"      mmpr view {out}    all of them in a web page\n"
-        f"      mmpr report {out}  one page of figures and examples\n"
-        f"      mmpr verify {out}  hashes, schemas, counts",
+        f"[bold]Next[/]  mmpr show {typed}    a few pairs, side by side\n"
+        f"      mmpr view {typed}    all of them in a web page\n"
+        f"      mmpr report {typed}  one page of figures and examples\n"
+        f"      mmpr verify {typed}  hashes, schemas, counts",
         highlight=False,
     )

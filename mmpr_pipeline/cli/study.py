@@ -44,7 +44,7 @@ def study(
         return
     console = Console()
 
-    def told(step: str, done: int, of: int) -> None:
+    def told(step: str, done: int, of: int, /, at_work: int = 0) -> None:
         console.print(f"{done + 1:>3} of {of}  {step}" if done < of else "all steps done", highlight=False)
 
     stop_by_signals()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -90,8 +90,11 @@ def build(
     console.print(f"Output: {chosen.config.out}", markup=False, highlight=False)
     if dry_run:
         _dry_run(chosen.config, tokens_per_second, response_tokens, images)
-    else:
-        _build(_agreed(chosen.config))
+        return
+    from mmpr_pipeline.pipeline.driver import run_build
+
+    settings = _agreed(chosen.config)
+    show_build(lambda view: run_build(settings, view), settings.out)
 
 
 @app.command(epilog=example("mmpr top out/geoqa-mathvista --watch 5", docs="clusters.md"))
@@ -175,12 +178,6 @@ def _agreed(settings: BuildConfig) -> BuildConfig:
         asked = "Fetch all of them, compare with what is here (cached), or with none?"
         choice = Prompt.ask(asked, console=console, choices=["all", "cached", "none"], default="all")
     return settings.model_copy(update={"screening": settings.screening.model_copy(update={"decontaminate": choice})})
-
-
-def _build(settings: Any) -> None:
-    from mmpr_pipeline.pipeline.driver import run_build
-
-    show_build(lambda view: run_build(settings, view), settings.out)
 
 
 class WarningView:

@@ -6,7 +6,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -89,8 +90,11 @@ def build(
     console.print(f"Output: {chosen.config.out}", markup=False, highlight=False)
     if dry_run:
         _dry_run(chosen.config, tokens_per_second, response_tokens, images)
-    else:
-        _build(_agreed(chosen.config))
+        return
+    from mmpr_pipeline.pipeline.driver import run_build
+
+    settings = _agreed(chosen.config)
+    show_build(lambda view: run_build(settings, view), settings.out)
 
 
 @app.command(epilog=example("mmpr top out/geoqa-mathvista --watch 5", docs="clusters.md"))
@@ -149,7 +153,7 @@ def _dry_run(
         settings = settings.model_copy(
             update={"screening": settings.screening.model_copy(update={"decontaminate": "cached"})}
         )
-    plan = make_build_plan(absolute_build_paths(settings))
+    plan = make_build_plan(absolute_build_paths(settings), only_shown=True)
     console.print(estimate_table(plan, estimate_build(plan, tokens_per_second, response_tokens, images)))
 
 
@@ -174,12 +178,6 @@ def _agreed(settings: BuildConfig) -> BuildConfig:
         asked = "Fetch all of them, compare with what is here (cached), or with none?"
         choice = Prompt.ask(asked, console=console, choices=["all", "cached", "none"], default="all")
     return settings.model_copy(update={"screening": settings.screening.model_copy(update={"decontaminate": choice})})
-
-
-def _build(settings: Any) -> None:
-    from mmpr_pipeline.pipeline.driver import run_build
-
-    show_build(lambda view: run_build(settings, view), settings.out)
 
 
 class WarningView:
@@ -214,10 +212,11 @@ def show_build(work: Callable[[BuildView], BuildSummary], out: str) -> None:
         console.print("Stopped. Every finished rollout is kept: the same command goes on from here.")
         raise
     console.print(summary_page(summary))
+    typed = quote(out)
     console.print(
-        f"[bold]Next[/]  mmpr show {out}    a few pairs, side by side\n"
-        f"      mmpr view {out}    all of them in a web page\n"
-        f"      mmpr report {out}  one page of figures and examples\n"
-        f"      mmpr verify {out}  hashes, schemas, counts",
+        f"[bold]Next[/]  mmpr show {typed}    a few pairs, side by side\n"
+        f"      mmpr view {typed}    all of them in a web page\n"
+        f"      mmpr report {typed}  one page of figures and examples\n"
+        f"      mmpr verify {typed}  hashes, schemas, counts",
         highlight=False,
     )

@@ -14,7 +14,7 @@ from mmpr_pipeline.core.settings import declared_settings
 from mmpr_pipeline.study.settings import StudyConfig, load_study_config
 
 if TYPE_CHECKING:
-    from mmpr_pipeline.study.results.fields import StudyResults
+    pass
 
 _KEPT = ("out", "jobs", "engine.model")
 _ENGINE = tuple(each.path for each in declared_settings(StudyConfig) if each.path not in _KEPT)
@@ -44,7 +44,7 @@ def study(
         return
     console = Console()
 
-    def told(step: str, done: int, of: int) -> None:
+    def told(step: str, done: int, of: int, /, at_work: int = 0) -> None:
         console.print(f"{done + 1:>3} of {of}  {step}" if done < of else "all steps done", highlight=False)
 
     stop_by_signals()
@@ -54,13 +54,9 @@ def study(
         console.print("Stopped. What is done is kept: the same command goes on from here.")
         raise
     print(json.dumps(results, indent=2) if as_json else study_markdown(results))
-    if check and not _held(results):
+    if check and not any(claim["name"] == "mpo_cot" and claim["held"] for claim in results["headline"]):
         console.print("mmpr: MPO's gain in CoT accuracy over the base is not above zero.", highlight=False)
         raise typer.Exit(1)
-
-
-def _held(results: StudyResults) -> bool:
-    return any(claim["name"] == "mpo_cot" and claim["held"] for claim in results["headline"])
 
 
 @app.command(epilog=example("mmpr iterate examples/iterate.yaml --rounds 3", docs="concepts.md"))

@@ -118,9 +118,13 @@ def _answers(
         engine = await start_engines(settings)
         try:
             label = engine.info.model
-            return label, await ask_all(
-                questions, engine, config, lambda done: progress(f"asking {label}", done, len(questions))
-            )
+
+            def asked(done: int) -> None:
+                of = len(questions)
+                progress(f"asking {label}", done, of, at_work=min(config.in_flight, of - done))
+
+            asked(0)
+            return label, await ask_all(questions, engine, config, asked)
         finally:
             await engine.close()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import socket
 from dataclasses import dataclass
@@ -21,8 +22,14 @@ from mmpr_pipeline.core.records import content_id
 NANO = "nano"
 """Name of the embedded model."""
 NANO_CHECKPOINT = Path(__file__).resolve().parents[1] / "nano" / "checkpoint"
+HUB_SECONDS = 5.0
+"""A Hub to which no connection is made for so long cannot be reached."""
 _HEAD_BYTES = 2**20
 _IDENTIFYING = {".json", ".safetensors", ".bin", ".model", ".jinja", ".txt", ".py", ".pt", ".gguf"}
+
+
+class HubAwayError(EngineError):
+    """The Hub cannot be asked now for a model that is not in the local cache; whether there is one stays unknown."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,10 @@ class ModelRef:
 
 
 def resolve_model(name: str, revision: str | None = None) -> ModelRef:
-    """The model of this name: `nano`, a local folder, or a Hub id. Raises EngineError where it cannot be found."""
+    """The model of this name: `nano`, a local folder, or a Hub id.
+
+    Raises EngineError where it cannot be found, HubAwayError where the Hub cannot be asked.
+    """
     if name == NANO:
         return _local(NANO_CHECKPOINT, NANO)
     path = Path(name).expanduser()
@@ -68,36 +78,49 @@ def resolve_model(name: str, revision: str | None = None) -> ModelRef:
             remedy="Give the directory of a checkpoint (with its config.json), or a Hub id such as org/name.",
         )
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    away = _hub_has_no_address()
+    away = hub_away()
+    retries = logging.getLogger("huggingface_hub.utils._http")  # each of which warns; one error tells it all
+    level = retries.level
+    retries.setLevel(logging.ERROR)
     try:
         # snapshots/<commit>/config.json; where the Hub cannot be reached, from the local cache
-        config = Path(hf_hub_download(name, "config.json", revision=revision, local_files_only=away))
+        config = Path(hf_hub_download(name, "config.json", revision=revision, local_files_only=away is not None))
+    except LocalEntryNotFoundError:
+        raise HubAwayError(
+            f"Cannot get the model {name!r}: {away or 'The Hub does not answer'}, and the model is not in the local "
+            "cache.",
+            remedy=f"Where the Hub can be reached, run `hf download {name}`; or give the directory of a downloaded "
+            "model.",
+        ) from None
     except (OSError, HFValidationError) as error:  # the Hub's own errors are OSErrors
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        if away:
-            lines = ["The Hub cannot be reached, and the model is not in the local cache."]
         raise EngineError(
             f"Cannot get the model {name!r}: {lines[0]}",
-            remedy="Give a Hub id that exists (log in if it is gated; the Hub must be reachable unless the model is in "
-            "the local cache), or the directory of a downloaded model.",
+            remedy="Give a Hub id that exists (log in if it is gated), or the directory of a downloaded model.",
         ) from None
+    finally:
+        retries.setLevel(level)
     commit = config.parent.name
     return ModelRef(name, commit, f"{name}@{commit}", _read_config(config))
 
 
-def _hub_has_no_address() -> bool:
-    """Whether the name of the Hub's host is known to nobody: then asking it, and again, is in vain."""
+def hub_away() -> str | None:
+    """Why the Hub cannot be asked now, without asking it: that goes on for a minute where nobody answers."""
     from huggingface_hub import constants
 
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
-        return False  # the proxy may know it
+        return None  # the proxy may know it
+    address = urlsplit(constants.ENDPOINT)
     try:
-        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, None)
+        port = address.port or (80 if address.scheme == "http" else 443)
+        socket.create_connection((address.hostname or "", port), timeout=HUB_SECONDS).close()
     except OSError:
-        return True
-    return False
+        return f"The Hub ({address.hostname}) cannot be reached"
+    return None
 
 
 def pinned_revision(name: str, revision: str | None) -> str | None:

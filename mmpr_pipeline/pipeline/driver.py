@@ -173,7 +173,7 @@ def _make(plan: Plan, missing: list[int], view: _Watched, still_held: Callable[[
         with engines:
             view.stage("sampling" if engines.engine else "checking and pairing")
             work_shards(plan, missing, engines.engine, workers, progress)
-            counted = {name: value for name, value in tally.items() if not name.startswith(("by/", "shard/"))}
+            counted = {name: value for name, value in tally.items() if not name.startswith(("by/", "shard/", "work/"))}
             run = cast(RunFigures, counted)
             if engines.engine is not None:
                 run |= {"engine": engines.stats().plain(), "runs_on": engines.engine.info.runs_on}

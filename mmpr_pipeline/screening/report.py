@@ -93,7 +93,8 @@ def unchecked(report: ComparedSets) -> str | None:
     if not missed:
         return None
     name, why = next(iter(missed.items()))
+    why = why.rstrip(".")
     return (
-        f"Not compared with the evaluation sets {', '.join(missed)}: they cannot be had here ({name}: {why}). What "
+        f"Not compared with the evaluation sets {', '.join(missed)}: they cannot be read here ({name}: {why}). What "
         "they share with the training sources is still in."
     )

@@ -19,16 +19,18 @@ _HEAD = """# Python API
 
 def api() -> str:
     """The page."""
-    return "\n".join(
-        [_HEAD, *(_entry(name) for name in sorted(mmpr_pipeline.__all__, key=str.lower) if name[0] != "_")]
-    )
-
-
-def _entry(name: str) -> str:
-    found = getattr(mmpr_pipeline, name)
-    kind = "class " if inspect.isclass(found) else ""
-    shown = name if kind else f"{name}{_signature(found)}"
-    return f"## {name}\n\n```python\n{kind}{shown}\n```\n\n{_markdown(inspect.getdoc(found) or '')}\n"
+    parts = [_HEAD]
+    for name in sorted(mmpr_pipeline.__all__, key=str.lower):
+        if name[0] == "_":
+            continue
+        found = getattr(mmpr_pipeline, name)
+        shown = f"class {name}" if inspect.isclass(found) else f"{name}{_signature(found)}"
+        # Indented examples become code.
+        doc = re.sub(
+            r"(?m)(?:^ {4}.*\n?)+", lambda m: f"```python\n{inspect.cleandoc(m[0])}\n```\n", inspect.getdoc(found) or ""
+        )
+        parts.append(f"## {name}\n\n```python\n{shown}\n```\n\n{doc.strip()}\n")
+    return "\n".join(parts)
 
 
 def _signature(function: Callable[..., object]) -> str:
@@ -51,11 +53,6 @@ def _signature(function: Callable[..., object]) -> str:
     if len(line) <= 90:
         return line
     return "(\n" + "".join(f"    {each},\n" for each in shown) + f") -> {found.return_annotation}"
-
-
-def _markdown(doc: str) -> str:
-    """A docstring as Markdown: indented examples become code."""
-    return re.sub(r"(?m)(?:^ {4}.*\n?)+", lambda m: f"```python\n{inspect.cleandoc(m[0])}\n```\n", doc).strip()
 
 
 if __name__ == "__main__":

@@ -45,18 +45,14 @@ def _section(path: tuple[str, ...], command: object) -> str:
     if epilog := _plain(getattr(command, "epilog", None) or ""):
         shown, _, more = epilog.partition("Read more")
         examples = [line for line in shown.splitlines() if line.startswith("mmpr ")]
-        lines += ["", "```sh", *examples, "```", "", f"Read more: {_links(more)}"]
+        linked = re.sub(r"docs/([a-z-]+\.md)", r"[\1](\1)", more.strip())
+        lines += ["", "```sh", *examples, "```", "", f"Read more: {linked}"]
     return "\n".join([*lines, ""])
 
 
 def _plain(text: str) -> str:
     """Help text without the markup of the terminal."""
     return re.sub(r"\[/?bold\]", "", text).replace("\\[", "[")
-
-
-def _links(text: str) -> str:
-    """The pages named, as links."""
-    return re.sub(r"docs/([a-z-]+\.md)", r"[\1](\1)", text.strip())
 
 
 def main() -> None:

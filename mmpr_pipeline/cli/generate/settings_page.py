@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -66,7 +65,8 @@ def declarations_page() -> str:
         for name, field in model.model_fields.items():
             default = field.get_default(call_default_factory=True) if not field.is_required() else None
             empty = default is None or default in ((), {}, "")
-            shown = "required" if field.is_required() else "-" if empty else f"`{_plain(default)}`"
+            plain = str(default).lower() if isinstance(default, bool) else str(default)
+            shown = "required" if field.is_required() else "-" if empty else f"`{plain}`"
             listed = choices(field.annotation)
             values = f" One of {', '.join(f'`{c}`' for c in listed)}." if listed and len(listed) < 12 else ""
             rows.append(f"| `{name}` | {_cell((field.description or '') + values)} | {_cell(shown)} |")
@@ -89,23 +89,14 @@ def _table(settings: list[Declared], first: str) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _plain(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _models(path: str, model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
     """A model and those of its fields, each with the name of the field that holds it."""
     yield path, model
     for name, field in model.model_fields.items():
-        for inner in _inside(field.annotation):
-            yield from _models(f"{path}.{name}".strip("."), inner)
-
-
-def _inside(annotation: Any) -> Iterator[type[BaseModel]]:
-    for part in plain_types(annotation):
-        for one in (part, *getattr(part, "__args__", ())):
-            if isinstance(one, type) and issubclass(one, BaseModel):
-                yield one
+        for part in plain_types(field.annotation):
+            for one in (part, *getattr(part, "__args__", ())):
+                if isinstance(one, type) and issubclass(one, BaseModel):
+                    yield from _models(f"{path}.{name}".strip("."), one)
 
 
 def _cell(text: str) -> str:

@@ -6,9 +6,10 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called with what is being done, how much of it is done, and of how much; `of` 0: that is not known."""
+    """Called with what is being done, how much of it is done, and of how much; `of` 0: that is not known. `at_work`:
+    parts that are begun and not done, where several are at once."""
 
-    def __call__(self, what: str, done: int, of: int, /) -> None:
+    def __call__(self, what: str, done: int, of: int, /, at_work: int = 0) -> None:
         """Say how far the work is."""
 
 
@@ -19,5 +20,5 @@ class Stage(Protocol):
         """Name what is being done."""
 
 
-def no_progress(what: str, done: int, of: int, /) -> None:
+def no_progress(what: str, done: int, of: int, /, at_work: int = 0) -> None:
     """Say nothing."""

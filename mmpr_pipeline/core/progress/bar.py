@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from mmpr_pipeline.core.progress.pace import duration, time_left
+from mmpr_pipeline.core.progress.pace import Pace, duration, roughly
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -31,6 +31,7 @@ class ProgressBar:
         self._live: Live | None = None
         self._what, self._done, self._of, self._note = "", 0, 0, ""
         self._first, self._began = 0, time.monotonic()
+        self._pace = Pace()
         self._printed = 0.0
         self._turning = Spinner("dots")
 
@@ -53,11 +54,12 @@ class ProgressBar:
         if self._live:
             self._live.stop()
 
-    def __call__(self, what: str, done: int, of: int, note: str = "") -> None:
+    def __call__(self, what: str, done: int, of: int, /, at_work: int = 0, note: str = "") -> None:
         """See `Progress`. Rates and the time left count from the first call that named this work."""
         if what != self._what:
-            self._what, self._first, self._began = what, done, time.monotonic()
+            self._what, self._first, self._began, self._pace = what, done, time.monotonic(), Pace()
             self._printed = 0.0
+        self._pace.seen(done, of, time.monotonic(), at_work)
         self._done, self._of, self._note = done, of, note
         if not self._live and self._plain and self._due():
             self._printed = time.monotonic()
@@ -74,11 +76,12 @@ class ProgressBar:
 
     def _figures(self) -> list[str]:
         """Count, rate and time left, each only where it says something."""
-        seconds, made = time.monotonic() - self._began, self._done - self._first
+        now = time.monotonic()
+        made, seconds = self._done - self._first, now - self._began
         count = f"{self._done:,}/{self._of:,}" if self._of else f"{self._done:,}" if self._done else ""
-        rate = pace(made, seconds) if made > 0 and seconds >= 2 else ""
-        left = time_left(made, self._of - self._first, seconds)
-        return [count, rate, f"{duration(left)} left" if left is not None else ""]
+        left, recent = self._pace.left(now), self._pace.rate(now)
+        rate = recent or (made / seconds if seconds >= 2 else 0.0)
+        return [count, pace(rate) if rate > 0 else "", f"{roughly(left)} left" if left is not None else ""]
 
     def _line(self) -> RenderableType:
         from rich.console import Group
@@ -99,9 +102,8 @@ class ProgressBar:
         return Group(line, Text(self._note, "dim", no_wrap=True, overflow="ellipsis")) if self._note else line
 
 
-def pace(made: int, seconds: float) -> str:
-    """How fast: `12/s`, `1.5/s`, or of slow work the time for each: `4.2 s each`."""
-    rate = made / seconds
+def pace(rate: float) -> str:
+    """Parts a second in words: `12/s`, `1.5/s`, or of slow work the time for each: `4.2 s each`."""
     if rate >= 10:
         return f"{rate:,.0f}/s"
     return f"{rate:.1f}/s" if rate >= 1 else f"{duration(1 / rate) if rate < 1 / 60 else f'{1 / rate:.1f} s'} each"

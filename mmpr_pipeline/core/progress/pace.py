@@ -1,17 +1,118 @@
-"""How long work will still take, said only when it can be said."""
+"""How long work will still take, said only when it can be said.
+
+Work has a start that tells nothing of the rest (an engine warms up, and of many questions begun at once the first end
+late and the next ones soon), and its speed changes. So the pace is that of the recent past in which it did not change:
+
+    time left = (all - done + at work) / pace,    pace = done since BASE / seconds since BASE
+
+The last ones have none beside them, and are expected to take twice as long as the mean, which is at work / pace. BASE
+is first the moment at which the first part was done. Whenever the newer part of the time since BASE is markedly faster
+or slower than the older one, BASE moves to where the newer one begins, and nothing is said until that has lasted. Nor
+is anything said while those that were begun together have not ended, or once none is left to begin: how long the last
+ones take no pace tells.
+"""
 
 from __future__ import annotations
 
-LEAST_SECONDS, LEAST_SHARE = 20.0, 0.02
-"""Before so long, and before such a share of the work is done, nothing is said of the time left: of a minute of work
-because the start is slower than the rest, of a day of work because that is half an hour."""
+LEAST_SECONDS, LEAST_DONE = 20.0, 8
+"""So long, and with so much done, a pace must have held."""
+
+LEAST_SHARE, LONG_SECONDS = 0.05, 600.0
+"""Nothing is said before such a share of the work is done, or before a pace has held for so long."""
+
+ALIKE, STILL_ALIKE = 1.5, 2.0
+"""How many times faster one part may be than the other: before anything is said, and once it is said."""
+
+BY_CHANCE = 2
+"""So much more or less in a part of the time is no change of speed."""
+
+NEWER = (1 / 2, 1 / 8)
+"""Shares of the time that are compared with the time before: the first shows a drift, the second a halt."""
+
+LAST, SOON = 3, 45.0
+"""The last ones may take so many times as long as most; where that is no longer than so many seconds, it is soon."""
+
+MOST_SECONDS, MOST_POINTS = 1800.0, 512
+"""What is older than so long is forgotten; so many counts are kept."""
 
 
-def time_left(done: int, of: int, seconds: float) -> float | None:
-    """Seconds until all is done, at the pace of the `seconds` so far; None while that would be a guess."""
-    if done <= 0 or done >= of or seconds < LEAST_SECONDS or done < LEAST_SHARE * of:
-        return None
-    return seconds * (of - done) / done
+class Pace:
+    """Takes the counts of one piece of work as they come. Times are seconds of one clock, of the caller's choice."""
+
+    def __init__(self) -> None:
+        self._points: list[tuple[float, int]] = []
+        """When a count was first seen, from BASE on; the last one is always the newest."""
+        self._began, self._first, self._of = 0.0, 0, 0
+        self._waited = 0.0
+        """Seconds until the first part was done."""
+        self._at_work, self._together = 0, 0
+        """Parts at work now, and the most that were at once."""
+        self._said, self._changed = False, 0.0
+        """Whether the time left was said last, and when the pace changed under it."""
+
+    def seen(self, done: int, of: int, now: float, at_work: int = 0) -> None:
+        """`done` of `of` parts are done, and `at_work` are begun. Where `done` falls, the work has begun again."""
+        self._at_work, self._together = at_work, max(self._together, at_work)
+        if not self._points or done < self._points[-1][1]:
+            self._points = [(now, done)]
+            self._began, self._first, self._waited, self._said = now, done, 0.0, False
+            self._changed = now - LEAST_SECONDS
+        elif done > self._points[-1][1]:
+            if not self._waited:
+                self._waited = now - self._began
+                self._points.clear()
+            self._points.append((now, done))
+        self._of = of
+        if len(self._points) > MOST_POINTS:
+            apart = 2 * (now - self._points[0][0]) / MOST_POINTS
+            kept = self._points[:1]
+            for point in self._points[1:-1]:
+                if point[0] - kept[-1][0] >= apart:
+                    kept.append(point)
+            self._points = [*kept, self._points[-1]]
+
+    def left(self, now: float) -> float | None:
+        """Seconds until all is done; None while that would be a guess."""
+        rate = self.rate(now)
+        made = self._points[-1][1] - self._first if self._points else 0
+        still = self._of - self._first - made
+        self._said = (
+            rate is not None
+            and still > 0
+            and made >= self._together
+            and (made >= LEAST_SHARE * (made + still) or now - self._points[0][0] >= LONG_SECONDS)
+            and (still > self._at_work or LAST * self._together < SOON * rate)
+        )
+        return (still + self._at_work) / rate if self._said and rate else None
+
+    def rate(self, now: float) -> float | None:
+        """Parts a second; None before a pace has held."""
+        while len(self._points) > 1 and self._points[1][0] < now - MOST_SECONDS:
+            del self._points[0]
+        for newer in NEWER:
+            self._forget_before_a_change(newer, now)
+        if not self._waited:
+            return None
+        (base, first), (_, done) = self._points[0], self._points[-1]
+        held = now - base
+        if min(held, now - self._changed) < LEAST_SECONDS or held < self._waited or done - first < LEAST_DONE:
+            return None
+        return (done - first) / held
+
+    def _forget_before_a_change(self, newer: float, now: float) -> None:
+        """Move BASE up to the newer share of the time since, where that is markedly faster or slower."""
+        if len(self._points) < 2:
+            return
+        (base, first), (_, done) = self._points[0], self._points[-1]
+        begins = now - newer * (now - base)
+        at = max(index for index, (seen, _) in enumerate(self._points) if seen <= begins)
+        older, made = self._points[at][1] - first, done - self._points[at][1]
+        expected = older * newer / (1 - newer)
+        most = STILL_ALIKE if self._said else ALIKE
+        chance = max(BY_CHANCE, self._together / 2)  # those that were begun together also end together
+        if not expected / most - chance <= made <= expected * most + chance:
+            self._points[: at + 1] = [(begins, self._points[at][1])]
+            self._said, self._changed = False, now if self._said else self._changed
 
 
 def duration(seconds: float) -> str:
@@ -19,3 +120,15 @@ def duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{seconds:02d}s" if minutes else f"{seconds}s"
+
+
+def roughly(seconds: float) -> str:
+    """The time left, no more exact than it can be known: `less than a minute`, `about 2 min`, `1.5 h` or `3 days`."""
+    minutes, hours = seconds / 60, seconds / 3600
+    if seconds < SOON:
+        return "less than a minute"
+    if minutes < 57.5:
+        return f"about {max(1, round(minutes)) if minutes < 12.5 else 5 * round(minutes / 5)} min"
+    if hours < 47.5:
+        return f"about {round(2 * hours) / 2:g} h" if hours < 9.75 else f"about {round(hours)} h"
+    return f"about {round(hours / 24)} days"

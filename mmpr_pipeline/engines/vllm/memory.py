@@ -18,7 +18,7 @@ from mmpr_pipeline.core.errors import EngineError
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.vllm.admission import fitting
 from mmpr_pipeline.engines.vllm.load import GPU_SEQUENCES
-from mmpr_pipeline.models.resolve import resolve_model
+from mmpr_pipeline.models.resolve import HubAwayError, resolve_model
 
 ACTIVATIONS = 3e9
 """Bytes of an engine's GPU beside weights and KV cache: activations of a step of 8,192 tokens, CUDA graphs, the
@@ -134,6 +134,12 @@ def plan_lines(settings: EngineSettings, mean_response: float, longest: int, ask
     try:
         model = resolve_model(settings.model, settings.revision)
         sizes = sizes_of(model.config, 1 if fp8 else None)
+    except HubAwayError as error:
+        return [
+            f"Not known: the model's size, and so how much of a GPU's memory an engine needs and whether prompts fit. "
+            f"{error.message}",
+            f"To plan that too: `hf download {settings.model} config.json` (a few kB) where the Hub can be reached.",
+        ]
     except EngineError as error:
         return [f"Memory of an engine: {error.message}"]
     gpus = settings.tensor_parallel * int(settings.options.get("pipeline_parallel_size", 1))

@@ -151,7 +151,8 @@ async def _one(
     seen = TrainingOverlap(trained, config.trained_on)
 
     def done(count: int, of: int) -> None:
-        progress(f"{benchmark.title}, {config.mode}, {model}", count, of)
+        at_work = min(config.in_flight, of - count)
+        progress(f"{benchmark.title}, {config.mode}, {model}", count, of, at_work=at_work)
 
     started = await engine.start()
     found = await answer_all(benchmark, started, config, prepared.score, seen, done)

@@ -35,7 +35,7 @@ class EvaluationSets:
 
 NO_COMPARISON = EvaluationSets()
 NOT_FETCHED = "not on this machine, and not to be fetched"
-_OUT_OF_REACH = re.compile(r"on the Hub: \w*(Connect|Timeout|Proxy|SSL|Network|Offline)|not in the Hub's cache")
+_OUT_OF_REACH = re.compile("the Hub cannot be reached|not in the Hub's cache")
 """Of an error: the Hub gave no answer. Any other answer is about the one data set only."""
 
 

@@ -28,6 +28,7 @@ from mmpr_pipeline.engines.recorded.preset import PresetEngine
 from mmpr_pipeline.engines.registry import make_engine
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import start_engines
+from mmpr_pipeline.models.resolve import HubAwayError
 from mmpr_pipeline.pairing.registry import STRATEGIES
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig
@@ -167,10 +168,13 @@ def shard_slice(rows: int, shard: int, num_shards: int) -> tuple[int, int]:
     return rows * shard // num_shards, rows * (shard + 1) // num_shards
 
 
-def make_build_plan(config: BuildConfig, begun: Mapping[str, Any] | None = None) -> BuildPlan:
-    """Open and index every source. Raises SourceError or ConfigError before any work is done.
+def make_build_plan(
+    config: BuildConfig, begun: Mapping[str, Any] | None = None, *, only_shown: bool = False
+) -> BuildPlan:
+    """Open and index every source. Raises SourceError, ConfigError or EngineError before any work is done.
 
-    `begun`: the config.json of the output, where it was begun before.
+    `begun`: the config.json of the output, where it was begun before. `only_shown`: the plan is not carried out, and
+    is made though the Hub cannot be asked for the model.
     """
     sources = resolve_sources(config, begun)
     if not begun:
@@ -179,7 +183,11 @@ def make_build_plan(config: BuildConfig, begun: Mapping[str, Any] | None = None)
     against = resolve_evaluation_sets(config, sources, begun)
     # What decides every byte of the shards. Paths are replaced by what is behind them.
     identity = config.identity()
-    identity["engine"] = None if config.preset else engine_identity(config.engine)
+    try:
+        identity["engine"] = None if config.preset else engine_identity(config.engine)
+    except HubAwayError:
+        if not only_shown:
+            raise
     identity["sources"] = {source.name: source.content for source in sources}
     identity["mixture"] = {source.name: share_fields(source.share) for source in sources if source.share != ALL}
     screening = {**group_of(identity, "screening"), "version": SCREENING, "against": dict(against.content)}

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from mmpr_pipeline.core.progress.bar import ProgressBar
 from mmpr_pipeline.pipeline.plans.base import Plan
+from mmpr_pipeline.pipeline.watch.tally import worked
 from mmpr_pipeline.screening.report import report_sentences, unchecked
 
 _REMEDY = escape("Name those that matter (--decontaminate-against), or say --no-decontaminate.")
@@ -70,7 +71,8 @@ class BuildConsole:
         """Show counts and rates."""
         if tally:  # else the board is just being restarted
             note = noted(tally, time.monotonic() - self._since, finished, self._shards)
-            self._bar(f"{self._stage}, questions", tally.get("questions", 0), self._rows, note)
+            done, at_work = worked(tally)
+            self._bar(f"{self._stage}, questions", done, self._rows, at_work, note)
 
 
 def noted(tally: dict[str, int], seconds: float, finished: int, shards: int) -> str:

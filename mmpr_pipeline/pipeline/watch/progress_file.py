@@ -14,8 +14,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from mmpr_pipeline.core.errors import StoreError
+from mmpr_pipeline.core.progress.pace import Pace
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.engines.engine import EngineStats, EngineStatsFields
+from mmpr_pipeline.pipeline.watch.tally import worked
 from mmpr_pipeline.storage import Store
 
 if TYPE_CHECKING:
@@ -46,7 +48,8 @@ class Measurement(TypedDict, total=False):
 
 
 class ProgressWord(Measurement, total=False):
-    """The file's content. Times are seconds since the epoch; `rows` and `missing`: questions and shards to be done."""
+    """The file's content. Times are seconds since the epoch; `rows` and `missing`: questions and shards to be done;
+    `left`: seconds until the end, where that is known."""
 
     started: float
     stage: str
@@ -54,7 +57,7 @@ class ProgressWord(Measurement, total=False):
     missing: int
     rows: int
     finished: int
-    sampling_since: float
+    left: float | None
     before: Measurement
     points: list[tuple[float, float, int]]
     said: float
@@ -70,6 +73,7 @@ class ProgressFile:
         self._word: ProgressWord = {"started": time.time(), "stage": "starting"}
         self._last: Measurement = {}
         self._points: list[tuple[float, float, int]] = []
+        self._pace = Pace()
         self._next = 0.0
         self._seen: tuple[int, dict[str, int]] | None = None
         """What was last to be shown, written or not: the last word is of it."""
@@ -77,8 +81,7 @@ class ProgressFile:
     def stage(self, text: str) -> None:
         """A new stage begins."""
         self._word["stage"] = text
-        if "rows" in self._word:  # a start of engines is no part of the pace
-            self._word["sampling_since"] = time.time()
+        self._pace, self._word["left"] = Pace(), None
         self._write()
 
     def planned(self, plan: Plan, missing: int) -> None:
@@ -91,6 +94,8 @@ class ProgressFile:
     def show(self, finished: int, tally: dict[str, int], engine: Callable[[], EngineStats]) -> None:
         """Write how far the build is, if it is time to."""
         self._seen = finished, dict(tally)
+        done, at_work = worked(tally)
+        self._pace.seen(done, self._word.get("rows", 0), time.monotonic(), at_work)
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + self._every
@@ -101,7 +106,8 @@ class ProgressFile:
         if (rate := tokens_per_second(now, self._last)) is not None:
             self._points = [*self._points[1 - KEPT :], (now["now"], round(rate, 1), stats.get("in_flight", 0))]
         self._word |= {"now": now["now"], "tally": now["tally"], "engine": stats}
-        self._word |= {"finished": finished, "before": self._last, "points": self._points}
+        left = self._pace.left(time.monotonic())
+        self._word |= {"finished": finished, "before": self._last, "points": self._points, "left": left}
         self._last = now
         self._write()
 

@@ -13,7 +13,6 @@ from typing import Literal, cast
 
 from mmpr_pipeline.core.errors import DatasetError, StoreError
 from mmpr_pipeline.core.logs import FOLDER
-from mmpr_pipeline.core.progress.pace import time_left
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.manifest import checked_rollouts
 from mmpr_pipeline.dataset.files.sealed import read_config, read_summary
@@ -82,7 +81,7 @@ class BuildStatus:
     prefix_hits: float | None = None
     """Share of prompt tokens that were in the prefix cache, since the start."""
     left: float | None = None
-    """Seconds until the end at the pace of the present run; None while too little was done to say."""
+    """Seconds until the end at the pace of the present run; None while that would be a guess."""
     rejects: dict[str, int] = field(default_factory=dict)
     """Questions without a pair by reason."""
     sources: tuple[SourceSeen, ...] = ()
@@ -177,7 +176,8 @@ def _unfinished(
         for name, count in tally.items()
         if name.startswith("shard/")
     }
-    sampling = max(0.0, word["now"] - word["sampling_since"]) if "sampling_since" in word and "now" in word else 0.0
+    silent_for = max(0.0, now - word.get("said", now))
+    left = word.get("left") if state == "running" and silent_for <= SILENT_SECONDS else None
     log = read_log_lines(store.folder / FOLDER) if store.folder else []
     return BuildStatus(
         state,
@@ -191,7 +191,7 @@ def _unfinished(
         pairs=tally.get("pairs", 0),
         rollouts=tally.get("rollouts", 0),
         tokens=tally.get("tokens", 0),
-        silent_for=max(0.0, now - word.get("said", now)),
+        silent_for=silent_for,
         tokens_per_second=tokens_per_second(last, before),
         busy=_busy(engine, before.get("engine", {})),
         engines=engine.get("actors", 0),
@@ -202,7 +202,7 @@ def _unfinished(
         kv_use=engine.get("kv_use", 0.0),
         preemptions=engine.get("preemptions", 0),
         prefix_hits=engine["cached_tokens"] / engine["prompt_tokens"] if engine.get("prompt_tokens") else None,
-        left=time_left(questions, rows, sampling) if state == "running" else None,
+        left=max(0.0, left - (now - word["now"])) if left is not None else None,
         rejects={name.removeprefix("why/"): count for name, count in tally.items() if name.startswith("why/")},
         sources=_sources(tally),
         done=tuple(done),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from mmpr_pipeline.core.records import QuestionOutcome
 
 Tally = Counter[str]
 """Counts by name: questions, paired, unpaired, rejected, pairs, rollouts, resumed, tokens, `why/REASON`; of each source
 `by/SOURCE/questions`, `/paired`, `/correct`, `/checked` (rollouts) and `by/SOURCE/why/REASON`; and, of the board's sum,
-`shard/N`: questions done in a shard that is being made."""
+`shard/N`: questions done in a shard that is being made. All these are counted in the order of the rows, when an outcome
+is written; `work/at` are questions that are being worked on now, `work/done` those whose work has ended."""
 
 
 def count(tally: Tally, outcome: QuestionOutcome) -> None:
@@ -28,6 +30,11 @@ def count(tally: Tally, outcome: QuestionOutcome) -> None:
     if row.reason:
         tally[f"why/{row.reason}"] += 1
         tally[f"{by}/why/{row.reason}"] += 1
+
+
+def worked(tally: Mapping[str, int]) -> tuple[int, int]:
+    """Questions whose work has ended, and those that are being worked on."""
+    return tally.get("work/done", tally.get("questions", 0)), tally.get("work/at", 0)
 
 
 class TallyBoard:

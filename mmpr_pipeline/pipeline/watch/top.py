@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mmpr_pipeline.core.progress.pace import duration
+from mmpr_pipeline.core.progress.pace import duration, roughly
 from mmpr_pipeline.pipeline.watch.status import SILENT_SECONDS, BuildStatus, State
 
 STYLES: dict[State, str] = {
@@ -89,7 +89,7 @@ def _bar(seen: BuildStatus) -> RenderableType:
     share = f"{seen.questions / seen.rows:.0%}"
     figures = [f"{seen.questions:,}/{seen.rows:,} questions", share]
     if seen.left is not None:
-        figures.append(f"{duration(seen.left)} left")
+        figures.append(f"{roughly(seen.left)} left")
     line = Table.grid(padding=(0, 2, 0, 0), expand=True)
     line.add_column(ratio=1)
     for _ in figures:

@@ -41,6 +41,9 @@ log = logging.getLogger(__name__)
 
 Report = Callable[[Tally], None]
 
+Moved = Callable[[int, int], None]
+"""Told by how much the questions at work, and those whose work has ended, have changed."""
+
 
 async def work_shard(
     plan: Plan, shard: int, engine: Engine | None, report: Report, slots: Slots | None = None
@@ -60,9 +63,15 @@ async def work_shard(
     log.info("shard %d of %d begins", shard, config.shards)
     tally: Tally = Counter()
     in_flight = config.in_flight or IN_FLIGHT
+
+    def moved(at_work: int, done: int) -> None:
+        tally["work/at"] += at_work
+        tally["work/done"] += done
+        report(tally)
+
     try:
         with ShardWriter(store, shard, config.shards, plan.digest, rehearsal=config.rehearsal) as writer:
-            async for outcome in outcomes(plan.read(shard), answering, plan.recipe(), in_flight, slots):
+            async for outcome in outcomes(plan.read(shard), answering, plan.recipe(), in_flight, slots, moved):
                 writer.add(outcome)
                 count(tally, outcome)
                 tally["resumed"] = answering.resumed_rollouts
@@ -90,6 +99,7 @@ async def outcomes(
     recipe: Recipe,
     in_flight: int,
     slots: Slots | None = None,
+    moved: Moved = lambda at_work, done: None,
 ) -> AsyncIterator[QuestionOutcome]:
     """The outcome of every row, in the rows' order, with up to `in_flight` questions being worked on at once."""
     strategies = make_strategies(recipe.pairing.strategies)
@@ -109,7 +119,7 @@ async def outcomes(
                         )
                     else:
                         seen.add(row.question_id)
-                started.append(asyncio.create_task(_work(row, engine, recipe, strategies, slots)))
+                started.append(asyncio.create_task(_work(row, engine, recipe, strategies, slots, moved)))
             while len(started) > WINDOW * in_flight or (started and started[0].done()):
                 yield await started.popleft()
         while started:
@@ -121,13 +131,23 @@ async def outcomes(
 
 
 async def _work(
-    row: Question | Reject, engine: Engine, recipe: Recipe, strategies: Sequence[Strategy], slots: Slots
+    row: Question | Reject,
+    engine: Engine,
+    recipe: Recipe,
+    strategies: Sequence[Strategy],
+    slots: Slots,
+    moved: Moved,
 ) -> QuestionOutcome:
     if isinstance(row, Reject):
+        moved(0, 1)
         return unread(row)
     async with slots.place(row.source):
         started = time.monotonic()
-        outcome = await work_question(row, engine, recipe, strategies)
+        moved(1, 0)
+        try:
+            outcome = await work_question(row, engine, recipe, strategies)
+        finally:
+            moved(-1, 1)
     if (seconds := time.monotonic() - started) > SLOW_QUESTION:
         log.warning("question %s of %s took %.0f s", row.source_id, row.source, seconds)
     return outcome

@@ -237,6 +237,10 @@ def _inside(path: str, location: HubLocation, commit: str, where: str) -> str:
     raise SourceError(f"{location.id} points outside itself: {path}", remedy="Declare that data set itself.")
 
 
+_NO_ANSWER = re.compile("Connect|Timeout|Proxy|SSL|Network|Offline")
+"""In the name of an error: the Hub gave no answer."""
+
+
 @contextmanager
 def as_source_error(repository: str) -> Iterator[None]:
     """What the Hub's libraries raise, as a SourceError that says what to do."""
@@ -260,7 +264,12 @@ def as_source_error(repository: str) -> Iterator[None]:
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
         raise SourceError(f"{repository} is not in the Hub's cache on this machine.", remedy=remedy) from None
     except Exception as error:  # the HTTP library beneath changes from version to version, and with it what it raises
-        raise SourceError(f"Cannot read {repository} on the Hub: {_brief(error)}", remedy=remedy) from None
+        if _NO_ANSWER.search(type(error).__name__):
+            why = re.sub(r"\[Errno -?\d+\] ", "", " ".join(str(error).split()))[:300] or type(error).__name__
+            message = f"Cannot read {repository}: the Hub cannot be reached ({why})."
+        else:
+            message = f"Cannot read {repository} on the Hub: {_brief(error)}"
+        raise SourceError(message, remedy=remedy) from None
 
 
 def _brief(error: Exception) -> str:

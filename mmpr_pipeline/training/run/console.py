@@ -83,4 +83,4 @@ class TrainingConsole:
 
     def step(self, step: int, steps: int, metrics: Mapping[str, float]) -> None:
         """A step was done."""
-        self._bar("training, steps", step, steps, line_of(metrics))
+        self._bar("training, steps", step, steps, note=line_of(metrics))

@@ -29,10 +29,10 @@ COMMAND = [sys.executable, "-m", "mmpr_pipeline.cli"]
 
 
 def begun(out: Path, **word: object) -> Path:
-    """An output whose build wrote a word at second 1,030, having sampled since second 1,000."""
+    """An output whose build wrote a word at second 1,030."""
     store = open_store(out)
     store.write("config.json", json.dumps({"digest": "", "identity": {}, "config": {"shards": 4}}).encode())
-    base = {"started": 990.0, "sampling_since": 1000.0, "now": 1030.0, "said": 1030.0, "stage": "sampling",
+    base = {"started": 990.0, "left": 122.0, "now": 1030.0, "said": 1030.0, "stage": "sampling",
             "shards": 4, "missing": 3, "rows": 300, "finished": 1}  # fmt: skip
     tally = {"questions": 100, "pairs": 70, "tokens": 9000, "why/all_correct": 20, "why/poison": 1, "shard/2": 50,
              "by/maps-2d/questions": 60, "by/geo/questions": 40, "by/geo/paired": 20, "by/geo/correct": 30,
@@ -51,13 +51,13 @@ def test_a_build_at_work_says_when_it_ends_and_what_it_lost(tmp_path: Path) -> N
     store = open_store(begun(tmp_path))
     with store.lease():
         seen = read_status(store, 1032.0)
-    assert (seen.state, seen.left, seen.since) == ("running", 60.0, 42.0)
+    assert (seen.state, seen.left, seen.since) == ("running", 120.0, 42.0)
     assert seen.at_work == {2: 0.5}
     geo = next(source for source in seen.sources if source.name == "geo")
     assert (geo.questions, geo.paired, geo.correct, geo.checked, geo.rejects) == (40, 20, 30, 120, {"all_correct": 20})
     text = page(seen)
     assert "100/300 questions" in text
-    assert "1m00s left" in text
+    assert "about 2 min left" in text
     assert "25%" in text
     assert "goes on from here" not in text, "a second driver is advised"
 
@@ -77,7 +77,7 @@ def test_idle_engines_are_seen_over_the_last_seconds_not_over_the_whole_run(tmp_
     ("held", "word", "state", "advice"),
     [
         (True, {}, "running", None),
-        (True, {"said": 100.0, "now": 100.0}, "running", "said nothing for"),
+        (True, {"said": 900.0, "now": 900.0}, "running", "said nothing for"),
         (True, {"ended": {"how": "stopped", "why": "", "at": 1000.0}}, "running", None),
         (False, {}, "killed", "was killed"),
         (False, {"ended": {"how": "stopped", "why": "", "at": 1000.0}}, "stopped", "was stopped"),
@@ -167,6 +167,32 @@ def test_the_last_word_of_a_build_that_is_stopped_is_of_all_that_it_did(tmp_path
     assert (seen.state, seen.questions, seen.pairs) == ("stopped", 17, 34)
 
 
+def test_a_word_tells_the_time_left_of_the_questions_whose_work_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(begun(tmp_path))
+    word = ProgressFile(store)
+    word._word |= {"rows": 1000, "shards": 4}
+    word.stage("sampling")
+    now = 5000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    said: list[float | None] = []
+    for ended in range(121):
+        word.show(0, {"questions": ended // 60, "work/done": ended, "work/at": 4}, EngineStats)
+        said.append(json.loads(store.read(KEY))["left"])
+        now += 1.0
+    assert said[60] == pytest.approx(940, rel=0.05), "counted in the order of the rows, one would be done"
+    assert said[:50] == [None] * 50, "said of less than a twentieth"
+    word.stage("starting the vllm engine")
+    assert json.loads(store.read(KEY))["left"] is None
+
+
+def test_of_a_build_that_is_silent_no_time_is_said(tmp_path: Path) -> None:
+    store = open_store(begun(tmp_path))
+    with store.lease():
+        assert read_status(store, 1100.0).left is None
+
+
 def test_the_logs_tell_the_last_lines_and_the_deaths_of_engines_once(tmp_path: Path) -> None:
     line = "2026-01-01 10:00:0{},123 WARNING 7 mmpr_pipeline.engines.pool.lives: {}\n"
     died = "Engine 0 out_of_memory with 3 rollouts of this worker in flight. "
@@ -236,7 +262,7 @@ def build(tmp_path: Path) -> Iterator[Build]:
 def test_a_real_build_is_told_running_stopped_killed_and_finished(build: Build) -> None:
     process = build.start()
     deadline = time.monotonic() + 60
-    while not build.out.exists():
+    while not (build.out.exists() and open_store(build.out).is_held()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert read_status(open_store(build.out)).state == "running", "from its first second"

@@ -56,6 +56,31 @@ async def test_outcomes_keep_the_rows_order_and_the_limit_on_questions_in_flight
     assert max(seen) == 5
 
 
+async def test_a_question_whose_work_has_ended_is_told_though_one_before_it_is_not_done() -> None:
+    first_may_end = asyncio.Event()
+
+    class Held(TextEngine):
+        async def sample(self, request):  # type: ignore[no-untyped-def]
+            if request.question.source_id == "0":
+                await first_may_end.wait()
+            return await super().sample(request)
+
+    at_work = done = most = 0
+
+    def moved(begun: int, ended: int) -> None:
+        nonlocal at_work, done, most
+        at_work, done, most = at_work + begun, done + ended, max(most, at_work + begun)
+        if done == 9:
+            first_may_end.set()
+
+    rows = [a_question(source_id=str(i), text=f"question {i}") for i in range(10)]
+    recipe = Recipe(SamplingSettings(adaptive=False), PairingSettings(), 0)
+    engine = Held(lambda *_: "Final answer: 3")
+    found = [o async for o in outcomes(iter(rows), engine, recipe, 4, moved=moved)]
+    assert len(found) == done == 10
+    assert (at_work, most) == (0, 4)
+
+
 async def test_the_same_question_twice_is_counted_as_a_duplicate() -> None:
     row = a_question()
     rows: list[Question | Reject] = [row, row, Reject(source="test", source_id="row 2", reason="torn_line")]

@@ -12,16 +12,18 @@ TORCH_INDEX ?=
 LOCK ?= requirements/cpu.lock
 # Processes that share the test files among them.
 TEST_WORKERS ?= 2
+PYTEST := $(PY) -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 export CHAOS_SECONDS
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help setup demo test test-fast check chaos fuzz lint format bench study-small docs site pictures schemas sbom clean
+.PHONY: help setup demo test test-all test-fast check chaos fuzz lint format bench study-small docs site pictures schemas sbom clean
 
 help:
 	@echo "make setup    make $(VENV) with everything in it (quick the second time)"
 	@echo "make demo     build preference pairs with the embedded model, verify them, show a few"
-	@echo "make test     lint, types and all tests;   make test-fast  without the slow ones"
+	@echo "make test     lint, types and tests;       make test-fast  without the slow ones"
+	@echo "make test-all make test, and the long forms of its tests (marked campaign)"
 	@echo "make check    lint, types and the tests of the core, in about a minute: run it before you push"
 	@echo "make chaos    kill builds and sharded training, damage outputs (CHAOS_SECONDS each), end engines in every phase"
 	@echo "make fuzz     hostile rows, pictures, archives and texts through everything that reads them (FUZZ_SEED)"
@@ -43,10 +45,13 @@ demo: setup
 	@$(VENV)/bin/mmpr show $(OUT) -n 3
 
 test: lint
-	$(PY) -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not campaign"
+
+test-all: lint
+	$(PYTEST)
 
 test-fast: setup
-	$(PY) -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(PYTEST) -m "not slow and not campaign"
 
 check: lint
 	$(PY) -m pytest -q tests/core tests/pairing tests/rollouts tests/pipeline/test_golden.py tests/pipeline/test_question.py \

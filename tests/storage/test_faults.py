@@ -33,7 +33,7 @@ def through(proxy: FaultyProxy, url: str, monkeypatch: pytest.MonkeyPatch) -> S3
     return store
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.campaign)])
 def test_the_contract_holds_though_one_request_in_four_fails(
     seed: int, bucket: str, seaweed: SeaweedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

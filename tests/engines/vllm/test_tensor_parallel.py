@@ -61,7 +61,14 @@ async def test_a_kill_while_loading_leaves_no_process() -> None:
 
 
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize("how", ["killed", "killed while its workers hang", "hung"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("killed", marks=pytest.mark.campaign),  # as while it loads
+        pytest.param("killed while its workers hang", marks=pytest.mark.campaign),
+        "hung",
+    ],
+)
 async def test_a_serving_engine_that_ends_leaves_no_process(how: str) -> None:
     """Workers that hang in native code are stood in for by stopped ones, which no polite signal reaches either."""
     actor = actor_of(two_ranks(stall_seconds=8 if how == "hung" else 600))

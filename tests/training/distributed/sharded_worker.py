@@ -1,11 +1,12 @@
 """One of two ranks: a fully sharded policy (FSDP2, gloo) must give the gradients of the unsharded one, exactly.
 
-The second rank has no image: its vision tower must still take part. Run by test_sharded.py under torchrun.
+The second rank has no image: its vision tower must still take part. Run by test_sharded.py.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -51,14 +52,10 @@ def starve_gloo() -> None:
         os.sched_setscheduler(int(task.name), os.SCHED_IDLE, os.sched_param(0))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
+    torch.set_num_threads(1)
     with connect("cpu") as world:
         compare(world.rank, checkpointing=False)
         compare(world.rank, checkpointing=True)
         starve_gloo()
         compare(world.rank, checkpointing=False)
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    main()

@@ -5,8 +5,6 @@ The second rank has no image: its vision tower, with all that feeds the language
 
 from __future__ import annotations
 
-import sys
-
 import torch
 
 from mmpr_pipeline.training.data.batch import collate
@@ -37,11 +35,7 @@ def compare(name: str, world: World) -> None:
 
 
 def main(names: list[str]) -> None:
+    torch.set_num_threads(1)
     with connect("cpu") as world:
         for name in names:
             compare(name, world)
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    main(sys.argv[1:])

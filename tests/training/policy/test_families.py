@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +16,7 @@ from mmpr_pipeline.training.policy.families.generic import Generic
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from tests.training import zoo
 from tests.training.policy.test_prefix_shared import assert_same_gradients, gradients, weighted
+from tests.training.ranks import said_by_ranks
 
 
 class Foreign(Generic):
@@ -157,12 +155,7 @@ def test_experts_learn_to_share_their_load_whatever_is_recomputed(name: str, kin
 def test_sharded_over_two_ranks_of_which_one_has_no_image() -> None:
     """Deepstack, projectors within and beside the tower, newlines, images of any size, experts, the plain path."""
     names = ["qwen3_vl_moe", "llava_onevision", "mistral3", "smolvlm", "gemma3", "glm4v", "aya_vision"]
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [sys.executable, *launch, "-m", "tests.training.policy.families_worker", *names]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("equal") == 2 * len(names)
+    assert said_by_ranks(names, "tests.training.policy.families_worker").count("equal") == 2 * len(names)
 
 
 def test_flops_count_the_experts_that_a_token_takes() -> None:

@@ -119,6 +119,7 @@ async def _work(
     async with slots.place(row.source):
         started = time.monotonic()
         outcome = await work_question(row, engine, recipe, strategies)
+        slots.ended(row.source, [rollout.tokens for rollout in outcome.rollouts])
     if (seconds := time.monotonic() - started) > SLOW_QUESTION:
         log.warning("question %s of %s took %.0f s", row.source_id, row.source, seconds)
     return outcome

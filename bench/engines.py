@@ -31,6 +31,7 @@ import argparse
 import asyncio
 import heapq
 import json
+import logging
 import math
 import random
 import selectors
@@ -264,6 +265,13 @@ class Response(NamedTuple):
     right: bool
 
 
+class SimulatedOutcome(NamedTuple):
+    """What scheduling looks at of a question's outcome."""
+
+    pairs: int
+    rollouts: list[Response]
+
+
 class SimulatedEngineOfModel:
     """A simulated engine with the face of an engine: what an `EngineActor` hosts."""
 
@@ -334,9 +342,12 @@ class SimulatedModel:
         return [self._draw.random() < self._rates[question] for _ in range(n)]
 
 
-async def work_question(question: Question, engine: Any, recipe: Recipe, strategies: Sequence[Strategy]) -> int:
-    """As `pipeline.question.work_question` goes about it, without texts: rounds, then DropNTP; gives its pairs."""
+async def work_question(
+    question: Question, engine: Any, recipe: Recipe, strategies: Sequence[Strategy]
+) -> SimulatedOutcome:
+    """As `pipeline.question.work_question` goes about it, without texts: rounds, then DropNTP."""
     correct = incorrect = number = 0
+    rollouts: list[Response] = []
     rules, most = recipe.sampling, recipe.pairing.max_pairs
     while True:
         sampled = correct + incorrect
@@ -353,15 +364,18 @@ async def work_question(question: Question, engine: Any, recipe: Recipe, strateg
             question=question, prompt=question.text, prompt_version="sim@1", n=size, seed=number, round=number,
             first_index=sampled, decoding=rules.decoding,
         )  # fmt: skip
-        right = sum(response.right for response in await engine.sample(request))
+        sampled_now = await engine.sample(request)
+        rollouts.extend(sampled_now)
+        right = sum(response.right for response in sampled_now)
         correct, incorrect, number = correct + right, incorrect + size - right, number + 1
     if incorrect or "dropout_ntp" not in recipe.pairing.strategies:
-        return min(most, correct * incorrect)
+        return SimulatedOutcome(min(most, correct * incorrect), rollouts)
     blind = ContinueRequest.model_construct(
         question=question, prompt=question.text, prompt_version="sim@1", decoding=rules.decoding
     )
     cut = recipe.pairing.dropout_pairs
-    return len(await asyncio.gather(*(engine.continue_without_image(blind) for _ in range(cut))))
+    rollouts += await asyncio.gather(*(engine.continue_without_image(blind) for _ in range(cut)))
+    return SimulatedOutcome(cut, rollouts)
 
 
 def questions(shard: int, count: int) -> Iterator[Question]:
@@ -384,6 +398,9 @@ class InOrder:
         """Wait for a place, and hold it."""
         async with self._free:
             yield
+
+    def ended(self, source: str, tokens: Sequence[int]) -> None:
+        """See `Slots.ended`: nothing is learned."""
 
 
 async def simulate(
@@ -416,7 +433,7 @@ async def simulate(
         pairs = 0
         slots = None if ordered else cast(Slots, InOrder(in_flight))
         async for outcome in outcomes(questions(shard, each), pool, recipe, in_flight, slots):
-            pairs += int(outcome)  # type: ignore[call-overload]
+            pairs += cast(SimulatedOutcome, outcome).pairs
         ends.append(loop.time())
         return pairs
 
@@ -485,6 +502,7 @@ def main() -> None:
     parser.add_argument("--unordered", action="store_true", help="without what shortens the end of a build")
     parser.add_argument("--json", type=Path, help="file for the figures as JSON lines")
     given = parser.parse_args()
+    logging.disable(logging.WARNING)  # of questions that take long, by a clock that is not the simulated one
     print(HEAD, flush=True)
     for engines in given.engines:
         began = time.process_time()

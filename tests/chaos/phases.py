@@ -6,6 +6,7 @@ The engine is real, of two ranks on the CPU backend, in a Ray actor; its workers
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import os
@@ -13,7 +14,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tests.engines.contract import ask, seen_question
 CHECKOUT = Path(__file__).resolve().parents[2]
 GONE_SECONDS = 10.0
 LOAD_SECONDS, STALL_SECONDS = 150.0, 6.0
-"""Watchdogs of an engine that hangs: longer than the way to the phase on a busy machine, and no longer."""
+"""Watchdogs of an engine that hangs: longer than the way to the phase, and no longer; a busy machine takes more."""
 
 
 def parents() -> dict[int, int]:
@@ -83,14 +84,17 @@ async def pid_of(actor: Any) -> int:
     return int(born.split("-")[0])
 
 
-async def end_of_an_engine(phase: str, way: str, folder: Path) -> str:
-    """What its caller hears of an engine that ends in this phase and way. AssertionError where a process lives on."""
+async def end_of_an_engine(phase: str, way: str, folder: Path, load_seconds: float) -> str:
+    """Seconds from the blow to the actor's end, and from there to that of all others; what its caller hears.
+
+    AssertionError where a process lives on.
+    """
     from tests.engines.vllm.doomed import DOOM
 
     mark = folder / f"{phase}-{way}".replace(" ", "-")
     settings = EngineSettings(
         name="vllm", tensor_parallel=2, kv_cache_gib=0.25, stall_seconds=STALL_SECONDS if way == "hung" else 600,
-        load_seconds=LOAD_SECONDS if way == "hung" and phase in ("load", "warm-up") else 600,
+        load_seconds=load_seconds if way == "hung" and phase in ("load", "warm-up") else 600,
         options={"worker_cls": "tests.engines.vllm.doomed.DoomedWorker"},
     )  # fmt: skip
     actor = actor_of(settings, **{DOOM: f"{phase}:{way}:{mark}"})
@@ -108,37 +112,48 @@ async def end_of_an_engine(phase: str, way: str, folder: Path) -> str:
         children.update(descendants(pid))
         return mark.exists() or asking.done()
 
-    await until(struck, 300)
-    assert mark.exists(), f"the engine never came to {phase}"
+    await until(struck, 900)
+    if not mark.exists():
+        early = await asyncio.gather(asking, return_exceptions=True) if asking.done() else "it is still on its way"
+        raise AssertionError(f"the engine never came to {phase}: {early}")
     assert len(children) >= 3, "a guardian and two ranks"
     # Whoever hangs is ended by a watchdog, whoever is struck ends at once; from then on it is a matter of seconds.
-    assert await until(lambda: pid not in parents(), 60 + LOAD_SECONDS), "the actor lives on"
+    assert await until(lambda: pid not in parents(), 60 + load_seconds), "the actor lives on"
+    ended = time.time()
     assert await all_gone(children), "processes of the engine live on"
+    left = time.time() - ended
     [heard] = await asyncio.gather(asking, return_exceptions=True)
-    return f"{type(heard).__name__}: {heard}"
+    name = type(getattr(heard, "cause", heard)).__name__
+    return f"| {ended - mark.stat().st_mtime:.1f} s | {left:.1f} s | {name} |"
 
 
-async def every_phase() -> int:
+async def every_phase(phases: Sequence[str], load_seconds: float) -> int:
     """One line for each; 1 where a process lived on."""
-    from tests.engines.vllm.doomed import PHASES, WAYS
+    from tests.engines.vllm.doomed import WAYS
 
     failed = 0
+    print("| phase | blow | actor ended after | nothing left after another | its caller hears |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="mmpr-phases-") as folder:
-        for phase in PHASES:
+        for phase in phases:
             for way in WAYS:
-                began = time.monotonic()
                 try:
-                    outcome = f"nothing left ({(await end_of_an_engine(phase, way, Path(folder)))[:80]!r})"
+                    outcome = await end_of_an_engine(phase, way, Path(folder), load_seconds)
                 except AssertionError as error:
-                    outcome, failed = f"FAILED: {error}", 1
-                print(f"{phase:8} {way:14} {time.monotonic() - began:4.0f} s  {outcome}", flush=True)
+                    outcome, failed = f"| FAILED: {error} |", 1
+                print(f"| {phase} | {way} {outcome}", flush=True)
     return failed
 
 
 def main() -> int:
     """Start Ray, and let engines end."""
+    from tests.engines.vllm.doomed import PHASES
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("phases", nargs="*", default=PHASES, metavar="PHASE", help=f"of {', '.join(PHASES)}")
+    parser.add_argument("--load-seconds", type=float, default=LOAD_SECONDS, help="of the watchdog of the load")
+    given = parser.parse_args()
     with local_ray():
-        return asyncio.run(every_phase())
+        return asyncio.run(every_phase(given.phases, given.load_seconds))
 
 
 if __name__ == "__main__":

@@ -146,6 +146,7 @@ async def _work(
         moved(1, 0)
         try:
             outcome = await work_question(row, engine, recipe, strategies)
+            slots.ended(row.source, [rollout.tokens for rollout in outcome.rollouts])
         finally:
             moved(-1, 1)
     if (seconds := time.monotonic() - started) > SLOW_QUESTION:

@@ -1,19 +1,20 @@
-"""Which question is begun next: of those that were read, one of the source whose questions take longest.
+"""Which question is begun next: of those that were read, one of the source with the longest responses.
 
 A build ends when its longest question does. Begun last, a long question is alone at the end, with engines that wait for
 it; begun first, it ends while the short ones still fill them (longest processing time first: Graham 1969, "Bounds on
-multiprocessing timing anomalies"). How long a source's questions take is learned from those that have ended.
+multiprocessing timing anomalies"). Tokens are learned from questions that have ended; seconds would tell as much of who
+had to wait.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 MEMORY = 32
-"""About so many of the latest questions of a source decide how long its next one is expected to take."""
+"""About so many of the latest questions of a source decide how long responses to its next one are expected to be."""
 
 
 class Slots:
@@ -22,7 +23,7 @@ class Slots:
     def __init__(self, places: int) -> None:
         self._free = places
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
-        self._seconds: dict[str, float] = {}
+        self._tokens: dict[str, tuple[int, float]] = {}
 
     @asynccontextmanager
     async def place(self, source: str) -> AsyncIterator[None]:
@@ -38,20 +39,23 @@ class Slots:
                 if turn.done() and not turn.cancelled():
                     self._leave()
                 raise
-        began = asyncio.get_running_loop().time()
         try:
             yield
-            seconds = asyncio.get_running_loop().time() - began
-            before = self._seconds.get(source, seconds)
-            self._seconds[source] = before + (seconds - before) / MEMORY
         finally:
             self._leave()
+
+    def ended(self, source: str, tokens: Sequence[int]) -> None:
+        """A question of this source ended, whose responses had so many tokens."""
+        if tokens:
+            questions, mean = self._tokens.get(source, (0, 0.0))
+            questions = min(questions + 1, MEMORY)
+            self._tokens[source] = questions, mean + (sum(tokens) / len(tokens) - mean) / questions
 
     def _leave(self) -> None:
         """Hand a place on to the first in line of the longest source; one of which nothing is known comes first."""
         self._free += 1
         sources = (source for source, waiting in self._waiting.items() if waiting)
-        for source in sorted(sources, key=lambda source: -self._seconds.get(source, float("inf"))):
+        for source in sorted(sources, key=lambda source: -self._tokens.get(source, (0, float("inf")))[1]):
             waiting = self._waiting[source]
             while waiting:
                 turn = waiting.popleft()

@@ -15,14 +15,26 @@ async def worked(slots: Slots, source: str, begun: list[str], seconds: float = 0
         await asyncio.sleep(seconds)
 
 
-async def test_questions_of_the_longest_source_are_begun_first() -> None:
+async def test_questions_of_the_source_with_the_longest_responses_are_begun_first() -> None:
     slots = Slots(1)
     begun: list[str] = []
-    for source, seconds in (("short", 0.001), ("long", 0.05)):
-        await worked(slots, source, begun, seconds)
-    begun.clear()
-    await asyncio.gather(*(worked(slots, source, begun) for source in ("short", "short", "long", "new", "long")))
-    assert begun == ["short", "new", "long", "long", "short"], "the first found a free place; nothing is known of new"
+    slots.ended("short", [100, 120])
+    slots.ended("long", [900])
+    slots.ended("silent", [])
+    order = ("short", "short", "long", "new", "silent", "long")
+    await asyncio.gather(*(worked(slots, source, begun) for source in order))
+    assert begun == ["short", "new", "silent", "long", "long", "short"], "the first found a free place"
+
+
+async def test_the_first_question_of_a_source_does_not_decide_for_long() -> None:
+    """The mean is 480; a moving average that begins at 2,000 would still be near it."""
+    slots = Slots(1)
+    begun: list[str] = []
+    for tokens in (2000, 100, 100, 100, 100):
+        slots.ended("short", [tokens])
+    slots.ended("long", [800])
+    await asyncio.gather(*(worked(slots, source, begun) for source in ("short", "short", "long")))
+    assert begun == ["short", "long", "short"]
 
 
 @pytest.mark.parametrize("places", [1, 3])

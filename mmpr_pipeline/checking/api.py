@@ -205,7 +205,8 @@ def _trace_prediction(prediction: str, known: Gold) -> Trace:
     if not text:
         return _trace(known, Extraction("none", "empty"), (unparseable("empty"),))
     # A short prediction or a formula is compared as it stands; a sentence must be read first.
-    kind, direct = known.asked.kind, None
+    kind = known.asked.kind
+    direct: tuple[Match, ...] | None = None
     if kind not in ("choice", "yes_no") and "\\boxed" not in text and "<think" not in text:
         formula = kind in ("number", "math", "list") and len(text) <= LONGEST_FORMULA
         if len(text) <= 300 or (formula and is_formula(text)):

@@ -136,8 +136,8 @@ def _compare_with_relation(left: Expr, right: Expr, context: Context) -> Decisio
         value = relation.args[-1]
         return compare_values(value, other, context) if left is relation else compare_values(other, value, context)
     # An expression that makes an equation true if put in for its other symbol: `6/x` for `xy = 6`.
-    own, names = free_symbols(relation) - free_symbols(other), free_symbols(other)
-    if len(own) == 1 and names and len(relation.args) == 2 and operators_of(relation) == ("=",):
+    own, symbols = free_symbols(relation) - free_symbols(other), free_symbols(other)
+    if len(own) == 1 and symbols and len(relation.args) == 2 and operators_of(relation) == ("=",):
         one, two = (substituted(side, next(iter(own)), other) for side in relation.args)
         if compare_scalars(one, two, context)[0]:
             return True, "solves_equation"

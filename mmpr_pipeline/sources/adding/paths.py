@@ -39,8 +39,8 @@ def guess_places(guess: Guess, table: Table, found: Found) -> None:
         guess.why["archives"] = f"there is {paths[0]}"
         return
     wanted = PurePosixPath(paths[0]).as_posix().lstrip("./")
-    for name in found.names if found.folder else ():
-        if name == wanted or name.endswith(f"/{wanted}"):
+    for name in found.names:
+        if found.folder and (name == wanted or name.endswith(f"/{wanted}")):
             root = name[: -len(wanted)].rstrip("/") or "."
             if all((found.folder / root / path).is_file() for path in paths[:5]):
                 guess.fields["image_root"] = posixpath.normpath(posixpath.join(found.root, root))
@@ -68,8 +68,8 @@ def _path_of_names(guess: Guess, table: Table, found: Found) -> None:
     """`{image_id}.jpg` where a column holds names of image files without their ending."""
     names = found.names or archive_names(found.archives)
     by_stem = {PurePosixPath(name).stem: name for name in names}
-    told = {guess.columns.get(name) for name in ("question", "answer", "answers", "context")}
-    for column in sorted(set(table.columns) - told, key=lambda name: ("image" not in last(name), name)):
+    taken = {guess.columns.get(name) for name in ("question", "answer", "answers", "context")}
+    for column in sorted(set(table.columns) - taken, key=lambda name: ("image" not in last(name), name)):
         values = table.texts(column)[:_SEEN]
         if not values:
             continue

@@ -165,8 +165,8 @@ _GIVEN = re.compile(
 
 def first_number(clause: str) -> str | None:
     """The number that an announced clause gives: after its last `=` or `is`, else its first; None for a range."""
-    given = list(_GIVEN.finditer(clause))
-    text = clause[given[-1].end() :] if given else clause
+    marks = list(_GIVEN.finditer(clause))
+    text = clause[marks[-1].end() :] if marks else clause
     bracketed = re.search(r"\[\s?([-+]?[\d./]{1,20})\s?\]", text)
     if bracketed:
         return bracketed[1]

@@ -164,10 +164,10 @@ def _compare_dressed(left: Expr, right: Expr, context: Context) -> Decision:
     return decision if unit_right else _as_asked(decision, bare_left, unit_left, bare_right, context)
 
 
-def _in_another_unit(said: Expr, gold: Expr, unit: str) -> bool:
+def _in_another_unit(bare: Expr, gold: Expr, unit: str) -> bool:
     """A bare 14 for `2 weeks`: it may count days."""
     try:
-        value, other = exact(said), exact(gold)
+        value, other = exact(bare), exact(gold)
     except (NotRational, Undecided):
         return False
     return other != 0 and perhaps_another_unit(unit, value / other)
@@ -176,8 +176,8 @@ def _in_another_unit(said: Expr, gold: Expr, unit: str) -> bool:
 def _as_asked(decision: Decision, left: Expr, unit: str, right: Expr, context: Context) -> Decision:
     """The gold is bare, the prediction in a unit: the unit that the question asks for, where it does, must agree."""
     asked = asked_unit(context.question)
-    given = parse_unit(unit)
-    if asked is None or given is None or asked.dimensions != given.dimensions or asked.worth == given.worth:
+    own = parse_unit(unit)
+    if asked is None or own is None or asked.dimensions != own.dimensions or asked.worth == own.worth:
         return decision
     converted, _ = _compare_with_units(left, unit, right, asked.name, context)
     if converted:

@@ -73,7 +73,7 @@ def expected(ends: tuple[float, float], rule: Rule) -> tuple[float, float, float
                 continue
             asked += chance
             for k in range(size + 1):
-                likely = rounds._beta_binomial(k, size, ends[0] + right, ends[1] + wrong)
+                likely = rounds._chances(size, ends[0] + right, ends[1] + wrong)[k]
                 following[right + k, wrong + size - k] += chance * likely
         states = following
     return sampled, pairs, asked

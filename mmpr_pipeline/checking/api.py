@@ -205,7 +205,8 @@ def _trace_prediction(prediction: str, known: Gold) -> Trace:
     if not text:
         return _trace(known, Extraction("none", "empty"), (unparseable("empty"),))
     # A short prediction or a formula is compared as it stands; a sentence must be read first.
-    kind, direct = known.asked.kind, None
+    kind = known.asked.kind
+    direct: tuple[Match, ...] | None = None
     if kind not in ("choice", "yes_no") and "\\boxed" not in text and "<think" not in text:
         formula = kind in ("number", "math", "list") and len(text) <= LONGEST_FORMULA
         if len(text) <= 300 or (formula and is_formula(text)):
@@ -235,7 +236,13 @@ def _compared(found: Reading, known: Gold) -> tuple[Match, ...]:
         return (match_yes_no(found.truth, known.golds[0]),)
     if kind in ("number", "math", "list"):
         return tuple(_until_correct(match_formula(found.text, gold, known) for gold in known.golds))
-    matches = [_match_words(text, known, question) for text in (found.text, *found.also)]
+    texts = (found.text, *found.also)
+    if kind == "document":
+        matches = [match_document(text, known.golds) for text in texts]
+    elif kind == "chart":
+        matches = [match_chart(text, known.golds, question) for text in texts]
+    else:
+        matches = [match_text(text, known.golds, question, known.asked.language) for text in texts]
     best = min(matches, key=lambda match: {"correct": 0, "unparseable": 1, "incorrect": 2}[match.outcome])
     if found.prose and best.outcome == "incorrect":
         best = unparseable("sentence_not_understood", best.rule)
@@ -252,14 +259,6 @@ def _match_choice(found: Reading, gold: str, asked: Asked) -> Match:
     if value_contradicts(found.choice, asked.choices):
         return unparseable("choice_letter_against_value", found.choice.letters)
     return match_choice(found.choice, gold, asked.choices)
-
-
-def _match_words(text: str, known: Gold, question: str) -> Match:
-    if known.asked.kind == "document":
-        return match_document(text, known.golds)
-    if known.asked.kind == "chart":
-        return match_chart(text, known.golds, question)
-    return match_text(text, known.golds, question, known.asked.language)
 
 
 def _until_correct(matches: object) -> list[Match]:

@@ -56,13 +56,13 @@ def measure_places(labelled: Iterable[tuple[str, Gold, bool]]) -> dict[str, dict
     """Response, gold and label of each case -> kind -> place -> how right it is on its own."""
     found: dict[str, dict[str, PlaceScore]] = {}
     for response, gold, label in labelled:
-        said = unannounced(response, gold.asked)
-        if said is None:
+        prose = unannounced(response, gold.asked)
+        if prose is None:
             continue
         kind = "number" if gold.asked.kind in ("number", "math", "list") or gold.asked.numeric else gold.asked.kind
         for rule, place in places(gold.asked):
             score = found.setdefault(kind, {}).setdefault(rule, PlaceScore())
-            readings = place(said.sentences, said.text, gold.asked)
+            readings = place(prose.sentences, prose.text, gold.asked)
             if not readings:
                 continue
             last = readings[-1]

@@ -29,8 +29,8 @@ def trl_reward(doubtful: float | None = None) -> Callable[..., list[float | None
 
     def reward(completions: Sequence[Completion], solution: Sequence[str], **columns: Any) -> list[float | None]:
         """One reward a completion: 1.0 correct, 0.0 incorrect, `doubtful` for the rest."""
-        given = {name: columns[name] for name in _KNOWN if name in columns}
-        rows = ({name: values[i] for name, values in given.items()} for i in range(len(completions)))
+        known = {name: columns[name] for name in _KNOWN if name in columns}
+        rows = ({name: values[i] for name, values in known.items()} for i in range(len(completions)))
         verdicts = (
             check(text_of(completion), gold, **{name: value for name, value in row.items() if value is not None})
             for completion, gold, row in zip(completions, solution, rows, strict=True)

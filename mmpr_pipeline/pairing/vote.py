@@ -39,12 +39,13 @@ class Vote:
         if question.kind != "none" or not own:
             return Pairs()
         kind = votable_kind(question)
-        told = [(r, find_answer(question, r.text, kind)) for r in own if r.finish_reason != "length"]
         equal = partial(answers_equal, kind=kind, choices=question.choices, question=question.text)
         # Responses by their answers: each joins the first camp whose first answer is not surely another.
-        camps_told = [(r, answer) for r, answer in told if answer is not None]
         camps: list[list[tuple[CheckedRollout, str]]] = []
-        for rollout, answer in camps_told:
+        for rollout in own:
+            answer = find_answer(question, rollout.text, kind) if rollout.finish_reason != "length" else None
+            if answer is None:
+                continue
             camp = next((camp for camp in camps if equal(camp[0][1], answer)), None)
             if camp is None:
                 camps.append(camp := [])
@@ -58,8 +59,10 @@ class Vote:
         most = seeded_order((_voted(r, a, f"majority_{votes}") for r, a in first), recipe.seed, "chosen")
         others = [(r, a) for camp in camps if camp is not first for r, a in camp]
         few = seeded_order((_voted(r, a, "minority") for r, a in others), recipe.seed, "rejected")
-        found = islice(combinations(most, few), settings.pairs)
-        pairs = [make_pair(question, prompt.text, one, two, "vote") for one, two in found]
+        pairs = [
+            make_pair(question, prompt.text, one, two, "vote")
+            for one, two in islice(combinations(most, few), settings.pairs)
+        ]
         return Pairs(pairs, None if pairs else UNANIMOUS)
 
 

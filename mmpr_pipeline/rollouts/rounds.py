@@ -18,7 +18,6 @@ the texts, and a round is always waited for as a whole, so it cannot favour shor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from math import ceil, exp, lgamma, sqrt
 from typing import NamedTuple
@@ -79,7 +78,12 @@ def first_round(max_pairs: int) -> int:
 @lru_cache(maxsize=1 << 17)
 def _going_on(correct: int, incorrect: int, left: int, rule: Rule) -> tuple[float, int]:
     """Expected pairs, less what they cost, of the best next round and the best decisions after it; and its size."""
-    return max((_worth(correct, incorrect, left, more, rule), more) for more in _sizes(left, rule.round_size))
+    # Rounds that are considered: the smallest, twice that, and so on, as far as there are rollouts left.
+    sizes = [rule.round_size]
+    while sizes[-1] < left:
+        sizes.append(2 * sizes[-1])
+    sizes[-1] = min(sizes[-1], left)
+    return max((_worth(correct, incorrect, left, more, rule), more) for more in sizes)
 
 
 def _worth(correct: int, incorrect: int, left: int, more: int, rule: Rule) -> float:
@@ -93,15 +97,6 @@ def _best(correct: int, incorrect: int, left: int, rule: Rule) -> float:
     if not left or now == rule.max_pairs:
         return now
     return max(now, _going_on(correct, incorrect, left, rule)[0])
-
-
-def _sizes(left: int, smallest: int) -> Iterator[int]:
-    """Rounds that are considered: the smallest, twice that, and so on, as far as there are rollouts left."""
-    size = smallest
-    while size < left:
-        yield size
-        size *= 2
-    yield min(size, left)
 
 
 @lru_cache(maxsize=1 << 15)

@@ -89,8 +89,8 @@ def content_key(question: Question) -> bytes:
 
 def row_digest(item: Question | Reject) -> bytes:
     """What tells whether a row is still what it was: all that it says, and its images as the source holds them."""
-    said = sorted(item.model_dump(mode="json", exclude={"images"} if isinstance(item, Question) else None).items())
-    return hashlib.blake2b(repr(said).encode("utf-8", "surrogatepass"), digest_size=ROW_BYTES).digest()
+    content = sorted(item.model_dump(mode="json", exclude={"images"} if isinstance(item, Question) else None).items())
+    return hashlib.blake2b(repr(content).encode("utf-8", "surrogatepass"), digest_size=ROW_BYTES).digest()
 
 
 def hash_keys(

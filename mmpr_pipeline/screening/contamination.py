@@ -118,23 +118,6 @@ class EvaluationRows:
         if both:
             bits, value, number = min(both)
             return Hit("image_and_question", number, bits, -value)
-        return self._by_question(sketch, alike)
-
-    def _near_images(self, sha256: str, found: Hash) -> dict[int, int]:
-        """Numbers of the rows that have an image within `similar_image_bits`, and the bits."""
-        if sha256 not in self._near:
-            bits = distances(found, self._hashes)
-            close = np.flatnonzero(bits <= max(self._rules.similar_image_bits, self._rules.image_bits))
-            rows: dict[int, int] = {}
-            for position in close:
-                owner, apart = int(self._owners[position]), int(bits[position])
-                rows[owner] = min(apart, rows.get(owner, apart))
-            self._near[sha256] = rows
-            if len(self._near) > _REMEMBERED:
-                self._near.popitem(last=False)
-        return self._near[sha256]
-
-    def _by_question(self, sketch: Sketch, alike: list[tuple[int, float]]) -> Hit | None:
         hits = []
         for number, similarity in alike:
             other = self.rows[number]
@@ -149,6 +132,20 @@ class EvaluationRows:
             return None
         value, number = min(hits)
         return Hit("question", number, similarity=-value)
+
+    def _near_images(self, sha256: str, found: Hash) -> dict[int, int]:
+        """Numbers of the rows that have an image within `similar_image_bits`, and the bits."""
+        if sha256 not in self._near:
+            bits = distances(found, self._hashes)
+            close = np.flatnonzero(bits <= max(self._rules.similar_image_bits, self._rules.image_bits))
+            rows: dict[int, int] = {}
+            for position in close:
+                owner, apart = int(self._owners[position]), int(bits[position])
+                rows[owner] = min(apart, rows.get(owner, apart))
+            self._near[sha256] = rows
+            if len(self._near) > _REMEMBERED:
+                self._near.popitem(last=False)
+        return self._near[sha256]
 
 
 def templates(against: np.ndarray, keys: np.ndarray, most: int) -> np.ndarray:

@@ -65,10 +65,9 @@ class _Rows:
 
 def merge_chunks(
     store: Store, sources: Sequence[Screened], known: Known, rules: ScreeningSettings, shards: int,
-    told: ComparedSets,
+    compared: ComparedSets,
 ) -> ScreeningReport:  # fmt: skip
-    """Decide on every row, write it beside the output of so many shards, and return the report, in which `told` stands
-    too."""
+    """Decide on every row, write it beside the output of so many shards, and return the report, `compared` included."""
     rows = _gather(store, sources)
     hits, voided = _without_templates(rows, rules)
     status = np.where(rows.readable, ASKED, UNREADABLE).astype(np.uint8)
@@ -96,7 +95,7 @@ def merge_chunks(
     by_set = Counter(zip(*(dropped.filter(pc.equal(dropped["reason"], REASONS[CONTAMINATED]))[name].to_pylist()
                            for name in ("of_source", "measure")), strict=True))  # fmt: skip
     report: ScreeningReport = {
-        **told,  # type: ignore[typeddict-item]  # it holds no more than its type says
+        **compared,  # type: ignore[typeddict-item]  # it holds no more than its type says
         "sources": {s.name: _counts(status[parts[s.name]], s.share, rules) for s in sources},
         "contaminated": {f"{name} by {measure}": count for (name, measure), count in sorted(by_set.items())},
         "templates": voided,

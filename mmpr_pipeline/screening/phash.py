@@ -93,11 +93,5 @@ def _view(grey: np.ndarray) -> np.ndarray:
     return found
 
 
-def _cosines() -> np.ndarray:
-    """The first rows of the matrix of the type-II discrete cosine transform; (_FREQUENCIES, _SIDE)."""
-    k, x = np.arange(_FREQUENCIES)[:, None], np.arange(_SIDE)[None]
-    found: np.ndarray = np.cos(np.pi * k * (2 * x + 1) / (2 * _SIDE))
-    return found
-
-
-_COSINES = _cosines()
+_COSINES: np.ndarray = np.cos(np.pi * np.arange(_FREQUENCIES)[:, None] * (2 * np.arange(_SIDE)[None] + 1) / (2 * _SIDE))
+"""The first rows of the matrix of the type-II discrete cosine transform; (_FREQUENCIES, _SIDE)."""

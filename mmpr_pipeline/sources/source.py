@@ -369,23 +369,25 @@ class Source:
         return look, tuple(with_struct_columns(names))
 
     def _loader(self, index: SourceIndex, part: IndexedFile) -> mapping.Load:
-        told = self.declaration
+        declaration = self.declaration
         folder = ImageFolder()
-        if told.image_root and not told.hub:
-            folder = ImageFolder(self.root / told.image_root, self.root / told.image_root, self.limits.bytes)
-        elif told.files:
+        if declaration.image_root and not declaration.hub:
+            folder = ImageFolder(
+                self.root / declaration.image_root, self.root / declaration.image_root, self.limits.bytes
+            )
+        elif declaration.files:
             base = (self.root / part.name.split(INSIDE)[0]).parent
             folder = ImageFolder(base, base if part.name.startswith("../") else self.root, self.limits.bytes)
         files = tuple(self._file(index, archive) for archive in index.archives)
         places = ImagePlaces(
             folder=folder,
-            archives=ImageArchives(files, told.image_root or "", self.limits.bytes) if files else None,
-            web=WebImages(told.image_hosts, told.private_hosts) if told.image_hosts else None,
-            hub=HubImages(told.hub.id, index.revision or "", told.image_root)
-            if told.hub and told.image_root and not files
+            archives=ImageArchives(files, declaration.image_root or "", self.limits.bytes) if files else None,
+            web=WebImages(declaration.image_hosts, declaration.private_hosts) if declaration.image_hosts else None,
+            hub=HubImages(declaration.hub.id, index.revision or "", declaration.image_root)
+            if declaration.hub and declaration.image_root and not files
             else None,
             most_bytes=self.limits.bytes,
-            prefix=told.image_prefix or "",
+            prefix=declaration.image_prefix or "",
         )
         return lambda reference: image_bytes(reference, places)
 

@@ -129,16 +129,16 @@ def choice_named(text: str, asked: Asked, *, closed: bool = False) -> Reading | 
     """The choice that a text begins with, or the only one whose words its first sentence has."""
     labels = _ITEM.findall(text[:600])
     if len(labels) > 2 and labels[:3] == sorted(set(labels[:3])):
-        return None  # lines that begin with A, B and C: the choices, said over again, none of them chosen
+        return None  # lines that begin with A, B and C: the choices repeated, none of them chosen
     text = _NOT_BUT.sub("", text)
     clause = text if closed else first_sentence(text)
     if not closed and text[len(clause) :].startswith("?"):
         return None
     found = read_choice(text if closed else clause, asked.choices)
     if found is None and asked.choices:
-        said = INSTEAD.split(clause, maxsplit=1)[0]
-        named = mentions(said, asked.choices)
-        if len(named) == 1 and not negated(said):
+        stated = INSTEAD.split(clause, maxsplit=1)[0]
+        named = mentions(stated, asked.choices)
+        if len(named) == 1 and not negated(stated):
             found = by_index(named[0], "mention")
     if found is None:
         return None
@@ -165,9 +165,9 @@ def names_another(found: Choice) -> bool:
 
 def value_given(part: str, asked: Asked) -> int | None:
     """The choice whose value a text gives as its answer, or ends on: others may stand in it as well."""
-    given = sentence_number.number_of_sentence(part, asked.question)
+    stated = sentence_number.number_of_sentence(part, asked.question)
     last = [m.group().strip() for m in quantity.quantities(part)][-1:]
-    for number in (given, *last):
+    for number in (stated, *last):
         choice = read_by_text(number, asked.choices) if number else None
         if choice is not None:
             return choice.index

@@ -42,13 +42,16 @@ def without_choice_list(text: str, choices: Sequence[str]) -> str:
     kept, last = [], 0
     # Items in a row, nothing between them, whose labels follow each other.
     runs: list[list[_Item]] = []
-    for item in items:
-        if item[1] < 0:
+    for mark, end in items:
+        if end < 0:
             runs.append([])
-        elif runs and runs[-1] and _follows(text, runs[-1][-1], item):
-            runs[-1].append(item)
+            continue
+        before = runs[-1][-1] if runs and runs[-1] else None
+        between = text[before[1] : mark.start()][:40] if before else ""
+        if before and _index(mark) == _index(before[0]) + 1 and _BETWEEN.fullmatch(between):
+            runs[-1].append((mark, end))
         else:
-            runs.append([item])
+            runs.append([(mark, end)])
     for run in [run for run in runs if len(run) > 1]:
         if len(run) > 2 or len(run) == len(choices) or _index(run[-1][0]) >= len(choices):
             kept.append(text[last : run[0][0].start()])
@@ -71,11 +74,6 @@ def _item_end(text: str, start: int, stop: int | None, texts: frozenset[str]) ->
     ends += [match.start() for match in _ITEM_END.finditer(text, start, start + 400)][:2]
     ends += [min(len(text), start + 400)] if stop is None else []
     return next((end for end in ends if canonical(text[start:end]) in texts), -1)
-
-
-def _follows(text: str, before: _Item, item: _Item) -> bool:
-    between = text[before[1] : item[0].start()]
-    return _index(item[0]) == _index(before[0]) + 1 and _BETWEEN.fullmatch(between[:40]) is not None
 
 
 def _index(mark: re.Match[str]) -> int:

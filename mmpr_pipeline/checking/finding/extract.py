@@ -221,15 +221,15 @@ def _plain(text: str, asked: Asked) -> str:
 
 
 def _elsewhere(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction | None:
-    said = split_sentences(plain)
+    sentences = split_sentences(plain)
     for rule, place in places(asked):
-        found = place(said, text, asked)
+        found = place(sentences, text, asked)
         tried.append(f"{rule}: {[r.text for r in found][:4]}")
         if found:
-            if asked.kind in ("number", "math", "list") and abstains(said[-1]):
+            if asked.kind in ("number", "math", "list") and abstains(sentences[-1]):
                 # It was that of an example ("For x^2 it is 2. Without the function it cannot be told."), or is in
                 # doubt.
-                return Extraction("ambiguous", f"{rule}_taken_back") if _BUT.search(said[-1]) else None
+                return Extraction("ambiguous", f"{rule}_taken_back") if _BUT.search(sentences[-1]) else None
             if any(not reading.same_answer(r, found[-1], asked) for r in found):
                 return Extraction("ambiguous", f"{rule}_several")
             if found[-1].hedged:

@@ -21,14 +21,14 @@ _CLAUSE_END = re.compile(r"[,;]\s|\s(?:because|since|as it|which|and|but)\s")
 _WORD = re.compile(r"[^\s,;:.!?\"()]+(?:\.\d+)?")
 
 
-def restated_truth(said: Sequence[str], question: str) -> bool | None:
+def restated_truth(sentences: Sequence[str], question: str) -> bool | None:
     """True or False where sentences say the words of a yes-or-no question again, in their order and with no word more.
 
     `not` and the like make it False. None where no sentence does so, two disagree, or the question denies or offers
     two things.
     """
     asked = _asked(question[-1_000:])
-    found = {truth for s in said if asked and (truth := _truth(s, asked)) is not None}
+    found = {truth for s in sentences if asked and (truth := _truth(s, asked)) is not None}
     return found.pop() if len(found) == 1 else None
 
 

@@ -31,27 +31,27 @@ def match_chart(prediction: str, golds: Sequence[str], question: str = "") -> Ma
 
 
 def _match_one(prediction: str, gold: str, question: str) -> Match:
-    wanted, said = read_quantity(gold), read_quantity(prediction)
-    if wanted is None or said is None:
+    wanted, read = read_quantity(gold), read_quantity(prediction)
+    if wanted is None or read is None:
         return match_text(prediction, [gold], question)
-    if wanted.unit and said.unit and wanted.unit.rstrip("s") != said.unit.rstrip("s"):
-        return unparseable("chart_unit_differs", f"{said.unit} / {wanted.unit}")
+    if wanted.unit and read.unit and wanted.unit.rstrip("s") != read.unit.rstrip("s"):
+        return unparseable("chart_unit_differs", f"{read.unit} / {wanted.unit}")
     if is_year(wanted):
-        if said.value == wanted.value and not said.percent:
+        if read.value == wanted.value and not read.percent:
             return correct("chart_year")
-        if _YEAR_ASKED.search(question) or not _near(float(said.value), float(wanted.value)):
+        if _YEAR_ASKED.search(question) or not _near(float(read.value), float(wanted.value)):
             return incorrect("chart_year")
         return unparseable("chart_perhaps_year")
-    a, b = float(said.value), float(wanted.value)
-    if said.scale != wanted.scale and not _near(a, b) and _near(a / said.scale, b / wanted.scale):
+    a, b = float(read.value), float(wanted.value)
+    if read.scale != wanted.scale and not _near(a, b) and _near(a / read.scale, b / wanted.scale):
         return unparseable("chart_scale_differs", f"{a:g} / {b:g}")
-    if said.percent == wanted.percent:
+    if read.percent == wanted.percent:
         if _near(a, b):
             return correct("chart_relaxed")
-        if not said.percent and min(abs(a), abs(b)) <= 1 and (_near(100 * a, b) or _near(a, 100 * b)):
+        if not read.percent and min(abs(a), abs(b)) <= 1 and (_near(100 * a, b) or _near(a, 100 * b)):
             return unparseable("chart_share_or_percent", f"{a:g} / {b:g}")
         return incorrect("chart_relaxed", f"{a:g} / {b:g}")
-    fraction, whole = (a if said.percent else a * 100, b if wanted.percent else b * 100)
+    fraction, whole = (a if read.percent else a * 100, b if wanted.percent else b * 100)
     if _near(fraction, whole):
         return correct("chart_percent_as_fraction")
     if _near(a, b):

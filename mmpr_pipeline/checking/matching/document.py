@@ -69,8 +69,8 @@ def match_document(prediction: str, golds: Sequence[str]) -> Match:
         return unparseable("document_contains")
     if score < THRESHOLD:
         return incorrect("document_anls", f"{score:.2f}")
-    said, wanted = read_quantity(text), read_quantity(gold)
-    if said is not None and wanted is not None and (said.value, said.percent) != (wanted.value, wanted.percent):
+    read, wanted = read_quantity(text), read_quantity(gold)
+    if read is not None and wanted is not None and (read.value, read.percent) != (wanted.value, wanted.percent):
         # `$10.5 million` for `$10.5 billion`: one word, and another amount.
         return unparseable("document_other_amount", gold[:80])
     if _digits(text) != _digits(gold):

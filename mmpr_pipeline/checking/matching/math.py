@@ -117,30 +117,30 @@ def _natural(tree: Expr) -> Expr:
 def _compare_plain(left: str, right: str, context: Context) -> Decision | None:
     """Two plain numbers; None where either is not one."""
     gold = read_quantity(right, context.language)
-    said = read_quantity(left, context.language) if gold is not None else None
-    if gold is None or said is None:
+    read = read_quantity(left, context.language) if gold is not None else None
+    if gold is None or read is None:
         return None
-    zeros = {"m": 6, "b": 9, "t": 12}.get(said.unit.lower(), 0)
+    zeros = {"m": 6, "b": 9, "t": 12}.get(read.unit.lower(), 0)
     if zeros and zeros == gold.zeros and not gold.unit:  # `2.5m` beside a gold in millions: no metres
-        literal = f"{said.literal}e{zeros}" if said.literal else ""
-        said = said._replace(value=said.value * 10**zeros, zeros=zeros, unit="", literal=literal)
-    if (gold.unit or said.unit) and gold.digits and said.digits and not (said.comma or gold.comma):
+        literal = f"{read.literal}e{zeros}" if read.literal else ""
+        read = read._replace(value=read.value * 10**zeros, zeros=zeros, unit="", literal=literal)
+    if (gold.unit or read.unit) and gold.digits and read.digits and not (read.comma or gold.comma):
         return None  # units of measure are the parser's; numbers in words and commas it does not read
-    if said.comma != gold.comma and context.language not in COMMA_LANGUAGES:
-        same = said.value == gold.value and said.unit == gold.unit
-        return (True if said.comma or right.startswith("0,") else None, "decimal_comma") if same else None
-    if said.bracketed != gold.bracketed:
-        if said.value == -gold.value:
+    if read.comma != gold.comma and context.language not in COMMA_LANGUAGES:
+        same = read.value == gold.value and read.unit == gold.unit
+        return (True if read.comma or right.startswith("0,") else None, "decimal_comma") if same else None
+    if read.bracketed != gold.bracketed:
+        if read.value == -gold.value:
             return True, "accounting_brackets"
-        return (None if said.value == gold.value else False), "accounting_brackets"
-    decision = compare_scalars(expression_of(said), expression_of(gold), context)
-    unsigned = decision[0] is False and not (said.percent or gold.percent) and said.value
-    if unsigned and context.asks_percent() and gold.value / said.value in (100, Fraction(1, 100)):
+        return (None if read.value == gold.value else False), "accounting_brackets"
+    decision = compare_scalars(expression_of(read), expression_of(gold), context)
+    unsigned = decision[0] is False and not (read.percent or gold.percent) and read.value
+    if unsigned and context.asks_percent() and gold.value / read.value in (100, Fraction(1, 100)):
         return None, "percent_or_share"
-    if decision[0] is False and bool(said.zeros) != bool(gold.zeros):
+    if decision[0] is False and bool(read.zeros) != bool(gold.zeros):
         # `31.5 million` and `31.5` are one number, of which one side leaves the scale to the question.
-        same = compare_scalars(expression_of(_unscaled(said)), expression_of(_unscaled(gold)), context)[0]
-        return (None, "scale_left_out") if same is not False else decision
+        unscaled = compare_scalars(expression_of(_unscaled(read)), expression_of(_unscaled(gold)), context)
+        return (None, "scale_left_out") if unscaled[0] is not False else decision
     return decision
 
 

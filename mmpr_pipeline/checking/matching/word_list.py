@@ -29,19 +29,19 @@ def is_word_list(gold: str) -> bool:
 
 def match_word_list(prediction: str, gold: str) -> Match:
     """Every gold item has an item of its own, and none is left over."""
-    said, wanted = list_items(prediction), list_items(gold)
-    if not said or max(len(said), len(wanted)) > MOST_ITEMS:
+    items, wanted = list_items(prediction), list_items(gold)
+    if not items or max(len(items), len(wanted)) > MOST_ITEMS:
         return unparseable("list_not_understood")
-    left = list(said)
+    left = list(items)
     for item in wanted:
         found = next((other for other in left if same_text(other, item)), None)
         if found is None:
-            return incorrect("list_other_items") if len(said) == len(wanted) else unparseable("list_differs")
+            return incorrect("list_other_items") if len(items) == len(wanted) else unparseable("list_differs")
         left.remove(found)
     if (
         not left
         and {w.casefold() for w in wanted} <= _TRUTHS
-        and [*map(str.casefold, said)] != [*map(str.casefold, wanted)]
+        and [*map(str.casefold, items)] != [*map(str.casefold, wanted)]
     ):
         return incorrect("list_other_order")
     return correct("list_same_items") if not left else incorrect("list_more_items")

@@ -135,13 +135,10 @@ def _compare_with_relation(left: Expr, right: Expr, context: Context) -> Decisio
     if not free_symbols(relation):  # a sum and what it comes to: `40 + 80 = 120`
         value = relation.args[-1]
         return compare_values(value, other, context) if left is relation else compare_values(other, value, context)
-    return (True, "solves_equation") if _solves(other, relation, context) else (None, "expression_and_equation")
-
-
-def _solves(value: Expr, equation: Expr, context: Context) -> bool:
-    """True for an expression that makes an equation true if put in for its other symbol: `6/x` for `xy = 6`."""
-    own = free_symbols(equation) - free_symbols(value)
-    if len(own) != 1 or not free_symbols(value) or len(equation.args) != 2 or operators_of(equation) != ("=",):
-        return False
-    left, right = (substituted(side, next(iter(own)), value) for side in equation.args)
-    return compare_scalars(left, right, context)[0] is True
+    # An expression that makes an equation true if put in for its other symbol: `6/x` for `xy = 6`.
+    own, symbols = free_symbols(relation) - free_symbols(other), free_symbols(other)
+    if len(own) == 1 and symbols and len(relation.args) == 2 and operators_of(relation) == ("=",):
+        one, two = (substituted(side, next(iter(own)), other) for side in relation.args)
+        if compare_scalars(one, two, context)[0]:
+            return True, "solves_equation"
+    return None, "expression_and_equation"

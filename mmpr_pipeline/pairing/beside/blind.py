@@ -52,6 +52,6 @@ class BlindFilter:
         right = sum(rollout.outcome == "correct" for rollout in checked)
         if not checked or right < ceil(settings.solved * len(checked)):
             return Pairs(rollouts=checked)
-        told = f"solved without the image: {right} of {len(checked)}"
+        detail = f"solved without the image: {right} of {len(checked)}"
         drops = settings.action == "drop"
-        return Pairs((), SOLVED if drops else None, checked, detail=told, last=drops)
+        return Pairs((), SOLVED if drops else None, checked, detail=detail, last=drops)

@@ -76,32 +76,32 @@ def guess_answers(guess: Guess, table: Table, place: str) -> None:
 
 def kind_of_golds(golds: Sequence[str], choices: Sequence[tuple[str, ...]], place: str) -> tuple[str, str]:
     """The kind that nearly all golds are of, and why."""
-    told = [gold for gold in golds if gold and not is_missing(gold)]
-    if not told:
+    stated = [gold for gold in golds if gold and not is_missing(gold)]
+    if not stated:
         return "none", "no row has a gold"
     if sum(map(bool, choices)) > 0.5 * len(golds):
         return "choice", "rows have choices"
 
     def most(part: float) -> bool:
-        return part >= 0.95 * len(told)
+        return part >= 0.95 * len(stated)
 
-    lower = [gold.lower() for gold in told]
-    numbers = sum(bool(_NUMBER.fullmatch(gold)) for gold in told)
+    lower = [gold.lower() for gold in stated]
+    numbers = sum(bool(_NUMBER.fullmatch(gold)) for gold in stated)
     if most(sum(gold in _YES_NO for gold in lower)):
         return "yes_no", "every gold is yes or no"
-    if most(sum(bool(re.fullmatch(r"\(?[A-Ha-h]\)?\.?", gold)) for gold in told)):
+    if most(sum(bool(re.fullmatch(r"\(?[A-Ha-h]\)?\.?", gold)) for gold in stated)):
         return "choice", "every gold is a letter; the choices stand in the question or the image"
-    if most(sum(map(_is_list, told))):
+    if most(sum(map(_is_list, stated))):
         return "list", "every gold is a list"
     if _CHART.search(place):
         return "chart", f"{place} sounds like charts: numbers within 5%"
     if most(numbers):
         return "number", "every gold is a number" if numbers == len(
-            told
-        ) else f"{numbers} of {len(told)} golds are numbers"
-    if numbers + sum(bool(_MATHS.search(gold)) and len(gold) < 200 for gold in told) > 0.6 * len(told):
+            stated
+        ) else f"{numbers} of {len(stated)} golds are numbers"
+    if numbers + sum(bool(_MATHS.search(gold)) and len(gold) < 200 for gold in stated) > 0.6 * len(stated):
         return "math", "golds are numbers and formulas"
-    if sum(len(gold) for gold in told) > 80 * len(told):
+    if sum(len(gold) for gold in stated) > 80 * len(stated):
         return "none", "golds are long texts, which no rule can check: open-ended"
     if _DOCUMENT.search(place):
         return "document", f"{place} sounds like documents: spelling may differ a little"

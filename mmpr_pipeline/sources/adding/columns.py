@@ -30,15 +30,15 @@ from mmpr_pipeline.sources.rows.entries import ANSWERING, ASKING, as_json, entry
 _LETTERED = re.compile(r"^(?:(?:option|choice|answer|opt)[ _-]?)?([a-h])$", re.IGNORECASE)
 
 
-def guess_columns(rows: Rows, given: Mapping[str, str]) -> tuple[Guess, Table]:
-    """The columns of a sample, those `given` as they are; and the table of its single questions."""
+def guess_columns(rows: Rows, columns: Mapping[str, str]) -> tuple[Guess, Table]:
+    """The columns of a sample, with `columns` taken as they are; and the table of its single questions."""
     guess = Guess()
-    for name, column in given.items():
+    for name, column in columns.items():
         guess.suggest(name, column.split(",") if "," in column else column, "as you said")
-    if not {"each", "turns"} & set(given):
+    if not {"each", "turns"} & set(columns):
         guess_entries(guess, Table(rows))
-    told = Columns(question="-", **{name: guess.columns[name] for name in ("each", "turns") if name in guess.columns})
-    single = [one for row in rows for one in entry_rows(row, told)]
+    nested = Columns(question="-", **{name: guess.columns[name] for name in ("each", "turns") if name in guess.columns})
+    single = [one for row in rows for one in entry_rows(row, nested)]
     table = Table([row for row in single if not isinstance(row, Unreadable)])
     if not {"image", "images", "image_path"} & set(guess.columns):
         guess_images(guess, table)

@@ -60,16 +60,16 @@ def draft_source(
     target: str,
     name: str | None = None,
     out: str | Path | None = None,
-    given: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     hosts: tuple[str, ...] = (),
-    told: Mapping[str, Any] | None = None,
+    fields: Mapping[str, Any] | None = None,
     doubts: Sequence[str] = (),
     force: bool = False,
 ) -> Draft:
     """A declaration of what is at a path or on the Hub.
 
-    `given` are columns that are known, by their name in `Columns`, and may hold `kind`, `answer_form` and `language`;
-    `hosts` are hosts that image URLs may name; `told` are other fields of the declaration that are known;
+    `columns` are columns that are known, by their name in `Columns`, and may hold `kind`, `answer_form` and `language`;
+    `hosts` are hosts that image URLs may name; `fields` are other fields of the declaration that are known;
     `doubts` are added to those that arise; `force`: a file that is there may be written over. Raises ConfigError where
     `target` is nothing or its columns cannot be guessed, SourceError where it has no rows.
     """
@@ -85,23 +85,23 @@ def draft_source(
         raise ConfigError(
             f"{path} already exists.", remedy="Give another file with --out, or write over it with --force."
         )
-    return draft_found(inspect_target(target, path.parent), path, called, given, hosts, told, doubts)
+    return draft_found(inspect_target(target, path.parent), path, called, columns, hosts, fields, doubts)
 
 
 def draft_found(
     found: Found,
     path: Path,
     called: str,
-    given: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     hosts: tuple[str, ...] = (),
-    told: Mapping[str, Any] | None = None,
+    fields: Mapping[str, Any] | None = None,
     doubts: Sequence[str] = (),
 ) -> Draft:
     """A declaration, to be written at `path`, of what was found; see `draft_source`."""
-    known = dict(given or {})
+    known = dict(columns or {})
     fixed = {key: known.pop(key) for key in ("kind", "answer_form", "language") if key in known}
     guess, table = guess_columns(found.rows, known)
-    if not {"image_root", "archives"} & set(told or ()):
+    if not {"image_root", "archives"} & set(fields or ()):
         guess_places(guess, table, found)
     if "question" not in guess.columns:
         raise ConfigError(
@@ -117,8 +117,8 @@ def draft_found(
             guess.fields["licence"], guess.why["licence"] = values.pop(), f"every row says so in {column}"
     for key, value in fixed.items():
         guess.fields[key], guess.why[key] = value, "as you said"
-    for field, known_value in (told or {}).items():
-        guess.fields[field], guess.why[field] = known_value, "as told beside the rows"
+    for field, known_value in (fields or {}).items():
+        guess.fields[field], guess.why[field] = known_value, "as stated beside the rows"
     guess.doubts += doubts
     return _drafted(path, called, found, guess)
 
@@ -150,9 +150,9 @@ def _drafted(path: Path, called: str, found: Found, guess: Guess) -> Draft:
     try:
         declaration = SourceDeclaration.model_validate(fields)
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         raise ConfigError(
-            f"What was guessed of {found.place} cannot work: {told}", remedy="Say more with --column FIELD=COLUMN."
+            f"What was guessed of {found.place} cannot work: {problems}", remedy="Say more with --column FIELD=COLUMN."
         ) from None
     why = {**found.why, **guess.why}
     doubts = (*found.doubts, *guess.doubts)

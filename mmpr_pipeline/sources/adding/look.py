@@ -171,33 +171,33 @@ def archive_names(archives: list[SourceFile]) -> list[str]:
 
 
 def _hub(id: str) -> Found:
-    told = told_of(id)
+    card = told_of(id)
     found = Found(id, {"hub": {"id": id}})
     known = [name for name in catalog_names() if (hub := find_declaration(name)[0].hub) and hub.id == id]
     if known:
         found.doubts.append(
             f"The catalog has it already, as {', '.join(known[:4])}: see `mmpr sources show {known[0]}`."
         )
-    if told.config:
-        found.fields["hub"]["config"] = told.config
-        if len(told.configs) > 1:
-            found.doubts.append(f"It has the configurations {', '.join(told.configs)}; `config` is the first.")
-    usual = [name for name in ("train", "testmini", "validation", "val", "test") if name in told.splits]
-    split = [*usual, *told.splits, "train"][0]
+    if card.config:
+        found.fields["hub"]["config"] = card.config
+        if len(card.configs) > 1:
+            found.doubts.append(f"It has the configurations {', '.join(card.configs)}; `config` is the first.")
+    usual = [name for name in ("train", "testmini", "validation", "val", "test") if name in card.splits]
+    split = [*usual, *card.splits, "train"][0]
     found.fields["hub"]["split"] = split
-    if len(told.splits) > 1:
-        found.doubts.append(f"It has the splits {', '.join(told.splits)}; `split` is one of them.")
+    if len(card.splits) > 1:
+        found.doubts.append(f"It has the splits {', '.join(card.splits)}; `split` is one of them.")
     if not split.startswith("train"):
         found.fields["role"], found.why["role"] = "evaluation", f"the split is {split}"
-    if told.licence:
-        found.fields["licence"], found.why["licence"] = told.licence, "its card says so"
+    if card.licence:
+        found.fields["licence"], found.why["licence"] = card.licence, "its card says so"
     found.fields["homepage"] = f"https://huggingface.co/datasets/{id}"
     location = HubLocation(**found.fields["hub"])
     commit, files = resolve(location, whole=False)
-    zips = [path for path in told.files if path.lower().endswith(".zip")]
+    zips = [path for path in card.files if path.lower().endswith(".zip")]
     readable = [file for file in files if Path(file.name).suffix.lower() in EXTENSIONS]
     if len(readable) < len(files) or not files:
-        rows = [path for path in told.files if Path(path).suffix.lower() in EXTENSIONS]
+        rows = [path for path in card.files if Path(path).suffix.lower() in EXTENSIONS]
         # Files of one extension and folder: where most are, those of training first.
         if not rows:
             best = []
@@ -209,7 +209,7 @@ def _hub(id: str) -> Found:
         if not best:
             raise SourceError(
                 f"{id} has no files of rows that can be read.",
-                remedy=f"It has {', '.join(told.files[:8])}. Download it and declare `files:`.",
+                remedy=f"It has {', '.join(card.files[:8])}. Download it and declare `files:`.",
             )
         found.fields["hub"]["files"] = _pattern(best)
         found.why["hub"] = "the files of rows named, as the split holds others too"

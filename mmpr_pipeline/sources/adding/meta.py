@@ -31,13 +31,13 @@ MOST_BYTES = 16 * 2**20
 
 @dataclass(frozen=True)
 class MetaEntry:
-    """One source of a `meta.json` or of a release. `rows` and `images` are None where nothing is at the path told.
+    """One source of a `meta.json` or of a release; `rows` and `images` are None where nothing is at the path named.
 
     `file` are the rows where they lie in a release, which has the archives of its images.
     """
 
     name: str
-    told: Mapping[str, Any]
+    meta: Mapping[str, Any]
     rows: Path | None
     images: Path | None
     release: Release | None = None
@@ -51,17 +51,17 @@ def meta_entries(target: str) -> list[MetaEntry]:
         return _released(target)
     if path.suffix.lower() != ".json" or not path.is_file() or path.stat().st_size > MOST_BYTES:
         return []
-    told = meta_of(path.read_bytes())
-    if told is None:
+    meta = meta_of(path.read_bytes())
+    if meta is None:
         return []
-    names = _names(list(told))
+    names = _names(list(meta))
     entries = [
         MetaEntry(names[key], entry, _found(path, entry["annotation"], folder=False), _found(path, entry["root"]))
-        for key, entry in told.items()
+        for key, entry in meta.items()
     ]
     if all(entry.rows and entry.images for entry in entries) or not (release := open_release(target)):
         return entries
-    return [entry if entry.rows and entry.images else _of_release(entry.name, entry.told, release) for entry in entries]
+    return [entry if entry.rows and entry.images else _of_release(entry.name, entry.meta, release) for entry in entries]
 
 
 def _released(target: str) -> list[MetaEntry]:
@@ -71,41 +71,40 @@ def _released(target: str) -> list[MetaEntry]:
         return []  # whoever looks at it as an ordinary data set says what is wrong
     if release is None:
         return []
-    told = {key: entry for meta in release.metas for key, entry in meta.items()}
-    if not told:
+    entries = {key: entry for meta in release.metas for key, entry in meta.items()}
+    if not entries:
         stems = {name: PurePosixPath(name).stem for name in release.rows}
         names = _names(list(release.rows), stems)
         return [MetaEntry(names[key], {}, None, None, release, file) for key, file in release.rows.items()]
-    names = _names(list(told))
-    return [_of_release(names[key], entry, release) for key, entry in told.items()]
+    names = _names(list(entries))
+    return [_of_release(names[key], entry, release) for key, entry in entries.items()]
 
 
-def _of_release(name: str, told: Mapping[str, Any], release: Release) -> MetaEntry:
+def _of_release(name: str, entry: Mapping[str, Any], release: Release) -> MetaEntry:
     images = None
     if release.folder:
-        parts = PurePosixPath(told["root"]).parts
+        parts = PurePosixPath(entry["root"]).parts
         tails = (release.folder.joinpath(*parts[start:]) for start in range(parts[:1] == ("/",), len(parts)))
         images = next((tail for tail in tails if tail.is_dir()), None)
-    return MetaEntry(name, told, None, images, release, release.find_rows(told["annotation"]))
+    return MetaEntry(name, entry, None, images, release, release.find_rows(entry["annotation"]))
 
 
-def draft_entry(entry: MetaEntry, folder: Path, given: Mapping[str, str] | None = None) -> Draft:
+def draft_entry(entry: MetaEntry, folder: Path, columns: Mapping[str, str] | None = None) -> Draft:
     """The declaration of one source, to be written into a folder. Raises ConfigError or SourceError."""
     if entry.rows is None and entry.file is None:
         damaged = f" {' '.join(entry.release.damaged)}" if entry.release else ""
         raise ConfigError(
-            f"There is no {entry.told['annotation']}.{damaged}", remedy="Fetch it, or the archive that has it."
+            f"There is no {entry.meta['annotation']}.{damaged}", remedy="Fetch it, or the archive that has it."
         )
-    told: dict[str, object] = {}
+    fields: dict[str, object] = {}
     if entry.images:
-        told["image_root"] = Path(os.path.relpath(entry.images, folder)).as_posix()
-    tiles = entry.told.get("max_dynamic_patch")
+        fields["image_root"] = Path(os.path.relpath(entry.images, folder)).as_posix()
+    tiles = entry.meta.get("max_dynamic_patch")
     if isinstance(tiles, int) and 1 <= tiles <= MOST_TILES:
-        told["tiles"] = tiles
+        fields["tiles"] = tiles
     place = folder / f"{entry.name}.yaml"
     if entry.rows is None:
         # The declaration of a file of rows that lies in a release, with the archives that its images lie in.
-        draft_released_told = told
         release, file = entry.release, entry.file
         assert release is not None
         assert file is not None
@@ -115,23 +114,23 @@ def draft_entry(entry: MetaEntry, folder: Path, given: Mapping[str, str] | None 
         found.why["hub" if release.hub else "files"] = "read where it lies"
         read_sample(found, [file])
         doubts = [*_doubts(entry), *release.damaged]
-        if "image_root" not in draft_released_told and (paths := image_paths(found.rows)):
-            where = release.find_images(str(entry.told.get("root", "")), paths)
+        if "image_root" not in fields and (paths := image_paths(found.rows)):
+            where = release.find_images(str(entry.meta.get("root", "")), paths)
             if where is None:
                 doubts.append(f"No archive has {paths[0]}: its rows have no images.")
-            draft_released_told["archives"] = image_archive_names(release, place.parent)
-            draft_released_told |= {
+            fields["archives"] = image_archive_names(release, place.parent)
+            fields |= {
                 key: value
                 for key, value in zip(("image_root", "image_prefix"), where or ("", ""), strict=True)
                 if value
             }
-        return draft_found(found, place, entry.name, given, told=draft_released_told, doubts=doubts)
-    return draft_source(str(entry.rows), entry.name, place, given, told=told, doubts=_doubts(entry))
+        return draft_found(found, place, entry.name, columns, fields=fields, doubts=doubts)
+    return draft_source(str(entry.rows), entry.name, place, columns, fields=fields, doubts=_doubts(entry))
 
 
 def _doubts(entry: MetaEntry) -> list[str]:
     """How to take a source as often as its trainer does, where that is not once."""
-    times = entry.told.get("repeat_time")
+    times = entry.meta.get("repeat_time")
     if not isinstance(times, int | float) or times == 1:
         return []
     share = f":{times:g}" if times < 1 else f"*{round(times)}"
@@ -150,8 +149,8 @@ def _names(keys: list[str], called: Mapping[str, str] | None = None) -> dict[str
     return names
 
 
-def _found(meta: Path, told: str, folder: bool = True) -> Path | None:
+def _found(meta: Path, path: str, folder: bool = True) -> Path | None:
     """Where a path leads, from the folder of the file on, or from one around it."""
     starts = islice([meta.resolve().parent, *meta.resolve().parent.parents], AROUND)
-    places = [start / told for start in starts] if "\0" not in told else []
+    places = [start / path for start in starts] if "\0" not in path else []
     return next((place for place in places if (place.is_dir() if folder else place.is_file())), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from mmpr_pipeline.core.errors import ItemRejected, SourceError
@@ -26,12 +26,26 @@ def guess_places(guess: Guess, table: Table, found: Found) -> None:
         return
     if found.beside and all((found.beside / path).is_file() for path in paths[:5]):
         return
-    if found.archives and _in_archives(guess, found, paths):
+    useful = []
+    for file in found.archives:
+        images = ImageArchives((file,))
+        for path in paths:
+            with suppress(ItemRejected, SourceError):
+                if images.read(path) is not None:
+                    useful.append(file.name)
+                    break
+    if useful:
+        guess.fields["archives"] = useful[0] if len(useful) == 1 else useful
+        guess.why["archives"] = f"there is {paths[0]}"
         return
-    if found.folder and (root := _root(found.folder, found.names, paths)):
-        guess.fields["image_root"] = posixpath.normpath(posixpath.join(found.root, root))
-        guess.why["image_root"] = "there the paths of the rows lead to files"
-        return
+    wanted = PurePosixPath(paths[0]).as_posix().lstrip("./")
+    for name in found.names:
+        if found.folder and (name == wanted or name.endswith(f"/{wanted}")):
+            root = name[: -len(wanted)].rstrip("/") or "."
+            if all((found.folder / root / path).is_file() for path in paths[:5]):
+                guess.fields["image_root"] = posixpath.normpath(posixpath.join(found.root, root))
+                guess.why["image_root"] = "there the paths of the rows lead to files"
+                return
     guess.doubts.append(f"The images were not found, such as {paths[0]}: say image_root or archives.")
 
 
@@ -50,39 +64,12 @@ def _paths(guess: Guess, table: Table) -> list[str]:
     return [path for path in plain if isinstance(path, str) and image_form(path) == "path"][:_SEEN]
 
 
-def _in_archives(guess: Guess, found: Found, paths: list[str]) -> bool:
-    useful = []
-    for file in found.archives:
-        images = ImageArchives((file,))
-        for path in paths:
-            with suppress(ItemRejected, SourceError):
-                if images.read(path) is not None:
-                    useful.append(file.name)
-                    break
-    if useful:
-        guess.fields["archives"] = useful[0] if len(useful) == 1 else useful
-        guess.why["archives"] = f"there is {paths[0]}"
-    return bool(useful)
-
-
-def _root(folder: Path, names: list[str], paths: list[str]) -> str | None:
-    """The folder below which the paths lead to files."""
-    ends = {name: PurePosixPath(name).name for name in names}
-    wanted = PurePosixPath(paths[0]).as_posix().lstrip("./")
-    for name in ends:
-        if name == wanted or name.endswith(f"/{wanted}"):
-            root = name[: -len(wanted)].rstrip("/") or "."
-            if all((folder / root / path).is_file() for path in paths[:5]):
-                return root
-    return None
-
-
 def _path_of_names(guess: Guess, table: Table, found: Found) -> None:
     """`{image_id}.jpg` where a column holds names of image files without their ending."""
     names = found.names or archive_names(found.archives)
     by_stem = {PurePosixPath(name).stem: name for name in names}
-    told = {guess.columns.get(name) for name in ("question", "answer", "answers", "context")}
-    for column in sorted(set(table.columns) - told, key=lambda name: ("image" not in last(name), name)):
+    taken = {guess.columns.get(name) for name in ("question", "answer", "answers", "context")}
+    for column in sorted(set(table.columns) - taken, key=lambda name: ("image" not in last(name), name)):
         values = table.texts(column)[:_SEEN]
         if not values:
             continue

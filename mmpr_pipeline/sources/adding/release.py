@@ -45,9 +45,9 @@ class Release:
     metas: tuple[Mapping[str, Any], ...]
     damaged: tuple[str, ...]
 
-    def find_rows(self, told: str) -> SourceFile | None:
+    def find_rows(self, path: str) -> SourceFile | None:
         """The file of rows that a path of another machine means: the one whose name shares most of its last folders."""
-        wanted = PurePosixPath(told.replace("\\", "/")).parts
+        wanted = PurePosixPath(path.replace("\\", "/")).parts
         best, most = None, 0
         for name, file in self.rows.items():
             parts = PurePosixPath(name.replace(INSIDE, "/")).parts
@@ -141,14 +141,14 @@ def _meta(file: SourceFile) -> Mapping[str, Any] | None:
 def meta_of(data: bytes) -> Mapping[str, Any] | None:
     """The sources that a `meta.json` names, by name; None where it is something else."""
     try:
-        told = json.loads(data)
+        entries = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(told, dict) or not told:
+    if not isinstance(entries, dict) or not entries:
         return None
     named = (isinstance(one, dict) and all(isinstance(one.get(key), str) for key in ("root", "annotation"))
-             for one in told.values())  # fmt: skip
-    return told if all(named) else None
+             for one in entries.values())  # fmt: skip
+    return entries if all(named) else None
 
 
 def _look_inside(

@@ -61,27 +61,24 @@ def find_declaration(name_or_path: str) -> tuple[SourceDeclaration, Path]:
     path = Path(name_or_path)
     if not _is_path(name_or_path):
         path = CATALOG / f"{name_or_path}.yaml"
-        if not path.is_file():
-            if name_or_path not in SOURCES.names():
-                raise _unknown(name_or_path)
+        if not path.is_file() and name_or_path in SOURCES.names():
             path = declaration_of(name_or_path)
+        elif not path.is_file() and name_or_path in source_groups():
+            raise ConfigError(
+                f"{name_or_path!r} is a group of sources, not one of them.",
+                remedy=f"Name one of {', '.join(source_groups()[name_or_path])}.",
+            )
+        elif not path.is_file():
+            known = [*catalog_names(), *SOURCES.names(), *source_groups()]
+            close = difflib.get_close_matches(name_or_path, known, n=3)
+            hint = f"Did you mean {' or '.join(close)}? " if close else ""
+            raise ConfigError(
+                f"Unknown source {name_or_path!r}: it is not in the catalog.",
+                remedy=f"{hint}`mmpr sources list` shows all {len(catalog_names())} sources and the groups; a file of "
+                "your own is given by its path (NAME.yaml).",
+            )
     return load_declaration(path), path
 
 
 def _is_path(name: str) -> bool:
     return Path(name).suffix.lower() in (".yaml", ".yml") or Path(name).name != name
-
-
-def _unknown(name: str) -> ConfigError:
-    if name in source_groups():
-        return ConfigError(
-            f"{name!r} is a group of sources, not one of them.",
-            remedy=f"Name one of {', '.join(source_groups()[name])}.",
-        )
-    close = difflib.get_close_matches(name, [*catalog_names(), *SOURCES.names(), *source_groups()], n=3)
-    hint = f"Did you mean {' or '.join(close)}? " if close else ""
-    return ConfigError(
-        f"Unknown source {name!r}: it is not in the catalog.",
-        remedy=f"{hint}`mmpr sources list` shows all {len(catalog_names())} sources and the groups; a file of your own "
-        "is given by its path (NAME.yaml).",
-    )

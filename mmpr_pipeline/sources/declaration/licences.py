@@ -39,7 +39,7 @@ _CONCERNS = [
 
 def concerns(licence: str) -> list[str]:
     """What speaks against passing on, without further thought, what is made of data under this licence."""
-    return [told for pattern, told in _CONCERNS if re.search(pattern, licence, re.IGNORECASE)]
+    return [concern for pattern, concern in _CONCERNS if re.search(pattern, licence, re.IGNORECASE)]
 
 
 def warnings_of(sources: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -49,8 +49,8 @@ def warnings_of(sources: Iterable[Mapping[str, Any]]) -> list[str]:
     for source in sources:
         name, licence = source["name"], str(source.get("licence") or "unknown")
         found += evaluation_warnings([source])
-        if told := concerns(licence):
-            found.append(f"The licence of {name} ({licence}) {'; it '.join(told)}.")
+        if reasons := concerns(licence):
+            found.append(f"The licence of {name} ({licence}) {'; it '.join(reasons)}.")
     return found
 
 

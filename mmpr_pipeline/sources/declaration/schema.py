@@ -342,7 +342,7 @@ class SourceDeclaration(_Part):
 
     def identity(self) -> dict[str, object]:
         """What decides the questions made of the rows, as plain JSON data: all but what is only told about them."""
-        told = {
+        descriptive = {
             "description",
             "role",
             "licence",
@@ -353,7 +353,7 @@ class SourceDeclaration(_Part):
             "other_example",
             "unconfirmed",
         }
-        kept = self.model_dump(mode="json", exclude=told)
+        kept = self.model_dump(mode="json", exclude=descriptive)
         if not self.columns.chosen:  # as it was before a source could bring pairs
             kept["columns"] = {name: value for name, value in kept["columns"].items() if name not in _PAIR}
         for name in _TALK:

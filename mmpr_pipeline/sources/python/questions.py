@@ -43,8 +43,8 @@ def question(
     question's name in its source, by default the first digits of its content's hash. Raises ItemRejected for a broken
     image, ConfigError for a choice that does not exist.
     """
-    given = [images] if isinstance(images, str | Path | bytes | Image) or hasattr(images, "save") else list(images)
-    loaded = tuple(_image(picture) for picture in given)  # type: ignore[arg-type]
+    pictures = [images] if isinstance(images, str | Path | bytes | Image) or hasattr(images, "save") else list(images)
+    loaded = tuple(_image(picture) for picture in pictures)  # type: ignore[arg-type]
     gold = None if answer is None else str(answer)
     if kind is None:
         number = re.fullmatch(r"[-+]?\d{1,30}(\.\d{1,30})?%?", (gold or "").strip())

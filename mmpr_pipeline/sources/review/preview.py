@@ -33,7 +33,7 @@ JUDGED_BY: dict[str, str] = {
 
 def list_sources() -> list[tuple[str, ...]]:
     """One row a source of the catalog, of the columns `LIST_COLUMNS`: what fits a terminal; `show` says the rest."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in catalog_names():
         declaration = find_declaration(name)[0]
         groups = ", ".join(declaration.groups) or declaration.role
@@ -49,8 +49,8 @@ def show_source(name_or_path: str) -> str:
     What was left at its default is left out, but for what users ask after: language, tiles and role.
     """
     declaration, path = find_declaration(name_or_path)
-    told = declaration.model_dump(mode="json", include={"language", "tiles", "role"})
-    data = {**declaration.model_dump(mode="json", exclude_defaults=True), **told}
+    always = declaration.model_dump(mode="json", include={"language", "tiles", "role"})
+    data = {**declaration.model_dump(mode="json", exclude_defaults=True), **always}
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
     rules = "".join(f"# judged by, for {kind}: {JUDGED_BY[kind]}\n" for kind in _kinds(declaration))
     notes = "".join(f"# not confirmed: {note}\n" for note in declaration.unconfirmed)

@@ -76,8 +76,8 @@ def question_from_row(
         raise ItemRejected("turn_mark", f"{TURN_MARK} stands between turns")
     # Marks may stand in any turn: they are put in order over all of them.
     whole, order = place_marks(TURN_MARK.join([*(turn.text for turn in history), text]), len(raw))
-    *said, text = whole.split(TURN_MARK)
-    history = tuple(Turn(role=turn.role, text=words) for turn, words in zip(history, said, strict=True))
+    *earlier, text = whole.split(TURN_MARK)
+    history = tuple(Turn(role=turn.role, text=words) for turn, words in zip(history, earlier, strict=True))
     raw = [raw[i] for i in order]
     asked_in_all = conversation([*history, Turn(role="user", text=text)])
     digests = [hashlib.sha256(data).hexdigest() for data in raw]

@@ -329,7 +329,9 @@ def test_what_is_said_wins_over_what_is_guessed(tmp_path: Path) -> None:
     images(tmp_path / "images")
     made = [{**row, "answer": "wrong", "other": f"{i}"} for i, row in enumerate(rows())]
     path = lines(tmp_path / "rows.jsonl", made)
-    draft, questions = drafted(path, tmp_path, given={"answer": "other", "kind": "math", "language": "zh"}, name="mine")
+    draft, questions = drafted(
+        path, tmp_path, columns={"answer": "other", "kind": "math", "language": "zh"}, name="mine"
+    )
     assert (draft.declaration.columns.answer, draft.declaration.kind, draft.declaration.name) == (
         "other",
         "math",

@@ -18,12 +18,12 @@ CUE = re.compile(
 )
 
 
-def restating(said: Sequence[str], question: str) -> list[str]:
+def restating(sentences: Sequence[str], question: str) -> list[str]:
     """Sentences that hold most of the content words of the question's last sentence, the closest ones."""
     words = _asked(question)
     if len(words) < 2:
         return []
-    scored = [(len(words & {singular(w) for w in tokens(s)}) / len(words), s) for s in said]
+    scored = [(len(words & {singular(w) for w in tokens(s)}) / len(words), s) for s in sentences]
     best = max((score for score, _ in scored), default=0.0)
     return [s for score, s in scored if score == best] if best >= 0.6 else []
 

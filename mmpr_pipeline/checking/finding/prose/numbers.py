@@ -79,17 +79,24 @@ COPULA = re.compile(
 @lru_cache(maxsize=1_024)
 def quantities(text: str) -> tuple[re.Match[str], ...]:
     """Numbers of a text in order, number words among them (only where they count something that is new)."""
-    return tuple(m for m in NUMBER.finditer(text) if not _pronoun(m, text) and not _is_part(m, text))
+    return tuple(match for match in NUMBER.finditer(text) if _stands_alone(match, text))
 
 
-def _is_part(match: re.Match[str], text: str) -> bool:
-    if match["word"] and _TIMES.match(text, match.end()):
-        return True
+def _stands_alone(match: re.Match[str], text: str) -> bool:
+    """False for a number word that counts nothing new, a pronoun say, and for what is a part of something else."""
+    if match["word"]:
+        before = text[max(match.start() - 40, 0) : match.start()]
+        if _KNOWN.search(before) or _TIMES.match(text, match.end()):
+            return False
+        if match["word"].lower() == "one":
+            after = text[match.end() : match.end() + 12].lstrip()
+            if _CHOSEN_ONE.search(before) or after.startswith(_AFTER_PRONOUN):
+                return False
     if match["sign"] and match["sign"].strip() == "+" and _OPERAND.search(text, 0, match.start()):
-        return True
-    return _PART.match(text, match.end()) is not None or (
-        text[match.end() : match.end() + 1] == ")" and _FUNCTION.search(text, 0, match.start()) is not None
-    )
+        return False
+    if _PART.match(text, match.end()):
+        return False
+    return text[match.end() : match.end() + 1] != ")" or _FUNCTION.search(text, 0, match.start()) is None
 
 
 _PART = re.compile(
@@ -111,20 +118,10 @@ _CHOSEN_ONE = re.compile(
 )
 
 
-def _pronoun(match: re.Match[str], text: str) -> bool:
-    if not match["word"]:
-        return False
-    before = text[max(match.start() - 40, 0) : match.start()]
-    if _KNOWN.search(before):
-        return True
-    if match["word"].lower() != "one":
-        return False
-    if _CHOSEN_ONE.search(before):
-        return True
-    after = text[match.end() : match.end() + 12].lstrip()
-    return after.startswith(
-        ("of ", "that", "who", "can", "is", "could", "would", "might", "with", "person", "on the", "another")
-    )
+_AFTER_PRONOUN = (
+    "of ", "that", "who", "can", "is", "could", "would", "might", "with", "person", "on the", "another",
+)  # fmt: skip
+"""What follows `one` where it is a pronoun."""
 
 
 def with_unit(match: re.Match[str], text: str) -> str:
@@ -165,8 +162,8 @@ _GIVEN = re.compile(
 
 def first_number(clause: str) -> str | None:
     """The number that an announced clause gives: after its last `=` or `is`, else its first; None for a range."""
-    given = list(_GIVEN.finditer(clause))
-    text = clause[given[-1].end() :] if given else clause
+    marks = list(_GIVEN.finditer(clause))
+    text = clause[marks[-1].end() :] if marks else clause
     bracketed = re.search(r"\[\s?([-+]?[\d./]{1,20})\s?\]", text)
     if bracketed:
         return bracketed[1]

@@ -72,8 +72,8 @@ def _number_of_clause(clause: str, question: str, *, alone: bool) -> str | None:
     asked = numbers_of(question)
     fresh = [m for m in found if plain_number(m.group()) not in asked]
     found = fresh or [m for m in found if not _is_echo(m, clause, question)]
-    told = [m for m in found if COPULA.search(clause[max(m.start() - 60, 0) : m.start()])]
-    for candidates in (fresh, told, found if alone else []):
+    stated = [m for m in found if COPULA.search(clause[max(m.start() - 60, 0) : m.start()])]
+    for candidates in (fresh, stated, found if alone else []):
         if len({plain_number(m.group()) for m in candidates}) == 1:
             chosen = candidates[0]
             if is_vague(chosen, clause) or _NEXT_ITEM.match(clause[chosen.end() : chosen.end() + 120]):

@@ -34,10 +34,10 @@ def split_sentences(text: str) -> list[str]:
             found.append(line[start : match.end()].strip())
             start = match.end()
         found.append(line[start:].strip())
-    said = [s for s in found if s and any(c.isalnum() for c in s) and not _COURTESY.match(s)]
+    sentences = [s for s in found if s and any(c.isalnum() for c in s) and not _COURTESY.match(s)]
     # A sentence that ends in a colon with the few words after it: `So the total is:` and `$13`.
     joined: list[str] = []
-    for sentence in said:
+    for sentence in sentences:
         before = joined[-1] if joined else ""
         if before.endswith(":") and len(sentence.split()) <= 6 and not _ENUMERATED.match(sentence):
             joined[-1] = f"{before[:-1] if before.endswith((' is:', ' are:')) else before} {sentence}"

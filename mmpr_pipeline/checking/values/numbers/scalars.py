@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from fractions import Fraction
 
 from mmpr_pipeline.checking.values.context import Context, Decision
@@ -164,10 +165,10 @@ def _compare_dressed(left: Expr, right: Expr, context: Context) -> Decision:
     return decision if unit_right else _as_asked(decision, bare_left, unit_left, bare_right, context)
 
 
-def _in_another_unit(said: Expr, gold: Expr, unit: str) -> bool:
+def _in_another_unit(bare: Expr, gold: Expr, unit: str) -> bool:
     """A bare 14 for `2 weeks`: it may count days."""
     try:
-        value, other = exact(said), exact(gold)
+        value, other = exact(bare), exact(gold)
     except (NotRational, Undecided):
         return False
     return other != 0 and perhaps_another_unit(unit, value / other)
@@ -176,8 +177,8 @@ def _in_another_unit(said: Expr, gold: Expr, unit: str) -> bool:
 def _as_asked(decision: Decision, left: Expr, unit: str, right: Expr, context: Context) -> Decision:
     """The gold is bare, the prediction in a unit: the unit that the question asks for, where it does, must agree."""
     asked = asked_unit(context.question)
-    given = parse_unit(unit)
-    if asked is None or given is None or asked.dimensions != given.dimensions or asked.worth == given.worth:
+    own = parse_unit(unit)
+    if asked is None or own is None or asked.dimensions != own.dimensions or asked.worth == own.worth:
         return decision
     converted, _ = _compare_with_units(left, unit, right, asked.name, context)
     if converted:
@@ -219,21 +220,14 @@ def _compare_with_units(left: Expr, unit_left: str, right: Expr, unit_right: str
     except (NotRational, Undecided):
         converted = Expr("mul", (Expr("num", (), worth), left))
     decision, rule = compare_scalars(converted, right, context)
-    if decision is False and _rounds_in_its_unit(left, right, worth, context):
-        return True, "converted_and_rounded"
-    if decision is False and _within(converted, right, 0.01):
-        return None, "converted_and_rounded"
-    return decision, rule if decision is False else "converted_unit"
-
-
-def _rounds_in_its_unit(left: Expr, right: Expr, worth: Fraction, context: Context) -> bool:
-    """`72.42 km/h` is 45 mph: the gold, in the prediction's unit, rounds to the digits that the prediction has."""
-    try:
-        return (
-            stated(left) is not None and compare_constants(left, number_leaf(exact(right) / worth), context)[0] is True
-        )
-    except (NotRational, Undecided):
-        return False
+    if decision is not False:
+        return decision, "converted_unit"
+    if stated(left) is not None:
+        # `72.42 km/h` is 45 mph: the gold, in the prediction's unit, rounds to the digits that the prediction has.
+        with suppress(NotRational, Undecided):
+            if compare_constants(left, number_leaf(exact(right) / worth), context)[0]:
+                return True, "converted_and_rounded"
+    return (None, "converted_and_rounded") if _within(converted, right, 0.01) else (False, rule)
 
 
 def in_kelvin(value: Expr, unit: str) -> Fraction | None:

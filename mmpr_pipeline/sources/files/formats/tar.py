@@ -72,9 +72,17 @@ def _members(file: SourceFile, stream: BinaryIO, offset: int, wanted: set[str] |
     try:
         for member in tar:
             tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every member it has seen
-            if member.isreg() and not _META.match(member.name):
-                content = _content(file, tar, member, wanted)
-                yield {"fname": member.name, "data": (member.offset, content), "__url__": file.name}
+            if not member.isreg() or _META.match(member.name):
+                continue
+            content: Content = None
+            if member.issparse() or member.size > MAX_ROW_BYTES:
+                content = Unreadable("row_too_large", f"{member.name}: {member.size} bytes")
+            elif member.offset_data + member.size > file.size:
+                raise tarfile.ReadError(f"{member.name} is cut short")
+            elif wanted is None or member.name.rpartition("/")[2].partition(".")[2].lower() in wanted:
+                data = tar.extractfile(member)
+                content = data.read() if data else None
+            yield {"fname": member.name, "data": (member.offset, content), "__url__": file.name}
         stream.seek(tar.offset)  # tarfile takes a broken header for the end
         torn = "broken header" if stream.read(512).strip(b"\0") else ""
     except (tarfile.TarError, OSError, EOFError) as error:
@@ -82,18 +90,6 @@ def _members(file: SourceFile, stream: BinaryIO, offset: int, wanted: set[str] |
     if torn:
         row = Unreadable("torn_line", f"the tar is torn: {torn}")
         yield {"fname": f"{_TORN}.{_TORN}", "data": (tar.offset, row), "__url__": file.name}
-
-
-def _content(file: SourceFile, tar: tarfile.TarFile, member: tarfile.TarInfo, wanted: set[str] | None) -> Content:
-    if member.issparse() or member.size > MAX_ROW_BYTES:
-        return Unreadable("row_too_large", f"{member.name}: {member.size} bytes")
-    if member.offset_data + member.size > file.size:
-        raise tarfile.ReadError(f"{member.name} is cut short")
-    extension = member.name.rpartition("/")[2].partition(".")[2].lower()
-    if wanted is not None and extension not in wanted:
-        return None
-    stream = tar.extractfile(member)
-    return stream.read() if stream else None
 
 
 def _row(sample: dict[str, Any]) -> Row:

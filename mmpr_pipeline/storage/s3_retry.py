@@ -41,16 +41,16 @@ _log = logger(__name__)
 
 def patience() -> float:
     """Seconds that a store which answered before is waited for. Raises StoreError where the environment's are none."""
-    given = os.environ.get(PATIENCE_VARIABLE)
-    if given is None:
+    text = os.environ.get(PATIENCE_VARIABLE)
+    if text is None:
         return PATIENCE_SECONDS
     try:
-        seconds = float(given)
+        seconds = float(text)
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
         raise StoreError(
-            f"{PATIENCE_VARIABLE} must be a number of seconds, got {given!r}.", remedy="Give a number, for example 900."
+            f"{PATIENCE_VARIABLE} must be a number of seconds, got {text!r}.", remedy="Give a number, for example 900."
         )
     return seconds
 

@@ -95,13 +95,13 @@ def rows_so_far(rows: Collection[Row], done: Collection[str]) -> list[Row]:
 
     Those of one table are told of the same seeds, so that they can be compared; where they share none, each of its own.
     """
-    told = []
+    shown = []
     for table in dict.fromkeys(row.table for row in rows):
         found = [(row, seeds) for row in rows if row.table == table and (seeds := row.seeds_among(done))]
         of_trained = [seeds for _, seeds in found if seeds != {BASE}]
         shared = set.intersection(*of_trained) if of_trained else set()
-        told += [row if BASE in seeds else row.of_seeds(shared or seeds) for row, seeds in found]
-    return told
+        shown += [row if BASE in seeds else row.of_seeds(shared or seeds) for row, seeds in found]
+    return shown
 
 
 @dataclass(frozen=True)
@@ -242,8 +242,8 @@ class _Seed:
     def repair(self, built: str) -> str:
         """The same rollouts without DropNTP pairs."""
         name = f"{built}-nodrop"
-        given = {"before": data_of(built), "out": data_of(name), "pairing.strategies": ["correctness"]}
-        return self.plan.add(Step(name, "repair", given, (built,)))
+        settings = {"before": data_of(built), "out": data_of(name), "pairing.strategies": ["correctness"]}
+        return self.plan.add(Step(name, "repair", settings, (built,)))
 
     def train_name(self, loss: str, built: str) -> str:
         """Name of the training step."""

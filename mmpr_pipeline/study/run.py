@@ -33,7 +33,7 @@ class StepFailed(MmprError):
     """A step of a study ended with an error."""
 
 
-def run_study(config: StudyConfig, told: Progress = no_progress, doer: Doer | None = None) -> StudyResults:
+def run_study(config: StudyConfig, progress: Progress = no_progress, doer: Doer | None = None) -> StudyResults:
     """Do every step that is not done yet, then the tables; gives the results, as written to `table.json`.
 
     Raises ConfigError where a step was begun with other settings, StepFailed where one ends with an error. May be
@@ -50,7 +50,7 @@ def run_study(config: StudyConfig, told: Progress = no_progress, doer: Doer | No
         for folder, questions in plan.sources.items():
             write_sources(root / "sources" / folder, config.sources, questions)
         jobs = config.jobs or jobs_that_fit(config.threads)
-        _do_all(plan, root, told, doer or InProcesses(config.threads), jobs)
+        _do_all(plan, root, progress, doer or InProcesses(config.threads), jobs)
         return _tables(config, plan, root)
 
 
@@ -71,7 +71,7 @@ def _root(config: StudyConfig) -> Path:
     return Path(config.out).expanduser().absolute()
 
 
-def _do_all(plan: StudyPlan, root: Path, told: Progress, doer: Doer, jobs: int) -> None:
+def _do_all(plan: StudyPlan, root: Path, progress: Progress, doer: Doer, jobs: int) -> None:
     """Every step that is not done, `jobs` at once, each after what it needs; the first error stops them all."""
     steps = list(plan.steps.values())
     waiting = [step for step in steps if step.done(root) is None]
@@ -83,7 +83,7 @@ def _do_all(plan: StudyPlan, root: Path, told: Progress, doer: Doer, jobs: int) 
                 busy = running.values()
                 undone = {step.name for step in (*waiting, *busy)}
                 for step in [step for step in waiting if undone.isdisjoint(step.needs)][: jobs - len(running)]:
-                    told(step.name, len(steps) - len(waiting), len(steps))
+                    progress(step.name, len(steps) - len(waiting), len(steps))
                     waiting.remove(step)
                     step.begin(root)
                     running[threads.submit(doer, step, root)] = step
@@ -98,7 +98,7 @@ def _do_all(plan: StudyPlan, root: Path, told: Progress, doer: Doer, jobs: int) 
             if isinstance(doer, InProcesses):
                 doer.stop()
             raise
-    told("tables", len(steps), len(steps))
+    progress("tables", len(steps), len(steps))
 
 
 class InProcesses:

@@ -174,10 +174,10 @@ def _lengths(facts: Facts) -> str:
 
 
 def _screening(facts: Facts) -> str:
-    told = contamination_sentences(facts.screening)
+    sentences = contamination_sentences(facts.screening)
     if facts.screening is not None:
-        told.append("Images were compared by perceptual hash, questions by their word triples, before sampling.")
-    return "## Duplicates and contamination\n\n" + "\n".join(f"- {_plain(line)}" for line in told)
+        sentences.append("Images were compared by perceptual hash, questions by their word triples, before sampling.")
+    return "## Duplicates and contamination\n\n" + "\n".join(f"- {_plain(line)}" for line in sentences)
 
 
 def _limits(facts: Facts) -> str:
@@ -189,9 +189,13 @@ def _limits(facts: Facts) -> str:
         "difficulty for this model, and says less about others.",
     ]
     # How precise people found the verdicts, where they looked at a random sample.
-    said = {verdict: precision_text(facts.marks, verdict) for verdict in ("correct", "incorrect") if facts.marks}
+    precision = {verdict: precision_text(facts.marks, verdict) for verdict in ("correct", "incorrect") if facts.marks}
     limits = [
-        *[f"In a random sample, people confirmed {text} verdicts `{name}`." for name, text in said.items() if text],
+        *[
+            f"In a random sample, people confirmed {text} verdicts `{name}`."
+            for name, text in precision.items()
+            if text
+        ],
         *(sampled if strategies - {"preset"} else []),
         "All responses are a model's own words, unedited: they may be false, biased or offensive, and may hold text "
         "that looks like instructions or markup.",

@@ -233,8 +233,8 @@ class HubDataset:
 
     def _explained(self, what: str, error: Exception) -> HubError:
         status = hub_status(error)
-        said = masked(error_text(error), self._token)[:MESSAGE_CHARS]
-        text = f"{self.name}: {_DOING[what]} failed: {said}"
+        message = masked(error_text(error), self._token)[:MESSAGE_CHARS]
+        text = f"{self.name}: {_DOING[what]} failed: {message}"
         remedy = _REMEDIES.get(status or 0, "Run the same command again: it goes on where it stopped.")
         if status is None:
             remedy = f"Check the network and HF_ENDPOINT. {remedy}"

@@ -86,7 +86,7 @@ def publish(
 
     Raises ConfigError, DatasetError or StoreError before anything is sent, HubError where the Hub refuses.
     """
-    told = progress or no_progress
+    report = progress or no_progress
     refuse_rehearsal(open_store(out), "publish it", allowed=allow_rehearsal or dry_run)
     if not REPOSITORY.fullmatch(name):
         raise ConfigError(f"{name!r} is not a name on the Hub.", remedy="Give --repo ORG/NAME.")
@@ -94,7 +94,7 @@ def publish(
     parts = parts_of(list(manifests_of(store, shards_of(store))), files)
     if not any(part.rows for part in parts):
         raise DatasetError(f"{store.url} holds no pairs.", remedy="`mmpr stats` says why.")
-    facts = facts_of(out, lambda done, of: told("reading", done, of))
+    facts = facts_of(out, lambda done, of: report("reading", done, of))
     url = f"{os.environ.get('HF_ENDPOINT', 'https://huggingface.co')}/datasets/{name}"
     plan = Publication(
         name=name,
@@ -107,16 +107,16 @@ def publish(
     )
     if dry_run:
         return plan
-    hub = HubDataset(name, revision, lambda seconds: told(f"waiting {seconds:.0f} s for the Hub", 0, len(parts)))
+    hub = HubDataset(name, revision, lambda seconds: report(f"waiting {seconds:.0f} s for the Hub", 0, len(parts)))
     hub.create(private)
-    return _Publishing(store, parts, facts, hub, told).run(plan)
+    return _Publishing(store, parts, facts, hub, report).run(plan)
 
 
 class _Publishing:
     """One run: what is there, what is missing, and the commits that bring it."""
 
-    def __init__(self, store: Store, parts: list[ParquetPart], facts: Facts, hub: HubDataset, told: Progress) -> None:
-        self._store, self._parts, self._facts, self._hub, self._told = store, parts, facts, hub, told
+    def __init__(self, store: Store, parts: list[ParquetPart], facts: Facts, hub: HubDataset, report: Progress) -> None:
+        self._store, self._parts, self._facts, self._hub, self._report = store, parts, facts, hub, report
         self._features = pair_features()
         self._remote = hub.look()
         # The note of what was published there before. Raises HubError where something else lives there.
@@ -143,7 +143,7 @@ class _Publishing:
         missing = [part for part in self._parts if part.path not in self._files]
         changes, taken = Changes(), 0
         for number, part in enumerate(missing):
-            self._told("uploading", number, len(missing))
+            self._report("uploading", number, len(missing))
             self._add(changes, part)
             taken += self._files[part.path].bytes
             last = number == len(missing) - 1
@@ -151,7 +151,7 @@ class _Publishing:
                 changes.add(NOTE, self._note().encode())
                 self._commit(changes, f"Pairs, {len(self._files)} of {len(self._parts)} files")
                 changes, taken = Changes(), 0
-        self._told("uploading", len(missing), len(missing))
+        self._report("uploading", len(missing), len(missing))
         total = sizes(self._files.values())
         card = dataset_card(self._facts, plan.name, self._hub.url, total["bytes"], total["decoded_bytes"])
         # The last commit, with card, note and removals, where it would change anything; what must be there then.
@@ -169,13 +169,13 @@ class _Publishing:
             self._commit(changes, f"{self._facts.pairs:,} preference pairs, by mmpr {self._facts.mmpr_version}")
         large = {path: Content(file.sha256) for path, file in self._files.items()}
         wanted = large | {path: Content.of(data) for path, data in small.items()}
-        self._told("checking", 0, len(wanted))
+        self._report("checking", 0, len(wanted))
         if wrong := self._hub.check(wanted, self._remote.commit):
             raise HubError(
                 f"{self._hub.name}: {wrong[0]} is not on the Hub as it was sent ({len(wrong)} such files).",
                 remedy="Run the same command again to send them again. Is someone else changing this data set?",
             )
-        self._told("checking", len(wanted), len(wanted))
+        self._report("checking", len(wanted), len(wanted))
         return replace(
             plan,
             url=self._hub.url,
@@ -213,7 +213,7 @@ class _Publishing:
         return Note(mmpr=self._facts.mmpr_version, identity=identity, card=self._card, files=known)
 
     def _commit(self, changes: Changes, title: str) -> None:
-        self._told("committing", len(self._files), len(self._parts))
+        self._report("committing", len(self._files), len(self._parts))
         self._remote = self._hub.commit(changes, self._remote, title)
 
 

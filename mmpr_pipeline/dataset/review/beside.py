@@ -15,15 +15,15 @@ def beside_sentences(counts: Mapping[str, Any]) -> list[str]:
     tokens, rollouts, pairs, unpaired = (
         counts.get("beside_tokens", {}), counts["rollouts"], counts["pairs"], counts["unpaired"]
     )  # fmt: skip
-    told = []
+    sentences = []
     if "blind" in rollouts:
         dropped = unpaired.get("solved_without_image", 0)
-        told.append(
+        sentences.append(
             f"Blind filter: {rollouts['blind']:,} answers without the image ({tokens.get('blind', 0):,} tokens); "
             f"{dropped:,} questions dropped that are solved so."
         )
     if "step" in rollouts:
-        told.append(
+        sentences.append(
             f"Step data: {rollouts['step']:,} completions of first steps ({tokens.get('step', 0):,} tokens); "
             "`mmpr export --to steps` writes their labels."
         )
@@ -31,21 +31,21 @@ def beside_sentences(counts: Mapping[str, Any]) -> list[str]:
         listed = (
             f", {rollouts['claims']:,} lists of claims ({tokens.get('claims', 0):,})" if "claims" in rollouts else ""
         )
-        told.append(
+        sentences.append(
             f"Feedback: {rollouts['claim']:,} verdicts of the model on claims ({tokens.get('claim', 0):,} tokens)"
             f"{listed}: {pairs.get('feedback', 0):,} pairs; {unpaired.get('same_scores', 0):,} questions whose answers "
             "all score alike."
         )
     if formed := pairs.get("format"):
-        told.append(
+        sentences.append(
             f"Format: {formed:,} pairs of a right answer in the form that was asked for over one without it, from the "
             "questions' own rollouts: no further tokens."
         )
     undecided = {name: unpaired[name] for name in UNDECIDED_VOTES if name in unpaired}
     if "vote" in pairs or undecided:
         without = "".join(f"; {number:,} questions {_UNDECIDED[name]}" for name, number in undecided.items())
-        told.append(
+        sentences.append(
             f"Voted: the chosen responses of {pairs.get('vote', 0):,} pairs are a majority's, and no gold confirms "
             f"them ({tokens.get('vote', 0):,} tokens of responses that voted){without}."
         )
-    return told
+    return sentences

@@ -47,19 +47,19 @@ def table_rows(results: BenchmarksEvaluation) -> list[TableRow]:
     ]  # fmt: skip
 
 
-def _row(told: BenchmarkResults, mode: str, found: ModeResults, models: list[str]) -> TableRow:
-    metric = told["metrics"][0]
+def _row(benchmark: BenchmarkResults, mode: str, found: ModeResults, models: list[str]) -> TableRow:
+    metric = benchmark["metrics"][0]
     name = metric["name"]
     by_model = found["models"]
     numbers = tuple(_number(by_model[m]["measures"][name], metric["unit"]) if m in by_model else "" for m in models)
     change = found["difference"].get(name) if "difference" in found else None
     arrow = " (lower is better)" if metric["better"] == "lower" else ""
     # What others have published; of a base and its MPO the gain as well.
-    shown = {each["model"]: each["value"] for each in told["published"] if each["mode"] in (mode, "unknown")}
+    shown = {each["model"]: each["value"] for each in benchmark["published"] if each["mode"] in (mode, "unknown")}
     base_of = {model: model.removesuffix("-MPO") for model in shown if model.endswith("-MPO")}
     gains = {model: shown[model] - shown[base] for model, base in base_of.items() if base in shown}
     return TableRow(
-        benchmark=told["title"],
+        benchmark=benchmark["title"],
         mode="CoT" if mode == "cot" else mode,
         metric=f"{name}{arrow}",
         unit=metric["unit"],
@@ -68,7 +68,7 @@ def _row(told: BenchmarkResults, mode: str, found: ModeResults, models: list[str
         gain=signed(change) if change else "",
         verdict=verdict(change, metric["better"]) if change else "same",
         published="; ".join(f"{m} {v:g}" + (f" ({gains[m]:+.1f})" if m in gains else "") for m, v in shown.items()),
-        warnings=tuple(_warnings(told, by_model)),
+        warnings=tuple(_warnings(benchmark, by_model)),
     )
 
 
@@ -77,11 +77,11 @@ def _number(measure: IntervalFields, unit: str) -> str:
     return "{:.{d}f} [{:.{d}f}, {:.{d}f}]".format(measure["value"], measure["low"], measure["high"], d=digits)
 
 
-def _warnings(told: BenchmarkResults, by_model: dict[str, ModelMeasures]) -> Iterator[str]:
+def _warnings(benchmark: BenchmarkResults, by_model: dict[str, ModelMeasures]) -> Iterator[str]:
     first = next(iter(by_model.values()))
-    if told["rows_expected"] and first["items"] < told["rows_expected"]:
-        yield f"{first['items']:,} of {told['rows_expected']:,} rows"
-    judge, official = first["judge"], told["official_judge"]
+    if benchmark["rows_expected"] and first["items"] < benchmark["rows_expected"]:
+        yield f"{first['items']:,} of {benchmark['rows_expected']:,} rows"
+    judge, official = first["judge"], benchmark["official_judge"]
     if judge and official and not judge.startswith(official):
         yield f"judged by {judge}, officially by {official}: no comparison with published numbers"
     if judge and " in ours words" in judge:
@@ -123,13 +123,13 @@ def comparison_markdown(results: BenchmarksEvaluation) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _details(told: BenchmarkResults, models: list[str]) -> Iterator[str]:
+def _details(benchmark: BenchmarkResults, models: list[str]) -> Iterator[str]:
     """Further metrics and breakdowns of one benchmark."""
-    unit = told["metrics"][0]["unit"]
-    for mode, found in told["modes"].items():
+    unit = benchmark["metrics"][0]["unit"]
+    for mode, found in benchmark["modes"].items():
         rows = [
             [each["name"], *(_number(found["models"][m]["measures"][each["name"]], each["unit"]) for m in models)]
-            for each in told["metrics"][1:]
+            for each in benchmark["metrics"][1:]
         ]
         first = next(iter(found["models"].values()))
         for breakdown, groups in first["by"].items():
@@ -140,7 +140,7 @@ def _details(told: BenchmarkResults, models: list[str]) -> Iterator[str]:
             ]
         if rows:
             lines = [_line(["", *models]), "|" + "---|" * (1 + len(models)), *map(_line, rows)]
-            yield f"### {told['title']}, {mode}\n\n" + "\n".join(lines)
+            yield f"### {benchmark['title']}, {mode}\n\n" + "\n".join(lines)
 
 
 def _line(cells: list[str]) -> str:

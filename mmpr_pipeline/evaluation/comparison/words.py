@@ -27,9 +27,9 @@ def signed(difference: DifferenceFields, scale: float = 1.0) -> str:
     return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
-def sentence(model: str, other: str, difference: DifferenceFields, better: str = "higher", scale: float = 1.0) -> str:
+def sentence(model: str, other: str, difference: DifferenceFields, scale: float = 1.0) -> str:
     """`trained − nano: +9.0 [2.5, 16.0], better; higher on 33 questions, lower on 15`."""
     return (
-        f"{model} − {other}: {signed(difference, scale)}, {SHOWN[verdict(difference, better)]}; "
+        f"{model} − {other}: {signed(difference, scale)}, {SHOWN[verdict(difference)]}; "
         f"higher on {difference['better']} questions, lower on {difference['worse']}"
     )

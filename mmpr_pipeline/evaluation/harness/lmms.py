@@ -126,11 +126,11 @@ def _version(results: dict[str, Any], python: str) -> str:
     return ran.stdout.strip() if ran.returncode == 0 and ran.stdout.strip() else "of an unknown version"
 
 
-def _measures(told: dict[str, Any], task: str) -> ModelMeasures:
+def _measures(results: dict[str, Any], task: str) -> ModelMeasures:
     """The numbers of one task, as this package tells them. Raises EngineError where there are none."""
-    found = told.get("results", {}).get(task, {})
+    found = results.get("results", {}).get(task, {})
     measures: dict[str, IntervalFields] = {}
-    items = int(told.get("n-samples", {}).get(task, {}).get("effective", 0))
+    items = int(results.get("n-samples", {}).get(task, {}).get("effective", 0))
     for key, value in found.items():
         metric, _, _ = key.partition(",")
         if metric.endswith(("_stderr", "_clt", "_clustered")) or not isinstance(value, int | float):

@@ -46,8 +46,8 @@ class Cost:
 class Memory:
     """Replies that a judge has given, by content of what it was asked; kept in a journal below the results."""
 
-    def __init__(self, store: Store | None, prefix: str = "judged") -> None:
-        self._journal = Journal(store, prefix) if store else None
+    def __init__(self, store: Store | None) -> None:
+        self._journal = Journal(store, "judged") if store else None
         self._known = {r["key"]: r["reply"] for r in self._journal.read()} if self._journal else {}
         self._writer = self._journal.open() if self._journal else None
 

@@ -46,12 +46,12 @@ class Rubric:
 
     def prompt(self, item: BenchmarkItem, response: str, *, swap: bool = False) -> str:
         """The judge's user turn. What rows and responses hold is not looked at for places again."""
-        told = {**self.fields(item), "response": response}
+        texts = {**self.fields(item), "response": response}
         if swap:
-            told["first"], told["second"] = response, told["reference"]
-        elif "reference" in told:
-            told["first"], told["second"] = told["reference"], response
-        return _PLACE.sub(lambda match: told.get(match[1], match[0]), self.template)
+            texts["first"], texts["second"] = response, texts["reference"]
+        elif "reference" in texts:
+            texts["first"], texts["second"] = texts["reference"], response
+        return _PLACE.sub(lambda match: texts.get(match[1], match[0]), self.template)
 
 
 def rubric_of(name: str, folder: str | None) -> Rubric:

@@ -25,8 +25,8 @@ def progress(store: Store) -> dict[str, Any] | None:
     except (StoreError, DatasetError):
         return None
     kept = ("state", "stage", "questions", "rows", "pairs", "tokens", "left")
-    told = {name: getattr(seen, name) for name in kept}
-    return {**told, "tokens_per_second": seen.tokens_per_second or 0.0, "running": seen.state == "running"}
+    shown = {name: getattr(seen, name) for name in kept}
+    return {**shown, "tokens_per_second": seen.tokens_per_second or 0.0, "running": seen.state == "running"}
 
 
 def newest_rollouts(store: Store, number: int = NEWEST) -> list[dict[str, Any]]:

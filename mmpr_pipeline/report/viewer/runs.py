@@ -46,8 +46,8 @@ class Run:
             {name if name == "step" else f"held_out/{name}": value for name, value in line.items()}
             for line in lines_of(self.folder / HELD_OUT)[0]
         ]
-        told = {"settings": settings, "running": running, "seconds": since, "rejects": rejects[:200]}
-        return {**told, "held_out": held_out}
+        state = {"settings": settings, "running": running, "seconds": since, "rejects": rejects[:200]}
+        return {**state, "held_out": held_out}
 
     def metrics(self, start: int) -> dict[str, Any]:
         """Whole lines from byte `start` on, and the byte to go on from. A file that has shrunk was cut back by a run

@@ -36,9 +36,9 @@ def publish_viewer(out: str | Path, name: str, *, private: bool = True, progress
                     commit_message="The viewer of the data set",
                 )
         except (OSError, ValueError, RuntimeError) as error:  # what the client raises is one of these
-            said = masked(error_text(error), api.token if isinstance(api.token, str) else None)
+            message = masked(error_text(error), api.token if isinstance(api.token, str) else None)
             raise HubError(
-                f"The Hub did not take the Space {name}: {said[:MESSAGE_CHARS]}",
+                f"The Hub did not take the Space {name}: {message[:MESSAGE_CHARS]}",
                 remedy="Use a token that may write Spaces; or `mmpr view OUT --bundle DIR` and upload the folder.",
             ) from None
     return f"{os.environ.get('HF_ENDPOINT', 'https://huggingface.co')}/spaces/{name}"

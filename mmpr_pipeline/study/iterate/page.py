@@ -20,7 +20,7 @@ def write_page(results: IterateResults) -> str:
     rounds, best = results["rounds"], results["best"]["round"]
     rows = "".join(_row(each, each["round"] == best) for each in rounds)
     first, last = rounds[0]["accuracy"]["mean"], max(each["accuracy"]["mean"] for each in rounds)
-    told = f"Best: round {best}, {last:.1%} of the held-out questions; the model to begin with, {first:.1%}."
+    summary = f"Best: round {best}, {last:.1%} of the held-out questions; the model to begin with, {first:.1%}."
     ended = f"<p>Ended: {escape(results['stopped'])}.</p>" if results["stopped"] else "<p>Still running.</p>"
     heads = "".join(
         f'<th scope="col">{name}</th>'
@@ -29,7 +29,7 @@ def write_page(results: IterateResults) -> str:
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>mmpr iterate</title><style>{_STYLE}</style><h1>Rounds of build, train, evaluate</h1>"
-        f"<p>{told}</p>{ended}<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+        f"<p>{summary}</p>{ended}<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
         f"<p>The best model: <code>{escape(results['best']['model'])}</code></p></html>\n"
     )
 

@@ -53,8 +53,8 @@ def run_iterate(
 
 def _rounds(config: IterateConfig, root: Path, announce: Announce, doer: Doer) -> IterateResults:
     if config.holds_out:
-        given = {name: config.build.get(name) for name in ("sources", "data_root", "limit")}
-        settings = {**given, "held_out": config.held_out, "folder": HELD_OUT.rpartition("/")[0]}
+        asked = {name: config.build.get(name) for name in ("sources", "data_root", "limit")}
+        settings = {**asked, "held_out": config.held_out, "folder": HELD_OUT.rpartition("/")[0]}
         _done(Step("held-out", "hold_out", settings), root, announce, doer)
     accuracy = _evaluated(config, 0, config.model, root, announce, doer)
     rounds: list[RoundResults] = [

@@ -68,14 +68,14 @@ class IterateConfig(Settings):
 
     def build_settings(self, model: str, out: str, number: int, held_out: str) -> dict[str, object]:
         """The settings of a round's build: another seed each round, and no question on a held-out image."""
-        given = self._free("build", "out")
-        engine = {**_group(given, "engine"), "model": model}
-        seed = given.get("seed", 0)
+        own = self._free("build", "out")
+        engine = {**_group(own, "engine"), "model": model}
+        seed = own.get("seed", 0)
         if not isinstance(seed, int):
             raise ValueError("build: seed is not a whole number")
-        settings = {**given, "out": out, "engine": engine, "seed": seed + number - 1}
+        settings = {**own, "out": out, "engine": engine, "seed": seed + number - 1}
         if self.holds_out:
-            screening = _group(given, "screening")
+            screening = _group(own, "screening")
             before = screening.get("against") or ()
             if not isinstance(before, list | tuple):
                 raise ValueError("screening: against is not a list of sources")
@@ -85,22 +85,22 @@ class IterateConfig(Settings):
 
     def train_settings(self, model: str, data: str, run_dir: str, export: str) -> dict[str, object]:
         """The settings of a round's training."""
-        given = self._free("train", "data", "model", "run_dir", "export")
-        settings = {**given, "data": data, "model": model, "run_dir": run_dir, "export": export}
+        own = self._free("train", "data", "model", "run_dir", "export")
+        settings = {**own, "data": data, "model": model, "run_dir": run_dir, "export": export}
         return TrainConfig.model_validate(settings).model_dump(mode="json", exclude_unset=True)
 
     def eval_settings(self, model: str, out: str, held_out: str) -> dict[str, object]:
         """The settings of an evaluation; its engine is the build's unless it has one of its own."""
-        given = self._free("evaluate", "out", "against")
-        engine = {**_group(self.build, "engine"), "actors": 0, **_group(given, "engine"), "model": model}
-        settings = {**({"sources": [held_out]} if self.holds_out else {}), **given, "out": out, "engine": engine}
+        own = self._free("evaluate", "out", "against")
+        engine = {**_group(self.build, "engine"), "actors": 0, **_group(own, "engine"), "model": model}
+        settings = {**({"sources": [held_out]} if self.holds_out else {}), **own, "out": out, "engine": engine}
         return EvalConfig.model_validate(settings).model_dump(mode="json")
 
     def _free(self, part: str, *fixed: str) -> dict[str, object]:
-        given = dict(getattr(self, part))
-        if taken := sorted(given.keys() & set(fixed)):
+        own = dict(getattr(self, part))
+        if taken := sorted(own.keys() & set(fixed)):
             raise ValueError(f"{part}: {', '.join(taken)} is set by each round")
-        return given
+        return own
 
 
 def _group(settings: Mapping[str, object], name: str) -> Mapping[str, object]:

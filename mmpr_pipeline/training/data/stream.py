@@ -148,9 +148,9 @@ def map_in_order(pool: ThreadPoolExecutor, work: Any, items: Sequence[Any]) -> I
         yield first, result.result()
 
 
-def prefetch(items: Iterator[Any], count: int = AHEAD) -> Iterator[Any]:
-    """The same items, made by another thread up to `count` ahead; its errors are raised here."""
-    made: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(maxsize=count)
+def prefetch(items: Iterator[Any]) -> Iterator[Any]:
+    """The same items, made by another thread up to `AHEAD` ahead; its errors are raised here."""
+    made: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(maxsize=AHEAD)
     stopped, end = threading.Event(), object()
 
     def put(item: Any, error: BaseException | None = None) -> None:
@@ -185,7 +185,7 @@ def prefetch(items: Iterator[Any], count: int = AHEAD) -> Iterator[Any]:
         thread.join()
 
 
-def idle_batch(like: int = 0) -> PackedBatch:
+def idle_batch() -> PackedBatch:
     """The smallest batch: what a rank computes (and multiplies by 0) while others still have work."""
-    batch = collate([Group("idle", (like,), (), ((like,), (like, like)), (IndexedPair("idle", 0, 1),))], [{}])
+    batch = collate([Group("idle", (0,), (), ((0,), (0, 0)), (IndexedPair("idle", 0, 1),))], [{}])
     return replace(batch, weights=torch.zeros_like(batch.weights))

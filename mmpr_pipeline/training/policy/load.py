@@ -83,10 +83,7 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
             folder, dtype=dtype, output_loading_info=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(
-            f"The model {folder} cannot be loaded: {str(error).splitlines()[0]}",
-            remedy="Give a transformers-native checkpoint; originals of InternVL become one by `mmpr convert`.",
-        ) from None
+        raise _not_loadable(folder, error) from None
     missing = sorted(info["missing_keys"])
     if missing:
         raise ConfigError(
@@ -112,12 +109,16 @@ def empty_model(folder: Path) -> Any:
         with without_memory():
             model = AutoModelForImageTextToText.from_config(config, dtype=torch.float32, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(
-            f"The model {folder} cannot be loaded: {str(error).splitlines()[0]}",
-            remedy="Give a transformers-native checkpoint; originals of InternVL become one by `mmpr convert`.",
-        ) from None
+        raise _not_loadable(folder, error) from None
     family_of(model)
     return model.train()
+
+
+def _not_loadable(folder: Path, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"The model {folder} cannot be loaded: {str(error).splitlines()[0]}",
+        remedy="Give a transformers-native checkpoint; originals of InternVL become one by `mmpr convert`.",
+    )
 
 
 @contextmanager

@@ -169,13 +169,13 @@ def _fit(trainer: Any, run: Path, view: TrainingView, stopping: threading.Event)
 
     thread = threading.Thread(target=fit, name="ray-train", daemon=True)
     thread.start()
-    shown, told = -1, False
+    shown, asked = -1, False
     while thread.is_alive():
         thread.join(FOLLOW_EVERY)
-        if stopping.is_set() and not told:
+        if stopping.is_set() and not asked:
             view.message("Stopping: the workers keep their last finished step.")
             ask_to_stop(run)
-            told = True
+            asked = True
         lines = read_lines(run / METRICS)
         if lines and lines[-1]["step"] != shown:
             shown = lines[-1]["step"]

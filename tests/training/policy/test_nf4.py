@@ -48,7 +48,7 @@ def test_forward_and_backward_are_those_of_the_unpacked_weight(dtype: torch.dtyp
 
 def test_training_over_packed_weights_learns_in_less_memory_and_exports(tmp_path: Path) -> None:
     """Resumed in between; what the adapters left alone is exported as it was."""
-    from mmpr_pipeline.training.run import loop
+    from mmpr_pipeline.training.run import preparation
 
     model, data = made.model_folder(tmp_path / "model"), made.dataset(tmp_path / "data")
     resting: dict[str, int] = {}
@@ -57,15 +57,15 @@ def test_training_over_packed_weights_learns_in_less_memory_and_exports(tmp_path
         config = made.settings(
             model, data, tmp_path / name, lora=lora, epochs=2, export=str(tmp_path / f"{name}-out"), lr=3e-2
         )
-        right = loop.check_resting
+        right = preparation.check_resting
 
-        def spied(policy: loop.PrefixSharedPolicy, *more: object) -> int:
+        def spied(policy: preparation.PrefixSharedPolicy, *more: object) -> int:
             resting[name] = resting_bytes(policy, 1, False)
             assert bool(list(quantised(policy))) == ("quantise" in lora)
             return right(policy, *more)  # type: ignore[arg-type]
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(loop, "check_resting", spied)
+            patch.setattr(preparation, "check_resting", spied)
             train(config.model_copy(update={"max_steps": 4, "export": None}))
             train(config, resume=True)
         return [line["loss"] for line in read_lines(tmp_path / name / "metrics.jsonl")]

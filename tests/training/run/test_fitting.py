@@ -12,7 +12,7 @@ import torch
 
 from mmpr_pipeline.core.errors import TrainingError
 from mmpr_pipeline.training.distributed.world import World
-from mmpr_pipeline.training.run import fitting, loop
+from mmpr_pipeline.training.run import fitting, preparation
 from mmpr_pipeline.training.run.console import NoTrainingView
 from mmpr_pipeline.training.run.fitting import DryStep, MemoryGrowth, check_resting, fit_step, resting_bytes
 from mmpr_pipeline.training.run.loop import Trainer, train
@@ -121,7 +121,7 @@ def test_a_resumed_run_computes_as_it_began(
         asked.append(args[4:7])
         return right(*args)
 
-    monkeypatch.setattr(loop, "fit_step", spied)
+    monkeypatch.setattr(preparation, "fit_step", spied)
     train(config, resume=True)
     assert asked == [(16384, "matmuls", "matmuls")]
 

@@ -18,7 +18,7 @@ from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints.places import checkpoint_place
-from mmpr_pipeline.training.run import loop, step
+from mmpr_pipeline.training.run import loop, preparation, step
 from mmpr_pipeline.training.run.console import NoTrainingView
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.metrics import read_lines
@@ -200,14 +200,14 @@ def test_a_reference_of_another_model_is_noticed_at_step_0(
 ) -> None:
     other = made.model_folder(tmp_path / "other", seed=5)
     config = made.settings(model, data, tmp_path / "run", reference="online")
-    fill = loop.fill
-    second = loop.stored_weights(other, loop.empty_model(other))
+    fill = preparation.fill
+    second = preparation.stored_weights(other, preparation.empty_model(other))
     stored = iter([None, second])  # the policy's own weights, then those of another model for its reference
 
     def filled(policy: Any, own: Any, *more: Any) -> None:
         fill(policy, next(stored) or own, *more)
 
-    monkeypatch.setattr(loop, "fill", filled)
+    monkeypatch.setattr(preparation, "fill", filled)
     with pytest.raises(TrainingError, match=r"first step's preference loss"):
         train(config)
 

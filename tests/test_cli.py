@@ -99,6 +99,17 @@ def test_a_wrong_word_in_a_declaration_is_answered_with_the_nearest(
     assert not out.exists(), "nothing is begun"
 
 
+def test_eval_looks_for_both_models_before_it_loads_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loads(*_: object) -> None:
+        pytest.fail("an engine is started")
+
+    monkeypatch.setattr("mmpr_pipeline.cli.evaluation.quiet_engine", loads)
+    words = ["eval", "nano", "--against", "./nowhere", "--sources", "nano_grid", "--limit", "2"]
+    stopped = CliRunner().invoke(app, words).exception
+    assert isinstance(stopped, MmprError)
+    assert "The model directory ./nowhere does not exist" in stopped.message
+
+
 def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path) -> None:
     source = make_source(tmp_path / "source", questions=10)
     words = ["build", "--sources", str(source), "--out", str(tmp_path / "out"), "--shards", "4", "--engine", "scripted"]

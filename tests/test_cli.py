@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import mmpr_pipeline
 from mmpr_pipeline.cli import app, main
+from mmpr_pipeline.cli.app import COMMANDS, load
 from mmpr_pipeline.core.errors import MmprError
 from tests.pipeline.made import make_source
 
@@ -60,6 +61,18 @@ def test_mistakes_are_answered_with_the_remedy_and_without_a_traceback(
     assert said in text
     assert "Traceback" not in text
     assert "What to do" in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_help_says_a_default_twice_or_in_brackets_of_its_own(name: str) -> None:
+    command = load(name)
+    for each in getattr(command, "commands", {name: command}).values():
+        shown = CliRunner().invoke(
+            app, [name, *([each.name] if each is not command else []), "--help"], env={"COLUMNS": "400"}
+        )
+        assert shown.exit_code == 0
+        wrong = [line for line in shown.output.splitlines() if line.count("[default:") > 1 or "[default: (" in line]
+        assert not wrong
 
 
 def test_a_flag_that_does_not_exist_is_named() -> None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import mmpr_pipeline
 from mmpr_pipeline.cli import app, main
+from mmpr_pipeline.cli.app import COMMANDS, load
 from mmpr_pipeline.core.errors import MmprError
 from tests.pipeline.made import make_source
 
@@ -62,6 +63,18 @@ def test_mistakes_are_answered_with_the_remedy_and_without_a_traceback(
     assert "What to do" in text
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_help_says_a_default_twice_or_in_brackets_of_its_own(name: str) -> None:
+    command = load(name)
+    for each in getattr(command, "commands", {name: command}).values():
+        shown = CliRunner().invoke(
+            app, [name, *([each.name] if each is not command else []), "--help"], env={"COLUMNS": "400"}
+        )
+        assert shown.exit_code == 0
+        wrong = [line for line in shown.output.splitlines() if line.count("[default:") > 1 or "[default: (" in line]
+        assert not wrong
+
+
 def test_a_flag_that_does_not_exist_is_named() -> None:
     done = mmpr("build", "--shardz", "3")
     assert done.returncode == 2
@@ -97,6 +110,17 @@ def test_a_wrong_word_in_a_declaration_is_answered_with_the_nearest(
     assert said in str(result.exception)
     assert "pydantic" not in str(result.exception)
     assert not out.exists(), "nothing is begun"
+
+
+def test_eval_looks_for_both_models_before_it_loads_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loads(*_: object) -> None:
+        pytest.fail("an engine is started")
+
+    monkeypatch.setattr("mmpr_pipeline.cli.evaluation.quiet_engine", loads)
+    words = ["eval", "nano", "--against", "./nowhere", "--sources", "nano_grid", "--limit", "2"]
+    stopped = CliRunner().invoke(app, words).exception
+    assert isinstance(stopped, MmprError)
+    assert "The model directory ./nowhere does not exist" in stopped.message
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path) -> None:

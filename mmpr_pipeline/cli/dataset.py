@@ -199,7 +199,7 @@ def diff(
 @app.command(epilog=example("mmpr view out/geoqa-mathvista", docs="publishing.md"))
 def view(
     out: Annotated[str, typer.Argument(help="Output of a build, unfinished ones too; or of a training.")],
-    port: Annotated[int, typer.Option(help="Port. \\[default: a free one]")] = 0,
+    port: Annotated[int, typer.Option(help="Port. \\[default: a free one]", show_default=False)] = 0,
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 lets whoever has the printed link in.")
     ] = "127.0.0.1",

@@ -88,6 +88,11 @@ def _run(
     settings: EvalConfig, harness: str | None, python: str | None, console: Console, *, quiet: bool
 ) -> tuple[SourcesEvaluation | BenchmarksEvaluation, RenderableType]:
     """The results, and their table for the terminal."""
+    if settings.against and settings.engine.name == "vllm":
+        from mmpr_pipeline.models.resolve import resolve_model
+
+        for name in (settings.engine.model, settings.against):  # both, before the first one is loaded and asked
+            resolve_model(name, settings.engine.revision)
     if not settings.benchmarks:
         from mmpr_pipeline.evaluation.run import results_tables, run_eval
 

@@ -68,7 +68,7 @@ def sources_add(
     ],
     name: Annotated[str | None, typer.Option(help="Name of the source; by the file if not given.")] = None,
     out: Annotated[
-        str | None, typer.Option(help="Declaration to write; of a meta.json the folder.", show_default="NAME.yaml")
+        str | None, typer.Option(help=r"Declaration to write; of a meta.json the folder. \[default: NAME.yaml]")
     ] = None,
     column: Annotated[
         list[str] | None,

@@ -191,7 +191,8 @@ def results_tables(results: SourcesEvaluation) -> RenderableType:
         return f"{100 * of['mean']:.1f}  [{100 * of['low']:.1f}, {100 * of['high']:.1f}]"
 
     models = results["models"]
-    table = Table(title=f"accuracy, % ({results['mode']}), with 95% intervals over questions")
+    title = Text(f"Accuracy, % ({results['mode']}), with 95% intervals over questions", style="italic")
+    table = Table()  # a title of its own would be broken at the table's width
     for heading in ["source", "questions", *(m["model"] for m in models)]:
         table.add_column(heading, overflow="fold")
     accuracy = models[0]["accuracy"]
@@ -215,4 +216,4 @@ def results_tables(results: SourcesEvaluation) -> RenderableType:
         }  # fmt: skip
         difference = sentence(models[0]["model"], models[1]["model"], change, scale=100)
         lines.append(Text(f"{name}: {difference} (p {found['p']:.2g}, sign test)", style=COLOURS[verdict(change)]))
-    return Group(table, *lines)
+    return Group(title, table, *lines)

@@ -40,7 +40,7 @@ def test_what_is_known_is_planned_and_the_size_of_the_model_is_not(tmp_path: Pat
     hub.close()  # nobody listens there now
     shown = shown_of(dry_run(tmp_path, endpoint, **({"HF_HUB_OFFLINE": "1"} if offline else {})))
     assert "10 questions, 2 shards, up to 320 rollouts and 104,000 generated tokens." in shown
-    assert "with 1 engine of 1 GPU each" in shown
+    assert "with 1 engine of 1 GPU, at" in shown
     assert "Not known: the model's size" in shown
     assert ("HF_HUB_OFFLINE is set" if offline else "The Hub (127.0.0.1) cannot be reached") in shown
     assert f"`hf download {MODEL} config.json`" in shown

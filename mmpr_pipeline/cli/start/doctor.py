@@ -141,10 +141,11 @@ def _network() -> Line:
         port = endpoint.port or (80 if endpoint.scheme == "http" else 443)
         socket.create_connection((host, port), timeout=5).close()
     except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
         return Line(
             "network",
             "warn",
-            f"{host} cannot be reached: {error}",
+            f"{host} cannot be reached: {why}",
             "Set HF_ENDPOINT to a mirror, or fill the Hub's cache elsewhere and set HF_HUB_OFFLINE=1.",
         )
     return Line("network", "ok", f"{host} answers")

@@ -17,7 +17,7 @@ from mmpr_pipeline.cli.options import names
 def screening_fingerprint(
     sets: Annotated[str, typer.Argument(help="Evaluation sets of the Hub: names, groups, declarations, by commas.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write to.", show_default="where builds on this machine look")
+        Path | None, typer.Option(help=r"Folder to write to. \[default: where builds on this machine look]")
     ] = None,
     repo: Annotated[str | None, typer.Option(help="Put them into this data set repository of the Hub, too.")] = None,
 ) -> None:

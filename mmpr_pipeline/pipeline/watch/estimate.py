@@ -152,7 +152,8 @@ def estimate_table(plan: BuildPlan, bounds: BuildEstimate) -> RenderableType:
         lines.append(f"  {part.name}: up to {part.rollouts:,} rollouts, {part.tokens:,} tokens, {cost}")
     if engine.name == "vllm":
         engines = "1 engine" if bounds.engines == 1 else f"{bounds.engines:,} engines"
-        devices = f"of {bounds.gpus} GPU{'s'[: bounds.gpus > 1]} each" if bounds.gpus else "on the CPU"
+        devices = f"of {bounds.gpus} GPU{'s'[: bounds.gpus > 1]}" if bounds.gpus else "on the CPU"
+        devices += " each" if bounds.gpus and bounds.engines > 1 else ""
         time = f"{bounds.hours:,.1f} h" if bounds.hours >= 1 else duration(bounds.hours * 3600)
         lines.append(
             f"About {time} at most with {engines} {devices}, "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -128,3 +130,16 @@ def test_choices_of_the_same_text_are_equal_and_none_beyond_the_last() -> None:
     assert equal_choices("C", ("2", "3", " 2 ")) == ["C", "A"]
     assert equal_choices("C", ("2", "2")) == ["C"]
     assert choice_letters("Red  apple", "text", ("red apple", "blue", "RED APPLE")) == ["A", "C"]
+
+
+def test_a_text_that_is_nearly_python_puts_no_warning_on_the_terminal() -> None:
+    code = """
+from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.sources.rows.choices import literal
+try:
+    literal("[1if 1else 2]")
+except ItemRejected as error:
+    print(error.reason)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("bad_choices\n", "")

@@ -65,8 +65,13 @@ async def devices(pool: EnginePool, which: int) -> str:
     return str(await pool._actors[which].__ray_call__.remote(seen))
 
 
-async def test_engines_have_gpus_of_their_own_and_the_others_join_when_some_are_free() -> None:
+async def test_engines_have_gpus_of_their_own_the_others_join_when_some_are_free_and_too_large_ones_are_refused() -> (
+    None
+):
     with cluster_of(2, 2):
+        # Four GPUs in all, two on each node.
+        with pytest.raises(EngineError, match=r"needs 4 GPU.*largest of 2 node\(s\) has 2"):
+            await asyncio.wait_for(start_pool(EngineSettings(name="scripted", tensor_parallel=4), 1), 10)
         settings = EngineSettings(name="scripted", script={"latency": 0.02})
         pool = await start_pool(settings, 5)
         try:
@@ -85,12 +90,6 @@ async def test_engines_have_gpus_of_their_own_and_the_others_join_when_some_are_
             assert await answers(pool, requests(12)) == await expected(requests(12))
         finally:
             await pool.close()
-
-
-async def test_an_engine_larger_than_any_node_is_an_error_at_once() -> None:
-    """Four GPUs in all, two on each node."""
-    with cluster_of(2, 2), pytest.raises(EngineError, match=r"needs 4 GPU.*largest of 2 node\(s\) has 2"):
-        await asyncio.wait_for(start_pool(EngineSettings(name="scripted", tensor_parallel=4), 1), 10)
 
 
 async def test_a_cluster_that_grows_from_no_gpus_is_waited_for_and_that_is_said(

@@ -65,7 +65,7 @@ def test_prometheus_reads_a_builds_metrics(tmp_path: Path) -> None:
 
     with local_ray(3, _system_config={"metrics_report_interval_ms": 500}):
         [port] = [node["MetricsExportPort"] for node in ray.nodes()]
-        source = make_source(tmp_path / "source", questions=60, open_ended=6)
+        source = make_source(tmp_path / "source", questions=36, open_ended=2)
         script = {"latency": 0.4, "fail_on": ["q1"]}
         text = ""
 

@@ -51,12 +51,19 @@ def build(source: Path, out: Path, view: Silent | None = None, **settings: Any) 
     return run_build(load_config(None, given), view or Silent())
 
 
+@pytest.fixture(scope="module")
+def plain(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ordinary build of rows as `source` has."""
+    folder = tmp_path_factory.mktemp("plain")
+    build(make_source(folder / "source", questions=40, open_ended=8), folder / "out")
+    return folder / "out"
+
+
 @pytest.mark.usefixtures("cluster")
-def test_engines_workers_and_flight_change_no_byte(source: Path, tmp_path: Path) -> None:
-    build(source, tmp_path / "plain")
+def test_engines_workers_and_flight_change_no_byte(source: Path, plain: Path, tmp_path: Path) -> None:
     build(source, tmp_path / "actor", **{"engine.actors": 1, "workers": 1, "in_flight": 1})
     build(source, tmp_path / "three", **{"engine.actors": 3, "workers": 4, "engine.script": {"latency": 0.01}})
-    expected = files_of(tmp_path / "plain")
+    expected = files_of(plain)
     assert len(expected) == 25
     assert files_of(tmp_path / "actor") == expected
     assert files_of(tmp_path / "three") == expected
@@ -79,13 +86,12 @@ def test_a_build_sums_up_and_a_second_run_finds_nothing_to_do(source: Path, tmp_
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_dying_engine_actor_changes_no_byte(source: Path, tmp_path: Path) -> None:
-    build(source, tmp_path / "plain")
+def test_a_dying_engine_actor_changes_no_byte(source: Path, plain: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
     script = {"latency": 0.02, "kill_after": 6, "kill_marker": str(tmp_path / "killed"), "log": str(log)}
     build(source, tmp_path / "killed-once", **{"engine.actors": 2, "engine.script": script})
     assert (tmp_path / "killed").exists()
-    assert files_of(tmp_path / "killed-once") == files_of(tmp_path / "plain")
+    assert files_of(tmp_path / "killed-once") == files_of(plain)
     repeated = [n for n in Counter(log.read_text().splitlines()).values() if n > 1]
     assert len(repeated) <= 64, "only requests that were in flight on the dead actor are made again"
 

@@ -9,7 +9,15 @@ import pytest
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration, path_columns
-from mmpr_pipeline.sources.rows.columns import cut, cut_answer, image_path
+from mmpr_pipeline.sources.rows.columns import (
+    cell_text,
+    cut,
+    cut_answer,
+    image_path,
+    is_missing,
+    text_or_none,
+    without_marks,
+)
 from mmpr_pipeline.sources.rows.mapping import lookup, question_from_row
 from tests.sources.made import png_bytes
 
@@ -123,3 +131,67 @@ def test_choices_written_as_a_python_list() -> None:
         with pytest.raises(ItemRejected) as caught:
             question_from_row(declaration, {**row, "c": hostile}, "1", lambda raw: raw)
         assert caught.value.reason == "bad_choices"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (" a ", " a "),
+        (True, "true"),
+        (False, "false"),
+        (0, "0"),
+        (1.5, "1.5"),
+        (float("nan"), None),
+        (float("inf"), None),
+        pytest.param(10**5000, None, id="too many digits"),
+        (None, None),
+        (["a"], None),
+        (b"a", None),
+        ("half \ud83d pair", "half \ufffd pair"),
+        ("whole \ud83e\udd8a pair", "whole 🦊 pair"),
+    ],
+)
+def test_a_cell_is_text_or_nothing(value: Any, text: str | None) -> None:
+    assert cell_text(value) == text
+    assert text_or_none(value) == (text.strip() if text else None)
+
+
+def test_blanks_alone_are_nothing() -> None:
+    assert text_or_none(" \n") is None
+
+
+@pytest.mark.parametrize("gold", ["n/a", "N. A.", "none", "NULL", "nan", "Unknown", "-", "---", " ?", "tbd"])
+def test_a_gold_that_says_there_is_none_is_missing(gold: str) -> None:
+    assert is_missing(gold)
+    assert not is_missing(f"{gold} 1")
+
+
+@pytest.mark.parametrize(
+    ("text", "marks", "answer"),
+    [
+        (r"so \boxed{1{2}3}. Then", [r"\boxed{"], "1{2}3"),
+        (r"so \boxed{1{2}3", [r"\boxed{"], "1{2}3"),
+        ("<answer>4</answer> bye", ["<answer>"], "4"),
+        ("<answer>4 bye", ["<answer>"], "4 bye"),
+        ("Answer: 4. Answer: 5.", ["Answer:"], "5"),
+        ("5.", ["Answer:"], "5."),
+    ],
+)
+def test_what_a_mark_opened_ends_where_it_is_closed(text: str, marks: list[str], answer: str) -> None:
+    assert cut_answer(text, marks, None) == answer
+
+
+def test_parts_of_a_path_are_texts_and_whole_numbers() -> None:
+    row = {"id": 7, "yes": True, "share": 0.5, "empty": "", "name": "a"}
+    assert image_path("{name}/{id:03d}.png", row.__getitem__) == "a/007.png"
+    for name, reason in (("yes", "wrong_type"), ("share", "wrong_type"), ("empty", "missing_image")):
+        with pytest.raises(ItemRejected) as caught:
+            image_path(f"{{{name}}}.png", row.__getitem__)
+        assert caught.value.reason == reason
+
+
+def test_marks_are_taken_out_and_one_inside_of_another_is_refused() -> None:
+    assert without_marks(" <image> a <|image_12|> b <IMAGE-3>") == "a  b"
+    with pytest.raises(ItemRejected) as caught:
+        without_marks("<ima<image>ge>")
+    assert caught.value.reason == "image_marks"

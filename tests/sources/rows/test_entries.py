@@ -15,7 +15,18 @@ from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.sources import Source
 from mmpr_pipeline.sources.declaration.schema import Columns
 from mmpr_pipeline.sources.files.formats import Unreadable
-from mmpr_pipeline.sources.rows.entries import entry_rows
+from mmpr_pipeline.sources.rows.entries import (
+    ANSWERING,
+    ASKING,
+    as_json,
+    entry_rows,
+    last_said,
+    pictured,
+    reach,
+    spoken,
+    turn_text,
+    turns,
+)
 from tests.sources.conftest import Declare
 from tests.sources.made import png_bytes
 
@@ -181,3 +192,64 @@ def test_a_llava_file_is_read_whole(declare: Declare, tmp_path: Path) -> None:
     told = [(item.text, item.answer, len(item.images)) for item in items if isinstance(item, Question)]
     assert told == [("<image>\nWhat is it?", "A cat", 1), ("Of what colour?", "Black", 1)]
     assert [item.source_id for item in items] == ["x#1", "x#2"]
+
+
+def test_turns_keep_the_images_until_then_and_what_was_said_before() -> None:
+    shown = [{"type": "image_url", "image_url": {"url": "1.png"}}, {"type": "text", "text": "What is it?"}]
+    talk = [
+        {"role": "user", "content": shown},
+        {"role": "assistant", "content": "A cat."},
+        {"role": "user", "content": [{"type": "image", "path": "2.png"}, "And it?"]},
+    ]
+    found = turns(talk)
+    assert isinstance(found, list)
+    [(first,), (second,)] = found
+    assert (first["question"], first["answer"], first["images"]) == (
+        "<image>\nWhat is it?",
+        "A cat.",
+        [{"url": "1.png"}],
+    )
+    assert (second["question"], second["answer"]) == ("<image>\nAnd it?", "")
+    assert second["images"] == [{"url": "1.png"}, "2.png"]
+    assert (first["history"], second["history"]) == ([], talk[:2])
+    both = [{"user": shown, "assistant": "A cat."}, {"user": "And?", "assistant": "No."}]
+    found = turns(both)
+    assert isinstance(found, list)
+    assert [(turn["images"], turn["history"]) for (turn,) in found] == [
+        ([{"url": "1.png"}], []),
+        ([{"url": "1.png"}], both[:1]),
+    ]
+    assert turns(None) == []
+
+
+def test_what_is_said_is_told_by_who_says_it() -> None:
+    talk = [
+        {"from": "system", "value": "Be brief."}, {"from": "Human", "value": "What?"}, "noise",
+        {"from": "narrator", "value": "Silence."}, {"role": "bot", "text": "A cat."},
+        {"user": "And?", "assistant": "No."},
+    ]  # fmt: skip
+    assert [(turn.role, turn.text) for turn in spoken(talk)] == [
+        ("system", "Be brief."), ("user", "What?"), ("assistant", "A cat."), ("user", "And?"), ("assistant", "No."),
+    ]  # fmt: skip
+    assert spoken("text") == []
+    assert last_said(talk, ASKING) == "What?"
+    assert last_said(talk, ANSWERING) == "A cat."
+    assert last_said(talk[0], ASKING) is None
+    assert last_said({"role": "user", "content": "Alone?"}, ASKING) == "Alone?"
+    assert last_said("text", ASKING) is None
+
+
+def test_parts_of_a_turn_become_lines_and_marks() -> None:
+    parts = ["a", {"type": "image"}, {"type": "text", "text": "b"}, {"text": None}, 5]
+    assert turn_text(parts) == "a\n<image>\nb"
+    assert turn_text(None) == ""
+    assert pictured([{"type": "image"}, {"type": "text", "url": "x"}, {"type": "image", "bytes": b"1"}]) == [b"1"]
+    assert pictured("text") == []
+
+
+def test_structs_are_reached_into_and_only_text_that_spells_json_is_read() -> None:
+    row = {"a": {"b": {"c": 1}}, "a.x": 2}
+    assert [reach(row, name) for name in ("a.b.c", "a.x", "a.b.d", "z", "a.b.c.d")] == [1, 2, None, None, None]
+    assert [as_json(text) for text in (" [1]", '{"a": 1}', "[1", "1", 5)] == [[1], {"a": 1}, "[1", "1", 5]
+    (one,) = entry_rows({"x": 1, "qa": [{"question": "a?"}]}, Columns(question="qa.question", each="qa"))
+    assert one == {"x": 1, "qa": {"question": "a?"}}

@@ -8,10 +8,12 @@ import torch
 
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
 from mmpr_pipeline.training.objective.loss import (
+    LOSSES,
     RECIPES,
     TERMS,
     LossSettings,
     PairLogProbs,
+    is_reference_free,
     mixed,
     mpo,
     needs_reference,
@@ -49,6 +51,7 @@ PINNED = [
     ("rso", 0.5, 0.0, 0.0, 0.0),
     ("sppo", 0.1, 0.0, 0.0, (2.0 - 5.0) ** 2 + (-3.0 + 5.0) ** 2),
     ("aot", 0.1, 0.0, 0.0, -math.log(sigma(0.5))),
+    ("aot", 0.1, 0.2, 0.0, -0.8 * math.log(sigma(0.5)) - 0.2 * math.log(sigma(-0.5))),
     # p_c = e^-2, p_r = e^-6.6
     (
         "odds_ratio",
@@ -194,3 +197,26 @@ def test_every_loss_has_no_shift_unless_it_is_told_one(name: str) -> None:
     assert inspect.signature(mixed).parameters["shift"].default == 0.0
     assert inspect.signature(mpo).parameters["shift"].default == 0.0
     assert inspect.signature(value_at_start).parameters["shift"].default == 0.0
+
+
+def test_a_loss_of_another_distribution_is_mixed_and_says_whether_it_needs_a_reference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def mine(pairs: PairLogProbs, settings: LossSettings, shift: float = 0.0) -> torch.Tensor:
+        return pairs.margin
+
+    def free(pairs: PairLogProbs, settings: LossSettings, shift: float = 0.0) -> torch.Tensor:
+        return -pairs.chosen
+
+    free.reference_free = True  # type: ignore[attr-defined]
+    for loss in (mine, free):
+        monkeypatch.setitem(LOSSES._added, f"foreign_{loss.__name__}", (loss, "foreign 1"))
+    assert [is_reference_free(f"foreign_{name}") for name in ("mine", "free")] == [False, True]
+    assert needs_reference({"foreign_free": 1.0, "foreign_mine": 0.0}) is False
+    assert recipe("foreign_mine") == {"foreign_mine": 1.0}
+    assert recipe("foreign_mine+sft") == {"foreign_mine": 1.0, "sft": 1.0}
+    for wrong in ("foreign_mine+dpo", "foreign_mine+", "dpo+bco"):
+        with pytest.raises(ConfigError, match=r"foreign_free.*foreign_mine|foreign_mine.*foreign_free"):
+            recipe(wrong)
+    assert mixed(ONE, recipe("foreign_mine+sft"), LossSettings()).total.item() == pytest.approx(5.0 + 2.0)
+    assert value_at_start({"foreign_mine": 2.0, "foreign_free": 1.0, "dpo": 1.0}, LossSettings()) == pytest.approx(LN2)

@@ -1,16 +1,13 @@
 """Whole training runs, one after the other, in each of several processes: from a dataset that nobody has scored to
-the export.
-
-`torchrun --nproc-per-node N -m tests.training.run.flow_worker DIR` trains every case of `CASES` into DIR/N; `run_all`
-does the same in one process.
+the export. `main([DIR, *NAMES])` trains these cases of `CASES` into DIR/RANKS; `run_all` does the same in one process.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +37,10 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def run_all(directory: Path, world: World) -> None:
-    """Every case that this number of ranks can do (alone on the CPU there is no mixed precision)."""
-    for name, options in CASES.items():
-        if world.size > 1 or "dtype" not in options:
-            run_case(directory, name, options, world)
+def run_all(directory: Path, names: Sequence[str], world: World) -> None:
+    """These cases. Alone on the CPU there is no mixed precision."""
+    for name in names:
+        run_case(directory, name, CASES[name], world)
 
 
 def measure_memory(directory: Path, world: World) -> None:
@@ -112,9 +108,10 @@ def distance(export: Path, weights: dict[str, torch.Tensor]) -> float:
     return max(float((model[n].detach() - v).abs().max()) if n in model else float("inf") for n, v in named.items())
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str]) -> None:
     torch.set_num_threads(1)
-    with connect("cpu") as all_ranks:
-        if all_ranks.size == 4:
-            measure_memory(Path(sys.argv[1]), all_ranks)
-        run_all(Path(sys.argv[1]), all_ranks)
+    directory, *names = arguments
+    with connect("cpu") as world:
+        if world.size == 4:
+            measure_memory(Path(directory), world)
+        run_all(Path(directory), names, world)

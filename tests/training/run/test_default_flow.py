@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +12,44 @@ import torch
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.run.metrics import read_lines
 from tests.training import made
+from tests.training.ranks import said_by_ranks
 from tests.training.run import flow_worker
 
-ROOT = Path(__file__).parents[3]
 COMPARED = ("pairs", "loss", "loss/dpo", "loss/bco", "loss/sft", "delta", "reward/margin", "rejected")
 WHOLE = [name for name, options in flow_worker.CASES.items() if "dtype" not in options]
 HALF = [name for name in flow_worker.CASES if name not in WHOLE]
+SHORT = {
+    1: WHOLE,
+    2: ["stored", "stored-bf16", "online", "lora", "qlora", "tr-dpo", "frozen"],
+    4: ["stored", "stored-bf16", "hsdp"],
+}
+"""What `make test` trains, by ranks: every case on some number of ranks, each number with some cases. The others are
+breadth, and of the campaign."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2000)]
 
 
+def trained(names: list[str], *ranks: int) -> list[Any]:
+    """Parameters `ranks, name`."""
+    breadth = pytest.mark.campaign
+    return [pytest.param(n, name, marks=() if name in SHORT[n] else breadth) for n in ranks for name in names]
+
+
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All cases on one, two and four ranks: two starts of torchrun in all."""
+def runs(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """All cases that the chosen tests ask for, on one, two and four ranks, which start once."""
     directory = tmp_path_factory.mktemp("flow")
     made.model_folder(directory / "model")
     made.dataset(directory / "data")
-    flow_worker.run_all(directory, World(0, 1, torch.device("cpu")))
+    here = [item for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
+    asked = {(item.callspec.params.get("ranks", 4), item.callspec.params["name"]) for item in here}
+    asked |= {(2, name) for ranks, name in asked if ranks == 4 and name in HALF}
+    asked |= {(2, name.removesuffix("-bf16")) for _, name in asked if name in HALF}
+    asked |= {(1, name) for _, name in asked if name in WHOLE}
+    names = {ranks: [name for name in flow_worker.CASES if (ranks, name) in asked] for ranks in (1, 2, 4)}
+    flow_worker.run_all(directory, names[1], World(0, 1, torch.device("cpu")))
     for ranks in (2, 4):
-        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-        done = subprocess.run(
-            [sys.executable, *torchrun, "-m", "tests.training.run.flow_worker", str(directory)],
-            cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=900,
-            check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-4000:]
+        said_by_ranks([str(directory), *names[ranks]], "tests.training.run.flow_worker", ranks, seconds=900)
     return directory
 
 
@@ -47,8 +57,7 @@ def lines(runs: Path, ranks: int, name: str) -> list[dict[str, Any]]:
     return read_lines(runs / str(ranks) / name / "run" / "metrics.jsonl")
 
 
-@pytest.mark.parametrize("name", WHOLE)
-@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize(("ranks", "name"), trained(WHOLE, 2, 4))
 def test_several_ranks_have_the_losses_of_one(runs: Path, name: str, ranks: int) -> None:
     """Five pairs a step leave ranks without work while others still compute; the second half is resumed."""
     ours, alone = lines(runs, ranks, name), lines(runs, 1, name)
@@ -60,7 +69,9 @@ def test_several_ranks_have_the_losses_of_one(runs: Path, name: str, ranks: int)
         assert other["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-4)
 
 
-@pytest.mark.parametrize("name", HALF)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in SHORT[4] else pytest.mark.campaign) for name in HALF]
+)
 def test_bfloat16_is_near_to_float32(runs: Path, name: str) -> None:
     """Mixed precision, as on a GPU: four ranks as two, and both as float32 within bfloat16's rounding."""
     whole, two, four = lines(runs, 2, name.removesuffix("-bf16")), lines(runs, 2, name), lines(runs, 4, name)
@@ -70,19 +81,16 @@ def test_bfloat16_is_near_to_float32(runs: Path, name: str) -> None:
         assert b["loss"] == pytest.approx(a["loss"], rel=0.02)
 
 
-@pytest.mark.parametrize("name", flow_worker.CASES)
-def test_every_trained_tensor_moves(runs: Path, name: str) -> None:
-    for ranks in (1, 2, 4):
-        if ranks > 1 or name in WHOLE:
-            found = json.loads((runs / str(ranks) / name / "moved.json").read_text())
-            assert found["trained"] > 10
-            assert found["stuck"] == [], ranks
+@pytest.mark.parametrize(("ranks", "name"), [*trained(WHOLE, 1), *trained(list(flow_worker.CASES), 2, 4)])
+def test_every_trained_tensor_moves(runs: Path, name: str, ranks: int) -> None:
+    found = json.loads((runs / str(ranks) / name / "moved.json").read_text())
+    assert found["trained"] > 10
+    assert found["stuck"] == []
 
 
-@pytest.mark.parametrize("name", [name for name in WHOLE if "lora" not in name])
-def test_what_is_exported_is_what_was_trained(runs: Path, name: str) -> None:
-    for ranks in (1, 2, 4):
-        assert json.loads((runs / str(ranks) / name / "exported.json").read_text()) == 0.0
+@pytest.mark.parametrize(("ranks", "name"), trained([name for name in WHOLE if "lora" not in name], 1, 2, 4))
+def test_what_is_exported_is_what_was_trained(runs: Path, name: str, ranks: int) -> None:
+    assert json.loads((runs / str(ranks) / name / "exported.json").read_text()) == 0.0
 
 
 def test_no_rank_holds_the_model_while_it_loads_and_exports(runs: Path) -> None:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.metrics import read_lines
 from mmpr_pipeline.training.settings import TrainConfig
 from tests.training import made
+from tests.training.ranks import Forked, start_ranks
 
 ROOT = Path(__file__).parents[3]
 TIMES = {"seconds", "tokens_per_second", "pairs_per_second", "mfu", "memory_gib"}
@@ -169,10 +169,10 @@ def start(config: TrainConfig, *launcher: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_for_step(run: Path, number: int, job: subprocess.Popen[str]) -> None:
+def wait_for_step(run: Path, number: int, job: subprocess.Popen[str] | Forked) -> None:
     deadline = time.monotonic() + 200
     while len(read_lines(run / "metrics.jsonl")) < number:
-        assert job.poll() is None, job.communicate()[0][-3000:]
+        assert job.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -194,15 +194,15 @@ def test_under_torchrun_a_signal_keeps_a_step_and_a_rank_that_hangs_is_noticed(
     [kept] = checkpoint_place(run).steps()
     assert len(read_lines(run / "metrics.jsonl")) == kept >= 2, said
 
-    job = start(config, *torchrun)
-    wait_for_step(run, kept + 2, job)
-    [hangs] = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _is_rank(int(pid), 1, run)]
-    os.kill(hangs, signal.SIGSTOP)
+    output = tmp_path / "output"
+    waits, hangs = start_ranks([f"{run}.yaml", "--resume"], os.environ, output=output)
+    wait_for_step(run, kept + 2, waits)
+    hangs.send_signal(signal.SIGSTOP)
     try:
-        said = job.communicate(timeout=200)[0]  # gloo's own timeout is half an hour
+        assert waits.wait(200) == 1  # gloo's own timeout is half an hour
     finally:
-        with suppress(ProcessLookupError):
-            os.kill(hangs, signal.SIGKILL)
+        hangs.send_signal(signal.SIGKILL)
+    said = output.read_text()
     assert "Another rank is gone, or did not answer within 0.1 minutes" in said, said[-3000:]
 
     last = config.model_copy(update={"max_steps": kept + 1})
@@ -210,11 +210,3 @@ def test_under_torchrun_a_signal_keeps_a_step_and_a_rank_that_hangs_is_noticed(
     train(last.model_copy(update={"run_dir": str(tmp_path / "whole")}))
     for ours, theirs in zip(losses(run), losses(tmp_path / "whole"), strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-4)
-
-
-def _is_rank(pid: int, rank: int, run: Path) -> bool:
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_text()
-        return str(run) in command and f"\0RANK={rank}\0" in Path(f"/proc/{pid}/environ").read_text()
-    except OSError:
-        return False

@@ -148,7 +148,12 @@ class EngineActor:
     async def _load(self, memory_deaths: int) -> Engine:
         """Load the engine in another thread, under a watchdog; its children will end with this process."""
         settings, began = self._settings, time.monotonic()
-        if memory_deaths and (most := settings.max_num_seqs or (await self._usual_sequences())):
+        most = settings.max_num_seqs
+        if memory_deaths and not most and settings.name == "vllm":
+            from mmpr_pipeline.engines.vllm.load import usual_sequences
+
+            most = await asyncio.to_thread(usual_sequences)
+        if memory_deaths and most:
             fewer = max(FEWEST_SEQUENCES, most >> memory_deaths)
             settings = settings.model_copy(update={"max_num_seqs": fewer})
             log.warning("Engine %s decodes at most %d rollouts at once: it ran out of memory before", self._born, fewer)
@@ -165,11 +170,3 @@ class EngineActor:
             watch_progress(settings.stall_seconds, self._busy, engine, EngineMeter(settings.name))
         )
         return engine
-
-    async def _usual_sequences(self) -> int | None:
-        """Rollouts that an engine decodes at once where the settings leave it open."""
-        if self._settings.name != "vllm":
-            return None
-        from mmpr_pipeline.engines.vllm.load import usual_sequences
-
-        return await asyncio.to_thread(usual_sequences)

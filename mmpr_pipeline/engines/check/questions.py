@@ -18,21 +18,19 @@ _COLOURS = ("crimson", "seagreen", "royalblue", "goldenrod")
 
 def make_questions(count: int) -> list[Question]:
     """Questions about pictures of coloured circles, each with its own picture."""
-    return [_question(number) for number in range(count)]
-
-
-def _question(number: int) -> Question:
     text = "How many circles are in the picture?"
-    drawn = 2 + number % 7
-    return Question(
-        question_id=question_id(SOURCE, [str(number)], text, ()),
-        source=SOURCE,
-        source_id=str(number),
-        text=text,
-        kind="number",
-        answer=str(drawn),
-        images=(_picture(number, drawn),),
-    )
+    return [
+        Question(
+            question_id=question_id(SOURCE, [str(number)], text, ()),
+            source=SOURCE,
+            source_id=str(number),
+            text=text,
+            kind="number",
+            answer=str(2 + number % 7),
+            images=(_picture(number, 2 + number % 7),),
+        )
+        for number in range(count)
+    ]
 
 
 def _picture(number: int, circles: int) -> Image:

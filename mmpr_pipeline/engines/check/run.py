@@ -67,7 +67,8 @@ async def check_engine(settings: EngineSettings, load: CheckLoad, notify: Say) -
         info = engine.info
         found("start", "pass", f"{info.model} serves after {started:.0f} s, context {info.context or 'not known'}")
         found("runs on", "info", ", ".join(f"{k} {v}" for k, v in info.runs_on.items()) or "not known")
-        _say_memory(info.sequences, info.kv_tokens, found)
+        held = f"{info.kv_tokens:,} tokens of KV cache" if info.kv_tokens else "KV cache not known"
+        found("memory", "info", f"{held}, {info.sequences or 'any number of'} rollouts at once{_gpu_memory()}")
         requests = [_request(question, load) for question in make_questions(load.questions)]
 
         first, seconds = await _sampled(engine, requests)
@@ -156,11 +157,6 @@ def _say_caches(before: EngineStats, after: EngineStats, found: Callable[..., No
         found("prefix cache", "info", "the engine does not tell")
     again = after.preemptions
     found("preemptions", "pass" if not again else "FAIL", f"{again} rollouts lost their place in the KV cache")
-
-
-def _say_memory(sequences: int | None, kv_tokens: int | None, found: Callable[..., None]) -> None:
-    held = f"{kv_tokens:,} tokens of KV cache" if kv_tokens else "KV cache not known"
-    found("memory", "info", f"{held}, {sequences or 'any number of'} rollouts at once{_gpu_memory()}")
 
 
 def _gpu_memory() -> str:

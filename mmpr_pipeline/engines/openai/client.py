@@ -141,7 +141,13 @@ class Client:
                     f"{self._base}/models answers {response.status_code}.",
                     remedy="Give --base-url with the path that the API has (mostly /v1); or look at the server's log.",
                 )
-            return [_served(model) for model in response.json()["data"] if isinstance(model.get("id"), str)]
+            served = []
+            for model in response.json()["data"]:
+                if isinstance(model.get("id"), str):
+                    context = model.get("max_model_len")
+                    known = context if isinstance(context, int) else None
+                    served.append(ServedModel(model["id"], str(model.get("owned_by")), known))
+            return served
         except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise EngineError(
                 f"No OpenAI-compatible server answers at {self._base}: {type(error).__name__}.",
@@ -172,7 +178,11 @@ class Client:
                 raise final
             if status in _BUSY:
                 self._window.pushed_back(sent)
-            return TransientError(f"status {status}", int(status not in _BUSY), _retry_after(response))
+            try:  # seconds that the server asks to wait, at most a minute; dates are not understood
+                wait = min(60.0, max(0.0, float(response.headers.get("retry-after", 0))))
+            except ValueError:
+                wait = 0.0
+            return TransientError(f"status {status}", int(status not in _BUSY), wait)
         try:
             answer: dict[str, Any] = json.loads(response.content)
             choices = completions_of(answer)
@@ -193,16 +203,3 @@ class Client:
 
     def _delay(self, tries: int) -> float:
         return seconds_to_wait(tries, first=self._patience.first_delay, longest=self._patience.longest_delay)
-
-
-def _served(model: dict[str, Any]) -> ServedModel:
-    context = model.get("max_model_len")
-    return ServedModel(model["id"], str(model.get("owned_by")), context if isinstance(context, int) else None)
-
-
-def _retry_after(response: httpx.Response) -> float:
-    """Seconds that the server asks to wait, at most a minute; dates are not understood."""
-    try:
-        return min(60.0, max(0.0, float(response.headers.get("retry-after", 0))))
-    except ValueError:
-        return 0.0

@@ -216,19 +216,15 @@ class OpenAiEngine:
         if self._server.context and probe.prompt_tokens:
             room = self._server.context - probe.prompt_tokens
             return await self._client.chat({**body, **parameters, "max_tokens": room}, n)
-        return await self._halving({**body, **parameters}, decoding.max_tokens, n, least)
-
-    async def _halving(self, body: Mapping[str, object], most: int, n: int, least: int) -> list[Completion]:
-        """For a server that does not tell its context: half as many tokens until they fit."""
-        most //= 2
+        most = decoding.max_tokens // 2  # a server that does not tell its context: half as many until they fit
         while most > least:
             try:
-                return await self._client.chat({**body, "max_tokens": most}, n)
+                return await self._client.chat({**body, **parameters, "max_tokens": most}, n)
             except ItemRejected as reject:
                 if reject.reason != "prompt_too_long":
                     raise
                 most //= 2
-        return await self._client.chat({**body, "max_tokens": least}, n)
+        return await self._client.chat({**body, **parameters, "max_tokens": least}, n)
 
     async def _continue(self, request: ContinueRequest) -> Rollout:
         if not self.can_continue:
@@ -254,35 +250,30 @@ class OpenAiEngine:
             return KeptText(cut_by_characters(text, request.ratio), 0)
         ids = await self._tokens(self._client, text) or []
         for kept in range(int(len(ids) * request.ratio), 0, -1):
-            prefix = await self._text(ids[:kept])
-            if prefix and text.startswith(prefix) and not prefix.endswith("\ufffd"):
+            found = await self._client.extra("detokenize", {"tokens": ids[:kept]})
+            prefix = found.get("prompt", found.get("text")) if found else None  # vLLM's name and SGLang's
+            if isinstance(prefix, str) and prefix and text.startswith(prefix) and not prefix.endswith("\ufffd"):
                 return KeptText(prefix, kept)
         raise ItemRejected("too_short_to_cut", f"{len(ids)} tokens")
 
     async def _refuse_reserved(self, texts: Sequence[str]) -> None:
         """Raise ItemRejected (`reserved_token`) where the server would take a part of a text for a control token."""
         for text in texts:
-            if LIKE_A_TOKEN.search(text) and (name := spelled(text, await self._token_texts(text))):
+            if not LIKE_A_TOKEN.search(text):
+                continue
+            tokens: list[str] | None = None
+            if self._server.shows_tokens:  # as vLLM does
+                body = {"prompt": text, "add_special_tokens": False, "return_token_strs": True}
+                found = (await self._client.extra("tokenize", body) or {}).get("token_strs")
+                tokens = [str(token) for token in found] if isinstance(found, list) else None
+            if name := spelled(text, tokens):
                 raise ItemRejected("reserved_token", f"the text holds {name}")
-
-    async def _token_texts(self, text: str) -> list[str] | None:
-        """The server's tokens of a text as texts, as vLLM shows them; None where it does not."""
-        if not self._server.shows_tokens:
-            return None
-        body = {"prompt": text, "add_special_tokens": False, "return_token_strs": True}
-        found = (await self._client.extra("tokenize", body) or {}).get("token_strs")
-        return [str(token) for token in found] if isinstance(found, list) else None
 
     async def _tokens(self, client: Client, text: str) -> list[int] | None:
         """The server's tokens of a text, as vLLM's `/tokenize` gives them; None where it has none."""
         found = await client.extra("tokenize", {"prompt": text, "add_special_tokens": False})
         ids = found.get("tokens") if found else None
         return ids if isinstance(ids, list) else None
-
-    async def _text(self, ids: list[int]) -> str | None:
-        found = await self._client.extra("detokenize", {"tokens": ids})
-        text = found.get("prompt", found.get("text")) if found else None  # vLLM's name and SGLang's
-        return text if isinstance(text, str) else None
 
     def _count(self, rollouts: int, tokens: int) -> None:
         self._stats.requests += 1

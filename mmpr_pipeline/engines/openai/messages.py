@@ -117,13 +117,12 @@ def _choice(choice: dict[str, Any], usage: dict[str, Any], of: int) -> Completio
         tokens = int(usage.get("completion_tokens") or 0) if of == 1 else 0
     # A server that repeats the key in a response would have it published.
     text = without_secrets(message.get("content") or "")
-    return Completion(text, tokens, finish, int(usage.get("prompt_tokens") or 0), _first_tokens(choice))
-
-
-def _first_tokens(choice: dict[str, Any]) -> tuple[tuple[str, float], ...]:
-    """The likeliest tokens of the first place; none where the server tells none."""
+    # The likeliest tokens of the first place; none where the server tells none.
     told = (choice.get("logprobs") or {}).get("content") or []
-    return tuple((str(each["token"]), float(each["logprob"])) for each in (told[0].get("top_logprobs") if told else ()))
+    first = tuple(
+        (str(each["token"]), float(each["logprob"])) for each in (told[0].get("top_logprobs") if told else ())
+    )
+    return Completion(text, tokens, finish, int(usage.get("prompt_tokens") or 0), first)
 
 
 def refusal(status: int, text: str) -> Exception | None:
@@ -156,13 +155,11 @@ def cut_by_characters(text: str, ratio: float) -> str:
     for end in range(target, max(target - _WORD_SEARCH, 0), -1):
         if text[end].isspace() and not text[end - 1].isspace():
             return text[:end]
-    while target > 0 and _joins(text[target]):
+    # Not between a character and what belongs to it: accents, joiners, variation selectors, skin tones.
+    while target > 0 and (
+        unicodedata.category(text[target]) in ("Mn", "Me", "Cf") or "\U0001f3fb" <= text[target] <= "\U0001f3ff"
+    ):
         target -= 1
     if not text[:target].strip():
         raise ItemRejected("too_short_to_cut", f"{len(text)} characters")
     return text[:target]
-
-
-def _joins(char: str) -> bool:
-    """Whether a character belongs to the one before it (accents, joiners, variation selectors, skin tones)."""
-    return unicodedata.category(char) in ("Mn", "Me", "Cf") or "\U0001f3fb" <= char <= "\U0001f3ff"

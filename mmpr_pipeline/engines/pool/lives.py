@@ -66,29 +66,25 @@ class Lives:
     async def alive(self) -> list[int]:
         """The actors in use; waits where there are none, and raises EngineError where there will be none."""
         while not (alive := [which for which in range(len(self._actors)) if which not in self.reviving]):
-            await self._some_revival()
+            pending = [task for task in self.reviving.values() if not task.done()]
+            if not pending:
+                for task in self.reviving.values():
+                    task.result()
+            if not self._said_none:
+                self._said_none = True
+                log.warning("No engine serves now; %d are being started", len(pending))
+            done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED, timeout=ALL_LOST_SECONDS)
+            if not done:
+                raise EngineError(
+                    f"All engine actors are lost, and none came back in {ALL_LOST_SECONDS:.0f} s.",
+                    remedy="Give the cluster nodes again, then run the same command: what is finished is kept.",
+                )
         return alive
 
     async def settled(self) -> None:
         """Wait until every actor serves; raises EngineError where one was given up."""
         while self.reviving:
             await asyncio.gather(*self.reviving.values())
-
-    async def _some_revival(self) -> None:
-        """Wait until a dead actor is back; raises EngineError where none will be."""
-        pending = [task for task in self.reviving.values() if not task.done()]
-        if not pending:
-            for task in self.reviving.values():
-                task.result()
-        if not self._said_none:
-            self._said_none = True
-            log.warning("No engine serves now; %d are being started", len(pending))
-        done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED, timeout=ALL_LOST_SECONDS)
-        if not done:
-            raise EngineError(
-                f"All engine actors are lost, and none came back in {ALL_LOST_SECONDS:.0f} s.",
-                remedy="Give the cluster nodes again, then run the same command: what is finished is kept.",
-            )
 
     async def _revive(self, which: int) -> None:
         """Wait until Ray has restarted an actor and its engine is loaded. One that fails again and again is killed, so

@@ -146,8 +146,15 @@ class EnginePool:
                 async for reference in self._actors[which].serve_trial.remote([each.request for each in left]):
                     answered = await called(reference)
                     began = True
-                    if answered is not None:
-                        _set(left[answered[0]].answer, answered[1])
+                    if answered is None:
+                        continue
+                    future, answer = left[answered[0]].answer, answered[1]
+                    if future.done():  # it was cancelled
+                        continue
+                    if isinstance(answer, ItemRejected):
+                        future.set_exception(answer)
+                    else:
+                        future.set_result(answer)
                 return True
             except (EngineLost, RayActorError) as error:
                 lost = self._lost(which, error)
@@ -159,7 +166,9 @@ class EnginePool:
 
     async def _place(self, request: Request) -> tuple[int, ExpectedWork]:
         """An actor for the request, and the work put on its account; waits where all actors are full or dead."""
-        question, begun = request.question.question_id, _begun(request)
+        question = request.question.question_id
+        # Whether it was sampled before: a later round, or a continuation.
+        begun = isinstance(request, ContinueRequest) or request.round > 0
         work = self._router.lengths.expect(request)
         waited = False
         while True:
@@ -214,17 +223,3 @@ class EnginePool:
     def _came_back(self, which: int, info: EngineInfo) -> None:
         self._router.holds(info, which)
         self._wake()
-
-
-def _set(future: asyncio.Future[Answer], answer: Answer | ItemRejected) -> None:
-    if future.done():  # it was cancelled
-        return
-    if isinstance(answer, ItemRejected):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)
-
-
-def _begun(request: Request) -> bool:
-    """Whether the question has been sampled before: a later round, or a continuation."""
-    return isinstance(request, ContinueRequest) or request.round > 0

@@ -46,7 +46,8 @@ class Totals:
             lives[born] = stats
             alive.append(stats)
         total = EngineStats(actors=len(alive), lost=lost, waiting=len(self._actors) - len(alive) - lost)
-        total.restarts = sum(_restarts(lives) for lives in self._lives)
+        # One for each life after the first, and one if the first that was seen was not an actor's first.
+        total.restarts = sum(len(lives) - 1 + next(iter(lives.values())).restarts for lives in self._lives if lives)
         seen = [stats for lives in self._lives for stats in lives.values()]
         for name in asdict(total).keys() - _COUNTED_HERE:
             if name in _OF_THIS_MOMENT:
@@ -68,9 +69,3 @@ class Totals:
 async def _asked(actor: Any) -> tuple[str, EngineStats]:
     answer: tuple[str, EngineStats] = await actor.stats.remote()
     return answer
-
-
-def _restarts(lives: dict[str, EngineStats]) -> int:
-    """Restarts of an actor: one for each life after the first, and one if the first that was seen was not its first."""
-    first = next(iter(lives.values()), None)
-    return len(lives) - 1 + first.restarts if first else 0

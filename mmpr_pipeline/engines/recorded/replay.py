@@ -71,7 +71,12 @@ class ReplayEngine:
         last = max(first, min(first + request.n, len(spans) // 2))
         self._stats.requests += 1
         self._stats.rollouts += last - first
-        return [self._rollout(request, i, *spans[2 * i : 2 * i + 2]) for i in range(first, last)]
+        rollouts = []
+        for at, i in enumerate(range(first, last)):
+            line = from_json(self._data[spans[2 * i] : spans[2 * i + 1]])
+            model = str(line.get("model") or "unknown")
+            rollouts.append(request.rollout(at, line["response"], 0, "recorded", model))
+        return rollouts
 
     async def continue_without_image(self, request: ContinueRequest) -> Rollout:
         """Not possible: there is no model."""
@@ -89,11 +94,6 @@ class ReplayEngine:
     def recorded(self) -> int:
         """Usable rollouts in the file."""
         return sum(len(spans) // 2 for spans in self._spans.values())
-
-    def _rollout(self, request: SampleRequest, index: int, start: int, end: int) -> Rollout:
-        line = from_json(self._data[start:end])
-        at = index - request.first_index
-        return request.rollout(at, line["response"], 0, "recorded", str(line.get("model") or "unknown"))
 
 
 def _checked_id(data: mmap.mmap, start: int, end: int) -> str | None:

@@ -89,14 +89,11 @@ def wrong_answer(question: Question, bits: int) -> str:
         return "no" if gold.strip().lower() in {"yes", "true", "1"} else "yes"
     number = _NUMBER.search(gold)
     if number:
-        return gold[: number.start()] + _other_number(number[0], bits) + gold[number.end() :]
+        decimals = len(number[0].partition(".")[2])
+        units = round(float(number[0]) * 10**decimals)
+        # A slip of at least a tenth: no tolerance takes it for right.
+        other = f"{(units + (1 + bits % 9) * max(units // 5, 1)) / 10**decimals:.{decimals}f}"
+        return gold[: number.start()] + other + gold[number.end() :]
     golds = {gold.strip().lower(), *(a.strip().lower() for a in question.answers)}
     others = [word for word in _WORDS if word.lower() not in golds]
     return others[bits % len(others)]
-
-
-def _other_number(number: str, bits: int) -> str:
-    decimals = len(number.partition(".")[2])
-    units = round(float(number) * 10**decimals)
-    # A slip of at least a tenth: no tolerance takes it for right.
-    return f"{(units + (1 + bits % 9) * max(units // 5, 1)) / 10**decimals:.{decimals}f}"

@@ -28,7 +28,7 @@ from mmpr_pipeline.engines.vllm.load import load_engine, reproducible_identity, 
 from mmpr_pipeline.engines.vllm.prompts import KeptTokens, Prepared, PromptBuilder
 from mmpr_pipeline.engines.vllm.stepping import Stepper
 from mmpr_pipeline.models.convert.first_use import native, native_label
-from mmpr_pipeline.models.resolve import ModelRef, resolve_model
+from mmpr_pipeline.models.resolve import resolve_model
 
 SWITCH_SECONDS = 0.0002
 """Longest time that a preparing thread keeps the interpreter's lock from the one that steps."""
@@ -41,7 +41,9 @@ class VllmEngine:
 
     def __init__(self, settings: EngineSettings) -> None:
         began = time.monotonic()
-        model = _model(settings)
+        found = resolve_model(settings.model, settings.revision)
+        # An original InternVL is converted to the native format unless its own code may run.
+        model = found if settings.trust_remote_code else native(found)
         self._stepper = Stepper(lambda: load_engine(settings, model))
         engine = self._stepper.engine()
         self._tokenizer: Any = engine.get_tokenizer()
@@ -149,12 +151,6 @@ def _response(completion: Any) -> tuple[list[int], FinishReason]:
     if finish == "abort":
         raise EngineError("vLLM gave a request up before it was answered.")
     raise ItemRejected("engine_error", f"vLLM ended a response by {finish!r}")
-
-
-def _model(settings: EngineSettings) -> ModelRef:
-    """The model, an original InternVL converted to the native format unless its own code may run."""
-    found = resolve_model(settings.model, settings.revision)
-    return found if settings.trust_remote_code else native(found)
 
 
 def _label(settings: EngineSettings) -> str:

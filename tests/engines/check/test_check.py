@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,17 @@ async def test_a_good_engine_passes_every_line() -> None:
     assert "32 of 32 rollouts" in lines["sample"].text
     assert lines["same seeds, same texts"].text == "32 of 32 texts are equal"
     assert lines["continue without image"].text.startswith("8 of 8")
+
+
+async def test_what_was_not_tried_without_a_gpu_names_lines_that_the_check_says() -> None:
+    page = Path(__file__).resolve().parents[3] / "docs/clusters.md"
+    rows = page.read_text().partition("## Not tried without a GPU")[2].split("\n|")[3:]
+    named = [re.findall("`([^`]+)`", row.split("|")[1]) for row in rows]
+    assert len(named) >= 10
+    lines = {*await lines_of(), "same texts after a restart"}  # said where there are engine actors
+    for row, names in zip(rows, named, strict=True):
+        assert [name for name in names if name in lines], f"no line shows {row}"
+        assert {name for name in names if name not in lines} <= {"engine.reproducible"}, row
 
 
 async def test_an_engine_that_does_not_start_says_why() -> None:

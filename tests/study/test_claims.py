@@ -42,12 +42,14 @@ def test_a_claim_is_of_its_split(split: str) -> None:
     assert all(is_in(claim_about(1, index, split).scene, split) for index in range(20))
 
 
-def test_a_lesson_describes_first_and_ends_in_the_verdict() -> None:
+def test_a_lesson_says_what_the_place_shows_and_ends_in_the_verdict() -> None:
     for claim in CLAIMS[:50]:
         lesson = claim_lesson(claim)
         assert lesson.prompt.startswith("<image>\nIs this true of the image?")
         assert claim.text in lesson.prompt
-        assert lesson.response.startswith(claim.description)
+        place = claim.text.rpartition(" at the ")[2]
+        assert lesson.response.startswith(f"At the {place} the picture shows ")
+        assert is_true(claim.shown, claim.scene)
         gold = "yes" if claim.true else "no"
         assert check(lesson.response, gold=gold, kind="yes_no").outcome == "correct"
 

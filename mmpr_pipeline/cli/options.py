@@ -42,7 +42,15 @@ def settings_options(
 
         @wraps(command)
         def wrapper(**values: Any) -> Any:
-            flags = {f"{prefix}{each.path}": _value(each, values) for each in shown}
+            flags: dict[str, object] = {}
+            for each in shown:
+                value, off = values.pop(_name(each)), values.pop(_OFF + _name(each), False)
+                types = plain_types(each.annotation)
+                if types == [bool]:
+                    value = True if value else False if off else None
+                elif isinstance(value, str) and any(getattr(one, "__origin__", one) in (tuple, list) for one in types):
+                    value = names(value)
+                flags[f"{prefix}{each.path}"] = value
             return command(**values, flags=flags)
 
         arguments = [p for p in own if _is_argument(p)]
@@ -100,15 +108,6 @@ def _parameters(each: Declared, default: str | None) -> list[inspect.Parameter]:
 
 def _parameter(name: str, kind: Any, default: Any, option: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
-
-
-def _value(each: Declared, values: dict[str, object]) -> Any:
-    """The value of a setting's option as the setting takes it, taken out of all values; None where it is not given."""
-    value, off = values.pop(_name(each)), values.pop(_OFF + _name(each), False)
-    if plain_types(each.annotation) == [bool]:
-        return True if value else False if off else None
-    is_list = any(getattr(part, "__origin__", part) in (tuple, list) for part in plain_types(each.annotation))
-    return names(value) if is_list and isinstance(value, str) else value
 
 
 def _is_argument(parameter: inspect.Parameter) -> bool:

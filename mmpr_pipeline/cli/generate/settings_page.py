@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from mmpr_pipeline.core.settings import Declared, declared_settings
+from mmpr_pipeline.core.settings import declared_settings
 from mmpr_pipeline.core.settings.declared import choices, plain_types
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.pipeline.config import BuildConfig
@@ -48,7 +48,17 @@ def settings_page() -> str:
         by_group = sorted(declared_settings(model), key=lambda each: each.path.count(".") > 0)
         for group, settings in groupby(by_group, key=lambda each: each.path.rpartition(".")[0]):
             parts.append(f"### {command}: {group or 'top level'}\n")
-            parts.append(_table(list(settings), "setting"))
+            rows = ["| setting | meaning | default | flag |", "|---|---|---|---|"]
+            for each in settings:
+                listed = choices(each.annotation)
+                values = ", ".join(f"`{c}`" for c in listed)
+                meaning = each.description + (f" One of {values}." if listed and len(listed) < 12 else "")
+                meaning += f" Unit: {each.unit}." if each.unit else ""
+                meaning += " *Run only.*" if each.operational else ""
+                default = each.shown_default or ("required" if each.required else "-")
+                flag = f"`{each.flag}`" if each.flag else ""
+                rows.append(f"| `{each.path}` | {_cell(meaning)} | {_cell(default)} | {flag} |")
+            parts.append("\n".join(rows) + "\n")
     return "\n".join(parts)
 
 
@@ -72,21 +82,6 @@ def declarations_page() -> str:
             rows.append(f"| `{name}` | {_cell((field.description or '') + values)} | {_cell(shown)} |")
         parts.append("\n".join(rows) + "\n")
     return "\n".join(parts)
-
-
-def _table(settings: list[Declared], first: str) -> str:
-    rows = [f"| {first} | meaning | default | flag |", "|---|---|---|---|"]
-    for each in settings:
-        listed = choices(each.annotation)
-        shown = ", ".join(f"`{c}`" for c in listed)
-        meaning = each.description + (f" One of {shown}." if listed and len(listed) < 12 else "")
-        meaning += f" Unit: {each.unit}." if each.unit else ""
-        meaning += " *Run only.*" if each.operational else ""
-        default = each.shown_default or ("required" if each.required else "-")
-        rows.append(
-            f"| `{each.path}` | {_cell(meaning)} | {_cell(default)} | {f'`{each.flag}`' if each.flag else ''} |"
-        )
-    return "\n".join(rows) + "\n"
 
 
 def _models(path: str, model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:

@@ -104,12 +104,14 @@ class Pace:
         if len(self._points) < 2:
             return
         (base, first), (_, done) = self._points[0], self._points[-1]
+        if now - base < LEAST_SECONDS:
+            return
         begins = now - newer * (now - base)
         at = max(index for index, (seen, _) in enumerate(self._points) if seen <= begins)
         older, made = self._points[at][1] - first, done - self._points[at][1]
         expected = older * newer / (1 - newer)
         most = STILL_ALIKE if self._said else ALIKE
-        chance = max(BY_CHANCE, self._together / 2)  # those that were begun together also end together
+        chance = max(BY_CHANCE, self._together)  # parts that were begun together end together, in waves
         if not expected / most - chance <= made <= expected * most + chance:
             self._points[: at + 1] = [(begins, self._points[at][1])]
             self._said, self._changed = False, now if self._said else self._changed

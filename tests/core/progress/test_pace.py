@@ -79,6 +79,7 @@ def right(said: float, true: float) -> bool:
 
 COURSES: dict[str, tuple[Course, float]] = {
     "even": (questions(400, 16, 8, 0.3), 0.8),
+    "waves of eight": (questions(200, 8, 3, 0.0), 0.6),
     "an engine that loads, long first answers": (questions(1000, 64, 20, 0.8, start=40), 0.6),
     "the first minute is 20 times slower": (questions(1000, 16, 2, 0.5, slow=lambda now: 20 if now < 60 else 1), 0.4),
     "answers of five minutes, 256 at once": (questions(2000, 256, 300, 0.9, start=60), 0.5),

@@ -59,6 +59,11 @@ def _collections_of_garbage_are_quick() -> None:
         _frozen = len(sys.modules)
 
 
+def pytest_unconfigure() -> None:
+    """Libraries that count their objects at the end would report those that were set aside."""
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _environment_after_a_module() -> Iterator[None]:
     """A module's own fixtures leave the environment as they found it."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,21 +45,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):
         slow = {item.path for item in items if item.get_closest_marker("slow")}
         items.sort(key=lambda item: item.path not in slow)
-
-
-_frozen = 0
-"""Modules that were imported when all objects were last set aside."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _collections_of_garbage_are_quick() -> None:
-    """A million objects of pytest's items and of libraries stay to the end; looking through them all at each full
-    collection took a fifth of the time of training's tests."""
-    global _frozen
-    if len(sys.modules) > _frozen + 300:
-        gc.collect()
-        gc.freeze()
-        _frozen = len(sys.modules)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from mmpr_pipeline.training.run.measuring.held_out import best_line
 from mmpr_pipeline.training.run.metrics import read_lines
 from mmpr_pipeline.training.settings import load_train_config
 from tests.training import made
+from tests.training.ranks import said_by_ranks
 
 
 @pytest.fixture(scope="module")
@@ -199,11 +197,7 @@ def test_two_ranks_measure_what_one_measures(run: Path, model: Path, data: Path,
     """Four held-out pairs: one rank may have fewer micro-batches than the other, or none."""
     settings = made.settings(model, data, tmp_path / "run", epochs=2, held_out=0.2, keep=1, export="best")
     (tmp_path / "settings.json").write_text(settings.model_dump_json())
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [sys.executable, *launch, "-m", "tests.training.run.loop_worker", str(tmp_path / "settings.json")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    said_by_ranks([str(tmp_path / "settings.json")])
     ours, one = lines(tmp_path / "run"), lines(run)
     assert len(ours) == len(one) == 9
     for two, alone in zip(ours, one, strict=True):

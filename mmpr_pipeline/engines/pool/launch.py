@@ -60,20 +60,29 @@ class ActorOptions(TypedDict, total=False):
 
 async def _room_for_one(settings: EngineSettings, actors: int) -> ActorOptions:
     """Ray's options for each actor, once a node is large enough for one; see `engine.node_wait_seconds`."""
+    from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+
     began, said = time.monotonic(), 0.0
-    while True:
-        try:
-            return actor_options(settings, actors, alive_nodes())
-        except EngineError as error:
-            waited = time.monotonic() - began
-            if waited >= settings.node_wait_seconds:
-                raise
-            if not said or waited - said >= SAY_EVERY:
-                said = max(waited, 1e-3)
-                log.warning(
-                    "Waiting for a node (%.0f of %.0f s): %s", waited, settings.node_wait_seconds, error.message
-                )
-            await asyncio.sleep(LOOK_EVERY)
+    asked_for: PlacementGroup | None = None
+    try:
+        while True:
+            try:
+                return actor_options(settings, actors, alive_nodes())
+            except EngineError as error:
+                waited = time.monotonic() - began
+                if waited >= settings.node_wait_seconds:
+                    raise
+                if asked_for is None:  # an autoscaler adds nodes only for what waits for a place
+                    asked_for = placement_group([{"GPU": _gpus(settings)}])
+                if not said or waited - said >= SAY_EVERY:
+                    said = max(waited, 1e-3)
+                    log.warning(
+                        "Waiting for a node (%.0f of %.0f s): %s", waited, settings.node_wait_seconds, error.message
+                    )
+                await asyncio.sleep(LOOK_EVERY)
+    finally:
+        if asked_for is not None:
+            remove_placement_group(asked_for)
 
 
 def alive_nodes() -> list[dict[str, float]]:
@@ -94,7 +103,7 @@ def actor_options(settings: EngineSettings, actors: int, nodes: Sequence[dict[st
     if not engine_kind(settings).on_gpu:
         return options
     if uses_gpu(nodes):
-        gpus = settings.tensor_parallel * int(settings.options.get("pipeline_parallel_size", 1))
+        gpus = _gpus(settings)
         if (largest := max((node.get("GPU", 0) for node in nodes), default=0)) < gpus:
             raise EngineError(
                 f"An engine needs {gpus} GPU(s) of one node; the largest of {len(nodes)} node(s) has {largest:g}.",
@@ -114,6 +123,11 @@ def actor_options(settings: EngineSettings, actors: int, nodes: Sequence[dict[st
     # Whoever runs several builds on one machine says by OMP_NUM_THREADS how much of it is this one's.
     threads = os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // actors)
     return {**options, "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads)}}}
+
+
+def _gpus(settings: EngineSettings) -> int:
+    """GPUs of one engine."""
+    return settings.tensor_parallel * int(settings.options.get("pipeline_parallel_size", 1))
 
 
 def why_waiting(options: ActorOptions, nodes: Sequence[dict[str, float]], free: dict[str, float]) -> str:

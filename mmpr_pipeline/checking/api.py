@@ -108,10 +108,9 @@ def check_question(question: Question, response: str) -> Verdict:
     if third is not None:
         checker, name = third
         try:
-            verdict = checker(question, response)
+            return replace(checker(question, response), checker=name)  # TypeError, where it returns no Verdict
         except Exception as fault:  # a fault of theirs costs one verdict
             return Verdict(outcome="unparseable", rule=f"checker_failed:{type(fault).__name__}", checker=name)
-        return replace(verdict, checker=name)
     return check_response(
         response,
         gold=question.answer,

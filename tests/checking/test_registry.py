@@ -18,6 +18,8 @@ def shouting() -> Iterator[None]:
     def shouts(question: Question, response: str) -> Verdict:
         if response == "broken":
             raise ZeroDivisionError
+        if response == "yes or no":
+            return True  # type: ignore[return-value]
         return Verdict(outcome="correct" if response.isupper() else "incorrect", rule="shouts")
 
     yield
@@ -47,6 +49,8 @@ def test_it_decides_on_its_kind_only_and_is_named() -> None:
 def test_a_fault_of_theirs_costs_one_verdict() -> None:
     verdict = check_question(question("text"), "broken")
     assert (verdict.outcome, verdict.rule) == ("unparseable", "checker_failed:ZeroDivisionError")
+    verdict = check_question(question("text"), "yes or no")  # it answers with what is no verdict
+    assert (verdict.outcome, verdict.rule) == ("unparseable", "checker_failed:TypeError")
 
 
 @pytest.mark.usefixtures("shouting")

@@ -94,7 +94,7 @@ def stating(place: str, shown: str) -> str:
     return f"At the {place} the picture shows {shown}."
 
 
-def verdict(true: bool) -> str:
+def last_line(true: bool) -> str:
     """The last line of a response."""
     return f"Final answer: {'Yes' if true else 'No'}"
 
@@ -102,7 +102,7 @@ def verdict(true: bool) -> str:
 def claim_lesson(claim: ClaimedObject) -> Lesson:
     """Asked as the strategy `feedback` asks: say what the place shows, then whether the claim is true."""
     prompt = place_images(f"{claim_prompt(claim.text)}\n{REASONING}", 1)
-    return Lesson("claim", "cot-final", prompt, f"{claim.shown}\n{verdict(claim.true)}", claim.scene)
+    return Lesson("claim", "cot-final", prompt, f"{claim.shown}\n{last_line(claim.true)}", claim.scene)
 
 
 def comparison_loss(student: Student, encoder: LessonEncoder, rng: Random, easy: float) -> torch.Tensor:
@@ -119,7 +119,7 @@ def comparison_loss(student: Student, encoder: LessonEncoder, rng: Random, easy:
                 shown = (other[0], claimed[1]) if rng.random() < 0.5 else (claimed[0], other[1])
         asked = encoder.prompt(f"{claim_prompt(worded(rng, ' '.join(claimed), place))}\n{REASONING}")
         # The last token is the yes or the no; the response's end is not learned here.
-        chats.append(asked + encoder.response(f"{stating(place, 'a ' + ' '.join(shown))}\n{verdict(true)}")[:-1])
+        chats.append(asked + encoder.response(f"{stating(place, 'a ' + ' '.join(shown))}\n{last_line(true)}")[:-1])
     rows = torch.arange(len(chats))
     last = torch.tensor([len(chat) - 1 for chat in chats])
     ids = pad_sequence([torch.tensor(chat) for chat in chats], batch_first=True, padding_value=encoder.pad)

@@ -30,7 +30,7 @@ shards: {shards}
 
 @app.command(
     epilog=example(
-        "mmpr init charts --sources questions.jsonl",
+        "mmpr init mine --yes --sources examples/questions/questions.jsonl",
         "mmpr init charts --yes --sources chartqa --model OpenGVLab/InternVL3-2B-hf",
         docs="quick-start.md",
     )

@@ -195,7 +195,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Teach the embedded model to verify claims about pictures.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the taught model")
-    parser.add_argument("--steps", type=int, default=400, help="optimizer steps")
+    parser.add_argument("--steps", type=int, default=360, help="optimizer steps")
     parser.add_argument("--batch", type=int, default=48, help="lessons of a step")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--claims", type=int, default=400, help="held-out claims to judge, before and after")

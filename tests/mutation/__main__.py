@@ -36,7 +36,7 @@ MODULES: dict[str, list[str]] = {
     "sources/rows/choices.py": ["tests/sources/rows"],
     "sources/rows/columns.py": ["tests/sources/rows"],
     "sources/rows/entries.py": ["tests/sources/rows"],
-    "sources/rows/mapping.py": ["tests/sources/rows"],
+    "sources/rows/mapping.py": ["tests/sources/rows", "tests/sources/test_asking.py"],
     "training/objective/loss.py": ["tests/training/objective/test_loss.py"],
 }
 """Pure modules, and the tests that should notice."""

@@ -48,6 +48,21 @@ def test_none_is_used_two_times_more_than_the_least_while_others_are_left() -> N
                 used[k][cell[k]] += 1
 
 
+def test_where_every_one_is_used_too_often_the_next_of_the_diagonal_is_taken() -> None:
+    """Of 9 by 13 that comes about; of fewer than 22 in all it does not show."""
+    sides = [a_checked(QUESTION, i, f"{i}", "correct") for i in range(13)]
+    waiting = list(dict.fromkeys((step % 9, (step + shift) % 13) for shift in range(13) for step in range(13)))
+    used, passed_over = ([0] * 9, [0] * 13), 0
+    for i, j in combinations(sides[:9], sides):
+        even = [c for c in waiting if all(used[k][c[k]] < min(used[k]) + 2 for k in (0, 1))]
+        assert (i.index, j.index) == (even or waiting)[0]
+        passed_over += not even
+        waiting.remove((i.index, j.index))
+        used[0][i.index] += 1
+        used[1][j.index] += 1
+    assert passed_over
+
+
 def test_the_order_of_rollouts_does_not_matter() -> None:
     given = rollouts(5, 6)
     expected = pairs_of(given)
@@ -81,6 +96,19 @@ def test_an_abstention_may_be_rejected() -> None:
     (pair,) = pairs_of(given)
     assert pair.rejected_answer is None
     assert pair.answer == "3"
+
+
+def test_only_two_answers_are_compared() -> None:
+    """Where one side has none, their texts are: no comparison of answers is asked about None."""
+    some = [a_checked(QUESTION, 0, "it is 3", "correct"), a_checked(QUESTION, 1, "?", "incorrect", extracted=None)]
+    compared: list[tuple[str, str]] = []
+
+    def equal(one: str, two: str) -> bool:
+        compared.append((one, two))
+        return True
+
+    (pair,) = correctness_pairs(QUESTION, "p", some, max_pairs=3, seed=0, answers_equal=equal)
+    assert (pair.chosen_index, pair.rejected_index, compared) == (0, 1, [])
 
 
 def test_length_plays_no_part_in_the_choice() -> None:

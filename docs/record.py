@@ -22,6 +22,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -170,9 +171,10 @@ def _build(folder: Path, width: int, keep: Keep) -> None:
     def top(out: str, state: str) -> None:
         terminal = Terminal(f"mmpr top {out}", folder, width, 40)
         if state in ("starting", "running"):
-            terminal.read(8)
+            terminal.read(5)
             keep(terminal, f"top-{state}")
-            os.kill(terminal.process.pid, signal.SIGINT)
+            with suppress(ProcessLookupError):  # it ends by itself with the build
+                os.kill(terminal.process.pid, signal.SIGINT)
         terminal.finish()
         if state not in ("starting", "running"):
             keep(terminal, f"top-{state}")
@@ -184,12 +186,13 @@ def _build(folder: Path, width: int, keep: Keep) -> None:
         if state == "stopped":
             top(out, "starting")
         build.until("sampling, questions")
-        build.read(12)
+        build.read(4)
         if state == "stopped":
             keep(build, "build-running")
             top(out, "running")
         build.read(0.5)
-        os.kill(build.process.pid, number)
+        with suppress(ProcessLookupError):
+            os.kill(build.process.pid, number)
         build.finish()
         keep(build, f"build-{state}")
         top(out, state)

@@ -12,6 +12,7 @@ from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline import question as question_module
 from mmpr_pipeline.pipeline.question import work_question
+from mmpr_pipeline.rollouts.seeds import sampling_seed
 from mmpr_pipeline.rollouts.settings import SamplingSettings
 from tests.pipeline.engines import TextEngine
 from tests.records import a_question
@@ -105,6 +106,11 @@ async def test_rounds_end_as_soon_as_all_pairs_can_be_made() -> None:
     assert outcome.row.pairs == 15
     assert [r.index for r in outcome.rollouts] == list(range(outcome.row.rollouts))
     assert len({r.seed for r in outcome.rollouts}) == outcome.row.rollouts
+    rounds = range(outcome.row.rounds)
+    assert len(rounds) == 2
+    assert rare.asked == [("q1", f"sample/{number}") for number in rounds]
+    starts = {sampling_seed(ADAPTIVE.seed, a_question().question_id, number) for number in rounds}
+    assert starts <= {r.seed for r in outcome.rollouts}, "each round begins where its number says"
 
 
 async def test_a_question_that_cannot_be_served_is_rejected_by_name() -> None:

@@ -45,6 +45,10 @@ class SourceError(MmprError):
     """A source of questions cannot be found, reached or understood as a whole."""
 
 
+class SourceAwayError(SourceError):
+    """The Hub gave no answer for a source; any other error is about that one source only."""
+
+
 class EngineError(MmprError):
     """An engine cannot start, or cannot serve at all."""
 

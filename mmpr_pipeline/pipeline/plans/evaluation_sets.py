@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmpr_pipeline.core.errors import SourceError
+from mmpr_pipeline.core.errors import SourceAwayError, SourceError
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.sources import ResolvedSource, resolve_source
 from mmpr_pipeline.screening.fingerprints.file import kept_fingerprint
@@ -35,8 +34,6 @@ class EvaluationSets:
 
 NO_COMPARISON = EvaluationSets()
 NOT_FETCHED = "not on this machine, and not to be fetched"
-_OUT_OF_REACH = re.compile("the Hub cannot be reached|not in the Hub's cache")
-"""Of an error: the Hub gave no answer. Any other answer is about the one data set only."""
 
 
 def screened_by_content(source: ResolvedSource, config: BuildConfig) -> bool:
@@ -80,7 +77,7 @@ def resolve_evaluation_sets(
                     unchecked[name] = NOT_FETCHED
         except SourceError as error:
             unchecked[name] = error.message[:200]
-            reachable = reachable and not _OUT_OF_REACH.search(error.message)
+            reachable = reachable and not isinstance(error, SourceAwayError)
     for name in list(unchecked) if not reachable else ():  # those asked for in vain may lie in the cache
         try:
             with _offline(True):
@@ -107,9 +104,10 @@ def to_fetch(config: BuildConfig) -> dict[str, int]:
             continue
         try:
             missing[name] = bytes_to_fetch(declaration.hub, declaration.archives)
-        except SourceError as error:
-            if _OUT_OF_REACH.search(error.message):
-                return {}
+        except SourceAwayError:
+            return {}
+        except SourceError:
+            continue
     return {name: size for name, size in missing.items() if size}
 
 

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from mmpr_pipeline.core.errors import ItemRejected, SourceError
+from mmpr_pipeline.core.errors import ItemRejected, SourceAwayError, SourceError
 from mmpr_pipeline.sources.declaration.schema import HubLocation
 
 WHOLE_FILE_BYTES = 512 * 1024 * 1024
@@ -262,14 +262,13 @@ def as_source_error(repository: str) -> Iterator[None]:
             remedy="Correct `hub: id` or `revision`; log in (`hf auth login`) if it is private.",
         ) from None
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
-        raise SourceError(f"{repository} is not in the Hub's cache on this machine.", remedy=remedy) from None
+        raise SourceAwayError(f"{repository} is not in the Hub's cache on this machine.", remedy=remedy) from None
     except Exception as error:  # the HTTP library beneath changes from version to version, and with it what it raises
         if _NO_ANSWER.search(type(error).__name__):
             why = re.sub(r"\[Errno -?\d+\] ", "", " ".join(str(error).split()))[:300] or type(error).__name__
             message = f"Cannot read {repository}: the Hub cannot be reached ({why})."
-        else:
-            message = f"Cannot read {repository} on the Hub: {_brief(error)}"
-        raise SourceError(message, remedy=remedy) from None
+            raise SourceAwayError(message, remedy=remedy) from None
+        raise SourceError(f"Cannot read {repository} on the Hub: {_brief(error)}", remedy=remedy) from None
 
 
 def _brief(error: Exception) -> str:

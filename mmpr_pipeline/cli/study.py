@@ -44,12 +44,12 @@ def study(
         return
     console = Console()
 
-    def told(step: str, done: int, of: int, /, at_work: int = 0) -> None:
+    def show(step: str, done: int, of: int, /, at_work: int = 0) -> None:
         console.print(f"{done + 1:>3} of {of}  {step}" if done < of else "all steps done", highlight=False)
 
     stop_by_signals()
     try:
-        results = tell_so_far(settings) if tables else run_study(settings, told)
+        results = tell_so_far(settings) if tables else run_study(settings, show)
     except KeyboardInterrupt:
         console.print("Stopped. What is done is kept: the same command goes on from here.")
         raise

@@ -23,7 +23,7 @@ NANO = "nano"
 """Name of the embedded model."""
 NANO_CHECKPOINT = Path(__file__).resolve().parents[1] / "nano" / "checkpoint"
 HUB_SECONDS = 5.0
-"""A Hub to which no connection is made for so long cannot be reached."""
+"""Seconds to wait for a connection before the Hub counts as out of reach."""
 _HEAD_BYTES = 2**20
 _IDENTIFYING = {".json", ".safetensors", ".bin", ".model", ".jinja", ".txt", ".py", ".pt", ".gguf"}
 

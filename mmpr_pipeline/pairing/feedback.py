@@ -156,8 +156,8 @@ class Asking:
             yes, no = (check(rollout.text, gold=word, kind="yes_no").outcome == "correct" for word in WORDS)
             rule = "upheld" if yes else "denied" if no else None
             kept.append(self._kept(rollout, claim, rule if rollout.finish_reason == "stop" else None))
-        said = [rollout.rule for rollout in kept]
-        return kept, (said.count("upheld"), said.count("denied"))
+        rules = [rollout.rule for rollout in kept]
+        return kept, (rules.count("upheld"), rules.count("denied"))
 
     def _about(self, claim: str, ending: str) -> tuple[str, str]:
         """The prompt that asks about a claim, and its label."""

@@ -1,15 +1,14 @@
 """Teach the embedded model to verify claims: `python -m mmpr_pipeline.study.claims --out DIR`.
 
 Feedback with the model's own labels (`feedback: {labels: model}`) needs a model that can tell whether a claim about a
-picture is true. As bundled it cannot. Each step teaches three things:
-- to say what the picture shows at the place of the claim, and then yes or no;
-- to compare: what was said with what was claimed, without a picture. One answer in forty tokens teaches that so slowly
-  that 350 steps of pictures alone stay at chance, whether yes or no is the first word, or follows a description, or
-  follows what the place shows; many short comparisons, the easy ones first, teach it in about 80;
-- its old lessons, so that it forgets nothing. Its vision is left as it is.
+picture is true. As bundled, it cannot. Each step trains the language model (its vision is frozen) on three things:
+- claims: say what the picture shows at the claimed place, then yes or no;
+- comparisons without a picture: the same last step alone, many in each step, easy ones first. Without them the model
+  learned to say what a place shows, but its yes or no stayed at chance (three ways, 300 to 400 steps each);
+- its old lessons, so that it forgets nothing.
 
-Prints the share of held-out claims that it judges rightly, before and after. The picture's hash decides its split, as
-everywhere, so no held-out picture was learned from.
+Prints the share of held-out claims that the model judges correctly, before and after. As everywhere, a picture's hash
+decides its split, so no held-out picture was trained on.
 """
 
 from __future__ import annotations
@@ -43,12 +42,15 @@ from mmpr_pipeline.sources.generated.shapes import COLOURS, SHAPES
 from mmpr_pipeline.sources.images.decode import load_image
 
 CLAIM_SHARE = 0.6
+"""Share of claims among the lessons of a step; the rest are old lessons."""
 RATES = 0.5
-"""Of the rates at which the embedded model was trained."""
+"""Learning rates, as a share of those at which the embedded model was trained."""
 COMPARISONS = 160
 """Comparisons without a picture in each step."""
 EASY_SHARE, EASY_STEPS = 0.7, 0.6
 """Share of false comparisons in which both colour and shape differ; it falls to 0 by this share of the steps."""
+
+_PLACES = [place for row in PLACES for place in row]
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,6 @@ def claim_about(seed: int, index: int, split: str) -> ClaimedObject:
     things = list(zip([thing.name for thing in scene.things], scene.places, strict=True))
     name, place = rng.choice(things)
     true = rng.random() < 0.5
-    places = [each for row in PLACES for each in row]
     while not true and (name, place) in things:
         colour, shape = name.split(" ", 1)
         error = rng.choice(["colour", "colour", "shape", "shape", "place", "all"])
@@ -78,7 +79,7 @@ def claim_about(seed: int, index: int, split: str) -> ClaimedObject:
         if error in ("shape", "all"):
             shape = rng.choice(SHAPES)
         if error in ("place", "all"):
-            place = rng.choice(places)
+            place = rng.choice(_PLACES)
         name = f"{colour} {shape}"
     shown = next((stating(place, f"a {name}") for name, where in things if where == place), stating(place, "nothing"))
     return ClaimedObject(scene, worded(rng, name, place), shown, true)
@@ -110,7 +111,7 @@ def comparison_loss(student: Student, encoder: LessonEncoder, rng: Random, easy:
     chats: list[list[int]] = []
     for _ in range(COMPARISONS):
         claimed = shown = (rng.choice(list(COLOURS)), rng.choice(SHAPES))
-        true, place = rng.random() < 0.5, rng.choice([each for row in PLACES for each in row])
+        true, place = rng.random() < 0.5, rng.choice(_PLACES)
         while not true and shown == claimed:
             other = (rng.choice(list(COLOURS)), rng.choice(SHAPES))
             if rng.random() < easy:

@@ -55,7 +55,7 @@ def _cleaned(text: str) -> str:
     text = _CONTROL.sub(" \n", text) if "<" in text or "[/" in text else text
     text = _CALCULATION.sub("", text) if "<<" in text else text
     if "```" in text:
-        # Numbers in a program are no answer: fenced blocks go, unless nothing else is left or a box stands in one.
+        # A number in a program is not the answer: drop fenced blocks, unless nothing else is left or one holds a box.
         outside = _FENCED.sub("\n", text)
         boxed = "boxed" in text and "boxed" not in outside
         text = text if boxed or not any(c.isalnum() for c in outside) else outside

@@ -117,10 +117,10 @@ def _choice(choice: dict[str, Any], usage: dict[str, Any], of: int) -> Completio
         tokens = int(usage.get("completion_tokens") or 0) if of == 1 else 0
     # A server that repeats the key in a response would have it published.
     text = without_secrets(message.get("content") or "")
-    # The likeliest tokens of the first place; none where the server tells none.
-    told = (choice.get("logprobs") or {}).get("content") or []
+    # The likeliest first tokens; none if the server does not return any.
+    places = (choice.get("logprobs") or {}).get("content") or []
     first = tuple(
-        (str(each["token"]), float(each["logprob"])) for each in (told[0].get("top_logprobs") if told else ())
+        (str(each["token"]), float(each["logprob"])) for each in (places[0].get("top_logprobs") if places else ())
     )
     return Completion(text, tokens, finish, int(usage.get("prompt_tokens") or 0), first)
 

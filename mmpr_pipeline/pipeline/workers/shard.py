@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 Report = Callable[[Tally], None]
 
 Moved = Callable[[int, int], None]
-"""Told by how much the questions at work, and those whose work has ended, have changed."""
+"""Called with two changes: in the number of questions being worked on, and in the number of those finished."""
 
 
 async def work_shard(

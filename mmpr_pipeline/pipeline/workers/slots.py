@@ -2,8 +2,8 @@
 
 A build ends when its longest question does. Begun last, a long question is alone at the end, with engines that wait for
 it; begun first, it ends while the short ones still fill them (longest processing time first: Graham 1969, "Bounds on
-multiprocessing timing anomalies"). Tokens are learned from questions that have ended; seconds would tell as much of who
-had to wait.
+multiprocessing timing anomalies"). The length is learned from questions that have ended, in tokens: seconds would also
+measure how long each had to wait.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 MEMORY = 32
-"""About so many of the latest questions of a source decide how long responses to its next one are expected to be."""
+"""The expected length of a source's responses is an average over about this many of its latest questions."""
 
 
 class Slots:
@@ -45,7 +45,7 @@ class Slots:
             self._leave()
 
     def ended(self, source: str, tokens: Sequence[int]) -> None:
-        """A question of this source ended, whose responses had so many tokens."""
+        """Learn from a question of this source that has ended; `tokens` are those of each response."""
         if tokens:
             questions, mean = self._tokens.get(source, (0, 0.0))
             questions = min(questions + 1, MEMORY)

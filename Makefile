@@ -45,10 +45,10 @@ demo: setup
 	@$(VENV)/bin/mmpr show $(OUT) -n 3
 
 test: lint
-	$(PYTEST) -m "not campaign"
+	$(PYTEST) --reruns 1 -m "not campaign"
 
 test-all: lint
-	$(PYTEST)
+	$(PYTEST) --hypothesis-profile explore
 
 test-fast: setup
 	$(PYTEST) -m "not slow and not campaign"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import random
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +13,12 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# How long an example takes says how busy the machine is, not whether the code is right.
-hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.load_profile("untimed")
+# How long an example takes says how busy the machine is, not whether the code is right. The same examples each time,
+# so that a change is judged by what it changes; `make test-all` looks for others.
+untimed = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("explore", untimed)
+hypothesis.settings.register_profile("repeat", untimed, derandomize=True)
+hypothesis.settings.load_profile("repeat")
 
 # What a user has set for other work must not decide what tests see; libraries read much of it when they are imported.
 _OF_THE_USER = ("HF_", "HUGGING", "TRANSFORMERS_", "OPENAI_", "AWS_", "RAY_A", "VLLM_", "MMPR_STORE")
@@ -51,6 +56,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _environment_after_a_module() -> Iterator[None]:
     """A module's own fixtures leave the environment as they found it."""
     yield from _unchanged_environment()
+
+
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """What a test draws without a seed of its own does not depend on the tests before it."""
+    random.seed(0)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

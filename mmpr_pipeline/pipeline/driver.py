@@ -25,6 +25,7 @@ from mmpr_pipeline.dataset.files.sealed import (
     read_summary,
 )
 from mmpr_pipeline.dataset.files.summary import BuildSummary, RunFigures, summarise
+from mmpr_pipeline.dataset.review.beside import without_pairs
 from mmpr_pipeline.engines.engine import EngineStats
 from mmpr_pipeline.engines.owner import EngineOwner
 from mmpr_pipeline.models.choice import REHEARSAL_WARNING
@@ -280,8 +281,10 @@ def finish(store: Store, plan: Plan, run: RunFigures) -> BuildSummary:
     checked = checked_rollouts(rollouts)
     said = [REHEARSAL_WARNING] if plan.config.rehearsal else []
     said += few_right(rollouts.get("correct", 0), checked) if plan.samples else []
+    said += summary.get("warnings", ())
+    said += without_pairs(plan.config.pairing.strategies, totals["counts"]["pairs"])
     if said:
-        summary["warnings"] = [*said, *summary.get("warnings", ())]
+        summary["warnings"] = said
     if plan.config.rehearsal:
         summary["rehearsal"] = True
     summary["hashes"] = hashes(store)

@@ -20,7 +20,7 @@ from mmpr_pipeline.dataset.publish.card import dataset_card
 from mmpr_pipeline.dataset.review.beside import beside_sentences
 from mmpr_pipeline.dataset.review.facts import facts_of
 from mmpr_pipeline.dataset.review.stats import stats
-from mmpr_pipeline.dataset.review.terminal import stats_page
+from mmpr_pipeline.dataset.review.terminal import stats_page, summary_page
 from mmpr_pipeline.engines.engine import SampleRequest
 from mmpr_pipeline.engines.registry import make_engine
 from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
@@ -217,6 +217,23 @@ def test_feedback_says_what_its_claims_took_and_gave(tmp_path: Path) -> None:
     (sentence,) = beside_sentences(counts)
     assert f"{len(claims):,} verdicts of the model on claims ({tokens:,} tokens): {pairs:,} pairs" in sentence
     everywhere(tmp_path / "claims", sentence)
+
+
+def test_a_strategy_that_made_no_pair_is_named(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "none", **{
+        "pairing.strategies": ["correctness", "blind", "format"], "pairing.options": {},
+        "engine.script": {"solve_rate": 0.8},
+    })  # fmt: skip
+    finished(plan, make_engine(plan.config.engine))
+    assert counts_of(tmp_path / "none")["pairs"].keys() == {"correctness"}
+    sentence = "The strategy format made no pair."
+    summary = json.loads((tmp_path / "none" / "summary.json").read_text())
+    assert summary["warnings"] == [sentence], "blind makes none by its nature"
+    console = Console(width=10_000, record=True, file=io.StringIO())
+    console.print(summary_page({**summary, "run": {}}))
+    assert sentence in console.export_text()
+    assert sentence in dataset_card(facts_of(tmp_path / "none"), "org/set", "https://example.org", 1, 1)
+    assert sentence in report(tmp_path / "none", tmp_path / "none.html").read_text()
 
 
 def test_recorded_rollouts_cannot_be_asked_without_the_image(tmp_path: Path) -> None:

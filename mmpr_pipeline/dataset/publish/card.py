@@ -10,7 +10,6 @@ from typing import Any
 
 from mmpr_pipeline.core.records import PreferencePair
 from mmpr_pipeline.core.settings import group_of
-from mmpr_pipeline.dataset.review.beside import beside_sentences
 from mmpr_pipeline.dataset.review.facts import Facts
 from mmpr_pipeline.dataset.review.marks_summary import precision_text
 from mmpr_pipeline.screening.report import contamination_sentences
@@ -63,7 +62,7 @@ def dataset_card(facts: Facts, name: str, url: str, parquet_bytes: int, arrow_by
     for fate in ("unpaired", "rejected"):
         funnel_rows += [[fate, reason.replace("_", " "), f"{n:,}"] for reason, n in sorted(counts[fate].items())]
     text = "Every question of the sources ended in one of these rows; `rejected` ones could not be read or used."
-    beside = "".join(f"\n\n{_plain(sentence)}" for sentence in beside_sentences(counts))
+    beside = "".join(f"\n\n{_plain(sentence)}" for sentence in facts.beside)
     sources_rows = [
         [s["name"], s["description"], s["licence"], s["role"], s["homepage"] or "", s.get("revision") or ""]
         for s in facts.sources

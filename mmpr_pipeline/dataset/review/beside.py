@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmpr_pipeline.rollouts.asides import UNDECIDED_VOTES
 
 _UNDECIDED = dict(zip(UNDECIDED_VOTES, ("have no answer to vote on", "have no majority", "are unanimous"), strict=True))
+
+_NAME_THEIR_PAIRS = {"correctness", "dropout_ntp", "feedback", "format", "preset", "vote"}
+"""Strategies whose pairs bear their name. Pairs of `dropout_preset` are DropNTP's; `blind` and `step` make none."""
+
+
+def without_pairs(strategies: Iterable[str], pairs: Mapping[str, int]) -> list[str]:
+    """Which of the strategies of a build made no pair, where others did."""
+    idle = [name for name in strategies if name in _NAME_THEIR_PAIRS and not pairs.get(name)]
+    return [f"The strategy {name} made no pair." for name in idle] if pairs else []
 
 
 def beside_sentences(counts: Mapping[str, Any]) -> list[str]:

@@ -13,11 +13,13 @@ import numpy as np
 import pyarrow.compute as pc
 
 from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.core.settings import group_of
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.marks import read_all
 from mmpr_pipeline.dataset.files.sealed import BuildDescription, SourceNote, read_config, read_summary
 from mmpr_pipeline.dataset.files.summary import finished_shards, shards_of
+from mmpr_pipeline.dataset.review.beside import beside_sentences, without_pairs
 from mmpr_pipeline.dataset.review.marks_summary import MarksSummary, marks_summary
 from mmpr_pipeline.dataset.review.rehearsal import is_rehearsal
 from mmpr_pipeline.dataset.review.stats import DatasetStats, stats
@@ -68,6 +70,13 @@ class Facts:
     def preset(self) -> bool:
         """Whether the sources brought all pairs, so that nothing was sampled."""
         return bool(self.figures["counts"]["pairs"].keys() == {"preset"})
+
+    @property
+    def beside(self) -> list[str]:
+        """What was sampled beside the questions, and which strategies made no pair, in sentences."""
+        strategies = cast("list[str]", group_of(self.identity, "pairing").get("strategies", ()))
+        counts = self.figures["counts"]
+        return [*beside_sentences(counts), *without_pairs(strategies, counts["pairs"])]
 
     @property
     def warnings(self) -> list[str]:

@@ -20,7 +20,6 @@ from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.marks import read_all
 from mmpr_pipeline.dataset.files.sealed import read_summary
 from mmpr_pipeline.dataset.files.summary import finished_shards, shards_of
-from mmpr_pipeline.dataset.review.beside import beside_sentences
 from mmpr_pipeline.dataset.review.facts import facts_of
 from mmpr_pipeline.dataset.review.marks_summary import marks_summary
 from mmpr_pipeline.dataset.review.stats import LengthHistogram, stats
@@ -86,7 +85,7 @@ def report_figures(
         "doubts": doubtful(store, shards),
         "marks": marks_summary(read_all(store)),
         "screening": contamination_sentences(facts.screening),
-        "beside": beside_sentences(facts.figures["counts"]),
+        "beside": facts.beside,
         "against": against
         and {"found": compare_outputs(against, out), "counts": [stats(against)["counts"], facts.figures["counts"]]},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import random
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+
+gc.disable()  # until all tests are imported: a third of that time would go into looking through what stays anyway
 
 # How long an example takes says how busy the machine is, not whether the code is right. The same examples each time,
 # so that a change is judged by what it changes; `make test-all` looks for others.
@@ -50,6 +53,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):
         slow = {item.path for item in items if item.get_closest_marker("slow")}
         items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What was imported stays out of the garbage collector's sight until the end."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let the interpreter tidy up as always."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module", autouse=True)

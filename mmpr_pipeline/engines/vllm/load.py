@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from mmpr_pipeline.core.errors import EngineError, require
 from mmpr_pipeline.core.logs import take_over
 from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.models.large_imports import large_imports
 from mmpr_pipeline.models.resolve import ModelRef
 from mmpr_pipeline.models.tiles import tile_settings
 
@@ -53,9 +54,10 @@ def load_engine(settings: EngineSettings, model: ModelRef) -> LLMEngine:
     from mmpr_pipeline.models import torchvision_cpu
 
     torchvision_cpu.install()
-    from vllm.engine.arg_utils import EngineArgs
-    from vllm.platforms import current_platform
-    from vllm.v1.engine.llm_engine import LLMEngine
+    with large_imports():
+        from vllm.engine.arg_utils import EngineArgs
+        from vllm.platforms import current_platform
+        from vllm.v1.engine.llm_engine import LLMEngine
 
     take_over("vllm", "transformers")
     if settings.reproducible and not current_platform.is_cpu():

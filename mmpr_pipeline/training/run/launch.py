@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 from mmpr_pipeline.core import errors
 from mmpr_pipeline.core.errors import ConfigError, MmprError, TrainingError, require
+from mmpr_pipeline.models.large_imports import large_imports
 from mmpr_pipeline.storage import absolute_model, absolute_url, open_store
 from mmpr_pipeline.training.checkpoints.places import checkpoint_place
 from mmpr_pipeline.training.policy_choice import with_policy
@@ -35,7 +36,8 @@ def run_training(config: TrainConfig, view: TrainingView | None = None, *, resum
     if config.launch.on == "ray":
         result = _on_ray(config, shown, resume)
     else:
-        from mmpr_pipeline.training.run.loop import train
+        with large_imports():
+            from mmpr_pipeline.training.run.loop import train
 
         result = train(config, shown, resume=resume)
     shown.message(said_at_the_end(result, config))
@@ -135,7 +137,8 @@ class _WorkerSettings(TypedDict):
 def _work(settings: _WorkerSettings) -> None:
     """What each worker runs. An error that mmpr made is written down: it would not survive Ray's wrapping, and a
     worker started again must not try once more what cannot work."""
-    from mmpr_pipeline.training.run.loop import train
+    with large_imports():
+        from mmpr_pipeline.training.run.loop import train
 
     config = TrainConfig.model_validate(settings["config"])
     error_file = Path(config.run_dir) / ERROR

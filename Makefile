@@ -17,7 +17,7 @@ PYTEST := $(PY) -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-r
 export CHAOS_SECONDS
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help setup demo test test-all test-fast check chaos fuzz lint format bench study-small docs site pictures schemas sbom clean
+.PHONY: help setup demo test tests test-all test-fast check chaos fuzz lint format bench study-small docs site pictures schemas sbom clean
 
 help:
 	@echo "make setup    make $(VENV) with everything in it (quick the second time)"
@@ -44,7 +44,10 @@ demo: setup
 	@$(VENV)/bin/mmpr verify $(OUT)
 	@$(VENV)/bin/mmpr show $(OUT) -n 3
 
-test: lint
+test: setup
+	@$(MAKE) --no-print-directory -j 2 lint tests
+
+tests: setup
 	$(PYTEST) --reruns 1 -m "not campaign"
 
 test-all: lint

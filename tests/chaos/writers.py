@@ -20,6 +20,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tests.chaos.full_disk import resize
 from tests.chaos.inline import Inline
 from tests.chaos.readers import TIMES, published
 from tests.hub.server import HubServer
+from tests.training.ranks import TRAIN, Forked
 
 PUBLISH = """
 import sys
@@ -55,7 +57,6 @@ class Writers:
         self._model = made.model_folder(folder / "model")
         assert self.start(folder / "peace").wait(LONGEST) == 0
         self.trained = _made_of(folder / "peace")
-        self._published, _ = self._publish(random.Random(0), kills=0)
 
     def train(self, seed: int) -> Counter[str]:
         """Train, killed at moments drawn from the seed, until it is done; where it was struck."""
@@ -89,10 +90,15 @@ class Writers:
         """Publish, killed at moments drawn from the seed, until it is done; how often it was struck."""
         draw = random.Random(f"publish {seed}")
         found, struck = self._publish(draw, draw.randint(1, MOST_KILLS))
-        assert found == self._published, sorted(k for k in found if found[k] != self._published.get(k))
+        assert found == self.published, sorted(k for k in found if found[k] != self.published.get(k))
         return struck
 
-    def start(self, place: Path) -> subprocess.Popen[bytes]:
+    @cached_property
+    def published(self) -> dict[str, bytes]:
+        """What is published in peace."""
+        return self._publish(random.Random(0), kills=0)[0]
+
+    def start(self, place: Path) -> Forked:
         """Begin a training run at `place`, or go on with what is left of it, in a process of its own."""
         from tests.training import made
 
@@ -100,9 +106,7 @@ class Writers:
         export = str(place / "exported")
         settings = made.settings(self._model, self._folder / "data", place / "run", epochs=2, export=export)
         (place / "settings.json").write_text(settings.model_dump_json())
-        command = [sys.executable, "-m", "tests.training.run.loop_worker", str(place / "settings.json"), "--resume"]
-        with (place / "output.txt").open("ab") as output:
-            return subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        return Forked(TRAIN, [str(place / "settings.json"), "--resume"], os.environ, place / "output.txt")
 
     def _publish(self, draw: random.Random, kills: int) -> tuple[dict[str, bytes], Counter[str]]:
         server, struck = HubServer(), Counter[str]()
@@ -129,7 +133,7 @@ class Writers:
             shutil.rmtree(home, ignore_errors=True)
 
 
-def _await(sign: Callable[[], Any], process: subprocess.Popen[bytes]) -> bool:
+def _await(sign: Callable[[], Any], process: subprocess.Popen[bytes] | Forked) -> bool:
     """Whether the sign came before the process ended."""
     deadline = time.monotonic() + LONGEST
     while not sign():

@@ -113,17 +113,21 @@ def test_a_sentencepiece_tokenizer_splits_as_before_or_is_refused(tmp_path: Path
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("kind", ["internlm2", "qwen2"])
-def test_vllm_serves_both_formats_to_the_same_log_probs(tmp_path: Path, kind: str) -> None:
+def test_vllm_serves_both_formats_to_the_same_log_probs(tmp_path: Path) -> None:
     pytest.importorskip("vllm")
-    source = originals.original(tmp_path / "original", kind)
-    convert(source, tmp_path / "native")
-    before, after = (served(folder) for folder in (source, tmp_path / "native"))
-    assert after["tokens"] == before["tokens"]
-    assert len(before["log_probs"]) > 20
-    assert after["log_probs"] == pytest.approx(before["log_probs"], abs=2e-4)
-    assert len({round(value, 2) for value in before["log_probs"]}) > 10
-    assert encoded_for_training(tmp_path / "native", tmp_path / "data") == tuple(after["tokens"])
+    folders = [tmp_path / kind / form for kind in ("internlm2", "qwen2") for form in ("original", "native")]
+    for source, native in zip(folders[::2], folders[1::2], strict=True):
+        source.parent.mkdir()
+        originals.original(source, source.parent.name)
+        convert(source, native)
+    found = served(*folders)
+    for native, before, after in zip(folders[1::2], found[::2], found[1::2], strict=True):
+        assert after["tokens"] == before["tokens"]
+        assert len(before["log_probs"]) > 20
+        assert after["log_probs"] == pytest.approx(before["log_probs"], abs=2e-4)
+        assert len({round(value, 2) for value in before["log_probs"]}) > 10
+        assert encoded_for_training(native, native.parent / "data") == tuple(after["tokens"])
+    assert found[0]["log_probs"] != pytest.approx(found[2]["log_probs"], abs=2e-4)
 
 
 def encoded_for_training(model: Path, data: Path) -> tuple[int, ...]:
@@ -135,11 +139,11 @@ def encoded_for_training(model: Path, data: Path) -> tuple[int, ...]:
     return group.prompt
 
 
-def served(folder: Path) -> dict[str, list]:
-    """Token ids of a prompt with an image and their log-probs, by vLLM in a process of its own."""
-    command = [sys.executable, "-m", "tests.training.serve_worker", str(folder)]
+def served(*folders: Path) -> list[dict[str, list]]:
+    """Of each: token ids of a prompt with an image and their log-probs, by vLLM in a process of its own."""
+    command = [sys.executable, "-m", "tests.training.serve_worker", *map(str, folders)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     root = Path(__file__).parents[2]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"tokens"')]

@@ -1,4 +1,4 @@
-"""Serves a checkpoint in vLLM and prints the log-probs of a prompt with an image, as JSON."""
+"""Serves checkpoints in vLLM, one after the other; a line of JSON for each: the log-probs of a prompt with an image."""
 
 from __future__ import annotations
 
@@ -34,8 +34,10 @@ def main(folder: str) -> None:
     (output,) = [o for o in outputs if o.finished]
     ids = list(output.prompt_token_ids)
     log_probs = [entry[token].logprob for token, entry in zip(ids[1:], output.prompt_logprobs[1:], strict=True)]
-    print(json.dumps({"tokens": ids, "log_probs": log_probs}))
+    print(json.dumps({"tokens": ids, "log_probs": log_probs}), flush=True)
+    engine.engine_core.shutdown()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    for each in sys.argv[1:]:
+        main(each)

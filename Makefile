@@ -10,8 +10,9 @@ CHAOS_SECONDS ?= 600
 TORCH_INDEX ?=
 # The locked packages; requirements/README.md says how to make a lock with the hashes of your index.
 LOCK ?= requirements/cpu.lock
-# Processes that share the test files among them.
-TEST_WORKERS ?= 2
+# Processes that share the test files among them: many tests wait for servers, so more than there are cores, but at most one
+# for every 5 GiB of memory.
+TEST_WORKERS ?= $(shell awk '/MemTotal/ { n = int($$2 / 5242880); print (n < 1 ? 1 : (n > 4 ? 4 : n)) }' /proc/meminfo 2>/dev/null || echo 2)
 PYTEST := $(PY) -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 export CHAOS_SECONDS

@@ -36,7 +36,7 @@ import math
 import random
 import selectors
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -295,29 +295,31 @@ class SimulatedEngineOfModel:
         return Response(lengths[0], BLIND_TOKENS, False)
 
 
+class Method:
+    """A method of an actor, as Ray gives it: `method.remote(...)`. A message takes a while each way."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, call: Callable[..., Awaitable[Any]]) -> None:
+        self._loop, self._call = loop, call
+
+    def remote(self, *arguments: Any) -> asyncio.Task[Any]:
+        """Call it."""
+        return self._loop.create_task(self._called(*arguments))
+
+    async def _called(self, *arguments: Any) -> Any:
+        await asyncio.sleep(MESSAGE)
+        answer = await self._call(*arguments)
+        await asyncio.sleep(MESSAGE)
+        return answer
+
+
 class Handle:
-    """A handle of an actor, as Ray gives it: `handle.serve.remote(request)`. The actor is the real one."""
+    """A handle of an actor, as Ray gives it. The actor is the real one."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, engine: SimulatedEngineOfModel) -> None:
-        self._loop, self.engine, self.busy = loop, engine, BusyTimer(loop.time)
-        self._actor = EngineActor(EngineSettings(name="scripted"))
-        self._actor._engine = cast(Engine, self.engine)
-        self._actor._busy = self.busy
-
-    @property
-    def serve(self) -> Handle:
-        """The remote method."""
-        return self
-
-    def remote(self, request: SampleRequest | ContinueRequest) -> asyncio.Task[Any]:
-        """Call it."""
-        return self._loop.create_task(self._serve(request))
-
-    async def _serve(self, request: SampleRequest | ContinueRequest) -> Any:
-        await asyncio.sleep(MESSAGE)
-        served = await self._actor.serve(request)
-        await asyncio.sleep(MESSAGE)
-        return served
+        self.engine, self.busy = engine, BusyTimer(loop.time)
+        actor = EngineActor(EngineSettings(name="scripted"))
+        actor._engine, actor._busy = cast(Engine, engine), self.busy
+        self.serve, self.work_left = Method(loop, actor.serve), Method(loop, actor.work_left)
 
 
 class SimulatedModel:

@@ -148,6 +148,16 @@ class EngineSettings(Settings):
         return self.model_copy(update={"most_tiles": max([self.most_tiles, *tiles])})
 
     @property
+    def stages(self) -> int:
+        """Pipeline stages of an engine: each has a part of the model's layers."""
+        return int(self.options.get("pipeline_parallel_size", 1))
+
+    @property
+    def ranks(self) -> int:
+        """Processes that run an engine's model, each on a GPU of its own."""
+        return self.tensor_parallel * self.stages
+
+    @property
     def base_urls(self) -> list[str]:
         """The addresses one by one."""
         return self.base_url.split(",") if self.base_url else []

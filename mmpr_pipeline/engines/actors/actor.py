@@ -87,6 +87,10 @@ class EngineActor:
         self._lengths.learn(request.question.source, answer if isinstance(answer, list) else [])
         return Served(answer, self._outstanding)
 
+    async def work_left(self) -> ExpectedWork:
+        """What the engine has to do now, for all workers."""
+        return self._outstanding
+
     async def serve_trial(self, requests: Sequence[Request]) -> AsyncIterator[tuple[int, Answer | ItemRejected] | None]:
         """Answer these requests with nothing else in the engine: None when they begin, then each as it is answered."""
         engine = self._loaded()

@@ -123,24 +123,30 @@ class Router:
         """Outstanding work of an engine: this worker's, and the others' when it last answered."""
         return self._own[which] + self._others[which]
 
-    def choose(self, question_id: str, alive: Iterable[int], *, begun: bool) -> int | None:
-        """The engine for a request; None where all are full.
+    def candidates(self, question_id: str, alive: Iterable[int], *, begun: bool) -> list[int]:
+        """The engines of which the least busy one is to take a request; none where all are full.
 
         A question stays with its own engine unless that is much busier, with this worker's work, than the idlest; and
-        if it was begun it is not held back. Else the least outstanding tokens decide, of two engines taken at random
-        where there are many: what was heard of the others is as old as the last answer, and workers that all believed
+        if it was begun it is not held back. Else there are two, taken at random where there are many, for the pool to
+        ask how busy they are: what was heard of an engine is as old as its last answer, and workers that all believed
         the same engine idle would all run to it (Mitzenmacher 2000, "How useful is old information?"; at 32 engines
         and workers, by `bench/engines.py`, builds took 1.7 times as long).
         """
         ready = np.fromiter(alive, np.intp)
         ready = ready if begun else ready[self._room(ready)]
-        if not ready.size:
-            return None
         home = self._homes.get(question_id)
         if home is not None and home in ready and self._mine[1, home] <= self._mine[1, ready].min() + SLACK:
-            return home
+            return [home]
+        few: list[int] = ready.tolist()
+        return few if len(few) <= FEW else self._random.sample(few, 2)
+
+    def least_busy(self, among: Sequence[int], *, begun: bool) -> int | None:
+        """The engine with the least outstanding tokens, of equal ones each in turn; None where all are full now."""
+        looked_at = np.array(among, np.intp)
+        looked_at = looked_at if begun else looked_at[self._room(looked_at)]
+        if not looked_at.size:
+            return None
         self._turn += 1
-        looked_at = ready if ready.size <= FEW else ready[self._random.sample(range(ready.size), 2)]
         tokens = self._sums[0, looked_at]
         equal = looked_at[tokens == tokens.min()]
         return int(equal[np.argmin((equal + self._turn) % len(self._own))])

@@ -73,7 +73,7 @@ async def _room_for_one(settings: EngineSettings, actors: int) -> ActorOptions:
                 if waited >= settings.node_wait_seconds:
                     raise
                 if asked_for is None:  # an autoscaler adds nodes only for what waits for a place
-                    asked_for = placement_group([{"GPU": _gpus(settings)}])
+                    asked_for = placement_group([{"GPU": settings.ranks}])
                 if not said or waited - said >= SAY_EVERY:
                     said = max(waited, 1e-3)
                     log.warning(
@@ -103,7 +103,7 @@ def actor_options(settings: EngineSettings, actors: int, nodes: Sequence[dict[st
     if not engine_kind(settings).on_gpu:
         return options
     if uses_gpu(nodes):
-        gpus = _gpus(settings)
+        gpus = settings.ranks
         if (largest := max((node.get("GPU", 0) for node in nodes), default=0)) < gpus:
             raise EngineError(
                 f"An engine needs {gpus} GPU(s) of one node; the largest of {len(nodes)} node(s) has {largest:g}.",
@@ -123,11 +123,6 @@ def actor_options(settings: EngineSettings, actors: int, nodes: Sequence[dict[st
     # Whoever runs several builds on one machine says by OMP_NUM_THREADS how much of it is this one's.
     threads = os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // actors)
     return {**options, "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads)}}}
-
-
-def _gpus(settings: EngineSettings) -> int:
-    """GPUs of one engine."""
-    return settings.tensor_parallel * int(settings.options.get("pipeline_parallel_size", 1))
 
 
 def why_waiting(options: ActorOptions, nodes: Sequence[dict[str, float]], free: dict[str, float]) -> str:

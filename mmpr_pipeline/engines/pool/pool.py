@@ -19,7 +19,7 @@ from typing import Any, cast
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
 from mmpr_pipeline.core.records import Rollout
 from mmpr_pipeline.engines.actors.messages import Answer, Cause, EngineLost, Request, Served
-from mmpr_pipeline.engines.actors.routing import ExpectedWork, Router
+from mmpr_pipeline.engines.actors.routing import FEW, ExpectedWork, Router
 from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.engines.pool.calls import called
 from mmpr_pipeline.engines.pool.lives import Lives
@@ -34,6 +34,9 @@ SUSPICION = 2.0
 
 BLAME: dict[Cause, float] = {"died": 1.0, "failed": 1.0, "out_of_memory": 0.25, "not_loaded": 0.0}
 """What each end of an engine adds to it. Of an engine without memory, the next life decodes half as much at once."""
+
+HEAR_SECONDS = 0.5
+"""Longest wait for an engine to say what it has to do: a question waits for it."""
 
 
 class EnginePool:
@@ -179,13 +182,35 @@ class EnginePool:
             alive = await self._lives.alive()
             # Whoever comes later does not pass those who wait.
             held = self._waiting and not (begun or waited)
-            which = None if held else self._router.choose(question, alive, begun=begun)
+            among = [] if held else self._router.candidates(question, alive, begun=begun)
+            if len(among) > 1 and len(alive) > FEW:
+                await self._hear(among)
+            which = self._router.least_busy(among, begun=begun)
             if which is not None:
                 self._router.take(which, question, work)
                 self._wake()
                 return which, work
+            if among:  # they were filled while they were asked
+                continue
             await self._wait(first=waited)
             waited = True
+
+    async def _hear(self, whiches: Sequence[int]) -> None:
+        """Ask engines what they have to do; of one that does not say it at once, what is known stays.
+
+        Of hundreds of engines a worker hears only now and then: each has a small share of its questions.
+        """
+        asked = (called(self._actors[which].work_left.remote()) for which in whiches)
+        try:
+            answers = await asyncio.gather(
+                *(asyncio.wait_for(each, HEAR_SECONDS) for each in asked), return_exceptions=True
+            )
+        except asyncio.CancelledError:
+            self._wake()  # it may have been called from the line
+            raise
+        for which, answer in zip(whiches, answers, strict=True):
+            if isinstance(answer, ExpectedWork):
+                self._router.heard(which, answer)
 
     async def _wait(self, first: bool) -> None:
         """Until something has changed; in line, or at its head for who has been there."""

@@ -35,6 +35,7 @@ _ENVIRONMENT = {
 }
 _CPU_BATCH_TOKENS = 8192
 _CPU_SEQUENCES = 256
+_DYNAMO_TRACE_ONCE = 2
 
 GPU_SEQUENCES = 512
 """Rollouts decoded at once: at 8B on one H100 a step is then bound by reading the KV cache, and more gain nothing."""
@@ -102,7 +103,7 @@ def engine_arguments(settings: EngineSettings, model: ModelRef, *, cpu: bool) ->
             else {"gpu_memory_utilization": settings.gpu_memory, "max_num_batched_tokens": GPU_BATCH_TOKENS}
         ),
     }
-    if settings.tensor_parallel * int(settings.options.get("pipeline_parallel_size", 1)) > 1:
+    if settings.ranks > 1:
         arguments["distributed_executor_backend"] = "mp"  # inside a Ray actor vLLM would ask Ray for more actors
     tiles = tile_settings(model.architecture, settings.most_tiles, settings.most_tiles)
     if tiles:
@@ -122,6 +123,13 @@ def _cpu_arguments(settings: EngineSettings, model: ModelRef) -> dict[str, objec
     # generators cannot be rewound. Without it, a step must have room for the longest prompt.
     # vLLM would also turn weights of float32 into bfloat16, which CPUs mostly emulate.
     longest = settings.max_model_len or model.context or _CPU_BATCH_TOKENS
+    # Compiling needs a C++ compiler and half a minute at every first start.
+    running: dict[str, object] = {"enforce_eager": True}
+    if settings.stages > 1:
+        # A stage gets its buffer for what the one before it sends in vLLM's warm-up, which vLLM 0.32 leaves out on the
+        # CPU where nothing is compiled: the second stage would fail at the first step. torch's dynamo with its "eager"
+        # backend counts as compiled, and needs no compiler.
+        running = {"compilation_config": {"mode": _DYNAMO_TRACE_ONCE, "backend": "eager"}}
     return {
         "dtype": model.dtype if settings.dtype == "auto" and model.dtype == "float32" else settings.dtype,
         "kv_cache_memory_bytes": int(settings.kv_cache_gib * 2**30),
@@ -129,7 +137,7 @@ def _cpu_arguments(settings: EngineSettings, model: ModelRef) -> dict[str, objec
         "block_size": 32,
         "enable_chunked_prefill": False,
         "max_num_batched_tokens": max(longest, _CPU_BATCH_TOKENS),
-        "enforce_eager": True,  # compiling needs a C++ compiler and half a minute at every first start
+        **running,
     }
 
 

@@ -139,7 +139,7 @@ def plan_lines(settings: EngineSettings, mean_response: float, longest: int, ask
         ]
     except EngineError as error:
         return [f"Memory of an engine: {error.message}"]
-    gpus = settings.tensor_parallel * int(settings.options.get("pipeline_parallel_size", 1))
+    gpus = settings.ranks
     share, prompt = settings.gpu_memory, sizes.prompt(asked.images, asked.tiles)
     found = fit_engine(sizes, GPU_BYTES, gpus, share, mean_response, prompt)
     gpu, weights, rest = GPU_BYTES / 1e9, sizes.weight_bytes / 1e9, ACTIVATIONS / 1e9

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.engines.actors.actor import EngineActor
-from mmpr_pipeline.engines.actors.messages import Served
+from mmpr_pipeline.engines.actors.messages import EngineLost, Served
 from mmpr_pipeline.engines.actors.routing import CROWD, ExpectedWork
 from mmpr_pipeline.engines.engine import EngineInfo
 from mmpr_pipeline.engines.pool.pool import EnginePool
@@ -38,8 +38,11 @@ class HeldActor:
     def __init__(self) -> None:
         self.inside: list[tuple[Any, asyncio.Future[Any]]] = []
         self.seen: list[Any] = []
-        self.serve = Method(self._serve)
+        self.serve, self.work_left = Method(self._serve), Method(self._work_left)
         self.others = ExpectedWork()
+
+    async def _work_left(self) -> ExpectedWork:
+        return self.others
 
     async def _serve(self, request: Any) -> Any:
         self.seen.append(request)
@@ -149,7 +152,7 @@ class ScriptedActor:
         self.actor = EngineActor(settings)
         self.actor._engine = make_engine(settings)
         self.served: list[Any] = []
-        self.serve = Method(self._serve)
+        self.serve, self.work_left = Method(self._serve), Method(self.actor.work_left)
 
     async def _serve(self, request: Any) -> Any:
         self.served.append(request)
@@ -220,7 +223,8 @@ class JoiningActor:
         if opened:
             self.door.set()
         self.served = 0
-        self.ready, self.serve = Method(self._ready), Method(self._serve)
+        self.others = ExpectedWork()
+        self.ready, self.serve, self.work_left = Method(self._ready), Method(self._serve), Method(self._work_left)
 
     async def _ready(self, **again: Any) -> EngineInfo:
         await self.door.wait()
@@ -230,7 +234,78 @@ class JoiningActor:
         assert self.door.is_set()
         self.served += 1
         await asyncio.sleep(0.01)
-        return Served([], ExpectedWork())
+        return Served([], self.others)
+
+    async def _work_left(self) -> ExpectedWork:
+        return self.others
+
+
+def named_questions(first: int, count: int) -> list[Any]:
+    question = seen_question(images=())
+    names = [f"{i:08x}" for i in range(first, first + count)]
+    return [ask(question.model_copy(update={"question_id": name}), n=1) for name in names]
+
+
+async def test_of_many_engines_the_two_that_are_looked_at_say_how_busy_they_are() -> None:
+    """A worker that has heard of none yet passes by the one that others keep busy."""
+    actors = [JoiningActor(opened=True) for _ in range(8)]
+    actors[3].others = ExpectedWork(1e6, 100)
+    pool = EnginePool(actors, HOLDS)
+    await asyncio.gather(*(pool.sample(each) for each in named_questions(0, 40)))
+    assert sum(actor.served for actor in actors) == 40
+    assert actors[3].served == 0
+
+
+async def test_questions_that_ask_at_once_do_not_fill_engines_more_than_one_by_one() -> None:
+    actors = [HeldActor() for _ in range(6)]
+    pool = EnginePool(actors, HOLDS)
+    tasks = begin(pool, range(40), n=4)
+    await settled()
+    assert [len(actor.inside) for actor in actors] == [CROWD * 3 / 4] * 6
+    while not all(task.done() for task in tasks):
+        for actor in actors:
+            await actor.release(len(actor.inside))
+        await asyncio.sleep(0.01)
+
+
+async def test_engines_that_do_not_say_how_busy_they_are_hold_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmpr_pipeline.engines.pool.pool.HEAR_SECONDS", 0.01)
+    actors = [JoiningActor(opened=True) for _ in range(8)]
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    async def dead() -> None:
+        raise EngineLost("died")
+
+    for actor in actors:
+        actor.work_left = Method(never if actor is actors[0] else dead)
+    pool = EnginePool(actors, HOLDS)
+    await asyncio.wait_for(asyncio.gather(*(pool.sample(each) for each in named_questions(0, 40))), 20)
+    assert sum(actor.served for actor in actors) == 40
+
+
+async def test_whoever_gives_up_while_it_asks_leaves_its_turn_to_the_next() -> None:
+    """Five full engines; two of them have room again, the first two in line ask them, and one of these gives up."""
+    actors = [HeldActor() for _ in range(5)]
+    pool = EnginePool(actors, HOLDS)
+    tasks = begin(pool, range(18), n=4)
+    await settled()
+    assert sum(len(actor.inside) for actor in actors) == 15, "three questions each"
+    for actor in actors:
+        actor.work_left = Method(asyncio.Event().wait)
+    await asyncio.gather(actors[0].release(), actors[1].release())
+    for actor in actors:
+        actor.work_left = Method(actor._work_left)
+    tasks[15].cancel()
+    await settled()
+    begun = {request.question.source_id for actor in actors for request in actor.seen}
+    assert "q17" in begun
+    assert "q16" not in begun, "it still asks"
+    while not all(task.done() for task in tasks):
+        for actor in actors:
+            await actor.release(len(actor.inside))
+        await asyncio.sleep(0.01)
 
 
 async def test_512_engines_share_the_work_and_those_that_come_late_take_their_part() -> None:
@@ -238,12 +313,9 @@ async def test_512_engines_share_the_work_and_those_that_come_late_take_their_pa
     actors = [JoiningActor(opened=which < 448) for which in range(512)]
     pool = EnginePool(actors, HOLDS, joined=frozenset(range(448)))
     pool._router._random.seed(7)  # which two are looked at: most seeds leave no engine without work, some do
-    question = seen_question(images=())
-    usual = ask(question, n=1)
 
     async def work(first: int, count: int) -> None:
-        named = (question.model_copy(update={"question_id": f"{i:08x}"}) for i in range(first, first + count))
-        await asyncio.gather(*(pool.sample(usual.model_copy(update={"question": each})) for each in named))
+        await asyncio.gather(*(pool.sample(each) for each in named_questions(first, count)))
 
     await work(0, 2240)
     counts = [actor.served for actor in actors]

@@ -54,6 +54,15 @@ def test_settings_and_options_win_over_the_defaults() -> None:
     assert arguments(True)["max_num_seqs"] == 256
 
 
+def test_stages_on_the_cpu_are_warmed_up_without_a_compiler() -> None:
+    """vLLM's CPU workers warm up, and make the buffer between two stages, only where something is compiled."""
+    assert arguments(True)["enforce_eager"] is True
+    staged = arguments(True, options={"pipeline_parallel_size": 2})
+    assert not staged.get("enforce_eager")
+    assert staged["compilation_config"]["backend"] == "eager"
+    assert "compilation_config" not in arguments(False, options={"pipeline_parallel_size": 2})
+
+
 def test_the_sampler_that_would_be_compiled_at_every_start_is_off() -> None:
     """vLLM warms up with requests without a seed, for which it would compile FlashInfer's sampler by nvcc."""
     assert load._ENVIRONMENT["VLLM_USE_FLASHINFER_SAMPLER"] == "0"

@@ -19,12 +19,12 @@ import torch
 
 from mmpr_pipeline.training.checkpoints.places import CheckpointPlace
 from mmpr_pipeline.training.distributed.world import connect
-from mmpr_pipeline.training.run.console import NoTrainingView
+from mmpr_pipeline.training.run.console import TrainingView
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.settings import TrainConfig
 
 
-class Killer(NoTrainingView):
+class Killer(TrainingView):
     def __init__(self, after: int | None) -> None:
         self.after = after
 

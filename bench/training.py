@@ -233,8 +233,7 @@ def run_ours(
     import torch
     from torch.profiler import record_function
 
-    from mmpr_pipeline.training.objective.loss import mpo
-    from mmpr_pipeline.training.objective.pair_scores import pair_log_probs
+    from mmpr_pipeline.training.objective.loss import mpo, pair_log_probs
     from mmpr_pipeline.training.objective.reference import OnlineReference, Reference, StoredReference, reference_rows
     from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
     from mmpr_pipeline.training.policy.recompute import set_checkpointing

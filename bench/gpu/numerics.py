@@ -9,8 +9,7 @@ from torch import Tensor
 
 from bench.gpu.kernels import Found
 from bench.gpu.made import CUDA, DEVICE, HALF, SHAPES, make_groups, make_model, packed, plain_scores
-from mmpr_pipeline.training.objective.loss import PairLogProbs, mpo
-from mmpr_pipeline.training.objective.pair_scores import pair_log_probs
+from mmpr_pipeline.training.objective.loss import PairLogProbs, mpo, pair_log_probs
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 
 

@@ -21,8 +21,7 @@ from bench.gpu.made import (
     step_flops,
     timed,
 )
-from mmpr_pipeline.training.objective.loss import PairLogProbs, mpo
-from mmpr_pipeline.training.objective.pair_scores import pair_log_probs
+from mmpr_pipeline.training.objective.loss import PairLogProbs, mpo, pair_log_probs
 from mmpr_pipeline.training.policy.fused import fuse
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.policy.recompute import set_checkpointing

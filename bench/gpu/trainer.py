@@ -21,8 +21,7 @@ from mmpr_pipeline.training.checkpoints.places import checkpoint_place
 from mmpr_pipeline.training.checkpoints.state import RunProgress
 from mmpr_pipeline.training.distributed.fsdp import shard
 from mmpr_pipeline.training.distributed.world import connect
-from mmpr_pipeline.training.objective.loss import mpo
-from mmpr_pipeline.training.objective.pair_scores import pair_log_probs
+from mmpr_pipeline.training.objective.loss import mpo, pair_log_probs
 from mmpr_pipeline.training.policy.kernels import choose_backend
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.policy.recompute import set_checkpointing

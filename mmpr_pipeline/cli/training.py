@@ -41,11 +41,11 @@ def train(
         config, data = Path(data), None
     weights = parse_weights(loss_weights) if loss_weights else None
     settings = load_train_config(config, {**flags, "data": data, "loss_weights": weights})
-    from mmpr_pipeline.training.run.console import NoTrainingView, TrainingConsole
+    from mmpr_pipeline.training.run.console import TrainingConsole, TrainingView
     from mmpr_pipeline.training.run.launch import run_training
 
     if int(os.environ.get("RANK", "0")):
-        run_training(settings, NoTrainingView(), resume=resume)
+        run_training(settings, TrainingView(), resume=resume)
         return
     with TrainingConsole(Console()) as view:
         result = run_training(settings, view, resume=resume)

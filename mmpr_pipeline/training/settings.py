@@ -15,54 +15,12 @@ from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.settings import MODEL, OPERATIONAL, RUN, TRAINING, Settings, flag, load_settings
 from mmpr_pipeline.models.resolve import NANO
 from mmpr_pipeline.training.policy.settings import LoraSettings, Part
-from mmpr_pipeline.training.recipes import recipe_named
+from mmpr_pipeline.training.recipes import recipe_settings
+from mmpr_pipeline.training.run.settings import BenchmarkSettings, LaunchSettings
 
 MOST_TOKENS = 16384
 """Of a micro-batch, where the settings name no budget: more makes no step quicker."""
 ReferenceKind = Literal["auto", "stored", "online", "adapter_off", "none"]
-
-
-class LaunchSettings(Settings):
-    """Where the training processes run. Under torchrun (or any launcher that sets WORLD_SIZE) `here` is right."""
-
-    on: Literal["here", "ray"] = Field(
-        default="here",
-        description="here: this process; ray: workers by Ray Train.",
-        json_schema_extra=flag("--on", RUN),
-    )
-    workers: int = Field(
-        default=1,
-        ge=1,
-        description="For ray: training processes, one to a GPU where there are any.",
-        json_schema_extra=flag("--workers", RUN),
-    )
-    address: str = Field(
-        default="local",
-        description="For ray: local, auto, or ray://host:port.",
-        json_schema_extra=flag("--address", RUN),
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="auto: cuda where there is one. A GPU too few is an error, never a run on the CPU."
-    )
-    shard_over: int | None = Field(
-        default=None,
-        ge=1,
-        description="Processes that share one copy of the weights, e.g. the 8 of a node (HSDP: less traffic between"
-        " nodes, more memory); all of them if not given.",
-    )
-    patience: float = Field(
-        default=10.0, gt=0, description="Minutes that a rank waits for the others' part in a step before it gives up."
-    )
-
-
-class BenchmarkSettings(Settings):
-    """Benchmarks that `mmpr eval` measures at checkpoints, in a process of its own beside the training's memory."""
-
-    names: tuple[str, ...] = Field(min_length=1, description="Names of benchmarks, as `mmpr eval --benchmarks`.")
-    every: int = Field(default=1, ge=1, description="Checkpoints from one measurement to the next.")
-    options: tuple[str, ...] = Field(
-        default=(), description="Further options of `mmpr eval`, e.g. [--limit, '500', --mode, direct]."
-    )
 
 
 class TrainConfig(Settings):
@@ -274,29 +232,20 @@ class TrainConfig(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _by_recipe(cls, data: Any) -> Any:
-        """What the named recipe sets, where nothing else is given; a loss by name takes the place of its weights."""
-        if not isinstance(data, dict) or not data.get("recipe"):
+    def _said_by_others(cls, data: Any) -> Any:
+        """What other settings say where nothing is said: of the named recipe (a loss by name takes the place of its
+        weights), the run's directory by the name of the data, and in it the export of the `best` or `newest`."""
+        if not isinstance(data, dict):
             return data
-        settings = dict(recipe_named(data["recipe"]).settings)
-        if "loss" in data:
-            settings.pop("loss_weights", None)
-        return {**settings, **data}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _run_dir_by_the_data(cls, data: Any) -> Any:
-        """Where no directory is named, it is `runs/` and the name of the data."""
-        if not isinstance(data, dict) or data.get("run_dir") or not isinstance(data.get("data"), str):
-            return data
-        return {**data, "run_dir": f"runs/{Path(data['data'].rstrip('/')).name or 'run'}"}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _export_by_name(cls, data: Any) -> Any:
-        """`export: best` (or `newest`) is that checkpoint, into the run's directory."""
-        if isinstance(data, dict) and data.get("export") in ("best", "newest") and data.get("run_dir"):
-            return {**data, "exported": data["export"], "export": f"{data['run_dir']}/{data['export']}"}
+        if data.get("recipe"):
+            settings = recipe_settings(data["recipe"])
+            if "loss" in data:
+                settings.pop("loss_weights", None)
+            data = {**settings, **data}
+        if not data.get("run_dir") and isinstance(data.get("data"), str):
+            data = {**data, "run_dir": f"runs/{Path(data['data'].rstrip('/')).name or 'run'}"}
+        if data.get("export") in ("best", "newest") and data.get("run_dir"):
+            data = {**data, "exported": data["export"], "export": f"{data['run_dir']}/{data['export']}"}
         return data
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ from mmpr_pipeline.dataset.publish.run import publish
 from mmpr_pipeline.dataset.review.facts import facts_of
 from mmpr_pipeline.dataset.review.verify import verify
 from mmpr_pipeline.report.pages.figures import report_figures
-from mmpr_pipeline.training.policy_choice import with_policy
+from mmpr_pipeline.training.run.launch import with_policy
 from mmpr_pipeline.training.settings import load_train_config
 from tests.hub.served import serve
 

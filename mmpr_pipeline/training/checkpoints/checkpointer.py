@@ -10,7 +10,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from torch import nn
 
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.dataset.files.arrow_file import sha256_of
+from mmpr_pipeline.storage import MissingKeyError
 from mmpr_pipeline.training.checkpoints.failures import reason_of, remedy_of
 from mmpr_pipeline.training.checkpoints.places import CheckpointPlace, step_name
 from mmpr_pipeline.training.checkpoints.state import (
@@ -101,7 +102,7 @@ class Checkpointer:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # that one process alone is not distributed
                     dcp.load(state, storage_reader=files.reader())
-                own = f"random-{self._world.rank:05d}.pt"
+                own = _random_file(self._world.rank)
                 if own in (hashes or {}):
                     set_random_state(torch.load(files.open(own), weights_only=True))
             except (Exception, CheckpointException) as error:
@@ -139,39 +140,36 @@ class Checkpointer:
         from torch.distributed.checkpoint.api import CheckpointException  # not an Exception
 
         try:
-            with ExitStack() as held:
-                agreed(lambda: place.begin(step) if world.is_main else None)
-                folders: list[Path] = []
-                agreed(lambda: folders.append(held.enter_context(place.folder(step))))
-                hashes = agreed(lambda: self._files(folders[0], step, tensors, random))
-                agreed(commit)
+            agreed(lambda: place.remove(step) if world.is_main else None)  # what is left of an earlier one
+            hashes = agreed(lambda: self._files(step, tensors, random))
+            agreed(commit)
         except RuntimeError as error:  # another rank is gone
             failed.append((reason_of(error), "--resume goes on from the checkpoint before."))
         if failed:
             if world.is_main:
                 with suppress(OSError, StoreError):  # the failure itself is what is told
-                    place.abandon(step)
+                    place.remove(step)
             what, remedy = failed[0]
             self._failure = StoreError(
                 f"The checkpoint of step {step} cannot be written to {place.url}: {what}.", remedy=remedy
             )
 
-    def _files(
-        self, folder: Path, step: int, tensors: dict[str, object], random: dict[str, torch.Tensor]
-    ) -> dict[str, str]:
-        """Write this rank's files into a folder that it may share with others; gives their sha256 by name."""
+    def _files(self, step: int, tensors: dict[str, object], random: dict[str, torch.Tensor]) -> dict[str, str]:
+        """Write this rank's files, and bring them to their place; gives their sha256 by name."""
         import torch.distributed.checkpoint as dcp
 
-        rank = self._world.rank
-        with warnings.catch_warnings():
+        with self.place.folder() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that one process alone is not distributed
             dcp.save(tensors, checkpoint_id=folder, process_group=self._world.patient)
-        torch.save(random, folder / f"random-{rank:05d}.pt")
-        own = (f"__{rank}_", f"random-{rank:05d}.pt", *([".metadata"] if self._world.is_main else []))
-        files = sorted(path for path in folder.iterdir() if path.name.startswith(own))
-        hashes = {file.name: sha256_of(file) for file in files}
-        self.place.put(step, files)
+            torch.save(random, folder / _random_file(self._world.rank))
+            files = sorted(folder.iterdir())
+            hashes = {file.name: sha256_of(file) for file in files}
+            self.place.put(step, files)
         return hashes
+
+
+def _random_file(rank: int) -> str:
+    return f"random-{rank:05d}.pt"
 
 
 class _SoundFiles:
@@ -186,7 +184,7 @@ class _SoundFiles:
             path = self._place.open(self._step, name, self._folder)
             if self._hashes is None or sha256_of(path) == self._hashes.get(name):
                 return path
-        except FileNotFoundError:
+        except MissingKeyError:
             pass
         raise ValueError(f"{name} is gone or damaged")
 

@@ -36,7 +36,6 @@ class PackedBatch:
     response_group: tuple[int, ...]  # (R) the group of each response
     chosen: Tensor  # (P,) index of a response
     rejected: Tensor  # (P,)
-    weights: Tensor  # (P,) float
     pair_ids: tuple[str, ...]
     images: dict[str, Tensor]
     image_rows: tuple[Mapping[str, int], ...]  # (G) rows of each of `images` that are the group's
@@ -94,7 +93,6 @@ def collate(groups: Sequence[Group], images: Sequence[ImageInputs], *, share: bo
         response_group=tuple(index for index, group in enumerate(groups) for _ in group.responses),
         chosen=torch.tensor([base + pair.chosen for base, pair in pairs]),
         rejected=torch.tensor([base + pair.rejected for base, pair in pairs]),
-        weights=torch.tensor([pair.weight for _, pair in pairs], dtype=torch.float32),
         pair_ids=tuple(pair.pair_id for _, pair in pairs),
         images={name: stack_rows([inputs[name] for inputs in images if name in inputs]) for name in image_names},
         image_rows=tuple({name: len(value) for name, value in inputs.items()} for inputs in images),

@@ -63,7 +63,7 @@ class PairEncoder:
     """Encodes questions with a model's processor; safe to use from several threads.
 
     `model` and `family` say how many image tokens the prompt must hold; `max_tiles` bounds every image. `end` is the
-    token that ends a response.
+    token that ends a response; `image_tokens(width, height, tiles)` about what an image takes of a prompt.
     """
 
     def __init__(self, processor: Any, model: Any, family: Any, max_tiles: int) -> None:
@@ -78,7 +78,7 @@ class PairEncoder:
         self._reserved = ReservedTokens(self._tokenizer)
         self._plain = plain_encoder(self._tokenizer)
         self.end = end_of_turn(processor)
-        self._counted = lru_cache(maxsize=4096)(self._count_image)
+        self.image_tokens = lru_cache(maxsize=4096)(self._image_tokens)
 
     def encode(self, shard: Shard, group: int, first: int, stop: int) -> Encoded:
         """The pairs of one question. Nothing is raised for a bad pair: it is left out, with its reason."""
@@ -93,10 +93,6 @@ class PairEncoder:
         except ItemRejected as reject:  # of the question: none of its pairs can be used
             return Encoded(None, {}, tuple(_rejected(pair, reject) for pair in pairs))
         return Encoded(made, images, rejects)
-
-    def image_tokens(self, width: int, height: int, tiles: int) -> int:
-        """About how many tokens of the prompt an image takes, without opening it."""
-        return self._counted(width, height, tiles)
 
     def text(self, tokens: Sequence[int]) -> str:
         """A response's text, without control tokens."""
@@ -146,8 +142,9 @@ class PairEncoder:
             images = {name: torch.as_tensor(value) for name, value in made.items() if name in self._image_inputs}
             return tuple(made["input_ids"][0].tolist()), images
 
-    def _count_image(self, width: int, height: int, tiles: int) -> int:
-        """By what transformers' processors tell inference engines; by the area where they tell nothing."""
+    def _image_tokens(self, width: int, height: int, tiles: int) -> int:
+        """About how many tokens of the prompt an image takes, without opening it: by what transformers' processors tell
+        inference engines; by the area where they tell nothing."""
         settings = tile_settings(self._architecture, tiles, self._max_tiles)
         try:
             if settings:  # tiles of one size

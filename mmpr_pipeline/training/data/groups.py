@@ -26,12 +26,11 @@ ENOUGH_TO_SHARE = 16  # a shorter common beginning costs more as a segment of it
 
 @dataclass(frozen=True)
 class IndexedPair:
-    """A pair as indices into its group's responses. `weight` multiplies its loss."""
+    """A pair as indices into its group's responses."""
 
     pair_id: str
     chosen: int
     rejected: int
-    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def subgroup(group: Group, pairs: Sequence[IndexedPair]) -> Group:
     """The group of some of a group's pairs, with only the responses that these use."""
     used = sorted({index for pair in pairs for index in (pair.chosen, pair.rejected)})
     new = {old: index for index, old in enumerate(used)}
-    moved = tuple(IndexedPair(p.pair_id, new[p.chosen], new[p.rejected], p.weight) for p in pairs)
+    moved = tuple(IndexedPair(p.pair_id, new[p.chosen], new[p.rejected]) for p in pairs)
     return Group(group.question_id, group.prompt, group.images, tuple(group.responses[i] for i in used), moved)
 
 

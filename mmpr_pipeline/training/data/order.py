@@ -26,6 +26,10 @@ class Slice:
     first: int
     stop: int
 
+    def part(self, first: int, stop: int) -> Slice:
+        """Some of its pairs, counted from its own first."""
+        return Slice(self.shard, self.group, self.first + first, self.first + stop)
+
 
 @dataclass(frozen=True)
 class Order:

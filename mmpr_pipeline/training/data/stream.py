@@ -10,16 +10,16 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from mmpr_pipeline.training.data.balance import ItemSlice, plan
+from mmpr_pipeline.training.data.balance import Outline, plan
 from mmpr_pipeline.training.data.batch import PackedBatch, collate, images_as
 from mmpr_pipeline.training.data.encode import Encoded, PairEncoder, PairReject
 from mmpr_pipeline.training.data.groups import Group, IndexedPair
@@ -28,6 +28,7 @@ from mmpr_pipeline.training.data.packing import ImageBudget, fit_group, pack
 from mmpr_pipeline.training.data.reference_column import ReferenceRow
 from mmpr_pipeline.training.data.shards import Shards
 
+T = TypeVar("T")
 ENCODERS = 4  # threads
 AHEAD = 4  # micro-batches made before they are asked for
 
@@ -72,6 +73,10 @@ class Stream:
             for step, slices in steps:
                 yield from self._step(step, slices, rows, pool)
 
+    def outlines(self, slices: Iterable[Slice]) -> list[Outline]:
+        """About how many tokens each slice takes."""
+        return [self.shards[s.shard].outline(s.group, s.first, s.stop, self.encoder.image_tokens) for s in slices]
+
     def _step(
         self, step: int, slices: list[Slice], rows: Any, pool: ThreadPoolExecutor
     ) -> Iterator[MicroBatch | EndOfStep]:
@@ -86,13 +91,14 @@ class Stream:
             return MicroBatch(step, batch, {i: stored[i] for i in batch.pair_ids if i in stored})
 
         # This rank's micro-batches; every rank plans the same for all.
-        outlines = [
-            self.shards[s.shard].outline(s.group, s.first, s.stop, self.encoder.image_tokens) for s in slices
-        ]  # fmt: skip
         images_most = ImageBudget(self.image_budget or inf, self.encoder.image_token)
-        mine = plan(outlines, self.ranks, self.budget, self.shares, images_most.most).ranks[self.rank]
-        planned = [[_within(slices[piece.item], piece) for piece in pieces] for pieces in mine]
-        encoded = map_in_order(pool, self._encode, [part for parts in planned for part in parts])
+        mine = plan(self.outlines(slices), self.ranks, self.budget, self.shares, images_most.most).ranks[self.rank]
+        planned = [[slices[piece.item].part(piece.first, piece.stop) for piece in pieces] for pieces in mine]
+
+        def encode(part: Slice) -> Encoded:
+            return self.encoder.encode(self.shards[part.shard], part.group, part.first, part.stop)
+
+        encoded = map_in_order(pool, encode, [part for parts in planned for part in parts])
         left: list[Group] = []
         for parts in planned:
             groups = [group for _ in parts for group in self._groups(*next(encoded), rows, stored, images, rejects)]
@@ -128,13 +134,6 @@ class Stream:
         images.update({id(group): encoded.images for group in groups})
         return groups
 
-    def _encode(self, part: Slice) -> Encoded:
-        return self.encoder.encode(self.shards[part.shard], part.group, part.first, part.stop)
-
-
-def _within(part: Slice, piece: ItemSlice) -> Slice:
-    return Slice(part.shard, part.group, part.first + piece.first, part.first + piece.stop)
-
 
 def map_in_order(pool: ThreadPoolExecutor, work: Any, items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
     """Each item with the result of `work`, in order, a bounded number of them under way."""
@@ -148,7 +147,7 @@ def map_in_order(pool: ThreadPoolExecutor, work: Any, items: Sequence[Any]) -> I
         yield first, result.result()
 
 
-def prefetch(items: Iterator[Any]) -> Iterator[Any]:
+def prefetch(items: Iterator[T]) -> Generator[T]:
     """The same items, made by another thread up to `AHEAD` ahead; its errors are raised here."""
     made: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(maxsize=AHEAD)
     stopped, end = threading.Event(), object()
@@ -185,7 +184,15 @@ def prefetch(items: Iterator[Any]) -> Iterator[Any]:
         thread.join()
 
 
+def of_one_step(events: Iterator[MicroBatch | EndOfStep], rejects: list[PairReject]) -> Iterator[MicroBatch]:
+    """The micro-batches of the next step; what of it could not be used is added to `rejects` at their end."""
+    for event in events:
+        if isinstance(event, EndOfStep):
+            rejects += event.rejects
+            return
+        yield event
+
+
 def idle_batch() -> PackedBatch:
     """The smallest batch: what a rank computes (and multiplies by 0) while others still have work."""
-    batch = collate([Group("idle", (0,), (), ((0,), (0, 0)), (IndexedPair("idle", 0, 1),))], [{}])
-    return replace(batch, weights=torch.zeros_like(batch.weights))
+    return collate([Group("idle", (0,), (), ((0,), (0, 0)), (IndexedPair("idle", 0, 1),))], [{}])

@@ -46,23 +46,21 @@ def stop_requested(run: Path | None = None) -> Iterator[threading.Event]:
     if threading.current_thread() is threading.main_thread():  # launchers may run us in another one
         before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     ended = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(run, event, ended), name="stop", daemon=True)
+
+    def watch(run: Path) -> None:
+        """By a listing: NFS remembers for a while that a name was absent."""
+        while not ended.wait(LOOK_EVERY):
+            if run.is_dir() and STOP in os.listdir(run):
+                return event.set()
+
     if run:
-        watcher.start()
+        threading.Thread(target=watch, args=(run,), name="stop", daemon=True).start()
     try:
         yield event
     finally:
         ended.set()
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _watch(run: Path, event: threading.Event, ended: threading.Event) -> None:
-    """Set the event once the file is there. By a listing: NFS remembers for a while that a name was absent."""
-    while not ended.wait(LOOK_EVERY):
-        if run.is_dir() and STOP in os.listdir(run):
-            event.set()
-            return
 
 
 def ask_to_stop(run: Path) -> None:

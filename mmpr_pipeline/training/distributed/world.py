@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
+from mmpr_pipeline.training.distributed.stopping import Stopped
 
 T = TypeVar("T")
 ALONE = timedelta(minutes=60)
@@ -47,8 +48,12 @@ class World:
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
-        """Sum over ranks of a float64 tensor."""
-        return sum_over_ranks(values).cpu() if self.size > 1 else values
+        """Sum over ranks of a float64 tensor, which need not stay as it is."""
+        if self.size == 1:
+            return values
+        values = values.to("cuda" if dist.get_backend() == "nccl" else "cpu")
+        dist.all_reduce(values)
+        return values.cpu()
 
     def any(self, *flags: bool) -> list[bool]:
         """For each flag, whether any rank raises it."""
@@ -83,6 +88,20 @@ class World:
         if problem:
             raise problem
         return cast(T, made)
+
+    def in_turns(self, items: Iterator[T], stopping: Callable[[], bool]) -> Iterator[T | None]:
+        """This rank's items, then None as long as another rank has some: all take part in every turn.
+
+        Raises Stopped, on every rank, where any of them is asked to stop.
+        """
+        while True:
+            item = next(items, None)
+            stop, more = self.any(stopping(), item is not None)
+            if stop:
+                raise Stopped
+            if not more:
+                return
+            yield item
 
     def barrier(self) -> None:
         """Wait for all, each of which may have files to write."""
@@ -178,12 +197,3 @@ def _gloo_threads() -> list[str]:
             if "gloo" in name:
                 states.append(rest.split()[0])
     return states
-
-
-def sum_over_ranks(values: Tensor) -> Tensor:
-    """Sum of a tensor over all ranks, where torch.distributed runs; else the tensor itself."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
-        values = values.to(device)
-        torch.distributed.all_reduce(values)
-    return values

@@ -9,27 +9,27 @@ import torch
 
 from mmpr_pipeline.core.errors import TrainingError
 from mmpr_pipeline.training.data.batch import PackedBatch
-from mmpr_pipeline.training.objective.loss import LossSettings, LossTerms, is_reference_free, value_at_start
+from mmpr_pipeline.training.objective.loss import LossSettings, is_reference_free, value_at_start
 
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3, torch.bfloat16: 3e-2, torch.float16: 1e-2}
 """How far the first step's loss may be off: rounding of the forward, magnified by sums over hundreds of tokens."""
 
 
 def check_first_loss(
-    terms: LossTerms,
+    terms: Mapping[str, float],
     weights: Mapping[str, float],
     settings: LossSettings,
     dtype: torch.dtype = torch.float32,
     shift: float = 0.0,
 ) -> None:
-    """Stop where the first step's preference loss is not what it must be for policy = reference.
+    """Stop where the first step's preference loss, by the means of its `terms`, is not that of policy = reference.
 
     For MPO that is 0.8 ln 2 + 0.4 ln 2 = 0.8318, to which the SFT term adds the data's own NLL. Anything else means
     that policy and reference are not the same model, or see other tokens or images, or are not both deterministic.
     """
     expected = value_at_start(weights, settings, shift)
-    compared = [name for name in terms.terms if not is_reference_free(name)]
-    observed = sum(weights[name] * float(terms.terms[name].double().mean()) for name in compared)
+    compared = [name for name in terms if not is_reference_free(name)]
+    observed = sum(weights[name] * terms[name] for name in compared)
     if compared and not abs(observed - expected) <= TOLERANCE[dtype] * max(1.0, abs(expected)):
         raise TrainingError(
             f"The first step's preference loss is {observed:.4f}; where policy and reference are the same model it is"

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.registry import Registry
+from mmpr_pipeline.training.data.batch import PackedBatch
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,19 @@ class PairLogProbs:
     def margin(self) -> Tensor:
         """h_c - h_r, (P,)."""
         return self.chosen_ratio - self.rejected_ratio
+
+
+def pair_log_probs(batch: PackedBatch, scores: Tensor, ref_chosen: Tensor, ref_rejected: Tensor) -> PairLogProbs:
+    """What the losses need: scores (R,) by response, reference log-probs (P,) by pair, all to the scores' device."""
+    chosen, rejected, lengths = (t.to(scores.device) for t in (batch.chosen, batch.rejected, batch.lengths))
+    return PairLogProbs(
+        chosen=scores[chosen],
+        rejected=scores[rejected],
+        ref_chosen=ref_chosen.to(scores),
+        ref_rejected=ref_rejected.to(scores),
+        chosen_tokens=lengths[chosen],
+        rejected_tokens=lengths[rejected],
+    )
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,14 @@ the columns are kept in the run's directory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.storage import Store, open_store
-from mmpr_pipeline.training.data.encode import encoding_digest
+from mmpr_pipeline.training.data.encode import PairReject, encoding_digest
 from mmpr_pipeline.training.data.order import Slice
 from mmpr_pipeline.training.data.reference_column import (
     ReferenceKey,
@@ -23,8 +22,7 @@ from mmpr_pipeline.training.data.reference_column import (
     weights_digest,
     write_reference,
 )
-from mmpr_pipeline.training.data.stream import EndOfStep, MicroBatch, Stream, idle_batch, prefetch
-from mmpr_pipeline.training.distributed.stopping import Stopped
+from mmpr_pipeline.training.data.stream import Stream, idle_batch, of_one_step, prefetch
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.objective.reference import reference_rows
 from mmpr_pipeline.training.policy.load import ModelFolder
@@ -97,28 +95,14 @@ def _score(
     opened = stream.shards[shard]
     slices = [Slice(shard, group, 0, size) for group, size in enumerate(opened.sizes)]
     mine: list[ReferenceRow] = []
-
-    def batches(events: Iterable[MicroBatch | EndOfStep]) -> Iterator[Any]:
-        for event in events:
-            if not isinstance(event, EndOfStep):
-                yield event.batch
-                continue
-            for reject in event.rejects:
-                budget = f":{stream.budget}" if reject.reason in OVER_BUDGET else ""
-                mine.append(ReferenceRow(reject.pair_id, None, None, 0, 0, reject.reason + budget))
-
-    idle = idle_batch()
-    made: Any = prefetch(batches(stream.steps([(shard, slices)])))
-    with closing(made) as waiting:
-        while True:
-            batch = next(waiting, None)
-            stop, more = world.any(stopping(), batch is not None)
-            if stop:
-                raise Stopped
-            if not more:
-                break
-            rows = list(reference_rows(policy, [batch or idle]))
-            mine.extend(row for row in rows if batch is not None)
+    rejects: list[PairReject] = []
+    with closing(prefetch(stream.steps([(shard, slices)]))) as events:
+        for event in world.in_turns(of_one_step(events, rejects), stopping):
+            rows = list(reference_rows(policy, [event.batch if event else idle_batch()]))
+            mine += rows if event else []
+    for reject in rejects:
+        budget = f":{stream.budget}" if reject.reason in OVER_BUDGET else ""
+        mine.append(ReferenceRow(reject.pair_id, None, None, 0, 0, reject.reason + budget))
     rows_by_id = {row.pair_id: row for part in world.all_gather(mine) for row in part}
     pairs = (pair.pair_id for group in range(len(slices)) for pair in opened.pairs(group))
     return [rows_by_id[pair_id] for pair_id in pairs]

@@ -17,79 +17,76 @@ from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.training.data.groups import PrefixTree, Segment
-from mmpr_pipeline.training.data.tree_layout import Backend, SharedLayout, layout_of
+from mmpr_pipeline.training.data.tree_layout import Backend, SharedLayout, Span, layout_of
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, layout: SharedLayout, scale: float) -> Tensor:
-    """Attention of a packed row by the layout's backend: query (1, H, T, D), key and value (1, H_kv, T, D) ->
-    (1, T, H, D)."""
-    return _BACKENDS[layout.backend](query, key, value, layout, scale)
-
-
-def _sdpa(query: Tensor, key: Tensor, value: Tensor, layout: SharedLayout, scale: float) -> Tensor:
-    """Segment by segment: works, with gradients, wherever SDPA does."""
-    grouped = query.shape[1] != key.shape[1]
-    outputs = []
-    for (start, end), path in zip(layout.queries, layout.keys, strict=True):
-        keys, values = (torch.cat([t[:, :, a:b] for a, b in path], 2) for t in (key, value))
-        above = keys.shape[2] - (end - start)
-        mask = None
-        if above:
-            # Additive (length, above + length): everything above, and causally oneself. Kept for the other layers, and
-            # in the query's type: SDPA would make, and autograd keep, a copy of a boolean one in every layer.
-            size = (end - start, above)
-            if size not in layout.masks:
-                future = torch.ones(end - start, keys.shape[2], dtype=torch.bool, device=query.device).triu(above + 1)
-                allowed = torch.zeros(future.shape, dtype=query.dtype, device=query.device)
-                layout.masks[size] = allowed.masked_fill_(future, -torch.inf)
-            mask = layout.masks[size]
-        outputs.append(
-            F.scaled_dot_product_attention(
-                query[:, :, start:end], keys, values, mask, is_causal=not above, scale=scale, enable_gqa=grouped
-            ).transpose(1, 2)
-        )
-    return torch.cat(outputs, 1)  # contiguous as it is wanted: turned round after, it would be copied once more
-
-
-def attend_windowed(
+def attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
     layout: SharedLayout,
     scale: float,
-    window: int | None,
-    blocks: Tensor | None,
+    window: int | None = None,
+    blocks: Tensor | None = None,
 ) -> Tensor:
-    """Attention where more than causality bounds it: query (1, H, T, D), key and value (1, H_kv, T, D) -> (1, T, H, D).
+    """Attention of a packed row by the layout's backend: query (1, H, T, D), key and value (1, H_kv, T, D) ->
+    (1, T, H, D).
 
-    A token sees itself and the `window` - 1 before it on its path (all of them for None), and besides, within the
-    window, every token of its own block: `blocks` (T,) numbers them, -1 is none. Blocks lie in prompts: images that see
-    themselves whole. A window counts along the path (prompt, segments above, its own), as in a sequence of its own.
-    Segment by segment with masks: right on every device; FlashAttention computes neither on a tree with blocks.
+    With `window`, a token sees itself and the `window` - 1 before it on its path (prompt, segments above, its own), as
+    in a sequence of its own; with `blocks` (T,) besides, within the window, every token of its own block (-1 is none):
+    images of a prompt that see themselves whole. Both are computed segment by segment with masks, right on every
+    device: FlashAttention computes neither on a tree with blocks.
     """
+    if window is not None or blocks is not None:
+        return _sdpa(query, key, value, layout, scale, window, blocks)
+    return _BACKENDS[layout.backend](query, key, value, layout, scale)
+
+
+def _sdpa(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    layout: SharedLayout,
+    scale: float,
+    window: int | None = None,
+    blocks: Tensor | None = None,
+) -> Tensor:
+    """Segment by segment: works, with gradients, wherever SDPA does."""
     grouped = query.shape[1] != key.shape[1]
     outputs = []
-    for (start, end), path in zip(layout.queries, layout.keys, strict=True):
-        total = sum(b - a for a, b in path)
-        above = total - (end - start)
-        cut = max(0, above + 1 - window) if window else 0  # keys before the first query's window
-        at = torch.cat([torch.arange(a, b, device=key.device) for a, b in path])[cut:]
-        keys, values = (t.index_select(2, at) for t in (key, value))
-        # (length, above + length): not further back than the window, and causal with the diagonal at the bottom right.
-        near = torch.ones(end - start, total - cut, dtype=torch.bool, device=key.device)
-        if window is not None:
-            near = near.triu(above - cut - window + 1)
-        seen = near.tril(above - cut)
-        if blocks is not None:
-            own = blocks[start:end, None]
-            same = (own == blocks[at][None]) & (own >= 0)
-            seen = (seen | (same & near)).contiguous()
+    for number, ((start, end), path) in enumerate(zip(layout.queries, layout.keys, strict=True)):
+        keys, values = (torch.cat([t[:, :, a:b] for a, b in path], 2) for t in (key, value))
+        above, mask = keys.shape[2] - (end - start), None
+        if above or window is not None or blocks is not None:
+            # Kept for the other layers, and additive in the query's type: SDPA would make, and autograd keep, a copy of
+            # a boolean one in every layer.
+            name = (end - start, above, window, None if blocks is None else number)
+            if name not in layout.masks:
+                unseen = ~_visible((start, end), path, query.device, window, blocks)
+                layout.masks[name] = torch.zeros_like(unseen, dtype=query.dtype).masked_fill_(unseen, -torch.inf)
+            cut = max(0, above + 1 - window) if window else 0  # keys before the first query's window
+            keys, values, mask = keys[:, :, cut:], values[:, :, cut:], layout.masks[name][:, cut:]
         outputs.append(
             F.scaled_dot_product_attention(
-                query[:, :, start:end], keys, values, seen, scale=scale, enable_gqa=grouped
+                query[:, :, start:end], keys, values, mask, is_causal=mask is None, scale=scale, enable_gqa=grouped
             ).transpose(1, 2)
         )
-    return torch.cat(outputs, 1)
+    return torch.cat(outputs, 1)  # contiguous as it is wanted: turned round after, it would be copied once more
+
+
+def _visible(
+    segment: Span, path: tuple[Span, ...], device: torch.device, window: int | None, blocks: Tensor | None
+) -> Tensor:
+    """Which keys of its path, (length, above + length), each token of a segment sees."""
+    (start, end), total = segment, sum(b - a for a, b in path)
+    above = total - (end - start)
+    near = torch.ones(end - start, total, dtype=torch.bool, device=device)
+    if window is not None:
+        near = near.triu(above - window + 1)
+    if blocks is None:
+        return near.tril(above)
+    own, others = blocks[start:end, None], torch.cat([blocks[a:b] for a, b in path])
+    return near.tril(above) | (near & (own == others) & (own >= 0))
 
 
 def _varlen(query: Tensor, key: Tensor, value: Tensor, layout: SharedLayout, scale: float) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,12 +100,14 @@ def empty_model(folder: Path) -> Any:
     from mmpr_pipeline.models.torchvision_cpu import install
 
     install()
+    from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModelForImageTextToText
 
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        with without_memory():
+        with init_empty_weights(include_buffers=False):  # no checkpoint holds buffers: they are computed as ever
             model = AutoModelForImageTextToText.from_config(config, dtype=torch.float32, trust_remote_code=False)
+        model.tie_weights()  # accelerate makes a parameter anew wherever it is set
     except (OSError, ValueError, KeyError) as error:
         raise _not_loadable(folder, error) from None
     family_of(model)
@@ -119,24 +119,6 @@ def _not_loadable(folder: Path, error: Exception) -> ConfigError:
         f"The model {folder} cannot be loaded: {str(error).splitlines()[0]}",
         remedy="Give a transformers-native checkpoint; originals of InternVL become one by `mmpr convert`.",
     )
-
-
-@contextmanager
-def without_memory() -> Iterator[None]:
-    """Modules made inside get parameters of no storage; buffers, which no checkpoint holds, are computed as ever."""
-    register = torch.nn.Module.register_parameter
-
-    def empty(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter | None) -> None:
-        register(module, name, parameter)
-        made = module._parameters[name]
-        if made is not None and not made.is_meta:
-            module._parameters[name] = torch.nn.Parameter(made.to("meta"), made.requires_grad)
-
-    torch.nn.Module.register_parameter = empty
-    try:
-        yield
-    finally:
-        torch.nn.Module.register_parameter = register
 
 
 def choose_parts(model: Any, config: TrainConfig) -> Any:

@@ -13,9 +13,8 @@ import torch
 from mmpr_pipeline.core.errors import TrainingError
 from mmpr_pipeline.training.data.balance import Outline
 from mmpr_pipeline.training.data.batch import PackedBatch, collate, images_as
-from mmpr_pipeline.training.data.encode import PairEncoder
 from mmpr_pipeline.training.data.order import Slice
-from mmpr_pipeline.training.data.shards import Shards
+from mmpr_pipeline.training.data.stream import Stream
 from mmpr_pipeline.training.policy.families import CHECKED
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 
@@ -25,25 +24,19 @@ TRIED = 64  # questions looked at for one with an image
 
 
 def choose_path(
-    policy: PrefixSharedPolicy,
-    encoder: PairEncoder,
-    shards: Shards,
-    slices: Sequence[Slice],
-    dtype: torch.dtype,
-    notify: Callable[[str], None],
+    policy: PrefixSharedPolicy, stream: Stream, slices: Sequence[Slice], notify: Callable[[str], None]
 ) -> None:
     """Make the policy take the plain path where it must. On every rank, with the same `slices` of the data."""
     kind = policy.bare.config.model_type
     if policy.shares and kind not in CHECKED:
-        apart = path_difference(policy, _sample(encoder, shards, slices, dtype))
-        if apart > APART.get(dtype, 0.1):
+        apart = path_difference(policy, _sample(stream, slices))
+        if apart > APART.get(stream.dtype, 0.1):
             policy.give_up_sharing(f"log-probs {apart:.2g} nats a token from the model's own")
         else:
             notify(f"{kind}: shared prefixes compared with the model's own forward, {apart:.1e} nats a token apart.")
     if not policy.shares:
-        outlines = [shards[s.shard].outline(s.group, s.first, s.stop, encoder.image_tokens) for s in slices]
         notify(f"{kind} cannot share prefixes ({'; '.join(policy.why_plain)}): each response is computed with its own")
-        notify(f"image and prompt, {cost_of_not_sharing(outlines):.1f} times the tokens.")
+        notify(f"image and prompt, {cost_of_not_sharing(stream.outlines(slices)):.1f} times the tokens.")
 
 
 def cost_of_not_sharing(outlines: Sequence[Outline]) -> float:
@@ -67,14 +60,14 @@ def path_difference(policy: PrefixSharedPolicy, batch: PackedBatch) -> float:
     return float(apart.nan_to_num(nan=torch.inf).max())
 
 
-def _sample(encoder: PairEncoder, shards: Shards, slices: Sequence[Slice], dtype: torch.dtype) -> PackedBatch:
+def _sample(stream: Stream, slices: Sequence[Slice]) -> PackedBatch:
     """One pair of one question, with an image if there is one. Raises TrainingError where no pair can be used."""
     best: PackedBatch | None = None
     for part in slices[:TRIED]:
-        made = encoder.encode(shards[part.shard], part.group, part.first, part.first + 1)
+        made = stream.encoder.encode(stream.shards[part.shard], part.group, part.first, part.first + 1)
         if made.group is None:
             continue
-        images = images_as(dtype, made.images)
+        images = images_as(stream.dtype, made.images)
         if images:
             return collate([made.group], [images])
         best = best or collate([made.group], [{}])

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from mmpr_pipeline.training.data.batch import PackedBatch
 from mmpr_pipeline.training.data.tree_layout import Backend
 from mmpr_pipeline.training.policy import shared_attention
-from mmpr_pipeline.training.policy.families import Family, family_of
+from mmpr_pipeline.training.policy.families import family_of
 from mmpr_pipeline.training.policy.families.experts import experts_of, imbalance, recorded
+from mmpr_pipeline.training.policy.families.family import Family
 from mmpr_pipeline.training.policy.families.plain import plain_token_log_probs
 from mmpr_pipeline.training.policy.head import token_log_probs
 from mmpr_pipeline.training.policy.kernels import choose_backend
@@ -80,32 +81,33 @@ class PrefixSharedPolicy(nn.Module):
 
     def forward(self, batch: PackedBatch) -> ResponseScores:
         """Score a batch (moved to the model's device). Log-probs are float32 and carry gradients where enabled."""
-        bare, head = self.bare, self.bare.get_output_embeddings()
-        device = head.weight.device
-        dtype = bare.get_input_embeddings().weight.dtype
-        if torch.is_autocast_enabled(device.type):
-            dtype = torch.get_autocast_dtype(device.type)
+        bare, head, shares = self.bare, self.bare.get_output_embeddings(), self.shares
+        device, real = head.weight.device, None
         # 0, through the vision tower where the batch has no image and there are other ranks: a sharded tower
         # gathers its weights in every rank's forward, and a rank that skipped it would leave the others waiting
         # for ever.
-        if batch.images or not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-            blank = 0.0
-        else:
-            blank = 0.0 * self.family.blank_features(self.bare)
-        if not self.shares:
-            plain = batch.to(device)
-            with recorded(self.family.language_model(bare), self._routes) as plain_routing:
-                tokens, real = plain_token_log_probs(self.family, bare, plain)
-            uneven = imbalance(plain_routing, self.experts, real) if self.experts and self._routes else None
-            return ResponseScores(_per_response(tokens, plain) + blank, tokens, uneven)
-        self.backend = self.backend or choose_backend(device, dtype, self._wanted)
-        positions = self.family.positions(bare, batch).to(device, non_blocking=True)
-        batch = batch.to(device, self.backend)
+        alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
+        blank = 0.0 if batch.images or alone else 0.0 * self.family.blank_features(bare)
+        if shares:
+            if self.backend is None:
+                cast = torch.is_autocast_enabled(device.type)
+                dtype = torch.get_autocast_dtype(device.type) if cast else bare.get_input_embeddings().weight.dtype
+                self.backend = choose_backend(device, dtype, self._wanted)
+            positions = self.family.positions(bare, batch).to(device, non_blocking=True)
+        batch = batch.to(device, self.backend or "sdpa")
         with recorded(self.family.language_model(bare), self._routes) as routing:
-            hidden = self.family.hidden_states(bare, batch, positions, shared=batch.layout) + blank
-        tokens = token_log_probs(hidden[batch.score_at], head.weight, batch.targets, self._chunk_bytes)
-        uneven = imbalance(routing, self.experts) if self.experts and self._routes else None
-        return ResponseScores(_per_response(tokens, batch), tokens, uneven)
+            if shares:
+                hidden = self.family.hidden_states(bare, batch, positions, shared=batch.layout) + blank
+                tokens = token_log_probs(hidden[batch.score_at], head.weight, batch.targets, self._chunk_bytes)
+            else:
+                tokens, real = plain_token_log_probs(self.family, bare, batch)
+                tokens = tokens + blank
+        uneven = imbalance(routing, self.experts, real) if self.experts and self._routes else None
+        # Sums over segments, then over the segments of each response's path.
+        segments = tokens.new_zeros(len(batch.layout.queries)).index_add(0, batch.score_segment, tokens)
+        responses = tokens.new_zeros(len(batch.lengths))
+        responses = responses.index_add(0, batch.path_response, segments[batch.path_segment])
+        return ResponseScores(responses, tokens, uneven)
 
     def generate(self, **inputs: Any) -> Tensor:
         """transformers' own generation, after `release`; the tokens of prompt and answer, (B, L)."""
@@ -116,13 +118,6 @@ class PrefixSharedPolicy(nn.Module):
     def _routes(self) -> bool:
         """Whether this forward's routing is wanted: an auxiliary loss is learnt from."""
         return self.experts is not None and self.experts.weight > 0 and torch.is_grad_enabled()
-
-
-def _per_response(tokens: Tensor, batch: PackedBatch) -> Tensor:
-    """(N,) token log-probs -> (R,): sums over segments, then over the segments of each response's path."""
-    segments = tokens.new_zeros(len(batch.layout.queries)).index_add(0, batch.score_segment, tokens)
-    responses = tokens.new_zeros(len(batch.lengths))
-    return responses.index_add(0, batch.path_response, segments[batch.path_segment])
 
 
 def turn_off_randomness(model: nn.Module) -> None:

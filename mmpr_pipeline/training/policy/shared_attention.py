@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
 from mmpr_pipeline.training.data.tree_layout import SharedLayout
-from mmpr_pipeline.training.policy.kernels import attend, attend_windowed
+from mmpr_pipeline.training.policy.kernels import attend
 
 NAME = "mmpr_shared_prefix"
 
@@ -36,7 +36,7 @@ def shared_attention(
 
     Raises TrainingError where the layout is missing (the model was called outside `PrefixSharedPolicy`), and
     ConfigError for attention that it does not compute: soft-capping, sinks, a cache. `blocks`: see
-    `attend_windowed`.
+    `attend`.
     """
     if shared is None:
         raise TrainingError(
@@ -50,9 +50,7 @@ def shared_attention(
             remedy="Use a model without it.",
         )
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    if sliding_window is not None or blocks is not None:
-        return attend_windowed(query, key, value, shared, scale, sliding_window, blocks), None
-    return attend(query, key, value, shared, scale), None
+    return attend(query, key, value, shared, scale, sliding_window, blocks), None
 
 
 def register_attention() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from mmpr_pipeline.core.progress.bar import ProgressBar
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 LEAST_MFU = 0.1  # below, as on a CPU, it says nothing
 
 
-class TrainingView(Protocol):
-    """Shows a run."""
+class TrainingView:
+    """Shows a run. This one shows nothing: ranks other than the first, and tests."""
 
     def message(self, lines: str | Sequence[str]) -> None:
         """Something to be read."""
@@ -26,19 +26,6 @@ class TrainingView(Protocol):
 
     def step(self, step: int, steps: int, metrics: Mapping[str, float]) -> None:
         """A step was done; `step` counts from 1."""
-
-
-class NoTrainingView:
-    """Shows nothing: ranks other than the first, and tests."""
-
-    def message(self, lines: str | Sequence[str]) -> None:
-        """Nothing."""
-
-    def scoring(self, done: int, shards: int) -> None:
-        """Nothing."""
-
-    def step(self, step: int, steps: int, metrics: Mapping[str, float]) -> None:
-        """Nothing."""
 
 
 def line_of(metrics: Mapping[str, float]) -> str:
@@ -56,7 +43,7 @@ def line_of(metrics: Mapping[str, float]) -> str:
     return "  ".join(parts)
 
 
-class TrainingConsole:
+class TrainingConsole(TrainingView):
     """The view of a terminal or a log file; a context manager."""
 
     def __init__(self, console: Console) -> None:
@@ -73,14 +60,11 @@ class TrainingConsole:
         self._bar.__exit__(kind, error, trace)
 
     def message(self, lines: str | Sequence[str]) -> None:
-        """Something to be read."""
         for line in [lines] if isinstance(lines, str) else lines:
             self._console.print(line, highlight=False, markup=False)
 
     def scoring(self, done: int, shards: int) -> None:
-        """Progress of the reference pass."""
         self._bar("scoring the reference, shards", done, shards)
 
     def step(self, step: int, steps: int, metrics: Mapping[str, float]) -> None:
-        """A step was done."""
         self._bar("training, steps", step, steps, note=line_of(metrics))

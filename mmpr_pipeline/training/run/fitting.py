@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+import psutil
 import torch
 
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
@@ -86,7 +87,7 @@ def fit_step(
     `slices`, a step's, fit in them well. Raises TrainingError where nothing fits.
     """
     most = token_budget or MOST_TOKENS
-    outlines = [stream.shards[s.shard].outline(s.group, s.first, s.stop, stream.encoder.image_tokens) for s in slices]
+    outlines = stream.outlines(slices)
     longest = max(o.tokens(i, i + 1, stream.shares) for o in outlines for i in range(len(o.pairs)))
     whole = 1.2 * sum(o.tokens(0, len(o.pairs), stream.shares) for o in outlines) / world.size
     halves = token_budget is None and 1.5 * longest < most // 2
@@ -173,7 +174,7 @@ def room_of(world: World) -> int:
     """Bytes that a step may take of a device, or of this process's share of the machine; by its size, not by what is
     free, as other processes come and go. What others hold of a GPU is theirs."""
     if world.device.type != "cuda":
-        return int(SHARES["cpu"] * main_memory("MemTotal") / world.local_size)
+        return int(SHARES["cpu"] * psutil.virtual_memory().total / world.local_size)
     free, total = torch.cuda.mem_get_info(world.device)
     others = total - free - torch.cuda.memory_reserved(world.device)
     return int(SHARES["cuda"] * (total - others))
@@ -181,23 +182,17 @@ def room_of(world: World) -> int:
 
 def device_memory(world: World) -> int:
     """Bytes that are free of a device, or of this process's share of the machine."""
-    if world.device.type == "cuda":
-        return int(torch.cuda.mem_get_info(world.device)[0])
-    return main_memory("MemAvailable") // world.local_size
+    return int(torch.cuda.mem_get_info(world.device)[0]) if world.device.type == "cuda" else main_memory(world)
 
 
-def main_memory(which: Literal["MemTotal", "MemAvailable"]) -> int:
-    """Bytes of main memory: all of them, or those free."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return 1 << 62
-    return next(int(line.split()[1]) for line in lines if line.startswith(which)) * 1024
+def main_memory(world: World) -> int:
+    """Bytes that are free of this process's share of the machine's memory."""
+    return psutil.virtual_memory().available // world.local_size
 
 
 def check_host_memory(model: Any, world: World) -> None:
     """Before every rank loads a model whole, in float32. Raises ConfigError where they all have not the memory."""
-    needed, free = 4 * sum(p.numel() for p in model.parameters()), main_memory("MemAvailable") // world.local_size
+    needed, free = 4 * sum(p.numel() for p in model.parameters()), main_memory(world)
     if needed > free:
         raise ConfigError(
             f"Each of the {world.local_size} processes of this machine needs {needed / _GIB:.0f} GiB to load the model,"

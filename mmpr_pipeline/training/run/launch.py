@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from mmpr_pipeline.core import errors
-from mmpr_pipeline.core.errors import ConfigError, MmprError, TrainingError, require
+from mmpr_pipeline.core.errors import ConfigError, DatasetError, MmprError, TrainingError, require
+from mmpr_pipeline.core.settings import group_of
+from mmpr_pipeline.dataset.files.sealed import read_config
+from mmpr_pipeline.dataset.review.rehearsal import refuse_rehearsal
 from mmpr_pipeline.models.large_imports import large_imports
-from mmpr_pipeline.storage import absolute_model, absolute_url, open_store
+from mmpr_pipeline.models.resolve import NANO
+from mmpr_pipeline.storage import MissingKeyError, absolute_model, absolute_url, open_store
 from mmpr_pipeline.training.checkpoints.places import checkpoint_place
-from mmpr_pipeline.training.policy_choice import with_policy
-from mmpr_pipeline.training.run.console import NoTrainingView, TrainingView
+from mmpr_pipeline.training.run.console import TrainingView
 from mmpr_pipeline.training.settings import TrainConfig
 
 FOLLOW_EVERY = 1.0  # seconds
@@ -26,7 +29,7 @@ def run_training(config: TrainConfig, view: TrainingView | None = None, *, resum
     require("train")
     from mmpr_pipeline.training.distributed.stopping import forget
 
-    shown, named = view or NoTrainingView(), config.model
+    shown, named = view or TrainingView(), config.model
     shown.message(f"Run: {config.run_dir}")
     config = with_policy(config)
     if config.model != named:
@@ -42,6 +45,21 @@ def run_training(config: TrainConfig, view: TrainingView | None = None, *, resum
         result = train(config, shown, resume=resume)
     shown.message(said_at_the_end(result, config))
     return result
+
+
+def with_policy(config: TrainConfig) -> TrainConfig:
+    """The settings with a model. Raises ConfigError where a real one would learn from a rehearsal."""
+    store = open_store(config.data)
+    if "model" not in config.model_fields_set:
+        try:
+            engine = group_of(read_config(store).get("config", {}), "engine")
+        except (MissingKeyError, DatasetError):
+            engine = {}
+        sampler = engine.get("model") if engine.get("name") == "vllm" else None  # what can be loaded here
+        config = config.model_copy(update={"model": str(sampler or NANO)})
+    if config.model != NANO:
+        refuse_rehearsal(store, "train on it", allowed=config.allow_rehearsal)
+    return config
 
 
 def said_at_the_end(result: Any, config: TrainConfig) -> list[str]:

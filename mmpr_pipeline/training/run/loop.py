@@ -26,21 +26,20 @@ from mmpr_pipeline.training.distributed.world import connect
 from mmpr_pipeline.training.objective.reference import follow_policy
 from mmpr_pipeline.training.objective.reference_pass import column_store, reference_key, score_shards
 from mmpr_pipeline.training.policy.flops import matmul_peak
-from mmpr_pipeline.training.run.console import NoTrainingView, TrainingView
+from mmpr_pipeline.training.run.console import TrainingView
 from mmpr_pipeline.training.run.export import export_model
 from mmpr_pipeline.training.run.measuring import samples
 from mmpr_pipeline.training.run.measuring.benchmarks import BENCHMARKS, Measured, measure_benchmarks
 from mmpr_pipeline.training.run.measuring.held_out import (
     HELD_OUT_METRICS,
     HeldOutRecord,
-    best_step,
     held_out_line,
     measure_held_out,
 )
 from mmpr_pipeline.training.run.metrics import REJECTS, Metrics, memory_gib, read_lines
 from mmpr_pipeline.training.run.preparation import PreparedRun
 from mmpr_pipeline.training.run.run_folder import SUMMARY
-from mmpr_pipeline.training.run.schedule import lr_at
+from mmpr_pipeline.training.run.step import lr_at
 from mmpr_pipeline.training.settings import TrainConfig
 
 
@@ -69,7 +68,7 @@ def train(config: TrainConfig, view: TrainingView | None = None, *, resume: bool
             held.enter_context(open_store(config.run_dir).lease())
             held.callback(forget, run)
         stopping = held.enter_context(stop_requested(run if world.is_main else None))
-        shown: TrainingView = (view or NoTrainingView()) if world.is_main else NoTrainingView()
+        shown = view if view and world.is_main else TrainingView()
         return Trainer(config, world, shown, resume, stopping).run()
 
 
@@ -115,7 +114,7 @@ class Trainer(PreparedRun):
             if metrics:
                 cleanup.callback(metrics.close)
             events = prefetch(self.stream.steps(self.order.steps(start, stop, self._sizes), rows))
-            cleanup.callback(events.close)  # type: ignore[attr-defined]
+            cleanup.callback(events.close)
             peak = matmul_peak(world.device, self.dtype) * world.size
             if start == 0:
                 self._measure(0, metrics, rows)
@@ -174,8 +173,9 @@ class Trainer(PreparedRun):
     def _measure(self, step: int, metrics: Metrics | None, rows: Any) -> None:
         """Measure held-out pairs, benchmarks and the fixed questions, as far as there are any."""
         slices = self.held_out.slices(self.shards) if self.held_out.groups else []
-        found = measure_held_out(self.learner, self.stream, slices, rows, self.stopping.is_set) if slices else {}
-        if found is None:
+        try:
+            found = measure_held_out(self.learner, self.stream, slices, rows, self.stopping.is_set) if slices else {}
+        except Stopped:
             return
         benchmarks = self._benchmarks(step)
         if (found or benchmarks) and self.record and metrics:
@@ -186,12 +186,8 @@ class Trainer(PreparedRun):
             self.view.message(held_out_line(step, found))
         if slices and self.config.samples:
             asked = samples.fixed_questions(slices, self.config.samples)
-            lines = list(
-                samples.say(
-                    self.policy, self.encoder, self.shards, asked, self.dtype, self.config.sample_tokens, self.world,
-                    self.stopping.is_set,
-                )
-            )  # fmt: skip
+            most, stopping = self.config.sample_tokens, self.stopping.is_set
+            lines = list(samples.say(self.policy, self.stream, asked, most, self.world, stopping))
             if metrics:
                 samples.add(self.run_dir, step, lines)
                 metrics.samples(lines, step)
@@ -235,7 +231,7 @@ class Trainer(PreparedRun):
         exported = None
         if done and self.config.export:
             if self.config.exported == "best":
-                best = self.world.broadcast(best_step(self.run_dir, self.place) if self.world.is_main else None)
+                best = self.world.broadcast(self.record.best() if self.record else None)
                 if best is None:
                     self.view.message("No checkpoint of this run was measured: the newest is exported.")
                 else:

@@ -16,12 +16,12 @@ memory_gib (most on a GPU; resident in main memory), rejected (pairs left out in
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -55,9 +55,9 @@ class Sums:
         self.values = torch.zeros(len(self.names), dtype=torch.float64)
 
     def add(self, **amounts: float) -> None:
-        """Add to sums by name; `__` stands for the slash."""
+        """Add to sums by name."""
         for name, amount in amounts.items():
-            self.values[self.names.index(name.replace("__", "/"))] += amount
+            self.values[self.names.index(name)] += amount
 
     def add_batch(self, batch: PackedBatch, pairs: PairLogProbs, loss: LossTerms, beta: float, flops: float) -> None:
         """Add a micro-batch. One transfer from the device for all its numbers."""
@@ -72,10 +72,8 @@ class Sums:
             "nll": -pairs.chosen.detach() / pairs.chosen_tokens,
         }
         totals = torch.stack([values.double().sum() for values in found.values()]).cpu()
-        for name, total in zip(found, totals.tolist(), strict=True):
-            self.values[self.names.index(name)] += total
-        pixels = batch.images.get("pixel_values")
-        tiles = 0 if pixels is None else len(pixels)
+        self.add(**dict(zip(found, totals.tolist(), strict=True)))
+        tiles = len(batch.images.get("pixel_values", ()))
         self.add(pairs=batch.pairs, tokens=batch.tokens, tiles=tiles, flops=flops, micro_batches=1)
 
     def result(self, values: Tensor) -> dict[str, float]:
@@ -155,11 +153,7 @@ def memory_gib(device: torch.device) -> float:
         used = torch.cuda.max_memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         return float(used / 2**30)
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError):
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**30
+    return float(psutil.Process().memory_info().rss / 2**30)
 
 
 _PERFORMANCE = frozenset(

@@ -21,7 +21,7 @@ from mmpr_pipeline.training.checkpoints.checkpointer import Checkpointer
 from mmpr_pipeline.training.checkpoints.places import checkpoint_place
 from mmpr_pipeline.training.data.encode import PairEncoder
 from mmpr_pipeline.training.data.held_out import hold_out
-from mmpr_pipeline.training.data.order import Order
+from mmpr_pipeline.training.data.order import Order, Slice
 from mmpr_pipeline.training.data.shards import Shards
 from mmpr_pipeline.training.data.stream import Stream
 from mmpr_pipeline.training.distributed.fsdp import shard
@@ -56,11 +56,7 @@ from mmpr_pipeline.training.run.fitting import (
     main_memory,
     room_of,
 )
-from mmpr_pipeline.training.run.measuring.held_out import (
-    HELD_OUT_METRICS,
-    HeldOutRecord,
-    best_step,
-)
+from mmpr_pipeline.training.run.measuring.held_out import HELD_OUT_METRICS, HeldOutRecord
 from mmpr_pipeline.training.run.run_folder import Computed, claim_run, computed_before, note
 from mmpr_pipeline.training.run.step import Learner, make_optimizer
 from mmpr_pipeline.training.settings import MOST_TOKENS, ReferenceKind, TrainConfig
@@ -104,15 +100,12 @@ class PreparedRun:
         resting = check_resting(self.policy, over, kind == "online", device_memory(world))
         self.view.message(f"Weights, gradients and Adam's moments: {resting / 2**30:.2f} GiB a process.")
         self.max_tiles = config.max_tiles or self.shards.most_tiles
-        self.encoder = encoder = PairEncoder(self.processor, self.policy.bare, self.policy.family, self.max_tiles)
+        encoder = PairEncoder(self.processor, self.policy.bare, self.policy.family, self.max_tiles)
         budget = config.token_budget or MOST_TOKENS
         self.stream = Stream(self.shards, encoder, budget, world.rank, world.size, self.dtype)
         self.stream.image_budget = config.image_budget
+        self.policy.backend = backend = choose_backend(world.device, self.dtype, notify=self.view.message)
         reference, self.moving = self._reference(kind)
-        backend = choose_backend(world.device, self.dtype, notify=self.view.message)
-        self.policy.backend = backend
-        if isinstance(reference, OnlineReference):
-            reference.policy.backend = backend
         shard(self.policy, world, self.dtype, config.launch.shard_over)
         if self.stored:
             fill(self.policy, self.stored, world.device, config.seed)
@@ -127,14 +120,15 @@ class PreparedRun:
             behind=config.write_behind and self._can_copy(trained), committed=self._committed,
         )  # fmt: skip
         self.record: HeldOutRecord | None = None
-        self._choose_path(encoder)
+        _, first_step = next(self.order.steps(0, 1, self._sizes))
+        self._choose_path(first_step)
         self.scores_reference = kind == "stored"
         attention = backend if self.policy.shares else "the model's own"
         self._computed: Computed = {
             "device": _name(world.device), "ranks": world.size, "dtype": str(self.dtype), "attention": attention,
             "layers": self.layers,
         }  # fmt: skip
-        self._fit()
+        self._fit(first_step)
         if world.is_main:
             kinds = f"attention by {attention}, norms and MLPs {self.layers}"
             self.view.message(f"On {world.size} x {_name(world.device)}, {self.dtype}; {kinds}.")
@@ -183,7 +177,7 @@ class PreparedRun:
         if heard := warning(config.lr, f"{config.model} {self.folder.label}", *kinds):
             self.view.message(heard)
 
-    def _fit(self) -> None:
+    def _fit(self, slices: list[Slice]) -> None:
         """Choose tokens of a micro-batch and what layers keep, by measuring; a resumed run keeps to what it chose."""
         config, world = self.config, self.world
         kept = world.on_main(lambda: computed_before(self.run_dir))
@@ -193,7 +187,6 @@ class PreparedRun:
         if alike and recompute == "auto":
             recompute = kept["recompute"]
             vision = kept["recompute_vision"] if vision == "auto" else vision
-        _, slices = next(self.order.steps(0, 1, self._sizes))
         fit = fit_step(self.policy, self.stream, slices, world, budget, recompute, vision, room_of(world))
         self.stream.budget = fit.token_budget
         self._computed |= {
@@ -206,9 +199,8 @@ class PreparedRun:
             f" {fit.needed / 2**30:.2f} GiB of {where}."
         )
 
-    def _choose_path(self, encoder: PairEncoder) -> None:
-        _, slices = next(self.order.steps(0, 1, self._sizes))
-        choose_path(self.policy, encoder, self.shards, slices, self.dtype, self.view.message)
+    def _choose_path(self, slices: list[Slice]) -> None:
+        choose_path(self.policy, self.stream, slices, self.view.message)
         self.stream.shares = self.policy.shares
         if isinstance(self.learner.reference, OnlineReference) and not self.policy.shares:
             self.learner.reference.policy.give_up_sharing("as the policy")
@@ -221,6 +213,7 @@ class PreparedRun:
             model = empty_model(self.folder.path) if self.stored else load_model(self.folder.path)
             self._fuse(model)
             policy = PrefixSharedPolicy(model)
+            policy.backend = self.policy.backend
             if not self.config.follows:
                 policy.requires_grad_(False).to(dtype=self.dtype)
             shard(policy, self.world, self.dtype, self.config.launch.shard_over)
@@ -238,13 +231,11 @@ class PreparedRun:
 
     def _committed(self) -> None:
         """A checkpoint is in its place: name the best, and remove what is neither that nor among the newest."""
-        if self.record:
-            self.record.note_best()
-        self.place.prune(self.config.keep, best_step(self.run_dir, self.place))
+        self.place.prune(self.config.keep, self.record.best() if self.record else None)
 
     def _can_copy(self, trained: int) -> bool:
         """Whether the machine has the memory for copies of all its ranks' shards; the same on every rank."""
-        needed, free = 12 * trained // self.world.size, main_memory("MemAvailable") // self.world.local_size
+        needed, free = 12 * trained // self.world.size, main_memory(self.world)
         short = self.world.any(needed > free)[0]
         if short:
             self.view.message(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,16 +12,14 @@ from torch import nn
 
 from mmpr_pipeline.core.errors import TrainingError
 from mmpr_pipeline.training.data.encode import PairReject
-from mmpr_pipeline.training.data.stream import EndOfStep, MicroBatch, idle_batch
-from mmpr_pipeline.training.distributed.stopping import Stopped
+from mmpr_pipeline.training.data.stream import EndOfStep, MicroBatch, idle_batch, of_one_step
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.objective.checks import check_completions, check_finite, check_first_loss
-from mmpr_pipeline.training.objective.loss import LossSettings, LossTerms, mixed
-from mmpr_pipeline.training.objective.pair_scores import pair_log_probs
+from mmpr_pipeline.training.objective.loss import LossSettings, PairLogProbs, mixed, pair_log_probs
 from mmpr_pipeline.training.objective.reference import Reference, StoredReference
 from mmpr_pipeline.training.objective.reward_shift import RewardShift
 from mmpr_pipeline.training.policy.flops import ModelShape, training_flops
-from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
+from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy, ResponseScores
 from mmpr_pipeline.training.run.metrics import Sums
 
 Events = Iterator[MicroBatch | EndOfStep]
@@ -49,65 +48,63 @@ class Learner:
         it raises: TrainingError where a loss or gradient is not finite, Stopped where any rank was asked to stop.
         """
         delta = self.shift.value
-        sums, rejects = self._accumulate(events)
-        sums.add(rejected=len(rejects))
-        metrics = sums.result(self.world.sum(sums.values))
-        check_finite(metrics["loss"], "loss", number)
-        if not metrics["pairs"]:
-            self.optimizer.zero_grad(set_to_none=True)
-            return {**metrics, "grad_norm": 0.0, "delta": delta}, rejects
-        if check_start is not None:
-            terms = {n.partition("/")[2]: torch.tensor([v]) for n, v in metrics.items() if n.startswith("loss/")}
-            total = torch.tensor([metrics["loss"]])
-            check_first_loss(LossTerms(total, terms), self.weights, self.settings, check_start, self.shift.value)
-        # A step's gradient is the mean over the pairs that were used: fewer than `batch` where some were left
-        # out.
-        factor = self.batch / metrics["pairs"]
-        if factor != 1.0:
+        try:
+            sums, rejects = self._accumulate(events)
+            sums.add(rejected=len(rejects))
+            metrics = sums.result(self.world.sum(sums.values))
+            check_finite(metrics["loss"], "loss", number)
+            pairs = metrics["pairs"]
+            if not pairs:
+                return {**metrics, "grad_norm": 0.0, "delta": delta}, rejects
+            if check_start is not None:
+                terms = {name.removeprefix("loss/"): metrics[name] for name in metrics if name.startswith("loss/")}
+                check_first_loss(terms, self.weights, self.settings, check_start, delta)
+            # A step's gradient is the mean over the pairs that were used: fewer than `batch` where some were left out.
             for parameter in self.policy.parameters():
-                if parameter.grad is not None:
-                    parameter.grad.mul_(factor)
-        norm = clip(self.policy, self.max_grad_norm)
-        check_finite(norm, "gradient norm", number)
-        pairs = metrics["pairs"]
-        self.shift.end_step(pairs * (metrics["reward/chosen"] + metrics["reward/rejected"]), 2 * int(pairs))
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return {**metrics, "grad_norm": norm, "delta": delta}, rejects
+                if parameter.grad is not None and pairs != self.batch:
+                    parameter.grad.mul_(self.batch / pairs)
+            norm = clip(self.policy, self.max_grad_norm)
+            check_finite(norm, "gradient norm", number)
+            self.shift.end_step(pairs * (metrics["reward/chosen"] + metrics["reward/rejected"]), 2 * int(pairs))
+            self.optimizer.step()
+            return {**metrics, "grad_norm": norm, "delta": delta}, rejects
+        finally:
+            self.optimizer.zero_grad(set_to_none=True)
 
-    def _accumulate(self, events: Events) -> tuple[Sums, tuple[PairReject, ...]]:
+    def _accumulate(self, events: Events) -> tuple[Sums, list[PairReject]]:
         """Forward and backward of this rank's micro-batches; idle ones as long as another rank has work."""
-        sums = Sums([name for name, weight in self.weights.items() if weight])
-        rejects: tuple[PairReject, ...] = ()
-        mine = True
-        while True:
-            event = next(events) if mine else None
-            if isinstance(event, EndOfStep):
-                mine, rejects, event = False, event.rejects, None
-            stop, more = self.world.any(self.stopping(), mine)
-            if stop:
-                self.optimizer.zero_grad(set_to_none=True)
-                raise Stopped
-            if not more:
-                return sums, rejects
-            batch = event.batch if event else idle_batch()
-            # Idle ranks too: a forward gathers weights from all. And before the policy keeps anything for its backward.
-            expected = self.reference(batch) if self.reference else None
-            found = self.policy(batch)
-            scores = found.responses
-            if event is None:
-                (scores.sum() * 0.0).backward()
+        sums, rejects = self.empty_sums(), list[PairReject]()
+        for event in self.world.in_turns(of_one_step(events, rejects), self.stopping):
+            found, pairs = self.score(event)
+            if event is None or pairs is None:
+                (found.responses.sum() * 0.0).backward()
                 continue
+            batch = event.batch
             check_completions(batch)
-            pairs = pair_log_probs(batch, scores, *(expected or StoredReference(event.reference)(batch)))
             loss = mixed(pairs, self.weights, self.settings, self.shift.value)
             # Sharded gradients are means over ranks; of a step's pairs, the sum over ranks is wanted.
-            total = (loss.total * batch.weights.to(scores)).sum()
+            total = loss.total.sum()
             if found.imbalance is not None and self.policy.experts:
                 total = total + batch.pairs * self.policy.experts.weight * found.imbalance
                 sums.add(imbalance=batch.pairs * float(found.imbalance.detach()))
             (total * (self.world.size / self.batch)).backward()
             sums.add_batch(batch, pairs, loss, self.settings.beta, training_flops(self.shape, batch))
+        return sums, rejects
+
+    def score(self, event: MicroBatch | None) -> tuple[ResponseScores, PairLogProbs | None]:
+        """A micro-batch under policy and reference; on every rank in every turn, without pairs where it has none: a
+        forward gathers weights from all."""
+        batch = event.batch if event else idle_batch()
+        # Before the policy keeps anything for its backward.
+        expected = self.reference(batch) if self.reference else None
+        found: ResponseScores = self.policy(batch)
+        if event is None:
+            return found, None
+        return found, pair_log_probs(batch, found.responses, *(expected or StoredReference(event.reference)(batch)))
+
+    def empty_sums(self) -> Sums:
+        """For the loss's terms."""
+        return Sums([name for name, weight in self.weights.items() if weight])
 
 
 def clip(policy: nn.Module, largest: float) -> float:
@@ -128,3 +125,20 @@ def make_optimizer(policy: nn.Module, weight_decay: float, betas: tuple[float, f
     ]
     fused = all(p.is_cuda for p in trained)
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=0.0, betas=betas, fused=fused)
+
+
+def lr_at(
+    step: int, steps: int, *, peak_lr: float, warm_up: float, schedule: str = "cosine", final_lr: float = 0.0
+) -> float:
+    """Rate of optimizer step `step` (from 0) of `steps`: a linear rise over the first share `warm_up`, then the fall.
+
+    A pure function of the step: nothing to save, nothing to restore. The first step already moves, and the last one
+    still does: the rise ends at `peak_lr`, the fall would reach `final_lr` at step `steps`.
+    """
+    rising = math.ceil(warm_up * steps)
+    if step < rising:
+        return peak_lr * (step + 1) / rising
+    passed = (step - rising) / max(1, steps - rising)
+    if schedule == "cosine":
+        return final_lr + (peak_lr - final_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, passed)))
+    return peak_lr if schedule == "constant" else final_lr + (peak_lr - final_lr) * max(0.0, 1 - passed)

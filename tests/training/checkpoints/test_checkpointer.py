@@ -11,10 +11,9 @@ import torch
 from torch import nn
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError
-from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints import checkpointer as module
 from mmpr_pipeline.training.checkpoints.checkpointer import Checkpointer
-from mmpr_pipeline.training.checkpoints.places import DirectoryPlace, ObjectPlace, checkpoint_place
+from mmpr_pipeline.training.checkpoints.places import CheckpointPlace, checkpoint_place
 from mmpr_pipeline.training.checkpoints.state import RunProgress
 from mmpr_pipeline.training.distributed.world import World
 from tests.training import made
@@ -45,14 +44,20 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> DirectoryPlace:
-    return DirectoryPlace(tmp_path)
+def directory(tmp_path: Path) -> CheckpointPlace:
+    return CheckpointPlace(tmp_path)
 
 
 def saved(place: Any, step: int = 1) -> None:
     model, optimizer = learner()
     move(model, optimizer, 1)
     Checkpointer(place, ALONE, model, optimizer, behind=False).save(RunProgress(step, step, 0.5, 2))
+
+
+def found_in(place: CheckpointPlace) -> set[str]:
+    """Folders of the place, hidden ones of a disk included."""
+    keys = [path.name for path in place.store.folder.iterdir()] if place.store.folder else place.store.list()
+    return {key.partition("/")[0] for key in keys}
 
 
 @pytest.mark.parametrize("behind", [False, True])
@@ -73,17 +78,17 @@ def test_weights_moments_and_random_state_come_back(place: Any, behind: bool) ->
         assert torch.equal(ours, theirs)
 
 
-def test_training_goes_on_while_a_checkpoint_is_written(directory: DirectoryPlace) -> None:
+def test_training_goes_on_while_a_checkpoint_is_written(directory: CheckpointPlace) -> None:
     """And the next save waits for it: never two copies of the state in memory."""
     go_on, order = threading.Event(), []
 
-    class Slow(DirectoryPlace):
+    class Slow(CheckpointPlace):
         def commit(self, step: int, state: bytes) -> None:
             assert go_on.wait(20)
             super().commit(step, state)
             order.append(f"written {step}")
 
-    writer = Checkpointer(Slow(directory.root), ALONE, *learner())
+    writer = Checkpointer(Slow(directory.url), ALONE, *learner())
     writer.save(RunProgress(1, 1, 0.0, 0))
     order.append("training")
     assert directory.steps() == []
@@ -100,14 +105,12 @@ def test_only_the_newest_and_the_spared_are_kept_and_leftovers_of_killed_runs_go
         saved(place, step)
     place.prune(2, 1)
     assert place.steps() == [1, 9, 10]
-    if isinstance(place, ObjectPlace):
-        place.store.write("step-00000011/__0_0.distcp", b"half")
-    else:
-        (place.root / ".unfinished-step-00000011").mkdir()
+    place.store.write("step-00000011/__0_0.distcp", b"half")
+    if place.store.folder:
+        (place.store.folder / ".unfinished-of-a-rank").mkdir()
     assert place.steps() == [1, 9, 10]
     place.sweep()
-    keys = open_store(place.url).list() if isinstance(place, ObjectPlace) else [p.name for p in place.root.iterdir()]
-    assert {key.partition("/")[0] for key in keys} == {"step-00000001", "step-00000009", "step-00000010"}
+    assert found_in(place) == {"step-00000001", "step-00000009", "step-00000010"}
 
 
 def test_a_failure_half_way_leaves_nothing_with_a_checkpoints_name(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,8 +128,7 @@ def test_a_failure_half_way_leaves_nothing_with_a_checkpoints_name(place: Any, m
         writer.wait()
     writer.wait()  # it was raised once
     assert place.steps() == [1]
-    keys = place.store.list() if isinstance(place, ObjectPlace) else [path.name for path in place.root.iterdir()]
-    assert {key.partition("/")[0] for key in keys} == {"step-00000001"}
+    assert found_in(place) == {"step-00000001"}
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_a_failure_half_way_leaves_nothing_with_a_checkpoints_name(place: Any, m
     ],
 )
 def test_what_stopped_a_save_is_told_as_what_it_is(
-    directory: DirectoryPlace, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+    directory: CheckpointPlace, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
 ) -> None:
     """As torch wraps it: what a rank met comes in an exception of its own."""
     from torch.distributed.checkpoint.api import CheckpointException
@@ -152,9 +154,9 @@ def test_what_stopped_a_save_is_told_as_what_it_is(
         Checkpointer(directory, ALONE, *learner(), behind=False).save(RunProgress(1, 1, 0.0, 0))
 
 
-def test_any_flipped_bit_of_a_checkpoint_is_found(directory: DirectoryPlace) -> None:
+def test_any_flipped_bit_of_a_checkpoint_is_found(directory: CheckpointPlace) -> None:
     saved(directory)
-    folder = directory.root / "step-00000001"
+    folder = Path(directory.url) / "step-00000001"
     draw = random.Random(3)
     reader = Checkpointer(directory, ALONE, *learner(1))
     for path in sorted(folder.iterdir()):
@@ -175,7 +177,6 @@ def test_any_flipped_bit_of_a_checkpoint_is_found(directory: DirectoryPlace) -> 
 
 def test_a_damaged_object_is_found(s3_bucket: str, tmp_path: Path) -> None:
     place = checkpoint_place(tmp_path, f"s3://{s3_bucket}/run")
-    assert isinstance(place, ObjectPlace)
     saved(place)
     for key in place.store.list("step-00000001/"):
         raw = place.store.read(key)
@@ -186,9 +187,11 @@ def test_a_damaged_object_is_found(s3_bucket: str, tmp_path: Path) -> None:
     assert Checkpointer(place, ALONE, *learner(1)).load(1).step == 1
 
 
-def test_a_checkpoint_of_a_version_without_hashes_is_taken(directory: DirectoryPlace) -> None:
+def test_a_checkpoint_of_the_first_versions_is_taken(directory: CheckpointPlace) -> None:
+    """They had no hashes, and torch's metadata under a hidden name."""
     saved(directory)
-    state = directory.root / "step-00000001" / "state.json"
+    state = Path(directory.url) / "step-00000001" / "state.json"
+    state.with_name("metadata").rename(state.with_name(".metadata"))
     assert json.loads(state.read_text())["step"] == 1
     state.write_text('{"step": 1, "pairs": 1, "shift_total": 0.5, "shift_count": 2}')
     reader = Checkpointer(directory, ALONE, *learner(1))
@@ -198,7 +201,7 @@ def test_a_checkpoint_of_a_version_without_hashes_is_taken(directory: DirectoryP
         reader.load(1)
 
 
-def test_a_disk_too_small_is_refused_before_any_work(directory: DirectoryPlace, s3_bucket: str) -> None:
+def test_a_disk_too_small_is_refused_before_any_work(directory: CheckpointPlace, s3_bucket: str) -> None:
     with pytest.raises(ConfigError, match="GiB free"):
         directory.check_room(10**16, 10**16)
     with pytest.raises(ConfigError, match="TMPDIR"):

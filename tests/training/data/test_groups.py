@@ -185,6 +185,7 @@ def test_a_group_within_the_budget_is_left_alone() -> None:
     assert fit_group(group, 7) == ([group], [])
 
 
-def test_a_subgroup_keeps_weights() -> None:
-    group = Group("q", PROMPT, (), ((1,), (2,), (3,)), (IndexedPair("a", 0, 1), IndexedPair("b", 2, 1, 0.25)))
-    assert subgroup(group, group.pairs[1:]).pairs == (IndexedPair("b", 1, 0, 0.25),)
+def test_a_subgroup_holds_the_responses_of_its_pairs_only() -> None:
+    group = Group("q", PROMPT, (), ((1,), (2,), (3,)), (IndexedPair("a", 0, 1), IndexedPair("b", 2, 1)))
+    less = subgroup(group, group.pairs[1:])
+    assert (less.responses, less.pairs) == (((2,), (3,)), (IndexedPair("b", 1, 0),))

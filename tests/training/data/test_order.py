@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from mmpr_pipeline.training.data.order import Order, Slice
-from mmpr_pipeline.training.run.schedule import lr_at
+from mmpr_pipeline.training.run.step import lr_at
 
 SIZES = {0: [3, 1, 4], 1: [15, 2], 2: [1] * 9, 3: [7], 4: [2, 2, 2]}
 ORDER = Order(tuple(sum(sizes) for sizes in SIZES.values()), batch=6, seed=3, window=2)

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from mmpr_pipeline.training.data.batch import collate
 from mmpr_pipeline.training.data.groups import Group, IndexedPair
-from mmpr_pipeline.training.objective.loss import LossSettings, PairLogProbs, mixed, mpo, recipe
-from mmpr_pipeline.training.objective.pair_scores import pair_log_probs
+from mmpr_pipeline.training.objective.loss import LossSettings, PairLogProbs, mixed, mpo, pair_log_probs, recipe
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 
 STEPS, RATE = 4, 1e-2

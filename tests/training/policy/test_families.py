@@ -12,14 +12,14 @@ from torch import Tensor
 from mmpr_pipeline.training.data.batch import PackedBatch, collate
 from mmpr_pipeline.training.policy import families
 from mmpr_pipeline.training.policy.families import CHECKED
-from mmpr_pipeline.training.policy.families.generic import Generic
+from mmpr_pipeline.training.policy.families.family import Family
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from tests.training import zoo
 from tests.training.policy.test_prefix_shared import assert_same_gradients, gradients, weighted
 from tests.training.ranks import said_by_ranks
 
 
-class Foreign(Generic):
+class Foreign(Family):
     """A family of another package."""
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.training.policy import paths
-from mmpr_pipeline.training.run.console import NoTrainingView
+from mmpr_pipeline.training.run.console import TrainingView
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.metrics import read_lines
 from tests.training import made, zoo_folders
 
 
-class Heard(NoTrainingView):
+class Heard(TrainingView):
     """Keeps what is said."""
 
     def __init__(self) -> None:
@@ -57,13 +57,13 @@ def test_an_unlisted_type_is_compared_before_it_trains(tmp_path: Path) -> None:
 
 def test_an_unlisted_type_that_differs_takes_the_plain_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that counts positions in a way of its own: what the comparison is there for."""
-    from mmpr_pipeline.training.policy.families.generic import Generic
+    from mmpr_pipeline.training.policy.families.family import Family
 
-    right = Generic.positions
-    monkeypatch.setattr(Generic, "positions", lambda self, model, batch: right(self, model, batch) // 2)
+    right = Family.positions
+    monkeypatch.setattr(Family, "positions", lambda self, model, batch: right(self, model, batch) // 2)
     lines, said = run("vipllava", tmp_path)
     assert "vipllava cannot share prefixes (log-probs" in said
-    monkeypatch.setattr(Generic, "positions", right)
+    monkeypatch.setattr(Family, "positions", right)
     monkeypatch.setattr(paths, "CHECKED", {"vipllava"})
     again, said = run("vipllava", tmp_path / "again")
     assert "share" not in said

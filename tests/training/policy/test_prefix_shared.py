@@ -13,8 +13,7 @@ from torch import Tensor
 from mmpr_pipeline.core.errors import TrainingError
 from mmpr_pipeline.training.data.batch import collate
 from mmpr_pipeline.training.data.groups import Group
-from mmpr_pipeline.training.objective.loss import mpo
-from mmpr_pipeline.training.objective.pair_scores import pair_log_probs
+from mmpr_pipeline.training.objective.loss import mpo, pair_log_probs
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from tests.training import tiny
 

@@ -19,7 +19,7 @@ from mmpr_pipeline.training.distributed.weights import fill, stored_weights, wri
 from mmpr_pipeline.training.distributed.world import World, connect
 from mmpr_pipeline.training.policy.load import empty_model
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.run.console import NoTrainingView
+from mmpr_pipeline.training.run.console import TrainingView
 from mmpr_pipeline.training.run.loop import Trainer
 from tests.training import made
 
@@ -79,11 +79,11 @@ def run_case(directory: Path, name: str, options: dict[str, Any], world: World) 
         **options,
     )  # fmt: skip
     first = config.model_copy(update={"max_steps": 2, "export": None})
-    trainer = Trainer(first, world, NoTrainingView(), False, threading.Event())
+    trainer = Trainer(first, world, TrainingView(), False, threading.Event())
     before = trained(trainer)
     trainer.run()
     after = trained(trainer)
-    trainer = Trainer(config, world, NoTrainingView(), True, threading.Event())
+    trainer = Trainer(config, world, TrainingView(), True, threading.Event())
     trainer.run()
     merged = trained(trainer)
     if world.is_main:

@@ -17,14 +17,14 @@ from typing import Any
 
 import torch
 
-from mmpr_pipeline.training.checkpoints.places import DirectoryPlace, ObjectPlace
+from mmpr_pipeline.training.checkpoints.places import CheckpointPlace
 from mmpr_pipeline.training.distributed.world import connect
-from mmpr_pipeline.training.run.console import NoTrainingView
+from mmpr_pipeline.training.run.console import TrainingView
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.settings import TrainConfig
 
 
-class Killer(NoTrainingView):
+class Killer(TrainingView):
     def __init__(self, after: int | None) -> None:
         self.after = after
 
@@ -37,16 +37,15 @@ class Killer(NoTrainingView):
 def kill_in(place: str) -> None:
     """Let the process end by kill -9 in a method of checkpoint places, for one step."""
     name, _, step = place.partition(":")
-    for kind in (DirectoryPlace, ObjectPlace):
-        right = getattr(kind, name)
+    right = getattr(CheckpointPlace, name)
 
-        def killed(self: Any, at: int, what: Any, right: Any = right) -> None:
-            if at == int(step):
-                right(self, at, what[:1]) if name == "put" else None
-                os.kill(os.getpid(), signal.SIGKILL)
-            right(self, at, what)
+    def killed(self: Any, at: int, what: Any) -> None:
+        if at == int(step):
+            right(self, at, what[:1]) if name == "put" else None
+            os.kill(os.getpid(), signal.SIGKILL)
+        right(self, at, what)
 
-        setattr(kind, name, killed)
+    setattr(CheckpointPlace, name, killed)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

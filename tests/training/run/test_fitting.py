@@ -7,13 +7,14 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
 from mmpr_pipeline.core.errors import TrainingError
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.run import fitting, preparation
-from mmpr_pipeline.training.run.console import NoTrainingView
+from mmpr_pipeline.training.run.console import TrainingView
 from mmpr_pipeline.training.run.fitting import DryStep, MemoryGrowth, check_resting, fit_step, resting_bytes
 from mmpr_pipeline.training.run.loop import Trainer, train
 from tests.training import made
@@ -31,7 +32,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def trainer(folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Trainer:
     config = made.settings(*folders, tmp_path_factory.mktemp("run"), batch=20, token_budget=None)
-    return Trainer(config, ALONE, NoTrainingView(), False, threading.Event())
+    return Trainer(config, ALONE, TrainingView(), False, threading.Event())
 
 
 def fitted(
@@ -73,7 +74,7 @@ def test_what_is_given_is_kept(trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 
 def test_a_few_pairs_are_not_taken_for_a_whole_budget(trainer: Trainer) -> None:
     """Their step is as small as they are: by the budget it would be far above what they can need."""
-    assert fitted(trainer, fitting.main_memory("MemTotal") // 2, times=1) == (16384, "matmuls")
+    assert fitted(trainer, psutil.virtual_memory().total // 2, times=1) == (16384, "matmuls")
 
 
 def test_two_sizes_that_are_near_tell_no_slope() -> None:
@@ -95,7 +96,7 @@ def test_the_measure_foretells_a_larger_micro_batch(tmp_path: Path) -> None:
     made.model_folder(tmp_path / "model", layers=12, mlp=512)
     data = made.dataset(tmp_path / "data")
     config = made.settings(tmp_path / "model", data, tmp_path / "run", batch=20, token_budget=8192)
-    made_of = Trainer(config, ALONE, NoTrainingView(), False, threading.Event())
+    made_of = Trainer(config, ALONE, TrainingView(), False, threading.Event())
     _, slices = next(made_of.order.steps(0, 1, made_of._sizes))
     slices = slices * 6
     growth = fitting._measure(made_of.policy, made_of.stream, slices, ALONE, ("none", "none"), (700, 1400))

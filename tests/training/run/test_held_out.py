@@ -190,6 +190,8 @@ def test_the_best_of_nothing_measured_is_refused(model: Path, data: Path, tmp_pa
 def test_export_best_goes_to_the_run_directory(tmp_path: Path) -> None:
     config = load_train_config(None, {"data": "pairs", "run_dir": str(tmp_path), "export": "best"})
     assert (config.export, config.exported) == (f"{tmp_path}/best", "best")
+    config = load_train_config(None, {"data": "out/pairs", "export": "best"})
+    assert (config.export, config.exported) == ("runs/pairs/best", "best")
 
 
 @pytest.mark.slow

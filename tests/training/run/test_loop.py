@@ -19,7 +19,7 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints.places import checkpoint_place
 from mmpr_pipeline.training.run import loop, preparation, step
-from mmpr_pipeline.training.run.console import NoTrainingView
+from mmpr_pipeline.training.run.console import TrainingView
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.metrics import read_lines
 from mmpr_pipeline.training.settings import TrainConfig
@@ -78,7 +78,7 @@ def test_images_are_cut_into_as_many_tiles_as_were_sampled(model: Path, tmp_path
     open_store(data).write(layout.CONFIG, json_bytes(described))
     heard: list[str] = []
 
-    class View(NoTrainingView):
+    class View(TrainingView):
         def message(self, lines: str | Sequence[str]) -> None:
             heard.append(str(lines))
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from mmpr_pipeline.training.data.batch import PackedBatch
-from mmpr_pipeline.training.policy.families.generic import Generic
+from mmpr_pipeline.training.policy.families.family import Family
 
 
-class Gemma3(Generic):
-    """The generic family, with the blocks of image tokens for the attention function."""
+class Gemma3(Family):
+    """As any other, with the blocks of image tokens for the attention function."""
 
     def attention_inputs(self, model: Any, batch: PackedBatch) -> dict[str, object]:
         """`blocks`, see `blocks_of`."""

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmpr_pipeline.training.data.batch import PackedBatch, stack_rows
-from mmpr_pipeline.training.policy.families import Family
+from mmpr_pipeline.training.policy.families.family import Family
 
 
 def plain_token_log_probs(family: Family, model: Any, batch: PackedBatch) -> tuple[Tensor, Tensor]:

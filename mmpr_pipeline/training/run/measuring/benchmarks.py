@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from mmpr_pipeline.core.errors import TrainingError
-from mmpr_pipeline.training.settings import BenchmarkSettings
+from mmpr_pipeline.training.run.settings import BenchmarkSettings
 
 BENCHMARKS = "benchmarks"
 _OF_THE_LAUNCHER = ("RANK", "LOCAL_", "WORLD_SIZE", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")

@@ -8,8 +8,8 @@ RUN/best.json        the step of the best line so far, by the setting `best_by`;
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,14 +19,13 @@ from mmpr_pipeline.core.checksums import checked_line
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints.places import CheckpointPlace
+from mmpr_pipeline.training.data.encode import PairReject
 from mmpr_pipeline.training.data.order import Slice
-from mmpr_pipeline.training.data.stream import EndOfStep, Stream, idle_batch, prefetch
+from mmpr_pipeline.training.data.stream import Stream, of_one_step, prefetch
 from mmpr_pipeline.training.objective.loss import mixed
-from mmpr_pipeline.training.objective.pair_scores import pair_log_probs
-from mmpr_pipeline.training.objective.reference import StoredReference
 from mmpr_pipeline.training.run.measuring.benchmarks import Measured
 from mmpr_pipeline.training.run.measuring.samples import SAMPLES
-from mmpr_pipeline.training.run.metrics import Sums, keep_until, read_lines
+from mmpr_pipeline.training.run.metrics import keep_until, read_lines
 from mmpr_pipeline.training.run.step import Learner
 
 HELD_OUT, BEST = "held_out.jsonl", "best.json"
@@ -37,34 +36,19 @@ _HIGHER: frozenset[str] = frozenset({"accuracy", "margin"})
 @torch.no_grad()
 def measure_held_out(
     learner: Learner, stream: Stream, slices: Sequence[Slice], rows: Any, stopping: Callable[[], bool]
-) -> dict[str, float] | None:
+) -> dict[str, float]:
     """Means over the pairs of `slices`, by all ranks together; δ is that of the steps so far and does not move.
 
-    None where any rank is `stopping`: a checkpoint comes first.
+    Raises Stopped where any rank is asked to stop: a checkpoint comes first.
     """
-    sums = Sums([name for name, weight in learner.weights.items() if weight])
-    events = prefetch(stream.steps([(0, list(slices))], rows))
-    mine, stopped = True, False
-    while not stopped:
-        event = next(events) if mine else None
-        if isinstance(event, EndOfStep):
-            sums.add(rejected=len(event.rejects))
-            mine, event = False, None
-        heard = learner.world.all_gather((mine, stopping()))
-        stopped = any(stop for _, stop in heard)
-        if stopped or not any(more for more, _ in heard):
-            break
-        batch = event.batch if event else idle_batch()
-        # Ranks without work too: a forward gathers weights from all.
-        expected = learner.reference(batch) if learner.reference else None
-        scores = learner.policy(batch).responses
-        if event is not None:
-            pairs = pair_log_probs(batch, scores, *(expected or StoredReference(event.reference)(batch)))
-            loss = mixed(pairs, learner.weights, learner.settings, learner.shift.value)
-            sums.add_batch(batch, pairs, loss, learner.settings.beta, 0.0)
-    events.close()  # type: ignore[attr-defined]
-    if stopped:
-        return None
+    sums, rejects = learner.empty_sums(), list[PairReject]()
+    with closing(prefetch(stream.steps([(0, list(slices))], rows))) as events:
+        for event in learner.world.in_turns(of_one_step(events, rejects), stopping):
+            _, pairs = learner.score(event)
+            if event and pairs:
+                loss = mixed(pairs, learner.weights, learner.settings, learner.shift.value)
+                sums.add_batch(event.batch, pairs, loss, learner.settings.beta, 0.0)
+    sums.add(rejected=len(rejects))
     found = sums.result(learner.world.sum(sums.values))
     unwanted = ("flops", "micro_batches", "imbalance", "reward/accuracy")
     return {"accuracy": found["reward/accuracy"], **{name: found[name] for name in found if name not in unwanted}}
@@ -91,14 +75,15 @@ class HeldOutRecord:
         with open(self._run / HELD_OUT, "ab") as file:
             file.write(checked_line({"step": step, **found, **({"benchmarks": benchmarks} if benchmarks else {})}))
 
-    def note_best(self) -> HeldOutLine | None:
-        """Name the best line that has a checkpoint; once that is in place. Gives it."""
+    def best(self) -> int | None:
+        """The step of the best line that has a checkpoint, which is noted; None where there is none."""
         best = best_line(self._run, self._place.steps(), self._by)
-        if best is not None:
-            [(value, _)] = _measured(best, self._by)
-            made = {"step": best.step, "by": self._by, "value": value}
-            open_store(self._run).write(BEST, json_bytes(made))
-        return best
+        if best is None:
+            return None
+        [(value, _)] = _measured(best, self._by)
+        made = {"step": best.step, "by": self._by, "value": value}
+        open_store(self._run).write(BEST, json_bytes(made))
+        return best.step
 
 
 def best_line(run: Path, steps: Sequence[int], by: str) -> HeldOutLine | None:
@@ -122,15 +107,6 @@ def _measured(line: HeldOutLine, by: str) -> list[tuple[float, int]]:
         return [(line.numbers[HELD_OUT_METRICS[by]], -1 if by in _HIGHER else 1)] if line.numbers.get("pairs") else []
     found = line.benchmarks.get(by)
     return [(found["value"], 1 if found["less_is_better"] else -1)] if found else []
-
-
-def best_step(run: Path, place: CheckpointPlace) -> int | None:
-    """The best checkpoint by the run's held-out pairs; None where there is none."""
-    try:
-        step = int(json.loads((run / BEST).read_text("utf-8"))["step"])
-    except (OSError, ValueError, KeyError):
-        return None
-    return step if step in place.steps() else None
 
 
 def held_out_line(step: int, found: dict[str, float]) -> str:

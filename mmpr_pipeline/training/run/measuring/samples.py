@@ -17,7 +17,7 @@ from mmpr_pipeline.core.checksums import checked_line
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.training.data.encode import PairEncoder
 from mmpr_pipeline.training.data.order import Slice
-from mmpr_pipeline.training.data.shards import Shards
+from mmpr_pipeline.training.data.stream import Stream
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.run.metrics import SampleLine
@@ -34,10 +34,8 @@ def fixed_questions(slices: Sequence[Slice], number: int) -> list[Slice]:
 @torch.no_grad()
 def say(
     policy: PrefixSharedPolicy,
-    encoder: PairEncoder,
-    shards: Shards,
+    stream: Stream,
     questions: Sequence[Slice],
-    dtype: torch.dtype,
     most: int,
     world: World,
     stopping: Callable[[], bool],
@@ -47,7 +45,7 @@ def say(
     By all ranks together, which gather sharded weights for each other. The policy is as it was before, afterwards. A
     question that cannot be encoded is passed over.
     """
-    device = world.device
+    device, dtype, encoder = world.device, stream.dtype, stream.encoder
     training = policy.training
     policy.release()
     policy.eval()
@@ -55,7 +53,7 @@ def say(
         for each in questions:
             if world.any(stopping())[0]:
                 return
-            shard = shards[each.shard]
+            shard = stream.shards[each.shard]
             [pair] = shard.pairs(each.group, each.first, each.first + 1)
             try:
                 prompt, images = encoder.prompt(pair, shard)
@@ -63,13 +61,12 @@ def say(
                 continue
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 text = _answer(policy, encoder, prompt, images, device, most)
+            line: SampleLine = {
+                "question_id": pair.question_id, "question": pair.question, "answer": pair.answer, "text": text
+            }  # fmt: skip
             if pair.answer is not None and pair.kind not in ("none", "choice"):  # a pair does not hold its choices
-                outcome = check(text, pair.answer, kind=pair.kind).outcome
-                yield {"question_id": pair.question_id, "question": pair.question, "answer": pair.answer,
-                       "outcome": outcome, "text": text}  # fmt: skip
-            else:
-                yield {"question_id": pair.question_id, "question": pair.question, "answer": pair.answer,
-                       "text": text}  # fmt: skip
+                line["outcome"] = check(text, pair.answer, kind=pair.kind).outcome
+            yield line
     finally:
         policy.train(training)
         policy.take()

@@ -1,9 +1,9 @@
 """A loss, a model family, and a benchmark."""
 
-from mmpr_pipeline.training.policy.families.generic import Generic
+from mmpr_pipeline.training.policy.families.family import Family as AnyModel
 
 
-class Family(Generic):
+class Family(AnyModel):
     pass
 
 

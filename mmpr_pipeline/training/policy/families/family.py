@@ -1,4 +1,4 @@
-"""Any vision-language model of transformers, by the methods and names that its models share.
+"""What the trainer must know of a vision-language model: of any of transformers, by the methods and names they share.
 
 The composite model embeds text and images by itself; right before its language model runs, a hook puts our positions
 and attention layout in place of its own. So whatever a model does with its images (tiles, newlines, features that enter
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,18 +16,21 @@ from torch import Tensor, nn
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.training.data.batch import ImageInputs, PackedBatch
-from mmpr_pipeline.training.policy.families.sharing import not_shareable
 
+_ATTENTION = {"full_attention", "sliding_attention"}
+_SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier")
 _INSIDE_TOWER = ("merger", "deepstack_merger_list", "patch_merger")  # projectors that are part of the vision tower
 
 
-class Generic:
-    """A composite `model.model` with a vision tower and a language model in it, as almost all of transformers'."""
+class Family:
+    """A composite `model.model` with a vision tower and a language model in it, as almost all of transformers'; a model
+    that differs has a subclass. `model` is always the bare transformers model, adapters of peft inside it."""
 
     def language_model(self, model: Any) -> Any:
-        """Raises ConfigError where none is found."""
-        found = self._core(model).get_decoder()
-        if found is self._core(model) or getattr(model.config, "is_encoder_decoder", False):
+        """The stack of decoder layers, final norm included, without the output layer. Raises ConfigError where none is
+        found."""
+        found = model.base_model.get_decoder()
+        if found is model.base_model or getattr(model.config, "is_encoder_decoder", False):
             raise ConfigError(
                 f"Models of type {model.config.model_type!r} cannot be trained: no causal language model is found.",
                 remedy="Use another model, or bring its family by the entry-point group `mmpr.families`.",
@@ -36,14 +38,14 @@ class Generic:
         return found
 
     def vision(self, model: Any) -> nn.Module:
-        """The tower under one of transformers' usual names."""
-        core = self._core(model)
-        found: nn.Module = core.get_encoder(modality="image")
-        return nn.ModuleList() if found is core else found
+        """The vision tower; an empty module where none has one of transformers' usual names."""
+        found: nn.Module = model.base_model.get_encoder(modality="image")
+        return nn.ModuleList() if found is model.base_model else found
 
     def projector(self, model: Any) -> nn.Module:
-        """What is neither tower nor language model, and the mergers of the tower."""
-        core, vision = self._core(model), self.vision(model)
+        """What maps vision features to the language model's width: what is neither tower nor language model, and the
+        mergers inside of some towers."""
+        core, vision = model.base_model, self.vision(model)
         apart = {id(vision), id(self.language_model(model))}
         beside = [child for child in core.children() if id(child) not in apart]
         inside = [getattr(vision, name) for name in _INSIDE_TOWER if hasattr(vision, name)]
@@ -51,7 +53,7 @@ class Generic:
         return nn.ModuleList([*beside, *inside, *([nn.ParameterList(own)] if own else [])])
 
     def image_token(self, model: Any) -> int:
-        """Raises ConfigError where the config names none."""
+        """The token whose places in a prompt the images take. Raises ConfigError where the config names none."""
         for name in ("image_token_id", "image_token_index"):
             if isinstance(found := getattr(model.config, name, None), int):
                 return found
@@ -61,7 +63,8 @@ class Generic:
         )
 
     def image_tokens(self, model: Any, images: ImageInputs) -> int | None:
-        """By the grid of patches where images have one, by tiles of one size where the config says their tokens."""
+        """Image tokens that the prompts must hold for these images: by their grid of patches, or by tiles of one size
+        where the config says their tokens; else None."""
         if "pixel_values" not in images:
             return 0
         config, vision = model.config, model.config.vision_config
@@ -72,7 +75,8 @@ class Generic:
         return len(images["pixel_values"]) * each if each and "image_sizes" not in images else None
 
     def tokens_per_tile(self, model: Any) -> int | None:
-        """InternVL's by pixel shuffle, Gemma's by the config."""
+        """Tokens that a tile of fixed size becomes in the prompt: InternVL's by pixel shuffle, Gemma's by the config;
+        else None."""
         config, vision = model.config, model.config.vision_config
         if hasattr(config, "downsample_ratio"):
             (height, width), (down, across) = vision.image_size, vision.patch_size
@@ -81,10 +85,11 @@ class Generic:
         return found
 
     def blank_image(self, model: Any) -> dict[str, Tensor]:
-        """One small picture: a merged square of patches, a tile, or the whole with its tiles. Of ones, as some models
-        take zeros for padding. Raises ConfigError where the form of images is unknown."""
+        """What a rank without images feeds its vision tower, one small picture: a merged square of patches, a tile, or
+        the whole with its tiles. Of ones, as some models take zeros for padding. Raises ConfigError where the form of
+        images is unknown."""
         vision: Any = getattr(model.config, "vision_config", None)
-        method = getattr(self._core(model), "get_image_features", None)
+        method = getattr(model.base_model, "get_image_features", None)
         patch = getattr(vision, "patch_size", None)
         if method is None or patch is None:
             raise ConfigError(
@@ -114,17 +119,18 @@ class Generic:
         return {**made, "image_sizes": torch.tensor([sizes])} if sizes else made
 
     def blank_features(self, model: Any) -> Tensor:
-        """The sum over all that a blank image's encoding gives the language model."""
+        """A scalar that depends on every part that encodes an image: the sum over a blank one's features."""
         like = model.get_input_embeddings().weight  # gathered with the root when sharded: of the computation's type
         blank = {n: v.to(like.device) for n, v in self.blank_image(model).items()}
         blank["pixel_values"] = blank["pixel_values"].to(like.dtype)
-        out = self._core(model).get_image_features(**blank, return_dict=True)
+        out = model.base_model.get_image_features(**blank, return_dict=True)
         parts = [getattr(out, "pooler_output", out), getattr(out, "deepstack_features", None)]
         return torch.stack([tensor.sum() for tensor in _tensors(parts)]).sum()
 
     def positions(self, model: Any, batch: PackedBatch) -> Tensor:
-        """(1, T); with a rope index of the model's own its positions of the prompts, responses going on from there."""
-        core = self._core(model)
+        """Position ids for the language model, (1, T); or (axes, 1, T) by a rope index of the model's own, which gives
+        those of the prompts, responses going on from there."""
+        core = model.base_model
         if not hasattr(core, "get_rope_index"):
             return batch.positions.unsqueeze(0)
         axes: Tensor | None = None
@@ -145,21 +151,26 @@ class Generic:
         return axes.unsqueeze(1)
 
     def text_inputs(self, model: Any, input_ids: Tensor) -> dict[str, Tensor]:
-        """Which tokens are images', for models that ask for it (Qwen and GLM for positions, Gemma for its mask)."""
-        wanted = inspect.signature(self._core(model).forward).parameters
+        """What the model's own forward asks for besides `input_ids` (B, T), of the same shape: which tokens are images'
+        (Qwen and GLM for positions, Gemma for its mask)."""
+        wanted = inspect.signature(model.base_model.forward).parameters
         names = [name for name in ("mm_token_type_ids", "token_type_ids") if name in wanted]
         return {name: (input_ids == self.image_token(model)).int() for name in names}
 
     def hidden_states(self, model: Any, batch: PackedBatch, positions: Tensor, **attention: Any) -> Tensor:
-        """(T, D) of the packed row."""
+        """(T, D) of the packed row after the final norm; `attention` goes to every layer's attention function."""
         replaced = {"position_ids": positions, "attention_mask": None, "use_cache": False}
-        with _arguments(self.language_model(model), {**replaced, **attention, **self.attention_inputs(model, batch)}):
-            out = self._core(model)(
-                input_ids=batch.input_ids.unsqueeze(0),
-                position_ids=positions,
-                attention_mask=None,
-                **batch.images,
-            )
+        replaced |= {**attention, **self.attention_inputs(model, batch)}
+
+        def ours(language: nn.Module, args: Any, kwargs: dict[str, object]) -> Any:
+            return args, {**kwargs, **replaced}
+
+        handle = self.language_model(model).register_forward_pre_hook(ours, with_kwargs=True)
+        try:
+            ids = batch.input_ids.unsqueeze(0)
+            out = model.base_model(input_ids=ids, position_ids=positions, attention_mask=None, **batch.images)
+        finally:
+            handle.remove()
         hidden: Tensor = out.last_hidden_state[0]
         return hidden
 
@@ -168,11 +179,25 @@ class Generic:
         return {}
 
     def not_shareable(self, model: Any) -> list[str]:
-        """By the config, the output layer and the attention's ways of transformers."""
-        return not_shareable(model, self.language_model(model))
+        """What keeps a model from sharing prefixes, in words; empty where nothing is known to.
 
-    def _core(self, model: Any) -> Any:
-        return model.base_model
+        A model may still compute something of its own that no config names: types outside of `families.CHECKED` are
+        compared with their own forward before training.
+        """
+        language = self.language_model(model)
+        text, head = language.config, model.get_output_embeddings()
+        found = []
+        if other := sorted(set(getattr(text, "layer_types", None) or []) - _ATTENTION):
+            found.append(f"layers of type {', '.join(other)}")
+        if not getattr(language, "_supports_attention_backend", False):
+            found.append("attention that cannot be exchanged")
+        if any(getattr(text, name, None) for name in ("final_logit_softcapping", "attn_logit_softcapping")):
+            found.append("soft-capped logits")
+        if any(getattr(text, name, None) not in (None, 1, 1.0) for name in _SCALES):
+            found.append("scaled logits")
+        if type(head) is not nn.Linear or head.bias is not None:
+            found.append(f"the output layer {type(head).__name__} (a plain linear one without bias is computed)")
+        return found
 
 
 def sides_of(size: Any) -> tuple[int, int]:
@@ -187,17 +212,3 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, list | tuple):
         for part in value:
             yield from _tensors(part)
-
-
-@contextmanager
-def _arguments(module: nn.Module, replaced: dict[str, object]) -> Iterator[None]:
-    """Within, `module` is called with these keyword arguments, whatever its caller gives."""
-
-    def replace(module: nn.Module, args: Any, kwargs: dict[str, object]) -> Any:
-        return args, {**kwargs, **replaced}
-
-    handle = module.register_forward_pre_hook(replace, with_kwargs=True)
-    try:
-        yield
-    finally:
-        handle.remove()

@@ -94,9 +94,12 @@ def _round_size(question: Question, checked: Sequence[CheckedRollout], engine: E
         return max(0, min(rules.samples, recipe.pairing.open_responses) - len(checked))
     if engine.info.recorded or not rules.adaptive:
         return max(0, rules.samples - len(checked))
+    correct, incorrect = (
+        len({r.text.strip() for r in checked if r.outcome == wanted}) for wanted in ("correct", "incorrect")
+    )
     return next_round(
-        len(_distinct(checked, "correct")),
-        len(_distinct(checked, "incorrect")),
+        correct,
+        incorrect,
         len(checked),
         most=rules.samples,
         round_size=rules.round_size,
@@ -104,7 +107,3 @@ def _round_size(question: Question, checked: Sequence[CheckedRollout], engine: E
         price=rules.price,
         round_price=rules.round_price,
     )
-
-
-def _distinct(checked: Sequence[CheckedRollout], verdict: str) -> set[str]:
-    return {r.text.strip() for r in checked if r.outcome == verdict}

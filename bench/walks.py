@@ -2,10 +2,11 @@
 
     python bench/walks.py [--list]
 
-A question: the plan of a build and its shard, four scripted rollouts, in this process, without Ray; what claims the
-output before and sums it up after are lines of their own. A step: one of training the embedded model on the pairs of a
-small build. Functions of this package alone are counted, each once, and none that only runs because a module is
-imported. `--list` names those of the question: file, line, name, lines, and how often the package uses the name.
+A question: the plan of a build and its shard, one row of a JSONL file with an image beside it and a number as its gold,
+four scripted rollouts, in this process, without Ray; what claims the output before and sums it up after are lines of
+their own. A step: one of training the embedded model on the pairs of a small build. Functions of this package alone are
+counted, each once, and none that only runs because a module is imported. `--list` names those of the question: file,
+line, name, lines, and how often the package uses the name.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import json
 import sys
 import tempfile
 import threading
@@ -21,6 +23,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from PIL import Image
 
 import mmpr_pipeline
 from mmpr_pipeline.pipeline.config import load_config
@@ -79,10 +83,21 @@ def _imports(frame: FrameType | None) -> bool:
     return frame is not None
 
 
-def question(out: Path, questions: int) -> dict[str, Walk]:
-    """The walks of a small build of the embedded questions, by what they do."""
+def source(folder: Path) -> str:
+    """A source of one row."""
+    Image.new("RGB", (64, 48), "white").save(folder / "apples.png")
+    row = {"id": "1", "question": "How many apples are there?", "image": "apples.png", "answer": "7"}
+    (folder / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    declaration = {"name": "apples", "description": "Apples.", "files": ["rows.jsonl"], "kind": "number",
+                   "columns": {name: name for name in row}}  # fmt: skip
+    (folder / "apples.yaml").write_text(json.dumps(declaration))
+    return str(folder / "apples.yaml")
+
+
+def build(name: str, out: Path) -> dict[str, Walk]:
+    """The walks of a small build from a source, by what they do."""
     walks: dict[str, Walk] = defaultdict(Walk)
-    settings = {"sources": ["nano_grid"], "out": str(out), "limit": questions, "shards": 1,
+    settings = {"sources": [name], "out": str(out), "limit": 8, "shards": 1, "screening.decontaminate": "none",
                 "engine.name": "scripted", "sampling.samples": 4}  # fmt: skip
     plan: Plan = walks["plan"].record(lambda: make_build_plan(absolute_build_paths(load_config(None, settings)), None))
     store = open_store(plan.config.out)
@@ -131,13 +146,13 @@ def listed(walk: Walk) -> list[str]:
 def main() -> None:
     """Print the walks."""
     with tempfile.TemporaryDirectory(prefix="walks-") as folder:
-        walks = question(Path(folder) / "one", 1)
+        walks = build(source(Path(folder)), Path(folder) / "one")
         way = walks["plan"] + walks["shard"]
         if "--list" in sys.argv[1:]:
             print("\n".join(listed(way)))
         print(f"one question: {way} (its plan: {walks['plan']}; its shard: {walks['shard']})")
         print(f"beside it, the claim of the output: {walks['claim']}; the end of the build: {walks['finish']}")
-        question(Path(folder) / "some", 8)
+        build("nano_grid", Path(folder) / "some")
         print(f"one training step: {train(Path(folder) / 'some', Path(folder) / 'run')}")
 
 

@@ -215,18 +215,19 @@ def _look(declaration: SourceDeclaration) -> tuple[Callable[[Row], list[int]] | 
         return None, ()
     own = columns.own_ids or not columns.entry_columns()
 
-    def id_of(row: Row, number: int) -> int:
-        try:
-            found = None if isinstance(row, Unreadable) else mapping.row_id(declaration, row)
-        except Exception:  # reading the row will say so
-            found = None
-        if not found:
-            return 0
-        text = found if own else f"{found}#{number}"
-        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") or 1
-
     def look(row: Row) -> list[int]:
-        return [id_of(one, number) for number, one in enumerate(entry_rows(row, columns), start=1)]
+        ids = []
+        for number, one in enumerate(entry_rows(row, columns), start=1):
+            try:
+                found = None if isinstance(one, Unreadable) else mapping.row_id(declaration, one)
+            except Exception:  # reading the row will say so
+                found = None
+            if not found:
+                ids.append(0)
+                continue
+            text = found if own else f"{found}#{number}"
+            ids.append(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") or 1)
+        return ids
 
     return look, tuple(with_struct_columns(names))
 

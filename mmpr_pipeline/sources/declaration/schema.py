@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Language, Prompting
 from mmpr_pipeline.core.settings import explain_settings_error
-from mmpr_pipeline.core.settings.yaml_text import load_yaml
+from mmpr_pipeline.core.settings.reading import load_yaml
 from mmpr_pipeline.core.verdict import AnswerKind
 from mmpr_pipeline.models.tiles import MOST_TILES
 from mmpr_pipeline.sources.declaration.columns import Columns, DeclarationPart, path_columns
@@ -31,6 +31,10 @@ def _as_tuple(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+"""Several texts; one alone may be written without a list."""
+
+
 class HubLocation(DeclarationPart):
     """A data set on the Hub."""
 
@@ -38,14 +42,9 @@ class HubLocation(DeclarationPart):
     config: str | None = Field(default=None, description="Configuration (subset); the only one if not given.")
     split: str = Field(default="train", description="Split.")
     revision: str | None = Field(default=None, description="Branch, tag or commit; the newest commit if not given.")
-    files: tuple[str, ...] = Field(
+    files: Texts = Field(
         default=(), description="Paths or globs of the files of rows, where neither card nor folders say which."
     )
-
-    @field_validator("files", mode="before")
-    @classmethod
-    def _one_is_a_list(cls, files: object) -> object:
-        return _as_tuple(files)
 
 
 class FurtherColumns(DeclarationPart):
@@ -124,7 +123,7 @@ class SourceDeclaration(DeclarationPart):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$", description="Name, as it is written into every row.")
     description: str = Field(description="What the questions are about, in a sentence.")
-    files: tuple[str, ...] = Field(default=(), description="Paths or globs, relative to the declaration or data root.")
+    files: Texts = Field(default=(), description="Paths or globs, relative to the declaration or data root.")
     hub: HubLocation | None = Field(default=None, description="Data set on the Hub.")
     generated: GeneratedRows | None = Field(default=None, description="Rows that are generated.")
     format: Format | None = Field(default=None, description="Format of the files; by their extension if not given.")
@@ -137,12 +136,12 @@ class SourceDeclaration(DeclarationPart):
     image_prefix: str | None = Field(
         default=None, description="How image paths begin that is left out, e.g. a folder of somebody else's machine."
     )
-    archives: tuple[str, ...] = Field(
+    archives: Texts = Field(
         default=(),
         description="Zip files that image paths lead into: paths or globs, of the data root or the Hub's; `x.zip_*` "
         "are the parts of a split one, `x.zip!/*.zip` those inside of another.",
     )
-    image_hosts: tuple[str, ...] = Field(
+    image_hosts: Texts = Field(
         default=(), description="Hosts that image URLs may name: HOST, HOST:PORT or *.DOMAIN; of no other is fetched."
     )
     private_hosts: bool = Field(
@@ -177,11 +176,6 @@ class SourceDeclaration(DeclarationPart):
         default=None, description="Another such row; its gold must not pass for the first one's."
     )
     unconfirmed: tuple[str, ...] = Field(default=(), description="What is stated here without having been confirmed.")
-
-    @field_validator("files", "archives", "image_hosts", mode="before")
-    @classmethod
-    def _one_is_a_list(cls, files: object) -> object:
-        return _as_tuple(files)
 
     @field_validator("image_hosts")
     @classmethod

@@ -28,7 +28,8 @@ from PIL import Image
 
 import mmpr_pipeline
 from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.driver import absolute_build_paths, claim_output, finish
+from mmpr_pipeline.pipeline.driver import absolute_build_paths
+from mmpr_pipeline.pipeline.output import claim_output, finish
 from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
 from mmpr_pipeline.pipeline.workers.shard import work_shard

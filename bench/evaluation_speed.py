@@ -31,7 +31,7 @@ SOURCE = "nano_grid"
 
 def questions(count: int) -> list[Any]:
     """The first rows of the source, which an evaluation asks too; some more before them for the warm-up."""
-    from mmpr_pipeline.sources.open import open_source
+    from mmpr_pipeline.sources.source import open_source
 
     source = open_source(SOURCE)
     return list(source.read(source.index(count + sampling.WARM), 0, count + sampling.WARM))

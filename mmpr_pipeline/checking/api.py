@@ -25,7 +25,7 @@ from mmpr_pipeline.checking.matching.text import match_text
 from mmpr_pipeline.checking.matching.yes_no import match_yes_no
 from mmpr_pipeline.checking.reading.choices import gold_letters
 from mmpr_pipeline.checking.reading.yes_no import gold_yes_no
-from mmpr_pipeline.checking.registry import checker_for, third_parties
+from mmpr_pipeline.checking.registry import CHECKERS, checker_for
 from mmpr_pipeline.core.verdict import AnswerKind, Verdict
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def check(
 
 def checker_identity() -> str:
     """Name and version of the checker, third parties' checkers included: part of what a build is."""
-    others = [f"{kind}={origin}" for kind, origin in sorted(third_parties().items())]
+    others = [f"{kind}={origin}" for kind, origin in sorted(CHECKERS.origins(CHECKERS.names()).items())]
     return ", ".join([CHECKER, *others])
 
 
@@ -111,10 +111,9 @@ def check_question(question: Question, response: str) -> Verdict:
             return replace(checker(question, response), checker=name)  # TypeError, where it returns no Verdict
         except Exception as fault:  # a fault of theirs costs one verdict
             return Verdict(outcome="unparseable", rule=f"checker_failed:{type(fault).__name__}", checker=name)
-    return check_response(
-        response,
-        gold=question.answer,
-        golds=question.answers,
+    known = Gold.of(
+        question.answer,
+        question.answers,
         kind=question.kind,
         choices=question.choices,
         question=question.text,
@@ -122,6 +121,7 @@ def check_question(question: Question, response: str) -> Verdict:
         precision=question.precision,
         language=question.language,
     )
+    return trace_response(response, known).verdict
 
 
 def find_answer(question: Question, response: str, kind: AnswerKind) -> str | None:

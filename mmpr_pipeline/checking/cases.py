@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmpr_pipeline.checking.api import CHECKER, Trace, trace_prediction, trace_response, unusable
-from mmpr_pipeline.checking.case import Gold
-from mmpr_pipeline.checking.kinds import is_kind
+from mmpr_pipeline.checking.case import Gold, is_kind
 from mmpr_pipeline.checking.measure import PlaceScore
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.core.verdict import Outcome

@@ -50,8 +50,3 @@ def checker(kind: AnswerKind, *, version: int | str) -> Callable[[Checker], Chec
         return function
 
     return add
-
-
-def third_parties() -> dict[str, str]:
-    """Kind -> distribution (or function) and version of every checker that is not ours."""
-    return CHECKERS.origins(CHECKERS.names())

@@ -162,7 +162,7 @@ def _agreed(settings: BuildConfig) -> BuildConfig:
     from rich.console import Console
     from rich.prompt import Prompt
 
-    from mmpr_pipeline.pipeline.driver import has_begun
+    from mmpr_pipeline.pipeline.output import has_begun
     from mmpr_pipeline.pipeline.plans.evaluation_sets import fetch_sentence, to_fetch
     from mmpr_pipeline.storage import open_store
 

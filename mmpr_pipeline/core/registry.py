@@ -86,7 +86,14 @@ class Registry(Generic[T]):
         }
 
     def _found(self) -> Mapping[str, EntryPoint]:
-        return _points(self.group, tuple((place, _changed(place)) for place in sys.path))
+        places = []
+        for place in sys.path:
+            try:
+                changed = os.stat(place or ".").st_mtime_ns
+            except OSError:
+                changed = 0
+            places.append((place, changed))
+        return _points(self.group, tuple(places))
 
 
 @lru_cache(maxsize=128)
@@ -94,13 +101,6 @@ def _points(group: str, places: tuple[tuple[str, int], ...]) -> Mapping[str, Ent
     """Entry points of a group by name. Reading every distribution's takes milliseconds, and a store is opened often.
     `places`: where they are installed and when that changed, so that one that comes later is found."""
     return {point.name: point for point in entry_points(group=group)}
-
-
-def _changed(place: str) -> int:
-    try:
-        return os.stat(place or ".").st_mtime_ns
-    except OSError:
-        return 0
 
 
 def plugins_of(**origins: Mapping[str, str]) -> dict[str, object]:

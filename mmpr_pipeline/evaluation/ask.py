@@ -20,7 +20,7 @@ from mmpr_pipeline.rollouts.seeds import sampling_seed
 from mmpr_pipeline.rollouts.settings import Decoding
 from mmpr_pipeline.rollouts.verdicts import unusable_verdict
 from mmpr_pipeline.sources.declaration.catalog import expand
-from mmpr_pipeline.sources.open import open_source
+from mmpr_pipeline.sources.source import open_source
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,9 @@ def correctness_pairs(
     Unparseable and cut-off rollouts are in no pair; nor are two rollouts whose answers `answers_equal` takes for the
     same (a verdict that splits equal answers is in doubt). Texts are distinct within each side.
     """
-    chosen = seeded_order((r for r in rollouts if _usable(r, "correct")), seed, "chosen")
-    rejected = seeded_order((r for r in rollouts if _usable(r, "incorrect")), seed, "rejected")
+    usable = [r for r in rollouts if r.finish_reason != "length" and r.parent is None]
+    chosen = seeded_order((r for r in usable if r.outcome == "correct"), seed, "chosen")
+    rejected = seeded_order((r for r in usable if r.outcome == "incorrect"), seed, "rejected")
     pairs: list[PreferencePair] = []
     for good, bad in combinations(chosen, rejected):
         if len(pairs) == max_pairs:
@@ -73,10 +74,6 @@ def correctness_pairs(
         if not same:
             pairs.append(make_pair(question, prompt, good, bad, "correctness"))
     return pairs
-
-
-def _usable(rollout: CheckedRollout, outcome: str) -> bool:
-    return rollout.outcome == outcome and rollout.finish_reason != "length" and rollout.parent is None
 
 
 def combinations(

@@ -17,11 +17,11 @@ def seeded_order(rollouts: Iterable[CheckedRollout], seed: int, role: str) -> li
     distinct: dict[str, CheckedRollout] = {}
     for rollout in rollouts:
         distinct.setdefault(rollout.text.strip(), rollout)
-    return sorted(distinct.values(), key=lambda r: _rank(seed, role, r.question_id, r.index))
-
-
-def _rank(seed: int, role: str, question: str, index: int) -> bytes:
-    return hashlib.sha256(f"{seed}/{role}/{question}/{index}".encode()).digest()
+    ranks = {
+        text: hashlib.sha256(f"{seed}/{role}/{rollout.question_id}/{rollout.index}".encode()).digest()
+        for text, rollout in distinct.items()
+    }
+    return [distinct[text] for text in sorted(distinct, key=ranks.__getitem__)]
 
 
 def make_pair(

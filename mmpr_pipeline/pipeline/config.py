@@ -100,11 +100,13 @@ class BuildConfig(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _shares_beside_sources(cls, data: Any) -> Any:
-        """Shares written behind sources go into the mixture."""
+    def _sources_name_shares_and_output(cls, data: Any) -> Any:
+        """Shares written behind sources go into the mixture; where no output is named, it is `out/` and their names."""
         given = data.get("sources") if isinstance(data, dict) else None
         if not isinstance(given, list | tuple) or not all(isinstance(source, str) for source in given):
             return data
+        if given and not data.get("out"):
+            data = {**data, "out": f"out/{name_of(given)}"}
         plain = [split_share(source) for source in given]
         mixture = dict(data.get("mixture") or {})
         for source, share in plain:
@@ -132,17 +134,6 @@ class BuildConfig(Settings):
         if list(pairing.get("strategies", ())) in (["preset"], ["dropout_preset"]):
             screening = {"dedup": False, **screening}
         return data | {"engine": engine, "pairing": pairing, "screening": screening}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _out_by_the_sources(cls, data: Any) -> Any:
-        """Where no output is named, it is `out/` and the names of the sources."""
-        if not isinstance(data, dict) or data.get("out") or not data.get("sources"):
-            return data
-        sources = data["sources"]
-        if not isinstance(sources, list | tuple) or not all(isinstance(source, str) for source in sources):
-            return data
-        return {**data, "out": f"out/{name_of(sources)}"}
 
     @field_validator("sources")
     @classmethod

@@ -6,7 +6,6 @@ and the other sources do not matter, and a greater weight or cap keeps every que
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TypedDict, cast
 
 import numpy as np
@@ -35,11 +34,6 @@ def repetitions(question: Question, times: int) -> list[Question]:
     """The question as often as it is asked; from the second time on with an id, and so with seeds, of its own."""
     ids = [content_id(question.question_id, f"repeat {number}") for number in range(1, times)]
     return [question, *(question.model_copy(update={"question_id": own}) for own in ids)]
-
-
-def share_of(mixture: Mapping[str, Share], names: Sequence[str]) -> Share:
-    """The share of a source that is known by any of these names, the first that has one."""
-    return next((mixture[name] for name in names if name in mixture), ALL)
 
 
 class ShareFields(TypedDict, total=False):

@@ -1,15 +1,34 @@
-"""What the driver keeps of a source and hands to every shard: small, and plain JSON data."""
+"""The index of a source: what the driver keeps of it and hands to every shard, small and plain JSON data.
+
+`index_source` looks once over the files and keeps only row counts, marks to start reading at, and which rows repeat an
+id.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from array import array
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
 
 import numpy as np
 from pydantic import Field
 
-from mmpr_pipeline.core.records import Record
-from mmpr_pipeline.sources.row_formats import Format
+from mmpr_pipeline.core.errors import SourceError
+from mmpr_pipeline.core.records import Record, content_id
+from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
+from mmpr_pipeline.sources.files import formats
+from mmpr_pipeline.sources.files.containers import INSIDE, at_address, is_address, outermost
+from mmpr_pipeline.sources.files.formats import Row, Scan, SourceFile, Unreadable
+from mmpr_pipeline.sources.files.hub import HubFile, repository_files, resolve
+from mmpr_pipeline.sources.files.local import LocalFile, local_files
+from mmpr_pipeline.sources.images.archives import opened
+from mmpr_pipeline.sources.row_formats import ROW_FORMATS, Format
+from mmpr_pipeline.sources.rows import mapping
+from mmpr_pipeline.sources.rows.entries import entry_rows
 
 
 @dataclass(frozen=True)
@@ -64,6 +83,165 @@ class SourceIndex(Record):
     duplicates: tuple[int, ...] = Field(default=(), description="Numbers of rows whose id an earlier row has.")
     archives: tuple[IndexedArchive, ...] = Field(default=(), description="The archives that hold the images.")
     joined: IndexedArchive | None = Field(default=None, description="The file that holds further columns of the rows.")
+
+
+def index_source(
+    declaration: SourceDeclaration, root: Path, whole_files: bool, limit: int | None, commit: str | None
+) -> SourceIndex:
+    """Look once over the rows of a source, see `Source.index`."""
+    revision: str | None = None
+    archives: list[IndexedArchive] = []
+    joined: IndexedArchive | None = None
+    ids: array[int] = array("Q")
+    if made := declaration.generated:
+        rows = made.rows if limit is None else min(made.rows, limit)
+        digest = "ids without split" if made.split == "heldout" else ""
+        name = f"{made.name}/{made.split}"
+        parts = [IndexedFile(name=name, format=None, size=0, digest=digest, rows=rows, marks=())]
+    else:
+        revision, files = _row_files(declaration, root, whole_files, commit)
+
+        def listed(pattern: str) -> Sequence[SourceFile]:
+            if declaration.hub:
+                return repository_files(declaration.hub, revision or "", (pattern,), whole_files)
+            return local_files((pattern,), root, declaration.name)
+
+        archives = _archives(declaration.archives, listed)
+        if declaration.join:  # its rows are looked at when they are needed
+            (file,) = listed(declaration.join.file)
+            joined = IndexedArchive(name=file.name, size=file.size, digest=_digest(file))
+        known = {archive.name for archive in [*archives, *([joined] if joined else [])]}
+        parts, ids = _scan(declaration, [file for file in files if file.name not in known], limit)
+    rows = sum(part.rows for part in parts)
+    if not rows:
+        raise SourceError(
+            f"The source {declaration.name} has no rows.", remedy="Check its files, or leave it out of --sources."
+        )
+    identity = json.dumps(declaration.identity(), sort_keys=True, ensure_ascii=False)
+    indexed: list[IndexedFile | IndexedArchive] = [*parts, *archives, *([joined] if joined else [])]
+    seen = [f"{part.name}:{part.size}:{part.digest}" for part in indexed]
+    origins = ROW_FORMATS.origins({part.format for part in parts if part.format})
+    seen += [f"{name} of {origin}" for name, origin in sorted(origins.items())]
+    return SourceIndex(
+        rows=rows,
+        fingerprint=content_id(identity, revision or "", seen),
+        revision=revision,
+        files=tuple(parts),
+        duplicates=tuple(repeated_positions(ids)),
+        archives=tuple(archives),
+        joined=joined,
+    )
+
+
+def _row_files(
+    declaration: SourceDeclaration, root: Path, whole_files: bool, commit: str | None
+) -> tuple[str | None, Sequence[SourceFile]]:
+    """The files of rows, and the commit that they are of where they lie on the Hub."""
+    hub = declaration.hub
+    wanted = (hub.files if hub else ()) or declaration.files
+    if hub and commit and hub.revision is None:
+        hub = hub.model_copy(update={"revision": commit})
+    inside = any(map(is_address, wanted))
+    outer = tuple(pattern.split(INSIDE)[0] for pattern in wanted) if inside else wanted
+    revision, files = None, list[LocalFile | HubFile]()
+    if hub:
+        revision, hub_files = resolve(hub.model_copy(update={"files": outer}) if inside else hub, whole_files)
+        files += hub_files
+    else:
+        files += local_files(outer, root, declaration.name)
+    if not inside:
+        return revision, files
+
+    def listed(pattern: str) -> Sequence[SourceFile]:
+        return [file for file in files if fnmatchcase(file.name, pattern)]
+
+    found = {file.name: file for pattern in wanted for file in _found(pattern, listed)}
+    return revision, [found[name] for name in sorted(found)]
+
+
+def _archives(patterns: Sequence[str], listed: Callable[[str], Sequence[SourceFile]]) -> list[IndexedArchive]:
+    found = {file.name: file for pattern in patterns for file in _found(pattern, listed)}
+    for file in found.values():  # a broken one is told now, not in the middle of a build
+        opened(replace(file, whole=False) if isinstance(file, HubFile) else file)
+    return [
+        IndexedArchive(name=name, size=file.size, digest=_digest(file), within=_within(file))
+        for name, file in sorted(found.items())
+    ]
+
+
+def _found(pattern: str, listed: Callable[[str], Sequence[SourceFile]]) -> Sequence[SourceFile]:
+    return at_address(pattern, listed) if is_address(pattern) else listed(pattern)
+
+
+def _scan(
+    declaration: SourceDeclaration, files: Sequence[SourceFile], limit: int | None
+) -> tuple[list[IndexedFile], array[int]]:
+    """The files with what was counted in them; and for each row 64 bits of its id's hash, 0 where it has none."""
+    parts: list[IndexedFile] = []
+    ids = array("Q")
+    look, columns = _look(declaration)
+    for file in files:
+        left = None if limit is None else limit - sum(part.rows for part in parts)
+        scan = Scan(limit=left, look=look, columns=columns)
+        format = declaration.format or formats.format_of(file.name)
+        several = bool(declaration.columns.entry_columns())
+        if not scan.full:
+            formats.row_format(format).scan(file, scan)
+        parts.append(
+            IndexedFile(
+                name=file.name,
+                format=format,
+                size=file.size,
+                digest=_digest(file),
+                within=_within(file),
+                rows=scan.questions,
+                marks=tuple(scan.marks),
+                places=tuple(scan.places) if several else (),
+                lines=scan.rows if several else 0,
+            )
+        )
+        ids.extend(scan.ids)
+    return parts, ids
+
+
+def _look(declaration: SourceDeclaration) -> tuple[Callable[[Row], list[int]] | None, tuple[str, ...]]:
+    """How to tell the ids of a row's questions, as 64 bits of their hash, 0 for none; and the columns for it.
+
+    None where rows need not be looked at to be counted: they have no ids, and are one question each.
+    """
+    columns = declaration.columns
+    names = [*columns.entry_columns(), *(columns.id.split(";") if columns.id else ())]
+    if not names:
+        return None, ()
+    own = columns.own_ids or not columns.entry_columns()
+
+    def look(row: Row) -> list[int]:
+        ids = []
+        for number, one in enumerate(entry_rows(row, columns), start=1):
+            try:
+                found = None if isinstance(one, Unreadable) else mapping.row_id(declaration, one)
+            except Exception:  # reading the row will say so
+                found = None
+            if not found:
+                ids.append(0)
+                continue
+            text = found if own else f"{found}#{number}"
+            ids.append(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") or 1)
+        return ids
+
+    return look, tuple(with_struct_columns(names))
+
+
+def _within(file: SourceFile) -> tuple[tuple[str, int], ...]:
+    """The real files that a member or a split file lies in; nothing of a file of its own."""
+    files = outermost(file)
+    return () if files == [file] else tuple((one.name, one.size) for one in files)
+
+
+def _digest(file: SourceFile) -> str:
+    """Identity of what is in local files; empty on the Hub, where the commit says it."""
+    digests = [one.digest() for one in outermost(file) if isinstance(one, LocalFile)]
+    return digests[0] if len(digests) == 1 else content_id(*digests) if digests else ""
 
 
 def with_struct_columns(names: list[str]) -> list[str]:

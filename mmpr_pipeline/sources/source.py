@@ -1,35 +1,31 @@
 """A source opened: its index (small, made once by the driver) and its rows as questions (read by each shard).
 
-`index` looks once over the files and keeps only row counts, marks to start reading at, and which rows repeat an id.
 `read` gives the rows of a slice, each as a Question or, with the reason, as a Reject.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import sys
-from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 
 from mmpr_pipeline.core.errors import ItemRejected, MmprError, SourceError
-from mmpr_pipeline.core.records import Question, Reject, content_id
+from mmpr_pipeline.core.records import Question, Reject
+from mmpr_pipeline.sources.declaration.catalog import find_declaration
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.files import formats
-from mmpr_pipeline.sources.files.containers import INSIDE, at_address, is_address, outermost
-from mmpr_pipeline.sources.files.formats import Row, Scan, SourceFile, Unreadable
-from mmpr_pipeline.sources.files.hub import HubFile, repository_files, resolve
-from mmpr_pipeline.sources.files.local import LocalFile, local_files
+from mmpr_pipeline.sources.files.containers import INSIDE, at_address
+from mmpr_pipeline.sources.files.formats import Row, SourceFile, Unreadable
+from mmpr_pipeline.sources.files.hub import HubFile
+from mmpr_pipeline.sources.files.local import LocalFile
 from mmpr_pipeline.sources.images.ahead import run_ahead
-from mmpr_pipeline.sources.images.archives import ImageArchives, opened
+from mmpr_pipeline.sources.images.archives import ImageArchives
 from mmpr_pipeline.sources.images.decode import USUAL, ImageLimits, load_image, unseen_image
 from mmpr_pipeline.sources.images.references import HubImages, ImageFolder, ImagePlaces, image_bytes
 from mmpr_pipeline.sources.images.web import WebImages
@@ -38,10 +34,9 @@ from mmpr_pipeline.sources.indexed import (
     IndexedFile,
     RowPlace,
     SourceIndex,
-    repeated_positions,
+    index_source,
     with_struct_columns,
 )
-from mmpr_pipeline.sources.row_formats import ROW_FORMATS
 from mmpr_pipeline.sources.rows import mapping
 from mmpr_pipeline.sources.rows.columns import clean
 from mmpr_pipeline.sources.rows.entries import entry_rows
@@ -76,42 +71,7 @@ class Source:
 
         Raises SourceError: no files, no rows, out of reach.
         """
-        revision: str | None = None
-        parts: list[IndexedFile] = []
-        archives: list[IndexedArchive] = []
-        joined: IndexedArchive | None = None
-        ids: array[int] = array("Q")
-        if self.declaration.generated:
-            made = self.declaration.generated
-            assert made is not None
-            rows = made.rows if limit is None else min(made.rows, limit)
-            digest = "ids without split" if made.split == "heldout" else ""
-            name = f"{made.name}/{made.split}"
-            parts = [IndexedFile(name=name, format=None, size=0, digest=digest, rows=rows, marks=())]
-        else:
-            revision, listed = self._files(commit)
-            archives, joined = self._archives(revision), self._joined(revision)
-            known = {archive.name for archive in [*archives, *([joined] if joined else [])]}
-            parts, ids = self._scan([file for file in listed if file.name not in known], limit)
-        rows = sum(part.rows for part in parts)
-        if not rows:
-            raise SourceError(
-                f"The source {self.name} has no rows.", remedy="Check its files, or leave it out of --sources."
-            )
-        identity = json.dumps(self.declaration.identity(), sort_keys=True, ensure_ascii=False)
-        files: list[IndexedFile | IndexedArchive] = [*parts, *archives, *([joined] if joined else [])]
-        seen = [f"{part.name}:{part.size}:{part.digest}" for part in files]
-        origins = ROW_FORMATS.origins({part.format for part in parts if part.format})
-        seen += [f"{name} of {origin}" for name, origin in sorted(origins.items())]
-        return SourceIndex(
-            rows=rows,
-            fingerprint=content_id(identity, revision or "", seen),
-            revision=revision,
-            files=tuple(parts),
-            duplicates=tuple(repeated_positions(ids)),
-            archives=tuple(archives),
-            joined=joined,
-        )
+        return index_source(self.declaration, self.root, self.whole_files, limit, commit)
 
     def read(self, index: SourceIndex, start: int, stop: int) -> Iterator[Question | Reject]:
         """Rows `start` to `stop` (exclusive), in order, one item for each; only these are read and decoded.
@@ -196,39 +156,28 @@ class Source:
         """The id that the row gives, with the number of the question where one id stands for several."""
         assert not isinstance(row, Unreadable)
         found = mapping.row_id(self.declaration, row) or f"row {place.row}"
-        return f"{found}#{place.entry}" if place.entry and not self._own_ids else found
-
-    @property
-    def _own_ids(self) -> bool:
-        """Whether each question of a row brings an id of its own."""
-        names, column = self.declaration.columns.entry_columns(), self.declaration.columns.id or ""
-        return any(column == name or column.startswith(f"{name}.") for name in names)
+        return f"{found}#{place.entry}" if place.entry and not self.declaration.columns.own_ids else found
 
     def _rows(self, index: SourceIndex, part: IndexedFile, low: int, high: int) -> Iterator[tuple[Row, RowPlace]]:
         """The rows of a slice of one file and their places, and an error where they are fewer than the index says."""
+        columns = self.declaration.columns
+        several = bool(columns.entry_columns())
+        question, first = formats.mark_before(part.places, low) if several else (low, low)
         seen = 0
         try:
-            for placed in self._placed(index, part, low, high):
-                seen += 1
-                yield placed
+            rows = self._open_rows(index, part, first, sys.maxsize if several else high)
+            for number, row in enumerate(rows, start=first):
+                for entry, one in enumerate(entry_rows(row, columns) if several else [row], start=1):
+                    if low <= question < high:
+                        seen += 1
+                        yield one, RowPlace(number, entry if several else 0)
+                    question += 1
+                if several and question >= high:
+                    break
         except (pa.ArrowException, OSError) as error:
             raise SourceError(f"{part.name} of {self.name} cannot be read: {error}", remedy=_AGAIN) from None
         if seen != high - low:
             raise SourceError(f"{part.name} of {self.name} has other rows than when the build began.", remedy=_AGAIN)
-
-    def _placed(self, index: SourceIndex, part: IndexedFile, low: int, high: int) -> Iterator[tuple[Row, RowPlace]]:
-        if not self.declaration.columns.entry_columns():
-            for number, row in enumerate(self._open_rows(index, part, low, high), start=low):
-                yield row, RowPlace(number)
-            return
-        question, first = formats.mark_before(part.places, low)
-        for number, row in enumerate(self._open_rows(index, part, first, sys.maxsize), start=first):
-            for entry, one in enumerate(entry_rows(row, self.declaration.columns), start=1):
-                if low <= question < high:
-                    yield one, RowPlace(number, entry)
-                question += 1
-            if question >= high:
-                return
 
     def _open_rows(self, index: SourceIndex, part: IndexedFile, low: int, high: int) -> Iterator[Row]:
         if part.format is None:
@@ -247,59 +196,6 @@ class Source:
         other = self._plain(index, index.joined.name, index.joined.size)
         return joined_rows(rows, join.key, other, formats.format_of(other.name), columns)
 
-    def _archives(self, revision: str | None) -> list[IndexedArchive]:
-        wanted = self.declaration.archives
-        if not wanted:
-            return []
-        hub = self.declaration.hub
-
-        def listed(pattern: str) -> Sequence[SourceFile]:
-            if hub:
-                return repository_files(hub, revision or "", (pattern,), self.whole_files)
-            return local_files((pattern,), self.root, self.name)
-
-        found = {file.name: file for pattern in wanted for file in _found(pattern, listed)}
-        for file in found.values():  # a broken one is told now, not in the middle of a build
-            opened(replace(file, whole=False) if isinstance(file, HubFile) else file)
-        return [
-            IndexedArchive(name=name, size=file.size, digest=_digest(file), within=_within(file))
-            for name, file in sorted(found.items())
-        ]
-
-    def _joined(self, revision: str | None) -> IndexedArchive | None:
-        """The file that is joined; its rows are looked at when they are needed."""
-        if not self.declaration.join:
-            return None
-        wanted, hub = (self.declaration.join.file,), self.declaration.hub
-        (file,) = (
-            repository_files(hub, revision or "", wanted, self.whole_files)
-            if hub
-            else local_files(wanted, self.root, self.name)
-        )
-        return IndexedArchive(name=file.name, size=file.size, digest=_digest(file))
-
-    def _files(self, commit: str | None) -> tuple[str | None, Sequence[SourceFile]]:
-        hub, wanted = self.declaration.hub, self.declaration.hub.files if self.declaration.hub else ()
-        if hub and commit and hub.revision is None:
-            hub = hub.model_copy(update={"revision": commit})
-        if not any(map(is_address, wanted or self.declaration.files)):
-            if hub:
-                return resolve(hub, self.whole_files)
-            return None, local_files(self.declaration.files, self.root, self.name)
-        outer = tuple(pattern.split(INSIDE)[0] for pattern in wanted or self.declaration.files)
-        revision, files = None, list[LocalFile | HubFile]()
-        if hub:
-            revision, hub_files = resolve(hub.model_copy(update={"files": outer}), self.whole_files)
-            files += hub_files
-        else:
-            files += local_files(outer, self.root, self.name)
-
-        def listed(pattern: str) -> Sequence[SourceFile]:
-            return [file for file in files if fnmatchcase(file.name, pattern)]
-
-        found = {file.name: file for pattern in wanted or self.declaration.files for file in _found(pattern, listed)}
-        return revision, [found[name] for name in sorted(found)]
-
     def _file(self, index: SourceIndex, part: IndexedFile | IndexedArchive) -> SourceFile:
         if not part.within:
             return self._plain(index, part.name, part.size)
@@ -314,59 +210,6 @@ class Source:
         if not path.is_file() or path.stat().st_size != size:
             raise SourceError(f"{path} is not any more what it was when the build began.", remedy=_AGAIN)
         return LocalFile(path, name, size)
-
-    def _scan(self, files: Sequence[SourceFile], limit: int | None) -> tuple[list[IndexedFile], array[int]]:
-        parts: list[IndexedFile] = []
-        ids = array("Q")
-        look, columns = self._look()
-        for file in files:
-            left = None if limit is None else limit - sum(part.rows for part in parts)
-            scan = Scan(limit=left, look=look, columns=columns)
-            format = self.declaration.format or formats.format_of(file.name)
-            several = bool(self.declaration.columns.entry_columns())
-            if not scan.full:
-                formats.row_format(format).scan(file, scan)
-            parts.append(
-                IndexedFile(
-                    name=file.name,
-                    format=format,
-                    size=file.size,
-                    digest=_digest(file),
-                    within=_within(file),
-                    rows=scan.questions,
-                    marks=tuple(scan.marks),
-                    places=tuple(scan.places) if several else (),
-                    lines=scan.rows if several else 0,
-                )
-            )
-            ids.extend(scan.ids)
-        return parts, ids
-
-    def _look(self) -> tuple[Callable[[Row], list[int]] | None, tuple[str, ...]]:
-        """How to tell the ids of a row's questions, as 64 bits of their hash, 0 for none; and the columns for it.
-
-        None where rows need not be looked at to be counted: they have no ids, and are one question each.
-        """
-        columns = self.declaration.columns
-        names = [*columns.entry_columns(), *(columns.id.split(";") if columns.id else ())]
-        if not names:
-            return None, ()
-        own = self._own_ids or not columns.entry_columns()
-
-        def id_of(row: Row, number: int) -> int:
-            try:
-                found = None if isinstance(row, Unreadable) else mapping.row_id(self.declaration, row)
-            except Exception:  # `_item` will say so
-                found = None
-            if not found:
-                return 0
-            text = found if own else f"{found}#{number}"
-            return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") or 1
-
-        def look(row: Row) -> list[int]:
-            return [id_of(one, number) for number, one in enumerate(entry_rows(row, columns), start=1)]
-
-        return look, tuple(with_struct_columns(names))
 
     def _loader(self, index: SourceIndex, part: IndexedFile) -> mapping.Load:
         declaration = self.declaration
@@ -392,20 +235,14 @@ class Source:
         return lambda reference: image_bytes(reference, places)
 
 
-def _found(pattern: str, listed: Callable[[str], Sequence[SourceFile]]) -> Sequence[SourceFile]:
-    return at_address(pattern, listed) if is_address(pattern) else listed(pattern)
+def open_source(name_or_path: str, data_root: str | Path | None = None) -> Source:
+    """A source by its name in the catalog or the path of its declaration.
 
-
-def _within(file: SourceFile) -> tuple[tuple[str, int], ...]:
-    """The real files that a member or a split file lies in; nothing of a file of its own."""
-    files = outermost(file)
-    return () if files == [file] else tuple((one.name, one.size) for one in files)
-
-
-def _digest(file: SourceFile) -> str:
-    """Identity of what is in local files; empty on the Hub, where the commit says it."""
-    digests = [one.digest() for one in outermost(file) if isinstance(one, LocalFile)]
-    return digests[0] if len(digests) == 1 else content_id(*digests) if digests else ""
+    `data_root` is where relative paths of a declaration start; its own folder if not given. Raises ConfigError where
+    the declaration cannot be found or cannot work; nothing of the data is looked at yet.
+    """
+    declaration, path = find_declaration(name_or_path)
+    return Source(declaration, Path(data_root or path.parent).resolve())
 
 
 _OF_THE_MACHINE = frozenset(

@@ -16,21 +16,18 @@ class FileLog(Log):
     def __init__(self, root: Path, prefix: str, attempt: int) -> None:
         self._name, self._size = f"{root}/{prefix}", 0
         try:
-            self._file = self._open_new(root, prefix, attempt)
+            while True:
+                path = root / segment(prefix, attempt, 0)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+                    break
+                except FileExistsError:
+                    attempt += 1
+                except FileNotFoundError:  # the folder went at this very moment, with a shard that was finished
+                    continue
         except OSError as error:
             raise self._cannot(error) from error
-
-    @staticmethod
-    def _open_new(root: Path, prefix: str, attempt: int) -> int:
-        while True:
-            path = root / segment(prefix, attempt, 0)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            except FileExistsError:
-                attempt += 1
-            except FileNotFoundError:  # the folder went at this very moment, with a shard that was finished
-                continue
 
     def append(self, line: bytes) -> None:
         try:

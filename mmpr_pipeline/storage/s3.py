@@ -25,27 +25,13 @@ from mmpr_pipeline.core.errors import StoreError, require
 from mmpr_pipeline.storage.local import room_explained
 from mmpr_pipeline.storage.object_lease import ObjectLease, Stamped
 from mmpr_pipeline.storage.object_log import ObjectLog
-from mmpr_pipeline.storage.s3_retry import code_of, passes, patience, patiently, s3_status
+from mmpr_pipeline.storage.s3_errors import MISSING, NO_ROOM, code_of, explained, s3_status
+from mmpr_pipeline.storage.s3_retry import patience, patiently
 from mmpr_pipeline.storage.store import MissingKeyError, Store, check_key, hidden
 
 PART_BYTES = 16 << 20
 REQUEST_ATTEMPTS = 4
 """Times that boto3 itself sends a request, within a few seconds."""
-
-_MISSING = {"NoSuchKey", "404", "NotFound"}
-_NO_ROOM = "Free space for temporary files, or set TMPDIR, then run the same command again: it goes on."
-_COMES_BACK = "See to the store, which is away or overloaded, then run the same command again: it goes on."
-_REMEDIES = {
-    "NoSuchBucket": "Create the bucket, or correct the s3:// address.",
-    "InvalidBucketName": "Correct the s3:// address: s3://bucket/prefix.",
-    "AccessDenied": "Use credentials that may list, read, write and delete under this prefix.",
-    "403": "Use credentials that may list, read, write and delete under this prefix.",
-    "InvalidAccessKeyId": "Correct AWS_ACCESS_KEY_ID, or AWS_ENDPOINT_URL where this is not AWS itself.",
-    "SignatureDoesNotMatch": "Correct AWS_SECRET_ACCESS_KEY.",
-    "ExpiredToken": "Log in again: the session token has expired.",
-    "NotImplemented": "This server lacks a needed operation (If-None-Match on PUT?): use one that has it.",
-}
-
 
 _ANSWERED: set[str] = set()
 """Stores that have answered this process: they are waited for."""
@@ -76,7 +62,7 @@ class S3Store(Store):
         config = Config(
             retries={"mode": "standard", "total_max_attempts": REQUEST_ATTEMPTS}, connect_timeout=10, read_timeout=120
         )
-        with self.explained(""):
+        with explained(self.url, ""):
             # Each has today's environment, and shares the parsed service models: they take a tenth of a second of CPU.
             core = botocore.session.get_session()
             core.register_component("data_loader", _model_loader())
@@ -89,7 +75,7 @@ class S3Store(Store):
 
     def ask(self, key: str, call: Callable[[], T]) -> T:
         """The call's result, waited for with patience. Raises StoreError that says what to do."""
-        with self.explained(key):
+        with explained(self.url, key):
             result = patiently(self.url, call, self._patience_with)
             _ANSWERED.add(self.url)
             return result
@@ -176,7 +162,7 @@ class S3Store(Store):
         try:
             answer = self.client.get_object(Bucket=self.bucket, Key=self.name(key))
         except ClientError as error:
-            if code_of(error) in _MISSING:  # gone again: it was another's
+            if code_of(error) in MISSING:  # gone again: it was another's
                 return None
             raise
         return answer["ETag"] if answer["Body"].read() == data else None
@@ -207,7 +193,7 @@ class S3Store(Store):
 
     def local_copy(self, key: str) -> Path:
         etag = self._head(key)["ETag"]
-        with self.explained(key):
+        with explained(self.url, key):
             version = hashlib.sha256(f"{self.client.meta.endpoint_url} {self.url} {etag}".encode()).hexdigest()[:32]
             target = cache_folder() / "objects" / version / key
             if not target.is_file():
@@ -243,7 +229,7 @@ class S3Store(Store):
     def workspace(self) -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(prefix="mmpr-"))
         try:
-            with room_explained(folder, _NO_ROOM):
+            with room_explained(folder, NO_ROOM):
                 yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -279,31 +265,6 @@ class S3Store(Store):
             Bucket=self.bucket, Prefix=f"{self.prefix}/" if self.prefix else ""
         )
         return tuple(upload for page in pages for upload in page.get("Uploads", ()))
-
-    @contextmanager
-    def explained(self, key: str) -> Iterator[None]:
-        """Turn boto's errors into StoreErrors that say what to do."""
-        from boto3.exceptions import Boto3Error
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        where = f"{self.url}/{key}" if key else self.url
-        try:
-            yield
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in _MISSING and key:
-                raise MissingKeyError(f"{where} does not exist.") from None
-            message = error.response["Error"].get("Message") or code
-            remedy = _REMEDIES.get(code) or (_COMES_BACK if passes(error) else None)
-            raise StoreError(f"{where}: {message} ({code}).", remedy=remedy) from error
-        except (BotoCoreError, Boto3Error) as error:
-            kind = type(error).__name__
-            remedy = "Check the network and AWS_ENDPOINT_URL, then run the same command again: it goes on."
-            if "Credential" in kind or kind in ("ProfileNotFound", "TokenRetrievalError"):
-                remedy = "Give S3 credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a role."
-            raise StoreError(f"{where}: {error}", remedy=remedy) from error
-        except OSError as error:
-            raise StoreError(f"{where}: {error}", remedy=_NO_ROOM) from error
 
 
 @lru_cache(maxsize=1)

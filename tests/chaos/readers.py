@@ -136,7 +136,7 @@ class States:
             return {p.relative_to(place).as_posix(): p.read_bytes() for p in files_below(Path(place))}
 
     def _repaired(self, data: Path) -> dict[str, bytes]:
-        from mmpr_pipeline.pipeline.driver import claim_output, finish
+        from mmpr_pipeline.pipeline.output import claim_output, finish
         from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
         from mmpr_pipeline.pipeline.workers.shard import work_shard
         from mmpr_pipeline.storage import open_store

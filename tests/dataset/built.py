@@ -14,7 +14,7 @@ import PIL.Image
 from mmpr_pipeline.engines.recorded.replay import ReplayEngine
 from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
 from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.driver import claim_output, finish
+from mmpr_pipeline.pipeline.output import claim_output, finish
 from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
 from mmpr_pipeline.pipeline.workers.shard import work_shard
 from mmpr_pipeline.storage import open_store

@@ -14,6 +14,7 @@ from typing import Any
 from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.sources import Source
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
+from mmpr_pipeline.sources.declaration.columns import one_or_several
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.images.references import ImagePlaces, image_bytes
 from mmpr_pipeline.sources.indexed import RowPlace
@@ -120,7 +121,7 @@ def _pictured(declaration: SourceDeclaration, example: Mapping[str, Any]) -> Val
     """An example with the images that it leaves out, as `datasets` keeps them."""
     columns, row = declaration.columns, dict(example)
     images = {"bytes": png_bytes(), "path": "1.png"}
-    for name in [*columns.image_columns(), *([columns.images] if columns.images else [])]:
+    for name in [*one_or_several(columns.image), *([columns.images] if columns.images else [])]:
         if name not in row and "." not in name and ";" not in name:
             row[name] = [images] if name == columns.images else images
     return row

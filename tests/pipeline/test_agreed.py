@@ -87,7 +87,7 @@ BEGUN = """
 import io, json, sys
 from rich.console import Console
 from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.driver import begun_with, claim_output
+from mmpr_pipeline.pipeline.output import begun_with, claim_output
 from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
 from mmpr_pipeline.pipeline.watch.console import BuildConsole
 from mmpr_pipeline.storage import open_store

@@ -26,7 +26,7 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.review.verify import verify
 from mmpr_pipeline.engines.registry import make_engine
 from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.driver import finish
+from mmpr_pipeline.pipeline.output import finish
 from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
 from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan

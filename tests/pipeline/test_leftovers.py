@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.review.verify import verify
-from mmpr_pipeline.pipeline.driver import claim_output, finish, missing_shards
+from mmpr_pipeline.pipeline.output import claim_output, finish, missing_shards
 from mmpr_pipeline.pipeline.workers.shard import work_shard
 from mmpr_pipeline.storage import Journal, open_store
 from tests.pipeline.engines import TextEngine

@@ -19,7 +19,8 @@ from mmpr_pipeline.pairing.preset import Preset
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.driver import finish, run_build
+from mmpr_pipeline.pipeline.driver import run_build
+from mmpr_pipeline.pipeline.output import finish
 from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
 from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan

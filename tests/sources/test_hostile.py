@@ -250,7 +250,7 @@ def test_whatever_a_row_raises_costs_the_row_and_what_the_machine_raises_stops(
                 raise error
             return ("one", "two", "number 0")
 
-        monkeypatch.setattr(mapping, "_choices", choices)
+        monkeypatch.setattr(mapping, "choices_of", choices)
 
     raise_for(ZeroDivisionError("of the row"))
     found = list(source.read(index, 0, 3))

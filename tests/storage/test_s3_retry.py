@@ -17,8 +17,8 @@ from botocore.exceptions import (
 
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.storage import s3_retry
-from mmpr_pipeline.storage.s3 import S3Store
-from mmpr_pipeline.storage.s3_retry import passes, patience, patiently, waits
+from mmpr_pipeline.storage.s3_errors import explained, passes
+from mmpr_pipeline.storage.s3_retry import patience, patiently, waits
 
 
 def answer(status: int, code: str = "") -> ClientError:
@@ -136,7 +136,6 @@ def test_patience_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
     [(answer(502, "BadGateway"), True), (answer(503, "SlowDown"), True), (answer(400, "X"), False)],
 )
 def test_a_store_that_stays_away_is_told_with_how_to_go_on(error: ClientError, goes_on: bool) -> None:
-    store = S3Store("s3://bucket/out")
-    with pytest.raises(StoreError) as told, store.explained("key"):
+    with pytest.raises(StoreError) as told, explained("s3://bucket/out", "key"):
         raise error
     assert ("goes on" in str(told.value)) == goes_on

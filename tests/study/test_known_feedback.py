@@ -12,7 +12,7 @@ from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.pairing.feedback import split_claims
 from mmpr_pipeline.sources.generated.describe import Scene
 from mmpr_pipeline.sources.generated.scenes import scene_of
-from mmpr_pipeline.sources.open import open_source
+from mmpr_pipeline.sources.source import open_source
 from mmpr_pipeline.study.settings import QuestionSettings
 from mmpr_pipeline.study.steps import known_feedback
 from mmpr_pipeline.study.steps.known_feedback import is_true

@@ -70,21 +70,18 @@ def _leading_number(text: str) -> float | None:
 # ---- from a span
 
 
-def of_span(span: Span, asked: Asked) -> Reading | None:
-    """The answer at the beginning of an announced span; None if no answer of this kind stands there."""
-    return _of_span(span.text.strip(), span.closed, asked)
-
-
 @lru_cache(maxsize=1_024)
-def _of_span(text: str, closed: bool, asked: Asked) -> Reading | None:
-    """Remembered: the rollouts of one question, which are read one after the other, announce few different answers."""
+def of_span(text: str, closed: bool, asked: Asked) -> Reading | None:
+    """The answer at the beginning of a span's text, None if no answer of this kind stands there.
+
+    Remembered: the rollouts of one question, which are read one after the other, announce few different answers.
+    """
     if not text or is_bare_abstention(text):
         return None
     if asked.kind == "choice":
         found = choice_named(text, asked, closed=closed)
     elif asked.kind == "yes_no":
-        truth = read_yes_no(text)
-        found = None if truth is None else Reading("Yes" if truth else "No", truth=truth)
+        found = leading_truth(text)
     elif asked.kind in ("number", "math", "list"):
         if closed:
             found = Reading(text.strip(), weight=2, hedged=asked.kind == "number" and quantity.offers_two(text))
@@ -243,8 +240,8 @@ def _phrase(text: str, asked: Asked, *, closed: bool) -> Reading | None:
 
 
 def leading_truth(text: str) -> Reading | None:
-    """Yes or no as the first word of a response."""
-    truth = read_yes_no(first_sentence(text[:300]))
+    """Yes or no as the first word of a text."""
+    truth = read_yes_no(text)
     return None if truth is None else Reading("Yes" if truth else "No", truth=truth)
 
 

@@ -18,7 +18,7 @@ from mmpr_pipeline.checking.finding.abstain import abstains
 from mmpr_pipeline.checking.finding.answer import Reading, announced_clause
 from mmpr_pipeline.checking.finding.choice_list import without_choice_list
 from mmpr_pipeline.checking.finding.places import places
-from mmpr_pipeline.checking.finding.prose.sentences import split_sentences
+from mmpr_pipeline.checking.finding.prose.sentences import first_sentence, split_sentences
 from mmpr_pipeline.checking.finding.reply import prepare_reply
 from mmpr_pipeline.checking.finding.short_reply import of_short
 from mmpr_pipeline.checking.finding.spans import FINAL, STATED, Span, boxed_spans, in_json, tagged
@@ -95,10 +95,10 @@ def _formal_and_stated(plain: str, text: str, asked: Asked, tried: list[str]) ->
             for s in spans
             if s in boxed or not any(s.end <= a < s.end + len(announced_clause(s.text)) + 8 for a, _ in inside)
         ]
-    readings = [(span, reading.of_span(span, asked)) for span in spans]
+    readings = [(span, reading.of_span(span.text.strip(), span.closed, asked)) for span in spans]
     tried.extend(f"{span.rule}: {span.text[:80]!r} -> {r.text if r else None}" for span, r in readings)
     if asked.kind == "yes_no" and any(r for _, r in readings):
-        leading = reading.leading_truth(plain)
+        leading = reading.leading_truth(first_sentence(plain[:300]))
         readings = [*([(Span(plain[:40], "leading", STATED, 0, 0), leading)] if leading else []), *readings]
         found = [(s, r) for s, r in readings if r is not None]
         return _agreed(found, asked)

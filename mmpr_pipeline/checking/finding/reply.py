@@ -48,7 +48,7 @@ def prepare_reply(response: str) -> Reply:
     question = _NEW_QUESTION.search(text) if ":" in text else None
     if question is not None and any(c.isalnum() for c in text[: question.start()]):
         text, further = text[: question.start()], text[question.end() :]
-    return Reply(_bounded(_cleaned(text)), _bounded(_cleaned(further)) if question else "")
+    return Reply(_cleaned(text), _cleaned(further) if question else "")
 
 
 def _cleaned(text: str) -> str:
@@ -59,10 +59,7 @@ def _cleaned(text: str) -> str:
         outside = _FENCED.sub("\n", text)
         boxed = "boxed" in text and "boxed" not in outside
         text = text if boxed or not any(c.isalnum() for c in outside) else outside
-    return text.strip()
-
-
-def _bounded(text: str) -> str:
+    text = text.strip()
     if len(text) <= MAX_CHARS:
         return text
     return text[:_HEAD_CHARS].rstrip() + "\n" + text[_HEAD_CHARS - MAX_CHARS :].lstrip()

@@ -11,6 +11,7 @@ from mmpr_pipeline.checking.finding.answer import (
     choice_by_truth,
     choice_named,
     hedges,
+    leading_truth,
     negated,
     value_alone,
     value_given,
@@ -22,7 +23,6 @@ from mmpr_pipeline.checking.finding.prose.sentences import split_sentences
 from mmpr_pipeline.checking.reading.choices import choice_value
 from mmpr_pipeline.checking.reading.normalise import undressed
 from mmpr_pipeline.checking.reading.quantity import read_quantity
-from mmpr_pipeline.checking.reading.yes_no import read_yes_no
 
 
 def of_short(line: str, asked: Asked) -> Reading | None:
@@ -34,8 +34,7 @@ def of_short(line: str, asked: Asked) -> Reading | None:
     if asked.kind == "choice":
         return _choice(line, asked)
     if asked.kind == "yes_no":
-        truth = read_yes_no(line)
-        return None if truth is None else Reading("Yes" if truth else "No", truth=truth)
+        return leading_truth(line)
     if asked.kind == "list":
         if formula.is_formula(line):
             return Reading(formula.first_formula(line) or line)

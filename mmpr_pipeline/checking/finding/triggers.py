@@ -8,7 +8,7 @@ character.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 from mmpr_pipeline.checking.finding.spans import FINAL, MOST_SPANS, SPAN_CHARS, STATED, Span
 
@@ -151,16 +151,15 @@ def _spans(text: str, low: str, triggers: Sequence[_Trigger], tier: int) -> list
     for keys, rule, begins, pattern in triggers:
         # Small letters of some scripts are two signs: then places in `low` are not those in `text`.
         if begins and len(low) == len(text):
-            # Where the lines begin, line break included, that hold a keyword.
-            matches = _matches(
-                text,
-                {max(low.rfind("\n", 0, place + 1), 0) for place in _beginnings(low, keys)}
-                if begins == _AT_LINE
-                else _beginnings(low, begins),
-                pattern,
-            )
+            places = set(_beginnings(low, keys if begins == _AT_LINE else begins))
+            if begins == _AT_LINE:  # where the lines begin, line break included, that hold a keyword
+                places = {max(low.rfind("\n", 0, place + 1), 0) for place in places}
+            matches: list[re.Match[str]] = []  # what `finditer` gives for a pattern whose matches begin there
+            for place in sorted(places):
+                if (not matches or place >= matches[-1].end()) and (hit := pattern.match(text, place)):
+                    matches.append(hit)
         else:
-            matches = pattern.finditer(text)
+            matches = list(pattern.finditer(text))
         for match in matches:
             after = text[match.end() : match.end() + SPAN_CHARS]
             bare = after.lstrip(" \n\t:")
@@ -186,12 +185,3 @@ def _beginnings(low: str, begins: tuple[str, ...]) -> list[int]:
             places.append(place)
             place = low.find(literal, place + 1)
     return places
-
-
-def _matches(text: str, places: Iterable[int], pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
-    """What `finditer` gives for a pattern whose matches begin at one of some places."""
-    end = 0
-    for place in sorted(places):
-        if place >= end and (match := pattern.match(text, place)):
-            end = match.end()
-            yield match

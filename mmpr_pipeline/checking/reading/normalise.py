@@ -88,13 +88,11 @@ def undressed(text: str) -> str:
     return _undressed_short(text) if len(text) <= 200 else _undressed(text)
 
 
-@lru_cache(maxsize=16_384)
-def _undressed_short(text: str) -> str:
-    return _undressed(text)
-
-
 def _undressed(text: str) -> str:
-    text = without_text_commands(without_emphasis(once_escaped(fold_width(text)).strip()))
+    text = fold_width(text)
+    if "\\\\" in text:  # LaTeX that was escaped once too often on its way: `\\frac` for `\frac`
+        text = _DOUBLED.sub(lambda _: "\\", text)
+    text = without_text_commands(without_emphasis(text.strip()))
     previous = None
     while previous != text and text and (text[0] in _FIRST or text[-1] in _LAST):
         previous = text
@@ -102,13 +100,10 @@ def _undressed(text: str) -> str:
     return blanks(text)
 
 
+_undressed_short = lru_cache(maxsize=16_384)(_undressed)
+
 _FIRST, _LAST = frozenset(" \n\t$\\\"'《:,;"), frozenset(" \n\t$\\)]}\"'》.,;:!")
 """Characters without which there is nothing to peel off."""
-
-
-def once_escaped(text: str) -> str:
-    r"""`\\\\frac` as `\\frac`: LaTeX that was escaped once too often on its way."""
-    return _DOUBLED.sub(lambda _: "\\", text) if "\\\\" in text else text
 
 
 _FRAMES = {

@@ -120,12 +120,13 @@ def read_manifest(raw: bytes, name: str) -> Manifest:
         ) from None
 
 
-class Tally:
+class RunningCounts:
     """Counts being counted, one outcome after the other."""
 
     def __init__(self) -> None:
         self._ints: Counter[str] = Counter()
-        self._groups: dict[str, Counter[str]] = {name: Counter() for name in _GROUPS}
+        names = ("unpaired", "rejected", "pairs", "rollouts", "beside_tokens")
+        self._groups: dict[str, Counter[str]] = {name: Counter() for name in names}
 
     def add(self, outcome: QuestionOutcome, images: int) -> None:
         """Count one question, of whose images `images` were not counted before."""
@@ -146,12 +147,18 @@ class Tally:
             voted = sum(rollout.tokens for rollout in outcome.rollouts if rollout.parent is None)
             self._groups["beside_tokens"]["vote"] += voted
 
+    def add_counts(self, part: Counts) -> None:
+        """Count what was counted elsewhere."""
+        self._ints.update(
+            questions=part.questions, paired=part.paired, images=part.images, generated_tokens=part.generated_tokens
+        )
+        for name, group in self._groups.items():
+            group.update(getattr(part, name))
+
     def counts(self) -> Counts:
         """What was counted so far."""
-        return _counts(self._ints, self._groups)
-
-
-_GROUPS = ("unpaired", "rejected", "pairs", "rollouts", "beside_tokens")
+        groups = {name: dict(sorted(group.items())) for name, group in self._groups.items()}
+        return Counts.model_validate({**self._ints, **groups})
 
 
 def counted(outcome: str | None, parent: int | None, label: str) -> str:
@@ -161,16 +168,7 @@ def counted(outcome: str | None, parent: int | None, label: str) -> str:
 
 def merge_counts(parts: Iterable[Counts]) -> Counts:
     """The sum of counts."""
-    ints: Counter[str] = Counter()
-    groups: dict[str, Counter[str]] = {name: Counter() for name in _GROUPS}
+    total = RunningCounts()
     for part in parts:
-        ints.update(
-            questions=part.questions, paired=part.paired, images=part.images, generated_tokens=part.generated_tokens
-        )
-        for name in _GROUPS:
-            groups[name].update(getattr(part, name))
-    return _counts(ints, groups)
-
-
-def _counts(ints: Counter[str], groups: dict[str, Counter[str]]) -> Counts:
-    return Counts.model_validate({**ints, **{name: dict(sorted(group.items())) for name, group in groups.items()}})
+        total.add_counts(part)
+    return total.counts()

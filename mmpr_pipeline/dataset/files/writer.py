@@ -11,7 +11,7 @@ from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.records import Image, QuestionOutcome
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import RecordFile, sha256_of
-from mmpr_pipeline.dataset.files.manifest import FileEntry, Manifest, Tally
+from mmpr_pipeline.dataset.files.manifest import FileEntry, Manifest, RunningCounts
 from mmpr_pipeline.storage import Store
 
 
@@ -25,9 +25,9 @@ class ShardWriter:
         self._store, self._shard, self._of, self._identity = store, shard, num_shards, identity
         self._rehearsal = rehearsal
         self._stored: set[bytes] = set()
-        self._by_source: dict[str, Tally] = {}
+        self._by_source: dict[str, RunningCounts] = {}
         self._stored_by_source: dict[str, set[bytes]] = {}
-        self._total = Tally()
+        self._total = RunningCounts()
         self._resources = ExitStack()
         self._files: dict[str, RecordFile] = {}
 
@@ -73,7 +73,7 @@ class ShardWriter:
         self._total.add(outcome, len(new))
         source = outcome.row.source
         new_to_source = self._keep(self._stored_by_source.setdefault(source, set()), outcome.images)
-        self._by_source.setdefault(source, Tally()).add(outcome, len(new_to_source))
+        self._by_source.setdefault(source, RunningCounts()).add(outcome, len(new_to_source))
 
     def finish(self) -> Manifest:
         """Put the files, then the manifest, and return the manifest.

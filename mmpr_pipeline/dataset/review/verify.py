@@ -99,29 +99,7 @@ def verify(out: str | Path, progress: Progress | None = None) -> Report:
         raise no_dataset(store)
     report = Report(store.url, num_shards, finished=len(manifests), running=store.is_held())
     left = store.left_over()
-    expected = layout.expected(num_shards)
-    unmade = {
-        layout.data(kind, shard, num_shards)
-        for shard in range(num_shards)
-        for kind in layout.SCHEMAS
-        if layout.manifest(shard, num_shards) not in manifests
-    }
-    for check_names_key in sorted(expected - keys):
-        if check_names_key == layout.SUMMARY or check_names_key.startswith("manifests/"):
-            report.add("unfinished", check_names_key, "not there: run the same `mmpr build` again, it goes on")
-        elif check_names_key not in unmade:
-            report.add("missing_file", check_names_key)
-    for check_names_key in sorted(keys - expected):
-        if check_names_key.startswith(layout.JOURNALS):
-            report.add("unfinished", check_names_key, "a journal is left: run the same `mmpr build` again, it goes on")
-        elif check_names_key.startswith(layout.SCREENING) and layout.SUMMARY not in keys:
-            continue  # pieces, while the rows are looked at
-        elif (
-            check_names_key != layout.MARKS
-            and check_names_key not in layout.SCREENED
-            and not check_names_key.startswith((layout.REFERENCE, layout.LOGS))
-        ):
-            report.add("extra_file", check_names_key, "no build wrote it here")
+    _check_names(keys, manifests, num_shards, report)
     for name in sorted(left):
         report.add("left_over", name, "a worker that was killed left it, or one is at work")
     ids = _PairIds()
@@ -137,6 +115,30 @@ def verify(out: str | Path, progress: Progress | None = None) -> Report:
     check_described(store, keys, num_shards, identity, report.add)
     _check_shared_ids(store, num_shards, ids, report)
     return report
+
+
+def _check_names(keys: set[str], manifests: set[str], num_shards: int, report: Report) -> None:
+    """Every file that must be there is, and no other; of shards that are not finished nothing must be there."""
+    expected = layout.expected(num_shards)
+    unmade = {
+        layout.data(kind, shard, num_shards)
+        for shard in range(num_shards)
+        for kind in layout.SCHEMAS
+        if layout.manifest(shard, num_shards) not in manifests
+    }
+    for key in sorted(expected - keys):
+        if key == layout.SUMMARY or key.startswith("manifests/"):
+            report.add("unfinished", key, "not there: run the same `mmpr build` again, it goes on")
+        elif key not in unmade:
+            report.add("missing_file", key)
+    known = {layout.MARKS, *layout.SCREENED}
+    for key in sorted(keys - expected - known):
+        if key.startswith(layout.JOURNALS):
+            report.add("unfinished", key, "a journal is left: run the same `mmpr build` again, it goes on")
+        elif key.startswith(layout.SCREENING) and layout.SUMMARY not in keys:
+            continue  # pieces, while the rows are looked at
+        elif not key.startswith((layout.REFERENCE, layout.LOGS)):
+            report.add("extra_file", key, "no build wrote it here")
 
 
 def _manifest(store: Store, key: str, shard: int, num_shards: int, report: Report) -> Manifest | None:

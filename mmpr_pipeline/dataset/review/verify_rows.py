@@ -80,8 +80,8 @@ def check_rows(paths: Mapping[str, Path], manifest: Manifest, note: Note) -> set
             if row["strategy"] == "vote":
                 shard.voted.add(name)
             shard.found(row["source"]).pairs[row["strategy"]] += 1
-            check_pairs_question = shard.questions.get(name)
-            if check_pairs_question is None or check_pairs_question.status != "paired":
+            question = shard.questions.get(name)
+            if question is None or question.status != "paired":
                 limited(
                     "missing_question",
                     f"pair {pair_id} is of {name}, which is not a paired question here",

@@ -14,8 +14,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,12 +102,16 @@ class ScriptedEngine:
 
     async def sample(self, request: SampleRequest) -> list[Rollout]:
         """`request.n` rollouts; raises ItemRejected for the questions of `fail_on`."""
-        async with self._decoding(request.n):
-            await self._before(request.question.source_id)
+        await self._decode(request.n, request.question.source_id)
         question, script = request.question, self._script
         of_question = _digest(question.question_id)
-        blind = aside_of(request.prompt_version) == BLIND
-        rate = script.blind_rate if blind else _rate(script, of_question)
+        draw = (of_question >> 11) / 2**53
+        if aside_of(request.prompt_version) == BLIND:
+            rate = script.blind_rate
+        elif draw < script.extremes:  # a question that is always right or always wrong
+            rate = float(draw < script.extremes * script.solve_rate)
+        else:
+            rate = script.solve_rate
         greedy = request.decoding.temperature == 0
         prompt_tokens = 256 * len(question.images) + len(request.prompt.split())
         rollouts = []
@@ -122,14 +125,13 @@ class ScriptedEngine:
             logs = (math.log(chance / len(request.words)) for chance in chances)
             told = probabilities(zip(request.words, logs, strict=True), request.words)
             rollouts = [rollouts[0].model_copy(update={"text": told, "tokens": 1})]
-        self._count(request.n, sum(rollout.tokens for rollout in rollouts))
-        self._log(f"{question.question_id} {request_name(request)}")
+        tokens = sum(rollout.tokens for rollout in rollouts)
+        self._served(f"{question.question_id} {request_name(request)}", request.n, tokens)
         return rollouts
 
     async def continue_without_image(self, request: ContinueRequest) -> Rollout:
         """The first `ratio` of the parent's words and characters, then prose; needs a parent of two tokens."""
-        async with self._decoding(1):
-            await self._before(request.question.source_id)
+        await self._decode(1, request.question.source_id)
         parent = request.parent
         pieces = _TOKEN.findall(parent.text)
         kept = int(len(pieces) * request.ratio)
@@ -140,8 +142,7 @@ class ScriptedEngine:
         rest = prose(bits, self._script.tokens // 2 + 1, request.question.language)
         rest += "</think>" if "<think>" in prefix and "</think>" not in prefix else ""
         text, tokens, finish = _clip(prefix + rest, kept + request.decoding.max_tokens)
-        self._count(1, tokens - kept)
-        self._log(f"{request.question.question_id} continue/{parent.index}")
+        self._served(f"{request.question.question_id} continue/{parent.index}", 1, tokens - kept)
         prompt_tokens = len(request.prompt.split())
         return request.rollout(prefix, text, tokens, finish, self.info.model, prompt_tokens=prompt_tokens)
 
@@ -152,15 +153,13 @@ class ScriptedEngine:
     async def close(self) -> None:
         """Nothing is held."""
 
-    def _count(self, rollouts: int, tokens: int) -> None:
+    def _served(self, request: str, rollouts: int, tokens: int) -> None:
         self._stats.requests += 1
         self._stats.rollouts += rollouts
         self._stats.tokens += tokens
-
-    def _log(self, line: str) -> None:
         if self._script.log:
             with Path(self._script.log).open("a") as log:  # one short write: lines of several processes do not mix
-                log.write(line + "\n")
+                log.write(request + "\n")
 
     def _response(self, request: SampleRequest, bits: int, rate: float) -> tuple[str, int, FinishReason]:
         script, question = self._script, request.question
@@ -179,9 +178,11 @@ class ScriptedEngine:
         text, tokens, finish = _clip(text, request.decoding.max_tokens)
         return request.prefix + text, tokens, finish
 
-    @asynccontextmanager
-    async def _decoding(self, rollouts: int) -> AsyncIterator[None]:
-        """A place for these rollouts among those decoded at once; more than the engine bears kill it."""
+    async def _decode(self, rollouts: int, source_id: str) -> None:
+        """Wait for a place for these rollouts among those decoded at once, and take the time that the script gives.
+
+        More than the engine bears kill it, and so do the script's faults.
+        """
         async with self._changed:
             if self._sequences:
                 most = self._sequences
@@ -194,29 +195,25 @@ class ScriptedEngine:
             if script.crowd and self._running > script.crowd:
                 await asyncio.sleep(script.latency / 2)
                 os.kill(os.getpid(), signal.SIGKILL)
-            yield
+            if script.fail_while and Path(script.fail_while).exists():
+                raise EngineError("The script fails.", remedy=f"Remove {script.fail_while}.")
+            if script.latency:
+                await asyncio.sleep(script.latency)
+            if source_id in script.fail_on:
+                raise ItemRejected(script.fail_reason, "refused by the script")
+            if source_id in script.crash_on:
+                os.kill(os.getpid(), signal.SIGKILL)
+            hangs = script.hang_once and self._stats.requests >= 2 and _first(script.hang_once)
+            if source_id in script.hang_on or hangs:
+                time.sleep(1e6)  # blocks the whole loop, as an engine that hangs in native code does
+            kills = script.kill_after is not None and self._stats.requests >= script.kill_after
+            if kills and _first(script.kill_marker or ""):
+                os.kill(os.getpid(), signal.SIGKILL)
         finally:
             async with self._changed:
                 self._running -= rollouts
                 self._stats.sequences = self._running
                 self._changed.notify_all()
-
-    async def _before(self, source_id: str) -> None:
-        script = self._script
-        if script.fail_while and Path(script.fail_while).exists():
-            raise EngineError("The script fails.", remedy=f"Remove {script.fail_while}.")
-        if script.latency:
-            await asyncio.sleep(script.latency)
-        if source_id in script.fail_on:
-            raise ItemRejected(script.fail_reason, "refused by the script")
-        if source_id in script.crash_on:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if source_id in script.hang_on or (script.hang_once and self._stats.requests >= 2 and _first(script.hang_once)):
-            time.sleep(1e6)  # blocks the whole loop, as an engine that hangs in native code does
-        if script.kill_after is not None and self._stats.requests >= script.kill_after:
-            marker = Path(script.kill_marker or "")
-            if _first(str(marker)):
-                os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _voted_on(question: Question, prompt_version: str) -> Question | None:
@@ -225,14 +222,6 @@ def _voted_on(question: Question, prompt_version: str) -> Question | None:
         return None
     most = "A" if question.choices else str(_digest(question.question_id) % 17)
     return question.model_copy(update={"answer": most, "kind": "choice" if question.choices else "number"})
-
-
-def _rate(script: Script, of_question: int) -> float:
-    """The question's own solve rate: 0 or 1 for the extremes, else the script's."""
-    draw = (of_question >> 11) / 2**53
-    if draw < script.extremes:
-        return float(draw < script.extremes * script.solve_rate)
-    return script.solve_rate
 
 
 def _first(marker: str) -> bool:

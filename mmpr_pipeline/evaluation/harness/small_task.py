@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.rollouts.prompts import IMAGE_MARK, prompt_for
-from mmpr_pipeline.sources.open import open_source
+from mmpr_pipeline.sources.source import open_source
 
 SMALL_TASK = "mmpr_nano_grid"
 ROWS = 40

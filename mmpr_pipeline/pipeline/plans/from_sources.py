@@ -41,6 +41,7 @@ from mmpr_pipeline.screening import REPORT, SCREENING
 from mmpr_pipeline.screening.mixture import ALL, share_fields
 from mmpr_pipeline.screening.report import ScreeningReport
 from mmpr_pipeline.screening.selection import Selection, load_selections
+from mmpr_pipeline.sources import open_source
 from mmpr_pipeline.sources.declaration.licences import evaluation_warnings
 from mmpr_pipeline.sources.registry import SOURCES
 from mmpr_pipeline.storage import Journal, Store, open_store
@@ -145,10 +146,6 @@ class BuildPlan:
 
     def read(self, shard: int) -> Iterator[Question | Reject]:
         """The rows of one shard, in source order; one item for every row."""
-        for row in self._rows(shard):
-            yield with_own_prompt(row) if self.config.preset and isinstance(row, Question) else row
-
-    def _rows(self, shard: int) -> Iterator[Question | Reject]:
         num_shards = self.config.shards
         chosen: dict[str, Selection] = {}
         if self.screened is not None:
@@ -156,11 +153,13 @@ class BuildPlan:
             hashes = self.screened.get("hashes", {})
             chosen = load_selections(open_store(self.config.out), shard, num_shards, repeats, hashes)
         for planned in self.sources:
-            source = planned.open(self.config.data_root)
+            source = open_source(planned.path, self.config.data_root)
             if planned.name in chosen:
-                yield from chosen[planned.name].read(source, planned.index)
+                rows = chosen[planned.name].read(source, planned.index)
             else:
-                yield from source.read(planned.index, *shard_slice(planned.index.rows, shard, num_shards))
+                rows = source.read(planned.index, *shard_slice(planned.index.rows, shard, num_shards))
+            for row in rows:
+                yield with_own_prompt(row) if self.config.preset and isinstance(row, Question) else row
 
 
 def shard_slice(rows: int, shard: int, num_shards: int) -> tuple[int, int]:

@@ -34,6 +34,7 @@ from mmpr_pipeline.screening.contamination import EvaluationRows
 from mmpr_pipeline.screening.fingerprints.cache import cached_sketches
 from mmpr_pipeline.screening.merge import Screened, merge_chunks
 from mmpr_pipeline.screening.report import ComparedSets, ScreeningReport
+from mmpr_pipeline.sources import open_source
 from mmpr_pipeline.storage import MissingKeyError, Store, open_store
 
 PIECE_RETRIES = 5
@@ -214,7 +215,7 @@ def look_at(plan: Screenable, piece: Chunk) -> None:
     store, root = open_store(plan.config.out), plan.config.data_root
     if piece.kind == "sketches":
         planned = plan.against.sources[piece.source]
-        look = partial(hash_sketches, planned.open(root), planned.index, piece.start, piece.stop)
+        look = partial(hash_sketches, open_source(planned.path, root), planned.index, piece.start, piece.stop)
         table = cached_sketches(planned.index, piece.start, piece.stop, look)
     else:
         planned = plan.sources[piece.source]
@@ -227,5 +228,5 @@ def look_at(plan: Screenable, piece: Chunk) -> None:
                 _loaded[loaded] = EvaluationRows(list(read_sketches(store, sketch_pieces(plan))), plan.config.screening)
             evaluation = _loaded[loaded]
         near = plan.config.screening.near_duplicates
-        table = hash_keys(planned.open(root), planned.index, piece.start, piece.stop, evaluation, near)
+        table = hash_keys(open_source(planned.path, root), planned.index, piece.start, piece.stop, evaluation, near)
     write_chunk(store, piece.key, table)

@@ -13,10 +13,10 @@ from mmpr_pipeline.dataset.files.sealed import SourceNote
 from mmpr_pipeline.models.tiles import MAX_TILES
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.screening.fingerprints.file import Fingerprint
-from mmpr_pipeline.screening.mixture import ALL, share_fields, share_of, taken
+from mmpr_pipeline.screening.mixture import ALL, share_fields, taken
 from mmpr_pipeline.screening.report import EvaluationSet
 from mmpr_pipeline.screening.settings import Share
-from mmpr_pipeline.sources import Source, SourceIndex, open_source
+from mmpr_pipeline.sources import SourceIndex, open_source
 from mmpr_pipeline.sources.declaration.catalog import expand, find_declaration
 
 FIRST_ROWS = 20
@@ -73,10 +73,6 @@ class ResolvedSource:
             note["tiles"] = self.tiles
         return note
 
-    def open(self, data_root: str | None) -> Source:
-        """The source, in whichever process this is."""
-        return open_source(self.path, data_root)
-
 
 def resolve_source(
     path: str, data_root: str | None, limit: int | None = None, share: Share = ALL, commit: str | None = None
@@ -106,7 +102,7 @@ def require_columns(planned: ResolvedSource, data_root: str | None) -> None:
     be a question. Rows of the Hub are not looked at, nor are images."""
     if not Path(planned.path).suffix or planned.generated:
         return
-    source = planned.open(data_root)
+    source = open_source(planned.path, data_root)
     if source.declaration.hub is not None:
         return
     rows = min(FIRST_ROWS, planned.index.rows)
@@ -140,7 +136,7 @@ def resolve_sources(config: BuildConfig, begun: Mapping[str, Any] | None = None)
                 )
             names = (name, path, given)
             used |= set(names)
-            share = share_of(config.mixture, names)
+            share = next((config.mixture[known] for known in names if known in config.mixture), ALL)
             sources[path] = resolve_source(path, config.data_root, config.limit, share, commits.get(name))
     names_given = [source.name for source in sources.values()]
     if repeated := sorted({name for name in names_given if names_given.count(name) > 1}):

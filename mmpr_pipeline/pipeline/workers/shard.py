@@ -17,9 +17,8 @@ from mmpr_pipeline.dataset.files.writer import ShardWriter
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pairing.registry import make_strategies
 from mmpr_pipeline.pairing.strategy import Recipe, Strategy
-from mmpr_pipeline.pipeline.outcome import unread
 from mmpr_pipeline.pipeline.plans.base import Plan
-from mmpr_pipeline.pipeline.question import work_question
+from mmpr_pipeline.pipeline.question import unread, work_question
 from mmpr_pipeline.pipeline.watch.tally import Tally, count
 from mmpr_pipeline.pipeline.workers.slots import Slots
 from mmpr_pipeline.storage import open_store

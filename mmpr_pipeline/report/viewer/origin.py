@@ -19,8 +19,7 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.sources.files.formats import Unreadable
 from mmpr_pipeline.sources.images.decode import load_image
 from mmpr_pipeline.sources.indexed import SourceIndex
-from mmpr_pipeline.sources.open import open_source
-from mmpr_pipeline.sources.source import Source
+from mmpr_pipeline.sources.source import Source, open_source
 from mmpr_pipeline.storage import Store
 
 KEPT = 64

@@ -85,10 +85,10 @@ def image_form(value: Any) -> str | None:
         if start.startswith("["):
             # `list` for a text that spells a list of images, as JSON or as Python prints it.
             try:
-                text_form_value = literal(text)
+                listed = literal(text)
             except ItemRejected:
                 return None
-            return image_form(text_form_value) if isinstance(text_form_value, list | tuple) else None
+            return image_form(listed) if isinstance(listed, list | tuple) else None
         return "path" if len(text) < 1000 and "\n" not in text and IMAGE_NAME.search(text.strip()) else None
     if isinstance(value, list | tuple):
         return "list" if value and all(image_form(item) for item in value) else None

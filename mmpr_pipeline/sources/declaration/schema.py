@@ -10,18 +10,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Language, Prompting
 from mmpr_pipeline.core.settings import explain_settings_error
-from mmpr_pipeline.core.settings.yaml_text import load_yaml
+from mmpr_pipeline.core.settings.reading import load_yaml
 from mmpr_pipeline.core.verdict import AnswerKind
 from mmpr_pipeline.models.tiles import MOST_TILES
+from mmpr_pipeline.sources.declaration.columns import Columns, DeclarationPart, path_columns
 from mmpr_pipeline.sources.row_formats import Format
-
-PATH_COLUMN = re.compile(r"\{([^{}:]+)(?::0(\d{1,2})d)?\}")
-"""A column in an image path: `{name}`, or `{name:012d}` for a number of 12 digits."""
 
 HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:\d{1,5})?|\[[0-9a-fA-F:]{2,39}\](:\d{1,5})?")
 """A host that images may be fetched from, with its port where that is not the usual one."""
@@ -29,39 +27,34 @@ HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:\d{1,5
 AnswerForm = Literal["letter", "index", "index1", "text"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 def _as_tuple(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-class HubLocation(_Part):
+Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+"""Several texts; one alone may be written without a list."""
+
+
+class HubLocation(DeclarationPart):
     """A data set on the Hub."""
 
     id: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="Repository, as ORG/NAME.")
     config: str | None = Field(default=None, description="Configuration (subset); the only one if not given.")
     split: str = Field(default="train", description="Split.")
     revision: str | None = Field(default=None, description="Branch, tag or commit; the newest commit if not given.")
-    files: tuple[str, ...] = Field(
+    files: Texts = Field(
         default=(), description="Paths or globs of the files of rows, where neither card nor folders say which."
     )
 
-    @field_validator("files", mode="before")
-    @classmethod
-    def _one_is_a_list(cls, files: object) -> object:
-        return _as_tuple(files)
 
-
-class FurtherColumns(_Part):
+class FurtherColumns(DeclarationPart):
     """A second file that holds further columns of the rows, such as the answers."""
 
     file: str = Field(description="Path, where the files of rows are: beside the declaration, or on the Hub.")
     key: str = Field(description="Column that both files have, by which their rows belong together.")
 
 
-class GeneratedRows(_Part):
+class GeneratedRows(DeclarationPart):
     """Rows that a generator of the nano room makes, each a pure function of seed and row number."""
 
     name: str = Field(description="Generator, e.g. nano_grid.")
@@ -70,7 +63,7 @@ class GeneratedRows(_Part):
     seed: int = Field(default=0, ge=0, description="Seed of the generator.")
 
 
-class KindByColumn(_Part):
+class KindByColumn(DeclarationPart):
     """The kind of each row's answer, looked up from a column."""
 
     column: str = Field(description="Column that tells the kind.")
@@ -81,7 +74,7 @@ class KindByColumn(_Part):
     otherwise: AnswerKind | None = Field(default=None, description="Kind of every other value; none: the next rule.")
 
 
-class LanguageByColumn(_Part):
+class LanguageByColumn(DeclarationPart):
     """The language of each row, looked up from a column."""
 
     column: str = Field(description="Column that tells the language.")
@@ -92,7 +85,7 @@ class LanguageByColumn(_Part):
 OwnInstruction = Annotated[str, Field(max_length=4000)]
 
 
-class SourcePrompt(_Part):
+class SourcePrompt(DeclarationPart):
     """How the questions of a source are asked, where that is other than a build would; see docs/prompts.md."""
 
     style: Literal["cot-final", "cot-boxed", "cot-think"] | None = Field(
@@ -118,109 +111,19 @@ class SourcePrompt(_Part):
         return text
 
 
-class Columns(_Part):
-    """Which column holds what.
-
-    `a.b` reaches into structs, `turns.0.text` into lists (from 0), `jpg;png` takes the first of several that a row has.
-    With `each` or `turns` a row holds several questions, and `COLUMN.field` is a field of one of them.
-    """
-
-    each: str | tuple[str, ...] | None = Field(
-        default=None, description="Column of a list, each entry of which is a question of its own; or parallel lists."
-    )
-    turns: str | None = Field(
-        default=None,
-        description="Column of a conversation; each question and its reply are a question of their own, "
-        "`COLUMN.question` and `COLUMN.answer`.",
-    )
-
-    question: str = Field(description="Text of the question; `<image>`, `<image1>` ... mark where images go.")
-    question_after: str | None = Field(
-        default=None, description="Only what follows this text in the question, where it stands there."
-    )
-    question_until: str | None = Field(
-        default=None, description="Only what comes before this text in (the rest of) the question, where it stands."
-    )
-    context: str | None = Field(default=None, description="A passage or hint, put before the question, where given.")
-    system: str | None = Field(default=None, description="System prompt, where the row brings one.")
-    history: str | None = Field(
-        default=None,
-        description="Conversation before the question, as turns of who speaks and what. The question's own column: all "
-        "before the last that the user says. With `turns`: `COLUMN.history`.",
-    )
-    id: str | None = Field(default=None, description="Id of the row, unique in the source.")
-    image: str | tuple[str, ...] | None = Field(default=None, description="Column of one image; or several columns.")
-    images: str | None = Field(default=None, description="Column of a list of images.")
-    image_path: str | None = Field(
-        default=None, description="Path of the image, made of columns in braces: `{split}/{id}.png`, `{image_id:012d}`."
-    )
-    choices: str | tuple[str, ...] | None = Field(
-        default=None, description="List of texts, mapping of letters, or either as JSON text; or a column a choice."
-    )
-    answer: str | None = Field(default=None, description="The gold answer.")
-    answer_after: str | tuple[str, ...] | None = Field(
-        default=None,
-        description="Only what follows the last of this text in the answer; of several, the first found. "
-        "`<answer>` ends at `</answer>`, and `\\boxed{` where it is closed.",
-    )
-    answer_strip: str | None = Field(default=None, description="Signs taken off the end of a gold, e.g. a full stop.")
-    answers: str | None = Field(default=None, description="List of golds, each as good as the other.")
-    chosen: str | None = Field(default=None, description="The preferred response, where rows are pairs already.")
-    rejected: str | None = Field(default=None, description="The dispreferred response, where rows are pairs already.")
-    unit: str | None = Field(default=None, description="Unit of a numeric gold.")
-    precision: str | None = Field(default=None, description="Decimals asked for in a numeric answer.")
-
-    def image_columns(self) -> tuple[str, ...]:
-        """The columns of single images, in order."""
-        return (self.image,) if isinstance(self.image, str) else self.image or ()
-
-    def choice_columns(self) -> tuple[str, ...]:
-        """The columns that hold the choices: one that holds all of them, or one for each."""
-        return (self.choices,) if isinstance(self.choices, str) else self.choices or ()
-
-    def entry_columns(self) -> tuple[str, ...]:
-        """The columns whose entries are questions of their own; none where a row is one question."""
-        if self.turns:
-            return (self.turns,)
-        return (self.each,) if isinstance(self.each, str) else self.each or ()
-
-    def answer_marks(self) -> tuple[str, ...]:
-        """The texts that stand before the answer proper, in the order in which they are looked for."""
-        return (self.answer_after,) if isinstance(self.answer_after, str) else self.answer_after or ()
-
-    def names(self) -> list[str]:
-        """Every column named, alternatives apart."""
-        whole = [self.question, self.id, *self.image_columns(), self.images, *self.choice_columns(), self.answer]
-        whole += [
-            self.answers,
-            *self.entry_columns(),
-            self.context,
-            self.system,
-            self.history,
-            self.chosen,
-            self.rejected,
-            self.unit,
-            self.precision,
-            *(name for name, _ in path_columns(self.image_path or "")),
-        ]
-        return [name for column in whole if column for name in column.split(";")]
-
-
-def path_columns(template: str) -> list[tuple[str, int]]:
-    """The columns in an image path, and how many digits each is padded to with zeros (0: as it is)."""
-    return [(name, int(digits or 0)) for name, digits in PATH_COLUMN.findall(template)]
-
-
+_DESCRIPTIVE = {"description", "role", "licence", "rows", "homepage", "groups"}
+_DESCRIPTIVE |= {"example", "other_example", "unconfirmed"}
+"""What is only told about a source."""
 _PAIR = ("chosen", "rejected")
 _TALK = ("system", "history")
 
 
-class SourceDeclaration(_Part):
+class SourceDeclaration(DeclarationPart):
     """A source of questions: exactly one of `files`, `hub` and `generated` says where its rows are."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$", description="Name, as it is written into every row.")
     description: str = Field(description="What the questions are about, in a sentence.")
-    files: tuple[str, ...] = Field(default=(), description="Paths or globs, relative to the declaration or data root.")
+    files: Texts = Field(default=(), description="Paths or globs, relative to the declaration or data root.")
     hub: HubLocation | None = Field(default=None, description="Data set on the Hub.")
     generated: GeneratedRows | None = Field(default=None, description="Rows that are generated.")
     format: Format | None = Field(default=None, description="Format of the files; by their extension if not given.")
@@ -233,12 +136,12 @@ class SourceDeclaration(_Part):
     image_prefix: str | None = Field(
         default=None, description="How image paths begin that is left out, e.g. a folder of somebody else's machine."
     )
-    archives: tuple[str, ...] = Field(
+    archives: Texts = Field(
         default=(),
         description="Zip files that image paths lead into: paths or globs, of the data root or the Hub's; `x.zip_*` "
         "are the parts of a split one, `x.zip!/*.zip` those inside of another.",
     )
-    image_hosts: tuple[str, ...] = Field(
+    image_hosts: Texts = Field(
         default=(), description="Hosts that image URLs may name: HOST, HOST:PORT or *.DOMAIN; of no other is fetched."
     )
     private_hosts: bool = Field(
@@ -273,11 +176,6 @@ class SourceDeclaration(_Part):
         default=None, description="Another such row; its gold must not pass for the first one's."
     )
     unconfirmed: tuple[str, ...] = Field(default=(), description="What is stated here without having been confirmed.")
-
-    @field_validator("files", "archives", "image_hosts", mode="before")
-    @classmethod
-    def _one_is_a_list(cls, files: object) -> object:
-        return _as_tuple(files)
 
     @field_validator("image_hosts")
     @classmethod
@@ -342,18 +240,7 @@ class SourceDeclaration(_Part):
 
     def identity(self) -> dict[str, object]:
         """What decides the questions made of the rows, as plain JSON data: all but what is only told about them."""
-        descriptive = {
-            "description",
-            "role",
-            "licence",
-            "rows",
-            "homepage",
-            "groups",
-            "example",
-            "other_example",
-            "unconfirmed",
-        }
-        kept = self.model_dump(mode="json", exclude=descriptive)
+        kept = self.model_dump(mode="json", exclude=_DESCRIPTIVE)
         if not self.columns.chosen:  # as it was before a source could bring pairs
             kept["columns"] = {name: value for name, value in kept["columns"].items() if name not in _PAIR}
         for name in _TALK:
@@ -368,19 +255,17 @@ class SourceDeclaration(_Part):
             del kept["prompt"]["hint"]
         return {**kept, "stripping": STRIPPING}
 
-    @property
-    def strips(self) -> bool:
-        """Whether instructions are taken off the questions."""
-        return self.prompt is None or self.prompt.strip
-
     def instructions(self) -> tuple[str, ...]:
         """The instructions of its own that it is asked with."""
         own = (self.prompt.cot, self.prompt.direct, self.prompt.open) if self.prompt else ()
         return tuple(text for text in own if text)
 
-    def prompting(self) -> Prompting | None:
-        """How its questions are to be asked; nothing where the build decides."""
-        return Prompting(**self.prompt.model_dump(exclude={"strip", "hint", "system"})) if self.prompt else None
+    def prompting(self, hint: str) -> Prompting | None:
+        """How a question is to be asked that came with this hint on how to answer; None where the build decides."""
+        if self.prompt is None:
+            return None
+        own = self.prompt.model_dump(exclude={"strip", "hint", "system"})
+        return Prompting(**own, hint=hint if self.prompt.hint and hint else None)
 
 
 def load_declaration(path: str | Path) -> SourceDeclaration:

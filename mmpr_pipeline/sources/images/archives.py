@@ -14,8 +14,9 @@ from functools import lru_cache
 from typing import Any, BinaryIO, cast
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.sources.files.containers import JoinedFile, MissingPart, fresh_directory, stamp
+from mmpr_pipeline.sources.files.containers import fresh_directory, stamp
 from mmpr_pipeline.sources.files.formats import SourceFile
+from mmpr_pipeline.sources.files.split_files import JoinedFile, MissingPart
 from mmpr_pipeline.sources.files.zips import DEFLATED, LOCAL, STORED, Member, ZipDirectory, safe_name
 from mmpr_pipeline.sources.images.decode import MAX_BYTES
 

@@ -116,15 +116,16 @@ def _checked(picture: PIL.Image.Image, raw: bytes) -> Image:
         and (picture.format == "MPO" or getattr(picture, "n_frames", 1) == 1)
         and _orientation(picture) == 1
     ):
-        size = picture.size
+        data, format, size = raw, kept, picture.size
         picture.draft("L", (1, 1))  # JPEG: reads every coefficient all the same, but computes an eighth of the pixels
         picture.load()
-        return _image(raw, kept, size)
-    picture.load()
-    if _orientation(picture) != 1:
-        picture = PIL.ImageOps.exif_transpose(picture)
-    upright = to_rgb(picture)
-    return _image(encode_png(upright), "png", upright.size)
+    else:
+        picture.load()
+        if _orientation(picture) != 1:
+            picture = PIL.ImageOps.exif_transpose(picture)
+        upright = to_rgb(picture)
+        data, format, size = encode_png(upright), "png", upright.size
+    return Image(sha256=hashlib.sha256(data).hexdigest(), data=data, format=format, width=size[0], height=size[1])
 
 
 def to_rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
@@ -149,11 +150,6 @@ def _orientation(picture: PIL.Image.Image) -> int:
     except Exception:  # unreadable EXIF says nothing of the pixels
         return 1
     return orientation if 2 <= orientation <= 8 else 1
-
-
-def _image(data: bytes, format: str, size: tuple[int, int]) -> Image:
-    sha256 = hashlib.sha256(data).hexdigest()
-    return Image(sha256=sha256, data=data, format=format, width=size[0], height=size[1])
 
 
 def _refuse_large(width: int, height: int, most: int) -> None:

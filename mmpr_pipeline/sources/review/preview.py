@@ -11,8 +11,8 @@ import yaml
 from mmpr_pipeline.core.records import Reject
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
-from mmpr_pipeline.sources.open import open_source
 from mmpr_pipeline.sources.rows.choices import LETTERS
+from mmpr_pipeline.sources.source import open_source
 
 LIST_COLUMNS = ("name", "groups", "kind", "rows", "description")
 

@@ -1,20 +1,71 @@
-"""Texts and paths inside columns: values as text, parts cut out, image paths put together. Pure."""
+"""What columns of a row hold: values looked up and as text, parts cut out, image paths put together. Pure."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mmpr_pipeline.checking.finding.spans import matching_braces
-from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.sources.declaration.schema import PATH_COLUMN
+from mmpr_pipeline.core.errors import ItemRejected, nearest
+from mmpr_pipeline.sources.declaration.columns import PATH_COLUMN
 
 MARK = re.compile(r"<\|?image[ _-]?(\d{0,3})\|?>", re.IGNORECASE)
 """Where an image goes in a text, as data sets write it, with the image's number (from 1) where there is one."""
 
+_ABSENT = object()
 _OPENING = re.compile(r"<(\w{1,40})>")
+
+
+Row = Mapping[str, Any]
+
+
+def lookup(row: Row, column: str) -> Any:
+    """The value of `a`, of `a.b` (a column of that name, or a field of a struct), of `a.0` (the first of a list), or
+    of the first of `a;b` present.
+
+    Gives None where it is null everywhere; raises KeyError where no alternative is a column of the row.
+    """
+    found = _ABSENT
+    for name in column.split(";"):
+        value = _reach(row, name)
+        if value is not _ABSENT and value is not None:
+            return value
+        found = None if value is None else found
+    if found is _ABSENT:
+        raise KeyError(column)
+    return None
+
+
+def _reach(row: Any, name: str) -> Any:
+    head, dot, rest = name.partition(".")
+    if isinstance(row, list | tuple) and head.isdecimal():
+        value = row[int(head)] if len(head) < 7 and int(head) < len(row) else None
+        return _reach(value, rest) if dot and value is not None else value
+    if not isinstance(row, Mapping):
+        return _ABSENT
+    if name in row:
+        return row[name]
+    return _reach(row[head], rest) if dot and head in row else _ABSENT
+
+
+def optional_value(row: Row, column: str | None) -> Any:
+    """The value of an optional column; None where the row does not have it."""
+    try:
+        return lookup(row, column) if column else None
+    except KeyError:
+        return None
+
+
+def required_value(row: Row, column: str) -> Any:
+    """The value of a column. Raises ItemRejected: missing_column."""
+    try:
+        return lookup(row, column)
+    except KeyError:
+        names = list(map(str, row))
+        near = nearest(column, names, listing=False) or f"; the row has {', '.join(names)}"
+        raise ItemRejected("missing_column", f"{column}{near}"[:300]) from None
 
 
 def cut(text: str, after: str | None, until: str | None) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from mmpr_pipeline.core.records import Turn
-from mmpr_pipeline.sources.declaration.schema import Columns
+from mmpr_pipeline.sources.declaration.columns import Columns
 from mmpr_pipeline.sources.files.formats import Row, Unreadable, Values
 
 ASKING = frozenset({"human", "user", "question", "questioner"})

@@ -7,36 +7,39 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import math
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, cast, get_args
 
-from mmpr_pipeline.checking.reading.choices import choices_in
-from mmpr_pipeline.core.errors import ItemRejected, nearest
+from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Image, Language, PresetPair, Question, Turn, question_id
 from mmpr_pipeline.core.verdict import AnswerKind
 from mmpr_pipeline.models.conversation import TURN_MARK, conversation
-from mmpr_pipeline.sources.declaration.schema import Columns, SourceDeclaration
+from mmpr_pipeline.sources.declaration.columns import Columns, one_or_several
+from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.images.decode import load_image
-from mmpr_pipeline.sources.rows.choices import LETTERS, choice_letters, equal_choices, literal, parse_choices
+from mmpr_pipeline.sources.rows.choices import literal
 from mmpr_pipeline.sources.rows.columns import (
     MARK,
+    Row,
     cell_text,
     clean,
     cut,
-    cut_answer,
     image_path,
+    optional_value,
+    required_value,
     text_or_none,
     without_marks,
 )
-from mmpr_pipeline.sources.rows.entries import ANSWERING, ASKING, last_said
-from mmpr_pipeline.sources.rows.history import history_of
+from mmpr_pipeline.sources.rows.entries import ANSWERING, ASKING, as_json, last_said, spoken
+from mmpr_pipeline.sources.rows.golds import choices_of, golds_of
 from mmpr_pipeline.sources.rows.instructions import MAX_INSTRUCTION, Stripped, decimals_asked, strip_instruction
 
 MAX_QUESTION = 100_000
-"""Most characters of a question: far beyond any model's context."""
+"""Most characters of a question, and of all turns before it: far beyond any model's context."""
+
+MOST_TURNS = 64
+"""Most turns before a question."""
 
 MAX_IMAGES = 32
 """Most images of one question."""
@@ -45,10 +48,7 @@ IMAGEMARK = "<image>"
 """Where an image goes in a question's text; see records.Question."""
 
 _KINDS: tuple[str, ...] = get_args(AnswerKind)
-_ABSENT = object()
-_NO_SIGN = re.compile(r"[\W_]+")
 
-Row = Mapping[str, Any]
 Load = Callable[[Any], bytes]
 Look = Callable[[bytes], Image]
 
@@ -62,13 +62,13 @@ def question_from_row(
     empty_question, question_too_long, turn_mark, bad_history, bad_choices, no_answer, answer_not_a_choice,
     missing_image, too_many_images, image_marks, and those of `load` and `look`.
     """
+    columns, prompt = declaration.columns, declaration.prompt
     _selected(declaration, row)
     kind = _kind(declaration, row)
-    columns = declaration.columns
-    text = _question(row, columns)
-    choices = _choices(row, columns) if kind == "choice" else ()
-    golds = _golds(declaration, row, kind, choices, text)
-    history = history_of(declaration, lambda column: _value(row, column))
+    text, cut_off = _question(row, columns)
+    choices = choices_of(row, columns) if kind == "choice" else ()
+    golds = golds_of(declaration, row, kind, choices, text)
+    history = _history(declaration, row)
     raw = [load(reference) for reference in image_references(declaration, row)]
     if "\0" in text or any("\0" in part for part in (*choices, *golds)):
         raise ItemRejected("nul_byte", "in the question, a choice or a gold")
@@ -82,15 +82,13 @@ def question_from_row(
     asked_in_all = conversation([*history, Turn(role="user", text=text)])
     digests = [hashlib.sha256(data).hexdigest() for data in raw]
     preset = _preset(row, columns)
+    responses = (preset.chosen, preset.rejected) if preset else ()  # they tell rows of one question apart
     # Responses that are there already answer to the whole of what was asked.
-    asked = strip_instruction(text) if declaration.strips and not columns.chosen else Stripped(text)
-    instruction = "\n".join(part for part in (_cut_off(row, columns), asked.instruction) if part)[:MAX_INSTRUCTION]
-    precision = _precision(_value(row, columns.precision))
-    prompting = declaration.prompting()
-    if prompting and declaration.prompt and declaration.prompt.hint and asked.hint:
-        prompting = prompting.model_copy(update={"hint": asked.hint})
+    whole_text = columns.chosen or (prompt and not prompt.strip)
+    asked = Stripped(text) if whole_text else strip_instruction(text)
+    instruction = "\n".join(part for part in (cut_off, asked.instruction) if part)[:MAX_INSTRUCTION]
     return Question(
-        question_id=question_id(declaration.name, digests, asked_in_all, (*choices, *_responses(preset))),
+        question_id=question_id(declaration.name, digests, asked_in_all, (*choices, *responses)),
         source=declaration.name,
         source_id=source_id,
         text=asked.text,
@@ -100,11 +98,11 @@ def question_from_row(
         kind=kind,
         answer=golds[0] if golds else None,
         answers=golds[1:],
-        unit=text_or_none(_value(row, columns.unit)),
-        precision=decimals_asked(instruction) if precision is None and kind == "number" else precision,
+        unit=text_or_none(optional_value(row, columns.unit)),
+        precision=_precision(optional_value(row, columns.precision), kind, instruction),
         language=_language(declaration, row),
         tiles=declaration.tiles,
-        prompting=prompting,
+        prompting=declaration.prompting(asked.hint),
         preset=preset,
         history=history,
     )
@@ -112,60 +110,14 @@ def question_from_row(
 
 def row_id(declaration: SourceDeclaration, row: Row) -> str | None:
     """The row's id as its source gives it, or None where it gives none."""
-    value = _value(row, declaration.columns.id)
+    value = optional_value(row, declaration.columns.id)
     text = None if isinstance(value, bool | float) else cell_text(value)
     return text[:500] if text and text.strip() and "\0" not in text else None
 
 
-def lookup(row: Row, column: str) -> Any:
-    """The value of `a`, of `a.b` (a column of that name, or a field of a struct), of `a.0` (the first of a list), or
-    of the first of `a;b` present.
-
-    Gives None where it is null everywhere; raises KeyError where no alternative is a column of the row.
-    """
-    found = _ABSENT
-    for name in column.split(";"):
-        value = _reach(row, name)
-        if value is not _ABSENT and value is not None:
-            return value
-        found = None if value is None else found
-    if found is _ABSENT:
-        raise KeyError(column)
-    return None
-
-
-def _reach(row: Any, name: str) -> Any:
-    head, dot, rest = name.partition(".")
-    if isinstance(row, list | tuple) and head.isdecimal():
-        value = row[int(head)] if len(head) < 7 and int(head) < len(row) else None
-        return _reach(value, rest) if dot and value is not None else value
-    if not isinstance(row, Mapping):
-        return _ABSENT
-    if name in row:
-        return row[name]
-    return _reach(row[head], rest) if dot and head in row else _ABSENT
-
-
-def _value(row: Row, column: str | None) -> Any:
-    """The value of an optional column; None where the row does not have it."""
-    try:
-        return lookup(row, column) if column else None
-    except KeyError:
-        return None
-
-
-def _required(row: Row, column: str) -> Any:
-    try:
-        return lookup(row, column)
-    except KeyError:
-        names = list(map(str, row))
-        near = nearest(column, names, listing=False) or f"; the row has {', '.join(names)}"
-        raise ItemRejected("missing_column", f"{column}{near}"[:300]) from None
-
-
 def _selected(declaration: SourceDeclaration, row: Row) -> None:
     for column, values in declaration.where.items():
-        value = _required(row, column)
+        value = required_value(row, column)
         text = str(value) if isinstance(value, bool) else cell_text(value)
         if text not in values:
             raise ItemRejected("not_selected", f"{column}: {text}"[:200])
@@ -176,7 +128,7 @@ def _kind(declaration: SourceDeclaration, row: Row) -> AnswerKind:
         return declaration.kind
     seen = []
     for rule in declaration.kind_rules():
-        value = cell_text(_value(row, rule.column)) or ""
+        value = cell_text(optional_value(row, rule.column)) or ""
         own_name = value if not rule.values and not rule.contains and value in _KINDS else None
         inside = next((kind for text, kind in rule.contains.items() if text in value), None)
         kind = rule.values.get(value) or own_name or inside or rule.otherwise
@@ -189,31 +141,62 @@ def _kind(declaration: SourceDeclaration, row: Row) -> AnswerKind:
 def _language(declaration: SourceDeclaration, row: Row) -> Language:
     if isinstance(declaration.language, str):
         return declaration.language
-    value = cell_text(_value(row, declaration.language.column)) or ""
+    value = cell_text(optional_value(row, declaration.language.column)) or ""
     return declaration.language.values.get(value, declaration.language.otherwise)
 
 
-def _question(row: Row, columns: Columns) -> str:
+def _question(row: Row, columns: Columns) -> tuple[str, str]:
+    """The text of the question, and what `question_after` and `question_until` leave out: instructions, mostly."""
     column = columns.question
-    text = _required(row, column)
-    text = text if text is None or isinstance(text, str) else last_said(text, ASKING) or text
-    if text is not None and not isinstance(text, str):
-        raise ItemRejected("wrong_type", f"{column}: {type(text).__name__}")
-    text = cut(clean(text or ""), columns.question_after, columns.question_until)
-    context = text_or_none(_value(row, columns.context))
-    text = f"{context}\n{text}" if context and text else text
+    cell = required_value(row, column)
+    said = cell if cell is None or isinstance(cell, str) else last_said(cell, ASKING) or cell
+    if said is not None and not isinstance(said, str):
+        raise ItemRejected("wrong_type", f"{column}: {type(said).__name__}")
+    kept = cut(clean(said or ""), columns.question_after, columns.question_until)
+    context = text_or_none(optional_value(row, columns.context))
+    text = f"{context}\n{kept}" if context and kept else kept
     if not MARK.sub("", text).strip():
         raise ItemRejected("empty_question", column)
     if len(text) > MAX_QUESTION:
         raise ItemRejected("question_too_long", f"{len(text)} characters, at most {MAX_QUESTION}")
-    return text
+    head, _, tail = clean(cell).partition(kept) if isinstance(cell, str) else ("", "", "")
+    return text, "\n".join(part for part in (MARK.sub("", head).strip(), MARK.sub("", tail).strip()) if part)
+
+
+def _history(declaration: SourceDeclaration, row: Row) -> tuple[Turn, ...]:
+    """System prompt and turns before the question of a row.
+
+    The row's own system prompt stands above the declaration's. Only users show images: marks elsewhere are taken out.
+    Raises ItemRejected: bad_history, question_too_long, nul_byte, turn_mark.
+    """
+    columns = declaration.columns
+    said = spoken(as_json(optional_value(row, columns.history))) if columns.history else []
+    if columns.history == columns.question:
+        asked = [number for number, turn in enumerate(said) if turn.role == "user"]
+        said = said[: asked[-1]] if asked else []
+    systems = [turn for turn in said if turn.role == "system"]
+    own = text_or_none(optional_value(row, columns.system)) or next((turn.text for turn in systems), None)
+    system = own or (declaration.prompt.system if declaration.prompt else None)
+    turns = [Turn(role="system", text=system)] if system else []
+    turns += [turn for turn in said if turn.role != "system"]
+    turns = [Turn(role=turn.role, text=clean(turn.text)) for turn in turns]
+    turns = [turn if turn.role == "user" else Turn(role=turn.role, text=without_marks(turn.text)) for turn in turns]
+    if len(systems) > 1 or len(turns) > MOST_TURNS:
+        raise ItemRejected("bad_history", f"{len(systems)} system prompts in {len(said)} turns")
+    if (length := sum(len(turn.text) for turn in turns)) > MAX_QUESTION:
+        raise ItemRejected("question_too_long", f"{length} characters before it, at most {MAX_QUESTION}")
+    if any("\0" in turn.text for turn in turns):
+        raise ItemRejected("nul_byte", "before the question")
+    if any(TURN_MARK in turn.text for turn in turns):
+        raise ItemRejected("turn_mark", f"{TURN_MARK} stands between turns")
+    return tuple(turns)
 
 
 def _preset(row: Row, columns: Columns) -> PresetPair | None:
     """The pair that a row brings: texts, or conversations that end in the response; None where it is not whole."""
     if not columns.chosen:
         return None
-    found = [_value(row, name) for name in (columns.chosen, columns.rejected)]
+    found = [optional_value(row, name) for name in (columns.chosen, columns.rejected)]
     texts = [value if isinstance(value, str) else last_said(value, ANSWERING) for value in found]
     chosen, rejected = (clean(text or "") for text in texts)
     if not chosen.strip() or not rejected.strip():
@@ -223,94 +206,23 @@ def _preset(row: Row, columns: Columns) -> PresetPair | None:
     return PresetPair(chosen=chosen, rejected=rejected)
 
 
-def _responses(preset: PresetPair | None) -> tuple[str, ...]:
-    """What tells rows of one question with other responses apart."""
-    return (preset.chosen, preset.rejected) if preset else ()
-
-
-def _cut_off(row: Row, columns: Columns) -> str:
-    """What `question_after` and `question_until` leave out of the question: instructions, mostly."""
-    whole = cell_text(_value(row, columns.question)) or ""
-    kept = cut(whole, columns.question_after, columns.question_until)
-    head, _, tail = whole.partition(kept) if kept else ("", "", "")
-    return "\n".join(part for part in (MARK.sub("", head).strip(), MARK.sub("", tail).strip()) if part)
-
-
-def _choices(row: Row, columns: Columns) -> tuple[str, ...]:
-    names = columns.choice_columns()
-    if len(names) < 2:
-        return parse_choices(_value(row, names[0]) if names else None)
-    found = [_value(row, name) for name in names]  # columns A, B, C, D are null from some number on
-    return parse_choices([value for value in found if value is not None and value != ""])
-
-
-def _golds(declaration: SourceDeclaration, row: Row, kind: str, choices: tuple[str, ...], text: str) -> tuple[str, ...]:
-    """The gold first, then further ones; the letters of right choices; nothing for open-ended questions."""
-    if kind == "none":
-        return ()
-    columns = declaration.columns
-    values = [_value(row, columns.answer)]
-    listed = _value(row, columns.answers)
-    values += listed if isinstance(listed, list | tuple) else [listed]
-    texts = [_gold_text(value, kind) for value in values]
-    golds = [cut_answer(text, columns.answer_marks(), columns.answer_strip) for text in texts if text]
-    golds = [text for text in golds if text]
-    if not golds:
-        column = columns.answer or columns.answers or ""
-        folded = _NO_SIGN.sub("", column.casefold())
-        alike = next((name for name in map(str, row) if _NO_SIGN.sub("", name.casefold()) == folded), None)
-        if column and column not in row and alike:  # a column that differs by case or signs
-            raise ItemRejected("missing_column", f"{column}; did you mean {alike}?"[:300])
-        raise ItemRejected("no_answer", column)
-    if kind == "choice":
-        golds = [letter for gold in golds for letter in _letters(gold, declaration.answer_form, choices, text)]
-    return tuple(dict.fromkeys(golds))
-
-
-def _letters(gold: str, form: str, choices: tuple[str, ...], text: str) -> list[str]:
-    """See `choice_letters`; of choices that only the question lists, the letters of those that say the same, too."""
-    if choices or form == "text":
-        return choice_letters(gold, form, choices)
-    listed = choices_in(text)
-    if len(gold) > 1 and gold in listed:  # the segment AB, say, and not A and B together
-        return equal_choices(LETTERS[listed.index(gold)], listed)
-    letters = choice_letters(gold, form, ())
-    return equal_choices(letters[0], listed) if len(letters[0]) == 1 else letters
-
-
-def _gold_text(value: Any, kind: str) -> str | None:
-    if isinstance(value, Mapping):  # VQA-style lists of {"answer": ...}
-        value = value.get("answer")
-    if isinstance(value, list | tuple) and len(value) == 1 and kind != "list":
-        return _gold_text(value[0], kind)
-    if isinstance(value, bool) and kind == "yes_no":
-        return "yes" if value else "no"
-    if not (isinstance(value, list | tuple) and value):
-        text = cell_text(value)
-        return text.strip() if text else None
-    try:
-        return clean(json.dumps(value, ensure_ascii=False)).strip()
-    except (TypeError, ValueError, RecursionError) as error:  # bytes, dates and other things that are no answer
-        raise ItemRejected("wrong_type", f"a gold that is a list: {error}"[:200]) from None
-
-
 def image_references(declaration: SourceDeclaration, row: Row) -> list[Any]:
     """What stands for each image of a row: its bytes, or where they are. Raises ItemRejected: missing_column,
     wrong_type, missing_image, too_many_images."""
     columns = declaration.columns
     found: list[Any]
     if columns.image_path:
-        found = [image_path(columns.image_path, lambda name: _required(row, name))]
+        found = [image_path(columns.image_path, lambda name: required_value(row, name))]
     elif columns.images:
         # A list of images; one alone; or, as tables of text have it, a list of paths spelled as JSON or Python.
-        value = _required(row, columns.images)
+        value = required_value(row, columns.images)
         if isinstance(value, str) and value.lstrip()[:1] == "[":
             with contextlib.suppress(ItemRejected):
                 value = literal(value)
         found = list(value) if isinstance(value, list | tuple) else [value]
     else:
-        names = columns.image_columns()
-        found = [*(_required(row, name) for name in names[:1]), *(_value(row, name) for name in names[1:])]
+        names = one_or_several(columns.image)
+        found = [*(required_value(row, name) for name in names[:1]), *(optional_value(row, name) for name in names[1:])]
         if len(found) == 1 and isinstance(found[0], list | tuple):
             found = list(found[0])
         if len(found) > 1:  # columns image_1 ... image_7 are null, or not in the row, from some number on
@@ -341,9 +253,9 @@ def place_marks(text: str, count: int) -> tuple[str, list[int]]:
     return (MARK.sub(IMAGEMARK, text), order) if matches else (plain, list(range(count)))
 
 
-def _precision(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
+def _precision(value: Any, kind: str, instruction: str) -> float | None:
+    """The decimals that a column says, else those that the instruction of a numeric question asks for."""
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        if math.isfinite(number := float(value)):
+            return number
+    return decimals_asked(instruction) if kind == "number" else None

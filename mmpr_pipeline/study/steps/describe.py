@@ -13,7 +13,7 @@ from mmpr_pipeline.rollouts.seeds import sampling_seed
 from mmpr_pipeline.rollouts.settings import Decoding
 from mmpr_pipeline.sources.generated.describe import Scene, hallucinated, missed, named_objects
 from mmpr_pipeline.sources.generated.scenes import scene_of
-from mmpr_pipeline.sources.open import open_source
+from mmpr_pipeline.sources.source import open_source
 
 IN_FLIGHT = 128
 

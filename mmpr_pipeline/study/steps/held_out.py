@@ -9,7 +9,7 @@ from pathlib import Path
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.sources import Source
-from mmpr_pipeline.sources.open import open_source
+from mmpr_pipeline.sources.source import open_source
 from mmpr_pipeline.storage import open_store
 
 NAME = "held_out"

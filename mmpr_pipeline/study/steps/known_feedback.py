@@ -21,7 +21,7 @@ from mmpr_pipeline.rollouts.settings import Decoding
 from mmpr_pipeline.rollouts.verdicts import check_rollouts
 from mmpr_pipeline.sources.generated.describe import PLACES, Scene, named_objects
 from mmpr_pipeline.sources.generated.scenes import scene_of
-from mmpr_pipeline.sources.open import open_source
+from mmpr_pipeline.sources.source import open_source
 from mmpr_pipeline.study.steps.describe import IN_FLIGHT, sample_description
 from mmpr_pipeline.study.steps.same_chosen import PairRow, pair_row, write_pair_rows
 from mmpr_pipeline.study.steps.step import HandedOver

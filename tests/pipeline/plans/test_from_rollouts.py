@@ -20,7 +20,7 @@ from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.review.verify import verify
 from mmpr_pipeline.engines.registry import make_engine
 from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.driver import finish
+from mmpr_pipeline.pipeline.output import finish
 from mmpr_pipeline.pipeline.plans.from_rollouts import RebuildPlan, make_rebuild_plan
 from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
 from mmpr_pipeline.pipeline.workers.shard import work_shard

@@ -19,7 +19,8 @@ from mmpr_pipeline.dataset.review.facts import facts_of
 from mmpr_pipeline.dataset.review.verify import verify
 from mmpr_pipeline.engines.registry import make_engine
 from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.driver import begun_with, claim_output, finish, has_begun, run_build, run_plan
+from mmpr_pipeline.pipeline.driver import run_build, run_plan
+from mmpr_pipeline.pipeline.output import begun_with, claim_output, finish, has_begun
 from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
 from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_build_plan
 from mmpr_pipeline.pipeline.plans.screening_pass import decide, key_pieces, look_at, sketch_pieces

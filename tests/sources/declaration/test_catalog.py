@@ -17,6 +17,7 @@ from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.rollouts.prompts import prompt_for
 from mmpr_pipeline.sources import open_source
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, expand, find_declaration, source_groups
+from mmpr_pipeline.sources.declaration.columns import one_or_several
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.review.preview import LIST_COLUMNS, list_sources, preview_source, show_source
 from mmpr_pipeline.sources.rows.choices import LETTERS
@@ -42,7 +43,7 @@ PAPER = {
 def with_images(declaration: SourceDeclaration, row: dict[str, Any]) -> dict[str, Any]:
     """The example with images put in: where the row says null there stays none."""
     columns, made = declaration.columns, dict(row)
-    for column in columns.image_columns():
+    for column in one_or_several(columns.image):
         if made.get(column, "") is not None:
             made[column] = png_bytes()
     if columns.images and not isinstance(made.get(columns.images), list):

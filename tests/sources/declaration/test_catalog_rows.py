@@ -14,6 +14,7 @@ from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.sources import Source, open_source
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
+from mmpr_pipeline.sources.declaration.columns import one_or_several
 from mmpr_pipeline.sources.rows import entries, joined
 from mmpr_pipeline.sources.rows.columns import image_path
 from tests.sources.made import png_bytes
@@ -29,10 +30,11 @@ def as_parquet(name: str, folder: Path, rows: list[dict[str, Any]]) -> Source:
     columns, made = declaration.columns, []
     images = {"bytes": png_bytes(), "path": "1.png"}
     for row in rows:
-        singles = {column: images if row.get(column, "") is not None else None for column in columns.image_columns()}
+        single = one_or_several(columns.image)
+        singles = {column: images if row.get(column, "") is not None else None for column in single}
         made.append({**row, **singles, **({columns.images: [images]} if columns.images else {})})
     table = pa.Table.from_pylist(made)
-    for column in columns.image_columns():
+    for column in one_or_several(columns.image):
         at = table.schema.get_field_index(column)
         table = table.set_column(at, column, pa.array([row[column] for row in made], IMAGE))
     pq.write_table(table, folder / "rows.parquet", row_group_size=1)

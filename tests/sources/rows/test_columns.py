@@ -8,17 +8,19 @@ import pytest
 
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Question
-from mmpr_pipeline.sources.declaration.schema import SourceDeclaration, path_columns
+from mmpr_pipeline.sources.declaration.columns import path_columns
+from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.rows.columns import (
     cell_text,
     cut,
     cut_answer,
     image_path,
     is_missing,
+    lookup,
     text_or_none,
     without_marks,
 )
-from mmpr_pipeline.sources.rows.mapping import lookup, question_from_row
+from mmpr_pipeline.sources.rows.mapping import question_from_row
 from tests.sources.made import png_bytes
 
 CHAT: dict[str, Any] = {

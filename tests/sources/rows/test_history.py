@@ -11,8 +11,7 @@ from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.rows.entries import entry_rows
-from mmpr_pipeline.sources.rows.history import MOST_TURNS
-from mmpr_pipeline.sources.rows.mapping import question_from_row
+from mmpr_pipeline.sources.rows.mapping import MOST_TURNS, question_from_row
 from tests.sources.made import png_bytes
 from tests.sources.rows.test_entries import CAULDRON, LLAVA, OPENAI
 

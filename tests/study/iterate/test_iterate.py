@@ -11,7 +11,7 @@ import pytest
 
 import mmpr_pipeline as mmpr
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.sources.open import open_source
+from mmpr_pipeline.sources.source import open_source
 from mmpr_pipeline.study.iterate.run import PAGE, RESULTS, run_iterate
 from mmpr_pipeline.study.iterate.settings import IterateConfig, load_iterate_config
 from mmpr_pipeline.study.steps.held_out import hold_out_questions

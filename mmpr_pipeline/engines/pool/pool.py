@@ -190,10 +190,9 @@ class EnginePool:
                 self._router.take(which, question, work)
                 self._wake()
                 return which, work
-            if among:  # they were filled while they were asked
-                continue
-            await self._wait(first=waited)
-            waited = True
+            if not among:  # else they were filled while they were asked
+                await self._wait(first=waited)
+                waited = True
 
     async def _hear(self, whiches: Sequence[int]) -> None:
         """Ask engines what they have to do; of one that does not say it at once, what is known stays.

@@ -13,6 +13,7 @@ import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError, ItemRejected
 from mmpr_pipeline.core.records import Rollout
+from mmpr_pipeline.engines.actors.routing import ExpectedWork
 from mmpr_pipeline.engines.engine import SampleRequest
 from mmpr_pipeline.engines.local import LocalEngine
 from mmpr_pipeline.engines.pool.launch import actor_options
@@ -77,6 +78,9 @@ async def test_work_is_spread_and_a_question_stays_where_it_was() -> None:
         assert [list(homes.values()).count(which) for which in range(3)] == [10, 10, 10]
         await answers(pool, asked[:5])
         assert {name: pool._router.home(name) for name in homes} == homes
+        left = await pool._actors[0].work_left.remote()
+        assert isinstance(left, ExpectedWork)
+        assert not left.sequences
 
 
 async def test_a_pickled_pool_serves_on(one_actor: EnginePool) -> None:
@@ -87,7 +91,9 @@ async def test_a_pickled_pool_serves_on(one_actor: EnginePool) -> None:
 
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize("actors", [1, 3])
-async def test_nothing_is_lost_when_an_actor_dies(actors: int, tmp_path: Path) -> None:
+async def test_nothing_is_lost_when_an_actor_dies(actors: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("actors.routing", "pool.pool"):
+        monkeypatch.setattr(f"mmpr_pipeline.engines.{module}.FEW", 2)  # of three, two are asked how busy they are
     marker = tmp_path / "killed"
     async with pool_of(actors, latency=0.02, kill_after=5, kill_marker=str(marker)) as pool:
         asked = requests(60)

@@ -11,7 +11,6 @@ import re
 import shutil
 import tempfile
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from mmpr_pipeline.core.errors import ConfigError
@@ -33,12 +32,8 @@ class CheckpointPlace:
         found = [key.partition("/") for key in self.store.list("step-") if key.endswith(f"/{STATE}")]
         return sorted(int(match[1]) for name, _, _ in found if (match := _NAME.fullmatch(name)))
 
-    def folder(self) -> AbstractContextManager[Path]:
-        """A folder of this rank's own for the files that it is to `put`."""
-        return self.store.workspace()
-
     def put(self, step: int, files: Sequence[Path]) -> None:
-        """Bring a rank's files to where they stay."""
+        """Bring a rank's files from a workspace of the store to where they stay."""
         for file in files:
             self.store.put_file(_key(step, file.name), file)
 

@@ -42,13 +42,15 @@ class PrefixSharedPolicy(nn.Module):
     """
 
     def __init__(self, model: Any, *, backend: Backend | None = None, chunk_bytes: int | None = None) -> None:
+        from transformers.modeling_utils import AttentionInterface
+
         super().__init__()
         self.model = model
         self.family: Family = family_of(self.bare)
         self.backend: Backend | None = None
         self._wanted, self._chunk_bytes = backend, chunk_bytes
         turn_off_randomness(self.bare)
-        shared_attention.register_attention()
+        AttentionInterface.register(shared_attention.NAME, shared_attention.shared_attention)  # again is harmless
         config = self.family.language_model(self.bare).config
         self._before = config._attn_implementation
         self.experts = experts_of(config)

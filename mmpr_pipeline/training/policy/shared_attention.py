@@ -51,10 +51,3 @@ def shared_attention(
         )
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     return attend(query, key, value, shared, scale, sliding_window, blocks), None
-
-
-def register_attention() -> None:
-    """Make the function known to transformers under `NAME`; again is harmless."""
-    from transformers.modeling_utils import AttentionInterface
-
-    AttentionInterface.register(NAME, shared_attention)

@@ -25,7 +25,6 @@ from mmpr_pipeline.training.checkpoints.failures import reason_of, remedy_of
 from mmpr_pipeline.training.checkpoints.places import CheckpointPlace, step_name
 from mmpr_pipeline.training.checkpoints.state import (
     RunProgress,
-    fill_optimizer,
     random_state,
     read_state_file,
     set_random_state,
@@ -95,8 +94,6 @@ class Checkpointer:
         from torch.distributed.checkpoint.api import CheckpointException  # not an Exception
 
         self.wait()
-        _, optimizer, _ = self._of
-        fill_optimizer(optimizer)
         state, progress, problem = tensors_of(*self._of), None, None
         with tempfile.TemporaryDirectory(prefix="mmpr-") as folder:
             try:

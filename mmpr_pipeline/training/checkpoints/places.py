@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.storage.local import UNFINISHED
 
 STATE = "state.json"
 _NAME = re.compile(r"step-(\d{8,})")
@@ -44,7 +45,7 @@ class CheckpointPlace:
     def remove(self, step: int) -> None:
         """Remove a checkpoint, or what there is of one."""
         self.store.delete(_key(step, STATE))
-        self.store.delete_prefix(f"{step_name(step)}/")
+        self._clear(step_name(step))
 
     def prune(self, keep: int, spared: int | None) -> None:
         """Remove all but the `keep` newest and the `spared` one."""
@@ -65,10 +66,19 @@ class CheckpointPlace:
 
     def sweep(self) -> None:
         """Remove what killed runs left unfinished."""
-        self.store.sweep()
-        names = {key.partition("/")[0] for key in self.store.list("step-")}
-        for name in names - {step_name(step) for step in self.steps()}:
-            self.store.delete_prefix(f"{name}/")
+        found = {key.partition("/")[0] for key in self.store.list("step-")}
+        if self.store.folder:  # what a store hides it does not list
+            found |= {path.name for path in self.store.folder.glob("step-*")}
+            found |= {path.name for path in self.store.folder.glob(f"{UNFINISHED}*")}
+        whole = {step_name(step) for step in self.steps()}
+        for name in found - whole:
+            if _NAME.fullmatch(name) or name.startswith(UNFINISHED):  # others' files may lie there, too
+                self._clear(name)
+
+    def _clear(self, name: str) -> None:
+        self.store.delete_prefix(f"{name}/")
+        if self.store.folder:  # hidden files, too
+            shutil.rmtree(self.store.folder / name, ignore_errors=True)
 
     def check_room(self, shard: int, total: int) -> None:
         """Raise ConfigError where there is no room for checkpoints of `total` bytes, `shard` of them from one rank."""

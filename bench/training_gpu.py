@@ -5,7 +5,8 @@
 Needs torch, transformers and this checkout. What sections need besides comes in small wheels, which are unpacked beside
 the checkout (`pip install --no-deps --target DIR ...`, then PYTHONPATH=DIR) where the machine has no registry:
 
-    trainer, command   pydantic pydantic_core annotated-types typing-inspection (3 MB), pyarrow, typer, rich
+    trainer, command   pydantic pydantic_core annotated-types typing-inspection (3 MB), pyarrow, typer, rich, accelerate
+                       and psutil (0.7 MB)
     trl                trl datasets dill multiprocess xxhash (3 MB), accelerate; liger-kernel (0.4 MB) for its best rows
     sampling           one file of vLLM, v1/worker/gpu/sample/gumbel.py, where vLLM is not installed: --sampler
 

@@ -60,11 +60,11 @@ class LocalStore(Store):
         keys = []
         with _explained(start):
             for folder, folders, files in os.walk(start, onerror=_raise_unless_missing):
-                folders[:] = [name for name in folders if not name.startswith(".")]
                 base = Path(folder).relative_to(self.root).as_posix()
-                names = [name for name in files if not name.startswith(".")]
-                keys += [name if base == "." else f"{base}/{name}" for name in names]
-        return sorted(key for key in keys if key.startswith(prefix))
+                above = "" if base == "." else f"{base}/"
+                folders[:] = [n for n in folders if not n.startswith(".") and f"{above}{n}".startswith(prefix)]
+                keys += [f"{above}{n}" for n in files if not n.startswith(".") and f"{above}{n}".startswith(prefix)]
+        return sorted(keys)
 
     def size(self, key: str) -> int:
         with _explained(self.path(key)):

@@ -68,7 +68,7 @@ class Writers:
             process = self.start(place)
             signs = {
                 "reference": lambda: list((self._folder / "data").glob("reference/*/*")),
-                "checkpoint": lambda: list((place / "run").glob("checkpoints/.unfinished-*")),
+                "checkpoint": lambda: _half_written(place / "run" / "checkpoints"),
                 "export": lambda: list(place.glob(".unfinished-*")),
             }
             if not _await(signs[phase], process):
@@ -144,6 +144,12 @@ def _await(sign: Callable[[], Any], process: subprocess.Popen[bytes] | Forked) -
     return process.poll() is None
 
 
+def _half_written(checkpoints: Path) -> list[Path]:
+    """Files of a rank that are not in their place yet, or that no state.json names yet."""
+    begun = [path for path in checkpoints.glob("step-*") if not (path / "state.json").exists()]
+    return [*checkpoints.glob(".unfinished-*"), *begun]
+
+
 def _made_of(place: Path) -> dict[str, Any]:
     """Figures of every step, and the exported files."""
     from mmpr_pipeline.training.run.metrics import read_lines
@@ -159,7 +165,7 @@ def full_disk(work: Path, disk: Path) -> dict[str, Any]:
     resize(disk, 200 << 20)
     place, ballast = disk / "train", disk / "ballast"
     process = writers.start(place)
-    _await(lambda: list((place / "run").glob("checkpoints/step-*")), process)
+    _await(lambda: list((place / "run").glob("checkpoints/step-*/state.json")), process)
     with ballast.open("wb", buffering=0) as file:
         for block in (1 << 20, 4096):
             try:
@@ -170,7 +176,7 @@ def full_disk(work: Path, disk: Path) -> dict[str, Any]:
     status = process.wait(LONGEST)
     said = (place / "output.txt").read_text()
     left = sorted(path.name for path in place.rglob(".unfinished-*"))
-    kept = len(list((place / "run").glob("checkpoints/step-*")))
+    kept = len(list((place / "run").glob("checkpoints/step-*/state.json")))
     ballast.unlink()
     again = writers.start(place).wait(LONGEST)
     same = again == 0 and _made_of(place) == writers.trained

@@ -25,7 +25,6 @@ from mmpr_pipeline.training.checkpoints.failures import reason_of, remedy_of
 from mmpr_pipeline.training.checkpoints.places import CheckpointPlace, step_name
 from mmpr_pipeline.training.checkpoints.state import (
     RunProgress,
-    fill_optimizer,
     random_state,
     read_state_file,
     set_random_state,
@@ -34,6 +33,9 @@ from mmpr_pipeline.training.checkpoints.state import (
     tensors_of,
 )
 from mmpr_pipeline.training.distributed.world import ALONE, World
+
+RANDOM = "random-{:05d}.pt"
+"""A rank's file of the states of its random generators."""
 
 
 class Checkpointer:
@@ -92,8 +94,6 @@ class Checkpointer:
         from torch.distributed.checkpoint.api import CheckpointException  # not an Exception
 
         self.wait()
-        _, optimizer, _ = self._of
-        fill_optimizer(optimizer)
         state, progress, problem = tensors_of(*self._of), None, None
         with tempfile.TemporaryDirectory(prefix="mmpr-") as folder:
             try:
@@ -102,7 +102,7 @@ class Checkpointer:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # that one process alone is not distributed
                     dcp.load(state, storage_reader=files.reader())
-                own = _random_file(self._world.rank)
+                own = RANDOM.format(self._world.rank)
                 if own in (hashes or {}):
                     set_random_state(torch.load(files.open(own), weights_only=True))
             except (Exception, CheckpointException) as error:
@@ -158,18 +158,14 @@ class Checkpointer:
         """Write this rank's files, and bring them to their place; gives their sha256 by name."""
         import torch.distributed.checkpoint as dcp
 
-        with self.place.folder() as folder, warnings.catch_warnings():
+        with self.place.store.workspace() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that one process alone is not distributed
             dcp.save(tensors, checkpoint_id=folder, process_group=self._world.patient)
-            torch.save(random, folder / _random_file(self._world.rank))
+            torch.save(random, folder / RANDOM.format(self._world.rank))
             files = sorted(folder.iterdir())
             hashes = {file.name: sha256_of(file) for file in files}
             self.place.put(step, files)
         return hashes
-
-
-def _random_file(rank: int) -> str:
-    return f"random-{rank:05d}.pt"
 
 
 class _SoundFiles:

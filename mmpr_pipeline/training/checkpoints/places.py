@@ -11,11 +11,11 @@ import re
 import shutil
 import tempfile
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.storage.local import UNFINISHED
 
 STATE = "state.json"
 _NAME = re.compile(r"step-(\d{8,})")
@@ -33,12 +33,8 @@ class CheckpointPlace:
         found = [key.partition("/") for key in self.store.list("step-") if key.endswith(f"/{STATE}")]
         return sorted(int(match[1]) for name, _, _ in found if (match := _NAME.fullmatch(name)))
 
-    def folder(self) -> AbstractContextManager[Path]:
-        """A folder of this rank's own for the files that it is to `put`."""
-        return self.store.workspace()
-
     def put(self, step: int, files: Sequence[Path]) -> None:
-        """Bring a rank's files to where they stay."""
+        """Bring a rank's files from a workspace of the store to where they stay."""
         for file in files:
             self.store.put_file(_key(step, file.name), file)
 
@@ -49,7 +45,7 @@ class CheckpointPlace:
     def remove(self, step: int) -> None:
         """Remove a checkpoint, or what there is of one."""
         self.store.delete(_key(step, STATE))
-        self.store.delete_prefix(f"{step_name(step)}/")
+        self._clear(step_name(step))
 
     def prune(self, keep: int, spared: int | None) -> None:
         """Remove all but the `keep` newest and the `spared` one."""
@@ -70,10 +66,19 @@ class CheckpointPlace:
 
     def sweep(self) -> None:
         """Remove what killed runs left unfinished."""
-        self.store.sweep()
-        names = {key.partition("/")[0] for key in self.store.list("step-")}
-        for name in names - {step_name(step) for step in self.steps()}:
-            self.store.delete_prefix(f"{name}/")
+        found = {key.partition("/")[0] for key in self.store.list("step-")}
+        if self.store.folder:  # what a store hides it does not list
+            found |= {path.name for path in self.store.folder.glob("step-*")}
+            found |= {path.name for path in self.store.folder.glob(f"{UNFINISHED}*")}
+        whole = {step_name(step) for step in self.steps()}
+        for name in found - whole:
+            if _NAME.fullmatch(name) or name.startswith(UNFINISHED):  # others' files may lie there, too
+                self._clear(name)
+
+    def _clear(self, name: str) -> None:
+        self.store.delete_prefix(f"{name}/")
+        if self.store.folder:  # hidden files, too
+            shutil.rmtree(self.store.folder / name, ignore_errors=True)
 
     def check_room(self, shard: int, total: int) -> None:
         """Raise ConfigError where there is no room for checkpoints of `total` bytes, `shard` of them from one rank."""

@@ -37,7 +37,8 @@ def read_state_file(raw: bytes) -> tuple[RunProgress, dict[str, str] | None]:
 
 
 def tensors_of(model: nn.Module, optimizer: torch.optim.Optimizer, reference: nn.Module | None) -> dict[str, object]:
-    """Weights and moments as torch.distributed.checkpoint takes them: this rank's shards."""
+    """Weights and moments as torch.distributed.checkpoint takes them: this rank's shards. A new optimizer gets moments,
+    to load into: torch takes a step with zero gradients at a rate of 0."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, get_state_dict
 
     weights, moments = get_state_dict(model, optimizer, options=StateDictOptions(ignore_frozen_params=True))
@@ -62,19 +63,6 @@ def set_tensors(
     )
     if reference is not None:
         set_model_state_dict(reference, state["reference"])
-
-
-def fill_optimizer(optimizer: torch.optim.Optimizer) -> None:
-    """Make the optimizer's state exist, so that there is something to load into: a step with zero gradients."""
-    rates = [group["lr"] for group in optimizer.param_groups]
-    for group in optimizer.param_groups:
-        group["lr"] = 0.0
-        for parameter in group["params"]:
-            parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
 
 
 def random_state() -> dict[str, torch.Tensor]:

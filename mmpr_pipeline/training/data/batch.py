@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import accumulate
 
@@ -66,8 +66,8 @@ def collate(groups: Sequence[Group], images: Sequence[ImageInputs], *, share: bo
     """
     enough = ENOUGH_TO_SHARE if share else 1 << 62
     trees = [prefix_tree(group, enough) for group in groups]
-    segment_base = _offsets(len(tree.segments) for tree in trees)
-    response_base = _offsets(len(group.responses) for group in groups)
+    segment_base = [0, *accumulate(len(tree.segments) for tree in trees)]
+    response_base = [0, *accumulate(len(group.responses) for group in groups)]
     image_names = sorted({name for inputs in images for name in inputs})
     layout = layout_of(trees)
     scores = [_scores(tree, layout, base) for tree, base in zip(trees, segment_base, strict=False)]
@@ -97,10 +97,6 @@ def collate(groups: Sequence[Group], images: Sequence[ImageInputs], *, share: bo
         images={name: stack_rows([inputs[name] for inputs in images if name in inputs]) for name in image_names},
         image_rows=tuple({name: len(value) for name, value in inputs.items()} for inputs in images),
     )
-
-
-def _offsets(counts: Iterable[int]) -> list[int]:
-    return [0, *accumulate(counts)]
 
 
 def _positions(tree: PrefixTree) -> Tensor:

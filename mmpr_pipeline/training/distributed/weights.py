@@ -24,7 +24,7 @@ from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.policy.nf4 import quantised
 
 ADAPTER = ("lora_A", "lora_B")
-BLOCK = 64 << 20  # bytes of a tensor that are written at a time
+BLOCK = 16 << 20  # bytes of a tensor that are looked at, rounded and written at a time
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,9 @@ def _blocks(
             before = torch.frombuffer(content, dtype=_TYPES[entry["dtype"]]).view(len(part), width)
             yield before.float() + scale * (high[part] @ low)
     elif name in parameters and parameters[name].requires_grad:
-        yield from _parts(parameters[name].detach())
+        for part in _parts(parameters[name].detach()):
+            blocks = max(1, part.nbytes // BLOCK)
+            yield from part.tensor_split(blocks) if part.ndim else [part]
     elif world.is_main:
         for at in range(first, end, BLOCK):
             yield base.read(min(BLOCK, end - at))
@@ -223,9 +225,7 @@ def _blocks(
 def _parts(value: Any) -> Iterator[Tensor]:
     """A tensor by the rows of its shards, in order: each owner gives its own to the ranks that share one copy."""
     if not hasattr(value, "to_local"):
-        yield from (
-            value.split(max(1, BLOCK // max(1, value[0].numel() * value.element_size()))) if value.ndim else [value]
-        )
+        yield value
         return
     mine = value.to_local().contiguous()
     group = value.device_mesh.get_group(value.device_mesh.ndim - 1)

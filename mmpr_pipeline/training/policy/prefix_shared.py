@@ -15,13 +15,12 @@ from torch import Tensor, nn
 
 from mmpr_pipeline.training.data.batch import PackedBatch
 from mmpr_pipeline.training.data.tree_layout import Backend
-from mmpr_pipeline.training.policy import shared_attention
 from mmpr_pipeline.training.policy.families import family_of
 from mmpr_pipeline.training.policy.families.experts import experts_of, imbalance, recorded
 from mmpr_pipeline.training.policy.families.family import Family
 from mmpr_pipeline.training.policy.families.plain import plain_token_log_probs
 from mmpr_pipeline.training.policy.head import token_log_probs
-from mmpr_pipeline.training.policy.kernels import choose_backend
+from mmpr_pipeline.training.policy.kernels import NAME, choose_backend, shared_attention
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,15 @@ class PrefixSharedPolicy(nn.Module):
     """
 
     def __init__(self, model: Any, *, backend: Backend | None = None, chunk_bytes: int | None = None) -> None:
+        from transformers.modeling_utils import AttentionInterface
+
         super().__init__()
         self.model = model
         self.family: Family = family_of(self.bare)
         self.backend: Backend | None = None
         self._wanted, self._chunk_bytes = backend, chunk_bytes
         turn_off_randomness(self.bare)
-        shared_attention.register_attention()
+        AttentionInterface.register(NAME, shared_attention)  # again is harmless
         config = self.family.language_model(self.bare).config
         self._before = config._attn_implementation
         self.experts = experts_of(config)
@@ -77,7 +78,7 @@ class PrefixSharedPolicy(nn.Module):
     def take(self) -> None:
         """Undo `release`."""
         if self.shares:
-            self.family.language_model(self.bare).config._attn_implementation = shared_attention.NAME
+            self.family.language_model(self.bare).config._attn_implementation = NAME
 
     def forward(self, batch: PackedBatch) -> ResponseScores:
         """Score a batch (moved to the model's device). Log-probs are float32 and carry gradients where enabled."""

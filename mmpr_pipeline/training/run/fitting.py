@@ -187,7 +187,7 @@ def device_memory(world: World) -> int:
 
 def main_memory(world: World) -> int:
     """Bytes that are free of this process's share of the machine's memory."""
-    return int(psutil.virtual_memory().available) // world.local_size
+    return int(psutil.virtual_memory().available // world.local_size)
 
 
 def check_host_memory(model: Any, world: World) -> None:

@@ -47,9 +47,10 @@ class SampleLine(TypedDict):
 class Sums:
     """Sums over the pairs of one step on this rank, as one float64 vector that ranks can add up."""
 
-    def __init__(self, terms: list[str]) -> None:
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        terms = [f"loss/{term}" for term, weight in weights.items() if weight]
         self.names = [
-            "pairs", "loss", *(f"loss/{term}" for term in terms), "reward/chosen", "reward/rejected",
+            "pairs", "loss", *terms, "reward/chosen", "reward/rejected",
             "reward/accuracy", "kl", "nll", "imbalance", "tokens", "tiles", "flops", "rejected", "micro_batches",
         ]  # fmt: skip
         self.values = torch.zeros(len(self.names), dtype=torch.float64)

@@ -73,7 +73,7 @@ class Learner:
 
     def _accumulate(self, events: Events) -> tuple[Sums, list[PairReject]]:
         """Forward and backward of this rank's micro-batches; idle ones as long as another rank has work."""
-        sums, rejects = self.empty_sums(), list[PairReject]()
+        sums, rejects = Sums(self.weights), list[PairReject]()
         for event in self.world.in_turns(of_one_step(events, rejects), self.stopping):
             found, pairs = self.score(event)
             if event is None or pairs is None:
@@ -101,10 +101,6 @@ class Learner:
         if event is None:
             return found, None
         return found, pair_log_probs(batch, found.responses, *(expected or StoredReference(event.reference)(batch)))
-
-    def empty_sums(self) -> Sums:
-        """For the loss's terms."""
-        return Sums([name for name, weight in self.weights.items() if weight])
 
 
 def clip(policy: nn.Module, largest: float) -> float:

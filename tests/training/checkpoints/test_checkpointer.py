@@ -106,11 +106,14 @@ def test_only_the_newest_and_the_spared_are_kept_and_leftovers_of_killed_runs_go
     place.prune(2, 1)
     assert place.steps() == [1, 9, 10]
     place.store.write("step-00000011/__0_0.distcp", b"half")
-    if place.store.folder:
+    place.store.write("step-7/of another program", b"stays")
+    if place.store.folder:  # of a rank, and of a state.json that was being written
         (place.store.folder / ".unfinished-of-a-rank").mkdir()
+        (place.store.folder / "step-00000012").mkdir()
+        (place.store.folder / "step-00000012" / ".unfinished-state").touch()
     assert place.steps() == [1, 9, 10]
     place.sweep()
-    assert found_in(place) == {"step-00000001", "step-00000009", "step-00000010"}
+    assert found_in(place) == {"step-00000001", "step-00000009", "step-00000010", "step-7"}
 
 
 def test_a_failure_half_way_leaves_nothing_with_a_checkpoints_name(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:

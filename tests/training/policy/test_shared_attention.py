@@ -12,7 +12,7 @@ from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.training.data.groups import PrefixTree, Segment
 from mmpr_pipeline.training.data.tree_layout import Backend, SharedLayout, layout_of
 from mmpr_pipeline.training.policy import kernels
-from mmpr_pipeline.training.policy.shared_attention import shared_attention
+from mmpr_pipeline.training.policy.kernels import shared_attention
 
 
 def random_tree(rng: random.Random, segments: int) -> PrefixTree:

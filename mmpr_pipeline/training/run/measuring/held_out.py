@@ -25,7 +25,7 @@ from mmpr_pipeline.training.data.stream import Stream, of_one_step, prefetch
 from mmpr_pipeline.training.objective.loss import mixed
 from mmpr_pipeline.training.run.measuring.benchmarks import Measured
 from mmpr_pipeline.training.run.measuring.samples import SAMPLES
-from mmpr_pipeline.training.run.metrics import keep_until, read_lines
+from mmpr_pipeline.training.run.metrics import Sums, keep_until, read_lines
 from mmpr_pipeline.training.run.step import Learner
 
 HELD_OUT, BEST = "held_out.jsonl", "best.json"
@@ -41,7 +41,7 @@ def measure_held_out(
 
     Raises Stopped where any rank is asked to stop: a checkpoint comes first.
     """
-    sums, rejects = learner.empty_sums(), list[PairReject]()
+    sums, rejects = Sums(learner.weights), list[PairReject]()
     with closing(prefetch(stream.steps([(0, list(slices))], rows))) as events:
         for event in learner.world.in_turns(of_one_step(events, rejects), stopping):
             _, pairs = learner.score(event)

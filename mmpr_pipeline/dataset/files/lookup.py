@@ -18,7 +18,7 @@ from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.records import Image
 from mmpr_pipeline.core.schemas import IMAGE_SCHEMA
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import open_table, record_batches
+from mmpr_pipeline.dataset.files.arrow_file import open_table, record_batches, runs_of
 from mmpr_pipeline.dataset.rows import PairFields, QuestionFields, RolloutFields
 from mmpr_pipeline.storage import Store
 
@@ -145,11 +145,8 @@ def _runs(path: Path) -> dict[str, list[Run]]:
     """Where the rows of each question lie."""
     found: dict[str, list[Run]] = defaultdict(list)
     for number, batch in enumerate(record_batches(path, ["question_id"])):
-        encoded = pc.run_end_encode(batch.column(0))
-        start = 0
-        for name, end in zip(encoded.values.to_pylist(), encoded.run_ends.to_pylist(), strict=True):
+        for name, start, end in runs_of(batch.column(0)):
             found[name].append((number, start, end - start))
-            start = end
     return dict(found)
 
 

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
+from mmpr_pipeline.dataset.files.arrow_file import record_batches, runs_of, sound_file
 from mmpr_pipeline.dataset.files.lookup import ShardImages
 from mmpr_pipeline.storage import Store
 
@@ -120,10 +120,8 @@ def row_groups(parts: Iterable[pa.RecordBatch], sizes: Mapping[str, int]) -> Ite
 def _questions(parts: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.RecordBatch]]:
     """Runs of rows of one question; a run ends with its batch."""
     for part in parts:
-        ids = part["question_id"].to_pylist()
-        starts = [i for i, name in enumerate(ids) if not i or name != ids[i - 1]]
-        for start, stop in zip(starts, [*starts[1:], len(ids)], strict=True):
-            yield ids[start], part.slice(start, stop - start)
+        for question, start, stop in runs_of(part["question_id"]):
+            yield question, part.slice(start, stop - start)
 
 
 def embedded(pairs: pa.Table, images: PublishedImages, schema: pa.Schema) -> pa.Table:

@@ -13,6 +13,7 @@ from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.lookup import ShardImages
 from mmpr_pipeline.dataset.files.summary import finished_shards, manifests_of, shards_of
 from mmpr_pipeline.dataset.rows import PairFields
+from mmpr_pipeline.rollouts.prompts import without_images
 from mmpr_pipeline.storage import open_store
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def show_pairs(out: str | Path, number: int, seed: int, console: Console) -> Non
         console.print(shown)
     for pair in pairs:
         console.rule(Text(f"{pair['source']} · {pair['source_id']} · {pair['strategy'].replace('_', ' ')}", "bold"))
-        asked = Text(_safe(pair["prompt"].replace("<image>\n", "").replace("<image>", "")).strip())
+        asked = Text(_safe(without_images(pair["prompt"])).strip())
         for kind, width, height in pair["image_sizes"]:
             asked.append(f"  [{kind} {width}x{height}]", "cyan")
         if pair["answer"] is not None:

@@ -204,6 +204,13 @@ def test_what_we_write_and_read_has_types() -> None:
     assert sum(ours.values()) < 80, ours
 
 
+def test_no_kind_of_store_plan_or_engine_is_asked_for() -> None:
+    """What differs between them is said by their protocols, so that a third party's is no second-class one."""
+    asks = re.compile(r"isinstance\([^()]*, [^()]*(?:Store|Plan|Engine|Pool)\b")
+    found = [str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py") if asks.search(path.read_text("utf-8"))]
+    assert not found
+
+
 UNIDIOMATIC = re.compile(r"to be had|just so|\banew\b|that is there|\bare no \w+ ?\.|(?:is|are) told\b|in vain")
 """Forms that a stranger stumbles over, in what a user reads."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError, require
@@ -28,7 +27,6 @@ from mmpr_pipeline.evaluation.seen import TrainingOverlap, rows_seen, trained_mo
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.evaluation.statistics import bootstrap_mean, compare_scores
 from mmpr_pipeline.storage import open_store
-from mmpr_pipeline.storage.local import LocalStore
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -71,7 +69,7 @@ def _writable(config: EvalConfig) -> None:
     if config.out:
         store = open_store(config.out)
         store.check_writable()
-        keep_logs(Path(store.url) / FOLDER if isinstance(store, LocalStore) else None)
+        keep_logs(store.folder / FOLDER if store.folder else None)
 
 
 def _summed_up(

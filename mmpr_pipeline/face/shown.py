@@ -40,7 +40,7 @@ class Shown:
 def show(out: str | Path, number: int = 3, seed: int = 0) -> Shown:
     """`number` pairs of a finished output, drawn by `seed`. Raises DatasetError where it is not finished."""
     from mmpr_pipeline.dataset.files import layout
-    from mmpr_pipeline.dataset.files.arrow_file import record_batches
+    from mmpr_pipeline.dataset.files.lookup import ShardImages
     from mmpr_pipeline.dataset.files.summary import shards_of
     from mmpr_pipeline.storage import open_store
 
@@ -48,13 +48,9 @@ def show(out: str | Path, number: int = 3, seed: int = 0) -> Shown:
     shards = shards_of(store)
     rows: list[ShownPair] = []
     for pair in pick_pairs(out, number, seed):
-        wanted = set(pair["images"])
-        images: dict[str, tuple[str, bytes]] = {}
-        for batch in record_batches(store.local_copy(layout.data("images", pair["shard"], shards))):
-            for row in batch.to_pylist():
-                if row["sha256"] in wanted:
-                    images[row["sha256"]] = (row["format"], row["data"])
-        rows.append({**pair, "shown_images": [images[name] for name in pair["images"] if name in images]})
+        images = ShardImages(store.local_copy(layout.data("images", pair["shard"], shards)))
+        shown = [(images.format(name), images.data(name).to_pybytes()) for name in pair["images"] if name in images]
+        rows.append({**pair, "shown_images": shown})
     return Shown(rows)
 
 

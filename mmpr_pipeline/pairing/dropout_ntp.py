@@ -15,14 +15,13 @@ from mmpr_pipeline.core.records import CheckedRollout, Question, Rollout
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine
 from mmpr_pipeline.pairing.pairs import make_pair, seeded_order
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe
-from mmpr_pipeline.rollouts.prompts import Prompt, without_images
+from mmpr_pipeline.rollouts.prompts import THINK_END, Prompt, without_images
 from mmpr_pipeline.rollouts.seeds import continuation_seed
 from mmpr_pipeline.rollouts.verdicts import check_rollouts
 
 SHORTEST_PARENT_CHARS = 16
 """A response shorter than this has no half worth keeping."""
 
-_THINK_END = "</think>"
 _LOOP_WORDS = 24
 _LOOP_SHARE = 0.5
 
@@ -105,7 +104,7 @@ def degenerate(parent: CheckedRollout, continuation: CheckedRollout) -> str | No
         return "unfinished_continuation"
     if continuation.outcome == "correct":
         return "still_correct"
-    if _THINK_END in parent.text and _THINK_END not in continuation.text:
+    if THINK_END in parent.text and THINK_END not in continuation.text:
         return "unfinished_thinking"
     if is_repetitive(made):
         return "repetitive_continuation"

@@ -20,8 +20,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mmpr_pipeline.core.cache import cache_folder
 from mmpr_pipeline.core.errors import StoreError, require
+from mmpr_pipeline.core.folders import cache_folder
 from mmpr_pipeline.storage.local import room_explained
 from mmpr_pipeline.storage.object_lease import ObjectLease, Stamped
 from mmpr_pipeline.storage.object_log import ObjectLog

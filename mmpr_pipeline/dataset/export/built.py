@@ -13,7 +13,7 @@ from typing import TypedDict
 
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
-from mmpr_pipeline.dataset.publish.parquet import Images
+from mmpr_pipeline.dataset.publish.parquet import PublishedImages
 from mmpr_pipeline.models.conversation import IMAGE_MARK, TURN_MARK
 from mmpr_pipeline.storage import Store
 
@@ -69,13 +69,13 @@ class Built:
     """sha256 of each data file, by its key; a file that has another raises DatasetError."""
 
     @contextmanager
-    def opened(self, shard: int) -> Iterator[tuple[Path, Images]]:
+    def opened(self, shard: int) -> Iterator[tuple[Path, PublishedImages]]:
         """The file of a shard's pairs, and its images."""
         with TemporaryDirectory(prefix="mmpr-") as folder:
             pairs, images = (self.fetch(kind, shard, Path(folder)) for kind in ("pairs", "images"))
-            yield pairs, Images.open(images)
+            yield pairs, PublishedImages(images)
 
-    def rows(self, announce: Callable[[int], None]) -> Iterator[tuple[ExportedPair, Images]]:
+    def rows(self, announce: Callable[[int], None]) -> Iterator[tuple[ExportedPair, PublishedImages]]:
         """Every pair, as a dict of PAIR_COLUMNS, with the images of its shard. Memory holds one batch."""
         for shard in range(self.shards):
             with self.opened(shard) as (pairs, images):
@@ -107,7 +107,7 @@ class ExportedImages:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def paths(self, images: Images, names: list[str]) -> list[str]:
+    def paths(self, images: PublishedImages, names: list[str]) -> list[str]:
         """Paths of some images below the folder; those not yet there are written."""
         paths = []
         for name in names:

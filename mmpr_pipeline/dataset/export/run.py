@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError
+from mmpr_pipeline.core.folders import atomic_folder
 from mmpr_pipeline.core.progress import Progress, no_progress
 from mmpr_pipeline.dataset.export.built import Built
 from mmpr_pipeline.dataset.export.registry import EXPORTS, Format
@@ -60,18 +59,13 @@ def export(
     built = Built(store, len(manifests), target.name, hashes)
     show = progress or no_progress
     show("exporting shards", 0, built.shards)
-    partial = target.with_name(f".{target.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        counts = chosen.write(built, partial, lambda done: show("exporting shards", done, built.shards))
-        if not (partial / "README.md").exists():
-            (partial / "README.md").write_text(chosen.usage(Path(target.name)), "utf-8")
-        files = [path for path in partial.rglob("*") if path.is_file()]
-        size = sum(path.stat().st_size for path in files)
-        if target.exists():
-            target.rmdir()
-        os.rename(partial, target)
+        with atomic_folder(target, alone=True) as partial:
+            counts = chosen.write(built, partial, lambda done: show("exporting shards", done, built.shards))
+            if not (partial / "README.md").exists():
+                (partial / "README.md").write_text(chosen.usage(Path(target.name)), "utf-8")
+            files = [path for path in partial.rglob("*") if path.is_file()]
+            size = sum(path.stat().st_size for path in files)
     except OSError as error:
         raise StoreError(
             f"Cannot write {target}: {error.strerror or error}.", remedy="Free space, or choose another."

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.records import Record
@@ -136,6 +137,15 @@ _REMEDY = (
     "Bring it back from a copy. Without one, delete the manifest of its shard and run the `mmpr build` of the dataset "
     "again: it makes the shard anew. `mmpr verify` names all that is wrong."
 )
+
+
+def runs_of(column: pa.Array) -> Iterator[tuple[Any, int, int]]:
+    """Each run of equal values that stand side by side: the value, its first row, and the row after its last."""
+    encoded = pc.run_end_encode(column)
+    start = 0
+    for value, end in zip(encoded.values.to_pylist(), encoded.run_ends.to_pylist(), strict=True):
+        yield value, start, end
+        start = end
 
 
 def open_table(path: Path, columns: Sequence[str]) -> pa.Table:

@@ -16,7 +16,7 @@ import fsspec
 import pyarrow as pa
 from fsspec.spec import AbstractFileSystem
 
-from mmpr_pipeline.dataset.files.arrow_file import open_table
+from mmpr_pipeline.dataset.files.lookup import ShardImages
 from mmpr_pipeline.storage import Store, open_store
 
 PROTOCOL = "mmpr-image"
@@ -57,22 +57,21 @@ class ImageFileSystem(AbstractFileSystem):
 def _image(path: str) -> pa.Buffer:
     """The bytes of an image, in place in the memory-mapped images file."""
     where, _, name = path.rpartition("/")
-    data, rows = _images_file(where)
-    if name not in rows:  # the dataset may have been built anew since its files were opened
+    images = _images_file(where)
+    if name not in images:  # the dataset may have been built anew since its files were opened
         _images_file.cache_clear()
-        data, rows = _images_file(where)
-    if name not in rows:
+        images = _images_file(where)
+    if name not in images:
         raise FileNotFoundError(f"No image {name} in {unquote(where)}")
-    return data[rows[name]].as_buffer()
+    return images.data(name)
 
 
 @lru_cache(maxsize=OPEN_FILES)
-def _images_file(where: str) -> tuple[pa.ChunkedArray, dict[str, int]]:
+def _images_file(where: str) -> ShardImages:
     scheme, _, place = unquote(where).partition("/")
     root, kind, file = place.rsplit("/", 2)
     store = open_store(f"s3://{root}" if scheme == "s3" else f"/{root}")
-    table = open_table(store.local_copy(f"{kind}/{file}"), ["sha256", "data"])
-    return table.column("data"), {name: row for row, name in enumerate(table.column("sha256").to_pylist())}
+    return ShardImages(store.local_copy(f"{kind}/{file}"))
 
 
 def register_filesystem() -> None:

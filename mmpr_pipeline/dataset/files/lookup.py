@@ -6,6 +6,7 @@ An index holds one entry a question; what is shown is read batch by batch (at mo
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -14,13 +15,47 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.core.records import Image
+from mmpr_pipeline.core.schemas import IMAGE_SCHEMA
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import open_table, record_batches
+from mmpr_pipeline.dataset.files.arrow_file import open_table, record_batches, runs_of
 from mmpr_pipeline.dataset.rows import PairFields, QuestionFields, RolloutFields
 from mmpr_pipeline.storage import Store
 
 Run = tuple[int, int, int]
 """Rows side by side: number of the record batch, first row in it, number of rows."""
+
+
+class ShardImages:
+    """Images of one shard by sha256; their bytes stay in the memory-mapped file until they are asked for.
+
+    Raises DatasetError where the file is not readable, and KeyError for an image that it does not hold.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._table: pa.Table = open_table(path, IMAGE_SCHEMA.names)
+        names = self._table.column("sha256").to_pylist()
+        self.rows: Mapping[str, int] = {name: row for row, name in enumerate(names)}
+        """Row of each image by its sha256."""
+
+    def __contains__(self, sha256: object) -> bool:
+        return sha256 in self.rows
+
+    def __getitem__(self, sha256: str) -> Image:
+        return Image.model_validate(self._table.slice(self.rows[sha256], 1).to_pylist()[0])
+
+    def data(self, sha256: str) -> pa.Buffer:
+        """The encoded image, in place in its file."""
+        return self._table.column("data")[self.rows[sha256]].as_buffer()
+
+    def format(self, sha256: str) -> str:
+        """Format of an image, as `png`."""
+        return str(self._table.column("format")[self.rows[sha256]].as_py())
+
+    def size(self, sha256: str) -> tuple[int, int]:
+        """Width and height of an image, in pixels."""
+        width, height = (self._table.column(side)[self.rows[sha256]].as_py() for side in ("width", "height"))
+        return width, height
 
 
 class ShardFiles:
@@ -58,16 +93,12 @@ class ShardFiles:
 
     def image(self, sha256: str) -> tuple[str, bytes] | None:
         """Format and bytes of an image; None where the shard does not hold it."""
-        place = self._images.get(sha256)
-        if place is None:
-            return None
-        row = _batch(self.path("images"), place[0]).slice(place[1], 1).to_pylist()[0]
-        return row["format"], row["data"]
+        images = self._images
+        return (images.format(sha256), images.data(sha256).to_pybytes()) if sha256 in images else None
 
     def size(self, sha256: str) -> tuple[int, int] | None:
         """Width and height of an image, in pixels."""
-        place = self._images.get(sha256)
-        return None if place is None else (place[2], place[3])
+        return self._images.size(sha256) if sha256 in self._images else None
 
     def questions_that_say(self, text: str) -> set[str]:
         """Ids of the questions of which a response contains `text`, in capitals or not."""
@@ -96,13 +127,8 @@ class ShardFiles:
         return _runs(self.path("rollouts"))
 
     @cached_property
-    def _images(self) -> dict[str, tuple[int, int, int, int]]:
-        """Batch and row, width and height of each image."""
-        found = {}
-        for number, batch in enumerate(record_batches(self.path("images"), ["sha256", "width", "height"])):
-            for row, one in enumerate(batch.to_pylist()):
-                found[one["sha256"]] = (number, row, one["width"], one["height"])
-        return found
+    def _images(self) -> ShardImages:
+        return ShardImages(self.path("images"))
 
     def _rows(self, kind: str, runs: list[Run]) -> list[object]:
         rows: list[object] = []
@@ -119,11 +145,8 @@ def _runs(path: Path) -> dict[str, list[Run]]:
     """Where the rows of each question lie."""
     found: dict[str, list[Run]] = defaultdict(list)
     for number, batch in enumerate(record_batches(path, ["question_id"])):
-        encoded = pc.run_end_encode(batch.column(0))
-        start = 0
-        for name, end in zip(encoded.values.to_pylist(), encoded.run_ends.to_pylist(), strict=True):
+        for name, start, end in runs_of(batch.column(0)):
             found[name].append((number, start, end - start))
-            start = end
     return dict(found)
 
 

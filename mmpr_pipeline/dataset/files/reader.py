@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-import pyarrow as pa
-
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.records import Image, Prompting, Question, QuestionRow, Rollout
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import open_table, record_batches, sound_file
+from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
+from mmpr_pipeline.dataset.files.lookup import ShardImages
 from mmpr_pipeline.dataset.files.manifest import read_manifest
 from mmpr_pipeline.rollouts.asides import asked_label
 from mmpr_pipeline.storage import Store
@@ -41,7 +40,7 @@ def stored_questions(store: Store, shard: int, num_shards: int) -> Iterator[Stor
     hashes = read_manifest(store.read(name), name).hashes
     keys = {kind: layout.data(kind, shard, num_shards) for kind in ("questions", "rollouts", "images")}
     paths = {kind: sound_file(store, key, hashes[key]) for kind, key in keys.items()}
-    images = _Images(paths["images"])
+    images = ShardImages(paths["images"])
     groups = groupby(_rows(paths["rollouts"]), key=lambda row: row["question_id"])
     ahead = next(groups, None)
     for fields in _rows(paths["questions"]):
@@ -60,14 +59,3 @@ def stored_questions(store: Store, shard: int, num_shards: int) -> Iterator[Stor
 def _rows(path: Path) -> Iterator[dict[str, object]]:
     for batch in record_batches(path):
         yield from batch.to_pylist()
-
-
-class _Images:
-    """Images of a shard by sha256; their bytes stay in the memory-mapped file until they are asked for."""
-
-    def __init__(self, path: Path) -> None:
-        self._table: pa.Table = open_table(path, list(Image.model_fields))
-        self._where = {sha256: i for i, sha256 in enumerate(self._table.column("sha256").to_pylist())}
-
-    def __getitem__(self, sha256: str) -> Image:
-        return Image.model_validate(self._table.slice(self._where[sha256], 1).to_pylist()[0])

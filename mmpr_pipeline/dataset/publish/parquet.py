@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +22,8 @@ import pyarrow.parquet as pq
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import open_table, record_batches, sound_file
+from mmpr_pipeline.dataset.files.arrow_file import record_batches, runs_of, sound_file
+from mmpr_pipeline.dataset.files.lookup import ShardImages
 from mmpr_pipeline.storage import Store
 
 WRITER = "1"
@@ -45,47 +47,36 @@ FORMATS = ("png", "jpeg", "webp", "gif")
 _NAME = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True)
-class Images:
-    """The images of one shard, in place in their memory-mapped file."""
+class PublishedImages(ShardImages):
+    """The images of one shard, of which names and formats are such that file names can be made of them."""
 
-    data: pa.ChunkedArray
-    rows: Mapping[str, int]
-    formats: Mapping[str, str]
-    sizes: Mapping[str, int]
-
-    @classmethod
-    def open(cls, path: Path) -> Images:
-        """The images of an images file. Raises DatasetError where it is not readable."""
-        table = open_table(path, ["sha256", "data", "format"])
-        names, formats = (table[column].to_pylist() for column in ("sha256", "format"))
-        if wrong := next((name for name in names if not _NAME.fullmatch(name)), None):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        if wrong := next((name for name in self.rows if not _NAME.fullmatch(name)), None):
             raise DatasetError(f"{path.name}: {wrong[:80]!r} is not a sha256.")
-        if wrong := next((kind for kind in formats if kind not in FORMATS), None):
+        self.formats = dict(zip(self.rows, map(self.format, self.rows), strict=True))
+        if wrong := next((kind for kind in self.formats.values() if kind not in FORMATS), None):
             raise DatasetError(f"{path.name}: {wrong[:80]!r} is not an image format.")
-        sizes = (len(value.as_buffer()) for chunk in table["data"].chunks for value in chunk)
-        return cls(
-            data=table["data"],
-            rows={name: row for row, name in enumerate(names)},
-            formats=dict(zip(names, formats, strict=True)),
-            sizes=dict(zip(names, sizes, strict=True)),
-        )
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each image."""
+        return {name: self.data(name).size for name in self.rows}
 
     def bytes_of(self, name: str) -> bytes:
         """The encoded image. Raises DatasetError where the shard does not hold it."""
-        found: bytes = self.data[self.row(name)].as_buffer().to_pybytes()
+        self._require(name)
+        found: bytes = self.data(name).to_pybytes()
         return found
 
-    def row(self, name: str) -> int:
-        """Where the image stands. Raises DatasetError where the shard does not hold it."""
-        if name not in self.rows:
-            raise DatasetError(f"Image {name} is not in its shard.", remedy="Run `mmpr verify` on the dataset.")
-        return self.rows[name]
-
     def file_name(self, name: str) -> str:
-        """`SHA256.FORMAT`."""
-        self.row(name)
+        """`SHA256.FORMAT`. Raises DatasetError where the shard does not hold it."""
+        self._require(name)
         return f"{name}.{self.formats[name]}"
+
+    def _require(self, name: str) -> None:
+        if name not in self:
+            raise DatasetError(f"Image {name} is not in its shard.", remedy="Run `mmpr verify` on the dataset.")
 
 
 def shard_groups(
@@ -101,7 +92,7 @@ def shard_groups(
         pairs, images = (
             sound_file(store, key, hashes[key], place) if hashes else store.fetch(key, place) for key in keys
         )
-        stored = Images.open(images)
+        stored = PublishedImages(images)
         for group in row_groups(record_batches(pairs), stored.sizes):
             yield embedded(group, stored, features.arrow_schema)
 
@@ -129,13 +120,11 @@ def row_groups(parts: Iterable[pa.RecordBatch], sizes: Mapping[str, int]) -> Ite
 def _questions(parts: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.RecordBatch]]:
     """Runs of rows of one question; a run ends with its batch."""
     for part in parts:
-        ids = part["question_id"].to_pylist()
-        starts = [i for i, name in enumerate(ids) if not i or name != ids[i - 1]]
-        for start, stop in zip(starts, [*starts[1:], len(ids)], strict=True):
-            yield ids[start], part.slice(start, stop - start)
+        for question, start, stop in runs_of(part["question_id"]):
+            yield question, part.slice(start, stop - start)
 
 
-def embedded(pairs: pa.Table, images: Images, schema: pa.Schema) -> pa.Table:
+def embedded(pairs: pa.Table, images: PublishedImages, schema: pa.Schema) -> pa.Table:
     """The pairs with image bytes in place of image names, in a schema whose `images` are of List(Image())."""
     columns = []
     for field in schema:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
+from mmpr_pipeline.dataset.files.lookup import ShardImages
 from mmpr_pipeline.dataset.files.summary import finished_shards, manifests_of, shards_of
 from mmpr_pipeline.dataset.rows import PairFields
+from mmpr_pipeline.rollouts.prompts import without_images
 from mmpr_pipeline.storage import open_store
 
 if TYPE_CHECKING:
@@ -48,13 +50,8 @@ def pick_pairs(out: str | Path, number: int, seed: int) -> list[PickedPair]:
             pair = _row(store.local_copy(layout.data("pairs", shard, shards)), position - ends[place])
             if pair["pair_id"] not in seen and not (strict and pair["question_id"] in seen):
                 seen |= {pair["pair_id"], pair["question_id"]}
-                path = store.local_copy(layout.data("images", shard, shards))
-                found = {}
-                for batch in record_batches(path, ["sha256", "format", "width", "height"]):
-                    for sizes_row in batch.to_pylist():
-                        if sizes_row["sha256"] in pair["images"]:
-                            found[sizes_row["sha256"]] = (sizes_row["format"], sizes_row["width"], sizes_row["height"])
-                sizes = [found[name] for name in pair["images"] if name in found]
+                images = ShardImages(store.local_copy(layout.data("images", shard, shards)))
+                sizes = [(images.format(name), *images.size(name)) for name in pair["images"] if name in images]
                 picked.append({**pair, "image_sizes": sizes, "shard": shard})
     return picked
 
@@ -77,7 +74,7 @@ def show_pairs(out: str | Path, number: int, seed: int, console: Console) -> Non
         console.print(shown)
     for pair in pairs:
         console.rule(Text(f"{pair['source']} · {pair['source_id']} · {pair['strategy'].replace('_', ' ')}", "bold"))
-        asked = Text(_safe(pair["prompt"].replace("<image>\n", "").replace("<image>", "")).strip())
+        asked = Text(_safe(without_images(pair["prompt"])).strip())
         for kind, width, height in pair["image_sizes"]:
             asked.append(f"  [{kind} {width}x{height}]", "cyan")
         if pair["answer"] is not None:

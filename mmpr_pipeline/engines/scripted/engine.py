@@ -28,6 +28,7 @@ from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.scripted.text import closing, ending_without_answer, prose, wrong_answer
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.rollouts.asides import BLIND, aside_of
+from mmpr_pipeline.rollouts.prompts import THINK_END, THINK_START
 
 _TOKEN = re.compile(r"[\u3000-\u9fff\uff00-\uffef]|[^\s\u3000-\u9fff\uff00-\uffef]+\s*|\s+")
 _MASK = 2**64 - 1
@@ -140,7 +141,7 @@ class ScriptedEngine:
         prefix = "".join(pieces[:kept])
         bits = _mix(_digest(parent.text) ^ _mix(request.seed ^ self._salt))
         rest = prose(bits, self._script.tokens // 2 + 1, request.question.language)
-        rest += "</think>" if "<think>" in prefix and "</think>" not in prefix else ""
+        rest += THINK_END if THINK_START in prefix and THINK_END not in prefix else ""
         text, tokens, finish = _clip(prefix + rest, kept + request.decoding.max_tokens)
         self._served(f"{request.question.question_id} continue/{parent.index}", 1, tokens - kept)
         prompt_tokens = len(request.prompt.split())

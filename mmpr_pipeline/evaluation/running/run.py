@@ -36,7 +36,6 @@ from mmpr_pipeline.evaluation.seen import TrainingOverlap, trained_models
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.models.tiles import MAX_TILES
 from mmpr_pipeline.storage import Store, open_store
-from mmpr_pipeline.storage.local import LocalStore
 
 RESULTS = "results.json"
 RESPONSE_TOKENS = 300
@@ -62,7 +61,7 @@ def run_benchmarks(
     store = open_store(config.out) if config.out else None
     if store:
         store.check_writable()
-        keep_logs(Path(store.url) / FOLDER if isinstance(store, LocalStore) else None)
+        keep_logs(store.folder / FOLDER if store.folder else None)
     with ray_for(config, config.engine):
         return asyncio.run(_run(config, store, progress, notify))
 

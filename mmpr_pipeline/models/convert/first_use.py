@@ -12,8 +12,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.core.cache import cache_folder
 from mmpr_pipeline.core.errors import ConfigError, EngineError
+from mmpr_pipeline.core.folders import cache_folder
 from mmpr_pipeline.models.convert.config import TEXT_TYPES, text_kind
 from mmpr_pipeline.models.resolve import ModelRef, resolve_model
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError, TrainingError
+from mmpr_pipeline.core.folders import atomic_folder
 from mmpr_pipeline.models.convert.config import heads_of, native_config, text_type
 from mmpr_pipeline.models.convert.processor import IMAGE_TOKENS, native_processor
 from mmpr_pipeline.models.convert.weights import convert_tensor
@@ -57,25 +56,21 @@ def convert(source: str | Path, out: str | Path, revision: str | None = None) ->
     tied = not any(name.endswith(("lm_head.weight", "language_model.output.weight")) for name in names)
     config = native_config(original, image_token, tied)
     config.dtype = str(original.get("torch_dtype") or original.get("dtype") or "bfloat16")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.parent / f".unfinished-{uuid.uuid4().hex}"
     try:
-        tensors, size = _write(names, partial, config, original)
-        processor.save_pretrained(partial)
-        # Generation ends at the end of the turn, and at the tokenizer's own end token.
-        from transformers import GenerationConfig
+        with atomic_folder(target) as partial:
+            tensors, size = _write(names, partial, config, original)
+            processor.save_pretrained(partial)
+            # Generation ends at the end of the turn, and at the tokenizer's own end token.
+            from transformers import GenerationConfig
 
-        tokenizer = processor.tokenizer
-        ends = {tokenizer.convert_tokens_to_ids("<|im_end|>"), tokenizer.eos_token_id} - {None}
-        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        GenerationConfig(eos_token_id=sorted(ends), pad_token_id=pad).save_pretrained(partial)
-        partial.rename(target)
+            tokenizer = processor.tokenizer
+            ends = {tokenizer.convert_tokens_to_ids("<|im_end|>"), tokenizer.eos_token_id} - {None}
+            pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+            GenerationConfig(eos_token_id=sorted(ends), pad_token_id=pad).save_pretrained(partial)
     except OSError as error:
         raise StoreError(
             f"{target} cannot be written: {error.strerror or error}.", remedy="Free some space, or give another folder."
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return Conversion(tensors, size, text, tied)
 
 

@@ -10,8 +10,8 @@ from contextlib import suppress
 
 import pyarrow as pa
 
-from mmpr_pipeline.core.cache import cache_folder
 from mmpr_pipeline.core.errors import DatasetError, StoreError
+from mmpr_pipeline.core.folders import cache_folder
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.screening import SCREENING
 from mmpr_pipeline.screening.chunks import SKETCHES, read_chunk, write_chunk

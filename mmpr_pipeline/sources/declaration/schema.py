@@ -17,6 +17,7 @@ from mmpr_pipeline.core.records import Language, Prompting
 from mmpr_pipeline.core.settings import explain_settings_error
 from mmpr_pipeline.core.settings.reading import load_yaml
 from mmpr_pipeline.core.verdict import AnswerKind
+from mmpr_pipeline.models.conversation import IMAGE_MARK
 from mmpr_pipeline.models.tiles import MOST_TILES
 from mmpr_pipeline.sources.declaration.columns import Columns, DeclarationPart, path_columns
 from mmpr_pipeline.sources.row_formats import Format
@@ -106,7 +107,7 @@ class SourcePrompt(DeclarationPart):
     @field_validator("cot", "direct", "open", "system")
     @classmethod
     def _names_no_image(cls, text: str | None) -> str | None:
-        if text is not None and "<image>" in text:
+        if text is not None and IMAGE_MARK in text:
             raise ValueError("an instruction cannot hold <image>: the question says where its images go")
         return text
 

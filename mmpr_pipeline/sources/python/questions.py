@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
-from mmpr_pipeline.core.cache import cache_folder
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.folders import cache_folder
 from mmpr_pipeline.core.records import Image, Language, Question, question_id
 from mmpr_pipeline.core.verdict import AnswerKind
 

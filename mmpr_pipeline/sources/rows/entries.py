@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from mmpr_pipeline.core.records import Turn
+from mmpr_pipeline.models.conversation import IMAGE_MARK
 from mmpr_pipeline.sources.declaration.columns import Columns
 from mmpr_pipeline.sources.files.formats import Row, Unreadable, Values
 
@@ -123,7 +124,7 @@ def turn_text(content: Any) -> str:
             texts.append(part)
         elif isinstance(part, Mapping):
             kind = str(part.get("type") or "")
-            texts.append("<image>" if "image" in kind else str(part.get("text") or ""))
+            texts.append(IMAGE_MARK if "image" in kind else str(part.get("text") or ""))
     return "\n".join(text for text in texts if text)
 
 

@@ -14,7 +14,7 @@ from typing import Any, cast, get_args
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Image, Language, PresetPair, Question, Turn, question_id
 from mmpr_pipeline.core.verdict import AnswerKind
-from mmpr_pipeline.models.conversation import TURN_MARK, conversation
+from mmpr_pipeline.models.conversation import IMAGE_MARK, TURN_MARK, conversation
 from mmpr_pipeline.sources.declaration.columns import Columns, one_or_several
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.images.decode import load_image
@@ -43,9 +43,6 @@ MOST_TURNS = 64
 
 MAX_IMAGES = 32
 """Most images of one question."""
-
-IMAGEMARK = "<image>"
-"""Where an image goes in a question's text; see records.Question."""
 
 _KINDS: tuple[str, ...] = get_args(AnswerKind)
 
@@ -250,7 +247,7 @@ def place_marks(text: str, count: int) -> tuple[str, list[int]]:
     else:
         matches = len(numbers) == count and not any(numbers)
     plain = without_marks(text)
-    return (MARK.sub(IMAGEMARK, text), order) if matches else (plain, list(range(count)))
+    return (MARK.sub(IMAGE_MARK, text), order) if matches else (plain, list(range(count)))
 
 
 def _precision(value: Any, kind: str, instruction: str) -> float | None:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import pairwise
-
-import pyarrow as pa
+from pathlib import Path
 
 from mmpr_pipeline.core.errors import DatasetError, ItemRejected
 from mmpr_pipeline.core.records import Image, PreferencePair
-from mmpr_pipeline.core.schemas import IMAGE_SCHEMA, PAIR_SCHEMA
+from mmpr_pipeline.core.schemas import PAIR_SCHEMA
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import open_table, sound_file
+from mmpr_pipeline.dataset.files.lookup import ShardImages
 from mmpr_pipeline.dataset.files.sealed import read_config
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
 from mmpr_pipeline.models.tiles import MAX_TILES
@@ -35,18 +35,14 @@ class Shard:
     def __init__(self, store: Store, number: int, num_shards: int, hashes: Mapping[str, str]) -> None:
         """`hashes`: sha256 of the files that are to be checked, by key; raises DatasetError where one is another."""
 
-        def table(kind: str, columns: Sequence[str]) -> pa.Table:
+        def path(kind: str) -> Path:
             key = layout.data(kind, number, num_shards)
-            path = sound_file(store, key, hashes[key]) if key in hashes else store.local_copy(key)
-            return open_table(path, columns)
+            return sound_file(store, key, hashes[key]) if key in hashes else store.local_copy(key)
 
         self.number = number
-        self._pairs = table("pairs", PAIR_SCHEMA.names)
-        self._images = table("images", IMAGE_SCHEMA.names)
-        names, widths, heights = (self._images.column(n).to_pylist() for n in ("sha256", "width", "height"))
-        self._rows = {name: row for row, name in enumerate(names)}
-        self._sizes: dict[str, tuple[int, int]] = dict(zip(names, zip(widths, heights, strict=True), strict=True))
-        questions = table("questions", ["question_id", "tiles"]).to_pydict()
+        self._pairs = open_table(path("pairs"), PAIR_SCHEMA.names)
+        self._images = ShardImages(path("images"))
+        questions = open_table(path("questions"), ["question_id", "tiles"]).to_pydict()
         self._tiles = dict(zip(questions["question_id"], questions["tiles"], strict=True))
         asked = (self._pairs.column(name).to_pylist() for name in ("prompt", "images"))
         # Where runs of equal values start, and the end.
@@ -86,7 +82,7 @@ class Shard:
 
         head = known[0]
         tiles = self.tiles(head["question_id"])
-        sizes = [self._sizes[name] for name in head["images"] if name in self._sizes]
+        sizes = [self._images.size(name) for name in head["images"] if name in self._images]
         images = sum(image_tokens(width, height, tiles) for width, height in sizes)
         prompt = head["prompt_tokens"] or len(texts[0]["prompt"]) // CHARS_PER_TOKEN + images
         pairs = tuple((response(i, "chosen"), response(i, "rejected")) for i in range(len(known)))
@@ -98,10 +94,9 @@ class Shard:
 
     def image(self, sha256: str) -> Image:
         """An image of the shard. Raises ItemRejected where it is not there: `missing_image`."""
-        row = self._rows.get(sha256)
-        if row is None:
+        if sha256 not in self._images:
             raise ItemRejected("missing_image", sha256)
-        return Image(**{name: self._images.column(name)[row].as_py() for name in IMAGE_SCHEMA.names})
+        return self._images[sha256]
 
 
 class Shards:

@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmpr_pipeline.core.errors import DatasetError
-from mmpr_pipeline.core.schemas import PAIR_SCHEMA
+from mmpr_pipeline.core.schemas import IMAGE_SCHEMA, PAIR_SCHEMA
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import record_batches
+from mmpr_pipeline.dataset.files.arrow_file import RecordFile, record_batches
 from mmpr_pipeline.dataset.files.load import pair_features
 from mmpr_pipeline.dataset.publish import parquet
-from mmpr_pipeline.dataset.publish.parquet import Images, row_groups, shard_groups, write_parquet
+from mmpr_pipeline.dataset.publish.parquet import PublishedImages, row_groups, shard_groups, write_parquet
 from mmpr_pipeline.storage import open_store
 from tests.dataset.built import build, build_made, noise
 from tests.pipeline.made import make_source
@@ -42,7 +42,7 @@ def written(out: Path, target: Path, shards: int = 1) -> Path:
 
 def test_an_image_that_many_pairs_share_costs_once(out: Path, tmp_path: Path) -> None:
     path = written(out, tmp_path / "a.parquet")
-    images = Images.open(out / layout.data("images", 0, 1))
+    images = PublishedImages(out / layout.data("images", 0, 1))
     named = [
         n for b in record_batches(out / layout.data("pairs", 0, 1)) for names in b["images"].to_pylist() for n in names
     ]
@@ -117,7 +117,8 @@ def test_rows_end_a_group_too() -> None:
 
 
 def test_questions_without_images_are_kept(tmp_path: Path) -> None:
-    images = Images(pa.chunked_array([], pa.binary()), {}, {}, {})
+    RecordFile(tmp_path / "images.arrow", IMAGE_SCHEMA).close()
+    images = PublishedImages(tmp_path / "images.arrow")
     features = pair_features()
     pairs = pa.Table.from_batches([batch(row("a", []), row("b", []))])
     table = parquet.embedded(pairs, images, features.arrow_schema)
@@ -127,13 +128,13 @@ def test_questions_without_images_are_kept(tmp_path: Path) -> None:
 
 def test_an_image_that_is_not_in_its_shard_is_told(tmp_path: Path) -> None:
     made = build_made(tmp_path, questions=6, open_ended=0, shards=1)
-    images = Images.open(made / layout.data("images", 0, 1))
+    images = PublishedImages(made / layout.data("images", 0, 1))
     with pytest.raises(DatasetError, match="not in its shard"):
         images.bytes_of("0" * 64)
 
 
 def test_images_are_not_copied_into_memory(out: Path) -> None:
     before = pa.total_allocated_bytes()
-    images = Images.open(out / layout.data("images", 0, 1))
+    images = PublishedImages(out / layout.data("images", 0, 1))
     assert sum(images.sizes.values()) > 2_000_000
     assert pa.total_allocated_bytes() - before < 100_000

@@ -17,7 +17,7 @@ from typing import Any, TypedDict
 
 from mmpr_pipeline.dataset.export.built import Built, ExportedImages, line
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
-from mmpr_pipeline.dataset.publish.parquet import Images
+from mmpr_pipeline.dataset.publish.parquet import PublishedImages
 from mmpr_pipeline.rollouts.asides import STEP, aside_of
 
 FILE = "steps.jsonl"
@@ -77,7 +77,7 @@ def write(built: Built, folder: Path, announce: Callable[[int], None]) -> Counte
                 questions, rollouts, images = (
                     built.fetch(kind, shard, Path(work)) for kind in ("questions", "rollouts", "images")
                 )
-                kept = Images.open(images)
+                kept = PublishedImages(images)
                 asked = {row["question_id"]: row for row in _rows(questions, _QUESTION) if row["status"] != "rejected"}
                 for question_id, found in groupby(_rows(rollouts, _ROLLOUT), key=lambda row: row["question_id"]):
                     for response in labelled(list(found)):

@@ -19,7 +19,7 @@ from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.dataset.export.built import Built, ExportedImages, ExportedQuestion, follows_on, line
 from mmpr_pipeline.dataset.export.rl.layouts import LAYOUTS, TINY, Layout, features
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
-from mmpr_pipeline.dataset.publish.parquet import Images, write_parquet
+from mmpr_pipeline.dataset.publish.parquet import PublishedImages, write_parquet
 from mmpr_pipeline.models.conversation import IMAGE_MARK
 
 UNITS = ("prompts",)
@@ -91,11 +91,11 @@ class RlPrompts:
 
     def _rows(
         self, built: Built, announce: Callable[[int], None], counts: Counter[str]
-    ) -> Iterator[tuple[ExportedQuestion, Images]]:
+    ) -> Iterator[tuple[ExportedQuestion, PublishedImages]]:
         """The questions that are kept, with the images of their shard; of the others, why not is counted."""
         for shard in range(built.shards):
             with TemporaryDirectory(prefix="mmpr-") as place:
-                images = Images.open(built.fetch("images", shard, Path(place)))
+                images = PublishedImages(built.fetch("images", shard, Path(place)))
                 for batch in record_batches(built.fetch("questions", shard, Path(place)), list(_COLUMNS)):
                     for row in batch.to_pylist():
                         reason = self._left_out(row)

@@ -17,7 +17,8 @@ from tests.engines import models
 from tests.engines.contract import ask, seen_question
 
 pytest.importorskip("vllm")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+# Of the campaign: a second processor minute for what test_settings_of_vllm.py shows of the engine's arguments.
+pytestmark = [pytest.mark.slow, pytest.mark.campaign, pytest.mark.timeout(900)]
 TOKENS, N, BLOCKS, MOST = 40, 6, 16, 64
 
 

@@ -46,6 +46,7 @@ def actor_of(settings: EngineSettings) -> Any:
     )
 
 
+@pytest.mark.campaign  # one of 16 endings, which `python -m tests.chaos.phases` goes through
 @pytest.mark.usefixtures("cluster")
 async def test_a_kill_while_loading_leaves_no_process() -> None:
     actor = actor_of(two_ranks())

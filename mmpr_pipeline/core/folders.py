@@ -1,4 +1,4 @@
-"""Folders of this machine: the cache, and one that is there whole or not at all."""
+"""Local folders: the cache, and folders that are written whole or not at all."""
 
 from __future__ import annotations
 

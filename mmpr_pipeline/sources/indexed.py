@@ -161,7 +161,7 @@ def _row_files(
 
 def _archives(patterns: Sequence[str], listed: Callable[[str], Sequence[SourceFile]]) -> list[IndexedArchive]:
     found = {file.name: file for pattern in patterns for file in _found(pattern, listed)}
-    for file in found.values():  # a broken one is told now, not in the middle of a build
+    for file in found.values():  # report a broken file now, not in the middle of a build
         opened(replace(file, whole=False) if isinstance(file, HubFile) else file)
     return [
         IndexedArchive(name=name, size=file.size, digest=_digest(file), within=_within(file))
@@ -239,7 +239,7 @@ def _within(file: SourceFile) -> tuple[tuple[str, int], ...]:
 
 
 def _digest(file: SourceFile) -> str:
-    """Identity of what is in local files; empty on the Hub, where the commit says it."""
+    """A hash that identifies the local files; empty for files of the Hub, which their commit identifies."""
     digests = [one.digest() for one in outermost(file) if isinstance(one, LocalFile)]
     return digests[0] if len(digests) == 1 else content_id(*digests) if digests else ""
 

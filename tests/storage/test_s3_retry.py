@@ -135,7 +135,7 @@ def test_patience_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
     ("error", "goes_on"),
     [(answer(502, "BadGateway"), True), (answer(503, "SlowDown"), True), (answer(400, "X"), False)],
 )
-def test_a_store_that_stays_away_is_told_with_how_to_go_on(error: ClientError, goes_on: bool) -> None:
-    with pytest.raises(StoreError) as told, explained("s3://bucket/out", "key"):
+def test_the_error_of_a_store_that_stays_away_names_a_remedy(error: ClientError, goes_on: bool) -> None:
+    with pytest.raises(StoreError) as raised, explained("s3://bucket/out", "key"):
         raise error
-    assert ("goes on" in str(told.value)) == goes_on
+    assert ("goes on" in str(raised.value)) == goes_on

@@ -114,7 +114,7 @@ class SourcePrompt(DeclarationPart):
 
 _DESCRIPTIVE = {"description", "role", "licence", "rows", "homepage", "groups"}
 _DESCRIPTIVE |= {"example", "other_example", "unconfirmed"}
-"""What is only told about a source."""
+"""Fields that describe a source and decide nothing about its rows."""
 _PAIR = ("chosen", "rejected")
 _TALK = ("system", "history")
 

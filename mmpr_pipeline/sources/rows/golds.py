@@ -77,5 +77,5 @@ def _gold_text(value: Any, kind: str) -> str | None:
         return text.strip() if text else None
     try:
         return clean(json.dumps(value, ensure_ascii=False)).strip()
-    except (TypeError, ValueError, RecursionError) as error:  # bytes, dates and other things that are no answer
+    except (TypeError, ValueError, RecursionError) as error:  # bytes, dates and other values that cannot be an answer
         raise ItemRejected("wrong_type", f"a gold that is a list: {error}"[:200]) from None

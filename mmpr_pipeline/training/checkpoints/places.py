@@ -1,7 +1,7 @@
-"""Where checkpoints lie: a directory that all nodes see, or an S3 prefix. Each is whole or not there, whatever dies.
+"""Where checkpoints lie: a directory that all nodes see, or an S3 prefix. Each is whole or absent, whatever dies.
 
 step-00000200/   torch's files (`__RANK_N.distcp`, `metadata`), `random-RANK.pt`, and `state.json`, which is put last
-                 and deleted first: files without it are no checkpoint
+                 and deleted first: a folder without it is not a checkpoint
 """
 
 from __future__ import annotations

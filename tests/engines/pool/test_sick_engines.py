@@ -13,6 +13,7 @@ import pytest
 
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.engines.engine import SampleRequest
+from tests.chaos.phases import until
 from tests.cluster.sessions import local_ray
 from tests.engines.contract import ask, seen_question
 from tests.engines.pool.test_pool import answers, expected, pool_of, requests
@@ -44,9 +45,7 @@ async def test_an_engine_whose_next_start_fails_for_a_while_comes_back(
         await kill(pool, 0)
         assert await answers(pool, requests(12)) == await expected(requests(12))
         assert set(pool._lives.reviving) == {0}
-        until = time.monotonic() + 60
-        while "did not start, try 1" not in caplog.text and time.monotonic() < until:
-            await asyncio.sleep(0.1)
+        await until(lambda: "did not start, try 1" in caplog.text, 60)
         refuse.unlink()
         await asyncio.wait_for(pool.settled(), 60)
         assert (await pool.stats()).actors == 2
@@ -86,9 +85,7 @@ async def test_a_sick_engine_costs_time_and_never_the_build(tmp_path: Path) -> N
         assert await answers(pool, requests(4)) == await expected(requests(4))
         fail.touch()
         running = asyncio.create_task(answers(pool, requests(16)))
-        until = time.monotonic() + 60
-        while not pool._lives.deaths["failed"] and time.monotonic() < until:
-            await asyncio.sleep(0.1)
+        await until(lambda: pool._lives.deaths["failed"], 60)
         fail.unlink()
         assert await asyncio.wait_for(running, 60) == await expected(requests(16))
         assert pool._lives.deaths["failed"] >= 1

@@ -289,9 +289,11 @@ async def test_whoever_gives_up_while_it_asks_leaves_its_turn_to_the_next() -> N
     """Five full engines; two of them have room again, the first two in line ask them, and one of these gives up."""
     actors = [HeldActor() for _ in range(5)]
     pool = EnginePool(actors, HOLDS)
-    tasks = begin(pool, range(18), n=4)
+    tasks = begin(pool, range(15), n=4)
     await settled()
     assert sum(len(actor.inside) for actor in actors) == 15, "three questions each"
+    tasks += begin(pool, range(15, 18), n=4)
+    await settled()
     for actor in actors:
         actor.work_left = Method(asyncio.Event().wait)
     await asyncio.gather(actors[0].release(), actors[1].release())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mmpr_pipeline.cluster.session import RAY_STARTS, _read_token_anew
+from mmpr_pipeline.cluster.session import RAY_STARTS, _read_token_anew, _unobserved
 
 
 @contextmanager
@@ -18,10 +18,11 @@ def local_ray(num_cpus: int = 2, **options: Any) -> Iterator[None]:
     with ray_environment():
         for tries in range(RAY_STARTS):
             try:
-                ray.init(
-                    address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False,
-                    logging_level="ERROR", **options,
-                )  # fmt: skip
+                with _unobserved():
+                    ray.init(
+                        address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False,
+                        logging_level="ERROR", **options,
+                    )  # fmt: skip
                 break
             except Exception:  # its processes were not up within 30 s
                 ray.shutdown()

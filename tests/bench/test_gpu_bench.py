@@ -35,6 +35,7 @@ def results(done: subprocess.CompletedProcess[str], out: Path) -> dict[str, Any]
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_the_gpu_script_runs_with_torch_and_transformers_alone(tmp_path: Path) -> None:
     code = ALONE.format(script=str(SCRIPT), out=str(tmp_path), sampler=sampler())
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
@@ -50,6 +51,7 @@ def test_the_gpu_script_runs_with_torch_and_transformers_alone(tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_the_gpu_script_runs_the_trainer_the_command_and_trl_itself(tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPT), "--out", str(tmp_path), "--only", "trainer,command,trl"]
     found = results(subprocess.run(command, capture_output=True, text=True, check=False), tmp_path)

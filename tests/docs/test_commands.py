@@ -20,8 +20,10 @@ from tests.test_docs import PAGES, ROOT, commands_in
 
 SERVERS = ("view",)
 """Commands that run until they are stopped."""
-FEWER = {"mmpr build examples/nano.yaml": ["--limit", "12"], "mmpr eval": ["--limit", "40"]}
-"""What is put behind README's longest commands: the same ways with a quarter of the questions."""
+FEWER = {
+    "mmpr build examples/nano.yaml": ["--limit", "12"], "mmpr train": ["--max-steps", "4"], "mmpr eval": ["--limit", "24"],
+}  # fmt: skip
+"""What is put behind README's longest commands: the same ways with fewer questions and steps."""
 NEEDS = {
     "a model of the Hub": r"OpenGVLab|\bMODEL\b|rlaif_v_pairs|ORG/NAME|MMPR-v1.2",
     "a cluster": r"s3://|--address|--on ray|ray://|--actors|jobs/build.yaml",

@@ -55,7 +55,7 @@ def light(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     subprocess.run([*wheel, str(ROOT)], check=True)
     venv.create(folder / "venv", with_pip=False)
-    pip = [sys.executable, "-m", "pip", "--python", str(folder / "venv"), "install", "-q"]
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "venv"), "install", "-q", "--no-compile"]
     # Without the checkout on the path: pip would take it for an installation.
     wheels = map(str, (folder / "dist").glob("*.whl"))
     subprocess.run([*pip, *wheels], check=True, cwd=folder, env=without_the_checkout())

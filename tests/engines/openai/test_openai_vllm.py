@@ -104,7 +104,7 @@ async def test_images_are_seen_and_in_their_places(engine: OpenAiEngine) -> None
 
 
 async def test_responses_are_clipped_to_what_the_context_leaves(engine: OpenAiEngine) -> None:
-    request = ask(seen_question(text="why " * 400), n=2, decoding=Decoding(max_tokens=2000))
+    request = ask(seen_question(text="why " * 600), n=2, decoding=Decoding(max_tokens=2000))
     rollouts = await engine.sample(request)
     assert all(rollout.tokens + rollout.prompt_tokens <= 2048 for rollout in rollouts)
 

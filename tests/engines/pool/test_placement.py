@@ -105,7 +105,7 @@ def autoscaling_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         "num_cpus": 4, "num_gpus": 0, "gcs_server_port": port, "autoscaling_config": str(folder / "autoscaler.yaml"),
         "env_vars": {"RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID, "RAY_NODE_TYPE_NAME": FAKE_HEAD_NODE_TYPE},
     }  # fmt: skip
-    with ray_environment():
+    with ray_environment(observed=True):
         cluster = Cluster(initialize_head=True, head_node_args=head)
         started = set[int]()
         try:

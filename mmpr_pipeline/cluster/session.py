@@ -21,7 +21,7 @@ _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Set to 0, Ray's name for a node that has no others: it and all its processes listen on 127.0.0.1 alone."""
 
 _OBSERVERS = ("start_api_server", "start_monitor", "start_log_monitor")
-"""Processes that Ray starts beside a node: the dashboard's server (also where it shall have no dashboard), the autoscaler's
+"""Processes that Ray starts beside a node: the server of the dashboard (even without a dashboard), the autoscaler's
 monitor, and the one that sends logs to the driver. A Ray of this machine, for one build, uses none of them."""
 
 RAY_STARTS = 3
@@ -79,7 +79,7 @@ def _read_token_anew() -> None:
 
 @contextmanager
 def _unobserved() -> Iterator[None]:
-    """Start a node without `_OBSERVERS`, for which Ray has no setting: 40% of its start's processor time, and 300 MB."""
+    """Start nodes without `_OBSERVERS`, for which Ray has no setting: a third of a start's processor time."""
     before = {name: getattr(Node, name) for name in _OBSERVERS if hasattr(Node, name)}
     for name in before:
         setattr(Node, name, lambda node, **options: None)

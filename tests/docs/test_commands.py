@@ -21,8 +21,10 @@ from tests.test_docs import PAGES, ROOT, commands_in
 SERVERS = ("view",)
 """Commands that run until they are stopped."""
 FEWER = {
-    "mmpr build examples/nano.yaml": ["--limit", "12"], "mmpr train": ["--max-steps", "4"], "mmpr eval": ["--limit", "24"],
-}  # fmt: skip
+    "mmpr build examples/nano.yaml": ["--limit", "12"],
+    "mmpr train": ["--max-steps", "4"],
+    "mmpr eval": ["--limit", "24"],
+}
 """What is put behind README's longest commands: the same ways with fewer questions and steps."""
 NEEDS = {
     "a model of the Hub": r"OpenGVLab|\bMODEL\b|rlaif_v_pairs|ORG/NAME|MMPR-v1.2",

@@ -19,6 +19,7 @@ from mmpr_pipeline.training.data.shards import Shards
 from mmpr_pipeline.training.policy.families import family_of
 from mmpr_pipeline.training.policy.load import load_model, load_processor
 from tests.dataset.conftest import make_outcome
+from tests.packages import need
 from tests.training import made, originals
 
 
@@ -114,7 +115,7 @@ def test_a_sentencepiece_tokenizer_splits_as_before_or_is_refused(tmp_path: Path
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_vllm_serves_both_formats_to_the_same_log_probs(tmp_path: Path) -> None:
-    pytest.importorskip("vllm")
+    need("vllm")
     folders = [tmp_path / kind / form for kind in ("internlm2", "qwen2") for form in ("original", "native")]
     for source, native in zip(folders[::2], folders[1::2], strict=True):
         source.parent.mkdir()

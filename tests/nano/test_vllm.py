@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
-pytest.importorskip("vllm")
+from tests.packages import need
+
+need("vllm")
 pytestmark = pytest.mark.slow
 
 # In a process of its own: an engine keeps its threads and its distributed state for as long as the process lives.

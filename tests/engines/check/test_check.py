@@ -14,6 +14,7 @@ from mmpr_pipeline.cli import app
 from mmpr_pipeline.engines.check.questions import make_questions
 from mmpr_pipeline.engines.check.run import CheckLoad, Line, check_engine
 from mmpr_pipeline.engines.settings import EngineSettings
+from tests.packages import need
 
 
 async def lines_of(**settings: Any) -> dict[str, Line]:
@@ -82,7 +83,7 @@ def test_the_command_ends_with_its_verdict(script: dict[str, Any], status: int, 
 @pytest.mark.slow
 @pytest.mark.timeout(500)
 def test_the_embedded_model_on_vllm_passes_every_line() -> None:
-    pytest.importorskip("vllm")
+    need("vllm")
     result = CliRunner().invoke(app, ["engine-check", "--samples", "8", "--max-tokens", "64", "--json"])
     lines = {line["name"]: line for line in json.loads(result.stdout[result.stdout.index("[") :])}
     assert result.exit_code == 0, lines

@@ -29,12 +29,13 @@ from mmpr_pipeline.pipeline.driver import run_build
 from mmpr_pipeline.pipeline.second_opinion import reconsidered
 from mmpr_pipeline.rollouts.settings import Decoding
 from tests.engines.contract import CONTINUING, SAMPLING, Check, an_image, ask, ask_on, seen_question
+from tests.packages import need
 from tests.pipeline.made import make_source
 from tests.pipeline.workers.test_shards_on_ray import Silent
 from tests.ports import free_port
 from tests.records import a_question, a_rollout
 
-pytest.importorskip("vllm")
+need("vllm")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 START_SECONDS = 400
 

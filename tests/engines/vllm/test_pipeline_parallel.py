@@ -15,8 +15,9 @@ from tests.chaos.phases import actor_of, all_gone, descendants, pid_of
 from tests.cluster.sessions import local_ray
 from tests.engines import models
 from tests.engines.contract import ask, seen_question
+from tests.packages import need
 
-pytest.importorskip("vllm")
+need("vllm")
 # Of the campaign: a second processor minute for what test_settings_of_vllm.py shows of the engine's arguments.
 pytestmark = [pytest.mark.slow, pytest.mark.campaign, pytest.mark.timeout(900)]
 TOKENS, N, BLOCKS, MOST = 40, 6, 16, 64

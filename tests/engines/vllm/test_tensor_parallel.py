@@ -16,8 +16,9 @@ from mmpr_pipeline.rollouts.settings import Decoding
 from tests.chaos.phases import all_gone, descendants, parents, pid_of, until
 from tests.cluster.sessions import local_ray
 from tests.engines.contract import ask, seen_question
+from tests.packages import need
 
-pytest.importorskip("vllm")
+need("vllm")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
 
 

@@ -23,9 +23,10 @@ from mmpr_pipeline.rollouts.settings import Decoding
 from tests.cluster.sessions import local_ray
 from tests.engines import models
 from tests.engines.contract import CONTINUING, SAMPLING, Check, an_image, ask, ask_on, seen_question
+from tests.packages import need
 from tests.records import a_rollout
 
-pytest.importorskip("vllm")
+need("vllm")
 pytestmark = pytest.mark.slow
 TILE_TOKENS = 16
 

@@ -30,6 +30,7 @@ def test_a_build_whose_store_fails_too_is_the_same_build(reference: Reference, t
     assert result.journalled > 0
 
 
+@pytest.mark.campaign
 def test_a_build_whose_engine_never_says_the_same_twice_keeps_what_was_journalled(
     reference: Reference, tmp_path: Path
 ) -> None:

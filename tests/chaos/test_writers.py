@@ -20,6 +20,7 @@ def writers(tmp_path_factory: pytest.TempPathFactory) -> Writers:
     return Writers(tmp_path_factory.mktemp("writers"))
 
 
+@pytest.mark.campaign
 def test_training_that_is_killed_while_it_writes_comes_out_the_same(writers: Writers) -> None:
     assert writers.train(129).total() >= 2  # kills in reference columns, in a checkpoint and in the export
 

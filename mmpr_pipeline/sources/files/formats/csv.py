@@ -109,6 +109,8 @@ class _Lines:
 
 def _header(stream: BinaryIO, name: str, delimiter: str) -> tuple[list[str], int, str]:
     """Names of the columns, the offset of the first row, and the sign between cells."""
+    if stream.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+        raise SourceError(f"{name} is text in UTF-16.", remedy="Save it as UTF-8.")
     lines = _Lines(stream, 0)
     try:
         names = next(csv.reader(lines, delimiter=delimiter), [])

@@ -243,10 +243,12 @@ def marks(
 
     from mmpr_pipeline.core.errors import ConfigError
     from mmpr_pipeline.dataset.files.marks import add_marks, read_all
+    from mmpr_pipeline.dataset.files.summary import shards_of
     from mmpr_pipeline.dataset.review.marks_summary import marks_page, marks_summary
     from mmpr_pipeline.storage import open_store
 
     store = open_store(out)
+    shards_of(store)  # raises where this is no output
     for path in add or []:
         try:
             raw = path.read_bytes()

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import ValidationError
 
-from mmpr_pipeline.core.errors import ConfigError, SourceError
+from mmpr_pipeline.core.errors import ConfigError, SourceError, nearest
 from mmpr_pipeline.sources.adding.answers import guess_answers
 from mmpr_pipeline.sources.adding.columns import guess_columns
 from mmpr_pipeline.sources.adding.guess import Guess
@@ -21,6 +21,7 @@ from mmpr_pipeline.sources.adding.look import Found, inspect_target, read_sample
 from mmpr_pipeline.sources.adding.names import IDS, source_name
 from mmpr_pipeline.sources.adding.paths import guess_places
 from mmpr_pipeline.sources.adding.table import Table, image_form, is_called, last
+from mmpr_pipeline.sources.declaration.columns import Columns
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.source import Source
 
@@ -102,6 +103,12 @@ def draft_found(
     """A declaration, to be written at `path`, of what was found; see `draft_source`."""
     known = dict(columns or {})
     fixed = {key: known.pop(key) for key in ("kind", "answer_form", "language") if key in known}
+    for field in known.keys() - Columns.model_fields.keys():
+        names = [*Columns.model_fields, "kind", "answer_form", "language"]
+        raise ConfigError(
+            f"No field is called {field}{nearest(field, names, listing=False) or '.'}",
+            remedy=f"--column FIELD=COLUMN takes {', '.join(names)}.",
+        )
     guess, table = guess_columns(found.rows, known)
     golds = {"answer", "answers", "chosen"}
     if found.further and not ("question" in guess.columns and golds & set(guess.columns)):

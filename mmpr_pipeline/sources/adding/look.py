@@ -156,6 +156,11 @@ def read_sample(found: Found, files: Sequence[SourceFile]) -> None:
             if lines:
                 found.fields["format"], found.why["format"] = "jsonl", "it has one object on each line"
                 rows = lines
+        if format == "jsonl" and not rows:
+            listed, _ = _rows(file, "json", wanted)
+            if listed:
+                found.fields["format"], found.why["format"] = "json", "it is one list of objects"
+                rows = listed
         found.rows += rows
         first = first or why
         wanted = SAMPLE - len(found.rows)

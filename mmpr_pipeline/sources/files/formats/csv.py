@@ -119,6 +119,8 @@ def _header(stream: BinaryIO, name: str, delimiter: str) -> tuple[list[str], int
             best = max(split, key=lambda other: len(split[other]))
             names, delimiter = (split[best], best) if len(split[best]) > 1 else (names, delimiter)
     except csv.Error as error:
+        if "new-line" in str(error):
+            raise SourceError(f"{name} ends its lines with CR alone.", remedy="Save it with LF or CRLF.") from None
         raise SourceError(f"{name} cannot be read as a table: {error}", remedy="Rewrite it as CSV.") from None
     if not names or len(set(names)) < len(names):
         raise SourceError(

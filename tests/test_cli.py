@@ -187,3 +187,41 @@ def test_a_build_is_verified_marked_and_paired_again(tmp_path: Path) -> None:
     assert (pair["question_id"], pair["chosen_index"]) not in chosen
     next((out / "images").iterdir()).unlink()
     assert mmpr("verify", str(out)).returncode == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["show", "x", "-n", "-1"],
+        ["report", "x", "--pairs", "-1"],
+        ["publish", "x", "--repo", "a/b", "--files", "0"],
+        ["sources", "preview", "nano_grid", "-n", "0"],
+        ["sources", "check", "nano_grid", "--rows", "-5"],
+    ],
+)
+def test_a_number_out_of_range_is_refused_before_any_work(words: list[str]) -> None:
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert "Invalid value" in result.output
+
+
+def test_a_question_that_nobody_answers_ends_the_command(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mmpr_pipeline.cli", "init", str(tmp_path / "new")]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "With --yes none is asked" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_lines_that_are_no_cases_are_named(tmp_path: Path) -> None:
+    (tmp_path / "cases.jsonl").write_text('{"a": 1}\nbad\n{"prediction": "3", "gold": "3"}\n')
+    result = CliRunner().invoke(app, ["check", str(tmp_path / "cases.jsonl")])
+    assert "2 lines are no cases" in result.output
+    assert "torn line 1" in result.output
+
+
+def test_a_field_that_no_declaration_has_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"question": "What?", "answer": "3"}\n')
+    out = ["--out", str(tmp_path / "a.yaml"), "--yes"]
+    result = CliRunner().invoke(app, ["sources", "add", str(tmp_path / "rows.jsonl"), "--column", "anser=answer", *out])
+    assert "No field is called anser; did you mean answer" in str(result.exception)

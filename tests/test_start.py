@@ -24,12 +24,14 @@ ROOT = Path(__file__).parents[1]
 
 def test_doctor_says_that_a_token_is_there_and_never_which(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_SecretOfTheTests")
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     done = CliRunner().invoke(app, ["doctor", "--json"])
     lines = {line["name"]: line for line in json.loads(done.output)}
     assert "hf_Secret" not in done.output
     assert lines["Hub token"]["state"] == "ok"
     assert lines["network"]["state"] == "warn"
+    assert lines["network"]["found"].startswith("The Hub (127.0.0.1) cannot be reached (")
     assert {"Python", "vllm", "ray", "GPU", "disk"} <= lines.keys()
 
 

@@ -5,6 +5,7 @@ Pure, thread-safe, without Ray. Precision before recall: what is in doubt is `un
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -31,7 +32,8 @@ from mmpr_pipeline.core.verdict import AnswerKind, Verdict
 if TYPE_CHECKING:
     from mmpr_pipeline.core.records import Question
 
-CHECKER = "mmpr-checker@4"
+CHECKER = "mmpr-checker@5"
+_ZERO = re.compile(r"0(?:\.0+)?|zero|none", re.IGNORECASE)
 LONGEST_FORMULA = 50_000
 """Characters of a prediction that may still be one formula."""
 
@@ -192,8 +194,11 @@ def _trace_response(response: str, known: Gold) -> Trace:
             return _trace(known, found, (correct("abstained_as_gold"),))
         letters = "".join("".join(gold_letters(gold, known.asked.choices)) for gold in known.golds[:1])
         own = [choice for i, choice in enumerate(known.asked.choices) if chr(65 + i) in letters]
-        perhaps = any(abstains(choice) for choice in own)  # it may mean the choice that says so
-        return _trace(known, found, (unparseable("abstained_like_choice") if perhaps else incorrect("abstained"),))
+        if any(abstains(choice) for choice in own):  # it may mean the choice that says so
+            return _trace(known, found, (unparseable("abstained_like_choice"),))
+        if known.asked.kind == "number" and any(_ZERO.fullmatch(gold.strip()) for gold in known.golds):
+            return _trace(known, found, (unparseable("abstained_like_zero"),))  # `None` of them, perhaps
+        return _trace(known, found, (incorrect("abstained"),))
     if found.status != "found" or found.reading is None:
         return _trace(known, found, (unparseable(found.rule),))
     return _trace(known, found, match_reading(found.reading, known))
@@ -234,7 +239,10 @@ def _compared(found: Reading, known: Gold) -> tuple[Match, ...]:
     if kind == "yes_no" and gold_yes_no(known.golds[0]) is not None:
         return (match_yes_no(found.truth, known.golds[0]),)
     if kind in ("number", "math", "list"):
-        return tuple(_until_correct(match_formula(found.text, gold, known) for gold in known.golds))
+        tried = _until_correct(match_formula(found.text, gold, known) for gold in known.golds)
+        if found.prose and tried[-1].outcome == "incorrect":
+            tried.append(unparseable("announcement_not_understood", tried[-1].rule))
+        return tuple(tried)
     texts = (found.text, *found.also)
     if kind == "document":
         matches = [match_document(text, known.golds) for text in texts]

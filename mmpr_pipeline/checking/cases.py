@@ -23,6 +23,10 @@ from mmpr_pipeline.core.verdict import Outcome
 Level = Literal["response", "prediction"]
 
 
+NO_KIND = "?"
+"""The kind of a line that is no case."""
+
+
 class BadCase(ValueError):
     """A line that is no case; its message is the rule of its verdict."""
 
@@ -113,12 +117,16 @@ class Summary:
     by_place: dict[str, PlaceScore] = field(default_factory=dict)
     unknown_kinds: Counter[str] = field(default_factory=Counter)
     """Kinds that cases named and that are not known: these cases were checked by a kind inferred from their gold."""
+    unusable: Counter[str] = field(default_factory=Counter)
+    """Lines that are no case, by what is wrong with them."""
 
     def add(self, judged: Judged) -> None:
         """Count one verdict everywhere."""
         self.total.add(judged)
         self.by_kind.setdefault(judged.kind, Score(judged.kind)).add(judged)
         self.by_source.setdefault(judged.source, Score(judged.source)).add(judged)
+        if judged.kind == NO_KIND:
+            self.unusable[judged.rule] += 1
         if judged.unknown_kind:
             self.unknown_kinds[judged.unknown_kind] += 1
         if judged.label is not None and judged.place:
@@ -168,7 +176,7 @@ def judge_line(line: str, number: int = 0, source: Level | None = None) -> Judge
     except BadCase as reason:
         verdict, place, unknown = unusable(str(reason)), "", ""
         name = _id_of(row, number)
-        kind, origin = "?", _source_of(row, name)
+        kind, origin = NO_KIND, _source_of(row, name)
         label = row.get("label") if isinstance(row, Mapping) and isinstance(row.get("label"), bool) else None
     seconds = time.perf_counter() - started
     return Judged(name, verdict.outcome, verdict.extracted, verdict.rule, kind, origin, label, seconds, place, unknown)

@@ -147,6 +147,9 @@ def main() -> None:
     except KeyboardInterrupt:
         print("mmpr: stopped.", file=sys.stderr)
         sys.exit(130)
+    except typer.Abort:  # Ctrl-C at a question, or nobody there to answer it
+        print("\nmmpr: stopped: the question was not answered. With --yes none is asked.", file=sys.stderr)
+        sys.exit(1)
     except ModuleNotFoundError as error:
         from mmpr_pipeline.cli.start.missing import advice
 

@@ -35,6 +35,9 @@ def check(
             Console(stderr=True).print(
                 f"{count} cases of the unknown kind {kind!r}: checked by a kind inferred from the gold."
             )
+        if summary.unusable:
+            reasons = ", ".join(f"{rule.replace('_', ' ')} {count}" for rule, count in summary.unusable.most_common())
+            Console(stderr=True).print(f"{summary.unusable.total()} lines are no cases: {reasons}.")
         if summary.by_place:
             Console().print(places_table(summary.by_place))
         return

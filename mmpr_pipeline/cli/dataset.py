@@ -47,7 +47,7 @@ def stats(
 @app.command(epilog=example("mmpr show out/geoqa-mathvista -n 5", docs="concepts.md"))
 def show(
     out: Annotated[str, typer.Argument(help="Output of a build.")],
-    number: Annotated[int, typer.Option("--number", "-n", help="Pairs to show.")] = 3,
+    number: Annotated[int, typer.Option("--number", "-n", min=0, help="Pairs to show.")] = 3,
     seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
 ) -> None:
     """A few pairs: question, chosen and rejected side by side, what they share dimmed."""
@@ -64,7 +64,7 @@ def publish(
     repo: Annotated[str, typer.Option(help="ORG/NAME on the Hub.")],
     public: Annotated[bool, typer.Option("--public", help="Let everybody see a new data set.")] = False,
     revision: Annotated[str | None, typer.Option(help="Branch to publish to. \\[default: main]")] = None,
-    files: Annotated[int | None, typer.Option(help="Parquet files. \\[default: one for each shard]")] = None,
+    files: Annotated[int | None, typer.Option(min=1, help="Parquet files. \\[default: one for each shard]")] = None,
     with_viewer: Annotated[
         bool, typer.Option("--with-viewer", help="The viewer, too, as the static Space ORG/NAME-viewer.")
     ] = False,
@@ -141,10 +141,12 @@ def report(
     path: Annotated[
         Path | None, typer.Option("--out", help=r"The page to write. \[default: NAME-report.html]", show_default=False)
     ] = None,
-    pairs: Annotated[int, typer.Option(help="Pairs in the gallery.")] = 24,
+    pairs: Annotated[int, typer.Option(min=0, help="Pairs in the gallery.")] = 24,
     seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
     viewer: Annotated[str, typer.Option(help="Address of a viewer of it, to link to.")] = "",
-    price: Annotated[float, typer.Option(help="What a million generated tokens cost, for a column of costs.")] = 0.0,
+    price: Annotated[
+        float, typer.Option(min=0, help="What a million generated tokens cost, for a column of costs.")
+    ] = 0.0,
     against: Annotated[
         str | None, typer.Option(help="Output of another build of the same sources, to be compared with.")
     ] = None,
@@ -243,10 +245,12 @@ def marks(
 
     from mmpr_pipeline.core.errors import ConfigError
     from mmpr_pipeline.dataset.files.marks import add_marks, read_all
+    from mmpr_pipeline.dataset.files.summary import shards_of
     from mmpr_pipeline.dataset.review.marks_summary import marks_page, marks_summary
     from mmpr_pipeline.storage import open_store
 
     store = open_store(out)
+    shards_of(store)  # raises where this is no output
     for path in add or []:
         try:
             raw = path.read_bytes()

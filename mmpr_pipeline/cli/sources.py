@@ -51,7 +51,7 @@ def sources_show(name: Annotated[str, typer.Argument(help="Catalog name or decla
 @sources_app.command("preview", epilog=example("mmpr sources preview geoqa -n 5", docs="sources.md"))
 def sources_preview(
     name: Annotated[str, typer.Argument(help="Catalog name or declaration file.")],
-    number: Annotated[int, typer.Option("--number", "-n", help="Rows to show.")] = 3,
+    number: Annotated[int, typer.Option("--number", "-n", min=1, help="Rows to show.")] = 3,
     data_root: Annotated[str | None, typer.Option(help="Where the declaration's relative paths start.")] = None,
 ) -> None:
     """The first rows as questions, or why they are not."""
@@ -173,7 +173,7 @@ def _add_entries(entries: list[MetaEntry], folder: Path, given: dict[str, str], 
 @sources_app.command("check", epilog=example("mmpr sources check charts.yaml --page charts.html", docs="sources.md"))
 def sources_check(
     name: Annotated[str, typer.Argument(help="Catalog name or declaration file; or a group, or a folder of them.")],
-    rows: Annotated[int, typer.Option(help="Rows to look at, spread over the source; 0: all.")] = 200,
+    rows: Annotated[int, typer.Option(min=0, help="Rows to look at, spread over the source; 0: all.")] = 200,
     page: Annotated[str | None, typer.Option(help="Also write a page that shows the questions.")] = None,
     data_root: Annotated[str | None, typer.Option(help="Where the declaration's relative paths start.")] = None,
 ) -> None:

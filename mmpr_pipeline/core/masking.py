@@ -29,7 +29,7 @@ _NAMES = re.compile(
 )
 _SIGNED = r"(?:signature|sig|token|api_?key|policy|credential|secret|expires)"
 _PATTERNS = [
-    (re.compile(r"\bhf_\w{4,}"), f"hf_{BLOT}"),
+    (re.compile(r"\bhf_[A-Za-z0-9]{12,}(?!\w)"), f"hf_{BLOT}"),  # no file called hf_datasets, no package hf_transfer
     (re.compile(r"\bsk-[\w-]{12,}"), f"sk-{BLOT}"),
     (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1 {BLOT}"),
     (re.compile(r"(https?://[^\s:/@]{1,100}):[^\s/@]{1,200}@"), rf"\1:{BLOT}@"),

@@ -118,8 +118,9 @@ def hub_away() -> str | None:
     try:
         port = address.port or (80 if address.scheme == "http" else 443)
         socket.create_connection((address.hostname or "", port), timeout=HUB_SECONDS).close()
-    except OSError:
-        return f"The Hub ({address.hostname}) cannot be reached"
+    except (OSError, ValueError) as error:  # ValueError: an address with no port that there could be
+        why = getattr(error, "strerror", None) or error
+        return f"The Hub ({address.hostname}) cannot be reached ({why})"
     return None
 
 

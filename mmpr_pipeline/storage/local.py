@@ -15,7 +15,7 @@ from pathlib import Path
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.storage.file_lease import file_lease, is_locked
 from mmpr_pipeline.storage.file_log import FileLog
-from mmpr_pipeline.storage.store import LOCK_KEY, MissingKeyError, Store, check_key
+from mmpr_pipeline.storage.store import LOCK_KEY, MISSING_REMEDY, MissingKeyError, Store, check_key
 
 UNFINISHED = ".unfinished-"
 LEAST_FREE_BYTES = 64 << 20
@@ -240,7 +240,7 @@ def _raise_unless_missing(error: OSError) -> None:
 
 
 def _missing(path: Path) -> MissingKeyError:
-    return MissingKeyError(f"{path} does not exist.")
+    return MissingKeyError(f"{path} does not exist.", remedy=MISSING_REMEDY)
 
 
 @contextmanager

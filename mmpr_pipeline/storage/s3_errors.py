@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mmpr_pipeline.core.errors import StoreError
-from mmpr_pipeline.storage.store import MissingKeyError
+from mmpr_pipeline.storage.store import MISSING_REMEDY, MissingKeyError
 
 _PASSING_CODES = {
     *("SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded"),
@@ -46,7 +46,7 @@ def explained(url: str, key: str) -> Iterator[None]:
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code in MISSING and key:
-            raise MissingKeyError(f"{where} does not exist.") from None
+            raise MissingKeyError(f"{where} does not exist.", remedy=MISSING_REMEDY) from None
         message = error.response["Error"].get("Message") or code
         remedy = _REMEDIES.get(code) or (_COMES_BACK if passes(error) else None)
         raise StoreError(f"{where}: {message} ({code}).", remedy=remedy) from error

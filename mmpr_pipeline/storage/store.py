@@ -22,6 +22,9 @@ class MissingKeyError(StoreError):
     """The key that was asked for does not exist."""
 
 
+MISSING_REMEDY = "Of an output, `mmpr verify` names all that is missing, and what to do."
+
+
 class Log(ABC):
     """One attempt's writer of lines; not for several threads at once."""
 

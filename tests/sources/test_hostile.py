@@ -218,6 +218,10 @@ def test_a_huge_cell_of_json_is_one_reject(declare: Declare, tmp_path: Path) -> 
         ({"answer": [b"\xff", b"\xfe"]}, "wrong_type"),
         ({"question": "What is <ima<image>ge>?"}, "image_marks"),
         ({"choices": ["<ima<image>ge>", "x"], "answer": "x"}, "image_marks"),
+        ({"question": "<image>\u200b\u202e\u2060"}, "empty_question"),
+        ({"question": "\U0001f600"}, "a question"),
+        ({"answer": "x" * 100_001}, "answer_too_long"),
+        ({"choices": ["y" * 60_000, "x" * 60_000], "answer": "x" * 60_000}, "answer_too_long"),
     ],
 )
 def test_values_that_no_one_foresaw_are_rejects_by_name(

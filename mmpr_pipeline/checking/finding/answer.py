@@ -15,6 +15,7 @@ from mmpr_pipeline.checking.finding.prose.sentences import first_sentence
 from mmpr_pipeline.checking.finding.spans import Span
 from mmpr_pipeline.checking.reading.choices import Choice, by_index, contradicts, mentions, read_by_text, read_choice
 from mmpr_pipeline.checking.reading.normalise import blanks, undressed
+from mmpr_pipeline.checking.reading.quantity import read_quantity
 from mmpr_pipeline.checking.reading.text import tokens
 from mmpr_pipeline.checking.reading.yes_no import read_yes_no
 
@@ -89,6 +90,8 @@ def of_span(text: str, closed: bool, asked: Asked) -> Reading | None:
             clause = announced_clause(text)
             if abstains(clause) or _echoes(clause, asked.question):
                 found = None
+            elif (whole := _nothing_else(clause, asked)) is not None:
+                found = Reading(whole, weight=1, hedged=quantity.offers_two(whole))
             else:
                 number = formula.first_formula(clause) if asked.kind != "number" else None
                 if number is None or not any(c.isalnum() for c in number):
@@ -103,6 +106,8 @@ def of_span(text: str, closed: bool, asked: Asked) -> Reading | None:
                         number = sentence_number.number_of_sentence(clause, asked.question)
                 if number is None and asked.kind != "number":
                     number = formula.formula_of_sentence(clause, asked.question)
+                if number is None and asked.kind == "list" and _SEVERAL.search(clause):
+                    number = undressed(_REASON.split(clause, maxsplit=1)[0])
                 found = (
                     Reading(number, weight=1, hedged=" be" in clause and _OR_ANOTHER.search(clause) is not None)
                     if number
@@ -117,6 +122,31 @@ def of_span(text: str, closed: bool, asked: Asked) -> Reading | None:
     return found
 
 
+def _nothing_else(clause: str, asked: Asked) -> str | None:
+    """A clause that is one number, in digits of any locale or in words, or a formula, and nothing else; else None.
+
+    To cut the number out of it would leave `1` of `1 234,50`, `3` of `3½` and `10` of `2^{10}`.
+    """
+    bare = undressed(clause) if asked.kind == "number" and len(clause) <= 60 else ""
+    if _LISTED.fullmatch(bare):
+        return bare
+    read = read_quantity(bare, asked.language) if bare else None
+    if read is not None:
+        return None if read.unit else bare
+    return bare if bare and _OPERATED.fullmatch(bare) and formula.is_formula(bare) else None
+
+
+_LISTED = re.compile(r"\[.*,.*\]")
+_OPERATED = re.compile(
+    r"(?!.*(?:[=<>≤≥≈]|\b(?:and|or)\b))"
+    r"(?:.*\d[}\])]?\s?(?:[-+*/^×·⋅²³⁰¹⁴-⁹½-¾⅐-⅞\\]|,\s?[-+]?[\d\\]).*|\\[a-z].*)",
+    re.IGNORECASE,
+)
+"""Digits of which more is said, in what is neither an equation nor a choice between two."""
+
+
+_SEVERAL = re.compile(r"[,;\[]|\s(?:and|&)\s|[和与]")
+_REASON = re.compile(r",? (?:because|since|as|which|where)\b", re.IGNORECASE)
 INSTEAD = re.compile(
     r",? (?:not|rather than|instead of|and not|but not|unlike|as opposed to|whereas|while)\b", re.IGNORECASE
 )
@@ -154,10 +184,23 @@ _BUT_ANOTHER = re.compile(
 )
 
 
+_CORRECTED = re.compile(
+    r"\b(?i:wait|actually|sorry|correction|scratch that|on second thoughts?|let me (?:re|correct)|i mean|no,)"
+    r"[^\n]{0,120}?(?<![A-Za-z])([B-HJ](?![A-Za-z0-9'])|[AI](?=\s?(?:[).,:;]|$)))"
+)
+"""`Wait, no, B`: who says so takes back the letter before it."""
+
+
 def names_another(found: Choice) -> bool:
-    """True where a letter is followed by "but" or "however" and another letter: `C. -2, but the closest is D`."""
-    other = _BUT_ANOTHER.search(found.rest[:300]) if found.by == "letter" else None
-    return other is not None and other[1] not in found.letters and other[1] not in "AI"
+    """True where a letter is followed by "but" or "wait" and another letter: `C. -2, but the closest is D`."""
+    if found.by != "letter":
+        return False
+    rest = found.rest[:300]
+    other, corrected = _BUT_ANOTHER.search(rest), _CORRECTED.search(rest)
+    return bool(
+        (other and other[1] not in found.letters and other[1] not in "AI")
+        or (corrected and corrected[1] not in found.letters)
+    )
 
 
 def value_given(part: str, asked: Asked) -> int | None:

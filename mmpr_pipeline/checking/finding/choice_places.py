@@ -67,6 +67,8 @@ def leading_choice(said: list[str], text: str, asked: Asked) -> list[Reading]:
     found = read_choice(said[0], asked.choices) if said else None
     if found is None or found.by != "letter" or re.match(r"\s?[a-z]", found.rest) or lists_choices(said):
         return []
+    if names_another(found):
+        return []
     return [of_choice(found, asked)]
 
 

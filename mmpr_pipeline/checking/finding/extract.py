@@ -66,14 +66,19 @@ def _extract(text: str, asked: Asked) -> Extraction:
         return Extraction("none", "empty")
     plain = _plain(text, asked)
     tried: list[str] = []
+    unread = False
     bare = len(text) < 4 and text.isascii()  # too short for an announcement
     for place in (_whole, _elsewhere) if bare else (_formal_and_stated, _whole, _elsewhere):
         found = place(plain, text, asked, tried)
+        if found is not None and found.rule == _UNREAD:
+            unread = True
+            continue
         if found is not None and found.status == "abstained" and asked.kind == "choice":
             named = _elsewhere(plain, text, asked, tried)  # "That is no option. So all options are wrong."
             found = named if named and named.reading and named.reading.choice else found
         if found is not None:
-            return Extraction(found.status, found.rule, found.reading, tuple(tried))
+            read = found.reading._replace(prose=True) if found.reading and unread else found.reading
+            return Extraction(found.status, found.rule, read, tuple(tried))
     status: Status = "abstained" if abstains(plain) else "none"
     return Extraction(status, "abstained" if status == "abstained" else "no_answer_found", None, tuple(tried))
 
@@ -117,7 +122,11 @@ def _formal_and_stated(plain: str, text: str, asked: Asked, tried: list[str]) ->
         return Extraction("none", f"{unread[-1].rule}_not_understood")
     if any(_is_abstention(span) for span in spans):
         return Extraction("abstained", "abstained")
-    return None
+    return Extraction("none", _UNREAD) if spans and asked.kind in ("number", "math") else None
+
+
+_UNREAD = "announcement_not_understood"
+"""The answer is announced, and not in a form that is read: what stands elsewhere may be no more than a step to it."""
 
 
 def _announced(plain: str, asked: Asked) -> list[Span]:
@@ -210,7 +219,8 @@ def unannounced(response: str, asked: Asked) -> Unannounced | None:
     if not text:
         return None
     plain = _plain(text, asked)
-    if _formal_and_stated(plain, text, asked, []) or _whole(plain, text, asked, []):
+    announced_one = _formal_and_stated(plain, text, asked, [])
+    if (announced_one and announced_one.rule != _UNREAD) or _whole(plain, text, asked, []):
         return None
     return Unannounced(split_sentences(plain), text)
 

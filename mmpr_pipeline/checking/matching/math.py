@@ -15,7 +15,7 @@ from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unp
 from mmpr_pipeline.checking.reading.clock import compare_times
 from mmpr_pipeline.checking.reading.focus import core, is_prose, plain_text
 from mmpr_pipeline.checking.reading.latex.parser import parse_latex
-from mmpr_pipeline.checking.reading.normalise import undressed
+from mmpr_pipeline.checking.reading.normalise import blanks, undressed
 from mmpr_pipeline.checking.reading.quantity import COMMA_LANGUAGES, Quantity, expression_of, read_quantity
 from mmpr_pipeline.checking.symbolic.client import equal, start_worker
 from mmpr_pipeline.checking.values.compare import compare_values, compare_words
@@ -27,7 +27,8 @@ from mmpr_pipeline.checking.values.numbers.scalars import compare_scalars
 _FOR_SYMPY = frozenset({"calculus", "no_value", "same_for_positives_only"})
 MAX_SYMBOLIC_SIZE = 200
 """Nodes of a tree that is worth a question to the symbolic worker."""
-_BLANKS = re.compile(r"\s+")
+_BLANK = re.compile(r"(?<!\d) | (?!\d)| (?=\d{3}(?!\d))")
+"""A blank that says nothing. The one of `4 2`, which is not 42, does; before three digits it marks thousands."""
 
 
 def match_math(
@@ -56,7 +57,7 @@ def _match(
         return unparseable("no_gold")
     if not prediction.strip():
         return unparseable("no_prediction")
-    if len(prediction) < 2000 and _BLANKS.sub("", prediction) == _BLANKS.sub("", gold):
+    if len(prediction) < 2000 and _squeezed(prediction) == _squeezed(gold):
         return correct("same_text")
     context = Context(question, precision[0] if precision else None, unit, language)
     try:
@@ -69,6 +70,10 @@ def _match(
         return unparseable("internal_error", f"{type(error).__name__}: {error}"[:200])
 
 
+def _squeezed(text: str) -> str:
+    return _BLANK.sub("", blanks(text))
+
+
 def _decide(prediction: str, gold: str, context: Context, precision: tuple[float, ...]) -> Match:
     try:
         left, right = core(prediction), core(gold)
@@ -77,7 +82,7 @@ def _decide(prediction: str, gold: str, context: Context, precision: tuple[float
     for early in (_compare_plain(left, right, context), compare_times(left, right)):
         if early is not None:
             return _as_match(early)
-    if _BLANKS.sub("", left) == _BLANKS.sub("", right):
+    if _squeezed(left) == _squeezed(right):
         return correct("same_text")
     label, gold_label = undressed(left).strip("()"), undressed(right).strip("()")
     if label == gold_label and len(label) == 1 and "A" <= label <= "Z":  # `\text{(C)}` and `C`, the label of a choice

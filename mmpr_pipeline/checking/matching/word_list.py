@@ -7,6 +7,7 @@ import re
 from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unparseable
 from mmpr_pipeline.checking.matching.text import same_text
 from mmpr_pipeline.checking.reading.normalise import undressed
+from mmpr_pipeline.checking.reading.text import tokens
 
 _JOINT = re.compile(r"\s?[,;\n]\s?(?:and\s)?|\s(?:and|&)\s|和|与")
 MOST_ITEMS = 50
@@ -27,6 +28,10 @@ def is_word_list(gold: str) -> bool:
     )
 
 
+def _words(text: str) -> set[str]:
+    return set(tokens(text.casefold()))
+
+
 def match_word_list(prediction: str, gold: str) -> Match:
     """Every gold item has an item of its own, and none is left over."""
     items, wanted = list_items(prediction), list_items(gold)
@@ -36,7 +41,9 @@ def match_word_list(prediction: str, gold: str) -> Match:
     for item in wanted:
         found = next((other for other in left if same_text(other, item)), None)
         if found is None:
-            return incorrect("list_other_items") if len(items) == len(wanted) else unparseable("list_differs")
+            within = any(_words(item).issubset(_words(other)) for other in left)  # in a sentence, perhaps
+            differs = len(items) == len(wanted) and not within
+            return incorrect("list_other_items") if differs else unparseable("list_differs")
         left.remove(found)
     if (
         not left

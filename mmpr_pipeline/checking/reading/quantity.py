@@ -33,7 +33,8 @@ _LETTERS_OF_SCALE = {"k": 3, "K": 3, "M": 6, "B": 9, "m": 6, "b": 9, "t": 12, "T
 
 _QUANTITY = re.compile(
     rf"(?P<open>\()?\s?(?P<sign>[-+]|(?:negative|minus)\b)?\s?(?P<money>{CURRENCY})?\s?(?P<open2>\()?(?P<sign2>[-+])?\s?"
-    r"(?:(?P<mixed>\d{1,9})[ -])?(?:(?P<top>\d{1,15})\s?/\s?(?P<bottom>\d{1,15})|(?P<vulgar>[½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])"
+    r"(?:(?:(?P<mixed>\d{1,9})[ -])?(?P<top>\d{1,15})\s?/\s?(?P<bottom>\d{1,15})"
+    r"|(?:(?P<whole>\d{1,9})[ -]?)?(?P<vulgar>[½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])"
     r"|(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d{1,300})?|\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d{1,300})?|\d{1,3}(?:'\d{3})+(?:\.\d{1,300})?|\d{1,300}(?:\.\d{0,300})?|\.\d{1,300}"
     r"|\d{1,3}(?:\.\d{3})+,\d{1,40}|\d{1,3}(?:\.\d{3}){2,6}|\d{1,3}(?: \d{3})+(?:[.,]\d{1,40})?|\d{1,40},\d{1,40})"
     r"(?:[eE](?P<exponent>[-+]?\d{1,3}))?)(?P<close>\))?"
@@ -196,18 +197,18 @@ SCALE_FACTORS = {"dozen": 12}
 
 def _number(match: re.Match[str], language: str) -> tuple[Fraction, str, bool] | None:
     """Value without sign and scale, its decimal literal, and whether a comma was the decimal point."""
-    whole = Fraction(int(match["mixed"] or 0))
+    whole = Fraction(int(match["mixed"] or match["whole"] or 0))
     if match["top"]:
         bottom = int(match["bottom"])
         return None if bottom == 0 else (whole + Fraction(int(match["top"]), bottom), "", False)
     if match["vulgar"]:
         return whole + Fraction(_VULGAR[match["vulgar"]]), "", False
     digits = match["digits"].replace(" ", "").replace("'", "")
-    if match["mixed"]:
-        return None
     comma = False
-    if re.fullmatch(r"\d{1,3}(?:\.\d{3})+,\d+|(?:0,\d+|\d+,(?:\d{1,2}|\d{4,40}))", digits) or (
-        language in COMMA_LANGUAGES and re.fullmatch(r"\d+,\d+", digits)
+    if (
+        re.fullmatch(r"\d{1,3}(?:\.\d{3})+,\d+|(?:0,\d+|\d+,(?:\d{1,2}|\d{4,40}))", digits)
+        or (" " in match["digits"] and "," in digits)  # `1 234,500`
+        or (language in COMMA_LANGUAGES and re.fullmatch(r"\d+,\d+", digits))
     ):
         digits, comma = digits.replace(".", "").replace(",", "."), True
     elif re.fullmatch(r"\d{1,3}(?:\.\d{3}){2,6}", digits) or (

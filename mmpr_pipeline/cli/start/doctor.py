@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 import typer
 
@@ -135,20 +133,14 @@ def _token() -> Line:
 
 
 def _network() -> Line:
-    endpoint = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
-    host = endpoint.hostname or "huggingface.co"
-    try:
-        port = endpoint.port or (80 if endpoint.scheme == "http" else 443)
-        socket.create_connection((host, port), timeout=5).close()
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        return Line(
-            "network",
-            "warn",
-            f"{host} cannot be reached: {why}",
-            "Set HF_ENDPOINT to a mirror, or fill the Hub's cache elsewhere and set HF_HUB_OFFLINE=1.",
-        )
-    return Line("network", "ok", f"{host} answers")
+    if not find_spec("huggingface_hub"):
+        return Line("network", "warn", "huggingface_hub is not installed", install("huggingface_hub"))
+    from mmpr_pipeline.models.resolve import hub_away
+
+    if away := hub_away():
+        remedy = "Set HF_ENDPOINT to a mirror, or fill the Hub's cache elsewhere and set HF_HUB_OFFLINE=1."
+        return Line("network", "warn", away, remedy)
+    return Line("network", "ok", "the Hub answers")
 
 
 def _disks() -> Iterator[Line]:

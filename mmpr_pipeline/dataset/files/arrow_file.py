@@ -19,6 +19,10 @@ from mmpr_pipeline.storage import MissingKeyError, Store
 BATCH_ROWS = 2048
 BATCH_BYTES = 16 << 20
 ZSTD_LEVEL = 3
+DAMAGED_REMEDY = (
+    "Bring it back from a copy. Without one, delete the manifest of its shard and run the `mmpr build` of the dataset "
+    "again: it makes the shard anew. `mmpr verify` names all that is wrong."
+)
 
 
 class RecordFile:
@@ -82,7 +86,7 @@ def record_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator
             batch = reader.get_batch(index)
             yield batch if columns is None else batch.select([n for n in batch.schema.names if n in columns])
     except (pa.ArrowException, OSError) as error:
-        raise DatasetError(f"{path.name} is not a readable Arrow file: {error}") from None
+        raise DatasetError(f"{path.name} is not a readable Arrow file: {error}", remedy=DAMAGED_REMEDY) from None
 
 
 def _only(path: Path, columns: Sequence[str] | None) -> pa.ipc.IpcReadOptions:
@@ -103,7 +107,7 @@ def schema_of(path: Path) -> pa.Schema:
         state = path.stat()
         return _stated_schema(path, (state.st_ino, state.st_mtime_ns, state.st_size))
     except (pa.ArrowException, OSError) as error:
-        raise DatasetError(f"{path.name} is not a readable Arrow file: {error}") from None
+        raise DatasetError(f"{path.name} is not a readable Arrow file: {error}", remedy=DAMAGED_REMEDY) from None
 
 
 @lru_cache(maxsize=4096)
@@ -127,16 +131,10 @@ def sound_file(store: Store, key: str, sha256: str, folder: Path | None = None) 
     try:
         path = store.fetch(key, folder) if folder else store.local_copy(key)
     except MissingKeyError:
-        raise DatasetError(f"{store.url}/{key} is gone.", remedy=_REMEDY) from None
+        raise DatasetError(f"{store.url}/{key} is gone.", remedy=DAMAGED_REMEDY) from None
     if sha256_of(path) != sha256:
-        raise DatasetError(f"{store.url}/{key} is not what its manifest says.", remedy=_REMEDY)
+        raise DatasetError(f"{store.url}/{key} is not what its manifest says.", remedy=DAMAGED_REMEDY)
     return path
-
-
-_REMEDY = (
-    "Bring it back from a copy. Without one, delete the manifest of its shard and run the `mmpr build` of the dataset "
-    "again: it makes the shard anew. `mmpr verify` names all that is wrong."
-)
 
 
 def runs_of(column: pa.Array) -> Iterator[tuple[Any, int, int]]:

@@ -114,7 +114,7 @@ def no_dataset(store: Store) -> DatasetError:
             f"{store.url} holds no finished shard yet.",
             remedy=f"A build is at work on it: wait for its first shard; `mmpr top {store.url}` shows how far it is.",
         )
-    if store.exists(layout.CONFIG):
+    if store.exists(layout.CONFIG) and b'"identity"' in store.read(layout.CONFIG):  # a model has a config.json too
         return DatasetError(
             f"{store.url} holds no finished shard: its build was stopped before.",
             remedy="Run the same `mmpr build` again: it goes on.",
@@ -122,7 +122,8 @@ def no_dataset(store: Store) -> DatasetError:
     if next(iter(store.list()), None) is not None:
         return DatasetError(f"{store.url} is no output of `mmpr build`.", remedy="Give the --out of a build.")
     place = Path(store.url)
-    folders = [each.name for each in place.parent.iterdir() if each.is_dir()] if place.parent.is_dir() else []
+    beside = place.parent.iterdir() if place.parent.is_dir() else ()
+    folders = [each.name for each in beside if each.is_dir() and each != place]
     return DatasetError(
         f"There is nothing at {store.url}{nearest(place.name, folders, listing=False) or '.'}",
         remedy="Give the output of `mmpr build`.",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.core.errors import ConfigError, DatasetError, HubError
 from mmpr_pipeline.core.progress import Progress, no_progress
-from mmpr_pipeline.dataset.files.arrow_file import sha256_of
+from mmpr_pipeline.dataset.files.arrow_file import DAMAGED_REMEDY, sha256_of
 from mmpr_pipeline.dataset.files.load import pair_features
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
 from mmpr_pipeline.dataset.publish.card import dataset_card
@@ -92,6 +92,9 @@ def publish(
         raise ConfigError(f"{name!r} is not a name on the Hub.", remedy="Give --repo ORG/NAME.")
     store = open_store(out)
     parts = parts_of(list(manifests_of(store, shards_of(store))), files)
+    there = set(store.list())
+    if gone := sorted(key for part in parts for key in part.hashes if key not in there):
+        raise DatasetError(f"{store.url}/{gone[0]} is gone.", remedy=DAMAGED_REMEDY)
     if not any(part.rows for part in parts):
         raise DatasetError(f"{store.url} holds no pairs.", remedy="`mmpr stats` says why.")
     facts = facts_of(out, lambda done, of: report("reading", done, of))

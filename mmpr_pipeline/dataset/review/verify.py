@@ -18,6 +18,7 @@ from mmpr_pipeline.core.records import SCHEMA_VERSION
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches, schema_of, sha256_of
 from mmpr_pipeline.dataset.files.manifest import FileEntry, Manifest, read_manifest
+from mmpr_pipeline.dataset.files.marks import read_all
 from mmpr_pipeline.dataset.files.summary import no_dataset
 from mmpr_pipeline.dataset.review.verify_described import check_described
 from mmpr_pipeline.dataset.review.verify_rows import check_rows
@@ -30,6 +31,7 @@ REMEDIES = {
     "unfinished": "Where the output is unfinished, run the same `mmpr build` again: it goes on.",
     "left_over": "What a killed worker left is removed by the same `mmpr build`.",
     "extra_file": "Move files that no build wrote out of the output.",
+    "bad_marks": f"Correct or remove that line of {layout.MARKS}; its `check` too, where a person wrote it.",
     "bad_summary": f"Delete a damaged {layout.SUMMARY} and run the same `mmpr build` again: it writes it anew.",
 }
 DAMAGED = (
@@ -112,6 +114,10 @@ def verify(out: str | Path, progress: Progress | None = None) -> Report:
             _check_shard(store, manifest, report, ids)
         if progress:
             progress(shard + 1, num_shards)
+    try:
+        read_all(store)
+    except DatasetError as error:
+        report.add("bad_marks", layout.MARKS, error.message)
     check_described(store, keys, num_shards, identity, report.add)
     _check_shared_ids(store, num_shards, ids, report)
     return report

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from mmpr_pipeline.core.errors import SourceAwayError, SourceError
 from mmpr_pipeline.pipeline.config import BuildConfig
-from mmpr_pipeline.pipeline.plans.sources import ResolvedSource, resolve_source
+from mmpr_pipeline.pipeline.plans.sources import ResolvedSource, hub_offline, resolve_source
 from mmpr_pipeline.screening.fingerprints.file import kept_fingerprint
 from mmpr_pipeline.screening.report import EvaluationSet
 from mmpr_pipeline.sources import SourceIndex
@@ -70,7 +69,7 @@ def resolve_evaluation_sets(
             found.append(kept)
             continue
         try:
-            with _offline(not reachable):
+            with hub_offline(not reachable):
                 if fetches or _is_here(name):
                     found.append(resolve_source(name, config.data_root))
                 else:
@@ -80,7 +79,7 @@ def resolve_evaluation_sets(
             reachable = reachable and not isinstance(error, SourceAwayError)
     for name in list(unchecked) if not reachable else ():  # those asked for in vain may lie in the cache
         try:
-            with _offline(True):
+            with hub_offline(True):
                 found.append(resolve_source(name, config.data_root))
             del unchecked[name]
         except SourceError:
@@ -154,16 +153,3 @@ def _is_here(name: str) -> bool:
     """Whether all files of a set are on this machine; the Hub is asked for their names only. Raises SourceError."""
     declaration = find_declaration(name)[0]
     return declaration.hub is None or bytes_to_fetch(declaration.hub, declaration.archives) == 0
-
-
-@contextmanager
-def _offline(offline: bool) -> Iterator[None]:
-    """The Hub's library as if HF_HUB_OFFLINE=1 were set."""
-    from huggingface_hub import constants
-
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or offline
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before

@@ -47,8 +47,17 @@ class MergePlan(RebuildPlan):
     @property
     def described_sources(self) -> list[SourceNote]:
         """The sources of all outputs, each once."""
-        told = {source["name"]: source for each in reversed(self.descriptions) for source in each.get("sources", [])}
-        return list({**told, **{source["name"]: source for source in super().described_sources}}.values())
+        every = [super().described_sources, *(each.get("sources", []) for each in self.descriptions)]
+        notes: dict[str, SourceNote] = {}
+        for note in (note for sources in (*reversed(every[1:]), every[0]) for note in sources):
+            known = notes.get(note["name"], note)
+            notes[note["name"]] = merged = note.copy()
+            # Its questions are of all outputs: so are the most tiles that they ask for, and what they were asked with.
+            if most := max(note.get("tiles", 0), known.get("tiles", 0)):
+                merged["tiles"] = most
+            if asked := dict.fromkeys([*note.get("instructions", []), *known.get("instructions", [])]):
+                merged["instructions"] = list(asked)
+        return list(notes.values())
 
     @property
     def rows(self) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.core.errors import ConfigError, SourceError
+from mmpr_pipeline.core.errors import ConfigError, SourceAwayError, SourceError
 from mmpr_pipeline.core.records import Reject
 from mmpr_pipeline.dataset.files.sealed import SourceNote
 from mmpr_pipeline.models.tiles import MAX_TILES
@@ -123,6 +124,7 @@ def resolve_sources(config: BuildConfig, begun: Mapping[str, Any] | None = None)
     commits = {source["name"]: source["revision"] for source in (begun or {}).get("sources", ())}
     sources: dict[str, ResolvedSource] = {}
     used: set[str] = set()
+    away: dict[str, SourceAwayError] = {}
     for given in config.sources:
         for path in expand([given]):
             if path in sources:
@@ -137,7 +139,15 @@ def resolve_sources(config: BuildConfig, begun: Mapping[str, Any] | None = None)
             names = (name, path, given)
             used |= set(names)
             share = next((config.mixture[known] for known in names if known in config.mixture), ALL)
-            sources[path] = resolve_source(path, config.data_root, config.limit, share, commits.get(name))
+            try:
+                with hub_offline(bool(away)):  # once it gave no answer, it is not waited for again
+                    sources[path] = resolve_source(path, config.data_root, config.limit, share, commits.get(name))
+            except SourceAwayError as error:
+                away[name] = error
+    if away:
+        first, *more = away.values()
+        lines = "".join(f"\n    {name}: {error.message}" for name, error in away.items())
+        raise SourceAwayError(f"{len(away)} sources cannot be read:{lines}", remedy=first.remedy) if more else first
     names_given = [source.name for source in sources.values()]
     if repeated := sorted({name for name in names_given if names_given.count(name) > 1}):
         raise ConfigError(
@@ -149,3 +159,16 @@ def resolve_sources(config: BuildConfig, begun: Mapping[str, Any] | None = None)
             remedy="Name it in sources too, or correct its name.",
         )
     return tuple(sources.values())
+
+
+@contextmanager
+def hub_offline(offline: bool) -> Iterator[None]:
+    """The Hub's library as if HF_HUB_OFFLINE=1 were set."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or offline
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before

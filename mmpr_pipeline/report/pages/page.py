@@ -49,7 +49,7 @@ def report(
     try:
         target.write_text(html, encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"Cannot write {target}: {error.strerror}", remedy="Give another --path.") from None
+        raise ConfigError(f"Cannot write {target}: {error.strerror}", remedy="Give another --out.") from None
     return target
 
 

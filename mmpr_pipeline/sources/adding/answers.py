@@ -161,10 +161,12 @@ def _mark(guess: Guess, table: Table) -> None:
     texts = table.texts(column) if isinstance(column, str) else []
     if "answer_after" in guess.columns or not texts:
         return
-    for mark in MARKS:
-        having = [text for text in texts if mark in text]
-        if len(having) > 0.8 * len(texts):
-            return guess.suggest("answer_after", mark, f"{len(having)} of {len(texts)} golds stand behind it")
+    having = {mark: [text for text in texts if mark in text] for mark in MARKS}
+    usual = [mark for mark in MARKS if len(having[mark]) > 0.8 * len(texts)]
+    if usual:
+        # "... so the answer is option A.\nAnswer:A": behind the last of several marks stands the gold alone.
+        mark = min(usual, key=lambda mark: sum(len(cut_answer(text, [mark], None)) for text in texts))
+        return guess.suggest("answer_after", mark, f"{len(having[mark])} of {len(texts)} golds stand behind it")
     dots = [text for text in texts if text.endswith(".") and len(text) < 60]
     if len(dots) > 0.8 * len(texts):
         guess.suggest("answer_strip", ".", "golds end in a full stop")

@@ -17,6 +17,7 @@ from mmpr_pipeline.sources.adding.names import (
     CHOICES,
     CHOSEN,
     CONTEXT,
+    CONVERSATION,
     IDS,
     QUESTION,
     REJECTED,
@@ -72,13 +73,21 @@ def _pair(guess: Guess, table: Table) -> None:
             )
         if "question" not in guess.columns and all(last_said(one, ASKING) for one in table.present(both[0] or "")):
             guess.suggest("question", both[0], "what is asked in it last")
+        for name in table.columns if "question" not in guess.columns else ():  # a conversation without its last reply
+            values = [as_json(value) for value in table.present(name)]
+            if is_called(name, CONVERSATION) and all(last_said(value, ASKING) for value in values):
+                guess.suggest("question", name, "what is asked in it last")
+                if any(len(value) > 1 for value in values if isinstance(value, list | tuple)):
+                    guess.suggest("history", name, "the turns before it")
+                break
 
 
 def _choices(guess: Guess, table: Table) -> None:
     if "choices" in guess.columns:
         return
     for name in table.columns:
-        values = table.present(name)
+        # A list of none, `[]`, says nothing: that question has no choices.
+        values = [value for value in table.present(name) if not isinstance(value, str) or as_json(value) != []]
         if not values or not is_called(name, CHOICES):
             continue
         if sum(map(_parses, values)) > 0.5 * len(values):
@@ -86,7 +95,8 @@ def _choices(guess: Guess, table: Table) -> None:
             shape = "a text that lists them" if isinstance(as_json(values[0]), str) else shape
             return guess.suggest("choices", name, f"by its name, {shape}")
         if all(isinstance(value, str) for value in values):
-            guess.doubts.append(f"{name} sounds like choices, but they cannot be told apart, as in {values[0][:60]!r}.")
+            odd = next(value for value in values if not _parses(value))
+            guess.doubts.append(f"{name} sounds like choices, but they cannot be told apart, as in {odd[:60]!r}.")
     lettered = {found[1].upper(): name for name in table.columns if (found := _LETTERED.fullmatch(last(name)))}
     row = [lettered[letter] for letter in "ABCDEFGH" if letter in lettered]
     if len(row) > 1 and "A" in lettered and "B" in lettered and all(map(table.texts, row[:2])):

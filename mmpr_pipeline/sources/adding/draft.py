@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,20 +13,21 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import ValidationError
 
-from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.errors import ConfigError, SourceError, nearest
 from mmpr_pipeline.sources.adding.answers import guess_answers
 from mmpr_pipeline.sources.adding.columns import guess_columns
 from mmpr_pipeline.sources.adding.guess import Guess
-from mmpr_pipeline.sources.adding.look import Found, inspect_target
-from mmpr_pipeline.sources.adding.names import source_name
+from mmpr_pipeline.sources.adding.look import Found, inspect_target, read_sample
+from mmpr_pipeline.sources.adding.names import IDS, source_name
 from mmpr_pipeline.sources.adding.paths import guess_places
-from mmpr_pipeline.sources.adding.table import Table, image_form, last
+from mmpr_pipeline.sources.adding.table import Table, image_form, is_called, last
+from mmpr_pipeline.sources.declaration.columns import Columns
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.source import Source
 
 _ENDINGS = frozenset({"jsonl", "json", "parquet", "csv", "tsv", "tar", "arrow", "ndjson"})
 _ORDER = ("name", "description", "homepage", "licence", "role", "language", "tiles", "files", "hub", "format",
-          "archives", "image_root", "image_prefix", "image_hosts", "text_only", "kind", "answer_form",
+          "join", "archives", "image_root", "image_prefix", "image_hosts", "text_only", "kind", "answer_form",
           "columns")  # fmt: skip
 _COLUMNS = ("id", "each", "turns", "question", "context", "image", "images", "image_path", "choices", "answer",
             "answers", "answer_after", "answer_strip", "chosen", "rejected", "unit", "precision")  # fmt: skip
@@ -100,7 +103,16 @@ def draft_found(
     """A declaration, to be written at `path`, of what was found; see `draft_source`."""
     known = dict(columns or {})
     fixed = {key: known.pop(key) for key in ("kind", "answer_form", "language") if key in known}
+    for field in known.keys() - Columns.model_fields.keys():
+        names = [*Columns.model_fields, "kind", "answer_form", "language"]
+        raise ConfigError(
+            f"No field is called {field}{nearest(field, names, listing=False) or '.'}",
+            remedy=f"--column FIELD=COLUMN takes {', '.join(names)}.",
+        )
     guess, table = guess_columns(found.rows, known)
+    golds = {"answer", "answers", "chosen"}
+    if found.further and not ("question" in guess.columns and golds & set(guess.columns)):
+        guess, table = _from_two_files(found, known) or (guess, table)
     if not {"image_root", "archives"} & set(fields or ()):
         guess_places(guess, table, found)
     if "question" not in guess.columns:
@@ -121,6 +133,51 @@ def draft_found(
         guess.fields[field], guess.why[field] = known_value, "as stated beside the rows"
     guess.doubts += doubts
     return _drafted(path, called, found, guess)
+
+
+def _from_two_files(found: Found, known: Mapping[str, str]) -> tuple[Guess, Table] | None:
+    """The guess where questions are in one file of a folder and their golds in another, as VQA publishes them, or
+    where the likeliest file has no questions; `found` then says which. None where no file helps."""
+    every = [(found.fields["files"], found.rows, found.fields.get("format"))]
+    for file in found.further:
+        other = Found(found.place, {})
+        with suppress(SourceError):
+            read_sample(other, [file])
+            every.append((file.name, other.rows, other.fields.get("format")))
+    asking = next((one for one in every if "question" in guess_columns(one[1], known)[0].columns), None)
+    if asking is None:
+        return None
+    name, rows, format = asking
+    found.fields["files"], found.rows, found.why["files"] = name, rows, "the file of questions"
+    found.fields.pop("format", None)
+    if format:
+        found.fields["format"] = format
+    if found.folder and isinstance(name, str):
+        found.beside = (found.folder / posixpath.relpath(name, found.root)).parent
+    guess, table = guess_columns(rows, known)
+    for other_name, golds, _ in every:
+        key = _shared_key(rows, golds) if other_name != name and isinstance(other_name, str) else None
+        if key is None or {"answer", "answers"} & set(guess.columns):
+            continue
+        by_key = {str(row.get(key)): row for row in golds}
+        joined: list[Mapping[str, Any]] = [{**by_key.get(str(row.get(key)), {}), **row} for row in rows]
+        both, joined_table = guess_columns(joined, known)
+        if {"answer", "answers"} & set(both.columns):
+            found.fields["join"] = {"file": other_name, "key": key}
+            found.why["join"] = f"the golds are there, by {key}"
+            found.rows = joined
+            return both, joined_table
+    return guess, table
+
+
+def _shared_key(rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> str | None:
+    """A column that tells the rows of both samples apart, and of which they share most values."""
+    one, two = Table(rows), Table(others)
+    for name in sorted(one.columns, key=lambda name: (not is_called(name, IDS), name)):
+        own, their = one.texts(name), two.texts(name)
+        if len({*own}) == len(rows) and len({*their}) == len(others) and 2 * len({*own} & {*their}) > len(rows):
+            return name
+    return None
 
 
 def _hosts(guess: Guess, table: Table, hosts: tuple[str, ...]) -> None:

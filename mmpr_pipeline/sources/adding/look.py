@@ -17,7 +17,15 @@ from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.sources.adding.table import IMAGE_NAME
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
 from mmpr_pipeline.sources.declaration.schema import HubLocation
-from mmpr_pipeline.sources.files.formats import EXTENSIONS, Scan, SourceFile, row_format
+from mmpr_pipeline.sources.files.formats import (
+    COMPRESSED,
+    EXTENSIONS,
+    Scan,
+    SourceFile,
+    Unreadable,
+    format_of,
+    row_format,
+)
 from mmpr_pipeline.sources.files.hub import repository_files, resolve, told_of
 from mmpr_pipeline.sources.files.local import LocalFile
 from mmpr_pipeline.sources.images.archives import opened
@@ -28,6 +36,9 @@ SAMPLE = 200
 MAX_LISTED = 20_000
 """Files of a folder that are looked at."""
 
+MOST_FURTHER = 6
+"""Other files of rows of a folder that are looked at, where the likeliest has no questions or no golds."""
+
 _SHARD = re.compile(r"\d{1,6}(?=\D*$)")
 _OF = re.compile(r"-\d+-of-\d+")
 _ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -37,7 +48,8 @@ _ID = re.compile(r"[\w.-]+/[\w.-]+")
 class Found:
     """What was found: fields for the declaration, sample rows, and names of image files that rows may refer to.
 
-    `folder` is where was looked, `root` the same as the declaration sees it, `beside` where the first file of rows is.
+    `folder` is where was looked, `root` the same as the declaration sees it, `beside` where the first file of rows is;
+    `further` are other files of rows in the folder.
     """
 
     place: str
@@ -46,6 +58,7 @@ class Found:
     why: dict[str, str] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
     archives: list[SourceFile] = field(default_factory=list)
+    further: list[SourceFile] = field(default_factory=list)
     folder: Path | None = None
     beside: Path | None = None
     root: str = "."
@@ -59,13 +72,14 @@ def inspect_target(target: str, base: Path) -> Found:
     """
     path = Path(target)
     if path.exists():
-        place = path
+        place, further = path, list[list[Path]]()
         if place.is_file():
             files, folder, others = [place], place.parent, list(place.parent.glob("*.zip"))
         else:
             folder = place
             every = sorted(islice((one for one in place.rglob("*") if one.is_file()), MAX_LISTED))
-            files, others = _rows_among(every, place), [one for one in every if one.suffix.lower() == ".zip"]
+            files, *further = _sets_of_rows(every, place)
+            others = [one for one in every if one.suffix.lower() == ".zip"]
         relative = [Path(os.path.relpath(file, base)).as_posix() for file in files]
         found = Found(folder.resolve().name if place.is_dir() else place.stem, {"files": _pattern(relative)})
         found.folder, found.beside = folder, files[0].parent
@@ -73,9 +87,11 @@ def inspect_target(target: str, base: Path) -> Found:
         found.why["files"] = "the file of rows" if len(files) == 1 else f"the {len(files)} files of rows"
         local = [LocalFile(file, name, file.stat().st_size) for file, name in zip(files, relative, strict=True)]
         read_sample(found, list(local))
-        found.archives = [
-            LocalFile(one, Path(os.path.relpath(one, base)).as_posix(), one.stat().st_size) for one in others
-        ]
+        for one in others:
+            found.archives.append(LocalFile(one, Path(os.path.relpath(one, base)).as_posix(), one.stat().st_size))
+        for one, *more in further[:MOST_FURTHER]:
+            if not more:
+                found.further.append(LocalFile(one, Path(os.path.relpath(one, base)).as_posix(), one.stat().st_size))
         # Names of image files below a folder, as paths from there.
         names = []
         for place in islice(folder.rglob("*"), MAX_LISTED):
@@ -96,10 +112,12 @@ def is_hub_id(target: str) -> bool:
     return _ID.fullmatch(target.removeprefix("hf://datasets/")) is not None
 
 
-def _rows_among(every: list[Path], folder: Path) -> list[Path]:
-    """The files of rows in a folder: those of the likeliest format, and of them one set of shards."""
+def _sets_of_rows(every: list[Path], folder: Path) -> list[list[Path]]:
+    """The files of rows in a folder, one list for each set of shards, the likeliest first."""
     known = [one for one in every if one.suffix.lower() in EXTENSIONS and not one.name.startswith(".")]
     if not known:
+        if packed := [one for one in every if one.suffix.lower() in COMPRESSED and EXTENSIONS.keys() & {*one.suffixes}]:
+            format_of(packed[0].name)  # raises: unpack it
         raise SourceError(
             f"{folder} has no file of rows ({', '.join(EXTENSIONS)}).",
             remedy='Of images alone, say what to ask: --question "Describe this picture in detail."; else give a file '
@@ -115,7 +133,7 @@ def _rows_among(every: list[Path], folder: Path) -> list[Path]:
             p.stat().st_size for p in sets[key]
         )
 
-    return sets[max(sets, key=likely)]
+    return [sets[key] for key in sorted(sets, key=likely, reverse=True)]
 
 
 def _pattern(names: list[str]) -> str | list[str]:
@@ -129,25 +147,34 @@ def _pattern(names: list[str]) -> str | list[str]:
 def read_sample(found: Found, files: Sequence[SourceFile]) -> None:
     """Fill in sample rows, and the format where extensions do not say it. Raises SourceError: no rows."""
     wanted = SAMPLE
+    first = ""
     for file in files:
-        format = EXTENSIONS.get(Path(file.name).suffix.lower())
-        if format is None:
-            raise SourceError(
-                f"No format is known by the extension of {file.name}.",
-                remedy=f"Rows are read from {', '.join(EXTENSIONS)}; images in a .zip need a file of rows beside it.",
-            )
-        rows = _rows(file, format, wanted)
-        if format == "json" and not rows and (rows := _rows(file, "jsonl", wanted)):
-            found.fields["format"], found.why["format"] = "jsonl", "it has one object on each line"
+        format = format_of(file.name)
+        rows, why = _rows(file, format, wanted)
+        if format == "json" and not rows:
+            lines, _ = _rows(file, "jsonl", wanted)
+            if lines:
+                found.fields["format"], found.why["format"] = "jsonl", "it has one object on each line"
+                rows = lines
+        if format == "jsonl" and not rows:
+            listed, _ = _rows(file, "json", wanted)
+            if listed:
+                found.fields["format"], found.why["format"] = "json", "it is one list of objects"
+                rows = listed
         found.rows += rows
+        first = first or why
         wanted = SAMPLE - len(found.rows)
         if wanted <= 0:
             return
     if not found.rows:
-        raise SourceError(f"{found.place} has no rows that can be read.", remedy="Check the files.")
+        raise SourceError(
+            f"{found.place} has no rows that can be read{f': {first}' if first else ''}.",
+            remedy="Save the file as UTF-8." if "UTF-8" in first else "Check the files.",
+        )
 
 
-def _rows(file: SourceFile, format: Any, wanted: int) -> list[Mapping[str, Any]]:
+def _rows(file: SourceFile, format: Any, wanted: int) -> tuple[list[Mapping[str, Any]], str]:
+    """The rows that can be read, and what is wrong with the first of the others."""
     reader, scan = row_format(format), Scan(limit=wanted)
     try:
         reader.scan(file, scan)
@@ -155,8 +182,10 @@ def _rows(file: SourceFile, format: Any, wanted: int) -> list[Mapping[str, Any]]
     except SourceError:
         if format != "json":
             raise
-        return []
-    return [row for row in rows if isinstance(row, Mapping) and row]
+        return [], ""
+    wrong = next((row for row in rows if isinstance(row, Unreadable)), None)
+    why = f"{wrong.reason.replace('_', ' ')}, {wrong.detail}" if wrong else ""
+    return [row for row in rows if isinstance(row, Mapping) and row], why
 
 
 def archive_names(archives: list[SourceFile]) -> list[str]:

@@ -17,6 +17,7 @@ CHOICES = ("choice", "option", "candidate", "answer_choice", "multiple_choice", 
 IDS = ("id", "qid", "question_id", "pid", "uid", "uuid", "index", "idx", "sample_id", "item_id",
        "data_id", "__key__", "_key", "key", "no", "number", "题号", "编号", "序号")  # fmt: skip
 CONTEXT = ("hint", "passage", "context", "lecture")
+CONVERSATION = ("conversation", "message", "dialog", "dialogue", "turn")
 LANGUAGE = ("language", "lang", "locale")
 CHOSEN = ("chosen", "chosen_response", "preferred", "preferred_response", "response_chosen", "win", "better")
 REJECTED = (

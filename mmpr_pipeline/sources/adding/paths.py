@@ -12,6 +12,7 @@ from mmpr_pipeline.sources.adding.guess import Guess
 from mmpr_pipeline.sources.adding.look import Found, archive_names
 from mmpr_pipeline.sources.adding.table import Table, image_form, last
 from mmpr_pipeline.sources.images.archives import ImageArchives
+from mmpr_pipeline.sources.rows.columns import image_path
 
 _SEEN = 50
 
@@ -19,8 +20,15 @@ _SEEN = 50
 def guess_places(guess: Guess, table: Table, found: Found) -> None:
     """Say where the images of paths are: archives, image_root, or a path made of a column that is only a name."""
     paths = _paths(guess, table)
-    if not paths and not {"image", "images", "image_path"} & set(guess.columns):
+    named: dict[str, Any] = {
+        key: guess.columns[key] for key in ("image", "images", "image_path") if key in guess.columns
+    }
+    if not paths and (not named or (isinstance(named.get("image"), str) and _are_urls(table, str(named["image"])))):
+        # Files that are there before URLs, which may be there no more.
+        guess.columns.pop("image", None)
         _path_of_names(guess, table, found)
+        if "image_path" not in guess.columns:
+            guess.columns.update(named)
         paths = _paths(guess, table)
     if not paths:
         return
@@ -49,6 +57,10 @@ def guess_places(guess: Guess, table: Table, found: Found) -> None:
     guess.doubts.append(f"The images were not found, such as {paths[0]}: say image_root or archives.")
 
 
+def _are_urls(table: Table, column: str) -> bool:
+    return {image_form(value) for value in table.present(column)} == {"url"}
+
+
 def _paths(guess: Guess, table: Table) -> list[str]:
     """Some image paths of the sample."""
     found: list[Any] = []
@@ -58,27 +70,39 @@ def _paths(guess: Guess, table: Table) -> list[str]:
             for value in table.present(name) if ";" not in name else []:
                 found += value if isinstance(value, list | tuple) else [value]
     if template := guess.columns.get("image_path"):
-        name, rest = template[1:].split("}", 1)
-        found += [f"{value}{rest}" for value in table.texts(name.partition(":")[0])]
+        for number in range(min(table.size, _SEEN)):
+            row = {name: values[number] for name, values in table.columns.items()}
+            with suppress(ItemRejected, KeyError):
+                found.append(image_path(template, row.__getitem__))
     plain = [value.get("path") if isinstance(value, dict) and not value.get("bytes") else value for value in found]
     return [path for path in plain if isinstance(path, str) and image_form(path) == "path"][:_SEEN]
 
 
 def _path_of_names(guess: Guess, table: Table, found: Found) -> None:
-    """`{image_id}.jpg` where a column holds names of image files without their ending."""
+    """`{image_id}.jpg` where a column holds names of image files without their ending, or numbers that they end on, as
+    `COCO_train2014_{image_id:012d}.jpg`."""
     names = found.names or archive_names(found.archives)
     by_stem = {PurePosixPath(name).stem: name for name in names}
     taken = {guess.columns.get(name) for name in ("question", "answer", "answers", "context")}
-    for column in sorted(set(table.columns) - taken, key=lambda name: ("image" not in last(name), name)):
+    for column in sorted(set(table.columns) - taken, key=_likely_name):
         values = table.texts(column)[:_SEEN]
         if not values:
             continue
         for digits in (0, 12, 6, 8):
-            stems = [value.rjust(digits, "0") if digits else value for value in values]
-            if sum(stem in by_stem for stem in stems) < 0.8 * len(stems):
-                continue
-            name = PurePosixPath(by_stem[next(stem for stem in stems if stem in by_stem)])
-            pad = f":0{digits}d" if digits else ""
-            parent = "" if str(name.parent) == "." else f"{name.parent}/"
-            guess.suggest("image_path", f"{parent}{{{column}{pad}}}{name.suffix}", f"files are named by {column}")
-            return
+            ends = [value.rjust(digits, "0") if digits else value for value in values]
+            longer = [stem for stem in by_stem if digits and stem.endswith(ends[0]) and stem != ends[0]]
+            for prefix in ("", *(stem.removesuffix(ends[0]) for stem in longer[:3])):
+                stems = [prefix + end for end in ends]
+                if prefix[-1:].isdigit() or sum(stem in by_stem for stem in stems) < 0.8 * len(stems):
+                    continue
+                name = PurePosixPath(by_stem[next(stem for stem in stems if stem in by_stem)])
+                pad = f":0{digits}d" if digits else ""
+                parent = "" if str(name.parent) == "." else f"{name.parent}/"
+                path = f"{parent}{prefix}{{{column}{pad}}}{name.suffix}"
+                guess.suggest("image_path", path, f"files are named by {column}")
+                return
+
+
+def _likely_name(column: str) -> tuple[bool, bool, str]:
+    """Names of images before all else, and of those the ids and not the sizes."""
+    return "image" not in last(column), not last(column).endswith(("id", "name", "image")), column

@@ -12,6 +12,8 @@ from typing import BinaryIO
 from mmpr_pipeline.core.errors import SourceError
 
 _SAMPLED = 64 * 1024
+_POINTER, _POINTER_BYTES = b"version https://git-lfs.github.com/spec/", 1024
+"""How a pointer of Git LFS begins, which a clone without LFS has in a file's place, and how large it is at most."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,23 @@ class LocalFile:
     def open(self) -> BinaryIO:
         """See SourceFile."""
         try:
-            return self.path.open("rb")
+            stream = self.path.open("rb")
         except OSError as error:
             raise SourceError(
                 f"Cannot read {self.path}: {error.strerror or error}.", remedy="Check that the file is still there."
             ) from None
+        if self.size < _POINTER_BYTES and stream.read(len(_POINTER)) == _POINTER:
+            stream.close()
+            raise SourceError(
+                f"{self.path} is a pointer of Git LFS and not the file itself.",
+                remedy="Run `git lfs pull` in its folder, or `hf download --repo-type dataset ORG/NAME`.",
+            )
+        stream.seek(0)
+        return stream
 
     def local(self) -> Path:
         """See SourceFile."""
+        self.open().close()
         return self.path
 
     def digest(self) -> str:

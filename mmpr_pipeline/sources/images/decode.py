@@ -94,6 +94,8 @@ def _opened(raw: bytes, most: int) -> PIL.Image.Image:
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
         raise ItemRejected("image_too_large", f"more than {most} pixels") from None
     except PIL.UnidentifiedImageError:
+        if raw.startswith(b"version https://git-lfs"):
+            raise ItemRejected("missing_image", "a pointer of Git LFS stands in its place: `git lfs pull`") from None
         named = _format_by_name(raw)
         if named:
             raise ItemRejected("image_format", named) from None

@@ -17,6 +17,9 @@ from mmpr_pipeline.sources.rows.columns import cell_text, without_marks
 
 LETTERS = string.ascii_uppercase
 
+_FULL_WIDTH = {ord(letter) + 0xFEE0: letter for letter in string.ascii_letters}
+"""`Ｂ` as `B`, each in its place."""
+
 MAX_LITERAL = 20_000
 """Most characters of a Python list in a text."""
 
@@ -52,13 +55,15 @@ def parse_choices(value: Any) -> tuple[str, ...]:
         if lists:  # {"label": ["A", "B"], "text": ["red", "blue"]}
             value = next((lists[name] for name in _TEXTS if name in lists), None)
         else:
-            value = [value[key] for key in sorted(value, key=str) if value[key] is not None]
+            numbered = all(str(key).isdecimal() for key in value)
+            order = sorted(value, key=(lambda key: int(str(key))) if numbered else str)
+            value = without_missing([value[key] for key in order])
     if value is None or value == []:
         return ()
     if not isinstance(value, list | tuple):
         raise ItemRejected("bad_choices", type(value).__name__)
     texts = [without_marks(_choice(item)) for item in value]
-    matches = [_LETTERED.match(text) for text in texts]
+    matches = [_LETTERED.match(text.translate(_FULL_WIDTH)) for text in texts]
     letters = zip(matches, LETTERS, strict=False)
     if len(texts) > 1 and all(match and match[1].upper() == letter for match, letter in letters):
         # `A. red`, `B. blue` as `red`, `blue`, where every choice carries the letter of its place.
@@ -66,6 +71,20 @@ def parse_choices(value: Any) -> tuple[str, ...]:
     if len(texts) < 2 or len(texts) > len(LETTERS) or not all(texts):
         raise ItemRejected("bad_choices", f"{len(texts)} choices, {sum(not text for text in texts)} of them empty")
     return tuple(texts)
+
+
+def without_missing(values: Sequence[Any]) -> list[Any]:
+    """The values up to the last that is there: a question may have fewer choices than there are letters.
+
+    Raises ItemRejected (bad_choices) where one before it is missing: to close the gap would give those behind it other
+    letters than the gold means.
+    """
+    kept = list(values)
+    while kept and kept[-1] in (None, ""):
+        kept.pop()
+    if missing := sum(value is None or value == "" for value in kept):
+        raise ItemRejected("bad_choices", f"{missing} of {len(kept)} choices missing before the last")
+    return kept
 
 
 def _lettered_parts(text: str) -> list[str]:
@@ -145,7 +164,7 @@ def _one(gold: str, form: str, choices: tuple[str, ...]) -> list[str]:
         loose = [LETTERS[i] for i, choice in enumerate(choices) if " ".join(choice.lower().split()) == wanted]
         return loose or _lettered(gold, choices)
     if form == "letter":
-        match = _LETTER.fullmatch(gold)
+        match = _LETTER.fullmatch(gold.translate(_FULL_WIDTH))
         found = [match.group(1).upper()] if match else _lettered(gold, choices)
     else:
         try:
@@ -167,6 +186,7 @@ def _together(gold: str, form: str, choices: tuple[str, ...]) -> list[str]:
             if parts and all(parts):
                 return [part for part in parts if part]
     if form == "letter":
+        gold = gold.translate(_FULL_WIDTH)
         joined = None if gold in choices else _JOINED.fullmatch(gold)
         letters = joined[1] if joined else "".join(_SEVERAL.sub("", gold).split()) if _SEVERAL.search(gold) else ""
         most = len(choices) or len(LETTERS)
@@ -179,7 +199,7 @@ def _together(gold: str, form: str, choices: tuple[str, ...]) -> list[str]:
 
 def _lettered(gold: str, choices: tuple[str, ...]) -> list[str]:
     """The letter of `B. blue`, where the choice of that letter is `blue`."""
-    match = _LETTERED.match(gold)
+    match = _LETTERED.match(gold.translate(_FULL_WIDTH))
     if not match:
         return []
     place, text = LETTERS.index(match[1].upper()), " ".join(gold[match.end() :].lower().split())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from mmpr_pipeline.checking.finding.spans import matching_braces
@@ -13,6 +15,9 @@ from mmpr_pipeline.sources.declaration.columns import PATH_COLUMN
 
 MARK = re.compile(r"<\|?image[ _-]?(\d{0,3})\|?>", re.IGNORECASE)
 """Where an image goes in a text, as data sets write it, with the image's number (from 1) where there is one."""
+
+MOST_DIGITS = 4300
+"""Of a number that becomes text, as Python's own bound for whole ones."""
 
 _ABSENT = object()
 _OPENING = re.compile(r"<(\w{1,40})>")
@@ -135,13 +140,17 @@ def text_or_none(value: Any) -> str | None:
 
 
 def cell_text(value: Any) -> str | None:
-    """Text, numbers and truth values as text; None for null, NaN, integers of thousands of digits, anything else."""
+    """Text, numbers, dates and truth values as text; None for null, NaN, numbers of thousands of digits, all else."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, date):  # and datetime
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return format(value, "f") if value.is_finite() and abs(value.adjusted()) < MOST_DIGITS else None
     if not isinstance(value, int | float):
         return None
     try:

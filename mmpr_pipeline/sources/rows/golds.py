@@ -11,7 +11,7 @@ from mmpr_pipeline.checking.reading.choices import choices_in
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.sources.declaration.columns import Columns, one_or_several
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
-from mmpr_pipeline.sources.rows.choices import LETTERS, choice_letters, equal_choices, parse_choices
+from mmpr_pipeline.sources.rows.choices import LETTERS, choice_letters, equal_choices, parse_choices, without_missing
 from mmpr_pipeline.sources.rows.columns import Row, cell_text, clean, cut_answer, optional_value
 
 _NO_SIGN = re.compile(r"[\W_]+")
@@ -23,7 +23,7 @@ def choices_of(row: Row, columns: Columns) -> tuple[str, ...]:
     if len(names) < 2:
         return parse_choices(optional_value(row, names[0]) if names else None)
     found = [optional_value(row, name) for name in names]  # columns A, B, C, D are null from some number on
-    return parse_choices([value for value in found if value is not None and value != ""])
+    return parse_choices(without_missing(found))
 
 
 def golds_of(

@@ -36,7 +36,7 @@ from mmpr_pipeline.sources.rows.golds import choices_of, golds_of
 from mmpr_pipeline.sources.rows.instructions import MAX_INSTRUCTION, Stripped, decimals_asked, strip_instruction
 
 MAX_QUESTION = 100_000
-"""Most characters of a question, and of all turns before it: far beyond any model's context."""
+"""Most characters of a question, of all turns before it, and of its golds and choices: far beyond any context."""
 
 MOST_TURNS = 64
 """Most turns before a question."""
@@ -56,8 +56,8 @@ def question_from_row(
     """The question in a row. `load` gives the encoded image behind a reference, `look` what is in it.
 
     Raises ItemRejected with one of the reasons: missing_column, wrong_type, not_selected, unknown_kind, nul_byte,
-    empty_question, question_too_long, turn_mark, bad_history, bad_choices, no_answer, answer_not_a_choice,
-    missing_image, too_many_images, image_marks, and those of `load` and `look`.
+    empty_question, question_too_long, answer_too_long, turn_mark, bad_history, bad_choices, no_answer,
+    answer_not_a_choice, missing_image, too_many_images, image_marks, and those of `load` and `look`.
     """
     columns, prompt = declaration.columns, declaration.prompt
     _selected(declaration, row)
@@ -67,6 +67,8 @@ def question_from_row(
     golds = golds_of(declaration, row, kind, choices, text)
     history = _history(declaration, row)
     raw = [load(reference) for reference in image_references(declaration, row)]
+    if (length := sum(map(len, (*choices, *golds)))) > MAX_QUESTION:
+        raise ItemRejected("answer_too_long", f"{length} characters of golds and choices, at most {MAX_QUESTION}")
     if "\0" in text or any("\0" in part for part in (*choices, *golds)):
         raise ItemRejected("nul_byte", "in the question, a choice or a gold")
     if any(TURN_MARK in part for part in (text, *choices)):
@@ -152,7 +154,8 @@ def _question(row: Row, columns: Columns) -> tuple[str, str]:
     kept = cut(clean(said or ""), columns.question_after, columns.question_until)
     context = text_or_none(optional_value(row, columns.context))
     text = f"{context}\n{kept}" if context and kept else kept
-    if not MARK.sub("", text).strip():
+    # Blanks and signs without a shape (zero-width, directions of writing) ask nothing.
+    if not any(sign.isprintable() and not sign.isspace() for sign in MARK.sub("", text)):
         raise ItemRejected("empty_question", column)
     if len(text) > MAX_QUESTION:
         raise ItemRejected("question_too_long", f"{len(text)} characters, at most {MAX_QUESTION}")

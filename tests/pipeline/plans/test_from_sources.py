@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmpr_pipeline.core.errors import SourceAwayError
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan, shard_slice
@@ -54,3 +55,15 @@ async def test_engines_plan_their_memory_for_the_tiles_that_the_sources_ask_for(
         noted.append(plan.described_sources[0].get("tiles"))
     assert started == [12, 24]
     assert noted == [None, 24]  # so that training cuts as many
+
+
+def test_every_source_that_is_out_of_reach_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever fetches one and tries again would learn of the next one only then."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    config = load_config(
+        None, {"sources": ["geoqa", "scienceqa"], "out": str(tmp_path / "out"), "engine.name": "scripted"}
+    )
+    with pytest.raises(SourceAwayError, match=r"2 sources cannot be read:\n    geoqa: .*\n    scienceqa: ") as caught:
+        make_build_plan(config)
+    assert caught.value.remedy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,17 @@ def test_a_question_that_one_output_could_not_ask_is_there_once(outputs: tuple[P
     finished(make_merge([some, good], {"out": str(folder / "once")}), None)
     rows = [row for row in rows_of(folder / "once", "questions") if row["source_id"] == "q3"]
     assert [row["status"] == "rejected" for row in rows] == [False]
+
+
+def test_notes_of_a_source_hold_what_any_of_the_outputs_asked_for(outputs: tuple[Path, str, str]) -> None:
+    folder, good, bad = outputs
+    plan = make_merge([good, bad], {"out": str(folder / "noted")})
+    few, many = plan.described["sources"][0].copy(), plan.described["sources"][0].copy()
+    few["tiles"], many["tiles"], few["instructions"], many["instructions"] = 18, 24, ["few"], ["many"]
+    mixed = replace(
+        plan,
+        described={**plan.described, "sources": [few]},
+        descriptions=({**plan.descriptions[0], "sources": [many]},),
+    )
+    (note,) = mixed.described_sources
+    assert (note["tiles"], note["instructions"]) == (24, ["few", "many"])

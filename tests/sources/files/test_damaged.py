@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import json
 import random
+import tarfile
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -50,6 +55,64 @@ def damage(path: Path, group: int, column: str, at: float) -> None:
     for place in range(begin, begin + 6):
         data[place] ^= 0xA5
     path.write_bytes(bytes(data))
+
+
+def counted(source: Source) -> list[str]:
+    index = source.index()
+    return [item.reason if isinstance(item, Reject) else "" for item in source.read(index, 0, index.rows)]
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.parquet", "rows.tar", "rows.json"])
+def test_a_pointer_of_git_lfs_is_no_file_of_rows(name: str, declare: Declare, tmp_path: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    (tmp_path / name).write_text(pointer)
+    with pytest.raises(SourceError, match=r"pointer of Git LFS.*\n.*git lfs pull"):
+        declare(files=name).index()
+
+
+def test_text_after_the_end_of_a_list_is_counted(declare: Declare, tmp_path: Path) -> None:
+    """Two lists in one file, or one object on each line: all but the first would be lost uncounted."""
+    rows = [{"id": str(number), "question": "Q?", "answer": "1"} for number in range(3)]
+    source = declare(files="rows.json", columns={**COLUMNS, "image": None}, kind="number", text_only=True)
+    (tmp_path / "rows.json").write_text(json.dumps(rows) + " \n\n")
+    assert counted(source) == ["", "", ""]
+    (tmp_path / "rows.json").write_text(json.dumps(rows) + "\n" + json.dumps(rows))
+    assert counted(source) == ["", "", "", "torn_line"]
+    (tmp_path / "rows.json").write_text("\n".join(map(json.dumps, rows)))
+    assert counted(source)[-1] == "torn_line"
+    (tmp_path / "rows.json").write_text(json.dumps({"data": rows, "version": 2}) + "\n")
+    assert counted(source) == ["", "", ""]
+    (tmp_path / "rows.json").write_bytes(json.dumps(rows).encode("utf-16"))
+    with pytest.raises(SourceError, match="UTF-16"):
+        source.index()
+
+
+def test_two_samples_of_one_key_in_a_tar_are_two_rows(declare: Declare, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "rows.tar", "w") as tar:
+        for name, data in [("a.png", png_bytes(1)), ("a.txt", b"1"), ("a.png", png_bytes(2)), ("a.txt", b"2")]:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    columns = {"question": "txt", "image": "png", "answer": "txt"}
+    source = declare(files="rows.tar", columns=columns, kind="number", answer_form=None)
+    index = source.index()
+    items = list(source.read(index, 0, index.rows))
+    assert [item.text for item in items if isinstance(item, Question)] == ["1", "2"]
+    assert counted(declare(files="rows.tar", columns={**columns, "id": "__key__"}, kind="number")) == [
+        "",
+        "duplicate_id",
+    ]
+
+
+def test_decimals_and_dates_of_parquet_are_golds(declare: Declare, tmp_path: Path) -> None:
+    made = {"question": ["How much?", "When?"], "image": [png_bytes(1), png_bytes(2)]}
+    made |= {"much": [Decimal("1.50"), None], "day": [None, date(2020, 1, 31)]}
+    pq.write_table(pa.table(made), tmp_path / "rows.parquet")
+    columns = {"question": "question", "image": "image", "answer": "much;day"}
+    source = declare(files="rows.parquet", columns=columns, kind="text", answer_form=None)
+    index = source.index()
+    golds = [item.answer for item in source.read(index, 0, index.rows) if isinstance(item, Question)]
+    assert golds == ["1.50", "2020-01-31"]
 
 
 def read_in(source: Source, size: int) -> list[Question | Reject]:

@@ -163,6 +163,13 @@ def test_other_formats_are_refused_by_name(raw: bytes, name: str) -> None:
     assert (caught.value.reason, caught.value.detail) == ("image_format", name)
 
 
+def test_a_pointer_of_git_lfs_is_a_missing_image() -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    with pytest.raises(ItemRejected, match="git lfs pull") as caught:
+        load_image(pointer)
+    assert caught.value.reason == "missing_image"
+
+
 def test_bytes_that_are_no_image() -> None:
     assert reason_of(b"") == "broken_image"
     assert reason_of(b"hello" * 50) == "broken_image"

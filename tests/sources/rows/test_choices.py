@@ -32,6 +32,9 @@ NUMBERS = [str(number) for number in range(27)]
         ("(a) red; (b) blue;", ("red", "blue")),
         ("red\n\n blue", ("red", "blue")),
         ('{"A": "red", "B": "blue"}', ("red", "blue")),
+        (["Ａ．红", "Ｂ．蓝"], ("红", "蓝")),
+        (["A.\u200b red", "B.\u200b blue"], ("\u200b red", "\u200b blue")),
+        ({str(number): f"c{number}" for number in range(12)}, tuple(f"c{number}" for number in range(12))),
     ],
 )
 def test_choices_are_read_however_they_are_nested(value: Any, choices: tuple[str, ...]) -> None:
@@ -45,6 +48,8 @@ def test_choices_are_read_however_they_are_nested(value: Any, choices: tuple[str
         ["A. red"],
         ["red", ""],
         ["red", None],
+        {"A": None, "B": "blue", "C": "green"},
+        {"A": "red", "B": "", "C": "green"},
         [["A", "red"], ["AB", "blue"]],
         [["A", "red", "x"], ["B", "blue", "y"]],
         [{"one": 1, "two": 2}, {"one": 3, "two": 4}],
@@ -143,3 +148,8 @@ except ItemRejected as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("bad_choices\n", "")
+
+
+@pytest.mark.parametrize(("gold", "letters"), [("Ｂ", ["B"]), ("（Ｂ）", ["B"]), ("Ｂ．blue", ["B"]), ("ＡＣ", ["AC"])])
+def test_a_gold_in_full_width_letters(gold: str, letters: list[str]) -> None:
+    assert choice_letters(gold, "letter", ("red", "blue", "green")) == letters

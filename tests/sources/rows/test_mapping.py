@@ -322,3 +322,11 @@ def test_a_gold_with_its_letter_and_its_text(gold: str, form: str) -> None:
 def test_a_list_of_one_answer_is_that_answer() -> None:
     told = {"choices": ["red", "blue"], "a": [1]}
     assert asked(told, answer_form="index").answer == "B"
+
+
+def test_a_gap_among_columns_of_choices_moves_no_letter() -> None:
+    """`B` means the second column, whether or not the first one holds a choice."""
+    columns = {"choices": ["w", "x", "y"]}
+    kept = asked({"w": "red", "x": "blue", "y": None, "a": "B"}, columns=columns)
+    assert (kept.choices, kept.answer) == (("red", "blue"), "B")
+    assert reason_of({"w": None, "x": "blue", "y": "green", "a": "B"}, columns=columns) == "bad_choices"

@@ -12,7 +12,9 @@ _MATH = re.compile(
     r"\$\$(?P<a>.{1,800}?)\$\$|\$(?P<b>[^$\n]{1,400})\$|\\\((?P<c>.{1,800}?)\\\)|\\\[(?P<d>.{1,800}?)\\\]", re.DOTALL
 )
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}(?![A-Za-z]*\()|[\u4e00-\u9fff]")
-_COMMAND = re.compile(r"\\[A-Za-z]+")
+_COMMAND = re.compile(r"\\(?:begin|end)\s?\{[A-Za-z]{1,12}\*?\}|\\[A-Za-z]+")
+_VALUE = re.compile(r"\\(?:infty|emptyset|varnothing|mathbb|pi|theta|alpha|beta|lambda|phi|omega)(?![A-Za-z])|[∞∅]")
+"""Signs that are a value of their own: a formula may hold neither letter nor digit beside them."""
 _NOT_PROSE = frozenset(
     [
         "and",
@@ -43,7 +45,9 @@ _NOT_PROSE = frozenset(
 def is_formula(text: str) -> bool:
     """True for text without words of prose: digits, letters, commands and signs only."""
     bare = _COMMAND.sub(" ", without_text_commands(text)) if "\\" in text else text
-    return all(word.lower() in _NOT_PROSE for word in _PROSE.findall(bare)) and any(map(str.isalnum, bare))
+    if any(word.lower() not in _NOT_PROSE for word in _PROSE.findall(bare)):
+        return False
+    return any(map(str.isalnum, bare)) or _VALUE.search(text) is not None
 
 
 def math_segments(text: str) -> list[re.Match[str]]:

@@ -24,7 +24,7 @@ _WORD = (
     rf"(?:\s(?:hundred|thousand|million)\b(?:\s(?:and\s)?(?:{_SMALL_WORD})\b(?!\s(?:of|are|is|were|was)\b))?){{0,3}}"
 )
 NUMBER = re.compile(
-    rf"(?<![A-Za-z0-9_.^\\])(?P<sign>[-+±]\s?|(?:negative|minus)\s)?(?P<money>(?:US|HK|C|A)?[$€£¥₹]|\\\$)?(?P<sign2>-)?"
+    rf"(?<![A-Za-z0-9_.^\\])(?<![\^_][{{(])(?P<sign>[-+±]\s?|(?:negative|minus)\s)?(?P<money>(?:US|HK|C|A)?[$€£¥₹]|\\\$)?(?P<sign2>-)?"
     rf"(?:(?P<ratio>\d{{1,9}}(?:\.\d{{1,9}})?(?:\s?:\s?\d{{1,9}}(?:\.\d{{1,9}})?){{1,3}})|(?P<surd>(?:\d{{1,15}}(?:\.\d{{1,15}})?\s?\*?\s?)?(?:π|\\pi(?![a-z])|√\s?\(?\{{?\d{{1,15}}\}}?\)?"
     rf"|\\sqrt\s?\{{[^{{}}]{{1,40}}\}})"
     rf"(?:\s?/\s?\d{{1,15}})?)|(?P<latex>\\[dt]?frac\s?\{{[^{{}}]{{1,40}}\}}\s?\{{[^{{}}]{{1,40}}\}})"
@@ -42,11 +42,16 @@ _UNIT = re.compile(
 _NO_UNITS = frozenset("a A u U d t G B M M. pt pc au AU turn grain stone score bar cup carat".split()) - {"bar", "cup"}  # noqa: SIM905
 """Words of the table of units that mean something else in most sentences."""
 
+_SCALE_LETTERS = frozenset("kKMB")
+"""Right behind the digits they are read as thousands and more: `300k people`, and with a blank as units: `300 K`."""
+
 
 def unit_after(match: re.Match[str], text: str) -> re.Match[str] | None:
     """The unit of measure, the scale word or the word `units` that follows a number; None if another word does."""
     unit = _UNIT.match(text, match.end())
     if unit is None or unit["zh"]:
+        return unit
+    if unit.group() in _SCALE_LETTERS:
         return unit
     if unit["name"] in _NO_UNITS:
         return None
@@ -65,6 +70,8 @@ _BOUND = re.compile(
 _RANGE_AFTER = re.compile(r"^\s?(?:(?:or|to|or perhaps|or maybe|~)\s|-\s?)(?=[$€£-]?\d)", re.IGNORECASE)
 _AND_ANOTHER = re.compile(r"^,?\s(?:and|&)\s(?=[$€£]?-?\d{1,15}(?:\.\d{1,15})?\s?[.,;!]?\s*$)")
 """`1 and 9`, and there the clause ends: two answers, not `2 and 1/2`."""
+_MORE_AFTER = re.compile(r"^(?:,\s[$€£]?-?\d{1,15}(?:\.\d{1,15})?){1,8}(?:,?\s(?:and|&)\s(?=[$€£]?-?\d)|\s?[.;!]?\s*$)")
+"""`3, 4 and 5 apples`, `3, 4`: as many answers."""
 _SAME_AFTER = re.compile(r"^[\s,(]{0,3}or\s", re.IGNORECASE)
 COPULA = re.compile(
     r"(?:'s\b|\b(?:is|are|was|were|be|been|equals?|equal to|total(?:s|ed)?|gives?|gets?|get|becomes?|has|have|had"
@@ -96,17 +103,22 @@ def _stands_alone(match: re.Match[str], text: str) -> bool:
         return False
     if _PART.match(text, match.end()):
         return False
+    if re.match(r"\d{3}(?!\d)", match.group()) and _THOUSANDS.search(text, 0, match.start()):
+        return False
     return text[match.end() : match.end() + 1] != ")" or _FUNCTION.search(text, 0, match.start()) is None
 
 
 _PART = re.compile(
-    r"[.:]\d|-?ish\b|\s?/\s?$|\s?(?:x|[*^×÷+=<>≤≥])(?![a-z])|[A-Za-z](?=[²³^]|\b)(?<![a-zA-Z]{2})(?<![mgsLlKkVWANJ])",
+    r"[.:,']\d|[ \u202f]\d{3}(?!\d)|\s?[½-¾⅐-⅞⁰¹²³⁴-⁹·⋅]"
+    r"|-?ish\b|\s?/\s?$|\s?(?:x|[*^×÷+=<>≤≥])(?![a-z])|[A-Za-z](?=[²³^]|\b)(?<![a-zA-Z]{2})(?<![mgsLlKkVWANJ])",
     re.IGNORECASE,
 )
 _TIMES = re.compile(r"\s(?:times|fold)\s(?:the|as|that|its|larger|smaller|more|bigger|longer)\b", re.IGNORECASE)
-"""What makes a number a part of something else: `5.0.1`, `5:00`, `5x`, `5 + 2`; `four times the length`."""
+"""What makes a number a part of something else: `5.0.1`, `5:00`, `1 234`, `3½`, `5x`; `four times the length`."""
 
 
+_THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}[ \u202f]$")
+"""What the `234` of `1 234` belongs to."""
 _OPERAND = re.compile(r"[A-Za-z0-9)}]\s?$")
 """What stands before the sign of a sum: the `+ 1` of `2x + 1` is no number of its own."""
 _FUNCTION = re.compile(r"(?<![A-Za-z])[A-Za-z]\($")
@@ -131,6 +143,8 @@ def with_unit(match: re.Match[str], text: str) -> str:
     unit = unit_after(match, text)
     if unit and unit.group().strip() == "in" and _PLACE.match(text, unit.end()):
         unit = None
+    if unit and unit.group() in _SCALE_LETTERS and not match["word"]:
+        return f"{number}{unit.group()}"
     name = (unit["name"] or "") if unit else ""
     if unit and (not match["money"] or unit["zh"] or name.lower() in SCALES or name in ("k", "K")):
         rate = _RATE.match(text, unit.end())
@@ -198,7 +212,7 @@ def is_vague(match: re.Match[str], text: str) -> bool:
         return True
     unit = unit_after(match, text)
     after = text[unit.end() : unit.end() + 40] if unit else after
-    if _AND_ANOTHER.match(after):
+    if _AND_ANOTHER.match(after) or _MORE_AFTER.match(after):
         return True
     if not _RANGE_AFTER.match(after):
         return False

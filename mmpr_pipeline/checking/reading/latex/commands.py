@@ -98,6 +98,7 @@ class Commands(Operands):
         if name in ("mathbb", "mathcal", "mathfrak"):
             return Expr("const", (), "set_" + self.raw_group()) if name == "mathbb" else symbol(self.raw_group())
         if name in ("vec", "hat", "bar", "tilde", "overrightarrow", "overline", "dot", "ddot", "widehat"):
+            name = "vec" if name == "overrightarrow" else name
             return symbol(f"{name} {self.raw_group()}{self.subscript()}")
         if name in ("angle", "triangle"):
             return symbol(f"{name} {self.raw_group()}")

@@ -35,6 +35,9 @@ EXTENSIONS: dict[str, Format] = {
     ".tar": "tar",
 }
 
+COMPRESSED = (".gz", ".tgz", ".zst", ".bz2", ".xz")
+"""Endings of files that would have to be unpacked first."""
+
 MAX_ROW_BYTES = 64 * 1024 * 1024
 """Longest row of a JSON file, and longest member of a tar."""
 
@@ -150,7 +153,7 @@ def format_of(path: str) -> Format:
         if suffix in getattr(ROW_FORMATS.get(name), "extensions", ()):
             return name
     remedy = f"Say `format: {'|'.join(names)}` in the declaration."
-    if suffix in (".gz", ".tgz", ".zst", ".bz2", ".xz", ".zip"):
+    if suffix in COMPRESSED:
         remedy = "Unpack it: compressed files have no rows that can be read on their own."
     if suffix == ".zip":
         remedy = "A zip of images is named under `archives:`; rows are files beside it, or unpacked ones."

@@ -109,6 +109,8 @@ class _Lines:
 
 def _header(stream: BinaryIO, name: str, delimiter: str) -> tuple[list[str], int, str]:
     """Names of the columns, the offset of the first row, and the sign between cells."""
+    if stream.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+        raise SourceError(f"{name} is text in UTF-16.", remedy="Save it as UTF-8.")
     lines = _Lines(stream, 0)
     try:
         names = next(csv.reader(lines, delimiter=delimiter), [])
@@ -117,6 +119,8 @@ def _header(stream: BinaryIO, name: str, delimiter: str) -> tuple[list[str], int
             best = max(split, key=lambda other: len(split[other]))
             names, delimiter = (split[best], best) if len(split[best]) > 1 else (names, delimiter)
     except csv.Error as error:
+        if "new-line" in str(error):
+            raise SourceError(f"{name} ends its lines with CR alone.", remedy="Save it with LF or CRLF.") from None
         raise SourceError(f"{name} cannot be read as a table: {error}", remedy="Rewrite it as CSV.") from None
     if not names or len(set(names)) < len(names):
         raise SourceError(

@@ -31,8 +31,8 @@ _STRING_END = re.compile(rb'(?<!\\)(?:\\\\)*"')
 def scan(file: SourceFile, scan: Scan) -> None:
     """See RowFormat."""
     with file.open() as stream:
-        mapping, begin = _opening(stream, file.name)
-        for offset, text in _elements(stream, begin):
+        mapping, begin, whole = _opening(stream, file.name)
+        for offset, text in _elements(stream, begin, whole):
             if scan.full:
                 return
             if scan.rows % ROWS_PER_MARK == 0:
@@ -43,18 +43,21 @@ def scan(file: SourceFile, scan: Scan) -> None:
 def read(file: SourceFile, marks: tuple[Mark, ...], start: int, stop: int, columns: list[str] | None) -> Iterator[Row]:
     """See RowFormat."""
     with file.open() as stream:
-        mapping, begin = _opening(stream, file.name)
+        mapping, begin, whole = _opening(stream, file.name)
         first, offset = mark_before(marks, start)
-        for number, (_, text) in enumerate(_elements(stream, offset or begin), start=first):
+        for number, (_, text) in enumerate(_elements(stream, offset or begin, whole), start=first):
             if number >= stop:
                 return
             if number >= start:
                 yield _parse(text, mapping)
 
 
-def _opening(stream: BinaryIO, name: str) -> tuple[bool, int]:
-    """Whether the rows are a mapping, and the offset after its opening bracket, or that of their list."""
+def _opening(stream: BinaryIO, name: str) -> tuple[bool, int, bool]:
+    """Whether the rows are a mapping, the offset after its opening bracket, or that of their list, and whether these
+    are the whole file."""
     head = stream.read(_HEAD)
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise SourceError(f"{name} is text in UTF-16.", remedy="Save it as UTF-8.")
     body = head.removeprefix(b"\xef\xbb\xbf").lstrip(_BLANK)
     if body[:1] not in (b"[", b"{"):
         raise SourceError(
@@ -63,7 +66,7 @@ def _opening(stream: BinaryIO, name: str) -> tuple[bool, int]:
         )
     begin = len(head) - len(body) + 1
     listed = _list_of_rows(head.decode("latin-1"), begin) if body[:1] == b"{" else None  # latin-1: a sign a byte
-    return (False, listed) if listed else (body[:1] == b"{", begin)
+    return (False, listed, False) if listed else (body[:1] == b"{", begin, True)
 
 
 def _list_of_rows(head: str, at: int) -> int | None:
@@ -80,7 +83,13 @@ def _list_of_rows(head: str, at: int) -> int | None:
     return None
 
 
+_AFTER_END = b"\0"
+"""Stands for text after the closing bracket: the rows of whatever it is would else be lost uncounted."""
+
+
 def _parse(text: bytes | None, mapping: bool) -> Row:
+    if text is _AFTER_END:
+        return Unreadable("torn_line", "text after the closing bracket; of one object on each line say format: jsonl")
     if text is None:
         return Unreadable("row_too_large", f"more than {MAX_ROW_BYTES} bytes")
     try:
@@ -94,10 +103,11 @@ def _parse(text: bytes | None, mapping: bool) -> Row:
     return value if isinstance(value, dict) else Unreadable("not_an_object", type(value).__name__)
 
 
-def _elements(stream: BinaryIO, offset: int) -> Iterator[tuple[int, bytes | None]]:
+def _elements(stream: BinaryIO, offset: int, whole: bool) -> Iterator[tuple[int, bytes | None]]:
     """The text between the commas of the outermost brackets, with its offset; None where it is too long.
 
-    Ends at the closing bracket. Text that the file ends in without one is the last, torn, element.
+    Ends at the closing bracket; of a `whole` file text behind it is one more element. Text that the file ends in
+    without one is the last, torn, element.
     """
     stream.seek(offset)
     buffer, begin, at, depth, in_string = b"", 0, 0, 0, False  # the element starts at `begin`, `at` is looked at next
@@ -124,5 +134,10 @@ def _elements(stream: BinaryIO, offset: int) -> Iterator[tuple[int, bytes | None
             if buffer[begin : at - 1].strip(_BLANK):
                 yield offset + begin, buffer[begin : at - 1]
             if sign != b",":
+                rest = buffer[at:] if whole else b""
+                while whole and not rest.strip(_BLANK) and (rest := stream.read(_CHUNK)):
+                    pass
+                if rest.strip(_BLANK):
+                    yield offset + at, _AFTER_END
                 return
             begin = at

@@ -53,10 +53,28 @@ def _samples(
     from webdataset.tariterators import group_by_keys
 
     # A name given twice in a sample raises in the library; the handler says to go on, and the first one counts.
-    for sample in group_by_keys(_members(file, stream, offset, wanted), handler=lambda error: True):
+    members = _apart(_members(file, stream, offset, wanted))
+    for sample in group_by_keys(members, handler=lambda error: True):
         found = {name: value for name, value in sample.items() if isinstance(value, tuple)}
         contents = {name: content for name, (_, content) in found.items() if content is not None}
-        yield min(at for at, _ in found.values()), {"__key__": sample["__key__"], **contents}
+        yield min(at for at, _ in found.values()), {"__key__": sample["__key__"].partition("\0")[0], **contents}
+
+
+def _apart(members: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The members, those of a second sample of the same key under a key of their own: the library would drop them.
+
+    A sample has several members, so one that comes again right after itself is no second sample.
+    """
+    key, seen, number = "", set[str](), 0
+    for member in members:
+        folder, slash, name = member["fname"].rpartition("/")
+        stem, dot, extension = name.partition(".")
+        if (found := folder + slash + stem) != key:
+            key, seen, number = found, set(), 0
+        elif extension.lower() in seen and len(seen) > 1:
+            seen, number = set(), number + 1
+        seen.add(extension.lower())
+        yield {**member, "fname": f"{key}{chr(0) * number}{dot}{extension}"} if number else member
 
 
 def _members(file: SourceFile, stream: BinaryIO, offset: int, wanted: set[str] | None) -> Iterator[dict[str, Any]]:

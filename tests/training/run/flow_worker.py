@@ -55,7 +55,7 @@ def measure_memory(directory: Path, world: World) -> None:
     assert stored is not None
     sizes = [4 * p.numel() for p in model.parameters()]
     with most_taken() as most:
-        policy = shard(PrefixSharedPolicy(model), world, torch.float32)
+        policy = shard(PrefixSharedPolicy(model), world, torch.float32, {})
         fill(policy, stored, world.device, 0)
         (directory / "written").mkdir(exist_ok=True)
         world.barrier()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -59,6 +59,7 @@ def forward_flops(shape: ModelShape, batch: PackedBatch) -> float:
     return 2.0 * weights + 4.0 * attention
 
 
+@cache
 def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
     """FLOP/s of large square matrix products on the device, measured in a fraction of a second."""
     size = 8192 if device.type == "cuda" else 512

@@ -95,7 +95,7 @@ def rank(folder: Path) -> None:
             assert stored is not None
             sizes = [4 * p.numel() for p in model.parameters()]
             layer = sum(4 * p.numel() for p in model.model.language_model.layers[0].parameters())
-            policy = shard(PrefixSharedPolicy(model), world, torch.float32)
+            policy = shard(PrefixSharedPolicy(model), world, torch.float32, {})
             fill(policy, stored, world.device, 0)
         loaded = time.monotonic() - began
         with most_taken() as exporting:

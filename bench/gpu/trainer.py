@@ -37,7 +37,7 @@ def trainer(results: dict[str, Any], until: float) -> Found:
         clear()
         policy = PrefixSharedPolicy(make_model(shape, torch.float32))
         set_checkpointing(policy.bare, "full")
-        shard(policy.train(), world, torch.bfloat16 if CUDA else torch.float32)
+        shard(policy.train(), world, torch.bfloat16 if CUDA else torch.float32, {})
         optimizer = make_optimizer(policy, 0.05, (0.9, 0.999))
         for group in optimizer.param_groups:
             group["lr"] = 1e-5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from mmpr_pipeline.dataset.files.summary import summarise
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.run.settings import LaunchSettings
 from mmpr_pipeline.training.settings import TrainConfig
-from tests.dataset.conftest import IDENTITY, make_outcome, write_shard
+from tests.dataset.conftest import IDENTITY, make_image, make_outcome, write_shard
 
 HERE = LaunchSettings(device="cpu")
 TEXTS = ["The bars are read one by one. Reading 1 of 3. Final answer: 0\nThink step by step. How tall is bar?"] * 20
@@ -72,6 +73,23 @@ def dataset(directory: Path | str, outcomes: list[QuestionOutcome] | None = None
         write_shard(store, shard, shards, made[shard::shards])
     store.write(layout.SUMMARY, json_bytes(summarise(store, shards)))
     return directory
+
+
+def outcomes_of_images() -> list[QuestionOutcome]:
+    """Twenty questions with one image, none or two."""
+    made = []
+    for number in range(20):
+        outcome = make_outcome(number)
+        count = (1, 0, 2)[number % 3]
+        if outcome.row.status == "rejected" or count == 1:
+            made.append(outcome)
+            continue
+        images = (outcome.images[0], make_image(number + 50))[:count]
+        prompt = outcome.row.prompt.replace("<image>\n", "<image>\n" * count)
+        changed = {"images": tuple(image.sha256 for image in images), "prompt": prompt}
+        pairs = tuple(pair.model_copy(update=changed) for pair in outcome.pairs)
+        made.append(replace(outcome, row=outcome.row.model_copy(update=changed), images=images, pairs=pairs))
+    return made
 
 
 def settings(model: Path, data: Path | str, run: Path, **more: Any) -> TrainConfig:

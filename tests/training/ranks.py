@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import multiprocessing
 import os
@@ -15,8 +16,12 @@ from tests.ports import free_port
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
     [
+        "tests.training.run.flow_worker",
         "tests.training.run.loop_worker",
         "torch.distributed.checkpoint.staging",
+        "torch.distributed.fsdp",
+        "pandas",
+        "peft",
         "transformers.models.auto.processing_auto",
         "transformers.models.internvl.modeling_internvl",
         "transformers.models.qwen2.modeling_qwen2",
@@ -97,4 +102,6 @@ def _run(module: str, arguments: list[str], environment: dict[str, str], output:
     file = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(file, 1)
     os.dup2(file, 2)
-    importlib.import_module(module).main(arguments)
+    main = importlib.import_module(module).main
+    gc.freeze()  # each run collects garbage before it measures memory: imports are none
+    main(arguments)

@@ -188,6 +188,17 @@ def _gemma3() -> Any:
     return Gemma3ForConditionalGeneration(config)
 
 
+def _paligemma() -> Any:
+    from transformers import GemmaConfig, PaliGemmaConfig, PaliGemmaForConditionalGeneration
+
+    config = PaliGemmaConfig(
+        vision_config={**VIT, "model_type": "siglip_vision_model", "vision_use_head": False},
+        text_config=GemmaConfig(**TEXT).to_dict(), image_token_index=IMAGE, projection_dim=64, hidden_size=64,
+        tie_word_embeddings=False,
+    )  # fmt: skip
+    return PaliGemmaForConditionalGeneration(config)
+
+
 def _mistral3() -> Any:
     from transformers import Mistral3Config, Mistral3ForConditionalGeneration, MistralConfig, PixtralVisionConfig
 
@@ -293,6 +304,7 @@ ZOO: dict[str, Animal] = {
     "smolvlm": Animal(lambda: _idefics("SmolVLM"), _several_of_a_prompt),
     "idefics3": Animal(lambda: _idefics("Idefics3"), _several_of_a_prompt),
     "gemma3": Animal(_gemma3, _tiles(4)),
+    "paligemma": Animal(_paligemma, _tiles(16)),
     "mistral3": Animal(_mistral3, _any_size),
     "internvl, qwen2": Animal(lambda: tiny.internvl("qwen2"), _tiles(4)),
     "internvl, qwen3": Animal(lambda: tiny.internvl("qwen3"), _tiles(4)),
@@ -332,6 +344,11 @@ def groups(name: str) -> tuple[list[Group], list[dict[str, Tensor]]]:
     return made, inputs
 
 
+def blank(name: str) -> dict[str, Tensor]:
+    """Inputs of one image."""
+    return {**ZOO, **PLAIN}[name].images(1, torch.Generator().manual_seed(1))[0]
+
+
 def separate(model: Any, group: Group, images: dict[str, Tensor]) -> list[Tensor]:
     """Token log-probs of each response by transformers alone: one forward of prompt and response, its own attention."""
     wanted = inspect.signature(model.base_model.forward).parameters
@@ -340,6 +357,8 @@ def separate(model: Any, group: Group, images: dict[str, Tensor]) -> list[Tensor
         ids = torch.tensor([group.prompt + response])
         kinds = [name for name in ("mm_token_type_ids", "token_type_ids") if name in wanted]
         extra = {name: (ids == IMAGE).int() for name in kinds}
+        if model.config.model_type == "paligemma":  # 1 is what follows the prompt
+            extra = {"token_type_ids": (torch.arange(ids.shape[1]) >= len(group.prompt)).int()[None]}
         logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), **images, **extra).logits[0]
         predicted = logits[len(group.prompt) - 1 : -1].log_softmax(-1)
         out.append(predicted.gather(1, torch.tensor(response)[:, None])[:, 0])

@@ -37,15 +37,27 @@ def read_state_file(raw: bytes) -> tuple[RunProgress, dict[str, str] | None]:
 
 
 def tensors_of(model: nn.Module, optimizer: torch.optim.Optimizer, reference: nn.Module | None) -> dict[str, object]:
-    """Weights and moments as torch.distributed.checkpoint takes them: this rank's shards. A new optimizer gets moments,
-    to load into: torch takes a step with zero gradients at a rate of 0."""
+    """Weights and AdamW's moments as torch.distributed.checkpoint takes them: this rank's shards."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, get_state_dict
 
+    _complete_moments(optimizer)
     weights, moments = get_state_dict(model, optimizer, options=StateDictOptions(ignore_frozen_params=True))
     state: dict[str, object] = {"model": weights, "optimizer": moments}
     if reference is not None:
         state["reference"] = get_model_state_dict(reference)
     return state
+
+
+def _complete_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Give AdamW's state before its first step to every parameter that has none: in a new optimizer, to load into; and
+    where no gradient comes, as in the last layer of LLaVA's vision tower, so that every checkpoint has the same keys.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if not optimizer.state[parameter]:
+                step = torch.zeros((), device=parameter.device if group.get("fused") else "cpu")
+                moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+                optimizer.state[parameter] = {"step": step, **moments}
 
 
 def set_tensors(

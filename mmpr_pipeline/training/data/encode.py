@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import torch
 from torch import Tensor
 
@@ -136,11 +137,28 @@ class PairEncoder:
             text = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
             if not pictures:
                 return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"]), {}
-            made = self._processor(
-                text=[text], images=[pictures], return_tensors="pt", add_special_tokens=False, **tiles
-            )
-            images = {name: torch.as_tensor(value) for name, value in made.items() if name in self._image_inputs}
-            return tuple(made["input_ids"][0].tolist()), images
+            return self._inputs(text, pictures, tiles)
+
+    def blank(self) -> dict[str, Tensor]:
+        """The model's inputs of a small picture, a white one: zeros are padding to some models. Raises ConfigError."""
+        messages = [{"role": "user", "content": [{"type": "image"}]}]
+        picture = PIL.Image.new("RGB", (28, 28), "white")
+        try:
+            with _refusing():
+                text = self._processor.apply_chat_template(messages, tokenize=False)
+                return self._inputs(text, [picture], tile_settings(self._architecture, 1))[1]
+        except ItemRejected as error:
+            raise ConfigError(
+                f"The model's processor refuses a small white picture: {error.detail}",
+                remedy="Correct the processor or the chat template of the model's folder.",
+            ) from None
+
+    def _inputs(
+        self, text: str, pictures: Sequence[Any], tiles: Mapping[str, object]
+    ) -> tuple[tuple[int, ...], dict[str, Tensor]]:
+        made = self._processor(text=[text], images=[pictures], return_tensors="pt", add_special_tokens=False, **tiles)
+        images = {name: torch.as_tensor(value) for name, value in made.items() if name in self._image_inputs}
+        return tuple(made["input_ids"][0].tolist()), images
 
     def _image_tokens(self, width: int, height: int, tiles: int) -> int:
         """About how many tokens of the prompt an image takes, without opening it: by what transformers' processors tell

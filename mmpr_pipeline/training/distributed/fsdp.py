@@ -13,13 +13,17 @@ import torch
 from torch import nn
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.training.data.batch import ImageInputs
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 
 
-def shard(policy: PrefixSharedPolicy, world: World, dtype: torch.dtype, over: int | None = None) -> PrefixSharedPolicy:
+def shard(
+    policy: PrefixSharedPolicy, world: World, dtype: torch.dtype, blank: ImageInputs, over: int | None = None
+) -> PrefixSharedPolicy:
     """Spread weights, gradients and optimizer state over all ranks; compute in `dtype`, keep and reduce in float32.
 
+    `blank` are inputs of a small picture, by which a rank whose batch has no image takes part in the vision tower.
     With `over`, that many neighbouring ranks share one copy (those of a node, whose links are quick), and the copies
     add up their gradients once a micro-batch (HSDP). A single process on the CPU stays as it is. A policy without
     weights (see `weights.fill`) may be sharded, too. Raises ConfigError where the ranks cannot be divided so.
@@ -49,6 +53,7 @@ def shard(policy: PrefixSharedPolicy, world: World, dtype: torch.dtype, over: in
         if not torch.is_grad_enabled():
             policy.reshard()
 
+    policy.blank = blank
     policy.register_forward_hook(shard_again)
     register_fsdp_forward_method(policy, "generate")
     return policy

@@ -10,14 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
 
 from mmpr_pipeline.training.data.batch import PackedBatch
 from mmpr_pipeline.training.policy.families.experts import experts_of
-from mmpr_pipeline.training.policy.families.family import sides_of
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,7 @@ def forward_flops(shape: ModelShape, batch: PackedBatch) -> float:
     return 2.0 * weights + 4.0 * attention
 
 
+@cache
 def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
     """FLOP/s of large square matrix products on the device, measured in a fraction of a second."""
     size = 8192 if device.type == "cuda" else 512
@@ -98,10 +98,10 @@ def shape_of(model: Any, family: Any) -> ModelShape:
         """Of the vision config, by the names that towers use; a tower without them counts by its parameters alone."""
         return next((found for name in names if (found := getattr(vision, name, None))), None)
 
-    patch = sides_of(first("patch_size") or 14)
+    patch = _sides(first("patch_size") or 14)
     tile_tokens = 1
     if first("image_size") and not first("spatial_merge_size"):
-        height, width = sides_of(first("image_size"))
+        height, width = _sides(first("image_size"))
         tile_tokens = (height // patch[0]) * (width // patch[1]) + 1
     head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     return ModelShape(
@@ -115,3 +115,9 @@ def shape_of(model: Any, family: Any) -> ModelShape:
         parameters={name: sum(sizes.values()) for name, sizes in counts.items()},
         idle_experts=idle,
     )
+
+
+def _sides(size: Any) -> tuple[int, int]:
+    """Height and width: of a pair, or of a square."""
+    down, across = size if isinstance(size, list | tuple) else (size, size)
+    return int(down), int(across)

@@ -57,7 +57,7 @@ def load_processor(folder: Path) -> Any:
 
     try:
         processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError) as error:
         raise ConfigError(
             f"The processor of {folder} cannot be loaded: {str(error).splitlines()[0]}",
             remedy="The folder must hold tokenizer, chat template and image processor, as save_pretrained writes them.",
@@ -80,7 +80,7 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
         model, info = AutoModelForImageTextToText.from_pretrained(
             folder, dtype=dtype, output_loading_info=True, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError) as error:
         raise _not_loadable(folder, error) from None
     missing = sorted(info["missing_keys"])
     if missing:
@@ -108,7 +108,7 @@ def empty_model(folder: Path) -> Any:
         with init_empty_weights(include_buffers=False):  # no checkpoint holds buffers: they are computed as ever
             model = AutoModelForImageTextToText.from_config(config, dtype=torch.float32, trust_remote_code=False)
         model.tie_weights()  # accelerate makes a parameter anew wherever it is set
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError) as error:
         raise _not_loadable(folder, error) from None
     family_of(model)
     return model.train()

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmpr_pipeline.training.data.batch import PackedBatch
+from mmpr_pipeline.training.data.batch import ImageInputs, PackedBatch
 from mmpr_pipeline.training.data.tree_layout import Backend
 from mmpr_pipeline.training.policy.families import family_of
 from mmpr_pipeline.training.policy.families.experts import experts_of, imbalance, recorded
@@ -47,6 +47,7 @@ class PrefixSharedPolicy(nn.Module):
         self.model = model
         self.family: Family = family_of(self.bare)
         self.backend: Backend | None = None
+        self.blank: ImageInputs = {}  # of a small picture; `shard` sets it
         self._wanted, self._chunk_bytes = backend, chunk_bytes
         turn_off_randomness(self.bare)
         AttentionInterface.register(NAME, shared_attention)  # again is harmless
@@ -84,11 +85,9 @@ class PrefixSharedPolicy(nn.Module):
         """Score a batch (moved to the model's device). Log-probs are float32 and carry gradients where enabled."""
         bare, head, shares = self.bare, self.bare.get_output_embeddings(), self.shares
         device, real = head.weight.device, None
-        # 0, through the vision tower where the batch has no image and there are other ranks: a sharded tower
-        # gathers its weights in every rank's forward, and a rank that skipped it would leave the others waiting
-        # for ever.
-        alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
-        blank = 0.0 if batch.images or alone else 0.0 * self.family.blank_features(bare)
+        # 0, through the sharded vision tower where the batch has no image: the tower gathers its weights in every
+        # rank's forward, and a rank that skipped it would leave the others waiting for ever.
+        blank = 0.0 if batch.images or not self.blank else 0.0 * self.family.features(bare, self.blank)
         if shares:
             if self.backend is None:
                 cast = torch.is_autocast_enabled(device.type)

@@ -101,12 +101,13 @@ class PreparedRun:
         self.view.message(f"Weights, gradients and Adam's moments: {resting / 2**30:.2f} GiB a process.")
         self.max_tiles = config.max_tiles or self.shards.most_tiles
         encoder = PairEncoder(self.processor, self.policy.bare, self.policy.family, self.max_tiles)
+        self.blank = encoder.blank() if world.size > 1 else {}
         budget = config.token_budget or MOST_TOKENS
         self.stream = Stream(self.shards, encoder, budget, world.rank, world.size, self.dtype)
         self.stream.image_budget = config.image_budget
         self.policy.backend = backend = choose_backend(world.device, self.dtype, notify=self.view.message)
         reference, self.moving = self._reference(kind)
-        shard(self.policy, world, self.dtype, config.launch.shard_over)
+        shard(self.policy, world, self.dtype, self.blank, config.launch.shard_over)
         if self.stored:
             fill(self.policy, self.stored, world.device, config.seed)
         optimizer = make_optimizer(self.policy, config.weight_decay, config.betas)
@@ -216,7 +217,7 @@ class PreparedRun:
             policy.backend = self.policy.backend
             if not self.config.follows:
                 policy.requires_grad_(False).to(dtype=self.dtype)
-            shard(policy, self.world, self.dtype, self.config.launch.shard_over)
+            shard(policy, self.world, self.dtype, self.blank, self.config.launch.shard_over)
             if self.stored:
                 fill(policy, self.stored, self.world.device, self.config.seed)
             online = OnlineReference(policy)

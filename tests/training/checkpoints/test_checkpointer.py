@@ -78,6 +78,31 @@ def test_weights_moments_and_random_state_come_back(place: Any, behind: bool) ->
         assert torch.equal(ours, theirs)
 
 
+def test_a_layer_that_no_gradient_reached_yet_hinders_no_resumed_run(directory: CheckpointPlace) -> None:
+    """As the last layer of LLaVA's vision tower, which none ever reaches."""
+
+    def with_idle_layer() -> tuple[nn.Module, torch.optim.Optimizer]:
+        model, optimizer = learner()
+        idle = nn.Linear(4, 2)
+        model.add_module("idle", idle)
+        optimizer.add_param_group({"params": list(idle.parameters())})
+        return model, optimizer
+
+    def part_of(model: nn.Module) -> nn.Module:
+        return nn.Sequential(model.get_submodule("0"), model.get_submodule("1"))
+
+    model, optimizer = with_idle_layer()
+    move(part_of(model), optimizer, 2)
+    Checkpointer(directory, ALONE, model, optimizer, behind=False).save(RunProgress(2, 2, 0.0, 0))
+    other, others = with_idle_layer()
+    Checkpointer(directory, ALONE, other, others).load(2)
+    for each, its in ((model, optimizer), (other, others)):
+        move(part_of(each), its, 1)
+        move(each.get_submodule("idle"), its, 2)
+    for ours, theirs in zip(other.parameters(), model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_training_goes_on_while_a_checkpoint_is_written(directory: CheckpointPlace) -> None:
     """And the next save waits for it: never two copies of the state in memory."""
     go_on, order = threading.Event(), []

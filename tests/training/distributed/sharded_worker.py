@@ -30,6 +30,7 @@ def compare(rank: int, checkpointing: bool) -> None:
     if checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     policy = PrefixSharedPolicy(model)
+    policy.blank = images[0]
     mesh = init_device_mesh("cpu", (2,))
     for layer in [*model.model.language_model.layers, *model.model.vision_tower.encoder.layer]:
         fully_shard(layer, mesh=mesh)

@@ -21,7 +21,7 @@ def compare(name: str, world: World) -> None:
     scores = [whole(batch) for batch in batches]
     (torch.stack([each.responses.sum() + (each.imbalance or 0.0) for each in scores]).sum() / 2).backward()
 
-    policy = shard(PrefixSharedPolicy(zoo.model(name).train()), world, torch.float32)
+    policy = shard(PrefixSharedPolicy(zoo.model(name).train()), world, torch.float32, zoo.blank(name))
     mine = policy(batches[world.rank])
     (mine.responses.sum() + (mine.imbalance or 0.0)).backward()
     largest = max(float(p.grad.abs().max()) for p in whole.parameters() if p.grad is not None)

@@ -92,7 +92,7 @@ def test_a_blank_image_passes_every_part_that_a_real_one_passes(name: str) -> No
     weighted(policy(batch_of(name)).responses).backward()
     used = {part for part, value in encoding.items() if value.grad is not None}
     model.zero_grad(set_to_none=True)
-    policy.family.blank_features(model).backward()
+    policy.family.features(model, zoo.blank(name)).backward()
     assert used == {part for part, value in encoding.items() if value.grad is not None}
     assert used
 

@@ -31,8 +31,7 @@ CASES: dict[str, dict[str, Any]] = {
     "lora": {"lora": {"rank": 4}},
     "lora-bf16": {"lora": {"rank": 4}, "dtype": "bfloat16"},
     "qlora": {"lora": {"rank": 4, "quantise": "nf4"}},
-    "tr-dpo": {"loss": "tr_dpo+sft", "follow_every": 1},
-    "frozen": {"freeze": ["vision"], "recompute": "full"},
+    "tr-dpo, frozen tower": {"loss": "tr_dpo+sft", "follow_every": 1, "freeze": ["vision"], "recompute": "full"},
     "hsdp": {"launch": {"device": "cpu", "shard_over": 2}},
 }
 
@@ -55,7 +54,7 @@ def measure_memory(directory: Path, world: World) -> None:
     assert stored is not None
     sizes = [4 * p.numel() for p in model.parameters()]
     with most_taken() as most:
-        policy = shard(PrefixSharedPolicy(model), world, torch.float32)
+        policy = shard(PrefixSharedPolicy(model), world, torch.float32, {})
         fill(policy, stored, world.device, 0)
         (directory / "written").mkdir(exist_ok=True)
         world.barrier()
@@ -75,8 +74,8 @@ def run_case(directory: Path, name: str, options: dict[str, Any], world: World) 
         shutil.copytree(directory / "data", place / "data")
     world.barrier()
     config = made.settings(
-        directory / "model", place / "data", place / "run", batch=5, token_budget=128, export=str(place / "export"),
-        **options,
+        directory / "model", place / "data", place / "run", batch=5, token_budget=128, checkpoint_every=2,
+        export=str(place / "export"), **options,
     )  # fmt: skip
     first = config.model_copy(update={"max_steps": 2, "export": None})
     trainer = Trainer(first, world, TrainingView(), False, threading.Event())

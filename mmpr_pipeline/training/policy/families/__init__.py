@@ -17,14 +17,16 @@ from mmpr_pipeline.training.policy.families.family import Family
 CHECKED = frozenset(
     {
         "gemma3", "glm4v", "glm4v_moe", "idefics3", "internvl", "llava", "llava_next", "llava_onevision", "mistral3",
-        "qwen2_5_vl", "qwen2_vl", "qwen3_vl", "qwen3_vl_moe", "smolvlm",
+        "paligemma", "qwen2_5_vl", "qwen2_vl", "qwen3_vl", "qwen3_vl_moe", "smolvlm",
     }
 )  # fmt: skip
 """Types for which the tests hold prefix sharing equal to separate forwards. Others are compared before training."""
 
 
 FAMILIES: Registry[Callable[[], Family]] = Registry(
-    "mmpr.families", "model family", {"gemma3": f"{__name__}.gemma3:Gemma3"}
+    "mmpr.families",
+    "model family",
+    {"gemma3": f"{__name__}.gemma3:Gemma3", "paligemma": f"{__name__}.paligemma:PaliGemma"},
 )
 
 

@@ -8,14 +8,14 @@ deeper layers) is its own code, and nothing of it is written again here.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.training.data.batch import ImageInputs, PackedBatch
+from mmpr_pipeline.training.data.batch import ImageInputs, PackedBatch, images_as
 
 _ATTENTION = {"full_attention", "sliding_attention"}
 _SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier")
@@ -29,10 +29,14 @@ class Family:
     def language_model(self, model: Any) -> Any:
         """The stack of decoder layers, final norm included, without the output layer. Raises ConfigError where none is
         found."""
-        found = model.base_model.get_decoder()
+        found, why = model.base_model.get_decoder(), ""
         if found is model.base_model or getattr(model.config, "is_encoder_decoder", False):
+            why = "no causal language model is found"
+        elif getattr(found.config, "cross_attention_layers", None):
+            why = "its images are not tokens of the prompt, they enter by cross-attention"
+        if why:
             raise ConfigError(
-                f"Models of type {model.config.model_type!r} cannot be trained: no causal language model is found.",
+                f"Models of type {model.config.model_type!r} cannot be trained: {why}.",
                 remedy="Use another model, or bring its family by the entry-point group `mmpr.families`.",
             )
         return found
@@ -84,46 +88,21 @@ class Family:
         found: int | None = getattr(config, "mm_tokens_per_image", None)
         return found
 
-    def blank_image(self, model: Any) -> dict[str, Tensor]:
-        """What a rank without images feeds its vision tower, one small picture: a merged square of patches, a tile, or
-        the whole with its tiles. Of ones, as some models take zeros for padding. Raises ConfigError where the form of
-        images is unknown."""
-        vision: Any = getattr(model.config, "vision_config", None)
-        method = getattr(model.base_model, "get_image_features", None)
-        patch = getattr(vision, "patch_size", None)
-        if method is None or patch is None:
-            raise ConfigError(
-                f"The form of an image of {model.config.model_type!r} is unknown, which several ranks must know.",
-                remedy="Train with one process, or bring a family of your own with `blank_image`.",
-            )
-        wanted = inspect.signature(method).parameters
-        down, across = sides_of(patch)
-        channels = getattr(vision, "num_channels", None) or getattr(vision, "in_channels", None) or 3
-        if "image_grid_thw" in wanted:
-            merge = vision.spatial_merge_size
-            values = channels * getattr(vision, "temporal_patch_size", 1) * down * across
-            grid = torch.tensor([[1, merge, merge]])
-            return {"pixel_values": torch.ones(merge * merge, values), "image_grid_thw": grid}
-        height, width = sides_of(vision.image_size)
-        rows: tuple[int, ...] = (1,)
-        sizes: tuple[int, ...] = ()
-        if "pixel_attention_mask" in wanted:  # (prompts, images of each, ...)
-            rows = (1, 1)
-        elif pinpoints := getattr(model.config, "image_grid_pinpoints", None):  # (images, the whole and its tiles, ...)
-            sizes = min(map(sides_of, pinpoints), key=lambda sides: sides[0] * sides[1])
-            rows = (1, 1 + (sizes[0] // height) * (sizes[1] // width))
-        elif "image_sizes" in inspect.signature(self.vision(model).forward).parameters:  # of any size
-            merge = getattr(model.config, "spatial_merge_size", 1)
-            sizes = height, width = 2 * merge * down, merge * across
-        made = {"pixel_values": torch.ones(*rows, channels, height, width)}
-        return {**made, "image_sizes": torch.tensor([sizes])} if sizes else made
+    def features(self, model: Any, images: ImageInputs) -> Tensor:
+        """A scalar that depends on every part that encodes an image: the sum over what the model makes of these.
 
-    def blank_features(self, model: Any) -> Tensor:
-        """A scalar that depends on every part that encodes an image: the sum over a blank one's features."""
+        Raises ConfigError where the model has no `get_image_features`.
+        """
+        method = getattr(model.base_model, "get_image_features", None)
+        if method is None:
+            raise ConfigError(
+                f"{model.config.model_type!r} has no get_image_features, by which ranks without images take part.",
+                remedy="Train with one process, or bring a family of your own with `features`.",
+            )
         like = model.get_input_embeddings().weight  # gathered with the root when sharded: of the computation's type
-        blank = {n: v.to(like.device) for n, v in self.blank_image(model).items()}
-        blank["pixel_values"] = blank["pixel_values"].to(like.dtype)
-        out = model.base_model.get_image_features(**blank, return_dict=True)
+        wanted = inspect.signature(method).parameters
+        given = {name: value.to(like.device) for name, value in images.items() if name in wanted}
+        out = method(**images_as(like.dtype, given), return_dict=True)
         parts = [getattr(out, "pooler_output", out), getattr(out, "deepstack_features", None)]
         return torch.stack([tensor.sum() for tensor in _tensors(parts)]).sum()
 
@@ -140,7 +119,7 @@ class Family:
             ids = batch.input_ids[None, start:stop]
             taken = {n: batch.images[n][at.get(n, 0) : at.get(n, 0) + count] for n, count in rows.items()}
             at = {n: at.get(n, 0) + rows.get(n, 0) for n in {*at, *rows}}
-            known = {**taken, **self.text_inputs(model, ids), "attention_mask": torch.ones_like(ids)}
+            known = {**taken, **self.text_inputs(model, ids, [stop - start]), "attention_mask": torch.ones_like(ids)}
             wanted = inspect.signature(core.get_rope_index).parameters
             prompt, delta = core.get_rope_index(ids, **{n: v for n, v in known.items() if n in wanted})
             if axes is None:
@@ -150,9 +129,9 @@ class Family:
         assert axes is not None  # a batch holds a group
         return axes.unsqueeze(1)
 
-    def text_inputs(self, model: Any, input_ids: Tensor) -> dict[str, Tensor]:
+    def text_inputs(self, model: Any, input_ids: Tensor, prompts: Sequence[int]) -> dict[str, Tensor]:
         """What the model's own forward asks for besides `input_ids` (B, T), of the same shape: which tokens are images'
-        (Qwen and GLM for positions, Gemma for its mask)."""
+        (Qwen and GLM for positions, Gemma for its mask). `prompts` are the tokens of each row before its response."""
         wanted = inspect.signature(model.base_model.forward).parameters
         names = [name for name in ("mm_token_type_ids", "token_type_ids") if name in wanted]
         return {name: (input_ids == self.image_token(model)).int() for name in names}
@@ -198,12 +177,6 @@ class Family:
         if type(head) is not nn.Linear or head.bias is not None:
             found.append(f"the output layer {type(head).__name__} (a plain linear one without bias is computed)")
         return found
-
-
-def sides_of(size: Any) -> tuple[int, int]:
-    """Height and width: of a pair, or of a square."""
-    down, across = size if isinstance(size, list | tuple) else (size, size)
-    return int(down), int(across)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

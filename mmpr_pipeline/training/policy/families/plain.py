@@ -40,7 +40,7 @@ def plain_token_log_probs(family: Family, model: Any, batch: PackedBatch) -> tup
         input_ids=ids,
         attention_mask=mask.long(),
         use_cache=False,
-        **family.text_inputs(model, ids),
+        **family.text_inputs(model, ids, [start for _, start, _ in rows]),
         **_images(batch),
         **({"logits_to_keep": keep} if partial else {}),
     )

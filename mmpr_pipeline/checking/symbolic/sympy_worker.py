@@ -232,8 +232,8 @@ def answer(payload: bytes, patience_s: float) -> tuple[bool | None, str]:
 def budget(most: int) -> Iterator[None]:
     """Raise OverBudget within the block once it has made `most` calls of Python functions, at its end at the latest.
 
-    sympy and the interpreter drop an exception here and there (a bare except, a finaliser), and Python 3.11 stops
-    counting calls after the first. So the processor's timer raises it again.
+    A generator that goes on counts as a call, on every Python. The exception is raised once: what ends the block makes calls
+    too. sympy and the interpreter drop it here and there (a bare except, a finaliser), so the processor's timer raises it again.
     """
     from sympy.core.cache import clear_cache
 
@@ -243,7 +243,7 @@ def budget(most: int) -> Iterator[None]:
     def count(*_: object) -> None:
         nonlocal calls
         calls += 1
-        if calls > most:
+        if calls == most + 1:
             give_up_with(OverBudget, AGAIN_S)
             raise OverBudget
 
@@ -254,16 +254,18 @@ def budget(most: int) -> Iterator[None]:
     else:
         if monitoring.get_tool(tool) is None:
             monitoring.use_tool_id(tool, "mmpr-budget")  # kept: there is one comparison after the other
-        monitoring.register_callback(tool, monitoring.events.PY_START, count)
-        monitoring.set_events(tool, monitoring.events.PY_START)
+        counted = (monitoring.events.PY_START, monitoring.events.PY_RESUME)
+        for event in counted:
+            monitoring.register_callback(tool, event, count)
+        monitoring.set_events(tool, sum(counted))
     try:
         yield
     finally:
-        give_up_with(None)
         if monitoring is None:
             sys.setprofile(None)
         else:
             monitoring.set_events(tool, 0)
+        give_up_with(None)
     if calls > most:
         raise OverBudget
 

@@ -28,8 +28,12 @@ _NAMES = re.compile(
     re.IGNORECASE,
 )
 _SIGNED = r"(?:signature|sig|token|api_?key|policy|credential|secret|expires)"
+_WORDS = (
+    "cache|data|datasets?|downloads?|export|files|home|hub|images|mirror|models?|offline|repo|saved|token|transfer|xet"
+)
+"""After `hf_` these make the name of a package, a function or a folder; whatever else stands there may be a token."""
 _PATTERNS = [
-    (re.compile(r"\bhf_[A-Za-z0-9]{12,}(?!\w)"), f"hf_{BLOT}"),  # no file called hf_datasets, no package hf_transfer
+    (re.compile(rf"\bhf_(?!(?:{_WORDS})(?:_(?:{_WORDS}))*(?!\w))\w{{4,}}"), f"hf_{BLOT}"),
     (re.compile(r"\bsk-[\w-]{12,}"), f"sk-{BLOT}"),
     (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1 {BLOT}"),
     (re.compile(r"(https?://[^\s:/@]{1,100}):[^\s/@]{1,200}@"), rf"\1:{BLOT}@"),

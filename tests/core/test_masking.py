@@ -52,7 +52,7 @@ def test_what_is_no_secret_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     for text in (
         "short words, /var/run/token-of-pod, token-required, /home/user/a-path, falsefalse",
         "https://host/a?id=5&page=2 is basic, and https://host:80/@x",
-        "the folder hf_saved, pip install hf_transfer, hf_hub_download",
+        "the folder hf_saved, pip install hf_transfer, hf_hub_download and load_hf_datasets",
         "shf_tower hf_ a sk-1 risk-averse-people Basic ideas",
         "",
     ):
@@ -66,7 +66,10 @@ def test_what_is_no_secret_stays(monkeypatch: pytest.MonkeyPatch) -> None:
             "403 for url https://s.example/a/b?X-Amz-Signature=abc&Expires=9 now",
             "403 for url https://s.example/a/b?*** now",
         ),
-        ("with hf_abcdefghIJKL and sk-proj-ABCDEFGH12345", "with hf_*** and sk-***"),
+        (
+            "with hf_abcdefgh, hf_data1234, hf_models_secret and sk-proj-ABCDEFGH12345",
+            "with hf_***, hf_***, hf_*** and sk-***",
+        ),
         ("Authorization: Bearer abc.def-123456", "Authorization: Bearer ***"),
         ("at http://user:pass@host:8000/v1", "at http://user:***@host:8000/v1"),
     ],

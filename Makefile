@@ -49,7 +49,7 @@ test: setup
 	@$(MAKE) --no-print-directory -j 2 lint tests
 
 tests: setup
-	$(PYTEST) --reruns 1 -m "not campaign"
+	PYTHONHASHSEED=0 $(PYTEST) --reruns 2 -m "not campaign"
 
 test-all: lint
 	$(PYTEST) --hypothesis-profile explore

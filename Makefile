@@ -16,6 +16,8 @@ TEST_WORKERS ?= $(shell awk '/MemTotal/ { n = int($$2 / 5242880); print (n < 1 ?
 PYTEST := $(PY) -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 export CHAOS_SECONDS
+# Where an image sets it, each of the hundreds of processes that the tests start would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 export RAY_USAGE_STATS_ENABLED ?= 0
 
 .PHONY: help setup demo test tests test-all test-fast check chaos fuzz lint format bench study-small docs site pictures schemas sbom clean

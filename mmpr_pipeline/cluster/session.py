@@ -6,8 +6,10 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
+from typing import Any
 
 import ray
 from ray._private import ray_constants
@@ -80,14 +82,18 @@ def _read_token_anew() -> None:
 @contextmanager
 def _unobserved() -> Iterator[None]:
     """Start nodes without `_OBSERVERS`, for which Ray has no setting: a third of a start's processor time."""
-    before = {name: getattr(Node, name) for name in _OBSERVERS if hasattr(Node, name)}
-    for name in before:
-        setattr(Node, name, lambda node, **options: None)
+    instead: list[tuple[Any, str, Callable[..., None]]] = [(Node, name, lambda *_, **__: None) for name in _OBSERVERS]
+    if all(map(find_spec, ("aiohttp_cors", "opencensus", "prometheus_client"))):
+        # Ray asks whether the dashboard's packages are installed by importing them all, for 0.3 s.
+        instead.append((ray._private.utils, "get_dashboard_dependency_error", lambda: None))
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in instead]
+    for owner, name, replacement in instead:
+        setattr(owner, name, replacement)
     try:
         yield
     finally:
-        for name, start in before.items():
-            setattr(Node, name, start)
+        for owner, name, original in before:
+            setattr(owner, name, original)
 
 
 def _connect(address: str) -> None:

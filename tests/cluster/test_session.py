@@ -35,10 +35,11 @@ def there():
     return os.environ.get("RAY_AUTH_MODE"), len(os.environ.get("RAY_AUTH_TOKEN", ""))
 
 with ray_session("local"):
-    report = {"worker": ray.get(there.remote()), "token": os.environ["RAY_AUTH_TOKEN"], "listens": []}
+    report = {"worker": ray.get(there.remote()), "token": os.environ["RAY_AUTH_TOKEN"], "listens": [], "runs": []}
     me = psutil.Process()
     for process in [me, *me.children(recursive=True)]:
         try:
+            report["runs"].append(" ".join(process.cmdline()))
             lines = process.net_connections(kind="inet")
         except psutil.Error:
             continue
@@ -98,6 +99,9 @@ def test_nobody_else_reaches_a_ray_of_this_machine_or_gets_in_without_its_token(
     assert addresses
     outside = [a for a in addresses if not (getattr(a, "ipv4_mapped", None) or a).is_loopback]
     assert outside == []
+    assert any("raylet" in command for command in report["runs"])
+    observers = ("dashboard/dashboard.py", "autoscaler/_private/monitor.py", "log_monitor.py")
+    assert [name for name in observers if any(name in command for command in report["runs"])] == []
     assert report["right"][0] == "IN", report["right"]
     assert report["open"][0] == "", "without a token"
     assert report["wrong"][0] == "", "with another token"

@@ -225,3 +225,32 @@ def test_a_field_that_no_declaration_has_is_named(tmp_path: Path) -> None:
     out = ["--out", str(tmp_path / "a.yaml"), "--yes"]
     result = CliRunner().invoke(app, ["sources", "add", str(tmp_path / "rows.jsonl"), "--column", "anser=answer", *out])
     assert "No field is called anser; did you mean answer" in str(result.exception)
+
+
+HOSTILE = {"id": "a[/b]\x1b[31m", "question": "Q[/red]\x1b[2J?", "answer": "[/b]\x1b[31m", "options": "one[/y]"}
+
+
+@pytest.mark.parametrize(("command", "status"), [("add", 0), ("check", 1), ("preview", 0)])
+def test_rows_neither_mark_up_nor_steer_the_terminal(command: str, status: int, tmp_path: Path) -> None:
+    rows = [
+        {**HOSTILE, "id": f"{HOSTILE['id']}{number}", "question": f"{HOSTILE['question']}{number}"}
+        for number in range(12)
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    out = tmp_path / "rows.yaml"
+    words = ["sources", "add", str(tmp_path / "rows.jsonl"), "--out", str(out), "--yes"]
+    result = CliRunner().invoke(app, words)
+    if command != "add":
+        assert result.exit_code == 0
+        result = CliRunner().invoke(app, ["sources", command, str(out)])
+    assert result.exit_code == status, result.output
+    assert "[/b]" in result.output
+    assert "\x1b" not in result.output
+
+
+def test_names_of_cases_are_no_markup(tmp_path: Path) -> None:
+    case = {"id": "x[/b]", "source": "[/b]", "prediction": "3", "gold": "3"}
+    (tmp_path / "cases.jsonl").write_text(json.dumps(case))
+    result = CliRunner().invoke(app, ["check", str(tmp_path / "cases.jsonl")])
+    assert (result.exit_code, result.exception) == (0, None)
+    assert "[/b]" in result.output

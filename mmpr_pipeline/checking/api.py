@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mmpr_pipeline.checking.case import Asked, Gold
 from mmpr_pipeline.checking.finding.abstain import abstains
 from mmpr_pipeline.checking.finding.answer import Reading, bounded
-from mmpr_pipeline.checking.finding.extract import Extraction, extract
+from mmpr_pipeline.checking.finding.extract import IN_WORDS, Extraction, extract
 from mmpr_pipeline.checking.finding.prose.formula import is_formula
 from mmpr_pipeline.checking.finding.spans import SPAN_CHARS
 from mmpr_pipeline.checking.matching.chart import match_chart
@@ -220,7 +220,8 @@ def _trace_prediction(prediction: str, known: Gold) -> Trace:
     read = _trace_response(prediction, known)
     # Several equations say several values: the one that was read does not contradict the gold, the whole is compared.
     several = text.count("=") > 1 and read.verdict.outcome == "incorrect"
-    if direct is not None and (read.extraction.status == "none" or several):
+    unread = read.extraction.status == "none" or read.extraction.rule == IN_WORDS
+    if direct is not None and (unread or several):
         return _trace(known, Extraction("found", "prediction", Reading(text), read.extraction.tried), direct)
     return read
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from mmpr_pipeline.checking.cases import Score, Summary
 from mmpr_pipeline.checking.measure import PlaceScore
+from mmpr_pipeline.core.masking import steering_nothing
 
 FULL_WIDTH = 100
 """Columns of a terminal in which the times have room."""
@@ -56,7 +58,7 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
 def _cells(score: Score) -> list[str]:
     accuracy = score.accuracy
     return [
-        score.name,
+        escape(steering_nothing(score.name)),
         str(score.cases),
         "-" if accuracy is None else f"{accuracy:.2%}",
         str(score.false_positives),
@@ -64,5 +66,5 @@ def _cells(score: Score) -> list[str]:
         str(score.unparseable),
         f"{score.per_second:,.0f}",
         f"{score.slowest * 1e3:.0f} ms",
-        score.slowest_id,
+        escape(steering_nothing(score.slowest_id)),
     ]

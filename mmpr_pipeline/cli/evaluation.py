@@ -81,7 +81,10 @@ def evaluate(
     else:
         console.print(table)
         if settings.out and settings.benchmarks:
-            console.print(f"Written to {settings.out}: table.md, results.json, table.svg, and every scored response.")
+            console.print(
+                f"Written to {settings.out}: table.md, results.json, table.svg, and every scored response.",
+                markup=False,
+            )
 
 
 def _run(

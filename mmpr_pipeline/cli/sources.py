@@ -88,8 +88,10 @@ def sources_add(
     from itertools import islice
 
     from rich.console import Console
+    from rich.text import Text
 
     from mmpr_pipeline.core.errors import ConfigError
+    from mmpr_pipeline.core.masking import steering_nothing
     from mmpr_pipeline.sources.adding import draft_source, meta_entries, write_rows
     from mmpr_pipeline.sources.adding.names import source_name
     from mmpr_pipeline.sources.review.checks import check_source
@@ -118,11 +120,10 @@ def sources_add(
         f"the checker accepts {checked.accepted} of {checked.answered} golds."
     )
     for doubt in draft.doubts:
-        console.print(f"[yellow]Doubtful:[/yellow] {doubt}", highlight=False)
+        console.print(Text.assemble(("Doubtful:", "yellow"), f" {steering_nothing(doubt)}"))
     for finding in checked.findings:
-        console.print(
-            f"[yellow]{finding.name}[/yellow] {count_text(len(finding.rows))}: {finding.text}", highlight=False
-        )
+        said = f" {count_text(len(finding.rows))}: {steering_nothing(finding.text)}"
+        console.print(Text.assemble((finding.name, "yellow"), said))
         for row, seen in finding.rows[:3]:
             console.print(f"    {finding_sentence(finding, places(row), seen)}", highlight=False, markup=False)
     usable = bool(checked.questions)
@@ -140,8 +141,10 @@ def sources_add(
 def _add_entries(entries: list[MetaEntry], folder: Path, given: dict[str, str], yes: bool) -> None:
     """The declarations of a whole `meta.json`, each tried on its first rows; those that cannot be are told."""
     from rich.console import Console
+    from rich.text import Text
 
     from mmpr_pipeline.core.errors import MmprError
+    from mmpr_pipeline.core.masking import steering_nothing
     from mmpr_pipeline.sources.adding import draft_entry
     from mmpr_pipeline.sources.review.terminal import tried
 
@@ -158,7 +161,8 @@ def _add_entries(entries: list[MetaEntry], folder: Path, given: dict[str, str], 
             console.print(tried(entry.name, draft))
             draft.write()
         except MmprError as error:
-            console.print(f"[yellow]{entry.name}[/yellow]  left out: {str(error).splitlines()[0]}", highlight=False)
+            why = steering_nothing(str(error).splitlines()[0])
+            console.print(Text.assemble((entry.name, "yellow"), f"  left out: {why}"))
             continue
         written, pairs = written + 1, pairs + bool(draft.declaration.columns.chosen)
     engine = " --strategies preset" if pairs == written else ""

@@ -81,5 +81,7 @@ def iterate(
         console.print("Stopped. What is done is kept: the same command goes on from here.")
         raise
     best = results["best"]
-    console.print(f"Ended: {results['stopped']}. Best: round {best['round']}, {best['model']}", highlight=False)
+    console.print(
+        f"Ended: {results['stopped']}. Best: round {best['round']}, {best['model']}", highlight=False, markup=False
+    )
     console.print(f"[bold]Next[/]  open {settings.out}/{PAGE}", highlight=False)

@@ -64,6 +64,11 @@ def without_secrets(text: str, *known: str | None) -> str:
     return text
 
 
+def steering_nothing(text: str) -> str:
+    """The text without control characters: what a model or a data set wrote must not steer the terminal."""
+    return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def _without_begin(text: str, secret: str) -> str:
     """The text without what begins as a secret does."""
     at = text.find(secret[:PART])

@@ -192,7 +192,7 @@ def results_tables(results: SourcesEvaluation) -> RenderableType:
     title = Text(f"Accuracy, % ({results['mode']}), with 95% intervals over questions", style="italic")
     table = Table()  # a title of its own would be broken at the table's width
     for heading in ["source", "questions", *(m["model"] for m in models)]:
-        table.add_column(heading, overflow="fold")
+        table.add_column(Text(heading), overflow="fold")
     accuracy = models[0]["accuracy"]
     names = [name for name in accuracy if name != "all" or len(accuracy) != 2]  # one source is all there is
     for name in names:

@@ -23,7 +23,7 @@ from mmpr_pipeline.checking.finding.reply import prepare_reply
 from mmpr_pipeline.checking.finding.short_reply import of_short
 from mmpr_pipeline.checking.finding.spans import FINAL, STATED, Span, boxed_spans, in_json, tagged
 from mmpr_pipeline.checking.finding.triggers import A_LINE, announced
-from mmpr_pipeline.checking.reading.normalise import fold_width, without_emphasis
+from mmpr_pipeline.checking.reading.normalise import fold_width, undressed, without_emphasis
 
 Status = Literal["found", "none", "ambiguous", "abstained"]
 
@@ -79,8 +79,21 @@ def _extract(text: str, asked: Asked) -> Extraction:
         if found is not None:
             read = found.reading._replace(prose=True) if found.reading and unread else found.reading
             return Extraction(found.status, found.rule, read, tuple(tried))
+    if asked.kind == "math" and (words := _in_words(plain, asked)) is not None:
+        return Extraction("found", IN_WORDS, words, tuple(tried))
     status: Status = "abstained" if abstains(plain) else "none"
     return Extraction(status, "abstained" if status == "abstained" else "no_answer_found", None, tuple(tried))
+
+
+def _in_words(plain: str, asked: Asked) -> Reading | None:
+    """`even`, `no solution`: a few words that are announced, or are all that is said. A mismatch is in doubt."""
+    spans = [span for span in _announced(plain, asked) if not span.closed]
+    said = undressed(announced_clause(spans[-1].text) if spans else plain)
+    return Reading(said, prose=True) if _FEW_WORDS.fullmatch(said) and not abstains(said) else None
+
+
+IN_WORDS = "in_words"
+_FEW_WORDS = re.compile(r"[A-Za-z]{2,20}(?: [A-Za-z]{2,20}){0,3}")
 
 
 # ---- announced answers

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from mmpr_pipeline.checking.finding.spans import FINAL, MOST_SPANS, SPAN_CHARS, STATED, Span
 
 _NOT_WRONG = r"(?<!wrong )(?<!incorrect )(?<!first )(?<!possible )(?<!initial )(?<!your )"
+_NOT_WRONG += r"(?<!if the )(?<!suppose the )(?<!supposing the )(?<!whether the )(?<!assuming the )(?<!unless the )"
 _IS = r"(?:is|are|was|were|be|becomes|equals|would be|must be|should be|will be|could only be|has to be|comes out to|=)"
 _SURELY = r"(?: therefore| thus| then| indeed| simply| clearly| most likely| likely| probably)?"
 _HEADING = r"(?:step|part|case|solution|explanation|reasoning|analysis|given|method|note|calculation|final|answer)\b"

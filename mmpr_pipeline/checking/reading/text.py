@@ -57,8 +57,8 @@ def tokens(text: str) -> tuple[str, ...]:
     return tuple(t for t in found if t not in ARTICLES) or tuple(found)
 
 
-_SCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉⁰¹²³⁴⁵⁶⁷⁸⁹", "01234567890123456789")
-_SUPER = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_SCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "01234567890123456789+-")
+_SUPER = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
 _CHARGE = re.compile(r"(?<=[A-Za-z0-9)}])\^\{?(\d?[+-])\}?(?![\w.])")
 _LOWERED = re.compile(r"(?<=[A-Za-z)}])_\{?(\d{1,3})\}?")
 

@@ -8,6 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
+from mmpr_pipeline.core.masking import steering_nothing
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.lookup import ShardImages
@@ -74,17 +75,17 @@ def show_pairs(out: str | Path, number: int, seed: int, console: Console) -> Non
         console.print(shown)
     for pair in pairs:
         console.rule(Text(f"{pair['source']} · {pair['source_id']} · {pair['strategy'].replace('_', ' ')}", "bold"))
-        asked = Text(_safe(without_images(pair["prompt"])).strip())
+        asked = Text(steering_nothing(without_images(pair["prompt"])).strip())
         for kind, width, height in pair["image_sizes"]:
             asked.append(f"  [{kind} {width}x{height}]", "cyan")
         if pair["answer"] is not None:
-            asked.append(f"\nanswer: {_safe(pair['answer'])}", "bold")
+            asked.append(f"\nanswer: {steering_nothing(pair['answer'])}", "bold")
         console.print(asked)
         console.print(_responses(pair, console.width))
-        rules = " / ".join(_safe(rule) for rule in (pair["chosen_rule"], pair["rejected_rule"]) if rule)
+        rules = " / ".join(steering_nothing(rule) for rule in (pair["chosen_rule"], pair["rejected_rule"]) if rule)
         origin = [pair["model"], pair["prompt_version"], pair["checker"], rules]
         origin += [f"seed {pair['seed']}", pair["pair_id"]]
-        console.print(Text(" · ".join(_safe(part) for part in origin if part), "dim"), "")
+        console.print(Text(" · ".join(steering_nothing(part) for part in origin if part), "dim"), "")
 
 
 def _responses(pair: PairFields, width: int) -> Table:
@@ -122,16 +123,11 @@ def _title(pair: PairFields, side: Literal["chosen", "rejected"], style: str) ->
     tokens = pair["chosen_tokens"] if chosen else pair["rejected_tokens"]
     title = Text(side, f"bold {style}")
     if answer is not None:
-        title.append(f"  {_safe(answer)}", style)
+        title.append(f"  {steering_nothing(answer)}", style)
     return title.append(f"  {tokens} tokens", "dim") if tokens else title
 
 
 def _body(response: str, shared: int, style: str) -> Text:
     from rich.text import Text
 
-    return Text.assemble((_safe(response[:shared]), "dim"), (_safe(response[shared:]), style))
-
-
-def _safe(text: str) -> str:
-    """The text without control characters: a response must not steer the terminal that shows it."""
-    return "".join(c if c in "\n\t" or c.isprintable() else "�" for c in text)
+    return Text.assemble((steering_nothing(response[:shared]), "dim"), (steering_nothing(response[shared:]), style))

@@ -101,7 +101,7 @@ def leaderboard_table(rows: Sequence[BoardRow]) -> RenderableType:
     models = order_of(rows)
     table = Table(title="leader board", caption="* not asked alike: rows, judge, style or samples differ")
     for heading in ("benchmark", "mode", "metric", *models):
-        table.add_column(heading, overflow="fold")
+        table.add_column(Text(heading), overflow="fold")
     for row in rows:
         best = _best(row)
         cells = [_cell(row, model) for model in models]

@@ -158,7 +158,7 @@ def comparison_table(results: BenchmarksEvaluation) -> RenderableType:
     heads = ["benchmark", "mode", "metric", "items", *models]
     heads += [f"{models[0]} − {models[1]}"] if len(models) > 1 else []
     for heading in (*heads, "published"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(Text(heading), overflow="fold")
     for row in rows:
         cells: list[str | Text] = [row.benchmark, row.mode, f"{row.metric}, {row.unit}", f"{row.items:,}", *row.numbers]
         if len(models) > 1:

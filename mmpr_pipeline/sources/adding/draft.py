@@ -103,7 +103,7 @@ def draft_found(
     """A declaration, to be written at `path`, of what was found; see `draft_source`."""
     known = dict(columns or {})
     fixed = {key: known.pop(key) for key in ("kind", "answer_form", "language") if key in known}
-    for field in known.keys() - Columns.model_fields.keys():
+    for field in (name for name in known if name not in Columns.model_fields):
         names = [*Columns.model_fields, "kind", "answer_form", "language"]
         raise ConfigError(
             f"No field is called {field}{nearest(field, names, listing=False) or '.'}",
@@ -157,7 +157,7 @@ def _from_two_files(found: Found, known: Mapping[str, str]) -> tuple[Guess, Tabl
     guess, table = guess_columns(rows, known)
     for other_name, golds, _ in every:
         key = _shared_key(rows, golds) if other_name != name and isinstance(other_name, str) else None
-        if key is None or {"answer", "answers"} & set(guess.columns):
+        if key is None or {"answer", "answers", "each", "turns"} & set(guess.columns):
             continue
         by_key = {str(row.get(key)): row for row in golds}
         joined: list[Mapping[str, Any]] = [{**by_key.get(str(row.get(key)), {}), **row} for row in rows]

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from mmpr_pipeline.checking import check_question
+from mmpr_pipeline.core.masking import steering_nothing
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.sources.review.findings import Checked
 from mmpr_pipeline.sources.review.pair_checks import judge_pairs
@@ -206,7 +207,8 @@ def finding_lines(checked: Checked, most: int = 8) -> Iterator[str]:
     if opened:
         yield f"  open-ended, nothing to check     {opened:,}"
     for finding in checked.findings:
-        yield f"{finding.level}: {finding.name}, {count_text(len(finding.rows))}: {finding.text}"
+        text = steering_nothing(finding.text)
+        yield f"{finding.level}: {finding.name}, {count_text(len(finding.rows))}: {text}"
         if finding.name == "missing_column" and len({seen for _, seen in finding.rows}) == 1:
             whole = len(finding.rows) == len(checked.items)
             place = "every row" if whole else ", ".join(places(row) for row, _ in finding.rows[:most])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from mmpr_pipeline.core.masking import steering_nothing
 from mmpr_pipeline.core.records import Reject
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
@@ -67,7 +68,7 @@ def preview_source(name_or_path: str, n: int = 3, data_root: str | Path | None =
     index = source.index(limit=n)
     for item in source.read(index, 0, index.rows):
         if isinstance(item, Reject):
-            yield f"{item.source} {item.source_id}  rejected: {item.reason}  {item.detail}"
+            yield steering_nothing(f"{item.source} {item.source_id}  rejected: {item.reason}  {item.detail}")
             continue
         images = [f"{image.format} {image.width} x {image.height}, {len(image.data):,} bytes" for image in item.images]
         lines = [f"{item.source} {item.source_id}  [{item.kind}, {item.language}]"]
@@ -77,7 +78,7 @@ def preview_source(name_or_path: str, n: int = 3, data_root: str | Path | None =
         unit = f" {item.unit}" if item.unit else ""
         others = f"  (or {', '.join(item.answers)})" if item.answers else ""
         lines.append(f"  gold: {item.answer}{unit}{others}" if item.answer else "  open-ended: no gold")
-        yield "\n".join(lines)
+        yield steering_nothing("\n".join(lines))
 
 
 def _kinds(declaration: SourceDeclaration) -> list[str]:

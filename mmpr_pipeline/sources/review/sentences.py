@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from mmpr_pipeline.core.masking import steering_nothing
 from mmpr_pipeline.sources.files.formats import csv as table
 from mmpr_pipeline.sources.files.formats import format_of, tsv
 from mmpr_pipeline.sources.files.local import local_files
@@ -31,7 +32,7 @@ _SAID = {
 
 def finding_sentence(finding: Finding, place: str, seen: str) -> str:
     """One row of a finding."""
-    seen = " ".join(seen.split())
+    seen = steering_nothing(" ".join(seen.split()))
     if seen and finding.name in _SAID:
         return f"{place}: {_SAID[finding.name].format(seen)}"
     return f"{place}: {seen}" if seen else place

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import PIL.Image
 from rich.console import Console, Group
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from mmpr_pipeline.core.masking import steering_nothing
 from mmpr_pipeline.core.records import Image, Question, Reject
 from mmpr_pipeline.sources.adding import Draft
 from mmpr_pipeline.sources.images.decode import decode
@@ -23,7 +23,7 @@ def guessed(why: Sequence[tuple[str, str, str]]) -> Table:
     """Fields of a declaration with what was guessed, and the reason."""
     table = Table("field", "guessed", "because", show_edge=False)
     for field, value, reason in why:
-        table.add_row(field, escape(value[:80]), escape(reason[:100]))
+        table.add_row(field, Text(steering_nothing(value[:80])), Text(steering_nothing(reason[:100])))
     return table
 
 
@@ -35,7 +35,8 @@ def items(shown: Sequence[Question | Reject], pictures: bool) -> Table:
         table.add_column(name)
     for item in shown:
         if isinstance(item, Reject):
-            table.add_row(escape(item.source_id), "", f"[red]rejected: {item.reason}[/red] {escape(item.detail)}", "")
+            why = Text.assemble((f"rejected: {item.reason}", "red"), f" {steering_nothing(item.detail)}")
+            table.add_row(Text(steering_nothing(item.source_id)), "", why, "")
         else:
             lines = [item.text[:400], *(f"({LETTERS[i]}) {choice[:100]}" for i, choice in enumerate(item.choices))]
             sizes = [f"{image.format} {image.width} x {image.height}" for image in item.images]
@@ -44,9 +45,9 @@ def items(shown: Sequence[Question | Reject], pictures: bool) -> Table:
             if item.answer is not None:
                 more = f"\nor {', '.join(item.answers)[:80]}" if item.answers else ""
                 gold = f"{item.answer[:80]}{more}\n[{item.kind}, {item.language}]"
-            table.add_row(
-                escape(item.source_id[:100]), Group(*drawn, "\n".join(sizes)), Text("\n".join(lines)), Text(gold)
-            )
+            cells = (steering_nothing(part) for part in (item.source_id[:100], "\n".join(lines), gold))
+            own, asked, answer = map(Text, cells)
+            table.add_row(own, Group(*drawn, "\n".join(sizes)), asked, answer)
     return table
 
 
@@ -60,9 +61,9 @@ def tried(name: str, draft: Draft, rows: int = 20) -> Text:
     what = "pairs" if draft.declaration.columns.chosen else "open-ended" if kind == "none" else kind
     line = Text(f"{name}  {len(read) - len(bad)} of {len(read)} rows are questions, {what}")
     if bad:
-        line.append(f"\n  {bad[0].reason}: {bad[0].detail[:100]}", "yellow")
+        line.append(steering_nothing(f"\n  {bad[0].reason}: {bad[0].detail[:100]}"), "yellow")
     for doubt in draft.doubts:
-        line.append(f"\n  {doubt}", "dim")
+        line.append(steering_nothing(f"\n  {doubt}"), "dim")
     return line
 
 

@@ -103,3 +103,32 @@ def test_words_of_a_list_within_a_sentence_are_in_doubt() -> None:
     said = "red and also blue because of the lamp"
     assert check_response(said, '["red", "blue"]', kind="list").outcome == "unparseable"
     assert check_response("red, green", '["red", "blue"]', kind="list").outcome == "incorrect"
+
+
+def test_an_answer_supposed_for_the_sake_of_argument_is_none() -> None:
+    choices = ("30", "45", "60", "90")
+    said = "If the answer were B, then x = 3, which is impossible."
+    assert check_response(said, "B", kind="choice", choices=choices).outcome != "correct"
+    said = "If the answer is 12, the sum is odd. So it is 14."
+    assert check_response(said, "12", kind="number").outcome != "correct"
+
+
+@pytest.mark.parametrize(
+    ("said", "gold", "outcome"),
+    [
+        ("Tuesday", "Tuesday", "correct"),
+        ("The answer is even.", "\\text{even}", "correct"),
+        ("The answer is: no solution", "\\text{no solution}", "correct"),
+        ("undefined", "\\text{undefined}", "correct"),
+        ("The answer is odd.", "\\text{even}", "unparseable"),
+        ("The answer is as follows: x = 5", "5", "correct"),
+        ("The answer is simple. It equals 5.", "5", "correct"),
+    ],
+)
+def test_an_answer_in_words_to_a_question_of_mathematics(said: str, gold: str, outcome: str) -> None:
+    assert check_response(said, gold, kind="math").outcome == outcome
+
+
+def test_charges_are_the_same_in_any_script() -> None:
+    assert check_response("Fe2+", "Fe²⁺", kind="text").outcome == "correct"
+    assert check_response("Fe3+", "Fe²⁺", kind="text").outcome != "correct"

@@ -221,7 +221,23 @@ def test_the_slurm_script_builds_on_a_cluster_of_two_nodes(tmp_path: Path) -> No
     assert (out / "summary.json").exists()
 
 
+@pytest.mark.parametrize(("what", "again"), [("build", ""), ("train", " --resume")])
+def test_a_submission_takes_the_settings_and_nothing_else_along(what: str, again: str, tmp_path: Path) -> None:
+    shim(tmp_path, "ray", 'echo "$*"; ls -A "$6"; cat "$6"/*')
+    (tmp_path / "mine.yaml").write_text("out: here\n")
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RAY_ADDRESS": "http://head:8265"}
+    command = ["bash", str(JOBS / "ray-job.sh"), what, str(tmp_path / "mine.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    submitted, *files = done.stdout.splitlines()
+    wanted = rf"job submit --address http://head:8265 --working-dir (\S+) -- mmpr {what} settings\.yaml{again}"
+    found = re.fullmatch(wanted, submitted)
+    assert found, submitted
+    assert files == ["settings.yaml", "out: here"]
+    assert not Path(found[1]).exists()
+
+
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_a_job_that_is_submitted_builds(tmp_path: Path) -> None:
     folder = tempfile.mkdtemp(prefix="mmpr-", dir="/tmp")  # Ray's sockets need a short path
     port, dashboard = free_port(), free_port()

@@ -181,46 +181,36 @@ def shim(folder: Path, name: str, body: str) -> None:
     path.chmod(0o755)
 
 
-def slurm_of_one_node(folder: Path) -> dict[str, str]:
-    """What a job of Slurm on one node finds in its environment. Slurm's commands lie in `folder`/bin: they run their
-    command here, and what `scontrol` is asked is in `folder`/log."""
+def slurm(folder: Path, nodes: int = 1) -> dict[str, str]:
+    """What a job of Slurm finds in its environment, on `nodes` nodes that are all this machine: Ray's are real. Slurm's
+    commands lie in `folder`/bin: they run their command here, and what they are asked is in `folder`/log."""
     (folder / "bin").mkdir(exist_ok=True)
-    shim(folder / "bin", "scontrol", 'echo "scontrol $*" >>"$SHIM_LOG"; [[ $1 == requeue ]] || echo node-a')
+    # Who reads only the first name is gone when the next one comes.
+    names = "; sleep 1; ".join(f"echo node-{number}" for number in range(nodes))
+    shim(folder / "bin", "scontrol", f'echo "scontrol $*" >>"$SHIM_LOG"; [[ $1 == requeue ]] || {{ {names}; }}')
     shim(
         folder / "bin",
         "srun",
-        "while [[ $1 == --* ]]; do shift; done\n[[ $1 == hostname ]] && { echo $NODE_IP; exit; }\n"
-        'ray=$1; shift; exec "$ray" "$@" --num-cpus 4 --include-dashboard=false',
+        'while [[ $1 == --* ]]; do shift; done; echo "$@" >>"$SHIM_LOG"\n'
+        "[[ $1 == hostname ]] && { echo $NODE_IP 10.0.0.1; exit; }\n"
+        'ray=$1; shift; exec "$ray" "$@" --num-cpus 4 $([[ $1$2 == start--head ]] && echo --include-dashboard=false)',
     )
     return {
-        "PATH": f"{folder / 'bin'}:{BIN}:{os.environ['PATH']}", "SLURM_JOB_NUM_NODES": "1", "SLURM_JOB_ID": "7",
-        "SLURM_JOB_NODELIST": "node-a", "RAY_PORT": str(free_port()), "SHIM_LOG": str(folder / "log"),
-        "NODE_IP": node_address(),
+        "PATH": f"{folder / 'bin'}:{BIN}:{os.environ['PATH']}", "SLURM_JOB_NUM_NODES": str(nodes), "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NODELIST": "node-[0-9]", "RAY_PORT": str(free_port()), "SHIM_LOG": str(folder / "log"),
+        "NODE_IP": node_address(), "RAY_HEAD_SECONDS": "5",
     }  # fmt: skip
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_the_slurm_script_builds_on_a_cluster_of_two_nodes(tmp_path: Path) -> None:
-    """Slurm's commands are stood in for by ones that run their command here; Ray's nodes are real."""
-    shims = tmp_path / "bin"
-    shims.mkdir()
-    drop = 'while [[ $1 == --* ]]; do [[ $1 == --exclude=* ]] && extra=1; shift; done; echo "$@" >>"$SHIM_LOG"'
-    shim(shims, "scontrol", "echo node-a; sleep 1; echo node-b")  # who reads only the first line is gone by then
-    shim(
-        shims,
-        "srun",
-        f"{drop}\n[[ $1 == hostname ]] && {{ echo $NODE_IP 10.0.0.1; exit; }}\n"
-        'ray=$1; shift; exec "$ray" "$@" --num-cpus 2 $([[ $1$2 == start--head ]] && echo --include-dashboard=false)',
-    )
+    """(`make test` trains by the script, on two nodes: test_slurm_training.py.)"""
     config, out = scripted(tmp_path)
-    environment = {
-        **os.environ, "PATH": f"{shims}:{BIN}:{os.environ['PATH']}", "SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_ID": "1",
-        "SLURM_JOB_NODELIST": "node-[a-b]", "RAY_PORT": str(free_port()), "SHIM_LOG": str(tmp_path / "log"),
-        "NODE_IP": node_address(), "RAY_HEAD_SECONDS": "5",
-    }  # fmt: skip
     job = subprocess.Popen(
         ["bash", str(JOBS / "slurm.sh"), "build", str(config)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **slurm(tmp_path, nodes=2)},
+        start_new_session=True,
     )  # fmt: skip
     try:
         said = job.communicate(timeout=240)[0]
@@ -229,12 +219,25 @@ def test_the_slurm_script_builds_on_a_cluster_of_two_nodes(tmp_path: Path) -> No
             os.killpg(job.pid, signal.SIGTERM)
     assert job.returncode == 0, said[-3000:]
     assert (out / "summary.json").exists()
-    commands = (tmp_path / "log").read_text()
-    assert "start --head" in commands
-    assert f"start --address={node_address()}:" in commands
+
+
+@pytest.mark.parametrize(("what", "again"), [("build", ""), ("train", " --resume")])
+def test_a_submission_takes_the_settings_and_nothing_else_along(what: str, again: str, tmp_path: Path) -> None:
+    shim(tmp_path, "ray", 'echo "$*"; ls -A "$6"; cat "$6"/*')
+    (tmp_path / "mine.yaml").write_text("out: here\n")
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RAY_ADDRESS": "http://head:8265"}
+    command = ["bash", str(JOBS / "ray-job.sh"), what, str(tmp_path / "mine.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    submitted, *files = done.stdout.splitlines()
+    wanted = rf"job submit --address http://head:8265 --working-dir (\S+) -- mmpr {what} settings\.yaml{again}"
+    found = re.fullmatch(wanted, submitted)
+    assert found, submitted
+    assert files == ["settings.yaml", "out: here"]
+    assert not Path(found[1]).exists()
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_a_job_that_is_submitted_builds(tmp_path: Path) -> None:
     folder = tempfile.mkdtemp(prefix="mmpr-", dir="/tmp")  # Ray's sockets need a short path
     port, dashboard = free_port(), free_port()

@@ -15,12 +15,12 @@ import yaml
 from mmpr_pipeline.training.checkpoints.places import checkpoint_place
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.metrics import read_lines
-from tests.jobs.test_jobs import JOBS, slurm_of_one_node
+from tests.jobs.test_jobs import JOBS, node_address, slurm
 from tests.training import made
 
 
 def submit(tmp_path: Path, config: Path) -> subprocess.Popen[str]:
-    environment = {**os.environ, **slurm_of_one_node(tmp_path), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **slurm(tmp_path, nodes=2), "OMP_NUM_THREADS": "1"}
     with open(tmp_path / "job.log", "a") as log:
         return subprocess.Popen(
             ["bash", str(JOBS / "slurm.sh"), "train", str(config)],
@@ -48,7 +48,10 @@ def test_time_that_is_over_costs_no_finished_step(tmp_path: Path) -> None:
         job.wait(timeout=120)
         said = (tmp_path / "job.log").read_text()
         assert job.returncode == 0, said[-3000:]
-        assert "scontrol requeue 7" in (tmp_path / "log").read_text()
+        asked = (tmp_path / "log").read_text()
+        assert "start --head" in asked
+        assert f"start --address={node_address()}:" in asked
+        assert "scontrol requeue 7" in asked
         [kept] = checkpoint_place(run).steps()
         assert len(read_lines(run / "metrics.jsonl")) == kept >= 2, said[-3000:]
 

@@ -29,7 +29,7 @@ from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.metrics import read_lines
 from mmpr_pipeline.training.settings import TrainConfig
 from tests.chaos.processes import MARK, kill, kill_all, marked
-from tests.jobs.test_jobs import JOBS, slurm_of_one_node
+from tests.jobs.test_jobs import JOBS, slurm
 from tests.training import made
 
 ROOT = Path(__file__).parents[2]
@@ -132,7 +132,7 @@ def _start(launcher: str, file: Path, folder: Path, mark: str) -> subprocess.Pop
     if launcher == "slurm":
         command = ["bash", str(JOBS / "slurm.sh"), "train", str(file)]
         (folder / "slurm").mkdir(exist_ok=True)
-        environment |= slurm_of_one_node(folder / "slurm")
+        environment |= slurm(folder / "slurm")
     with open(folder / "log", "ab") as log:
         return subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True

@@ -103,7 +103,7 @@ class Checkpointer:
                     warnings.simplefilter("ignore")  # that one process alone is not distributed
                     dcp.load(state, storage_reader=files.reader())
                 own = RANDOM.format(self._world.rank)
-                if own in (hashes or {}):
+                if own in hashes:
                     set_random_state(torch.load(files.open(own), weights_only=True))
             except (Exception, CheckpointException) as error:
                 problem = reason_of(error)
@@ -171,14 +171,14 @@ class Checkpointer:
 class _SoundFiles:
     """Files of a checkpoint, opened only where they are what its state says."""
 
-    def __init__(self, place: CheckpointPlace, step: int, hashes: dict[str, str] | None, folder: Path) -> None:
+    def __init__(self, place: CheckpointPlace, step: int, hashes: dict[str, str], folder: Path) -> None:
         self._place, self._step, self._hashes, self._folder = place, step, hashes, folder
 
     def open(self, name: str) -> Path:
         """Raises ValueError where it is gone or damaged."""
         try:
             path = self._place.open(self._step, name, self._folder)
-            if self._hashes is None or sha256_of(path) == self._hashes.get(name):
+            if sha256_of(path) == self._hashes.get(name):
                 return path
         except MissingKeyError:
             pass

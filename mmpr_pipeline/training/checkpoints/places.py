@@ -59,10 +59,7 @@ class CheckpointPlace:
 
     def open(self, step: int, name: str, folder: Path) -> Path:
         """A local file with the content of a file of the checkpoint; downloads go into `folder`."""
-        key = _key(step, name)
-        if not self.store.exists(key):  # of the first versions, which left `.metadata` its dot on a disk
-            key = f"{step_name(step)}/{name}"
-        return self.store.fetch(key, folder)
+        return self.store.fetch(_key(step, name), folder)
 
     def sweep(self) -> None:
         """Remove what killed runs left unfinished."""

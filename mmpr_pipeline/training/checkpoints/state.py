@@ -28,11 +28,11 @@ def state_file(progress: RunProgress, hashes: dict[str, str]) -> bytes:
     return sealed({**asdict(progress), "hashes": hashes})
 
 
-def read_state_file(raw: bytes) -> tuple[RunProgress, dict[str, str] | None]:
-    """Progress and hashes; no hashes in checkpoints of the first versions. Raises ValueError where it is damaged."""
+def read_state_file(raw: bytes) -> tuple[RunProgress, dict[str, str]]:
+    """Progress and hashes. Raises ValueError where it is damaged."""
     names = frozenset(field.name for field in fields(RunProgress))
-    state = unsealed(raw, names, frozenset())
-    hashes = state.pop("hashes", None)
+    state = unsealed(raw, names | {"hashes"}, frozenset())
+    hashes = state.pop("hashes")
     return RunProgress(**state), hashes
 
 

@@ -141,7 +141,7 @@ class PairEncoder:
 
     def blank(self) -> dict[str, Tensor]:
         """The model's inputs of a small picture, a white one: zeros are padding to some models. Raises ConfigError."""
-        messages = [{"role": "user", "content": [{"type": "image"}]}]
+        messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]
         picture = PIL.Image.new("RGB", (28, 28), "white")
         try:
             with _refusing():

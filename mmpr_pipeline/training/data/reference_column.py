@@ -3,7 +3,7 @@
 OUT/reference/<key>/reference-00017-of-00512.arrow holds one row for each pair of the shard. The key says by what it
 was scored: a changed model, revision, chat template or tile limit is another key, never a stale number. The file is
 written whole, when its shard is scored: an interrupted pass goes on with the next shard. It is an Arrow file behind a
-checksum; those of the first versions were without, and are read too.
+checksum.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.dataset.files.layout import REFERENCE
 from mmpr_pipeline.storage import Store
 
-_ARROW = b"ARROW1"
 WEIGHT_FILES = ("*.safetensors", "*.bin", "config.json")
 
 SCHEMA = pa.schema(
@@ -104,9 +103,7 @@ def read_reference(store: Store, key: ReferenceKey, shard: int, num_shards: int)
     if not store.exists(name):
         return None
     try:
-        raw = store.read(name)
-        body = raw if raw.startswith(_ARROW) else without_checksum(name, raw)
-        table = pa.ipc.open_file(body).read_all()
+        table = pa.ipc.open_file(without_checksum(name, store.read(name))).read_all()
         rows = [ReferenceRow(**values) for values in table.select(SCHEMA.names).to_pylist()]
     except (pa.ArrowException, KeyError, OSError, ValueError) as error:
         raise DatasetError(

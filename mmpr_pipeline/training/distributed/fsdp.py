@@ -23,11 +23,13 @@ def shard(
 ) -> PrefixSharedPolicy:
     """Spread weights, gradients and optimizer state over all ranks; compute in `dtype`, keep and reduce in float32.
 
-    `blank` are inputs of a small picture, by which a rank whose batch has no image takes part in the vision tower.
+    `blank` are inputs of a small picture, by which a rank whose batch has no image takes part in the vision tower; one
+    process alone does so, too: AdamW passes over what has no gradient, and would train otherwise than several ranks.
     With `over`, that many neighbouring ranks share one copy (those of a node, whose links are quick), and the copies
     add up their gradients once a micro-batch (HSDP). A single process on the CPU stays as it is. A policy without
     weights (see `weights.fill`) may be sharded, too. Raises ConfigError where the ranks cannot be divided so.
     """
+    policy.blank = blank
     if not torch.distributed.is_initialized():
         return policy if any(p.is_meta for p in policy.parameters()) else policy.to(world.device)
     from torch.distributed.device_mesh import init_device_mesh
@@ -53,7 +55,6 @@ def shard(
         if not torch.is_grad_enabled():
             policy.reshard()
 
-    policy.blank = blank
     policy.register_forward_hook(shard_again)
     register_fsdp_forward_method(policy, "generate")
     return policy

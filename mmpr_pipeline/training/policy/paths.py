@@ -17,7 +17,7 @@ from torch import Tensor
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
 from mmpr_pipeline.training.data.balance import Outline
 from mmpr_pipeline.training.data.batch import ImageInputs, PackedBatch, collate, images_as
-from mmpr_pipeline.training.data.groups import Group
+from mmpr_pipeline.training.data.groups import Group, IndexedPair
 from mmpr_pipeline.training.data.order import Slice
 from mmpr_pipeline.training.data.stream import Stream
 from mmpr_pipeline.training.policy.families import CHECKED
@@ -80,11 +80,15 @@ def path_difference(policy: PrefixSharedPolicy, batch: PackedBatch) -> float:
 
 @torch.no_grad()
 def _seen_ahead(policy: PrefixSharedPolicy, group: Group, images: ImageInputs) -> float:
-    """Nats by which the first half of a response's tokens is scored otherwise where the second half is not there."""
-    half = replace(group, responses=tuple(response[: (len(response) + 1) // 2] for response in group.responses))
-    batches = [collate([each], [images], share=False) for each in (group, half)]
-    whole, cut = (_scores_of_the_plain_path(policy, batch).tokens.split(batch.lengths.tolist()) for batch in batches)
-    return max(_most(long[: len(short)] - short) for long, short in zip(whole, cut, strict=True))
+    """Nats by which the first half of the longest response is scored otherwise where the second half is not there."""
+    longest = max(group.responses, key=len)
+    pair = IndexedPair(group.pairs[0].pair_id, 0, 0)
+    alone = [
+        replace(group, responses=(response,), pairs=(pair,))
+        for response in (longest, longest[: (len(longest) + 1) // 2])
+    ]
+    whole, cut = (_scores_of_the_plain_path(policy, collate([each], [images])).tokens for each in alone)
+    return _most(whole[: len(cut)] - cut)
 
 
 def _most(differences: Tensor) -> float:

@@ -85,8 +85,8 @@ class PrefixSharedPolicy(nn.Module):
         """Score a batch (moved to the model's device). Log-probs are float32 and carry gradients where enabled."""
         bare, head, shares = self.bare, self.bare.get_output_embeddings(), self.shares
         device, real = head.weight.device, None
-        # 0, through the sharded vision tower where the batch has no image: the tower gathers its weights in every
-        # rank's forward, and a rank that skipped it would leave the others waiting for ever.
+        # 0, through the vision tower where the batch has no image: a sharded one gathers its weights in every rank's
+        # forward, and a rank that skipped it would leave the others waiting for ever.
         blank = 0.0 if batch.images or not self.blank else 0.0 * self.family.features(bare, self.blank)
         if shares:
             if self.backend is None:

@@ -101,7 +101,8 @@ class PreparedRun:
         self.view.message(f"Weights, gradients and Adam's moments: {resting / 2**30:.2f} GiB a process.")
         self.max_tiles = config.max_tiles or self.shards.most_tiles
         encoder = PairEncoder(self.processor, self.policy.bare, self.policy.family, self.max_tiles)
-        self.blank = encoder.blank() if world.size > 1 else {}
+        encodes = hasattr(self.policy.bare.base_model, "get_image_features")
+        self.blank = encoder.blank() if encodes or world.size > 1 else {}
         budget = config.token_budget or MOST_TOKENS
         self.stream = Stream(self.shards, encoder, budget, world.rank, world.size, self.dtype)
         self.stream.image_budget = config.image_budget

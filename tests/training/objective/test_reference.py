@@ -93,8 +93,6 @@ def test_any_flipped_bit_of_a_column_is_found(tmp_path: Path) -> None:
         store.write(KEY.file(0, 1), bytes(damaged))
         with pytest.raises(DatasetError, match=r"reference-00000-of-00001(?s:.)*Delete the file"):
             read_reference(store, KEY, 0, 1)
-    store.write(KEY.file(0, 1), raw[32:])  # as the first versions wrote it
-    assert len(read_reference(store, KEY, 0, 1) or {}) == 20
     store.write(KEY.file(0, 2), raw)
     with pytest.raises(DatasetError, match="its checksum does not match"):
         read_reference(store, KEY, 0, 2)

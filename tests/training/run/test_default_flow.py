@@ -41,7 +41,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     """All cases that the chosen tests ask for, on one, two and four ranks, which start once."""
     directory = tmp_path_factory.mktemp("flow")
     made.model_folder(directory / "model")
-    made.dataset(directory / "data")
+    made.dataset(directory / "data", made.outcomes_of_images())
     here = [item for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
     asked = {(item.callspec.params.get("ranks", 4), item.callspec.params["name"]) for item in here}
     asked |= {(2, name) for ranks, name in asked if ranks == 4 and name in HALF}
@@ -60,9 +60,11 @@ def lines(runs: Path, ranks: int, name: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("ranks", "name"), trained(WHOLE, 2, 4))
 def test_several_ranks_have_the_losses_of_one(runs: Path, name: str, ranks: int) -> None:
-    """Five pairs a step leave ranks without work while others still compute; the second half is resumed."""
+    """Five pairs a step leave ranks without work, or without images, while others still compute; some steps have no
+    image at all; the second half is resumed."""
     ours, alone = lines(runs, ranks, name), lines(runs, 1, name if name in ALONE else "stored")
     assert len(ours) == len(alone) == 4
+    assert {line["tiles"] > 0 for line in ours} == {False, True}
     for one, other in zip(alone, ours, strict=True):
         for key in COMPARED:
             if key in one:

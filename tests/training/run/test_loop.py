@@ -4,8 +4,6 @@ import json
 import os
 import resource
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +23,8 @@ from mmpr_pipeline.training.run.metrics import read_lines
 from mmpr_pipeline.training.settings import TrainConfig
 from tests.dataset.conftest import IDENTITY, make_outcome
 from tests.training import made
+from tests.training.ranks import TRAIN, Forked
 
-ROOT = Path(__file__).parents[3]
 TIMES = {"seconds", "tokens_per_second", "pairs_per_second", "mfu", "memory_gib"}
 
 
@@ -97,22 +95,15 @@ def test_images_are_cut_into_as_many_tiles_as_were_sampled(model: Path, tmp_path
     assert tiles("older") == 5 * 2 + 1
 
 
-def launch(config: TrainConfig, *options: str) -> subprocess.CompletedProcess[str]:
-    path = Path(config.run_dir).parent / f"{Path(config.run_dir).name}.json"
-    path.write_text(config.model_dump_json())
-    command = [sys.executable, "-m", "tests.training.run.loop_worker", str(path), *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)
-
-
 @pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted(model: Path, data: Path, whole: Path, tmp_path: Path) -> None:
     config = made.settings(model, data, tmp_path / "run", epochs=2, checkpoint_every=3, write_behind=False)
-    killed = launch(config, "--kill-after", "5")  # the last checkpoint is that of step 3: mid-epoch
-    assert killed.returncode == -signal.SIGKILL
+    settings = tmp_path / "settings.json"
+    settings.write_text(config.model_dump_json())
+    killed = Forked(TRAIN, [str(settings), "--kill-after", "5"], os.environ, tmp_path / "output")
+    assert killed.wait(280) == -signal.SIGKILL  # the last checkpoint is that of step 3: mid-epoch
     assert checkpoint_place(tmp_path / "run").steps() == [3]
-    done = launch(config, "--resume")
-    assert done.returncode == 0, done.stderr[-2000:]
+    train(config, resume=True)
     assert metrics(tmp_path / "run") == metrics(whole)
 
 
@@ -233,9 +224,10 @@ def test_a_full_disk_leaves_earlier_checkpoints_and_nothing_else(
     "options",
     [
         {"lora": {"rank": 4}},
-        {"freeze": ["vision"]},
-        {"reference": "online"},
-        {"loss": "orpo"},
+        *(
+            pytest.param(breadth, marks=pytest.mark.campaign)
+            for breadth in ({"freeze": ["vision"]}, {"reference": "online"}, {"loss": "orpo"})
+        ),
         {"loss": "tr_dpo+sft", "follow_every": 2},
         {"loss": "ipo+sft", "recompute": "matmuls"},
     ],

@@ -314,7 +314,8 @@ def prepare() -> None:
     Its tables of hypergeometric functions and of integrals cost 250,000 calls. numpy and scipy are hidden: sympy would
     import them on the way where they are installed.
     """
-    sys.modules.update(numpy=None, scipy=None)  # type: ignore[arg-type]
+    for hidden in ("numpy", "scipy"):
+        sys.modules[hidden] = None  # type: ignore[assignment]
     import sympy
 
     sympy.Dummy._base_dummy_index = 0  # else drawn at random; hashes and so the order of work follow it

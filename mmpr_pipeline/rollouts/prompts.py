@@ -12,6 +12,7 @@ import string
 from dataclasses import dataclass
 from typing import Literal
 
+from mmpr_pipeline.checking.reading.focus import THINK_END as THINK_END
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Prompting, Question, Turn
 from mmpr_pipeline.core.verdict import AnswerKind
@@ -19,8 +20,7 @@ from mmpr_pipeline.models.conversation import IMAGE_MARK as IMAGE_MARK
 from mmpr_pipeline.models.conversation import conversation
 
 THINK_START = "<think>"
-THINK_END = "</think>"
-"""What ends the reasoning in the style `cot-think`; the answer is read only after it."""
+"""What begins the reasoning in the style `cot-think`; THINK_END ends it."""
 
 Style = Literal["cot-final", "cot-boxed", "cot-think", "direct"]
 PromptLanguage = Literal["auto", "en", "zh"]

@@ -8,6 +8,8 @@ from mmpr_pipeline.checking.values.expression import MAX_CHARS, ParseError
 from mmpr_pipeline.checking.values.numbers.units import parse_unit
 
 MAX_BOXES_DEEP = 3
+THINK_END = "</think>"
+"""What ends a model's reasoning; the answer is read only after it."""
 _PAIRS = ((r"\(", r"\)"), (r"\[", r"\]"))
 _CONNECTIVE = re.compile(r"(?:\s|[.,;:、，；。+*_]|\\\\|\b(?:and|or)\b|和|或|与)*", re.IGNORECASE)
 _SEGMENT = re.compile(r"\$\$([^$]+)\$\$|\$([^$]+)\$")
@@ -56,8 +58,8 @@ def boxed_contents(text: str) -> list[str]:
 def core(text: str, depth: int = 0) -> str:
     """The mathematics of an answer, delimiters taken away. Raises ParseError when it cannot be told."""
     text = repaired(text).strip()
-    if "</think>" in text:
-        text = text.rpartition("</think>")[2].strip()
+    if THINK_END in text:
+        text = text.rpartition(THINK_END)[2].strip()
     if len(text) > MAX_CHARS:
         # Of a text that is too long to read, the number that it ends on, where it says that this is the answer.
         match = _LONG_TAIL.search(text[-200:])

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from mmpr_pipeline.checking.reading.focus import THINK_END
+
 Style = Literal["general", "compass", "xverify"]
 VERSION = {"general": "second/general@1", "compass": "second/compass@1", "xverify": "second/xverify@1"}
 """Label and version of each prompt; part of the identity."""
@@ -48,7 +50,7 @@ def verifier_prompt(style: Style, question: str, gold: str, answer: str) -> str:
 
 def vote_of(style: Style, reply: str) -> bool | None:
     """True for correct, False for incorrect, None for anything else. A reply that says both says nothing."""
-    said = reply.rpartition("</think>")[2].strip()
+    said = reply.rpartition(THINK_END)[2].strip()
     if style == "compass":
         letter = _LETTER.match(said)
         if letter:

@@ -117,7 +117,8 @@ class SymbolicWorker:
             return
         self.restarts += 1
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
-        environment["PYTHONHASHSEED"] = "0"  # sympy's order of work, and so its cost, follows the hashes
+        # sympy's order of work, and so its cost, follows the hashes and the kind of integers that is installed.
+        environment |= {"PYTHONHASHSEED": "0", "SYMPY_GROUND_TYPES": "python", "MPMATH_NOGMPY": "1"}
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(_WORKER), str(MEMORY_MB), str(self.patience_s)],
             stdin=subprocess.PIPE,

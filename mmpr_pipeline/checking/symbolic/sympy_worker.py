@@ -1,8 +1,9 @@
 """The child process of `symbolic`: reads trees as JSON, builds sympy expressions, answers whether they are equal.
 
-What a comparison may cost is counted in calls of Python functions, from a cleared cache: the same on every machine,
-idle or busy. Processor time bounds work that makes no calls. Run by path, so that it imports nothing of the package. It
-never parses text: every node is built by a constructor that this file names. It ends when its input does.
+What a comparison may cost is counted in calls of Python functions, from a cleared cache and a fixed seed: within one
+percent the same on every machine and Python, idle or busy, whatever was compared before (see `prepare`). Processor time
+bounds work that makes no calls. Run by path, so that it imports nothing of the package. It never parses text: every
+node is built by a constructor that this file names. It ends when its input does.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from opcode import opmap
+from types import FrameType
 from typing import Any, BinaryIO
 
 MAX_CALLS = 600_000
@@ -22,6 +25,8 @@ MAX_TERMS = 10_000  # Longest finite series that is added up term by term.
 AGAIN_S = 0.2
 """Processor seconds between two attempts to end work that swallows the exception which should have ended it."""
 DIGITS = 40
+RESUME = opmap["RESUME"]
+_COMPREHENSIONS = frozenset(("<listcomp>", "<setcomp>", "<dictcomp>"))
 _SAME_NAME = (
     *("sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "acot", "asec", "acsc"),
     *("sinh", "cosh", "tanh", "exp", "sqrt", "arg"),
@@ -232,12 +237,15 @@ def answer(payload: bytes, patience_s: float) -> tuple[bool | None, str]:
 def budget(most: int) -> Iterator[None]:
     """Raise OverBudget within the block once it has made `most` calls of Python functions, at its end at the latest.
 
-    A generator that goes on counts as a call, on every Python. The exception is raised once: what ends the block makes calls
-    too. sympy and the interpreter drop it here and there (a bare except, a finaliser), so the processor's timer raises it again.
+    A generator that goes on counts as a call; one that is closed does not, nor does a comprehension: Python 3.12 and
+    later report neither. The exception is raised once: what ends the block makes calls too. sympy and the interpreter
+    drop it here and there (a bare except, a finaliser), so the processor's timer raises it again.
     """
     from sympy.core.cache import clear_cache
+    from sympy.core.random import seed
 
     clear_cache()
+    seed(0)  # sympy asks about assumptions in a shuffled order, and tries expressions at random points
     calls = 0
 
     def count(*_: object) -> None:
@@ -247,10 +255,20 @@ def budget(most: int) -> Iterator[None]:
             give_up_with(OverBudget, AGAIN_S)
             raise OverBudget
 
+    def count_frame(frame: FrameType, event: str, _: object) -> None:
+        nonlocal calls
+        if event == "call":
+            code = frame.f_code
+            if code.co_code[frame.f_lasti] == RESUME and code.co_name not in _COMPREHENSIONS:
+                calls += 1
+                if calls > most:  # Python 3.11 stops calling this once it has raised.
+                    give_up_with(OverBudget, AGAIN_S)
+                    raise OverBudget
+
     monitoring = getattr(sys, "monitoring", None)
     tool = monitoring.PROFILER_ID if monitoring else 0
     if monitoring is None:  # before Python 3.12
-        sys.setprofile(lambda frame, event, _: count() if event == "call" else None)
+        sys.setprofile(count_frame)
     else:
         if monitoring.get_tool(tool) is None:
             monitoring.use_tool_id(tool, "mmpr-budget")  # kept: there is one comparison after the other
@@ -290,6 +308,23 @@ def give_up(*_: object) -> None:
         raise _reason
 
 
+def prepare() -> None:
+    """Load what sympy makes on first need, so that no comparison pays for it.
+
+    Its tables of hypergeometric functions and of integrals cost 250,000 calls. numpy and scipy are hidden: sympy would
+    import them on the way where they are installed.
+    """
+    for hidden in ("numpy", "scipy"):
+        sys.modules[hidden] = None  # type: ignore[assignment]
+    import sympy
+
+    sympy.Dummy._base_dummy_index = 0  # else drawn at random; hashes and so the order of work follow it
+    x = sympy.Symbol("x", real=True)
+    sympy.simplify(x - 1)
+    sympy.Sum(1 / sympy.factorial(x), (x, 1, sympy.oo)).doit()
+    sympy.Integral(sympy.exp(-x), (x, 0, sympy.oo)).doit()
+
+
 def send(stream: BinaryIO, reply: object) -> None:
     """Write one length-prefixed JSON message."""
     payload = json.dumps(reply).encode()
@@ -300,12 +335,10 @@ def send(stream: BinaryIO, reply: object) -> None:
 def serve() -> None:
     """Answer requests until the input ends."""
     limit_memory(int(sys.argv[1]))
-    import sympy
-
     sys.setrecursionlimit(3_000)
     if hasattr(signal, "SIGPROF"):
         signal.signal(signal.SIGPROF, give_up)
-    sympy.simplify(sympy.Symbol("x") - 1)  # Loads what simplify needs, before the clock runs.
+    prepare()
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
     send(stdout, "ready")
     while header := stdin.read(4):

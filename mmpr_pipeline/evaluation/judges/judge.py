@@ -14,6 +14,7 @@ from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
 from mmpr_pipeline.evaluation.judges.rubric import Rubric
 from mmpr_pipeline.evaluation.judges.settings import JudgeSettings
 from mmpr_pipeline.evaluation.scoring.graded import Graded
+from mmpr_pipeline.models.conversation import IMAGE_MARK
 from mmpr_pipeline.rollouts.prompts import place_images
 from mmpr_pipeline.rollouts.seeds import sampling_seed
 from mmpr_pipeline.rollouts.settings import Decoding
@@ -128,7 +129,7 @@ class Judge:
         if (known := self._memory.get(key)) is not None:
             self.remembered += 1
             return known
-        plain = prompt.replace("<image>", "<picture>")  # a response may say it; marks are ours alone
+        plain = prompt.replace(IMAGE_MARK, "<picture>")  # a response may say it; marks are ours alone
         question = Question(
             question_id=key,
             source=f"judge-{self._rubric.name}",

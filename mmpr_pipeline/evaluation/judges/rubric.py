@@ -16,6 +16,7 @@ from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
 from mmpr_pipeline.evaluation.scoring.graded import Graded
+from mmpr_pipeline.models.conversation import IMAGE_MARK
 
 Read = Callable[[str], Graded | None]
 """The score in a judge's reply; None where there is none, or more than one."""
@@ -206,7 +207,7 @@ def _with_truth(column: str) -> Callable[[BenchmarkItem], Mapping[str, str]]:
 
 
 def _asked(item: BenchmarkItem) -> str:
-    return item.question.text.replace("<image>", "").strip()
+    return item.question.text.replace(IMAGE_MARK, "").strip()
 
 
 RUBRICS = {

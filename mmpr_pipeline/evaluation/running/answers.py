@@ -18,7 +18,7 @@ from mmpr_pipeline.evaluation.running.kept import StoredScores
 from mmpr_pipeline.evaluation.scoring.graded import Graded, Score
 from mmpr_pipeline.evaluation.seen import TrainingOverlap
 from mmpr_pipeline.evaluation.settings import EvalConfig
-from mmpr_pipeline.rollouts.prompts import asks_for_thinking
+from mmpr_pipeline.rollouts.prompts import THINK_END, asks_for_thinking
 from mmpr_pipeline.rollouts.seeds import sampling_seed
 from mmpr_pipeline.rollouts.settings import Decoding
 from mmpr_pipeline.rollouts.verdicts import unusable_verdict
@@ -130,4 +130,4 @@ def _graded(score: Score, item: BenchmarkItem, response: Rollout) -> Graded:
 
 def _without_thinking(response: Rollout) -> str:
     text = response.text
-    return text.rpartition("</think>")[2].strip() if asks_for_thinking(response.prompt_version) else text
+    return text.rpartition(THINK_END)[2].strip() if asks_for_thinking(response.prompt_version) else text

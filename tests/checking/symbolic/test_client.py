@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 
@@ -100,6 +101,49 @@ def test_an_end_of_the_budget_that_is_swallowed_comes_again() -> None:
             assert work(1_000) > 0
     finally:
         signal.signal(signal.SIGPROF, before)
+
+
+CALLS = 9
+"""Of the function below: its own, a closed generator's start, the other's start and two resumptions, two of `repeat`;
+and two of the block's end. No closing of a generator, no comprehension."""
+
+
+def work_of_every_kind() -> list[int]:
+    first = next(number for number in (1, 2) if number)
+    return [
+        first,
+        *(number for number in (1, 2)),
+        *[int(repeat(number)) for number in {abs(number) for number in (1, 2)}],
+    ]
+
+
+def test_every_python_counts_the_same_calls() -> None:
+    with sympy_worker.budget(CALLS):
+        work_of_every_kind()
+    with pytest.raises(sympy_worker.OverBudget), sympy_worker.budget(CALLS - 1):
+        work_of_every_kind()
+
+
+FIRST = """
+import sympy_worker
+sympy_worker.MAX_CALLS = 150_000
+sympy_worker.prepare()
+k = ["sym", "k", []]
+term = ["div", None, [["num", [1, 1], []], ["fact", None, [k]]]]
+series = ["sum", None, [k, ["num", [1, 1], []], ["const", "inf", []], term]]
+print(sympy_worker.answer(sympy_worker.json.dumps([series, ["num", [1, 1], []]]).encode(), 60.0))
+"""
+
+
+def test_the_first_comparison_does_not_pay_for_the_tables_of_sympy() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST],
+        cwd=Path(sympy_worker.__file__).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "(False, 'sympy_value')"
 
 
 HARD = [

@@ -25,7 +25,7 @@ FEWER = {
     "mmpr train": ["--max-steps", "4"],
     "mmpr eval": ["--limit", "24"],
 }
-"""What is put behind README's longest commands: the same ways with fewer questions and steps."""
+"""What is put behind the longest commands: the same ways with fewer questions and steps."""
 NEEDS = {
     "a model of the Hub": r"OpenGVLab|\bMODEL\b|rlaif_v_pairs|ORG/NAME|MMPR-v1.2",
     "a cluster": r"s3://|--address|--on ray|ray://|--actors|jobs/build.yaml",
@@ -46,6 +46,11 @@ def blocks(page: Path) -> list[str]:
     return [line for kind, block in found if not kind for line in block.splitlines() if line.startswith("mmpr ")]
 
 
+def fewer(line: str) -> list[str]:
+    """What is put behind a command, see FEWER."""
+    return next((more for begin, more in FEWER.items() if line.startswith(begin)), [])
+
+
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which README's commands were run one after another, each to its end."""
@@ -56,7 +61,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "PYTHONPATH": str(ROOT), "MMPR_CACHE": str(folder / "cache"), "RAY_USAGE_STATS_ENABLED": "0",
     }  # fmt: skip
     for line in blocks(ROOT / "README.md"):
-        words = shlex.split(line) + next((more for begin, more in FEWER.items() if line.startswith(begin)), [])
+        words = shlex.split(line) + fewer(line)
         process = subprocess.Popen(
             words, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -109,7 +114,7 @@ def test_the_commands_of_the_pages_work(walked: Path, monkeypatch: pytest.Monkey
             put |= {"NEW": f"new-{ran}", "DIR": f"dir-{ran}"}
             if "diff" in words:
                 put["NEW"] = "pairs2"
-            result = CliRunner().invoke(app, [put.get(word, word) for word in words[1:]])
+            result = CliRunner().invoke(app, [*(put.get(word, word) for word in words[1:]), *fewer(line)])
             ran += 1
             if result.exit_code:
                 failed.append((page.name, line, result.output[-300:], repr(result.exception)))

@@ -7,6 +7,14 @@ fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
 "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
     fail "Python 3.11 or newer is needed. Say which: make setup PYTHON=/path/to/python3.11"
+locked_for() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; }
+if [ ! -x "$VENV/bin/python" ] && [ -z "$TORCH_INDEX" ] && ! locked_for "$PYTHON"; then
+    locked_for python3.11 ||
+        fail "torch is locked for Python 3.11. Say make setup PYTHON=/path/to/python3.11, or for another Python" \
+            "make setup TORCH_INDEX=<index of PyTorch's CPU wheels>"
+    PYTHON=python3.11
+    echo "setup: taking python3.11, for which torch is locked"
+fi
 [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV" ||
     fail "cannot make $VENV. On Debian and Ubuntu: apt-get install python3-venv"
 

@@ -26,12 +26,15 @@ def free_port(beside: int = 0) -> int:
 
 
 def hold(port: int) -> socket.socket:
-    """A bound socket; 0 takes any free port. Raises OSError where another has it."""
+    """A bound socket; 0 takes any free port. Raises OSError where another has it, or holds it as this does.
+
+    SO_REUSEADDR is set after it is bound: set before, two that only hold a port would both get it.
+    """
     held = socket.socket()
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         held.bind(("127.0.0.1", port))
     except OSError:
         held.close()
         raise
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     return held

@@ -103,10 +103,10 @@ def draft_found(
     """A declaration, to be written at `path`, of what was found; see `draft_source`."""
     known = dict(columns or {})
     fixed = {key: known.pop(key) for key in ("kind", "answer_form", "language") if key in known}
-    for field in (name for name in known if name not in Columns.model_fields):
+    if unknown := [name for name in known if name not in Columns.model_fields]:
         names = [*Columns.model_fields, "kind", "answer_form", "language"]
         raise ConfigError(
-            f"No field is called {field}{nearest(field, names, listing=False) or '.'}",
+            f"No field is called {unknown[0]}{nearest(unknown[0], names, listing=False) or '.'}",
             remedy=f"--column FIELD=COLUMN takes {', '.join(names)}.",
         )
     guess, table = guess_columns(found.rows, known)

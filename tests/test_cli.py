@@ -216,7 +216,7 @@ def test_a_question_that_nobody_answers_ends_the_command(tmp_path: Path) -> None
 def test_lines_that_are_no_cases_are_named(tmp_path: Path) -> None:
     (tmp_path / "cases.jsonl").write_text('{"a": 1}\nbad\n{"prediction": "3", "gold": "3"}\n')
     result = CliRunner().invoke(app, ["check", str(tmp_path / "cases.jsonl")])
-    assert "2 lines are no cases" in result.output
+    assert "2 lines hold no usable case" in result.output
     assert "torn line 1" in result.output
 
 

@@ -24,11 +24,11 @@ Level = Literal["response", "prediction"]
 
 
 NO_KIND = "?"
-"""The kind of a line that is no case."""
+"""The kind under which a line without a usable case is counted."""
 
 
 class BadCase(ValueError):
-    """A line that is no case; its message is the rule of its verdict."""
+    """A line holds no usable case; the message is the rule of its verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Summary:
     unknown_kinds: Counter[str] = field(default_factory=Counter)
     """Kinds that cases named and that are not known: these cases were checked by a kind inferred from their gold."""
     unusable: Counter[str] = field(default_factory=Counter)
-    """Lines that are no case, by what is wrong with them."""
+    """How many lines hold no usable case, by reason."""
 
     def add(self, judged: Judged) -> None:
         """Count one verdict everywhere."""

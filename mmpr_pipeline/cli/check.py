@@ -37,7 +37,7 @@ def check(
             )
         if summary.unusable:
             reasons = ", ".join(f"{rule.replace('_', ' ')} {count}" for rule, count in summary.unusable.most_common())
-            Console(stderr=True).print(f"{summary.unusable.total()} lines are no cases: {reasons}.")
+            Console(stderr=True).print(f"{summary.unusable.total()} lines hold no usable case: {reasons}.")
         if summary.by_place:
             Console().print(places_table(summary.by_place))
         return

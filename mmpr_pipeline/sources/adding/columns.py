@@ -96,7 +96,7 @@ def _choices(guess: Guess, table: Table) -> None:
             return guess.suggest("choices", name, f"by its name, {shape}")
         if all(isinstance(value, str) for value in values):
             odd = next(value for value in values if not _parses(value))
-            guess.doubts.append(f"{name} sounds like choices, but they cannot be told apart, as in {odd[:60]!r}.")
+            guess.doubts.append(f"{name} is named like choices, but its values cannot be split, as in {odd[:60]!r}.")
     lettered = {found[1].upper(): name for name in table.columns if (found := _LETTERED.fullmatch(last(name)))}
     row = [lettered[letter] for letter in "ABCDEFGH" if letter in lettered]
     if len(row) > 1 and "A" in lettered and "B" in lettered and all(map(table.texts, row[:2])):

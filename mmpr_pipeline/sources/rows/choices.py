@@ -74,10 +74,10 @@ def parse_choices(value: Any) -> tuple[str, ...]:
 
 
 def without_missing(values: Sequence[Any]) -> list[Any]:
-    """The values up to the last that is there: a question may have fewer choices than there are letters.
+    """Drop missing values at the end: a question may have fewer choices than the data set has letters.
 
-    Raises ItemRejected (bad_choices) where one before it is missing: to close the gap would give those behind it other
-    letters than the gold means.
+    Raises ItemRejected (bad_choices) where a value before the last is missing: closing the gap would change the letters
+    of the choices after it, and the gold would name another one.
     """
     kept = list(values)
     while kept and kept[-1] in (None, ""):

@@ -26,7 +26,7 @@ from starlette.testclient import TestClient
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.core.records import QuestionOutcome
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.report.viewer.browse import Library

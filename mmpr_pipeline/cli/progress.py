@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mmpr_pipeline.core.progress.bar import ProgressBar
+from mmpr_pipeline.core.progress import ProgressBar
 
 
 def shown(console: Console, *, redirects: bool = True) -> ProgressBar:

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError, require
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.core.logs import FOLDER, keep_logs
 from mmpr_pipeline.core.progress import Progress, no_progress
 from mmpr_pipeline.core.records import Question, Reject

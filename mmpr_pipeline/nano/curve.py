@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from mmpr_pipeline.core.charts.curves import CurvePanel, curves_svg
+from mmpr_pipeline.core.charts import CurvePanel, curves_svg
 
 _LABELS: dict[Literal["response_nats", "probe_nats"], str] = {
     "response_nats": "responses, nats a token",

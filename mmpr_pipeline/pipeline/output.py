@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from mmpr_pipeline.core.errors import ConfigError, DatasetError
-from mmpr_pipeline.core.json_files import sealed
+from mmpr_pipeline.core.files import sealed
 from mmpr_pipeline.core.logs import FOLDER
 from mmpr_pipeline.core.settings import differences
 from mmpr_pipeline.core.version import __version__

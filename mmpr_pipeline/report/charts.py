@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NotRequired, TypedDict
 
-from mmpr_pipeline.core.charts.draw import ACCENT, BAD, GOOD, INK, NEUTRAL, SECOND, chart_svg, with_own_ids
+from mmpr_pipeline.core.charts import ACCENT, BAD, GOOD, INK, NEUTRAL, SECOND, chart_svg, with_own_ids
 from mmpr_pipeline.dataset.files.manifest import CountsFields
 from mmpr_pipeline.dataset.review.stats import SolveRates
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TypedDict
 
 from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.core.schemas import RolloutFields
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.lookup import ShardFiles
 from mmpr_pipeline.dataset.files.summary import shards_of
-from mmpr_pipeline.dataset.rows import RolloutFields
 from mmpr_pipeline.report.viewer.browse import QuestionPlace
 from mmpr_pipeline.storage import Store, open_store
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from mmpr_pipeline.core.checksums import with_checksum, without_checksum
 from mmpr_pipeline.core.errors import DatasetError, ItemRejected
+from mmpr_pipeline.core.files import with_checksum, without_checksum
 from mmpr_pipeline.core.records import Question, Reject, content_id
 from mmpr_pipeline.screening import FOLDER
 from mmpr_pipeline.screening.contamination import EvaluationRows, Hasher, Sketch

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmpr_pipeline.core.json_files import sealed
+from mmpr_pipeline.core.files import sealed
 from mmpr_pipeline.screening import DROPPED, REPORT, STATUS
 from mmpr_pipeline.screening.chunks import KEY_BYTES, Chunk, read_chunk, write_table
 from mmpr_pipeline.screening.contamination import templates

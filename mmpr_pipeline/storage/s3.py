@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mmpr_pipeline.core.errors import StoreError, require
-from mmpr_pipeline.core.folders import cache_folder
+from mmpr_pipeline.core.files import cache_folder
 from mmpr_pipeline.storage.local import room_explained
 from mmpr_pipeline.storage.object_lease import ObjectLease, Stamped
 from mmpr_pipeline.storage.object_log import ObjectLog

@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from mmpr_pipeline.core.errors import MmprError
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.core.progress import Progress, no_progress
 from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.storage import open_store

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_type_hints
 
 import jsonschema
 import pyarrow as pa
@@ -11,6 +12,14 @@ import pytest
 
 from mmpr_pipeline.cli.generate import schemas
 from mmpr_pipeline.core.records import PreferencePair, QuestionRow
+from mmpr_pipeline.core.schemas import (
+    PAIR_SCHEMA,
+    QUESTION_SCHEMA,
+    ROLLOUT_SCHEMA,
+    PairFields,
+    QuestionFields,
+    RolloutFields,
+)
 from mmpr_pipeline.dataset.files import layout
 from tests.dataset.conftest import make_outcome, write_dataset
 
@@ -69,3 +78,14 @@ def test_arrow_columns_are_the_fields_of_the_records() -> None:
     assert layout.SCHEMAS["pairs"].names == list(PreferencePair.model_fields)
     assert layout.SCHEMAS["questions"].field("reason").nullable
     assert layout.SCHEMAS["questions"].names == list(QuestionRow.model_fields)
+
+
+FIELDS = [(PairFields, PAIR_SCHEMA), (RolloutFields, ROLLOUT_SCHEMA), (QuestionFields, QUESTION_SCHEMA)]
+
+
+@pytest.mark.parametrize(("row", "schema"), FIELDS)
+def test_a_row_has_an_entry_for_each_column_that_is_null_where_the_column_may_be(row: type, schema: object) -> None:
+    hints = get_type_hints(row)
+    assert sorted(hints) == sorted(schema.names)  # type: ignore[attr-defined]
+    for name, hint in hints.items():
+        assert (type(None) in getattr(hint, "__args__", ())) == schema.field(name).nullable, name  # type: ignore[attr-defined]

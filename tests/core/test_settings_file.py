@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.settings.reading import load_yaml
+from mmpr_pipeline.core.settings.base import load_yaml
 from mmpr_pipeline.pipeline.config import load_config
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.core.records import (
     CheckedRollout,
     Image,

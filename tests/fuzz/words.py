@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from mmpr_pipeline.checking import check_question
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.core.masking import masked
 from mmpr_pipeline.core.records import AnswerKind, Question, QuestionOutcome
 from mmpr_pipeline.dataset.files import layout

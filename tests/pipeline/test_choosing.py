@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mmpr_pipeline.core.json_files import sealed
+from mmpr_pipeline.core.files import sealed
 from mmpr_pipeline.models import choice
 from mmpr_pipeline.pipeline import choosing
 from mmpr_pipeline.pipeline.choosing import FewRight, few_right, with_model

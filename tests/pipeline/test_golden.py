@@ -21,7 +21,7 @@ import PIL
 import pyarrow as pa
 import pytest
 
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.review.verify import verify
 from mmpr_pipeline.engines.registry import make_engine

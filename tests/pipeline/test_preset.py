@@ -10,7 +10,7 @@ import pytest
 
 import mmpr_pipeline
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.core.records import PresetPair, Question, QuestionOutcome
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.review.verify import verify

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.core.records import QuestionOutcome
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.summary import summarise

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.core.records import QuestionOutcome
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.summary import summarise

@@ -144,7 +144,7 @@ def _network() -> Line:
 
 
 def _disks() -> Iterator[Line]:
-    from mmpr_pipeline.core.folders import cache_folder
+    from mmpr_pipeline.core.files import cache_folder
 
     hub = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     places = (("disk", Path.cwd(), ""), ("Hub cache", hub, "HF_HOME"), ("mmpr cache", cache_folder(), "MMPR_CACHE"))

@@ -1,6 +1,16 @@
 """Settings: one declaration a setting, from which files, flags, pages and schemas are made."""
 
-from mmpr_pipeline.core.settings.base import OPERATIONAL, S, Settings, differences, group_of, identity_of
+from mmpr_pipeline.core.settings.base import (
+    OPERATIONAL,
+    S,
+    Settings,
+    differences,
+    explain_settings_error,
+    group_of,
+    identity_of,
+    load_settings,
+    read_yaml,
+)
 from mmpr_pipeline.core.settings.declared import (
     ASK,
     MEASURED,
@@ -15,8 +25,6 @@ from mmpr_pipeline.core.settings.declared import (
     declared_settings,
     flag,
 )
-from mmpr_pipeline.core.settings.reading import load_settings, read_yaml
-from mmpr_pipeline.core.settings.wrong import explain_settings_error
 
 __all__ = [
     "ASK",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError
-from mmpr_pipeline.core.folders import atomic_folder
+from mmpr_pipeline.core.files import atomic_folder
 from mmpr_pipeline.core.progress import Progress, no_progress
 from mmpr_pipeline.dataset.export.built import Built
 from mmpr_pipeline.dataset.export.registry import EXPORTS, Format

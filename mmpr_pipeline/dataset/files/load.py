@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from mmpr_pipeline.core.folders import cache_folder
+from mmpr_pipeline.core.files import cache_folder
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
 from mmpr_pipeline.dataset.files.image_fs import image_prefix, register_filesystem

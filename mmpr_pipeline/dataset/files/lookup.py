@@ -16,10 +16,9 @@ import pyarrow.compute as pc
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.records import Image
-from mmpr_pipeline.core.schemas import IMAGE_SCHEMA
+from mmpr_pipeline.core.schemas import IMAGE_SCHEMA, PairFields, QuestionFields, RolloutFields
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import open_table, record_batches, runs_of
-from mmpr_pipeline.dataset.rows import PairFields, QuestionFields, RolloutFields
 from mmpr_pipeline.storage import Store
 
 Run = tuple[int, int, int]

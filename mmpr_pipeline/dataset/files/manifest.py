@@ -9,7 +9,7 @@ from typing import NotRequired, TypedDict, cast, get_args
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from mmpr_pipeline.core.errors import DatasetError
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.core.records import SCHEMA_VERSION, QuestionOutcome, Record
 from mmpr_pipeline.core.verdict import Outcome
 from mmpr_pipeline.rollouts.asides import UNDECIDED_VOTES, counted_as

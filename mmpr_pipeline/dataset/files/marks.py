@@ -17,8 +17,8 @@ from typing import Literal, get_args
 
 from pydantic import Field, ValidationError
 
-from mmpr_pipeline.core.checksums import checked_fields, checked_line, is_checked
 from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.core.files import checked_fields, checked_line, is_checked
 from mmpr_pipeline.core.records import Record
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.storage.store import MissingKeyError, Store

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NotRequired, TypedDict, cast
 
 from mmpr_pipeline.core.errors import DatasetError
-from mmpr_pipeline.core.json_files import unsealed
+from mmpr_pipeline.core.files import unsealed
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.summary import BuildSummary
 from mmpr_pipeline.screening import REPORT

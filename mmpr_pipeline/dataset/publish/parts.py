@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pydantic import Field, ValidationError
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.core.records import Record, content_id
 from mmpr_pipeline.dataset.files.manifest import FileEntry, Manifest
 from mmpr_pipeline.dataset.publish.parquet import WRITER

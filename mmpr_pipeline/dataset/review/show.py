@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from mmpr_pipeline.core.masking import steering_nothing
+from mmpr_pipeline.core.schemas import PairFields
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.lookup import ShardImages
 from mmpr_pipeline.dataset.files.summary import finished_shards, manifests_of, shards_of
-from mmpr_pipeline.dataset.rows import PairFields
 from mmpr_pipeline.rollouts.prompts import without_images
 from mmpr_pipeline.storage import open_store
 

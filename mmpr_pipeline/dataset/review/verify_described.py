@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 
 from mmpr_pipeline.core.errors import DatasetError
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.core.settings import group_of
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.sealed import damaged, read_sealed

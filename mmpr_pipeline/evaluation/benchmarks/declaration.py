@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.settings.reading import load_yaml
+from mmpr_pipeline.core.settings.base import load_yaml
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mmpr_pipeline import __version__
 from mmpr_pipeline.core.errors import ConfigError, MmprError, SourceError
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.core.logs import FOLDER, keep_logs
 from mmpr_pipeline.core.progress import Progress, no_progress
 from mmpr_pipeline.core.records import content_id

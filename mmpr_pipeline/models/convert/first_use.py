@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError
-from mmpr_pipeline.core.folders import cache_folder
+from mmpr_pipeline.core.files import cache_folder
 from mmpr_pipeline.models.convert.config import TEXT_TYPES, text_kind
 from mmpr_pipeline.models.resolve import ModelRef, resolve_model
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError, TrainingError
-from mmpr_pipeline.core.folders import atomic_folder
+from mmpr_pipeline.core.files import atomic_folder
 from mmpr_pipeline.models.convert.config import heads_of, native_config, text_type
 from mmpr_pipeline.models.convert.processor import IMAGE_TOKENS, native_processor
 from mmpr_pipeline.models.convert.weights import convert_tensor

@@ -12,7 +12,7 @@ import ray
 
 from mmpr_pipeline.cluster.tasks import end, result
 from mmpr_pipeline.core.errors import DatasetError, SourceError, StoreError
-from mmpr_pipeline.core.json_files import sealed
+from mmpr_pipeline.core.files import sealed
 from mmpr_pipeline.core.progress import Stage
 from mmpr_pipeline.dataset.files.sealed import damaged, read_screening
 from mmpr_pipeline.pipeline.config import BuildConfig

@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.markup import escape
 
-from mmpr_pipeline.core.progress.bar import ProgressBar
+from mmpr_pipeline.core.progress import ProgressBar
 from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.watch.tally import worked
 from mmpr_pipeline.screening.report import report_sentences, unchecked

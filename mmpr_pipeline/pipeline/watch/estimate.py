@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mmpr_pipeline.core.progress.pace import duration
+from mmpr_pipeline.core.progress import duration
 from mmpr_pipeline.engines.start import actor_count
 from mmpr_pipeline.engines.vllm.memory import PromptPlan, plan_lines
 from mmpr_pipeline.models.resolve import NANO

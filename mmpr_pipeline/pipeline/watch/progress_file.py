@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from mmpr_pipeline.core.errors import StoreError
-from mmpr_pipeline.core.progress.pace import Pace
+from mmpr_pipeline.core.progress import Pace
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.engines.engine import EngineStats, EngineStatsFields
 from mmpr_pipeline.pipeline.watch.tally import worked

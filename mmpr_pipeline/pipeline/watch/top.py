@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mmpr_pipeline.core.progress.pace import duration, roughly
+from mmpr_pipeline.core.progress import duration, roughly
 from mmpr_pipeline.pipeline.watch.status import SILENT_SECONDS, BuildStatus, State
 
 STYLES: dict[State, str] = {

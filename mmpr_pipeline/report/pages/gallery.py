@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmpr_pipeline.core.schemas import PairFields
 from mmpr_pipeline.dataset.files.lookup import ShardFiles
 from mmpr_pipeline.dataset.files.summary import shards_of
 from mmpr_pipeline.dataset.review.show import PickedPair, pick_pairs
-from mmpr_pipeline.dataset.rows import PairFields
 from mmpr_pipeline.report.differences import TextSpan, compare_texts
 from mmpr_pipeline.report.images import MEDIA_TYPES, data_uri
 from mmpr_pipeline.storage.open import open_store

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from mmpr_pipeline.core.schemas import PairFields, RolloutFields
 from mmpr_pipeline.dataset.files.lookup import ShardFiles
 from mmpr_pipeline.dataset.files.marks import Mark
-from mmpr_pipeline.dataset.rows import PairFields, RolloutFields
 from mmpr_pipeline.report.differences import TextSpan, answer_span, compare_texts
 from mmpr_pipeline.report.tiling import tile_grid
 from mmpr_pipeline.report.viewer.origin import SourceRow

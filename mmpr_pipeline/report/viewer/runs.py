@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.core.checksums import sound_lines
+from mmpr_pipeline.core.files import sound_lines
 from mmpr_pipeline.storage import open_store
 
 METRICS, SAMPLES, REJECTS, HELD_OUT = "metrics.jsonl", "samples.jsonl", "rejects.jsonl", "held_out.jsonl"

@@ -11,7 +11,7 @@ from contextlib import suppress
 import pyarrow as pa
 
 from mmpr_pipeline.core.errors import DatasetError, StoreError
-from mmpr_pipeline.core.folders import cache_folder
+from mmpr_pipeline.core.files import cache_folder
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.screening import SCREENING
 from mmpr_pipeline.screening.chunks import SKETCHES, read_chunk, write_chunk

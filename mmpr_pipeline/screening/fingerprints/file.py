@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmpr_pipeline.core.errors import ConfigError, DatasetError, SourceError, StoreError
-from mmpr_pipeline.core.folders import cache_folder
+from mmpr_pipeline.core.files import cache_folder
 from mmpr_pipeline.core.settings import group_of
 from mmpr_pipeline.screening import SCREENING
 from mmpr_pipeline.screening.chunks import SKETCHES, chunks_of, hash_sketches, read_chunk, write_chunk

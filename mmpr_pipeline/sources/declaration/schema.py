@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Language, Prompting
 from mmpr_pipeline.core.settings import explain_settings_error
-from mmpr_pipeline.core.settings.reading import load_yaml
+from mmpr_pipeline.core.settings.base import load_yaml
 from mmpr_pipeline.core.verdict import AnswerKind
 from mmpr_pipeline.models.conversation import IMAGE_MARK
 from mmpr_pipeline.models.tiles import MOST_TILES

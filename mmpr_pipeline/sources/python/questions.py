@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.folders import cache_folder
+from mmpr_pipeline.core.files import cache_folder
 from mmpr_pipeline.core.records import Image, Language, Question, question_id
 from mmpr_pipeline.core.verdict import AnswerKind
 

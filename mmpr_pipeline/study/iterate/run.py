@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.core.settings import load_settings
 from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.evaluation.results import MeanFields

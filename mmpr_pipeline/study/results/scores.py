@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, cast
 import numpy as np
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.core.settings import identity_of
 from mmpr_pipeline.dataset.files.manifest import CountsFields
 from mmpr_pipeline.evaluation.results import ComparisonFields

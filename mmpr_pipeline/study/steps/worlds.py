@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from mmpr_pipeline.core.settings.reading import load_yaml
+from mmpr_pipeline.core.settings.base import load_yaml
 from mmpr_pipeline.sources.declaration.catalog import CATALOG
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.study.settings import QuestionSettings

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 import torch
 from torch import nn
 
-from mmpr_pipeline.core.json_files import sealed, unsealed
+from mmpr_pipeline.core.files import sealed, unsealed
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mmpr_pipeline.core.checksums import with_checksum, without_checksum
 from mmpr_pipeline.core.errors import ConfigError, DatasetError
+from mmpr_pipeline.core.files import with_checksum, without_checksum
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.dataset.files.layout import REFERENCE
 from mmpr_pipeline.storage import Store

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from mmpr_pipeline.core.progress.bar import ProgressBar
+from mmpr_pipeline.core.progress import ProgressBar
 
 if TYPE_CHECKING:
     from rich.console import Console

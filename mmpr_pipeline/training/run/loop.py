@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mmpr_pipeline.core.errors import ConfigError, MmprError, StoreError, TrainingError
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.dataset.files.trained_on import write_trained_on
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints.places import step_name

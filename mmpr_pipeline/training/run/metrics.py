@@ -25,8 +25,8 @@ import psutil
 import torch
 from torch import Tensor
 
-from mmpr_pipeline.core.checksums import checked_line, sound_lines
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.files import checked_line, sound_lines
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.data.batch import PackedBatch
 from mmpr_pipeline.training.objective.loss import LossTerms, PairLogProbs

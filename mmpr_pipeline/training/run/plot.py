@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mmpr_pipeline.core.charts.curves import COLOURS, CurvePanel, Points, curves_svg
+from mmpr_pipeline.core.charts import COLOURS, CurvePanel, Points, curves_svg
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.run.measuring.held_out import HELD_OUT

@@ -13,7 +13,7 @@ from typing import NotRequired, TypedDict, cast
 import torch
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.json_files import sealed, unsealed
+from mmpr_pipeline.core.files import sealed, unsealed
 from mmpr_pipeline.core.registry import plugins_of
 from mmpr_pipeline.core.settings import differences, identity_of
 from mmpr_pipeline.core.version import __version__

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.summary import summarise
 from mmpr_pipeline.dataset.review.show import pick_pairs, shared_prefix, show_pairs

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from mmpr_pipeline.core.errors import DatasetError
-from mmpr_pipeline.core.json_files import json_bytes, sealed
+from mmpr_pipeline.core.files import json_bytes, sealed
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import sha256_of
 from mmpr_pipeline.dataset.files.sealed import hashes

@@ -12,7 +12,7 @@ import pytest
 
 from mmpr_pipeline.checking import CHECKER, check_question
 from mmpr_pipeline.core.errors import ConfigError, DatasetError
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.core.verdict import Verdict
 from mmpr_pipeline.dataset.files import layout

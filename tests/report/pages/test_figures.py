@@ -5,7 +5,7 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.review.stats import LengthHistogram, stats
 from mmpr_pipeline.report.pages.figures import _bins, report_figures

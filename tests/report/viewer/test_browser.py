@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.marks import Mark, marks_of
 from mmpr_pipeline.report.viewer.browse import Library

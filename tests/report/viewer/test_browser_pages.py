@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.report.compare import compare_outputs
 from mmpr_pipeline.report.pages.diff_page import diff_page

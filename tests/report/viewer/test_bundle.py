@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, DatasetError
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.report.viewer.browse import Library
 from mmpr_pipeline.report.viewer.bundle import write_bundle

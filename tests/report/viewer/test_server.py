@@ -13,7 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.marks import read_marks
 from mmpr_pipeline.dataset.files.summary import summarise

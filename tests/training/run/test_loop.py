@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError, TrainingError
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints.places import checkpoint_place

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mmpr_pipeline.core.charts.curves import smoothed, thinned
+from mmpr_pipeline.core.charts import smoothed, thinned
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.training.run.plot import metrics_svg, plot
 

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from mmpr_pipeline.core.checksums import checked_line
-from mmpr_pipeline.core.json_files import json_bytes
+from mmpr_pipeline.core.files import checked_line, json_bytes
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints.places import CheckpointPlace
 from mmpr_pipeline.training.data.encode import PairReject

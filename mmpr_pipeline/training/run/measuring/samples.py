@@ -13,8 +13,8 @@ import torch
 from torch.distributed.fsdp import FSDPModule
 
 from mmpr_pipeline.checking.api import check
-from mmpr_pipeline.core.checksums import checked_line
 from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.core.files import checked_line
 from mmpr_pipeline.training.data.encode import PairEncoder
 from mmpr_pipeline.training.data.order import Slice
 from mmpr_pipeline.training.data.stream import Stream

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mmpr_pipeline.core.checksums import checked_fields, checked_line, is_checked, sound_lines
+from mmpr_pipeline.core.files import checked_fields, checked_line, is_checked, sound_lines
 
 
 def test_a_checked_line_is_json_that_ends_with_its_checksum() -> None:

@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from mmpr_pipeline.core.errors import StoreError
-from mmpr_pipeline.storage.file_lease import file_lease, is_locked
-from mmpr_pipeline.storage.file_log import FileLog
+from mmpr_pipeline.storage.journal import FileLog
+from mmpr_pipeline.storage.lease import file_lease, is_locked
 from mmpr_pipeline.storage.store import LOCK_KEY, MISSING_REMEDY, MissingKeyError, Store, check_key
 
 UNFINISHED = ".unfinished-"

@@ -1,6 +1,6 @@
 """A store under an S3 prefix: whole objects, write-once by conditional put, checksums on every upload.
 
-What fails but passes is asked again (see `s3_retry`). A put whose answer was lost may have been done: its repetition
+What fails but passes is asked again (see `s3_errors`). A put whose answer was lost may have been done: its repetition
 then meets its own object, which is told from another's by its content.
 
 Works with any server that knows `If-None-Match` on PUT (AWS, MinIO, Ceph, SeaweedFS, GCS and R2 in their S3 form).
@@ -22,11 +22,10 @@ from typing import Any, TypeVar
 
 from mmpr_pipeline.core.errors import StoreError, require
 from mmpr_pipeline.core.files import cache_folder
+from mmpr_pipeline.storage.journal import ObjectLog
+from mmpr_pipeline.storage.lease import ObjectLease, Stamped
 from mmpr_pipeline.storage.local import room_explained
-from mmpr_pipeline.storage.object_lease import ObjectLease, Stamped
-from mmpr_pipeline.storage.object_log import ObjectLog
-from mmpr_pipeline.storage.s3_errors import MISSING, NO_ROOM, code_of, explained, s3_status
-from mmpr_pipeline.storage.s3_retry import patience, patiently
+from mmpr_pipeline.storage.s3_errors import MISSING, NO_ROOM, code_of, explained, patience, patiently, s3_status
 from mmpr_pipeline.storage.store import MissingKeyError, Store, check_key, hidden
 
 PART_BYTES = 16 << 20
@@ -41,7 +40,7 @@ T = TypeVar("T")
 
 class S3Store(Store):
     """Objects of `s3://bucket/prefix`. `patience`: seconds to wait for a server that is away; if not given, see
-    `s3_retry`."""
+    `s3_errors`."""
 
     def __init__(self, url: str, patience: float | None = None) -> None:
         self._patience = patience
@@ -87,6 +86,9 @@ class S3Store(Store):
             return self._patience
         # An error that a server sent is an answer too; no connection at first contact is a wrong address.
         return patience() if self.url in _ANSWERED or isinstance(error, ClientError) else 0.0
+
+    def waited_for(self) -> S3Store:
+        return S3Store(self.url, patience())
 
     def __reduce__(self) -> tuple[Callable[[str], S3Store], tuple[str]]:
         return (_reached_before, (self.url,))
@@ -275,5 +277,4 @@ def _model_loader() -> Any:
 
 
 def _reached_before(url: str) -> S3Store:
-    """A store that another process has reached: a server that does not answer now is waited for."""
-    return S3Store(url, patience())
+    return S3Store(url).waited_for()

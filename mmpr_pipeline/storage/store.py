@@ -1,7 +1,13 @@
-"""The interface of a store: a flat space of keys (`pairs/pairs-00000-of-00008.arrow`) with whole contents.
+"""The interface of a store, and from an address to one.
 
-A key's content is always complete: readers see the old content, the new one, or none, never a part, whatever dies when.
-Keys whose last part starts with a dot belong to the store itself (locks, unfinished files) and are never listed.
+A store is a flat space of keys (`pairs/pairs-00000-of-00008.arrow`) with whole contents. A key's content is always
+complete: readers see the old content, the new one, or none, never a part, whatever dies when. Keys whose last part
+starts with a dot belong to the store itself (locks, unfinished files) and are never listed.
+
+A distribution adds a store by an entry point named after its URLs' scheme; it names a class that takes the URL:
+
+    [project.entry-points."mmpr.stores"]
+    gs = "my_package:GoogleStore"
 """
 
 from __future__ import annotations
@@ -12,8 +18,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Self, overload
+from urllib.parse import urlsplit
 
 from mmpr_pipeline.core.errors import StoreError
+from mmpr_pipeline.core.registry import Registry
 
 LOCK_KEY = ".lock"
 
@@ -167,6 +175,10 @@ class Store(ABC):
     def sweep(self) -> None:
         """Remove what killed writers left unfinished. Only for the holder of the store's lease."""
 
+    def waited_for(self) -> Self:
+        """This store, which another process has reached: a server of it that does not answer now is waited for."""
+        return self
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
 
@@ -217,3 +229,30 @@ def check_key(key: str) -> str:
 def hidden(key: str) -> bool:
     """Whether the key belongs to the store itself."""
     return any(part.startswith(".") for part in key.split("/"))
+
+
+STORES: Registry[Callable[[str], Store]] = Registry(
+    "mmpr.stores",
+    "store",
+    {"file": "mmpr_pipeline.storage.local:LocalStore", "s3": "mmpr_pipeline.storage.s3:S3Store"},
+)
+"""Stores by the scheme of their URLs."""
+
+
+def open_store(url: str | Path, known: bool = False) -> Store:
+    """The store at a local directory (created when first written to), at `s3://bucket/prefix`, or at the URL of a
+    distribution's store.
+
+    S3 takes endpoint, region and credentials from the environment as boto3 does (AWS_ENDPOINT_URL, AWS_PROFILE, ...).
+    `known`: another process has reached it already, so a server that does not answer is waited for.
+    Nothing is read or written yet. Raises StoreError where no store has such addresses.
+    """
+    text = str(url)
+    scheme = urlsplit(text).scheme if "://" in text else "file"
+    if not text or scheme not in STORES.names():
+        others = "".join(f", {name}://..." for name in STORES.names() if name not in ("file", "s3"))
+        raise StoreError(
+            f"Cannot use {text!r} as an output.", remedy=f"Give a directory or s3://bucket/prefix{others}."
+        )
+    store = STORES.get(scheme)(urlsplit(text).path if text.startswith("file://") else text)
+    return store.waited_for() if known else store

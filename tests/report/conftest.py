@@ -12,7 +12,7 @@ from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.core.records import QuestionOutcome
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.summary import summarise
-from mmpr_pipeline.storage.open import open_store
+from mmpr_pipeline.storage.store import open_store
 from tests.dataset.conftest import IDENTITY, make_outcome, write_dataset, write_shard
 
 ATTACK = "</script></style><script>window.attacked=1</script><img src=x onerror=window.attacked=1>{{ 7 * 7 }}"

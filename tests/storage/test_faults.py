@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmpr_pipeline.core.errors import StoreError
-from mmpr_pipeline.storage import Journal, object_lease, open_store, s3_retry
+from mmpr_pipeline.storage import Journal, lease, open_store, s3_errors
 from mmpr_pipeline.storage import s3 as s3_module
 from mmpr_pipeline.storage.s3 import S3Store
 from tests.conftest import new_bucket
@@ -75,7 +75,7 @@ def test_a_lost_answer_to_every_other_put_makes_no_foreign_object(
     fault: str, bucket: str, seaweed: SeaweedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3_module, "REQUEST_ATTEMPTS", 1)  # so that it is our own patience that misses it
-    monkeypatch.setattr(s3_retry, "LONGEST_WAIT", 0.5)
+    monkeypatch.setattr(s3_errors, "LONGEST_WAIT", 0.5)
     with FaultyProxy(seaweed.address, 3, {fault: 0.5}) as proxy:
         store = through(proxy, f"s3://{bucket}/out", monkeypatch)
         with ThreadPoolExecutor(8) as pool:
@@ -87,9 +87,9 @@ def test_a_lost_answer_to_every_other_put_makes_no_foreign_object(
 def test_a_lease_and_a_journal_keep_through_faults(
     bucket: str, seaweed: SeaweedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_lease, "RENEWAL_SECONDS", 0.1)
-    monkeypatch.setattr(object_lease, "RETRY_SECONDS", 0.1)
-    monkeypatch.setattr(s3_retry, "LONGEST_WAIT", 0.5)
+    monkeypatch.setattr(lease, "RENEWAL_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(s3_errors, "LONGEST_WAIT", 0.5)
     with FaultyProxy(seaweed.address, 4, dict.fromkeys(KINDS, 0.2 / len(KINDS))) as proxy:
         store = through(proxy, f"s3://{bucket}/out", monkeypatch)
         with store.lease() as check, Journal(store, "j").open() as writer:

@@ -14,7 +14,8 @@ import pytest
 
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.core.records import Rollout
-from mmpr_pipeline.storage import Journal, Store, object_log, open_store
+from mmpr_pipeline.storage import Journal, Store, open_store
+from mmpr_pipeline.storage import journal as module
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -166,8 +167,8 @@ def test_a_disk_that_cannot_keep_what_it_took_is_told(tmp_path: Path, monkeypatc
 
 
 def test_objects_are_put_by_size(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_log, "SEGMENT_SECONDS", 1e6)
-    monkeypatch.setattr(object_log, "SEGMENT_BYTES", 50)
+    monkeypatch.setattr(module, "SEGMENT_SECONDS", 1e6)
+    monkeypatch.setattr(module, "SEGMENT_BYTES", 50)
     store = open_store(f"s3://{s3_bucket}/out")
     journal = Journal(store, "j")
     with journal.open() as writer:
@@ -181,7 +182,7 @@ def test_objects_are_put_by_size(s3_bucket: str, monkeypatch: pytest.MonkeyPatch
 
 
 def test_objects_are_put_by_time_though_nothing_follows(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_log, "SEGMENT_SECONDS", 0.1)
+    monkeypatch.setattr(module, "SEGMENT_SECONDS", 0.1)
     journal = Journal(open_store(f"s3://{s3_bucket}/out"), "j")
     writer = journal.open()
     writer.append({"i": 0})
@@ -192,8 +193,8 @@ def test_objects_are_put_by_time_though_nothing_follows(s3_bucket: str, monkeypa
 def test_a_store_that_is_too_slow_is_waited_for_when_much_is_buffered(
     s3_bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_log, "SEGMENT_SECONDS", 1e6)
-    monkeypatch.setattr(object_log, "MOST_BUFFERED_BYTES", 100)
+    monkeypatch.setattr(module, "SEGMENT_SECONDS", 1e6)
+    monkeypatch.setattr(module, "MOST_BUFFERED_BYTES", 100)
     journal = Journal(open_store(f"s3://{s3_bucket}/out"), "j")
     writer = journal.open()
     writer.append({"text": "x" * 100})
@@ -203,7 +204,7 @@ def test_a_store_that_is_too_slow_is_waited_for_when_much_is_buffered(
 
 def test_a_writer_that_lost_lines_takes_no_more(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(f"s3://{s3_bucket}/out")
-    monkeypatch.setattr(object_log, "SEGMENT_SECONDS", 0.01)
+    monkeypatch.setattr(module, "SEGMENT_SECONDS", 0.01)
     writer = Journal(store, "j").open()
 
     def fails(key: str, data: bytes) -> bool:

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.core.errors import StoreError
-from mmpr_pipeline.storage import Store, object_lease, open_store
+from mmpr_pipeline.storage import Store, lease, open_store
+from mmpr_pipeline.storage.lease import seen_alive, seen_dead, this_process
 from mmpr_pipeline.storage.s3 import S3Store
 
 
@@ -67,26 +68,26 @@ def test_a_holder_on_this_machine_is_seen_alive_and_seen_dead(store: Store) -> N
                 break
         except StoreError:
             assert time.monotonic() < began + 10, "a killed process does not die"
-    assert time.monotonic() < began + object_lease.LEASE_SECONDS / 2, "nobody waited for the lease to lapse"
+    assert time.monotonic() < began + lease.LEASE_SECONDS / 2, "nobody waited for the lease to lapse"
     process.wait()
 
 
 def test_the_lease_of_a_dead_build_elsewhere_lapses(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_lease, "LEASE_SECONDS", 2.0)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 2.0)
     store = open_store(f"s3://{s3_bucket}/out")
-    store.write(object_lease.LOCK_KEY, b'{"owner": "dead"}')
+    store.write(lease.LOCK_KEY, b'{"owner": "dead"}')
     began = time.monotonic()
     with store.lease():
-        assert json.loads(store.read(object_lease.LOCK_KEY))["owner"] != "dead"
+        assert json.loads(store.read(lease.LOCK_KEY))["owner"] != "dead"
     assert time.monotonic() > began + 0.9, "the server tells time in whole seconds"
-    assert not store.exists(object_lease.LOCK_KEY)
+    assert not store.exists(lease.LOCK_KEY)
 
 
 def test_a_build_elsewhere_that_renews_its_lease_is_not_disturbed(
     s3_bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_lease, "RENEWAL_SECONDS", 0.3)
-    monkeypatch.setattr(object_lease, "this_process", dict)  # as on a machine that tells nothing about its processes
+    monkeypatch.setattr(lease, "RENEWAL_SECONDS", 0.3)
+    monkeypatch.setattr(lease, "this_process", dict)  # as on a machine that tells nothing about its processes
     store = open_store(f"s3://{s3_bucket}/out")
     with store.lease() as check:
         with pytest.raises(StoreError, match="was renewed"), open_store(store.url).lease():
@@ -95,8 +96,8 @@ def test_a_build_elsewhere_that_renews_its_lease_is_not_disturbed(
 
 
 def test_a_lease_outlives_an_outage_longer_than_itself(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_lease, "LEASE_SECONDS", 0.5)
-    monkeypatch.setattr(object_lease, "RENEWAL_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.5)
+    monkeypatch.setattr(lease, "RENEWAL_SECONDS", 0.1)
     real, away, tried = S3Store.put_if, threading.Event(), []
 
     def put_if(self: S3Store, *args: Any) -> str | None:
@@ -111,9 +112,9 @@ def test_a_lease_outlives_an_outage_longer_than_itself(s3_bucket: str, monkeypat
         away.set()
         _until(lambda: len(tried) > 1 and tried[-1] - tried[0] > 1.0)
         check()
-        before = store.read(object_lease.LOCK_KEY)
+        before = store.read(lease.LOCK_KEY)
         away.clear()
-        _until(lambda: store.read(object_lease.LOCK_KEY) != before)
+        _until(lambda: store.read(lease.LOCK_KEY) != before)
         check()
         monkeypatch.setenv("MMPR_STORE_PATIENCE", "0.2")
         away.set()
@@ -122,11 +123,11 @@ def test_a_lease_outlives_an_outage_longer_than_itself(s3_bucket: str, monkeypat
 
 
 def test_a_held_lease_of_a_bucket_is_renewed(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_lease, "RENEWAL_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "RENEWAL_SECONDS", 0.1)
     store = open_store(f"s3://{s3_bucket}/out")
     with store.lease() as check:
-        before = store.read(object_lease.LOCK_KEY)
-        _until(lambda: store.read(object_lease.LOCK_KEY) != before)
+        before = store.read(lease.LOCK_KEY)
+        _until(lambda: store.read(lease.LOCK_KEY) != before)
         check()
 
 
@@ -134,8 +135,8 @@ def test_a_renewal_whose_answer_is_lost_does_not_lose_the_lease(
     s3_bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The object's new ETag never arrives; who its owner is still stands in it."""
-    monkeypatch.setattr(object_lease, "RENEWAL_SECONDS", 0.05)
-    monkeypatch.setattr(object_lease, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(lease, "RENEWAL_SECONDS", 0.05)
+    monkeypatch.setattr(lease, "RETRY_SECONDS", 0.05)
     real, done = S3Store.put_if, []
 
     def put_if(self: S3Store, *args: Any) -> str | None:
@@ -150,11 +151,11 @@ def test_a_renewal_whose_answer_is_lost_does_not_lose_the_lease(
     with store.lease() as check:
         _until(lambda: len(done) > 5)
         check()
-    assert object_lease.LOCK_KEY not in store.list()
+    assert lease.LOCK_KEY not in store.list()
 
 
 def test_a_lost_lease_is_told(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_lease, "RENEWAL_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "RENEWAL_SECONDS", 0.1)
     store = open_store(f"s3://{s3_bucket}/out")
 
     def lost() -> bool:
@@ -165,26 +166,26 @@ def test_a_lost_lease_is_told(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -
         return False
 
     with store.lease() as check:
-        store.write(object_lease.LOCK_KEY, b'{"owner": "another"}')
+        store.write(lease.LOCK_KEY, b'{"owner": "another"}')
         _until(lost)
-    assert store.read(object_lease.LOCK_KEY) == b'{"owner": "another"}'
+    assert store.read(lease.LOCK_KEY) == b'{"owner": "another"}'
 
 
 def test_a_build_that_was_paused_looks_at_its_lease_before_it_goes_on(
     s3_bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_lease, "LEASE_SECONDS", 0.2)
-    monkeypatch.setattr(object_lease, "RENEWAL_SECONDS", 1e6)  # the thread that renews has not woken up yet
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.2)
+    monkeypatch.setattr(lease, "RENEWAL_SECONDS", 1e6)  # the thread that renews has not woken up yet
     store = open_store(f"s3://{s3_bucket}/out")
     with store.lease() as check:
         time.sleep(0.3)
         check()
-        store.write(object_lease.LOCK_KEY, b'{"owner": "another"}')
+        store.write(lease.LOCK_KEY, b'{"owner": "another"}')
         with pytest.raises(StoreError, match="another process took it"):
             check()
     with open_store(f"s3://{s3_bucket}/other").lease() as check:
         time.sleep(0.3)
-        open_store(f"s3://{s3_bucket}/other").delete(object_lease.LOCK_KEY)  # taken, finished and released
+        open_store(f"s3://{s3_bucket}/other").delete(lease.LOCK_KEY)  # taken, finished and released
         with pytest.raises(StoreError, match="another process took it"):
             check()
 
@@ -194,3 +195,47 @@ def _until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline, "waited for 20 seconds"
         time.sleep(0.02)
+
+
+tells_its_processes = pytest.mark.skipif(
+    not this_process().get("boot"), reason="this machine does not tell its processes"
+)
+
+
+@tells_its_processes
+def test_this_process_is_seen_alive() -> None:
+    assert seen_alive(this_process())
+    assert not seen_dead(this_process())
+
+
+@tells_its_processes
+def test_an_ended_process_is_seen_dead_even_as_a_zombie_or_under_a_number_used_again() -> None:
+    code = "import json; from mmpr_pipeline.storage.lease import this_process; print(json.dumps(this_process()))"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    holder = json.loads(process.stdout.read())
+    process.stdout.close()
+    while not seen_dead(holder):  # a zombie by now, or about to be one
+        assert process.returncode is None
+    process.wait()
+    assert seen_dead(holder)
+    assert seen_dead({**this_process(), "started": "1"}), "another process has this number now"
+
+
+@tells_its_processes
+@pytest.mark.parametrize(
+    "holder",
+    [
+        None,
+        "text",
+        {},
+        {"pid": 1},
+        {**this_process(), "boot": "another machine"},
+        {**this_process(), "processes": 1},
+        {**this_process(), "pid": "1"},
+        {**this_process(), "started": ""},
+    ],
+)
+def test_of_processes_elsewhere_nothing_is_said(holder: object) -> None:
+    assert not seen_alive(holder)
+    assert not seen_dead(holder)

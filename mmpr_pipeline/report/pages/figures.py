@@ -26,8 +26,7 @@ from mmpr_pipeline.dataset.review.stats import LengthHistogram, stats
 from mmpr_pipeline.report.compare import compare_outputs
 from mmpr_pipeline.report.pages.examples import doubtful, lost_examples, solve_bands
 from mmpr_pipeline.screening.report import contamination_sentences
-from mmpr_pipeline.storage.open import open_store
-from mmpr_pipeline.storage.store import MissingKeyError, Store
+from mmpr_pipeline.storage.store import MissingKeyError, Store, open_store
 
 LENGTH_BINS = 30
 """Most bins of the length histogram."""

@@ -11,7 +11,7 @@ from mmpr_pipeline.dataset.files.summary import shards_of
 from mmpr_pipeline.dataset.review.show import PickedPair, pick_pairs
 from mmpr_pipeline.report.differences import TextSpan, compare_texts
 from mmpr_pipeline.report.images import MEDIA_TYPES, data_uri
-from mmpr_pipeline.storage.open import open_store
+from mmpr_pipeline.storage.store import open_store
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from mmpr_pipeline.report.charts import charts_of
 from mmpr_pipeline.report.pages.diff_page import flip_examples
 from mmpr_pipeline.report.pages.figures import report_figures
 from mmpr_pipeline.report.pages.gallery import gallery
-from mmpr_pipeline.storage.open import open_store
+from mmpr_pipeline.storage.store import open_store
 
 PAIRS = 12
 """Pairs in the gallery."""

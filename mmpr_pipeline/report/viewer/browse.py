@@ -31,8 +31,7 @@ from mmpr_pipeline.dataset.review.marks_summary import MarksSummary, marks_summa
 from mmpr_pipeline.report.viewer.doubt import doubts_of, often_overruled
 from mmpr_pipeline.report.viewer.index import Columns, columns_of
 from mmpr_pipeline.report.viewer.origin import Origins
-from mmpr_pipeline.storage.open import open_store
-from mmpr_pipeline.storage.store import MissingKeyError, Store
+from mmpr_pipeline.storage.store import MissingKeyError, Store, open_store
 
 OPEN_SHARDS = 24
 ANSWER_SECONDS = 1.0

@@ -11,7 +11,7 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.marks import Mark, Marks, add_marks, append_mark, marks_of, read_all, read_marks
 from mmpr_pipeline.dataset.review.marks_summary import marks_summary
 from mmpr_pipeline.dataset.review.verify import verify
-from mmpr_pipeline.storage.open import open_store
+from mmpr_pipeline.storage.store import open_store
 
 
 def a_mark(index: int, outcome: str = "incorrect", **more: str) -> Mark:

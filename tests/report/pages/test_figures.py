@@ -9,7 +9,7 @@ from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.review.stats import LengthHistogram, stats
 from mmpr_pipeline.report.pages.figures import _bins, report_figures
-from mmpr_pipeline.storage.open import open_store
+from mmpr_pipeline.storage.store import open_store
 from tests.dataset.conftest import make_outcome
 
 

@@ -14,7 +14,7 @@ from mmpr_pipeline.dataset.files.marks import Mark, read_marks
 from mmpr_pipeline.report.viewer import browse
 from mmpr_pipeline.report.viewer.browse import Library, QuestionPlace
 from mmpr_pipeline.report.viewer.detail import pair_detail, question_detail
-from mmpr_pipeline.storage.open import open_store
+from mmpr_pipeline.storage.store import open_store
 from tests.dataset.conftest import make_outcome, write_dataset, write_shard
 
 SHARDS = 3

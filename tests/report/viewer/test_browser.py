@@ -19,7 +19,7 @@ from mmpr_pipeline.dataset.files.marks import Mark, marks_of
 from mmpr_pipeline.report.viewer.browse import Library
 from mmpr_pipeline.report.viewer.bundle import write_bundle
 from mmpr_pipeline.storage import Journal
-from mmpr_pipeline.storage.open import open_store
+from mmpr_pipeline.storage.store import open_store
 from tests.dataset.conftest import make_outcome, write_shard
 from tests.report.conftest import ATTACK
 from tests.report.viewer.driven import PHONE, Browser, serving

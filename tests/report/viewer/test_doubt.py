@@ -12,7 +12,7 @@ from mmpr_pipeline.core.schemas import ROLLOUT_SCHEMA
 from mmpr_pipeline.dataset.files.marks import Mark, Marks
 from mmpr_pipeline.report.viewer.browse import Library
 from mmpr_pipeline.report.viewer.doubt import WHY, doubts, often_overruled
-from mmpr_pipeline.storage.open import open_store
+from mmpr_pipeline.storage.store import open_store
 from tests.dataset.conftest import make_outcome, write_shard
 
 Seen = dict[str, Any]

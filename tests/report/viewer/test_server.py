@@ -20,7 +20,7 @@ from mmpr_pipeline.dataset.files.summary import summarise
 from mmpr_pipeline.report.assets import STATIC
 from mmpr_pipeline.report.viewer.browse import Library
 from mmpr_pipeline.report.viewer.server import is_loopback, listen, make_app
-from mmpr_pipeline.storage.open import open_store
+from mmpr_pipeline.storage.store import open_store
 from tests.dataset.conftest import make_outcome, write_shard
 from tests.report.conftest import ATTACK
 

@@ -1,24 +1,107 @@
-"""An exclusive lease on an output in an object store: an object put under conditions and renewed.
+"""Leases: who builds an output holds it alone.
 
-The lease of a holder that dies lapses after `LEASE_SECONDS`, and at once for a build on the same machine. Time is the
-server's: no two machines' clocks are compared.
+Of a local output it is a lock on a file, which the kernel releases however its holder dies. In an object store it is an
+object put under conditions and renewed: the lease of a holder that dies lapses after `LEASE_SECONDS`, and at once for a
+build on the same machine. Time is the server's: no two machines' clocks are compared.
+
+Whether a holder is dead is said only where it can be seen from here. A process is named so that no other one, on this
+machine or elsewhere, before or after, has the same name. Where the machine does not tell these things (no /proc),
+nothing can be seen and the caller waits instead.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import threading
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.core.masking import logger
-from mmpr_pipeline.storage.holder import seen_alive, seen_dead, this_process
-from mmpr_pipeline.storage.s3_retry import patience
+from mmpr_pipeline.storage.s3_errors import patience
 from mmpr_pipeline.storage.store import LOCK_KEY, MissingKeyError, held
+
+GLANCE_SECONDS = 0.5
+"""How long a taken lock is tried again: `is_locked` holds it for an instant, too."""
+
+
+@contextmanager
+def file_lease(root: Path) -> Iterator[Callable[[], None]]:
+    """Hold the output in `root` alone; an output in which nothing was begun leaves no trace.
+
+    Yields a check that never fails: this lease cannot be lost. Raises StoreError where another process holds it, or
+    the folder cannot be written to.
+    """
+    path = root / LOCK_KEY
+    handle = _locked_file(root, path)
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()}\n".encode(), 0)
+        yield lambda: None
+    finally:
+        with suppress(OSError):
+            if os.listdir(root) == [LOCK_KEY]:
+                path.unlink()
+                root.rmdir()
+        os.close(handle)  # else the file stays: removing it would let two processes lock two files of one name
+
+
+def is_locked(root: Path) -> bool:
+    """Whether a process holds the lease on the output in `root` now."""
+    try:
+        handle = os.open(root / LOCK_KEY, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _locked_file(root: Path, path: Path) -> int:
+    """A handle of the lock file, locked. Raises StoreError where another process holds it."""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise StoreError(
+                f"Cannot lock {path}: {error.strerror}.", remedy="Give an output that you may write to."
+            ) from error
+        try:
+            if not _lock(handle):
+                raise held(str(root), os.pread(handle, 100, 0).decode(errors="replace").strip())
+        except BaseException:
+            os.close(handle)
+            raise
+        with suppress(OSError):
+            if os.fstat(handle).st_ino == path.stat().st_ino:
+                return handle
+        os.close(handle)  # its last holder removed it meanwhile: another process may lock another file of this name
+
+
+def _lock(handle: int) -> bool:
+    """Lock a file alone; False where another process holds it for longer than a glance."""
+    deadline = time.monotonic() + GLANCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+
 
 LEASE_SECONDS = 60.0
 RENEWAL_SECONDS = 15.0
@@ -177,3 +260,47 @@ class _Present:
     etag: str
     owner: object
     holder: object
+
+
+def this_process() -> dict[str, str | int]:
+    """This process: the machine's boot, the namespace of its process numbers, its number, and when it started."""
+    pid = os.getpid()
+    return {**_place(), "pid": pid, "started": _started(pid) or ""}
+
+
+def seen_dead(holder: Any) -> bool:
+    """Whether the holder is a process of this machine that has ended."""
+    return _is_here(holder) and not seen_alive(holder)
+
+
+def seen_alive(holder: Any) -> bool:
+    """Whether the holder is a process of this machine that goes on."""
+    return _is_here(holder) and _started(holder["pid"]) == holder["started"]
+
+
+def _is_here(holder: Any) -> bool:
+    place = _place()
+    return (
+        bool(place)
+        and isinstance(holder, dict)
+        and {name: holder.get(name) for name in place} == place
+        and isinstance(holder.get("pid"), int)
+        and bool(holder.get("started"))
+    )
+
+
+def _place() -> dict[str, str | int]:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return {"boot": boot, "processes": os.stat("/proc/self/ns/pid").st_ino}
+    except OSError:
+        return {}
+
+
+def _started(pid: int) -> str | None:
+    """The clock tick at which a process started; None where there is no such process, or only its remains."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]

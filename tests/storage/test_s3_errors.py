@@ -16,9 +16,8 @@ from botocore.exceptions import (
 )
 
 from mmpr_pipeline.core.errors import StoreError
-from mmpr_pipeline.storage import s3_retry
-from mmpr_pipeline.storage.s3_errors import explained, passes
-from mmpr_pipeline.storage.s3_retry import patience, patiently, waits
+from mmpr_pipeline.storage import s3_errors
+from mmpr_pipeline.storage.s3_errors import explained, passes, patience, patiently, waits
 
 
 def answer(status: int, code: str = "") -> ClientError:
@@ -88,7 +87,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(s3_retry, "time", clock)
+    monkeypatch.setattr(s3_errors, "time", clock)
     return clock
 
 
@@ -120,13 +119,13 @@ def test_what_lasts_and_what_nobody_waits_for_is_told_at_once(clock: Clock) -> N
 def test_waits_grow_to_the_longest() -> None:
     first = list(itertools.islice(waits(), 20))
     assert first[0] <= 0.5
-    assert max(first) <= s3_retry.LONGEST_WAIT
-    assert min(first[-5:]) >= s3_retry.LONGEST_WAIT / 2
+    assert max(first) <= s3_errors.LONGEST_WAIT
+    assert min(first[-5:]) >= s3_errors.LONGEST_WAIT / 2
 
 
 def test_patience_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MMPR_STORE_PATIENCE", raising=False)
-    assert patience() == s3_retry.PATIENCE_SECONDS
+    assert patience() == s3_errors.PATIENCE_SECONDS
     monkeypatch.setenv("MMPR_STORE_PATIENCE", "3.5")
     assert patience() == 3.5
 

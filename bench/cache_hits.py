@@ -21,7 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmpr_pipeline.core.records import Question, Rollout
-from mmpr_pipeline.engines.check.questions import make_questions
+from mmpr_pipeline.engines.check import make_questions
 from mmpr_pipeline.engines.engine import ContinueRequest, SampleRequest
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.vllm.engine import VllmEngine

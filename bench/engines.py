@@ -47,7 +47,7 @@ from unittest.mock import patch
 
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.engines.actors.actor import EngineActor
-from mmpr_pipeline.engines.actors.busy_timer import BusyTimer
+from mmpr_pipeline.engines.actors.metrics import BusyTimer
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, SampleRequest
 from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.settings import EngineSettings

@@ -41,7 +41,7 @@ def engine_check(
     from rich.console import Console
 
     from mmpr_pipeline.core.settings import group_of, load_settings, read_yaml
-    from mmpr_pipeline.engines.check.run import CheckLoad, Line, check_engine
+    from mmpr_pipeline.engines.check import CheckLoad, Line, check_engine
     from mmpr_pipeline.engines.start import actor_count
 
     from_file = group_of(read_yaml(config), "engine") if config else {}

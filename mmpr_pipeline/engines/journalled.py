@@ -1,7 +1,8 @@
-"""An engine that remembers: every answer is journalled before it is used, and taken from there after a crash.
+"""Engines around another one; and the one that remembers: every answer is journalled before it is used.
 
-This is what makes a build resumable. The shard's work is a pure function of its questions and the engine's answers, so
-replaying the journalled answers brings it back to where it was, and only what is missing is generated.
+After a crash it is taken from there. This is what makes a build resumable. The shard's work is a pure function of its
+questions and the engine's answers, so replaying the journalled answers brings it back to where it was, and only what is
+missing is generated.
 """
 
 from __future__ import annotations
@@ -13,9 +14,41 @@ from pydantic import ValidationError
 
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Rollout
-from mmpr_pipeline.engines.engine import ContinueRequest, Engine, SampleRequest, request_name
-from mmpr_pipeline.engines.wrapped import WrappedEngine
+from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest, request_name
 from mmpr_pipeline.storage.journal import Journal
+
+
+class WrappedEngine:
+    """Passes everything on to the inner engine, which stays open when this one is closed."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def can_continue(self) -> bool:
+        """Whether the inner engine can."""
+        return self._engine.can_continue
+
+    @property
+    def info(self) -> EngineInfo:
+        """What the inner engine is."""
+        return self._engine.info
+
+    async def stats(self) -> EngineStats:
+        """The inner engine's counts."""
+        return await self._engine.stats()
+
+    async def sample(self, request: SampleRequest) -> list[Rollout]:
+        """The inner engine's rollouts."""
+        return await self._engine.sample(request)
+
+    async def continue_without_image(self, request: ContinueRequest) -> Rollout:
+        """The inner engine's continuation."""
+        return await self._engine.continue_without_image(request)
+
+    async def close(self) -> None:
+        """Nothing: the inner engine stays open."""
+
 
 _log = logging.getLogger(__name__)
 
@@ -58,35 +91,21 @@ class JournalledEngine(WrappedEngine):
 
     async def _once(self, question: str, step: str, ask: Callable[[], Awaitable[list[Rollout]]]) -> list[Rollout]:
         """The journalled answer of a step; else the engine's, journalled before it is used. Raises ItemRejected."""
-        known = self._recall(question, step)
-        if known is not None:
-            return known
+        if (entry := self._past.pop((question, step), None)) is not None:
+            try:
+                reject = ItemRejected(*entry["reject"]) if entry.get("reject") else None
+                rollouts = [] if reject else [Rollout.model_validate(fields) for fields in entry["rollouts"]]
+            except (KeyError, TypeError, ValidationError):  # damaged, by a version whose lines had no checksum
+                pass
+            else:
+                if reject:
+                    raise reject
+                self.resumed_rollouts += len(rollouts)
+                return rollouts
         try:
             rollouts = await ask()
         except ItemRejected as reject:
-            self._keep(question, step, reject)
+            self._writer.append({"question": question, "step": step, "reject": [reject.reason, reject.detail]})
             raise
-        self._keep(question, step, rollouts)
+        self._writer.append({"question": question, "step": step, "rollouts": rollouts})
         return rollouts
-
-    def _recall(self, question: str, step: str) -> list[Rollout] | None:
-        entry = self._past.pop((question, step), None)
-        if entry is None:
-            return None
-        try:
-            reject = ItemRejected(*entry["reject"]) if entry.get("reject") else None
-            rollouts = [] if reject else [Rollout.model_validate(fields) for fields in entry["rollouts"]]
-        except (KeyError, TypeError, ValidationError):  # damaged, by a version whose lines had no checksum
-            return None
-        if reject:
-            raise reject
-        self.resumed_rollouts += len(rollouts)
-        return rollouts
-
-    def _keep(self, question: str, step: str, result: list[Rollout] | ItemRejected) -> None:
-        entry: dict[str, object] = {"question": question, "step": step}
-        if isinstance(result, ItemRejected):
-            entry["reject"] = [result.reason, result.detail]
-        else:
-            entry["rollouts"] = result
-        self._writer.append(entry)

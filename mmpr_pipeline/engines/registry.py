@@ -1,4 +1,4 @@
-"""From settings to an engine: what a kind of engine must say of itself, and making one in this process.
+"""From settings to an engine: what a kind of engine says of itself, what decides its rollouts, and making one here.
 
 A third party adds an engine by an entry point of its distribution, and users name it as `--engine mine`:
 
@@ -16,8 +16,7 @@ from dataclasses import dataclass
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError, MmprError
 from mmpr_pipeline.engines.engine import Engine, EngineInfo
-from mmpr_pipeline.engines.kinds import ENGINES
-from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.engines.settings import ENGINES, EngineSettings
 
 
 @dataclass(frozen=True)
@@ -74,3 +73,14 @@ def _all_settings(settings: EngineSettings) -> dict[str, object]:
     """For engines that do not say what decides their rollouts: whatever they may read of it."""
     read = {"model", "revision", "dtype", "max_model_len", "rollouts", "script", "options"}
     return {"name": settings.name, **settings.model_dump(mode="json", include=read, exclude_defaults=True)}
+
+
+def engine_identity(settings: EngineSettings) -> dict[str, object]:
+    """Name and settings of the engine, with paths replaced by the content behind them. Starts nothing.
+
+    An engine of another distribution carries that distribution's name and version. Raises EngineError or ConfigError
+    where the model or the recorded rollouts cannot be found.
+    """
+    identity = engine_kind(settings).identity(settings)
+    origin = ENGINES.origins([settings.name]).get(settings.name)
+    return {**identity, "origin": origin} if origin else identity

@@ -22,8 +22,7 @@ from itertools import combinations
 from mmpr_pipeline.checking import check
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout, Question, Rollout, content_id
-from mmpr_pipeline.engines.choosing import ask_choice
-from mmpr_pipeline.engines.engine import Engine, SampleRequest
+from mmpr_pipeline.engines.engine import Engine, SampleRequest, ask_choice
 from mmpr_pipeline.pairing.dropout_ntp import parents_to_cut
 from mmpr_pipeline.pairing.options import FeedbackSettings
 from mmpr_pipeline.pairing.pairs import make_pair

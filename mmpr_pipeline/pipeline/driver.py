@@ -13,7 +13,7 @@ from mmpr_pipeline.core.masking import masked
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.summary import BuildSummary, RunFigures
 from mmpr_pipeline.engines.engine import EngineStats
-from mmpr_pipeline.engines.owner import EngineOwner
+from mmpr_pipeline.engines.start import EngineOwner
 from mmpr_pipeline.pipeline.choosing import choose
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.output import begun_with, claim_output, finish, has_begun, log_folder, missing_shards

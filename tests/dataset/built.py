@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from mmpr_pipeline.engines.recorded.replay import ReplayEngine
+from mmpr_pipeline.engines.recorded import ReplayEngine
 from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.output import claim_output, finish

@@ -12,12 +12,9 @@ from typer.testing import CliRunner
 
 from mmpr_pipeline.cli import app
 from mmpr_pipeline.core.errors import EngineError
-from mmpr_pipeline.engines.identity import engine_identity
-from mmpr_pipeline.engines.local import LocalEngine
-from mmpr_pipeline.engines.options import label_suffix
-from mmpr_pipeline.engines.registry import make_engine
-from mmpr_pipeline.engines.settings import EngineSettings
-from mmpr_pipeline.engines.start import actor_count, start_engines
+from mmpr_pipeline.engines.registry import engine_identity, make_engine
+from mmpr_pipeline.engines.settings import EngineSettings, label_suffix
+from mmpr_pipeline.engines.start import LocalEngine, actor_count, start_engines
 from mmpr_pipeline.engines.vllm.engine import KIND
 from mmpr_pipeline.models.resolve import resolve_model
 from tests.engines.contract import SAMPLING, Check, ask, seen_question

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Rollout
-from mmpr_pipeline.engines import local as make
+from mmpr_pipeline.engines import start
 from mmpr_pipeline.engines.engine import SampleRequest
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.evaluation.run import results_tables, run_eval
@@ -49,8 +49,8 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> None:
         return TextEngine(text)
 
     made = {"./good": texts(10), "./bad": texts(2)}  # directories, so that nobody asks the Hub for them
-    monkeypatch.setattr(make, "make_engine", lambda settings: made[settings.model])
-    monkeypatch.setattr(make.LocalEngine, "check", lambda self: self.open())
+    monkeypatch.setattr(start, "make_engine", lambda settings: made[settings.model])
+    monkeypatch.setattr(start.LocalEngine, "check", lambda self: self.open())
 
 
 def config(source: Path, **more: object) -> EvalConfig:
@@ -65,8 +65,8 @@ def test_engines_plan_for_the_tiles_that_a_source_asks_for(source: Path, monkeyp
         tiles.append(settings.most_tiles)
         return TextEngine(lambda source_id, _: "Final answer: 1")
 
-    monkeypatch.setattr(make, "make_engine", made)
-    monkeypatch.setattr(make.LocalEngine, "check", lambda self: self.open())
+    monkeypatch.setattr(start, "make_engine", made)
+    monkeypatch.setattr(start.LocalEngine, "check", lambda self: self.open())
     run_eval(config(source))
     source.write_text(f"{DECLARATION}tiles: 18\n")
     run_eval(config(source))
@@ -94,8 +94,8 @@ def test_a_model_is_asked_as_it_learned_to_be_asked(
             asked.append(request)
             return await super().sample(request)
 
-    monkeypatch.setattr(make, "make_engine", lambda settings: Hearing(lambda source_id, _: "Final answer: 1"))
-    monkeypatch.setattr(make.LocalEngine, "check", lambda self: self.open())
+    monkeypatch.setattr(start, "make_engine", lambda settings: Hearing(lambda source_id, _: "Final answer: 1"))
+    monkeypatch.setattr(start.LocalEngine, "check", lambda self: self.open())
     model = run_eval(config(source, **more))["models"][0]
     assert {request.prompt_version.partition("@")[0] for request in asked} == {label}
     assert (model["outcomes"].get("unparseable", 0) == 40) == label.startswith("cot-think")

@@ -14,8 +14,7 @@ from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout, Image, Rollout
 from mmpr_pipeline.dataset.files.reader import StoredQuestion
 from mmpr_pipeline.dataset.review.beside import beside_sentences
-from mmpr_pipeline.engines.choosing import choice_probabilities, probabilities
-from mmpr_pipeline.engines.engine import EngineInfo, EngineStats, SampleRequest
+from mmpr_pipeline.engines.engine import EngineInfo, EngineStats, SampleRequest, choice_probabilities, probabilities
 from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
 from mmpr_pipeline.pairing.feedback import Feedback, ScoredAnswer, pick, split_claims
 from mmpr_pipeline.pairing.registry import make_strategies

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.engines.engine import EngineInfo
-from mmpr_pipeline.engines.local import LocalEngine
 from mmpr_pipeline.engines.pool.pool import EnginePool
+from mmpr_pipeline.engines.start import LocalEngine
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.workers.shards_on_ray import MOST_TOGETHER, bundles, in_flight
 

@@ -14,7 +14,7 @@ from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.core.records import PresetPair, Question, QuestionOutcome
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.review.verify import verify
-from mmpr_pipeline.engines.recorded.preset import PresetEngine
+from mmpr_pipeline.engines.recorded import PresetEngine
 from mmpr_pipeline.pairing.preset import Preset
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Recipe

@@ -1,29 +1,39 @@
-"""Ray actors that host engines.
+"""Ray actors that host engines, and what ends them.
 
 An actor is made at once and loads its engine when `ready` asks for it, so that an engine that cannot start raises where
 it is awaited, and is not restarted for ever by Ray. What dies is restarted by Ray; the pool sends again what was lost.
 An engine that fails says so to everyone who waits for it and then ends its process: the next one starts in a fresh
 process, with all of the GPU's memory.
+
+A hung engine (a lost GPU, a deadlock in native code) answers nothing and dies of nothing. While requests are in flight
+and progress is made, `watch_progress` winds up a timer in C; where it is not wound up again in time, the process ends,
+with a traceback of all its threads in its log, and Ray starts a fresh one. The timer needs neither this loop nor the
+interpreter's lock, so an engine that blocks both is caught as well.
+
+The workers of a tensor-parallel engine are processes of their own. Where the actor is killed, or ended because native
+code hangs, they can live on, stuck in that same code, and hold the memory of their GPUs: the engine that is started
+next then finds none. So the actor puts itself at the head of a process group, which its children inherit, and a small
+guardian outside of the group waits for the actor's end and kills the rest of the group.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import faulthandler
 import logging
 import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected, MmprError
 from mmpr_pipeline.core.logs import attach
-from mmpr_pipeline.engines.actors.busy_timer import BusyTimer
-from mmpr_pipeline.engines.actors.guardian import guard_children
 from mmpr_pipeline.engines.actors.messages import Answer, EngineLost, Request, Served, cause_of
-from mmpr_pipeline.engines.actors.metrics import EngineMeter
+from mmpr_pipeline.engines.actors.metrics import BusyTimer, EngineMeter
 from mmpr_pipeline.engines.actors.routing import ExpectedLengths, ExpectedWork
-from mmpr_pipeline.engines.actors.shared_lock import SharedLock
-from mmpr_pipeline.engines.actors.watchdog import STDERR, watch_progress
 from mmpr_pipeline.engines.engine import Engine, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.engines.registry import engine_kind, make_engine
 from mmpr_pipeline.engines.settings import EngineSettings
@@ -174,3 +184,92 @@ class EngineActor:
             watch_progress(settings.stall_seconds, self._busy, engine, EngineMeter(settings.name))
         )
         return engine
+
+
+# It runs without this package, its imports or site-packages: a few MB, and up in milliseconds.
+_GUARD = """
+import os, signal, sys, time
+actor, group = int(sys.argv[1]), int(sys.argv[2])
+while os.getppid() == actor:
+    time.sleep(0.2)
+for _ in range(20):
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        break
+    time.sleep(0.1)
+"""
+
+
+def guard_children() -> subprocess.Popen[bytes]:
+    """Let all children that this process makes from now on end with it. Call it once, before an engine is loaded."""
+    with contextlib.suppress(PermissionError):  # the leader of a session is at the head of its group already
+        os.setpgid(0, 0)
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _GUARD, str(os.getpid()), str(os.getpgid(0))],
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+STDERR = 2
+MOST_BETWEEN = 2.0
+"""Most seconds between two looks."""
+
+
+async def watch_progress(stall: float, busy: BusyTimer, engine: Engine, meter: EngineMeter) -> None:
+    """Watch for ever: the process ends after `stall` seconds in which requests were in flight and nothing came."""
+    seen = -1
+    while True:
+        stats = await engine.stats()
+        progress = stats.requests + stats.steps
+        if not busy.in_flight or progress != seen:
+            seen = progress
+            faulthandler.dump_traceback_later(stall, exit=True, file=STDERR)
+        meter.show(stats, busy)
+        await asyncio.sleep(min(MOST_BETWEEN, stall / 4))
+
+
+class SharedLock:
+    """Shared passage, until someone asks to be alone: then newcomers wait until that one has gone."""
+
+    def __init__(self) -> None:
+        self._inside = 0
+        self._alone_waiting = 0
+        self._alone = False
+        self._changed = asyncio.Condition()
+
+    @asynccontextmanager
+    async def shared(self) -> AsyncIterator[None]:
+        """Pass with others."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._alone and not self._alone_waiting)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            await self._leave()
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[None]:
+        """Pass when nobody else is inside, and keep everybody out."""
+        async with self._changed:
+            self._alone_waiting += 1
+            try:
+                await self._changed.wait_for(lambda: not self._alone and not self._inside)
+            finally:
+                self._alone_waiting -= 1
+                self._changed.notify_all()
+            self._alone, self._inside = True, 1
+        try:
+            yield
+        finally:
+            self._alone = False
+            await self._leave()
+
+    async def _leave(self) -> None:
+        async with self._changed:
+            self._inside -= 1
+            self._changed.notify_all()

@@ -1,9 +1,9 @@
-"""What a pool and its actors say to each other."""
+"""What a pool and its actors say to each other, and how a pool calls them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from mmpr_pipeline.core.records import Rollout
 from mmpr_pipeline.engines.actors.routing import ExpectedWork
@@ -47,3 +47,15 @@ def cause_of(error: BaseException) -> Cause:
             return "out_of_memory"
         seen = seen.__cause__
     return "failed"
+
+
+async def called(reference: Any) -> Any:
+    """The result of a call. Raises the actor's own exception, or Ray's RayActorError where the actor is gone."""
+    from ray.exceptions import RayTaskError
+
+    try:
+        return await reference
+    except RayTaskError as error:
+        if isinstance(error.cause, Exception):
+            raise error.cause from None
+        raise

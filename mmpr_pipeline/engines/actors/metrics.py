@@ -6,12 +6,11 @@ no cluster collects metrics.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable
+from typing import Any
 
 from mmpr_pipeline.engines.engine import EngineStats
-
-if TYPE_CHECKING:
-    from mmpr_pipeline.engines.actors.busy_timer import BusyTimer
 
 ENGINE_IN_FLIGHT = "mmpr_engine_in_flight"
 ENGINE_SEQUENCES = "mmpr_engine_sequences"
@@ -80,3 +79,34 @@ class EngineMeter:
         levels = {ENGINE_IN_FLIGHT: busy.in_flight, ENGINE_SEQUENCES: stats.sequences, ENGINE_KV_USE: stats.kv_use}
         for name, level in levels.items():
             self._gauges[name].set(level)
+
+
+class BusyTimer:
+    """How long at least one request was in flight."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._born = clock()
+        self._since = 0.0
+        self._before = 0.0
+        self.in_flight = 0
+
+    def __enter__(self) -> None:
+        if not self.in_flight:
+            self._since = self._clock()
+        self.in_flight += 1
+
+    def __exit__(self, *error: Any) -> None:
+        self.in_flight -= 1
+        if not self.in_flight:
+            self._before += self._clock() - self._since
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far with a request in flight."""
+        return self._before + (self._clock() - self._since if self.in_flight else 0.0)
+
+    @property
+    def alive(self) -> float:
+        """Seconds since the beginning."""
+        return self._clock() - self._born

@@ -19,10 +19,15 @@ from typing import Any, TypeVar
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError, ItemRejected
 from mmpr_pipeline.core.records import Rollout
-from mmpr_pipeline.engines.choosing import probabilities
-from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest, least_room
-from mmpr_pipeline.engines.openai.client import Client, RetryPolicy
-from mmpr_pipeline.engines.openai.limiter import RolloutLimiter
+from mmpr_pipeline.engines.engine import (
+    ContinueRequest,
+    EngineInfo,
+    EngineStats,
+    SampleRequest,
+    least_room,
+    probabilities,
+)
+from mmpr_pipeline.engines.openai.client import Client, RetryPolicy, RolloutLimiter
 from mmpr_pipeline.engines.openai.messages import (
     SEEDS_IN_TURN,
     Completion,

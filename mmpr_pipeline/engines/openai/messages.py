@@ -11,7 +11,7 @@ from typing import Any
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
 from mmpr_pipeline.core.masking import masked, without_secrets
 from mmpr_pipeline.core.records import FinishReason, Image
-from mmpr_pipeline.engines.choosing import TOP
+from mmpr_pipeline.engines.engine import TOP
 from mmpr_pipeline.models.chat import interleaved
 from mmpr_pipeline.models.conversation import messages_of
 from mmpr_pipeline.rollouts.settings import Decoding

@@ -18,13 +18,10 @@ from typing import Any, cast
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
 from mmpr_pipeline.core.records import Rollout
-from mmpr_pipeline.engines.actors.messages import Answer, Cause, EngineLost, Request, Served
+from mmpr_pipeline.engines.actors.messages import Answer, Cause, EngineLost, Request, Served, called
 from mmpr_pipeline.engines.actors.routing import FEW, ExpectedWork, Router
 from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
-from mmpr_pipeline.engines.pool.calls import called
-from mmpr_pipeline.engines.pool.lives import Lives
-from mmpr_pipeline.engines.pool.opening import first_engines
-from mmpr_pipeline.engines.pool.totals import Totals
+from mmpr_pipeline.engines.pool.lives import Lives, Totals, first_engines
 from mmpr_pipeline.engines.pool.trials import Suspect, Trials
 
 log = logging.getLogger(__name__)

@@ -22,11 +22,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError, ItemRejected
 from mmpr_pipeline.core.records import FinishReason, Question, Rollout
-from mmpr_pipeline.engines.choosing import probabilities
-from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest, request_name
+from mmpr_pipeline.engines.engine import (
+    ContinueRequest,
+    EngineInfo,
+    EngineStats,
+    SampleRequest,
+    probabilities,
+    request_name,
+)
 from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.scripted.text import closing, ending_without_answer, prose, wrong_answer
-from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.rollouts.asides import BLIND, aside_of
 from mmpr_pipeline.rollouts.prompts import THINK_END, THINK_START
 
@@ -270,12 +275,9 @@ _FAULTS = frozenset(
 """Settings that change what happens to an engine, and nothing of what it answers."""
 
 
-def _identity(settings: EngineSettings) -> dict[str, object]:
-    return {"name": "scripted", "script": {k: v for k, v in settings.script.items() if k not in _FAULTS}}
-
-
-def _make(settings: EngineSettings) -> ScriptedEngine:
-    return ScriptedEngine(parse_script(settings.script), settings.max_num_seqs)
-
-
-KIND = EngineKind(make=_make, identity=_identity)
+KIND = EngineKind(
+    make=lambda settings: ScriptedEngine(parse_script(settings.script), settings.max_num_seqs),
+    identity=lambda settings: {
+        "name": "scripted", "script": {name: value for name, value in settings.script.items() if name not in _FAULTS}
+    },
+)  # fmt: skip

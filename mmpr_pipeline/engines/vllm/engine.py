@@ -18,14 +18,11 @@ from typing import Any
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected, require
 from mmpr_pipeline.core.records import FinishReason, Rollout
-from mmpr_pipeline.engines.choosing import probabilities
-from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest
-from mmpr_pipeline.engines.options import deciding_options, label_suffix
+from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, EngineStats, SampleRequest, probabilities
 from mmpr_pipeline.engines.registry import EngineKind
-from mmpr_pipeline.engines.settings import EngineSettings
-from mmpr_pipeline.engines.vllm.images import DecodedImages
+from mmpr_pipeline.engines.settings import EngineSettings, deciding_options, label_suffix
 from mmpr_pipeline.engines.vllm.load import load_engine, reproducible_identity, runs_on
-from mmpr_pipeline.engines.vllm.prompts import KeptTokens, Prepared, PromptBuilder
+from mmpr_pipeline.engines.vllm.prompts import DecodedImages, KeptTokens, Prepared, PromptBuilder
 from mmpr_pipeline.engines.vllm.stepping import Stepper
 from mmpr_pipeline.models.convert.first_use import native, native_label
 from mmpr_pipeline.models.resolve import resolve_model

@@ -1,7 +1,8 @@
 """From requests to what vLLM's engine takes: the chat rendered, images decoded and cut into tiles, lengths checked.
 
 Rendering is vLLM's own (the tokenizer's or processor's chat template and the model's own image processor), so any
-vision-language model that vLLM serves for chat can be sampled.
+vision-language model that vLLM serves for chat can be sampled. Decoded images are kept for later rounds: vLLM has their
+tiles in its cache, and asks for the images all the same.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
 from mmpr_pipeline.core.records import Image
-from mmpr_pipeline.engines.choosing import TOP
-from mmpr_pipeline.engines.engine import ContinueRequest, SampleRequest, least_room
+from mmpr_pipeline.engines.engine import TOP, ContinueRequest, SampleRequest, least_room
 from mmpr_pipeline.models.chat import interleaved, marked
 from mmpr_pipeline.models.conversation import IMAGE_MARK, messages_of
 from mmpr_pipeline.models.tiles import MAX_TILES, tile_settings
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     import PIL.Image
     from vllm import SamplingParams
     from vllm.v1.engine.llm_engine import LLMEngine
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from mmpr_pipeline.models.chat import decode_image
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 
 @dataclass(frozen=True)
@@ -185,3 +192,33 @@ def _most_tiles(config: Any) -> int:
     """The tiles that the engine planned its memory for."""
     planned = (config.multimodal_config and config.multimodal_config.mm_processor_kwargs) or {}
     return int(planned.get("max_dynamic_patch") or planned.get("max_patches") or MAX_TILES)
+
+
+MOST_PIXELS = 64_000_000
+"""Pixels that are kept, at three bytes each: about 300 images of 448 x 448."""
+
+
+class DecodedImages:
+    """The images that were asked for last, by their sha256; may be used from several threads."""
+
+    def __init__(self, most_pixels: int = MOST_PIXELS) -> None:
+        self._most = most_pixels
+        self._kept: OrderedDict[str, PIL.Image.Image] = OrderedDict()
+        self._pixels = 0
+        self._lock = threading.Lock()
+
+    def get(self, image: Image) -> PIL.Image.Image:
+        """The decoded image; raises ItemRejected where it cannot be decoded."""
+        with self._lock:
+            if image.sha256 in self._kept:
+                self._kept.move_to_end(image.sha256)
+                return self._kept[image.sha256]
+        decoded = decode_image(image)
+        with self._lock:
+            if image.sha256 not in self._kept:
+                self._kept[image.sha256] = decoded
+                self._pixels += decoded.width * decoded.height
+            while self._pixels > self._most:
+                _, oldest = self._kept.popitem(last=False)
+                self._pixels -= oldest.width * oldest.height
+        return decoded

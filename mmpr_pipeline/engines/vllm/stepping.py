@@ -15,8 +15,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
-from mmpr_pipeline.engines.vllm.admission import ActiveLimit, Turns
-from mmpr_pipeline.engines.vllm.observe import Observed, Observer
+from mmpr_pipeline.engines.vllm.admission import ActiveLimit, Observed, Observer, Turns
 from mmpr_pipeline.engines.vllm.prompts import Prepared
 
 if TYPE_CHECKING:

@@ -22,10 +22,9 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.sealed import ComparedWith, SourceNote, read_screening
 from mmpr_pipeline.dataset.files.summary import PlanSummary
 from mmpr_pipeline.engines.engine import Engine
-from mmpr_pipeline.engines.identity import engine_identity
 from mmpr_pipeline.engines.journalled import JournalledEngine
-from mmpr_pipeline.engines.recorded.preset import PresetEngine
-from mmpr_pipeline.engines.registry import make_engine
+from mmpr_pipeline.engines.recorded import PresetEngine
+from mmpr_pipeline.engines.registry import engine_identity, make_engine
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import start_engines
 from mmpr_pipeline.models.resolve import HubAwayError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.engines.choosing import choice_probabilities
+from mmpr_pipeline.engines.engine import choice_probabilities
 from mmpr_pipeline.engines.openai.engine import OpenAiEngine
 from mmpr_pipeline.engines.settings import EngineSettings
 from tests.engines.contract import an_image

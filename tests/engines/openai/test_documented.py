@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.engines.choosing import choice_probabilities
+from mmpr_pipeline.engines.engine import choice_probabilities
 from mmpr_pipeline.engines.openai.engine import OpenAiEngine
 from tests.engines import contract
 from tests.engines.contract import an_image, ask, ask_on, seen_question

@@ -12,11 +12,10 @@ import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, EngineError, ItemRejected
 from mmpr_pipeline.core.records import Turn
-from mmpr_pipeline.engines.identity import engine_identity
-from mmpr_pipeline.engines.openai.client import RetryPolicy
+from mmpr_pipeline.engines.openai.client import RetryPolicy, RolloutLimiter
 from mmpr_pipeline.engines.openai.engine import OpenAiEngine
-from mmpr_pipeline.engines.openai.limiter import RolloutLimiter
 from mmpr_pipeline.engines.openai.messages import cut_by_characters
+from mmpr_pipeline.engines.registry import engine_identity
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.rollouts.settings import Decoding

@@ -17,7 +17,7 @@ import pytest
 
 from mmpr_pipeline.cluster.session import RAY_STARTS
 from mmpr_pipeline.core.errors import EngineError
-from mmpr_pipeline.engines.pool import launch, opening
+from mmpr_pipeline.engines.pool import launch, lives
 from mmpr_pipeline.engines.pool.launch import alive_nodes, start_pool, why_waiting
 from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.registry import EngineKind
@@ -34,7 +34,7 @@ def scripted_engines_need_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     kind = EngineKind(make=cast(Any, None), identity=lambda settings: {}, on_gpu=True)
     monkeypatch.setattr(launch, "engine_kind", lambda settings: kind)
     monkeypatch.setattr(launch, "uses_gpu", lambda nodes: True)
-    monkeypatch.setattr(opening, "GRACE", 8.0)
+    monkeypatch.setattr(lives, "GRACE", 8.0)
 
 
 @contextmanager

@@ -15,12 +15,11 @@ from mmpr_pipeline.core.errors import ConfigError, EngineError, ItemRejected
 from mmpr_pipeline.core.records import Rollout
 from mmpr_pipeline.engines.actors.routing import ExpectedWork
 from mmpr_pipeline.engines.engine import SampleRequest
-from mmpr_pipeline.engines.local import LocalEngine
 from mmpr_pipeline.engines.pool.launch import actor_options
 from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.registry import make_engine
 from mmpr_pipeline.engines.settings import EngineSettings
-from mmpr_pipeline.engines.start import actor_count, start_engines
+from mmpr_pipeline.engines.start import LocalEngine, actor_count, start_engines
 from tests.cluster.sessions import local_ray
 from tests.engines.contract import CONTINUING, SAMPLING, Check, ask, seen_question
 

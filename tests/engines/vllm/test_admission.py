@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.engines.vllm import admission
-from mmpr_pipeline.engines.vllm.admission import ActiveLimit, Turns
-from mmpr_pipeline.engines.vllm.observe import Observer
+from mmpr_pipeline.engines.vllm.admission import ActiveLimit, Observer, Turns
 
 KV_TOKENS = 420_000
 

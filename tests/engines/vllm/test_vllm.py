@@ -13,7 +13,7 @@ import pytest
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
 from mmpr_pipeline.core.records import Turn
-from mmpr_pipeline.engines.choosing import choice_probabilities
+from mmpr_pipeline.engines.engine import choice_probabilities
 from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import start_engines

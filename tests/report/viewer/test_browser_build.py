@@ -15,8 +15,8 @@ import pytest
 
 from mmpr_pipeline.core.records import Rollout
 from mmpr_pipeline.engines.engine import EngineStats, SampleRequest
+from mmpr_pipeline.engines.journalled import WrappedEngine
 from mmpr_pipeline.engines.registry import make_engine
-from mmpr_pipeline.engines.wrapped import WrappedEngine
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.output import claim_output, finish
 from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_build_plan

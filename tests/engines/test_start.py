@@ -12,12 +12,10 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.core.errors import EngineError
-from mmpr_pipeline.engines import local
+from mmpr_pipeline.engines import start
 from mmpr_pipeline.engines.engine import EngineStats, EngineStatsFields
-from mmpr_pipeline.engines.local import LocalEngine
-from mmpr_pipeline.engines.owner import EngineOwner
 from mmpr_pipeline.engines.settings import EngineSettings
-from mmpr_pipeline.engines.start import start_engines
+from mmpr_pipeline.engines.start import EngineOwner, LocalEngine, start_engines
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
 from mmpr_pipeline.pipeline.watch.progress_file import ProgressFile
@@ -28,7 +26,7 @@ from tests.engines.contract import ask, seen_question
 def test_no_question_about_a_vllm_in_the_workers_loads_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """Counts, info, capacity and progress come without a model; the first request makes it."""
     made: list[EngineSettings] = []
-    monkeypatch.setattr(local, "make_engine", lambda settings: made.append(settings))
+    monkeypatch.setattr(start, "make_engine", lambda settings: made.append(settings))
     plan = make_build_plan(load_config(None, {"sources": ["nano_grid"], "out": str(tmp_path), "engine.actors": 0}))
     with EngineOwner(plan.start) as owner:
         engine = owner.engine

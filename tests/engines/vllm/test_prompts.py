@@ -4,8 +4,8 @@ import pytest
 
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Image
-from mmpr_pipeline.engines.vllm import images
-from mmpr_pipeline.engines.vllm.images import DecodedImages
+from mmpr_pipeline.engines.vllm import prompts
+from mmpr_pipeline.engines.vllm.prompts import DecodedImages
 from mmpr_pipeline.models.chat import decode_image
 from tests.engines.contract import an_image
 
@@ -17,7 +17,7 @@ def test_an_image_is_decoded_once_while_there_is_room(monkeypatch: pytest.Monkey
         decoded.append(image.sha256)
         return decode_image(image)
 
-    monkeypatch.setattr(images, "decode_image", counted)
+    monkeypatch.setattr(prompts, "decode_image", counted)
     one, two, three = (an_image(seed, 100, 100) for seed in (1, 2, 3))
     kept = DecodedImages(most_pixels=20_000)
     assert kept.get(one) is kept.get(one)

@@ -11,8 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mmpr_pipeline.cli import app
-from mmpr_pipeline.engines.check.questions import make_questions
-from mmpr_pipeline.engines.check.run import CheckLoad, Line, check_engine
+from mmpr_pipeline.engines.check import CheckLoad, Line, check_engine, make_questions
 from mmpr_pipeline.engines.settings import EngineSettings
 from tests.packages import need
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -12,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from mmpr_pipeline.engines.actors.actor import SharedLock
+
 PARENT = """
 import subprocess, sys, time
 if sys.argv[1] == "guarded":
-    from mmpr_pipeline.engines.actors.guardian import guard_children
+    from mmpr_pipeline.engines.actors.actor import guard_children
     guard_children()
 stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
 children = [subprocess.Popen([sys.executable, "-c", stubborn], stdout=subprocess.PIPE) for _ in range(2)]
@@ -58,3 +61,35 @@ def test_children_end_with_their_parent_where_they_are_guarded(how: str, guarded
         for child in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
+
+
+async def test_many_pass_together_and_one_alone() -> None:
+    gate, inside, seen = SharedLock(), 0, []
+
+    async def shared() -> None:
+        nonlocal inside
+        async with gate.shared():
+            inside += 1
+            await asyncio.sleep(0.01)
+            seen.append(("shared", inside))
+            inside -= 1
+
+    async def solo() -> None:
+        async with gate.exclusive():
+            seen.append(("alone", inside))
+            await asyncio.sleep(0.03)
+            seen.append(("alone", inside))
+
+    await asyncio.gather(shared(), shared(), solo(), shared(), solo(), shared())
+    assert [n for kind, n in seen if kind == "alone"] == [0, 0, 0, 0]
+    assert max(n for kind, n in seen if kind == "shared") >= 2
+
+
+async def test_giving_up_waiting_lets_others_pass() -> None:
+    gate = SharedLock()
+    async with gate.shared():
+        waiting = asyncio.create_task(gate.exclusive().__aenter__())
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await asyncio.wait_for(gate.shared().__aenter__(), timeout=1)

@@ -1,8 +1,14 @@
-"""The check itself: start, sample, sample again, continue without the image, kill and come back; a line for each."""
+"""The check of an engine: start, sample, sample again, continue without the image, kill and come back; a line for each.
+
+Its questions are drawn here, so that any machine asks the same ones.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import io
+import random
 import shutil
 import subprocess
 import time
@@ -10,9 +16,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import PIL.Image
+import PIL.ImageDraw
+
 from mmpr_pipeline.core.errors import ItemRejected, MmprError
-from mmpr_pipeline.core.records import Question, Rollout
-from mmpr_pipeline.engines.check.questions import make_questions
+from mmpr_pipeline.core.records import Image, Question, Rollout, question_id
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineStats, SampleRequest
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import start_engines
@@ -212,3 +220,40 @@ async def _killed(
     whole = len(_rollouts(answers)) == sum(request.n for request in requests)
     found("kill and restart", "pass" if whole else "FAIL", text + _gpu_memory())
     _say_equal("same texts after a restart", before, answers, exact, found)
+
+
+SOURCE = "engine_check"
+SIDE = 448
+_COLOURS = ("crimson", "seagreen", "royalblue", "goldenrod")
+
+
+def make_questions(count: int) -> list[Question]:
+    """Questions about pictures of coloured circles, each with its own picture."""
+    text = "How many circles are in the picture?"
+    return [
+        Question(
+            question_id=question_id(SOURCE, [str(number)], text, ()),
+            source=SOURCE,
+            source_id=str(number),
+            text=text,
+            kind="number",
+            answer=str(2 + number % 7),
+            images=(_picture(number, 2 + number % 7),),
+        )
+        for number in range(count)
+    ]
+
+
+def _picture(number: int, circles: int) -> Image:
+    draws = random.Random(number)
+    picture = PIL.Image.new("RGB", (SIDE, SIDE), "white")
+    draw = PIL.ImageDraw.Draw(picture)
+    cells = draws.sample(range(9), circles)
+    for cell in cells:
+        x, y = 75 + 149 * (cell % 3), 75 + 149 * (cell // 3)
+        radius = draws.randint(25, 60)
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=draws.choice(_COLOURS))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    data = file.getvalue()
+    return Image(sha256=hashlib.sha256(data).hexdigest(), data=data, format="png", width=SIDE, height=SIDE)

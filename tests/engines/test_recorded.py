@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
-from mmpr_pipeline.engines.recorded.replay import ReplayEngine
+from mmpr_pipeline.engines.recorded import ReplayEngine
 from tests.engines.contract import SAMPLING, Check, ask, ask_on, seen_question
 from tests.records import a_rollout
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mmpr_pipeline.face.shown import show
     from mmpr_pipeline.face.source import Source
     from mmpr_pipeline.pairing.strategy import Pairs, Strategy
-    from mmpr_pipeline.sources.python.questions import question
+    from mmpr_pipeline.sources.python_source import question
     from mmpr_pipeline.storage.store import Store
     from mmpr_pipeline.study.iterate.run import iterate
 

@@ -93,10 +93,10 @@ def sources_add(
     from mmpr_pipeline.core.errors import ConfigError
     from mmpr_pipeline.core.masking import steering_nothing
     from mmpr_pipeline.sources.adding import draft_source, meta_entries, write_rows
-    from mmpr_pipeline.sources.adding.names import source_name
+    from mmpr_pipeline.sources.adding.table import source_name
     from mmpr_pipeline.sources.review.checks import check_source
-    from mmpr_pipeline.sources.review.sentences import Places, count_text, finding_sentence
-    from mmpr_pipeline.sources.review.terminal import can_show_pictures, guessed, items
+    from mmpr_pipeline.sources.review.findings import Places, count_text, finding_sentence
+    from mmpr_pipeline.sources.review.preview import can_show_pictures, guessed, items
 
     given = dict(pair.partition("=")[::2] for pair in column or ())
     if "" in given or not all(given.values()):
@@ -146,7 +146,7 @@ def _add_entries(entries: list[MetaEntry], folder: Path, given: dict[str, str], 
     from mmpr_pipeline.core.errors import MmprError
     from mmpr_pipeline.core.masking import steering_nothing
     from mmpr_pipeline.sources.adding import draft_entry
-    from mmpr_pipeline.sources.review.terminal import tried
+    from mmpr_pipeline.sources.review.preview import tried
 
     if not yes and not typer.confirm(
         f"Write declarations of up to {len(entries)} sources into {folder}?", default=True

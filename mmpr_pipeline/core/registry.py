@@ -70,6 +70,13 @@ class Registry(Generic[T]):
             )
         return name
 
+    def known(self, name: str) -> str:
+        """As `require`, for the validation of a setting: raises ValueError."""
+        try:
+            return self.require(name)
+        except ConfigError as error:
+            raise ValueError(f"{error.message} {error.remedy}") from None
+
     def add(self, name: str, implementation: T, version: str) -> None:
         """Add an implementation in this process only. Raises ConfigError where the name is taken."""
         if name in self.names():

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.core.registry import Registry
 from mmpr_pipeline.core.settings import MODEL, OPERATIONAL, RUN, Settings, flag
@@ -86,7 +85,7 @@ ENGINES: Registry[Any] = Registry(
 class EngineSettings(Settings):
     """Which engine samples, and what it may use."""
 
-    name: str = Field(
+    name: Annotated[str, AfterValidator(ENGINES.known)] = Field(
         default="vllm",
         description="The engine: vllm, openai, replay, scripted, or one of an installed distribution.",
         json_schema_extra=flag("--engine", MODEL),
@@ -188,14 +187,6 @@ class EngineSettings(Settings):
         "change from run to run; any other is part of the output's identity and of the model's label.",
         json_schema_extra=OPERATIONAL,
     )
-
-    @field_validator("name")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        try:
-            return ENGINES.require(name)
-        except ConfigError as error:
-            raise ValueError(f"{error.message} {error.remedy}") from None
 
     @model_validator(mode="after")
     def _options_name_no_model(self) -> EngineSettings:

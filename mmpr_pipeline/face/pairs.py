@@ -10,7 +10,7 @@ from typing import Any
 
 from mmpr_pipeline.core.records import Question, QuestionOutcome
 from mmpr_pipeline.engines.engine import Engine
-from mmpr_pipeline.sources.python.questions import as_question
+from mmpr_pipeline.sources.python_source import as_question
 
 
 def pairs(

@@ -13,8 +13,7 @@ import torch
 from mmpr_pipeline.nano.lessons import Lesson, lesson
 from mmpr_pipeline.nano.model import SPECIALS, VISUAL_TOKENS
 from mmpr_pipeline.rollouts.prompts import IMAGE_MARK
-from mmpr_pipeline.sources.generated.item import GeneratedScene
-from mmpr_pipeline.sources.generated.shapes import COLOURS, SHAPES
+from mmpr_pipeline.sources.generated.shapes import COLOURS, SHAPES, GeneratedScene
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -7,8 +7,8 @@ from random import Random
 
 from mmpr_pipeline.core.records import Image, Question
 from mmpr_pipeline.rollouts.prompts import TEMPLATES, prompt_text, template_for, without_images
-from mmpr_pipeline.sources.generated.item import GeneratedScene, SceneQuestion
 from mmpr_pipeline.sources.generated.scenes import scene_and_question
+from mmpr_pipeline.sources.generated.shapes import GeneratedScene, SceneQuestion
 
 SHARES = {"nano_grid": 0.3, "nano_chart": 0.25, "nano_geometry": 0.25, "nano_describe": 0.2}
 STYLES = {"cot-final": 0.5, "cot-boxed": 0.2, "direct": 0.3}

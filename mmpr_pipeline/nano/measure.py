@@ -18,8 +18,8 @@ from mmpr_pipeline.nano.lessons import lesson_prompt
 from mmpr_pipeline.nano.sample import Request, Sample, by_transformers, by_vllm
 from mmpr_pipeline.rollouts.prompts import without_images
 from mmpr_pipeline.sources.generated.describe import Scene, hallucinated, missed, named_objects
-from mmpr_pipeline.sources.generated.item import SceneQuestion
 from mmpr_pipeline.sources.generated.scenes import NANO_SOURCES, png, scene_and_question
+from mmpr_pipeline.sources.generated.shapes import SceneQuestion
 
 _FINAL = re.compile(r"\nFinal answer: ([^\n]{1,80})\Z")
 _BOXED = re.compile(r"\n\\boxed\{([^\n{}]{1,80})\}\Z")

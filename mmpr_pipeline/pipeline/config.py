@@ -15,7 +15,6 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from mmpr_pipeline.checking.second.settings import CheckingSettings
-from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.core.settings import ASK, RUN, SAMPLING, Settings, flag, identity_of, load_settings
 from mmpr_pipeline.engines.settings import EngineSettings
@@ -148,10 +147,7 @@ class BuildConfig(Settings):
         from mmpr_pipeline.pairing.registry import STRATEGIES
 
         for name in self.pairing.strategies:
-            try:
-                STRATEGIES.require(name)
-            except ConfigError as error:
-                raise ValueError(f"{error.message} {error.remedy}") from None
+            STRATEGIES.known(name)
         return self
 
     @model_validator(mode="after")

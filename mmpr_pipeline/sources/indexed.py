@@ -19,6 +19,7 @@ from pydantic import Field
 
 from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.core.records import Record, content_id
+from mmpr_pipeline.sources.declaration.rows import ROW_FORMATS, Format
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.files import formats
 from mmpr_pipeline.sources.files.containers import INSIDE, at_address, is_address, outermost
@@ -26,7 +27,6 @@ from mmpr_pipeline.sources.files.formats import Row, Scan, SourceFile, Unreadabl
 from mmpr_pipeline.sources.files.hub import HubFile, repository_files, resolve
 from mmpr_pipeline.sources.files.local import LocalFile, local_files
 from mmpr_pipeline.sources.images.archives import opened
-from mmpr_pipeline.sources.row_formats import ROW_FORMATS, Format
 from mmpr_pipeline.sources.rows import mapping
 from mmpr_pipeline.sources.rows.entries import entry_rows
 
@@ -210,14 +210,15 @@ def _look(declaration: SourceDeclaration) -> tuple[Callable[[Row], list[int]] | 
     None where rows need not be looked at to be counted: they have no ids, and are one question each.
     """
     columns = declaration.columns
-    names = [*columns.entry_columns(), *(columns.id.split(";") if columns.id else ())]
+    several = columns.entry_columns()
+    names = [*several, *(columns.id.split(";") if columns.id else ())]
     if not names:
         return None, ()
-    own = columns.own_ids or not columns.entry_columns()
+    own = columns.own_ids or not several
 
     def look(row: Row) -> list[int]:
         ids = []
-        for number, one in enumerate(entry_rows(row, columns), start=1):
+        for number, one in enumerate(entry_rows(row, columns) if several else [row], start=1):
             try:
                 found = None if isinstance(one, Unreadable) else mapping.row_id(declaration, one)
             except Exception:  # reading the row will say so

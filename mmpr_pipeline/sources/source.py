@@ -24,11 +24,10 @@ from mmpr_pipeline.sources.files.containers import INSIDE, at_address
 from mmpr_pipeline.sources.files.formats import Row, SourceFile, Unreadable
 from mmpr_pipeline.sources.files.hub import HubFile
 from mmpr_pipeline.sources.files.local import LocalFile
-from mmpr_pipeline.sources.images.ahead import run_ahead
 from mmpr_pipeline.sources.images.archives import ImageArchives
 from mmpr_pipeline.sources.images.decode import USUAL, ImageLimits, load_image, unseen_image
 from mmpr_pipeline.sources.images.references import HubImages, ImageFolder, ImagePlaces, image_bytes
-from mmpr_pipeline.sources.images.web import WebImages
+from mmpr_pipeline.sources.images.web import WebImages, run_ahead
 from mmpr_pipeline.sources.indexed import (
     IndexedArchive,
     IndexedFile,
@@ -38,7 +37,7 @@ from mmpr_pipeline.sources.indexed import (
     with_struct_columns,
 )
 from mmpr_pipeline.sources.rows import mapping
-from mmpr_pipeline.sources.rows.columns import clean
+from mmpr_pipeline.sources.rows.columns import clean, image_references
 from mmpr_pipeline.sources.rows.entries import entry_rows
 from mmpr_pipeline.sources.rows.joined import joined_rows
 
@@ -97,7 +96,7 @@ class Source:
                 load = self._loader(index, part)
                 images: list[bytes] = []
                 with suppress(ItemRejected):  # no column of images, or none named in it
-                    for reference in mapping.image_references(self.declaration, row):
+                    for reference in image_references(self.declaration, row):
                         with suppress(ItemRejected, SourceError, OSError):
                             images.append(load(reference))
                 return row, images

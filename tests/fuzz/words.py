@@ -26,9 +26,8 @@ from mmpr_pipeline.report.viewer.browse import Library
 from mmpr_pipeline.report.viewer.server import make_app
 from mmpr_pipeline.rollouts.prompts import IMAGE_MARK, prompt_for, without_images
 from mmpr_pipeline.rollouts.reserved import ReservedTokens, plain_encoder
-from mmpr_pipeline.sources.rows.columns import clean
+from mmpr_pipeline.sources.rows.columns import clean, place_marks
 from mmpr_pipeline.sources.rows.instructions import strip_instruction
-from mmpr_pipeline.sources.rows.mapping import place_marks
 from mmpr_pipeline.storage import open_store
 from tests.dataset.conftest import IDENTITY, make_outcome, write_shard
 from tests.fuzz.texts import hostile_text

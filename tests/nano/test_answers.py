@@ -7,8 +7,8 @@ import pytest
 from mmpr_pipeline.checking import check_question
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.nano.lessons import response_of
-from mmpr_pipeline.sources.generated.item import SceneQuestion
 from mmpr_pipeline.sources.generated.scenes import NANO_SOURCES, scene_and_question
+from mmpr_pipeline.sources.generated.shapes import SceneQuestion
 
 
 def _question(item: SceneQuestion) -> Question:

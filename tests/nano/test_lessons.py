@@ -7,8 +7,8 @@ from collections import Counter
 
 from mmpr_pipeline.nano.lessons import BLIND_SHARE, SHARES, lesson, lesson_prompt, response_of
 from mmpr_pipeline.rollouts.prompts import TEMPLATES
-from mmpr_pipeline.sources.generated.item import SceneQuestion
 from mmpr_pipeline.sources.generated.scenes import split_of
+from mmpr_pipeline.sources.generated.shapes import SceneQuestion
 
 
 def test_prompts_and_responses_fit_each_other() -> None:

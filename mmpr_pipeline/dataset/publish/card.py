@@ -13,7 +13,7 @@ from mmpr_pipeline.core.settings import group_of
 from mmpr_pipeline.dataset.review.facts import Facts
 from mmpr_pipeline.dataset.review.marks_summary import precision_text
 from mmpr_pipeline.screening.report import contamination_sentences
-from mmpr_pipeline.sources.declaration.licences import hub_licence
+from mmpr_pipeline.sources.declaration.catalog import hub_licence
 
 PAPER = """@article{wang2024mpo,
   title={Enhancing the Reasoning Ability of Multimodal Large Language Models via Mixed Preference Optimization},

@@ -25,7 +25,7 @@ from mmpr_pipeline.dataset.review.rehearsal import is_rehearsal
 from mmpr_pipeline.dataset.review.stats import DatasetStats, stats
 from mmpr_pipeline.models.choice import REHEARSAL_WARNING
 from mmpr_pipeline.screening.report import ScreeningReport, unchecked
-from mmpr_pipeline.sources.declaration.licences import warnings_of
+from mmpr_pipeline.sources.declaration.catalog import warnings_of
 from mmpr_pipeline.storage import MissingKeyError, Store, open_store
 
 TOLD = ("model", "rejected_model", "prompt_version", "checker", "language", "kind")

@@ -15,8 +15,7 @@ from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.rollouts.prompts import place_images, prompt_for, template_for, version_of
 from mmpr_pipeline.sources.files.formats import Unreadable
-from mmpr_pipeline.sources.rows.columns import cell_text, lookup
-from mmpr_pipeline.sources.rows.mapping import place_marks
+from mmpr_pipeline.sources.rows.columns import cell_text, lookup, place_marks
 from mmpr_pipeline.sources.source import Source, open_source
 
 _PLACE = re.compile(r"\{([A-Za-z_][\w.;\- ]{0,63})\}")

@@ -41,8 +41,7 @@ from mmpr_pipeline.screening.mixture import ALL, share_fields
 from mmpr_pipeline.screening.report import ScreeningReport
 from mmpr_pipeline.screening.selection import Selection, load_selections
 from mmpr_pipeline.sources import open_source
-from mmpr_pipeline.sources.declaration.licences import evaluation_warnings
-from mmpr_pipeline.sources.registry import SOURCES
+from mmpr_pipeline.sources.declaration.catalog import SOURCES, evaluation_warnings
 from mmpr_pipeline.storage import Journal, Store, open_store
 
 

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.sources.adding.guess import Guess
-from mmpr_pipeline.sources.adding.names import LANGUAGE
-from mmpr_pipeline.sources.adding.table import Table, last
+from mmpr_pipeline.sources.adding.table import LANGUAGE, Guess, Table, last
 from mmpr_pipeline.sources.rows.choices import LETTERS, choice_letters, parse_choices
 from mmpr_pipeline.sources.rows.columns import cut_answer, is_missing
 

@@ -16,12 +16,10 @@ from pydantic import ValidationError
 from mmpr_pipeline.core.errors import ConfigError, SourceError, nearest
 from mmpr_pipeline.sources.adding.answers import guess_answers
 from mmpr_pipeline.sources.adding.columns import guess_columns
-from mmpr_pipeline.sources.adding.guess import Guess
+from mmpr_pipeline.sources.adding.images import guess_places
 from mmpr_pipeline.sources.adding.look import Found, inspect_target, read_sample
-from mmpr_pipeline.sources.adding.names import IDS, source_name
-from mmpr_pipeline.sources.adding.paths import guess_places
-from mmpr_pipeline.sources.adding.table import Table, image_form, is_called, last
-from mmpr_pipeline.sources.declaration.columns import Columns
+from mmpr_pipeline.sources.adding.table import IDS, Guess, Table, image_form, is_called, last, source_name
+from mmpr_pipeline.sources.declaration.rows import Columns
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.source import Source
 

@@ -17,10 +17,10 @@ from typing import Any
 from mmpr_pipeline.core.errors import ConfigError, SourceError
 from mmpr_pipeline.models.tiles import MOST_TILES
 from mmpr_pipeline.sources.adding.draft import Draft, draft_found, draft_source
-from mmpr_pipeline.sources.adding.image_columns import image_paths
+from mmpr_pipeline.sources.adding.images import image_paths
 from mmpr_pipeline.sources.adding.look import Found, read_sample
-from mmpr_pipeline.sources.adding.names import source_name
 from mmpr_pipeline.sources.adding.release import Release, address_fields, image_archive_names, meta_of, open_release
+from mmpr_pipeline.sources.adding.table import source_name
 from mmpr_pipeline.sources.files.formats import SourceFile
 
 AROUND = 3

@@ -1,15 +1,53 @@
-"""The catalog: a declaration for each known source, found by name or by group; a source opened by name or path."""
+"""Declarations by name: the catalog with its groups, the sources of other distributions, and what licences ask for.
+
+A distribution brings sources by entry points of the group `mmpr.sources`:
+
+    [project.entry-points."mmpr.sources"]
+    riddles = "my_package:riddles"
+
+`riddles()` gives the path of a declaration (a YAML file), or an iterable as `PythonSource.from_iterable` takes.
+The distribution and its version are part of the identity of what is built from it.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.records import Question
+from mmpr_pipeline.core.registry import Registry
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration, load_declaration
-from mmpr_pipeline.sources.registry import SOURCES, declaration_of
+from mmpr_pipeline.sources.python_source import PythonSource
+
+Made = str | Path | Iterable[Question | Mapping[str, Any]]
+
+SOURCES: Registry[Callable[[], Made]] = Registry("mmpr.sources", "source", {})
+
+
+@cache
+def declaration_of(name: str) -> Path:
+    """The declaration of a distribution's source; an iterable is written into the cache folder, once a process.
+
+    Raises ConfigError where there is none of that name, or where its function fails.
+    """
+    make = SOURCES.get(name)
+    try:
+        made = make()
+        return Path(made) if isinstance(made, str | Path) else PythonSource.from_iterable(name, made).declaration
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever a third party's function raises
+        origin = SOURCES.origins([name])[name]
+        raise ConfigError(
+            f"The source {name!r} of {origin} cannot be made: {type(error).__name__}: {error}",
+            remedy="Ask its authors, or leave it out of --sources.",
+        ) from error
+
 
 CATALOG = Path(__file__).parents[1] / "catalog"
 
@@ -82,3 +120,64 @@ def find_declaration(name_or_path: str) -> tuple[SourceDeclaration, Path]:
 
 def _is_path(name: str) -> bool:
     return Path(name).suffix.lower() in (".yaml", ".yml") or Path(name).name != name
+
+
+_HUB_NAMES = {
+    "mit": "mit",
+    "apache-2.0": "apache-2.0",
+    "gpl-3.0": "gpl-3.0",
+    "bsd-3-clause": "bsd-3-clause",
+    "cc0-1.0": "cc0-1.0",
+    "cc0 1.0": "cc0-1.0",
+    "cc by 4.0": "cc-by-4.0",
+    "cc by-sa 4.0": "cc-by-sa-4.0",
+    "cc by-sa 3.0": "cc-by-sa-3.0",
+    "cc by-nc 4.0": "cc-by-nc-4.0",
+    "cc by-nc-sa 4.0": "cc-by-nc-sa-4.0",
+    "cc by-nd 4.0": "cc-by-nd-4.0",
+    "cc by-nc-nd 4.0": "cc-by-nc-nd-4.0",
+}
+
+_CONCERNS = [
+    (r"no[- ]?deriv|\bND\b|-nd\b", "forbids derived works, and a preference dataset is one"),
+    (r"no(?:t for)? re-?distribution|may not be (?:re-?distributed|passed on)", "forbids passing the data on"),
+    (r"registration|agreement|\bEULA\b|on request", "is given after registration or by agreement only"),
+    (r"non-?commercial|\bNC\b|-nc\b", "allows no commercial use"),
+    (r"research|education", "limits use to research or education"),
+    (r"\bGPL\b|\bGPL-|share-?alike|\bSA\b|-sa\b", "asks that what is made of it carries the same licence"),
+    (r"own terms|terms of (?:its|their) own|data set's own", "refers to terms that are to be read where the data is"),
+    (r"^\s*(?:unknown)?\s*$|none stated", "is not known: whether the data may be passed on must be asked"),
+]
+
+
+def concerns(licence: str) -> list[str]:
+    """What speaks against passing on, without further thought, what is made of data under this licence."""
+    return [concern for pattern, concern in _CONCERNS if re.search(pattern, licence, re.IGNORECASE)]
+
+
+def warnings_of(sources: Iterable[Mapping[str, Any]]) -> list[str]:
+    """One sentence for each reason why data made of these sources (`name`, `role`, `licence`) may not be published or
+    trained on just so."""
+    found = []
+    for source in sources:
+        name, licence = source["name"], str(source.get("licence") or "unknown")
+        found += evaluation_warnings([source])
+        if reasons := concerns(licence):
+            found.append(f"The licence of {name} ({licence}) {'; it '.join(reasons)}.")
+    return found
+
+
+def evaluation_warnings(sources: Iterable[Mapping[str, Any]]) -> list[str]:
+    """One sentence for each source that is an evaluation set."""
+    return [
+        f"{source['name']} is an evaluation set: training on pairs made of it makes every later result on it "
+        "worthless, and publishing them spreads its questions and answers."
+        for source in sources
+        if source.get("role") == "evaluation"
+    ]
+
+
+def hub_licence(licences: Sequence[str]) -> str:
+    """The Hub's name of the licence that all sources have; `other` where they differ or the Hub has no name for it."""
+    names = {_HUB_NAMES.get(licence.strip().lower(), "other") for licence in licences}
+    return names.pop() if len(names) == 1 else "other"

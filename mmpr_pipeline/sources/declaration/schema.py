@@ -19,8 +19,7 @@ from mmpr_pipeline.core.settings.base import load_yaml
 from mmpr_pipeline.core.verdict import AnswerKind
 from mmpr_pipeline.models.conversation import IMAGE_MARK
 from mmpr_pipeline.models.tiles import MOST_TILES
-from mmpr_pipeline.sources.declaration.columns import Columns, DeclarationPart, path_columns
-from mmpr_pipeline.sources.row_formats import Format
+from mmpr_pipeline.sources.declaration.rows import Columns, DeclarationPart, Format, one_or_several, path_columns
 
 HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:\d{1,5})?|\[[0-9a-fA-F:]{2,39}\](:\d{1,5})?")
 """A host that images may be fetched from, with its port where that is not the usual one."""
@@ -28,11 +27,7 @@ HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:\d{1,5
 AnswerForm = Literal["letter", "index", "index1", "text"]
 
 
-def _as_tuple(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
-Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 """Several texts; one alone may be written without a list."""
 
 
@@ -234,7 +229,16 @@ class SourceDeclaration(DeclarationPart):
 
     def column_names(self) -> list[str]:
         """Every column that turning a row into a question looks at."""
-        names = [*self.columns.names(), *(rule.column for rule in self.kind_rules()), *self.where]
+        columns = self.columns
+        named = [
+            *(columns.question, columns.id, *one_or_several(columns.image), columns.images),
+            *one_or_several(columns.choices),
+            *(columns.answer, columns.answers, *columns.entry_columns()),
+            *(columns.context, columns.system, columns.history, columns.chosen, columns.rejected),
+            *(columns.unit, columns.precision, *(name for name, _ in path_columns(columns.image_path or ""))),
+        ]
+        names = [name for column in named if column for name in column.split(";")]  # alternatives apart
+        names += [*(rule.column for rule in self.kind_rules()), *self.where]
         if isinstance(self.language, LanguageByColumn):
             names.append(self.language.column)
         return list(dict.fromkeys(names))

@@ -8,8 +8,18 @@ from random import Random
 
 from PIL import Image, ImageDraw
 
-from mmpr_pipeline.sources.generated.item import Patch, SceneQuestion
-from mmpr_pipeline.sources.generated.shapes import CELL, COLOURS, SHAPES, SIDE, Thing, blank, draw_thing, thing
+from mmpr_pipeline.sources.generated.shapes import (
+    CELL,
+    COLOURS,
+    SHAPES,
+    SIDE,
+    Patch,
+    SceneQuestion,
+    Thing,
+    blank,
+    draw_thing,
+    thing,
+)
 
 PLACES = (
     ("top left", "top", "top right"),

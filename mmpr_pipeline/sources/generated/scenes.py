@@ -21,11 +21,9 @@ from collections.abc import Iterator
 from random import Random
 
 from mmpr_pipeline.core.errors import SourceError
-from mmpr_pipeline.sources.generated.chart import Chart
 from mmpr_pipeline.sources.generated.describe import Scene
-from mmpr_pipeline.sources.generated.geometry import Triangle
-from mmpr_pipeline.sources.generated.grid import Grid
-from mmpr_pipeline.sources.generated.item import GeneratedScene, SceneQuestion
+from mmpr_pipeline.sources.generated.pictures import Chart, Grid, Triangle
+from mmpr_pipeline.sources.generated.shapes import GeneratedScene, SceneQuestion
 
 WORLDS: dict[str, type[Grid] | type[Chart] | type[Triangle] | type[Scene]] = {
     "nano_grid": Grid,

@@ -14,9 +14,12 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from mmpr_pipeline.core.backoff import seconds_to_wait
@@ -210,3 +213,22 @@ def _body(response: http.client.HTTPResponse, url: SplitResult) -> bytes | str:
     if response.length:
         raise _Again(f"{response.length} bytes are missing")
     return data
+
+
+Item = TypeVar("Item")
+
+
+def run_ahead(work: Iterator[Callable[[], Item]], threads: int = 8, most: int = 32) -> Iterator[Item]:
+    """The results of the work in its order, with up to `most` of it under way: it waits for the network."""
+    waiting: deque[Future[Item]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in work:
+                waiting.append(pool.submit(item))
+                if len(waiting) >= most:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for one in waiting:
+                one.cancel()

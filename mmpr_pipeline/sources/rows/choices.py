@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import json
 import math
 import re
 import string
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.sources.rows.columns import cell_text, without_marks
+from mmpr_pipeline.sources.rows.columns import MAX_LITERAL, cell_text, literal, without_marks
 
 LETTERS = string.ascii_uppercase
 
 _FULL_WIDTH = {ord(letter) + 0xFEE0: letter for letter in string.ascii_letters}
 """`Ｂ` as `B`, each in its place."""
-
-MAX_LITERAL = 20_000
-"""Most characters of a Python list in a text."""
 
 _LETTER = re.compile(r"\s*[(\[（]?\s*([A-Za-z])\s*[)\]）.:：、．]?\s*")
 _JOINED = re.compile(r"\s*[(\[（]?\s*(A?B?C?D?E?F?G?H?I?J?)\s*[)\]）]?\s*")
@@ -30,8 +24,6 @@ _JOINED = re.compile(r"\s*[(\[（]?\s*(A?B?C?D?E?F?G?H?I?J?)\s*[)\]）]?\s*")
 _SEVERAL = re.compile(r"[,;，、；/&|]|(?<=[A-Z])\s+and\s+(?=[A-Z])|[()\[\]（）]")
 _LETTERED = re.compile(r"\s*[(\[（]?\s*([A-Za-z])\s*[)\]）.:：、．]\s*(?=\S)")
 _LISTED = re.compile(r"(?:(?<=\s)|(?<=[;,；，])|^)[(\[（]?([A-Z])[)\]）.:：、．]\s*(?=\S)", re.IGNORECASE)
-# Python warns of literals such as `1if`, with a line on the terminal for each text that has one.
-warnings.filterwarnings("ignore", category=SyntaxWarning, module="<unknown>")
 _TEXTS = ("text", "texts", "value", "values", "content", "option", "choice", "choices", "options")
 
 
@@ -100,20 +92,6 @@ def _lettered_parts(text: str) -> list[str]:
         return []
     ends = [match.start() for match in marks[1:]] + [len(text)]
     return [text[match.end() : end].strip(" \n\t;,；，") for match, end in zip(marks, ends, strict=True)]
-
-
-def literal(text: str) -> Any:
-    """The list or mapping that a text spells, in JSON or as Python prints it. Raises ItemRejected: bad_choices."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass
-    try:  # MMMU writes Python lists; literal_eval builds literals only and runs nothing
-        if len(text) > MAX_LITERAL:
-            raise ValueError
-        return ast.literal_eval(text.strip())
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):  # TypeError: a list as a key
-        raise ItemRejected("bad_choices", "text that is neither JSON nor a list") from None
 
 
 def _choice(item: Any) -> str:

@@ -1,9 +1,13 @@
-"""What columns of a row hold: values looked up and as text, parts cut out, image paths put together. Pure."""
+"""What columns of a row hold: values looked up and as text, parts cut out, references to images and their marks. Pure."""
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import json
 import math
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
@@ -11,14 +15,24 @@ from typing import Any
 
 from mmpr_pipeline.checking.finding.spans import matching_braces
 from mmpr_pipeline.core.errors import ItemRejected, nearest
-from mmpr_pipeline.sources.declaration.columns import PATH_COLUMN
+from mmpr_pipeline.models.conversation import IMAGE_MARK
+from mmpr_pipeline.sources.declaration.rows import PATH_COLUMN, one_or_several
+from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 
 MARK = re.compile(r"<\|?image[ _-]?(\d{0,3})\|?>", re.IGNORECASE)
 """Where an image goes in a text, as data sets write it, with the image's number (from 1) where there is one."""
 
+MAX_IMAGES = 32
+"""Most images of one question."""
+
+MAX_LITERAL = 20_000
+"""Most characters of a Python list in a text."""
+
 MOST_DIGITS = 4300
 """Of a number that becomes text, as Python's own bound for whole ones."""
 
+# Python warns of literals such as `1if`, with a line on the terminal for each text that has one.
+warnings.filterwarnings("ignore", category=SyntaxWarning, module="<unknown>")
 _ABSENT = object()
 _OPENING = re.compile(r"<(\w{1,40})>")
 
@@ -170,3 +184,64 @@ _MISSING = re.compile(r"n\.?\s?/?\s?a\.?|none|null|nan|unknown|-+|\?+|tbd", re.I
 def is_missing(gold: str) -> bool:
     """Whether a cell says that there is no answer: `n/a`, `-`, `unknown`."""
     return _MISSING.fullmatch(gold.strip()) is not None
+
+
+def image_references(declaration: SourceDeclaration, row: Row) -> list[Any]:
+    """What stands for each image of a row: its bytes, or where they are. Raises ItemRejected: missing_column,
+    wrong_type, missing_image, too_many_images."""
+    columns = declaration.columns
+    found: list[Any]
+    if columns.image_path:
+        found = [image_path(columns.image_path, lambda name: required_value(row, name))]
+    elif columns.images:
+        # A list of images; one alone; or, as tables of text have it, a list of paths spelled as JSON or Python.
+        value = required_value(row, columns.images)
+        if isinstance(value, str) and value.lstrip()[:1] == "[":
+            with contextlib.suppress(ItemRejected):
+                value = literal(value)
+        found = list(value) if isinstance(value, list | tuple) else [value]
+    else:
+        names = one_or_several(columns.image)
+        found = [*(required_value(row, name) for name in names[:1]), *(optional_value(row, name) for name in names[1:])]
+        if len(found) == 1 and isinstance(found[0], list | tuple):
+            found = list(found[0])
+        if len(found) > 1:  # columns image_1 ... image_7 are null, or not in the row, from some number on
+            found = [reference for reference in found if reference is not None] or [None]
+    if declaration.text_only:
+        found = [reference for reference in found if reference not in (None, "")]
+    elif not found:
+        raise ItemRejected("missing_image", "an empty list of images")
+    if len(found) > MAX_IMAGES:
+        raise ItemRejected("too_many_images", f"{len(found)}, at most {MAX_IMAGES}")
+    return found
+
+
+def place_marks(text: str, count: int) -> tuple[str, list[int]]:
+    """The text with `<image>` for each mark, and the order in which it names the images.
+
+    Where the marks do not match the images they are taken out, and the images go first, in their own order. Raises
+    ItemRejected: image_marks.
+    """
+    numbers = [match.group(1) for match in MARK.finditer(text)]
+    order = list(range(count))
+    if numbers and all(numbers):
+        named = [int(number) - 1 for number in numbers]
+        matches, order = sorted(named) == order, named if sorted(named) == order else order
+    else:
+        matches = len(numbers) == count and not any(numbers)
+    plain = without_marks(text)
+    return (MARK.sub(IMAGE_MARK, text), order) if matches else (plain, list(range(count)))
+
+
+def literal(text: str) -> Any:
+    """The list or mapping that a text spells, in JSON or as Python prints it. Raises ItemRejected: bad_choices."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:  # MMMU writes Python lists; literal_eval builds literals only and runs nothing
+        if len(text) > MAX_LITERAL:
+            raise ValueError
+        return ast.literal_eval(text.strip())
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):  # TypeError: a list as a key
+        raise ItemRejected("bad_choices", "text that is neither JSON nor a list") from None

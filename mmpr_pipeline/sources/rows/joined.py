@@ -16,10 +16,10 @@ from typing import Any, cast
 
 import numpy as np
 
+from mmpr_pipeline.sources.declaration.rows import Format
 from mmpr_pipeline.sources.files import formats
 from mmpr_pipeline.sources.files.containers import stamp
 from mmpr_pipeline.sources.files.formats import Mark, Row, Scan, SourceFile, Unreadable
-from mmpr_pipeline.sources.row_formats import Format
 from mmpr_pipeline.sources.rows.columns import cell_text
 
 BATCH = 1024

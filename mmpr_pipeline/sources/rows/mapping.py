@@ -7,32 +7,36 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any, cast, get_args
 
+from mmpr_pipeline.checking.reading.choices import choices_in
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.core.records import Image, Language, PresetPair, Question, Turn, question_id
+from mmpr_pipeline.core.records import Image, PresetPair, Question, Turn, question_id
 from mmpr_pipeline.core.verdict import AnswerKind
-from mmpr_pipeline.models.conversation import IMAGE_MARK, TURN_MARK, conversation
-from mmpr_pipeline.sources.declaration.columns import Columns, one_or_several
+from mmpr_pipeline.models.conversation import TURN_MARK, conversation
+from mmpr_pipeline.sources.declaration.rows import Columns, one_or_several
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.images.decode import load_image
-from mmpr_pipeline.sources.rows.choices import literal
+from mmpr_pipeline.sources.rows.choices import LETTERS, choice_letters, equal_choices, parse_choices, without_missing
 from mmpr_pipeline.sources.rows.columns import (
     MARK,
     Row,
     cell_text,
     clean,
     cut,
-    image_path,
+    cut_answer,
+    image_references,
     optional_value,
+    place_marks,
     required_value,
     text_or_none,
     without_marks,
 )
 from mmpr_pipeline.sources.rows.entries import ANSWERING, ASKING, as_json, last_said, spoken
-from mmpr_pipeline.sources.rows.golds import choices_of, golds_of
 from mmpr_pipeline.sources.rows.instructions import MAX_INSTRUCTION, Stripped, decimals_asked, strip_instruction
 
 MAX_QUESTION = 100_000
@@ -41,10 +45,8 @@ MAX_QUESTION = 100_000
 MOST_TURNS = 64
 """Most turns before a question."""
 
-MAX_IMAGES = 32
-"""Most images of one question."""
-
 _KINDS: tuple[str, ...] = get_args(AnswerKind)
+_NO_SIGN = re.compile(r"[\W_]+")
 
 Load = Callable[[Any], bytes]
 Look = Callable[[bytes], Image]
@@ -60,7 +62,11 @@ def question_from_row(
     answer_not_a_choice, missing_image, too_many_images, image_marks, and those of `load` and `look`.
     """
     columns, prompt = declaration.columns, declaration.prompt
-    _selected(declaration, row)
+    for column, values in declaration.where.items():
+        value = required_value(row, column)
+        found = str(value) if isinstance(value, bool) else cell_text(value)
+        if found not in values:
+            raise ItemRejected("not_selected", f"{column}: {found}"[:200])
     kind = _kind(declaration, row)
     text, cut_off = _question(row, columns)
     choices = choices_of(row, columns) if kind == "choice" else ()
@@ -86,6 +92,9 @@ def question_from_row(
     whole_text = columns.chosen or (prompt and not prompt.strip)
     asked = Stripped(text) if whole_text else strip_instruction(text)
     instruction = "\n".join(part for part in (cut_off, asked.instruction) if part)[:MAX_INSTRUCTION]
+    language = declaration.language
+    if not isinstance(language, str):
+        language = language.values.get(cell_text(optional_value(row, language.column)) or "", language.otherwise)
     return Question(
         question_id=question_id(declaration.name, digests, asked_in_all, (*choices, *responses)),
         source=declaration.name,
@@ -99,7 +108,7 @@ def question_from_row(
         answers=golds[1:],
         unit=text_or_none(optional_value(row, columns.unit)),
         precision=_precision(optional_value(row, columns.precision), kind, instruction),
-        language=_language(declaration, row),
+        language=language,
         tiles=declaration.tiles,
         prompting=declaration.prompting(asked.hint),
         preset=preset,
@@ -112,14 +121,6 @@ def row_id(declaration: SourceDeclaration, row: Row) -> str | None:
     value = optional_value(row, declaration.columns.id)
     text = None if isinstance(value, bool | float) else cell_text(value)
     return text[:500] if text and text.strip() and "\0" not in text else None
-
-
-def _selected(declaration: SourceDeclaration, row: Row) -> None:
-    for column, values in declaration.where.items():
-        value = required_value(row, column)
-        text = str(value) if isinstance(value, bool) else cell_text(value)
-        if text not in values:
-            raise ItemRejected("not_selected", f"{column}: {text}"[:200])
 
 
 def _kind(declaration: SourceDeclaration, row: Row) -> AnswerKind:
@@ -135,13 +136,6 @@ def _kind(declaration: SourceDeclaration, row: Row) -> AnswerKind:
             return cast(AnswerKind, kind)
         seen.append(f"{rule.column}: {value}")
     raise ItemRejected("unknown_kind", ", ".join(seen)[:200])
-
-
-def _language(declaration: SourceDeclaration, row: Row) -> Language:
-    if isinstance(declaration.language, str):
-        return declaration.language
-    value = cell_text(optional_value(row, declaration.language.column)) or ""
-    return declaration.language.values.get(value, declaration.language.otherwise)
 
 
 def _question(row: Row, columns: Columns) -> tuple[str, str]:
@@ -206,56 +200,73 @@ def _preset(row: Row, columns: Columns) -> PresetPair | None:
     return PresetPair(chosen=chosen, rejected=rejected)
 
 
-def image_references(declaration: SourceDeclaration, row: Row) -> list[Any]:
-    """What stands for each image of a row: its bytes, or where they are. Raises ItemRejected: missing_column,
-    wrong_type, missing_image, too_many_images."""
-    columns = declaration.columns
-    found: list[Any]
-    if columns.image_path:
-        found = [image_path(columns.image_path, lambda name: required_value(row, name))]
-    elif columns.images:
-        # A list of images; one alone; or, as tables of text have it, a list of paths spelled as JSON or Python.
-        value = required_value(row, columns.images)
-        if isinstance(value, str) and value.lstrip()[:1] == "[":
-            with contextlib.suppress(ItemRejected):
-                value = literal(value)
-        found = list(value) if isinstance(value, list | tuple) else [value]
-    else:
-        names = one_or_several(columns.image)
-        found = [*(required_value(row, name) for name in names[:1]), *(optional_value(row, name) for name in names[1:])]
-        if len(found) == 1 and isinstance(found[0], list | tuple):
-            found = list(found[0])
-        if len(found) > 1:  # columns image_1 ... image_7 are null, or not in the row, from some number on
-            found = [reference for reference in found if reference is not None] or [None]
-    if declaration.text_only:
-        found = [reference for reference in found if reference not in (None, "")]
-    elif not found:
-        raise ItemRejected("missing_image", "an empty list of images")
-    if len(found) > MAX_IMAGES:
-        raise ItemRejected("too_many_images", f"{len(found)}, at most {MAX_IMAGES}")
-    return found
-
-
-def place_marks(text: str, count: int) -> tuple[str, list[int]]:
-    """The text with `<image>` for each mark, and the order in which it names the images.
-
-    Where the marks do not match the images they are taken out, and the images go first, in their own order. Raises
-    ItemRejected: image_marks.
-    """
-    numbers = [match.group(1) for match in MARK.finditer(text)]
-    order = list(range(count))
-    if numbers and all(numbers):
-        named = [int(number) - 1 for number in numbers]
-        matches, order = sorted(named) == order, named if sorted(named) == order else order
-    else:
-        matches = len(numbers) == count and not any(numbers)
-    plain = without_marks(text)
-    return (MARK.sub(IMAGE_MARK, text), order) if matches else (plain, list(range(count)))
-
-
 def _precision(value: Any, kind: str, instruction: str) -> float | None:
     """The decimals that a column says, else those that the instruction of a numeric question asks for."""
     with contextlib.suppress(TypeError, ValueError, OverflowError):
         if math.isfinite(number := float(value)):
             return number
     return decimals_asked(instruction) if kind == "number" else None
+
+
+def choices_of(row: Row, columns: Columns) -> tuple[str, ...]:
+    """The choices that a row lists, in one column or in one for each. Raises ItemRejected: bad_choices, image_marks."""
+    names = one_or_several(columns.choices)
+    if len(names) < 2:
+        return parse_choices(optional_value(row, names[0]) if names else None)
+    found = [optional_value(row, name) for name in names]  # columns A, B, C, D are null from some number on
+    return parse_choices(without_missing(found))
+
+
+def golds_of(
+    declaration: SourceDeclaration, row: Row, kind: str, choices: tuple[str, ...], text: str
+) -> tuple[str, ...]:
+    """The gold first, then further ones; the letters of right choices; nothing for open-ended questions.
+
+    Raises ItemRejected: missing_column, no_answer, wrong_type, answer_not_a_choice.
+    """
+    if kind == "none":
+        return ()
+    columns = declaration.columns
+    values = [optional_value(row, columns.answer)]
+    listed = optional_value(row, columns.answers)
+    values += listed if isinstance(listed, list | tuple) else [listed]
+    texts = [_gold_text(value, kind) for value in values]
+    golds = [cut_answer(text, one_or_several(columns.answer_after), columns.answer_strip) for text in texts if text]
+    golds = [text for text in golds if text]
+    if not golds:
+        column = columns.answer or columns.answers or ""
+        folded = _NO_SIGN.sub("", column.casefold())
+        alike = next((name for name in map(str, row) if _NO_SIGN.sub("", name.casefold()) == folded), None)
+        if column and column not in row and alike:  # a column that differs by case or signs
+            raise ItemRejected("missing_column", f"{column}; did you mean {alike}?"[:300])
+        raise ItemRejected("no_answer", column)
+    if kind == "choice":
+        golds = [letter for gold in golds for letter in _letters(gold, declaration.answer_form, choices, text)]
+    return tuple(dict.fromkeys(golds))
+
+
+def _letters(gold: str, form: str, choices: tuple[str, ...], text: str) -> list[str]:
+    """See `choice_letters`; of choices that only the question lists, the letters of those that say the same, too."""
+    if choices or form == "text":
+        return choice_letters(gold, form, choices)
+    listed = choices_in(text)
+    if len(gold) > 1 and gold in listed:  # the segment AB, say, and not A and B together
+        return equal_choices(LETTERS[listed.index(gold)], listed)
+    letters = choice_letters(gold, form, ())
+    return equal_choices(letters[0], listed) if len(letters[0]) == 1 else letters
+
+
+def _gold_text(value: Any, kind: str) -> str | None:
+    if isinstance(value, Mapping):  # VQA-style lists of {"answer": ...}
+        value = value.get("answer")
+    if isinstance(value, list | tuple) and len(value) == 1 and kind != "list":
+        return _gold_text(value[0], kind)
+    if isinstance(value, bool) and kind == "yes_no":
+        return "yes" if value else "no"
+    if not (isinstance(value, list | tuple) and value):
+        text = cell_text(value)
+        return text.strip() if text else None
+    try:
+        return clean(json.dumps(value, ensure_ascii=False)).strip()
+    except (TypeError, ValueError, RecursionError) as error:  # bytes, dates and other values that cannot be an answer
+        raise ItemRejected("wrong_type", f"a gold that is a list: {error}"[:200]) from None

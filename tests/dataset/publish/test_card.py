@@ -15,7 +15,7 @@ from mmpr_pipeline.dataset.publish.card import dataset_card, size_category
 from mmpr_pipeline.dataset.review.facts import Facts, facts_of
 from mmpr_pipeline.rollouts.prompts import version_of
 from mmpr_pipeline.screening.report import NOT_COMPARED
-from mmpr_pipeline.sources.declaration.licences import concerns, hub_licence, warnings_of
+from mmpr_pipeline.sources.declaration.catalog import concerns, hub_licence, warnings_of
 from tests.dataset.built import build_made
 from tests.dataset.conftest import write_dataset
 

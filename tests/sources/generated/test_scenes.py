@@ -10,10 +10,7 @@ import pytest
 from PIL import Image
 
 from mmpr_pipeline.core.errors import SourceError
-from mmpr_pipeline.sources.generated.chart import Chart
-from mmpr_pipeline.sources.generated.geometry import CORNERS, Triangle
-from mmpr_pipeline.sources.generated.grid import Grid
-from mmpr_pipeline.sources.generated.item import SceneQuestion
+from mmpr_pipeline.sources.generated.pictures import CORNERS, Chart, Grid, Triangle
 from mmpr_pipeline.sources.generated.scenes import (
     NANO_SOURCES,
     SPLITS,
@@ -23,7 +20,7 @@ from mmpr_pipeline.sources.generated.scenes import (
     scene_of,
     split_of,
 )
-from mmpr_pipeline.sources.generated.shapes import COLOURS
+from mmpr_pipeline.sources.generated.shapes import COLOURS, SceneQuestion
 
 
 @pytest.mark.parametrize("source", NANO_SOURCES)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.sources.rows.choices import MAX_LITERAL, choice_letters, equal_choices, literal, parse_choices
+from mmpr_pipeline.sources.rows.choices import choice_letters, equal_choices, parse_choices
+from mmpr_pipeline.sources.rows.columns import MAX_LITERAL, literal
 
 NUMBERS = [str(number) for number in range(27)]
 
@@ -140,7 +141,7 @@ def test_choices_of_the_same_text_are_equal_and_none_beyond_the_last() -> None:
 def test_a_text_that_is_nearly_python_puts_no_warning_on_the_terminal() -> None:
     code = """
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.sources.rows.choices import literal
+from mmpr_pipeline.sources.rows.columns import literal
 try:
     literal("[1if 1else 2]")
 except ItemRejected as error:

@@ -8,7 +8,7 @@ import pytest
 
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Question
-from mmpr_pipeline.sources.declaration.columns import path_columns
+from mmpr_pipeline.sources.declaration.rows import path_columns
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.rows.columns import (
     cell_text,

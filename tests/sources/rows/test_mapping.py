@@ -9,8 +9,8 @@ from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Question, question_id
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.rows.choices import choice_letters, parse_choices
-from mmpr_pipeline.sources.rows.columns import lookup
-from mmpr_pipeline.sources.rows.mapping import place_marks, question_from_row
+from mmpr_pipeline.sources.rows.columns import lookup, place_marks
+from mmpr_pipeline.sources.rows.mapping import question_from_row
 from tests.sources.made import png_bytes
 
 RAW = png_bytes(1)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from mmpr_pipeline.core.errors import SourceError
-from mmpr_pipeline.sources.row_formats import NAMES, ROW_FORMATS, Format
+from mmpr_pipeline.sources.declaration.rows import NAMES, ROW_FORMATS, Format
 
 Values = Mapping[str, Any]
 Mark = tuple[int, int]
@@ -124,7 +124,7 @@ class Scan:
 
 
 class RowFormat(Protocol):
-    """What a module of this folder offers, or what a distribution brings (see `sources.row_formats`)."""
+    """What a module of this folder offers, or what a distribution brings (see `declaration.rows`)."""
 
     def scan(self, file: SourceFile, scan: Scan) -> None:
         """Fill in what `scan` holds. Raises SourceError where the file is not of the format."""

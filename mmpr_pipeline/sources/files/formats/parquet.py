@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from mmpr_pipeline.core.errors import SourceError
 from mmpr_pipeline.sources.files.formats import Mark, Row, Scan, SourceFile, mark_before
-from mmpr_pipeline.sources.files.formats.batches import first_value, rows_of_batch, unreadable
+from mmpr_pipeline.sources.files.formats.arrow import first_value, rows_of_batch, unreadable
 
 ROWS_AT_ONCE = 32
 BYTES_AT_ONCE = 32 << 20

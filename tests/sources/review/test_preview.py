@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.sources.images.decode import encode_png, load_image
-from mmpr_pipeline.sources.review.terminal import can_show_pictures, items, thumbnail
+from mmpr_pipeline.sources.review.preview import can_show_pictures, items, thumbnail
 
 
 def two_colours(size: tuple[int, int]) -> PIL.Image.Image:

@@ -18,6 +18,7 @@ from mmpr_pipeline.core.verdict import AnswerKind
 if TYPE_CHECKING:
     import PIL.Image
 
+
 Picture = Union[str, Path, bytes, Image, "PIL.Image.Image"]
 """A path, an encoded image file, a checked image, or a picture of Pillow's."""
 

@@ -1,10 +1,33 @@
-"""Which column of a source's rows holds what: the part of a declaration that readers of rows look at."""
+"""The part of a declaration that readers of rows look at: the format of the files, and which column holds what.
+
+Formats are the package's own, and those of distributions (entry points `mmpr.row_formats`):
+
+    [project.entry-points."mmpr.row_formats"]
+    toml = "my_package.toml_rows"
+
+The entry point names a module or an object that is a `files.formats.RowFormat`. Its attribute `extensions`, as
+`(".toml",)`, is optional: files with them need no `format:` in a declaration.
+"""
 
 from __future__ import annotations
 
 import re
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from mmpr_pipeline.core.registry import Registry
+
+NAMES = ("jsonl", "json", "csv", "tsv", "parquet", "arrow", "tar")
+
+ROW_FORMATS: Registry[Any] = Registry(
+    "mmpr.row_formats", "row format", {name: f"mmpr_pipeline.sources.files.formats.{name}" for name in NAMES}
+)
+
+
+Format = Annotated[str, AfterValidator(ROW_FORMATS.known)]
+"""The name of a row format."""
+
 
 PATH_COLUMN = re.compile(r"\{([^{}:]+)(?::0(\d{1,2})d)?\}")
 """A column in an image path: `{name}`, or `{name:012d}` for a number of 12 digits."""
@@ -77,24 +100,6 @@ class Columns(DeclarationPart):
         """Whether each question of a row of several brings an id of its own."""
         column = self.id or ""
         return any(column == name or column.startswith(f"{name}.") for name in self.entry_columns())
-
-    def names(self) -> list[str]:
-        """Every column named, alternatives apart."""
-        whole = [self.question, self.id, *one_or_several(self.image), self.images, *one_or_several(self.choices)]
-        whole += [
-            self.answer,
-            self.answers,
-            *self.entry_columns(),
-            self.context,
-            self.system,
-            self.history,
-            self.chosen,
-            self.rejected,
-            self.unit,
-            self.precision,
-            *(name for name, _ in path_columns(self.image_path or "")),
-        ]
-        return [name for column in whole if column for name in column.split(";")]
 
 
 def one_or_several(names: str | tuple[str, ...] | None) -> tuple[str, ...]:

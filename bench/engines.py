@@ -56,9 +56,8 @@ from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Recipe, Strategy
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.workers import shards_on_ray as cluster
-from mmpr_pipeline.pipeline.workers.shard import IN_FLIGHT, outcomes
+from mmpr_pipeline.pipeline.workers.shard import IN_FLIGHT, Slots, outcomes
 from mmpr_pipeline.pipeline.workers.shards_on_ray import REPORT_EVERY
-from mmpr_pipeline.pipeline.workers.slots import Slots
 from mmpr_pipeline.rollouts.rounds import next_round
 from mmpr_pipeline.rollouts.settings import Decoding, SamplingSettings
 

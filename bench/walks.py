@@ -27,8 +27,7 @@ from typing import Any
 from PIL import Image
 
 import mmpr_pipeline
-from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.driver import absolute_build_paths
+from mmpr_pipeline.pipeline.config import absolute_build_paths, load_config
 from mmpr_pipeline.pipeline.output import claim_output, finish
 from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan

@@ -141,7 +141,7 @@ def _dry_run(
 ) -> None:
     from rich.console import Console
 
-    from mmpr_pipeline.pipeline.driver import absolute_build_paths
+    from mmpr_pipeline.pipeline.config import absolute_build_paths
     from mmpr_pipeline.pipeline.plans.evaluation_sets import fetch_sentence, to_fetch
     from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
     from mmpr_pipeline.pipeline.watch.estimate import estimate_build, estimate_table

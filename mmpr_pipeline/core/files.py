@@ -127,6 +127,12 @@ def _line_check(body: bytes) -> bytes:
     return hashlib.blake2b(body, digest_size=_LINE_CHECK_BYTES).hexdigest().encode()
 
 
+def sha256_of(path: Path) -> str:
+    """sha256 of a file, hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def cache_folder() -> Path:
     """Where downloads and converted copies lie: `MMPR_CACHE`, or `mmpr` in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -21,6 +21,7 @@ from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.rollouts.settings import SamplingSettings
 from mmpr_pipeline.screening.settings import ScreeningSettings, Share, split_share
+from mmpr_pipeline.storage import absolute_model, absolute_url
 
 MOST_IN_NAME = 4
 """Sources named in the name of an output."""
@@ -198,3 +199,25 @@ def load_config(path: str | Path | None, overrides: Mapping[str, object]) -> Bui
     Raises ConfigError naming each setting that is wrong.
     """
     return load_settings(BuildConfig, path, overrides, "mmpr build")
+
+
+def absolute_build_paths(config: BuildConfig) -> BuildConfig:
+    """The settings with local paths made absolute: Ray workers have other working directories."""
+    from mmpr_pipeline.sources.declaration.catalog import declarations_in
+
+    def declared(source: str) -> str:
+        return absolute_url(source) if source.endswith((".yaml", ".yml")) or declarations_in(source) else source
+
+    against = config.screening.against
+    screening = {"against": against and tuple(map(declared, against))}
+    engine = {"rollouts": absolute_url(config.engine.rollouts), "model": absolute_model(config.engine.model)}
+    return config.model_copy(
+        update={
+            "sources": tuple(map(declared, config.sources)),
+            "mixture": {declared(source): share for source, share in config.mixture.items()},
+            "screening": config.screening.model_copy(update=screening),
+            "data_root": absolute_url(config.data_root),
+            "out": absolute_url(config.out),
+            "engine": config.engine.model_copy(update=engine),
+        }
+    )

@@ -15,14 +15,13 @@ from mmpr_pipeline.dataset.files.summary import BuildSummary, RunFigures
 from mmpr_pipeline.engines.engine import EngineStats
 from mmpr_pipeline.engines.start import EngineOwner
 from mmpr_pipeline.pipeline.choosing import choose
-from mmpr_pipeline.pipeline.config import BuildConfig
+from mmpr_pipeline.pipeline.config import BuildConfig, absolute_build_paths
 from mmpr_pipeline.pipeline.output import begun_with, claim_output, finish, has_begun, log_folder, missing_shards
 from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
 from mmpr_pipeline.pipeline.watch.progress_file import KEY as PROGRESS
 from mmpr_pipeline.pipeline.watch.progress_file import ProgressFile
-from mmpr_pipeline.sources.declaration.catalog import declarations_in
-from mmpr_pipeline.storage import Store, absolute_model, absolute_url, open_store
+from mmpr_pipeline.storage import Store, open_store
 
 
 class BuildView(Protocol):
@@ -165,24 +164,3 @@ def _make(plan: Plan, missing: list[int], view: _Watched, still_held: Callable[[
             if engines.engine is not None:
                 run |= {"engine": engines.stats().plain(), "runs_on": engines.engine.info.runs_on}
             return run
-
-
-def absolute_build_paths(config: BuildConfig) -> BuildConfig:
-    """The settings with local paths made absolute: Ray workers have other working directories."""
-
-    def declared(source: str) -> str:
-        return absolute_url(source) if source.endswith((".yaml", ".yml")) or declarations_in(source) else source
-
-    against = config.screening.against
-    screening = {"against": against and tuple(map(declared, against))}
-    engine = {"rollouts": absolute_url(config.engine.rollouts), "model": absolute_model(config.engine.model)}
-    return config.model_copy(
-        update={
-            "sources": tuple(map(declared, config.sources)),
-            "mixture": {declared(source): share for source, share in config.mixture.items()},
-            "screening": config.screening.model_copy(update=screening),
-            "data_root": absolute_url(config.data_root),
-            "out": absolute_url(config.out),
-            "engine": config.engine.model_copy(update=engine),
-        }
-    )

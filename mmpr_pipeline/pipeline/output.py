@@ -12,7 +12,7 @@ from mmpr_pipeline.core.logs import FOLDER
 from mmpr_pipeline.core.settings import differences
 from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.manifest import checked_rollouts, read_manifest
+from mmpr_pipeline.dataset.files.layout import checked_rollouts, read_manifest
 from mmpr_pipeline.dataset.files.sealed import (
     BuildDescription,
     damaged,

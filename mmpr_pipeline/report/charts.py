@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NotRequired, TypedDict
 
 from mmpr_pipeline.core.charts import ACCENT, BAD, GOOD, INK, NEUTRAL, SECOND, chart_svg, with_own_ids
-from mmpr_pipeline.dataset.files.manifest import CountsFields
+from mmpr_pipeline.dataset.files.layout import CountsFields
 from mmpr_pipeline.dataset.review.stats import SolveRates
 
 MOST_ROWS = 24

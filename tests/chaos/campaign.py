@@ -24,8 +24,7 @@ import pyarrow as pa
 import yaml
 
 from mmpr_pipeline.dataset.review.verify import verify
-from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.driver import absolute_build_paths
+from mmpr_pipeline.pipeline.config import absolute_build_paths, load_config
 from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
 from mmpr_pipeline.pipeline.workers.shard import work_shard
 from tests.chaos import processes

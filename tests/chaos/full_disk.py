@@ -21,8 +21,7 @@ import yaml
 
 from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.dataset.review.verify import verify
-from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.driver import absolute_build_paths
+from mmpr_pipeline.pipeline.config import absolute_build_paths, load_config
 from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_build_plan
 from mmpr_pipeline.pipeline.workers.shard import work_shard
 from tests.chaos.campaign import SHARDS, data_of, digest_of, make_reference, settings

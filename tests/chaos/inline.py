@@ -8,8 +8,7 @@ from typing import Any
 
 from mmpr_pipeline.dataset.files.summary import BuildSummary
 from mmpr_pipeline.engines.engine import Engine
-from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.driver import absolute_build_paths
+from mmpr_pipeline.pipeline.config import absolute_build_paths, load_config
 from mmpr_pipeline.pipeline.output import begun_with, claim_output, finish, has_begun, missing_shards
 from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_build_plan
 from mmpr_pipeline.pipeline.plans.screening_pass import Screenable, look_at, screen

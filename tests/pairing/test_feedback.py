@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout, Image, Rollout
-from mmpr_pipeline.dataset.files.reader import StoredQuestion
+from mmpr_pipeline.dataset.files.lookup import StoredQuestion
 from mmpr_pipeline.dataset.review.beside import beside_sentences
 from mmpr_pipeline.engines.engine import EngineInfo, EngineStats, SampleRequest, choice_probabilities, probabilities
 from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script

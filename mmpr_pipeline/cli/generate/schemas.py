@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from mmpr_pipeline.core import records
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.manifest import Manifest
+from mmpr_pipeline.dataset.files.layout import Manifest
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration

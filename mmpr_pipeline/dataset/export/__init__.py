@@ -1,6 +1,5 @@
 """A finished dataset in the form that another trainer or loader reads."""
 
-from mmpr_pipeline.dataset.export.registry import FORMATS
-from mmpr_pipeline.dataset.export.run import Exported, export, export_table
+from mmpr_pipeline.dataset.export.run import FORMATS, Exported, export, export_table
 
 __all__ = ["FORMATS", "Exported", "export", "export_table"]

@@ -1,22 +1,57 @@
-"""`mmpr export`: writes a dataset into a new folder in one of several formats, see `registry`."""
+"""`mmpr export`: writes a dataset into a new folder, in a format of the package or of a distribution.
+
+Distributions bring formats by entry points of the group `mmpr.export_formats`.
+"""
 
 from __future__ import annotations
 
 import inspect
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError
 from mmpr_pipeline.core.files import atomic_folder
 from mmpr_pipeline.core.progress import Progress, no_progress
+from mmpr_pipeline.core.registry import Registry
 from mmpr_pipeline.dataset.export.built import Built
-from mmpr_pipeline.dataset.export.registry import EXPORTS, Format
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
 from mmpr_pipeline.storage import open_store
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+
+PAIR_FORMATS = ("trl", "internvl", "swift", "llamafactory", "nemo-rl", "openrlhf", "webdataset", "parquet")
+FORMATS = (*PAIR_FORMATS, "steps", "rl")
+"""Those of this package."""
+
+
+class Format(Protocol):
+    """What an export format has: a module, or any object.
+
+    It may also have `UNITS`, the names under which `write` counts what it has written (of one without it: `pairs`), and
+    `configured(**options)`, which gives the format with options of its own and raises ConfigError for wrong values.
+    """
+
+    def write(self, built: Built, folder: Path, announce: Callable[[int], None]) -> Counter[str]:
+        """Write the dataset into an empty folder, announcing the number of each finished shard; the counts are what
+        was written, and what was left out, by reason."""
+
+    def usage(self, dest: Path) -> str:
+        """How the written folder is used, in Markdown."""
+
+
+EXPORTS: Registry[Format] = Registry(
+    "mmpr.export_formats",
+    "export format",
+    {
+        name: f"mmpr_pipeline.dataset.export.{'rl' if name == 'rl' else 'formats.' + name.replace('-', '_')}"
+        for name in FORMATS
+    },
+)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from mmpr_pipeline.core.files import cache_folder
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
 from mmpr_pipeline.dataset.files.image_fs import image_prefix, register_filesystem
-from mmpr_pipeline.dataset.files.manifest import Manifest
+from mmpr_pipeline.dataset.files.layout import Manifest
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
 from mmpr_pipeline.storage import Store, open_store
 

@@ -1,4 +1,8 @@
-"""The files of an output that no manifest covers: sealed JSON files, and the hashes that these hold of the others."""
+"""The files of an output that no manifest covers: sealed JSON files, and the hashes that these hold of the others.
+
+One of them says whether the embedded toy model made the output because no real one was there: who may pass it on or
+train on it.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NotRequired, TypedDict, cast
 
-from mmpr_pipeline.core.errors import DatasetError
+from mmpr_pipeline.core.errors import ConfigError, DatasetError
 from mmpr_pipeline.core.files import unsealed
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.summary import BuildSummary
+from mmpr_pipeline.models.choice import INSTEAD
 from mmpr_pipeline.screening import REPORT
 from mmpr_pipeline.screening.mixture import ShareFields
 from mmpr_pipeline.screening.report import ScreeningReport
@@ -127,3 +132,21 @@ def _sha256(store: Store, key: str) -> str | None:
         return hashlib.sha256(store.read(key)).hexdigest()
     except MissingKeyError:
         return None
+
+
+def is_rehearsal(config: BuildDescription) -> bool:
+    """Whether an output's config.json says that it is a rehearsal."""
+    return bool((config.get("config") or {}).get("rehearsal"))
+
+
+def refuse_rehearsal(store: Store, what: str, *, allowed: bool = False) -> None:
+    """Raise ConfigError where an output is a rehearsal and `what` (`publish it`) was not allowed."""
+    try:
+        config = read_config(store)
+    except (MissingKeyError, DatasetError):  # an output of which nothing is known; others say so
+        return
+    if is_rehearsal(config) and not allowed:
+        raise ConfigError(
+            f"{store.url} is a rehearsal: the embedded toy model made its pairs.",
+            remedy=f"Build with a real model first. {INSTEAD} Or {what} nevertheless with --allow-rehearsal.",
+        )

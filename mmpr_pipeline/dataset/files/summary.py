@@ -9,7 +9,7 @@ from typing import NotRequired, TypedDict
 from mmpr_pipeline.core.errors import DatasetError, nearest
 from mmpr_pipeline.core.records import SCHEMA_VERSION
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.manifest import CountsFields, Manifest, merge_counts, read_manifest
+from mmpr_pipeline.dataset.files.layout import CountsFields, Manifest, merge_counts, read_manifest
 from mmpr_pipeline.engines.engine import EngineStatsFields
 from mmpr_pipeline.screening.report import ScreeningReport
 from mmpr_pipeline.storage import MissingKeyError, Store

@@ -1,18 +1,78 @@
-"""Writes one shard: outcomes of questions in order, into four Arrow files, and last the manifest that finishes it."""
+"""Writes one shard: outcomes of questions in order, into four Arrow files, and last the manifest that finishes it.
+
+Arrow files are written in bounded batches from records, column by column.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from operator import attrgetter
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+import pyarrow as pa
 
 from mmpr_pipeline.core.errors import DatasetError
-from mmpr_pipeline.core.records import Image, QuestionOutcome
+from mmpr_pipeline.core.files import sha256_of
+from mmpr_pipeline.core.records import Image, QuestionOutcome, Record
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import RecordFile, sha256_of
-from mmpr_pipeline.dataset.files.manifest import FileEntry, Manifest, RunningCounts
+from mmpr_pipeline.dataset.files.layout import FileEntry, Manifest, RunningCounts
 from mmpr_pipeline.storage import Store
+
+BATCH_ROWS = 2048
+BATCH_BYTES = 16 << 20
+ZSTD_LEVEL = 3
+
+
+class RecordFile:
+    """Writes records of one kind to a new local file. Memory holds one batch, whatever the file's size.
+
+    The same records in the same order give the same bytes: batches end by rows and bytes, never by time. Images are
+    stored as they are (they are compressed already, and can be read in place); all else is zstd-compressed.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path, self.schema, self.rows = path, schema, 0
+        codec = None if "data" in schema.names else pa.Codec("zstd", compression_level=ZSTD_LEVEL)
+        options = pa.ipc.IpcWriteOptions(compression=codec, use_threads=False)
+        self._sink = pa.OSFile(str(path), "wb")
+        self._writer = pa.ipc.new_file(self._sink, schema, options=options)
+        self._fields = attrgetter(*schema.names)
+        self._batch: list[tuple[Any, ...]] = []
+        self._bytes = 0
+
+    def add(self, records: Sequence[Record], size: int) -> None:
+        """Append records that together hold about `size` bytes."""
+        self._batch += map(self._fields, records)
+        self._bytes += size
+        if len(self._batch) >= BATCH_ROWS or self._bytes >= BATCH_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is left and end the file."""
+        self._flush()
+        self._writer.close()
+        self._sink.close()
+
+    def _flush(self) -> None:
+        if self._batch:
+            arrays = []
+            for column, field in zip(zip(*self._batch, strict=True), self.schema, strict=True):
+                try:
+                    arrays.append(pa.array(column, field.type))
+                except UnicodeEncodeError:  # lone surrogates of a hostile text have no UTF-8 form
+                    arrays.append(pa.array([_encodable(value) for value in column], field.type))
+            self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
+            self.rows += len(self._batch)
+        self._batch, self._bytes = [], 0
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    return [_encodable(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 class ShardWriter:

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.core.records import Record, content_id
-from mmpr_pipeline.dataset.files.manifest import FileEntry, Manifest
+from mmpr_pipeline.dataset.files.layout import FileEntry, Manifest
 from mmpr_pipeline.dataset.publish.parquet import WRITER
 
 NOTE = "mmpr.json"

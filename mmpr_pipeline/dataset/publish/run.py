@@ -10,9 +10,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from mmpr_pipeline.core.errors import ConfigError, DatasetError, HubError
+from mmpr_pipeline.core.files import sha256_of
 from mmpr_pipeline.core.progress import Progress, no_progress
-from mmpr_pipeline.dataset.files.arrow_file import DAMAGED_REMEDY, sha256_of
+from mmpr_pipeline.dataset.files.arrow_file import DAMAGED_REMEDY
 from mmpr_pipeline.dataset.files.load import pair_features
+from mmpr_pipeline.dataset.files.sealed import refuse_rehearsal
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
 from mmpr_pipeline.dataset.publish.card import dataset_card
 from mmpr_pipeline.dataset.publish.hub import REPOSITORY, Changes, Content, HubDataset
@@ -30,7 +32,6 @@ from mmpr_pipeline.dataset.publish.parts import (
     sizes,
 )
 from mmpr_pipeline.dataset.review.facts import Facts, facts_of
-from mmpr_pipeline.dataset.review.rehearsal import refuse_rehearsal
 from mmpr_pipeline.dataset.review.terminal import human_size as size_of
 from mmpr_pipeline.storage import Store, open_store
 

@@ -17,11 +17,10 @@ from mmpr_pipeline.core.settings import group_of
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.marks import read_all
-from mmpr_pipeline.dataset.files.sealed import BuildDescription, SourceNote, read_config, read_summary
+from mmpr_pipeline.dataset.files.sealed import BuildDescription, SourceNote, is_rehearsal, read_config, read_summary
 from mmpr_pipeline.dataset.files.summary import finished_shards, shards_of
 from mmpr_pipeline.dataset.review.beside import beside_sentences, without_pairs
 from mmpr_pipeline.dataset.review.marks_summary import MarksSummary, marks_summary
-from mmpr_pipeline.dataset.review.rehearsal import is_rehearsal
 from mmpr_pipeline.dataset.review.stats import DatasetStats, stats
 from mmpr_pipeline.models.choice import REHEARSAL_WARNING
 from mmpr_pipeline.screening.report import ScreeningReport, unchecked

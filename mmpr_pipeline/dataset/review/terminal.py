@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mmpr_pipeline.dataset.files.manifest import checked_rollouts
+from mmpr_pipeline.dataset.files.layout import checked_rollouts
 from mmpr_pipeline.dataset.files.summary import BuildSummary, RunFigures
 from mmpr_pipeline.dataset.review.beside import beside_sentences
 from mmpr_pipeline.dataset.review.stats import DatasetStats

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
-from mmpr_pipeline.dataset.files.manifest import Counts, Manifest, counted
+from mmpr_pipeline.dataset.files.layout import Counts, Manifest, counted
 from mmpr_pipeline.rollouts.asides import UNDECIDED_VOTES, counted_as
 
 Note = Callable[[str, str], None]

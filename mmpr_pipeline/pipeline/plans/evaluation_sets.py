@@ -35,23 +35,14 @@ NO_COMPARISON = EvaluationSets()
 NOT_FETCHED = "not on this machine, and not to be fetched"
 
 
-def screened_by_content(source: ResolvedSource, config: BuildConfig) -> bool:
-    """Whether a source is compared with evaluation sources: with those that are named, every source; by default those
-    to train on, but for what this program generates itself. An evaluation source among them is warned of."""
-    named = config.screening.against is not None
-    return config.screening.decontaminates and (named or (source.role == "train" and not source.generated))
-
-
 def resolve_evaluation_sets(
     config: BuildConfig, sources: Sequence[ResolvedSource], begun: Mapping[str, Any] | None
 ) -> EvaluationSets:
-    """The evaluation sets to compare with.
+    """The evaluation sets to compare with, where any source is (`screened_by_content`).
 
     `begun`: the config.json of an output that was begun: there, "all that are to be had" stays what it was. Raises
     SourceError or ConfigError where one that is named cannot be opened.
     """
-    if not any(screened_by_content(source, config) for source in sources):
-        return NO_COMPARISON
     if config.screening.against is not None:
         return _sets(
             [_kept(path) or resolve_source(path, config.data_root) for path in expand(config.screening.against)]

@@ -16,8 +16,8 @@ from mmpr_pipeline.core.progress import Stage
 from mmpr_pipeline.core.records import SCHEMA_VERSION, Question, Reject, Rollout, content_id
 from mmpr_pipeline.core.verdict import Outcome
 from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.lookup import StoredQuestion, stored_questions
 from mmpr_pipeline.dataset.files.marks import read_marks
-from mmpr_pipeline.dataset.files.reader import StoredQuestion, stored_questions
 from mmpr_pipeline.dataset.files.sealed import BuildDescription, ComparedWith, SourceNote, read_config, read_summary
 from mmpr_pipeline.dataset.files.summary import BuildSummary, PlanSummary, manifests_of, shards_of
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest

@@ -33,7 +33,7 @@ from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.base import ResumableEngine
 from mmpr_pipeline.pipeline.plans.evaluation_sets import NO_COMPARISON, EvaluationSets, resolve_evaluation_sets
-from mmpr_pipeline.pipeline.plans.sources import ResolvedSource, require_columns, resolve_sources
+from mmpr_pipeline.pipeline.plans.sources import ResolvedSource, require_columns, resolve_sources, screened_by_content
 from mmpr_pipeline.pipeline.second_opinion import JournalledWithVerifier
 from mmpr_pipeline.rollouts.prompts import with_own_prompt
 from mmpr_pipeline.screening import REPORT, SCREENING
@@ -177,7 +177,8 @@ def make_build_plan(
     if not begun:
         for source in sources:
             require_columns(source, config.data_root)
-    against = resolve_evaluation_sets(config, sources, begun)
+    compared = any(screened_by_content(source, config) for source in sources)
+    against = resolve_evaluation_sets(config, sources, begun) if compared else NO_COMPARISON
     # What decides every byte of the shards. Paths are replaced by what is behind them.
     identity = config.identity()
     try:

@@ -19,8 +19,8 @@ from mmpr_pipeline.core.records import Rollout
 from mmpr_pipeline.core.settings import group_of
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
+from mmpr_pipeline.dataset.files.lookup import StoredQuestion, stored_questions
 from mmpr_pipeline.dataset.files.marks import read_marks
-from mmpr_pipeline.dataset.files.reader import StoredQuestion, stored_questions
 from mmpr_pipeline.dataset.files.sealed import BuildDescription, SourceNote, read_config
 from mmpr_pipeline.dataset.files.summary import MergedOutput, PlanSummary, manifests_of, shards_of
 from mmpr_pipeline.pipeline.plans.from_rollouts import RebuildPlan, make_rebuild_plan

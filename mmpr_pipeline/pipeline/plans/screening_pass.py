@@ -16,8 +16,8 @@ from mmpr_pipeline.core.files import sealed
 from mmpr_pipeline.core.progress import Stage
 from mmpr_pipeline.dataset.files.sealed import damaged, read_screening
 from mmpr_pipeline.pipeline.config import BuildConfig
-from mmpr_pipeline.pipeline.plans.evaluation_sets import EvaluationSets, screened_by_content
-from mmpr_pipeline.pipeline.plans.sources import ResolvedSource
+from mmpr_pipeline.pipeline.plans.evaluation_sets import EvaluationSets
+from mmpr_pipeline.pipeline.plans.sources import ResolvedSource, screened_by_content
 from mmpr_pipeline.screening import REPORT
 from mmpr_pipeline.screening.chunks import (
     CHUNKS,

@@ -161,6 +161,13 @@ def resolve_sources(config: BuildConfig, begun: Mapping[str, Any] | None = None)
     return tuple(sources.values())
 
 
+def screened_by_content(source: ResolvedSource, config: BuildConfig) -> bool:
+    """Whether a source is compared with evaluation sources: with those that are named, every source; by default those
+    to train on, but for what this program generates itself. An evaluation source among them is warned of."""
+    named = config.screening.against is not None
+    return config.screening.decontaminates and (named or (source.role == "train" and not source.generated))
+
+
 @contextmanager
 def hub_offline(offline: bool) -> Iterator[None]:
     """The Hub's library as if HF_HUB_OFFLINE=1 were set."""

@@ -1,16 +1,21 @@
-"""What a build says of itself beside its output, for `mmpr top` and `mmpr view`, from its first second on.
+"""What a build says of itself beside its output, for `mmpr top` and `mmpr view`: a progress file, and its logs.
 
-One small hidden key, written every few seconds and deleted when the dataset is finished. A run that stops says so in
-it; one that was killed leaves its last word. Whether a build runs is told by its lease, never by this file, and nothing
-is decided by it.
+The progress file is one small hidden key, there from the first second on, written every few seconds and deleted when
+the dataset is finished. A run that stops says so in it; one that was killed leaves its last word. Whether a build runs
+is told by its lease, never by this file, and nothing is decided by it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from mmpr_pipeline.core.errors import StoreError
@@ -22,6 +27,7 @@ from mmpr_pipeline.storage import Store
 
 if TYPE_CHECKING:
     from mmpr_pipeline.pipeline.plans.base import Plan
+
 
 KEY = layout.PROGRESS
 EVERY, EVERY_LOCAL = 5.0, 2.0
@@ -133,3 +139,67 @@ def tokens_per_second(now: Measurement, before: Measurement) -> float | None:
         if "tokens" in counted and grown > 0:
             return float(grown / seconds)
     return 0.0
+
+
+TAIL_BYTES = 256_000
+FILES = 64
+"""Logs that are looked at, those written last."""
+
+_LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ ([A-Z]+) \d+ ([\w.]+): (.*)")
+_DEATH = re.compile(r"Engine (\d+) (\w+) with \d+ rollouts")
+_SAME_DEATH = timedelta(seconds=10)
+"""Every worker that misses an engine says so; it died once."""
+
+
+LogLine = tuple[str, str, str, str]
+"""Time, level, logger and text."""
+
+
+def read_log_lines(folder: Path) -> list[LogLine]:
+    """The lines at the ends of all logs together, oldest first."""
+    return sorted((line for path in _newest(folder) for line in _lines(path)), key=lambda line: line[0])
+
+
+def last_lines(lines: Sequence[LogLine], number: int = 6) -> tuple[str, ...]:
+    """The last lines as one shows them: `12:30:05 warning engines.pool.lives: …`. What Python warns of, deprecations of
+    other packages mostly, stays in the logs."""
+    own = [line for line in lines if line[2] != "py.warnings"]
+    return tuple(
+        f"{at[11:]} {level.lower()} {name.removeprefix('mmpr_pipeline.')}: {text}"
+        for at, level, name, text in own[-number:]
+    )
+
+
+def engine_deaths(lines: Sequence[LogLine]) -> dict[str, int]:
+    """Deaths of engines by cause."""
+    met = sorted(
+        (int(found[1]), found[2], datetime.fromisoformat(at))
+        for at, _, _, text in lines
+        if (found := _DEATH.match(text))
+    )
+    deaths: Counter[str] = Counter()
+    last: tuple[int, str, datetime] | None = None
+    for engine, cause, at in met:
+        if last is None or last[:2] != (engine, cause) or at - last[2] > _SAME_DEATH:
+            deaths[cause] += 1
+        last = engine, cause, at
+    return dict(deaths.most_common())
+
+
+def _newest(folder: Path) -> list[Path]:
+    try:
+        entries = [(entry.stat().st_mtime, entry.path) for entry in os.scandir(folder) if entry.name.endswith(".log")]
+    except OSError:
+        return []
+    return [Path(path) for _, path in sorted(entries, reverse=True)[:FILES]]
+
+
+def _lines(path: Path) -> list[LogLine]:
+    """The lines at a log's end; lines that go on from others are left out."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return [(f[1], f[2], f[3], f[4]) for line in text.splitlines() if (f := _LINE.fullmatch(line))]

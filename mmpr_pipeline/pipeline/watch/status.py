@@ -14,12 +14,19 @@ from typing import Literal, cast
 from mmpr_pipeline.core.errors import DatasetError, StoreError
 from mmpr_pipeline.core.logs import FOLDER
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.manifest import checked_rollouts
+from mmpr_pipeline.dataset.files.layout import checked_rollouts
 from mmpr_pipeline.dataset.files.sealed import read_config, read_summary
 from mmpr_pipeline.dataset.files.summary import finished_shards
 from mmpr_pipeline.engines.engine import EngineStatsFields
-from mmpr_pipeline.pipeline.watch.log_lines import engine_deaths, last_lines, read_log_lines
-from mmpr_pipeline.pipeline.watch.progress_file import KEY, Measurement, ProgressWord, tokens_per_second
+from mmpr_pipeline.pipeline.watch.progress_file import (
+    KEY,
+    Measurement,
+    ProgressWord,
+    engine_deaths,
+    last_lines,
+    read_log_lines,
+    tokens_per_second,
+)
 from mmpr_pipeline.storage import MissingKeyError, Store
 
 State = Literal["running", "stopped", "killed", "failed", "unfinished", "finished"]

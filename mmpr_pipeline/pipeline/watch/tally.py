@@ -1,4 +1,4 @@
-"""Counting what a build has done, in the worker and over all workers."""
+"""Counting what a build has done, in the worker and over all workers, and telling it to Ray's metrics."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from mmpr_pipeline.core.records import QuestionOutcome
+from mmpr_pipeline.engines.actors.metrics import PAIRS, QUESTIONS, REJECTS, ROLLOUTS, TOKENS
 
 Tally = Counter[str]
 """Counts by name: questions, paired, unpaired, rejected, pairs, rollouts, resumed, tokens, `why/REASON`; of each source
@@ -57,3 +58,33 @@ class TallyBoard:
         total = {name: value for name, value in self._total.items() if value}
         at_work = self._tallies.keys() - self._done
         return total | {f"shard/{shard}": self._tallies[shard]["questions"] for shard in sorted(at_work)}
+
+
+class BuildMeter:
+    """Metrics of one build: its tally, told as counters. A shard that starts again counts nothing twice."""
+
+    def __init__(self) -> None:
+        from ray.util.metrics import Counter
+
+        self._plain = {
+            "pairs": Counter(PAIRS, "Preference pairs made."),
+            "rollouts": Counter(ROLLOUTS, "Rollouts checked, those of a journal included."),
+            "tokens": Counter(TOKENS, "Tokens of those rollouts."),
+        }
+        self._questions = Counter(QUESTIONS, "Questions done with.", tag_keys=("status",))
+        self._rejects = Counter(REJECTS, "Questions without a pair.", tag_keys=("reason",))
+        self._told: dict[str, int] = {}
+
+    def show(self, total: dict[str, int]) -> None:
+        """Tell by how much the totals exceed the highest told before."""
+        for name, value in total.items():
+            more = value - self._told.get(name, 0)
+            if more <= 0:
+                continue
+            self._told[name] = value
+            if name in self._plain:
+                self._plain[name].inc(more)
+            elif name in ("paired", "unpaired", "rejected"):
+                self._questions.inc(more, tags={"status": name})
+            elif name.startswith("why/"):
+                self._rejects.inc(more, tags={"reason": name.removeprefix("why/")})

@@ -20,10 +20,8 @@ from mmpr_pipeline.engines.actors.routing import questions_each
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.base import Plan
-from mmpr_pipeline.pipeline.watch.meter import BuildMeter
-from mmpr_pipeline.pipeline.watch.tally import Tally, TallyBoard
-from mmpr_pipeline.pipeline.workers.shard import IN_FLIGHT, work_shard
-from mmpr_pipeline.pipeline.workers.slots import Slots
+from mmpr_pipeline.pipeline.watch.tally import BuildMeter, Tally, TallyBoard
+from mmpr_pipeline.pipeline.workers.shard import IN_FLIGHT, Slots, work_shard
 from mmpr_pipeline.rollouts.rounds import first_round
 
 REPORT_EVERY = 0.5

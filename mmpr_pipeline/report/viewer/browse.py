@@ -24,8 +24,8 @@ import pyarrow.compute as pc
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
+from mmpr_pipeline.dataset.files.layout import Manifest, merge_counts, read_manifest
 from mmpr_pipeline.dataset.files.lookup import ShardFiles
-from mmpr_pipeline.dataset.files.manifest import Manifest, merge_counts, read_manifest
 from mmpr_pipeline.dataset.files.marks import Mark, Marks, append_mark, read_all
 from mmpr_pipeline.dataset.review.marks_summary import MarksSummary, marks_summary
 from mmpr_pipeline.report.viewer.doubt import doubts_of, often_overruled

@@ -1,9 +1,9 @@
 """Pictures that are asked about: `nano_chart`, `nano_geometry` and `nano_grid`.
 
 A chart has four coloured bars between 1 and 9 over grid lines: reading, comparing and adding them. A triangle has two
-of its angles written in: find the third, compare, or name its type. The sketch is not to scale, as in a school book: the
-angles have to be read. A grid has coloured shapes in a table of three rows and columns: look-up, counting, and whether
-one is there.
+of its angles written in: find the third, compare, or name its type. The sketch is not to scale, as in a school book:
+the angles have to be read. A grid has coloured shapes in a table of three rows and columns: look-up, counting, and
+whether one is there.
 """
 
 from __future__ import annotations

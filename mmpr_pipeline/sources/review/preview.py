@@ -1,4 +1,4 @@
-"""What `mmpr sources` shows: the catalog, a declaration, real questions; and of `add` what was guessed, with pictures."""
+"""What `mmpr sources` shows: the catalog, a declaration, real questions; of `add` what was guessed, with pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What columns of a row hold: values looked up and as text, parts cut out, references to images and their marks. Pure."""
+"""What columns of a row hold: values looked up and as text, parts cut out, image references and their marks. Pure."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ import numpy as np
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.core.settings import identity_of
-from mmpr_pipeline.dataset.files.manifest import CountsFields
+from mmpr_pipeline.dataset.files.layout import CountsFields
 from mmpr_pipeline.evaluation.results import ComparisonFields
 from mmpr_pipeline.evaluation.statistics import bootstrap_mean, compare_scores
 from mmpr_pipeline.storage import open_store

@@ -14,8 +14,8 @@ from typing import TypedDict
 from mmpr_pipeline.core.records import Image, PreferencePair
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
-from mmpr_pipeline.dataset.files.manifest import read_manifest
-from mmpr_pipeline.dataset.files.reader import stored_questions
+from mmpr_pipeline.dataset.files.layout import read_manifest
+from mmpr_pipeline.dataset.files.lookup import stored_questions
 from mmpr_pipeline.dataset.files.summary import shards_of
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.study.steps.step import HandedOver

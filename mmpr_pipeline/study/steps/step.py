@@ -11,7 +11,7 @@ from typing import Any, Literal, NotRequired, TypedDict, final
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.core.settings import differences
-from mmpr_pipeline.dataset.files.manifest import CountsFields
+from mmpr_pipeline.dataset.files.layout import CountsFields
 from mmpr_pipeline.evaluation.results import MeanFields
 from mmpr_pipeline.storage import open_store
 

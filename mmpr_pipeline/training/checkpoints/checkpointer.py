@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from mmpr_pipeline.core.errors import StoreError
-from mmpr_pipeline.dataset.files.arrow_file import sha256_of
+from mmpr_pipeline.core.files import sha256_of
 from mmpr_pipeline.storage import MissingKeyError
 from mmpr_pipeline.training.checkpoints.failures import reason_of, remedy_of
 from mmpr_pipeline.training.checkpoints.places import CheckpointPlace, step_name

@@ -11,8 +11,7 @@ from typing import Any, TypedDict
 from mmpr_pipeline.core import errors
 from mmpr_pipeline.core.errors import ConfigError, DatasetError, MmprError, TrainingError, require
 from mmpr_pipeline.core.settings import group_of
-from mmpr_pipeline.dataset.files.sealed import read_config
-from mmpr_pipeline.dataset.review.rehearsal import refuse_rehearsal
+from mmpr_pipeline.dataset.files.sealed import read_config, refuse_rehearsal
 from mmpr_pipeline.models.large_imports import large_imports
 from mmpr_pipeline.models.resolve import NANO
 from mmpr_pipeline.storage import MissingKeyError, absolute_model, absolute_url, open_store

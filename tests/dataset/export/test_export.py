@@ -16,13 +16,14 @@ import pyarrow as pa
 import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, DatasetError
+from mmpr_pipeline.core.files import sha256_of
 from mmpr_pipeline.core.records import Turn
 from mmpr_pipeline.core.schemas import IMAGE_SCHEMA, PAIR_SCHEMA
 from mmpr_pipeline.dataset.export import FORMATS, Exported, export, export_table
 from mmpr_pipeline.dataset.export.built import line
 from mmpr_pipeline.dataset.export.formats.trl import in_parts, parts
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import record_batches, sha256_of
+from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.models.conversation import conversation
 from tests.dataset.built import build_made
 

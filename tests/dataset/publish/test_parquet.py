@@ -11,8 +11,9 @@ import pytest
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.schemas import IMAGE_SCHEMA, PAIR_SCHEMA
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import RecordFile, record_batches
+from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.load import pair_features
+from mmpr_pipeline.dataset.files.writer import RecordFile
 from mmpr_pipeline.dataset.publish import parquet
 from mmpr_pipeline.dataset.publish.parquet import PublishedImages, row_groups, shard_groups, write_parquet
 from mmpr_pipeline.storage import open_store

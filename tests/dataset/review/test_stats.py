@@ -13,7 +13,7 @@ from rich.console import Console
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.manifest import Counts, merge_counts
+from mmpr_pipeline.dataset.files.layout import Counts, merge_counts
 from mmpr_pipeline.dataset.files.summary import summarise
 from mmpr_pipeline.dataset.review.stats import LengthHistogram, stats
 from mmpr_pipeline.dataset.review.terminal import bar, human_size, stats_page, summary_page

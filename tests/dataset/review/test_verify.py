@@ -15,9 +15,8 @@ import pytest
 from rich.console import Console
 
 from mmpr_pipeline.core.errors import DatasetError
-from mmpr_pipeline.core.files import json_bytes, sealed
+from mmpr_pipeline.core.files import json_bytes, sealed, sha256_of
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import sha256_of
 from mmpr_pipeline.dataset.files.sealed import hashes
 from mmpr_pipeline.dataset.files.summary import summarise
 from mmpr_pipeline.dataset.review.terminal import verify_page

@@ -18,8 +18,7 @@ from rich.console import Console
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.dataset.review.verify import verify
 from mmpr_pipeline.engines.engine import EngineStats
-from mmpr_pipeline.pipeline.watch.log_lines import engine_deaths, last_lines, read_log_lines
-from mmpr_pipeline.pipeline.watch.progress_file import KEY, ProgressFile
+from mmpr_pipeline.pipeline.watch.progress_file import KEY, ProgressFile, engine_deaths, last_lines, read_log_lines
 from mmpr_pipeline.pipeline.watch.status import BuildStatus, SourceSeen, read_status
 from mmpr_pipeline.pipeline.watch.top import spark, status_text
 from mmpr_pipeline.storage import open_store

@@ -13,8 +13,7 @@ import yaml
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import PresetPair
-from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.pipeline.driver import absolute_build_paths
+from mmpr_pipeline.pipeline.config import absolute_build_paths, load_config
 from mmpr_pipeline.sources import open_source
 from mmpr_pipeline.sources.adding import draft_entry, meta_entries
 from mmpr_pipeline.sources.declaration.catalog import expand

@@ -1,1 +1,0 @@
-"""Prompts for online RL: which questions, and in which layout."""

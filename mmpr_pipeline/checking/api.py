@@ -11,26 +11,65 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from mmpr_pipeline.checking.case import Asked, Gold
-from mmpr_pipeline.checking.finding.abstain import abstains
+from mmpr_pipeline.checking.case import Asked, Gold, Match
+from mmpr_pipeline.checking.finding.announcements import SPAN_CHARS
 from mmpr_pipeline.checking.finding.answer import Reading, bounded
 from mmpr_pipeline.checking.finding.extract import IN_WORDS, Extraction, extract
-from mmpr_pipeline.checking.finding.prose.formula import is_formula
-from mmpr_pipeline.checking.finding.spans import SPAN_CHARS
-from mmpr_pipeline.checking.matching.chart import match_chart
-from mmpr_pipeline.checking.matching.choice import match_choice, match_value, value_contradicts
-from mmpr_pipeline.checking.matching.document import match_document
-from mmpr_pipeline.checking.matching.formula import match_formula
-from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unparseable
+from mmpr_pipeline.checking.finding.reply import abstains
+from mmpr_pipeline.checking.finding.sentence_values import is_formula
+from mmpr_pipeline.checking.matching.choice import match_choice, match_value, match_yes_no, value_contradicts
+from mmpr_pipeline.checking.matching.documents_and_charts import match_chart, match_document
+from mmpr_pipeline.checking.matching.math import match_formula
 from mmpr_pipeline.checking.matching.text import match_text
-from mmpr_pipeline.checking.matching.yes_no import match_yes_no
 from mmpr_pipeline.checking.reading.choices import gold_letters
-from mmpr_pipeline.checking.reading.yes_no import gold_yes_no
-from mmpr_pipeline.checking.registry import CHECKERS, checker_for
+from mmpr_pipeline.checking.reading.letters import gold_yes_no
 from mmpr_pipeline.core.verdict import AnswerKind, Verdict
 
 if TYPE_CHECKING:
     from mmpr_pipeline.core.records import Question
+
+from functools import cache
+from typing import TYPE_CHECKING, Protocol, get_args
+
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.registry import Registry
+
+if TYPE_CHECKING:
+    from mmpr_pipeline.core.records import Question
+
+
+class Checker(Protocol):
+    """Decides on one response; an exception costs that verdict, not the run."""
+
+    def __call__(self, question: Question, response: str) -> Verdict: ...
+
+
+CHECKERS: Registry[Checker] = Registry("mmpr.checkers", "checker", {})
+
+
+@cache
+def checker_for(kind: AnswerKind) -> tuple[Checker, str] | None:
+    """The third party's checker for a kind, with its name and version; None where the rules of this package decide."""
+    if kind not in CHECKERS.names():
+        return None
+    return CHECKERS.get(kind), f"{kind} of {CHECKERS.origins([kind])[kind]}"
+
+
+def checker(kind: AnswerKind, *, version: int | str) -> Callable[[Checker], Checker]:
+    """Register a function as the checker of a kind in this process. Raises ConfigError for a kind that is not known."""
+    if kind not in get_args(AnswerKind):
+        raise ConfigError(
+            f"There is no kind of answer {kind!r}.", remedy=f"Name one of {', '.join(get_args(AnswerKind))}."
+        )
+
+    def add(function: Checker) -> Checker:
+        name = getattr(function, "__qualname__", type(function).__name__)
+        CHECKERS.add(kind, function, f"{name} {version}")
+        checker_for.cache_clear()
+        return function
+
+    return add
+
 
 CHECKER = "mmpr-checker@5"
 _ZERO = re.compile(r"0(?:\.0+)?|zero|none", re.IGNORECASE)
@@ -182,7 +221,7 @@ def _guarded(trace: Callable[[str, Gold], Trace], text: str, known: Gold) -> Tra
     try:
         return trace(text, known)
     except Exception as fault:
-        failed = unparseable("checker_failed", type(fault).__name__)
+        failed = Match("unparseable", "checker_failed", type(fault).__name__)
         return _trace(known, Extraction("none", "checker_failed"), (failed,))
 
 
@@ -191,23 +230,23 @@ def _trace_response(response: str, known: Gold) -> Trace:
     if found.status == "abstained":
         # An honest "I can't tell" is no match, unless that is the gold.
         if any(abstains(gold) for gold in known.golds):
-            return _trace(known, found, (correct("abstained_as_gold"),))
+            return _trace(known, found, (Match("correct", "abstained_as_gold"),))
         letters = "".join("".join(gold_letters(gold, known.asked.choices)) for gold in known.golds[:1])
         own = [choice for i, choice in enumerate(known.asked.choices) if chr(65 + i) in letters]
         if any(abstains(choice) for choice in own):  # it may mean the choice that says so
-            return _trace(known, found, (unparseable("abstained_like_choice"),))
+            return _trace(known, found, (Match("unparseable", "abstained_like_choice"),))
         if known.asked.kind == "number" and any(_ZERO.fullmatch(gold.strip()) for gold in known.golds):
-            return _trace(known, found, (unparseable("abstained_like_zero"),))  # `None` of them, perhaps
-        return _trace(known, found, (incorrect("abstained"),))
+            return _trace(known, found, (Match("unparseable", "abstained_like_zero"),))  # `None` of them, perhaps
+        return _trace(known, found, (Match("incorrect", "abstained"),))
     if found.status != "found" or found.reading is None:
-        return _trace(known, found, (unparseable(found.rule),))
+        return _trace(known, found, (Match("unparseable", found.rule),))
     return _trace(known, found, match_reading(found.reading, known))
 
 
 def _trace_prediction(prediction: str, known: Gold) -> Trace:
     text = prediction.strip()
     if not text:
-        return _trace(known, Extraction("none", "empty"), (unparseable("empty"),))
+        return _trace(known, Extraction("none", "empty"), (Match("unparseable", "empty"),))
     # A short prediction or a formula is compared as it stands; a sentence must be read first.
     kind = known.asked.kind
     direct: tuple[Match, ...] | None = None
@@ -233,7 +272,7 @@ def match_reading(found: Reading, known: Gold) -> tuple[Match, ...]:
 
 def _compared(found: Reading, known: Gold) -> tuple[Match, ...]:
     if found.hedged:
-        return (unparseable("hedged"),)
+        return (Match("unparseable", "hedged"),)
     kind, question = known.asked.kind, known.asked.question
     if kind == "choice":
         return tuple(_until_correct(_match_choice(found, gold, known.asked) for gold in known.golds))
@@ -242,7 +281,7 @@ def _compared(found: Reading, known: Gold) -> tuple[Match, ...]:
     if kind in ("number", "math", "list"):
         tried = _until_correct(match_formula(found.text, gold, known) for gold in known.golds)
         if found.prose and tried[-1].outcome == "incorrect":
-            tried.append(unparseable("announcement_not_understood", tried[-1].rule))
+            tried.append(Match("unparseable", "announcement_not_understood", tried[-1].rule))
         return tuple(tried)
     texts = (found.text, *found.also)
     if kind == "document":
@@ -253,7 +292,7 @@ def _compared(found: Reading, known: Gold) -> tuple[Match, ...]:
         matches = [match_text(text, known.golds, question, known.asked.language) for text in texts]
     best = min(matches, key=lambda match: {"correct": 0, "unparseable": 1, "incorrect": 2}[match.outcome])
     if found.prose and best.outcome == "incorrect":
-        best = unparseable("sentence_not_understood", best.rule)
+        best = Match("unparseable", "sentence_not_understood", best.rule)
     return (*[m for m in matches if m is not best], best)
 
 
@@ -265,7 +304,7 @@ def _match_choice(found: Reading, gold: str, asked: Asked) -> Match:
     if found.choice is None:
         return match_value(found.text, gold, asked.choices, asked.question)
     if value_contradicts(found.choice, asked.choices):
-        return unparseable("choice_letter_against_value", found.choice.letters)
+        return Match("unparseable", "choice_letter_against_value", found.choice.letters)
     return match_choice(found.choice, gold, asked.choices)
 
 

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from pydantic import ValidationError
 
-from mmpr_pipeline.checking.second.settings import SecondOpinion
+from mmpr_pipeline.checking.second_opinion import SecondOpinion
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import CheckedRollout, PreferencePair, Question
 from mmpr_pipeline.core.settings import Settings

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from mmpr_pipeline.checking.second.settings import CheckingSettings
+from mmpr_pipeline.checking.second_opinion import CheckingSettings
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.core.settings import ASK, RUN, SAMPLING, Settings, flag, identity_of, load_settings

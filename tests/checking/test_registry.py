@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from mmpr_pipeline.checking import CHECKER, CHECKERS, Verdict, check_question, checker, checker_identity
-from mmpr_pipeline.checking.registry import checker_for
+from mmpr_pipeline.checking.api import checker_for
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Question
 

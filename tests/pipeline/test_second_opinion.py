@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.checking.second.settings import CheckingSettings, SecondOpinion
+from mmpr_pipeline.checking.second_opinion import CheckingSettings, SecondOpinion
 from mmpr_pipeline.core.records import QuestionOutcome, Rollout
 from mmpr_pipeline.engines.engine import SampleRequest
 from mmpr_pipeline.pairing.registry import make_strategies

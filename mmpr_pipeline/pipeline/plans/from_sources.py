@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from mmpr_pipeline.checking import checker_identity
-from mmpr_pipeline.checking.second.prompts import VERSION
+from mmpr_pipeline.checking.second_opinion import VERSION
 from mmpr_pipeline.core.progress import Stage
 from mmpr_pipeline.core.records import SCHEMA_VERSION, Question, Reject, content_id
 from mmpr_pipeline.core.registry import plugins_of

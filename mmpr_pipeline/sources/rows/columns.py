@@ -9,7 +9,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from mmpr_pipeline.checking.finding.spans import matching_braces
+from mmpr_pipeline.checking.finding.announcements import matching_braces
 from mmpr_pipeline.core.errors import ItemRejected, nearest
 from mmpr_pipeline.sources.declaration.columns import PATH_COLUMN
 

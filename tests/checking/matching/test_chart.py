@@ -7,8 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmpr_pipeline.checking.case import answer_kind
-from mmpr_pipeline.checking.matching.chart import match_chart
-from mmpr_pipeline.checking.matching.document import edit_similarity, levenshtein, match_document
+from mmpr_pipeline.checking.matching.documents_and_charts import (
+    edit_similarity,
+    levenshtein,
+    match_chart,
+    match_document,
+)
 from mmpr_pipeline.checking.reading.quantity import read_quantity
 
 

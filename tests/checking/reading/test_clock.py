@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmpr_pipeline.checking.reading.clock import compare_times
+from mmpr_pipeline.checking.reading.times import compare_times
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.checking import CHECKER
-from mmpr_pipeline.checking.second.prompts import VERSION, Style
-from mmpr_pipeline.checking.second.settings import SecondOpinion
+from mmpr_pipeline.checking.second_opinion import VERSION, SecondOpinion, Style
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout
 from mmpr_pipeline.engines.openai.engine import OpenAiEngine

@@ -1,15 +1,16 @@
-"""What a verifier is asked, and how its answer is read.
-
-It is shown the question, the gold and the extracted answer, never the response: a judge that reads whole responses is
-talked into "correct" by what stands in them. The answer is put between marks that it cannot contain.
-"""
+"""Settings of the second opinion."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Literal
 
+from pydantic import Field
+
 from mmpr_pipeline.checking.reading.focus import THINK_END
+from mmpr_pipeline.core.settings import OPERATIONAL, Settings
+from mmpr_pipeline.core.verdict import AnswerKind, Outcome
 
 Style = Literal["general", "compass", "xverify"]
 VERSION = {"general": "second/general@1", "compass": "second/compass@1", "xverify": "second/xverify@1"}
@@ -57,3 +58,50 @@ def vote_of(style: Style, reply: str) -> bool | None:
             return True if letter["yes"] else False if letter["no"] else None
     votes = {match["yes"] is not None for match in _WORD.finditer(said[:2_000])}
     return votes.pop() if len(votes) == 1 else None
+
+
+class SecondOpinion(Settings):
+    """A verifier that is asked about verdicts of the kinds text, math and number that are not `correct`."""
+
+    model: str | None = Field(
+        default=None, description="Model of the server at `base_url`; without one the build's own engine is asked."
+    )
+    base_url: str | None = Field(
+        default=None,
+        description="OpenAI-compatible server of the verifier, as http://host:8000/v1.",
+        json_schema_extra=OPERATIONAL,
+    )
+    style: Style = Field(default="general", description="Prompt: general, compass (CompassVerifier) or xverify.")
+    votes: int = Field(default=1, ge=1, le=64, description="Answers of the verifier for each question asked.")
+    agreement: float = Field(
+        default=0.8, gt=0.5, le=1, description="Share of all votes that turns `unparseable` into a verdict."
+    )
+    max_tokens: int = Field(default=64, ge=1, description="Longest answer of the verifier, in tokens.")
+
+
+class CheckingSettings(Settings):
+    """How responses are checked."""
+
+    second: SecondOpinion | None = Field(default=None, description="Ask a verifier model as well; off by default.")
+
+
+KINDS = frozenset({"text", "math", "number"})
+_BEYOND = frozenset({"marked", "cut_off", "no_thinking", "no_gold"})
+"""Rules whose verdict is not about the answer."""
+
+
+def is_asked(kind: AnswerKind, outcome: Outcome | None, rule: str | None, extracted: str | None) -> bool:
+    """Whether a verifier is asked about a verdict: doubtful or incorrect, of these kinds, with an extracted answer."""
+    return kind in KINDS and outcome in ("incorrect", "unparseable") and bool(extracted) and rule not in _BEYOND
+
+
+def settled(outcome: Outcome, votes: Sequence[bool | None], agreement: float) -> tuple[Outcome, str] | None:
+    """The outcome and the rule after the votes; None where the verdict stays as it is."""
+    correct, incorrect = votes.count(True), votes.count(False)
+    if outcome == "incorrect":
+        return ("unparseable", "second_disagrees") if correct > incorrect else None
+    if not votes:
+        return None
+    if correct >= agreement * len(votes):
+        return "correct", "second_correct"
+    return ("incorrect", "second_incorrect") if incorrect >= agreement * len(votes) else None

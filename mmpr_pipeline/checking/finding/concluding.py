@@ -1,4 +1,4 @@
-"""Yes or no, said by the question's own words: `The function is not convex.` to `Is the function convex?`"""
+"""Which sentences of a response conclude: those with a "so", and those that say what was asked over again."""
 
 from __future__ import annotations
 
@@ -6,8 +6,39 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from mmpr_pipeline.checking.finding.prose.sentences import split_sentences
-from mmpr_pipeline.checking.reading.words import singular
+from mmpr_pipeline.checking.finding.reply import split_sentences
+from mmpr_pipeline.checking.reading.normalise import singular, tokens
+
+CUE = re.compile(
+    r"^\W{0,3}(?:therefore|round(?:ed|ing)|thus|hence|so|consequently|in (?:conclusion|summary|total)|finally"
+    r"|overall|as a result"
+    r"|accordingly|因此|所以|综上|故|于是|总之)(?![A-Za-z])",
+    re.IGNORECASE,
+)
+
+
+def restating(sentences: Sequence[str], question: str) -> list[str]:
+    """Sentences that hold most of the content words of the question's last sentence, the closest ones."""
+    words = _asked(question)
+    if len(words) < 2:
+        return []
+    scored = [(len(words & {singular(w) for w in tokens(s)}) / len(words), s) for s in sentences]
+    best = max((score for score, _ in scored), default=0.0)
+    return [s for score, s in scored if score == best] if best >= 0.6 else []
+
+
+@lru_cache(maxsize=512)
+def _asked(question: str) -> frozenset[str]:
+    parts = [s for s in split_sentences(question) if len(tokens(s)) > 2]
+    asked = tokens(parts[-1]) if parts else ()
+    return frozenset(singular(w) for w in asked if len(w) > 2 and w not in _ASKING)
+
+
+_ASKING = frozenset(
+    """what which when where who how many much does did has have had was were are the and for all its can will would
+    this that these those there from with into answer image following figure shown""".split()  # noqa: SIM905
+)
+
 
 _AUXILIARY = "is|are|was|were|do|does|did|has|have|had|can|could|will|would"
 _LEAD_IN = re.compile(
@@ -27,13 +58,13 @@ def restated_truth(sentences: Sequence[str], question: str) -> bool | None:
     `not` and the like make it False. None where no sentence does so, two disagree, or the question denies or offers
     two things.
     """
-    asked = _asked(question[-1_000:])
+    asked = _question_words(question[-1_000:])
     found = {truth for s in sentences if asked and (truth := _truth(s, asked)) is not None}
     return found.pop() if len(found) == 1 else None
 
 
 @lru_cache(maxsize=512)
-def _asked(question: str) -> tuple[str, ...]:
+def _question_words(question: str) -> tuple[str, ...]:
     last = [s for s in split_sentences(question) if s.endswith("?")][-1:]
     text = _LEAD_IN.sub("", last[0]) if last else ""
     if not _ASKS.match(text) or re.search(r"\bor\b", text):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmpr_pipeline.checking.second.opinion import is_asked, settled
-from mmpr_pipeline.checking.second.prompts import Style, verifier_prompt, vote_of
+from mmpr_pipeline.checking.second_opinion import Style, is_asked, settled, verifier_prompt, vote_of
 from mmpr_pipeline.core.verdict import Outcome
 
 STYLES: tuple[Style, ...] = ("general", "compass", "xverify")

@@ -1,4 +1,6 @@
-"""What is asked and what is right: everything that a verdict needs but the answer itself, its kind among it."""
+"""What is asked and what is right: everything that a verdict needs but the answer itself, its kind among it; and what
+a matcher says of one answer (`Match`).
+"""
 
 from __future__ import annotations
 

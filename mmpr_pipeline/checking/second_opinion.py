@@ -1,4 +1,11 @@
-"""Settings of the second opinion."""
+"""A second opinion: a verifier model on what the rules found doubtful or incorrect; what it is asked, and what its
+votes change.
+
+It is shown the question, the gold and the extracted answer, never the response: a judge that reads whole responses is
+talked into "correct" by what stands in them. The answer is put between marks that it cannot contain. A verifier is
+never enough for a rejection: its "incorrect" leaves a doubtful verdict doubtful unless nearly all votes agree, and its
+"correct" turns an incorrect verdict into a doubtful one, so that the rollout is used in no pair.
+"""
 
 from __future__ import annotations
 

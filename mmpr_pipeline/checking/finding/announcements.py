@@ -1,8 +1,12 @@
-"""Words that announce an answer, in English and Chinese: "Final answer:", "the answer is", 答案, 故选.
+r"""Where a response announces its answer.
 
-A pattern is tried only on a text that holds one of its keywords. Where it begins with its keyword it is tried only
-there, and where it begins with a line only on lines with a keyword: a scan for words in any case looks at every
-character.
+By a mark: `\boxed{...}`, `<answer>...</answer>`, `"answer": ...`. By words, in English, Chinese and others: "Final
+answer:", "the answer is", 答案, 故选.
+
+A `Span` is the text from the point at which an answer is announced; a reader of the answer's kind (see `answer`) takes
+the answer from its beginning. A pattern of words is tried only on a text that holds one of its keywords. Where it
+begins with its keyword it is tried only there, and where it begins with a line only on lines with a keyword: a scan for
+words in any case looks at every character.
 """
 
 from __future__ import annotations
@@ -81,19 +85,15 @@ _JSON = re.compile(
 )
 
 
-def in_json(text: str) -> list[Span]:
-    """Every value of an `"answer"` key."""
-    found = list(_JSON.finditer(text))[-MOST_SPANS:] if '"' in text else []
-    return [Span(m[1] or m[2], "json_answer", FINAL, m.start(), m.end(), closed=True) for m in found]
-
-
 def tagged(text: str) -> list[Span]:
-    """Every `<answer>...</answer>`; an unclosed one runs to the end of its text."""
+    """Every `<answer>...</answer>`, of which an unclosed one runs to the end of its text, and every `"answer": ...`."""
     found = []
     for match in list(_TAG.finditer(text))[-MOST_SPANS:] if "<" in text else ():
         closing = _TAG_END.search(text, match.end())
         end = closing.start() if closing else min(len(text), match.end() + SPAN_CHARS)
         found.append(Span(text[match.end() : end].strip(), "answer_tag", FINAL, match.start(), end, closed=True))
+    for match in list(_JSON.finditer(text))[-MOST_SPANS:] if '"' in text else ():
+        found.append(Span(match[1] or match[2], "json_answer", FINAL, match.start(), match.end(), closed=True))
     return found
 
 

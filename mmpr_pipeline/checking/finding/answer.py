@@ -21,7 +21,7 @@ from mmpr_pipeline.checking.finding.sentence_values import (
 )
 from mmpr_pipeline.checking.reading.choices import Choice, by_index, contradicts, mentions, read_by_text, read_choice
 from mmpr_pipeline.checking.reading.letters import read_yes_no
-from mmpr_pipeline.checking.reading.normalise import blanks, tokens, undressed
+from mmpr_pipeline.checking.reading.normalise import tokens, undressed
 from mmpr_pipeline.checking.reading.quantity import read_quantity
 
 
@@ -327,4 +327,4 @@ def choice_by_truth(line: str, asked: Asked) -> Reading | None:
 
 def bounded(text: str, most: int = 300) -> str:
     """Text for a verdict's `extracted`: one line, at most `most` characters."""
-    return blanks(text)[:most]
+    return " ".join(text.split())[:most]

@@ -1,4 +1,8 @@
-"""Which sentences of a response conclude: those with a "so", and those that say what was asked over again."""
+"""Which sentences of a response conclude: those with a "so", and those that say what was asked over again.
+
+Where a question asks for yes or no, its words said again are the answer: `The function is not convex.` to `Is the
+function convex?`
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,6 @@ from mmpr_pipeline.checking.finding.announcements import (
     Span,
     announced,
     boxed_spans,
-    in_json,
     tagged,
 )
 from mmpr_pipeline.checking.finding.answer import Reading, announced_clause
@@ -111,7 +110,7 @@ _FEW_WORDS = re.compile(r"[A-Za-z]{2,20}(?: [A-Za-z]{2,20}){0,3}")
 
 def _formal_and_stated(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction | None:
     boxed = _joined_boxes(boxed_spans(plain), plain)
-    spans = sorted([*boxed, *tagged(plain), *in_json(plain), *_announced(plain, asked)], key=lambda span: span.start)
+    spans = sorted([*boxed, *tagged(plain), *_announced(plain, asked)], key=lambda span: span.start)
     if not spans:
         return None
     if boxed:

@@ -187,17 +187,6 @@ def first_number(clause: str) -> str | None:
     return with_unit(found[0], text)
 
 
-_RESULT = re.compile(
-    r"(?=[^=]*\d[^=]*[-+*/×÷x−])[-+*/×÷x−()$€£.,%\d\s]{3,120}=\s{0,2}([-−]?[$€£]?-?[\d.,]{1,24}\d|[$€£]?\d)\s?\.?"
-)
-
-
-def result_of(line: str) -> str | None:
-    """What a line of arithmetic comes to: `$109.53` of `$61.09 + $48.44 = $109.53.`; None for anything else."""
-    match = _RESULT.fullmatch(line)
-    return match[1] if match else None
-
-
 _FRACTION_WORD = re.compile(
     r"^[\s-](?:and (?:a|one) half|half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?|hundred"
     r"|thousand|million|billion|dozen|score)\b",

@@ -1,4 +1,6 @@
-"""Where an answer may stand when nothing announces it: leading and last words, concluding and restating sentences."""
+"""An answer that nothing announces: a response that is short enough to be the answer itself, a line of at most a dozen
+words, and else the places where it may stand: leading and last words, concluding and restating sentences.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from mmpr_pipeline.checking.finding.answer import (
 )
 from mmpr_pipeline.checking.finding.choice_places import lists_choices
 from mmpr_pipeline.checking.finding.concluding import CUE, restated_truth, restating
-from mmpr_pipeline.checking.finding.numbers import first_number, offers_two, plain_number, quantities, result_of
+from mmpr_pipeline.checking.finding.numbers import first_number, offers_two, plain_number, quantities
 from mmpr_pipeline.checking.finding.reply import abstains, split_sentences
 from mmpr_pipeline.checking.finding.sentence_values import (
     bracketed,
@@ -59,8 +61,8 @@ def of_short(line: str, asked: Asked) -> Reading | None:
             return Reading(line, hedged=True)
         if not line.isascii() and (worded := read_quantity(line)) is not None and not worded.digits:
             return Reading(line)  # 三分之二
-        if asked.kind == "number" and (result := result_of(line)):
-            return Reading(result)
+        if asked.kind == "number" and (result := _RESULT.fullmatch(line)):
+            return Reading(result[1])
         prose = asked.kind == "number" and re.match(r"[A-Za-z]{2,} ", line)
         if is_formula(line) and not prose:
             return Reading(first_formula(line) or line)
@@ -72,6 +74,11 @@ def of_short(line: str, asked: Asked) -> Reading | None:
     last = told_at_the_end(line)
     return Reading(undressed(line), prose=bool(last) or len(line.split()) > 6, also=last)
 
+
+_RESULT = re.compile(
+    r"(?=[^=]*\d[^=]*[-+*/×÷x−])[-+*/×÷x−()$€£.,%\d\s]{3,120}=\s{0,2}([-−]?[$€£]?-?[\d.,]{1,24}\d|[$€£]?\d)\s?\.?"
+)
+"""A line of arithmetic, and what it comes to: `$109.53` of `$61.09 + $48.44 = $109.53.`"""
 
 _LEAD_IN = re.compile(
     r"^(?:it(?:'s| is| should be| must be| would be| has to be)|(?:that|this)(?:'s| is| would be| must be)|choose"

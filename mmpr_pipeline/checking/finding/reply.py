@@ -1,4 +1,7 @@
-"""A raw response, made ready: thinking cut away, control tokens and invented further turns removed, length bounded."""
+"""The text of a response in which to look for an answer, and its sentences; whether it says that it has no answer.
+
+Thinking, control tokens, invented further turns and choices listed over again are taken away; the length is bounded.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Formulas within prose: which one an announced clause or a concluding sentence gives."""
+"""Which number or formula a clause or sentence gives as its answer.
+
+A number that the question did not hold, or the one that the sentence's verb gives; nothing where several stand out.
+"""
 
 from __future__ import annotations
 

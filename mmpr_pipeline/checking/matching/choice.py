@@ -1,4 +1,4 @@
-r"""A choice named by its value only: `\boxed{\frac{1}{4}}` where the choices are 1:2, 1:3, 1:4, ..."""
+r"""Choices, by letter or by value (`\boxed{\frac{1}{4}}` where the choices are 1:2, 1:3, 1:4, ...), and yes or no."""
 
 from __future__ import annotations
 

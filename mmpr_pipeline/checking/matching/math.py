@@ -1,4 +1,4 @@
-"""Matching of mathematics: text first, then the trees; what neither decides goes to the symbolic worker.
+"""Numbers, formulas and lists: text first, then the trees; what neither decides goes to the symbolic worker.
 
 The public functions never raise on any text. `unparseable` is the answer whenever it is not plain what the
 prediction says, or whether it is the gold.
@@ -15,7 +15,7 @@ from mmpr_pipeline.checking.case import Gold, Match
 from mmpr_pipeline.checking.matching.text import is_word_list, match_word_list
 from mmpr_pipeline.checking.reading.focus import core, is_prose, plain_text
 from mmpr_pipeline.checking.reading.latex.parser import parse_latex
-from mmpr_pipeline.checking.reading.normalise import blanks, undressed
+from mmpr_pipeline.checking.reading.normalise import undressed
 from mmpr_pipeline.checking.reading.quantity import COMMA_LANGUAGES, Quantity, expression_of, read_quantity
 from mmpr_pipeline.checking.reading.times import compare_times
 from mmpr_pipeline.checking.symbolic.client import equal, start_worker
@@ -80,7 +80,7 @@ def _match(
 
 
 def _squeezed(text: str) -> str:
-    return _BLANK.sub("", blanks(text))
+    return _BLANK.sub("", " ".join(text.split()))
 
 
 def _decide(prediction: str, gold: str, context: Context, precision: tuple[float, ...]) -> Match:

@@ -1,7 +1,8 @@
 """Short text answers, VQA-style but never deleting meaning: signs, negations, numbers and comparisons stay.
 
 Case, articles, accents, number words, plurals, a lead-in ("It is ...") and a restated question are harmless. What
-only contains the gold, or only resembles it, is in doubt.
+only contains the gold, or only resembles it, is in doubt. In lists of words the same items may stand in any order,
+however they are joined.
 """
 
 from __future__ import annotations

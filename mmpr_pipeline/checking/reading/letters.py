@@ -1,6 +1,7 @@
 r"""Labels of choices at the beginning of a text: `B`, `(B)`, `b)`, `Option B`, `选项B`, `②`, `(ii)`, `A and C`, `BD`.
 
 A letter counts only as a label: not the article in "A cat", nor the letter in "B flat", "B = 5", "Bob" or "3.14".
+Below them yes or no, true or false, in English and Chinese.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """Harmless differences of writing, taken away: full-width forms, typographic marks, Markdown and LaTeX dressing.
 
+And the words of a text by which answers are compared (`tokens`): the one notion of the same text.
+
 Nothing here deletes meaning: signs, digits, units, comparisons and words stay. Every pattern is linear in its input.
 """
 
@@ -50,11 +52,6 @@ def fold_width(text: str) -> str:
     return text
 
 
-def blanks(text: str) -> str:
-    """Runs of white space as one blank, none at the ends."""
-    return " ".join(text.split())
-
-
 def without_emphasis(text: str) -> str:
     """Markdown emphasis and code marks taken away; a `*` or `_` between word characters or digits stays."""
     if not ("*" in text or "_" in text or "`" in text or "~" in text):
@@ -103,7 +100,7 @@ def _undressed(text: str) -> str:
     while previous != text and text and (text[0] in _FIRST or text[-1] in _LAST):
         previous = text
         text = _peel(text.strip())
-    return blanks(text)
+    return " ".join(text.split())
 
 
 _undressed_short = lru_cache(maxsize=16_384)(_undressed)

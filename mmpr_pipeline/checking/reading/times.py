@@ -1,4 +1,8 @@
-"""Calendar dates written with a month's name, or as ISO 8601: the same day however it is written."""
+"""Times of day and dates: the same time or day however it is written.
+
+4:30 p.m. is 16:30, and 4:30 where the half of the day is not said; `quarter to six` is 5:45. Dates are written with a
+month's name, or as ISO 8601.
+"""
 
 from __future__ import annotations
 

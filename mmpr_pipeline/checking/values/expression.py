@@ -1,4 +1,5 @@
-"""The bounded expression tree that the parser builds and every later rule reads.
+"""The bounded expression tree that the parser builds and every later rule reads; what is known of the question when two
+trees are compared (`Context`), and the form of a decision.
 
 A tree is plain frozen data: an operation, its arguments, and for leaves a value. It never holds code, and the bounds
 below hold for every tree that the parser returns, so that what walks it needs no bounds of its own.

@@ -1,4 +1,5 @@
-"""Text to tokens: what is written many ways (Unicode, plain text, LaTeX) becomes one small alphabet of tokens.
+"""Text to tokens: what is written many ways (Unicode, plain text, LaTeX) becomes one small alphabet of tokens; and the
+words of mathematical writing: function names, Greek letters, relations, connectives, conditions and unit words.
 
 Every pattern is linear in the length of the text, which is bounded before the first one runs.
 """

@@ -1,4 +1,7 @@
-"""Lists and sets compared: what their members are, and whether order or names matter."""
+"""Lists and sets compared: what their members are, and whether order or names matter.
+
+Plus-minus stands for two values, a sum of quantities for one quantity.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tuples, intervals, matrices, vectors, ratios and residues compared, entry by entry."""
+"""Members compared, in order or as sets; tuples, intervals, matrices, vectors, ratios and residues, entry by entry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Values of trees as complex floats at given points, principal branches; bounded, and never raising but `Undecided`."""
+"""Values of trees: complex floats at given points, principal branches, and fifty digits for constants that agree as
+floats (262537412640768744 is not e^(pi sqrt(163))). Bounded, and never raising but `Undecided`.
+"""
 
 from __future__ import annotations
 

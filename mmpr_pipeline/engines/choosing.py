@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Question, Rollout
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
-from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.sampling import Decoding
 
 TOP = 20
 """Likeliest first tokens that are looked at: what servers tell at most."""

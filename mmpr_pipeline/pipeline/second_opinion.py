@@ -14,8 +14,7 @@ from mmpr_pipeline.core.records import CheckedRollout, Question, Rollout, conten
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.engines.journalled import JournalledEngine
 from mmpr_pipeline.engines.wrapped import WrappedEngine
-from mmpr_pipeline.rollouts.seeds import sampling_seed
-from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.sampling import Decoding, sampling_seed
 from mmpr_pipeline.storage.journal import Journal
 
 Votes = tuple[bool | None, ...]

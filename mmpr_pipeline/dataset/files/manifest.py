@@ -12,7 +12,7 @@ from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.core.records import SCHEMA_VERSION, QuestionOutcome, Record
 from mmpr_pipeline.core.verdict import Outcome
-from mmpr_pipeline.rollouts.asides import UNDECIDED_VOTES, counted_as
+from mmpr_pipeline.rollouts.prompts import UNDECIDED_VOTES, counted_as
 
 
 class Counts(Record):

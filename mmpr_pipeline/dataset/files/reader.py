@@ -13,7 +13,7 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
 from mmpr_pipeline.dataset.files.lookup import ShardImages
 from mmpr_pipeline.dataset.files.manifest import read_manifest
-from mmpr_pipeline.rollouts.asides import asked_label
+from mmpr_pipeline.rollouts.prompts import asked_label
 from mmpr_pipeline.storage import Store
 
 

@@ -24,7 +24,7 @@ from mmpr_pipeline.pipeline.watch.meter import BuildMeter
 from mmpr_pipeline.pipeline.watch.tally import Tally, TallyBoard
 from mmpr_pipeline.pipeline.workers.shard import IN_FLIGHT, work_shard
 from mmpr_pipeline.pipeline.workers.slots import Slots
-from mmpr_pipeline.rollouts.rounds import first_round
+from mmpr_pipeline.rollouts.sampling import first_round
 
 REPORT_EVERY = 0.5
 """Seconds between a worker's reports and between looks at the board."""

@@ -16,7 +16,7 @@ from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_build_plan
 from mmpr_pipeline.pipeline.workers.shard import outcomes, work_shard
 from mmpr_pipeline.pipeline.workers.slots import Slots
-from mmpr_pipeline.rollouts.settings import SamplingSettings
+from mmpr_pipeline.rollouts.sampling import SamplingSettings
 from tests.pipeline.engines import TextEngine
 from tests.pipeline.made import files_of, make_source
 from tests.records import a_question

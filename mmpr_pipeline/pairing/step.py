@@ -15,12 +15,10 @@ from collections.abc import Sequence
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout, Question
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
-from mmpr_pipeline.pairing.options import StepSettings
-from mmpr_pipeline.pairing.pairs import seeded_order
-from mmpr_pipeline.pairing.strategy import Pairs, Recipe, options_of
-from mmpr_pipeline.rollouts.asides import STEP, aside_label
-from mmpr_pipeline.rollouts.prompts import Prompt
-from mmpr_pipeline.rollouts.seeds import continuation_seed
+from mmpr_pipeline.pairing.settings import StepSettings
+from mmpr_pipeline.pairing.strategy import Pairs, Recipe, options_of, seeded_order
+from mmpr_pipeline.rollouts.prompts import STEP, Prompt, aside_label
+from mmpr_pipeline.rollouts.sampling import continuation_seed
 from mmpr_pipeline.rollouts.verdicts import check_rollouts
 
 _FIRST_SEED = 1 << 20

@@ -4,7 +4,7 @@ import pytest
 
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.pairing.correctness import correctness_pairs
-from mmpr_pipeline.pairing.pairs import make_pair, seeded_order
+from mmpr_pipeline.pairing.strategy import make_pair, seeded_order
 from tests.records import a_checked, a_question
 
 QUESTION = a_question()

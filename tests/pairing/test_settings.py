@@ -8,8 +8,7 @@ import pytest
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.settings import declared_settings
-from mmpr_pipeline.pairing.options import STRATEGY_OPTIONS
-from mmpr_pipeline.pairing.settings import PairingSettings
+from mmpr_pipeline.pairing.settings import STRATEGY_OPTIONS, PairingSettings
 from mmpr_pipeline.pipeline.config import BuildConfig, load_config
 
 

@@ -8,11 +8,11 @@ import pytest
 
 from mmpr_pipeline.dataset.export.formats.steps import labelled
 from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
-from mmpr_pipeline.pairing.beside.step import Steps, step_ends
 from mmpr_pipeline.pairing.settings import PairingSettings
+from mmpr_pipeline.pairing.step import Steps, step_ends
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.rollouts.prompts import Prompt
-from mmpr_pipeline.rollouts.settings import SamplingSettings
+from mmpr_pipeline.rollouts.sampling import SamplingSettings
 from tests.records import a_checked, a_question
 
 QUESTION = a_question()

@@ -14,9 +14,8 @@ from itertools import islice
 from mmpr_pipeline.core.records import CheckedRollout, Question
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pairing.correctness import combinations
-from mmpr_pipeline.pairing.options import FormatSettings
-from mmpr_pipeline.pairing.pairs import make_pair, seeded_order
-from mmpr_pipeline.pairing.strategy import Pairs, Recipe, options_of
+from mmpr_pipeline.pairing.settings import FormatSettings
+from mmpr_pipeline.pairing.strategy import Pairs, Recipe, make_pair, options_of, seeded_order
 from mmpr_pipeline.rollouts.prompts import TEMPLATES, THINK_END, THINK_START, Prompt
 
 _FINAL = re.compile(r"^[ \t>*#]{0,9}(?:final answer|最终答案)[ \t*]{0,4}[:：]", re.IGNORECASE | re.MULTILINE)

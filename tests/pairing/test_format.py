@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from mmpr_pipeline.core.records import CheckedRollout
-from mmpr_pipeline.pairing.beside.format import FormatPairs, form_of, well_formed
+from mmpr_pipeline.pairing.format import FormatPairs, form_of, well_formed
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe
 from mmpr_pipeline.rollouts.prompts import Prompt
-from mmpr_pipeline.rollouts.settings import SamplingSettings
+from mmpr_pipeline.rollouts.sampling import SamplingSettings
 from tests.records import a_checked, a_question
 
 QUESTION = a_question()

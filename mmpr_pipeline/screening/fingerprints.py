@@ -2,13 +2,16 @@
 
 It holds the hashes of its images and of its questions' word triples (`SKETCHES`), no image and no text, and says which
 set at which commit it was made of. Only sets of the Hub have one: a file on somebody's disk has no commit.
+
+What was seen of such sets is also kept on this machine from one build to the next (`cached_sketches`), so that they are
+hashed once: a piece is named by all that decides it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,13 +22,33 @@ import pyarrow.compute as pc
 
 from mmpr_pipeline.core.errors import ConfigError, DatasetError, SourceError, StoreError
 from mmpr_pipeline.core.folders import cache_folder
+from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.core.settings import group_of
 from mmpr_pipeline.screening import SCREENING
 from mmpr_pipeline.screening.chunks import SKETCHES, chunks_of, hash_sketches, read_chunk, write_chunk
-from mmpr_pipeline.screening.fingerprints.cache import cached_sketches
-from mmpr_pipeline.sources import Source
+from mmpr_pipeline.sources import Source, SourceIndex
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.storage import MissingKeyError, open_store
+
+
+def cached_sketches(index: SourceIndex, start: int, stop: int, look: Callable[[], pa.Table]) -> pa.Table:
+    """The sketches of these rows: as they were kept, or else from `look`, and kept.
+
+    A damaged file is replaced; a cache that cannot be written is done without.
+    """
+    if index.revision is None:
+        return look()
+    key = f"{content_id(SCREENING, index.fingerprint, str(start), str(stop))}.arrow"
+    store = open_store(cache_folder() / "sketches")
+    with suppress(StoreError, DatasetError, OSError):
+        kept = read_chunk(store, key)
+        if kept.schema == SKETCHES:
+            return kept
+    table = look()
+    with suppress(StoreError, OSError):
+        write_chunk(store, key, table)
+    return table
+
 
 SUFFIX = ".fingerprint.arrow"
 _ABOUT = b"mmpr.fingerprint"

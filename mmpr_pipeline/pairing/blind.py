@@ -12,11 +12,10 @@ from math import ceil
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout, Question
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
-from mmpr_pipeline.pairing.options import BlindSettings
+from mmpr_pipeline.pairing.settings import BlindSettings
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe, options_of
-from mmpr_pipeline.rollouts.asides import BLIND, NO_PARENT, aside_label
-from mmpr_pipeline.rollouts.prompts import Prompt, without_images
-from mmpr_pipeline.rollouts.seeds import MAX_ROUNDS, sampling_seed
+from mmpr_pipeline.rollouts.prompts import BLIND, NO_PARENT, Prompt, aside_label, without_images
+from mmpr_pipeline.rollouts.sampling import MAX_ROUNDS, sampling_seed
 from mmpr_pipeline.rollouts.verdicts import check_rollouts
 
 SOLVED = "solved_without_image"

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 from mmpr_pipeline.core.records import PresetPair
-from mmpr_pipeline.pairing.registry import make_strategies
 from mmpr_pipeline.pairing.settings import PairingSettings
-from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.pairing.strategy import Recipe, make_strategies
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.question import work_question
-from mmpr_pipeline.rollouts.settings import SamplingSettings
+from mmpr_pipeline.rollouts.sampling import SamplingSettings
 from tests.pipeline.engines import TextEngine
 from tests.records import a_question
 

@@ -11,10 +11,17 @@ import PIL.ImageDraw
 import pytest
 
 from mmpr_pipeline.core.records import PresetPair
-from mmpr_pipeline.screening.near import search
-from mmpr_pipeline.screening.near.rows import IMAGE_WORDS, MIN_HASHES, ROW, gathered, row_of
-from mmpr_pipeline.screening.near.search import Near, near_duplicates
-from mmpr_pipeline.screening.phash import perceptual_hash
+from mmpr_pipeline.screening import near_duplicates as near
+from mmpr_pipeline.screening.likeness import perceptual_hash
+from mmpr_pipeline.screening.near_duplicates import (
+    IMAGE_WORDS,
+    MIN_HASHES,
+    ROW,
+    Near,
+    gathered,
+    near_duplicates,
+    row_of,
+)
 from tests.records import a_question
 
 TEXT = "A train leaves the station at nine and runs at sixty kilometres an hour; how far does it get by noon?"
@@ -117,9 +124,9 @@ def test_what_is_found_does_not_depend_on_files_or_parts(monkeypatch: pytest.Mon
     whole = found(rows, np.ones(300, bool))
     assert 50 < (whole.earlier >= 0).sum() < 300
     for files, part, chunk in ((1, 1 << 18, 1 << 16), (3, 40, 16)):
-        monkeypatch.setattr(search, "FILES", files)
-        monkeypatch.setattr(search, "PART", part)
-        monkeypatch.setattr(search, "_CHUNK", chunk)
+        monkeypatch.setattr(near, "FILES", files)
+        monkeypatch.setattr(near, "PART", part)
+        monkeypatch.setattr(near, "_CHUNK", chunk)
         again = found(rows, np.ones(300, bool))
         assert np.array_equal(again.earlier, whole.earlier)
         assert np.array_equal(again.bits, whole.bits)

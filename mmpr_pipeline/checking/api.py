@@ -6,7 +6,7 @@ Pure, thread-safe, without Ray. Precision before recall: what is in doubt is `un
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache, wraps
 from typing import TYPE_CHECKING, NamedTuple, Protocol, get_args
@@ -236,13 +236,18 @@ def _compared(found: Reading, known: Gold) -> tuple[Match, ...]:
     if found.hedged:
         return (Match("unparseable", "hedged"),)
     kind, question = known.asked.kind, known.asked.question
-    if kind == "choice":
-        return tuple(_until_correct(_match_choice(found, gold, known.asked) for gold in known.golds))
     if kind == "yes_no" and gold_yes_no(known.golds[0]) is not None:
         return (match_yes_no(found.truth, known.golds[0]),)
-    if kind in ("number", "math", "list"):
-        tried = _until_correct(match_formula(found.text, gold, known) for gold in known.golds)
-        if found.prose and tried[-1].outcome == "incorrect":
+    if kind in ("choice", "number", "math", "list"):
+        tried: list[Match] = []
+        for gold in known.golds:
+            tried.append(
+                _match_choice(found, gold, known.asked) if kind == "choice" else match_formula(found.text, gold, known)
+            )
+            if tried[-1].outcome == "correct":
+                return tuple(tried)
+        tried.sort(key=lambda match: match.outcome == "unparseable")
+        if found.prose and kind != "choice" and tried[-1].outcome == "incorrect":
             tried.append(Match("unparseable", "announcement_not_understood", tried[-1].rule))
         return tuple(tried)
     texts = (found.text, *found.also)
@@ -268,16 +273,6 @@ def _match_choice(found: Reading, gold: str, asked: Asked) -> Match:
     if value_contradicts(found.choice, asked.choices):
         return Match("unparseable", "choice_letter_against_value", found.choice.letters)
     return match_choice(found.choice, gold, asked.choices)
-
-
-def _until_correct(matches: Iterable[Match]) -> list[Match]:
-    tried: list[Match] = []
-    for match in matches:
-        tried.append(match)
-        if match.outcome == "correct":
-            return tried
-    tried.sort(key=lambda match: match.outcome == "unparseable")
-    return tried
 
 
 # ---- checkers of third parties

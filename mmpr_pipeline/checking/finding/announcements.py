@@ -237,7 +237,12 @@ def _spans(text: str, low: str, triggers: Sequence[_Trigger], tier: int) -> list
     for keys, rule, begins, pattern in triggers:
         # Small letters of some scripts are two signs: then places in `low` are not those in `text`.
         if begins and len(low) == len(text):
-            places = set(_beginnings(low, keys if begins == _AT_LINE else begins))
+            places = {0}  # the very beginning, and where one of the literals stands
+            for literal in keys if begins == _AT_LINE else begins:
+                place = low.find(literal)
+                while place >= 0:
+                    places.add(place)
+                    place = low.find(literal, place + 1)
             if begins == _AT_LINE:  # where the lines begin, line break included, that hold a keyword
                 places = {max(low.rfind("\n", 0, place + 1), 0) for place in places}
             matches: list[re.Match[str]] = []  # what `finditer` gives for a pattern whose matches begin there
@@ -260,14 +265,3 @@ def _spans(text: str, low: str, triggers: Sequence[_Trigger], tier: int) -> list
 
 
 _HERE = re.compile(r"\b(?:here(?:'s| is| are)|(?:below|following) (?:is|are))\b[^\n.]{0,60}$", re.IGNORECASE)
-
-
-def _beginnings(low: str, begins: tuple[str, ...]) -> list[int]:
-    """The very beginning, and where one of some literals stands."""
-    places = [0]
-    for literal in begins:
-        place = low.find(literal)
-        while place >= 0:
-            places.append(place)
-            place = low.find(literal, place + 1)
-    return places

@@ -67,6 +67,9 @@ def vote_of(style: Style, reply: str) -> bool | None:
     return votes.pop() if len(votes) == 1 else None
 
 
+# ---- settings
+
+
 class SecondOpinion(Settings):
     """A verifier that is asked about verdicts of the kinds text, math and number that are not `correct`."""
 
@@ -91,6 +94,8 @@ class CheckingSettings(Settings):
 
     second: SecondOpinion | None = Field(default=None, description="Ask a verifier model as well; off by default.")
 
+
+# ---- votes
 
 KINDS = frozenset({"text", "math", "number"})
 _BEYOND = frozenset({"marked", "cut_off", "no_thinking", "no_gold"})

@@ -88,6 +88,8 @@ STRATEGY_OPTIONS: dict[str, type[Settings]] = {
 }
 
 
+# ---- of all strategies
+
 SAMPLED = ("correctness", "dropout_ntp")
 """The paper's strategies, for sampled responses."""
 

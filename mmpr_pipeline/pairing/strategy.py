@@ -85,6 +85,9 @@ class Strategy(Protocol):
         ...
 
 
+# ---- what strategies share
+
+
 def seeded_order(rollouts: Iterable[CheckedRollout], seed: int, role: str) -> list[CheckedRollout]:
     """Rollouts of distinct text in an order that depends on nothing but seed, role, question id and index.
 
@@ -137,6 +140,8 @@ def make_pair(
         rejected_seed=rejected.seed,
     )
 
+
+# ---- by name
 
 STRATEGIES: Registry[type[Strategy]] = Registry(
     "mmpr.strategies",

@@ -127,6 +127,8 @@ def _log_beta(a: float, b: float) -> float:
     return lgamma(a) + lgamma(b) - lgamma(a + b)
 
 
+# ---- seeds
+
 ROUND_STRIDE = 4096
 """Seeds reserved for each round: more than the most rollouts that settings allow for one question (1,024)."""
 
@@ -151,6 +153,9 @@ def continuation_seed(build_seed: int, question_id: str, index: int) -> int:
     if not 0 <= index < _CONTINUATIONS:
         raise ValueError(f"index {index} is outside 0..{_CONTINUATIONS - 1}")
     return sampling_seed(build_seed, question_id, 0) + _CONTINUATIONS + index
+
+
+# ---- settings
 
 
 class Decoding(Record):

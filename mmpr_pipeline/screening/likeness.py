@@ -105,6 +105,8 @@ _COSINES: np.ndarray = np.cos(np.pi * np.arange(_FREQUENCIES)[:, None] * (2 * np
 """The first rows of the matrix of the type-II discrete cosine transform; (_FREQUENCIES, _SIDE)."""
 
 
+# ---- questions
+
 N = 3
 """Words of a shingle."""
 

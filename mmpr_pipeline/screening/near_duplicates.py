@@ -72,6 +72,8 @@ def gathered(parts: Sequence[bytes | None]) -> tuple[np.ndarray, np.ndarray]:
 assert BITS == 32 * IMAGE_WORDS
 
 
+# ---- which rows are alike
+
 BAND = 4
 """MinHashes of a band. A likeness of 0.9 agrees in one of the four bands in 98.6% of cases; of images 8 bits apart 97%
 agree in a word, of images 16 bits apart 67%."""

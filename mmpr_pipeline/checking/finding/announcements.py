@@ -37,6 +37,8 @@ class Span(NamedTuple):
     closed: bool = False
 
 
+# ---- marks
+
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s{0,3}(?=\{)|\\boxed\s{1,3}(?=[^\s{])")
 _BRACE = re.compile(r"\\[\\{}]|[{}]")
 _TAG = re.compile(r"<(answer|final_answer|finalanswer|ans)\s{0,2}>", re.IGNORECASE)
@@ -96,6 +98,8 @@ def tagged(text: str) -> list[Span]:
         found.append(Span(match[1] or match[2], "json_answer", FINAL, match.start(), match.end(), closed=True))
     return found
 
+
+# ---- words
 
 _NOT_WRONG = r"(?<!wrong )(?<!incorrect )(?<!first )(?<!possible )(?<!initial )(?<!your )"
 _NOT_WRONG += r"(?<!if the )(?<!suppose the )(?<!supposing the )(?<!whether the )(?<!assuming the )(?<!unless the )"

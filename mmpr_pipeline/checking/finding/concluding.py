@@ -44,6 +44,8 @@ _ASKING = frozenset(
 )
 
 
+# ---- yes or no
+
 _AUXILIARY = "is|are|was|were|do|does|did|has|have|had|can|could|will|would"
 _LEAD_IN = re.compile(
     r"^(?:(?:based on|according to|looking at|from|in|as (?:shown|seen) in|given|for|at)\b[^,?]{0,80}|yes|no), ",

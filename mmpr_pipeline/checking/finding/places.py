@@ -125,6 +125,8 @@ def told_at_the_end(sentence: str) -> tuple[str, ...]:
     return (undressed(match["told"] or match["labelled"]),)
 
 
+# ---- places
+
 Place = Callable[[list[str], str, Asked], list[Reading]]
 
 

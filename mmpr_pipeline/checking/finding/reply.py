@@ -74,6 +74,8 @@ def _cleaned(text: str) -> str:
     return text[:_HEAD_CHARS].rstrip() + "\n" + text[_HEAD_CHARS - MAX_CHARS :].lstrip()
 
 
+# ---- sentences
+
 _SENTENCE_END = re.compile(
     r"[.!?$\\](?:(?<=[.!?])(?<!\b[A-Z].)(?<!\b(?:Mr|Dr|St|vs|No).)(?<!\b(?:Mrs|etc|Fig).)"
     r"[\"')\]]{0,2}(?=\s|$|[\u4e00-\u9fff])"
@@ -125,6 +127,8 @@ def first_sentence(text: str) -> str:
     match = _SENTENCE_END.search(line)
     return line[: match.start()] if match else line
 
+
+# ---- choices listed over again
 
 MOST_LABELS = 200
 """The first so many labels of a response are looked at."""
@@ -196,6 +200,8 @@ def _item_end(text: str, start: int, stop: int | None, texts: frozenset[str]) ->
 def _index(mark: re.Match[str]) -> int:
     return ord((mark[1] or mark[2]).upper()) - 65
 
+
+# ---- an honest "I can't tell"
 
 _UNABLE = (
     r"\b(?:can ?not|can't|could ?not|couldn't|unable to|impossible to|not possible to|not able to|isn't possible to"

@@ -160,6 +160,8 @@ def filled_blank(text: str, question: str) -> str | None:
     return with_unit(found[-1], text) if len(values) == 1 else None
 
 
+# ---- formulas
+
 _MATH = re.compile(
     r"\$\$(?P<a>.{1,800}?)\$\$|\$(?P<b>[^$\n]{1,400})\$|\\\((?P<c>.{1,800}?)\\\)|\\\[(?P<d>.{1,800}?)\\\]", re.DOTALL
 )

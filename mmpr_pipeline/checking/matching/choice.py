@@ -73,6 +73,9 @@ def match_choice(named: Choice | None, gold: str, choices: Sequence[str]) -> Mat
     return Match("incorrect", rule, f"{named.letters} != {'/'.join(wanted)}")
 
 
+# ---- yes or no
+
+
 def match_yes_no(said: bool | None, gold: str) -> Match:
     """Compare what was said with the gold."""
     wanted = gold_yes_no(gold)

@@ -71,6 +71,8 @@ def _near(a: float, b: float) -> bool:
     return a == b if b == 0 or a == 0 else abs(a - b) <= TOLERANCE * abs(b) * (1 + 1e-9)
 
 
+# ---- documents
+
 THRESHOLD = 0.5
 MOST_CHARS = 600
 

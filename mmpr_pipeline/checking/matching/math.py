@@ -193,6 +193,8 @@ def _as_text(left: str, right: str, reason: str) -> Match:
     return Match("unparseable", "not_mathematics", reason)
 
 
+# ---- by the kind that was asked
+
 _WHOLE = re.compile(r"-?\d{1,15}", re.ASCII)
 
 

@@ -238,6 +238,8 @@ _WEAK = COPULAS | FILLER | ARTICLES
 _MOST_WORDS = 30
 
 
+# ---- lists of words
+
 _JOINT = re.compile(r"\s?[,;\n]\s?(?:and\s)?|\s(?:and|&)\s|和|与")
 MOST_ITEMS = 50
 _TRUTHS = frozenset({"true", "false", "yes", "no", "t", "f", "对", "错"})

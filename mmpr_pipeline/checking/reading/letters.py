@@ -146,6 +146,8 @@ def _is_set(letters: str, limit: int) -> bool:
     return all(a < b for a, b in pairwise(letters)) and ord(letters[-1]) - 65 < limit
 
 
+# ---- yes or no
+
 _YES = "yes|yeah|yep|yup|true|correct|right|affirmative|是的|是|对的|对|正确|有|能|可以|会|√|✓|✔"
 _YES += "|(?:ja|oui|sí|sim|да)(?!-)|はい|예|네"
 _YES += r"|(?:absolutely|definitely|indeed)(?=[,.]|$)"

@@ -149,6 +149,8 @@ def without_spacing_commands(text: str) -> str:
     return _SPACING.sub(" ", text) if "\\" in text else text
 
 
+# ---- words
+
 _SMALL = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
     seventeen eighteen nineteen twenty""".split()
 _TENS = "thirty forty fifty sixty seventy eighty ninety hundred thousand".split()

@@ -92,6 +92,8 @@ def _hour(time: Time) -> int:
     return time.hour % 12 + 12 if time.half == "pm" else time.hour % 12
 
 
+# ---- dates
+
 _NAMES = [
     "january",
     "february",

@@ -157,6 +157,8 @@ def is_membership(expr: Expr) -> bool:
     return known.op == "const" or (known.op == "sym" and str(known.value)[0] in _NUMBER_SETS)
 
 
+# ---- what is known of the question
+
 _ROUNDING_WORDS = (
     "nearest",
     "round",

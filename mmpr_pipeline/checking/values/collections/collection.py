@@ -121,6 +121,8 @@ def _bare(items: Sequence[Expr]) -> list[Expr]:
     return [definition_value(item) if is_definition(item) else item for item in items]
 
 
+# ---- plus-minus
+
 MOST_SIGNS = 4
 
 

@@ -95,6 +95,9 @@ def _without_equals(ones: Sequence[Expr], others: Sequence[Expr]) -> tuple[list[
     return list((left - right).elements()), list((right - left).elements())
 
 
+# ---- entry by entry
+
+
 def compare_tuples(left: Expr, right: Expr, decide: Decide) -> Decision:
     """Tuples or intervals; a number in square brackets alone is that number."""
     if left.op != "paren" or right.op != "paren":

@@ -168,6 +168,8 @@ _COMPLEX: dict[str, Callable[[complex], complex]] = {
 }  # fmt: skip
 
 
+# ---- fifty digits
+
 DIGITS = 50
 _MAX_EXPONENT = 100_000
 

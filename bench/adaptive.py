@@ -30,12 +30,11 @@ from typing import Any
 
 from mmpr_pipeline.core.records import Question, QuestionOutcome, Rollout
 from mmpr_pipeline.engines.engine import EngineInfo, EngineStats, SampleRequest
-from mmpr_pipeline.pairing.registry import make_strategies
 from mmpr_pipeline.pairing.settings import PairingSettings
-from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.pairing.strategy import Recipe, make_strategies
 from mmpr_pipeline.pipeline.question import work_question
-from mmpr_pipeline.rollouts import rounds
-from mmpr_pipeline.rollouts.settings import SamplingSettings
+from mmpr_pipeline.rollouts import sampling
+from mmpr_pipeline.rollouts.sampling import SamplingSettings
 
 MOST, PAIRS = 32, 15
 Rates = Callable[[int, int], list[float]]  # (correct, incorrect so far, more) -> chances of 0, 1, ... more correct ones
@@ -52,7 +51,7 @@ LENGTHS: dict[str, Callable[[bool, float], float]] = {
 
 def ours(settings: SamplingSettings, correct: int, incorrect: int, sampled: int | None = None) -> int:
     """The rule as builds use it; all rollouts are usable where `sampled` is not given."""
-    return rounds.next_round(
+    return sampling.next_round(
         correct, incorrect, correct + incorrect if sampled is None else sampled,
         most=MOST, round_size=settings.round_size, max_pairs=PAIRS, price=settings.price,
         round_price=settings.round_price,
@@ -73,7 +72,7 @@ def expected(ends: tuple[float, float], rule: Rule) -> tuple[float, float, float
                 continue
             asked += chance
             for k in range(size + 1):
-                likely = rounds._chances(size, ends[0] + right, ends[1] + wrong)[k]
+                likely = sampling._chances(size, ends[0] + right, ends[1] + wrong)[k]
                 following[right + k, wrong + size - k] += chance * likely
         states = following
     return sampled, pairs, asked
@@ -82,19 +81,19 @@ def expected(ends: tuple[float, float], rule: Rule) -> tuple[float, float, float
 def least(ends: tuple[float, float], share: float) -> float:
     """Fewest rollouts a pair at that share of flat pairs, by the best rule that knows the distribution."""
     flat = expected(ends, lambda c, w: 0 if c + w else MOST)[1]
-    before, rounds.PRIOR = rounds.PRIOR, ends
+    before, sampling.PRIOR = sampling.PRIOR, ends
     costs = []
     try:
         for step in range(20, 400):
-            rounds._going_on.cache_clear()
+            sampling._going_on.cache_clear()
             rule = partial(ours, SamplingSettings(round_size=1, round_price=0, price=0.005 * step))
             sampled, pairs, _ = expected(ends, rule)
             if pairs < share * flat:
                 break
             costs.append(sampled / pairs)
     finally:
-        rounds.PRIOR = before
-        rounds._going_on.cache_clear()
+        sampling.PRIOR = before
+        sampling._going_on.cache_clear()
     return min(costs) / (MOST / flat)
 
 
@@ -305,7 +304,7 @@ def main() -> None:
         return show_recorded(args.builds[0])
     show_rates(SamplingSettings())
     draw = random.Random(0)
-    rates = {f"question {i}": draw.betavariate(*rounds.PRIOR) for i in range(args.questions)}
+    rates = {f"question {i}": draw.betavariate(*sampling.PRIOR) for i in range(args.questions)}
     print("\n" + HEAD.format("lengths"))
     for name, length in LENGTHS.items():
         flat, adaptive = (simulate(rates, length, adaptive) for adaptive in (False, True))

@@ -26,7 +26,7 @@ from mmpr_pipeline.engines.engine import ContinueRequest, SampleRequest
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.vllm.engine import VllmEngine
 from mmpr_pipeline.rollouts.prompts import prompt_text, template_for, without_images
-from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.sampling import Decoding
 
 CONTINUED = 8
 

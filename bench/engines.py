@@ -5,7 +5,7 @@
 
 Real: the way of a shard (`pipeline.workers.shard.outcomes`: questions in flight, its window), where requests go
 (`engines.pool.EnginePool`, one in each shard worker), the actors of engines (`engines.actors.EngineActor`: gate, busy
-clock, what they tell of their load), and when a question has enough (`rollouts.rounds`). Simulated: the engines, with
+clock, what they tell of their load), and when a question has enough (`rollouts.sampling`). Simulated: the engines, with
 continuous batching, a KV cache that preempts as vLLM does (the sequence admitted last is thrown out and computed
 again), and the speed of an 8B model; how long responses are; and which are right. 488 questions an engine is
 the paper's 250,000 on 512. There is one shard worker for each engine, as on a cluster with a CPU for each GPU.
@@ -58,8 +58,7 @@ from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.workers import shards_on_ray as cluster
 from mmpr_pipeline.pipeline.workers.shard import IN_FLIGHT, Slots, outcomes
 from mmpr_pipeline.pipeline.workers.shards_on_ray import REPORT_EVERY
-from mmpr_pipeline.rollouts.rounds import next_round
-from mmpr_pipeline.rollouts.settings import Decoding, SamplingSettings
+from mmpr_pipeline.rollouts.sampling import Decoding, SamplingSettings, next_round
 
 SEQUENCES = 256
 STEP_ALONE = 0.00648

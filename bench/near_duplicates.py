@@ -18,8 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmpr_pipeline.screening.near.rows import IMAGE_WORDS, MIN_HASHES, ROW
-from mmpr_pipeline.screening.near.search import near_duplicates
+from mmpr_pipeline.screening.near_duplicates import IMAGE_WORDS, MIN_HASHES, ROW, near_duplicates
 
 SHARE, WORDS_APART = 0.05, 2
 ANSWERS = 5

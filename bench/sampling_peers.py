@@ -83,7 +83,7 @@ def prompt(question: Any) -> str:
 
 def seed_of(question: Any) -> int:
     """Seed of the question's first rollout, as in a build."""
-    from mmpr_pipeline.rollouts.seeds import sampling_seed
+    from mmpr_pipeline.rollouts.sampling import sampling_seed
 
     return sampling_seed(0, question.question_id, 0)
 
@@ -206,7 +206,7 @@ def request(question: Any, max_tokens: int, n: int) -> Any:
     """A request as `build.question` makes it."""
     from mmpr_pipeline.engines.engine import SampleRequest
     from mmpr_pipeline.rollouts.prompts import prompt_for
-    from mmpr_pipeline.rollouts.settings import Decoding
+    from mmpr_pipeline.rollouts.sampling import Decoding
 
     turn = prompt_for(question, "cot-final")
     return SampleRequest(

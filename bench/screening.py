@@ -34,10 +34,9 @@ from PIL import Image, ImageDraw
 
 from mmpr_pipeline.screening.chunks import KEYS, chunks_of, hash_keys, write_chunk
 from mmpr_pipeline.screening.contamination import EvaluationRows, Hasher, Sketch
+from mmpr_pipeline.screening.likeness import VIEWS, WORDS, distances, perceptual_hash, shingles, split_words
 from mmpr_pipeline.screening.merge import Screened, merge_chunks
-from mmpr_pipeline.screening.phash import VIEWS, WORDS, distances, perceptual_hash
 from mmpr_pipeline.screening.settings import ScreeningSettings, Share
-from mmpr_pipeline.screening.shingles import shingles, split_words
 from mmpr_pipeline.sources import Source, open_source
 from mmpr_pipeline.storage import open_store
 

@@ -17,7 +17,7 @@ from mmpr_pipeline.core.version import __version__
 
 if TYPE_CHECKING:
     from mmpr_pipeline.checking import check
-    from mmpr_pipeline.checking.registry import Checker, checker
+    from mmpr_pipeline.checking.api import Checker, checker
     from mmpr_pipeline.core.errors import MmprError
     from mmpr_pipeline.core.records import Image, PreferencePair, Question, QuestionOutcome, Rollout
     from mmpr_pipeline.core.verdict import Verdict
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mmpr_pipeline.study.iterate.run import iterate
 
 _PLACES = {
-    "Checker": "checking.registry",
+    "Checker": "checking.api",
     "Engine": "engines.engine",
     "Image": "core.records",
     "MmprError": "core.errors",
@@ -52,7 +52,7 @@ _PLACES = {
     "Verdict": "core.verdict",
     "build": "face.builds",
     "check": "checking",
-    "checker": "checking.registry",
+    "checker": "checking.api",
     "evaluate": "face.models",
     "export": "dataset.export.run",
     "iterate": "study.iterate.run",

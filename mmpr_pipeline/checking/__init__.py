@@ -2,15 +2,16 @@
 
 from mmpr_pipeline.checking.api import (
     CHECKER,
+    CHECKERS,
     answers_equal,
     check,
     check_prediction,
     check_question,
     check_response,
+    checker,
     checker_identity,
     find_answer,
 )
-from mmpr_pipeline.checking.registry import CHECKERS, checker
 from mmpr_pipeline.core.verdict import Verdict
 
 __all__ = [

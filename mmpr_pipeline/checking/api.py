@@ -8,25 +8,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache, lru_cache, wraps
+from typing import TYPE_CHECKING, NamedTuple, Protocol, get_args
 
-from mmpr_pipeline.checking.case import Asked, Gold
-from mmpr_pipeline.checking.finding.abstain import abstains
+from mmpr_pipeline.checking.case import Asked, Gold, Match
+from mmpr_pipeline.checking.finding.announcements import SPAN_CHARS
 from mmpr_pipeline.checking.finding.answer import Reading, bounded
 from mmpr_pipeline.checking.finding.extract import IN_WORDS, Extraction, extract
-from mmpr_pipeline.checking.finding.prose.formula import is_formula
-from mmpr_pipeline.checking.finding.spans import SPAN_CHARS
-from mmpr_pipeline.checking.matching.chart import match_chart
-from mmpr_pipeline.checking.matching.choice import match_choice, match_value, value_contradicts
-from mmpr_pipeline.checking.matching.document import match_document
-from mmpr_pipeline.checking.matching.formula import match_formula
-from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unparseable
+from mmpr_pipeline.checking.finding.reply import abstains
+from mmpr_pipeline.checking.finding.sentence_values import is_formula
+from mmpr_pipeline.checking.matching.choice import match_choice, match_value, match_yes_no, value_contradicts
+from mmpr_pipeline.checking.matching.documents_and_charts import match_chart, match_document
+from mmpr_pipeline.checking.matching.math import match_formula
 from mmpr_pipeline.checking.matching.text import match_text
-from mmpr_pipeline.checking.matching.yes_no import match_yes_no
 from mmpr_pipeline.checking.reading.choices import gold_letters
-from mmpr_pipeline.checking.reading.yes_no import gold_yes_no
-from mmpr_pipeline.checking.registry import CHECKERS, checker_for
+from mmpr_pipeline.checking.reading.letters import gold_yes_no
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.registry import Registry
 from mmpr_pipeline.core.verdict import AnswerKind, Verdict
 
 if TYPE_CHECKING:
@@ -71,12 +69,6 @@ def check(
         gold, golds, kind=kind, choices=choices, question=question, unit=unit, precision=precision, language=language
     )
     return trace_response(response, known).verdict
-
-
-def checker_identity() -> str:
-    """Name and version of the checker, third parties' checkers included: part of what a build is."""
-    others = [f"{kind}={origin}" for kind, origin in sorted(CHECKERS.origins(CHECKERS.names()).items())]
-    return ", ".join([CHECKER, *others])
 
 
 check_response = check
@@ -165,49 +157,34 @@ def unusable(rule: str) -> Verdict:
 # ---- one trace
 
 
+def _guarded(trace: Callable[[str, Gold], Trace]) -> Callable[[str, Gold], Trace]:
+    """One answer that trips a fault of ours costs one verdict, named after the fault, and not a shard."""
+
+    @wraps(trace)
+    def guarded(text: str, known: Gold) -> Trace:
+        if not isinstance(text, str):
+            raise TypeError(f"A response is text, not {type(text).__name__}: {text!r:.80}")
+        try:
+            return trace(text, known)
+        except Exception as fault:
+            failed = Match("unparseable", "checker_failed", type(fault).__name__)
+            return _trace(known, Extraction("none", "checker_failed"), (failed,))
+
+    return guarded
+
+
+@_guarded
 def trace_response(response: str, known: Gold) -> Trace:
     """`check_response` with everything that led to its verdict."""
-    return _guarded(_trace_response, response, known)
+    return _trace(known, extract(response, known.asked))
 
 
+@_guarded
 def trace_prediction(prediction: str, known: Gold) -> Trace:
     """`check_prediction` with everything that led to its verdict."""
-    return _guarded(_trace_prediction, prediction, known)
-
-
-def _guarded(trace: Callable[[str, Gold], Trace], text: str, known: Gold) -> Trace:
-    """One answer that trips a fault of ours costs one verdict, named after the fault, and not a shard."""
-    if not isinstance(text, str):
-        raise TypeError(f"A response is text, not {type(text).__name__}: {text!r:.80}")
-    try:
-        return trace(text, known)
-    except Exception as fault:
-        failed = unparseable("checker_failed", type(fault).__name__)
-        return _trace(known, Extraction("none", "checker_failed"), (failed,))
-
-
-def _trace_response(response: str, known: Gold) -> Trace:
-    found = extract(response, known.asked)
-    if found.status == "abstained":
-        # An honest "I can't tell" is no match, unless that is the gold.
-        if any(abstains(gold) for gold in known.golds):
-            return _trace(known, found, (correct("abstained_as_gold"),))
-        letters = "".join("".join(gold_letters(gold, known.asked.choices)) for gold in known.golds[:1])
-        own = [choice for i, choice in enumerate(known.asked.choices) if chr(65 + i) in letters]
-        if any(abstains(choice) for choice in own):  # it may mean the choice that says so
-            return _trace(known, found, (unparseable("abstained_like_choice"),))
-        if known.asked.kind == "number" and any(_ZERO.fullmatch(gold.strip()) for gold in known.golds):
-            return _trace(known, found, (unparseable("abstained_like_zero"),))  # `None` of them, perhaps
-        return _trace(known, found, (incorrect("abstained"),))
-    if found.status != "found" or found.reading is None:
-        return _trace(known, found, (unparseable(found.rule),))
-    return _trace(known, found, match_reading(found.reading, known))
-
-
-def _trace_prediction(prediction: str, known: Gold) -> Trace:
     text = prediction.strip()
     if not text:
-        return _trace(known, Extraction("none", "empty"), (unparseable("empty"),))
+        return _trace(known, Extraction("none", "empty"))
     # A short prediction or a formula is compared as it stands; a sentence must be read first.
     kind = known.asked.kind
     direct: tuple[Match, ...] | None = None
@@ -217,13 +194,37 @@ def _trace_prediction(prediction: str, known: Gold) -> Trace:
             direct = match_reading(Reading(text), known)
     if direct is not None and (direct[-1].outcome == "correct" or direct[-1].rule == "unknown_unit"):
         return _trace(known, Extraction("found", "prediction", Reading(text)), direct)
-    read = _trace_response(prediction, known)
+    read = _trace(known, extract(prediction, known.asked))
     # Several equations say several values: the one that was read does not contradict the gold, the whole is compared.
     several = text.count("=") > 1 and read.verdict.outcome == "incorrect"
     unread = read.extraction.status == "none" or read.extraction.rule == IN_WORDS
     if direct is not None and (unread or several):
         return _trace(known, Extraction("found", "prediction", Reading(text), read.extraction.tried), direct)
     return read
+
+
+def _trace(known: Gold, found: Extraction, matches: tuple[Match, ...] = ()) -> Trace:
+    """How the last of `matches` became the verdict; without any, what was found is compared with the golds first."""
+    asked = known.asked
+    if not matches and found.status == "found" and found.reading is not None:
+        matches = match_reading(found.reading, known)
+    elif not matches and found.status == "abstained":
+        letters = "".join("".join(gold_letters(gold, asked.choices)) for gold in known.golds[:1])
+        own = [choice for i, choice in enumerate(asked.choices) if chr(65 + i) in letters]
+        if any(abstains(gold) for gold in known.golds):
+            matches = (Match("correct", "abstained_as_gold"),)
+        elif any(abstains(choice) for choice in own):  # it may mean the choice that says so
+            matches = (Match("unparseable", "abstained_like_choice"),)
+        elif asked.kind == "number" and any(_ZERO.fullmatch(gold.strip()) for gold in known.golds):
+            matches = (Match("unparseable", "abstained_like_zero"),)  # `None` of them, perhaps
+        else:
+            matches = (Match("incorrect", "abstained"),)  # an honest "I can't tell" is no match
+    elif not matches:
+        matches = (Match("unparseable", found.rule),)
+    final = matches[-1]
+    extracted = bounded(found.text) if found.text is not None else None
+    verdict = Verdict(outcome=final.outcome, extracted=extracted, rule=final.rule, checker=CHECKER)
+    return Trace(asked.kind, found, matches, verdict)
 
 
 def match_reading(found: Reading, known: Gold) -> tuple[Match, ...]:
@@ -233,16 +234,21 @@ def match_reading(found: Reading, known: Gold) -> tuple[Match, ...]:
 
 def _compared(found: Reading, known: Gold) -> tuple[Match, ...]:
     if found.hedged:
-        return (unparseable("hedged"),)
+        return (Match("unparseable", "hedged"),)
     kind, question = known.asked.kind, known.asked.question
-    if kind == "choice":
-        return tuple(_until_correct(_match_choice(found, gold, known.asked) for gold in known.golds))
     if kind == "yes_no" and gold_yes_no(known.golds[0]) is not None:
         return (match_yes_no(found.truth, known.golds[0]),)
-    if kind in ("number", "math", "list"):
-        tried = _until_correct(match_formula(found.text, gold, known) for gold in known.golds)
-        if found.prose and tried[-1].outcome == "incorrect":
-            tried.append(unparseable("announcement_not_understood", tried[-1].rule))
+    if kind in ("choice", "number", "math", "list"):
+        tried: list[Match] = []
+        for gold in known.golds:
+            tried.append(
+                _match_choice(found, gold, known.asked) if kind == "choice" else match_formula(found.text, gold, known)
+            )
+            if tried[-1].outcome == "correct":
+                return tuple(tried)
+        tried.sort(key=lambda match: match.outcome == "unparseable")
+        if found.prose and kind != "choice" and tried[-1].outcome == "incorrect":
+            tried.append(Match("unparseable", "announcement_not_understood", tried[-1].rule))
         return tuple(tried)
     texts = (found.text, *found.also)
     if kind == "document":
@@ -253,7 +259,7 @@ def _compared(found: Reading, known: Gold) -> tuple[Match, ...]:
         matches = [match_text(text, known.golds, question, known.asked.language) for text in texts]
     best = min(matches, key=lambda match: {"correct": 0, "unparseable": 1, "incorrect": 2}[match.outcome])
     if found.prose and best.outcome == "incorrect":
-        best = unparseable("sentence_not_understood", best.rule)
+        best = Match("unparseable", "sentence_not_understood", best.rule)
     return (*[m for m in matches if m is not best], best)
 
 
@@ -265,22 +271,51 @@ def _match_choice(found: Reading, gold: str, asked: Asked) -> Match:
     if found.choice is None:
         return match_value(found.text, gold, asked.choices, asked.question)
     if value_contradicts(found.choice, asked.choices):
-        return unparseable("choice_letter_against_value", found.choice.letters)
+        return Match("unparseable", "choice_letter_against_value", found.choice.letters)
     return match_choice(found.choice, gold, asked.choices)
 
 
-def _until_correct(matches: object) -> list[Match]:
-    tried: list[Match] = []
-    for match in matches:  # type: ignore[attr-defined]
-        tried.append(match)
-        if match.outcome == "correct":
-            return tried
-    tried.sort(key=lambda match: match.outcome == "unparseable")
-    return tried
+# ---- checkers of third parties
+#
+# A distribution adds one for a kind of answer through an entry point, `[project.entry-points."mmpr.checkers"]`, whose
+# name is the kind; a program by `@checker("text", version=1)`. It stands before the rules of this package for that
+# kind, and its name and version are part of the identity of what is built with it.
 
 
-def _trace(known: Gold, found: Extraction, matches: tuple[Match, ...]) -> Trace:
-    final = matches[-1]
-    extracted = bounded(found.text) if found.text is not None else None
-    verdict = Verdict(outcome=final.outcome, extracted=extracted, rule=final.rule, checker=CHECKER)
-    return Trace(known.asked.kind, found, matches, verdict)
+class Checker(Protocol):
+    """Decides on one response; an exception costs that verdict, not the run."""
+
+    def __call__(self, question: Question, response: str) -> Verdict: ...
+
+
+CHECKERS: Registry[Checker] = Registry("mmpr.checkers", "checker", {})
+
+
+@cache
+def checker_for(kind: AnswerKind) -> tuple[Checker, str] | None:
+    """The third party's checker for a kind, with its name and version; None where the rules of this package decide."""
+    if kind not in CHECKERS.names():
+        return None
+    return CHECKERS.get(kind), f"{kind} of {CHECKERS.origins([kind])[kind]}"
+
+
+def checker(kind: AnswerKind, *, version: int | str) -> Callable[[Checker], Checker]:
+    """Register a function as the checker of a kind in this process. Raises ConfigError for a kind that is not known."""
+    if kind not in get_args(AnswerKind):
+        raise ConfigError(
+            f"There is no kind of answer {kind!r}.", remedy=f"Name one of {', '.join(get_args(AnswerKind))}."
+        )
+
+    def add(function: Checker) -> Checker:
+        name = getattr(function, "__qualname__", type(function).__name__)
+        CHECKERS.add(kind, function, f"{name} {version}")
+        checker_for.cache_clear()
+        return function
+
+    return add
+
+
+def checker_identity() -> str:
+    """Name and version of the checker, third parties' checkers included: part of what a build is."""
+    others = [f"{kind}={origin}" for kind, origin in sorted(CHECKERS.origins(CHECKERS.names()).items())]
+    return ", ".join([CHECKER, *others])

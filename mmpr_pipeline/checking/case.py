@@ -1,4 +1,6 @@
-"""What is asked and what is right: everything that a verdict needs but the answer itself, its kind among it."""
+"""What is asked and what is right: everything that a verdict needs but the answer itself, its kind among it; and what
+a matcher says of one answer (`Match`).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from mmpr_pipeline.checking.reading.choices import choices_in, gold_letters, rea
 from mmpr_pipeline.checking.reading.normalise import undressed
 from mmpr_pipeline.checking.reading.quantity import read_quantity
 from mmpr_pipeline.checking.values.numbers.units import parse_unit
-from mmpr_pipeline.core.verdict import AnswerKind
+from mmpr_pipeline.core.verdict import AnswerKind, Outcome
 
 KINDS = frozenset(get_args(AnswerKind)) - {"none"}
 _OTHER_NAMES = {
@@ -151,3 +153,11 @@ def inferred(gold: str, choices: Sequence[str] = (), question: str = "") -> Answ
     if re.fullmatch(r"[-+*/^().\d\s]+", text):
         return "math"
     return "text"
+
+
+class Match(NamedTuple):
+    """One decision. `unparseable` means in doubt: the answer was not understood, or could not be decided safely."""
+
+    outcome: Outcome
+    rule: str
+    detail: str = ""

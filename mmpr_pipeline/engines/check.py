@@ -25,8 +25,7 @@ from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineStats, S
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import start_engines
 from mmpr_pipeline.rollouts.prompts import prompt_for, without_images
-from mmpr_pipeline.rollouts.seeds import sampling_seed
-from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.sampling import Decoding, sampling_seed
 
 State = Literal["pass", "FAIL", "info"]
 STYLE = "cot-final"

@@ -21,8 +21,8 @@ from pydantic import Field
 
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import FinishReason, Question, Record, Rollout, content_id
-from mmpr_pipeline.rollouts.asides import aside_of
-from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.prompts import aside_of
+from mmpr_pipeline.rollouts.sampling import Decoding
 
 
 class SampleRequest(Record):

@@ -33,11 +33,10 @@ def pairs(
     """
     from mmpr_pipeline.engines.registry import make_engine
     from mmpr_pipeline.engines.settings import EngineSettings
-    from mmpr_pipeline.pairing.registry import STRATEGIES
     from mmpr_pipeline.pairing.settings import PairingSettings
-    from mmpr_pipeline.pairing.strategy import Recipe
+    from mmpr_pipeline.pairing.strategy import STRATEGIES, Recipe
     from mmpr_pipeline.pipeline.workers.shard import outcomes
-    from mmpr_pipeline.rollouts.settings import SamplingSettings
+    from mmpr_pipeline.rollouts.sampling import SamplingSettings
 
     rules = PairingSettings.model_validate({**(pairing or {}), "strategies": tuple(strategies)})
     for name in rules.strategies:

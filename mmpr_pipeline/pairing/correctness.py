@@ -9,8 +9,7 @@ from functools import cache, partial
 from mmpr_pipeline.checking import answers_equal
 from mmpr_pipeline.core.records import CheckedRollout, PreferencePair, Question
 from mmpr_pipeline.engines.engine import Engine
-from mmpr_pipeline.pairing.pairs import make_pair, seeded_order
-from mmpr_pipeline.pairing.strategy import Pairs, Recipe
+from mmpr_pipeline.pairing.strategy import Pairs, Recipe, make_pair, seeded_order
 from mmpr_pipeline.rollouts.prompts import Prompt
 
 AnswersEqual = Callable[[str, str], bool]

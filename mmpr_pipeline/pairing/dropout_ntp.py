@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout, Question, Rollout
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine
-from mmpr_pipeline.pairing.pairs import make_pair, seeded_order
-from mmpr_pipeline.pairing.strategy import Pairs, Recipe
+from mmpr_pipeline.pairing.strategy import Pairs, Recipe, make_pair, seeded_order
 from mmpr_pipeline.rollouts.prompts import THINK_END, Prompt, without_images
-from mmpr_pipeline.rollouts.seeds import continuation_seed
+from mmpr_pipeline.rollouts.sampling import continuation_seed
 from mmpr_pipeline.rollouts.verdicts import check_rollouts
 
 SHORTEST_PARENT_CHARS = 16

@@ -24,13 +24,19 @@ from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout, Question, Rollout, content_id
 from mmpr_pipeline.engines.engine import Engine, SampleRequest, ask_choice
 from mmpr_pipeline.pairing.dropout_ntp import parents_to_cut
-from mmpr_pipeline.pairing.options import FeedbackSettings
-from mmpr_pipeline.pairing.pairs import make_pair
-from mmpr_pipeline.pairing.strategy import Pairs, Recipe, options_of
-from mmpr_pipeline.rollouts.asides import CLAIM, CLAIMS, NO_PARENT, aside_label
-from mmpr_pipeline.rollouts.prompts import IMAGE_MARK, TEMPLATES, Prompt, place_images
-from mmpr_pipeline.rollouts.seeds import sampling_seed
-from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.pairing.settings import FeedbackSettings
+from mmpr_pipeline.pairing.strategy import Pairs, Recipe, make_pair, options_of
+from mmpr_pipeline.rollouts.prompts import (
+    CLAIM,
+    CLAIMS,
+    IMAGE_MARK,
+    NO_PARENT,
+    TEMPLATES,
+    Prompt,
+    aside_label,
+    place_images,
+)
+from mmpr_pipeline.rollouts.sampling import Decoding, sampling_seed
 
 WORDS = ("yes", "no")
 MOST_CLAIMS = 32

@@ -1,21 +1,27 @@
-"""Pairing strategies: each is one file that turns a question's rollouts into pairs, behind one protocol."""
+"""Pairing strategies: each is one file that turns a question's rollouts into pairs, behind one protocol.
+
+Here are the protocol, the strategies by name, and what they share: the seeded order in which rollouts are taken, and
+the way from two of them to a pair.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from pydantic import ValidationError
 
-from mmpr_pipeline.checking.second.settings import SecondOpinion
+from mmpr_pipeline.checking.second_opinion import SecondOpinion
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.records import CheckedRollout, PreferencePair, Question
+from mmpr_pipeline.core.records import CheckedRollout, PreferencePair, Question, content_id
+from mmpr_pipeline.core.registry import Registry
 from mmpr_pipeline.core.settings import Settings
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.rollouts.prompts import Prompt
-from mmpr_pipeline.rollouts.settings import SamplingSettings
+from mmpr_pipeline.rollouts.sampling import SamplingSettings
 from mmpr_pipeline.rollouts.verdicts import Marks
 
 S = TypeVar("S", bound=Settings)
@@ -77,3 +83,83 @@ class Strategy(Protocol):
         Raises ItemRejected where the question cannot be used at all.
         """
         ...
+
+
+# ---- what strategies share
+
+
+def seeded_order(rollouts: Iterable[CheckedRollout], seed: int, role: str) -> list[CheckedRollout]:
+    """Rollouts of distinct text in an order that depends on nothing but seed, role, question id and index.
+
+    Of rollouts with the same text the first stays. The order is by sha256, so it is the same on every machine and
+    Python version, and says nothing about length or content.
+    """
+    distinct: dict[str, CheckedRollout] = {}
+    for rollout in rollouts:
+        distinct.setdefault(rollout.text.strip(), rollout)
+    ranks = {
+        text: hashlib.sha256(f"{seed}/{role}/{rollout.question_id}/{rollout.index}".encode()).digest()
+        for text, rollout in distinct.items()
+    }
+    return [distinct[text] for text in sorted(distinct, key=ranks.__getitem__)]
+
+
+def make_pair(
+    question: Question, prompt: str, chosen: CheckedRollout, rejected: CheckedRollout, strategy: str
+) -> PreferencePair:
+    """The pair with its full provenance."""
+    return PreferencePair(
+        pair_id=content_id(question.question_id, strategy, chosen.text, rejected.text),
+        question_id=question.question_id,
+        source=question.source,
+        source_id=question.source_id,
+        strategy=strategy,
+        question=question.text,
+        prompt=prompt,
+        images=tuple(image.sha256 for image in question.images),
+        chosen=chosen.text,
+        rejected=rejected.text,
+        answer=question.answer,
+        chosen_answer=chosen.extracted,
+        rejected_answer=rejected.extracted,
+        chosen_tokens=chosen.tokens,
+        rejected_tokens=rejected.tokens,
+        prompt_tokens=chosen.prompt_tokens,
+        chosen_index=chosen.index,
+        rejected_index=rejected.index,
+        chosen_rule=chosen.rule or "",
+        rejected_rule=rejected.rule or "",
+        shared_chars=rejected.prefix_chars,
+        kind=question.kind,
+        language=question.language,
+        model=chosen.model,
+        rejected_model=rejected.model,
+        prompt_version=chosen.prompt_version,
+        checker=chosen.checker or "",
+        seed=chosen.seed,
+        rejected_seed=rejected.seed,
+    )
+
+
+# ---- by name
+
+STRATEGIES: Registry[type[Strategy]] = Registry(
+    "mmpr.strategies",
+    "pairing strategy",
+    {
+        "blind": "mmpr_pipeline.pairing.blind:BlindFilter",
+        "correctness": "mmpr_pipeline.pairing.correctness:Correctness",
+        "dropout_ntp": "mmpr_pipeline.pairing.dropout_ntp:DropoutNTP",
+        "dropout_preset": "mmpr_pipeline.pairing.preset:DropoutPreset",
+        "feedback": "mmpr_pipeline.pairing.feedback:Feedback",
+        "format": "mmpr_pipeline.pairing.format:FormatPairs",
+        "preset": "mmpr_pipeline.pairing.preset:Preset",
+        "step": "mmpr_pipeline.pairing.step:Steps",
+        "vote": "mmpr_pipeline.pairing.vote:Vote",
+    },
+)
+
+
+def make_strategies(names: Iterable[str]) -> tuple[Strategy, ...]:
+    """One strategy of each name, in order. Raises ConfigError where there is none of that name."""
+    return tuple(STRATEGIES.get(name)() for name in names)

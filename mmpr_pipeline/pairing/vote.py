@@ -14,11 +14,9 @@ from mmpr_pipeline.checking import answers_equal, find_answer
 from mmpr_pipeline.core.records import CheckedRollout, Question
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pairing.correctness import combinations
-from mmpr_pipeline.pairing.options import VoteSettings
-from mmpr_pipeline.pairing.pairs import make_pair, seeded_order
-from mmpr_pipeline.pairing.strategy import Pairs, Recipe, options_of
-from mmpr_pipeline.rollouts.asides import UNDECIDED_VOTES
-from mmpr_pipeline.rollouts.prompts import Prompt, votable_kind
+from mmpr_pipeline.pairing.settings import VoteSettings
+from mmpr_pipeline.pairing.strategy import Pairs, Recipe, make_pair, options_of, seeded_order
+from mmpr_pipeline.rollouts.prompts import UNDECIDED_VOTES, Prompt, votable_kind
 
 VERSION = "vote@1"
 NO_ANSWER, NO_MAJORITY, UNANIMOUS = UNDECIDED_VOTES

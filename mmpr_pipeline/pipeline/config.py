@@ -14,12 +14,12 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from mmpr_pipeline.checking.second.settings import CheckingSettings
+from mmpr_pipeline.checking.second_opinion import CheckingSettings
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.core.settings import ASK, RUN, SAMPLING, Settings, flag, identity_of, load_settings
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.pairing.settings import PairingSettings
-from mmpr_pipeline.rollouts.settings import SamplingSettings
+from mmpr_pipeline.rollouts.sampling import SamplingSettings
 from mmpr_pipeline.screening.settings import ScreeningSettings, Share, split_share
 from mmpr_pipeline.storage import absolute_model, absolute_url
 
@@ -145,7 +145,7 @@ class BuildConfig(Settings):
 
     @model_validator(mode="after")
     def _strategies_exist(self) -> BuildConfig:
-        from mmpr_pipeline.pairing.registry import STRATEGIES
+        from mmpr_pipeline.pairing.strategy import STRATEGIES
 
         for name in self.pairing.strategies:
             STRATEGIES.known(name)

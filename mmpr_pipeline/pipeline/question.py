@@ -11,10 +11,8 @@ from mmpr_pipeline.core.records import CheckedRollout, PreferencePair, Question,
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.pairing.strategy import Recipe, Strategy
 from mmpr_pipeline.pipeline.second_opinion import reconsidered
-from mmpr_pipeline.rollouts.asides import NO_PARENT, generated_tokens
-from mmpr_pipeline.rollouts.prompts import Prompt, prompt_for, turn_for_vote
-from mmpr_pipeline.rollouts.rounds import next_round
-from mmpr_pipeline.rollouts.seeds import sampling_seed
+from mmpr_pipeline.rollouts.prompts import NO_PARENT, Prompt, generated_tokens, prompt_for, turn_for_vote
+from mmpr_pipeline.rollouts.sampling import next_round, sampling_seed
 from mmpr_pipeline.rollouts.verdicts import check_rollouts
 
 

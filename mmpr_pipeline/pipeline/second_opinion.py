@@ -8,15 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from mmpr_pipeline.checking.second.opinion import is_asked, settled
-from mmpr_pipeline.checking.second.prompts import VERSION, verifier_prompt, vote_of
-from mmpr_pipeline.checking.second.settings import SecondOpinion
+from mmpr_pipeline.checking.second_opinion import VERSION, SecondOpinion, is_asked, settled, verifier_prompt, vote_of
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout, Question, Rollout, content_id
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.engines.journalled import JournalledEngine, WrappedEngine
-from mmpr_pipeline.rollouts.seeds import sampling_seed
-from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.sampling import Decoding, sampling_seed
 from mmpr_pipeline.storage.journal import Journal
 
 Votes = tuple[bool | None, ...]

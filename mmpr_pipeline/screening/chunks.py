@@ -19,8 +19,8 @@ from mmpr_pipeline.core.files import with_checksum, without_checksum
 from mmpr_pipeline.core.records import Question, Reject, content_id
 from mmpr_pipeline.screening import FOLDER
 from mmpr_pipeline.screening.contamination import EvaluationRows, Hasher, Sketch
-from mmpr_pipeline.screening.near.rows import ROW, row_of
-from mmpr_pipeline.screening.phash import VIEWS, WORDS
+from mmpr_pipeline.screening.likeness import VIEWS, WORDS
+from mmpr_pipeline.screening.near_duplicates import ROW, row_of
 from mmpr_pipeline.sources import Source, SourceIndex
 from mmpr_pipeline.storage import Store
 

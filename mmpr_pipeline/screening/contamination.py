@@ -25,9 +25,18 @@ from typing import Literal
 import numpy as np
 
 from mmpr_pipeline.core.records import Image, Question
-from mmpr_pipeline.screening.phash import VIEWS, WORDS, Hash, distances, perceptual_hash
+from mmpr_pipeline.screening.likeness import (
+    VIEWS,
+    WORDS,
+    Hash,
+    Shingles,
+    SimilarQuestions,
+    distances,
+    perceptual_hash,
+    shingles,
+    split_words,
+)
 from mmpr_pipeline.screening.settings import ScreeningSettings
-from mmpr_pipeline.screening.shingles import Shingles, SimilarQuestions, shingles, split_words
 from mmpr_pipeline.sources.images.decode import USUAL, ImageLimits, load_image
 
 Measure = Literal["image", "image_and_question", "question"]

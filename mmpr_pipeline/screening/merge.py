@@ -15,8 +15,7 @@ from mmpr_pipeline.screening import DROPPED, REPORT, STATUS
 from mmpr_pipeline.screening.chunks import KEY_BYTES, Chunk, read_chunk, write_table
 from mmpr_pipeline.screening.contamination import templates
 from mmpr_pipeline.screening.mixture import share_fields, share_mask
-from mmpr_pipeline.screening.near.rows import gathered
-from mmpr_pipeline.screening.near.search import Near, near_duplicates
+from mmpr_pipeline.screening.near_duplicates import Near, gathered, near_duplicates
 from mmpr_pipeline.screening.report import ComparedSets, ScreenedCounts, ScreeningReport
 from mmpr_pipeline.screening.selection import (
     ASKED,

@@ -34,7 +34,7 @@ from mmpr_pipeline.nano.batches import Batch, LessonEncoder, sorted_batches
 from mmpr_pipeline.nano.lessons import Lesson, lesson
 from mmpr_pipeline.nano.train import NanoSettings, Student, optimizers, rate_factor, take_step
 from mmpr_pipeline.pairing.feedback import REASONING, Asking, claim_prompt
-from mmpr_pipeline.pairing.options import FeedbackSettings
+from mmpr_pipeline.pairing.settings import FeedbackSettings
 from mmpr_pipeline.rollouts.prompts import Prompt, place_images
 from mmpr_pipeline.sources.generated.describe import PLACES, Scene
 from mmpr_pipeline.sources.generated.scenes import png, scene_and_question

@@ -12,7 +12,7 @@ from mmpr_pipeline.core.settings import RUN, Settings, flag, load_settings
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.rollouts.prompts import Style
-from mmpr_pipeline.rollouts.settings import Decoding, SamplingSettings
+from mmpr_pipeline.rollouts.sampling import Decoding, SamplingSettings
 from mmpr_pipeline.sources.generated.scenes import NANO_SOURCES
 from mmpr_pipeline.training.objective.loss import RECIPES
 

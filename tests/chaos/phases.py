@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mmpr_pipeline.engines.settings import EngineSettings
-from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.sampling import Decoding
 from tests.cluster.sessions import local_ray
 from tests.engines.contract import ask, seen_question
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from mmpr_pipeline.rollouts.asides import counted_as
+from mmpr_pipeline.rollouts.prompts import counted_as
 from tests.chaos.campaign import EVERY_STRATEGY, Campaign, Reference, draw_blows, make_reference
 from tests.chaos.places import PLACES
 

@@ -14,7 +14,7 @@ import PIL.Image
 from mmpr_pipeline.core.records import Image, Question
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, SampleRequest
 from mmpr_pipeline.rollouts.prompts import prompt_text, template_for, without_images
-from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.sampling import Decoding
 from tests.records import a_question
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from mmpr_pipeline.engines.engine import SampleRequest, request_name
 from mmpr_pipeline.engines.journalled import JournalledEngine
 from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
-from mmpr_pipeline.rollouts.asides import BLIND, STEP, aside_label
+from mmpr_pipeline.rollouts.prompts import BLIND, STEP, aside_label
 from mmpr_pipeline.storage import Journal, open_store
 from tests.records import a_question
 

@@ -23,12 +23,11 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 MODULES: dict[str, list[str]] = {
-    "pairing/pairs.py": ["tests/pairing"],
+    "pairing/strategy.py": ["tests/pairing"],
     "pairing/correctness.py": ["tests/pairing", "tests/pipeline/test_question.py"],
     "pairing/dropout_ntp.py": ["tests/pairing", "tests/pipeline/test_question.py"],
     "pipeline/question.py": ["tests/pipeline/test_question.py", "tests/pipeline/test_beside.py"],
-    "rollouts/rounds.py": ["tests/rollouts"],
-    "rollouts/seeds.py": ["tests/rollouts"],
+    "rollouts/sampling.py": ["tests/rollouts"],
     "rollouts/prompts.py": ["tests/rollouts"],
     "rollouts/reserved.py": ["tests/rollouts"],
     "rollouts/verdicts.py": ["tests/rollouts", "tests/pipeline/test_question.py"],

@@ -17,15 +17,13 @@ from mmpr_pipeline.dataset.review.beside import beside_sentences
 from mmpr_pipeline.engines.engine import EngineInfo, EngineStats, SampleRequest, choice_probabilities, probabilities
 from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
 from mmpr_pipeline.pairing.feedback import Feedback, ScoredAnswer, pick, split_claims
-from mmpr_pipeline.pairing.registry import make_strategies
 from mmpr_pipeline.pairing.settings import PairingSettings
-from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.pairing.strategy import Recipe, make_strategies
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.from_rollouts import StoredEngine
 from mmpr_pipeline.pipeline.question import work_question
-from mmpr_pipeline.rollouts.asides import NO_PARENT, asked_label, counted_as
-from mmpr_pipeline.rollouts.prompts import Prompt
-from mmpr_pipeline.rollouts.settings import SamplingSettings
+from mmpr_pipeline.rollouts.prompts import NO_PARENT, Prompt, asked_label, counted_as
+from mmpr_pipeline.rollouts.sampling import SamplingSettings
 from tests.records import a_question, a_rollout
 
 IMAGE = Image(sha256="a" * 64, data=b"", format="png", width=1, height=1)

@@ -11,7 +11,7 @@ from mmpr_pipeline.pairing.settings import PairingSettings
 from mmpr_pipeline.pairing.strategy import Pairs, Recipe
 from mmpr_pipeline.pairing.vote import Vote
 from mmpr_pipeline.rollouts.prompts import Prompt
-from mmpr_pipeline.rollouts.settings import SamplingSettings
+from mmpr_pipeline.rollouts.sampling import SamplingSettings
 from tests.records import a_checked, a_question
 
 OPEN = a_question(kind="none", answer=None)

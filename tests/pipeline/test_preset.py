@@ -27,7 +27,7 @@ from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan
 from mmpr_pipeline.pipeline.question import work_question
 from mmpr_pipeline.pipeline.workers.shard import work_shard
 from mmpr_pipeline.rollouts.prompts import with_own_prompt
-from mmpr_pipeline.rollouts.settings import SamplingSettings
+from mmpr_pipeline.rollouts.sampling import SamplingSettings
 from mmpr_pipeline.storage import open_store
 from tests.pipeline.made import files_of, png
 from tests.pipeline.workers.test_shards_on_ray import Silent

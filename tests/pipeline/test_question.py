@@ -7,13 +7,11 @@ import pytest
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import QuestionOutcome
 from mmpr_pipeline.engines.scripted.engine import ScriptedEngine, parse_script
-from mmpr_pipeline.pairing.registry import make_strategies
 from mmpr_pipeline.pairing.settings import PairingSettings
-from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.pairing.strategy import Recipe, make_strategies
 from mmpr_pipeline.pipeline import question as question_module
 from mmpr_pipeline.pipeline.question import work_question
-from mmpr_pipeline.rollouts.seeds import sampling_seed
-from mmpr_pipeline.rollouts.settings import SamplingSettings
+from mmpr_pipeline.rollouts.sampling import SamplingSettings, sampling_seed
 from tests.pipeline.engines import TextEngine
 from tests.records import a_question
 

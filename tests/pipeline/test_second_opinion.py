@@ -6,16 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.checking.second.settings import CheckingSettings, SecondOpinion
+from mmpr_pipeline.checking.second_opinion import CheckingSettings, SecondOpinion
 from mmpr_pipeline.core.records import QuestionOutcome, Rollout
 from mmpr_pipeline.engines.engine import SampleRequest
-from mmpr_pipeline.pairing.registry import make_strategies
 from mmpr_pipeline.pairing.settings import PairingSettings
-from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.pairing.strategy import Recipe, make_strategies
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.question import work_question
 from mmpr_pipeline.pipeline.second_opinion import JournalledWithVerifier
-from mmpr_pipeline.rollouts.settings import SamplingSettings
+from mmpr_pipeline.rollouts.sampling import SamplingSettings
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.storage.journal import Journal
 from tests.pipeline.engines import TextEngine

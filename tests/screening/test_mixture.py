@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.rollouts.seeds import sampling_seed
+from mmpr_pipeline.rollouts.sampling import sampling_seed
 from mmpr_pipeline.screening.mixture import repetitions, share_mask, taken
 from mmpr_pipeline.screening.settings import Share, split_share
 

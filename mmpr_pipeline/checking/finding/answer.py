@@ -8,16 +8,21 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from mmpr_pipeline.checking.case import Asked
-from mmpr_pipeline.checking.finding.abstain import abstains, is_bare_abstention
-from mmpr_pipeline.checking.finding.prose import formula, sentence_number
-from mmpr_pipeline.checking.finding.prose import numbers as quantity
-from mmpr_pipeline.checking.finding.prose.sentences import first_sentence
-from mmpr_pipeline.checking.finding.spans import Span
+from mmpr_pipeline.checking.finding.announcements import Span
+from mmpr_pipeline.checking.finding.numbers import first_number, offers_two, quantities
+from mmpr_pipeline.checking.finding.reply import abstains, first_sentence, is_bare_abstention
+from mmpr_pipeline.checking.finding.sentence_values import (
+    first_formula,
+    formula_of_sentence,
+    is_formula,
+    is_formula_like_prefix,
+    math_segments,
+    number_of_sentence,
+)
 from mmpr_pipeline.checking.reading.choices import Choice, by_index, contradicts, mentions, read_by_text, read_choice
-from mmpr_pipeline.checking.reading.normalise import blanks, undressed
+from mmpr_pipeline.checking.reading.letters import read_yes_no
+from mmpr_pipeline.checking.reading.normalise import tokens, undressed
 from mmpr_pipeline.checking.reading.quantity import read_quantity
-from mmpr_pipeline.checking.reading.text import tokens
-from mmpr_pipeline.checking.reading.yes_no import read_yes_no
 
 
 class Reading(NamedTuple):
@@ -85,27 +90,27 @@ def of_span(text: str, closed: bool, asked: Asked) -> Reading | None:
         found = leading_truth(text)
     elif asked.kind in ("number", "math", "list"):
         if closed:
-            found = Reading(text.strip(), weight=2, hedged=asked.kind == "number" and quantity.offers_two(text))
+            found = Reading(text.strip(), weight=2, hedged=asked.kind == "number" and offers_two(text))
         else:
             clause = announced_clause(text)
             if abstains(clause) or _echoes(clause, asked.question):
                 found = None
             elif (whole := _nothing_else(clause, asked)) is not None:
-                found = Reading(whole, weight=1, hedged=quantity.offers_two(whole))
+                found = Reading(whole, weight=1, hedged=offers_two(whole))
             else:
-                number = formula.first_formula(clause) if asked.kind != "number" else None
+                number = first_formula(clause) if asked.kind != "number" else None
                 if number is None or not any(c.isalnum() for c in number):
-                    segments = formula.math_segments(clause)
-                    if segments and formula.is_formula_like_prefix(clause[: segments[0].start()]):
+                    segments = math_segments(clause)
+                    if segments and is_formula_like_prefix(clause[: segments[0].start()]):
                         inner = undressed(segments[0].group())
                         tail = clause[segments[0].end() : segments[0].end() + 30]
                         number = inner + tail if re.match(r"\s?(?:\\?%|°)", tail) else inner
                     elif re.match(r"\W{0,4}(?:\w{1,15}\W{1,3}){0,2}[-+]?[$€£]?\.?\d", clause):
-                        number = quantity.first_number(clause)
+                        number = first_number(clause)
                     else:
-                        number = sentence_number.number_of_sentence(clause, asked.question)
+                        number = number_of_sentence(clause, asked.question)
                 if number is None and asked.kind != "number":
-                    number = formula.formula_of_sentence(clause, asked.question)
+                    number = formula_of_sentence(clause, asked.question)
                 if number is None and asked.kind == "list" and _SEVERAL.search(clause):
                     number = undressed(_REASON.split(clause, maxsplit=1)[0])
                 found = (
@@ -133,7 +138,7 @@ def _nothing_else(clause: str, asked: Asked) -> str | None:
     read = read_quantity(bare, asked.language) if bare else None
     if read is not None:
         return None if read.unit else bare
-    return bare if bare and _OPERATED.fullmatch(bare) and formula.is_formula(bare) else None
+    return bare if bare and _OPERATED.fullmatch(bare) and is_formula(bare) else None
 
 
 _LISTED = re.compile(r"\[.*,.*\]")
@@ -205,8 +210,8 @@ def names_another(found: Choice) -> bool:
 
 def value_given(part: str, asked: Asked) -> int | None:
     """The choice whose value a text gives as its answer, or ends on: others may stand in it as well."""
-    stated = sentence_number.number_of_sentence(part, asked.question)
-    last = [m.group().strip() for m in quantity.quantities(part)][-1:]
+    stated = number_of_sentence(part, asked.question)
+    last = [m.group().strip() for m in quantities(part)][-1:]
     for number in (stated, *last):
         choice = read_by_text(number, asked.choices) if number else None
         if choice is not None:
@@ -229,7 +234,7 @@ def value_alone(text: str, asked: Asked) -> Reading | None:
     bare = undressed(text)
     if _LABEL.search(bare):
         return None
-    return Reading(bare) if asked.choices and formula.is_formula(bare) and any(c.isdigit() for c in bare) else None
+    return Reading(bare) if asked.choices and is_formula(bare) and any(c.isdigit() for c in bare) else None
 
 
 def negated(text: str) -> bool:
@@ -273,7 +278,7 @@ def _phrase(text: str, asked: Asked, *, closed: bool) -> Reading | None:
     if abstains(sentence):
         return None
     if asked.numeric:
-        number = quantity.first_number(sentence)
+        number = first_number(sentence)
         if number is not None:
             return Reading(number)
     return Reading(undressed(sentence), also=(undressed(line),)) if sentence else None
@@ -322,4 +327,4 @@ def choice_by_truth(line: str, asked: Asked) -> Reading | None:
 
 def bounded(text: str, most: int = 300) -> str:
     """Text for a verdict's `extracted`: one line, at most `most` characters."""
-    return blanks(text)[:most]
+    return " ".join(text.split())[:most]

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 
 from mmpr_pipeline.checking.case import Asked
-from mmpr_pipeline.checking.finding.abstain import abstains
 from mmpr_pipeline.checking.finding.answer import (
     INSTEAD,
     Reading,
@@ -18,9 +17,9 @@ from mmpr_pipeline.checking.finding.answer import (
     value_alone,
     value_given,
 )
-from mmpr_pipeline.checking.finding.prose.concluding import restating
-from mmpr_pipeline.checking.finding.prose.formula import formula_of_sentence
-from mmpr_pipeline.checking.finding.restated_truth import restated_truth
+from mmpr_pipeline.checking.finding.concluding import restated_truth, restating
+from mmpr_pipeline.checking.finding.reply import abstains
+from mmpr_pipeline.checking.finding.sentence_values import formula_of_sentence
 from mmpr_pipeline.checking.reading.choices import begins_with_own_text, by_index, choice_value, mentions, read_choice
 
 _LABELLED = re.compile(r"(?:[-*] )?(?:Option )?[(\[]?([A-J])[)\].:]")

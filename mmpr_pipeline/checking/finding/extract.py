@@ -14,15 +14,24 @@ from typing import Literal, NamedTuple
 
 from mmpr_pipeline.checking.case import Asked
 from mmpr_pipeline.checking.finding import answer as reading
-from mmpr_pipeline.checking.finding.abstain import abstains
+from mmpr_pipeline.checking.finding.announcements import (
+    A_LINE,
+    FINAL,
+    STATED,
+    Span,
+    announced,
+    boxed_spans,
+    tagged,
+)
 from mmpr_pipeline.checking.finding.answer import Reading, announced_clause
-from mmpr_pipeline.checking.finding.choice_list import without_choice_list
-from mmpr_pipeline.checking.finding.places import places
-from mmpr_pipeline.checking.finding.prose.sentences import first_sentence, split_sentences
-from mmpr_pipeline.checking.finding.reply import prepare_reply
-from mmpr_pipeline.checking.finding.short_reply import of_short
-from mmpr_pipeline.checking.finding.spans import FINAL, STATED, Span, boxed_spans, in_json, tagged
-from mmpr_pipeline.checking.finding.triggers import A_LINE, announced
+from mmpr_pipeline.checking.finding.places import of_short, places
+from mmpr_pipeline.checking.finding.reply import (
+    abstains,
+    first_sentence,
+    prepare_reply,
+    split_sentences,
+    without_choice_list,
+)
 from mmpr_pipeline.checking.reading.normalise import fold_width, undressed, without_emphasis
 
 Status = Literal["found", "none", "ambiguous", "abstained"]
@@ -101,7 +110,7 @@ _FEW_WORDS = re.compile(r"[A-Za-z]{2,20}(?: [A-Za-z]{2,20}){0,3}")
 
 def _formal_and_stated(plain: str, text: str, asked: Asked, tried: list[str]) -> Extraction | None:
     boxed = _joined_boxes(boxed_spans(plain), plain)
-    spans = sorted([*boxed, *tagged(plain), *in_json(plain), *_announced(plain, asked)], key=lambda span: span.start)
+    spans = sorted([*boxed, *tagged(plain), *_announced(plain, asked)], key=lambda span: span.start)
     if not spans:
         return None
     if boxed:

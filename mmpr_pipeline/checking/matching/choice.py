@@ -1,14 +1,15 @@
-r"""A choice named by its value only: `\boxed{\frac{1}{4}}` where the choices are 1:2, 1:3, 1:4, ..."""
+r"""Choices, by letter or by value (`\boxed{\frac{1}{4}}` where the choices are 1:2, 1:3, 1:4, ...), and yes or no."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from mmpr_pipeline.checking.finding.prose.formula import is_formula
-from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unparseable
+from mmpr_pipeline.checking.case import Match
+from mmpr_pipeline.checking.finding.sentence_values import is_formula
 from mmpr_pipeline.checking.matching.math import match_math
 from mmpr_pipeline.checking.reading.choices import Choice, canonical, contradicts, gold_letters
+from mmpr_pipeline.checking.reading.letters import gold_yes_no
 from mmpr_pipeline.checking.reading.normalise import undressed
 
 MOST_CHARS = 200
@@ -37,26 +38,49 @@ def match_value(text: str, gold: str, choices: Sequence[str], question: str = ""
     """The gold's choice if the value equals that one only; wrong if it surely equals another one, or none."""
     wanted = gold_letters(gold, choices)
     if not wanted or not is_value(text, choices):
-        return unparseable("choice_none_named")
+        return Match("unparseable", "choice_none_named")
     found = [match_math(text, choice, question=question).outcome for choice in choices]
     equal = [chr(65 + i) for i, outcome in enumerate(found) if outcome == "correct"]
     if not equal:
-        return incorrect("choice_value_of_none") if set(found) == {"incorrect"} else unparseable("choice_value_unclear")
+        return (
+            Match("incorrect", "choice_value_of_none")
+            if set(found) == {"incorrect"}
+            else Match("unparseable", "choice_value_unclear")
+        )
     if not set(equal).isdisjoint(wanted):
-        return correct("choice_value") if set(equal) <= set(wanted) else unparseable("choice_value_of_several")
-    return incorrect("choice_value", f"{'/'.join(equal)} != {'/'.join(wanted)}")
+        return (
+            Match("correct", "choice_value")
+            if set(equal) <= set(wanted)
+            else Match("unparseable", "choice_value_of_several")
+        )
+    return Match("incorrect", "choice_value", f"{'/'.join(equal)} != {'/'.join(wanted)}")
 
 
 def match_choice(named: Choice | None, gold: str, choices: Sequence[str]) -> Match:
     """Compare letters named with the gold's; a hedge is never a match."""
     wanted = gold_letters(gold, choices)
     if not wanted:
-        return unparseable("choice_gold_unknown", gold[:80])
+        return Match("unparseable", "choice_gold_unknown", gold[:80])
     if named is None:
-        return unparseable("choice_none_named")
+        return Match("unparseable", "choice_none_named")
     if named.hedged:
-        return unparseable("choice_hedged", named.letters)
+        return Match("unparseable", "choice_hedged", named.letters)
     if contradicts(named, choices):
-        return unparseable("choice_letter_against_text", named.letters)
+        return Match("unparseable", "choice_letter_against_text", named.letters)
     rule = f"choice_{named.by}"
-    return correct(rule) if named.letters in wanted else incorrect(rule, f"{named.letters} != {'/'.join(wanted)}")
+    if named.letters in wanted:
+        return Match("correct", rule)
+    return Match("incorrect", rule, f"{named.letters} != {'/'.join(wanted)}")
+
+
+# ---- yes or no
+
+
+def match_yes_no(said: bool | None, gold: str) -> Match:
+    """Compare what was said with the gold."""
+    wanted = gold_yes_no(gold)
+    if wanted is None:
+        return Match("unparseable", "yes_no_gold_unknown", gold[:80])
+    if said is None:
+        return Match("unparseable", "yes_no_unclear")
+    return Match("correct", "yes_no") if said == wanted else Match("incorrect", "yes_no")

@@ -1,4 +1,4 @@
-"""Matching of mathematics: text first, then the trees; what neither decides goes to the symbolic worker.
+"""Numbers, formulas and lists: text first, then the trees; what neither decides goes to the symbolic worker.
 
 The public functions never raise on any text. `unparseable` is the answer whenever it is not plain what the
 prediction says, or whether it is the gold.
@@ -11,16 +11,25 @@ from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 
-from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unparseable
-from mmpr_pipeline.checking.reading.clock import compare_times
+from mmpr_pipeline.checking.case import Gold, Match
+from mmpr_pipeline.checking.matching.text import is_word_list, match_word_list
 from mmpr_pipeline.checking.reading.focus import core, is_prose, plain_text
 from mmpr_pipeline.checking.reading.latex.parser import parse_latex
-from mmpr_pipeline.checking.reading.normalise import blanks, undressed
+from mmpr_pipeline.checking.reading.normalise import undressed
 from mmpr_pipeline.checking.reading.quantity import COMMA_LANGUAGES, Quantity, expression_of, read_quantity
+from mmpr_pipeline.checking.reading.times import compare_times
 from mmpr_pipeline.checking.symbolic.client import equal, start_worker
 from mmpr_pipeline.checking.values.compare import compare_values, compare_words
-from mmpr_pipeline.checking.values.context import Context, Decision
-from mmpr_pipeline.checking.values.expression import SCALAR_OPS, Expr, ParseError, function_names, operations, tree_size
+from mmpr_pipeline.checking.values.expression import (
+    SCALAR_OPS,
+    Context,
+    Decision,
+    Expr,
+    ParseError,
+    function_names,
+    operations,
+    tree_size,
+)
 from mmpr_pipeline.checking.values.numbers.exact import NotRational, Undecided
 from mmpr_pipeline.checking.values.numbers.scalars import compare_scalars
 
@@ -54,39 +63,39 @@ def _match(
     prediction: str, gold: str, question: str, unit: str | None, precision: tuple[float, ...], language: str
 ) -> Match:
     if not gold.strip():
-        return unparseable("no_gold")
+        return Match("unparseable", "no_gold")
     if not prediction.strip():
-        return unparseable("no_prediction")
+        return Match("unparseable", "no_prediction")
     if len(prediction) < 2000 and _squeezed(prediction) == _squeezed(gold):
-        return correct("same_text")
+        return Match("correct", "same_text")
     context = Context(question, precision[0] if precision else None, unit, language)
     try:
         found = _decide(prediction, gold, context, precision)
         doubtful = found.outcome == "incorrect" and (is_prose(gold) or is_prose(prediction))
-        return unparseable("prose_and_mathematics", found.rule) if doubtful else found
+        return Match("unparseable", "prose_and_mathematics", found.rule) if doubtful else found
     except (RecursionError, MemoryError, OverflowError, ArithmeticError, Undecided, NotRational) as error:
-        return unparseable("over_a_bound", type(error).__name__)
+        return Match("unparseable", "over_a_bound", type(error).__name__)
     except Exception as error:  # A fault of ours costs one verdict, under a name that the counts show; never the run.
-        return unparseable("internal_error", f"{type(error).__name__}: {error}"[:200])
+        return Match("unparseable", "internal_error", f"{type(error).__name__}: {error}"[:200])
 
 
 def _squeezed(text: str) -> str:
-    return _BLANK.sub("", blanks(text))
+    return _BLANK.sub("", " ".join(text.split()))
 
 
 def _decide(prediction: str, gold: str, context: Context, precision: tuple[float, ...]) -> Match:
     try:
         left, right = core(prediction), core(gold)
     except ParseError as error:
-        return unparseable("not_understood", str(error))
+        return Match("unparseable", "not_understood", str(error))
     for early in (_compare_plain(left, right, context), compare_times(left, right)):
         if early is not None:
             return _as_match(early)
     if _squeezed(left) == _squeezed(right):
-        return correct("same_text")
+        return Match("correct", "same_text")
     label, gold_label = undressed(left).strip("()"), undressed(right).strip("()")
     if label == gold_label and len(label) == 1 and "A" <= label <= "Z":  # `\text{(C)}` and `C`, the label of a choice
-        return correct("same_text")
+        return Match("correct", "same_text")
     try:
         start_worker()
         gold_tree = parse_latex(right)
@@ -107,7 +116,7 @@ def _decide(prediction: str, gold: str, context: Context, precision: tuple[float
     if logarithms and compare_values(_natural(tree), _natural(gold_tree), context)[0]:
         decision = None, "log_or_ln"
     if decision[0] is None and plain_text(left) == plain_text(right):
-        return correct("same_text")
+        return Match("correct", "same_text")
     return _as_match(decision)
 
 
@@ -156,9 +165,7 @@ def _unscaled(quantity: Quantity) -> Quantity:
 
 def _as_match(decision: Decision) -> Match:
     verdict, rule = decision
-    if verdict is None:
-        return unparseable(rule)
-    return correct(rule) if verdict else incorrect(rule)
+    return Match("unparseable" if verdict is None else "correct" if verdict else "incorrect", rule)
 
 
 def _each_within(left: Expr, right: Expr, precision: tuple[float, ...]) -> Match:
@@ -166,21 +173,53 @@ def _each_within(left: Expr, right: Expr, precision: tuple[float, ...]) -> Match
     ones = left.args if left.op == "list" else (left,)
     others = right.args if right.op == "list" else (right,)
     if not len(ones) == len(others) == len(precision):
-        return incorrect("other_length")
+        return Match("incorrect", "other_length")
     free = list(ones)
     for other, tolerance in zip(others, precision, strict=True):
         found = next((one for one in free if compare_values(one, other, Context("", tolerance))[0]), None)
         if found is None:
-            return incorrect("other_value")
+            return Match("incorrect", "other_value")
         free.remove(found)
-    return correct("stated_precision")
+    return Match("correct", "stated_precision")
 
 
 def _as_text(left: str, right: str, reason: str) -> Match:
     """One of them is not mathematics that we read: the same words are a match, short other words are not one."""
     one, other = plain_text(left), plain_text(right)
     if one and one == other:
-        return correct("same_text")
+        return Match("correct", "same_text")
     if one.replace(" ", "").isalpha() and other.replace(" ", "").isalpha():
         return _as_match(compare_words(one, other))
-    return unparseable("not_mathematics", reason)
+    return Match("unparseable", "not_mathematics", reason)
+
+
+# ---- by the kind that was asked
+
+_WHOLE = re.compile(r"-?\d{1,15}", re.ASCII)
+
+
+def match_formula(text: str, gold: str, known: Gold) -> Match:
+    """Compare by the kind that was asked; two plain whole numbers, most answers there are, without further ado."""
+    if _WHOLE.fullmatch(text) and _WHOLE.fullmatch(gold) and known.precision is None:
+        return Match("correct", "same_number") if int(text) == int(gold) else Match("incorrect", "other_value")
+    if known.asked.kind == "list" and is_word_list(gold):
+        return match_word_list(text, gold)
+    if ":" in gold and ":" not in text and re.fullmatch(r"\d{1,9}(?:\s+\d{1,9})+", text):
+        return Match("unparseable", "ratio_or_time")
+    unit = known.unit or None
+    if unit and not _RATE.search(text):
+        # Of a rate (`$, per year`) what is measured, where the answer leaves the rest unsaid (`$6`).
+        unit = _RATE.split(unit, maxsplit=1)[0]
+    return match_math(
+        _TIE.sub(" ", text),
+        _TIE.sub(" ", gold),
+        question=known.asked.question,
+        unit=unit,
+        precision=known.precision,
+        language=known.asked.language,
+    )
+
+
+_TIE = re.compile(r"(?<=[A-Za-z{}])~|(?<=\d)~(?=[\\A-Za-z])")
+"""TeX's blank at which no line breaks: `5~\\mathrm{~cm}`. `~5` is about five, and `5~10` a range."""
+_RATE = re.compile(r",?\s*\bper\b|/\s?[A-Za-z]")

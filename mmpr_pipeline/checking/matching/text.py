@@ -1,7 +1,8 @@
 """Short text answers, VQA-style but never deleting meaning: signs, negations, numbers and comparisons stay.
 
 Case, articles, accents, number words, plurals, a lead-in ("It is ...") and a restated question are harmless. What
-only contains the gold, or only resembles it, is in doubt.
+only contains the gold, or only resembles it, is in doubt. In lists of words the same items may stand in any order,
+however they are joined.
 """
 
 from __future__ import annotations
@@ -9,14 +10,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from mmpr_pipeline.checking.matching.match import Match, correct, incorrect, unparseable
-from mmpr_pipeline.checking.reading.clock import compare_times
-from mmpr_pipeline.checking.reading.dates import same_date
-from mmpr_pipeline.checking.reading.normalise import undressed
+from mmpr_pipeline.checking.case import Match
+from mmpr_pipeline.checking.reading.normalise import (
+    ARTICLES,
+    COPULAS,
+    FILLER,
+    MOST_CHARS,
+    NEGATIONS,
+    holds_in_order,
+    opposite,
+    singular,
+    tokens,
+    undressed,
+)
 from mmpr_pipeline.checking.reading.quantity import read_quantity
 from mmpr_pipeline.checking.reading.spelling import alike, is_chemical, is_initials, unabbreviated
-from mmpr_pipeline.checking.reading.text import MOST_CHARS, holds_in_order, opposite, tokens
-from mmpr_pipeline.checking.reading.words import ARTICLES, COPULAS, FILLER, NEGATIONS, singular
+from mmpr_pipeline.checking.reading.times import compare_times, same_date
 from mmpr_pipeline.checking.values.numbers.units import parse_unit
 
 _LEAD_IN = re.compile(
@@ -165,33 +174,33 @@ def match_text(prediction: str, golds: Sequence[str], question: str = "", langua
     """Compare a short text with several golds, each as good as the others."""
     text = undressed(prediction[:MOST_CHARS])
     if not tokens(text):
-        return unparseable("text_empty")
+        return Match("unparseable", "text_empty")
     bare = _LEAD_IN.sub("", text)
     for candidate in dict.fromkeys((text, bare)):
         for gold in golds:
             rule = same_text(candidate, gold, language)
             if rule is not None:
                 if rule == "text_exact" and _other_capitals(candidate, gold):
-                    return unparseable("text_letter_case", gold[:80])
-                return correct(rule)
+                    return Match("unparseable", "text_letter_case", gold[:80])
+                return Match("correct", rule)
     if not _ORDERED.search(question) and any(_same_list(bare, gold) for gold in golds):
-        return correct("text_list")
+        return Match("correct", "text_list")
     if any(restates(candidate, gold, question) for candidate in (text, bare) for gold in golds):
-        return correct("text_restated")
+        return Match("correct", "text_restated")
     if any(names_colour(bare, gold, question) for gold in golds):
-        return correct("text_colour")
+        return Match("correct", "text_colour")
     words = tokens(bare)
     for gold in golds:
         wanted = tokens(gold)
         if compare_times(undressed(bare), undressed(gold)) or same_date(bare, gold, language) is False:
-            return incorrect("text_other_time", gold[:80])
+            return Match("incorrect", "text_other_time", gold[:80])
         if holds_in_order(words, wanted) or holds_in_order(wanted, words):
-            return unparseable("text_contains", gold[:80])
+            return Match("unparseable", "text_contains", gold[:80])
         if opposite(bare, gold):
-            return incorrect("text_opposite", gold[:80])
+            return Match("incorrect", "text_opposite", gold[:80])
         if _resembles(words, wanted) or is_chemical(undressed(gold)) != is_chemical(undressed(bare)):
-            return unparseable("text_resembles", gold[:80])
-    return incorrect("text_differs")
+            return Match("unparseable", "text_resembles", gold[:80])
+    return Match("incorrect", "text_differs")
 
 
 def _other_capitals(text: str, gold: str) -> bool:
@@ -227,3 +236,50 @@ def _resembles(words: Sequence[str], wanted: Sequence[str]) -> bool:
 
 _WEAK = COPULAS | FILLER | ARTICLES
 _MOST_WORDS = 30
+
+
+# ---- lists of words
+
+_JOINT = re.compile(r"\s?[,;\n]\s?(?:and\s)?|\s(?:and|&)\s|和|与")
+MOST_ITEMS = 50
+_TRUTHS = frozenset({"true", "false", "yes", "no", "t", "f", "对", "错"})
+"""Answers to several questions, whose order says which is which."""
+
+
+def list_items(text: str) -> list[str]:
+    """The items of a list, without its brackets and quotes."""
+    bare = undressed(undressed(text).strip("[](){}"))
+    return [item for part in _JOINT.split(bare) if (item := part.strip(" \"'[](){}"))]
+
+
+def is_word_list(gold: str) -> bool:
+    """True if a gold is a list of words: at least one of its items is not mathematics."""
+    return any(
+        re.fullmatch(r"[^\W\d_][^\W_]*(?:[ '-][^\W_]+){0,6}", item) and len(item) > 1 for item in list_items(gold)
+    )
+
+
+def _words(text: str) -> set[str]:
+    return set(tokens(text.casefold()))
+
+
+def match_word_list(prediction: str, gold: str) -> Match:
+    """Every gold item has an item of its own, and none is left over."""
+    items, wanted = list_items(prediction), list_items(gold)
+    if not items or max(len(items), len(wanted)) > MOST_ITEMS:
+        return Match("unparseable", "list_not_understood")
+    left = list(items)
+    for item in wanted:
+        found = next((other for other in left if same_text(other, item)), None)
+        if found is None:
+            within = any(_words(item).issubset(_words(other)) for other in left)  # in a sentence, perhaps
+            differs = len(items) == len(wanted) and not within
+            return Match("incorrect", "list_other_items") if differs else Match("unparseable", "list_differs")
+        left.remove(found)
+    if (
+        not left
+        and {w.casefold() for w in wanted} <= _TRUTHS
+        and [*map(str.casefold, items)] != [*map(str.casefold, wanted)]
+    ):
+        return Match("incorrect", "list_other_order")
+    return Match("correct", "list_same_items") if not left else Match("incorrect", "list_more_items")

@@ -12,7 +12,6 @@ from functools import lru_cache
 
 from mmpr_pipeline.checking.reading.letters import UNKNOWN_COUNT, read_letters
 from mmpr_pipeline.checking.reading.normalise import (
-    blanks,
     fold_diacritics,
     fold_width,
     undressed,
@@ -71,7 +70,7 @@ def canonical(text: str) -> str:
             text = text.replace(written, sign)
         text = _IGNORED.sub(" ", text).replace("$", "")
     text = fold_diacritics(text)
-    return _ARTICLES.sub("", blanks(text).rstrip(".,;: "))
+    return _ARTICLES.sub("", " ".join(text.split()).rstrip(".,;: "))
 
 
 @lru_cache(maxsize=4096)
@@ -150,7 +149,7 @@ def choices_in(question: str) -> tuple[str, ...]:
     if len(run) < 2:
         return ()
     stops = [start for start, _ in run[1:]] + [len(text)]
-    return tuple(blanks(text[end:stop])[:400] for (_, end), stop in zip(run, stops, strict=True))
+    return tuple(" ".join(text[end:stop].split())[:400] for (_, end), stop in zip(run, stops, strict=True))
 
 
 # ---- what an answer names

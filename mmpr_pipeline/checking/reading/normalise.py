@@ -1,5 +1,7 @@
 """Harmless differences of writing, taken away: full-width forms, typographic marks, Markdown and LaTeX dressing.
 
+And the words of a text by which answers are compared (`tokens`): the one notion of the same text.
+
 Nothing here deletes meaning: signs, digits, units, comparisons and words stay. Every pattern is linear in its input.
 """
 
@@ -7,7 +9,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
+
+from mmpr_pipeline.checking.reading.spelling import spelt
+
+# ruff: noqa: SIM905  (words read better as words)
+
 
 _FULL_WIDTH: dict[int, int] = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _MARKS: dict[int | str, int | str | None] = {
@@ -42,11 +50,6 @@ def fold_width(text: str) -> str:
     for mark in _FOLDED.keys() & set(text):
         text = text.replace(mark, _FOLDED[mark])
     return text
-
-
-def blanks(text: str) -> str:
-    """Runs of white space as one blank, none at the ends."""
-    return " ".join(text.split())
 
 
 def without_emphasis(text: str) -> str:
@@ -97,7 +100,7 @@ def _undressed(text: str) -> str:
     while previous != text and text and (text[0] in _FIRST or text[-1] in _LAST):
         previous = text
         text = _peel(text.strip())
-    return blanks(text)
+    return " ".join(text.split())
 
 
 _undressed_short = lru_cache(maxsize=16_384)(_undressed)
@@ -144,3 +147,134 @@ def fold_diacritics(text: str) -> str:
 def without_spacing_commands(text: str) -> str:
     r"""LaTeX spacing such as `\,` and `\quad`, and `\left` `\right`, taken away."""
     return _SPACING.sub(" ", text) if "\\" in text else text
+
+
+# ---- words
+
+_SMALL = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+    seventeen eighteen nineteen twenty""".split()
+_TENS = "thirty forty fifty sixty seventy eighty ninety hundred thousand".split()
+NUMBERS = {word: str(value) for value, word in enumerate(_SMALL)} | dict(
+    zip(_TENS, "30 40 50 60 70 80 90 100 1000".split(), strict=True)
+)
+ARTICLES = frozenset({"a", "an", "the"})
+NEGATIONS = frozenset(
+    """not no never none neither nor without isn't aren't wasn't don't doesn't didn't can't cannot won't nothing
+    nobody""".split()
+)
+_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()
+NUMBERS |= dict(zip(_ORDINALS, "1st 2nd 3rd 4th 5th 6th 7th 8th 9th 10th".split(), strict=True))
+COPULAS = frozenset(
+    """is are was were be being been called named shows show displays says reads indicates has have""".split()
+)
+FILLER = frozenset(
+    """in on at of to for by from with and it this that these those there here image picture photo figure diagram graph
+    chart table map shown depicted seen visible displayed question answer than""".split()
+)
+_OPPOSITES = """
+    increase decrease, increasing decreasing, increased decreased, increases decreases, male female, man woman,
+    men women, boy girl, yes no, true false, left right, up down, top bottom, north south, east west, hot cold,
+    higher lower,
+    high low, highest lowest, more less, more fewer, most least, greater smaller, greater less, larger smaller,
+    largest smallest, above below, before after, open closed, on off, inside outside, positive negative,
+    maximum minimum, max min, longer shorter, longest shortest, older younger, oldest youngest, taller shorter,
+    faster slower, fastest slowest, buy sell, import export, imports exports, inner outer, am pm, first last,
+    northern southern, eastern western, northeast northwest, southeast southwest, acute obtuse, convex concave,
+    rise fall, rising falling, internal external, upper lower, day night, warm cool, clockwise counterclockwise,
+    clockwise anticlockwise, even odd, same different, possible impossible, legal illegal, correct incorrect,
+    equal unequal, regular irregular, visible invisible, approve disapprove, agree disagree, satisfied dissatisfied,
+    favorable unfavorable, favourable unfavourable, employed unemployed, likely unlikely, healthy unhealthy,
+    mortgage rent, urban rural, domestic foreign, entry exit, arrival departure, win lose, won lost, gain loss,
+    profit loss, debit credit, married unmarried, active inactive, complete incomplete, with without
+"""
+OPPOSITES = frozenset(frozenset(pair.split()) for pair in _OPPOSITES.split(","))
+_IRREGULAR = dict(
+    pair.split()
+    for pair in """men man, women woman, children child, people person, feet foot, teeth tooth, mice mouse,
+    geese goose,
+    leaves leaf, knives knife, wolves wolf, shelves shelf, vertices vertex, axes axis""".split(",")
+)
+
+
+def singular(word: str) -> str:
+    """A rough singular, the same for both forms of regular English nouns; short words and `-ss` stay."""
+    if word in _IRREGULAR:
+        return _IRREGULAR[word]
+    if len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is", "sses")):
+        return word
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    return word[:-2] if word.endswith(("xes", "ches", "shes", "oes")) else word[:-1]
+
+
+MOST_CHARS = 1_000
+_TOKEN = re.compile(
+    r"[a-z]++(?![\w'+])"  # most words, at once
+    r"|\d+(?:st|nd|rd|th)\b|[+\-]?\$?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?%?|[^\W_]+(?:'[^\W_]+)*\+{0,2}"
+    r"|(?<=\d)[:,](?=\s?[-+]?\d)"
+    r"|[<>=≤≥≠+\-*/^%$°#&@|~√π]"
+)
+_BRACKET = re.compile(r"[()\[\]]")
+_NOON = re.compile(r"\b([ap])\.\s?m\b\.?")
+_INITIALS = re.compile(r"\b(?:[a-z]\.){2,}")
+_HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
+_SPACED_PERCENT = re.compile(r"(?<=\d)\s+%")
+_SPACED_COLON = re.compile(r"(?<=\d)\s{1,3}:\s{0,3}(?=\d)")
+_POSSESSIVE = re.compile(r"(?<=[\u4e00-\u9fff]{2})的$")
+
+
+@lru_cache(maxsize=8192)
+def tokens(text: str) -> tuple[str, ...]:
+    """Words, numbers and meaningful signs of a text, in order, without articles (unless nothing else is there)."""
+    if not any(map(str.isalnum, text)):  # brackets to be closed, signs to be chosen: each sign counts
+        return tuple(text.replace("$", "").replace('"', "").replace("'", "").replace("`", "").rstrip(".").split())
+    # `H₂O`, `H_2O` and `H_{2}O` as `H2O`; `x²` as `x^2`.
+    scripted = text[:MOST_CHARS]
+    if not scripted.isascii():
+        scripted = _SUPER.sub(lambda m: "^" + m[0].translate(_SCRIPTS), scripted).translate(_SCRIPTS)
+    scripted = _CHARGE.sub(r"\1", scripted) if "^" in scripted else scripted
+    text = (
+        fold_diacritics(undressed(_LOWERED.sub(r"\1", scripted) if "_" in scripted else scripted))
+        .casefold()
+        .replace("\\%", "%")
+    )
+    if "." in text:
+        text = _NOON.sub(r"\1m", text)
+        text = _INITIALS.sub(lambda m: m.group().replace(".", ""), text)
+    text = _HYPHEN.sub(" ", text) if "-" in text else text
+    text = _SPACED_PERCENT.sub("%", text) if "%" in text else text
+    text = _SPACED_COLON.sub(":", text) if " :" in text else text
+    text = _POSSESSIVE.sub("", text) if text.endswith("的") else text
+    found = [
+        NUMBERS.get(word) or (word.replace(",", "") if word[-1].isdigit() else spelt(word))
+        for word in _TOKEN.findall(text)
+    ]
+    if "," in found or ":" in found:  # a tuple or an interval: its brackets matter
+        found = [*_BRACKET.findall(text), *found]
+    return tuple(t for t in found if t not in ARTICLES) or tuple(found)
+
+
+_SCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "01234567890123456789+-")
+_SUPER = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
+_CHARGE = re.compile(r"(?<=[A-Za-z0-9)}])\^\{?(\d?[+-])\}?(?![\w.])")
+_LOWERED = re.compile(r"(?<=[A-Za-z)}])_\{?(\d{1,3})\}?")
+
+
+def opposite(a: str, b: str) -> bool:
+    """True if the texts differ by words of opposite meaning, or by a negation."""
+    left, right = set(tokens(a)), set(tokens(b))
+    only_left, only_right = left - right, right - left
+    if (only_left & NEGATIONS) != (only_right & NEGATIONS) and (only_left | only_right) & NEGATIONS:
+        return True
+    return any(frozenset((x, y)) in OPPOSITES for x in only_left for y in only_right)
+
+
+def contains(text: str, gold: str) -> bool:
+    """True if the words of a gold stand in a text, side by side."""
+    return holds_in_order(tokens(text), tokens(gold)) if tokens(gold) else False
+
+
+def holds_in_order(words: Sequence[str], wanted: Sequence[str]) -> bool:
+    """True if words stand in a row among others, plural or not."""
+    singulars, target = [singular(w) for w in words], [singular(w) for w in wanted]
+    return any(singulars[i : i + len(target)] == target for i in range(len(singulars) - len(target) + 1))

@@ -20,8 +20,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from mmpr_pipeline.checking.values.context import Decision
-from mmpr_pipeline.checking.values.expression import Expr, to_wire
+from mmpr_pipeline.checking.values.expression import Decision, Expr, to_wire
 
 PATIENCE_S = 4.0  # Processor seconds after which the child gives up; its budget of calls ends most work long before.
 LIMIT_S = 6.0  # Processor seconds after which the parent kills a child that does not heed its own limit.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from mmpr_pipeline.checking.values.collections.collection import compare_collections, compare_sets
-from mmpr_pipeline.checking.values.collections.members import Decide, members_in_order
-from mmpr_pipeline.checking.values.collections.plus_minus import independent_signs, simplified
+from mmpr_pipeline.checking.values.collections.collection import (
+    compare_collections,
+    compare_sets,
+    independent_signs,
+    simplified,
+)
 from mmpr_pipeline.checking.values.collections.relations import (
     compare_relations,
     defined_name,
@@ -13,14 +16,17 @@ from mmpr_pipeline.checking.values.collections.relations import (
     is_equation,
 )
 from mmpr_pipeline.checking.values.collections.tuples import (
+    Decide,
     compare_matrices,
     compare_ratios,
     compare_residues,
     compare_tuples,
+    members_in_order,
 )
-from mmpr_pipeline.checking.values.context import Context, Decision
 from mmpr_pipeline.checking.values.expression import (
     SCALAR_OPS,
+    Context,
+    Decision,
     Expr,
     free_symbols,
     operations,

@@ -24,7 +24,7 @@ def screening_fingerprint(
     """Read evaluation sets once, and write what builds compare with: hashes, no image and no text."""
     from mmpr_pipeline.core.errors import ConfigError
     from mmpr_pipeline.dataset.review.terminal import human_size
-    from mmpr_pipeline.screening.fingerprints.file import fingerprint_folder, make_fingerprint, publish_fingerprints
+    from mmpr_pipeline.screening.fingerprints import fingerprint_folder, make_fingerprint, publish_fingerprints
     from mmpr_pipeline.sources import open_source
     from mmpr_pipeline.sources.declaration.catalog import expand
 
@@ -45,7 +45,7 @@ def screening_fingerprint(
 @screening_app.command("fetch", epilog=example("mmpr screening fetch me/prints", docs="screening.md"))
 def screening_fetch(repo: Annotated[str, typer.Argument(help="Data set repository of the Hub.")]) -> None:
     """Fetch the fingerprints in a repository: builds on this machine then compare with them."""
-    from mmpr_pipeline.screening.fingerprints.file import fetch_fingerprints, kept_fingerprint
+    from mmpr_pipeline.screening.fingerprints import fetch_fingerprints, kept_fingerprint
     from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
 
     for found in fetch_fingerprints(repo):

@@ -32,7 +32,7 @@ from mmpr_pipeline.core.logs import FOLDER
 from mmpr_pipeline.core.records import SCHEMA_VERSION, QuestionOutcome, Record
 from mmpr_pipeline.core.schemas import IMAGE_SCHEMA, PAIR_SCHEMA, QUESTION_SCHEMA, ROLLOUT_SCHEMA
 from mmpr_pipeline.core.verdict import Outcome
-from mmpr_pipeline.rollouts.asides import UNDECIDED_VOTES, counted_as
+from mmpr_pipeline.rollouts.prompts import UNDECIDED_VOTES, counted_as
 
 REFERENCE = "reference/"
 CONFIG = "config.json"

@@ -23,7 +23,7 @@ from mmpr_pipeline.core.schemas import IMAGE_SCHEMA, PairFields, QuestionFields,
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import open_table, record_batches, runs_of, sound_file
 from mmpr_pipeline.dataset.files.layout import read_manifest
-from mmpr_pipeline.rollouts.asides import asked_label
+from mmpr_pipeline.rollouts.prompts import asked_label
 from mmpr_pipeline.storage import Store
 
 Run = tuple[int, int, int]

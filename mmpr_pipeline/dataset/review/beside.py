@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mmpr_pipeline.rollouts.asides import UNDECIDED_VOTES
+from mmpr_pipeline.rollouts.prompts import UNDECIDED_VOTES
 
 _UNDECIDED = dict(zip(UNDECIDED_VOTES, ("have no answer to vote on", "have no majority", "are unanimous"), strict=True))
 

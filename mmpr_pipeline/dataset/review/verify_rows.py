@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.files.layout import Counts, Manifest, counted
-from mmpr_pipeline.rollouts.asides import UNDECIDED_VOTES, counted_as
+from mmpr_pipeline.rollouts.prompts import UNDECIDED_VOTES, counted_as
 
 Note = Callable[[str, str], None]
 """Takes the name of a problem and what was seen."""

@@ -14,7 +14,7 @@ from mmpr_pipeline.core.records import FinishReason, Image
 from mmpr_pipeline.engines.engine import TOP
 from mmpr_pipeline.models.chat import interleaved
 from mmpr_pipeline.models.conversation import messages_of
-from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.sampling import Decoding
 
 _WORD_SEARCH = 40
 """Characters before the cut in which the end of a word is looked for."""

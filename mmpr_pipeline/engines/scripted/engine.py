@@ -32,8 +32,7 @@ from mmpr_pipeline.engines.engine import (
 )
 from mmpr_pipeline.engines.registry import EngineKind
 from mmpr_pipeline.engines.scripted.text import closing, ending_without_answer, prose, wrong_answer
-from mmpr_pipeline.rollouts.asides import BLIND, aside_of
-from mmpr_pipeline.rollouts.prompts import THINK_END, THINK_START
+from mmpr_pipeline.rollouts.prompts import BLIND, THINK_END, THINK_START, aside_of
 
 _TOKEN = re.compile(r"[\u3000-\u9fff\uff00-\uffef]|[^\s\u3000-\u9fff\uff00-\uffef]+\s*|\s+")
 _MASK = 2**64 - 1

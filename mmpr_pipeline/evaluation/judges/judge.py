@@ -16,8 +16,7 @@ from mmpr_pipeline.evaluation.judges.settings import JudgeSettings
 from mmpr_pipeline.evaluation.scoring.graded import Graded
 from mmpr_pipeline.models.conversation import IMAGE_MARK
 from mmpr_pipeline.rollouts.prompts import place_images
-from mmpr_pipeline.rollouts.seeds import sampling_seed
-from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.sampling import Decoding, sampling_seed
 from mmpr_pipeline.storage import Store
 from mmpr_pipeline.storage.journal import Journal
 

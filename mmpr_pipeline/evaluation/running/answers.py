@@ -19,8 +19,7 @@ from mmpr_pipeline.evaluation.scoring.graded import Graded, Score
 from mmpr_pipeline.evaluation.seen import TrainingOverlap
 from mmpr_pipeline.evaluation.settings import EvalConfig
 from mmpr_pipeline.rollouts.prompts import THINK_END, asks_for_thinking
-from mmpr_pipeline.rollouts.seeds import sampling_seed
-from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.sampling import Decoding, sampling_seed
 from mmpr_pipeline.rollouts.verdicts import unusable_verdict
 
 Done = Callable[[int, int], None]

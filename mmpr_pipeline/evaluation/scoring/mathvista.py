@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from mmpr_pipeline.checking import check_question
-from mmpr_pipeline.checking.matching.document import levenshtein
+from mmpr_pipeline.checking.matching.documents_and_charts import levenshtein
 from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
 from mmpr_pipeline.evaluation.scoring.graded import Graded
 

@@ -9,7 +9,7 @@ from typing import Any
 from mmpr_pipeline.core.errors import SourceAwayError, SourceError
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.sources import ResolvedSource, hub_offline, resolve_source
-from mmpr_pipeline.screening.fingerprints.file import kept_fingerprint
+from mmpr_pipeline.screening.fingerprints import kept_fingerprint
 from mmpr_pipeline.screening.report import EvaluationSet
 from mmpr_pipeline.sources import SourceIndex
 from mmpr_pipeline.sources.declaration.catalog import catalog_names, expand, find_declaration

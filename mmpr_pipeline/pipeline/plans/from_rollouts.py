@@ -23,7 +23,7 @@ from mmpr_pipeline.dataset.files.summary import BuildSummary, PlanSummary, manif
 from mmpr_pipeline.engines.engine import ContinueRequest, Engine, EngineInfo, EngineStats, SampleRequest
 from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig, load_config
-from mmpr_pipeline.rollouts.asides import aside_of
+from mmpr_pipeline.rollouts.prompts import aside_of
 from mmpr_pipeline.storage import Store, open_store
 
 CHANGEABLE = ("out", "seed", "pairing", "address", "workers", "in_flight")

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from mmpr_pipeline.checking import checker_identity
-from mmpr_pipeline.checking.second.prompts import VERSION
+from mmpr_pipeline.checking.second_opinion import VERSION
 from mmpr_pipeline.core.progress import Stage
 from mmpr_pipeline.core.records import SCHEMA_VERSION, Question, Reject, content_id
 from mmpr_pipeline.core.registry import plugins_of
@@ -28,8 +28,7 @@ from mmpr_pipeline.engines.registry import engine_identity, make_engine
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import start_engines
 from mmpr_pipeline.models.resolve import HubAwayError
-from mmpr_pipeline.pairing.registry import STRATEGIES
-from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.pairing.strategy import STRATEGIES, Recipe
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.base import ResumableEngine
 from mmpr_pipeline.pipeline.plans.evaluation_sets import NO_COMPARISON, EvaluationSets, resolve_evaluation_sets

@@ -31,7 +31,7 @@ from mmpr_pipeline.screening.chunks import (
     write_chunk,
 )
 from mmpr_pipeline.screening.contamination import EvaluationRows
-from mmpr_pipeline.screening.fingerprints.cache import cached_sketches
+from mmpr_pipeline.screening.fingerprints import cached_sketches
 from mmpr_pipeline.screening.merge import Screened, merge_chunks
 from mmpr_pipeline.screening.report import ComparedSets, ScreeningReport
 from mmpr_pipeline.sources import open_source

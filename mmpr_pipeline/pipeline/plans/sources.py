@@ -13,7 +13,7 @@ from mmpr_pipeline.core.records import Reject
 from mmpr_pipeline.dataset.files.sealed import SourceNote
 from mmpr_pipeline.models.tiles import MAX_TILES
 from mmpr_pipeline.pipeline.config import BuildConfig
-from mmpr_pipeline.screening.fingerprints.file import Fingerprint
+from mmpr_pipeline.screening.fingerprints import Fingerprint
 from mmpr_pipeline.screening.mixture import ALL, share_fields, taken
 from mmpr_pipeline.screening.report import EvaluationSet
 from mmpr_pipeline.screening.settings import Share

@@ -12,7 +12,7 @@ from mmpr_pipeline.core.progress import duration
 from mmpr_pipeline.engines.start import actor_count
 from mmpr_pipeline.engines.vllm.memory import PromptPlan, plan_lines
 from mmpr_pipeline.models.resolve import NANO
-from mmpr_pipeline.pairing.options import BlindSettings, StepSettings
+from mmpr_pipeline.pairing.settings import BlindSettings, StepSettings
 from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan
 from mmpr_pipeline.screening.mixture import taken
 from mmpr_pipeline.screening.report import ComparedSets, unchecked

@@ -23,8 +23,7 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.layout import Manifest, read_manifest
 from mmpr_pipeline.dataset.files.writer import ShardWriter
 from mmpr_pipeline.engines.engine import Engine
-from mmpr_pipeline.pairing.registry import make_strategies
-from mmpr_pipeline.pairing.strategy import Recipe, Strategy
+from mmpr_pipeline.pairing.strategy import Recipe, Strategy, make_strategies
 from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.question import unread, work_question
 from mmpr_pipeline.pipeline.watch.tally import Tally, count

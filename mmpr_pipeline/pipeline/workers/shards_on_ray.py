@@ -22,7 +22,7 @@ from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.watch.tally import BuildMeter, Tally, TallyBoard
 from mmpr_pipeline.pipeline.workers.shard import IN_FLIGHT, Slots, work_shard
-from mmpr_pipeline.rollouts.rounds import first_round
+from mmpr_pipeline.rollouts.sampling import first_round
 
 REPORT_EVERY = 0.5
 """Seconds between a worker's reports and between looks at the board."""

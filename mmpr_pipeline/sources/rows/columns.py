@@ -13,7 +13,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from mmpr_pipeline.checking.finding.spans import matching_braces
+from mmpr_pipeline.checking.finding.announcements import matching_braces
 from mmpr_pipeline.core.errors import ItemRejected, nearest
 from mmpr_pipeline.models.conversation import IMAGE_MARK
 from mmpr_pipeline.sources.declaration.rows import PATH_COLUMN, one_or_several

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from mmpr_pipeline.core.records import Question, Rollout
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.rollouts.prompts import prompt_for
-from mmpr_pipeline.rollouts.seeds import sampling_seed
-from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.sampling import Decoding, sampling_seed
 from mmpr_pipeline.sources.generated.describe import Scene, hallucinated, missed, named_objects
 from mmpr_pipeline.sources.generated.scenes import scene_of
 from mmpr_pipeline.sources.source import open_source

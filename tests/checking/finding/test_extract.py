@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mmpr_pipeline.checking.case import Asked
+from mmpr_pipeline.checking.finding.announcements import boxed_spans
 from mmpr_pipeline.checking.finding.extract import extract
 from mmpr_pipeline.checking.finding.reply import MAX_CHARS, prepare_reply
-from mmpr_pipeline.checking.finding.spans import boxed_spans
 
 LETTERS = Asked("choice", ("red", "blue", "green", "yellow"))
 COUNT = Asked("number", question="How many apples are there?")

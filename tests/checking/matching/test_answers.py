@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmpr_pipeline.checking.matching.match import Match
+from mmpr_pipeline.checking.case import Match
 from mmpr_pipeline.checking.matching.math import match_math
 from tests.checking.conftest import labelled_set
 

@@ -6,10 +6,9 @@ import pytest
 
 from mmpr_pipeline.checking import check_response
 from mmpr_pipeline.checking.matching.text import match_text
-from mmpr_pipeline.checking.reading.dates import read_date
-from mmpr_pipeline.checking.reading.text import opposite, tokens
-from mmpr_pipeline.checking.reading.words import singular
-from mmpr_pipeline.checking.reading.yes_no import gold_yes_no, read_yes_no
+from mmpr_pipeline.checking.reading.letters import gold_yes_no, read_yes_no
+from mmpr_pipeline.checking.reading.normalise import opposite, singular, tokens
+from mmpr_pipeline.checking.reading.times import read_date
 
 
 @pytest.mark.parametrize(

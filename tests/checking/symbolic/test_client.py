@@ -19,8 +19,7 @@ from mmpr_pipeline.checking.reading.latex.parser import parse_latex
 from mmpr_pipeline.checking.symbolic import client as symbolic
 from mmpr_pipeline.checking.symbolic import sympy_worker
 from mmpr_pipeline.checking.symbolic.client import SymbolicWorker
-from mmpr_pipeline.checking.values.context import Decision
-from mmpr_pipeline.checking.values.expression import Expr
+from mmpr_pipeline.checking.values.expression import Decision, Expr
 
 SLOW = Expr("sum", (parse_latex("n"), parse_latex("1"), parse_latex("9999"), parse_latex(r"\sin(n^n)+\frac{1}{n^n+1}")))
 

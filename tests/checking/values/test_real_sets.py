@@ -6,7 +6,7 @@ import pytest
 
 from mmpr_pipeline.checking.reading.latex.parser import parse_latex
 from mmpr_pipeline.checking.values.collections.real_sets import NotASet, intervals_of, same_set
-from mmpr_pipeline.checking.values.context import Context
+from mmpr_pipeline.checking.values.expression import Context
 
 
 @pytest.mark.parametrize(

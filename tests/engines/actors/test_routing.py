@@ -19,7 +19,7 @@ from mmpr_pipeline.engines.actors.routing import (
     questions_each,
 )
 from mmpr_pipeline.engines.engine import ContinueRequest, EngineInfo, SampleRequest
-from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.sampling import Decoding
 from tests.engines.contract import ask, ask_on
 from tests.records import a_question, a_rollout
 

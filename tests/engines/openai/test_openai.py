@@ -18,7 +18,7 @@ from mmpr_pipeline.engines.openai.messages import cut_by_characters
 from mmpr_pipeline.engines.registry import engine_identity
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.pipeline.config import load_config
-from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.sampling import Decoding
 from tests.engines.contract import an_image, ask, ask_on, seen_question
 from tests.engines.openai.fake_server import FakeServer, Handler, text_of
 from tests.records import a_rollout

@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.checking import CHECKER
-from mmpr_pipeline.checking.second.prompts import VERSION, Style
-from mmpr_pipeline.checking.second.settings import SecondOpinion
+from mmpr_pipeline.checking.second_opinion import VERSION, SecondOpinion, Style
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import CheckedRollout
 from mmpr_pipeline.engines.openai.engine import OpenAiEngine
@@ -27,7 +26,7 @@ from mmpr_pipeline.models.resolve import NANO_CHECKPOINT
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.driver import run_build
 from mmpr_pipeline.pipeline.second_opinion import reconsidered
-from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.sampling import Decoding
 from tests.engines.contract import CONTINUING, SAMPLING, Check, an_image, ask, ask_on, seen_question
 from tests.packages import need
 from tests.pipeline.made import make_source

@@ -14,11 +14,10 @@ from mmpr_pipeline.engines.engine import EngineInfo
 from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.registry import make_engine
 from mmpr_pipeline.engines.settings import EngineSettings
-from mmpr_pipeline.pairing.registry import make_strategies
 from mmpr_pipeline.pairing.settings import PairingSettings
-from mmpr_pipeline.pairing.strategy import Recipe
+from mmpr_pipeline.pairing.strategy import Recipe, make_strategies
 from mmpr_pipeline.pipeline.question import work_question
-from mmpr_pipeline.rollouts.settings import SamplingSettings
+from mmpr_pipeline.rollouts.sampling import SamplingSettings
 from tests.engines.contract import ask, ask_on, seen_question
 from tests.records import a_rollout
 

@@ -4,7 +4,7 @@ import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, ItemRejected
 from mmpr_pipeline.engines.scripted.engine import Script, ScriptedEngine, parse_script
-from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.sampling import Decoding
 from tests.engines.contract import CONTINUING, SAMPLING, Check, ask, ask_on, seen_question
 from tests.records import a_rollout
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.engines.settings import EngineSettings
-from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.sampling import Decoding
 from tests.chaos.phases import actor_of, all_gone, descendants, pid_of
 from tests.cluster.sessions import local_ray
 from tests.engines import models

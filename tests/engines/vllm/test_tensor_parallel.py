@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.engines.settings import EngineSettings
-from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.sampling import Decoding
 from tests.chaos.phases import all_gone, descendants, parents, pid_of, until
 from tests.cluster.sessions import local_ray
 from tests.engines.contract import ask, seen_question

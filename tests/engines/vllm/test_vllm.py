@@ -19,7 +19,7 @@ from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import start_engines
 from mmpr_pipeline.models.chat import decode_image, interleaved
 from mmpr_pipeline.models.conversation import messages_of
-from mmpr_pipeline.rollouts.settings import Decoding
+from mmpr_pipeline.rollouts.sampling import Decoding
 from tests.cluster.sessions import local_ray
 from tests.engines import models
 from tests.engines.contract import CONTINUING, SAMPLING, Check, an_image, ask, ask_on, seen_question

@@ -146,8 +146,8 @@ def looking(plan, piece):
 
 inline.look_at = looking
 if where == "search":
-    from mmpr_pipeline.screening.near import search
-    search._alike = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
+    from mmpr_pipeline.screening import near_duplicates as near
+    near._alike = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
 settings = here.figures_of(sys.argv[2], sources=sys.argv[1].split(","), **here.NEAR)
 asyncio.run(inline.Inline(settings).run())
 """

@@ -17,7 +17,7 @@ from mmpr_pipeline.pairing.strategy import Recipe
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.plans.from_sources import BuildPlan, make_build_plan
 from mmpr_pipeline.pipeline.workers.shard import Slots, outcomes, work_shard
-from mmpr_pipeline.rollouts.settings import SamplingSettings
+from mmpr_pipeline.rollouts.sampling import SamplingSettings
 from tests.pipeline.engines import TextEngine
 from tests.pipeline.made import files_of, make_source
 from tests.records import a_question

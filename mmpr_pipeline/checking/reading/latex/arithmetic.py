@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mmpr_pipeline.checking.reading.latex.operands import is_symbols
+from mmpr_pipeline.checking.reading.latex.tokens import FUNCTIONS, GREEK
 from mmpr_pipeline.checking.reading.latex.units import UnitReader
-from mmpr_pipeline.checking.reading.latex.words import FUNCTIONS, GREEK
 from mmpr_pipeline.checking.reading.number_words import number_from_words
 from mmpr_pipeline.checking.values.expression import Expr, ParseError, is_membership, symbol
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from mmpr_pipeline.checking.reading.latex.operands import Operands
-from mmpr_pipeline.checking.reading.latex.tokens import Token
-from mmpr_pipeline.checking.reading.latex.words import FUNCTIONS, GREEK
+from mmpr_pipeline.checking.reading.latex.tokens import FUNCTIONS, GREEK, Token
 from mmpr_pipeline.checking.values.expression import Expr, ParseError, constant_as_symbol, number_leaf, symbol
 
 _ARGUMENT_STOPS = frozenset({"+", "-", "*", "/", ",", ";", ":", ")", "]", "}", "=", "<", ">"})

@@ -6,8 +6,7 @@ import re
 from fractions import Fraction
 
 from mmpr_pipeline.checking.reading.latex.stream import TokenStream
-from mmpr_pipeline.checking.reading.latex.tokens import Token, tokenise
-from mmpr_pipeline.checking.reading.latex.words import CONNECTIVES, FUNCTIONS, GREEK
+from mmpr_pipeline.checking.reading.latex.tokens import CONNECTIVES, FUNCTIONS, GREEK, Token, tokenise
 from mmpr_pipeline.checking.reading.number_words import SCALES
 from mmpr_pipeline.checking.values.expression import MAX_DIGITS, Expr, ParseError, number_leaf, symbol
 

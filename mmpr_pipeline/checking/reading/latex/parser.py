@@ -10,8 +10,15 @@ import re
 from functools import lru_cache
 
 from mmpr_pipeline.checking.reading.latex.arithmetic import Arithmetic
-from mmpr_pipeline.checking.reading.latex.tokens import fold_latex, tokenise
-from mmpr_pipeline.checking.reading.latex.words import CONNECTIVES, DISJUNCTIONS, NEUTRAL_WORDS, RELATIONS, is_condition
+from mmpr_pipeline.checking.reading.latex.tokens import (
+    CONNECTIVES,
+    DISJUNCTIONS,
+    NEUTRAL_WORDS,
+    RELATIONS,
+    fold_latex,
+    is_condition,
+    tokenise,
+)
 from mmpr_pipeline.checking.values.expression import Expr, ParseError, free_symbols
 
 _REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|dot|bar)\s*\{?(\d+)\}?(?:\\dot\s*\{?(\d)\}?)?")

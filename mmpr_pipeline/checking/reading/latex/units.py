@@ -6,8 +6,7 @@ import re
 
 from mmpr_pipeline.checking.reading.latex.commands import Commands
 from mmpr_pipeline.checking.reading.latex.operands import is_math_text, is_symbols
-from mmpr_pipeline.checking.reading.latex.tokens import Token
-from mmpr_pipeline.checking.reading.latex.words import CONNECTIVES, is_condition
+from mmpr_pipeline.checking.reading.latex.tokens import CONNECTIVES, Token, is_condition
 from mmpr_pipeline.checking.values.expression import Expr, ParseError, free_symbols
 from mmpr_pipeline.checking.values.numbers.units import NOT_IN_A_UNIT, UNIT_LETTERS, added, is_unit_word, parse_unit
 

@@ -1,17 +1,13 @@
-"""Lists and sets compared: what their members are, and whether order or names matter."""
+"""Lists and sets compared: what their members are, and whether order or names matter.
+
+Plus-minus stands for two values, a sum of quantities for one quantity.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
-from mmpr_pipeline.checking.values.collections.members import (
-    Decide,
-    all_of,
-    in_order_only,
-    match_unordered,
-    members_in_order,
-)
-from mmpr_pipeline.checking.values.collections.plus_minus import simplified
 from mmpr_pipeline.checking.values.collections.real_sets import same_set
 from mmpr_pipeline.checking.values.collections.relations import (
     defined_name,
@@ -19,8 +15,15 @@ from mmpr_pipeline.checking.values.collections.relations import (
     is_definition,
     is_equation,
 )
-from mmpr_pipeline.checking.values.context import Context, Decision
-from mmpr_pipeline.checking.values.expression import Expr, is_membership, operators_of
+from mmpr_pipeline.checking.values.collections.tuples import (
+    Decide,
+    all_of,
+    in_order_only,
+    match_unordered,
+    members_in_order,
+)
+from mmpr_pipeline.checking.values.expression import Context, Decision, Expr, is_membership, operations, operators_of
+from mmpr_pipeline.checking.values.numbers.units import added
 
 
 def compare_sets(left: Expr, right: Expr, context: Context) -> Decision:
@@ -116,3 +119,39 @@ def _labels(items: Sequence[Expr]) -> bool:
 
 def _bare(items: Sequence[Expr]) -> list[Expr]:
     return [definition_value(item) if is_definition(item) else item for item in items]
+
+
+# ---- plus-minus
+
+MOST_SIGNS = 4
+
+
+def simplified(expr: Expr) -> Expr:
+    """Plus-minus as the two values it stands for, `3 m and 20 cm` as one; statements about parameters taken away."""
+    if expr.op == "list":
+        kept = [item for item in expr.args if not is_membership(item)]
+        if kept and len(kept) < len(expr.args):
+            return kept[0] if len(kept) == 1 else expr._replace(args=tuple(kept))
+    if expr.op == "list" and expr.value == "and":
+        total = added(expr.args)
+        if total is not None:
+            return total
+    if expr.op != "list" and expr.op != "set" and "pm" in operations(expr):
+        return Expr("list", (_choose(expr, 1), _choose(expr, -1)), "or")
+    return expr
+
+
+def independent_signs(expr: Expr) -> Expr | None:
+    """All points of a tuple with plus-minus in several places, as a list; None for anything else."""
+    signed = [arg for arg in expr.args if "pm" in operations(arg)] if expr.op == "paren" else []
+    if not 1 < len(signed) <= MOST_SIGNS:
+        return None
+    options = [(_choose(arg, 1), _choose(arg, -1)) if arg in signed else (arg,) for arg in expr.args]
+    return Expr("list", tuple(expr._replace(args=chosen) for chosen in product(*options)))
+
+
+def _choose(expr: Expr, sign: int) -> Expr:
+    if expr.op == "pm":
+        inner = _choose(expr.args[0], sign)
+        return inner if (sign > 0) == (expr.value == "pm") else Expr("neg", (inner,))
+    return expr if expr.op == "num" else expr._replace(args=tuple(_choose(arg, sign) for arg in expr.args))

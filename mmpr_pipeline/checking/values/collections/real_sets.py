@@ -6,8 +6,14 @@ import math
 from fractions import Fraction
 from typing import NamedTuple
 
-from mmpr_pipeline.checking.values.context import Context
-from mmpr_pipeline.checking.values.expression import Expr, free_symbols, is_membership, number_leaf, operators_of
+from mmpr_pipeline.checking.values.expression import (
+    Context,
+    Expr,
+    free_symbols,
+    is_membership,
+    number_leaf,
+    operators_of,
+)
 from mmpr_pipeline.checking.values.numbers.constants import float_of
 from mmpr_pipeline.checking.values.numbers.evaluate import approximate
 from mmpr_pipeline.checking.values.numbers.exact import Undecided

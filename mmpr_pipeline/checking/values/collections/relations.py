@@ -5,8 +5,15 @@ from __future__ import annotations
 import cmath
 from collections.abc import Callable
 
-from mmpr_pipeline.checking.values.context import Context, Decision
-from mmpr_pipeline.checking.values.expression import Expr, free_symbols, operations, operators_of, rename
+from mmpr_pipeline.checking.values.expression import (
+    Context,
+    Decision,
+    Expr,
+    free_symbols,
+    operations,
+    operators_of,
+    rename,
+)
 from mmpr_pipeline.checking.values.numbers.at_points import points
 from mmpr_pipeline.checking.values.numbers.evaluate import approximate
 from mmpr_pipeline.checking.values.numbers.exact import Undecided

@@ -1,21 +1,101 @@
-"""Tuples, intervals, matrices, vectors, ratios and residues compared, entry by entry."""
+"""Members compared, in order or as sets; tuples, intervals, matrices, vectors, ratios and residues, entry by entry."""
 
 from __future__ import annotations
 
-from mmpr_pipeline.checking.values.collections.matrices import matrix_rows
-from mmpr_pipeline.checking.values.collections.members import Decide, all_of, members_in_order
-from mmpr_pipeline.checking.values.context import Context, Decision
+from collections import Counter
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
 from mmpr_pipeline.checking.values.expression import (
     SCALAR_OPS,
+    Context,
+    Decision,
     Expr,
     constant_as_symbol,
     free_symbols,
     number_leaf,
+    operations,
     substituted,
+    tree_size,
 )
 from mmpr_pipeline.checking.values.numbers.evaluate import approximate
 from mmpr_pipeline.checking.values.numbers.exact import NotRational, Undecided, exact
 from mmpr_pipeline.checking.values.numbers.scalars import compare_scalars
+
+MAX_WORK = 30_000  # Nodes that matching without order may have to look at.
+MAX_ITEMS = 30  # Longest list that is matched without order.
+Decide = Callable[[Expr, Expr], Decision]
+
+
+def all_of(decisions: Sequence[Decision], rule: str) -> Decision:
+    """All decisions as one: false where one is, in doubt where one is, else true by `rule`."""
+    for decision in decisions:
+        if decision[0] is False:
+            return decision
+    for decision in decisions:
+        if decision[0] is None:
+            return decision
+    return True, rule
+
+
+def members_in_order(ones: Sequence[Expr], others: Sequence[Expr], decide: Decide, rule: str) -> Decision:
+    """Members compared one by one, in their order."""
+    if len(ones) != len(others):
+        return False, "other_length"
+    results: list[Decision] = []
+    for one, other in zip(ones, others, strict=True):
+        results.append(decide(one, other))
+        if results[-1][0] is False:
+            break
+    return all_of(results, rule)
+
+
+def in_order_only(ones: Sequence[Expr], others: Sequence[Expr], decide: Decide) -> Decision:
+    """One side has an order or names, the other has not: the same order is a match, another order is in doubt."""
+    decision = members_in_order(ones, others, decide, "same_in_order")
+    if decision[0] is False and len(ones) == len(others):
+        return (None, "other_order") if match_unordered(ones, others, decide)[0] else decision
+    return decision
+
+
+def match_unordered(ones: Sequence[Expr], others: Sequence[Expr], decide: Decide) -> Decision:
+    """Collections without order: each gold has its own match. Repeats count only where the gold repeats itself."""
+    if max(len(ones), len(others)) > MAX_ITEMS:
+        ones, others = _without_equals(ones, others)
+    if max(len(ones), len(others)) > MAX_ITEMS:
+        return members_in_order(ones, others, decide, "same_in_order")
+    if sum(map(tree_size, ones)) * len(others) + sum(map(tree_size, others)) * len(ones) > MAX_WORK:
+        return None, "too_large"
+    ones, others = _without_equals(ones, others) if len(ones) == len(others) else (ones, others)
+    table = [[decide(one, other)[0] for other in others] for one in ones]
+    if len(ones) != len(others):
+        # Different lengths: the same set only where one side merely repeats a member.
+        if not ones or not others:
+            return False, "other_length"
+        covered = all(any(row) for row in table) and all(any(row[j] for row in table) for j in range(len(others)))
+        if covered and len(ones) > len(others) and all(item.op == "paren" for item in others):
+            return True, "same_members"
+        return (None, "repeated_member") if covered else (False, "other_length")
+    used: set[int] = set()
+    doubt = False
+    for row in table:
+        free = [j for j, verdict in enumerate(row) if j not in used and verdict]
+        if free:
+            used.add(free[0])
+        elif any(verdict is None for verdict in row):
+            doubt = True
+        else:
+            return False, "other_members"
+    return (None, "member_in_doubt") if doubt else (True, "same_members")
+
+
+def _without_equals(ones: Sequence[Expr], others: Sequence[Expr]) -> tuple[list[Expr], list[Expr]]:
+    """What is left of two collections when members with the same tree are taken out pair by pair."""
+    left, right = Counter(ones), Counter(others)
+    return list((left - right).elements()), list((right - left).elements())
+
+
+# ---- entry by entry
 
 
 def compare_tuples(left: Expr, right: Expr, decide: Decide) -> Decision:
@@ -121,3 +201,30 @@ def _at_axis(expr: Expr, names: dict[str, str], axis: str) -> Expr:
     for name, letter in names.items():
         expr = substituted(expr, name, number_leaf(int(letter == axis)))
     return expr
+
+
+_ONE = Fraction(1)
+
+
+def matrix_rows(expr: Expr) -> list[tuple[Expr, ...]] | None:
+    """Entries of a matrix by rows: written, as nested brackets, or worked out from a sum or a scalar multiple."""
+    if expr.op == "matrix":
+        return [row.args for row in expr.args]
+    if expr.op == "paren" and expr.args and all(arg.op == "paren" for arg in expr.args):
+        return [arg.args for arg in expr.args]
+    if expr.op == "add":
+        parts = [matrix_rows(term) for term in expr.args]
+        first = parts[0]
+        if first is None or any(part is None or [len(r) for r in part] != [len(r) for r in first] for part in parts):
+            return None
+        grids = [part for part in parts if part is not None]
+        return [tuple(Expr("add", cells) for cells in zip(*rows, strict=True)) for rows in zip(*grids, strict=True)]
+    if expr.op in ("neg", "mul"):
+        # A matrix times a scalar, or negated.
+        matrices = [arg for arg in expr.args if arg.op == "matrix"]
+        if len(matrices) != 1 or any("matrix" in operations(arg) for arg in expr.args if arg.op != "matrix"):
+            return None
+        rest = tuple(arg for arg in expr.args if arg.op != "matrix")
+        scale = Expr("neg", (Expr("num", (), _ONE),)) if expr.op == "neg" else Expr("mul", rest)
+        return [tuple(Expr("mul", (scale, cell)) for cell in row.args) for row in matrices[0].args]
+    return None

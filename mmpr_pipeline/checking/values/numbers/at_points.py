@@ -9,9 +9,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
-from mmpr_pipeline.checking.values.context import Decision
 from mmpr_pipeline.checking.values.expression import (
     MAX_SIZE,
+    Decision,
     Expr,
     children,
     free_symbols,

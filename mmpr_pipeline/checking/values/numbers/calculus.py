@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmpr_pipeline.checking.values.context import Decision
 from mmpr_pipeline.checking.values.expression import (
     CALCULUS_OPS,
+    Decision,
     Expr,
     free_symbols,
     number_leaf,
     operations,
     tree_size,
 )
+from mmpr_pipeline.checking.values.numbers.evaluate import precise_value
 from mmpr_pipeline.checking.values.numbers.exact import NotRational, Undecided, exact
-from mmpr_pipeline.checking.values.numbers.precise import precise_value
 
 MAX_NODES = 20_000  # Size that a series may have when it is written out.
 _DIGITS = 260

@@ -9,11 +9,9 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from mmpr_pipeline.checking.values.context import Context, Decision
-from mmpr_pipeline.checking.values.expression import Expr, children, literal_of
-from mmpr_pipeline.checking.values.numbers.evaluate import approximate, same_value
+from mmpr_pipeline.checking.values.expression import Context, Decision, Expr, children, literal_of
+from mmpr_pipeline.checking.values.numbers.evaluate import approximate, same_to_fifty_digits, same_value
 from mmpr_pipeline.checking.values.numbers.exact import NotRational, Undecided, exact
-from mmpr_pipeline.checking.values.numbers.precise import same_to_fifty_digits
 
 
 def stated(expr: Expr) -> tuple[Fraction, int] | None:

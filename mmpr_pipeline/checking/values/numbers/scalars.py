@@ -6,8 +6,16 @@ import re
 from contextlib import suppress
 from fractions import Fraction
 
-from mmpr_pipeline.checking.values.context import Context, Decision
-from mmpr_pipeline.checking.values.expression import CALCULUS_OPS, Expr, free_symbols, number_leaf, operations, rename
+from mmpr_pipeline.checking.values.expression import (
+    CALCULUS_OPS,
+    Context,
+    Decision,
+    Expr,
+    free_symbols,
+    number_leaf,
+    operations,
+    rename,
+)
 from mmpr_pipeline.checking.values.numbers.at_points import compare_expressions
 from mmpr_pipeline.checking.values.numbers.calculus import TooLong, compare_limit, written_out
 from mmpr_pipeline.checking.values.numbers.constants import compare_constants, mentions_pi, stated

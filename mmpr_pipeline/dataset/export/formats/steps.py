@@ -18,7 +18,7 @@ from typing import Any, TypedDict
 from mmpr_pipeline.dataset.export.built import Built, ExportedImages, line
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.publish.parquet import PublishedImages
-from mmpr_pipeline.rollouts.asides import STEP, aside_of
+from mmpr_pipeline.rollouts.prompts import STEP, aside_of
 
 FILE = "steps.jsonl"
 UNITS = ("responses", "steps")

@@ -1,7 +1,7 @@
 """The longer of two sampled responses is chosen."""
 
 from mmpr_pipeline import Pairs
-from mmpr_pipeline.pairing.pairs import make_pair
+from mmpr_pipeline.pairing.strategy import make_pair
 
 
 class Longest:

@@ -1,1 +1,0 @@
-"""Near-duplicates among training rows: what is kept of a row, and the search among all of them."""

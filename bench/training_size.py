@@ -76,8 +76,7 @@ def rank(folder: Path) -> None:
     import torch
     from safetensors import safe_open
 
-    from mmpr_pipeline.training.distributed.fsdp import shard
-    from mmpr_pipeline.training.distributed.weights import fill, stored_weights, write_weights
+    from mmpr_pipeline.training.distributed.weights import fill, shard, stored_weights, write_weights
     from mmpr_pipeline.training.distributed.world import connect
     from mmpr_pipeline.training.policy.load import empty_model
     from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy

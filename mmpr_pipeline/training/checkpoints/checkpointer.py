@@ -1,7 +1,9 @@
 """Writes checkpoints behind the training, and reads them: on every rank, each of which handles its own shard.
 
-A save copies the rank's shard to main memory; the disk, or S3, is another thread's matter while the next steps are
-computed. Ranks agree in that thread by a process group of their own. What failed there is raised by the next call.
+A checkpoint holds trained weights, the optimizer's moments, a moving reference, random states and the progress; frozen
+parameters are the model's own. A save copies the rank's shard to main memory; the disk, or S3, is another thread's
+matter while the next steps are computed. Ranks agree in that thread by a process group of their own. What failed there
+is raised by the next call.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +21,91 @@ import torch
 from torch import nn
 
 from mmpr_pipeline.core.errors import StoreError
+from mmpr_pipeline.core.json_files import sealed, unsealed
 from mmpr_pipeline.dataset.files.arrow_file import sha256_of
 from mmpr_pipeline.storage import MissingKeyError
-from mmpr_pipeline.training.checkpoints.failures import reason_of, remedy_of
-from mmpr_pipeline.training.checkpoints.places import CheckpointPlace, step_name
-from mmpr_pipeline.training.checkpoints.state import (
-    RunProgress,
-    random_state,
-    read_state_file,
-    set_random_state,
-    set_tensors,
-    state_file,
-    tensors_of,
-)
+from mmpr_pipeline.training.checkpoints.places import CheckpointPlace, reason_of, remedy_of, step_name
 from mmpr_pipeline.training.distributed.world import ALONE, World
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """How far a run is: finished optimizer steps (hence place in the data and in the schedule), and δ's sums."""
+
+    step: int
+    pairs: int
+    shift_total: float
+    shift_count: int
+
+
+def state_file(progress: RunProgress, hashes: dict[str, str]) -> bytes:
+    """state.json: the progress, and the sha256 of every other file of the checkpoint."""
+    return sealed({**asdict(progress), "hashes": hashes})
+
+
+def read_state_file(raw: bytes) -> tuple[RunProgress, dict[str, str]]:
+    """Progress and hashes. Raises ValueError where it is damaged."""
+    names = frozenset(field.name for field in fields(RunProgress))
+    state = unsealed(raw, names | {"hashes"}, frozenset())
+    hashes = state.pop("hashes")
+    return RunProgress(**state), hashes
+
+
+def tensors_of(model: nn.Module, optimizer: torch.optim.Optimizer, reference: nn.Module | None) -> dict[str, object]:
+    """Weights and AdamW's moments as torch.distributed.checkpoint takes them: this rank's shards."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, get_state_dict
+
+    _complete_moments(optimizer)
+    weights, moments = get_state_dict(model, optimizer, options=StateDictOptions(ignore_frozen_params=True))
+    state: dict[str, object] = {"model": weights, "optimizer": moments}
+    if reference is not None:
+        state["reference"] = get_model_state_dict(reference)
+    return state
+
+
+def _complete_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Give AdamW's state before its first step to every parameter that has none: in a new optimizer, to load into; and
+    where no gradient comes, as in the last layer of LLaVA's vision tower, so that every checkpoint has the same keys.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if not optimizer.state[parameter]:
+                step = torch.zeros((), device=parameter.device if group.get("fused") else "cpu")
+                moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+                optimizer.state[parameter] = {"step": step, **moments}
+
+
+def set_tensors(
+    state: dict[str, object], model: nn.Module, optimizer: torch.optim.Optimizer, reference: nn.Module | None
+) -> None:
+    """Bring model, optimizer and reference to what `tensors_of` gave of others."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict, set_state_dict
+
+    set_state_dict(
+        model,
+        optimizer,
+        model_state_dict=state["model"],
+        optim_state_dict=state["optimizer"],
+        options=StateDictOptions(ignore_frozen_params=True, strict=False),
+    )
+    if reference is not None:
+        set_model_state_dict(reference, state["reference"])
+
+
+def random_state() -> dict[str, torch.Tensor]:
+    """The generators of this rank."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_random_state(state: dict[str, torch.Tensor]) -> None:
+    """Bring the generators to a state."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
+
 
 RANDOM = "random-{:05d}.pt"
 """A rank's file of the states of its random generators."""

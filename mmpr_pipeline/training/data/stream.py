@@ -19,14 +19,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from mmpr_pipeline.training.data.balance import Outline, plan
 from mmpr_pipeline.training.data.batch import PackedBatch, collate, images_as
 from mmpr_pipeline.training.data.encode import Encoded, PairEncoder, PairReject
-from mmpr_pipeline.training.data.groups import Group, IndexedPair
-from mmpr_pipeline.training.data.order import Slice
-from mmpr_pipeline.training.data.packing import ImageBudget, fit_group, pack
-from mmpr_pipeline.training.data.reference_column import ReferenceRow
-from mmpr_pipeline.training.data.shards import Shards
+from mmpr_pipeline.training.data.groups import Group, ImageBudget, IndexedPair, fit_group, pack
+from mmpr_pipeline.training.data.order import Outline, Slice, plan
+from mmpr_pipeline.training.data.shards import ReferenceRow, Shards
 
 T = TypeVar("T")
 ENCODERS = 4  # threads

@@ -104,7 +104,7 @@ def dpo_norm(pairs: PairLogProbs, settings: LossSettings, shift: float = 0.0) ->
 
 
 def bco(pairs: PairLogProbs, settings: LossSettings, shift: float = 0.0) -> Tensor:
-    """-log σ(β h_c - δ) - log σ(-(β h_r - δ)), δ = `shift`, the running mean of rewards (`reward_shift.RewardShift`).
+    """-log σ(β h_c - δ) - log σ(-(β h_r - δ)), δ = `shift`, the running mean of rewards (`run.step.RewardShift`).
 
     Jung et al. 2024, arXiv 2404.04656; 2 ln 2 where policy = reference and δ = 0. (P,)
     """

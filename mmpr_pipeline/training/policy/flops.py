@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from mmpr_pipeline.training.data.batch import PackedBatch
-from mmpr_pipeline.training.policy.families.experts import experts_of
+from mmpr_pipeline.training.policy.prefix_shared import experts_of
 
 
 @dataclass(frozen=True)

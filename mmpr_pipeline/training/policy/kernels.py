@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
+from mmpr_pipeline.training.data.batch import Backend, SharedLayout, Span, layout_of
 from mmpr_pipeline.training.data.groups import PrefixTree, Segment
-from mmpr_pipeline.training.data.tree_layout import Backend, SharedLayout, Span, layout_of
 
 NAME = "mmpr_shared_prefix"
 

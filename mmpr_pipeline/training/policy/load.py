@@ -11,9 +11,8 @@ import torch
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.models.convert.first_use import native
 from mmpr_pipeline.models.resolve import resolve_model
-from mmpr_pipeline.training.policy.families import family_of
-from mmpr_pipeline.training.policy.settings import LoraSettings
-from mmpr_pipeline.training.settings import TrainConfig
+from mmpr_pipeline.training.policy.families.family import family_of
+from mmpr_pipeline.training.settings import LoraSettings, TrainConfig
 
 
 @dataclass(frozen=True)

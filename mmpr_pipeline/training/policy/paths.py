@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
-from mmpr_pipeline.training.data.balance import Outline
 from mmpr_pipeline.training.data.batch import ImageInputs, PackedBatch, collate, images_as
 from mmpr_pipeline.training.data.groups import Group, IndexedPair
-from mmpr_pipeline.training.data.order import Slice
+from mmpr_pipeline.training.data.order import Outline, Slice
 from mmpr_pipeline.training.data.stream import Stream
-from mmpr_pipeline.training.policy.families import CHECKED
+from mmpr_pipeline.training.policy.families.family import CHECKED
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy, ResponseScores
 
 APART = {torch.float32: 1e-3, torch.bfloat16: 0.1}

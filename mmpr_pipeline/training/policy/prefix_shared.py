@@ -7,20 +7,132 @@ concatenated training takes 17,600, and one encoding of the image where that tak
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmpr_pipeline.training.data.batch import ImageInputs, PackedBatch
-from mmpr_pipeline.training.data.tree_layout import Backend
-from mmpr_pipeline.training.policy.families import family_of
-from mmpr_pipeline.training.policy.families.experts import experts_of, imbalance, recorded
-from mmpr_pipeline.training.policy.families.family import Family
-from mmpr_pipeline.training.policy.families.plain import plain_token_log_probs
+from mmpr_pipeline.training.data.batch import Backend, ImageInputs, PackedBatch, stack_rows
+from mmpr_pipeline.training.policy.families.family import Family, family_of
 from mmpr_pipeline.training.policy.head import token_log_probs
 from mmpr_pipeline.training.policy.kernels import NAME, choose_backend, shared_attention
+
+
+@dataclass(frozen=True)
+class Experts:
+    """E experts of which each token takes `taken`; `weight` is the config's own of the auxiliary loss."""
+
+    count: int
+    taken: int
+    weight: float
+
+
+def experts_of(config: Any) -> Experts | None:
+    """Of a text config; None for a dense model."""
+    names = ("num_experts", "num_local_experts", "n_routed_experts")
+    count = next((int(found) for name in names if (found := getattr(config, name, None))), 0)
+    taken = getattr(config, "num_experts_per_tok", None) or getattr(config, "moe_topk", None)
+    if count < 2 or not taken:
+        return None
+    return Experts(count, int(taken), float(getattr(config, "router_aux_loss_coef", None) or 0.0))
+
+
+@dataclass
+class Routing:
+    """What the routers of a forward gave: logits (tokens, E) of each layer that has experts."""
+
+    logits: tuple[Tensor, ...] = field(default_factory=tuple)
+
+
+@contextmanager
+def recorded(language: nn.Module, on: bool) -> Iterator[Routing]:
+    """Within, forwards of a language model leave their router logits in what is given."""
+    found = Routing()
+    if not on:
+        yield found
+        return
+
+    def ask(module: nn.Module, args: Any, kwargs: dict[str, object]) -> Any:
+        return args, {**kwargs, "output_router_logits": True}
+
+    def keep(module: nn.Module, args: Any, out: Any) -> None:
+        found.logits = tuple(getattr(out, "router_logits", None) or ())
+
+    handles = [language.register_forward_pre_hook(ask, with_kwargs=True), language.register_forward_hook(keep)]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def imbalance(routing: Routing, experts: Experts, real: Tensor | None = None) -> Tensor:
+    """The auxiliary loss, a scalar with gradient; `real` (tokens,) is False for padding. 0 where nothing was routed."""
+    if not routing.logits:
+        return torch.zeros(())
+    probabilities = [logits.float().softmax(-1) for logits in routing.logits]
+    if real is not None:
+        probabilities = [p[real.flatten()] for p in probabilities]
+    joined = torch.cat(probabilities)
+    taken = joined.topk(experts.taken, -1).indices.flatten().bincount(minlength=experts.count)
+    return experts.count * (taken / len(joined) * joined.mean(0)).sum()
+
+
+def plain_token_log_probs(family: Family, model: Any, batch: PackedBatch) -> tuple[Tensor, Tensor]:
+    """(N,) float32 log-probs of the batch's scored tokens, in the order of `batch.targets`; and which places of the
+    rows, padded right, hold a token: (R, L) bool."""
+    # Of each response: tokens of prompt and response, where the response starts, and the segments it runs
+    # through.
+    paths: list[list[int]] = [[] for _ in range(len(batch.lengths))]
+    for response, segment in zip(batch.path_response.tolist(), batch.path_segment.tolist(), strict=True):
+        paths[response].append(segment)
+    rows = []
+    for responses_path, group in zip(paths, batch.response_group, strict=True):
+        spans = [batch.prompts[group], *(batch.layout.queries[segment] for segment in responses_path)]
+        rows.append((torch.cat([batch.input_ids[a:b] for a, b in spans]), spans[0][1] - spans[0][0], responses_path))
+    lengths = [len(ids) for ids, _, _ in rows]
+    width = max(lengths)
+    ids = torch.stack([F.pad(ids, (0, width - len(ids))) for ids, _, _ in rows])
+    mask = torch.stack([torch.arange(width, device=ids.device) < length for length in lengths])
+    keep = width - min(start for _, start, _ in rows) + 1
+    partial = "logits_to_keep" in inspect.signature(model.forward).parameters
+    out = model(
+        input_ids=ids,
+        attention_mask=mask.long(),
+        use_cache=False,
+        **family.text_inputs(model, ids, [start for _, start, _ in rows]),
+        **_images(batch),
+        **({"logits_to_keep": keep} if partial else {}),
+    )
+    first = width - out.logits.shape[1]  # position of the first logits
+    by_segment: dict[int, Tensor] = {}
+    for row, (tokens, start, path) in enumerate(rows):
+        scores = -F.cross_entropy(
+            out.logits[row, start - 1 - first : len(tokens) - 1 - first].float(), tokens[start:], reduction="none"
+        )
+        sizes = [end - begin for begin, end in (batch.layout.queries[segment] for segment in path)]
+        by_segment.update(zip(path, scores.split(sizes), strict=True))
+    return torch.cat([by_segment[segment] for segment in sorted(by_segment)]), mask
+
+
+def _images(batch: PackedBatch) -> dict[str, Tensor]:
+    """Images of each response's group, again for every response of it."""
+    starts: list[dict[str, int]] = []
+    at: dict[str, int] = {}
+    for rows in batch.image_rows:
+        starts.append({name: at.get(name, 0) for name in rows})
+        at = {name: at.get(name, 0) + rows.get(name, 0) for name in {*at, *rows}}
+
+    def of(group: int, name: str) -> list[Tensor]:
+        rows: Mapping[str, int] = batch.image_rows[group]
+        return [batch.images[name][starts[group][name] :][: rows[name]]] if name in rows else []
+
+    return {name: stack_rows([t for group in batch.response_group for t in of(group, name)]) for name in batch.images}
 
 
 @dataclass(frozen=True)

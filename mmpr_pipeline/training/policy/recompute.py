@@ -8,16 +8,112 @@ full       each layer's input only; every layer is computed twice, a third more 
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, Literal
 
 import torch
+from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.training.policy.families import family_of
-from mmpr_pipeline.training.policy.tiled import recomputing, tile
+from mmpr_pipeline.training.policy.families.family import family_of
+
+TILES = 4
+SMALLEST = 256  # tokens; below, products are too small to be quick
+_GATED = ("gate_proj", "up_proj", "down_proj")
+_here = threading.local()  # CUDA runs backwards, and so recomputation, in threads of its own
+
+
+def tile(model: nn.Module, on: bool) -> None:
+    """Switch tiling of every gated MLP on or off, by class: parameters, names and copies stay what they are."""
+    for module in model.modules():
+        if on and not isinstance(module, Tiled) and all(hasattr(module, name) for name in _GATED):
+            kind = type(module)
+            if kind not in _CLASSES:
+                _CLASSES[kind] = type(f"Tiled{kind.__name__}", (Tiled, kind), {})
+            module.__class__ = _CLASSES[kind]
+        elif not on and isinstance(module, Tiled):
+            module.__class__ = type(module).__mro__[2]
+
+
+class Tiled(nn.Module):
+    """In front of an MLP's own class in the order of method resolution."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(..., T, D) -> (..., T, D), as the MLP's own forward."""
+        run = super().forward
+        if not torch.is_grad_enabled():
+            return _by_tiles(run, hidden)
+        apply: Any = _TiledRun.apply  # untyped in torch
+        result: Tensor = apply(run, hidden, *_trained(self))
+        return result
+
+
+_CLASSES: dict[type, type] = {}
+
+
+@contextmanager
+def recomputing() -> Iterator[None]:
+    """Around the second forward of a checkpointed layer, in which the results of its MLP are not read."""
+    _here.recomputing = True
+    try:
+        yield
+    finally:
+        _here.recomputing = False
+
+
+class _TiledRun(torch.autograd.Function):
+    """Keeps the input; its backward runs each tile forward and backward."""
+
+    @staticmethod
+    def forward(ctx: Any, run: Any, hidden: Tensor, *trained: Tensor) -> Tensor:
+        # The autocast of now, for the backward, which runs outside of it.
+        kind = hidden.device.type
+        cast = torch.is_autocast_enabled(kind)
+        ctx.autocast = torch.autocast(kind, torch.get_autocast_dtype(kind)) if cast else nullcontext()
+        ctx.run = run
+        ctx.save_for_backward(hidden)
+        if getattr(_here, "recomputing", False):
+            return torch.full_like(hidden, torch.nan)  # if it were read after all, the step would stop by name
+        return _by_tiles(run, hidden.detach())
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (hidden,), (grad,) = ctx.saved_tensors, grads
+        trained = _trained(ctx.run.__self__)
+        need_hidden = ctx.needs_input_grad[1]
+        grad_hidden = torch.empty_like(hidden) if need_hidden else None
+        sums: list[Tensor] = []
+        start = 0
+        for part in hidden.split(_tile_size(hidden), -2):
+            size = part.shape[-2]
+            part = part.detach().requires_grad_(need_hidden)
+            with torch.enable_grad(), ctx.autocast:
+                out = ctx.run(part.view_as(part))  # no leaf: module hooks of profilers refuse leaves
+            found = torch.autograd.grad(out, [*([part] if need_hidden else []), *trained], grad.narrow(-2, start, size))
+            del out
+            if grad_hidden is not None:
+                grad_hidden.narrow(-2, start, size).copy_(found[0])
+            of_weights = found[1:] if need_hidden else found
+            sums = [total.add_(more) for total, more in zip(sums, of_weights, strict=True)] if sums else [*of_weights]
+            start += size
+        return (None, grad_hidden, *sums)
+
+
+def _trained(module: nn.Module) -> list[nn.Parameter]:
+    return [p for p in module.parameters() if p.requires_grad]
+
+
+def _tile_size(hidden: Tensor) -> int:
+    return int(max(SMALLEST, -(-hidden.shape[-2] // TILES)))
+
+
+def _by_tiles(run: Any, hidden: Tensor) -> Tensor:
+    return torch.cat([run(part) for part in hidden.split(_tile_size(hidden), -2)], -2)
+
 
 Checkpointing = Literal["none", "matmuls", "full"]
 Recompute = Literal["auto", "none", "matmuls", "full"]

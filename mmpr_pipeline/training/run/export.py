@@ -14,7 +14,7 @@ from mmpr_pipeline.training.distributed.weights import Stored, check_shapes, sto
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.policy.load import ModelFolder, add_adapters, empty_model, load_model, load_processor
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.policy.settings import LoraSettings
+from mmpr_pipeline.training.settings import LoraSettings
 
 EXPORT_MARKER = "mmpr_export.json"
 COPIED = ("generation_config.json",)

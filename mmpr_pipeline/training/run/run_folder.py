@@ -20,7 +20,7 @@ from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.storage import Store, open_store
 from mmpr_pipeline.training.checkpoints.places import CheckpointPlace, step_name
 from mmpr_pipeline.training.objective.loss import LOSSES
-from mmpr_pipeline.training.policy.families import FAMILIES
+from mmpr_pipeline.training.policy.families.family import FAMILIES
 from mmpr_pipeline.training.policy.load import ModelFolder
 from mmpr_pipeline.training.policy.recompute import Checkpointing
 from mmpr_pipeline.training.settings import TrainConfig

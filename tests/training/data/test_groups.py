@@ -6,8 +6,16 @@ from hypothesis import strategies as st
 
 from mmpr_pipeline.core.errors import ConfigError, ItemRejected
 from mmpr_pipeline.core.records import PreferencePair
-from mmpr_pipeline.training.data.groups import Group, IndexedPair, make_group, prefix_tree, subgroup
-from mmpr_pipeline.training.data.packing import ImageBudget, fit_group, pack
+from mmpr_pipeline.training.data.groups import (
+    Group,
+    ImageBudget,
+    IndexedPair,
+    fit_group,
+    make_group,
+    pack,
+    prefix_tree,
+    subgroup,
+)
 
 PROMPT = (1, 2, 3)
 

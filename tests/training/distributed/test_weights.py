@@ -12,7 +12,7 @@ from mmpr_pipeline.training.distributed.weights import fill, stored_weights, wri
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.policy.load import add_adapters, empty_model, load_model
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.policy.settings import LoraSettings
+from mmpr_pipeline.training.settings import LoraSettings
 from tests.training import made
 
 CPU = torch.device("cpu")

@@ -13,7 +13,7 @@ from transformers.models.gemma3.modeling_gemma3 import Gemma3TextModel
 
 from mmpr_pipeline.training.policy import fused
 from mmpr_pipeline.training.policy.fused import FusedKernels, FusedMLP, FusedNorm, fuse, fuse_by, rms_norm, silu_times
-from mmpr_pipeline.training.policy.tiled import tile
+from mmpr_pipeline.training.policy.recompute import tile
 
 CPU = torch.device("cpu")
 PLAIN = FusedKernels("plain", rms_norm, silu_times)
@@ -36,7 +36,7 @@ def results(model: nn.Module) -> list[Tensor]:
 
 @pytest.mark.parametrize("tiled", [False, True])
 def test_fused_layers_compute_what_they_did(tiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmpr_pipeline.training.policy.tiled.SMALLEST", 16)
+    monkeypatch.setattr("mmpr_pipeline.training.policy.recompute.SMALLEST", 16)
     model = llama()
     before = results(model)
     assert fuse_by(PLAIN, model, CPU, torch.float32) == ""

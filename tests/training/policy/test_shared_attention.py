@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.training.data.batch import Backend, SharedLayout, layout_of
 from mmpr_pipeline.training.data.groups import PrefixTree, Segment
-from mmpr_pipeline.training.data.tree_layout import Backend, SharedLayout, layout_of
 from mmpr_pipeline.training.policy import kernels
 from mmpr_pipeline.training.policy.kernels import shared_attention
 

@@ -13,11 +13,10 @@ from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints.places import checkpoint_place
 from mmpr_pipeline.training.data.batch import PackedBatch
-from mmpr_pipeline.training.data.held_out import hold_out
-from mmpr_pipeline.training.data.shards import Shards
+from mmpr_pipeline.training.data.shards import Shards, hold_out
 from mmpr_pipeline.training.run import step
 from mmpr_pipeline.training.run.loop import Trainer, train
-from mmpr_pipeline.training.run.measuring.held_out import best_line
+from mmpr_pipeline.training.run.measuring import best_line
 from mmpr_pipeline.training.run.metrics import read_lines
 from mmpr_pipeline.training.settings import load_train_config
 from tests.training import made

@@ -8,13 +8,14 @@ deeper layers) is its own code, and nothing of it is written again here.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.registry import Registry
 from mmpr_pipeline.training.data.batch import ImageInputs, PackedBatch, images_as
 
 _ATTENTION = {"full_attention", "sliding_attention"}
@@ -185,3 +186,66 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, list | tuple):
         for part in value:
             yield from _tensors(part)
+
+
+class Gemma3(Family):
+    """As any other, with the blocks of image tokens for the attention function."""
+
+    def attention_inputs(self, model: Any, batch: PackedBatch) -> dict[str, object]:
+        """`blocks`, see `blocks_of`."""
+        return {"blocks": blocks_of(batch.input_ids == self.image_token(model))}
+
+
+def blocks_of(is_image: Tensor) -> Tensor:
+    """(T,) number of the run of image tokens that a token is in, -1 for text. Every run is one image."""
+    starts = is_image & ~torch.nn.functional.pad(is_image, (1, 0))[:-1]
+    return torch.where(is_image, starts.cumsum(0) - 1, -1)
+
+
+class PaliGemma(Family):
+    """As any other, with prompts as blocks for the attention function; of the model's token types 1 is the response."""
+
+    def positions(self, model: Any, batch: PackedBatch) -> Tensor:
+        return super().positions(model, batch) + 1
+
+    def text_inputs(self, model: Any, input_ids: Tensor, prompts: Sequence[int]) -> dict[str, Tensor]:
+        places = torch.arange(input_ids.shape[1], device=input_ids.device)
+        starts = torch.tensor(prompts, device=input_ids.device)
+        return {"token_type_ids": (places >= starts[:, None]).int()}
+
+    def attention_inputs(self, model: Any, batch: PackedBatch) -> dict[str, object]:
+        """`blocks`: the number of the prompt that a token is of, -1 for responses."""
+        blocks = torch.full_like(batch.input_ids, -1)
+        for number, (start, end) in enumerate(batch.prompts):
+            blocks[start:end] = number
+        return {"blocks": blocks}
+
+
+CHECKED = frozenset(
+    {
+        "gemma3", "glm4v", "glm4v_moe", "idefics3", "internvl", "llava", "llava_next", "llava_onevision", "mistral3",
+        "paligemma", "qwen2_5_vl", "qwen2_vl", "qwen3_vl", "qwen3_vl_moe", "smolvlm",
+    }
+)  # fmt: skip
+"""Types for which the tests hold prefix sharing equal to separate forwards. Others are compared before training."""
+
+
+FAMILIES: Registry[Callable[[], Family]] = Registry(
+    "mmpr.families",
+    "model family",
+    {"gemma3": f"{__name__}.gemma3:Gemma3", "paligemma": f"{__name__}.paligemma:PaliGemma"},
+)
+
+
+def family_of(model: Any) -> Family:
+    """The family of a model by its config's `model_type`; the generic one where the registry has none of that name.
+
+    Raises ConfigError for an original InternVL checkpoint.
+    """
+    kind = str(getattr(model.config, "model_type", None))
+    if kind == "internvl_chat":
+        raise ConfigError(
+            "This is an original InternVL checkpoint, which needs remote code.",
+            remedy="Convert it to the transformers-native format first: mmpr convert.",
+        )
+    return FAMILIES.get(kind)() if kind in FAMILIES.names() else Family()

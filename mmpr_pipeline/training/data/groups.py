@@ -110,49 +110,38 @@ def subgroup(group: Group, pairs: Sequence[IndexedPair]) -> Group:
 
 def prefix_tree(group: Group, enough: int = ENOUGH_TO_SHARE) -> PrefixTree:
     """The tree that shares every common beginning of at least `enough` tokens."""
+    responses = group.responses
     segments = [Segment(-1, group.prompt)]
-    paths: list[tuple[int, ...]] = [()] * len(group.responses)
-    _grow(group.responses, list(range(len(group.responses))), 0, (0,), enough, segments, paths)
+    paths: list[tuple[int, ...]] = [()] * len(responses)
+
+    def hang(members: Sequence[int], start: int, above: tuple[int, ...]) -> None:
+        """Hang members that share everything before token `start` below the path `above`, whose first is the prompt."""
+        # Members that agree on the next `enough` tokens from `start` together, in order of first appearance.
+        found: dict[Tokens, list[int]] = {}
+        for member in members:
+            found.setdefault(responses[member][start : start + enough], []).append(member)
+        # Distinct responses can agree on fewer than `enough` tokens only by ending there: those stand alone, as do
+        # all that agree with nobody.
+        for cluster in found.values():
+            # Tokens from `start` that all members have in common.
+            first, last = (pick(responses[m] for m in cluster) for pick in (min, max))
+            length = 0
+            for a, b in zip(first[start:], last[start:], strict=False):
+                if a != b:
+                    break
+                length += 1
+            if not length:  # it ends exactly here: a beginning of others, without a segment of its own
+                paths[cluster[0]] = above[1:]
+                continue
+            segments.append(Segment(above[-1], responses[cluster[0]][start : start + length]))
+            path = (*above, len(segments) - 1)
+            if len(cluster) == 1:
+                paths[cluster[0]] = path[1:]
+            else:
+                hang(cluster, start + length, path)
+
+    hang(range(len(responses)), 0, (0,))
     return PrefixTree(tuple(segments), tuple(paths))
-
-
-def _grow(
-    responses: Sequence[Tokens],
-    members: list[int],
-    start: int,
-    above: tuple[int, ...],
-    enough: int,
-    segments: list[Segment],
-    paths: list[tuple[int, ...]],
-) -> None:
-    """Hang `members`, which share everything before token `start`, below the path `above` (whose first is the prompt).
-
-    A member that ends at `start` is a beginning of others and adds no segment of its own.
-    """
-    # Members that agree on the next `enough` tokens from `start` together, in order of first appearance.
-    found: dict[Tokens, list[int]] = {}
-    for member in members:
-        found.setdefault(responses[member][start : start + enough], []).append(member)
-    # Distinct responses can agree on fewer than `enough` tokens only by ending there: those stand alone, as do
-    # all that agree with nobody.
-    for cluster in list(found.values()):
-        # Tokens from `start` that all members have in common.
-        first, last = (pick(responses[m] for m in cluster) for pick in (min, max))
-        length = 0
-        for a, b in zip(first[start:], last[start:], strict=False):
-            if a != b:
-                break
-            length += 1
-        end = start + length
-        if start == end:  # ended exactly here
-            paths[cluster[0]] = above[1:]
-            continue
-        segments.append(Segment(above[-1], responses[cluster[0]][start:end]))
-        path = (*above, len(segments) - 1)
-        if len(cluster) == 1:
-            paths[cluster[0]] = path[1:]
-        else:
-            _grow(responses, cluster, end, path, enough, segments, paths)
 
 
 @dataclass(frozen=True)
@@ -177,24 +166,19 @@ def size_of(group: Group) -> Size:
     return Size(prefix_tree(group).tokens, len(group.responses), longest)
 
 
-@dataclass(frozen=True)
-class ImageBudget:
-    """Most image tokens of a micro-batch, and the token that is one. A question's own images stay together."""
-
-    most: float = inf
-    token: int = -1
-
-
 def pack(
-    groups: Iterable[Group], budget: int, shares: bool = True, images: ImageBudget | None = None
+    groups: Iterable[Group], budget: int, shares: bool = True, most_images: float = inf, image_token: int = -1
 ) -> Iterator[list[Group]]:
     """Micro-batches of at most `budget` tokens, groups in the order given (so that a stream is packed as it comes).
 
-    Groups must fit the budget each: see `fit_group`. Raises ConfigError for one that does not.
+    The cost of a micro-batch is the tokens that a forward computes: prompts once, responses once, shared beginnings
+    once; on the plain path a row for each response, padded to the longest. Image tokens are among them, in a fixed
+    ratio to the vision tower's work, so that one budget bounds both; with `most_images` they have a bound of their own
+    (a question's own images stay together). Groups must fit the budget each: see `fit_group`. Raises ConfigError for
+    one that does not.
     """
     batch: list[Group] = []
     used, seen = Size(0, 0, 0), 0
-    images = images or ImageBudget()
     for group in groups:
         size = size_of(group)
         if size.tokens(shares) > budget:
@@ -202,8 +186,8 @@ def pack(
                 f"The group of question {group.question_id} has {size.tokens(shares)} tokens, the budget is {budget}.",
                 remedy="Split groups with `fit_group` first, or raise the token budget.",
             )
-        more = group.prompt.count(images.token)
-        if batch and ((used + size).tokens(shares) > budget or seen + more > images.most):
+        more = group.prompt.count(image_token)
+        if batch and ((used + size).tokens(shares) > budget or seen + more > most_images):
             yield batch
             batch, used, seen = [], Size(0, 0, 0), 0
         batch.append(group)

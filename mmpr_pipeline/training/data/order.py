@@ -1,4 +1,5 @@
-"""The order of the data, as a pure function of seed and step: which pairs of which questions an optimizer step takes.
+"""The order of the data, as a pure function of seed and step: which pairs of which questions an optimizer step takes,
+and which rank computes what of them.
 
 Shards are shuffled; `window` of them at a time are opened and their questions shuffled among each other. A question
 with more than `together` pairs comes in several parts, spread evenly over the window: a step of 256 pairs is then of 64
@@ -131,6 +132,11 @@ class ItemSlice:
     first: int
     stop: int
 
+    def halves(self) -> tuple[ItemSlice, ItemSlice]:
+        """Its first pairs, and the others."""
+        middle = (self.first + self.stop) // 2
+        return ItemSlice(self.item, self.first, middle), ItemSlice(self.item, middle, self.stop)
+
 
 @dataclass(frozen=True)
 class StepPlan:
@@ -148,15 +154,14 @@ class StepPlan:
 
 def plan(outlines: Sequence[Outline], ranks: int, budget: int, shares: bool = True, images: float = inf) -> StepPlan:
     """Deal a step's questions out to ranks and micro-batches of about `budget` tokens, of which at most about `images`
-    are images'. Pure and deterministic.
+    are images', so that all ranks are busy until its end. Pure and deterministic.
 
-    Token counts may be estimates: what then exceeds the budget is packed anew by the rank itself (`data`).
+    Ranks of a sharded model go through their micro-batches together: the k-th takes as long as the longest k-th of any
+    rank. So a step's questions are dealt out over all micro-batches of all ranks at once, the dearest first and each to
+    the emptiest; then the micro-batches are sorted, and the ranks take neighbours. Where few questions meet many ranks,
+    a question's pairs are divided among ranks as long as that makes the step shorter, though its prompt is computed
+    again. Token counts may be estimates: what then exceeds the budget is packed again by the rank itself (`stream`).
     """
-    pieces = [
-        part
-        for item, outline in enumerate(outlines)
-        for part in _within(ItemSlice(item, 0, len(outline.pairs)), outline, budget, shares)
-    ]
 
     def cost(piece: ItemSlice) -> int:
         return outlines[piece.item].tokens(piece.first, piece.stop, shares)
@@ -164,6 +169,15 @@ def plan(outlines: Sequence[Outline], ranks: int, budget: int, shares: bool = Tr
     def dealt(parts: Sequence[ItemSlice]) -> StepPlan:
         return _deal([(cost(part), outlines[part.item].images, part) for part in parts], ranks, budget, images)
 
+    # Each question divided until a part is within the budget or a single pair.
+    pieces: list[ItemSlice] = []
+    waiting = [ItemSlice(item, 0, len(outline.pairs)) for item, outline in enumerate(outlines)]
+    while waiting:
+        piece = waiting.pop()
+        if piece.stop - piece.first > 1 and cost(piece) > budget:
+            waiting += piece.halves()
+        else:
+            pieces.append(piece)
     best = now = dealt(pieces)
     attempts = 0
     while len(pieces) < 4 * ranks and attempts < ATTEMPTS:
@@ -174,24 +188,12 @@ def plan(outlines: Sequence[Outline], ranks: int, budget: int, shares: bool = Tr
             break
         tried = []
         for divided in divisible:
-            parts = [part for piece in pieces for part in (_halves(piece) if piece == divided else (piece,))]
+            parts = [part for piece in pieces for part in (piece.halves() if piece == divided else (piece,))]
             tried.append((dealt(parts), parts))
         now, pieces = min(tried, key=lambda entry: (entry[0].time, entry[0].tokens))
         attempts = 0 if now.time < best.time else attempts + 1
         best = min(best, now, key=lambda each: each.time)
     return best
-
-
-def _within(piece: ItemSlice, outline: Outline, budget: int, shares: bool) -> list[ItemSlice]:
-    """The piece, divided until each part is within the budget or a single pair."""
-    if piece.stop - piece.first <= 1 or outline.tokens(piece.first, piece.stop, shares) <= budget:
-        return [piece]
-    return [part for half in _halves(piece) for part in _within(half, outline, budget, shares)]
-
-
-def _halves(piece: ItemSlice) -> tuple[ItemSlice, ItemSlice]:
-    middle = (piece.first + piece.stop) // 2
-    return ItemSlice(piece.item, piece.first, middle), ItemSlice(piece.item, middle, piece.stop)
 
 
 def _deal(costs: Sequence[tuple[int, int, ItemSlice]], ranks: int, budget: int, images: float) -> StepPlan:

@@ -3,16 +3,21 @@
 The composite model embeds text and images by itself; right before its language model runs, a hook puts our positions
 and attention layout in place of its own. So whatever a model does with its images (tiles, newlines, features that enter
 deeper layers) is its own code, and nothing of it is written again here.
+
+Most models need no class of their own: `Family` itself is right for them. Packages bring subclasses through the
+entry-point group `mmpr.families`: the entry's name is the config's `model_type`, its value a class that is called
+without arguments.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.registry import Registry
@@ -104,8 +109,8 @@ class Family:
         wanted = inspect.signature(method).parameters
         given = {name: value.to(like.device) for name, value in images.items() if name in wanted}
         out = method(**images_as(like.dtype, given), return_dict=True)
-        parts = [getattr(out, "pooler_output", out), getattr(out, "deepstack_features", None)]
-        return torch.stack([tensor.sum() for tensor in _tensors(parts)]).sum()
+        parts = tree_leaves([getattr(out, "pooler_output", out), getattr(out, "deepstack_features", None)])
+        return torch.stack([part.sum() for part in parts if isinstance(part, Tensor)]).sum()
 
     def positions(self, model: Any, batch: PackedBatch) -> Tensor:
         """Position ids for the language model, (1, T); or (axes, 1, T) by a rope index of the model's own, which gives
@@ -114,14 +119,11 @@ class Family:
         if not hasattr(core, "get_rope_index"):
             return batch.positions.unsqueeze(0)
         axes: Tensor | None = None
-        at: dict[str, int] = {}
+        wanted = inspect.signature(core.get_rope_index).parameters
         ends = [start for start, _ in batch.prompts[1:]] + [batch.tokens]
-        for (start, stop), end, rows in zip(batch.prompts, ends, batch.image_rows, strict=True):
+        for (start, stop), end, images in zip(batch.prompts, ends, batch.images_by_group(), strict=True):
             ids = batch.input_ids[None, start:stop]
-            taken = {n: batch.images[n][at.get(n, 0) : at.get(n, 0) + count] for n, count in rows.items()}
-            at = {n: at.get(n, 0) + rows.get(n, 0) for n in {*at, *rows}}
-            known = {**taken, **self.text_inputs(model, ids, [stop - start]), "attention_mask": torch.ones_like(ids)}
-            wanted = inspect.signature(core.get_rope_index).parameters
+            known = {**images, **self.text_inputs(model, ids, [stop - start]), "attention_mask": torch.ones_like(ids)}
             prompt, delta = core.get_rope_index(ids, **{n: v for n, v in known.items() if n in wanted})
             if axes is None:
                 axes = batch.positions.expand(len(prompt), -1).clone()
@@ -180,30 +182,19 @@ class Family:
         return found
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _tensors(part)
-
-
 class Gemma3(Family):
-    """As any other, with the blocks of image tokens for the attention function."""
+    """The tokens of an image see each other in both directions, and most layers see a window only."""
 
     def attention_inputs(self, model: Any, batch: PackedBatch) -> dict[str, object]:
-        """`blocks`, see `blocks_of`."""
-        return {"blocks": blocks_of(batch.input_ids == self.image_token(model))}
-
-
-def blocks_of(is_image: Tensor) -> Tensor:
-    """(T,) number of the run of image tokens that a token is in, -1 for text. Every run is one image."""
-    starts = is_image & ~torch.nn.functional.pad(is_image, (1, 0))[:-1]
-    return torch.where(is_image, starts.cumsum(0) - 1, -1)
+        """`blocks` (T,): the number of the run of image tokens that a token is in, -1 for text. A run is one image."""
+        is_image = batch.input_ids == self.image_token(model)
+        starts = is_image & ~nn.functional.pad(is_image, (1, 0))[:-1]
+        return {"blocks": torch.where(is_image, starts.cumsum(0) - 1, -1)}
 
 
 class PaliGemma(Family):
-    """As any other, with prompts as blocks for the attention function; of the model's token types 1 is the response."""
+    """The whole prompt sees itself in both directions, positions count from 1, and of the model's token types 1 is the
+    response."""
 
     def positions(self, model: Any, batch: PackedBatch) -> Tensor:
         return super().positions(model, batch) + 1
@@ -233,7 +224,7 @@ CHECKED = frozenset(
 FAMILIES: Registry[Callable[[], Family]] = Registry(
     "mmpr.families",
     "model family",
-    {"gemma3": f"{__name__}.gemma3:Gemma3", "paligemma": f"{__name__}.paligemma:PaliGemma"},
+    {"gemma3": f"{__name__}:Gemma3", "paligemma": f"{__name__}:PaliGemma"},
 )
 
 

@@ -24,7 +24,8 @@ from mmpr_pipeline.training.data.groups import Group, IndexedPair, fit_group, pa
 from mmpr_pipeline.training.data.order import Outline, Slice, plan
 from mmpr_pipeline.training.data.shards import ReferenceRow, Shards
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 ENCODERS = 4  # threads
 AHEAD = 4  # micro-batches made before they are asked for
 

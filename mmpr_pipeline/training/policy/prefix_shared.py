@@ -203,11 +203,7 @@ def _plain_token_log_probs(family: Family, model: Any, batch: PackedBatch) -> tu
         attention_mask=mask.long(),
         use_cache=False,
         **family.text_inputs(model, ids, starts),
-        # Of each response's group, again for every response of it.
-        **{
-            name: stack_rows([images[g][name] for g in batch.response_group if name in images[g]])
-            for name in batch.images
-        },
+        **{name: stack_rows([each[name] for each in images if name in each]) for name in batch.images},
         **({"logits_to_keep": width - min(starts) + 1} if partial else {}),
     )
     first = width - out.logits.shape[1]  # position of the first logits

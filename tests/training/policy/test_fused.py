@@ -64,7 +64,7 @@ def test_a_norm_of_another_formula_stays() -> None:
     )
     model = Gemma3TextModel(config)
     assert fuse_by(PLAIN, model, CPU, torch.float32) == "no layer is of a known kind"
-    assert not any(isinstance(m, fused.Fused) for m in model.modules())
+    assert not any(isinstance(m, FusedNorm | FusedMLP) for m in model.modules())
 
 
 def test_a_kernel_that_fails_leaves_every_layer_as_it_was() -> None:
@@ -73,7 +73,7 @@ def test_a_kernel_that_fails_leaves_every_layer_as_it_was() -> None:
 
     model = llama()
     assert "no kernel image" in fuse_by(FusedKernels("broken", rms_norm, broken), model, CPU, torch.float32)
-    assert not any(isinstance(m, fused.Fused) for m in model.modules())
+    assert not any(isinstance(m, FusedNorm | FusedMLP) for m in model.modules())
 
 
 def test_on_a_cpu_layers_are_eager_and_the_same() -> None:

@@ -86,7 +86,7 @@ def rank(folder: Path) -> None:
         out = folder / "out"
         if world.is_main:
             out.mkdir()
-        world.barrier()
+        world.all_gather(None)
         began = time.monotonic()
         with most_taken() as loading:
             model = empty_model(folder / "model")
@@ -99,7 +99,7 @@ def rank(folder: Path) -> None:
         loaded = time.monotonic() - began
         with most_taken() as exporting:
             write_weights(policy, stored, out, 0.0, world)
-        world.barrier()
+        world.all_gather(None)
         if world.is_main:  # what was not trained is what was read
             for file in sorted(out.glob("*.safetensors")):
                 with safe_open(file, "pt") as ours, safe_open(folder / "model" / file.name, "pt") as base:

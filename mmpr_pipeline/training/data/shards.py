@@ -13,7 +13,7 @@ import json
 import random
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -53,7 +53,8 @@ class Shard:
         self._pairs = open_table(path("pairs"), PAIR_SCHEMA.names)
         self._images = ShardImages(path("images"))
         questions = open_table(path("questions"), ["question_id", "tiles"]).to_pydict()
-        self._tiles = dict(zip(questions["question_id"], questions["tiles"], strict=True))
+        self.tiles = {n: int(tiles or 1) for n, tiles in zip(questions["question_id"], questions["tiles"], strict=True)}
+        """Most tiles that a question's source allows, by question."""
         asked = (self._pairs.column(name).to_pylist() for name in ("prompt", "images"))
         # Where runs of equal values start, and the end.
         values = list(zip(*asked, strict=True))
@@ -88,16 +89,12 @@ class Shard:
             return names.setdefault(text, len(names)), tokens
 
         head = known[0]
-        tiles = self.tiles(head["question_id"])
+        tiles = self.tiles.get(head["question_id"], 1)
         sizes = [self._images.size(name) for name in head["images"] if name in self._images]
         images = sum(image_tokens(width, height, tiles) for width, height in sizes)
         prompt = head["prompt_tokens"] or len(texts[0]["prompt"]) // CHARS_PER_TOKEN + images
         pairs = tuple((response(i, "chosen"), response(i, "rejected")) for i in range(len(known)))
         return Outline(prompt, pairs, images)
-
-    def tiles(self, question_id: str) -> int:
-        """Most tiles that the question's source allows."""
-        return int(self._tiles.get(question_id) or 1)
 
     def image(self, sha256: str) -> Image:
         """An image of the shard. Raises ItemRejected where it is not there: `missing_image`."""
@@ -152,11 +149,6 @@ class HeldOut:
 
     groups: Mapping[int, frozenset[int]] = field(default_factory=dict)
     pairs: Mapping[int, int] = field(default_factory=dict)
-
-    def left(self, shard: int, sizes: Sequence[int]) -> list[int]:
-        """Pairs of each group of a shard to train on: 0 for those held out."""
-        out = self.groups.get(shard, frozenset())
-        return [0 if group in out else size for group, size in enumerate(sizes)]
 
     def slices(self, shards: Shards) -> list[Slice]:
         """What is held out, in order."""

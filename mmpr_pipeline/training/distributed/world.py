@@ -78,6 +78,9 @@ def forget(run: Path) -> None:
 
 
 T = TypeVar("T")
+_SIGNS_OF_LOSS = (
+    "Timed out waiting", "Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL",
+)  # fmt: skip
 ALONE = timedelta(minutes=60)
 """How long ranks wait for what one of them does alone: digests of weights, files written once, an export."""
 
@@ -162,11 +165,6 @@ class World:
                 return
             yield item
 
-    def barrier(self) -> None:
-        """Wait for all, each of which may have files to write."""
-        if self.size > 1:
-            dist.barrier(self.patient)
-
 
 @contextmanager
 def connect(device: str = "auto", patience: float = 10.0) -> Iterator[World]:
@@ -203,9 +201,11 @@ def connect(device: str = "auto", patience: float = 10.0) -> Iterator[World]:
                 )
         yield world
     except RuntimeError as error:
-        if ours and (lost := _lost_rank(str(error))):
+        # The line of an error by which a collective says that a rank is gone.
+        lost = [line.strip()[:200] for line in str(error).splitlines() if any(sign in line for sign in _SIGNS_OF_LOSS)]
+        if ours and lost:
             raise TrainingError(
-                f"Another rank is gone, or did not answer within {patience:g} minutes: {lost}",
+                f"Another rank is gone, or did not answer within {patience:g} minutes: {lost[0]}",
                 remedy="See what its process or node said last; --resume goes on from the newest checkpoint. Where"
                 " steps are that slow, raise launch.patience.",
             ) from error
@@ -217,7 +217,12 @@ def connect(device: str = "auto", patience: float = 10.0) -> Iterator[World]:
             end, rests = time.monotonic() + 10.0, 0
             while rests < 2 and time.monotonic() < end:  # twice: the first time it may have waited for the GIL
                 time.sleep(0.005)
-                rests = rests + 1 if all(state in "SZ" for state in _gloo_threads()) else 0
+                busy = False
+                for task in Path("/proc/self/task").glob("*/stat"):
+                    with suppress(OSError):  # the thread has just ended
+                        name, _, rest = task.read_text().rpartition(")")
+                        busy = busy or ("gloo" in name and rest.split()[0] not in "SZ")
+                rests = 0 if busy else rests + 1
 
 
 def _device(wanted: str) -> torch.device:
@@ -239,20 +244,3 @@ def _device(wanted: str) -> torch.device:
             remedy=f"Start one process for each GPU: --nproc-per-node {there}.",
         )
     return torch.device("cuda", index)
-
-
-def _lost_rank(message: str) -> str:
-    """The line of an error by which a collective tells that a rank is gone; empty where it is about something else."""
-    signs = ("Timed out waiting", "Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL")
-    return next((line.strip()[:200] for line in message.splitlines() if any(sign in line for sign in signs)), "")
-
-
-def _gloo_threads() -> list[str]:
-    """States of gloo's threads: R runs or would, S sleeps."""
-    states = []
-    for task in Path("/proc/self/task").glob("*/stat"):
-        with suppress(OSError):  # the thread has just ended
-            name, _, rest = task.read_text().rpartition(")")
-            if "gloo" in name:
-                states.append(rest.split()[0])
-    return states

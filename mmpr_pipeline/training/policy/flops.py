@@ -34,11 +34,6 @@ class ModelShape:
     idle_experts: int = 0  # of `text`: parameters of experts that a token does not take
 
 
-def training_flops(shape: ModelShape, batch: PackedBatch) -> float:
-    """Forward and backward: three times the forward."""
-    return 3.0 * forward_flops(shape, batch)
-
-
 def forward_flops(shape: ModelShape, batch: PackedBatch) -> float:
     """FLOPs of one forward of a batch: two for each weight and token, four for each query, key and channel."""
     seen = sum(

@@ -12,6 +12,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -58,16 +59,13 @@ def liger_kernels() -> FusedKernels | None:
     from liger_kernel.ops.rms_norm import LigerRMSNormFunction
     from liger_kernel.ops.swiglu import LigerSiLUMulFunction
 
-    def norm(hidden: Tensor, weight: Tensor, eps: float) -> Tensor:
-        offset, in_place = 0.0, False
-        result: Tensor = LigerRMSNormFunction.apply(hidden, weight, eps, offset, "llama", in_place)
-        return result
-
-    def gate(a: Tensor, b: Tensor) -> Tensor:
-        result: Tensor = LigerSiLUMulFunction.apply(a, b)
-        return result
-
-    return FusedKernels("Liger", norm, gate)
+    norm: Any = LigerRMSNormFunction.apply
+    offset, in_place = 0.0, False
+    return FusedKernels(
+        "Liger",
+        lambda hidden, weight, eps: norm(hidden, weight, eps, offset, "llama", in_place),
+        LigerSiLUMulFunction.apply,
+    )
 
 
 def fuse(language: nn.Module, device: torch.device, dtype: torch.dtype, notify: Notify | None = None) -> str:

@@ -33,7 +33,8 @@ class _TokenLogProbs(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, rows: int) -> Tensor:
         normaliser = hidden.new_empty(len(targets), dtype=torch.float32)
         picked = torch.empty_like(normaliser)
-        for part in _parts(len(targets), rows):
+        for start in range(0, len(targets), rows):
+            part = slice(start, start + rows)
             logits = product(hidden[part], weight.T)
             normaliser[part] = logits.logsumexp(-1)
             picked[part] = logits.gather(1, targets[part, None])[:, 0]
@@ -49,7 +50,8 @@ class _TokenLogProbs(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden) if need_hidden else None
         # Summed in fp32 over the chunks, as one large matmul would.
         grad_weight = torch.zeros_like(weight, dtype=torch.float32) if need_weight else None
-        for part in _parts(len(targets), ctx.rows):
+        for start in range(0, len(targets), ctx.rows):
+            part = slice(start, start + ctx.rows)
             upstream = grad[part, None].float()
             logits = product(hidden[part], weight.T)
             wanted = logits.sub_(normaliser[part, None]).exp_().mul_(-upstream)
@@ -59,17 +61,11 @@ class _TokenLogProbs(torch.autograd.Function):
                 grad_hidden[part] = slope @ weight
             if grad_weight is not None:
                 # total += slope.T @ hidden, in place where the types allow it.
-                total = grad_weight
-                outer = hidden[part]
-                if slope.dtype == total.dtype:
-                    total.addmm_(slope.T, outer)
+                if slope.dtype == torch.float32:
+                    grad_weight.addmm_(slope.T, hidden[part])
                 else:
-                    total += product(slope.T, outer)
+                    grad_weight += product(slope.T, hidden[part])
         return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None
-
-
-def _parts(count: int, rows: int) -> list[slice]:
-    return [slice(start, min(start + rows, count)) for start in range(0, count, rows)]
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:

@@ -20,14 +20,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
-from mmpr_pipeline.training.data.batch import Backend, SharedLayout, Span, layout_of
+from mmpr_pipeline.training.data.batch import Backend, SharedLayout, layout_of
 from mmpr_pipeline.training.data.groups import PrefixTree, Segment
 
 NAME = "mmpr_shared_prefix"
 
 
 def shared_attention(
-    module: torch.nn.Module,
+    module: torch.nn.Module | None,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -41,8 +41,12 @@ def shared_attention(
 ) -> tuple[Tensor, None]:
     """The registered function. query (1, H, T, D), key and value (1, H_kv, T, D) -> (1, T, H, D), no weights.
 
-    Raises TrainingError where the layout is missing (the model was called outside `PrefixSharedPolicy`), and
-    ConfigError for attention that it does not compute: soft-capping, sinks, a cache. `blocks`: see `attend`.
+    With `sliding_window`, a token sees itself and those before it on its path (prompt, segments above, its own), that
+    many in all, as in a sequence of its own; with `blocks` (T,) besides, within the window, every token of its own
+    block (-1 is none): images of a prompt that see themselves whole. Both are computed segment by segment with masks,
+    right on every device: FlashAttention computes neither on a tree with blocks. Raises TrainingError where the layout
+    is missing (the model was called outside `PrefixSharedPolicy`), and ConfigError for attention that it does not
+    compute: soft-capping, sinks, a cache.
     """
     if shared is None:
         raise TrainingError(
@@ -56,29 +60,9 @@ def shared_attention(
             remedy="Use a model without it.",
         )
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    return attend(query, key, value, shared, scale, sliding_window, blocks), None
-
-
-def attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    layout: SharedLayout,
-    scale: float,
-    window: int | None = None,
-    blocks: Tensor | None = None,
-) -> Tensor:
-    """Attention of a packed row by the layout's backend: query (1, H, T, D), key and value (1, H_kv, T, D) ->
-    (1, T, H, D).
-
-    With `window`, a token sees itself and the `window` - 1 before it on its path (prompt, segments above, its own), as
-    in a sequence of its own; with `blocks` (T,) besides, within the window, every token of its own block (-1 is none):
-    images of a prompt that see themselves whole. Both are computed segment by segment with masks, right on every
-    device: FlashAttention computes neither on a tree with blocks.
-    """
-    if window is not None or blocks is not None:
-        return _sdpa(query, key, value, layout, scale, window, blocks)
-    return _BACKENDS[layout.backend](query, key, value, layout, scale)
+    if sliding_window is not None or blocks is not None:
+        return _sdpa(query, key, value, shared, scale, sliding_window, blocks), None
+    return _BACKENDS[shared.backend](query, key, value, shared, scale), None
 
 
 def _sdpa(
@@ -101,8 +85,13 @@ def _sdpa(
             # a boolean one in every layer.
             name = (end - start, above, window, None if blocks is None else number)
             if name not in layout.masks:
-                unseen = ~_visible((start, end), path, query.device, window, blocks)
-                layout.masks[name] = torch.zeros_like(unseen, dtype=query.dtype).masked_fill_(unseen, -torch.inf)
+                near = torch.ones(end - start, keys.shape[2], dtype=torch.bool, device=query.device)
+                near = near if window is None else near.triu(above - window + 1)
+                seen = near.tril(above)
+                if blocks is not None:
+                    own, others = blocks[start:end, None], torch.cat([blocks[a:b] for a, b in path])
+                    seen |= near & (own == others) & (own >= 0)
+                layout.masks[name] = torch.zeros_like(seen, dtype=query.dtype).masked_fill_(~seen, -torch.inf)
             cut = max(0, above + 1 - window) if window else 0  # keys before the first query's window
             keys, values, mask = keys[:, :, cut:], values[:, :, cut:], layout.masks[name][:, cut:]
         outputs.append(
@@ -111,21 +100,6 @@ def _sdpa(
             ).transpose(1, 2)
         )
     return torch.cat(outputs, 1)  # contiguous as it is wanted: turned round after, it would be copied once more
-
-
-def _visible(
-    segment: Span, path: tuple[Span, ...], device: torch.device, window: int | None, blocks: Tensor | None
-) -> Tensor:
-    """Which keys of its path, (length, above + length), each token of a segment sees."""
-    (start, end), total = segment, sum(b - a for a, b in path)
-    above = total - (end - start)
-    near = torch.ones(end - start, total, dtype=torch.bool, device=device)
-    if window is not None:
-        near = near.triu(above - window + 1)
-    if blocks is None:
-        return near.tril(above)
-    own, others = blocks[start:end, None], torch.cat([blocks[a:b] for a, b in path])
-    return near.tril(above) | (near & (own == others) & (own >= 0))
 
 
 def _varlen(query: Tensor, key: Tensor, value: Tensor, layout: SharedLayout, scale: float) -> Tensor:

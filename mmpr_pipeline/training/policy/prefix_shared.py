@@ -125,7 +125,8 @@ class PrefixSharedPolicy(nn.Module):
         batch = batch.to(device, self.backend or "sdpa")
         # Routing is wanted where an auxiliary loss is learnt from.
         learns = self.experts is not None and self.experts.weight > 0 and torch.is_grad_enabled()
-        with _router_logits(self.family.language_model(bare)) if learns else nullcontext([]) as logits:
+        logits: list[Tensor] = []
+        with _router_logits(self.family.language_model(bare), logits) if learns else nullcontext():
             if shares:
                 hidden = self.family.hidden_states(bare, batch, positions, shared=batch.layout) + blank
                 tokens = token_log_probs(hidden[batch.score_at], head.weight, batch.targets, self._chunk_bytes)
@@ -146,19 +147,19 @@ class PrefixSharedPolicy(nn.Module):
 
 
 @contextmanager
-def _router_logits(language: nn.Module) -> Iterator[list[Tensor]]:
-    """Within, a forward of a language model leaves the logits (tokens, E) of each of its routers in what is given."""
-    found: list[Tensor] = []
+def _router_logits(language: nn.Module, found: list[Tensor]) -> Iterator[None]:
+    """Within, a forward of a language model adds the logits (tokens, E) of each of its routers to `found`."""
 
-    def ask(module: nn.Module, args: Any, kwargs: dict[str, object]) -> Any:
-        return args, {**kwargs, "output_router_logits": True}
-
-    def keep(module: nn.Module, args: Any, out: Any) -> None:
-        found.extend(getattr(out, "router_logits", None) or ())
-
-    handles = [language.register_forward_pre_hook(ask, with_kwargs=True), language.register_forward_hook(keep)]
+    handles = [
+        language.register_forward_pre_hook(
+            lambda module, args, kwargs: (args, {**kwargs, "output_router_logits": True}), with_kwargs=True
+        ),
+        language.register_forward_hook(
+            lambda module, args, out: found.extend(getattr(out, "router_logits", None) or ())
+        ),
+    ]
     try:
-        yield found
+        yield
     finally:
         for handle in handles:
             handle.remove()

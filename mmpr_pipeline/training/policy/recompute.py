@@ -71,13 +71,14 @@ def tile(model: nn.Module, on: bool) -> None:
     """Switch tiling of every gated MLP on or off, by class: parameters, names and copies stay what they are."""
     for module in model.modules():
         if on and not isinstance(module, Tiled) and all(hasattr(module, name) for name in GATED):
-            module.__class__ = _tiled(type(module))
+            kind: Any = type(module)
+            module.__class__ = _tiled(kind)
         elif not on and isinstance(module, Tiled):
             module.__class__ = type(module).__mro__[2]
 
 
 @cache
-def _tiled(kind: type) -> type:
+def _tiled(kind: Any) -> type:
     return type(f"Tiled{kind.__name__}", (Tiled, kind), {})
 
 
@@ -156,7 +157,8 @@ def _trained(module: nn.Module) -> list[nn.Parameter]:
 
 
 def _tiles(hidden: Tensor) -> tuple[Tensor, ...]:
-    return hidden.split(max(SMALLEST, -(-hidden.shape[-2] // TILES)), -2)
+    parts: tuple[Tensor, ...] = hidden.split(max(SMALLEST, -(-hidden.shape[-2] // TILES)), -2)
+    return parts
 
 
 def _by_tiles(run: Any, hidden: Tensor) -> Tensor:

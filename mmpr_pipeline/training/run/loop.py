@@ -17,7 +17,7 @@ from typing import Any
 from mmpr_pipeline.core.errors import ConfigError, MmprError, StoreError, TrainingError
 from mmpr_pipeline.core.json_files import json_bytes
 from mmpr_pipeline.dataset.files.trained_on import write_trained_on
-from mmpr_pipeline.storage import Store, open_store
+from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints.checkpointer import RunProgress
 from mmpr_pipeline.training.checkpoints.places import step_name
 from mmpr_pipeline.training.data.encode import encoding_digest
@@ -35,7 +35,6 @@ from mmpr_pipeline.training.run.measuring import (
     answers,
     measure_benchmarks,
     measure_held_out,
-    name_best,
 )
 from mmpr_pipeline.training.run.metrics import HELD_OUT, REJECTS, Metrics, TrainingView, read_lines
 from mmpr_pipeline.training.run.preparation import PreparedRun
@@ -88,8 +87,11 @@ class Trainer(PreparedRun):
                         label, revision, weights_digest(path), encoding_digest(path, self.max_tiles), str(self.dtype)
                     )
                 )
-                # Beside the shards; in the run where the dataset is read-only.
-                store = data if world.on_main(lambda: _is_writable(data)) else open_store(self.run_dir)
+                try:  # beside the shards; in the run where the dataset is read-only
+                    world.on_main(data.check_writable)
+                    store = data
+                except StoreError:
+                    store = open_store(self.run_dir)
                 rows = score_shards(
                     self.policy, self.stream, world, store, key, self.view.scoring, self.stopping.is_set
                 )  # fmt: skip
@@ -104,7 +106,7 @@ class Trainer(PreparedRun):
         exported = None
         if config.export and step >= self.stop_at and not interrupted:
             if config.exported == "best":
-                best = world.on_main(lambda: name_best(self.run_dir, self.place, config.best_by))
+                best = world.on_main(self.best)
                 if best is None:
                     self.view.message("No checkpoint of this run was measured: the newest is exported.")
                 else:
@@ -247,11 +249,3 @@ class Trainer(PreparedRun):
         if self.world.is_main:
             write_trained_on(self.config.data, made, self.folder.path)
         return made
-
-
-def _is_writable(store: Store) -> bool:
-    try:
-        store.check_writable()
-    except StoreError:
-        return False
-    return True

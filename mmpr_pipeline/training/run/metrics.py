@@ -156,21 +156,6 @@ class TrainingView:
         """A step was done; `step` counts from 1."""
 
 
-def line_of(metrics: Mapping[str, float]) -> str:
-    """The metrics worth a glance, the most telling first."""
-    parts = [
-        f"loss {metrics['loss']:.4f}",
-        f"margin {metrics['reward/margin']:+.3f}",
-        f"chosen ahead {metrics['reward/accuracy']:.0%}",
-        f"grad {metrics['grad_norm']:.2f}",
-        f"{metrics['tokens_per_second']:,.0f} tokens/s",
-        f"{metrics['memory_gib']:.1f} GiB",
-    ]
-    if (mfu := metrics.get("mfu") or 0.0) >= LEAST_MFU:
-        parts.append(f"MFU {mfu:.0%}")
-    return "  ".join(parts)
-
-
 class TrainingConsole(TrainingView):
     """The view of a terminal or a log file; a context manager."""
 
@@ -193,7 +178,17 @@ class TrainingConsole(TrainingView):
         self._bar("scoring the reference, shards", done, shards)
 
     def step(self, step: int, steps: int, metrics: Mapping[str, float]) -> None:
-        self._bar("training, steps", step, steps, note=line_of(metrics))
+        parts = [
+            f"loss {metrics['loss']:.4f}",
+            f"margin {metrics['reward/margin']:+.3f}",
+            f"chosen ahead {metrics['reward/accuracy']:.0%}",
+            f"grad {metrics['grad_norm']:.2f}",
+            f"{metrics['tokens_per_second']:,.0f} tokens/s",
+            f"{metrics['memory_gib']:.1f} GiB",
+        ]
+        if (mfu := metrics.get("mfu") or 0.0) >= LEAST_MFU:
+            parts.append(f"MFU {mfu:.0%}")
+        self._bar("training, steps", step, steps, note="  ".join(parts))
 
 
 SMOOTHING = 0.8
@@ -248,13 +243,10 @@ def metrics_svg(
     panels = []
     for shown, measured in ((PANELS, lines), (HELD_OUT_PANELS, held_out)):
         for name, metrics in shown.items():
-            curves = {label: points_of(measured, metric) for metric, label in (metrics or terms).items()}
+            curves: dict[str, Points] = {}
+            for metric, label in (metrics or terms).items():
+                found = ((line["step"], line.get(metric)) for line in measured)
+                curves[label] = [(s, v) for s, v in found if isinstance(v, int | float) and math.isfinite(v)]
             exact = shown is HELD_OUT_PANELS or name == "learning rate"
             panels.append(CurvePanel(name, curves, exact=exact, colours=_SIDES if "chosen" in curves else COLOURS))
     return curves_svg(f"{title}: {len(lines)} steps", panels, smoothing=smoothing)
-
-
-def points_of(lines: Sequence[Mapping[str, float]], name: str) -> Points:
-    """(step, value) where the metric is a finite number."""
-    found = ((line["step"], line.get(name)) for line in lines)
-    return [(step, value) for step, value in found if isinstance(value, int | float) and math.isfinite(value)]

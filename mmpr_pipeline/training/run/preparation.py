@@ -52,7 +52,7 @@ from mmpr_pipeline.training.run.fitting import (
 )
 from mmpr_pipeline.training.run.measuring import HELD_OUT_METRICS, name_best
 from mmpr_pipeline.training.run.metrics import TrainingView
-from mmpr_pipeline.training.run.run_folder import Computed, claim_run, computed_before, note
+from mmpr_pipeline.training.run.run_folder import Computed, claim_run, note
 from mmpr_pipeline.training.run.step import Learner, RewardShift, make_optimizer
 from mmpr_pipeline.training.settings import MOST_TOKENS, ReferenceKind, TrainConfig
 
@@ -84,7 +84,7 @@ class PreparedRun:
             check_target(Path(config.export))
         self.place = checkpoint_place(self.run_dir, config.checkpoints)
         data = self.shards.identity
-        self.resumed_from = world.on_main(
+        self.resumed_from, computed_before = world.on_main(
             lambda: claim_run(self.run_dir, self.place, config, self.folder, data, resume)
         )
         shape = self._load()
@@ -117,10 +117,11 @@ class PreparedRun:
             stopping.is_set, RewardShift(decay=config.delta_decay),
         )  # fmt: skip
         # A checkpoint in its place names the best, and lets go what is neither that nor among the newest.
+        measures = bool(self.held_out.groups or config.benchmarks)
         self.checkpointer = Checkpointer(
             self.place, world, self.policy, optimizer, self.moving,
             behind=config.write_behind and self._can_copy(12 * trained // world.size),
-            committed=lambda: self.place.prune(config.keep, name_best(self.run_dir, self.place, config.best_by)),
+            committed=lambda: self.place.prune(config.keep, self.best() if measures else None),
         )  # fmt: skip
         _, first_step = next(self.order.steps(0, 1, self._sizes))
         choose_path(self.policy, self.stream, first_step, self.view.message)
@@ -135,7 +136,7 @@ class PreparedRun:
             "device": name, "ranks": world.size, "dtype": str(self.dtype), "attention": attention,
             "layers": self.layers,
         }  # fmt: skip
-        computed |= self._fit(first_step, computed, room)
+        computed |= self._fit(first_step, computed, computed_before, room)
         self.view.message(
             f"On {world.size} x {name}, {self.dtype}; attention by {attention}, norms and MLPs {self.layers}."
         )
@@ -202,10 +203,9 @@ class PreparedRun:
         if heard := warning(config.lr, f"{config.model} {self.folder.label}", *kinds):
             self.view.message(heard)
 
-    def _fit(self, slices: list[Slice], computed: Computed, room: int) -> Computed:
+    def _fit(self, slices: list[Slice], computed: Computed, kept: Computed, room: int) -> Computed:
         """Choose tokens of a micro-batch and what layers keep, by measuring; a resumed run keeps to what it chose."""
         config, world = self.config, self.world
-        kept = world.on_main(lambda: computed_before(self.run_dir))
         alike = all(kept.get(name) == value for name, value in computed.items())
         budget = config.token_budget or (kept.get("token_budget") if alike else None)
         recompute, vision = config.recompute, config.recompute_vision
@@ -225,8 +225,13 @@ class PreparedRun:
         }  # fmt: skip
 
     def _sizes(self, shard: int) -> list[int]:
-        """Pairs of each group to train on."""
-        return self.held_out.left(shard, self.shards[shard].sizes)
+        """Pairs of each group to train on: 0 for those held out."""
+        out = self.held_out.groups.get(shard, frozenset())
+        return [0 if group in out else size for group, size in enumerate(self.shards[shard].sizes)]
+
+    def best(self) -> int | None:
+        """The best checkpoint so far."""
+        return name_best(self.run_dir, self.place, self.config.best_by)
 
     def _can_copy(self, needed: int) -> bool:
         """Whether the machine has the memory for copies of all its ranks' shards; the same on every rank."""

@@ -144,10 +144,9 @@ class Family:
         replaced = {"position_ids": positions, "attention_mask": None, "use_cache": False}
         replaced |= {**attention, **self.attention_inputs(model, batch)}
 
-        def ours(language: nn.Module, args: Any, kwargs: dict[str, object]) -> Any:
-            return args, {**kwargs, **replaced}
-
-        handle = self.language_model(model).register_forward_pre_hook(ours, with_kwargs=True)
+        handle = self.language_model(model).register_forward_pre_hook(
+            lambda language, args, kwargs: (args, {**kwargs, **replaced}), with_kwargs=True
+        )
         try:
             ids = batch.input_ids.unsqueeze(0)
             out = model.base_model(input_ids=ids, position_ids=positions, attention_mask=None, **batch.images)

@@ -10,8 +10,7 @@ import torch
 
 from bench.gpu.made import CUDA, DEVICE, HALF, SHAPES, clear, make_groups, peak_gib, timed
 from mmpr_pipeline.training.data.batch import collate
-from mmpr_pipeline.training.policy.head import product
-from mmpr_pipeline.training.policy.kernels import shared_attention
+from mmpr_pipeline.training.policy.kernels import product, shared_attention
 
 Found = tuple[dict[str, Any], dict[str, bool]]  # figures, and what was claimed of them
 

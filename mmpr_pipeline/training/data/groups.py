@@ -144,26 +144,11 @@ def prefix_tree(group: Group, enough: int = ENOUGH_TO_SHARE) -> PrefixTree:
     return PrefixTree(tuple(segments), tuple(paths))
 
 
-@dataclass(frozen=True)
-class Size:
-    """Of one or several groups: tokens with sharing; rows and the longest of them without."""
-
-    shared: int
-    rows: int
-    longest: int
-
-    def __add__(self, other: Size) -> Size:
-        return Size(self.shared + other.shared, self.rows + other.rows, max(self.longest, other.longest))
-
-    def tokens(self, shares: bool) -> int:
-        """What a forward computes."""
-        return self.shared if shares else self.rows * self.longest
-
-
-def size_of(group: Group) -> Size:
-    """The size of a group."""
-    longest = len(group.prompt) + max(map(len, group.responses))
-    return Size(prefix_tree(group).tokens, len(group.responses), longest)
+def tokens_of(group: Group, shares: bool) -> int:
+    """Tokens that a forward computes for a group alone; without sharing, of a row for each response, padded."""
+    if shares:
+        return prefix_tree(group).tokens
+    return len(group.responses) * (len(group.prompt) + max(map(len, group.responses)))
 
 
 def pack(
@@ -178,20 +163,20 @@ def pack(
     one that does not.
     """
     batch: list[Group] = []
-    used, seen = Size(0, 0, 0), 0
+    used = rows = longest = seen = 0  # of the batch: tokens with sharing; rows and the longest without; image tokens
     for group in groups:
-        size = size_of(group)
-        if size.tokens(shares) > budget:
+        size, more, images = tokens_of(group, shares), len(group.responses), group.prompt.count(image_token)
+        if size > budget:
             raise ConfigError(
-                f"The group of question {group.question_id} has {size.tokens(shares)} tokens, the budget is {budget}.",
+                f"The group of question {group.question_id} has {size} tokens, the budget is {budget}.",
                 remedy="Split groups with `fit_group` first, or raise the token budget.",
             )
-        more = group.prompt.count(image_token)
-        if batch and ((used + size).tokens(shares) > budget or seen + more > most_images):
+        joined = used + size if shares else (rows + more) * max(longest, size // more)
+        if batch and (joined > budget or seen + images > most_images):
             yield batch
-            batch, used, seen = [], Size(0, 0, 0), 0
+            batch, used, rows, longest, seen = [], 0, 0, 0, 0
         batch.append(group)
-        used, seen = used + size, seen + more
+        used, rows, longest, seen = used + size, rows + more, max(longest, size // more), seen + images
     if batch:
         yield batch
 
@@ -204,9 +189,9 @@ def fit_group(group: Group, budget: int, shares: bool = True) -> tuple[list[Grou
     """
 
     def fits(pairs: list[IndexedPair]) -> bool:
-        return size_of(subgroup(group, pairs)).tokens(shares) <= budget
+        return tokens_of(subgroup(group, pairs), shares) <= budget
 
-    if size_of(group).tokens(shares) <= budget:
+    if tokens_of(group, shares) <= budget:
         return [group], []
     reason = "prompt_over_budget" if len(group.prompt) >= budget else "pair_over_budget"
     parts: list[list[IndexedPair]] = []

@@ -167,7 +167,32 @@ def plan(outlines: Sequence[Outline], ranks: int, budget: int, shares: bool = Tr
         return outlines[piece.item].tokens(piece.first, piece.stop, shares)
 
     def dealt(parts: Sequence[ItemSlice]) -> StepPlan:
-        return _deal([(cost(part), outlines[part.item].images, part) for part in parts], ranks, budget, images)
+        """The dearest first, each to the emptiest micro-batch; as few turns as the budgets allow."""
+        costs = [(cost(part), outlines[part.item].images, part) for part in parts]
+        ordered = sorted(costs, key=lambda entry: (-entry[0], entry[2].item, entry[2].first))
+        total = sum(tokens for tokens, _, _ in costs)
+        room = max(budget, ordered[0][0] if ordered else 0)
+        gallery = max(images, max((image for _, image, _ in costs), default=0))
+        turns = max(1, ceil(total / (ranks * budget)))
+        while True:
+            emptiest = [(0, number) for number in range(ranks * turns)]
+            filled: list[list[ItemSlice]] = [[] for _ in emptiest]
+            loads, hung = [0] * len(emptiest), [0] * len(emptiest)
+            for tokens, image, piece in ordered:
+                load, number = heapq.heappop(emptiest)
+                filled[number].append(piece)
+                loads[number] = load + tokens
+                hung[number] += image
+                heapq.heappush(emptiest, (load + tokens, number))
+            if (max(loads) <= room and max(hung) <= gallery) or turns * ranks > len(ordered):
+                break
+            turns += 1
+        order = sorted(range(len(loads)), key=lambda number: (-loads[number], number))
+        by_turn = [order[ranks * turn : ranks * (turn + 1)] for turn in range(turns)]
+        of_ranks = tuple(
+            tuple(tuple(filled[n]) for n in numbers if filled[n]) for numbers in zip(*by_turn, strict=True)
+        )
+        return StepPlan(of_ranks, sum(loads[numbers[0]] for numbers in by_turn), total)
 
     # Each question divided until a part is within the budget or a single pair.
     pieces: list[ItemSlice] = []
@@ -194,32 +219,3 @@ def plan(outlines: Sequence[Outline], ranks: int, budget: int, shares: bool = Tr
         attempts = 0 if now.time < best.time else attempts + 1
         best = min(best, now, key=lambda each: each.time)
     return best
-
-
-def _deal(costs: Sequence[tuple[int, int, ItemSlice]], ranks: int, budget: int, images: float) -> StepPlan:
-    """The dearest first, each to the emptiest micro-batch; as few turns as the budgets allow. By tokens, and those of
-    images among them."""
-    ordered = sorted(costs, key=lambda entry: (-entry[0], entry[2].item, entry[2].first))
-    total = sum(cost for cost, _, _ in costs)
-    room = max(budget, ordered[0][0] if ordered else 0)
-    gallery = max(images, max((image for _, image, _ in costs), default=0))
-    turns = max(1, ceil(total / (ranks * budget)))
-    while True:
-        emptiest = [(0, number) for number in range(ranks * turns)]
-        filled: list[list[ItemSlice]] = [[] for _ in emptiest]
-        loads, hung = [0] * len(emptiest), [0] * len(emptiest)
-        for cost, image, piece in ordered:
-            load, number = heapq.heappop(emptiest)
-            filled[number].append(piece)
-            loads[number] = load + cost
-            hung[number] += image
-            heapq.heappush(emptiest, (load + cost, number))
-        if (max(loads) <= room and max(hung) <= gallery) or turns * ranks > len(ordered):
-            break
-        turns += 1
-    order = sorted(range(len(loads)), key=lambda number: (-loads[number], number))
-    dealt = tuple(
-        tuple(tuple(filled[order[turn * ranks + rank]]) for turn in range(turns) if filled[order[turn * ranks + rank]])
-        for rank in range(ranks)
-    )
-    return StepPlan(dealt, sum(loads[order[turn * ranks]] for turn in range(turns)), total)

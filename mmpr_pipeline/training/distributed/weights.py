@@ -25,7 +25,7 @@ from mmpr_pipeline.core.errors import ConfigError, TrainingError
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.training.data.batch import ImageInputs
 from mmpr_pipeline.training.distributed.world import World
-from mmpr_pipeline.training.policy.nf4 import quantised
+from mmpr_pipeline.training.policy.nf4 import NF4Linear
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 
 ADAPTER = ("lora_A", "lora_B")
@@ -145,10 +145,11 @@ def fill(policy: Any, stored: Stored, device: torch.device, seed: int) -> None:
         else:
             file, key = stored[plain_name(name)]
             wanted.setdefault(file, []).append((key, parameter))
-    for name, layer in quantised(policy):
-        file, key = stored[plain_name(f"{name}.weight")]
-        with safe_open(file, "pt") as opened:
-            layer.load(opened.get_tensor(key))
+    for name, layer in policy.named_modules():
+        if isinstance(layer, NF4Linear):
+            file, key = stored[plain_name(f"{name}.weight")]
+            with safe_open(file, "pt") as opened:
+                layer.load(opened.get_tensor(key))
     for file, parameters in wanted.items():
         with safe_open(file, "pt") as opened:
             for key, parameter in parameters:
@@ -178,7 +179,8 @@ def write_weights(policy: Any, stored: Stored, out: Path, scale: float, world: W
     """
     parameters = dict(policy.named_parameters())
     plain = {plain_name(name): name for name in parameters if not any(part in name for part in ADAPTER)}
-    plain |= {plain_name(name): name for name in (f"{module}.weight" for module, _ in quantised(policy))}
+    packed = [f"{name}.weight" for name, module in policy.named_modules() if isinstance(module, NF4Linear)]
+    plain |= {plain_name(name): name for name in packed}
     names = {place: name for name, place in stored.items()}
     problem: TrainingError | OSError | None = None
     for file in sorted({file for file, _ in stored.values()}):

@@ -103,15 +103,11 @@ def _sample(stream: Stream, slices: Sequence[Slice]) -> tuple[Group, ImageInputs
     others = (Slice(shard, group, 0, 1) for shard in range(shards.of) for group in range(len(shards[shard].sizes)))
     best: tuple[Group, ImageInputs] | None = None
     for part in islice(chain(slices, others), LOOKED_AT):
-        if best and not shards[part.shard].pairs(part.group, part.first, part.first + 1)[0].images:
-            continue
         made = stream.encoder.encode(shards[part.shard], part.group, part.first, part.first + 1)
-        if made.group is None:
-            continue
-        images = images_as(stream.dtype, made.images)
-        if images:
-            return made.group, images
-        best = best or (made.group, {})
+        if made.group and (made.images or best is None):
+            best = made.group, images_as(stream.dtype, made.images)
+        if made.group and made.images:
+            break
     if best is None:
         raise TrainingError(
             "No pair of the first questions can be used.", remedy="See `mmpr verify` for what is wrong with them."

@@ -23,8 +23,7 @@ from torch import Tensor, nn
 
 from mmpr_pipeline.training.data.batch import Backend, ImageInputs, PackedBatch, stack_rows
 from mmpr_pipeline.training.policy.families.family import Family, family_of
-from mmpr_pipeline.training.policy.head import token_log_probs
-from mmpr_pipeline.training.policy.kernels import NAME, choose_backend, shared_attention
+from mmpr_pipeline.training.policy.kernels import NAME, choose_backend, shared_attention, token_log_probs
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from mmpr_pipeline.core.errors import StoreError
 from mmpr_pipeline.core.json_files import sealed, unsealed
 from mmpr_pipeline.dataset.files.arrow_file import sha256_of
 from mmpr_pipeline.storage import MissingKeyError
-from mmpr_pipeline.training.checkpoints.places import CheckpointPlace, explained, step_name
+from mmpr_pipeline.training.checkpoints.places import CheckpointPlace, failure_of, step_name
 from mmpr_pipeline.training.distributed.world import ALONE, World
 
 RANDOM = "random-{:05d}.pt"
@@ -124,7 +124,7 @@ class Checkpointer:
                         torch.cuda.set_rng_state(random["cuda"])
                 progress = RunProgress(**state)
             except (Exception, CheckpointException) as error:
-                problem, _ = explained(error)
+                problem, _ = failure_of(error)
         problems = [each for each in self._world.all_gather(problem) if each]
         if problems or progress is None:
             raise StoreError(
@@ -169,7 +169,7 @@ class Checkpointer:
             try:
                 made = None if failed else work()
             except (Exception, CheckpointException) as error:  # torch wraps what a rank's disk said
-                problem = explained(error)
+                problem = failure_of(error)
             everywhere = world.all_gather((problem, made))
             failed.extend(each for each, _ in everywhere if each)
             return [each for _, each in everywhere]
@@ -186,7 +186,7 @@ class Checkpointer:
             hashes = agreed(lambda: self._files(step, tensors, random))
             agreed(commit)
         except RuntimeError as error:  # another rank is gone
-            failed.append((explained(error)[0], "--resume goes on from the checkpoint before."))
+            failed.append((failure_of(error)[0], "--resume goes on from the checkpoint before."))
         if failed:
             if world.is_main:
                 with suppress(OSError, StoreError):  # the failure itself is what is told

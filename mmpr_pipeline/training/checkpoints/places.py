@@ -117,7 +117,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SIGNS_OF_FULL = ("No space left", "enforce fail", "file write failed")  # of torch's own writers, in C++
 
 
-def explained(error: BaseException) -> tuple[str, str]:
+def failure_of(error: BaseException) -> tuple[str, str]:
     """What stopped a save or a load, in a line, and what can be done about a save that failed."""
     causes: list[BaseException] = []  # the error, each rank's that torch gathered in it, and what these came from
     waiting: list[Any] = [error]

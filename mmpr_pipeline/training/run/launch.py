@@ -27,13 +27,14 @@ ERROR = "error.json"  # in the run's directory: what stopped a worker
 def run_training(config: TrainConfig, view: TrainingView | None = None, *, resume: bool = False) -> Any:
     """Train as `config.launch` says; gives a `loop.Result`. Under torchrun, call it in every process (see `train`)."""
     require("train")
-    from mmpr_pipeline.training.distributed.world import forget
-
     shown, named = view or TrainingView(), config.model
     shown.message(f"Run: {config.run_dir}")
     config = with_policy(config)
     if config.model != named:
         shown.message([f"Model: {config.model}, which made these pairs; --model names another."])
+    with large_imports():
+        from mmpr_pipeline.training.distributed.world import forget
+
     if os.environ.get("RANK", "0") == "0":
         forget(Path(config.run_dir))
     if config.launch.on == "ray":

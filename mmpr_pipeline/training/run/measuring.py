@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 import torch
 from torch.distributed.fsdp import FSDPModule
@@ -50,14 +50,6 @@ class Measured(TypedDict):
     less_is_better: bool
 
 
-class HeldOutLine(NamedTuple):
-    """A checkpoint's line of held_out.jsonl."""
-
-    step: int
-    numbers: Mapping[str, float]
-    benchmarks: Mapping[str, Measured]
-
-
 @torch.no_grad()
 def measure_held_out(
     learner: Learner, stream: Stream, slices: Sequence[Slice], rows: Any, stopping: Callable[[], bool]
@@ -85,30 +77,27 @@ def name_best(run: Path, place: CheckpointPlace, by: str) -> int | None:
     if best is None:
         return None
     [(value, _)] = _measured(best, by)
-    open_store(run).write(BEST, json_bytes({"step": best.step, "by": by, "value": value}))
-    return best.step
+    step = int(best["step"])
+    open_store(run).write(BEST, json_bytes({"step": step, "by": by, "value": value}))
+    return step
 
 
-def best_line(run: Path, steps: Sequence[int], by: str) -> HeldOutLine | None:
+def best_line(run: Path, steps: Sequence[int], by: str) -> Mapping[str, Any] | None:
     """The best line of a checkpoint that is there, of `steps`; equal ones go by the loss, then the earlier wins."""
-    lines = [
-        HeldOutLine(line.pop("step"), benchmarks=line.pop("benchmarks", {}), numbers=line)
-        for line in read_lines(run / HELD_OUT)
-    ]
     ranked = [
-        (sign * value, line.numbers.get("loss", 0.0), line)
-        for line in lines
-        if line.step in steps
+        (sign * value, line.get("loss", 0.0), line["step"], line)
+        for line in read_lines(run / HELD_OUT)
+        if line["step"] in steps
         for value, sign in _measured(line, by)
     ]
-    return min(ranked, key=lambda entry: (*entry[:2], entry[2].step), default=(0.0, 0.0, None))[2]
+    return min(ranked, key=lambda entry: entry[:3])[3] if ranked else None
 
 
-def _measured(line: HeldOutLine, by: str) -> list[tuple[float, int]]:
+def _measured(line: Mapping[str, Any], by: str) -> list[tuple[float, int]]:
     """What a line says of the metric `by`, and the sign that makes less of it better; none where that is missing."""
     if by in HELD_OUT_METRICS:
-        return [(line.numbers[HELD_OUT_METRICS[by]], -1 if by in _HIGHER else 1)] if line.numbers.get("pairs") else []
-    found = line.benchmarks.get(by)
+        return [(line[HELD_OUT_METRICS[by]], -1 if by in _HIGHER else 1)] if line.get("pairs") else []
+    found = line.get("benchmarks", {}).get(by)
     return [(found["value"], 1 if found["less_is_better"] else -1)] if found else []
 
 

@@ -135,8 +135,8 @@ def test_the_best_checkpoint_is_kept_beside_the_newest_and_exported(run: Path) -
     best = json.loads((run / "best.json").read_text())
     line = best_line(run, checkpoint_place(run).steps(), "accuracy")
     assert line is not None
-    assert best == {"step": line.step, "by": "accuracy", "value": line.numbers["accuracy"]}
-    assert line.numbers["accuracy"] == max(each["accuracy"] for each in lines(run)[1:])
+    assert best == {"step": line["step"], "by": "accuracy", "value": line["accuracy"]}
+    assert line["accuracy"] == max(each["accuracy"] for each in lines(run)[1:])
     assert checkpoint_place(run).steps() == sorted({best["step"], 8})
     assert (run / "best" / "model.safetensors").is_file()
 

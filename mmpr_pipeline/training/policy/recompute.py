@@ -42,12 +42,12 @@ def set_checkpointing(model: Any, kind: Checkpointing, vision: Checkpointing | N
 
     Raises ConfigError for an unknown kind, or a model without support.
     """
-    family, kinds = family_of(model), (kind, vision or kind)
+    kinds = (kind, vision or kind)
     if any(each not in ("none", "matmuls", "full") for each in kinds):
         raise ConfigError(f"Unknown checkpointing {kind!r}, {vision!r}.", remedy="Use none, matmuls or full.")
     if set(kinds) != {"none"} and not getattr(model, "supports_gradient_checkpointing", False):
         raise ConfigError("This model cannot recompute its layers.", remedy="Set checkpointing to none.")
-    for part, kept in zip((family.language_model(model), family.vision(model)), kinds, strict=True):
+    for part, kept in zip((model, family_of(model).vision(model)), kinds, strict=True):
         tile(part, kept == "full")
         contexts = partial(create_selective_checkpoint_contexts, _keep) if kept == "matmuls" else _whole
         # Nothing in a layer is random: keeping the generators' state would cost a copy from the device a layer.

@@ -229,12 +229,13 @@ def run_ours(
 ) -> dict[str, Any]:  # fmt: skip
     """The prefix-shared MPO step on TRL's batches; `reference` is `stored` or `online`."""
     import copy
+    import functools
 
     import torch
     from torch.profiler import record_function
 
     from mmpr_pipeline.training.objective.loss import mpo, pair_log_probs
-    from mmpr_pipeline.training.objective.reference import OnlineReference, Reference, StoredReference, reference_rows
+    from mmpr_pipeline.training.objective.reference import Reference, online_reference, reference_rows, stored_reference
     from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
     from mmpr_pipeline.training.policy.recompute import set_checkpointing
 
@@ -242,13 +243,13 @@ def run_ours(
     base = peak_mb()
     with record_function("set-up"):
         policy = PrefixSharedPolicy(make_model(shape, processor, half).train())
-        online = OnlineReference(PrefixSharedPolicy(copy.deepcopy(policy.bare))) if reference == "online" else None
+        online = online_reference(PrefixSharedPolicy(copy.deepcopy(policy.bare))) if reference == "online" else None
     set_checkpointing(policy.bare, checkpointing)
     start = now()
     source: Reference
     if online is None:
         scored = {row.pair_id: row for row in reference_rows(policy, our_batches(folder, pairs, steps, half))}
-        source = StoredReference(scored)
+        source = functools.partial(stored_reference, scored)
     else:
         source = online
     scoring = since(start)[0]

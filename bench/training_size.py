@@ -76,8 +76,7 @@ def rank(folder: Path) -> None:
     import torch
     from safetensors import safe_open
 
-    from mmpr_pipeline.training.distributed.fsdp import shard
-    from mmpr_pipeline.training.distributed.weights import fill, stored_weights, write_weights
+    from mmpr_pipeline.training.distributed.weights import fill, shard, stored_weights, write_weights
     from mmpr_pipeline.training.distributed.world import connect
     from mmpr_pipeline.training.policy.load import empty_model
     from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
@@ -87,7 +86,7 @@ def rank(folder: Path) -> None:
         out = folder / "out"
         if world.is_main:
             out.mkdir()
-        world.barrier()
+        world.all_gather(None)
         began = time.monotonic()
         with most_taken() as loading:
             model = empty_model(folder / "model")
@@ -100,7 +99,7 @@ def rank(folder: Path) -> None:
         loaded = time.monotonic() - began
         with most_taken() as exporting:
             write_weights(policy, stored, out, 0.0, world)
-        world.barrier()
+        world.all_gather(None)
         if world.is_main:  # what was not trained is what was read
             for file in sorted(out.glob("*.safetensors")):
                 with safe_open(file, "pt") as ours, safe_open(folder / "model" / file.name, "pt") as base:

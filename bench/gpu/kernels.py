@@ -10,8 +10,7 @@ import torch
 
 from bench.gpu.made import CUDA, DEVICE, HALF, SHAPES, clear, make_groups, peak_gib, timed
 from mmpr_pipeline.training.data.batch import collate
-from mmpr_pipeline.training.policy.head import product
-from mmpr_pipeline.training.policy.kernels import attend
+from mmpr_pipeline.training.policy.kernels import product, shared_attention
 
 Found = tuple[dict[str, Any], dict[str, bool]]  # figures, and what was claimed of them
 
@@ -37,7 +36,7 @@ def _both(leaves: Any, layout: Any, grad: Any) -> Any:
     """Forward and backward."""
     for leaf in leaves:
         leaf.grad = None
-    out = attend(*leaves, layout, leaves[0].shape[-1] ** -0.5)
+    out, _ = shared_attention(None, *leaves, None, shared=layout)
     out.backward(grad)
     return out.detach()
 
@@ -58,7 +57,7 @@ def attention(results: dict[str, Any], until: float) -> Found:
             spans = zip(batch.layout.queries, batch.layout.keys, strict=True)
             needed = sum((e - s) * (sum(b - a for a, b in keys) - (e - s) / 2) for (s, e), keys in spans)
             flops = 3.5 * 4.0 * heads * width * needed
-            exact = attend(*(t.float() for t in made), batch.layout.to(DEVICE, "sdpa"), width**-0.5)
+            exact, _ = shared_attention(None, *(t.float() for t in made), None, shared=batch.layout.to(DEVICE, "sdpa"))
             grad = torch.randn_like(exact).to(HALF)
             row: dict[str, Any] = {"tokens": batch.tokens, "keys_gathered": len(batch.layout.key_index)}
             for backend in ("varlen", "flex", "sdpa") if CUDA else ("sdpa",):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmpr_pipeline.training.data.batch import PackedBatch, collate
 from mmpr_pipeline.training.data.groups import Group, IndexedPair
-from mmpr_pipeline.training.policy.head import token_log_probs
+from mmpr_pipeline.training.policy.kernels import token_log_probs
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")

@@ -16,10 +16,9 @@ import torch
 
 from bench.gpu.kernels import Found
 from bench.gpu.made import CUDA, DEVICE, SHAPES, clear, make_groups, make_model, packed, peak_gib, timed
-from mmpr_pipeline.training.checkpoints.checkpointer import Checkpointer
+from mmpr_pipeline.training.checkpoints.checkpointer import Checkpointer, RunProgress
 from mmpr_pipeline.training.checkpoints.places import checkpoint_place
-from mmpr_pipeline.training.checkpoints.state import RunProgress
-from mmpr_pipeline.training.distributed.fsdp import shard
+from mmpr_pipeline.training.distributed.weights import shard
 from mmpr_pipeline.training.distributed.world import connect
 from mmpr_pipeline.training.objective.loss import mpo, pair_log_probs
 from mmpr_pipeline.training.policy.kernels import choose_backend

@@ -41,8 +41,8 @@ def train(
         config, data = Path(data), None
     weights = parse_weights(loss_weights) if loss_weights else None
     settings = load_train_config(config, {**flags, "data": data, "loss_weights": weights})
-    from mmpr_pipeline.training.run.console import TrainingConsole, TrainingView
     from mmpr_pipeline.training.run.launch import run_training
+    from mmpr_pipeline.training.run.metrics import TrainingConsole, TrainingView
 
     if int(os.environ.get("RANK", "0")):
         run_training(settings, TrainingView(), resume=resume)
@@ -78,6 +78,6 @@ def plot(
     ] = 0.8,
 ) -> None:
     """The curves of a training run as a picture, smoothed over the raw values."""
-    from mmpr_pipeline.training.run.plot import plot as draw
+    from mmpr_pipeline.training.run.metrics import plot as draw
 
     print(draw(run, out, smoothing))

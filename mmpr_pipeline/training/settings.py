@@ -14,9 +14,74 @@ from pydantic import Field, model_validator
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.settings import MODEL, OPERATIONAL, RUN, TRAINING, Settings, flag, load_settings
 from mmpr_pipeline.models.resolve import NANO
-from mmpr_pipeline.training.policy.settings import LoraSettings, Part
 from mmpr_pipeline.training.recipes import recipe_settings
-from mmpr_pipeline.training.run.settings import BenchmarkSettings, LaunchSettings
+
+Part = Literal["vision", "projector", "language"]
+
+
+class LoraSettings(Settings):
+    """Low-rank adapters by peft; the rest of the model is frozen."""
+
+    rank: int = Field(
+        ge=1,
+        description="Train low-rank adapters of this rank only.",
+        json_schema_extra=flag("--lora-rank", MODEL, default="no adapters"),
+    )
+    quantise: Literal["nf4"] | None = Field(
+        default=None,
+        description="nf4: the frozen weights below the adapters in four bits (QLoRA), whole on every rank; an export"
+        " adds the adapters to the weights as they were.",
+    )
+    alpha: float = Field(default=32.0, gt=0, description="Scale: adapters count alpha / rank.")
+    targets: tuple[str, ...] = Field(
+        default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        min_length=1,
+        description="Names of the linear layers of the language model that get adapters.",
+    )
+
+
+class LaunchSettings(Settings):
+    """Where the training processes run. Under torchrun (or any launcher that sets WORLD_SIZE) `here` is right."""
+
+    on: Literal["here", "ray"] = Field(
+        default="here",
+        description="here: this process; ray: workers by Ray Train.",
+        json_schema_extra=flag("--on", RUN),
+    )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        description="For ray: training processes, one to a GPU where there are any.",
+        json_schema_extra=flag("--workers", RUN),
+    )
+    address: str = Field(
+        default="local",
+        description="For ray: local, auto, or ray://host:port.",
+        json_schema_extra=flag("--address", RUN),
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto: cuda where there is one. A GPU too few is an error, never a run on the CPU."
+    )
+    shard_over: int | None = Field(
+        default=None,
+        ge=1,
+        description="Processes that share one copy of the weights, e.g. the 8 of a node (HSDP: less traffic between"
+        " nodes, more memory); all of them if not given.",
+    )
+    patience: float = Field(
+        default=10.0, gt=0, description="Minutes that a rank waits for the others' part in a step before it gives up."
+    )
+
+
+class BenchmarkSettings(Settings):
+    """Benchmarks that `mmpr eval` measures at checkpoints, in a process of its own beside the training's memory."""
+
+    names: tuple[str, ...] = Field(min_length=1, description="Names of benchmarks, as `mmpr eval --benchmarks`.")
+    every: int = Field(default=1, ge=1, description="Checkpoints from one measurement to the next.")
+    options: tuple[str, ...] = Field(
+        default=(), description="Further options of `mmpr eval`, e.g. [--limit, '500', --mode, direct]."
+    )
+
 
 MOST_TOKENS = 16384
 """Of a micro-batch, where the settings name no budget: more makes no step quicker."""

@@ -16,7 +16,7 @@ from mmpr_pipeline.models.convert.weights import Heads, split_wqkv
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.data.encode import PairEncoder, end_of_turn
 from mmpr_pipeline.training.data.shards import Shards
-from mmpr_pipeline.training.policy.families import family_of
+from mmpr_pipeline.training.policy.families.family import family_of
 from mmpr_pipeline.training.policy.load import load_model, load_processor
 from tests.dataset.conftest import make_outcome
 from tests.packages import need

@@ -140,7 +140,7 @@ def test_a_foreign_loss_family_and_benchmark_are_known_by_name_and_version(site:
     code = (
         "from pathlib import Path\n"
         "from mmpr_pipeline.training.objective.loss import LOSSES, needs_reference, recipe\n"
-        "from mmpr_pipeline.training.policy.families import FAMILIES\n"
+        "from mmpr_pipeline.training.policy.families.family import FAMILIES\n"
         "from mmpr_pipeline.training.policy.load import ModelFolder\n"
         "from mmpr_pipeline.training.run.run_folder import identity\n"
         "from mmpr_pipeline.training.settings import TrainConfig\n"

@@ -11,8 +11,7 @@ from mmpr_pipeline.core.records import QuestionOutcome
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.summary import summarise
 from mmpr_pipeline.storage import open_store
-from mmpr_pipeline.training.run.settings import LaunchSettings
-from mmpr_pipeline.training.settings import TrainConfig
+from mmpr_pipeline.training.settings import LaunchSettings, TrainConfig
 from tests.dataset.conftest import IDENTITY, make_image, make_outcome, write_shard
 
 HERE = LaunchSettings(device="cpu")

@@ -2,18 +2,22 @@
 
 step-00000200/   torch's files (`__RANK_N.distcp`, `metadata`), `random-RANK.pt`, and `state.json`, which is put last
                  and deleted first: a folder without it is not a checkpoint
+
+What stops a save or a load is said in the disk's own words where a disk stopped it.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.errors import ConfigError, MmprError
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.storage.local import UNFINISHED
 
@@ -107,3 +111,37 @@ def step_name(step: int) -> str:
 def _key(step: int, name: str) -> str:
     """A store lists no names with a dot in front, as torch's `.metadata` has."""
     return f"{step_name(step)}/{name.removeprefix('.')}"
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_SIGNS_OF_FULL = ("No space left", "enforce fail", "file write failed")  # of torch's own writers, in C++
+
+
+def failure_of(error: BaseException) -> tuple[str, str]:
+    """What stopped a save or a load, in a line, and what can be done about a save that failed."""
+    causes: list[BaseException] = []  # the error, each rank's that torch gathered in it, and what these came from
+    waiting: list[Any] = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if isinstance(one, tuple | list):
+            waiting += one
+        elif isinstance(one, BaseException) and one not in causes:
+            causes.append(one)
+            waiting += [*getattr(one, "failures", {}).values(), one.__cause__ or one.__context__]
+    of_disk = [each for each in causes if isinstance(each, OSError)]
+    if any(each.errno in _FULL for each in of_disk) or any(sign in str(e) for e in causes for sign in _SIGNS_OF_FULL):
+        remedy = "Free some space, or give another --out and copy the last checkpoint there; then --resume."
+        return "the disk is full", remedy
+    if said := next((each for each in of_disk if each.strerror), None):
+        reason = f"{said.strerror} ({said.filename})" if said.filename else str(said.strerror)
+    else:
+        first = next((each for each in causes if not getattr(each, "failures", None)), error)  # what torch wraps
+        text = first.message.rstrip(".") if isinstance(first, MmprError) else f"{type(first).__name__}: {first}"
+        reason = text.strip().splitlines()[-1][:300]
+    of_ours = next((each for each in causes if isinstance(each, MmprError) and each.remedy), None)
+    if of_ours:
+        return reason, f"{of_ours.remedy} --resume goes on from the checkpoint before."
+    if of_disk:
+        remedy = "Look at the disk and at the rights of the folder; --resume goes on from the checkpoint before."
+        return reason, remedy
+    return reason, "The disk is not the cause; please report this, with run.json and the log."

@@ -5,12 +5,86 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import accumulate
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from mmpr_pipeline.training.data.groups import ENOUGH_TO_SHARE, Group, PrefixTree, prefix_tree
-from mmpr_pipeline.training.data.tree_layout import Backend, SharedLayout, layout_of
+from mmpr_pipeline.training.data.groups import ENOUGH_TO_SHARE, Group, IndexedPair, PrefixTree, prefix_tree
+
+Backend = Literal["sdpa", "varlen", "flex"]
+Span = tuple[int, int]
+
+
+class SharedLayout:
+    """Where the segments of a packed row lie and what each token may see: what the attention kernels read.
+
+    Each segment of a tree attends to the segments above it, whole, and to itself, causally. In depth-first order the
+    tokens below a segment are one range right after it, hence two equal readings:
+
+        by segment   the queries of one segment against the keys of its path, causal with the diagonal at the bottom
+                     right
+        by token     key k is seen by query q when k <= q < end[k], end[k] the end of the range below k's segment
+
+    No dataclass: FSDP rebuilds every dataclass among a layer's arguments when it casts them, and each layer would have
+    a layout, and make its masks, of its own. `masks` holds what the layers of a forward share.
+
+    `queries[i]` is the range of segment i; `keys[i]` the ranges of its path, itself last, neighbours merged.
+    The tensors serve the GPU backends: `key_index` (K,) gathers the keys of all segments one after the other,
+    `query_bounds` and `key_bounds` (S+1,) int32 are the cumulative lengths, `seen_until` (T,) is end[k] above.
+    """
+
+    def __init__(
+        self, queries: tuple[Span, ...], keys: tuple[tuple[Span, ...], ...], key_index: Tensor, query_bounds: Tensor,
+        key_bounds: Tensor, seen_until: Tensor, backend: Backend = "sdpa",
+    ) -> None:  # fmt: skip
+        self.queries, self.keys, self.backend = queries, keys, backend
+        self.key_index, self.query_bounds, self.key_bounds = key_index, query_bounds, key_bounds
+        self.seen_until = seen_until
+        self.longest_query = max(end - start for start, end in queries)
+        self.longest_key = max(sum(end - start for start, end in path) for path in keys)
+        self.masks: dict[Any, Any] = {}
+
+    def to(self, device: torch.device | str, backend: Backend) -> SharedLayout:
+        """The layout with its tensors on `device`, to be computed by `backend`."""
+        tensors = (self.key_index, self.query_bounds, self.key_bounds, self.seen_until)
+        index, query_bounds, key_bounds, until = (t.to(device, non_blocking=True) for t in tensors)
+        return SharedLayout(self.queries, self.keys, index, query_bounds, key_bounds, until, backend)
+
+
+def layout_of(trees: Sequence[PrefixTree]) -> SharedLayout:
+    """The layout of trees packed end to end, each in its depth-first order."""
+    queries: list[Span] = []
+    keys: list[tuple[Span, ...]] = []
+    until: list[int] = []
+    for tree in trees:
+        first, here = len(queries), queries[-1][1] if queries else 0
+        for segment in tree.segments:
+            span = (here, here + len(segment.tokens))
+            above = keys[first + segment.parent] if segment.parent >= 0 else ()
+            queries.append(span)
+            if above and above[-1][1] == here:  # it lies right behind its parent: one range
+                keys.append((*above[:-1], (above[-1][0], span[1])))
+            else:
+                keys.append((*above, span))
+            here = span[1]
+        # For each token of a tree, the end of the range taken by its segment and everything below.
+        spans = queries[first:]
+        ends = [end for _, end in spans]
+        for index in range(len(spans) - 1, 0, -1):  # children come after parents
+            parent = tree.segments[index].parent
+            ends[parent] = max(ends[parent], ends[index])
+        until += [end for (start, stop), end in zip(spans, ends, strict=True) for _ in range(stop - start)]
+    lengths = [sum(end - start for start, end in path) for path in keys]
+    return SharedLayout(
+        queries=tuple(queries),
+        keys=tuple(keys),
+        key_index=torch.cat([torch.arange(start, end) for path in keys for start, end in path]),
+        query_bounds=torch.tensor([0, *(end for _, end in queries)], dtype=torch.int32),
+        key_bounds=torch.tensor([0, *accumulate(lengths)], dtype=torch.int32),
+        seen_until=torch.tensor(until, dtype=torch.int32),
+    )
+
 
 ImageInputs = Mapping[str, Tensor]  # what a model's processor makes of a group's images: rows along dimension 0
 
@@ -50,6 +124,12 @@ class PackedBatch:
         """Pairs in the batch."""
         return len(self.pair_ids)
 
+    def images_by_group(self) -> list[dict[str, Tensor]]:
+        """Of `images`, the rows of each group."""
+        sizes = {name: [rows.get(name, 0) for rows in self.image_rows] for name in self.images}
+        parts = {name: value.split(sizes[name]) for name, value in self.images.items()}
+        return [{name: parts[name][group] for name in rows} for group, rows in enumerate(self.image_rows)]
+
     def to(self, device: torch.device | str, backend: Backend = "sdpa") -> PackedBatch:
         """The batch on `device`, its attention to be computed by `backend`."""
         tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
@@ -64,29 +144,38 @@ def collate(groups: Sequence[Group], images: Sequence[ImageInputs], *, share: bo
     `images[i]` may be empty for a group without images. With `share` off, responses share the prompt but no
     beginnings among themselves.
     """
-    enough = ENOUGH_TO_SHARE if share else 1 << 62
-    trees = [prefix_tree(group, enough) for group in groups]
-    segment_base = [0, *accumulate(len(tree.segments) for tree in trees)]
-    response_base = [0, *accumulate(len(group.responses) for group in groups)]
-    image_names = sorted({name for inputs in images for name in inputs})
+    trees = [prefix_tree(group, ENOUGH_TO_SHARE if share else 1 << 62) for group in groups]
     layout = layout_of(trees)
-    scores = [_scores(tree, layout, base) for tree, base in zip(trees, segment_base, strict=False)]
-    pairs = [(base, pair) for base, group in zip(response_base, groups, strict=False) for pair in group.pairs]
-    paths = [
-        (rbase + response, sbase + segment)
-        for rbase, sbase, tree in zip(response_base, segment_base, trees, strict=False)
-        for response, path in enumerate(tree.paths)
-        for segment in path
-    ]
-    tokens = [token for tree in trees for segment in tree.segments for token in segment.tokens]
+    tokens = torch.tensor([token for tree in trees for segment in tree.segments for token in segment.tokens])
+    # Distance of each token from the start of the sequence that it would stand in alone.
+    lengths = [end - start for start, end in layout.queries]
+    depths = [sum(end - start for start, end in path) for path in layout.keys]
+    positions = torch.cat([torch.arange(depth - n, depth) for depth, n in zip(depths, lengths, strict=True)])
+    prompts, paths, pairs = list[Span](), list[tuple[int, int]](), list[tuple[int, IndexedPair]]()
+    score_at, targets, owner = list[Tensor](), list[Tensor](), list[Tensor]()
+    first, responses = 0, 0  # of this tree's segments, and of its responses, among all
+    for group, tree in zip(groups, trees, strict=True):
+        prompts.append(layout.queries[first])
+        paths += [(responses + i, first + segment) for i, path in enumerate(tree.paths) for segment in path]
+        pairs += [(responses, pair) for pair in group.pairs]
+        # Where each response token is predicted, where it stands, its segment. A segment's first token is predicted by
+        # its parent's last: several segments may be predicted by the same position.
+        for index, segment in enumerate(tree.segments[1:], start=first + 1):
+            start, end = layout.queries[index]
+            before = layout.queries[first + segment.parent][1] - 1
+            score_at += [torch.tensor([before]), torch.arange(start, end - 1)]
+            targets.append(torch.arange(start, end))
+            owner.append(torch.full((end - start,), index))
+        first, responses = first + len(tree.segments), responses + len(group.responses)
+    image_names = sorted({name for inputs in images for name in inputs})
     return PackedBatch(
-        input_ids=torch.tensor(tokens),
-        positions=torch.cat([_positions(tree) for tree in trees]),
+        input_ids=tokens,
+        positions=positions,
         layout=layout,
-        prompts=tuple(layout.queries[base] for base in segment_base[:-1]),
-        score_at=torch.cat([at for at, _, _ in scores]),
-        targets=torch.tensor(tokens)[torch.cat([target for _, target, _ in scores])],
-        score_segment=torch.cat([segment for _, _, segment in scores]),
+        prompts=tuple(prompts),
+        score_at=torch.cat(score_at),
+        targets=tokens[torch.cat(targets)],
+        score_segment=torch.cat(owner),
         path_response=torch.tensor([response for response, _ in paths]),
         path_segment=torch.tensor([segment for _, segment in paths]),
         lengths=torch.tensor([len(response) for group in groups for response in group.responses]),
@@ -97,31 +186,6 @@ def collate(groups: Sequence[Group], images: Sequence[ImageInputs], *, share: bo
         images={name: stack_rows([inputs[name] for inputs in images if name in inputs]) for name in image_names},
         image_rows=tuple({name: len(value) for name, value in inputs.items()} for inputs in images),
     )
-
-
-def _positions(tree: PrefixTree) -> Tensor:
-    """Each token's distance from the start of the sequence it would stand in alone."""
-    starts: list[int] = []
-    for segment in tree.segments:
-        parent = segment.parent
-        starts.append(0 if parent < 0 else starts[parent] + len(tree.segments[parent].tokens))
-    spans = zip(starts, tree.segments, strict=True)
-    return torch.cat([torch.arange(start, start + len(segment.tokens)) for start, segment in spans])
-
-
-def _scores(tree: PrefixTree, layout: SharedLayout, base: int) -> tuple[Tensor, Tensor, Tensor]:
-    """For every response token of a tree: where it is predicted, where it stands, its segment; each (N,).
-
-    A segment's first token is predicted by its parent's last: several segments may be predicted by the same position.
-    """
-    at, target, owner = [], [], []
-    for index, segment in enumerate(tree.segments[1:], start=1):
-        start, end = layout.queries[base + index]
-        before = layout.queries[base + segment.parent][1] - 1
-        at += [torch.tensor([before]), torch.arange(start, end - 1)]
-        target.append(torch.arange(start, end))
-        owner.append(torch.full((end - start,), base + index))
-    return torch.cat(at), torch.cat(target), torch.cat(owner)
 
 
 def images_as(dtype: torch.dtype, images: ImageInputs) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -84,16 +84,23 @@ class PairEncoder:
     def encode(self, shard: Shard, group: int, first: int, stop: int) -> Encoded:
         """The pairs of one question. Nothing is raised for a bad pair: it is left out, with its reason."""
         pairs = shard.pairs(group, first, stop)
+        good, rejects, tokens_of = list[PreferencePair](), list[PairReject](), cache(self.response)
         try:
             prompt, images = self.prompt(pairs[0], shard)
-            made, rejects = self._group(pairs, prompt)
+            for pair in pairs:
+                try:
+                    make_group([pair], prompt, tokens_of)
+                    good.append(pair)
+                except ItemRejected as reject:
+                    rejects.append(_rejected(pair, reject))
+            made = make_group(good, prompt, tokens_of) if good else None
             if made:
                 with _refusing():
                     tokens = self._family.image_tokens(self._model, images)
                 require_images_match(made, self.image_token, tokens)
         except ItemRejected as reject:  # of the question: none of its pairs can be used
             return Encoded(None, {}, tuple(_rejected(pair, reject) for pair in pairs))
-        return Encoded(made, images, rejects)
+        return Encoded(made, images, tuple(rejects))
 
     def text(self, tokens: Sequence[int]) -> str:
         """A response's text, without control tokens."""
@@ -103,23 +110,6 @@ class PairEncoder:
         """Tokens of a response and the end of the turn."""
         with _refusing():
             return (*self._plain(text), self.end)
-
-    def _group(
-        self, pairs: Sequence[PreferencePair], prompt: tuple[int, ...]
-    ) -> tuple[Group | None, tuple[PairReject, ...]]:
-        """The group of the pairs that can be used, and the others with their reasons."""
-        try:
-            return make_group(pairs, prompt, self.response), ()
-        except ItemRejected:
-            pass  # one of the pairs: look for it
-        good, rejects = [], []
-        for pair in pairs:
-            try:
-                make_group([pair], prompt, self.response)
-                good.append(pair)
-            except ItemRejected as reject:
-                rejects.append(_rejected(pair, reject))
-        return make_group(good, prompt, self.response) if good else None, tuple(rejects)
 
     def prompt(self, pair: PreferencePair, shard: Shard) -> tuple[tuple[int, ...], dict[str, Tensor]]:
         """Tokens of the user's turn, or of the conversation that it ends, and the model's inputs of its images.
@@ -131,7 +121,7 @@ class PairEncoder:
         if self._mark and self._mark in pair.prompt.replace(IMAGE_MARK, "\n"):
             raise ItemRejected("reserved_token", f"the text holds {self._mark}")
         pictures = [decode_image(shard.image(name)) for name in pair.images]
-        tiles = tile_settings(self._architecture, shard.tiles(pair.question_id), self._max_tiles)
+        tiles = tile_settings(self._architecture, shard.tiles.get(pair.question_id, 1), self._max_tiles)
         with _refusing():
             self._reserved.refuse(pair.prompt)
             text = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)

@@ -19,6 +19,10 @@ from mmpr_pipeline.core.errors import ItemRejected
 
 if TYPE_CHECKING:  # the scorer runs where only torch and transformers are installed
     from mmpr_pipeline.core.records import PreferencePair
+from collections.abc import Iterable, Iterator
+from math import inf
+
+from mmpr_pipeline.core.errors import ConfigError
 
 Tokens = tuple[int, ...]
 ENOUGH_TO_SHARE = 16  # a shorter common beginning costs more as a segment of its own than it saves
@@ -106,46 +110,97 @@ def subgroup(group: Group, pairs: Sequence[IndexedPair]) -> Group:
 
 def prefix_tree(group: Group, enough: int = ENOUGH_TO_SHARE) -> PrefixTree:
     """The tree that shares every common beginning of at least `enough` tokens."""
+    responses = group.responses
     segments = [Segment(-1, group.prompt)]
-    paths: list[tuple[int, ...]] = [()] * len(group.responses)
-    _grow(group.responses, list(range(len(group.responses))), 0, (0,), enough, segments, paths)
+    paths: list[tuple[int, ...]] = [()] * len(responses)
+
+    def hang(members: Sequence[int], start: int, above: tuple[int, ...]) -> None:
+        """Hang members that share everything before token `start` below the path `above`, whose first is the prompt."""
+        # Members that agree on the next `enough` tokens from `start` together, in order of first appearance.
+        found: dict[Tokens, list[int]] = {}
+        for member in members:
+            found.setdefault(responses[member][start : start + enough], []).append(member)
+        # Distinct responses can agree on fewer than `enough` tokens only by ending there: those stand alone, as do
+        # all that agree with nobody.
+        for cluster in found.values():
+            # Tokens from `start` that all members have in common.
+            first, last = (pick(responses[m] for m in cluster) for pick in (min, max))
+            length = 0
+            for a, b in zip(first[start:], last[start:], strict=False):
+                if a != b:
+                    break
+                length += 1
+            if not length:  # it ends exactly here: a beginning of others, without a segment of its own
+                paths[cluster[0]] = above[1:]
+                continue
+            segments.append(Segment(above[-1], responses[cluster[0]][start : start + length]))
+            path = (*above, len(segments) - 1)
+            if len(cluster) == 1:
+                paths[cluster[0]] = path[1:]
+            else:
+                hang(cluster, start + length, path)
+
+    hang(range(len(responses)), 0, (0,))
     return PrefixTree(tuple(segments), tuple(paths))
 
 
-def _grow(
-    responses: Sequence[Tokens],
-    members: list[int],
-    start: int,
-    above: tuple[int, ...],
-    enough: int,
-    segments: list[Segment],
-    paths: list[tuple[int, ...]],
-) -> None:
-    """Hang `members`, which share everything before token `start`, below the path `above` (whose first is the prompt).
+def tokens_of(group: Group, shares: bool) -> int:
+    """Tokens that a forward computes for a group alone; without sharing, of a row for each response, padded."""
+    if shares:
+        return prefix_tree(group).tokens
+    return len(group.responses) * (len(group.prompt) + max(map(len, group.responses)))
 
-    A member that ends at `start` is a beginning of others and adds no segment of its own.
+
+def pack(
+    groups: Iterable[Group], budget: int, shares: bool = True, most_images: float = inf, image_token: int = -1
+) -> Iterator[list[Group]]:
+    """Micro-batches of at most `budget` tokens, groups in the order given (so that a stream is packed as it comes).
+
+    The cost of a micro-batch is the tokens that a forward computes: prompts once, responses once, shared beginnings
+    once; on the plain path a row for each response, padded to the longest. Image tokens are among them, in a fixed
+    ratio to the vision tower's work, so that one budget bounds both; with `most_images` they have a bound of their own
+    (a question's own images stay together). Groups must fit the budget each: see `fit_group`. Raises ConfigError for
+    one that does not.
     """
-    # Members that agree on the next `enough` tokens from `start` together, in order of first appearance.
-    found: dict[Tokens, list[int]] = {}
-    for member in members:
-        found.setdefault(responses[member][start : start + enough], []).append(member)
-    # Distinct responses can agree on fewer than `enough` tokens only by ending there: those stand alone, as do
-    # all that agree with nobody.
-    for cluster in list(found.values()):
-        # Tokens from `start` that all members have in common.
-        first, last = (pick(responses[m] for m in cluster) for pick in (min, max))
-        length = 0
-        for a, b in zip(first[start:], last[start:], strict=False):
-            if a != b:
-                break
-            length += 1
-        end = start + length
-        if start == end:  # ended exactly here
-            paths[cluster[0]] = above[1:]
-            continue
-        segments.append(Segment(above[-1], responses[cluster[0]][start:end]))
-        path = (*above, len(segments) - 1)
-        if len(cluster) == 1:
-            paths[cluster[0]] = path[1:]
+    batch: list[Group] = []
+    used = rows = longest = seen = 0  # of the batch: tokens with sharing; rows and the longest without; image tokens
+    for group in groups:
+        size, more, images = tokens_of(group, shares), len(group.responses), group.prompt.count(image_token)
+        if size > budget:
+            raise ConfigError(
+                f"The group of question {group.question_id} has {size} tokens, the budget is {budget}.",
+                remedy="Split groups with `fit_group` first, or raise the token budget.",
+            )
+        joined = used + size if shares else (rows + more) * max(longest, size // more)
+        if batch and (joined > budget or seen + images > most_images):
+            yield batch
+            batch, used, rows, longest, seen = [], 0, 0, 0, 0
+        batch.append(group)
+        used, rows, longest, seen = used + size, rows + more, max(longest, size // more), seen + images
+    if batch:
+        yield batch
+
+
+def fit_group(group: Group, budget: int, shares: bool = True) -> tuple[list[Group], list[tuple[IndexedPair, str]]]:
+    """Cut a group into groups of at most `budget` tokens, and name the pairs that fit into none.
+
+    Pairs stay in order; each part takes pairs as long as they fit. A pair that is too long even alone comes back with
+    its reason, `pair_over_budget`, or `prompt_over_budget` where the prompt leaves no room for any response.
+    """
+
+    def fits(pairs: list[IndexedPair]) -> bool:
+        return tokens_of(subgroup(group, pairs), shares) <= budget
+
+    if tokens_of(group, shares) <= budget:
+        return [group], []
+    reason = "prompt_over_budget" if len(group.prompt) >= budget else "pair_over_budget"
+    parts: list[list[IndexedPair]] = []
+    rejected = []
+    for pair in group.pairs:
+        if not fits([pair]):
+            rejected.append((pair, reason))
+        elif parts and fits([*parts[-1], pair]):
+            parts[-1].append(pair)
         else:
-            _grow(responses, cluster, end, path, enough, segments, paths)
+            parts.append([pair])
+    return [subgroup(group, part) for part in parts], rejected

@@ -1,4 +1,5 @@
-"""The order of the data, as a pure function of seed and step: which pairs of which questions an optimizer step takes.
+"""The order of the data, as a pure function of seed and step: which pairs of which questions an optimizer step takes,
+and which rank computes what of them.
 
 Shards are shuffled; `window` of them at a time are opened and their questions shuffled among each other. A question
 with more than `together` pairs comes in several parts, spread evenly over the window: a step of 256 pairs is then of 64
@@ -11,10 +12,12 @@ is kept of the way to a step: resuming at a step is asking for it.
 
 from __future__ import annotations
 
+import heapq
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil, inf
 
 
 @dataclass(frozen=True)
@@ -100,3 +103,119 @@ class Order:
     def _begin(self, within: int) -> int:
         """Pairs of an epoch before its step number `within`."""
         return sum(self.pairs) * within // self.steps_per_epoch
+
+
+ATTEMPTS = 12  # divisions in a row that make nothing shorter
+CANDIDATES = 4  # questions of which the best to divide is taken
+
+
+@dataclass(frozen=True)
+class Outline:
+    """About how many tokens some pairs of one question are: the prompt's (images included), and for each pair chosen
+    and rejected as (name of the response, tokens). `images`: how many of the prompt's are images'."""
+
+    prompt: int
+    pairs: tuple[tuple[tuple[int, int], tuple[int, int]], ...]
+    images: int = 0
+
+    def tokens(self, first: int, stop: int, shares: bool = True) -> int:
+        """Of pairs `first` to `stop`: prompt and each distinct response once; without sharing a prompt a response."""
+        responses = dict(response for pair in self.pairs[first:stop] for response in pair)
+        return sum(responses.values()) + self.prompt * (1 if shares else len(responses))
+
+
+@dataclass(frozen=True)
+class ItemSlice:
+    """Pairs `first` to `stop` of an item of the step."""
+
+    item: int
+    first: int
+    stop: int
+
+    def halves(self) -> tuple[ItemSlice, ItemSlice]:
+        """Its first pairs, and the others."""
+        middle = (self.first + self.stop) // 2
+        return ItemSlice(self.item, self.first, middle), ItemSlice(self.item, middle, self.stop)
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """`ranks[r]` are the micro-batches of rank r, the longest first; `time` is the sum of the longest of each turn."""
+
+    ranks: tuple[tuple[tuple[ItemSlice, ...], ...], ...]
+    time: int
+    tokens: int
+
+    @property
+    def busy(self) -> float:
+        """Share of the ranks' time that they compute."""
+        return self.tokens / (len(self.ranks) * self.time) if self.time else 1.0
+
+
+def plan(outlines: Sequence[Outline], ranks: int, budget: int, shares: bool = True, images: float = inf) -> StepPlan:
+    """Deal a step's questions out to ranks and micro-batches of about `budget` tokens, of which at most about `images`
+    are images', so that all ranks are busy until its end. Pure and deterministic.
+
+    Ranks of a sharded model go through their micro-batches together: the k-th takes as long as the longest k-th of any
+    rank. So a step's questions are dealt out over all micro-batches of all ranks at once, the dearest first and each to
+    the emptiest; then the micro-batches are sorted, and the ranks take neighbours. Where few questions meet many ranks,
+    a question's pairs are divided among ranks as long as that makes the step shorter, though its prompt is computed
+    again. Token counts may be estimates: what then exceeds the budget is packed again by the rank itself (`stream`).
+    """
+
+    def cost(piece: ItemSlice) -> int:
+        return outlines[piece.item].tokens(piece.first, piece.stop, shares)
+
+    def dealt(parts: Sequence[ItemSlice]) -> StepPlan:
+        """The dearest first, each to the emptiest micro-batch; as few turns as the budgets allow."""
+        costs = [(cost(part), outlines[part.item].images, part) for part in parts]
+        ordered = sorted(costs, key=lambda entry: (-entry[0], entry[2].item, entry[2].first))
+        total = sum(tokens for tokens, _, _ in costs)
+        room = max(budget, ordered[0][0] if ordered else 0)
+        gallery = max(images, max((image for _, image, _ in costs), default=0))
+        turns = max(1, ceil(total / (ranks * budget)))
+        while True:
+            emptiest = [(0, number) for number in range(ranks * turns)]
+            filled: list[list[ItemSlice]] = [[] for _ in emptiest]
+            loads, hung = [0] * len(emptiest), [0] * len(emptiest)
+            for tokens, image, piece in ordered:
+                load, number = heapq.heappop(emptiest)
+                filled[number].append(piece)
+                loads[number] = load + tokens
+                hung[number] += image
+                heapq.heappush(emptiest, (load + tokens, number))
+            if (max(loads) <= room and max(hung) <= gallery) or turns * ranks > len(ordered):
+                break
+            turns += 1
+        order = sorted(range(len(loads)), key=lambda number: (-loads[number], number))
+        by_turn = [order[ranks * turn : ranks * (turn + 1)] for turn in range(turns)]
+        of_ranks = tuple(
+            tuple(tuple(filled[n]) for n in numbers if filled[n]) for numbers in zip(*by_turn, strict=True)
+        )
+        return StepPlan(of_ranks, sum(loads[numbers[0]] for numbers in by_turn), total)
+
+    # Each question divided until a part is within the budget or a single pair.
+    pieces: list[ItemSlice] = []
+    waiting = [ItemSlice(item, 0, len(outline.pairs)) for item, outline in enumerate(outlines)]
+    while waiting:
+        piece = waiting.pop()
+        if piece.stop - piece.first > 1 and cost(piece) > budget:
+            waiting += piece.halves()
+        else:
+            pieces.append(piece)
+    best = now = dealt(pieces)
+    attempts = 0
+    while len(pieces) < 4 * ranks and attempts < ATTEMPTS:
+        # Of the longest micro-batches; a single long pair there must not stop the search.
+        turns = sorted((turn for rank in now.ranks for turn in rank[:1]), key=lambda turn: -sum(map(cost, turn)))
+        divisible = [piece for turn in turns for piece in turn if piece.stop - piece.first > 1][:CANDIDATES]
+        if not divisible:
+            break
+        tried = []
+        for divided in divisible:
+            parts = [part for piece in pieces for part in (piece.halves() if piece == divided else (piece,))]
+            tried.append((dealt(parts), parts))
+        now, pieces = min(tried, key=lambda entry: (entry[0].time, entry[0].tokens))
+        attempts = 0 if now.time < best.time else attempts + 1
+        best = min(best, now, key=lambda each: each.time)
+    return best

@@ -1,28 +1,38 @@
 """A dataset's shards as training reads them: the pairs of one question at a time, with their images.
 
 Local or S3 alike (files of an object store are cached on disk). A shard's text is held in memory while its window is
-open; images stay in the memory-mapped file.
+open; images stay in the memory-mapped file. Beside the shards lie the column files of reference log-probs:
+OUT/reference/<key>/reference-00017-of-00512.arrow holds one row for each pair of the shard, an Arrow file behind a
+checksum, written whole when its shard is scored. The key says by what: a changed model, revision, chat template or tile
+limit is another key, never a stale number.
 """
 
 from __future__ import annotations
 
+import json
+import random
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from mmpr_pipeline.core.errors import DatasetError, ItemRejected
-from mmpr_pipeline.core.records import Image, PreferencePair
+import pyarrow as pa
+
+from mmpr_pipeline.core.files import with_checksum, without_checksum
+from mmpr_pipeline.core.errors import ConfigError, DatasetError, ItemRejected
+from mmpr_pipeline.core.records import Image, PreferencePair, content_id
 from mmpr_pipeline.core.schemas import PAIR_SCHEMA
 from mmpr_pipeline.dataset.files import layout
-from mmpr_pipeline.dataset.files.arrow_file import open_table, sound_file
+from mmpr_pipeline.dataset.files.arrow_file import open_table, sha256_of, sound_file
+from mmpr_pipeline.dataset.files.layout import REFERENCE
 from mmpr_pipeline.dataset.files.lookup import ShardImages
 from mmpr_pipeline.dataset.files.sealed import read_config
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
 from mmpr_pipeline.models.tiles import MAX_TILES
 from mmpr_pipeline.storage import MissingKeyError, Store
-from mmpr_pipeline.training.data.balance import Outline
+from mmpr_pipeline.training.data.order import Outline, Slice
 
 CHARS_PER_TOKEN = 3
 _COUNTS = ("prompt_tokens", "chosen_tokens", "rejected_tokens")
@@ -43,17 +53,15 @@ class Shard:
         self._pairs = open_table(path("pairs"), PAIR_SCHEMA.names)
         self._images = ShardImages(path("images"))
         questions = open_table(path("questions"), ["question_id", "tiles"]).to_pydict()
-        self._tiles = dict(zip(questions["question_id"], questions["tiles"], strict=True))
+        self.tiles = {n: int(tiles or 1) for n, tiles in zip(questions["question_id"], questions["tiles"], strict=True)}
+        """Most tiles that a question's source allows, by question."""
         asked = (self._pairs.column(name).to_pylist() for name in ("prompt", "images"))
         # Where runs of equal values start, and the end.
         values = list(zip(*asked, strict=True))
         starts = [i for i, value in enumerate(values) if i == 0 or value != values[i - 1]]
         self._starts = [*starts, len(values)]
-
-    @property
-    def sizes(self) -> list[int]:
+        self.sizes = [stop - start for start, stop in pairwise(self._starts)]
         """Pairs of each group."""
-        return [stop - start for start, stop in pairwise(self._starts)]
 
     @property
     def questions(self) -> list[tuple[str, tuple[str, ...]]]:
@@ -81,16 +89,12 @@ class Shard:
             return names.setdefault(text, len(names)), tokens
 
         head = known[0]
-        tiles = self.tiles(head["question_id"])
+        tiles = self.tiles.get(head["question_id"], 1)
         sizes = [self._images.size(name) for name in head["images"] if name in self._images]
         images = sum(image_tokens(width, height, tiles) for width, height in sizes)
         prompt = head["prompt_tokens"] or len(texts[0]["prompt"]) // CHARS_PER_TOKEN + images
         pairs = tuple((response(i, "chosen"), response(i, "rejected")) for i in range(len(known)))
         return Outline(prompt, pairs, images)
-
-    def tiles(self, question_id: str) -> int:
-        """Most tiles that the question's source allows."""
-        return int(self._tiles.get(question_id) or 1)
 
     def image(self, sha256: str) -> Image:
         """An image of the shard. Raises ItemRejected where it is not there: `missing_image`."""
@@ -137,3 +141,142 @@ class Shards:
                     self._open.popitem(last=False)
             self._open.move_to_end(number)
             return self._open[number]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Groups of each shard that are held out, and how many pairs these are."""
+
+    groups: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    pairs: Mapping[int, int] = field(default_factory=dict)
+
+    def slices(self, shards: Shards) -> list[Slice]:
+        """What is held out, in order."""
+        return [
+            Slice(shard, group, 0, shards[shard].sizes[group])
+            for shard in sorted(self.groups)
+            for group in sorted(self.groups[shard])
+        ]
+
+
+def hold_out(shards: Shards, share: float, most: int, seed: int) -> HeldOut:
+    """Questions that are never trained on, to measure on: whole ones, with about `share` of all pairs, at most `most`,
+    and at most half of a shard's; chosen by content, the same in every process and every resume.
+
+    Every shard holds the same mixture, so they come from as few shards as needed, and only those are opened for it.
+    Pairs of the same question text and images belong together, in whatever form it was asked. Empty where the share is
+    less than a pair.
+    """
+    wanted = min(round(share * sum(shards.pairs)), most)
+    groups: dict[int, frozenset[int]] = {}
+    pairs: dict[int, int] = {}
+    order = list(range(len(shards.pairs)))
+    random.Random(f"held out/{seed}").shuffle(order)
+    for shard in order:
+        if wanted <= 0:
+            break
+        sizes, quota = shards[shard].sizes, min(wanted, shards.pairs[shard] // 2)
+        taken, count = set[int](), 0
+        # Groups of each question of a shard, in an order that only its content and the seed decide.
+        found: dict[str, list[int]] = {}
+        for group, (text, images) in enumerate(shards[shard].questions):
+            found.setdefault(content_id(str(seed), text, *images), []).append(group)
+        for question in [found[name] for name in sorted(found)]:
+            size = sum(sizes[group] for group in question)
+            if count + size <= quota:
+                taken.update(question)
+                count += size
+        if taken:
+            groups[shard], pairs[shard] = frozenset(taken), count
+            wanted -= count
+    return HeldOut(groups, pairs)
+
+
+WEIGHT_FILES = ("*.safetensors", "*.bin", "config.json")
+
+SCHEMA = pa.schema(
+    [
+        pa.field("pair_id", pa.string(), False, {"description": "The pair."}),
+        pa.field("chosen", pa.float64(), True, {"description": "Sum of log π_ref over the chosen response's tokens."}),
+        pa.field("rejected", pa.float64(), True, {"description": "The same for the rejected response."}),
+        pa.field("chosen_tokens", pa.int32(), False, {"description": "Tokens of the chosen response as scored."}),
+        pa.field("rejected_tokens", pa.int32(), False, {"description": "Tokens of the rejected response as scored."}),
+        pa.field("reason", pa.string(), True, {"description": "Why the pair was not scored; null if it was."}),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ReferenceRow:
+    """One pair: summed log-probs under the reference, or the reason why there are none."""
+
+    pair_id: str
+    chosen: float | None
+    rejected: float | None
+    chosen_tokens: int
+    rejected_tokens: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class ReferenceKey:
+    """By what log-probs were scored: everything that can change them.
+
+    `weights` is `weights_digest` of the model's folder, `encoding` a digest of what turns a pair into tokens and tiles
+    (tokenizer, chat template, tile limits), `dtype` the computation's type.
+    """
+
+    model: str
+    revision: str | None
+    weights: str
+    encoding: str
+    dtype: str
+
+    def file(self, shard: int, num_shards: int) -> str:
+        """Store key of a shard's column file."""
+        parts = [self.weights, self.encoding, self.dtype]
+        return f"{REFERENCE}{content_id(parts)[:16]}/reference-{shard:05d}-of-{num_shards:05d}.arrow"
+
+
+def weights_digest(folder: Path) -> str:
+    """Digest of a model folder's weights and config: contents, not names of places or times.
+
+    Reads every byte once, at disk speed. Raises ConfigError where there are no weights.
+    """
+    files = sorted({path for pattern in WEIGHT_FILES for path in folder.glob(pattern)})
+    if len(files) < 2:
+        raise ConfigError(f"{folder} holds no model weights.", remedy="Give a folder as save_pretrained writes it.")
+    parts = []
+    for path in files:
+        parts += [path.name, sha256_of(path)]
+    return content_id(parts)
+
+
+def write_reference(store: Store, key: ReferenceKey, shard: int, num_shards: int, rows: Iterable[ReferenceRow]) -> None:
+    """Write a shard's column file, whole and atomically."""
+    columns: dict[str, list[object]] = {name: [] for name in SCHEMA.names}
+    for row in rows:
+        for name, value in asdict(row).items():
+            columns[name].append(value)
+    schema = SCHEMA.with_metadata({"scored_by": json.dumps(asdict(key), sort_keys=True)})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, schema) as writer:
+        writer.write_table(pa.table(columns, schema=schema))
+    name = key.file(shard, num_shards)
+    store.write(name, with_checksum(name, sink.getvalue().to_pybytes()))
+
+
+def read_reference(store: Store, key: ReferenceKey, shard: int, num_shards: int) -> dict[str, ReferenceRow] | None:
+    """A shard's rows by pair id; None where it was not scored yet. Raises DatasetError where the file is damaged."""
+    name = key.file(shard, num_shards)
+    if not store.exists(name):
+        return None
+    try:
+        table = pa.ipc.open_file(without_checksum(name, store.read(name))).read_all()
+        rows = [ReferenceRow(**values) for values in table.select(SCHEMA.names).to_pylist()]
+    except (pa.ArrowException, KeyError, OSError, ValueError) as error:
+        raise DatasetError(
+            f"{store.url}/{name} is not a readable reference column: {error}",
+            remedy="Delete the file; it is computed again.",
+        ) from None
+    return {row.pair_id: row for row in rows}

@@ -1,34 +1,31 @@
 """The stream of micro-batches of one rank, made ahead of the training step by other threads.
 
-For every optimizer step: its questions are dealt out to the ranks' micro-batches by their cost (`balance`), encoded in
+For every optimizer step: its questions are dealt out to the ranks' micro-batches by cost (`order.plan`), encoded in
 order, cut to the token budget and packed. Everything is a function of seed, step, rank and number of ranks;
 there is no state to save.
 """
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import count, islice
 from math import inf
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from mmpr_pipeline.training.data.balance import Outline, plan
 from mmpr_pipeline.training.data.batch import PackedBatch, collate, images_as
-from mmpr_pipeline.training.data.encode import Encoded, PairEncoder, PairReject
-from mmpr_pipeline.training.data.groups import Group, IndexedPair
-from mmpr_pipeline.training.data.order import Slice
-from mmpr_pipeline.training.data.packing import ImageBudget, fit_group, pack
-from mmpr_pipeline.training.data.reference_column import ReferenceRow
-from mmpr_pipeline.training.data.shards import Shards
+from mmpr_pipeline.training.data.encode import PairEncoder, PairReject
+from mmpr_pipeline.training.data.groups import Group, IndexedPair, fit_group, pack
+from mmpr_pipeline.training.data.order import Outline, Slice, plan
+from mmpr_pipeline.training.data.shards import ReferenceRow, Shards
 
 T = TypeVar("T")
+R = TypeVar("R")
 ENCODERS = 4  # threads
 AHEAD = 4  # micro-batches made before they are asked for
 
@@ -91,56 +88,50 @@ class Stream:
             return MicroBatch(step, batch, {i: stored[i] for i in batch.pair_ids if i in stored})
 
         # This rank's micro-batches; every rank plans the same for all.
-        images_most = ImageBudget(self.image_budget or inf, self.encoder.image_token)
-        mine = plan(self.outlines(slices), self.ranks, self.budget, self.shares, images_most.most).ranks[self.rank]
+        limits = (self.shares, self.image_budget or inf)
+        mine = plan(self.outlines(slices), self.ranks, self.budget, *limits).ranks[self.rank]
         planned = [[slices[piece.item].part(piece.first, piece.stop) for piece in pieces] for pieces in mine]
-
-        def encode(part: Slice) -> Encoded:
-            return self.encoder.encode(self.shards[part.shard], part.group, part.first, part.stop)
-
-        encoded = map_in_order(pool, encode, [part for parts in planned for part in parts])
+        encoded = map_in_order(
+            pool,
+            lambda part: self.encoder.encode(self.shards[part.shard], part.group, part.first, part.stop),
+            [part for parts in planned for part in parts],
+            2 * ENCODERS,
+        )
         left: list[Group] = []
         for parts in planned:
-            groups = [group for _ in parts for group in self._groups(*next(encoded), rows, stored, images, rejects)]
-            first, *others = pack(groups, self.budget, self.shares, images_most) if groups else ([],)
+            groups: list[Group] = []
+            for part, question in islice(encoded, len(parts)):
+                rejects += question.rejects
+                if question.group is None:
+                    continue
+                if rows is not None:
+                    known = rows(part.shard)
+                    stored.update({p.pair_id: known[p.pair_id] for p in question.group.pairs if p.pair_id in known})
+                fitting, too_long = fit_group(question.group, self.budget, self.shares)
+                for pair, reason in too_long:
+                    of_slice = self.shards[part.shard].pairs(part.group, part.first, part.stop)
+                    row = next(row for row in of_slice if row.pair_id == pair.pair_id)
+                    detail = f"token budget {self.budget}"
+                    rejects.append(PairReject(pair.pair_id, row.source, row.source_id, reason, detail))
+                images.update({id(group): question.images for group in fitting})
+                groups += fitting
+            first, *others = [*pack(groups, self.budget, *limits, self.encoder.image_token)] or [[]]
             left += [group for packed in others for group in packed]
             if first:
                 yield made(first)
-        for packed in pack(left, self.budget, self.shares, images_most):
+        for packed in pack(left, self.budget, *limits, self.encoder.image_token):
             yield made(packed)
         yield EndOfStep(step, tuple(rejects))
 
-    def _groups(
-        self,
-        part: Slice,
-        encoded: Encoded,
-        rows: Any,
-        stored: dict[str, ReferenceRow],
-        images: dict[int, Mapping[str, Tensor]],
-        rejects: list[PairReject],
-    ) -> list[Group]:
-        """The groups of a slice, each within the budget; fills the last three arguments on the way."""
-        rejects += encoded.rejects
-        if encoded.group is None:
-            return []
-        if rows is not None:
-            known = rows(part.shard)
-            stored.update({p.pair_id: known[p.pair_id] for p in encoded.group.pairs if p.pair_id in known})
-        groups, too_long = fit_group(encoded.group, self.budget, self.shares)
-        for pair, reason in too_long:
-            stored_pairs = self.shards[part.shard].pairs(part.group, part.first, part.stop)
-            row = next(row for row in stored_pairs if row.pair_id == pair.pair_id)
-            rejects.append(PairReject(pair.pair_id, row.source, row.source_id, reason, f"token budget {self.budget}"))
-        images.update({id(group): encoded.images for group in groups})
-        return groups
 
-
-def map_in_order(pool: ThreadPoolExecutor, work: Any, items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-    """Each item with the result of `work`, in order, a bounded number of them under way."""
-    waiting: deque[tuple[Any, Future[Any]]] = deque()
+def map_in_order(
+    pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], ahead: int
+) -> Iterator[tuple[T, R]]:
+    """Each item with the result of `work`, in order, at most `ahead` of them under way beside the one asked for."""
+    waiting: deque[tuple[T, Future[R]]] = deque()
     for item in items:
         waiting.append((item, pool.submit(work, item)))
-        if len(waiting) > 2 * ENCODERS:
+        if len(waiting) > ahead:
             first, result = waiting.popleft()
             yield first, result.result()
     for first, result in waiting:
@@ -149,39 +140,15 @@ def map_in_order(pool: ThreadPoolExecutor, work: Any, items: Sequence[Any]) -> I
 
 def prefetch(items: Iterator[T]) -> Generator[T]:
     """The same items, made by another thread up to `AHEAD` ahead; its errors are raised here."""
-    made: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(maxsize=AHEAD)
-    stopped, end = threading.Event(), object()
-
-    def put(item: Any, error: BaseException | None = None) -> None:
-        while not stopped.is_set():
-            try:
-                return made.put((item, error), timeout=0.1)
-            except queue.Full:
-                continue
-
-    def run() -> None:
-        try:
-            for item in items:
-                put(item)
-                if stopped.is_set():
-                    return
-            put(end)
-        except BaseException as error:  # raised in the consumer
-            put(end, error)
-
-    thread = threading.Thread(target=run, name="ahead", daemon=True)
-    thread.start()
+    end: Any = object()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
     try:
-        while True:
-            item, error = made.get()
-            if error is not None:
-                raise error
+        for _, item in map_in_order(pool, lambda _: next(items, end), count(), AHEAD):
             if item is end:
                 return
             yield item
     finally:
-        stopped.set()
-        thread.join()
+        pool.shutdown(cancel_futures=True)
 
 
 def of_one_step(events: Iterator[MicroBatch | EndOfStep], rejects: list[PairReject]) -> Iterator[MicroBatch]:

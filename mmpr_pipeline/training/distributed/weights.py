@@ -10,92 +10,119 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from torch import Tensor
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
 from mmpr_pipeline.core.records import content_id
+from mmpr_pipeline.training.data.batch import ImageInputs
 from mmpr_pipeline.training.distributed.world import World
-from mmpr_pipeline.training.policy.nf4 import quantised
+from mmpr_pipeline.training.policy.nf4 import NF4Linear
+from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 
 ADAPTER = ("lora_A", "lora_B")
 BLOCK = 16 << 20  # bytes of a tensor that are looked at, rounded and written at a time
+_TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
-@dataclass(frozen=True)
-class Stored:
-    """A folder of safetensors that holds every weight of a model as it is: by the model's name, its file and key."""
+def shard(
+    policy: PrefixSharedPolicy, world: World, dtype: torch.dtype, blank: ImageInputs, over: int | None = None
+) -> PrefixSharedPolicy:
+    """Spread weights, gradients and optimizer state over all ranks (FSDP2); compute in `dtype`, keep and reduce in
+    float32. Fused layers and gradient checkpointing come before.
 
-    folder: Path
-    places: dict[str, tuple[Path, str]]
+    `blank` are inputs of a small picture, by which a rank whose batch has no image takes part in the vision tower; one
+    process alone does so, too: AdamW passes over what has no gradient, and would train otherwise than several ranks.
+    With `over`, that many neighbouring ranks share one copy (those of a node, whose links are quick), and the copies
+    add up their gradients once a micro-batch (HSDP). A single process on the CPU stays as it is. A policy without
+    weights (see `fill`) may be sharded, too. Raises ConfigError where the ranks cannot be divided so.
+    """
+    policy.blank = blank
+    if not torch.distributed.is_initialized():
+        return policy if any(p.is_meta for p in policy.parameters()) else policy.to(world.device)
+    sizes = (world.size // over, over) if over else (world.size,)
+    if math.prod(sizes) != world.size:
+        raise ConfigError(
+            f"{world.size} processes cannot be divided by {over}.",
+            remedy="Let launch.shard_over be the processes of a node, or a divisor of all.",
+        )
+    mesh = init_device_mesh(world.device.type, sizes, mesh_dim_names=("copies", "shards")[-len(sizes) :])
+    precision = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32) if dtype != torch.float32 else None
+    options: dict[str, object] = {"mesh": mesh, **({"mp_policy": precision} if precision else {})}
+    # Each layer of the language model and of the vision tower (the members of their module lists) is gathered for its
+    # own forward and backward; what is left (embeddings, output layer, projector) with the root.
+    parts = (policy.family.language_model(policy.bare), policy.family.vision(policy.bare))
+    lists = [module for part in parts for module in part.modules() if isinstance(module, nn.ModuleList)]
+    inner = {id(m) for outer in lists for layer in outer for m in layer.modules() if isinstance(m, nn.ModuleList)}
+    for layer in (layer for each in lists if id(each) not in inner for layer in each):
+        fully_shard(layer, **options)
+    fully_shard(policy, **options)
+
+    # FSDP gathers the root's weights for the forward and shards them again after the backward. A forward that no
+    # backward follows (the reference's, an evaluation's) would leave them gathered: optimizer and checkpoints would
+    # then take these copies for the weights, and train nothing in them.
+    def shard_again(policy: Any, inputs: Any, outputs: Any) -> None:
+        if not torch.is_grad_enabled():
+            policy.reshard()
+
+    policy.register_forward_hook(shard_again)
+    register_fsdp_forward_method(policy, "generate")
+    return policy
+
+
+Stored = dict[str, tuple[Path, str]]
+"""Safetensors that hold every weight of a model as it is: by the model's name, its file and key."""
 
 
 def stored_weights(folder: Path, model: Any) -> Stored | None:
-    """Where the weights of a (bare, possibly empty) model lie.
+    """Where the weights of a (bare, possibly empty) model lie; nothing but headers is read.
 
     None where they are not stored one to one (tied weights, experts that transformers fuses, statistics that are no
     parameters, other formats): such a model is loaded whole, by transformers itself. Raises ConfigError where a weight
-    is missing.
+    is missing, or of another shape than the config's.
     """
-    names = {name for name, _ in model.named_parameters()}
-    if len(names) < len(list(model.named_parameters(remove_duplicate=False))):
-        return None
-    files = sorted(folder.glob("*.safetensors"))
-    renamed = _renaming(model)
-    if not files or renamed is None:
-        return None
-    others = model.state_dict().keys() - names
-    places: dict[str, tuple[Path, str]] = {}
-    for file in files:
-        for key in _header(file)[0]:
-            name, converted = renamed(key)
-            if converted or name in others:
-                return None
-            if name in names:
-                places[name] = (file, key)
-    if missing := sorted(names - places.keys()):
-        raise ConfigError(
-            f"{folder} lacks {len(missing)} weights of its architecture, {missing[0]} first.",
-            remedy="The checkpoint is torn or of another format: download or convert it again.",
-        )
-    return Stored(folder, places)
-
-
-def check_shapes(stored: Stored, model: Any) -> None:
-    """Raise ConfigError for a stored weight of another shape than the model's; nothing but headers is read."""
     shapes = {name: list(parameter.shape) for name, parameter in model.named_parameters()}
-    headers = {file: _header(file)[0] for file, _ in stored.places.values()}
-    for name, (file, key) in stored.places.items():
-        _check_shape(key, headers[file][key]["shape"], shapes[name])
-
-
-def _check_shape(key: str, found: list[int], wanted: list[int]) -> None:
-    if found != wanted:
-        raise ConfigError(
-            f"The weight {key} has the shape {found}, by its config {wanted}.",
-            remedy="Config and weights of this checkpoint do not belong together.",
-        )
-
-
-def _renaming(model: Any) -> Callable[[str], tuple[str, Any]] | None:
-    """What transformers makes of a stored name: the model's name, and the converter where it computes something."""
-    try:
+    files, held = sorted(folder.glob("*.safetensors")), model.state_dict()
+    if not files or len(shapes) < len(list(model.named_parameters(remove_duplicate=False))):
+        return None
+    try:  # what transformers makes of a stored name: the model's name, and a converter where it computes something
         from transformers.conversion_mapping import get_model_conversion_mapping
         from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
 
         mapping = get_model_conversion_mapping(model)
         renamings = [each for each in mapping if isinstance(each, WeightRenaming)]
         converters = [each for each in mapping if isinstance(each, WeightConverter)]
-        shapes = model.state_dict()
     except (ImportError, AttributeError, TypeError):  # another release of transformers
         return None
-    prefix = model.base_model_prefix
-    return lambda key: rename_source_key(key, renamings, converters, prefix, shapes)
+    places: Stored = {}
+    others: list[tuple[str, list[int], list[int]]] = []  # of other shapes than the config's
+    for file in files:
+        for key, entry in _header(file)[0].items():
+            name, converter = rename_source_key(key, renamings, converters, model.base_model_prefix, held)
+            if converter or (name in held and name not in shapes):
+                return None
+            if name in shapes:
+                places[name] = (file, key)
+                others += [(key, entry["shape"], shapes[name])] if entry["shape"] != shapes[name] else []
+    if missing := sorted(shapes.keys() - places.keys()):
+        raise ConfigError(
+            f"{folder} lacks {len(missing)} weights of its architecture, {missing[0]} first.",
+            remedy="The checkpoint is torn or of another format: download or convert it again.",
+        )
+    for key, found, wanted in others:
+        raise ConfigError(
+            f"The weight {key} has the shape {found}, by its config {wanted}.",
+            remedy="Config and weights of this checkpoint do not belong together.",
+        )
+    return places
 
 
 @torch.no_grad()
@@ -103,38 +130,32 @@ def fill(policy: Any, stored: Stored, device: torch.device, seed: int) -> None:
     """Give every parameter of a sharded policy its memory on the device, and its values; adapters begin as nothing.
 
     An adapter's first matrix is drawn from the seed and its name, so that it is the same for any number of ranks.
-    Raises ConfigError for a weight of another shape than the config's.
     """
     policy._apply(lambda t: torch.empty_like(t, device=device) if t.is_meta else t.to(device))
     wanted: dict[Path, list[tuple[str, Any]]] = {}
     for name, parameter in policy.named_parameters():
         if any(part in name for part in ADAPTER):
             # As peft begins: uniform in the first matrix (Kaiming, a = sqrt(5)), zeros in the second.
-            draw_mine, draw_place = _mine(parameter)
-            draw_mine.zero_()
+            mine, place = _mine(parameter)
+            mine.zero_()
             if ADAPTER[0] in name:
                 generator = torch.Generator().manual_seed(int(content_id(str(seed), plain_name(name))[:15], 16))
-                whole = torch.empty(parameter.shape).uniform_(-1, 1, generator=generator) / math.sqrt(
-                    parameter.shape[1]
-                )
-                draw_mine.copy_(whole[draw_place])
+                whole = torch.empty(parameter.shape).uniform_(-1, 1, generator=generator)
+                mine.copy_((whole / math.sqrt(parameter.shape[1]))[place])
         else:
-            file, key = stored.places[plain_name(name)]
+            file, key = stored[plain_name(name)]
             wanted.setdefault(file, []).append((key, parameter))
-    from safetensors import safe_open
-
-    for name, layer in quantised(policy):
-        file, key = stored.places[plain_name(f"{name}.weight")]
-        with safe_open(file, "pt") as opened:
-            layer.load(opened.get_tensor(key))
+    for name, layer in policy.named_modules():
+        if isinstance(layer, NF4Linear):
+            file, key = stored[plain_name(f"{name}.weight")]
+            with safe_open(file, "pt") as opened:
+                layer.load(opened.get_tensor(key))
     for file, parameters in wanted.items():
         with safe_open(file, "pt") as opened:
             for key, parameter in parameters:
-                found = opened.get_slice(key)
-                _check_shape(key, list(found.get_shape()), list(parameter.shape))
                 mine, place = _mine(parameter)
                 if mine.numel():
-                    mine.copy_(found[place] if place else opened.get_tensor(key))
+                    mine.copy_(opened.get_slice(key)[place] if place else opened.get_tensor(key))
 
 
 def plain_name(name: str) -> str:
@@ -146,13 +167,9 @@ def _mine(parameter: Any) -> tuple[Tensor, tuple[slice, ...]]:
     """This rank's part of a parameter, and where it lies in the whole."""
     if not hasattr(parameter, "to_local"):
         return parameter, tuple(slice(0, size) for size in parameter.shape)
-    from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
-
-    shape, offset = compute_local_shape_and_global_offset(
-        parameter.shape, parameter.device_mesh, parameter.placements
-    )  # fmt: skip
-    spans = (slice(start, start + size) for start, size in zip(offset, shape, strict=True))
-    return parameter.to_local(), tuple(spans)
+    mesh, placements = parameter.device_mesh, parameter.placements
+    spans = zip(*compute_local_shape_and_global_offset(parameter.shape, mesh, placements), strict=True)
+    return parameter.to_local(), tuple(slice(start, start + size) for size, start in spans)
 
 
 def write_weights(policy: Any, stored: Stored, out: Path, scale: float, world: World) -> None:
@@ -162,10 +179,11 @@ def write_weights(policy: Any, stored: Stored, out: Path, scale: float, world: W
     """
     parameters = dict(policy.named_parameters())
     plain = {plain_name(name): name for name in parameters if not any(part in name for part in ADAPTER)}
-    plain |= {plain_name(name): name for name in (f"{module}.weight" for module, _ in quantised(policy))}
-    names = {place: name for name, place in stored.places.items()}
+    packed = [f"{name}.weight" for name, module in policy.named_modules() if isinstance(module, NF4Linear)]
+    plain |= {plain_name(name): name for name in packed}
+    names = {place: name for name, place in stored.items()}
     problem: TrainingError | OSError | None = None
-    for file in sorted({file for file, _ in stored.places.values()}):
+    for file in sorted({file for file, _ in stored.values()}):
         entries, start = _header(file)
         with open(file, "rb") as base, open(out / file.name if world.is_main else "/dev/null", "wb") as target:
             target.write(base.read(start))
@@ -236,9 +254,6 @@ def _parts(value: Any) -> Iterator[Tensor]:
         block = mine if own else mine.new_empty(len(part), *value.shape[1:])
         torch.distributed.broadcast(block, owner, group=group)
         yield block
-
-
-_TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
 def _header(file: Path) -> tuple[dict[str, Any], int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,9 +18,69 @@ import torch.distributed as dist
 from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
-from mmpr_pipeline.training.distributed.stopping import Stopped
+
+STOP = "stop"
+LOOK_EVERY = 1.0  # seconds
+ECHO = 3.0
+"""Seconds in which a second Ctrl-C is the echo of the first: a launcher passes on what the terminal sent already."""
+
+
+class Stopped(Exception):
+    """The run was asked to stop; what it was doing is given up."""
+
+
+@contextmanager
+def stop_requested(run: Path | None = None) -> Iterator[threading.Event]:
+    """An event that is set when the run is asked to stop; with `run`, by the file in that directory as well.
+
+    SIGTERM may come as often as it likes; a second Ctrl-C after some seconds ends the process at once.
+    """
+    event = threading.Event()
+    asked = 0.0
+
+    def ask(number: int, frame: Any) -> None:
+        nonlocal asked
+        if event.is_set() and number == signal.SIGINT and time.monotonic() - asked > ECHO:
+            raise KeyboardInterrupt
+        if not event.is_set():
+            asked = time.monotonic()
+        event.set()
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # launchers may run us in another one
+        before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    ended = threading.Event()
+
+    def watch(run: Path) -> None:
+        """By a listing: NFS remembers for a while that a name was absent."""
+        while not ended.wait(LOOK_EVERY):
+            if run.is_dir() and STOP in os.listdir(run):
+                return event.set()
+
+    if run:
+        threading.Thread(target=watch, args=(run,), name="stop", daemon=True).start()
+    try:
+        yield event
+    finally:
+        ended.set()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def ask_to_stop(run: Path) -> None:
+    """Leave the file."""
+    (run / STOP).touch()
+
+
+def forget(run: Path) -> None:
+    """Remove the file: it was obeyed, or was meant for an earlier start."""
+    (run / STOP).unlink(missing_ok=True)
+
 
 T = TypeVar("T")
+_SIGNS_OF_LOSS = (
+    "Timed out waiting", "Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL",
+)  # fmt: skip
 ALONE = timedelta(minutes=60)
 """How long ranks wait for what one of them does alone: digests of weights, files written once, an export."""
 
@@ -103,11 +165,6 @@ class World:
                 return
             yield item
 
-    def barrier(self) -> None:
-        """Wait for all, each of which may have files to write."""
-        if self.size > 1:
-            dist.barrier(self.patient)
-
 
 @contextmanager
 def connect(device: str = "auto", patience: float = 10.0) -> Iterator[World]:
@@ -144,9 +201,11 @@ def connect(device: str = "auto", patience: float = 10.0) -> Iterator[World]:
                 )
         yield world
     except RuntimeError as error:
-        if ours and (lost := _lost_rank(str(error))):
+        # The line of an error by which a collective says that a rank is gone.
+        lost = [line.strip()[:200] for line in str(error).splitlines() if any(sign in line for sign in _SIGNS_OF_LOSS)]
+        if ours and lost:
             raise TrainingError(
-                f"Another rank is gone, or did not answer within {patience:g} minutes: {lost}",
+                f"Another rank is gone, or did not answer within {patience:g} minutes: {lost[0]}",
                 remedy="See what its process or node said last; --resume goes on from the newest checkpoint. Where"
                 " steps are that slow, raise launch.patience.",
             ) from error
@@ -158,7 +217,12 @@ def connect(device: str = "auto", patience: float = 10.0) -> Iterator[World]:
             end, rests = time.monotonic() + 10.0, 0
             while rests < 2 and time.monotonic() < end:  # twice: the first time it may have waited for the GIL
                 time.sleep(0.005)
-                rests = rests + 1 if all(state in "SZ" for state in _gloo_threads()) else 0
+                busy = False
+                for task in Path("/proc/self/task").glob("*/stat"):
+                    with suppress(OSError):  # the thread has just ended
+                        name, _, rest = task.read_text().rpartition(")")
+                        busy = busy or ("gloo" in name and rest.split()[0] not in "SZ")
+                rests = 0 if busy else rests + 1
 
 
 def _device(wanted: str) -> torch.device:
@@ -180,20 +244,3 @@ def _device(wanted: str) -> torch.device:
             remedy=f"Start one process for each GPU: --nproc-per-node {there}.",
         )
     return torch.device("cuda", index)
-
-
-def _lost_rank(message: str) -> str:
-    """The line of an error by which a collective tells that a rank is gone; empty where it is about something else."""
-    signs = ("Timed out waiting", "Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL")
-    return next((line.strip()[:200] for line in message.splitlines() if any(sign in line for sign in signs)), "")
-
-
-def _gloo_threads() -> list[str]:
-    """States of gloo's threads: R runs or would, S sleeps."""
-    states = []
-    for task in Path("/proc/self/task").glob("*/stat"):
-        with suppress(OSError):  # the thread has just ended
-            name, _, rest = task.read_text().rpartition(")")
-            if "gloo" in name:
-                states.append(rest.split()[0])
-    return states

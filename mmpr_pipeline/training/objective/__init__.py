@@ -1,1 +1,1 @@
-"""Losses, the reward shift, the reference."""
+"""Losses and the reference."""

@@ -104,7 +104,7 @@ def dpo_norm(pairs: PairLogProbs, settings: LossSettings, shift: float = 0.0) ->
 
 
 def bco(pairs: PairLogProbs, settings: LossSettings, shift: float = 0.0) -> Tensor:
-    """-log σ(β h_c - δ) - log σ(-(β h_r - δ)), δ = `shift`, the running mean of rewards (`reward_shift.RewardShift`).
+    """-log σ(β h_c - δ) - log σ(-(β h_r - δ)), δ = `shift`, the running mean of rewards (`run.step.RewardShift`).
 
     Jung et al. 2024, arXiv 2404.04656; 2 ln 2 where policy = reference and δ = 0. (P,)
     """
@@ -142,7 +142,7 @@ def ipo(pairs: PairLogProbs, settings: LossSettings, shift: float = 0.0) -> Tens
     return (margin - 1 / (2 * settings.beta)) ** 2
 
 
-def rso_hinge(pairs: PairLogProbs, settings: LossSettings, shift: float = 0.0) -> Tensor:
+def rso(pairs: PairLogProbs, settings: LossSettings, shift: float = 0.0) -> Tensor:
     """max(0, 1 - βΔ). Liu et al. 2023 (RSO), arXiv 2309.06657; SLiC on normalised likelihoods. (P,)"""
     return torch.relu(1 - settings.beta * pairs.margin)
 
@@ -188,21 +188,9 @@ def _log1mexp(x: Tensor) -> Tensor:
 Term = Callable[[PairLogProbs, LossSettings, float], Tensor]
 
 TERMS: dict[str, Term] = {
-    "dpo": dpo,
-    "dpo_norm": dpo_norm,
-    "bco": bco,
-    "sft": sft,
-    "cdpo": cdpo,
-    "robust_dpo": robust_dpo,
-    "ipo": ipo,
-    "rso": rso_hinge,
-    "sppo": sppo,
-    "aot": aot,
-    "odds_ratio": odds_ratio,
+    term.__name__: term for term in (dpo, dpo_norm, bco, sft, cdpo, robust_dpo, ipo, rso, sppo, aot, odds_ratio)
 }
-LOSSES: Registry[Term] = Registry(
-    "mmpr.losses", "loss", {name: f"{__name__}:{term.__name__}" for name, term in TERMS.items()}
-)
+LOSSES: Registry[Term] = Registry("mmpr.losses", "loss", {name: f"{__name__}:{name}" for name in TERMS})
 """The terms by name: those above, and those of distributions (entry points `mmpr.losses`), which are callables of the
 same signature. One that reads no reference log-probs says so by an attribute: `mine.reference_free = True`."""
 

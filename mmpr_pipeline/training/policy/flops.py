@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from mmpr_pipeline.training.data.batch import PackedBatch
-from mmpr_pipeline.training.policy.families.experts import experts_of
+from mmpr_pipeline.training.policy.prefix_shared import experts_of
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,6 @@ class ModelShape:
     output: int  # parameters of the output layer
     parameters: Mapping[str, int]  # text, vision, projector, head (embeddings and output layer)
     idle_experts: int = 0  # of `text`: parameters of experts that a token does not take
-
-
-def training_flops(shape: ModelShape, batch: PackedBatch) -> float:
-    """Forward and backward: three times the forward."""
-    return 3.0 * forward_flops(shape, batch)
 
 
 def forward_flops(shape: ModelShape, batch: PackedBatch) -> float:

@@ -2,7 +2,7 @@
 every small step. By Liger's kernels where they are installed, else compiled by torch; eager on a CPU.
 
 Only what is known is replaced: RMSNorms of Llama's kind (x / rms(x) in float32, rounded, times the weight), and MLPs
-down(silu(gate(x)) * up(x)). Each class is first compared with its own forward and gradients. `tiled` comes on top.
+down(silu(gate(x)) * up(x)). Each class is first compared with its own forward and gradients. `recompute` tiles on top.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -58,22 +59,19 @@ def liger_kernels() -> FusedKernels | None:
     from liger_kernel.ops.rms_norm import LigerRMSNormFunction
     from liger_kernel.ops.swiglu import LigerSiLUMulFunction
 
-    def norm(hidden: Tensor, weight: Tensor, eps: float) -> Tensor:
-        offset, in_place = 0.0, False
-        result: Tensor = LigerRMSNormFunction.apply(hidden, weight, eps, offset, "llama", in_place)
-        return result
-
-    def gate(a: Tensor, b: Tensor) -> Tensor:
-        result: Tensor = LigerSiLUMulFunction.apply(a, b)
-        return result
-
-    return FusedKernels("Liger", norm, gate)
+    norm: Any = LigerRMSNormFunction.apply
+    offset, in_place = 0.0, False
+    return FusedKernels(
+        "Liger",
+        lambda hidden, weight, eps: norm(hidden, weight, eps, offset, "llama", in_place),
+        LigerSiLUMulFunction.apply,
+    )
 
 
 def fuse(language: nn.Module, device: torch.device, dtype: torch.dtype, notify: Notify | None = None) -> str:
     """Fuse a language model's norms and MLPs as far as `device` runs them; gives the name of the kernels, or `eager`.
 
-    Weights, names and copies stay what they are: as `tiled` does, by class. To be called before layers are sharded.
+    Weights, names and copies stay what they are: by class, as `recompute.tile`. To be called before layers are sharded.
     """
     if device.type != "cuda":
         return "eager"
@@ -108,22 +106,20 @@ def fuse_by(kernels: FusedKernels, language: nn.Module, device: torch.device, dt
     return "" if fused else "no layer is of a known kind"
 
 
-class Fused(nn.Module):
-    """In front of a layer's own class in the order of method resolution."""
+class FusedNorm(nn.Module):
+    """x / rms(x) * weight; in front of a layer's own class in the order of method resolution, as `FusedMLP`."""
 
     kernels: FusedKernels
-
-
-class FusedNorm(Fused):
-    """x / rms(x) * weight."""
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., D) -> (..., D)."""
         return self.kernels.norm(hidden, self.get_parameter("weight"), _eps(self))
 
 
-class FusedMLP(Fused):
+class FusedMLP(nn.Module):
     """down(silu(gate(x)) * up(x))."""
+
+    kernels: FusedKernels
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., T, D) -> (..., T, D)."""

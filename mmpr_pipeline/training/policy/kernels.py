@@ -1,4 +1,6 @@
-"""Prefix-shared attention as an attention function of transformers' registry, and the kernels that compute it.
+"""What is computed otherwise than in transformers: attention of shared prefixes, and log-probs without whole logits.
+
+Attention is a function of transformers' registry, by one of several kernels.
 
 transformers hands every attention layer's query, key and value to a function looked up by name, together with any
 extra keyword of the model's forward. So no model is patched: ours is registered under `NAME`, and a `SharedLayout`
@@ -20,14 +22,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
+from mmpr_pipeline.training.data.batch import Backend, SharedLayout, layout_of
 from mmpr_pipeline.training.data.groups import PrefixTree, Segment
-from mmpr_pipeline.training.data.tree_layout import Backend, SharedLayout, Span, layout_of
 
 NAME = "mmpr_shared_prefix"
 
 
 def shared_attention(
-    module: torch.nn.Module,
+    module: torch.nn.Module | None,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -41,8 +43,12 @@ def shared_attention(
 ) -> tuple[Tensor, None]:
     """The registered function. query (1, H, T, D), key and value (1, H_kv, T, D) -> (1, T, H, D), no weights.
 
-    Raises TrainingError where the layout is missing (the model was called outside `PrefixSharedPolicy`), and
-    ConfigError for attention that it does not compute: soft-capping, sinks, a cache. `blocks`: see `attend`.
+    With `sliding_window`, a token sees itself and those before it on its path (prompt, segments above, its own), that
+    many in all, as in a sequence of its own; with `blocks` (T,) besides, within the window, every token of its own
+    block (-1 is none): images of a prompt that see themselves whole. Both are computed segment by segment with masks,
+    right on every device: FlashAttention computes neither on a tree with blocks. Raises TrainingError where the layout
+    is missing (the model was called outside `PrefixSharedPolicy`), and ConfigError for attention that it does not
+    compute: soft-capping, sinks, a cache.
     """
     if shared is None:
         raise TrainingError(
@@ -56,29 +62,9 @@ def shared_attention(
             remedy="Use a model without it.",
         )
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    return attend(query, key, value, shared, scale, sliding_window, blocks), None
-
-
-def attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    layout: SharedLayout,
-    scale: float,
-    window: int | None = None,
-    blocks: Tensor | None = None,
-) -> Tensor:
-    """Attention of a packed row by the layout's backend: query (1, H, T, D), key and value (1, H_kv, T, D) ->
-    (1, T, H, D).
-
-    With `window`, a token sees itself and the `window` - 1 before it on its path (prompt, segments above, its own), as
-    in a sequence of its own; with `blocks` (T,) besides, within the window, every token of its own block (-1 is none):
-    images of a prompt that see themselves whole. Both are computed segment by segment with masks, right on every
-    device: FlashAttention computes neither on a tree with blocks.
-    """
-    if window is not None or blocks is not None:
-        return _sdpa(query, key, value, layout, scale, window, blocks)
-    return _BACKENDS[layout.backend](query, key, value, layout, scale)
+    if sliding_window is not None or blocks is not None:
+        return _sdpa(query, key, value, shared, scale, sliding_window, blocks), None
+    return _BACKENDS[shared.backend](query, key, value, shared, scale), None
 
 
 def _sdpa(
@@ -101,8 +87,13 @@ def _sdpa(
             # a boolean one in every layer.
             name = (end - start, above, window, None if blocks is None else number)
             if name not in layout.masks:
-                unseen = ~_visible((start, end), path, query.device, window, blocks)
-                layout.masks[name] = torch.zeros_like(unseen, dtype=query.dtype).masked_fill_(unseen, -torch.inf)
+                near = torch.ones(end - start, keys.shape[2], dtype=torch.bool, device=query.device)
+                near = near if window is None else near.triu(above - window + 1)
+                seen = near.tril(above)
+                if blocks is not None:
+                    own, others = blocks[start:end, None], torch.cat([blocks[a:b] for a, b in path])
+                    seen |= near & (own == others) & (own >= 0)
+                layout.masks[name] = torch.zeros_like(seen, dtype=query.dtype).masked_fill_(~seen, -torch.inf)
             cut = max(0, above + 1 - window) if window else 0  # keys before the first query's window
             keys, values, mask = keys[:, :, cut:], values[:, :, cut:], layout.masks[name][:, cut:]
         outputs.append(
@@ -111,21 +102,6 @@ def _sdpa(
             ).transpose(1, 2)
         )
     return torch.cat(outputs, 1)  # contiguous as it is wanted: turned round after, it would be copied once more
-
-
-def _visible(
-    segment: Span, path: tuple[Span, ...], device: torch.device, window: int | None, blocks: Tensor | None
-) -> Tensor:
-    """Which keys of its path, (length, above + length), each token of a segment sees."""
-    (start, end), total = segment, sum(b - a for a, b in path)
-    above = total - (end - start)
-    near = torch.ones(end - start, total, dtype=torch.bool, device=device)
-    if window is not None:
-        near = near.triu(above - window + 1)
-    if blocks is None:
-        return near.tril(above)
-    own, others = blocks[start:end, None], torch.cat([blocks[a:b] for a, b in path])
-    return near.tril(above) | (near & (own == others) & (own >= 0))
 
 
 def _varlen(query: Tensor, key: Tensor, value: Tensor, layout: SharedLayout, scale: float) -> Tensor:
@@ -230,3 +206,77 @@ def _disagreement(backend: Backend, device: torch.device, dtype: torch.dtype) ->
         return f"{type(error).__name__}: {str(error)[:300]}"
     worst = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(*results, strict=True))
     return "" if worst < 0.03 else f"differs from SDPA by {worst:.3f}, relative"
+
+
+CHUNK_BYTES = 64 << 20  # fp32 logits alive at a time; on a GPU larger chunks keep the matmuls busy
+CHUNK_BYTES_GPU = 512 << 20
+
+
+def token_log_probs(hidden: Tensor, weight: Tensor, targets: Tensor, chunk_bytes: int | None = None) -> Tensor:
+    """log softmax(hidden @ weight.T)[targets]: hidden (N, D), weight (V, D), targets (N,) -> (N,) float32.
+
+    The full logits of one 8B-model micro-batch (4,000 tokens x 150,000 words, fp32) are 2.4 GB, and autograd keeps two
+    or three tensors of that size. Here only the positions that predict response tokens come in, in chunks; the forward
+    keeps one number a token (the log of the normaliser) and the backward computes each chunk's logits again.
+    """
+    if chunk_bytes is None:
+        chunk_bytes = CHUNK_BYTES_GPU if hidden.is_cuda else CHUNK_BYTES
+    rows = max(1, chunk_bytes // (4 * weight.shape[0]))
+    apply: Any = _TokenLogProbs.apply  # untyped in torch
+    result: Tensor = apply(hidden, weight, targets, rows)
+    return result
+
+
+class _TokenLogProbs(torch.autograd.Function):
+    """With z the logits and g the incoming gradient: d/dz = g (one-hot(target) - softmax(z))."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, rows: int) -> Tensor:
+        normaliser = hidden.new_empty(len(targets), dtype=torch.float32)
+        picked = torch.empty_like(normaliser)
+        for start in range(0, len(targets), rows):
+            part = slice(start, start + rows)
+            logits = product(hidden[part], weight.T)
+            normaliser[part] = logits.logsumexp(-1)
+            picked[part] = logits.gather(1, targets[part, None])[:, 0]
+        ctx.save_for_backward(hidden, weight, targets, normaliser)
+        ctx.rows = rows
+        return picked - normaliser
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        hidden, weight, targets, normaliser = ctx.saved_tensors
+        (grad,) = grads
+        need_hidden, need_weight = ctx.needs_input_grad[:2]
+        grad_hidden = torch.empty_like(hidden) if need_hidden else None
+        # Summed in fp32 over the chunks, as one large matmul would.
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if need_weight else None
+        for start in range(0, len(targets), ctx.rows):
+            part = slice(start, start + ctx.rows)
+            upstream = grad[part, None].float()
+            logits = product(hidden[part], weight.T)
+            wanted = logits.sub_(normaliser[part, None]).exp_().mul_(-upstream)
+            wanted.scatter_add_(1, targets[part, None], upstream)
+            slope = wanted.to(weight.dtype)
+            if grad_hidden is not None:
+                grad_hidden[part] = slope @ weight
+            if grad_weight is not None:
+                # total += slope.T @ hidden, in place where the types allow it.
+                if slope.dtype == torch.float32:
+                    grad_weight.addmm_(slope.T, hidden[part])
+                else:
+                    grad_weight += product(slope.T, hidden[part])
+        return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None
+
+
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b as float32, whatever their type: rounded to bfloat16 logits of 16 to 32 would be 0.125 apart.
+
+    A GPU's matrix units sum in float32 anyway; they are only asked not to round the result.
+    """
+    if a.dtype == torch.float32:
+        return a @ b
+    if a.is_cuda:
+        result: Tensor = torch.mm(a, b, out_dtype=torch.float32)  # PyTorch 2.8 and newer
+        return result
+    return a.float() @ b.float()

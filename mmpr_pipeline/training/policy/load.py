@@ -11,9 +11,9 @@ import torch
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.models.convert.first_use import native
 from mmpr_pipeline.models.resolve import resolve_model
-from mmpr_pipeline.training.policy.families import family_of
-from mmpr_pipeline.training.policy.settings import LoraSettings
-from mmpr_pipeline.training.settings import TrainConfig
+from mmpr_pipeline.models.torchvision_cpu import install
+from mmpr_pipeline.training.policy.families.family import family_of
+from mmpr_pipeline.training.settings import LoraSettings, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,6 @@ def find_model(name: str, revision: str | None = None) -> ModelFolder:
 
 def load_processor(folder: Path) -> Any:
     """The model's processor. Raises ConfigError where the folder holds none, or one that takes no images."""
-    from mmpr_pipeline.models.torchvision_cpu import install
-
     install()
     from transformers import AutoProcessor
 
@@ -69,8 +67,6 @@ def load_processor(folder: Path) -> Any:
 
 def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
     """The model in `dtype` on the CPU, in training mode. Raises ConfigError where it cannot be loaded or trained."""
-    from mmpr_pipeline.models.torchvision_cpu import install
-
     install()
     from transformers import AutoModelForImageTextToText
     from transformers.utils import logging
@@ -97,8 +93,6 @@ def empty_model(folder: Path) -> Any:
 
     Raises ConfigError where the folder holds no config of a model that transformers knows.
     """
-    from mmpr_pipeline.models.torchvision_cpu import install
-
     install()
     from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModelForImageTextToText
@@ -127,16 +121,12 @@ def choose_parts(model: Any, config: TrainConfig) -> Any:
     Raises ConfigError where adapters find nothing to adapt.
     """
     family = family_of(model)
-    parts = {
-        "vision": [family.vision(model)],
-        "projector": [family.projector(model)],
-        "language": [family.language_model(model), model.get_output_embeddings()],
-    }
-    for name, modules in parts.items():
-        for module in modules:
-            module.requires_grad_(name not in config.freeze)
-    if "projector" not in config.freeze:  # inside the vision tower in some families
-        family.projector(model).requires_grad_(True)
+    parts = [
+        ("vision", family.vision(model)), ("language", family.language_model(model)),
+        ("language", model.get_output_embeddings()), ("projector", family.projector(model)),
+    ]  # fmt: skip
+    for name, module in parts:  # the projector last: it is inside the vision tower in some families
+        module.requires_grad_(name not in config.freeze)
     return add_adapters(model, config.lora, config.seed) if config.lora else model
 
 
@@ -167,6 +157,5 @@ def computation_type(config: TrainConfig, device: torch.device) -> torch.dtype:
             "A single process on the CPU computes in float32.",
             remedy="Leave dtype at auto; or train on a GPU, or under torchrun.",
         )
-    if config.dtype == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return torch.bfloat16 if config.dtype == "bfloat16" else torch.float32
+    half = config.dtype == "bfloat16" or (config.dtype == "auto" and device.type == "cuda")
+    return torch.bfloat16 if half else torch.float32

@@ -8,7 +8,6 @@ them whole, and FSDP gathers nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -93,8 +92,3 @@ def quantise_base(model: nn.Module) -> None:
         base = getattr(module, "base_layer", None)
         if isinstance(base, nn.Linear) and hasattr(module, "lora_A") and base.weight.numel() % BLOCK == 0:
             module.base_layer = NF4Linear(base)
-
-
-def quantised(model: nn.Module) -> Iterator[tuple[str, NF4Linear]]:
-    """Packed layers by name."""
-    return ((name, module) for name, module in model.named_modules() if isinstance(module, NF4Linear))

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
-from mmpr_pipeline.training.data.balance import Outline
 from mmpr_pipeline.training.data.batch import ImageInputs, PackedBatch, collate, images_as
 from mmpr_pipeline.training.data.groups import Group, IndexedPair
 from mmpr_pipeline.training.data.order import Slice
 from mmpr_pipeline.training.data.stream import Stream
-from mmpr_pipeline.training.policy.families import CHECKED
+from mmpr_pipeline.training.policy.families.family import CHECKED
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy, ResponseScores
 
 APART = {torch.float32: 1e-3, torch.bfloat16: 0.1}
@@ -36,39 +35,30 @@ def choose_path(
     Raises ConfigError where the model cannot be trained by either.
     """
     kind = policy.bare.config.model_type
-    if kind not in CHECKED:
-        _compare(policy, *_sample(stream, slices), APART.get(stream.dtype, 0.1), notify)
+    if kind not in CHECKED:  # compared on one question
+        (group, images), allowed = _sample(stream, slices), APART.get(stream.dtype, 0.1)
+        if (apart := _seen_ahead(policy, group, images)) > allowed:
+            raise ConfigError(
+                f"{kind} reads a response in both directions: with its end, its beginning differs by {apart:.2g} nats.",
+                remedy="Use another model, or bring its family by the entry-point group `mmpr.families`.",
+            )
+        if policy.shares:
+            try:
+                apart = path_difference(policy, collate([group], [images]))
+                trouble = f"log-probs {apart:.2g} nats a token from the model's own" if apart > allowed else ""
+            except Exception as error:  # an unknown model fails in its own ways, and the plain path is its own forward
+                trouble = str(error).splitlines()[0][:200]
+            if trouble:
+                policy.give_up_sharing(trouble)
+            else:
+                notify(
+                    f"{kind}: shared prefixes compared with the model's own forward, {apart:.1e} nats a token apart."
+                )
     if not policy.shares:
+        outlines = stream.outlines(slices)
+        shared, plain = (sum(o.tokens(0, len(o.pairs), shares) for o in outlines) for shares in (True, False))
         notify(f"{kind} cannot share prefixes ({'; '.join(policy.why_plain)}): each response is computed with its own")
-        notify(f"image and prompt, {cost_of_not_sharing(stream.outlines(slices)):.1f} times the tokens.")
-
-
-def _compare(
-    policy: PrefixSharedPolicy, group: Group, images: ImageInputs, allowed: float, notify: Callable[[str], None]
-) -> None:
-    """On one question, of a type that the tests do not hold."""
-    kind = policy.bare.config.model_type
-    if (apart := _seen_ahead(policy, group, images)) > allowed:
-        raise ConfigError(
-            f"{kind} reads a response in both directions: with its end, its beginning differs by {apart:.2g} nats.",
-            remedy="Use another model, or bring its family by the entry-point group `mmpr.families`.",
-        )
-    if not policy.shares:
-        return
-    try:
-        apart = path_difference(policy, collate([group], [images]))
-    except Exception as error:  # an unknown model fails in its own ways, and the plain path is its own forward
-        return policy.give_up_sharing(str(error).splitlines()[0][:200])
-    if apart > allowed:
-        policy.give_up_sharing(f"log-probs {apart:.2g} nats a token from the model's own")
-    else:
-        notify(f"{kind}: shared prefixes compared with the model's own forward, {apart:.1e} nats a token apart.")
-
-
-def cost_of_not_sharing(outlines: Sequence[Outline]) -> float:
-    """Tokens of rows for each response, over those of shared prefixes."""
-    shared, plain = (sum(o.tokens(0, len(o.pairs), shares) for o in outlines) for shares in (True, False))
-    return plain / max(1, shared)
+        notify(f"image and prompt, {plain / max(1, shared):.1f} times the tokens.")
 
 
 @torch.no_grad()
@@ -113,15 +103,11 @@ def _sample(stream: Stream, slices: Sequence[Slice]) -> tuple[Group, ImageInputs
     others = (Slice(shard, group, 0, 1) for shard in range(shards.of) for group in range(len(shards[shard].sizes)))
     best: tuple[Group, ImageInputs] | None = None
     for part in islice(chain(slices, others), LOOKED_AT):
-        if best and not shards[part.shard].pairs(part.group, part.first, part.first + 1)[0].images:
-            continue
         made = stream.encoder.encode(shards[part.shard], part.group, part.first, part.first + 1)
-        if made.group is None:
-            continue
-        images = images_as(stream.dtype, made.images)
-        if images:
-            return made.group, images
-        best = best or (made.group, {})
+        if made.group and (made.images or best is None):
+            best = made.group, images_as(stream.dtype, made.images)
+        if made.group and made.images:
+            break
     if best is None:
         raise TrainingError(
             "No pair of the first questions can be used.", remedy="See `mmpr verify` for what is wrong with them."

@@ -8,64 +8,54 @@ full       each layer's input only; every layer is computed twice, a third more 
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from functools import partial
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cache, partial
 from typing import Any, Literal
 
 import torch
+from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.training.policy.families import family_of
-from mmpr_pipeline.training.policy.tiled import recomputing, tile
+from mmpr_pipeline.training.policy.families.family import family_of
+from mmpr_pipeline.training.policy.fused import GATED
 
 Checkpointing = Literal["none", "matmuls", "full"]
 Recompute = Literal["auto", "none", "matmuls", "full"]
 
+TILES = 4
+SMALLEST = 256  # tokens; below, products are too small to be quick
 _KEPT_NAMES = (
     "aten.mm", "aten.addmm", "aten.bmm", "aten.baddbmm", "aten.convolution",
     "aten._scaled_dot_product_flash_attention", "aten._scaled_dot_product_flash_attention_for_cpu",
     "aten._scaled_dot_product_efficient_attention", "aten._scaled_dot_product_cudnn_attention",
     "aten._flash_attention_forward", "flex_attention",
 )  # fmt: skip
+_here = threading.local()  # CUDA runs backwards, and so recomputation, in threads of its own
 
 
 def set_checkpointing(model: Any, kind: Checkpointing, vision: Checkpointing | None = None) -> None:
-    """Set what the layers of a transformers model (bare, or wrapped by peft) keep while training; those of its vision
-    tower `vision`, where that is another kind.
+    """Set what the layers of a bare transformers model keep while training; those of its vision tower `vision`, where
+    that is another kind.
 
     Raises ConfigError for an unknown kind, or a model without support.
     """
-    vision = vision or kind
-    for each in (kind, vision):
-        if each not in ("none", "matmuls", "full"):
-            raise ConfigError(f"Unknown checkpointing {each!r}.", remedy="Use none, matmuls or full.")
-    if {kind, vision} == {"none"}:
-        tile(model, False)
-        model.gradient_checkpointing_disable()
-        return
-    if not getattr(model, "supports_gradient_checkpointing", False):
+    kinds = (kind, vision or kind)
+    if any(each not in ("none", "matmuls", "full") for each in kinds):
+        raise ConfigError(f"Unknown checkpointing {kind!r}, {vision!r}.", remedy="Use none, matmuls or full.")
+    if set(kinds) != {"none"} and not getattr(model, "supports_gradient_checkpointing", False):
         raise ConfigError("This model cannot recompute its layers.", remedy="Set checkpointing to none.")
-    tile(model, kind == "full")
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=_options(kind))
-    if vision == kind:
-        return
-    tower = family_of(model).vision(model)
-    tile(tower, vision == "full")
-    for module in tower.modules():  # as transformers' own switch does to every layer
-        if hasattr(module, "gradient_checkpointing"):
-            module.gradient_checkpointing = vision != "none"
-            module._gradient_checkpointing_func = partial(checkpoint, **_options(vision))
-    if kind == "none":
-        for module in family_of(model).language_model(model).modules():
+    for part, kept in zip((model, family_of(model).vision(model)), kinds, strict=True):
+        tile(part, kept == "full")
+        contexts = partial(create_selective_checkpoint_contexts, _keep) if kept == "matmuls" else _whole
+        # Nothing in a layer is random: keeping the generators' state would cost a copy from the device a layer.
+        run = partial(checkpoint, use_reentrant=False, context_fn=contexts, preserve_rng_state=False)
+        for module in part.modules():  # as transformers' own switch does to every layer
             if hasattr(module, "gradient_checkpointing"):
-                module.gradient_checkpointing = False
-
-
-def _options(kind: Checkpointing) -> dict[str, object]:
-    # Nothing in a layer is random: keeping the generators' state would cost a copy from the device a layer.
-    contexts = partial(create_selective_checkpoint_contexts, _keep) if kind == "matmuls" else _whole
-    return {"use_reentrant": False, "context_fn": contexts, "preserve_rng_state": False}
+                module.gradient_checkpointing = kept != "none"
+                module._gradient_checkpointing_func = run
 
 
 def _whole() -> Any:
@@ -75,3 +65,101 @@ def _whole() -> Any:
 def _keep(context: Any, operator: Any, *args: Any, **kwargs: Any) -> Any:
     name = str(operator).rsplit(".", 1)[0] if isinstance(operator, torch._ops.OpOverload) else str(operator)
     return CheckpointPolicy.MUST_SAVE if name in _KEPT_NAMES else CheckpointPolicy.PREFER_RECOMPUTE
+
+
+def tile(model: nn.Module, on: bool) -> None:
+    """Switch tiling of every gated MLP on or off, by class: parameters, names and copies stay what they are."""
+    for module in model.modules():
+        if on and not isinstance(module, Tiled) and all(hasattr(module, name) for name in GATED):
+            kind: Any = type(module)
+            module.__class__ = _tiled(kind)
+        elif not on and isinstance(module, Tiled):
+            module.__class__ = type(module).__mro__[2]
+
+
+@cache
+def _tiled(kind: Any) -> type:
+    return type(f"Tiled{kind.__name__}", (Tiled, kind), {})
+
+
+class Tiled(nn.Module):
+    """A gated MLP whose wide middle is never alive for all tokens at once; in front of the MLP's own class in the order
+    of method resolution.
+
+    With whole-layer checkpointing, what is left at the peak is one layer computed again, and most of that is the MLP:
+    four tensors three to four times as wide as the model, and their gradients. An MLP works on each token alone, so it
+    can be run on a quarter of the tokens at a time, in the backward too, to the same result and at the same number of
+    FLOPs: inside a layer that is computed again for its backward, the forward is skipped (its result would only be
+    added to the residual stream, which no backward of the layer reads) and each tile is computed once, right before its
+    own backward. Bekman et al. 2025, "Arctic Long Sequence Training", arXiv 2506.13996.
+    """
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(..., T, D) -> (..., T, D), as the MLP's own forward."""
+        run = super().forward
+        if not torch.is_grad_enabled():
+            return _by_tiles(run, hidden)
+        apply: Any = _TiledRun.apply  # untyped in torch
+        result: Tensor = apply(run, hidden, *_trained(self))
+        return result
+
+
+@contextmanager
+def recomputing() -> Iterator[None]:
+    """Around the second forward of a checkpointed layer, in which the results of its MLP are not read."""
+    _here.recomputing = True
+    try:
+        yield
+    finally:
+        _here.recomputing = False
+
+
+class _TiledRun(torch.autograd.Function):
+    """Keeps the input; its backward runs each tile forward and backward."""
+
+    @staticmethod
+    def forward(ctx: Any, run: Any, hidden: Tensor, *trained: Tensor) -> Tensor:
+        # The autocast of now, for the backward, which runs outside of it.
+        kind = hidden.device.type
+        cast = torch.is_autocast_enabled(kind)
+        ctx.autocast = torch.autocast(kind, torch.get_autocast_dtype(kind)) if cast else nullcontext()
+        ctx.run = run
+        ctx.save_for_backward(hidden)
+        if getattr(_here, "recomputing", False):
+            return torch.full_like(hidden, torch.nan)  # if it were read after all, the step would stop by name
+        return _by_tiles(run, hidden.detach())
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (hidden,), (grad,) = ctx.saved_tensors, grads
+        trained = _trained(ctx.run.__self__)
+        need_hidden = ctx.needs_input_grad[1]
+        grad_hidden = torch.empty_like(hidden) if need_hidden else None
+        sums: list[Tensor] = []
+        start = 0
+        for part in _tiles(hidden):
+            size = part.shape[-2]
+            part = part.detach().requires_grad_(need_hidden)
+            with torch.enable_grad(), ctx.autocast:
+                out = ctx.run(part.view_as(part))  # no leaf: module hooks of profilers refuse leaves
+            found = torch.autograd.grad(out, [*([part] if need_hidden else []), *trained], grad.narrow(-2, start, size))
+            del out
+            if grad_hidden is not None:
+                grad_hidden.narrow(-2, start, size).copy_(found[0])
+            of_weights = found[1:] if need_hidden else found
+            sums = [total.add_(more) for total, more in zip(sums, of_weights, strict=True)] if sums else [*of_weights]
+            start += size
+        return (None, grad_hidden, *sums)
+
+
+def _trained(module: nn.Module) -> list[nn.Parameter]:
+    return [p for p in module.parameters() if p.requires_grad]
+
+
+def _tiles(hidden: Tensor) -> tuple[Tensor, ...]:
+    parts: tuple[Tensor, ...] = hidden.split(max(SMALLEST, -(-hidden.shape[-2] // TILES)), -2)
+    return parts
+
+
+def _by_tiles(run: Any, hidden: Tensor) -> Tensor:
+    return torch.cat([run(part) for part in _tiles(hidden)], -2)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import PIL.Image
 import torch
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError, TrainingError
-from mmpr_pipeline.training.distributed.weights import Stored, check_shapes, stored_weights, write_weights
+from mmpr_pipeline.training.distributed.weights import Stored, stored_weights, write_weights
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.policy.load import ModelFolder, add_adapters, empty_model, load_model, load_processor
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.policy.settings import LoraSettings
+from mmpr_pipeline.training.settings import LoraSettings
 
 EXPORT_MARKER = "mmpr_export.json"
-COPIED = ("generation_config.json",)
+GENERATION = "generation_config.json"
 WHOLE = 4 << 30
 """Bytes of weights up to which the self-test loads an export and lets it answer; above, no process could be sure to
 hold it, and every tensor was looked at while it was written."""
@@ -41,16 +43,38 @@ def export_model(
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     partial, old = (out.parent / f".unfinished-{out.name}{ending}" for ending in ("", "-old"))
-    world.on_main(lambda: _clear(partial, old, out))
+
+    def clear() -> None:
+        """Remove what this or a killed export left; one that ended between the two renames gets its folder back."""
+        if old.exists() and not out.exists():
+            old.rename(out)
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def begin() -> None:
+        clear()
+        check_target(out)
+        partial.mkdir()
+        for file in base.path.iterdir() if stored else ():  # config, tokenizer, processor, index of the weight files
+            if file.is_file() and file.suffix in (".json", ".jinja", ".txt", ".model"):
+                shutil.copyfile(file, partial / file.name)
+
+    def put_in_place() -> None:
+        (partial / EXPORT_MARKER).write_text("{}\n")
+        self_test(partial)
+        if out.exists():
+            out.rename(old)
+        partial.rename(out)
+
     try:
+        world.on_main(begin)
         if stored:
-            world.on_main(lambda: _copy_what_is_no_weight(base.path, partial, out))
             write_weights(policy, stored, partial, lora.alpha / lora.rank if lora else 0.0, world)
         else:
             options = StateDictOptions(full_state_dict=True, cpu_offload=True)
             weights = get_model_state_dict(policy, options=options)
-            world.on_main(lambda: _write_whole(weights, base, partial, out, lora))
-        world.on_main(lambda: _put_in_place(partial, old, out))
+            world.on_main(lambda: _write_whole(weights, base, partial, lora))
+        world.on_main(put_in_place)
     except OSError as error:
         raise StoreError(
             f"The export cannot be written to {out}: {error.strerror or error}.",
@@ -58,56 +82,26 @@ def export_model(
         ) from error
     finally:
         if world.is_main:
-            _clear(partial, old, out)
+            clear()
     return out
 
 
-def _copy_what_is_no_weight(base: Path, partial: Path, out: Path) -> None:
-    """Config, tokenizer, templates, processor, and the index of the weight files: they stay what they are."""
-    check_target(out)
-    partial.mkdir(parents=True)
-    for file in base.iterdir():
-        if file.is_file() and file.suffix in (".json", ".jinja", ".txt", ".model"):
-            shutil.copyfile(file, partial / file.name)
-
-
-def _clear(partial: Path, old: Path, out: Path) -> None:
-    """Remove what this or a killed export left; one that ended between the two renames gets its folder back."""
-    if old.exists() and not out.exists():
-        old.rename(out)
-    for left in (partial, old):
-        shutil.rmtree(left, ignore_errors=True)
-
-
-def _put_in_place(partial: Path, old: Path, out: Path) -> None:
-    (partial / EXPORT_MARKER).write_text("{}\n")
-    self_test(partial)
-    if out.exists():
-        out.rename(old)
-    partial.rename(out)
-
-
 def _write_whole(
-    weights: Mapping[str, torch.Tensor], base: ModelFolder, partial: Path, out: Path, lora: LoraSettings | None
+    weights: Mapping[str, torch.Tensor], base: ModelFolder, partial: Path, lora: LoraSettings | None
 ) -> None:
     """Through a whole model, for those that transformers stores otherwise than it holds them."""
-    check_target(out)
     model = load_model(base.path)
     wrapped = add_adapters(model, lora, 0) if lora else model
     wrapped.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()}, strict=True)
     if lora:
         wrapped = wrapped.merge_and_unload()
-    partial.mkdir(parents=True)
     wrapped.to(_stored_type(base.path)).save_pretrained(partial)
     load_processor(base.path).save_pretrained(partial)
-    for name in COPIED:
-        if (base.path / name).is_file():
-            shutil.copyfile(base.path / name, partial / name)
+    if (base.path / GENERATION).is_file():
+        shutil.copyfile(base.path / GENERATION, partial / GENERATION)
 
 
 def _stored_type(folder: Path) -> torch.dtype:
-    import json
-
     config = json.loads((folder / "config.json").read_text("utf-8"))
     name = config.get("dtype") or config.get("torch_dtype") or "float32"
     return getattr(torch, str(name).removeprefix("torch."), torch.float32)
@@ -119,16 +113,12 @@ def self_test(folder: Path, whole: int = WHOLE) -> None:
     architecture are there, in their shapes. Up to `whole` bytes it is loaded, too: weights finite, no matrix all zero,
     the question answered with finite scores. Raises TrainingError, and ConfigError where a weight is missing.
     """
-    import PIL.Image
-
     processor = load_processor(folder)
     image = PIL.Image.new("RGB", (64, 64), "white")
     turn = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is this?"}]}]
     text = processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
     inputs = processor(text=[text], images=[[image]], return_tensors="pt", add_special_tokens=False)
-    empty = empty_model(folder)
-    if (stored := stored_weights(folder, empty)) is not None:
-        check_shapes(stored, empty)
+    stored_weights(folder, empty_model(folder))
     if sum(file.stat().st_size for file in folder.glob("*.safetensors")) > whole:
         return
     model = load_model(folder, _stored_type(folder)).eval()

@@ -10,9 +10,9 @@ import ctypes
 import gc
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import torch
@@ -30,8 +30,7 @@ SHARES = {"cuda": 0.9, "cpu": 0.5}
 _GIB = 1 << 30
 
 
-@dataclass(frozen=True)
-class StepFit:
+class StepFit(NamedTuple):
     """Tokens of a micro-batch, what layers of the language model and of the vision tower keep of it, and the bytes that
     a step then takes of each rank's device."""
 
@@ -41,8 +40,7 @@ class StepFit:
     needed: int
 
 
-@dataclass(frozen=True)
-class DryStep:
+class DryStep(NamedTuple):
     """One forward and backward: its tokens, the bytes held before it, and the most held during it."""
 
     tokens: int
@@ -50,8 +48,7 @@ class DryStep:
     peak: int
 
 
-@dataclass(frozen=True)
-class MemoryGrowth:
+class MemoryGrowth(NamedTuple):
     """Bytes that a step takes, by its tokens."""
 
     start: float
@@ -144,7 +141,7 @@ def _measure(
     moments = sum(8 * (p.to_local() if hasattr(p, "to_local") else p).numel() for p in trained)
     growths = [MemoryGrowth.of(small, large) for small, large in world.all_gather(found)]
     dearest = max(growths, key=lambda growth: growth.at(MOST_TOKENS))
-    return replace(dearest, start=dearest.start + moments)
+    return dearest._replace(start=dearest.start + moments)
 
 
 def resting_bytes(policy: PrefixSharedPolicy, ranks: int, reference: bool) -> int:
@@ -170,19 +167,16 @@ def check_resting(policy: PrefixSharedPolicy, ranks: int, reference: bool, avail
     return needed
 
 
-def room_of(world: World) -> int:
-    """Bytes that a step may take of a device, or of this process's share of the machine; by its size, not by what is
-    free, as other processes come and go. What others hold of a GPU is theirs."""
+def device_memory(world: World) -> tuple[int, int]:
+    """Bytes of a device, or of this process's share of the machine: that a step may take, and that are free now.
+
+    The first by its size, as other processes come and go; what others hold of a GPU is theirs.
+    """
     if world.device.type != "cuda":
-        return int(SHARES["cpu"] * psutil.virtual_memory().total / world.local_size)
+        return int(SHARES["cpu"] * psutil.virtual_memory().total / world.local_size), main_memory(world)
     free, total = torch.cuda.mem_get_info(world.device)
     others = total - free - torch.cuda.memory_reserved(world.device)
-    return int(SHARES["cuda"] * (total - others))
-
-
-def device_memory(world: World) -> int:
-    """Bytes that are free of a device, or of this process's share of the machine."""
-    return int(torch.cuda.mem_get_info(world.device)[0]) if world.device.type == "cuda" else main_memory(world)
+    return int(SHARES["cuda"] * (total - others)), free
 
 
 def main_memory(world: World) -> int:
@@ -191,7 +185,7 @@ def main_memory(world: World) -> int:
 
 
 def check_host_memory(model: Any, world: World) -> None:
-    """Before every rank loads a model whole, in float32. Raises ConfigError where they all have not the memory."""
+    """Raise ConfigError where the ranks have not the memory to load a model whole, in float32."""
     needed, free = 4 * sum(p.numel() for p in model.parameters()), main_memory(world)
     if needed > free:
         raise ConfigError(
@@ -222,3 +216,12 @@ def _peak(device: torch.device) -> int:
     except OSError:
         return 0
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def memory_gib(device: torch.device) -> float:
+    """Most memory used on a GPU since the last call; on the CPU, what the process holds now."""
+    if device.type == "cuda":
+        used = torch.cuda.max_memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        return float(used / 2**30)
+    return float(psutil.Process().memory_info().rss / 2**30)

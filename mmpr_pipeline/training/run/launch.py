@@ -16,7 +16,7 @@ from mmpr_pipeline.models.large_imports import large_imports
 from mmpr_pipeline.models.resolve import NANO
 from mmpr_pipeline.storage import MissingKeyError, absolute_model, absolute_url, open_store
 from mmpr_pipeline.training.checkpoints.places import checkpoint_place
-from mmpr_pipeline.training.run.console import TrainingView
+from mmpr_pipeline.training.run.metrics import TrainingView
 from mmpr_pipeline.training.settings import TrainConfig
 
 FOLLOW_EVERY = 1.0  # seconds
@@ -26,13 +26,14 @@ ERROR = "error.json"  # in the run's directory: what stopped a worker
 def run_training(config: TrainConfig, view: TrainingView | None = None, *, resume: bool = False) -> Any:
     """Train as `config.launch` says; gives a `loop.Result`. Under torchrun, call it in every process (see `train`)."""
     require("train")
-    from mmpr_pipeline.training.distributed.stopping import forget
-
     shown, named = view or TrainingView(), config.model
     shown.message(f"Run: {config.run_dir}")
     config = with_policy(config)
     if config.model != named:
         shown.message([f"Model: {config.model}, which made these pairs; --model names another."])
+    with large_imports():
+        from mmpr_pipeline.training.distributed.world import forget
+
     if os.environ.get("RANK", "0") == "0":
         forget(Path(config.run_dir))
     if config.launch.on == "ray":
@@ -92,7 +93,7 @@ def _on_ray(config: TrainConfig, view: TrainingView, resume: bool) -> Any:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     from mmpr_pipeline.cluster.session import ray_session
-    from mmpr_pipeline.training.distributed.stopping import stop_requested
+    from mmpr_pipeline.training.distributed.world import stop_requested
 
     config = absolute_training_paths(config)
     if checkpoint_place(config.run_dir, config.checkpoints).steps() and not resume:
@@ -176,7 +177,7 @@ def _fit(trainer: Any, run: Path, view: TrainingView, stopping: threading.Event)
 
     Shows the steps of the workers as their metrics come into the run's directory.
     """
-    from mmpr_pipeline.training.distributed.stopping import ask_to_stop
+    from mmpr_pipeline.training.distributed.world import ask_to_stop
     from mmpr_pipeline.training.run.metrics import METRICS, read_lines
 
     failed: list[BaseException] = []

@@ -18,25 +18,25 @@ from mmpr_pipeline.core.errors import ConfigError, MmprError, StoreError, Traini
 from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.dataset.files.trained_on import write_trained_on
 from mmpr_pipeline.storage import open_store
+from mmpr_pipeline.training.checkpoints.checkpointer import RunProgress
 from mmpr_pipeline.training.checkpoints.places import step_name
-from mmpr_pipeline.training.checkpoints.state import RunProgress
+from mmpr_pipeline.training.data.encode import encoding_digest
+from mmpr_pipeline.training.data.shards import ReferenceKey, weights_digest
 from mmpr_pipeline.training.data.stream import prefetch
-from mmpr_pipeline.training.distributed.stopping import Stopped, forget, stop_requested
-from mmpr_pipeline.training.distributed.world import connect
-from mmpr_pipeline.training.objective.reference import follow_policy
-from mmpr_pipeline.training.objective.reference_pass import column_store, reference_key, score_shards
+from mmpr_pipeline.training.distributed.world import Stopped, connect, forget, stop_requested
+from mmpr_pipeline.training.objective.reference import follow_policy, score_shards
 from mmpr_pipeline.training.policy.flops import matmul_peak
-from mmpr_pipeline.training.run.console import TrainingView
 from mmpr_pipeline.training.run.export import export_model
-from mmpr_pipeline.training.run.measuring import samples
-from mmpr_pipeline.training.run.measuring.benchmarks import BENCHMARKS, Measured, measure_benchmarks
-from mmpr_pipeline.training.run.measuring.held_out import (
+from mmpr_pipeline.training.run.fitting import memory_gib
+from mmpr_pipeline.training.run.measuring import (
+    BENCHMARKS,
     HELD_OUT_METRICS,
-    HeldOutRecord,
-    held_out_line,
+    Measured,
+    answers,
+    measure_benchmarks,
     measure_held_out,
 )
-from mmpr_pipeline.training.run.metrics import REJECTS, Metrics, memory_gib, read_lines
+from mmpr_pipeline.training.run.metrics import HELD_OUT, REJECTS, Metrics, TrainingView, read_lines
 from mmpr_pipeline.training.run.preparation import PreparedRun
 from mmpr_pipeline.training.run.run_folder import SUMMARY
 from mmpr_pipeline.training.run.step import lr_at
@@ -59,7 +59,7 @@ def train(config: TrainConfig, view: TrainingView | None = None, *, resume: bool
 
     Raises ConfigError, DatasetError, EngineError or StoreError before any work where that is possible, TrainingError
     where training must not go on. May be killed at any time: the same call with `resume` goes on from the newest
-    checkpoint, and its losses are those of a run that was never stopped. Asked to stop (see `stopping`), it keeps its
+    checkpoint, and its losses are those of a run that was never stopped. Asked to stop (see `world`), it keeps its
     last finished step at once, in the middle of the next.
     """
     run = Path(config.run_dir).expanduser().absolute()
@@ -77,46 +77,65 @@ class Trainer(PreparedRun):
 
     def run(self) -> Result:
         """Score the reference where it is to be stored; train until the end, or until asked to stop; export."""
+        world, config, data = self.world, self.config, self.shards.store
+        rows, step, interrupted = None, self.resumed_from or 0, True
         try:
-            rows = None
             if self.scores_reference:
-                key = self.world.on_main(lambda: reference_key(self.folder, self.max_tiles, str(self.dtype)))
-                data, stopping = self.shards.store, self.stopping.is_set
-                beside = self.world.on_main(lambda: column_store(data, self.run_dir) is data)
-                store = data if beside else open_store(self.run_dir)
-                rows = score_shards(self.policy, self.stream, self.world, store, key, self.view.scoring, stopping)
-        except Stopped:
-            return self._finish(self.resumed_from or 0, True)
-        try:
+                path, label, revision = self.folder.path, self.folder.label, self.folder.revision
+                key = world.on_main(
+                    lambda: ReferenceKey(
+                        label, revision, weights_digest(path), encoding_digest(path, self.max_tiles), str(self.dtype)
+                    )
+                )
+                try:  # beside the shards; in the run where the dataset is read-only
+                    world.on_main(data.check_writable)
+                    store = data
+                except StoreError:
+                    store = open_store(self.run_dir)
+                rows = score_shards(
+                    self.policy, self.stream, world, store, key, self.view.scoring, self.stopping.is_set
+                )  # fmt: skip
             step, interrupted = self._train(rows)
+        except Stopped:
+            pass  # while the reference was scored
         except MmprError:
             with suppress(StoreError):  # the checkpoint before is whole; what ended the training is raised
                 self.checkpointer.wait()
             raise
-        return self._finish(step, interrupted)
+        rejected = dict(Counter(line["reason"] for line in read_lines(self.run_dir / REJECTS) if "reason" in line))
+        exported = None
+        if config.export and step >= self.stop_at and not interrupted:
+            if config.exported == "best":
+                best = world.on_main(self.best)
+                if best is None:
+                    self.view.message("No checkpoint of this run was measured: the newest is exported.")
+                else:
+                    self.view.message(f"The best checkpoint by {config.best_by} is {step_name(best)}.")
+                    self.checkpointer.load(best)
+            self.view.message("exporting")
+            exported = str(self._export(Path(config.export)))
+        result = Result(step, self.steps, interrupted, rejected, exported)
+        if world.is_main:
+            open_store(self.run_dir).write(SUMMARY, json_bytes(asdict(result)))
+        return result
 
     def _train(self, rows: Any) -> tuple[int, bool]:
         """The steps that are left; gives how many are finished, and whether the run was asked to stop."""
-        config, world = self.config, self.world
-        if self.resumed_from is None:
-            start = 0
-        else:
+        config, world, shift = self.config, self.world, self.learner.shift
+        step, stop = 0, self.stop_at
+        if self.resumed_from is not None:
             progress = self.checkpointer.load(self.resumed_from)
-            self.learner.shift.total, self.learner.shift.count = progress.shift_total, progress.shift_count
-            self.view.message(f"Resuming at step {progress.step} of {self.steps}.")
-            start = progress.step
-        if world.is_main:
-            self.record = HeldOutRecord(self.run_dir, self.place, config.best_by, start)
-        stop = min(self.steps, config.max_steps or self.steps)
-        metrics = Metrics(self.run_dir, config.watch, config.model_dump(mode="json"), start) if world.is_main else None
-        saved = step = start
+            shift.total, shift.count, step = progress.shift_total, progress.shift_count, progress.step
+            self.view.message(f"Resuming at step {step} of {self.steps}.")
+        metrics = Metrics(self.run_dir, config.watch, config.model_dump(mode="json"), step) if world.is_main else None
+        saved = step
         with ExitStack() as cleanup:
             if metrics:
                 cleanup.callback(metrics.close)
-            events = prefetch(self.stream.steps(self.order.steps(start, stop, self._sizes), rows))
+            events = prefetch(self.stream.steps(self.order.steps(step, stop, self._sizes), rows))
             cleanup.callback(events.close)
             peak = matmul_peak(world.device, self.dtype) * world.size
-            if start == 0:
+            if step == 0:
                 self._measure(0, metrics, rows)
             while step < stop:
                 try:
@@ -126,10 +145,10 @@ class Trainer(PreparedRun):
                 step += 1
                 if step % config.checkpoint_every == 0 or step == stop:
                     self._measure(step, metrics, rows)
-                    self._save(step)
+                    self.checkpointer.save(RunProgress(step, step * config.batch, shift.total, shift.count))
                     saved = step
             if step > saved:
-                self._save(step)
+                self.checkpointer.save(RunProgress(step, step * config.batch, shift.total, shift.count))
             self.checkpointer.wait()
         return step, world.any(step < stop or self.stopping.is_set())[0]
 
@@ -167,29 +186,34 @@ class Trainer(PreparedRun):
         }
         if metrics:
             metrics.write(line)
-            metrics.reject(step, left_out)
-        self.view.step(step + 1, min(self.steps, config.max_steps or self.steps), line)
+            for each in left_out:
+                metrics.append(REJECTS, {"step": step, **each})
+        self.view.step(step + 1, self.stop_at, line)
 
     def _measure(self, step: int, metrics: Metrics | None, rows: Any) -> None:
         """Measure held-out pairs, benchmarks and the fixed questions, as far as there are any."""
-        slices = self.held_out.slices(self.shards) if self.held_out.groups else []
+        config, stopping, slices = self.config, self.stopping.is_set, self.held_out.slices(self.shards)
         try:
-            found = measure_held_out(self.learner, self.stream, slices, rows, self.stopping.is_set) if slices else {}
+            found = measure_held_out(self.learner, self.stream, slices, rows, stopping) if slices else {}
         except Stopped:
             return
         benchmarks = self._benchmarks(step)
-        if (found or benchmarks) and self.record and metrics:
-            self.record.add(step, found, benchmarks)
+        if (found or benchmarks) and metrics:
+            also = {"benchmarks": benchmarks} if benchmarks else {}
+            metrics.append(HELD_OUT, {"step": step, **found, **also})
             of_benchmarks = {f"benchmark/{name}": each["value"] for name, each in benchmarks.items()}
             metrics.watch({**{f"held_out/{name}": value for name, value in found.items()}, **of_benchmarks}, step)
         if found:
-            self.view.message(held_out_line(step, found))
-        if slices and self.config.samples:
-            asked = samples.fixed_questions(slices, self.config.samples)
-            most, stopping = self.config.sample_tokens, self.stopping.is_set
-            lines = list(samples.say(self.policy, self.stream, asked, most, self.world, stopping))
+            self.view.message(
+                f"Held out, after {step} steps: accuracy {found['accuracy']:.3f}, margin {found['reward/margin']:+.3f},"
+                f" NLL {found['nll']:.4f}, loss {found['loss']:.4f} ({found['pairs']:.0f} pairs)."
+            )
+        # Questions spread over the held-out ones: the same at every checkpoint.
+        count = min(config.samples, len(slices))
+        asked = [slices[i * len(slices) // count] for i in range(count)]
+        if asked:
+            lines = list(answers(self.policy, self.stream, asked, config.sample_tokens, self.world, stopping))
             if metrics:
-                samples.add(self.run_dir, step, lines)
                 metrics.samples(lines, step)
 
     def _benchmarks(self, step: int) -> dict[str, Measured]:
@@ -201,9 +225,7 @@ class Trainer(PreparedRun):
         self.view.message(f"Measuring {', '.join(wanted.names)}, after {step} steps.")
         out = self.run_dir / BENCHMARKS / step_name(step)
         exported = self.run_dir / BENCHMARKS / "model"
-        model = export_model(self.policy, self.folder, exported, config.lora, self.world, self.stored) if step else None
-        if model and self.world.is_main:
-            write_trained_on(config.data, model, self.folder.path)
+        model = self._export(exported) if step else None
         try:
             found = self.world.on_main(lambda: measure_benchmarks(model or self.folder.path, out, wanted))
         except TrainingError as error:
@@ -221,28 +243,9 @@ class Trainer(PreparedRun):
         self.view.message([f"{name}: {each['value']:.2f}" for name, each in found.items()])
         return found
 
-    def _save(self, step: int) -> None:
-        shift = self.learner.shift
-        self.checkpointer.save(RunProgress(step, step * self.config.batch, shift.total, shift.count))
-
-    def _finish(self, step: int, interrupted: bool) -> Result:
-        done = step >= min(self.steps, self.config.max_steps or self.steps) and not interrupted
-        rejected = dict(Counter(line["reason"] for line in read_lines(self.run_dir / REJECTS) if "reason" in line))
-        exported = None
-        if done and self.config.export:
-            if self.config.exported == "best":
-                best = self.world.broadcast(self.record.best() if self.record else None)
-                if best is None:
-                    self.view.message("No checkpoint of this run was measured: the newest is exported.")
-                else:
-                    self.view.message(f"The best checkpoint by {self.config.best_by} is {step_name(best)}.")
-                    self.checkpointer.load(best)
-            self.view.message("exporting")
-            target = Path(self.config.export)
-            exported = str(export_model(self.policy, self.folder, target, self.config.lora, self.world, self.stored))
-            if self.world.is_main:  # so that `mmpr eval` can leave out what was trained on
-                write_trained_on(self.config.data, Path(exported), self.folder.path)
-        result = Result(step, self.steps, interrupted, rejected, exported)
+    def _export(self, out: Path) -> Path:
+        """Write the present weights to `out`, with what `mmpr eval` needs to leave out what was trained on."""
+        made = export_model(self.policy, self.folder, out, self.config.lora, self.world, self.stored)
         if self.world.is_main:
-            open_store(self.run_dir).write(SUMMARY, json_bytes(asdict(result)))
-        return result
+            write_trained_on(self.config.data, made, self.folder.path)
+        return made

@@ -20,7 +20,7 @@ from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.storage import Store, open_store
 from mmpr_pipeline.training.checkpoints.places import CheckpointPlace, step_name
 from mmpr_pipeline.training.objective.loss import LOSSES
-from mmpr_pipeline.training.policy.families import FAMILIES
+from mmpr_pipeline.training.policy.families.family import FAMILIES
 from mmpr_pipeline.training.policy.load import ModelFolder
 from mmpr_pipeline.training.policy.recompute import Checkpointing
 from mmpr_pipeline.training.settings import TrainConfig
@@ -76,8 +76,9 @@ def _before(store: Store) -> RunDescription:
 
 def claim_run(
     run: Path, place: CheckpointPlace, config: TrainConfig, model: ModelFolder, data: str, resume: bool
-) -> int | None:
-    """Take a run's directory; gives the checkpoint to go on from, None for a start at step 0.
+) -> tuple[int | None, Computed]:
+    """Take a run's directory; gives the checkpoint to go on from, None for a start at step 0, and how the run computed
+    so far.
 
     Raises ConfigError where the directory holds a run and `resume` is off, or a run with other settings.
     """
@@ -85,7 +86,7 @@ def claim_run(
     store = open_store(run)
     store.check_writable()
     there = place.steps()
-    computed: Computed | None = None
+    computed: Computed = {}
     if there and not resume:
         raise ConfigError(
             f"{run} already holds a run, kept at {step_name(there[-1])}.",
@@ -93,7 +94,7 @@ def claim_run(
         )
     if there and store.exists(RUN_FILE):
         before = _before(store)
-        computed = before.get("computed")
+        computed = before.get("computed", {})
         if lines := differences(before["identity"], now):
             raise ConfigError(
                 f"{run} was begun with other settings:\n    " + "\n    ".join(lines),
@@ -105,18 +106,13 @@ def claim_run(
 
     versions = {"mmpr": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
     described: RunDescription = {"identity": now, "config": config.model_dump(mode="json"), "versions": versions}
-    if computed is not None:
+    if computed:
         described["computed"] = computed
     store.write(RUN_FILE, sealed(described))
-    return there[-1] if there else None
+    return there[-1] if there else None, computed
 
 
 def note(run: Path, computed: Computed) -> None:
     """Write into RUN/run.json how the run computes."""
     store = open_store(run)
     store.write(RUN_FILE, sealed({**_before(store), "computed": computed}))
-
-
-def computed_before(run: Path) -> Computed:
-    """By what device, type, kernel, and in what portions a run computed so far; empty where it is new."""
-    return _before(open_store(run)).get("computed", {})

@@ -1,26 +1,167 @@
-"""One optimizer step: micro-batches until every rank has done its share, then checks, clipping, AdamW, δ."""
+"""One optimizer step: micro-batches until every rank has done its share, then checks, clipping, AdamW, δ.
+
+The checks stop a run before it wastes days; each raises TrainingError.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mmpr_pipeline.core.errors import TrainingError
+from mmpr_pipeline.training.data.batch import PackedBatch
 from mmpr_pipeline.training.data.encode import PairReject
 from mmpr_pipeline.training.data.stream import EndOfStep, MicroBatch, idle_batch, of_one_step
 from mmpr_pipeline.training.distributed.world import World
-from mmpr_pipeline.training.objective.checks import check_completions, check_finite, check_first_loss
-from mmpr_pipeline.training.objective.loss import LossSettings, PairLogProbs, mixed, pair_log_probs
-from mmpr_pipeline.training.objective.reference import Reference, StoredReference
-from mmpr_pipeline.training.objective.reward_shift import RewardShift
-from mmpr_pipeline.training.policy.flops import ModelShape, training_flops
+from mmpr_pipeline.training.objective.loss import (
+    LossSettings,
+    LossTerms,
+    PairLogProbs,
+    is_reference_free,
+    mixed,
+    pair_log_probs,
+    value_at_start,
+)
+from mmpr_pipeline.training.objective.reference import Reference, stored_reference
+from mmpr_pipeline.training.policy.flops import ModelShape, forward_flops
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy, ResponseScores
-from mmpr_pipeline.training.run.metrics import Sums
+
+
+@dataclass
+class RewardShift:
+    """δ of BCO: the mean of all rewards seen, over all ranks, updated once an optimizer step: `total` over `count`
+    rewards of finished steps, chosen and rejected alike.
+
+    Jung et al. 2024 (arXiv 2404.04656) shift both rewards by their mean, so that the classifier need not first learn
+    the policy's overall drift away from the reference. Two habits of other trainers make runs irreproducible: δ moves
+    within an optimizer step, so that it depends on how the step is cut into micro-batches, and it is not saved. Here a
+    step uses the δ of the steps before it, and δ is part of the checkpoint.
+    """
+
+    total: float = 0.0
+    count: int = 0
+    decay: float | None = None  # a step of a moving average, in place of the mean over all steps
+
+    @property
+    def value(self) -> float:
+        """δ for the current step: the mean (or moving average) over all finished steps, 0 before the first."""
+        return self.total / self.count if self.count else 0.0
+
+    def end_step(self, total: float, count: int) -> float:
+        """Fold in the rewards βh of a finished step: their sum over all ranks, and how many. Gives the new δ.
+
+        Raises TrainingError where a reward was not finite: one nan would stay in δ, and in its checkpoints, for good.
+        """
+        if not math.isfinite(total):
+            raise TrainingError(
+                "A reward is not finite.",
+                remedy="Resume from the last checkpoint with a lower learning rate; look at the metrics of this step.",
+            )
+        if self.decay is None:
+            self.total += total
+            self.count += count
+        elif count:
+            self.total, self.count = self.decay * self.value + (1 - self.decay) * total / count, 1
+        return self.value
+
+
+TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3, torch.bfloat16: 3e-2, torch.float16: 1e-2}
+"""How far the first step's loss may be off: rounding of the forward, magnified by sums over hundreds of tokens."""
+
+
+def check_first_loss(
+    terms: Mapping[str, float],
+    weights: Mapping[str, float],
+    settings: LossSettings,
+    dtype: torch.dtype = torch.float32,
+    shift: float = 0.0,
+) -> None:
+    """Stop where the first step's preference loss, by the means of its `terms`, is not that of policy = reference.
+
+    For MPO that is 0.8 ln 2 + 0.4 ln 2 = 0.8318, to which the SFT term adds the data's own NLL. Anything else means
+    that policy and reference are not the same model, or see other tokens or images, or are not both deterministic.
+    """
+    expected = value_at_start(weights, settings, shift)
+    compared = [name for name in terms if not is_reference_free(name)]
+    observed = sum(weights[name] * terms[name] for name in compared)
+    if compared and not abs(observed - expected) <= TOLERANCE[dtype] * max(1.0, abs(expected)):
+        raise TrainingError(
+            f"The first step's preference loss is {observed:.4f}; where policy and reference are the same model it is"
+            f" {expected:.4f}.",
+            remedy="Policy and reference differ: check that the reference was scored by the model that training starts"
+            " from, with the same chat template, tile limit and precision. To train on from another policy on purpose,"
+            " turn the check off.",
+        )
+
+
+def check_finite(value: float, what: str, step: int) -> None:
+    """Stop at a loss or gradient norm that is not a number."""
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"The {what} is {value} at step {step}.",
+            remedy="Resume from the last checkpoint with a lower learning rate or gradient clipping.",
+        )
+
+
+def check_completions(batch: PackedBatch) -> None:
+    """Stop at a response without a scored token, or whose scored tokens are not exactly its own."""
+    per_segment = torch.bincount(batch.score_segment, minlength=len(batch.layout.queries))
+    scored = torch.zeros_like(batch.lengths).index_add(0, batch.path_response, per_segment[batch.path_segment])
+    wrong = ((scored != batch.lengths) | (scored == 0)).nonzero().flatten().tolist()
+    if wrong:
+        raise TrainingError(
+            f"Responses {wrong[:5]} of a batch have {scored[wrong[:5]].tolist()} scored tokens and"
+            f" {batch.lengths[wrong[:5]].tolist()} tokens.",
+            remedy="This is a bug in packing: please report it with the data set's name.",
+        )
+
+
+class Sums:
+    """Sums over the pairs of one step on this rank, as one float64 vector that ranks can add up."""
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        terms = [f"loss/{term}" for term, weight in weights.items() if weight]
+        self.names = [
+            "pairs", "loss", *terms, "reward/chosen", "reward/rejected",
+            "reward/accuracy", "kl", "nll", "imbalance", "tokens", "tiles", "flops", "rejected", "micro_batches",
+        ]  # fmt: skip
+        self.values = torch.zeros(len(self.names), dtype=torch.float64)
+
+    def add(self, **amounts: float) -> None:
+        """Add to sums by name."""
+        for name, amount in amounts.items():
+            self.values[self.names.index(name)] += amount
+
+    def add_batch(self, batch: PackedBatch, pairs: PairLogProbs, loss: LossTerms, beta: float, flops: float) -> None:
+        """Add a micro-batch. One transfer from the device for all its numbers."""
+        chosen, rejected = pairs.chosen_ratio.detach(), pairs.rejected_ratio.detach()
+        found = {
+            "loss": loss.total.detach(),
+            **{f"loss/{name}": values for name, values in loss.terms.items()},
+            "reward/chosen": beta * chosen,
+            "reward/rejected": beta * rejected,
+            "reward/accuracy": (chosen > rejected).double(),
+            "kl": -(chosen + rejected) / 2,
+            "nll": -pairs.chosen.detach() / pairs.chosen_tokens,
+        }
+        totals = torch.stack([values.double().sum() for values in found.values()]).cpu()
+        self.add(**dict(zip(found, totals.tolist(), strict=True)))
+        tiles = len(batch.images.get("pixel_values", ()))
+        self.add(pairs=batch.pairs, tokens=batch.tokens, tiles=tiles, flops=flops, micro_batches=1)
+
+    def result(self, values: Tensor) -> dict[str, float]:
+        """Sums over all ranks to means over pairs, where they are sums over pairs."""
+        totals = dict(zip(self.names, values.tolist(), strict=True))
+        count = max(1.0, totals["pairs"])
+        per_run = {"pairs", "tokens", "tiles", "flops", "rejected", "micro_batches"}
+        means = {name: value if name in per_run else value / count for name, value in totals.items()}
+        return {**means, "reward/margin": means["reward/chosen"] - means["reward/rejected"]}
+
 
 Events = Iterator[MicroBatch | EndOfStep]
 
@@ -88,7 +229,7 @@ class Learner:
                 total = total + batch.pairs * self.policy.experts.weight * found.imbalance
                 sums.add(imbalance=batch.pairs * float(found.imbalance.detach()))
             (total * (self.world.size / self.batch)).backward()
-            sums.add_batch(batch, pairs, loss, self.settings.beta, training_flops(self.shape, batch))
+            sums.add_batch(batch, pairs, loss, self.settings.beta, 3.0 * forward_flops(self.shape, batch))
         return sums, rejects
 
     def score(self, event: MicroBatch | None) -> tuple[ResponseScores, PairLogProbs | None]:
@@ -100,7 +241,7 @@ class Learner:
         found: ResponseScores = self.policy(batch)
         if event is None:
             return found, None
-        return found, pair_log_probs(batch, found.responses, *(expected or StoredReference(event.reference)(batch)))
+        return found, pair_log_probs(batch, found.responses, *(expected or stored_reference(event.reference, batch)))
 
 
 def clip(policy: nn.Module, largest: float) -> float:

@@ -11,9 +11,8 @@ from torch import nn
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError
 from mmpr_pipeline.training.checkpoints import checkpointer as module
-from mmpr_pipeline.training.checkpoints.checkpointer import Checkpointer
+from mmpr_pipeline.training.checkpoints.checkpointer import Checkpointer, RunProgress
 from mmpr_pipeline.training.checkpoints.places import CheckpointPlace, checkpoint_place
-from mmpr_pipeline.training.checkpoints.state import RunProgress
 from mmpr_pipeline.training.distributed.world import World
 from tests.training import made
 

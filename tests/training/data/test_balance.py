@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmpr_pipeline.training.data.balance import Outline, StepPlan, plan
+from mmpr_pipeline.training.data.order import Outline, StepPlan, plan
 
 BUDGET = 16384
 

@@ -11,7 +11,7 @@ from mmpr_pipeline.models.conversation import conversation
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.data.encode import Encoded, PairEncoder, encoding_digest, end_of_turn
 from mmpr_pipeline.training.data.shards import Shards
-from mmpr_pipeline.training.policy.families import family_of
+from mmpr_pipeline.training.policy.families.family import family_of
 from mmpr_pipeline.training.policy.load import load_model, load_processor
 from tests.dataset.conftest import make_outcome
 from tests.training import made, zoo_folders

@@ -6,8 +6,15 @@ from hypothesis import strategies as st
 
 from mmpr_pipeline.core.errors import ConfigError, ItemRejected
 from mmpr_pipeline.core.records import PreferencePair
-from mmpr_pipeline.training.data.groups import Group, IndexedPair, make_group, prefix_tree, subgroup
-from mmpr_pipeline.training.data.packing import ImageBudget, fit_group, pack
+from mmpr_pipeline.training.data.groups import (
+    Group,
+    IndexedPair,
+    fit_group,
+    make_group,
+    pack,
+    prefix_tree,
+    subgroup,
+)
 
 PROMPT = (1, 2, 3)
 
@@ -138,7 +145,7 @@ def test_a_batch_may_be_filled_to_the_last_token() -> None:
 def test_images_of_a_batch_have_a_bound_of_their_own() -> None:
     """Here token 1 is an image's, three a prompt; a question's own images stay together."""
     groups = [Group(f"{n}", (1, 1, 1, 9), (), ((n,), (n, n)), (IndexedPair(f"{n}", 0, 1),)) for n in range(2, 7)]
-    sizes = [[len(batch) for batch in pack(groups, 1000, True, ImageBudget(most, 1))] for most in (1, 6, 8, 15)]
+    sizes = [[len(batch) for batch in pack(groups, 1000, True, most, 1)] for most in (1, 6, 8, 15)]
     assert sizes == [[1, 1, 1, 1, 1], [2, 2, 1], [2, 2, 1], [5]]
 
 

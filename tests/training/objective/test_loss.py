@@ -20,7 +20,7 @@ from mmpr_pipeline.training.objective.loss import (
     recipe,
     value_at_start,
 )
-from mmpr_pipeline.training.objective.reward_shift import RewardShift
+from mmpr_pipeline.training.run.step import RewardShift
 
 LN2 = math.log(2)
 

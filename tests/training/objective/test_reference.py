@@ -12,7 +12,7 @@ import torch
 from mmpr_pipeline.core.errors import ConfigError, DatasetError, TrainingError
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.data.batch import PackedBatch, collate
-from mmpr_pipeline.training.data.reference_column import (
+from mmpr_pipeline.training.data.shards import (
     ReferenceKey,
     ReferenceRow,
     read_reference,
@@ -20,12 +20,12 @@ from mmpr_pipeline.training.data.reference_column import (
     write_reference,
 )
 from mmpr_pipeline.training.objective.reference import (
-    AdapterOffReference,
-    NoReference,
-    OnlineReference,
-    StoredReference,
+    adapter_off_reference,
     follow_policy,
+    no_reference,
+    online_reference,
     reference_rows,
+    stored_reference,
 )
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from tests.training import tiny
@@ -50,7 +50,7 @@ def test_stored_log_probs_come_back_as_the_model_gives_them(policy: PrefixShared
     rows = read_reference(store, KEY, 3, 8)
     assert rows is not None
     assert list(rows) == ["one-0", "three-0", "three-1", "three-2", "tree-0", "tree-1", "tree-2", "bare-0"]
-    for stored, online in zip(StoredReference(rows)(batch()), OnlineReference(policy)(batch()), strict=True):
+    for stored, online in zip(stored_reference(rows, batch()), online_reference(policy)(batch()), strict=True):
         assert not online.requires_grad
         assert torch.allclose(stored, online, atol=1e-4)
     assert rows["tree-1"].chosen_tokens == 20  # the response that is the shared half itself
@@ -72,7 +72,7 @@ def test_an_unscored_pair_keeps_its_reason_and_stops_whoever_needs_it(tmp_path: 
     assert rows is not None
     assert rows["one-0"].reason == "pair_over_budget"
     with pytest.raises(TrainingError, match="pair_over_budget"):
-        StoredReference(rows)(batch())
+        stored_reference(rows, batch())
 
 
 def test_a_damaged_column_is_named(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_rows_of_another_tokenizer_are_refused(policy: PrefixSharedPolicy) -> No
     rows = {row.pair_id: row for row in reference_rows(policy, [batch()])}
     rows["bare-0"] = replace(rows["bare-0"], chosen_tokens=99)
     with pytest.raises(TrainingError, match=r"bare-0.*99"):
-        StoredReference(rows)(batch())
+        stored_reference(rows, batch())
 
 
 def test_a_model_folder_is_known_by_its_contents(tmp_path: Path) -> None:
@@ -127,9 +127,9 @@ def lora(model: Any) -> Any:
 
 def test_with_lora_the_reference_is_the_model_without_adapters() -> None:
     base = tiny.internvl()
-    expected = OnlineReference(PrefixSharedPolicy(copy.deepcopy(base)))(batch())
+    expected = online_reference(PrefixSharedPolicy(copy.deepcopy(base)))(batch())
     adapted = PrefixSharedPolicy(lora(base))
-    reference = AdapterOffReference(adapted)
+    reference = adapter_off_reference(adapted)
     chosen, _ = reference(batch())
     assert torch.allclose(chosen, expected[0], atol=1e-5)
     assert not torch.allclose(adapted(batch()).responses[batch().chosen], chosen, atol=0.01)  # adapters are on again
@@ -145,11 +145,11 @@ def test_gradients_reach_the_adapters_only() -> None:
 
 def test_without_adapters_there_is_no_adapter_reference(policy: PrefixSharedPolicy) -> None:
     with pytest.raises(ConfigError, match="LoRA"):
-        AdapterOffReference(policy)
+        adapter_off_reference(policy)
 
 
 def test_no_reference_is_zeros() -> None:
-    assert [values.tolist() for values in NoReference()(batch())] == [[0.0] * 8, [0.0] * 8]
+    assert [values.tolist() for values in no_reference(batch())] == [[0.0] * 8, [0.0] * 8]
 
 
 def test_a_moving_reference_follows_the_policy() -> None:

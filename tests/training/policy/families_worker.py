@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from mmpr_pipeline.training.data.batch import collate
-from mmpr_pipeline.training.distributed.fsdp import shard
+from mmpr_pipeline.training.distributed.weights import shard
 from mmpr_pipeline.training.distributed.world import World, connect
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from tests.training import zoo

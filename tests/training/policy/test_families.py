@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from mmpr_pipeline.training.data.batch import PackedBatch, collate
-from mmpr_pipeline.training.policy import families
-from mmpr_pipeline.training.policy.families import CHECKED
-from mmpr_pipeline.training.policy.families.family import Family
+from mmpr_pipeline.training.policy.families import family as families
+from mmpr_pipeline.training.policy.families.family import CHECKED, Family
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from tests.training import zoo
 from tests.training.policy.test_prefix_shared import assert_same_gradients, gradients, weighted
@@ -70,7 +69,7 @@ def test_every_type_that_is_called_checked_is_in_the_zoo() -> None:
 @torch.no_grad()
 def test_a_window_and_the_blocks_of_images_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     """The zoo's Gemma would not notice a window or a block that is forgotten, if this were equal."""
-    from mmpr_pipeline.training.policy.families.gemma3 import Gemma3
+    from mmpr_pipeline.training.policy.families.family import Gemma3
 
     model = zoo.model("gemma3")
     want = expected(model, "gemma3")

@@ -13,7 +13,7 @@ from transformers.models.gemma3.modeling_gemma3 import Gemma3TextModel
 
 from mmpr_pipeline.training.policy import fused
 from mmpr_pipeline.training.policy.fused import FusedKernels, FusedMLP, FusedNorm, fuse, fuse_by, rms_norm, silu_times
-from mmpr_pipeline.training.policy.tiled import tile
+from mmpr_pipeline.training.policy.recompute import tile
 
 CPU = torch.device("cpu")
 PLAIN = FusedKernels("plain", rms_norm, silu_times)
@@ -36,7 +36,7 @@ def results(model: nn.Module) -> list[Tensor]:
 
 @pytest.mark.parametrize("tiled", [False, True])
 def test_fused_layers_compute_what_they_did(tiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmpr_pipeline.training.policy.tiled.SMALLEST", 16)
+    monkeypatch.setattr("mmpr_pipeline.training.policy.recompute.SMALLEST", 16)
     model = llama()
     before = results(model)
     assert fuse_by(PLAIN, model, CPU, torch.float32) == ""
@@ -64,7 +64,7 @@ def test_a_norm_of_another_formula_stays() -> None:
     )
     model = Gemma3TextModel(config)
     assert fuse_by(PLAIN, model, CPU, torch.float32) == "no layer is of a known kind"
-    assert not any(isinstance(m, fused.Fused) for m in model.modules())
+    assert not any(isinstance(m, FusedNorm | FusedMLP) for m in model.modules())
 
 
 def test_a_kernel_that_fails_leaves_every_layer_as_it_was() -> None:
@@ -73,7 +73,7 @@ def test_a_kernel_that_fails_leaves_every_layer_as_it_was() -> None:
 
     model = llama()
     assert "no kernel image" in fuse_by(FusedKernels("broken", rms_norm, broken), model, CPU, torch.float32)
-    assert not any(isinstance(m, fused.Fused) for m in model.modules())
+    assert not any(isinstance(m, FusedNorm | FusedMLP) for m in model.modules())
 
 
 def test_on_a_cpu_layers_are_eager_and_the_same() -> None:

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.training.data.batch import Backend, SharedLayout, layout_of
 from mmpr_pipeline.training.data.groups import PrefixTree, Segment
-from mmpr_pipeline.training.data.tree_layout import Backend, SharedLayout, layout_of
 from mmpr_pipeline.training.policy import kernels
 from mmpr_pipeline.training.policy.kernels import shared_attention
 
@@ -172,7 +172,7 @@ def test_flash_attention_is_called_as_its_operator_is_declared(monkeypatch: pyte
 
     monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", declared)
     layout.backend = "varlen"
-    found = kernels.attend(query, key, value, layout, 0.3)
+    found, _ = shared_attention(None, query, key, value, None, scaling=0.3, shared=layout)
     assert given[0]["is_causal"] is True
     assert given[0]["dropout_p"] == 0.0
     torch.testing.assert_close(found, setting(0)[3])
@@ -185,7 +185,7 @@ def test_the_installed_operator_takes_a_layout_and_gives_gradients() -> None:
         torch.empty(1, heads, layout.queries[-1][1], 64, device="meta", dtype=torch.bfloat16) for heads in (4, 2, 2)
     ]
     query, key, value = (tensor.requires_grad_() for tensor in made)
-    out = kernels.attend(query, key, value, layout, 0.125)
+    out, _ = shared_attention(None, query, key, value, None, scaling=0.125, shared=layout)
     assert (out.shape, out.dtype) == ((1, query.shape[2], 4, 64), torch.bfloat16)
     out.sum().backward()
     assert [t.grad.shape for t in (query, key, value) if t.grad is not None] == [t.shape for t in made]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmpr_pipeline.training.data.batch import collate
-from mmpr_pipeline.training.policy import tiled
+from mmpr_pipeline.training.policy import recompute as tiled
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.policy.recompute import set_checkpointing
 from tests.training import tiny

@@ -14,13 +14,12 @@ from typing import Any
 import torch
 
 from bench.training_size import most_taken
-from mmpr_pipeline.training.distributed.fsdp import shard
-from mmpr_pipeline.training.distributed.weights import fill, stored_weights, write_weights
+from mmpr_pipeline.training.distributed.weights import fill, shard, stored_weights, write_weights
 from mmpr_pipeline.training.distributed.world import World, connect
 from mmpr_pipeline.training.policy.load import empty_model
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.run.console import TrainingView
 from mmpr_pipeline.training.run.loop import Trainer
+from mmpr_pipeline.training.run.metrics import TrainingView
 from tests.training import made
 
 CASES: dict[str, dict[str, Any]] = {
@@ -48,7 +47,7 @@ def measure_memory(directory: Path, world: World) -> None:
     folder = directory / "large"
     if world.is_main:
         made.large_folder(folder)
-    world.barrier()
+    world.all_gather(None)
     model = empty_model(folder)
     stored = stored_weights(folder, model)
     assert stored is not None
@@ -57,7 +56,7 @@ def measure_memory(directory: Path, world: World) -> None:
         policy = shard(PrefixSharedPolicy(model), world, torch.float32, {})
         fill(policy, stored, world.device, 0)
         (directory / "written").mkdir(exist_ok=True)
-        world.barrier()
+        world.all_gather(None)
         write_weights(policy, stored, directory / "written", 0.0, world)
     found = {"model": sum(sizes), "shard": sum(sizes) // world.size, "largest": max(sizes), "taken": most[0]}
     (directory / f"memory-{world.rank}.json").write_text(json.dumps(found))
@@ -72,7 +71,7 @@ def run_case(directory: Path, name: str, options: dict[str, Any], world: World) 
     place = directory / str(world.size) / name
     if world.is_main:  # a copy that was never scored
         shutil.copytree(directory / "data", place / "data")
-    world.barrier()
+    world.all_gather(None)
     config = made.settings(
         directory / "model", place / "data", place / "run", batch=5, token_budget=128, checkpoint_every=2,
         export=str(place / "export"), **options,

@@ -19,8 +19,8 @@ import torch
 
 from mmpr_pipeline.training.checkpoints.places import CheckpointPlace
 from mmpr_pipeline.training.distributed.world import connect
-from mmpr_pipeline.training.run.console import TrainingView
 from mmpr_pipeline.training.run.loop import train
+from mmpr_pipeline.training.run.metrics import TrainingView
 from mmpr_pipeline.training.settings import TrainConfig
 
 

@@ -12,7 +12,7 @@ from mmpr_pipeline.core.errors import ConfigError, TrainingError
 from mmpr_pipeline.training.checkpoints.places import checkpoint_place
 from mmpr_pipeline.training.run import loop
 from mmpr_pipeline.training.run.loop import train
-from mmpr_pipeline.training.run.measuring.benchmarks import Measured
+from mmpr_pipeline.training.run.measuring import Measured
 from mmpr_pipeline.training.run.metrics import read_lines
 from mmpr_pipeline.training.settings import load_train_config
 from tests.training import made

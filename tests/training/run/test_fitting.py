@@ -14,9 +14,9 @@ import torch
 from mmpr_pipeline.core.errors import TrainingError
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.run import fitting, preparation
-from mmpr_pipeline.training.run.console import TrainingView
 from mmpr_pipeline.training.run.fitting import DryStep, MemoryGrowth, check_resting, fit_step, resting_bytes
 from mmpr_pipeline.training.run.loop import Trainer, train
+from mmpr_pipeline.training.run.metrics import TrainingView
 from tests.training import made
 
 ALONE = World(0, 1, torch.device("cpu"))

@@ -13,11 +13,10 @@ from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints.places import checkpoint_place
 from mmpr_pipeline.training.data.batch import PackedBatch
-from mmpr_pipeline.training.data.held_out import hold_out
-from mmpr_pipeline.training.data.shards import Shards
+from mmpr_pipeline.training.data.shards import Shards, hold_out
 from mmpr_pipeline.training.run import step
 from mmpr_pipeline.training.run.loop import Trainer, train
-from mmpr_pipeline.training.run.measuring.held_out import best_line
+from mmpr_pipeline.training.run.measuring import best_line
 from mmpr_pipeline.training.run.metrics import read_lines
 from mmpr_pipeline.training.settings import load_train_config
 from tests.training import made
@@ -136,8 +135,8 @@ def test_the_best_checkpoint_is_kept_beside_the_newest_and_exported(run: Path) -
     best = json.loads((run / "best.json").read_text())
     line = best_line(run, checkpoint_place(run).steps(), "accuracy")
     assert line is not None
-    assert best == {"step": line.step, "by": "accuracy", "value": line.numbers["accuracy"]}
-    assert line.numbers["accuracy"] == max(each["accuracy"] for each in lines(run)[1:])
+    assert best == {"step": line["step"], "by": "accuracy", "value": line["accuracy"]}
+    assert line["accuracy"] == max(each["accuracy"] for each in lines(run)[1:])
     assert checkpoint_place(run).steps() == sorted({best["step"], 8})
     assert (run / "best" / "model.safetensors").is_file()
 

@@ -17,9 +17,8 @@ from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints.places import checkpoint_place
 from mmpr_pipeline.training.run import loop, preparation, step
-from mmpr_pipeline.training.run.console import TrainingView
 from mmpr_pipeline.training.run.loop import train
-from mmpr_pipeline.training.run.metrics import read_lines
+from mmpr_pipeline.training.run.metrics import TrainingView, read_lines
 from mmpr_pipeline.training.settings import TrainConfig
 from tests.dataset.conftest import IDENTITY, make_outcome
 from tests.training import made

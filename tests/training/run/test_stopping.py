@@ -15,9 +15,9 @@ import yaml
 
 from mmpr_pipeline.training.checkpoints.places import checkpoint_place
 from mmpr_pipeline.training.data.batch import PackedBatch
-from mmpr_pipeline.training.distributed import stopping
-from mmpr_pipeline.training.distributed.stopping import ask_to_stop, stop_requested
-from mmpr_pipeline.training.objective import reference_pass
+from mmpr_pipeline.training.distributed import world as stopping
+from mmpr_pipeline.training.distributed.world import ask_to_stop, stop_requested
+from mmpr_pipeline.training.objective import reference as reference_pass
 from mmpr_pipeline.training.run import loop, step
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.metrics import read_lines

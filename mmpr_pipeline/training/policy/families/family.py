@@ -3,18 +3,24 @@
 The composite model embeds text and images by itself; right before its language model runs, a hook puts our positions
 and attention layout in place of its own. So whatever a model does with its images (tiles, newlines, features that enter
 deeper layers) is its own code, and nothing of it is written again here.
+
+Most models need no class of their own: `Family` itself is right for them. Packages bring subclasses through the
+entry-point group `mmpr.families`: the entry's name is the config's `model_type`, its value a class that is called
+without arguments.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.registry import Registry
 from mmpr_pipeline.training.data.batch import ImageInputs, PackedBatch, images_as
 
 _ATTENTION = {"full_attention", "sliding_attention"}
@@ -103,8 +109,8 @@ class Family:
         wanted = inspect.signature(method).parameters
         given = {name: value.to(like.device) for name, value in images.items() if name in wanted}
         out = method(**images_as(like.dtype, given), return_dict=True)
-        parts = [getattr(out, "pooler_output", out), getattr(out, "deepstack_features", None)]
-        return torch.stack([tensor.sum() for tensor in _tensors(parts)]).sum()
+        parts = tree_leaves([getattr(out, "pooler_output", out), getattr(out, "deepstack_features", None)])
+        return torch.stack([part.sum() for part in parts if isinstance(part, Tensor)]).sum()
 
     def positions(self, model: Any, batch: PackedBatch) -> Tensor:
         """Position ids for the language model, (1, T); or (axes, 1, T) by a rope index of the model's own, which gives
@@ -113,14 +119,11 @@ class Family:
         if not hasattr(core, "get_rope_index"):
             return batch.positions.unsqueeze(0)
         axes: Tensor | None = None
-        at: dict[str, int] = {}
+        wanted = inspect.signature(core.get_rope_index).parameters
         ends = [start for start, _ in batch.prompts[1:]] + [batch.tokens]
-        for (start, stop), end, rows in zip(batch.prompts, ends, batch.image_rows, strict=True):
+        for (start, stop), end, images in zip(batch.prompts, ends, batch.images_by_group(), strict=True):
             ids = batch.input_ids[None, start:stop]
-            taken = {n: batch.images[n][at.get(n, 0) : at.get(n, 0) + count] for n, count in rows.items()}
-            at = {n: at.get(n, 0) + rows.get(n, 0) for n in {*at, *rows}}
-            known = {**taken, **self.text_inputs(model, ids, [stop - start]), "attention_mask": torch.ones_like(ids)}
-            wanted = inspect.signature(core.get_rope_index).parameters
+            known = {**images, **self.text_inputs(model, ids, [stop - start]), "attention_mask": torch.ones_like(ids)}
             prompt, delta = core.get_rope_index(ids, **{n: v for n, v in known.items() if n in wanted})
             if axes is None:
                 axes = batch.positions.expand(len(prompt), -1).clone()
@@ -141,10 +144,9 @@ class Family:
         replaced = {"position_ids": positions, "attention_mask": None, "use_cache": False}
         replaced |= {**attention, **self.attention_inputs(model, batch)}
 
-        def ours(language: nn.Module, args: Any, kwargs: dict[str, object]) -> Any:
-            return args, {**kwargs, **replaced}
-
-        handle = self.language_model(model).register_forward_pre_hook(ours, with_kwargs=True)
+        handle = self.language_model(model).register_forward_pre_hook(
+            lambda language, args, kwargs: (args, {**kwargs, **replaced}), with_kwargs=True
+        )
         try:
             ids = batch.input_ids.unsqueeze(0)
             out = model.base_model(input_ids=ids, position_ids=positions, attention_mask=None, **batch.images)
@@ -179,9 +181,61 @@ class Family:
         return found
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _tensors(part)
+class Gemma3(Family):
+    """The tokens of an image see each other in both directions, and most layers see a window only."""
+
+    def attention_inputs(self, model: Any, batch: PackedBatch) -> dict[str, object]:
+        """`blocks` (T,): the number of the run of image tokens that a token is in, -1 for text. A run is one image."""
+        is_image = batch.input_ids == self.image_token(model)
+        starts = is_image & ~nn.functional.pad(is_image, (1, 0))[:-1]
+        return {"blocks": torch.where(is_image, starts.cumsum(0) - 1, -1)}
+
+
+class PaliGemma(Family):
+    """The whole prompt sees itself in both directions, positions count from 1, and of the model's token types 1 is the
+    response."""
+
+    def positions(self, model: Any, batch: PackedBatch) -> Tensor:
+        return super().positions(model, batch) + 1
+
+    def text_inputs(self, model: Any, input_ids: Tensor, prompts: Sequence[int]) -> dict[str, Tensor]:
+        places = torch.arange(input_ids.shape[1], device=input_ids.device)
+        starts = torch.tensor(prompts, device=input_ids.device)
+        return {"token_type_ids": (places >= starts[:, None]).int()}
+
+    def attention_inputs(self, model: Any, batch: PackedBatch) -> dict[str, object]:
+        """`blocks`: the number of the prompt that a token is of, -1 for responses."""
+        blocks = torch.full_like(batch.input_ids, -1)
+        for number, (start, end) in enumerate(batch.prompts):
+            blocks[start:end] = number
+        return {"blocks": blocks}
+
+
+CHECKED = frozenset(
+    {
+        "gemma3", "glm4v", "glm4v_moe", "idefics3", "internvl", "llava", "llava_next", "llava_onevision", "mistral3",
+        "paligemma", "qwen2_5_vl", "qwen2_vl", "qwen3_vl", "qwen3_vl_moe", "smolvlm",
+    }
+)  # fmt: skip
+"""Types for which the tests hold prefix sharing equal to separate forwards. Others are compared before training."""
+
+
+FAMILIES: Registry[Callable[[], Family]] = Registry(
+    "mmpr.families",
+    "model family",
+    {"gemma3": f"{__name__}:Gemma3", "paligemma": f"{__name__}:PaliGemma"},
+)
+
+
+def family_of(model: Any) -> Family:
+    """The family of a model by its config's `model_type`; the generic one where the registry has none of that name.
+
+    Raises ConfigError for an original InternVL checkpoint.
+    """
+    kind = str(getattr(model.config, "model_type", None))
+    if kind == "internvl_chat":
+        raise ConfigError(
+            "This is an original InternVL checkpoint, which needs remote code.",
+            remedy="Convert it to the transformers-native format first: mmpr convert.",
+        )
+    return FAMILIES.get(kind)() if kind in FAMILIES.names() else Family()

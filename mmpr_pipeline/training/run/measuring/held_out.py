@@ -22,9 +22,10 @@ from mmpr_pipeline.training.data.encode import PairReject
 from mmpr_pipeline.training.data.order import Slice
 from mmpr_pipeline.training.data.stream import Stream, of_one_step, prefetch
 from mmpr_pipeline.training.objective.loss import mixed
-from mmpr_pipeline.training.run.measuring.benchmarks import Measured
+from mmpr_pipeline.training.run.measuring import Measured
 from mmpr_pipeline.training.run.measuring.samples import SAMPLES
-from mmpr_pipeline.training.run.metrics import Sums, keep_until, read_lines
+from mmpr_pipeline.training.run.step import Sums
+from mmpr_pipeline.training.run.metrics import keep_until, read_lines
 from mmpr_pipeline.training.run.step import Learner
 
 HELD_OUT, BEST = "held_out.jsonl", "best.json"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmpr_pipeline.training.policy.head import token_log_probs
+from mmpr_pipeline.training.policy.kernels import token_log_probs
 
 
 def example(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,17 +8,17 @@ import torch
 from mmpr_pipeline.core.errors import ItemRejected, TrainingError
 from mmpr_pipeline.training.data.batch import collate
 from mmpr_pipeline.training.data.encode import require_images_match
-from mmpr_pipeline.training.objective.checks import check_completions, check_finite, check_first_loss
 from mmpr_pipeline.training.objective.loss import LossSettings, LossTerms, mixed, pair_log_probs, recipe
-from mmpr_pipeline.training.objective.reference import OnlineReference
+from mmpr_pipeline.training.objective.reference import online_reference
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
+from mmpr_pipeline.training.run.step import check_completions, check_finite, check_first_loss
 from tests.training import tiny
 
 
 def first_step(weights: dict[str, float], reference_seed: int) -> None:
     batch = collate(*tiny.several_groups())
     policy = PrefixSharedPolicy(tiny.internvl(seed=0))
-    reference = OnlineReference(PrefixSharedPolicy(tiny.internvl(seed=reference_seed)))
+    reference = online_reference(PrefixSharedPolicy(tiny.internvl(seed=reference_seed)))
     terms = mixed(pair_log_probs(batch, policy(batch).responses, *reference(batch)), weights, LossSettings())
     check_first_loss(means(terms), weights, LossSettings())
 

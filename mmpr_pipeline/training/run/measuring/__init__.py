@@ -1,1 +1,0 @@
-"""What is measured at checkpoints: held-out pairs, fixed questions, benchmarks."""

@@ -29,7 +29,6 @@ def submit(tmp_path: Path, config: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.campaign  # the script's own part is in test_jobs.py, and what Ray Train keeps in tests/training/run
 @pytest.mark.timeout(500)
 def test_time_that_is_over_costs_no_finished_step(tmp_path: Path) -> None:
     """SIGTERM to the script: the workers of Ray Train keep the last finished step, the job is queued again, and what

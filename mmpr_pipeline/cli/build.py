@@ -13,6 +13,7 @@ import typer
 
 from mmpr_pipeline.cli.app import app, example, stop_by_signals
 from mmpr_pipeline.cli.options import settings_options
+from mmpr_pipeline.core.arrow import leave_pandas_out
 from mmpr_pipeline.core.settings import PAIRS
 from mmpr_pipeline.dataset.files.summary import BuildSummary
 from mmpr_pipeline.pipeline.config import BuildConfig, load_config
@@ -61,6 +62,7 @@ def build(
     """Questions -> rollouts -> verdicts -> pairs -> shards. After any stop, run the same command again to go on."""
     from mmpr_pipeline.pipeline.choosing import with_model
 
+    leave_pandas_out()
     if no_decontaminate:
         flags["screening.decontaminate"] = "none"
     if from_rollouts:

@@ -71,6 +71,7 @@ def test_engines_decode_what_their_cache_holds_and_compute_little_again() -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_long_questions_first_and_no_wait_between_rounds_shorten_the_end() -> None:
     """Over builds of several sizes: the last question of one build may begin late by chance."""
 

@@ -44,6 +44,7 @@ def test_a_build_whose_engine_never_says_the_same_twice_keeps_what_was_journalle
     assert result.journalled > 0
 
 
+@pytest.mark.campaign
 def test_every_strategy_goes_on_from_its_journal_to_the_same_bytes(tmp_path: Path) -> None:
     """Blind answers, votes, format pairs and completions of steps are asked for between the blows."""
     reference = make_reference(tmp_path / "reference", questions=24, open_ended=6, pairing=EVERY_STRATEGY)

@@ -85,6 +85,7 @@ def test_the_commands_of_the_readme_work_one_after_another(walked: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.campaign  # test_docs.py checks every option of every command
 @pytest.mark.timeout(2400)
 def test_the_commands_of_the_pages_work(walked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(walked)

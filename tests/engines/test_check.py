@@ -80,6 +80,7 @@ def test_the_command_ends_with_its_verdict(script: dict[str, Any], status: int, 
 
 
 @pytest.mark.slow
+@pytest.mark.campaign  # the contract with vLLM is in tests/engines/vllm
 @pytest.mark.timeout(500)
 def test_the_embedded_model_on_vllm_passes_every_line() -> None:
     need("vllm")

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import ray
 
 from mmpr_pipeline.cluster.tasks import end, result
+from mmpr_pipeline.core.arrow import leave_pandas_out
 from mmpr_pipeline.core.errors import DatasetError, SourceError, StoreError
 from mmpr_pipeline.core.files import sealed
 from mmpr_pipeline.core.progress import Stage
@@ -207,6 +208,7 @@ def _lost(piece: Chunk, error: str) -> SourceError:
 @ray.remote(num_cpus=1, max_retries=PIECE_RETRIES)
 def _piece_task(plan: Screenable, piece: Chunk) -> None:
     """One piece in a Ray worker; what comes of it lies in the store."""
+    leave_pandas_out()
     look_at(plan, piece)
 
 

@@ -14,6 +14,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 
 from mmpr_pipeline.cluster.tasks import end, result
+from mmpr_pipeline.core.arrow import leave_pandas_out
 from mmpr_pipeline.core.errors import EngineError
 from mmpr_pipeline.core.logs import attach
 from mmpr_pipeline.engines.actors.routing import questions_each
@@ -98,6 +99,7 @@ class _MeteredBoard(TallyBoard):
 def _shard_task(plan: Plan, shards: Sequence[int], engine: Engine | None, board: Any) -> None:
     """Shards in a Ray worker, side by side; their manifests are in the store, so nothing comes back."""
     attach("worker")
+    leave_pandas_out()
     asyncio.run(_work_together(plan, shards, engine, board))
 
 

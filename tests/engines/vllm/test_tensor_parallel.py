@@ -19,7 +19,8 @@ from tests.engines.contract import ask, seen_question
 from tests.packages import need
 
 need("vllm")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
+# Of 16 endings, which `python -m tests.chaos.phases` goes through.
+pytestmark = [pytest.mark.slow, pytest.mark.campaign, pytest.mark.timeout(500)]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,6 @@ def actor_of(settings: EngineSettings) -> Any:
     )
 
 
-@pytest.mark.campaign  # one of 16 endings, which `python -m tests.chaos.phases` goes through
 @pytest.mark.usefixtures("cluster")
 async def test_a_kill_while_loading_leaves_no_process() -> None:
     actor = actor_of(two_ranks())
@@ -63,14 +63,7 @@ async def test_a_kill_while_loading_leaves_no_process() -> None:
 
 
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize(
-    "how",
-    [
-        pytest.param("killed", marks=pytest.mark.campaign),  # as while it loads
-        pytest.param("killed while its workers hang", marks=pytest.mark.campaign),
-        "hung",
-    ],
-)
+@pytest.mark.parametrize("how", ["killed", "killed while its workers hang", "hung"])
 async def test_a_serving_engine_that_ends_leaves_no_process(how: str) -> None:
     """Workers that hang in native code are stood in for by stopped ones, which no polite signal reaches either."""
     actor = actor_of(two_ranks(stall_seconds=8 if how == "hung" else 600))

@@ -21,7 +21,7 @@ HALF = [name for name in flow_worker.CASES if name not in WHOLE]
 ALONE = [name for name in WHOLE if name != "hsdp"]  # which is `stored` in one process
 SHORT = {
     1: ALONE,
-    2: ["stored", "stored-bf16", "online", "lora", "qlora", "tr-dpo, frozen tower"],
+    2: ["stored", "stored-bf16", "online", "lora", "tr-dpo, frozen tower"],
     4: ["stored", "stored-bf16", "hsdp"],
 }
 """What `make test` trains, by ranks: every case on some number of ranks, each number with some cases. The others are

@@ -73,7 +73,7 @@ def ray_for(config: EvalConfig, settings: EngineSettings) -> AbstractContextMana
 async def ask_all(
     questions: Iterable[Question], engine: Engine, config: EvalConfig, done: Callable[[int], None]
 ) -> list[Answered]:
-    """Every question put to the engine, `in_flight` at once; `done` is told how many have been answered."""
+    """Every question put to the engine, `in_flight` at once; `done` is called with the number answered so far."""
     gate, finished = asyncio.Semaphore(config.in_flight), 0
 
     async def one(question: Question) -> Answered:

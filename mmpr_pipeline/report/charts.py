@@ -10,7 +10,7 @@ from mmpr_pipeline.dataset.files.layout import CountsFields
 from mmpr_pipeline.dataset.review.stats import SolveRates
 
 MOST_ROWS = 24
-"""Rows of a chart by source or reason; the rest is told as one row."""
+"""Rows of a chart by source or reason; the rest is summed in one row."""
 STRATEGIES = {"correctness": "correctness", "dropout_ntp": "DropNTP", "preset": "preset", "given": "preset"}
 
 

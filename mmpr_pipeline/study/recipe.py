@@ -91,9 +91,9 @@ def make_study_plan(config: StudyConfig) -> StudyPlan:
 
 
 def rows_so_far(rows: Collection[Row], done: Collection[str]) -> list[Row]:
-    """The rows that can be told when only these steps are done.
+    """The rows whose results are known when only these steps are done.
 
-    Those of one table are told of the same seeds, so that they can be compared; where they share none, each of its own.
+    Rows of one table use the same seeds, so that they can be compared; where they share none, each uses its own.
     """
     shown = []
     for table in dict.fromkeys(row.table for row in rows):

@@ -202,7 +202,7 @@ def test_cost_is_told_before_it_starts() -> None:
             engine = OpenAiEngine(EngineSettings.model_validate(told.engine.model_dump()))
             judge = Judge(engine, rubric_of("mm_alignbench", None), told, Memory(None))
             await engine.close()
-            return judge.cost([item(claude3_sonnet="Verses.")] * 100, 300).told()
+            return judge.cost([item(claude3_sonnet="Verses.")] * 100, 300).as_text()
 
         said = asyncio.run(work())
     assert said.startswith("200 judgements: about ")

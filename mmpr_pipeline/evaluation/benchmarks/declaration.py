@@ -36,7 +36,7 @@ class SplitColumn(_Part):
 
 
 class PublishedScore(_Part):
-    """A number that was published, to be told beside ours."""
+    """A number that was published, to be shown beside ours."""
 
     model: str = Field(description="The model, as its publisher calls it.")
     value: float = Field(description="The number, in the unit of the benchmark's first metric.")

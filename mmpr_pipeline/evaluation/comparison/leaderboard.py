@@ -51,21 +51,21 @@ def merged(results: Sequence[BenchmarksEvaluation]) -> list[BoardRow]:
     """
     rows: dict[tuple[str, str], BoardRow] = {}
     for each in results:
-        for name, told in each["benchmarks"].items():
-            for mode, found in told["modes"].items():
+        for name, benchmark in each["benchmarks"].items():
+            for mode, found in benchmark["modes"].items():
                 row = rows.setdefault(
                     (name, mode),
                     {
-                        "title": told["title"],
+                        "title": benchmark["title"],
                         "mode": mode,
-                        "metric": told["metrics"][0],
+                        "metric": benchmark["metrics"][0],
                         "models": {},
                         "asked": {},
                         "alike": True,
                     },
                 )
                 for model, its in found["models"].items():
-                    row["models"][model] = its["measures"][told["metrics"][0]["name"]]
+                    row["models"][model] = its["measures"][benchmark["metrics"][0]["name"]]
                     row["asked"][model] = (
                         its["items"],
                         its["judge"],

@@ -42,8 +42,8 @@ class TableRow:
 def table_rows(results: BenchmarksEvaluation) -> list[TableRow]:
     """The rows of the table, in the order of benchmarks."""
     return [
-        _row(told, mode, found, results["models"]) for told in results["benchmarks"].values()
-        for mode, found in told["modes"].items()
+        _row(benchmark, mode, found, results["models"]) for benchmark in results["benchmarks"].values()
+        for mode, found in benchmark["modes"].items()
     ]  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def comparison_markdown(results: BenchmarksEvaluation) -> str:
         lines.append(_line([*cells, *([f"{row.gain}, {SHOWN[row.verdict]}"] if gain else []), row.published]))
     parts = ["\n".join(lines), results.get("intervals", BRACKETS)]
     notes = [f"- {row.benchmark}, {row.mode}: {warning}" for row in rows for warning in row.warnings]
-    notes += [f"- {told['title']}: {note}" for told in results["benchmarks"].values() for note in told["notes"]]
+    notes += [f"- {each['title']}: {note}" for each in results["benchmarks"].values() for note in each["notes"]]
     notes += [f"- {name} was not run: {why}" for name, why in results["not_run"].items()]
     parts += ["\n".join(dict.fromkeys(notes))] if notes else []
     parts += [text for name in results["benchmarks"] for text in _details(results["benchmarks"][name], models)]

@@ -10,7 +10,7 @@ Verdict = Literal["better", "worse", "same"]
 
 
 def verdict(difference: DifferenceFields, better: str = "higher") -> Verdict:
-    """Better or worse where the interval lies on one side of 0; the same, as far as can be told, where it does not."""
+    """Better or worse where the interval lies on one side of 0; otherwise no difference can be shown."""
     low, high = difference["low"], difference["high"]
     if better == "neither" or not (low > 0 or high < 0):
         return "same"

@@ -1,7 +1,7 @@
 """A small task for lmms-eval that needs no network: generated pictures of nano_grid with their answers.
 
 It shows that the bridge works, from the served model to the table. Rows and the task's two files are written into a
-folder that lmms-eval is told of.
+folder whose path lmms-eval gets.
 """
 
 from __future__ import annotations

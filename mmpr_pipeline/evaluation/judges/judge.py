@@ -34,7 +34,7 @@ class Cost:
     tokens_out: int
     money: float | None
 
-    def told(self) -> str:
+    def as_text(self) -> str:
         """The estimate in words."""
         price = "" if self.money is None else f", about {self.money:,.2f} by the prices given"
         return (
@@ -163,7 +163,7 @@ class Judge:
 async def grade_all(
     judge: Judge, work: Sequence[tuple[BenchmarkItem, str]], done: Callable[[int], None]
 ) -> list[Graded | ItemRejected]:
-    """Every response judged, in order; `done` is told how many are."""
+    """Every response judged, in order; `done` is called with the number judged so far."""
     finished = 0
 
     async def one(item: BenchmarkItem, response: str) -> Graded | ItemRejected:

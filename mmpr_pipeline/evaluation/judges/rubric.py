@@ -37,7 +37,7 @@ class Rubric:
     both_orders: bool = False
     """Ask twice, with the places of the two answers changed, and take the mean: where order sways the judge."""
     swapped: Callable[[Graded], Graded] = lambda graded: graded
-    """The verdict of the other order, told as that of the first."""
+    """Turns the verdict of the other order into one of the first order."""
     failed: float = 0.0
     """What an answer counts for which no readable verdict was given (the official scripts' choice)."""
     max_tokens: int = 1024

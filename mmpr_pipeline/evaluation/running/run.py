@@ -228,7 +228,7 @@ def _tell_cost(prepared: Sequence[_Prepared], config: EvalConfig, times: int, no
             except MmprError:
                 continue  # reported where it is asked
             cost = each.score.cost(items * times, RESPONSE_TOKENS)
-            notify(f"{each.benchmark.title}: judged by {each.score.label}. {cost.told()}.")
+            notify(f"{each.benchmark.title}: judged by {each.score.label}. {cost.as_text()}.")
 
 
 class _Late:

@@ -29,7 +29,9 @@ _RULES: dict[str, Score] = {
     "relaxed": open_answer.relaxed,
     "words": open_answer.words_in_order,
 }
-_FACTORIES: dict[str, Callable[[Benchmark, Path], Score]] = {"chair": lambda told, folder: Chair(folder, told.files)}
+_FACTORIES: dict[str, Callable[[Benchmark, Path], Score]] = {
+    "chair": lambda benchmark, folder: Chair(folder, benchmark.files)
+}
 
 
 def score_of(benchmark: Benchmark, folder: Path) -> Score:

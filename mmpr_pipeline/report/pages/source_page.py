@@ -56,7 +56,7 @@ def render_source(checked: Checked) -> str:
         .get_template("source.html")
         .render(
             checked=checked,
-            told=checked.source.declaration,
+            declaration=checked.source.declaration,
             shown=shown,
             rejects=rejects,
             linked={one.row for one in shown} | {row for row, _ in rejects},

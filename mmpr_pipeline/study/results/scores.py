@@ -1,7 +1,7 @@
 """From the files of a study's measurements to its results: accuracies, differences from the base, and the headline.
 
 A question's score under a row is its mean over the row's seeds, and questions are what is resampled: intervals speak
-of other questions; how far seeds differ is told beside them.
+of other questions; the spread over seeds stands beside them.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class MeasureStep(MeasureSettings):
 
 
 def measure_study(settings: Mapping[str, object]) -> StepFacts:
-    """Ask everything that has not been asked yet; nothing is to be told of it beside what was written."""
+    """Ask everything that has not been asked yet. The answers are written; there are no further facts to report."""
     asyncio.run(_measure(MeasureStep.model_validate(settings)))
     return {}
 

@@ -84,7 +84,7 @@ class Step:
         open_store(self.folder(root)).write(STEP, json_bytes(self.described()))
 
     def finish(self, root: Path, facts: StepFacts) -> None:
-        """The marker that makes the step finished, with what is to be told of it."""
+        """Write the marker of a finished step, with the facts that reports show."""
         open_store(self.folder(root)).write(DONE, json_bytes(facts))
 
     def described(self) -> dict[str, object]:

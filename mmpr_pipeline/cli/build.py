@@ -13,7 +13,6 @@ import typer
 
 from mmpr_pipeline.cli.app import app, example, stop_by_signals
 from mmpr_pipeline.cli.options import settings_options
-from mmpr_pipeline.core.arrow import leave_pandas_out
 from mmpr_pipeline.core.settings import PAIRS
 from mmpr_pipeline.dataset.files.summary import BuildSummary
 from mmpr_pipeline.pipeline.config import BuildConfig, load_config
@@ -60,6 +59,7 @@ def build(
     ] = 1,
 ) -> None:
     """Questions -> rollouts -> verdicts -> pairs -> shards. After any stop, run the same command again to go on."""
+    from mmpr_pipeline.core.schemas import leave_pandas_out
     from mmpr_pipeline.pipeline.choosing import with_model
 
     leave_pandas_out()

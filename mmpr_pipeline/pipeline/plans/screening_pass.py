@@ -11,10 +11,10 @@ from typing import Any, Protocol
 import ray
 
 from mmpr_pipeline.cluster.tasks import end, result
-from mmpr_pipeline.core.arrow import leave_pandas_out
 from mmpr_pipeline.core.errors import DatasetError, SourceError, StoreError
 from mmpr_pipeline.core.files import sealed
 from mmpr_pipeline.core.progress import Stage
+from mmpr_pipeline.core.schemas import leave_pandas_out
 from mmpr_pipeline.dataset.files.sealed import damaged, read_screening
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.pipeline.plans.evaluation_sets import EvaluationSets

@@ -14,9 +14,9 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 
 from mmpr_pipeline.cluster.tasks import end, result
-from mmpr_pipeline.core.arrow import leave_pandas_out
 from mmpr_pipeline.core.errors import EngineError
 from mmpr_pipeline.core.logs import attach
+from mmpr_pipeline.core.schemas import leave_pandas_out
 from mmpr_pipeline.engines.actors.routing import questions_each
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.pipeline.config import BuildConfig

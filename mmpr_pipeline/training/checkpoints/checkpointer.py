@@ -32,9 +32,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from mmpr_pipeline.core.errors import StoreError
-from mmpr_pipeline.core.files import sha256_of
-from mmpr_pipeline.core.files import sealed, unsealed
-from mmpr_pipeline.dataset.files.arrow_file import sha256_of
+from mmpr_pipeline.core.files import sealed, sha256_of, unsealed
 from mmpr_pipeline.storage import MissingKeyError
 from mmpr_pipeline.training.checkpoints.places import CheckpointPlace, failure_of, step_name
 from mmpr_pipeline.training.distributed.world import ALONE, World

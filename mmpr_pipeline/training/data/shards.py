@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mmpr_pipeline.core.files import with_checksum, without_checksum
 from mmpr_pipeline.core.errors import ConfigError, DatasetError, ItemRejected
+from mmpr_pipeline.core.files import with_checksum, without_checksum
 from mmpr_pipeline.core.records import Image, PreferencePair, content_id
 from mmpr_pipeline.core.schemas import PAIR_SCHEMA
 from mmpr_pipeline.dataset.files import layout

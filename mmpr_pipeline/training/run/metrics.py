@@ -23,11 +23,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, Self, TypedDict
 
-from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.core.files import checked_line, sound_lines
 from mmpr_pipeline.core.charts import COLOURS, CurvePanel, Points, curves_svg
-from mmpr_pipeline.core.files import checked_line, sound_lines
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.files import checked_line, sound_lines
 from mmpr_pipeline.core.progress import ProgressBar
 from mmpr_pipeline.storage import open_store
 

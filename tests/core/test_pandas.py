@@ -8,7 +8,7 @@ import sys
 PROGRAM = """
 import sys
 import pyarrow as pa
-from mmpr_pipeline.core.arrow import leave_pandas_out
+from mmpr_pipeline.core.schemas import leave_pandas_out
 
 leave_pandas_out()
 table = pa.table({"n": pa.array([1.0, None]), "text": ["a", "b"]})

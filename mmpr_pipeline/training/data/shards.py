@@ -20,7 +20,7 @@ from mmpr_pipeline.dataset.files.arrow_file import open_table, sound_file
 from mmpr_pipeline.dataset.files.lookup import ShardImages
 from mmpr_pipeline.dataset.files.sealed import read_config
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
-from mmpr_pipeline.models.tiles import MAX_TILES
+from mmpr_pipeline.models.images import MAX_TILES
 from mmpr_pipeline.storage import MissingKeyError, Store
 from mmpr_pipeline.training.data.balance import Outline
 

@@ -17,9 +17,8 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.core.registry import Registry
 from mmpr_pipeline.core.settings import MODEL, OPERATIONAL, RUN, Settings, flag
-from mmpr_pipeline.models.choice import DEFAULT_TEXT
-from mmpr_pipeline.models.resolve import NANO
-from mmpr_pipeline.models.tiles import MAX_TILES, MOST_TILES
+from mmpr_pipeline.models.images import MAX_TILES, MOST_TILES
+from mmpr_pipeline.models.resolve import DEFAULT_TEXT, NANO
 
 OPERATIONAL_OPTIONS = frozenset(
     {

@@ -1,4 +1,4 @@
-"""Which model is meant, and the label under which its rollouts are kept.
+"""Which model is meant, which one a build uses where its user names none, and the label under which rollouts are kept.
 
 A label must tell two models apart and be the same on every machine: a Hub id with its revision, or the base name of a
 local directory with a digest of what is in it.
@@ -10,7 +10,9 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import socket
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +105,7 @@ def resolve_model(name: str, revision: str | None = None) -> ModelRef:
     finally:
         retries.setLevel(level)
     commit = config.parent.name
-    return ModelRef(name, commit, f"{name}@{commit}", _read_config(config))
+    return ModelRef(name, commit, f"{name}@{commit}", read_model_config(config))
 
 
 def hub_away() -> str | None:
@@ -141,7 +143,7 @@ def _local(directory: Path, name: str) -> ModelRef:
             f"{directory} is not a model: it has no config.json.",
             remedy="Give the directory that `save_pretrained` wrote, or a Hub id.",
         )
-    config = _read_config(directory / "config.json")
+    config = read_model_config(directory / "config.json")
     return ModelRef(str(directory), None, f"{name}@{directory_digest(directory)}", config)
 
 
@@ -160,9 +162,63 @@ def directory_digest(directory: Path) -> str:
     return content_id(*parts)[:12]
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_model_config(path: Path) -> dict[str, Any]:
+    """A model's config.json, at its path. Raises EngineError where it cannot be read."""
     try:
         config = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise EngineError(f"{path} cannot be read: {error}", remedy="Download or save the checkpoint again.") from None
     return config if isinstance(config, dict) else {}
+
+
+DEFAULT = "OpenGVLab/InternVL2-8B"
+"""The paper's model. vLLM serves it without remote code once it is converted to the native format."""
+ALTERNATIVES = (DEFAULT, "OpenGVLab/InternVL3-2B-hf", "OpenGVLab/InternVL3-8B-hf")
+"""Models that can be named instead of the embedded one."""
+DEFAULT_TEXT = f"{DEFAULT} where there are GPUs, else a rehearsal with {NANO}"
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """The model of a build, and why it is this one."""
+
+    model: str
+    line: str
+    """The choice in a sentence, for the first line of a build."""
+    rehearsal: bool = False
+
+
+def choose_model(gpus: int, where: str) -> ModelChoice:
+    """The model for a build that names none; `where` says what was looked at, as `this machine`."""
+    if gpus:
+        return ModelChoice(
+            DEFAULT, f"Model: {DEFAULT}, the default with GPUs ({gpus} on {where}); --model names another."
+        )
+    return ModelChoice(
+        NANO, f"Rehearsal: {REHEARSAL} No GPU was found on {where} and no --model was named. {INSTEAD}", True
+    )
+
+
+REHEARSAL = (
+    f"made with the embedded toy model {NANO}, which knows the nano_* sources only. The pairs show how a build works; "
+    "do not train on them."
+)
+INSTEAD = (
+    f"For real data name a model with --model (each needs a GPU): {', '.join(ALTERNATIVES)}; or a server with --engine "
+    "openai."
+)
+REHEARSAL_WARNING = f"This is a rehearsal, {REHEARSAL} {INSTEAD}"
+
+
+def local_gpus() -> int:
+    """GPUs that CUDA programs may use on this machine, found without importing torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([part for part in visible.split(",") if part.strip() and not part.strip().startswith("-")])
+    if shutil.which("nvidia-smi"):
+        try:
+            listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return 0
+        return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+    return len([path for path in Path("/dev").glob("nvidia[0-9]*") if path.name[6:].isdigit()])

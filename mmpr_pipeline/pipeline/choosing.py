@@ -9,9 +9,8 @@ from typing import Any
 
 from mmpr_pipeline.core.errors import ConfigError, MmprError, require
 from mmpr_pipeline.dataset.files.sealed import read_config
-from mmpr_pipeline.models.choice import REHEARSAL_WARNING, ModelChoice, choose_model, local_gpus
 from mmpr_pipeline.models.convert.first_use import first_use
-from mmpr_pipeline.models.resolve import NANO
+from mmpr_pipeline.models.resolve import NANO, REHEARSAL_WARNING, ModelChoice, choose_model, local_gpus
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.sources.declaration.catalog import expand, find_declaration
 from mmpr_pipeline.storage import MissingKeyError, open_store

@@ -144,15 +144,16 @@ class BuildConfig(Settings):
         return sources
 
     @model_validator(mode="after")
+<<<<<<< HEAD
     def _strategies_exist(self) -> BuildConfig:
         from mmpr_pipeline.pairing.strategy import STRATEGIES
+=======
+    def _strategies_and_engine_fit(self) -> BuildConfig:
+        from mmpr_pipeline.pairing.registry import STRATEGIES
+>>>>>>> rooms8
 
         for name in self.pairing.strategies:
             STRATEGIES.known(name)
-        return self
-
-    @model_validator(mode="after")
-    def _engine_has_what_it_needs(self) -> BuildConfig:
         if self.engine.name == "replay" and not self.engine.rollouts:
             raise ValueError("the replay engine needs a file of recorded rollouts: give --rollouts FILE")
         if self.engine.name != "replay" and self.engine.rollouts:

@@ -23,7 +23,7 @@ from mmpr_pipeline.dataset.files.sealed import (
 )
 from mmpr_pipeline.dataset.files.summary import BuildSummary, RunFigures, summarise
 from mmpr_pipeline.dataset.review.beside import without_pairs
-from mmpr_pipeline.models.choice import REHEARSAL_WARNING
+from mmpr_pipeline.models.resolve import REHEARSAL_WARNING
 from mmpr_pipeline.pipeline.choosing import few_right
 from mmpr_pipeline.pipeline.plans.base import Plan
 from mmpr_pipeline.pipeline.watch.progress_file import KEY as PROGRESS

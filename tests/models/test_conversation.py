@@ -8,8 +8,8 @@ import pytest
 
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Turn
-from mmpr_pipeline.models.chat import interleaved
 from mmpr_pipeline.models.conversation import TURN_MARK, conversation, messages_of, turns_of
+from mmpr_pipeline.models.images import interleaved
 from mmpr_pipeline.rollouts.prompts import IMAGE_MARK, prompt_for, turn_for_vote, without_images
 from tests.engines.contract import an_image, seen_question
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.core.files import sealed
-from mmpr_pipeline.models import choice
+from mmpr_pipeline.models import resolve
 from mmpr_pipeline.pipeline import choosing
 from mmpr_pipeline.pipeline.choosing import FewRight, few_right, with_model
 from mmpr_pipeline.pipeline.config import BuildConfig, load_config, name_of
@@ -70,7 +70,7 @@ def test_hardly_any_right_answer_warns_once_after_a_hundred_questions() -> None:
 def test_gpus_are_those_that_programs_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     for value, count in (("", 0), ("-1", 0), ("0,3", 2), ("GPU-5a", 1)):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
-        assert choice.local_gpus() == count
+        assert resolve.local_gpus() == count
 
 
 def test_an_output_is_named_after_its_sources() -> None:

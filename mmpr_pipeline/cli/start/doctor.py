@@ -108,7 +108,7 @@ def _vllm() -> Line:
 
 
 def _gpu() -> Line:
-    from mmpr_pipeline.models.choice import DEFAULT, local_gpus
+    from mmpr_pipeline.models.resolve import DEFAULT, local_gpus
 
     count = local_gpus()
     if count:

@@ -57,7 +57,7 @@ def init(
     from shlex import quote
 
     from mmpr_pipeline.core.errors import ConfigError
-    from mmpr_pipeline.models.choice import choose_model, local_gpus
+    from mmpr_pipeline.models.resolve import choose_model, local_gpus
     from mmpr_pipeline.pipeline.config import BuildConfig
     from mmpr_pipeline.sources.declaration.catalog import declarations_in, expand, find_declaration
 

@@ -38,16 +38,10 @@ def identity_of(settings: BaseModel) -> dict[str, object]:
         extra = field.json_schema_extra
         if isinstance(extra, dict) and extra.get("operational"):
             continue
-        value = getattr(settings, name)
-        kept[name] = _plain(value)
-    found: dict[str, object] = json.loads(json.dumps(kept))  # tuples to lists: what is read back compares equal
+        kept[name] = getattr(settings, name)
+    # Groups within by their own identities; tuples to lists: what is read back compares equal.
+    found: dict[str, object] = json.loads(json.dumps(kept, default=identity_of))
     return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    return identity_of(value) if isinstance(value, BaseModel) else value
 
 
 def group_of(settings: Mapping[str, object], name: str) -> Mapping[str, object]:

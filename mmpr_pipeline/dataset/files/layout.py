@@ -77,8 +77,7 @@ def expected(num_shards: int) -> set[str]:
     return keys
 
 
-def _part(shard: int, num_shards: int) -> str:
-    return f"{shard:05d}-of-{num_shards:05d}"
+_part = "{:05d}-of-{:05d}".format
 
 
 class Counts(Record):

@@ -15,7 +15,7 @@ from mmpr_pipeline.core.errors import ConfigError, DatasetError
 from mmpr_pipeline.core.files import unsealed
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.summary import BuildSummary
-from mmpr_pipeline.models.choice import INSTEAD
+from mmpr_pipeline.models.resolve import INSTEAD
 from mmpr_pipeline.screening import REPORT
 from mmpr_pipeline.screening.mixture import ShareFields
 from mmpr_pipeline.screening.report import ScreeningReport

@@ -22,7 +22,7 @@ from mmpr_pipeline.dataset.files.summary import finished_shards, shards_of
 from mmpr_pipeline.dataset.review.beside import beside_sentences, without_pairs
 from mmpr_pipeline.dataset.review.marks_summary import MarksSummary, marks_summary
 from mmpr_pipeline.dataset.review.stats import DatasetStats, stats
-from mmpr_pipeline.models.choice import REHEARSAL_WARNING
+from mmpr_pipeline.models.resolve import REHEARSAL_WARNING
 from mmpr_pipeline.screening.report import ScreeningReport, unchecked
 from mmpr_pipeline.sources.declaration.catalog import warnings_of
 from mmpr_pipeline.storage import MissingKeyError, Store, open_store

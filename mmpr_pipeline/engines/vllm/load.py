@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from mmpr_pipeline.core.errors import EngineError, require
 from mmpr_pipeline.core.logs import take_over
 from mmpr_pipeline.engines.settings import EngineSettings
+from mmpr_pipeline.models.images import tile_settings
 from mmpr_pipeline.models.large_imports import large_imports
 from mmpr_pipeline.models.resolve import ModelRef
-from mmpr_pipeline.models.tiles import tile_settings
 
 if TYPE_CHECKING:
     from vllm.v1.engine.llm_engine import LLMEngine

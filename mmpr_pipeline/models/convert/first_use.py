@@ -6,7 +6,6 @@ vLLM and transformers serve the native format without code of the checkpoint; ev
 from __future__ import annotations
 
 import fcntl
-import json
 import re
 import shutil
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from mmpr_pipeline.core.errors import ConfigError, EngineError
 from mmpr_pipeline.core.files import cache_folder
 from mmpr_pipeline.models.convert.config import TEXT_TYPES, text_kind
-from mmpr_pipeline.models.resolve import ModelRef, resolve_model
+from mmpr_pipeline.models.resolve import ModelRef, read_model_config, resolve_model
 
 NATIVE = "+native"
 """End of the label of a converted model."""
@@ -53,8 +52,7 @@ def native(model: ModelRef) -> ModelRef:
             from mmpr_pipeline.models.convert.run import convert
 
             convert(model.path, folder, revision=model.revision)
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    return ModelRef(str(folder), None, native_label(model), config)
+    return ModelRef(str(folder), None, native_label(model), read_model_config(folder / "config.json"))
 
 
 def native_folder(model: ModelRef) -> Path:

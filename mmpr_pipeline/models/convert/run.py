@@ -15,6 +15,7 @@ from mmpr_pipeline.core.files import atomic_folder
 from mmpr_pipeline.models.convert.config import heads_of, native_config, text_type
 from mmpr_pipeline.models.convert.processor import IMAGE_TOKENS, native_processor
 from mmpr_pipeline.models.convert.weights import convert_tensor
+from mmpr_pipeline.models.resolve import read_model_config, resolve_model
 
 FILE_BYTES = 4 << 30
 _EMBEDDINGS, _HEAD = "model.language_model.embed_tokens.weight", "lm_head.weight"
@@ -75,8 +76,6 @@ def convert(source: str | Path, out: str | Path, revision: str | None = None) ->
 
 
 def _folder(source: str | Path, revision: str | None) -> Path:
-    from mmpr_pipeline.models.resolve import resolve_model
-
     found = resolve_model(str(source), revision)
     if Path(found.path).is_dir():
         return Path(found.path)
@@ -87,7 +86,7 @@ def _folder(source: str | Path, revision: str | None) -> Path:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
+    config = read_model_config(folder / "config.json")
     kind = config.get("model_type")
     if kind != "internvl_chat":
         native = " It is in the native format already." if kind == "internvl" else ""

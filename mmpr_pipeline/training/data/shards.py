@@ -30,7 +30,7 @@ from mmpr_pipeline.dataset.files.layout import REFERENCE
 from mmpr_pipeline.dataset.files.lookup import ShardImages
 from mmpr_pipeline.dataset.files.sealed import read_config
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
-from mmpr_pipeline.models.tiles import MAX_TILES
+from mmpr_pipeline.models.images import MAX_TILES
 from mmpr_pipeline.storage import MissingKeyError, Store
 from mmpr_pipeline.training.data.order import Outline, Slice
 

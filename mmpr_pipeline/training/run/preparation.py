@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.models.images import tile_settings
 from mmpr_pipeline.models.resolve import NANO
-from mmpr_pipeline.models.tiles import tile_settings
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints.checkpointer import Checkpointer
 from mmpr_pipeline.training.checkpoints.places import checkpoint_place

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmpr_pipeline.models.tiles import _tell_once, tile_settings
+from mmpr_pipeline.models.images import _tell_once, tile_settings
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 MODULES: dict[str, list[str]] = {
-    "pairing/strategy.py": ["tests/pairing"],
+    "pairing/strategy.py": ["tests/pairing", "tests/pipeline/test_question.py", "tests/pipeline/test_beside.py"],
     "pairing/correctness.py": ["tests/pairing", "tests/pipeline/test_question.py"],
     "pairing/dropout_ntp.py": ["tests/pairing", "tests/pipeline/test_question.py"],
     "pipeline/question.py": ["tests/pipeline/test_question.py", "tests/pipeline/test_beside.py"],

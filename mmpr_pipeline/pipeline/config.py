@@ -144,13 +144,8 @@ class BuildConfig(Settings):
         return sources
 
     @model_validator(mode="after")
-<<<<<<< HEAD
-    def _strategies_exist(self) -> BuildConfig:
-        from mmpr_pipeline.pairing.strategy import STRATEGIES
-=======
     def _strategies_and_engine_fit(self) -> BuildConfig:
-        from mmpr_pipeline.pairing.registry import STRATEGIES
->>>>>>> rooms8
+        from mmpr_pipeline.pairing.strategy import STRATEGIES
 
         for name in self.pairing.strategies:
             STRATEGIES.known(name)

@@ -13,7 +13,6 @@ from mmpr_pipeline.core.masking import masked, without_secrets
 from mmpr_pipeline.core.records import FinishReason, Image
 from mmpr_pipeline.engines.engine import TOP
 from mmpr_pipeline.models.conversation import messages_of
-from mmpr_pipeline.rollouts.sampling import Decoding
 from mmpr_pipeline.models.images import interleaved
 from mmpr_pipeline.rollouts.sampling import Decoding
 

@@ -18,7 +18,6 @@ from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import start_engines
 from mmpr_pipeline.models.conversation import messages_of
-from mmpr_pipeline.rollouts.sampling import Decoding
 from mmpr_pipeline.models.images import decode_image, interleaved
 from mmpr_pipeline.rollouts.sampling import Decoding
 from tests.cluster.sessions import local_ray

@@ -388,7 +388,7 @@ def questions(shard: int, count: int) -> Iterator[Question]:
 
 
 class InOrder:
-    """Places for questions in flight, given in the order of the rows: what `--unordered` has for `workers.slots`."""
+    """Places for questions in flight, given in the order of the rows: what `--unordered` has for `workers.shard`."""
 
     def __init__(self, places: int) -> None:
         self._free = asyncio.Semaphore(places)

@@ -59,7 +59,7 @@ _PLACES = {
     "load": "dataset.files.load",
     "pairs": "face.pairs",
     "publish": "dataset.publish.run",
-    "question": "sources.python.questions",
+    "question": "sources.python_source",
     "rebuild": "face.builds",
     "show": "face.shown",
     "train": "face.models",

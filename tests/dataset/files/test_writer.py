@@ -12,7 +12,7 @@ import pytest
 
 from mmpr_pipeline.core.errors import DatasetError
 from mmpr_pipeline.core.records import CheckedRollout, Image, PreferencePair, QuestionOutcome, QuestionRow
-from mmpr_pipeline.dataset.files import arrow_file, layout
+from mmpr_pipeline.dataset.files import arrow_file, layout, writer
 from mmpr_pipeline.dataset.files.writer import ShardWriter
 from mmpr_pipeline.storage import open_store
 from tests.dataset.conftest import IDENTITY, make_outcome, write_shard
@@ -61,7 +61,7 @@ def test_the_manifest_counts_and_adds_up(tmp_path: Path) -> None:
 
 
 def test_the_same_outcomes_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrow_file, "BATCH_ROWS", 7)
+    monkeypatch.setattr(writer, "BATCH_ROWS", 7)
     for name in ("one", "two"):
         write_shard(open_store(tmp_path / name), 3, 9, [make_outcome(n) for n in range(30)])
     one, two = ({p.relative_to(d): p.read_bytes() for p in d.rglob("*") if p.is_file()} for d in tmp_path.iterdir())
@@ -70,7 +70,7 @@ def test_the_same_outcomes_give_the_same_bytes(tmp_path: Path, monkeypatch: pyte
 
 
 def test_batches_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrow_file, "BATCH_ROWS", 10)
+    monkeypatch.setattr(writer, "BATCH_ROWS", 10)
     write_shard(open_store(tmp_path), 0, 1, [make_outcome(n) for n in range(50)])
     sizes = [batch.num_rows for batch in arrow_file.record_batches(tmp_path / layout.data("rollouts", 0, 1))]
     assert sum(sizes) == 170

@@ -26,6 +26,7 @@ def test_its_questions_are_of_five_kinds_and_each_has_a_picture_of_its_own(tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_a_build_is_measured_and_nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scale, "LOOK_EVERY", 0.03)  # its one worker is at work for a tenth of a second
     row = scale.measure(Fraction(30, scale.QUESTIONS), 2, tmp_path)

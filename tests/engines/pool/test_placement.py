@@ -159,6 +159,7 @@ async def test_an_engine_larger_than_any_node_is_an_error_at_once() -> None:
         await asyncio.wait_for(start_pool(EngineSettings(name="scripted", tensor_parallel=8), 1), 10)
 
 
+@pytest.mark.campaign
 async def test_an_autoscaler_that_begins_at_no_gpus_adds_the_nodes_that_engines_need(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

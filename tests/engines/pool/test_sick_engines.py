@@ -78,6 +78,7 @@ async def test_an_engine_that_never_starts_again_is_given_up_and_its_place_is_fr
         assert await answers(pool, requests(20)) == await expected(requests(20)), "the other one serves on"
 
 
+@pytest.mark.campaign
 async def test_a_sick_engine_costs_time_and_never_the_build(tmp_path: Path) -> None:
     """It served, then every request to it fails: they are answered elsewhere, or by its next life."""
     fail = tmp_path / "fail"
@@ -130,6 +131,7 @@ async def test_out_of_memory_lowers_what_the_next_life_decodes_at_once(caplog: p
         await pool.close()
 
 
+@pytest.mark.campaign  # one of 16 endings, which `python -m tests.chaos.phases` goes through
 async def test_loading_that_hangs_is_ended() -> None:
     from mmpr_pipeline.core.errors import EngineError
     from mmpr_pipeline.engines.settings import EngineSettings

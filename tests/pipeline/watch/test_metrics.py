@@ -60,6 +60,7 @@ def value(text: str, name: str, **tags: str) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_prometheus_reads_a_builds_metrics(tmp_path: Path) -> None:
     import ray
 

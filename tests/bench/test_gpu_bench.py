@@ -35,7 +35,6 @@ def results(done: subprocess.CompletedProcess[str], out: Path) -> dict[str, Any]
 
 
 @pytest.mark.slow
-@pytest.mark.campaign
 def test_the_gpu_script_runs_with_torch_and_transformers_alone(tmp_path: Path) -> None:
     code = ALONE.format(script=str(SCRIPT), out=str(tmp_path), sampler=sampler())
     environment = {**os.environ, "TRITON_INTERPRET": "1"}

@@ -54,7 +54,9 @@ FACES = ("mmpr_pipeline.cli.", "mmpr_pipeline.face.")
 def path_of(module: str) -> Path:
     """The file of a module."""
     path = ROOT.parent.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    package = path / "__init__.py"
+    # Of a package that became a module, a checkout that was updated keeps a folder with compiled files.
+    return package if package.is_file() else path.with_suffix(".py")
 
 
 @cache

@@ -277,9 +277,9 @@ def _match_choice(found: Reading, gold: str, asked: Asked) -> Match:
 
 # ---- checkers of third parties
 #
-# A distribution adds one for a kind of answer through an entry point, `[project.entry-points."mmpr.checkers"]`, whose
-# name is the kind; a program by `@checker("text", version=1)`. It stands before the rules of this package for that
-# kind, and its name and version are part of the identity of what is built with it.
+# A distribution registers a checker for a kind of answer through an entry point in the group `mmpr.checkers`, named
+# after the kind; a program does so with `@checker("text", version=1)`. For that kind it replaces this package's rules,
+# and its name and version enter the identity of every output that is built with it.
 
 
 class Checker(Protocol):
@@ -316,6 +316,6 @@ def checker(kind: AnswerKind, *, version: int | str) -> Callable[[Checker], Chec
 
 
 def checker_identity() -> str:
-    """Name and version of the checker, third parties' checkers included: part of what a build is."""
+    """Names and versions of this checker and of third parties' checkers; they enter the identity of a build."""
     others = [f"{kind}={origin}" for kind, origin in sorted(CHECKERS.origins(CHECKERS.names()).items())]
     return ", ".join([CHECKER, *others])

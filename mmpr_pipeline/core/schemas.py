@@ -8,6 +8,7 @@ is said in `core.records`.
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib.machinery import ModuleSpec
 from typing import Annotated, Literal, TypedDict, Union, get_args, get_origin
 
@@ -169,6 +170,7 @@ class _Absent:
         return None
 
 
+@cache
 def leave_pandas_out() -> None:
     """Make pyarrow's first array without pandas, which pyarrow imports with it otherwise, for 0.4 s in each process.
 

@@ -23,7 +23,7 @@ BOX_CHARS = 4_000
 """The longest text that follows a mark; the longest box with its braces."""
 
 MOST_SPANS = 12
-"""The last so many announcements are looked at."""
+"""Announcements that are read, counted from the end of a response."""
 
 
 class Span(NamedTuple):

@@ -108,9 +108,9 @@ def _choice(line: str, asked: Asked) -> Reading | None:
     return named or choice_by_truth(line, asked) or value_alone(line, asked)
 
 
-_TOLD = re.compile(
+_STATED = re.compile(
     r"(?:the|it|this|that|these|they|its|he|she)\b(?P<before>[^,;:?!]{0,120}) "
-    r"(?:is|are|was|were|says|reads|shows)(?: called| named)? (?P<told>[^,;:?!]{1,80}(?:, \d{4})?)"
+    r"(?:is|are|was|were|says|reads|shows)(?: called| named)? (?P<stated>[^,;:?!]{1,80}(?:, \d{4})?)"
     r"|[A-Za-z ]{2,40}: (?P<labelled>[^,;:?!]{1,80})",
     re.IGNORECASE,
 )
@@ -119,10 +119,10 @@ _ANOTHER_VERB = re.compile(r"\b(?:is|are|was|were|has|have|and|or|but)\b", re.IG
 
 def told_at_the_end(sentence: str) -> tuple[str, ...]:
     """What a sentence that denies nothing says last: `Paris` of "The capital is Paris." and of "Capital: Paris"."""
-    match = _TOLD.fullmatch(sentence.strip().rstrip(".")) if not negated(sentence) else None
+    match = _STATED.fullmatch(sentence.strip().rstrip(".")) if not negated(sentence) else None
     if match is None or _ANOTHER_VERB.search(match["before"] or ""):
         return ()
-    return (undressed(match["told"] or match["labelled"]),)
+    return (undressed(match["stated"] or match["labelled"]),)
 
 
 # ---- places

@@ -131,7 +131,7 @@ def first_sentence(text: str) -> str:
 # ---- choices listed over again
 
 MOST_LABELS = 200
-"""The first so many labels of a response are looked at."""
+"""Labels that are read, counted from the beginning of a response."""
 
 _LABEL = re.compile(
     r"[A-Ja-j(\[](?:(?<=[(\[])(?<![^\s,;:.\u3002\uff0c\uff1b\uff1a\]].)([A-Ja-j])[)\]]"
@@ -262,7 +262,7 @@ _BARE = frozenset(
 
 
 def abstains(text: str) -> bool:
-    """True if a text says that the answer is not known, cannot be told, or was not given."""
+    """Whether a text says that the answer is unknown, cannot be determined, or is missing."""
     if is_bare_abstention(text):
         return True
     low = text[:2_000].lower().replace("’", "'")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError, TrainingError
+from mmpr_pipeline.models.resolve import read_model_config
 from mmpr_pipeline.training.distributed.weights import Stored, stored_weights, write_weights
 from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.policy.load import ModelFolder, add_adapters, empty_model, load_model, load_processor
@@ -102,7 +102,7 @@ def _write_whole(
 
 
 def _stored_type(folder: Path) -> torch.dtype:
-    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config = read_model_config(folder / "config.json")
     name = config.get("dtype") or config.get("torch_dtype") or "float32"
     return getattr(torch, str(name).removeprefix("torch."), torch.float32)
 

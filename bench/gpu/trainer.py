@@ -16,8 +16,7 @@ import torch
 
 from bench.gpu.kernels import Found
 from bench.gpu.made import CUDA, DEVICE, SHAPES, clear, make_groups, make_model, packed, peak_gib, timed
-from mmpr_pipeline.training.checkpoints.checkpointer import Checkpointer, RunProgress
-from mmpr_pipeline.training.checkpoints.places import checkpoint_place
+from mmpr_pipeline.training.checkpoints import Checkpointer, CheckpointPlace, RunProgress
 from mmpr_pipeline.training.distributed.weights import shard
 from mmpr_pipeline.training.distributed.world import connect
 from mmpr_pipeline.training.objective.loss import mpo, pair_log_probs
@@ -69,7 +68,7 @@ def trainer(results: dict[str, Any], until: float) -> Found:
         }  # fmt: skip
         run = Path(tempfile.mkdtemp())
         began = time.monotonic()
-        checkpointer = Checkpointer(checkpoint_place(run), world, policy, optimizer)
+        checkpointer = Checkpointer(CheckpointPlace(run), world, policy, optimizer)
         checkpointer.save(RunProgress(6, 6, 0.0, 0))
         figures["checkpoint_copy_s"] = time.monotonic() - began
         checkpointer.wait()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mmpr_pipeline.training.checkpoints.places import checkpoint_place
+from mmpr_pipeline.training.checkpoints import CheckpointPlace
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.metrics import read_lines
 from tests.jobs.test_jobs import JOBS, node_address, slurm
@@ -52,7 +52,7 @@ def test_time_that_is_over_costs_no_finished_step(tmp_path: Path) -> None:
         assert "start --head" in asked
         assert f"start --address={node_address()}:" in asked
         assert "scontrol requeue 7" in asked
-        [kept] = checkpoint_place(run).steps()
+        [kept] = CheckpointPlace(run).steps()
         assert len(read_lines(run / "metrics.jsonl")) == kept >= 2, said[-3000:]
 
     finally:

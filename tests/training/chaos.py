@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmpr_pipeline.training.checkpoints.places import checkpoint_place
+from mmpr_pipeline.training.checkpoints import CheckpointPlace
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.metrics import read_lines
 from mmpr_pipeline.training.settings import TrainConfig
@@ -109,7 +109,7 @@ def struck(material: Material, folder: Path, seed: int, launcher: str, blows: in
     outcome.apart = max(abs(a - b) for a, b in zip(ours, material.losses, strict=True))
     assert outcome.apart < APART, f"losses are {outcome.apart} apart"
     assert not [path for path in (run / "checkpoints").iterdir() if path.name.startswith(".")], "something is left"
-    assert checkpoint_place(run).steps()[-1] == STEPS
+    assert CheckpointPlace(run).steps()[-1] == STEPS
     return outcome
 
 
@@ -170,7 +170,7 @@ def _ended(job: subprocess.Popen[bytes], folder: Path) -> int:
 
 
 def _finished(run: Path) -> bool:
-    return bool(checkpoint_place(run).steps()) and len(_losses(run)) >= STEPS and (run / "summary.json").is_file()
+    return bool(CheckpointPlace(run).steps()) and len(_losses(run)) >= STEPS and (run / "summary.json").is_file()
 
 
 def _losses(run: Path) -> tuple[float, ...]:

@@ -88,7 +88,7 @@ def _built(summary: BuildSummary) -> StepFacts:
 
 
 def _train(settings: Mapping[str, object]) -> StepFacts:
-    from mmpr_pipeline.training.checkpoints.places import checkpoint_place
+    from mmpr_pipeline.training.checkpoints import CheckpointPlace, step_name
     from mmpr_pipeline.training.run.launch import run_training
     from mmpr_pipeline.training.settings import TrainConfig
 
@@ -96,12 +96,12 @@ def _train(settings: Mapping[str, object]) -> StepFacts:
     exported = Path(str(settings["export"]))
     if exported.exists():  # killed while it was written, or right after: the checkpoint has it all
         shutil.rmtree(exported)
-    place = checkpoint_place(config.run_dir, config.checkpoints)
+    place = CheckpointPlace(config.run_dir, config.checkpoints)
     result = run_training(config, resume=bool(place.steps()))
     if result.interrupted:
         raise KeyboardInterrupt
     for step in place.steps():
-        place.remove(step)
+        place.remove(step_name(step))
     return {"steps": result.steps, "left_out": result.rejected}
 
 

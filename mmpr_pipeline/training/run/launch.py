@@ -15,7 +15,6 @@ from mmpr_pipeline.dataset.files.sealed import read_config, refuse_rehearsal
 from mmpr_pipeline.models.large_imports import large_imports
 from mmpr_pipeline.models.resolve import NANO
 from mmpr_pipeline.storage import MissingKeyError, absolute_model, absolute_url, open_store
-from mmpr_pipeline.training.checkpoints.places import checkpoint_place
 from mmpr_pipeline.training.run.metrics import TrainingView
 from mmpr_pipeline.training.settings import TrainConfig
 
@@ -93,10 +92,11 @@ def _on_ray(config: TrainConfig, view: TrainingView, resume: bool) -> Any:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     from mmpr_pipeline.cluster.session import ray_session
+    from mmpr_pipeline.training.checkpoints import CheckpointPlace
     from mmpr_pipeline.training.distributed.world import stop_requested
 
     config = absolute_training_paths(config)
-    if checkpoint_place(config.run_dir, config.checkpoints).steps() and not resume:
+    if CheckpointPlace(config.run_dir, config.checkpoints).steps() and not resume:
         raise ConfigError(
             f"{config.run_dir} already holds a run.", remedy="Go on with --resume, or give another --out."
         )
@@ -156,6 +156,7 @@ def _work(settings: _WorkerSettings) -> None:
     """What each worker runs. An error that mmpr made is written down: it would not survive Ray's wrapping, and a
     worker started again must not try once more what cannot work."""
     with large_imports():
+        from mmpr_pipeline.training.checkpoints import CheckpointPlace
         from mmpr_pipeline.training.run.loop import train
 
     config = TrainConfig.model_validate(settings["config"])
@@ -163,7 +164,7 @@ def _work(settings: _WorkerSettings) -> None:
     if before := _recorded(error_file):
         raise RuntimeError(before.message)
     # A worker that Ray starts again finds the checkpoints of the attempt before it.
-    resume = settings["resume"] or bool(checkpoint_place(config.run_dir, config.checkpoints).steps())
+    resume = settings["resume"] or bool(CheckpointPlace(config.run_dir, config.checkpoints).steps())
     try:
         train(config, resume=resume)
     except MmprError as error:

@@ -18,8 +18,7 @@ from mmpr_pipeline.core.errors import ConfigError, MmprError, StoreError, Traini
 from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.dataset.files.trained_on import write_trained_on
 from mmpr_pipeline.storage import open_store
-from mmpr_pipeline.training.checkpoints.checkpointer import RunProgress
-from mmpr_pipeline.training.checkpoints.places import step_name
+from mmpr_pipeline.training.checkpoints import RunProgress, step_name
 from mmpr_pipeline.training.data.encode import encoding_digest
 from mmpr_pipeline.training.data.shards import ReferenceKey, weights_digest
 from mmpr_pipeline.training.data.stream import prefetch

@@ -26,7 +26,7 @@ from mmpr_pipeline.checking.api import check
 from mmpr_pipeline.core.errors import ItemRejected, TrainingError
 from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.storage import open_store
-from mmpr_pipeline.training.checkpoints.places import CheckpointPlace
+from mmpr_pipeline.training.checkpoints import CheckpointPlace
 from mmpr_pipeline.training.data.encode import PairReject
 from mmpr_pipeline.training.data.order import Slice
 from mmpr_pipeline.training.data.stream import Stream, of_one_step, prefetch

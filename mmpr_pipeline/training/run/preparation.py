@@ -15,8 +15,7 @@ from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.models.images import tile_settings
 from mmpr_pipeline.models.resolve import NANO
 from mmpr_pipeline.storage import open_store
-from mmpr_pipeline.training.checkpoints.checkpointer import Checkpointer
-from mmpr_pipeline.training.checkpoints.places import checkpoint_place
+from mmpr_pipeline.training.checkpoints import Checkpointer, CheckpointPlace
 from mmpr_pipeline.training.data.batch import ImageInputs
 from mmpr_pipeline.training.data.encode import PairEncoder
 from mmpr_pipeline.training.data.order import Order, Slice
@@ -82,7 +81,7 @@ class PreparedRun:
         self.folder = find_model(config.model, config.revision)
         if config.export:
             check_target(Path(config.export))
-        self.place = checkpoint_place(self.run_dir, config.checkpoints)
+        self.place = CheckpointPlace(self.run_dir, config.checkpoints)
         data = self.shards.identity
         self.resumed_from, computed_before = world.on_main(
             lambda: claim_run(self.run_dir, self.place, config, self.folder, data, resume)

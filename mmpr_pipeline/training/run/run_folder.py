@@ -18,7 +18,7 @@ from mmpr_pipeline.core.registry import plugins_of
 from mmpr_pipeline.core.settings import differences, identity_of
 from mmpr_pipeline.core.version import __version__
 from mmpr_pipeline.storage import Store, open_store
-from mmpr_pipeline.training.checkpoints.places import CheckpointPlace, step_name
+from mmpr_pipeline.training.checkpoints import CheckpointPlace, step_name
 from mmpr_pipeline.training.objective.loss import LOSSES
 from mmpr_pipeline.training.policy.families.family import FAMILIES
 from mmpr_pipeline.training.policy.load import ModelFolder

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from mmpr_pipeline.training.checkpoints.places import CheckpointPlace
+from mmpr_pipeline.training.checkpoints import CheckpointPlace, step_name
 from mmpr_pipeline.training.distributed.world import connect
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.metrics import TrainingView
@@ -34,18 +34,25 @@ class Killer(TrainingView):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def kill_in(place: str) -> None:
-    """Let the process end by kill -9 in a method of checkpoint places, for one step."""
-    name, _, step = place.partition(":")
-    right = getattr(CheckpointPlace, name)
+def kill_in(moment: str) -> None:
+    """Let the process end by kill -9 while a step's checkpoint is brought to its place: after its first file of this
+    rank (`put_file:2`), or before its state is written (`write:2`)."""
+    name, _, step = moment.partition(":")
+    begin = CheckpointPlace.__init__
 
-    def killed(self: Any, at: int, what: Any) -> None:
-        if at == int(step):
-            right(self, at, what[:1]) if name == "put" else None
-            os.kill(os.getpid(), signal.SIGKILL)
-        right(self, at, what)
+    def begin_and_watch(self: CheckpointPlace, run: str | Path, url: str | None = None) -> None:
+        begin(self, run, url)
+        right = getattr(self.store, name)
 
-    setattr(CheckpointPlace, name, killed)
+        def killed(key: str, what: Any) -> None:
+            if key.startswith(f"{step_name(int(step))}/"):
+                right(key, what) if name == "put_file" else None
+                os.kill(os.getpid(), signal.SIGKILL)
+            right(key, what)
+
+        setattr(self.store, name, killed)
+
+    setattr(CheckpointPlace, "__init__", begin_and_watch)  # noqa: B010  # a method, for mypy
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
-from mmpr_pipeline.training.checkpoints.places import checkpoint_place
+from mmpr_pipeline.training.checkpoints import CheckpointPlace
 from mmpr_pipeline.training.run import loop
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.measuring import Measured
@@ -64,7 +64,7 @@ def test_the_best_checkpoint_is_that_of_the_named_benchmark(
     assert measured[0] == model.name
     assert set(measured[1:]) == {"model"}
     assert json.loads((tmp_path / "best.json").read_text()) == {"step": 2, "by": "hallucinations", "value": 20.0}
-    assert checkpoint_place(tmp_path).steps() == [2, 4]
+    assert CheckpointPlace(tmp_path).steps() == [2, 4]
 
 
 def test_a_benchmark_that_cannot_be_measured_stops_the_run_at_once(model: Path, data: Path, tmp_path: Path) -> None:

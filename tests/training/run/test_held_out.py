@@ -11,7 +11,7 @@ import torch
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.storage import open_store
-from mmpr_pipeline.training.checkpoints.places import checkpoint_place
+from mmpr_pipeline.training.checkpoints import CheckpointPlace
 from mmpr_pipeline.training.data.batch import PackedBatch
 from mmpr_pipeline.training.data.shards import Shards, hold_out
 from mmpr_pipeline.training.run import step
@@ -133,11 +133,11 @@ def test_the_nll_is_that_of_the_pairs_scored_alone(run: Path, model: Path, data:
 
 def test_the_best_checkpoint_is_kept_beside_the_newest_and_exported(run: Path) -> None:
     best = json.loads((run / "best.json").read_text())
-    line = best_line(run, checkpoint_place(run).steps(), "accuracy")
+    line = best_line(run, CheckpointPlace(run).steps(), "accuracy")
     assert line is not None
     assert best == {"step": line["step"], "by": "accuracy", "value": line["accuracy"]}
     assert line["accuracy"] == max(each["accuracy"] for each in lines(run)[1:])
-    assert checkpoint_place(run).steps() == sorted({best["step"], 8})
+    assert CheckpointPlace(run).steps() == sorted({best["step"], 8})
     assert (run / "best" / "model.safetensors").is_file()
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
-from mmpr_pipeline.training.checkpoints.places import checkpoint_place
+from mmpr_pipeline.training.checkpoints import CheckpointPlace
 from mmpr_pipeline.training.run import launch
 from mmpr_pipeline.training.run.launch import run_training
 from tests.training import made
@@ -14,7 +14,7 @@ RAY = {"on": "ray", "workers": 2, "device": "cpu"}
 
 
 def test_a_run_is_not_begun_again_on_ray_without_resume(tmp_path: Path) -> None:
-    checkpoint_place(tmp_path).commit(1, b"{}")
+    CheckpointPlace(tmp_path).store.write("step-00000001/state.json", b"{}")
     with pytest.raises(ConfigError, match="--resume"):
         run_training(made.settings(tmp_path, tmp_path, tmp_path, launch=RAY))
 

@@ -15,7 +15,7 @@ from mmpr_pipeline.core.errors import ConfigError, StoreError, TrainingError
 from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.storage import open_store
-from mmpr_pipeline.training.checkpoints.places import checkpoint_place
+from mmpr_pipeline.training.checkpoints import CheckpointPlace
 from mmpr_pipeline.training.run import loop, preparation, step
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.metrics import TrainingView, read_lines
@@ -101,7 +101,7 @@ def test_killed_and_resumed_equals_uninterrupted(model: Path, data: Path, whole:
     settings.write_text(config.model_dump_json())
     killed = Forked(TRAIN, [str(settings), "--kill-after", "5"], os.environ, tmp_path / "output")
     assert killed.wait(280) == -signal.SIGKILL  # the last checkpoint is that of step 3: mid-epoch
-    assert checkpoint_place(tmp_path / "run").steps() == [3]
+    assert CheckpointPlace(tmp_path / "run").steps() == [3]
     train(config, resume=True)
     assert metrics(tmp_path / "run") == metrics(whole)
 
@@ -181,7 +181,7 @@ def test_a_loss_that_is_not_a_number_stops_without_a_checkpoint(
     monkeypatch.setattr(step, "mixed", broken)
     with pytest.raises(TrainingError, match=r"loss is nan at step 2[\s\S]*lower learning rate"):
         train(made.settings(model, data, tmp_path, checkpoint_every=3))
-    assert checkpoint_place(tmp_path).steps() == []
+    assert CheckpointPlace(tmp_path).steps() == []
     assert [line["step"] for line in metrics(tmp_path)] == [0, 1]
 
 

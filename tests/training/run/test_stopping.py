@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mmpr_pipeline.training.checkpoints.places import checkpoint_place
+from mmpr_pipeline.training.checkpoints import CheckpointPlace
 from mmpr_pipeline.training.data.batch import PackedBatch
 from mmpr_pipeline.training.distributed import world as stopping
 from mmpr_pipeline.training.distributed.world import ask_to_stop, stop_requested
@@ -70,7 +70,7 @@ def test_in_the_middle_of_a_step_the_last_finished_one_is_kept(
     monkeypatch.setattr(step, "check_completions", counted)
     result = train(config)
     assert (result.step, result.interrupted, len(done)) == (2, True, 1)
-    assert checkpoint_place(tmp_path).steps() == [2]
+    assert CheckpointPlace(tmp_path).steps() == [2]
     monkeypatch.undo()
     assert train(config, resume=True).step == 4
     assert losses(tmp_path) == losses(whole)
@@ -104,7 +104,7 @@ def test_a_file_stops_a_run_and_is_gone_when_it_was_obeyed(
     monkeypatch.setattr(loop, "lr_at", at_call(3, loop.lr_at, ask))
     result = train(made.settings(model, data, tmp_path, checkpoint_every=100))
     assert (result.step, result.interrupted) == (2, True)
-    assert checkpoint_place(tmp_path).steps() == [2]
+    assert CheckpointPlace(tmp_path).steps() == [2]
     assert not (tmp_path / stopping.STOP).exists()
 
 
@@ -128,7 +128,7 @@ def test_a_pod_that_is_taken_away_waits_until_the_step_is_kept(
     monkeypatch.setattr(loop, "lr_at", at_call(3, loop.lr_at, taken_away))
     assert train(made.settings(model, data, tmp_path, checkpoint_every=100)).interrupted
     assert started[0].wait(timeout=10) == 0
-    assert checkpoint_place(tmp_path).steps() == [2]
+    assert CheckpointPlace(tmp_path).steps() == [2]
     subprocess.run(["sh", "-c", hook], timeout=10, check=True)  # nothing runs: nothing to wait for
     assert pod["terminationGracePeriodSeconds"] >= 120
 
@@ -191,7 +191,7 @@ def test_under_torchrun_a_signal_keeps_a_step_and_a_rank_that_hangs_is_noticed(
     wait_for_step(run, 2, job)
     job.send_signal(signal.SIGTERM)
     said = job.communicate(timeout=60)[0]
-    [kept] = checkpoint_place(run).steps()
+    [kept] = CheckpointPlace(run).steps()
     assert len(read_lines(run / "metrics.jsonl")) == kept >= 2, said
 
     output = tmp_path / "output"

@@ -10,9 +10,8 @@ import torch
 from torch import nn
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError
-from mmpr_pipeline.training.checkpoints import checkpointer as module
-from mmpr_pipeline.training.checkpoints.checkpointer import Checkpointer, RunProgress
-from mmpr_pipeline.training.checkpoints.places import CheckpointPlace, checkpoint_place
+from mmpr_pipeline.training import checkpoints as module
+from mmpr_pipeline.training.checkpoints import Checkpointer, CheckpointPlace, RunProgress
 from mmpr_pipeline.training.distributed.world import World
 from tests.training import made
 
@@ -37,13 +36,13 @@ def move(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None
 @pytest.fixture(params=["directory", "s3"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     if request.param == "directory":
-        return checkpoint_place(tmp_path)
-    return checkpoint_place(tmp_path, f"s3://{request.getfixturevalue('s3_bucket')}/checkpoints")
+        return CheckpointPlace(tmp_path)
+    return CheckpointPlace(tmp_path, f"s3://{request.getfixturevalue('s3_bucket')}/checkpoints")
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> CheckpointPlace:
-    return CheckpointPlace(tmp_path)
+    return CheckpointPlace("", str(tmp_path))
 
 
 def saved(place: Any, step: int = 1) -> None:
@@ -101,17 +100,21 @@ def test_a_layer_that_no_gradient_reached_yet_hinders_no_resumed_run(directory: 
         assert torch.equal(ours, theirs)
 
 
-def test_training_goes_on_while_a_checkpoint_is_written(directory: CheckpointPlace) -> None:
+def test_training_goes_on_while_a_checkpoint_is_written(
+    directory: CheckpointPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And the next save waits for it: never two copies of the state in memory."""
     go_on, order = threading.Event(), []
 
-    class Slow(CheckpointPlace):
-        def commit(self, step: int, state: bytes) -> None:
-            assert go_on.wait(20)
-            super().commit(step, state)
-            order.append(f"written {step}")
+    write = directory.store.write
 
-    writer = Checkpointer(Slow(directory.url), ALONE, *learner())
+    def slow(key: str, data: bytes) -> None:
+        assert go_on.wait(20)
+        write(key, data)
+        order.append(f"written {int(key[5:13])}")
+
+    monkeypatch.setattr(directory.store, "write", slow)
+    writer = Checkpointer(directory, ALONE, *learner())
     writer.save(RunProgress(1, 1, 0.0, 0))
     order.append("training")
     assert directory.steps() == []
@@ -141,13 +144,13 @@ def test_only_the_newest_and_the_spared_are_kept_and_leftovers_of_killed_runs_go
 
 def test_a_failure_half_way_leaves_nothing_with_a_checkpoints_name(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     saved(place, 1)
-    right = type(place).put
+    right = place.store.put_file
 
-    def torn(self: Any, step: int, files: Any) -> None:
-        right(self, step, files[:1])
+    def torn(key: str, file: Path) -> None:
+        right(key, file)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(type(place), "put", torn)
+    monkeypatch.setattr(place.store, "put_file", torn)
     writer = Checkpointer(place, ALONE, *learner())
     writer.save(RunProgress(2, 1, 0.0, 0))
     with pytest.raises(StoreError, match=r"the disk is full[\s\S]*Free some space"):
@@ -172,10 +175,10 @@ def test_what_stopped_a_save_is_told_as_what_it_is(
     """As torch wraps it: what a rank met comes in an exception of its own."""
     from torch.distributed.checkpoint.api import CheckpointException
 
-    def failing(*args: object) -> None:
+    def failing(*args: object, **options: object) -> None:
         raise CheckpointException("write", {0: (error, None)})
 
-    monkeypatch.setattr(module.Checkpointer, "_files", failing)
+    monkeypatch.setattr(module.dcp, "save", failing)
     with pytest.raises(StoreError, match=said):
         Checkpointer(directory, ALONE, *learner(), behind=False).save(RunProgress(1, 1, 0.0, 0))
 
@@ -202,7 +205,7 @@ def test_any_flipped_bit_of_a_checkpoint_is_found(directory: CheckpointPlace) ->
 
 
 def test_a_damaged_object_is_found(s3_bucket: str, tmp_path: Path) -> None:
-    place = checkpoint_place(tmp_path, f"s3://{s3_bucket}/run")
+    place = CheckpointPlace(tmp_path, f"s3://{s3_bucket}/run")
     saved(place)
     for key in place.store.list("step-00000001/"):
         raw = place.store.read(key)
@@ -225,7 +228,7 @@ def test_a_disk_too_small_is_refused_before_any_work(directory: CheckpointPlace,
     with pytest.raises(ConfigError, match="GiB free"):
         directory.check_room(10**16, 10**16)
     with pytest.raises(ConfigError, match="TMPDIR"):
-        checkpoint_place("run", f"s3://{s3_bucket}/run").check_room(10**16, 10**16)
+        CheckpointPlace("run", f"s3://{s3_bucket}/run").check_room(10**16, 10**16)
 
 
 def test_a_run_whose_checkpoints_are_in_an_object_store_resumes(tmp_path: Path, s3_bucket: str) -> None:
@@ -235,7 +238,7 @@ def test_a_run_whose_checkpoints_are_in_an_object_store_resumes(tmp_path: Path, 
     model, data = made.model_folder(tmp_path / "model"), made.dataset(tmp_path / "data")
     config = made.settings(model, data, tmp_path / "run", checkpoints=f"s3://{s3_bucket}/kept")
     train(config.model_copy(update={"max_steps": 2}))
-    assert checkpoint_place("", config.checkpoints).steps() == [1, 2]
+    assert CheckpointPlace("", config.checkpoints).steps() == [1, 2]
     assert not (tmp_path / "run" / "checkpoints").exists()
     with pytest.raises(ConfigError, match="already holds a run"):
         train(config)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmpr_pipeline.storage import open_store
-from mmpr_pipeline.training.checkpoints.places import checkpoint_place
+from mmpr_pipeline.training.checkpoints import CheckpointPlace
 from mmpr_pipeline.training.run.metrics import read_lines
 from tests.conftest import new_bucket
 from tests.storage.seaweed import SeaweedServer
@@ -34,8 +34,8 @@ def test_killed_while_a_checkpoint_is_written_it_goes_on_from_the_one_before(
         for name, checkpoints in kept.items():
             config = made.settings(model, data, tmp_path / name, checkpoints=checkpoints, dtype="bfloat16")
             settings[name].write_text(config.model_dump_json())
-        places = {name: checkpoint_place(str(tmp_path / name), kept[name]) for name in kept}
-        for name, moment in (("s3", "put:2"), ("disk", "commit:2")):
+        places = {name: CheckpointPlace(str(tmp_path / name), kept[name]) for name in kept}
+        for name, moment in (("s3", "put_file:2"), ("disk", "write:2")):
             assert -signal.SIGKILL in run_ranks([str(settings[name]), "--kill-in", moment], os.environ)
             assert places[name].steps() == [1]
         assert run_ranks([*map(str, settings.values()), "--resume"], os.environ) == [0, 0]

@@ -1,1 +1,0 @@
-"""Checkpoints: what they hold, where they lie, how they are written behind the training."""

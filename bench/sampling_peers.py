@@ -97,7 +97,7 @@ def sampling_parameters(question: Any, size: Any, n: int, first: int = 0) -> dic
 
 def rendered(tokenizer: Any, question: Any, size: Any) -> dict[str, Any]:
     """A prompt for `generate`: the chat template's text, the decoded image, its tiles, a name to cache by."""
-    from mmpr_pipeline.models.images import decode_image, tile_settings
+    from mmpr_pipeline.models.messages import decode_image, tile_settings
     from mmpr_pipeline.nano.sample import Request, chat_text
 
     return {
@@ -303,7 +303,7 @@ def to_engine(row: dict[str, Any]) -> dict[str, Any]:
 
     from PIL import Image
 
-    from mmpr_pipeline.models.images import tile_settings
+    from mmpr_pipeline.models.messages import tile_settings
 
     return {
         **{name: row[name] for name in ("number", "sample", "prompt", "sampling_params")},

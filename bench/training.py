@@ -236,8 +236,8 @@ def run_ours(
 
     from mmpr_pipeline.training.objective.loss import mpo, pair_log_probs
     from mmpr_pipeline.training.objective.reference import Reference, online_reference, reference_rows, stored_reference
+    from mmpr_pipeline.training.policy.layers import set_checkpointing
     from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-    from mmpr_pipeline.training.policy.recompute import set_checkpointing
 
     processor = make_processor(shape)
     base = peak_mb()
@@ -248,7 +248,8 @@ def run_ours(
     start = now()
     source: Reference
     if online is None:
-        scored = {row.pair_id: row for row in reference_rows(policy, our_batches(folder, pairs, steps, half))}
+        batches = our_batches(folder, pairs, steps, half)
+        scored = {row.pair_id: row for each in batches for row in reference_rows(policy, each)}
         source = functools.partial(stored_reference, scored)
     else:
         source = online

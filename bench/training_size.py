@@ -76,10 +76,10 @@ def rank(folder: Path) -> None:
     import torch
     from safetensors import safe_open
 
-    from mmpr_pipeline.training.distributed.weights import fill, shard, stored_weights, write_weights
-    from mmpr_pipeline.training.distributed.world import connect
     from mmpr_pipeline.training.policy.load import empty_model
     from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
+    from mmpr_pipeline.training.policy.weights import fill, shard, stored_weights, write_weights
+    from mmpr_pipeline.training.world import connect
 
     torch.set_num_threads(1)
     with connect("cpu") as world:

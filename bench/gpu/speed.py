@@ -22,9 +22,8 @@ from bench.gpu.made import (
     timed,
 )
 from mmpr_pipeline.training.objective.loss import PairLogProbs, mpo, pair_log_probs
-from mmpr_pipeline.training.policy.fused import fuse
+from mmpr_pipeline.training.policy.layers import fuse, set_checkpointing
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.policy.recompute import set_checkpointing
 
 CASES = [("varlen", "matmuls"), ("varlen", "full"), ("flex", "full"), ("sdpa", "full"), ("varlen", "none")]
 SECONDS_A_PAIR = 2.5  # GPU-seconds, 8B, four pairs a question

@@ -17,13 +17,13 @@ import torch
 from bench.gpu.kernels import Found
 from bench.gpu.made import CUDA, DEVICE, SHAPES, clear, make_groups, make_model, packed, peak_gib, timed
 from mmpr_pipeline.training.checkpoints import Checkpointer, CheckpointPlace, RunProgress
-from mmpr_pipeline.training.distributed.weights import shard
-from mmpr_pipeline.training.distributed.world import connect
 from mmpr_pipeline.training.objective.loss import mpo, pair_log_probs
 from mmpr_pipeline.training.policy.kernels import choose_backend
+from mmpr_pipeline.training.policy.layers import set_checkpointing
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.policy.recompute import set_checkpointing
+from mmpr_pipeline.training.policy.weights import shard
 from mmpr_pipeline.training.run.step import clip, make_optimizer
+from mmpr_pipeline.training.world import connect
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -42,7 +42,8 @@ def train(
     weights = parse_weights(loss_weights) if loss_weights else None
     settings = load_train_config(config, {**flags, "data": data, "loss_weights": weights})
     from mmpr_pipeline.training.run.launch import run_training
-    from mmpr_pipeline.training.run.metrics import TrainingConsole, TrainingView
+    from mmpr_pipeline.training.run.run_folder import TrainingView
+    from mmpr_pipeline.training.run.view import TrainingConsole
 
     if int(os.environ.get("RANK", "0")):
         run_training(settings, TrainingView(), resume=resume)
@@ -78,6 +79,6 @@ def plot(
     ] = 0.8,
 ) -> None:
     """The curves of a training run as a picture, smoothed over the raw values."""
-    from mmpr_pipeline.training.run.metrics import plot as draw
+    from mmpr_pipeline.training.run.view import plot as draw
 
     print(draw(run, out, smoothing))

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.core.registry import Registry
 from mmpr_pipeline.core.settings import MODEL, OPERATIONAL, RUN, Settings, flag
-from mmpr_pipeline.models.images import MAX_TILES, MOST_TILES
+from mmpr_pipeline.models.messages import MAX_TILES, MOST_TILES
 from mmpr_pipeline.models.resolve import DEFAULT_TEXT, NANO
 
 OPERATIONAL_OPTIONS = frozenset(

@@ -69,11 +69,15 @@ def resolve_model(name: str, revision: str | None = None) -> ModelRef:
 
     Raises EngineError where it cannot be found, HubAwayError where the Hub cannot be asked.
     """
-    if name == NANO:
-        return _local(NANO_CHECKPOINT, NANO)
-    path = Path(name).expanduser()
+    path = NANO_CHECKPOINT if name == NANO else Path(name).expanduser()
     if path.is_dir():
-        return _local(path, path.resolve().name)
+        if not (path / "config.json").is_file():
+            raise EngineError(
+                f"{path} is not a model: it has no config.json.",
+                remedy="Give the directory that `save_pretrained` wrote, or a Hub id.",
+            )
+        label = f"{NANO if name == NANO else path.resolve().name}@{directory_digest(path)}"
+        return ModelRef(str(path), None, label, read_model_config(path / "config.json"))
     if path.is_absolute() or name.startswith(("./", "../", "~")) or name.count("/") > 1:
         raise EngineError(
             f"The model directory {name} does not exist.",
@@ -135,16 +139,6 @@ def pinned_revision(name: str, revision: str | None) -> str | None:
         return resolve_model(name, revision).revision
     except EngineError:
         return revision
-
-
-def _local(directory: Path, name: str) -> ModelRef:
-    if not (directory / "config.json").is_file():
-        raise EngineError(
-            f"{directory} is not a model: it has no config.json.",
-            remedy="Give the directory that `save_pretrained` wrote, or a Hub id.",
-        )
-    config = read_model_config(directory / "config.json")
-    return ModelRef(str(directory), None, f"{name}@{directory_digest(directory)}", config)
 
 
 def directory_digest(directory: Path) -> str:

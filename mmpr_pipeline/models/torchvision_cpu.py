@@ -10,6 +10,7 @@ calls `hook()`. This file therefore imports nothing but the standard library, un
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
 from collections.abc import Sequence
@@ -28,12 +29,18 @@ def install() -> None:
     """Declare torchvision's missing operators; to be called before torchvision is imported. May be called again."""
     # Whether torchvision's code has run: while it is being imported its module is there, but empty.
     loaded = hasattr(sys.modules.get("torchvision"), "_meta_registrations")
-    if _keep or loaded or importlib.util.find_spec("torchvision") is None:
+    spec = importlib.util.find_spec("torchvision") if not _keep and not loaded else None
+    if spec is None:
         return
+    from pathlib import Path
+
     import torch
     from torch import library
 
-    _load_compiled()
+    # torchvision's own operators, if they can be loaded; torchvision itself does the same when it is imported.
+    for compiled in [each for folder in spec.submodule_search_locations or [] for each in Path(folder).glob("_C*")]:
+        with contextlib.suppress(OSError):
+            torch.ops.load_library(str(compiled))
     missing = []
     for name, schema in _SCHEMAS.items():
         try:
@@ -77,18 +84,3 @@ def hook() -> None:
     """Call `install` as soon as torchvision is imported, and not before. May be called again."""
     if "torchvision" not in sys.modules and not any(isinstance(finder, _Watch) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Watch())
-
-
-def _load_compiled() -> None:
-    """Load torchvision's own operators, if they can be loaded; torchvision itself does the same when imported."""
-    from pathlib import Path
-
-    import torch
-
-    spec = importlib.util.find_spec("torchvision")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        for library in Path(folder).glob("_C*"):
-            try:
-                torch.ops.load_library(str(library))
-            except OSError:
-                return

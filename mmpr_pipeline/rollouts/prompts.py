@@ -21,8 +21,8 @@ from mmpr_pipeline.checking.reading.focus import THINK_END as THINK_END
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Prompting, Question, Rollout, Turn
 from mmpr_pipeline.core.verdict import AnswerKind
-from mmpr_pipeline.models.conversation import IMAGE_MARK as IMAGE_MARK
-from mmpr_pipeline.models.conversation import conversation
+from mmpr_pipeline.models.messages import IMAGE_MARK as IMAGE_MARK
+from mmpr_pipeline.models.messages import conversation
 
 THINK_START = "<think>"
 """What begins the reasoning in the style `cot-think`; THINK_END ends it."""

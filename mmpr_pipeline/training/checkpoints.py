@@ -43,7 +43,7 @@ from mmpr_pipeline.core.errors import ConfigError, MmprError, StoreError
 from mmpr_pipeline.core.files import sealed, sha256_of, unsealed
 from mmpr_pipeline.storage import MissingKeyError, open_store
 from mmpr_pipeline.storage.local import UNFINISHED
-from mmpr_pipeline.training.distributed.world import ALONE, World
+from mmpr_pipeline.training.world import ALONE, World
 
 RANDOM = "random-{:05d}.pt"
 """A rank's file of the states of its random generators."""

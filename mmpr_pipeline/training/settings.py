@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.settings import MODEL, OPERATIONAL, RUN, TRAINING, Settings, flag, load_settings
@@ -295,37 +295,34 @@ class TrainConfig(Settings):
     )
     launch: LaunchSettings = Field(default=LaunchSettings(), json_schema_extra=OPERATIONAL)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _said_by_others(cls, data: Any) -> Any:
+    def _said_by_others_and_possible(cls, data: Any, validated: ModelWrapValidatorHandler[Self]) -> Self:
         """What other settings say where nothing is said: of the named recipe (a loss by name takes the place of its
-        weights), the run's directory by the name of the data, and in it the export of the `best` or `newest`."""
-        if not isinstance(data, dict):
-            return data
-        if data.get("recipe"):
-            settings = recipe_settings(data["recipe"])
-            if "loss" in data:
-                settings.pop("loss_weights", None)
-            data = {**settings, **data}
-        if not data.get("run_dir") and isinstance(data.get("data"), str):
-            data = {**data, "run_dir": f"runs/{Path(data['data'].rstrip('/')).name or 'run'}"}
-        if data.get("export") in ("best", "newest") and data.get("run_dir"):
-            data = {**data, "exported": data["export"], "export": f"{data['run_dir']}/{data['export']}"}
-        return data
-
-    @model_validator(mode="after")
-    def _possible(self) -> TrainConfig:
-        if self.best_by not in ("accuracy", "margin", "nll", "loss") and not self.benchmarks:
-            raise ValueError(f"best_by {self.best_by!r} is a benchmark's name, and `benchmarks` names none")
-        if self.lora and self.freeze:
+        weights), the run's directory by the name of the data, and in it the export of the `best` or `newest`. Then
+        what cannot be combined."""
+        if isinstance(data, dict):
+            if data.get("recipe"):
+                settings = recipe_settings(data["recipe"])
+                if "loss" in data:
+                    settings.pop("loss_weights", None)
+                data = {**settings, **data}
+            if not data.get("run_dir") and isinstance(data.get("data"), str):
+                data = {**data, "run_dir": f"runs/{Path(data['data'].rstrip('/')).name or 'run'}"}
+            if data.get("export") in ("best", "newest") and data.get("run_dir"):
+                data = {**data, "exported": data["export"], "export": f"{data['run_dir']}/{data['export']}"}
+        config = validated(data)
+        if config.best_by not in ("accuracy", "margin", "nll", "loss") and not config.benchmarks:
+            raise ValueError(f"best_by {config.best_by!r} is a benchmark's name, and `benchmarks` names none")
+        if config.lora and config.freeze:
             raise ValueError("with lora everything but the adapters is frozen: leave `freeze` out")
-        if set(self.freeze) == {"vision", "projector", "language"}:
+        if set(config.freeze) == {"vision", "projector", "language"}:
             raise ValueError("every part of the model is frozen: nothing is left to train")
-        if self.reference == "adapter_off" and not self.lora:
+        if config.reference == "adapter_off" and not config.lora:
             raise ValueError("reference adapter_off needs lora; use `stored`, which costs no memory either")
-        if self.follows and (self.reference not in ("auto", "online") or self.lora):
+        if config.follows and (config.reference not in ("auto", "online") or config.lora):
             raise ValueError("tr_dpo moves its reference: it needs `reference: online`, and no lora")
-        return self
+        return config
 
     @property
     def follows(self) -> bool:

@@ -165,7 +165,7 @@ def published(server: HubServer) -> dict[str, bytes]:
 
 def last_metrics(run: Path) -> dict[int, dict[str, Any]]:
     """Figures of each step after the one at which the run was killed, without those of the machine."""
-    from mmpr_pipeline.training.run.metrics import read_lines
+    from mmpr_pipeline.training.run.run_folder import read_lines
 
     lines = {line["step"]: line for line in read_lines(run / "metrics.jsonl")}
     return {

@@ -152,7 +152,7 @@ def _half_written(checkpoints: Path) -> list[Path]:
 
 def _made_of(place: Path) -> dict[str, Any]:
     """Figures of every step, and the exported files."""
-    from mmpr_pipeline.training.run.metrics import read_lines
+    from mmpr_pipeline.training.run.run_folder import read_lines
 
     lines = read_lines(place / "run" / "metrics.jsonl")
     steps = {f"step {n}": {k: v for k, v in line.items() if k not in TIMES} for n, line in enumerate(lines, 1)}

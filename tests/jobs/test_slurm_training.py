@@ -14,7 +14,7 @@ import yaml
 
 from mmpr_pipeline.training.checkpoints import CheckpointPlace
 from mmpr_pipeline.training.run.loop import train
-from mmpr_pipeline.training.run.metrics import read_lines
+from mmpr_pipeline.training.run.run_folder import read_lines
 from tests.jobs.test_jobs import JOBS, node_address, slurm
 from tests.training import made
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from mmpr_pipeline.engines.registry import make_engine
-from mmpr_pipeline.models.conversation import turns_of
+from mmpr_pipeline.models.messages import turns_of
 from mmpr_pipeline.pipeline.config import load_config
 from mmpr_pipeline.pipeline.plans.from_rollouts import make_rebuild_plan
 from mmpr_pipeline.pipeline.plans.from_sources import make_build_plan

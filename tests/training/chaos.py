@@ -26,7 +26,7 @@ from typing import Any
 
 from mmpr_pipeline.training.checkpoints import CheckpointPlace
 from mmpr_pipeline.training.run.loop import train
-from mmpr_pipeline.training.run.metrics import read_lines
+from mmpr_pipeline.training.run.run_folder import read_lines
 from mmpr_pipeline.training.settings import TrainConfig
 from tests.chaos.processes import MARK, kill, kill_all, marked
 from tests.jobs.test_jobs import JOBS, slurm

@@ -10,7 +10,7 @@ from mmpr_pipeline.engines.engine import SampleRequest
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.vllm.load import load_engine
 from mmpr_pipeline.engines.vllm.prompts import PromptBuilder
-from mmpr_pipeline.models.images import decode_image
+from mmpr_pipeline.models.messages import decode_image
 from mmpr_pipeline.models.resolve import resolve_model
 from tests.dataset.conftest import make_outcome
 from tests.records import a_question

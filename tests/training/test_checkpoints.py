@@ -12,7 +12,7 @@ from torch import nn
 from mmpr_pipeline.core.errors import ConfigError, StoreError
 from mmpr_pipeline.training import checkpoints as module
 from mmpr_pipeline.training.checkpoints import Checkpointer, CheckpointPlace, RunProgress
-from mmpr_pipeline.training.distributed.world import World
+from mmpr_pipeline.training.world import World
 from tests.training import made
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -233,7 +233,7 @@ def test_a_disk_too_small_is_refused_before_any_work(directory: CheckpointPlace,
 
 def test_a_run_whose_checkpoints_are_in_an_object_store_resumes(tmp_path: Path, s3_bucket: str) -> None:
     from mmpr_pipeline.training.run.loop import train
-    from mmpr_pipeline.training.run.metrics import read_lines
+    from mmpr_pipeline.training.run.run_folder import read_lines
 
     model, data = made.model_folder(tmp_path / "model"), made.dataset(tmp_path / "data")
     config = made.settings(model, data, tmp_path / "run", checkpoints=f"s3://{s3_bucket}/kept")

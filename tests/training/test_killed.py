@@ -10,7 +10,7 @@ import pytest
 
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints import CheckpointPlace
-from mmpr_pipeline.training.run.metrics import read_lines
+from mmpr_pipeline.training.run.run_folder import read_lines
 from tests.conftest import new_bucket
 from tests.storage.seaweed import SeaweedServer
 from tests.training import made

@@ -14,7 +14,7 @@ from typing import TypedDict
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches, sound_file
 from mmpr_pipeline.dataset.publish.parquet import PublishedImages
-from mmpr_pipeline.models.conversation import IMAGE_MARK, TURN_MARK
+from mmpr_pipeline.models.messages import IMAGE_MARK, TURN_MARK
 from mmpr_pipeline.storage import Store
 
 TRAIN_FILE = "train.jsonl"

@@ -22,7 +22,7 @@ from mmpr_pipeline.dataset.export.built import Built, ExportedImages, ExportedQu
 from mmpr_pipeline.dataset.export.formats.trl import in_parts
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
 from mmpr_pipeline.dataset.publish.parquet import PublishedImages, write_parquet
-from mmpr_pipeline.models.conversation import IMAGE_MARK, turns_of
+from mmpr_pipeline.models.messages import IMAGE_MARK, turns_of
 
 TINY = "MMPR-Tiny"
 """The folder of images that NeMo-RL's loader of MMPR-Tiny expects."""

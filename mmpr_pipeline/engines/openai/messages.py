@@ -12,8 +12,7 @@ from mmpr_pipeline.core.errors import EngineError, ItemRejected
 from mmpr_pipeline.core.masking import masked, without_secrets
 from mmpr_pipeline.core.records import FinishReason, Image
 from mmpr_pipeline.engines.engine import TOP
-from mmpr_pipeline.models.conversation import messages_of
-from mmpr_pipeline.models.images import interleaved
+from mmpr_pipeline.models.messages import interleaved, messages_of
 from mmpr_pipeline.rollouts.sampling import Decoding
 
 _WORD_SEARCH = 40

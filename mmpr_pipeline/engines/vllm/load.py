@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from mmpr_pipeline.core.errors import EngineError, require
 from mmpr_pipeline.core.logs import take_over
 from mmpr_pipeline.engines.settings import EngineSettings
-from mmpr_pipeline.models.images import tile_settings
 from mmpr_pipeline.models.large_imports import large_imports
+from mmpr_pipeline.models.messages import tile_settings
 from mmpr_pipeline.models.resolve import ModelRef
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mmpr_pipeline.core.errors import EngineError, ItemRejected
 from mmpr_pipeline.core.records import Image
 from mmpr_pipeline.engines.engine import TOP, ContinueRequest, SampleRequest, least_room
-from mmpr_pipeline.models.conversation import IMAGE_MARK, messages_of
-from mmpr_pipeline.models.images import MAX_TILES, interleaved, marked, tile_settings
+from mmpr_pipeline.models.messages import IMAGE_MARK, MAX_TILES, interleaved, marked, messages_of, tile_settings
 from mmpr_pipeline.rollouts.reserved import ReservedTokens, plain_encoder
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from mmpr_pipeline.models.images import decode_image
+from mmpr_pipeline.models.messages import decode_image
 
 if TYPE_CHECKING:
     import PIL.Image

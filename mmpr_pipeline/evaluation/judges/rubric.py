@@ -16,7 +16,7 @@ from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
 from mmpr_pipeline.evaluation.scoring.graded import Graded
-from mmpr_pipeline.models.conversation import IMAGE_MARK
+from mmpr_pipeline.models.messages import IMAGE_MARK
 
 Read = Callable[[str], Graded | None]
 """The score in a judge's reply; None where there is none, or more than one."""

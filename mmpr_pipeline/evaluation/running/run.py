@@ -34,7 +34,7 @@ from mmpr_pipeline.evaluation.scoring.graded import Score
 from mmpr_pipeline.evaluation.scoring.registry import SCORINGS, score_of
 from mmpr_pipeline.evaluation.seen import TrainingOverlap, trained_models
 from mmpr_pipeline.evaluation.settings import EvalConfig
-from mmpr_pipeline.models.images import MAX_TILES
+from mmpr_pipeline.models.messages import MAX_TILES
 from mmpr_pipeline.storage import Store, open_store
 
 RESULTS = "results.json"

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.models.convert.config import image_size, image_tokens
-from mmpr_pipeline.models.images import MAX_TILES
+from mmpr_pipeline.models.messages import MAX_TILES
 
 IMAGE_TOKENS = {"start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>"}
 VIDEO_TOKEN = "<video>"

@@ -11,7 +11,7 @@ from typing import Any
 from mmpr_pipeline.core.errors import ConfigError, SourceAwayError, SourceError
 from mmpr_pipeline.core.records import Reject
 from mmpr_pipeline.dataset.files.sealed import SourceNote
-from mmpr_pipeline.models.images import MAX_TILES
+from mmpr_pipeline.models.messages import MAX_TILES
 from mmpr_pipeline.pipeline.config import BuildConfig
 from mmpr_pipeline.screening.fingerprints import Fingerprint
 from mmpr_pipeline.screening.mixture import ALL, share_fields, taken

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mmpr_pipeline.core.errors import ConfigError, SourceError
-from mmpr_pipeline.models.images import MOST_TILES
+from mmpr_pipeline.models.messages import MOST_TILES
 from mmpr_pipeline.sources.adding.draft import Draft, draft_found, draft_source
 from mmpr_pipeline.sources.adding.images import image_paths
 from mmpr_pipeline.sources.adding.look import Found, read_sample

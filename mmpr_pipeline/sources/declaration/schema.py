@@ -17,8 +17,7 @@ from mmpr_pipeline.core.records import Language, Prompting
 from mmpr_pipeline.core.settings import explain_settings_error
 from mmpr_pipeline.core.settings.base import load_yaml
 from mmpr_pipeline.core.verdict import AnswerKind
-from mmpr_pipeline.models.conversation import IMAGE_MARK
-from mmpr_pipeline.models.images import MOST_TILES
+from mmpr_pipeline.models.messages import IMAGE_MARK, MOST_TILES
 from mmpr_pipeline.sources.declaration.rows import Columns, DeclarationPart, Format, one_or_several, path_columns
 
 HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:\d{1,5})?|\[[0-9a-fA-F:]{2,39}\](:\d{1,5})?")

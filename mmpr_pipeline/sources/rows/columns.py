@@ -15,7 +15,7 @@ from typing import Any
 
 from mmpr_pipeline.checking.finding.announcements import matching_braces
 from mmpr_pipeline.core.errors import ItemRejected, nearest
-from mmpr_pipeline.models.conversation import IMAGE_MARK
+from mmpr_pipeline.models.messages import IMAGE_MARK
 from mmpr_pipeline.sources.declaration.rows import PATH_COLUMN, one_or_several
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from mmpr_pipeline.core.records import Turn
-from mmpr_pipeline.models.conversation import IMAGE_MARK
+from mmpr_pipeline.models.messages import IMAGE_MARK
 from mmpr_pipeline.sources.declaration.rows import Columns
 from mmpr_pipeline.sources.files.formats import Row, Unreadable, Values
 

@@ -17,7 +17,7 @@ from mmpr_pipeline.checking.reading.choices import choices_in
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Image, PresetPair, Question, Turn, question_id
 from mmpr_pipeline.core.verdict import AnswerKind
-from mmpr_pipeline.models.conversation import TURN_MARK, conversation
+from mmpr_pipeline.models.messages import TURN_MARK, conversation
 from mmpr_pipeline.sources.declaration.rows import Columns, one_or_several
 from mmpr_pipeline.sources.declaration.schema import SourceDeclaration
 from mmpr_pipeline.sources.images.decode import load_image

@@ -11,7 +11,7 @@ from mmpr_pipeline.core.charts import chart_svg
 from mmpr_pipeline.study.results.fields import StudyResults, Way, means_of_seeds, source_score
 from mmpr_pipeline.study.results.table import WAYS
 from mmpr_pipeline.training.objective.loss import needs_reference, recipe
-from mmpr_pipeline.training.run.metrics import METRICS, read_lines
+from mmpr_pipeline.training.run.run_folder import METRICS, read_lines
 
 POINTS = 60
 """Points of a training curve; each is the mean of the steps around it."""

@@ -21,8 +21,7 @@ from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError, ItemRejected
 from mmpr_pipeline.core.records import PreferencePair, content_id
-from mmpr_pipeline.models.conversation import IMAGE_MARK, messages_of
-from mmpr_pipeline.models.images import decode_image, interleaved, tile_settings
+from mmpr_pipeline.models.messages import IMAGE_MARK, decode_image, interleaved, messages_of, tile_settings
 from mmpr_pipeline.rollouts.reserved import ReservedTokens, plain_encoder
 from mmpr_pipeline.training.data.groups import Group, make_group
 from mmpr_pipeline.training.data.shards import Shard

@@ -11,18 +11,15 @@ construction) share that beginning too. All pure: tokens in, tokens out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
-from mmpr_pipeline.core.errors import ItemRejected
+from mmpr_pipeline.core.errors import ConfigError, ItemRejected
 
 if TYPE_CHECKING:  # the scorer runs where only torch and transformers are installed
     from mmpr_pipeline.core.records import PreferencePair
-from collections.abc import Iterable, Iterator
-from math import inf
-
-from mmpr_pipeline.core.errors import ConfigError
 
 Tokens = tuple[int, ...]
 ENOUGH_TO_SHARE = 16  # a shorter common beginning costs more as a segment of its own than it saves
@@ -114,33 +111,33 @@ def prefix_tree(group: Group, enough: int = ENOUGH_TO_SHARE) -> PrefixTree:
     segments = [Segment(-1, group.prompt)]
     paths: list[tuple[int, ...]] = [()] * len(responses)
 
-    def hang(members: Sequence[int], start: int, above: tuple[int, ...]) -> None:
-        """Hang members that share everything before token `start` below the path `above`, whose first is the prompt."""
-        # Members that agree on the next `enough` tokens from `start` together, in order of first appearance.
-        found: dict[Tokens, list[int]] = {}
-        for member in members:
-            found.setdefault(responses[member][start : start + enough], []).append(member)
-        # Distinct responses can agree on fewer than `enough` tokens only by ending there: those stand alone, as do
-        # all that agree with nobody.
-        for cluster in found.values():
+    # Responses that share everything before token `start`, below the path `above`, whose first is the prompt.
+    waiting: list[tuple[Sequence[int], int, tuple[int, ...]]] = [(range(len(responses)), 0, ())]
+    while waiting:
+        members, start, above = waiting.pop()
+        if above:
             # Tokens from `start` that all members have in common.
-            first, last = (pick(responses[m] for m in cluster) for pick in (min, max))
+            first, last = (pick(responses[m] for m in members) for pick in (min, max))
             length = 0
             for a, b in zip(first[start:], last[start:], strict=False):
                 if a != b:
                     break
                 length += 1
             if not length:  # it ends exactly here: a beginning of others, without a segment of its own
-                paths[cluster[0]] = above[1:]
+                paths[members[0]] = above[1:]
                 continue
-            segments.append(Segment(above[-1], responses[cluster[0]][start : start + length]))
-            path = (*above, len(segments) - 1)
-            if len(cluster) == 1:
-                paths[cluster[0]] = path[1:]
-            else:
-                hang(cluster, start + length, path)
-
-    hang(range(len(responses)), 0, (0,))
+            segments.append(Segment(above[-1], responses[members[0]][start : start + length]))
+            start += length
+        path = (*above, len(segments) - 1)
+        if above and len(members) == 1:
+            paths[members[0]] = path[1:]
+            continue
+        # Members that agree on the next `enough` tokens together, in order of first appearance. Distinct responses can
+        # agree on fewer only by ending there: those stand alone, as do all that agree with nobody.
+        found: dict[Tokens, list[int]] = {}
+        for member in members:
+            found.setdefault(responses[member][start : start + enough], []).append(member)
+        waiting += [(cluster, start, path) for cluster in reversed(found.values())]  # depth first
     return PrefixTree(tuple(segments), tuple(paths))
 
 

@@ -54,12 +54,13 @@ class Order:
 
         `sizes` is asked only for shards that are needed, in the order of their use.
         """
-        step = start
+        step, per_epoch = start, self.steps_per_epoch
+        begins = [sum(self.pairs) * number // per_epoch for number in range(per_epoch + 2)]  # pairs before each step
         while step < stop:
-            epoch, within = divmod(step, self.steps_per_epoch)
+            epoch, within = divmod(step, per_epoch)
             taken: list[Slice] = []
-            room = self._begin(within + 1) - self._begin(within)
-            for group in self._groups(epoch, self._begin(within), sizes):
+            room = begins[within + 1] - begins[within]
+            for group in self._groups(epoch, begins[within], sizes):
                 first = group.first
                 while first < group.stop:
                     end = min(group.stop, first + room)
@@ -71,7 +72,7 @@ class Order:
                         step, within = step + 1, within + 1
                         if step == stop:
                             return
-                        taken, room = [], self._begin(within + 1) - self._begin(within)
+                        taken, room = [], begins[within + 1] - begins[within]
             if taken:
                 yield step, taken
                 step += 1
@@ -99,10 +100,6 @@ class Order:
                 skip -= first - part.first
                 if first < part.stop:
                     yield Slice(part.shard, part.group, first, part.stop)
-
-    def _begin(self, within: int) -> int:
-        """Pairs of an epoch before its step number `within`."""
-        return sum(self.pairs) * within // self.steps_per_epoch
 
 
 ATTEMPTS = 12  # divisions in a row that make nothing shorter

@@ -14,7 +14,7 @@ import random
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from mmpr_pipeline.dataset.files.layout import REFERENCE
 from mmpr_pipeline.dataset.files.lookup import ShardImages
 from mmpr_pipeline.dataset.files.sealed import read_config
 from mmpr_pipeline.dataset.files.summary import manifests_of, shards_of
-from mmpr_pipeline.models.images import MAX_TILES
+from mmpr_pipeline.models.messages import MAX_TILES
 from mmpr_pipeline.storage import MissingKeyError, Store
 from mmpr_pipeline.training.data.order import Outline, Slice
 
@@ -44,15 +44,14 @@ class Shard:
 
     def __init__(self, store: Store, number: int, num_shards: int, hashes: Mapping[str, str]) -> None:
         """`hashes`: sha256 of the files that are to be checked, by key; raises DatasetError where one is another."""
-
-        def path(kind: str) -> Path:
-            key = layout.data(kind, number, num_shards)
-            return sound_file(store, key, hashes[key]) if key in hashes else store.local_copy(key)
-
         self.number = number
-        self._pairs = open_table(path("pairs"), PAIR_SCHEMA.names)
-        self._images = ShardImages(path("images"))
-        questions = open_table(path("questions"), ["question_id", "tiles"]).to_pydict()
+        keys = (layout.data(kind, number, num_shards) for kind in ("pairs", "images", "questions"))
+        pairs, images, asked_of = (
+            sound_file(store, key, hashes[key]) if key in hashes else store.local_copy(key) for key in keys
+        )
+        self._pairs = open_table(pairs, PAIR_SCHEMA.names)
+        self._images = ShardImages(images)
+        questions = open_table(asked_of, ["question_id", "tiles"]).to_pydict()
         self.tiles = {n: int(tiles or 1) for n, tiles in zip(questions["question_id"], questions["tiles"], strict=True)}
         """Most tiles that a question's source allows, by question."""
         asked = (self._pairs.column(name).to_pylist() for name in ("prompt", "images"))
@@ -82,19 +81,17 @@ class Shard:
         known = rows.select([*_COUNTS, "question_id", "images"]).to_pylist()
         texts = rows.select(["chosen", "rejected", "prompt"]).to_pylist()
         names: dict[str, int] = {}
-
-        def response(index: int, name: str) -> tuple[int, int]:
-            text = texts[index][name]
-            tokens = known[index][f"{name}_tokens"] or len(text) // CHARS_PER_TOKEN
-            return names.setdefault(text, len(names)), tokens
-
+        responses = [
+            (names.setdefault(text[side], len(names)), row[f"{side}_tokens"] or len(text[side]) // CHARS_PER_TOKEN)
+            for row, text in zip(known, texts, strict=True)
+            for side in ("chosen", "rejected")
+        ]
         head = known[0]
         tiles = self.tiles.get(head["question_id"], 1)
         sizes = [self._images.size(name) for name in head["images"] if name in self._images]
         images = sum(image_tokens(width, height, tiles) for width, height in sizes)
         prompt = head["prompt_tokens"] or len(texts[0]["prompt"]) // CHARS_PER_TOKEN + images
-        pairs = tuple((response(i, "chosen"), response(i, "rejected")) for i in range(len(known)))
-        return Outline(prompt, pairs, images)
+        return Outline(prompt, tuple(zip(responses[::2], responses[1::2], strict=True)), images)
 
     def image(self, sha256: str) -> Image:
         """An image of the shard. Raises ItemRejected where it is not there: `missing_image`."""
@@ -145,18 +142,11 @@ class Shards:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Groups of each shard that are held out, and how many pairs these are."""
+    """Groups of each shard that are held out, how many pairs these are, and the same in order."""
 
-    groups: Mapping[int, frozenset[int]] = field(default_factory=dict)
-    pairs: Mapping[int, int] = field(default_factory=dict)
-
-    def slices(self, shards: Shards) -> list[Slice]:
-        """What is held out, in order."""
-        return [
-            Slice(shard, group, 0, shards[shard].sizes[group])
-            for shard in sorted(self.groups)
-            for group in sorted(self.groups[shard])
-        ]
+    groups: Mapping[int, frozenset[int]]
+    pairs: Mapping[int, int]
+    slices: tuple[Slice, ...]
 
 
 def hold_out(shards: Shards, share: float, most: int, seed: int) -> HeldOut:
@@ -189,7 +179,9 @@ def hold_out(shards: Shards, share: float, most: int, seed: int) -> HeldOut:
         if taken:
             groups[shard], pairs[shard] = frozenset(taken), count
             wanted -= count
-    return HeldOut(groups, pairs)
+    held = [(shard, group) for shard in sorted(groups) for group in sorted(groups[shard])]
+    slices = tuple(Slice(shard, group, 0, shards[shard].sizes[group]) for shard, group in held)
+    return HeldOut(groups, pairs, slices)
 
 
 WEIGHT_FILES = ("*.safetensors", "*.bin", "config.json")

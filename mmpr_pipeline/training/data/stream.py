@@ -23,6 +23,7 @@ from mmpr_pipeline.training.data.encode import PairEncoder, PairReject
 from mmpr_pipeline.training.data.groups import Group, IndexedPair, fit_group, pack
 from mmpr_pipeline.training.data.order import Outline, Slice, plan
 from mmpr_pipeline.training.data.shards import ReferenceRow, Shards
+from mmpr_pipeline.training.world import Stopped, World
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -151,13 +152,27 @@ def prefetch(items: Iterator[T]) -> Generator[T]:
         pool.shutdown(cancel_futures=True)
 
 
-def of_one_step(events: Iterator[MicroBatch | EndOfStep], rejects: list[PairReject]) -> Iterator[MicroBatch]:
-    """The micro-batches of the next step; what of it could not be used is added to `rejects` at their end."""
-    for event in events:
-        if isinstance(event, EndOfStep):
-            rejects += event.rejects
+def in_turns(
+    world: World, events: Iterator[MicroBatch | EndOfStep], rejects: list[PairReject], stopping: Callable[[], bool]
+) -> Iterator[MicroBatch | None]:
+    """This rank's micro-batches of the next step, then None as long as another rank has some: all take part in every
+    turn. What of the step could not be used is added to `rejects`.
+
+    Raises Stopped, on every rank, where any of them is asked to stop.
+    """
+    batch, more = None, True
+    while True:
+        if more:
+            event = next(events, None)
+            batch = event if isinstance(event, MicroBatch) else None
+            more = batch is not None
+            rejects += event.rejects if isinstance(event, EndOfStep) else ()
+        stop, others = world.any(stopping(), more)
+        if stop:
+            raise Stopped
+        if not others:
             return
-        yield event
+        yield batch
 
 
 def idle_batch() -> PackedBatch:

@@ -218,10 +218,7 @@ def recipe(name: str) -> dict[str, float]:
     return {term: 1.0, **({"sft": 1.0} if plus else {})}
 
 
-@cache
-def _term(name: str) -> Term:
-    """Looked up once: finding a distribution's takes milliseconds, and every micro-batch asks."""
-    return LOSSES.get(name)
+_term = cache(LOSSES.get)  # finding a distribution's takes milliseconds, and every micro-batch asks
 
 
 def is_reference_free(term: str) -> bool:

@@ -12,7 +12,7 @@ file. Where the dataset cannot be written to, the columns are kept in the run's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import lru_cache, partial
 from typing import Any
@@ -26,9 +26,9 @@ from mmpr_pipeline.training.data.batch import PackedBatch
 from mmpr_pipeline.training.data.encode import PairReject
 from mmpr_pipeline.training.data.order import Slice
 from mmpr_pipeline.training.data.shards import ReferenceKey, ReferenceRow, read_reference, write_reference
-from mmpr_pipeline.training.data.stream import Stream, idle_batch, of_one_step, prefetch
-from mmpr_pipeline.training.distributed.world import World
+from mmpr_pipeline.training.data.stream import Stream, idle_batch, in_turns, prefetch
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
+from mmpr_pipeline.training.world import World
 
 OVER_BUDGET = ("pair_over_budget", "prompt_over_budget")
 Progress = Callable[[int, int], None]
@@ -109,14 +109,11 @@ def follow_policy(reference: nn.Module, policy: nn.Module, share: float) -> None
         old.lerp_(new.to(old.dtype), share)
 
 
-def reference_rows(policy: PrefixSharedPolicy, batches: Iterable[PackedBatch]) -> Iterator[ReferenceRow]:
-    """Score batches for the column file: one row a pair, in the batches' order."""
-    for batch in batches:
-        chosen, rejected = (values.double().tolist() for values in _score(policy, batch))
-        lengths = batch.lengths.tolist()
-        pairs = zip(batch.pair_ids, chosen, rejected, batch.chosen.tolist(), batch.rejected.tolist(), strict=True)
-        for pair_id, log_chosen, log_rejected, c, r in pairs:
-            yield ReferenceRow(pair_id, log_chosen, log_rejected, lengths[c], lengths[r])
+def reference_rows(policy: PrefixSharedPolicy, batch: PackedBatch) -> list[ReferenceRow]:
+    """Score a batch for the column file: one row a pair, in the batch's order."""
+    chosen, rejected = (values.double().tolist() for values in _score(policy, batch))
+    tokens = (batch.lengths[which.to(batch.lengths.device)].tolist() for which in (batch.chosen, batch.rejected))
+    return [ReferenceRow(*row) for row in zip(batch.pair_ids, chosen, rejected, *tokens, strict=True)]
 
 
 def score_shards(
@@ -127,7 +124,7 @@ def score_shards(
     key: ReferenceKey,
     progress: Progress,
     stopping: Callable[[], bool] = bool,
-) -> Callable[[int], dict[str, ReferenceRow]]:
+) -> Callable[[int], dict[str, ReferenceRow] | None]:
     """Score the shards that have no column file yet; gives what reads a shard's rows, by pair id.
 
     Raises Stopped where any rank is asked to stop; shards that are scored stay so.
@@ -152,8 +149,8 @@ def score_shards(
         mine: list[ReferenceRow] = []
         rejects: list[PairReject] = []
         with closing(prefetch(stream.steps([(shard, slices)]))) as events:
-            for event in world.in_turns(of_one_step(events, rejects), stopping):
-                rows = list(reference_rows(policy, [event.batch if event else idle_batch()]))
+            for event in in_turns(world, events, rejects, stopping):
+                rows = reference_rows(policy, event.batch if event else idle_batch())
                 mine += rows if event else []
         for reject in rejects:
             budget = f":{stream.budget}" if reject.reason in OVER_BUDGET else ""
@@ -164,8 +161,4 @@ def score_shards(
     if missing:
         progress(len(missing), len(missing))
 
-    @lru_cache(maxsize=16)
-    def rows_of(shard: int) -> dict[str, ReferenceRow]:
-        return read_reference(store, key, shard, num_shards) or {}
-
-    return rows_of
+    return lru_cache(maxsize=16)(partial(read_reference, store, key, num_shards=num_shards))

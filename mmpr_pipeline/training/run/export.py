@@ -12,11 +12,11 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 
 from mmpr_pipeline.core.errors import ConfigError, StoreError, TrainingError
 from mmpr_pipeline.models.resolve import read_model_config
-from mmpr_pipeline.training.distributed.weights import Stored, stored_weights, write_weights
-from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.policy.load import ModelFolder, add_adapters, empty_model, load_model, load_processor
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
+from mmpr_pipeline.training.policy.weights import Stored, stored_weights, write_weights
 from mmpr_pipeline.training.settings import LoraSettings
+from mmpr_pipeline.training.world import World
 
 EXPORT_MARKER = "mmpr_export.json"
 GENERATION = "generation_config.json"

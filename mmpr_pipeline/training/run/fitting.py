@@ -1,33 +1,128 @@
-"""What a step takes of a device, measured before the first one: how many tokens at a time, and what layers keep.
+"""How steps are computed, chosen before the first one by what is measured on the data: shared prefixes or the plain
+path, how many tokens at a time, and what layers keep.
 
-Pairs of the data are scored and differentiated in two sizes. Memory grows evenly with tokens (attention keeps no
+Types of models that the tests do not hold equal are compared on one question of the data: with shared prefixes and as
+transformers computes them. What differs is trained by the plain path, which is always right and always slower; what
+reads a response in both directions is not trained, as its log-probs would know the token that they are of.
+
+Then pairs of the data are scored and differentiated in two sizes. Memory grows evenly with tokens (attention keeps no
 square), so the two tell what a micro-batch of any size takes, without ever coming near the device's end.
 """
 
 from __future__ import annotations
 
-import ctypes
-import gc
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
-import psutil
 import torch
+from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
+from mmpr_pipeline.training.data.batch import ImageInputs, PackedBatch, collate, images_as
+from mmpr_pipeline.training.data.groups import Group, IndexedPair
 from mmpr_pipeline.training.data.order import Slice
 from mmpr_pipeline.training.data.stream import MicroBatch, Stream, idle_batch
-from mmpr_pipeline.training.distributed.world import World
-from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.policy.recompute import Checkpointing, Recompute, set_checkpointing
+from mmpr_pipeline.training.policy.families.family import CHECKED
+from mmpr_pipeline.training.policy.layers import Checkpointing, Recompute, set_checkpointing
+from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy, ResponseScores
+from mmpr_pipeline.training.run.device import GIB, most_memory
 from mmpr_pipeline.training.settings import MOST_TOKENS
+from mmpr_pipeline.training.world import World
 
-SHARES = {"cuda": 0.9, "cpu": 0.5}
-"""Of a device's memory that a step may take: the rest is for fragments; main memory is shared with others."""
-_GIB = 1 << 30
+APART = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+"""How far log-probs may be apart, in nats, on average over the tokens of a response: kernels round differently."""
+LOOKED_AT = 1024  # questions, for one with an image
+
+
+def choose_path(
+    policy: PrefixSharedPolicy, stream: Stream, slices: Sequence[Slice], notify: Callable[[str], None]
+) -> None:
+    """Make the policy take the plain path where it must. On every rank, with the same `slices` of the data.
+
+    Raises ConfigError where the model cannot be trained by either.
+    """
+    kind = policy.bare.config.model_type
+    if kind not in CHECKED:  # compared on one question
+        (group, images), allowed = _sample(stream, slices), APART.get(stream.dtype, 0.1)
+        if (apart := _seen_ahead(policy, group, images)) > allowed:
+            raise ConfigError(
+                f"{kind} reads a response in both directions: with its end, its beginning differs by {apart:.2g} nats.",
+                remedy="Use another model, or bring its family by the entry-point group `mmpr.families`.",
+            )
+        if policy.shares:
+            try:
+                apart = path_difference(policy, collate([group], [images]))
+                trouble = f"log-probs {apart:.2g} nats a token from the model's own" if apart > allowed else ""
+            except Exception as error:  # an unknown model fails in its own ways, and the plain path is its own forward
+                trouble = str(error).splitlines()[0][:200]
+            if trouble:
+                policy.give_up_sharing(trouble)
+            else:
+                notify(
+                    f"{kind}: shared prefixes compared with the model's own forward, {apart:.1e} nats a token apart."
+                )
+    if not policy.shares:
+        outlines = stream.outlines(slices)
+        shared, plain = (sum(o.tokens(0, len(o.pairs), shares) for o in outlines) for shares in (True, False))
+        notify(f"{kind} cannot share prefixes ({'; '.join(policy.why_plain)}): each response is computed with its own")
+        notify(f"image and prompt, {plain / max(1, shared):.1f} times the tokens.")
+
+
+@torch.no_grad()
+def path_difference(policy: PrefixSharedPolicy, batch: PackedBatch) -> float:
+    """Nats a token between shared prefixes and the plain path, of the response where they are furthest apart."""
+    shared, plain = policy(batch).responses, _scores_of_the_plain_path(policy, batch).responses
+    return _most((shared - plain) / batch.lengths.to(plain.device))
+
+
+@torch.no_grad()
+def _seen_ahead(policy: PrefixSharedPolicy, group: Group, images: ImageInputs) -> float:
+    """Nats by which the first half of the longest response is scored otherwise where the second half is not there."""
+    longest = max(group.responses, key=len)
+    pair = IndexedPair(group.pairs[0].pair_id, 0, 0)
+    alone = [
+        replace(group, responses=(response,), pairs=(pair,))
+        for response in (longest, longest[: (len(longest) + 1) // 2])
+    ]
+    whole, cut = (_scores_of_the_plain_path(policy, collate([each], [images])).tokens for each in alone)
+    return _most(whole[: len(cut)] - cut)
+
+
+def _most(differences: Tensor) -> float:
+    return float(differences.abs().nan_to_num(nan=torch.inf).max())
+
+
+def _scores_of_the_plain_path(policy: PrefixSharedPolicy, batch: PackedBatch) -> ResponseScores:
+    why, policy.why_plain = policy.why_plain, ["compared"]
+    policy.release()
+    try:
+        found: ResponseScores = policy(batch)
+        return found
+    finally:
+        policy.why_plain = why
+        policy.take()
+
+
+def _sample(stream: Stream, slices: Sequence[Slice]) -> tuple[Group, ImageInputs]:
+    """One pair of one question, with an image if there is one: of `slices`, else of the data in order. Raises
+    TrainingError where no pair can be used."""
+    shards = stream.shards
+    others = (Slice(shard, group, 0, 1) for shard in range(shards.of) for group in range(len(shards[shard].sizes)))
+    best: tuple[Group, ImageInputs] | None = None
+    for part in islice(chain(slices, others), LOOKED_AT):
+        made = stream.encoder.encode(shards[part.shard], part.group, part.first, part.first + 1)
+        if made.group and (made.images or best is None):
+            best = made.group, images_as(stream.dtype, made.images)
+        if made.group and made.images:
+            break
+    if best is None:
+        raise TrainingError(
+            "No pair of the first questions can be used.", remedy="See `mmpr verify` for what is wrong with them."
+        )
+    return best
 
 
 class StepFit(NamedTuple):
@@ -98,8 +193,8 @@ def fit_step(
                 set_checkpointing(policy.bare, kind, vision)
                 return StepFit(budget, kind, vision, needed)
     raise TrainingError(
-        f"A step of {most:,} tokens needs about {needed / _GIB:.1f} GiB (recompute: {kind}, of the vision tower"
-        f" {vision}), there are {room / _GIB:.1f} GiB for it.",
+        f"A step of {most:,} tokens needs about {needed / GIB:.1f} GiB (recompute: {kind}, of the vision tower"
+        f" {vision}), there are {room / GIB:.1f} GiB for it.",
         remedy="Lower the token budget or the image budget, set recompute to full, freeze the vision tower, use LoRA,"
         " or train on more devices.",
     )
@@ -131,9 +226,9 @@ def _measure(
         with closing(replace(stream, budget=budget).steps([(0, list(slices))])) as events:  # type: ignore[type-var]
             first = next(events)
         batch = first.batch if isinstance(first, MicroBatch) else idle_batch()
-        rest = _begin_peak(world.device)
+        rest = most_memory(world.device, forget=True)
         (policy(batch).responses.sum() * 0.0).backward()
-        peak = _peak(world.device)
+        peak = most_memory(world.device)
         policy.zero_grad(set_to_none=True)
         tokens = batch.tokens * (len(batch.lengths) if not stream.shares else 1)
         found.append(DryStep(tokens, rest, peak))
@@ -142,86 +237,3 @@ def _measure(
     growths = [MemoryGrowth.of(small, large) for small, large in world.all_gather(found)]
     dearest = max(growths, key=lambda growth: growth.at(MOST_TOKENS))
     return dearest._replace(start=dearest.start + moments)
-
-
-def resting_bytes(policy: PrefixSharedPolicy, ranks: int, reference: bool) -> int:
-    """Weights, gradients and Adam's moments on each of `ranks` devices; without memory for any of them yet.
-
-    Trained weights take 16 bytes, others those of their type; a second model takes its weights.
-    """
-    sizes = [p.numel() * (p.element_size() + (12 if p.requires_grad else 0)) for p in policy.parameters()]
-    second = sum(p.numel() * p.element_size() for p in policy.parameters()) if reference else 0
-    whole = sum(b.numel() * b.element_size() for b in policy.buffers())  # packed weights above all: on every rank
-    return int((sum(sizes) + second) // ranks + whole)
-
-
-def check_resting(policy: PrefixSharedPolicy, ranks: int, reference: bool, available: int) -> int:
-    """`resting_bytes`. Raises TrainingError, before anything is loaded, where a device has less than that."""
-    needed = resting_bytes(policy, ranks, reference)
-    if needed > available:
-        raise TrainingError(
-            f"Weights, gradients and Adam's moments take {needed / _GIB:.1f} GiB, the device has"
-            f" {available / _GIB:.1f} GiB.",
-            remedy="Freeze parts of the model, use LoRA, or train on more devices.",
-        )
-    return needed
-
-
-def device_memory(world: World) -> tuple[int, int]:
-    """Bytes of a device, or of this process's share of the machine: that a step may take, and that are free now.
-
-    The first by its size, as other processes come and go; what others hold of a GPU is theirs.
-    """
-    if world.device.type != "cuda":
-        return int(SHARES["cpu"] * psutil.virtual_memory().total / world.local_size), main_memory(world)
-    free, total = torch.cuda.mem_get_info(world.device)
-    others = total - free - torch.cuda.memory_reserved(world.device)
-    return int(SHARES["cuda"] * (total - others)), free
-
-
-def main_memory(world: World) -> int:
-    """Bytes that are free of this process's share of the machine's memory."""
-    return int(psutil.virtual_memory().available // world.local_size)
-
-
-def check_host_memory(model: Any, world: World) -> None:
-    """Raise ConfigError where the ranks have not the memory to load a model whole, in float32."""
-    needed, free = 4 * sum(p.numel() for p in model.parameters()), main_memory(world)
-    if needed > free:
-        raise ConfigError(
-            f"Each of the {world.local_size} processes of this machine needs {needed / _GIB:.0f} GiB to load the model,"
-            f" {free / _GIB:.0f} GiB are free.",
-            remedy="Train with fewer processes to a machine, or on one with more memory.",
-        )
-
-
-def _begin_peak(device: torch.device) -> int:
-    """Forget the most memory so far; gives what is held now. On Linux a process may do so of its resident memory, once
-    malloc has given back what it kept of freed blocks."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return int(torch.cuda.memory_allocated(device))
-    with suppress(OSError, AttributeError):  # then the most so far counts
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")
-    return _peak(device)
-
-
-def _peak(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-
-
-def memory_gib(device: torch.device) -> float:
-    """Most memory used on a GPU since the last call; on the CPU, what the process holds now."""
-    if device.type == "cuda":
-        used = torch.cuda.max_memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        return float(used / 2**30)
-    return float(psutil.Process().memory_info().rss / 2**30)

@@ -15,7 +15,7 @@ from mmpr_pipeline.dataset.files.sealed import read_config, refuse_rehearsal
 from mmpr_pipeline.models.large_imports import large_imports
 from mmpr_pipeline.models.resolve import NANO
 from mmpr_pipeline.storage import MissingKeyError, absolute_model, absolute_url, open_store
-from mmpr_pipeline.training.run.metrics import TrainingView
+from mmpr_pipeline.training.run.run_folder import TrainingView
 from mmpr_pipeline.training.settings import TrainConfig
 
 FOLLOW_EVERY = 1.0  # seconds
@@ -31,10 +31,10 @@ def run_training(config: TrainConfig, view: TrainingView | None = None, *, resum
     if config.model != named:
         shown.message([f"Model: {config.model}, which made these pairs; --model names another."])
     with large_imports():
-        from mmpr_pipeline.training.distributed.world import forget
+        from mmpr_pipeline.training.world import STOP
 
     if os.environ.get("RANK", "0") == "0":
-        forget(Path(config.run_dir))
+        (Path(config.run_dir) / STOP).unlink(missing_ok=True)  # it was meant for an earlier start
     if config.launch.on == "ray":
         result = _on_ray(config, shown, resume)
     else:
@@ -93,7 +93,7 @@ def _on_ray(config: TrainConfig, view: TrainingView, resume: bool) -> Any:
 
     from mmpr_pipeline.cluster.session import ray_session
     from mmpr_pipeline.training.checkpoints import CheckpointPlace
-    from mmpr_pipeline.training.distributed.world import stop_requested
+    from mmpr_pipeline.training.world import stop_requested
 
     config = absolute_training_paths(config)
     if CheckpointPlace(config.run_dir, config.checkpoints).steps() and not resume:
@@ -178,8 +178,8 @@ def _fit(trainer: Any, run: Path, view: TrainingView, stopping: threading.Event)
 
     Shows the steps of the workers as their metrics come into the run's directory.
     """
-    from mmpr_pipeline.training.distributed.world import ask_to_stop
-    from mmpr_pipeline.training.run.metrics import METRICS, read_lines
+    from mmpr_pipeline.training.run.run_folder import METRICS, read_lines
+    from mmpr_pipeline.training.world import ask_to_stop
 
     failed: list[BaseException] = []
 

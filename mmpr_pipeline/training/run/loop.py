@@ -22,11 +22,9 @@ from mmpr_pipeline.training.checkpoints import RunProgress, step_name
 from mmpr_pipeline.training.data.encode import encoding_digest
 from mmpr_pipeline.training.data.shards import ReferenceKey, weights_digest
 from mmpr_pipeline.training.data.stream import prefetch
-from mmpr_pipeline.training.distributed.world import Stopped, connect, forget, stop_requested
 from mmpr_pipeline.training.objective.reference import follow_policy, score_shards
-from mmpr_pipeline.training.policy.flops import matmul_peak
+from mmpr_pipeline.training.run.device import matmul_peak, memory_gib
 from mmpr_pipeline.training.run.export import export_model
-from mmpr_pipeline.training.run.fitting import memory_gib
 from mmpr_pipeline.training.run.measuring import (
     BENCHMARKS,
     HELD_OUT_METRICS,
@@ -35,11 +33,11 @@ from mmpr_pipeline.training.run.measuring import (
     measure_benchmarks,
     measure_held_out,
 )
-from mmpr_pipeline.training.run.metrics import HELD_OUT, REJECTS, Metrics, TrainingView, read_lines
 from mmpr_pipeline.training.run.preparation import PreparedRun
-from mmpr_pipeline.training.run.run_folder import SUMMARY
+from mmpr_pipeline.training.run.run_folder import HELD_OUT, REJECTS, SUMMARY, Metrics, TrainingView, read_lines
 from mmpr_pipeline.training.run.step import lr_at
 from mmpr_pipeline.training.settings import TrainConfig
+from mmpr_pipeline.training.world import STOP, Stopped, connect, stop_requested
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def train(config: TrainConfig, view: TrainingView | None = None, *, resume: bool
     with connect(config.launch.device, config.launch.patience) as world, ExitStack() as held:
         if world.is_main:  # two runs in one directory would mix their metrics and checkpoints
             held.enter_context(open_store(config.run_dir).lease())
-            held.callback(forget, run)
+            held.callback((run / STOP).unlink, missing_ok=True)
         stopping = held.enter_context(stop_requested(run if world.is_main else None))
         shown = view if view and world.is_main else TrainingView()
         return Trainer(config, world, shown, resume, stopping).run()
@@ -191,7 +189,7 @@ class Trainer(PreparedRun):
 
     def _measure(self, step: int, metrics: Metrics | None, rows: Any) -> None:
         """Measure held-out pairs, benchmarks and the fixed questions, as far as there are any."""
-        config, stopping, slices = self.config, self.stopping.is_set, self.held_out.slices(self.shards)
+        config, stopping, slices = self.config, self.stopping.is_set, self.held_out.slices
         try:
             found = measure_held_out(self.learner, self.stream, slices, rows, stopping) if slices else {}
         except Stopped:

@@ -29,13 +29,13 @@ from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints import CheckpointPlace
 from mmpr_pipeline.training.data.encode import PairReject
 from mmpr_pipeline.training.data.order import Slice
-from mmpr_pipeline.training.data.stream import Stream, of_one_step, prefetch
-from mmpr_pipeline.training.distributed.world import World
+from mmpr_pipeline.training.data.stream import Stream, in_turns, prefetch
 from mmpr_pipeline.training.objective.loss import mixed
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.run.metrics import HELD_OUT, SampleLine, read_lines
+from mmpr_pipeline.training.run.run_folder import HELD_OUT, SampleLine, read_lines
 from mmpr_pipeline.training.run.step import Learner, Sums
 from mmpr_pipeline.training.settings import BenchmarkSettings
+from mmpr_pipeline.training.world import World
 
 BENCHMARKS, BEST = "benchmarks", "best.json"
 HELD_OUT_METRICS = {"accuracy": "accuracy", "margin": "reward/margin", "nll": "nll", "loss": "loss"}
@@ -60,13 +60,13 @@ def measure_held_out(
     """
     sums, rejects = Sums(learner.weights), list[PairReject]()
     with closing(prefetch(stream.steps([(0, list(slices))], rows))) as events:
-        for event in learner.world.in_turns(of_one_step(events, rejects), stopping):
+        for event in in_turns(learner.world, events, rejects, stopping):
             _, pairs = learner.score(event)
             if event and pairs:
                 loss = mixed(pairs, learner.weights, learner.settings, learner.shift.value)
                 sums.add_batch(event.batch, pairs, loss, learner.settings.beta, 0.0)
-    sums.add(rejected=len(rejects))
-    found = sums.result(learner.world.sum(sums.values))
+    sums.values["rejected"] += len(rejects)
+    found = sums.result(learner.world)
     unwanted = ("flops", "micro_batches", "imbalance", "reward/accuracy")
     return {"accuracy": found["reward/accuracy"], **{name: found[name] for name in found if name not in unwanted}}
 

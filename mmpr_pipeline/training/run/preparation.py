@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.models.images import tile_settings
+from mmpr_pipeline.models.messages import tile_settings
 from mmpr_pipeline.models.resolve import NANO
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints import Checkpointer, CheckpointPlace
@@ -21,14 +21,11 @@ from mmpr_pipeline.training.data.encode import PairEncoder
 from mmpr_pipeline.training.data.order import Order, Slice
 from mmpr_pipeline.training.data.shards import Shards, hold_out
 from mmpr_pipeline.training.data.stream import Stream
-from mmpr_pipeline.training.distributed.weights import fill, shard, stored_weights
-from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.objective.loss import LossSettings
 from mmpr_pipeline.training.objective.reference import Reference, adapter_off_reference, no_reference, online_reference
 from mmpr_pipeline.training.policy.families.family import family_of
-from mmpr_pipeline.training.policy.flops import ModelShape, shape_of
-from mmpr_pipeline.training.policy.fused import fuse
 from mmpr_pipeline.training.policy.kernels import choose_backend
+from mmpr_pipeline.training.policy.layers import fuse
 from mmpr_pipeline.training.policy.load import (
     choose_parts,
     computation_type,
@@ -38,22 +35,24 @@ from mmpr_pipeline.training.policy.load import (
     load_processor,
 )
 from mmpr_pipeline.training.policy.nf4 import quantise_base
-from mmpr_pipeline.training.policy.paths import choose_path
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
+from mmpr_pipeline.training.policy.weights import fill, shard, stored_weights
 from mmpr_pipeline.training.recipes import warning
-from mmpr_pipeline.training.run.export import check_target
-from mmpr_pipeline.training.run.fitting import (
+from mmpr_pipeline.training.run.device import (
+    ModelShape,
     check_host_memory,
     check_resting,
     device_memory,
-    fit_step,
     main_memory,
+    shape_of,
 )
+from mmpr_pipeline.training.run.export import check_target
+from mmpr_pipeline.training.run.fitting import choose_path, fit_step
 from mmpr_pipeline.training.run.measuring import HELD_OUT_METRICS, name_best
-from mmpr_pipeline.training.run.metrics import TrainingView
-from mmpr_pipeline.training.run.run_folder import Computed, claim_run, note
+from mmpr_pipeline.training.run.run_folder import Computed, TrainingView, claim_run, note
 from mmpr_pipeline.training.run.step import Learner, RewardShift, make_optimizer
 from mmpr_pipeline.training.settings import MOST_TOKENS, ReferenceKind, TrainConfig
+from mmpr_pipeline.training.world import World
 
 
 class PreparedRun:

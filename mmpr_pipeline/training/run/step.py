@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mmpr_pipeline.core.errors import TrainingError
 from mmpr_pipeline.training.data.batch import PackedBatch
 from mmpr_pipeline.training.data.encode import PairReject
-from mmpr_pipeline.training.data.stream import EndOfStep, MicroBatch, idle_batch, of_one_step
-from mmpr_pipeline.training.distributed.world import World
+from mmpr_pipeline.training.data.stream import EndOfStep, MicroBatch, idle_batch, in_turns
 from mmpr_pipeline.training.objective.loss import (
     LossSettings,
     LossTerms,
@@ -28,8 +27,9 @@ from mmpr_pipeline.training.objective.loss import (
     value_at_start,
 )
 from mmpr_pipeline.training.objective.reference import Reference, stored_reference
-from mmpr_pipeline.training.policy.flops import ModelShape, forward_flops
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy, ResponseScores
+from mmpr_pipeline.training.run.device import ModelShape, forward_flops
+from mmpr_pipeline.training.world import World
 
 
 @dataclass
@@ -122,20 +122,15 @@ def check_completions(batch: PackedBatch) -> None:
 
 
 class Sums:
-    """Sums over the pairs of one step on this rank, as one float64 vector that ranks can add up."""
+    """Sums over the pairs of one step on this rank, by name, which ranks can add up."""
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         terms = [f"loss/{term}" for term, weight in weights.items() if weight]
-        self.names = [
+        names = [
             "pairs", "loss", *terms, "reward/chosen", "reward/rejected",
             "reward/accuracy", "kl", "nll", "imbalance", "tokens", "tiles", "flops", "rejected", "micro_batches",
         ]  # fmt: skip
-        self.values = torch.zeros(len(self.names), dtype=torch.float64)
-
-    def add(self, **amounts: float) -> None:
-        """Add to sums by name."""
-        for name, amount in amounts.items():
-            self.values[self.names.index(name)] += amount
+        self.values = dict.fromkeys(names, 0.0)
 
     def add_batch(self, batch: PackedBatch, pairs: PairLogProbs, loss: LossTerms, beta: float, flops: float) -> None:
         """Add a micro-batch. One transfer from the device for all its numbers."""
@@ -149,14 +144,16 @@ class Sums:
             "kl": -(chosen + rejected) / 2,
             "nll": -pairs.chosen.detach() / pairs.chosen_tokens,
         }
-        totals = torch.stack([values.double().sum() for values in found.values()]).cpu()
-        self.add(**dict(zip(found, totals.tolist(), strict=True)))
+        totals = dict(zip(found, torch.stack([v.double().sum() for v in found.values()]).tolist(), strict=True))
         tiles = len(batch.images.get("pixel_values", ()))
-        self.add(pairs=batch.pairs, tokens=batch.tokens, tiles=tiles, flops=flops, micro_batches=1)
+        totals |= {"pairs": batch.pairs, "tokens": batch.tokens, "tiles": tiles, "flops": flops, "micro_batches": 1}
+        for name, amount in totals.items():
+            self.values[name] += amount
 
-    def result(self, values: Tensor) -> dict[str, float]:
-        """Sums over all ranks to means over pairs, where they are sums over pairs."""
-        totals = dict(zip(self.names, values.tolist(), strict=True))
+    def result(self, world: World) -> dict[str, float]:
+        """Over all ranks: means over pairs of what are sums over pairs. On every rank."""
+        values = world.sum(torch.tensor([*self.values.values()], dtype=torch.float64))
+        totals = dict(zip(self.values, values.tolist(), strict=True))
         count = max(1.0, totals["pairs"])
         per_run = {"pairs", "tokens", "tiles", "flops", "rejected", "micro_batches"}
         means = {name: value if name in per_run else value / count for name, value in totals.items()}
@@ -191,8 +188,8 @@ class Learner:
         delta = self.shift.value
         try:
             sums, rejects = self._accumulate(events)
-            sums.add(rejected=len(rejects))
-            metrics = sums.result(self.world.sum(sums.values))
+            sums.values["rejected"] += len(rejects)
+            metrics = sums.result(self.world)
             check_finite(metrics["loss"], "loss", number)
             pairs = metrics["pairs"]
             if not pairs:
@@ -215,7 +212,7 @@ class Learner:
     def _accumulate(self, events: Events) -> tuple[Sums, list[PairReject]]:
         """Forward and backward of this rank's micro-batches; idle ones as long as another rank has work."""
         sums, rejects = Sums(self.weights), list[PairReject]()
-        for event in self.world.in_turns(of_one_step(events, rejects), self.stopping):
+        for event in in_turns(self.world, events, rejects, self.stopping):
             found, pairs = self.score(event)
             if event is None or pairs is None:
                 (found.responses.sum() * 0.0).backward()
@@ -227,7 +224,7 @@ class Learner:
             total = loss.total.sum()
             if found.imbalance is not None and self.policy.experts:
                 total = total + batch.pairs * self.policy.experts.weight * found.imbalance
-                sums.add(imbalance=batch.pairs * float(found.imbalance.detach()))
+                sums.values["imbalance"] += batch.pairs * float(found.imbalance.detach())
             (total * (self.world.size / self.batch)).backward()
             sums.add_batch(batch, pairs, loss, self.settings.beta, 3.0 * forward_flops(self.shape, batch))
         return sums, rejects

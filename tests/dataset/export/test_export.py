@@ -24,7 +24,7 @@ from mmpr_pipeline.dataset.export.built import line
 from mmpr_pipeline.dataset.export.formats.trl import in_parts, parts
 from mmpr_pipeline.dataset.files import layout
 from mmpr_pipeline.dataset.files.arrow_file import record_batches
-from mmpr_pipeline.models.conversation import conversation
+from mmpr_pipeline.models.messages import conversation
 from tests.dataset.built import build_made
 
 SHARDS = 2

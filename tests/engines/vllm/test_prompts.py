@@ -6,7 +6,7 @@ from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Image
 from mmpr_pipeline.engines.vllm import prompts
 from mmpr_pipeline.engines.vllm.prompts import DecodedImages
-from mmpr_pipeline.models.images import decode_image
+from mmpr_pipeline.models.messages import decode_image
 from tests.engines.contract import an_image
 
 

@@ -17,8 +17,7 @@ from mmpr_pipeline.engines.engine import choice_probabilities
 from mmpr_pipeline.engines.pool.pool import EnginePool
 from mmpr_pipeline.engines.settings import EngineSettings
 from mmpr_pipeline.engines.start import start_engines
-from mmpr_pipeline.models.conversation import messages_of
-from mmpr_pipeline.models.images import decode_image, interleaved
+from mmpr_pipeline.models.messages import decode_image, interleaved, messages_of
 from mmpr_pipeline.rollouts.sampling import Decoding
 from tests.cluster.sessions import local_ray
 from tests.engines import models

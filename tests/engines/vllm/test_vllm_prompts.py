@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mmpr_pipeline.core.errors import ItemRejected
-from mmpr_pipeline.models.images import decode_image, interleaved, marked
+from mmpr_pipeline.models.messages import decode_image, interleaved, marked
 from mmpr_pipeline.rollouts.prompts import IMAGE_MARK
 from tests.engines.contract import an_image
 

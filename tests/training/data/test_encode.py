@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mmpr_pipeline.core.records import Turn
-from mmpr_pipeline.models.conversation import conversation
+from mmpr_pipeline.models.messages import conversation
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.data.encode import Encoded, PairEncoder, encoding_digest, end_of_turn
 from mmpr_pipeline.training.data.shards import Shards

@@ -46,7 +46,7 @@ def test_stored_log_probs_come_back_as_the_model_gives_them(policy: PrefixShared
     store = open_store(tmp_path)
     groups, images = tiny.several_groups()
     batches = [collate(groups[:2], images[:2]), collate(groups[2:], images[2:])]
-    write_reference(store, KEY, 3, 8, reference_rows(policy, batches))
+    write_reference(store, KEY, 3, 8, (row for each in batches for row in reference_rows(policy, each)))
     rows = read_reference(store, KEY, 3, 8)
     assert rows is not None
     assert list(rows) == ["one-0", "three-0", "three-1", "three-2", "tree-0", "tree-1", "tree-2", "bare-0"]
@@ -99,7 +99,7 @@ def test_any_flipped_bit_of_a_column_is_found(tmp_path: Path) -> None:
 
 
 def test_rows_of_another_tokenizer_are_refused(policy: PrefixSharedPolicy) -> None:
-    rows = {row.pair_id: row for row in reference_rows(policy, [batch()])}
+    rows = {row.pair_id: row for row in reference_rows(policy, batch())}
     rows["bare-0"] = replace(rows["bare-0"], chosen_tokens=99)
     with pytest.raises(TrainingError, match=r"bare-0.*99"):
         stored_reference(rows, batch())

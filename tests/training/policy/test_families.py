@@ -134,7 +134,7 @@ def test_the_experts_load_is_transformers_own() -> None:
 @pytest.mark.parametrize("kind", ["none", "full", "matmuls"])
 @pytest.mark.parametrize("name", ["qwen3_vl_moe", "internvl, qwen3_moe"])
 def test_experts_learn_to_share_their_load_whatever_is_recomputed(name: str, kind: Any) -> None:
-    from mmpr_pipeline.training.policy.recompute import set_checkpointing
+    from mmpr_pipeline.training.policy.layers import set_checkpointing
 
     grads = []
     for recompute in ("none", kind):
@@ -159,7 +159,7 @@ def test_sharded_over_two_ranks_of_which_one_has_no_image() -> None:
 
 def test_flops_count_the_experts_that_a_token_takes() -> None:
     """Against torch's own counter on the dense parts, and against arithmetic on the experts."""
-    from mmpr_pipeline.training.policy.flops import forward_flops, shape_of
+    from mmpr_pipeline.training.run.device import forward_flops, shape_of
 
     model = zoo.model("internvl, qwen3_moe")
     shape, batch = shape_of(model, PrefixSharedPolicy(model).family), batch_of("internvl, qwen3_moe")
@@ -174,7 +174,7 @@ def test_flops_are_those_that_torch_counts(name: str) -> None:
     """Less attention, which torch's counter does not see on the CPU, so that ours are a little more."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from mmpr_pipeline.training.policy.flops import forward_flops, shape_of
+    from mmpr_pipeline.training.run.device import forward_flops, shape_of
 
     model = zoo.model(name)
     policy, batch = PrefixSharedPolicy(model), batch_of(name)

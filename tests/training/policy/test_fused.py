@@ -11,9 +11,17 @@ from torch import Tensor, nn
 from transformers import Gemma3TextConfig, LlamaConfig, LlamaModel
 from transformers.models.gemma3.modeling_gemma3 import Gemma3TextModel
 
-from mmpr_pipeline.training.policy import fused
-from mmpr_pipeline.training.policy.fused import FusedKernels, FusedMLP, FusedNorm, fuse, fuse_by, rms_norm, silu_times
-from mmpr_pipeline.training.policy.recompute import tile
+from mmpr_pipeline.training.policy import layers as fused
+from mmpr_pipeline.training.policy.layers import (
+    FusedKernels,
+    FusedMLP,
+    FusedNorm,
+    fuse,
+    fuse_by,
+    rms_norm,
+    silu_times,
+    tile,
+)
 
 CPU = torch.device("cpu")
 PLAIN = FusedKernels("plain", rms_norm, silu_times)
@@ -36,7 +44,7 @@ def results(model: nn.Module) -> list[Tensor]:
 
 @pytest.mark.parametrize("tiled", [False, True])
 def test_fused_layers_compute_what_they_did(tiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmpr_pipeline.training.policy.recompute.SMALLEST", 16)
+    monkeypatch.setattr("mmpr_pipeline.training.policy.layers.SMALLEST", 16)
     model = llama()
     before = results(model)
     assert fuse_by(PLAIN, model, CPU, torch.float32) == ""

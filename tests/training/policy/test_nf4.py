@@ -8,9 +8,9 @@ from torch import nn
 
 from mmpr_pipeline.training.policy.load import load_model
 from mmpr_pipeline.training.policy.nf4 import LEVELS, NF4Linear, pack_nf4, unpack_nf4
-from mmpr_pipeline.training.run.fitting import resting_bytes
+from mmpr_pipeline.training.run.device import resting_bytes
 from mmpr_pipeline.training.run.loop import train
-from mmpr_pipeline.training.run.metrics import read_lines
+from mmpr_pipeline.training.run.run_folder import read_lines
 from tests.training import made
 
 

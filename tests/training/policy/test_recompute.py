@@ -9,8 +9,8 @@ from torch.nn import Parameter
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.training.data.batch import collate
+from mmpr_pipeline.training.policy.layers import Checkpointing, set_checkpointing
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.policy.recompute import Checkpointing, set_checkpointing
 from tests.training import tiny
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from mmpr_pipeline.training.data.batch import collate
-from mmpr_pipeline.training.policy import recompute as tiled
+from mmpr_pipeline.training.policy import layers as tiled
+from mmpr_pipeline.training.policy.layers import set_checkpointing
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
-from mmpr_pipeline.training.policy.recompute import set_checkpointing
 from tests.training import tiny
 
 TOKENS = 1030  # no multiple of the number of tiles

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 
 from mmpr_pipeline.training.checkpoints import CheckpointPlace, step_name
-from mmpr_pipeline.training.distributed.world import connect
 from mmpr_pipeline.training.run.loop import train
-from mmpr_pipeline.training.run.metrics import TrainingView
+from mmpr_pipeline.training.run.run_folder import TrainingView
 from mmpr_pipeline.training.settings import TrainConfig
+from mmpr_pipeline.training.world import connect
 
 
 class Killer(TrainingView):

@@ -13,7 +13,7 @@ from mmpr_pipeline.training.checkpoints import CheckpointPlace
 from mmpr_pipeline.training.run import loop
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.measuring import Measured
-from mmpr_pipeline.training.run.metrics import read_lines
+from mmpr_pipeline.training.run.run_folder import read_lines
 from mmpr_pipeline.training.settings import load_train_config
 from tests.training import made
 

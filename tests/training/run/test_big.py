@@ -10,7 +10,7 @@ import torch
 from mmpr_pipeline.models.convert.run import convert
 from mmpr_pipeline.training.policy.load import load_model
 from mmpr_pipeline.training.run.loop import train
-from mmpr_pipeline.training.run.metrics import read_lines
+from mmpr_pipeline.training.run.run_folder import read_lines
 from tests.training import made, originals
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from mmpr_pipeline.training.distributed.world import World
-from mmpr_pipeline.training.run.metrics import read_lines
+from mmpr_pipeline.training.run.run_folder import read_lines
+from mmpr_pipeline.training.world import World
 from tests.training import made
 from tests.training.ranks import said_by_ranks
 from tests.training.run import flow_worker

@@ -12,13 +12,13 @@ from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.data.batch import collate
 from mmpr_pipeline.training.data.encode import PairEncoder
 from mmpr_pipeline.training.data.shards import Shards
-from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.policy.families.family import family_of
 from mmpr_pipeline.training.policy.load import add_adapters, find_model, load_model, load_processor
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
 from mmpr_pipeline.training.run import export
 from mmpr_pipeline.training.run.export import EXPORT_MARKER, export_model, self_test
 from mmpr_pipeline.training.settings import LoraSettings
+from mmpr_pipeline.training.world import World
 from tests.training import made
 
 ALONE = World(0, 1, torch.device("cpu"))

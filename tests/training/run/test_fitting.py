@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from mmpr_pipeline.core.errors import TrainingError
-from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.run import fitting, preparation
-from mmpr_pipeline.training.run.fitting import DryStep, MemoryGrowth, check_resting, fit_step, resting_bytes
+from mmpr_pipeline.training.run.device import check_resting, resting_bytes
+from mmpr_pipeline.training.run.fitting import DryStep, MemoryGrowth, fit_step
 from mmpr_pipeline.training.run.loop import Trainer, train
-from mmpr_pipeline.training.run.metrics import TrainingView
+from mmpr_pipeline.training.run.run_folder import TrainingView
+from mmpr_pipeline.training.world import World
 from tests.training import made
 
 ALONE = World(0, 1, torch.device("cpu"))

@@ -17,7 +17,7 @@ from mmpr_pipeline.training.data.shards import Shards, hold_out
 from mmpr_pipeline.training.run import step
 from mmpr_pipeline.training.run.loop import Trainer, train
 from mmpr_pipeline.training.run.measuring import best_line
-from mmpr_pipeline.training.run.metrics import read_lines
+from mmpr_pipeline.training.run.run_folder import read_lines
 from mmpr_pipeline.training.settings import load_train_config
 from tests.training import made
 from tests.training.ranks import said_by_ranks
@@ -104,9 +104,7 @@ def test_the_model_answers_the_same_questions_at_every_checkpoint(run: Path, dat
     assert [line["question_id"] for line in found] == asked * 9
     assert [line["step"] for line in found] == [step for step in range(9) for _ in asked]
     shards = Shards(open_store(data))
-    held = {
-        shards[each.shard].pairs(each.group)[0].question_id for each in hold_out(shards, 0.2, 1024, 0).slices(shards)
-    }
+    held = {shards[each.shard].pairs(each.group)[0].question_id for each in hold_out(shards, 0.2, 1024, 0).slices}
     assert set(asked) <= held
     assert all(isinstance(line["text"], str) for line in found)
 
@@ -121,7 +119,7 @@ def test_the_nll_is_that_of_the_pairs_scored_alone(run: Path, model: Path, data:
     policy = PrefixSharedPolicy(load_model(model))
     encoder = PairEncoder(load_processor(model), policy.bare, policy.family, 12)
     each = []
-    for part in hold_out(shards, 0.2, 1024, 0).slices(shards):
+    for part in hold_out(shards, 0.2, 1024, 0).slices:
         encoded = encoder.encode(shards[part.shard], part.group, part.first, part.stop)
         assert encoded.group is not None
         batch = collate([encoded.group], [encoded.images])

@@ -18,7 +18,7 @@ from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints import CheckpointPlace
 from mmpr_pipeline.training.run import loop, preparation, step
 from mmpr_pipeline.training.run.loop import train
-from mmpr_pipeline.training.run.metrics import TrainingView, read_lines
+from mmpr_pipeline.training.run.run_folder import TrainingView, read_lines
 from mmpr_pipeline.training.settings import TrainConfig
 from tests.dataset.conftest import IDENTITY, make_outcome
 from tests.training import made

@@ -9,7 +9,7 @@ import pytest
 
 from mmpr_pipeline.core.charts import smoothed, thinned
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.training.run.metrics import metrics_svg, plot
+from mmpr_pipeline.training.run.view import metrics_svg, plot
 
 
 def lines(count: int) -> list[dict[str, float]]:

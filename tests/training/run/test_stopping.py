@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 import yaml
 
+from mmpr_pipeline.training import world as stopping
 from mmpr_pipeline.training.checkpoints import CheckpointPlace
 from mmpr_pipeline.training.data.batch import PackedBatch
-from mmpr_pipeline.training.distributed import world as stopping
-from mmpr_pipeline.training.distributed.world import ask_to_stop, stop_requested
 from mmpr_pipeline.training.objective import reference as reference_pass
 from mmpr_pipeline.training.run import loop, step
 from mmpr_pipeline.training.run.loop import train
-from mmpr_pipeline.training.run.metrics import read_lines
+from mmpr_pipeline.training.run.run_folder import read_lines
 from mmpr_pipeline.training.settings import TrainConfig
+from mmpr_pipeline.training.world import ask_to_stop, stop_requested
 from tests.training import made
 from tests.training.ranks import Forked, start_ranks
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mmpr_pipeline.training.run.metrics import Metrics
+from mmpr_pipeline.training.run.run_folder import Metrics
 
 pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
 CONFIG: dict[str, Any] = {"lr": 5e-6, "model": "nano", "loss": {"dpo": 0.8}, "resume": True}

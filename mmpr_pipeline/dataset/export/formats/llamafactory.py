@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmpr_pipeline.dataset.export.built import TRAIN_FILE, Built, ExportedPair, write_pairs
-from mmpr_pipeline.models.conversation import turns_of
+from mmpr_pipeline.models.messages import turns_of
 
 _SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
 COLUMNS = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected", "images": "images"}

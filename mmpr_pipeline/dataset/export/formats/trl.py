@@ -12,7 +12,7 @@ import pyarrow as pa
 from mmpr_pipeline.dataset.export.built import Built
 from mmpr_pipeline.dataset.files.load import pair_features
 from mmpr_pipeline.dataset.publish.parquet import shard_groups, write_parquet
-from mmpr_pipeline.models.conversation import IMAGE_MARK, turns_of
+from mmpr_pipeline.models.messages import IMAGE_MARK, turns_of
 
 KEPT = ("pair_id", "source", "strategy")
 FRONT = """---

@@ -24,9 +24,9 @@ from torch.distributed.tensor._utils import compute_local_shape_and_global_offse
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
 from mmpr_pipeline.core.records import content_id
 from mmpr_pipeline.training.data.batch import ImageInputs
-from mmpr_pipeline.training.distributed.world import World
 from mmpr_pipeline.training.policy.nf4 import NF4Linear
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
+from mmpr_pipeline.training.world import World
 
 ADAPTER = ("lora_A", "lora_B")
 BLOCK = 16 << 20  # bytes of a tensor that are looked at, rounded and written at a time
@@ -105,21 +105,23 @@ def stored_weights(folder: Path, model: Any) -> Stored | None:
     places: Stored = {}
     others: list[tuple[str, list[int], list[int]]] = []  # of other shapes than the config's
     for file in files:
-        for key, entry in _header(file)[0].items():
+        with safe_open(file, "pt") as opened:
+            found = {key: opened.get_slice(key).get_shape() for key in opened.keys()}  # noqa: SIM118  # no mapping
+        for key, shape in found.items():
             name, converter = rename_source_key(key, renamings, converters, model.base_model_prefix, held)
             if converter or (name in held and name not in shapes):
                 return None
             if name in shapes:
                 places[name] = (file, key)
-                others += [(key, entry["shape"], shapes[name])] if entry["shape"] != shapes[name] else []
+                others += [(key, shape, shapes[name])] if shape != shapes[name] else []
     if missing := sorted(shapes.keys() - places.keys()):
         raise ConfigError(
             f"{folder} lacks {len(missing)} weights of its architecture, {missing[0]} first.",
             remedy="The checkpoint is torn or of another format: download or convert it again.",
         )
-    for key, found, wanted in others:
+    for key, shape, wanted in others:
         raise ConfigError(
-            f"The weight {key} has the shape {found}, by its config {wanted}.",
+            f"The weight {key} has the shape {shape}, by its config {wanted}.",
             remedy="Config and weights of this checkpoint do not belong together.",
         )
     return places

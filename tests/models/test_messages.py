@@ -8,8 +8,15 @@ import pytest
 
 from mmpr_pipeline.core.errors import ItemRejected
 from mmpr_pipeline.core.records import Turn
-from mmpr_pipeline.models.conversation import TURN_MARK, conversation, messages_of, turns_of
-from mmpr_pipeline.models.images import interleaved
+from mmpr_pipeline.models.messages import (
+    TURN_MARK,
+    _tell_once,
+    conversation,
+    interleaved,
+    messages_of,
+    tile_settings,
+    turns_of,
+)
 from mmpr_pipeline.rollouts.prompts import IMAGE_MARK, prompt_for, turn_for_vote, without_images
 from tests.engines.contract import an_image, seen_question
 
@@ -66,3 +73,30 @@ def test_a_question_with_a_history_is_asked_at_its_end_and_shows_its_image_first
 def test_a_history_without_a_user_shows_the_image_with_the_question() -> None:
     turns = turns_of(prompt_for(seen_question(history=TALK[:1], text="How many?"), "direct").text)
     assert turns[1].text.startswith("<image>\nHow many?")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "tiles", "expected"),
+    [
+        ("InternVLChatModel", 6, {"max_dynamic_patch": 6}),
+        ("InternVLChatModel", 40, {"max_dynamic_patch": 12}),
+        ("InternVLForConditionalGeneration", 1, {"crop_to_patches": True, "min_patches": 1, "max_patches": 1}),
+        ("InternVLForConditionalGeneration", 12, {"crop_to_patches": True, "min_patches": 1, "max_patches": 12}),
+        ("Qwen2_5_VLForConditionalGeneration", 6, {}),
+        (None, 6, {}),
+    ],
+)
+def test_each_format_is_told_in_its_own_words(architecture: str | None, tiles: int, expected: dict[str, int]) -> None:
+    assert tile_settings(architecture, tiles) == expected
+
+
+def test_more_tiles_than_are_planned_for_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    _tell_once.cache_clear()  # an earlier test of this process may have caused the warning
+    for _ in range(3):
+        assert tile_settings("InternVLChatModel", 24) == {"max_dynamic_patch": 12}
+    assert tile_settings("InternVLChatModel", 24, 24) == {"max_dynamic_patch": 24}
+    assert tile_settings("Qwen2VLForConditionalGeneration", 30) == {}
+    assert [record.getMessage() for record in caplog.records] == [
+        "a source asks for up to 24 tiles an image; here they are cut into at most 12"
+        " (engine.most_tiles when sampling, max_tiles when training)"
+    ]

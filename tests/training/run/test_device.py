@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from mmpr_pipeline.training.policy.flops import shape_of
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
+from mmpr_pipeline.training.run.device import shape_of
 from tests.training import tiny
 
 

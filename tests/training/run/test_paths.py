@@ -11,11 +11,11 @@ from transformers import AutoModelForImageTextToText
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.training.data.batch import PackedBatch
-from mmpr_pipeline.training.policy import paths
 from mmpr_pipeline.training.policy.families.family import Family, PaliGemma
 from mmpr_pipeline.training.policy.load import load_model
+from mmpr_pipeline.training.run import fitting as paths
 from mmpr_pipeline.training.run.loop import train
-from mmpr_pipeline.training.run.metrics import TrainingView, read_lines
+from mmpr_pipeline.training.run.run_folder import TrainingView, read_lines
 from tests.training import made, zoo_folders
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from mmpr_pipeline.core.errors import ConfigError, TrainingError
 
 STOP = "stop"
+"""A file in the run's directory; removed when it was obeyed, and when a run starts."""
 LOOK_EVERY = 1.0  # seconds
 ECHO = 3.0
 """Seconds in which a second Ctrl-C is the echo of the first: a launcher passes on what the terminal sent already."""
@@ -70,11 +71,6 @@ def stop_requested(run: Path | None = None) -> Iterator[threading.Event]:
 def ask_to_stop(run: Path) -> None:
     """Leave the file."""
     (run / STOP).touch()
-
-
-def forget(run: Path) -> None:
-    """Remove the file: it was obeyed, or was meant for an earlier start."""
-    (run / STOP).unlink(missing_ok=True)
 
 
 T = TypeVar("T")
@@ -150,20 +146,6 @@ class World:
         if problem:
             raise problem
         return cast(T, made)
-
-    def in_turns(self, items: Iterator[T], stopping: Callable[[], bool]) -> Iterator[T | None]:
-        """This rank's items, then None as long as another rank has some: all take part in every turn.
-
-        Raises Stopped, on every rank, where any of them is asked to stop.
-        """
-        while True:
-            item = next(items, None)
-            stop, more = self.any(stopping(), item is not None)
-            if stop:
-                raise Stopped
-            if not more:
-                return
-            yield item
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.training.distributed import world
+from mmpr_pipeline.training import world
 
 
 def gpus(monkeypatch: pytest.MonkeyPatch, usable: int, shown: bool) -> None:

@@ -1,22 +1,33 @@
-"""Floating-point work of a step, and what the device can do: their ratio is the model FLOPs utilisation (MFU).
+"""What a step needs of a device, and what the device has: floating-point work and memory.
 
-Counted is what the mathematics needs as laid out: prompts once, responses once, images once, the output layer for
-scored tokens only; of experts those that a token takes. Activations computed again by checkpointing count as nothing,
-nor do prompts that the plain path computes again.
+The ratio of both works is the model FLOPs utilisation (MFU). Counted is what the mathematics needs as laid out: prompts
+once, responses once, images once, the output layer for scored tokens only; of experts those that a token takes.
+Activations computed again by checkpointing count as nothing, nor do prompts that the plain path computes again.
 """
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
+from mmpr_pipeline.core.errors import ConfigError, TrainingError
 from mmpr_pipeline.training.data.batch import PackedBatch
-from mmpr_pipeline.training.policy.prefix_shared import experts_of
+from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy, experts_of
+from mmpr_pipeline.training.world import World
+
+SHARES = {"cuda": 0.9, "cpu": 0.5}
+"""Of a device's memory that a step may take: the rest is for fragments; main memory is shared with others."""
+GIB = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -116,3 +127,83 @@ def _sides(size: Any) -> tuple[int, int]:
     """Height and width: of a pair, or of a square."""
     down, across = size if isinstance(size, list | tuple) else (size, size)
     return int(down), int(across)
+
+
+def resting_bytes(policy: PrefixSharedPolicy, ranks: int, reference: bool) -> int:
+    """Weights, gradients and Adam's moments on each of `ranks` devices; without memory for any of them yet.
+
+    Trained weights take 16 bytes, others those of their type; a second model takes its weights.
+    """
+    sizes = [p.numel() * (p.element_size() + (12 if p.requires_grad else 0)) for p in policy.parameters()]
+    second = sum(p.numel() * p.element_size() for p in policy.parameters()) if reference else 0
+    whole = sum(b.numel() * b.element_size() for b in policy.buffers())  # packed weights above all: on every rank
+    return int((sum(sizes) + second) // ranks + whole)
+
+
+def check_resting(policy: PrefixSharedPolicy, ranks: int, reference: bool, available: int) -> int:
+    """`resting_bytes`. Raises TrainingError, before anything is loaded, where a device has less than that."""
+    needed = resting_bytes(policy, ranks, reference)
+    if needed > available:
+        raise TrainingError(
+            f"Weights, gradients and Adam's moments take {needed / GIB:.1f} GiB, the device has"
+            f" {available / GIB:.1f} GiB.",
+            remedy="Freeze parts of the model, use LoRA, or train on more devices.",
+        )
+    return needed
+
+
+def device_memory(world: World) -> tuple[int, int]:
+    """Bytes of a device, or of this process's share of the machine: that a step may take, and that are free now.
+
+    The first by its size, as other processes come and go; what others hold of a GPU is theirs.
+    """
+    if world.device.type != "cuda":
+        return int(SHARES["cpu"] * psutil.virtual_memory().total / world.local_size), main_memory(world)
+    free, total = torch.cuda.mem_get_info(world.device)
+    others = total - free - torch.cuda.memory_reserved(world.device)
+    return int(SHARES["cuda"] * (total - others)), free
+
+
+def main_memory(world: World) -> int:
+    """Bytes that are free of this process's share of the machine's memory."""
+    return int(psutil.virtual_memory().available // world.local_size)
+
+
+def check_host_memory(model: Any, world: World) -> None:
+    """Raise ConfigError where the ranks have not the memory to load a model whole, in float32."""
+    needed, free = 4 * sum(p.numel() for p in model.parameters()), main_memory(world)
+    if needed > free:
+        raise ConfigError(
+            f"Each of the {world.local_size} processes of this machine needs {needed / GIB:.0f} GiB to load the model,"
+            f" {free / GIB:.0f} GiB are free.",
+            remedy="Train with fewer processes to a machine, or on one with more memory.",
+        )
+
+
+def most_memory(device: torch.device, *, forget: bool = False) -> int:
+    """The most bytes that were held so far. With `forget` it is counted anew from what is held now: on Linux a process
+    may ask for that of its resident memory, once malloc has given back what it kept of freed blocks."""
+    if forget:
+        gc.collect()
+    if device.type == "cuda":
+        if forget:
+            torch.cuda.reset_peak_memory_stats(device)
+        return int(torch.cuda.max_memory_allocated(device))
+    if forget:
+        with suppress(OSError, AttributeError):  # then the most so far counts
+            ctypes.CDLL(None).malloc_trim(0)
+            Path("/proc/self/clear_refs").write_text("5")
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def memory_gib(device: torch.device) -> float:
+    """Most memory used on a GPU since the last call; on the CPU, what the process holds now."""
+    if device.type == "cuda":
+        used = torch.cuda.max_memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        return float(used / 2**30)
+    return float(psutil.Process().memory_info().rss / 2**30)

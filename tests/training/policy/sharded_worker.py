@@ -15,8 +15,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
 from mmpr_pipeline.training.data.batch import collate
-from mmpr_pipeline.training.distributed.world import connect
 from mmpr_pipeline.training.policy.prefix_shared import PrefixSharedPolicy
+from mmpr_pipeline.training.world import connect
 from tests.training import tiny
 
 

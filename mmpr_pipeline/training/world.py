@@ -94,11 +94,7 @@ class World:
     device: torch.device
     patient: Any = None
     group: Any = None
-
-    @property
-    def local_size(self) -> int:
-        """Processes on this machine, which share its memory."""
-        return int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
+    local_size: int = 1  # processes on this machine, which share its memory
 
     @property
     def is_main(self) -> bool:
@@ -127,22 +123,17 @@ class World:
         dist.all_gather_object(values, value, group=self.group)
         return values
 
-    def broadcast(self, value: Any) -> Any:
-        """The first rank's value, for which it may have worked while the others wait."""
-        values = [value]
-        if self.size > 1:
-            dist.broadcast_object_list(values, 0, group=self.patient, device=torch.device("cpu"))
-        return values[0]
-
     def on_main(self, work: Callable[[], T]) -> T:
         """Let the first rank work while the others wait; what comes of it, or what it raises, on every rank."""
-        problem, made = None, None
+        outcome: list[Any] = [(None, None)]
         if self.is_main:
             try:
-                made = work()
+                outcome = [(None, work())]
             except Exception as error:  # the others must hear of it
-                problem = error
-        problem, made = self.broadcast((problem, made))
+                outcome = [(error, None)]
+        if self.size > 1:
+            dist.broadcast_object_list(outcome, 0, group=self.patient, device=torch.device("cpu"))
+        problem, made = outcome[0]
         if problem:
             raise problem
         return cast(T, made)
@@ -174,7 +165,9 @@ def connect(device: str = "auto", patience: float = 10.0) -> Iterator[World]:
         world = World(0, 1, place)
         if dist.is_initialized():
             patient = dist.new_group(backend="gloo", timeout=ALONE)
-            world = World(dist.get_rank(), dist.get_world_size(), place, patient)
+            size = dist.get_world_size()
+            local = int(os.environ.get("LOCAL_WORLD_SIZE", size))
+            world = World(dist.get_rank(), size, place, patient, local_size=local)
             kinds = world.all_gather(world.device.type)
             if len(set(kinds)) > 1:
                 raise ConfigError(

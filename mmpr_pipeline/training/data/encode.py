@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import Any
 
 import PIL.Image
@@ -20,22 +19,15 @@ import torch
 from torch import Tensor
 
 from mmpr_pipeline.core.errors import ConfigError, ItemRejected
-from mmpr_pipeline.core.records import PreferencePair, content_id
+from mmpr_pipeline.core.records import PreferencePair
 from mmpr_pipeline.models.messages import IMAGE_MARK, decode_image, interleaved, messages_of, tile_settings
 from mmpr_pipeline.rollouts.reserved import ReservedTokens, plain_encoder
 from mmpr_pipeline.training.data.groups import Group, make_group
 from mmpr_pipeline.training.data.shards import Shard
 
-_ENCODING_FILES = (
-    "tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json",
-    "special_tokens_map.json", "chat_template.jinja", "chat_template.json", "processor_config.json",
-    "preprocessor_config.json",
-)  # fmt: skip
 _PIXELS = 28 * 28  # of an image for a token, where nothing is known: as Qwen and Pixtral have it
 _TILE_TOKENS = 256
 _SENTINEL = "mmprsentinel"
-_ENCODING = 2
-"""Version of the rules by which text becomes tokens; references that were scored by others are scored again."""
 
 
 @dataclass(frozen=True)
@@ -196,13 +188,6 @@ def end_of_turn(processor: Any) -> int:
             "Neither the chat template nor the tokenizer says how a turn ends.", remedy="Set the tokenizer's eos_token."
         )
     return int(end)
-
-
-def encoding_digest(folder: Path, max_tiles: int) -> str:
-    """Digest of everything that turns a pair into tokens and tiles: tokenizer, template, processor, tile limit."""
-    files = [folder / name for name in _ENCODING_FILES]
-    rules = f"encoding {_ENCODING}, tiles {max_tiles}"
-    return content_id(rules, *(part for f in files if f.is_file() for part in (f.name, f.read_bytes())))
 
 
 def require_images_match(group: Group, image_token: int, expected: int | None) -> None:

@@ -185,6 +185,13 @@ def hold_out(shards: Shards, share: float, most: int, seed: int) -> HeldOut:
 
 
 WEIGHT_FILES = ("*.safetensors", "*.bin", "config.json")
+_ENCODING_FILES = (
+    "tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json",
+    "special_tokens_map.json", "chat_template.jinja", "chat_template.json", "processor_config.json",
+    "preprocessor_config.json",
+)  # fmt: skip
+_ENCODING = 2
+"""Version of the rules by which text becomes tokens; references that were scored by others are scored again."""
 
 SCHEMA = pa.schema(
     [
@@ -214,8 +221,9 @@ class ReferenceRow:
 class ReferenceKey:
     """By what log-probs were scored: everything that can change them.
 
-    `weights` is `weights_digest` of the model's folder, `encoding` a digest of what turns a pair into tokens and tiles
-    (tokenizer, chat template, tile limits), `dtype` the computation's type.
+    `weights` is a digest of weights and config in the model's folder (contents, not names of places or times),
+    `encoding` one of what turns a pair into tokens and tiles (tokenizer, chat template, tile limits), `dtype` the
+    computation's type.
     """
 
     model: str
@@ -224,24 +232,25 @@ class ReferenceKey:
     encoding: str
     dtype: str
 
+    @classmethod
+    def of(cls, model: str, revision: str | None, folder: Path, max_tiles: int, dtype: str) -> ReferenceKey:
+        """The key of a model's folder. Reads every byte of the weights once, at the speed of the disk.
+
+        Raises ConfigError where there are no weights.
+        """
+        files = sorted({path for pattern in WEIGHT_FILES for path in folder.glob(pattern)})
+        if len(files) < 2:
+            raise ConfigError(f"{folder} holds no model weights.", remedy="Give a folder as save_pretrained writes it.")
+        weights = content_id([part for path in files for part in (path.name, sha256_of(path))])
+        others = [folder / name for name in _ENCODING_FILES if (folder / name).is_file()]
+        rules = f"encoding {_ENCODING}, tiles {max_tiles}"
+        encoding = content_id(rules, *(part for path in others for part in (path.name, path.read_bytes())))
+        return cls(model, revision, weights, encoding, dtype)
+
     def file(self, shard: int, num_shards: int) -> str:
         """Store key of a shard's column file."""
         parts = [self.weights, self.encoding, self.dtype]
         return f"{REFERENCE}{content_id(parts)[:16]}/reference-{shard:05d}-of-{num_shards:05d}.arrow"
-
-
-def weights_digest(folder: Path) -> str:
-    """Digest of a model folder's weights and config: contents, not names of places or times.
-
-    Reads every byte once, at disk speed. Raises ConfigError where there are no weights.
-    """
-    files = sorted({path for pattern in WEIGHT_FILES for path in folder.glob(pattern)})
-    if len(files) < 2:
-        raise ConfigError(f"{folder} holds no model weights.", remedy="Give a folder as save_pretrained writes it.")
-    parts = []
-    for path in files:
-        parts += [path.name, sha256_of(path)]
-    return content_id(parts)
 
 
 def write_reference(store: Store, key: ReferenceKey, shard: int, num_shards: int, rows: Iterable[ReferenceRow]) -> None:

@@ -212,9 +212,12 @@ def write_weights(policy: Any, stored: Stored, out: Path, scale: float, world: W
                         f"The exported weights are not usable: {key} is {'all zero' if finite else 'not finite'}.",
                         remedy="Export from an earlier checkpoint; look at the metrics.",
                     )
-    problem = world.broadcast(problem)
-    if problem:
-        raise problem
+
+    def settle() -> None:
+        if problem:
+            raise problem
+
+    world.on_main(settle)
 
 
 def _blocks(

@@ -17,6 +17,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import torch
 
@@ -104,10 +105,10 @@ def shape_of(model: Any, family: Any) -> ModelShape:
         """Of the vision config, by the names that towers use; a tower without them counts by its parameters alone."""
         return next((found for name in names if (found := getattr(vision, name, None))), None)
 
-    patch = _sides(first("patch_size") or 14)
+    patch = np.broadcast_to(first("patch_size") or 14, 2).tolist()  # height and width: of a pair, or of a square
     tile_tokens = 1
     if first("image_size") and not first("spatial_merge_size"):
-        height, width = _sides(first("image_size"))
+        height, width = np.broadcast_to(first("image_size"), 2).tolist()
         tile_tokens = (height // patch[0]) * (width // patch[1]) + 1
     head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     return ModelShape(
@@ -123,26 +124,16 @@ def shape_of(model: Any, family: Any) -> ModelShape:
     )
 
 
-def _sides(size: Any) -> tuple[int, int]:
-    """Height and width: of a pair, or of a square."""
-    down, across = size if isinstance(size, list | tuple) else (size, size)
-    return int(down), int(across)
+def check_resting(policy: PrefixSharedPolicy, ranks: int, reference: bool, available: float) -> int:
+    """Bytes of weights, gradients and Adam's moments on each of `ranks` devices; without memory for any of them yet.
 
-
-def resting_bytes(policy: PrefixSharedPolicy, ranks: int, reference: bool) -> int:
-    """Weights, gradients and Adam's moments on each of `ranks` devices; without memory for any of them yet.
-
-    Trained weights take 16 bytes, others those of their type; a second model takes its weights.
+    Trained weights take 16 bytes, others those of their type; a second model takes its weights. Raises TrainingError,
+    before anything is loaded, where a device has less than that available.
     """
     sizes = [p.numel() * (p.element_size() + (12 if p.requires_grad else 0)) for p in policy.parameters()]
     second = sum(p.numel() * p.element_size() for p in policy.parameters()) if reference else 0
     whole = sum(b.numel() * b.element_size() for b in policy.buffers())  # packed weights above all: on every rank
-    return int((sum(sizes) + second) // ranks + whole)
-
-
-def check_resting(policy: PrefixSharedPolicy, ranks: int, reference: bool, available: int) -> int:
-    """`resting_bytes`. Raises TrainingError, before anything is loaded, where a device has less than that."""
-    needed = resting_bytes(policy, ranks, reference)
+    needed = int((sum(sizes) + second) // ranks + whole)
     if needed > available:
         raise TrainingError(
             f"Weights, gradients and Adam's moments take {needed / GIB:.1f} GiB, the device has"

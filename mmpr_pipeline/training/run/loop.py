@@ -19,8 +19,7 @@ from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.dataset.files.trained_on import write_trained_on
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.checkpoints import RunProgress, step_name
-from mmpr_pipeline.training.data.encode import encoding_digest
-from mmpr_pipeline.training.data.shards import ReferenceKey, weights_digest
+from mmpr_pipeline.training.data.shards import ReferenceKey
 from mmpr_pipeline.training.data.stream import prefetch
 from mmpr_pipeline.training.objective.reference import follow_policy, score_shards
 from mmpr_pipeline.training.run.device import matmul_peak, memory_gib
@@ -78,12 +77,8 @@ class Trainer(PreparedRun):
         rows, step, interrupted = None, self.resumed_from or 0, True
         try:
             if self.scores_reference:
-                path, label, revision = self.folder.path, self.folder.label, self.folder.revision
-                key = world.on_main(
-                    lambda: ReferenceKey(
-                        label, revision, weights_digest(path), encoding_digest(path, self.max_tiles), str(self.dtype)
-                    )
-                )
+                found, tiles, dtype = self.folder, self.max_tiles, str(self.dtype)
+                key = world.on_main(lambda: ReferenceKey.of(found.label, found.revision, found.path, tiles, dtype))
                 try:  # beside the shards; in the run where the dataset is read-only
                     world.on_main(data.check_writable)
                     store = data

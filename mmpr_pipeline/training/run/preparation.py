@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.core.files import sealed
 from mmpr_pipeline.models.messages import tile_settings
 from mmpr_pipeline.models.resolve import NANO
 from mmpr_pipeline.storage import open_store
@@ -49,7 +50,7 @@ from mmpr_pipeline.training.run.device import (
 from mmpr_pipeline.training.run.export import check_target
 from mmpr_pipeline.training.run.fitting import choose_path, fit_step
 from mmpr_pipeline.training.run.measuring import HELD_OUT_METRICS, name_best
-from mmpr_pipeline.training.run.run_folder import Computed, TrainingView, claim_run, note
+from mmpr_pipeline.training.run.run_folder import RUN_FILE, Computed, TrainingView, claim_run
 from mmpr_pipeline.training.run.step import Learner, RewardShift, make_optimizer
 from mmpr_pipeline.training.settings import MOST_TOKENS, ReferenceKind, TrainConfig
 from mmpr_pipeline.training.world import World
@@ -82,7 +83,7 @@ class PreparedRun:
             check_target(Path(config.export))
         self.place = CheckpointPlace(self.run_dir, config.checkpoints)
         data = self.shards.identity
-        self.resumed_from, computed_before = world.on_main(
+        self.resumed_from, described = world.on_main(
             lambda: claim_run(self.run_dir, self.place, config, self.folder, data, resume)
         )
         shape = self._load()
@@ -134,12 +135,12 @@ class PreparedRun:
             "device": name, "ranks": world.size, "dtype": str(self.dtype), "attention": attention,
             "layers": self.layers,
         }  # fmt: skip
-        computed |= self._fit(first_step, computed, computed_before, room)
+        computed |= self._fit(first_step, computed, described.get("computed", {}), room)
         self.view.message(
             f"On {world.size} x {name}, {self.dtype}; attention by {attention}, norms and MLPs {self.layers}."
         )
         if world.is_main:
-            note(self.run_dir, computed)
+            open_store(self.run_dir).write(RUN_FILE, sealed({**described, "computed": computed}))
 
     def _load(self) -> ModelShape:
         """The policy, its parts chosen, as yet without weights where they are stored one to one."""

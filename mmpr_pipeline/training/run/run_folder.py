@@ -23,14 +23,14 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.files import checked_line, sealed, sound_lines, unsealed
 from mmpr_pipeline.core.registry import plugins_of
 from mmpr_pipeline.core.settings import differences, identity_of
 from mmpr_pipeline.core.version import __version__
-from mmpr_pipeline.storage import Store, open_store
+from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.training.settings import TrainConfig
 
 if TYPE_CHECKING:  # files of a run are read and drawn where no torch is imported
@@ -78,25 +78,11 @@ def identity(config: TrainConfig, model: ModelFolder, data: str) -> dict[str, ob
     return {**identity_of(config), "model": model.label, "data": data, **plugins}
 
 
-_NAMES = frozenset(("identity", "config", "versions"))
-
-
-def _before(store: Store) -> RunDescription:
-    try:
-        return cast(RunDescription, unsealed(store.read(RUN_FILE), _NAMES, frozenset()))
-    except ValueError as error:
-        raise ConfigError(
-            f"{store.url}/{RUN_FILE} is damaged: {error}.",
-            remedy="Restore it from a copy. Or, if you are sure that the settings are unchanged, delete it; "
-            "then --resume.",
-        ) from None
-
-
 def claim_run(
     run: Path, place: CheckpointPlace, config: TrainConfig, model: ModelFolder, data: str, resume: bool
-) -> tuple[int | None, Computed]:
-    """Take a run's directory; gives the checkpoint to go on from, None for a start at step 0, and how the run computed
-    so far.
+) -> tuple[int | None, RunDescription]:
+    """Take a run's directory; gives the checkpoint to go on from, None for a start at step 0, and what run.json says,
+    how the run computed so far included.
 
     Raises ConfigError where the directory holds a run and `resume` is off, or a run with other settings.
     """
@@ -109,15 +95,24 @@ def claim_run(
     store = open_store(run)
     store.check_writable()
     there = place.steps()
-    computed: Computed = {}
+    versions = {"mmpr": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
+    described: RunDescription = {"identity": now, "config": config.model_dump(mode="json"), "versions": versions}
     if there and not resume:
         raise ConfigError(
             f"{run} already holds a run, kept at {step_name(there[-1])}.",
             remedy="Go on with --resume, or give another --out.",
         )
     if there and store.exists(RUN_FILE):
-        before = _before(store)
-        computed = before.get("computed", {})
+        try:
+            before = unsealed(store.read(RUN_FILE), frozenset(described), frozenset())
+        except ValueError as error:
+            raise ConfigError(
+                f"{store.url}/{RUN_FILE} is damaged: {error}.",
+                remedy="Restore it from a copy. Or, if you are sure that the settings are unchanged, delete it; "
+                "then --resume.",
+            ) from None
+        if "computed" in before:
+            described["computed"] = before["computed"]
         if lines := differences(before["identity"], now):
             raise ConfigError(
                 f"{run} was begun with other settings:\n    " + "\n    ".join(lines),
@@ -125,18 +120,8 @@ def claim_run(
             )
     place.sweep()
     store.delete(SUMMARY)
-    versions = {"mmpr": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
-    described: RunDescription = {"identity": now, "config": config.model_dump(mode="json"), "versions": versions}
-    if computed:
-        described["computed"] = computed
     store.write(RUN_FILE, sealed(described))
-    return there[-1] if there else None, computed
-
-
-def note(run: Path, computed: Computed) -> None:
-    """Write into RUN/run.json how the run computes."""
-    store = open_store(run)
-    store.write(RUN_FILE, sealed({**_before(store), "computed": computed}))
+    return there[-1] if there else None, described
 
 
 class SampleLine(TypedDict):

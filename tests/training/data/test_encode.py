@@ -9,8 +9,8 @@ import pytest
 from mmpr_pipeline.core.records import Turn
 from mmpr_pipeline.models.messages import conversation
 from mmpr_pipeline.storage import open_store
-from mmpr_pipeline.training.data.encode import Encoded, PairEncoder, encoding_digest, end_of_turn
-from mmpr_pipeline.training.data.shards import Shards
+from mmpr_pipeline.training.data.encode import Encoded, PairEncoder, end_of_turn
+from mmpr_pipeline.training.data.shards import ReferenceKey, Shards
 from mmpr_pipeline.training.policy.families.family import family_of
 from mmpr_pipeline.training.policy.load import load_model, load_processor
 from tests.dataset.conftest import make_outcome
@@ -116,17 +116,21 @@ def test_a_response_that_spells_the_image_token_stays_text(folder: Path, tmp_pat
     assert all(token not in response for response in encoded.group.responses)
 
 
+def encoding(folder: Path, tiles: int) -> str:
+    return ReferenceKey.of("model", None, folder, tiles, "float32").encoding
+
+
 def test_a_changed_template_is_another_encoding(folder: Path, tmp_path: Path) -> None:
-    before = encoding_digest(folder, 12)
-    assert before == encoding_digest(folder, 12)
-    assert before != encoding_digest(folder, 6)
+    before = encoding(folder, 12)
+    assert before == encoding(folder, 12)
+    assert before != encoding(folder, 6)
     copy = tmp_path / "copy"
     copy.mkdir()
     for path in folder.iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
-    assert encoding_digest(copy, 12) == before
+    assert encoding(copy, 12) == before
     (copy / "chat_template.jinja").write_text("other")
-    assert encoding_digest(copy, 12) != before
+    assert encoding(copy, 12) != before
 
 
 SPOKEN = (

@@ -16,7 +16,6 @@ from mmpr_pipeline.training.data.shards import (
     ReferenceKey,
     ReferenceRow,
     read_reference,
-    weights_digest,
     write_reference,
 )
 from mmpr_pipeline.training.objective.reference import (
@@ -113,9 +112,10 @@ def test_a_model_folder_is_known_by_its_contents(tmp_path: Path) -> None:
     with torch.no_grad():
         model.lm_head.weight[0, 0] += 1e-3
     model.save_pretrained(third)
-    assert weights_digest(first) == weights_digest(second) != weights_digest(third)
+    digests = [ReferenceKey.of("model", None, folder, 12, "float32").weights for folder in (first, second, third)]
+    assert digests[0] == digests[1] != digests[2]
     with pytest.raises(ConfigError, match="no model weights"):
-        weights_digest(tmp_path)
+        ReferenceKey.of("model", None, tmp_path, 12, "float32")
 
 
 def lora(model: Any) -> Any:

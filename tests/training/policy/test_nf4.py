@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,6 @@ from torch import nn
 
 from mmpr_pipeline.training.policy.load import load_model
 from mmpr_pipeline.training.policy.nf4 import LEVELS, NF4Linear, pack_nf4, unpack_nf4
-from mmpr_pipeline.training.run.device import resting_bytes
 from mmpr_pipeline.training.run.loop import train
 from mmpr_pipeline.training.run.run_folder import read_lines
 from tests.training import made
@@ -60,7 +60,7 @@ def test_training_over_packed_weights_learns_in_less_memory_and_exports(tmp_path
         right = preparation.check_resting
 
         def spied(policy: preparation.PrefixSharedPolicy, *more: object) -> int:
-            resting[name] = resting_bytes(policy, 1, False)
+            resting[name] = right(policy, 1, False, math.inf)
             assert any(isinstance(m, NF4Linear) for m in policy.modules()) == ("quantise" in lora)
             return right(policy, *more)  # type: ignore[arg-type]
 

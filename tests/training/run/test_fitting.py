@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 
 from mmpr_pipeline.core.errors import TrainingError
 from mmpr_pipeline.training.run import fitting, preparation
-from mmpr_pipeline.training.run.device import check_resting, resting_bytes
+from mmpr_pipeline.training.run.device import check_resting
 from mmpr_pipeline.training.run.fitting import DryStep, MemoryGrowth, fit_step
 from mmpr_pipeline.training.run.loop import Trainer, train
 from mmpr_pipeline.training.run.run_folder import TrainingView
@@ -143,7 +144,7 @@ def test_a_large_tower_keeps_less_before_the_language_model_does(
 def test_what_cannot_even_rest_on_a_device_is_refused_before_it_is_loaded(trainer: Trainer) -> None:
     everything = sum(p.numel() for p in trainer.policy.parameters())
     buffers = sum(b.numel() * b.element_size() for b in trainer.policy.buffers())
-    assert resting_bytes(trainer.policy, 1, False) == 16 * everything + buffers
-    assert resting_bytes(trainer.policy, 8, True) == 20 * everything // 8 + buffers
+    assert check_resting(trainer.policy, 1, False, math.inf) == 16 * everything + buffers
+    assert check_resting(trainer.policy, 8, True, math.inf) == 20 * everything // 8 + buffers
     with pytest.raises(TrainingError, match="Adam's moments take"):
         check_resting(trainer.policy, 1, False, 16 * everything - 1)

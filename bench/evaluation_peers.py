@@ -23,10 +23,9 @@ from typing import Any
 from mmpr_pipeline.core.records import Question, content_id
 from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
 from mmpr_pipeline.evaluation.judges import rubric
-from mmpr_pipeline.evaluation.metrics import means, rates, yes_no
+from mmpr_pipeline.evaluation.metrics import rates
 from mmpr_pipeline.evaluation.metrics.metric import Metric, ScoredItem
-from mmpr_pipeline.evaluation.scoring import choice, ifeval, mathvista, theoremqa
-from mmpr_pipeline.evaluation.scoring import yes_no as yes_no_rule
+from mmpr_pipeline.evaluation.scoring import choice, ifeval, open_answer
 from mmpr_pipeline.evaluation.scoring.chair import Chair
 from mmpr_pipeline.evaluation.scoring.graded import Graded, Score
 
@@ -270,9 +269,9 @@ def ours(name: str, cases: list[Case], authors: Path) -> tuple[list[float] | Non
     """Our score of each case, and our numbers of all of them by the name of the kit's number."""
     base = name.partition("/")[0]
     rules: dict[str, tuple[Score, str]] = {
-        "pope": (yes_no_rule.pope, "yes_no"), "crpe": (choice.crpe, "choice"), "letter": (choice.letter, "choice"),
+        "pope": (choice.pope, "yes_no"), "crpe": (choice.crpe, "choice"), "letter": (choice.letter, "choice"),
         "xlrs": (choice.letters, "text"), "m3cot": (choice.m3cot, "choice"),
-        "theoremqa": (theoremqa.theoremqa, "math"), "mathvision": (choice.checker_score, "math"),
+        "theoremqa": (open_answer.theoremqa, "math"), "mathvision": (choice.checker_score, "math"),
     }  # fmt: skip
     if base in rules:
         rule, kind = rules[base]
@@ -282,11 +281,11 @@ def ours(name: str, cases: list[Case], authors: Path) -> tuple[list[float] | Non
             if base == "pope"
             else []
         )
-        numbers = {"F1": yes_no.f1(), "precision": yes_no.precision(), "recall": yes_no.recall()} if marks else {}
+        numbers = {"F1": rates.f1(), "precision": rates.precision(), "recall": rates.recall()} if marks else {}
         return each, {key: value(metric, marks) for key, metric in numbers.items()}
     if base == "mathvista":
         said = [
-            mathvista.normalised(c["response"], tuple(c["choices"]), c["answer_type"], c["precision"]) for c in cases
+            open_answer.normalised(c["response"], tuple(c["choices"]), c["answer_type"], c["precision"]) for c in cases
         ]
         return [float(s == c["answer"]) for s, c in zip(said, cases, strict=True)], {}
     if base == "ifeval":
@@ -295,7 +294,7 @@ def ours(name: str, cases: list[Case], authors: Path) -> tuple[list[float] | Non
         return None, {"strict": 100 * sum(strict) / len(strict), "loose": 100 * sum(loose) / len(loose)}
     if base == "hrbench":
         marks = [ScoredItem(str(i), (Graded(c["right"]),), cycle=c["cycle"]) for i, c in enumerate(cases)]
-        return None, {"cycle mean": means.cycle_mean(rates.accuracy()).of(marks)}
+        return None, {"cycle mean": rates.cycle_mean(rates.accuracy()).of(marks)}
     if base == "object_halbench":
         return None, chair_numbers(cases, authors)
     readers: dict[str, Callable[[str], Graded | None]] = {

@@ -95,7 +95,7 @@ def publish(
         print(found.card)
     console.print(publication_table(found))
     if with_viewer and not dry_run:
-        from mmpr_pipeline.report.viewer.space import publish_viewer
+        from mmpr_pipeline.report.viewer.bundle import publish_viewer
 
         with shown(console) as progress:
             space = publish_viewer(out, f"{repo}-viewer", private=not public, progress=progress)

@@ -1,4 +1,6 @@
-"""A Ray session: start one on this machine, or connect to a cluster."""
+"""Ray: started on this machine, or a cluster to connect to; what a task came to (its result, its own error, or the end
+of all its workers), and the end of many tasks.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,9 @@ import ray
 from ray._private import ray_constants
 from ray._private.node import Node
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
-from mmpr_pipeline.core.errors import ConfigError, EngineError
+from mmpr_pipeline.core.errors import ConfigError, EngineError, MmprError
 
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Set to 0, Ray's name for a node that has no others: it and all its processes listen on 127.0.0.1 alone."""
@@ -118,3 +120,29 @@ def _connect(address: str) -> None:
         f"Ray did not start on this machine: {failed}",
         remedy="The machine is usually overloaded or out of memory. Run the same command again when load drops.",
     )
+
+
+def result(ref: Any, lost: Callable[[str], MmprError]) -> Any:
+    """What the task gave. Raises its own MmprError as it was, and `lost(NAME OF RAY'S ERROR)` where Ray gave it up."""
+    try:
+        return ray.get(ref)
+    except RayTaskError as error:
+        if isinstance(error.cause, MmprError):
+            raise error.cause from None
+        raise
+    except RayError as error:
+        raise lost(type(error).__name__) from error
+
+
+def end(running: list[Any]) -> None:
+    """Stop what still runs, and give workers time to close their journals.
+
+    What ended one task often ends all: those that are about to end are let. Ray 2.60 was seen to abort its process over
+    a task that ended while it was cancelled ("Tried to complete task that was not pending").
+    """
+    if running:
+        _, running = ray.wait(running, num_returns=len(running), timeout=1)
+    for ref in running:
+        ray.cancel(ref)
+    if running:
+        ray.wait(running, num_returns=len(running), timeout=10)

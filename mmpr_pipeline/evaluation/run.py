@@ -15,7 +15,7 @@ from mmpr_pipeline.core.records import Question, Reject
 from mmpr_pipeline.engines.engine import Engine
 from mmpr_pipeline.engines.start import start_engines
 from mmpr_pipeline.evaluation.ask import Answered, ask_all, questions_of, ray_for
-from mmpr_pipeline.evaluation.comparison.words import COLOURS, sentence, verdict
+from mmpr_pipeline.evaluation.comparison.table import COLOURS, sentence, verdict
 from mmpr_pipeline.evaluation.results import (
     ComparisonFields,
     DifferenceFields,

@@ -10,17 +10,20 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
+import yaml
+
 from mmpr_pipeline.core.errors import MmprError
 from mmpr_pipeline.core.files import json_bytes
 from mmpr_pipeline.core.progress import Progress, no_progress
+from mmpr_pipeline.core.settings.base import load_yaml
 from mmpr_pipeline.core.version import __version__
+from mmpr_pipeline.sources.declaration.catalog import CATALOG
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.study.recipe import StudyPlan, make_study_plan
-from mmpr_pipeline.study.results.fields import StudyResults
-from mmpr_pipeline.study.settings import StudyConfig
+from mmpr_pipeline.study.results.table import StudyResults
+from mmpr_pipeline.study.settings import QuestionSettings, StudyConfig
 from mmpr_pipeline.study.steps.step import LOG, Step
 from mmpr_pipeline.study.steps.work import do
-from mmpr_pipeline.study.steps.worlds import write_sources
 
 STUDY, TABLE = "study.json", "table.json"
 LAST_LINES = 25
@@ -159,3 +162,17 @@ def list_steps(config: StudyConfig) -> list[str]:
     root = _root(config)
     plan = make_study_plan(config)
     return [f"{'done' if step.done(root) is not None else '    '}  {step.name}" for step in plan.steps.values()]
+
+
+def write_sources(folder: Path, sources: tuple[str, ...], questions: QuestionSettings) -> None:
+    """One declaration for each nano source, under its own name."""
+    store = open_store(folder)
+    for name in sources:
+        declared = load_yaml((CATALOG / f"{name}.yaml").read_text("utf-8"))
+        generated = {"name": name, "split": questions.split, "rows": questions.each, "seed": questions.seed}
+        if not questions.answers:
+            kept = {name: column for name, column in declared["columns"].items() if name != "answer"}
+            declared = {**declared, "columns": kept, "kind": "none"}
+        text = yaml.safe_dump({**declared, "rows": questions.each, "generated": generated}, sort_keys=False)
+        if not store.exists(f"{name}.yaml") or store.read(f"{name}.yaml") != text.encode():
+            store.write(f"{name}.yaml", text.encode())

@@ -18,8 +18,8 @@ from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
 from mmpr_pipeline.evaluation.judges import rubric as rubrics
 from mmpr_pipeline.evaluation.judges.judge import Judge, Memory
 from mmpr_pipeline.evaluation.judges.rubric import rubric_of
-from mmpr_pipeline.evaluation.judges.settings import JudgeSettings
 from mmpr_pipeline.evaluation.scoring.graded import Graded
+from mmpr_pipeline.evaluation.settings import JudgeSettings
 from mmpr_pipeline.storage import open_store
 from tests.evaluation.judge_server import JudgeServer
 from tests.records import a_question

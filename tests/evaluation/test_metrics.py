@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.evaluation.comparison.intervals import metric_difference, metric_interval
-from mmpr_pipeline.evaluation.metrics import means, rates, yes_no
+from mmpr_pipeline.evaluation.metrics import rates
 from mmpr_pipeline.evaluation.metrics.metric import ScoredItem
-from mmpr_pipeline.evaluation.metrics.registry import metric_of
+from mmpr_pipeline.evaluation.metrics.rates import metric_of
 from mmpr_pipeline.evaluation.scoring.graded import Graded
+from mmpr_pipeline.evaluation.statistics import metric_difference, metric_interval
 
 
 def marks(*scores: float) -> list[ScoredItem]:
@@ -53,12 +53,12 @@ def test_the_majority_decides_and_silence_does_not_vote() -> None:
 
 def test_pope_counts_yes_as_positive_and_silence_as_no_yes() -> None:
     found = truth((True, "yes"), (True, "no"), (True, None), (False, "yes"), (False, "no"), (False, "no"))
-    assert yes_no.precision().of(found) == 50.0
-    assert yes_no.recall().of(found) == pytest.approx(100 / 3)
-    assert yes_no.f1().of(found) == pytest.approx(40.0)
-    assert yes_no.yes_share().of(found) == pytest.approx(100 / 3)
+    assert rates.precision().of(found) == 50.0
+    assert rates.recall().of(found) == pytest.approx(100 / 3)
+    assert rates.f1().of(found) == pytest.approx(40.0)
+    assert rates.yes_share().of(found) == pytest.approx(100 / 3)
     assert rates.accuracy().of(found) == 50.0
-    assert yes_no.f1().of(truth((True, "no"))) == 0.0
+    assert rates.f1().of(truth((True, "no"))) == 0.0
 
 
 def test_a_circle_is_right_only_as_a_whole() -> None:
@@ -70,13 +70,13 @@ def test_a_circle_is_right_only_as_a_whole() -> None:
 def test_the_mean_over_rotations_weighs_each_rotation_once() -> None:
     scores = [(1, "0"), (0, "0"), (0, "0"), (1, "1")]
     found = [ScoredItem(f"{i}", (Graded(score),), cycle=cycle) for i, (score, cycle) in enumerate(scores)]
-    assert means.cycle_mean(rates.accuracy()).of(found) == pytest.approx((100 / 3 + 100) / 2)
+    assert rates.cycle_mean(rates.accuracy()).of(found) == pytest.approx((100 / 3 + 100) / 2)
 
 
 def test_the_mean_over_categories_weighs_each_category_once() -> None:
     scores = [(1, "counting"), (0, "counting"), (0, "counting"), (1, "colour")]
     found = [ScoredItem(f"{i}", (Graded(s),), {"category": (name,)}) for i, (s, name) in enumerate(scores)]
-    assert means.category_mean("category", rates.accuracy()).of(found) == pytest.approx(200 / 3)
+    assert rates.category_mean("category", rates.accuracy()).of(found) == pytest.approx(200 / 3)
 
 
 def test_relative_is_the_ratio_of_means_not_the_mean_of_ratios() -> None:
@@ -162,7 +162,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
 
     covered = 0
     for seed in range(150):
-        found = metric_interval(drawn(30), yes_no.f1(), 300, seed)
+        found = metric_interval(drawn(30), rates.f1(), 300, seed)
         covered += found.low <= 70.0 <= found.high
     assert 0.87 <= covered / 150 <= 0.99
 

@@ -9,9 +9,9 @@ import pytest
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
-from mmpr_pipeline.evaluation.scoring import choice, mathvista, open_answer, theoremqa, yes_no
+from mmpr_pipeline.evaluation.scoring import choice, open_answer
 from mmpr_pipeline.evaluation.scoring.chair import OWN_SYNONYMS, read_vocabulary
-from mmpr_pipeline.evaluation.scoring.conclusion import conclusion
+from mmpr_pipeline.evaluation.scoring.graded import conclusion
 from mmpr_pipeline.evaluation.scoring.ifeval import ifeval
 from tests.records import a_question
 
@@ -104,7 +104,7 @@ def test_letters_are_a_set(response: str, gold: str, right: float) -> None:
     ],
 )
 def test_yes_and_no_are_words(text: str, said: str | None) -> None:
-    assert yes_no.stated_yes_no(text) == said
+    assert choice.stated_yes_no(text) == said
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_yes_and_no_are_words(text: str, said: str | None) -> None:
 def test_mathvista_brings_answers_into_the_form_of_their_type(
     extracted: str, choices: tuple[str, ...], kind: str, precision: float | None, said: str | None
 ) -> None:
-    assert mathvista.normalised(extracted, choices, kind, precision) == said
+    assert open_answer.normalised(extracted, choices, kind, precision) == said
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_mathvista_brings_answers_into_the_form_of_their_type(
 )
 def test_theoremqa_compares_by_type(response: str, gold: str, kind: str, right: float) -> None:
     asked = BenchmarkItem(a_question(kind="math", answer=gold), {"Answer": gold, "Answer_type": kind})
-    assert theoremqa.theoremqa(asked, response).score == right
+    assert open_answer.theoremqa(asked, response).score == right
 
 
 def test_anls_relaxed_and_words() -> None:
@@ -193,8 +193,8 @@ def test_hostile_responses_cost_little_and_raise_nothing(response: str) -> None:
         a_question(kind="choice", answer="A", choices=FRUIT),
         {"Answer": "3", "Answer_type": "float", "answer": "A", "answer_type": "float", "correct_option": "A"},
     )
-    for rule in (choice.checker_score, choice.m3cot, choice.crpe, choice.letter, choice.letters, yes_no.pope,
-                 mathvista.mathvista, theoremqa.theoremqa, open_answer.anls, open_answer.relaxed,
+    for rule in (choice.checker_score, choice.m3cot, choice.crpe, choice.letter, choice.letters, choice.pope,
+                 open_answer.mathvista, open_answer.theoremqa, open_answer.anls, open_answer.relaxed,
                  open_answer.words_in_order):  # fmt: skip
         assert 0 <= rule(asked, response).score <= 1
     assert time.process_time() - began < 5

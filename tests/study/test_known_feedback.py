@@ -13,10 +13,10 @@ from mmpr_pipeline.pairing.feedback import split_claims
 from mmpr_pipeline.sources.generated.describe import Scene
 from mmpr_pipeline.sources.generated.scenes import scene_of
 from mmpr_pipeline.sources.source import open_source
+from mmpr_pipeline.study.run import write_sources
 from mmpr_pipeline.study.settings import QuestionSettings
 from mmpr_pipeline.study.steps import known_feedback
 from mmpr_pipeline.study.steps.known_feedback import is_true
-from mmpr_pipeline.study.steps.worlds import write_sources
 from tests.pipeline.engines import TextEngine
 
 

@@ -11,9 +11,9 @@ from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Question
 from mmpr_pipeline.sources.source import open_source
 from mmpr_pipeline.study.recipe import make_study_plan, rows_so_far
+from mmpr_pipeline.study.run import write_sources
 from mmpr_pipeline.study.settings import QuestionSettings, StudyConfig, load_study_config
 from mmpr_pipeline.study.steps.step import Step
-from mmpr_pipeline.study.steps.worlds import write_sources
 
 
 def config(**more: object) -> StudyConfig:

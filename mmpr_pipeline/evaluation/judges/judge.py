@@ -12,8 +12,8 @@ from mmpr_pipeline.core.records import Prompting, Question, content_id
 from mmpr_pipeline.engines.engine import Engine, SampleRequest
 from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
 from mmpr_pipeline.evaluation.judges.rubric import Rubric
-from mmpr_pipeline.evaluation.judges.settings import JudgeSettings
 from mmpr_pipeline.evaluation.scoring.graded import Graded
+from mmpr_pipeline.evaluation.settings import JudgeSettings
 from mmpr_pipeline.models.messages import IMAGE_MARK
 from mmpr_pipeline.rollouts.prompts import place_images
 from mmpr_pipeline.rollouts.sampling import Decoding, sampling_seed

@@ -1,14 +1,18 @@
-"""Means and rates: accuracy, scores of judges, hallucination, wins, several samples of one question."""
+"""Metrics by the names that declarations use: accuracy, scores of judges, hallucination, wins, several samples of one
+question; means over categories and rotations; POPE's numbers, where `yes` is the positive class (Li et al. 2023) and
+neither yes nor no is a wrong answer and no `yes`. `NAME@K` and `NAME:BREAKDOWN` take a number or a breakdown.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import comb
 
 import numpy as np
 
-from mmpr_pipeline.evaluation.metrics.metric import Metric, ScoredItem, metric_columns, ratio
+from mmpr_pipeline.core.errors import ConfigError
+from mmpr_pipeline.evaluation.metrics.metric import Metric, ScoredItem, divided, metric_columns, ratio
 
 
 def _one(mark: ScoredItem) -> float:
@@ -151,3 +155,118 @@ def circular() -> Metric:
         return made
 
     return Metric("circular", terms, ratio(100))
+
+
+def mean_over(name: str, group: Callable[[ScoredItem], str], of: Metric) -> Metric:
+    """The mean, over the groups that there are, of a metric of the form a / b.
+
+    Sums are (a, b) for each group in turn; a group that a bootstrap did not draw is left out of that mean.
+    """
+
+    def terms(marks: Sequence[ScoredItem]) -> np.ndarray:
+        inner = of.terms(marks)
+        names = sorted({group(mark) for mark in marks})
+        made = np.zeros((len(marks), 2 * len(names)))
+        for at, mark in enumerate(marks):
+            place = 2 * names.index(group(mark))
+            made[at, place : place + 2] = inner[at]
+        return made
+
+    def value(sums: np.ndarray) -> np.ndarray:
+        ratios: np.ndarray = 100 * divided(sums[..., 0::2], sums[..., 1::2])
+        counted = ~np.isnan(ratios)
+        return divided(np.where(counted, ratios, 0).sum(-1), counted.sum(-1).astype(float))
+
+    return Metric(name, terms, value, of.unit, of.better)
+
+
+def category_mean(breakdown: str, of: Metric) -> Metric:
+    """The mean over the groups of a breakdown, each counted once: XLRS-Bench's macro score, CRPE's overall score."""
+    return mean_over(f"mean_{breakdown}", lambda mark: (mark.groups.get(breakdown) or ("",))[0], of)
+
+
+def cycle_mean(of: Metric) -> Metric:
+    """The mean over the rotations of the choices (HR-Bench, Wang et al. 2024): each rotation's accuracy, averaged.
+
+    `Mark.cycle` names the rotation, which all rows of one rotation share.
+    """
+    return mean_over("cycle_mean", lambda mark: mark.cycle, of)
+
+
+def _yes_no_terms(marks: Sequence[ScoredItem]) -> np.ndarray:
+    """True positives, false positives, false negatives, all; of the mean response of each item."""
+    made = np.zeros((len(marks), 4))
+    for at, mark in enumerate(marks):
+        for each in mark.graded:
+            yes, truth = each.parts.get("yes", 0.0), each.parts.get("truth", 0.0)
+            made[at] += np.array([yes * truth, yes * (1 - truth), (1 - yes) * truth, 1]) / len(mark.graded)
+        if not mark.graded:
+            made[at, 3] = 1
+    return made
+
+
+def _of_yes_no(name: str, value: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> Metric:
+    return Metric(name, _yes_no_terms, lambda sums: 100 * value(*(sums[..., i] for i in range(4))))
+
+
+def f1() -> Metric:
+    """F1 of `yes`, %: 2 TP / (2 TP + FP + FN)."""
+    return _of_yes_no("f1", lambda tp, fp, fn, _: np.nan_to_num(divided(2 * tp, 2 * tp + fp + fn)))
+
+
+def precision() -> Metric:
+    """Precision of `yes`, %."""
+    return _of_yes_no("precision", lambda tp, fp, fn, _: np.nan_to_num(divided(tp, tp + fp)))
+
+
+def recall() -> Metric:
+    """Recall of `yes`, %."""
+    return _of_yes_no("recall", lambda tp, fp, fn, _: np.nan_to_num(divided(tp, tp + fn)))
+
+
+def yes_share() -> Metric:
+    """Share of `yes` among the answers, %: the answers of the model, not the truth."""
+    made = _of_yes_no("yes_share", lambda tp, fp, fn, n: divided(tp + fp, n))
+    return Metric(made.name, made.terms, made.value, better="neither")
+
+
+_PLAIN: dict[str, Callable[[], Metric]] = {
+    "accuracy": accuracy,
+    "majority": majority,
+    "circular": circular,
+    "relative": relative,
+    "win_rate": win_rate,
+    "reward": reward,
+    "score": mean_score,
+    "score_percent": lambda: mean_score("%", 100.0),
+    "f1": f1,
+    "precision": precision,
+    "recall": recall,
+    "yes_share": yes_share,
+    "chair_s": lambda: chair_responses(of_all=False),
+    "chair_s_all": lambda: chair_responses(of_all=True),
+    "chair_i": chair_objects,
+    "object_recall": chair_recall,
+    "prompts_loose": lambda: part_rate("prompts_loose", "loose"),
+    "instructions_strict": lambda: instruction_rate(loose=False),
+    "instructions_loose": lambda: instruction_rate(loose=True),
+    "cycle_mean": lambda: cycle_mean(accuracy()),
+}
+
+
+def metric_of(name: str) -> Metric:
+    """The metric of a name. Raises ConfigError."""
+    if name in _PLAIN:
+        return _PLAIN[name]()
+    base, at, number = name.partition("@")
+    if at and base == "pass" and number.isdecimal() and int(number):
+        return pass_at(int(number))
+    base, colon, argument = name.partition(":")
+    if colon and base == "below":
+        return rate_below(float(argument))
+    if colon and base in ("mean", "circular_mean"):
+        return category_mean(argument, accuracy() if base == "mean" else circular())
+    raise ConfigError(
+        f"Unknown metric {name!r}.",
+        remedy=f"Known: {', '.join(sorted(_PLAIN))}, pass@K, below:NUMBER, mean:BREAKDOWN, circular_mean:BREAKDOWN.",
+    )

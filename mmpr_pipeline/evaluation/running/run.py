@@ -252,8 +252,7 @@ class _Late:
 
 def write_tables(results: BenchmarksEvaluation, out: str) -> None:
     """The table as Markdown and as a picture beside the results."""
-    from mmpr_pipeline.evaluation.comparison.picture import draw_intervals
-    from mmpr_pipeline.evaluation.comparison.table import comparison_markdown
+    from mmpr_pipeline.evaluation.comparison.table import comparison_markdown, draw_intervals
 
     store = open_store(out)
     store.write("table.md", comparison_markdown(results).encode("utf-8", "replace"))

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark
-from mmpr_pipeline.evaluation.comparison.intervals import metric_difference, metric_interval
 from mmpr_pipeline.evaluation.metrics.metric import Metric, ScoredItem
-from mmpr_pipeline.evaluation.metrics.registry import metric_of
+from mmpr_pipeline.evaluation.metrics.rates import metric_of
 from mmpr_pipeline.evaluation.results import BenchmarkResults, ModelMeasures, ModeResults
 from mmpr_pipeline.evaluation.running.kept import StoredScores
 from mmpr_pipeline.evaluation.settings import EvalConfig
+from mmpr_pipeline.evaluation.statistics import metric_difference, metric_interval
 
 GROUP_RESAMPLES = 1000
 """Bootstrap resamples of a breakdown's groups, of which there may be a hundred."""

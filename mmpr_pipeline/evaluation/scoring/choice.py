@@ -1,4 +1,4 @@
-"""Multiple choice, by the rules of the benchmarks' authors."""
+"""Multiple choice, by the rules of the benchmarks' authors; and yes or no: POPE (Li et al. 2023)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import string
 
 from mmpr_pipeline.checking import check_question
 from mmpr_pipeline.evaluation.benchmarks.items import BenchmarkItem
-from mmpr_pipeline.evaluation.scoring.conclusion import conclusion
-from mmpr_pipeline.evaluation.scoring.graded import Graded
+from mmpr_pipeline.evaluation.scoring.graded import Graded, conclusion
 
 _IN_BRACKETS = re.compile(r"\(([A-Za-z])\)")
 _PUNCTUATION = re.compile(r"[\n.,!?]")
@@ -107,3 +106,25 @@ def letters(item: BenchmarkItem, response: str) -> Graded:
     said = "".join(sorted({c.upper() for group in groups for c in group if c.isalpha()}))
     gold = "".join(sorted({c.upper() for c in item.text("answer") if c.isalpha()}))
     return Graded(float(bool(said) and said == gold), said or None, "letters")
+
+
+_WORDS = re.compile(r"[a-z]+")
+
+
+def stated_yes_no(text: str) -> str | None:
+    """`yes` or `no` where the text says only one of them as a word; None otherwise, as VLMEvalKit reads it."""
+    words = set(_WORDS.findall(text.lower()))
+    if ("yes" in words) == ("no" in words):
+        return None
+    return "yes" if "yes" in words else "no"
+
+
+def pope(item: BenchmarkItem, response: str) -> Graded:
+    """Whether the object is in the image. POPE counts a response that is neither yes nor no as wrong, and as no `yes`.
+
+    The authors' script takes the first sentence and looks for `No`, `not` or `no`, and takes all else for yes; both
+    kits want one of the two words, and so do we: silence is no yes.
+    """
+    said, gold = stated_yes_no(conclusion(response)), (item.question.answer or "").strip().lower()
+    parts = {"truth": float(gold == "yes"), "yes": float(said == "yes")}
+    return Graded(float(said == gold), said, "yes_no", parts)

@@ -8,7 +8,7 @@ from pathlib import Path
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.registry import Registry
 from mmpr_pipeline.evaluation.benchmarks.declaration import Benchmark
-from mmpr_pipeline.evaluation.scoring import choice, ifeval, mathvista, open_answer, theoremqa, yes_no
+from mmpr_pipeline.evaluation.scoring import choice, ifeval, open_answer
 from mmpr_pipeline.evaluation.scoring.chair import Chair
 from mmpr_pipeline.evaluation.scoring.graded import Score
 
@@ -21,9 +21,9 @@ _RULES: dict[str, Score] = {
     "crpe": choice.crpe,
     "letter": choice.letter,
     "letters": choice.letters,
-    "pope": yes_no.pope,
-    "mathvista": mathvista.mathvista,
-    "theoremqa": theoremqa.theoremqa,
+    "pope": choice.pope,
+    "mathvista": open_answer.mathvista,
+    "theoremqa": open_answer.theoremqa,
     "ifeval": ifeval.ifeval,
     "anls": open_answer.anls,
     "relaxed": open_answer.relaxed,

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import ray
 
-from mmpr_pipeline.cluster.tasks import end, result
+from mmpr_pipeline.cluster.session import end, result
 from mmpr_pipeline.core.errors import DatasetError, SourceError, StoreError
 from mmpr_pipeline.core.files import sealed
 from mmpr_pipeline.core.progress import Stage

@@ -13,7 +13,7 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayError
 
-from mmpr_pipeline.cluster.tasks import end, result
+from mmpr_pipeline.cluster.session import end, result
 from mmpr_pipeline.core.errors import EngineError
 from mmpr_pipeline.core.logs import attach
 from mmpr_pipeline.core.schemas import leave_pandas_out

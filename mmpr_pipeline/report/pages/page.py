@@ -1,19 +1,27 @@
-"""`mmpr report OUT`: one HTML page that tells what a dataset holds, readable anywhere, without a network."""
+"""`mmpr report OUT`: one HTML page that tells what a dataset holds, readable anywhere, without a network.
+
+In its gallery are random pairs: images as small data URIs, responses cut into what differs.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmpr_pipeline.core.errors import ConfigError
-from mmpr_pipeline.report.assets import asset, environment, href, page_script
+from mmpr_pipeline.core.schemas import PairFields
+from mmpr_pipeline.dataset.files.lookup import ShardFiles
+from mmpr_pipeline.dataset.files.summary import shards_of
+from mmpr_pipeline.dataset.review.show import PickedPair, pick_pairs
+from mmpr_pipeline.report.assets import MEDIA_TYPES, asset, data_uri, environment, href, page_script
 from mmpr_pipeline.report.charts import charts_of
+from mmpr_pipeline.report.differences import TextSpan, compare_texts
 from mmpr_pipeline.report.pages.diff_page import flip_examples
 from mmpr_pipeline.report.pages.figures import report_figures
-from mmpr_pipeline.report.pages.gallery import gallery
 from mmpr_pipeline.storage.store import open_store
 
 PAIRS = 12
@@ -78,3 +86,53 @@ def page_html(name: str, figures: dict[str, Any], shown: list[Any], seed: int) -
 
 def _name(out: str | Path) -> str:
     return Path(str(out).rstrip("/")).resolve().name if "://" not in str(out) else str(out).rstrip("/").split("/")[-1]
+
+
+@dataclass(frozen=True)
+class PairSide:
+    """One response of a pair."""
+
+    pieces: list[TextSpan]
+    answer: str | None
+    rule: str
+    tokens: int
+    model: str
+    index: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A pair as the gallery shows it; `images` are data URIs with width and height in pixels."""
+
+    pair: PickedPair
+    images: list[tuple[str, int, int]]
+    chosen: PairSide
+    rejected: PairSide
+
+
+def gallery(out: str | Path, number: int, seed: int) -> list[Shown]:
+    """`number` pairs chosen evenly by `seed`. Raises DatasetError where no shard is finished."""
+    store = open_store(out)
+    shards = shards_of(store)
+    pairs = pick_pairs(out, number, seed)
+    files = {pair["shard"]: ShardFiles(store, pair["shard"], shards) for pair in pairs}
+    shown = []
+    for pair in pairs:
+        shard = files[pair["shard"]]
+        stored = ((shard.image(name), shard.size(name)) for name in pair["images"])
+        images = [(data_uri(*image), *size) for image, size in stored if image and size and image[0] in MEDIA_TYPES]
+        shown.append(Shown(pair, images, *sides(pair)))
+    return shown
+
+
+def sides(pair: PairFields) -> tuple[PairSide, PairSide]:
+    """Chosen and rejected of a row of the pairs file."""
+    answers = pair["chosen_answer"], pair["rejected_answer"]
+    one, other = compare_texts(pair["chosen"], pair["rejected"], answers, pair["shared_chars"])
+    return (
+        PairSide(one, answers[0], pair["chosen_rule"], pair["chosen_tokens"], pair["model"], pair["chosen_index"],
+             pair["seed"]),
+        PairSide(other, answers[1], pair["rejected_rule"], pair["rejected_tokens"], pair["rejected_model"],
+             pair["rejected_index"], pair["rejected_seed"]),
+    )  # fmt: skip

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from mmpr_pipeline.core.errors import ConfigError
 from mmpr_pipeline.core.records import Question
-from mmpr_pipeline.report.assets import asset, environment, page_script
-from mmpr_pipeline.report.images import data_uri
+from mmpr_pipeline.report.assets import asset, data_uri, environment, page_script
 from mmpr_pipeline.sources.review.findings import Checked
 from mmpr_pipeline.sources.rows.choices import LETTERS
 

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from mmpr_pipeline.dataset.files.marks import Mark
-from mmpr_pipeline.report.assets import STATIC, environment
-from mmpr_pipeline.report.images import MEDIA_TYPES
+from mmpr_pipeline.report.assets import MEDIA_TYPES, STATIC, environment
 from mmpr_pipeline.report.viewer.browse import BrowsePart, Library, QuestionPlace
 from mmpr_pipeline.report.viewer.detail import origin_detail, pair_detail, question_detail
 from mmpr_pipeline.report.viewer.index import encode, join
-from mmpr_pipeline.report.viewer.live import newest_rollouts, progress
-from mmpr_pipeline.report.viewer.runs import Run
+from mmpr_pipeline.report.viewer.live import Run, newest_rollouts, progress
 
 if TYPE_CHECKING:
     from starlette.requests import Request

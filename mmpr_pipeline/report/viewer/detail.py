@@ -8,8 +8,8 @@ from typing import Any
 from mmpr_pipeline.core.schemas import PairFields, RolloutFields
 from mmpr_pipeline.dataset.files.lookup import ShardFiles
 from mmpr_pipeline.dataset.files.marks import Mark
+from mmpr_pipeline.report.assets import tile_grid
 from mmpr_pipeline.report.differences import TextSpan, answer_span, compare_texts
-from mmpr_pipeline.report.tiling import tile_grid
 from mmpr_pipeline.report.viewer.origin import SourceRow
 
 _PAIR = ("pair_id", "strategy", "chosen_index", "rejected_index", "chosen_answer", "rejected_answer", "chosen_rule",

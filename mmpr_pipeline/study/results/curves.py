@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from mmpr_pipeline.core.charts import chart_svg
-from mmpr_pipeline.study.results.fields import StudyResults, Way, means_of_seeds, source_score
-from mmpr_pipeline.study.results.table import WAYS
+from mmpr_pipeline.study.results.table import WAYS, StudyResults, Way, means_of_seeds, source_score
 from mmpr_pipeline.training.objective.loss import needs_reference, recipe
 from mmpr_pipeline.training.run.run_folder import METRICS, read_lines
 

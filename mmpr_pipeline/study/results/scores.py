@@ -23,7 +23,7 @@ from mmpr_pipeline.evaluation.results import ComparisonFields
 from mmpr_pipeline.evaluation.statistics import bootstrap_mean, compare_scores
 from mmpr_pipeline.storage import open_store
 from mmpr_pipeline.study.recipe import BASE, FEEDBACK, SAME_CHOSEN, Row, StudyPlan, rows_so_far
-from mmpr_pipeline.study.results.fields import Claim, SourceScore, StudyChoices, StudyResults, StudyRow, Way, WayScores
+from mmpr_pipeline.study.results.table import Claim, SourceScore, StudyChoices, StudyResults, StudyRow, Way, WayScores
 from mmpr_pipeline.study.settings import StudyConfig
 from mmpr_pipeline.study.steps.measure import COT, DESCRIBE, DIRECT, SAMPLED
 from mmpr_pipeline.study.steps.step import DONE, HandedOver

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mmpr_pipeline.report.viewer.browse import Library
-from mmpr_pipeline.report.viewer.runs import Run, is_run
+from mmpr_pipeline.report.viewer.live import Run, is_run
 from mmpr_pipeline.report.viewer.server import listen, make_app
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

@@ -12,9 +12,9 @@ import pytest
 
 from mmpr_pipeline.core.records import CheckedRollout, Image, QuestionOutcome
 from mmpr_pipeline.dataset.files.marks import marks_of
+from mmpr_pipeline.report.assets import tile_grid
 from mmpr_pipeline.report.compare import compare_outputs
 from mmpr_pipeline.report.pages.diff_page import diff_page
-from mmpr_pipeline.report.tiling import tile_grid
 from mmpr_pipeline.report.viewer.browse import Library
 from mmpr_pipeline.report.viewer.doubt import WHY
 from mmpr_pipeline.storage import open_store

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from starlette.testclient import TestClient
 
-from mmpr_pipeline.report.viewer.runs import Run, is_run
+from mmpr_pipeline.report.viewer.live import Run, is_run
 from mmpr_pipeline.report.viewer.server import make_app
 from mmpr_pipeline.storage import open_store
 

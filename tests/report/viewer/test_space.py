@@ -11,8 +11,7 @@ from typer.testing import CliRunner
 
 from mmpr_pipeline.cli.app import app
 from mmpr_pipeline.core.errors import HubError
-from mmpr_pipeline.report.viewer.bundle import write_bundle
-from mmpr_pipeline.report.viewer.space import publish_viewer
+from mmpr_pipeline.report.viewer.bundle import publish_viewer, write_bundle
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
 

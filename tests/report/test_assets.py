@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from mmpr_pipeline.report.tiling import TILE, tile_grid
+from mmpr_pipeline.report.assets import TILE, tile_grid
 
 SIZES = {(448, 448, 6): (1, 1), (420, 292, 6): (3, 2), (900, 450, 6): (2, 1), (100, 900, 4): (1, 4)}
 

@@ -26,12 +26,11 @@ if TYPE_CHECKING:
     from mmpr_pipeline.dataset.publish.run import publish
     from mmpr_pipeline.dataset.review.verify import verify
     from mmpr_pipeline.engines.engine import Engine
-    from mmpr_pipeline.face.builds import build, rebuild
-    from mmpr_pipeline.face.models import evaluate, train
+    from mmpr_pipeline.face.builds import build, evaluate, rebuild, train
     from mmpr_pipeline.face.pairs import pairs
     from mmpr_pipeline.face.shown import show
-    from mmpr_pipeline.face.source import Source
     from mmpr_pipeline.pairing.strategy import Pairs, Strategy
+    from mmpr_pipeline.sources.python_source import PythonSource as Source
     from mmpr_pipeline.sources.python_source import question
     from mmpr_pipeline.storage.store import Store
     from mmpr_pipeline.study.iterate.run import iterate
@@ -46,14 +45,14 @@ _PLACES = {
     "Question": "core.records",
     "QuestionOutcome": "core.records",
     "Rollout": "core.records",
-    "Source": "face.source",
+    "Source": "face.builds",
     "Store": "storage.store",
     "Strategy": "pairing.strategy",
     "Verdict": "core.verdict",
     "build": "face.builds",
     "check": "checking",
     "checker": "checking.api",
-    "evaluate": "face.models",
+    "evaluate": "face.builds",
     "export": "dataset.export.run",
     "iterate": "study.iterate.run",
     "load": "dataset.files.load",
@@ -62,7 +61,7 @@ _PLACES = {
     "question": "sources.python_source",
     "rebuild": "face.builds",
     "show": "face.shown",
-    "train": "face.models",
+    "train": "face.builds",
     "verify": "dataset.review.verify",
 }
 """Name to the module that defines it."""

@@ -280,12 +280,12 @@ def merge(
     from mmpr_pipeline.pipeline.driver import run_plan
     from mmpr_pipeline.pipeline.plans.merged import make_merge
 
-    given = {
+    settings = {
         "out": out,
         "pairing.strategies": [name.strip() for name in strategies.split(",")] if strategies else None,
         "pairing.max_pairs": max_pairs,
         "seed": seed,
         "workers": workers,
     }
-    plan = make_merge(outputs, given)
+    plan = make_merge(outputs, settings)
     show_build(lambda view: run_plan(plan, view), out)

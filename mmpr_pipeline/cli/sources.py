@@ -1,4 +1,4 @@
-"""`mmpr sources`."""
+"""`mmpr sources` and `mmpr screening`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmpr_pipeline.cli.app import example, sources_app
+from mmpr_pipeline.cli.app import example, screening_app, sources_app
+from mmpr_pipeline.cli.options import names
 
 if TYPE_CHECKING:
     from mmpr_pipeline.sources.adding import MetaEntry
@@ -98,17 +99,17 @@ def sources_add(
     from mmpr_pipeline.sources.review.findings import Places, count_text, finding_sentence
     from mmpr_pipeline.sources.review.preview import can_show_pictures, guessed, items
 
-    given = dict(pair.partition("=")[::2] for pair in column or ())
-    if "" in given or not all(given.values()):
+    columns = dict(pair.partition("=")[::2] for pair in column or ())
+    if "" in columns or not all(columns.values()):
         raise ConfigError("--column takes FIELD=COLUMN.", remedy="For example --column answer=label.")
     if entries := meta_entries(target):
-        return _add_entries(entries, Path(out or "sources"), given, yes)
+        return _add_entries(entries, Path(out or "sources"), columns, yes)
     if question:
         declared = Path(out or f"{Path(target).resolve().name}.yaml")
         rows = declared.with_suffix(".jsonl")
         print(f"Wrote {write_rows(Path(target), question, rows, force):,} rows to {rows}.")
         name, target, out = name or source_name(declared.stem), str(rows), str(declared)
-    draft = draft_source(target, name, out, given, tuple(allow_host or ()), force=force)
+    draft = draft_source(target, name, out, columns, tuple(allow_host or ()), force=force)
     console = Console()
     console.print(guessed(draft.why), "")
     checked = check_source(draft.source, 50)
@@ -138,8 +139,8 @@ def sources_add(
         print(f"  mmpr build --sources {draft.path} --strategies preset --out pairs    # its own pairs, as they are")
 
 
-def _add_entries(entries: list[MetaEntry], folder: Path, given: dict[str, str], yes: bool) -> None:
-    """The declarations of a whole `meta.json`, each tried on its first rows; those that cannot be are told."""
+def _add_entries(entries: list[MetaEntry], folder: Path, columns: dict[str, str], yes: bool) -> None:
+    """The declarations of a whole `meta.json`, each tried on its first rows; those that cannot be written are named."""
     from rich.console import Console
     from rich.text import Text
 
@@ -157,7 +158,7 @@ def _add_entries(entries: list[MetaEntry], folder: Path, given: dict[str, str], 
     written, pairs, console = 0, 0, Console()
     for entry in entries:
         try:
-            draft = draft_entry(entry, folder, given)
+            draft = draft_entry(entry, folder, columns)
             console.print(tried(entry.name, draft))
             draft.write()
         except MmprError as error:
@@ -221,3 +222,46 @@ def _check(name: str, rows: int, page: str | None, data_root: str | None) -> boo
 
         print(f"  see {source_page(checked, page)}")
     return checked.serious
+
+
+@screening_app.command(
+    "fingerprint", epilog=example("mmpr screening fingerprint mathvista,mmmu_val --repo me/prints", docs="screening.md")
+)
+def screening_fingerprint(
+    sets: Annotated[str, typer.Argument(help="Evaluation sets of the Hub: names, groups, declarations, by commas.")],
+    out: Annotated[
+        Path | None, typer.Option(help=r"Folder to write to. \[default: where builds on this machine look]")
+    ] = None,
+    repo: Annotated[str | None, typer.Option(help="Put them into this data set repository of the Hub, too.")] = None,
+) -> None:
+    """Read evaluation sets once, and write what builds compare with: hashes, no image and no text."""
+    from mmpr_pipeline.core.errors import ConfigError
+    from mmpr_pipeline.dataset.review.terminal import human_size
+    from mmpr_pipeline.screening.fingerprints import fingerprint_folder, make_fingerprint, publish_fingerprints
+    from mmpr_pipeline.sources import open_source
+    from mmpr_pipeline.sources.declaration.catalog import expand
+
+    folder, made = out or fingerprint_folder(), []
+    opened = [open_source(path) for path in expand(names(sets) or ())]
+    if not opened:
+        raise ConfigError("No evaluation set is named.", remedy="For example mathvista, or the group evaluation.")
+    for source in opened:
+        print(f"{source.name}: reading it once ...", flush=True)
+        found = make_fingerprint(source, folder)
+        print(f"{source.name}: {found.rows:,} rows, {human_size(found.path.stat().st_size)}, {found.path}")
+        made.append(found.path)
+    if repo:
+        publish_fingerprints(made, repo)
+        print(f"Put into {repo}. Elsewhere: mmpr screening fetch {repo}")
+
+
+@screening_app.command("fetch", epilog=example("mmpr screening fetch me/prints", docs="screening.md"))
+def screening_fetch(repo: Annotated[str, typer.Argument(help="Data set repository of the Hub.")]) -> None:
+    """Fetch the fingerprints in a repository: builds on this machine then compare with them."""
+    from mmpr_pipeline.screening.fingerprints import fetch_fingerprints, kept_fingerprint
+    from mmpr_pipeline.sources.declaration.catalog import catalog_names, find_declaration
+
+    for found in fetch_fingerprints(repo):
+        used = found.name in catalog_names() and kept_fingerprint(find_declaration(found.name)[0])
+        note = "" if used else "; not used: it was made of another declaration or commit, or by other rules"
+        print(f"{found.name}: {found.rows:,} rows at {found.revision[:8]}{note}")

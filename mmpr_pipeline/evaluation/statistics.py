@@ -100,7 +100,7 @@ _CELLS = 4_000_000
 
 @dataclass(frozen=True)
 class Interval:
-    """A number with its 95% interval, over so many items in so many clusters."""
+    """A number with its 95% interval, and the numbers of items and clusters that it is over."""
 
     value: float
     low: float

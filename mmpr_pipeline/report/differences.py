@@ -8,9 +8,9 @@ from difflib import SequenceMatcher
 from itertools import pairwise
 
 MOST_WORDS = 1200
-"""Beyond so many differing words only the common beginning and end are found: matching costs their product."""
+"""With more differing words than this only the common beginning and end are found: matching costs their product."""
 LEAST_RUN = 3
-"""Common words in the middle count from so many in a row: lone shared words are noise to the eye."""
+"""Fewer common words in a row do not count in the middle: lone shared words are noise to the eye."""
 
 _WORD = re.compile(r"(?:[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+|[^\w\s])\s*|\s+")
 

@@ -86,7 +86,7 @@ class Judge:
         return 2 if self._rubric.both_orders and self._settings.both_orders else 1
 
     def cost(self, items: Sequence[BenchmarkItem], response_tokens: int) -> Cost:
-        """What judging one response of so many tokens to each item takes, before it begins."""
+        """What judging one response to each item takes, of `response_tokens` each, before it begins."""
         chars = sum(len(self._rubric.prompt(item, "")) for item in items)
         images = sum(len(item.question.images) for item in items) if self._rubric.with_image else 0
         requests = self.orders * len(items)

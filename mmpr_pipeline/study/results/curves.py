@@ -40,7 +40,7 @@ class GainPoint(TypedDict):
 
 
 class PairPoint(TypedDict):
-    """Accuracy in % of a model that was trained on so many pairs."""
+    """Accuracy in % of a model, and the number of pairs that it was trained on."""
 
     pairs: int
     way: str

@@ -107,8 +107,8 @@ class Family:
             )
         like = model.get_input_embeddings().weight  # gathered with the root when sharded: of the computation's type
         wanted = inspect.signature(method).parameters
-        given = {name: value.to(like.device) for name, value in images.items() if name in wanted}
-        out = method(**images_as(like.dtype, given), return_dict=True)
+        taken = {name: value.to(like.device) for name, value in images.items() if name in wanted}
+        out = method(**images_as(like.dtype, taken), return_dict=True)
         parts = tree_leaves([getattr(out, "pooler_output", out), getattr(out, "deepstack_features", None)])
         return torch.stack([part.sum() for part in parts if isinstance(part, Tensor)]).sum()
 
